@@ -1,0 +1,14 @@
+import { openApiDocument } from "../admin/openapi.ts";
+import type { Command } from "./arguments.ts";
+
+export const openapi: Command = {
+  name: "openapi",
+  usage: "openapi",
+  summary: "Prints the OpenAPI document of the admin API.",
+  flags: [],
+  positionals: 0,
+  run: async () => {
+    process.stdout.write(`${JSON.stringify(await openApiDocument(), null, 2)}\n`);
+    return 0;
+  },
+};

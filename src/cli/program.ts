@@ -1,0 +1,57 @@
+import { nearest } from "../config/faults.ts";
+import { VERSION } from "../version.ts";
+import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";
+import { check } from "./check.ts";
+import { openapi } from "./openapi.ts";
+import { ping } from "./ping.ts";
+import { schema } from "./schema.ts";
+import { serve } from "./serve.ts";
+
+const COMMANDS: readonly Command[] = [serve, check, schema, openapi, ping];
+
+/** Runs one command. Gives the exit status, or `null` when the command goes on in the background. */
+export async function runProgram(args: readonly string[]): Promise<number | null> {
+  const [first] = args;
+  if (first === "--help" || first === "-h" || first === "help") return print(overview());
+  if (first === "--version" || first === "version") return print(`sluice ${VERSION}\n`);
+  // `sluice` alone, or with flags only, serves.
+  const isImplied = first === undefined || first.startsWith("-");
+  const name = isImplied ? serve.name : first;
+  const command = COMMANDS.find((each) => each.name === name);
+  if (command === undefined) {
+    const hint = nearest(name, COMMANDS.map((each) => each.name));
+    return usageFault(`unknown command ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`, "sluice --help");
+  }
+  try {
+    const input = readInput(command, isImplied ? args : args.slice(1));
+    if (input.flags.help === true) return print(helpOf(command));
+    return await command.run(input);
+  } catch (error) {
+    if (error instanceof UsageError) return usageFault(error.message, `sluice ${command.name} --help`);
+    throw error;
+  }
+}
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;
+  return [
+    "Sluice: an API gateway in one binary.",
+    "",
+    "Usage: sluice [COMMAND] [FLAGS]",
+    "",
+    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
+    "",
+    "Without a command it serves. `sluice COMMAND --help` tells more.",
+    "",
+  ].join("\n");
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function usageFault(message: string, see: string): number {
+  process.stderr.write(`sluice: ${message}\nTry: ${see}\n`);
+  return 2;
+}

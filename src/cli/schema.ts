@@ -1,0 +1,14 @@
+import { jsonSchema } from "../config/schema.ts";
+import type { Command } from "./arguments.ts";
+
+export const schema: Command = {
+  name: "schema",
+  usage: "schema",
+  summary: "Prints the JSON Schema of the configuration file.",
+  flags: [],
+  positionals: 0,
+  run: async () => {
+    process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,50 @@
+/** What the demo backend needs to know of the gateway, to tell callers what they are allowed. */
+export interface DemoTiers {
+  /** Requests a minute that callers of this tier may make now, or `null` for an unknown tier. */
+  limitOf(tier: string): number | null;
+}
+
+/** A small backend on a loopback port, so that a new user has something to call. */
+export interface DemoBackend {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** Starts the demo backend on a free port of 127.0.0.1. */
+export function startDemoBackend(tiers: DemoTiers): DemoBackend {
+  let isFailing = false;
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    development: false,
+    reusePort: false,
+    fetch: async (request) => {
+      const { pathname } = new URL(request.url);
+      switch (pathname) {
+        case "/test": {
+          const tier = request.headers.get("x-consumer-tier") ?? "anonymous";
+          return Response.json({
+            message: "Your request came through the gateway.",
+            consumer: request.headers.get("x-consumer-id"),
+            tier,
+            limit: tiers.limitOf(tier),
+          });
+        }
+        case "/simulate-failure":
+          isFailing = true;
+          return Response.json({ message: "The backend fails from now on: POST /simulate-recovery to end it.", failing: true });
+        case "/simulate-recovery":
+          isFailing = false;
+          return Response.json({ message: "The backend works again.", failing: false });
+        case "/downstream":
+        case "/proxy":
+          return isFailing
+            ? Response.json({ error: "The demo backend fails because it was told to." }, { status: 503 })
+            : Response.json({ message: "Hello from the demo backend.", requestId: request.headers.get("x-request-id") });
+        default:
+          return Response.json({ error: "The demo backend has nothing here." }, { status: 404 });
+      }
+    },
+  });
+  return { url: `http://127.0.0.1:${server.port}`, stop: () => server.stop(true) };
+}

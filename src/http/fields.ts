@@ -1,0 +1,48 @@
+/** The characters of a token (RFC 9110 §5.6.2): methods and field names are made of these. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** Bounds the table of known field names, so that a client that invents names can't fill memory. */
+const MAX_INTERNED = 2048;
+const interned = new Map<string, string>();
+
+/** True when `text` is a token (RFC 9110 §5.6.2). */
+export const isToken = (text: string): boolean => TOKEN.test(text);
+
+/** The lower-case form of a field name, or `null` when it is not a token. Names seen before cost one look-up. */
+export function lowerName(name: string): string | null {
+  const known = interned.get(name);
+  if (known !== undefined) return known;
+  if (!TOKEN.test(name)) return null;
+  const lower = name.toLowerCase();
+  if (interned.size < MAX_INTERNED) interned.set(name, lower);
+  return lower;
+}
+
+/** Header fields of one message, in the order and with the letter case they came in. */
+export class Fields {
+  readonly names: string[] = [];
+  /** The same names in lower case: what look-ups compare. */
+  readonly lower: string[] = [];
+  readonly values: string[] = [];
+
+  add(name: string, lower: string, value: string): void {
+    this.names.push(name);
+    this.lower.push(lower);
+    this.values.push(value);
+  }
+
+  /** The value of the first field with this lower-case name, or `null`. */
+  get(lower: string): string | null {
+    const at = this.lower.indexOf(lower);
+    return at < 0 ? null : (this.values[at] ?? null);
+  }
+
+  /** All values of this lower-case name joined by a comma (RFC 9110 §5.3), or `null`. */
+  joined(lower: string): string | null {
+    let all: string | null = null;
+    for (let i = 0; i < this.lower.length; i++) {
+      if (this.lower[i] === lower) all = all === null ? (this.values[i] ?? "") : `${all}, ${this.values[i]}`;
+    }
+    return all;
+  }
+}

@@ -1,0 +1,157 @@
+/** Takes a body's bytes out of a connection's stream. */
+export interface Decoder {
+  /** Reads from `bytes` at `from`, hands over what belongs to the body, and gives the position behind what it used. Throws `FramingFault`. */
+  decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number;
+  readonly done: boolean;
+}
+
+/** The sender broke the rules of body framing; the connection can't be used further. */
+export class FramingFault extends Error {}
+
+/** A body of `Content-Length` bytes. */
+export class LengthDecoder implements Decoder {
+  constructor(public left: number) {}
+
+  get done(): boolean {
+    return this.left === 0;
+  }
+
+  decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number {
+    const take = Math.min(this.left, bytes.length - from);
+    if (take === 0) return from;
+    this.left -= take;
+    emit(from === 0 && take === bytes.length ? bytes : bytes.subarray(from, from + take));
+    return from + take;
+  }
+}
+
+/** A body that ends with the connection (RFC 9112 §6.3, case 8). */
+export class CloseDecoder implements Decoder {
+  readonly done = false;
+
+  decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number {
+    if (from < bytes.length) emit(bytes.subarray(from));
+    return bytes.length;
+  }
+}
+
+/** Longest chunk-size line and longest trailer section that are read before the sender is taken for hostile, in bytes. */
+const MAX_LINE = 4096;
+const MAX_TRAILERS = 16_384;
+
+const enum At {
+  Size,
+  Extension,
+  SizeLf,
+  Data,
+  DataCr,
+  DataLf,
+  TrailerStart,
+  Trailer,
+  TrailerLf,
+  LastLf,
+  Done,
+}
+
+/** A chunked body (RFC 9112 §7.1). Chunk extensions and trailers are read and dropped; anything else than CRLF at a line's end is a fault. */
+export class ChunkedDecoder implements Decoder {
+  private at: At = At.Size;
+  private size = 0;
+  private digits = 0;
+  private skipped = 0;
+
+  get done(): boolean {
+    return this.at === At.Done;
+  }
+
+  decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number {
+    let i = from;
+    while (i < bytes.length && this.at !== At.Done) {
+      if (this.at === At.Data) {
+        const take = Math.min(this.size, bytes.length - i);
+        this.size -= take;
+        emit(bytes.subarray(i, i + take));
+        i += take;
+        if (this.size === 0) this.at = At.DataCr;
+        continue;
+      }
+      this.step(bytes[i] as number);
+      i++;
+    }
+    return i;
+  }
+
+  private step(byte: number): void {
+    switch (this.at) {
+      case At.Size: {
+        const digit = hexValue(byte);
+        if (digit >= 0) {
+          if (++this.digits > 12) throw new FramingFault("a chunk's size is out of range");
+          this.size = this.size * 16 + digit;
+          return;
+        }
+        if (this.digits === 0) throw new FramingFault("a chunk's size is missing");
+        if (byte === 13) this.at = At.SizeLf;
+        else if (byte === 59 || byte === 32 || byte === 9) this.at = At.Extension;
+        else throw new FramingFault("a chunk's size is malformed");
+        return;
+      }
+      case At.Extension:
+        if (byte === 13) this.at = At.SizeLf;
+        else if (byte === 10 || ++this.skipped > MAX_LINE) throw new FramingFault("a chunk's extension is malformed");
+        return;
+      case At.SizeLf:
+        expect(byte, 10);
+        this.digits = 0;
+        this.skipped = 0;
+        this.at = this.size === 0 ? At.TrailerStart : At.Data;
+        return;
+      case At.DataCr:
+        expect(byte, 13);
+        this.at = At.DataLf;
+        return;
+      case At.DataLf:
+        expect(byte, 10);
+        this.at = At.Size;
+        return;
+      case At.TrailerStart:
+        this.at = byte === 13 ? At.LastLf : At.Trailer;
+        if (byte === 10 || ++this.skipped > MAX_TRAILERS) throw new FramingFault("the trailers are malformed or too long");
+        return;
+      case At.Trailer:
+        if (byte === 13) this.at = At.TrailerLf;
+        else if (byte === 10 || ++this.skipped > MAX_TRAILERS) throw new FramingFault("the trailers are malformed or too long");
+        return;
+      case At.TrailerLf:
+        expect(byte, 10);
+        this.skipped += 2;
+        this.at = At.TrailerStart;
+        return;
+      case At.LastLf:
+        expect(byte, 10);
+        this.at = At.Done;
+        return;
+      default:
+        throw new FramingFault("the chunked body is malformed");
+    }
+  }
+}
+
+function expect(byte: number, wanted: number): void {
+  if (byte !== wanted) throw new FramingFault("a chunk does not end with CRLF");
+}
+
+function hexValue(byte: number): number {
+  if (byte >= 48 && byte <= 57) return byte - 48;
+  const letter = byte | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+}
+
+const CRLF = Buffer.from("\r\n");
+export const LAST_CHUNK = Buffer.from("0\r\n\r\n");
+
+/** One chunk of a chunked body around these bytes, which must not be empty. */
+export function encodeChunk(bytes: Uint8Array): Buffer {
+  const size = Buffer.from(`${bytes.length.toString(16)}\r\n`, "latin1");
+  return Buffer.concat([size, bytes, CRLF], size.length + bytes.length + 2);
+}

@@ -1,0 +1,75 @@
+/** What both directions of a connection need of a socket. */
+export interface RawSocket {
+  /** Bytes taken, fewer than given when the kernel's buffer is full, -1 when the socket is closed. */
+  write(bytes: Uint8Array): number;
+  pause(): void;
+  resume(): void;
+  /** Sends what was written and closes the write side. */
+  shutdown(halfClose?: boolean): void;
+  end(): void;
+  terminate(): void;
+  readonly remoteAddress: string;
+}
+
+/** Bytes for one socket, in order; what the kernel does not take at once waits here. */
+export class Outgoing {
+  /** Bytes that wait. Above 0, `flush` must follow on `drain`. */
+  pending = 0;
+  private readonly queue: Uint8Array[] = [];
+
+  constructor(private readonly socket: RawSocket) {}
+
+  /** True when the kernel took everything. `bytes` must not be changed afterwards. */
+  write(bytes: Uint8Array): boolean {
+    if (this.pending > 0) {
+      this.wait(bytes);
+      return false;
+    }
+    const taken = this.socket.write(bytes);
+    if (taken >= bytes.length) return true;
+    this.wait(taken > 0 ? bytes.subarray(taken) : bytes);
+    return false;
+  }
+
+  /** Writes a head and, in the same call, the bytes behind it: one packet for a small message. */
+  writeMessage(head: string, body: Uint8Array | null): boolean {
+    const size = head.length + (body === null ? 0 : body.length);
+    if (size > scratch.length || this.pending > 0) {
+      const fits = this.write(Buffer.from(head, "latin1"));
+      return body === null || body.length === 0 ? fits : this.write(body);
+    }
+    scratch.latin1Write(head, 0);
+    if (body !== null) scratch.set(body, head.length);
+    const taken = this.socket.write(scratch.subarray(0, size));
+    if (taken >= size) return true;
+    // The scratch buffer belongs to the next message: what waits must be a copy.
+    this.wait(Buffer.from(scratch.subarray(taken > 0 ? taken : 0, size)));
+    return false;
+  }
+
+  /** Goes on after `drain`. True when nothing waits any more. */
+  flush(): boolean {
+    let done = 0;
+    for (const bytes of this.queue) {
+      const taken = this.socket.write(bytes);
+      if (taken < bytes.length) {
+        const sent = taken > 0 ? taken : 0;
+        this.pending -= sent;
+        this.queue.splice(0, done + 1, bytes.subarray(sent));
+        return false;
+      }
+      this.pending -= bytes.length;
+      done++;
+    }
+    this.queue.length = 0;
+    return true;
+  }
+
+  private wait(bytes: Uint8Array): void {
+    this.queue.push(bytes);
+    this.pending += bytes.length;
+  }
+}
+
+/** Shared by all connections: used and read again within one synchronous call. */
+const scratch = Buffer.allocUnsafe(65_536);

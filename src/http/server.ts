@@ -1,0 +1,596 @@
+import type { TCPSocketListener } from "bun";
+import { type Body, type Sink, TooLarge } from "./body.ts";
+import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
+import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
+import { Outgoing, type RawSocket } from "./outgoing.ts";
+
+/** An answer as the wire needs it. */
+export interface Reply {
+  readonly status: number;
+  readonly reason: string;
+  /** Header lines, each ended by CRLF, without those that frame the message (Content-Length, Transfer-Encoding, Connection). */
+  readonly head: string;
+  readonly body: Uint8Array | Body | null;
+  /** What to state as Content-Length where no body is sent (HEAD, 304), or -1 to state none. */
+  readonly length: number;
+}
+
+/** The two ends of a connection that has left HTTP (after 101). */
+export interface Tunnel {
+  /** Bytes from the client. False: slow down until `resume` of the exchange's tunnel end is called. */
+  write(bytes: Uint8Array): boolean;
+  /** The client's side can take more. */
+  resume(): void;
+  /** The client is gone. */
+  close(): void;
+}
+
+export interface HttpServerOptions {
+  readonly hostname: string;
+  readonly port: number;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** Bytes of a request's head, from the request line to the empty line. */
+  readonly maxHeaderSize: number;
+  /** Bytes of a request's body; a chunked body is cut off when it grows past it. */
+  readonly maxBodySize: number;
+  /** Called for each request; must call `incoming.reply` or `incoming.upgrade` once, now or later. */
+  readonly handle: (incoming: Incoming) => void;
+  /** The answer to a head that could not be read. The connection is closed after it. */
+  readonly refuse: (fault: HeadFault, ip: string) => Reply;
+}
+
+/** Seconds; counted by a coarse tick, since none of them needs to be exact. */
+const KEEP_ALIVE_FOR = 75;
+const HEAD_WITHIN = 15;
+const BODY_STALLS_AFTER = 60;
+const REPLY_STALLS_AFTER = 120;
+const LINGER_FOR = 3;
+
+/** Bytes of a request's unread body that are read and dropped so that the connection can be used again. */
+const WORTH_DISCARDING = 262_144;
+/** Bytes that wait in memory for a slow reader before the writer is told to pause. */
+const HIGH_WATER = 65_536;
+
+const HEAD_END = Buffer.from("\r\n\r\n");
+const EMPTY = Buffer.alloc(0);
+const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
+
+/**
+ * An HTTP/1.1 server over TCP or TLS sockets. It reads strictly (RFC 9112), keeps the request as it was sent, and moves
+ * bodies without buffering them: what a gateway needs and a `Request` object hides.
+ */
+export class HttpServer {
+  readonly connections = new Set<Connection>();
+  /** Seconds since the start, coarse. */
+  tick = 0;
+  draining = false;
+  /** Exchanges that have begun and are not answered completely, tunnels included. */
+  inFlight = 0;
+  private readonly listener: TCPSocketListener<Connection>;
+  private readonly ticker: Timer;
+  private settled: (() => void) | null = null;
+
+  constructor(readonly options: HttpServerOptions) {
+    this.listener = Bun.listen<Connection>({
+      hostname: options.hostname,
+      port: options.port,
+      ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: "http/1.1" } } : {}),
+      socket: {
+        open: (socket) => {
+          socket.data = new Connection(this, socket as unknown as RawSocket);
+          this.connections.add(socket.data);
+        },
+        data: (socket, bytes) => socket.data.receive(bytes as Buffer),
+        drain: (socket) => socket.data.drained(),
+        close: (socket) => socket.data?.closed(),
+        error: (socket) => socket.data?.closed(),
+      },
+    });
+    this.ticker = setInterval(() => {
+      this.tick++;
+      for (const connection of this.connections) connection.checkDeadline(this.tick);
+    }, 1000);
+  }
+
+  get port(): number {
+    return this.listener.port;
+  }
+
+  /** No new connections; resolves when the last exchange is answered or `timeout` milliseconds are over, with all connections closed. */
+  async stop(timeout: number): Promise<void> {
+    this.draining = true;
+    this.listener.stop(false);
+    const patience = setTimeout(() => this.settled?.(), timeout);
+    if (this.isBusy) {
+      await new Promise<void>((resolve) => {
+        this.settled = resolve;
+      });
+    }
+    clearTimeout(patience);
+    clearInterval(this.ticker);
+    for (const connection of [...this.connections]) connection.part();
+  }
+
+  /** An exchange has ended, or an answer has left: either may have been the last that a stop waits for. */
+  settle(): void {
+    if (this.settled !== null && !this.isBusy) this.settled();
+  }
+
+  private get isBusy(): boolean {
+    if (this.inFlight > 0) return true;
+    for (const connection of this.connections) if (connection.out.pending > 0) return true;
+    return false;
+  }
+}
+
+/** One client's connection: requests one after the other, pipelined ones in order. */
+export class Connection {
+  readonly out: Outgoing;
+  private buffer: Buffer = EMPTY;
+  private current: Incoming | null = null;
+  private tunnel: Tunnel | null = null;
+  private isAdvancing = false;
+  private isPaused = false;
+  private isClosed = false;
+  /** All is answered and the write side is closed; what still comes is dropped until the client closes, so that it reads our answer instead of a reset. */
+  private isLingering = false;
+  private closeWhenFlushed = false;
+  private isTunnelOver = false;
+  private activeAt: number;
+  private address: string | null = null;
+
+  constructor(
+    readonly server: HttpServer,
+    readonly socket: RawSocket,
+  ) {
+    this.out = new Outgoing(socket);
+    this.activeAt = server.tick;
+  }
+
+  get ip(): string {
+    this.address ??= this.socket.remoteAddress;
+    return this.address;
+  }
+
+  receive(chunk: Buffer): void {
+    this.activeAt = this.server.tick;
+    if (this.tunnel !== null) {
+      if (!this.tunnel.write(chunk)) this.pause();
+      return;
+    }
+    if (this.isLingering || this.closeWhenFlushed) return;
+    let rest = chunk;
+    const body = this.current?.body;
+    if (body && !body.isComplete) {
+      const used = body.feed(chunk, 0);
+      if (used === chunk.length) return;
+      rest = chunk.subarray(used);
+    }
+    this.buffer = this.buffer.length === 0 ? rest : Buffer.concat([this.buffer, rest]);
+    this.advance();
+  }
+
+  drained(): void {
+    this.activeAt = this.server.tick;
+    if (!this.out.flush()) return;
+    this.server.settle();
+    if (this.isTunnelOver) this.socket.end();
+    else if (this.tunnel !== null) this.tunnel.resume();
+    else if (this.closeWhenFlushed) this.linger();
+    else this.current?.resumeReply();
+  }
+
+  closed(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.server.connections.delete(this);
+    const current = this.current;
+    this.current = null;
+    if (this.tunnel !== null) {
+      const tunnel = this.tunnel;
+      this.tunnel = null;
+      tunnel.close();
+      this.server.inFlight--;
+    } else if (current !== null) {
+      current.abort();
+      this.server.inFlight--;
+    }
+    this.server.settle();
+  }
+
+  /** The server stops: closes the connection without cutting off what was written. */
+  part(): void {
+    if (this.out.pending > 0 || this.current !== null || this.tunnel !== null) this.dispose();
+    else this.socket.end();
+  }
+
+  /** Ends the connection now, whatever is under way. */
+  dispose(): void {
+    this.socket.terminate();
+    this.closed();
+  }
+
+  checkDeadline(tick: number): void {
+    const silentFor = tick - this.activeAt;
+    if (this.tunnel !== null || this.isPaused) return;
+    if (this.isLingering) {
+      if (silentFor > LINGER_FOR) this.dispose();
+    } else if (this.out.pending > 0) {
+      if (silentFor > REPLY_STALLS_AFTER) this.dispose();
+    } else if (this.current !== null) {
+      if (this.current.awaitsBody && silentFor > BODY_STALLS_AFTER) this.current.body?.fail(new Error("the client stopped sending"));
+    } else if (silentFor > (this.buffer.length > 0 ? HEAD_WITHIN : KEEP_ALIVE_FOR)) {
+      if (this.buffer.length > 0) this.answerAndClose(this.server.options.refuse(new HeadFault(400, "The request's head did not arrive in time."), this.ip));
+      else this.dispose();
+    }
+  }
+
+  pause(): void {
+    if (this.isPaused || this.isClosed) return;
+    this.isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.isPaused || this.isClosed) return;
+    this.isPaused = false;
+    this.activeAt = this.server.tick;
+    this.socket.resume();
+  }
+
+  /** The current exchange's reply is written and its request read; `reusable` says whether another may follow. */
+  finish(reusable: boolean): void {
+    if (this.current === null) return;
+    this.current = null;
+    this.server.inFlight--;
+    this.server.settle();
+    this.activeAt = this.server.tick;
+    if (!reusable || this.isClosed) {
+      this.closeAfterFlush();
+      return;
+    }
+    this.resume();
+    this.advance();
+  }
+
+  enterTunnel(incoming: Incoming, tunnel: Tunnel): void {
+    this.tunnel = { ...tunnel, close: () => {
+      tunnel.close();
+      incoming.end();
+    } };
+    this.current = null;
+    const early = this.buffer;
+    this.buffer = EMPTY;
+    if (early.length > 0) tunnel.write(early);
+    this.resume();
+  }
+
+  /** The other end of the tunnel has closed: so does this one, after what was written. */
+  endTunnel(): void {
+    this.isTunnelOver = true;
+    if (this.out.pending === 0) this.socket.end();
+  }
+
+  answerAndClose(reply: Reply): void {
+    this.out.writeMessage(headText(reply, "Connection: close\r\n", true), reply.body instanceof Uint8Array ? reply.body : null);
+    this.closeAfterFlush();
+  }
+
+  private closeAfterFlush(): void {
+    if (this.isClosed) return;
+    this.buffer = EMPTY;
+    this.closeWhenFlushed = true;
+    if (this.out.pending === 0) this.linger();
+  }
+
+  private linger(): void {
+    this.isLingering = true;
+    this.activeAt = this.server.tick;
+    this.resume();
+    this.socket.shutdown();
+  }
+
+  /** Begins the requests that have arrived, one at a time. A loop, not a recursion: a thousand pipelined requests may be answered at once. */
+  private advance(): void {
+    if (this.isAdvancing) return;
+    this.isAdvancing = true;
+    while (this.current === null && this.tunnel === null && this.buffer.length > 0 && !this.closeWhenFlushed && !this.isClosed) {
+      if (!this.begin()) break;
+    }
+    this.isAdvancing = false;
+    if (this.current !== null && this.buffer.length > HIGH_WATER) this.pause();
+  }
+
+  /** Reads the next head and hands the exchange over. False when it is not complete yet. */
+  private begin(): boolean {
+    const { options } = this.server;
+    let start = 0;
+    // RFC 9112 §2.2: an empty line before the request line is skipped.
+    while (this.buffer[start] === 13 && this.buffer[start + 1] === 10) start += 2;
+    const end = this.buffer.indexOf(HEAD_END, start);
+    if ((end < 0 ? this.buffer.length : end) - start > options.maxHeaderSize) {
+      this.answerAndClose(options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.maxHeaderSize} bytes.`), this.ip));
+      return false;
+    }
+    if (end < 0) return false;
+    const head = parseRequestHead(this.buffer.latin1Slice(start, end));
+    const rest = this.buffer.subarray(end + 4);
+    if (head instanceof HeadFault) {
+      this.buffer = EMPTY;
+      this.answerAndClose(options.refuse(head, this.ip));
+      return false;
+    }
+    const incoming = new Incoming(this, head, options.maxBodySize);
+    this.current = incoming;
+    this.server.inFlight++;
+    this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));
+    if (this.buffer.length === 0) this.buffer = EMPTY;
+    options.handle(incoming);
+    return true;
+  }
+}
+
+/** One request that has arrived, and the way to answer it. */
+export class Incoming {
+  readonly body: IncomingBody | null;
+  /** Called once when the client is gone before the answer was complete; `onEnd` follows. */
+  onAbort: (() => void) | null = null;
+  /** Called once when nothing more will happen: the answer is written whole, or broke off, or the tunnel is closed. */
+  onEnd: (() => void) | null = null;
+  isReplied = false;
+  isAborted = false;
+  private replySink: ReplySink | null = null;
+
+  constructor(
+    readonly connection: Connection,
+    readonly head: RequestHead,
+    maxBodySize: number,
+  ) {
+    this.body = head.framing === "none" ? null : new IncomingBody(connection, this, head, maxBodySize);
+  }
+
+  get ip(): string {
+    return this.connection.ip;
+  }
+
+  /** True while the client owes us bytes that somebody waits for. */
+  get awaitsBody(): boolean {
+    return this.body !== null && !this.body.isComplete && !this.body.isHeld && !this.isReplied;
+  }
+
+  reply(reply: Reply): void {
+    if (this.isReplied || this.isAborted) {
+      if (reply.body !== null && !(reply.body instanceof Uint8Array)) reply.body.cancel();
+      return;
+    }
+    this.isReplied = true;
+    const { head, connection } = this;
+    const bodiless = head.method === "HEAD" || reply.status === 204 || reply.status === 304;
+    const streamed = reply.body !== null && !(reply.body instanceof Uint8Array) ? reply.body : null;
+    const chunked = streamed !== null && streamed.length < 0 && head.minor === 1;
+    const reusable =
+      head.keepAlive && !connection.server.draining && !(streamed !== null && streamed.length < 0 && !chunked) && (this.body === null || this.body.canBeDropped);
+    const persistence = reusable ? (head.minor === 0 ? "Connection: keep-alive\r\n" : "") : "Connection: close\r\n";
+    const text = headText(reply, persistence, bodiless, chunked);
+    if (streamed === null || bodiless) {
+      streamed?.cancel();
+      connection.out.writeMessage(text, bodiless ? null : (reply.body as Uint8Array | null));
+      this.finish(reusable);
+      return;
+    }
+    const sink = new ReplySink(this, streamed, chunked, reusable, text);
+    this.replySink = sink;
+    streamed.start(sink);
+    sink.writeHead();
+  }
+
+  /** Answers 101 and leaves HTTP: from here on bytes go to `tunnel`. */
+  upgrade(head: string, tunnel: Tunnel): void {
+    this.isReplied = true;
+    this.connection.out.writeMessage(head, null);
+    this.connection.enterTunnel(this, tunnel);
+  }
+
+  resumeReply(): void {
+    this.replySink?.body.resume();
+  }
+
+  finish(reusable: boolean): void {
+    this.replySink = null;
+    this.body?.drop();
+    this.end();
+    this.connection.finish(reusable);
+  }
+
+  /** The exchange is over; also when the client has left its tunnel. */
+  end(): void {
+    const { onEnd } = this;
+    this.onEnd = null;
+    onEnd?.();
+  }
+
+  abort(): void {
+    this.isAborted = true;
+    this.replySink?.body.cancel();
+    this.body?.fail(new Error("the client went away"));
+    const { onAbort } = this;
+    this.onAbort = null;
+    onAbort?.();
+    this.end();
+  }
+}
+
+/** Writes a streamed reply to the client. */
+class ReplySink implements Sink {
+  private head: string | null;
+
+  constructor(
+    private readonly incoming: Incoming,
+    readonly body: Body,
+    private readonly chunked: boolean,
+    private readonly reusable: boolean,
+    head: string,
+  ) {
+    this.head = head;
+  }
+
+  /** Sends the head by itself when no bytes of the body were there to go with it. */
+  writeHead(): void {
+    if (this.head === null) return;
+    this.incoming.connection.out.writeMessage(this.head, null);
+    this.head = null;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.incoming.isAborted) return true;
+    const { out } = this.incoming.connection;
+    const framed = this.chunked ? encodeChunk(bytes) : bytes;
+    if (this.head === null) return out.write(framed);
+    const head = this.head;
+    this.head = null;
+    return out.writeMessage(head, framed);
+  }
+
+  end(): void {
+    if (this.incoming.isAborted) return;
+    this.writeHead();
+    if (this.chunked) this.incoming.connection.out.write(LAST_CHUNK);
+    this.incoming.finish(this.reusable);
+  }
+
+  // The status is sent already: only a broken connection can tell the client that the body is not whole.
+  fail(): void {
+    if (!this.incoming.isAborted) this.incoming.connection.dispose();
+  }
+}
+
+/** The body of a request, pushed on as it arrives; what nobody has asked for yet is held up to a bound. */
+export class IncomingBody implements Body {
+  readonly length: number;
+  private readonly decoder: Decoder;
+  private sink: Sink | null = null;
+  private held: Uint8Array[] = [];
+  private heldSize = 0;
+  private received = 0;
+  private isDropped = false;
+  private isBroken = false;
+  private needsContinue: boolean;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly incoming: Incoming,
+    head: RequestHead,
+    private readonly most: number,
+  ) {
+    this.length = head.contentLength;
+    this.needsContinue = head.expectsContinue;
+    this.decoder = head.framing === "chunked" ? new ChunkedDecoder() : new LengthDecoder(head.contentLength);
+  }
+
+  get isComplete(): boolean {
+    return this.decoder.done || this.isBroken;
+  }
+
+  /** True while bytes wait for a sink: then the client is not the one who is late. */
+  get isHeld(): boolean {
+    return this.sink === null || this.heldSize > 0;
+  }
+
+  /** True when what is left to read is so little that reading it is cheaper than a new connection. */
+  get canBeDropped(): boolean {
+    if (this.isBroken) return false;
+    if (this.decoder.done) return true;
+    return !this.needsContinue && this.decoder instanceof LengthDecoder && this.decoder.left <= WORTH_DISCARDING;
+  }
+
+  start(sink: Sink): void {
+    this.sink = sink;
+    if (this.needsContinue && !this.decoder.done) {
+      this.needsContinue = false;
+      this.connection.out.write(CONTINUE);
+    }
+    const held = this.held;
+    this.held = [];
+    this.heldSize = 0;
+    let fits = true;
+    for (const bytes of held) fits = sink.write(bytes) && fits;
+    if (this.decoder.done) sink.end();
+    else if (fits) this.connection.resume();
+  }
+
+  resume(): void {
+    if (!this.isComplete) this.connection.resume();
+  }
+
+  cancel(): void {
+    this.sink = null;
+    this.isDropped = true;
+    this.connection.resume();
+  }
+
+  /** The exchange is answered: whatever still comes is read and dropped. */
+  drop(): void {
+    this.isDropped = true;
+    this.sink = null;
+    this.held = [];
+  }
+
+  fail(reason: Error): void {
+    if (this.isComplete) return;
+    this.isBroken = true;
+    const sink = this.sink;
+    this.sink = null;
+    sink?.fail(reason);
+  }
+
+  /** Takes its part of `chunk` and gives the position behind it. */
+  feed(chunk: Buffer, from: number): number {
+    if (this.isBroken) return chunk.length;
+    let next: number;
+    try {
+      next = this.decoder.decode(chunk, from, (part) => this.push(part));
+    } catch {
+      this.refuse(new HeadFault(400, "The body's chunks are malformed."));
+      return chunk.length;
+    }
+    if (this.decoder.done) {
+      if (!this.isBroken) this.sink?.end();
+      this.sink = null;
+    }
+    return next;
+  }
+
+  private push(part: Uint8Array): void {
+    if (this.isBroken) return;
+    this.received += part.length;
+    if (this.received > this.most && this.decoder instanceof ChunkedDecoder) {
+      this.fail(new TooLarge(this.most));
+      return;
+    }
+    if (this.isDropped) return;
+    if (this.sink !== null) {
+      if (!this.sink.write(part)) this.connection.pause();
+      return;
+    }
+    this.held.push(part);
+    this.heldSize += part.length;
+    if (this.heldSize > HIGH_WATER) this.connection.pause();
+  }
+
+  private refuse(fault: HeadFault): void {
+    this.fail(new Error(fault.detail));
+    if (!this.incoming.isReplied) this.incoming.reply(this.connection.server.options.refuse(fault, this.connection.ip));
+    else this.connection.dispose();
+  }
+}
+
+function headText(reply: Reply, persistence: string, bodiless: boolean, chunked = false): string {
+  let framing = "";
+  if (chunked) framing = "Transfer-Encoding: chunked\r\n";
+  else if (!bodiless || reply.body instanceof Uint8Array) {
+    const length = reply.body === null ? 0 : reply.body.length;
+    // 204 has no Content-Length (RFC 9110 §8.6).
+    if (length >= 0 && reply.status !== 204) framing = `Content-Length: ${length}\r\n`;
+  } else if (reply.length >= 0 && reply.status !== 204) framing = `Content-Length: ${reply.length}\r\n`;
+  return `HTTP/1.1 ${reply.status} ${reply.reason}\r\n${reply.head}${framing}${persistence}\r\n`;
+}

@@ -1,0 +1,48 @@
+import type { Incoming } from "../http/server.ts";
+import type { KeyEntry } from "../keys/registry.ts";
+import type { Verdict } from "../limits/limiter.ts";
+import type { Target } from "../upstreams/upstream.ts";
+import type { Generation } from "./generation.ts";
+import type { Route } from "./route.ts";
+
+const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+/** One request on its way through, and all that is known about it. */
+export class Exchange {
+  /** The client's `X-Request-ID` when it is sane, else a UUIDv7. */
+  readonly id: string;
+  /** The caller's address: the peer's, or what trusted proxies say. */
+  ip = "";
+  route: Route | null = null;
+  /** The key that the caller showed and that was found good. */
+  key: KeyEntry | null = null;
+  /** The lower-case name of the field that carried the key, which is not forwarded. */
+  keyField = "";
+  /** The query as it will be forwarded. */
+  query: string;
+  verdict: Verdict | null = null;
+  /** The limits' header lines, ready for the response. */
+  limitHead = "";
+  target: Target | null = null;
+  attempts = 0;
+  status = 0;
+
+  constructor(
+    readonly incoming: Incoming,
+    /** The configuration that this request began with, and ends with. */
+    readonly generation: Generation,
+    readonly path: string,
+    query: string,
+    /** `clock.now()` when the head had arrived. */
+    readonly startedAt: number,
+  ) {
+    this.query = query;
+    this.id = requestId(incoming.head.fields.get("x-request-id"));
+  }
+
+  get consumer(): string | null {
+    return this.key === null ? null : this.key.consumer.id;
+  }
+}
+
+export const requestId = (given: string | null): string => (given !== null && SANE_REQUEST_ID.test(given) ? given : Bun.randomUUIDv7());

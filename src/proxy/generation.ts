@@ -1,0 +1,17 @@
+import type { CidrSet } from "../config/ip.ts";
+import type { Route } from "./route.ts";
+import type { Router } from "./router.ts";
+
+/** The part of the configuration that requests walk through, built as a whole and swapped in one step. A request keeps the one it began with. */
+export interface Generation {
+  readonly router: Router<Route>;
+  readonly trustedProxies: CidrSet;
+  readonly identity: {
+    /** Lower-case name of the field that carries a key. */
+    readonly header: string;
+    /** Whether `Authorization: Bearer` may carry one. */
+    readonly bearer: boolean;
+    /** The query parameter that may carry one, or `null`. */
+    readonly query: string | null;
+  };
+}

@@ -1,0 +1,78 @@
+import { hasOption } from "../http/head.ts";
+import type { Fields } from "../http/fields.ts";
+import type { UpstreamResponse } from "../upstreams/client.ts";
+import type { Target } from "../upstreams/upstream.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
+const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/** What is never copied from a request: this hop's fields, those that frame the message, and those that Sluice alone may set. */
+const NOT_FORWARDED = new Set([
+  ...HOP_BY_HOP,
+  ...["host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "x-consumer-id", "x-consumer-tier"],
+]);
+const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
+/** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
+const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
+
+/** The head of the request for `target`, with its empty line. */
+export function requestHead(x: Exchange, target: Target, path: string): string {
+  const { head, body, connection } = x.incoming;
+  const { fields } = head;
+  const { names, lower, values } = fields;
+  const peer = connection.ip;
+  const isTrusted = x.generation.trustedProxies.has(peer);
+  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\nHost: ${target.host}\r\n`;
+  const named = namedByConnection(head.connection);
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name)) continue;
+    // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
+    if (name === "forwarded" && !isTrusted) continue;
+    text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  if (body !== null) text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
+  else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
+  if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
+  const proto = connection.server.options.tls === null ? "http" : "https";
+  text += `X-Forwarded-For: ${trail(fields, "x-forwarded-for", peer, isTrusted)}\r\n`;
+  text += `X-Forwarded-Proto: ${trail(fields, "x-forwarded-proto", proto, isTrusted)}\r\n`;
+  if (head.host !== "" || isTrusted) text += `X-Forwarded-Host: ${trail(fields, "x-forwarded-host", head.host, isTrusted)}\r\n`;
+  text += `X-Request-ID: ${x.id}\r\n`;
+  if (x.key !== null) text += `X-Consumer-ID: ${x.key.consumer.id}\r\nX-Consumer-Tier: ${x.key.consumer.tier}\r\n`;
+  return `${text}\r\n`;
+}
+
+/** The response's header lines for the client, without those that frame the message. */
+export function responseHead(x: Exchange, response: UpstreamResponse): string {
+  const { names, lower, values } = response.fields;
+  const named = namedByConnection(response.connection);
+  const isLimited = x.limitHead !== "";
+  let text = "";
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name))) continue;
+    text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  return text;
+}
+
+/** What every response of Sluice carries. `elapsed` in milliseconds. */
+export const ownHead = (x: Exchange, elapsed: number): string =>
+  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}`;
+
+/** What a trusted proxy wrote with our part behind it, or our part alone. */
+function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {
+  const before = isTrusted ? fields.joined(name) : null;
+  return before === null ? own : own === "" ? before : `${before}, ${own}`;
+}
+
+/** The fields that Connection names, which are for this hop only; `null` for the values that nearly all requests have. */
+function namedByConnection(connection: string): Set<string> | null {
+  if (connection === "" || connection === "keep-alive" || connection === "close" || connection === "upgrade") return null;
+  return new Set(connection.split(",").map((name) => name.trim()));
+}
+
+export const isWebSocket = (x: Exchange): boolean => x.incoming.head.upgrade === "websocket" && hasOption(x.incoming.head.connection, "upgrade");

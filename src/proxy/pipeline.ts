@@ -1,0 +1,262 @@
+import type { Clock } from "../clock.ts";
+import { TooLarge } from "../http/body.ts";
+import type { Incoming, Reply } from "../http/server.ts";
+import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
+import { limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
+import type { Limiter } from "../limits/limiter.ts";
+import { subjectOf } from "../limits/subject.ts";
+import type { AccessLog } from "../telemetry/access-log.ts";
+import { type UpstreamClient, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../upstreams/client.ts";
+import type { Target } from "../upstreams/upstream.ts";
+import { clientIp } from "./client-ip.ts";
+import { Exchange } from "./exchange.ts";
+import type { Generation } from "./generation.ts";
+import { ownHead, requestHead, responseHead } from "./headers.ts";
+import { parameter, withoutParameter } from "./path.ts";
+import { type Problem, type ProblemCode, problem } from "./problem.ts";
+import { problemReply } from "./reply.ts";
+import type { Route } from "./route.ts";
+import { isMiss } from "./router.ts";
+
+export interface PipelineParts {
+  readonly clock: Clock;
+  readonly keys: KeyRegistry;
+  readonly limiter: Limiter;
+  readonly client: UpstreamClient;
+  readonly accessLog: AccessLog | null;
+  /** Bytes. */
+  readonly maxBodySize: number;
+  /** Logs a fault of Sluice's own. */
+  readonly onFault: (error: unknown, requestId: string) => void;
+}
+
+/** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+
+/** The way of a request, from the head that has arrived to the answer. */
+export class Pipeline {
+  constructor(private readonly parts: PipelineParts) {}
+
+  /** Answers one request. In memory nothing waits before the upstream call. */
+  handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
+    const x = new Exchange(incoming, generation, path, query, this.parts.clock.now());
+    incoming.onEnd = () => this.record(x);
+    try {
+      const refusal = this.place(x) ?? this.identify(x) ?? this.admit(x);
+      if (refusal !== null) this.refuse(x, refusal);
+      else this.forward(x).catch((error: unknown) => this.fail(x, error));
+    } catch (error) {
+      this.fail(x, error);
+    }
+  }
+
+  /** Route: which backend, and whether this method may go there. */
+  private place(x: Exchange): Problem | null {
+    const { head, connection } = x.incoming;
+    x.ip = clientIp(connection.ip, head.fields.joined("x-forwarded-for"), x.generation.trustedProxies);
+    const found = x.generation.router.find(head.host, head.method, x.path);
+    if (isMiss(found)) {
+      if (found.allow === null) return problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
+      const allow = found.allow.join(", ");
+      return problem("methodNotAllowed", `This route takes ${allow}.`, {}, [["Allow", allow]]);
+    }
+    x.route = found;
+    if (head.contentLength > this.parts.maxBodySize) return tooLarge(this.parts.maxBodySize);
+    return null;
+  }
+
+  /** Identify: who calls, and whether this key may use this route. */
+  private identify(x: Exchange): Problem | null {
+    const route = x.route as Route;
+    if (route.auth === "none") return null;
+    const secret = showKey(x);
+    if (secret === null) {
+      if (route.auth === "optional") return null;
+      return unauthorized("keyMissing", `Send your API key in the ${x.generation.identity.header} header.`);
+    }
+    const now = this.parts.clock.wall();
+    const found = this.parts.keys.find(secret, now);
+    if (typeof found === "string") return unauthorized(found, REFUSED_KEY[found]);
+    x.key = found;
+    this.parts.keys.touch(found, now);
+    return mayUse(found, route, x.ip);
+  }
+
+  /** Admit: all limits at once, the caller's and the route's; one that denies charges none. */
+  private admit(x: Exchange): Problem | null {
+    const route = x.route as Route;
+    const own = x.key === null ? this.parts.keys.anonymousPolicies() : this.parts.keys.policiesFor(x.key);
+    const policies = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
+    if (policies.length === 0) return null;
+    const { fields } = x.incoming.head;
+    const caller = {
+      consumerId: x.key === null ? null : x.key.consumer.id,
+      keyId: x.key === null ? null : x.key.id,
+      ip: x.ip,
+      route: route.name,
+      header: (name: string) => fields.joined(name.toLowerCase()),
+    };
+    const verdict = this.parts.limiter.admit(
+      policies,
+      policies.map((policy) => subjectOf(policy, caller)),
+      route.cost,
+    );
+    const now = this.parts.clock.wall();
+    x.limitHead = limitHeaders(verdict.readings, now);
+    if (verdict.allowed) {
+      x.verdict = verdict;
+      return null;
+    }
+    const retryAfter = retryAfterSeconds(verdict);
+    const violated = violatedPolicies(verdict, now);
+    return problem(
+      "rateLimited",
+      `Too many requests: wait ${retryAfter} seconds, then try again.`,
+      { retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
+      [["Retry-After", String(retryAfter)]],
+    );
+  }
+
+  /** Forward: to a target, and the answer back as it comes. */
+  private async forward(x: Exchange): Promise<void> {
+    const route = x.route as Route;
+    if (route.upstream === null) {
+      this.refuse(x, problem("noHealthyTarget", "This route has no backend at the moment; try again later.", { retryAfter: 5 }, [["Retry-After", "5"]]));
+      return;
+    }
+    const target = route.upstream.next();
+    x.target = target;
+    const response = await this.send(x, target, {
+      method: x.incoming.head.method,
+      head: requestHead(x, target, forwardedPath(route, target, x.path)),
+      body: x.incoming.body,
+      chunked: x.incoming.head.framing === "chunked",
+      upgrade: x.incoming.head.upgrade === "websocket",
+      connectTimeout: route.upstream.connectTimeout,
+      timeout: route.timeout,
+    });
+    this.respond(x, response);
+  }
+
+  private async send(x: Exchange, target: Target, request: UpstreamRequest): Promise<UpstreamResponse> {
+    for (;;) {
+      const call = this.parts.client.send(target.origin, request);
+      x.incoming.onAbort = () => call.abort();
+      if (x.incoming.isAborted) call.abort();
+      x.attempts++;
+      try {
+        return await call.response;
+      } catch (error) {
+        // RFC 9110 §9.2.2: an idempotent request may be repeated when its connection turns out to be closed. Each repetition uses up a stale connection, so this ends.
+        const mayRepeat = error instanceof UpstreamFailure && error.isStale && request.body === null && IDEMPOTENT.has(request.method);
+        if (!mayRepeat || x.incoming.isAborted) throw error;
+      }
+    }
+  }
+
+  /** Respond: the upstream's answer, and ours around it. */
+  private respond(x: Exchange, response: UpstreamResponse): void {
+    x.status = response.status;
+    const own = ownHead(x, this.parts.clock.now() - x.startedAt);
+    const head = responseHead(x, response) + own;
+    if (response.tunnel === null) {
+      x.incoming.reply({ status: response.status, reason: response.reason, head, body: response.body, length: response.length });
+      return;
+    }
+    const { tunnel } = response;
+    if (x.incoming.isAborted) {
+      tunnel.close();
+      return;
+    }
+    const { connection } = x.incoming;
+    const protocol = response.fields.get("upgrade") ?? "websocket";
+    x.incoming.upgrade(`HTTP/1.1 101 ${response.reason}\r\n${head}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`, {
+      write: (bytes) => tunnel.write(bytes),
+      resume: () => tunnel.resume(),
+      close: () => tunnel.close(),
+    });
+    tunnel.start({ write: (bytes) => connection.out.write(bytes), drained: () => connection.resume(), close: () => connection.endTunnel() });
+  }
+
+  private refuse(x: Exchange, refusal: Problem): void {
+    x.status = refusal.status;
+    x.incoming.reply(this.replyTo(x, refusal));
+  }
+
+  private replyTo(x: Exchange, refusal: Problem): Reply {
+    return problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt));
+  }
+
+  private fail(x: Exchange, error: unknown): void {
+    if (x.incoming.isReplied || x.incoming.isAborted) return;
+    if (error instanceof UpstreamFailure) {
+      const { cause } = error;
+      if (cause instanceof TooLarge) this.refuse(x, tooLarge(cause.most));
+      else if (error.kind === "timeout") this.refuse(x, problem("upstreamTimeout", "The backend did not answer in time; try again later."));
+      else this.refuse(x, problem("upstreamFailed", "The backend could not be reached or broke off; try again later."));
+      return;
+    }
+    this.parts.onFault(error, x.id);
+    this.refuse(x, problem("internal", "Something went wrong in the gateway; report the request id to whoever runs it."));
+  }
+
+  /** Record: runs when the answer is written whole or has broken off. */
+  private record(x: Exchange): void {
+    if (x.verdict !== null) this.parts.limiter.release(x.verdict);
+    // 499 is nginx's: the client closed the connection before there was an answer.
+    if (x.status === 0) x.status = 499;
+    this.parts.accessLog?.write(x, this.parts.clock.now() - x.startedAt);
+  }
+}
+
+const REFUSED_KEY: Record<KeyRefusal, string> = {
+  keyInvalid: "This API key is not known; check it for typing errors.",
+  keyExpired: "This API key has expired; ask for a new one.",
+  keyRevoked: "This API key is revoked or disabled; ask for a new one.",
+};
+
+const unauthorized = (code: ProblemCode, detail: string): Problem => problem(code, detail, {}, [["WWW-Authenticate", 'Bearer realm="sluice"']]);
+
+const tooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
+
+const forwardedPath = (route: Route, target: Target, path: string): string => {
+  const rest = route.strip === 0 ? path : path.slice(route.strip);
+  return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
+};
+
+/** Takes the key out of the request, from the first place that holds one: the header, the bearer token, the query parameter. */
+function showKey(x: Exchange): string | null {
+  const { identity } = x.generation;
+  const { fields } = x.incoming.head;
+  const header = fields.joined(identity.header);
+  if (header !== null && header !== "") {
+    x.keyField = identity.header;
+    return header;
+  }
+  if (identity.bearer) {
+    const authorization = fields.get("authorization");
+    if (authorization !== null && authorization.length > 7 && authorization.slice(0, 7).toLowerCase() === "bearer ") {
+      x.keyField = "authorization";
+      return authorization.slice(7).trim();
+    }
+  }
+  if (identity.query !== null && x.query !== "") {
+    const value = parameter(x.query, identity.query);
+    if (value !== null) {
+      x.query = withoutParameter(x.query, identity.query);
+      return value;
+    }
+  }
+  return null;
+}
+
+function mayUse(key: KeyEntry, route: Route, ip: string): Problem | null {
+  if (route.tiers.length > 0 && !route.tiers.includes(key.consumer.tier)) {
+    return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${key.consumer.tier}.`);
+  }
+  const missing = route.scopes.filter((scope) => !key.scopes.includes(scope));
+  if (missing.length > 0) return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
+  if (key.routes.length > 0 && !key.routes.includes(route.name)) return problem("forbidden", "This API key may not use this route.");
+  if (key.ips !== null && !key.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
+  return null;
+}

@@ -1,0 +1,60 @@
+/** Every error that Sluice makes: its status and title by code. The codes are part of the contract with users. */
+const CODES = {
+  badRequest: { status: 400, title: "Bad request" },
+  keyMissing: { status: 401, title: "No API key" },
+  keyInvalid: { status: 401, title: "Unknown API key" },
+  keyExpired: { status: 401, title: "Expired API key" },
+  keyRevoked: { status: 401, title: "Revoked API key" },
+  forbidden: { status: 403, title: "Not allowed" },
+  routeNotFound: { status: 404, title: "No such route" },
+  notFound: { status: 404, title: "No such record" },
+  methodNotAllowed: { status: 405, title: "Method not allowed" },
+  conflict: { status: 409, title: "Conflict" },
+  preconditionFailed: { status: 412, title: "Changed since it was read" },
+  bodyTooLarge: { status: 413, title: "Body too large" },
+  unsupportedMediaType: { status: 415, title: "Not JSON" },
+  expectationFailed: { status: 417, title: "Unknown expectation" },
+  validationFailed: { status: 422, title: "Invalid input" },
+  rateLimited: { status: 429, title: "Too many requests" },
+  headersTooLarge: { status: 431, title: "Headers too large" },
+  internal: { status: 500, title: "Internal error" },
+  notImplemented: { status: 501, title: "Not implemented" },
+  upstreamFailed: { status: 502, title: "The backend failed" },
+  noHealthyTarget: { status: 503, title: "No backend available" },
+  draining: { status: 503, title: "Shutting down" },
+  upstreamTimeout: { status: 504, title: "The backend did not answer in time" },
+  versionNotSupported: { status: 505, title: "HTTP version not supported" },
+} as const;
+
+export type ProblemCode = keyof typeof CODES;
+
+/** The registered type of a 429 (draft-ietf-httpapi-ratelimit-headers, "Problem Types"). */
+const QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/** One error on its way to the caller, as RFC 9457 describes it. */
+export interface Problem {
+  readonly status: number;
+  readonly code: ProblemCode;
+  /** All members of the body but `requestId`, which the edge adds. */
+  readonly members: Readonly<Record<string, unknown>>;
+  /** Further header fields: `Allow`, `Retry-After`, `WWW-Authenticate`. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/**
+ * Makes a problem by its code. `detail` is one sentence for the caller that says what to do; it must hold no secret and no backend's address.
+ * `members` are added to the body, `headers` to the response.
+ */
+export function problem(
+  code: ProblemCode,
+  detail: string,
+  members: Readonly<Record<string, unknown>> = {},
+  headers: readonly (readonly [string, string])[] = [],
+): Problem {
+  const { status, title } = CODES[code];
+  const type = status === 429 ? QUOTA_EXCEEDED : `urn:sluice:problem:${code}`;
+  return { status, code, members: { type, title, status, detail, code, ...members }, headers };
+}
+
+/** The body's text. */
+export const problemBody = (it: Problem, requestId: string): string => JSON.stringify({ ...it.members, requestId });

@@ -1,0 +1,614 @@
+import type { Socket } from "bun";
+import type { Clock } from "../clock.ts";
+import type { Body, Sink } from "../http/body.ts";
+import type { Fields } from "../http/fields.ts";
+import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "../http/framing.ts";
+import { HeadFault, parseResponseHead, type ResponseHead } from "../http/head.ts";
+import { Outgoing, type RawSocket } from "../http/outgoing.ts";
+
+/** One target's address, taken apart once. */
+export interface Origin {
+  readonly hostname: string;
+  readonly port: number;
+  readonly tls: boolean;
+}
+
+export interface UpstreamRequest {
+  readonly method: string;
+  /** The whole head with its empty line, framing fields included. */
+  readonly head: string;
+  readonly body: Body | null;
+  /** True when `head` says that the body is chunked. */
+  readonly chunked: boolean;
+  /** True when `head` asks to leave HTTP/1.1 (RFC 9110 §7.8). */
+  readonly upgrade: boolean;
+  /** Milliseconds to make a connection. */
+  readonly connectTimeout: number;
+  /** Milliseconds until the response's head must be there; afterwards, how long its body may be silent. */
+  readonly timeout: number;
+}
+
+export interface UpstreamResponse {
+  readonly status: number;
+  readonly reason: string;
+  readonly fields: Fields;
+  readonly connection: string;
+  /** `Content-Length` as stated, or -1. */
+  readonly length: number;
+  /** All of it when it came with the head, otherwise on its way. */
+  readonly body: Uint8Array | Body | null;
+  /** After a 101: the connection itself. */
+  readonly tunnel: UpstreamTunnel | null;
+}
+
+/** The upstream's side of a connection that has left HTTP. */
+export interface UpstreamTunnel {
+  write(bytes: Uint8Array): boolean;
+  resume(): void;
+  close(): void;
+  /** Begins to deliver. `drained` is called when a `write` that gave false has gone out. */
+  start(receiver: { write(bytes: Uint8Array): boolean; drained(): void; close(): void }): void;
+}
+
+export type FailureKind = "connect" | "timeout" | "reset" | "protocol" | "request" | "aborted";
+
+/** Why a request got no (whole) response. */
+export class UpstreamFailure extends Error {
+  /** A kept connection that the upstream had closed before this request: a new connection will most likely do. */
+  isStale = false;
+
+  constructor(
+    /** `connect`: no connection was made. `reset`: it broke. `protocol`: the response was not HTTP. `request`: the caller's body broke off. `aborted`: the caller gave up. */
+    readonly kind: FailureKind,
+    message: string,
+    /** False when not one byte of the request can have reached the upstream. */
+    readonly wasSent: boolean,
+    cause?: Error,
+  ) {
+    super(message, { cause });
+  }
+}
+
+/** A request under way, which can be given up. */
+export interface Call {
+  readonly response: Promise<UpstreamResponse>;
+  abort(): void;
+}
+
+export interface UpstreamClient {
+  send(origin: Origin, request: UpstreamRequest): Call;
+  close(): void;
+}
+
+/** Idle connections kept for one origin, and for how long (ms): below the 5 s after which many servers close, so that few requests meet a closing connection. */
+const MAX_IDLE = 4096;
+const IDLE_FOR = 4_000;
+/** How exact timeouts are, in milliseconds. */
+const TICK = 25;
+const MAX_HEAD = 262_144;
+const HEAD_END = Buffer.from("\r\n\r\n");
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * A pooled HTTP/1.1 client over `Bun.connect`. Compared with `fetch`: no cap on requests in flight or on idle connections, the
+ * header lines and body bytes as they are on the wire (no decompression, nothing added), and a 101 gives the connection itself.
+ */
+export class PooledClient implements UpstreamClient {
+  /** Connections with a request under way. */
+  readonly active = new Set<UpstreamConnection>();
+  readonly pools = new Map<string, UpstreamConnection[]>();
+  /** `clock.now()` at the last tick. */
+  now: number;
+  private readonly ticker: Timer;
+
+  constructor(readonly clock: Clock) {
+    this.now = clock.now();
+    this.ticker = setInterval(() => this.tick(), TICK);
+    this.ticker.unref();
+  }
+
+  send(origin: Origin, request: UpstreamRequest): Call {
+    const pool = this.poolOf(origin);
+    let idle = pool.pop();
+    // What the kernel has closed is known only after its event: a connection that was idle for long is not trusted.
+    while (idle !== undefined && !idle.isUsable) idle = pool.pop();
+    const exchange = new Exchange(this, origin, request, pool);
+    if (idle !== undefined) idle.begin(exchange);
+    else exchange.connect();
+    return exchange;
+  }
+
+  close(): void {
+    clearInterval(this.ticker);
+    for (const pool of this.pools.values()) for (const connection of pool.splice(0)) connection.terminate();
+    for (const connection of [...this.active]) connection.terminate();
+  }
+
+  private poolOf(origin: Origin): UpstreamConnection[] {
+    const key = `${origin.tls ? "https" : "http"}://${origin.hostname}:${origin.port}`;
+    let pool = this.pools.get(key);
+    if (pool === undefined) {
+      pool = [];
+      this.pools.set(key, pool);
+    }
+    return pool;
+  }
+
+  private tick(): void {
+    this.now = this.clock.now();
+    for (const connection of this.active) connection.checkDeadline(this.now);
+    for (const [key, pool] of this.pools) {
+      // The longest idle stand first, since the last one in is the first one out.
+      while (pool.length > 0 && (pool[0] as UpstreamConnection).idleUntil < this.now) pool.shift()?.terminate();
+      if (pool.length === 0) this.pools.delete(key);
+    }
+  }
+}
+
+/** One request and its promise. */
+class Exchange implements Call {
+  readonly response: Promise<UpstreamResponse>;
+  private settle!: (response: UpstreamResponse) => void;
+  private refuse!: (reason: UpstreamFailure) => void;
+  connection: UpstreamConnection | null = null;
+  isOver = false;
+
+  constructor(
+    readonly client: PooledClient,
+    private readonly origin: Origin,
+    readonly request: UpstreamRequest,
+    readonly pool: UpstreamConnection[],
+  ) {
+    this.response = new Promise((resolve, reject) => {
+      this.settle = resolve;
+      this.refuse = reject;
+    });
+  }
+
+  connect(): void {
+    const { origin, request } = this;
+    const connection = new UpstreamConnection(this.client, this.pool);
+    const patience = setTimeout(() => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)), request.connectTimeout);
+    Bun.connect<UpstreamConnection>({
+      hostname: origin.hostname,
+      port: origin.port,
+      data: connection,
+      ...(origin.tls ? { tls: { serverName: origin.hostname, rejectUnauthorized: true } } : {}),
+      socket: HANDLERS,
+    }).then(
+      (socket) => {
+        clearTimeout(patience);
+        // With TLS the request goes out only after the certificate was checked.
+        if (this.isOver) socket.terminate();
+        else if (origin.tls) connection.awaitHandshake(this);
+        else connection.begin(this);
+      },
+      (error: Error) => {
+        clearTimeout(patience);
+        this.fail(new UpstreamFailure("connect", error.message, false));
+      },
+    );
+  }
+
+  resolve(response: UpstreamResponse): void {
+    this.isOver = true;
+    this.settle(response);
+  }
+
+  fail(failure: UpstreamFailure): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.refuse(failure);
+  }
+
+  abort(): void {
+    this.fail(new UpstreamFailure("aborted", "the caller gave up", true));
+    this.connection?.terminate();
+  }
+}
+
+/** One connection to a target: one exchange at a time. */
+class UpstreamConnection {
+  idleUntil = Number.POSITIVE_INFINITY;
+  socket!: RawSocket;
+  private out!: Outgoing;
+  private exchange: Exchange | null = null;
+  private handshakeFor: Exchange | null = null;
+  private uses = 0;
+  private buffer: Buffer = EMPTY;
+  private body: ResponseBody | null = null;
+  private tunnel: { write(bytes: Uint8Array): boolean; drained(): void; close(): void } | null = null;
+  private deadline = Number.POSITIVE_INFINITY;
+  private isClosed = false;
+  /** The request's body while it is on its way up. */
+  private upload: Body | null = null;
+  private isPaused = false;
+
+  constructor(
+    private readonly client: PooledClient,
+    private readonly pool: UpstreamConnection[],
+  ) {}
+
+  get isUsable(): boolean {
+    return !this.isClosed && this.idleUntil > this.client.now;
+  }
+
+  opened(socket: RawSocket): void {
+    this.socket = socket;
+    this.out = new Outgoing(socket);
+  }
+
+  awaitHandshake(exchange: Exchange): void {
+    if (this.isClosed) exchange.fail(new UpstreamFailure("connect", "the connection closed during the TLS handshake", false));
+    else this.handshakeFor = exchange;
+    exchange.connection = this;
+    this.client.active.add(this);
+    this.deadline = this.client.now + exchange.request.connectTimeout;
+    if (this.isHandshakeDone) this.handshaken(this.handshakeError);
+  }
+
+  private isHandshakeDone = false;
+  private handshakeError: Error | null = null;
+
+  handshaken(error: Error | null): void {
+    this.isHandshakeDone = true;
+    this.handshakeError = error;
+    const exchange = this.handshakeFor;
+    if (exchange === null) return;
+    this.handshakeFor = null;
+    if (error !== null) {
+      exchange.fail(new UpstreamFailure("connect", `TLS: ${error.message}`, false));
+      this.terminate();
+    } else if (!exchange.isOver) this.begin(exchange);
+    else this.terminate();
+  }
+
+  begin(exchange: Exchange): void {
+    const { request } = exchange;
+    this.exchange = exchange;
+    exchange.connection = this;
+    this.uses++;
+    this.idleUntil = Number.POSITIVE_INFINITY;
+    this.deadline = this.client.now + request.timeout;
+    this.client.active.add(this);
+    if (this.isClosed) {
+      exchange.fail(new UpstreamFailure("connect", "the connection closed at once", false));
+      return;
+    }
+    this.out.writeMessage(request.head, null);
+    if (request.body === null) return;
+    this.upload = request.body;
+    request.body.start(new RequestSink(this, request.body, request.chunked));
+  }
+
+  receive(chunk: Buffer): void {
+    if (this.tunnel !== null) {
+      if (!this.tunnel.write(chunk)) this.pause();
+      return;
+    }
+    if (this.body !== null) {
+      this.feed(chunk, 0);
+      return;
+    }
+    if (this.exchange === null) {
+      // Bytes that nobody asked for: the connection is out of step.
+      this.terminate();
+      return;
+    }
+    this.buffer = this.buffer.length === 0 ? chunk : Buffer.concat([this.buffer, chunk]);
+    this.readHead(this.exchange);
+  }
+
+  private readHead(exchange: Exchange): void {
+    for (;;) {
+      const end = this.buffer.indexOf(HEAD_END);
+      if (end < 0) {
+        if (this.buffer.length > MAX_HEAD) this.break("protocol", "the response's head is too large");
+        return;
+      }
+      const head = parseResponseHead(this.buffer.latin1Slice(0, end), exchange.request.method);
+      if (head instanceof HeadFault) {
+        this.break("protocol", head.detail);
+        return;
+      }
+      const rest = this.buffer.subarray(end + 4);
+      this.buffer = EMPTY;
+      if (head.status === 101) {
+        this.leaveHttp(exchange, head, rest);
+        return;
+      }
+      if (head.status < 200) {
+        // Interim responses are for this hop: the client's 100 was answered by us.
+        this.buffer = rest;
+        continue;
+      }
+      this.answer(exchange, head, rest);
+      return;
+    }
+  }
+
+  private answer(exchange: Exchange, head: ResponseHead, rest: Buffer): void {
+    if (head.framing === "none") {
+      this.complete(head, rest.length === 0);
+      exchange.resolve(responseOf(head, null));
+      return;
+    }
+    if (head.framing === "length" && rest.length >= head.contentLength) {
+      this.complete(head, rest.length === head.contentLength);
+      exchange.resolve(responseOf(head, rest.length === head.contentLength ? rest : rest.subarray(0, head.contentLength)));
+      return;
+    }
+    const body = new ResponseBody(this, head);
+    this.body = body;
+    // Events may be silent for hours; anything else that stalls is cut off.
+    const stream = head.fields.get("content-type")?.startsWith("text/event-stream") === true;
+    body.timeout = stream ? Number.POSITIVE_INFINITY : exchange.request.timeout;
+    this.deadline = this.client.now + body.timeout;
+    exchange.resolve(responseOf(head, body));
+    if (rest.length > 0) this.feed(rest, 0);
+  }
+
+  private feed(chunk: Buffer, from: number): void {
+    const body = this.body;
+    if (body === null) return;
+    this.deadline = this.client.now + body.timeout;
+    let used: number;
+    try {
+      used = body.feed(chunk, from);
+    } catch (error) {
+      this.break("protocol", error instanceof Error ? error.message : "malformed body");
+      return;
+    }
+    if (body.isDone) {
+      this.body = null;
+      this.complete(body.head, used === chunk.length);
+    }
+  }
+
+  private leaveHttp(exchange: Exchange, head: ResponseHead, rest: Buffer): void {
+    if (!exchange.request.upgrade) {
+      this.break("protocol", "101 without an upgrade being asked for");
+      return;
+    }
+    this.deadline = Number.POSITIVE_INFINITY;
+    this.pause();
+    const tunnel: UpstreamTunnel = {
+      write: (bytes) => this.out.write(bytes),
+      resume: () => this.resume(),
+      close: () => this.part(),
+      start: (receiver) => {
+        if (this.isClosed) {
+          receiver.close();
+          return;
+        }
+        this.tunnel = receiver;
+        if (rest.length === 0 || receiver.write(rest)) this.resume();
+      },
+    };
+    exchange.resolve({ ...responseOf(head, null), tunnel });
+  }
+
+  /** The exchange is over and the connection may serve another. */
+  private complete(head: ResponseHead, inStep: boolean): void {
+    this.exchange = null;
+    this.deadline = Number.POSITIVE_INFINITY;
+    this.client.active.delete(this);
+    if (!head.keepAlive || !inStep || this.upload !== null || this.isClosed || this.pool.length >= MAX_IDLE) {
+      this.terminate();
+      return;
+    }
+    this.resume();
+    this.idleUntil = this.client.now + IDLE_FOR;
+    this.pool.push(this);
+  }
+
+  checkDeadline(now: number): void {
+    if (now < this.deadline || this.isPaused) return;
+    // While the caller is still sending, the upstream is not the one who is late.
+    if (this.upload !== null && this.body === null && this.out.pending === 0) {
+      this.deadline = now + (this.exchange?.request.timeout ?? 0);
+      return;
+    }
+    if (this.handshakeFor !== null) this.handshakeFor.fail(new UpstreamFailure("connect", "no TLS handshake within the connect timeout", false));
+    this.break("timeout", "the upstream did not answer in time");
+  }
+
+  drained(): void {
+    if (!this.out.flush()) return;
+    if (this.tunnel !== null) this.tunnel.drained();
+    else this.upload?.resume();
+  }
+
+  sent(): void {
+    this.upload = null;
+    if (this.exchange !== null && this.body === null) this.deadline = this.client.now + this.exchange.request.timeout;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.isClosed ? true : this.out.write(bytes);
+  }
+
+  closed(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.client.active.delete(this);
+    const { exchange, body, tunnel } = this;
+    this.exchange = null;
+    this.body = null;
+    this.tunnel = null;
+    if (tunnel !== null) tunnel.close();
+    else if (body !== null) body.connectionClosed();
+    else if (exchange !== null) exchange.fail(this.resetOf(exchange));
+    if (this.handshakeFor !== null) this.handshakeFor.fail(new UpstreamFailure("connect", "the connection closed during the TLS handshake", false));
+    this.giveUpUpload();
+  }
+
+  break(kind: FailureKind, message: string, cause?: Error): void {
+    const failure = new UpstreamFailure(kind, message, true, cause);
+    const { exchange, body } = this;
+    this.exchange = null;
+    this.body = null;
+    this.terminate();
+    if (body !== null) body.fail(failure);
+    else exchange?.fail(failure);
+  }
+
+  private giveUpUpload(): void {
+    const upload = this.upload;
+    this.upload = null;
+    upload?.cancel();
+  }
+
+  terminate(): void {
+    if (this.isClosed) return;
+    this.socket.terminate();
+    this.closed();
+  }
+
+  /** Closes after what was written, where the kernel has taken it. */
+  private part(): void {
+    if (this.isClosed) return;
+    this.socket.end();
+    this.closed();
+  }
+
+  pause(): void {
+    if (this.isPaused || this.isClosed) return;
+    this.isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.isPaused || this.isClosed) return;
+    this.isPaused = false;
+    if (this.body !== null) this.deadline = this.client.now + this.body.timeout;
+    this.socket.resume();
+  }
+
+  /** A kept connection that closes before the first byte of a response was most likely closed while idle. */
+  private resetOf(exchange: Exchange): UpstreamFailure {
+    const isStale = this.uses > 1 && this.buffer.length === 0;
+    const failure = new UpstreamFailure("reset", isStale ? "a kept connection was closed by the upstream" : "the upstream closed the connection before it answered", true);
+    failure.isStale = isStale;
+    exchange.connection = null;
+    return failure;
+  }
+}
+
+/** Sends a request's body. */
+class RequestSink implements Sink {
+  constructor(
+    private readonly connection: UpstreamConnection,
+    private readonly body: Body,
+    private readonly chunked: boolean,
+  ) {}
+
+  write(bytes: Uint8Array): boolean {
+    return this.connection.write(this.chunked ? encodeChunk(bytes) : bytes);
+  }
+
+  end(): void {
+    if (this.chunked) this.connection.write(LAST_CHUNK);
+    this.connection.sent();
+  }
+
+  fail(reason: Error): void {
+    this.body.cancel();
+    this.connection.break("request", reason.message, reason);
+  }
+}
+
+/** A response's body on its way. */
+class ResponseBody implements Body {
+  readonly length: number;
+  timeout = Number.POSITIVE_INFINITY;
+  private readonly decoder: Decoder;
+  private sink: Sink | null = null;
+  private held: Uint8Array[] = [];
+  private failure: Error | null = null;
+  private isEnded = false;
+
+  constructor(
+    private readonly connection: UpstreamConnection,
+    readonly head: ResponseHead,
+  ) {
+    this.length = head.framing === "length" ? head.contentLength : -1;
+    this.decoder = head.framing === "chunked" ? new ChunkedDecoder() : head.framing === "length" ? new LengthDecoder(head.contentLength) : new CloseDecoder();
+  }
+
+  get isDone(): boolean {
+    return this.decoder.done;
+  }
+
+  start(sink: Sink): void {
+    this.sink = sink;
+    const held = this.held;
+    this.held = [];
+    let fits = true;
+    for (const bytes of held) fits = sink.write(bytes) && fits;
+    if (this.failure !== null) sink.fail(this.failure);
+    else if (this.isEnded) sink.end();
+    else if (fits) this.connection.resume();
+  }
+
+  resume(): void {
+    this.connection.resume();
+  }
+
+  cancel(): void {
+    this.sink = null;
+    if (!this.isEnded && this.failure === null) this.connection.terminate();
+  }
+
+  feed(chunk: Buffer, from: number): number {
+    const used = this.decoder.decode(chunk, from, (part) => this.push(part));
+    if (this.decoder.done) this.end();
+    return used;
+  }
+
+  /** The connection is gone: the end of a body that ends so, a failure of any other. */
+  connectionClosed(): void {
+    if (this.decoder instanceof CloseDecoder) this.end();
+    else this.fail(new UpstreamFailure("reset", "the upstream closed the connection within the response", true));
+  }
+
+  fail(reason: Error): void {
+    if (this.isEnded) return;
+    this.failure = reason;
+    this.sink?.fail(reason);
+  }
+
+  private end(): void {
+    this.isEnded = true;
+    this.sink?.end();
+  }
+
+  private push(part: Uint8Array): void {
+    if (this.sink === null) {
+      this.held.push(part);
+      this.connection.pause();
+    } else if (!this.sink.write(part)) this.connection.pause();
+  }
+}
+
+const HANDLERS = {
+  open: (socket: Socket<UpstreamConnection>) => socket.data.opened(socket as unknown as RawSocket),
+  data: (socket: Socket<UpstreamConnection>, bytes: Buffer) => socket.data.receive(bytes),
+  drain: (socket: Socket<UpstreamConnection>) => socket.data.drained(),
+  close: (socket: Socket<UpstreamConnection>) => socket.data.closed(),
+  error: (socket: Socket<UpstreamConnection>) => socket.data.closed(),
+  // Bun rejects the promise of `connect` as well, which is where the failure is handled.
+  connectError: () => {},
+  handshake: (socket: Socket<UpstreamConnection>, success: boolean, error: Error | null) =>
+    socket.data.handshaken(success && error === null ? null : (error ?? new Error("the handshake failed"))),
+};
+
+const responseOf = (head: ResponseHead, body: Uint8Array | Body | null): UpstreamResponse => ({
+  status: head.status,
+  reason: head.reason,
+  fields: head.fields,
+  connection: head.connection,
+  length: head.contentLength,
+  body,
+  tunnel: null,
+});

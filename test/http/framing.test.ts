@@ -1,0 +1,72 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { ChunkedDecoder, encodeChunk, FramingFault, LAST_CHUNK, LengthDecoder } from "../../src/http/framing.ts";
+
+/** Feeds a stream in pieces cut at `cuts` and gives what came out, and how many bytes were used. */
+function decode(decoder: ChunkedDecoder | LengthDecoder, stream: Buffer, cuts: number[]): { body: Buffer; used: number } {
+  const parts: Uint8Array[] = [];
+  const borders = [...new Set(cuts.map((cut) => cut % (stream.length + 1)))].sort((a, b) => a - b);
+  let used = 0;
+  let from = 0;
+  for (const to of [...borders, stream.length]) {
+    if (decoder.done) break;
+    used = from + decoder.decode(stream.subarray(from, to), 0, (part) => parts.push(Buffer.from(part)));
+    from = to;
+  }
+  return { body: Buffer.concat(parts), used };
+}
+
+const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 300 }), { maxLength: 8 });
+const cuts = fc.array(fc.nat(5000), { maxLength: 12 });
+
+describe("a chunked body", () => {
+  test("comes out whole however the network cuts it, and leaves what follows it", () => {
+    fc.assert(
+      fc.property(chunks, cuts, fc.uint8Array({ maxLength: 40 }), (bodies, cutAt, next) => {
+        const message = Buffer.concat([...bodies.map(encodeChunk), LAST_CHUNK]);
+        const decoder = new ChunkedDecoder();
+        const { body, used } = decode(decoder, Buffer.concat([message, next]), cutAt);
+        expect(decoder.done).toBe(true);
+        expect(used).toBe(message.length);
+        expect(body.equals(Buffer.concat(bodies))).toBe(true);
+      }),
+    );
+  });
+
+  test("may carry extensions and trailers, which are dropped", () => {
+    const decoder = new ChunkedDecoder();
+    const { body } = decode(decoder, Buffer.from('3;name="value"\r\nabc\r\n0\r\nDigest: x\r\nMore: y\r\n\r\n'), [4, 20]);
+    expect(body.toString()).toBe("abc");
+    expect(decoder.done).toBe(true);
+  });
+
+  test.each([
+    ["no size", "\r\nabc\r\n"],
+    ["a size that is not hexadecimal", "g\r\nabc\r\n"],
+    ["a sign", "+3\r\nabc\r\n"],
+    ["a prefix", "0x3\r\nabc\r\n"],
+    ["a bare LF after the size", "3\nabc\r\n0\r\n\r\n"],
+    ["a chunk longer than its size", "3\r\nabcd\r\n0\r\n\r\n"],
+    ["a bare LF after the data", "3\r\nabc\n0\r\n\r\n"],
+    ["a size out of range", "ffffffffffffffff\r\n"],
+    ["a bare LF in an extension", "3;a\nabc\r\n"],
+    ["a bare LF in a trailer", "0\r\nA: b\n\r\n"],
+    ["an endless extension", `3;${"a".repeat(5000)}`],
+    ["endless trailers", `0\r\n${"A: b\r\n".repeat(4000)}`],
+  ])("with %s is refused", (_what, text) => {
+    const decoder = new ChunkedDecoder();
+    expect(() => decoder.decode(Buffer.from(text), 0, () => {})).toThrow(FramingFault);
+  });
+});
+
+test("a body with a length takes exactly that many bytes, however the network cuts it", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 1, maxLength: 500 }), fc.uint8Array({ maxLength: 50 }), cuts, (body, next, cutAt) => {
+      const decoder = new LengthDecoder(body.length);
+      const out = decode(decoder, Buffer.concat([body, next]), cutAt);
+      expect(decoder.done).toBe(true);
+      expect(out.body.equals(body)).toBe(true);
+      expect(out.used).toBe(body.length);
+    }),
+  );
+});

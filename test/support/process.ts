@@ -1,0 +1,116 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+/** The program under test: the source, or the compiled binary when SLUICE_BINARY names one. */
+export const PROGRAM: readonly string[] = process.env.SLUICE_BINARY
+  ? [resolve(process.env.SLUICE_BINARY)]
+  : [process.execPath, resolve(import.meta.dir, "../../src/main.ts")];
+
+export const ADMIN_TOKEN = "test-admin-token-0123456789";
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Folder {
+  readonly path: string;
+  [Symbol.dispose](): void;
+}
+
+/** A folder that goes when it is disposed of. */
+export function folder(): Folder {
+  const path = mkdtempSync(join(tmpdir(), "sluice-test-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Runs one command to its end. */
+export async function run(args: readonly string[], options: { cwd: string; env?: Record<string, string> }): Promise<Outcome> {
+  const child = Bun.spawn([...PROGRAM, ...args], { cwd: options.cwd, env: { PATH: "/nonexistent", ...options.env }, stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr, status] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
+  return { status, stdout, stderr };
+}
+
+export interface Running {
+  readonly url: string;
+  readonly port: number;
+  readonly folder: string;
+  readonly pid: number;
+  /** All that was printed so far, both streams. */
+  output(): string;
+  /** Sends a signal and waits for the end. */
+  stop(signal?: NodeJS.Signals): Promise<number>;
+  /** Asks the admin API. */
+  admin(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface StartOptions {
+  /** Written to config.json; left out: no file, so the demo. */
+  readonly config?: unknown;
+  readonly env?: Record<string, string>;
+  readonly args?: readonly string[];
+  /** An existing folder, which stays; left out: a new one, which goes. */
+  readonly cwd?: string;
+}
+
+/** Starts the real gateway on a free port and waits until it answers. */
+export async function start(options: StartOptions = {}): Promise<Running> {
+  const own = options.cwd === undefined ? folder() : null;
+  const cwd = options.cwd ?? own?.path ?? "";
+  if (options.config !== undefined) writeFileSync(join(cwd, "config.json"), JSON.stringify(options.config, null, 2));
+  const port = freePort();
+  const child = Bun.spawn([...PROGRAM, "serve", ...(options.args ?? [])], {
+    cwd,
+    env: { PATH: "/nonexistent", SLUICE_ADMIN_TOKEN: ADMIN_TOKEN, SLUICE_HOST: "127.0.0.1", SLUICE_PORT: String(port), ...options.env },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  let printed = "";
+  const read = async (stream: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) printed += decoder.decode(chunk, { stream: true });
+  };
+  const reading = Promise.all([read(child.stdout), read(child.stderr)]);
+  const url = `http://127.0.0.1:${port}`;
+  for (;;) {
+    if (child.exitCode !== null) {
+      await reading;
+      throw new Error(`the gateway ended with ${child.exitCode}:\n${printed}`);
+    }
+    if (await fetch(`${url}/health`).then((answer) => answer.ok, () => false)) break;
+    await Bun.sleep(10);
+  }
+  const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
+    child.kill(signal);
+    const status = await child.exited;
+    await reading;
+    return status;
+  };
+  return {
+    url,
+    port,
+    folder: cwd,
+    pid: child.pid,
+    output: () => printed,
+    stop,
+    admin: (method, path, body, headers = {}) =>
+      fetch(url + path, {
+        method,
+        headers: { authorization: `Bearer ${ADMIN_TOKEN}`, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      }),
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null) await stop("SIGKILL");
+      own?.[Symbol.dispose]();
+    },
+  };
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): number {
+  using listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
+  return listener.port;
+}
