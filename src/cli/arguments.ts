@@ -35,7 +35,9 @@ export function readInput(command: Command, args: readonly string[]): Input {
   const known = [...command.flags, { name: "help", help: "" } as Flag];
   const { tokens } = parseArgs({
     args: [...args],
-    options: Object.fromEntries(known.map((flag) => [flag.name, { type: flag.value === undefined ? ("boolean" as const) : ("string" as const) }])),
+    options: Object.fromEntries(
+      known.map((flag) => [flag.name, { type: flag.value === undefined ? ("boolean" as const) : ("string" as const) }]),
+    ),
     strict: false,
     tokens: true,
   });
@@ -46,14 +48,19 @@ export function readInput(command: Command, args: readonly string[]): Input {
     if (token.kind !== "option") continue;
     const flag = known.find((each) => each.name === token.name);
     if (flag === undefined) {
-      const hint = nearest(token.name, known.map((each) => each.name));
+      const hint = nearest(
+        token.name,
+        known.map((each) => each.name),
+      );
       throw new UsageError(`unknown flag ${token.rawName}${hint === null ? "" : `, did you mean --${hint}?`}`);
     }
-    if (flag.value !== undefined && (token.value === undefined || token.value === "")) throw new UsageError(`--${flag.name} needs a value: --${flag.name} ${flag.value}`);
+    if (flag.value !== undefined && (token.value === undefined || token.value === ""))
+      throw new UsageError(`--${flag.name} needs a value: --${flag.name} ${flag.value}`);
     if (flag.value === undefined && token.value !== undefined) throw new UsageError(`--${flag.name} takes no value`);
     flags[flag.name] = token.value ?? true;
   }
-  if (positionals.length > command.positionals) throw new UsageError(`unexpected argument ${JSON.stringify(positionals[command.positionals])}`);
+  if (positionals.length > command.positionals)
+    throw new UsageError(`unexpected argument ${JSON.stringify(positionals[command.positionals])}`);
   return { flags, positionals };
 }
 

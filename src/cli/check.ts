@@ -17,7 +17,7 @@ export const check: Command = {
       process.stderr.write(`sluice: ${file} can't be read: name an existing file, as in \`sluice check config.json\`\n`);
       return 1;
     }
-    const loaded = loadConfig(text, file, process.env);
+    const loaded = loadConfig(text, process.env);
     if ("config" in loaded) {
       process.stdout.write(`${file}: valid\n`);
       return 0;

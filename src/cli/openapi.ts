@@ -1,5 +1,5 @@
-import { openApiDocument } from "../admin/openapi.ts";
 import type { Command } from "./arguments.ts";
+import { openApiDocument } from "./openapi-document.ts";
 
 export const openapi: Command = {
   name: "openapi",

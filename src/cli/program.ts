@@ -19,8 +19,14 @@ export async function runProgram(args: readonly string[]): Promise<number | null
   const name = isImplied ? serve.name : first;
   const command = COMMANDS.find((each) => each.name === name);
   if (command === undefined) {
-    const hint = nearest(name, COMMANDS.map((each) => each.name));
-    return usageFault(`unknown command ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`, "sluice --help");
+    const hint = nearest(
+      name,
+      COMMANDS.map((each) => each.name),
+    );
+    return usageFault(
+      `unknown command ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`,
+      "sluice --help",
+    );
   }
   try {
     const input = readInput(command, isImplied ? args : args.slice(1));

@@ -2,11 +2,24 @@ import type { Config } from "../config/schema.ts";
 
 /** What a person sees at the start of the demo: where it is, and a request to try for each key. */
 export function demoBanner(config: Config, url: string, backendUrl: string): string {
-  const lines = ["", `  Sluice is running its demo at ${url}`, "", `    API documentation   ${url}/swagger`, `    Health              ${url}/health`, `    Demo backend        ${backendUrl}`, ""];
+  const lines = [
+    "",
+    `  Sluice is running its demo at ${url}`,
+    "",
+    `    API documentation   ${url}/swagger`,
+    `    Health              ${url}/health`,
+    `    Demo backend        ${backendUrl}`,
+    "",
+  ];
   for (const consumer of config.consumers) {
     const [key] = consumer.keys;
     if (key !== undefined) lines.push(`    ${consumer.tier.padEnd(12)} curl -i -H 'X-API-Key: ${key}' ${url}/test`);
   }
-  lines.push(`    ${"anonymous".padEnd(12)} curl -i ${url}/proxy`, "", "  These keys are public: anybody who reads the documentation knows them. Use your own config.json for anything else.", "");
+  lines.push(
+    `    ${"anonymous".padEnd(12)} curl -i ${url}/proxy`,
+    "",
+    "  These keys are public: anybody who reads the documentation knows them. Use your own config.json for anything else.",
+    "",
+  );
   return lines.join("\n");
 }

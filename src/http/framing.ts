@@ -39,7 +39,7 @@ export class CloseDecoder implements Decoder {
 const MAX_LINE = 4096;
 const MAX_TRAILERS = 16_384;
 
-const enum At {
+enum At {
   Size,
   Extension,
   SizeLf,

@@ -68,7 +68,8 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
   if (end < 0) end = text.length;
   const methodEnd = text.indexOf(" ");
   const targetEnd = text.indexOf(" ", methodEnd + 1);
-  if (methodEnd <= 0 || targetEnd < 0 || targetEnd > end) return new HeadFault(400, "The request line must be METHOD SP TARGET SP HTTP/1.1.");
+  if (methodEnd <= 0 || targetEnd < 0 || targetEnd > end)
+    return new HeadFault(400, "The request line must be METHOD SP TARGET SP HTTP/1.1.");
   const method = text.slice(0, methodEnd);
   const target = text.slice(methodEnd + 1, targetEnd);
   const version = text.slice(targetEnd + 1, end);
@@ -89,7 +90,8 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
   if (framed.chunked && minor === 0) return new HeadFault(400, "HTTP/1.0 has no Transfer-Encoding.");
   const connection = framed.connection;
   const keepAlive = minor === 1 ? !hasOption(connection, "close") : hasOption(connection, "keep-alive");
-  if (framed.expect !== "" && framed.expect !== "100-continue") return new HeadFault(417, "The only expectation known here is 100-continue.");
+  if (framed.expect !== "" && framed.expect !== "100-continue")
+    return new HeadFault(417, "The only expectation known here is 100-continue.");
   return {
     method,
     target,
@@ -163,7 +165,8 @@ function readFields(text: string, from: number, fields: Fields, framed: Framed, 
         break;
       }
       case "transfer-encoding":
-        if (framed.chunked || value.toLowerCase() !== "chunked") return new HeadFault(501, "The only transfer coding known here is chunked.");
+        if (framed.chunked || value.toLowerCase() !== "chunked")
+          return new HeadFault(501, "The only transfer coding known here is chunked.");
         framed.chunked = true;
         break;
       case "connection":

@@ -38,7 +38,7 @@ export class Outgoing {
       const fits = this.write(Buffer.from(head, "latin1"));
       return body === null || body.length === 0 ? fits : this.write(body);
     }
-    scratch.latin1Write(head, 0);
+    scratch.write(head, 0, "latin1");
     if (body !== null) scratch.set(body, head.length);
     const taken = this.socket.write(scratch.subarray(0, size));
     if (taken >= size) return true;

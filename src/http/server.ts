@@ -37,6 +37,8 @@ export interface HttpServerOptions {
   readonly handle: (incoming: Incoming) => void;
   /** The answer to a head that could not be read. The connection is closed after it. */
   readonly refuse: (fault: HeadFault, ip: string) => Reply;
+  /** A fault of our own while a connection was served; the connection is closed. */
+  readonly onFault: (error: unknown) => void;
 }
 
 /** Seconds; counted by a coarse tick, since none of them needs to be exact. */
@@ -83,7 +85,11 @@ export class HttpServer {
         data: (socket, bytes) => socket.data.receive(bytes as Buffer),
         drain: (socket) => socket.data.drained(),
         close: (socket) => socket.data?.closed(),
-        error: (socket) => socket.data?.closed(),
+        error: (socket, error) => {
+          // Bun reports here both a broken connection and what a handler threw.
+          if (!("code" in error)) options.onFault(error);
+          socket.data?.dispose();
+        },
       },
     });
     this.ticker = setInterval(() => {
@@ -220,7 +226,8 @@ export class Connection {
     } else if (this.current !== null) {
       if (this.current.awaitsBody && silentFor > BODY_STALLS_AFTER) this.current.body?.fail(new Error("the client stopped sending"));
     } else if (silentFor > (this.buffer.length > 0 ? HEAD_WITHIN : KEEP_ALIVE_FOR)) {
-      if (this.buffer.length > 0) this.answerAndClose(this.server.options.refuse(new HeadFault(400, "The request's head did not arrive in time."), this.ip));
+      if (this.buffer.length > 0)
+        this.answerAndClose(this.server.options.refuse(new HeadFault(400, "The request's head did not arrive in time."), this.ip));
       else this.dispose();
     }
   }
@@ -254,10 +261,13 @@ export class Connection {
   }
 
   enterTunnel(incoming: Incoming, tunnel: Tunnel): void {
-    this.tunnel = { ...tunnel, close: () => {
-      tunnel.close();
-      incoming.end();
-    } };
+    this.tunnel = {
+      ...tunnel,
+      close: () => {
+        tunnel.close();
+        incoming.end();
+      },
+    };
     this.current = null;
     const early = this.buffer;
     this.buffer = EMPTY;
@@ -309,11 +319,13 @@ export class Connection {
     while (this.buffer[start] === 13 && this.buffer[start + 1] === 10) start += 2;
     const end = this.buffer.indexOf(HEAD_END, start);
     if ((end < 0 ? this.buffer.length : end) - start > options.maxHeaderSize) {
-      this.answerAndClose(options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.maxHeaderSize} bytes.`), this.ip));
+      this.answerAndClose(
+        options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.maxHeaderSize} bytes.`), this.ip),
+      );
       return false;
     }
     if (end < 0) return false;
-    const head = parseRequestHead(this.buffer.latin1Slice(start, end));
+    const head = parseRequestHead(this.buffer.toString("latin1", start, end));
     const rest = this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
       this.buffer = EMPTY;
@@ -369,7 +381,10 @@ export class Incoming {
     const streamed = reply.body !== null && !(reply.body instanceof Uint8Array) ? reply.body : null;
     const chunked = streamed !== null && streamed.length < 0 && head.minor === 1;
     const reusable =
-      head.keepAlive && !connection.server.draining && !(streamed !== null && streamed.length < 0 && !chunked) && (this.body === null || this.body.canBeDropped);
+      head.keepAlive &&
+      !connection.server.draining &&
+      !(streamed !== null && streamed.length < 0 && !chunked) &&
+      (this.body === null || this.body.canBeDropped);
     const persistence = reusable ? (head.minor === 0 ? "Connection: keep-alive\r\n" : "") : "Connection: close\r\n";
     const text = headText(reply, persistence, bodiless, chunked);
     if (streamed === null || bodiless) {

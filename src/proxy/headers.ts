@@ -1,16 +1,36 @@
-import { hasOption } from "../http/head.ts";
 import type { Fields } from "../http/fields.ts";
+import { hasOption } from "../http/head.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
-const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"];
+const HOP_BY_HOP = [
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
 
 /** What is never copied from a request: this hop's fields, those that frame the message, and those that Sluice alone may set. */
 const NOT_FORWARDED = new Set([
   ...HOP_BY_HOP,
-  ...["host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "x-consumer-id", "x-consumer-tier"],
+  ...[
+    "host",
+    "content-length",
+    "expect",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-request-id",
+    "x-consumer-id",
+    "x-consumer-tier",
+  ],
 ]);
 const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
 /** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
@@ -75,4 +95,5 @@ function namedByConnection(connection: string): Set<string> | null {
   return new Set(connection.split(",").map((name) => name.trim()));
 }
 
-export const isWebSocket = (x: Exchange): boolean => x.incoming.head.upgrade === "websocket" && hasOption(x.incoming.head.connection, "upgrade");
+export const isWebSocket = (x: Exchange): boolean =>
+  x.incoming.head.upgrade === "websocket" && hasOption(x.incoming.head.connection, "upgrade");

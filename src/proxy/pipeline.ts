@@ -121,7 +121,10 @@ export class Pipeline {
   private async forward(x: Exchange): Promise<void> {
     const route = x.route as Route;
     if (route.upstream === null) {
-      this.refuse(x, problem("noHealthyTarget", "This route has no backend at the moment; try again later.", { retryAfter: 5 }, [["Retry-After", "5"]]));
+      this.refuse(
+        x,
+        problem("noHealthyTarget", "This route has no backend at the moment; try again later.", { retryAfter: 5 }, [["Retry-After", "5"]]),
+      );
       return;
     }
     const target = route.upstream.next();
@@ -175,7 +178,11 @@ export class Pipeline {
       resume: () => tunnel.resume(),
       close: () => tunnel.close(),
     });
-    tunnel.start({ write: (bytes) => connection.out.write(bytes), drained: () => connection.resume(), close: () => connection.endTunnel() });
+    tunnel.start({
+      write: (bytes) => connection.out.write(bytes),
+      drained: () => connection.resume(),
+      close: () => connection.endTunnel(),
+    });
   }
 
   private refuse(x: Exchange, refusal: Problem): void {
@@ -215,7 +222,8 @@ const REFUSED_KEY: Record<KeyRefusal, string> = {
   keyRevoked: "This API key is revoked or disabled; ask for a new one.",
 };
 
-const unauthorized = (code: ProblemCode, detail: string): Problem => problem(code, detail, {}, [["WWW-Authenticate", 'Bearer realm="sluice"']]);
+const unauthorized = (code: ProblemCode, detail: string): Problem =>
+  problem(code, detail, {}, [["WWW-Authenticate", 'Bearer realm="sluice"']]);
 
 const tooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
 

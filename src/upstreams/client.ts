@@ -168,7 +168,10 @@ class Exchange implements Call {
   connect(): void {
     const { origin, request } = this;
     const connection = new UpstreamConnection(this.client, this.pool);
-    const patience = setTimeout(() => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)), request.connectTimeout);
+    const patience = setTimeout(
+      () => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)),
+      request.connectTimeout,
+    );
     Bun.connect<UpstreamConnection>({
       hostname: origin.hostname,
       port: origin.port,
@@ -306,7 +309,7 @@ class UpstreamConnection {
         if (this.buffer.length > MAX_HEAD) this.break("protocol", "the response's head is too large");
         return;
       }
-      const head = parseResponseHead(this.buffer.latin1Slice(0, end), exchange.request.method);
+      const head = parseResponseHead(this.buffer.toString("latin1", 0, end), exchange.request.method);
       if (head instanceof HeadFault) {
         this.break("protocol", head.detail);
         return;
@@ -409,7 +412,8 @@ class UpstreamConnection {
       this.deadline = now + (this.exchange?.request.timeout ?? 0);
       return;
     }
-    if (this.handshakeFor !== null) this.handshakeFor.fail(new UpstreamFailure("connect", "no TLS handshake within the connect timeout", false));
+    if (this.handshakeFor !== null)
+      this.handshakeFor.fail(new UpstreamFailure("connect", "no TLS handshake within the connect timeout", false));
     this.break("timeout", "the upstream did not answer in time");
   }
 
@@ -439,7 +443,8 @@ class UpstreamConnection {
     if (tunnel !== null) tunnel.close();
     else if (body !== null) body.connectionClosed();
     else if (exchange !== null) exchange.fail(this.resetOf(exchange));
-    if (this.handshakeFor !== null) this.handshakeFor.fail(new UpstreamFailure("connect", "the connection closed during the TLS handshake", false));
+    if (this.handshakeFor !== null)
+      this.handshakeFor.fail(new UpstreamFailure("connect", "the connection closed during the TLS handshake", false));
     this.giveUpUpload();
   }
 
@@ -488,7 +493,11 @@ class UpstreamConnection {
   /** A kept connection that closes before the first byte of a response was most likely closed while idle. */
   private resetOf(exchange: Exchange): UpstreamFailure {
     const isStale = this.uses > 1 && this.buffer.length === 0;
-    const failure = new UpstreamFailure("reset", isStale ? "a kept connection was closed by the upstream" : "the upstream closed the connection before it answered", true);
+    const failure = new UpstreamFailure(
+      "reset",
+      isStale ? "a kept connection was closed by the upstream" : "the upstream closed the connection before it answered",
+      true,
+    );
     failure.isStale = isStale;
     exchange.connection = null;
     return failure;
@@ -533,7 +542,12 @@ class ResponseBody implements Body {
     readonly head: ResponseHead,
   ) {
     this.length = head.framing === "length" ? head.contentLength : -1;
-    this.decoder = head.framing === "chunked" ? new ChunkedDecoder() : head.framing === "length" ? new LengthDecoder(head.contentLength) : new CloseDecoder();
+    this.decoder =
+      head.framing === "chunked"
+        ? new ChunkedDecoder()
+        : head.framing === "length"
+          ? new LengthDecoder(head.contentLength)
+          : new CloseDecoder();
   }
 
   get isDone(): boolean {

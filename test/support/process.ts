@@ -28,7 +28,12 @@ export function folder(): Folder {
 
 /** Runs one command to its end. */
 export async function run(args: readonly string[], options: { cwd: string; env?: Record<string, string> }): Promise<Outcome> {
-  const child = Bun.spawn([...PROGRAM, ...args], { cwd: options.cwd, env: { PATH: "/nonexistent", ...options.env }, stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn([...PROGRAM, ...args], {
+    cwd: options.cwd,
+    env: { PATH: "/nonexistent", ...options.env },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const [stdout, stderr, status] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
   return { status, stdout, stderr };
 }
@@ -80,7 +85,13 @@ export async function start(options: StartOptions = {}): Promise<Running> {
       await reading;
       throw new Error(`the gateway ended with ${child.exitCode}:\n${printed}`);
     }
-    if (await fetch(`${url}/health`).then((answer) => answer.ok, () => false)) break;
+    if (
+      await fetch(`${url}/health`).then(
+        (answer) => answer.ok,
+        () => false,
+      )
+    )
+      break;
     await Bun.sleep(10);
   }
   const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
@@ -99,7 +110,11 @@ export async function start(options: StartOptions = {}): Promise<Running> {
     admin: (method, path, body, headers = {}) =>
       fetch(url + path, {
         method,
-        headers: { authorization: `Bearer ${ADMIN_TOKEN}`, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+        headers: {
+          authorization: `Bearer ${ADMIN_TOKEN}`,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
         ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
       }),
     [Symbol.asyncDispose]: async () => {

@@ -3,10 +3,19 @@ import { type Body, collect } from "../../src/http/body.ts";
 import { HttpServer, type Incoming, type Reply } from "../../src/http/server.ts";
 import { PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/upstreams/client.ts";
 
-export const text = (status: number, body: string, head = ""): Reply => ({ status, reason: "Test", head, body: Buffer.from(body), length: -1 });
+export const text = (status: number, body: string, head = ""): Reply => ({
+  status,
+  reason: "Test",
+  head,
+  body: Buffer.from(body),
+  length: -1,
+});
 
 /** A server on a free port with this handler, and small limits. */
-export function server(handle: (incoming: Incoming) => void, limits: Partial<{ maxHeaderSize: number; maxBodySize: number }> = {}): HttpServer & AsyncDisposable {
+export function server(
+  handle: (incoming: Incoming) => void,
+  limits: Partial<{ maxHeaderSize: number; maxBodySize: number }> = {},
+): HttpServer & AsyncDisposable {
   const it = new HttpServer({
     hostname: "127.0.0.1",
     port: 0,
@@ -16,6 +25,9 @@ export function server(handle: (incoming: Incoming) => void, limits: Partial<{ m
     ...limits,
     handle,
     refuse: (fault) => text(fault.status, fault.detail),
+    onFault: (error) => {
+      throw error;
+    },
   });
   return Object.assign(it, { [Symbol.asyncDispose]: () => it.stop(0) });
 }
@@ -25,7 +37,9 @@ export const echo = async (incoming: Incoming): Promise<void> => {
   const body = incoming.body === null ? new Uint8Array() : await collect(incoming.body, 1_000_000_000);
   const { head } = incoming;
   const fields = head.fields.names.map((name, i) => `${name}: ${head.fields.values[i]}`);
-  incoming.reply(text(200, JSON.stringify({ method: head.method, target: head.target, fields, body: Buffer.from(body).toString("latin1") })));
+  incoming.reply(
+    text(200, JSON.stringify({ method: head.method, target: head.target, fields, body: Buffer.from(body).toString("latin1") })),
+  );
 };
 
 export function client(): PooledClient & Disposable {
@@ -34,14 +48,38 @@ export function client(): PooledClient & Disposable {
 }
 
 /** Sends one request and reads the whole response. */
-export async function send(using: PooledClient, port: number, head: string, more: Partial<UpstreamRequest> = {}): Promise<{ status: number; reason: string; body: string; fields: string[] }> {
+export async function send(
+  using: PooledClient,
+  port: number,
+  head: string,
+  more: Partial<UpstreamRequest> = {},
+): Promise<{ status: number; reason: string; body: string; fields: string[] }> {
   const call = using.send(
     { hostname: "127.0.0.1", port, tls: false },
-    { method: head.split(" ", 1)[0] ?? "GET", head: `${head}\r\n\r\n`, body: null, chunked: false, upgrade: false, connectTimeout: 1000, timeout: 5000, ...more },
+    {
+      method: head.split(" ", 1)[0] ?? "GET",
+      head: `${head}\r\n\r\n`,
+      body: null,
+      chunked: false,
+      upgrade: false,
+      connectTimeout: 1000,
+      timeout: 5000,
+      ...more,
+    },
   );
   const response = await call.response;
-  const body = response.body === null ? new Uint8Array() : response.body instanceof Uint8Array ? response.body : await collect(response.body as Body, 1e9);
-  return { status: response.status, reason: response.reason, body: Buffer.from(body).toString("latin1"), fields: response.fields.names.map((name, i) => `${name}: ${response.fields.values[i]}`) };
+  const body =
+    response.body === null
+      ? new Uint8Array()
+      : response.body instanceof Uint8Array
+        ? response.body
+        : await collect(response.body as Body, 1e9);
+  return {
+    status: response.status,
+    reason: response.reason,
+    body: Buffer.from(body).toString("latin1"),
+    fields: response.fields.names.map((name, i) => `${name}: ${response.fields.values[i]}`),
+  };
 }
 
 /** The kind of failure that a promise ends with. */

@@ -51,7 +51,9 @@ describe("the upstream client", () => {
 
   test("keeps a reason phrase and header bytes as they are", async () => {
     using it = client();
-    using backend = scripted(["HTTP/1.1 299 Quite Fine\r\nX-Name: \xe9\xc3\xa9\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"]);
+    using backend = scripted([
+      "HTTP/1.1 299 Quite Fine\r\nX-Name: \xe9\xc3\xa9\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n",
+    ]);
     const { reason, fields } = await send(it, backend.port, GET);
     expect(reason).toBe("Quite Fine");
     expect(fields).toEqual(["X-Name: \xe9\xc3\xa9", "Set-Cookie: a=1", "Set-Cookie: b=2", "Content-Length: 0"]);

@@ -1,0 +1,131 @@
+import { Elysia, type ValidationError } from "elysia";
+import { schemaFaults } from "../config/faults.ts";
+import { RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
+import { consumersAdmin } from "../consumers/admin.ts";
+import type { Consumers } from "../consumers/consumers.ts";
+import { healthAdmin } from "../health/admin.ts";
+import type { SystemHealth } from "../health/health.ts";
+import { keysAdmin } from "../keys/admin.ts";
+import type { Keys } from "../keys/keys.ts";
+import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
+import { type Problem, problem, problemBody } from "../proxy/problem.ts";
+import type { Documents } from "../storage/documents.ts";
+import { type ConfigView, configAdmin } from "./config.ts";
+import { documentsAdmin } from "./documents.ts";
+import type { IdempotentAnswers } from "./idempotency.ts";
+import { invalid, Refused } from "./refused.ts";
+import { swagger } from "./swagger.ts";
+import type { AdminTokens } from "./tokens.ts";
+
+export interface AdminParts extends LimitsAdminParts {
+  readonly tokens: AdminTokens;
+  readonly answers: IdempotentAnswers;
+  readonly health: SystemHealth;
+  readonly components: () => Record<string, string>;
+  readonly consumers: Consumers;
+  readonly keys: Keys;
+  readonly tiers: Documents<TierConfig>;
+  readonly routes: Documents<RouteConfig>;
+  readonly upstreams: Documents<UpstreamConfig>;
+  readonly config: ConfigView;
+  /** Logs a fault of Sluice's own. */
+  readonly onFault: (error: unknown, requestId: string) => void;
+}
+
+/** The admin API and its documentation, as one function from a request to a response. */
+export function createAdmin(parts: AdminParts): (request: Request, requestId: string) => Promise<Response> {
+  const app = new Elysia({ normalize: false, aot: true })
+    .onError(({ error, code, request }) => {
+      const requestId = request.headers.get("x-request-id") ?? "";
+      const found = problemOf(error, code);
+      if (found.status === 500) parts.onFault(error, requestId);
+      return toResponse(found, requestId);
+    })
+    .use(swagger)
+    .group("/admin", (admin) =>
+      admin
+        .use(healthAdmin(parts.health, parts.components))
+        .use(consumersAdmin(parts.consumers, parts.keys))
+        .use(keysAdmin(parts.keys))
+        .use(documentsAdmin(parts.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
+        .use(documentsAdmin(parts.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
+        .use(documentsAdmin(parts.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
+        .use(limitsAdmin(parts))
+        .use(configAdmin(parts.config)),
+    );
+
+  return async (request, requestId) => {
+    const { pathname } = new URL(request.url);
+    const response = pathname.startsWith("/admin") ? await guarded(parts, app, request, pathname, requestId) : await app.handle(request);
+    response.headers.set("X-Request-ID", requestId);
+    return response;
+  };
+}
+
+/** Under /admin: a token first, then the answer, which an Idempotency-Key may repeat. */
+async function guarded(
+  parts: AdminParts,
+  app: { handle(request: Request): Promise<Response> },
+  request: Request,
+  path: string,
+  requestId: string,
+): Promise<Response> {
+  const authorization = request.headers.get("authorization") ?? "";
+  const token = /^bearer +(\S+) *$/i.exec(authorization)?.[1];
+  const challenge = [["WWW-Authenticate", 'Bearer realm="sluice admin"']] as const;
+  if (token === undefined)
+    return toResponse(problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, challenge), requestId);
+  if (!parts.tokens.holds(token)) return toResponse(problem("keyInvalid", "This is not the admin token.", {}, challenge), requestId);
+
+  const key = request.method === "POST" ? request.headers.get("idempotency-key") : null;
+  if (key === null) return app.handle(request);
+  try {
+    const body = await request.text();
+    const it = parts.answers.identify(key, token, request.method, path, body);
+    const before = parts.answers.find(it);
+    if (before !== null)
+      return new Response(before.body, {
+        status: before.status,
+        headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
+      });
+    const response = await app.handle(new Request(request.url, { method: request.method, headers: request.headers, body }));
+    const text = await response.text();
+    const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
+    // A refusal changed nothing: the corrected request may use the same key.
+    if (response.ok) parts.answers.keep(it, { status: response.status, headers, body: text });
+    return new Response(text, { status: response.status, headers: response.headers });
+  } catch (error) {
+    if (error instanceof Refused) return toResponse(error.problem, requestId);
+    throw error;
+  }
+}
+
+function problemOf(error: unknown, code: string | number): Problem {
+  if (error instanceof Refused) return error.problem;
+  switch (code) {
+    case "VALIDATION":
+      return validationProblem(error as ValidationError);
+    case "PARSE":
+      return problem("badRequest", "The body is not JSON, or its Content-Type is not application/json.");
+    case "NOT_FOUND":
+      return problem("routeNotFound", "The admin API has nothing here; /swagger lists what there is.");
+    case "INVALID_COOKIE_SIGNATURE":
+      return problem("badRequest", "The cookie is malformed.");
+    default:
+      return problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
+  }
+}
+
+/** Elysia's own texts name one fault at a time and know no near names. */
+function validationProblem(error: ValidationError): Problem {
+  const { schema } = error.validator as unknown as { schema?: Parameters<typeof schemaFaults>[0] };
+  const faults = schema === undefined ? [] : schemaFaults(schema, error.value);
+  return invalid(faults.length > 0 ? faults : [{ path: [], message: "is not what is expected here" }]).problem;
+}
+
+function toResponse(it: Problem, requestId: string): Response {
+  return new Response(problemBody(it, requestId), {
+    status: it.status,
+    headers: [["Content-Type", "application/problem+json"], ["Cache-Control", "no-store"], ...it.headers] as [string, string][],
+  });
+}

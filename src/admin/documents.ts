@@ -1,0 +1,135 @@
+import { type TObject, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { Documents, Item } from "../storage/documents.ts";
+import { etagOf, Page, PageQuery, pageFrom, pageOf, timeText } from "./manners.ts";
+import { invalid } from "./refused.ts";
+
+/** What tiers, routes and upstreams are called in the API. */
+export interface DocumentWords {
+  /** The path below /admin, and the tag. */
+  readonly plural: string;
+  /** As in "Make a …". */
+  readonly singular: string;
+  readonly schema: TObject;
+  /** True when the document itself holds its name (a route's; it may also go by its path). */
+  readonly isNamedWithin: boolean;
+}
+
+/** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
+export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
+  const { plural, singular, schema, isNamedWithin } = words;
+  const About = Type.Object({
+    name: Type.String(),
+    source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
+    createdAt: Type.Union([Type.String(), Type.Null()]),
+    updatedAt: Type.Union([Type.String(), Type.Null()]),
+  });
+  const Record = Type.Intersect([Type.Partial(Type.Omit(schema, ["name"])), About]);
+  const Named = Type.Object({
+    ...schema.properties,
+    name: isNamedWithin ? Type.Optional(Type.String()) : Type.String({ description: `The ${singular}'s name.` }),
+  });
+  const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
+
+  const wire = (item: Item<T>) => ({
+    ...item.document,
+    name: item.name,
+    source: item.source,
+    createdAt: timeText(item.createdAt),
+    updatedAt: timeText(item.updatedAt),
+  });
+  // The body is checked by the configuration's own rules, which know more than a schema: here it is only described.
+  const bodyOf = (body: TObject) => ({ required: true, content: { "application/json": { schema: plain(body) } } });
+  const read = (body: unknown): Record<string, unknown> => {
+    if (typeof body !== "object" || body === null || Array.isArray(body)) throw invalid([{ path: [], message: "must be an object" }]);
+    return body as Record<string, unknown>;
+  };
+
+  return new Elysia({ prefix: `/${plural}`, tags: [plural], normalize: false })
+    .get(
+      "/",
+      ({ query }) => {
+        const { limit, after } = pageOf(query);
+        return pageFrom(documents.page(after, limit).map(wire), limit, (item) => item.name);
+      },
+      { query: PageQuery, detail: { summary: `List ${plural}`, responses: { 200: jsonOf(Page(Record)) } } },
+    )
+    .post(
+      "/",
+      ({ body, set }) => {
+        const input = read(body);
+        const { name, ...document } = input;
+        const key = name ?? (isNamedWithin ? document.path : undefined);
+        if (typeof key !== "string" || key === "" || key.length > 128)
+          throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
+        const item = documents.create(key, isNamedWithin ? input : document);
+        set.status = 201;
+        set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;
+        set.headers.etag = etagOf(item.version);
+        return wire(item);
+      },
+      {
+        parse: "json",
+        detail: {
+          requestBody: bodyOf(Named),
+          summary: `Make a ${singular}`,
+          description: "Takes effect at once.",
+          responses: { 201: jsonOf(Record) },
+        },
+      },
+    )
+    .get(
+      "/:id",
+      ({ params, set }) => {
+        const item = documents.require(params.id);
+        set.headers.etag = etagOf(item.version);
+        return wire(item);
+      },
+      { params: ById, detail: { summary: `One ${singular}`, responses: { 200: jsonOf(Record) } } },
+    )
+    .patch(
+      "/:id",
+      ({ params, body, headers, set }) => {
+        const { name, ...patch } = read(body);
+        if (name !== undefined && name !== params.id)
+          throw invalid([{ path: ["name"], message: "can't be changed: make another and delete this one" }]);
+        const item = documents.patch(params.id, patch, headers["if-match"] ?? null);
+        set.headers.etag = etagOf(item.version);
+        return wire(item);
+      },
+      {
+        parse: "json",
+        params: ById,
+        detail: {
+          requestBody: bodyOf(Type.Partial(Named)),
+          summary: `Change a ${singular}`,
+          description: "A merge patch (RFC 7396). Takes effect at once.",
+          responses: { 200: jsonOf(Record) },
+        },
+      },
+    )
+    .delete(
+      "/:id",
+      ({ params, query, headers, set }) => {
+        documents.remove(params.id, query.force === "true", headers["if-match"] ?? null);
+        set.status = 204;
+      },
+      {
+        params: ById,
+        query: Type.Object({ force: Type.Optional(Type.String({ description: "true: delete it though others use it." })) }),
+        detail: { summary: `Delete a ${singular}` },
+      },
+    );
+};
+
+/** A schema without TypeBox's symbols, with what has a default left out of `required`: that is what callers see. */
+const plain = (schema: object): object =>
+  JSON.parse(JSON.stringify(schema), (_name, value) => {
+    if (Array.isArray(value?.required) && value.properties !== undefined) {
+      const required = value.required.filter((name: string) => value.properties[name]?.default === undefined);
+      return { ...value, required };
+    }
+    return value;
+  });
+
+const jsonOf = (schema: object) => ({ description: "OK", content: { "application/json": { schema: plain(schema) } } });

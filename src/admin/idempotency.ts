@@ -1,0 +1,79 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { eq, lt } from "drizzle-orm";
+import type { Clock } from "../clock.ts";
+import { hashKey } from "../keys/format.ts";
+import type { Storage } from "../storage/open.ts";
+import { idempotentAnswers } from "../storage/schema.ts";
+import { refused } from "./refused.ts";
+
+const DAY = 86_400_000;
+const MAX_KEY = 255;
+
+export interface KeptAnswer {
+  readonly status: number;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly body: string;
+}
+
+/** One request that names itself by an Idempotency-Key. */
+export interface Idempotent {
+  readonly id: string;
+  /** A hash of what was asked: the same key with another body is a mistake. */
+  readonly request: string;
+  readonly secret: Buffer;
+}
+
+/**
+ * Keeps answers to POST requests for 24 hours, over restarts (draft-ietf-httpapi-idempotency-key-header). An answer may hold an API key, which is stored nowhere in clear:
+ * it is encrypted (AES-256-GCM) under a key derived from the caller's admin token and Idempotency-Key, neither of which is stored.
+ */
+export class IdempotentAnswers {
+  constructor(
+    private readonly storage: Storage,
+    private readonly clock: Clock,
+  ) {}
+
+  identify(key: string, token: string, method: string, path: string, body: string): Idempotent {
+    if (key.length > MAX_KEY) throw refused("badRequest", `Idempotency-Key must have at most ${MAX_KEY} characters.`);
+    const secret = Buffer.from(hkdfSync("sha256", token, key, "sluice idempotent answer", 32));
+    return { id: hashKey(`${hashKey(token)} ${key}`), request: hashKey(`${method} ${path}\n${body}`), secret };
+  }
+
+  /** The answer that this request had before. Throws 422 when its key was used for another request. */
+  find(it: Idempotent): KeptAnswer | null {
+    const row = this.storage.db.select().from(idempotentAnswers).where(eq(idempotentAnswers.id, it.id)).get();
+    if (row === undefined || row.createdAt <= this.clock.wall() - DAY) return null;
+    if (row.request !== it.request) throw refused("validationFailed", "This Idempotency-Key was used for another request: take a new one.");
+    return JSON.parse(open(row.answer, it.secret)) as KeptAnswer;
+  }
+
+  keep(it: Idempotent, answer: KeptAnswer): void {
+    const createdAt = this.clock.wall();
+    const row = { request: it.request, answer: seal(JSON.stringify(answer), it.secret), createdAt };
+    this.storage.db.transaction(
+      (tx) => {
+        tx.delete(idempotentAnswers)
+          .where(lt(idempotentAnswers.createdAt, createdAt - DAY))
+          .run();
+        tx.insert(idempotentAnswers)
+          .values({ id: it.id, ...row })
+          .onConflictDoUpdate({ target: idempotentAnswers.id, set: row })
+          .run();
+      },
+      { behavior: "immediate" },
+    );
+  }
+}
+
+function seal(text: string, secret: Buffer): string {
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv("aes-256-gcm", secret, nonce);
+  return Buffer.concat([nonce, cipher.update(text), cipher.final(), cipher.getAuthTag()]).toString("base64");
+}
+
+function open(sealed: string, secret: Buffer): string {
+  const bytes = Buffer.from(sealed, "base64");
+  const decipher = createDecipheriv("aes-256-gcm", secret, bytes.subarray(0, 12));
+  decipher.setAuthTag(bytes.subarray(-16));
+  return Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]).toString();
+}

@@ -1,0 +1,89 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { parseDuration } from "../config/units.ts";
+import { invalid, refused } from "./refused.ts";
+
+/** What the admin API's lists and records have in common. */
+
+export const PageQuery = Type.Object({
+  limit: Type.Optional(Type.String({ description: "Most items to give: 1 to 500, 50 by default.", examples: ["50"] })),
+  cursor: Type.Optional(Type.String({ description: "nextCursor of the page before." })),
+});
+
+export interface PageRequest {
+  readonly limit: number;
+  /** Items behind this id; "" for the first page. */
+  readonly after: string;
+}
+
+export const Page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
+  Type.Object({
+    items: Type.Array(item),
+    nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
+  });
+
+/** Reads `?limit=` and `?cursor=`. Throws 422 for what is no page. */
+export function pageOf(query: Static<typeof PageQuery>): PageRequest {
+  const limit = query.limit === undefined ? 50 : Number(query.limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 500)
+    throw invalid([{ path: ["limit"], message: "must be a whole number from 1 to 500" }]);
+  return { limit, after: query.cursor === undefined ? "" : decodeCursor(query.cursor) };
+}
+
+/** A page of items that are sorted by `idOf`; `items` may hold one more than `limit`, which says that there is a next page. */
+export function pageFrom<T>(items: readonly T[], limit: number, idOf: (item: T) => string): { items: T[]; nextCursor: string | null } {
+  const page = items.slice(0, limit);
+  const last = page.at(-1);
+  return { items: page, nextCursor: items.length > limit && last !== undefined ? Buffer.from(idOf(last)).toString("base64url") : null };
+}
+
+function decodeCursor(cursor: string): string {
+  const id = Buffer.from(cursor, "base64url").toString();
+  if (cursor === "" || Buffer.from(id).toString("base64url") !== cursor)
+    throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
+  return id;
+}
+
+/** A record's ETag from its version. */
+export const etagOf = (version: number | string): string => `"${version}"`;
+
+/** Throws 412 when the caller read another version than this one (RFC 9110 §13.1.1). */
+export function checkMatch(ifMatch: string | null | undefined, version: number): void {
+  if (ifMatch === null || ifMatch === undefined || ifMatch.trim() === "*") return;
+  const tags = ifMatch.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
+  if (!tags.includes(etagOf(version)))
+    throw refused("preconditionFailed", "The record has changed since you read it: read it again and repeat your change.");
+}
+
+/** RFC 7396: null removes, objects are merged, everything else replaces. */
+export function mergePatch(target: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const merged: Record<string, unknown> = isObject(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete merged[name];
+    else merged[name] = mergePatch(merged[name], value);
+  }
+  return merged;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export const timeText = (milliseconds: number | null | undefined): string | null =>
+  milliseconds === null || milliseconds === undefined || !Number.isFinite(milliseconds) ? null : new Date(milliseconds).toISOString();
+
+const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+/** Milliseconds of an RFC 3339 time, or `null` when `text` is none. */
+export function parseTime(text: string): number | null {
+  if (!RFC3339.test(text)) return null;
+  const time = Date.parse(text.toUpperCase());
+  return Number.isNaN(time) ? null : time;
+}
+
+/** Milliseconds of a duration; 422 for anything else. */
+export function durationOf(text: string, field: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    throw invalid([{ path: [field], message: error instanceof Error ? error.message : "must be a duration" }]);
+  }
+}

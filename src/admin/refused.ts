@@ -1,0 +1,25 @@
+import { type Fault, formatPath } from "../config/faults.ts";
+import { type Problem, type ProblemCode, problem } from "../proxy/problem.ts";
+
+/** A request to the admin API that is not carried out; nothing was changed. */
+export class Refused extends Error {
+  constructor(readonly problem: Problem) {
+    super(String(problem.members.detail));
+  }
+}
+
+export const refused = (code: ProblemCode, detail: string, headers: readonly (readonly [string, string])[] = []): Refused =>
+  new Refused(problem(code, detail, {}, headers));
+
+/** Input with faults: 422 with all of them. */
+export function invalid(faults: readonly Fault[]): Refused {
+  const errors = faults.map((fault) => ({ path: formatPath(fault.path), message: fault.message }));
+  const [first] = errors;
+  const detail = `${first?.path === "" ? "The input" : first?.path} ${first?.message}${errors.length > 1 ? `, and ${errors.length - 1} more` : ""}.`;
+  return new Refused(problem("validationFailed", detail, { errors }));
+}
+
+export const notFound = (what: string, id: string): Refused => refused("notFound", `There is no ${what} ${JSON.stringify(id)}.`);
+
+export const managedByConfig = (what: string, id: string): Refused =>
+  refused("conflict", `The ${what} ${JSON.stringify(id)} is managed by config.json: change it there.`);

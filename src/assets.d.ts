@@ -1,0 +1,9 @@
+/** Files that are embedded in the binary: the import gives their path. */
+declare module "*.css" {
+  const path: string;
+  export default path;
+}
+declare module "swagger-ui-dist/swagger-ui-bundle.js" {
+  const path: string;
+  export default path;
+}

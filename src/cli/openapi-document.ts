@@ -1,0 +1,24 @@
+import { systemClock } from "../clock.ts";
+import { loadConfig } from "../config/load.ts";
+import { createGatewayParts } from "../gateway.ts";
+
+/** The OpenAPI document, made by the admin API itself over an empty database in memory. */
+export async function openApiDocument(): Promise<unknown> {
+  const loaded = loadConfig("{}", {});
+  if ("faults" in loaded) throw new Error("the empty configuration is not valid");
+  const parts = createGatewayParts({
+    config: loaded.config,
+    file: null,
+    databasePath: ":memory:",
+    adminToken: "none",
+    clock: systemClock,
+    log: null,
+    onFault: () => {},
+  });
+  try {
+    const response = await parts.admin(new Request("http://localhost/swagger/json"), "openapi");
+    return await response.json();
+  } finally {
+    parts.stop();
+  }
+}

@@ -1,0 +1,146 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import demoConfig from "../../config.json";
+import { systemClock } from "../clock.ts";
+import { type Fault, formatFault } from "../config/faults.ts";
+import { type Loaded, loadConfig, placed } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { demoBanner } from "../demo/banner.ts";
+import { ConfigConflict, createGatewayParts } from "../gateway.ts";
+import { type Listeners, listen } from "../server.ts";
+import { StorageError } from "../storage/open.ts";
+import { createLog, Output } from "../telemetry/log.ts";
+import { type Command, type Input, UsageError } from "./arguments.ts";
+
+/** The start failed for a reason that the person who starts it can mend. */
+class CannotStart extends Error {}
+
+export const serve: Command = {
+  name: "serve",
+  usage: "[serve] [--config FILE] [--host ADDRESS] [--port N] [--data DIR]",
+  summary: "Runs the gateway. Without a config.json in the working directory it runs the embedded demo.",
+  flags: [
+    { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
+    { name: "host", value: "ADDRESS", help: "the address to listen on (SLUICE_HOST, else server.host)" },
+    { name: "port", value: "N", help: "the port to listen on (SLUICE_PORT, else server.port)" },
+    { name: "data", value: "DIR", help: "the folder for the database (SLUICE_DATA, else that of storage.path)" },
+  ],
+  positionals: 0,
+  run: async (input) => {
+    try {
+      await start(input);
+      return null;
+    } catch (error) {
+      if (!(error instanceof CannotStart) && !(error instanceof StorageError)) throw error;
+      process.stderr.write(`sluice: ${error.message}\n`);
+      return 1;
+    }
+  },
+};
+
+async function start({ flags }: Input): Promise<void> {
+  const { env } = process;
+  const option = (flag: string, variable: string): string | undefined =>
+    typeof flags[flag] === "string" ? flags[flag] : env[variable] || undefined;
+  if (env.SLUICE_REDIS_URL) throw new CannotStart("SLUICE_REDIS_URL is not yet supported: this version has no Redis");
+  const adminToken = env.SLUICE_ADMIN_TOKEN || undefined;
+  if (adminToken !== undefined && !/^[!-~]{16,512}$/.test(adminToken))
+    throw new CannotStart("SLUICE_ADMIN_TOKEN must have 16 to 512 printable ASCII characters without spaces");
+
+  const { config, file, text } = await readConfig(option("config", "SLUICE_CONFIG"));
+  const port =
+    portFrom(typeof flags.port === "string" ? flags.port : undefined, "--port") ??
+    portFrom(env.SLUICE_PORT || undefined, "SLUICE_PORT") ??
+    config.server.port;
+  const host = option("host", "SLUICE_HOST") ?? config.server.host;
+  const folder = option("data", "SLUICE_DATA");
+  const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
+
+  const output = new Output(1);
+  const log = createLog({ level: levelFrom(env.SLUICE_LOG_LEVEL) ?? config.logging.level, format: config.logging.format }, output);
+  const onFault = (error: unknown, requestId: string): void =>
+    log.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
+
+  let parts: ReturnType<typeof createGatewayParts>;
+  try {
+    parts = createGatewayParts({ config, file, databasePath, adminToken, clock: systemClock, log, onFault });
+  } catch (error) {
+    if (!(error instanceof ConfigConflict)) throw error;
+    throw new CannotStart(faultList(file ?? "config.json", placed(text, error.faults)));
+  }
+  let listeners: Listeners;
+  try {
+    listeners = listen({ config, host, port, parts, onFault });
+  } catch (error) {
+    parts.stop();
+    throw new CannotStart(listenFault(error, host, port));
+  }
+
+  process.on("unhandledRejection", (error) => onFault(error, ""));
+  process.on("uncaughtException", (error) => onFault(error, ""));
+  let isStopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    log.info({ signal }, "stopping: no new connections, what is in flight may end");
+    await listeners.stop();
+    parts.stop();
+    log.info("stopped");
+    output.flush();
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+
+  const scheme = config.server.tls === null ? "http" : "https";
+  const url = `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${listeners.port}`;
+  log.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
+  // People read stderr; stdout is for the log alone.
+  if (config.demo && parts.demo !== null) {
+    if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
+    process.stderr.write(demoBanner(config, url, parts.demo.url));
+  }
+  if (parts.madeToken !== null) {
+    process.stderr.write(
+      `\n  Admin token (made now, shown only this once):\n\n    ${parts.madeToken}\n\n    curl -H 'Authorization: Bearer ${parts.madeToken}' ${url.replace(`:${listeners.port}`, `:${listeners.adminPort}`)}/admin/consumers\n\n`,
+    );
+  }
+}
+
+async function readConfig(named: string | undefined): Promise<{ config: Config; file: string | null; text: string }> {
+  const file = named ?? (existsSync("config.json") ? "config.json" : null);
+  let text: string;
+  try {
+    text = file === null ? JSON.stringify(demoConfig) : await Bun.file(file).text();
+  } catch (error) {
+    throw new CannotStart(`the configuration ${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const loaded: Loaded = loadConfig(text, process.env);
+  if ("config" in loaded) return { config: loaded.config, file, text };
+  throw new CannotStart(faultList(file ?? "config.json", loaded.faults));
+}
+
+const faultList = (file: string, faults: readonly Fault[]): string =>
+  `the configuration is not valid:\n${faults.map((fault) => `  ${formatFault(file, fault)}`).join("\n")}`;
+
+function portFrom(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65535) return Number(text);
+  if (name.startsWith("--")) throw new UsageError(`${name} must be a port from 0 to 65535, got ${JSON.stringify(text)}`);
+  throw new CannotStart(`${name} must be a port from 0 to 65535, got ${JSON.stringify(text)}`);
+}
+
+const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+
+function levelFrom(text: string | undefined): string | undefined {
+  if (!text) return undefined;
+  if (LEVELS.includes(text)) return text;
+  throw new CannotStart(`SLUICE_LOG_LEVEL must be one of ${LEVELS.join(", ")}, got ${JSON.stringify(text)}`);
+}
+
+function listenFault(error: unknown, host: string, port: number): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EADDRINUSE") return `port ${port} on ${host} is taken: stop what listens there, or choose another with --port`;
+  if (code === "EACCES") return `port ${port} on ${host} is not allowed: choose one above 1023, or give the program CAP_NET_BIND_SERVICE`;
+  return `can't listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`;
+}

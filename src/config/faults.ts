@@ -1,0 +1,172 @@
+import type { TObject, TSchema } from "@sinclair/typebox";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+import { Value } from "@sinclair/typebox/value";
+
+export type Step = string | number;
+export type Path = readonly Step[];
+
+/** One thing that is wrong with a configuration or a body. */
+export interface Fault {
+  readonly path: Path;
+  readonly message: string;
+  /** From 1; set for a file. */
+  readonly line?: number;
+  readonly column?: number;
+}
+
+/** `routes[0].limits[1].window` */
+export function formatPath(path: Path): string {
+  let text = "";
+  for (const step of path) {
+    if (typeof step === "number") text += `[${step}]`;
+    else if (/^[A-Za-z_$][\w$-]*$/.test(step)) text += text === "" ? step : `.${step}`;
+    else text += `[${JSON.stringify(step)}]`;
+  }
+  return text;
+}
+
+/** `FILE:LINE:COLUMN path: what is wrong` */
+export function formatFault(file: string, fault: Fault): string {
+  const place = fault.path.length === 0 ? "" : `${formatPath(fault.path)}: `;
+  return `${file}:${fault.line ?? 1}:${fault.column ?? 1} ${place}${fault.message}`;
+}
+
+/** The known name that is nearest to a misspelt one, or `null` when none is near. */
+export function nearest(name: string, known: readonly string[]): string | null {
+  let best: string | null = null;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance =
+      candidate.toLowerCase().startsWith(name.toLowerCase()) && name.length >= 3
+        ? 1
+        : editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** Levenshtein's distance, with a swap of neighbours as one step. */
+function editDistance(a: string, b: string): number {
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
+  const at = (i: number, j: number) => rows[i]?.[j] ?? 0;
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    rows.push(row);
+    for (let j = 1; j <= b.length; j++) {
+      let least = Math.min(at(i - 1, j) + 1, (row[j - 1] as number) + 1, at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, at(i - 2, j - 2) + 1);
+      row[j] = least;
+    }
+  }
+  return at(a.length, b.length);
+}
+
+/** All that a value lacks to be what the schema describes. */
+export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fault[] {
+  const faults: Fault[] = [];
+  const told = new Set<string>();
+  for (const error of Value.Errors(schema, value)) {
+    const path = [...at, ...stepsOf(error.path, value)];
+    const key = JSON.stringify(path);
+    // TypeBox tells of a missing field twice: that it is missing, and that nothing is not a string.
+    if (told.has(key)) continue;
+    told.add(key);
+    faults.push(...explain(error, path));
+  }
+  return faults;
+}
+
+/** A JSON pointer's steps; those into an array are numbers. */
+function stepsOf(pointer: string, root: unknown): Step[] {
+  let here = root;
+  return pointer
+    .split("/")
+    .slice(1)
+    .map((part) => {
+      const name = part.replaceAll("~1", "/").replaceAll("~0", "~");
+      const step = Array.isArray(here) ? Number(name) : name;
+      here = (here as Record<Step, unknown> | undefined)?.[step];
+      return step;
+    });
+}
+
+function explain(error: ValueError, path: Path): Fault[] {
+  const { schema, value } = error;
+  const say = (message: string): Fault[] => [{ path, message }];
+  switch (error.type) {
+    case ValueErrorType.ObjectAdditionalProperties: {
+      const name = String(path.at(-1));
+      if (schema.patternProperties !== undefined)
+        return say("is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit");
+      const hint = nearest(name, Object.keys((schema as TObject).properties));
+      return say(`unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`);
+    }
+    case ValueErrorType.ObjectRequiredProperty:
+      return say("is required");
+    case ValueErrorType.Union:
+      return explainUnion(schema, value, path);
+    case ValueErrorType.StringPattern:
+      return say(`must be ${schema.expects ?? `text that matches ${schema.pattern}`}${got(schema, value)}`);
+    case ValueErrorType.StringMinLength:
+      return say(schema.minLength === 1 ? "must not be empty" : `must have at least ${schema.minLength} characters`);
+    case ValueErrorType.StringMaxLength:
+      return say(`must have at most ${schema.maxLength} characters`);
+    case ValueErrorType.IntegerMinimum:
+    case ValueErrorType.NumberMinimum:
+      return say(`must be at least ${schema.minimum}${got(schema, value)}`);
+    case ValueErrorType.IntegerMaximum:
+    case ValueErrorType.NumberMaximum:
+      return say(`must be at most ${schema.maximum}${got(schema, value)}`);
+    case ValueErrorType.ArrayMinItems:
+      return say(`must have at least ${schema.minItems} ${schema.minItems === 1 ? "entry" : "entries"}`);
+    case ValueErrorType.ArrayMaxItems:
+      return say(`must have at most ${schema.maxItems} entries`);
+    default:
+      return say(`must be ${wanted(schema)}${got(schema, value)}`);
+  }
+}
+
+function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
+  const variants = schema.anyOf as TSchema[];
+  if (variants.every((variant) => variant.const !== undefined)) {
+    return [
+      { path, message: `must be one of ${variants.map((variant) => JSON.stringify(variant.const)).join(", ")}${got(schema, value)}` },
+    ];
+  }
+  const kind = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
+  const meant = variants.find((variant) => variant.type === kind);
+  // The variant that was meant tells more than the union can.
+  if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
+    return schemaFaults(meant, value, path);
+  return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(schema, value)}` }];
+}
+
+function wanted(schema: TSchema): string {
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.expects !== undefined) return schema.expects;
+  switch (schema.type) {
+    case "object":
+      return "an object";
+    case "array":
+      return "a list";
+    case "integer":
+      return "a whole number";
+    case "string":
+      return "text";
+    case "boolean":
+      return "true or false";
+    case "null":
+      return "null";
+    default:
+      return "something else";
+  }
+}
+
+/** What stood there instead, shortened; nothing of a secret. */
+function got(schema: TSchema, value: unknown): string {
+  if (schema.secret === true || value === undefined) return "";
+  if (Array.isArray(value)) return ", got a list";
+  if (typeof value === "object" && value !== null) return ", got an object";
+  const text = JSON.stringify(value);
+  return `, got ${text.length > 40 ? `${text.slice(0, 37)}…` : text}`;
+}

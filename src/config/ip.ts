@@ -1,0 +1,126 @@
+/** The 4 or 16 bytes of an address; an IPv4-mapped IPv6 address gives the 4. `null` when `text` is none. */
+export function parseIp(text: string): Uint8Array | null {
+  if (!text.includes(":")) return parseIpv4(text);
+  const zone = text.indexOf("%");
+  const bytes = parseIpv6(zone < 0 ? text : text.slice(0, zone));
+  if (bytes === null) return null;
+  const isMapped = bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((byte) => byte === 0);
+  return isMapped ? bytes.slice(12) : bytes;
+}
+
+/** The one way to write an address (RFC 5952 for IPv6; IPv4-mapped as IPv4), or `null` when `text` is none. */
+export function normaliseIp(text: string): string | null {
+  // The form that nearly every peer has needs no work.
+  if (CANONICAL_IPV4.test(text)) return text;
+  const bytes = parseIp(text);
+  return bytes === null ? null : formatIp(bytes);
+}
+
+const CANONICAL_IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+
+export function formatIp(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join(".");
+  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] as number) << 8) | (bytes[2 * i + 1] as number));
+  let [from, length] = [-1, 1];
+  for (let i = 0; i < 8; i++) {
+    let j = i;
+    while (j < 8 && groups[j] === 0) j++;
+    if (j - i > length) [from, length] = [i, j - i];
+  }
+  const hex = groups.map((group) => group.toString(16));
+  return from < 0 ? hex.join(":") : `${hex.slice(0, from).join(":")}::${hex.slice(from + length).join(":")}`;
+}
+
+function parseIpv4(text: string): Uint8Array | null {
+  const parts = text.split(".");
+  if (parts.length !== 4) return null;
+  const bytes = new Uint8Array(4);
+  for (const [i, part] of parts.entries()) {
+    // A leading zero is octal for some and decimal for others: refused.
+    if (!/^(?:0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return null;
+    bytes[i] = Number(part);
+  }
+  return bytes;
+}
+
+function parseIpv6(text: string): Uint8Array | null {
+  const halves = text.split("::");
+  if (halves.length > 2) return null;
+  const groups = halves.map((half) => (half === "" ? [] : half.split(":")));
+  const last = groups.at(-1);
+  const tail = last?.at(-1);
+  if (last !== undefined && tail?.includes(".")) {
+    const v4 = parseIpv4(tail);
+    if (v4 === null) return null;
+    const [a, b, c, d] = v4 as unknown as [number, number, number, number];
+    last.splice(-1, 1, ((a << 8) | b).toString(16), ((c << 8) | d).toString(16));
+  }
+  const [left = [], right = []] = groups;
+  const given = left.length + right.length;
+  if (halves.length === 2 ? given > 7 : given !== 8) return null;
+  const all = halves.length === 2 ? [...left, ...Array.from({ length: 8 - given }, () => "0"), ...right] : left;
+  const bytes = new Uint8Array(16);
+  for (const [i, group] of all.entries()) {
+    if (!/^[0-9A-Fa-f]{1,4}$/.test(group)) return null;
+    const value = Number.parseInt(group, 16);
+    bytes[2 * i] = value >> 8;
+    bytes[2 * i + 1] = value & 255;
+  }
+  return bytes;
+}
+
+/** True for an address, or an address with a prefix length: "10.0.0.0/8", "2001:db8::/32". */
+export const isCidr = (text: string): boolean => parseCidr(text) !== null;
+
+interface Block {
+  readonly bytes: Uint8Array;
+  readonly bits: number;
+}
+
+function parseCidr(text: string): Block | null {
+  const slash = text.indexOf("/");
+  const bytes = parseIp(slash < 0 ? text : text.slice(0, slash));
+  if (bytes === null) return null;
+  if (slash < 0) return { bytes, bits: bytes.length * 8 };
+  const length = text.slice(slash + 1);
+  if (!/^\d{1,3}$/.test(length)) return null;
+  const isMapped = bytes.length === 4 && text.includes(":");
+  const bits = Number(length) - (isMapped ? 96 : 0);
+  return bits >= 0 && bits <= bytes.length * 8 ? { bytes, bits } : null;
+}
+
+/** Most addresses whose answer is remembered, so that the same peers are not parsed for each request. */
+const REMEMBERED = 4096;
+
+/** A set of address blocks. Throws for an entry that is none: check with `isCidr` first. */
+export class CidrSet {
+  private readonly blocks: readonly Block[];
+  private readonly known = new Map<string, boolean>();
+
+  constructor(list: readonly string[]) {
+    this.blocks = list.map((text) => {
+      const block = parseCidr(text);
+      if (block === null) throw new Error(`${JSON.stringify(text)} is not an address or an address block`);
+      return block;
+    });
+  }
+
+  has(ip: string): boolean {
+    if (this.blocks.length === 0) return false;
+    const known = this.known.get(ip);
+    if (known !== undefined) return known;
+    const bytes = parseIp(ip);
+    const found = bytes !== null && this.blocks.some((block) => isWithin(bytes, block));
+    if (this.known.size >= REMEMBERED) this.known.clear();
+    this.known.set(ip, found);
+    return found;
+  }
+}
+
+function isWithin(bytes: Uint8Array, block: Block): boolean {
+  if (bytes.length !== block.bytes.length) return false;
+  const whole = block.bits >> 3;
+  for (let i = 0; i < whole; i++) if (bytes[i] !== block.bytes[i]) return false;
+  const rest = block.bits & 7;
+  return rest === 0 || ((bytes[whole] as number) ^ (block.bytes[whole] as number)) >> (8 - rest) === 0;
+}

@@ -1,0 +1,139 @@
+import type { TSchema } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { type Fault, type Path, schemaFaults } from "./faults.ts";
+import { takeNotYet } from "./not-yet.ts";
+import { crossFaults } from "./rules.ts";
+import { Config } from "./schema.ts";
+
+export type Loaded = { readonly config: Config } | { readonly faults: readonly Fault[] };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads a configuration: JSON with comments and trailing commas, `${NAME}` replaced from the environment, checked as a whole, defaults filled in.
+ * Gives every fault, not just the first, each with the line and column it stands at.
+ */
+export function loadConfig(text: string, env: Environment): Loaded {
+  const errors: ParseError[] = [];
+  const root = parseTree(text, errors, { allowTrailingComma: true });
+  if (errors.length > 0 || root === undefined) {
+    const [first] = errors;
+    return {
+      faults: [
+        { path: [], message: first === undefined ? "the file is empty" : syntaxFault(first), ...position(text, first?.offset ?? 0) },
+      ],
+    };
+  }
+  const faults: Fault[] = [];
+  const value = valueOf(root, [], env, faults);
+  faults.push(...takeNotYet(value));
+  const checked = fillIn(Config, value);
+  faults.push(...checked.faults);
+  if (checked.faults.length === 0) faults.push(...crossFaults(checked.value as Config));
+  if (faults.length > 0) return { faults: placed(text, faults) };
+  return { config: checked.value as Config };
+}
+
+/** Adds to each fault the line and column it stands at in the file's text. */
+export function placed(text: string, faults: readonly Fault[]): Fault[] {
+  const locate = locator(text, parseTree(text, [], { allowTrailingComma: true }));
+  return faults.map((fault) => ({ ...fault, ...locate(fault) })).sort(byPlace);
+}
+
+/** A value with its defaults, and what is wrong with it. */
+export function fillIn(schema: TSchema, value: unknown): { value: unknown; faults: Fault[] } {
+  // Default fills in objects as it goes, which would hide what a missing section lacks: it has all its fields' defaults.
+  const filled = Value.Default(schema, value);
+  return { value: filled, faults: schemaFaults(schema, filled) };
+}
+
+const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+
+/** The value of a syntax tree's node. Faults: names given twice, and variables that are not set. */
+function valueOf(node: Node, path: Path, env: Environment, faults: Fault[]): unknown {
+  switch (node.type) {
+    case "object": {
+      const value: Record<string, unknown> = {};
+      for (const property of node.children ?? []) {
+        const [name, child] = property.children ?? [];
+        if (name === undefined || child === undefined) continue;
+        const key = String(name.value);
+        const at = [...path, key];
+        if (key === "__proto__") faults.push({ path: at, message: "is not a name that can be used here" });
+        else if (Object.hasOwn(value, key)) faults.push({ path: at, message: "stands here twice" });
+        else value[key] = valueOf(child, at, env, faults);
+      }
+      return value;
+    }
+    case "array":
+      return (node.children ?? []).map((child, i) => valueOf(child, [...path, i], env, faults));
+    case "string":
+      return fromEnvironment(String(node.value), path, env, faults);
+    default:
+      return node.value;
+  }
+}
+
+/** `${NAME}` becomes the variable's value; `$${` stands for a literal `${`. */
+function fromEnvironment(text: string, path: Path, env: Environment, faults: Fault[]): string {
+  if (!text.includes("${")) return text;
+  return text.replace(/\$(\$\{)|\$\{([^}]*)\}?/g, (whole, escaped: string | undefined, name: string | undefined) => {
+    if (escaped !== undefined) return escaped;
+    if (name === undefined || !whole.endsWith("}") || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      faults.push({ path, message: "a variable is written ${NAME}; write $${ for the characters themselves" });
+      return whole;
+    }
+    const value = env[name];
+    if (value === undefined) faults.push({ path, message: `the environment variable ${name} is not set` });
+    return value ?? whole;
+  });
+}
+
+const SYNTAX: Readonly<Record<string, string>> = {
+  InvalidSymbol: "this is not JSON: text needs double quotes",
+  PropertyNameExpected: "a field's name in double quotes is expected here",
+  ValueExpected: "a value is expected here",
+  ColonExpected: "a colon is expected here",
+  CommaExpected: "a comma is expected here",
+  CloseBraceExpected: "a } is missing",
+  CloseBracketExpected: "a ] is missing",
+  EndOfFileExpected: "the configuration ends before this; nothing may follow it",
+  UnexpectedEndOfString: "this text has no closing quote",
+};
+
+const syntaxFault = (error: ParseError): string => {
+  const code = printParseErrorCode(error.error);
+  return SYNTAX[code] ?? `this is not JSON (${code})`;
+};
+
+/** Finds where a fault stands: an unknown field at its name, a missing one at the object that lacks it, anything else at its value. */
+function locator(text: string, root: Node | undefined): (fault: Fault) => { line: number; column: number } {
+  return ({ path }) => {
+    let node = root;
+    let offset = root?.offset ?? 0;
+    for (const step of path) {
+      let next: Node | undefined;
+      if (typeof step === "number") next = node?.type === "array" ? node.children?.[step] : undefined;
+      else {
+        // The last of two equal names is the one that is too many.
+        const property = node?.type === "object" ? node.children?.findLast((each) => each.children?.[0]?.value === step) : undefined;
+        next = property?.children?.[1];
+        if (property !== undefined && next !== undefined) {
+          offset = property.offset;
+          node = next;
+          continue;
+        }
+      }
+      if (next === undefined) break;
+      node = next;
+      offset = next.offset;
+    }
+    return position(text, offset);
+  };
+}
+
+function position(text: string, offset: number): { line: number; column: number } {
+  const before = text.slice(0, offset);
+  return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
+}

@@ -1,0 +1,90 @@
+import type { Fault, Path } from "./faults.ts";
+
+/**
+ * Fields of the configuration that this version does not serve yet, by their place (`*` is any name, `[]` any entry).
+ * They are refused, never ignored, unless their value switches the feature off anyway. To make one work: move it to the schema.
+ */
+const NOT_YET = [
+  "redis",
+  "guard",
+  "health",
+  "pools",
+  "activities",
+  "plugins",
+  "cache",
+  "telemetry",
+  "audit",
+  "admin.upstreamAllow",
+  "server.tls.http2",
+  "server.tls.http3",
+  "upstreams.*.healthCheck",
+  "upstreams.*.breaker",
+  "routes.[].cache",
+  "routes.[].retry",
+  "routes.[].credential",
+  "routes.[].cors",
+  "routes.[].headers",
+  "routes.[].plugins",
+  "tiers.*.quota",
+  "consumers.[].quota",
+].map((pattern) => pattern.split("."));
+
+/** Other ways to balance, which come with the ones that need them. */
+const BALANCES_NOT_YET = ["least-requests", "consistent-hash"];
+
+/** Takes the fields that are not served yet out of `value` (which it changes) and gives a fault for each that was meant. */
+export function takeNotYet(value: unknown, within: Path = []): Fault[] {
+  const faults: Fault[] = [];
+  for (const pattern of NOT_YET) {
+    if (!within.every((step, i) => stepMatches(pattern[i], step))) continue;
+    if (pattern.length > within.length) take(value, pattern.slice(within.length), [], faults);
+  }
+  takeBalances(value, within, faults);
+  return faults;
+}
+
+const stepMatches = (part: string | undefined, step: string | number): boolean =>
+  part === "*" || part === step || (part === "[]" && typeof step === "number");
+
+function take(here: unknown, pattern: readonly string[], path: Path, faults: Fault[]): void {
+  const [part, ...rest] = pattern;
+  if (part === undefined || typeof here !== "object" || here === null) return;
+  if (part === "[]" || part === "*") {
+    if (Array.isArray(here) !== (part === "[]")) return;
+    for (const [key, child] of Object.entries(here)) take(child, rest, [...path, part === "[]" ? Number(key) : key], faults);
+    return;
+  }
+  const record = here as Record<string, unknown>;
+  if (!Object.hasOwn(record, part)) return;
+  if (rest.length > 0) {
+    take(record[part], rest, [...path, part], faults);
+    return;
+  }
+  if (!isOff(record[part])) faults.push({ path: [...path, part], message: "not yet supported: this version has no such feature" });
+  delete record[part];
+}
+
+function takeBalances(value: unknown, within: Path, faults: Fault[]): void {
+  const own =
+    within.length === 2 && within[0] === "upstreams"
+      ? { "": value }
+      : within.length === 0
+        ? (value as { upstreams?: unknown } | null)?.upstreams
+        : undefined;
+  if (typeof own !== "object" || own === null) return;
+  for (const [name, upstream] of Object.entries(own as Record<string, { balance?: unknown } | null>)) {
+    const balance = upstream?.balance;
+    if (typeof balance !== "string" || !BALANCES_NOT_YET.includes(balance) || !upstream) continue;
+    faults.push({
+      path: name === "" ? ["balance"] : ["upstreams", name, "balance"],
+      message: `not yet supported: ${JSON.stringify(balance)}; use "round-robin"`,
+    });
+    delete upstream.balance;
+  }
+}
+
+/** Null, false, nothing in it, or nothing in it that is on. */
+function isOff(value: unknown): boolean {
+  if (value === null || value === false) return true;
+  return typeof value === "object" && Object.values(value).every(isOff);
+}

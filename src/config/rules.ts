@@ -1,0 +1,171 @@
+import type { Fault, Path } from "./faults.ts";
+import { isCidr } from "./ip.ts";
+import type { Config, ConsumerConfig, LimitConfig, RouteConfig, TierConfig, UpstreamConfig } from "./schema.ts";
+import { parseDuration, parseSize } from "./units.ts";
+
+/** What a schema can't say of the values in a configuration: how they hang together. All functions give faults with paths below `at`. */
+
+/** Names that routes and consumers may refer to. */
+export interface Known {
+  readonly tiers: ReadonlySet<string>;
+  readonly upstreams: ReadonlySet<string>;
+}
+
+const YEAR = 366 * 86_400_000;
+const MAX_LOG = 100_000;
+
+export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
+  return limits.flatMap((limit, i) => {
+    const faults: Fault[] = [];
+    const say = (field: keyof LimitConfig, message: string) => faults.push({ path: [...at, i, field], message });
+    if (limit.algorithm === "concurrency") {
+      if (limit.window !== undefined) say("window", "a concurrency limit has no window");
+    } else if (limit.window === undefined) say("window", `is required for ${limit.algorithm}`);
+    else if (parseDuration(limit.window) < 1 || parseDuration(limit.window) > YEAR) say("window", "must be from 1ms to 366d");
+    if (limit.burst !== undefined && limit.algorithm !== "token-bucket" && limit.burst < limit.limit)
+      say("burst", `must be at least the limit, ${limit.limit}`);
+    if (limit.align !== undefined && limit.algorithm !== "fixed-window") say("align", "is for fixed-window only");
+    if (limit.algorithm === "sliding-log" && Math.max(limit.limit, limit.burst ?? 0) > MAX_LOG) {
+      say("limit", `must be at most ${MAX_LOG} for sliding-log, which remembers each request; use sliding-window for more`);
+    }
+    return faults;
+  });
+}
+
+export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => limitFaults(tier.limits, [...at, "limits"]);
+
+export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[] {
+  const faults = upstream.targets.flatMap((target, i) => {
+    const message = urlFault(target.url);
+    return message === null ? [] : [{ path: [...at, "targets", i, "url"], message }];
+  });
+  return [...faults, ...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"])];
+}
+
+export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
+  const faults = limitFaults(route.limits, [...at, "limits"]);
+  const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
+  const path = pathFault(route.path);
+  if (path !== null) say(["path"], path);
+  if (route.upstream.includes("://")) {
+    const message = urlFault(route.upstream);
+    if (message !== null) say(["upstream"], message);
+  } else if (!known.upstreams.has(route.upstream)) say(["upstream"], `there is no upstream ${JSON.stringify(route.upstream)}`);
+  for (const [i, tier] of route.tiers.entries()) if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}`);
+  if (route.auth === "none" && (route.tiers.length > 0 || route.scopes.length > 0))
+    say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
+  faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
+  return faults;
+}
+
+export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits">, known: Known, at: Path = []): Fault[] {
+  const faults = limitFaults(consumer.limits ?? [], [...at, "limits"]);
+  if (!known.tiers.has(consumer.tier)) faults.push({ path: [...at, "tier"], message: `there is no tier ${JSON.stringify(consumer.tier)}` });
+  return faults;
+}
+
+/** All that is wrong with a configuration whose fields are each of the right kind. */
+export function crossFaults(config: Config): Fault[] {
+  const known: Known = {
+    tiers: new Set(Object.keys(config.tiers)),
+    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? ["demo"] : [])]),
+  };
+  const faults: Fault[] = [...serverFaults(config)];
+  if (!known.tiers.has(config.anonymousTier))
+    faults.push({ path: ["anonymousTier"], message: `there is no tier ${JSON.stringify(config.anonymousTier)}` });
+  for (const [name, tier] of Object.entries(config.tiers)) faults.push(...tierFaults(tier, ["tiers", name]));
+  for (const [name, upstream] of Object.entries(config.upstreams)) faults.push(...upstreamFaults(upstream, ["upstreams", name]));
+  if (config.demo && Object.hasOwn(config.upstreams, "demo"))
+    faults.push({ path: ["upstreams", "demo"], message: 'with "demo": true this name is taken by the demo backend' });
+  for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
+  faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
+  faults.push(...sharedKeys(config.consumers));
+  const ids = new Map<string, number>();
+  for (const [i, consumer] of config.consumers.entries()) {
+    faults.push(...consumerFaults(consumer, known, ["consumers", i]));
+    if (ids.has(consumer.id))
+      faults.push({ path: ["consumers", i, "id"], message: `is the id of consumers[${ids.get(consumer.id)}] already` });
+    ids.set(consumer.id, i);
+  }
+  return faults;
+}
+
+function serverFaults({ server }: Config): Fault[] {
+  const faults: Fault[] = server.trustedProxies.flatMap((entry, i) =>
+    isCidr(entry)
+      ? []
+      : [
+          {
+            path: ["server", "trustedProxies", i],
+            message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(entry)}`,
+          },
+        ],
+  );
+  const headers = parseSize(server.maxHeaderSize);
+  if (headers < 1024 || headers > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
+  return faults;
+}
+
+/** Routes of one name, and routes that take the same requests: the later one is the fault. Paths begin with its position. */
+export function sameRoutes(routes: readonly RouteConfig[]): Fault[] {
+  const faults: Fault[] = [];
+  for (const [i, route] of routes.entries()) {
+    for (const [j, other] of routes.slice(0, i).entries()) {
+      if ((route.name ?? route.path) === (other.name ?? other.path)) {
+        if (route.name !== undefined || !overlap(route, other))
+          faults.push({
+            path: [i, route.name === undefined ? "path" : "name"],
+            message: `is the name of routes[${j}] already; give it another`,
+          });
+      }
+      if (overlap(route, other))
+        faults.push({ path: [i, "path"], message: `routes[${j}] takes this path already, with a host and a method in common` });
+    }
+  }
+  return faults;
+}
+
+export function overlap(a: RouteConfig, b: RouteConfig): boolean {
+  const common = (left: readonly string[], right: readonly string[]) =>
+    left.length === 0 || right.length === 0 ? left.length === right.length : left.some((each) => right.includes(each));
+  const trimmed = (path: string) => path.replace(/\/$/, "");
+  const methods = a.methods.length === 0 || b.methods.length === 0 || a.methods.some((method) => b.methods.includes(method));
+  return trimmed(a.path) === trimmed(b.path) && methods && common(a.hosts, b.hosts);
+}
+
+/** A key in two places would make it uncertain who calls. The key itself is not shown. */
+function sharedKeys(consumers: readonly ConsumerConfig[]): Fault[] {
+  const faults: Fault[] = [];
+  const seen = new Map<string, string>();
+  for (const [i, consumer] of consumers.entries()) {
+    for (const [j, key] of consumer.keys.entries()) {
+      const before = seen.get(key);
+      if (before !== undefined) faults.push({ path: ["consumers", i, "keys", j], message: `is the same key as ${before}` });
+      else seen.set(key, `consumers[${i}].keys[${j}]`);
+    }
+  }
+  return faults;
+}
+
+function timeFaults(duration: string, path: Path): Fault[] {
+  const milliseconds = parseDuration(duration);
+  return milliseconds < 1 || milliseconds > 86_400_000 ? [{ path, message: "must be from 1ms to 24h" }] : [];
+}
+
+function pathFault(path: string): string | null {
+  if (!path.startsWith("/")) return 'must begin with "/"';
+  if (!/^[\x21-\x7e]+$/.test(path)) return "must be printable ASCII without spaces; encode other characters with %";
+  if (/[?#]/.test(path)) return 'must not hold "?" or "#": a route takes a path';
+  if (/%(?:2f|5c|00)|\\/i.test(path)) return "must not hold an encoded slash, a backslash or a NUL";
+  if (path.includes("//")) return 'must not hold "//"';
+  if (/\/\.{1,2}(?:\/|$)/.test(path)) return 'must not hold "." or ".." segments';
+  return null;
+}
+
+function urlFault(text: string): string | null {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return 'must be a URL such as "http://users-1:8001"';
+  if (url.username !== "" || url.password !== "") return "must not hold a user name or password";
+  if (text.includes("?") || text.includes("#")) return 'must not hold "?" or "#"';
+  return null;
+}

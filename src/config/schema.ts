@@ -1,0 +1,334 @@
+import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { DURATION_PATTERN, SIZE_PATTERN } from "./units.ts";
+
+/** The same schema with an empty object as its default: without one, TypeBox fills in no defaults inside a record's values. */
+const filledIn = <T extends TObject>(schema: T): T => ({ ...schema, default: {} });
+
+/** An object that takes no other fields than these. */
+const Shape = <T extends TProperties>(properties: T, description: string, more: object = {}): TObject<T> =>
+  Type.Object(properties, { additionalProperties: false, description, ...more });
+
+const Duration = (description: string, more: object = {}) =>
+  Type.String({ pattern: DURATION_PATTERN, description, expects: 'a duration such as "250ms", "30s", "5m", "1h" or "30d"', ...more });
+const Size = (description: string, more: object = {}) =>
+  Type.String({ pattern: SIZE_PATTERN, description, expects: 'a size such as "64kb" or "10mb"', ...more });
+const Name = (description: string, more: object = {}) =>
+  Type.String({
+    pattern: "^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$",
+    description,
+    expects: "a name of 1 to 128 letters, digits and . _ @ : / -",
+    ...more,
+  });
+
+export const IDENTIFIER = "^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$";
+const Identifier = (description: string, more: object = {}) =>
+  Type.String({
+    pattern: IDENTIFIER,
+    description,
+    expects: "1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit",
+    ...more,
+  });
+
+const By = Type.String({
+  pattern: "^(consumer|key|ip|route|global|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+  description: "What is counted separately.",
+  expects: '"consumer", "key", "ip", "route", "global" or "header:NAME"',
+});
+
+export const LimitConfig = Shape(
+  {
+    name: Type.Optional(
+      Type.String({
+        pattern: "^[ -~]{1,64}$",
+        description: "How the limit is called in headers and errors. By default after its window: per-minute.",
+        expects: "1 to 64 printable ASCII characters",
+      }),
+    ),
+    algorithm: Type.Union(
+      [
+        Type.Literal("fixed-window"),
+        Type.Literal("sliding-window"),
+        Type.Literal("sliding-log"),
+        Type.Literal("token-bucket"),
+        Type.Literal("concurrency"),
+      ],
+      {
+        description:
+          "fixed-window: so many per window, which opens with the first request. sliding-window: two counters weighted by overlap. sliding-log: exact. token-bucket: refills evenly. concurrency: so many at a time.",
+      },
+    ),
+    limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many per window, or at a time.", examples: [100] }),
+    window: Type.Optional(
+      Duration("The span that is counted; every algorithm but concurrency needs one. 1ms to 366d.", { examples: ["1m"] }),
+    ),
+    burst: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1e12,
+        description: "What is allowed while the system is NORMAL instead of limit; for a token bucket, how much it holds.",
+        examples: [150],
+      }),
+    ),
+    degraded: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 1e12, description: "What is allowed while the system is DEGRADED instead of limit." }),
+    ),
+    align: Type.Optional(
+      Type.Literal("clock", { description: "Windows begin at multiples of the window since 1970 (fixed-window only)." }),
+    ),
+    by: Type.Optional(
+      Type.Union([By, Type.Array(By, { minItems: 1, maxItems: 6 })], {
+        description:
+          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, header:NAME, or a list of these.",
+        expects: '"consumer", "key", "ip", "route", "global", "header:NAME" or a list of these',
+      }),
+    ),
+    cost: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1e9, description: "What one request costs here, instead of the route's cost." }),
+    ),
+    shadow: Type.Optional(Type.Boolean({ description: "Counts and reports, but never denies: for trying a limit out." })),
+  },
+  "One limit.",
+);
+export type LimitConfig = Static<typeof LimitConfig>;
+
+const Limits = (description: string, more: object = {}) => Type.Array(LimitConfig, { maxItems: 16, description, ...more });
+
+export const TierConfig = Shape({ limits: Limits("The limits of callers of this tier.", { default: [] }) }, "A named set of limits.");
+export type TierConfig = Static<typeof TierConfig>;
+
+export const TargetConfig = Shape(
+  {
+    url: Type.String({
+      description: "Where it is: http or https, with a base path if need be.",
+      examples: ["http://users-1:8001"],
+      maxLength: 2048,
+    }),
+    weight: Type.Integer({ minimum: 1, maximum: 1000, default: 1, description: "Its share of the requests beside the others'." }),
+  },
+  "One backend address.",
+);
+
+export const UpstreamConfig = Shape(
+  {
+    targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 256, description: "The backend's addresses." }),
+    balance: Type.Literal("round-robin", { default: "round-robin", description: "How a target is chosen: each in turn, by weight." }),
+    connectTimeout: Duration("How long a connection may take to be made.", { default: "5s" }),
+  },
+  "One or more targets that serve a route.",
+);
+export type UpstreamConfig = Static<typeof UpstreamConfig>;
+
+export const RouteConfig = Shape(
+  {
+    name: Type.Optional(Name("How it is called in logs, metrics and the admin API. By default the path.")),
+    path: Type.String({ maxLength: 1024, description: "The path prefix it takes; it ends at a segment border.", examples: ["/api/users"] }),
+    methods: Type.Array(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Z-]{1,32}$", expects: "a method in capitals such as GET" }), {
+      default: [],
+      maxItems: 32,
+      description: "The methods it takes; none means all. HEAD follows GET.",
+    }),
+    hosts: Type.Array(
+      Type.String({
+        pattern: "^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$|^\\[[0-9A-Fa-f:.]+\\]$",
+        expects: 'a host name, or "*.example.com"',
+      }),
+      {
+        default: [],
+        maxItems: 256,
+        description: "The hosts it answers for; none means any. *.example.com takes every name below example.com.",
+      },
+    ),
+    upstream: Type.String({
+      minLength: 1,
+      maxLength: 2048,
+      description: "The name of an upstream, or a URL.",
+      examples: ["users", "http://127.0.0.1:3000"],
+    }),
+    stripPrefix: Type.Boolean({ default: true, description: "Drops the route's path before forwarding: /api/users/7 becomes /7." }),
+    auth: Type.Union([Type.Literal("required"), Type.Literal("optional"), Type.Literal("none")], {
+      default: "required",
+      description: "Whether callers need a key. Required by default: a route must not be open by oversight.",
+    }),
+    tiers: Type.Array(Type.String(), { default: [], maxItems: 256, description: "If not empty, only callers of these tiers." }),
+    scopes: Type.Array(
+      Type.String({ pattern: "^[!#-\\[\\]-~]{1,128}$", expects: "a scope: printable ASCII without spaces, quotes and backslashes" }),
+      {
+        default: [],
+        maxItems: 64,
+        description: "Scopes that the key must carry, all of them.",
+      },
+    ),
+    limits: Limits("Limits of this route, besides the caller's own.", { default: [] }),
+    cost: Type.Integer({ minimum: 0, maximum: 1e9, default: 1, description: "What one request takes from each limit." }),
+    timeout: Duration(
+      "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
+      { default: "30s" },
+    ),
+  },
+  "A path prefix joined to an upstream, with rules of its own.",
+);
+export type RouteConfig = Static<typeof RouteConfig>;
+
+const Metadata = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), {
+  description: "Anything you want to keep with the record.",
+});
+
+export const ConsumerConfig = Shape(
+  {
+    id: Identifier("The consumer's id, which backends get as X-Consumer-ID.", { examples: ["acme"] }),
+    name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
+    tier: Type.String({ description: "The name of its tier.", examples: ["pro"] }),
+    keys: Type.Array(
+      Type.String({ pattern: "^[!-~]{16,512}$", expects: "a key of 16 to 512 printable ASCII characters without spaces", secret: true }),
+      {
+        default: [],
+        maxItems: 100,
+        description: 'Its keys. Take them from the environment: "${ACME_KEY}".',
+      },
+    ),
+    limits: Type.Optional(Limits("Limits of this consumer, instead of its tier's.")),
+    metadata: Type.Optional(Metadata),
+    enabled: Type.Boolean({ default: true, description: "Whether its keys are good." }),
+  },
+  "A person or program that calls.",
+);
+export type ConsumerConfig = Static<typeof ConsumerConfig>;
+
+const Port = (description: string, more: object = {}) => Type.Integer({ minimum: 0, maximum: 65535, description, ...more });
+const Nullable = <T extends TObject>(schema: T, description: string) => Type.Union([schema, Type.Null()], { default: null, description });
+
+export const ServerConfig = Shape(
+  {
+    host: Type.String({ default: "0.0.0.0", minLength: 1, description: "The address to listen on." }),
+    port: Port("The port to listen on; 0 takes a free one.", { default: 8080 }),
+    trustedProxies: Type.Array(Type.String({ maxLength: 64 }), {
+      default: [],
+      maxItems: 256,
+      description: "Addresses and blocks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed.",
+    }),
+    maxBodySize: Size("Largest request body.", { default: "10mb" }),
+    maxHeaderSize: Size("Largest request head. At least 1kb, at most 1mb.", { default: "16kb" }),
+    drainTimeout: Duration("How long requests in flight may take after SIGTERM.", { default: "10s" }),
+    tls: Nullable(
+      Shape(
+        {
+          cert: Type.String({ minLength: 1, description: "File with the certificate chain, PEM." }),
+          key: Type.String({ minLength: 1, description: "File with the private key, PEM." }),
+        },
+        "Serve https.",
+      ),
+      "Serve https with these files; null serves http.",
+    ),
+  },
+  "The listener.",
+  { default: {} },
+);
+
+export const Config = Shape(
+  {
+    $schema: Type.Optional(Type.String({ description: "Where editors find this schema." })),
+    server: ServerConfig,
+    admin: Shape(
+      {
+        listen: Nullable(
+          Shape(
+            {
+              host: Type.String({ default: "127.0.0.1", minLength: 1, description: "The address to listen on." }),
+              port: Port("The port to listen on."),
+            },
+            "A listener of its own.",
+          ),
+          "Where /admin and /swagger are served; null: on the main port.",
+        ),
+      },
+      "The admin API.",
+      { default: {} },
+    ),
+    storage: Shape(
+      {
+        path: Type.String({
+          default: "data/sluice.db",
+          minLength: 1,
+          description: "The database file; its folder is made when it is missing.",
+        }),
+      },
+      "Where records are kept.",
+      { default: {} },
+    ),
+    logging: Shape(
+      {
+        level: Type.Union(
+          (["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const).map((level) => Type.Literal(level)),
+          { default: "info", description: "The least severe lines that are written." },
+        ),
+        format: Type.Union([Type.Literal("json"), Type.Literal("pretty")], {
+          default: "json",
+          description: "One JSON object a line, or lines for people.",
+        }),
+        accessLog: Type.Boolean({ default: true, description: "A line for each request." }),
+      },
+      "The log, on stdout.",
+      { default: {} },
+    ),
+    identity: Shape(
+      {
+        header: Type.String({
+          default: "X-API-Key",
+          pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$",
+          description: "The header that carries a key.",
+          expects: "a header name",
+        }),
+        bearer: Type.Boolean({ default: true, description: "Whether Authorization: Bearer may carry one." }),
+        query: Type.Union([Type.String({ minLength: 1, maxLength: 64 }), Type.Null()], {
+          default: null,
+          description: "The query parameter that may carry one. Off by default: URLs end up in logs.",
+        }),
+      },
+      "Where a key may be.",
+      { default: {} },
+    ),
+    limits: Shape(
+      {
+        maxSubjects: Type.Integer({
+          minimum: 1000,
+          maximum: 100_000_000,
+          default: 1_000_000,
+          description: "How many subjects are counted at most; beyond it the least recently used goes first.",
+        }),
+      },
+      "How limits are kept.",
+      { default: {} },
+    ),
+    anonymousTier: Type.String({ default: "anonymous", description: "The tier of callers without a key, counted by IP." }),
+    tiers: Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(TierConfig), {
+      additionalProperties: false,
+      description: "Named sets of limits.",
+      default: {
+        anonymous: { limits: [{ algorithm: "sliding-window", limit: 100, window: "1m" }] },
+        free: { limits: [{ algorithm: "sliding-window", limit: 10, burst: 20, degraded: 2, window: "1m" }] },
+        pro: { limits: [{ algorithm: "sliding-window", limit: 100, burst: 150, degraded: 100, window: "1m" }] },
+        enterprise: { limits: [{ algorithm: "sliding-window", limit: 1000, window: "1m" }] },
+      },
+    }),
+    upstreams: Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(UpstreamConfig), {
+      additionalProperties: false,
+      default: {},
+      description: "Backends by name.",
+    }),
+    routes: Type.Array(RouteConfig, { default: [], description: "What is forwarded where." }),
+    consumers: Type.Array(ConsumerConfig, { default: [], description: "Declared consumers and their keys." }),
+    demo: Type.Boolean({
+      default: false,
+      description: "Starts a demo backend on a free loopback port and offers it as the upstream demo.",
+    }),
+  },
+  "The configuration of Sluice.",
+);
+export type Config = Static<typeof Config>;
+
+/** The configuration's JSON Schema (draft 2020-12). */
+export const jsonSchema = (): object => ({
+  $schema: "https://json-schema.org/draft/2020-12/schema",
+  title: "Sluice configuration",
+  ...JSON.parse(JSON.stringify(Config)),
+});

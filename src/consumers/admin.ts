@@ -1,0 +1,79 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { etagOf, Page, PageQuery, pageFrom, pageOf, timeText } from "../admin/manners.ts";
+import type { Keys } from "../keys/keys.ts";
+import { type Consumer, ConsumerPatch, type Consumers, NewConsumer } from "./consumers.ts";
+
+const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
+
+const ConsumerRecord = Type.Object({
+  id: Type.String(),
+  tier: Type.String(),
+  name: OrNull("A name for people."),
+  limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Limits of its own, instead of the tier's." }),
+  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
+  enabled: Type.Boolean(),
+  source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
+  createdAt: OrNull("When it was made; null for a declared one."),
+  updatedAt: OrNull("When it was changed last."),
+});
+const ById = Type.Object({ id: Type.String({ description: "The consumer's id." }) });
+
+const wire = ({ version: _, ...consumer }: Consumer) => ({
+  ...consumer,
+  limits: consumer.limits === null ? null : [...consumer.limits],
+  createdAt: timeText(consumer.createdAt),
+  updatedAt: timeText(consumer.updatedAt),
+});
+
+export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
+  new Elysia({ prefix: "/consumers", tags: ["consumers"], normalize: false })
+    .get(
+      "/",
+      ({ query }) => {
+        const { limit, after } = pageOf(query);
+        return pageFrom(consumers.page(after, limit).map(wire), limit, (consumer) => consumer.id);
+      },
+      { query: PageQuery, response: Page(ConsumerRecord), detail: { summary: "List consumers" } },
+    )
+    .post(
+      "/",
+      ({ body, set }) => {
+        const consumer = consumers.create(body);
+        set.status = 201;
+        set.headers.location = `/admin/consumers/${encodeURIComponent(consumer.id)}`;
+        set.headers.etag = etagOf(consumer.version);
+        return wire(consumer);
+      },
+      { parse: "json", body: NewConsumer, response: { 201: ConsumerRecord }, detail: { summary: "Make a consumer" } },
+    )
+    .get(
+      "/:id",
+      ({ params, set }) => {
+        const consumer = consumers.get(params.id);
+        set.headers.etag = etagOf(consumer.version);
+        return wire(consumer);
+      },
+      { params: ById, response: ConsumerRecord, detail: { summary: "One consumer" } },
+    )
+    .patch(
+      "/:id",
+      ({ params, body, headers, set }) => {
+        const consumer = consumers.patch(params.id, body, headers["if-match"] ?? null);
+        set.headers.etag = etagOf(consumer.version);
+        return wire(consumer);
+      },
+      { parse: "json", params: ById, body: ConsumerPatch, response: ConsumerRecord, detail: { summary: "Change a consumer" } },
+    )
+    .delete(
+      "/:id",
+      ({ params, query, headers, set }) => {
+        consumers.remove(params.id, query.force === "true", headers["if-match"] ?? null, (id) => keys.removeOf(id));
+        set.status = 204;
+      },
+      {
+        params: ById,
+        query: Type.Object({ force: Type.Optional(Type.String({ description: "true: delete its keys as well." })) }),
+        detail: { summary: "Delete a consumer" },
+      },
+    );

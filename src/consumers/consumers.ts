@@ -1,0 +1,232 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { asc, eq, gt } from "drizzle-orm";
+import { checkMatch, mergePatch } from "../admin/manners.ts";
+import { invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import { fillIn } from "../config/load.ts";
+import { consumerFaults, type Known } from "../config/rules.ts";
+import { ConsumerConfig, type LimitConfig } from "../config/schema.ts";
+import type { KeyRegistry } from "../keys/registry.ts";
+import type { Storage } from "../storage/open.ts";
+import { consumers, keys } from "../storage/schema.ts";
+
+const { id, tier, name, limits, metadata, enabled } = ConsumerConfig.properties;
+
+/** What a consumer may be made of. */
+export const NewConsumer = Type.Object(
+  { id, tier, name, limits, metadata, enabled: Type.Optional(enabled) },
+  { additionalProperties: false, description: "A consumer to make." },
+);
+export type NewConsumer = Static<typeof NewConsumer>;
+
+/** A merge patch: what is given is changed, null removes. */
+export const ConsumerPatch = Type.Object(
+  {
+    tier: Type.Optional(tier),
+    name: Type.Optional(Type.Union([Type.String({ maxLength: 256 }), Type.Null()])),
+    limits: Type.Optional(
+      Type.Union([Type.Array(Type.Unknown()), Type.Null()], {
+        description: "Limits of this consumer, instead of its tier's; null for the tier's.",
+      }),
+    ),
+    metadata: Type.Optional(Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()])),
+    enabled: Type.Optional(Type.Boolean({ description: "Whether its keys are good." })),
+  },
+  { additionalProperties: false, description: "What to change (RFC 7396)." },
+);
+
+export interface Consumer {
+  readonly id: string;
+  readonly tier: string;
+  readonly name: string | null;
+  readonly limits: readonly LimitConfig[] | null;
+  readonly metadata: Record<string, unknown> | null;
+  readonly enabled: boolean;
+  readonly source: "config" | "admin";
+  readonly version: number;
+  /** Milliseconds since 1970; `null` for a declared one. */
+  readonly createdAt: number | null;
+  readonly updatedAt: number | null;
+}
+
+export interface ConsumersParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly registry: KeyRegistry;
+  readonly known: () => Known;
+}
+
+/** Who may call: declared in the file, or made by the admin API and kept in the database. */
+export class Consumers {
+  private declared = new Map<string, Consumer>();
+
+  constructor(private readonly parts: ConsumersParts) {}
+
+  /** Reads the database and takes what the file declares. Gives the ids that are in both: faults of the file. */
+  load(declared: readonly ConsumerConfig[]): string[] {
+    const { registry, storage } = this.parts;
+    for (const row of storage.client.query("SELECT id, tier, enabled, limits FROM consumers").values() as [
+      string,
+      string,
+      number,
+      string | null,
+    ][]) {
+      registry.putConsumer({
+        id: row[0],
+        tier: row[1],
+        enabled: row[2] === 1,
+        limits: row[3] === null ? null : (JSON.parse(row[3]) as LimitConfig[]),
+      });
+    }
+    const taken = declared.filter((consumer) => registry.consumer(consumer.id) !== undefined).map((consumer) => consumer.id);
+    this.declared = new Map(
+      declared.map((config) => [
+        config.id,
+        {
+          id: config.id,
+          tier: config.tier,
+          name: config.name ?? null,
+          limits: config.limits ?? null,
+          metadata: config.metadata ?? null,
+          enabled: config.enabled,
+          source: "config",
+          version: 1,
+          createdAt: null,
+          updatedAt: null,
+        },
+      ]),
+    );
+    for (const consumer of this.declared.values())
+      registry.putConsumer({ id: consumer.id, tier: consumer.tier, enabled: consumer.enabled, limits: consumer.limits });
+    return taken;
+  }
+
+  get(id: string): Consumer {
+    const found = this.declared.get(id) ?? this.stored(id);
+    if (found === undefined) throw notFound("consumer", id);
+    return found;
+  }
+
+  /** Up to `limit` + 1 consumers behind `after`, by id. */
+  page(after: string, limit: number): Consumer[] {
+    const rows = this.parts.storage.db
+      .select()
+      .from(consumers)
+      .where(gt(consumers.id, after))
+      .orderBy(asc(consumers.id))
+      .limit(limit + 1)
+      .all();
+    const declared = [...this.declared.values()].filter((consumer) => consumer.id > after);
+    return [...rows.map(fromRow), ...declared].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit + 1);
+  }
+
+  create(input: NewConsumer): Consumer {
+    if (this.parts.registry.consumer(input.id) !== undefined)
+      throw refused("conflict", `There is a consumer ${JSON.stringify(input.id)} already: change it, or choose another id.`);
+    const now = this.parts.clock.wall();
+    const consumer = this.checked({
+      ...input,
+      name: input.name ?? null,
+      limits: input.limits ?? null,
+      metadata: input.metadata ?? null,
+      enabled: input.enabled ?? true,
+      source: "admin",
+      version: 1,
+      createdAt: now,
+      updatedAt: now,
+    });
+    this.parts.storage.db.transaction((tx) => tx.insert(consumers).values(toRow(consumer)).run(), { behavior: "immediate" });
+    this.register(consumer);
+    return consumer;
+  }
+
+  patch(id: string, patch: Static<typeof ConsumerPatch>, ifMatch: string | null): Consumer {
+    const before = this.changeable(id);
+    checkMatch(ifMatch, before.version);
+    const merged = mergePatch(
+      { tier: before.tier, name: before.name, limits: before.limits, metadata: before.metadata, enabled: before.enabled },
+      patch,
+    ) as Partial<Consumer>;
+    const consumer = this.checked({
+      ...before,
+      ...merged,
+      name: merged.name ?? null,
+      limits: merged.limits ?? null,
+      metadata: merged.metadata ?? null,
+      version: before.version + 1,
+      updatedAt: this.parts.clock.wall(),
+    });
+    this.parts.storage.db.transaction((tx) => tx.update(consumers).set(toRow(consumer)).where(eq(consumers.id, id)).run(), {
+      behavior: "immediate",
+    });
+    this.register(consumer);
+    return consumer;
+  }
+
+  /** Deletes a consumer; with `force` its keys as well. `removeKeys` deletes them within the transaction and gives what is left to do after it. */
+  remove(id: string, force: boolean, ifMatch: string | null, removeKeys: (consumer: string) => () => void): void {
+    checkMatch(ifMatch, this.changeable(id).version);
+    const hasKeys = this.parts.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).limit(1).get() !== undefined;
+    if (hasKeys && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
+    const afterwards = this.parts.storage.db.transaction(
+      (tx) => {
+        tx.delete(consumers).where(eq(consumers.id, id)).run();
+        return removeKeys(id);
+      },
+      { behavior: "immediate" },
+    );
+    afterwards();
+    this.parts.registry.removeConsumer(id);
+  }
+
+  /** Ids of consumers of this tier, a few of them. */
+  ofTier(tier: string): string[] {
+    const rows = this.parts.storage.db.select({ id: consumers.id }).from(consumers).where(eq(consumers.tier, tier)).limit(6).all();
+    return [
+      ...rows.map((row) => row.id),
+      ...[...this.declared.values()].filter((consumer) => consumer.tier === tier).map((consumer) => consumer.id),
+    ];
+  }
+
+  private stored(id: string): Consumer | undefined {
+    const row = this.parts.storage.db.select().from(consumers).where(eq(consumers.id, id)).get();
+    return row === undefined ? undefined : fromRow(row);
+  }
+
+  private changeable(id: string): Consumer {
+    if (this.declared.has(id)) throw managedByConfig("consumer", id);
+    return this.get(id);
+  }
+
+  private checked(consumer: Consumer): Consumer {
+    const { faults } = fillIn(ConsumerConfig.properties.limits, consumer.limits ?? []);
+    const all = [...faults.map((fault) => ({ ...fault, path: ["limits", ...fault.path] }))];
+    if (all.length === 0)
+      all.push(
+        ...consumerFaults({ tier: consumer.tier, limits: [...(consumer.limits ?? [])] }, this.parts.known()).map((fault) => ({
+          ...fault,
+          path: [...fault.path],
+        })),
+      );
+    if (all.length > 0) throw invalid(all);
+    return consumer;
+  }
+
+  private register(consumer: Consumer): void {
+    this.parts.registry.putConsumer({ id: consumer.id, tier: consumer.tier, enabled: consumer.enabled, limits: consumer.limits });
+  }
+}
+
+const fromRow = (row: typeof consumers.$inferSelect): Consumer => ({ ...row, limits: row.limits as LimitConfig[] | null, source: "admin" });
+
+const toRow = (consumer: Consumer): typeof consumers.$inferInsert => ({
+  id: consumer.id,
+  tier: consumer.tier,
+  name: consumer.name,
+  limits: consumer.limits === null ? null : [...consumer.limits],
+  metadata: consumer.metadata,
+  enabled: consumer.enabled,
+  version: consumer.version,
+  createdAt: consumer.createdAt ?? 0,
+  updatedAt: consumer.updatedAt ?? 0,
+});

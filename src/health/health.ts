@@ -1,0 +1,47 @@
+import type { Clock } from "../clock.ts";
+
+export type SystemStatus = "NORMAL" | "DEGRADED";
+
+export interface HealthState {
+  readonly status: SystemStatus;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly by: string;
+  readonly reason: string | null;
+  /** When it returns to NORMAL by itself, or `null`. */
+  readonly until: number | null;
+}
+
+/** Whether the system is NORMAL or DEGRADED, which decides how much each tier may do. */
+export class SystemHealth {
+  private state: HealthState;
+  private degraded = false;
+
+  constructor(private readonly clock: Clock) {
+    this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null };
+  }
+
+  get isDegraded(): boolean {
+    // Computed when asked, so that no timer has to be on time.
+    if (this.degraded && this.state.until !== null && this.clock.wall() >= this.state.until) this.recover();
+    return this.degraded;
+  }
+
+  current(): HealthState {
+    void this.isDegraded;
+    return this.state;
+  }
+
+  /** `ttl` in milliseconds: after it the status is NORMAL again. */
+  set(status: SystemStatus, by: string, reason: string | null, ttl: number | null): HealthState {
+    const now = this.clock.wall();
+    this.degraded = status === "DEGRADED";
+    this.state = { status, since: now, by, reason, until: this.degraded && ttl !== null ? now + ttl : null };
+    return this.state;
+  }
+
+  private recover(): void {
+    this.degraded = false;
+    this.state = { status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null };
+  }
+}

@@ -1,0 +1,116 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { etagOf, Page, PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
+import { DURATION_PATTERN } from "../config/units.ts";
+import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
+
+const KeyWithSecret = Type.Intersect([
+  Type.Object({ key: Type.Optional(Type.String({ description: "The secret: here and nowhere else." })) }),
+  KeyRecord,
+]);
+const ById = Type.Object({ id: Type.String({ description: "The key's id." }) });
+
+export const keysAdmin = (keys: Keys) =>
+  new Elysia({ prefix: "/keys", tags: ["keys"], normalize: false })
+    .get(
+      "/",
+      ({ query }) => {
+        const { limit, after } = pageOf(query);
+        return pageFrom(keys.page(after, limit, query), limit, (key) => key.id);
+      },
+      {
+        query: Type.Intersect([
+          PageQuery,
+          Type.Object({ consumer: Type.Optional(Type.String({ description: "Only this consumer's." })), status: Type.Optional(KeyStatus) }),
+        ]),
+        response: Page(KeyRecord),
+        detail: { summary: "List keys" },
+      },
+    )
+    .post(
+      "/",
+      ({ body, set }) => {
+        const { record, secret, version } = keys.create(body);
+        set.status = 201;
+        set.headers.location = `/admin/keys/${record.id}`;
+        set.headers.etag = etagOf(version);
+        return secret === null ? record : { ...record, key: secret };
+      },
+      {
+        parse: "json",
+        body: NewKey,
+        response: { 201: KeyWithSecret },
+        detail: { summary: "Make or import a key", description: "The secret is in this answer and nowhere else." },
+      },
+    )
+    .post(
+      "/import",
+      ({ body, set }) => {
+        const ids = keys.import(body.keys);
+        set.status = 201;
+        return { imported: ids.length, ids };
+      },
+      {
+        parse: "json",
+        body: KeyImport,
+        response: {
+          201: Type.Object({ imported: Type.Integer(), ids: Type.Array(Type.String(), { description: "In the order of the input." }) }),
+        },
+        detail: { summary: "Import many keys", description: "By key or by its SHA-256; all of them or none. The answer holds no secrets." },
+      },
+    )
+    .get(
+      "/:id",
+      ({ params, set }) => {
+        const { record, version } = keys.get(params.id);
+        set.headers.etag = etagOf(version);
+        return record;
+      },
+      { params: ById, response: KeyRecord, detail: { summary: "One key" } },
+    )
+    .patch(
+      "/:id",
+      ({ params, body, headers, set }) => {
+        const { record, version } = keys.patch(params.id, body, headers["if-match"] ?? null);
+        set.headers.etag = etagOf(version);
+        return record;
+      },
+      { parse: "json", params: ById, body: KeyPatch, response: KeyRecord, detail: { summary: "Change a key" } },
+    )
+    .delete(
+      "/:id",
+      ({ params, headers, set }) => {
+        keys.revoke(params.id, headers["if-match"] ?? null);
+        set.status = 204;
+      },
+      { params: ById, detail: { summary: "Revoke a key", description: "It is refused from the next request on; the record stays." } },
+    )
+    .post(
+      "/:id/rotate",
+      ({ params, body, set }) => {
+        const { record, secret, version } = keys.rotate(params.id, body?.gracePeriod);
+        set.headers.etag = etagOf(version);
+        return { ...record, key: secret };
+      },
+      {
+        parse: "json",
+        params: ById,
+        body: Type.Optional(
+          Type.Object(
+            {
+              gracePeriod: Type.Optional(
+                Type.String({
+                  pattern: DURATION_PATTERN,
+                  expects: 'a duration such as "24h"',
+                  description: "How long the old secret stays good; not at all by default.",
+                  examples: ["24h"],
+                }),
+              ),
+            },
+            { additionalProperties: false },
+          ),
+        ),
+        response: KeyWithSecret,
+        detail: { summary: "Give a key a new secret", description: "The id, limits and usage stay." },
+      },
+    );

@@ -1,0 +1,46 @@
+const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const PREFIX = "slc_";
+const ENTROPY = 32;
+const CHECKSUM = 6;
+const SHAPE = /^slc_[0-9A-Za-z]{38}$/;
+/** What may be a key at all: printable ASCII without spaces, 16 to 512 characters. */
+const POSSIBLE = /^[!-~]{16,512}$/;
+
+/** A new key: `slc_`, 32 base-62 characters of entropy (190 bits), and a checksum by which secret scanners and a cheap check can tell one. */
+export function makeKey(): string {
+  const text = PREFIX + randomText(ENTROPY);
+  return text + checksum(text);
+}
+
+/** Base-62 characters from the system's random source, each as likely as any other. */
+export function randomText(length: number): string {
+  let text = "";
+  while (text.length < length) {
+    for (const byte of crypto.getRandomValues(new Uint8Array(length * 2))) {
+      // 248 = 4 × 62: what lies above would favour the first characters.
+      if (byte < 248 && text.length < length) text += ALPHABET[byte % 62];
+    }
+  }
+  return text;
+}
+
+/** CRC-32 of the text in base 62. */
+function checksum(text: string): string {
+  let rest = Bun.hash.crc32(text);
+  let digits = "";
+  for (let i = 0; i < CHECKSUM; i++) {
+    digits = ALPHABET[rest % 62] + digits;
+    rest = Math.floor(rest / 62);
+  }
+  return digits;
+}
+
+/** False for what can't be a key of ours or an imported one, so that it need not be looked up: characters, length, or the checksum of a made one. */
+export function isPlausible(secret: string): boolean {
+  if (!POSSIBLE.test(secret)) return false;
+  if (!secret.startsWith(PREFIX) || !SHAPE.test(secret)) return true;
+  return checksum(secret.slice(0, -CHECKSUM)) === secret.slice(-CHECKSUM);
+}
+
+/** SHA-256 in lower-case hexadecimal. A key has so much entropy that a slow hash would protect nothing. */
+export const hashKey = (secret: string): string => Bun.SHA256.hash(secret, "hex");

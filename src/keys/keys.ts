@@ -1,0 +1,537 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
+import { checkMatch, durationOf, mergePatch, parseTime, timeText } from "../admin/manners.ts";
+import { invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import type { Fault } from "../config/faults.ts";
+import { CidrSet, isCidr } from "../config/ip.ts";
+import { limitFaults } from "../config/rules.ts";
+import { type ConsumerConfig, LimitConfig, RouteConfig } from "../config/schema.ts";
+import type { Storage } from "../storage/open.ts";
+import { keys } from "../storage/schema.ts";
+import { hashKey, makeKey } from "./format.ts";
+import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
+
+const Time = (description: string) => Type.String({ description: `${description} RFC 3339, UTC.`, examples: ["2027-01-31T00:00:00Z"] });
+
+const editable = {
+  name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
+  scopes: Type.Optional(Type.Array(RouteConfig.properties.scopes.items, { maxItems: 64, description: "Scopes that routes may ask for." })),
+  routes: Type.Optional(
+    Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 256, description: "Names of the routes it may use; none means all." }),
+  ),
+  ips: Type.Optional(
+    Type.Array(Type.String({ maxLength: 64 }), {
+      maxItems: 256,
+      description: "Addresses and blocks (CIDR) it may be used from; none means all.",
+    }),
+  ),
+  limits: Type.Optional(
+    Type.Array(LimitConfig, { maxItems: 16, description: "Limits of this key, instead of its consumer's and tier's." }),
+  ),
+  metadata: Type.Optional(
+    Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), { description: "Anything you want to keep with the key." }),
+  ),
+  expiresAt: Type.Optional(Time("From when on it is refused.")),
+  enabled: Type.Optional(Type.Boolean({ description: "Whether it is good; true by default." })),
+};
+
+export const NewKey = Type.Object(
+  {
+    consumer: Type.String({ description: "The consumer it identifies.", examples: ["acme"] }),
+    key: Type.Optional(
+      Type.String({
+        pattern: "^[!-~]{16,512}$",
+        description: "A key to import instead of making one.",
+        expects: "16 to 512 printable ASCII characters without spaces",
+        secret: true,
+      }),
+    ),
+    hash: Type.Optional(
+      Type.String({
+        pattern: "^[0-9A-Fa-f]{64}$",
+        description: "The SHA-256 of a key to import, in hexadecimal.",
+        expects: "a SHA-256 of 64 hexadecimal digits",
+        secret: true,
+      }),
+    ),
+    ...editable,
+  },
+  { additionalProperties: false, description: "A key to make or import." },
+);
+export type NewKey = Static<typeof NewKey>;
+
+const nullable = <T extends Parameters<typeof Type.Optional>[0]>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
+
+export const KeyPatch = Type.Object(
+  {
+    name: nullable(editable.name),
+    scopes: nullable(editable.scopes),
+    routes: nullable(editable.routes),
+    ips: nullable(editable.ips),
+    limits: nullable(editable.limits),
+    metadata: nullable(Type.Record(Type.String(), Type.Unknown())),
+    expiresAt: nullable(editable.expiresAt),
+    enabled: editable.enabled,
+  },
+  { additionalProperties: false, description: "What to change (RFC 7396): null removes." },
+);
+
+export const KeyImport = Type.Object(
+  { keys: Type.Array(NewKey, { minItems: 1, maxItems: 10_000, description: "Keys to import: all of them or none." }) },
+  { additionalProperties: false },
+);
+
+export const KeyStatus = Type.Union([Type.Literal("active"), Type.Literal("disabled"), Type.Literal("expired"), Type.Literal("revoked")]);
+
+const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
+
+/** A key as the API shows it: all but the secret. */
+export const KeyRecord = Type.Object({
+  id: Type.String({ examples: ["key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
+  start: Type.String({ description: "Its first 8 characters; empty for one imported by hash.", examples: ["slc_9fK2"] }),
+  end: Type.String({ description: "Its last 4 characters.", examples: ["x7Qa"] }),
+  consumer: Type.String(),
+  name: OrNull("A name for people."),
+  status: KeyStatus,
+  source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
+  scopes: Type.Array(Type.String()),
+  routes: Type.Array(Type.String()),
+  ips: Type.Array(Type.String()),
+  limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()]),
+  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
+  enabled: Type.Boolean(),
+  expiresAt: OrNull("From when on it is refused."),
+  createdAt: OrNull("When it was made; null for a declared one."),
+  updatedAt: OrNull("When it was changed last."),
+  lastUsedAt: OrNull("When it was used last, within a minute."),
+  revokedAt: OrNull("When it was revoked."),
+  previousExpiresAt: OrNull("Until when the secret before the last rotation is good."),
+});
+export type KeyRecord = Static<typeof KeyRecord>;
+
+type Row = typeof keys.$inferSelect;
+
+export interface KeysParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly registry: KeyRegistry;
+}
+
+/** Keys: made, imported, rotated, revoked. The database has their hashes; the registry answers requests. */
+export class Keys {
+  private declared = new Map<string, KeyEntry & { readonly start: string; readonly end: string }>();
+
+  constructor(private readonly parts: KeysParts) {}
+
+  /** Reads all keys into the registry, then takes those that the file declares. Consumers must be loaded. Gives faults of declared keys that exist already. */
+  load(declared: readonly ConsumerConfig[]): Fault[] {
+    const { registry, storage } = this.parts;
+    // Drizzle's objects for a million rows would cost seconds.
+    const rows = storage.client
+      .query(
+        "SELECT id, consumer, hash, previous_hash, previous_expires_at, scopes, routes, ips, limits, expires_at, revoked_at, enabled, last_used_at FROM keys",
+      )
+      .values() as [
+      string,
+      string,
+      string,
+      string | null,
+      number | null,
+      string | null,
+      string | null,
+      string | null,
+      string | null,
+      number | null,
+      number | null,
+      number,
+      number | null,
+    ][];
+    for (const row of rows) {
+      const entry: KeyEntry = {
+        id: row[0],
+        consumer: this.consumerOf(row[1]),
+        hash: row[2],
+        previousHash: row[3],
+        previousExpiresAt: row[4] ?? 0,
+        scopes: listOf(row[5]),
+        routes: listOf(row[6]),
+        ips: cidrsOf(listOf(row[7])),
+        limits: row[8] === null ? null : (JSON.parse(row[8]) as LimitConfig[]),
+        expiresAt: row[9] ?? Number.POSITIVE_INFINITY,
+        isOff: row[10] !== null || row[11] === 0,
+        lastUsedAt: row[12] ?? 0,
+        policies: null,
+        generation: 0,
+      };
+      registry.put(entry);
+    }
+    return this.declare(declared);
+  }
+
+  /** Makes or imports one key. The secret is in the answer when it was made or given, and nowhere else. */
+  create(input: NewKey): { record: KeyRecord; secret: string | null; version: number } {
+    const [made] = this.insert([input], []);
+    if (made === undefined) throw new Error("no key was made");
+    return { record: this.toRecord(made.row), secret: made.secret, version: made.row.version };
+  }
+
+  /** Imports up to 10,000 keys: all or none. Gives their ids in order. */
+  import(inputs: readonly NewKey[]): string[] {
+    return this.insert(inputs, ["keys"]).map(({ row }) => row.id);
+  }
+
+  get(id: string): { record: KeyRecord; version: number } {
+    const declared = this.declared.get(id);
+    if (declared !== undefined) return { record: declaredRecord(declared), version: 1 };
+    const row = this.row(id);
+    return { record: this.toRecord(row), version: row.version };
+  }
+
+  /** Up to `limit` + 1 keys behind `after`, by id. */
+  page(after: string, limit: number, filter: { consumer?: string | undefined; status?: KeyRecord["status"] | undefined }): KeyRecord[] {
+    const conditions: SQL[] = [gt(keys.id, after)];
+    if (filter.consumer !== undefined) conditions.push(eq(keys.consumer, filter.consumer));
+    if (filter.status !== undefined) conditions.push(...this.statusIs(filter.status));
+    const rows = this.parts.storage.db
+      .select()
+      .from(keys)
+      .where(and(...conditions))
+      .orderBy(asc(keys.id))
+      .limit(limit + 1)
+      .all();
+    const declared = [...this.declared.values()]
+      .map(declaredRecord)
+      .filter(
+        (record) =>
+          record.id > after &&
+          (filter.consumer ?? record.consumer) === record.consumer &&
+          (filter.status ?? record.status) === record.status,
+      );
+    return [...rows.map((row) => this.toRecord(row)), ...declared].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit + 1);
+  }
+
+  patch(id: string, patch: Static<typeof KeyPatch>, ifMatch: string | null): { record: KeyRecord; version: number } {
+    const before = this.changeable(id);
+    checkMatch(ifMatch, before.version);
+    const editableNow = {
+      name: before.name,
+      scopes: before.scopes,
+      routes: before.routes,
+      ips: before.ips,
+      limits: before.limits,
+      metadata: before.metadata,
+      expiresAt: timeText(before.expiresAt),
+      enabled: before.enabled,
+    };
+    const withoutNulls = Object.fromEntries(Object.entries(editableNow).filter(([, value]) => value !== null));
+    const merged = mergePatch(withoutNulls, patch) as Omit<NewKey, "consumer">;
+    const faults = ruleFaults(merged, []);
+    if (faults.length > 0) throw invalid(faults);
+    const row = { ...before, ...columns(merged), version: before.version + 1, updatedAt: this.parts.clock.wall() };
+    this.save(before, row);
+    return { record: this.toRecord(row), version: row.version };
+  }
+
+  /** The same key with a new secret; the old one stays good for `gracePeriod`, never past the key's expiry. */
+  rotate(id: string, gracePeriod: string | undefined): { record: KeyRecord; secret: string; version: number } {
+    const before = this.changeable(id);
+    if (before.revokedAt !== null) throw refused("conflict", "A revoked key can't be rotated: make a new one.");
+    const now = this.parts.clock.wall();
+    const grace = gracePeriod === undefined ? 0 : durationOf(gracePeriod, "gracePeriod");
+    const secret = makeKey();
+    const row: Row = {
+      ...before,
+      hash: hashKey(secret),
+      start: secret.slice(0, 8),
+      end: secret.slice(-4),
+      previousHash: grace > 0 ? before.hash : null,
+      previousExpiresAt: grace > 0 ? Math.min(now + grace, before.expiresAt ?? Number.MAX_SAFE_INTEGER) : null,
+      version: before.version + 1,
+      updatedAt: now,
+    };
+    this.save(before, row);
+    return { record: this.toRecord(row), secret, version: row.version };
+  }
+
+  /** Refused from the next request on; the record stays. */
+  revoke(id: string, ifMatch: string | null): void {
+    const before = this.changeable(id);
+    checkMatch(ifMatch, before.version);
+    if (before.revokedAt !== null) return;
+    const now = this.parts.clock.wall();
+    this.save(before, { ...before, revokedAt: now, version: before.version + 1, updatedAt: now });
+  }
+
+  /** Deletes a consumer's keys within the caller's transaction; the function it gives makes the registry follow, once that is committed. */
+  removeOf(consumer: string): () => void {
+    const rows = this.parts.storage.db.delete(keys).where(eq(keys.consumer, consumer)).returning({ hash: keys.hash }).all();
+    return () => {
+      for (const { hash } of rows) {
+        const entry = this.parts.registry.findByHash(hash);
+        if (entry !== undefined) this.parts.registry.remove(entry);
+      }
+    };
+  }
+
+  /** Ids of a consumer's keys that may be used, and their entries. */
+  entriesOf(consumer: string): KeyEntry[] {
+    const rows = this.parts.storage.db
+      .select({ hash: keys.hash })
+      .from(keys)
+      .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt)))
+      .all();
+    const stored = rows.flatMap(({ hash }) => this.parts.registry.findByHash(hash) ?? []);
+    return [...stored, ...[...this.declared.values()].filter((entry) => entry.consumer.id === consumer)];
+  }
+
+  /** Writes when keys were used last; for a timer. */
+  flushUsed(): void {
+    const used = this.parts.registry.takeUsed().filter((entry) => !this.declared.has(entry.id));
+    if (used.length === 0) return;
+    const update = this.parts.storage.client.query("UPDATE keys SET last_used_at = ?1 WHERE id = ?2");
+    this.parts.storage.client
+      .transaction(() => {
+        for (const entry of used) update.run(entry.lastUsedAt, entry.id);
+      })
+      .immediate();
+  }
+
+  private declare(consumers: readonly ConsumerConfig[]): Fault[] {
+    const faults: Fault[] = [];
+    this.declared = new Map();
+    for (const [i, consumer] of consumers.entries()) {
+      for (const [j, secret] of consumer.keys.entries()) {
+        const hash = hashKey(secret);
+        if (this.parts.registry.findByHash(hash) !== undefined) {
+          faults.push({ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" });
+          continue;
+        }
+        const entry = {
+          ...newEntry(`key_${hash.slice(0, 16)}`, this.consumerOf(consumer.id), hash),
+          start: secret.slice(0, 8),
+          end: secret.slice(-4),
+        };
+        this.declared.set(entry.id, entry);
+        this.parts.registry.put(entry);
+      }
+    }
+    return faults;
+  }
+
+  private insert(inputs: readonly NewKey[], at: Fault["path"]): { row: Row; secret: string | null }[] {
+    const now = this.parts.clock.wall();
+    const faults: Fault[] = [];
+    const seen = new Set<string>();
+    const made = inputs.map((input, i) => {
+      const path = at.length === 0 ? [] : [...at, i];
+      if (this.parts.registry.consumer(input.consumer) === undefined)
+        faults.push({ path: [...path, "consumer"], message: `there is no consumer ${JSON.stringify(input.consumer)}` });
+      if (input.key !== undefined && input.hash !== undefined) faults.push({ path: [...path, "hash"], message: "give either key or hash" });
+      faults.push(...ruleFaults(input, path));
+      const secret = input.hash === undefined ? (input.key ?? makeKey()) : null;
+      const hash = secret === null ? (input.hash ?? "").toLowerCase() : hashKey(secret);
+      if (seen.has(hash)) faults.push({ path: [...path, input.hash === undefined ? "key" : "hash"], message: "stands here twice" });
+      else if (this.parts.registry.findByHash(hash) !== undefined) {
+        if (at.length === 0) throw refused("conflict", "This key exists already.");
+        faults.push({ path: [...path, input.hash === undefined ? "key" : "hash"], message: "exists already" });
+      }
+      seen.add(hash);
+      const row: Row = {
+        ...EMPTY_ROW,
+        id: `key_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`,
+        hash,
+        start: secret === null ? "" : secret.slice(0, 8),
+        end: secret === null ? "" : secret.slice(-4),
+        consumer: input.consumer,
+        ...(faults.length === 0 ? columns(input) : {}),
+        createdAt: now,
+        updatedAt: now,
+      };
+      return { row, secret };
+    });
+    if (faults.length > 0) throw invalid(faults.slice(0, 100));
+    this.parts.storage.db.transaction(
+      (tx) => {
+        // 100 rows a statement: few enough for SQLite's bound on parameters.
+        for (let i = 0; i < made.length; i += 100)
+          tx.insert(keys)
+            .values(made.slice(i, i + 100).map(({ row }) => row))
+            .run();
+      },
+      { behavior: "immediate" },
+    );
+    for (const { row } of made) this.parts.registry.put(this.toEntry(row));
+    return made;
+  }
+
+  private save(before: Row, row: Row): void {
+    this.parts.storage.db.transaction((tx) => tx.update(keys).set(row).where(eq(keys.id, row.id)).run(), { behavior: "immediate" });
+    this.parts.registry.put(this.toEntry(row), this.parts.registry.findByHash(before.hash));
+  }
+
+  private changeable(id: string): Row {
+    if (this.declared.has(id)) throw managedByConfig("key", id);
+    return this.row(id);
+  }
+
+  private row(id: string): Row {
+    const row = this.parts.storage.db.select().from(keys).where(eq(keys.id, id)).get();
+    if (row === undefined) throw notFound("key", id);
+    return row;
+  }
+
+  private statusIs(status: KeyRecord["status"]): SQL[] {
+    const now = this.parts.clock.wall();
+    const live = isNull(keys.revokedAt);
+    const unexpired = sql`(${keys.expiresAt} IS NULL OR ${keys.expiresAt} > ${now})`;
+    switch (status) {
+      case "revoked":
+        return [isNotNull(keys.revokedAt)];
+      case "expired":
+        return [live, lte(keys.expiresAt, now)];
+      case "disabled":
+        return [live, eq(keys.enabled, false), unexpired];
+      case "active":
+        return [live, eq(keys.enabled, true), unexpired];
+    }
+  }
+
+  /** A consumer that is gone leaves its keys refused. */
+  private consumerOf(id: string): ConsumerEntry {
+    return this.parts.registry.consumer(id) ?? { id, tier: "", enabled: false, limits: null };
+  }
+
+  private toEntry(row: Row): KeyEntry {
+    return {
+      ...newEntry(row.id, this.consumerOf(row.consumer), row.hash),
+      previousHash: row.previousHash,
+      previousExpiresAt: row.previousExpiresAt ?? 0,
+      scopes: row.scopes ?? [],
+      routes: row.routes ?? [],
+      ips: cidrsOf(row.ips ?? []),
+      limits: row.limits as LimitConfig[] | null,
+      expiresAt: row.expiresAt ?? Number.POSITIVE_INFINITY,
+      isOff: row.revokedAt !== null || !row.enabled,
+      lastUsedAt: row.lastUsedAt ?? 0,
+    };
+  }
+
+  private toRecord(row: Row): KeyRecord {
+    const now = this.parts.clock.wall();
+    const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.parts.registry.findByHash(row.hash)?.lastUsedAt ?? 0);
+    return {
+      id: row.id,
+      start: row.start,
+      end: row.end,
+      consumer: row.consumer,
+      name: row.name,
+      status:
+        row.revokedAt !== null
+          ? "revoked"
+          : row.expiresAt !== null && row.expiresAt <= now
+            ? "expired"
+            : row.enabled
+              ? "active"
+              : "disabled",
+      source: "admin",
+      scopes: row.scopes ?? [],
+      routes: row.routes ?? [],
+      ips: row.ips ?? [],
+      limits: row.limits,
+      metadata: row.metadata,
+      enabled: row.enabled,
+      expiresAt: timeText(row.expiresAt),
+      createdAt: timeText(row.createdAt),
+      updatedAt: timeText(row.updatedAt),
+      lastUsedAt: lastUsedAt === 0 ? null : timeText(lastUsedAt),
+      revokedAt: timeText(row.revokedAt),
+      previousExpiresAt: row.previousExpiresAt !== null && row.previousExpiresAt > now ? timeText(row.previousExpiresAt) : null,
+    };
+  }
+}
+
+const EMPTY_ROW = {
+  previousHash: null,
+  previousExpiresAt: null,
+  name: null,
+  scopes: null,
+  routes: null,
+  ips: null,
+  limits: null,
+  metadata: null,
+  enabled: true,
+  expiresAt: null,
+  revokedAt: null,
+  lastUsedAt: null,
+  version: 1,
+};
+
+const NOTHING: readonly string[] = [];
+const listOf = (json: string | null): readonly string[] => (json === null ? NOTHING : (JSON.parse(json) as string[]));
+const cidrsOf = (ips: readonly string[]): CidrSet | null => (ips.length === 0 ? null : new CidrSet(ips));
+
+const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry => ({
+  id,
+  consumer,
+  hash,
+  previousHash: null,
+  previousExpiresAt: 0,
+  scopes: NOTHING,
+  routes: NOTHING,
+  ips: null,
+  limits: null,
+  expiresAt: Number.POSITIVE_INFINITY,
+  isOff: false,
+  lastUsedAt: 0,
+  policies: null,
+  generation: 0,
+});
+
+/** What a schema can't say of a key. */
+function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[] {
+  const faults: Fault[] = limitFaults(input.limits ?? [], [...at, "limits"]);
+  for (const [i, ip] of (input.ips ?? []).entries())
+    if (!isCidr(ip))
+      faults.push({ path: [...at, "ips", i], message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(ip)}` });
+  if (input.expiresAt !== undefined && parseTime(input.expiresAt) === null)
+    faults.push({ path: [...at, "expiresAt"], message: 'must be an RFC 3339 time such as "2027-01-31T00:00:00Z"' });
+  return faults;
+}
+
+const columns = (input: Omit<NewKey, "consumer">) => ({
+  name: input.name ?? null,
+  scopes: orNull(input.scopes),
+  routes: orNull(input.routes),
+  ips: orNull(input.ips),
+  limits: orNull(input.limits),
+  metadata: input.metadata ?? null,
+  enabled: input.enabled ?? true,
+  expiresAt: input.expiresAt === undefined ? null : parseTime(input.expiresAt),
+});
+
+const orNull = <T>(list: T[] | undefined): T[] | null => (list === undefined || list.length === 0 ? null : list);
+
+function declaredRecord(entry: KeyEntry & { readonly start: string; readonly end: string }): KeyRecord {
+  return {
+    id: entry.id,
+    start: entry.start,
+    end: entry.end,
+    consumer: entry.consumer.id,
+    name: null,
+    status: entry.consumer.enabled ? "active" : "disabled",
+    source: "config",
+    scopes: [],
+    routes: [],
+    ips: [],
+    limits: null,
+    metadata: null,
+    enabled: true,
+    expiresAt: null,
+    createdAt: null,
+    updatedAt: null,
+    lastUsedAt: entry.lastUsedAt === 0 ? null : timeText(entry.lastUsedAt),
+    revokedAt: null,
+    previousExpiresAt: null,
+  };
+}

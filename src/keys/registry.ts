@@ -1,0 +1,158 @@
+import type { CidrSet } from "../config/ip.ts";
+import type { LimitConfig } from "../config/schema.ts";
+import { compilePolicies, type Policy } from "../limits/policy.ts";
+import { hashKey, isPlausible } from "./format.ts";
+
+/** A consumer as requests need it; shared by all its keys. */
+export interface ConsumerEntry {
+  readonly id: string;
+  tier: string;
+  enabled: boolean;
+  limits: readonly LimitConfig[] | null;
+}
+
+/** A key as requests need it. */
+export interface KeyEntry {
+  readonly id: string;
+  readonly consumer: ConsumerEntry;
+  readonly hash: string;
+  /** The secret before the last rotation, and until when it is good (milliseconds since 1970). */
+  readonly previousHash: string | null;
+  readonly previousExpiresAt: number;
+  /** Empty: no scope, any route. */
+  readonly scopes: readonly string[];
+  readonly routes: readonly string[];
+  readonly ips: CidrSet | null;
+  readonly limits: readonly LimitConfig[] | null;
+  /** Milliseconds since 1970, or infinite. */
+  readonly expiresAt: number;
+  /** Revoked or disabled. */
+  readonly isOff: boolean;
+  lastUsedAt: number;
+  policies: readonly Policy[] | null;
+  /** Of the registry when `policies` were compiled. */
+  generation: number;
+}
+
+export type KeyRefusal = "keyInvalid" | "keyExpired" | "keyRevoked";
+
+/** Gives the limits of a tier; empty for a tier that does not exist. */
+export type TierLimits = (tier: string) => readonly LimitConfig[];
+
+/** All keys, by hash: what identifies a caller in constant time, without asking the database. */
+export class KeyRegistry {
+  private readonly byHash = new Map<string, KeyEntry>();
+  private readonly consumers = new Map<string, ConsumerEntry>();
+  private readonly used = new Set<KeyEntry>();
+  private tierPolicies = new Map<string, readonly Policy[]>();
+  private generation = 0;
+
+  constructor(
+    private readonly limitsOf: TierLimits,
+    private readonly anonymousTier: () => string,
+  ) {}
+
+  get size(): number {
+    return this.byHash.size;
+  }
+
+  /** The key of this secret, or why it is refused. `now` in milliseconds since 1970. */
+  find(secret: string, now: number): KeyEntry | KeyRefusal {
+    if (!isPlausible(secret)) return "keyInvalid";
+    const hash = hashKey(secret);
+    const entry = this.byHash.get(hash);
+    if (entry === undefined) return "keyInvalid";
+    if (entry.hash !== hash && now >= entry.previousExpiresAt) return "keyInvalid";
+    if (entry.isOff || !entry.consumer.enabled) return "keyRevoked";
+    if (now >= entry.expiresAt) return "keyExpired";
+    return entry;
+  }
+
+  /** Notes that a key was used; written in batches. */
+  touch(entry: KeyEntry, now: number): void {
+    entry.lastUsedAt = now;
+    this.used.add(entry);
+  }
+
+  /** The keys used since the last call. */
+  takeUsed(): KeyEntry[] {
+    const used = [...this.used];
+    this.used.clear();
+    return used;
+  }
+
+  /** The limits of a caller: the key's own if it has some, else the consumer's own, else the tier's. */
+  policiesFor(entry: KeyEntry): readonly Policy[] {
+    if (entry.policies === null || entry.generation !== this.generation) {
+      entry.policies = this.compile(entry);
+      entry.generation = this.generation;
+    }
+    return entry.policies;
+  }
+
+  policiesOfConsumer(consumer: ConsumerEntry): readonly Policy[] {
+    if (consumer.limits !== null && consumer.limits.length > 0)
+      return compilePolicies(consumer.limits, { kind: "consumer", name: consumer.id });
+    return this.policiesOfTier(consumer.tier);
+  }
+
+  /** The limits of callers without a key. */
+  anonymousPolicies(): readonly Policy[] {
+    return this.policiesOfTier(this.anonymousTier());
+  }
+
+  /** A tier or a consumer's limits changed: policies are compiled anew when next needed. */
+  invalidate(): void {
+    this.generation++;
+    this.tierPolicies = new Map();
+  }
+
+  /** Adds a key, or puts it in the place of the one with its id that `before` is. */
+  put(entry: KeyEntry, before?: KeyEntry): void {
+    if (before !== undefined) this.remove(before);
+    this.byHash.set(entry.hash, entry);
+    if (entry.previousHash !== null) this.byHash.set(entry.previousHash, entry);
+  }
+
+  remove(entry: KeyEntry): void {
+    this.byHash.delete(entry.hash);
+    if (entry.previousHash !== null) this.byHash.delete(entry.previousHash);
+    this.used.delete(entry);
+  }
+
+  findByHash(hash: string): KeyEntry | undefined {
+    return this.byHash.get(hash);
+  }
+
+  consumer(id: string): ConsumerEntry | undefined {
+    return this.consumers.get(id);
+  }
+
+  putConsumer(entry: ConsumerEntry): void {
+    const known = this.consumers.get(entry.id);
+    // Keys hold the object itself: it is changed in place.
+    if (known === undefined) this.consumers.set(entry.id, entry);
+    else Object.assign(known, entry);
+    this.invalidate();
+  }
+
+  removeConsumer(id: string): void {
+    const known = this.consumers.get(id);
+    if (known !== undefined) known.enabled = false;
+    this.consumers.delete(id);
+  }
+
+  private compile(entry: KeyEntry): readonly Policy[] {
+    if (entry.limits !== null && entry.limits.length > 0) return compilePolicies(entry.limits, { kind: "key", name: entry.id });
+    return this.policiesOfConsumer(entry.consumer);
+  }
+
+  private policiesOfTier(tier: string): readonly Policy[] {
+    let policies = this.tierPolicies.get(tier);
+    if (policies === undefined) {
+      policies = compilePolicies(this.limitsOf(tier), { kind: "tier", name: tier });
+      this.tierPolicies.set(tier, policies);
+    }
+    return policies;
+  }
+}

@@ -1,0 +1,82 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { timeText } from "../admin/manners.ts";
+import { notFound } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import type { Keys } from "../keys/keys.ts";
+import type { KeyRegistry } from "../keys/registry.ts";
+import type { Limiter, LimitReading } from "./limiter.ts";
+import type { Policy } from "./policy.ts";
+
+export interface LimitsAdminParts {
+  readonly limiter: Limiter;
+  readonly registry: KeyRegistry;
+  readonly keys: Keys;
+  readonly clock: Clock;
+}
+
+const Limit = Type.Object({
+  name: Type.String({ examples: ["per-minute"] }),
+  scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
+  algorithm: Type.String(),
+  subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
+  limit: Type.Integer({ description: "The number in force now." }),
+  window: Type.Union([Type.String(), Type.Null()], { description: "The window, null for concurrency.", examples: ["60s"] }),
+  used: Type.Integer(),
+  remaining: Type.Integer(),
+  reset: Type.Union([Type.String(), Type.Null()], { description: "When more is left; null when nothing is used." }),
+});
+const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
+
+/** A consumer's limits that are counted for it or for one of its keys; those by IP, route or header have other subjects. */
+function countedFor(parts: LimitsAdminParts, id: string): { policies: Policy[]; subjects: string[] } {
+  const consumer = parts.registry.consumer(id);
+  if (consumer === undefined) throw notFound("consumer", id);
+  const found = new Map<string, [Policy, string]>();
+  const add = (policy: Policy, keyId: string | null) => {
+    const [by = "consumer", ...more] = policy.by;
+    if (more.length > 0) return;
+    const subject = by === "consumer" ? id : by === "key" ? keyId : null;
+    if (subject !== null) found.set(`${policy.id} ${subject}`, [policy, subject]);
+  };
+  for (const policy of parts.registry.policiesOfConsumer(consumer)) add(policy, null);
+  for (const key of parts.keys.entriesOf(id)) for (const policy of parts.registry.policiesFor(key)) add(policy, key.id);
+  const pairs = [...found.values()];
+  return { policies: pairs.map(([policy]) => policy), subjects: pairs.map(([, subject]) => subject) };
+}
+
+export const limitsAdmin = (parts: LimitsAdminParts) => {
+  const wire = ({ policy, subject, limit, used, remaining, resetIn }: LimitReading) => ({
+    name: policy.name,
+    scope: `${policy.scope.kind} ${policy.scope.name}`,
+    algorithm: policy.algorithm,
+    subject,
+    limit,
+    window: policy.window === 0 ? null : policy.window % 1000 === 0 ? `${policy.window / 1000}s` : `${policy.window}ms`,
+    used,
+    remaining,
+    reset: resetIn === 0 ? null : timeText(parts.clock.wall() + resetIn),
+  });
+  return new Elysia({ prefix: "/limits", tags: ["limits"], normalize: false })
+    .get(
+      "/:consumer",
+      ({ params }) => {
+        const { policies, subjects } = countedFor(parts, params.consumer);
+        return { consumer: params.consumer, limits: parts.limiter.inspect(policies, subjects).map(wire) };
+      },
+      {
+        params: ByConsumer,
+        response: Type.Object({ consumer: Type.String(), limits: Type.Array(Limit) }),
+        detail: { summary: "What a consumer has used of each limit" },
+      },
+    )
+    .delete(
+      "/:consumer",
+      ({ params, set }) => {
+        const { policies, subjects } = countedFor(parts, params.consumer);
+        parts.limiter.reset(policies, subjects);
+        set.status = 204;
+      },
+      { params: ByConsumer, detail: { summary: "Forget what a consumer has used" } },
+    );
+};

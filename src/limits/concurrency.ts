@@ -1,0 +1,33 @@
+import type { Algorithm } from "./algorithm.ts";
+
+export interface Concurrency {
+  inFlight: number;
+}
+
+/** Milliseconds after which it is worth asking again: nobody knows when an exchange ends. */
+const ASK_AGAIN_IN = 1000;
+
+/** At most `limit` exchanges at a time; each holds its cost until it ends. */
+export const concurrency: Algorithm<Concurrency> = {
+  open: () => ({ inFlight: 0 }),
+
+  peek(state, _policy, { limit }, cost, _now, into) {
+    into.used = state.inFlight;
+    into.remaining = Math.max(0, limit - state.inFlight);
+    into.fits = state.inFlight + cost <= limit;
+    into.resetIn = 0;
+    into.retryIn = into.fits ? 0 : ASK_AGAIN_IN;
+  },
+
+  take(state, _policy, _terms, cost) {
+    state.inFlight += cost;
+  },
+
+  give(state, cost) {
+    state.inFlight -= cost;
+  },
+
+  idleAt: (state) => (state.inFlight > 0 ? Number.POSITIVE_INFINITY : 0),
+
+  shift: () => {},
+};

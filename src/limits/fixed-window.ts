@@ -1,0 +1,39 @@
+import type { Algorithm } from "./algorithm.ts";
+
+export interface FixedWindow {
+  /** When the window opened. */
+  start: number;
+  used: number;
+}
+
+/** At most `limit` per window. The window opens with the first request, or at multiples of its length since 1970 when aligned. At a border up to 2 × `limit` may pass within one span. */
+export const fixedWindow: Algorithm<FixedWindow> = {
+  open: (policy, now) => ({ start: policy.aligned ? now - (now % policy.window) : now, used: 0 }),
+
+  peek(state, policy, { limit }, cost, now, into) {
+    const left = timeLeft(state, policy.window, now);
+    const used = left > 0 ? state.used : 0;
+    into.used = used;
+    into.remaining = Math.max(0, limit - used);
+    into.fits = used + cost <= limit;
+    into.resetIn = used === 0 ? 0 : left;
+    into.retryIn = into.fits ? 0 : cost > limit ? policy.window : left;
+  },
+
+  take(state, policy, _terms, cost, now) {
+    if (timeLeft(state, policy.window, now) <= 0) {
+      state.start = policy.aligned ? now - (now % policy.window) : now;
+      state.used = 0;
+    }
+    state.used += cost;
+  },
+
+  idleAt: (state, policy) => state.start + policy.window,
+
+  shift(state, by) {
+    state.start += by;
+  },
+};
+
+/** Of the open window. A start in the future comes from a clock that was set back: the window then ends within one length. */
+const timeLeft = (state: FixedWindow, window: number, now: number): number => (state.start > now ? window : state.start + window - now);

@@ -1,0 +1,74 @@
+import type { LimitReading, Verdict } from "./limiter.ts";
+import type { Policy } from "./policy.ts";
+
+/** Each policy's name as a structured-field string (RFC 9651 §3.3.3), made once. */
+const quoted = new WeakMap<Policy, string>();
+
+function nameOf(policy: Policy): string {
+  let name = quoted.get(policy);
+  if (name === undefined) {
+    name = `"${policy.name.replace(/[\\"]/g, "\\$&")}"`;
+    quoted.set(policy, name);
+  }
+  return name;
+}
+
+const seconds = (milliseconds: number): number => Math.ceil(milliseconds / 1000);
+
+/**
+ * The header lines of a limited response, each ended by CRLF: X-RateLimit-* for the limit closest to its end, RateLimit-Policy and RateLimit for all
+ * (draft-ietf-httpapi-ratelimit-headers). A limit in shadow is named only when it would have denied. `wallNow` in milliseconds since 1970.
+ */
+export function limitHeaders(readings: readonly LimitReading[], wallNow: number): string {
+  let policies = "";
+  let limits = "";
+  let shadow = "";
+  let closest: LimitReading | null = null;
+  for (const reading of readings) {
+    const { policy } = reading;
+    const name = nameOf(policy);
+    if (policy.shadow) {
+      if (reading.denied) shadow += `${shadow === "" ? "" : ", "}${name};denied`;
+      continue;
+    }
+    const comma = policies === "" ? "" : ", ";
+    if (policy.algorithm === "concurrency") {
+      policies += `${comma}${name};q=${reading.limit};qu="concurrent-requests"`;
+      limits += `${comma}${name};r=${reading.remaining}`;
+    } else {
+      policies += `${comma}${name};q=${reading.limit};w=${seconds(policy.window)}`;
+      limits += `${comma}${name};r=${reading.remaining};t=${seconds(reading.resetIn)}`;
+    }
+    if (closest === null || isCloser(reading, closest)) closest = reading;
+  }
+  let text = shadow === "" ? "" : `X-RateLimit-Shadow: ${shadow}\r\n`;
+  if (closest !== null) {
+    text += `X-RateLimit-Limit: ${closest.limit}\r\nX-RateLimit-Remaining: ${closest.remaining}\r\nX-RateLimit-Reset: ${seconds(wallNow + closest.resetIn)}\r\n`;
+    text += `RateLimit-Policy: ${policies}\r\nRateLimit: ${limits}\r\n`;
+  }
+  return text;
+}
+
+/** A limit that denies before one that does not, a window before a concurrency limit, then the smaller share that is left. */
+function isCloser(a: LimitReading, b: LimitReading): boolean {
+  if (a.denied !== b.denied) return a.denied;
+  const aWindow = a.policy.algorithm !== "concurrency";
+  if (aWindow !== (b.policy.algorithm !== "concurrency")) return aWindow;
+  return a.remaining * b.limit < b.remaining * a.limit;
+}
+
+const denying = (verdict: Verdict): LimitReading[] => verdict.readings.filter((reading) => reading.denied && !reading.policy.shadow);
+
+/** When to try again: whole seconds, at least 1, never before every limit that denied lets the request through. */
+export const retryAfterSeconds = (verdict: Verdict): number =>
+  Math.max(1, ...denying(verdict).map((reading) => seconds(Math.max(reading.retryIn, reading.resetIn))));
+
+/** Every limit that denied, for the problem's body. */
+export const violatedPolicies = (verdict: Verdict, wallNow: number) =>
+  denying(verdict).map(({ policy, limit, used, resetIn }) => ({
+    name: policy.name,
+    scope: `${policy.scope.kind} ${policy.scope.name}`,
+    limit,
+    used,
+    reset: new Date(wallNow + resetIn).toISOString(),
+  }));

@@ -1,0 +1,135 @@
+import type { Clock } from "../clock.ts";
+import { newReading } from "./algorithm.ts";
+import { algorithmOf, type Entry, type MemoryStore } from "./memory-store.ts";
+import { type Policy, type Terms, termsOf } from "./policy.ts";
+
+/** Where a subject stands under one limit. */
+export interface LimitReading {
+  readonly policy: Policy;
+  readonly subject: string;
+  /** The number in force. */
+  readonly limit: number;
+  used: number;
+  remaining: number;
+  /** Milliseconds until more is left; 0 when nothing is used. */
+  resetIn: number;
+  /** Milliseconds until the request would fit; 0 when it does. */
+  retryIn: number;
+  /** The limit denies; one in shadow would. */
+  denied: boolean;
+}
+
+export type Verdict =
+  | { readonly allowed: true; readonly readings: readonly LimitReading[]; readonly held: readonly Held[] }
+  | { readonly allowed: false; readonly readings: readonly LimitReading[] };
+
+/** What a request holds until it ends. */
+interface Held {
+  readonly entry: Entry;
+  cost: number;
+}
+
+export interface LimiterParts {
+  readonly store: MemoryStore;
+  readonly clock: Clock;
+  readonly isDegraded: () => boolean;
+}
+
+const NOTHING: readonly Held[] = [];
+
+/** Decides whether a request may pass: all its limits at once. One that denies leaves all of them as they were. */
+export class Limiter {
+  private readonly scratch = newReading();
+
+  constructor(private readonly parts: LimiterParts) {}
+
+  /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+    const now = this.now();
+    const isDegraded = this.parts.isDegraded();
+    const readings: LimitReading[] = [];
+    const entries: Entry[] = [];
+    let isDenied = false;
+    for (let i = 0; i < policies.length; i++) {
+      const policy = policies[i] as Policy;
+      const subject = subjects[i] as string;
+      const terms = termsOf(policy, isDegraded);
+      const entry = this.parts.store.open(policy, subject, terms, now);
+      entries.push(entry);
+      const reading = this.read(entry, policy, subject, terms, policy.cost ?? cost, now);
+      readings.push(reading);
+      if (reading.denied && !policy.shadow) isDenied = true;
+    }
+    if (isDenied) return { allowed: false, readings };
+    let held: Held[] | null = null;
+    for (let i = 0; i < entries.length; i++) {
+      const reading = readings[i] as LimitReading;
+      // A limit in shadow counts what it would have let through.
+      if (reading.denied) continue;
+      const entry = entries[i] as Entry;
+      const { policy } = reading;
+      const charge = policy.cost ?? cost;
+      const algorithm = algorithmOf(policy);
+      const terms = termsOf(policy, isDegraded);
+      algorithm.take(entry.state, policy, terms, charge, now);
+      if (policy.durable) this.parts.store.markDirty(entry);
+      if (algorithm.give !== undefined) {
+        held ??= [];
+        held.push({ entry, cost: charge });
+      }
+      const { scratch } = this;
+      algorithm.peek(entry.state, policy, terms, charge, now, scratch);
+      reading.used = scratch.used;
+      reading.remaining = scratch.remaining;
+      reading.resetIn = scratch.resetIn;
+    }
+    return { allowed: true, readings, held: held ?? NOTHING };
+  }
+
+  /** The request has ended: what it held is free again. A second call does nothing. */
+  release(verdict: Verdict): void {
+    if (!verdict.allowed) return;
+    for (const held of verdict.held) {
+      algorithmOf(held.entry.policy).give?.(held.entry.state, held.cost);
+      held.cost = 0;
+    }
+  }
+
+  /** Where subjects stand, without charging or remembering anything. */
+  inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] {
+    const now = this.now();
+    const isDegraded = this.parts.isDegraded();
+    return policies.map((policy, i) => {
+      const subject = subjects[i] ?? "";
+      const terms = termsOf(policy, isDegraded);
+      const entry = this.parts.store.find(policy, subject);
+      if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, now);
+      return { policy, subject, limit: terms.limit, used: 0, remaining: terms.limit, resetIn: 0, retryIn: 0, denied: false };
+    });
+  }
+
+  /** Forgets what was counted. */
+  reset(policies: readonly Policy[], subjects: readonly string[]): void {
+    const isDegraded = this.parts.isDegraded();
+    for (const [i, policy] of policies.entries())
+      this.parts.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.now());
+  }
+
+  /** Drops idle subjects; for a timer. */
+  sweep(): void {
+    const isDegraded = this.parts.isDegraded();
+    this.parts.store.sweep(this.now(), (policy) => termsOf(policy, isDegraded));
+  }
+
+  private read(entry: Entry, policy: Policy, subject: string, terms: Terms, cost: number, now: number): LimitReading {
+    const { scratch } = this;
+    algorithmOf(policy).peek(entry.state, policy, terms, cost, now, scratch);
+    const { used, remaining, resetIn, retryIn, fits } = scratch;
+    return { policy, subject, limit: terms.limit, used, remaining, resetIn, retryIn, denied: !fits };
+  }
+
+  /** Whole milliseconds: the algorithms' unit. */
+  private now(): number {
+    return Math.floor(this.parts.clock.now());
+  }
+}

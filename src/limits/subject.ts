@@ -1,0 +1,48 @@
+import { parseIp } from "../config/ip.ts";
+import type { Policy } from "./policy.ts";
+
+/** Who makes a request, as far as limits tell callers apart. */
+export interface Caller {
+  readonly consumerId: string | null;
+  readonly keyId: string | null;
+  readonly ip: string;
+  readonly route: string;
+  /** A request header's value, or `null`. */
+  header(name: string): string | null;
+}
+
+/** Whom a limit counts this request for. Callers without a key are counted by IP where the limit counts keys or consumers. */
+export function subjectOf(policy: Policy, caller: Caller): string {
+  const { by } = policy;
+  if (by.length === 0) return caller.consumerId ?? ipSubject(caller.ip);
+  if (by.length === 1) return part(by[0] as string, caller);
+  return JSON.stringify(by.map((each) => part(each, caller)));
+}
+
+function part(by: string, caller: Caller): string {
+  switch (by) {
+    case "consumer":
+      return caller.consumerId ?? ipSubject(caller.ip);
+    case "key":
+      return caller.keyId ?? ipSubject(caller.ip);
+    case "ip":
+      return ipSubject(caller.ip);
+    case "route":
+      return caller.route;
+    case "global":
+      return "";
+    default:
+      return caller.header(by.slice("header:".length)) ?? "";
+  }
+}
+
+/**
+ * An address as a subject, in brackets so that no consumer's id can be the same. An IPv6 caller is counted by its /64: that is what one
+ * subscriber gets (RFC 6177), and taking another address from it costs nothing.
+ */
+export function ipSubject(ip: string): string {
+  if (!ip.includes(":")) return `[${ip}]`;
+  const bytes = parseIp(ip);
+  if (bytes === null) return `[${ip}]`;
+  return bytes.length === 4 ? `[${bytes.join(".")}]` : `[${bytes.subarray(0, 8).toHex()}::/64]`;
+}

@@ -1,0 +1,174 @@
+import { readFileSync } from "node:fs";
+import type { Config } from "./config/schema.ts";
+import { parseDuration, parseSize } from "./config/units.ts";
+import type { GatewayParts } from "./gateway.ts";
+import { collect, TooLarge } from "./http/body.ts";
+import type { HeadFault } from "./http/head.ts";
+import { HttpServer, type Incoming, type Reply } from "./http/server.ts";
+import { requestId } from "./proxy/exchange.ts";
+import { parseTarget } from "./proxy/path.ts";
+import { type ProblemCode, problem } from "./proxy/problem.ts";
+import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
+import { VERSION } from "./version.ts";
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly host: string;
+  readonly port: number;
+  readonly parts: GatewayParts;
+  readonly onFault: (error: unknown, requestId: string) => void;
+}
+
+/** The gateway's listeners: the main port, and one for the admin API when it has its own. */
+export interface Listeners {
+  readonly port: number;
+  readonly adminPort: number;
+  /** Lets what is in flight end, for `drainTimeout` at most. */
+  stop(): Promise<void>;
+}
+
+/** What the admin API takes at most, in bytes: ten thousand keys in one import. */
+const MAX_ADMIN_BODY = 32 * 1024 * 1024;
+
+const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
+  400: "badRequest",
+  417: "expectationFailed",
+  431: "headersTooLarge",
+  501: "notImplemented",
+  505: "versionNotSupported",
+};
+
+/** Opens the listeners. Throws when a port is taken or a certificate can't be read. */
+export function listen(options: ServerOptions): Listeners {
+  const { config, parts } = options;
+  const startedAt = performance.now();
+  const { tls } = config.server;
+  const shared = {
+    tls: tls === null ? null : { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
+    maxHeaderSize: parseSize(config.server.maxHeaderSize),
+    maxBodySize: parseSize(config.server.maxBodySize),
+    refuse: (fault: HeadFault): Reply => {
+      const id = requestId(null);
+      return problemReply(problem(FAULT_CODES[fault.status], fault.detail), id, `X-Request-ID: ${id}\r\n`);
+    },
+    onFault: (error: unknown) => options.onFault(error, ""),
+  };
+
+  const alive = (incoming: Incoming): void => {
+    incoming.reply(
+      jsonReply(200, { status: "healthy", version: VERSION, uptime: Math.round(performance.now() - startedAt) / 1000 }, own(incoming)),
+    );
+  };
+  const ready = (incoming: Incoming): void => {
+    const components = parts.components();
+    const failing = Object.keys(components).filter((name) => components[name] !== "ok");
+    if (main.draining) failing.push("draining");
+    const status = failing.length === 0 ? 200 : 503;
+    incoming.reply(
+      jsonReply(
+        status,
+        { status: status === 200 ? "ready" : "unavailable", failing, components },
+        own(incoming) + (status === 200 ? "" : "Retry-After: 1\r\n"),
+      ),
+    );
+  };
+  const administrate = (incoming: Incoming): void => {
+    answerAdmin(incoming, parts).catch((error: unknown) => {
+      const id = requestId(null);
+      if (error instanceof TooLarge)
+        incoming.reply(
+          problemReply(problem("bodyTooLarge", `The body must not be larger than ${error.most} bytes.`), id, `X-Request-ID: ${id}\r\n`),
+        );
+      else if (!incoming.isAborted) {
+        options.onFault(error, id);
+        incoming.reply(
+          problemReply(
+            problem("internal", "Something went wrong in the gateway; its log has more under this request id."),
+            id,
+            `X-Request-ID: ${id}\r\n`,
+          ),
+        );
+      }
+    });
+  };
+  const isAdminPath = (path: string): boolean =>
+    path.startsWith("/admin/") || path === "/admin" || path.startsWith("/swagger/") || path === "/swagger";
+  const ownListener = config.admin.listen;
+
+  const main = new HttpServer({
+    ...shared,
+    hostname: options.host,
+    port: options.port,
+    handle: (incoming) => {
+      const target = parseTarget(incoming.head.target);
+      if (typeof target === "string") {
+        // An id in an admin path may hold an encoded slash.
+        if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming);
+        const id = requestId(incoming.head.fields.get("x-request-id"));
+        return incoming.reply(problemReply(problem("badRequest", target), id, `X-Request-ID: ${id}\r\n`));
+      }
+      switch (target.path) {
+        case "/health":
+        case "/_health":
+          return alive(incoming);
+        case "/ready":
+          return ready(incoming);
+      }
+      if (ownListener === null && isAdminPath(target.path)) return administrate(incoming);
+      parts.pipeline.handle(incoming, parts.generation(), target.path, target.query);
+    },
+  });
+  const admin =
+    ownListener === null
+      ? null
+      : new HttpServer({
+          ...shared,
+          hostname: ownListener.host,
+          port: ownListener.port,
+          handle: (incoming) => {
+            const path = incoming.head.target.split("?", 1)[0];
+            if (path === "/health" || path === "/_health") alive(incoming);
+            else if (path === "/ready") ready(incoming);
+            else administrate(incoming);
+          },
+        });
+
+  return {
+    port: main.port,
+    adminPort: admin?.port ?? main.port,
+    stop: async () => {
+      const timeout = parseDuration(config.server.drainTimeout);
+      await Promise.all([main.stop(timeout), admin?.stop(timeout)]);
+    },
+  };
+}
+
+const own = (incoming: Incoming): string =>
+  `X-Request-ID: ${requestId(incoming.head.fields.get("x-request-id"))}\r\nCache-Control: no-store\r\n`;
+
+/** Hands a request to the admin API, which speaks in Request and Response. */
+async function answerAdmin(incoming: Incoming, parts: GatewayParts): Promise<void> {
+  const { head } = incoming;
+  const id = requestId(head.fields.get("x-request-id"));
+  const headers = new Headers();
+  for (let i = 0; i < head.fields.names.length; i++) {
+    const name = head.fields.lower[i] as string;
+    if (name !== "content-length" && name !== "transfer-encoding" && name !== "connection")
+      headers.append(name, head.fields.values[i] as string);
+  }
+  headers.set("x-request-id", id);
+  const body = incoming.body === null ? null : await collect(incoming.body, MAX_ADMIN_BODY);
+  const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
+  const target = head.target.startsWith("/") ? head.target : `/${head.target.replace(/^[a-z]+:\/\/[^/]*\/?/i, "")}`;
+  const request = new Request(`http://localhost${target}`, {
+    method: head.method === "HEAD" ? "GET" : head.method,
+    headers,
+    ...(hasBody ? { body } : {}),
+  });
+  const response = await parts.admin(request, id);
+  let lines = date();
+  for (const [name, value] of response.headers)
+    if (name !== "content-length" && name !== "transfer-encoding") lines += `${name}: ${value}\r\n`;
+  const bytes = await response.bytes();
+  incoming.reply({ status: response.status, reason: reasonOf(response.status), head: lines, body: bytes, length: -1 });
+}

@@ -1,0 +1,157 @@
+import { and, eq } from "drizzle-orm";
+import { checkMatch, mergePatch } from "../admin/manners.ts";
+import { invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import type { Fault } from "../config/faults.ts";
+import type { Storage } from "./open.ts";
+import { documents } from "./schema.ts";
+
+/** A named part of the configuration, from the file or from the admin API. */
+export interface Item<T> {
+  readonly name: string;
+  readonly source: "config" | "admin";
+  readonly document: T;
+  readonly version: number;
+  /** Milliseconds since 1970; `null` for what the file declares. */
+  readonly createdAt: number | null;
+  readonly updatedAt: number | null;
+}
+
+export interface DocumentsParts {
+  readonly kind: "tier" | "route" | "upstream";
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** The value with its defaults, and all that is wrong with it; `name` is the item's own. */
+  readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
+  /** Who would miss this item: names for the refusal to delete it. */
+  readonly usedBy: (name: string) => readonly string[];
+  readonly onChange: () => void;
+}
+
+/**
+ * Tiers, routes or upstreams: those that the file declares and those that the admin API made, side by side.
+ * The database holds only the latter; all of them are in memory.
+ */
+export class Documents<T extends object> {
+  private items = new Map<string, Item<T>>();
+
+  constructor(private readonly parts: DocumentsParts) {}
+
+  /** Takes what the file declares and reads the rest from the database. Gives the names that are in both: faults of the file. */
+  load(declared: Iterable<readonly [name: string, document: T]>): string[] {
+    const rows = this.parts.storage.db.select().from(documents).where(eq(documents.kind, this.parts.kind)).all();
+    this.items = new Map(rows.map((row) => [row.name, { ...row, source: "admin" as const, document: row.document as T }]));
+    const taken: string[] = [];
+    for (const [name, document] of declared) {
+      if (this.items.has(name)) taken.push(name);
+      this.items.set(name, { name, source: "config", document, version: 1, createdAt: null, updatedAt: null });
+    }
+    return taken;
+  }
+
+  get(name: string): Item<T> | undefined {
+    return this.items.get(name);
+  }
+
+  /** The item of this name; 404 when there is none. */
+  require(name: string): Item<T> {
+    const item = this.items.get(name);
+    if (item === undefined) throw notFound(this.parts.kind, name);
+    return item;
+  }
+
+  all(): Item<T>[] {
+    return [...this.items.values()];
+  }
+
+  names(): Set<string> {
+    return new Set(this.items.keys());
+  }
+
+  /** Up to `limit` + 1 items behind `after`, by name. */
+  page(after: string, limit: number): Item<T>[] {
+    return this.all()
+      .filter((item) => item.name > after)
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .slice(0, limit + 1);
+  }
+
+  create(name: string, value: unknown): Item<T> {
+    if (this.items.has(name))
+      throw refused("conflict", `There is a ${this.parts.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
+    const document = this.checked(value, null);
+    const now = this.parts.clock.wall();
+    const item: Item<T> = { name, source: "admin", document, version: 1, createdAt: now, updatedAt: now };
+    this.parts.storage.db.transaction(
+      (tx) =>
+        tx
+          .insert(documents)
+          .values({
+            kind: this.parts.kind,
+            name,
+            document: document as Record<string, unknown>,
+            version: 1,
+            createdAt: now,
+            updatedAt: now,
+          })
+          .run(),
+      { behavior: "immediate" },
+    );
+    this.put(item);
+    return item;
+  }
+
+  patch(name: string, patch: unknown, ifMatch: string | null): Item<T> {
+    const before = this.changeable(name);
+    checkMatch(ifMatch, before.version);
+    const document = this.checked(mergePatch(before.document, patch), name);
+    const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
+    this.parts.storage.db.transaction(
+      (tx) =>
+        tx
+          .update(documents)
+          .set({ document: document as Record<string, unknown>, version: item.version, updatedAt: item.updatedAt ?? 0 })
+          .where(this.row(name))
+          .run(),
+      { behavior: "immediate" },
+    );
+    this.put(item);
+    return item;
+  }
+
+  remove(name: string, force: boolean, ifMatch: string | null): void {
+    checkMatch(ifMatch, this.changeable(name).version);
+    const users = force ? [] : this.parts.usedBy(name);
+    if (users.length > 0) {
+      const some = users.slice(0, 5).join(", ");
+      throw refused(
+        "conflict",
+        `${some}${users.length > 5 ? ` and ${users.length - 5} more` : ""} use it: change them first, or repeat with ?force=true.`,
+      );
+    }
+    this.parts.storage.db.transaction((tx) => tx.delete(documents).where(this.row(name)).run(), { behavior: "immediate" });
+    this.items.delete(name);
+    this.parts.onChange();
+  }
+
+  private checked(value: unknown, name: string | null): T {
+    const { value: filled, faults } = this.parts.check(value, name);
+    if (faults.length > 0) throw invalid(faults);
+    return filled as T;
+  }
+
+  private changeable(name: string): Item<T> {
+    const item = this.require(name);
+    if (item.source === "config") throw managedByConfig(this.parts.kind, name);
+    return item;
+  }
+
+  private put(item: Item<T>): void {
+    this.items.set(item.name, item);
+    this.parts.onChange();
+  }
+
+  private row(name: string) {
+    return and(eq(documents.kind, this.parts.kind), eq(documents.name, name));
+  }
+}

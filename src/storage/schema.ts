@@ -1,0 +1,88 @@
+import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+
+/** Times are milliseconds since 1970; JSON columns hold what the API takes and gives. */
+
+export const adminTokens = sqliteTable("admin_tokens", {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  hash: text().notNull().unique(),
+  createdAt: integer("created_at").notNull(),
+});
+
+export const consumers = sqliteTable("consumers", {
+  id: text().primaryKey(),
+  tier: text().notNull(),
+  name: text(),
+  limits: text({ mode: "json" }).$type<unknown[]>(),
+  metadata: text({ mode: "json" }).$type<Record<string, unknown>>(),
+  enabled: integer({ mode: "boolean" }).notNull(),
+  version: integer().notNull(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+});
+
+export const keys = sqliteTable(
+  "keys",
+  {
+    id: text().primaryKey(),
+    /** SHA-256 in hexadecimal. */
+    hash: text().notNull().unique(),
+    /** The secret before the last rotation, good until `previous_expires_at`. */
+    previousHash: text("previous_hash").unique(),
+    previousExpiresAt: integer("previous_expires_at"),
+    start: text().notNull(),
+    end: text().notNull(),
+    consumer: text().notNull(),
+    name: text(),
+    scopes: text({ mode: "json" }).$type<string[]>(),
+    routes: text({ mode: "json" }).$type<string[]>(),
+    ips: text({ mode: "json" }).$type<string[]>(),
+    limits: text({ mode: "json" }).$type<unknown[]>(),
+    metadata: text({ mode: "json" }).$type<Record<string, unknown>>(),
+    enabled: integer({ mode: "boolean" }).notNull(),
+    expiresAt: integer("expires_at"),
+    revokedAt: integer("revoked_at"),
+    lastUsedAt: integer("last_used_at"),
+    version: integer().notNull(),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [index("keys_consumer").on(table.consumer, table.id)],
+);
+
+/** Tiers, routes and upstreams that the admin API made: one table, since they are named documents alike. */
+export const documents = sqliteTable(
+  "documents",
+  {
+    kind: text().$type<"tier" | "route" | "upstream">().notNull(),
+    name: text().notNull(),
+    document: text({ mode: "json" }).$type<Record<string, unknown>>().notNull(),
+    version: integer().notNull(),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.kind, table.name] })],
+);
+
+export const limitCounts = sqliteTable(
+  "limit_counts",
+  {
+    policy: text().notNull(),
+    subject: text().notNull(),
+    state: text().notNull(),
+    expiresAt: integer("expires_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.policy, table.subject] }), index("limit_counts_expires").on(table.expiresAt)],
+);
+
+/** Answers to requests with an Idempotency-Key. Encrypted under a key that only the caller has: they may hold an API key. */
+export const idempotentAnswers = sqliteTable(
+  "idempotent_answers",
+  {
+    id: text().primaryKey(),
+    request: text().notNull(),
+    answer: text().notNull(),
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [index("idempotent_answers_created").on(table.createdAt)],
+);
