@@ -1,18 +1,36 @@
 // Compiles the gateway into one file. `bun run build` for this platform, `bun run build:all` for every one that is released.
-import { $ } from "bun";
+import { rmSync } from "node:fs";
 
 const RELEASED = ["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl", "darwin-arm64", "darwin-x64", "windows-x64"];
 
-async function compile(outfile: string, target: string | null): Promise<void> {
+const FLAGS = [
+  "--compile",
   // Names are kept: Elysia reads its handlers' source text.
-  await $`bun build --compile --minify-syntax --minify-whitespace --sourcemap --bytecode --format=esm
-    --no-compile-autoload-dotenv --no-compile-autoload-bunfig
-    ${target === null ? [] : [`--target=bun-${target}`]} src/main.ts --outfile ${outfile}`.quiet();
-  await $`rm -f ${outfile}.map dist/main.js.map dist/sluice.map`.quiet().nothrow();
+  "--minify-syntax",
+  "--minify-whitespace",
+  "--sourcemap",
+  "--bytecode",
+  "--format=esm",
+  // What lies in the working directory must not change how the binary behaves.
+  "--no-compile-autoload-dotenv",
+  "--no-compile-autoload-bunfig",
+];
+
+function compile(outfile: string, target: string | null): void {
+  const build = Bun.spawnSync(
+    [process.execPath, "build", ...FLAGS, ...(target === null ? [] : [`--target=bun-${target}`]), "src/main.ts", "--outfile", outfile],
+    { stdout: "pipe", stderr: "pipe" },
+  );
+  if (!build.success) {
+    console.error(`${build.stdout}${build.stderr}`);
+    process.exit(1);
+  }
+  // The binary has its source map inside.
+  for (const map of new Bun.Glob("*.map").scanSync("dist")) rmSync(`dist/${map}`);
   console.log(`${outfile}  ${Math.round(Bun.file(outfile).size / 1e6)} MB`);
 }
 
 const [outfile] = Bun.argv.slice(2).filter((argument) => !argument.startsWith("--"));
 if (Bun.argv.includes("--all")) {
-  for (const target of RELEASED) await compile(`dist/sluice-${target}${target.startsWith("windows") ? ".exe" : ""}`, target);
-} else await compile(outfile ?? "dist/sluice", null);
+  for (const target of RELEASED) compile(`dist/sluice-${target}${target.startsWith("windows") ? ".exe" : ""}`, target);
+} else compile(outfile ?? "dist/sluice", null);

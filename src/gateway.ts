@@ -168,7 +168,12 @@ export function createGatewayParts(options: GatewayOptions) {
   });
 
   const trustedProxies = new CidrSet(config.server.trustedProxies);
-  const identity = { header: config.identity.header.toLowerCase(), bearer: config.identity.bearer, query: config.identity.query };
+  const identity = {
+    headerName: config.identity.header,
+    header: config.identity.header.toLowerCase(),
+    bearer: config.identity.bearer,
+    query: config.identity.query,
+  };
   const compiled = new Map<string, { document: UpstreamConfig; upstream: Upstream }>();
   let generation = build();
 

@@ -26,7 +26,7 @@ export function loadConfig(text: string, env: Environment): Loaded {
     };
   }
   const faults: Fault[] = [];
-  const value = valueOf(root, [], env, faults);
+  const value = valueAt(root, [], env, faults);
   faults.push(...takeNotYet(value));
   const checked = fillIn(Config, value);
   faults.push(...checked.faults);
@@ -51,7 +51,7 @@ export function fillIn(schema: TSchema, value: unknown): { value: unknown; fault
 const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 
 /** The value of a syntax tree's node. Faults: names given twice, and variables that are not set. */
-function valueOf(node: Node, path: Path, env: Environment, faults: Fault[]): unknown {
+function valueAt(node: Node, path: Path, env: Environment, faults: Fault[]): unknown {
   switch (node.type) {
     case "object": {
       const value: Record<string, unknown> = {};
@@ -62,12 +62,12 @@ function valueOf(node: Node, path: Path, env: Environment, faults: Fault[]): unk
         const at = [...path, key];
         if (key === "__proto__") faults.push({ path: at, message: "is not a name that can be used here" });
         else if (Object.hasOwn(value, key)) faults.push({ path: at, message: "stands here twice" });
-        else value[key] = valueOf(child, at, env, faults);
+        else value[key] = valueAt(child, at, env, faults);
       }
       return value;
     }
     case "array":
-      return (node.children ?? []).map((child, i) => valueOf(child, [...path, i], env, faults));
+      return (node.children ?? []).map((child, i) => valueAt(child, [...path, i], env, faults));
     case "string":
       return fromEnvironment(String(node.value), path, env, faults);
     default:

@@ -43,7 +43,7 @@ export class Outgoing {
     const taken = this.socket.write(scratch.subarray(0, size));
     if (taken >= size) return true;
     // The scratch buffer belongs to the next message: what waits must be a copy.
-    this.wait(Buffer.from(scratch.subarray(taken > 0 ? taken : 0, size)));
+    this.wait(Buffer.from(scratch.subarray(Math.max(taken, 0), size)));
     return false;
   }
 
@@ -53,7 +53,7 @@ export class Outgoing {
     for (const bytes of this.queue) {
       const taken = this.socket.write(bytes);
       if (taken < bytes.length) {
-        const sent = taken > 0 ? taken : 0;
+        const sent = Math.max(taken, 0);
         this.pending -= sent;
         this.queue.splice(0, done + 1, bytes.subarray(sent));
         return false;

@@ -19,10 +19,11 @@ export const keysAdmin = (keys: Keys) =>
         return pageFrom(keys.page(after, limit, query), limit, (key) => key.id);
       },
       {
-        query: Type.Intersect([
-          PageQuery,
-          Type.Object({ consumer: Type.Optional(Type.String({ description: "Only this consumer's." })), status: Type.Optional(KeyStatus) }),
-        ]),
+        query: Type.Object({
+          ...PageQuery.properties,
+          consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
+          status: Type.Optional(KeyStatus),
+        }),
         response: Page(KeyRecord),
         detail: { summary: "List keys" },
       },

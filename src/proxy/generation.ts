@@ -7,7 +7,8 @@ export interface Generation {
   readonly router: Router<Route>;
   readonly trustedProxies: CidrSet;
   readonly identity: {
-    /** Lower-case name of the field that carries a key. */
+    /** The field that carries a key, as configured and in lower case. */
+    readonly headerName: string;
     readonly header: string;
     /** Whether `Authorization: Bearer` may carry one. */
     readonly bearer: boolean;

@@ -72,7 +72,7 @@ export class Pipeline {
     const secret = showKey(x);
     if (secret === null) {
       if (route.auth === "optional") return null;
-      return unauthorized("keyMissing", `Send your API key in the ${x.generation.identity.header} header.`);
+      return unauthorized("keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
     }
     const now = this.parts.clock.wall();
     const found = this.parts.keys.find(secret, now);
