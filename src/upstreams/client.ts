@@ -278,10 +278,14 @@ class UpstreamConnection {
       exchange.fail(new UpstreamFailure("connect", "the connection closed at once", false));
       return;
     }
-    this.out.writeMessage(request.head, null);
-    if (request.body === null) return;
+    if (request.body === null) {
+      this.out.writeMessage(request.head, null);
+      return;
+    }
     this.upload = request.body;
-    request.body.start(new RequestSink(this, request.body, request.chunked));
+    const sink = new RequestSink(this, request.body, request.chunked, request.head);
+    request.body.start(sink);
+    sink.writeHead();
   }
 
   receive(chunk: Buffer): void {
@@ -432,6 +436,10 @@ class UpstreamConnection {
     return this.isClosed ? true : this.out.write(bytes);
   }
 
+  writeHead(head: string, body: Uint8Array | null): boolean {
+    return this.isClosed ? true : this.out.writeMessage(head, body);
+  }
+
   closed(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -504,24 +512,37 @@ class UpstreamConnection {
   }
 }
 
-/** Sends a request's body. */
+/** Sends a request that has a body. */
 class RequestSink implements Sink {
   constructor(
     private readonly connection: UpstreamConnection,
     private readonly body: Body,
     private readonly chunked: boolean,
+    /** Until it is sent: it goes with the first bytes of the body when they are there already. */
+    private head: string | null,
   ) {}
 
+  writeHead(): void {
+    if (this.head !== null) this.connection.writeHead(this.head, null);
+    this.head = null;
+  }
+
   write(bytes: Uint8Array): boolean {
-    return this.connection.write(this.chunked ? encodeChunk(bytes) : bytes);
+    const framed = this.chunked ? encodeChunk(bytes) : bytes;
+    if (this.head === null) return this.connection.write(framed);
+    const { head } = this;
+    this.head = null;
+    return this.connection.writeHead(head, framed);
   }
 
   end(): void {
+    this.writeHead();
     if (this.chunked) this.connection.write(LAST_CHUNK);
     this.connection.sent();
   }
 
   fail(reason: Error): void {
+    this.head = null;
     this.body.cancel();
     this.connection.break("request", reason.message, reason);
   }

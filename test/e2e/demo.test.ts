@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { type Running, start } from "../support/process.ts";
+
+let gateway: Running;
+beforeAll(async () => {
+  gateway = await start();
+});
+afterAll(() => gateway[Symbol.asyncDispose]());
+
+/** Sends `count` requests and gives how many answers there were of each status. */
+async function statuses(count: number, headers: Record<string, string>, path = "/test"): Promise<Record<number, number>> {
+  const counts: Record<number, number> = {};
+  for (let sent = 0; sent < count; sent += 50) {
+    const batch = Array.from({ length: Math.min(50, count - sent) }, () => fetch(gateway.url + path, { headers }));
+    for (const answer of await Promise.all(batch)) {
+      counts[answer.status] = (counts[answer.status] ?? 0) + 1;
+      await answer.arrayBuffer();
+    }
+  }
+  return counts;
+}
+
+describe("the demo", () => {
+  test("greets with its addresses, a request for each key, and a warning", () => {
+    const printed = gateway.output();
+    for (const key of ["demo_free_key_123", "demo_pro_key_789", "demo_enterprise_key_abc"])
+      expect(printed).toContain(`curl -i -H 'X-API-Key: ${key}'`);
+    expect(printed).toContain("/swagger");
+    expect(printed).toContain("These keys are public");
+    expect(printed).toContain("embedded demo");
+  });
+
+  test("answers /test with who calls and what is allowed, and every limit header", async () => {
+    const before = Math.floor(Date.now() / 1000);
+    const answer = await fetch(`${gateway.url}/test`, { headers: { "x-api-key": "demo_pro_key_789" } });
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toMatchObject({ consumer: "demo_pro", tier: "pro", limit: 150 });
+    expect(answer.headers.get("x-ratelimit-limit")).toBe("150");
+    expect(answer.headers.get("x-ratelimit-remaining")).toBe("149");
+    const reset = Number(answer.headers.get("x-ratelimit-reset"));
+    expect(reset).toBeGreaterThan(before);
+    expect(reset).toBeLessThanOrEqual(before + 62);
+    expect(answer.headers.get("ratelimit-policy")).toBe('"per-minute";q=150;w=60');
+    expect(answer.headers.get("ratelimit")).toMatch(/^"per-minute";r=149;t=(60|5\d)$/);
+    expect(answer.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+    expect(Number(answer.headers.get("x-process-time"))).toBeGreaterThan(0);
+  });
+
+  test("lets a free key make 20 requests a minute, then answers 429 with when to come back", async () => {
+    expect(await statuses(25, { authorization: "Bearer demo_free_key_123" })).toEqual({ 200: 20, 429: 5 });
+    const answer = await fetch(`${gateway.url}/test`, { headers: { "x-api-key": "demo_free_key_123" } });
+    expect(answer.status).toBe(429);
+    expect(answer.headers.get("content-type")).toBe("application/problem+json");
+    const retryAfter = Number(answer.headers.get("retry-after"));
+    expect(retryAfter).toBeGreaterThanOrEqual(1);
+    expect(retryAfter).toBeLessThanOrEqual(60);
+    expect(answer.headers.get("x-ratelimit-remaining")).toBe("0");
+    expect(await answer.json()).toMatchObject({
+      type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+      status: 429,
+      code: "rateLimited",
+      retryAfter,
+      requestId: answer.headers.get("x-request-id") ?? "",
+      violatedPolicies: [{ name: "per-minute", scope: "tier free", limit: 20, used: 20 }],
+    });
+  });
+
+  test("lets a pro key make 150, an enterprise key 1,000 and callers without a key 100 by IP", async () => {
+    expect(await statuses(160, { "x-api-key": "demo_pro_key_789" })).toEqual({ 200: 149, 429: 11 });
+    expect(await statuses(1010, { "x-api-key": "demo_enterprise_key_abc" })).toEqual({ 200: 1000, 429: 10 });
+    expect(await statuses(110, {}, "/proxy")).toEqual({ 200: 100, 429: 10 });
+    // An address that a peer claims is not believed.
+    expect(await statuses(3, { "x-forwarded-for": "203.0.113.9" }, "/downstream")).toEqual({ 429: 3 });
+  });
+
+  test("shows what is used of a limit, and forgets it on demand", async () => {
+    const used = async () =>
+      ((await (await gateway.admin("GET", "/admin/limits/demo_pro")).json()) as { limits: { used: number; remaining: number }[] })
+        .limits[0];
+    expect(await used()).toMatchObject({ used: 150, remaining: 0 });
+    expect((await gateway.admin("DELETE", "/admin/limits/demo_pro")).status).toBe(204);
+    expect(await used()).toMatchObject({ used: 0, remaining: 150 });
+    expect(await statuses(1, { "x-api-key": "demo_pro_key_789" })).toEqual({ 200: 1 });
+  });
+
+  test("sheds load by tier while it is DEGRADED, and keeps what was counted", async () => {
+    await gateway.admin("DELETE", "/admin/limits/demo_free");
+    expect((await gateway.admin("POST", "/admin/health", { status: "DEGRADED", reason: "a test" })).status).toBe(200);
+    expect(await statuses(4, { "x-api-key": "demo_free_key_123" })).toEqual({ 200: 2, 429: 2 });
+    await gateway.admin("POST", "/admin/health", { status: "NORMAL" });
+    expect(await statuses(20, { "x-api-key": "demo_free_key_123" })).toEqual({ 200: 18, 429: 2 });
+  });
+
+  test("is alive and ready", async () => {
+    for (const path of ["/health", "/_health"])
+      expect(await (await fetch(gateway.url + path)).json()).toMatchObject({ status: "healthy", version: "0.1.0" });
+    expect(await (await fetch(`${gateway.url}/ready`)).json()).toMatchObject({ status: "ready", failing: [] });
+  });
+});
