@@ -37,7 +37,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   const app = new Elysia({ normalize: false, aot: true })
     .onError(({ error, code, request }) => {
       const requestId = request.headers.get("x-request-id") ?? "";
-      const found = problemOf(error, code);
+      const found = code === "NOT_FOUND" ? notHere(methodsOf(new URL(request.url).pathname)) : problemOf(error, code);
       if (found.status === 500) parts.onFault(error, requestId);
       return toResponse(found, requestId);
     })
@@ -53,6 +53,14 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(limitsAdmin(parts))
         .use(configAdmin(parts.config)),
     );
+
+  // Elysia answers 404 where only the method is wrong.
+  const endpoints = app.routes.map(({ method, path }) => ({
+    method,
+    pattern: new RegExp(`^${path.replace(/\/$/, "").replace(/:[^/]+/g, "[^/]+")}/?$`),
+  }));
+  const methodsOf = (path: string): string[] =>
+    [...new Set(endpoints.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method))].sort();
 
   return async (request, requestId) => {
     const { pathname } = new URL(request.url);
@@ -107,13 +115,17 @@ function problemOf(error: unknown, code: string | number): Problem {
       return validationProblem(error as ValidationError);
     case "PARSE":
       return problem("badRequest", "The body is not JSON, or its Content-Type is not application/json.");
-    case "NOT_FOUND":
-      return problem("routeNotFound", "The admin API has nothing here; /swagger lists what there is.");
     case "INVALID_COOKIE_SIGNATURE":
       return problem("badRequest", "The cookie is malformed.");
     default:
       return problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
   }
+}
+
+function notHere(methods: readonly string[]): Problem {
+  if (methods.length === 0) return problem("routeNotFound", "The admin API has nothing here; /swagger lists what there is.");
+  const allow = methods.join(", ");
+  return problem("methodNotAllowed", `This takes ${allow}.`, {}, [["Allow", allow]]);
 }
 
 /** Elysia's own texts name one fault at a time and know no near names. */

@@ -1,6 +1,8 @@
-import { Type } from "@sinclair/typebox";
-import { Elysia } from "elysia";
+import { type Static, Type } from "@sinclair/typebox";
+import { Elysia, ParseError } from "elysia";
 import { etagOf, Page, PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
+import { invalid } from "../admin/refused.ts";
+import { schemaFaults } from "../config/faults.ts";
 import { DURATION_PATTERN } from "../config/units.ts";
 import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
@@ -9,6 +11,35 @@ const KeyWithSecret = Type.Intersect([
   KeyRecord,
 ]);
 const ById = Type.Object({ id: Type.String({ description: "The key's id." }) });
+
+const Rotation = Type.Object(
+  {
+    gracePeriod: Type.Optional(
+      Type.String({
+        pattern: DURATION_PATTERN,
+        expects: 'a duration such as "24h"',
+        description: "How long the old secret stays good; not at all by default.",
+        examples: ["24h"],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** The grace period that the body asks for, if it has one. */
+async function readRotation(request: Request): Promise<string | undefined> {
+  const text = await request.text();
+  if (text === "") return undefined;
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new ParseError();
+  }
+  const faults = schemaFaults(Rotation, body);
+  if (faults.length > 0) throw invalid(faults);
+  return (body as Static<typeof Rotation>).gracePeriod;
+}
 
 export const keysAdmin = (keys: Keys) =>
   new Elysia({ prefix: "/keys", tags: ["keys"], normalize: false })
@@ -88,30 +119,20 @@ export const keysAdmin = (keys: Keys) =>
     )
     .post(
       "/:id/rotate",
-      ({ params, body, set }) => {
-        const { record, secret, version } = keys.rotate(params.id, body?.gracePeriod);
+      async ({ params, request, set }) => {
+        const { record, secret, version } = keys.rotate(params.id, await readRotation(request));
         set.headers.etag = etagOf(version);
         return { ...record, key: secret };
       },
       {
-        parse: "json",
+        // Elysia has no word for a body that may be left out: it is read and checked in the handler.
+        parse: "none",
         params: ById,
-        body: Type.Optional(
-          Type.Object(
-            {
-              gracePeriod: Type.Optional(
-                Type.String({
-                  pattern: DURATION_PATTERN,
-                  expects: 'a duration such as "24h"',
-                  description: "How long the old secret stays good; not at all by default.",
-                  examples: ["24h"],
-                }),
-              ),
-            },
-            { additionalProperties: false },
-          ),
-        ),
         response: KeyWithSecret,
-        detail: { summary: "Give a key a new secret", description: "The id, limits and usage stay." },
+        detail: {
+          summary: "Give a key a new secret",
+          description: "The id, limits and usage stay. The body may be left out.",
+          requestBody: { required: false, content: { "application/json": { schema: JSON.parse(JSON.stringify(Rotation)) } } },
+        },
       },
     );

@@ -165,7 +165,7 @@ describe("a forwarded request", () => {
       auth: "none",
     });
     await exchange(gateway.port, "GET /search HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nConnection: close\r\n\r\nquery");
-    expect(await gotten.promise).toMatch(/Content-Length: 5\r\n[^]*\r\n\r\nquery$/);
+    expect(await gotten.promise).toMatch(/Content-Length: 5\r\n[\s\S]*\r\n\r\nquery$/);
   });
 });
 
@@ -177,7 +177,7 @@ describe("a response", () => {
     expect(cookies.headers.get("x-request-id")).not.toBe("the-backend's");
     const zipped = await fetch(`${gateway.url}/echo/gzip`, { decompress: false });
     expect(zipped.headers.get("content-encoding")).toBe("gzip");
-    expect(new TextDecoder().decode(Bun.gunzipSync(await zipped.bytes()))).toBe("compressed");
+    expect(new TextDecoder().decode(Bun.gunzipSync(new Uint8Array(await zipped.arrayBuffer())))).toBe("compressed");
   });
 
   test("of an error passes through untouched", async () => {
@@ -188,9 +188,9 @@ describe("a response", () => {
   });
 
   test("has no body for HEAD, 204 and 304, and redirects are the client's to follow", async () => {
-    expect(await raw("HEAD /echo HTTP/1.1", "Host: h")).toMatch(/Content-Length: \d+\r\n[^]*\r\n\r\n$/);
-    expect(await raw("GET /echo/status?code=204 HTTP/1.1", "Host: h")).toMatch(/^HTTP\/1.1 204 [^]*\r\n\r\n$/);
-    expect(await raw("GET /echo/status?code=304 HTTP/1.1", "Host: h")).toMatch(/^HTTP\/1.1 304 [^]*\r\n\r\n$/);
+    expect(await raw("HEAD /echo HTTP/1.1", "Host: h")).toMatch(/Content-Length: \d+\r\n[\s\S]*\r\n\r\n$/);
+    expect(await raw("GET /echo/status?code=204 HTTP/1.1", "Host: h")).toMatch(/^HTTP\/1.1 204 [\s\S]*\r\n\r\n$/);
+    expect(await raw("GET /echo/status?code=304 HTTP/1.1", "Host: h")).toMatch(/^HTTP\/1.1 304 [\s\S]*\r\n\r\n$/);
     expect((await fetch(`${gateway.url}/echo/status?code=302`, { redirect: "manual" })).status).toBe(302);
   });
 

@@ -1,0 +1,217 @@
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { backend } from "../support/backend.ts";
+import { folder, freePort, run, start } from "../support/process.ts";
+import { RawConnection } from "../support/raw.ts";
+
+const configFor = (url: string) => ({
+  tiers: {
+    anonymous: { limits: [] },
+    hourly: {
+      limits: [
+        { algorithm: "fixed-window", limit: 5, window: "1h" },
+        { algorithm: "sliding-log", limit: 50, window: "2h", name: "log" },
+      ],
+    },
+  },
+  routes: [{ name: "all", path: "/", upstream: url, auth: "optional" }],
+});
+
+describe("a restart", () => {
+  test("keeps consumers, keys, routes and the counts of long windows; kill -9 loses at most a second of counts", async () => {
+    using behind = backend();
+    using home = folder();
+    let key = "";
+    {
+      await using first = await start({ cwd: home.path, config: configFor(behind.url) });
+      await first.admin("POST", "/admin/consumers", { id: "acme", tier: "hourly" });
+      key = ((await (await first.admin("POST", "/admin/keys", { consumer: "acme" })).json()) as { key: string }).key;
+      await first.admin("POST", "/admin/routes", { name: "made", path: "/made", upstream: behind.url, auth: "none" });
+      for (let i = 0; i < 3; i++) expect((await fetch(first.url, { headers: { "x-api-key": key } })).status).toBe(200);
+      expect(await first.stop()).toBe(0);
+    }
+    const statuses: number[] = [];
+    {
+      await using second = await start({ cwd: home.path });
+      expect((await fetch(`${second.url}/made`)).status).toBe(200);
+      const answer = await fetch(second.url, { headers: { "x-api-key": key } });
+      expect(answer.headers.get("ratelimit")).toMatch(/^"per-hour";r=1;t=\d+, "log";r=46;t=\d+$/);
+      // Longer than the second that a crash may lose.
+      await Bun.sleep(1100);
+      await second.stop("SIGKILL");
+    }
+    {
+      await using third = await start({ cwd: home.path });
+      for (let i = 0; i < 3; i++) statuses.push((await fetch(third.url, { headers: { "x-api-key": key } })).status);
+      expect((await third.admin("GET", "/admin/limits/acme").then((answer) => answer.json())) as object).toMatchObject({
+        limits: [
+          { name: "per-hour", used: 5, remaining: 0 },
+          { name: "log", used: 5 },
+        ],
+      });
+    }
+    expect(statuses).toEqual([200, 429, 429]);
+    // Nothing on disk holds the secret.
+    for (const name of readdirSync(join(home.path, "data"))) expect(readFileSync(join(home.path, "data", name)).includes(key)).toBe(false);
+    expect(statSync(join(home.path, "data")).mode & 0o777).toBe(0o700);
+  });
+});
+
+describe("SIGTERM", () => {
+  test("lets what is in flight end, then the process ends with 0", async () => {
+    using behind = backend();
+    await using gateway = await start({ config: configFor(behind.url) });
+    const connection = await RawConnection.open(gateway.port);
+    connection.write("POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello");
+    while (behind.seen.length === 0) await Bun.sleep(2);
+    const ended = gateway.stop("SIGTERM");
+    while (!gateway.output().includes("stopping")) await Bun.sleep(2);
+    expect(
+      await RawConnection.open(gateway.port).then(
+        () => "accepted",
+        () => "refused",
+      ),
+    ).toBe("refused");
+    connection.write("world");
+    expect(await connection.untilClosed()).toContain('"size":10');
+    expect(await ended).toBe(0);
+  });
+
+  test("does not wait longer than drainTimeout", async () => {
+    using behind = backend();
+    await using gateway = await start({ config: { ...configFor(behind.url), server: { drainTimeout: "100ms" } } });
+    const hanging = fetch(`${gateway.url}/hang`).then(
+      () => "answered",
+      () => "cut off",
+    );
+    while (behind.seen.length === 0) await Bun.sleep(2);
+    expect(await gateway.stop("SIGINT")).toBe(0);
+    expect(await hanging).toBe("cut off");
+  });
+});
+
+describe("a start", () => {
+  test("says what is wrong with a configuration, with its place, and ends with 1", async () => {
+    using home = folder();
+    writeFileSync(join(home.path, "config.json"), '{\n  "server": { "prot": 1 },\n  "redis": { "url": "redis://x" }\n}\n');
+    const { status, stderr } = await run(["serve"], { cwd: home.path });
+    expect(status).toBe(1);
+    expect(stderr).toContain('config.json:2:15 server.prot: unknown field "prot", did you mean "port"?');
+    expect(stderr).toContain("config.json:3:3 redis: not yet supported");
+  });
+
+  test("refuses a taken port, a damaged database, one of a newer version and bad variables, and says what to do", async () => {
+    using home = folder();
+    await using gateway = await start();
+    const taken = await run(["serve", "--port", String(gateway.port), "--host", "127.0.0.1"], { cwd: home.path });
+    expect([taken.status, taken.stderr]).toEqual([1, expect.stringContaining("choose another with --port")]);
+
+    const data = join(home.path, "data", "sluice.db");
+    writeFileSync(data, "this is no database, it is a text that is longer than the header of one would be, and so on and so forth");
+    for (const suffix of ["-wal", "-shm"])
+      await Bun.file(data + suffix)
+        .delete()
+        .catch(() => {});
+    const damaged = await run(["serve", "--port", "0"], { cwd: home.path });
+    expect([damaged.status, damaged.stderr]).toEqual([1, expect.stringContaining("put a backup in its place")]);
+
+    const newer = join(home.path, "newer");
+    await using other = await start({ cwd: home.path, args: ["--data", newer] });
+    await other.stop();
+    using database = new Database(join(newer, "sluice.db"));
+    database.run("INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('from-the-future', 9999999999999)");
+    database.close();
+    const refused = await run(["serve", "--port", "0", "--data", newer], { cwd: home.path });
+    expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("newer Sluice")]);
+
+    expect((await run(["serve"], { cwd: home.path, env: { SLUICE_PORT: "99999" } })).stderr).toContain("SLUICE_PORT must be a port");
+    expect((await run(["serve"], { cwd: home.path, env: { SLUICE_ADMIN_TOKEN: "short" } })).stderr).toContain("SLUICE_ADMIN_TOKEN");
+    expect((await run(["serve", "--port", "x"], { cwd: home.path })).status).toBe(2);
+  });
+
+  test("of two processes on one new database works for both", async () => {
+    using home = folder();
+    const args = ["--data", join(home.path, "shared")];
+    const both = await Promise.all([start({ cwd: home.path, args }), start({ cwd: home.path, args })]);
+    for (const gateway of both) {
+      expect((await gateway.admin("GET", "/admin/consumers")).status).toBe(200);
+      await gateway[Symbol.asyncDispose]();
+    }
+  });
+
+  test("makes an admin token when none is given, shows it once and keeps its hash", async () => {
+    using home = folder();
+    const env = { SLUICE_ADMIN_TOKEN: "" };
+    let token = "";
+    {
+      await using first = await start({ cwd: home.path, env });
+      token = /slat_[0-9A-Za-z]{40}/.exec(first.output())?.[0] ?? "";
+      expect((await fetch(`${first.url}/admin/keys`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
+    }
+    await using second = await start({ cwd: home.path, env });
+    expect(second.output()).not.toContain("slat_");
+    expect((await fetch(`${second.url}/admin/keys`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
+  });
+
+  test("serves the admin API on its own port when it has one", async () => {
+    const port = freePort();
+    await using gateway = await start({ config: { admin: { listen: { port } } } });
+    expect((await fetch(`${gateway.url}/admin/keys`)).status).toBe(404);
+    expect((await fetch(`${gateway.url}/swagger`)).status).toBe(404);
+    expect((await fetch(`http://127.0.0.1:${port}/admin/keys`)).status).toBe(401);
+    expect((await fetch(`http://127.0.0.1:${port}/swagger/json`)).status).toBe(200);
+  });
+
+  test("names what a configuration has in common with what the admin API made", async () => {
+    using home = folder();
+    {
+      await using gateway = await start({ cwd: home.path, config: {} });
+      await gateway.admin("POST", "/admin/consumers", { id: "acme", tier: "pro" });
+    }
+    writeFileSync(join(home.path, "config.json"), '{ "consumers": [\n  { "id": "acme", "tier": "pro" }\n] }');
+    const { status, stderr } = await run(["serve", "--port", "0"], { cwd: home.path });
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining("config.json:2:3 consumers[0]: the admin API made a consumer of this name already"),
+    ]);
+  });
+
+  test("tells of a folder that can't be written", async () => {
+    using home = folder();
+    writeFileSync(join(home.path, "data"), "a file where the folder should be");
+    chmodSync(join(home.path, "data"), 0o400);
+    const { status, stderr } = await run(["serve", "--port", "0"], { cwd: home.path });
+    expect([status, stderr]).toEqual([1, expect.stringContaining("name another with --data")]);
+  });
+});
+
+test("100,000 keys are imported in bulk, loaded at the start, and found", async () => {
+  using home = folder();
+  const secretOf = (i: number) => `bulk-import-key-${String(i).padStart(8, "0")}`;
+  {
+    await using gateway = await start({
+      cwd: home.path,
+      config: { tiers: { anonymous: {}, plain: {} }, consumers: [{ id: "bulk", tier: "plain" }] },
+    });
+    for (let from = 0; from < 100_000; from += 10_000) {
+      const keys = Array.from({ length: 10_000 }, (_, i) => ({ consumer: "bulk", hash: Bun.SHA256.hash(secretOf(from + i), "hex") }));
+      expect((await gateway.admin("POST", "/admin/keys/import", { keys })).status).toBe(201);
+    }
+    await gateway.stop();
+  }
+  using behind = backend();
+  const begun = performance.now();
+  await using gateway = await start({
+    cwd: home.path,
+    config: {
+      tiers: { anonymous: {}, plain: {} },
+      consumers: [{ id: "bulk", tier: "plain" }],
+      routes: [{ path: "/", upstream: behind.url }],
+    },
+  });
+  console.log(`100,000 keys: first answer ${Math.round(performance.now() - begun)} ms after the start`);
+  for (const i of [0, 1, 50_000, 99_999]) expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(i) } })).status).toBe(200);
+  expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(100_000) } })).status).toBe(401);
+}, 30_000);
