@@ -112,15 +112,18 @@ function problemOf(error: unknown, code: string | number): Problem {
   if (error instanceof Refused) return error.problem;
   switch (code) {
     case "VALIDATION":
-      return validationProblem(error as ValidationError);
+      // An answer of ours that is not what its schema says is a fault of ours.
+      return (error as ValidationError).type === "response" ? INTERNAL : validationProblem(error as ValidationError);
     case "PARSE":
       return problem("badRequest", "The body is not JSON, or its Content-Type is not application/json.");
     case "INVALID_COOKIE_SIGNATURE":
       return problem("badRequest", "The cookie is malformed.");
     default:
-      return problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
+      return INTERNAL;
   }
 }
+
+const INTERNAL = problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
 
 function notHere(methods: readonly string[]): Problem {
   if (methods.length === 0) return problem("routeNotFound", "The admin API has nothing here; /swagger lists what there is.");

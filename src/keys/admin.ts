@@ -6,10 +6,11 @@ import { schemaFaults } from "../config/faults.ts";
 import { DURATION_PATTERN } from "../config/units.ts";
 import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
-const KeyWithSecret = Type.Intersect([
-  Type.Object({ key: Type.Optional(Type.String({ description: "The secret: here and nowhere else." })) }),
-  KeyRecord,
-]);
+// Not an intersection: Elysia closes the objects that it validates, the shared one as well.
+const KeyWithSecret = Type.Object({
+  ...KeyRecord.properties,
+  key: Type.Optional(Type.String({ description: "The secret: here and nowhere else." })),
+});
 const ById = Type.Object({ id: Type.String({ description: "The key's id." }) });
 
 const Rotation = Type.Object(
