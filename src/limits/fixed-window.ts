@@ -35,5 +35,8 @@ export const fixedWindow: Algorithm<FixedWindow> = {
   },
 };
 
-/** Of the open window. A start in the future comes from a clock that was set back: the window then ends within one length. */
-const timeLeft = (state: FixedWindow, window: number, now: number): number => (state.start > now ? window : state.start + window - now);
+/** Milliseconds left of the open window. A start in the future comes from a clock that was set back: the window then begins now. */
+function timeLeft(state: FixedWindow, window: number, now: number): number {
+  if (state.start > now) state.start = now;
+  return state.start + window - now;
+}

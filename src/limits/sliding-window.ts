@@ -23,7 +23,7 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
     const passed = windowsPassed(state, window, now);
     const current = passed === 0 ? state.current : 0;
     const previous = passed === 0 ? state.previous : passed === 1 ? state.current : 0;
-    const start = passed > 1 ? now : Math.min(now, state.start + passed * window);
+    const start = passed > 1 ? now : state.start + passed * window;
     const elapsed = now - start;
     const carried = weighted(previous, elapsed, window);
     const used = carried + current;
@@ -40,7 +40,7 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
       state.previous = passed === 1 ? state.current : 0;
       state.current = 0;
       state.start = passed === 1 ? state.start + policy.window : now;
-    } else if (state.start > now) state.start = now;
+    }
     state.current += cost;
   },
 
@@ -51,9 +51,11 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
   },
 };
 
-/** 0 while the current window lasts, 1 during the one after it, 2 or more later. A start in the future (a clock set back) counts as now. */
-const windowsPassed = (state: SlidingWindow, window: number, now: number): number =>
-  now <= state.start ? 0 : Math.floor((now - state.start) / window);
+/** 0 while the current window lasts, 1 during the one after it, 2 or more later. A start in the future comes from a clock that was set back: the window then begins now. */
+function windowsPassed(state: SlidingWindow, window: number, now: number): number {
+  if (state.start > now) state.start = now;
+  return Math.floor((now - state.start) / window);
+}
 
 /** Whole units of the previous window that still count. Time is in whole milliseconds: the one that has begun counts as passed, so the first unit fades as the window turns. */
 const weighted = (previous: number, elapsed: number, window: number): number => Math.floor((previous * (window - 1 - elapsed)) / window);

@@ -1,0 +1,53 @@
+import fc from "fast-check";
+import type { LimitConfig } from "../../src/config/schema.ts";
+import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
+import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { compilePolicies, type Policy } from "../../src/limits/policy.ts";
+
+/** A clock that stands still until a test moves it. */
+export class FakeClock {
+  constructor(
+    public time = 1_800_000_000_000,
+    /** What the wall clock is ahead of the monotonic one. */
+    public ahead = 0,
+  ) {}
+  now = () => this.time;
+  wall = () => this.time + this.ahead;
+}
+
+/** A limiter over a memory store, with everything that tests move at hand. */
+export function limiting(...configs: LimitConfig[]) {
+  const clock = new FakeClock();
+  const store = new MemoryStore();
+  const state = { isDegraded: false };
+  const limiter = new Limiter({ store, clock, isDegraded: () => state.isDegraded });
+  let policies: Policy[] = compilePolicies(configs, { kind: "tier", name: "test" });
+  const subjects = (subject: string) => policies.map(() => subject);
+  return {
+    clock,
+    store,
+    state,
+    limiter,
+    policies: () => policies,
+    reconfigure: (...changed: LimitConfig[]) => {
+      policies = compilePolicies(changed, { kind: "tier", name: "test" });
+    },
+    admit: (cost = 1, subject = "a"): Verdict => limiter.admit(policies, subjects(subject), cost),
+    inspect: (subject = "a") => limiter.inspect(policies, subjects(subject)),
+  };
+}
+
+export const WINDOWED = ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const;
+
+export const limitOf = (
+  algorithm: LimitConfig["algorithm"],
+  limit: number,
+  window = "1000ms",
+  more: Partial<LimitConfig> = {},
+): LimitConfig => ({ algorithm, limit, window, ...more });
+
+/** A caller's behaviour: how long it waits before each request, and what the request costs. Windows are 1 s. */
+export const traces = fc.array(
+  fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(50), fc.nat(700), fc.nat(3000)), cost: fc.integer({ min: 1, max: 4 }) }),
+  { minLength: 1, maxLength: 120 },
+);
