@@ -21,7 +21,8 @@ export const fixedWindow: Algorithm<FixedWindow> = {
   },
 
   take(state, policy, _terms, cost, now) {
-    if (timeLeft(state, policy.window, now) <= 0) {
+    // A window in which nothing was let through has not opened yet.
+    if (state.used === 0 || timeLeft(state, policy.window, now) <= 0) {
       state.start = policy.aligned ? now - (now % policy.window) : now;
       state.used = 0;
     }

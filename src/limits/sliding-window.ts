@@ -41,6 +41,8 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
       state.current = 0;
       state.start = passed === 1 ? state.start + policy.window : now;
     }
+    // A denied request opens no window.
+    if (state.current === 0 && state.previous === 0) state.start = now;
     state.current += cost;
   },
 
