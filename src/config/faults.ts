@@ -9,6 +9,8 @@ export type Path = readonly Step[];
 export interface Fault {
   readonly path: Path;
   readonly message: string;
+  /** The fault is that the field is there, not what its value is: it stands at the name. */
+  readonly isOfName?: true;
   /** From 1; set for a file. */
   readonly line?: number;
   readonly column?: number;
@@ -94,13 +96,8 @@ function explain(error: ValueError, path: Path): Fault[] {
   const { schema, value } = error;
   const say = (message: string): Fault[] => [{ path, message }];
   switch (error.type) {
-    case ValueErrorType.ObjectAdditionalProperties: {
-      const name = String(path.at(-1));
-      if (schema.patternProperties !== undefined)
-        return say("is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit");
-      const hint = nearest(name, Object.keys((schema as TObject).properties));
-      return say(`unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`);
-    }
+    case ValueErrorType.ObjectAdditionalProperties:
+      return [{ path, message: unexpected(schema, String(path.at(-1))), isOfName: true }];
     case ValueErrorType.ObjectRequiredProperty:
       return say("is required");
     case ValueErrorType.Union:
@@ -124,6 +121,13 @@ function explain(error: ValueError, path: Path): Fault[] {
     default:
       return say(`must be ${wanted(schema)}${got(schema, value)}`);
   }
+}
+
+function unexpected(schema: TSchema, name: string): string {
+  if (schema.patternProperties !== undefined)
+    return "is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit";
+  const hint = nearest(name, Object.keys((schema as TObject).properties));
+  return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`;
 }
 
 function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {

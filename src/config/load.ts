@@ -21,7 +21,11 @@ export function loadConfig(text: string, env: Environment): Loaded {
     const [first] = errors;
     return {
       faults: [
-        { path: [], message: first === undefined ? "the file is empty" : syntaxFault(first), ...position(text, first?.offset ?? 0) },
+        {
+          path: [],
+          message: first === undefined || text.trim() === "" ? "the file is empty" : syntaxFault(first),
+          ...position(text, first?.offset ?? 0),
+        },
       ],
     };
   }
@@ -60,8 +64,8 @@ function valueAt(node: Node, path: Path, env: Environment, faults: Fault[]): unk
         if (name === undefined || child === undefined) continue;
         const key = String(name.value);
         const at = [...path, key];
-        if (key === "__proto__") faults.push({ path: at, message: "is not a name that can be used here" });
-        else if (Object.hasOwn(value, key)) faults.push({ path: at, message: "stands here twice" });
+        if (key === "__proto__") faults.push({ path: at, message: "is not a name that can be used here", isOfName: true });
+        else if (Object.hasOwn(value, key)) faults.push({ path: at, message: "stands here twice", isOfName: true });
         else value[key] = valueAt(child, at, env, faults);
       }
       return value;
@@ -107,29 +111,24 @@ const syntaxFault = (error: ParseError): string => {
   return SYNTAX[code] ?? `this is not JSON (${code})`;
 };
 
-/** Finds where a fault stands: an unknown field at its name, a missing one at the object that lacks it, anything else at its value. */
+/** Finds where a fault stands: a fault of a name at the name, a missing field at the object that lacks it, anything else at its value. */
 function locator(text: string, root: Node | undefined): (fault: Fault) => { line: number; column: number } {
-  return ({ path }) => {
+  return ({ path, isOfName }) => {
     let node = root;
-    let offset = root?.offset ?? 0;
-    for (const step of path) {
-      let next: Node | undefined;
-      if (typeof step === "number") next = node?.type === "array" ? node.children?.[step] : undefined;
-      else {
-        // The last of two equal names is the one that is too many.
-        const property = node?.type === "object" ? node.children?.findLast((each) => each.children?.[0]?.value === step) : undefined;
-        next = property?.children?.[1];
-        if (property !== undefined && next !== undefined) {
-          offset = property.offset;
-          node = next;
-          continue;
-        }
+    for (const [i, step] of path.entries()) {
+      const isLast = i === path.length - 1;
+      if (typeof step === "number") {
+        const entry = node?.type === "array" ? node.children?.[step] : undefined;
+        if (entry === undefined) break;
+        node = entry;
+        continue;
       }
-      if (next === undefined) break;
-      node = next;
-      offset = next.offset;
+      // The last of two equal names is the one that is too many.
+      const property = node?.type === "object" ? node.children?.findLast((each) => each.children?.[0]?.value === step) : undefined;
+      if (property === undefined) break;
+      node = isLast && isOfName ? property : (property.children?.[1] ?? property);
     }
-    return position(text, offset);
+    return position(text, node?.offset ?? 0);
   };
 }
 

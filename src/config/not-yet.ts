@@ -60,7 +60,8 @@ function take(here: unknown, pattern: readonly string[], path: Path, faults: Fau
     take(record[part], rest, [...path, part], faults);
     return;
   }
-  if (!isOff(record[part])) faults.push({ path: [...path, part], message: "not yet supported: this version has no such feature" });
+  if (!isOff(record[part]))
+    faults.push({ path: [...path, part], message: "not yet supported: this version has no such feature", isOfName: true });
   delete record[part];
 }
 

@@ -1,0 +1,73 @@
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { folder, run, start } from "../support/process.ts";
+
+const here = (args: string[], files: Record<string, string> = {}, env: Record<string, string> = {}) => {
+  using home = folder();
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(home.path, name), text);
+  return run(args, { cwd: home.path, env });
+};
+
+describe("the command line", () => {
+  test("checks a configuration and names each fault with its place", async () => {
+    using home = folder();
+    writeFileSync(join(home.path, "config.json"), '{ "demo": true }');
+    writeFileSync(join(home.path, "bad.json"), '{\n "server": { "port": "x" },\n "rutes": []\n}');
+    expect(await run(["check"], { cwd: home.path })).toMatchObject({ status: 0, stdout: "config.json: valid\n" });
+    expect(await run(["check", "bad.json"], { cwd: home.path })).toMatchObject({
+      status: 1,
+      stdout:
+        'bad.json:2:22 server.port: must be a whole number, got "x"\nbad.json:3:2 rutes: unknown field "rutes", did you mean "routes"?\n',
+    });
+    expect((await run(["check", "none.json"], { cwd: home.path })).status).toBe(1);
+  });
+
+  test("prints the configuration's schema and the admin API's document", async () => {
+    const schema = JSON.parse((await here(["schema"])).stdout);
+    expect(schema.$schema).toContain("2020-12");
+    expect(schema.properties.server.properties.port).toMatchObject({ type: "integer", default: 8080, description: expect.any(String) });
+    const document = JSON.parse((await here(["openapi"])).stdout);
+    expect(document.openapi).toStartWith("3.");
+    expect(Object.keys(document.paths)).toContain("/admin/keys/{id}/rotate");
+    for (const path of Object.keys(document.paths)) expect(path).toStartWith("/admin");
+  });
+
+  test("helps, and says what it does not know", async () => {
+    for (const args of [["--help"], ["serve", "--help"], ["check", "--help"], ["--version"], ["--port", "1", "--help"]])
+      expect((await here(args)).status).toBe(0);
+    expect((await here(["--help"])).stdout).toContain("check");
+    expect(await here(["chek"])).toMatchObject({
+      status: 2,
+      stderr: 'sluice: unknown command "chek", did you mean "check"?\nTry: sluice --help\n',
+    });
+    expect(await here(["serve", "--prot", "1"])).toMatchObject({
+      status: 2,
+      stderr: "sluice: unknown flag --prot, did you mean --port?\nTry: sluice serve --help\n",
+    });
+    for (const args of [
+      ["check", "a", "b"],
+      ["serve", "--port"],
+      ["serve", "extra"],
+      ["schema", "--json=1"],
+    ])
+      expect((await here(args)).status).toBe(2);
+  });
+
+  test("asks a running gateway whether it is alive", async () => {
+    await using gateway = await start();
+    expect(await here(["ping", "--url", gateway.url])).toMatchObject({ status: 0, stdout: expect.stringContaining("healthy") });
+    expect((await here(["ping", "--url", "http://127.0.0.1:1"])).status).toBe(1);
+  });
+
+  test("lets a flag beat the environment, and the environment the file", async () => {
+    const config = { server: { port: 1 }, logging: { level: "info" } };
+    await using gateway = await start({
+      config,
+      args: ["--data", "elsewhere"],
+      env: { SLUICE_DATA: "not-here", SLUICE_LOG_LEVEL: "debug" },
+    });
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+    expect(gateway.output()).toContain("elsewhere/sluice.db");
+  });
+});
