@@ -87,6 +87,7 @@ export function createGatewayParts(options: GatewayOptions) {
         .map((route) => `route ${route.name}`),
     ],
     onChange: () => registry.invalidate(),
+    reserved: new Set(),
   });
   const upstreams: Documents<UpstreamConfig> = new Documents<UpstreamConfig>({
     kind: "upstream",
@@ -99,6 +100,7 @@ export function createGatewayParts(options: GatewayOptions) {
         .filter((route) => route.document.upstream === name)
         .map((route) => `route ${route.name}`),
     onChange: () => rebuild(),
+    reserved: new Set(config.demo ? ["demo"] : []),
   });
   const routes: Documents<RouteConfig> = new Documents<RouteConfig>({
     kind: "route",
@@ -121,10 +123,12 @@ export function createGatewayParts(options: GatewayOptions) {
       }),
     usedBy: () => [],
     onChange: () => rebuild(),
+    reserved: new Set(),
   });
 
   const registry = new KeyRegistry(
-    (tier) => tiers.get(tier)?.document.limits ?? [],
+    // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
+    (tier) => (tiers.get(tier) ?? tiers.get(config.anonymousTier))?.document.limits ?? [],
     () => config.anonymousTier,
   );
   const consumers = new Consumers({ storage, clock, registry, known });
@@ -194,7 +198,7 @@ export function createGatewayParts(options: GatewayOptions) {
     };
     const demoTarget = compileTarget(demo?.url ?? "http://127.0.0.1");
     return {
-      router: new Router(routes.all().map(({ document }) => compileRoute(document, upstreamOf(document.upstream)))),
+      router: new Router(routes.all().map(({ name, document }) => compileRoute({ ...document, name }, upstreamOf(document.upstream)))),
       trustedProxies,
       identity,
     };

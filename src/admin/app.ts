@@ -41,7 +41,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
       if (found.status === 500) parts.onFault(error, requestId);
       return toResponse(found, requestId);
     })
-    .use(swagger)
+    .use(swagger())
     .group("/admin", (admin) =>
       admin
         .use(healthAdmin(parts.health, parts.components))
@@ -66,6 +66,8 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
     const { pathname } = new URL(request.url);
     const response = pathname.startsWith("/admin") ? await guarded(parts, app, request, pathname, requestId) : await app.handle(request);
     response.headers.set("X-Request-ID", requestId);
+    // An answer may hold an API key; the documentation's files say for themselves how long they keep.
+    if (pathname.startsWith("/admin")) response.headers.set("Cache-Control", "no-store");
     return response;
   };
 }
@@ -90,18 +92,21 @@ async function guarded(
   try {
     const body = await request.text();
     const it = parts.answers.identify(key, token, request.method, path, body);
-    const before = parts.answers.find(it);
-    if (before !== null)
-      return new Response(before.body, {
-        status: before.status,
-        headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
-      });
-    const response = await app.handle(new Request(request.url, { method: request.method, headers: request.headers, body }));
-    const text = await response.text();
-    const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
-    // A refusal changed nothing: the corrected request may use the same key.
-    if (response.ok) parts.answers.keep(it, { status: response.status, headers, body: text });
-    return new Response(text, { status: response.status, headers: response.headers });
+    // A repetition that comes while the first is still at work waits for it, or both would make a record.
+    return await parts.answers.oneAtATime(it, async () => {
+      const before = parts.answers.find(it);
+      if (before !== null)
+        return new Response(before.body, {
+          status: before.status,
+          headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
+        });
+      const response = await app.handle(new Request(request.url, { method: request.method, headers: request.headers, body }));
+      const text = await response.text();
+      const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
+      // A refusal changed nothing: the corrected request may use the same key.
+      if (response.ok) parts.answers.keep(it, { status: response.status, headers, body: text });
+      return new Response(text, { status: response.status, headers: response.headers });
+    });
   } catch (error) {
     if (error instanceof Refused) return toResponse(error.problem, requestId);
     throw error;

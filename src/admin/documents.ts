@@ -1,8 +1,11 @@
 import { type TObject, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
+import { IDENTIFIER } from "../config/schema.ts";
 import type { Documents, Item } from "../storage/documents.ts";
 import { etagOf, Page, PageQuery, pageFrom, pageOf, timeText } from "./manners.ts";
 import { invalid } from "./refused.ts";
+
+const NAME = new RegExp(IDENTIFIER);
 
 /** What tiers, routes and upstreams are called in the API. */
 export interface DocumentWords {
@@ -27,7 +30,9 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   const Record = Type.Intersect([Type.Partial(Type.Omit(schema, ["name"])), About]);
   const Named = Type.Object({
     ...schema.properties,
-    name: isNamedWithin ? Type.Optional(Type.String()) : Type.String({ description: `The ${singular}'s name.` }),
+    name: isNamedWithin
+      ? Type.Optional(Type.String({ description: `The ${singular}'s name; its path by default.` }))
+      : Type.String({ description: `The ${singular}'s name.` }),
   });
   const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
 
@@ -62,6 +67,9 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         const key = name ?? (isNamedWithin ? document.path : undefined);
         if (typeof key !== "string" || key === "" || key.length > 128)
           throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
+        // Names stand in header fields and logs. A route's own is checked with the rest of it.
+        if (!isNamedWithin && !NAME.test(key))
+          throw invalid([{ path: ["name"], message: "must be 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit" }]);
         const item = documents.create(key, isNamedWithin ? input : document);
         set.status = 201;
         set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;

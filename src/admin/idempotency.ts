@@ -28,15 +28,29 @@ export interface Idempotent {
  * it is encrypted (AES-256-GCM) under a key derived from the caller's admin token and Idempotency-Key, neither of which is stored.
  */
 export class IdempotentAnswers {
+  private readonly working = new Map<string, Promise<unknown>>();
+
   constructor(
     private readonly storage: Storage,
     private readonly clock: Clock,
   ) {}
 
   identify(key: string, token: string, method: string, path: string, body: string): Idempotent {
-    if (key.length > MAX_KEY) throw refused("badRequest", `Idempotency-Key must have at most ${MAX_KEY} characters.`);
+    if (key === "" || key.length > MAX_KEY) throw refused("badRequest", `Idempotency-Key must have 1 to ${MAX_KEY} characters.`);
     const secret = Buffer.from(hkdfSync("sha256", token, key, "sluice idempotent answer", 32));
     return { id: hashKey(`${hashKey(token)} ${key}`), request: hashKey(`${method} ${path}\n${body}`), secret };
+  }
+
+  /** Runs `work` when nothing else with this Idempotency-Key is at work. */
+  async oneAtATime<T>(it: Idempotent, work: () => Promise<T>): Promise<T> {
+    for (let before = this.working.get(it.id); before !== undefined; before = this.working.get(it.id)) await before.catch(() => {});
+    const running = work();
+    this.working.set(it.id, running);
+    try {
+      return await running;
+    } finally {
+      this.working.delete(it.id);
+    }
   }
 
   /** The answer that this request had before. Throws 422 when its key was used for another request. */

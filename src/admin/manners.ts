@@ -59,8 +59,10 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const merged: Record<string, unknown> = isObject(target) ? { ...target } : {};
   for (const [name, value] of Object.entries(patch)) {
+    // JSON may hold a field of this name; to assign it would give the record another prototype.
+    if (name === "__proto__") continue;
     if (value === null) delete merged[name];
-    else merged[name] = mergePatch(merged[name], value);
+    else merged[name] = mergePatch(Object.hasOwn(merged, name) ? merged[name] : undefined, value);
   }
   return merged;
 }
@@ -76,14 +78,23 @@ const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$
 export function parseTime(text: string): number | null {
   if (!RFC3339.test(text)) return null;
   const time = Date.parse(text.toUpperCase());
-  return Number.isNaN(time) ? null : time;
+  // Date.parse takes 30 February for 2 March.
+  const [year, month, day] = text.slice(0, 10).split("-").map(Number) as [number, number, number];
+  const isDay = new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
+  return Number.isNaN(time) || !isDay ? null : time;
 }
 
-/** Milliseconds of a duration; 422 for anything else. */
+/** Beyond some 270,000 years from now there are no dates; nobody means more than ten years. */
+const LONGEST = 3660 * 86_400_000;
+
+/** Milliseconds of a duration of at most ten years; 422 for anything else. */
 export function durationOf(text: string, field: string): number {
+  let milliseconds: number;
   try {
-    return parseDuration(text);
+    milliseconds = parseDuration(text);
   } catch (error) {
     throw invalid([{ path: [field], message: error instanceof Error ? error.message : "must be a duration" }]);
   }
+  if (milliseconds > LONGEST) throw invalid([{ path: [field], message: `must be at most 3660d, got ${JSON.stringify(text)}` }]);
+  return milliseconds;
 }

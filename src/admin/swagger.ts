@@ -8,48 +8,50 @@ const asset = (path: string, type: string) => async () =>
   new Response(await Bun.file(path).bytes(), { headers: { "content-type": type, "cache-control": "public, max-age=86400" } });
 
 /** Swagger UI at /swagger and the document at /swagger/json. The UI's files are in the binary: it needs no internet. */
-export const swagger = new Elysia({ name: "swagger" })
-  .get("/swagger/assets/swagger-ui.css", asset(style, "text/css; charset=utf-8"), { detail: { hide: true } })
-  .get("/swagger/assets/swagger-ui-bundle.js", asset(script, "text/javascript; charset=utf-8"), { detail: { hide: true } })
-  .use(
-    openapi({
-      path: "/swagger",
-      specPath: "/swagger/json",
-      provider: "swagger-ui",
-      swagger: {
-        // Absolute, since the default is looked up beside /swagger/ and not found. The plugin hands it on; its type leaves it out.
-        ...({ url: "/swagger/json" } as object),
-        cdn: "/swagger/assets/swagger-ui-bundle.js",
-        theme: "/swagger/assets/swagger-ui.css",
-        persistAuthorization: true,
-      },
-      documentation: {
-        info: {
-          title: "Sluice admin API",
-          version: VERSION,
-          description:
-            "Manages consumers, keys, tiers, routes and upstreams of a running gateway. Every change takes effect at once. Errors are application/problem+json (RFC 9457) with a `code`; lists take `?limit=` and `?cursor=`; PATCH takes a merge patch (RFC 7396) and honours `If-Match`; POST honours `Idempotency-Key` for 24 hours.",
+// Made for each gateway: an instance that has served a page can't be mounted again.
+export const swagger = () =>
+  new Elysia({ name: "swagger" })
+    .get("/swagger/assets/swagger-ui.css", asset(style, "text/css; charset=utf-8"), { detail: { hide: true } })
+    .get("/swagger/assets/swagger-ui-bundle.js", asset(script, "text/javascript; charset=utf-8"), { detail: { hide: true } })
+    .use(
+      openapi({
+        path: "/swagger",
+        specPath: "/swagger/json",
+        provider: "swagger-ui",
+        swagger: {
+          // Absolute, since the default is looked up beside /swagger/ and not found. The plugin hands it on; its type leaves it out.
+          ...({ url: "/swagger/json" } as object),
+          cdn: "/swagger/assets/swagger-ui-bundle.js",
+          theme: "/swagger/assets/swagger-ui.css",
+          persistAuthorization: true,
         },
-        components: {
-          securitySchemes: {
-            bearer: {
-              type: "http",
-              scheme: "bearer",
-              description: "The admin token: SLUICE_ADMIN_TOKEN, or the one printed at the first start.",
+        documentation: {
+          info: {
+            title: "Sluice admin API",
+            version: VERSION,
+            description:
+              "Manages consumers, keys, tiers, routes and upstreams of a running gateway. Every change takes effect at once. Errors are application/problem+json (RFC 9457) with a `code`; lists take `?limit=` and `?cursor=`; PATCH takes a merge patch (RFC 7396) and honours `If-Match`; POST honours `Idempotency-Key` for 24 hours.",
+          },
+          components: {
+            securitySchemes: {
+              bearer: {
+                type: "http",
+                scheme: "bearer",
+                description: "The admin token: SLUICE_ADMIN_TOKEN, or the one printed at the first start.",
+              },
             },
           },
+          security: [{ bearer: [] }],
+          tags: [
+            { name: "health", description: "NORMAL or DEGRADED, and the parts of the gateway" },
+            { name: "consumers", description: "Who calls" },
+            { name: "keys", description: "The secrets they call with" },
+            { name: "tiers", description: "Named sets of limits" },
+            { name: "limits", description: "What a consumer has used" },
+            { name: "routes", description: "Paths joined to upstreams" },
+            { name: "upstreams", description: "Backends" },
+            { name: "config", description: "The configuration in force" },
+          ],
         },
-        security: [{ bearer: [] }],
-        tags: [
-          { name: "health", description: "NORMAL or DEGRADED, and the parts of the gateway" },
-          { name: "consumers", description: "Who calls" },
-          { name: "keys", description: "The secrets they call with" },
-          { name: "tiers", description: "Named sets of limits" },
-          { name: "limits", description: "What a consumer has used" },
-          { name: "routes", description: "Paths joined to upstreams" },
-          { name: "upstreams", description: "Backends" },
-          { name: "config", description: "The configuration in force" },
-        ],
-      },
-    }),
-  );
+      }),
+    );

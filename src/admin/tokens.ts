@@ -11,6 +11,11 @@ export class AdminTokens {
   /** `made` is the token when one was made now: to be shown once, since only its hash is kept. */
   static open(storage: Storage, clock: Clock, given: string | undefined): { tokens: AdminTokens; made: string | null } {
     if (given !== undefined && given !== "") return { tokens: new AdminTokens([digest(given)]), made: null };
+    // Two processes that start together must not both make one.
+    return storage.db.transaction(() => AdminTokens.stored(storage, clock), { behavior: "immediate" });
+  }
+
+  private static stored(storage: Storage, clock: Clock): { tokens: AdminTokens; made: string | null } {
     const stored = storage.db.select({ hash: adminTokens.hash }).from(adminTokens).all();
     if (stored.length > 0) return { tokens: new AdminTokens(stored.map(({ hash }) => Buffer.from(hash, "hex"))), made: null };
     const token = `slat_${randomText(40)}`;

@@ -23,13 +23,15 @@ export type NewConsumer = Static<typeof NewConsumer>;
 export const ConsumerPatch = Type.Object(
   {
     tier: Type.Optional(tier),
-    name: Type.Optional(Type.Union([Type.String({ maxLength: 256 }), Type.Null()])),
+    name: Type.Optional(Type.Union([Type.String({ maxLength: 256 }), Type.Null()], { description: "A name for people." })),
     limits: Type.Optional(
       Type.Union([Type.Array(Type.Unknown()), Type.Null()], {
         description: "Limits of this consumer, instead of its tier's; null for the tier's.",
       }),
     ),
-    metadata: Type.Optional(Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()])),
+    metadata: Type.Optional(
+      Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], { description: "Anything you want to keep with it." }),
+    ),
     enabled: Type.Optional(Type.Boolean({ description: "Whether its keys are good." })),
   },
   { additionalProperties: false, description: "What to change (RFC 7396)." },

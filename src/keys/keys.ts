@@ -9,7 +9,7 @@ import { limitFaults } from "../config/rules.ts";
 import { type ConsumerConfig, LimitConfig, RouteConfig } from "../config/schema.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";
-import { hashKey, makeKey } from "./format.ts";
+import { hashKey, isPlausible, makeKey } from "./format.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
 
 const Time = (description: string) => Type.String({ description: `${description} RFC 3339, UTC.`, examples: ["2027-01-31T00:00:00Z"] });
@@ -70,7 +70,7 @@ export const KeyPatch = Type.Object(
     routes: nullable(editable.routes),
     ips: nullable(editable.ips),
     limits: nullable(editable.limits),
-    metadata: nullable(Type.Record(Type.String(), Type.Unknown())),
+    metadata: nullable(Type.Record(Type.String(), Type.Unknown(), { description: "Anything you want to keep with the key." })),
     expiresAt: nullable(editable.expiresAt),
     enabled: editable.enabled,
   },
@@ -150,7 +150,7 @@ export class Keys {
     for (const row of rows) {
       const entry: KeyEntry = {
         id: row[0],
-        consumer: this.consumerOf(row[1]),
+        consumer: registry.consumerOrAbsent(row[1]),
         hash: row[2],
         previousHash: row[3],
         previousExpiresAt: row[4] ?? 0,
@@ -308,7 +308,7 @@ export class Keys {
           continue;
         }
         const entry = {
-          ...newEntry(`key_${hash.slice(0, 16)}`, this.consumerOf(consumer.id), hash),
+          ...newEntry(`key_${hash.slice(0, 16)}`, this.parts.registry.consumerOrAbsent(consumer.id), hash),
           start: secret.slice(0, 8),
           end: secret.slice(-4),
         };
@@ -328,6 +328,15 @@ export class Keys {
       if (this.parts.registry.consumer(input.consumer) === undefined)
         faults.push({ path: [...path, "consumer"], message: `there is no consumer ${JSON.stringify(input.consumer)}` });
       if (input.key !== undefined && input.hash !== undefined) faults.push({ path: [...path, "hash"], message: "give either key or hash" });
+      // A secret that is made here is shown in the answer, and an import's answer shows none.
+      if (at.length > 0 && input.key === undefined && input.hash === undefined)
+        faults.push({ path: [...path, "key"], message: "is required: give a key or its hash" });
+      // It would be refused at every request.
+      if (input.key !== undefined && !isPlausible(input.key))
+        faults.push({
+          path: [...path, "key"],
+          message: "reads like a key that Sluice made, but its checksum is wrong: it is mistyped or cut off",
+        });
       faults.push(...ruleFaults(input, path));
       const secret = input.hash === undefined ? (input.key ?? makeKey()) : null;
       const hash = secret === null ? (input.hash ?? "").toLowerCase() : hashKey(secret);
@@ -397,14 +406,9 @@ export class Keys {
     }
   }
 
-  /** A consumer that is gone leaves its keys refused. */
-  private consumerOf(id: string): ConsumerEntry {
-    return this.parts.registry.consumer(id) ?? { id, tier: "", enabled: false, limits: null };
-  }
-
   private toEntry(row: Row): KeyEntry {
     return {
-      ...newEntry(row.id, this.consumerOf(row.consumer), row.hash),
+      ...newEntry(row.id, this.parts.registry.consumerOrAbsent(row.consumer), row.hash),
       previousHash: row.previousHash,
       previousExpiresAt: row.previousExpiresAt ?? 0,
       scopes: row.scopes ?? [],

@@ -43,6 +43,8 @@ export type TierLimits = (tier: string) => readonly LimitConfig[];
 export class KeyRegistry {
   private readonly byHash = new Map<string, KeyEntry>();
   private readonly consumers = new Map<string, ConsumerEntry>();
+  /** Consumers that keys name and that do not exist. */
+  private readonly absent = new Map<string, ConsumerEntry>();
   private readonly used = new Set<KeyEntry>();
   private tierPolicies = new Map<string, readonly Policy[]>();
   private generation = 0;
@@ -109,7 +111,13 @@ export class KeyRegistry {
 
   /** Adds a key, or puts it in the place of the one with its id that `before` is. */
   put(entry: KeyEntry, before?: KeyEntry): void {
-    if (before !== undefined) this.remove(before);
+    if (before !== undefined) {
+      // A use that is not written yet is the new entry's.
+      const isUsed = this.used.has(before);
+      this.remove(before);
+      entry.lastUsedAt = Math.max(entry.lastUsedAt, before.lastUsedAt);
+      if (isUsed) this.used.add(entry);
+    }
     this.byHash.set(entry.hash, entry);
     if (entry.previousHash !== null) this.byHash.set(entry.previousHash, entry);
   }
@@ -128,11 +136,20 @@ export class KeyRegistry {
     return this.consumers.get(id);
   }
 
+  /** The consumer, or a disabled one in its place until it is made: a key whose consumer is gone is refused. */
+  consumerOrAbsent(id: string): ConsumerEntry {
+    const known = this.consumers.get(id) ?? this.absent.get(id);
+    if (known !== undefined) return known;
+    const absent: ConsumerEntry = { id, tier: "", enabled: false, limits: null };
+    this.absent.set(id, absent);
+    return absent;
+  }
+
   putConsumer(entry: ConsumerEntry): void {
-    const known = this.consumers.get(entry.id);
     // Keys hold the object itself: it is changed in place.
-    if (known === undefined) this.consumers.set(entry.id, entry);
-    else Object.assign(known, entry);
+    const known = this.consumers.get(entry.id) ?? this.absent.get(entry.id);
+    this.consumers.set(entry.id, known === undefined ? entry : Object.assign(known, entry));
+    this.absent.delete(entry.id);
     this.invalidate();
   }
 

@@ -31,7 +31,8 @@ export class CountPersistence {
 
   flush(): void {
     const offset = this.offset();
-    const changed = this.parts.store.takeDirty().map(({ policy, subject, state }) => {
+    const dirty = this.parts.store.takeDirty();
+    const changed = dirty.map(({ policy, subject, state }) => {
       const copy = structuredClone(state);
       algorithmOf(policy).shift(copy, -offset);
       return {
@@ -41,7 +42,14 @@ export class CountPersistence {
         expiresAt: Math.ceil(algorithmOf(policy).idleAt(copy, policy, policy.normal)),
       };
     });
-    if (changed.length > 0) this.parts.counts.save(changed);
+    if (changed.length === 0) return;
+    try {
+      this.parts.counts.save(changed);
+    } catch (error) {
+      // They are tried again with the next flush.
+      for (const entry of dirty) this.parts.store.markDirty(entry);
+      throw error;
+    }
   }
 
   /** What the monotonic clock is ahead of the wall clock, in whole milliseconds. */

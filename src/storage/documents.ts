@@ -26,6 +26,8 @@ export interface DocumentsParts {
   /** Who would miss this item: names for the refusal to delete it. */
   readonly usedBy: (name: string) => readonly string[];
   readonly onChange: () => void;
+  /** Names that are in use without an item of their own. */
+  readonly reserved: ReadonlySet<string>;
 }
 
 /**
@@ -77,7 +79,7 @@ export class Documents<T extends object> {
   }
 
   create(name: string, value: unknown): Item<T> {
-    if (this.items.has(name))
+    if (this.items.has(name) || this.parts.reserved.has(name))
       throw refused("conflict", `There is a ${this.parts.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
     const document = this.checked(value, null);
     const now = this.parts.clock.wall();

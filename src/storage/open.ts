@@ -38,13 +38,22 @@ export function openStorage(path: string): Storage {
       migrate(db, client, path);
       // Only now: a migration may rebuild a table that others refer to.
       client.run("PRAGMA foreign_keys = ON");
-      return { db, client, close: () => client.close() };
+      return { db, client, close: () => close(client) };
     } catch (error) {
       client.close();
       throw error;
     }
   } catch (error) {
     throw explained(error, path);
+  }
+}
+
+/** Closes the database with all of it in its one file: statements that are kept prepared would leave the rest in the write-ahead log, where a copied file lacks it. */
+function close(client: Database): void {
+  try {
+    client.run("PRAGMA wal_checkpoint(TRUNCATE)");
+  } finally {
+    client.close();
   }
 }
 
@@ -56,6 +65,9 @@ function migrate(db: BunSQLiteDatabase, client: Database, path: string): void {
     const known = new Set(migrations.map((migration) => migration.hash));
     const applied = client.query<{ hash: string }, []>("SELECT hash FROM __drizzle_migrations").all();
     if (applied.some(({ hash }) => !known.has(hash))) {
+      // A damaged file can look like anything.
+      if (Object.values(client.query("PRAGMA quick_check(1)").get() as object)[0] !== "ok")
+        throw damaged(path, "its pages do not fit together");
       throw new StorageError(`${path} was written by a newer Sluice than this one: run that version, or restore a backup made by this one`);
     }
   }
@@ -67,12 +79,13 @@ function migrate(db: BunSQLiteDatabase, client: Database, path: string): void {
   internals.dialect.migrate(migrations, internals.session, {});
 }
 
+const damaged = (path: string, why: string): StorageError =>
+  new StorageError(`${path} is damaged or no SQLite database (${why}): put a backup in its place, or move it away to start empty`);
+
 function explained(error: unknown, path: string): unknown {
   if (error instanceof SQLiteError) {
     if (error.code === "SQLITE_NOTADB" || error.code === "SQLITE_CORRUPT") {
-      return new StorageError(
-        `${path} is damaged or no SQLite database (${error.message}): put a backup in its place, or move it away to start empty`,
-      );
+      return damaged(path, error.message);
     }
     if (error.code === "SQLITE_CANTOPEN" || error.code === "SQLITE_READONLY") {
       return new StorageError(
@@ -82,7 +95,11 @@ function explained(error: unknown, path: string): unknown {
     if (error.code === "SQLITE_BUSY")
       return new StorageError(`${path} is locked by another process: stop it, or name another folder with --data`);
   }
-  if (error instanceof Error && "code" in error && ["EACCES", "EROFS", "ENOTDIR", "EEXIST", "EPERM"].includes(String(error.code))) {
+  if (
+    error instanceof Error &&
+    "code" in error &&
+    ["EACCES", "EROFS", "ENOTDIR", "ENOENT", "EEXIST", "EPERM"].includes(String(error.code))
+  ) {
     return new StorageError(
       `the folder of ${path} can't be made or written (${error.code}): check its owner and permissions, or name another with --data`,
     );

@@ -68,6 +68,7 @@ describe("the command line", () => {
       env: { SLUICE_DATA: "not-here", SLUICE_LOG_LEVEL: "debug" },
     });
     expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+    expect(await gateway.stop()).toBe(0);
     expect(gateway.output()).toContain("elsewhere/sluice.db");
   });
 });

@@ -1,0 +1,104 @@
+import type { Clock } from "../../src/clock.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { createGatewayParts } from "../../src/gateway.ts";
+
+export const TOKEN = "admin-token-for-tests-0123456789";
+export const START = Date.parse("2026-11-21T00:00:00Z");
+
+/** Time stands until it is moved. */
+export class FakeClock implements Clock {
+  constructor(private at = START) {}
+
+  now(): number {
+    return this.at;
+  }
+
+  wall(): number {
+    return this.at;
+  }
+
+  advance(milliseconds: number): void {
+    this.at += milliseconds;
+  }
+}
+
+export interface Call {
+  readonly method?: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** Sent as it is. */
+  readonly raw?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** `null`: none is sent. */
+  readonly token?: string | null;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came over the wire.
+  readonly json: any;
+}
+
+export interface Options {
+  readonly path?: string;
+  readonly config?: object;
+  readonly clock?: FakeClock;
+  readonly token?: string | undefined;
+}
+
+/** The admin API over a real database, called as the server calls it, without a socket. */
+export function admin({ path = ":memory:", config = {}, clock = new FakeClock(), token = TOKEN }: Options = {}) {
+  const loaded = loadConfig(JSON.stringify(config), {});
+  if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+  const faults: unknown[] = [];
+  const parts = createGatewayParts({
+    config: loaded.config,
+    file: "config.json",
+    databasePath: path,
+    adminToken: token === "" ? undefined : token,
+    clock,
+    log: null,
+    onFault: (error) => faults.push(error),
+  });
+
+  let count = 0;
+  async function call(target: string, options: Call = {}): Promise<Answer> {
+    const { method = "GET", body, raw } = options;
+    const id = `request-${++count}`;
+    const headers = new Headers({ "x-request-id": id, ...options.headers });
+    const shown = options.token === undefined ? (token === "" ? (parts.madeToken ?? "") : token) : options.token;
+    if (shown !== null) headers.set("authorization", `Bearer ${shown}`);
+    const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+    if (text !== undefined && !headers.has("content-type")) headers.set("content-type", "application/json");
+    const request = new Request(`http://localhost${target}`, { method, headers, ...(text === undefined ? {} : { body: text }) });
+    const response = await parts.admin(request, id);
+    const answer = await response.text();
+    const isJson = /json/.test(response.headers.get("content-type") ?? "") && answer !== "";
+    return { status: response.status, headers: response.headers, text: answer, json: isJson ? JSON.parse(answer) : null };
+  }
+  const withBody =
+    (method: string) =>
+    (target: string, body: unknown, headers: Record<string, string> = {}) =>
+      call(target, { method, body, headers });
+
+  return {
+    call,
+    get: (target: string) => call(target),
+    post: withBody("POST"),
+    patch: withBody("PATCH"),
+    remove: (target: string, headers: Record<string, string> = {}) => call(target, { method: "DELETE", headers }),
+    clock,
+    madeToken: parts.madeToken,
+    /** Faults of Sluice's own: there should be none, whatever is sent. */
+    faults,
+    [Symbol.dispose]: () => parts.stop(),
+  };
+}
+
+export type Admin = ReturnType<typeof admin>;
+
+/** Messages of a 422 by their path. */
+export const errorsOf = (answer: Answer): Record<string, string> =>
+  Object.fromEntries((answer.json?.errors ?? []).map((error: { path: string; message: string }) => [error.path, error.message]));

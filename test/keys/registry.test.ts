@@ -1,0 +1,329 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { loadConfig } from "../../src/config/load.ts";
+import type { LimitConfig } from "../../src/config/schema.ts";
+import { Consumers } from "../../src/consumers/consumers.ts";
+import { Keys } from "../../src/keys/keys.ts";
+import { KeyRegistry } from "../../src/keys/registry.ts";
+import { openStorage, type Storage } from "../../src/storage/open.ts";
+import { FakeClock, START } from "../admin/harness.ts";
+import { folder } from "../support/process.ts";
+
+const perMinute = (limit: number): LimitConfig[] => [{ algorithm: "fixed-window", limit, window: "1m" }];
+const HOUR = 3_600_000;
+
+/** Keys and consumers over a database, with the tiers free (10), pro (100) and anonymous (5). */
+function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { path?: string; config?: object; clock?: FakeClock } = {}) {
+  const loaded = loadConfig(JSON.stringify({ anonymousTier: "anonymous", ...config }), {});
+  if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+  const storage: Storage = openStorage(path);
+  const tiers = new Map([
+    ["free", perMinute(10)],
+    ["pro", perMinute(100)],
+    ["anonymous", perMinute(5)],
+  ]);
+  const registry = new KeyRegistry(
+    (tier) => tiers.get(tier) ?? [],
+    () => "anonymous",
+  );
+  const known = () => ({ tiers: new Set(tiers.keys()), upstreams: new Set<string>() });
+  const consumers = new Consumers({ storage, clock, registry, known });
+  const keys = new Keys({ storage, clock, registry });
+  const conflicts = [...consumers.load(loaded.config.consumers), ...keys.load(loaded.config.consumers)];
+  return {
+    storage,
+    registry,
+    consumers,
+    keys,
+    tiers,
+    clock,
+    conflicts,
+    /** The id of the key that a secret is, or why it is refused. */
+    find: (secret: string) => {
+      const found = registry.find(secret, clock.wall());
+      return typeof found === "string" ? found : found.id;
+    },
+    limitOf: (secret: string) => {
+      const found = registry.find(secret, clock.wall());
+      return typeof found === "string" ? found : registry.policiesFor(found)[0]?.normal.limit;
+    },
+    make: (input: Omit<Parameters<Keys["create"]>[0], "consumer"> = {}) => {
+      const { record, secret } = keys.create({ consumer: "acme", ...input });
+      return { id: record.id, secret: secret ?? "" };
+    },
+    [Symbol.dispose]: () => storage.close(),
+  };
+}
+
+function withAcme(options: Parameters<typeof setUp>[0] = {}) {
+  const it = setUp(options);
+  it.consumers.create({ id: "acme", tier: "free" });
+  return it;
+}
+
+describe("a secret", () => {
+  test("identifies its key, and no other text does", () => {
+    using it = withAcme();
+    const { id, secret } = it.make();
+    expect(it.find(secret)).toBe(id);
+    fc.assert(fc.property(fc.string({ maxLength: 600 }), (text) => it.find(text) === "keyInvalid"));
+    expect(it.find(`${secret}x`)).toBe("keyInvalid");
+    expect(it.find(secret.toLowerCase())).toBe("keyInvalid");
+  });
+
+  test("is refused from its expiry on", () => {
+    using it = withAcme();
+    const { id, secret } = it.make({ expiresAt: new Date(START + HOUR).toISOString() });
+    it.clock.advance(HOUR - 1);
+    expect(it.find(secret)).toBe(id);
+    it.clock.advance(1);
+    expect(it.find(secret)).toBe("keyExpired");
+  });
+
+  test("is refused once its key is revoked or disabled, and good again when it is enabled", () => {
+    using it = withAcme();
+    const { id, secret } = it.make();
+    it.keys.patch(id, { enabled: false }, null);
+    expect(it.find(secret)).toBe("keyRevoked");
+    it.keys.patch(id, { enabled: true }, null);
+    expect(it.find(secret)).toBe(id);
+    it.keys.revoke(id, null);
+    expect(it.find(secret)).toBe("keyRevoked");
+    it.keys.patch(id, { enabled: true }, null);
+    expect(it.find(secret)).toBe("keyRevoked");
+  });
+
+  test("is refused while its consumer is disabled, and after it is deleted", () => {
+    using it = withAcme();
+    const { id, secret } = it.make();
+    it.consumers.patch("acme", { enabled: false }, null);
+    expect(it.find(secret)).toBe("keyRevoked");
+    it.consumers.patch("acme", { enabled: true }, null);
+    expect(it.find(secret)).toBe(id);
+    it.consumers.remove("acme", true, null, (consumer) => it.keys.removeOf(consumer));
+    expect(it.find(secret)).toBe("keyInvalid");
+  });
+
+  test("is of the same key after a restart", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    let made = { id: "", secret: "" };
+    let revoked = { id: "", secret: "" };
+    {
+      using it = withAcme({ path });
+      made = it.make({ limits: perMinute(3), ips: ["10.0.0.0/8"], scopes: ["read"] });
+      revoked = it.make();
+      it.keys.revoke(revoked.id, null);
+    }
+    using it = setUp({ path });
+    expect(it.find(made.secret)).toBe(made.id);
+    expect(it.limitOf(made.secret)).toBe(3);
+    expect(it.find(revoked.secret)).toBe("keyRevoked");
+    const entry = it.registry.find(made.secret, START);
+    if (typeof entry === "string") throw new Error(entry);
+    expect([entry.scopes, entry.ips?.has("10.1.2.3"), entry.ips?.has("11.1.2.3")]).toEqual([["read"], true, false]);
+  });
+
+  test("whose consumer config.json no longer declares is refused until there is one of that id", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    let made = { id: "", secret: "" };
+    {
+      using it = setUp({ path, config: { consumers: [{ id: "acme", tier: "pro" }] } });
+      made = it.make();
+      expect(it.find(made.secret)).toBe(made.id);
+    }
+    using it = setUp({ path });
+    expect(it.find(made.secret)).toBe("keyRevoked");
+    it.consumers.create({ id: "acme", tier: "free" });
+    expect([it.find(made.secret), it.limitOf(made.secret)]).toEqual([made.id, 10]);
+  });
+});
+
+describe("a rotation", () => {
+  test("ends the old secret at once unless there is a grace period", () => {
+    using it = withAcme();
+    const old = it.make();
+    const fresh = it.keys.rotate(old.id, undefined).secret;
+    expect([it.find(old.secret), it.find(fresh)]).toEqual(["keyInvalid", old.id]);
+  });
+
+  test("keeps the old secret good until its grace period ends, also over a restart", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    const clock = new FakeClock();
+    let old = { id: "", secret: "" };
+    let fresh = "";
+    {
+      using it = withAcme({ path, clock });
+      old = it.make();
+      fresh = it.keys.rotate(old.id, "1h").secret;
+      clock.advance(HOUR / 2);
+      expect([it.find(old.secret), it.find(fresh)]).toEqual([old.id, old.id]);
+    }
+    using it = setUp({ path, clock });
+    clock.advance(HOUR / 2 - 1);
+    expect([it.find(old.secret), it.find(fresh)]).toEqual([old.id, old.id]);
+    clock.advance(1);
+    expect([it.find(old.secret), it.find(fresh)]).toEqual(["keyInvalid", old.id]);
+  });
+
+  test("never keeps the old secret past the key's expiry", () => {
+    using it = withAcme();
+    const old = it.make({ expiresAt: new Date(START + HOUR).toISOString() });
+    const { record } = it.keys.rotate(old.id, "24h");
+    expect(record.previousExpiresAt).toBe(record.expiresAt);
+    it.clock.advance(HOUR);
+    expect(it.find(old.secret)).not.toBe(old.id);
+  });
+
+  test("within another's grace period ends the oldest secret", () => {
+    using it = withAcme();
+    const first = it.make();
+    const second = it.keys.rotate(first.id, "1h").secret;
+    const third = it.keys.rotate(first.id, "1h").secret;
+    expect([it.find(first.secret), it.find(second), it.find(third)]).toEqual(["keyInvalid", first.id, first.id]);
+  });
+
+  test("revoking the key ends both secrets", () => {
+    using it = withAcme();
+    const old = it.make();
+    const fresh = it.keys.rotate(old.id, "1h").secret;
+    it.keys.revoke(old.id, null);
+    expect([it.find(old.secret), it.find(fresh)]).toEqual(["keyRevoked", "keyRevoked"]);
+  });
+});
+
+describe("the limits of a caller", () => {
+  test("are the key's own, else the consumer's own, else the tier's, as they are now", () => {
+    using it = withAcme();
+    const { id, secret } = it.make({ limits: perMinute(1) });
+    it.consumers.patch("acme", { limits: perMinute(2) }, null);
+    expect(it.limitOf(secret)).toBe(1);
+    it.keys.patch(id, { limits: null }, null);
+    expect(it.limitOf(secret)).toBe(2);
+    it.consumers.patch("acme", { limits: null }, null);
+    expect(it.limitOf(secret)).toBe(10);
+    it.consumers.patch("acme", { tier: "pro" }, null);
+    expect(it.limitOf(secret)).toBe(100);
+    it.tiers.set("pro", perMinute(77));
+    it.registry.invalidate();
+    expect(it.limitOf(secret)).toBe(77);
+  });
+
+  test("are compiled once", () => {
+    using it = withAcme();
+    const entry = it.registry.find(it.make().secret, START);
+    if (typeof entry === "string") throw new Error(entry);
+    expect(it.registry.policiesFor(entry)).toBe(it.registry.policiesFor(entry));
+    expect(it.registry.anonymousPolicies()).toBe(it.registry.anonymousPolicies());
+    expect(it.registry.anonymousPolicies()[0]?.normal.limit).toBe(5);
+  });
+});
+
+describe("when a key was used last", () => {
+  test("shows at once, is written in batches, and survives a restart", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    let id = "";
+    {
+      using it = withAcme({ path });
+      const made = it.make();
+      id = made.id;
+      const entry = it.registry.find(made.secret, START);
+      if (typeof entry === "string") throw new Error(entry);
+      it.registry.touch(entry, START + 5000);
+      expect(it.keys.get(id).record.lastUsedAt).toBe("2026-11-21T00:00:05.000Z");
+      it.keys.flushUsed();
+    }
+    using it = setUp({ path });
+    expect(it.keys.get(id).record.lastUsedAt).toBe("2026-11-21T00:00:05.000Z");
+  });
+
+  test("is not lost by a change of the key before it is written", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    let id = "";
+    {
+      using it = withAcme({ path });
+      const made = it.make();
+      id = made.id;
+      const entry = it.registry.find(made.secret, START);
+      if (typeof entry === "string") throw new Error(entry);
+      it.registry.touch(entry, START + 5000);
+      it.keys.patch(id, { name: "renamed" }, null);
+      it.keys.rotate(id, undefined);
+      expect(it.keys.get(id).record.lastUsedAt).toBe("2026-11-21T00:00:05.000Z");
+      it.keys.flushUsed();
+    }
+    using it = setUp({ path });
+    expect(it.keys.get(id).record.lastUsedAt).toBe("2026-11-21T00:00:05.000Z");
+  });
+});
+
+describe("declared consumers and keys", () => {
+  const config = { consumers: [{ id: "declared", tier: "pro", keys: ["declared_key_0123456789"] }] };
+
+  test("identify, with their tier's limits, and are not written", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    {
+      using it = setUp({ path, config });
+      expect(it.limitOf("declared_key_0123456789")).toBe(100);
+    }
+    using it = setUp({ path });
+    expect(it.find("declared_key_0123456789")).toBe("keyInvalid");
+  });
+
+  test("that the admin API made before are faults of the file", () => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    {
+      using it = withAcme({ path });
+      it.consumers.create({ id: "declared", tier: "free" });
+      it.make({ key: "declared_key_0123456789" });
+    }
+    using it = setUp({ path, config });
+    expect(it.conflicts).toEqual(["declared", { path: ["consumers", 0, "keys", 0], message: expect.stringContaining("already") }]);
+  });
+});
+
+test("no secret is in the database", async () => {
+  using data = folder();
+  const path = `${data.path}/sluice.db`;
+  const secrets: string[] = [];
+  {
+    using it = withAcme({ path });
+    const made = it.make();
+    secrets.push(made.secret, it.keys.rotate(made.id, "1h").secret, it.make({ key: "imported-key-0123456789" }).secret);
+  }
+  const stored = Buffer.from(await Bun.file(path).bytes());
+  for (const secret of secrets) expect(stored.includes(secret)).toBe(false);
+});
+
+test("100,000 keys are imported and loaded again", () => {
+  using data = folder();
+  const path = `${data.path}/sluice.db`;
+  const many = 100_000;
+  const secretOf = (i: number) => `imported-key-${String(i).padStart(8, "0")}`;
+  let importing = 0;
+  {
+    using it = withAcme({ path });
+    const began = performance.now();
+    for (let i = 0; i < many; i += 10_000)
+      it.keys.import(Array.from({ length: 10_000 }, (_, j) => ({ consumer: "acme", key: secretOf(i + j) })));
+    importing = performance.now() - began;
+  }
+  const began = performance.now();
+  using it = setUp({ path });
+  const loading = performance.now() - began;
+  expect(it.registry.size).toBe(many);
+  for (const i of [0, 1, 49_999, 99_999]) expect(it.limitOf(secretOf(i))).toBe(10);
+  expect(it.find(secretOf(many))).toBe("keyInvalid");
+  const asked = performance.now();
+  for (let i = 0; i < many; i++) it.registry.find(secretOf(i), START);
+  const asking = ((performance.now() - asked) * 1000) / many;
+  console.log(
+    `100,000 keys: imported in ${Math.round(importing)} ms, loaded in ${Math.round(loading)} ms, ${asking.toFixed(2)} µs a look-up`,
+  );
+}, 30_000);

@@ -1,0 +1,62 @@
+import { describe, expect, test } from "bun:test";
+import { admin } from "../admin/harness.ts";
+
+const limit = (more: object) => ({ algorithm: "fixed-window", limit: 10, window: "1m", ...more });
+
+describe("what a consumer has used", () => {
+  test("is told for each limit of its tier, in full while nothing is used", async () => {
+    using gateway = admin();
+    await gateway.post("/admin/consumers", { id: "acme", tier: "free" });
+    const answer = await gateway.get("/admin/limits/acme");
+    expect(answer.status).toBe(200);
+    expect(answer.json).toEqual({
+      consumer: "acme",
+      limits: [
+        {
+          name: "per-minute",
+          scope: "tier free",
+          algorithm: "sliding-window",
+          subject: "acme",
+          limit: 20,
+          window: "60s",
+          used: 0,
+          remaining: 20,
+          reset: null,
+        },
+      ],
+    });
+  });
+
+  test("shows the number that is in force", async () => {
+    using gateway = admin();
+    await gateway.post("/admin/consumers", { id: "acme", tier: "free" });
+    await gateway.post("/admin/health", { status: "DEGRADED" });
+    expect((await gateway.get("/admin/limits/acme")).json.limits[0]).toMatchObject({ limit: 2, remaining: 2 });
+  });
+
+  test("names the consumer's own limits, and each key's", async () => {
+    using gateway = admin();
+    await gateway.post("/admin/consumers", {
+      id: "acme",
+      tier: "free",
+      limits: [limit({ name: "own" }), limit({ name: "each-key", by: "key" })],
+    });
+    const first = (await gateway.post("/admin/keys", { consumer: "acme" })).json.id;
+    const second = (await gateway.post("/admin/keys", { consumer: "acme", limits: [limit({ name: "key's" })] })).json.id;
+    const { limits } = (await gateway.get("/admin/limits/acme")).json;
+    const seen = limits.map((each: { name: string; subject: string; scope: string }) => [each.name, each.subject, each.scope]).sort();
+    expect(seen).toEqual(
+      [
+        ["own", "acme", "consumer acme"],
+        ["each-key", first, "consumer acme"],
+        ["key's", "acme", `key ${second}`],
+      ].sort(),
+    );
+  });
+
+  test("of nobody is 404, to see and to reset", async () => {
+    using gateway = admin();
+    expect((await gateway.get("/admin/limits/nobody")).status).toBe(404);
+    expect((await gateway.remove("/admin/limits/nobody")).status).toBe(404);
+  });
+});
