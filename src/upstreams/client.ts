@@ -96,7 +96,7 @@ const EMPTY = Buffer.alloc(0);
 export class PooledClient implements UpstreamClient {
   /** Connections with a request under way. */
   readonly active = new Set<UpstreamConnection>();
-  readonly pools = new Map<string, UpstreamConnection[]>();
+  readonly pools = new Map<string, Pool>();
   /** `clock.now()` at the last tick. */
   now: number;
   private readonly ticker: Timer;
@@ -109,9 +109,9 @@ export class PooledClient implements UpstreamClient {
 
   send(origin: Origin, request: UpstreamRequest): Call {
     const pool = this.poolOf(origin);
-    let idle = pool.pop();
+    let idle = pool.idle.pop();
     // What the kernel has closed is known only after its event: a connection that was idle for long is not trusted.
-    while (idle !== undefined && !idle.isUsable) idle = pool.pop();
+    while (idle !== undefined && !idle.isUsable) idle = pool.idle.pop();
     const exchange = new Exchange(this, origin, request, pool);
     if (idle !== undefined) idle.begin(exchange);
     else exchange.connect();
@@ -120,15 +120,15 @@ export class PooledClient implements UpstreamClient {
 
   close(): void {
     clearInterval(this.ticker);
-    for (const pool of this.pools.values()) for (const connection of pool.splice(0)) connection.terminate();
+    for (const { idle } of this.pools.values()) for (const connection of idle.splice(0)) connection.terminate();
     for (const connection of [...this.active]) connection.terminate();
   }
 
-  private poolOf(origin: Origin): UpstreamConnection[] {
+  private poolOf(origin: Origin): Pool {
     const key = `${origin.tls ? "https" : "http"}://${origin.hostname}:${origin.port}`;
     let pool = this.pools.get(key);
     if (pool === undefined) {
-      pool = [];
+      pool = { idle: [], open: 0 };
       this.pools.set(key, pool);
     }
     return pool;
@@ -137,12 +137,20 @@ export class PooledClient implements UpstreamClient {
   private tick(): void {
     this.now = this.clock.now();
     for (const connection of this.active) connection.checkDeadline(this.now);
-    for (const [key, pool] of this.pools) {
+    for (const [key, { idle, open }] of this.pools) {
       // The longest idle stand first, since the last one in is the first one out.
-      while (pool.length > 0 && (pool[0] as UpstreamConnection).idleUntil < this.now) pool.shift()?.terminate();
-      if (pool.length === 0) this.pools.delete(key);
+      while (idle.length > 0 && (idle[0] as UpstreamConnection).idleUntil < this.now) idle.shift()?.terminate();
+      // Busy connections come back to the pool they were taken from: only one that has none may go.
+      if (open === 0) this.pools.delete(key);
     }
   }
+}
+
+/** The connections to one origin. */
+interface Pool {
+  readonly idle: UpstreamConnection[];
+  /** All of them, idle, busy or being made. */
+  open: number;
 }
 
 /** One request and its promise. */
@@ -157,7 +165,7 @@ class Exchange implements Call {
     readonly client: PooledClient,
     private readonly origin: Origin,
     readonly request: UpstreamRequest,
-    readonly pool: UpstreamConnection[],
+    readonly pool: Pool,
   ) {
     this.response = new Promise((resolve, reject) => {
       this.settle = resolve;
@@ -168,6 +176,7 @@ class Exchange implements Call {
   connect(): void {
     const { origin, request } = this;
     const connection = new UpstreamConnection(this.client, this.pool);
+    this.pool.open++;
     const patience = setTimeout(
       () => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)),
       request.connectTimeout,
@@ -188,6 +197,7 @@ class Exchange implements Call {
       },
       (error: Error) => {
         clearTimeout(patience);
+        connection.closed();
         this.fail(new UpstreamFailure("connect", error.message, false));
       },
     );
@@ -229,7 +239,7 @@ class UpstreamConnection {
 
   constructor(
     private readonly client: PooledClient,
-    private readonly pool: UpstreamConnection[],
+    private readonly pool: Pool,
   ) {}
 
   get isUsable(): boolean {
@@ -400,13 +410,13 @@ class UpstreamConnection {
     this.exchange = null;
     this.deadline = Number.POSITIVE_INFINITY;
     this.client.active.delete(this);
-    if (!head.keepAlive || !inStep || this.upload !== null || this.isClosed || this.pool.length >= MAX_IDLE) {
+    if (!head.keepAlive || !inStep || this.upload !== null || this.isClosed || this.pool.idle.length >= MAX_IDLE) {
       this.terminate();
       return;
     }
     this.resume();
     this.idleUntil = this.client.now + IDLE_FOR;
-    this.pool.push(this);
+    this.pool.idle.push(this);
   }
 
   checkDeadline(now: number): void {
@@ -443,6 +453,7 @@ class UpstreamConnection {
   closed(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.pool.open--;
     this.client.active.delete(this);
     const { exchange, body, tunnel } = this;
     this.exchange = null;
