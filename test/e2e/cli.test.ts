@@ -3,10 +3,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { folder, run, start } from "../support/process.ts";
 
-const here = (args: string[], files: Record<string, string> = {}, env: Record<string, string> = {}) => {
+const here = async (args: string[], files: Record<string, string> = {}, env: Record<string, string> = {}) => {
   using home = folder();
   for (const [name, text] of Object.entries(files)) writeFileSync(join(home.path, name), text);
-  return run(args, { cwd: home.path, env });
+  return await run(args, { cwd: home.path, env });
 };
 
 describe("the command line", () => {
