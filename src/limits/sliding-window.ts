@@ -12,7 +12,7 @@ export interface SlidingWindow {
  * Two counters: what was used in the current window, and what was used in the one before, weighted by how much of it a window that ends now still covers.
  * The first window opens with the subject's first request; later ones follow without a gap; after two idle ones it begins anew.
  *
- * Bound: at most `limit` in each window of that grid, so less than 2 × `limit` in any span of one window; for a steady caller the error is a few percent
+ * Bound: at most `limit` in each window of that grid, so at most 2 × `limit` in any span of one window; for a steady caller the error is a few percent
  * (the method of Cloudflare's "How we built rate limiting capable of scaling to millions of domains", 2017). Where it must be exact, use sliding-log.
  */
 export const slidingWindow: Algorithm<SlidingWindow> = {

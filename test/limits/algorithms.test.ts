@@ -63,11 +63,11 @@ describe("what is let through", () => {
     );
   });
 
-  test("sliding-window: never more than the limit in a window of its grid, and less than twice as much in any span", () => {
+  test("sliding-window: never more than the limit in a window of its grid, and at most twice as much in any span", () => {
     fc.assert(
       fc.property(limits, traces, (limit, trace) => {
         const grants = granted(limitOf("sliding-window", limit), trace);
-        if (limit > 0 && grants.length > 0) expect(mostInAnySpan(grants)).toBeLessThan(2 * limit + (limit === 1 ? 1 : 0));
+        expect(mostInAnySpan(grants)).toBeLessThanOrEqual(2 * limit);
         const first = grants[0]?.at ?? 0;
         expect(grants.filter(({ at }) => at < first + WINDOW).reduce((sum, { cost }) => sum + cost, 0)).toBeLessThanOrEqual(limit);
       }),
