@@ -32,6 +32,7 @@ const MAX_ADMIN_BODY = 32 * 1024 * 1024;
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   400: "badRequest",
+  408: "requestTimeout",
   417: "expectationFailed",
   431: "headersTooLarge",
   501: "notImplemented",

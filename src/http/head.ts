@@ -36,7 +36,7 @@ export interface ResponseHead {
 /** Why a message's head was refused: the status that RFC 9112 names for it and a sentence for whoever sent it. */
 export class HeadFault {
   constructor(
-    readonly status: 400 | 417 | 431 | 501 | 505,
+    readonly status: 400 | 408 | 417 | 431 | 501 | 505,
     readonly detail: string,
   ) {}
 }

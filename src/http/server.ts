@@ -1,4 +1,5 @@
 import type { TCPSocketListener } from "bun";
+import { normaliseIp } from "../config/ip.ts";
 import { type Body, type Sink, TooLarge } from "./body.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
@@ -76,7 +77,7 @@ export class HttpServer {
     this.listener = Bun.listen<Connection>({
       hostname: options.hostname,
       port: options.port,
-      ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: "http/1.1" } } : {}),
+      ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
           socket.data = new Connection(this, socket as unknown as RawSocket);
@@ -143,6 +144,8 @@ export class Connection {
   private closeWhenFlushed = false;
   private isTunnelOver = false;
   private activeAt: number;
+  /** When the first byte of the head that is being read came. */
+  private headSince = 0;
   private address: string | null = null;
 
   constructor(
@@ -153,8 +156,10 @@ export class Connection {
     this.activeAt = server.tick;
   }
 
+  /** The peer's address in its canonical form. */
   get ip(): string {
-    this.address ??= this.socket.remoteAddress;
+    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
+    this.address ??= normaliseIp(this.socket.remoteAddress) ?? this.socket.remoteAddress;
     return this.address;
   }
 
@@ -172,6 +177,7 @@ export class Connection {
       if (used === chunk.length) return;
       rest = chunk.subarray(used);
     }
+    if (this.buffer.length === 0) this.headSince = this.server.tick;
     this.buffer = this.buffer.length === 0 ? rest : Buffer.concat([this.buffer, rest]);
     this.advance();
   }
@@ -225,11 +231,11 @@ export class Connection {
       if (silentFor > REPLY_STALLS_AFTER) this.dispose();
     } else if (this.current !== null) {
       if (this.current.awaitsBody && silentFor > BODY_STALLS_AFTER) this.current.body?.fail(new Error("the client stopped sending"));
-    } else if (silentFor > (this.buffer.length > 0 ? HEAD_WITHIN : KEEP_ALIVE_FOR)) {
-      if (this.buffer.length > 0)
-        this.answerAndClose(this.server.options.refuse(new HeadFault(400, "The request's head did not arrive in time."), this.ip));
-      else this.dispose();
-    }
+    } else if (this.buffer.length > 0) {
+      // Counted from the head's first byte: one that drips in would otherwise hold the connection for hours.
+      if (tick - this.headSince > HEAD_WITHIN)
+        this.answerAndClose(this.server.options.refuse(new HeadFault(408, "The request's head did not arrive in time."), this.ip));
+    } else if (silentFor > KEEP_ALIVE_FOR) this.dispose();
   }
 
   pause(): void {

@@ -9,6 +9,7 @@ const CODES = {
   routeNotFound: { status: 404, title: "No such route" },
   notFound: { status: 404, title: "No such record" },
   methodNotAllowed: { status: 405, title: "Method not allowed" },
+  requestTimeout: { status: 408, title: "Too slow" },
   conflict: { status: 409, title: "Conflict" },
   preconditionFailed: { status: 412, title: "Changed since it was read" },
   bodyTooLarge: { status: 413, title: "Body too large" },

@@ -77,6 +77,25 @@ describe("the HTTP server", () => {
     expect(await exchange(it.port, GET("/", `X: ${"a".repeat(800)}`, "Connection: close"))).toContain("HTTP/1.1 200");
   });
 
+  test("waits for a head that drips in no longer than for one that stops", async () => {
+    await using it = server(echo);
+    const connection = await RawConnection.open(it.port);
+    connection.write("GET / HTTP/1.1\r\n");
+    while (it.connections.size === 0) await Bun.sleep(1);
+    const [accepted] = it.connections;
+    const begun = it.tick;
+    for (let second = 1; second <= 14; second++) {
+      connection.write("X");
+      accepted?.checkDeadline(begun + second);
+    }
+    expect(connection.text).toBe("");
+    while (!connection.text.includes("408")) {
+      accepted?.checkDeadline(begun + 17);
+      await Bun.sleep(1);
+    }
+    expect(await connection.untilClosed()).toContain("HTTP/1.1 408");
+  });
+
   test("answers a malformed head with 400 and closes", async () => {
     await using it = server(echo);
     expect(await exchange(it.port, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")).toContain("HTTP/1.1 400");

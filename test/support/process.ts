@@ -57,6 +57,8 @@ export interface StartOptions {
   readonly config?: unknown;
   readonly env?: Record<string, string>;
   readonly args?: readonly string[];
+  /** The certificate of a gateway that serves https. */
+  readonly tls?: string;
   /** An existing folder, which stays; left out: a new one, which goes. */
   readonly cwd?: string;
 }
@@ -79,14 +81,15 @@ export async function start(options: StartOptions = {}): Promise<Running> {
     for await (const chunk of stream) printed += decoder.decode(chunk, { stream: true });
   };
   const reading = Promise.all([read(child.stdout), read(child.stderr)]);
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
+  const trust = options.tls === undefined ? {} : { tls: { ca: options.tls } };
   for (;;) {
     if (child.exitCode !== null) {
       await reading;
       throw new Error(`the gateway ended with ${child.exitCode}:\n${printed}`);
     }
     if (
-      await fetch(`${url}/health`).then(
+      await fetch(`${url}/health`, trust).then(
         (answer) => answer.ok,
         () => false,
       )
