@@ -13,14 +13,15 @@ const url = new URL("/admin/keys/import", process.env.SLUICE_URL ?? "http://127.
 const lines = (await Bun.file(file).text()).split("\n").filter((line) => line.trim() !== "");
 
 for (let from = 0; from < lines.length; from += BATCH) {
-  const keys = lines.slice(from, from + BATCH).map((line, i) => {
+  const keys: unknown[] = [];
+  for (const line of lines.slice(from, from + BATCH)) {
     try {
-      return JSON.parse(line) as unknown;
+      keys.push(JSON.parse(line));
     } catch {
-      console.error(`${file}:${from + i + 1}: not a JSON object; ${from} keys were imported before it`);
+      console.error(`${file}:${from + keys.length + 1}: not a JSON object; the ${from} keys before this batch were imported`);
       process.exit(1);
     }
-  });
+  }
   const answer = await fetch(url, {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },

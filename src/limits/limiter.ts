@@ -117,8 +117,7 @@ export class Limiter {
 
   /** Drops idle subjects; for a timer. */
   sweep(): void {
-    const isDegraded = this.parts.isDegraded();
-    this.parts.store.sweep(this.now(), (policy) => termsOf(policy, isDegraded));
+    this.parts.store.sweep(this.now());
   }
 
   private read(entry: Entry, policy: Policy, subject: string, terms: Terms, cost: number, now: number): LimitReading {

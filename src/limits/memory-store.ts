@@ -77,19 +77,19 @@ export class MemoryStore {
 
   /** Sets a subject back to where a new one would be. What is in flight stays. */
   reset(policy: Policy, subject: string, terms: Terms, now: number): void {
-    const entry = this.find(policy, subject);
+    // What is saved outlives what memory had no room for.
+    const entry = policy.durable ? this.open(policy, subject, terms, now) : this.find(policy, subject);
     if (entry === undefined || policy.algorithm === "concurrency") return;
     Object.assign(entry.state, ALGORITHMS[policy.algorithm].open(policy, now, terms));
     this.markDirty(entry);
   }
 
-  /** Drops idle entries, a bounded number at a time, going on where the last sweep ended. `termsOf` gives the numbers in force. */
-  sweep(now: number, termsOf: (policy: Policy) => Terms): void {
+  /** Drops entries that are idle whatever the system's status is, a bounded number at a time, going on where the last sweep ended. */
+  sweep(now: number): void {
     let entry = this.hand ?? this.oldest;
     for (let i = 0; i < SWEEP && entry !== null; i++) {
       const { newer } = entry;
-      if (!entry.isDirty && ALGORITHMS[entry.policy.algorithm].idleAt(entry.state, entry.policy, termsOf(entry.policy)) <= now)
-        this.remove(entry);
+      if (!entry.isDirty && isIdle(entry, now)) this.remove(entry);
       entry = newer;
     }
     this.hand = entry;
@@ -155,6 +155,11 @@ export class MemoryStore {
     if (entry.newer === null) this.newest = entry.older;
     else entry.newer.older = entry.older;
   }
+}
+
+function isIdle({ policy, state }: Entry, now: number): boolean {
+  const { idleAt } = ALGORITHMS[policy.algorithm];
+  return idleAt(state, policy, policy.normal) <= now && idleAt(state, policy, policy.reduced) <= now;
 }
 
 const isHeld = (entry: Entry): boolean => entry.policy.algorithm === "concurrency" && (entry.state as { inFlight: number }).inFlight > 0;

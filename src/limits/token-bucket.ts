@@ -12,7 +12,8 @@ export interface TokenBucket {
  * Source: RFC 2697 §3 with one rate and one bucket, refilled continuously.
  */
 export const tokenBucket: Algorithm<TokenBucket> = {
-  open: (_policy, now, terms) => ({ tokens: terms.limit, at: now }),
+  // Full whatever the status is: what is in force caps it when it is read.
+  open: ({ normal, reduced }, now) => ({ tokens: Math.max(normal.limit, reduced.limit), at: now }),
 
   peek(state, policy, terms, cost, now, into) {
     const { limit } = terms;
