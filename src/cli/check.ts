@@ -1,5 +1,6 @@
 import { formatFault } from "../config/faults.ts";
 import { loadConfig } from "../config/load.ts";
+import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
 
 export const check: Command = {
@@ -19,10 +20,10 @@ export const check: Command = {
     }
     const loaded = loadConfig(text, process.env);
     if ("config" in loaded) {
-      process.stdout.write(`${file}: valid\n`);
+      print(`${file}: valid\n`);
       return 0;
     }
-    for (const fault of loaded.faults) process.stdout.write(`${formatFault(file, fault)}\n`);
+    for (const fault of loaded.faults) print(`${formatFault(file, fault)}\n`);
     return 1;
   },
 };

@@ -1,3 +1,4 @@
+import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
 import { openApiDocument } from "./openapi-document.ts";
 
@@ -8,7 +9,7 @@ export const openapi: Command = {
   flags: [],
   positionals: 0,
   run: async () => {
-    process.stdout.write(`${JSON.stringify(await openApiDocument(), null, 2)}\n`);
+    print(`${JSON.stringify(await openApiDocument(), null, 2)}\n`);
     return 0;
   },
 };

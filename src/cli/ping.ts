@@ -1,3 +1,4 @@
+import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
 
 export const ping: Command = {
@@ -11,7 +12,7 @@ export const ping: Command = {
       typeof flags.url === "string" ? flags.url : (process.env.SLUICE_URL ?? `http://127.0.0.1:${process.env.SLUICE_PORT ?? "8080"}`);
     try {
       const answer = await fetch(new URL("/health", url), { signal: AbortSignal.timeout(2500) });
-      process.stdout.write(`${await answer.text()}\n`);
+      print(`${await answer.text()}\n`);
       return answer.ok ? 0 : 1;
     } catch (error) {
       process.stderr.write(`sluice: nothing answers at ${url}: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -1,4 +1,5 @@
 import { nearest } from "../config/faults.ts";
+import { print } from "../telemetry/stdout.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";
 import { check } from "./check.ts";
@@ -12,8 +13,8 @@ const COMMANDS: readonly Command[] = [serve, check, schema, openapi, ping];
 /** Runs one command. Gives the exit status, or `null` when the command goes on in the background. */
 export async function runProgram(args: readonly string[]): Promise<number | null> {
   const [first] = args;
-  if (first === "--help" || first === "-h" || first === "help") return print(overview());
-  if (first === "--version" || first === "version") return print(`sluice ${VERSION}\n`);
+  if (first === "--help" || first === "-h" || first === "help") return show(overview());
+  if (first === "--version" || first === "version") return show(`sluice ${VERSION}\n`);
   // `sluice` alone, or with flags only, serves.
   const isImplied = first === undefined || first.startsWith("-");
   const name = isImplied ? serve.name : first;
@@ -30,7 +31,7 @@ export async function runProgram(args: readonly string[]): Promise<number | null
   }
   try {
     const input = readInput(command, isImplied ? args : args.slice(1));
-    if (input.flags.help === true) return print(helpOf(command));
+    if (input.flags.help === true) return show(helpOf(command));
     return await command.run(input);
   } catch (error) {
     if (error instanceof UsageError) return usageFault(error.message, `sluice ${command.name} --help`);
@@ -52,8 +53,8 @@ function overview(): string {
   ].join("\n");
 }
 
-function print(text: string): number {
-  process.stdout.write(text);
+function show(text: string): number {
+  print(text);
   return 0;
 }
 

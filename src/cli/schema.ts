@@ -1,4 +1,5 @@
 import { jsonSchema } from "../config/schema.ts";
+import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
 
 export const schema: Command = {
@@ -8,7 +9,7 @@ export const schema: Command = {
   flags: [],
   positionals: 0,
   run: async () => {
-    process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+    print(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
     return 0;
   },
 };

@@ -56,7 +56,7 @@ async function start({ flags }: Input): Promise<void> {
   const folder = option("data", "SLUICE_DATA");
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
-  const output = new Output(1);
+  const output = new Output();
   const log = createLog({ level: levelFrom(env.SLUICE_LOG_LEVEL) ?? config.logging.level, format: config.logging.format }, output);
   const onFault = (error: unknown, requestId: string): void =>
     log.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");

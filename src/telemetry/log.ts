@@ -1,5 +1,5 @@
-import { writeSync } from "node:fs";
 import pino, { type Logger } from "pino";
+import { print } from "./stdout.ts";
 
 export type { Logger };
 
@@ -12,8 +12,6 @@ export class Output {
   private waiting = "";
   private timer: Timer | null = null;
 
-  constructor(private readonly fd: number) {}
-
   write(text: string): void {
     this.waiting += text;
     if (this.waiting.length >= FLUSH_AT) this.flush();
@@ -24,18 +22,9 @@ export class Output {
   flush(): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
-    const bytes = Buffer.from(this.waiting);
+    const { waiting } = this;
     this.waiting = "";
-    let at = 0;
-    while (at < bytes.length) {
-      try {
-        at += writeSync(this.fd, bytes, at);
-      } catch (error) {
-        // A pipe whose reader is slow: wait for it instead of losing lines. One whose reader is gone: nothing can be done.
-        if (error instanceof Error && "code" in error && error.code === "EAGAIN") Bun.sleepSync(1);
-        else return;
-      }
-    }
+    print(waiting);
   }
 }
 

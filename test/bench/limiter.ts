@@ -78,21 +78,23 @@ function bytesPerSubject(algorithm: AlgorithmName): number {
   return (process.memoryUsage.rss() - before) / store.size;
 }
 
-const [, , only] = Bun.argv;
-if (only !== undefined) {
-  // Memory is measured in a process of its own: what another run has left free would hide it.
-  if (!(only in ALGORITHMS)) throw new Error(`bench: no algorithm is called ${only}`);
-  console.log(`  ${only.padEnd(16)}${count(bytesPerSubject(only as AlgorithmName))}`);
-} else {
-  const algorithms = Object.keys(ALGORITHMS) as AlgorithmName[];
+/** In a process of its own: neither compiled code nor free memory is left over from another. */
+const apart = (what: string, name: AlgorithmName) =>
+  Bun.spawnSync([process.execPath, import.meta.path, what, name], { stdout: "inherit", stderr: "inherit" });
+
+const [, , what, name] = Bun.argv;
+const algorithms = Object.keys(ALGORITHMS) as AlgorithmName[];
+const only = algorithms.find((each) => each === name);
+if (only !== undefined) console.log(`  ${only.padEnd(16)}${count(what === "bytes" ? bytesPerSubject(only) : decisionsPerSecond(only))}`);
+else {
   console.log("Decisions per second (peek and take on one state)");
-  for (const name of algorithms) console.log(`  ${name.padEnd(16)}${count(decisionsPerSecond(name))}`);
+  for (const each of algorithms) apart("decisions", each);
   console.log("Nanoseconds per Limiter.admit");
   for (const limits of [1, 2])
     for (const subjects of [1, 100_000])
       console.log(
-        `  ${limits} ${limits === 1 ? "limit, " : "limits,"} ${count(subjects)} subjects ${count(nanosecondsPerAdmit(limits, subjects))}`,
+        `  ${limits === 1 ? "1 limit " : "2 limits"} ${count(subjects)} subjects ${count(nanosecondsPerAdmit(limits, subjects))}`,
       );
   console.log(`Bytes per subject (growth of resident memory over ${count(SUBJECTS).trim()} subjects)`);
-  for (const name of algorithms) Bun.spawnSync([process.execPath, import.meta.path, name], { stdout: "inherit", stderr: "inherit" });
+  for (const each of algorithms) apart("bytes", each);
 }
