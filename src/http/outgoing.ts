@@ -1,7 +1,7 @@
 /** What both directions of a connection need of a socket. */
 export interface RawSocket {
   /** Bytes taken, fewer than given when the kernel's buffer is full, -1 when the socket is closed. */
-  write(bytes: Uint8Array): number;
+  write(bytes: Uint8Array, offset?: number, length?: number): number;
   pause(): void;
   resume(): void;
   /** Sends what was written and closes the write side. */
@@ -40,7 +40,7 @@ export class Outgoing {
     }
     scratch.write(head, 0, "latin1");
     if (body !== null) scratch.set(body, head.length);
-    const taken = this.socket.write(scratch.subarray(0, size));
+    const taken = this.socket.write(scratch, 0, size);
     if (taken >= size) return true;
     // The scratch buffer belongs to the next message: what waits must be a copy.
     this.wait(Buffer.from(scratch.subarray(Math.max(taken, 0), size)));

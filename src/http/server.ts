@@ -332,7 +332,7 @@ export class Connection {
     }
     if (end < 0) return false;
     const head = parseRequestHead(this.buffer.toString("latin1", start, end));
-    const rest = this.buffer.subarray(end + 4);
+    const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
       this.buffer = EMPTY;
       this.answerAndClose(options.refuse(head, this.ip));

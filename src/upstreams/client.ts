@@ -328,7 +328,7 @@ class UpstreamConnection {
         this.break("protocol", head.detail);
         return;
       }
-      const rest = this.buffer.subarray(end + 4);
+      const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
       this.buffer = EMPTY;
       if (head.status === 101) {
         this.leaveHttp(exchange, head, rest);
