@@ -73,8 +73,8 @@ export function listen(options: ServerOptions): Listeners {
       ),
     );
   };
-  const administrate = (incoming: Incoming): void => {
-    answerAdmin(incoming, parts).catch((error: unknown) => {
+  const administrate = (incoming: Incoming, target: string): void => {
+    answerAdmin(incoming, target, parts).catch((error: unknown) => {
       const id = requestId(null);
       if (error instanceof TooLarge)
         incoming.reply(
@@ -104,7 +104,7 @@ export function listen(options: ServerOptions): Listeners {
       const target = parseTarget(incoming.head.target);
       if (typeof target === "string") {
         // An id in an admin path may hold an encoded slash.
-        if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming);
+        if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming, incoming.head.target);
         const id = requestId(incoming.head.fields.get("x-request-id"));
         return incoming.reply(problemReply(problem("badRequest", target), id, `X-Request-ID: ${id}\r\n`));
       }
@@ -115,7 +115,7 @@ export function listen(options: ServerOptions): Listeners {
         case "/ready":
           return ready(incoming);
       }
-      if (ownListener === null && isAdminPath(target.path)) return administrate(incoming);
+      if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
       parts.pipeline.handle(incoming, parts.generation(), target.path, target.query);
     },
   });
@@ -127,10 +127,11 @@ export function listen(options: ServerOptions): Listeners {
           hostname: ownListener.host,
           port: ownListener.port,
           handle: (incoming) => {
-            const path = incoming.head.target.split("?", 1)[0];
+            const { target } = incoming.head;
+            const path = target.split("?", 1)[0];
             if (path === "/health" || path === "/_health") alive(incoming);
             else if (path === "/ready") ready(incoming);
-            else administrate(incoming);
+            else administrate(incoming, target.startsWith("/") ? target : "/");
           },
         });
 
@@ -148,7 +149,7 @@ const own = (incoming: Incoming): string =>
   `X-Request-ID: ${requestId(incoming.head.fields.get("x-request-id"))}\r\nCache-Control: no-store\r\n`;
 
 /** Hands a request to the admin API, which speaks in Request and Response. */
-async function answerAdmin(incoming: Incoming, parts: GatewayParts): Promise<void> {
+async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts): Promise<void> {
   const { head } = incoming;
   const id = requestId(head.fields.get("x-request-id"));
   const headers = new Headers();
@@ -160,7 +161,6 @@ async function answerAdmin(incoming: Incoming, parts: GatewayParts): Promise<voi
   headers.set("x-request-id", id);
   const body = incoming.body === null ? null : await collect(incoming.body, MAX_ADMIN_BODY);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
-  const target = head.target.startsWith("/") ? head.target : `/${head.target.replace(/^[a-z]+:\/\/[^/]*\/?/i, "")}`;
   const request = new Request(`http://localhost${target}`, {
     method: head.method === "HEAD" ? "GET" : head.method,
     headers,

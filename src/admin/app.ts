@@ -64,15 +64,16 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
 
   return async (request, requestId) => {
     const { pathname } = new URL(request.url);
-    const response = pathname.startsWith("/admin") ? await guarded(parts, app, request, pathname, requestId) : await app.handle(request);
+    const isOpen = pathname === "/swagger" || pathname.startsWith("/swagger/");
+    const response = isOpen ? await app.handle(request) : await guarded(parts, app, request, pathname, requestId);
     response.headers.set("X-Request-ID", requestId);
     // An answer may hold an API key; the documentation's files say for themselves how long they keep.
-    if (pathname.startsWith("/admin")) response.headers.set("Cache-Control", "no-store");
+    if (!isOpen) response.headers.set("Cache-Control", "no-store");
     return response;
   };
 }
 
-/** Under /admin: a token first, then the answer, which an Idempotency-Key may repeat. */
+/** Everything but the documentation: a token first, then the answer, which an Idempotency-Key may repeat. */
 async function guarded(
   parts: AdminParts,
   app: { handle(request: Request): Promise<Response> },

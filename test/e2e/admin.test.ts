@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type Backend, backend } from "../support/backend.ts";
 import { ADMIN_TOKEN, type Running, start } from "../support/process.ts";
+import { exchange } from "../support/raw.ts";
 
 let gateway: Running;
 let behind: Backend;
@@ -70,6 +71,9 @@ describe("the admin API", () => {
       expect(answer.headers.get("content-type")).toBe("application/problem+json");
     }
     expect((await fetch(`${gateway.url}/admin/nothing-here`)).status).toBe(401);
+    for (const path of ["/%61dmin/keys", "/x/../admin/keys", "/swagger/../admin/keys", "/swagger/%2e%2e/admin/keys"]) {
+      expect(await exchange(gateway.port, `GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`)).toContain("HTTP/1.1 401");
+    }
     expect((await ask("GET", "/admin/nothing-here")).status).toBe(404);
     const wrong = await ask("PUT", "/admin/consumers");
     expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "GET, POST"]);
