@@ -77,6 +77,7 @@ export function createGatewayParts(options: GatewayOptions) {
     kind: "tier",
     storage,
     clock,
+    fill: (value) => fillIn(TierConfig, value).value,
     check: (value) => checked(TierConfig, "tiers", value, (tier) => tierFaults(tier as TierConfig)),
     usedBy: (name) => [
       ...(config.anonymousTier === name ? ["anonymousTier"] : []),
@@ -93,6 +94,7 @@ export function createGatewayParts(options: GatewayOptions) {
     kind: "upstream",
     storage,
     clock,
+    fill: (value) => fillIn(UpstreamConfig, value).value,
     check: (value) => checked(UpstreamConfig, "upstreams", value, (upstream) => upstreamFaults(upstream as UpstreamConfig)),
     usedBy: (name) =>
       routes
@@ -106,6 +108,7 @@ export function createGatewayParts(options: GatewayOptions) {
     kind: "route",
     storage,
     clock,
+    fill: (value) => fillIn(RouteConfig, value).value,
     check: (value, name) =>
       checked(RouteConfig, "routes", value, (filled) => {
         const route = filled as RouteConfig;

@@ -139,9 +139,9 @@ function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
   }
   const kind = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
   const meant = variants.find((variant) => variant.type === kind);
-  // The variant that was meant tells more than the union can.
+  // The variant that was meant tells more than the union can. Its defaults are not filled in yet: TypeBox does so only for values that are valid then.
   if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
-    return schemaFaults(meant, value, path);
+    return schemaFaults(meant, Value.Default(meant, structuredClone(value)), path);
   return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(schema, value)}` }];
 }
 

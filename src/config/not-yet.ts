@@ -22,8 +22,6 @@ const NOT_YET = [
   "routes.[].cache",
   "routes.[].retry",
   "routes.[].credential",
-  "routes.[].cors",
-  "routes.[].headers",
   "routes.[].plugins",
   "tiers.*.quota",
   "consumers.[].quota",

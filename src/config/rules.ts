@@ -55,7 +55,23 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (route.auth === "none" && (route.tiers.length > 0 || route.scopes.length > 0))
     say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
+  if (route.cors?.credentials && route.cors.origins.includes("*"))
+    say(["cors", "origins"], 'with credentials name the origins: browsers refuse "*"');
+  for (const direction of ["request", "response"] as const) {
+    const { set, remove } = route.headers[direction];
+    for (const name of Object.keys(set)) if (isSluices(name, direction)) say(["headers", direction, "set", name], "is Sluice's own to set");
+    for (const [i, name] of remove.entries()) if (isSluices(name, direction)) say(["headers", direction, "remove", i], "is Sluice's own");
+  }
   return faults;
+}
+
+/** Fields that frame a message, belong to one hop, or say who calls: rules can't touch them. A request's Host may be set. */
+function isSluices(name: string, direction: "request" | "response"): boolean {
+  const lower = name.toLowerCase();
+  if (direction === "request" && /^x-(forwarded-(for|proto|host)|consumer-(id|tier)|request-id)$/.test(lower)) return true;
+  return /^(connection|content-length|transfer-encoding|keep-alive|upgrade|te|trailer|proxy-connection|x-request-id|x-process-time)$/.test(
+    lower,
+  );
 }
 
 export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits">, known: Known, at: Path = []): Fault[] {

@@ -118,6 +118,43 @@ export const UpstreamConfig = Shape(
 );
 export type UpstreamConfig = Static<typeof UpstreamConfig>;
 
+export const CorsConfig = Shape(
+  {
+    origins: Type.Array(
+      Type.String({ pattern: "^(\\*|null|[a-z][a-z0-9+.-]*://[^/\\s]+)$", expects: 'an origin such as "https://app.example.com", or "*"' }),
+      { minItems: 1, maxItems: 256, description: "Origins whose pages may read answers; * is any, without credentials." },
+    ),
+    credentials: Type.Boolean({ default: false, description: "Whether pages may send cookies and read the answers." }),
+    maxAge: Duration("How long browsers may remember what is allowed.", { default: "10m" }),
+  },
+  "What pages of other origins may do with the route.",
+);
+export type CorsConfig = Static<typeof CorsConfig>;
+
+const FieldName = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$";
+
+const HeaderRules = (description: string) =>
+  Shape(
+    {
+      set: Type.Record(
+        Type.String({ pattern: FieldName }),
+        Type.String({ pattern: "^[\\x20-\\x7e\\t\\x80-\\xff]{0,4096}$", expects: "a header's value in one line" }),
+        {
+          additionalProperties: false,
+          default: {},
+          description: "Fields that are set, whatever was there.",
+        },
+      ),
+      remove: Type.Array(Type.String({ pattern: FieldName, expects: "a header's name" }), {
+        default: [],
+        maxItems: 128,
+        description: "Fields that are not passed on.",
+      }),
+    },
+    description,
+    { default: {} },
+  );
+
 export const RouteConfig = Shape(
   {
     name: Type.Optional(Name("How it is called in logs, metrics and the admin API. By default the path.")),
@@ -163,6 +200,18 @@ export const RouteConfig = Shape(
     timeout: Duration(
       "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
       { default: "30s" },
+    ),
+    cors: Type.Union([CorsConfig, Type.Null()], {
+      default: null,
+      description: "Lets pages of other origins use the route; preflights are answered by Sluice.",
+    }),
+    headers: Shape(
+      {
+        request: HeaderRules("What the backend gets."),
+        response: HeaderRules("What the caller gets; what is set is in Sluice's own answers on this route as well."),
+      },
+      "Rules for header fields.",
+      { default: {} },
     ),
   },
   "A path prefix joined to an upstream, with rules of its own.",

@@ -23,6 +23,8 @@ export class Exchange {
   verdict: Verdict | null = null;
   /** The limits' header lines, ready for the response. */
   limitHead = "";
+  /** The route's header lines for every answer: what its rules set, and CORS. */
+  routeHead = "";
   target: Target | null = null;
   attempts = 0;
   status = 0;

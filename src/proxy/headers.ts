@@ -1,8 +1,8 @@
 import type { Fields } from "../http/fields.ts";
-import { hasOption } from "../http/head.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Route } from "./route.ts";
 
 /** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
 const HOP_BY_HOP = [
@@ -37,17 +37,18 @@ const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "
 const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
 
 /** The head of the request for `target`, with its empty line. */
-export function requestHead(x: Exchange, target: Target, path: string): string {
+export function requestHead(x: Exchange, route: Route, target: Target, path: string): string {
   const { head, body, connection } = x.incoming;
   const { fields } = head;
   const { names, lower, values } = fields;
   const peer = connection.ip;
   const isTrusted = x.generation.trustedProxies.has(peer);
-  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\nHost: ${target.host}\r\n`;
+  const rules = route.requestRules;
+  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
-    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name)) continue;
+    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) continue;
     // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
     if (name === "forwarded" && !isTrusted) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
@@ -66,14 +67,15 @@ export function requestHead(x: Exchange, target: Target, path: string): string {
 }
 
 /** The response's header lines for the client, without those that frame the message. */
-export function responseHead(x: Exchange, response: UpstreamResponse): string {
+export function responseHead(x: Exchange, route: Route, response: UpstreamResponse): string {
   const { names, lower, values } = response.fields;
   const named = namedByConnection(response.connection);
   const isLimited = x.limitHead !== "";
+  const { dropped } = route.responseRules;
   let text = "";
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
-    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name))) continue;
+    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }
   return text;
@@ -81,7 +83,7 @@ export function responseHead(x: Exchange, response: UpstreamResponse): string {
 
 /** What every response of Sluice carries. `elapsed` in milliseconds. */
 export const ownHead = (x: Exchange, elapsed: number): string =>
-  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}`;
+  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}${x.routeHead}`;
 
 /** What a trusted proxy wrote with our part behind it, or our part alone. */
 function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {
@@ -94,6 +96,3 @@ function namedByConnection(connection: string): Set<string> | null {
   if (connection === "" || connection === "keep-alive" || connection === "close" || connection === "upgrade") return null;
   return new Set(connection.split(",").map((name) => name.trim()));
 }
-
-export const isWebSocket = (x: Exchange): boolean =>
-  x.incoming.head.upgrade === "websocket" && hasOption(x.incoming.head.connection, "upgrade");

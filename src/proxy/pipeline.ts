@@ -9,12 +9,13 @@ import type { AccessLog } from "../telemetry/access-log.ts";
 import { type UpstreamClient, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { clientIp } from "./client-ip.ts";
+import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, requestHead, responseHead } from "./headers.ts";
 import { parameter, withoutParameter } from "./path.ts";
 import { type Problem, type ProblemCode, problem } from "./problem.ts";
-import { problemReply } from "./reply.ts";
+import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
 
@@ -42,12 +43,27 @@ export class Pipeline {
     const x = new Exchange(incoming, generation, path, query, this.parts.clock.now());
     incoming.onEnd = () => this.record(x);
     try {
+      if (this.preflight(x)) return;
       const refusal = this.place(x) ?? this.identify(x) ?? this.admit(x);
       if (refusal !== null) this.refuse(x, refusal);
       else this.forward(x).catch((error: unknown) => this.fail(x, error));
     } catch (error) {
       this.fail(x, error);
     }
+  }
+
+  /** Answers what a browser asks before it sends a page's request to a route with CORS: without a key, and free of charge. */
+  private preflight(x: Exchange): boolean {
+    const { head } = x.incoming;
+    const method = preflightMethod(head.method, head.fields);
+    if (method === null) return false;
+    const found = x.generation.router.find(head.host, method, x.path);
+    if (isMiss(found) || found.cors === null) return false;
+    x.route = found;
+    x.status = 204;
+    const own = preflightHead(found.cors, head.fields) + ownHead(x, this.parts.clock.now() - x.startedAt);
+    x.incoming.reply({ status: 204, reason: "No Content", head: date() + own, body: null, length: -1 });
+    return true;
   }
 
   /** Route: which backend, and whether this method may go there. */
@@ -61,6 +77,8 @@ export class Pipeline {
       return problem("methodNotAllowed", `This route takes ${allow}.`, {}, [["Allow", allow]]);
     }
     x.route = found;
+    x.routeHead = found.responseRules.lines;
+    if (found.cors !== null) x.routeHead += corsHead(found.cors, head.fields.get("origin"));
     if (head.contentLength > this.parts.maxBodySize) return tooLarge(this.parts.maxBodySize);
     return null;
   }
@@ -131,7 +149,7 @@ export class Pipeline {
     x.target = target;
     const response = await this.send(x, target, {
       method: x.incoming.head.method,
-      head: requestHead(x, target, forwardedPath(route, target, x.path)),
+      head: requestHead(x, route, target, forwardedPath(route, target, x.path)),
       body: x.incoming.body,
       chunked: x.incoming.head.framing === "chunked",
       upgrade: x.incoming.head.upgrade === "websocket",
@@ -161,7 +179,7 @@ export class Pipeline {
   private respond(x: Exchange, response: UpstreamResponse): void {
     x.status = response.status;
     const own = ownHead(x, this.parts.clock.now() - x.startedAt);
-    const head = responseHead(x, response) + own;
+    const head = responseHead(x, x.route as Route, response) + own;
     if (response.tunnel === null) {
       x.incoming.reply({ status: response.status, reason: response.reason, head, body: response.body, length: response.length });
       return;

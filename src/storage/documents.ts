@@ -23,6 +23,8 @@ export interface DocumentsParts {
   readonly clock: Clock;
   /** The value with its defaults, and all that is wrong with it; `name` is the item's own. */
   readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
+  /** The value with its defaults. */
+  readonly fill: (value: unknown) => unknown;
   /** Who would miss this item: names for the refusal to delete it. */
   readonly usedBy: (name: string) => readonly string[];
   readonly onChange: () => void;
@@ -42,7 +44,8 @@ export class Documents<T extends object> {
   /** Takes what the file declares and reads the rest from the database. Gives the names that are in both: faults of the file. */
   load(declared: Iterable<readonly [name: string, document: T]>): string[] {
     const rows = this.parts.storage.db.select().from(documents).where(eq(documents.kind, this.parts.kind)).all();
-    this.items = new Map(rows.map((row) => [row.name, { ...row, source: "admin" as const, document: row.document as T }]));
+    // What an earlier version wrote lacks the fields that came since.
+    this.items = new Map(rows.map((row) => [row.name, { ...row, source: "admin" as const, document: this.parts.fill(row.document) as T }]));
     const taken: string[] = [];
     for (const [name, document] of declared) {
       if (this.items.has(name)) taken.push(name);

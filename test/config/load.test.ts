@@ -57,6 +57,8 @@ describe("a configuration", () => {
       limits: [],
       cost: 1,
       timeout: "30s",
+      cors: null,
+      headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
     });
     expect(valid('{ "upstreams": { "u": { "targets": [{ "url": "http://h" }] } } }').upstreams.u).toEqual({
       targets: [{ url: "http://h", weight: 1 }],
@@ -130,6 +132,13 @@ describe("a configuration", () => {
     [route({ auth: "maybe" }), 'must be one of "required", "optional", "none"'],
     [route({ timeout: "25h" }), "must be from 1ms to 24h"],
     [route({ cost: -1 }), "must be at least 0"],
+    [route({ cors: { origins: ["*"], credentials: true } }), "name the origins"],
+    [route({ cors: { origins: [] } }), "at least 1 entry"],
+    [route({ cors: { origins: ["app.example.com"] } }), "an origin such as"],
+    [route({ headers: { request: { set: { "X-Consumer-ID": "root" } } } }), "is Sluice's own to set"],
+    [route({ headers: { response: { remove: ["Content-Length"] } } }), "is Sluice's own"],
+    [route({ headers: { response: { set: { "X-A": "b\r\nc: d" } } } }), "in one line"],
+    [route({ headers: { response: { set: { "X A": "b" } } } }), "is not a name"],
     [
       {
         routes: [
@@ -202,9 +211,7 @@ describe("a configuration", () => {
       ["upstreams.u.balance", { upstreams: { u: { ...upstream, balance: "least-requests" } } }],
       ["routes[0].retry", route({ retry: { attempts: 3 } })],
       ["routes[0].cache", route({ cache: { ttl: "5m" } })],
-      ["routes[0].cors", route({ cors: { origins: ["*"] } })],
       ["routes[0].credential", route({ credential: { pool: "openai" } })],
-      ["routes[0].headers", route({ headers: { request: { set: { A: "b" } } } })],
       ["tiers.pro.quota", { tiers: { anonymous: {}, pro: { quota: { limit: 1, period: "day" } } } }],
     ];
     for (const [path, config] of asked)

@@ -39,6 +39,16 @@ beforeAll(async () => {
         open("one", "/one-at-a-time", behind.url, { limits: [{ algorithm: "concurrency", limit: 1, by: "route" }] }),
         open("dead", "/dead", "http://127.0.0.1:1"),
         open("dying", "/dying", `http://127.0.0.1:${dying.port}`),
+        open("shared", "/shared", behind.url, {
+          methods: ["GET", "PUT"],
+          auth: "required",
+          cors: { origins: ["https://app.example.com"], credentials: true, maxAge: "1h" },
+          headers: {
+            request: { set: { "X-Gateway": "sluice", "X-Kept": "no longer" }, remove: ["X-Secret"] },
+            response: { set: { "Strict-Transport-Security": "max-age=1" }, remove: ["X-Powered-By"] },
+          },
+        }),
+        open("public", "/public", behind.url, { cors: { origins: ["*"] }, headers: { request: { set: { Host: "inner.example.com" } } } }),
         open("hosted", "/", behind.url, { hosts: ["Api.Example.com"] }),
       ],
     },
@@ -390,6 +400,71 @@ describe("what goes wrong", () => {
   test("a route of a host takes that host alone", async () => {
     expect(await raw("GET /anything HTTP/1.1", "Host: api.example.com:8080")).toContain("HTTP/1.1 200");
     expect(await raw("GET /anything HTTP/1.1", "Host: other.example.com")).toContain("HTTP/1.1 404");
+  });
+});
+
+describe("a route with rules", () => {
+  const app = "https://app.example.com";
+  const preflight = (path: string, origin: string, method = "PUT") =>
+    fetch(gateway.url + path, {
+      method: "OPTIONS",
+      headers: { origin, "access-control-request-method": method, "access-control-request-headers": "x-api-key, content-type" },
+    });
+
+  test("sets and removes header fields both ways, on its own errors as well", async () => {
+    const answer = await fetch(`${gateway.url}/shared/cookies`, { headers: { ...AUTH, "x-kept": "yes", "x-secret": "s" } });
+    expect(behind.seen.at(-1)?.headers).toMatchObject({ "x-gateway": "sluice", "x-kept": "no longer" });
+    expect(behind.seen.at(-1)?.headers).not.toHaveProperty("x-secret");
+    expect([answer.headers.get("strict-transport-security"), answer.headers.get("x-powered-by"), answer.headers.get("set-cookie")]).toEqual(
+      ["max-age=1", null, "a=1, b=2; Path=/"],
+    );
+    expect((await fetch(`${gateway.url}/shared`)).headers.get("strict-transport-security")).toBe("max-age=1");
+    expect((await json("/public")).headers.host).toBe("inner.example.com");
+  });
+
+  test("answers preflights without a key and without asking the backend", async () => {
+    const before = behind.seen.length;
+    const answer = await preflight("/shared/7", app);
+    expect([
+      answer.status,
+      answer.headers.get("access-control-allow-origin"),
+      answer.headers.get("access-control-allow-credentials"),
+    ]).toEqual([204, app, "true"]);
+    expect(answer.headers.get("access-control-allow-methods")).toBe("GET, PUT, HEAD");
+    expect(answer.headers.get("access-control-allow-headers")).toBe("x-api-key, content-type");
+    expect([answer.headers.get("access-control-max-age"), answer.headers.get("vary")]).toEqual([
+      "3600",
+      "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+    ]);
+    const stranger = await preflight("/shared/7", "https://evil.example");
+    expect([stranger.status, stranger.headers.get("access-control-allow-origin")]).toEqual([204, null]);
+    expect((await preflight("/shared/7", app, "DELETE")).status).toBe(405);
+    expect((await preflight("/public", "https://any.example", "PATCH")).headers.get("access-control-allow-methods")).toBe("PATCH");
+    expect(behind.seen.length).toBe(before);
+    // Without CORS the backend answers for itself.
+    await preflight("/echo", app);
+    expect(behind.seen.at(-1)?.method).toBe("OPTIONS");
+  });
+
+  test("lets pages of its origins read answers and refusals, and others not", async () => {
+    for (const [headers, status] of [
+      [AUTH, 200],
+      [{}, 401],
+    ] as const) {
+      const answer = await fetch(`${gateway.url}/shared`, { headers: { ...headers, origin: app } });
+      expect([answer.status, answer.headers.get("access-control-allow-origin"), answer.headers.get("vary")]).toEqual([
+        status,
+        app,
+        "Origin",
+      ]);
+      expect(answer.headers.get("access-control-expose-headers")).toContain("X-RateLimit-Remaining");
+    }
+    expect(
+      (await fetch(`${gateway.url}/shared`, { headers: { ...AUTH, origin: "https://evil.example" } })).headers.get(
+        "access-control-allow-origin",
+      ),
+    ).toBeNull();
+    expect((await fetch(`${gateway.url}/public`, { headers: { origin: app } })).headers.get("access-control-allow-origin")).toBe("*");
   });
 });
 

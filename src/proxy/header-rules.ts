@@ -1,0 +1,20 @@
+import type { RouteConfig } from "../config/schema.ts";
+
+/** A route's rules for the header fields of one direction, made ready. */
+export interface HeaderRules {
+  /** Lower-case names that are not passed on: removed ones, and those that are set anew. */
+  readonly dropped: ReadonlySet<string>;
+  /** The lines that are set, each ended by CRLF. */
+  readonly lines: string;
+}
+
+const NONE: HeaderRules = { dropped: new Set(), lines: "" };
+
+export function compileHeaderRules(config: RouteConfig["headers"]["request"], alsoDropped: readonly string[] = []): HeaderRules {
+  const names = Object.keys(config.set);
+  if (names.length === 0 && config.remove.length === 0 && alsoDropped.length === 0) return NONE;
+  return {
+    dropped: new Set([...names, ...config.remove, ...alsoDropped].map((name) => name.toLowerCase())),
+    lines: names.map((name) => `${name}: ${config.set[name]}\r\n`).join(""),
+  };
+}
