@@ -339,7 +339,7 @@ export const Config = Shape(
     limits: Shape(
       {
         maxSubjects: Type.Integer({
-          minimum: 1000,
+          minimum: 1,
           maximum: 100_000_000,
           default: 1_000_000,
           description: "How many subjects are counted at most; beyond it the least recently used goes first.",

@@ -224,11 +224,13 @@ export class Connection {
 
   checkDeadline(tick: number): void {
     const silentFor = tick - this.activeAt;
-    if (this.tunnel !== null || this.isPaused) return;
+    if (this.tunnel !== null) return;
     if (this.isLingering) {
       if (silentFor > LINGER_FOR) this.dispose();
     } else if (this.out.pending > 0) {
       if (silentFor > REPLY_STALLS_AFTER) this.dispose();
+    } else if (this.isPaused) {
+      // We asked the client to wait.
     } else if (this.current !== null) {
       if (this.current.awaitsBody && silentFor > BODY_STALLS_AFTER) this.current.body?.fail(new Error("the client stopped sending"));
     } else if (this.buffer.length > 0) {

@@ -217,6 +217,7 @@ export class Pipeline {
     if (error instanceof UpstreamFailure) {
       const { cause } = error;
       if (cause instanceof TooLarge) this.refuse(x, tooLarge(cause.most));
+      else if (error.kind === "request") this.refuse(x, problem("requestTimeout", "The request's body did not arrive in time."));
       else if (error.kind === "timeout") this.refuse(x, problem("upstreamTimeout", "The backend did not answer in time; try again later."));
       else this.refuse(x, problem("upstreamFailed", "The backend could not be reached or broke off; try again later."));
       return;
