@@ -1,16 +1,24 @@
 import type { LimitReading, Verdict } from "./limiter.ts";
 import type { Policy } from "./policy.ts";
 
-/** Each policy's name as a structured-field string (RFC 9651 §3.3.3), made once. */
-const quoted = new WeakMap<Policy, string>();
+/** What a limit's part of the fields begins with, made once for the number in force. */
+interface Words {
+  readonly limit: number;
+  /** The name as a structured-field string (RFC 9651 §3.3.3). */
+  readonly name: string;
+  readonly policy: string;
+}
 
-function nameOf(policy: Policy): string {
-  let name = quoted.get(policy);
-  if (name === undefined) {
-    name = `"${policy.name.replace(/[\\"]/g, "\\$&")}"`;
-    quoted.set(policy, name);
-  }
-  return name;
+const words = new WeakMap<Policy, Words>();
+
+function wordsOf(policy: Policy, limit: number): Words {
+  const known = words.get(policy);
+  if (known !== undefined && known.limit === limit) return known;
+  const name = `"${policy.name.replace(/[\\"]/g, "\\$&")}"`;
+  const span = policy.algorithm === "concurrency" ? 'qu="concurrent-requests"' : `w=${seconds(policy.window)}`;
+  const made = { limit, name, policy: `${name};q=${limit};${span}` };
+  words.set(policy, made);
+  return made;
 }
 
 const seconds = (milliseconds: number): number => Math.ceil(milliseconds / 1000);
@@ -26,19 +34,15 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
   let closest: LimitReading | null = null;
   for (const reading of readings) {
     const { policy } = reading;
-    const name = nameOf(policy);
+    const { name, policy: described } = wordsOf(policy, reading.limit);
     if (policy.shadow) {
       if (reading.denied) shadow += `${shadow === "" ? "" : ", "}${name};denied`;
       continue;
     }
     const comma = policies === "" ? "" : ", ";
-    if (policy.algorithm === "concurrency") {
-      policies += `${comma}${name};q=${reading.limit};qu="concurrent-requests"`;
-      limits += `${comma}${name};r=${reading.remaining}`;
-    } else {
-      policies += `${comma}${name};q=${reading.limit};w=${seconds(policy.window)}`;
-      limits += `${comma}${name};r=${reading.remaining};t=${seconds(reading.resetIn)}`;
-    }
+    policies += comma + described;
+    limits += `${comma}${name};r=${reading.remaining}`;
+    if (policy.algorithm !== "concurrency") limits += `;t=${seconds(reading.resetIn)}`;
     if (closest === null || isCloser(reading, closest)) closest = reading;
   }
   let text = shadow === "" ? "" : `X-RateLimit-Shadow: ${shadow}\r\n`;

@@ -8,6 +8,8 @@ import { Outgoing, type RawSocket } from "../http/outgoing.ts";
 
 /** One target's address, taken apart once. */
 export interface Origin {
+  /** `https://example.com:443`: what its connections are pooled under. */
+  readonly key: string;
   readonly hostname: string;
   readonly port: number;
   readonly tls: boolean;
@@ -69,6 +71,13 @@ export class UpstreamFailure extends Error {
   }
 }
 
+export const originOf = (hostname: string, port: number, tls: boolean): Origin => ({
+  key: `${tls ? "https" : "http"}://${hostname}:${port}`,
+  hostname,
+  port,
+  tls,
+});
+
 /** A request under way, which can be given up. */
 export interface Call {
   readonly response: Promise<UpstreamResponse>;
@@ -125,11 +134,10 @@ export class PooledClient implements UpstreamClient {
   }
 
   private poolOf(origin: Origin): Pool {
-    const key = `${origin.tls ? "https" : "http"}://${origin.hostname}:${origin.port}`;
-    let pool = this.pools.get(key);
+    let pool = this.pools.get(origin.key);
     if (pool === undefined) {
       pool = { idle: [], open: 0 };
-      this.pools.set(key, pool);
+      this.pools.set(origin.key, pool);
     }
     return pool;
   }

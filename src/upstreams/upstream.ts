@@ -1,6 +1,6 @@
 import type { UpstreamConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
-import type { Origin } from "./client.ts";
+import { type Origin, originOf } from "./client.ts";
 
 /** One backend address, taken apart once. */
 export interface Target {
@@ -28,7 +28,7 @@ export function compileTarget(url: string, weight = 1): Target {
   const tls = parsed.protocol === "https:";
   return {
     url,
-    origin: { hostname: parsed.hostname.replace(/^\[|\]$/g, ""), port: Number(parsed.port) || (tls ? 443 : 80), tls },
+    origin: originOf(parsed.hostname.replace(/^\[|\]$/g, ""), Number(parsed.port) || (tls ? 443 : 80), tls),
     host: parsed.host,
     basePath: parsed.pathname.replace(/\/$/, ""),
     weight,

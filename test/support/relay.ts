@@ -1,7 +1,7 @@
 import { systemClock } from "../../src/clock.ts";
 import { type Body, collect } from "../../src/http/body.ts";
 import { HttpServer, type Incoming, type Reply } from "../../src/http/server.ts";
-import { PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/upstreams/client.ts";
+import { originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/upstreams/client.ts";
 
 export const text = (status: number, body: string, head = ""): Reply => ({
   status,
@@ -54,19 +54,16 @@ export async function send(
   head: string,
   more: Partial<UpstreamRequest> = {},
 ): Promise<{ status: number; reason: string; body: string; fields: string[] }> {
-  const call = using.send(
-    { hostname: "127.0.0.1", port, tls: false },
-    {
-      method: head.split(" ", 1)[0] ?? "GET",
-      head: `${head}\r\n\r\n`,
-      body: null,
-      chunked: false,
-      upgrade: false,
-      connectTimeout: 1000,
-      timeout: 5000,
-      ...more,
-    },
-  );
+  const call = using.send(originOf("127.0.0.1", port, false), {
+    method: head.split(" ", 1)[0] ?? "GET",
+    head: `${head}\r\n\r\n`,
+    body: null,
+    chunked: false,
+    upgrade: false,
+    connectTimeout: 1000,
+    timeout: 5000,
+    ...more,
+  });
   const response = await call.response;
   const body =
     response.body === null
