@@ -49,8 +49,6 @@ const BODY_STALLS_AFTER = 60;
 const REPLY_STALLS_AFTER = 120;
 const LINGER_FOR = 3;
 
-/** Bytes of a request's unread body that are read and dropped so that the connection can be used again. */
-const WORTH_DISCARDING = 262_144;
 /** Bytes that wait in memory for a slow reader before the writer is told to pause. */
 const HIGH_WATER = 65_536;
 
@@ -392,7 +390,7 @@ export class Incoming {
       head.keepAlive &&
       !connection.server.draining &&
       !(streamed !== null && streamed.length < 0 && !chunked) &&
-      (this.body === null || this.body.canBeDropped);
+      (this.body === null || this.body.isRead);
     const persistence = reusable ? (head.minor === 0 ? "Connection: keep-alive\r\n" : "") : "Connection: close\r\n";
     const text = headText(reply, persistence, bodiless, chunked);
     if (streamed === null || bodiless) {
@@ -519,11 +517,9 @@ export class IncomingBody implements Body {
     return this.sink === null || this.heldSize > 0;
   }
 
-  /** True when what is left to read is so little that reading it is cheaper than a new connection. */
-  get canBeDropped(): boolean {
-    if (this.isBroken) return false;
-    if (this.decoder.done) return true;
-    return !this.needsContinue && this.decoder instanceof LengthDecoder && this.decoder.left <= WORTH_DISCARDING;
+  /** True when all of it has been read: what an early answer leaves of a body must never be taken for the next request. */
+  get isRead(): boolean {
+    return !this.isBroken && this.decoder.done;
   }
 
   start(sink: Sink): void {
