@@ -266,6 +266,8 @@ export function createGatewayParts(options: GatewayOptions) {
     admin,
     components,
     demo: demo as DemoBackend | null,
+    /** Whether an Authorization field shows an admin token. */
+    holdsToken: (authorization: string | null): boolean => tokens.isShownIn(authorization),
     /** The admin token when it was made now: shown once. */
     madeToken: made,
     /** Writes what waits and closes everything. */

@@ -159,7 +159,10 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
       headers.append(name, head.fields.values[i] as string);
   }
   headers.set("x-request-id", id);
-  const body = incoming.body === null ? null : await collect(incoming.body, MAX_ADMIN_BODY);
+  // Strangers get their refusal before a byte of their body is kept in memory.
+  if (head.contentLength > MAX_ADMIN_BODY) throw new TooLarge(MAX_ADMIN_BODY);
+  const isWelcome = parts.holdsToken(head.fields.get("authorization"));
+  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, MAX_ADMIN_BODY);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
   const request = new Request(`http://localhost${target}`, {
     method: head.method === "HEAD" ? "GET" : head.method,

@@ -15,7 +15,7 @@ import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { invalid, Refused } from "./refused.ts";
 import { swagger } from "./swagger.ts";
-import type { AdminTokens } from "./tokens.ts";
+import { type AdminTokens, bearerOf } from "./tokens.ts";
 
 export interface AdminParts extends LimitsAdminParts {
   readonly tokens: AdminTokens;
@@ -81,10 +81,9 @@ async function guarded(
   path: string,
   requestId: string,
 ): Promise<Response> {
-  const authorization = request.headers.get("authorization") ?? "";
-  const token = /^bearer +(\S+) *$/i.exec(authorization)?.[1];
+  const token = bearerOf(request.headers.get("authorization"));
   const challenge = [["WWW-Authenticate", 'Bearer realm="sluice admin"']] as const;
-  if (token === undefined)
+  if (token === null)
     return toResponse(problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, challenge), requestId);
   if (!parts.tokens.holds(token)) return toResponse(problem("keyInvalid", "This is not the admin token.", {}, challenge), requestId);
 

@@ -26,6 +26,12 @@ export class AdminTokens {
     return { tokens: new AdminTokens([digest(token)]), made: token };
   }
 
+  /** Whether an Authorization field shows an admin token. */
+  isShownIn(authorization: string | null): boolean {
+    const token = bearerOf(authorization);
+    return token !== null && this.holds(token);
+  }
+
   /** Compares hashes of one length in constant time: neither the token's length nor its beginning can be measured. */
   holds(token: string): boolean {
     const shown = digest(token);
@@ -34,5 +40,8 @@ export class AdminTokens {
     return found;
   }
 }
+
+/** The token of `Authorization: Bearer TOKEN`, or `null`. */
+export const bearerOf = (authorization: string | null): string | null => /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1] ?? null;
 
 const digest = (token: string): Buffer => Buffer.from(hashKey(token), "hex");
