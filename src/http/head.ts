@@ -102,7 +102,8 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
     contentLength: framed.chunked ? -1 : framed.contentLength,
     keepAlive,
     connection,
-    upgrade: framed.upgrade !== "" && hasOption(connection, "upgrade") ? framed.upgrade : "",
+    // RFC 9110 §7.8: an HTTP/1.0 client's Upgrade is ignored.
+    upgrade: minor === 1 && framed.upgrade !== "" && hasOption(connection, "upgrade") ? framed.upgrade : "",
     expectsContinue: framed.expect !== "" && minor === 1,
   };
 }

@@ -139,6 +139,7 @@ export class Connection {
   private isClosed = false;
   /** All is answered and the write side is closed; what still comes is dropped until the client closes, so that it reads our answer instead of a reset. */
   private isLingering = false;
+  private lingersSince = 0;
   private closeWhenFlushed = false;
   private isTunnelOver = false;
   private activeAt: number;
@@ -224,7 +225,8 @@ export class Connection {
     const silentFor = tick - this.activeAt;
     if (this.tunnel !== null) return;
     if (this.isLingering) {
-      if (silentFor > LINGER_FOR) this.dispose();
+      // In all, not since the last byte: who keeps sending is not waited for.
+      if (tick - this.lingersSince > LINGER_FOR) this.dispose();
     } else if (this.out.pending > 0) {
       if (silentFor > REPLY_STALLS_AFTER) this.dispose();
     } else if (this.isPaused) {
@@ -301,6 +303,7 @@ export class Connection {
 
   private linger(): void {
     this.isLingering = true;
+    this.lingersSince = this.server.tick;
     this.activeAt = this.server.tick;
     this.resume();
     this.socket.shutdown();

@@ -69,10 +69,10 @@ export const retryAfterSeconds = (verdict: Verdict): number =>
 
 /** Every limit that denied, for the problem's body. */
 export const violatedPolicies = (verdict: Verdict, wallNow: number) =>
-  denying(verdict).map(({ policy, limit, used, resetIn }) => ({
+  denying(verdict).map(({ policy, limit, used, resetIn, retryIn }) => ({
     name: policy.name,
     scope: `${policy.scope.kind} ${policy.scope.name}`,
     limit,
     used,
-    reset: new Date(wallNow + resetIn).toISOString(),
+    reset: new Date(wallNow + Math.max(resetIn, retryIn)).toISOString(),
   }));
