@@ -88,6 +88,10 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
 
   if (framed.host === null && minor === 1) return new HeadFault(400, "A request needs exactly one Host field.");
   if (framed.chunked && minor === 0) return new HeadFault(400, "HTTP/1.0 has no Transfer-Encoding.");
+  // RFC 9112 §3.2.2: the authority of an absolute-form target stands for Host, whatever that says.
+  const authority = /^https?:\/\/([^/?#]*)/i.exec(target)?.[1];
+  if (authority !== undefined && (authority === "" || !HOST.test(authority)))
+    return new HeadFault(400, "The request target's host is malformed.");
   const connection = framed.connection;
   const keepAlive = minor === 1 ? !hasOption(connection, "close") : hasOption(connection, "keep-alive");
   if (framed.expect !== "" && framed.expect !== "100-continue")
@@ -97,7 +101,7 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
     target,
     minor,
     fields,
-    host: framed.host ?? "",
+    host: authority ?? framed.host ?? "",
     framing: framed.chunked ? "chunked" : framed.contentLength > 0 ? "length" : "none",
     contentLength: framed.chunked ? -1 : framed.contentLength,
     keepAlive,

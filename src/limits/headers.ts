@@ -67,6 +67,9 @@ const denying = (verdict: Verdict): LimitReading[] => verdict.readings.filter((r
 export const retryAfterSeconds = (verdict: Verdict): number =>
   Math.max(1, ...denying(verdict).map((reading) => seconds(Math.max(reading.retryIn, reading.resetIn))));
 
+/** True when nothing but DEGRADED is to blame: while NORMAL the request would have passed. */
+export const isOnlyDegraded = (verdict: Verdict): boolean => denying(verdict).every((reading) => reading.onlyDegraded);
+
 /** Every limit that denied, for the problem's body. */
 export const violatedPolicies = (verdict: Verdict, wallNow: number) =>
   denying(verdict).map(({ policy, limit, used, resetIn, retryIn }) => ({

@@ -17,6 +17,8 @@ export interface LimitReading {
   retryIn: number;
   /** The limit denies; one in shadow would. */
   denied: boolean;
+  /** It would fit while the system is NORMAL. */
+  onlyDegraded: boolean;
 }
 
 export type Verdict =
@@ -104,7 +106,17 @@ export class Limiter {
       const terms = termsOf(policy, isDegraded);
       const entry = this.parts.store.find(policy, subject);
       if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, now);
-      return { policy, subject, limit: terms.limit, used: 0, remaining: terms.limit, resetIn: 0, retryIn: 0, denied: false };
+      return {
+        policy,
+        subject,
+        limit: terms.limit,
+        used: 0,
+        remaining: terms.limit,
+        resetIn: 0,
+        retryIn: 0,
+        denied: false,
+        onlyDegraded: false,
+      };
     });
   }
 
@@ -124,7 +136,17 @@ export class Limiter {
     const { scratch } = this;
     algorithmOf(policy).peek(entry.state, policy, terms, cost, now, scratch);
     const { used, remaining, resetIn, retryIn, fits } = scratch;
-    return { policy, subject, limit: terms.limit, used, remaining, resetIn, retryIn, denied: !fits };
+    return {
+      policy,
+      subject,
+      limit: terms.limit,
+      used,
+      remaining,
+      resetIn,
+      retryIn,
+      denied: !fits,
+      onlyDegraded: !fits && terms !== policy.normal && used + cost <= policy.normal.limit,
+    };
   }
 
   /** Whole milliseconds: the algorithms' unit. */

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
-import { limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
+import { isOnlyDegraded, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
@@ -14,7 +14,7 @@ import { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, requestHead, responseHead } from "./headers.ts";
 import { parameter, withoutParameter } from "./path.ts";
-import { type Problem, type ProblemCode, problem } from "./problem.ts";
+import { type Problem, type ProblemCode, problem, REDUCED_CAPACITY } from "./problem.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -130,7 +130,7 @@ export class Pipeline {
     return problem(
       "rateLimited",
       `Too many requests: wait ${retryAfter} seconds, then try again.`,
-      { retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
+      { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
       [["Retry-After", String(retryAfter)]],
     );
   }

@@ -32,6 +32,9 @@ export type ProblemCode = keyof typeof CODES;
 /** The registered type of a 429 (draft-ietf-httpapi-ratelimit-headers, "Problem Types"). */
 const QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
+/** The registered type of a 429 that a NORMAL system would not have given. */
+export const REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
 /** One error on its way to the caller, as RFC 9457 describes it. */
 export interface Problem {
   readonly status: number;

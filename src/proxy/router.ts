@@ -101,5 +101,7 @@ const allowed = (route: Routable): readonly string[] => (route.methods.includes(
 /** The host without its port, in lower case. */
 function hostName(host: string): string {
   const colon = host.indexOf(":", host.startsWith("[") ? host.indexOf("]") : 0);
-  return (colon < 0 ? host : host.slice(0, colon)).toLowerCase();
+  const name = (colon < 0 ? host : host.slice(0, colon)).toLowerCase();
+  // `a.test.` is the same name written in full.
+  return name.endsWith(".") ? name.slice(0, -1) : name;
 }

@@ -87,6 +87,11 @@ describe("the demo", () => {
     await gateway.admin("DELETE", "/admin/limits/demo_free");
     expect((await gateway.admin("POST", "/admin/health", { status: "DEGRADED", reason: "a test" })).status).toBe(200);
     expect(await statuses(4, { "x-api-key": "demo_free_key_123" })).toEqual({ 200: 2, 429: 2 });
+    const denied = await fetch(`${gateway.url}/test`, { headers: { "x-api-key": "demo_free_key_123" } });
+    expect(await denied.json()).toMatchObject({
+      type: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+      code: "rateLimited",
+    });
     await gateway.admin("POST", "/admin/health", { status: "NORMAL" });
     expect(await statuses(20, { "x-api-key": "demo_free_key_123" })).toEqual({ 200: 18, 429: 2 });
   });

@@ -400,6 +400,9 @@ describe("what goes wrong", () => {
   test("a route of a host takes that host alone", async () => {
     expect(await raw("GET /anything HTTP/1.1", "Host: api.example.com:8080")).toContain("HTTP/1.1 200");
     expect(await raw("GET /anything HTTP/1.1", "Host: other.example.com")).toContain("HTTP/1.1 404");
+    expect(await raw("GET /anything HTTP/1.1", "Host: api.example.com.")).toContain("HTTP/1.1 200");
+    expect(await raw("GET http://api.example.com/anything HTTP/1.1", "Host: other.example.com")).toContain("HTTP/1.1 200");
+    expect(await raw("GET http://other.example.com/anything HTTP/1.1", "Host: api.example.com")).toContain("HTTP/1.1 404");
   });
 });
 
