@@ -23,6 +23,7 @@ import type { Generation } from "./proxy/generation.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
+import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
@@ -52,6 +53,8 @@ export class ConfigConflict extends Error {
 /** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
+/** How far this process may be behind another one on the same database, in milliseconds. */
+const FOLLOW_EVERY = 200;
 
 export type GatewayParts = ReturnType<typeof createGatewayParts>;
 
@@ -62,10 +65,16 @@ export type GatewayParts = ReturnType<typeof createGatewayParts>;
 export function createGatewayParts(options: GatewayOptions) {
   const { config, clock, log, onFault } = options;
   const storage = openStorage(options.databasePath);
+  // Before anything is read: a change in between is then seen twice, never missed.
+  const feed = new ChangeFeed(storage, (changes) => follow(changes));
   const health = new SystemHealth(clock);
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
-  const known = (): Known => ({ tiers: tiers.names(), upstreams: new Set([...upstreams.names(), ...(demo === null ? [] : ["demo"])]) });
+  const known = (): Known => ({
+    tiers: tiers.names(),
+    upstreams: new Set([...upstreams.names(), ...(demo === null ? [] : ["demo"])]),
+    hasAdminListener: config.admin.listen !== null,
+  });
   const checked = (schema: Parameters<typeof fillIn>[0], kind: string, value: unknown, rules: (filled: unknown) => Fault[]) => {
     const copy = structuredClone(value);
     const notYet = takeNotYet(copy, [kind, kind === "routes" ? 0 : "name"]);
@@ -136,6 +145,16 @@ export function createGatewayParts(options: GatewayOptions) {
   );
   const consumers = new Consumers({ storage, clock, registry, known });
   const keys = new Keys({ storage, clock, registry });
+  const follow = (changes: readonly Change[]): void => {
+    for (const { kind, id, was } of changes) {
+      if (kind === "consumer") consumers.refresh(id);
+      else if (kind === "key") keys.refresh(id, was);
+      else ({ tier: tiers, route: routes, upstream: upstreams })[kind].refresh(id);
+    }
+    const kinds = new Set(changes.map((change) => change.kind));
+    if (kinds.has("tier")) registry.invalidate();
+    if (kinds.has("route") || kinds.has("upstream")) rebuild();
+  };
   const demoLimit = (tier: string): number | null => {
     const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
     return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
@@ -234,6 +253,7 @@ export function createGatewayParts(options: GatewayOptions) {
     registry,
     clock,
     config: { file: options.file, config },
+    catchUp: () => feed.poll(),
     onFault,
   });
 
@@ -257,6 +277,14 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => keys.flushUsed()),
       FLUSH_USED_KEYS_EVERY,
+    ),
+    setInterval(
+      guarded(() => feed.poll()),
+      FOLLOW_EVERY,
+    ),
+    setInterval(
+      guarded(() => feed.prune(clock.wall())),
+      60_000,
     ),
   ];
 

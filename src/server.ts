@@ -30,6 +30,8 @@ export interface Listeners {
 /** What the admin API takes at most, in bytes: ten thousand keys in one import. */
 const MAX_ADMIN_BODY = 32 * 1024 * 1024;
 
+const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   400: "badRequest",
   408: "requestTimeout",
@@ -152,6 +154,13 @@ const own = (incoming: Incoming): string =>
 async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts): Promise<void> {
   const { head } = incoming;
   const id = requestId(head.fields.get("x-request-id"));
+  // A Request takes methods that it does not know for GET.
+  if (!ADMIN_METHODS.includes(head.method)) {
+    const allow = ADMIN_METHODS.join(", ");
+    const refusal = problem("methodNotAllowed", `The admin API takes ${allow}.`, {}, [["Allow", allow]]);
+    incoming.reply(problemReply(refusal, id, `X-Request-ID: ${id}\r\n`));
+    return;
+  }
   const headers = new Headers();
   for (let i = 0; i < head.fields.names.length; i++) {
     const name = head.fields.lower[i] as string;

@@ -1,3 +1,4 @@
+import { SQLiteError } from "bun:sqlite";
 import { Elysia, type ValidationError } from "elysia";
 import { schemaFaults } from "../config/faults.ts";
 import { RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
@@ -28,6 +29,8 @@ export interface AdminParts extends LimitsAdminParts {
   readonly routes: Documents<RouteConfig>;
   readonly upstreams: Documents<UpstreamConfig>;
   readonly config: ConfigView;
+  /** Takes over what other processes on the same database have changed. */
+  readonly catchUp: () => void;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -65,6 +68,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   return async (request, requestId) => {
     const { pathname } = new URL(request.url);
     const isOpen = pathname === "/swagger" || pathname.startsWith("/swagger/");
+    parts.catchUp();
     const response = isOpen ? await app.handle(request) : await guarded(parts, app, request, pathname, requestId);
     response.headers.set("X-Request-ID", requestId);
     // An answer may hold an API key; the documentation's files say for themselves how long they keep.
@@ -115,6 +119,8 @@ async function guarded(
 
 function problemOf(error: unknown, code: string | number): Problem {
   if (error instanceof Refused) return error.problem;
+  // Another process on the same database was faster by a moment.
+  if (isTaken(error)) return problem("conflict", "There is such a record already: change it, or choose another name.");
   switch (code) {
     case "VALIDATION":
       // An answer of ours that is not what its schema says is a fault of ours.
@@ -126,6 +132,11 @@ function problemOf(error: unknown, code: string | number): Problem {
     default:
       return INTERNAL;
   }
+}
+
+function isTaken(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  return cause instanceof SQLiteError && (cause.code === "SQLITE_CONSTRAINT_PRIMARYKEY" || cause.code === "SQLITE_CONSTRAINT_UNIQUE");
 }
 
 const INTERNAL = problem("internal", "Something went wrong in the gateway; its log has more under this request id.");

@@ -23,3 +23,7 @@ export const notFound = (what: string, id: string): Refused => refused("notFound
 
 export const managedByConfig = (what: string, id: string): Refused =>
   refused("conflict", `The ${what} ${JSON.stringify(id)} is managed by config.json: change it there.`);
+
+/** Another process changed the record between our look at it and our change. */
+export const changedMeanwhile = (): Refused =>
+  refused("conflict", "The record was changed at the same moment: read it again and repeat your change.");

@@ -9,6 +9,8 @@ import { parseDuration, parseSize } from "./units.ts";
 export interface Known {
   readonly tiers: ReadonlySet<string>;
   readonly upstreams: ReadonlySet<string>;
+  /** True when the admin API has a listener of its own, so that its paths are free on the main port. */
+  readonly hasAdminListener: boolean;
 }
 
 const YEAR = 366 * 86_400_000;
@@ -47,6 +49,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
   const path = pathFault(route.path);
   if (path !== null) say(["path"], path);
+  else if (isOwn(route.path, known)) say(["path"], "is served by Sluice itself, so that this route would never be reached");
   if (route.upstream.includes("://")) {
     const message = urlFault(route.upstream);
     if (message !== null) say(["upstream"], message);
@@ -63,6 +66,12 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
     for (const [i, name] of remove.entries()) if (isSluices(name, direction)) say(["headers", direction, "remove", i], "is Sluice's own");
   }
   return faults;
+}
+
+/** Paths that never come to the routes. */
+function isOwn(path: string, known: Known): boolean {
+  if (/^\/(_?health|ready|_?metrics)\/?$/.test(path)) return true;
+  return !known.hasAdminListener && /^\/(admin|swagger)(\/|$)/.test(path);
 }
 
 /** Fields that frame a message, belong to one hop, or say who calls: rules can't touch them. A request's Host may be set. */
@@ -85,6 +94,7 @@ export function crossFaults(config: Config): Fault[] {
   const known: Known = {
     tiers: new Set(Object.keys(config.tiers)),
     upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? ["demo"] : [])]),
+    hasAdminListener: config.admin.listen !== null,
   };
   const faults: Fault[] = [...serverFaults(config)];
   if (!known.tiers.has(config.anonymousTier))

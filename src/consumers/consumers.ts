@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { asc, eq, gt } from "drizzle-orm";
+import { and, asc, eq, gt } from "drizzle-orm";
 import { checkMatch, mergePatch } from "../admin/manners.ts";
-import { invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import { fillIn } from "../config/load.ts";
 import { consumerFaults, type Known } from "../config/rules.ts";
@@ -158,9 +158,17 @@ export class Consumers {
       version: before.version + 1,
       updatedAt: this.parts.clock.wall(),
     });
-    this.parts.storage.db.transaction((tx) => tx.update(consumers).set(toRow(consumer)).where(eq(consumers.id, id)).run(), {
-      behavior: "immediate",
-    });
+    const changed = this.parts.storage.db.transaction(
+      (tx) =>
+        tx
+          .update(consumers)
+          .set(toRow(consumer))
+          .where(and(eq(consumers.id, id), eq(consumers.version, before.version)))
+          .returning({ id: consumers.id })
+          .all(),
+      { behavior: "immediate" },
+    );
+    if (changed.length === 0) throw changedMeanwhile();
     this.register(consumer);
     return consumer;
   }
@@ -179,6 +187,14 @@ export class Consumers {
     );
     afterwards();
     this.parts.registry.removeConsumer(id);
+  }
+
+  /** Reads one consumer again: another process has made, changed or deleted it. */
+  refresh(id: string): void {
+    if (this.declared.has(id)) return;
+    const consumer = this.stored(id);
+    if (consumer === undefined) this.parts.registry.removeConsumer(id);
+    else this.register(consumer);
   }
 
   /** Ids of consumers of this tier, a few of them. */

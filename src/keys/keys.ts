@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
 import { checkMatch, durationOf, mergePatch, parseTime, timeText } from "../admin/manners.ts";
-import { invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import type { Fault } from "../config/faults.ts";
 import { CidrSet, isCidr } from "../config/ip.ts";
@@ -285,6 +285,15 @@ export class Keys {
     return [...stored, ...[...this.declared.values()].filter((entry) => entry.consumer.id === consumer)];
   }
 
+  /** Reads one key again: another process has made, changed or deleted it. `was`: its hash before that, `null` for a new one. */
+  refresh(id: string, was: string | null): void {
+    const { registry, storage } = this.parts;
+    const row = storage.db.select().from(keys).where(eq(keys.id, id)).get();
+    const before = (was === null ? undefined : registry.findByHash(was)) ?? (row === undefined ? undefined : registry.findByHash(row.hash));
+    if (row !== undefined) registry.put(this.toEntry(row), before);
+    else if (before !== undefined && before.id === id) registry.remove(before);
+  }
+
   /** Writes when keys were used last; for a timer. */
   flushUsed(): void {
     const used = this.parts.registry.takeUsed().filter((entry) => !this.declared.has(entry.id));
@@ -375,7 +384,17 @@ export class Keys {
   }
 
   private save(before: Row, row: Row): void {
-    this.parts.storage.db.transaction((tx) => tx.update(keys).set(row).where(eq(keys.id, row.id)).run(), { behavior: "immediate" });
+    const changed = this.parts.storage.db.transaction(
+      (tx) =>
+        tx
+          .update(keys)
+          .set(row)
+          .where(and(eq(keys.id, row.id), eq(keys.version, before.version)))
+          .returning({ id: keys.id })
+          .all(),
+      { behavior: "immediate" },
+    );
+    if (changed.length === 0) throw changedMeanwhile();
     this.parts.registry.put(this.toEntry(row), this.parts.registry.findByHash(before.hash));
   }
 

@@ -1,6 +1,6 @@
 import { and, eq } from "drizzle-orm";
 import { checkMatch, mergePatch } from "../admin/manners.ts";
-import { invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import type { Fault } from "../config/faults.ts";
 import type { Storage } from "./open.ts";
@@ -44,8 +44,7 @@ export class Documents<T extends object> {
   /** Takes what the file declares and reads the rest from the database. Gives the names that are in both: faults of the file. */
   load(declared: Iterable<readonly [name: string, document: T]>): string[] {
     const rows = this.parts.storage.db.select().from(documents).where(eq(documents.kind, this.parts.kind)).all();
-    // What an earlier version wrote lacks the fields that came since.
-    this.items = new Map(rows.map((row) => [row.name, { ...row, source: "admin" as const, document: this.parts.fill(row.document) as T }]));
+    this.items = new Map(rows.map((row) => [row.name, this.fromRow(row)]));
     const taken: string[] = [];
     for (const [name, document] of declared) {
       if (this.items.has(name)) taken.push(name);
@@ -111,15 +110,17 @@ export class Documents<T extends object> {
     checkMatch(ifMatch, before.version);
     const document = this.checked(mergePatch(before.document, patch), name);
     const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
-    this.parts.storage.db.transaction(
+    const changed = this.parts.storage.db.transaction(
       (tx) =>
         tx
           .update(documents)
           .set({ document: document as Record<string, unknown>, version: item.version, updatedAt: item.updatedAt ?? 0 })
-          .where(this.row(name))
-          .run(),
+          .where(and(this.row(name), eq(documents.version, before.version)))
+          .returning({ name: documents.name })
+          .all(),
       { behavior: "immediate" },
     );
+    if (changed.length === 0) throw changedMeanwhile();
     this.put(item);
     return item;
   }
@@ -137,6 +138,19 @@ export class Documents<T extends object> {
     this.parts.storage.db.transaction((tx) => tx.delete(documents).where(this.row(name)).run(), { behavior: "immediate" });
     this.items.delete(name);
     this.parts.onChange();
+  }
+
+  /** Reads one item again: another process has made, changed or deleted it. Call `parts.onChange` after a batch of these. */
+  refresh(name: string): void {
+    if (this.items.get(name)?.source === "config") return;
+    const row = this.parts.storage.db.select().from(documents).where(this.row(name)).get();
+    if (row === undefined) this.items.delete(name);
+    else this.items.set(name, this.fromRow(row));
+  }
+
+  private fromRow(row: typeof documents.$inferSelect): Item<T> {
+    // What an earlier version wrote lacks the fields that came since.
+    return { ...row, source: "admin", document: this.parts.fill(row.document) as T };
   }
 
   private checked(value: unknown, name: string | null): T {

@@ -86,3 +86,14 @@ export const idempotentAnswers = sqliteTable(
   },
   (table) => [index("idempotent_answers_created").on(table.createdAt)],
 );
+
+/** Which records were changed, in order; kept by triggers for a few minutes. Another process on the same database follows them. */
+export const changes = sqliteTable("changes", {
+  seq: integer().primaryKey({ autoIncrement: true }),
+  /** "consumer", "key", "tier", "route" or "upstream". */
+  kind: text().notNull(),
+  id: text().notNull(),
+  /** A key's hash before the change. */
+  was: text(),
+  at: integer().notNull(),
+});

@@ -279,3 +279,26 @@ describe("a key", () => {
     expect((await ask("GET", `/admin/consumers/${consumer}`)).status).toBe(404);
   });
 });
+
+test("a method that the admin API does not know is refused, not taken for GET", async () => {
+  for (const method of ["FOO", "get", "PROPFIND"]) {
+    const answer = await exchange(
+      gateway.port,
+      `${method} /admin/health HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${ADMIN_TOKEN}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answer).toStartWith("HTTP/1.1 405 ");
+    expect(answer).toContain("Allow: GET, HEAD, POST");
+  }
+});
+
+test("a route that would never be reached is refused", async () => {
+  for (const path of ["/admin", "/admin/x", "/swagger/json", "/health", "/_health/", "/ready", "/metrics"]) {
+    const { status, body } = await ask("POST", "/admin/routes", { path, upstream: "main" });
+    expect([path, status, body.errors]).toEqual([
+      path,
+      422,
+      [{ path: "path", message: "is served by Sluice itself, so that this route would never be reached" }],
+    ]);
+  }
+  expect((await ask("POST", "/admin/routes", { path: "/health/deep", upstream: "main" })).status).toBe(201);
+});

@@ -59,6 +59,36 @@ describe("a restart", () => {
   });
 });
 
+describe("two processes on one data folder", () => {
+  test("agree on consumers, keys, tiers and routes within a second, and refuse what the other has made", async () => {
+    using behind = backend();
+    using home = folder();
+    await using first = await start({ cwd: home.path, config: configFor(behind.url) });
+    await using second = await start({ cwd: home.path });
+    const ask = (gateway: typeof first, key: string, path = "/") => fetch(gateway.url + path, { headers: { "x-api-key": key } });
+    const settle = () => Bun.sleep(500);
+
+    expect((await first.admin("POST", "/admin/consumers", { id: "acme", tier: "hourly" })).status).toBe(201);
+    expect((await second.admin("POST", "/admin/consumers", { id: "acme", tier: "hourly" })).status).toBe(409);
+    // The admin API knows at once what the other process did, requests a moment later.
+    const made = (await (await second.admin("POST", "/admin/keys", { consumer: "acme" })).json()) as { id: string; key: string };
+    expect((await ask(second, made.key)).status).toBe(200);
+    await second.admin("POST", "/admin/routes", { name: "made", path: "/made", upstream: behind.url, tiers: ["hourly"] });
+    await settle();
+    expect([(await ask(first, made.key)).status, (await ask(first, made.key, "/made")).status]).toEqual([200, 200]);
+
+    const rotated = (await (await first.admin("POST", `/admin/keys/${made.id}/rotate`, {})).json()) as { key: string };
+    await settle();
+    expect([(await ask(second, made.key)).status, (await ask(second, rotated.key)).status]).toEqual([401, 200]);
+    await second.admin("DELETE", `/admin/keys/${made.id}`);
+    await second.admin("DELETE", "/admin/routes/made");
+    await settle();
+    expect([(await ask(first, rotated.key)).status, (await fetch(`${first.url}/made`)).status]).toEqual([401, 200]);
+    await second.admin("DELETE", "/admin/consumers/acme?force=true");
+    expect((await first.admin("GET", "/admin/consumers/acme")).status).toBe(404);
+  });
+});
+
 describe("SIGTERM", () => {
   test("lets what is in flight end, then the process ends with 0", async () => {
     using behind = backend();

@@ -26,7 +26,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
     (tier) => tiers.get(tier) ?? [],
     () => "anonymous",
   );
-  const known = () => ({ tiers: new Set(tiers.keys()), upstreams: new Set<string>() });
+  const known = () => ({ tiers: new Set(tiers.keys()), upstreams: new Set<string>(), hasAdminListener: false });
   const consumers = new Consumers({ storage, clock, registry, known });
   const keys = new Keys({ storage, clock, registry });
   const conflicts = [...consumers.load(loaded.config.consumers), ...keys.load(loaded.config.consumers)];
