@@ -6,11 +6,11 @@ import type { Fault } from "./config/faults.ts";
 import { CidrSet } from "./config/ip.ts";
 import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
-import { type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
+import { DEMO_UPSTREAMS, type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
 import { type Config, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
 import { parseSize } from "./config/units.ts";
 import { Consumers } from "./consumers/consumers.ts";
-import { type DemoBackend, startDemoBackend } from "./demo/backend.ts";
+import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backend.ts";
 import { SystemHealth } from "./health/health.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
@@ -19,9 +19,10 @@ import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, termsOf } from "./limits/policy.ts";
 import { countRepository } from "./limits/repository.ts";
+import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
-import { compileRoute } from "./proxy/route.ts";
+import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
@@ -29,7 +30,8 @@ import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
 import type { Logger } from "./telemetry/log.ts";
 import { PooledClient } from "./upstreams/client.ts";
-import { compileTarget, compileUpstream, type Upstream } from "./upstreams/upstream.ts";
+import { Upstreams } from "./upstreams/registry.ts";
+import type { Upstream } from "./upstreams/upstream.ts";
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -72,7 +74,7 @@ export function createGatewayParts(options: GatewayOptions) {
 
   const known = (): Known => ({
     tiers: tiers.names(),
-    upstreams: new Set([...upstreams.names(), ...(demo === null ? [] : ["demo"])]),
+    upstreams: new Set([...upstreams.names(), ...(demo === null ? [] : DEMO_UPSTREAMS)]),
     hasAdminListener: config.admin.listen !== null,
   });
   const checked = (schema: Parameters<typeof fillIn>[0], kind: string, value: unknown, rules: (filled: unknown) => Fault[]) => {
@@ -111,7 +113,7 @@ export function createGatewayParts(options: GatewayOptions) {
         .filter((route) => route.document.upstream === name)
         .map((route) => `route ${route.name}`),
     onChange: () => rebuild(),
-    reserved: new Set(config.demo ? ["demo"] : []),
+    reserved: new Set(config.demo ? DEMO_UPSTREAMS : []),
   });
   const routes: Documents<RouteConfig> = new Documents<RouteConfig>({
     kind: "route",
@@ -183,11 +185,21 @@ export function createGatewayParts(options: GatewayOptions) {
   counts.restore();
 
   const client = new PooledClient(clock);
+  const balanced = new Upstreams({
+    clock,
+    client,
+    random: Math.random,
+    onBreaker: (upstream, { url }, from, to, cause) =>
+      log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker"),
+    onHealth: (upstream, { url }, isHealthy, why) =>
+      log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
+  });
+  const forwarder = new Forwarder({ clock, client, random: Math.random, onRetry: () => {} });
   const pipeline = new Pipeline({
     clock,
     keys: registry,
     limiter,
-    client,
+    forwarder,
     accessLog: log !== null && config.logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
     maxBodySize: parseSize(config.server.maxBodySize),
     onFault,
@@ -200,30 +212,26 @@ export function createGatewayParts(options: GatewayOptions) {
     bearer: config.identity.bearer,
     query: config.identity.query,
   };
-  const compiled = new Map<string, { document: UpstreamConfig; upstream: Upstream }>();
+  const compiledRoutes = new Map<string, Route>();
   let generation = build();
 
-  /** Routes and upstreams as requests walk through them. An upstream that did not change keeps its state. */
+  /** Routes and upstreams as requests walk through them. What did not change keeps its state. */
   function build(): Generation {
+    const draft = balanced.draft();
     const upstreamOf = (name: string): Upstream | null => {
-      if (name.includes("://"))
-        return compileUpstream(name, { targets: [{ url: name, weight: 1 }], balance: "round-robin", connectTimeout: "5s" });
-      if (name === "demo" && demo !== null)
-        return { name, targets: [compileTarget(demo.url)], connectTimeout: 5000, next: () => demoTarget };
-      const document = upstreams.get(name)?.document;
-      if (document === undefined) return null;
-      const before = compiled.get(name);
-      if (before?.document === document) return before.upstream;
-      const upstream = compileUpstream(name, document);
-      compiled.set(name, { document, upstream });
-      return upstream;
+      if (name.includes("://")) return draft.obtain(name, plainUpstream(name));
+      const document = upstreams.get(name)?.document ?? (demo === null ? undefined : demoUpstreams(demo)[name]);
+      return document === undefined ? null : draft.obtain(name, document);
     };
-    const demoTarget = compileTarget(demo?.url ?? "http://127.0.0.1");
-    return {
-      router: new Router(routes.all().map(({ name, document }) => compileRoute({ ...document, name }, upstreamOf(document.upstream)))),
-      trustedProxies,
-      identity,
-    };
+    const compiled = routes
+      .all()
+      .map(({ name, document }) => compileRoute({ ...document, name }, upstreamOf(document.upstream), compiledRoutes.get(name)));
+    // Upstreams that no route uses are checked and listed all the same.
+    for (const name of upstreams.names()) upstreamOf(name);
+    draft.commit();
+    compiledRoutes.clear();
+    for (const route of compiled) compiledRoutes.set(route.name, route);
+    return { router: new Router(compiled), trustedProxies, identity };
   }
   function rebuild(): void {
     generation = build();
@@ -249,6 +257,7 @@ export function createGatewayParts(options: GatewayOptions) {
     tiers,
     routes,
     upstreams,
+    balanced,
     limiter,
     registry,
     clock,
@@ -301,6 +310,7 @@ export function createGatewayParts(options: GatewayOptions) {
     /** Writes what waits and closes everything. */
     stop: (): void => {
       for (const timer of timers) clearInterval(timer);
+      balanced.stop();
       client.close();
       guarded(() => counts.flush())();
       guarded(() => keys.flushUsed())();
@@ -314,3 +324,6 @@ const conflict = (path: Fault["path"], what: string): Fault => ({
   path,
   message: `the admin API made a ${what} of this name already: delete that one, or rename this one`,
 });
+
+/** A URL in an upstream's place, with every default. */
+const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;

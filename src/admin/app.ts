@@ -11,6 +11,8 @@ import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
 import { type Problem, problem, problemBody } from "../proxy/problem.ts";
 import type { Documents } from "../storage/documents.ts";
+import { breakersAdmin } from "../upstreams/admin.ts";
+import type { Upstreams } from "../upstreams/registry.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
@@ -28,6 +30,7 @@ export interface AdminParts extends LimitsAdminParts {
   readonly tiers: Documents<TierConfig>;
   readonly routes: Documents<RouteConfig>;
   readonly upstreams: Documents<UpstreamConfig>;
+  readonly balanced: Upstreams;
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
@@ -53,6 +56,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(documentsAdmin(parts.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
         .use(documentsAdmin(parts.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
         .use(documentsAdmin(parts.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
+        .use(breakersAdmin(parts.balanced, parts.clock))
         .use(limitsAdmin(parts))
         .use(configAdmin(parts.config)),
     );

@@ -17,18 +17,12 @@ const NOT_YET = [
   "admin.upstreamAllow",
   "server.tls.http2",
   "server.tls.http3",
-  "upstreams.*.healthCheck",
-  "upstreams.*.breaker",
   "routes.[].cache",
-  "routes.[].retry",
   "routes.[].credential",
   "routes.[].plugins",
   "tiers.*.quota",
   "consumers.[].quota",
 ].map((pattern) => pattern.split("."));
-
-/** Other ways to balance, which come with the ones that need them. */
-const BALANCES_NOT_YET = ["least-requests", "consistent-hash"];
 
 /** Takes the fields that are not served yet out of `value` (which it changes) and gives a fault for each that was meant. */
 export function takeNotYet(value: unknown, within: Path = []): Fault[] {
@@ -37,7 +31,6 @@ export function takeNotYet(value: unknown, within: Path = []): Fault[] {
     if (!within.every((step, i) => stepMatches(pattern[i], step))) continue;
     if (pattern.length > within.length) take(value, pattern.slice(within.length), [], faults);
   }
-  takeBalances(value, within, faults);
   return faults;
 }
 
@@ -61,25 +54,6 @@ function take(here: unknown, pattern: readonly string[], path: Path, faults: Fau
   if (!isOff(record[part]))
     faults.push({ path: [...path, part], message: "not yet supported: this version has no such feature", isOfName: true });
   delete record[part];
-}
-
-function takeBalances(value: unknown, within: Path, faults: Fault[]): void {
-  const own =
-    within.length === 2 && within[0] === "upstreams"
-      ? { "": value }
-      : within.length === 0
-        ? (value as { upstreams?: unknown } | null)?.upstreams
-        : undefined;
-  if (typeof own !== "object" || own === null) return;
-  for (const [name, upstream] of Object.entries(own as Record<string, { balance?: unknown } | null>)) {
-    const balance = upstream?.balance;
-    if (typeof balance !== "string" || !BALANCES_NOT_YET.includes(balance) || !upstream) continue;
-    faults.push({
-      path: name === "" ? ["balance"] : ["upstreams", name, "balance"],
-      message: `not yet supported: ${JSON.stringify(balance)}; use "round-robin"`,
-    });
-    delete upstream.balance;
-  }
 }
 
 /** Null, false, nothing in it, or nothing in it that is on. */

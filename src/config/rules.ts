@@ -13,7 +13,11 @@ export interface Known {
   readonly hasAdminListener: boolean;
 }
 
-const YEAR = 366 * 86_400_000;
+/** What the demo backend is offered as. */
+export const DEMO_UPSTREAMS = ["demo", "demo-downstream"] as const;
+
+const DAY = 86_400_000;
+const YEAR = 366 * DAY;
 const MAX_LOG = 100_000;
 
 export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
@@ -37,11 +41,24 @@ export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
 export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => limitFaults(tier.limits, [...at, "limits"]);
 
 export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[] {
-  const faults = upstream.targets.flatMap((target, i) => {
+  const faults: Fault[] = upstream.targets.flatMap((target, i) => {
     const message = urlFault(target.url);
     return message === null ? [] : [{ path: [...at, "targets", i, "url"], message }];
   });
-  return [...faults, ...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"])];
+  faults.push(...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"]));
+  if (parseDuration(upstream.slowStart) > DAY) faults.push({ path: [...at, "slowStart"], message: "must be at most 24h" });
+  for (const part of ["breaker", "healthCheck"] as const) {
+    const times = part === "breaker" ? (["recoveryTimeout", "window"] as const) : (["interval", "timeout"] as const);
+    for (const field of times) {
+      const duration = (upstream[part] as Record<string, string> | null)?.[field];
+      if (duration !== undefined) faults.push(...timeFaults(duration, [...at, part, field]));
+    }
+  }
+  const urls = upstream.targets.map(({ url }) => url);
+  for (const [i, url] of urls.entries())
+    if (urls.indexOf(url) < i)
+      faults.push({ path: [...at, "targets", i, "url"], message: "stands here twice: give the first one more weight" });
+  return faults;
 }
 
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
@@ -58,6 +75,11 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (route.auth === "none" && (route.tiers.length > 0 || route.scopes.length > 0))
     say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
+  if (route.retry !== null) {
+    for (const field of ["baseDelay", "maxDelay"] as const)
+      if (parseDuration(route.retry[field]) > DAY) say(["retry", field], "must be at most 24h");
+    if (route.retry.attemptTimeout !== null) faults.push(...timeFaults(route.retry.attemptTimeout, [...at, "retry", "attemptTimeout"]));
+  }
   if (route.cors?.credentials && route.cors.origins.includes("*"))
     say(["cors", "origins"], 'with credentials name the origins: browsers refuse "*"');
   for (const direction of ["request", "response"] as const) {
@@ -93,7 +115,7 @@ export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits">
 export function crossFaults(config: Config): Fault[] {
   const known: Known = {
     tiers: new Set(Object.keys(config.tiers)),
-    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? ["demo"] : [])]),
+    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : [])]),
     hasAdminListener: config.admin.listen !== null,
   };
   const faults: Fault[] = [...serverFaults(config)];
@@ -101,8 +123,9 @@ export function crossFaults(config: Config): Fault[] {
     faults.push({ path: ["anonymousTier"], message: `there is no tier ${JSON.stringify(config.anonymousTier)}` });
   for (const [name, tier] of Object.entries(config.tiers)) faults.push(...tierFaults(tier, ["tiers", name]));
   for (const [name, upstream] of Object.entries(config.upstreams)) faults.push(...upstreamFaults(upstream, ["upstreams", name]));
-  if (config.demo && Object.hasOwn(config.upstreams, "demo"))
-    faults.push({ path: ["upstreams", "demo"], message: 'with "demo": true this name is taken by the demo backend' });
+  for (const name of config.demo ? DEMO_UPSTREAMS : [])
+    if (Object.hasOwn(config.upstreams, name))
+      faults.push({ path: ["upstreams", name], message: 'with "demo": true this name is taken by the demo backend' });
   for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
   faults.push(...sharedKeys(config.consumers));
@@ -175,7 +198,7 @@ function sharedKeys(consumers: readonly ConsumerConfig[]): Fault[] {
 
 function timeFaults(duration: string, path: Path): Fault[] {
   const milliseconds = parseDuration(duration);
-  return milliseconds < 1 || milliseconds > 86_400_000 ? [{ path, message: "must be from 1ms to 24h" }] : [];
+  return milliseconds < 1 || milliseconds > DAY ? [{ path, message: "must be from 1ms to 24h" }] : [];
 }
 
 function pathFault(path: string): string | null {

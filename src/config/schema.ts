@@ -108,15 +108,102 @@ export const TargetConfig = Shape(
   "One backend address.",
 );
 
+export const BreakerConfig = Shape(
+  {
+    failureThreshold: Type.Integer({
+      minimum: 1,
+      maximum: 1e6,
+      default: 5,
+      description: "Failures in a row that open it: no connection, a timeout, a reset, a 5xx.",
+    }),
+    recoveryTimeout: Duration("How long it stays open before one request is let through as a probe.", { default: "60s" }),
+    successThreshold: Type.Integer({ minimum: 1, maximum: 1000, default: 3, description: "Successful probes in a row that close it." }),
+    failureRatio: Type.Union([Type.Number({ exclusiveMinimum: 0, maximum: 1 }), Type.Null()], {
+      default: null,
+      description: "The share of failed requests within the window that opens it as well; null: only failures in a row count.",
+      expects: "a number above 0 up to 1, or null",
+    }),
+    window: Duration("The span over which failureRatio is taken.", { default: "10s" }),
+    minimumRequests: Type.Integer({
+      minimum: 1,
+      maximum: 1e6,
+      default: 20,
+      description: "Requests within the window below which failureRatio says nothing.",
+    }),
+  },
+  "A circuit breaker for each target.",
+);
+
+export const HealthCheckConfig = Shape(
+  {
+    path: Type.String({
+      pattern: "^/[!-~]*$",
+      maxLength: 1024,
+      default: "/health",
+      description: "What is asked for, below the target's URL. Any status from 200 to 399 is good.",
+      expects: 'a path such as "/health"',
+    }),
+    interval: Duration("How often.", { default: "5s" }),
+    timeout: Duration("How long an answer may take.", { default: "1s" }),
+    unhealthyAfter: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 3,
+      description: "Bad answers in a row that take the target out of use.",
+    }),
+    healthyAfter: Type.Integer({ minimum: 1, maximum: 100, default: 2, description: "Good answers in a row that bring it back." }),
+  },
+  "Asks each target whether it is well.",
+);
+
 export const UpstreamConfig = Shape(
   {
     targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 256, description: "The backend's addresses." }),
-    balance: Type.Literal("round-robin", { default: "round-robin", description: "How a target is chosen: each in turn, by weight." }),
+    balance: Type.Union([Type.Literal("round-robin"), Type.Literal("least-requests"), Type.Literal("consistent-hash")], {
+      default: "round-robin",
+      description:
+        "How a target is chosen. round-robin: each in turn, by weight. least-requests: the one with the fewest under way. consistent-hash: the same one for the same caller.",
+    }),
+    hashOn: Type.String({
+      pattern: "^(key|ip|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+      default: "key",
+      description: "What consistent-hash tells callers apart by: their key (their address without one), their address, or a header.",
+      expects: '"key", "ip" or "header:NAME"',
+    }),
     connectTimeout: Duration("How long a connection may take to be made.", { default: "5s" }),
+    slowStart: Duration("Over how long a target that comes back grows to its full share; 0s: at once.", { default: "0s" }),
+    breaker: Type.Union([BreakerConfig, Type.Null()], {
+      default: {},
+      description: "Cuts off a target that fails, and lets it come back; null: never.",
+    }),
+    healthCheck: Type.Union([HealthCheckConfig, Type.Null()], {
+      default: null,
+      description: "Active health checks; null: none, the breaker alone notices failures.",
+    }),
   },
   "One or more targets that serve a route.",
 );
 export type UpstreamConfig = Static<typeof UpstreamConfig>;
+
+export const RetryConfig = Shape(
+  {
+    attempts: Type.Integer({
+      minimum: 1,
+      maximum: 10,
+      default: 3,
+      description: "How often a request is sent at most, the first time included.",
+    }),
+    baseDelay: Duration("The longest wait before the second attempt.", { default: "1s" }),
+    maxDelay: Duration("The longest wait before any attempt, also when the backend asks for more by Retry-After.", { default: "30s" }),
+    factor: Type.Number({ minimum: 1, maximum: 10, default: 2, description: "What the wait grows by with each attempt." }),
+    jitter: Type.Boolean({ default: true, description: "Waits a random part of the time, so that callers don't come back all at once." }),
+    attemptTimeout: Type.Union([Duration("A duration."), Type.Null()], {
+      default: null,
+      description: "How long one attempt may take until its response begins; null: as long as the route's timeout leaves.",
+    }),
+  },
+  "How a failed request is sent again: idempotent methods, requests with an Idempotency-Key, and connections that were never made.",
+);
 
 export const CorsConfig = Shape(
   {
@@ -201,6 +288,7 @@ export const RouteConfig = Shape(
       "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
       { default: "30s" },
     ),
+    retry: Type.Union([RetryConfig, Type.Null()], { default: {}, description: "Sends a failed request again; null: never." }),
     cors: Type.Union([CorsConfig, Type.Null()], {
       default: null,
       description: "Lets pages of other origins use the route; preflights are answered by Sluice.",
@@ -368,7 +456,7 @@ export const Config = Shape(
     consumers: Type.Array(ConsumerConfig, { default: [], description: "Declared consumers and their keys." }),
     demo: Type.Boolean({
       default: false,
-      description: "Starts a demo backend on a free loopback port and offers it as the upstream demo.",
+      description: "Starts a demo backend on a free loopback port and offers it as the upstreams demo and demo-downstream.",
     }),
   },
   "The configuration of Sluice.",

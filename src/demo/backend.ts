@@ -1,3 +1,6 @@
+import { fillIn } from "../config/load.ts";
+import { UpstreamConfig } from "../config/schema.ts";
+
 /** What the demo backend needs to know of the gateway, to tell callers what they are allowed. */
 export interface DemoTiers {
   /** Requests a minute that callers of this tier may make now, or `null` for an unknown tier. */
@@ -9,6 +12,17 @@ export interface DemoBackend {
   readonly url: string;
   stop(): Promise<void>;
 }
+
+/** The upstreams that the demo backend is offered as: all of it, which nothing cuts off, and the part that can be made to fail, behind a breaker that comes back soon. */
+export const demoUpstreams = ({ url }: DemoBackend): Readonly<Record<string, UpstreamConfig>> => ({
+  demo: upstream({ targets: [{ url }], breaker: null }),
+  "demo-downstream": upstream({
+    targets: [{ url: `${url}/downstream` }],
+    breaker: { failureThreshold: 5, recoveryTimeout: "10s", successThreshold: 3 },
+  }),
+});
+
+const upstream = (config: object): UpstreamConfig => fillIn(UpstreamConfig, config).value as UpstreamConfig;
 
 /** Starts the demo backend on a free port of 127.0.0.1. */
 export function startDemoBackend(tiers: DemoTiers): DemoBackend {
@@ -37,7 +51,6 @@ export function startDemoBackend(tiers: DemoTiers): DemoBackend {
           isFailing = false;
           return Response.json({ message: "The backend works again.", failing: false });
         case "/downstream":
-        case "/proxy":
           return isFailing
             ? Response.json({ error: "The demo backend fails because it was told to." }, { status: 503 })
             : Response.json({ message: "Hello from the demo backend.", requestId: request.headers.get("x-request-id") });

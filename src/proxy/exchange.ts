@@ -26,6 +26,9 @@ export class Exchange {
   /** The route's header lines for every answer: what its rules set, and CORS. */
   routeHead = "";
   target: Target | null = null;
+  /** The target that counts this exchange as under way until it is released. */
+  busy: Target | null = null;
+  /** How often the request was sent. */
   attempts = 0;
   status = 0;
 
@@ -40,6 +43,12 @@ export class Exchange {
   ) {
     this.query = query;
     this.id = requestId(incoming.head.fields.get("x-request-id"));
+  }
+
+  /** The answer is out: its target has one exchange less under way. */
+  release(): void {
+    if (this.busy !== null) this.busy.state.inFlight--;
+    this.busy = null;
   }
 
   get consumer(): string | null {

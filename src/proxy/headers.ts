@@ -30,14 +30,18 @@ const NOT_FORWARDED = new Set([
     "x-request-id",
     "x-consumer-id",
     "x-consumer-tier",
+    "x-retry-count",
   ],
 ]);
 const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
 /** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
 const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
 
-/** The head of the request for `target`, with its empty line. */
-export function requestHead(x: Exchange, route: Route, target: Target, path: string): string {
+/** What makes a request conditional (RFC 9110 §13.1), apart from If-Range. */
+const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
+
+/** The head of the request for `target`, with its empty line. `conditions`: header lines in place of the caller's own conditions; `null` leaves those. */
+export function requestHead(x: Exchange, route: Route, target: Target, path: string, conditions: string | null = null): string {
   const { head, body, connection } = x.incoming;
   const { fields } = head;
   const { names, lower, values } = fields;
@@ -51,6 +55,7 @@ export function requestHead(x: Exchange, route: Route, target: Target, path: str
     if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) continue;
     // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
     if (name === "forwarded" && !isTrusted) continue;
+    if (conditions !== null && CONDITIONS.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }
   if (body !== null) text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
@@ -62,6 +67,8 @@ export function requestHead(x: Exchange, route: Route, target: Target, path: str
   text += `X-Forwarded-Proto: ${trail(fields, "x-forwarded-proto", proto, isTrusted)}\r\n`;
   if (head.host !== "" || isTrusted) text += `X-Forwarded-Host: ${trail(fields, "x-forwarded-host", head.host, isTrusted)}\r\n`;
   text += `X-Request-ID: ${x.id}\r\n`;
+  if (x.attempts > 1) text += `X-Retry-Count: ${x.attempts - 1}\r\n`;
+  if (conditions !== null) text += conditions;
   if (x.key !== null) text += `X-Consumer-ID: ${x.key.consumer.id}\r\nX-Consumer-Tier: ${x.key.consumer.tier}\r\n`;
   return `${text}\r\n`;
 }

@@ -6,13 +6,13 @@ import { isOnlyDegraded, limitHeaders, retryAfterSeconds, violatedPolicies } fro
 import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
-import { type UpstreamClient, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../upstreams/client.ts";
-import type { Target } from "../upstreams/upstream.ts";
+import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
+import { type Forwarder, NoTarget } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
-import { ownHead, requestHead, responseHead } from "./headers.ts";
+import { ownHead, responseHead } from "./headers.ts";
 import { parameter, withoutParameter } from "./path.ts";
 import { type Problem, type ProblemCode, problem, REDUCED_CAPACITY } from "./problem.ts";
 import { date, problemReply } from "./reply.ts";
@@ -23,16 +23,13 @@ export interface PipelineParts {
   readonly clock: Clock;
   readonly keys: KeyRegistry;
   readonly limiter: Limiter;
-  readonly client: UpstreamClient;
+  readonly forwarder: Forwarder;
   readonly accessLog: AccessLog | null;
   /** Bytes. */
   readonly maxBodySize: number;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
-
-/** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
-const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 
 /** The way of a request, from the head that has arrived to the answer. */
 export class Pipeline {
@@ -138,41 +135,8 @@ export class Pipeline {
   /** Forward: to a target, and the answer back as it comes. */
   private async forward(x: Exchange): Promise<void> {
     const route = x.route as Route;
-    if (route.upstream === null) {
-      this.refuse(
-        x,
-        problem("noHealthyTarget", "This route has no backend at the moment; try again later.", { retryAfter: 5 }, [["Retry-After", "5"]]),
-      );
-      return;
-    }
-    const target = route.upstream.next();
-    x.target = target;
-    const response = await this.send(x, target, {
-      method: x.incoming.head.method,
-      head: requestHead(x, route, target, forwardedPath(route, target, x.path)),
-      body: x.incoming.body,
-      chunked: x.incoming.head.framing === "chunked",
-      upgrade: x.incoming.head.upgrade === "websocket",
-      connectTimeout: route.upstream.connectTimeout,
-      timeout: route.timeout,
-    });
-    this.respond(x, response);
-  }
-
-  private async send(x: Exchange, target: Target, request: UpstreamRequest): Promise<UpstreamResponse> {
-    for (;;) {
-      const call = this.parts.client.send(target.origin, request);
-      x.incoming.onAbort = () => call.abort();
-      if (x.incoming.isAborted) call.abort();
-      x.attempts++;
-      try {
-        return await call.response;
-      } catch (error) {
-        // RFC 9110 §9.2.2: an idempotent request may be repeated when its connection turns out to be closed. Each repetition uses up a stale connection, so this ends.
-        const mayRepeat = error instanceof UpstreamFailure && error.isStale && request.body === null && IDEMPOTENT.has(request.method);
-        if (!mayRepeat || x.incoming.isAborted) throw error;
-      }
-    }
+    if (route.upstream === null) this.refuse(x, unavailable("noHealthyTarget", 5000));
+    else this.respond(x, await this.parts.forwarder.send(x, route, route.upstream));
   }
 
   /** Respond: the upstream's answer, and ours around it. */
@@ -214,6 +178,10 @@ export class Pipeline {
 
   private fail(x: Exchange, error: unknown): void {
     if (x.incoming.isReplied || x.incoming.isAborted) return;
+    if (error instanceof NoTarget) {
+      this.refuse(x, unavailable(error.why.code, error.why.retryIn));
+      return;
+    }
     if (error instanceof UpstreamFailure) {
       const { cause } = error;
       if (cause instanceof TooLarge) this.refuse(x, tooLarge(cause.most));
@@ -229,6 +197,7 @@ export class Pipeline {
   /** Record: runs when the answer is written whole or has broken off. */
   private record(x: Exchange): void {
     if (x.verdict !== null) this.parts.limiter.release(x.verdict);
+    x.release();
     // 499 is nginx's: the client closed the connection before there was an answer.
     if (x.status === 0) x.status = 499;
     this.parts.accessLog?.write(x, this.parts.clock.now() - x.startedAt);
@@ -246,9 +215,13 @@ const unauthorized = (code: ProblemCode, detail: string): Problem =>
 
 const tooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
 
-const forwardedPath = (route: Route, target: Target, path: string): string => {
-  const rest = route.strip === 0 ? path : path.slice(route.strip);
-  return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
+const unavailable = (code: "circuitOpen" | "noHealthyTarget", retryIn: number): Problem => {
+  const retryAfter = Math.max(1, Math.ceil(retryIn / 1000));
+  const detail =
+    code === "circuitOpen"
+      ? `The backend has failed too often and is not asked for now; try again in ${retryAfter} seconds.`
+      : "This route has no healthy backend at the moment; try again later.";
+  return problem(code, detail, { retryAfter }, [["Retry-After", String(retryAfter)]]);
 };
 
 /** Takes the key out of the request, from the first place that holds one: the header, the bearer token, the query parameter. */

@@ -21,6 +21,7 @@ const CODES = {
   internal: { status: 500, title: "Internal error" },
   notImplemented: { status: 501, title: "Not implemented" },
   upstreamFailed: { status: 502, title: "The backend failed" },
+  circuitOpen: { status: 503, title: "The backend is cut off for now" },
   noHealthyTarget: { status: 503, title: "No backend available" },
   draining: { status: 503, title: "Shutting down" },
   upstreamTimeout: { status: 504, title: "The backend did not answer in time" },

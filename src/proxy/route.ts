@@ -1,6 +1,7 @@
 import type { RouteConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
+import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { type Cors, compileCors } from "./cors.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
@@ -19,8 +20,10 @@ export interface Route extends Routable {
   readonly scopes: readonly string[];
   readonly policies: readonly Policy[];
   readonly cost: number;
-  /** Milliseconds for all of an exchange until its response begins. */
+  /** Milliseconds for all attempts together until a response begins. */
   readonly timeout: number;
+  readonly retry: RetryPolicy | null;
+  readonly budget: RetryBudget;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
   readonly responseRules: HeaderRules;
@@ -37,7 +40,8 @@ const BACKENDS_CORS = [
   "access-control-max-age",
 ];
 
-export function compileRoute(config: RouteConfig, upstream: Upstream | null): Route {
+/** `before`: the route of this name in the configuration before, whose counts go on. */
+export function compileRoute(config: RouteConfig, upstream: Upstream | null, before?: Route): Route {
   const name = config.name ?? config.path;
   return {
     name,
@@ -52,6 +56,8 @@ export function compileRoute(config: RouteConfig, upstream: Upstream | null): Ro
     policies: compilePolicies(config.limits, { kind: "route", name }),
     cost: config.cost,
     timeout: parseDuration(config.timeout),
+    retry: compileRetry(config.retry),
+    budget: before?.budget ?? new RetryBudget(),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules: compileHeaderRules(config.headers.request),
     // With CORS handled here, what the backend says of it would contradict.
@@ -59,3 +65,15 @@ export function compileRoute(config: RouteConfig, upstream: Upstream | null): Ro
     setsHost: Object.keys(config.headers.request.set).some((name) => name.toLowerCase() === "host"),
   };
 }
+
+const compileRetry = (config: RouteConfig["retry"]): RetryPolicy | null =>
+  config === null
+    ? null
+    : {
+        attempts: config.attempts,
+        baseDelay: parseDuration(config.baseDelay),
+        maxDelay: parseDuration(config.maxDelay),
+        factor: config.factor,
+        jitter: config.jitter,
+        attemptTimeout: config.attemptTimeout === null ? null : parseDuration(config.attemptTimeout),
+      };

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import type { Socket } from "bun";
 import type { Clock } from "../clock.ts";
 import type { Body, Sink } from "../http/body.ts";
@@ -13,6 +14,8 @@ export interface Origin {
   readonly hostname: string;
   readonly port: number;
   readonly tls: boolean;
+  /** True for a name, false for an address. */
+  readonly isNamed: boolean;
 }
 
 export interface UpstreamRequest {
@@ -26,8 +29,10 @@ export interface UpstreamRequest {
   readonly upgrade: boolean;
   /** Milliseconds to make a connection. */
   readonly connectTimeout: number;
-  /** Milliseconds until the response's head must be there; afterwards, how long its body may be silent. */
+  /** Milliseconds until the response's head must be there. */
   readonly timeout: number;
+  /** Milliseconds that the response's body may be silent. */
+  readonly bodyTimeout: number;
 }
 
 export interface UpstreamResponse {
@@ -76,6 +81,7 @@ export const originOf = (hostname: string, port: number, tls: boolean): Origin =
   hostname,
   port,
   tls,
+  isNamed: isIP(hostname) === 0 && hostname !== "localhost",
 });
 
 /** A request under way, which can be given up. */
@@ -92,6 +98,8 @@ export interface UpstreamClient {
 /** Idle connections kept for one origin, and for how long (ms): below the 5 s after which many servers close, so that few requests meet a closing connection. */
 const MAX_IDLE = 4096;
 const IDLE_FOR = 4_000;
+/** How long a connection to a name is used: after that the name is looked up again, since it may lead elsewhere by now. */
+const NAMED_FOR = 60_000;
 /** How exact timeouts are, in milliseconds. */
 const TICK = 25;
 const MAX_HEAD = 262_144;
@@ -183,7 +191,7 @@ class Exchange implements Call {
 
   connect(): void {
     const { origin, request } = this;
-    const connection = new UpstreamConnection(this.client, this.pool);
+    const connection = new UpstreamConnection(this.client, this.pool, origin.isNamed);
     this.pool.open++;
     const patience = setTimeout(
       () => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)),
@@ -244,11 +252,16 @@ class UpstreamConnection {
   /** The request's body while it is on its way up. */
   private upload: Body | null = null;
   private isPaused = false;
+  /** `client.now` from when on it serves no further request. */
+  private readonly retiresAt: number;
 
   constructor(
     private readonly client: PooledClient,
     private readonly pool: Pool,
-  ) {}
+    isNamed: boolean,
+  ) {
+    this.retiresAt = isNamed ? client.now + NAMED_FOR : Number.POSITIVE_INFINITY;
+  }
 
   get isUsable(): boolean {
     return !this.isClosed && this.idleUntil > this.client.now;
@@ -367,7 +380,7 @@ class UpstreamConnection {
     this.body = body;
     // Events may be silent for hours; anything else that stalls is cut off.
     const stream = head.fields.get("content-type")?.startsWith("text/event-stream") === true;
-    body.timeout = stream ? Number.POSITIVE_INFINITY : exchange.request.timeout;
+    body.timeout = stream ? Number.POSITIVE_INFINITY : exchange.request.bodyTimeout;
     this.deadline = this.client.now + body.timeout;
     exchange.resolve(responseOf(head, body));
     if (rest.length > 0) this.feed(rest, 0);
@@ -415,10 +428,19 @@ class UpstreamConnection {
 
   /** The exchange is over and the connection may serve another. */
   private complete(head: ResponseHead, inStep: boolean): void {
+    // Who gives up from now on must not cut off the connection's next exchange.
+    if (this.exchange !== null) this.exchange.connection = null;
     this.exchange = null;
     this.deadline = Number.POSITIVE_INFINITY;
     this.client.active.delete(this);
-    if (!head.keepAlive || !inStep || this.upload !== null || this.isClosed || this.pool.idle.length >= MAX_IDLE) {
+    if (
+      !head.keepAlive ||
+      !inStep ||
+      this.upload !== null ||
+      this.isClosed ||
+      this.pool.idle.length >= MAX_IDLE ||
+      this.client.now > this.retiresAt
+    ) {
       this.terminate();
       return;
     }

@@ -1,8 +1,36 @@
+import type { Clock } from "../clock.ts";
 import type { UpstreamConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
+import { type Balancer, balancerOf } from "./balancer.ts";
+import {
+  type Breaker,
+  type BreakerCause,
+  type BreakerPolicy,
+  type BreakerState,
+  enter,
+  fail,
+  letsThrough,
+  newBreaker,
+  reopensIn,
+  setByHand,
+  succeed,
+  type Tell,
+  withdraw,
+} from "./breaker.ts";
 import { type Origin, originOf } from "./client.ts";
 
-/** One backend address, taken apart once. */
+/** What is known of a target while it serves; it outlives a change of the configuration. */
+export interface TargetState {
+  readonly breaker: Breaker;
+  /** Exchanges under way. */
+  inFlight: number;
+  /** What health checks say; true without any. */
+  isHealthy: boolean;
+  /** When it came back after having been out, for the slow start; `-Infinity` when it never was. */
+  backSince: number;
+}
+
+/** One backend address, taken apart once, and its state. */
 export interface Target {
   readonly url: string;
   readonly origin: Origin;
@@ -11,19 +39,164 @@ export interface Target {
   /** The path before every forwarded path, without a slash at its end. */
   readonly basePath: string;
   readonly weight: number;
+  readonly state: TargetState;
+  readonly inFlight: number;
 }
 
-/** The targets that serve a route, and which of them is next. */
-export interface Upstream {
-  readonly name: string;
+/** What a consistent hash is made of: the key (the address without one), the address, or a header. */
+export type HashOn = { readonly kind: "key" | "ip" } | { readonly kind: "header"; readonly name: string };
+
+/** Why no target can take a request. */
+export interface Unavailable {
+  readonly code: "circuitOpen" | "noHealthyTarget";
+  /** Milliseconds until it may be otherwise. */
+  readonly retryIn: number;
+}
+
+export interface HealthCheckPolicy {
+  readonly path: string;
+  /** Milliseconds. */
+  readonly interval: number;
+  readonly timeout: number;
+  readonly unhealthyAfter: number;
+  readonly healthyAfter: number;
+}
+
+/** Called after a breaker's change of state. */
+export type OnBreaker = (upstream: string, target: Target, from: BreakerState, to: BreakerState, cause: BreakerCause) => void;
+
+/** A target that has just come back gets at least this share of its weight. */
+const SLOWEST = 0.1;
+
+/** The targets that serve a route, what state they are in, and which of them is next. */
+export class Upstream {
   readonly targets: readonly Target[];
   /** Milliseconds. */
   readonly connectTimeout: number;
-  /** The target for the next request. */
-  next(): Target;
+  readonly breakerPolicy: BreakerPolicy;
+  readonly healthCheck: HealthCheckPolicy | null;
+  readonly hashOn: HashOn | null;
+  private readonly slowStart: number;
+  private readonly balance: Balancer<Target>;
+  private readonly tells = new Map<Target, Tell>();
+  private now = 0;
+  private tried: readonly Target[] = [];
+  /** Called once when no target is left: those that wait for a retry need wait no longer. */
+  private readonly waiting = new Set<() => void>();
+
+  /** `before`: the upstream of this name in the configuration before, whose targets' state is taken over. */
+  constructor(
+    readonly name: string,
+    config: UpstreamConfig,
+    private readonly clock: Clock,
+    onBreaker: OnBreaker,
+    before?: Upstream,
+  ) {
+    this.targets = config.targets.map(({ url, weight }) => {
+      const state = before?.targets.find((target) => target.url === url)?.state ?? newState(clock.now());
+      return compileTarget(url, weight, state);
+    });
+    this.connectTimeout = parseDuration(config.connectTimeout);
+    this.breakerPolicy = compileBreaker(config.breaker);
+    this.healthCheck = compileHealthCheck(config.healthCheck);
+    // Without checks nobody would find out that it is well again.
+    if (this.healthCheck === null) for (const { state } of this.targets) state.isHealthy = true;
+    this.hashOn = config.balance === "consistent-hash" ? compileHashOn(config.hashOn) : null;
+    this.slowStart = parseDuration(config.slowStart);
+    this.balance = balancerOf(config.balance, this.targets);
+    for (const target of this.targets) {
+      this.tells.set(target, (from, to, cause) => {
+        if (to === "closed") target.state.backSince = clock.now();
+        onBreaker(name, target, from, to, cause);
+        if (to === "open") this.wakeWhenUnavailable();
+      });
+    }
+  }
+
+  /** The target for a request, one that was not tried yet if there is one; `null` when none can take it (`whyNot` says why). */
+  choose(hash: number, tried: readonly Target[]): Target | null {
+    this.now = this.clock.now();
+    this.tried = tried;
+    const fresh = this.balance(hash, this.isFresh, this.weightOf);
+    return fresh === null && tried.length > 0 ? this.balance(hash, this.isAvailable, this.weightOf) : fresh;
+  }
+
+  /** Whether any target could take a request now. */
+  get hasTarget(): boolean {
+    this.now = this.clock.now();
+    return this.targets.some(this.isAvailable);
+  }
+
+  whyNot(): Unavailable {
+    const now = this.clock.now();
+    const open = this.targets.filter(({ state }) => state.isHealthy && state.breaker.state !== "closed");
+    if (open.length === 0) return { code: "noHealthyTarget", retryIn: this.healthCheck?.interval ?? 5000 };
+    return { code: "circuitOpen", retryIn: Math.min(...open.map(({ state }) => reopensIn(state.breaker, this.breakerPolicy, now))) };
+  }
+
+  /** A request goes to `target`, which `choose` gave. Gives a ticket for its result. */
+  begin(target: Target): number {
+    target.state.inFlight++;
+    return enter(target.state.breaker, this.clock.now(), this.tellOf(target));
+  }
+
+  succeeded(target: Target, ticket: number): void {
+    succeed(target.state.breaker, this.breakerPolicy, ticket, this.clock.now(), this.tellOf(target));
+  }
+
+  failed(target: Target, ticket: number): void {
+    fail(target.state.breaker, this.breakerPolicy, ticket, this.clock.now(), this.tellOf(target));
+  }
+
+  /** The request was given up before it told anything of the target. */
+  withdrawn(target: Target, ticket: number): void {
+    withdraw(target.state.breaker, ticket);
+  }
+
+  setBreaker(target: Target, state: "open" | "closed"): void {
+    setByHand(target.state.breaker, state, this.clock.now(), this.tellOf(target));
+  }
+
+  /** What a health check found. True when it changed what is thought of the target. */
+  setHealthy(target: Target, isHealthy: boolean): boolean {
+    if (target.state.isHealthy === isHealthy) return false;
+    target.state.isHealthy = isHealthy;
+    if (isHealthy) target.state.backSince = this.clock.now();
+    else this.wakeWhenUnavailable();
+    return true;
+  }
+
+  /** Calls `wake` once when no target can take a request any more. The function it gives ends that. */
+  onUnavailable(wake: () => void): () => void {
+    this.waiting.add(wake);
+    return () => this.waiting.delete(wake);
+  }
+
+  private wakeWhenUnavailable(): void {
+    if (this.waiting.size === 0 || this.hasTarget) return;
+    const waiting = [...this.waiting];
+    this.waiting.clear();
+    for (const wake of waiting) wake();
+  }
+
+  private readonly isAvailable = ({ state }: Target): boolean =>
+    state.isHealthy && letsThrough(state.breaker, this.breakerPolicy, this.now);
+
+  private readonly isFresh = (target: Target): boolean => !this.tried.includes(target) && this.isAvailable(target);
+
+  private readonly weightOf = ({ weight, state }: Target): number => {
+    const backFor = this.now - state.backSince;
+    return backFor >= this.slowStart ? weight : weight * Math.max(SLOWEST, backFor / this.slowStart);
+  };
+
+  private tellOf(target: Target): Tell {
+    const tell = this.tells.get(target);
+    if (tell === undefined) throw new Error("this target is another upstream's");
+    return tell;
+  }
 }
 
-export function compileTarget(url: string, weight = 1): Target {
+function compileTarget(url: string, weight: number, state: TargetState): Target {
   const parsed = new URL(url);
   const tls = parsed.protocol === "https:";
   return {
@@ -32,32 +205,33 @@ export function compileTarget(url: string, weight = 1): Target {
     host: parsed.host,
     basePath: parsed.pathname.replace(/\/$/, ""),
     weight,
+    state,
+    get inFlight() {
+      return state.inFlight;
+    },
   };
 }
 
-/** An upstream from its configuration, which was validated before. */
-export function compileUpstream(name: string, config: UpstreamConfig): Upstream {
-  const targets = config.targets.map((target) => compileTarget(target.url, target.weight));
-  return { name, targets, connectTimeout: parseDuration(config.connectTimeout), next: roundRobin(targets) };
-}
+const newState = (now: number): TargetState => ({
+  breaker: newBreaker(now),
+  inFlight: 0,
+  isHealthy: true,
+  backSince: Number.NEGATIVE_INFINITY,
+});
 
-/**
- * Smooth weighted round-robin: in each round every target gets its weight, spread over the round instead of in runs.
- * The algorithm is nginx's: each target gains its weight, the richest one is taken and pays the sum.
- */
-export function roundRobin<T extends { readonly weight: number }>(targets: readonly T[]): () => T {
-  const [only] = targets;
-  if (only === undefined) throw new Error("an upstream needs a target");
-  if (targets.length === 1) return () => only;
-  const credit = targets.map(() => 0);
-  const sum = targets.reduce((total, target) => total + target.weight, 0);
-  return () => {
-    let best = 0;
-    for (let i = 0; i < targets.length; i++) {
-      credit[i] = (credit[i] as number) + (targets[i] as T).weight;
-      if ((credit[i] as number) > (credit[best] as number)) best = i;
-    }
-    credit[best] = (credit[best] as number) - sum;
-    return targets[best] as T;
+function compileBreaker(config: UpstreamConfig["breaker"]): BreakerPolicy {
+  return {
+    failureThreshold: config?.failureThreshold ?? Number.POSITIVE_INFINITY,
+    recoveryTimeout: config === null ? 0 : parseDuration(config.recoveryTimeout),
+    successThreshold: config?.successThreshold ?? 1,
+    failureRatio: config?.failureRatio ?? null,
+    window: config === null ? 0 : parseDuration(config.window),
+    minimumRequests: config?.minimumRequests ?? 0,
   };
 }
+
+const compileHealthCheck = (config: UpstreamConfig["healthCheck"]): HealthCheckPolicy | null =>
+  config === null ? null : { ...config, interval: parseDuration(config.interval), timeout: parseDuration(config.timeout) };
+
+const compileHashOn = (text: string): HashOn =>
+  text === "ip" ? { kind: "ip" } : text === "key" ? { kind: "key" } : { kind: "header", name: text.slice("header:".length).toLowerCase() };

@@ -57,13 +57,25 @@ describe("a configuration", () => {
       limits: [],
       cost: 1,
       timeout: "30s",
+      retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null },
       cors: null,
       headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
     });
     expect(valid('{ "upstreams": { "u": { "targets": [{ "url": "http://h" }] } } }').upstreams.u).toEqual({
       targets: [{ url: "http://h", weight: 1 }],
       balance: "round-robin",
+      hashOn: "key",
       connectTimeout: "5s",
+      slowStart: "0s",
+      breaker: {
+        failureThreshold: 5,
+        recoveryTimeout: "60s",
+        successThreshold: 3,
+        failureRatio: null,
+        window: "10s",
+        minimumRequests: 20,
+      },
+      healthCheck: null,
     });
   });
 
@@ -206,10 +218,6 @@ describe("a configuration", () => {
       ["activities", { activities: { path: "/api/activities" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],
-      ["upstreams.u.breaker", { upstreams: { u: { ...upstream, breaker: { failureThreshold: 5 } } } }],
-      ["upstreams.u.healthCheck", { upstreams: { u: { ...upstream, healthCheck: { path: "/health" } } } }],
-      ["upstreams.u.balance", { upstreams: { u: { ...upstream, balance: "least-requests" } } }],
-      ["routes[0].retry", route({ retry: { attempts: 3 } })],
       ["routes[0].cache", route({ cache: { ttl: "5m" } })],
       ["routes[0].credential", route({ credential: { pool: "openai" } })],
       ["tiers.pro.quota", { tiers: { anonymous: {}, pro: { quota: { limit: 1, period: "day" } } } }],

@@ -4,7 +4,6 @@ import { CidrSet } from "../../src/config/ip.ts";
 import { clientIp } from "../../src/proxy/client-ip.ts";
 import { parameter, parseTarget, withoutParameter } from "../../src/proxy/path.ts";
 import { isMiss, type Routable, Router } from "../../src/proxy/router.ts";
-import { roundRobin } from "../../src/upstreams/upstream.ts";
 
 const path = (target: string) => {
   const parsed = parseTarget(target);
@@ -133,24 +132,4 @@ test("the caller's address is the rightmost that is not trusted, and the peer's 
     ["10.0.0.1", "", "10.0.0.1"],
   ];
   for (const [peer, chain, expected] of cases) expect([chain, clientIp(peer, chain, trusted)]).toEqual([chain, expected]);
-});
-
-test("round-robin gives each target its weight in every round, without runs", () => {
-  const next = roundRobin([
-    { weight: 5, name: "a" },
-    { weight: 1, name: "b" },
-    { weight: 1, name: "c" },
-  ]);
-  expect(Array.from({ length: 14 }, () => next().name).join("")).toBe("aabacaaaabacaa");
-  fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 6 }), (weights) => {
-      const turn = roundRobin(weights.map((weight, i) => ({ weight, i })));
-      const counts = weights.map(() => 0);
-      for (let i = 0; i < weights.reduce((a, b) => a + b); i++) {
-        const { i: target } = turn();
-        counts[target] = (counts[target] ?? 0) + 1;
-      }
-      expect(counts).toEqual(weights);
-    }),
-  );
 });

@@ -62,6 +62,7 @@ export async function send(
     upgrade: false,
     connectTimeout: 1000,
     timeout: 5000,
+    bodyTimeout: 5000,
     ...more,
   });
   const response = await call.response;

@@ -87,7 +87,7 @@ describe("the upstream client", () => {
     using silent = scripted([]);
     expect(await failureOf(send(it, silent.port, GET, { timeout: 40 }))).toBe("timeout");
     using stalling = scripted(["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"]);
-    expect(await failureOf(send(it, stalling.port, GET, { timeout: 40 }))).toBe("timeout");
+    expect(await failureOf(send(it, stalling.port, GET, { bodyTimeout: 40 }))).toBe("timeout");
   });
 
   test("lets a stream of events be silent for longer than the timeout", async () => {

@@ -1,0 +1,179 @@
+import type { Clock } from "../clock.ts";
+import type { Body } from "../http/body.ts";
+import { hashOf } from "../upstreams/balancer.ts";
+import { type UpstreamClient, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../upstreams/client.ts";
+import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
+import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
+import type { Exchange } from "./exchange.ts";
+import { requestHead } from "./headers.ts";
+import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
+import type { Route } from "./route.ts";
+
+export interface ForwarderParts {
+  readonly clock: Clock;
+  readonly client: UpstreamClient;
+  /** Numbers from 0 up to 1. */
+  readonly random: () => number;
+  readonly onRetry: (route: string) => void;
+}
+
+/** No target can take the request now. */
+export class NoTarget extends Error {
+  constructor(readonly why: Unavailable) {
+    super("no target is available");
+  }
+}
+
+/** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+const NONE: readonly Target[] = [];
+
+/** Sends a request to one of an upstream's targets, and again to another where that is allowed and may help. */
+export class Forwarder {
+  constructor(private readonly parts: ForwarderParts) {}
+
+  /**
+   * The upstream's answer. Its target counts as busy until `x` releases it. Rejects with `UpstreamFailure` when the last attempt got none, with `NoTarget` when there was nobody to ask.
+   * `conditions`: the fields that stand in place of the caller's own conditions; `null` leaves those.
+   */
+  async send(x: Exchange, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
+    const { clock } = this.parts;
+    const { retry } = route;
+    const deadline = clock.now() + route.timeout;
+    const body = bodyOf(x, retry !== null && retry.attempts > 1);
+    const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
+    route.budget.earn();
+    let tried = NONE;
+    for (;;) {
+      const target = upstream.choose(hash, tried);
+      if (target === null) throw new NoTarget(upstream.whyNot());
+      const left = deadline - clock.now();
+      x.target = target;
+      x.attempts++;
+      const ticket = upstream.begin(target);
+      let failure: UpstreamFailure | null = null;
+      let response: UpstreamResponse | null = null;
+      try {
+        response = await this.call(x, target, {
+          method: x.incoming.head.method,
+          head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
+          body,
+          chunked: x.incoming.head.framing === "chunked",
+          upgrade: x.incoming.head.upgrade === "websocket",
+          connectTimeout: Math.min(upstream.connectTimeout, left),
+          timeout: Math.min(retry?.attemptTimeout ?? left, left),
+          bodyTimeout: route.timeout,
+        });
+      } catch (error) {
+        if (!(error instanceof UpstreamFailure)) {
+          target.state.inFlight--;
+          upstream.withdrawn(target, ticket);
+          throw error;
+        }
+        failure = error;
+      }
+      if (response !== null) {
+        if (response.status < 500) {
+          upstream.succeeded(target, ticket);
+          x.busy = target;
+          return response;
+        }
+        upstream.failed(target, ticket);
+      } else {
+        target.state.inFlight--;
+        if (failure !== null && (isCallers(failure) || failure.isStale)) upstream.withdrawn(target, ticket);
+        else upstream.failed(target, ticket);
+      }
+
+      const wait = retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, body, failure, response);
+      if (wait === null || clock.now() + wait >= deadline || x.incoming.isAborted || !upstream.hasTarget || !route.budget.spend()) {
+        if (response !== null) {
+          x.busy = target;
+          return response;
+        }
+        // What ran out was the time for all of it, whatever the last attempt was at.
+        if (failure?.kind === "connect" && clock.now() >= deadline) throw new UpstreamFailure("timeout", failure.message, false);
+        throw failure;
+      }
+      if (response !== null) {
+        target.state.inFlight--;
+        if (response.body !== null && !(response.body instanceof Uint8Array)) response.body.cancel();
+      }
+      this.parts.onRetry(route.name);
+      tried = [...tried, target];
+      await pause(x, upstream, wait);
+      if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
+    }
+  }
+
+  /** Milliseconds to wait before the request is sent again, or `null` when it must not be. */
+  private waitBefore(
+    x: Exchange,
+    route: Route,
+    body: Body | null,
+    failure: UpstreamFailure | null,
+    response: UpstreamResponse | null,
+  ): number | null {
+    if (route.retry === null) return null;
+    const { head } = x.incoming;
+    // A connection that was never made has brought nothing to anybody, and taken nothing of the body.
+    if (failure?.kind !== "connect") {
+      const isRepeatable = IDEMPOTENT.has(head.method) || head.fields.get("idempotency-key") !== null;
+      if (!isRepeatable || (body !== null && !(body instanceof ReplayBody && body.isKept))) return null;
+      if (failure !== null && failure.kind !== "reset" && failure.kind !== "timeout") return null;
+      if (response !== null && !isRetryable(response.status)) return null;
+    }
+    const asked = response === null ? null : retryAfterOf(response.fields.get("retry-after"), this.parts.clock.wall());
+    return retryDelay(route.retry, x.attempts, asked, this.parts.random);
+  }
+
+  private async call(x: Exchange, target: Target, request: UpstreamRequest): Promise<UpstreamResponse> {
+    for (;;) {
+      const call = this.parts.client.send(target.origin, request);
+      x.incoming.onAbort = () => call.abort();
+      if (x.incoming.isAborted) call.abort();
+      try {
+        return await call.response;
+      } catch (error) {
+        // RFC 9110 §9.2.2: an idempotent request may be repeated when its connection turns out to be closed. Each repetition uses up a stale connection, so this ends.
+        const isKept = request.body === null || (request.body instanceof ReplayBody && request.body.isKept);
+        const mayRepeat = error instanceof UpstreamFailure && error.isStale && isKept && IDEMPOTENT.has(request.method);
+        if (!mayRepeat || x.incoming.isAborted) throw error;
+      }
+    }
+  }
+}
+
+/** Failures that say nothing about the target. */
+const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";
+
+/** The request's body, in a form that can be sent again where it is small enough. */
+function bodyOf(x: Exchange, mayRetry: boolean): Body | null {
+  const { body, head } = x.incoming;
+  return body === null || !mayRetry || head.contentLength > MOST_KEPT ? body : new ReplayBody(body);
+}
+
+function subjectOf(x: Exchange, { hashOn }: Upstream): string {
+  if (hashOn?.kind === "header") return x.incoming.head.fields.joined(hashOn.name) ?? x.ip;
+  return hashOn?.kind === "key" && x.key !== null ? x.key.id : x.ip;
+}
+
+/** Waits for the time of a retry; less when the caller leaves, or when no target is left to try. */
+function pause(x: Exchange, upstream: Upstream, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer);
+      forget();
+      x.incoming.onAbort = null;
+      resolve();
+    };
+    const timer = setTimeout(wake, milliseconds);
+    const forget = upstream.onUnavailable(wake);
+    x.incoming.onAbort = wake;
+  });
+}
+
+const forwardedPath = (route: Route, target: Target, path: string): string => {
+  const rest = route.strip === 0 ? path : path.slice(route.strip);
+  return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
+};

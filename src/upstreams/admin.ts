@@ -1,0 +1,71 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { timeText } from "../admin/manners.ts";
+import { notFound } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import { reopensIn } from "./breaker.ts";
+import type { Upstreams } from "./registry.ts";
+import type { Target, Upstream } from "./upstream.ts";
+
+const Breaker = Type.Object({
+  target: Type.String({ description: "The target's URL.", examples: ["http://users-1:8001"] }),
+  upstream: Type.String({ description: "The upstream it belongs to.", examples: ["users"] }),
+  state: Type.Union([Type.Literal("closed"), Type.Literal("open"), Type.Literal("half-open")], {
+    description: "closed: requests pass. open: none does. half-open: one at a time, as a probe.",
+  }),
+  held: Type.Boolean({ description: "Opened by the admin API: it stays open until it is closed by it." }),
+  healthy: Type.Boolean({ description: "What health checks say; true without any." }),
+  failures: Type.Integer({ description: "Failures in a row." }),
+  successes: Type.Integer({ description: "Successful probes in a row, while half-open." }),
+  inFlight: Type.Integer({ description: "Requests under way." }),
+  since: Type.String({ description: "Since when it is in this state, RFC 3339." }),
+  retryAfter: Type.Union([Type.Integer(), Type.Null()], {
+    description: "Seconds until a probe is let through; null while none is waited for.",
+  }),
+});
+
+const ByTarget = Type.Object({
+  target: Type.String({ description: "The target's URL, encoded as one path segment; a breaker of each upstream that has it." }),
+});
+
+/** Breakers for people: what state each is in, and to open and close them. */
+export const breakersAdmin = (upstreams: Upstreams, clock: Clock) => {
+  const all = (): [Upstream, Target][] =>
+    upstreams.all().flatMap((upstream) => upstream.targets.map((target) => [upstream, target] as [Upstream, Target]));
+  const wire = ([upstream, target]: [Upstream, Target]): Static<typeof Breaker> => {
+    const { breaker, isHealthy, inFlight } = target.state;
+    const waits = breaker.state === "open" && !breaker.isHeld;
+    return {
+      target: target.url,
+      upstream: upstream.name,
+      state: breaker.state,
+      held: breaker.isHeld,
+      healthy: isHealthy,
+      failures: breaker.failures,
+      successes: breaker.successes,
+      inFlight,
+      since: timeText(clock.wall() - (clock.now() - breaker.since)) ?? "",
+      retryAfter: waits ? Math.ceil(reopensIn(breaker, upstream.breakerPolicy, clock.now()) / 1000) : null,
+    };
+  };
+  const set = (url: string, state: "open" | "closed"): { items: Static<typeof Breaker>[] } => {
+    const trimmed = url.replace(/\/$/, "");
+    const found = all().filter(([, target]) => target.url.replace(/\/$/, "") === trimmed);
+    if (found.length === 0) throw notFound("target", url);
+    for (const [upstream, target] of found) upstream.setBreaker(target, state);
+    return { items: found.map(wire) };
+  };
+  const List = Type.Object({ items: Type.Array(Breaker) });
+  return new Elysia({ prefix: "/breakers", tags: ["breakers"], normalize: false })
+    .get("/", () => ({ items: all().map(wire) }), { response: List, detail: { summary: "All breakers" } })
+    .post("/:target/open", ({ params }) => set(params.target, "open"), {
+      params: ByTarget,
+      response: List,
+      detail: { summary: "Cut a target off", description: "It gets no request until its breaker is closed by hand." },
+    })
+    .post("/:target/close", ({ params }) => set(params.target, "closed"), {
+      params: ByTarget,
+      response: List,
+      detail: { summary: "Let requests through to a target again" },
+    });
+};

@@ -1,0 +1,157 @@
+/** When a breaker opens and closes. Times in milliseconds. */
+export interface BreakerPolicy {
+  /** Consecutive failures that open it. */
+  readonly failureThreshold: number;
+  /** How long it stays open before it lets a probe through. */
+  readonly recoveryTimeout: number;
+  /** Successful probes, one after the other, that close it. */
+  readonly successThreshold: number;
+  /** The share of failures within `window` that opens it as well, above 0 up to 1; `null`: only consecutive failures count. */
+  readonly failureRatio: number | null;
+  readonly window: number;
+  /** Requests within `window` below which the ratio says nothing. */
+  readonly minimumRequests: number;
+}
+
+export type BreakerState = "closed" | "open" | "half-open";
+
+/** Who made a breaker change: what it saw, time, or a person. */
+export type BreakerCause = "failures" | "ratio" | "recovery" | "probe" | "admin";
+
+/** What is known of one target. Plain data, so that it can be listed, kept over a reload and shared. */
+export interface Breaker {
+  state: BreakerState;
+  /** Failures in a row. */
+  failures: number;
+  /** Successful probes in a row. */
+  successes: number;
+  /** When it came into its state. */
+  since: number;
+  /** A probe is under way. */
+  isProbing: boolean;
+  /** A person opened it: it stays open until a person closes it. */
+  isHeld: boolean;
+  /** Counts changes of state: what a request of an earlier state brings home is no news. */
+  epoch: number;
+  /** Requests and failures in slices of the window, the newest last. */
+  readonly slices: { start: number; requests: number; failures: number }[];
+}
+
+/** A window is counted in so many slices: how far the ratio's span may be off. */
+const SLICES = 10;
+
+export const newBreaker = (now: number): Breaker => ({
+  state: "closed",
+  failures: 0,
+  successes: 0,
+  since: now,
+  isProbing: false,
+  isHeld: false,
+  epoch: 1,
+  slices: [],
+});
+
+/** Whether a request would be let through now. Changes nothing. */
+export function letsThrough(breaker: Breaker, policy: BreakerPolicy, now: number): boolean {
+  switch (breaker.state) {
+    case "closed":
+      return true;
+    case "open":
+      return !breaker.isHeld && now - breaker.since >= policy.recoveryTimeout;
+    case "half-open":
+      return !breaker.isProbing;
+  }
+}
+
+/** Milliseconds until a request may be let through again; 0 when that is uncertain or now. */
+export const reopensIn = (breaker: Breaker, policy: BreakerPolicy, now: number): number =>
+  breaker.state === "open" && !breaker.isHeld ? Math.max(0, breaker.since + policy.recoveryTimeout - now) : 0;
+
+/**
+ * Takes a place for one request that `letsThrough` allows: the probe's when the breaker is not closed. Gives the ticket that `succeed`, `fail` or `withdraw` wants,
+ * exactly one of which must follow.
+ */
+export function enter(breaker: Breaker, now: number, tell: Tell): number {
+  if (breaker.state === "open") {
+    change(breaker, "half-open", now, "recovery", tell);
+    breaker.successes = 0;
+  }
+  if (breaker.state === "half-open") breaker.isProbing = true;
+  return breaker.epoch;
+}
+
+/** The request was answered. */
+export function succeed(breaker: Breaker, policy: BreakerPolicy, ticket: number, now: number, tell: Tell): void {
+  if (ticket !== breaker.epoch) return;
+  if (breaker.state === "half-open") {
+    breaker.isProbing = false;
+    breaker.failures = 0;
+    if (++breaker.successes >= policy.successThreshold) change(breaker, "closed", now, "probe", tell);
+    return;
+  }
+  breaker.failures = 0;
+  if (policy.failureRatio !== null) count(breaker, policy, now, 0);
+}
+
+/** The target failed the request. */
+export function fail(breaker: Breaker, policy: BreakerPolicy, ticket: number, now: number, tell: Tell): void {
+  if (ticket !== breaker.epoch) return;
+  breaker.failures++;
+  if (breaker.state === "half-open") {
+    change(breaker, "open", now, "probe", tell);
+    return;
+  }
+  const isTooMany = policy.failureRatio !== null && count(breaker, policy, now, 1);
+  if (breaker.failures >= policy.failureThreshold) change(breaker, "open", now, "failures", tell);
+  else if (isTooMany) change(breaker, "open", now, "ratio", tell);
+}
+
+/** The request says nothing about the target: its caller gave up. */
+export function withdraw(breaker: Breaker, ticket: number): void {
+  if (ticket === breaker.epoch && breaker.state === "half-open") breaker.isProbing = false;
+}
+
+/** A person's decision. An open one stays so until it is closed again. */
+export function setByHand(breaker: Breaker, state: "open" | "closed", now: number, tell: Tell): void {
+  if (breaker.state !== state) change(breaker, state, now, "admin", tell);
+  breaker.isHeld = state === "open";
+  if (state === "closed") breaker.failures = 0;
+}
+
+/** Called at each change of state, after it. */
+export type Tell = (from: BreakerState, to: BreakerState, cause: BreakerCause) => void;
+
+function change(breaker: Breaker, to: BreakerState, now: number, cause: BreakerCause, tell: Tell): void {
+  const from = breaker.state;
+  breaker.state = to;
+  breaker.since = now;
+  breaker.isProbing = false;
+  breaker.isHeld = false;
+  breaker.epoch++;
+  if (to === "closed") breaker.failures = 0;
+  breaker.slices.length = 0;
+  tell(from, to, cause);
+}
+
+/** Enters one result into the window. True when the share of failures is reached. */
+function count(breaker: Breaker, policy: BreakerPolicy, now: number, failures: 0 | 1): boolean {
+  const { slices } = breaker;
+  const width = policy.window / SLICES;
+  const start = now - (now % width);
+  let last = slices.at(-1);
+  if (last === undefined || last.start !== start) {
+    last = { start, requests: 0, failures: 0 };
+    slices.push(last);
+    while (slices[0] !== undefined && slices[0].start <= start - policy.window) slices.shift();
+  }
+  last.requests++;
+  last.failures += failures;
+  if (failures === 0) return false;
+  let requests = 0;
+  let failed = 0;
+  for (const slice of slices) {
+    requests += slice.requests;
+    failed += slice.failures;
+  }
+  return requests >= policy.minimumRequests && failed / requests >= (policy.failureRatio ?? 1);
+}

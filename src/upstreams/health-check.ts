@@ -1,0 +1,69 @@
+import type { UpstreamClient } from "./client.ts";
+import type { HealthCheckPolicy, Target, Upstream } from "./upstream.ts";
+
+/** Called when checks have changed what is thought of a target. */
+export type OnHealth = (upstream: string, target: Target, isHealthy: boolean, why: string) => void;
+
+/** Asks each target of an upstream at its interval, and takes those that fail out of use. */
+export class HealthChecker {
+  private readonly timers = new Set<Timer>();
+  private isStopped = false;
+
+  constructor(
+    private readonly upstream: Upstream,
+    private readonly policy: HealthCheckPolicy,
+    private readonly client: UpstreamClient,
+    private readonly onHealth: OnHealth,
+    /** Numbers from 0 up to 1: checks of many gateways should not come all at once. */
+    private readonly random: () => number,
+  ) {}
+
+  start(): void {
+    for (const target of this.upstream.targets) this.watch(target, { good: 0, bad: 0 }, 0);
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers.clear();
+  }
+
+  private watch(target: Target, row: { good: number; bad: number }, wait: number): void {
+    const timer = setTimeout(async () => {
+      this.timers.delete(timer);
+      const fault = await this.check(target);
+      if (this.isStopped) return;
+      row.good = fault === null ? row.good + 1 : 0;
+      row.bad = fault === null ? 0 : row.bad + 1;
+      if (row.good >= this.policy.healthyAfter && this.upstream.setHealthy(target, true))
+        this.onHealth(this.upstream.name, target, true, "answers again");
+      if (row.bad >= this.policy.unhealthyAfter && this.upstream.setHealthy(target, false))
+        this.onHealth(this.upstream.name, target, false, fault ?? "");
+      this.watch(target, row, this.policy.interval * (0.9 + 0.2 * this.random()));
+    }, wait);
+    timer.unref();
+    this.timers.add(timer);
+  }
+
+  /** What is wrong with the target, or `null`. */
+  private async check(target: Target): Promise<string | null> {
+    const { path, timeout } = this.policy;
+    const call = this.client.send(target.origin, {
+      method: "GET",
+      head: `GET ${target.basePath}${path} HTTP/1.1\r\nHost: ${target.host}\r\nUser-Agent: sluice-health-check\r\nAccept: */*\r\n\r\n`,
+      body: null,
+      chunked: false,
+      upgrade: false,
+      connectTimeout: timeout,
+      timeout,
+      bodyTimeout: timeout,
+    });
+    try {
+      const { status, body } = await call.response;
+      if (body !== null && !(body instanceof Uint8Array)) body.cancel();
+      return status >= 200 && status < 400 ? null : `answers ${status}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+}

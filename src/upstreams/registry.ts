@@ -1,0 +1,71 @@
+import type { Clock } from "../clock.ts";
+import type { UpstreamConfig } from "../config/schema.ts";
+import type { UpstreamClient } from "./client.ts";
+import { HealthChecker, type OnHealth } from "./health-check.ts";
+import { type OnBreaker, Upstream } from "./upstream.ts";
+
+export interface UpstreamsParts {
+  readonly clock: Clock;
+  readonly client: UpstreamClient;
+  readonly onBreaker: OnBreaker;
+  readonly onHealth: OnHealth;
+  readonly random: () => number;
+}
+
+interface Entry {
+  readonly config: UpstreamConfig;
+  readonly upstream: Upstream;
+  checker: HealthChecker | null;
+}
+
+/** The upstreams in force. A new configuration gets those that did not change as they are, and the state of targets that stayed. */
+export class Upstreams {
+  private inForce = new Map<string, Entry>();
+
+  constructor(private readonly parts: UpstreamsParts) {}
+
+  /** Begins a new set. Nothing changes before `commit`. */
+  draft(): Draft {
+    const next = new Map<string, Entry>();
+    return {
+      obtain: (name, config) => {
+        const known = next.get(name);
+        if (known !== undefined) return known.upstream;
+        const before = this.inForce.get(name);
+        const entry =
+          before !== undefined && (before.config === config || Bun.deepEquals(before.config, config))
+            ? before
+            : { config, upstream: new Upstream(name, config, this.parts.clock, this.parts.onBreaker, before?.upstream), checker: null };
+        next.set(name, entry);
+        return entry.upstream;
+      },
+      commit: () => {
+        for (const [name, entry] of this.inForce) if (next.get(name) !== entry) entry.checker?.stop();
+        this.inForce = next;
+        for (const entry of next.values()) this.watch(entry);
+      },
+    };
+  }
+
+  all(): Upstream[] {
+    return [...this.inForce.values()].map(({ upstream }) => upstream);
+  }
+
+  stop(): void {
+    for (const { checker } of this.inForce.values()) checker?.stop();
+  }
+
+  private watch(entry: Entry): void {
+    const { upstream } = entry;
+    if (entry.checker !== null || upstream.healthCheck === null) return;
+    entry.checker = new HealthChecker(upstream, upstream.healthCheck, this.parts.client, this.parts.onHealth, this.parts.random);
+    entry.checker.start();
+  }
+}
+
+export interface Draft {
+  /** The upstream of this name with this configuration. */
+  obtain(name: string, config: UpstreamConfig): Upstream;
+  /** Puts the set in force: upstreams that were not obtained are gone. */
+  commit(): void;
+}

@@ -1,0 +1,57 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { RetryBudget, type RetryPolicy, retryAfterOf, retryDelay } from "../../src/upstreams/retry.ts";
+
+const POLICY: RetryPolicy = { attempts: 3, baseDelay: 1000, maxDelay: 30_000, factor: 2, jitter: false, attemptTimeout: null };
+const NOW = Date.parse("2026-11-21T00:00:00Z");
+
+describe("the wait before a retry", () => {
+  test("grows by the factor up to its bound", () => {
+    expect([1, 2, 3, 5, 6, 50].map((attempt) => retryDelay(POLICY, attempt, null, Math.random))).toEqual([
+      1000, 2000, 4000, 16_000, 30_000, 30_000,
+    ]);
+  });
+
+  test("is, with jitter, anything between nothing and that", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 20 }), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (attempt, random) => {
+        const most = retryDelay(POLICY, attempt, null, () => 0);
+        const delay = retryDelay({ ...POLICY, jitter: true }, attempt, null, () => random);
+        expect(delay).toBeGreaterThanOrEqual(0);
+        expect(delay).toBe(most * random);
+      }),
+    );
+  });
+
+  test("is what the backend asks for, up to the bound", () => {
+    expect(retryDelay(POLICY, 1, 5000, Math.random)).toBe(5000);
+    expect(retryDelay(POLICY, 1, 90_000, Math.random)).toBe(30_000);
+    expect(retryAfterOf("120", NOW)).toBe(120_000);
+    expect(retryAfterOf("Sat, 21 Nov 2026 00:00:09 GMT", NOW)).toBe(9000);
+    expect(retryAfterOf("Fri, 20 Nov 2026 00:00:00 GMT", NOW)).toBe(0);
+    expect(retryAfterOf("soon", NOW)).toBeNull();
+    expect(retryAfterOf(null, NOW)).toBeNull();
+  });
+});
+
+test("a budget never lets more than a fifth of the requests be repeated, after its allowance", () => {
+  fc.assert(
+    fc.property(fc.array(fc.boolean(), { maxLength: 3000 }), (events) => {
+      const budget = new RetryBudget();
+      let requests = 0;
+      let retries = 0;
+      for (const isRequest of events) {
+        if (isRequest) {
+          requests++;
+          budget.earn();
+        } else if (budget.spend()) retries++;
+        expect(retries).toBeLessThanOrEqual(10 + 0.2 * requests + 1e-6);
+      }
+    }),
+  );
+  const idle = new RetryBudget();
+  for (let i = 0; i < 100_000; i++) idle.earn();
+  let burst = 0;
+  while (idle.spend()) burst++;
+  expect(burst).toBe(100);
+});
