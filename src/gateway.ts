@@ -1,6 +1,7 @@
 import { createAdmin } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { AdminTokens } from "./admin/tokens.ts";
+import { CacheStore } from "./cache/store.ts";
 import type { Clock } from "./clock.ts";
 import type { Fault } from "./config/faults.ts";
 import { CidrSet } from "./config/ip.ts";
@@ -19,6 +20,7 @@ import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, termsOf } from "./limits/policy.ts";
 import { countRepository } from "./limits/repository.ts";
+import { Caching } from "./proxy/caching.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
@@ -195,11 +197,14 @@ export function createGatewayParts(options: GatewayOptions) {
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
   });
   const forwarder = new Forwarder({ clock, client, random: Math.random, onRetry: () => {} });
+  const kept = new CacheStore(parseSize(config.cache.maxSize));
+  const caching = new Caching({ store: kept, forwarder, clock, onFault });
   const pipeline = new Pipeline({
     clock,
     keys: registry,
     limiter,
     forwarder,
+    caching,
     accessLog: log !== null && config.logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
     maxBodySize: parseSize(config.server.maxBodySize),
     onFault,
@@ -231,7 +236,7 @@ export function createGatewayParts(options: GatewayOptions) {
     draft.commit();
     compiledRoutes.clear();
     for (const route of compiled) compiledRoutes.set(route.name, route);
-    return { router: new Router(compiled), trustedProxies, identity };
+    return { router: new Router(compiled), hasCache: compiled.some((route) => route.cache !== null), trustedProxies, identity };
   }
   function rebuild(): void {
     generation = build();
@@ -258,6 +263,10 @@ export function createGatewayParts(options: GatewayOptions) {
     routes,
     upstreams,
     balanced,
+    cache: {
+      statistics: () => ({ ...kept.stats, maxSize: kept.maxSize, ...caching.counts }),
+      purge: (isMeant) => caching.purge(isMeant),
+    },
     limiter,
     registry,
     clock,

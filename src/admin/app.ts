@@ -1,5 +1,6 @@
 import { SQLiteError } from "bun:sqlite";
 import { Elysia, type ValidationError } from "elysia";
+import { type CacheView, cacheAdmin } from "../cache/admin.ts";
 import { schemaFaults } from "../config/faults.ts";
 import { RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
 import { consumersAdmin } from "../consumers/admin.ts";
@@ -31,6 +32,7 @@ export interface AdminParts extends LimitsAdminParts {
   readonly routes: Documents<RouteConfig>;
   readonly upstreams: Documents<UpstreamConfig>;
   readonly balanced: Upstreams;
+  readonly cache: CacheView;
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
@@ -57,6 +59,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(documentsAdmin(parts.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
         .use(documentsAdmin(parts.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
         .use(breakersAdmin(parts.balanced, parts.clock))
+        .use(cacheAdmin(parts.cache))
         .use(limitsAdmin(parts))
         .use(configAdmin(parts.config)),
     );

@@ -75,6 +75,8 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (route.auth === "none" && (route.tiers.length > 0 || route.scopes.length > 0))
     say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
+  if (route.cache !== null && route.cache.ttl !== null && parseDuration(route.cache.ttl) > YEAR)
+    say(["cache", "ttl"], "must be at most 366d");
   if (route.retry !== null) {
     for (const field of ["baseDelay", "maxDelay"] as const)
       if (parseDuration(route.retry[field]) > DAY) say(["retry", field], "must be at most 24h");

@@ -185,6 +185,38 @@ export const UpstreamConfig = Shape(
 );
 export type UpstreamConfig = Static<typeof UpstreamConfig>;
 
+export const CacheConfig = Shape(
+  {
+    ttl: Type.Union([Duration("A duration."), Type.Null()], {
+      default: null,
+      description:
+        "How long a response is fresh that does not say so itself; null: a tenth of the time since it was modified (RFC 9111 §4.2.2).",
+    }),
+    maxEntrySize: Size("Larger responses are not kept.", { default: "1mb" }),
+    shared: Type.Boolean({
+      default: false,
+      description:
+        "Responses to callers with a key are for all callers. Otherwise they are kept only if they say public, must-revalidate or s-maxage (RFC 9111 §3.5).",
+    }),
+    key: Shape(
+      {
+        headers: Type.Array(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$", expects: "a header's name" }), {
+          default: [],
+          maxItems: 16,
+          description: "Request headers that tell responses apart, beside those that a response's Vary names.",
+        }),
+        query: Type.Union([Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 64 }), Type.Null()], {
+          default: null,
+          description: "The query's parameters that tell responses apart; null: the whole query.",
+        }),
+      },
+      "What tells responses apart beside host and path.",
+      { default: {} },
+    ),
+  },
+  "Keeps responses to GET and HEAD and gives them again, as a shared cache by RFC 9111.",
+);
+
 export const RetryConfig = Shape(
   {
     attempts: Type.Integer({
@@ -288,6 +320,10 @@ export const RouteConfig = Shape(
       "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
       { default: "30s" },
     ),
+    cache: Type.Union([CacheConfig, Type.Null()], {
+      default: null,
+      description: "Keeps responses; null: every request goes to the backend.",
+    }),
     retry: Type.Union([RetryConfig, Type.Null()], { default: {}, description: "Sends a failed request again; null: never." }),
     cors: Type.Union([CorsConfig, Type.Null()], {
       default: null,
@@ -434,6 +470,13 @@ export const Config = Shape(
         }),
       },
       "How limits are kept.",
+      { default: {} },
+    ),
+    cache: Shape(
+      {
+        maxSize: Size("How much memory kept responses may take, over all routes; the least recently used goes first.", { default: "64mb" }),
+      },
+      "How responses are kept.",
       { default: {} },
     ),
     anonymousTier: Type.String({ default: "anonymous", description: "The tier of callers without a key, counted by IP." }),

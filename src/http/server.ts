@@ -374,6 +374,10 @@ export class Incoming {
     return this.connection.ip;
   }
 
+  get isTls(): boolean {
+    return this.connection.server.options.tls !== null;
+  }
+
   /** True while the client owes us bytes that somebody waits for. */
   get awaitsBody(): boolean {
     return this.body !== null && !this.body.isComplete && !this.body.isHeld && !this.isReplied;

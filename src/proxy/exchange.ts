@@ -1,3 +1,5 @@
+import type { Body } from "../http/body.ts";
+import type { RequestHead } from "../http/head.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import type { Verdict } from "../limits/limiter.ts";
@@ -7,8 +9,19 @@ import type { Route } from "./route.ts";
 
 const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
+/** What has arrived of a request: all that is needed to send it on. */
+export interface Arrival {
+  readonly head: RequestHead;
+  readonly body: Body | null;
+  /** The peer's address. */
+  readonly ip: string;
+  readonly isTls: boolean;
+  readonly isAborted: boolean;
+  onAbort: (() => void) | null;
+}
+
 /** One request on its way through, and all that is known about it. */
-export class Exchange {
+export class Exchange<A extends Arrival = Incoming> {
   /** The client's `X-Request-ID` when it is sane, else a UUIDv7. */
   readonly id: string;
   /** The caller's address: the peer's, or what trusted proxies say. */
@@ -31,9 +44,12 @@ export class Exchange {
   /** How often the request was sent. */
   attempts = 0;
   status = 0;
+  /** What the cache had to do with it, and the header lines that say so. */
+  cache: "hit" | "miss" | "stale" | "revalidated" | "bypass" | null = null;
+  cacheHead = "";
 
   constructor(
-    readonly incoming: Incoming,
+    readonly incoming: A,
     /** The configuration that this request began with, and ends with. */
     readonly generation: Generation,
     readonly path: string,
@@ -49,6 +65,18 @@ export class Exchange {
   release(): void {
     if (this.busy !== null) this.busy.state.inFlight--;
     this.busy = null;
+  }
+
+  /** The same request without a caller who waits for the answer: for what is fetched in the background. */
+  detached(now: number): Exchange<Arrival> {
+    const { head, ip, isTls } = this.incoming;
+    const arrival: Arrival = { head: { ...head, method: "GET" }, body: null, ip, isTls, isAborted: false, onAbort: null };
+    const it = new Exchange(arrival, this.generation, this.path, this.query, now);
+    it.ip = this.ip;
+    it.route = this.route;
+    it.key = this.key;
+    it.keyField = this.keyField;
+    return it;
   }
 
   get consumer(): string | null {

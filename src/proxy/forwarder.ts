@@ -4,7 +4,7 @@ import { hashOf } from "../upstreams/balancer.ts";
 import { type UpstreamClient, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Arrival, Exchange } from "./exchange.ts";
 import { requestHead } from "./headers.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
 import type { Route } from "./route.ts";
@@ -36,7 +36,7 @@ export class Forwarder {
    * The upstream's answer. Its target counts as busy until `x` releases it. Rejects with `UpstreamFailure` when the last attempt got none, with `NoTarget` when there was nobody to ask.
    * `conditions`: the fields that stand in place of the caller's own conditions; `null` leaves those.
    */
-  async send(x: Exchange, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
+  async send(x: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
     const { clock } = this.parts;
     const { retry } = route;
     const deadline = clock.now() + route.timeout;
@@ -108,7 +108,7 @@ export class Forwarder {
 
   /** Milliseconds to wait before the request is sent again, or `null` when it must not be. */
   private waitBefore(
-    x: Exchange,
+    x: Exchange<Arrival>,
     route: Route,
     body: Body | null,
     failure: UpstreamFailure | null,
@@ -127,7 +127,7 @@ export class Forwarder {
     return retryDelay(route.retry, x.attempts, asked, this.parts.random);
   }
 
-  private async call(x: Exchange, target: Target, request: UpstreamRequest): Promise<UpstreamResponse> {
+  private async call(x: Exchange<Arrival>, target: Target, request: UpstreamRequest): Promise<UpstreamResponse> {
     for (;;) {
       const call = this.parts.client.send(target.origin, request);
       x.incoming.onAbort = () => call.abort();
@@ -148,18 +148,18 @@ export class Forwarder {
 const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";
 
 /** The request's body, in a form that can be sent again where it is small enough. */
-function bodyOf(x: Exchange, mayRetry: boolean): Body | null {
+function bodyOf(x: Exchange<Arrival>, mayRetry: boolean): Body | null {
   const { body, head } = x.incoming;
   return body === null || !mayRetry || head.contentLength > MOST_KEPT ? body : new ReplayBody(body);
 }
 
-function subjectOf(x: Exchange, { hashOn }: Upstream): string {
+function subjectOf(x: Exchange<Arrival>, { hashOn }: Upstream): string {
   if (hashOn?.kind === "header") return x.incoming.head.fields.joined(hashOn.name) ?? x.ip;
   return hashOn?.kind === "key" && x.key !== null ? x.key.id : x.ip;
 }
 
 /** Waits for the time of a retry; less when the caller leaves, or when no target is left to try. */
-function pause(x: Exchange, upstream: Upstream, milliseconds: number): Promise<void> {
+function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {
       clearTimeout(timer);

@@ -5,6 +5,8 @@ import type { Router } from "./router.ts";
 /** The part of the configuration that requests walk through, built as a whole and swapped in one step. A request keeps the one it began with. */
 export interface Generation {
   readonly router: Router<Route>;
+  /** True when any route has a cache. */
+  readonly hasCache: boolean;
   readonly trustedProxies: CidrSet;
   readonly identity: {
     /** The field that carries a key, as configured and in lower case. */

@@ -1,7 +1,7 @@
-import type { Fields } from "../http/fields.ts";
+import { Fields } from "../http/fields.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Arrival, Exchange } from "./exchange.ts";
 import type { Route } from "./route.ts";
 
 /** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
@@ -41,11 +41,10 @@ const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-r
 const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
 
 /** The head of the request for `target`, with its empty line. `conditions`: header lines in place of the caller's own conditions; `null` leaves those. */
-export function requestHead(x: Exchange, route: Route, target: Target, path: string, conditions: string | null = null): string {
-  const { head, body, connection } = x.incoming;
+export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, path: string, conditions: string | null = null): string {
+  const { head, body, ip: peer, isTls } = x.incoming;
   const { fields } = head;
   const { names, lower, values } = fields;
-  const peer = connection.ip;
   const isTrusted = x.generation.trustedProxies.has(peer);
   const rules = route.requestRules;
   let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
@@ -62,7 +61,7 @@ export function requestHead(x: Exchange, route: Route, target: Target, path: str
   else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
   if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
-  const proto = connection.server.options.tls === null ? "http" : "https";
+  const proto = isTls ? "https" : "http";
   text += `X-Forwarded-For: ${trail(fields, "x-forwarded-for", peer, isTrusted)}\r\n`;
   text += `X-Forwarded-Proto: ${trail(fields, "x-forwarded-proto", proto, isTrusted)}\r\n`;
   if (head.host !== "" || isTrusted) text += `X-Forwarded-Host: ${trail(fields, "x-forwarded-host", head.host, isTrusted)}\r\n`;
@@ -88,9 +87,41 @@ export function responseHead(x: Exchange, route: Route, response: UpstreamRespon
   return text;
 }
 
+/** What goes with a 304 (RFC 9110 §15.4.5). */
+const NOT_MODIFIED = new Set(["cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"]);
+
+/**
+ * What is kept of a response's fields: without those of this hop, those that are made anew for each answer, and the backend's own limits, which were another caller's.
+ * `arrivedAt` in milliseconds since 1970, for a response without a Date (RFC 9110 §6.6.1).
+ */
+export function keptFields(
+  fields: Fields,
+  connection: string,
+  route: Route,
+  arrivedAt: number,
+): { fields: Fields; head: string; notModifiedHead: string } {
+  const named = namedByConnection(connection);
+  const kept = new Fields();
+  let head = "";
+  let notModifiedHead = "";
+  const add = (name: string, lower: string, value: string): void => {
+    kept.add(name, lower, value);
+    if (lower === "age" || route.responseRules.dropped.has(lower)) return;
+    head += `${name}: ${value}\r\n`;
+    if (NOT_MODIFIED.has(lower)) notModifiedHead += `${name}: ${value}\r\n`;
+  };
+  for (let i = 0; i < fields.names.length; i++) {
+    const lower = fields.lower[i] as string;
+    if (NOT_RETURNED.has(lower) || LIMIT_FIELDS.has(lower) || named?.has(lower)) continue;
+    add(fields.names[i] as string, lower, fields.values[i] as string);
+  }
+  if (kept.get("date") === null) add("Date", "date", new Date(arrivedAt).toUTCString());
+  return { fields: kept, head, notModifiedHead };
+}
+
 /** What every response of Sluice carries. `elapsed` in milliseconds. */
 export const ownHead = (x: Exchange, elapsed: number): string =>
-  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}${x.routeHead}`;
+  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}${x.cacheHead}${x.routeHead}`;
 
 /** What a trusted proxy wrote with our part behind it, or our part alone. */
 function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {

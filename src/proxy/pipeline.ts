@@ -7,6 +7,7 @@ import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
+import { type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
@@ -24,6 +25,7 @@ export interface PipelineParts {
   readonly keys: KeyRegistry;
   readonly limiter: Limiter;
   readonly forwarder: Forwarder;
+  readonly caching: Caching;
   readonly accessLog: AccessLog | null;
   /** Bytes. */
   readonly maxBodySize: number;
@@ -43,7 +45,7 @@ export class Pipeline {
       if (this.preflight(x)) return;
       const refusal = this.place(x) ?? this.identify(x) ?? this.admit(x);
       if (refusal !== null) this.refuse(x, refusal);
-      else this.forward(x).catch((error: unknown) => this.fail(x, error));
+      else if (!this.isAnsweredFromCache(x)) this.forward(x).catch((error: unknown) => this.fail(x, error));
     } catch (error) {
       this.fail(x, error);
     }
@@ -132,11 +134,40 @@ export class Pipeline {
     );
   }
 
-  /** Forward: to a target, and the answer back as it comes. */
+  /** Cache: gives what is kept and fresh. */
+  private isAnsweredFromCache(x: Exchange): boolean {
+    const route = x.route as Route;
+    if (route.cache === null || !isCacheable(x)) return false;
+    const reply = this.parts.caching.lookUp(x, route, route.cache);
+    if (reply !== null) this.reply(x, reply);
+    return reply !== null;
+  }
+
+  /** Forward: to a target, or to another request for the same, and the answer back as it comes. */
   private async forward(x: Exchange): Promise<void> {
     const route = x.route as Route;
-    if (route.upstream === null) this.refuse(x, unavailable("noHealthyTarget", 5000));
-    else this.respond(x, await this.parts.forwarder.send(x, route, route.upstream));
+    const { caching, forwarder } = this.parts;
+    if (route.upstream === null) {
+      this.refuse(x, unavailable("noHealthyTarget", 5000));
+      return;
+    }
+    if (route.cache === null || !isCacheable(x)) {
+      if (route.cache !== null) caching.bypass(x);
+      const response = await forwarder.send(x, route, route.upstream);
+      if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
+      this.respond(x, response);
+      return;
+    }
+    const answer = await caching.answer(x, route, route.cache, route.upstream);
+    if (answer.kind === "forwarded") this.respond(x, answer.response);
+    else if (answer.kind === "kept") this.reply(x, answer.reply);
+    else this.refuse(x, problem("notCached", "The request takes only what is kept (only-if-cached), and nothing is: leave that out."));
+  }
+
+  /** An answer of which only our own header lines are missing. */
+  private reply(x: Exchange, reply: Reply): void {
+    x.status = reply.status;
+    x.incoming.reply({ ...reply, head: reply.head + ownHead(x, this.parts.clock.now() - x.startedAt) });
   }
 
   /** Respond: the upstream's answer, and ours around it. */

@@ -24,6 +24,7 @@ const CODES = {
   circuitOpen: { status: 503, title: "The backend is cut off for now" },
   noHealthyTarget: { status: 503, title: "No backend available" },
   draining: { status: 503, title: "Shutting down" },
+  notCached: { status: 504, title: "Nothing is kept for this request" },
   upstreamTimeout: { status: 504, title: "The backend did not answer in time" },
   versionNotSupported: { status: 505, title: "HTTP version not supported" },
 } as const;

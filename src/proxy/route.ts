@@ -1,8 +1,9 @@
 import type { RouteConfig } from "../config/schema.ts";
-import { parseDuration } from "../config/units.ts";
+import { parseDuration, parseSize } from "../config/units.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import type { RouteCache } from "./caching.ts";
 import { type Cors, compileCors } from "./cors.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
 import { prefixOf, type Routable } from "./router.ts";
@@ -24,6 +25,7 @@ export interface Route extends Routable {
   readonly timeout: number;
   readonly retry: RetryPolicy | null;
   readonly budget: RetryBudget;
+  readonly cache: RouteCache | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
   readonly responseRules: HeaderRules;
@@ -58,6 +60,7 @@ export function compileRoute(config: RouteConfig, upstream: Upstream | null, bef
     timeout: parseDuration(config.timeout),
     retry: compileRetry(config.retry),
     budget: before?.budget ?? new RetryBudget(),
+    cache: compileCache(config.cache),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules: compileHeaderRules(config.headers.request),
     // With CORS handled here, what the backend says of it would contradict.
@@ -76,4 +79,15 @@ const compileRetry = (config: RouteConfig["retry"]): RetryPolicy | null =>
         factor: config.factor,
         jitter: config.jitter,
         attemptTimeout: config.attemptTimeout === null ? null : parseDuration(config.attemptTimeout),
+      };
+
+const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
+  config === null
+    ? null
+    : {
+        ttl: config.ttl === null ? null : parseDuration(config.ttl),
+        maxEntrySize: parseSize(config.maxEntrySize),
+        isShared: config.shared,
+        headers: config.key.headers.map((name) => name.toLowerCase()),
+        query: config.key.query,
       };

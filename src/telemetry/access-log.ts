@@ -21,7 +21,7 @@ export class AccessLog {
         ip: x.ip,
         upstream: x.target?.url ?? null,
         attempts: x.attempts,
-        cache: null,
+        cache: x.cache,
       },
       "request",
     );

@@ -38,6 +38,7 @@ describe("a configuration", () => {
       logging: { level: "info", format: "json", accessLog: true },
       identity: { header: "X-API-Key", bearer: true, query: null },
       limits: { maxSubjects: 1_000_000 },
+      cache: { maxSize: "64mb" },
       anonymousTier: "anonymous",
       upstreams: {},
       routes: [],
@@ -57,6 +58,7 @@ describe("a configuration", () => {
       limits: [],
       cost: 1,
       timeout: "30s",
+      cache: null,
       retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null },
       cors: null,
       headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
@@ -218,7 +220,6 @@ describe("a configuration", () => {
       ["activities", { activities: { path: "/api/activities" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],
-      ["routes[0].cache", route({ cache: { ttl: "5m" } })],
       ["routes[0].credential", route({ credential: { pool: "openai" } })],
       ["tiers.pro.quota", { tiers: { anonymous: {}, pro: { quota: { limit: 1, period: "day" } } } }],
     ];

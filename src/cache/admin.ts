@@ -1,0 +1,46 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { invalid } from "../admin/refused.ts";
+
+const count = (description: string) => Type.Integer({ description });
+
+const Statistics = {
+  entries: count("Responses that are kept."),
+  size: count("Bytes they take."),
+  maxSize: count("Bytes they may take."),
+  evicted: count("Responses that had to go for want of room."),
+  hits: count("Requests answered with a fresh one."),
+  misses: count("Requests that had to be forwarded."),
+  stale: count("Requests answered with a stale one, where that is allowed."),
+  revalidated: count("Stale ones that the backend confirmed (304)."),
+  collapsed: count("Requests that waited for another one for the same."),
+  stored: count("Responses that were kept."),
+  bypassed: count("Requests that the cache has no part in, such as those for a range."),
+};
+
+/** What the admin API must know of the cache. */
+export interface CacheView {
+  /** Bytes now, and counts since the start. */
+  readonly statistics: () => Record<keyof typeof Statistics, number>;
+  /** Forgets what `isMeant`. Gives how many responses that were. */
+  readonly purge: (isMeant: (route: string, path: string) => boolean) => number;
+}
+
+export const cacheAdmin = (cache: CacheView) =>
+  new Elysia({ prefix: "/cache", tags: ["cache"], normalize: false })
+    .get("/", () => cache.statistics(), { response: Type.Object(Statistics), detail: { summary: "What the cache holds and has done" } })
+    .delete(
+      "/",
+      ({ query: { route, prefix } }) => {
+        if (prefix !== undefined && !prefix.startsWith("/")) throw invalid([{ path: ["prefix"], message: 'must begin with "/"' }]);
+        return { purged: cache.purge((itsRoute, path) => (route ?? itsRoute) === itsRoute && path.startsWith(prefix ?? "/")) };
+      },
+      {
+        query: Type.Object({
+          route: Type.Optional(Type.String({ description: "Only responses of this route." })),
+          prefix: Type.Optional(Type.String({ description: "Only responses whose path begins so.", examples: ["/api/users"] })),
+        }),
+        response: Type.Object({ purged: count("Responses that were forgotten.") }),
+        detail: { summary: "Forget kept responses", description: "Of a route, below a path, or all." },
+      },
+    );

@@ -1,0 +1,152 @@
+import type { Fields } from "../http/fields.ts";
+import type { Freshness } from "./policy.ts";
+
+/** One kept response. */
+export interface Entry {
+  /** The request's fields that chose it, by name, and their values. */
+  readonly vary: readonly string[];
+  readonly varied: readonly string[];
+  readonly status: number;
+  readonly reason: string;
+  /** What was kept of its header fields: what a revalidation updates. */
+  readonly fields: Fields;
+  /** The same as lines, ready for an answer, and those of a 304. */
+  readonly head: string;
+  readonly notModifiedHead: string;
+  /** `null` for what was kept of a HEAD. */
+  readonly body: Uint8Array | null;
+  /** What a HEAD states as Content-Length, or -1. */
+  readonly length: number;
+  readonly etag: string | null;
+  readonly lastModified: string | null;
+  readonly freshness: Freshness;
+  /** Milliseconds since 1970, on a clock that never runs backwards. */
+  readonly arrivedAt: number;
+}
+
+/** All kept responses of one URI: one for each combination of the request's fields that Vary names. */
+interface Slot {
+  readonly route: string;
+  readonly path: string;
+  readonly entries: Entry[];
+  size: number;
+}
+
+export interface CacheStats {
+  entries: number;
+  /** Bytes. */
+  size: number;
+  evicted: number;
+}
+
+/** What one entry costs beside its body and head, roughly. */
+const OVERHEAD = 512;
+/** Representations of one URI; beyond it the oldest goes. */
+const MOST_VARIANTS = 64;
+
+/** Kept responses in memory, bounded in bytes; the least recently used goes first. */
+export class CacheStore {
+  readonly stats: CacheStats = { entries: 0, size: 0, evicted: 0 };
+  // In the order of use: a Map gives its keys in the order in which they were put in.
+  private readonly slots = new Map<string, Slot>();
+
+  /** `maxSize` in bytes. */
+  constructor(public maxSize: number) {}
+
+  /** The entry under `key` that `valueFor` (a request's field by lower-case name) chooses. */
+  find(key: string, valueFor: (name: string) => string): Entry | null {
+    const slot = this.slots.get(key);
+    if (slot === undefined) return null;
+    const { entries } = slot;
+    // The newest first: RFC 9111 §4.1 wants the most recent of several.
+    for (let i = entries.length - 1; i >= 0; i--) {
+      const entry = entries[i] as Entry;
+      if (!matches(entry, valueFor)) continue;
+      this.slots.delete(key);
+      this.slots.set(key, slot);
+      return entry;
+    }
+    return null;
+  }
+
+  /** The field names that the newest response under `key` varied by; `null` when there is none. */
+  varyOf(key: string): readonly string[] | null {
+    return this.slots.get(key)?.entries.at(-1)?.vary ?? null;
+  }
+
+  /** Keeps an entry, in the place of the one that the same request would find. */
+  put(key: string, route: string, path: string, entry: Entry): void {
+    const size = sizeOf(entry);
+    if (size > this.maxSize) return;
+    let slot = this.slots.get(key);
+    if (slot === undefined) {
+      slot = { route, path, entries: [], size: 2 * key.length };
+      this.stats.size += slot.size;
+    } else this.slots.delete(key);
+    this.slots.set(key, slot);
+    const same = slot.entries.findIndex((each) => isSameVariant(each, entry));
+    if (same >= 0) this.drop(slot, same);
+    if (slot.entries.length >= MOST_VARIANTS) this.drop(slot, 0);
+    slot.entries.push(entry);
+    slot.size += size;
+    this.stats.size += size;
+    this.stats.entries++;
+    this.shrink();
+  }
+
+  /** Forgets one entry. */
+  remove(key: string, entry: Entry): void {
+    const slot = this.slots.get(key);
+    const at = slot?.entries.indexOf(entry) ?? -1;
+    if (slot === undefined || at < 0) return;
+    this.drop(slot, at);
+    if (slot.entries.length === 0) this.removeAll(key);
+  }
+
+  /** Forgets all of one URI. Gives how many entries that were. */
+  removeAll(key: string): number {
+    const slot = this.slots.get(key);
+    if (slot === undefined) return 0;
+    this.slots.delete(key);
+    this.stats.size -= slot.size;
+    this.stats.entries -= slot.entries.length;
+    return slot.entries.length;
+  }
+
+  /** Forgets what `isMeant`. Gives how many entries that were. */
+  purge(isMeant: (route: string, path: string) => boolean): number {
+    let purged = 0;
+    for (const [key, { route, path }] of this.slots) if (isMeant(route, path)) purged += this.removeAll(key);
+    return purged;
+  }
+
+  resize(maxSize: number): void {
+    this.maxSize = maxSize;
+    this.shrink();
+  }
+
+  private shrink(): void {
+    for (const key of this.slots.keys()) {
+      if (this.stats.size <= this.maxSize) return;
+      this.stats.evicted += this.removeAll(key);
+    }
+  }
+
+  private drop(slot: Slot, at: number): void {
+    const [entry] = slot.entries.splice(at, 1);
+    if (entry === undefined) return;
+    slot.size -= sizeOf(entry);
+    this.stats.size -= sizeOf(entry);
+    this.stats.entries--;
+  }
+}
+
+const sizeOf = (entry: Entry): number => OVERHEAD + 4 * entry.head.length + (entry.body?.length ?? 0);
+
+function matches({ vary, varied }: Entry, valueFor: (name: string) => string): boolean {
+  for (let i = 0; i < vary.length; i++) if (valueFor(vary[i] as string) !== varied[i]) return false;
+  return true;
+}
+
+const isSameVariant = (a: Entry, b: Entry): boolean =>
+  a.vary.length === b.vary.length && a.vary.every((name, i) => name === b.vary[i] && a.varied[i] === b.varied[i]);

@@ -1,0 +1,26 @@
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const FIXDATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT$/;
+const RFC850 = /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d\d)-([A-Z][a-z]{2})-(\d\d) (\d\d):(\d\d):(\d\d) GMT$/;
+const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})$/;
+
+/** Milliseconds since 1970 of an HTTP date in any of its three forms (RFC 9110 §5.6.7), or `null` for anything else. `Date.parse` would take "0" for a date. */
+export function parseHttpDate(text: string): number | null {
+  let parts = FIXDATE.exec(text);
+  if (parts !== null) return timeOf(Number(parts[3]), parts[2], parts[1], parts[4], parts[5], parts[6]);
+  parts = RFC850.exec(text);
+  if (parts !== null) {
+    // Two digits that would be more than 50 years ahead mean the past.
+    const century = Math.floor(new Date().getUTCFullYear() / 100) * 100;
+    const year = century + Number(parts[3]);
+    return timeOf(year > new Date().getUTCFullYear() + 50 ? year - 100 : year, parts[2], parts[1], parts[4], parts[5], parts[6]);
+  }
+  parts = ASCTIME.exec(text);
+  return parts === null ? null : timeOf(Number(parts[6]), parts[1], parts[2]?.trim(), parts[3], parts[4], parts[5]);
+}
+
+function timeOf(year: number, month = "", day = "", hour = "", minute = "", second = ""): number | null {
+  const at = MONTHS.indexOf(month);
+  return at < 0 || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 60
+    ? null
+    : Date.UTC(year, at, Number(day), Number(hour), Number(minute), Number(second));
+}

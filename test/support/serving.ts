@@ -1,0 +1,26 @@
+import { loadConfig } from "../../src/config/load.ts";
+import { createGatewayParts } from "../../src/gateway.ts";
+import { listen } from "../../src/server.ts";
+import { FakeClock } from "./limits.ts";
+
+/** The whole gateway in this process, on a free port, with a clock that stands still until it is moved. */
+export function serving(config: object, clock = new FakeClock(Date.now())) {
+  const loaded = loadConfig(JSON.stringify({ server: { host: "127.0.0.1" }, ...config }), {});
+  if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+  const faults: unknown[] = [];
+  const onFault = (error: unknown) => void faults.push(error);
+  const options = { config: loaded.config, file: "config.json", databasePath: ":memory:", adminToken: "an-admin-token-0123456789" };
+  const parts = createGatewayParts({ ...options, clock, log: null, onFault });
+  const listeners = listen({ config: loaded.config, host: "127.0.0.1", port: 0, parts, onFault });
+  return {
+    url: `http://127.0.0.1:${listeners.port}`,
+    clock,
+    faults,
+    admin: (method: string, path: string) =>
+      fetch(`http://127.0.0.1:${listeners.port}${path}`, { method, headers: { authorization: "Bearer an-admin-token-0123456789" } }),
+    stop: async () => {
+      await listeners.stop();
+      parts.stop();
+    },
+  };
+}
