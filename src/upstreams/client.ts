@@ -114,7 +114,7 @@ export class PooledClient implements UpstreamClient {
   /** Connections with a request under way. */
   readonly active = new Set<UpstreamConnection>();
   readonly pools = new Map<string, Pool>();
-  /** `clock.now()` at the last tick. */
+  /** `clock.now()` at the last tick or request. */
   now: number;
   private readonly ticker: Timer;
 
@@ -125,6 +125,8 @@ export class PooledClient implements UpstreamClient {
   }
 
   send(origin: Origin, request: UpstreamRequest): Call {
+    // Exact, since a tick that comes late would take its lateness off every timeout.
+    this.now = this.clock.now();
     const pool = this.poolOf(origin);
     let idle = pool.idle.pop();
     // What the kernel has closed is known only after its event: a connection that was idle for long is not trusted.

@@ -594,8 +594,7 @@ describe("stale ones (§4.2.4, RFC 5861)", () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => ask()));
     expect(new Set(answers.map(({ body }) => body))).toEqual(new Set(["body 1"]));
     expect(answers[0]?.said).toBe("sluice; hit; ttl=-20");
-    while (asked() < 2) await Bun.sleep(1);
-    await Bun.sleep(5);
+    while ((await ask()).body === "body 1") await Bun.sleep(1);
     expect(await ask()).toMatchObject({ body: "body 2", asked: false });
     expect(asked()).toBe(2);
   });
@@ -639,8 +638,6 @@ describe("stale ones (§4.2.4, RFC 5861)", () => {
 
 describe("many at once", () => {
   test("1,000 requests for one missing URI cause one request to the backend", async () => {
-    // The client counts its timeouts by a tick of the clock, which the tests before have moved on.
-    await Bun.sleep(50);
     const collapsed = async () => ((await (await gateway.admin("GET", "/admin/cache")).json()) as { collapsed: number }).collapsed;
     const before = await collapsed();
     const gate = Promise.withResolvers<void>();
