@@ -5,16 +5,13 @@ import { CacheStore } from "./cache/store.ts";
 import type { Clock } from "./clock.ts";
 import type { Fault } from "./config/faults.ts";
 import { CidrSet } from "./config/ip.ts";
-import { fillIn } from "./config/load.ts";
-import { takeNotYet } from "./config/not-yet.ts";
-import { DEMO_UPSTREAMS, type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
-import { type Config, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
+import { keepLastGood } from "./config/last-good.ts";
+import { faultLines, fixedFaults, LiveConfig } from "./config/live.ts";
+import { type Environment, fillIn } from "./config/load.ts";
+import { type Config, UpstreamConfig } from "./config/schema.ts";
 import { parseSize } from "./config/units.ts";
-import { Consumers } from "./consumers/consumers.ts";
 import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backend.ts";
 import { SystemHealth } from "./health/health.ts";
-import { Keys } from "./keys/keys.ts";
-import { KeyRegistry } from "./keys/registry.ts";
 import { Limiter } from "./limits/limiter.ts";
 import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
@@ -26,8 +23,8 @@ import type { Generation } from "./proxy/generation.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
-import { type Change, ChangeFeed } from "./storage/changes.ts";
-import { Documents } from "./storage/documents.ts";
+import { createRecords } from "./records.ts";
+import { ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
 import type { Logger } from "./telemetry/log.ts";
@@ -39,6 +36,14 @@ export interface GatewayOptions {
   readonly config: Config;
   /** The file that `config` was read from; `null` for the embedded demo. */
   readonly file: string | null;
+  /** The file's text, to be kept as the last good one. */
+  readonly text?: string;
+  /** What is wrong with the file, when `config` is the last good one in its place. */
+  readonly fileFaults?: readonly Fault[];
+  /** For `${NAME}` when the file is read again. */
+  readonly env?: Environment;
+  /** Another configuration comes into force: what stands outside, such as the log's level, follows it. */
+  readonly onConfig?: (config: Config) => void;
   readonly databasePath: string;
   readonly adminToken: string | undefined;
   readonly clock: Clock;
@@ -67,119 +72,27 @@ export type GatewayParts = ReturnType<typeof createGatewayParts>;
  * Throws `StorageError` and `ConfigConflict`.
  */
 export function createGatewayParts(options: GatewayOptions) {
-  const { config, clock, log, onFault } = options;
+  const { clock, log, onFault } = options;
+  let { config } = options;
   const storage = openStorage(options.databasePath);
   // Before anything is read: a change in between is then seen twice, never missed.
-  const feed = new ChangeFeed(storage, (changes) => follow(changes));
+  const feed = new ChangeFeed(storage, (changes) => records.follow(changes));
   const health = new SystemHealth(clock);
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
-  const known = (): Known => ({
-    tiers: tiers.names(),
-    upstreams: new Set([...upstreams.names(), ...(demo === null ? [] : DEMO_UPSTREAMS)]),
-    hasAdminListener: config.admin.listen !== null,
-  });
-  const checked = (schema: Parameters<typeof fillIn>[0], kind: string, value: unknown, rules: (filled: unknown) => Fault[]) => {
-    const copy = structuredClone(value);
-    const notYet = takeNotYet(copy, [kind, kind === "routes" ? 0 : "name"]);
-    const { value: filled, faults } = fillIn(schema, copy);
-    return { value: filled, faults: [...notYet, ...faults, ...(faults.length === 0 ? rules(filled) : [])] };
-  };
-
-  const tiers: Documents<TierConfig> = new Documents<TierConfig>({
-    kind: "tier",
-    storage,
-    clock,
-    fill: (value) => fillIn(TierConfig, value).value,
-    check: (value) => checked(TierConfig, "tiers", value, (tier) => tierFaults(tier as TierConfig)),
-    usedBy: (name) => [
-      ...(config.anonymousTier === name ? ["anonymousTier"] : []),
-      ...consumers.ofTier(name).map((id) => `consumer ${id}`),
-      ...routes
-        .all()
-        .filter((route) => route.document.tiers.includes(name))
-        .map((route) => `route ${route.name}`),
-    ],
-    onChange: () => registry.invalidate(),
-    reserved: new Set(),
-  });
-  const upstreams: Documents<UpstreamConfig> = new Documents<UpstreamConfig>({
-    kind: "upstream",
-    storage,
-    clock,
-    fill: (value) => fillIn(UpstreamConfig, value).value,
-    check: (value) => checked(UpstreamConfig, "upstreams", value, (upstream) => upstreamFaults(upstream as UpstreamConfig)),
-    usedBy: (name) =>
-      routes
-        .all()
-        .filter((route) => route.document.upstream === name)
-        .map((route) => `route ${route.name}`),
-    onChange: () => rebuild(),
-    reserved: new Set(config.demo ? DEMO_UPSTREAMS : []),
-  });
-  const routes: Documents<RouteConfig> = new Documents<RouteConfig>({
-    kind: "route",
-    storage,
-    clock,
-    fill: (value) => fillIn(RouteConfig, value).value,
-    check: (value, name) =>
-      checked(RouteConfig, "routes", value, (filled) => {
-        const route = filled as RouteConfig;
-        const clash = routes.all().find((other) => other.name !== name && overlap(route, other.document));
-        const taken =
-          clash === undefined
-            ? []
-            : [
-                {
-                  path: ["path"],
-                  message: `the route ${JSON.stringify(clash.name)} takes this path already, with a host and a method in common`,
-                },
-              ];
-        return [...routeFaults(route, known()), ...taken];
-      }),
-    usedBy: () => [],
-    onChange: () => rebuild(),
-    reserved: new Set(),
-  });
-
-  const registry = new KeyRegistry(
-    // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
-    (tier) => (tiers.get(tier) ?? tiers.get(config.anonymousTier))?.document.limits ?? [],
-    () => config.anonymousTier,
-  );
-  const consumers = new Consumers({ storage, clock, registry, known });
-  const keys = new Keys({ storage, clock, registry });
-  const follow = (changes: readonly Change[]): void => {
-    for (const { kind, id, was } of changes) {
-      if (kind === "consumer") consumers.refresh(id);
-      else if (kind === "key") keys.refresh(id, was);
-      else ({ tier: tiers, route: routes, upstream: upstreams })[kind].refresh(id);
-    }
-    const kinds = new Set(changes.map((change) => change.kind));
-    if (kinds.has("tier")) registry.invalidate();
-    if (kinds.has("route") || kinds.has("upstream")) rebuild();
-  };
+  const records = createRecords({ storage, clock, config: () => config, onRoutes: () => rebuild() });
+  const { tiers, upstreams, routes, consumers, keys, registry } = records;
+  const clashes = records.clashes(config);
+  if (clashes.length > 0) {
+    demo?.stop();
+    storage.close();
+    throw new ConfigConflict(clashes);
+  }
+  records.declare(config);
   const demoLimit = (tier: string): number | null => {
     const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
     return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
   };
-
-  const conflicts = [
-    ...tiers.load(Object.entries(config.tiers)).map((name) => conflict(["tiers", name], "tier")),
-    ...upstreams.load(Object.entries(config.upstreams)).map((name) => conflict(["upstreams", name], "upstream")),
-    ...routes
-      .load(config.routes.map((route) => [route.name ?? route.path, route] as const))
-      .map((name) => conflict(["routes", config.routes.findIndex((route) => (route.name ?? route.path) === name)], "route")),
-    ...consumers
-      .load(config.consumers)
-      .map((id) => conflict(["consumers", config.consumers.findIndex((consumer) => consumer.id === id)], "consumer")),
-    ...keys.load(config.consumers),
-  ];
-  if (conflicts.length > 0) {
-    demo?.stop();
-    storage.close();
-    throw new ConfigConflict(conflicts);
-  }
 
   const store = new MemoryStore(config.limits.maxSubjects);
   const limiter = new Limiter({ store, clock, isDegraded: () => health.isDegraded });
@@ -205,18 +118,9 @@ export function createGatewayParts(options: GatewayOptions) {
     limiter,
     forwarder,
     caching,
-    accessLog: log !== null && config.logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
-    maxBodySize: parseSize(config.server.maxBodySize),
     onFault,
   });
 
-  const trustedProxies = new CidrSet(config.server.trustedProxies);
-  const identity = {
-    headerName: config.identity.header,
-    header: config.identity.header.toLowerCase(),
-    bearer: config.identity.bearer,
-    query: config.identity.query,
-  };
   const compiledRoutes = new Map<string, Route>();
   let generation = build();
 
@@ -234,14 +138,42 @@ export function createGatewayParts(options: GatewayOptions) {
     // Upstreams that no route uses are checked and listed all the same.
     for (const name of upstreams.names()) upstreamOf(name);
     draft.commit();
+    const before = new Map(compiledRoutes);
     compiledRoutes.clear();
     for (const route of compiled) compiledRoutes.set(route.name, route);
-    return { router: new Router(compiled), hasCache: compiled.some((route) => route.cache !== null), trustedProxies, identity };
+    forgetChanged(before);
+    const { identity, server, logging } = config;
+    return {
+      router: new Router(compiled),
+      hasCache: compiled.some((route) => route.cache !== null),
+      trustedProxies: new CidrSet(server.trustedProxies),
+      maxBodySize: parseSize(server.maxBodySize),
+      accessLog: log !== null && logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
+      identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
+    };
+  }
+  /** What was kept of a route that serves something else now is of no use. */
+  function forgetChanged(before: ReadonlyMap<string, Route>): void {
+    const changed = new Set<string>();
+    for (const [name, route] of before) {
+      if (route.cache === null) continue;
+      const now = compiledRoutes.get(name);
+      if (now === undefined || now.upstream !== route.upstream || !Bun.deepEquals(now.document, route.document)) changed.add(name);
+    }
+    if (changed.size > 0) caching.purge((route) => changed.has(route));
   }
   function rebuild(): void {
     generation = build();
   }
 
+  const guarded = (work: () => void) => () => {
+    try {
+      work();
+    } catch (error) {
+      // A full disk must not end the gateway: it is told, and tried again.
+      onFault(error, "");
+    }
+  };
   const { tokens, made } = AdminTokens.open(storage, clock, options.adminToken);
   const databaseWorks = (): boolean => {
     try {
@@ -252,6 +184,34 @@ export function createGatewayParts(options: GatewayOptions) {
     }
   };
   const components = (): Record<string, string> => ({ database: databaseWorks() ? "ok" : "failing" });
+  /** Puts another configuration in force in one step, or gives the faults with which it can't be. */
+  const apply = (next: Config, text: string): readonly Fault[] => {
+    const faults = [...fixedFaults(config, next), ...records.clashes(next)];
+    if (faults.length > 0) return faults;
+    config = next;
+    records.declare(next);
+    store.maxSubjects = next.limits.maxSubjects;
+    kept.resize(parseSize(next.cache.maxSize));
+    options.onConfig?.(next);
+    rebuild();
+    guarded(() => keepLastGood(storage, text, clock.wall()))();
+    return [];
+  };
+  const live = new LiveConfig({
+    file: options.file,
+    env: options.env ?? {},
+    clock,
+    faults: options.fileFaults ?? [],
+    apply,
+    onLoad: (trigger, faults) => {
+      if (faults.length === 0) log?.info({ trigger, file: options.file }, "configuration reloaded");
+      else log?.error({ trigger, faults: faultLines(options.file, faults) }, "configuration not reloaded: the one before stays in force");
+    },
+  });
+  live.start();
+  if (options.text !== undefined && options.file !== null && live.status.faults.length === 0)
+    keepLastGood(storage, options.text, clock.wall());
+
   const admin = createAdmin({
     tokens,
     answers: new IdempotentAnswers(storage, clock),
@@ -270,19 +230,11 @@ export function createGatewayParts(options: GatewayOptions) {
     limiter,
     registry,
     clock,
-    config: { file: options.file, config },
+    config: { live, config: () => config },
     catchUp: () => feed.poll(),
     onFault,
   });
 
-  const guarded = (work: () => void) => () => {
-    try {
-      work();
-    } catch (error) {
-      // A full disk must not end the gateway: it is told, and tried again.
-      onFault(error, "");
-    }
-  };
   const timers = [
     setInterval(
       guarded(() => counts.flush()),
@@ -312,6 +264,8 @@ export function createGatewayParts(options: GatewayOptions) {
     admin,
     components,
     demo: demo as DemoBackend | null,
+    live,
+    config: (): Config => config,
     /** Whether an Authorization field shows an admin token. */
     holdsToken: (authorization: string | null): boolean => tokens.isShownIn(authorization),
     /** The admin token when it was made now: shown once. */
@@ -319,6 +273,7 @@ export function createGatewayParts(options: GatewayOptions) {
     /** Writes what waits and closes everything. */
     stop: (): void => {
       for (const timer of timers) clearInterval(timer);
+      live.stop();
       balanced.stop();
       client.close();
       guarded(() => counts.flush())();
@@ -328,11 +283,6 @@ export function createGatewayParts(options: GatewayOptions) {
     },
   };
 }
-
-const conflict = (path: Fault["path"], what: string): Fault => ({
-  path,
-  message: `the admin API made a ${what} of this name already: delete that one, or rename this one`,
-});
 
 /** A URL in an upstream's place, with every default. */
 const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;

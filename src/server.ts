@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
+import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import type { GatewayParts } from "./gateway.ts";
 import { collect, TooLarge } from "./http/body.ts";
 import type { HeadFault } from "./http/head.ts";
-import { HttpServer, type Incoming, type Reply } from "./http/server.ts";
+import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
 import { requestId } from "./proxy/exchange.ts";
 import { parseTarget } from "./proxy/path.ts";
 import { type ProblemCode, problem } from "./proxy/problem.ts";
@@ -15,6 +16,8 @@ export interface ServerOptions {
   readonly config: Config;
   readonly host: string;
   readonly port: number;
+  /** Lets other processes listen on the same port. */
+  readonly reusePort?: boolean;
   readonly parts: GatewayParts;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -23,6 +26,8 @@ export interface ServerOptions {
 export interface Listeners {
   readonly port: number;
   readonly adminPort: number;
+  /** Takes over what of a configuration is the listeners'. */
+  reconfigure(config: Config): void;
   /** Lets what is in flight end, for `drainTimeout` at most. */
   stop(): Promise<void>;
 }
@@ -48,8 +53,8 @@ export function listen(options: ServerOptions): Listeners {
   const { tls } = config.server;
   const shared = {
     tls: tls === null ? null : { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
-    maxHeaderSize: parseSize(config.server.maxHeaderSize),
-    maxBodySize: parseSize(config.server.maxBodySize),
+    limits: limitsOf(config),
+    reusePort: options.reusePort === true,
     refuse: (fault: HeadFault): Reply => {
       const id = requestId(null);
       return problemReply(problem(FAULT_CODES[fault.status], fault.detail), id, `X-Request-ID: ${id}\r\n`);
@@ -67,10 +72,17 @@ export function listen(options: ServerOptions): Listeners {
     const failing = Object.keys(components).filter((name) => components[name] !== "ok");
     if (main.draining) failing.push("draining");
     const status = failing.length === 0 ? 200 : 503;
+    const { loadedAt, faults } = parts.live.status;
+    // A faulty file is no reason to take a gateway out of service that serves the one before.
+    const configuration = {
+      status: faults.length === 0 ? "ok" : "faulty",
+      loadedAt: new Date(loadedAt).toISOString(),
+      faults: wireFaults(faults),
+    };
     incoming.reply(
       jsonReply(
         status,
-        { status: status === 200 ? "ready" : "unavailable", failing, components },
+        { status: status === 200 ? "ready" : "unavailable", failing, components, configuration },
         own(incoming) + (status === 200 ? "" : "Retry-After: 1\r\n"),
       ),
     );
@@ -138,14 +150,20 @@ export function listen(options: ServerOptions): Listeners {
         });
 
   return {
+    reconfigure: (next) => void Object.assign(shared.limits, limitsOf(next)),
     port: main.port,
     adminPort: admin?.port ?? main.port,
     stop: async () => {
-      const timeout = parseDuration(config.server.drainTimeout);
+      const timeout = parseDuration(parts.config().server.drainTimeout);
       await Promise.all([main.stop(timeout), admin?.stop(timeout)]);
     },
   };
 }
+
+const limitsOf = ({ server }: Config): HttpLimits => ({
+  maxHeaderSize: parseSize(server.maxHeaderSize),
+  maxBodySize: parseSize(server.maxBodySize),
+});
 
 const own = (incoming: Incoming): string =>
   `X-Request-ID: ${requestId(incoming.head.fields.get("x-request-id"))}\r\nCache-Control: no-store\r\n`;

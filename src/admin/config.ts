@@ -1,11 +1,15 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
+import { faultLines, type LiveConfig, wireFaults } from "../config/live.ts";
 import { type Config, jsonSchema } from "../config/schema.ts";
+import { problem } from "../proxy/problem.ts";
+import { timeText } from "./manners.ts";
+import { Refused } from "./refused.ts";
 
-/** The configuration in force, for people to look at. */
+/** The configuration in force, and its file. */
 export interface ConfigView {
-  readonly file: string | null;
-  readonly config: Config;
+  readonly live: LiveConfig;
+  readonly config: () => Config;
 }
 
 /** The configuration with every secret masked. */
@@ -14,13 +18,56 @@ export const masked = (config: Config): Config => ({
   consumers: config.consumers.map((consumer) => ({ ...consumer, keys: consumer.keys.map(() => "***") })),
 });
 
-export const configAdmin = (view: ConfigView) =>
+const FaultRecord = Type.Object({
+  path: Type.String({ examples: ["routes[0].timeout"] }),
+  message: Type.String(),
+  line: Type.Integer(),
+  column: Type.Integer(),
+});
+
+const unusable = (lines: readonly string[], errors: ReturnType<typeof wireFaults>): Refused =>
+  new Refused(
+    problem(
+      "validationFailed",
+      `The configuration before stays in force: ${lines[0]}${lines.length > 1 ? `, and ${lines.length - 1} more` : ""}.`,
+      { errors },
+    ),
+  );
+
+export const configAdmin = ({ live, config }: ConfigView) =>
   new Elysia({ prefix: "/config", tags: ["config"], normalize: false })
-    .get("/", () => ({ file: view.file, config: masked(view.config) as unknown as Record<string, unknown> }), {
-      response: Type.Object({
-        file: Type.Union([Type.String(), Type.Null()], { description: "The file it was read from; null for the embedded demo." }),
-        config: Type.Record(Type.String(), Type.Unknown(), { description: "With all defaults; secrets are masked." }),
+    .get(
+      "/",
+      () => ({
+        file: live.file,
+        loadedAt: timeText(live.status.loadedAt) ?? "",
+        faults: wireFaults(live.status.faults),
+        config: masked(config()) as unknown as Record<string, unknown>,
       }),
-      detail: { summary: "The configuration in force" },
-    })
+      {
+        response: Type.Object({
+          file: Type.Union([Type.String(), Type.Null()], { description: "The file it was read from; null for the embedded demo." }),
+          loadedAt: Type.String({ description: "When it was read, RFC 3339." }),
+          faults: Type.Array(FaultRecord, { description: "What is wrong with the file as it is now: with these it is not in force." }),
+          config: Type.Record(Type.String(), Type.Unknown(), { description: "With all defaults; secrets are masked." }),
+        }),
+        detail: { summary: "The configuration in force" },
+      },
+    )
+    .post(
+      "/reload",
+      () => {
+        const faults = live.reload("admin");
+        if (faults.length > 0) throw unusable(faultLines(live.file, faults), wireFaults(faults));
+        return { file: live.file ?? "", loadedAt: timeText(live.status.loadedAt) ?? "" };
+      },
+      {
+        response: Type.Object({ file: Type.String(), loadedAt: Type.String({ description: "Now, RFC 3339." }) }),
+        detail: {
+          summary: "Read the configuration file again",
+          description:
+            "Puts it in force as a whole, or answers 422 with every fault, its line and column; then the one before stays in force.",
+        },
+      },
+    )
     .get("/schema", () => jsonSchema() as Record<string, unknown>, { detail: { summary: "The configuration file's JSON Schema" } });

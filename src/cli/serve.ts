@@ -1,8 +1,9 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import demoConfig from "../../config.json";
 import { systemClock } from "../clock.ts";
 import { type Fault, formatFault } from "../config/faults.ts";
+import { lastGood, storagePathIn } from "../config/last-good.ts";
 import { type Loaded, loadConfig, placed } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { demoBanner } from "../demo/banner.ts";
@@ -17,13 +18,18 @@ class CannotStart extends Error {}
 
 export const serve: Command = {
   name: "serve",
-  usage: "[serve] [--config FILE] [--host ADDRESS] [--port N] [--data DIR]",
+  usage: "[serve] [--config FILE] [--host ADDRESS] [--port N] [--data DIR] [--reuse-port] [--last-good]",
   summary: "Runs the gateway. Without a config.json in the working directory it runs the embedded demo.",
   flags: [
     { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
     { name: "host", value: "ADDRESS", help: "the address to listen on (SLUICE_HOST, else server.host)" },
     { name: "port", value: "N", help: "the port to listen on (SLUICE_PORT, else server.port)" },
     { name: "data", value: "DIR", help: "the folder for the database (SLUICE_DATA, else that of storage.path)" },
+    {
+      name: "reuse-port",
+      help: "let another process with this flag listen on the same port, so that it can take over without a lost request",
+    },
+    { name: "last-good", help: "when the configuration is not valid, serve the one that was in force last" },
   ],
   positionals: 0,
   run: async (input) => {
@@ -47,30 +53,49 @@ async function start({ flags }: Input): Promise<void> {
   if (adminToken !== undefined && !/^[!-~]{16,512}$/.test(adminToken))
     throw new CannotStart("SLUICE_ADMIN_TOKEN must have 16 to 512 printable ASCII characters without spaces");
 
-  const { config, file, text } = await readConfig(option("config", "SLUICE_CONFIG"));
+  const folder = option("data", "SLUICE_DATA");
+  const named = option("config", "SLUICE_CONFIG");
+  const { config, file, text, fileFaults } = readConfig(named, flags["last-good"] === true ? folder : null);
   const port =
     portFrom(typeof flags.port === "string" ? flags.port : undefined, "--port") ??
     portFrom(env.SLUICE_PORT || undefined, "SLUICE_PORT") ??
     config.server.port;
   const host = option("host", "SLUICE_HOST") ?? config.server.host;
-  const folder = option("data", "SLUICE_DATA");
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
   const output = new Output();
-  const log = createLog({ level: levelFrom(env.SLUICE_LOG_LEVEL) ?? config.logging.level, format: config.logging.format }, output);
+  const levelOf = (from: Config): string => levelFrom(env.SLUICE_LOG_LEVEL) ?? from.logging.level;
+  const logging = { level: levelOf(config), format: config.logging.format };
+  const log = createLog(logging, output);
   const onFault = (error: unknown, requestId: string): void =>
     log.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
 
   let parts: ReturnType<typeof createGatewayParts>;
   try {
-    parts = createGatewayParts({ config, file, databasePath, adminToken, clock: systemClock, log, onFault });
+    parts = createGatewayParts({
+      config,
+      file,
+      text,
+      fileFaults,
+      env,
+      databasePath,
+      adminToken,
+      clock: systemClock,
+      log,
+      onFault,
+      onConfig: (next) => {
+        log.level = levelOf(next);
+        logging.format = next.logging.format;
+        listeners.reconfigure(next);
+      },
+    });
   } catch (error) {
     if (!(error instanceof ConfigConflict)) throw error;
     throw new CannotStart(faultList(file ?? "config.json", placed(text, error.faults)));
   }
   let listeners: Listeners;
   try {
-    listeners = listen({ config, host, port, parts, onFault });
+    listeners = listen({ config, host, port, reusePort: flags["reuse-port"] === true, parts, onFault });
   } catch (error) {
     parts.stop();
     throw new CannotStart(listenFault(error, host, port));
@@ -89,6 +114,7 @@ async function start({ flags }: Input): Promise<void> {
     output.flush();
     process.exit(0);
   };
+  process.on("SIGHUP", () => void parts.live.reload("signal"));
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
 
@@ -96,6 +122,10 @@ async function start({ flags }: Input): Promise<void> {
   const url = `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${listeners.port}`;
   log.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
   // People read stderr; stdout is for the log alone.
+  if (fileFaults.length > 0)
+    process.stderr.write(
+      `sluice: ${faultList(file ?? "config.json", fileFaults)}\nsluice: serving the configuration that was in force last (--last-good)\n`,
+    );
   if (config.demo && parts.demo !== null) {
     if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
     process.stderr.write(demoBanner(config, url, parts.demo.url));
@@ -107,17 +137,38 @@ async function start({ flags }: Input): Promise<void> {
   }
 }
 
-async function readConfig(named: string | undefined): Promise<{ config: Config; file: string | null; text: string }> {
+interface Read {
+  readonly config: Config;
+  /** `null`: the embedded demo. */
+  readonly file: string | null;
+  readonly text: string;
+  /** What is wrong with the file when `config` is the last good one in its place. */
+  readonly fileFaults: readonly Fault[];
+}
+
+/** The configuration to start with. `folder`: where the last good one may stand in for a broken file; `null`: it may not. */
+function readConfig(named: string | undefined, folder: string | undefined | null): Read {
   const file = named ?? (existsSync("config.json") ? "config.json" : null);
-  let text: string;
+  let text = "";
+  let faults: readonly Fault[];
   try {
-    text = file === null ? JSON.stringify(demoConfig) : await Bun.file(file).text();
+    text = file === null ? JSON.stringify(demoConfig) : readFileSync(file, "utf8");
+    const loaded: Loaded = loadConfig(text, process.env);
+    if ("config" in loaded) return { config: loaded.config, file, text, fileFaults: [] };
+    ({ faults } = loaded);
   } catch (error) {
-    throw new CannotStart(`the configuration ${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    faults = [{ path: [], message: `can't be read: ${error instanceof Error ? error.message : String(error)}` }];
   }
-  const loaded: Loaded = loadConfig(text, process.env);
-  if ("config" in loaded) return { config: loaded.config, file, text };
-  throw new CannotStart(faultList(file ?? "config.json", loaded.faults));
+  const broken = faultList(file ?? "config.json", faults);
+  if (folder === null) throw new CannotStart(broken);
+  const databasePath = folder === undefined ? (storagePathIn(text) ?? "data/sluice.db") : join(folder, "sluice.db");
+  const kept = lastGood(databasePath);
+  const loaded = kept === null ? null : loadConfig(kept.text, process.env);
+  if (kept === null || loaded === null)
+    throw new CannotStart(`${broken}\n  ${databasePath} holds no configuration that was in force before`);
+  if ("faults" in loaded)
+    throw new CannotStart(`${broken}\n  nor can the one that was in force last be used:\n${faultList("kept", loaded.faults)}`);
+  return { config: loaded.config, file, text: kept.text, fileFaults: faults };
 }
 
 const faultList = (file: string, faults: readonly Fault[]): string =>

@@ -190,6 +190,8 @@ function sharedKeys(consumers: readonly ConsumerConfig[]): Fault[] {
   const seen = new Map<string, string>();
   for (const [i, consumer] of consumers.entries()) {
     for (const [j, key] of consumer.keys.entries()) {
+      if (key.startsWith("sha256:") && !/^sha256:[0-9a-f]{64}$/.test(key))
+        faults.push({ path: ["consumers", i, "keys", j], message: "a hash has 64 hexadecimal digits in small letters behind sha256:" });
       const before = seen.get(key);
       if (before !== undefined) faults.push({ path: ["consumers", i, "keys", j], message: `is the same key as ${before}` });
       else seen.set(key, `consumers[${i}].keys[${j}]`);

@@ -356,7 +356,7 @@ export const ConsumerConfig = Shape(
       {
         default: [],
         maxItems: 100,
-        description: 'Its keys. Take them from the environment: "${ACME_KEY}".',
+        description: 'Its keys. Take them from the environment: "${ACME_KEY}", or give their SHA-256: "sha256:9f86…".',
       },
     ),
     limits: Type.Optional(Limits("Limits of this consumer, instead of its tier's.")),

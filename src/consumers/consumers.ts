@@ -64,8 +64,8 @@ export class Consumers {
 
   constructor(private readonly parts: ConsumersParts) {}
 
-  /** Reads the database and takes what the file declares. Gives the ids that are in both: faults of the file. */
-  load(declared: readonly ConsumerConfig[]): string[] {
+  /** Reads what the admin API made from the database. */
+  load(): void {
     const { registry, storage } = this.parts;
     for (const row of storage.client.query("SELECT id, tier, enabled, limits FROM consumers").values() as [
       string,
@@ -80,7 +80,16 @@ export class Consumers {
         limits: row[3] === null ? null : (JSON.parse(row[3]) as LimitConfig[]),
       });
     }
-    const taken = declared.filter((consumer) => registry.consumer(consumer.id) !== undefined).map((consumer) => consumer.id);
+  }
+
+  /** Whether the admin API made one of this id. */
+  isAdmins(id: string): boolean {
+    return !this.declared.has(id) && this.parts.registry.consumer(id) !== undefined;
+  }
+
+  /** Puts what the file declares in the place of what it declared before. */
+  declare(declared: readonly ConsumerConfig[]): void {
+    const before = this.declared;
     this.declared = new Map(
       declared.map((config) => [
         config.id,
@@ -98,9 +107,8 @@ export class Consumers {
         },
       ]),
     );
-    for (const consumer of this.declared.values())
-      registry.putConsumer({ id: consumer.id, tier: consumer.tier, enabled: consumer.enabled, limits: consumer.limits });
-    return taken;
+    for (const id of before.keys()) if (!this.declared.has(id)) this.parts.registry.removeConsumer(id);
+    for (const consumer of this.declared.values()) this.register(consumer);
   }
 
   get(id: string): Consumer {

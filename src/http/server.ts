@@ -26,14 +26,21 @@ export interface Tunnel {
   close(): void;
 }
 
+export interface HttpLimits {
+  /** Bytes of a request's head, from the request line to the empty line. */
+  maxHeaderSize: number;
+  /** Bytes of a request's body; a chunked body is cut off when it grows past it. */
+  maxBodySize: number;
+}
+
 export interface HttpServerOptions {
   readonly hostname: string;
   readonly port: number;
   readonly tls: { readonly cert: string; readonly key: string } | null;
-  /** Bytes of a request's head, from the request line to the empty line. */
-  readonly maxHeaderSize: number;
-  /** Bytes of a request's body; a chunked body is cut off when it grows past it. */
-  readonly maxBodySize: number;
+  /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
+  readonly reusePort?: boolean;
+  /** May be changed while the server runs. */
+  readonly limits: HttpLimits;
   /** Called for each request; must call `incoming.reply` or `incoming.upgrade` once, now or later. */
   readonly handle: (incoming: Incoming) => void;
   /** The answer to a head that could not be read. The connection is closed after it. */
@@ -75,6 +82,8 @@ export class HttpServer {
     this.listener = Bun.listen<Connection>({
       hostname: options.hostname,
       port: options.port,
+      // Bun takes it, its types don't say so.
+      ...({ reusePort: options.reusePort === true } as object),
       ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
@@ -327,9 +336,9 @@ export class Connection {
     // RFC 9112 §2.2: an empty line before the request line is skipped.
     while (this.buffer[start] === 13 && this.buffer[start + 1] === 10) start += 2;
     const end = this.buffer.indexOf(HEAD_END, start);
-    if ((end < 0 ? this.buffer.length : end) - start > options.maxHeaderSize) {
+    if ((end < 0 ? this.buffer.length : end) - start > options.limits.maxHeaderSize) {
       this.answerAndClose(
-        options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.maxHeaderSize} bytes.`), this.ip),
+        options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.limits.maxHeaderSize} bytes.`), this.ip),
       );
       return false;
     }
@@ -341,7 +350,7 @@ export class Connection {
       this.answerAndClose(options.refuse(head, this.ip));
       return false;
     }
-    const incoming = new Incoming(this, head, options.maxBodySize);
+    const incoming = new Incoming(this, head, options.limits.maxBodySize);
     this.current = incoming;
     this.server.inFlight++;
     this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));

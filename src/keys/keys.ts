@@ -124,8 +124,8 @@ export class Keys {
 
   constructor(private readonly parts: KeysParts) {}
 
-  /** Reads all keys into the registry, then takes those that the file declares. Consumers must be loaded. Gives faults of declared keys that exist already. */
-  load(declared: readonly ConsumerConfig[]): Fault[] {
+  /** Reads all keys that the admin API made into the registry. Consumers must be loaded. */
+  load(): void {
     const { registry, storage } = this.parts;
     // Drizzle's objects for a million rows would cost seconds.
     const rows = storage.client
@@ -166,7 +166,44 @@ export class Keys {
       };
       registry.put(entry);
     }
-    return this.declare(declared);
+  }
+
+  /** Faults of declared keys that the admin API made or imported already. */
+  clashes(consumers: readonly ConsumerConfig[]): Fault[] {
+    return consumers.flatMap((consumer, i) =>
+      consumer.keys.flatMap((secret, j) => {
+        const known = this.parts.registry.findByHash(declaredHash(secret));
+        return known === undefined || this.declared.has(known.id)
+          ? []
+          : [{ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" }];
+      }),
+    );
+  }
+
+  /** Puts the keys that the file declares in the place of those it declared before. What did not change stays, with its last use. */
+  declare(consumers: readonly ConsumerConfig[]): void {
+    const { registry } = this.parts;
+    const before = this.declared;
+    this.declared = new Map();
+    for (const consumer of consumers) {
+      for (const secret of consumer.keys) {
+        const hash = declaredHash(secret);
+        const id = `key_${hash.slice(0, 16)}`;
+        const known = before.get(id);
+        const isKept = known?.consumer.id === consumer.id;
+        const isHashed = HASHED.test(secret);
+        const entry = isKept
+          ? known
+          : {
+              ...newEntry(id, registry.consumerOrAbsent(consumer.id), hash),
+              start: isHashed ? "" : secret.slice(0, 8),
+              end: isHashed ? "" : secret.slice(-4),
+            };
+        this.declared.set(id, entry);
+        if (!isKept) registry.put(entry, known);
+      }
+    }
+    for (const [id, entry] of before) if (!this.declared.has(id)) registry.remove(entry);
   }
 
   /** Makes or imports one key. The secret is in the answer when it was made or given, and nowhere else. */
@@ -304,28 +341,6 @@ export class Keys {
         for (const entry of used) update.run(entry.lastUsedAt, entry.id);
       })
       .immediate();
-  }
-
-  private declare(consumers: readonly ConsumerConfig[]): Fault[] {
-    const faults: Fault[] = [];
-    this.declared = new Map();
-    for (const [i, consumer] of consumers.entries()) {
-      for (const [j, secret] of consumer.keys.entries()) {
-        const hash = hashKey(secret);
-        if (this.parts.registry.findByHash(hash) !== undefined) {
-          faults.push({ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" });
-          continue;
-        }
-        const entry = {
-          ...newEntry(`key_${hash.slice(0, 16)}`, this.parts.registry.consumerOrAbsent(consumer.id), hash),
-          start: secret.slice(0, 8),
-          end: secret.slice(-4),
-        };
-        this.declared.set(entry.id, entry);
-        this.parts.registry.put(entry);
-      }
-    }
-    return faults;
   }
 
   private insert(inputs: readonly NewKey[], at: Fault["path"]): { row: Row; secret: string | null }[] {
@@ -489,6 +504,11 @@ const EMPTY_ROW = {
   lastUsedAt: null,
   version: 1,
 };
+
+/** A declared key as its hash: for files that must not hold the key itself. */
+export const HASHED = /^sha256:[0-9a-f]{64}$/;
+
+const declaredHash = (secret: string): string => (HASHED.test(secret) ? secret.slice("sha256:".length) : hashKey(secret));
 
 const NOTHING: readonly string[] = [];
 const listOf = (json: string | null): readonly string[] => (json === null ? NOTHING : (JSON.parse(json) as string[]));

@@ -155,8 +155,11 @@ export class KeyRegistry {
 
   removeConsumer(id: string): void {
     const known = this.consumers.get(id);
-    if (known !== undefined) known.enabled = false;
+    if (known === undefined) return;
+    // Its keys hold the object: should it come back, they are good again.
+    known.enabled = false;
     this.consumers.delete(id);
+    this.absent.set(id, known);
   }
 
   private compile(entry: KeyEntry): readonly Policy[] {

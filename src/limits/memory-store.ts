@@ -30,7 +30,8 @@ export class MemoryStore {
   /** States from before a restart, by policy and subject, until their policy is first asked for. */
   private readonly saved = new Map<string, Map<string, State>>();
 
-  constructor(readonly maxSubjects: number = 1_000_000) {}
+  /** `maxSubjects` may be changed; fewer than there are take effect as new ones come. */
+  constructor(public maxSubjects: number = 1_000_000) {}
 
   get size(): number {
     return this.count;
@@ -105,6 +106,8 @@ export class MemoryStore {
   }
 
   private add(policy: Policy, subject: string, state: State): Entry {
+    if (this.count >= this.maxSubjects) this.evict();
+    // After the bound was lowered: two go for each that comes.
     if (this.count >= this.maxSubjects) this.evict();
     let table = this.tables.get(policy.id);
     if (table === undefined) {

@@ -1,4 +1,5 @@
 import type { CidrSet } from "../config/ip.ts";
+import type { AccessLog } from "../telemetry/access-log.ts";
 import type { Route } from "./route.ts";
 import type { Router } from "./router.ts";
 
@@ -8,6 +9,10 @@ export interface Generation {
   /** True when any route has a cache. */
   readonly hasCache: boolean;
   readonly trustedProxies: CidrSet;
+  /** Bytes. */
+  readonly maxBodySize: number;
+  /** `null`: requests are not logged. */
+  readonly accessLog: AccessLog | null;
   readonly identity: {
     /** The field that carries a key, as configured and in lower case. */
     readonly headerName: string;

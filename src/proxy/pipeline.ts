@@ -5,7 +5,6 @@ import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
-import type { AccessLog } from "../telemetry/access-log.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
@@ -26,9 +25,6 @@ export interface PipelineParts {
   readonly limiter: Limiter;
   readonly forwarder: Forwarder;
   readonly caching: Caching;
-  readonly accessLog: AccessLog | null;
-  /** Bytes. */
-  readonly maxBodySize: number;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -78,7 +74,8 @@ export class Pipeline {
     x.route = found;
     x.routeHead = found.responseRules.lines;
     if (found.cors !== null) x.routeHead += corsHead(found.cors, head.fields.get("origin"));
-    if (head.contentLength > this.parts.maxBodySize) return tooLarge(this.parts.maxBodySize);
+    const { maxBodySize } = x.generation;
+    if (head.contentLength > maxBodySize) return tooLarge(maxBodySize);
     return null;
   }
 
@@ -231,7 +228,7 @@ export class Pipeline {
     x.release();
     // 499 is nginx's: the client closed the connection before there was an answer.
     if (x.status === 0) x.status = 499;
-    this.parts.accessLog?.write(x, this.parts.clock.now() - x.startedAt);
+    x.generation.accessLog?.write(x, this.parts.clock.now() - x.startedAt);
   }
 }
 

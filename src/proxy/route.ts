@@ -11,6 +11,8 @@ import { prefixOf, type Routable } from "./router.ts";
 /** A route as a request needs it: everything parsed, looked up and joined beforehand. */
 export interface Route extends Routable {
   readonly name: string;
+  /** What it was compiled from. */
+  readonly document: RouteConfig;
   /** The upstream, or `null` when it was deleted under the route. */
   readonly upstream: Upstream | null;
   /** How many characters of the path are dropped before it is forwarded. */
@@ -47,6 +49,7 @@ export function compileRoute(config: RouteConfig, upstream: Upstream | null, bef
   const name = config.name ?? config.path;
   return {
     name,
+    document: config,
     path: config.path,
     hosts: config.hosts.map((host) => host.toLowerCase()),
     methods: config.methods,

@@ -29,7 +29,7 @@ export interface DocumentsParts {
   readonly usedBy: (name: string) => readonly string[];
   readonly onChange: () => void;
   /** Names that are in use without an item of their own. */
-  readonly reserved: ReadonlySet<string>;
+  readonly reserved: () => readonly string[];
 }
 
 /**
@@ -41,16 +41,26 @@ export class Documents<T extends object> {
 
   constructor(private readonly parts: DocumentsParts) {}
 
-  /** Takes what the file declares and reads the rest from the database. Gives the names that are in both: faults of the file. */
-  load(declared: Iterable<readonly [name: string, document: T]>): string[] {
+  /** Reads what the admin API made from the database. */
+  load(): void {
     const rows = this.parts.storage.db.select().from(documents).where(eq(documents.kind, this.parts.kind)).all();
     this.items = new Map(rows.map((row) => [row.name, this.fromRow(row)]));
-    const taken: string[] = [];
+  }
+
+  /** Whether the admin API made one of this name. */
+  isAdmins(name: string): boolean {
+    return this.items.get(name)?.source === "admin";
+  }
+
+  /** Puts what the file declares in the place of what it declared before. One that did not change stays the same object. */
+  declare(declared: Iterable<readonly [name: string, document: T]>): void {
+    const before = this.items;
+    this.items = new Map([...before].filter(([, item]) => item.source === "admin"));
     for (const [name, document] of declared) {
-      if (this.items.has(name)) taken.push(name);
-      this.items.set(name, { name, source: "config", document, version: 1, createdAt: null, updatedAt: null });
+      const known = before.get(name);
+      const isSame = known?.source === "config" && Bun.deepEquals(known.document, document);
+      this.items.set(name, isSame ? known : { name, source: "config", document, version: 1, createdAt: null, updatedAt: null });
     }
-    return taken;
   }
 
   get(name: string): Item<T> | undefined {
@@ -81,7 +91,7 @@ export class Documents<T extends object> {
   }
 
   create(name: string, value: unknown): Item<T> {
-    if (this.items.has(name) || this.parts.reserved.has(name))
+    if (this.items.has(name) || this.parts.reserved().includes(name))
       throw refused("conflict", `There is a ${this.parts.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
     const document = this.checked(value, null);
     const now = this.parts.clock.wall();

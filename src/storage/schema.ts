@@ -97,3 +97,10 @@ export const changes = sqliteTable("changes", {
   was: text(),
   at: integer().notNull(),
 });
+
+/** The text of the last configuration that came into force: one row. */
+export const configurations = sqliteTable("configurations", {
+  id: integer().primaryKey(),
+  text: text().notNull(),
+  at: integer().notNull(),
+});

@@ -30,7 +30,8 @@ export class Output {
 
 export interface LogOptions {
   readonly level: string;
-  readonly format: "json" | "pretty";
+  /** May be changed while the log is written. */
+  format: "json" | "pretty";
 }
 
 /** The gateway's log: one JSON object a line, or a line for people. Level names as in pino. */

@@ -29,7 +29,14 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
   const known = () => ({ tiers: new Set(tiers.keys()), upstreams: new Set<string>(), hasAdminListener: false });
   const consumers = new Consumers({ storage, clock, registry, known });
   const keys = new Keys({ storage, clock, registry });
-  const conflicts = [...consumers.load(loaded.config.consumers), ...keys.load(loaded.config.consumers)];
+  consumers.load();
+  keys.load();
+  const conflicts = [
+    ...loaded.config.consumers.map(({ id }) => id).filter((id) => consumers.isAdmins(id)),
+    ...keys.clashes(loaded.config.consumers),
+  ];
+  consumers.declare(loaded.config.consumers);
+  keys.declare(loaded.config.consumers);
   return {
     storage,
     registry,

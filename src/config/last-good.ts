@@ -1,0 +1,45 @@
+import { Database } from "bun:sqlite";
+import { existsSync } from "node:fs";
+import { findNodeAtLocation, parseTree } from "jsonc-parser";
+import { hashKey } from "../keys/format.ts";
+import type { Storage } from "../storage/open.ts";
+
+/** Keeps the text of a configuration that came into force. Keys that stand in it are replaced by their hashes: the database holds no secret. */
+export function keepLastGood(storage: Storage, text: string, now: number): void {
+  const kept = withoutKeys(text);
+  const before = storage.client.query<{ text: string }, []>("SELECT text FROM configurations WHERE id = 1").get();
+  if (before?.text === kept) return;
+  storage.client.query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (1, ?1, ?2)").run(kept, now);
+}
+
+/** The text that was kept, and when; `null` when there is none, or no database. */
+export function lastGood(databasePath: string): { text: string; at: number } | null {
+  if (!existsSync(databasePath)) return null;
+  try {
+    using database = new Database(databasePath, { readonly: true });
+    return database.query<{ text: string; at: number }, []>("SELECT text, at FROM configurations WHERE id = 1").get();
+  } catch {
+    // No such table: an older version's database.
+    return null;
+  }
+}
+
+/** Where a broken file says that the database is, as far as it can be read. */
+export function storagePathIn(text: string): string | null {
+  const root = parseTree(text, [], { allowTrailingComma: true });
+  const node = root === undefined ? undefined : findNodeAtLocation(root, ["storage", "path"]);
+  return node?.type === "string" && !String(node.value).includes("${") ? String(node.value) : null;
+}
+
+function withoutKeys(text: string): string {
+  const root = parseTree(text, [], { allowTrailingComma: true });
+  const consumers = root === undefined ? undefined : findNodeAtLocation(root, ["consumers"]);
+  const secrets = (consumers?.children ?? [])
+    .flatMap((consumer) => findNodeAtLocation(consumer, ["keys"])?.children ?? [])
+    .filter((node) => node.type === "string" && !String(node.value).includes("${") && !String(node.value).startsWith("sha256:"));
+  let kept = text;
+  // From the last one on, so that the places before it stay right.
+  for (const { offset, length, value } of secrets.reverse())
+    kept = `${kept.slice(0, offset)}${JSON.stringify(`sha256:${hashKey(String(value))}`)}${kept.slice(offset + length)}`;
+  return kept;
+}

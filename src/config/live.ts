@@ -1,0 +1,123 @@
+import { readFileSync, statSync } from "node:fs";
+import type { Clock } from "../clock.ts";
+import { type Fault, formatFault, formatPath } from "./faults.ts";
+import { type Environment, loadConfig, placed } from "./load.ts";
+import type { Config } from "./schema.ts";
+
+/** Who asked for a reload. */
+export type Trigger = "file" | "signal" | "admin";
+
+/** What became of the last reload, or of the start. */
+export interface LoadStatus {
+  /** When the configuration in force was read, in milliseconds since 1970. */
+  readonly loadedAt: number;
+  /** What is wrong with the file as it is now; empty when it is in force. */
+  readonly faults: readonly Fault[];
+}
+
+export interface LiveConfigParts {
+  /** `null`: the embedded demo, which never changes. */
+  readonly file: string | null;
+  readonly env: Environment;
+  readonly clock: Clock;
+  /** Puts a configuration in force, whole or not at all. Gives what it conflicts with; empty when it is in force. */
+  readonly apply: (config: Config, text: string) => readonly Fault[];
+  readonly onLoad: (trigger: Trigger, faults: readonly Fault[]) => void;
+  /** What is wrong with the file already when it starts, if it was started with another one. */
+  readonly faults: readonly Fault[];
+}
+
+/** How often the file is looked at, in milliseconds. Asking for its state works on every file system, also when an editor or an orchestrator puts another file in its place. */
+const LOOK_EVERY = 500;
+
+/** The configuration file while the gateway runs: read again when it changes, and put in force if nothing is wrong with it. */
+export class LiveConfig {
+  private current: LoadStatus;
+  private seen: string;
+  private timer: Timer | null = null;
+
+  constructor(private readonly parts: LiveConfigParts) {
+    this.current = { loadedAt: parts.clock.wall(), faults: parts.faults };
+    this.seen = this.look();
+  }
+
+  get status(): LoadStatus {
+    return this.current;
+  }
+
+  get file(): string | null {
+    return this.parts.file;
+  }
+
+  /** Begins to watch the file. */
+  start(): void {
+    if (this.parts.file === null) return;
+    this.timer = setInterval(() => {
+      const now = this.look();
+      if (now === this.seen) return;
+      this.reload("file");
+    }, LOOK_EVERY);
+  }
+
+  stop(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+  }
+
+  /** Reads the file and puts it in force. Gives its faults, with which the old one stays. */
+  reload(trigger: Trigger): readonly Fault[] {
+    this.seen = this.look();
+    const faults = this.read();
+    this.current = faults.length === 0 ? { loadedAt: this.parts.clock.wall(), faults } : { ...this.current, faults };
+    this.parts.onLoad(trigger, faults);
+    return faults;
+  }
+
+  private read(): readonly Fault[] {
+    const { file, env, apply } = this.parts;
+    if (file === null) return [{ path: [], message: "this is the embedded demo, which has no file: start with a config.json" }];
+    let text: string;
+    try {
+      text = readFileSync(file, "utf8");
+    } catch (error) {
+      return [{ path: [], message: `can't be read: ${error instanceof Error ? error.message : String(error)}` }];
+    }
+    const loaded = loadConfig(text, env);
+    if ("faults" in loaded) return loaded.faults;
+    const conflicts = apply(loaded.config, text);
+    return conflicts.length === 0 ? conflicts : placed(text, conflicts);
+  }
+
+  /** What changes when the file does. */
+  private look(): string {
+    if (this.parts.file === null) return "";
+    try {
+      const { mtimeMs, size, ino } = statSync(this.parts.file);
+      return `${mtimeMs} ${size} ${ino}`;
+    } catch {
+      return "gone";
+    }
+  }
+}
+
+/** Faults as lines for people. */
+export const faultLines = (file: string | null, faults: readonly Fault[]): string[] =>
+  faults.map((fault) => formatFault(file ?? "config.json", fault));
+
+/** Faults for a JSON answer. */
+export const wireFaults = (faults: readonly Fault[]) =>
+  faults.map(({ path, message, line, column }) => ({ path: formatPath(path), message, line: line ?? 1, column: column ?? 1 }));
+
+/** What only a restart can change: the places where a running gateway listens and keeps its records. */
+export function fixedFaults(before: Config, next: Config): Fault[] {
+  const fixed: [path: string[], before: unknown, next: unknown][] = [
+    [["server", "host"], before.server.host, next.server.host],
+    [["server", "port"], before.server.port, next.server.port],
+    [["server", "tls"], before.server.tls, next.server.tls],
+    [["admin", "listen"], before.admin.listen, next.admin.listen],
+    [["storage", "path"], before.storage.path, next.storage.path],
+    [["demo"], before.demo, next.demo],
+  ];
+  return fixed
+    .filter(([, old, now]) => !Bun.deepEquals(old, now))
+    .map(([path, old]) => ({ path, message: `can't be changed while the gateway runs: restart it, or put ${JSON.stringify(old)} back` }));
+}

@@ -1,0 +1,156 @@
+import type { Clock } from "./clock.ts";
+import type { Fault } from "./config/faults.ts";
+import { fillIn } from "./config/load.ts";
+import { takeNotYet } from "./config/not-yet.ts";
+import { DEMO_UPSTREAMS, type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
+import { type Config, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
+import { Consumers } from "./consumers/consumers.ts";
+import { Keys } from "./keys/keys.ts";
+import { KeyRegistry } from "./keys/registry.ts";
+import type { Change } from "./storage/changes.ts";
+import { Documents } from "./storage/documents.ts";
+import type { Storage } from "./storage/open.ts";
+
+export interface RecordsParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** The configuration in force. */
+  readonly config: () => Config;
+  /** Routes or upstreams were changed. */
+  readonly onRoutes: () => void;
+}
+
+export type Records = ReturnType<typeof createRecords>;
+
+/** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
+export function createRecords({ storage, clock, config, onRoutes }: RecordsParts) {
+  const known = (): Known => ({
+    tiers: tiers.names(),
+    upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
+    hasAdminListener: config().admin.listen !== null,
+  });
+  const checked = (schema: Parameters<typeof fillIn>[0], kind: string, value: unknown, rules: (filled: unknown) => Fault[]) => {
+    const copy = structuredClone(value);
+    const notYet = takeNotYet(copy, [kind, kind === "routes" ? 0 : "name"]);
+    const { value: filled, faults } = fillIn(schema, copy);
+    return { value: filled, faults: [...notYet, ...faults, ...(faults.length === 0 ? rules(filled) : [])] };
+  };
+
+  const tiers: Documents<TierConfig> = new Documents<TierConfig>({
+    kind: "tier",
+    storage,
+    clock,
+    fill: (value) => fillIn(TierConfig, value).value,
+    check: (value) => checked(TierConfig, "tiers", value, (tier) => tierFaults(tier as TierConfig)),
+    usedBy: (name) => [
+      ...(config().anonymousTier === name ? ["anonymousTier"] : []),
+      ...consumers.ofTier(name).map((id) => `consumer ${id}`),
+      ...routes
+        .all()
+        .filter((route) => route.document.tiers.includes(name))
+        .map((route) => `route ${route.name}`),
+    ],
+    onChange: () => registry.invalidate(),
+    reserved: () => [],
+  });
+  const upstreams: Documents<UpstreamConfig> = new Documents<UpstreamConfig>({
+    kind: "upstream",
+    storage,
+    clock,
+    fill: (value) => fillIn(UpstreamConfig, value).value,
+    check: (value) => checked(UpstreamConfig, "upstreams", value, (upstream) => upstreamFaults(upstream as UpstreamConfig)),
+    usedBy: (name) =>
+      routes
+        .all()
+        .filter((route) => route.document.upstream === name)
+        .map((route) => `route ${route.name}`),
+    onChange: onRoutes,
+    reserved: () => (config().demo ? DEMO_UPSTREAMS : []),
+  });
+  const routes: Documents<RouteConfig> = new Documents<RouteConfig>({
+    kind: "route",
+    storage,
+    clock,
+    fill: (value) => fillIn(RouteConfig, value).value,
+    check: (value, name) =>
+      checked(RouteConfig, "routes", value, (filled) => {
+        const route = filled as RouteConfig;
+        const clash = routes.all().find((other) => other.name !== name && overlap(route, other.document));
+        const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
+        return [...routeFaults(route, known()), ...taken];
+      }),
+    usedBy: () => [],
+    onChange: onRoutes,
+    reserved: () => [],
+  });
+  const registry = new KeyRegistry(
+    // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
+    (tier) => (tiers.get(tier) ?? tiers.get(config().anonymousTier))?.document.limits ?? [],
+    () => config().anonymousTier,
+  );
+  const consumers = new Consumers({ storage, clock, registry, known });
+  const keys = new Keys({ storage, clock, registry });
+
+  tiers.load();
+  upstreams.load();
+  routes.load();
+  consumers.load();
+  keys.load();
+
+  return {
+    tiers,
+    upstreams,
+    routes,
+    registry,
+    consumers,
+    keys,
+
+    /** What of a configuration can't stand beside what the admin API made: faults of the file, which came later. */
+    clashes: (next: Config): Fault[] => [
+      ...Object.keys(next.tiers)
+        .filter((name) => tiers.isAdmins(name))
+        .map((name) => clash(["tiers", name], "tier")),
+      ...Object.keys(next.upstreams)
+        .filter((name) => upstreams.isAdmins(name))
+        .map((name) => clash(["upstreams", name], "upstream")),
+      ...next.routes.flatMap((route, i): Fault[] => {
+        if (routes.isAdmins(nameOf(route))) return [clash(["routes", i], "route")];
+        const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
+        return other === undefined ? [] : [{ path: ["routes", i, "path"], message: takenBy(other.name) }];
+      }),
+      ...next.consumers.flatMap(({ id }, i) => (consumers.isAdmins(id) ? [clash(["consumers", i], "consumer")] : [])),
+      ...keys.clashes(next.consumers),
+    ],
+
+    /** Puts what a configuration declares in the place of what the one before declared. `config()` must give it already. */
+    declare: (next: Config): void => {
+      tiers.declare(Object.entries(next.tiers));
+      upstreams.declare(Object.entries(next.upstreams));
+      routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
+      consumers.declare(next.consumers);
+      keys.declare(next.consumers);
+      registry.invalidate();
+    },
+
+    /** Takes over what another process on the same database has changed. */
+    follow: (changes: readonly Change[]): void => {
+      for (const { kind, id, was } of changes) {
+        if (kind === "consumer") consumers.refresh(id);
+        else if (kind === "key") keys.refresh(id, was);
+        else ({ tier: tiers, route: routes, upstream: upstreams })[kind].refresh(id);
+      }
+      const kinds = new Set(changes.map((change) => change.kind));
+      if (kinds.has("tier")) registry.invalidate();
+      if (kinds.has("route") || kinds.has("upstream")) onRoutes();
+    },
+  };
+}
+
+const nameOf = (route: RouteConfig): string => route.name ?? route.path;
+
+const takenBy = (name: string): string => `the route ${JSON.stringify(name)} takes this path already, with a host and a method in common`;
+
+const clash = (path: Fault["path"], what: string): Fault => ({
+  path,
+  message: `the admin API made a ${what} of this name already: delete that one, or rename this one`,
+});
