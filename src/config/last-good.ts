@@ -16,7 +16,8 @@ export function keepLastGood(storage: Storage, text: string, now: number): void 
 export function lastGood(databasePath: string): { text: string; at: number } | null {
   if (!existsSync(databasePath)) return null;
   try {
-    using database = new Database(databasePath, { readonly: true });
+    // Not read-only: after a crash SQLite has to bring in the write-ahead log first.
+    using database = new Database(databasePath, { readwrite: true, create: false });
     return database.query<{ text: string; at: number }, []>("SELECT text, at FROM configurations WHERE id = 1").get();
   } catch {
     // No such table: an older version's database.

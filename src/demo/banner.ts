@@ -18,6 +18,9 @@ export function demoBanner(config: Config, url: string, backendUrl: string): str
   lines.push(
     `    ${"anonymous".padEnd(12)} curl -i ${url}/proxy`,
     "",
+    "    Make the backend fail, watch the breaker open (503 circuitOpen), let it recover, and see it close after 10 seconds:",
+    `    curl -X POST ${url}/simulate-failure; for i in 1 2 3; do curl -s ${url}/proxy; echo; done; curl -X POST ${url}/simulate-recovery`,
+    "",
     "  These keys are public: anybody who reads the documentation knows them. Use your own config.json for anything else.",
     "",
   );

@@ -1,6 +1,7 @@
 import type { TCPSocketListener } from "bun";
 import { normaliseIp } from "../config/ip.ts";
 import { type Body, type Sink, TooLarge } from "./body.ts";
+import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
@@ -55,6 +56,9 @@ const HEAD_WITHIN = 15;
 const BODY_STALLS_AFTER = 60;
 const REPLY_STALLS_AFTER = 120;
 const LINGER_FOR = 3;
+
+/** Milliseconds that handshakes and requests may be under way when a stop begins. */
+const UNDER_WAY_FOR = 250;
 
 /** Bytes that wait in memory for a slow reader before the writer is told to pause. */
 const HIGH_WATER = 65_536;
@@ -113,8 +117,13 @@ export class HttpServer {
   /** No new connections; resolves when the last exchange is answered or `timeout` milliseconds are over, with all connections closed. */
   async stop(timeout: number): Promise<void> {
     this.draining = true;
-    this.listener.stop(false);
-    const patience = setTimeout(() => this.settled?.(), timeout);
+    const isDiverted = this.options.reusePort === true && divertConnections((this.listener as { fd?: number }).fd ?? -1);
+    if (!isDiverted) this.listener.stop(false);
+    // An idle connection may have a request on its way to us: its answer says that it is the last one.
+    const underWay = isDiverted || this.connections.size > 0 ? Math.min(UNDER_WAY_FOR, timeout) : 0;
+    if (underWay > 0) await Bun.sleep(underWay);
+    if (isDiverted) this.listener.stop(false);
+    const patience = setTimeout(() => this.settled?.(), timeout - underWay);
     if (this.isBusy) {
       await new Promise<void>((resolve) => {
         this.settled = resolve;

@@ -17,6 +17,7 @@ const Breaker = Type.Object({
   healthy: Type.Boolean({ description: "What health checks say; true without any." }),
   failures: Type.Integer({ description: "Failures in a row." }),
   successes: Type.Integer({ description: "Successful probes in a row, while half-open." }),
+  changes: Type.Integer({ description: "Changes of state since the start." }),
   inFlight: Type.Integer({ description: "Requests under way." }),
   since: Type.String({ description: "Since when it is in this state, RFC 3339." }),
   retryAfter: Type.Union([Type.Integer(), Type.Null()], {
@@ -43,6 +44,7 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock) => {
       healthy: isHealthy,
       failures: breaker.failures,
       successes: breaker.successes,
+      changes: breaker.epoch - 1,
       inFlight,
       since: timeText(clock.wall() - (clock.now() - breaker.since)) ?? "",
       retryAfter: waits ? Math.ceil(reopensIn(breaker, upstream.breakerPolicy, clock.now()) / 1000) : null,

@@ -102,3 +102,24 @@ describe("the demo", () => {
     expect(await (await fetch(`${gateway.url}/ready`)).json()).toMatchObject({ status: "ready", failing: [] });
   });
 });
+
+test("the demo's backend can be made to fail: its breaker opens, and closes again", async () => {
+  await using demo = await start();
+  const proxy = async () => {
+    const answer = await fetch(`${demo.url}/proxy`);
+    return { status: answer.status, body: (await answer.json()) as { code?: string; message?: string } };
+  };
+  expect(await proxy()).toMatchObject({ status: 200, body: { message: "Hello from the demo backend." } });
+  expect((await fetch(`${demo.url}/simulate-failure`, { method: "POST" })).status).toBe(200);
+  expect((await proxy()).status).toBe(503);
+  while ((await proxy()).body.code !== "circuitOpen");
+  const { items } = (await (await demo.admin("GET", "/admin/breakers")).json()) as {
+    items: { target: string; state: string; upstream: string }[];
+  };
+  const open = items.find(({ state }) => state === "open");
+  expect(open?.upstream).toBe("demo-downstream");
+  // Nothing else is cut off.
+  expect((await fetch(`${demo.url}/simulate-recovery`, { method: "POST" })).status).toBe(200);
+  expect((await demo.admin("POST", `/admin/breakers/${encodeURIComponent(open?.target ?? "")}/close`)).status).toBe(200);
+  expect((await proxy()).status).toBe(200);
+});

@@ -3,8 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { backend } from "../support/backend.ts";
+import { underLoad } from "../support/flaky.ts";
 import { folder, freePort, run, start } from "../support/process.ts";
-import { RawConnection } from "../support/raw.ts";
+import { exchange, RawConnection } from "../support/raw.ts";
 
 const configFor = (url: string) => ({
   tiers: {
@@ -120,6 +121,74 @@ describe("SIGTERM", () => {
     expect(await gateway.stop("SIGINT")).toBe(0);
     expect(await hanging).toBe("cut off");
   });
+});
+
+describe("under load", () => {
+  /** Requests on new connections and on kept ones, until `stop`; what went wrong, by kind. */
+  const loading = (port: number, isExpected: (failure: string) => boolean) => {
+    const failures: string[] = [];
+    const counts = { good: 0 };
+    const note = (failure: string) => {
+      if (!isExpected(failure)) failures.push(failure);
+    };
+    const strands = [
+      underLoad(16, async () => {
+        const text = await exchange(port, "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").catch(
+          (error: { code: string }) => error.code,
+        );
+        if (text.startsWith("HTTP/1.1 200 ")) counts.good++;
+        else note(text.slice(0, 20));
+      }),
+      underLoad(16, async () => {
+        try {
+          const answer = await fetch(`http://127.0.0.1:${port}/x`);
+          await answer.text();
+          if (answer.status === 200) counts.good++;
+          else note(String(answer.status));
+        } catch (error) {
+          note((error as { code: string }).code);
+        }
+      }),
+    ];
+    return { failures, counts, stop: () => Promise.all(strands.map((strand) => strand.stop())) };
+  };
+
+  test("a second process takes over on the same port without a lost request, again and again", async () => {
+    using behind = backend();
+    using home = folder();
+    const port = freePort();
+    const config = { ...configFor(behind.url), logging: { accessLog: false } };
+    const next = async () => {
+      const gateway = await start({ cwd: home.path, port, args: ["--reuse-port"], config, env: { SLUICE_LOG_LEVEL: "info" } });
+      while (!gateway.output().includes("listening")) await Bun.sleep(5);
+      return gateway;
+    };
+    let current = await next();
+    const load = loading(port, () => false);
+    for (let i = 0; i < 3; i++) {
+      const successor = await next();
+      expect(await current.stop("SIGTERM")).toBe(0);
+      current = successor;
+    }
+    await load.stop();
+    await current.stop();
+    expect(load.failures).toEqual([]);
+    expect(load.counts.good).toBeGreaterThan(300);
+  }, 20_000);
+
+  test("SIGTERM fails no request that was taken", async () => {
+    using behind = backend();
+    await using gateway = await start({ config: { ...configFor(behind.url), logging: { accessLog: false } } });
+    // Those that come after it find nobody; those that the kernel had taken, but nobody accepted yet, are reset.
+    const untaken = ["ECONNREFUSED", "ECONNRESET", ""];
+    const load = loading(gateway.port, (failure) => untaken.includes(failure));
+    while (load.counts.good < 200) await Bun.sleep(5);
+    expect(await gateway.stop("SIGTERM")).toBe(0);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    // Every request that was forwarded has brought its caller an answer.
+    expect(behind.seen.filter(({ url }) => url === "/x").length).toBe(load.counts.good);
+  }, 20_000);
 });
 
 describe("a start", () => {

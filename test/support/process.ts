@@ -56,6 +56,8 @@ export interface StartOptions {
   /** Written to config.json; left out: no file, so the demo. */
   readonly config?: unknown;
   readonly env?: Record<string, string>;
+  /** Left out: a free one. */
+  readonly port?: number;
   readonly args?: readonly string[];
   /** The certificate of a gateway that serves https. */
   readonly tls?: string;
@@ -68,7 +70,7 @@ export async function start(options: StartOptions = {}): Promise<Running> {
   const own = options.cwd === undefined ? folder() : null;
   const cwd = options.cwd ?? own?.path ?? "";
   if (options.config !== undefined) writeFileSync(join(cwd, "config.json"), JSON.stringify(options.config, null, 2));
-  const port = freePort();
+  const port = options.port ?? freePort();
   const child = Bun.spawn([...PROGRAM, "serve", ...(options.args ?? [])], {
     cwd,
     env: { PATH: "/nonexistent", SLUICE_ADMIN_TOKEN: ADMIN_TOKEN, SLUICE_HOST: "127.0.0.1", SLUICE_PORT: String(port), ...options.env },
