@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Body } from "../http/body.ts";
 import { hashOf } from "../upstreams/balancer.ts";
-import { type UpstreamClient, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../upstreams/client.ts";
+import { type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
@@ -53,17 +53,20 @@ export class Forwarder {
       const ticket = upstream.begin(target);
       let failure: UpstreamFailure | null = null;
       let response: UpstreamResponse | null = null;
+      const call = this.parts.client.send(target.origin, {
+        method: x.incoming.head.method,
+        head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
+        body,
+        chunked: x.incoming.head.framing === "chunked",
+        upgrade: x.incoming.head.upgrade === "websocket",
+        connectTimeout: Math.min(upstream.connectTimeout, left),
+        timeout: Math.min(retry?.attemptTimeout ?? left, left),
+        bodyTimeout: route.timeout,
+      });
+      x.incoming.onAbort = () => call.abort();
+      if (x.incoming.isAborted) call.abort();
       try {
-        response = await this.call(x, target, {
-          method: x.incoming.head.method,
-          head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
-          body,
-          chunked: x.incoming.head.framing === "chunked",
-          upgrade: x.incoming.head.upgrade === "websocket",
-          connectTimeout: Math.min(upstream.connectTimeout, left),
-          timeout: Math.min(retry?.attemptTimeout ?? left, left),
-          bodyTimeout: route.timeout,
-        });
+        response = await call.response;
       } catch (error) {
         if (!(error instanceof UpstreamFailure)) {
           target.state.inFlight--;
@@ -83,6 +86,11 @@ export class Forwarder {
         target.state.inFlight--;
         if (failure !== null && (isCallers(failure) || failure.isStale)) upstream.withdrawn(target, ticket);
         else upstream.failed(target, ticket);
+        // The connection was closed while it was idle: that was no attempt. Each repetition uses up a stale connection, so this ends.
+        if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(x.incoming.head.method) && isRepeatable(body)) {
+          x.attempts--;
+          continue;
+        }
       }
 
       const wait = retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, body, failure, response);
@@ -118,31 +126,18 @@ export class Forwarder {
     const { head } = x.incoming;
     // A connection that was never made has brought nothing to anybody, and taken nothing of the body.
     if (failure?.kind !== "connect") {
-      const isRepeatable = IDEMPOTENT.has(head.method) || head.fields.get("idempotency-key") !== null;
-      if (!isRepeatable || (body !== null && !(body instanceof ReplayBody && body.isKept))) return null;
+      if (!IDEMPOTENT.has(head.method) && head.fields.get("idempotency-key") === null) return null;
+      if (!isRepeatable(body)) return null;
       if (failure !== null && failure.kind !== "reset" && failure.kind !== "timeout") return null;
       if (response !== null && !isRetryable(response.status)) return null;
     }
     const asked = response === null ? null : retryAfterOf(response.fields.get("retry-after"), this.parts.clock.wall());
     return retryDelay(route.retry, x.attempts, asked, this.parts.random);
   }
-
-  private async call(x: Exchange<Arrival>, target: Target, request: UpstreamRequest): Promise<UpstreamResponse> {
-    for (;;) {
-      const call = this.parts.client.send(target.origin, request);
-      x.incoming.onAbort = () => call.abort();
-      if (x.incoming.isAborted) call.abort();
-      try {
-        return await call.response;
-      } catch (error) {
-        // RFC 9110 §9.2.2: an idempotent request may be repeated when its connection turns out to be closed. Each repetition uses up a stale connection, so this ends.
-        const isKept = request.body === null || (request.body instanceof ReplayBody && request.body.isKept);
-        const mayRepeat = error instanceof UpstreamFailure && error.isStale && isKept && IDEMPOTENT.has(request.method);
-        if (!mayRepeat || x.incoming.isAborted) throw error;
-      }
-    }
-  }
 }
+
+/** A body that can be sent again, whatever was sent of it. */
+const isRepeatable = (body: Body | null): boolean => body === null || (body instanceof ReplayBody && body.isKept);
 
 /** Failures that say nothing about the target. */
 const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";

@@ -6,7 +6,7 @@ import { isOnlyDegraded, limitHeaders, retryAfterSeconds, violatedPolicies } fro
 import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
-import { type Caching, isCacheable, isUnsafe } from "./caching.ts";
+import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
@@ -41,7 +41,7 @@ export class Pipeline {
       if (this.preflight(x)) return;
       const refusal = this.place(x) ?? this.identify(x) ?? this.admit(x);
       if (refusal !== null) this.refuse(x, refusal);
-      else if (!this.isAnsweredFromCache(x)) this.forward(x).catch((error: unknown) => this.fail(x, error));
+      else if (!this.isAnsweredFromCache(x)) this.forward(x);
     } catch (error) {
       this.fail(x, error);
     }
@@ -141,21 +141,29 @@ export class Pipeline {
   }
 
   /** Forward: to a target, or to another request for the same, and the answer back as it comes. */
-  private async forward(x: Exchange): Promise<void> {
+  private forward(x: Exchange): void {
     const route = x.route as Route;
     const { caching, forwarder } = this.parts;
-    if (route.upstream === null) {
-      this.refuse(x, unavailable("noHealthyTarget", 5000));
-      return;
-    }
-    if (route.cache === null || !isCacheable(x)) {
+    const fail = (error: unknown) => this.fail(x, error);
+    if (route.upstream === null) this.refuse(x, unavailable("noHealthyTarget", 5000));
+    else if (route.cache !== null && isCacheable(x)) {
+      caching
+        .answer(x, route, route.cache, route.upstream)
+        .then((answer) => this.respondWith(x, answer))
+        .catch(fail);
+    } else {
       if (route.cache !== null) caching.bypass(x);
-      const response = await forwarder.send(x, route, route.upstream);
-      if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
-      this.respond(x, response);
-      return;
+      forwarder
+        .send(x, route, route.upstream)
+        .then((response) => {
+          if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
+          this.respond(x, response);
+        })
+        .catch(fail);
     }
-    const answer = await caching.answer(x, route, route.cache, route.upstream);
+  }
+
+  private respondWith(x: Exchange, answer: Answer): void {
     if (answer.kind === "forwarded") this.respond(x, answer.response);
     else if (answer.kind === "kept") this.reply(x, answer.reply);
     else this.refuse(x, problem("notCached", "The request takes only what is kept (only-if-cached), and nothing is: leave that out."));

@@ -41,6 +41,8 @@ export interface Target {
   readonly weight: number;
   readonly state: TargetState;
   readonly inFlight: number;
+  /** Called when its breaker changes. */
+  readonly tell: Tell;
 }
 
 /** What a consistent hash is made of: the key (the address without one), the address, or a header. */
@@ -78,7 +80,6 @@ export class Upstream {
   readonly hashOn: HashOn | null;
   private readonly slowStart: number;
   private readonly balance: Balancer<Target>;
-  private readonly tells = new Map<Target, Tell>();
   private now = 0;
   private tried: readonly Target[] = [];
   /** Called once when no target is left: those that wait for a retry need wait no longer. */
@@ -94,7 +95,12 @@ export class Upstream {
   ) {
     this.targets = config.targets.map(({ url, weight }) => {
       const state = before?.targets.find((target) => target.url === url)?.state ?? newState(clock.now());
-      return compileTarget(url, weight, state);
+      const target: Target = compileTarget(url, weight, state, (from, to, cause) => {
+        if (to === "closed") state.backSince = clock.now();
+        onBreaker(name, target, from, to, cause);
+        if (to === "open") this.wakeWhenUnavailable();
+      });
+      return target;
     });
     this.connectTimeout = parseDuration(config.connectTimeout);
     this.breakerPolicy = compileBreaker(config.breaker);
@@ -104,13 +110,6 @@ export class Upstream {
     this.hashOn = config.balance === "consistent-hash" ? compileHashOn(config.hashOn) : null;
     this.slowStart = parseDuration(config.slowStart);
     this.balance = balancerOf(config.balance, this.targets);
-    for (const target of this.targets) {
-      this.tells.set(target, (from, to, cause) => {
-        if (to === "closed") target.state.backSince = clock.now();
-        onBreaker(name, target, from, to, cause);
-        if (to === "open") this.wakeWhenUnavailable();
-      });
-    }
   }
 
   /** The target for a request, one that was not tried yet if there is one; `null` when none can take it (`whyNot` says why). */
@@ -134,18 +133,18 @@ export class Upstream {
     return { code: "circuitOpen", retryIn: Math.min(...open.map(({ state }) => reopensIn(state.breaker, this.breakerPolicy, now))) };
   }
 
-  /** A request goes to `target`, which `choose` gave. Gives a ticket for its result. */
+  /** A request goes to `target`, which `choose` has just given. Gives a ticket for its result. */
   begin(target: Target): number {
     target.state.inFlight++;
-    return enter(target.state.breaker, this.clock.now(), this.tellOf(target));
+    return enter(target.state.breaker, this.now, target.tell);
   }
 
   succeeded(target: Target, ticket: number): void {
-    succeed(target.state.breaker, this.breakerPolicy, ticket, this.clock.now(), this.tellOf(target));
+    succeed(target.state.breaker, this.breakerPolicy, ticket, this.clock, target.tell);
   }
 
   failed(target: Target, ticket: number): void {
-    fail(target.state.breaker, this.breakerPolicy, ticket, this.clock.now(), this.tellOf(target));
+    fail(target.state.breaker, this.breakerPolicy, ticket, this.clock.now(), target.tell);
   }
 
   /** The request was given up before it told anything of the target. */
@@ -154,7 +153,7 @@ export class Upstream {
   }
 
   setBreaker(target: Target, state: "open" | "closed"): void {
-    setByHand(target.state.breaker, state, this.clock.now(), this.tellOf(target));
+    setByHand(target.state.breaker, state, this.clock.now(), target.tell);
   }
 
   /** What a health check found. True when it changed what is thought of the target. */
@@ -188,15 +187,9 @@ export class Upstream {
     const backFor = this.now - state.backSince;
     return backFor >= this.slowStart ? weight : weight * Math.max(SLOWEST, backFor / this.slowStart);
   };
-
-  private tellOf(target: Target): Tell {
-    const tell = this.tells.get(target);
-    if (tell === undefined) throw new Error("this target is another upstream's");
-    return tell;
-  }
 }
 
-function compileTarget(url: string, weight: number, state: TargetState): Target {
+function compileTarget(url: string, weight: number, state: TargetState, tell: Tell): Target {
   const parsed = new URL(url);
   const tls = parsed.protocol === "https:";
   return {
@@ -206,6 +199,7 @@ function compileTarget(url: string, weight: number, state: TargetState): Target 
     basePath: parsed.pathname.replace(/\/$/, ""),
     weight,
     state,
+    tell,
     get inFlight() {
       return state.inFlight;
     },

@@ -115,7 +115,10 @@ writeFileSync(
       { id: "bench", tier: "bench", keys: [KEY] },
       { id: "limited", tier: "tight", keys: [`${KEY}-limited`] },
     ],
-    routes: [{ name: "all", path: "/", upstream: `http://127.0.0.1:${backendPort}` }],
+    routes: [
+      { name: "all", path: "/", upstream: `http://127.0.0.1:${backendPort}` },
+      { name: "kept", path: "/kept", upstream: `http://127.0.0.1:${backendPort}`, cache: { ttl: "1h", shared: true } },
+    ],
   }),
 );
 
@@ -133,6 +136,7 @@ try {
   const subjects: [string, number, string, Record<string, string>][] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
     ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }],
+    ["sluice: key, two limits, cache hit", gateway.pid, `${url}kept`, { "x-api-key": KEY }],
     ["sluice: 429", gateway.pid, url, { "x-api-key": `${KEY}-limited` }],
     ["sluice: 401", gateway.pid, url, { "x-api-key": "nobody-has-this-key-0123" }],
   ];

@@ -30,7 +30,7 @@ function breaking(policy: Partial<BreakerPolicy> = {}) {
     it,
     allows: () => letsThrough(it.breaker, all, it.now),
     enter: () => enter(it.breaker, it.now, tell),
-    ok: (ticket = enter(it.breaker, it.now, tell)) => succeed(it.breaker, all, ticket, it.now, tell),
+    ok: (ticket = enter(it.breaker, it.now, tell)) => succeed(it.breaker, all, ticket, { now: () => it.now }, tell),
     bad: (ticket = enter(it.breaker, it.now, tell)) => fail(it.breaker, all, ticket, it.now, tell),
     none: (ticket: number) => withdraw(it.breaker, ticket),
     hand: (state: "open" | "closed") => setByHand(it.breaker, state, it.now, tell),
