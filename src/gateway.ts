@@ -1,6 +1,8 @@
 import { createAdmin } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
+import { timeText } from "./admin/manners.ts";
 import { AdminTokens } from "./admin/tokens.ts";
+import { Audit } from "./audit/audit.ts";
 import { CacheStore } from "./cache/store.ts";
 import type { Clock } from "./clock.ts";
 import type { Fault } from "./config/faults.ts";
@@ -9,9 +11,10 @@ import { keepLastGood } from "./config/last-good.ts";
 import { faultLines, fixedFaults, LiveConfig } from "./config/live.ts";
 import { type Environment, fillIn } from "./config/load.ts";
 import { type Config, UpstreamConfig } from "./config/schema.ts";
-import { parseSize } from "./config/units.ts";
+import { parseDuration, parseSize } from "./config/units.ts";
 import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backend.ts";
-import { SystemHealth } from "./health/health.ts";
+import { Guard } from "./guard/guard.ts";
+import { type HealthState, SystemHealth } from "./health/health.ts";
 import { Limiter } from "./limits/limiter.ts";
 import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
@@ -76,11 +79,29 @@ export function createGatewayParts(options: GatewayOptions) {
   let { config } = options;
   const storage = openStorage(options.databasePath);
   // Before anything is read: a change in between is then seen twice, never missed.
-  const feed = new ChangeFeed(storage, (changes) => records.follow(changes));
-  const health = new SystemHealth(clock);
+  const feed = new ChangeFeed(storage, (changes) => {
+    records.follow(changes);
+    if (changes.some(({ kind }) => kind === "block")) guard.load();
+    if (changes.some(({ kind }) => kind === "token")) tokens.load();
+  });
+  const audit = new Audit({ storage, clock });
+  const guard = new Guard({
+    storage,
+    clock,
+    audit,
+    onBlock: ({ cidr, reason, by, expiresAt }) => log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked"),
+  });
+  guard.configure(config.guard);
+  const health = new SystemHealth(clock, (before, after) => {
+    audit.note({ action: "health.set", subject: "health", before: healthSaid(before), after: healthSaid(after) });
+    log?.[after.status === "DEGRADED" ? "warn" : "info"](
+      { from: before.status, to: after.status, by: after.by, reason: after.reason },
+      "system health",
+    );
+  });
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
-  const records = createRecords({ storage, clock, config: () => config, onRoutes: () => rebuild() });
+  const records = createRecords({ storage, clock, audit, config: () => config, onRoutes: () => rebuild() });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
   const clashes = records.clashes(config);
   if (clashes.length > 0) {
@@ -115,6 +136,7 @@ export function createGatewayParts(options: GatewayOptions) {
   const pipeline = new Pipeline({
     clock,
     keys: registry,
+    guard,
     limiter,
     forwarder,
     caching,
@@ -174,7 +196,7 @@ export function createGatewayParts(options: GatewayOptions) {
       onFault(error, "");
     }
   };
-  const { tokens, made } = AdminTokens.open(storage, clock, options.adminToken);
+  const { tokens, made } = AdminTokens.open({ storage, clock, audit }, options.adminToken);
   const databaseWorks = (): boolean => {
     try {
       storage.client.query("SELECT 1").get();
@@ -191,6 +213,7 @@ export function createGatewayParts(options: GatewayOptions) {
     config = next;
     records.declare(next);
     store.maxSubjects = next.limits.maxSubjects;
+    guard.configure(next.guard);
     kept.resize(parseSize(next.cache.maxSize));
     options.onConfig?.(next);
     rebuild();
@@ -204,6 +227,9 @@ export function createGatewayParts(options: GatewayOptions) {
     faults: options.fileFaults ?? [],
     apply,
     onLoad: (trigger, faults) => {
+      guarded(() =>
+        audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(options.file, faults) } }),
+      )();
       if (faults.length === 0) log?.info({ trigger, file: options.file }, "configuration reloaded");
       else log?.error({ trigger, faults: faultLines(options.file, faults) }, "configuration not reloaded: the one before stays in force");
     },
@@ -214,6 +240,8 @@ export function createGatewayParts(options: GatewayOptions) {
 
   const admin = createAdmin({
     tokens,
+    guard,
+    audit,
     answers: new IdempotentAnswers(storage, clock),
     health,
     components,
@@ -245,7 +273,11 @@ export function createGatewayParts(options: GatewayOptions) {
       1000,
     ),
     setInterval(
-      guarded(() => keys.flushUsed()),
+      guarded(() => {
+        keys.flushUsed();
+        tokens.flushUsed();
+        guard.sweep();
+      }),
       FLUSH_USED_KEYS_EVERY,
     ),
     setInterval(
@@ -253,7 +285,10 @@ export function createGatewayParts(options: GatewayOptions) {
       FOLLOW_EVERY,
     ),
     setInterval(
-      guarded(() => feed.prune(clock.wall())),
+      guarded(() => {
+        feed.prune(clock.wall());
+        if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
+      }),
       60_000,
     ),
   ];
@@ -277,12 +312,17 @@ export function createGatewayParts(options: GatewayOptions) {
       balanced.stop();
       client.close();
       guarded(() => counts.flush())();
-      guarded(() => keys.flushUsed())();
+      guarded(() => {
+        keys.flushUsed();
+        tokens.flushUsed();
+      })();
       storage.close();
       void demo?.stop();
     },
   };
 }
+
+const healthSaid = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
 
 /** A URL in an upstream's place, with every default. */
 const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;

@@ -1,3 +1,4 @@
+import type { Audit } from "./audit/audit.ts";
 import type { Clock } from "./clock.ts";
 import type { Fault } from "./config/faults.ts";
 import { fillIn } from "./config/load.ts";
@@ -14,6 +15,7 @@ import type { Storage } from "./storage/open.ts";
 export interface RecordsParts {
   readonly storage: Storage;
   readonly clock: Clock;
+  readonly audit: Audit;
   /** The configuration in force. */
   readonly config: () => Config;
   /** Routes or upstreams were changed. */
@@ -23,7 +25,7 @@ export interface RecordsParts {
 export type Records = ReturnType<typeof createRecords>;
 
 /** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
-export function createRecords({ storage, clock, config, onRoutes }: RecordsParts) {
+export function createRecords({ storage, clock, audit, config, onRoutes }: RecordsParts) {
   const known = (): Known => ({
     tiers: tiers.names(),
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
@@ -40,6 +42,7 @@ export function createRecords({ storage, clock, config, onRoutes }: RecordsParts
     kind: "tier",
     storage,
     clock,
+    audit,
     fill: (value) => fillIn(TierConfig, value).value,
     check: (value) => checked(TierConfig, "tiers", value, (tier) => tierFaults(tier as TierConfig)),
     usedBy: (name) => [
@@ -57,6 +60,7 @@ export function createRecords({ storage, clock, config, onRoutes }: RecordsParts
     kind: "upstream",
     storage,
     clock,
+    audit,
     fill: (value) => fillIn(UpstreamConfig, value).value,
     check: (value) => checked(UpstreamConfig, "upstreams", value, (upstream) => upstreamFaults(upstream as UpstreamConfig)),
     usedBy: (name) =>
@@ -71,6 +75,7 @@ export function createRecords({ storage, clock, config, onRoutes }: RecordsParts
     kind: "route",
     storage,
     clock,
+    audit,
     fill: (value) => fillIn(RouteConfig, value).value,
     check: (value, name) =>
       checked(RouteConfig, "routes", value, (filled) => {
@@ -88,8 +93,8 @@ export function createRecords({ storage, clock, config, onRoutes }: RecordsParts
     (tier) => (tiers.get(tier) ?? tiers.get(config().anonymousTier))?.document.limits ?? [],
     () => config().anonymousTier,
   );
-  const consumers = new Consumers({ storage, clock, registry, known });
-  const keys = new Keys({ storage, clock, registry });
+  const consumers = new Consumers({ storage, clock, audit, registry, known });
+  const keys = new Keys({ storage, clock, audit, registry });
 
   tiers.load();
   upstreams.load();
@@ -137,6 +142,7 @@ export function createRecords({ storage, clock, config, onRoutes }: RecordsParts
       for (const { kind, id, was } of changes) {
         if (kind === "consumer") consumers.refresh(id);
         else if (kind === "key") keys.refresh(id, was);
+        else if (kind === "block" || kind === "token") continue;
         else ({ tier: tiers, route: routes, upstream: upstreams })[kind].refresh(id);
       }
       const kinds = new Set(changes.map((change) => change.kind));

@@ -6,6 +6,7 @@ import type { GatewayParts } from "./gateway.ts";
 import { collect, TooLarge } from "./http/body.ts";
 import type { HeadFault } from "./http/head.ts";
 import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
+import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
 import { parseTarget } from "./proxy/path.ts";
 import { type ProblemCode, problem } from "./proxy/problem.ts";
@@ -196,7 +197,8 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
     headers,
     ...(hasBody ? { body } : {}),
   });
-  const response = await parts.admin(request, id);
+  const ip = clientIp(incoming.ip, head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
+  const response = await parts.admin(request, id, ip);
   let lines = date();
   for (const [name, value] of response.headers)
     if (name !== "content-length" && name !== "transfer-encoding") lines += `${name}: ${value}\r\n`;

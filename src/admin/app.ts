@@ -1,16 +1,20 @@
 import { SQLiteError } from "bun:sqlite";
 import { Elysia, type ValidationError } from "elysia";
+import { auditAdmin } from "../audit/admin.ts";
+import type { Audit } from "../audit/audit.ts";
 import { type CacheView, cacheAdmin } from "../cache/admin.ts";
 import { schemaFaults } from "../config/faults.ts";
 import { RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
 import { consumersAdmin } from "../consumers/admin.ts";
 import type { Consumers } from "../consumers/consumers.ts";
+import { blocksAdmin } from "../guard/admin.ts";
+import type { Guard } from "../guard/guard.ts";
 import { healthAdmin } from "../health/admin.ts";
 import type { SystemHealth } from "../health/health.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
-import { type Problem, problem, problemBody } from "../proxy/problem.ts";
+import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.ts";
 import type { Documents } from "../storage/documents.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
@@ -19,11 +23,13 @@ import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { invalid, Refused } from "./refused.ts";
 import { swagger } from "./swagger.ts";
-import { type AdminTokens, bearerOf } from "./tokens.ts";
+import { type AdminTokens, bearerOf, mayDo, tokensAdmin } from "./tokens.ts";
 
 export interface AdminParts extends LimitsAdminParts {
   readonly tokens: AdminTokens;
   readonly answers: IdempotentAnswers;
+  readonly guard: Guard;
+  readonly audit: Audit;
   readonly health: SystemHealth;
   readonly components: () => Record<string, string>;
   readonly consumers: Consumers;
@@ -41,7 +47,7 @@ export interface AdminParts extends LimitsAdminParts {
 }
 
 /** The admin API and its documentation, as one function from a request to a response. */
-export function createAdmin(parts: AdminParts): (request: Request, requestId: string) => Promise<Response> {
+export function createAdmin(parts: AdminParts): (request: Request, requestId: string, ip?: string) => Promise<Response> {
   const app = new Elysia({ normalize: false, aot: true })
     .onError(({ error, code, request }) => {
       const requestId = request.headers.get("x-request-id") ?? "";
@@ -52,14 +58,17 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
     .use(swagger())
     .group("/admin", (admin) =>
       admin
-        .use(healthAdmin(parts.health, parts.components))
+        .use(healthAdmin(parts.health, parts.components, parts.audit))
         .use(consumersAdmin(parts.consumers, parts.keys))
         .use(keysAdmin(parts.keys))
         .use(documentsAdmin(parts.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
         .use(documentsAdmin(parts.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
         .use(documentsAdmin(parts.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
-        .use(breakersAdmin(parts.balanced, parts.clock))
-        .use(cacheAdmin(parts.cache))
+        .use(breakersAdmin(parts.balanced, parts.clock, parts.audit))
+        .use(cacheAdmin(parts.cache, parts.audit))
+        .use(blocksAdmin(parts.guard, parts.audit))
+        .use(auditAdmin(parts.audit))
+        .use(tokensAdmin(parts.tokens))
         .use(limitsAdmin(parts))
         .use(configAdmin(parts.config)),
     );
@@ -72,11 +81,11 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   const methodsOf = (path: string): string[] =>
     [...new Set(endpoints.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method))].sort();
 
-  return async (request, requestId) => {
+  return async (request, requestId, ip = "") => {
     const { pathname } = new URL(request.url);
     const isOpen = pathname === "/swagger" || pathname.startsWith("/swagger/");
     parts.catchUp();
-    const response = isOpen ? await app.handle(request) : await guarded(parts, app, request, pathname, requestId);
+    const response = isOpen ? await app.handle(request) : await guarded(parts, app, request, pathname, requestId, ip);
     response.headers.set("X-Request-ID", requestId);
     // An answer may hold an API key; the documentation's files say for themselves how long they keep.
     if (!isOpen) response.headers.set("Cache-Control", "no-store");
@@ -91,18 +100,31 @@ async function guarded(
   request: Request,
   path: string,
   requestId: string,
+  ip: string,
 ): Promise<Response> {
   const token = bearerOf(request.headers.get("authorization"));
   const challenge = [["WWW-Authenticate", 'Bearer realm="sluice admin"']] as const;
+  // Who holds a token may always come in: somebody has to lift a block.
+  const found = token === null ? null : parts.tokens.find(token);
+  const blockedFor = found === null ? parts.guard.blockedFor(ip) : 0;
+  if (blockedFor > 0) return toResponse(ipBlocked(blockedFor), requestId);
   if (token === null)
     return toResponse(problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, challenge), requestId);
-  if (!parts.tokens.holds(token)) return toResponse(problem("keyInvalid", "This is not the admin token.", {}, challenge), requestId);
+  if (found === null) {
+    parts.guard.strike(ip);
+    return toResponse(problem("keyInvalid", "This is not an admin token.", {}, challenge), requestId);
+  }
+  parts.tokens.touch(found);
+  if (!mayDo(found.role, request.method, path))
+    return toResponse(problem("forbidden", `This takes a token with more rights than ${found.role}.`), requestId);
 
+  const actor = { name: found.name, ip, requestId };
+  const handle = (it: Request): Promise<Response> => parts.audit.as(actor, () => app.handle(it));
   const key = request.method === "POST" ? request.headers.get("idempotency-key") : null;
-  if (key === null) return app.handle(request);
+  if (key === null) return handle(request);
   try {
     const body = await request.text();
-    const it = parts.answers.identify(key, token, request.method, path, body);
+    const it = parts.answers.identify(key, token as string, request.method, path, body);
     // A repetition that comes while the first is still at work waits for it, or both would make a record.
     return await parts.answers.oneAtATime(it, async () => {
       const before = parts.answers.find(it);
@@ -111,7 +133,7 @@ async function guarded(
           status: before.status,
           headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
         });
-      const response = await app.handle(new Request(request.url, { method: request.method, headers: request.headers, body }));
+      const response = await handle(new Request(request.url, { method: request.method, headers: request.headers, body }));
       const text = await response.text();
       const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
       // A refusal changed nothing: the corrected request may use the same key.

@@ -1,47 +1,245 @@
 import { timingSafeEqual } from "node:crypto";
+import { type Static, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
+import { IDENTIFIER } from "../config/schema.ts";
 import { hashKey, randomText } from "../keys/format.ts";
 import type { Storage } from "../storage/open.ts";
-import { adminTokens } from "../storage/schema.ts";
+import { timeText } from "./manners.ts";
+import { notFound, refused } from "./refused.ts";
 
-/** Who may use the admin API: whoever shows the token of SLUICE_ADMIN_TOKEN, or, without one, the token made at the first start. */
+/** What a token's holder may do: look; run the gateway (health, blocks, breakers, cache, limits, reload); everything. */
+export type Role = "viewer" | "operator" | "admin";
+
+/** One token as it is known while the gateway runs. */
+export interface AdminToken {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly hash: Buffer;
+  readonly createdAt: number | null;
+  lastUsedAt: number | null;
+}
+
+export interface TokensParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly audit: Audit;
+}
+
+/** The id of the token that is made at the first start; with SLUICE_ADMIN_TOKEN that one stands in its place. */
+const FIRST = "first";
+
+interface Row {
+  id: string;
+  name: string;
+  hash: string;
+  role: Role;
+  createdAt: number;
+  lastUsedAt: number | null;
+}
+
+/** Who may use the admin API: whoever shows the token of SLUICE_ADMIN_TOKEN (or, without one, the token made at the first start), or one that the API made. */
 export class AdminTokens {
-  private constructor(private readonly hashes: readonly Buffer[]) {}
+  private tokens: AdminToken[] = [];
+  private readonly used = new Set<AdminToken>();
+
+  private constructor(
+    private readonly parts: TokensParts,
+    private readonly given: string | undefined,
+  ) {}
 
   /** `made` is the token when one was made now: to be shown once, since only its hash is kept. */
-  static open(storage: Storage, clock: Clock, given: string | undefined): { tokens: AdminTokens; made: string | null } {
-    if (given !== undefined && given !== "") return { tokens: new AdminTokens([digest(given)]), made: null };
+  static open(parts: TokensParts, given: string | undefined): { tokens: AdminTokens; made: string | null } {
+    const tokens = new AdminTokens(parts, given);
     // Two processes that start together must not both make one.
-    return storage.db.transaction(() => AdminTokens.stored(storage, clock), { behavior: "immediate" });
+    const made = given === undefined || given === "" ? makeFirst(parts) : null;
+    tokens.load();
+    return { tokens, made };
   }
 
-  private static stored(storage: Storage, clock: Clock): { tokens: AdminTokens; made: string | null } {
-    const stored = storage.db.select({ hash: adminTokens.hash }).from(adminTokens).all();
-    if (stored.length > 0) return { tokens: new AdminTokens(stored.map(({ hash }) => Buffer.from(hash, "hex"))), made: null };
-    const token = `slat_${randomText(40)}`;
-    storage.db
-      .insert(adminTokens)
-      .values({ id: "first", name: "first", hash: hashKey(token), createdAt: clock.wall() })
-      .run();
-    return { tokens: new AdminTokens([digest(token)]), made: token };
+  /** The token of this text, or `null`. All hashes are compared, each in constant time: neither a token's length, beginning nor place can be measured. */
+  find(text: string): AdminToken | null {
+    const shown = digest(text);
+    let found: AdminToken | null = null;
+    for (const token of this.tokens) if (timingSafeEqual(shown, token.hash)) found = token;
+    return found;
   }
 
   /** Whether an Authorization field shows an admin token. */
   isShownIn(authorization: string | null): boolean {
-    const token = bearerOf(authorization);
-    return token !== null && this.holds(token);
+    const text = bearerOf(authorization);
+    return text !== null && this.find(text) !== null;
   }
 
-  /** Compares hashes of one length in constant time: neither the token's length nor its beginning can be measured. */
-  holds(token: string): boolean {
-    const shown = digest(token);
-    let found = false;
-    for (const hash of this.hashes) found = timingSafeEqual(shown, hash) || found;
-    return found;
+  /** Notes that a token was used; written in batches. */
+  touch(token: AdminToken): void {
+    token.lastUsedAt = this.parts.clock.wall();
+    this.used.add(token);
+  }
+
+  flushUsed(): void {
+    if (this.used.size === 0) return;
+    const update = this.parts.storage.client.query("UPDATE admin_tokens SET last_used_at = ?1 WHERE id = ?2");
+    for (const token of this.used) update.run(token.lastUsedAt, token.id);
+    this.used.clear();
+  }
+
+  all(): readonly AdminToken[] {
+    return this.tokens;
+  }
+
+  create(name: string, role: Role): { token: AdminToken; text: string } {
+    if (name === "system" || name === "guard" || this.tokens.some((token) => token.name === name))
+      throw refused("conflict", `There is a token ${JSON.stringify(name)} already, or the name is the gateway's own: choose another.`);
+    const text = makeToken();
+    const row: Row = {
+      id: `tok_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`,
+      name,
+      hash: hashKey(text),
+      role,
+      createdAt: this.parts.clock.wall(),
+      lastUsedAt: null,
+    };
+    this.parts.audit.change({ action: "token.create", subject: `token ${row.id}`, after: { name, role } }, () =>
+      insert(this.parts.storage, row),
+    );
+    this.load();
+    const token = this.tokens.find(({ id }) => id === row.id);
+    if (token === undefined) throw new Error("no token was made");
+    return { token, text };
+  }
+
+  revoke(id: string): void {
+    const token = this.tokens.find((each) => each.id === id);
+    if (token === undefined) throw notFound("token", id);
+    if (token.createdAt === null) throw refused("conflict", "This token is given by SLUICE_ADMIN_TOKEN: change it there.");
+    const admins = this.tokens.filter(({ role }) => role === "admin");
+    if (token.role === "admin" && admins.length === 1)
+      throw refused("conflict", "This is the last token with the role admin: make another first.");
+    this.parts.audit.change({ action: "token.revoke", subject: `token ${id}`, before: { name: token.name, role: token.role } }, () => {
+      this.parts.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(id);
+    });
+    this.load();
+  }
+
+  /** Reads them from the database: at the start, and when they were changed. */
+  load(): void {
+    const { given } = this;
+    const isGiven = given !== undefined && given !== "";
+    const stored = rowsOf(this.parts.storage)
+      .filter(({ id }) => !isGiven || id !== FIRST)
+      .map((row) => ({ ...row, hash: Buffer.from(row.hash, "hex") }));
+    this.tokens = isGiven
+      ? [{ id: "env", name: "env", role: "admin", hash: digest(given), createdAt: null, lastUsedAt: null }, ...stored]
+      : stored;
   }
 }
+
+/** Puts a new first token in the place of the one before, for who has lost it. Gives its text. */
+export function resetFirst(parts: TokensParts): string {
+  const text = makeToken();
+  parts.audit.change({ action: "token.reset", subject: `token ${FIRST}` }, () => {
+    parts.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(FIRST);
+    insert(parts.storage, { id: FIRST, name: FIRST, hash: hashKey(text), role: "admin", createdAt: parts.clock.wall(), lastUsedAt: null });
+  });
+  return text;
+}
+
+/** Makes the first token when there is none. */
+function makeFirst({ storage, clock }: TokensParts): string | null {
+  return storage.client
+    .transaction(() => {
+      if (storage.client.query("SELECT 1 FROM admin_tokens WHERE id = ?1").get(FIRST) !== null) return null;
+      const text = makeToken();
+      insert(storage, { id: FIRST, name: FIRST, hash: hashKey(text), role: "admin", createdAt: clock.wall(), lastUsedAt: null });
+      return text;
+    })
+    .immediate();
+}
+
+const rowsOf = (storage: Storage): Row[] =>
+  storage.client
+    .query<Row, []>("SELECT id, name, hash, role, created_at AS createdAt, last_used_at AS lastUsedAt FROM admin_tokens ORDER BY id")
+    .all();
+
+function insert(storage: Storage, row: Row): void {
+  storage.client
+    .query("INSERT INTO admin_tokens (id, name, hash, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)")
+    .run(row.id, row.name, row.hash, row.role, row.createdAt);
+}
+
+const makeToken = (): string => `slat_${randomText(40)}`;
 
 /** The token of `Authorization: Bearer TOKEN`, or `null`. */
 export const bearerOf = (authorization: string | null): string | null => /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1] ?? null;
 
 const digest = (token: string): Buffer => Buffer.from(hashKey(token), "hex");
+
+/** What an operator may change. */
+const OPERATORS = /^\/admin\/(health|blocks|breakers|cache|limits)(\/|$)|^\/admin\/config\/reload$/;
+
+/** Whether a role may do this. */
+export const mayDo = (role: Role, method: string, path: string): boolean =>
+  role === "admin" || method === "GET" || method === "HEAD" || (role === "operator" && OPERATORS.test(path));
+
+const RoleName = Type.Union([Type.Literal("viewer"), Type.Literal("operator"), Type.Literal("admin")], {
+  description: "viewer: looks. operator: health, blocks, breakers, cache, limits and reload besides. admin: everything.",
+});
+const TokenRecord = Type.Object({
+  id: Type.String(),
+  name: Type.String({ description: "Who it is for: the actor's name in the audit." }),
+  role: RoleName,
+  createdAt: Type.Union([Type.String(), Type.Null()], { description: "null for the one of SLUICE_ADMIN_TOKEN." }),
+  lastUsedAt: Type.Union([Type.String(), Type.Null()]),
+});
+
+const wire = (token: AdminToken): Static<typeof TokenRecord> => ({
+  id: token.id,
+  name: token.name,
+  role: token.role,
+  createdAt: timeText(token.createdAt),
+  lastUsedAt: timeText(token.lastUsedAt),
+});
+
+export const tokensAdmin = (tokens: AdminTokens) =>
+  new Elysia({ prefix: "/tokens", tags: ["tokens"], normalize: false })
+    .get("/", () => ({ items: tokens.all().map(wire), nextCursor: null }), {
+      response: Type.Object({ items: Type.Array(TokenRecord), nextCursor: Type.Null() }),
+      detail: { summary: "Admin tokens" },
+    })
+    .post(
+      "/",
+      ({ body, set }) => {
+        const { token, text } = tokens.create(body.name, body.role);
+        set.status = 201;
+        set.headers.location = `/admin/tokens/${token.id}`;
+        return { ...wire(token), token: text };
+      },
+      {
+        parse: "json",
+        body: Type.Object(
+          {
+            name: Type.String({
+              pattern: IDENTIFIER,
+              expects: "1 to 128 letters, digits and . _ @ : -",
+              description: "Who it is for: the actor's name in the audit.",
+              examples: ["ci"],
+            }),
+            role: RoleName,
+          },
+          { additionalProperties: false },
+        ),
+        response: { 201: Type.Object({ ...TokenRecord.properties, token: Type.String({ description: "Shown here and nowhere else." }) }) },
+        detail: { summary: "Make an admin token" },
+      },
+    )
+    .delete(
+      "/:id",
+      ({ params, set }) => {
+        tokens.revoke(params.id);
+        set.status = 204;
+      },
+      { params: Type.Object({ id: Type.String({ description: "The token's id." }) }), detail: { summary: "Revoke an admin token" } },
+    );

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { invalid } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
 
 const count = (description: string) => Type.Integer({ description });
 
@@ -26,14 +27,16 @@ export interface CacheView {
   readonly purge: (isMeant: (route: string, path: string) => boolean) => number;
 }
 
-export const cacheAdmin = (cache: CacheView) =>
+export const cacheAdmin = (cache: CacheView, audit: Audit) =>
   new Elysia({ prefix: "/cache", tags: ["cache"], normalize: false })
     .get("/", () => cache.statistics(), { response: Type.Object(Statistics), detail: { summary: "What the cache holds and has done" } })
     .delete(
       "/",
       ({ query: { route, prefix } }) => {
         if (prefix !== undefined && !prefix.startsWith("/")) throw invalid([{ path: ["prefix"], message: 'must begin with "/"' }]);
-        return { purged: cache.purge((itsRoute, path) => (route ?? itsRoute) === itsRoute && path.startsWith(prefix ?? "/")) };
+        const purged = cache.purge((itsRoute, path) => (route ?? itsRoute) === itsRoute && path.startsWith(prefix ?? "/"));
+        audit.note({ action: "cache.purge", subject: "cache", after: { route, prefix, purged } });
+        return { purged };
       },
       {
         query: Type.Object({

@@ -28,8 +28,11 @@ export interface Entry {
 interface Slot {
   readonly route: string;
   readonly path: string;
+  readonly key: string;
   readonly entries: Entry[];
   size: number;
+  newer: Slot | null;
+  older: Slot | null;
 }
 
 export interface CacheStats {
@@ -47,8 +50,10 @@ const MOST_VARIANTS = 64;
 /** Kept responses in memory, bounded in bytes; the least recently used goes first. */
 export class CacheStore {
   readonly stats: CacheStats = { entries: 0, size: 0, evicted: 0 };
-  // In the order of use: a Map gives its keys in the order in which they were put in.
   private readonly slots = new Map<string, Slot>();
+  // A list by use. A Map's own order would do, but to find its first key costs more with each one that was taken out before it.
+  private newest: Slot | null = null;
+  private oldest: Slot | null = null;
 
   /** `maxSize` in bytes. */
   constructor(public maxSize: number) {}
@@ -62,8 +67,7 @@ export class CacheStore {
     for (let i = entries.length - 1; i >= 0; i--) {
       const entry = entries[i] as Entry;
       if (!matches(entry, valueFor)) continue;
-      this.slots.delete(key);
-      this.slots.set(key, slot);
+      this.touch(slot);
       return entry;
     }
     return null;
@@ -80,10 +84,11 @@ export class CacheStore {
     if (size > this.maxSize) return;
     let slot = this.slots.get(key);
     if (slot === undefined) {
-      slot = { route, path, entries: [], size: 2 * key.length };
+      slot = { route, path, key, entries: [], size: 2 * key.length, newer: null, older: null };
+      this.slots.set(key, slot);
       this.stats.size += slot.size;
-    } else this.slots.delete(key);
-    this.slots.set(key, slot);
+      this.link(slot);
+    } else this.touch(slot);
     const same = slot.entries.findIndex((each) => isSameVariant(each, entry));
     if (same >= 0) this.drop(slot, same);
     if (slot.entries.length >= MOST_VARIANTS) this.drop(slot, 0);
@@ -108,6 +113,7 @@ export class CacheStore {
     const slot = this.slots.get(key);
     if (slot === undefined) return 0;
     this.slots.delete(key);
+    this.unlink(slot);
     this.stats.size -= slot.size;
     this.stats.entries -= slot.entries.length;
     return slot.entries.length;
@@ -126,10 +132,28 @@ export class CacheStore {
   }
 
   private shrink(): void {
-    for (const key of this.slots.keys()) {
-      if (this.stats.size <= this.maxSize) return;
-      this.stats.evicted += this.removeAll(key);
-    }
+    while (this.stats.size > this.maxSize && this.oldest !== null) this.stats.evicted += this.removeAll(this.oldest.key);
+  }
+
+  private touch(slot: Slot): void {
+    if (slot === this.newest) return;
+    this.unlink(slot);
+    this.link(slot);
+  }
+
+  private link(slot: Slot): void {
+    slot.older = this.newest;
+    slot.newer = null;
+    if (this.newest !== null) this.newest.newer = slot;
+    this.newest = slot;
+    this.oldest ??= slot;
+  }
+
+  private unlink(slot: Slot): void {
+    if (slot.newer === null) this.newest = slot.older;
+    else slot.newer.older = slot.older;
+    if (slot.older === null) this.oldest = slot.newer;
+    else slot.older.newer = slot.newer;
   }
 
   private drop(slot: Slot, at: number): void {

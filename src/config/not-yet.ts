@@ -6,13 +6,11 @@ import type { Fault, Path } from "./faults.ts";
  */
 const NOT_YET = [
   "redis",
-  "guard",
   "health",
   "pools",
   "activities",
   "plugins",
   "telemetry",
-  "audit",
   "admin.upstreamAllow",
   "server.tls.http2",
   "server.tls.http3",

@@ -141,7 +141,7 @@ export function crossFaults(config: Config): Fault[] {
   return faults;
 }
 
-function serverFaults({ server }: Config): Fault[] {
+function serverFaults({ server, guard, audit }: Config): Fault[] {
   const faults: Fault[] = server.trustedProxies.flatMap((entry, i) =>
     isCidr(entry)
       ? []
@@ -152,6 +152,17 @@ function serverFaults({ server }: Config): Fault[] {
           },
         ],
   );
+  for (const [i, entry] of (guard?.allow ?? []).entries())
+    if (!isCidr(entry))
+      faults.push({
+        path: ["guard", "allow", i],
+        message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(entry)}`,
+      });
+  for (const field of ["window", "blockFor"] as const)
+    if (guard !== null && (parseDuration(guard[field]) < 1000 || parseDuration(guard[field]) > YEAR))
+      faults.push({ path: ["guard", field], message: "must be from 1s to 366d" });
+  if (audit.keepFor !== null && parseDuration(audit.keepFor) < DAY)
+    faults.push({ path: ["audit", "keepFor"], message: "must be at least 1d: the record is for questions that come later" });
   const headers = parseSize(server.maxHeaderSize);
   if (headers < 1024 || headers > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
   return faults;

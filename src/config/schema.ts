@@ -460,6 +460,46 @@ export const Config = Shape(
       "Where a key may be.",
       { default: {} },
     ),
+    guard: Type.Union(
+      [
+        Shape(
+          {
+            invalidKeyLimit: Type.Integer({
+              minimum: 1,
+              maximum: 10_000,
+              default: 10,
+              description: "So many keys or admin tokens that nobody has, from one address within the window, and it is refused.",
+            }),
+            window: Duration("The span in which they are counted.", { default: "5m" }),
+            blockFor: Duration("How long the address is refused.", { default: "15m" }),
+            ipv6Prefix: Type.Integer({
+              minimum: 16,
+              maximum: 128,
+              default: 64,
+              description: "IPv6 addresses are counted and refused by networks of this size: a subscriber has a whole one.",
+            }),
+            allow: Type.Array(Type.String({ maxLength: 64 }), {
+              default: [],
+              maxItems: 256,
+              description: "Addresses and blocks (CIDR) that are never refused.",
+            }),
+          },
+          "Refuses addresses that try out keys.",
+        ),
+        Type.Null(),
+      ],
+      { default: {}, description: "Refuses addresses that try out keys; null: none by itself, only those that the admin API names." },
+    ),
+    audit: Shape(
+      {
+        keepFor: Type.Union([Duration("A duration."), Type.Null()], {
+          default: null,
+          description: "How long the record of what was done is kept; null: for ever. What is left can always be verified.",
+        }),
+      },
+      "The record of what was done.",
+      { default: {} },
+    ),
     limits: Shape(
       {
         maxSubjects: Type.Integer({

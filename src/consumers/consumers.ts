@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt } from "drizzle-orm";
 import { checkMatch, mergePatch } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { fillIn } from "../config/load.ts";
 import { consumerFaults, type Known } from "../config/rules.ts";
@@ -54,6 +55,7 @@ export interface Consumer {
 export interface ConsumersParts {
   readonly storage: Storage;
   readonly clock: Clock;
+  readonly audit: Audit;
   readonly registry: KeyRegistry;
   readonly known: () => Known;
 }
@@ -145,7 +147,9 @@ export class Consumers {
       createdAt: now,
       updatedAt: now,
     });
-    this.parts.storage.db.transaction((tx) => tx.insert(consumers).values(toRow(consumer)).run(), { behavior: "immediate" });
+    this.parts.audit.change({ action: "consumer.create", subject: `consumer ${input.id}`, after: said(consumer) }, () =>
+      this.parts.storage.db.insert(consumers).values(toRow(consumer)).run(),
+    );
     this.register(consumer);
     return consumer;
   }
@@ -166,33 +170,30 @@ export class Consumers {
       version: before.version + 1,
       updatedAt: this.parts.clock.wall(),
     });
-    const changed = this.parts.storage.db.transaction(
-      (tx) =>
-        tx
-          .update(consumers)
-          .set(toRow(consumer))
-          .where(and(eq(consumers.id, id), eq(consumers.version, before.version)))
-          .returning({ id: consumers.id })
-          .all(),
-      { behavior: "immediate" },
-    );
-    if (changed.length === 0) throw changedMeanwhile();
+    this.parts.audit.change({ action: "consumer.update", subject: `consumer ${id}`, before: said(before), after: said(consumer) }, () => {
+      const changed = this.parts.storage.db
+        .update(consumers)
+        .set(toRow(consumer))
+        .where(and(eq(consumers.id, id), eq(consumers.version, before.version)))
+        .returning({ id: consumers.id })
+        .all();
+      if (changed.length === 0) throw changedMeanwhile();
+    });
     this.register(consumer);
     return consumer;
   }
 
   /** Deletes a consumer; with `force` its keys as well. `removeKeys` deletes them within the transaction and gives what is left to do after it. */
   remove(id: string, force: boolean, ifMatch: string | null, removeKeys: (consumer: string) => () => void): void {
-    checkMatch(ifMatch, this.changeable(id).version);
-    const hasKeys = this.parts.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).limit(1).get() !== undefined;
-    if (hasKeys && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
-    const afterwards = this.parts.storage.db.transaction(
-      (tx) => {
-        tx.delete(consumers).where(eq(consumers.id, id)).run();
-        return removeKeys(id);
-      },
-      { behavior: "immediate" },
-    );
+    const before = this.changeable(id);
+    checkMatch(ifMatch, before.version);
+    const its = this.parts.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).all();
+    if (its.length > 0 && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
+    const deed = { action: "consumer.delete", subject: `consumer ${id}`, before: { ...said(before), keys: its.map((key) => key.id) } };
+    const afterwards = this.parts.audit.change(deed, () => {
+      this.parts.storage.db.delete(consumers).where(eq(consumers.id, id)).run();
+      return removeKeys(id);
+    });
     afterwards();
     this.parts.registry.removeConsumer(id);
   }
@@ -242,6 +243,9 @@ export class Consumers {
     this.parts.registry.putConsumer({ id: consumer.id, tier: consumer.tier, enabled: consumer.enabled, limits: consumer.limits });
   }
 }
+
+/** A consumer as the audit has it. */
+const said = ({ tier, name, limits, metadata, enabled }: Consumer) => ({ tier, name, limits, metadata, enabled });
 
 const fromRow = (row: typeof consumers.$inferSelect): Consumer => ({ ...row, limits: row.limits as LimitConfig[] | null, source: "admin" });
 

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { durationOf, timeText } from "../admin/manners.ts";
+import type { Audit } from "../audit/audit.ts";
 import { DURATION_PATTERN } from "../config/units.ts";
 import type { HealthState, SystemHealth } from "./health.ts";
 
@@ -11,14 +12,14 @@ const Status = Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")], {
 const Answer = Type.Object({
   status: Status,
   since: Type.String({ description: "Since when, RFC 3339." }),
-  by: Type.String({ description: "Who set it: admin, ttl or start." }),
+  by: Type.String({ description: "Who set it: an admin token's name, auto, ttl or start." }),
   reason: Type.Union([Type.String(), Type.Null()]),
   until: Type.Union([Type.String(), Type.Null()], { description: "When it returns to NORMAL by itself." }),
   components: Type.Record(Type.String(), Type.String(), { description: "ok or failing, for each part of the gateway." }),
 });
 
 /** `components` gives each part's state now. */
-export const healthAdmin = (health: SystemHealth, components: () => Record<string, string>) => {
+export const healthAdmin = (health: SystemHealth, components: () => Record<string, string>, audit: Audit) => {
   const answer = (state: HealthState) => ({
     ...state,
     since: timeText(state.since) ?? "",
@@ -30,7 +31,7 @@ export const healthAdmin = (health: SystemHealth, components: () => Record<strin
     .post(
       "/",
       ({ body }) =>
-        answer(health.set(body.status, "admin", body.reason ?? null, body.ttl === undefined ? null : durationOf(body.ttl, "ttl"))),
+        answer(health.set(body.status, audit.actor.name, body.reason ?? null, body.ttl === undefined ? null : durationOf(body.ttl, "ttl"))),
       {
         parse: "json",
         body: Type.Object(

@@ -17,7 +17,11 @@ export class SystemHealth {
   private state: HealthState;
   private degraded = false;
 
-  constructor(private readonly clock: Clock) {
+  constructor(
+    private readonly clock: Clock,
+    /** Called after each change, with what was before. */
+    private readonly onChange: (before: HealthState, after: HealthState) => void = () => {},
+  ) {
     this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null };
   }
 
@@ -36,12 +40,18 @@ export class SystemHealth {
   set(status: SystemStatus, by: string, reason: string | null, ttl: number | null): HealthState {
     const now = this.clock.wall();
     this.degraded = status === "DEGRADED";
-    this.state = { status, since: now, by, reason, until: this.degraded && ttl !== null ? now + ttl : null };
-    return this.state;
+    return this.enter({ status, since: now, by, reason, until: this.degraded && ttl !== null ? now + ttl : null });
   }
 
   private recover(): void {
     this.degraded = false;
-    this.state = { status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null };
+    this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null });
+  }
+
+  private enter(state: HealthState): HealthState {
+    const before = this.state;
+    this.state = state;
+    this.onChange(before, state);
+    return state;
   }
 }

@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
 import { checkMatch, durationOf, mergePatch, parseTime, timeText } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Fault } from "../config/faults.ts";
 import { CidrSet, isCidr } from "../config/ip.ts";
@@ -115,6 +116,7 @@ type Row = typeof keys.$inferSelect;
 export interface KeysParts {
   readonly storage: Storage;
   readonly clock: Clock;
+  readonly audit: Audit;
   readonly registry: KeyRegistry;
 }
 
@@ -266,7 +268,7 @@ export class Keys {
     const faults = ruleFaults(merged, []);
     if (faults.length > 0) throw invalid(faults);
     const row = { ...before, ...columns(merged), version: before.version + 1, updatedAt: this.parts.clock.wall() };
-    this.save(before, row);
+    this.save(before, row, "key.update");
     return { record: this.toRecord(row), version: row.version };
   }
 
@@ -287,7 +289,7 @@ export class Keys {
       version: before.version + 1,
       updatedAt: now,
     };
-    this.save(before, row);
+    this.save(before, row, "key.rotate");
     return { record: this.toRecord(row), secret, version: row.version };
   }
 
@@ -297,7 +299,7 @@ export class Keys {
     checkMatch(ifMatch, before.version);
     if (before.revokedAt !== null) return;
     const now = this.parts.clock.wall();
-    this.save(before, { ...before, revokedAt: now, version: before.version + 1, updatedAt: now });
+    this.save(before, { ...before, revokedAt: now, version: before.version + 1, updatedAt: now }, "key.revoke");
   }
 
   /** Deletes a consumer's keys within the caller's transaction; the function it gives makes the registry follow, once that is committed. */
@@ -384,32 +386,33 @@ export class Keys {
       return { row, secret };
     });
     if (faults.length > 0) throw invalid(faults.slice(0, 100));
-    this.parts.storage.db.transaction(
-      (tx) => {
-        // 100 rows a statement: few enough for SQLite's bound on parameters.
-        for (let i = 0; i < made.length; i += 100)
-          tx.insert(keys)
-            .values(made.slice(i, i + 100).map(({ row }) => row))
-            .run();
-      },
-      { behavior: "immediate" },
-    );
+    const [only] = made;
+    const deed =
+      at.length === 0 && only !== undefined
+        ? { action: "key.create", subject: `key ${only.row.id}`, after: said(only.row) }
+        : { action: "key.import", subject: `${made.length} keys`, after: { keys: made.map(({ row }) => row.id) } };
+    this.parts.audit.change(deed, () => {
+      // 100 rows a statement: few enough for SQLite's bound on parameters.
+      for (let i = 0; i < made.length; i += 100)
+        this.parts.storage.db
+          .insert(keys)
+          .values(made.slice(i, i + 100).map(({ row }) => row))
+          .run();
+    });
     for (const { row } of made) this.parts.registry.put(this.toEntry(row));
     return made;
   }
 
-  private save(before: Row, row: Row): void {
-    const changed = this.parts.storage.db.transaction(
-      (tx) =>
-        tx
-          .update(keys)
-          .set(row)
-          .where(and(eq(keys.id, row.id), eq(keys.version, before.version)))
-          .returning({ id: keys.id })
-          .all(),
-      { behavior: "immediate" },
-    );
-    if (changed.length === 0) throw changedMeanwhile();
+  private save(before: Row, row: Row, action: string): void {
+    this.parts.audit.change({ action, subject: `key ${row.id}`, before: said(before), after: said(row) }, () => {
+      const changed = this.parts.storage.db
+        .update(keys)
+        .set(row)
+        .where(and(eq(keys.id, row.id), eq(keys.version, before.version)))
+        .returning({ id: keys.id })
+        .all();
+      if (changed.length === 0) throw changedMeanwhile();
+    });
     this.parts.registry.put(this.toEntry(row), this.parts.registry.findByHash(before.hash));
   }
 
@@ -488,6 +491,22 @@ export class Keys {
     };
   }
 }
+
+/** A key as the audit has it: all that is known of it but its hash. */
+const said = (row: Row) => ({
+  consumer: row.consumer,
+  start: row.start,
+  end: row.end,
+  name: row.name,
+  scopes: row.scopes,
+  routes: row.routes,
+  ips: row.ips,
+  limits: row.limits,
+  metadata: row.metadata,
+  enabled: row.enabled,
+  expiresAt: timeText(row.expiresAt),
+  revokedAt: timeText(row.revokedAt),
+});
 
 const EMPTY_ROW = {
   previousHash: null,

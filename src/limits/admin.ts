@@ -2,6 +2,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { timeText } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
@@ -13,6 +14,7 @@ export interface LimitsAdminParts {
   readonly registry: KeyRegistry;
   readonly keys: Keys;
   readonly clock: Clock;
+  readonly audit: Audit;
 }
 
 const Limit = Type.Object({
@@ -74,6 +76,7 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
       "/:consumer",
       ({ params, set }) => {
         const { policies, subjects } = countedFor(parts, params.consumer);
+        parts.audit.note({ action: "limits.reset", subject: `consumer ${params.consumer}` });
         parts.limiter.reset(policies, subjects);
         set.status = 204;
       },

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import type { Guard } from "../guard/guard.ts";
 import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
@@ -14,7 +15,7 @@ import { type Forwarder, NoTarget } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { parameter, withoutParameter } from "./path.ts";
-import { type Problem, type ProblemCode, problem, REDUCED_CAPACITY } from "./problem.ts";
+import { ipBlocked, type Problem, type ProblemCode, problem, REDUCED_CAPACITY } from "./problem.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -22,6 +23,7 @@ import { isMiss } from "./router.ts";
 export interface PipelineParts {
   readonly clock: Clock;
   readonly keys: KeyRegistry;
+  readonly guard: Guard;
   readonly limiter: Limiter;
   readonly forwarder: Forwarder;
   readonly caching: Caching;
@@ -39,7 +41,7 @@ export class Pipeline {
     incoming.onEnd = () => this.record(x);
     try {
       if (this.preflight(x)) return;
-      const refusal = this.place(x) ?? this.identify(x) ?? this.admit(x);
+      const refusal = this.place(x) ?? this.guard(x) ?? this.identify(x) ?? this.admit(x);
       if (refusal !== null) this.refuse(x, refusal);
       else if (!this.isAnsweredFromCache(x)) this.forward(x);
     } catch (error) {
@@ -79,6 +81,12 @@ export class Pipeline {
     return null;
   }
 
+  /** Guard: whether this address may call at all. */
+  private guard(x: Exchange): Problem | null {
+    const blockedFor = this.parts.guard.blockedFor(x.ip);
+    return blockedFor > 0 ? ipBlocked(blockedFor) : null;
+  }
+
   /** Identify: who calls, and whether this key may use this route. */
   private identify(x: Exchange): Problem | null {
     const route = x.route as Route;
@@ -90,6 +98,7 @@ export class Pipeline {
     }
     const now = this.parts.clock.wall();
     const found = this.parts.keys.find(secret, now);
+    if (found === "keyInvalid") this.parts.guard.strike(x.ip);
     if (typeof found === "string") return unauthorized(found, REFUSED_KEY[found]);
     x.key = found;
     this.parts.keys.touch(found, now);

@@ -17,6 +17,7 @@ const CODES = {
   expectationFailed: { status: 417, title: "Unknown expectation" },
   validationFailed: { status: 422, title: "Invalid input" },
   rateLimited: { status: 429, title: "Too many requests" },
+  ipBlocked: { status: 429, title: "This address is blocked" },
   headersTooLarge: { status: 431, title: "Headers too large" },
   internal: { status: 500, title: "Internal error" },
   notImplemented: { status: 501, title: "Not implemented" },
@@ -36,6 +37,23 @@ const QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-ex
 
 /** The registered type of a 429 that a NORMAL system would not have given. */
 export const REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/** The registered type of a 429 for a caller who behaves like an attacker. */
+export const ABNORMAL_USAGE = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
+
+/** A year, for who is blocked until further notice: Retry-After wants a number. */
+const LONGEST_WAIT = 31_536_000;
+
+/** The refusal of a blocked address. `blockedFor` in milliseconds, infinite for until further notice. */
+export function ipBlocked(blockedFor: number): Problem {
+  const retryAfter = Math.min(LONGEST_WAIT, Math.max(1, Math.ceil(blockedFor / 1000)));
+  return problem(
+    "ipBlocked",
+    "Your address is blocked for now: too many invalid keys came from it, or the operator blocked it. Wait, or ask the operator.",
+    { type: ABNORMAL_USAGE, retryAfter },
+    [["Retry-After", String(retryAfter)]],
+  );
+}
 
 /** One error on its way to the caller, as RFC 9457 describes it. */
 export interface Problem {

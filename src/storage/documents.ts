@@ -1,6 +1,7 @@
 import { and, eq } from "drizzle-orm";
 import { checkMatch, mergePatch } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Fault } from "../config/faults.ts";
 import type { Storage } from "./open.ts";
@@ -21,6 +22,7 @@ export interface DocumentsParts {
   readonly kind: "tier" | "route" | "upstream";
   readonly storage: Storage;
   readonly clock: Clock;
+  readonly audit: Audit;
   /** The value with its defaults, and all that is wrong with it; `name` is the item's own. */
   readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
   /** The value with its defaults. */
@@ -96,20 +98,11 @@ export class Documents<T extends object> {
     const document = this.checked(value, null);
     const now = this.parts.clock.wall();
     const item: Item<T> = { name, source: "admin", document, version: 1, createdAt: now, updatedAt: now };
-    this.parts.storage.db.transaction(
-      (tx) =>
-        tx
-          .insert(documents)
-          .values({
-            kind: this.parts.kind,
-            name,
-            document: document as Record<string, unknown>,
-            version: 1,
-            createdAt: now,
-            updatedAt: now,
-          })
-          .run(),
-      { behavior: "immediate" },
+    this.parts.audit.change({ action: `${this.parts.kind}.create`, subject: `${this.parts.kind} ${name}`, after: document }, () =>
+      this.parts.storage.db
+        .insert(documents)
+        .values({ kind: this.parts.kind, name, document: document as Record<string, unknown>, version: 1, createdAt: now, updatedAt: now })
+        .run(),
     );
     this.put(item);
     return item;
@@ -120,23 +113,23 @@ export class Documents<T extends object> {
     checkMatch(ifMatch, before.version);
     const document = this.checked(mergePatch(before.document, patch), name);
     const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
-    const changed = this.parts.storage.db.transaction(
-      (tx) =>
-        tx
-          .update(documents)
-          .set({ document: document as Record<string, unknown>, version: item.version, updatedAt: item.updatedAt ?? 0 })
-          .where(and(this.row(name), eq(documents.version, before.version)))
-          .returning({ name: documents.name })
-          .all(),
-      { behavior: "immediate" },
-    );
-    if (changed.length === 0) throw changedMeanwhile();
+    const deed = { action: `${this.parts.kind}.update`, subject: `${this.parts.kind} ${name}`, before: before.document, after: document };
+    this.parts.audit.change(deed, () => {
+      const changed = this.parts.storage.db
+        .update(documents)
+        .set({ document: document as Record<string, unknown>, version: item.version, updatedAt: item.updatedAt ?? 0 })
+        .where(and(this.row(name), eq(documents.version, before.version)))
+        .returning({ name: documents.name })
+        .all();
+      if (changed.length === 0) throw changedMeanwhile();
+    });
     this.put(item);
     return item;
   }
 
   remove(name: string, force: boolean, ifMatch: string | null): void {
-    checkMatch(ifMatch, this.changeable(name).version);
+    const before = this.changeable(name);
+    checkMatch(ifMatch, before.version);
     const users = force ? [] : this.parts.usedBy(name);
     if (users.length > 0) {
       const some = users.slice(0, 5).join(", ");
@@ -145,7 +138,9 @@ export class Documents<T extends object> {
         `${some}${users.length > 5 ? ` and ${users.length - 5} more` : ""} use it: change them first, or repeat with ?force=true.`,
       );
     }
-    this.parts.storage.db.transaction((tx) => tx.delete(documents).where(this.row(name)).run(), { behavior: "immediate" });
+    this.parts.audit.change({ action: `${this.parts.kind}.delete`, subject: `${this.parts.kind} ${name}`, before: before.document }, () =>
+      this.parts.storage.db.delete(documents).where(this.row(name)).run(),
+    );
     this.items.delete(name);
     this.parts.onChange();
   }

@@ -6,7 +6,49 @@ export const adminTokens = sqliteTable("admin_tokens", {
   id: text().primaryKey(),
   name: text().notNull(),
   hash: text().notNull().unique(),
+  role: text().$type<"viewer" | "operator" | "admin">().notNull().default("admin"),
   createdAt: integer("created_at").notNull(),
+  lastUsedAt: integer("last_used_at"),
+});
+
+/** Who did what: each row's hash covers the row and the hash before it. Times are milliseconds since 1970. */
+export const audit = sqliteTable(
+  "audit",
+  {
+    seq: integer().primaryKey(),
+    id: text().notNull(),
+    at: integer().notNull(),
+    actor: text().notNull(),
+    ip: text().notNull(),
+    action: text().notNull(),
+    subject: text().notNull(),
+    before: text(),
+    after: text(),
+    requestId: text("request_id").notNull(),
+    hash: text().notNull(),
+  },
+  (table) => [index("audit_at").on(table.at), index("audit_subject").on(table.subject, table.seq)],
+);
+
+/** Where the audit's chain begins and ends: one row. What was dropped for its age is before the beginning. */
+export const auditChain = sqliteTable("audit_chain", {
+  id: integer().primaryKey(),
+  firstSeq: integer("first_seq").notNull(),
+  /** The hash before the first row. */
+  anchor: text().notNull(),
+  lastSeq: integer("last_seq").notNull(),
+  lastHash: text("last_hash").notNull(),
+});
+
+/** Addresses that are refused. */
+export const blocks = sqliteTable("blocks", {
+  /** An address or an address block, in its one way to be written. */
+  cidr: text().primaryKey(),
+  reason: text().notNull(),
+  by: text().notNull(),
+  createdAt: integer("created_at").notNull(),
+  /** `null`: until it is lifted. */
+  expiresAt: integer("expires_at"),
 });
 
 export const consumers = sqliteTable("consumers", {

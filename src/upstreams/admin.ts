@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { timeText } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { reopensIn } from "./breaker.ts";
 import type { Upstreams } from "./registry.ts";
@@ -30,7 +31,7 @@ const ByTarget = Type.Object({
 });
 
 /** Breakers for people: what state each is in, and to open and close them. */
-export const breakersAdmin = (upstreams: Upstreams, clock: Clock) => {
+export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) => {
   const all = (): [Upstream, Target][] =>
     upstreams.all().flatMap((upstream) => upstream.targets.map((target) => [upstream, target] as [Upstream, Target]));
   const wire = ([upstream, target]: [Upstream, Target]): Static<typeof Breaker> => {
@@ -54,7 +55,11 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock) => {
     const trimmed = url.replace(/\/$/, "");
     const found = all().filter(([, target]) => target.url.replace(/\/$/, "") === trimmed);
     if (found.length === 0) throw notFound("target", url);
-    for (const [upstream, target] of found) upstream.setBreaker(target, state);
+    for (const [upstream, target] of found) {
+      const before = { state: target.state.breaker.state };
+      audit.note({ action: `breaker.${state === "open" ? "open" : "close"}`, subject: `target ${target.url}`, before, after: { state } });
+      upstream.setBreaker(target, state);
+    }
     return { items: found.map(wire) };
   };
   const List = Type.Object({ items: Type.Array(Breaker) });

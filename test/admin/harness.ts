@@ -75,7 +75,7 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     const request = new Request(`http://localhost${target}`, { method, headers, ...(text === undefined ? {} : { body: text }) });
     const response = await parts.admin(request, id);
     const answer = await response.text();
-    const isJson = /json/.test(response.headers.get("content-type") ?? "") && answer !== "";
+    const isJson = /\bjson\b/.test(response.headers.get("content-type") ?? "") && answer !== "";
     return { status: response.status, headers: response.headers, text: answer, json: isJson ? JSON.parse(answer) : null };
   }
   const withBody =

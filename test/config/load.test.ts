@@ -214,7 +214,6 @@ describe("a configuration", () => {
     const upstream = { targets: [{ url: "http://h" }] };
     const asked: [string, object][] = [
       ["redis", { redis: { url: "redis://h" } }],
-      ["guard", { guard: { invalidKeyLimit: 10 } }],
       ["health", { health: { auto: { eventLoopLag: "100ms" } } }],
       ["pools", { pools: { default: { strategy: "in-order" } } }],
       ["activities", { activities: { path: "/api/activities" } }],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { Audit } from "../../src/audit/audit.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { LimitConfig } from "../../src/config/schema.ts";
 import { Consumers } from "../../src/consumers/consumers.ts";
@@ -26,9 +27,10 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
     (tier) => tiers.get(tier) ?? [],
     () => "anonymous",
   );
+  const audit = new Audit({ storage, clock });
   const known = () => ({ tiers: new Set(tiers.keys()), upstreams: new Set<string>(), hasAdminListener: false });
-  const consumers = new Consumers({ storage, clock, registry, known });
-  const keys = new Keys({ storage, clock, registry });
+  const consumers = new Consumers({ storage, clock, audit, registry, known });
+  const keys = new Keys({ storage, clock, audit, registry });
   consumers.load();
   keys.load();
   const conflicts = [

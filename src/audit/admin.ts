@@ -1,0 +1,92 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { Page, PageQuery, pageFrom, pageOf, parseTime, timeText } from "../admin/manners.ts";
+import { invalid } from "../admin/refused.ts";
+import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
+
+const Json = Type.Union([Type.Unknown(), Type.Null()]);
+const Row = Type.Object({
+  seq: Type.Integer({ description: "Its place in the chain, from 1." }),
+  id: Type.String(),
+  at: Type.String(),
+  actor: Type.String({ description: "The admin token's name, guard or system." }),
+  ip: Type.String({ description: "The actor's address; empty for the gateway itself." }),
+  action: Type.String({ examples: ["key.rotate"] }),
+  subject: Type.String({ examples: ["key key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
+  before: Json,
+  after: Json,
+  requestId: Type.String(),
+  hash: Type.String({ description: "SHA-256 of the row and of the hash before it." }),
+});
+
+const Filter = {
+  actor: Type.Optional(Type.String({ description: "Only this actor's." })),
+  action: Type.Optional(Type.String({ description: "Only this action.", examples: ["key.revoke"] })),
+  subject: Type.Optional(Type.String({ description: "Only what was done to this.", examples: ["consumer acme"] })),
+  from: Type.Optional(Type.String({ description: "From this time on, RFC 3339." })),
+  to: Type.Optional(Type.String({ description: "Before this time, RFC 3339." })),
+};
+type Query = { [name in keyof typeof Filter]?: string };
+
+const parsed = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
+const wire = (row: AuditRow) => ({ ...row, at: timeText(row.at) ?? "", before: parsed(row.before), after: parsed(row.after) });
+
+function filterOf(query: Query): AuditFilter {
+  const time = (field: "from" | "to"): number | undefined => {
+    const text = query[field];
+    if (text === undefined) return undefined;
+    const at = parseTime(text);
+    if (at === null) throw invalid([{ path: [field], message: 'must be an RFC 3339 time such as "2026-11-21T00:00:00Z"' }]);
+    return at;
+  };
+  return { actor: query.actor, action: query.action, subject: query.subject, from: time("from"), to: time("to") };
+}
+
+export const auditAdmin = (audit: Audit) =>
+  new Elysia({ prefix: "/audit", tags: ["audit"], normalize: false })
+    .get(
+      "/",
+      ({ query }) => {
+        const { limit, after } = pageOf(query);
+        const before = after === "" ? Number.MAX_SAFE_INTEGER : Number(after);
+        if (!Number.isInteger(before)) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
+        return pageFrom(audit.page(filterOf(query), before, limit).map(wire), limit, ({ seq }) => String(seq));
+      },
+      {
+        query: Type.Object({ ...PageQuery.properties, ...Filter }),
+        response: Page(Row),
+        detail: { summary: "What was done, the newest first" },
+      },
+    )
+    .get(
+      "/export",
+      ({ query, set }) => {
+        set.headers["content-type"] = "application/jsonl";
+        let text = "";
+        for (const rows of audit.pages(filterOf(query))) for (const row of rows) text += `${JSON.stringify(wire(row))}\n`;
+        return text;
+      },
+      { query: Type.Object(Filter), detail: { summary: "The same as JSON Lines, the oldest first" } },
+    )
+    .get(
+      "/verify",
+      () => {
+        const { rows, broken } = audit.verify();
+        return { valid: broken === null, rows, broken };
+      },
+      {
+        response: Type.Object({
+          valid: Type.Boolean(),
+          rows: Type.Integer({ description: "Rows that are as they were written, up to the first broken one." }),
+          broken: Type.Union([
+            Type.Object({
+              seq: Type.Integer(),
+              id: Type.Union([Type.String(), Type.Null()], { description: "null when the row is gone." }),
+              why: Type.String(),
+            }),
+            Type.Null(),
+          ]),
+        }),
+        detail: { summary: "Compare every row with its hash", description: "Names the first row that is not as it was written." },
+      },
+    );

@@ -1,0 +1,90 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { durationOf, Page, PageQuery, pageFrom, pageOf, timeText } from "../admin/manners.ts";
+import { invalid, notFound } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
+import { isCidr } from "../config/ip.ts";
+import { DURATION_PATTERN } from "../config/units.ts";
+import { type Block, canonical, type Guard } from "./guard.ts";
+
+const BlockRecord = Type.Object({
+  ip: Type.String({ description: "The address, or the block of addresses.", examples: ["203.0.113.9", "2001:db8::/64"] }),
+  reason: Type.String(),
+  by: Type.String({ description: "guard, or the name of the admin token that made it." }),
+  createdAt: Type.String(),
+  expiresAt: Type.Union([Type.String(), Type.Null()], { description: "When it ends by itself; null: when it is lifted." }),
+});
+
+const wire = (block: Block) => ({
+  ip: block.cidr,
+  reason: block.reason,
+  by: block.by,
+  createdAt: timeText(block.createdAt) ?? "",
+  expiresAt: timeText(block.expiresAt),
+});
+
+const read = (text: string, field: string): string => {
+  if (!isCidr(text))
+    throw invalid([{ path: [field], message: `must be an address or a block such as "203.0.113.0/24", got ${JSON.stringify(text)}` }]);
+  return canonical(text);
+};
+
+const ByIp = Type.Object({ ip: Type.String({ description: "The address; the slash of a block is written as %2F." }) });
+
+export const blocksAdmin = (guard: Guard, audit: Audit) =>
+  new Elysia({ prefix: "/blocks", tags: ["blocks"], normalize: false })
+    .get(
+      "/",
+      ({ query }) => {
+        const { limit, after } = pageOf(query);
+        const items = guard.all().filter(({ cidr }) => cidr > after);
+        return pageFrom(items.slice(0, limit + 1).map(wire), limit, ({ ip }) => ip);
+      },
+      { query: PageQuery, response: Page(BlockRecord), detail: { summary: "Addresses that are refused" } },
+    )
+    .post(
+      "/",
+      ({ body, set }) => {
+        const cidr = read(body.ip, "ip");
+        const ttl = body.ttl === undefined ? null : durationOf(body.ttl, "ttl");
+        const block = guard.block(cidr, body.reason ?? "", ttl, audit.actor.name);
+        set.status = 201;
+        set.headers.location = `/admin/blocks/${encodeURIComponent(cidr)}`;
+        return wire(block);
+      },
+      {
+        parse: "json",
+        body: Type.Object(
+          {
+            ip: Type.String({
+              maxLength: 64,
+              description: "An address or a block of addresses.",
+              examples: ["203.0.113.9", "198.51.100.0/24"],
+            }),
+            reason: Type.Optional(Type.String({ maxLength: 512, description: "Why, for people." })),
+            ttl: Type.Optional(
+              Type.String({
+                pattern: DURATION_PATTERN,
+                expects: 'a duration such as "15m"',
+                description: "After this it ends by itself; left out: when it is lifted.",
+                examples: ["15m"],
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 201: BlockRecord },
+        detail: {
+          summary: "Refuse an address",
+          description: "A block that is there already is replaced. Addresses in guard.allow are never refused.",
+        },
+      },
+    )
+    .delete(
+      "/:ip",
+      ({ params, set }) => {
+        if (!guard.unblock(read(params.ip, "ip"))) throw notFound("block", params.ip);
+        set.status = 204;
+      },
+      { params: ByIp, detail: { summary: "Lift a block" } },
+    );

@@ -1,0 +1,197 @@
+import type { Audit } from "../audit/audit.ts";
+import type { Clock } from "../clock.ts";
+import { CidrSet, formatIp, parseIp } from "../config/ip.ts";
+import type { Config } from "../config/schema.ts";
+import { parseDuration } from "../config/units.ts";
+import type { Storage } from "../storage/open.ts";
+
+/** An address, or a block of them, that is refused. */
+export interface Block {
+  readonly cidr: string;
+  readonly reason: string;
+  /** Who made it: `guard`, or an admin token's name. */
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  /** `null`: until it is lifted. */
+  readonly expiresAt: number | null;
+}
+
+export interface GuardParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly audit: Audit;
+  readonly onBlock: (block: Block) => void;
+}
+
+/** How many addresses are remembered that have shown bad keys: an attacker with a million of them must not fill memory. Kept in two halves; when the younger is full, the older is forgotten. */
+const MOST_SUSPECTS = 100_000;
+
+/**
+ * Refuses addresses: those that have shown too many keys or tokens that nobody has, for a while, and those that the admin API names. IPv6 addresses count by their network, since one subscriber has
+ * a whole /64 of them (RFC 6177).
+ */
+export class Guard {
+  /** Single addresses and networks of suspects, and what the admin API made of larger ones. */
+  private exact = new Map<string, Block>();
+  private networks: { readonly set: CidrSet; readonly block: Block }[] = [];
+  /** When each has shown its last bad keys. */
+  private suspects = new Map<string, number[]>();
+  private olderSuspects = new Map<string, number[]>();
+  private settings: Config["guard"] = null;
+  private allowed = new CidrSet([]);
+  private window = 0;
+  private blockFor = 0;
+  private prefix = 64;
+
+  constructor(private readonly parts: GuardParts) {
+    this.load();
+  }
+
+  configure(settings: Config["guard"]): void {
+    this.settings = settings;
+    this.allowed = new CidrSet(settings?.allow ?? []);
+    this.window = settings === null ? 0 : parseDuration(settings.window);
+    this.blockFor = settings === null ? 0 : parseDuration(settings.blockFor);
+    this.prefix = settings?.ipv6Prefix ?? 64;
+  }
+
+  /** Milliseconds for which an address is refused still; infinite for one that is refused until further notice, 0 for one that is not. */
+  blockedFor(ip: string): number {
+    if (this.exact.size === 0 && this.networks.length === 0) return 0;
+    if (this.allowed.has(ip)) return 0;
+    const now = this.parts.clock.wall();
+    let longest = 0;
+    const single = this.exact.get(this.subjectOf(ip));
+    if (single !== undefined) longest = leftOf(single, now);
+    for (const { set, block } of this.networks) if (set.has(ip)) longest = Math.max(longest, leftOf(block, now));
+    return longest;
+  }
+
+  /** An address has shown a key or token that nobody has. */
+  strike(ip: string): void {
+    const { settings } = this;
+    if (settings === null || this.allowed.has(ip)) return;
+    const subject = this.subjectOf(ip);
+    const now = this.parts.clock.now();
+    const times = this.timesOf(subject);
+    times.push(now);
+    if (times.length < settings.invalidKeyLimit) return;
+    const first = times.shift() as number;
+    // Only the last so many are remembered: the first of them says whether all lie within the window.
+    if (now - first >= this.window) return;
+    this.suspects.delete(subject);
+    this.olderSuspects.delete(subject);
+    this.block(subject, `${settings.invalidKeyLimit} invalid keys within ${settings.window}`, this.blockFor, "guard");
+  }
+
+  /** Refuses an address or a block of them, for `ttl` milliseconds or until further notice. `cidr` must be valid. */
+  block(cidr: string, reason: string, ttl: number | null, by: string): Block {
+    const now = this.parts.clock.wall();
+    const block: Block = { cidr: canonical(cidr), reason, by, createdAt: now, expiresAt: ttl === null ? null : now + ttl };
+    this.parts.audit.change({ action: "block.create", subject: `block ${block.cidr}`, before: this.find(block.cidr), after: block }, () => {
+      this.parts.storage.client
+        .query("INSERT OR REPLACE INTO blocks (cidr, reason, by, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .run(block.cidr, reason, by, now, block.expiresAt);
+    });
+    this.load();
+    this.parts.onBlock(block);
+    return block;
+  }
+
+  /** Lifts a block. False when there is none. */
+  unblock(cidr: string): boolean {
+    const name = canonical(cidr);
+    const before = this.find(name);
+    if (before === null) return false;
+    this.parts.audit.change({ action: "block.delete", subject: `block ${name}`, before }, () => {
+      this.parts.storage.client.query("DELETE FROM blocks WHERE cidr = ?1").run(name);
+    });
+    this.load();
+    return true;
+  }
+
+  /** Those in force, by address. */
+  all(): Block[] {
+    const now = this.parts.clock.wall();
+    return this.rows()
+      .filter((block) => leftOf(block, now) > 0)
+      .sort((a, b) => (a.cidr < b.cidr ? -1 : 1));
+  }
+
+  /** Reads them from the database: at the start, and when they were changed. */
+  load(): void {
+    const now = this.parts.clock.wall();
+    this.exact = new Map();
+    this.networks = [];
+    for (const block of this.rows()) {
+      if (leftOf(block, now) <= 0) continue;
+      const [address = "", bits] = block.cidr.split("/");
+      const isWhole = bits === undefined || (address.includes(":") && Number(bits) === this.prefix);
+      if (isWhole) this.exact.set(block.cidr, block);
+      else this.networks.push({ set: new CidrSet([block.cidr]), block });
+    }
+  }
+
+  /** Forgets what is over; for a timer. */
+  sweep(): void {
+    const now = this.parts.clock.wall();
+    const isOver = [...this.exact.values(), ...this.networks.map(({ block }) => block)].some((block) => leftOf(block, now) <= 0);
+    if (isOver) {
+      this.parts.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
+      this.load();
+    }
+    const old = this.parts.clock.now() - this.window;
+    for (const half of [this.suspects, this.olderSuspects])
+      for (const [subject, times] of half) if ((times.at(-1) ?? 0) < old) half.delete(subject);
+  }
+
+  /** How many addresses are suspected. */
+  get suspected(): number {
+    return this.suspects.size + this.olderSuspects.size;
+  }
+
+  private timesOf(subject: string): number[] {
+    const known = this.suspects.get(subject);
+    if (known !== undefined) return known;
+    if (this.suspects.size >= MOST_SUSPECTS / 2) {
+      this.olderSuspects = this.suspects;
+      this.suspects = new Map();
+    }
+    const times = this.olderSuspects.get(subject) ?? [];
+    this.olderSuspects.delete(subject);
+    this.suspects.set(subject, times);
+    return times;
+  }
+
+  private find(cidr: string): Block | null {
+    return this.rows().find((block) => block.cidr === cidr) ?? null;
+  }
+
+  private rows(): Block[] {
+    return this.parts.storage.client
+      .query<Block, []>("SELECT cidr, reason, by, created_at AS createdAt, expires_at AS expiresAt FROM blocks")
+      .all();
+  }
+
+  /** What an address counts as. */
+  private subjectOf(ip: string): string {
+    return ip.includes(":") ? canonical(`${ip}/${this.prefix}`) : ip;
+  }
+}
+
+const leftOf = (block: Block, now: number): number => (block.expiresAt === null ? Number.POSITIVE_INFINITY : block.expiresAt - now);
+
+/** The one way to write an address or a block: the bits behind the prefix are 0, a whole address has none. */
+export function canonical(cidr: string): string {
+  const [address = "", length] = cidr.split("/");
+  const bytes = parseIp(address);
+  if (bytes === null) throw new Error(`${JSON.stringify(cidr)} is no address`);
+  const isMapped = bytes.length === 4 && address.includes(":");
+  const bits = length === undefined ? bytes.length * 8 : Number(length) - (isMapped ? 96 : 0);
+  const masked = bytes.map((byte, i) => {
+    const kept = Math.min(8, Math.max(0, bits - 8 * i));
+    return byte & (0xff << (8 - kept));
+  });
+  return bits === bytes.length * 8 ? formatIp(masked) : `${formatIp(masked)}/${bits}`;
+}
