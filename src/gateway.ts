@@ -14,6 +14,7 @@ import { type Config, UpstreamConfig } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backend.ts";
 import { Guard } from "./guard/guard.ts";
+import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
 import { Limiter } from "./limits/limiter.ts";
 import { MemoryStore } from "./limits/memory-store.ts";
@@ -34,6 +35,7 @@ import type { Logger } from "./telemetry/log.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
 import type { Upstream } from "./upstreams/upstream.ts";
+import { Usage } from "./usage/usage.ts";
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -143,6 +145,11 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault,
   });
 
+  const usage = new Usage({ storage, clock });
+  let auto = autoOf(config);
+  function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
+    return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
+  }
   const compiledRoutes = new Map<string, Route>();
   let generation = build();
 
@@ -170,6 +177,8 @@ export function createGatewayParts(options: GatewayOptions) {
       hasCache: compiled.some((route) => route.cache !== null),
       trustedProxies: new CidrSet(server.trustedProxies),
       maxBodySize: parseSize(server.maxBodySize),
+      auto,
+      usage,
       accessLog: log !== null && logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
       identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
     };
@@ -210,10 +219,12 @@ export function createGatewayParts(options: GatewayOptions) {
   const apply = (next: Config, text: string): readonly Fault[] => {
     const faults = [...fixedFaults(config, next), ...records.clashes(next)];
     if (faults.length > 0) return faults;
+    const before = config;
     config = next;
     records.declare(next);
     store.maxSubjects = next.limits.maxSubjects;
     guard.configure(next.guard);
+    if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
     kept.resize(parseSize(next.cache.maxSize));
     options.onConfig?.(next);
     rebuild();
@@ -242,6 +253,7 @@ export function createGatewayParts(options: GatewayOptions) {
     tokens,
     guard,
     audit,
+    usage,
     answers: new IdempotentAnswers(storage, clock),
     health,
     components,
@@ -265,8 +277,15 @@ export function createGatewayParts(options: GatewayOptions) {
 
   const timers = [
     setInterval(
-      guarded(() => counts.flush()),
+      guarded(() => {
+        counts.flush();
+        usage.flush();
+      }),
       FLUSH_COUNTS_EVERY,
+    ),
+    setInterval(
+      guarded(() => auto?.look()),
+      LOOK_EVERY,
     ),
     setInterval(
       guarded(() => limiter.sweep()),
@@ -287,6 +306,7 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => {
         feed.prune(clock.wall());
+        usage.prune(clock.wall() - parseDuration(config.usage.keepFor));
         if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
       }),
       60_000,
@@ -311,7 +331,10 @@ export function createGatewayParts(options: GatewayOptions) {
       live.stop();
       balanced.stop();
       client.close();
-      guarded(() => counts.flush())();
+      guarded(() => {
+        counts.flush();
+        usage.flush();
+      })();
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();

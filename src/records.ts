@@ -4,7 +4,7 @@ import type { Fault } from "./config/faults.ts";
 import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
 import { DEMO_UPSTREAMS, type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
-import { type Config, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
+import { type Config, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
 import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
@@ -90,7 +90,10 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
   });
   const registry = new KeyRegistry(
     // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
-    (tier) => (tiers.get(tier) ?? tiers.get(config().anonymousTier))?.document.limits ?? [],
+    (tier) => {
+      const document = (tiers.get(tier) ?? tiers.get(config().anonymousTier))?.document;
+      return { limits: document?.limits ?? [], quota: quotaList(document?.quota) };
+    },
     () => config().anonymousTier,
   );
   const consumers = new Consumers({ storage, clock, audit, registry, known });

@@ -18,6 +18,8 @@ import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.
 import type { Documents } from "../storage/documents.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
+import { usageAdmin } from "../usage/admin.ts";
+import type { Usage } from "../usage/usage.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
@@ -30,6 +32,7 @@ export interface AdminParts extends LimitsAdminParts {
   readonly answers: IdempotentAnswers;
   readonly guard: Guard;
   readonly audit: Audit;
+  readonly usage: Usage;
   readonly health: SystemHealth;
   readonly components: () => Record<string, string>;
   readonly consumers: Consumers;
@@ -68,6 +71,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(cacheAdmin(parts.cache, parts.audit))
         .use(blocksAdmin(parts.guard, parts.audit))
         .use(auditAdmin(parts.audit))
+        .use(usageAdmin(parts.usage, parts.clock))
         .use(tokensAdmin(parts.tokens))
         .use(limitsAdmin(parts))
         .use(configAdmin(parts.config)),

@@ -6,7 +6,6 @@ import type { Fault, Path } from "./faults.ts";
  */
 const NOT_YET = [
   "redis",
-  "health",
   "pools",
   "activities",
   "plugins",
@@ -16,8 +15,6 @@ const NOT_YET = [
   "server.tls.http3",
   "routes.[].credential",
   "routes.[].plugins",
-  "tiers.*.quota",
-  "consumers.[].quota",
 ].map((pattern) => pattern.split("."));
 
 /** Takes the fields that are not served yet out of `value` (which it changes) and gives a fault for each that was meant. */

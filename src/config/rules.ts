@@ -1,6 +1,15 @@
+import { isTimezone } from "../limits/calendar.ts";
 import type { Fault, Path } from "./faults.ts";
 import { isCidr } from "./ip.ts";
-import type { Config, ConsumerConfig, LimitConfig, RouteConfig, TierConfig, UpstreamConfig } from "./schema.ts";
+import {
+  type Config,
+  type ConsumerConfig,
+  type LimitConfig,
+  quotaList,
+  type RouteConfig,
+  type TierConfig,
+  type UpstreamConfig,
+} from "./schema.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
 /** What a schema can't say of the values in a configuration: how they hang together. All functions give faults with paths below `at`. */
@@ -38,7 +47,22 @@ export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
   });
 }
 
-export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => limitFaults(tier.limits, [...at, "limits"]);
+export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => [
+  ...limitFaults(tier.limits, [...at, "limits"]),
+  ...quotaFaults(tier.quota, [...at, "quota"]),
+];
+
+export function quotaFaults(quota: TierConfig["quota"] | undefined, at: Path): Fault[] {
+  return quotaList(quota).flatMap(({ period, timezone = "UTC", anchor = 1 }, i) => {
+    const here = Array.isArray(quota) ? [...at, i] : at;
+    const faults: Fault[] = [];
+    if (!isTimezone(timezone))
+      faults.push({ path: [...here, "timezone"], message: `must be a zone such as "Europe/Berlin", got ${JSON.stringify(timezone)}` });
+    if (period === "week" && anchor > 7) faults.push({ path: [...here, "anchor"], message: "must be a weekday: 1 is Monday, 7 is Sunday" });
+    if (period === "day" && anchor !== 1) faults.push({ path: [...here, "anchor"], message: "is for weeks and months" });
+    return faults;
+  });
+}
 
 export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[] {
   const faults: Fault[] = upstream.targets.flatMap((target, i) => {
@@ -107,8 +131,8 @@ function isSluices(name: string, direction: "request" | "response"): boolean {
   );
 }
 
-export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits">, known: Known, at: Path = []): Fault[] {
-  const faults = limitFaults(consumer.limits ?? [], [...at, "limits"]);
+export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits" | "quota">, known: Known, at: Path = []): Fault[] {
+  const faults = [...limitFaults(consumer.limits ?? [], [...at, "limits"]), ...quotaFaults(consumer.quota, [...at, "quota"])];
   if (!known.tiers.has(consumer.tier)) faults.push({ path: [...at, "tier"], message: `there is no tier ${JSON.stringify(consumer.tier)}` });
   return faults;
 }
@@ -141,7 +165,7 @@ export function crossFaults(config: Config): Fault[] {
   return faults;
 }
 
-function serverFaults({ server, guard, audit }: Config): Fault[] {
+function serverFaults({ server, guard, audit, usage, health }: Config): Fault[] {
   const faults: Fault[] = server.trustedProxies.flatMap((entry, i) =>
     isCidr(entry)
       ? []
@@ -161,6 +185,10 @@ function serverFaults({ server, guard, audit }: Config): Fault[] {
   for (const field of ["window", "blockFor"] as const)
     if (guard !== null && (parseDuration(guard[field]) < 1000 || parseDuration(guard[field]) > YEAR))
       faults.push({ path: ["guard", field], message: "must be from 1s to 366d" });
+  if (parseDuration(usage.keepFor) < DAY) faults.push({ path: ["usage", "keepFor"], message: "must be at least 1d" });
+  const { auto } = health;
+  if (auto !== null && auto.eventLoopLag === null && auto.errorRate === null && auto.latency === null)
+    faults.push({ path: ["health", "auto"], message: "needs at least one of eventLoopLag, errorRate and latency" });
   if (audit.keepFor !== null && parseDuration(audit.keepFor) < DAY)
     faults.push({ path: ["audit", "keepFor"], message: "must be at least 1d: the record is for questions that come later" });
   const headers = parseSize(server.maxHeaderSize);

@@ -93,7 +93,43 @@ export type LimitConfig = Static<typeof LimitConfig>;
 
 const Limits = (description: string, more: object = {}) => Type.Array(LimitConfig, { maxItems: 16, description, ...more });
 
-export const TierConfig = Shape({ limits: Limits("The limits of callers of this tier.", { default: [] }) }, "A named set of limits.");
+export const QuotaConfig = Shape(
+  {
+    name: Type.Optional(
+      Type.String({
+        pattern: "^[ -~]{1,64}$",
+        description: "How it is called in headers and errors. By default daily, weekly or monthly.",
+        expects: "1 to 64 printable ASCII characters",
+      }),
+    ),
+    limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many in a period.", examples: [10_000] }),
+    period: Type.Union([Type.Literal("day"), Type.Literal("week"), Type.Literal("month")], { description: "A period of the calendar." }),
+    timezone: Type.Optional(
+      Type.String({ maxLength: 64, description: "The zone whose calendar it is; UTC by default.", examples: ["Europe/Berlin"] }),
+    ),
+    anchor: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 31,
+        description: "The day on which a week (1, the default, is Monday) or a month begins; in a shorter month its last day.",
+      }),
+    ),
+  },
+  "So many in a period of the calendar; it survives restarts.",
+);
+export type QuotaConfig = Static<typeof QuotaConfig>;
+
+/** One quota, several beside each other, or none. */
+export const Quotas = (description: string) =>
+  Type.Union([QuotaConfig, Type.Array(QuotaConfig, { maxItems: 8 }), Type.Null()], { default: null, description });
+
+export const TierConfig = Shape(
+  {
+    limits: Limits("The limits of callers of this tier.", { default: [] }),
+    quota: Quotas("What a consumer of this tier may use in a period of the calendar; one, or a list of them."),
+  },
+  "A named set of limits.",
+);
 export type TierConfig = Static<typeof TierConfig>;
 
 export const TargetConfig = Shape(
@@ -360,6 +396,7 @@ export const ConsumerConfig = Shape(
       },
     ),
     limits: Type.Optional(Limits("Limits of this consumer, instead of its tier's.")),
+    quota: Quotas("A quota of this consumer, instead of its tier's."),
     metadata: Type.Optional(Metadata),
     enabled: Type.Boolean({ default: true, description: "Whether its keys are good." }),
   },
@@ -490,6 +527,43 @@ export const Config = Shape(
       ],
       { default: {}, description: "Refuses addresses that try out keys; null: none by itself, only those that the admin API names." },
     ),
+    health: Shape(
+      {
+        auto: Type.Union(
+          [
+            Shape(
+              {
+                eventLoopLag: Type.Union([Duration("A duration."), Type.Null()], {
+                  default: null,
+                  description: "DEGRADED when the gateway itself is that late; null: not looked at.",
+                }),
+                errorRate: Type.Union([Type.Number({ exclusiveMinimum: 0, maximum: 1 }), Type.Null()], {
+                  default: null,
+                  description: "DEGRADED when this share of forwarded requests fails (5xx, or no answer); null: not looked at.",
+                  expects: "a number above 0 up to 1, or null",
+                }),
+                latency: Type.Union([Duration("A duration."), Type.Null()], {
+                  default: null,
+                  description: "DEGRADED when forwarded requests take that long on average; null: not looked at.",
+                }),
+                for: Duration("How long a signal must be over its bound.", { default: "5s" }),
+                recoverAfter: Duration("How long all must be below theirs before it is NORMAL again.", { default: "30s" }),
+              },
+              "When the system becomes DEGRADED by itself, and NORMAL again.",
+            ),
+            Type.Null(),
+          ],
+          { default: null, description: "Changes the system's status by itself; null: only people do." },
+        ),
+      },
+      "The system's status.",
+      { default: {} },
+    ),
+    usage: Shape(
+      { keepFor: Duration("How long hours of usage are kept.", { default: "400d" }) },
+      "What consumers have used, by the hour.",
+      { default: {} },
+    ),
     audit: Shape(
       {
         keepFor: Type.Union([Duration("A duration."), Type.Null()], {
@@ -545,6 +619,10 @@ export const Config = Shape(
   "The configuration of Sluice.",
 );
 export type Config = Static<typeof Config>;
+
+/** A quota as a list: one, several or none. */
+export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | undefined): readonly QuotaConfig[] =>
+  quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];
 
 /** The configuration's JSON Schema (draft 2020-12). */
 export const jsonSchema = (): object => ({

@@ -11,6 +11,7 @@ const ConsumerRecord = Type.Object({
   tier: Type.String(),
   name: OrNull("A name for people."),
   limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Limits of its own, instead of the tier's." }),
+  quota: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Quotas of its own, instead of the tier's." }),
   metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
   enabled: Type.Boolean(),
   source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
@@ -22,6 +23,7 @@ const ById = Type.Object({ id: Type.String({ description: "The consumer's id." }
 const wire = ({ version: _, ...consumer }: Consumer) => ({
   ...consumer,
   limits: consumer.limits === null ? null : [...consumer.limits],
+  quota: consumer.quota === null ? null : [...consumer.quota],
   createdAt: timeText(consumer.createdAt),
   updatedAt: timeText(consumer.updatedAt),
 });

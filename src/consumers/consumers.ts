@@ -5,17 +5,17 @@ import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from ".
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import { fillIn } from "../config/load.ts";
-import { consumerFaults, type Known } from "../config/rules.ts";
-import { ConsumerConfig, type LimitConfig } from "../config/schema.ts";
+import { consumerFaults, type Known, quotaFaults } from "../config/rules.ts";
+import { ConsumerConfig, type LimitConfig, type QuotaConfig, quotaList } from "../config/schema.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Storage } from "../storage/open.ts";
 import { consumers, keys } from "../storage/schema.ts";
 
-const { id, tier, name, limits, metadata, enabled } = ConsumerConfig.properties;
+const { id, tier, name, limits, quota, metadata, enabled } = ConsumerConfig.properties;
 
 /** What a consumer may be made of. */
 export const NewConsumer = Type.Object(
-  { id, tier, name, limits, metadata, enabled: Type.Optional(enabled) },
+  { id, tier, name, limits, quota: Type.Optional(quota), metadata, enabled: Type.Optional(enabled) },
   { additionalProperties: false, description: "A consumer to make." },
 );
 export type NewConsumer = Static<typeof NewConsumer>;
@@ -28,6 +28,11 @@ export const ConsumerPatch = Type.Object(
     limits: Type.Optional(
       Type.Union([Type.Array(Type.Unknown()), Type.Null()], {
         description: "Limits of this consumer, instead of its tier's; null for the tier's.",
+      }),
+    ),
+    quota: Type.Optional(
+      Type.Union([Type.Object({}, { additionalProperties: true }), Type.Array(Type.Unknown()), Type.Null()], {
+        description: "A quota of this consumer, or a list of them, instead of its tier's; null for the tier's.",
       }),
     ),
     metadata: Type.Optional(
@@ -43,6 +48,7 @@ export interface Consumer {
   readonly tier: string;
   readonly name: string | null;
   readonly limits: readonly LimitConfig[] | null;
+  readonly quota: readonly QuotaConfig[] | null;
   readonly metadata: Record<string, unknown> | null;
   readonly enabled: boolean;
   readonly source: "config" | "admin";
@@ -69,10 +75,11 @@ export class Consumers {
   /** Reads what the admin API made from the database. */
   load(): void {
     const { registry, storage } = this.parts;
-    for (const row of storage.client.query("SELECT id, tier, enabled, limits FROM consumers").values() as [
+    for (const row of storage.client.query("SELECT id, tier, enabled, limits, quota FROM consumers").values() as [
       string,
       string,
       number,
+      string | null,
       string | null,
     ][]) {
       registry.putConsumer({
@@ -80,6 +87,7 @@ export class Consumers {
         tier: row[1],
         enabled: row[2] === 1,
         limits: row[3] === null ? null : (JSON.parse(row[3]) as LimitConfig[]),
+        quota: row[4] === null ? null : (JSON.parse(row[4]) as QuotaConfig[]),
       });
     }
   }
@@ -100,6 +108,7 @@ export class Consumers {
           tier: config.tier,
           name: config.name ?? null,
           limits: config.limits ?? null,
+          quota: orNull(config.quota),
           metadata: config.metadata ?? null,
           enabled: config.enabled,
           source: "config",
@@ -140,6 +149,7 @@ export class Consumers {
       ...input,
       name: input.name ?? null,
       limits: input.limits ?? null,
+      quota: orNull(filledQuota(input.quota)),
       metadata: input.metadata ?? null,
       enabled: input.enabled ?? true,
       source: "admin",
@@ -158,7 +168,14 @@ export class Consumers {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
     const merged = mergePatch(
-      { tier: before.tier, name: before.name, limits: before.limits, metadata: before.metadata, enabled: before.enabled },
+      {
+        tier: before.tier,
+        name: before.name,
+        limits: before.limits,
+        quota: before.quota,
+        metadata: before.metadata,
+        enabled: before.enabled,
+      },
       patch,
     ) as Partial<Consumer>;
     const consumer = this.checked({
@@ -166,6 +183,7 @@ export class Consumers {
       ...merged,
       name: merged.name ?? null,
       limits: merged.limits ?? null,
+      quota: orNull(filledQuota(merged.quota)),
       metadata: merged.metadata ?? null,
       version: before.version + 1,
       updatedAt: this.parts.clock.wall(),
@@ -230,7 +248,10 @@ export class Consumers {
     const all = [...faults.map((fault) => ({ ...fault, path: ["limits", ...fault.path] }))];
     if (all.length === 0)
       all.push(
-        ...consumerFaults({ tier: consumer.tier, limits: [...(consumer.limits ?? [])] }, this.parts.known()).map((fault) => ({
+        ...consumerFaults(
+          { tier: consumer.tier, limits: [...(consumer.limits ?? [])], quota: [...(consumer.quota ?? [])] },
+          this.parts.known(),
+        ).map((fault) => ({
           ...fault,
           path: [...fault.path],
         })),
@@ -240,20 +261,40 @@ export class Consumers {
   }
 
   private register(consumer: Consumer): void {
-    this.parts.registry.putConsumer({ id: consumer.id, tier: consumer.tier, enabled: consumer.enabled, limits: consumer.limits });
+    const { id, tier, enabled, limits, quota } = consumer;
+    this.parts.registry.putConsumer({ id, tier, enabled, limits, quota });
   }
 }
 
 /** A consumer as the audit has it. */
-const said = ({ tier, name, limits, metadata, enabled }: Consumer) => ({ tier, name, limits, metadata, enabled });
+const said = ({ tier, name, limits, quota, metadata, enabled }: Consumer) => ({ tier, name, limits, quota, metadata, enabled });
 
-const fromRow = (row: typeof consumers.$inferSelect): Consumer => ({ ...row, limits: row.limits as LimitConfig[] | null, source: "admin" });
+/** A quota as it was given, with its defaults and checked; throws 422. */
+export function filledQuota(given: unknown): QuotaConfig[] {
+  const { value, faults } = fillIn(ConsumerConfig.properties.quota, given ?? null);
+  const all = faults.length > 0 ? faults : quotaFaults(value as QuotaConfig, []);
+  if (all.length > 0) throw invalid(all.map((fault) => ({ ...fault, path: ["quota", ...fault.path] })));
+  return [...quotaList(value as QuotaConfig)];
+}
+
+const orNull = (quota: QuotaConfig | readonly QuotaConfig[] | null): readonly QuotaConfig[] | null => {
+  const list = quotaList(quota);
+  return list.length === 0 ? null : list;
+};
+
+const fromRow = (row: typeof consumers.$inferSelect): Consumer => ({
+  ...row,
+  limits: row.limits as LimitConfig[] | null,
+  quota: row.quota as QuotaConfig[] | null,
+  source: "admin",
+});
 
 const toRow = (consumer: Consumer): typeof consumers.$inferInsert => ({
   id: consumer.id,
   tier: consumer.tier,
   name: consumer.name,
   limits: consumer.limits === null ? null : [...consumer.limits],
+  quota: consumer.quota,
   metadata: consumer.metadata,
   enabled: consumer.enabled,
   version: consumer.version,

@@ -6,8 +6,9 @@ import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Fault } from "../config/faults.ts";
 import { CidrSet, isCidr } from "../config/ip.ts";
-import { limitFaults } from "../config/rules.ts";
-import { type ConsumerConfig, LimitConfig, RouteConfig } from "../config/schema.ts";
+import { fillIn } from "../config/load.ts";
+import { limitFaults, quotaFaults } from "../config/rules.ts";
+import { type ConsumerConfig, LimitConfig, type QuotaConfig, Quotas, quotaList, RouteConfig } from "../config/schema.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";
 import { hashKey, isPlausible, makeKey } from "./format.ts";
@@ -30,6 +31,7 @@ const editable = {
   limits: Type.Optional(
     Type.Array(LimitConfig, { maxItems: 16, description: "Limits of this key, instead of its consumer's and tier's." }),
   ),
+  quota: Type.Optional(Quotas("A quota of this key, or a list of them, instead of its consumer's and tier's.")),
   metadata: Type.Optional(
     Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), { description: "Anything you want to keep with the key." }),
   ),
@@ -71,6 +73,7 @@ export const KeyPatch = Type.Object(
     routes: nullable(editable.routes),
     ips: nullable(editable.ips),
     limits: nullable(editable.limits),
+    quota: editable.quota,
     metadata: nullable(Type.Record(Type.String(), Type.Unknown(), { description: "Anything you want to keep with the key." })),
     expiresAt: nullable(editable.expiresAt),
     enabled: editable.enabled,
@@ -100,6 +103,7 @@ export const KeyRecord = Type.Object({
   routes: Type.Array(Type.String()),
   ips: Type.Array(Type.String()),
   limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()]),
+  quota: Type.Union([Type.Array(Type.Unknown()), Type.Null()]),
   metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
   enabled: Type.Boolean(),
   expiresAt: OrNull("From when on it is refused."),
@@ -132,7 +136,7 @@ export class Keys {
     // Drizzle's objects for a million rows would cost seconds.
     const rows = storage.client
       .query(
-        "SELECT id, consumer, hash, previous_hash, previous_expires_at, scopes, routes, ips, limits, expires_at, revoked_at, enabled, last_used_at FROM keys",
+        "SELECT id, consumer, hash, previous_hash, previous_expires_at, scopes, routes, ips, limits, expires_at, revoked_at, enabled, last_used_at, quota FROM keys",
       )
       .values() as [
       string,
@@ -148,6 +152,7 @@ export class Keys {
       number | null,
       number,
       number | null,
+      string | null,
     ][];
     for (const row of rows) {
       const entry: KeyEntry = {
@@ -160,6 +165,7 @@ export class Keys {
         routes: listOf(row[6]),
         ips: cidrsOf(listOf(row[7])),
         limits: row[8] === null ? null : (JSON.parse(row[8]) as LimitConfig[]),
+        quota: row[13] === null ? null : (JSON.parse(row[13]) as QuotaConfig[]),
         expiresAt: row[9] ?? Number.POSITIVE_INFINITY,
         isOff: row[10] !== null || row[11] === 0,
         lastUsedAt: row[12] ?? 0,
@@ -259,6 +265,7 @@ export class Keys {
       routes: before.routes,
       ips: before.ips,
       limits: before.limits,
+      quota: before.quota,
       metadata: before.metadata,
       expiresAt: timeText(before.expiresAt),
       enabled: before.enabled,
@@ -452,6 +459,7 @@ export class Keys {
       routes: row.routes ?? [],
       ips: cidrsOf(row.ips ?? []),
       limits: row.limits as LimitConfig[] | null,
+      quota: row.quota as QuotaConfig[] | null,
       expiresAt: row.expiresAt ?? Number.POSITIVE_INFINITY,
       isOff: row.revokedAt !== null || !row.enabled,
       lastUsedAt: row.lastUsedAt ?? 0,
@@ -480,6 +488,7 @@ export class Keys {
       routes: row.routes ?? [],
       ips: row.ips ?? [],
       limits: row.limits,
+      quota: row.quota as unknown[] | null,
       metadata: row.metadata,
       enabled: row.enabled,
       expiresAt: timeText(row.expiresAt),
@@ -502,6 +511,7 @@ const said = (row: Row) => ({
   routes: row.routes,
   ips: row.ips,
   limits: row.limits,
+  quota: row.quota,
   metadata: row.metadata,
   enabled: row.enabled,
   expiresAt: timeText(row.expiresAt),
@@ -516,6 +526,7 @@ const EMPTY_ROW = {
   routes: null,
   ips: null,
   limits: null,
+  quota: null,
   metadata: null,
   enabled: true,
   expiresAt: null,
@@ -543,6 +554,7 @@ const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry =
   routes: NOTHING,
   ips: null,
   limits: null,
+  quota: null,
   expiresAt: Number.POSITIVE_INFINITY,
   isOff: false,
   lastUsedAt: 0,
@@ -552,7 +564,11 @@ const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry =
 
 /** What a schema can't say of a key. */
 function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[] {
-  const faults: Fault[] = limitFaults(input.limits ?? [], [...at, "limits"]);
+  const faults: Fault[] = [
+    ...limitFaults(input.limits ?? [], [...at, "limits"]),
+    ...fillIn(editable.quota, input.quota ?? null).faults.map((fault) => ({ ...fault, path: [...at, "quota", ...fault.path] })),
+  ];
+  if (faults.length === 0) faults.push(...quotaFaults(filled(input.quota), [...at, "quota"]));
   for (const [i, ip] of (input.ips ?? []).entries())
     if (!isCidr(ip))
       faults.push({ path: [...at, "ips", i], message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(ip)}` });
@@ -567,10 +583,15 @@ const columns = (input: Omit<NewKey, "consumer">) => ({
   routes: orNull(input.routes),
   ips: orNull(input.ips),
   limits: orNull(input.limits),
+  quota: orNull([...quotaList(filled(input.quota))]),
   metadata: input.metadata ?? null,
   enabled: input.enabled ?? true,
   expiresAt: input.expiresAt === undefined ? null : parseTime(input.expiresAt),
 });
+
+/** A quota with its defaults. */
+const filled = (quota: NewKey["quota"]): QuotaConfig | QuotaConfig[] | null =>
+  fillIn(editable.quota, quota ?? null).value as QuotaConfig | QuotaConfig[] | null;
 
 const orNull = <T>(list: T[] | undefined): T[] | null => (list === undefined || list.length === 0 ? null : list);
 
@@ -587,6 +608,7 @@ function declaredRecord(entry: KeyEntry & { readonly start: string; readonly end
     routes: [],
     ips: [],
     limits: null,
+    quota: null,
     metadata: null,
     enabled: true,
     expiresAt: null,

@@ -1,6 +1,6 @@
 import type { CidrSet } from "../config/ip.ts";
-import type { LimitConfig } from "../config/schema.ts";
-import { compilePolicies, type Policy } from "../limits/policy.ts";
+import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
+import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
 import { hashKey, isPlausible } from "./format.ts";
 
 /** A consumer as requests need it; shared by all its keys. */
@@ -9,6 +9,7 @@ export interface ConsumerEntry {
   tier: string;
   enabled: boolean;
   limits: readonly LimitConfig[] | null;
+  quota: readonly QuotaConfig[] | null;
 }
 
 /** A key as requests need it. */
@@ -24,6 +25,7 @@ export interface KeyEntry {
   readonly routes: readonly string[];
   readonly ips: CidrSet | null;
   readonly limits: readonly LimitConfig[] | null;
+  readonly quota: readonly QuotaConfig[] | null;
   /** Milliseconds since 1970, or infinite. */
   readonly expiresAt: number;
   /** Revoked or disabled. */
@@ -34,10 +36,13 @@ export interface KeyEntry {
   generation: number;
 }
 
+/** Who may have limits and quotas of its own. */
+type Limited = Pick<ConsumerEntry, "limits" | "quota">;
+
 export type KeyRefusal = "keyInvalid" | "keyExpired" | "keyRevoked";
 
-/** Gives the limits of a tier; empty for a tier that does not exist. */
-export type TierLimits = (tier: string) => readonly LimitConfig[];
+/** Gives the limits and quotas of a tier; empty for a tier that does not exist. */
+export type TierLimits = (tier: string) => { readonly limits: readonly LimitConfig[]; readonly quota: readonly QuotaConfig[] };
 
 /** All keys, by hash: what identifies a caller in constant time, without asking the database. */
 export class KeyRegistry {
@@ -93,9 +98,7 @@ export class KeyRegistry {
   }
 
   policiesOfConsumer(consumer: ConsumerEntry): readonly Policy[] {
-    if (consumer.limits !== null && consumer.limits.length > 0)
-      return compilePolicies(consumer.limits, { kind: "consumer", name: consumer.id });
-    return this.policiesOfTier(consumer.tier);
+    return this.choose([[consumer, { kind: "consumer", name: consumer.id }]], consumer.tier);
   }
 
   /** The limits of callers without a key. */
@@ -140,7 +143,7 @@ export class KeyRegistry {
   consumerOrAbsent(id: string): ConsumerEntry {
     const known = this.consumers.get(id) ?? this.absent.get(id);
     if (known !== undefined) return known;
-    const absent: ConsumerEntry = { id, tier: "", enabled: false, limits: null };
+    const absent: ConsumerEntry = { id, tier: "", enabled: false, limits: null, quota: null };
     this.absent.set(id, absent);
     return absent;
   }
@@ -163,14 +166,34 @@ export class KeyRegistry {
   }
 
   private compile(entry: KeyEntry): readonly Policy[] {
-    if (entry.limits !== null && entry.limits.length > 0) return compilePolicies(entry.limits, { kind: "key", name: entry.id });
-    return this.policiesOfConsumer(entry.consumer);
+    const { consumer } = entry;
+    return this.choose(
+      [
+        [entry, { kind: "key", name: entry.id }],
+        [consumer, { kind: "consumer", name: consumer.id }],
+      ],
+      consumer.tier,
+    );
+  }
+
+  /** The limits of the first that has some, else the tier's; and the quotas likewise. */
+  private choose(owners: readonly [Limited, Scope][], tier: string): readonly Policy[] {
+    const limited = owners.find(([{ limits }]) => limits !== null && limits.length > 0);
+    const metered = owners.find(([{ quota }]) => quota !== null && quota.length > 0);
+    const tiers = this.policiesOfTier(tier);
+    if (limited === undefined && metered === undefined) return tiers;
+    return [
+      ...(limited === undefined ? tiers.filter(({ calendar }) => calendar === null) : compilePolicies(limited[0].limits ?? [], limited[1])),
+      ...(metered === undefined ? tiers.filter(({ calendar }) => calendar !== null) : compileQuotas(metered[0].quota ?? [], metered[1])),
+    ];
   }
 
   private policiesOfTier(tier: string): readonly Policy[] {
     let policies = this.tierPolicies.get(tier);
     if (policies === undefined) {
-      policies = compilePolicies(this.limitsOf(tier), { kind: "tier", name: tier });
+      const { limits, quota } = this.limitsOf(tier);
+      const scope: Scope = { kind: "tier", name: tier };
+      policies = [...compilePolicies(limits, scope), ...compileQuotas(quota, scope)];
       this.tierPolicies.set(tier, policies);
     }
     return policies;

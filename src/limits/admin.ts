@@ -23,7 +23,10 @@ const Limit = Type.Object({
   algorithm: Type.String(),
   subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
   limit: Type.Integer({ description: "The number in force now." }),
-  window: Type.Union([Type.String(), Type.Null()], { description: "The window, null for concurrency.", examples: ["60s"] }),
+  window: Type.Union([Type.String(), Type.Null()], {
+    description: "The window; null for concurrency and for quotas, whose period is in the name.",
+    examples: ["60s"],
+  }),
   used: Type.Integer(),
   remaining: Type.Integer(),
   reset: Type.Union([Type.String(), Type.Null()], { description: "When more is left; null when nothing is used." }),
@@ -54,7 +57,12 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
     algorithm: policy.algorithm,
     subject,
     limit,
-    window: policy.window === 0 ? null : policy.window % 1000 === 0 ? `${policy.window / 1000}s` : `${policy.window}ms`,
+    window:
+      policy.window === 0 || policy.calendar !== null
+        ? null
+        : policy.window % 1000 === 0
+          ? `${policy.window / 1000}s`
+          : `${policy.window}ms`,
     used,
     remaining,
     reset: resetIn === 0 ? null : timeText(parts.clock.wall() + resetIn),

@@ -1,6 +1,7 @@
 import { concurrency } from "./concurrency.ts";
 import { fixedWindow } from "./fixed-window.ts";
 import type { AlgorithmName, Policy, Terms } from "./policy.ts";
+import { quota } from "./quota.ts";
 import { slidingLog } from "./sliding-log.ts";
 import { slidingWindow } from "./sliding-window.ts";
 import { tokenBucket } from "./token-bucket.ts";
@@ -47,6 +48,7 @@ export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm<State>>> = {
   "sliding-log": slidingLog,
   "token-bucket": tokenBucket,
   concurrency,
+  quota,
 } as unknown as Readonly<Record<AlgorithmName, Algorithm<State>>>;
 
 export const newReading = (): Reading => ({ fits: false, used: 0, remaining: 0, resetIn: 0, retryIn: 0 });

@@ -67,6 +67,9 @@ const denying = (verdict: Verdict): LimitReading[] => verdict.readings.filter((r
 export const retryAfterSeconds = (verdict: Verdict): number =>
   Math.max(1, ...denying(verdict).map((reading) => seconds(Math.max(reading.retryIn, reading.resetIn))));
 
+/** True when a quota denies: a limit's window opens soon, a quota's period may end next month. */
+export const isQuota = (verdict: Verdict): boolean => denying(verdict).some((reading) => reading.policy.calendar !== null);
+
 /** True when nothing but DEGRADED is to blame: while NORMAL the request would have passed. */
 export const isOnlyDegraded = (verdict: Verdict): boolean => denying(verdict).every((reading) => reading.onlyDegraded);
 

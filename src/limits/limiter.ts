@@ -56,9 +56,10 @@ export class Limiter {
       const policy = policies[i] as Policy;
       const subject = subjects[i] as string;
       const terms = termsOf(policy, isDegraded);
-      const entry = this.parts.store.open(policy, subject, terms, now);
+      const at = policy.calendar === null ? now : this.wall();
+      const entry = this.parts.store.open(policy, subject, terms, at);
       entries.push(entry);
-      const reading = this.read(entry, policy, subject, terms, policy.cost ?? cost, now);
+      const reading = this.read(entry, policy, subject, terms, policy.cost ?? cost, at);
       readings.push(reading);
       if (reading.denied && !policy.shadow) isDenied = true;
     }
@@ -73,14 +74,15 @@ export class Limiter {
       const charge = policy.cost ?? cost;
       const algorithm = algorithmOf(policy);
       const terms = termsOf(policy, isDegraded);
-      algorithm.take(entry.state, policy, terms, charge, now);
+      const at = policy.calendar === null ? now : this.wall();
+      algorithm.take(entry.state, policy, terms, charge, at);
       if (policy.durable) this.parts.store.markDirty(entry);
       if (algorithm.give !== undefined) {
         held ??= [];
         held.push({ entry, cost: charge });
       }
       const { scratch } = this;
-      algorithm.peek(entry.state, policy, terms, charge, now, scratch);
+      algorithm.peek(entry.state, policy, terms, charge, at, scratch);
       reading.used = scratch.used;
       reading.remaining = scratch.remaining;
       reading.resetIn = scratch.resetIn;
@@ -105,7 +107,7 @@ export class Limiter {
       const subject = subjects[i] ?? "";
       const terms = termsOf(policy, isDegraded);
       const entry = this.parts.store.find(policy, subject);
-      if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, now);
+      if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, policy.calendar === null ? now : this.wall());
       return {
         policy,
         subject,
@@ -147,6 +149,11 @@ export class Limiter {
       denied: !fits,
       onlyDegraded: !fits && terms !== policy.normal && used + cost <= policy.normal.limit,
     };
+  }
+
+  /** The calendar's time, for quotas. */
+  private wall(): number {
+    return Math.floor(this.parts.clock.wall());
   }
 
   /** Whole milliseconds: the algorithms' unit. */

@@ -1,7 +1,8 @@
-import type { LimitConfig } from "../config/schema.ts";
+import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
+import { Calendar, type PeriodKind } from "./calendar.ts";
 
-export type AlgorithmName = LimitConfig["algorithm"];
+export type AlgorithmName = LimitConfig["algorithm"] | "quota";
 
 /** Whose limit it is. */
 export interface Scope {
@@ -23,8 +24,10 @@ export interface Policy {
   readonly name: string;
   readonly scope: Scope;
   readonly algorithm: AlgorithmName;
-  /** Milliseconds; 0 for concurrency. */
+  /** Milliseconds; 0 for concurrency. A quota's periods have about this length. */
   readonly window: number;
+  /** A quota's periods; `null` for limits. */
+  readonly calendar: Calendar | null;
   /** In force while the system is NORMAL, and while it is DEGRADED. */
   readonly normal: Terms;
   readonly reduced: Terms;
@@ -65,6 +68,7 @@ export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): 
       scope,
       algorithm: config.algorithm,
       window,
+      calendar: null,
       normal: { limit: config.burst ?? config.limit, perMs: config.limit / window },
       reduced: { limit: degraded, perMs: degraded / window },
       aligned,
@@ -72,6 +76,39 @@ export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): 
       cost: config.cost ?? null,
       shadow: config.shadow ?? false,
       durable: window >= HOUR,
+    };
+  });
+}
+
+const PERIODS: Readonly<Record<PeriodKind, { name: string; usual: number }>> = {
+  day: { name: "daily", usual: 24 * HOUR },
+  week: { name: "weekly", usual: 7 * 24 * HOUR },
+  month: { name: "monthly", usual: 31 * 24 * HOUR },
+};
+
+/** Policies from validated quotas. The zone and the anchor are no part of what is counted under: changing them begins a new period, if any. */
+export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Policy[] {
+  const taken = new Set<string>();
+  return configs.map((config) => {
+    const { name: wanted, usual } = PERIODS[config.period];
+    let name = config.name ?? wanted;
+    for (let n = 2; taken.has(name); n++) name = `${config.name ?? wanted}-${n}`;
+    taken.add(name);
+    const terms = { limit: config.limit, perMs: 0 };
+    return {
+      id: JSON.stringify([scope.kind, scope.name, name, "quota", 0, false, ""]),
+      name,
+      scope,
+      algorithm: "quota",
+      window: usual,
+      calendar: new Calendar({ period: config.period, timezone: config.timezone ?? "UTC", anchor: config.anchor ?? 1 }),
+      normal: terms,
+      reduced: terms,
+      aligned: false,
+      by: [],
+      cost: null,
+      shadow: false,
+      durable: true,
     };
   });
 }

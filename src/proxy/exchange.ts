@@ -44,6 +44,10 @@ export class Exchange<A extends Arrival = Incoming> {
   /** How often the request was sent. */
   attempts = 0;
   status = 0;
+  /** The backend was, or would have been, asked. */
+  isForwarded = false;
+  /** Refused by a limit or a quota. */
+  isLimited = false;
   /** What the cache had to do with it, and the header lines that say so. */
   cache: "hit" | "miss" | "stale" | "revalidated" | "bypass" | null = null;
   cacheHead = "";

@@ -1,5 +1,7 @@
 import type { CidrSet } from "../config/ip.ts";
+import type { AutoHealth } from "../health/auto.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
+import type { Usage } from "../usage/usage.ts";
 import type { Route } from "./route.ts";
 import type { Router } from "./router.ts";
 
@@ -13,6 +15,9 @@ export interface Generation {
   readonly maxBodySize: number;
   /** `null`: requests are not logged. */
   readonly accessLog: AccessLog | null;
+  /** `null`: the system's status does not change by itself. */
+  readonly auto: AutoHealth | null;
+  readonly usage: Usage | null;
   readonly identity: {
     /** The field that carries a key, as configured and in lower case. */
     readonly headerName: string;

@@ -3,7 +3,7 @@ import type { Guard } from "../guard/guard.ts";
 import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
-import { isOnlyDegraded, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
+import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
@@ -130,11 +130,15 @@ export class Pipeline {
       x.verdict = verdict;
       return null;
     }
+    x.isLimited = true;
     const retryAfter = retryAfterSeconds(verdict);
     const violated = violatedPolicies(verdict, now);
+    const isOfQuota = isQuota(verdict);
     return problem(
-      "rateLimited",
-      `Too many requests: wait ${retryAfter} seconds, then try again.`,
+      isOfQuota ? "quotaExceeded" : "rateLimited",
+      isOfQuota
+        ? `Your quota is used up: a new period begins in ${retryAfter} seconds.`
+        : `Too many requests: wait ${retryAfter} seconds, then try again.`,
       { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
       [["Retry-After", String(retryAfter)]],
     );
@@ -154,6 +158,7 @@ export class Pipeline {
     const route = x.route as Route;
     const { caching, forwarder } = this.parts;
     const fail = (error: unknown) => this.fail(x, error);
+    x.isForwarded = true;
     if (route.upstream === null) this.refuse(x, unavailable("noHealthyTarget", 5000));
     else if (route.cache !== null && isCacheable(x)) {
       caching
@@ -245,7 +250,13 @@ export class Pipeline {
     x.release();
     // 499 is nginx's: the client closed the connection before there was an answer.
     if (x.status === 0) x.status = 499;
-    x.generation.accessLog?.write(x, this.parts.clock.now() - x.startedAt);
+    const { accessLog, auto, usage } = x.generation;
+    if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited);
+    if (accessLog === null && auto === null) return;
+    const elapsed = this.parts.clock.now() - x.startedAt;
+    // The caller who gave up says nothing of the backend.
+    if (auto !== null && x.isForwarded && x.status !== 499) auto.observe(x.status >= 500, elapsed);
+    accessLog?.write(x, elapsed);
   }
 }
 

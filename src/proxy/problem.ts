@@ -17,6 +17,7 @@ const CODES = {
   expectationFailed: { status: 417, title: "Unknown expectation" },
   validationFailed: { status: 422, title: "Invalid input" },
   rateLimited: { status: 429, title: "Too many requests" },
+  quotaExceeded: { status: 429, title: "Quota used up" },
   ipBlocked: { status: 429, title: "This address is blocked" },
   headersTooLarge: { status: 431, title: "Headers too large" },
   internal: { status: 500, title: "Internal error" },

@@ -56,6 +56,7 @@ export const consumers = sqliteTable("consumers", {
   tier: text().notNull(),
   name: text(),
   limits: text({ mode: "json" }).$type<unknown[]>(),
+  quota: text({ mode: "json" }).$type<unknown>(),
   metadata: text({ mode: "json" }).$type<Record<string, unknown>>(),
   enabled: integer({ mode: "boolean" }).notNull(),
   version: integer().notNull(),
@@ -80,6 +81,7 @@ export const keys = sqliteTable(
     routes: text({ mode: "json" }).$type<string[]>(),
     ips: text({ mode: "json" }).$type<string[]>(),
     limits: text({ mode: "json" }).$type<unknown[]>(),
+    quota: text({ mode: "json" }).$type<unknown>(),
     metadata: text({ mode: "json" }).$type<Record<string, unknown>>(),
     enabled: integer({ mode: "boolean" }).notNull(),
     expiresAt: integer("expires_at"),
@@ -146,3 +148,22 @@ export const configurations = sqliteTable("configurations", {
   text: text().notNull(),
   at: integer().notNull(),
 });
+
+/** What was used, by the hour (milliseconds since 1970 at its beginning). Empty texts: callers without a key. */
+export const usage = sqliteTable(
+  "usage",
+  {
+    hour: integer().notNull(),
+    consumer: text().notNull(),
+    key: text().notNull(),
+    route: text().notNull(),
+    requests: integer().notNull(),
+    errors: integer().notNull(),
+    limited: integer().notNull(),
+    tokens: integer().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.hour, table.consumer, table.key, table.route] }),
+    index("usage_consumer").on(table.consumer, table.hour),
+  ],
+);

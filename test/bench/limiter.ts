@@ -3,7 +3,9 @@ import type { LimitConfig } from "../../src/config/schema.ts";
 import { ALGORITHMS, newReading } from "../../src/limits/algorithm.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory-store.ts";
-import { type AlgorithmName, compilePolicies } from "../../src/limits/policy.ts";
+import { compilePolicies } from "../../src/limits/policy.ts";
+
+type Name = LimitConfig["algorithm"];
 
 const DECISIONS = 5_000_000;
 const SUBJECTS = 1_000_000;
@@ -11,7 +13,7 @@ const START = 1_800_000_000_000;
 
 const count = (value: number): string => Math.round(value).toLocaleString("en").padStart(12);
 const policiesOf = (...configs: LimitConfig[]) => compilePolicies(configs, { kind: "tier", name: "bench" });
-const configOf = (algorithm: AlgorithmName): LimitConfig =>
+const configOf = (algorithm: Name): LimitConfig =>
   algorithm === "concurrency" ? { algorithm, limit: 1000 } : { algorithm, limit: 1000, window: "1s" };
 
 /** Seconds that the best of three runs takes, after one to warm up. */
@@ -27,7 +29,7 @@ function best(run: () => void): number {
 }
 
 /** Two thousand requests a second on one state: half of them are denied. */
-function decisionsPerSecond(name: AlgorithmName): number {
+function decisionsPerSecond(name: Name): number {
   const algorithm = ALGORITHMS[name];
   const reading = newReading();
   return (
@@ -66,7 +68,7 @@ function nanosecondsPerAdmit(limits: number, subjects: number): number {
   return (best(run) / decisions) * 1e9;
 }
 
-function bytesPerSubject(algorithm: AlgorithmName): number {
+function bytesPerSubject(algorithm: Name): number {
   const clock = { now: () => START, wall: () => START };
   const store = new MemoryStore(SUBJECTS);
   const limiter = new Limiter({ store, clock, isDegraded: () => false });
@@ -79,11 +81,11 @@ function bytesPerSubject(algorithm: AlgorithmName): number {
 }
 
 /** In a process of its own: neither compiled code nor free memory is left over from another. */
-const apart = (what: string, name: AlgorithmName) =>
+const apart = (what: string, name: Name) =>
   Bun.spawnSync([process.execPath, import.meta.path, what, name], { stdout: "inherit", stderr: "inherit" });
 
 const [, , what, name] = Bun.argv;
-const algorithms = Object.keys(ALGORITHMS) as AlgorithmName[];
+const algorithms = Object.keys(ALGORITHMS).filter((name) => name !== "quota") as Name[];
 const only = algorithms.find((each) => each === name);
 if (only !== undefined) console.log(`  ${only.padEnd(16)}${count(what === "bytes" ? bytesPerSubject(only) : decisionsPerSecond(only))}`);
 else {

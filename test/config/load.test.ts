@@ -214,13 +214,11 @@ describe("a configuration", () => {
     const upstream = { targets: [{ url: "http://h" }] };
     const asked: [string, object][] = [
       ["redis", { redis: { url: "redis://h" } }],
-      ["health", { health: { auto: { eventLoopLag: "100ms" } } }],
       ["pools", { pools: { default: { strategy: "in-order" } } }],
       ["activities", { activities: { path: "/api/activities" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],
       ["routes[0].credential", route({ credential: { pool: "openai" } })],
-      ["tiers.pro.quota", { tiers: { anonymous: {}, pro: { quota: { limit: 1, period: "day" } } } }],
     ];
     for (const [path, config] of asked)
       expect(faultsOf(JSON.stringify(config))).toEqual([

@@ -18,7 +18,7 @@ describe("the system's status", () => {
   test("is set with a reason, and returns to NORMAL by itself after its ttl", async () => {
     using gateway = admin();
     const set = await gateway.post("/admin/health", { status: "DEGRADED", reason: "the database is slow", ttl: "10m" });
-    expect(set.json).toMatchObject({ status: "DEGRADED", by: "admin", reason: "the database is slow", until: "2026-11-21T00:10:00.000Z" });
+    expect(set.json).toMatchObject({ status: "DEGRADED", by: "env", reason: "the database is slow", until: "2026-11-21T00:10:00.000Z" });
     gateway.clock.advance(600_000 - 1);
     expect((await gateway.get("/admin/health")).json).toEqual(set.json);
     gateway.clock.advance(1);

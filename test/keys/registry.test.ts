@@ -24,7 +24,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
     ["anonymous", perMinute(5)],
   ]);
   const registry = new KeyRegistry(
-    (tier) => tiers.get(tier) ?? [],
+    (tier) => ({ limits: tiers.get(tier) ?? [], quota: [] }),
     () => "anonymous",
   );
   const audit = new Audit({ storage, clock });

@@ -1,0 +1,122 @@
+import type { Clock } from "../clock.ts";
+import { parseDuration } from "../config/units.ts";
+import type { SystemHealth } from "./health.ts";
+
+/** When the system becomes DEGRADED by itself. Times in milliseconds; `null`: that signal is not looked at. */
+export interface AutoPolicy {
+  readonly eventLoopLag: number | null;
+  /** The share of forwarded requests that failed, above 0 up to 1. */
+  readonly errorRate: number | null;
+  readonly latency: number | null;
+  /** How long a signal must be over its bound. */
+  readonly for: number;
+  /** How long all must be below before it is NORMAL again. */
+  readonly recoverAfter: number;
+}
+
+export interface AutoConfig {
+  readonly eventLoopLag: string | null;
+  readonly errorRate: number | null;
+  readonly latency: string | null;
+  readonly for: string;
+  readonly recoverAfter: string;
+}
+
+export const compileAuto = (config: AutoConfig): AutoPolicy => ({
+  eventLoopLag: config.eventLoopLag === null ? null : parseDuration(config.eventLoopLag),
+  errorRate: config.errorRate,
+  latency: config.latency === null ? null : parseDuration(config.latency),
+  for: parseDuration(config.for),
+  recoverAfter: parseDuration(config.recoverAfter),
+});
+
+/** What was measured since the last look. */
+export interface Signals {
+  /** Milliseconds. */
+  readonly eventLoopLag: number;
+  /** `null` when there were too few requests to say. */
+  readonly errorRate: number | null;
+  readonly latency: number | null;
+}
+
+/** Below so many requests between two looks a share of them says nothing. */
+const FEWEST = 5;
+/** How often it looks, in milliseconds. */
+export const LOOK_EVERY = 500;
+
+/**
+ * Makes the system DEGRADED while a signal is over its bound, and NORMAL again some time after all are below: two different spans, so that it does not swing.
+ * What a person has set is not undone: it ends DEGRADED only when it began it itself.
+ */
+export class AutoHealth {
+  private overSince: number | null = null;
+  private belowSince: number | null = null;
+  private requests = 0;
+  private failed = 0;
+  private slowness = 0;
+  private lookedAt: number;
+
+  constructor(
+    private readonly policy: AutoPolicy,
+    private readonly health: SystemHealth,
+    private readonly clock: Clock,
+  ) {
+    this.lookedAt = clock.now();
+  }
+
+  /** One forwarded request has ended. `latency` in milliseconds. */
+  observe(isFailure: boolean, latency: number): void {
+    this.requests++;
+    if (isFailure) this.failed++;
+    this.slowness += latency;
+  }
+
+  /** For a timer that should come every `LOOK_EVERY`: how late it comes is the event loop's lag. */
+  look(): void {
+    const now = this.clock.now();
+    const isEnough = this.requests >= FEWEST;
+    this.judge(
+      {
+        eventLoopLag: Math.max(0, now - this.lookedAt - LOOK_EVERY),
+        errorRate: isEnough ? this.failed / this.requests : null,
+        latency: isEnough ? this.slowness / this.requests : null,
+      },
+      now,
+    );
+    this.lookedAt = now;
+    this.requests = 0;
+    this.failed = 0;
+    this.slowness = 0;
+  }
+
+  /** Decides by what was measured. */
+  judge(signals: Signals, now: number): void {
+    const over = this.over(signals);
+    if (over === null) {
+      this.overSince = null;
+      this.belowSince ??= now;
+      const { status, by } = this.health.current();
+      if (status === "DEGRADED" && by === AUTO && now - this.belowSince >= this.policy.recoverAfter)
+        this.health.set("NORMAL", AUTO, `all signals below their bounds for ${this.policy.recoverAfter / 1000} s`, null);
+      return;
+    }
+    this.belowSince = null;
+    this.overSince ??= now;
+    if (now - this.overSince >= this.policy.for && !this.health.isDegraded)
+      this.health.set("DEGRADED", AUTO, `${over} for ${this.policy.for / 1000} s`, null);
+  }
+
+  /** The first signal that is over its bound, in words. */
+  private over({ eventLoopLag, errorRate, latency }: Signals): string | null {
+    const { policy } = this;
+    if (policy.eventLoopLag !== null && eventLoopLag >= policy.eventLoopLag)
+      return `eventLoopLag ${Math.round(eventLoopLag)} ms is at least ${policy.eventLoopLag} ms`;
+    if (policy.errorRate !== null && errorRate !== null && errorRate >= policy.errorRate)
+      return `errorRate ${errorRate.toFixed(2)} is at least ${policy.errorRate}`;
+    if (policy.latency !== null && latency !== null && latency >= policy.latency)
+      return `latency ${Math.round(latency)} ms is at least ${policy.latency} ms`;
+    return null;
+  }
+}
+
+const AUTO = "auto";

@@ -1,0 +1,110 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { pageOf, parseTime, timeText } from "../admin/manners.ts";
+import { invalid } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
+
+const DAY = 86_400_000;
+/** Rows of a CSV file: a spreadsheet takes no more. */
+const MOST_LINES = 1_000_000;
+
+const Counted = {
+  requests: Type.Integer(),
+  errors: Type.Integer({ description: "Answered with 5xx." }),
+  limited: Type.Integer({ description: "Refused with 429 by a limit or quota." }),
+  tokens: Type.Integer({ description: "Units that responses reported." }),
+};
+const Row = Type.Object({
+  time: Type.Optional(Type.String({ description: "The beginning of the hour or day, with ?per=." })),
+  consumer: Type.Optional(Type.String({ description: "With ?by=consumer; empty for callers without a key." })),
+  key: Type.Optional(Type.String({ description: "With ?by=key; empty for callers without a key." })),
+  route: Type.Optional(Type.String({ description: "With ?by=route." })),
+  ...Counted,
+});
+
+const wire = ({ time, ...row }: UsageRow) => (time === undefined ? row : { time: timeText(time) ?? "", ...row });
+
+const cell = (value: unknown): string => {
+  const text = String(value);
+  // A cell that begins like a formula would be one in a spreadsheet.
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+};
+
+/** RFC 4180. */
+function csv(rows: readonly UsageRow[], columns: readonly string[]): string {
+  const lines = rows.map((row) => {
+    const values = wire(row) as Record<string, unknown>;
+    return columns.map((column) => cell(values[column])).join(",");
+  });
+  return `${[columns.join(","), ...lines].join("\r\n")}\r\n`;
+}
+
+export const usageAdmin = (usage: Usage, clock: Clock) =>
+  new Elysia({ prefix: "/usage", tags: ["usage"], normalize: false }).get(
+    "/",
+    ({ query, set }) => {
+      const time = (field: "from" | "to", otherwise: number): number => {
+        const text = query[field];
+        const at = text === undefined ? otherwise : parseTime(text);
+        if (at === null) throw invalid([{ path: [field], message: 'must be an RFC 3339 time such as "2026-11-21T00:00:00Z"' }]);
+        return at;
+      };
+      const to = time("to", clock.wall() + 1);
+      const by = (query.by ?? "").split(",").filter((name) => name !== "");
+      const unknown = by.find((name) => !DIMENSIONS.includes(name as Dimension));
+      if (unknown !== undefined)
+        throw invalid([{ path: ["by"], message: `must be of ${DIMENSIONS.join(", ")}, got ${JSON.stringify(unknown)}` }]);
+      const { per: span, format } = query;
+      const per: "hour" | "day" | null = span === "hour" || span === "day" ? span : null;
+      if (per === null && span !== undefined) throw invalid([{ path: ["per"], message: 'must be "hour" or "day"' }]);
+      if (format !== undefined && format !== "csv" && format !== "json")
+        throw invalid([{ path: ["format"], message: 'must be "json" or "csv"' }]);
+      const { limit, after } = pageOf(query);
+      const offset = after === "" ? 0 : Number(after);
+      if (!Number.isSafeInteger(offset)) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
+      const { consumer, key, route } = query;
+      const question = { consumer, key, route, from: time("from", to - DAY), to, by: [...new Set(by)] as Dimension[], per };
+      if (format === "csv") {
+        set.headers["content-type"] = "text/csv; charset=utf-8";
+        const columns = [...(per === null ? [] : ["time"]), ...question.by, ...Object.keys(Counted)];
+        return csv(usage.sums({ ...question, limit: MOST_LINES, offset: 0 }), columns);
+      }
+      const rows = usage.sums({ ...question, limit: limit + 1, offset });
+      const nextCursor = rows.length > limit ? Buffer.from(String(offset + limit)).toString("base64url") : null;
+      return { items: rows.slice(0, limit).map(wire), nextCursor };
+    },
+    {
+      query: Type.Object({
+        consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
+        key: Type.Optional(Type.String({ description: "Only this key's, by its id." })),
+        route: Type.Optional(Type.String({ description: "Only this route's." })),
+        from: Type.Optional(Type.String({ description: "From the hour of this time on, RFC 3339; a day before `to` by default." })),
+        to: Type.Optional(Type.String({ description: "Before this time; now by default." })),
+        by: Type.Optional(
+          Type.String({ description: "What is told apart: consumer, key, route, or several with commas.", examples: ["consumer,route"] }),
+        ),
+        per: Type.Optional(Type.String({ description: "hour or day (UTC): a row for each. Left out: one for the whole time." })),
+        format: Type.Optional(Type.String({ description: "csv for a table instead of JSON." })),
+        limit: Type.Optional(Type.String({ description: "Most rows to give: 1 to 500, 50 by default." })),
+        cursor: Type.Optional(Type.String({ description: "nextCursor of the page before." })),
+      }),
+      detail: {
+        summary: "What was used",
+        description: "Counted by the hour; within a second of what has happened.",
+        responses: {
+          200: {
+            description: "OK",
+            content: {
+              "application/json": {
+                schema: JSON.parse(
+                  JSON.stringify(Type.Object({ items: Type.Array(Row), nextCursor: Type.Union([Type.String(), Type.Null()]) })),
+                ),
+              },
+            },
+          },
+        },
+      },
+    },
+  );

@@ -1,0 +1,132 @@
+import type { Clock } from "../clock.ts";
+import type { KeyEntry } from "../keys/registry.ts";
+import type { Storage } from "../storage/open.ts";
+
+/** What is counted of requests. */
+export interface Counts {
+  requests: number;
+  /** Answered with 5xx. */
+  errors: number;
+  /** Refused with 429 by a limit or quota. */
+  limited: number;
+  /** Units that responses reported, where a route counts them. */
+  tokens: number;
+}
+
+interface Counter extends Counts {
+  readonly route: string;
+  readonly key: KeyEntry | null;
+  /** Whether it waits to be written. */
+  isDirty: boolean;
+}
+
+/** By what usage may be told apart. */
+export const DIMENSIONS = ["consumer", "key", "route"] as const;
+export type Dimension = (typeof DIMENSIONS)[number];
+
+export interface UsageQuestion {
+  readonly consumer?: string | undefined;
+  readonly key?: string | undefined;
+  readonly route?: string | undefined;
+  /** Milliseconds since 1970; the first is included, the second is not. */
+  readonly from: number;
+  readonly to: number;
+  readonly by: readonly Dimension[];
+  readonly per: "hour" | "day" | null;
+  readonly limit: number;
+  readonly offset: number;
+}
+
+export type UsageRow = Counts & { [dimension in Dimension]?: string } & { readonly time?: number };
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+/** What each consumer, key and route has used, by the hour. A request costs two look-ups and an addition; it is written in batches. */
+export class Usage {
+  private readonly byRoute = new Map<string, Map<KeyEntry | null, Counter>>();
+  private dirty: Counter[] = [];
+  private hour = 0;
+
+  constructor(private readonly parts: { readonly storage: Storage; readonly clock: Clock }) {
+    this.hour = this.hourNow();
+  }
+
+  /** Counts one request that has ended. */
+  note(route: string, key: KeyEntry | null, status: number, isLimited: boolean): void {
+    let counters = this.byRoute.get(route);
+    if (counters === undefined) {
+      counters = new Map();
+      this.byRoute.set(route, counters);
+    }
+    let counter = counters.get(key);
+    if (counter === undefined) {
+      counter = { route, key, requests: 0, errors: 0, limited: 0, tokens: 0, isDirty: false };
+      counters.set(key, counter);
+    }
+    counter.requests++;
+    if (status >= 500) counter.errors++;
+    if (isLimited) counter.limited++;
+    if (!counter.isDirty) {
+      counter.isDirty = true;
+      this.dirty.push(counter);
+    }
+  }
+
+  /** Writes what has come since the last call; for a timer. What a crash loses is what came since. */
+  flush(): void {
+    const { hour, dirty } = this;
+    const now = this.hourNow();
+    if (dirty.length > 0) {
+      const { client } = this.parts.storage;
+      const add = client.query(
+        "INSERT INTO usage (hour, consumer, key, route, requests, errors, limited, tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET requests = requests + ?5, errors = errors + ?6, limited = limited + ?7, tokens = tokens + ?8",
+      );
+      client
+        .transaction(() => {
+          for (const { route, key, requests, errors, limited, tokens } of dirty)
+            add.run(hour, key?.consumer.id ?? "", key?.id ?? "", route, requests, errors, limited, tokens);
+        })
+        .immediate();
+      for (const counter of dirty) {
+        Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0 });
+        counter.isDirty = false;
+      }
+      this.dirty = [];
+    }
+    if (now === hour) return;
+    // Keys come and go: who was silent for an hour is forgotten here, not in the database.
+    this.hour = now;
+    this.byRoute.clear();
+  }
+
+  /** Sums, the oldest first. */
+  sums({ consumer, key, route, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
+    this.flush();
+    const columns = [...(per === null ? [] : [`hour - hour % ${per === "day" ? DAY : HOUR} AS time`]), ...by];
+    const groups = [...(per === null ? [] : ["time"]), ...by];
+    const filters: [string, string | undefined][] = [
+      [" AND consumer = ?", consumer],
+      [" AND key = ?", key],
+      [" AND route = ?", route],
+    ];
+    const given = filters.filter((filter): filter is [string, string] => filter[1] !== undefined);
+    const sums =
+      "coalesce(sum(requests), 0) AS requests, coalesce(sum(errors), 0) AS errors, coalesce(sum(limited), 0) AS limited, coalesce(sum(tokens), 0) AS tokens";
+    return this.parts.storage.client
+      .query<UsageRow, (string | number)[]>(
+        `SELECT ${[...columns, sums].join(", ")} FROM usage WHERE hour >= ? AND hour < ?${given.map(([text]) => text).join("")}${groups.length === 0 ? "" : ` GROUP BY ${groups.join(", ")} ORDER BY ${groups.join(", ")}`} LIMIT ? OFFSET ?`,
+      )
+      .all(from - (from % HOUR), to, ...given.map(([, value]) => value), limit, offset);
+  }
+
+  /** Drops hours before this one. */
+  prune(before: number): void {
+    this.parts.storage.client.query("DELETE FROM usage WHERE hour < ?1").run(before);
+  }
+
+  private hourNow(): number {
+    const now = this.parts.clock.wall();
+    return now - (now % HOUR);
+  }
+}

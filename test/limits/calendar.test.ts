@@ -1,0 +1,135 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { Calendar, type CalendarRule, isTimezone } from "../../src/limits/calendar.ts";
+
+const HOUR = 3_600_000;
+const periodOf = (rule: Partial<CalendarRule>, at: string): string[] => {
+  const { start, end } = new Calendar({ period: "day", timezone: "UTC", anchor: 1, ...rule }).at(Date.parse(at));
+  return [new Date(start).toISOString(), new Date(end).toISOString()];
+};
+
+describe("a calendar period", () => {
+  test.each([
+    ["a day in UTC", { period: "day" }, "2026-11-21T13:00:00Z", "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"],
+    [
+      "a day east of UTC",
+      { period: "day", timezone: "Asia/Tokyo" },
+      "2026-11-21T16:00:00Z",
+      "2026-11-21T15:00:00Z",
+      "2026-11-22T15:00:00Z",
+    ],
+    [
+      "a day of 23 hours",
+      { period: "day", timezone: "Europe/Berlin" },
+      "2026-03-29T12:00:00Z",
+      "2026-03-28T23:00:00Z",
+      "2026-03-29T22:00:00Z",
+    ],
+    [
+      "a day of 25 hours",
+      { period: "day", timezone: "Europe/Berlin" },
+      "2026-10-25T12:00:00Z",
+      "2026-10-24T22:00:00Z",
+      "2026-10-25T23:00:00Z",
+    ],
+    [
+      "a day without midnight",
+      { period: "day", timezone: "Africa/Cairo" },
+      "2026-04-24T12:00:00Z",
+      "2026-04-23T22:00:00Z",
+      "2026-04-24T21:00:00Z",
+    ],
+    [
+      "a day with half an hour's offset",
+      { period: "day", timezone: "Asia/Kolkata" },
+      "2026-11-21T18:29:59Z",
+      "2026-11-20T18:30:00Z",
+      "2026-11-21T18:30:00Z",
+    ],
+    ["a week from Monday", { period: "week" }, "2026-11-21T13:00:00Z", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"],
+    ["a week from Sunday", { period: "week", anchor: 7 }, "2026-11-21T13:00:00Z", "2026-11-15T00:00:00Z", "2026-11-22T00:00:00Z"],
+    ["a week on its first day", { period: "week", anchor: 6 }, "2026-11-21T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-28T00:00:00Z"],
+    ["a month", { period: "month" }, "2026-11-21T13:00:00Z", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"],
+    [
+      "a month from the 15th, before it",
+      { period: "month", anchor: 15 },
+      "2026-11-14T13:00:00Z",
+      "2026-10-15T00:00:00Z",
+      "2026-11-15T00:00:00Z",
+    ],
+    [
+      "a month from the 31st in February",
+      { period: "month", anchor: 31 },
+      "2026-02-28T12:00:00Z",
+      "2026-02-28T00:00:00Z",
+      "2026-03-31T00:00:00Z",
+    ],
+    [
+      "a month from the 31st in a leap year",
+      { period: "month", anchor: 31 },
+      "2028-02-28T12:00:00Z",
+      "2028-01-31T00:00:00Z",
+      "2028-02-29T00:00:00Z",
+    ],
+    [
+      "a month from the 30th over the year's end",
+      { period: "month", anchor: 30 },
+      "2027-01-01T00:00:00Z",
+      "2026-12-30T00:00:00Z",
+      "2027-01-30T00:00:00Z",
+    ],
+    [
+      "a month over a change of clocks",
+      { period: "month", timezone: "America/New_York" },
+      "2026-11-21T00:00:00Z",
+      "2026-11-01T04:00:00Z",
+      "2026-12-01T05:00:00Z",
+    ],
+  ] as [string, Partial<CalendarRule>, string, string, string][])("%s", (_what, rule, at, start, end) => {
+    expect(periodOf(rule, at)).toEqual([new Date(start).toISOString(), new Date(end).toISOString()]);
+  });
+
+  test("holds its moment, begins on its day, and follows the one before without a gap, in any zone at any time", () => {
+    const zone = fc.constantFrom(
+      "UTC",
+      "Europe/Berlin",
+      "America/New_York",
+      "America/St_Johns",
+      "Australia/Lord_Howe",
+      "Africa/Cairo",
+      "Asia/Kathmandu",
+      "Pacific/Kiritimati",
+      "America/Santiago",
+      "Asia/Beirut",
+    );
+    const rule = fc.record({
+      period: fc.constantFrom("day" as const, "week" as const, "month" as const),
+      timezone: zone,
+      anchor: fc.integer({ min: 1, max: 31 }),
+    });
+    fc.assert(
+      fc.property(rule, fc.integer({ min: Date.parse("2000-01-01"), max: Date.parse("2035-01-01") }), (given, at) => {
+        const it = { ...given, anchor: given.period === "week" ? ((given.anchor - 1) % 7) + 1 : given.anchor };
+        const calendar = new Calendar(it);
+        const { start, end } = calendar.at(at);
+        expect(start <= at && at < end).toBe(true);
+        expect(new Calendar(it).at(end).start).toBe(end);
+        expect(new Calendar(it).at(start - 1).end).toBe(start);
+        const hours = (end - start) / HOUR;
+        if (it.period === "day") expect(hours).toBeWithin(22.9, 25.1);
+        if (it.period === "week") expect(hours).toBeWithin(166.9, 169.1);
+        if (it.period === "month") expect(hours).toBeWithin(27 * 24, 35 * 24);
+        const local = new Intl.DateTimeFormat("en-US", { timeZone: it.timezone, weekday: "short", day: "numeric" });
+        const parts = Object.fromEntries(local.formatToParts(start).map(({ type, value }) => [type, value]));
+        if (it.period === "week")
+          expect(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].indexOf(parts.weekday ?? "") + 1).toBe(it.anchor);
+        if (it.period === "month" && it.anchor <= 28) expect(Number(parts.day)).toBe(it.anchor);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("knows zones by their names", () => {
+    expect([isTimezone("Europe/Berlin"), isTimezone("UTC"), isTimezone("Mars/Olympus")]).toEqual([true, true, false]);
+  });
+});
