@@ -254,6 +254,7 @@ export function createGatewayParts(options: GatewayOptions) {
     guard,
     audit,
     usage,
+    databasePath: options.databasePath,
     answers: new IdempotentAnswers(storage, clock),
     health,
     components,

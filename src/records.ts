@@ -5,6 +5,7 @@ import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
 import { DEMO_UPSTREAMS, type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
 import { type Config, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
+import { upstreamFault } from "./config/upstream-allow.ts";
 import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
@@ -31,6 +32,10 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
     hasAdminListener: config().admin.listen !== null,
   });
+  const refusedUrl = (url: string, path: Fault["path"]): Fault[] => {
+    const message = upstreamFault(url, config().admin.upstreamAllow);
+    return message === null ? [] : [{ path, message }];
+  };
   const checked = (schema: Parameters<typeof fillIn>[0], kind: string, value: unknown, rules: (filled: unknown) => Fault[]) => {
     const copy = structuredClone(value);
     const notYet = takeNotYet(copy, [kind, kind === "routes" ? 0 : "name"]);
@@ -62,7 +67,12 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
     clock,
     audit,
     fill: (value) => fillIn(UpstreamConfig, value).value,
-    check: (value) => checked(UpstreamConfig, "upstreams", value, (upstream) => upstreamFaults(upstream as UpstreamConfig)),
+    check: (value) =>
+      checked(UpstreamConfig, "upstreams", value, (filled) => {
+        const upstream = filled as UpstreamConfig;
+        const faults = upstreamFaults(upstream);
+        return faults.length > 0 ? faults : upstream.targets.flatMap(({ url }, i) => refusedUrl(url, ["targets", i, "url"]));
+      }),
     usedBy: (name) =>
       routes
         .all()
@@ -82,7 +92,8 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
         const route = filled as RouteConfig;
         const clash = routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
-        return [...routeFaults(route, known()), ...taken];
+        const faults = [...routeFaults(route, known()), ...taken];
+        return faults.length > 0 || !route.upstream.includes("://") ? faults : refusedUrl(route.upstream, ["upstream"]);
       }),
     usedBy: () => [],
     onChange: onRoutes,

@@ -3,7 +3,7 @@ import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import type { GatewayParts } from "./gateway.ts";
-import { collect, TooLarge } from "./http/body.ts";
+import { collect, StreamBody, TooLarge } from "./http/body.ts";
 import type { HeadFault } from "./http/head.ts";
 import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
 import { clientIp } from "./proxy/client-ip.ts";
@@ -202,6 +202,7 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
   let lines = date();
   for (const [name, value] of response.headers)
     if (name !== "content-length" && name !== "transfer-encoding") lines += `${name}: ${value}\r\n`;
-  const bytes = await response.bytes();
-  incoming.reply({ status: response.status, reason: reasonOf(response.status), head: lines, body: bytes, length: -1 });
+  const isFile = response.headers.get("content-type") === "application/vnd.sqlite3";
+  const answer = isFile && response.body !== null ? new StreamBody(response.body) : await response.bytes();
+  incoming.reply({ status: response.status, reason: reasonOf(response.status), head: lines, body: answer, length: -1 });
 }

@@ -15,6 +15,7 @@ import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
 import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.ts";
+import { backupAdmin } from "../storage/backup.ts";
 import type { Documents } from "../storage/documents.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
@@ -33,6 +34,7 @@ export interface AdminParts extends LimitsAdminParts {
   readonly guard: Guard;
   readonly audit: Audit;
   readonly usage: Usage;
+  readonly databasePath: string;
   readonly health: SystemHealth;
   readonly components: () => Record<string, string>;
   readonly consumers: Consumers;
@@ -73,6 +75,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(auditAdmin(parts.audit))
         .use(usageAdmin(parts.usage, parts.clock))
         .use(tokensAdmin(parts.tokens))
+        .use(backupAdmin(parts.databasePath, parts.audit))
         .use(limitsAdmin(parts))
         .use(configAdmin(parts.config)),
     );

@@ -18,6 +18,8 @@ export interface Command {
   readonly flags: readonly Flag[];
   /** Most positional arguments it takes. */
   readonly positionals: number;
+  /** Not for people: left out of the overview. */
+  readonly isHidden?: true;
   /** Gives the exit status; `null` while it goes on. */
   run(input: Input): Promise<number | null>;
 }

@@ -3,12 +3,15 @@ import { print } from "../telemetry/stdout.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";
 import { check } from "./check.ts";
+import { copyDatabase } from "./copy-database.ts";
+import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 
-const COMMANDS: readonly Command[] = [serve, check, schema, openapi, ping];
+const COMMANDS: readonly Command[] = [serve, check, schema, openapi, ping, keys, consumers, health, audit, backup, admin, copyDatabase];
+const SHOWN = COMMANDS.filter((command) => !command.isHidden);
 
 /** Runs one command. Gives the exit status, or `null` when the command goes on in the background. */
 export async function runProgram(args: readonly string[]): Promise<number | null> {
@@ -22,7 +25,7 @@ export async function runProgram(args: readonly string[]): Promise<number | null
   if (command === undefined) {
     const hint = nearest(
       name,
-      COMMANDS.map((each) => each.name),
+      SHOWN.map((each) => each.name),
     );
     return usageFault(
       `unknown command ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`,
@@ -40,13 +43,13 @@ export async function runProgram(args: readonly string[]): Promise<number | null
 }
 
 function overview(): string {
-  const width = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;
+  const width = Math.max(...SHOWN.map((command) => command.name.length)) + 2;
   return [
     "Sluice: an API gateway in one binary.",
     "",
     "Usage: sluice [COMMAND] [FLAGS]",
     "",
-    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
+    ...SHOWN.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
     "",
     "Without a command it serves. `sluice COMMAND --help` tells more.",
     "",

@@ -10,7 +10,6 @@ const NOT_YET = [
   "activities",
   "plugins",
   "telemetry",
-  "admin.upstreamAllow",
   "server.tls.http2",
   "server.tls.http3",
   "routes.[].credential",

@@ -11,6 +11,7 @@ import {
   type UpstreamConfig,
 } from "./schema.ts";
 import { parseDuration, parseSize } from "./units.ts";
+import { isAllowEntry } from "./upstream-allow.ts";
 
 /** What a schema can't say of the values in a configuration: how they hang together. All functions give faults with paths below `at`. */
 
@@ -165,7 +166,7 @@ export function crossFaults(config: Config): Fault[] {
   return faults;
 }
 
-function serverFaults({ server, guard, audit, usage, health }: Config): Fault[] {
+function serverFaults({ server, admin, guard, audit, usage, health }: Config): Fault[] {
   const faults: Fault[] = server.trustedProxies.flatMap((entry, i) =>
     isCidr(entry)
       ? []
@@ -191,6 +192,12 @@ function serverFaults({ server, guard, audit, usage, health }: Config): Fault[] 
     faults.push({ path: ["health", "auto"], message: "needs at least one of eventLoopLag, errorRate and latency" });
   if (audit.keepFor !== null && parseDuration(audit.keepFor) < DAY)
     faults.push({ path: ["audit", "keepFor"], message: "must be at least 1d: the record is for questions that come later" });
+  for (const [i, entry] of (admin.upstreamAllow ?? []).entries())
+    if (!isAllowEntry(entry))
+      faults.push({
+        path: ["admin", "upstreamAllow", i],
+        message: `must be a host, "*.example.com" or a block of addresses, got ${JSON.stringify(entry)}`,
+      });
   const headers = parseSize(server.maxHeaderSize);
   if (headers < 1024 || headers > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
   return faults;

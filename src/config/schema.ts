@@ -450,6 +450,17 @@ export const Config = Shape(
           ),
           "Where /admin and /swagger are served; null: on the main port.",
         ),
+        upstreamAllow: Type.Union(
+          [
+            Type.Array(Type.String({ maxLength: 256 }), { maxItems: 1024, examples: [["10.0.0.0/8", "*.internal.example.com"]] }),
+            Type.Null(),
+          ],
+          {
+            default: null,
+            description:
+              "Hosts (also *.example.com) and address blocks that upstreams made by the admin API may have; null: all but link-local addresses and clouds' metadata services.",
+          },
+        ),
       },
       "The admin API.",
       { default: {} },

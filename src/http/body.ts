@@ -44,6 +44,47 @@ export function collect(body: Body, most: number): Promise<Uint8Array> {
   });
 }
 
+/** A stream as a body, for what is made piece by piece. */
+export class StreamBody implements Body {
+  readonly length = -1;
+  private readonly reader: { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>; cancel(): Promise<void> };
+  private sink: Sink | null = null;
+  private isReading = false;
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    // Two libraries describe readers, and differ in what this one has besides.
+    this.reader = stream.getReader() as unknown as StreamBody["reader"];
+  }
+
+  start(sink: Sink): void {
+    this.sink = sink;
+    this.resume();
+  }
+
+  resume(): void {
+    if (!this.isReading) this.read().catch((error: unknown) => this.sink?.fail(error instanceof Error ? error : new Error(String(error))));
+  }
+
+  cancel(): void {
+    this.sink = null;
+    this.reader.cancel().catch(() => {});
+  }
+
+  private async read(): Promise<void> {
+    this.isReading = true;
+    for (;;) {
+      const { done, value } = await this.reader.read();
+      if (this.sink === null) return;
+      if (done || value === undefined) {
+        this.sink.end();
+        return;
+      }
+      if (!this.sink.write(value)) break;
+    }
+    this.isReading = false;
+  }
+}
+
 /** A body grew past what the server takes. */
 export class TooLarge extends Error {
   constructor(readonly most: number) {

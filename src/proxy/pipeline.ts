@@ -101,6 +101,7 @@ export class Pipeline {
     if (found === "keyInvalid") this.parts.guard.strike(x.ip);
     if (typeof found === "string") return unauthorized(found, REFUSED_KEY[found]);
     x.key = found;
+    if (found.expiresAt - now < EXPIRES_SOON) x.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
     this.parts.keys.touch(found, now);
     return mayUse(found, route, x.ip);
   }
@@ -259,6 +260,9 @@ export class Pipeline {
     accessLog?.write(x, elapsed);
   }
 }
+
+/** Callers are told of their key's end for its last seven days. */
+const EXPIRES_SOON = 7 * 86_400_000;
 
 const REFUSED_KEY: Record<KeyRefusal, string> = {
   keyInvalid: "This API key is not known; check it for typing errors.",

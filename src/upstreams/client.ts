@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { Socket } from "bun";
 import type { Clock } from "../clock.ts";
+import { isLinkLocal } from "../config/upstream-allow.ts";
 import type { Body, Sink } from "../http/body.ts";
 import type { Fields } from "../http/fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "../http/framing.ts";
@@ -208,6 +209,12 @@ class Exchange implements Call {
     }).then(
       (socket) => {
         clearTimeout(patience);
+        // A name that leads to such an address was made to lead there.
+        if (origin.isNamed && isLinkLocal(socket.remoteAddress)) {
+          this.fail(new UpstreamFailure("connect", "the name leads to a link-local address", false));
+          socket.terminate();
+          return;
+        }
         // With TLS the request goes out only after the certificate was checked.
         if (this.isOver) socket.terminate();
         else if (origin.tls) connection.awaitHandshake(this);

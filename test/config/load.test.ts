@@ -33,7 +33,7 @@ describe("a configuration", () => {
         drainTimeout: "10s",
         tls: null,
       },
-      admin: { listen: null },
+      admin: { listen: null, upstreamAllow: null },
       storage: { path: "data/sluice.db" },
       logging: { level: "info", format: "json", accessLog: true },
       identity: { header: "X-API-Key", bearer: true, query: null },

@@ -1,0 +1,18 @@
+import { Database } from "bun:sqlite";
+import type { Command } from "./arguments.ts";
+
+/** What `POST /admin/backup` runs in a process of its own: copying takes seconds for a large database, and requests must not wait for it. */
+export const copyDatabase: Command = {
+  name: "copy-database",
+  usage: "copy-database FROM TO",
+  summary: "Copies a database that is in use (used by the admin API).",
+  flags: [],
+  positionals: 2,
+  isHidden: true,
+  run: async ({ positionals: [from = "", to = ""] }) => {
+    using database = new Database(from, { readwrite: true, create: false });
+    database.run("PRAGMA busy_timeout = 5000");
+    database.query("VACUUM INTO ?1").run(to);
+    return 0;
+  },
+};

@@ -1,0 +1,215 @@
+import { rename } from "node:fs/promises";
+import { resetFirst } from "../admin/tokens.ts";
+import { Audit } from "../audit/audit.ts";
+import { systemClock } from "../clock.ts";
+import { openStorage, StorageError } from "../storage/open.ts";
+import { print } from "../telemetry/stdout.ts";
+import { type Command, UsageError } from "./arguments.ts";
+import { databasePathOf } from "./database.ts";
+import { act, ask, askAll, askRaw, REMOTE_FLAGS, required, show, table, text } from "./remote.ts";
+
+const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
+
+export const keys: Command = {
+  name: "keys",
+  usage: "keys create --consumer ID | list | rotate ID | revoke ID",
+  summary: "Makes, lists, rotates and revokes keys of a running gateway. A secret is printed once.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "consumer", value: "ID", help: "whose key it is; in a list, only this consumer's" },
+    { name: "name", value: "NAME", help: "a name for people" },
+    { name: "scopes", value: "A,B", help: "what it may be used for" },
+    { name: "routes", value: "A,B", help: "the only routes it may be used on" },
+    { name: "ips", value: "A,B", help: "the only addresses and blocks it may be used from" },
+    { name: "expires", value: "TIME", help: "when it expires, as in 2027-01-31T00:00:00Z" },
+    { name: "grace", value: "DURATION", help: "how long the secret before stays good, as in 24h" },
+    { name: "status", value: "STATUS", help: "in a list, only active, disabled, expired or revoked ones" },
+  ],
+  positionals: 2,
+  run: (input) =>
+    act(input, "keys create|list|rotate|revoke", {
+      create: async () =>
+        show(
+          input,
+          await ask(input, "POST", "/admin/keys", {
+            consumer: required(text(input, "consumer"), "--consumer ID"),
+            name: text(input, "name"),
+            scopes: listOf(text(input, "scopes")),
+            routes: listOf(text(input, "routes")),
+            ips: listOf(text(input, "ips")),
+            expiresAt: text(input, "expires"),
+          }),
+        ),
+      list: async () => {
+        const query = new URLSearchParams();
+        for (const name of ["consumer", "status"]) if (text(input, name) !== undefined) query.set(name, text(input, name) ?? "");
+        table(input, await askAll(input, `/admin/keys?${query}`), [
+          "id",
+          "start",
+          "end",
+          "consumer",
+          "name",
+          "status",
+          "expiresAt",
+          "lastUsedAt",
+        ]);
+      },
+      rotate: async (id) => {
+        const grace = text(input, "grace");
+        show(
+          input,
+          await ask(
+            input,
+            "POST",
+            `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}/rotate`,
+            grace === undefined ? {} : { gracePeriod: grace },
+          ),
+        );
+      },
+      revoke: async (id) => {
+        await ask(input, "DELETE", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`);
+        print(input.flags.json === true ? "{}\n" : `${id} is revoked\n`);
+      },
+    }),
+};
+
+export const consumers: Command = {
+  name: "consumers",
+  usage: "consumers create ID --tier TIER | list | get ID | delete ID",
+  summary: "Makes, lists, shows and deletes consumers of a running gateway.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "tier", value: "TIER", help: "the tier of a new consumer" },
+    { name: "name", value: "NAME", help: "a name for people" },
+    { name: "force", help: "delete the consumer's keys as well" },
+  ],
+  positionals: 2,
+  run: (input) =>
+    act(input, "consumers create|list|get|delete", {
+      create: async (id) =>
+        show(
+          input,
+          await ask(input, "POST", "/admin/consumers", {
+            id: required(id, "an id"),
+            tier: required(text(input, "tier"), "--tier TIER"),
+            name: text(input, "name"),
+          }),
+        ),
+      list: async () => table(input, await askAll(input, "/admin/consumers"), ["id", "tier", "name", "enabled", "source", "createdAt"]),
+      get: async (id) => show(input, await ask(input, "GET", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}`)),
+      delete: async (id) => {
+        const query = input.flags.force === true ? "?force=true" : "";
+        await ask(input, "DELETE", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}${query}`);
+        print(input.flags.json === true ? "{}\n" : `${id} is deleted\n`);
+      },
+    }),
+};
+
+export const health: Command = {
+  name: "health",
+  usage: "health get | set NORMAL|DEGRADED",
+  summary: "Shows or sets the system's status of a running gateway.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "reason", value: "TEXT", help: "why" },
+    { name: "ttl", value: "DURATION", help: "after this it is NORMAL again, as in 10m" },
+  ],
+  positionals: 2,
+  run: (input) =>
+    act(input, "health get|set", {
+      get: async () => show(input, await ask(input, "GET", "/admin/health")),
+      set: async (status) =>
+        show(
+          input,
+          await ask(input, "POST", "/admin/health", {
+            status: required(status, "NORMAL or DEGRADED"),
+            reason: text(input, "reason"),
+            ttl: text(input, "ttl"),
+          }),
+        ),
+    }),
+};
+
+export const audit: Command = {
+  name: "audit",
+  usage: "audit verify | list",
+  summary: "Verifies or lists what was done to a running gateway. Exit status 1 when a row is not as it was written.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "actor", value: "NAME", help: "in a list, only this actor's" },
+    { name: "action", value: "ACTION", help: "in a list, only this action, as in key.revoke" },
+    { name: "subject", value: "SUBJECT", help: 'in a list, only what was done to this, as in "consumer acme"' },
+  ],
+  positionals: 1,
+  run: (input) =>
+    act(input, "audit verify|list", {
+      verify: async () => {
+        const found = await ask<{ valid: boolean; rows: number; broken: { seq: number; why: string } | null }>(
+          input,
+          "GET",
+          "/admin/audit/verify",
+        );
+        if (input.flags.json === true) print(`${JSON.stringify(found)}\n`);
+        else if (found.broken === null) print(`${found.rows} rows are as they were written\n`);
+        else print(`row ${found.broken.seq}: ${found.broken.why}; the ${found.rows} rows before it are as they were written\n`);
+        return found.valid ? 0 : 1;
+      },
+      list: async () => {
+        const query = new URLSearchParams();
+        for (const name of ["actor", "action", "subject"]) if (text(input, name) !== undefined) query.set(name, text(input, name) ?? "");
+        table(input, await askAll(input, `/admin/audit?${query}`), ["seq", "at", "actor", "ip", "action", "subject"]);
+      },
+    }),
+};
+
+export const backup: Command = {
+  name: "backup",
+  usage: "backup FILE",
+  summary:
+    "Writes a consistent copy of a running gateway's database to FILE. To restore it, stop the gateway and put it in the place of sluice.db.",
+  flags: REMOTE_FLAGS,
+  positionals: 1,
+  run: (input) => {
+    const [file] = input.positionals;
+    return act({ ...input, positionals: ["backup"] }, "backup FILE", {
+      backup: async () => {
+        const target = required(file, "a file's name");
+        const answer = await askRaw(input, "POST", "/admin/backup");
+        // Under another name first: a copy that breaks off must not look like a backup.
+        const bytes = await Bun.write(`${target}.part`, answer);
+        await rename(`${target}.part`, target);
+        show(input, { file: target, bytes });
+      },
+    });
+  },
+};
+
+export const admin: Command = {
+  name: "admin",
+  usage: "admin reset-token [--data DIR] [--config FILE]",
+  summary: "Makes a new first admin token on the data folder itself, for who has lost it. The one before is no good from then on.",
+  flags: [
+    { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path)" },
+    { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
+  ],
+  positionals: 1,
+  run: async (input) => {
+    if (input.positionals[0] !== "reset-token") throw new UsageError("an action is needed: admin reset-token");
+    try {
+      const storage = openStorage(databasePathOf(text(input, "data"), text(input, "config")));
+      try {
+        const token = resetFirst({ storage, clock: systemClock, audit: new Audit({ storage, clock: systemClock }) });
+        print(`${token}\n`);
+        if (process.env.SLUICE_ADMIN_TOKEN)
+          process.stderr.write("sluice: a gateway with SLUICE_ADMIN_TOKEN takes that one instead of this\n");
+      } finally {
+        storage.close();
+      }
+      return 0;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      process.stderr.write(`sluice: ${error.message}\n`);
+      return 1;
+    }
+  },
+};

@@ -1,0 +1,124 @@
+import { print } from "../telemetry/stdout.ts";
+import { type Flag, type Input, UsageError } from "./arguments.ts";
+
+/** Flags of every command that talks to a running gateway. */
+export const REMOTE_FLAGS: readonly Flag[] = [
+  { name: "url", value: "URL", help: "where it runs (SLUICE_URL, else http://127.0.0.1:SLUICE_PORT, else port 8080)" },
+  { name: "token", value: "TOKEN", help: "an admin token (SLUICE_ADMIN_TOKEN)" },
+  { name: "json", help: "print JSON instead of a table" },
+];
+
+/** The gateway refused, or could not be asked; the message is for whoever typed the command. */
+export class RemoteFault extends Error {}
+
+/** Asks the admin API. Throws `RemoteFault`. */
+export async function askRaw(input: Input, method: string, path: string, body?: unknown): Promise<Response> {
+  const url = text(input, "url") ?? process.env.SLUICE_URL ?? `http://127.0.0.1:${process.env.SLUICE_PORT ?? "8080"}`;
+  const token = text(input, "token") ?? process.env.SLUICE_ADMIN_TOKEN;
+  if (token === undefined || token === "") throw new UsageError("an admin token is needed: --token TOKEN, or SLUICE_ADMIN_TOKEN");
+  let answer: Response;
+  try {
+    answer = await fetch(new URL(path, url), {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch (error) {
+    throw new RemoteFault(`nothing answers at ${url}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (answer.ok) return answer;
+  const refusal = (await answer.json().catch(() => ({}))) as { detail?: string; errors?: { path: string; message: string }[] };
+  const more = (refusal.errors ?? []).slice(1).map(({ path: at, message }) => `\n  ${at}: ${message}`);
+  throw new RemoteFault(`${answer.status}: ${refusal.detail ?? "refused without a reason"}${more.join("")}`);
+}
+
+export async function ask<T>(input: Input, method: string, path: string, body?: unknown): Promise<T> {
+  const answer = await askRaw(input, method, path, body);
+  return (answer.status === 204 ? {} : await answer.json()) as T;
+}
+
+/** All items of a list, page by page. */
+export async function askAll(input: Input, path: string): Promise<Record<string, unknown>[]> {
+  const items: Record<string, unknown>[] = [];
+  for (let cursor = ""; ; ) {
+    const joint = path.includes("?") ? "&" : "?";
+    const page: { items: Record<string, unknown>[]; nextCursor: string | null } = await ask(
+      input,
+      "GET",
+      `${path}${joint}limit=500${cursor}`,
+    );
+    items.push(...page.items);
+    if (page.nextCursor === null) return items;
+    cursor = `&cursor=${encodeURIComponent(page.nextCursor)}`;
+  }
+}
+
+/** A flag's text, when it was given. */
+export const text = ({ flags }: Input, name: string): string | undefined => (typeof flags[name] === "string" ? flags[name] : undefined);
+
+/** Runs the action that the first positional argument names. Gives the exit status. */
+export async function act(
+  input: Input,
+  usage: string,
+  actions: Readonly<Record<string, (id: string | undefined) => Promise<unknown>>>,
+): Promise<number | null> {
+  const [name = "", id] = input.positionals;
+  const action = actions[name];
+  if (action === undefined)
+    throw new UsageError(`${name === "" ? "an action is needed" : `unknown action ${JSON.stringify(name)}`}: ${usage}`);
+  try {
+    const status = await action(id);
+    return typeof status === "number" ? status : 0;
+  } catch (error) {
+    if (!(error instanceof RemoteFault)) throw error;
+    process.stderr.write(`sluice: ${error.message}\n`);
+    return 1;
+  }
+}
+
+/** What an action needs behind its name. */
+export function required(value: string | undefined, what: string): string {
+  if (value === undefined || value === "") throw new UsageError(`${what} is needed`);
+  return value;
+}
+
+/** One record: JSON, or a line for each field. */
+export function show(input: Input, record: object): void {
+  if (input.flags.json === true) {
+    print(`${JSON.stringify(record)}\n`);
+    return;
+  }
+  const entries = Object.entries(record).filter(([, value]) => value !== null && !(Array.isArray(value) && value.length === 0));
+  const width = Math.max(0, ...entries.map(([name]) => name.length)) + 2;
+  print(entries.map(([name, value]) => `${name.padEnd(width)}${cell(value)}\n`).join(""));
+}
+
+/** Records: JSON, or a table of these fields. */
+export function table(input: Input, records: readonly Record<string, unknown>[], fields: readonly string[]): void {
+  if (input.flags.json === true) {
+    print(`${JSON.stringify(records)}\n`);
+    return;
+  }
+  const rows = [fields.map((field) => field.toUpperCase()), ...records.map((record) => fields.map((field) => cell(record[field])))];
+  const widths = fields.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  print(
+    rows
+      .map(
+        (row) =>
+          `${row
+            .map((value, i) => value.padEnd(widths[i] ?? 0))
+            .join("  ")
+            .trimEnd()}\n`,
+      )
+      .join(""),
+  );
+}
+
+const cell = (value: unknown): string =>
+  value === null || value === undefined
+    ? ""
+    : typeof value === "string"
+      ? value
+      : Array.isArray(value) && value.every((each) => typeof each === "string")
+        ? value.join(",")
+        : JSON.stringify(value);
