@@ -25,6 +25,7 @@ await using gateway = await start({
   config: {
     server: { trustedProxies: ["127.0.0.1"] },
     logging: { accessLog: false },
+    guard: null,
     limits: { maxSubjects: 20_000 },
     cache: { maxSize: "8mb" },
     tiers: {
