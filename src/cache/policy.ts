@@ -31,11 +31,13 @@ export interface StorableQuestion {
   readonly request: Directives;
   /** The request showed who makes it, and the route does not say that this makes no difference. */
   readonly isAuthorized: boolean;
+  /** The request had a Cookie, which may be a session's. */
+  readonly hasCookie: boolean;
   readonly freshness: Freshness;
 }
 
 /** Whether a response to GET or HEAD may be kept (RFC 9111 §3). */
-export function isStorable({ status, fields, request, isAuthorized, freshness }: StorableQuestion): boolean {
+export function isStorable({ status, fields, request, isAuthorized, hasCookie, freshness }: StorableQuestion): boolean {
   const { directives, lifetime } = freshness;
   if (status < 200 || status === 206 || status === 304) return false;
   if (request.noStore || directives.isPrivate) return false;
@@ -48,7 +50,7 @@ export function isStorable({ status, fields, request, isAuthorized, freshness }:
   // It has no end.
   if (fields.get("content-type")?.startsWith("text/event-stream") === true) return false;
   const isExplicit = directives.maxAge !== null || directives.sMaxAge !== null || fields.get("expires") !== null;
-  if (!isExplicit && !directives.isPublic && !HEURISTIC.has(status)) return false;
+  if (!isExplicit && !directives.isPublic && (hasCookie || !HEURISTIC.has(status))) return false;
   // One that is never fresh is of use only if it can be asked about, or given while it is stale.
   return lifetime > 0 || hasValidator(fields) || directives.staleWhileRevalidate !== null || directives.staleIfError !== null;
 }

@@ -15,6 +15,7 @@ const Answer = Type.Object({
   by: Type.String({ description: "Who set it: an admin token's name, auto, ttl or start." }),
   reason: Type.Union([Type.String(), Type.Null()]),
   until: Type.Union([Type.String(), Type.Null()], { description: "When it returns to NORMAL by itself." }),
+  changes: Type.Integer({ description: "Changes between NORMAL and DEGRADED since the start." }),
   components: Type.Record(Type.String(), Type.String(), { description: "ok or failing, for each part of the gateway." }),
 });
 

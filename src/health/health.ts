@@ -10,6 +10,8 @@ export interface HealthState {
   readonly reason: string | null;
   /** When it returns to NORMAL by itself, or `null`. */
   readonly until: number | null;
+  /** How often it has changed since the start. */
+  readonly changes: number;
 }
 
 /** Whether the system is NORMAL or DEGRADED, which decides how much each tier may do. */
@@ -22,7 +24,7 @@ export class SystemHealth {
     /** Called after each change, with what was before. */
     private readonly onChange: (before: HealthState, after: HealthState) => void = () => {},
   ) {
-    this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null };
+    this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null, changes: 0 };
   }
 
   get isDegraded(): boolean {
@@ -48,10 +50,10 @@ export class SystemHealth {
     this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null });
   }
 
-  private enter(state: HealthState): HealthState {
+  private enter(state: Omit<HealthState, "changes">): HealthState {
     const before = this.state;
-    this.state = state;
-    this.onChange(before, state);
-    return state;
+    this.state = { ...state, changes: before.changes + (before.status === state.status ? 0 : 1) };
+    this.onChange(before, this.state);
+    return this.state;
   }
 }

@@ -129,8 +129,11 @@ export class Caching {
       if (fill === undefined || waits >= MOST_WAITS || isAskedFor || this.isPassed(key))
         return this.fetch(x, route, cache, upstream, request, key, fill === undefined && !request.noStore ? fillKey : null);
       this.counts.collapsed++;
-      if (!(await within(fill.settled, route.timeout)))
+      if (!(await within(fill.settled, route.timeout))) {
+        // Whatever became of it: the next ones must not wait for it as well.
+        if (this.fills.get(fillKey) === fill) this.fills.delete(fillKey);
         throw new UpstreamFailure("timeout", "another request for the same got no answer", false);
+      }
     }
   }
 
@@ -263,8 +266,14 @@ export class Caching {
     const { method } = x.incoming.head;
     const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - requestedAt, cache.ttl);
     const mayKeep =
-      isStorable({ status: response.status, fields: response.fields, request, isAuthorized: isAuthorized(x, cache), freshness }) &&
-      response.length <= cache.maxEntrySize;
+      isStorable({
+        status: response.status,
+        fields: response.fields,
+        request,
+        isAuthorized: isAuthorized(x, cache),
+        hasCookie: x.incoming.head.fields.get("cookie") !== null,
+        freshness,
+      }) && response.length <= cache.maxEntrySize;
     if (!mayKeep) {
       if (!isError(response.status)) {
         if (entry !== null) this.parts.store.remove(key, entry);

@@ -261,6 +261,19 @@ describe("what may be kept (§3)", () => {
     expect(second.headers.get("x-request-id")).not.toBe(first.headers.get("x-request-id"));
   });
 
+  test("an answer to a request with a cookie is kept only if it says that it may be", async () => {
+    const cookie = { cookie: "sid=1" };
+    for (const [answer, kept] of [
+      [ok(), false],
+      [cc("max-age=60"), true],
+      [cc("public"), true],
+    ] as const) {
+      const { ask } = resource(answer, "ttl");
+      await ask(cookie);
+      expect((await ask(cookie)).asked).toBe(!kept);
+    }
+  });
+
   test("a request with no-store leaves nothing behind", async () => {
     const { ask } = resource(cc("max-age=60"));
     await ask({ "cache-control": "no-store" });

@@ -9,6 +9,7 @@ describe("the system's status", () => {
       status: "NORMAL",
       since: "2026-11-21T00:00:00.000Z",
       by: "start",
+      changes: 0,
       reason: null,
       until: null,
       components: { database: "ok" },
