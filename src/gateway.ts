@@ -264,6 +264,7 @@ export function createGatewayParts(options: GatewayOptions) {
     routes,
     upstreams,
     balanced,
+    routePolicies: () => [...compiledRoutes.values()].flatMap((route) => route.policies),
     cache: {
       statistics: () => ({ ...kept.stats, maxSize: kept.maxSize, ...caching.counts }),
       purge: (isMeant) => caching.purge(isMeant),

@@ -13,6 +13,8 @@ export interface LimitsAdminParts {
   readonly limiter: Limiter;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
+  /** The routes' own limits. */
+  readonly routePolicies: () => Policy[];
   readonly clock: Clock;
   readonly audit: Audit;
 }
@@ -33,7 +35,7 @@ const Limit = Type.Object({
 });
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
 
-/** A consumer's limits that are counted for it or for one of its keys; those by IP, route or header have other subjects. */
+/** A consumer's limits that are counted for it or for one of its keys; those by IP, route or header have other subjects. Routes' limits are among them. */
 function countedFor(parts: LimitsAdminParts, id: string): { policies: Policy[]; subjects: string[] } {
   const consumer = parts.registry.consumer(id);
   if (consumer === undefined) throw notFound("consumer", id);
@@ -45,7 +47,12 @@ function countedFor(parts: LimitsAdminParts, id: string): { policies: Policy[]; 
     if (subject !== null) found.set(`${policy.id} ${subject}`, [policy, subject]);
   };
   for (const policy of parts.registry.policiesOfConsumer(consumer)) add(policy, null);
-  for (const key of parts.keys.entriesOf(id)) for (const policy of parts.registry.policiesFor(key)) add(policy, key.id);
+  const keys = parts.keys.entriesOf(id);
+  for (const key of keys) for (const policy of parts.registry.policiesFor(key)) add(policy, key.id);
+  for (const policy of parts.routePolicies()) {
+    add(policy, null);
+    for (const key of keys) add(policy, key.id);
+  }
   const pairs = [...found.values()];
   return { policies: pairs.map(([policy]) => policy), subjects: pairs.map(([, subject]) => subject) };
 }

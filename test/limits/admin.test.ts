@@ -54,6 +54,22 @@ describe("what a consumer has used", () => {
     );
   });
 
+  test("names the routes' limits that count consumers or keys", async () => {
+    using gateway = admin();
+    await gateway.post("/admin/consumers", { id: "acme", tier: "free", limits: [limit({ name: "own" })] });
+    await gateway.post("/admin/routes", {
+      name: "shop",
+      path: "/shop",
+      upstream: "http://127.0.0.1:1",
+      limits: [limit({ name: "on-shop" }), limit({ name: "all", by: "global" }), limit({ name: "place", by: "ip" })],
+    });
+    const { limits } = (await gateway.get("/admin/limits/acme")).json;
+    expect(limits.map((each: { name: string; scope: string }) => `${each.scope}: ${each.name}`)).toEqual([
+      "consumer acme: own",
+      "route shop: on-shop",
+    ]);
+  });
+
   test("of nobody is 404, to see and to reset", async () => {
     using gateway = admin();
     expect((await gateway.get("/admin/limits/nobody")).status).toBe(404);
