@@ -21,9 +21,12 @@ import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, termsOf } from "./limits/policy.ts";
 import { countRepository } from "./limits/repository.ts";
+import { Pools } from "./pools/pools.ts";
+import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
+import { HandOut } from "./proxy/hand-out.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
@@ -51,6 +54,9 @@ export interface GatewayOptions {
   readonly onConfig?: (config: Config) => void;
   readonly databasePath: string;
   readonly adminToken: string | undefined;
+  /** SLUICE_SECRET, under which stored credentials are encrypted, and the one before it. */
+  readonly secret?: string | undefined;
+  readonly oldSecret?: string | undefined;
   readonly clock: Clock;
   /** `null`: nothing is logged. */
   readonly log: Logger | null;
@@ -103,7 +109,25 @@ export function createGatewayParts(options: GatewayOptions) {
   });
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
-  const records = createRecords({ storage, clock, audit, config: () => config, onRoutes: () => rebuild() });
+  const secrets = new Secrets(options.secret, options.oldSecret);
+  const pools = new Pools({
+    storage,
+    clock,
+    onLease: (pool, service, lease) => {
+      if (lease.granted) log?.info({ pool, service, key: lease.key.id }, `API Key: ${lease.key.id} - Remaining Tokens: ${lease.remaining}`);
+      else log?.error({ pool, service, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
+    },
+  });
+  const putPools = (): void => pools.configure(records.pools.all().map(({ name, document }) => [name, document] as const));
+  const records = createRecords({
+    storage,
+    clock,
+    audit,
+    config: () => config,
+    onRoutes: () => rebuild(),
+    onPools: () => putPools(),
+    secrets,
+  });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
   const clashes = records.clashes(config);
   if (clashes.length > 0) {
@@ -112,6 +136,7 @@ export function createGatewayParts(options: GatewayOptions) {
     throw new ConfigConflict(clashes);
   }
   records.declare(config);
+  putPools();
   const demoLimit = (tier: string): number | null => {
     const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
     return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
@@ -145,6 +170,7 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault,
   });
 
+  const handOut = new HandOut({ pools, keys: registry, guard, clock, onFault });
   const usage = new Usage({ storage, clock });
   let auto = autoOf(config);
   function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
@@ -222,6 +248,7 @@ export function createGatewayParts(options: GatewayOptions) {
     const before = config;
     config = next;
     records.declare(next);
+    putPools();
     store.maxSubjects = next.limits.maxSubjects;
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
@@ -264,6 +291,17 @@ export function createGatewayParts(options: GatewayOptions) {
     routes,
     upstreams,
     balanced,
+    poolDocuments: records.pools,
+    poolState: (name) => ({
+      keys: pools.keysOf(name).map(({ budgets, ...key }) => ({
+        ...key,
+        budgets: budgets.map(({ resetAt, window, ...budget }) => ({
+          ...budget,
+          window: `${window / 1000}s`,
+          reset: timeText(resetAt === null ? null : clock.wall() + (resetAt - clock.now())),
+        })),
+      })),
+    }),
     routePolicies: () => [...compiledRoutes.values()].flatMap((route) => route.policies),
     cache: {
       statistics: () => ({ ...kept.stats, maxSize: kept.maxSize, ...caching.counts }),
@@ -282,6 +320,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() => {
         counts.flush();
         usage.flush();
+        pools.flush();
       }),
       FLUSH_COUNTS_EVERY,
     ),
@@ -318,6 +357,8 @@ export function createGatewayParts(options: GatewayOptions) {
   return {
     pipeline,
     generation: (): Generation => generation,
+    /** Hands out keys of pools; `null` while there are none. */
+    handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
     components,
     demo: demo as DemoBackend | null,
@@ -336,6 +377,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() => {
         counts.flush();
         usage.flush();
+        pools.flush();
       })();
       guarded(() => {
         keys.flushUsed();

@@ -3,12 +3,13 @@ import type { Clock } from "./clock.ts";
 import type { Fault } from "./config/faults.ts";
 import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
-import { DEMO_UPSTREAMS, type Known, overlap, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
-import { type Config, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
+import { DEMO_UPSTREAMS, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
+import { type Config, PoolConfig, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
 import { upstreamFault } from "./config/upstream-allow.ts";
 import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
+import { poolSealing, type Secrets } from "./pools/secrets.ts";
 import type { Change } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
 import type { Storage } from "./storage/open.ts";
@@ -21,12 +22,16 @@ export interface RecordsParts {
   readonly config: () => Config;
   /** Routes or upstreams were changed. */
   readonly onRoutes: () => void;
+  /** Pools were changed. */
+  readonly onPools: () => void;
+  /** Seals what must not be stored as it is. */
+  readonly secrets: Secrets;
 }
 
 export type Records = ReturnType<typeof createRecords>;
 
 /** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
-export function createRecords({ storage, clock, audit, config, onRoutes }: RecordsParts) {
+export function createRecords({ storage, clock, audit, config, onRoutes, onPools, secrets }: RecordsParts) {
   const known = (): Known => ({
     tiers: tiers.names(),
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
@@ -99,6 +104,31 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
     onChange: onRoutes,
     reserved: () => [],
   });
+  const pools: Documents<PoolConfig> = new Documents<PoolConfig>({
+    kind: "pool",
+    storage,
+    clock,
+    audit,
+    fill: (value) => fillIn(PoolConfig, value).value,
+    check: (value) =>
+      checked(PoolConfig, "pools", value, (filled) => {
+        const pool = filled as PoolConfig;
+        const faults = poolFaults(pool);
+        const at = pool.keys.findIndex((key) => key.secret !== undefined);
+        if (faults.length === 0 && at >= 0 && !secrets.canSeal)
+          return [
+            {
+              path: ["keys", at, "secret"],
+              message: "can't be stored: start the gateway with SLUICE_SECRET, under which secrets are encrypted",
+            },
+          ];
+        return faults;
+      }),
+    usedBy: () => [],
+    sealing: poolSealing(secrets),
+    onChange: onPools,
+    reserved: () => [],
+  });
   const registry = new KeyRegistry(
     // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
     (tier) => {
@@ -113,6 +143,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
   tiers.load();
   upstreams.load();
   routes.load();
+  pools.load();
   consumers.load();
   keys.load();
 
@@ -120,6 +151,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
     tiers,
     upstreams,
     routes,
+    pools,
     registry,
     consumers,
     keys,
@@ -132,6 +164,9 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
       ...Object.keys(next.upstreams)
         .filter((name) => upstreams.isAdmins(name))
         .map((name) => clash(["upstreams", name], "upstream")),
+      ...Object.keys(next.pools)
+        .filter((name) => pools.isAdmins(name))
+        .map((name) => clash(["pools", name], "pool")),
       ...next.routes.flatMap((route, i): Fault[] => {
         if (routes.isAdmins(nameOf(route))) return [clash(["routes", i], "route")];
         const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
@@ -145,6 +180,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
     declare: (next: Config): void => {
       tiers.declare(Object.entries(next.tiers));
       upstreams.declare(Object.entries(next.upstreams));
+      pools.declare(Object.entries(next.pools));
       routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
       consumers.declare(next.consumers);
       keys.declare(next.consumers);
@@ -157,10 +193,11 @@ export function createRecords({ storage, clock, audit, config, onRoutes }: Recor
         if (kind === "consumer") consumers.refresh(id);
         else if (kind === "key") keys.refresh(id, was);
         else if (kind === "block" || kind === "token") continue;
-        else ({ tier: tiers, route: routes, upstream: upstreams })[kind].refresh(id);
+        else ({ tier: tiers, route: routes, upstream: upstreams, pool: pools })[kind].refresh(id);
       }
       const kinds = new Set(changes.map((change) => change.kind));
       if (kinds.has("tier")) registry.invalidate();
+      if (kinds.has("pool")) onPools();
       if (kinds.has("route") || kinds.has("upstream")) onRoutes();
     },
   };

@@ -8,6 +8,7 @@ import type { HeadFault } from "./http/head.ts";
 import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
 import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
+import { HAND_OUT_PATH } from "./proxy/hand-out.ts";
 import { parseTarget } from "./proxy/path.ts";
 import { type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
@@ -131,6 +132,10 @@ export function listen(options: ServerOptions): Listeners {
           return ready(incoming);
       }
       if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
+      if (target.path === HAND_OUT_PATH) {
+        const handOut = parts.handOut();
+        if (handOut !== null) return handOut.handle(incoming, parts.generation(), target.path, target.query);
+      }
       parts.pipeline.handle(incoming, parts.generation(), target.path, target.query);
     },
   });

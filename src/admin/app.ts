@@ -4,7 +4,7 @@ import { auditAdmin } from "../audit/admin.ts";
 import type { Audit } from "../audit/audit.ts";
 import { type CacheView, cacheAdmin } from "../cache/admin.ts";
 import { schemaFaults } from "../config/faults.ts";
-import { RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
+import { PoolConfig, RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
 import { consumersAdmin } from "../consumers/admin.ts";
 import type { Consumers } from "../consumers/consumers.ts";
 import { blocksAdmin } from "../guard/admin.ts";
@@ -42,6 +42,9 @@ export interface AdminParts extends LimitsAdminParts {
   readonly tiers: Documents<TierConfig>;
   readonly routes: Documents<RouteConfig>;
   readonly upstreams: Documents<UpstreamConfig>;
+  readonly poolDocuments: Documents<PoolConfig>;
+  /** What is left to each key of a pool. */
+  readonly poolState: (name: string) => unknown;
   readonly balanced: Upstreams;
   readonly cache: CacheView;
   readonly config: ConfigView;
@@ -69,6 +72,15 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(documentsAdmin(parts.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
         .use(documentsAdmin(parts.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
         .use(documentsAdmin(parts.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
+        .use(
+          documentsAdmin(parts.poolDocuments, {
+            plural: "pools",
+            singular: "pool",
+            schema: PoolConfig,
+            isNamedWithin: false,
+            more: (name) => ({ state: parts.poolState(name) }),
+          }),
+        )
         .use(breakersAdmin(parts.balanced, parts.clock, parts.audit))
         .use(cacheAdmin(parts.cache, parts.audit))
         .use(blocksAdmin(parts.guard, parts.audit))
@@ -155,6 +167,9 @@ async function guarded(
 
 function problemOf(error: unknown, code: string | number): Problem {
   if (error instanceof Refused) return error.problem;
+  // Elysia words its refusal with the value that it refuses, and trips over an object with a field called toString.
+  if (error instanceof TypeError && error.stack?.includes("mapValueError"))
+    return invalid([{ path: [], message: "has an object where text or a number is expected" }]).problem;
   // Another process on the same database was faster by a moment.
   if (isTaken(error)) return problem("conflict", "There is such a record already: change it, or choose another name.");
   switch (code) {

@@ -15,6 +15,12 @@ export interface ConfigView {
 /** The configuration with every secret masked. */
 export const masked = (config: Config): Config => ({
   ...config,
+  pools: Object.fromEntries(
+    Object.entries(config.pools).map(([name, pool]) => [
+      name,
+      { ...pool, keys: pool.keys.map((key) => (key.secret === undefined ? key : { ...key, secret: "***" })) },
+    ]),
+  ),
   consumers: config.consumers.map((consumer) => ({ ...consumer, keys: consumer.keys.map(() => "***") })),
 });
 

@@ -16,6 +16,8 @@ export interface DocumentWords {
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
+  /** What the API tells of one beside its document. */
+  readonly more?: (name: string) => object;
 }
 
 /** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
@@ -37,7 +39,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
 
   const wire = (item: Item<T>) => ({
-    ...item.document,
+    ...documents.shown(item.document),
+    ...words.more?.(item.name),
     name: item.name,
     source: item.source,
     createdAt: timeText(item.createdAt),

@@ -34,6 +34,7 @@ export const swagger = () =>
           },
           components: {
             securitySchemes: {
+              apiKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "A consumer's key." },
               bearer: {
                 type: "http",
                 scheme: "bearer",
@@ -42,6 +43,53 @@ export const swagger = () =>
             },
           },
           security: [{ bearer: [] }],
+          paths: {
+            "/api/v1/api-key": {
+              post: {
+                tags: ["pools"],
+                summary: "A key of a pool",
+                description:
+                  "Hands out the first key whose budget holds what the service costs. Who may ask is the pool's `auth`: an API key, or nobody in particular.",
+                security: [{ apiKey: [] }, {}],
+                requestBody: {
+                  required: true,
+                  content: {
+                    "application/json": {
+                      schema: {
+                        type: "object",
+                        required: ["type"],
+                        additionalProperties: false,
+                        properties: {
+                          type: {
+                            type: "string",
+                            description: "The service: what it costs is the pool's to say.",
+                            examples: ["service_1"],
+                          },
+                          pool: { type: "string", description: "The pool; default when it is left out, or the only one." },
+                        },
+                      },
+                    },
+                  },
+                },
+                responses: {
+                  200: {
+                    description: "OK",
+                    content: {
+                      "application/json": {
+                        schema: {
+                          type: "object",
+                          required: ["api_key"],
+                          properties: { api_key: { type: "string", examples: ["api_key_1"] } },
+                        },
+                      },
+                    },
+                  },
+                  422: { description: "There is no such service or pool." },
+                  429: { description: "No key holds the cost now (code poolExhausted): Retry-After says when the first window reopens." },
+                },
+              },
+            },
+          },
           tags: [
             { name: "health", description: "NORMAL or DEGRADED, and the parts of the gateway" },
             { name: "consumers", description: "Who calls" },
@@ -50,6 +98,14 @@ export const swagger = () =>
             { name: "limits", description: "What a consumer has used" },
             { name: "routes", description: "Paths joined to upstreams" },
             { name: "upstreams", description: "Backends" },
+            { name: "pools", description: "Upstream credentials that are handed out within their budgets" },
+            { name: "breakers", description: "Targets that are cut off, and those that are not" },
+            { name: "cache", description: "Kept responses" },
+            { name: "blocks", description: "Addresses that are refused" },
+            { name: "usage", description: "What consumers have used, by the hour" },
+            { name: "audit", description: "What was done, by whom" },
+            { name: "tokens", description: "Who may use this API" },
+            { name: "backup", description: "Copies of the database" },
             { name: "config", description: "The configuration in force" },
           ],
         },

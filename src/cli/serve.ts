@@ -8,6 +8,7 @@ import { type Loaded, loadConfig, placed } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { demoBanner } from "../demo/banner.ts";
 import { ConfigConflict, createGatewayParts } from "../gateway.ts";
+import { SecretFault } from "../pools/secrets.ts";
 import { type Listeners, listen } from "../server.ts";
 import { StorageError } from "../storage/open.ts";
 import { createLog, Output } from "../telemetry/log.ts";
@@ -80,6 +81,8 @@ async function start({ flags }: Input): Promise<void> {
       env,
       databasePath,
       adminToken,
+      secret: env.SLUICE_SECRET,
+      oldSecret: env.SLUICE_SECRET_OLD,
       clock: systemClock,
       log,
       onFault,
@@ -90,6 +93,7 @@ async function start({ flags }: Input): Promise<void> {
       },
     });
   } catch (error) {
+    if (error instanceof SecretFault) throw new CannotStart(error.message);
     if (!(error instanceof ConfigConflict)) throw error;
     throw new CannotStart(faultList(file ?? "config.json", placed(text, error.faults)));
   }

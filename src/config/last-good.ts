@@ -4,8 +4,12 @@ import { findNodeAtLocation, parseTree } from "jsonc-parser";
 import { hashKey } from "../keys/format.ts";
 import type { Storage } from "../storage/open.ts";
 
-/** Keeps the text of a configuration that came into force. Keys that stand in it are replaced by their hashes: the database holds no secret. */
+/**
+ * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their hashes, and a text with a pool's secret in it
+ * (not as "${NAME}") is not kept.
+ */
 export function keepLastGood(storage: Storage, text: string, now: number): void {
+  if (hasPoolSecret(text)) return;
   const kept = withoutKeys(text);
   const before = storage.client.query<{ text: string }, []>("SELECT text FROM configurations WHERE id = 1").get();
   if (before?.text === kept) return;
@@ -30,6 +34,19 @@ export function storagePathIn(text: string): string | null {
   const root = parseTree(text, [], { allowTrailingComma: true });
   const node = root === undefined ? undefined : findNodeAtLocation(root, ["storage", "path"]);
   return node?.type === "string" && !String(node.value).includes("${") ? String(node.value) : null;
+}
+
+function hasPoolSecret(text: string): boolean {
+  const root = parseTree(text, [], { allowTrailingComma: true });
+  const pools = root === undefined ? undefined : findNodeAtLocation(root, ["pools"]);
+  return (pools?.children ?? [])
+    .flatMap((property) =>
+      property.children?.[1] === undefined ? [] : (findNodeAtLocation(property.children[1], ["keys"])?.children ?? []),
+    )
+    .some((key) => {
+      const secret = findNodeAtLocation(key, ["secret"]);
+      return secret?.type === "string" && !/^\$\{[^}]*\}$/.test(String(secret.value));
+    });
 }
 
 function withoutKeys(text: string): string {

@@ -6,7 +6,6 @@ import type { Fault, Path } from "./faults.ts";
  */
 const NOT_YET = [
   "redis",
-  "pools",
   "activities",
   "plugins",
   "telemetry",

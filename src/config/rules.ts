@@ -5,6 +5,7 @@ import {
   type Config,
   type ConsumerConfig,
   type LimitConfig,
+  type PoolConfig,
   quotaList,
   type RouteConfig,
   type TierConfig,
@@ -86,6 +87,25 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
   return faults;
 }
 
+export function poolFaults(pool: PoolConfig, at: Path = []): Fault[] {
+  const faults: Fault[] = [];
+  const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
+  for (const [i, { id, limit, window, budgets = [] }] of pool.keys.entries()) {
+    if (pool.keys.findIndex((key) => key.id === id) < i) say(["keys", i, "id"], "stands here twice");
+    if ((limit === undefined) !== (window === undefined))
+      say(["keys", i, limit === undefined ? "limit" : "window"], "limit and window go together");
+    if (limit === undefined && window === undefined && budgets.length === 0)
+      say(["keys", i, "limit"], "a key needs a budget: limit and window, or budgets");
+    if (window !== undefined) windowFault(window, ["keys", i, "window"], say);
+    for (const [j, budget] of budgets.entries()) windowFault(budget.window, ["keys", i, "budgets", j, "window"], say);
+  }
+  return faults;
+}
+
+function windowFault(window: string, path: Path, say: (path: Path, message: string) => unknown): void {
+  if (parseDuration(window) < 1 || parseDuration(window) > YEAR) say(path, "must be from 1ms to 366d");
+}
+
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
   const faults = limitFaults(route.limits, [...at, "limits"]);
   const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
@@ -153,6 +173,7 @@ export function crossFaults(config: Config): Fault[] {
   for (const name of config.demo ? DEMO_UPSTREAMS : [])
     if (Object.hasOwn(config.upstreams, name))
       faults.push({ path: ["upstreams", name], message: 'with "demo": true this name is taken by the demo backend' });
+  for (const [name, pool] of Object.entries(config.pools)) faults.push(...poolFaults(pool, ["pools", name]));
   for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
   faults.push(...sharedKeys(config.consumers));

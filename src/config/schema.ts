@@ -378,6 +378,68 @@ export const RouteConfig = Shape(
 );
 export type RouteConfig = Static<typeof RouteConfig>;
 
+export const PoolConfig = Shape(
+  {
+    strategy: Type.Union([Type.Literal("in-order"), Type.Literal("most-remaining"), Type.Literal("round-robin")], {
+      default: "in-order",
+      description: "Which key is handed out: the first whose budget holds the cost, the one with most left, or each in turn.",
+    }),
+    keys: Type.Array(
+      Shape(
+        {
+          id: Identifier("How the key is called in logs and the admin API; handed out itself when it has no secret."),
+          secret: Type.Optional(
+            Type.String({
+              minLength: 1,
+              maxLength: 4096,
+              description: 'What is handed out. Take it from the environment: "${OPENAI_KEY_1}".',
+              secret: true,
+            }),
+          ),
+          limit: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 1e12,
+              description: "Tokens in a window, which opens with the first grant.",
+              examples: [1000],
+            }),
+          ),
+          window: Type.Optional(Duration("The window of limit.", { examples: ["60s"] })),
+          budgets: Type.Optional(
+            Type.Array(
+              Shape(
+                {
+                  of: Type.Union([Type.Literal("requests"), Type.Literal("tokens")], { description: "What is counted." }),
+                  limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many in a window." }),
+                  window: Duration("The window, which opens with the first grant."),
+                },
+                "One budget.",
+              ),
+              { maxItems: 8, description: "Further budgets, each with its own window: all of them must hold." },
+            ),
+          ),
+        },
+        "One upstream credential.",
+      ),
+      { minItems: 1, maxItems: 256, description: "The credentials, in order." },
+    ),
+    services: Type.Record(
+      Type.String({ pattern: IDENTIFIER }),
+      Shape(
+        { cost: Type.Integer({ minimum: 1, maximum: 1e12, description: "Tokens that one grant takes.", examples: [300] }) },
+        "What may be asked for.",
+      ),
+      { additionalProperties: false, default: {}, description: "Services by name: what a grant for each costs." },
+    ),
+    auth: Type.Union([Type.Literal("required"), Type.Literal("none")], {
+      default: "required",
+      description: "Whether callers of /api/v1/api-key need a key. none hands credentials out to anybody: for demos only.",
+    }),
+  },
+  "Upstream credentials that are handed out within their budgets.",
+);
+export type PoolConfig = Static<typeof PoolConfig>;
+
 const Metadata = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), {
   description: "Anything you want to keep with the record.",
 });
@@ -621,6 +683,11 @@ export const Config = Shape(
       description: "Backends by name.",
     }),
     routes: Type.Array(RouteConfig, { default: [], description: "What is forwarded where." }),
+    pools: Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(PoolConfig), {
+      additionalProperties: false,
+      default: {},
+      description: "Pools of upstream credentials by name, handed out by POST /api/v1/api-key.",
+    }),
     consumers: Type.Array(ConsumerConfig, { default: [], description: "Declared consumers and their keys." }),
     demo: Type.Boolean({
       default: false,

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Guard } from "../guard/guard.ts";
 import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
-import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
+import type { KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { Limiter } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
@@ -14,8 +14,8 @@ import { Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
-import { parameter, withoutParameter } from "./path.ts";
-import { ipBlocked, type Problem, type ProblemCode, problem, REDUCED_CAPACITY } from "./problem.ts";
+import { identify } from "./identify.ts";
+import { ipBlocked, type Problem, problem, REDUCED_CAPACITY } from "./problem.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -89,21 +89,7 @@ export class Pipeline {
 
   /** Identify: who calls, and whether this key may use this route. */
   private identify(x: Exchange): Problem | null {
-    const route = x.route as Route;
-    if (route.auth === "none") return null;
-    const secret = showKey(x);
-    if (secret === null) {
-      if (route.auth === "optional") return null;
-      return unauthorized("keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
-    }
-    const now = this.parts.clock.wall();
-    const found = this.parts.keys.find(secret, now);
-    if (found === "keyInvalid") this.parts.guard.strike(x.ip);
-    if (typeof found === "string") return unauthorized(found, REFUSED_KEY[found]);
-    x.key = found;
-    if (found.expiresAt - now < EXPIRES_SOON) x.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
-    this.parts.keys.touch(found, now);
-    return mayUse(found, route, x.ip);
+    return identify(x, x.route as Route, this.parts);
   }
 
   /** Admit: all limits at once, the caller's and the route's; one that denies charges none. */
@@ -261,18 +247,6 @@ export class Pipeline {
   }
 }
 
-/** Callers are told of their key's end for its last seven days. */
-const EXPIRES_SOON = 7 * 86_400_000;
-
-const REFUSED_KEY: Record<KeyRefusal, string> = {
-  keyInvalid: "This API key is not known; check it for typing errors.",
-  keyExpired: "This API key has expired; ask for a new one.",
-  keyRevoked: "This API key is revoked or disabled; ask for a new one.",
-};
-
-const unauthorized = (code: ProblemCode, detail: string): Problem =>
-  problem(code, detail, {}, [["WWW-Authenticate", 'Bearer realm="sluice"']]);
-
 const tooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
 
 const unavailable = (code: "circuitOpen" | "noHealthyTarget", retryIn: number): Problem => {
@@ -283,40 +257,3 @@ const unavailable = (code: "circuitOpen" | "noHealthyTarget", retryIn: number): 
       : "This route has no healthy backend at the moment; try again later.";
   return problem(code, detail, { retryAfter }, [["Retry-After", String(retryAfter)]]);
 };
-
-/** Takes the key out of the request, from the first place that holds one: the header, the bearer token, the query parameter. */
-function showKey(x: Exchange): string | null {
-  const { identity } = x.generation;
-  const { fields } = x.incoming.head;
-  const header = fields.joined(identity.header);
-  if (header !== null && header !== "") {
-    x.keyField = identity.header;
-    return header;
-  }
-  if (identity.bearer) {
-    const authorization = fields.get("authorization");
-    if (authorization !== null && authorization.length > 7 && authorization.slice(0, 7).toLowerCase() === "bearer ") {
-      x.keyField = "authorization";
-      return authorization.slice(7).trim();
-    }
-  }
-  if (identity.query !== null && x.query !== "") {
-    const value = parameter(x.query, identity.query);
-    if (value !== null) {
-      x.query = withoutParameter(x.query, identity.query);
-      return value;
-    }
-  }
-  return null;
-}
-
-function mayUse(key: KeyEntry, route: Route, ip: string): Problem | null {
-  if (route.tiers.length > 0 && !route.tiers.includes(key.consumer.tier)) {
-    return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${key.consumer.tier}.`);
-  }
-  const missing = route.scopes.filter((scope) => !key.scopes.includes(scope));
-  if (missing.length > 0) return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
-  if (key.routes.length > 0 && !key.routes.includes(route.name)) return problem("forbidden", "This API key may not use this route.");
-  if (key.ips !== null && !key.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
-  return null;
-}

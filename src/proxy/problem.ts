@@ -18,6 +18,7 @@ const CODES = {
   validationFailed: { status: 422, title: "Invalid input" },
   rateLimited: { status: 429, title: "Too many requests" },
   quotaExceeded: { status: 429, title: "Quota used up" },
+  poolExhausted: { status: 429, title: "No key of the pool is left" },
   ipBlocked: { status: 429, title: "This address is blocked" },
   headersTooLarge: { status: 431, title: "Headers too large" },
   internal: { status: 500, title: "Internal error" },

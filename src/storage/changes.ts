@@ -2,7 +2,7 @@ import type { Storage } from "./open.ts";
 
 /** One record that was changed. */
 export interface Change {
-  readonly kind: "consumer" | "key" | "tier" | "route" | "upstream" | "block" | "token";
+  readonly kind: "consumer" | "key" | "tier" | "route" | "upstream" | "pool" | "block" | "token";
   readonly id: string;
   /** A key's hash before the change; `null` for a new one and for other records. */
   readonly was: string | null;

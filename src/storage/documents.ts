@@ -19,7 +19,7 @@ export interface Item<T> {
 }
 
 export interface DocumentsParts {
-  readonly kind: "tier" | "route" | "upstream";
+  readonly kind: "tier" | "route" | "upstream" | "pool";
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -29,6 +29,8 @@ export interface DocumentsParts {
   readonly fill: (value: unknown) => unknown;
   /** Who would miss this item: names for the refusal to delete it. */
   readonly usedBy: (name: string) => readonly string[];
+  /** How a document is stored, read back and shown where it holds what must be neither stored nor shown as it is. */
+  readonly sealing?: { seal(document: unknown): unknown; open(document: unknown): unknown; mask(document: unknown): unknown };
   readonly onChange: () => void;
   /** Names that are in use without an item of their own. */
   readonly reserved: () => readonly string[];
@@ -96,13 +98,16 @@ export class Documents<T extends object> {
     if (this.items.has(name) || this.parts.reserved().includes(name))
       throw refused("conflict", `There is a ${this.parts.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
     const document = this.checked(value, null);
+    const stored = this.stored(document);
     const now = this.parts.clock.wall();
     const item: Item<T> = { name, source: "admin", document, version: 1, createdAt: now, updatedAt: now };
-    this.parts.audit.change({ action: `${this.parts.kind}.create`, subject: `${this.parts.kind} ${name}`, after: document }, () =>
-      this.parts.storage.db
-        .insert(documents)
-        .values({ kind: this.parts.kind, name, document: document as Record<string, unknown>, version: 1, createdAt: now, updatedAt: now })
-        .run(),
+    this.parts.audit.change(
+      { action: `${this.parts.kind}.create`, subject: `${this.parts.kind} ${name}`, after: this.shown(document) },
+      () =>
+        this.parts.storage.db
+          .insert(documents)
+          .values({ kind: this.parts.kind, name, document: stored, version: 1, createdAt: now, updatedAt: now })
+          .run(),
     );
     this.put(item);
     return item;
@@ -113,11 +118,17 @@ export class Documents<T extends object> {
     checkMatch(ifMatch, before.version);
     const document = this.checked(mergePatch(before.document, patch), name);
     const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
-    const deed = { action: `${this.parts.kind}.update`, subject: `${this.parts.kind} ${name}`, before: before.document, after: document };
+    const deed = {
+      action: `${this.parts.kind}.update`,
+      subject: `${this.parts.kind} ${name}`,
+      before: this.shown(before.document),
+      after: this.shown(document),
+    };
+    const stored = this.stored(document);
     this.parts.audit.change(deed, () => {
       const changed = this.parts.storage.db
         .update(documents)
-        .set({ document: document as Record<string, unknown>, version: item.version, updatedAt: item.updatedAt ?? 0 })
+        .set({ document: stored, version: item.version, updatedAt: item.updatedAt ?? 0 })
         .where(and(this.row(name), eq(documents.version, before.version)))
         .returning({ name: documents.name })
         .all();
@@ -138,8 +149,9 @@ export class Documents<T extends object> {
         `${some}${users.length > 5 ? ` and ${users.length - 5} more` : ""} use it: change them first, or repeat with ?force=true.`,
       );
     }
-    this.parts.audit.change({ action: `${this.parts.kind}.delete`, subject: `${this.parts.kind} ${name}`, before: before.document }, () =>
-      this.parts.storage.db.delete(documents).where(this.row(name)).run(),
+    this.parts.audit.change(
+      { action: `${this.parts.kind}.delete`, subject: `${this.parts.kind} ${name}`, before: this.shown(before.document) },
+      () => this.parts.storage.db.delete(documents).where(this.row(name)).run(),
     );
     this.items.delete(name);
     this.parts.onChange();
@@ -155,7 +167,17 @@ export class Documents<T extends object> {
 
   private fromRow(row: typeof documents.$inferSelect): Item<T> {
     // What an earlier version wrote lacks the fields that came since.
-    return { ...row, source: "admin", document: this.parts.fill(row.document) as T };
+    const document = this.parts.sealing?.open(row.document) ?? row.document;
+    return { ...row, source: "admin", document: this.parts.fill(document) as T };
+  }
+
+  /** A document as others may see it. */
+  shown(document: T): T {
+    return (this.parts.sealing?.mask(document) ?? document) as T;
+  }
+
+  private stored(document: T): Record<string, unknown> {
+    return (this.parts.sealing?.seal(document) ?? document) as Record<string, unknown>;
   }
 
   private checked(value: unknown, name: string | null): T {

@@ -98,7 +98,7 @@ export const keys = sqliteTable(
 export const documents = sqliteTable(
   "documents",
   {
-    kind: text().$type<"tier" | "route" | "upstream">().notNull(),
+    kind: text().$type<"tier" | "route" | "upstream" | "pool">().notNull(),
     name: text().notNull(),
     document: text({ mode: "json" }).$type<Record<string, unknown>>().notNull(),
     version: integer().notNull(),
@@ -167,3 +167,8 @@ export const usage = sqliteTable(
     index("usage_consumer").on(table.consumer, table.hour),
   ],
 );
+
+/** What keys of pools have given in their windows: JSON, one row a key. */
+export const poolSpent = sqliteTable("pool_spent", { pool: text().notNull(), key: text().notNull(), spent: text().notNull() }, (table) => [
+  primaryKey({ columns: [table.pool, table.key] }),
+]);

@@ -6,6 +6,7 @@ import { type Admin, admin, errorsOf } from "./harness.ts";
 const CONFIG = {
   upstreams: { declared: { targets: [{ url: "http://127.0.0.1:1" }] } },
   routes: [{ name: "declared", path: "/declared", upstream: "declared" }],
+  pools: { declared: { keys: [{ id: "one", limit: 1, window: "1m" }] } },
   consumers: [{ id: "declared", tier: "free", keys: ["declared_key_0123456789"] }],
 };
 
@@ -31,6 +32,13 @@ const KINDS = [
     make: { name: "users", path: "/api/users", upstream: "declared" },
     id: "users",
     change: { cost: 3 },
+    declared: "declared",
+  },
+  {
+    path: "/admin/pools",
+    make: { name: "models", keys: [{ id: "one", limit: 1000, window: "1m" }], services: { chat: { cost: 10 } } },
+    id: "models",
+    change: { strategy: "round-robin" },
     declared: "declared",
   },
 ] as const;
@@ -160,6 +168,17 @@ describe.each(KINDS.map((kind) => [kind.path, kind] as const))("%s", (path, kind
     );
     expect(gateway.faults).toEqual([]);
     expect((await gateway.get(path)).status).toBe(200);
+  });
+
+  test("refuses an object that no text can be made of", async () => {
+    using gateway = admin({ config: CONFIG });
+    for (const hostile of [{ toString: 0 }, { toString: null, valueOf: 1 }]) {
+      for (const field of Object.keys(kind.make)) {
+        const { status, json } = await gateway.post(path, { ...kind.make, [field]: hostile });
+        expect([field, status, json.code]).toEqual([field, 422, "validationFailed"]);
+      }
+    }
+    expect(gateway.faults).toEqual([]);
   });
 
   test("refuses a name that could not stand in a header or a path", async () => {

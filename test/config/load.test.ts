@@ -210,11 +210,26 @@ describe("a configuration", () => {
     expect(faultOf(config)).toContain(message);
   });
 
+  test("is refused where a list lacks its brackets, whatever its default is", () => {
+    const limit = { algorithm: "fixed-window", limit: 1, window: "1m" };
+    const cases: [string, object][] = [
+      ["tiers.anonymous.limits", { tiers: { anonymous: { limits: limit } } }],
+      ["routes", { routes: { path: "/", upstream: "http://h" } }],
+      ["routes[0].limits", route({ limits: limit })],
+      ["routes[0].methods", route({ methods: {} })],
+      ["server.trustedProxies", { server: { trustedProxies: {} } }],
+      ["routes[0].cache.key.headers", route({ cache: { key: { headers: {} } } })],
+    ];
+    for (const [path, config] of cases) {
+      const [fault] = faultsOf(JSON.stringify(config));
+      expect(fault).toContain(` ${path}`.replace(".key.headers", ""));
+    }
+  });
+
   test("is refused where it asks for what this version has not, and only there", () => {
     const upstream = { targets: [{ url: "http://h" }] };
     const asked: [string, object][] = [
       ["redis", { redis: { url: "redis://h" } }],
-      ["pools", { pools: { default: { strategy: "in-order" } } }],
       ["activities", { activities: { path: "/api/activities" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],

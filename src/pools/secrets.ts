@@ -1,0 +1,60 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+
+/** A stored secret can't be read: SLUICE_SECRET is missing or another one. */
+export class SecretFault extends Error {}
+
+const PREFIX = "sealed:v1:";
+
+/** Seals the credentials that the admin API is given, so that the database holds none (AES-256-GCM under a key derived from SLUICE_SECRET, with a fresh nonce each). */
+export class Secrets {
+  private readonly keys: readonly Buffer[];
+
+  /** `secret`: SLUICE_SECRET. `old`: the one before (SLUICE_SECRET_OLD), which still opens what it sealed. */
+  constructor(secret: string | undefined, old: string | undefined) {
+    this.keys = [secret, old].flatMap((text) =>
+      text === undefined || text === "" ? [] : [Buffer.from(hkdfSync("sha256", text, "", "sluice credentials", 32))],
+    );
+    this.canSeal = secret !== undefined && secret !== "";
+  }
+
+  readonly canSeal: boolean;
+
+  seal(text: string): string {
+    const [key] = this.keys;
+    if (!this.canSeal || key === undefined) throw new SecretFault("SLUICE_SECRET is not set");
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv("aes-256-gcm", key, nonce);
+    return PREFIX + Buffer.concat([nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64");
+  }
+
+  open(sealed: string): string {
+    if (!sealed.startsWith(PREFIX)) throw new SecretFault("this is no sealed secret");
+    const bytes = Buffer.from(sealed.slice(PREFIX.length), "base64");
+    for (const key of this.keys) {
+      try {
+        const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, 12));
+        decipher.setAuthTag(bytes.subarray(-16));
+        return Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]).toString();
+      } catch {
+        // Not this key: the old one may open it.
+      }
+    }
+    throw new SecretFault("a stored credential can't be read: set SLUICE_SECRET (or SLUICE_SECRET_OLD) to the one it was stored under");
+  }
+}
+
+interface WithKeys {
+  readonly keys: readonly { readonly secret?: string | undefined }[];
+}
+
+const mapSecrets = (pool: unknown, change: (secret: string) => string): unknown => {
+  const { keys } = pool as WithKeys;
+  return { ...(pool as WithKeys), keys: keys.map((key) => (key.secret === undefined ? key : { ...key, secret: change(key.secret) })) };
+};
+
+/** How pools are stored, read back and shown. */
+export const poolSealing = (secrets: Secrets) => ({
+  seal: (pool: unknown) => mapSecrets(pool, (secret) => secrets.seal(secret)),
+  open: (pool: unknown) => mapSecrets(pool, (sealed) => secrets.open(sealed)),
+  mask: (pool: unknown) => mapSecrets(pool, () => "***"),
+});

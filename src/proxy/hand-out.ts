@@ -1,0 +1,133 @@
+import { Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { invalid, Refused } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import { nearest, schemaFaults } from "../config/faults.ts";
+import type { Guard } from "../guard/guard.ts";
+import { collect, TooLarge } from "../http/body.ts";
+import type { Incoming } from "../http/server.ts";
+import type { KeyRegistry } from "../keys/registry.ts";
+import type { Pools } from "../pools/pools.ts";
+import { clientIp } from "./client-ip.ts";
+import { Exchange } from "./exchange.ts";
+import type { Generation } from "./generation.ts";
+import { identify } from "./identify.ts";
+import { ipBlocked, type Problem, problem } from "./problem.ts";
+import { jsonReply, problemReply } from "./reply.ts";
+
+/** Where keys of pools are handed out. */
+export const HAND_OUT_PATH = "/api/v1/api-key";
+/** What this endpoint is called where a key names the routes it is for. */
+const ROUTE_NAME = "api-key";
+const MOST_BODY = 65_536;
+
+const Asked = Type.Object(
+  { type: Type.String({ minLength: 1, maxLength: 128 }), pool: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })) },
+  { additionalProperties: false },
+);
+
+export interface HandOutParts {
+  readonly pools: Pools;
+  readonly keys: KeyRegistry;
+  readonly guard: Guard;
+  readonly clock: Clock;
+  readonly onFault: (error: unknown, requestId: string) => void;
+}
+
+/** `POST /api/v1/api-key { "type", "pool"? }`: a key of the pool whose budget holds what the service costs. */
+export class HandOut {
+  constructor(private readonly parts: HandOutParts) {}
+
+  /** Answers one request. */
+  handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
+    const { clock } = this.parts;
+    const x = new Exchange(incoming, generation, path, query, clock.now());
+    x.ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), generation.trustedProxies);
+    incoming.onEnd = () => {
+      if (x.status === 0) x.status = 499;
+      generation.accessLog?.write(x, clock.now() - x.startedAt);
+    };
+    const refuse = (it: Problem): void => {
+      x.status = it.status;
+      incoming.reply(problemReply(it, x.id, own(x)));
+    };
+    this.grant(x).then(
+      (granted) => {
+        if ("code" in granted) refuse(granted);
+        else {
+          x.status = 200;
+          incoming.reply(jsonReply(200, { api_key: granted.key }, own(x)));
+        }
+      },
+      (error: unknown) => {
+        if (incoming.isAborted) return;
+        if (error instanceof Refused) refuse(error.problem);
+        else if (error instanceof TooLarge) refuse(problem("bodyTooLarge", `The body must not be larger than ${error.most} bytes.`));
+        else {
+          this.parts.onFault(error, x.id);
+          refuse(problem("internal", "Something went wrong in the gateway; report the request id to whoever runs it."));
+        }
+      },
+    );
+  }
+
+  private async grant(x: Exchange): Promise<{ key: string } | Problem> {
+    const { pools, keys, guard, clock } = this.parts;
+    const { head } = x.incoming;
+    if (head.method !== "POST") return problem("methodNotAllowed", "This takes POST.", {}, [["Allow", "POST"]]);
+    const blockedFor = guard.blockedFor(x.ip);
+    if (blockedFor > 0) return ipBlocked(blockedFor);
+    // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
+    const refusal = identify(
+      x,
+      { auth: pools.isOpen ? "optional" : "required", name: ROUTE_NAME, tiers: [], scopes: [] },
+      { keys, guard, clock },
+    );
+    if (refusal !== null) return refusal;
+    const { type, pool: name } = await this.read(x);
+    const pool = pools.find(name);
+    if (pool === null) {
+      const hint = name === undefined ? null : nearest(name, pools.names());
+      throw invalid([
+        {
+          path: ["pool"],
+          message:
+            name === undefined
+              ? "is required: there are several pools, and none is called default"
+              : `there is no pool ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`,
+        },
+      ]);
+    }
+    if (pool.auth === "required" && x.key === null)
+      return (
+        identify(x, { auth: "required", name: ROUTE_NAME, tiers: [], scopes: [] }, { keys, guard, clock }) ??
+        problem("keyMissing", "Send your API key.")
+      );
+    if (!pool.policy.services.has(type)) {
+      const known = [...pool.policy.services.keys()];
+      throw invalid([{ path: ["type"], message: `there is no service ${JSON.stringify(type)}: it must be one of ${known.join(", ")}` }]);
+    }
+    const given = pools.lease(pool, type);
+    if (given.granted) return { key: given.key.secret ?? given.key.id };
+    // A cost that no key ever holds has no time to come back at: a minute is as good as any.
+    const retryAfter = Number.isFinite(given.retryIn) ? Math.max(1, Math.ceil(given.retryIn / 1000)) : 60;
+    return problem("poolExhausted", "All API keys have reached their rate limits. Please try again later.", { retryAfter }, [
+      ["Retry-After", String(retryAfter)],
+    ]);
+  }
+
+  private async read(x: Exchange): Promise<{ type: string; pool?: string }> {
+    const { body } = x.incoming;
+    const bytes = body === null ? new Uint8Array() : await collect(body, MOST_BODY);
+    let value: unknown;
+    try {
+      value = JSON.parse(Buffer.from(bytes).toString());
+    } catch {
+      throw new Refused(problem("badRequest", 'The body is not JSON: send { "type": "SERVICE" }.'));
+    }
+    if (!Value.Check(Asked, value)) throw invalid(schemaFaults(Asked, value));
+    return value as { type: string; pool?: string };
+  }
+}
+
+const own = (x: Exchange): string => `X-Request-ID: ${x.id}\r\nCache-Control: no-store\r\n`;
