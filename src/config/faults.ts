@@ -1,6 +1,7 @@
 import type { TObject, TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
+import { withDefaults } from "./defaults.ts";
 
 export type Step = string | number;
 export type Path = readonly Step[];
@@ -139,9 +140,9 @@ function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
   }
   const kind = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
   const meant = variants.find((variant) => variant.type === kind);
-  // The variant that was meant tells more than the union can. Its defaults are not filled in yet: TypeBox does so only for values that are valid then.
+  // The variant that was meant tells more than the union can. Its defaults are not filled in yet: that is done only for values that are valid then.
   if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
-    return schemaFaults(meant, Value.Default(meant, structuredClone(value)), path);
+    return schemaFaults(meant, withDefaults(meant, structuredClone(value)), path);
   return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(schema, value)}` }];
 }
 

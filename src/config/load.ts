@@ -1,6 +1,6 @@
 import type { TSchema } from "@sinclair/typebox";
-import { Value } from "@sinclair/typebox/value";
 import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { withDefaults } from "./defaults.ts";
 import { type Fault, type Path, schemaFaults } from "./faults.ts";
 import { takeNotYet } from "./not-yet.ts";
 import { crossFaults } from "./rules.ts";
@@ -49,35 +49,6 @@ export function placed(text: string, faults: readonly Fault[]): Fault[] {
 export function fillIn(schema: TSchema, value: unknown): { value: unknown; faults: Fault[] } {
   const filled = withDefaults(schema, structuredClone(value));
   return { value: filled, faults: schemaFaults(schema, filled) };
-}
-
-const isPlain = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
-
-/**
- * The value with the defaults of its schema. TypeBox's own `Value.Default` puts an object's fields into a default list, so that `"limits": { … }` without its brackets would pass for no limits at all.
- * What is given for a field with an object as its default is put over that.
- */
-function withDefaults(schema: TSchema, given: unknown): unknown {
-  const { default: otherwise } = schema;
-  let value = given;
-  if (value === undefined) value = structuredClone(otherwise);
-  else if (isPlain(value) && isPlain(otherwise)) value = { ...structuredClone(otherwise), ...value };
-  if (Array.isArray(schema.anyOf)) {
-    for (const variant of schema.anyOf as TSchema[]) {
-      const filled = withDefaults(variant, structuredClone(value));
-      if (Value.Check(variant, filled)) return filled;
-    }
-    return value;
-  }
-  if (schema.type === "array" && Array.isArray(value)) return value.map((item) => withDefaults(schema.items as TSchema, item));
-  if (schema.type !== "object" || !isPlain(value)) return value;
-  for (const [name, property] of Object.entries((schema.properties ?? {}) as Record<string, TSchema>)) {
-    const filled = withDefaults(property, Object.hasOwn(value, name) ? value[name] : undefined);
-    if (filled !== undefined) value[name] = filled;
-  }
-  for (const property of Object.values((schema.patternProperties ?? {}) as Record<string, TSchema>))
-    for (const name of Object.keys(value)) value[name] = withDefaults(property, value[name]);
-  return value;
 }
 
 const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
