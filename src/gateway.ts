@@ -85,6 +85,14 @@ export type GatewayParts = ReturnType<typeof createGatewayParts>;
 export function createGatewayParts(options: GatewayOptions) {
   const { clock, log, onFault } = options;
   let { config } = options;
+  const guarded = (work: () => void) => () => {
+    try {
+      work();
+    } catch (error) {
+      // A full disk must not end the gateway: it is told, and tried again.
+      onFault(error, "");
+    }
+  };
   const storage = openStorage(options.databasePath);
   // Before anything is read: a change in between is then seen twice, never missed.
   const feed = new ChangeFeed(storage, (changes) => {
@@ -98,10 +106,14 @@ export function createGatewayParts(options: GatewayOptions) {
     clock,
     audit,
     onBlock: ({ cidr, reason, by, expiresAt }) => log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked"),
+    onFault: (error) => onFault(error, ""),
   });
   guard.configure(config.guard);
   const health = new SystemHealth(clock, (before, after) => {
-    audit.note({ action: "health.set", subject: "health", before: healthSaid(before), after: healthSaid(after) });
+    const write = () => audit.note({ action: "health.set", subject: "health", before: healthSaid(before), after: healthSaid(after) });
+    // What time or the signals decide happens in any case, and within a request.
+    if (after.by === "ttl" || after.by === "auto") guarded(write)();
+    else write();
     log?.[after.status === "DEGRADED" ? "warn" : "info"](
       { from: before.status, to: after.status, by: after.by, reason: after.reason },
       "system health",
@@ -157,7 +169,7 @@ export function createGatewayParts(options: GatewayOptions) {
     onHealth: (upstream, { url }, isHealthy, why) =>
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
   });
-  const forwarder = new Forwarder({ clock, client, random: Math.random, onRetry: () => {} });
+  const forwarder = new Forwarder({ clock, client, random: Math.random });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
   const pipeline = new Pipeline({
@@ -223,14 +235,6 @@ export function createGatewayParts(options: GatewayOptions) {
     generation = build();
   }
 
-  const guarded = (work: () => void) => () => {
-    try {
-      work();
-    } catch (error) {
-      // A full disk must not end the gateway: it is told, and tried again.
-      onFault(error, "");
-    }
-  };
   const { tokens, made } = AdminTokens.open({ storage, clock, audit }, options.adminToken);
   const databaseWorks = (): boolean => {
     try {
@@ -241,6 +245,13 @@ export function createGatewayParts(options: GatewayOptions) {
     }
   };
   const components = (): Record<string, string> => ({ database: databaseWorks() ? "ok" : "failing" });
+  /** Backends that are down are no reason to take the gateway out of service: these are for people. */
+  const allComponents = (): Record<string, string> => {
+    const states = balanced.all();
+    const isDown = states.some((upstream) => !upstream.hasTarget);
+    const isHurt = states.some(({ targets }) => targets.some(({ state }) => !state.isHealthy || state.breaker.state !== "closed"));
+    return { ...components(), upstreams: isDown ? "failing" : isHurt ? "degraded" : "ok" };
+  };
   /** Puts another configuration in force in one step, or gives the faults with which it can't be. */
   const apply = (next: Config, text: string): readonly Fault[] => {
     const faults = [...fixedFaults(config, next), ...records.clashes(next)];
@@ -284,7 +295,7 @@ export function createGatewayParts(options: GatewayOptions) {
     databasePath: options.databasePath,
     answers: new IdempotentAnswers(storage, clock),
     health,
-    components,
+    components: allComponents,
     consumers,
     keys,
     tiers,

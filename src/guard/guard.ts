@@ -22,6 +22,8 @@ export interface GuardParts {
   readonly clock: Clock;
   readonly audit: Audit;
   readonly onBlock: (block: Block) => void;
+  /** A block that the database did not take: it holds in memory all the same. */
+  readonly onFault: (error: unknown) => void;
 }
 
 /** How many addresses are remembered that have shown bad keys: an attacker with a million of them must not fill memory. Kept in two halves; when the younger is full, the older is forgotten. */
@@ -82,7 +84,14 @@ export class Guard {
     if (now - first >= this.window) return;
     this.suspects.delete(subject);
     this.olderSuspects.delete(subject);
-    this.block(subject, `${settings.invalidKeyLimit} invalid keys within ${settings.window}`, this.blockFor, "guard");
+    const reason = `${settings.invalidKeyLimit} invalid keys within ${settings.window}`;
+    try {
+      this.block(subject, reason, this.blockFor, "guard");
+    } catch (error) {
+      const createdAt = this.parts.clock.wall();
+      this.exact.set(subject, { cidr: subject, reason, by: "guard", createdAt, expiresAt: createdAt + this.blockFor });
+      this.parts.onFault(error);
+    }
   }
 
   /** Refuses an address or a block of them, for `ttl` milliseconds or until further notice. `cidr` must be valid. */

@@ -16,7 +16,9 @@ const Answer = Type.Object({
   reason: Type.Union([Type.String(), Type.Null()]),
   until: Type.Union([Type.String(), Type.Null()], { description: "When it returns to NORMAL by itself." }),
   changes: Type.Integer({ description: "Changes between NORMAL and DEGRADED since the start." }),
-  components: Type.Record(Type.String(), Type.String(), { description: "ok or failing, for each part of the gateway." }),
+  components: Type.Record(Type.String(), Type.String(), {
+    description: "ok, degraded or failing, for each part of the gateway: the database, the upstreams.",
+  }),
 });
 
 /** `components` gives each part's state now. */

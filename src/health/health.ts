@@ -21,7 +21,7 @@ export class SystemHealth {
 
   constructor(
     private readonly clock: Clock,
-    /** Called after each change, with what was before. */
+    /** Called with each change, with what was before; what it throws undoes the change. */
     private readonly onChange: (before: HealthState, after: HealthState) => void = () => {},
   ) {
     this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null, changes: 0 };
@@ -41,19 +41,19 @@ export class SystemHealth {
   /** `ttl` in milliseconds: after it the status is NORMAL again. */
   set(status: SystemStatus, by: string, reason: string | null, ttl: number | null): HealthState {
     const now = this.clock.wall();
-    this.degraded = status === "DEGRADED";
-    return this.enter({ status, since: now, by, reason, until: this.degraded && ttl !== null ? now + ttl : null });
+    return this.enter({ status, since: now, by, reason, until: status === "DEGRADED" && ttl !== null ? now + ttl : null });
   }
 
   private recover(): void {
-    this.degraded = false;
     this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null });
   }
 
   private enter(state: Omit<HealthState, "changes">): HealthState {
-    const before = this.state;
-    this.state = { ...state, changes: before.changes + (before.status === state.status ? 0 : 1) };
-    this.onChange(before, this.state);
-    return this.state;
+    const after = { ...state, changes: this.state.changes + (this.state.status === state.status ? 0 : 1) };
+    // First: a change that can't be written down does not happen.
+    this.onChange(this.state, after);
+    this.state = after;
+    this.degraded = after.status === "DEGRADED";
+    return after;
   }
 }

@@ -14,7 +14,6 @@ export interface ForwarderParts {
   readonly client: UpstreamClient;
   /** Numbers from 0 up to 1. */
   readonly random: () => number;
-  readonly onRetry: (route: string) => void;
 }
 
 /** No target can take the request now. */
@@ -107,7 +106,6 @@ export class Forwarder {
         target.state.inFlight--;
         if (response.body !== null && !(response.body instanceof Uint8Array)) response.body.cancel();
       }
-      this.parts.onRetry(route.name);
       tried = [...tried, target];
       await pause(x, upstream, wait);
       if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);

@@ -12,7 +12,7 @@ describe("the system's status", () => {
       changes: 0,
       reason: null,
       until: null,
-      components: { database: "ok" },
+      components: { database: "ok", upstreams: "ok" },
     });
   });
 
