@@ -302,3 +302,14 @@ test("a route that would never be reached is refused", async () => {
   }
   expect((await ask("POST", "/admin/routes", { path: "/health/deep", upstream: "main" })).status).toBe(201);
 });
+
+test("a key says in its last seven days when it ends", async () => {
+  const expiring = async (days: number) => {
+    const expiresAt = new Date(Date.now() + days * 86_400_000).toISOString();
+    const { key } = await newKey({ expiresAt });
+    return [(await fetch(`${gateway.url}/main`, { headers: { "x-api-key": key } })).headers.get("x-key-expires"), expiresAt];
+  };
+  const [soon, at] = await expiring(6.9);
+  expect(soon).toBe(at as string);
+  expect((await expiring(7.1))[0]).toBeNull();
+});

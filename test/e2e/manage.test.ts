@@ -128,6 +128,13 @@ describe("a backup", () => {
     expect(await (await restored.admin("GET", "/admin/audit/verify")).json()).toMatchObject({ valid: true });
   });
 
+  test("is whole also where its request has an Idempotency-Key", async () => {
+    const answer = await gateway.admin("POST", "/admin/backup", undefined, { "idempotency-key": "one-backup" });
+    const bytes = await answer.bytes();
+    expect([answer.status, new TextDecoder().decode(bytes.subarray(0, 15))]).toEqual([200, "SQLite format 3"]);
+    expect(bytes.length % 4096).toBe(0);
+  });
+
   test("that can't be written leaves nothing that looks like one", async () => {
     using other = folder();
     writeFileSync(join(other.path, "file"), "");
