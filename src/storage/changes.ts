@@ -10,6 +10,7 @@ export interface Change {
 
 /** How long changes are kept, in milliseconds: a process that did not look for so long has other troubles. */
 const KEPT_FOR = 600_000;
+const FORGOTTEN_AT_ONCE = 20_000;
 
 /**
  * Follows what other processes on the same database change, so that two gateways on one data folder (while one takes over from the other) agree on who may call.
@@ -41,9 +42,11 @@ export class ChangeFeed {
     this.apply(rows);
   }
 
-  /** Forgets changes that everybody has seen. `now` in milliseconds since 1970. */
+  /** Forgets changes that everybody has seen, a bounded number at a time: an import leaves a million of them. `now` in milliseconds since 1970. */
   prune(now: number): void {
-    this.storage.client.query("DELETE FROM changes WHERE at < ?1").run(now - KEPT_FOR);
+    this.storage.client
+      .query("DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < ?1 ORDER BY seq LIMIT ?2)")
+      .run(now - KEPT_FOR, FORGOTTEN_AT_ONCE);
   }
 
   private dataVersion(): number {
