@@ -45,7 +45,9 @@ export const serve: Command = {
   },
 };
 
-async function start({ flags }: Input): Promise<void> {
+/** `instead`: the last good configuration, when that of the file turned out to conflict with what the database holds. */
+async function start(input: Input, instead?: Read): Promise<void> {
+  const { flags } = input;
   const { env } = process;
   const option = (flag: string, variable: string): string | undefined =>
     typeof flags[flag] === "string" ? flags[flag] : env[variable] || undefined;
@@ -56,7 +58,8 @@ async function start({ flags }: Input): Promise<void> {
 
   const folder = option("data", "SLUICE_DATA");
   const named = option("config", "SLUICE_CONFIG");
-  const { config, file, text, fileFaults } = readConfig(named, flags["last-good"] === true ? folder : null);
+  const mayStandIn = flags["last-good"] === true;
+  const { config, file, text, fileFaults } = instead ?? readConfig(named, mayStandIn ? folder : null);
   const port =
     portFrom(typeof flags.port === "string" ? flags.port : undefined, "--port") ??
     portFrom(env.SLUICE_PORT || undefined, "SLUICE_PORT") ??
@@ -95,7 +98,9 @@ async function start({ flags }: Input): Promise<void> {
   } catch (error) {
     if (error instanceof SecretFault) throw new CannotStart(error.message);
     if (!(error instanceof ConfigConflict)) throw error;
-    throw new CannotStart(faultList(file ?? "config.json", placed(text, error.faults)));
+    const faults = placed(text, error.faults);
+    if (!mayStandIn || instead !== undefined || fileFaults.length > 0) throw new CannotStart(faultList(file ?? "config.json", faults));
+    return start(input, standIn(file, text, faults, folder));
   }
   let listeners: Listeners;
   try {
@@ -163,8 +168,13 @@ function readConfig(named: string | undefined, folder: string | undefined | null
   } catch (error) {
     faults = [{ path: [], message: `can't be read: ${error instanceof Error ? error.message : String(error)}` }];
   }
+  if (folder === null) throw new CannotStart(faultList(file ?? "config.json", faults));
+  return standIn(file, text, faults, folder);
+}
+
+/** The last good configuration in the place of a file with faults. `text`: the file's, as far as it could be read. */
+function standIn(file: string | null, text: string, faults: readonly Fault[], folder: string | undefined): Read {
   const broken = faultList(file ?? "config.json", faults);
-  if (folder === null) throw new CannotStart(broken);
   const databasePath = folder === undefined ? (storagePathIn(text) ?? "data/sluice.db") : join(folder, "sluice.db");
   const kept = lastGood(databasePath);
   const loaded = kept === null ? null : loadConfig(kept.text, process.env);

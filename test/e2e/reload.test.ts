@@ -181,6 +181,26 @@ describe("a start with a broken file", () => {
       await printed(second, "configuration reloaded");
       expect([(await fetch(`${second.url}/mended`)).status, (await use(second)).status]).toEqual([200, 404]);
     }
+    {
+      // A file that is valid by itself, but declares what the admin API has made.
+      await using third = await start({ cwd: home.path });
+      expect((await third.admin("POST", "/admin/tiers", { name: "made" })).status).toBe(201);
+      await third.stop();
+      writeFileSync(
+        join(home.path, "config.json"),
+        JSON.stringify(configFor(behind.url, { tiers: { anonymous: {}, plain: {}, made: {} } })),
+      );
+      const clash = await run(["serve"], { cwd: home.path });
+      expect([clash.status, clash.stderr]).toEqual([
+        1,
+        expect.stringContaining("tiers.made: the admin API made a tier of this name already"),
+      ]);
+      await using fourth = await start({ cwd: home.path, args: ["--last-good"] });
+      expect((await fetch(`${fourth.url}/mended`)).status).toBe(200);
+      expect(await (await fetch(`${fourth.url}/ready`)).json()).toMatchObject({
+        configuration: { status: "faulty", faults: [{ path: "tiers.made" }] },
+      });
+    }
     // The kept text holds no key.
     using database = new Database(join(home.path, "data", "sluice.db"));
     const { text } = database.query<{ text: string }, []>("SELECT text FROM configurations").get() ?? { text: "" };
