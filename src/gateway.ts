@@ -125,10 +125,25 @@ export function createGatewayParts(options: GatewayOptions) {
   const pools = new Pools({
     storage,
     clock,
-    onLease: (pool, service, lease) => {
-      if (lease.granted) log?.info({ pool, service, key: lease.key.id }, `API Key: ${lease.key.id} - Remaining Tokens: ${lease.remaining}`);
-      else log?.error({ pool, service, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
+    onLease: (pool, user, kind, lease) => {
+      const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
+      if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
+      else if (log !== null) {
+        const { id } = lease.grant.key;
+        // A route's requests have lines of their own.
+        const level = kind === "handedOut" ? "info" : "debug";
+        if (log.isLevelEnabled(level)) log[level]({ ...who, key: id }, `API Key: ${id} - Remaining Tokens: ${lease.remaining}`);
+      }
     },
+    onStanding: (pool, key, change, status, until) =>
+      log?.[change === "back" ? "info" : "warn"](
+        { pool, key, status, ...(change === "back" ? {} : { until: timeText(clock.wall() + (until - clock.now())) }) },
+        change === "rests"
+          ? "the upstream limits a key: it rests"
+          : change === "quarantined"
+            ? "the upstream refuses a key"
+            : "the upstream takes a key again",
+      ),
   });
   const putPools = (): void => pools.configure(records.pools.all().map(({ name, document }) => [name, document] as const));
   const records = createRecords({
@@ -169,7 +184,7 @@ export function createGatewayParts(options: GatewayOptions) {
     onHealth: (upstream, { url }, isHealthy, why) =>
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
   });
-  const forwarder = new Forwarder({ clock, client, random: Math.random });
+  const forwarder = new Forwarder({ clock, client, pools, random: Math.random });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
   const pipeline = new Pipeline({
@@ -287,6 +302,8 @@ export function createGatewayParts(options: GatewayOptions) {
   if (options.text !== undefined && options.file !== null && live.status.faults.length === 0)
     keepLastGood(storage, options.text, clock.wall());
 
+  /** A time of the clock that never runs backwards, for people. */
+  const wallText = (at: number | null): string | null => timeText(at === null ? null : clock.wall() + (at - clock.now()));
   const admin = createAdmin({
     tokens,
     guard,
@@ -304,12 +321,14 @@ export function createGatewayParts(options: GatewayOptions) {
     balanced,
     poolDocuments: records.pools,
     poolState: (name) => ({
-      keys: pools.keysOf(name).map(({ budgets, ...key }) => ({
+      keys: pools.keysOf(name).map(({ budgets, until, lastError, ...key }) => ({
         ...key,
+        until: wallText(until),
+        lastError: lastError === null ? null : { ...lastError, at: wallText(lastError.at) },
         budgets: budgets.map(({ resetAt, window, ...budget }) => ({
           ...budget,
           window: `${window / 1000}s`,
-          reset: timeText(resetAt === null ? null : clock.wall() + (resetAt - clock.now())),
+          reset: wallText(resetAt),
         })),
       })),
     }),

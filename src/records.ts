@@ -35,6 +35,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
   const known = (): Known => ({
     tiers: tiers.names(),
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
+    pools: pools.names(),
     hasAdminListener: config().admin.listen !== null,
   });
   const refusedUrl = (url: string, path: Fault["path"]): Fault[] => {
@@ -124,7 +125,11 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
           ];
         return faults;
       }),
-    usedBy: () => [],
+    usedBy: (name) =>
+      routes
+        .all()
+        .filter((route) => route.document.credential?.pool === name)
+        .map((route) => `route ${route.name}`),
     sealing: poolSealing(secrets),
     onChange: onPools,
     reserved: () => [],

@@ -20,6 +20,7 @@ import { isAllowEntry } from "./upstream-allow.ts";
 export interface Known {
   readonly tiers: ReadonlySet<string>;
   readonly upstreams: ReadonlySet<string>;
+  readonly pools: ReadonlySet<string>;
   /** True when the admin API has a listener of its own, so that its paths are free on the main port. */
   readonly hasAdminListener: boolean;
 }
@@ -41,6 +42,7 @@ export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
     else if (parseDuration(limit.window) < 1 || parseDuration(limit.window) > YEAR) say("window", "must be from 1ms to 366d");
     if (limit.burst !== undefined && limit.algorithm !== "token-bucket" && limit.burst < limit.limit)
       say("burst", `must be at least the limit, ${limit.limit}`);
+    if (limit.cost === "usage" && limit.algorithm === "concurrency") say("cost", "a concurrency limit counts requests, not what they use");
     if (limit.align !== undefined && limit.algorithm !== "fixed-window") say("align", "is for fixed-window only");
     if (limit.algorithm === "sliding-log" && Math.max(limit.limit, limit.burst ?? 0) > MAX_LOG) {
       say("limit", `must be at most ${MAX_LOG} for sliding-log, which remembers each request; use sliding-window for more`);
@@ -127,6 +129,12 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
       if (parseDuration(route.retry[field]) > DAY) say(["retry", field], "must be at most 24h");
     if (route.retry.attemptTimeout !== null) faults.push(...timeFaults(route.retry.attemptTimeout, [...at, "retry", "attemptTimeout"]));
   }
+  if (route.credential !== null) {
+    const { pool, header, value } = route.credential;
+    if (!known.pools.has(pool)) say(["credential", "pool"], `there is no pool ${JSON.stringify(pool)}`);
+    if (isSluices(header, "request") || header.toLowerCase() === "host") say(["credential", "header"], "is Sluice's own to set");
+    if (value !== undefined && value.split("{key}").length !== 2) say(["credential", "value"], 'must hold "{key}" once');
+  }
   if (route.cors?.credentials && route.cors.origins.includes("*"))
     say(["cors", "origins"], 'with credentials name the origins: browsers refuse "*"');
   for (const direction of ["request", "response"] as const) {
@@ -163,6 +171,7 @@ export function crossFaults(config: Config): Fault[] {
   const known: Known = {
     tiers: new Set(Object.keys(config.tiers)),
     upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : [])]),
+    pools: new Set(Object.keys(config.pools)),
     hasAdminListener: config.admin.listen !== null,
   };
   const faults: Fault[] = [...serverFaults(config)];

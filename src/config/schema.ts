@@ -83,7 +83,12 @@ export const LimitConfig = Shape(
       }),
     ),
     cost: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 1e9, description: "What one request costs here, instead of the route's cost." }),
+      Type.Union([Type.Integer({ minimum: 1, maximum: 1e9 }), Type.Literal("usage")], {
+        description:
+          "What one request costs here, instead of the route's cost. \"usage\": what its response reports (see a route's usage); a request is let through while the route's cost is left.",
+        expects: 'a number from 1 to 1000000000, or "usage"',
+        examples: ["usage"],
+      }),
     ),
     shadow: Type.Optional(Type.Boolean({ description: "Counts and reports, but never denies: for trying a limit out." })),
   },
@@ -104,6 +109,9 @@ export const QuotaConfig = Shape(
     ),
     limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many in a period.", examples: [10_000] }),
     period: Type.Union([Type.Literal("day"), Type.Literal("week"), Type.Literal("month")], { description: "A period of the calendar." }),
+    cost: Type.Optional(
+      Type.Literal("usage", { description: "Counts what responses report (see a route's usage), instead of the route's cost." }),
+    ),
     timezone: Type.Optional(
       Type.String({ maxLength: 64, description: "The zone whose calendar it is; UTC by default.", examples: ["Europe/Berlin"] }),
     ),
@@ -273,6 +281,63 @@ export const RetryConfig = Shape(
   "How a failed request is sent again: idempotent methods, requests with an Idempotency-Key, and connections that were never made.",
 );
 
+const FieldName = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$";
+
+const Path = Type.String({
+  pattern: "^[^.\\s]{1,64}(\\.[^.\\s]{1,64}){0,7}$",
+  description: "Names of fields from the outside in.",
+  expects: 'names joined by dots such as "usage.total_tokens"',
+  examples: ["usage.total_tokens"],
+});
+const Usage = (description: string, more: object) =>
+  Type.Union([Path, Type.Array(Path, { minItems: 1, maxItems: 4 }), Type.Null()], {
+    description,
+    expects: 'a path such as "usage.total_tokens", a list of them, or null',
+    ...more,
+  });
+
+export const CredentialConfig = Shape(
+  {
+    pool: Type.String({ minLength: 1, maxLength: 128, description: "The pool whose keys are used.", examples: ["openai"] }),
+    header: Type.String({
+      pattern: FieldName,
+      default: "Authorization",
+      description: "The field that carries the key. What the caller sends in it is dropped.",
+      expects: "a header's name",
+    }),
+    value: Type.Optional(
+      Type.String({
+        pattern: "^[\\x20-\\x7e]{0,512}$",
+        description:
+          'The field\'s value, with {key} where the key stands. By default "Bearer {key}" for Authorization and "{key}" for others.',
+        expects: "printable ASCII with {key} in it",
+        examples: ["Bearer {key}"],
+      }),
+    ),
+    cost: Type.Union(
+      [
+        Type.Integer({ minimum: 0, maximum: 1e12 }),
+        Type.Literal("estimate"),
+        Type.Literal("route"),
+        Type.String({ pattern: "^header:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$" }),
+      ],
+      {
+        default: "estimate",
+        description:
+          'What is reserved of a key\'s tokens before a request is sent: a number, "route" for the route\'s cost, "header:NAME" for what the caller\'s field says, or "estimate": the route\'s cost if it is more than 1, otherwise the body\'s text by four bytes a token, and max_tokens.',
+        expects: 'a number, "estimate", "route" or "header:NAME"',
+      },
+    ),
+    usage: Usage(
+      "Where a response says what it cost, in JSON and in streams of events; several are added up; null: what was reserved stays.",
+      {
+        default: "usage.total_tokens",
+      },
+    ),
+  },
+  "Sends requests with a key of a pool, within its budgets.",
+);
+
 export const CorsConfig = Shape(
   {
     origins: Type.Array(
@@ -285,8 +350,6 @@ export const CorsConfig = Shape(
   "What pages of other origins may do with the route.",
 );
 export type CorsConfig = Static<typeof CorsConfig>;
-
-const FieldName = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$";
 
 const HeaderRules = (description: string) =>
   Shape(
@@ -361,6 +424,14 @@ export const RouteConfig = Shape(
       description: "Keeps responses; null: every request goes to the backend.",
     }),
     retry: Type.Union([RetryConfig, Type.Null()], { default: {}, description: "Sends a failed request again; null: never." }),
+    credential: Type.Union([CredentialConfig, Type.Null()], {
+      default: null,
+      description: "Puts a key of a pool into each request; null: none.",
+    }),
+    usage: Usage(
+      "Where a response says what it cost, for limits and quotas that count usage; by default the credential's, if there is one. Such responses are asked for uncompressed.",
+      { default: null },
+    ),
     cors: Type.Union([CorsConfig, Type.Null()], {
       default: null,
       description: "Lets pages of other origins use the route; preflights are answered by Sluice.",

@@ -33,6 +33,8 @@ export interface Algorithm<S extends State> {
   peek(state: S, policy: Policy, terms: Terms, cost: number, now: number, into: Reading): void;
   /** Takes a cost that fits. */
   take(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
+  /** Gives back a part of what was taken a while ago, as far as that still counts. Not where a request holds what it took. */
+  refund?(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
   /** Gives back what `take` took, where a request holds it only while it lasts. */
   give?(state: S, cost: number): void;
   /** From when on the state says no more than a new one would: then it may be forgotten. */

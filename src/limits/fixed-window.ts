@@ -29,6 +29,10 @@ export const fixedWindow: Algorithm<FixedWindow> = {
     state.used += cost;
   },
 
+  refund(state, policy, _terms, cost, now) {
+    if (timeLeft(state, policy.window, now) > 0) state.used = Math.max(0, state.used - cost);
+  },
+
   idleAt: (state, policy) => state.start + policy.window,
 
   shift(state, by) {

@@ -22,13 +22,25 @@ export interface LimitReading {
 }
 
 export type Verdict =
-  | { readonly allowed: true; readonly readings: readonly LimitReading[]; readonly held: readonly Held[] }
+  | {
+      readonly allowed: true;
+      readonly readings: readonly LimitReading[];
+      readonly held: readonly Held[];
+      /** What was taken under limits that count usage, until the usage is known. */
+      readonly metered: Metered[];
+    }
   | { readonly allowed: false; readonly readings: readonly LimitReading[] };
 
 /** What a request holds until it ends. */
 interface Held {
   readonly entry: Entry;
   cost: number;
+}
+
+interface Metered {
+  readonly policy: Policy;
+  readonly subject: string;
+  readonly charge: number;
 }
 
 export interface LimiterParts {
@@ -38,6 +50,8 @@ export interface LimiterParts {
 }
 
 const NOTHING: readonly Held[] = [];
+/** Shared, and therefore never written to. */
+const NONE: Metered[] = [];
 
 /** Decides whether a request may pass: all its limits at once. One that denies leaves all of them as they were. */
 export class Limiter {
@@ -65,6 +79,7 @@ export class Limiter {
     }
     if (isDenied) return { allowed: false, readings };
     let held: Held[] | null = null;
+    let metered: Metered[] | null = null;
     for (let i = 0; i < entries.length; i++) {
       const reading = readings[i] as LimitReading;
       // A limit in shadow counts what it would have let through.
@@ -77,6 +92,10 @@ export class Limiter {
       const at = policy.calendar === null ? now : this.wall();
       algorithm.take(entry.state, policy, terms, charge, at);
       if (policy.durable) this.parts.store.markDirty(entry);
+      if (policy.isMetered) {
+        metered ??= [];
+        metered.push({ policy, subject: reading.subject, charge });
+      }
       if (algorithm.give !== undefined) {
         held ??= [];
         held.push({ entry, cost: charge });
@@ -87,7 +106,22 @@ export class Limiter {
       reading.remaining = scratch.remaining;
       reading.resetIn = scratch.resetIn;
     }
-    return { allowed: true, readings, held: held ?? NOTHING };
+    return { allowed: true, readings, held: held ?? NOTHING, metered: metered ?? NONE };
+  }
+
+  /** The request's response told what it cost: that takes the place of what was taken, also where it is more than was left. A second call does nothing. */
+  settle(verdict: Verdict, used: number): void {
+    if (!verdict.allowed || verdict.metered.length === 0) return;
+    const { store } = this.parts;
+    for (const { policy, subject, charge } of verdict.metered.splice(0)) {
+      const terms = termsOf(policy, this.parts.isDegraded());
+      const now = policy.calendar === null ? this.now() : this.wall();
+      const entry = store.open(policy, subject, terms, now);
+      const algorithm = algorithmOf(policy);
+      if (used > charge) algorithm.take(entry.state, policy, terms, used - charge, now);
+      else if (used < charge) algorithm.refund?.(entry.state, policy, terms, charge - used, now);
+      store.markDirty(entry);
+    }
   }
 
   /** The request has ended: what it held is free again. A second call does nothing. */

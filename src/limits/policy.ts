@@ -37,6 +37,8 @@ export interface Policy {
   readonly by: readonly string[];
   /** What one request costs, or `null` for the route's cost. */
   readonly cost: number | null;
+  /** What a request took is set right afterwards, by what its response said it cost. */
+  readonly isMetered: boolean;
   readonly shadow: boolean;
   /** Counts survive a restart: windows of an hour and more. */
   readonly durable: boolean;
@@ -73,7 +75,8 @@ export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): 
       reduced: { limit: degraded, perMs: degraded / window },
       aligned,
       by,
-      cost: config.cost ?? null,
+      cost: typeof config.cost === "number" ? config.cost : null,
+      isMetered: config.cost === "usage",
       shadow: config.shadow ?? false,
       durable: window >= HOUR,
     };
@@ -107,6 +110,7 @@ export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Po
       aligned: false,
       by: [],
       cost: null,
+      isMetered: config.cost === "usage",
       shadow: false,
       durable: true,
     };

@@ -36,6 +36,10 @@ export const quota: Algorithm<Quota> = {
     state.used += cost;
   },
 
+  refund(state, policy, _terms, cost, now) {
+    if (state.start === calendarOf(policy).at(now).start) state.used = Math.max(0, state.used - cost);
+  },
+
   // Later than exactly, with a few hours for clocks that change.
   idleAt: (state, policy) => (state.start === 0 ? 0 : state.start + policy.window + 4 * 3_600_000),
 

@@ -37,6 +37,17 @@ export const slidingLog: Algorithm<SlidingLog> = {
     state.used += cost;
   },
 
+  refund(state, _policy, _terms, cost) {
+    let left = Math.min(cost, state.used);
+    state.used -= left;
+    for (let i = state.length - 1; i >= 0 && left > 0; i--) {
+      const at = slot(state, i);
+      const part = Math.min(left, state.costs[at] as number);
+      state.costs[at] = (state.costs[at] as number) - part;
+      left -= part;
+    }
+  },
+
   idleAt: (state, policy) => (state.length === 0 ? 0 : timeAt(state, state.length - 1) + policy.window),
 
   shift(state, by) {

@@ -46,6 +46,14 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
     state.current += cost;
   },
 
+  refund(state, policy, _terms, cost, now) {
+    const passed = windowsPassed(state, policy.window, now);
+    // What was taken just before the window turned is in the other counter.
+    const fromCurrent = Math.min(cost, state.current);
+    if (passed <= 1) state.current -= fromCurrent;
+    if (passed === 0) state.previous = Math.max(0, state.previous - (cost - fromCurrent));
+  },
+
   idleAt: (state, policy: Policy) => state.start + 2 * policy.window,
 
   shift(state, by) {

@@ -18,9 +18,10 @@ export const tokenBucket: Algorithm<TokenBucket> = {
   peek(state, policy, terms, cost, now, into) {
     const { limit } = terms;
     const tokens = refilled(state, terms, now);
+    // Below zero when a response cost more than was left.
     const whole = Math.floor(tokens + PRECISION);
     into.used = Math.max(0, limit - whole);
-    into.remaining = whole;
+    into.remaining = Math.max(0, whole);
     into.fits = cost <= whole;
     into.resetIn = whole >= limit ? 0 : timeFor(whole + 1 - tokens, policy, terms);
     into.retryIn = into.fits ? 0 : cost > limit ? policy.window : timeFor(cost - tokens, policy, terms);
@@ -29,6 +30,10 @@ export const tokenBucket: Algorithm<TokenBucket> = {
   take(state, _policy, terms, cost, now) {
     state.tokens = refilled(state, terms, now) - cost;
     if (now > state.at) state.at = now;
+  },
+
+  refund(state, _policy, terms, cost) {
+    state.tokens = Math.min(terms.limit, state.tokens + cost);
   },
 
   idleAt: (state, policy, terms) => state.at + timeFor(terms.limit - state.tokens, policy, terms),

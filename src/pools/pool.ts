@@ -30,22 +30,58 @@ export interface Spent {
   used: number;
 }
 
-/** What all keys of a pool have given, by key and budget; and whose turn it is. */
+/** What the upstream's refusals say of a key: plain, so that it can be kept. Times in milliseconds. */
+export interface Standing {
+  /** The upstream's 429: not used before then. */
+  restUntil: number;
+  /** 429s in a row that named no time. */
+  rests: number;
+  /** In quarantine (401, 402, 403): one request tries it again, not before then. `null`: not in quarantine. */
+  probeAt: number | null;
+  /** Such refusals in a row. */
+  refusals: number;
+  /** The upstream's last refusal. */
+  lastError: { readonly status: number; readonly at: number } | null;
+}
+
+/** What all keys of a pool have given, by key and budget; which of them the upstream refuses; and whose turn it is. */
 export interface PoolState {
   readonly spent: Map<string, Spent[]>;
+  readonly standing: Map<string, Standing>;
+  /** Keys in quarantine that a request is trying out now. */
+  readonly probing: Set<string>;
   turn: number;
+}
+
+/** What was taken from a key, so that it can be set right later. */
+export interface Grant {
+  readonly key: PoolKey;
+  readonly cost: number;
+  /** When the windows began out of which it was taken, by budget. */
+  readonly starts: readonly number[];
 }
 
 export type Lease =
   | {
       readonly granted: true;
-      readonly key: PoolKey /** Tokens that are left to the key in its tightest window. */;
+      readonly grant: Grant;
+      /** Tokens that are left to the key in its tightest window. */
       readonly remaining: number;
     }
   /** Milliseconds until the first window reopens that would let the cost through; infinite when none ever will. */
   | { readonly granted: false; readonly retryIn: number };
 
-export const newPoolState = (): PoolState => ({ spent: new Map(), turn: 0 });
+/** Which keys may be used. */
+export interface Choice {
+  /** Ids of keys that won't do. */
+  readonly without: readonly string[];
+  /** Whether a key in quarantine may be tried out, when its time has come. */
+  readonly mayProbe: boolean;
+}
+
+const ANY: Choice = { without: [], mayProbe: false };
+
+export const newPoolState = (): PoolState => ({ spent: new Map(), standing: new Map(), probing: new Set(), turn: 0 });
 
 /** The state of a key, made when there is none. */
 export function spentOf(state: PoolState, key: PoolKey): Spent[] {
@@ -73,8 +109,18 @@ export function remainingOf(state: PoolState, key: PoolKey, now: number): number
   return least;
 }
 
-/** Whether every budget of a key still holds the whole cost. */
-function holds(state: PoolState, key: PoolKey, cost: number, now: number): boolean {
+/** Whether the upstream takes a key, as far as is known. */
+function isUsable(state: PoolState, { id }: PoolKey, now: number, { without, mayProbe }: Choice): boolean {
+  if (without.includes(id)) return false;
+  const standing = state.standing.get(id);
+  if (standing === undefined) return true;
+  if (now < standing.restUntil) return false;
+  return standing.probeAt === null || (mayProbe && now >= standing.probeAt && !state.probing.has(id));
+}
+
+/** Whether a key may be used and every budget of it still holds the whole cost. */
+function holds(state: PoolState, key: PoolKey, cost: number, now: number, choice: Choice): boolean {
+  if (!isUsable(state, key, now, choice)) return false;
   const spent = spentOf(state, key);
   return key.budgets.every((budget, i) => usedNow(spent[i] as Spent, budget.window, now) + costOf(budget, cost) <= budget.limit);
 }
@@ -82,7 +128,8 @@ function holds(state: PoolState, key: PoolKey, cost: number, now: number): boole
 /** Milliseconds until a key would let the cost through, if nothing else is taken from it. */
 function opensIn(state: PoolState, key: PoolKey, cost: number, now: number): number {
   const spent = spentOf(state, key);
-  let longest = 0;
+  const standing = state.standing.get(key.id);
+  let longest = standing === undefined ? 0 : Math.max(0, standing.restUntil - now, (standing.probeAt ?? now) - now);
   for (const [i, budget] of key.budgets.entries()) {
     const asked = costOf(budget, cost);
     if (asked > budget.limit) return Number.POSITIVE_INFINITY;
@@ -92,10 +139,14 @@ function opensIn(state: PoolState, key: PoolKey, cost: number, now: number): num
   return longest;
 }
 
+/** Milliseconds until the first key would let the cost through; infinite when none ever will. */
+export const opensNext = ({ keys }: PoolPolicy, state: PoolState, cost: number, now: number): number =>
+  Math.min(...keys.map((key) => opensIn(state, key, cost, now)));
+
 /** Takes `cost` from a key whose budgets all hold it, or from none. Pure over (policy, state, cost, now): a window opens with the first grant in it. */
-export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: number): Lease {
-  const key = choose(policy, state, cost, now);
-  if (key === null) return { granted: false, retryIn: Math.min(...policy.keys.map((each) => opensIn(state, each, cost, now))) };
+export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice = ANY): Lease {
+  const key = choose(policy, state, cost, now, choice);
+  if (key === null) return { granted: false, retryIn: opensNext(policy, state, cost, now) };
   const spent = spentOf(state, key);
   for (const [i, budget] of key.budgets.entries()) {
     const its = spent[i] as Spent;
@@ -105,19 +156,85 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
     }
     its.used += costOf(budget, cost);
   }
-  return { granted: true, key, remaining: remainingOf(state, key, now) };
+  if (state.standing.get(key.id)?.probeAt != null) state.probing.add(key.id);
+  return { granted: true, grant: { key, cost, starts: spent.map(({ start }) => start) }, remaining: remainingOf(state, key, now) };
 }
 
-function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, now: number): PoolKey | null {
+/**
+ * Puts what was used in the place of what was reserved. `requests`: how many were made in all; a window that has closed since then is left alone, since
+ * the upstream counted the request when it came.
+ */
+export function settle(state: PoolState, { key, cost, starts }: Grant, actual: number, requests: number): void {
+  const spent = spentOf(state, key);
+  for (const [i, budget] of key.budgets.entries()) {
+    const its = spent[i] as Spent;
+    if (its.start === starts[i]) its.used = Math.max(0, its.used + (budget.of === "requests" ? requests - 1 : actual - cost));
+  }
+}
+
+/** A rest that the upstream puts no time to, and a quarantine: doubled with each refusal in a row, in milliseconds. */
+const FIRST_REST = 1000;
+const LONGEST_REST = 60_000;
+const FIRST_QUARANTINE = 5000;
+const LONGEST_QUARANTINE = 300_000;
+
+const standingOf = (state: PoolState, id: string): Standing => {
+  let standing = state.standing.get(id);
+  if (standing === undefined) {
+    standing = { restUntil: 0, rests: 0, probeAt: null, refusals: 0, lastError: null };
+    state.standing.set(id, standing);
+  }
+  return standing;
+};
+
+/** The upstream refused a key with 429: it rests for so many milliseconds (`null`: the upstream did not say). Gives until when. */
+export function rest(state: PoolState, id: string, asked: number | null, now: number): number {
+  const standing = standingOf(state, id);
+  const wait = asked ?? Math.min(LONGEST_REST, FIRST_REST * 2 ** standing.rests);
+  if (asked === null) standing.rests++;
+  standing.restUntil = Math.max(standing.restUntil, now + wait);
+  standing.lastError = { status: 429, at: now };
+  // The upstream knows the key.
+  standing.probeAt = null;
+  state.probing.delete(id);
+  return standing.restUntil;
+}
+
+/** The upstream refused a key with 401, 402 or 403: it is not used before the time that this gives, and then by one request at a time until one succeeds. */
+export function quarantine(state: PoolState, id: string, status: number, now: number): number {
+  const standing = standingOf(state, id);
+  // Requests that were under way together say the same once.
+  if (standing.probeAt === null || now >= standing.probeAt) {
+    standing.probeAt = now + Math.min(LONGEST_QUARANTINE, FIRST_QUARANTINE * 2 ** standing.refusals);
+    standing.refusals++;
+  }
+  standing.lastError = { status, at: now };
+  state.probing.delete(id);
+  return standing.probeAt;
+}
+
+/** The upstream took a key, or did not refuse it as such. True when it had been in quarantine. A rest that the upstream asked for goes on. */
+export function accept(state: PoolState, id: string): boolean {
+  const standing = state.standing.get(id);
+  if (standing === undefined) return false;
+  const wasOut = standing.probeAt !== null;
+  standing.probeAt = null;
+  standing.refusals = 0;
+  standing.rests = 0;
+  state.probing.delete(id);
+  return wasOut;
+}
+
+function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice): PoolKey | null {
   switch (strategy) {
     case "in-order":
-      return keys.find((key) => holds(state, key, cost, now)) ?? null;
+      return keys.find((key) => holds(state, key, cost, now, choice)) ?? null;
     case "most-remaining": {
       let best: PoolKey | null = null;
       let most = -1;
       for (const key of keys) {
         const remaining = remainingOf(state, key, now);
-        if (remaining > most && holds(state, key, cost, now)) [best, most] = [key, remaining];
+        if (remaining > most && holds(state, key, cost, now, choice)) [best, most] = [key, remaining];
       }
       return best;
     }
@@ -125,7 +242,7 @@ function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, 
       for (let i = 0; i < keys.length; i++) {
         const at = (state.turn + i) % keys.length;
         const key = keys[at] as PoolKey;
-        if (!holds(state, key, cost, now)) continue;
+        if (!holds(state, key, cost, now, choice)) continue;
         state.turn = (at + 1) % keys.length;
         return key;
       }

@@ -3,14 +3,22 @@ import type { PoolConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
 import type { Storage } from "../storage/open.ts";
 import {
+  accept,
+  type Choice,
+  type Grant,
   type Lease,
   lease,
   newPoolState,
+  opensNext,
   type PoolKey,
   type PoolPolicy,
   type PoolState,
+  quarantine,
   remainingOf,
+  rest,
   type Spent,
+  type Standing,
+  settle,
   spentOf,
 } from "./pool.ts";
 
@@ -24,8 +32,21 @@ export interface Pool {
 export interface PoolsParts {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** Called for each grant and each denial. */
-  readonly onLease: (pool: string, service: string, lease: Lease) => void;
+  /** Called for each grant and each denial. `user`: the service that asked, or the route that a key was taken for. */
+  readonly onLease: (pool: string, user: string, kind: "handedOut" | "injected", lease: Lease) => void;
+  /** Called when the upstream's answer changes whether a key is used. `until` in milliseconds of the clock. */
+  readonly onStanding: (pool: string, key: string, change: "rests" | "quarantined" | "back", status: number, until: number) => void;
+}
+
+/** What a pool's key has left, and whether it is used. Times in milliseconds of the clock. */
+export interface KeyReport {
+  readonly id: string;
+  readonly status: "ready" | "resting" | "quarantined";
+  /** Until when it rests, or when it is tried again. */
+  readonly until: number | null;
+  readonly lastError: { readonly status: number; readonly at: number } | null;
+  readonly remaining: number;
+  readonly budgets: readonly { of: string; limit: number; window: number; used: number; resetAt: number | null }[];
 }
 
 /** Upstream credentials that are handed out within their budgets. */
@@ -37,16 +58,27 @@ export class Pools {
 
   constructor(private readonly parts: PoolsParts) {
     const rows = parts.storage.client
-      .query<{ pool: string; key: string; spent: string }, []>("SELECT pool, key, spent FROM pool_spent")
+      .query<{ pool: string; key: string; spent: string; standing: string | null }, []>("SELECT pool, key, spent, standing FROM pool_spent")
       .all();
-    for (const { pool, key, spent } of rows) this.stateOf(pool).spent.set(key, JSON.parse(spent) as Spent[]);
+    for (const { pool, key, spent, standing } of rows) {
+      const state = this.stateOf(pool);
+      state.spent.set(key, JSON.parse(spent) as Spent[]);
+      if (standing !== null) state.standing.set(key, JSON.parse(standing) as Standing);
+    }
   }
 
-  /** Puts these pools in force. What their keys have spent stays. */
+  /** Puts these pools in force. What their keys have spent stays; what the upstream said of a secret goes with the secret. */
   configure(configs: Iterable<readonly [name: string, config: PoolConfig]>): void {
+    const before = this.pools;
     this.pools = new Map(
       [...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth, state: this.stateOf(name) }]),
     );
+    for (const [name, { policy, state }] of this.pools) {
+      for (const { id, secret } of policy.keys) {
+        const old = before.get(name)?.policy.keys.find((key) => key.id === id);
+        if (old !== undefined && old.secret !== secret && state.standing.delete(id)) this.dirty.add(name);
+      }
+    }
   }
 
   get isEmpty(): boolean {
@@ -69,41 +101,100 @@ export class Pools {
     return [...this.pools.keys()];
   }
 
+  /** The pool of this name. */
+  get(name: string): Pool | null {
+    return this.pools.get(name) ?? null;
+  }
+
   /** Takes the cost of `service` from one of the pool's keys. The service must be the pool's. */
   lease(pool: Pool, service: string): Lease {
-    const cost = pool.policy.services.get(service) ?? 0;
-    const given = lease(pool.policy, pool.state, cost, this.parts.clock.now());
+    return this.take(pool, service, "handedOut", pool.policy.services.get(service) ?? 0);
+  }
+
+  /** Takes `cost` from one of the pool's keys for a request on `route`; `settle` follows when it has ended. */
+  reserve(pool: Pool, route: string, cost: number, choice: Choice): Lease {
+    return this.take(pool, route, "injected", cost, choice);
+  }
+
+  private take(pool: Pool, user: string, kind: "handedOut" | "injected", cost: number, choice?: Choice): Lease {
+    const given = lease(pool.policy, pool.state, cost, this.parts.clock.now(), choice);
     if (given.granted) this.dirty.add(pool.policy.name);
-    this.parts.onLease(pool.policy.name, service, given);
+    this.parts.onLease(pool.policy.name, user, kind, given);
     return given;
   }
 
-  /** What is left to each key of a pool. */
-  keysOf(
-    name: string,
-  ): { id: string; remaining: number; budgets: { of: string; limit: number; window: number; used: number; resetAt: number | null }[] }[] {
+  /** Milliseconds until a key can take the cost; infinite when none ever will. */
+  whenNext({ policy, state }: Pool, cost: number): number {
+    return opensNext(policy, state, cost, this.parts.clock.now());
+  }
+
+  /** Puts what a request used in the place of what was reserved for it. */
+  settle({ policy, state }: Pool, grant: Grant, actual: number, requests: number): void {
+    settle(state, grant, actual, requests);
+    state.probing.delete(grant.key.id);
+    this.dirty.add(policy.name);
+  }
+
+  /** Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds. Gives whether it refused the key. */
+  answered({ policy: { name }, state }: Pool, id: string, status: number, retryAfter: number | null): boolean {
+    const now = this.parts.clock.now();
+    if (status === 429) {
+      this.parts.onStanding(name, id, "rests", status, rest(state, id, retryAfter, now));
+    } else if (status === 401 || status === 402 || status === 403) {
+      this.parts.onStanding(name, id, "quarantined", status, quarantine(state, id, status, now));
+    } else {
+      if (status < 500 && accept(state, id)) {
+        this.dirty.add(name);
+        this.parts.onStanding(name, id, "back", status, now);
+      }
+      return false;
+    }
+    this.dirty.add(name);
+    return true;
+  }
+
+  /** The refusals turned out to be about the request, not the keys. */
+  pardon({ policy: { name }, state }: Pool, ids: readonly string[], status: number): void {
+    for (const id of ids) if (accept(state, id)) this.parts.onStanding(name, id, "back", status, this.parts.clock.now());
+    this.dirty.add(name);
+  }
+
+  /** What is left to each key of a pool, and whether it is used. */
+  keysOf(name: string): KeyReport[] {
     const pool = this.pools.get(name);
     if (pool === undefined) return [];
     const now = this.parts.clock.now();
-    return pool.policy.keys.map((key) => ({
-      id: key.id,
-      remaining: remainingOf(pool.state, key, now),
-      budgets: key.budgets.map(({ of, limit, window }, i) => {
-        const { start, used } = spentOf(pool.state, key)[i] as Spent;
-        const isOpen = now < start + window;
-        return { of, limit, window, used: isOpen ? used : 0, resetAt: isOpen && used > 0 ? start + window : null };
-      }),
-    }));
+    return pool.policy.keys.map((key) => {
+      const standing = pool.state.standing.get(key.id);
+      const rests = standing !== undefined && now < standing.restUntil;
+      const probeAt = standing?.probeAt ?? null;
+      return {
+        id: key.id,
+        status: rests ? "resting" : probeAt !== null ? "quarantined" : "ready",
+        until: rests ? standing.restUntil : probeAt,
+        lastError: standing?.lastError ?? null,
+        remaining: remainingOf(pool.state, key, now),
+        budgets: key.budgets.map(({ of, limit, window }, i) => {
+          const { start, used } = spentOf(pool.state, key)[i] as Spent;
+          const isOpen = now < start + window;
+          return { of, limit, window, used: isOpen ? used : 0, resetAt: isOpen && used > 0 ? start + window : null };
+        }),
+      };
+    });
   }
 
   /** Writes what was spent since the last call; for a timer. */
   flush(): void {
     if (this.dirty.size === 0) return;
     const { client } = this.parts.storage;
-    const put = client.query("INSERT OR REPLACE INTO pool_spent (pool, key, spent) VALUES (?1, ?2, ?3)");
+    const put = client.query("INSERT OR REPLACE INTO pool_spent (pool, key, spent, standing) VALUES (?1, ?2, ?3, ?4)");
     client
       .transaction(() => {
-        for (const name of this.dirty) for (const [key, spent] of this.stateOf(name).spent) put.run(name, key, JSON.stringify(spent));
+        for (const name of this.dirty) {
+          const { spent, standing } = this.stateOf(name);
+          for (const [key, its] of spent)
+            put.run(name, key, JSON.stringify(its), standing.has(key) ? JSON.stringify(standing.get(key)) : null);
+        }
       })
       .immediate();
     this.dirty.clear();

@@ -3,7 +3,10 @@ import type { RequestHead } from "../http/head.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import type { Verdict } from "../limits/limiter.ts";
+import type { Meter } from "../tokens/meter.ts";
+import type { Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
+import type { CredentialUse } from "./credential.ts";
 import type { Generation } from "./generation.ts";
 import type { Route } from "./route.ts";
 
@@ -48,6 +51,12 @@ export class Exchange<A extends Arrival = Incoming> {
   isForwarded = false;
   /** Refused by a limit or a quota. */
   isLimited = false;
+  /** The body as it is sent, where it was read beforehand. */
+  prompt: Prompt | null = null;
+  /** The key of a pool that it is sent with. */
+  credential: CredentialUse | null = null;
+  /** Reads what the response says it cost. */
+  meter: Meter | null = null;
   /** What the cache had to do with it, and the header lines that say so. */
   cache: "hit" | "miss" | "stale" | "revalidated" | "bypass" | null = null;
   cacheHead = "";
@@ -65,10 +74,18 @@ export class Exchange<A extends Arrival = Incoming> {
     this.id = requestId(incoming.head.fields.get("x-request-id"));
   }
 
-  /** The answer is out: its target has one exchange less under way. */
+  /** The answer is out: its target has one exchange less under way, and what its credential was used for is known. */
   release(): void {
     if (this.busy !== null) this.busy.state.inFlight--;
     this.busy = null;
+    this.credential?.settle();
+  }
+
+  /** What the response said it cost; of a stream that said nothing, what has passed of it. `null` when there is nothing to go by. */
+  get units(): number | null {
+    const { meter } = this;
+    if (meter === null) return null;
+    return meter.reported ?? (meter.passed === null ? null : meter.passed + (this.prompt?.input ?? 0));
   }
 
   /** The same request without a caller who waits for the answer: for what is fetched in the background. */

@@ -1,9 +1,13 @@
 import type { Clock } from "../clock.ts";
 import type { Body } from "../http/body.ts";
+import type { Pools } from "../pools/pools.ts";
+import { metered, meterOf } from "../tokens/meter.ts";
+import { KeptBody, readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
 import { type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
+import { CredentialUse } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { requestHead } from "./headers.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
@@ -12,6 +16,7 @@ import type { Route } from "./route.ts";
 export interface ForwarderParts {
   readonly clock: Clock;
   readonly client: UpstreamClient;
+  readonly pools: Pools;
   /** Numbers from 0 up to 1. */
   readonly random: () => number;
 }
@@ -32,14 +37,16 @@ export class Forwarder {
   constructor(private readonly parts: ForwarderParts) {}
 
   /**
-   * The upstream's answer. Its target counts as busy until `x` releases it. Rejects with `UpstreamFailure` when the last attempt got none, with `NoTarget` when there was nobody to ask.
+   * The upstream's answer. Its target counts as busy, and its credential's cost as reserved, until `x` releases it. Rejects with `UpstreamFailure` when the last attempt got none,
+   * with `NoTarget` when there was nobody to ask, with `PoolExhausted` and `PoolMissing` when there was no credential.
    * `conditions`: the fields that stand in place of the caller's own conditions; `null` leaves those.
    */
   async send(x: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
     const { clock } = this.parts;
     const { retry } = route;
     const deadline = clock.now() + route.timeout;
-    const body = bodyOf(x, retry !== null && retry.attempts > 1);
+    if (route.usage !== null || route.credential !== null) await this.prepare(x, route);
+    const body = x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body;
     const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
     route.budget.earn();
     let tried = NONE;
@@ -56,12 +63,13 @@ export class Forwarder {
         method: x.incoming.head.method,
         head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
         body,
-        chunked: x.incoming.head.framing === "chunked",
+        chunked: x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0,
         upgrade: x.incoming.head.upgrade === "websocket",
         connectTimeout: Math.min(upstream.connectTimeout, left),
         timeout: Math.min(retry?.attemptTimeout ?? left, left),
         bodyTimeout: route.timeout,
       });
+      x.credential?.sent();
       x.incoming.onAbort = () => call.abort();
       if (x.incoming.isAborted) call.abort();
       try {
@@ -73,12 +81,18 @@ export class Forwarder {
           throw error;
         }
         failure = error;
+        if (!error.wasSent || error.isStale) x.credential?.unsent();
       }
+      const isRefusal = response !== null && x.credential?.answered(response) === true;
       if (response !== null) {
         if (response.status < 500) {
           upstream.succeeded(target, ticket);
           x.busy = target;
-          return response;
+          if (!isRefusal || !this.takesAnotherKey(x, route, body, response, deadline)) return this.measured(x, route, response);
+          x.busy = null;
+          target.state.inFlight--;
+          discard(response);
+          continue;
         }
         upstream.failed(target, ticket);
       } else {
@@ -96,7 +110,7 @@ export class Forwarder {
       if (wait === null || clock.now() + wait >= deadline || x.incoming.isAborted || !upstream.hasTarget || !route.budget.spend()) {
         if (response !== null) {
           x.busy = target;
-          return response;
+          return this.measured(x, route, response);
         }
         // What ran out was the time for all of it, whatever the last attempt was at.
         if (failure?.kind === "connect" && clock.now() >= deadline) throw new UpstreamFailure("timeout", failure.message, false);
@@ -104,12 +118,58 @@ export class Forwarder {
       }
       if (response !== null) {
         target.state.inFlight--;
-        if (response.body !== null && !(response.body instanceof Uint8Array)) response.body.cancel();
+        discard(response);
       }
       tried = [...tried, target];
       await pause(x, upstream, wait);
       if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
     }
+  }
+
+  /** Reads what the request will cost, and takes a credential for it. */
+  private async prepare(x: Exchange<Arrival>, route: Route): Promise<void> {
+    const { head, body } = x.incoming;
+    const type = head.fields.get("content-type") ?? "";
+    const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type.trim());
+    try {
+      x.prompt = await readPrompt(body, head.framing === "chunked" ? -1 : head.contentLength, isJson, route.usage);
+    } catch (error) {
+      throw new UpstreamFailure("request", "the request's body broke off", false, error instanceof Error ? error : undefined);
+    }
+    if (route.credential === null) return;
+    x.credential = CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
+  }
+
+  /**
+   * True when the request goes out again with another key than the one that the upstream refused: within the route's retries, but at once, and whatever its method, for a
+   * request that was refused has done nothing. False when the answer is for the caller; throws `PoolExhausted` when that would tell the caller of keys that are not the caller's.
+   */
+  private takesAnotherKey(x: Exchange<Arrival>, route: Route, body: Body | null, response: UpstreamResponse, deadline: number): boolean {
+    const use = x.credential;
+    if (use === null) return false;
+    const mayRepeat =
+      route.retry !== null &&
+      x.attempts < route.retry.attempts &&
+      this.parts.clock.now() < deadline &&
+      !x.incoming.isAborted &&
+      isRepeatable(body) &&
+      route.budget.spend();
+    try {
+      if (mayRepeat && use.next()) return true;
+      if (response.status === 403) return false;
+      throw use.exhausted();
+    } catch (error) {
+      discard(response);
+      throw error;
+    }
+  }
+
+  /** The answer for the caller, its cost being read as it goes by. */
+  private measured(x: Exchange<Arrival>, route: Route, response: UpstreamResponse): UpstreamResponse {
+    if (route.usage === null || response.tunnel !== null) return response;
+    x.meter = meterOf(response, route.usage);
+    x.credential?.measure(x.meter);
+    return x.meter === null ? response : metered(response, x.meter);
   }
 
   /** Milliseconds to wait before the request is sent again, or `null` when it must not be. */
@@ -135,7 +195,13 @@ export class Forwarder {
 }
 
 /** A body that can be sent again, whatever was sent of it. */
-const isRepeatable = (body: Body | null): boolean => body === null || (body instanceof ReplayBody && body.isKept);
+const isRepeatable = (body: Body | null): boolean =>
+  body === null || body instanceof KeptBody || (body instanceof ReplayBody && body.isKept);
+
+/** An answer that nobody gets. */
+function discard({ body }: UpstreamResponse): void {
+  if (body !== null && !(body instanceof Uint8Array)) body.cancel();
+}
 
 /** Failures that say nothing about the target. */
 const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";

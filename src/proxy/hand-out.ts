@@ -12,7 +12,7 @@ import { clientIp } from "./client-ip.ts";
 import { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import { identify } from "./identify.ts";
-import { ipBlocked, type Problem, problem } from "./problem.ts";
+import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
 import { jsonReply, problemReply } from "./reply.ts";
 
 /** Where keys of pools are handed out. */
@@ -108,12 +108,8 @@ export class HandOut {
       throw invalid([{ path: ["type"], message: `there is no service ${JSON.stringify(type)}: it must be one of ${known.join(", ")}` }]);
     }
     const given = pools.lease(pool, type);
-    if (given.granted) return { key: given.key.secret ?? given.key.id };
-    // A cost that no key ever holds has no time to come back at: a minute is as good as any.
-    const retryAfter = Number.isFinite(given.retryIn) ? Math.max(1, Math.ceil(given.retryIn / 1000)) : 60;
-    return problem("poolExhausted", "All API keys have reached their rate limits. Please try again later.", { retryAfter }, [
-      ["Retry-After", String(retryAfter)],
-    ]);
+    if (given.granted) return { key: given.grant.key.secret ?? given.grant.key.id };
+    return poolExhausted(given.retryIn, pool.policy.services.get(type) ?? 0);
   }
 
   private async read(x: Exchange): Promise<{ type: string; pool?: string }> {

@@ -49,15 +49,25 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   const rules = route.requestRules;
   let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
+  const { credential, prompt } = x;
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
+    if (name === credential?.field) continue;
+    // What a response cost can't be read from a compressed one.
+    if (name === "accept-encoding" && route.usage !== null) {
+      text += "Accept-Encoding: identity\r\n";
+      continue;
+    }
     if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) continue;
     // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
     if (name === "forwarded" && !isTrusted) continue;
     if (conditions !== null && CONDITIONS.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }
-  if (body !== null) text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
+  if (credential !== null) text += credential.line;
+  if (prompt !== null && prompt.length >= 0 && body !== null) text += `Content-Length: ${prompt.length}\r\n`;
+  else if (body !== null)
+    text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
   else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
   if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 

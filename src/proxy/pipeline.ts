@@ -10,12 +10,13 @@ import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
+import { PoolExhausted, PoolMissing } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { ipBlocked, type Problem, problem, REDUCED_CAPACITY } from "./problem.ts";
+import { ipBlocked, type Problem, poolExhausted, problem, REDUCED_CAPACITY } from "./problem.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -219,6 +220,14 @@ export class Pipeline {
       this.refuse(x, unavailable(error.why.code, error.why.retryIn));
       return;
     }
+    if (error instanceof PoolExhausted) {
+      this.refuse(x, poolExhausted(error.retryIn, error.cost));
+      return;
+    }
+    if (error instanceof PoolMissing) {
+      this.refuse(x, unavailable("noHealthyTarget", 5000));
+      return;
+    }
     if (error instanceof UpstreamFailure) {
       const { cause } = error;
       if (cause instanceof TooLarge) this.refuse(x, tooLarge(cause.most));
@@ -233,12 +242,16 @@ export class Pipeline {
 
   /** Record: runs when the answer is written whole or has broken off. */
   private record(x: Exchange): void {
-    if (x.verdict !== null) this.parts.limiter.release(x.verdict);
+    const { units } = x;
+    if (x.verdict !== null) {
+      if (units !== null) this.parts.limiter.settle(x.verdict, units);
+      this.parts.limiter.release(x.verdict);
+    }
     x.release();
     // 499 is nginx's: the client closed the connection before there was an answer.
     if (x.status === 0) x.status = 499;
     const { accessLog, auto, usage } = x.generation;
-    if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited);
+    if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited, units ?? 0);
     if (accessLog === null && auto === null) return;
     const elapsed = this.parts.clock.now() - x.startedAt;
     // The caller who gave up says nothing of the backend.

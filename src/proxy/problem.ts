@@ -57,6 +57,16 @@ export function ipBlocked(blockedFor: number): Problem {
   );
 }
 
+/** No key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`. */
+export function poolExhausted(retryIn: number, cost: number): Problem {
+  // A cost that no key ever holds has no time to come back at: a minute is as good as any.
+  const retryAfter = Number.isFinite(retryIn) ? Math.max(1, Math.ceil(retryIn / 1000)) : 60;
+  const detail = Number.isFinite(retryIn)
+    ? "All API keys have reached their rate limits. Please try again later."
+    : `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`;
+  return problem("poolExhausted", detail, { retryAfter }, [["Retry-After", String(retryAfter)]]);
+}
+
 /** One error on its way to the caller, as RFC 9457 describes it. */
 export interface Problem {
   readonly status: number;

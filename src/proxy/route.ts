@@ -1,10 +1,12 @@
 import type { RouteConfig } from "../config/schema.ts";
 import { parseDuration, parseSize } from "../config/units.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
+import type { UsagePaths } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { RouteCache } from "./caching.ts";
 import { type Cors, compileCors } from "./cors.ts";
+import { compileCredential, compilePaths, type RouteCredential } from "./credential.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
 import { prefixOf, type Routable } from "./router.ts";
 
@@ -28,6 +30,9 @@ export interface Route extends Routable {
   readonly retry: RetryPolicy | null;
   readonly budget: RetryBudget;
   readonly cache: RouteCache | null;
+  readonly credential: RouteCredential | null;
+  /** Where a response says what it cost; `null`: it is not read. */
+  readonly usage: UsagePaths | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
   readonly responseRules: HeaderRules;
@@ -64,6 +69,8 @@ export function compileRoute(config: RouteConfig, upstream: Upstream | null, bef
     retry: compileRetry(config.retry),
     budget: before?.budget ?? new RetryBudget(),
     cache: compileCache(config.cache),
+    credential: compileCredential(config.credential, config.cost),
+    usage: compilePaths(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules: compileHeaderRules(config.headers.request),
     // With CORS handled here, what the backend says of it would contradict.

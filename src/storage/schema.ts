@@ -168,7 +168,9 @@ export const usage = sqliteTable(
   ],
 );
 
-/** What keys of pools have given in their windows: JSON, one row a key. */
-export const poolSpent = sqliteTable("pool_spent", { pool: text().notNull(), key: text().notNull(), spent: text().notNull() }, (table) => [
-  primaryKey({ columns: [table.pool, table.key] }),
-]);
+/** What keys of pools have given in their windows, and whether the upstream takes them: JSON, one row a key. */
+export const poolSpent = sqliteTable(
+  "pool_spent",
+  { pool: text().notNull(), key: text().notNull(), spent: text().notNull(), standing: text() },
+  (table) => [primaryKey({ columns: [table.pool, table.key] })],
+);

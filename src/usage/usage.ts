@@ -53,7 +53,7 @@ export class Usage {
   }
 
   /** Counts one request that has ended. */
-  note(route: string, key: KeyEntry | null, status: number, isLimited: boolean): void {
+  note(route: string, key: KeyEntry | null, status: number, isLimited: boolean, tokens: number): void {
     let counters = this.byRoute.get(route);
     if (counters === undefined) {
       counters = new Map();
@@ -67,6 +67,7 @@ export class Usage {
     counter.requests++;
     if (status >= 500) counter.errors++;
     if (isLimited) counter.limited++;
+    counter.tokens += tokens;
     if (!counter.isDirty) {
       counter.isDirty = true;
       this.dirty.push(counter);

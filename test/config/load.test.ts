@@ -60,6 +60,8 @@ describe("a configuration", () => {
       timeout: "30s",
       cache: null,
       retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null },
+      credential: null,
+      usage: null,
       cors: null,
       headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
     });
@@ -233,7 +235,6 @@ describe("a configuration", () => {
       ["activities", { activities: { path: "/api/activities" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],
-      ["routes[0].credential", route({ credential: { pool: "openai" } })],
     ];
     for (const [path, config] of asked)
       expect(faultsOf(JSON.stringify(config))).toEqual([

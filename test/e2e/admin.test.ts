@@ -158,7 +158,7 @@ describe("the admin API", () => {
 
     expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "required" })).status).toBe(200);
     expect((await fetch(`${gateway.url}/early`)).status).toBe(401);
-    expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "none", credential: { pool: "p" } })).body.errors[0]?.message).toContain(
+    expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "none", plugins: ["./p.ts"] })).body.errors[0]?.message).toContain(
       "not yet supported",
     );
 

@@ -39,9 +39,11 @@ describe("a pool that hands out its keys in order", () => {
     ];
     for (const [seconds, service, key, remaining] of recorded) {
       const cost = policy.services.get(`service_${service}`) ?? 0;
-      expect([seconds, lease(policy, state, cost, seconds * 1000)]).toEqual([
+      const given = lease(policy, state, cost, seconds * 1000);
+      expect([seconds, given.granted && given.grant.key, given.granted && given.remaining]).toEqual([
         seconds,
-        { granted: true, key: policy.keys[key - 1] as (typeof policy.keys)[0], remaining },
+        policy.keys[key - 1] as (typeof policy.keys)[0],
+        remaining,
       ]);
     }
     for (let i = 0; i < 5; i++) lease(policy, state, 500, 81_000);
@@ -53,11 +55,13 @@ describe("a pool that hands out its keys in order", () => {
 test("most-remaining takes the fullest key, round-robin each in turn", () => {
   const most = newPoolState();
   const fullest = poolOf("most-remaining", 1000, 3000);
-  const picked = Array.from({ length: 6 }, () => lease(fullest, most, 500, 0)).map((each) => (each.granted ? each.key.id.at(-1) : "-"));
+  const picked = Array.from({ length: 6 }, () => lease(fullest, most, 500, 0)).map((each) =>
+    each.granted ? each.grant.key.id.at(-1) : "-",
+  );
   expect(picked.join("")).toBe("222212");
   const turns = newPoolState();
   const each = poolOf("round-robin", 1000, 1000, 100);
-  const taken = Array.from({ length: 6 }, () => lease(each, turns, 500, 0)).map((it) => (it.granted ? it.key.id.at(-1) : "-"));
+  const taken = Array.from({ length: 6 }, () => lease(each, turns, 500, 0)).map((it) => (it.granted ? it.grant.key.id.at(-1) : "-"));
   expect(taken.join("")).toBe("1212--");
 });
 
@@ -99,16 +103,18 @@ test("never overspends a window, whatever is asked when, and denies only what no
             expect(before.every((remaining) => remaining < cost)).toBe(true);
             expect(policy.keys.map((key) => remainingOf(state, key, now))).toEqual(before);
             if (Number.isFinite(given.retryIn))
-              expect(lease(policy, { spent: structuredClone(state.spent), turn: 0 }, cost, now + given.retryIn).granted).toBe(true);
+              expect(lease(policy, { ...newPoolState(), spent: structuredClone(state.spent) }, cost, now + given.retryIn).granted).toBe(
+                true,
+              );
             continue;
           }
-          const start = state.spent.get(given.key.id)?.[0]?.start ?? 0;
-          grants.push({ key: given.key.id, at: now, cost, start });
+          const start = state.spent.get(given.grant.key.id)?.[0]?.start ?? 0;
+          grants.push({ key: given.grant.key.id, at: now, cost, start });
           const inWindow = grants
-            .filter((grant) => grant.key === given.key.id && grant.start === start)
+            .filter((grant) => grant.key === given.grant.key.id && grant.start === start)
             .reduce((sum, grant) => sum + grant.cost, 0);
-          expect(inWindow).toBeLessThanOrEqual(limits[Number(given.key.id.at(-1)) - 1] ?? 0);
-          expect(given.remaining).toBe((limits[Number(given.key.id.at(-1)) - 1] ?? 0) - inWindow);
+          expect(inWindow).toBeLessThanOrEqual(limits[Number(given.grant.key.id.at(-1)) - 1] ?? 0);
+          expect(given.remaining).toBe((limits[Number(given.grant.key.id.at(-1)) - 1] ?? 0) - inWindow);
         }
       },
     ),

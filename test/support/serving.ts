@@ -5,7 +5,7 @@ import { FakeClock } from "./limits.ts";
 
 /** The whole gateway in this process, on a free port, with a clock that stands still until it is moved. */
 export function serving(config: object, clock = new FakeClock(Date.now())) {
-  const loaded = loadConfig(JSON.stringify({ server: { host: "127.0.0.1" }, ...config }), {});
+  const loaded = loadConfig(JSON.stringify({ server: { host: "127.0.0.1", drainTimeout: "0s" }, ...config }), {});
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
   const faults: unknown[] = [];
   const onFault = (error: unknown) => void faults.push(error);

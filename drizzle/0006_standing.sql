@@ -1,0 +1,1 @@
+ALTER TABLE `pool_spent` ADD `standing` text;

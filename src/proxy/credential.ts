@@ -1,0 +1,204 @@
+import type { Clock } from "../clock.ts";
+import type { RouteConfig } from "../config/schema.ts";
+import type { Choice, Grant } from "../pools/pool.ts";
+import type { Pool, Pools } from "../pools/pools.ts";
+import type { Meter, UsagePaths } from "../tokens/meter.ts";
+import type { Prompt } from "../tokens/prompt.ts";
+import type { UpstreamResponse } from "../upstreams/client.ts";
+import { retryAfterOf } from "../upstreams/retry.ts";
+import type { Arrival, Exchange } from "./exchange.ts";
+
+/** How a route's requests get a credential of a pool. */
+export interface RouteCredential {
+  readonly pool: string;
+  /** The field that carries it, as configured and in lower case. */
+  readonly header: string;
+  readonly field: string;
+  /** What stands around the key in the field's value. */
+  readonly before: string;
+  readonly after: string;
+  /** What is reserved: so many tokens, what a request's field says, or an estimate of the request. */
+  readonly cost:
+    | { readonly kind: "fixed"; readonly tokens: number }
+    | { readonly kind: "header"; readonly name: string }
+    | { readonly kind: "estimate" };
+}
+
+/** `route.cost` of more than one says what a request costs; otherwise it is estimated. */
+export function compileCredential(config: RouteConfig["credential"], routeCost: number): RouteCredential | null {
+  if (config === null) return null;
+  const field = config.header.toLowerCase();
+  const value = config.value ?? (field === "authorization" ? "Bearer {key}" : "{key}");
+  const [before = "", after = ""] = value.split("{key}");
+  const { cost } = config;
+  return {
+    pool: config.pool,
+    header: config.header,
+    field,
+    before,
+    after,
+    cost:
+      typeof cost === "number"
+        ? { kind: "fixed", tokens: cost }
+        : cost.startsWith("header:")
+          ? { kind: "header", name: cost.slice("header:".length).toLowerCase() }
+          : cost === "route" || routeCost > 1
+            ? { kind: "fixed", tokens: routeCost }
+            : { kind: "estimate" },
+  };
+}
+
+/** A path such as `usage.total_tokens`, or several that are added up. */
+export const compilePaths = (usage: string | readonly string[] | null): UsagePaths | null =>
+  usage === null ? null : (typeof usage === "string" ? [usage] : usage).map((path) => path.split("."));
+
+/** No key of the pool can take the request now. */
+export class PoolExhausted extends Error {
+  /** `retryIn`: milliseconds, infinite when no key will ever hold the cost. */
+  constructor(
+    readonly retryIn: number,
+    readonly cost: number,
+  ) {
+    super("no key of the pool is left");
+  }
+}
+
+/** The route names a pool that was deleted. */
+export class PoolMissing extends Error {}
+
+/** The fields by which providers say when a key may be used again: OpenAI's, in milliseconds, before the standard's. */
+function restAsked({ fields }: UpstreamResponse, clock: Clock): number | null {
+  const exact = fields.get("retry-after-ms");
+  if (exact !== null && /^\d{1,12}(\.\d{1,9})?$/.test(exact)) return Math.ceil(Number(exact));
+  return retryAfterOf(fields.get("retry-after"), clock.wall());
+}
+
+/** The key of a pool that a request uses, from before it is sent until what it cost is known. */
+export class CredentialUse {
+  private grant: Grant;
+  private requests = 0;
+  private readonly refused: string[] = [];
+  private meter: Meter | null = null;
+  private status = 0;
+  private isSettled = false;
+
+  private constructor(
+    private readonly parts: { readonly pools: Pools; readonly clock: Clock },
+    private readonly pool: Pool,
+    private readonly route: string,
+    private readonly credential: RouteCredential,
+    private readonly cost: number,
+    /** Tokens of the request itself; `null` when its cost is no estimate. */
+    private readonly input: number | null,
+    choice: Choice,
+  ) {
+    this.grant = this.take(choice);
+  }
+
+  /** Reserves what the request will cost with one of the pool's keys. Throws `PoolExhausted` and `PoolMissing`. */
+  static begin(
+    parts: { readonly pools: Pools; readonly clock: Clock },
+    x: Exchange<Arrival>,
+    route: string,
+    credential: RouteCredential,
+    prompt: Prompt,
+    mayProbe: boolean,
+  ): CredentialUse {
+    const pool = parts.pools.get(credential.pool);
+    if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
+    const stated = statedCost(x, credential);
+    const cost = stated ?? Math.max(1, prompt.input + prompt.output);
+    return new CredentialUse(parts, pool, route, credential, cost, stated === null ? prompt.input : null, { without: [], mayProbe });
+  }
+
+  get field(): string {
+    return this.credential.field;
+  }
+
+  /** The header line that carries the key. */
+  get line(): string {
+    const { header, before, after } = this.credential;
+    const { secret, id } = this.grant.key;
+    return `${header}: ${before}${secret ?? id}${after}\r\n`;
+  }
+
+  /** A request with the key goes out. */
+  sent(): void {
+    this.requests++;
+  }
+
+  /** The request can't have reached anybody. */
+  unsent(): void {
+    this.requests--;
+  }
+
+  /** Takes note of an answer. True when the upstream refused the key, not the request. */
+  answered(response: UpstreamResponse): boolean {
+    this.status = response.status;
+    return this.parts.pools.answered(this.pool, this.grant.key.id, response.status, restAsked(response, this.parts.clock));
+  }
+
+  /**
+   * Takes another key in place of the refused one, for nothing was used of that. False when the refusal turns out to be about the request: two keys got the same 403.
+   * Throws `PoolExhausted` when there is no other key.
+   */
+  next(): boolean {
+    const { pools } = this.parts;
+    const { id } = this.grant.key;
+    this.refused.push(id);
+    if (this.status === 403 && this.refused.length > 1) {
+      pools.pardon(this.pool, this.refused, this.status);
+      return false;
+    }
+    pools.settle(this.pool, this.grant, 0, this.requests);
+    this.isSettled = true;
+    this.requests = 0;
+    this.grant = this.take({ without: this.refused, mayProbe: true });
+    this.isSettled = false;
+    return true;
+  }
+
+  /** The response that the caller gets goes by this meter. */
+  measure(meter: Meter | null): void {
+    this.meter = meter;
+  }
+
+  /** When the first key can be used again after this one was refused, as an error for the caller. */
+  exhausted(): PoolExhausted {
+    const it = this.parts.pools.whenNext(this.pool, this.cost);
+    return new PoolExhausted(it, this.cost);
+  }
+
+  /** The exchange is over: what it used takes the place of what was reserved. A second call does nothing. */
+  settle(): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.parts.pools.settle(this.pool, this.grant, this.used(), this.requests);
+  }
+
+  private used(): number {
+    const reported = this.meter?.reported ?? null;
+    if (reported !== null) return reported;
+    if (this.requests === 0) return 0;
+    // An error that reports no usage cost nothing.
+    if (this.status >= 400) return 0;
+    if (this.input === null) return this.cost;
+    // No answer came: the upstream had the request all the same. A stream that broke off, or that does not say: what has passed of it.
+    if (this.status === 0) return this.input;
+    const passed = this.meter?.passed ?? null;
+    return passed === null ? this.cost : this.input + passed;
+  }
+
+  private take(choice: Choice): Grant {
+    const lease = this.parts.pools.reserve(this.pool, this.route, this.cost, choice);
+    if (!lease.granted) throw new PoolExhausted(lease.retryIn, this.cost);
+    return lease.grant;
+  }
+}
+
+function statedCost(x: Exchange<Arrival>, { cost }: RouteCredential): number | null {
+  if (cost.kind === "fixed") return cost.tokens;
+  if (cost.kind === "estimate") return null;
+  const stated = x.incoming.head.fields.get(cost.name);
+  return stated !== null && /^\d{1,12}$/.test(stated) ? Number(stated) : null;
+}

@@ -1,0 +1,417 @@
+import { describe, expect, test } from "bun:test";
+import { folder, start } from "../support/process.ts";
+import { type Provider, provider } from "../support/provider.ts";
+import { serving } from "../support/serving.ts";
+
+const KEY = "a-key-of-a-caller-0123";
+
+/** A gateway before a provider, with a route that takes its keys from a pool. */
+function configFor(upstream: string, limits: readonly number[], route: object = {}, more: object = {}) {
+  return {
+    tiers: { anonymous: { limits: [] }, plain: { limits: [] } },
+    consumers: [{ id: "acme", tier: "plain", keys: [KEY] }],
+    pools: {
+      llm: { keys: limits.map((limit, i) => ({ id: `k${i + 1}`, secret: `sk-secret-${i + 1}`, limit, window: "60s" })) },
+    },
+    routes: [{ name: "llm", path: "/v1", upstream, stripPrefix: false, auth: "none", credential: { pool: "llm" }, ...route }],
+    ...more,
+  };
+}
+
+interface KeyState {
+  readonly id: string;
+  readonly status: string;
+  readonly until: string | null;
+  readonly lastError: { status: number } | null;
+  readonly remaining: number;
+}
+type Serving = ReturnType<typeof serving>;
+
+const call = (gateway: { readonly url: string }, body?: object, headers: Record<string, string> = {}) =>
+  fetch(`${gateway.url}/v1/chat/completions`, {
+    method: body === undefined ? "GET" : "POST",
+    headers: { "content-type": "application/json", ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+const keysOf = async (gateway: { admin(method: string, path: string): Promise<Response> }): Promise<KeyState[]> =>
+  ((await (await gateway.admin("GET", "/admin/pools/llm")).json()) as { state: { keys: KeyState[] } }).state.keys;
+const remaining = async (gateway: Parameters<typeof keysOf>[0]) => (await keysOf(gateway)).map((key) => key.remaining);
+/** Waits until the gateway has seen the end of the exchange. */
+async function until<T>(look: () => Promise<T>, isIt: (value: T) => boolean): Promise<T> {
+  for (let i = 0; i < 400; i++) {
+    const value = await look();
+    if (isIt(value)) return value;
+    await Bun.sleep(5);
+  }
+  return look();
+}
+async function within(
+  limits: readonly number[],
+  work: (gateway: Serving, upstream: Provider) => Promise<void>,
+  route: object = {},
+  more: object = {},
+) {
+  using upstream = provider();
+  const gateway = serving(configFor(upstream.url, limits, route, more));
+  try {
+    await work(gateway, upstream);
+    expect(gateway.faults).toEqual([]);
+  } finally {
+    await gateway.stop();
+  }
+}
+
+describe("a route with a credential", () => {
+  test("sends a key of the pool in place of what the caller sent, and counts what the answer says it cost", async () => {
+    await within([1000], async (gateway, upstream) => {
+      const answer = await call(
+        gateway,
+        { total: 120, max_tokens: 500 },
+        { authorization: "Bearer the-callers-own", "accept-encoding": "gzip" },
+      );
+      expect([answer.status, await answer.json()]).toMatchObject([200, { usage: { total_tokens: 120 } }]);
+      expect(upstream.seen[0]?.key).toBe("sk-secret-1");
+      expect(upstream.seen[0]?.headers["accept-encoding"]).toBe("identity");
+      expect(await remaining(gateway)).toEqual([880]);
+      await call(gateway, { total: 0 });
+      expect(await remaining(gateway)).toEqual([880]);
+      const shown = await (await gateway.admin("GET", "/admin/pools/llm")).text();
+      expect(shown).not.toContain("sk-secret");
+    });
+  });
+
+  test("may carry it in another header, with another value, without reading what the answer cost", async () => {
+    await within(
+      [100],
+      async (gateway, upstream) => {
+        await call(gateway, { total: 70 });
+        expect(upstream.seen[0]?.headers["x-api-key"]).toBe("Token sk-secret-1!");
+        expect(await remaining(gateway)).toEqual([97]);
+      },
+      { cost: 3, credential: { pool: "llm", header: "X-API-Key", value: "Token {key}!", usage: null } },
+    );
+  });
+
+  test("reserves before it sends: parallel calls never spend more than there is", async () => {
+    await within([1000], async (gateway, upstream) => {
+      const answers = await Promise.all(Array.from({ length: 5 }, () => call(gateway, { max_tokens: 300, total: 300, wait: 50 })));
+      expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 429, 429]);
+      expect(upstream.seen).toHaveLength(3);
+      await Promise.all(answers.map((answer) => answer.text()));
+      expect(await remaining(gateway)).toEqual([100]);
+      const refused = await call(gateway, { max_tokens: 300 });
+      expect(await refused.json()).toMatchObject({
+        code: "poolExhausted",
+        detail: "All API keys have reached their rate limits. Please try again later.",
+      });
+      expect(Number(refused.headers.get("retry-after"))).toBeWithin(59, 61);
+      const never = await call(gateway, { max_tokens: 3000 });
+      expect(await never.json()).toMatchObject({
+        detail: "This request takes 3000 tokens, more than any key of the pool holds: make it smaller.",
+      });
+      gateway.clock.time += 60_000;
+      expect((await call(gateway, { max_tokens: 300, total: 1 })).status).toBe(200);
+    });
+  });
+
+  test("takes the cost from the route, from a header, or from the body's text and max_tokens", async () => {
+    const spent = async (body: object | undefined, route: object, headers: Record<string, string> = {}) => {
+      let left = 0;
+      await within(
+        [100_000],
+        async (gateway) => {
+          await (await call(gateway, body, headers)).text();
+          left = (await remaining(gateway))[0] ?? 0;
+        },
+        route,
+      );
+      return 100_000 - left;
+    };
+    const text = "x".repeat(400);
+    expect(await spent({ prompt: text }, {})).toBe(100);
+    expect(await spent({ prompt: text, image: `data:image/png;base64,${"A".repeat(5000)}`, max_tokens: 7, n: 3 }, {})).toBe(121);
+    expect(await spent({ max_completion_tokens: 50 }, {})).toBe(50);
+    expect(await spent(undefined, {})).toBe(1);
+    expect(await spent({ prompt: text }, { cost: 42 })).toBe(42);
+    expect(await spent({ prompt: text }, { credential: { pool: "llm", cost: 17 } })).toBe(17);
+    const byHeader = { credential: { pool: "llm", cost: "header:X-Tokens" } };
+    expect([
+      await spent({ prompt: text }, byHeader, { "x-tokens": "9" }),
+      await spent({ prompt: text }, byHeader, { "x-tokens": "-9" }),
+    ]).toEqual([9, 100]);
+  });
+
+  test("counts a stream by its usage chunk, for which it asks, and passes the stream on as it is", async () => {
+    await within([1000], async (gateway, upstream) => {
+      const answer = await call(gateway, { stream: true, total: 77, max_tokens: 500, seed: 5 });
+      const text = await answer.text();
+      expect(text.split("\n\n").length).toBe(6);
+      expect(text).toContain('"total_tokens":77');
+      expect(upstream.seen[0]?.body).toEqual({
+        stream: true,
+        total: 77,
+        max_tokens: 500,
+        seed: 5,
+        stream_options: { include_usage: true },
+      });
+      expect(
+        await until(
+          () => remaining(gateway),
+          ([left]) => left === 923,
+        ),
+      ).toEqual([923]);
+      await (await call(gateway, { stream: true, total: 3, stream_options: { include_usage: false, other: 1 } })).text();
+      expect(upstream.seen[1]?.body.stream_options).toEqual({ include_usage: true, other: 1 });
+      expect(
+        await until(
+          () => remaining(gateway),
+          ([left]) => left === 920,
+        ),
+      ).toEqual([920]);
+    });
+  });
+
+  test("charges a caller who leaves, or a stream that does not say, for what has passed", async () => {
+    await within([1000], async (gateway, upstream) => {
+      const leave = new AbortController();
+      const answer = await fetch(`${gateway.url}/v1/chat/completions`, {
+        method: "POST",
+        signal: leave.signal,
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ stream: true, total: 900, max_tokens: 800, words: 1000, every: 5, prompt: "x".repeat(40) }),
+      });
+      const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
+      let got = "";
+      while (got.split("data:").length < 6) got += Buffer.from((await reader.read()).value ?? []).toString();
+      leave.abort();
+      const [left = 0] = await until(
+        () => remaining(gateway),
+        ([it = 0]) => it > 900,
+      );
+      // Ten for the request, one for each event that came: five at least.
+      expect(1000 - left).toBeWithin(15, 40);
+      await until(
+        async () => upstream.cancelled(),
+        (count) => count === 1,
+      );
+      expect(upstream.cancelled()).toBe(1);
+      await (await call(gateway, { stream: true, words: 4, prompt: "x".repeat(40) })).text();
+      expect(
+        await until(
+          () => remaining(gateway),
+          ([it]) => it === left - 14,
+        ),
+      ).toEqual([left - 14]);
+    });
+  });
+
+  test("gives back what a request that failed did not use", async () => {
+    await within([1000], async (gateway, upstream) => {
+      upstream.refuse.set("sk-secret-1", { status: 400 });
+      expect((await call(gateway, { max_tokens: 600 })).status).toBe(400);
+      expect(await remaining(gateway)).toEqual([1000]);
+    });
+    const gateway = serving(configFor("http://127.0.0.1:1", [1000], { retry: null }));
+    expect((await call(gateway, { max_tokens: 600 })).status).toBe(502);
+    expect(await remaining(gateway)).toEqual([1000]);
+    await gateway.stop();
+  });
+
+  test("rests a key that the upstream limits, for as long as that says, and goes on with the next", async () => {
+    await within([1000, 1000], async (gateway, upstream) => {
+      upstream.refuse.set("sk-secret-1", { status: 429, headers: { "retry-after": "7", "retry-after-ms": "2500" } });
+      const answer = await call(gateway, { total: 10, max_tokens: 5 });
+      expect([answer.status, upstream.seen.map(({ key }) => key)]).toEqual([200, ["sk-secret-1", "sk-secret-2"]]);
+      expect(upstream.seen[1]?.body).toEqual({ total: 10, max_tokens: 5 });
+      await answer.text();
+      expect(await keysOf(gateway)).toMatchObject([
+        { id: "k1", status: "resting", remaining: 1000, lastError: { status: 429 }, until: expect.any(String) },
+        { id: "k2", status: "ready", remaining: 990, until: null },
+      ]);
+      await call(gateway, { total: 1 });
+      expect(upstream.seen.at(-1)?.key).toBe("sk-secret-2");
+      upstream.refuse.set("sk-secret-2", { status: 429, headers: { "retry-after": "9" } });
+      const none = await call(gateway, { total: 1 });
+      // The first to come back is the first that rests.
+      expect([none.status, none.headers.get("retry-after")]).toEqual([429, "3"]);
+      expect(await none.json()).toMatchObject({ code: "poolExhausted", retryAfter: 3 });
+      upstream.refuse.clear();
+      gateway.clock.time += 2500;
+      expect((await call(gateway, { total: 1 })).status).toBe(200);
+      expect(upstream.seen.at(-1)?.key).toBe("sk-secret-1");
+    });
+  });
+
+  test("puts a key that the upstream refuses in quarantine, and one request brings it back", async () => {
+    for (const status of [401, 402, 403])
+      await within([1000, 1000], async (gateway, upstream) => {
+        upstream.refuse.set("sk-secret-1", { status });
+        expect((await call(gateway, { total: 1 })).status).toBe(200);
+        expect(await keysOf(gateway)).toMatchObject([{ status: "quarantined", lastError: { status } }, { status: "ready" }]);
+        await call(gateway, { total: 1 });
+        expect(upstream.seen.map(({ key }) => key.at(-1)).join("")).toBe("122");
+        // Its first probe fails, and the next one is later.
+        gateway.clock.time += 5000;
+        expect((await call(gateway, { total: 1 })).status).toBe(200);
+        gateway.clock.time += 5000;
+        await call(gateway, { total: 1 });
+        expect(upstream.seen.map(({ key }) => key.at(-1)).join("")).toBe("122122");
+        upstream.refuse.clear();
+        gateway.clock.time += 5000;
+        await Promise.all([call(gateway, { total: 1, wait: 30 }), call(gateway, { total: 1, wait: 30 })]);
+        expect(
+          upstream.seen
+            .slice(6)
+            .map(({ key }) => key.at(-1))
+            .sort(),
+        ).toEqual(["1", "2"]);
+        expect(await keysOf(gateway)).toMatchObject([{ status: "ready" }, { status: "ready" }]);
+      });
+  });
+
+  test("never shows the caller what the upstream says of a key, and says when to come back", async () => {
+    await within([1000], async (gateway, upstream) => {
+      upstream.refuse.set("sk-secret-1", { status: 401 });
+      const answer = await call(gateway, { total: 1 });
+      const text = await answer.text();
+      expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "5"]);
+      expect(text).not.toContain("sk-secret");
+      expect((await call(gateway, { total: 1 })).status).toBe(429);
+      expect(upstream.seen).toHaveLength(1);
+    });
+  });
+
+  test("takes the same 403 of two keys for one about the request: both stay in use", async () => {
+    await within([1000, 1000, 1000], async (gateway, upstream) => {
+      for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status: 403 });
+      expect((await call(gateway, { total: 1 })).status).toBe(403);
+      expect(upstream.seen).toHaveLength(2);
+      expect((await keysOf(gateway)).map(({ status }) => status)).toEqual(["ready", "ready", "ready"]);
+    });
+  });
+
+  test("stays within the route's retries, and without any sends once", async () => {
+    const refuseAll = (upstream: Provider) => {
+      for (const n of [1, 2, 3, 4]) upstream.refuse.set(`sk-secret-${n}`, { status: 429, headers: { "retry-after": "4" } });
+    };
+    await within([10, 10, 10, 10], async (gateway, upstream) => {
+      refuseAll(upstream);
+      expect((await call(gateway, { total: 1 })).status).toBe(429);
+      expect(upstream.seen).toHaveLength(3);
+    });
+    await within(
+      [10, 10, 10, 10],
+      async (gateway, upstream) => {
+        refuseAll(upstream);
+        const answer = await call(gateway, { total: 1 });
+        // Another key is ready at once.
+        expect([answer.status, answer.headers.get("retry-after"), upstream.seen.length]).toEqual([429, "1", 1]);
+      },
+      { retry: null },
+    );
+  });
+
+  test("forwards large bodies unread and whole", async () => {
+    await within([10_000_000], async (gateway, upstream) => {
+      const prompt = "y".repeat(3_000_000);
+      for (const chunked of [false, true]) {
+        const bytes = Buffer.from(JSON.stringify({ prompt, total: 5 }));
+        const body = chunked
+          ? new ReadableStream({
+              start: (controller) => {
+                for (let i = 0; i < bytes.length; i += 100_000) controller.enqueue(bytes.subarray(i, i + 100_000));
+                controller.close();
+              },
+            })
+          : bytes;
+        const answer = await fetch(`${gateway.url}/v1/x`, { method: "POST", body, headers: { "content-type": "application/json" } });
+        expect(await answer.json()).toMatchObject({ usage: { total_tokens: 5 } });
+        expect(upstream.seen.at(-1)?.body.prompt).toBe(prompt);
+      }
+      expect(
+        await until(
+          () => remaining(gateway),
+          ([left]) => left === 9_999_990,
+        ),
+      ).toEqual([9_999_990]);
+    });
+  });
+
+  test("keeps rests and what was spent over a restart", async () => {
+    using upstream = provider();
+    using home = folder();
+    const config = configFor(upstream.url, [1000, 1000]);
+    upstream.refuse.set("sk-secret-1", { status: 429, headers: { "retry-after": "60" } });
+    {
+      await using gateway = await start({ config, cwd: home.path });
+      await (await call(gateway, { total: 100 })).text();
+      await gateway.stop();
+      expect(gateway.output()).toContain("the upstream limits a key: it rests");
+      expect(gateway.output()).not.toContain("sk-secret");
+    }
+    await using gateway = await start({ config, cwd: home.path });
+    expect(await keysOf(gateway)).toMatchObject([
+      { status: "resting", lastError: { status: 429 } },
+      { status: "ready", remaining: 900 },
+    ]);
+    await call(gateway, { total: 1 });
+    expect(upstream.seen.map(({ key }) => key.at(-1)).join("")).toBe("122");
+  });
+
+  test("is refused where its pool is missing or its value holds no key, and its pool can't be deleted under it", async () => {
+    using upstream = provider();
+    await using gateway = await start({ config: configFor(upstream.url, [10]) });
+    const made = (credential: object) => gateway.admin("POST", "/admin/routes", { path: "/other", upstream: upstream.url, credential });
+    expect(await (await made({ pool: "lm" })).json()).toMatchObject({
+      errors: [{ path: "credential.pool", message: 'there is no pool "lm"' }],
+    });
+    expect(await (await made({ pool: "llm", value: "Bearer" })).json()).toMatchObject({ errors: [{ path: "credential.value" }] });
+    expect(await (await made({ pool: "llm", header: "Host" })).json()).toMatchObject({ errors: [{ path: "credential.header" }] });
+    await gateway.admin("POST", "/admin/pools", { name: "mine", keys: [{ id: "a", limit: 5, window: "1m" }] });
+    expect((await made({ pool: "mine" })).status).toBe(201);
+    expect(await (await gateway.admin("DELETE", "/admin/pools/mine")).json()).toMatchObject({ status: 409 });
+  });
+});
+
+describe("limits that count usage", () => {
+  const tiers = (limits: object[], quota: object | null = null) => ({
+    tiers: { anonymous: { limits: [] }, plain: { limits, quota } },
+    routes: [],
+  });
+  const asAcme = { "x-api-key": KEY };
+
+  test("count what answers report: a tier may have so many tokens", async () => {
+    for (const algorithm of ["fixed-window", "sliding-window", "sliding-log", "token-bucket"]) {
+      using upstream = provider();
+      const gateway = serving({
+        ...tiers([{ algorithm, limit: 1000, window: "1d", cost: "usage" }]),
+        consumers: [{ id: "acme", tier: "plain", keys: [KEY] }],
+        routes: [{ path: "/v1", upstream: upstream.url, usage: "usage.total_tokens" }],
+      });
+      const left = async (body: object) => {
+        const answer = await call(gateway, body, asAcme);
+        await answer.text();
+        return answer.status === 200 ? Number(answer.headers.get("x-ratelimit-remaining")) : answer.status;
+      };
+      // The number in an answer's head is from before its cost is known.
+      expect([algorithm, await left({ total: 400 }), await left({ stream: true, total: 500 })]).toEqual([algorithm, 999, 599]);
+      expect([await left({ total: 0 }), await left({ total: 300 }), await left({ total: 1 })]).toEqual([99, 99, 429]);
+      const usage = (await (await gateway.admin("GET", "/admin/usage?consumer=acme")).json()) as { items: { tokens: number }[] };
+      expect(usage.items.reduce((sum, row) => sum + row.tokens, 0)).toBe(1200);
+      await gateway.stop();
+    }
+  });
+
+  test("are quotas as well, and an answer that reports nothing costs what the route costs", async () => {
+    using upstream = provider();
+    const gateway = serving({
+      ...tiers([], { limit: 50, period: "month", cost: "usage" }),
+      consumers: [{ id: "acme", tier: "plain", keys: [KEY] }],
+      routes: [{ path: "/v1", upstream: upstream.url, usage: ["usage.prompt_tokens", "usage.total_tokens"], cost: 2 }],
+    });
+    const statuses = [];
+    for (const body of [{}, { total: 46 }, {}, {}]) statuses.push((await call(gateway, body, asAcme)).status);
+    expect(statuses).toEqual([200, 200, 429, 429]);
+    await gateway.stop();
+  });
+});
