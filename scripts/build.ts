@@ -3,6 +3,9 @@ import { rmSync } from "node:fs";
 
 const RELEASED = ["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl", "darwin-arm64", "darwin-x64", "windows-x64"];
 
+/** Threads of their own have entry points of their own. */
+const WORKERS = ["src/activities/worker.ts"];
+
 const FLAGS = [
   "--compile",
   // Names are kept: Elysia reads its handlers' source text.
@@ -18,7 +21,16 @@ const FLAGS = [
 
 function compile(outfile: string, target: string | null): void {
   const build = Bun.spawnSync(
-    [process.execPath, "build", ...FLAGS, ...(target === null ? [] : [`--target=bun-${target}`]), "src/main.ts", "--outfile", outfile],
+    [
+      process.execPath,
+      "build",
+      ...FLAGS,
+      ...(target === null ? [] : [`--target=bun-${target}`]),
+      "src/main.ts",
+      ...WORKERS,
+      "--outfile",
+      outfile,
+    ],
     { stdout: "pipe", stderr: "pipe" },
   );
   if (!build.success) {

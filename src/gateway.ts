@@ -1,3 +1,5 @@
+import { dirname, join } from "node:path";
+import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
 import { createAdmin } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { timeText } from "./admin/manners.ts";
@@ -10,7 +12,7 @@ import { CidrSet } from "./config/ip.ts";
 import { keepLastGood } from "./config/last-good.ts";
 import { faultLines, fixedFaults, LiveConfig } from "./config/live.ts";
 import { type Environment, fillIn } from "./config/load.ts";
-import { type Config, UpstreamConfig } from "./config/schema.ts";
+import { type ActivitiesConfig, type Config, RouteConfig, UpstreamConfig } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backend.ts";
 import { Guard } from "./guard/guard.ts";
@@ -203,6 +205,41 @@ export function createGatewayParts(options: GatewayOptions) {
   function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
     return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
   }
+  let activities: Activities | null = null;
+  const activitiesPath = ({ path }: ActivitiesConfig): string =>
+    path ?? (options.databasePath === ":memory:" ? ":memory:" : join(dirname(options.databasePath), "activities.db"));
+  /** Starts what takes activities in, or puts other rules in force. Off, what waits is applied all the same. */
+  const putActivities = (): void => {
+    const settings = config.activities;
+    if (settings === null) return;
+    const policy = compileActivities(settings);
+    if (activities !== null) activities.configure(policy);
+    else
+      activities = new Activities({
+        path: activitiesPath(settings),
+        policy,
+        maxBodySize: () => parseSize(config.server.maxBodySize),
+        onTrouble: (message, attempts) => log?.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
+      });
+  };
+  putActivities();
+  const activitiesRoute = (): Route[] => {
+    const settings = config.activities;
+    if (settings === null || activities === null) return [];
+    const { endpoint, auth, tiers, scopes, limits, cost } = settings;
+    const document = fillIn(RouteConfig, {
+      name: "activities",
+      path: endpoint,
+      methods: ["POST"],
+      upstream: "activities",
+      auth,
+      tiers,
+      scopes,
+      limits,
+      cost,
+    });
+    return [compileRoute(document.value as RouteConfig, null, undefined, activities)];
+  };
   const compiledRoutes = new Map<string, Route>();
   let generation = build();
 
@@ -226,7 +263,7 @@ export function createGatewayParts(options: GatewayOptions) {
     forgetChanged(before);
     const { identity, server, logging } = config;
     return {
-      router: new Router(compiled),
+      router: new Router([...compiled, ...activitiesRoute()]),
       hasCache: compiled.some((route) => route.cache !== null),
       trustedProxies: new CidrSet(server.trustedProxies),
       maxBodySize: parseSize(server.maxBodySize),
@@ -265,11 +302,19 @@ export function createGatewayParts(options: GatewayOptions) {
     const states = balanced.all();
     const isDown = states.some((upstream) => !upstream.hasTarget);
     const isHurt = states.some(({ targets }) => targets.some(({ state }) => !state.isHealthy || state.breaker.state !== "closed"));
-    return { ...components(), upstreams: isDown ? "failing" : isHurt ? "degraded" : "ok" };
+    const queue: Record<string, string> = config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "failing" };
+    return { ...components(), ...queue, upstreams: isDown ? "failing" : isHurt ? "degraded" : "ok" };
   };
   /** Puts another configuration in force in one step, or gives the faults with which it can't be. */
   const apply = (next: Config, text: string): readonly Fault[] => {
     const faults = [...fixedFaults(config, next), ...records.clashes(next)];
+    if (activities === null && next.activities !== null) {
+      try {
+        checkUsable(activitiesPath(next.activities));
+      } catch (error) {
+        faults.push({ path: ["activities"], message: error instanceof Error ? error.message : String(error) });
+      }
+    }
     if (faults.length > 0) return faults;
     const before = config;
     config = next;
@@ -278,6 +323,7 @@ export function createGatewayParts(options: GatewayOptions) {
     store.maxSubjects = next.limits.maxSubjects;
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
+    putActivities();
     kept.resize(parseSize(next.cache.maxSize));
     options.onConfig?.(next);
     rebuild();
@@ -319,6 +365,7 @@ export function createGatewayParts(options: GatewayOptions) {
     routes,
     upstreams,
     balanced,
+    activities: () => (config.activities === null ? null : activities),
     poolDocuments: records.pools,
     poolState: (name) => ({
       keys: pools.keysOf(name).map(({ budgets, until, lastError, ...key }) => ({
@@ -399,7 +446,7 @@ export function createGatewayParts(options: GatewayOptions) {
     /** The admin token when it was made now: shown once. */
     madeToken: made,
     /** Writes what waits and closes everything. */
-    stop: (): void => {
+    stop: async (): Promise<void> => {
       for (const timer of timers) clearInterval(timer);
       live.stop();
       balanced.stop();
@@ -414,7 +461,7 @@ export function createGatewayParts(options: GatewayOptions) {
         tokens.flushUsed();
       })();
       storage.close();
-      void demo?.stop();
+      await Promise.all([demo?.stop(), activities?.stop()]);
     },
   };
 }

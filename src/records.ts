@@ -36,6 +36,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     tiers: tiers.names(),
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
     pools: pools.names(),
+    activities: config().activities?.endpoint ?? null,
     hasAdminListener: config().admin.listen !== null,
   });
   const refusedUrl = (url: string, path: Fault["path"]): Fault[] => {

@@ -1,5 +1,7 @@
 import { SQLiteError } from "bun:sqlite";
 import { Elysia, type ValidationError } from "elysia";
+import type { Activities } from "../activities/activities.ts";
+import { activitiesAdmin } from "../activities/admin.ts";
 import { auditAdmin } from "../audit/admin.ts";
 import type { Audit } from "../audit/audit.ts";
 import { type CacheView, cacheAdmin } from "../cache/admin.ts";
@@ -45,6 +47,8 @@ export interface AdminParts extends LimitsAdminParts {
   readonly poolDocuments: Documents<PoolConfig>;
   /** What is left to each key of a pool. */
   readonly poolState: (name: string) => unknown;
+  /** `null` while there are none. */
+  readonly activities: () => Activities | null;
   readonly balanced: Upstreams;
   readonly cache: CacheView;
   readonly config: ConfigView;
@@ -84,6 +88,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(breakersAdmin(parts.balanced, parts.clock, parts.audit))
         .use(cacheAdmin(parts.cache, parts.audit))
         .use(blocksAdmin(parts.guard, parts.audit))
+        .use(activitiesAdmin(parts.activities, parts.audit))
         .use(auditAdmin(parts.audit))
         .use(usageAdmin(parts.usage, parts.clock))
         .use(tokensAdmin(parts.tokens))

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { VERSION } from "../version.ts";
+import { OPEN_PATHS } from "./open-paths.ts";
 
 const asset = (path: string, type: string) => async () =>
   new Response(await Bun.file(path).bytes(), { headers: { "content-type": type, "cache-control": "public, max-age=86400" } });
@@ -43,53 +44,7 @@ export const swagger = () =>
             },
           },
           security: [{ bearer: [] }],
-          paths: {
-            "/api/v1/api-key": {
-              post: {
-                tags: ["pools"],
-                summary: "A key of a pool",
-                description:
-                  "Hands out the first key whose budget holds what the service costs. Who may ask is the pool's `auth`: an API key, or nobody in particular.",
-                security: [{ apiKey: [] }, {}],
-                requestBody: {
-                  required: true,
-                  content: {
-                    "application/json": {
-                      schema: {
-                        type: "object",
-                        required: ["type"],
-                        additionalProperties: false,
-                        properties: {
-                          type: {
-                            type: "string",
-                            description: "The service: what it costs is the pool's to say.",
-                            examples: ["service_1"],
-                          },
-                          pool: { type: "string", description: "The pool; default when it is left out, or the only one." },
-                        },
-                      },
-                    },
-                  },
-                },
-                responses: {
-                  200: {
-                    description: "OK",
-                    content: {
-                      "application/json": {
-                        schema: {
-                          type: "object",
-                          required: ["api_key"],
-                          properties: { api_key: { type: "string", examples: ["api_key_1"] } },
-                        },
-                      },
-                    },
-                  },
-                  422: { description: "There is no such service or pool." },
-                  429: { description: "No key holds the cost now (code poolExhausted): Retry-After says when the first window reopens." },
-                },
-              },
-            },
-          },
+          paths: OPEN_PATHS,
           tags: [
             { name: "health", description: "NORMAL or DEGRADED, and the parts of the gateway" },
             { name: "consumers", description: "Who calls" },
@@ -99,6 +54,7 @@ export const swagger = () =>
             { name: "routes", description: "Paths joined to upstreams" },
             { name: "upstreams", description: "Backends" },
             { name: "pools", description: "Upstream credentials that are handed out within their budgets" },
+            { name: "activities", description: "Batches of changes to tables" },
             { name: "breakers", description: "Targets that are cut off, and those that are not" },
             { name: "cache", description: "Kept responses" },
             { name: "blocks", description: "Addresses that are refused" },

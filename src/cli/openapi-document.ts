@@ -19,6 +19,6 @@ export async function openApiDocument(): Promise<unknown> {
     const response = await parts.admin(new Request("http://localhost/swagger/json"), "openapi");
     return await response.json();
   } finally {
-    parts.stop();
+    await parts.stop();
   }
 }

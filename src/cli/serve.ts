@@ -106,7 +106,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
   try {
     listeners = listen({ config, host, port, reusePort: flags["reuse-port"] === true, parts, onFault });
   } catch (error) {
-    parts.stop();
+    await parts.stop();
     throw new CannotStart(listenFault(error, host, port));
   }
 
@@ -118,7 +118,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
     isStopping = true;
     log.info({ signal }, "stopping: no new connections, what is in flight may end");
     await listeners.stop();
-    parts.stop();
+    await parts.stop();
     log.info("stopped");
     output.flush();
     process.exit(0);

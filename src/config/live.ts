@@ -116,6 +116,10 @@ export function fixedFaults(before: Config, next: Config): Fault[] {
     [["admin", "listen"], before.admin.listen, next.admin.listen],
     [["storage", "path"], before.storage.path, next.storage.path],
     [["demo"], before.demo, next.demo],
+    // What is off may be put anywhere.
+    ...(before.activities === null || next.activities === null
+      ? []
+      : [[["activities", "path"], before.activities.path, next.activities.path] as [string[], unknown, unknown]]),
   ];
   return fixed
     .filter(([, old, now]) => !Bun.deepEquals(old, now))

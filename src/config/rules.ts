@@ -21,6 +21,8 @@ export interface Known {
   readonly tiers: ReadonlySet<string>;
   readonly upstreams: ReadonlySet<string>;
   readonly pools: ReadonlySet<string>;
+  /** Where activities are posted; `null` while they are off. */
+  readonly activities: string | null;
   /** True when the admin API has a listener of its own, so that its paths are free on the main port. */
   readonly hasAdminListener: boolean;
 }
@@ -148,6 +150,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
 /** Paths that never come to the routes. */
 function isOwn(path: string, known: Known): boolean {
   if (/^\/(_?health|ready|_?metrics)\/?$/.test(path)) return true;
+  if (known.activities !== null && trimmed(path) === trimmed(known.activities)) return true;
   return !known.hasAdminListener && /^\/(admin|swagger)(\/|$)/.test(path);
 }
 
@@ -172,6 +175,7 @@ export function crossFaults(config: Config): Fault[] {
     tiers: new Set(Object.keys(config.tiers)),
     upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : [])]),
     pools: new Set(Object.keys(config.pools)),
+    activities: config.activities?.endpoint ?? null,
     hasAdminListener: config.admin.listen !== null,
   };
   const faults: Fault[] = [...serverFaults(config)];
@@ -185,6 +189,7 @@ export function crossFaults(config: Config): Fault[] {
   for (const [name, pool] of Object.entries(config.pools)) faults.push(...poolFaults(pool, ["pools", name]));
   for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
+  faults.push(...activitiesFaults(config, known));
   faults.push(...sharedKeys(config.consumers));
   const ids = new Map<string, number>();
   for (const [i, consumer] of config.consumers.entries()) {
@@ -195,6 +200,24 @@ export function crossFaults(config: Config): Fault[] {
   }
   return faults;
 }
+
+function activitiesFaults({ activities }: Config, known: Known): Fault[] {
+  if (activities === null) return [];
+  const faults = limitFaults(activities.limits, ["activities", "limits"]);
+  const say = (path: Path, message: string) => faults.push({ path: ["activities", ...path], message });
+  const { endpoint, auth, tiers, scopes } = activities;
+  const wrong = pathFault(endpoint);
+  if (wrong !== null) say(["endpoint"], wrong);
+  else if (isOwn(endpoint, { ...known, activities: null })) say(["endpoint"], "is served by another part of Sluice");
+  for (const [i, tier] of tiers.entries()) if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}`);
+  if (auth === "none" && (tiers.length > 0 || scopes.length > 0))
+    say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
+  for (const field of ["baseDelay", "maxDelay"] as const) faults.push(...timeFaults(activities[field], ["activities", field]));
+  if (activities.keepFor !== null && parseDuration(activities.keepFor) < 60_000) say(["keepFor"], "must be at least 1m");
+  return faults;
+}
+
+const trimmed = (path: string): string => path.replace(/\/$/, "");
 
 function serverFaults({ server, admin, guard, audit, usage, health }: Config): Fault[] {
   const faults: Fault[] = server.trustedProxies.flatMap((entry, i) =>
@@ -255,7 +278,6 @@ export function sameRoutes(routes: readonly RouteConfig[]): Fault[] {
 export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   const common = (left: readonly string[], right: readonly string[]) =>
     left.length === 0 || right.length === 0 ? left.length === right.length : left.some((each) => right.includes(each));
-  const trimmed = (path: string) => path.replace(/\/$/, "");
   const methods = a.methods.length === 0 || b.methods.length === 0 || a.methods.some((method) => b.methods.includes(method));
   return trimmed(a.path) === trimmed(b.path) && methods && common(a.hosts, b.hosts);
 }

@@ -511,6 +511,48 @@ export const PoolConfig = Shape(
 );
 export type PoolConfig = Static<typeof PoolConfig>;
 
+const ROUTE = RouteConfig.properties;
+
+export const ActivitiesConfig = Shape(
+  {
+    endpoint: Type.String({
+      pattern: "^/[A-Za-z0-9._~/-]{1,255}$",
+      default: "/api/activities",
+      description: "Where batches are posted.",
+      expects: 'a path such as "/api/activities"',
+    }),
+    path: Type.Union([Type.String({ minLength: 1, maxLength: 4096 }), Type.Null()], {
+      default: null,
+      description: "The file of the database with the tables, the queue and the log; null: activities.db beside the database.",
+    }),
+    auth: ROUTE.auth,
+    tiers: ROUTE.tiers,
+    scopes: ROUTE.scopes,
+    limits: ROUTE.limits,
+    cost: ROUTE.cost,
+    maxBacklog: Type.Integer({
+      minimum: 1,
+      maximum: 1e9,
+      default: 1_000_000,
+      description: "Activities that may wait to be applied; beyond it batches get 503.",
+    }),
+    attempts: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 10,
+      description: "How often a batch is tried while it can't be applied (no space, a lock), before its activities count as failed.",
+    }),
+    baseDelay: Duration("The wait before the second attempt; it doubles with each.", { default: "500ms" }),
+    maxDelay: Duration("The longest wait between attempts.", { default: "1m" }),
+    keepFor: Type.Union([Duration("A duration."), Type.Null()], {
+      default: "30d",
+      description: "How long the log of activities is kept; null: for ever.",
+    }),
+  },
+  "Takes batches of inserts and deletes by POST, and applies them to tables, each once.",
+);
+export type ActivitiesConfig = Static<typeof ActivitiesConfig>;
+
 const Metadata = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), {
   description: "Anything you want to keep with the record.",
 });
@@ -758,6 +800,10 @@ export const Config = Shape(
       additionalProperties: false,
       default: {},
       description: "Pools of upstream credentials by name, handed out by POST /api/v1/api-key.",
+    }),
+    activities: Type.Union([ActivitiesConfig, Type.Null()], {
+      default: null,
+      description: "Validated ingestion into tables; null: off.",
     }),
     consumers: Type.Array(ConsumerConfig, { default: [], description: "Declared consumers and their keys." }),
     demo: Type.Boolean({

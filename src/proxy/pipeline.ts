@@ -146,6 +146,13 @@ export class Pipeline {
     const route = x.route as Route;
     const { caching, forwarder } = this.parts;
     const fail = (error: unknown) => this.fail(x, error);
+    if (route.own !== null) {
+      route.own
+        .answer(x)
+        .then((answer) => ("code" in answer ? this.refuse(x, answer) : this.reply(x, answer)))
+        .catch(fail);
+      return;
+    }
     x.isForwarded = true;
     if (route.upstream === null) this.refuse(x, unavailable("noHealthyTarget", 5000));
     else if (route.cache !== null && isCacheable(x)) {
@@ -226,6 +233,10 @@ export class Pipeline {
     }
     if (error instanceof PoolMissing) {
       this.refuse(x, unavailable("noHealthyTarget", 5000));
+      return;
+    }
+    if (error instanceof TooLarge) {
+      this.refuse(x, tooLarge(error.most));
       return;
     }
     if (error instanceof UpstreamFailure) {

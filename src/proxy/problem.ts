@@ -26,6 +26,7 @@ const CODES = {
   upstreamFailed: { status: 502, title: "The backend failed" },
   circuitOpen: { status: 503, title: "The backend is cut off for now" },
   noHealthyTarget: { status: 503, title: "No backend available" },
+  backlogFull: { status: 503, title: "Too much waits to be applied" },
   draining: { status: 503, title: "Shutting down" },
   notCached: { status: 504, title: "Nothing is kept for this request" },
   upstreamTimeout: { status: 504, title: "The backend did not answer in time" },

@@ -4,6 +4,7 @@ import { type Problem, problemBody } from "./problem.ts";
 const REASONS: Readonly<Record<number, string>> = {
   200: "OK",
   201: "Created",
+  202: "Accepted",
   204: "No Content",
   304: "Not Modified",
   400: "Bad Request",

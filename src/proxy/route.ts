@@ -1,5 +1,6 @@
 import type { RouteConfig } from "../config/schema.ts";
 import { parseDuration, parseSize } from "../config/units.ts";
+import type { Reply } from "../http/server.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
 import type { UsagePaths } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
@@ -7,8 +8,16 @@ import type { Upstream } from "../upstreams/upstream.ts";
 import type { RouteCache } from "./caching.ts";
 import { type Cors, compileCors } from "./cors.ts";
 import { compileCredential, compilePaths, type RouteCredential } from "./credential.ts";
+import type { Exchange } from "./exchange.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
+import type { Problem } from "./problem.ts";
 import { prefixOf, type Routable } from "./router.ts";
+
+/** Answers requests in a backend's place, once they are let through. */
+export interface OwnService {
+  /** Rejects as a forwarded request would, or with a fault of Sluice's own. */
+  answer(x: Exchange): Promise<Reply | Problem>;
+}
 
 /** A route as a request needs it: everything parsed, looked up and joined beforehand. */
 export interface Route extends Routable {
@@ -17,6 +26,8 @@ export interface Route extends Routable {
   readonly document: RouteConfig;
   /** The upstream, or `null` when it was deleted under the route. */
   readonly upstream: Upstream | null;
+  /** What of Sluice itself answers in the upstream's place, and only at the very path. */
+  readonly own: OwnService | null;
   /** How many characters of the path are dropped before it is forwarded. */
   readonly strip: number;
   readonly auth: "required" | "optional" | "none";
@@ -50,7 +61,7 @@ const BACKENDS_CORS = [
 ];
 
 /** `before`: the route of this name in the configuration before, whose counts go on. */
-export function compileRoute(config: RouteConfig, upstream: Upstream | null, before?: Route): Route {
+export function compileRoute(config: RouteConfig, upstream: Upstream | null, before?: Route, own: OwnService | null = null): Route {
   const name = config.name ?? config.path;
   return {
     name,
@@ -59,6 +70,7 @@ export function compileRoute(config: RouteConfig, upstream: Upstream | null, bef
     hosts: config.hosts.map((host) => host.toLowerCase()),
     methods: config.methods,
     upstream,
+    own,
     strip: config.stripPrefix ? prefixOf(config.path).length : 0,
     auth: config.auth,
     tiers: config.tiers,

@@ -232,7 +232,6 @@ describe("a configuration", () => {
     const upstream = { targets: [{ url: "http://h" }] };
     const asked: [string, object][] = [
       ["redis", { redis: { url: "redis://h" } }],
-      ["activities", { activities: { path: "/api/activities" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],
     ];

@@ -28,7 +28,13 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
     () => "anonymous",
   );
   const audit = new Audit({ storage, clock });
-  const known = () => ({ tiers: new Set(tiers.keys()), upstreams: new Set<string>(), pools: new Set<string>(), hasAdminListener: false });
+  const known = () => ({
+    tiers: new Set(tiers.keys()),
+    upstreams: new Set<string>(),
+    pools: new Set<string>(),
+    activities: null,
+    hasAdminListener: false,
+  });
   const consumers = new Consumers({ storage, clock, audit, registry, known });
   const keys = new Keys({ storage, clock, audit, registry });
   consumers.load();

@@ -20,7 +20,7 @@ export function serving(config: object, clock = new FakeClock(Date.now())) {
       fetch(`http://127.0.0.1:${listeners.port}${path}`, { method, headers: { authorization: "Bearer an-admin-token-0123456789" } }),
     stop: async () => {
       await listeners.stop();
-      parts.stop();
+      await parts.stop();
     },
   };
 }

@@ -1,0 +1,151 @@
+import { type ColumnType, fit, parseExactly, parseType, type SqlValue, TYPES, Unfit } from "./column-type.ts";
+
+export interface Column {
+  readonly name: string;
+  readonly type: ColumnType;
+}
+
+/** One change to one table, checked. */
+export interface Activity {
+  readonly operation: "insert" | "delete";
+  readonly table: string;
+  readonly columns: readonly Column[];
+  /** Beside `columns`. */
+  readonly values: readonly SqlValue[];
+  /** As it was sent, for the log. */
+  readonly payload: unknown;
+}
+
+/** What is wrong with a batch, as a problem's `errors` say it. */
+export interface ActivityFault {
+  readonly path: string;
+  readonly message: string;
+}
+
+export type Batch = { readonly activities: readonly Activity[] } | { readonly faults: readonly ActivityFault[]; readonly isJson: boolean };
+
+const MOST_ACTIVITIES = 10_000;
+const MOST_COLUMNS = 500;
+/** A batch with thousands of faults has one cause: nobody reads the rest. */
+const MOST_FAULTS = 1000;
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
+const NAME_RULE = "must be 1 to 63 letters, digits and _, beginning with a letter or _";
+/** What SQLite and Sluice keep for themselves in the same database. */
+const TAKEN = /^(sqlite_|sluice_|activity_log$)/i;
+
+/** Reads the body of `POST /api/activities`: all of it is good, or every fault is told. */
+export function parseBatch(text: string): Batch {
+  let body: unknown;
+  try {
+    body = parseExactly(text);
+  } catch {
+    return { faults: [{ path: "", message: 'the body is not JSON: send { "activities": [ … ] }' }], isJson: false };
+  }
+  const faults: ActivityFault[] = [];
+  const say = (path: string, message: string): void => {
+    if (faults.length < MOST_FAULTS) faults.push({ path, message });
+  };
+  if (!isObject(body)) return { faults: [{ path: "", message: 'must be an object: { "activities": [ … ] }' }], isJson: true };
+  unknownFields(body, ["activities"], "", say);
+  const { activities } = body;
+  if (!Array.isArray(activities)) say("activities", activities === undefined ? "is required" : "must be a list");
+  else if (activities.length === 0) say("activities", "must hold at least one activity");
+  else if (activities.length > MOST_ACTIVITIES) say("activities", `must hold at most ${MOST_ACTIVITIES} activities; send several batches`);
+  else {
+    const read = activities.map((activity, i) => readActivity(activity, `activities[${i}]`, say));
+    if (faults.length === 0) return { activities: read as Activity[] };
+  }
+  return { faults, isJson: true };
+}
+
+type Say = (path: string, message: string) => void;
+
+function readActivity(value: unknown, at: string, say: Say): Activity | null {
+  if (!isObject(value)) {
+    say(at, "must be an object");
+    return null;
+  }
+  const { operation, table } = value;
+  if (typeof table !== "string") say(`${at}.table`, table === undefined ? "is required" : "must be text");
+  else if (!NAME.test(table)) say(`${at}.table`, NAME_RULE);
+  else if (TAKEN.test(table)) say(`${at}.table`, "is a name that Sluice or SQLite keeps for itself");
+  if (operation === "insert") {
+    unknownFields(value, ["operation", "table", ...LISTS], at, say);
+    const row = readRow(value, at, say);
+    return row === null ? null : { operation, table: table as string, ...row, payload: value };
+  }
+  if (operation === "delete") {
+    unknownFields(value, ["operation", "table", "oldValue", "old_value"], at, say);
+    const field = value.oldValue !== undefined || value.old_value === undefined ? "oldValue" : "old_value";
+    if (value.oldValue !== undefined && value.old_value !== undefined)
+      say(`${at}.old_value`, "is oldValue in another spelling: send one of them");
+    const old = value[field];
+    if (!isObject(old)) {
+      say(`${at}.${field}`, old === undefined ? "is required for a delete: the lists of columns, types and values" : "must be an object");
+      return null;
+    }
+    unknownFields(old, LISTS, `${at}.${field}`, say);
+    const row = readRow(old, `${at}.${field}`, say);
+    return row === null ? null : { operation, table: table as string, ...row, payload: value };
+  }
+  say(`${at}.operation`, operation === undefined ? "is required" : 'must be "insert" or "delete"');
+  return null;
+}
+
+const LISTS = ["colNames", "col_names", "colTypes", "col_types", "colValues", "col_values"];
+
+function listOf(value: Record<string, unknown>, camel: string, snake: string, at: string, say: Say): readonly unknown[] | null {
+  if (value[camel] !== undefined && value[snake] !== undefined) say(`${at}.${snake}`, `is ${camel} in another spelling: send one of them`);
+  const field = value[camel] === undefined && value[snake] !== undefined ? snake : camel;
+  const list = value[field];
+  if (Array.isArray(list)) return list;
+  say(`${at}.${field}`, list === undefined ? "is required" : "must be a list");
+  return null;
+}
+
+function readRow(value: Record<string, unknown>, at: string, say: Say): { columns: Column[]; values: SqlValue[] } | null {
+  const names = listOf(value, "colNames", "col_names", at, say);
+  const types = listOf(value, "colTypes", "col_types", at, say);
+  const values = listOf(value, "colValues", "col_values", at, say);
+  if (names === null || types === null || values === null) return null;
+  const spelt = (camel: string, snake: string) => `${at}.${value[camel] === undefined ? snake : camel}`;
+  const namesAt = spelt("colNames", "col_names");
+  const typesAt = spelt("colTypes", "col_types");
+  const valuesAt = spelt("colValues", "col_values");
+  if (names.length === 0) say(namesAt, "must name at least one column");
+  if (names.length > MOST_COLUMNS) say(namesAt, `must name at most ${MOST_COLUMNS} columns`);
+  if (types.length !== names.length) say(typesAt, `must be as long as the list of names: ${names.length}, got ${types.length}`);
+  if (values.length !== names.length) say(valuesAt, `must be as long as the list of names: ${names.length}, got ${values.length}`);
+  if (names.length > MOST_COLUMNS || types.length !== names.length || values.length !== names.length) return null;
+  const seen = new Set<string>();
+  const columns: Column[] = [];
+  const fitted: SqlValue[] = [];
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i];
+    const text = types[i];
+    if (typeof name !== "string" || !NAME.test(name)) say(`${namesAt}[${i}]`, NAME_RULE);
+    // SQLite's names have no case.
+    else if (seen.has(name.toLowerCase())) say(`${namesAt}[${i}]`, "stands here twice");
+    else seen.add(name.toLowerCase());
+    const type = typeof text === "string" ? parseType(text) : null;
+    if (type === null) {
+      say(`${typesAt}[${i}]`, `must be ${TYPES}`);
+      continue;
+    }
+    const fits = fit(values[i], type);
+    if (fits instanceof Unfit) say(`${valuesAt}[${i}]`, fits.why);
+    else {
+      columns.push({ name: name as string, type });
+      fitted.push(fits);
+    }
+  }
+  return { columns, values: fitted };
+}
+
+function unknownFields(value: Record<string, unknown>, known: readonly string[], at: string, say: Say): void {
+  for (const name of Object.keys(value))
+    if (!known.includes(name))
+      say(at === "" ? name : `${at}.${name}`, `is not known here: there are ${known.filter((it) => !it.includes("_")).join(", ")}`);
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);

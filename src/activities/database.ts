@@ -1,0 +1,67 @@
+import { Database } from "bun:sqlite";
+import { chmodSync, existsSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+
+/**
+ * The tables beside those that activities make: the queue and the log. Names beginning with sluice_ and activity_log are refused to activities.
+ * To change it: append to the list; each entry runs once, in order.
+ */
+const MIGRATIONS = [
+  `CREATE TABLE sluice_queue (
+     seq INTEGER PRIMARY KEY AUTOINCREMENT, batch TEXT NOT NULL, body TEXT NOT NULL, activities INTEGER NOT NULL, replay_of TEXT,
+     accepted_at INTEGER NOT NULL, attempts INTEGER NOT NULL, available_at INTEGER NOT NULL, owner TEXT);
+   CREATE TABLE activity_log (
+     id TEXT PRIMARY KEY, payload TEXT NOT NULL, created_at TEXT NOT NULL, is_error INTEGER NOT NULL, error_message TEXT, state TEXT NOT NULL);
+   CREATE INDEX activity_log_failed ON activity_log (id) WHERE is_error = 1;`,
+];
+
+/** A connection for each durability: both to one file, used by one thread. */
+export interface ActivityDatabase {
+  /** Its commits are on the disk when they return. */
+  readonly durable: Database;
+  /** Its commits may be lost with the machine's power, as a whole and in order: for work that is done again then. */
+  readonly quick: Database;
+  close(): void;
+}
+
+/** Opens the activities' database and brings it up to date; the folder is made when it is missing. Throws for a file that can't be used. */
+export function openActivities(path: string): ActivityDatabase {
+  if (path === ":memory:") {
+    const only = prepared(new Database(path, { strict: true }), "OFF");
+    return { durable: only, quick: only, close: () => only.close() };
+  }
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const isNew = !existsSync(path);
+  // Two processes that start together take turns.
+  using lock = new Database(`${path}.lock`);
+  lock.run("PRAGMA busy_timeout = 30000");
+  lock.run("BEGIN EXCLUSIVE");
+  const durable = prepared(new Database(path, { create: true, strict: true }), "FULL");
+  if (isNew) chmodSync(path, 0o600);
+  const quick = prepared(new Database(path, { strict: true, readwrite: true }), "NORMAL");
+  return {
+    durable,
+    quick,
+    close: () => {
+      quick.close();
+      durable.run("PRAGMA wal_checkpoint(TRUNCATE)");
+      durable.close();
+    },
+  };
+}
+
+function prepared(client: Database, synchronous: "FULL" | "NORMAL" | "OFF"): Database {
+  client.run("PRAGMA busy_timeout = 5000");
+  client.run("PRAGMA journal_mode = WAL");
+  client.run(`PRAGMA synchronous = ${synchronous}`);
+  client
+    .transaction(() => {
+      const { user_version: version } = client.query("PRAGMA user_version").get() as { user_version: number };
+      if (version > MIGRATIONS.length) throw new Error("the activities' database was written by a newer Sluice than this one");
+      if (version === MIGRATIONS.length) return;
+      for (const text of MIGRATIONS.slice(version)) client.run(text);
+      client.run(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    })
+    .immediate();
+  return client;
+}

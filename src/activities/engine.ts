@@ -1,0 +1,335 @@
+import type { Clock } from "../clock.ts";
+import { type Activity, type ActivityFault, type Column, parseBatch } from "./activity.ts";
+import { ActivityLog, type Failure } from "./activity-log.ts";
+import { typeText } from "./column-type.ts";
+import type { ActivityDatabase } from "./database.ts";
+import { type Accepted, activityId, type Waiting } from "./queue.ts";
+import type { Outcome, Row, Sink } from "./sink.ts";
+import { LeaseLost, SqliteQueue } from "./sqlite-queue.ts";
+
+/** How activities are worked off. Times in milliseconds. */
+export interface ActivityPolicy {
+  /** Activities that may wait; beyond it batches are refused. */
+  readonly maxBacklog: number;
+  /** How often a batch is tried that can't be applied for want of disk, or of a lock. */
+  readonly attempts: number;
+  readonly baseDelay: number;
+  readonly maxDelay: number;
+  /** How long the log is kept; `null`: for ever. */
+  readonly keepFor: number | null;
+}
+
+export type Admission =
+  | { readonly kind: "accepted"; readonly id: string; readonly accepted: number }
+  | { readonly kind: "invalid"; readonly faults: readonly ActivityFault[]; readonly isJson: boolean }
+  | { readonly kind: "full" };
+
+export interface ActivityStats {
+  readonly accepted: number;
+  readonly applied: number;
+  readonly failed: number;
+  /** Batches that were refused as invalid. */
+  readonly rejected: number;
+  readonly waitingBatches: number;
+  readonly waiting: number;
+  /** How long the oldest activity waits, in milliseconds. */
+  readonly lag: number;
+  /** A second, over the last minute. */
+  readonly acceptedRate: number;
+  readonly appliedRate: number;
+  readonly failedRate: number;
+  /** Why nothing is applied at the moment, or `null`. */
+  readonly trouble: string | null;
+}
+
+export interface EngineParts {
+  readonly database: ActivityDatabase;
+  readonly sink: Sink;
+  readonly clock: Clock;
+  readonly policy: ActivityPolicy;
+  readonly onTrouble: (message: string, attempts: number) => void;
+}
+
+/** Activities that one transaction applies: some milliseconds of work, so that batches that come meanwhile need not wait. */
+const SLICE = 1000;
+/** What a refused body leaves in the log, in characters. */
+const MOST_LOGGED = 65_536;
+/** How much of what was parsed when it was accepted is kept until it is applied, in characters of its text. */
+const MOST_PARSED = 32_000_000;
+
+/** Takes batches in, and applies them: each activity once. Runs in one thread; `take` and `work` are called by turns. */
+export class ActivityEngine {
+  policy: ActivityPolicy;
+  private readonly queue: SqliteQueue;
+  private readonly applied: SqliteQueue;
+  private readonly log: ActivityLog;
+  private readonly refusals: ActivityLog;
+  private waiting: number;
+  private waitingBatches: number;
+  private readonly counts = { accepted: 0, applied: 0, failed: 0, rejected: 0 };
+  private readonly accepted: Rate;
+  private readonly done: Rate;
+  private readonly wrong: Rate;
+  private trouble: string | null = null;
+  private pausedUntil = 0;
+  private readonly parsed = new Map<string, { activities: readonly Activity[]; size: number }>();
+  private parsedSize = 0;
+
+  constructor(private readonly parts: EngineParts) {
+    const { durable, quick } = parts.database;
+    this.policy = parts.policy;
+    this.queue = new SqliteQueue(durable);
+    this.applied = new SqliteQueue(quick);
+    this.log = new ActivityLog(quick);
+    this.refusals = new ActivityLog(durable);
+    const backlog = this.queue.backlog();
+    this.waiting = backlog.activities;
+    this.waitingBatches = backlog.batches;
+    this.accepted = new Rate(parts.clock);
+    this.done = new Rate(parts.clock);
+    this.wrong = new Rate(parts.clock);
+  }
+
+  /** Takes request bodies in. All of them are durable, or written down as refused, when it returns: one commit for all (group commit). */
+  take(bodies: readonly string[]): Admission[] {
+    const now = this.parts.clock.wall();
+    const puts: Accepted[] = [];
+    const refused: { id: string; body: string; error: string }[] = [];
+    let room = this.policy.maxBacklog - this.waiting;
+    const admissions = bodies.map((body): Admission => {
+      const batch = parseBatch(body);
+      const id = Bun.randomUUIDv7();
+      if ("faults" in batch) {
+        refused.push({
+          id,
+          body,
+          error: batch.faults.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; "),
+        });
+        return { kind: "invalid", faults: batch.faults, isJson: batch.isJson };
+      }
+      const { length } = batch.activities;
+      // What is larger than the whole backlog may be would never get in.
+      if (length > room && this.waiting > 0) return { kind: "full" };
+      room -= length;
+      puts.push({ batch: id, body, activities: length });
+      this.keepParsed(id, batch.activities, body.length);
+      return { kind: "accepted", id, accepted: length };
+    });
+    if (puts.length > 0 || refused.length > 0) {
+      this.parts.database.durable
+        .transaction(() => {
+          this.queue.put(puts, now);
+          for (const { id, body, error } of refused)
+            this.refusals.write(id, body.slice(0, MOST_LOGGED), new Date(now).toISOString(), "rejected", error.slice(0, MOST_LOGGED));
+        })
+        .immediate();
+      for (const { activities } of puts) {
+        this.counts.accepted += activities;
+        this.accepted.add(activities);
+        this.waiting += activities;
+      }
+      this.waitingBatches += puts.length;
+      this.counts.rejected += refused.length;
+    }
+    return admissions;
+  }
+
+  /** Applies some of what waits. Gives the milliseconds until there is more to do: 0 at once, infinite when nothing waits. */
+  async work(): Promise<number> {
+    const now = this.parts.clock.wall();
+    if (now < this.pausedUntil) return this.pausedUntil - now;
+    const { quick } = this.parts.database;
+    const leased = quick.transaction(() => this.applied.lease(SLICE, now)).immediate();
+    if (leased.length === 0) {
+      const at = this.applied.nextAt();
+      this.recount();
+      return at === null ? Number.POSITIVE_INFINITY : Math.max(1, at - now);
+    }
+    try {
+      await this.apply(leased);
+      this.trouble = null;
+      return 0;
+    } catch (error) {
+      if (error instanceof LeaseLost) return 0;
+      return this.putOff(leased, error);
+    }
+  }
+
+  private async apply(leased: readonly Waiting[]): Promise<void> {
+    const runs: { operation: "insert" | "delete"; table: string; columns: readonly Column[]; rows: Row[]; key: string }[] = [];
+    const written: { id: string; payload: unknown }[] = [];
+    for (const waiting of leased) {
+      const { batch, replayOf, attempts } = waiting;
+      for (const [index, activity] of this.activitiesOf(waiting).entries()) {
+        const id = replayOf ?? activityId(batch, index);
+        // Handed out before, or replayed: it may have taken effect already.
+        if (attempts > 1 || replayOf !== null) {
+          const state = this.log.stateOf(id);
+          if (state === "applied" || (state === "failed" && replayOf === null)) continue;
+        }
+        const key = `${activity.operation} ${activity.table} ${activity.columns.map(({ name, type }) => `${name} ${typeText(type)}`).join()}`;
+        const last = runs.at(-1);
+        const row = { id, values: activity.values };
+        if (last?.key === key) last.rows.push(row);
+        else runs.push({ operation: activity.operation, table: activity.table, columns: activity.columns, rows: [row], key });
+        written.push({ id, payload: activity.payload });
+      }
+    }
+    let failed = 0;
+    const settle = this.parts.database.quick.transaction((outcomes: readonly Outcome[]) => {
+      const at = new Date(this.parts.clock.wall()).toISOString();
+      failed = 0;
+      for (const [i, { id, payload }] of written.entries()) {
+        const error = outcomes[i] ?? null;
+        if (error !== null) failed++;
+        this.log.write(id, JSON.stringify(payload), at, error === null ? "applied" : "failed", error);
+      }
+      this.applied.done(leased);
+    });
+    await this.parts.sink.apply(runs, settle);
+    this.counts.applied += written.length - failed;
+    this.counts.failed += failed;
+    this.done.add(written.length - failed);
+    this.wrong.add(failed);
+    this.gone(leased);
+  }
+
+  private activitiesOf({ batch, body, replayOf }: Waiting): readonly Activity[] {
+    const parsed = replayOf === null ? this.parsed.get(batch) : undefined;
+    if (parsed !== undefined) return parsed.activities;
+    const again = parseBatch(body);
+    // It was checked when it was accepted; only a newer version's rules can differ.
+    return "faults" in again ? [] : again.activities;
+  }
+
+  private keepParsed(batch: string, activities: readonly Activity[], size: number): void {
+    if (this.parsedSize + size > MOST_PARSED) return;
+    this.parsed.set(batch, { activities, size });
+    this.parsedSize += size;
+  }
+
+  private gone(batches: readonly Waiting[]): void {
+    for (const { batch, activities } of batches) {
+      this.waiting -= activities;
+      const parsed = this.parsed.get(batch);
+      if (parsed === undefined) continue;
+      this.parsed.delete(batch);
+      this.parsedSize -= parsed.size;
+    }
+    this.waitingBatches -= batches.length;
+  }
+
+  private recount(): void {
+    const { activities, batches } = this.applied.backlog();
+    this.waiting = activities;
+    this.waitingBatches = batches;
+  }
+
+  /** The sink could not apply anything: it is tried again later, and in the end given up. */
+  private putOff(leased: readonly Waiting[], error: unknown): number {
+    const { attempts, baseDelay, maxDelay } = this.policy;
+    const message = error instanceof Error ? error.message : String(error);
+    const now = this.parts.clock.wall();
+    this.trouble = message;
+    const most = Math.max(...leased.map((waiting) => waiting.attempts));
+    this.parts.onTrouble(message, most);
+    const delay = Math.min(maxDelay, baseDelay * 2 ** (most - 1));
+    this.pausedUntil = now + delay;
+    const givenUp = leased.filter((waiting) => waiting.attempts >= attempts);
+    const others = leased.filter((waiting) => waiting.attempts < attempts);
+    this.parts.database.quick
+      .transaction(() => {
+        this.applied.retry(others, now + delay);
+        for (const waiting of givenUp)
+          for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
+            const id = waiting.replayOf ?? activityId(waiting.batch, index);
+            this.log.write(
+              id,
+              JSON.stringify(payload),
+              new Date(now).toISOString(),
+              "failed",
+              `given up after ${waiting.attempts} attempts: ${message}`,
+            );
+            this.counts.failed++;
+          }
+        this.applied.done(givenUp);
+      })
+      .immediate();
+    this.gone(givenUp);
+    return delay;
+  }
+
+  stats(): ActivityStats {
+    const { oldest } = this.waitingBatches === 0 ? { oldest: null } : this.applied.backlog();
+    return {
+      ...this.counts,
+      waiting: this.waiting,
+      waitingBatches: this.waitingBatches,
+      lag: oldest === null ? 0 : Math.max(0, this.parts.clock.wall() - oldest),
+      acceptedRate: this.accepted.perSecond,
+      appliedRate: this.done.perSecond,
+      failedRate: this.wrong.perSecond,
+      trouble: this.trouble,
+    };
+  }
+
+  failures(before: string, limit: number): Failure[] {
+    return this.log.failures(before, limit);
+  }
+
+  /** Tries a failed activity again, or all that failed of a batch. Gives how many; `null` when there is no such id. */
+  replay(id: string): { replayed: number; states: string[] } | null {
+    const { durable } = this.parts.database;
+    return durable
+      .transaction(() => {
+        const found = this.log.find(id);
+        if (found.length === 0) return null;
+        const failed = found.filter(({ state }) => state === "failed");
+        const puts = failed.map(
+          (each): Accepted => ({ batch: Bun.randomUUIDv7(), body: `{"activities":[${each.payload}]}`, activities: 1, replayOf: each.id }),
+        );
+        this.queue.put(puts, this.parts.clock.wall());
+        for (const each of failed) this.refusals.replaying(each.id);
+        this.waiting += puts.length;
+        this.waitingBatches += puts.length;
+        return { replayed: puts.length, states: [...new Set(found.map(({ state }) => state))] };
+      })
+      .immediate();
+  }
+
+  /** Forgets what is older than the policy keeps; a bounded number at a time. True when there may be more. */
+  prune(): boolean {
+    const { keepFor } = this.policy;
+    return keepFor !== null && this.log.prune(new Date(this.parts.clock.wall() - keepFor).toISOString()) > 0;
+  }
+}
+
+/** How many a second, over the last minute. */
+class Rate {
+  private readonly slots = new Array<number>(60).fill(0);
+  private readonly since: number;
+  private second: number;
+
+  constructor(private readonly clock: Clock) {
+    this.second = Math.floor(clock.now() / 1000);
+    this.since = this.second;
+  }
+
+  add(count: number): void {
+    this.turn();
+    const slot = this.second % 60;
+    this.slots[slot] = (this.slots[slot] as number) + count;
+  }
+
+  get perSecond(): number {
+    this.turn();
+    const span = Math.min(60, this.second - this.since + 1);
+    return Math.round((this.slots.reduce((sum, count) => sum + count, 0) / span) * 100) / 100;
+  }
+
+  private turn(): void {
+    const now = Math.floor(this.clock.now() / 1000);
+    for (let i = Math.max(this.second + 1, now - 59); i <= now; i++) this.slots[i % 60] = 0;
+    this.second = Math.max(this.second, now);
+  }
+}

@@ -1,0 +1,66 @@
+import type { Database } from "bun:sqlite";
+import type { Accepted, Backlog, Waiting } from "./queue.ts";
+
+/** How long a batch is one worker's, in milliseconds: applying takes some milliseconds, and a worker that died has it no longer than this. */
+const LEASE = 3000;
+
+/** A lease was lost to another worker before the work was written down. */
+export class LeaseLost extends Error {}
+
+/** Batches that wait in a table, oldest first. Handed out under a lease; gone in the transaction in which they took effect. */
+export class SqliteQueue {
+  /** Tells workers on the same database apart. */
+  private readonly owner = Bun.randomUUIDv7();
+
+  constructor(private readonly client: Database) {}
+
+  /** Puts batches in; they are durable when this returns, if the connection's commits are. */
+  put(batches: readonly Accepted[], now: number): void {
+    const insert = this.client.query(
+      "INSERT INTO sluice_queue (batch, body, activities, replay_of, accepted_at, attempts, available_at, owner) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, NULL)",
+    );
+    for (const { batch, body, activities, replayOf } of batches) insert.run(batch, body, activities, replayOf ?? null, now);
+  }
+
+  /** Takes the oldest batches, of about `most` activities together. */
+  lease(most: number, now: number): Waiting[] {
+    const found = this.client
+      .query<Waiting, [number]>(
+        "SELECT seq, batch, body, replay_of AS replayOf, attempts + 1 AS attempts, activities FROM sluice_queue WHERE available_at <= ?1 ORDER BY seq LIMIT 256",
+      )
+      .all(now);
+    const mark = this.client.query("UPDATE sluice_queue SET attempts = attempts + 1, available_at = ?2, owner = ?3 WHERE seq = ?1");
+    const taken: Waiting[] = [];
+    let activities = 0;
+    for (const row of found) {
+      if (taken.length > 0 && activities + row.activities > most) break;
+      activities += row.activities;
+      mark.run(row.seq, now + LEASE, this.owner);
+      taken.push(row);
+    }
+    return taken;
+  }
+
+  /** They took effect, or never will. Within the transaction of what they did: throws `LeaseLost` when another worker has one of them now. */
+  done(batches: readonly Waiting[]): void {
+    const remove = this.client.query("DELETE FROM sluice_queue WHERE seq = ?1 AND owner = ?2");
+    for (const { seq } of batches) if (remove.run(seq, this.owner).changes !== 1) throw new LeaseLost("another worker has the batch");
+  }
+
+  /** They could not be applied: they are handed out again from `at` on. */
+  retry(batches: readonly Waiting[], at: number): void {
+    const put = this.client.query("UPDATE sluice_queue SET available_at = ?2, owner = NULL WHERE seq = ?1 AND owner = ?3");
+    for (const { seq } of batches) put.run(seq, at, this.owner);
+  }
+
+  /** When the next batch can be handed out; `null` when none waits. */
+  nextAt(): number | null {
+    return (this.client.query("SELECT min(available_at) AS at FROM sluice_queue").get() as { at: number | null }).at;
+  }
+
+  backlog(): Backlog {
+    return this.client
+      .query("SELECT count(*) AS batches, coalesce(sum(activities), 0) AS activities, min(accepted_at) AS oldest FROM sluice_queue")
+      .get() as Backlog;
+  }
+}

@@ -1,0 +1,204 @@
+import type { Database, Statement } from "bun:sqlite";
+import type { Column } from "./activity.ts";
+import { type ColumnType, fit, parseType, type SqlValue, typeText, Unfit } from "./column-type.ts";
+import type { Outcome, Run, Sink } from "./sink.ts";
+
+/** How a column is declared. The types that SQLite takes for numbers would be rounded: a decimal is text, by a name that holds "TEXT" (https://www.sqlite.org/datatype3.html §3.1). */
+const declared = (type: ColumnType): string =>
+  type.kind === "DECIMAL" ? `DECIMAL_TEXT(${type.precision},${type.scale})` : type.kind === "FLOAT" ? "DOUBLE" : typeText(type);
+
+const typeOf = (declaration: string): ColumnType => parseType(declaration.replace("DECIMAL_TEXT", "DECIMAL")) ?? { kind: "TEXT" };
+
+/** Deletes look rows up by the columns they name: in a table of this many rows that needs an index. */
+const INDEX_FROM = 2000;
+const MOST_INDEXES = 4;
+const MOST_INDEXED_COLUMNS = 3;
+const MOST_STATEMENTS = 500;
+
+interface Table {
+  /** By name in small letters. */
+  readonly columns: Map<string, { readonly name: string; readonly type: ColumnType }>;
+  /** Columns of our own indexes, joined by commas. */
+  readonly indexes: Set<string>;
+  /** About how many rows there are. */
+  rows: number;
+}
+
+/** Tables of an SQLite database. A missing table is made by the first row for it, a missing column by the first row with it. */
+export class SqliteSink implements Sink {
+  private readonly tables = new Map<string, Table | null>();
+  private readonly statements = new Map<string, Statement>();
+  private schemaVersion = -1;
+
+  constructor(private readonly client: Database) {}
+
+  apply(runs: readonly Run[], settle: (outcomes: readonly Outcome[]) => void): void {
+    try {
+      this.client
+        .transaction(() => {
+          this.followSchema();
+          const outcomes: Outcome[] = [];
+          for (const run of runs) this.applyRun(run, outcomes);
+          settle(outcomes);
+        })
+        .immediate();
+    } catch (error) {
+      // What was made in the transaction is gone again.
+      this.forget();
+      throw error;
+    }
+  }
+
+  /** Another process, or a person, may have changed the tables. */
+  private followSchema(): void {
+    const { schema_version: version } = this.client.query("PRAGMA schema_version").get() as { schema_version: number };
+    if (version !== this.schemaVersion) this.forget();
+    this.schemaVersion = version;
+  }
+
+  private forget(): void {
+    this.tables.clear();
+    this.statements.clear();
+    this.schemaVersion = -1;
+  }
+
+  private applyRun(run: Run, outcomes: Outcome[]): void {
+    const wrong = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
+    if (typeof wrong === "string") {
+      for (let i = 0; i < run.rows.length; i++) outcomes.push(wrong);
+      return;
+    }
+    const table = wrong;
+    // Values are kept as the table's column says, so that what was inserted is found again by whatever type it is named with.
+    const types = run.columns.map(({ name }) => table.columns.get(name.toLowerCase())?.type);
+    const isAsGiven = run.columns.every(({ type }, i) => isSame(type, types[i]));
+    const statement = this.statementFor(run);
+    for (const row of run.rows) {
+      const values = isAsGiven ? row.values : converted(row.values, run.columns, types);
+      if (typeof values === "string") outcomes.push(values);
+      else {
+        // bun:sqlite's types leave out what it takes: whole numbers of 64 bits are bigints.
+        const { changes } = statement.run(...(values as (string | number | null)[]));
+        table.rows += run.operation === "insert" ? 1 : -changes;
+        outcomes.push(null);
+      }
+    }
+    if (run.operation === "delete") this.indexFor(run, table);
+  }
+
+  private statementFor({ operation, table, columns }: Run): Statement {
+    const names = columns.map(({ name }) => `"${name}"`);
+    const text =
+      operation === "insert"
+        ? `INSERT INTO "${table}" (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`
+        : `DELETE FROM "${table}" WHERE ${names.map((name) => `${name} IS ?`).join(" AND ")}`;
+    let statement = this.statements.get(text);
+    if (statement === undefined) {
+      if (this.statements.size >= MOST_STATEMENTS) this.statements.clear();
+      statement = this.client.prepare(text);
+      this.statements.set(text, statement);
+    }
+    return statement;
+  }
+
+  /** The table with all columns of an insert, made where they are missing; or why that can't be. */
+  private makeRoom(run: Run): Table | string {
+    const table = this.tableOf(run.table);
+    try {
+      if (table === null) {
+        const columns = run.columns.map(({ name, type }) => `"${name}" ${declared(type)}`);
+        this.client.run(`CREATE TABLE "${run.table}" (${columns.join(", ")})`);
+        this.changed(run.table);
+        return this.tableOf(run.table) ?? "the table could not be made";
+      }
+      const missing = run.columns.filter(({ name }) => !table.columns.has(name.toLowerCase()));
+      for (const { name, type } of missing) {
+        this.client.run(`ALTER TABLE "${run.table}" ADD COLUMN "${name}" ${declared(type)}`);
+        table.columns.set(name.toLowerCase(), { name, type });
+      }
+      if (missing.length > 0) this.changed(null);
+      return table;
+    } catch (error) {
+      // Too many columns, a view of this name: that stays so. A full disk or a lock is no fault of the activity.
+      if (isCalled(error, "SQLITE_ERROR")) return `the table ${run.table} can't be changed: ${(error as Error).message}`;
+      throw error;
+    }
+  }
+
+  /** The table with all columns of a delete, or what of it is missing. */
+  private findRoom(run: Run): Table | string {
+    const table = this.tableOf(run.table);
+    if (table === null) return `there is no table ${run.table}`;
+    const missing = run.columns.find(({ name }) => !table.columns.has(name.toLowerCase()));
+    return missing === undefined ? table : `the table ${run.table} has no column ${missing.name}`;
+  }
+
+  private indexFor(run: Run, table: Table): void {
+    if (table.rows < INDEX_FROM || table.indexes.size >= MOST_INDEXES) return;
+    const columns = run.columns.slice(0, MOST_INDEXED_COLUMNS).map(({ name }) => name.toLowerCase());
+    const key = columns.join();
+    // An index that begins with the same column serves as well.
+    if ([...table.indexes].some((index) => index === key || columns.includes(index.split(",")[0] ?? ""))) return;
+    const name = `sluice_${run.table}_${columns.join("_")}`.slice(0, 200);
+    this.client.run(`CREATE INDEX IF NOT EXISTS "${name}" ON "${run.table}" (${columns.map((column) => `"${column}"`).join(", ")})`);
+    table.indexes.add(key);
+    this.changed(null);
+  }
+
+  /** The schema was changed by us: what is known of tables stays, apart from `table`. */
+  private changed(table: string | null): void {
+    if (table !== null) this.tables.delete(table.toLowerCase());
+    const { schema_version: version } = this.client.query("PRAGMA schema_version").get() as { schema_version: number };
+    this.schemaVersion = version;
+  }
+
+  private tableOf(name: string): Table | null {
+    const key = name.toLowerCase();
+    let table = this.tables.get(key);
+    if (table === undefined) {
+      table = this.read(name);
+      this.tables.set(key, table);
+    }
+    return table;
+  }
+
+  private read(name: string): Table | null {
+    const rows = this.client.query<{ name: string; type: string }, [string]>("SELECT name, type FROM pragma_table_info(?1)").all(name);
+    if (rows.length === 0) return null;
+    const indexes = this.client
+      .query<{ columns: string }, [string]>(
+        "SELECT group_concat(lower(i.name), ',') AS columns FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i GROUP BY l.name",
+      )
+      .all(name);
+    const { rows: count } = this.client.query(`SELECT max(rowid) AS rows FROM "${name}"`).get() as { rows: number | null };
+    return {
+      columns: new Map(rows.map((row) => [row.name.toLowerCase(), { name: row.name, type: typeOf(row.type) }])),
+      indexes: new Set(indexes.map(({ columns }) => columns)),
+      rows: count ?? 0,
+    };
+  }
+}
+
+function converted(
+  values: readonly SqlValue[],
+  columns: readonly Column[],
+  types: readonly (ColumnType | undefined)[],
+): SqlValue[] | string {
+  const result: SqlValue[] = [];
+  for (const [i, value] of values.entries()) {
+    const type = types[i];
+    const { name, type: given } = columns[i] as Column;
+    if (type === undefined || isSame(given, type)) {
+      result.push(value);
+      continue;
+    }
+    const fits = fit(typeof value === "bigint" ? String(value) : value, type);
+    if (fits instanceof Unfit) return `the column ${name} is ${typeText(type)}: the value ${fits.why}`;
+    result.push(fits);
+  }
+  return result;
+}
+
+const isSame = (a: ColumnType, b: ColumnType | undefined): boolean => b !== undefined && typeText(a) === typeText(b);
+
+export const isCalled = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;

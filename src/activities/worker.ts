@@ -1,0 +1,134 @@
+import { systemClock } from "../clock.ts";
+import { type ActivityDatabase, openActivities } from "./database.ts";
+import { ActivityEngine } from "./engine.ts";
+import type { Answer, Question } from "./protocol.ts";
+import { SqliteSink } from "./sqlite-sink.ts";
+
+// Entry point of a thread of its own: commits that wait for the disk, and transactions of a thousand rows, would hold up requests.
+
+declare const self: Worker & { postMessage(answer: Answer): void };
+
+let engine: ActivityEngine | null = null;
+let database: ActivityDatabase | null = null;
+/** Bodies that came since the last commit: one commit is for all of them. */
+let bodies: { readonly id: number; readonly text: string }[] = [];
+let isCommitting = false;
+let timer: Timer | null = null;
+let isWorking = false;
+let isClosed = false;
+
+const say = (answer: Answer): void => self.postMessage(answer);
+const said = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+self.onmessage = ({ data }: MessageEvent<Question>) => {
+  try {
+    answer(data);
+  } catch (error) {
+    if ("id" in data) say({ kind: "fault", id: data.id, message: said(error) });
+  }
+};
+
+function answer(question: Question): void {
+  if (question.kind === "open") {
+    try {
+      database = openActivities(question.path);
+      engine = new ActivityEngine({
+        database,
+        sink: new SqliteSink(database.quick),
+        clock: systemClock,
+        policy: question.policy,
+        onTrouble: (message, attempts) => say({ kind: "trouble", message, attempts }),
+      });
+      setInterval(prune, 60_000);
+      say({ kind: "opened", fault: null });
+      workSoon(0);
+    } catch (error) {
+      say({ kind: "opened", fault: said(error) });
+    }
+    return;
+  }
+  if (engine === null) throw new Error("the activities' database is not open");
+  switch (question.kind) {
+    case "policy":
+      engine.policy = question.policy;
+      return;
+    case "take":
+      bodies.push({ id: question.id, text: question.body });
+      if (!isCommitting) {
+        isCommitting = true;
+        // What else has arrived by then goes into the same commit.
+        setImmediate(commit);
+      }
+      return;
+    case "failures":
+      say({ kind: "failures", id: question.id, failures: engine.failures(question.before, question.limit) });
+      return;
+    case "replay": {
+      const result = engine.replay(question.of);
+      say({ kind: "replayed", id: question.id, result });
+      workSoon(0);
+      return;
+    }
+    case "stats":
+      say({ kind: "stats", id: question.id, stats: engine.stats() });
+      return;
+    case "close":
+      commit();
+      isClosed = true;
+      engine = null;
+      database?.close();
+      say({ kind: "closed", id: question.id });
+  }
+}
+
+function commit(): void {
+  isCommitting = false;
+  const taken = bodies;
+  bodies = [];
+  if (taken.length === 0 || engine === null) return;
+  try {
+    const admissions = engine.take(taken.map(({ text }) => text));
+    for (const [i, { id }] of taken.entries()) {
+      const admission = admissions[i];
+      if (admission !== undefined) say({ kind: "admission", id, admission });
+    }
+    workSoon(0);
+  } catch (error) {
+    // Nothing of it was written: each is told so.
+    for (const { id } of taken) say({ kind: "fault", id, message: said(error) });
+  }
+}
+
+function workSoon(wait: number): void {
+  if (isWorking || isClosed) return;
+  if (timer !== null) clearTimeout(timer);
+  timer = wait === 0 ? null : setTimeout(work, Math.min(wait, 60_000));
+  if (wait === 0) {
+    isWorking = true;
+    setImmediate(work);
+  }
+}
+
+function work(): void {
+  isWorking = true;
+  if (engine === null) return;
+  engine.work().then(
+    (wait) => {
+      isWorking = false;
+      if (Number.isFinite(wait)) workSoon(wait);
+    },
+    (error: unknown) => {
+      isWorking = false;
+      say({ kind: "trouble", message: said(error), attempts: 0 });
+      workSoon(1000);
+    },
+  );
+}
+
+function prune(): void {
+  try {
+    if (engine?.prune() === true) setTimeout(prune, 100);
+  } catch (error) {
+    say({ kind: "trouble", message: said(error), attempts: 0 });
+  }
+}

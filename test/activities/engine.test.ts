@@ -1,0 +1,282 @@
+import type { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import fc from "fast-check";
+import { openActivities } from "../../src/activities/database.ts";
+import { ActivityEngine, type ActivityPolicy } from "../../src/activities/engine.ts";
+import type { Outcome, Run, Sink } from "../../src/activities/sink.ts";
+import { SqliteSink } from "../../src/activities/sqlite-sink.ts";
+import { FakeClock } from "../support/limits.ts";
+import { folder } from "../support/process.ts";
+
+const POLICY: ActivityPolicy = { maxBacklog: 1000, attempts: 3, baseDelay: 1000, maxDelay: 10_000, keepFor: null };
+const clock = new FakeClock(Date.UTC(2026, 0, 1));
+
+function engineOn(
+  path = ":memory:",
+  policy: Partial<ActivityPolicy> = {},
+  sinkOn: (client: Database) => Sink = (client) => new SqliteSink(client),
+) {
+  const database = openActivities(path);
+  const troubles: string[] = [];
+  const engine = new ActivityEngine({
+    database,
+    sink: sinkOn(database.quick),
+    clock,
+    policy: { ...POLICY, ...policy },
+    onTrouble: (message) => void troubles.push(message),
+  });
+  return {
+    engine,
+    troubles,
+    database,
+    all: (query: string) => database.quick.query(query).all() as Record<string, unknown>[],
+    post: (...activities: object[]) => engine.take([JSON.stringify({ activities })])[0] as { kind: string; id: string },
+    work: async () => {
+      while ((await engine.work()) === 0);
+    },
+    [Symbol.dispose]: () => database.close(),
+  };
+}
+
+const row = (names: Record<string, [type: string, value: unknown]>) => ({
+  colNames: Object.keys(names),
+  colTypes: Object.values(names).map(([type]) => type),
+  colValues: Object.values(names).map(([, value]) => value),
+});
+const insert = (table: string, names: Parameters<typeof row>[0]) => ({ operation: "insert", table, ...row(names) });
+const remove = (table: string, names: Parameters<typeof row>[0]) => ({ operation: "delete", table, oldValue: row(names) });
+const int = (value: unknown): [string, unknown] => ["INTEGER", value];
+
+describe("activities", () => {
+  test("make tables and columns, insert, and delete by all the columns they name", async () => {
+    using it = engineOn();
+    it.post(
+      insert("people", { id: int(1), name: ["VARCHAR(20)", "Ann"] }),
+      insert("people", { id: int(2), name: ["VARCHAR(20)", "Bob"], Balance: ["DECIMAL(20,4)", "12345678901234.5"] }),
+      insert("PEOPLE", { ID: int(3), ok: ["BOOLEAN", true], score: ["DOUBLE", 0.1], note: ["TEXT", null] }),
+      remove("people", { id: int(1), name: ["TEXT", "Bob"] }),
+      remove("people", { id: ["TEXT", "1"], name: ["TEXT", "Ann"] }),
+      remove("people", { balance: ["DECIMAL(20,2)", "12345678901234.50"], note: ["TEXT", null] }),
+    );
+    await it.work();
+    expect(it.all("SELECT * FROM people")).toEqual([{ id: 3, name: null, Balance: null, ok: 1, score: 0.1, note: null }]);
+    expect(it.all("SELECT name, type FROM pragma_table_info('people')")).toEqual([
+      { name: "id", type: "INTEGER" },
+      { name: "name", type: "VARCHAR(20)" },
+      { name: "Balance", type: "DECIMAL_TEXT(20,4)" },
+      { name: "ok", type: "BOOLEAN" },
+      { name: "score", type: "DOUBLE" },
+      { name: "note", type: "TEXT" },
+    ]);
+    expect(it.all("SELECT count(*) AS rows, sum(is_error) AS errors FROM activity_log")).toEqual([{ rows: 6, errors: 0 }]);
+    expect(it.engine.stats()).toMatchObject({ accepted: 6, applied: 6, failed: 0, waiting: 0, waitingBatches: 0, lag: 0 });
+  });
+
+  test("that can't be done are written down, and the rest is done", async () => {
+    using it = engineOn();
+    const { id } = it.post(
+      remove("nowhere", { id: int(1) }),
+      insert("t", { id: int(1) }),
+      remove("t", { id: int(1), other: int(2) }),
+      insert("t", { id: ["TEXT", "seven"] }),
+    );
+    await it.work();
+    expect(it.all("SELECT id, is_error, error_message, created_at FROM activity_log ORDER BY rowid")).toEqual([
+      { id: `${id}:0`, is_error: 1, error_message: "there is no table nowhere", created_at: "2026-01-01T00:00:00.000Z" },
+      { id: `${id}:1`, is_error: 0, error_message: null, created_at: "2026-01-01T00:00:00.000Z" },
+      { id: `${id}:2`, is_error: 1, error_message: "the table t has no column other", created_at: "2026-01-01T00:00:00.000Z" },
+      {
+        id: `${id}:3`,
+        is_error: 1,
+        error_message: 'the column id is INTEGER: the value must be a whole number, got "seven"',
+        created_at: "2026-01-01T00:00:00.000Z",
+      },
+    ]);
+    expect(it.all("SELECT * FROM t")).toEqual([{ id: 1 }]);
+    expect(it.engine.failures("", 2).map((failure) => failure.id)).toEqual([`${id}:3`, `${id}:2`, `${id}:0`]);
+    expect(it.engine.failures(`${id}:2`, 2).map((failure) => [failure.id, JSON.parse(failure.payload).operation])).toEqual([
+      [`${id}:0`, "delete"],
+    ]);
+  });
+
+  test("that failed can be replayed, one or a whole batch, and take effect once", async () => {
+    using it = engineOn();
+    const { id } = it.post(remove("t", { id: int(1) }), remove("t", { id: int(2) }));
+    await it.work();
+    it.post(insert("t", { id: int(1) }), insert("t", { id: int(2) }), insert("t", { id: int(3) }));
+    await it.work();
+    expect(it.engine.replay(`${id}:1`)).toEqual({ replayed: 1, states: ["failed"] });
+    expect(it.engine.replay(`${id}:1`)).toEqual({ replayed: 0, states: ["replaying"] });
+    expect(it.engine.stats()).toMatchObject({ waiting: 1 });
+    await it.work();
+    expect(it.all("SELECT id FROM t")).toEqual([{ id: 1 }, { id: 3 }]);
+    expect(it.engine.replay(id)).toEqual({ replayed: 1, states: ["failed", "applied"] });
+    await it.work();
+    expect(it.all("SELECT id FROM t")).toEqual([{ id: 3 }]);
+    expect([it.engine.replay(id), it.engine.replay("nobody")]).toEqual([{ replayed: 0, states: ["applied"] }, null]);
+    expect(it.all("SELECT count(*) AS rows, sum(is_error) AS errors FROM activity_log")).toEqual([{ rows: 5, errors: 0 }]);
+  });
+
+  test("that are refused leave a row, and can't be replayed", () => {
+    using it = engineOn();
+    expect(it.engine.take(['{"activities":[]}', "{"]).map(({ kind }) => kind)).toEqual(["invalid", "invalid"]);
+    const rows = it.all("SELECT id, payload, is_error, error_message, state FROM activity_log ORDER BY rowid");
+    expect(rows).toMatchObject([
+      { payload: '{"activities":[]}', is_error: 1, error_message: "activities: must hold at least one activity", state: "rejected" },
+      { payload: "{", is_error: 1, state: "rejected" },
+    ]);
+    expect(it.engine.replay(String(rows[0]?.id))).toEqual({ replayed: 0, states: ["rejected"] });
+  });
+
+  test("are refused while too many wait, and taken again when they are applied", async () => {
+    using it = engineOn(":memory:", { maxBacklog: 3 });
+    const one = insert("t", { id: int(1) });
+    expect([it.post(one, one).kind, it.post(one, one).kind, it.post(one).kind, it.post(one).kind]).toEqual([
+      "accepted",
+      "full",
+      "accepted",
+      "full",
+    ]);
+    await it.work();
+    // A batch of more than may ever wait is taken when nothing waits.
+    expect([it.post(one, one, one, one).kind, it.post(one).kind]).toEqual(["accepted", "full"]);
+  });
+
+  test("that wait survive whatever happens to the process, and the log forgets what is old", async () => {
+    using home = folder();
+    const path = join(home.path, "activities.db");
+    {
+      using it = engineOn(path);
+      it.post(insert("t", { id: int(1) }), remove("gone", { id: int(1) }));
+    }
+    using it = engineOn(path, { keepFor: 60_000 });
+    expect(it.engine.stats()).toMatchObject({ waiting: 2, waitingBatches: 1 });
+    await it.work();
+    expect(it.all("SELECT id FROM t")).toEqual([{ id: 1 }]);
+    expect(it.engine.prune()).toBe(false);
+    clock.time += 61_000;
+    expect([it.engine.prune(), it.engine.prune()]).toEqual([true, false]);
+    expect(it.all("SELECT id FROM activity_log")).toEqual([]);
+  });
+
+  test("are worked off by two processes without doing one twice", async () => {
+    using home = folder();
+    const path = join(home.path, "activities.db");
+    using one = engineOn(path);
+    using two = engineOn(path);
+    for (let i = 0; i < 50; i++) one.post(insert("t", { id: int(2 * i) }), insert("t", { id: int(2 * i + 1) }));
+    for (let i = 0; i < 50; i++) await Promise.all([one.engine.work(), two.engine.work()]);
+    expect(one.all("SELECT count(*) AS rows, count(DISTINCT id) AS ids FROM t")).toEqual([{ rows: 100, ids: 100 }]);
+    // Somebody else changes a table: it is noticed.
+    two.post(insert("t", { id: int(1), more: int(7) }));
+    await two.work();
+    one.post(insert("t", { id: int(1), more: int(8) }));
+    await one.work();
+    expect(one.all("SELECT more FROM t WHERE more IS NOT NULL")).toEqual([{ more: 7 }, { more: 8 }]);
+  });
+
+  test("agree with a plain list of rows, whatever is inserted and deleted", async () => {
+    const value = fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constant(null));
+    const step = fc.record({ op: fc.constantFrom("insert", "insert", "delete"), a: value, b: fc.option(value, { nil: undefined }) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(step, { minLength: 1, maxLength: 6 }), { maxLength: 8 }), async (batches) => {
+        using it = engineOn();
+        let model: { a: number | null; b: number | null }[] = [];
+        const has = { table: false, b: false };
+        for (const steps of batches) {
+          it.post(
+            ...steps.map(({ op, a, b }) => {
+              const names = { a: int(a), ...(b === undefined ? {} : { b: int(b) }) };
+              if (op === "insert") {
+                has.table = true;
+                has.b ||= b !== undefined;
+                model.push({ a, b: b ?? null });
+                return insert("t", names);
+              }
+              if (has.table && (b === undefined || has.b)) model = model.filter((it) => it.a !== a || (b !== undefined && it.b !== b));
+              return remove("t", names);
+            }),
+          );
+          if (steps.length % 2 === 0) await it.work();
+        }
+        await it.work();
+        const rows = has.table ? it.all(`SELECT a, ${has.b ? "b" : "NULL AS b"} FROM t ORDER BY rowid`) : [];
+        expect(rows).toEqual(model);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("find rows to delete by an index once a table is large", async () => {
+    using it = engineOn(":memory:", { maxBacklog: 100_000 });
+    it.post(...Array.from({ length: 3000 }, (_, i) => insert("t", { kind: int(i % 3), id: int(i) })));
+    it.post(remove("t", { kind: int(0), id: int(0) }));
+    await it.work();
+    expect(it.all("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 't'")).toEqual([{ name: "sluice_t_kind_id" }]);
+    expect(it.all("SELECT count(*) AS rows FROM t")).toEqual([{ rows: 2999 }]);
+  });
+});
+
+/** A warehouse: it has no transaction in common with the queue, takes its time, and is away at times. */
+class Warehouse implements Sink {
+  readonly rows = new Map<string, string>();
+  readonly asked: number[] = [];
+  isAway = false;
+  breaksOff = false;
+
+  async apply(runs: readonly Run[], settle: (outcomes: readonly Outcome[]) => void): Promise<void> {
+    this.asked.push(runs.reduce((sum, run) => sum + run.rows.length, 0));
+    await Bun.sleep(1);
+    if (this.isAway) throw new Error("the warehouse is away");
+    for (const run of runs) for (const { id, values } of run.rows) this.rows.set(id, `${run.table} ${values.join()}`);
+    if (this.breaksOff) throw new Error("the connection broke");
+    settle(runs.flatMap((run) => run.rows.map(() => null)));
+  }
+}
+
+describe("a sink that is a warehouse", () => {
+  const withWarehouse = (path?: string) => {
+    const warehouse = new Warehouse();
+    return { warehouse, it: engineOn(path, {}, () => warehouse) };
+  };
+
+  test("gets rows by table and columns, and by the same ids when they are delivered again", async () => {
+    const { warehouse, it } = withWarehouse();
+    using _ = it;
+    it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }), insert("b", { x: int(3) }));
+    warehouse.breaksOff = true;
+    expect(await it.engine.work()).toBe(1000);
+    warehouse.breaksOff = false;
+    expect([it.engine.stats().trouble, it.engine.stats().waiting]).toEqual(["the connection broke", 3]);
+    clock.time += 1000;
+    await it.work();
+    expect([...warehouse.rows.values()]).toEqual(["a 1", "a 2", "b 3"]);
+    expect(it.all("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0")).toEqual([{ rows: 3 }]);
+    expect(it.engine.stats()).toMatchObject({ trouble: null, waiting: 0, applied: 3 });
+  });
+
+  test("that stays away is tried again ever more rarely, and then what was for it counts as failed, to be replayed", async () => {
+    const { warehouse, it } = withWarehouse();
+    using _ = it;
+    const { id } = it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }));
+    warehouse.isAway = true;
+    const waits = [];
+    for (let i = 0; i < 3; i++) {
+      waits.push(await it.engine.work());
+      expect(await it.engine.work()).toBe(waits.at(-1) ?? 0);
+      clock.time += waits.at(-1) ?? 0;
+    }
+    expect([waits, it.troubles.length, warehouse.asked]).toEqual([[1000, 2000, 4000], 3, [2, 2, 2]]);
+    expect(it.engine.failures("", 9)).toMatchObject([
+      { id: `${id}:1`, state: "failed", error: "given up after 3 attempts: the warehouse is away" },
+      { id: `${id}:0`, state: "failed" },
+    ]);
+    expect(await it.engine.work()).toBe(Number.POSITIVE_INFINITY);
+    warehouse.isAway = false;
+    expect(it.engine.replay(id)).toMatchObject({ replayed: 2 });
+    await it.work();
+    expect([...warehouse.rows.keys()]).toEqual([`${id}:0`, `${id}:1`]);
+    expect(it.engine.failures("", 9)).toEqual([]);
+  });
+});

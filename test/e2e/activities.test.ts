@@ -1,0 +1,269 @@
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
+
+const KEY = "a-key-for-activities-0123";
+const CONFIG = {
+  logging: { accessLog: false },
+  tiers: { anonymous: { limits: [] }, plain: { limits: [] } },
+  consumers: [{ id: "acme", tier: "plain", keys: [KEY] }],
+  activities: {},
+};
+const insert = (table: string, id: unknown, more: object = {}) => ({
+  operation: "insert",
+  table,
+  colNames: ["id"],
+  colTypes: ["INTEGER"],
+  colValues: [id],
+  ...more,
+});
+const post = async (
+  gateway: { url: string },
+  activities: unknown,
+  headers: Record<string, string> = { "x-api-key": KEY },
+  path = "/api/activities",
+) => {
+  const answer = await fetch(gateway.url + path, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof activities === "string" ? activities : JSON.stringify({ activities }),
+  });
+  return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Record<string, unknown> };
+};
+interface State {
+  readonly backlog: { activities: number; batches: number; lag: number };
+  readonly applied: number;
+  readonly failed: number;
+  readonly items: { id: string; state: string; error: string; payload: unknown }[];
+  readonly nextCursor: string | null;
+}
+const state = async (gateway: Running, query = ""): Promise<State> =>
+  (await (await gateway.admin("GET", `/admin/activities${query}`)).json()) as State;
+/** The state when nothing waits any more. */
+async function settled(gateway: Running): Promise<State> {
+  for (;;) {
+    const now = await state(gateway);
+    if (now.backlog.activities === 0) return now;
+    await Bun.sleep(10);
+  }
+}
+const tables = (gateway: { folder: string }) => new Database(join(gateway.folder, "data/activities.db"), { readonly: true });
+
+describe("POST /api/activities", () => {
+  test("takes a batch when it is durable, applies it, and tells what became of it", async () => {
+    await using gateway = await start({ config: CONFIG });
+    const taken = await post(gateway, [
+      insert("t", 1),
+      insert("t", 2),
+      { operation: "delete", table: "nowhere", old_value: insert("t", 1) },
+    ]);
+    // What of an insert does not belong into old_value is told.
+    expect([taken.status, taken.body.code]).toEqual([422, "validationFailed"]);
+    const { colNames, colTypes, colValues } = insert("t", 1);
+    const gone = { operation: "delete", table: "nowhere", old_value: { col_names: colNames, col_types: colTypes, col_values: colValues } };
+    const again = await post(gateway, [insert("t", 1), insert("t", 2), gone]);
+    expect([again.status, again.body]).toEqual([202, { message: "ok", id: expect.any(String), accepted: 3 }]);
+    const after = await settled(gateway);
+    expect(after).toMatchObject({
+      applied: 2,
+      failed: 1,
+      items: [
+        { id: `${again.body.id}:2`, state: "failed", error: "there is no table nowhere", payload: gone },
+        { state: "rejected", error: expect.stringContaining("activities[2].old_value.operation") },
+      ],
+      nextCursor: null,
+    });
+    {
+      using database = tables(gateway);
+      expect(database.query("SELECT id FROM t").all()).toEqual([{ id: 1 }, { id: 2 }]);
+      expect(database.query("SELECT is_error FROM activity_log ORDER BY created_at, id").all()).toHaveLength(4);
+    }
+    const page = await state(gateway, "?limit=1");
+    expect([page.items.length, (await state(gateway, `?limit=1&cursor=${page.nextCursor}`)).items[0]?.state]).toEqual([1, "rejected"]);
+
+    await post(gateway, [insert("nowhere", 1)]);
+    const replay = await gateway.admin("POST", `/admin/activities/${again.body.id}%3A2/replay`);
+    expect([replay.status, await replay.json()]).toEqual([202, { replayed: 1 }]);
+    expect((await settled(gateway)).items).toHaveLength(1);
+    {
+      using database = tables(gateway);
+      expect(database.query("SELECT id FROM nowhere").all()).toEqual([]);
+    }
+    expect((await gateway.admin("POST", `/admin/activities/${again.body.id}:2/replay`)).status).toBe(409);
+    expect((await gateway.admin("POST", "/admin/activities/nobody/replay")).status).toBe(404);
+    const audit = (await (await gateway.admin("GET", "/admin/audit")).json()) as { items: { action: string }[] };
+    expect(audit.items.map(({ action }) => action)).toContain("activities.replay");
+    expect((await (await gateway.admin("GET", "/admin/health")).json()) as object).toMatchObject({ components: { queue: "ok" } });
+  });
+
+  test("asks who calls, keeps to limits, methods and sizes, and says what is wrong", async () => {
+    await using gateway = await start({
+      config: {
+        ...CONFIG,
+        server: { maxBodySize: "2kb" },
+        activities: {
+          endpoint: "/ingest",
+          path: "elsewhere/rows.db",
+          limits: [{ algorithm: "fixed-window", limit: 3, window: "1h" }],
+          maxBacklog: 5,
+        },
+      },
+    });
+    const ingest = (activities: unknown, headers?: Record<string, string>) => post(gateway, activities, headers, "/ingest");
+    expect((await ingest([insert("t", 1)], {})).body.code).toBe("keyMissing");
+    const taken = await ingest([insert("t", 1)]);
+    expect([taken.status, taken.headers.get("x-ratelimit-remaining"), taken.headers.get("x-request-id")?.length]).toEqual([202, "2", 36]);
+    expect((await ingest("{")).body).toMatchObject({ status: 400, code: "badRequest" });
+    expect((await ingest([insert("t", "x".repeat(3000))])).body).toMatchObject({ status: 413, code: "bodyTooLarge" });
+    expect((await ingest([{ ...insert("t", 1), table: "activity_log" }])).body).toMatchObject({ status: 422 });
+    expect((await ingest([insert("t", 1)])).status).toBe(429);
+    expect((await fetch(`${gateway.url}/ingest`)).headers.get("allow")).toBe("POST");
+    expect((await post(gateway, [])).status).toBe(404);
+    expect(existsSync(join(gateway.folder, "elsewhere/rows.db"))).toBe(true);
+    expect((await gateway.admin("POST", "/admin/routes", { path: "/ingest", upstream: "http://127.0.0.1:1" })).status).toBe(422);
+  });
+
+  test("is switched on and off by a reload", async () => {
+    await using gateway = await start({ config: { ...CONFIG, activities: null } });
+    expect((await post(gateway, [insert("t", 1)])).status).toBe(404);
+    expect((await gateway.admin("GET", "/admin/activities")).status).toBe(404);
+    const reload = async (activities: object | null) => {
+      writeFileSync(join(gateway.folder, "config.json"), JSON.stringify({ ...CONFIG, activities }));
+      return (await gateway.admin("POST", "/admin/config/reload")).status;
+    };
+    writeFileSync(join(gateway.folder, "a-file"), "");
+    expect(await reload({ path: "a-file/x.db" })).toBe(422);
+    expect(await reload({})).toBe(200);
+    expect((await post(gateway, [insert("t", 1)])).status).toBe(202);
+    expect(await reload({ path: "other.db" })).toBe(422);
+    expect(await reload(null)).toBe(200);
+    expect((await post(gateway, [insert("t", 1)])).status).toBe(404);
+  });
+
+  test("does not start where its tables can't be", async () => {
+    using home = folder();
+    writeFileSync(join(home.path, "a-file"), "");
+    writeFileSync(join(home.path, "config.json"), JSON.stringify({ ...CONFIG, activities: { path: "a-file/x.db" } }));
+    const outcome = await run(["serve", "--port", "0"], { cwd: home.path, env: { SLUICE_ADMIN_TOKEN: ADMIN_TOKEN } });
+    expect([outcome.status, outcome.stderr]).toEqual([1, expect.stringContaining("activities.path")]);
+  });
+
+  test("stores what looks like SQL, or refuses it: fifty attempts change nothing else", async () => {
+    await using gateway = await start({ config: CONFIG });
+    await post(gateway, [insert("accounts", 1)]);
+    const texts = [
+      "'; DROP TABLE accounts; --",
+      '"; DROP TABLE accounts; --',
+      "1; DELETE FROM accounts",
+      "' OR '1'='1",
+      "' OR 1=1 --",
+      "') ; UPDATE accounts SET id = 9; --",
+      "accounts; ATTACH DATABASE 'x' AS y",
+      "\\'; DROP TABLE accounts; --",
+      "%27%3B DROP TABLE accounts",
+      "\u0000'; DROP TABLE accounts",
+      "`; DROP TABLE accounts; `",
+      "[accounts]; DROP TABLE accounts",
+      "NULL); DROP TABLE accounts; --",
+      "UNION SELECT sql FROM sqlite_master",
+      "x' || (SELECT id FROM accounts) || '",
+      "?1",
+      ":id",
+      "$id; PRAGMA writable_schema = 1",
+      "/* */ DROP TABLE accounts",
+      "ⅼ'; DROP TABLE accounts; --",
+    ];
+    let stored = 0;
+    let refused = 0;
+    const names = texts.slice(0, 15);
+    const attempts = [
+      // In values: kept as they are.
+      ...texts.map((text) => ({ operation: "insert", table: "notes", colNames: ["text"], colTypes: ["TEXT"], colValues: [text] })),
+      // In names and types: refused.
+      ...names.map((text) => insert(text, 1)),
+      ...names.slice(0, 8).map((text) => ({ operation: "insert", table: "notes", colNames: [text], colTypes: ["TEXT"], colValues: ["x"] })),
+      ...[
+        "INTEGER); DROP TABLE accounts; --",
+        "TEXT DEFAULT (SELECT 1)",
+        "TEXT PRIMARY KEY",
+        "VARCHAR(5)) ; DROP TABLE accounts",
+        "DECIMAL(5,2) CHECK (1)",
+        "INTEGER REFERENCES accounts",
+        "TEXT; --",
+      ].map((type) => ({ operation: "insert", table: "notes", colNames: ["other"], colTypes: [type], colValues: ["x"] })),
+    ];
+    expect(attempts).toHaveLength(50);
+    for (const attempt of attempts) {
+      const { status } = await post(gateway, [attempt]);
+      if (status === 202) stored++;
+      else if (status === 422) refused++;
+    }
+    await settled(gateway);
+    using database = tables(gateway);
+    expect([stored, refused]).toEqual([20, 30]);
+    expect(database.query("SELECT text FROM notes ORDER BY rowid").all()).toEqual(texts.map((text) => ({ text })));
+    expect(database.query("SELECT id FROM accounts").all()).toEqual([{ id: 1 }]);
+    const made = database.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").all() as { name: string }[];
+    expect(made.map(({ name }) => name)).toEqual(["accounts", "activity_log", "notes", "sluice_queue", "sqlite_sequence"]);
+    // A delete with such values finds its row, and no other.
+    for (const text of texts)
+      await post(gateway, [
+        { operation: "delete", table: "notes", oldValue: { colNames: ["text"], colTypes: ["TEXT"], colValues: [text] } },
+      ]);
+    expect((await settled(gateway)).failed).toBe(0);
+    expect(database.query("SELECT count(*) AS rows FROM notes").get()).toEqual({ rows: 0 });
+  });
+
+  test("loses nothing and does nothing twice when the process is killed at any moment", async () => {
+    using home = folder();
+    const accepted = new Set<number>();
+    const uncertain = new Map<number, number>();
+    let next = 0;
+    for (let round = 0; round < 10; round++) {
+      await using gateway = await start({ config: CONFIG, cwd: home.path });
+      let isDead = false;
+      const user = async () => {
+        while (!isDead) {
+          const batch = next++;
+          const rows = Array.from({ length: 20 }, (_, i) => batch * 100 + i);
+          // Each fifth batch holds a mistake at its end: nothing of it may take effect.
+          const isWrong = batch % 5 === 4;
+          const activities = rows.map((id) => insert(isWrong ? "refused" : "t", id));
+          if (isWrong) activities.push(insert("refused", "x"));
+          try {
+            const { status } = await post(gateway, activities);
+            expect(status).toBe(isWrong ? 422 : 202);
+            if (!isWrong) accepted.add(batch);
+          } catch (error) {
+            if (!isDead) throw error;
+            if (!isWrong) uncertain.set(batch, rows.length);
+          }
+        }
+      };
+      const users = Promise.all(Array.from({ length: 4 }, user));
+      await Bun.sleep(20 + Math.random() * 150);
+      isDead = true;
+      await gateway.stop("SIGKILL");
+      await users;
+    }
+    await using gateway = await start({ config: CONFIG, cwd: home.path });
+    await settled(gateway);
+    using database = tables(gateway);
+    const found = new Map<number, number[]>();
+    for (const { id } of database.query("SELECT id FROM t").all() as { id: number }[]) {
+      const batch = Math.floor(id / 100);
+      found.set(batch, [...(found.get(batch) ?? []), id % 100]);
+    }
+    expect(accepted.size).toBeGreaterThan(20);
+    for (const [batch, rows] of found) {
+      // All of a batch, each of it once.
+      expect(rows.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i));
+      expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
+    }
+    for (const batch of accepted) expect(found.has(batch)).toBe(true);
+    expect(database.query("SELECT name FROM sqlite_master WHERE name = 'refused'").all()).toEqual([]);
+    expect(database.query("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0").get()).toEqual({ rows: found.size * 20 });
+  }, 60_000);
+});
