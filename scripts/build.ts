@@ -4,7 +4,7 @@ import { rmSync } from "node:fs";
 const RELEASED = ["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl", "darwin-arm64", "darwin-x64", "windows-x64"];
 
 /** Threads of their own have entry points of their own. */
-const WORKERS = ["src/activities/worker.ts"];
+const WORKERS = ["src/activities-worker.ts"];
 
 const FLAGS = [
   "--compile",

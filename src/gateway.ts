@@ -217,6 +217,7 @@ export function createGatewayParts(options: GatewayOptions) {
     else
       activities = new Activities({
         path: activitiesPath(settings),
+        worker: new URL("./activities-worker.ts", import.meta.url).href,
         policy,
         maxBodySize: () => parseSize(config.server.maxBodySize),
         onTrouble: (message, attempts) => log?.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),

@@ -13,6 +13,8 @@ import type { Answer, Question } from "./protocol.ts";
 
 export interface ActivitiesParts {
   readonly path: string;
+  /** The address of the thread's entry point. */
+  readonly worker: string;
   readonly policy: ActivityPolicy;
   /** Bytes that one batch may have. */
   readonly maxBodySize: () => number;
@@ -57,7 +59,7 @@ export class Activities {
   /** Throws `StorageError` when the file can't be used. */
   constructor(private readonly parts: ActivitiesParts) {
     checkUsable(parts.path);
-    this.worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    this.worker = new Worker(parts.worker);
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.receive(data);
     this.worker.onerror = (event) => this.broke(new Error(event.message));
     this.worker.unref();

@@ -178,6 +178,8 @@ describe("a breaker", () => {
     while ((await breakers(gateway))[0]?.state !== "closed") await Bun.sleep(5);
     await load.stop();
     await second.kill();
+    // The log comes by a pipe, a little later than the answers.
+    while (!gateway.output().includes('"to":"closed"')) await Bun.sleep(5);
     expect(gateway.output()).toContain('"from":"closed","to":"open","cause":"failures"');
     expect(gateway.output()).toContain('"from":"half-open","to":"closed","cause":"probe"');
   }, 20_000);
