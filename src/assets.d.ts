@@ -1,3 +1,7 @@
+declare module "*.lua" {
+  const text: string;
+  export default text;
+}
 /** Files that are embedded in the binary: the import gives their path. */
 declare module "*.css" {
   const path: string;

@@ -18,10 +18,11 @@ import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backen
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
-import { Limiter } from "./limits/limiter.ts";
+import { Limiter, type LimitService } from "./limits/limiter.ts";
 import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, termsOf } from "./limits/policy.ts";
+import { RedisLimiter } from "./limits/redis-limiter.ts";
 import { countRepository } from "./limits/repository.ts";
 import { Pools } from "./pools/pools.ts";
 import { Secrets } from "./pools/secrets.ts";
@@ -33,6 +34,7 @@ import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
 import { createRecords } from "./records.ts";
+import { RedisLink } from "./redis/link.ts";
 import { ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
@@ -172,7 +174,36 @@ export function createGatewayParts(options: GatewayOptions) {
   };
 
   const store = new MemoryStore(config.limits.maxSubjects);
-  const limiter = new Limiter({ store, clock, isDegraded: () => health.isDegraded });
+  const local = new Limiter({ store, clock, isDegraded: () => health.isDegraded });
+  const link =
+    config.redis === null
+      ? null
+      : new RedisLink({
+          config: config.redis,
+          clock,
+          onChange: (isUp, why) => {
+            if (isUp) log?.info("Redis is there");
+            else log?.error({ why, onFailure: config.redis?.onFailure }, "Redis is lost: this instance goes on by itself");
+            if (isUp) rejoin();
+          },
+        });
+  const shared =
+    link === null
+      ? null
+      : new RedisLimiter({
+          link,
+          local,
+          clock,
+          isDegraded: () => health.isDegraded,
+          onFailure: () => config.redis?.onFailure ?? "local",
+          instance: Bun.randomUUIDv7(),
+          onFault: (error) => onFault(error, ""),
+        });
+  const limiter: LimitService = shared ?? local;
+  /** What was counted here while Redis was away goes there. */
+  const rejoin = (): void => {
+    if (shared !== null) shared.giveBack(store.drain()).catch((error: unknown) => onFault(error, ""));
+  };
   const counts = new CountPersistence({ store, counts: countRepository(storage, clock), clock });
   counts.restore();
 
@@ -297,7 +328,10 @@ export function createGatewayParts(options: GatewayOptions) {
       return false;
     }
   };
-  const components = (): Record<string, string> => ({ database: databaseWorks() ? "ok" : "failing" });
+  const components = (): Record<string, string> => ({
+    database: databaseWorks() ? "ok" : "failing",
+    ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
+  });
   /** Backends that are down are no reason to take the gateway out of service: these are for people. */
   const allComponents = (): Record<string, string> => {
     const states = balanced.all();
@@ -433,6 +467,8 @@ export function createGatewayParts(options: GatewayOptions) {
   ];
 
   return {
+    /** Resolves when it is known whether Redis is there; at once without one. */
+    ready: link === null ? Promise.resolve() : link.tried,
     pipeline,
     generation: (): Generation => generation,
     /** Hands out keys of pools; `null` while there are none. */
@@ -452,6 +488,8 @@ export function createGatewayParts(options: GatewayOptions) {
       live.stop();
       balanced.stop();
       client.close();
+      shared?.close();
+      link?.close();
       guarded(() => {
         counts.flush();
         usage.flush();

@@ -17,6 +17,7 @@ import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
 import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.ts";
+import { RedisDown } from "../redis/link.ts";
 import { backupAdmin } from "../storage/backup.ts";
 import type { Documents } from "../storage/documents.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
@@ -177,6 +178,10 @@ function problemOf(error: unknown, code: string | number): Problem {
   // Elysia words its refusal with the value that it refuses, and trips over an object with a field called toString.
   if (error instanceof TypeError && error.stack?.includes("mapValueError"))
     return invalid([{ path: [], message: "has an object where text or a number is expected" }]).problem;
+  if (error instanceof RedisDown)
+    return problem("limiterUnavailable", "Redis is away, and this can't be done without it: try again in a second.", { retryAfter: 1 }, [
+      ["Retry-After", "1"],
+    ]);
   // Another process on the same database was faster by a moment.
   if (isTaken(error)) return problem("conflict", "There is such a record already: change it, or choose another name.");
   switch (code) {

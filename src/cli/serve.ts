@@ -51,7 +51,6 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const { env } = process;
   const option = (flag: string, variable: string): string | undefined =>
     typeof flags[flag] === "string" ? flags[flag] : env[variable] || undefined;
-  if (env.SLUICE_REDIS_URL) throw new CannotStart("SLUICE_REDIS_URL is not yet supported: this version has no Redis");
   const adminToken = env.SLUICE_ADMIN_TOKEN || undefined;
   if (adminToken !== undefined && !/^[!-~]{16,512}$/.test(adminToken))
     throw new CannotStart("SLUICE_ADMIN_TOKEN must have 16 to 512 printable ASCII characters without spaces");
@@ -102,6 +101,8 @@ async function start(input: Input, instead?: Read): Promise<void> {
     if (!mayStandIn || instead !== undefined || fileFaults.length > 0) throw new CannotStart(faultList(file ?? "config.json", faults));
     return start(input, standIn(file, text, faults, folder));
   }
+  // The first requests should not be limited by this instance alone, only because they come early.
+  await Promise.race([parts.ready, Bun.sleep(1000)]);
   let listeners: Listeners;
   try {
     listeners = listen({ config, host, port, reusePort: flags["reuse-port"] === true, parts, onFault });

@@ -27,6 +27,9 @@ export interface LiveConfigParts {
   readonly faults: readonly Fault[];
 }
 
+/** What of Redis needs another connection. */
+const withoutRules = (redis: Config["redis"]) => (redis === null ? null : { ...redis, onFailure: null });
+
 /** How often the file is looked at, in milliseconds. Asking for its state works on every file system, also when an editor or an orchestrator puts another file in its place. */
 const LOOK_EVERY = 500;
 
@@ -116,6 +119,7 @@ export function fixedFaults(before: Config, next: Config): Fault[] {
     [["admin", "listen"], before.admin.listen, next.admin.listen],
     [["storage", "path"], before.storage.path, next.storage.path],
     [["demo"], before.demo, next.demo],
+    [["redis"], withoutRules(before.redis), withoutRules(next.redis)],
     // What is off may be put anywhere.
     ...(before.activities === null || next.activities === null
       ? []
@@ -123,5 +127,9 @@ export function fixedFaults(before: Config, next: Config): Fault[] {
   ];
   return fixed
     .filter(([, old, now]) => !Bun.deepEquals(old, now))
-    .map(([path, old]) => ({ path, message: `can't be changed while the gateway runs: restart it, or put ${JSON.stringify(old)} back` }));
+    .map(([path, old]) => ({
+      path,
+      // Redis' URL may hold a password.
+      message: `can't be changed while the gateway runs: restart it${path[0] === "redis" ? "" : `, or put ${JSON.stringify(old)} back`}`,
+    }));
 }

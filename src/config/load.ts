@@ -31,6 +31,8 @@ export function loadConfig(text: string, env: Environment): Loaded {
   }
   const faults: Fault[] = [];
   const value = valueAt(root, [], env, faults);
+  // The environment beats the file.
+  if (env.SLUICE_REDIS_URL && isObject(value)) value.redis = { ...(isObject(value.redis) ? value.redis : {}), url: env.SLUICE_REDIS_URL };
   faults.push(...takeNotYet(value));
   const checked = fillIn(Config, value);
   faults.push(...checked.faults);
@@ -50,6 +52,8 @@ export function fillIn(schema: TSchema, value: unknown): { value: unknown; fault
   const filled = withDefaults(schema, structuredClone(value));
   return { value: filled, faults: schemaFaults(schema, filled) };
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 

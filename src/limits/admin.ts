@@ -6,11 +6,11 @@ import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
-import type { Limiter, LimitReading } from "./limiter.ts";
+import type { LimitReading, LimitService } from "./limiter.ts";
 import type { Policy } from "./policy.ts";
 
 export interface LimitsAdminParts {
-  readonly limiter: Limiter;
+  readonly limiter: LimitService;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
   /** The routes' own limits. */
@@ -77,9 +77,10 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
   return new Elysia({ prefix: "/limits", tags: ["limits"], normalize: false })
     .get(
       "/:consumer",
-      ({ params }) => {
+      async ({ params }) => {
         const { policies, subjects } = countedFor(parts, params.consumer);
-        return { consumer: params.consumer, limits: parts.limiter.inspect(policies, subjects).map(wire) };
+        const readings = await parts.limiter.inspect(policies, subjects);
+        return { consumer: params.consumer, limits: readings.map(wire) };
       },
       {
         params: ByConsumer,
@@ -89,10 +90,10 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
     )
     .delete(
       "/:consumer",
-      ({ params, set }) => {
+      async ({ params, set }) => {
         const { policies, subjects } = countedFor(parts, params.consumer);
+        await parts.limiter.reset(policies, subjects);
         parts.audit.note({ action: "limits.reset", subject: `consumer ${params.consumer}` });
-        parts.limiter.reset(policies, subjects);
         set.status = 204;
       },
       { params: ByConsumer, detail: { summary: "Forget what a consumer has used" } },

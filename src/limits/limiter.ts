@@ -28,6 +28,8 @@ export type Verdict =
       readonly held: readonly Held[];
       /** What was taken under limits that count usage, until the usage is known. */
       readonly metered: Metered[];
+      /** What was taken in Redis and is not settled yet; left out: nothing, or it was not taken there. */
+      readonly remote?: { readonly key: string; readonly policy: Policy; readonly charge: number }[];
     }
   | { readonly allowed: false; readonly readings: readonly LimitReading[] };
 
@@ -49,12 +51,28 @@ export interface LimiterParts {
   readonly isDegraded: () => boolean;
 }
 
+/** Where limits are counted: in this process, or in Redis for several. */
+export interface LimitService {
+  /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict>;
+  /** The request's response told what it cost: that takes the place of what was taken, also where it is more than was left. A second call does nothing. */
+  settle(verdict: Verdict, used: number): void;
+  /** The request has ended: what it held is free again. A second call does nothing. */
+  release(verdict: Verdict): void;
+  /** Where subjects stand, without charging or remembering anything. */
+  inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] | Promise<LimitReading[]>;
+  /** Forgets what was counted. */
+  reset(policies: readonly Policy[], subjects: readonly string[]): void | Promise<void>;
+  /** Drops idle subjects; for a timer. */
+  sweep(): void;
+}
+
 const NOTHING: readonly Held[] = [];
 /** Shared, and therefore never written to. */
 const NONE: Metered[] = [];
 
 /** Decides whether a request may pass: all its limits at once. One that denies leaves all of them as they were. */
-export class Limiter {
+export class Limiter implements LimitService {
   private readonly scratch = newReading();
 
   constructor(private readonly parts: LimiterParts) {}

@@ -85,6 +85,20 @@ export class MemoryStore {
     this.markDirty(entry);
   }
 
+  /** Gives all entries but those in flight, and forgets them. */
+  drain(): Entry[] {
+    const drained: Entry[] = [];
+    for (let entry = this.oldest; entry !== null; ) {
+      const { newer } = entry;
+      if (!isHeld(entry)) {
+        drained.push(entry);
+        this.remove(entry);
+      }
+      entry = newer;
+    }
+    return drained;
+  }
+
   /** Drops entries that are idle whatever the system's status is, a bounded number at a time, going on where the last sweep ended. */
   sweep(now: number): void {
     let entry = this.hand ?? this.oldest;

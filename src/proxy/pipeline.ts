@@ -4,7 +4,8 @@ import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
-import type { Limiter } from "../limits/limiter.ts";
+import type { LimitService, Verdict } from "../limits/limiter.ts";
+import { LimiterUnavailable } from "../limits/redis-limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
@@ -25,7 +26,7 @@ export interface PipelineParts {
   readonly clock: Clock;
   readonly keys: KeyRegistry;
   readonly guard: Guard;
-  readonly limiter: Limiter;
+  readonly limiter: LimitService;
   readonly forwarder: Forwarder;
   readonly caching: Caching;
   /** Logs a fault of Sluice's own. */
@@ -42,9 +43,9 @@ export class Pipeline {
     incoming.onEnd = () => this.record(x);
     try {
       if (this.preflight(x)) return;
-      const refusal = this.place(x) ?? this.guard(x) ?? this.identify(x) ?? this.admit(x);
+      const refusal = this.place(x) ?? this.guard(x) ?? this.identify(x);
       if (refusal !== null) this.refuse(x, refusal);
-      else if (!this.isAnsweredFromCache(x)) this.forward(x);
+      else this.admit(x);
     } catch (error) {
       this.fail(x, error);
     }
@@ -94,11 +95,14 @@ export class Pipeline {
   }
 
   /** Admit: all limits at once, the caller's and the route's; one that denies charges none. */
-  private admit(x: Exchange): Problem | null {
+  private admit(x: Exchange): void {
     const route = x.route as Route;
     const own = x.key === null ? this.parts.keys.anonymousPolicies() : this.parts.keys.policiesFor(x.key);
     const policies = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
-    if (policies.length === 0) return null;
+    if (policies.length === 0) {
+      this.serve(x);
+      return;
+    }
     const { fields } = x.incoming.head;
     const caller = {
       consumerId: x.key === null ? null : x.key.consumer.id,
@@ -112,17 +116,30 @@ export class Pipeline {
       policies.map((policy) => subjectOf(policy, caller)),
       route.cost,
     );
+    if (!(verdict instanceof Promise)) this.decide(x, verdict);
+    else
+      verdict
+        .then((it) => {
+          // The caller left meanwhile: the exchange is recorded already.
+          if (x.incoming.isAborted) this.parts.limiter.release(it);
+          else this.decide(x, it);
+        })
+        .catch((error: unknown) => this.fail(x, error));
+  }
+
+  private decide(x: Exchange, verdict: Verdict): void {
     const now = this.parts.clock.wall();
     x.limitHead = limitHeaders(verdict.readings, now);
     if (verdict.allowed) {
       x.verdict = verdict;
-      return null;
+      this.serve(x);
+      return;
     }
     x.isLimited = true;
     const retryAfter = retryAfterSeconds(verdict);
     const violated = violatedPolicies(verdict, now);
     const isOfQuota = isQuota(verdict);
-    return problem(
+    const refusal = problem(
       isOfQuota ? "quotaExceeded" : "rateLimited",
       isOfQuota
         ? `Your quota is used up: a new period begins in ${retryAfter} seconds.`
@@ -130,6 +147,12 @@ export class Pipeline {
       { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
       [["Retry-After", String(retryAfter)]],
     );
+    this.refuse(x, refusal);
+  }
+
+  /** The request may pass. */
+  private serve(x: Exchange): void {
+    if (!this.isAnsweredFromCache(x)) this.forward(x);
   }
 
   /** Cache: gives what is kept and fresh. */
@@ -225,6 +248,15 @@ export class Pipeline {
     if (x.incoming.isReplied || x.incoming.isAborted) return;
     if (error instanceof NoTarget) {
       this.refuse(x, unavailable(error.why.code, error.why.retryIn));
+      return;
+    }
+    if (error instanceof LimiterUnavailable) {
+      this.refuse(
+        x,
+        problem("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", { retryAfter: 1 }, [
+          ["Retry-After", "1"],
+        ]),
+      );
       return;
     }
     if (error instanceof PoolExhausted) {

@@ -28,6 +28,7 @@ const CODES = {
   noHealthyTarget: { status: 503, title: "No backend available" },
   backlogFull: { status: 503, title: "Too much waits to be applied" },
   draining: { status: 503, title: "Shutting down" },
+  limiterUnavailable: { status: 503, title: "Limits can't be checked" },
   notCached: { status: 504, title: "Nothing is kept for this request" },
   upstreamTimeout: { status: 504, title: "The backend did not answer in time" },
   versionNotSupported: { status: 505, title: "HTTP version not supported" },

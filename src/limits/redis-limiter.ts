@@ -1,0 +1,395 @@
+import type { Clock } from "../clock.ts";
+import { type RedisClient, RedisDown, type RedisLink } from "../redis/link.ts";
+import { newReading, type State } from "./algorithm.ts";
+import type { Limiter, LimitReading, LimitService, Verdict } from "./limiter.ts";
+import { algorithmOf, type Entry } from "./memory-store.ts";
+import { type Policy, type Terms, termsOf } from "./policy.ts";
+import script from "./redis-limits.lua" with { type: "text" };
+
+/** What happens to requests while Redis is away. */
+export type OnFailure = "local" | "allow" | "deny";
+
+/** Limits can't be checked, and the configuration says that nobody passes then. */
+export class LimiterUnavailable extends Error {}
+
+export interface RedisLimiterParts {
+  readonly link: RedisLink;
+  /** Decides by itself while Redis is away. */
+  readonly local: Limiter;
+  readonly clock: Clock;
+  readonly isDegraded: () => boolean;
+  readonly onFailure: () => OnFailure;
+  /** Tells this instance from others. */
+  readonly instance: string;
+  readonly onFault: (error: unknown) => void;
+  /** The time for tests; left out: Redis' own. */
+  readonly now?: () => number;
+}
+
+type Deed = "take" | "peek" | "charge" | "refund" | "hold" | "extend";
+
+interface Asked {
+  readonly deed: Deed;
+  readonly keys: readonly string[];
+  /** For each limit its terms and what it is charged. */
+  readonly args: readonly (string | number)[];
+  readonly resolve: (reply: readonly number[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
+const MOST_TOGETHER = 64;
+/** How long what an instance has in flight holds without being said again, and how often it is, in milliseconds. */
+const HOLD_FOR = 6000;
+const HOLD_AGAIN_EVERY = 2000;
+const NUMBERS = 5;
+
+interface RunScript {
+  sluiceLimits(count: number, ...args: (string | number)[]): Promise<number[]>;
+}
+
+/**
+ * Limits that several instances share. All limits of a request are one atomic step in Redis, by Redis' clock; requests that come together share a call. On a cluster, where a script
+ * can only touch one slot, limits with different subjects are taken one subject after the other, and given back when a later one denies: never too much is granted.
+ */
+export class RedisLimiter implements LimitService {
+  private waiting: Asked[] = [];
+  private isScheduled = false;
+  /** Calls that Redis has not answered. */
+  private onTheWay = 0;
+  /** What this instance has in flight, by key: it is said again from time to time, so that it outlives no crash. */
+  private readonly held = new Map<string, { count: number; terms: string }>();
+  private readonly keys = new WeakMap<Policy, string>();
+  private readonly terms = new WeakMap<Terms, string>();
+  private readonly quotaTerms = new WeakMap<Policy, { until: number; text: string }>();
+  private readonly holder: Timer;
+  private readonly scratch = newReading();
+
+  constructor(private readonly parts: RedisLimiterParts) {
+    parts.link.client.defineCommand("sluiceLimits", { lua: script });
+    this.holder = setInterval(() => this.renew(), HOLD_AGAIN_EVERY);
+    this.holder.unref();
+  }
+
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict> {
+    if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
+    const isDegraded = this.parts.isDegraded();
+    const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] as string));
+    const args: (string | number)[] = [];
+    for (const policy of policies) args.push(this.termsOf(policy, isDegraded), policy.cost ?? cost);
+    const verdict = this.ask("take", keys, args).then((reply) => this.verdictOf(policies, subjects, keys, cost, isDegraded, reply));
+    return verdict.catch((error: unknown) => {
+      if (!(error instanceof RedisDown)) this.parts.onFault(error);
+      return this.without(policies, subjects, cost);
+    });
+  }
+
+  private without(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+    switch (this.parts.onFailure()) {
+      case "local":
+        return this.parts.local.admit(policies, subjects, cost);
+      case "allow":
+        return { allowed: true, readings: [], held: [], metered: [] };
+      case "deny":
+        throw new LimiterUnavailable("limits can't be checked");
+    }
+  }
+
+  private verdictOf(
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    keys: readonly string[],
+    cost: number,
+    isDegraded: boolean,
+    reply: readonly number[],
+  ): Verdict {
+    const allowed = reply[0] === 1;
+    const readings = policies.map((policy, i) => readingOf(policy, subjects[i] as string, cost, isDegraded, reply, 1 + i * NUMBERS));
+    if (!allowed) return { allowed, readings };
+    const remote: { key: string; policy: Policy; charge: number }[] = [];
+    for (const [i, policy] of policies.entries()) {
+      const charge = policy.cost ?? cost;
+      const key = keys[i] as string;
+      if ((readings[i] as LimitReading).denied) continue;
+      if (policy.algorithm === "concurrency") this.hold(key, charge, this.termsOf(policy, isDegraded));
+      if (policy.algorithm === "concurrency" || policy.isMetered) remote.push({ key, policy, charge });
+    }
+    return remote.length === 0 ? { allowed, readings, held: [], metered: [] } : { allowed, readings, held: [], metered: [], remote };
+  }
+
+  release(verdict: Verdict): void {
+    if (!verdict.allowed) return;
+    if (verdict.remote === undefined) {
+      this.parts.local.release(verdict);
+      return;
+    }
+    for (const { key, policy, charge } of verdict.remote.splice(0)) {
+      if (policy.algorithm !== "concurrency") continue;
+      const terms = this.hold(key, -charge, "");
+      // What does not arrive is said again soon, or expires.
+      this.tell("refund", key, terms, charge);
+    }
+  }
+
+  settle(verdict: Verdict, used: number): void {
+    if (!verdict.allowed) return;
+    if (verdict.remote === undefined) {
+      this.parts.local.settle(verdict, used);
+      return;
+    }
+    const isDegraded = this.parts.isDegraded();
+    for (const { key, policy, charge } of verdict.remote) {
+      if (!policy.isMetered || used === charge) continue;
+      this.tell(used > charge ? "charge" : "refund", key, this.termsOf(policy, isDegraded), Math.abs(used - charge));
+    }
+    const left = verdict.remote.filter(({ policy }) => policy.algorithm === "concurrency");
+    verdict.remote.splice(0, verdict.remote.length, ...left);
+  }
+
+  async inspect(policies: readonly Policy[], subjects: readonly string[]): Promise<LimitReading[]> {
+    if (policies.length === 0) return [];
+    const isDegraded = this.parts.isDegraded();
+    try {
+      const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] ?? ""));
+      const reply = await this.ask(
+        "peek",
+        keys,
+        policies.flatMap((policy) => [this.termsOf(policy, isDegraded), 0]),
+      );
+      return policies.map((policy, i) => readingOf(policy, subjects[i] ?? "", 0, isDegraded, reply, 1 + i * NUMBERS));
+    } catch (error) {
+      if (!(error instanceof RedisDown)) throw error;
+      return this.parts.local.inspect(policies, subjects);
+    }
+  }
+
+  /** Rejects with `RedisDown` while Redis is away. */
+  async reset(policies: readonly Policy[], subjects: readonly string[]): Promise<void> {
+    const keys = policies.flatMap((policy, i) => {
+      const key = this.keyOf(policy, subjects[i] ?? "");
+      return policy.algorithm === "concurrency" ? [] : policy.algorithm === "sliding-log" ? [key, `${key}:used`] : [key];
+    });
+    await Promise.all(keys.map((key) => this.parts.link.run((client) => client.del(key))));
+    this.parts.local.reset(policies, subjects);
+  }
+
+  sweep(): void {
+    this.parts.local.sweep();
+  }
+
+  /**
+   * Redis is back: what was counted here meanwhile is added to what it has, so that an outage gives nobody twice as much for the rest of a window.
+   * `entries`: the local states, which are forgotten.
+   */
+  async giveBack(entries: Iterable<Entry>): Promise<void> {
+    const isDegraded = this.parts.isDegraded();
+    const told: Promise<unknown>[] = [];
+    for (const { policy, subject, state } of entries) {
+      if (policy.algorithm === "concurrency") continue;
+      const used = this.usedIn(policy, state, isDegraded);
+      if (used <= 0) continue;
+      told.push(this.ask("charge", [this.keyOf(policy, subject)], [this.termsOf(policy, isDegraded), used]));
+      // Not a million at once.
+      if (told.length >= 500) await Promise.all(told.splice(0));
+    }
+    await Promise.all(told);
+  }
+
+  private usedIn(policy: Policy, state: State, isDegraded: boolean): number {
+    const { clock } = this.parts;
+    const now = Math.floor(policy.calendar === null ? clock.now() : clock.wall());
+    algorithmOf(policy).peek(state, policy, termsOf(policy, isDegraded), 0, now, this.scratch);
+    return this.scratch.used;
+  }
+
+  close(): void {
+    clearInterval(this.holder);
+  }
+
+  private ask(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
+    if (this.parts.link.isCluster) return this.askCluster(deed, keys, args);
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ deed, keys, args, resolve, reject });
+      if (this.waiting.length >= MOST_TOGETHER) this.flush();
+      else if (!this.isScheduled) {
+        this.isScheduled = true;
+        // What else arrives in this turn of the event loop goes along.
+        setImmediate(() => this.flush());
+      }
+    });
+  }
+
+  private flush(): void {
+    this.isScheduled = false;
+    const asked = this.waiting;
+    if (asked.length === 0) return;
+    this.waiting = [];
+    const keys: (string | number)[] = [];
+    const args: (string | number)[] = [this.parts.now?.() ?? "", this.parts.instance];
+    for (const { deed, keys: its, args: more } of asked) {
+      keys.push(...its);
+      args.push(its.length, deed, ...more);
+    }
+    this.onTheWay++;
+    this.parts.link
+      .run((client) => (client as unknown as RunScript).sluiceLimits(keys.length, ...keys, ...args))
+      .then(
+        (reply) => {
+          this.onTheWay--;
+          let at = 0;
+          for (const { keys: its, resolve } of asked) {
+            const next = at + 1 + its.length * NUMBERS;
+            resolve(asked.length === 1 ? reply : reply.slice(at, next));
+            at = next;
+          }
+        },
+        (error: Error) => {
+          this.onTheWay--;
+          for (const { reject } of asked) reject(error);
+        },
+      );
+  }
+
+  /** One call for each slot, which is one for each subject. */
+  private async askCluster(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
+    const groups = new Map<string, number[]>();
+    for (const [i, key] of keys.entries()) {
+      const tag = key.slice(key.indexOf("{"), key.indexOf("}"));
+      const group = groups.get(tag);
+      if (group === undefined) groups.set(tag, [i]);
+      else group.push(i);
+    }
+    const reply: number[] = new Array(1 + keys.length * NUMBERS).fill(0);
+    reply[0] = 1;
+    const taken: number[][] = [];
+    const run = (its: readonly number[], how: Deed) => {
+      const more = its.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]);
+      return this.parts.link.run((client: RedisClient) =>
+        (client as unknown as RunScript).sluiceLimits(
+          its.length,
+          ...its.map((i) => keys[i] as string),
+          this.parts.now?.() ?? "",
+          this.parts.instance,
+          its.length,
+          how,
+          ...more,
+        ),
+      );
+    };
+    try {
+      for (const its of groups.values()) {
+        // After a denial the others are only looked at, for the headers.
+        const part = await run(its, deed === "take" && reply[0] === 0 ? "peek" : deed);
+        if (part[0] === 0) reply[0] = 0;
+        else if (deed === "take") taken.push(its);
+        for (const [n, i] of its.entries())
+          for (let k = 0; k < NUMBERS; k++) reply[1 + i * NUMBERS + k] = part[1 + n * NUMBERS + k] as number;
+      }
+    } catch (error) {
+      for (const its of taken) run(its, "refund").catch(() => {});
+      throw error;
+    }
+    if (reply[0] === 0)
+      for (const its of taken) {
+        const fitted = its.filter((i) => reply[1 + i * NUMBERS + 4] === 1);
+        if (fitted.length > 0) run(fitted, "refund").catch(() => {});
+      }
+    return reply;
+  }
+
+  private tell(deed: Deed, key: string, terms: string, cost: number): void {
+    if (!this.parts.link.isUp) return;
+    this.ask(deed, [key], [terms, cost]).catch((error: unknown) => {
+      if (!(error instanceof RedisDown)) this.parts.onFault(error);
+    });
+  }
+
+  /** Counts what is in flight here. Gives the terms it was taken under. */
+  private hold(key: string, change: number, terms: string): string {
+    const held = this.held.get(key);
+    const count = (held?.count ?? 0) + change;
+    const its = held?.terms ?? terms;
+    if (count <= 0) this.held.delete(key);
+    else this.held.set(key, { count, terms: its });
+    return its;
+  }
+
+  /** Says again what is in flight, for a timer: exactly, when nothing is on its way that would change it. */
+  renew(): void {
+    if (!this.parts.link.isUp) return;
+    const deed = this.onTheWay === 0 ? "hold" : "extend";
+    for (const [key, { count, terms }] of this.held) this.tell(deed, key, terms, count);
+  }
+
+  /** A slot for each subject: its keys stand together on a cluster. */
+  private keyOf(policy: Policy, subject: string): string {
+    let id = this.keys.get(policy);
+    if (id === undefined) {
+      id = new Bun.CryptoHasher("sha1").update(policy.id).digest("hex").slice(0, 16);
+      this.keys.set(policy, id);
+    }
+    return `${this.parts.link.prefix}:limit:{${tagOf(subject)}}:${id}`;
+  }
+
+  private termsOf(policy: Policy, isDegraded: boolean): string {
+    if (policy.calendar !== null) return this.quotaTermsOf(policy, policy.calendar);
+    const terms = termsOf(policy, isDegraded);
+    let text = this.terms.get(terms);
+    if (text === undefined) {
+      const { algorithm, window, aligned, shadow, normal, reduced } = policy;
+      text = JSON.stringify({
+        algorithm,
+        window: algorithm === "concurrency" ? HOLD_FOR : window,
+        limit: terms.limit,
+        perMs: Number.isFinite(terms.perMs) ? terms.perMs : 0,
+        full: Math.max(normal.limit, reduced.limit),
+        aligned,
+        shadow,
+      });
+      this.terms.set(terms, text);
+    }
+    return text;
+  }
+
+  /** The period before, this one and the next: which of them it is, is for Redis' clock to say. */
+  private quotaTermsOf(policy: Policy, calendar: NonNullable<Policy["calendar"]>): string {
+    const now = Math.floor(this.parts.clock.wall());
+    const known = this.quotaTerms.get(policy);
+    if (known !== undefined && now < known.until) return known.text;
+    const next = calendar.at(calendar.at(now).end);
+    const before = calendar.at(calendar.at(now).start - 1);
+    const { start, end } = calendar.at(now);
+    const text = JSON.stringify({
+      algorithm: "quota",
+      window: policy.window,
+      limit: policy.normal.limit,
+      shadow: policy.shadow,
+      periods: [before.start, start, end, next.end],
+    });
+    this.quotaTerms.set(policy, { until: end, text });
+    return text;
+  }
+}
+
+const PLAIN_SUBJECT = /^[\w.:[\]@/-]{1,96}$/;
+
+/** What stands for a subject in a key: itself, or a digest where it is long, or could be taken for something else. */
+const tagOf = (subject: string): string =>
+  PLAIN_SUBJECT.test(subject) ? subject : `#${new Bun.CryptoHasher("sha256").update(subject).digest("hex").slice(0, 32)}`;
+
+function readingOf(policy: Policy, subject: string, cost: number, isDegraded: boolean, reply: readonly number[], at: number): LimitReading {
+  const used = reply[at] as number;
+  const terms = termsOf(policy, isDegraded);
+  const denied = reply[at + 4] === 0;
+  return {
+    policy,
+    subject,
+    limit: terms.limit,
+    used,
+    remaining: reply[at + 1] as number,
+    resetIn: reply[at + 2] as number,
+    retryIn: reply[at + 3] as number,
+    denied,
+    onlyDegraded: denied && terms !== policy.normal && used + (policy.cost ?? cost) <= policy.normal.limit,
+  };
+}

@@ -1,0 +1,387 @@
+-- The limits of a batch of requests, each request's all at once: those of one that is denied are left as they were.
+-- The algorithms are those of src/limits/*.ts, to the letter: one property test drives both.
+-- KEYS: one for each limit of each request. ARGV: the time in milliseconds or "" for Redis' own, who asks, then for each request the number of its limits and its
+-- deed ("take", "peek"), and for each limit its terms (JSON) and what it is charged.
+-- Reply: for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
+
+local now
+if ARGV[1] == '' then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+else
+  now = tonumber(ARGV[1])
+end
+local instance = ARGV[2]
+local floor, max, min, ceil = math.floor, math.max, math.min, math.ceil
+local PRECISION = 1e-6
+
+-- Lua's own way to write numbers would round them.
+local function text(number)
+  return string.format('%.17g', number)
+end
+
+local function numbers(value)
+  local a, b, c = string.match(value, '^(%S+) (%S+) ?(%S*)$')
+  return tonumber(a), tonumber(b), tonumber(c)
+end
+
+local function put(key, value, idleAt)
+  redis.call('SET', key, value, 'PX', max(1, ceil(idleAt - now)))
+end
+
+local A = {}
+
+A['fixed-window'] = {
+  load = function(key, p)
+    local value = redis.call('GET', key)
+    if value then
+      local start, used = numbers(value)
+      return { start = start, used = used }
+    end
+    return { start = p.aligned and now - now % p.window or now, used = 0 }
+  end,
+  left = function(s, p)
+    if s.start > now then s.start = now end
+    return s.start + p.window - now
+  end,
+  peek = function(s, p, cost)
+    local left = A['fixed-window'].left(s, p)
+    local used = left > 0 and s.used or 0
+    local fits = used + cost <= p.limit
+    return used, max(0, p.limit - used), used == 0 and 0 or left, fits and 0 or (cost > p.limit and p.window or left), fits
+  end,
+  take = function(s, p, cost)
+    if s.used == 0 or A['fixed-window'].left(s, p) <= 0 then
+      s.start = p.aligned and now - now % p.window or now
+      s.used = 0
+    end
+    s.used = s.used + cost
+  end,
+  refund = function(s, p, cost)
+    if A['fixed-window'].left(s, p) > 0 then s.used = max(0, s.used - cost) end
+  end,
+  save = function(key, s, p)
+    put(key, text(s.start) .. ' ' .. text(s.used), s.start + p.window)
+  end,
+}
+
+-- Periods are the calendar's: the gateway knows them, Redis' clock says which of them it is.
+local function period(p)
+  local b = p.periods
+  if now < b[2] then return b[1], b[2] end
+  if now < b[3] then return b[2], b[3] end
+  return b[3], b[4]
+end
+
+A['quota'] = {
+  load = function(key, p)
+    local value = redis.call('GET', key)
+    if value then
+      local start, used = numbers(value)
+      return { start = start, used = used }
+    end
+    return { start = 0, used = 0 }
+  end,
+  peek = function(s, p, cost)
+    local first, last = period(p)
+    local used = s.start == first and s.used or 0
+    local fits = used + cost <= p.limit
+    return used, max(0, p.limit - used), used == 0 and 0 or last - now, fits and 0 or last - now, fits
+  end,
+  take = function(s, p, cost)
+    local first = period(p)
+    if s.start ~= first then
+      s.start = first
+      s.used = 0
+    end
+    s.used = s.used + cost
+  end,
+  refund = function(s, p, cost)
+    local first = period(p)
+    if s.start == first then s.used = max(0, s.used - cost) end
+  end,
+  save = function(key, s, p)
+    local _, last = period(p)
+    put(key, text(s.start) .. ' ' .. text(s.used), last + 14400000)
+  end,
+}
+
+local function weighted(previous, elapsed, window)
+  return floor((previous * (window - 1 - elapsed)) / window)
+end
+
+local function settles(previous, room, window)
+  if previous <= room then return 0 end
+  local at = max(0, floor(window - 1 - (window * (room + 1)) / previous))
+  while weighted(previous, at, window) > room do at = at + 1 end
+  return at
+end
+
+A['sliding-window'] = {
+  load = function(key, p)
+    local value = redis.call('GET', key)
+    if value then
+      local start, current, previous = numbers(value)
+      return { start = start, current = current, previous = previous }
+    end
+    return { start = now, current = 0, previous = 0 }
+  end,
+  passed = function(s, window)
+    if s.start > now then s.start = now end
+    return floor((now - s.start) / window)
+  end,
+  peek = function(s, p, cost)
+    local window, limit = p.window, p.limit
+    local passed = A['sliding-window'].passed(s, window)
+    local current = passed == 0 and s.current or 0
+    local previous = passed == 0 and s.previous or (passed == 1 and s.current or 0)
+    local start = passed > 1 and now or s.start + passed * window
+    local elapsed = now - start
+    local carried = weighted(previous, elapsed, window)
+    local used = carried + current
+    local fits = used + cost <= limit
+    local resetIn = 0
+    if used > 0 then
+      if carried == 0 then
+        resetIn = current == 0 and 0 or window - elapsed + settles(current, current - 1, window)
+      else
+        resetIn = min(settles(previous, carried - 1, window), window) - elapsed
+      end
+    end
+    local retryIn = 0
+    if not fits then
+      local room = limit - cost
+      if room < 0 then retryIn = window
+      elseif current <= room then retryIn = settles(previous, room - current, window) - elapsed
+      else retryIn = window - elapsed + settles(current, room, window) end
+    end
+    return used, max(0, limit - used), resetIn, retryIn, fits
+  end,
+  take = function(s, p, cost)
+    local passed = A['sliding-window'].passed(s, p.window)
+    if passed > 0 then
+      s.previous = passed == 1 and s.current or 0
+      s.current = 0
+      s.start = passed == 1 and s.start + p.window or now
+    end
+    if s.current == 0 and s.previous == 0 then s.start = now end
+    s.current = s.current + cost
+  end,
+  refund = function(s, p, cost)
+    local passed = A['sliding-window'].passed(s, p.window)
+    local fromCurrent = min(cost, s.current)
+    if passed <= 1 then s.current = s.current - fromCurrent end
+    if passed == 0 then s.previous = max(0, s.previous - (cost - fromCurrent)) end
+  end,
+  save = function(key, s, p)
+    put(key, text(s.start) .. ' ' .. text(s.current) .. ' ' .. text(s.previous), s.start + 2 * p.window)
+  end,
+}
+
+local function timeFor(tokens, p)
+  if p.perMs == 0 then return p.window end
+  return max(0, ceil((tokens - PRECISION) / p.perMs))
+end
+
+A['token-bucket'] = {
+  load = function(key, p)
+    local value = redis.call('GET', key)
+    if value then
+      local tokens, at = numbers(value)
+      return { tokens = tokens, at = at }
+    end
+    return { tokens = p.full, at = now }
+  end,
+  refilled = function(s, p)
+    if s.at > now then s.at = now end
+    return min(p.limit, s.tokens + (now - s.at) * p.perMs)
+  end,
+  peek = function(s, p, cost)
+    local tokens = A['token-bucket'].refilled(s, p)
+    local whole = floor(tokens + PRECISION)
+    local fits = cost <= whole
+    return max(0, p.limit - whole), max(0, whole), whole >= p.limit and 0 or timeFor(whole + 1 - tokens, p),
+      fits and 0 or (cost > p.limit and p.window or timeFor(cost - tokens, p)), fits
+  end,
+  take = function(s, p, cost)
+    s.tokens = A['token-bucket'].refilled(s, p) - cost
+    if now > s.at then s.at = now end
+  end,
+  refund = function(s, p, cost)
+    s.tokens = min(p.limit, s.tokens + cost)
+  end,
+  save = function(key, s, p)
+    put(key, text(s.tokens) .. ' ' .. text(s.at), max(s.at + timeFor(p.full - s.tokens, p), now + p.window))
+  end,
+}
+
+-- A list of "time cost", the oldest first, and beside it what they cost together.
+A['sliding-log'] = {
+  load = function(key, p)
+    local used = tonumber(redis.call('GET', key .. ':used') or '0')
+    local head = redis.call('LINDEX', key, 0)
+    while head do
+      local time, cost = numbers(head)
+      if time > now - p.window then break end
+      redis.call('LPOP', key)
+      used = used - cost
+      head = redis.call('LINDEX', key, 0)
+    end
+    if not head then used = 0 end
+    return { used = used, head = head, key = key }
+  end,
+  peek = function(s, p, cost)
+    local fits = s.used + cost <= p.limit
+    local resetIn, retryIn = 0, 0
+    if s.head then
+      local time = numbers(s.head)
+      resetIn = time + p.window - now
+    end
+    if not fits then
+      local room = p.limit - cost
+      retryIn = p.window
+      if room >= 0 then
+        local used, at = s.used, 0
+        local found = false
+        while not found do
+          local page = redis.call('LRANGE', s.key, at, at + 99)
+          if #page == 0 then break end
+          for _, entry in ipairs(page) do
+            local time, its = numbers(entry)
+            used = used - its
+            if used <= room then
+              retryIn = time + p.window - now
+              found = true
+              break
+            end
+          end
+          at = at + 100
+        end
+      end
+    end
+    return s.used, max(0, p.limit - s.used), resetIn, retryIn, fits
+  end,
+  take = function(s, p, cost)
+    if cost == 0 then return end
+    local last = redis.call('LINDEX', s.key, -1)
+    local time, its
+    if last then time, its = numbers(last) end
+    if time == now then
+      redis.call('LSET', s.key, -1, text(now) .. ' ' .. text(its + cost))
+      if s.head == last then s.head = text(now) .. ' ' .. text(its + cost) end
+    else
+      local entry = text(now) .. ' ' .. text(cost)
+      redis.call('RPUSH', s.key, entry)
+      s.head = s.head or entry
+    end
+    s.used = s.used + cost
+  end,
+  refund = function(s, p, cost)
+    local left = min(cost, s.used)
+    s.used = s.used - left
+    local at = -1
+    while left > 0 do
+      local entry = redis.call('LINDEX', s.key, at)
+      if not entry then break end
+      local time, its = numbers(entry)
+      local part = min(left, its)
+      redis.call('LSET', s.key, at, text(time) .. ' ' .. text(its - part))
+      left = left - part
+      at = at - 1
+    end
+    s.head = redis.call('LINDEX', s.key, 0)
+  end,
+  save = function(key, s, p)
+    redis.call('PEXPIRE', key, p.window + 1000)
+    redis.call('SET', key .. ':used', text(s.used), 'PX', p.window + 1000)
+  end,
+}
+
+-- What each instance has in flight, and until when that holds without being said again: an instance that died holds nothing for long.
+A['concurrency'] = {
+  load = function(key, p)
+    local all = redis.call('HGETALL', key)
+    local s = { inFlight = 0, own = 0 }
+    for i = 1, #all, 2 do
+      local count, till = numbers(all[i + 1])
+      if till <= now then redis.call('HDEL', key, all[i])
+      else
+        s.inFlight = s.inFlight + count
+        if all[i] == instance then s.own = count end
+      end
+    end
+    return s
+  end,
+  peek = function(s, p, cost)
+    local fits = s.inFlight + cost <= p.limit
+    return s.inFlight, max(0, p.limit - s.inFlight), 0, fits and 0 or 1000, fits
+  end,
+  take = function(s, p, cost)
+    s.inFlight = s.inFlight + cost
+    s.own = s.own + cost
+  end,
+  refund = function(s, p, cost)
+    local part = min(cost, s.own)
+    s.inFlight = s.inFlight - part
+    s.own = s.own - part
+  end,
+  save = function(key, s, p)
+    if s.own > 0 then
+      redis.call('HSET', key, instance, text(s.own) .. ' ' .. text(now + p.window))
+      redis.call('PEXPIRE', key, p.window)
+    else
+      redis.call('HDEL', key, instance)
+    end
+  end,
+}
+
+local reply = {}
+local argument, key = 3, 1
+while argument <= #ARGV do
+  local count, deed = tonumber(ARGV[argument]), ARGV[argument + 1]
+  argument = argument + 2
+  local terms, charges, states, first = {}, {}, {}, #reply + 1
+  local allowed = true
+  reply[first] = 1
+  for i = 1, count do
+    local p = cjson.decode(ARGV[argument])
+    local cost = tonumber(ARGV[argument + 1])
+    argument = argument + 2
+    local algorithm = A[p.algorithm]
+    local state = algorithm.load(KEYS[key + i - 1], p)
+    local used, remaining, resetIn, retryIn, fits = algorithm.peek(state, p, cost)
+    terms[i], charges[i], states[i] = p, cost, state
+    local at = first + (i - 1) * 5
+    reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4], reply[at + 5] = used, remaining, resetIn, retryIn, fits and 1 or 0
+    if not fits and not p.shadow then allowed = false end
+  end
+  if deed == 'hold' or deed == 'extend' then
+    -- An instance says what it has in flight; while requests are on their way it may not know, and says only that it lives.
+    local state = states[1]
+    if deed == 'hold' or state.own == 0 then state.own = charges[1] end
+    A['concurrency'].save(KEYS[key], state, terms[1])
+  elseif deed == 'charge' or deed == 'refund' then
+    -- They set right what was taken before, and ask nobody.
+    for i = 1, count do
+      local algorithm = A[terms[i].algorithm]
+      algorithm[deed == 'charge' and 'take' or 'refund'](states[i], terms[i], charges[i])
+      algorithm.save(KEYS[key + i - 1], states[i], terms[i])
+    end
+  elseif not allowed then
+    reply[first] = 0
+  elseif deed == 'take' then
+    for i = 1, count do
+      local at = first + (i - 1) * 5
+      -- A limit in shadow counts what it would have let through.
+      if reply[at + 5] == 1 then
+        local p = terms[i]
+        local algorithm = A[p.algorithm]
+        algorithm.take(states[i], p, charges[i])
+        algorithm.save(KEYS[key + i - 1], states[i], p)
+        reply[at + 1], reply[at + 2], reply[at + 3] = algorithm.peek(states[i], p, charges[i])
+      end
+    end
+  end
+  key = key + count
+end
+return reply

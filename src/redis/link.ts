@@ -1,0 +1,206 @@
+import { Cluster, Redis, type RedisOptions } from "ioredis";
+import type { Clock } from "../clock.ts";
+import type { RedisConfig } from "../config/schema.ts";
+import { parseDuration } from "../config/units.ts";
+
+/** Redis can't be asked now: it is gone, or slower than its timeout. */
+export class RedisDown extends Error {}
+
+export type RedisClient = Redis | Cluster;
+
+export interface RedisLinkParts {
+  readonly config: RedisConfig;
+  readonly clock: Clock;
+  /** Called once when it is lost, and once when it is back. */
+  readonly onChange: (isUp: boolean, why: string) => void;
+}
+
+/** A probe every so many milliseconds while it is away. */
+const PROBE_EVERY = 250;
+/** Good answers in a row that bring it back: one may be luck. */
+const PROBES_TO_TRUST = 2;
+
+/**
+ * The connection to Redis, with a breaker of its own: the first command that takes longer than the timeout, or a connection that closes, and Redis is not asked any more until probes
+ * in the background find it well. So nobody waits for it for longer than the timeout, however many wait.
+ */
+export class RedisLink {
+  readonly client: RedisClient;
+  /** Milliseconds. */
+  readonly timeout: number;
+  readonly isCluster: boolean;
+  isUp = false;
+  private wasEverUp = false;
+  private readonly waiting = new Set<(error: Error) => void>();
+  private prober: Timer | null = null;
+  private goodProbes = 0;
+  private isProbing = false;
+  private isClosed = false;
+  private firstTry: (() => void) | null = null;
+  /** Resolves when it is known for the first time whether Redis is there. */
+  readonly tried: Promise<void>;
+
+  constructor(private readonly parts: RedisLinkParts) {
+    const { config } = parts;
+    this.timeout = parseDuration(config.timeout);
+    this.isCluster = config.cluster.length > 0;
+    this.tried = new Promise((resolve) => {
+      this.firstTry = resolve;
+    });
+    this.client = connect(config);
+    // Without a listener it would throw; what it says is told once, by the breaker.
+    this.client.on("error", () => {});
+    this.client.on("close", () => this.lost("the connection was closed"));
+    this.client.connect().catch(() => {});
+    this.prober = setInterval(() => this.probe(), PROBE_EVERY);
+    this.probe();
+  }
+
+  /** Milliseconds since the start that never run backwards. */
+  get clock(): Clock {
+    return this.parts.clock;
+  }
+
+  get prefix(): string {
+    return this.parts.config.prefix;
+  }
+
+  /** What `work` gives, or `RedisDown` as soon as it takes longer than the timeout or Redis is found to be gone. */
+  run<T>(work: (client: RedisClient) => Promise<T>, timeout = this.timeout): Promise<T> {
+    if (!this.isUp) return Promise.reject(new RedisDown("Redis is away"));
+    return this.within(work, timeout);
+  }
+
+  private within<T>(work: (client: RedisClient) => Promise<T>, timeout: number): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let isDone = false;
+      const fail = (error: Error): void => {
+        if (isDone) return;
+        isDone = true;
+        clearTimeout(timer);
+        this.waiting.delete(fail);
+        reject(error);
+      };
+      const timer = setTimeout(() => {
+        // This process may be what was late: what has arrived meanwhile is read first.
+        setImmediate(() => {
+          if (isDone) return;
+          fail(new RedisDown(`Redis took longer than ${timeout} ms`));
+          this.lost(`it took longer than ${timeout} ms`);
+        });
+      }, timeout);
+      this.waiting.add(fail);
+      work(this.client).then(
+        (value) => {
+          if (isDone) return;
+          isDone = true;
+          clearTimeout(timer);
+          this.waiting.delete(fail);
+          resolve(value);
+        },
+        (error: Error) => {
+          // What Redis itself refuses (a wrong type, no memory) is no reason to leave it.
+          if (!isRefusal(error)) this.lost(error.message);
+          else if (/^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message)) this.lost(error.message);
+          fail(isRefusal(error) && this.isUp ? error : new RedisDown(error.message));
+        },
+      );
+    });
+  }
+
+  private lost(why: string): void {
+    this.goodProbes = 0;
+    this.firstTry?.();
+    this.firstTry = null;
+    if (!this.isUp) return;
+    this.isUp = false;
+    // Who waits must not wait each for its own timeout.
+    for (const fail of [...this.waiting]) fail(new RedisDown(`Redis was lost: ${why}`));
+    if (!this.isClosed) this.parts.onChange(false, why);
+  }
+
+  private probe(): void {
+    if (this.isUp || this.isProbing || this.isClosed) return;
+    if (this.client.status !== "ready") {
+      // ioredis connects again by itself.
+      if (this.client.status === "end") this.client.connect().catch(() => {});
+      return;
+    }
+    this.isProbing = true;
+    this.within((client) => client.set(`${this.prefix}:probe`, "1", "PX", 60_000), this.timeout).then(
+      () => {
+        this.isProbing = false;
+        this.goodProbes++;
+        if (this.goodProbes >= (this.wasEverUp ? PROBES_TO_TRUST : 1)) this.back();
+        else this.probe();
+      },
+      () => {
+        this.isProbing = false;
+        this.goodProbes = 0;
+      },
+    );
+  }
+
+  private back(): void {
+    if (this.isUp || this.isClosed) return;
+    this.isUp = true;
+    this.wasEverUp = true;
+    this.firstTry?.();
+    this.firstTry = null;
+    this.parts.onChange(true, "");
+  }
+
+  close(): void {
+    this.isClosed = true;
+    if (this.prober !== null) clearInterval(this.prober);
+    this.client.disconnect();
+  }
+}
+
+/** An answer of Redis that is an error, unlike a connection's fault. */
+const isRefusal = (error: Error): boolean => error.name === "ReplyError";
+
+function connect(config: RedisConfig): RedisClient {
+  const { url, sentinel, cluster } = config;
+  const parsed = new URL(url);
+  const options: RedisOptions = {
+    lazyConnect: true,
+    // What can't be sent now is refused now.
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    enableAutoPipelining: true,
+    connectTimeout: 5000,
+    retryStrategy: (attempt) => Math.min(1000, 50 * 2 ** Math.min(attempt, 5)),
+    ...(parsed.username === "" ? {} : { username: decodeURIComponent(parsed.username) }),
+    ...(parsed.password === "" ? {} : { password: decodeURIComponent(parsed.password) }),
+    ...(parsed.protocol === "rediss:" ? { tls: {} } : {}),
+  };
+  const nodeOf = (text: string, port: number) => {
+    const node = new URL(`redis://${text}`);
+    return { host: node.hostname.replace(/^\[|\]$/g, ""), port: Number(node.port) || port };
+  };
+  if (cluster.length > 0)
+    return new Cluster([nodeOf(parsed.host, 6379), ...cluster.map((node) => nodeOf(node, 6379))], {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      enableAutoPipelining: true,
+      clusterRetryStrategy: (attempt) => Math.min(1000, 50 * 2 ** Math.min(attempt, 5)),
+      slotsRefreshTimeout: 2000,
+      slotsRefreshInterval: 5000,
+      redisOptions: options,
+    });
+  const db = Number(parsed.pathname.slice(1)) || 0;
+  if (sentinel !== null)
+    return new Redis({
+      ...options,
+      db,
+      name: sentinel.name,
+      sentinels: sentinel.nodes.map((node) => nodeOf(node, 26_379)),
+      ...(sentinel.password === null ? {} : { sentinelPassword: sentinel.password }),
+      sentinelRetryStrategy: (attempt) => Math.min(1000, 50 * attempt),
+      failoverDetector: true,
+    });
+  const { host, port } = nodeOf(parsed.host, 6379);
+  return new Redis({ ...options, db, host, port });
+}

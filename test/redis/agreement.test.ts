@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import fc from "fast-check";
+import { fillIn } from "../../src/config/load.ts";
+import type { QuotaConfig } from "../../src/config/schema.ts";
+import { type LimitConfig, RedisConfig } from "../../src/config/schema.ts";
+import { Limiter, type LimitReading, type Verdict } from "../../src/limits/limiter.ts";
+import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { compilePolicies, compileQuotas, type Policy } from "../../src/limits/policy.ts";
+import { RedisLimiter } from "../../src/limits/redis-limiter.ts";
+import { RedisLink } from "../../src/redis/link.ts";
+import { FakeClock } from "../support/limits.ts";
+import { type RedisServer, redisServer } from "../support/redis.ts";
+
+let server: RedisServer;
+let link: RedisLink;
+const clock = new FakeClock(Date.UTC(2026, 0, 30, 23, 59, 0));
+const state = { isDegraded: false };
+
+beforeAll(async () => {
+  server = await redisServer();
+  const config = fillIn(RedisConfig, { url: server.url, timeout: "2s" }).value as RedisConfig;
+  link = new RedisLink({ config, clock, onChange: () => {} });
+  await link.tried;
+});
+afterAll(async () => {
+  link.close();
+  await server[Symbol.asyncDispose]();
+});
+
+/** The same limits twice: in memory, and in Redis by the test's clock. */
+function both(policies: Policy[]) {
+  const parts = { clock, isDegraded: () => state.isDegraded };
+  const memory = new Limiter({ store: new MemoryStore(), ...parts });
+  const redis = new RedisLimiter({
+    ...parts,
+    link,
+    local: new Limiter({ store: new MemoryStore(), ...parts }),
+    onFailure: () => "deny",
+    instance: "test",
+    onFault: (error) => {
+      throw error;
+    },
+    now: () => Math.floor(clock.now()),
+  });
+  const subjects = policies.map(() => `s${Bun.randomUUIDv7()}`);
+  return { memory, redis, subjects, policies };
+}
+
+const told = (readings: readonly LimitReading[]) =>
+  readings.map(({ policy, limit, used, remaining, resetIn, retryIn, denied, onlyDegraded }) => ({
+    name: policy.name,
+    limit,
+    used,
+    remaining,
+    resetIn,
+    retryIn,
+    denied,
+    onlyDegraded,
+  }));
+
+const window = fc.constantFrom("1s", "3s", "10s");
+const limit = fc.record({
+  algorithm: fc.constantFrom<LimitConfig["algorithm"]>("fixed-window", "sliding-window", "sliding-log", "token-bucket", "concurrency"),
+  limit: fc.integer({ min: 1, max: 12 }),
+  more: fc.nat(8),
+  degraded: fc.nat(6),
+  window,
+  aligned: fc.boolean(),
+  shadow: fc.boolean(),
+  usage: fc.boolean(),
+});
+const limits = fc.array(limit, { minLength: 1, maxLength: 3 }).map((list) =>
+  list.map(
+    ({ algorithm, limit: number, more, degraded, window: span, aligned, shadow, usage }, i): LimitConfig => ({
+      name: `l${i}`,
+      algorithm,
+      limit: number,
+      degraded,
+      ...(more > 4 ? { burst: number + more } : {}),
+      ...(algorithm === "concurrency" ? {} : { window: span }),
+      ...(algorithm === "fixed-window" && aligned ? { align: "clock" as const } : {}),
+      ...(shadow && i > 0 ? { shadow } : {}),
+      ...(usage && algorithm !== "concurrency" ? { cost: "usage" as const } : {}),
+    }),
+  ),
+);
+const quotas = fc.array(
+  fc.record({ limit: fc.integer({ min: 1, max: 40 }), period: fc.constantFrom<QuotaConfig["period"]>("day", "week", "month") }),
+  { maxLength: 1 },
+);
+const step = fc.record({
+  wait: fc.oneof(fc.constant(0), fc.nat(400), fc.nat(4000), fc.constant(30_000)),
+  cost: fc.integer({ min: 1, max: 6 }),
+  deed: fc.constantFrom("ask", "ask", "ask", "ask", "end", "settle", "look", "degrade", "reset"),
+  used: fc.nat(12),
+});
+
+test("memory and Redis agree on every trace, for every algorithm and any limits together", async () => {
+  await fc.assert(
+    fc.asyncProperty(limits, quotas, fc.array(step, { minLength: 1, maxLength: 40 }), async (configs, periods, steps) => {
+      const scope = { kind: "tier" as const, name: "t" };
+      const { memory, redis, subjects, policies } = both([...compilePolicies(configs, scope), ...compileQuotas(periods, scope)]);
+      state.isDegraded = false;
+      const open: [Verdict, Verdict][] = [];
+      try {
+        for (const { wait, cost, deed, used } of steps) {
+          // What is in flight is said again every two seconds, by a timer.
+          for (let left = wait; left > 0; left -= 2000) {
+            clock.time += Math.min(2000, left);
+            redis.renew();
+          }
+          if (wait >= 2000) await redis.inspect(policies, subjects);
+          const [mine, its] = open[0] ?? [];
+          if (deed === "degrade") state.isDegraded = !state.isDegraded;
+          else if (deed === "reset") {
+            memory.reset(policies, subjects);
+            await redis.reset(policies, subjects);
+          } else if (deed === "look")
+            expect(told(await redis.inspect(policies, subjects))).toEqual(told(memory.inspect(policies, subjects)));
+          else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined) {
+            if (deed === "settle") {
+              memory.settle(mine, used);
+              redis.settle(its, used);
+            }
+            memory.release(mine);
+            redis.release(its);
+            open.shift();
+            // What was told is there before the next question.
+            await redis.inspect(policies, subjects);
+          } else if (deed === "ask") {
+            const one = memory.admit(policies, subjects, cost);
+            const other = await redis.admit(policies, subjects, cost);
+            expect([other.allowed, told(other.readings)]).toEqual([one.allowed, told(one.readings)]);
+            if (one.allowed) open.push([one, other]);
+          }
+        }
+      } finally {
+        redis.close();
+      }
+    }),
+    { numRuns: 400 },
+  );
+}, 60_000);

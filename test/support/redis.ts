@@ -1,0 +1,66 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { freePort } from "./process.ts";
+
+/** A real redis-server of the test's own, with nothing on the disk. */
+export interface RedisServer {
+  readonly port: number;
+  readonly url: string;
+  /** For the test to look, and to meddle. */
+  readonly client: Redis;
+  signal(signal: NodeJS.Signals): void;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+  /** Starts an empty one in its place. */
+  restart(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** `args`: more of redis-server's options. Fails where there is no redis-server: .ci/run installs one. */
+export async function redisServer(args: readonly string[] = [], port = freePort()): Promise<RedisServer> {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-redis-"));
+  const launch = () =>
+    Bun.spawn(
+      ["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder, ...args],
+      {
+        stdout: "ignore",
+        stderr: "ignore",
+      },
+    );
+  let child = launch();
+  const client = new Redis({ port, host: "127.0.0.1", lazyConnect: true, retryStrategy: () => 20, maxRetriesPerRequest: null });
+  client.on("error", () => {});
+  const answers = async (): Promise<void> => {
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`);
+      if ((await client.ping().catch(() => "")) === "PONG") return;
+      await Bun.sleep(10);
+    }
+  };
+  client.connect().catch(() => {});
+  await answers();
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    client,
+    signal: (signal) => child.kill(signal),
+    kill: async () => {
+      child.kill("SIGKILL");
+      await child.exited;
+    },
+    restart: async () => {
+      child.kill("SIGKILL");
+      await child.exited;
+      child = launch();
+      await answers();
+    },
+    [Symbol.asyncDispose]: async () => {
+      client.disconnect();
+      child.kill("SIGKILL");
+      await child.exited;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
