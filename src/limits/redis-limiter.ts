@@ -55,6 +55,8 @@ interface RunScript {
 export class RedisLimiter implements LimitService {
   private waiting: Asked[] = [];
   private isScheduled = false;
+  /** Milliseconds that Redis' clock is ahead of ours; `null` before its first answer. */
+  private ahead: number | null = null;
   /** Calls that Redis has not answered. */
   private onTheWay = 0;
   /** What this instance has in flight, by key: it is said again from time to time, so that it outlives no crash. */
@@ -206,6 +208,21 @@ export class RedisLimiter implements LimitService {
     clearInterval(this.holder);
   }
 
+  /** The time, who asks, and until when anybody waits for the answer, by Redis' clock as far as it is known. */
+  private preamble(): (string | number)[] {
+    const { now, instance, link, clock } = this.parts;
+    if (now !== undefined) return [now(), instance, ""];
+    return ["", instance, this.ahead === null ? "" : Math.ceil(clock.now() + this.ahead + link.timeout)];
+  }
+
+  /** Takes note of what Redis' clock says. A reply was some time on its way: the greatest lead that was seen is nearest to the truth. */
+  private setClock(time: number): void {
+    const ahead = time - this.parts.clock.now();
+    // Its clock may have been set, or another server have taken its place.
+    if (this.ahead === null || Math.abs(ahead - this.ahead) > 1000) this.ahead = ahead;
+    else this.ahead = Math.max(this.ahead, ahead);
+  }
+
   private ask(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
     if (this.parts.link.isCluster) return this.askCluster(deed, keys, args);
     return new Promise((resolve, reject) => {
@@ -225,7 +242,7 @@ export class RedisLimiter implements LimitService {
     if (asked.length === 0) return;
     this.waiting = [];
     const keys: (string | number)[] = [];
-    const args: (string | number)[] = [this.parts.now?.() ?? "", this.parts.instance];
+    const args: (string | number)[] = this.preamble();
     for (const { deed, keys: its, args: more } of asked) {
       keys.push(...its);
       args.push(its.length, deed, ...more);
@@ -236,10 +253,11 @@ export class RedisLimiter implements LimitService {
       .then(
         (reply) => {
           this.onTheWay--;
-          let at = 0;
+          this.setClock(reply[0] as number);
+          let at = 1;
           for (const { keys: its, resolve } of asked) {
             const next = at + 1 + its.length * NUMBERS;
-            resolve(asked.length === 1 ? reply : reply.slice(at, next));
+            resolve(reply.slice(at, next));
             at = next;
           }
         },
@@ -268,8 +286,7 @@ export class RedisLimiter implements LimitService {
         (client as unknown as RunScript).sluiceLimits(
           its.length,
           ...its.map((i) => keys[i] as string),
-          this.parts.now?.() ?? "",
-          this.parts.instance,
+          ...this.preamble(),
           its.length,
           how,
           ...more,
@@ -279,7 +296,8 @@ export class RedisLimiter implements LimitService {
     try {
       for (const its of groups.values()) {
         // After a denial the others are only looked at, for the headers.
-        const part = await run(its, deed === "take" && reply[0] === 0 ? "peek" : deed);
+        const [time = 0, ...part] = await run(its, deed === "take" && reply[0] === 0 ? "peek" : deed);
+        this.setClock(time);
         if (part[0] === 0) reply[0] = 0;
         else if (deed === "take") taken.push(its);
         for (const [n, i] of its.entries())

@@ -1,8 +1,8 @@
 -- The limits of a batch of requests, each request's all at once: those of one that is denied are left as they were.
 -- The algorithms are those of src/limits/*.ts, to the letter: one property test drives both.
--- KEYS: one for each limit of each request. ARGV: the time in milliseconds or "" for Redis' own, who asks, then for each request the number of its limits and its
+-- KEYS: one for each limit of each request. ARGV: the time in milliseconds or "" for Redis' own, who asks, until when anybody waits for the answer ("" for ever), then for each request the number of its limits and its
 -- deed ("take", "peek"), and for each limit its terms (JSON) and what it is charged.
--- Reply: for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
+-- Reply: the time, then for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
 
 local now
 if ARGV[1] == '' then
@@ -12,6 +12,8 @@ else
   now = tonumber(ARGV[1])
 end
 local instance = ARGV[2]
+-- What was held up on its way, and is for requests that went another way, takes nothing.
+local isLate = ARGV[3] ~= '' and now > tonumber(ARGV[3])
 local floor, max, min, ceil = math.floor, math.max, math.min, math.ceil
 local PRECISION = 1e-6
 
@@ -335,13 +337,13 @@ A['concurrency'] = {
   end,
 }
 
-local reply = {}
-local argument, key = 3, 1
+local reply = { now }
+local argument, key = 4, 1
 while argument <= #ARGV do
   local count, deed = tonumber(ARGV[argument]), ARGV[argument + 1]
   argument = argument + 2
   local terms, charges, states, first = {}, {}, {}, #reply + 1
-  local allowed = true
+  local allowed = not (isLate and deed == 'take')
   reply[first] = 1
   for i = 1, count do
     local p = cjson.decode(ARGV[argument])

@@ -72,8 +72,11 @@ export function backend(): Backend {
           request.signal.addEventListener("abort", () => abort.resolve());
           await abort.promise;
           return new Response("late");
+        case "/slow":
+          await Bun.sleep(Number(searchParams.get("ms")));
+          return new Response("late");
         case "/status":
-          return new Response(searchParams.get("body"), { status: Number(searchParams.get("code")) });
+          return new Response(searchParams.get("body"), { status: Number(searchParams.get("code") ?? 200) });
         case "/cookies":
           return new Response("ok", {
             headers: [

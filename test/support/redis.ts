@@ -64,3 +64,64 @@ export async function redisServer(args: readonly string[] = [], port = freePort(
     },
   };
 }
+
+/** A connection to Redis that can be made slow. */
+export interface SlowPath {
+  readonly url: string;
+  /** Milliseconds that everything takes longer, each way. */
+  delay: number;
+  [Symbol.dispose](): void;
+}
+
+export function slowPath(to: { readonly port: number }): SlowPath {
+  interface Pair {
+    other: Bun.Socket<Pair> | null;
+    early: Buffer[];
+  }
+  const open = new Set<Bun.Socket<Pair>>();
+  const path = { delay: 0 };
+  const pass = (socket: Bun.Socket<Pair>, bytes: Buffer): void => {
+    const copy = Buffer.from(bytes);
+    const go = (): void => {
+      const { other, early } = socket.data;
+      if (other === null) early.push(copy);
+      else other.write(copy);
+    };
+    if (path.delay === 0) go();
+    else setTimeout(go, path.delay);
+  };
+  const handlers: Bun.SocketHandler<Pair> = {
+    data: pass,
+    close: (socket) => {
+      open.delete(socket);
+      socket.data.other?.end();
+    },
+    error: () => {},
+  };
+  const listener = Bun.listen<Pair>({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      ...handlers,
+      open: (socket) => {
+        socket.data = { other: null, early: [] };
+        open.add(socket);
+        Bun.connect<Pair>({ hostname: "127.0.0.1", port: to.port, data: { other: socket, early: [] }, socket: handlers }).then(
+          (far) => {
+            open.add(far);
+            socket.data.other = far;
+            for (const bytes of socket.data.early) far.write(bytes);
+          },
+          () => socket.end(),
+        );
+      },
+    },
+  });
+  return Object.assign(path, {
+    url: `redis://127.0.0.1:${listener.port}`,
+    [Symbol.dispose]: () => {
+      listener.stop(true);
+      for (const socket of open) socket.end();
+    },
+  });
+}

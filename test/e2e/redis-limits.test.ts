@@ -1,0 +1,169 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { LimitConfig } from "../../src/config/schema.ts";
+import { type Backend, backend } from "../support/backend.ts";
+import { inParallel } from "../support/flaky.ts";
+import { type Running, start } from "../support/process.ts";
+import { redisServer, slowPath } from "../support/redis.ts";
+
+const KEY = "a-key-of-a-caller-0123";
+let behind: Backend;
+beforeAll(() => {
+  behind = backend();
+});
+afterAll(() => behind[Symbol.dispose]());
+
+const fixed = (limit: number): LimitConfig => ({ algorithm: "fixed-window", limit, window: "1h" });
+const configFor = (url: string, limits: readonly LimitConfig[], redis: object = {}) => ({
+  logging: { accessLog: false },
+  guard: null,
+  redis: { url, ...redis },
+  tiers: { anonymous: { limits: [] }, plain: { limits } },
+  consumers: [{ id: "acme", tier: "plain", keys: [KEY] }],
+  routes: [{ path: "/", upstream: behind.url, stripPrefix: false }],
+});
+const ask = async (gateway: { url: string }, path = "/status?code=200", headers: Record<string, string> = {}) => {
+  const at = performance.now();
+  const answer = await fetch(gateway.url + path, { headers: { "x-api-key": KEY, ...headers } });
+  const text = await answer.text();
+  return { status: answer.status, left: answer.headers.get("x-ratelimit-remaining"), took: performance.now() - at, text };
+};
+const all = <T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> =>
+  Promise.all(Array.from({ length: count }, (_, i) => make(i)));
+const end = (running: readonly AsyncDisposable[]) => Promise.all(running.map((each) => each[Symbol.asyncDispose]()));
+/** Waits until the gateway has written this. */
+async function says(gateway: Running, text: string, times = 1): Promise<void> {
+  while (gateway.output().split(text).length <= times) await Bun.sleep(5);
+}
+
+test("five instances grant exactly the limit together, for every algorithm, ten times out of ten", async () => {
+  await using redis = await redisServer();
+  const algorithms = ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const;
+  const routes = algorithms.map((algorithm) => ({
+    path: `/${algorithm}`,
+    upstream: `${behind.url}/status`,
+    auth: "none",
+    limits: [{ algorithm, limit: 37, window: "1h", by: "header:X-Round" }],
+  }));
+  const concurrency = {
+    path: "/slow",
+    upstream: behind.url,
+    auth: "none",
+    limits: [{ algorithm: "concurrency", limit: 13, by: "global" }],
+  };
+  const instances = await all(5, () =>
+    start({ config: { ...configFor(redis.url, [], { timeout: "2s" }), routes: [...routes, { ...concurrency, stripPrefix: false }] } }),
+  );
+  try {
+    for (let round = 0; round < 10; round++) {
+      for (const algorithm of algorithms) {
+        let granted = 0;
+        let denied = 0;
+        await inParallel(500, 100, async (i) => {
+          const { status } = await ask(instances[i % 5] as Running, `/${algorithm}`, { "x-round": `r${round}` });
+          if (status === 200) granted++;
+          else if (status === 429) denied++;
+        });
+        expect([algorithm, granted, denied]).toEqual([algorithm, 37, 463]);
+      }
+      const statuses = await all(40, (i) => ask(instances[i % 5] as Running, "/slow?ms=300"));
+      expect(statuses.filter(({ status }) => status === 200)).toHaveLength(13);
+    }
+  } finally {
+    await end(instances);
+  }
+}, 60_000);
+
+describe("Redis that", () => {
+  const cases = [
+    ["local", [200, 200, 429]],
+    ["allow", [200, 200, 200]],
+    ["deny", [503, 503, 503]],
+  ] as const;
+
+  for (const [onFailure, statuses] of cases)
+    test(`stands still (SIGSTOP), with onFailure ${onFailure}, holds nobody up for longer than its timeout, and is used again when it goes on`, async () => {
+      await using redis = await redisServer();
+      await using gateway = await start({ config: configFor(redis.url, [fixed(2)], { onFailure, timeout: "100ms" }) });
+      expect((await ask(gateway)).left).toBe("1");
+      redis.signal("SIGSTOP");
+      // All of them come while nobody knows yet.
+      const first = await all(20, () => ask(gateway));
+      for (const { took } of first) expect(took).toBeLessThan(1000);
+      await says(gateway, "Redis is lost");
+      const ready = await fetch(`${gateway.url}/ready`);
+      expect([ready.status, ((await ready.json()) as { components: object }).components]).toEqual([
+        onFailure === "deny" ? 503 : 200,
+        { database: "ok", redis: onFailure === "deny" ? "failing" : "away" },
+      ]);
+      const counts = (code: number) => first.filter(({ status }) => status === code).length;
+      if (onFailure === "local") expect([counts(200), counts(429)]).toEqual([2, 18]);
+      else expect(counts(statuses[0])).toBe(20);
+      if (onFailure === "deny") expect(JSON.parse((await ask(gateway)).text)).toMatchObject({ code: "limiterUnavailable", retryAfter: 1 });
+      redis.signal("SIGCONT");
+      await says(gateway, "Redis is there", 2);
+      // Nobody was let in meanwhile but by itself, and what was counted here is added there.
+      if (onFailure === "allow") expect((await ask(gateway)).status).toBe(200);
+      else if (onFailure === "local") expect((await ask(gateway)).status).toBe(429);
+      expect(gateway.output().split("Redis is lost").length).toBe(2);
+    });
+
+  test("is killed and comes back empty is used again without a restart", async () => {
+    await using redis = await redisServer();
+    await using gateway = await start({ config: configFor(redis.url, [fixed(5)]) });
+    for (let i = 0; i < 4; i++) await ask(gateway);
+    await redis.kill();
+    await says(gateway, "Redis is lost");
+    // This instance counts by itself, from nothing.
+    const alone = await all(7, () => ask(gateway));
+    expect(alone.filter(({ status }) => status === 200)).toHaveLength(5);
+    await redis.restart();
+    await says(gateway, "Redis is there", 2);
+    while ((await redis.client.keys("*:limit:*")).length === 0) await Bun.sleep(5);
+    expect((await ask(gateway)).status).toBe(429);
+  });
+
+  test("is 200 ms away is not waited for", async () => {
+    await using redis = await redisServer();
+    using path = slowPath(redis);
+    await using gateway = await start({ config: configFor(path.url, [fixed(50)], { timeout: "60ms" }) });
+    expect((await ask(gateway)).left).toBe("49");
+    path.delay = 200;
+    const slow = await all(20, () => ask(gateway));
+    expect(slow.every(({ status }) => status === 200)).toBe(true);
+    await says(gateway, "Redis is lost");
+    const before = performance.now();
+    for (let i = 0; i < 5; i++) await ask(gateway);
+    // Five requests one after the other that each waited would have taken 300 ms.
+    expect(performance.now() - before).toBeLessThan(250);
+    path.delay = 0;
+    await says(gateway, "Redis is there", 2);
+    await ask(gateway);
+    while (Number((await ask(gateway)).left) > 25) await Bun.sleep(5);
+  });
+
+  test("is not there at the start is no reason not to start", async () => {
+    await using redis = await redisServer();
+    await redis.kill();
+    await using gateway = await start({ config: configFor(redis.url, [fixed(3)]) });
+    expect((await ask(gateway)).left).toBe("2");
+    await redis.restart();
+    await says(gateway, "Redis is there");
+    while ((await ask(gateway)).status !== 429) await Bun.sleep(5);
+  });
+});
+
+test("an instance that dies with requests in flight holds its share of a concurrency limit for seconds only", async () => {
+  await using redis = await redisServer();
+  const config = configFor(redis.url, [{ algorithm: "concurrency", limit: 3 }], { timeout: "2s" });
+  await using one = await start({ config });
+  await using two = await start({ config });
+  const hanging = all(3, () => ask(one, "/slow?ms=60000").catch(() => null));
+  const held = async () => Object.values(await redis.client.hgetall((await redis.client.keys("*:limit:*"))[0] ?? "none"))[0] ?? "";
+  while (!(await held()).startsWith("3 ")) await Bun.sleep(5);
+  expect((await ask(two)).status).toBe(429);
+  await one.stop("SIGKILL");
+  await hanging;
+  const at = performance.now();
+  while ((await ask(two)).status !== 200) await Bun.sleep(50);
+  expect(performance.now() - at).toBeLessThan(8000);
+}, 20_000);
