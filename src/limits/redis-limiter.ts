@@ -39,6 +39,8 @@ interface Asked {
 
 /** Requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
 const MOST_TOGETHER = 64;
+/** Calls that are under way at a time: one more would only make each smaller. */
+const MOST_ON_THE_WAY = 1;
 /** How long what an instance has in flight holds without being said again, and how often it is, in milliseconds. */
 const HOLD_FOR = 6000;
 const HOLD_AGAIN_EVERY = 2000;
@@ -227,10 +229,9 @@ export class RedisLimiter implements LimitService {
     if (this.parts.link.isCluster) return this.askCluster(deed, keys, args);
     return new Promise((resolve, reject) => {
       this.waiting.push({ deed, keys, args, resolve, reject });
-      if (this.waiting.length >= MOST_TOGETHER) this.flush();
-      else if (!this.isScheduled) {
+      // What else arrives in this turn of the event loop, or while Redis is at work, goes along.
+      if (!this.isScheduled && this.onTheWay < MOST_ON_THE_WAY) {
         this.isScheduled = true;
-        // What else arrives in this turn of the event loop goes along.
         setImmediate(() => this.flush());
       }
     });
@@ -238,9 +239,8 @@ export class RedisLimiter implements LimitService {
 
   private flush(): void {
     this.isScheduled = false;
-    const asked = this.waiting;
+    const asked = this.waiting.splice(0, MOST_TOGETHER);
     if (asked.length === 0) return;
-    this.waiting = [];
     const keys: (string | number)[] = [];
     const args: (string | number)[] = this.preamble();
     for (const { deed, keys: its, args: more } of asked) {
@@ -253,6 +253,7 @@ export class RedisLimiter implements LimitService {
       .then(
         (reply) => {
           this.onTheWay--;
+          this.flush();
           this.setClock(reply[0] as number);
           let at = 1;
           for (const { keys: its, resolve } of asked) {
@@ -263,6 +264,7 @@ export class RedisLimiter implements LimitService {
         },
         (error: Error) => {
           this.onTheWay--;
+          this.flush();
           for (const { reject } of asked) reject(error);
         },
       );

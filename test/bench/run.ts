@@ -1,5 +1,5 @@
 // CPU time per request and throughput of the gateway beside a bare `Bun.serve` + `fetch` pass-through, in one run on one core each.
-// Needs wrk or autocannon on the PATH. `bun run bench [--seconds N] [--binary dist/sluice]`
+// Needs wrk or autocannon on the PATH; with redis-server beside it limits in Redis are measured as well. `bun run bench [--seconds N] [--binary dist/sluice]`
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -97,32 +97,32 @@ writeFileSync(
   `Bun.serve({ hostname: "127.0.0.1", port: ${barePort}, idleTimeout: 0, fetch: (request) => fetch("http://127.0.0.1:${backendPort}/", { method: request.method, headers: request.headers, body: request.body, redirect: "manual", decompress: false, signal: request.signal }) });`,
 );
 const port = freePort();
-writeFileSync(
-  join(folder, "config.json"),
-  JSON.stringify({
-    logging: { accessLog: Bun.argv.includes("--access-log") },
-    // The row for 401 shows nothing but bad keys.
-    guard: null,
-    tiers: {
-      anonymous: { limits: [{ algorithm: "sliding-window", limit: 1_000_000_000, window: "1m" }] },
-      bench: {
-        limits: [
-          { algorithm: "sliding-window", limit: 1_000_000_000, window: "1m" },
-          { algorithm: "token-bucket", limit: 1_000_000_000, window: "1m", name: "bucket" },
-        ],
-      },
-      tight: { limits: [{ algorithm: "fixed-window", limit: 1, window: "1d" }] },
+const config = {
+  logging: { accessLog: Bun.argv.includes("--access-log") },
+  // The row for 401 shows nothing but bad keys.
+  guard: null,
+  tiers: {
+    anonymous: { limits: [{ algorithm: "sliding-window", limit: 1_000_000_000, window: "1m" }] },
+    bench: {
+      limits: [
+        { algorithm: "sliding-window", limit: 1_000_000_000, window: "1m" },
+        { algorithm: "token-bucket", limit: 1_000_000_000, window: "1m", name: "bucket" },
+      ],
     },
-    consumers: [
-      { id: "bench", tier: "bench", keys: [KEY] },
-      { id: "limited", tier: "tight", keys: [`${KEY}-limited`] },
-    ],
-    routes: [
-      { name: "all", path: "/", upstream: `http://127.0.0.1:${backendPort}` },
-      { name: "kept", path: "/kept", upstream: `http://127.0.0.1:${backendPort}`, cache: { ttl: "1h", shared: true } },
-    ],
-  }),
-);
+    tight: { limits: [{ algorithm: "fixed-window", limit: 1, window: "1d" }] },
+  },
+  consumers: [
+    { id: "bench", tier: "bench", keys: [KEY] },
+    { id: "limited", tier: "tight", keys: [`${KEY}-limited`] },
+  ],
+  routes: [
+    { name: "all", path: "/", upstream: `http://127.0.0.1:${backendPort}` },
+    { name: "kept", path: "/kept", upstream: `http://127.0.0.1:${backendPort}`, cache: { ttl: "1h", shared: true } },
+  ],
+};
+writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+const redisPort = freePort();
+writeFileSync(join(folder, "redis.json"), JSON.stringify({ ...config, redis: { url: `redis://127.0.0.1:${redisPort}` } }));
 
 try {
   spawn(1, [process.execPath, "backend.ts"]);
@@ -135,15 +135,28 @@ try {
   await answering(url, { "x-api-key": KEY });
   await fetch(url, { headers: { "x-api-key": `${KEY}-limited` } });
 
+  const withRedis: [string, number, string, Record<string, string>][] = [];
+  if (Bun.which("redis-server") !== null) {
+    spawn(1, ["redis-server", "--port", String(redisPort), "--save", "", "--appendonly", "no"]);
+    const sharing = freePort();
+    const { pid } = spawn(0, [...program, "--config", "redis.json", "--port", String(sharing), "--data", "redis"], {
+      SLUICE_HOST: "127.0.0.1",
+      SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
+    });
+    await answering(`http://127.0.0.1:${sharing}/`, { "x-api-key": KEY });
+    withRedis.push(["sluice: the same, limits in Redis", pid, `http://127.0.0.1:${sharing}/`, { "x-api-key": KEY }]);
+  }
+
   const subjects: [string, number, string, Record<string, string>][] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
     ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }],
+    ...withRedis,
     ["sluice: key, two limits, cache hit", gateway.pid, `${url}kept`, { "x-api-key": KEY }],
     ["sluice: 429", gateway.pid, url, { "x-api-key": `${KEY}-limited` }],
     ["sluice: 401", gateway.pid, url, { "x-api-key": "nobody-has-this-key-0123" }],
   ];
   // Once without counting: the code is compiled while it warms up.
-  for (const [, pid, address, headers] of subjects.slice(0, 2)) await load(pid, address, 64, headers);
+  for (const [, pid, address, headers] of subjects.slice(0, 3)) await load(pid, address, 64, headers);
   console.log(
     `${"".padEnd(38)}${"connections".padStart(12)}${"requests/s".padStart(12)}${"CPU µs/req".padStart(12)}${"of bare".padStart(9)}${"errors".padStart(8)}${"TIME_WAIT".padStart(11)}`,
   );
