@@ -330,6 +330,8 @@ export function createGatewayParts(options: GatewayOptions) {
   };
   const components = (): Record<string, string> => ({
     database: databaseWorks() ? "ok" : "failing",
+    // Requests are served all the same.
+    ...(config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "degraded" }),
     ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
   });
   /** Backends that are down are no reason to take the gateway out of service: these are for people. */
@@ -337,8 +339,7 @@ export function createGatewayParts(options: GatewayOptions) {
     const states = balanced.all();
     const isDown = states.some((upstream) => !upstream.hasTarget);
     const isHurt = states.some(({ targets }) => targets.some(({ state }) => !state.isHealthy || state.breaker.state !== "closed"));
-    const queue: Record<string, string> = config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "failing" };
-    return { ...components(), ...queue, upstreams: isDown ? "failing" : isHurt ? "degraded" : "ok" };
+    return { ...components(), upstreams: isDown ? "failing" : isHurt ? "degraded" : "ok" };
   };
   /** Puts another configuration in force in one step, or gives the faults with which it can't be. */
   const apply = (next: Config, text: string): readonly Fault[] => {
@@ -401,6 +402,7 @@ export function createGatewayParts(options: GatewayOptions) {
     upstreams,
     balanced,
     activities: () => (config.activities === null ? null : activities),
+    pools,
     poolDocuments: records.pools,
     poolState: (name) => ({
       keys: pools.keysOf(name).map(({ budgets, until, lastError, ...key }) => ({

@@ -9,7 +9,7 @@ import { upstreamFault } from "./config/upstream-allow.ts";
 import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
-import { poolSealing, type Secrets } from "./pools/secrets.ts";
+import { MASK, poolSealing, type Secrets, unmasked } from "./pools/secrets.ts";
 import type { Change } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
 import type { Storage } from "./storage/open.ts";
@@ -112,10 +112,13 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     clock,
     audit,
     fill: (value) => fillIn(PoolConfig, value).value,
-    check: (value) =>
-      checked(PoolConfig, "pools", value, (filled) => {
+    check: (value, name) =>
+      checked(PoolConfig, "pools", unmasked(value, name === null ? undefined : pools.get(name)?.document), (filled) => {
         const pool = filled as PoolConfig;
         const faults = poolFaults(pool);
+        const masked = pool.keys.findIndex((key) => key.secret === MASK);
+        if (masked >= 0)
+          return [{ path: ["keys", masked, "secret"], message: "is what is shown in a secret's place: send the secret itself" }];
         const at = pool.keys.findIndex((key) => key.secret !== undefined);
         if (faults.length === 0 && at >= 0 && !secrets.canSeal)
           return [

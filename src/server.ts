@@ -72,7 +72,7 @@ export function listen(options: ServerOptions): Listeners {
   const ready = (incoming: Incoming): void => {
     const components = parts.components();
     // Without Redis an instance goes on by itself, if that is what was asked for.
-    const failing = Object.keys(components).filter((name) => components[name] !== "ok" && components[name] !== "away");
+    const failing = Object.keys(components).filter((name) => !["ok", "away", "degraded"].includes(components[name] ?? ""));
     if (main.draining) failing.push("draining");
     const status = failing.length === 0 ? 200 : 503;
     const { loadedAt, faults } = parts.live.status;

@@ -1,6 +1,6 @@
 import type { ActivitiesConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
-import { collect } from "../http/body.ts";
+import { type Body, collect } from "../http/body.ts";
 import type { Reply } from "../http/server.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import { type Problem, problem } from "../proxy/problem.ts";
@@ -48,6 +48,32 @@ export const compileActivities = (config: ActivitiesConfig): ActivityPolicy => (
 const fullBacklog = (): Problem =>
   problem("backlogFull", "Too many activities wait to be applied: send the batch again later.", { retryAfter: 5 }, [["Retry-After", "5"]]);
 
+const unavailable = (): Problem =>
+  problem("queueUnavailable", "The batch can't be written at the moment: send it again later.", { retryAfter: 5 }, [["Retry-After", "5"]]);
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Too much is on its way at once. */
+class Crowded extends Error {}
+
+/** A body whose bytes are counted as they come; it breaks off when `count` gives false. */
+const counted = (body: Body, count: (bytes: number) => boolean): Body => ({
+  length: body.length,
+  resume: () => body.resume(),
+  cancel: () => body.cancel(),
+  start: (sink) =>
+    body.start({
+      write: (bytes) => {
+        if (count(bytes.length)) return sink.write(bytes);
+        body.cancel();
+        sink.fail(new Crowded("too much at once"));
+        return true;
+      },
+      end: () => sink.end(),
+      fail: (reason) => sink.fail(reason),
+    }),
+});
+
 /** `POST /api/activities`, and what the admin API tells of it. The work is done by a thread of its own. */
 export class Activities {
   private readonly worker: Worker;
@@ -55,6 +81,7 @@ export class Activities {
   private next = 0;
   private underWay = 0;
   private failure: Error | null = null;
+  private trouble: string | null = null;
 
   /** Throws `StorageError` when the file can't be used. */
   constructor(private readonly parts: ActivitiesParts) {
@@ -73,19 +100,40 @@ export class Activities {
   /** Answers one request, whose caller may call. Rejects when the body breaks off or the batch can't be written. */
   async answer(x: Exchange): Promise<Reply | Problem> {
     const { body, head } = x.incoming;
-    if (this.underWay + Math.max(0, head.contentLength) > MOST_UNDER_WAY) return fullBacklog();
-    const bytes = body === null ? new Uint8Array() : await collect(body, this.parts.maxBodySize());
-    this.underWay += bytes.length;
+    if (this.failure !== null) return unavailable();
+    const stated = Math.max(0, head.contentLength);
+    if (this.underWay + stated > MOST_UNDER_WAY) return fullBacklog();
+    let size = stated;
+    this.underWay += size;
     try {
-      const answer = await this.ask({
-        kind: "take",
-        id: this.next++,
-        body: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString(),
-      });
+      const bytes =
+        body === null
+          ? new Uint8Array()
+          : await collect(
+              counted(body, (more) => {
+                // What was not stated beforehand is counted as it comes.
+                if (stated > 0) return true;
+                size += more;
+                this.underWay += more;
+                return this.underWay <= MOST_UNDER_WAY;
+              }),
+              this.parts.maxBodySize(),
+            );
+      let text: string;
+      try {
+        text = UTF8.decode(bytes);
+      } catch {
+        return problem("badRequest", "The body is not UTF-8, as JSON has to be (RFC 8259, section 8.1).");
+      }
+      const answer = await this.ask({ kind: "take", id: this.next++, body: text });
+      if (answer.kind === "fault") return unavailable();
       if (answer.kind !== "admission") throw new Error("an unexpected answer");
       return reply(answer.admission);
+    } catch (error) {
+      if (error instanceof Crowded) return fullBacklog();
+      throw error;
     } finally {
-      this.underWay -= bytes.length;
+      this.underWay -= size;
     }
   }
 
@@ -107,9 +155,9 @@ export class Activities {
     return answer.result;
   }
 
-  /** Whether batches can be taken: `null`, or why not. */
+  /** Whether batches are taken and applied: `null`, or why not. */
   get fault(): string | null {
-    return this.failure === null ? null : this.failure.message;
+    return this.failure === null ? this.trouble : this.failure.message;
   }
 
   /** Ends with what was accepted written down; what waits is applied after the next start. */
@@ -131,18 +179,26 @@ export class Activities {
   }
 
   private receive(answer: Answer): void {
+    if (answer.kind === "fine") {
+      this.trouble = null;
+      return;
+    }
     if (answer.kind === "opened") {
       if (answer.fault !== null) this.broke(new Error(`${this.parts.path} can't be used: ${answer.fault}`));
       return;
     }
     if (answer.kind === "trouble") {
+      this.trouble = answer.message;
       this.parts.onTrouble(answer.message, answer.attempts);
       return;
     }
     const asked = this.asked.get(answer.id);
     this.asked.delete(answer.id);
-    if (answer.kind === "fault") asked?.reject(new Error(`activities: ${answer.message}`));
-    else asked?.resolve(answer);
+    if (answer.kind === "fault") {
+      this.trouble = answer.message;
+      this.parts.onTrouble(answer.message, 0);
+    } else if (answer.kind === "admission") this.trouble = null;
+    asked?.resolve(answer);
   }
 
   private broke(error: Error): void {

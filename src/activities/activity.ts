@@ -1,4 +1,5 @@
-import { type ColumnType, fit, parseExactly, parseType, type SqlValue, TYPES, Unfit } from "./column-type.ts";
+import { parseExactly } from "../exact-json.ts";
+import { type ColumnType, fit, parseType, type SqlValue, TYPES, Unfit } from "./column-type.ts";
 
 export interface Column {
   readonly name: string;
@@ -26,6 +27,8 @@ export type Batch = { readonly activities: readonly Activity[] } | { readonly fa
 
 const MOST_ACTIVITIES = 10_000;
 const MOST_COLUMNS = 500;
+/** Making tables takes long: a batch that names thousands would hold up all others. */
+const MOST_TABLES = 100;
 /** A batch with thousands of faults has one cause: nobody reads the rest. */
 const MOST_FAULTS = 1000;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
@@ -53,6 +56,8 @@ export function parseBatch(text: string): Batch {
   else if (activities.length > MOST_ACTIVITIES) say("activities", `must hold at most ${MOST_ACTIVITIES} activities; send several batches`);
   else {
     const read = activities.map((activity, i) => readActivity(activity, `activities[${i}]`, say));
+    if (new Set(read.map((activity) => activity?.table.toLowerCase())).size > MOST_TABLES)
+      say("activities", `must be for at most ${MOST_TABLES} tables; send several batches`);
     if (faults.length === 0) return { activities: read as Activity[] };
   }
   return { faults, isJson: true };

@@ -1,3 +1,5 @@
+import { rawJson } from "../exact-json.ts";
+
 /** The kinds of columns that activities may have. */
 export type ColumnType =
   | { readonly kind: "INTEGER" | "TEXT" | "FLOAT" | "BOOLEAN" }
@@ -6,14 +8,6 @@ export type ColumnType =
 
 /** A value as the database takes it. Decimals are text, so that they stay exact. */
 export type SqlValue = string | number | bigint | null;
-
-/** A number as it was written, where JavaScript would not hold it exactly: what `JSON.rawJSON` makes. */
-interface RawNumber {
-  readonly rawJSON: string;
-}
-
-/** TypeScript's library has no JSON.rawJSON yet (ES2026, JSON.parse source text access). */
-const rawJson = JSON as unknown as { rawJSON(text: string): RawNumber; isRawJSON(value: unknown): value is RawNumber };
 
 export const TYPES = "INTEGER, TEXT, VARCHAR(n), FLOAT, DOUBLE, BOOLEAN or DECIMAL(p,s)";
 const MOST_DIGITS = 1000;
@@ -44,16 +38,6 @@ export function parseType(text: string): ColumnType | null {
 
 export const typeText = (type: ColumnType): string =>
   type.kind === "VARCHAR" ? `VARCHAR(${type.length})` : type.kind === "DECIMAL" ? `DECIMAL(${type.precision},${type.scale})` : type.kind;
-
-/** A JSON text's value. Numbers that JavaScript would round, or whose digits matter, stay as they were written. Throws `SyntaxError`. */
-export function parseExactly(text: string): unknown {
-  // Looking at each number is slow, and needed by few.
-  if (!/decimal|\d{16}/i.test(text)) return JSON.parse(text);
-  return JSON.parse(text, ((_name: string, value: unknown, context: { source?: string }) =>
-    typeof value === "number" && context.source !== undefined && String(value) !== context.source
-      ? rawJson.rawJSON(context.source)
-      : value) as (this: unknown, name: string, value: unknown) => unknown);
-}
 
 const NUMBER = /^([+-]?)(\d{1,1100})(?:\.(\d{0,1100}))?(?:[eE]([+-]?\d{1,4}))?$/;
 const GREATEST = 2n ** 63n - 1n;
@@ -87,12 +71,15 @@ export function fit(value: unknown, type: ColumnType): SqlValue | Unfit {
       return digits >= Number.MIN_SAFE_INTEGER && digits <= Number.MAX_SAFE_INTEGER ? Number(digits) : digits;
     }
     case "FLOAT": {
-      const number = typeof value === "boolean" ? Number.NaN : Number(textOf(value).trim() === "" ? Number.NaN : textOf(value));
+      if (typeof value === "number") return value;
+      const text = typeof value === "boolean" ? "" : textOf(value).trim();
+      const number = NUMBER.test(text) ? Number(text) : Number.NaN;
       return Number.isFinite(number) ? number : new Unfit(`must be a number, got ${shown(value)}`);
     }
     case "BOOLEAN": {
-      if (value === true || value === 1 || value === "1" || value === "true" || value === "TRUE") return 1;
-      if (value === false || value === 0 || value === "0" || value === "false" || value === "FALSE") return 0;
+      const word = textOf(value).toLowerCase();
+      if (word === "true" || word === "1") return 1;
+      if (word === "false" || word === "0") return 0;
       return new Unfit(`must be true or false, got ${shown(value)}`);
     }
     case "DECIMAL": {

@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 const MIGRATIONS = [
   `CREATE TABLE sluice_queue (
      seq INTEGER PRIMARY KEY AUTOINCREMENT, batch TEXT NOT NULL, body TEXT NOT NULL, activities INTEGER NOT NULL, replay_of TEXT,
-     accepted_at INTEGER NOT NULL, attempts INTEGER NOT NULL, available_at INTEGER NOT NULL, owner TEXT);
+     done INTEGER NOT NULL, accepted_at INTEGER NOT NULL, attempts INTEGER NOT NULL, available_at INTEGER NOT NULL, owner TEXT);
    CREATE TABLE activity_log (
      id TEXT PRIMARY KEY, payload TEXT NOT NULL, created_at TEXT NOT NULL, is_error INTEGER NOT NULL, error_message TEXT, state TEXT NOT NULL);
    CREATE INDEX activity_log_failed ON activity_log (id) WHERE is_error = 1;`,

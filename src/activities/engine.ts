@@ -72,6 +72,8 @@ export class ActivityEngine {
   private readonly wrong: Rate;
   private trouble: string | null = null;
   private pausedUntil = 0;
+  /** Batches are taken one by one, to find the one that can't be applied. */
+  private isCareful = false;
   private readonly parsed = new Map<string, { activities: readonly Activity[]; size: number }>();
   private parsedSize = 0;
 
@@ -95,6 +97,7 @@ export class ActivityEngine {
     const now = this.parts.clock.wall();
     const puts: Accepted[] = [];
     const refused: { id: string; body: string; error: string }[] = [];
+    if (this.waiting < 0 || this.waiting > this.policy.maxBacklog / 2) this.recount();
     let room = this.policy.maxBacklog - this.waiting;
     const admissions = bodies.map((body): Admission => {
       const batch = parseBatch(body);
@@ -139,7 +142,7 @@ export class ActivityEngine {
     const now = this.parts.clock.wall();
     if (now < this.pausedUntil) return this.pausedUntil - now;
     const { quick } = this.parts.database;
-    const leased = quick.transaction(() => this.applied.lease(SLICE, now)).immediate();
+    const leased = quick.transaction(() => this.applied.lease(this.isCareful ? 1 : SLICE, now)).immediate();
     if (leased.length === 0) {
       const at = this.applied.nextAt();
       this.recount();
@@ -148,9 +151,16 @@ export class ActivityEngine {
     try {
       await this.apply(leased);
       this.trouble = null;
+      this.isCareful = false;
       return 0;
     } catch (error) {
       if (error instanceof LeaseLost) return 0;
+      if (leased.length > 1) {
+        // One of them may be to blame: they are tried one by one.
+        this.isCareful = true;
+        quick.transaction(() => this.applied.retry(leased, now)).immediate();
+        return 0;
+      }
       return this.putOff(leased, error);
     }
   }
@@ -158,9 +168,15 @@ export class ActivityEngine {
   private async apply(leased: readonly Waiting[]): Promise<void> {
     const runs: { operation: "insert" | "delete"; table: string; columns: readonly Column[]; rows: Row[]; key: string }[] = [];
     const written: { id: string; payload: unknown }[] = [];
+    const [first] = leased;
+    // A large batch is applied in parts: what comes meanwhile need not wait for all of it.
+    const end = first !== undefined && leased.length === 1 ? Math.min(first.activities, first.done + SLICE) : 0;
+    const isPart = first !== undefined && leased.length === 1 && end < first.activities;
     for (const waiting of leased) {
-      const { batch, replayOf, attempts } = waiting;
-      for (const [index, activity] of this.activitiesOf(waiting).entries()) {
+      const { batch, replayOf, attempts, done } = waiting;
+      const activities = this.activitiesOf(waiting);
+      for (let index = done; index < (isPart ? end : activities.length); index++) {
+        const activity = activities[index] as Activity;
         const id = replayOf ?? activityId(batch, index);
         // Handed out before, or replayed: it may have taken effect already.
         if (attempts > 1 || replayOf !== null) {
@@ -177,21 +193,24 @@ export class ActivityEngine {
     }
     let failed = 0;
     const settle = this.parts.database.quick.transaction((outcomes: readonly Outcome[]) => {
-      const at = new Date(this.parts.clock.wall()).toISOString();
+      const now = this.parts.clock.wall();
+      const at = new Date(now).toISOString();
       failed = 0;
       for (const [i, { id, payload }] of written.entries()) {
         const error = outcomes[i] ?? null;
         if (error !== null) failed++;
         this.log.write(id, JSON.stringify(payload), at, error === null ? "applied" : "failed", error);
       }
-      this.applied.done(leased);
+      if (isPart && first !== undefined) this.applied.advance(first, end, now);
+      else this.applied.done(leased);
     });
     await this.parts.sink.apply(runs, settle);
     this.counts.applied += written.length - failed;
     this.counts.failed += failed;
     this.done.add(written.length - failed);
     this.wrong.add(failed);
-    this.gone(leased);
+    if (isPart && first !== undefined) this.waiting -= end - first.done;
+    else this.gone(leased);
   }
 
   private activitiesOf({ batch, body, replayOf }: Waiting): readonly Activity[] {
@@ -209,8 +228,8 @@ export class ActivityEngine {
   }
 
   private gone(batches: readonly Waiting[]): void {
-    for (const { batch, activities } of batches) {
-      this.waiting -= activities;
+    for (const { batch, activities, done } of batches) {
+      this.waiting -= activities - done;
       const parsed = this.parsed.get(batch);
       if (parsed === undefined) continue;
       this.parsed.delete(batch);
@@ -242,6 +261,7 @@ export class ActivityEngine {
         this.applied.retry(others, now + delay);
         for (const waiting of givenUp)
           for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
+            if (index < waiting.done) continue;
             const id = waiting.replayOf ?? activityId(waiting.batch, index);
             this.log.write(
               id,
@@ -259,12 +279,20 @@ export class ActivityEngine {
     return delay;
   }
 
+  /** Whether what waits is being applied. */
+  get isWell(): boolean {
+    return this.trouble === null;
+  }
+
   stats(): ActivityStats {
-    const { oldest } = this.waitingBatches === 0 ? { oldest: null } : this.applied.backlog();
+    const { oldest, activities, batches } = this.applied.backlog();
+    // Another process on the same database may have taken some.
+    this.waiting = activities;
+    this.waitingBatches = batches;
     return {
       ...this.counts,
-      waiting: this.waiting,
-      waitingBatches: this.waitingBatches,
+      waiting: activities,
+      waitingBatches: batches,
       lag: oldest === null ? 0 : Math.max(0, this.parts.clock.wall() - oldest),
       acceptedRate: this.accepted.perSecond,
       appliedRate: this.done.perSecond,

@@ -20,4 +20,6 @@ export type Answer =
   | { readonly kind: "closed"; readonly id: number }
   /** The question could not be answered: the disk is full, or the like. */
   | { readonly kind: "fault"; readonly id: number; readonly message: string }
+  /** What could not be applied can be again. */
+  | { readonly kind: "fine" }
   | { readonly kind: "trouble"; readonly message: string; readonly attempts: number };

@@ -7,6 +7,8 @@ export interface Waiting {
   /** The body of the request; of a replay, a list of the one activity. */
   readonly body: string;
   readonly activities: number;
+  /** How many of them, from the first, have taken effect or failed. */
+  readonly done: number;
   /** The id of the activity that is replayed, or `null`. */
   readonly replayOf: string | null;
   /** How often it was handed out, this time included. */

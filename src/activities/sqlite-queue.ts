@@ -17,24 +17,25 @@ export class SqliteQueue {
   /** Puts batches in; they are durable when this returns, if the connection's commits are. */
   put(batches: readonly Accepted[], now: number): void {
     const insert = this.client.query(
-      "INSERT INTO sluice_queue (batch, body, activities, replay_of, accepted_at, attempts, available_at, owner) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, NULL)",
+      "INSERT INTO sluice_queue (batch, body, activities, replay_of, done, accepted_at, attempts, available_at, owner) VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, 0, NULL)",
     );
     for (const { batch, body, activities, replayOf } of batches) insert.run(batch, body, activities, replayOf ?? null, now);
   }
 
-  /** Takes the oldest batches, of about `most` activities together. */
+  /** Takes the oldest batches, of about `most` activities together. None overtakes one that another worker has, or that waits to be tried again. */
   lease(most: number, now: number): Waiting[] {
     const found = this.client
-      .query<Waiting, [number]>(
-        "SELECT seq, batch, body, replay_of AS replayOf, attempts + 1 AS attempts, activities FROM sluice_queue WHERE available_at <= ?1 ORDER BY seq LIMIT 256",
+      .query<Waiting & { isTaken: number }, [number]>(
+        "SELECT seq, batch, body, replay_of AS replayOf, attempts + 1 AS attempts, activities, done, available_at > ?1 AS isTaken FROM sluice_queue ORDER BY seq LIMIT 256",
       )
       .all(now);
     const mark = this.client.query("UPDATE sluice_queue SET attempts = attempts + 1, available_at = ?2, owner = ?3 WHERE seq = ?1");
     const taken: Waiting[] = [];
     let activities = 0;
     for (const row of found) {
-      if (taken.length > 0 && activities + row.activities > most) break;
-      activities += row.activities;
+      const left = row.activities - row.done;
+      if (row.isTaken === 1 || (taken.length > 0 && activities + left > most)) break;
+      activities += left;
       mark.run(row.seq, now + LEASE, this.owner);
       taken.push(row);
     }
@@ -47,20 +48,30 @@ export class SqliteQueue {
     for (const { seq } of batches) if (remove.run(seq, this.owner).changes !== 1) throw new LeaseLost("another worker has the batch");
   }
 
+  /** The first `done` of a batch are done, and the rest is the same worker's. Throws `LeaseLost`. */
+  advance({ seq }: Waiting, done: number, now: number): void {
+    const { changes } = this.client
+      .query("UPDATE sluice_queue SET done = ?2, attempts = 0, available_at = ?3, owner = NULL WHERE seq = ?1 AND owner = ?4")
+      .run(seq, done, now, this.owner);
+    if (changes !== 1) throw new LeaseLost("another worker has the batch");
+  }
+
   /** They could not be applied: they are handed out again from `at` on. */
   retry(batches: readonly Waiting[], at: number): void {
     const put = this.client.query("UPDATE sluice_queue SET available_at = ?2, owner = NULL WHERE seq = ?1 AND owner = ?3");
     for (const { seq } of batches) put.run(seq, at, this.owner);
   }
 
-  /** When the next batch can be handed out; `null` when none waits. */
+  /** When the oldest batch can be handed out; `null` when none waits. */
   nextAt(): number | null {
-    return (this.client.query("SELECT min(available_at) AS at FROM sluice_queue").get() as { at: number | null }).at;
+    return (
+      (this.client.query("SELECT available_at AS at FROM sluice_queue ORDER BY seq LIMIT 1").get() as { at: number } | null)?.at ?? null
+    );
   }
 
   backlog(): Backlog {
     return this.client
-      .query("SELECT count(*) AS batches, coalesce(sum(activities), 0) AS activities, min(accepted_at) AS oldest FROM sluice_queue")
+      .query("SELECT count(*) AS batches, coalesce(sum(activities - done), 0) AS activities, min(accepted_at) AS oldest FROM sluice_queue")
       .get() as Backlog;
   }
 }

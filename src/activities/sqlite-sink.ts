@@ -14,6 +14,8 @@ const INDEX_FROM = 2000;
 const MOST_INDEXES = 4;
 const MOST_INDEXED_COLUMNS = 3;
 const MOST_STATEMENTS = 500;
+/** Each table makes the next one slower to make. */
+const MOST_TABLES = 10_000;
 
 interface Table {
   /** By name in small letters. */
@@ -23,6 +25,14 @@ interface Table {
   /** About how many rows there are. */
   rows: number;
 }
+
+/** What an activity names is there, but is no table. */
+class NoTable extends Error {
+  readonly code = "SQLITE_ERROR";
+}
+
+/** Stands where there is nothing to run. */
+const NOTHING = null as unknown as Statement;
 
 /** Tables of an SQLite database. A missing table is made by the first row for it, a missing column by the first row with it. */
 export class SqliteSink implements Sink {
@@ -63,16 +73,25 @@ export class SqliteSink implements Sink {
   }
 
   private applyRun(run: Run, outcomes: Outcome[]): void {
-    const wrong = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
-    if (typeof wrong === "string") {
-      for (let i = 0; i < run.rows.length; i++) outcomes.push(wrong);
+    let table: Table | string;
+    let statement: Statement;
+    try {
+      table = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
+      statement = typeof table === "string" ? NOTHING : this.statementFor(run);
+    } catch (error) {
+      // Too many columns, a name that is something else: that stays so. A full disk or a lock is no fault of the activity.
+      if (!isCalled(error, "SQLITE_ERROR")) throw error;
+      table = `the table ${run.table} can't be changed: ${(error as Error).message}`;
+      statement = NOTHING;
+    }
+    if (typeof table === "string") {
+      for (let i = 0; i < run.rows.length; i++) outcomes.push(table);
       return;
     }
-    const table = wrong;
+    const { columns } = table;
     // Values are kept as the table's column says, so that what was inserted is found again by whatever type it is named with.
-    const types = run.columns.map(({ name }) => table.columns.get(name.toLowerCase())?.type);
+    const types = run.columns.map(({ name }) => columns.get(name.toLowerCase())?.type);
     const isAsGiven = run.columns.every(({ type }, i) => isSame(type, types[i]));
-    const statement = this.statementFor(run);
     for (const row of run.rows) {
       const values = isAsGiven ? row.values : converted(row.values, run.columns, types);
       if (typeof values === "string") outcomes.push(values);
@@ -104,25 +123,21 @@ export class SqliteSink implements Sink {
   /** The table with all columns of an insert, made where they are missing; or why that can't be. */
   private makeRoom(run: Run): Table | string {
     const table = this.tableOf(run.table);
-    try {
-      if (table === null) {
-        const columns = run.columns.map(({ name, type }) => `"${name}" ${declared(type)}`);
-        this.client.run(`CREATE TABLE "${run.table}" (${columns.join(", ")})`);
-        this.changed(run.table);
-        return this.tableOf(run.table) ?? "the table could not be made";
-      }
-      const missing = run.columns.filter(({ name }) => !table.columns.has(name.toLowerCase()));
-      for (const { name, type } of missing) {
-        this.client.run(`ALTER TABLE "${run.table}" ADD COLUMN "${name}" ${declared(type)}`);
-        table.columns.set(name.toLowerCase(), { name, type });
-      }
-      if (missing.length > 0) this.changed(null);
-      return table;
-    } catch (error) {
-      // Too many columns, a view of this name: that stays so. A full disk or a lock is no fault of the activity.
-      if (isCalled(error, "SQLITE_ERROR")) return `the table ${run.table} can't be changed: ${(error as Error).message}`;
-      throw error;
+    if (table === null) {
+      const { tables } = this.client.query("SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table'").get() as { tables: number };
+      if (tables >= MOST_TABLES) return `there are ${MOST_TABLES} tables already: no more are made`;
+      const columns = run.columns.map(({ name, type }) => `"${name}" ${declared(type)}`);
+      this.client.run(`CREATE TABLE "${run.table}" (${columns.join(", ")})`);
+      this.changed(run.table);
+      return this.tableOf(run.table) ?? "the table could not be made";
     }
+    const missing = run.columns.filter(({ name }) => !table.columns.has(name.toLowerCase()));
+    for (const { name, type } of missing) {
+      this.client.run(`ALTER TABLE "${run.table}" ADD COLUMN "${name}" ${declared(type)}`);
+      table.columns.set(name.toLowerCase(), { name, type });
+    }
+    if (missing.length > 0) this.changed(null);
+    return table;
   }
 
   /** The table with all columns of a delete, or what of it is missing. */
@@ -137,9 +152,15 @@ export class SqliteSink implements Sink {
     if (table.rows < INDEX_FROM || table.indexes.size >= MOST_INDEXES) return;
     const columns = run.columns.slice(0, MOST_INDEXED_COLUMNS).map(({ name }) => name.toLowerCase());
     const key = columns.join();
-    // An index that begins with the same column serves as well.
-    if ([...table.indexes].some((index) => index === key || columns.includes(index.split(",")[0] ?? ""))) return;
-    const name = `sluice_${run.table}_${columns.join("_")}`.slice(0, 200);
+    // One whose columns are all named serves, if it has as many: one of fewer columns may find most of the table.
+    if (
+      [...table.indexes].some(
+        (index) => index.split(",").length >= columns.length && index.split(",").every((name) => columns.includes(name)),
+      )
+    )
+      return;
+    // A digest: names joined by _ can be joined in several ways.
+    const name = `sluice_${new Bun.CryptoHasher("sha1").update(`${run.table.toLowerCase()} ${key}`).digest("hex").slice(0, 20)}`;
     this.client.run(`CREATE INDEX IF NOT EXISTS "${name}" ON "${run.table}" (${columns.map((column) => `"${column}"`).join(", ")})`);
     table.indexes.add(key);
     this.changed(null);
@@ -163,8 +184,16 @@ export class SqliteSink implements Sink {
   }
 
   private read(name: string): Table | null {
+    // Tables alone: SQLite has functions that look like tables, and no row ever stays in them.
+    const found = this.client
+      .query<{ type: string; sql: string | null }, [string]>(
+        "SELECT type, sql FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')",
+      )
+      .get(name);
+    if (found === null) return null;
+    if (found.type !== "table" || /^CREATE VIRTUAL/i.test(found.sql ?? ""))
+      throw new NoTable(`${name} is no table that rows can be kept in`);
     const rows = this.client.query<{ name: string; type: string }, [string]>("SELECT name, type FROM pragma_table_info(?1)").all(name);
-    if (rows.length === 0) return null;
     const indexes = this.client
       .query<{ columns: string }, [string]>(
         "SELECT group_concat(lower(i.name), ',') AS columns FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i GROUP BY l.name",

@@ -16,6 +16,7 @@ let isCommitting = false;
 let timer: Timer | null = null;
 let isWorking = false;
 let isClosed = false;
+let wasWell = true;
 
 const say = (answer: Answer): void => self.postMessage(answer);
 const said = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -115,6 +116,9 @@ function work(): void {
   engine.work().then(
     (wait) => {
       isWorking = false;
+      const isWell = engine?.isWell ?? true;
+      if (isWell && !wasWell) say({ kind: "fine" });
+      wasWell = isWell;
       if (Number.isFinite(wait)) workSoon(wait);
     },
     (error: unknown) => {

@@ -16,6 +16,8 @@ import type { SystemHealth } from "../health/health.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
+import { poolsAdmin } from "../pools/admin.ts";
+import type { Pools } from "../pools/pools.ts";
 import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.ts";
 import { RedisDown } from "../redis/link.ts";
 import { backupAdmin } from "../storage/backup.ts";
@@ -45,6 +47,7 @@ export interface AdminParts extends LimitsAdminParts {
   readonly tiers: Documents<TierConfig>;
   readonly routes: Documents<RouteConfig>;
   readonly upstreams: Documents<UpstreamConfig>;
+  readonly pools: Pools;
   readonly poolDocuments: Documents<PoolConfig>;
   /** What is left to each key of a pool. */
   readonly poolState: (name: string) => unknown;
@@ -86,6 +89,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
             more: (name) => ({ state: parts.poolState(name) }),
           }),
         )
+        .use(poolsAdmin(parts.pools, parts.audit))
         .use(breakersAdmin(parts.balanced, parts.clock, parts.audit))
         .use(cacheAdmin(parts.cache, parts.audit))
         .use(blocksAdmin(parts.guard, parts.audit))

@@ -461,8 +461,9 @@ export const PoolConfig = Shape(
           id: Identifier("How the key is called in logs and the admin API; handed out itself when it has no secret."),
           secret: Type.Optional(
             Type.String({
-              minLength: 1,
-              maxLength: 4096,
+              // It stands in a header.
+              pattern: "^[!-~]([ -~]{0,4094}[!-~])?$",
+              expects: "printable ASCII without a line break, or spaces at its ends",
               description: 'What is handed out. Take it from the environment: "${OPENAI_KEY_1}".',
               secret: true,
             }),

@@ -202,7 +202,7 @@ A['token-bucket'] = {
     local tokens = A['token-bucket'].refilled(s, p)
     local whole = floor(tokens + PRECISION)
     local fits = cost <= whole
-    return max(0, p.limit - whole), max(0, whole), whole >= p.limit and 0 or timeFor(whole + 1 - tokens, p),
+    return max(0, p.limit - whole), max(0, whole), whole >= p.limit and 0 or timeFor(max(0, whole) + 1 - tokens, p),
       fits and 0 or (cost > p.limit and p.window or timeFor(cost - tokens, p)), fits
   end,
   take = function(s, p, cost)
@@ -222,6 +222,7 @@ A['sliding-log'] = {
   load = function(key, p)
     local used = tonumber(redis.call('GET', key .. ':used') or '0')
     local head = redis.call('LINDEX', key, 0)
+    local before = used
     while head do
       local time, cost = numbers(head)
       if time > now - p.window then break end
@@ -230,6 +231,8 @@ A['sliding-log'] = {
       head = redis.call('LINDEX', key, 0)
     end
     if not head then used = 0 end
+    -- Also where nothing is taken afterwards.
+    if used ~= before then redis.call('SET', key .. ':used', text(used), 'PX', p.window + 1000) end
     return { used = used, head = head, key = key }
   end,
   peek = function(s, p, cost)

@@ -23,7 +23,7 @@ export const tokenBucket: Algorithm<TokenBucket> = {
     into.used = Math.max(0, limit - whole);
     into.remaining = Math.max(0, whole);
     into.fits = cost <= whole;
-    into.resetIn = whole >= limit ? 0 : timeFor(whole + 1 - tokens, policy, terms);
+    into.resetIn = whole >= limit ? 0 : timeFor(Math.max(0, whole) + 1 - tokens, policy, terms);
     into.retryIn = into.fits ? 0 : cost > limit ? policy.window : timeFor(cost - tokens, policy, terms);
   },
 

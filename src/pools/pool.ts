@@ -23,8 +23,10 @@ export interface PoolPolicy {
   readonly services: ReadonlyMap<string, number>;
 }
 
-/** What one budget has given in its window: plain numbers, so that they can be kept. */
+/** What one budget has given in its window: plain, so that it can be kept. Which budget it is, is said by what it counts and for how long: the limit may change. */
 export interface Spent {
+  readonly of: Budget["of"];
+  readonly window: number;
   /** When the window opened; it opens with the first grant. */
   start: number;
   used: number;
@@ -40,6 +42,8 @@ export interface Standing {
   probeAt: number | null;
   /** Such refusals in a row. */
   refusals: number;
+  /** Answers of 403 in a row that nothing has confirmed to be about the key. */
+  doubts: number;
   /** The upstream's last refusal. */
   lastError: { readonly status: number; readonly at: number } | null;
 }
@@ -48,8 +52,8 @@ export interface Standing {
 export interface PoolState {
   readonly spent: Map<string, Spent[]>;
   readonly standing: Map<string, Standing>;
-  /** Keys in quarantine that a request is trying out now. */
-  readonly probing: Set<string>;
+  /** Keys in quarantine that a request is trying out, and since when. */
+  readonly probing: Map<string, number>;
   turn: number;
 }
 
@@ -57,8 +61,8 @@ export interface PoolState {
 export interface Grant {
   readonly key: PoolKey;
   readonly cost: number;
-  /** When the windows began out of which it was taken, by budget. */
-  readonly starts: readonly number[];
+  /** Out of which windows it was taken. */
+  readonly from: readonly { readonly spent: Spent; readonly start: number }[];
 }
 
 export type Lease =
@@ -79,17 +83,27 @@ export interface Choice {
   readonly mayProbe: boolean;
 }
 
+/** Milliseconds. */
+const LONGEST_PROBE = 60_000;
+
 const ANY: Choice = { without: [], mayProbe: false };
 
-export const newPoolState = (): PoolState => ({ spent: new Map(), standing: new Map(), probing: new Set(), turn: 0 });
+export const newPoolState = (): PoolState => ({ spent: new Map(), standing: new Map(), probing: new Map(), turn: 0 });
 
 /** The state of a key, made when there is none. */
 export function spentOf(state: PoolState, key: PoolKey): Spent[] {
-  let spent = state.spent.get(key.id);
-  if (spent === undefined || spent.length !== key.budgets.length) {
-    spent = key.budgets.map(() => ({ start: 0, used: 0 }));
-    state.spent.set(key.id, spent);
-  }
+  const before = state.spent.get(key.id);
+  if (
+    before?.length === key.budgets.length &&
+    key.budgets.every(({ of, window }, i) => before[i]?.of === of && before[i]?.window === window)
+  )
+    return before;
+  const left = [...(before ?? [])];
+  const spent = key.budgets.map(({ of, window }): Spent => {
+    const at = left.findIndex((each) => each.of === of && each.window === window);
+    return at < 0 ? { of, window, start: 0, used: 0 } : (left.splice(at, 1)[0] as Spent);
+  });
+  state.spent.set(key.id, spent);
   return spent;
 }
 
@@ -115,7 +129,10 @@ function isUsable(state: PoolState, { id }: PoolKey, now: number, { without, may
   const standing = state.standing.get(id);
   if (standing === undefined) return true;
   if (now < standing.restUntil) return false;
-  return standing.probeAt === null || (mayProbe && now >= standing.probeAt && !state.probing.has(id));
+  if (standing.probeAt === null) return true;
+  const since = state.probing.get(id);
+  // A probe that nobody hears of again must not keep the key out for ever.
+  return mayProbe && now >= standing.probeAt && (since === undefined || now >= since + LONGEST_PROBE);
 }
 
 /** Whether a key may be used and every budget of it still holds the whole cost. */
@@ -156,20 +173,18 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
     }
     its.used += costOf(budget, cost);
   }
-  if (state.standing.get(key.id)?.probeAt != null) state.probing.add(key.id);
-  return { granted: true, grant: { key, cost, starts: spent.map(({ start }) => start) }, remaining: remainingOf(state, key, now) };
+  if (state.standing.get(key.id)?.probeAt != null) state.probing.set(key.id, now);
+  const from = spent.map((its) => ({ spent: its, start: its.start }));
+  return { granted: true, grant: { key, cost, from }, remaining: remainingOf(state, key, now) };
 }
 
 /**
  * Puts what was used in the place of what was reserved. `requests`: how many were made in all; a window that has closed since then is left alone, since
  * the upstream counted the request when it came.
  */
-export function settle(state: PoolState, { key, cost, starts }: Grant, actual: number, requests: number): void {
-  const spent = spentOf(state, key);
-  for (const [i, budget] of key.budgets.entries()) {
-    const its = spent[i] as Spent;
-    if (its.start === starts[i]) its.used = Math.max(0, its.used + (budget.of === "requests" ? requests - 1 : actual - cost));
-  }
+export function settle({ cost, from }: Grant, actual: number, requests: number): void {
+  for (const { spent, start } of from)
+    if (spent.start === start) spent.used = Math.max(0, spent.used + (spent.of === "requests" ? requests - 1 : actual - cost));
 }
 
 /** A rest that the upstream puts no time to, and a quarantine: doubled with each refusal in a row, in milliseconds. */
@@ -181,7 +196,7 @@ const LONGEST_QUARANTINE = 300_000;
 const standingOf = (state: PoolState, id: string): Standing => {
   let standing = state.standing.get(id);
   if (standing === undefined) {
-    standing = { restUntil: 0, rests: 0, probeAt: null, refusals: 0, lastError: null };
+    standing = { restUntil: 0, rests: 0, probeAt: null, refusals: 0, doubts: 0, lastError: null };
     state.standing.set(id, standing);
   }
   return standing;
@@ -213,6 +228,18 @@ export function quarantine(state: PoolState, id: string, status: number, now: nu
   return standing.probeAt;
 }
 
+/** How many answers of 403 in a row, each to another request, are taken to be about the key. */
+const MOST_DOUBTS = 3;
+
+/** A request was refused with 403 and could not be tried with another key: it may be about either. Gives when the key will be tried again, or `null` while it is still used. */
+export function doubt(state: PoolState, id: string, now: number): number | null {
+  const standing = standingOf(state, id);
+  standing.doubts = (standing.doubts ?? 0) + 1;
+  standing.lastError = { status: 403, at: now };
+  // A probe that fails is no doubt.
+  return standing.doubts >= MOST_DOUBTS || standing.probeAt !== null ? quarantine(state, id, 403, now) : null;
+}
+
 /** The upstream took a key, or did not refuse it as such. True when it had been in quarantine. A rest that the upstream asked for goes on. */
 export function accept(state: PoolState, id: string): boolean {
   const standing = state.standing.get(id);
@@ -220,6 +247,7 @@ export function accept(state: PoolState, id: string): boolean {
   const wasOut = standing.probeAt !== null;
   standing.probeAt = null;
   standing.refusals = 0;
+  standing.doubts = 0;
   standing.rests = 0;
   state.probing.delete(id);
   return wasOut;

@@ -5,6 +5,7 @@ import type { Storage } from "../storage/open.ts";
 import {
   accept,
   type Choice,
+  doubt,
   type Grant,
   type Lease,
   lease,
@@ -55,6 +56,8 @@ export class Pools {
   /** States outlive the pool's configuration, and a restart. */
   private readonly states = new Map<string, PoolState>();
   private readonly dirty = new Set<string>();
+  /** What tells a key's secret from the one before, by pool and key. */
+  private readonly secrets = new Map<string, string>();
 
   constructor(private readonly parts: PoolsParts) {
     const rows = parts.storage.client
@@ -63,20 +66,24 @@ export class Pools {
     for (const { pool, key, spent, standing } of rows) {
       const state = this.stateOf(pool);
       state.spent.set(key, JSON.parse(spent) as Spent[]);
-      if (standing !== null) state.standing.set(key, JSON.parse(standing) as Standing);
+      if (standing === null) continue;
+      const { of, ...its } = JSON.parse(standing) as Standing & { of: string };
+      state.standing.set(key, its);
+      this.secrets.set(`${pool} ${key}`, of);
     }
   }
 
   /** Puts these pools in force. What their keys have spent stays; what the upstream said of a secret goes with the secret. */
   configure(configs: Iterable<readonly [name: string, config: PoolConfig]>): void {
-    const before = this.pools;
     this.pools = new Map(
       [...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth, state: this.stateOf(name) }]),
     );
     for (const [name, { policy, state }] of this.pools) {
       for (const { id, secret } of policy.keys) {
-        const old = before.get(name)?.policy.keys.find((key) => key.id === id);
-        if (old !== undefined && old.secret !== secret && state.standing.delete(id)) this.dirty.add(name);
+        const mark = markOf(secret ?? id);
+        const before = this.secrets.get(`${name} ${id}`);
+        this.secrets.set(`${name} ${id}`, mark);
+        if (before !== undefined && before !== mark && state.standing.delete(id)) this.dirty.add(name);
       }
     }
   }
@@ -130,22 +137,25 @@ export class Pools {
 
   /** Puts what a request used in the place of what was reserved for it. */
   settle({ policy, state }: Pool, grant: Grant, actual: number, requests: number): void {
-    settle(state, grant, actual, requests);
+    settle(grant, actual, requests);
     state.probing.delete(grant.key.id);
     this.dirty.add(policy.name);
   }
 
-  /** Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds. Gives whether it refused the key. */
-  answered({ policy: { name }, state }: Pool, id: string, status: number, retryAfter: number | null): boolean {
-    const now = this.parts.clock.now();
-    if (status === 429) {
-      this.parts.onStanding(name, id, "rests", status, rest(state, id, retryAfter, now));
-    } else if (status === 401 || status === 402 || status === 403) {
-      this.parts.onStanding(name, id, "quarantined", status, quarantine(state, id, status, now));
-    } else {
+  /**
+   * Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds. `isSure`: whether a 403 is known to be about the key.
+   * Gives whether it refused the key, or may have.
+   */
+  answered({ policy: { name }, state }: Pool, id: string, status: number, retryAfter: number | null, isSure: boolean): boolean {
+    const { onStanding, clock } = this.parts;
+    const now = clock.now();
+    if (status === 429) onStanding(name, id, "rests", status, rest(state, id, retryAfter, now));
+    else if (status === 401 || status === 402 || (status === 403 && isSure))
+      onStanding(name, id, "quarantined", status, quarantine(state, id, status, now));
+    else if (status !== 403) {
       if (status < 500 && accept(state, id)) {
         this.dirty.add(name);
-        this.parts.onStanding(name, id, "back", status, now);
+        onStanding(name, id, "back", status, now);
       }
       return false;
     }
@@ -153,10 +163,22 @@ export class Pools {
     return true;
   }
 
-  /** The refusals turned out to be about the request, not the keys. */
-  pardon({ policy: { name }, state }: Pool, ids: readonly string[], status: number): void {
-    for (const id of ids) if (accept(state, id)) this.parts.onStanding(name, id, "back", status, this.parts.clock.now());
+  /** A 403 that another key could not be asked about. */
+  doubt({ policy: { name }, state }: Pool, id: string): void {
+    const until = doubt(state, id, this.parts.clock.now());
     this.dirty.add(name);
+    if (until !== null) this.parts.onStanding(name, id, "quarantined", 403, until);
+  }
+
+  /** Lifts what the upstream's answers have put on a pool's keys, or on one of them. False when there is no such key. */
+  reset({ policy, state }: Pool, id: string | null): boolean {
+    const keys = policy.keys.filter((key) => id === null || key.id === id);
+    for (const key of keys) {
+      state.standing.delete(key.id);
+      state.probing.delete(key.id);
+    }
+    this.dirty.add(policy.name);
+    return keys.length > 0;
   }
 
   /** What is left to each key of a pool, and whether it is used. */
@@ -193,7 +215,12 @@ export class Pools {
         for (const name of this.dirty) {
           const { spent, standing } = this.stateOf(name);
           for (const [key, its] of spent)
-            put.run(name, key, JSON.stringify(its), standing.has(key) ? JSON.stringify(standing.get(key)) : null);
+            put.run(
+              name,
+              key,
+              JSON.stringify(its),
+              standing.has(key) ? JSON.stringify({ ...standing.get(key), of: this.secrets.get(`${name} ${key}`) }) : null,
+            );
         }
       })
       .immediate();
@@ -209,6 +236,9 @@ export class Pools {
     return state;
   }
 }
+
+/** Secrets themselves are not kept beside what is said of them. */
+const markOf = (secret: string): string => new Bun.CryptoHasher("sha256").update(`sluice pool key ${secret}`).digest("hex").slice(0, 16);
 
 function compilePool(name: string, config: PoolConfig): PoolPolicy {
   const keys = config.keys.map(

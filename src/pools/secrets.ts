@@ -56,5 +56,22 @@ const mapSecrets = (pool: unknown, change: (secret: string) => string): unknown 
 export const poolSealing = (secrets: Secrets) => ({
   seal: (pool: unknown) => mapSecrets(pool, (secret) => secrets.seal(secret)),
   open: (pool: unknown) => mapSecrets(pool, (sealed) => secrets.open(sealed)),
-  mask: (pool: unknown) => mapSecrets(pool, () => "***"),
+  mask: (pool: unknown) => mapSecrets(pool, () => MASK),
 });
+
+/** What is shown in a secret's place. */
+export const MASK = "***";
+
+/** A pool that was read, changed and sent back: the secrets that were masked are those that are known. */
+export function unmasked(pool: unknown, known: unknown): unknown {
+  const { keys } = (pool ?? {}) as { keys?: unknown };
+  if (!Array.isArray(keys) || known === undefined) return pool;
+  const before = new Map((known as { keys: readonly { id: string; secret?: string }[] }).keys.map(({ id, secret }) => [id, secret]));
+  return {
+    ...(pool as object),
+    keys: keys.map((key: { id?: string; secret?: unknown }) => {
+      const secret = key?.secret === MASK ? before.get(String(key.id)) : undefined;
+      return secret === undefined ? key : { ...key, secret };
+    }),
+  };
+}

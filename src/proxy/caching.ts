@@ -8,6 +8,7 @@ import { Fields } from "../http/fields.ts";
 import type { Reply } from "../http/server.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import { PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import { keptFields } from "./headers.ts";
@@ -134,6 +135,7 @@ export class Caching {
         if (this.fills.get(fillKey) === fill) this.fills.delete(fillKey);
         throw new UpstreamFailure("timeout", "another request for the same got no answer", false);
       }
+      if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
     }
   }
 
@@ -374,11 +376,14 @@ export class Caching {
       .then((answer) => {
         if (answer.kind !== "forwarded") return;
         const { body } = answer.response;
-        if (body !== null && !(body instanceof Uint8Array)) body.start(NOWHERE);
+        if (body === null || body instanceof Uint8Array) return;
+        // What it cost is known when the last of it has gone by.
+        return new Promise<void>((resolve) => body.start({ write: () => true, end: resolve, fail: () => resolve() }));
       })
       .catch((error: unknown) => {
         // The next request tries again; a fault of our own is told.
-        if (!(error instanceof UpstreamFailure) && !(error instanceof NoTarget)) this.parts.onFault(error, x.id);
+        if (!(error instanceof UpstreamFailure) && !(error instanceof NoTarget) && !(error instanceof PoolExhausted))
+          this.parts.onFault(error, x.id);
       })
       .finally(() => {
         detached.release();
@@ -514,8 +519,6 @@ function within(promise: Promise<void>, milliseconds: number): Promise<boolean> 
     });
   });
 }
-
-const NOWHERE: Sink = { write: () => true, end: () => {}, fail: () => {} };
 
 /** A response's body that is kept while it passes. A slow reader does not hold up what others wait for: what is kept is bounded anyway. */
 class KeptBody implements Body {

@@ -63,6 +63,9 @@ export class PoolExhausted extends Error {
   }
 }
 
+/** The upstream answered 403, and whether that is about the caller's request or about our key is not known. */
+export class CredentialRefused extends Error {}
+
 /** The route names a pool that was deleted. */
 export class PoolMissing extends Error {}
 
@@ -77,7 +80,10 @@ function restAsked({ fields }: UpstreamResponse, clock: Clock): number | null {
 export class CredentialUse {
   private grant: Grant;
   private requests = 0;
+  private call: { readonly isSent: boolean } | null = null;
   private readonly refused: string[] = [];
+  /** The keys whose 403 may be about the request: the next key's answer tells. */
+  private readonly doubtful: string[] = [];
   private meter: Meter | null = null;
   private status = 0;
   private isSettled = false;
@@ -123,39 +129,55 @@ export class CredentialUse {
   }
 
   /** A request with the key goes out. */
-  sent(): void {
+  sent(call: { readonly isSent: boolean }): void {
     this.requests++;
+    this.call = call;
+    this.status = 0;
   }
 
   /** The request can't have reached anybody. */
   unsent(): void {
     this.requests--;
+    this.call = null;
   }
 
-  /** Takes note of an answer. True when the upstream refused the key, not the request. */
+  /** Takes note of an answer. True when the upstream refused the key, not the request; with 403 it may be either. */
   answered(response: UpstreamResponse): boolean {
-    this.status = response.status;
-    return this.parts.pools.answered(this.pool, this.grant.key.id, response.status, restAsked(response, this.parts.clock));
+    const { pools, clock } = this.parts;
+    const { status } = response;
+    this.status = status;
+    const isRefusal = pools.answered(this.pool, this.grant.key.id, status, restAsked(response, clock), false);
+    // Another key was taken, or refused for what it is: then it was the key.
+    if (status !== 403 && status < 500) for (const id of this.doubtful.splice(0)) pools.answered(this.pool, id, 403, null, true);
+    return isRefusal;
   }
 
-  /**
-   * Takes another key in place of the refused one, for nothing was used of that. False when the refusal turns out to be about the request: two keys got the same 403.
-   * Throws `PoolExhausted` when there is no other key.
-   */
+  /** Takes another key in place of the refused one, for nothing was used of that. False when two keys got the same 403: then it is about the request. Throws `PoolExhausted`. */
   next(): boolean {
     const { pools } = this.parts;
     const { id } = this.grant.key;
     this.refused.push(id);
-    if (this.status === 403 && this.refused.length > 1) {
-      pools.pardon(this.pool, this.refused, this.status);
-      return false;
+    if (this.status === 403) {
+      this.doubtful.push(id);
+      if (this.doubtful.length > 1) return false;
     }
     pools.settle(this.pool, this.grant, 0, this.requests);
     this.isSettled = true;
     this.requests = 0;
-    this.grant = this.take({ without: this.refused, mayProbe: true });
+    this.call = null;
+    try {
+      this.grant = this.take({ without: this.refused, mayProbe: true });
+    } catch (error) {
+      this.unconfirmed();
+      throw error;
+    }
     this.isSettled = false;
     return true;
+  }
+
+  /** A 403 that no other key could be asked about. */
+  unconfirmed(): void {
+    if (this.status === 403) this.parts.pools.doubt(this.pool, this.grant.key.id);
   }
 
   /** The response that the caller gets goes by this meter. */
@@ -173,13 +195,18 @@ export class CredentialUse {
   settle(): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    this.parts.pools.settle(this.pool, this.grant, this.used(), this.requests);
+    this.parts.pools.settle(this.pool, this.grant, this.used(), this.made);
+  }
+
+  /** Requests that have left: one whose caller gave up before there was a connection has not. */
+  private get made(): number {
+    return this.requests - (this.call?.isSent === false ? 1 : 0);
   }
 
   private used(): number {
     const reported = this.meter?.reported ?? null;
     if (reported !== null) return reported;
-    if (this.requests === 0) return 0;
+    if (this.made === 0) return 0;
     // An error that reports no usage cost nothing.
     if (this.status >= 400) return 0;
     if (this.input === null) return this.cost;
@@ -190,7 +217,10 @@ export class CredentialUse {
   }
 
   private take(choice: Choice): Grant {
-    const lease = this.parts.pools.reserve(this.pool, this.route, this.cost, choice);
+    const { pools } = this.parts;
+    let lease = pools.reserve(this.pool, this.route, this.cost, choice);
+    // Better a key that may fail than none.
+    if (!lease.granted && !choice.mayProbe) lease = pools.reserve(this.pool, this.route, this.cost, { ...choice, mayProbe: true });
     if (!lease.granted) throw new PoolExhausted(lease.retryIn, this.cost);
     return lease.grant;
   }

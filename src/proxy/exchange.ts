@@ -84,7 +84,8 @@ export class Exchange<A extends Arrival = Incoming> {
   /** What the response said it cost; of a stream that said nothing, what has passed of it. `null` when there is nothing to go by. */
   get units(): number | null {
     const { meter } = this;
-    if (meter === null) return null;
+    // What is kept was paid for.
+    if (meter === null) return this.cache === "hit" || this.cache === "stale" ? 0 : null;
     return meter.reported ?? (meter.passed === null ? null : meter.passed + (this.prompt?.input ?? 0));
   }
 

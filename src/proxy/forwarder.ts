@@ -7,7 +7,7 @@ import { hashOf } from "../upstreams/balancer.ts";
 import { type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
-import { CredentialUse } from "./credential.ts";
+import { CredentialRefused, CredentialUse } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { requestHead } from "./headers.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
@@ -44,8 +44,9 @@ export class Forwarder {
   async send(x: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
     const { clock } = this.parts;
     const { retry } = route;
-    const deadline = clock.now() + route.timeout;
     if (route.usage !== null || route.credential !== null) await this.prepare(x, route);
+    // Not before the body is there: how slowly the caller sends it says nothing of the backend.
+    const deadline = clock.now() + route.timeout;
     const body = x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body;
     const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
     route.budget.earn();
@@ -69,7 +70,7 @@ export class Forwarder {
         timeout: Math.min(retry?.attemptTimeout ?? left, left),
         bodyTimeout: route.timeout,
       });
-      x.credential?.sent();
+      x.credential?.sent(call);
       x.incoming.onAbort = () => call.abort();
       if (x.incoming.isAborted) call.abort();
       try {
@@ -131,11 +132,9 @@ export class Forwarder {
     const { head, body } = x.incoming;
     const type = head.fields.get("content-type") ?? "";
     const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type.trim());
-    try {
-      x.prompt = await readPrompt(body, head.framing === "chunked" ? -1 : head.contentLength, isJson, route.usage);
-    } catch (error) {
-      throw new UpstreamFailure("request", "the request's body broke off", false, error instanceof Error ? error : undefined);
-    }
+    x.prompt = await readPrompt(body, head.framing === "chunked" ? -1 : head.contentLength, isJson, route.usage);
+    // The exchange is over and settled: nothing may be taken for it any more.
+    if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
     if (route.credential === null) return;
     x.credential = CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
   }
@@ -156,7 +155,12 @@ export class Forwarder {
       route.budget.spend();
     try {
       if (mayRepeat && use.next()) return true;
-      if (response.status === 403) return false;
+      if (response.status === 403) {
+        // Two keys got it: it is about the request, and for the caller to read. One did: what it says may be about the key.
+        if (mayRepeat) return false;
+        use.unconfirmed();
+        throw new CredentialRefused("the backend refused the request");
+      }
       throw use.exhausted();
     } catch (error) {
       discard(response);

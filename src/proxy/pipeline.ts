@@ -11,7 +11,7 @@ import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
-import { PoolExhausted, PoolMissing } from "./credential.ts";
+import { CredentialRefused, PoolExhausted, PoolMissing } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
@@ -263,8 +263,18 @@ export class Pipeline {
       this.refuse(x, poolExhausted(error.retryIn, error.cost));
       return;
     }
+    if (error instanceof CredentialRefused) {
+      this.refuse(x, problem("forbidden", "The backend refused this request."));
+      return;
+    }
     if (error instanceof PoolMissing) {
-      this.refuse(x, unavailable("noHealthyTarget", 5000));
+      this.parts.onFault(error, x.id);
+      this.refuse(
+        x,
+        problem("noHealthyTarget", "This route has no credential for its backend at the moment; tell whoever runs it.", { retryAfter: 5 }, [
+          ["Retry-After", "5"],
+        ]),
+      );
       return;
     }
     if (error instanceof TooLarge) {

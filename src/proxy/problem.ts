@@ -27,6 +27,7 @@ const CODES = {
   circuitOpen: { status: 503, title: "The backend is cut off for now" },
   noHealthyTarget: { status: 503, title: "No backend available" },
   backlogFull: { status: 503, title: "Too much waits to be applied" },
+  queueUnavailable: { status: 503, title: "Nothing can be written at the moment" },
   draining: { status: 503, title: "Shutting down" },
   limiterUnavailable: { status: 503, title: "Limits can't be checked" },
   notCached: { status: 504, title: "Nothing is kept for this request" },

@@ -1,4 +1,6 @@
+import { parseExactly } from "../exact-json.ts";
 import type { Body, Sink } from "../http/body.ts";
+import { UpstreamFailure } from "../upstreams/client.ts";
 import type { UsagePaths } from "./meter.ts";
 
 /** Larger bodies go through unread: their cost is estimated from their size, and they are sent once. In bytes. */
@@ -43,7 +45,9 @@ export async function readPrompt(body: Body | null, length: number, isJson: bool
   if (body === null) return { body, length: 0, input: 0, output: 0 };
   if (length > MOST_READ) return { body, length, input: Math.ceil(length / BYTES_PER_TOKEN), output: 0 };
   const gathering = new Gathering(body);
-  const bytes = await gathering.whole;
+  const bytes = await gathering.whole.catch((error: Error) => {
+    throw new UpstreamFailure("request", "the request's body broke off", false, error);
+  });
   if (bytes === null) return { body: gathering, length, input: Math.ceil(MOST_READ / BYTES_PER_TOKEN), output: 0 };
   const value = isJson ? parsed(bytes) : null;
   if (value === null)
@@ -62,12 +66,15 @@ function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   }
 }
 
-/** Bytes of all texts. Pictures that stand in the body as data URLs are no text. */
+/** Bytes of all texts. Pictures that stand in the body as data URLs are no text. Without recursion: a body may be nested deeper than the stack. */
 function textBytes(value: unknown): number {
-  if (typeof value === "string") return value.startsWith("data:") ? 0 : Buffer.byteLength(value);
-  if (typeof value !== "object" || value === null) return 0;
+  const open: unknown[] = [value];
   let sum = 0;
-  for (const child of Object.values(value)) sum += textBytes(child);
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next === "string") sum += next.startsWith("data:") ? 0 : Buffer.byteLength(next);
+    else if (typeof next === "object" && next !== null) for (const child of Object.values(next)) open.push(child);
+  }
   return sum;
 }
 
@@ -91,7 +98,8 @@ function askedForUsage(bytes: Uint8Array, request: Record<string, unknown>): Uin
     return Buffer.concat([bytes.subarray(0, end), Buffer.from(',"stream_options":{"include_usage":true}'), bytes.subarray(end)]);
   }
   if (typeof options === "object" && options !== null && (options as Record<string, unknown>).include_usage === true) return bytes;
-  return Buffer.from(JSON.stringify({ ...request, stream_options: { ...(options as object | null), include_usage: true } }));
+  const exact = parseExactly(Buffer.from(bytes).toString()) as Record<string, unknown>;
+  return Buffer.from(JSON.stringify({ ...exact, stream_options: { ...(exact.stream_options as object | null), include_usage: true } }));
 }
 
 /** Reads a body that turns out to be small; one that does not goes on as it comes, from its beginning. */

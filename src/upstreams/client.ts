@@ -87,6 +87,8 @@ export const originOf = (hostname: string, port: number, tls: boolean): Origin =
 
 /** A request under way, which can be given up. */
 export interface Call {
+  /** Whether anything of the request may have left. */
+  readonly isSent: boolean;
   readonly response: Promise<UpstreamResponse>;
   abort(): void;
 }
@@ -179,6 +181,7 @@ class Exchange implements Call {
   private refuse!: (reason: UpstreamFailure) => void;
   connection: UpstreamConnection | null = null;
   isOver = false;
+  isSent = false;
 
   constructor(
     readonly client: PooledClient,
@@ -310,6 +313,7 @@ class UpstreamConnection {
     const { request } = exchange;
     this.exchange = exchange;
     exchange.connection = this;
+    exchange.isSent = true;
     this.uses++;
     this.idleUntil = Number.POSITIVE_INFINITY;
     this.deadline = this.client.now + request.timeout;

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { parseBatch } from "../../src/activities/activity.ts";
-import { fit, parseExactly, parseType, Unfit } from "../../src/activities/column-type.ts";
+import { fit, parseType, Unfit } from "../../src/activities/column-type.ts";
+import { parseExactly } from "../../src/exact-json.ts";
 
 const typed = (text: string) => {
   const type = parseType(text);
@@ -72,6 +73,10 @@ describe("a column's type", () => {
     ['"abcd"', "VARCHAR(3)", "!has more than 3 characters"],
     ["12345678901234567890", "TEXT", "12345678901234567890"],
     ["{}", "TEXT", "!must be text, a number, true, false or null, got an object"],
+    ["1.50", "TEXT", "1.50"],
+    ["1e400", "TEXT", "1e400"],
+    ["1.0", "BOOLEAN", "!must be true or false, got 1.0"],
+    ['"0x10"', "FLOAT", '!must be a number, got "0x10"'],
     ["[1]", "INTEGER", "!must be text, a number, true, false or null, got a list"],
   ])("%p in a column of %s is stored as %p", (json, type, value) => {
     expect(stored(json, type)).toBe(value as never);

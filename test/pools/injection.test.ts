@@ -290,6 +290,128 @@ describe("a route with a credential", () => {
     });
   });
 
+  test("does not take a single 403 for a verdict on the key, and shows nobody what it says", async () => {
+    await within(
+      [1000],
+      async (gateway, upstream) => {
+        upstream.refuse.set("sk-secret-1", { status: 403 });
+        for (let i = 0; i < 2; i++) {
+          const answer = await call(gateway, { total: 1 });
+          expect([answer.status, await answer.text()]).toEqual([403, expect.not.stringContaining("sk-secret")]);
+        }
+        expect((await keysOf(gateway))[0]?.status).toBe("ready");
+        await call(gateway, { total: 1 });
+        expect((await keysOf(gateway))[0]?.status).toBe("quarantined");
+        // A large body can't be sent twice, and may try the key all the same when there is no other.
+        upstream.refuse.clear();
+        gateway.clock.time += 5000;
+        const large = { total: 1, prompt: "z".repeat(1_200_000) };
+        expect((await call(gateway, large)).status).toBe(200);
+        expect((await keysOf(gateway))[0]?.status).toBe("ready");
+      },
+      { retry: null, credential: { pool: "llm", cost: 1 } },
+    );
+  });
+
+  test("charges each attempt for itself, and nothing to a caller who left before there was a connection", async () => {
+    await within([1000, 1000], async (gateway, upstream) => {
+      upstream.refuse.set("sk-secret-1", { status: 429, headers: { "retry-after": "60" } });
+      const leave = new AbortController();
+      const body = JSON.stringify({ wait: 60_000, prompt: "x".repeat(800) });
+      const asked = fetch(`${gateway.url}/v1/x`, {
+        method: "POST",
+        body,
+        signal: leave.signal,
+        headers: { "content-type": "application/json" },
+      }).catch(() => null);
+      await until(
+        async () => upstream.seen.length,
+        (count) => count === 2,
+      );
+      leave.abort();
+      await asked;
+      // The request itself, which the second key sent.
+      expect(
+        await until(
+          () => remaining(gateway),
+          (left) => left[1] === 800,
+        ),
+      ).toEqual([1000, 800]);
+    });
+  });
+
+  test("with a cache: who leaves while another fetches takes nothing, and what is fetched in the background is settled when it is there", async () => {
+    await within(
+      [1000],
+      async (gateway, upstream) => {
+        const leave = new AbortController();
+        const get = (signal?: AbortSignal) => fetch(`${gateway.url}/v1/kept`, signal === undefined ? {} : { signal });
+        upstream.hold = true;
+        const first = get();
+        await until(
+          async () => upstream.seen.length,
+          (count) => count === 1,
+        );
+        const others = Promise.allSettled(Array.from({ length: 5 }, () => get(leave.signal)));
+        await Bun.sleep(50);
+        leave.abort();
+        await others;
+        upstream.hold = false;
+        await (await first).text();
+        await until(
+          () => remaining(gateway),
+          ([left]) => left === 993,
+        );
+        expect([await remaining(gateway), upstream.seen.length]).toEqual([[993], 1]);
+        // Stale: given at once, and fetched anew.
+        gateway.clock.time += 5000;
+        await (await get()).text();
+        expect(
+          await until(
+            () => remaining(gateway),
+            ([left]) => left === 986,
+          ),
+        ).toEqual([986]);
+      },
+      { cache: {}, credential: { pool: "llm", cost: 100 } },
+    );
+  });
+
+  test("does not blame the backend for a caller who sends slowly", async () => {
+    await within(
+      [1000],
+      async (gateway, upstream) => {
+        const { port } = new URL(gateway.url);
+        const socket = await Bun.connect({
+          hostname: "127.0.0.1",
+          port: Number(port),
+          socket: { data: (it, bytes) => void (it.data = Buffer.concat([it.data, bytes])) },
+          data: Buffer.alloc(0),
+        });
+        socket.write('POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"total');
+        await Bun.sleep(20);
+        gateway.clock.time += 5000;
+        socket.write('":3}');
+        while (!socket.data.includes("total_tokens")) await Bun.sleep(5);
+        expect(socket.data.toString()).toStartWith("HTTP/1.1 200");
+        expect(upstream.seen).toHaveLength(1);
+        socket.end();
+      },
+      { timeout: "2s" },
+    );
+  });
+
+  test("takes deep nesting and numbers as they are", async () => {
+    await within([1_000_000], async (gateway, upstream) => {
+      const post = (body: string) =>
+        fetch(`${gateway.url}/v1/x`, { method: "POST", body, headers: { "content-type": "application/json" } });
+      expect((await post(`{"total":1,"deep":${"[".repeat(20_000)}${"]".repeat(20_000)}}`)).status).toBe(200);
+      upstream.raw.length = 0;
+      await (await post('{"stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":false}}')).text();
+      expect(upstream.raw[0]).toBe('{"stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":true}}');
+    });
+  });
+
   test("stays within the route's retries, and without any sends once", async () => {
     const refuseAll = (upstream: Provider) => {
       for (const n of [1, 2, 3, 4]) upstream.refuse.set(`sk-secret-${n}`, { status: 429, headers: { "retry-after": "4" } });
@@ -358,6 +480,40 @@ describe("a route with a credential", () => {
     expect(upstream.seen.map(({ key }) => key.at(-1)).join("")).toBe("122");
   });
 
+  test("uses a new secret at once, also over a restart, and a key that was reset", async () => {
+    using upstream = provider();
+    using home = folder();
+    const config = configFor(upstream.url, [1000]);
+    upstream.refuse.set("sk-secret-1", { status: 401 });
+    {
+      await using gateway = await start({ config, cwd: home.path });
+      expect((await call(gateway, { total: 1 })).status).toBe(429);
+      expect((await gateway.admin("POST", "/admin/pools/llm/reset?key=k9")).status).toBe(404);
+      expect((await gateway.admin("POST", "/admin/pools/llm/reset")).status).toBe(204);
+      expect((await keysOf(gateway))[0]?.status).toBe("ready");
+      await call(gateway, { total: 1 });
+      expect((await keysOf(gateway))[0]?.status).toBe("quarantined");
+      await gateway.stop();
+    }
+    const renewed = { ...config, pools: { llm: { keys: [{ id: "k1", secret: "sk-new", limit: 1000, window: "60s" }] } } };
+    await using gateway = await start({ config: renewed, cwd: home.path });
+    expect([(await keysOf(gateway))[0]?.status, (await call(gateway, { total: 1 })).status]).toEqual(["ready", 200]);
+  });
+
+  test("of a pool that was read, changed and sent back keeps its secret", async () => {
+    using upstream = provider();
+    await using gateway = await start({ config: configFor(upstream.url, [10]), env: { SLUICE_SECRET: "a-secret-for-the-test" } });
+    const key = { id: "a", secret: "sk-real", limit: 100, window: "1m" };
+    expect((await gateway.admin("POST", "/admin/pools", { name: "mine", keys: [{ ...key, secret: "***" }] })).status).toBe(422);
+    await gateway.admin("POST", "/admin/pools", { name: "mine", keys: [key] });
+    await gateway.admin("POST", "/admin/routes", { path: "/v1/mine", upstream: upstream.url, auth: "none", credential: { pool: "mine" } });
+    const { keys } = (await (await gateway.admin("GET", "/admin/pools/mine")).json()) as { keys: object[] };
+    expect((await gateway.admin("PATCH", "/admin/pools/mine", { keys: [{ ...keys[0], limit: 500 }] })).status).toBe(200);
+    await fetch(`${gateway.url}/v1/mine`, { method: "POST", body: "{}" });
+    expect(upstream.seen.at(-1)?.key).toBe("sk-real");
+    expect((await gateway.admin("PATCH", "/admin/pools/mine", { keys: [{ ...keys[0], id: "other" }] })).status).toBe(422);
+  });
+
   test("is refused where its pool is missing or its value holds no key, and its pool can't be deleted under it", async () => {
     using upstream = provider();
     await using gateway = await start({ config: configFor(upstream.url, [10]) });
@@ -367,6 +523,13 @@ describe("a route with a credential", () => {
     });
     expect(await (await made({ pool: "llm", value: "Bearer" })).json()).toMatchObject({ errors: [{ path: "credential.value" }] });
     expect(await (await made({ pool: "llm", header: "Host" })).json()).toMatchObject({ errors: [{ path: "credential.header" }] });
+    expect(
+      await (
+        await gateway.admin("POST", "/admin/pools", { name: "mine", keys: [{ id: "a", secret: "a\r\nX-Evil: 1", limit: 5, window: "1m" }] })
+      ).json(),
+    ).toMatchObject({
+      errors: [{ path: "keys[0].secret", message: expect.stringContaining("without a line break") }],
+    });
     await gateway.admin("POST", "/admin/pools", { name: "mine", keys: [{ id: "a", limit: 5, window: "1m" }] });
     expect((await made({ pool: "mine" })).status).toBe(201);
     expect(await (await gateway.admin("DELETE", "/admin/pools/mine")).json()).toMatchObject({ status: 409 });

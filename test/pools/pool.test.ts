@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { lease, newPoolState, type PoolPolicy, remainingOf, type Strategy } from "../../src/pools/pool.ts";
+import { lease, newPoolState, type PoolKey, type PoolPolicy, remainingOf, type Strategy, settle, spentOf } from "../../src/pools/pool.ts";
 
 const tokens = (limit: number, window = 60_000) => ({ of: "tokens" as const, limit, window });
 const poolOf = (strategy: Strategy, ...limits: number[]): PoolPolicy => ({
@@ -119,4 +119,18 @@ test("never overspends a window, whatever is asked when, and denies only what no
       },
     ),
   );
+});
+
+test("what was spent belongs to what is counted and for how long, wherever the budget stands and whatever its limit", () => {
+  const keyWith = (...budgets: PoolKey["budgets"]): PoolPolicy => ({ ...poolOf("in-order"), keys: [{ id: "k", secret: "s", budgets }] });
+  const requests = { of: "requests" as const, limit: 10, window: 60_000 };
+  const state = newPoolState();
+  const first = lease(keyWith(tokens(1000)), state, 900, 0);
+  expect(lease(keyWith(tokens(1000), requests), state, 200, 1).granted).toBe(false);
+  expect(lease(keyWith(requests, tokens(2000)), state, 800, 2).granted).toBe(true);
+  const [key] = keyWith(requests, tokens(2000)).keys as [PoolKey];
+  expect(remainingOf(state, key, 3)).toBe(300);
+  // A request from before is settled where it was taken.
+  if (first.granted) settle(first.grant, 100, 1);
+  expect([remainingOf(state, key, 4), spentOf(state, key)[0]?.used]).toEqual([1100, 1]);
 });

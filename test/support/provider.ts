@@ -5,6 +5,10 @@ export interface Provider {
   readonly seen: { key: string; body: Record<string, unknown>; headers: Record<string, string> }[];
   /** How keys are refused: by key, until it is deleted. */
   readonly refuse: Map<string, { status: number; headers?: Record<string, string> }>;
+  /** Bodies as they arrived. */
+  readonly raw: string[];
+  /** Answers to /v1/kept wait while this is set. */
+  hold: boolean;
   /** Streams that the gateway gave up. */
   readonly cancelled: () => number;
   [Symbol.dispose](): void;
@@ -24,6 +28,8 @@ interface Asked {
 export function provider(): Provider {
   const seen: Provider["seen"] = [];
   const refuse: Provider["refuse"] = new Map();
+  const raw: string[] = [];
+  const state = { hold: false };
   let cancelled = 0;
   const server = Bun.serve({
     hostname: "127.0.0.1",
@@ -35,12 +41,28 @@ export function provider(): Provider {
       const text = await request.text();
       const asked = (text === "" ? {} : JSON.parse(text)) as Asked;
       seen.push({ key, body: asked as Record<string, unknown>, headers: request.headers.toJSON() as Record<string, string> });
+      raw.push(text);
       const refusal = refuse.get(key);
       if (refusal !== undefined)
         return Response.json(
           { error: { message: `Incorrect API key provided: ${key}` } },
           { status: refusal.status, headers: refusal.headers ?? {} },
         );
+      if (new URL(request.url).pathname === "/v1/kept") {
+        while (state.hold) await Bun.sleep(5);
+        // Its end comes later than its head.
+        const parts = ['{"usage":', '{"total_tokens":7}}'];
+        return new Response(
+          new ReadableStream({
+            pull: async (controller) => {
+              controller.enqueue(Buffer.from(parts.shift() ?? ""));
+              await Bun.sleep(20);
+              if (parts.length === 0) controller.close();
+            },
+          }),
+          { headers: { "content-type": "application/json", "cache-control": "max-age=1, stale-while-revalidate=60" } },
+        );
+      }
       if (asked.wait !== undefined) await Bun.sleep(asked.wait);
       const usage = asked.total === undefined ? undefined : { prompt_tokens: 1, total_tokens: asked.total };
       if (asked.stream !== true) return Response.json({ choices: [{ message: { content: "hello" } }], usage });
@@ -66,11 +88,12 @@ export function provider(): Provider {
       );
     },
   });
-  return {
+  return Object.assign(state, {
+    raw,
     url: `http://127.0.0.1:${server.port}`,
     seen,
     refuse,
     cancelled: () => cancelled,
     [Symbol.dispose]: () => void server.stop(true),
-  };
+  });
 }
