@@ -42,8 +42,8 @@ const MOST_TOGETHER = 64;
 /** Calls that are under way at a time: one more would only make each smaller. */
 const MOST_ON_THE_WAY = 1;
 /** How long what an instance has in flight holds without being said again, and how often it is, in milliseconds. */
-const HOLD_FOR = 6000;
-const HOLD_AGAIN_EVERY = 2000;
+const HOLD_FOR = 4000;
+const HOLD_AGAIN_EVERY = 1000;
 const NUMBERS = 5;
 
 interface RunScript {

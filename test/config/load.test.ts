@@ -231,7 +231,6 @@ describe("a configuration", () => {
   test("is refused where it asks for what this version has not, and only there", () => {
     const upstream = { targets: [{ url: "http://h" }] };
     const asked: [string, object][] = [
-      ["redis", { redis: { url: "redis://h" } }],
       ["plugins", { plugins: ["./a.ts"] }],
       ["server.tls.http3", { server: { tls: { cert: "a", key: "b", http3: true } } }],
     ];

@@ -104,12 +104,12 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
       const open: [Verdict, Verdict][] = [];
       try {
         for (const { wait, cost, deed, used } of steps) {
-          // What is in flight is said again every two seconds, by a timer.
-          for (let left = wait; left > 0; left -= 2000) {
-            clock.time += Math.min(2000, left);
+          // What is in flight is said again every second, by a timer.
+          for (let left = wait; left > 0; left -= 1000) {
+            clock.time += Math.min(1000, left);
             redis.renew();
           }
-          if (wait >= 2000) await redis.inspect(policies, subjects);
+          if (wait >= 1000) await redis.inspect(policies, subjects);
           const [mine, its] = open[0] ?? [];
           if (deed === "degrade") state.isDegraded = !state.isDegraded;
           else if (deed === "reset") {
