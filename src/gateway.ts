@@ -35,7 +35,8 @@ import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
 import { createRecords } from "./records.ts";
 import { RedisLink } from "./redis/link.ts";
-import { ChangeFeed } from "./storage/changes.ts";
+import { Replication } from "./redis/replication.ts";
+import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
 import type { Logger } from "./telemetry/log.ts";
@@ -98,12 +99,14 @@ export function createGatewayParts(options: GatewayOptions) {
     }
   };
   const storage = openStorage(options.databasePath);
-  // Before anything is read: a change in between is then seen twice, never missed.
-  const feed = new ChangeFeed(storage, (changes) => {
+  /** What another process, or another instance, has changed in the database. */
+  const follow = (changes: readonly Change[]): void => {
     records.follow(changes);
     if (changes.some(({ kind }) => kind === "block")) guard.load();
     if (changes.some(({ kind }) => kind === "token")) tokens.load();
-  });
+  };
+  // Before anything is read: a change in between is then seen twice, never missed.
+  const feed = new ChangeFeed(storage, follow);
   const audit = new Audit({ storage, clock });
   const guard = new Guard({
     storage,
@@ -200,6 +203,16 @@ export function createGatewayParts(options: GatewayOptions) {
           onFault: (error) => onFault(error, ""),
         });
   const limiter: LimitService = shared ?? local;
+  const replication =
+    link === null
+      ? null
+      : new Replication({
+          link,
+          storage,
+          follow,
+          onFault: (error) => onFault(error, ""),
+          onRebuilt: (epoch, published, taken) => log?.info({ epoch, published, taken }, "records compared with Redis"),
+        });
   /** What was counted here while Redis was away goes there. */
   const rejoin = (): void => {
     if (shared !== null) shared.giveBack(store.drain()).catch((error: unknown) => onFault(error, ""));
@@ -426,6 +439,7 @@ export function createGatewayParts(options: GatewayOptions) {
     clock,
     config: { live, config: () => config },
     catchUp: () => feed.poll(),
+    write: replication === null ? null : (work) => replication.write(work),
     onFault,
   });
 
@@ -460,7 +474,7 @@ export function createGatewayParts(options: GatewayOptions) {
     ),
     setInterval(
       guarded(() => {
-        feed.prune(clock.wall());
+        feed.prune(clock.wall(), replication?.keepFrom ?? Number.MAX_SAFE_INTEGER);
         usage.prune(clock.wall() - parseDuration(config.usage.keepFor));
         if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
       }),
@@ -470,7 +484,7 @@ export function createGatewayParts(options: GatewayOptions) {
 
   return {
     /** Resolves when it is known whether Redis is there; at once without one. */
-    ready: link === null ? Promise.resolve() : link.tried,
+    ready: replication === null ? Promise.resolve() : (link?.tried ?? Promise.resolve()).then(() => replication.catchUp()).catch(() => {}),
     pipeline,
     generation: (): Generation => generation,
     /** Hands out keys of pools; `null` while there are none. */
@@ -490,6 +504,7 @@ export function createGatewayParts(options: GatewayOptions) {
       live.stop();
       balanced.stop();
       client.close();
+      replication?.stop();
       shared?.close();
       link?.close();
       guarded(() => {

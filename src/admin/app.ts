@@ -20,6 +20,7 @@ import { poolsAdmin } from "../pools/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.ts";
 import { RedisDown } from "../redis/link.ts";
+import { WriteConflict } from "../redis/replication.ts";
 import { backupAdmin } from "../storage/backup.ts";
 import type { Documents } from "../storage/documents.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
@@ -58,6 +59,8 @@ export interface AdminParts extends LimitsAdminParts {
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
+  /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
+  readonly write: ((work: () => Promise<Response>) => Promise<Response>) | null;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -122,6 +125,9 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   };
 }
 
+/** What instances share by way of their databases. */
+const SHARED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools|blocks|tokens)(\/|$)/;
+
 /** Everything but the documentation: a token first, then the answer, which an Idempotency-Key may repeat. */
 async function guarded(
   parts: AdminParts,
@@ -148,12 +154,15 @@ async function guarded(
     return toResponse(problem("forbidden", `This takes a token with more rights than ${found.role}.`), requestId);
 
   const actor = { name: found.name, ip, requestId };
-  const handle = (it: Request): Promise<Response> => parts.audit.as(actor, () => app.handle(it));
+  const { write } = parts;
+  const isShared = write !== null && request.method !== "GET" && request.method !== "HEAD" && SHARED.test(path);
+  const act = (it: Request): Promise<Response> => parts.audit.as(actor, () => app.handle(it));
+  const handle = (it: Request): Promise<Response> => (isShared ? write(() => act(it)) : act(it));
   // A copy of the database is no answer to keep in the database.
   const mayRepeat = request.method === "POST" && !path.startsWith("/admin/backup");
   const key = mayRepeat ? request.headers.get("idempotency-key") : null;
-  if (key === null) return handle(request);
   try {
+    if (key === null) return await handle(request);
     const body = await request.text();
     const it = parts.answers.identify(key, token as string, request.method, path, body);
     // A repetition that comes while the first is still at work waits for it, or both would make a record.
@@ -173,6 +182,12 @@ async function guarded(
     });
   } catch (error) {
     if (error instanceof Refused) return toResponse(error.problem, requestId);
+    if (error instanceof RedisDown) return toResponse(REDIS_AWAY, requestId);
+    if (error instanceof WriteConflict)
+      return toResponse(
+        problem("conflict", "Another instance changed something at the same moment: read it again and repeat your change."),
+        requestId,
+      );
     throw error;
   }
 }
@@ -182,10 +197,7 @@ function problemOf(error: unknown, code: string | number): Problem {
   // Elysia words its refusal with the value that it refuses, and trips over an object with a field called toString.
   if (error instanceof TypeError && error.stack?.includes("mapValueError"))
     return invalid([{ path: [], message: "has an object where text or a number is expected" }]).problem;
-  if (error instanceof RedisDown)
-    return problem("limiterUnavailable", "Redis is away, and this can't be done without it: try again in a second.", { retryAfter: 1 }, [
-      ["Retry-After", "1"],
-    ]);
+  if (error instanceof RedisDown) return REDIS_AWAY;
   // Another process on the same database was faster by a moment.
   if (isTaken(error)) return problem("conflict", "There is such a record already: change it, or choose another name.");
   switch (code) {
@@ -205,6 +217,13 @@ function isTaken(error: unknown): boolean {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   return cause instanceof SQLiteError && (cause.code === "SQLITE_CONSTRAINT_PRIMARYKEY" || cause.code === "SQLITE_CONSTRAINT_UNIQUE");
 }
+
+const REDIS_AWAY = problem(
+  "limiterUnavailable",
+  "Redis is away, and nothing that instances share can be changed without it: try again in a second.",
+  { retryAfter: 1 },
+  [["Retry-After", "1"]],
+);
 
 const INTERNAL = problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
 

@@ -142,6 +142,24 @@ export const changes = sqliteTable("changes", {
   at: integer().notNull(),
 });
 
+/** Which version of each record this instance has of those that several share through Redis; also of those that were deleted, so that they stay so. */
+export const replicas = sqliteTable(
+  "replicas",
+  { kind: text().notNull(), id: text().notNull(), rev: integer().notNull(), deleted: integer({ mode: "boolean" }).notNull() },
+  (table) => [primaryKey({ columns: [table.kind, table.id] })],
+);
+
+/** How far this instance is with what it shares: one row. */
+export const replication = sqliteTable("replication", {
+  id: integer().primaryKey(),
+  /** Which filling of Redis it is: another one after it was emptied. */
+  epoch: text().notNull(),
+  /** The last entry of the stream that was taken over. */
+  position: text().notNull(),
+  /** The last of our changes that was passed on. */
+  published: integer().notNull(),
+});
+
 /** The text of the last configuration that came into force: one row. */
 export const configurations = sqliteTable("configurations", {
   id: integer().primaryKey(),

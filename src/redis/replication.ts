@@ -1,0 +1,500 @@
+import type { Change } from "../storage/changes.ts";
+import type { Storage } from "../storage/open.ts";
+import { type RedisClient, RedisDown, type RedisLink } from "./link.ts";
+
+type Kind = Change["kind"];
+
+/** Where records of a kind are kept. */
+interface Table {
+  readonly name: string;
+  /** The column that holds a record's id, and what else its row must say. */
+  readonly key: string;
+  readonly kindColumn: boolean;
+  /** What each instance has for itself. */
+  readonly own: readonly string[];
+}
+
+const DOCUMENTS: Table = { name: "documents", key: "name", kindColumn: true, own: [] };
+const TABLES: Readonly<Record<Kind, Table>> = {
+  consumer: { name: "consumers", key: "id", kindColumn: false, own: [] },
+  key: { name: "keys", key: "id", kindColumn: false, own: ["last_used_at"] },
+  tier: DOCUMENTS,
+  route: DOCUMENTS,
+  upstream: DOCUMENTS,
+  pool: DOCUMENTS,
+  block: { name: "blocks", key: "cidr", kindColumn: false, own: [] },
+  token: { name: "admin_tokens", key: "id", kindColumn: false, own: ["last_used_at"] },
+};
+
+type Row = Record<string, string | number | null>;
+
+/** A record as it is passed on. */
+interface Version {
+  /** Orders all changes: the greater one is the later one. */
+  readonly rev: number;
+  /** `null`: it was deleted. */
+  readonly row: Row | null;
+}
+
+/** The lock was held for too long and is another's now. */
+class LockLost extends Error {}
+
+/** Another instance has changed something at the same time, and was first. */
+export class WriteConflict extends Error {}
+
+export interface ReplicationParts {
+  readonly link: RedisLink;
+  readonly storage: Storage;
+  /** Takes over what was changed in the database. */
+  readonly follow: (changes: readonly Change[]) => void;
+  readonly onFault: (error: unknown) => void;
+  readonly onRebuilt: (why: string, published: number, taken: number) => void;
+}
+
+/** How often it is looked whether others have changed something, in milliseconds. */
+const LOOK_EVERY = 100;
+/** How long a change may hold the lock, and how long others wait for it. */
+const LOCK_FOR = 5000;
+const LOCK_PATIENCE = 6000;
+const AT_ONCE = 200;
+/** Entries of the stream that are kept: who was away for longer compares all records. */
+const MOST_ENTRIES = 100_000;
+/** What the count of changes jumps by when Redis is filled anew: changes that were only seen by an instance that is away stay older than new ones. */
+const LEAP = 1_000_000;
+/** The token that each instance made for itself. */
+const OWN_TOKEN = "first";
+
+const PUBLISH = `
+if ARGV[1] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[1] then return redis.error_reply('LOCKLOST') end
+if redis.call('GET', KEYS[5]) ~= ARGV[2] then return redis.error_reply('EPOCH') end
+local revs = {}
+for i = 4, #ARGV, 3 do
+  local rev = tonumber(ARGV[i + 1])
+  if rev == 0 then rev = redis.call('INCR', KEYS[3]) end
+  local value = string.format('{"rev":%d,"row":%s}', rev, ARGV[i + 2])
+  redis.call('HSET', KEYS[1], ARGV[i], value)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ${MOST_ENTRIES}, '*', 'f', ARGV[i], 'v', value, 'o', ARGV[3])
+  revs[#revs + 1] = rev
+end
+return revs`;
+
+const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
+
+/** A new epoch is begun by the first who finds none; its count goes on where that one's ends. */
+const BEGIN = `
+if redis.call('SET', KEYS[2], ARGV[1], 'NX') then redis.call('SET', KEYS[1], ARGV[2]) end
+if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[3]) then redis.call('SET', KEYS[1], ARGV[3]) end
+return redis.call('GET', KEYS[2])`;
+
+interface Scripts {
+  sluicePublish(count: number, ...args: (string | number)[]): Promise<number[]>;
+  sluiceRelease(key: string, token: string): Promise<number>;
+  sluiceBegin(rev: string, epoch: string, fresh: string, leap: number, most: number): Promise<string>;
+}
+
+/**
+ * Records that several instances share. Redis puts changes in one order: whoever writes holds a lock, has taken over everything before, and passes on what it has changed. Each instance's database
+ * is a full copy, which it serves from while Redis is away, and from which Redis is filled again when it was emptied. Deleted records are remembered, so that no late copy brings one back.
+ */
+export class Replication {
+  private readonly keys: { all: string; log: string; rev: string; lock: string; epoch: string };
+  private readonly origin = Bun.randomUUIDv7();
+  private epoch = "";
+  private position = "0-0";
+  private published = 0;
+  private isJoined = false;
+  private timer: Timer | null = null;
+  /** One thing after the other. */
+  private line: Promise<unknown> = Promise.resolve();
+  private isBusy = false;
+  /** Locks that were asked for when Redis was lost. */
+  private readonly orphans = new Set<string>();
+  private readonly columns = new Map<string, string[]>();
+
+  constructor(private readonly parts: ReplicationParts) {
+    const { link } = parts;
+    const root = `${link.prefix}:{records}`;
+    this.keys = { all: `${root}:all`, log: `${root}:log`, rev: `${root}:rev`, lock: `${root}:lock`, epoch: `${root}:epoch` };
+    link.client.defineCommand("sluicePublish", { lua: PUBLISH });
+    link.client.defineCommand("sluiceRelease", { lua: RELEASE, numberOfKeys: 1 });
+    link.client.defineCommand("sluiceBegin", { lua: BEGIN, numberOfKeys: 2 });
+    const row = parts.storage.client
+      .query<{ epoch: string; position: string; published: number }, []>("SELECT epoch, position, published FROM replication WHERE id = 1")
+      .get();
+    if (row !== null) ({ epoch: this.epoch, position: this.position, published: this.published } = row);
+    this.timer = setInterval(() => {
+      if (!this.isBusy && link.isUp) void this.inLine(() => this.look());
+    }, LOOK_EVERY);
+    this.timer.unref();
+  }
+
+  /** The least of our changes that must not be forgotten yet. */
+  get keepFrom(): number {
+    return this.published + 1;
+  }
+
+  stop(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+  }
+
+  /** Takes over now what others have changed, as far as Redis is there. */
+  catchUp(): Promise<void> {
+    return this.inLine(() => this.look());
+  }
+
+  /**
+   * Runs a change of records: after all that others have changed before it, and passed on before the next. Rejects with `RedisDown` while Redis is away, and nothing is changed then;
+   * with `WriteConflict` when another was faster.
+   */
+  write<T>(work: () => Promise<T>): Promise<T> {
+    return this.inLine(async () => {
+      const token = Bun.randomUUIDv7();
+      await this.lock(token);
+      try {
+        await this.join();
+        await this.takeOver();
+        const result = await work();
+        try {
+          await this.passOn(token);
+        } catch (error) {
+          if (error instanceof LockLost) {
+            await this.giveIn();
+            throw new WriteConflict("another instance was faster");
+          }
+          // It is made, and passed on when Redis is back.
+          this.parts.onFault(error);
+        }
+        return result;
+      } finally {
+        this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token)).catch(() => {});
+      }
+    });
+  }
+
+  private inLine<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.line.then(async () => {
+      this.isBusy = true;
+      try {
+        return await work();
+      } finally {
+        this.isBusy = false;
+      }
+    });
+    this.line = turn.catch((error: unknown) => {
+      if (!(error instanceof RedisDown) && !(error instanceof WriteConflict)) this.parts.onFault(error);
+    });
+    return turn;
+  }
+
+  /** What has to do with many records may take longer than a request may wait. */
+  private run<T>(work: (client: RedisClient) => Promise<T>): Promise<T> {
+    return this.parts.link.run(work, Math.max(2000, this.parts.link.timeout));
+  }
+
+  private async lock(token: string): Promise<void> {
+    const { link } = this.parts;
+    const until = link.clock.now() + LOCK_PATIENCE;
+    for (;;) {
+      try {
+        if ((await this.run((client) => client.set(this.keys.lock, token, "PX", LOCK_FOR, "NX"))) === "OK") return;
+      } catch (error) {
+        // It may arrive all the same, and lock everybody out.
+        this.orphans.add(token);
+        throw error;
+      }
+      if (link.clock.now() > until) throw new RedisDown("another instance holds the lock for too long");
+      await Bun.sleep(5 + Math.random() * 10);
+    }
+  }
+
+  private async look(): Promise<void> {
+    if (!this.parts.link.isUp) return;
+    for (const token of this.orphans) {
+      await this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token));
+      this.orphans.delete(token);
+    }
+    if (!this.isJoined || (await this.run((client) => client.get(this.keys.epoch))) !== this.epoch) {
+      const token = Bun.randomUUIDv7();
+      this.isJoined = false;
+      await this.lock(token);
+      try {
+        await this.join();
+      } finally {
+        this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token)).catch(() => {});
+      }
+    }
+    // What this instance decided by itself, such as to refuse an address.
+    await this.passOn("");
+    await this.takeOver();
+  }
+
+  /** Finds out whether the copies belong together, and compares them when they don't. The lock must be held. */
+  private async join(): Promise<void> {
+    const { client: database } = this.parts.storage;
+    const most = database.query<{ rev: number | null }, []>("SELECT max(rev) AS rev FROM replicas").get()?.rev ?? 0;
+    const { rev, epoch: key } = this.keys;
+    const epoch = await this.run((client) =>
+      (client as unknown as Scripts).sluiceBegin(rev, key, Bun.randomUUIDv7(), most === 0 ? 0 : most + LEAP, most),
+    );
+    if (this.isJoined && epoch === this.epoch) return;
+    const isKnown = epoch === this.epoch && (await this.hasPosition());
+    if (!isKnown) await this.compare(epoch);
+    this.isJoined = true;
+  }
+
+  /** Whether the stream still holds what came behind our position. */
+  private async hasPosition(): Promise<boolean> {
+    const [first] = await this.run((client) => client.xrange(this.keys.log, "-", "+", "COUNT", 1));
+    if (first === undefined) return true;
+    return compareIds(first[0], this.position) <= 0 || this.position === "0-0";
+  }
+
+  /** Compares all records, ours with Redis': of each the later version stays, here and there. */
+  private async compare(epoch: string): Promise<void> {
+    const { storage } = this.parts;
+    const [last] = await this.run((client) => client.xrevrange(this.keys.log, "+", "-", "COUNT", 1));
+    const ours = new Map<string, { rev: number; deleted: number }>();
+    for (const { kind, id, rev, deleted } of storage.client
+      .query<{ kind: string; id: string; rev: number; deleted: number }, []>("SELECT kind, id, rev, deleted FROM replicas")
+      .all())
+      ours.set(fieldOf(kind, id), { rev, deleted });
+    // What was made before there was a Redis.
+    for (const field of this.fields()) if (!ours.has(field)) ours.set(field, { rev: 0, deleted: 0 });
+    // What was made here and could not be passed on any more is later than what Redis has.
+    const unsaid = new Set(this.unsaid().map(({ kind, id }) => fieldOf(kind, id)));
+    for (const field of unsaid) ours.delete(field);
+    let cursor = "0";
+    let taken = 0;
+    do {
+      const [next, pairs] = await this.run((client) => client.hscan(this.keys.all, cursor, "COUNT", 1000));
+      const versions: [string, Version][] = [];
+      for (let i = 0; i < pairs.length; i += 2) {
+        const field = pairs[i] as string;
+        const version = JSON.parse(pairs[i + 1] as string) as Version;
+        if (unsaid.has(field)) continue;
+        const its = ours.get(field);
+        // The same, or an older one than Redis has: nothing to pass on.
+        if (its !== undefined && its.rev <= version.rev) ours.delete(field);
+        if (its === undefined || its.rev < version.rev) versions.push([field, version]);
+      }
+      taken += versions.length;
+      this.apply(versions, null);
+      cursor = next;
+    } while (cursor !== "0");
+    const left = [...[...ours].map(([field, { rev }]) => ({ field, rev })), ...[...unsaid].map((field) => ({ field, rev: 0 }))];
+    this.epoch = epoch;
+    await this.publish(left, "");
+    this.position = last?.[0] ?? "0-0";
+    this.published = this.lastChange();
+    this.save();
+    if (left.length > 0 || taken > 0) this.parts.onRebuilt(epoch, left.length, taken);
+  }
+
+  /** Passes on what was changed here since the last time. `token`: the lock's, or "" for what needs none. */
+  private async passOn(token: string): Promise<void> {
+    const until = this.lastChange();
+    if (until <= this.published) return;
+    await this.publish(
+      this.unsaid().map(({ kind, id }) => ({ field: fieldOf(kind, id), rev: 0 })),
+      token,
+    );
+    this.published = until;
+    this.save();
+  }
+
+  private async publish(records: readonly { readonly field: string; readonly rev: number }[], token: string): Promise<void> {
+    const { all, log, rev, lock, epoch } = this.keys;
+    const shared = records.filter(({ field }) => field !== fieldOf("token", OWN_TOKEN));
+    for (let i = 0; i < shared.length; i += AT_ONCE) {
+      const some = shared.slice(i, i + AT_ONCE).map((record) => ({ ...record, row: this.read(record.field) }));
+      const args = some.flatMap((record) => [record.field, record.rev, JSON.stringify(record.row)]);
+      let revs: number[];
+      try {
+        revs = await this.run((client) =>
+          (client as unknown as Scripts).sluicePublish(5, all, log, rev, lock, epoch, token, this.epoch, this.origin, ...args),
+        );
+      } catch (error) {
+        if (error instanceof Error && error.message.startsWith("LOCKLOST")) throw new LockLost("the lock was lost");
+        if (error instanceof Error && error.message.startsWith("EPOCH")) {
+          this.isJoined = false;
+          throw new RedisDown("Redis was emptied");
+        }
+        throw error;
+      }
+      this.parts.storage.client
+        .transaction(() => {
+          for (const [n, { field, row }] of some.entries()) this.remember(field, revs[n] as number, row === null);
+        })
+        .immediate();
+    }
+  }
+
+  /** Takes over what others have changed. */
+  private async takeOver(): Promise<void> {
+    for (;;) {
+      const read = await this.run((client) => client.xread("COUNT", 1000, "STREAMS", this.keys.log, this.position));
+      const entries = read?.[0]?.[1] ?? [];
+      if (entries.length === 0) return;
+      const versions: [string, Version][] = [];
+      for (const [, fields] of entries) {
+        const [, field = "", , value = "", , origin] = fields;
+        if (origin !== this.origin) versions.push([field, JSON.parse(value) as Version]);
+      }
+      // Ours that were not passed on yet go first: what is applied here is told by the same list of changes.
+      if (versions.length > 0) while (this.lastChange() > this.published) await this.passOn("");
+      this.apply(versions, entries.at(-1)?.[0] ?? null);
+    }
+  }
+
+  /** Puts versions into the database, those that are later than what is there, and tells the rest of the gateway. */
+  private apply(versions: readonly (readonly [string, Version])[], position: string | null): void {
+    const { client } = this.parts.storage;
+    const changes: Change[] = [];
+    client
+      .transaction(() => {
+        for (const [field, { rev, row }] of versions) {
+          const [kind, id] = partsOf(field);
+          const known = client
+            .query<{ rev: number }, [string, string]>("SELECT rev FROM replicas WHERE kind = ?1 AND id = ?2")
+            .get(kind, id);
+          if (known !== null && known.rev >= rev) continue;
+          const was = kind === "key" ? ((this.read(field)?.hash as string | undefined) ?? null) : null;
+          try {
+            this.put(kind, id, row);
+          } catch (error) {
+            // It can't stand beside one of ours, a key of the same hash: the rest is taken over.
+            this.parts.onFault(error);
+            continue;
+          }
+          this.remember(field, rev, row === null);
+          changes.push({ kind, id, was });
+        }
+        if (position !== null) {
+          this.position = position;
+          // What was written now is no change of ours.
+          this.published = Math.max(this.published, this.lastChange());
+          this.save();
+        }
+      })
+      .immediate();
+    if (changes.length > 0) this.parts.follow(changes);
+  }
+
+  /** The lock was lost: what was changed here without it goes back to what Redis has. */
+  private async giveIn(): Promise<void> {
+    const versions: [string, Version][] = [];
+    for (const { kind, id } of this.unsaid()) {
+      const field = fieldOf(kind, id);
+      const value = await this.run((client) => client.hget(this.keys.all, field));
+      versions.push([field, value === null ? { rev: Number.MAX_SAFE_INTEGER, row: null } : (JSON.parse(value) as Version)]);
+    }
+    const { client } = this.parts.storage;
+    const changes: Change[] = [];
+    client
+      .transaction(() => {
+        for (const [field, { rev, row }] of versions) {
+          const [kind, id] = partsOf(field);
+          changes.push({ kind, id, was: kind === "key" ? ((this.read(field)?.hash as string | undefined) ?? null) : null });
+          this.put(kind, id, row);
+          if (rev < Number.MAX_SAFE_INTEGER) this.remember(field, rev, row === null);
+        }
+        this.published = this.lastChange();
+        this.save();
+      })
+      .immediate();
+    this.parts.follow(changes);
+  }
+
+  /** What was changed here and is not passed on yet. */
+  private unsaid(): { kind: Kind; id: string }[] {
+    return this.parts.storage.client
+      .query<{ kind: Kind; id: string }, [number]>("SELECT DISTINCT kind, id FROM changes WHERE seq > ?1")
+      .all(this.published);
+  }
+
+  private put(kind: Kind, id: string, row: Row | null): void {
+    const { client } = this.parts.storage;
+    const { name, key, kindColumn, own } = TABLES[kind];
+    if (row === null) {
+      client.query(`DELETE FROM ${name} WHERE ${key} = ?1${kindColumn ? " AND kind = ?2" : ""}`).run(...(kindColumn ? [id, kind] : [id]));
+      return;
+    }
+    // A newer version's columns are left out; it fills them itself.
+    const columns = this.columnsOf(name).filter((column) => Object.hasOwn(row, column) && !own.includes(column));
+    const values = columns.map((column) => row[column] as string | number | null);
+    const target = kindColumn ? `${key}, kind` : key;
+    const isReplaced = kind === "block" || kind === "token";
+    client
+      .query(
+        `INSERT ${isReplaced ? "OR REPLACE " : ""}INTO ${name} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})${
+          isReplaced ? "" : ` ON CONFLICT (${target}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(", ")}`
+        }`,
+      )
+      .run(...values);
+  }
+
+  private read(field: string): Row | null {
+    const [kind, id] = partsOf(field);
+    const { name, key, kindColumn, own } = TABLES[kind];
+    const row = this.parts.storage.client
+      .query<Row, string[]>(`SELECT * FROM ${name} WHERE ${key} = ?1${kindColumn ? " AND kind = ?2" : ""}`)
+      .get(...(kindColumn ? [id, kind] : [id]));
+    if (row === null) return null;
+    for (const column of own) delete row[column];
+    return row;
+  }
+
+  /** All records that are there. */
+  private *fields(): Generator<string> {
+    const { client } = this.parts.storage;
+    for (const { kind, name } of client.query<{ kind: string; name: string }, []>("SELECT kind, name FROM documents").all())
+      yield fieldOf(kind, name);
+    for (const kind of ["consumer", "key", "block", "token"] as const) {
+      const { name, key } = TABLES[kind];
+      for (const { id } of client.query<{ id: string }, []>(`SELECT ${key} AS id FROM ${name}`).all()) yield fieldOf(kind, id);
+    }
+  }
+
+  private columnsOf(table: string): string[] {
+    let columns = this.columns.get(table);
+    if (columns === undefined) {
+      columns = this.parts.storage.client
+        .query<{ name: string }, [string]>("SELECT name FROM pragma_table_info(?1)")
+        .all(table)
+        .map(({ name }) => name);
+      this.columns.set(table, columns);
+    }
+    return columns;
+  }
+
+  private remember(field: string, rev: number, deleted: boolean): void {
+    const [kind, id] = partsOf(field);
+    this.parts.storage.client
+      .query("INSERT OR REPLACE INTO replicas (kind, id, rev, deleted) VALUES (?1, ?2, ?3, ?4)")
+      .run(kind, id, rev, deleted ? 1 : 0);
+  }
+
+  private lastChange(): number {
+    return this.parts.storage.client.query<{ seq: number }, []>("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").get()?.seq ?? 0;
+  }
+
+  private save(): void {
+    this.parts.storage.client
+      .query("INSERT OR REPLACE INTO replication (id, epoch, position, published) VALUES (1, ?1, ?2, ?3)")
+      .run(this.epoch, this.position, this.published);
+  }
+}
+
+const fieldOf = (kind: string, id: string): string => `${kind}\n${id}`;
+
+function partsOf(field: string): [Kind, string] {
+  const at = field.indexOf("\n");
+  return [field.slice(0, at) as Kind, field.slice(at + 1)];
+}
+
+/** Ids of a stream: milliseconds and a count. */
+function compareIds(a: string, b: string): number {
+  const [aTime = 0, aCount = 0] = a.split("-").map(Number);
+  const [bTime = 0, bCount = 0] = b.split("-").map(Number);
+  return aTime - bTime || aCount - bCount;
+}

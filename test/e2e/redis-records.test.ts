@@ -1,0 +1,219 @@
+import { Database } from "bun:sqlite";
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { type Backend, backend } from "../support/backend.ts";
+import { underLoad } from "../support/flaky.ts";
+import { folder, type Running, start } from "../support/process.ts";
+import { type RedisServer, redisServer } from "../support/redis.ts";
+
+let behind: Backend;
+let redis: RedisServer;
+beforeAll(async () => {
+  behind = backend();
+  redis = await redisServer();
+});
+afterAll(async () => {
+  behind[Symbol.dispose]();
+  await redis[Symbol.asyncDispose]();
+});
+
+const configFor = (prefix: string) => ({
+  logging: { accessLog: false },
+  guard: null,
+  redis: { url: redis.url, prefix, timeout: "500ms" },
+  tiers: { anonymous: { limits: [] }, plain: { limits: [] } },
+  routes: [{ name: "all", path: "/", upstream: behind.url, stripPrefix: false }],
+});
+const options = (prefix: string, more: object = {}) => ({
+  config: configFor(prefix),
+  env: { SLUICE_SECRET: "a-secret-that-all-share" },
+  ...more,
+});
+const json = async (answer: Response) => (await answer.json()) as Record<string, unknown>;
+const use = async (gateway: Running, key: string, path = "/status") =>
+  (await fetch(gateway.url + path, { headers: { "x-api-key": key } })).status;
+/** Waits for at most a second until it is so. */
+async function soon<T>(look: () => Promise<T>, wanted: T): Promise<void> {
+  const until = performance.now() + 1000;
+  let found = await look();
+  while (!Bun.deepEquals(found, wanted) && performance.now() < until) {
+    await Bun.sleep(10);
+    found = await look();
+  }
+  expect(found).toEqual(wanted);
+}
+const status = async (gateway: Running, path: string) => (await gateway.admin("GET", path)).status;
+/** What an instance has of a table, without what is its own. */
+function rows(gateway: Running, table: string, order: string): unknown[] {
+  using database = new Database(join(gateway.folder, "data/sluice.db"), { readonly: true });
+  return (database.query(`SELECT * FROM ${table} ORDER BY ${order}`).all() as Record<string, unknown>[]).map(
+    ({ last_used_at: _, ...row }) => row,
+  );
+}
+
+test("what is made, changed and deleted on one instance is so on all within a second", async () => {
+  await using a = await start(options("all"));
+  await using b = await start(options("all"));
+  const made = (path: string, body: object) => a.admin("POST", `/admin/${path}`, body);
+  expect((await made("consumers", { id: "acme", tier: "plain" })).status).toBe(201);
+  const { key, id } = (await json(await made("keys", { consumer: "acme" }))) as { key: string; id: string };
+  await soon(() => use(b, key), 200);
+  await made("tiers", { name: "tight", limits: [{ algorithm: "fixed-window", limit: 1, window: "1h" }] });
+  await made("upstreams", { name: "other", targets: [{ url: behind.url }] });
+  await made("routes", { name: "new", path: "/new", upstream: "other", auth: "none", stripPrefix: true });
+  await made("pools", {
+    name: "mine",
+    auth: "none",
+    keys: [{ id: "k", secret: "sk-real", limit: 5, window: "1h" }],
+    services: { s: { cost: 1 } },
+  });
+  await made("blocks", { ip: "192.0.2.7", reason: "test" });
+  const token = (await json(await made("tokens", { name: "viewer", role: "viewer" }))) as { token: string };
+  await soon(async () => (await fetch(`${b.url}/new/status`)).status, 200);
+  await soon(async () => (await fetch(`${b.url}/admin/tiers/tight`, { headers: { authorization: `Bearer ${token.token}` } })).status, 200);
+  await soon(async () => ((await json(await b.admin("GET", "/admin/blocks"))).items as unknown[]).length, 1);
+  const handedOut = await fetch(`${b.url}/api/v1/api-key`, { method: "POST", body: '{"type":"s","pool":"mine"}' });
+  expect(await handedOut.json()).toEqual({ api_key: "sk-real" });
+  // And from the other side.
+  await b.admin("PATCH", "/admin/consumers/acme", { tier: "tight" });
+  await soon(async () => (await json(await a.admin("GET", "/admin/consumers/acme"))).tier, "tight");
+  expect([await use(a, key), await use(b, key), await use(a, key)]).toEqual([200, 429, 429]);
+  await b.admin("DELETE", "/admin/routes/new");
+  await b.admin("DELETE", "/admin/blocks/192.0.2.7");
+  await soon(() => status(a, "/admin/routes/new"), 404);
+  await soon(async () => (await json(await a.admin("GET", "/admin/blocks"))).items, []);
+  expect((await b.admin("DELETE", `/admin/keys/${id}?force=true`)).status).toBe(204);
+  await soon(() => use(a, key), 401);
+  for (const [table, order] of [
+    ["consumers", "id"],
+    ["keys", "id"],
+    ["documents", "kind, name"],
+    ["admin_tokens", "id"],
+    ["blocks", "cidr"],
+  ] as const)
+    expect([table, rows(a, table, order)]).toEqual([table, rows(b, table, order)]);
+  // A pool's secret lies in Redis as it lies in the database.
+  const kept = (await redis.client.hgetall("all:{records}:all")) as Record<string, string>;
+  expect(Object.keys(kept)).toContain("pool\nmine");
+  expect(JSON.stringify(kept)).not.toContain("sk-real");
+});
+
+test("a key that is revoked on one is refused by all within a second, while a thousand requests a second run", async () => {
+  const instances = await Promise.all([1, 2, 3].map(() => start(options("revoke"))));
+  const [a] = instances as [Running, ...Running[]];
+  try {
+    await a.admin("POST", "/admin/consumers", { id: "acme", tier: "plain" });
+    const { key: other } = await json(await a.admin("POST", "/admin/keys", { consumer: "acme" }));
+    const { key, id } = await json(await a.admin("POST", "/admin/keys", { consumer: "acme" }));
+    await Promise.all(instances.map((each) => soon(() => use(each, String(key)), 200)));
+    let failed = 0;
+    let n = 0;
+    const load = underLoad(8, async () => {
+      if ((await use(instances[n++ % 3] as Running, String(other))) !== 200) failed++;
+    });
+    const before = n;
+    await a.admin("PATCH", `/admin/keys/${id}`, { enabled: false });
+    await Promise.all(instances.map((each) => soon(() => use(each, String(key)), 401)));
+    await Bun.sleep(200);
+    await load.stop();
+    expect([failed, n - before > 200]).toEqual([0, true]);
+  } finally {
+    await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
+  }
+});
+
+test("ten thousand keys that are made on one are on the other, with equal rows, and on one that comes later", async () => {
+  await using a = await start(options("many"));
+  await using b = await start(options("many"));
+  await a.admin("POST", "/admin/consumers", { id: "acme", tier: "plain" });
+  const keys = Array.from({ length: 10_000 }, (_, i) => ({ consumer: "acme", key: `an-imported-key-${i}-0123456789`, name: `key ${i}` }));
+  expect((await a.admin("POST", "/admin/keys/import", { keys })).status).toBeLessThan(300);
+  await soon(async () => rows(b, "keys", "id").length, 10_000);
+  expect(rows(b, "keys", "id")).toEqual(rows(a, "keys", "id"));
+  expect(await use(b, "an-imported-key-9999-0123456789")).toBe(200);
+  await using late = await start(options("many"));
+  await soon(() => use(late, "an-imported-key-5000-0123456789"), 200);
+  expect(rows(late, "keys", "id")).toEqual(rows(a, "keys", "id"));
+}, 30_000);
+
+test("changes of the same record at the same time are all made, or refused, none is lost", async () => {
+  await using a = await start(options("conflict"));
+  await using b = await start(options("conflict"));
+  const both = [a, b];
+  const twice = await Promise.all(both.map((each) => each.admin("POST", "/admin/consumers", { id: "acme", tier: "plain" })));
+  expect(twice.map((answer) => answer.status).sort()).toEqual([201, 409]);
+  const changes = Array.from({ length: 30 }, (_, i) =>
+    (both[i % 2] as Running).admin("PATCH", "/admin/consumers/acme", { metadata: { [`field${i}`]: i } }),
+  );
+  expect((await Promise.all(changes)).map((answer) => answer.status)).toEqual(Array.from({ length: 30 }, () => 200));
+  await Promise.all(
+    both.map((each) =>
+      soon(async () => Object.keys((await json(await each.admin("GET", "/admin/consumers/acme"))).metadata as object).length, 30),
+    ),
+  );
+  const etag = (await a.admin("GET", "/admin/consumers/acme")).headers.get("etag") ?? "";
+  const raced = await Promise.all(
+    both.map((each, i) => each.admin("PATCH", "/admin/consumers/acme", { name: `by ${i}` }, { "if-match": etag })),
+  );
+  expect(raced.map((answer) => answer.status).sort()).toEqual([200, 412]);
+});
+
+test("while Redis is away nothing is changed, requests are served, and afterwards it goes on; a restarted instance catches up", async () => {
+  await using server = await redisServer();
+  const config = { ...configFor("away"), redis: { url: server.url, timeout: "200ms" } };
+  using home = folder();
+  await using a = await start({ config });
+  let key = "";
+  {
+    await using b = await start({ config, cwd: home.path });
+    await a.admin("POST", "/admin/consumers", { id: "acme", tier: "plain" });
+    key = String((await json(await a.admin("POST", "/admin/keys", { consumer: "acme" }))).key);
+    await soon(() => use(b, key), 200);
+    server.signal("SIGSTOP");
+    const refused = await a.admin("POST", "/admin/consumers", { id: "other", tier: "plain" });
+    expect([refused.status, (await json(refused)).code, refused.headers.get("retry-after")]).toEqual([503, "limiterUnavailable", "1"]);
+    expect((await b.admin("PATCH", "/admin/consumers/acme", { name: "x" })).status).toBe(503);
+    expect([await use(a, key), await use(b, key), await status(a, "/admin/consumers/other")]).toEqual([200, 200, 404]);
+    await b.stop();
+    server.signal("SIGCONT");
+    await soon(async () => (await a.admin("POST", "/admin/consumers", { id: "third", tier: "plain" })).status === 503, false);
+  }
+  expect(await status(a, "/admin/consumers/third")).toBe(200);
+  await using b = await start({ config, cwd: home.path });
+  await soon(() => status(b, "/admin/consumers/third"), 200);
+  expect(await use(b, key)).toBe(200);
+});
+
+test("Redis that was emptied is filled again from the instances' copies, and nothing that was revoked or deleted comes back", async () => {
+  await using server = await redisServer();
+  const config = { ...configFor("flush"), redis: { url: server.url, timeout: "200ms" } };
+  await using a = await start({ config });
+  await using b = await start({ config });
+  await a.admin("POST", "/admin/consumers", { id: "acme", tier: "plain" });
+  await a.admin("POST", "/admin/consumers", { id: "gone", tier: "plain" });
+  const make = async () => (await json(await a.admin("POST", "/admin/keys", { consumer: "acme" }))) as { id: string; key: string };
+  const [kept, revoked] = [await make(), await make()];
+  await soon(() => use(b, revoked.key), 200);
+  // B sees nothing of what happens now: not the revocation, not the deletion, not that Redis is emptied.
+  process.kill(b.pid, "SIGSTOP");
+  await a.admin("PATCH", `/admin/keys/${revoked.id}`, { enabled: false });
+  await a.admin("DELETE", "/admin/consumers/gone");
+  await server.client.flushall();
+  await soon(async () => (await server.client.hlen("sluice:{records}:all")) + (await server.client.hlen("flush:{records}:all")) > 0, true);
+  process.kill(b.pid, "SIGCONT");
+  await soon(() => use(b, revoked.key), 401);
+  await soon(() => status(b, "/admin/consumers/gone"), 404);
+  expect([await use(a, revoked.key), await status(a, "/admin/consumers/gone"), await use(a, kept.key), await use(b, kept.key)]).toEqual([
+    401, 404, 200, 200,
+  ]);
+  // The other way round: who is behind fills it first.
+  process.kill(a.pid, "SIGSTOP");
+  await server.client.flushall();
+  await soon(async () => (await server.client.hlen("sluice:{records}:all")) > 0, true);
+  await b.admin("PATCH", "/admin/consumers/acme", { name: "after" });
+  process.kill(a.pid, "SIGCONT");
+  await soon(async () => (await json(await a.admin("GET", "/admin/consumers/acme"))).name, "after");
+  await using c = await start({ config });
+  await soon(() => use(c, kept.key), 200);
+  expect([await use(c, revoked.key), await status(c, "/admin/consumers/gone")]).toEqual([401, 404]);
+});
