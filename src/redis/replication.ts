@@ -54,6 +54,7 @@ export interface ReplicationParts {
 /** How often it is looked whether others have changed something, in milliseconds. */
 const LOOK_EVERY = 100;
 /** How long a change may hold the lock, and how long others wait for it. */
+const FIRST_LOCK_FOR = 700;
 const LOCK_FOR = 5000;
 const LOCK_PATIENCE = 6000;
 const AT_ONCE = 200;
@@ -196,7 +197,9 @@ export class Replication {
     const until = link.clock.now() + LOCK_PATIENCE;
     for (;;) {
       try {
-        if ((await this.run((client) => client.set(this.keys.lock, token, "PX", LOCK_FOR, "NX"))) === "OK") return;
+        // Short at first: what arrives late, of an instance that has gone, must not lock the others out for long.
+        const taken = await this.run((client) => client.set(this.keys.lock, token, "PX", FIRST_LOCK_FOR, "NX"));
+        if (taken === "OK" && (await this.run((client) => client.pexpire(this.keys.lock, LOCK_FOR))) === 1) return;
       } catch (error) {
         // It may arrive all the same, and lock everybody out.
         this.orphans.add(token);

@@ -40,7 +40,7 @@ async function soon<T>(look: () => Promise<T>, wanted: T): Promise<void> {
     await Bun.sleep(10);
     found = await look();
   }
-  expect(found).toEqual(wanted);
+  expect(found as unknown).toEqual(wanted);
 }
 const status = async (gateway: Running, path: string) => (await gateway.admin("GET", path)).status;
 /** What an instance has of a table, without what is its own. */
