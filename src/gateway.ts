@@ -129,9 +129,23 @@ export function createGatewayParts(options: GatewayOptions) {
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
   const secrets = new Secrets(options.secret, options.oldSecret);
+  const link =
+    config.redis === null
+      ? null
+      : new RedisLink({
+          config: config.redis,
+          clock,
+          onChange: (isUp, why) => {
+            if (isUp) log?.info("Redis is there");
+            else log?.error({ why, onFailure: config.redis?.onFailure }, "Redis is lost: this instance goes on by itself");
+            if (isUp) rejoin();
+          },
+        });
   const pools = new Pools({
     storage,
     clock,
+    link,
+    onFault: (error) => onFault(error, ""),
     onLease: (pool, user, kind, lease) => {
       const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
       if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
@@ -178,18 +192,6 @@ export function createGatewayParts(options: GatewayOptions) {
 
   const store = new MemoryStore(config.limits.maxSubjects);
   const local = new Limiter({ store, clock, isDegraded: () => health.isDegraded });
-  const link =
-    config.redis === null
-      ? null
-      : new RedisLink({
-          config: config.redis,
-          clock,
-          onChange: (isUp, why) => {
-            if (isUp) log?.info("Redis is there");
-            else log?.error({ why, onFailure: config.redis?.onFailure }, "Redis is lost: this instance goes on by itself");
-            if (isUp) rejoin();
-          },
-        });
   const shared =
     link === null
       ? null
@@ -417,6 +419,7 @@ export function createGatewayParts(options: GatewayOptions) {
     activities: () => (config.activities === null ? null : activities),
     pools,
     poolDocuments: records.pools,
+    refresh: () => pools.refresh(),
     poolState: (name) => ({
       keys: pools.keysOf(name).map(({ budgets, until, lastError, ...key }) => ({
         ...key,

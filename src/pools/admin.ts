@@ -8,10 +8,10 @@ import type { Pools } from "./pools.ts";
 export const poolsAdmin = (pools: Pools, audit: Audit) =>
   new Elysia({ prefix: "/pools", tags: ["pools"], normalize: false }).post(
     "/:id/reset",
-    ({ params: { id }, query: { key }, set }) => {
+    async ({ params: { id }, query: { key }, set }) => {
       const pool = pools.get(id);
       if (pool === null) throw notFound("pool", id);
-      if (!pools.reset(pool, key ?? null)) throw notFound("key", key ?? "");
+      if (!(await pools.reset(pool, key ?? null))) throw notFound("key", key ?? "");
       audit.note({ action: "pool.reset", subject: `pool ${id}`, after: { key: key ?? null } });
       set.status = 204;
     },

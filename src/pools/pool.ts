@@ -10,6 +10,8 @@ export interface PoolKey {
   readonly id: string;
   /** What is handed out; `null`: the id itself. */
   readonly secret: string | null;
+  /** Tells its secret from another one, without being it. */
+  readonly mark: string;
   readonly budgets: readonly Budget[];
 }
 
@@ -34,6 +36,8 @@ export interface Spent {
 
 /** What the upstream's refusals say of a key: plain, so that it can be kept. Times in milliseconds. */
 export interface Standing {
+  /** The mark of the secret that it is said of. */
+  readonly of: string;
   /** The upstream's 429: not used before then. */
   restUntil: number;
   /** 429s in a row that named no time. */
@@ -62,7 +66,7 @@ export interface Grant {
   readonly key: PoolKey;
   readonly cost: number;
   /** Out of which windows it was taken. */
-  readonly from: readonly { readonly spent: Spent; readonly start: number }[];
+  readonly from: readonly { readonly of: Budget["of"]; readonly window: number; readonly start: number }[];
 }
 
 export type Lease =
@@ -124,9 +128,10 @@ export function remainingOf(state: PoolState, key: PoolKey, now: number): number
 }
 
 /** Whether the upstream takes a key, as far as is known. */
-function isUsable(state: PoolState, { id }: PoolKey, now: number, { without, mayProbe }: Choice): boolean {
+function isUsable(state: PoolState, key: PoolKey, now: number, { without, mayProbe }: Choice): boolean {
+  const { id } = key;
   if (without.includes(id)) return false;
-  const standing = state.standing.get(id);
+  const standing = standingOf(state, key);
   if (standing === undefined) return true;
   if (now < standing.restUntil) return false;
   if (standing.probeAt === null) return true;
@@ -145,7 +150,7 @@ function holds(state: PoolState, key: PoolKey, cost: number, now: number, choice
 /** Milliseconds until a key would let the cost through, if nothing else is taken from it. */
 function opensIn(state: PoolState, key: PoolKey, cost: number, now: number): number {
   const spent = spentOf(state, key);
-  const standing = state.standing.get(key.id);
+  const standing = standingOf(state, key);
   let longest = standing === undefined ? 0 : Math.max(0, standing.restUntil - now, (standing.probeAt ?? now) - now);
   for (const [i, budget] of key.budgets.entries()) {
     const asked = costOf(budget, cost);
@@ -173,8 +178,8 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
     }
     its.used += costOf(budget, cost);
   }
-  if (state.standing.get(key.id)?.probeAt != null) state.probing.set(key.id, now);
-  const from = spent.map((its) => ({ spent: its, start: its.start }));
+  if (standingOf(state, key)?.probeAt != null) state.probing.set(key.id, now);
+  const from = spent.map(({ of, window, start }) => ({ of, window, start }));
   return { granted: true, grant: { key, cost, from }, remaining: remainingOf(state, key, now) };
 }
 
@@ -182,9 +187,13 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
  * Puts what was used in the place of what was reserved. `requests`: how many were made in all; a window that has closed since then is left alone, since
  * the upstream counted the request when it came.
  */
-export function settle({ cost, from }: Grant, actual: number, requests: number): void {
-  for (const { spent, start } of from)
-    if (spent.start === start) spent.used = Math.max(0, spent.used + (spent.of === "requests" ? requests - 1 : actual - cost));
+export function settle(state: PoolState, { key, cost, from }: Grant, actual: number, requests: number): void {
+  const spent = state.spent.get(key.id) ?? [];
+  for (const { of, window, start } of from) {
+    const its = spent.find((each) => each.of === of && each.window === window && each.start === start);
+    if (its !== undefined) its.used = Math.max(0, its.used + (of === "requests" ? requests - 1 : actual - cost));
+  }
+  state.probing.delete(key.id);
 }
 
 /** A rest that the upstream puts no time to, and a quarantine: doubled with each refusal in a row, in milliseconds. */
@@ -193,38 +202,44 @@ const LONGEST_REST = 60_000;
 const FIRST_QUARANTINE = 5000;
 const LONGEST_QUARANTINE = 300_000;
 
-const standingOf = (state: PoolState, id: string): Standing => {
-  let standing = state.standing.get(id);
+/** What is said of a key's secret; nothing of the one before it. */
+export function standingOf(state: PoolState, { id, mark }: PoolKey): Standing | undefined {
+  const standing = state.standing.get(id);
+  return standing?.of === mark ? standing : undefined;
+}
+
+const standingFor = (state: PoolState, key: PoolKey): Standing => {
+  let standing = standingOf(state, key);
   if (standing === undefined) {
-    standing = { restUntil: 0, rests: 0, probeAt: null, refusals: 0, doubts: 0, lastError: null };
-    state.standing.set(id, standing);
+    standing = { of: key.mark, restUntil: 0, rests: 0, probeAt: null, refusals: 0, doubts: 0, lastError: null };
+    state.standing.set(key.id, standing);
   }
   return standing;
 };
 
 /** The upstream refused a key with 429: it rests for so many milliseconds (`null`: the upstream did not say). Gives until when. */
-export function rest(state: PoolState, id: string, asked: number | null, now: number): number {
-  const standing = standingOf(state, id);
+export function rest(state: PoolState, key: PoolKey, asked: number | null, now: number): number {
+  const standing = standingFor(state, key);
   const wait = asked ?? Math.min(LONGEST_REST, FIRST_REST * 2 ** standing.rests);
   if (asked === null) standing.rests++;
   standing.restUntil = Math.max(standing.restUntil, now + wait);
   standing.lastError = { status: 429, at: now };
   // The upstream knows the key.
   standing.probeAt = null;
-  state.probing.delete(id);
+  state.probing.delete(key.id);
   return standing.restUntil;
 }
 
 /** The upstream refused a key with 401, 402 or 403: it is not used before the time that this gives, and then by one request at a time until one succeeds. */
-export function quarantine(state: PoolState, id: string, status: number, now: number): number {
-  const standing = standingOf(state, id);
+export function quarantine(state: PoolState, key: PoolKey, status: number, now: number): number {
+  const standing = standingFor(state, key);
   // Requests that were under way together say the same once.
   if (standing.probeAt === null || now >= standing.probeAt) {
     standing.probeAt = now + Math.min(LONGEST_QUARANTINE, FIRST_QUARANTINE * 2 ** standing.refusals);
     standing.refusals++;
   }
   standing.lastError = { status, at: now };
-  state.probing.delete(id);
+  state.probing.delete(key.id);
   return standing.probeAt;
 }
 
@@ -232,24 +247,24 @@ export function quarantine(state: PoolState, id: string, status: number, now: nu
 const MOST_DOUBTS = 3;
 
 /** A request was refused with 403 and could not be tried with another key: it may be about either. Gives when the key will be tried again, or `null` while it is still used. */
-export function doubt(state: PoolState, id: string, now: number): number | null {
-  const standing = standingOf(state, id);
-  standing.doubts = (standing.doubts ?? 0) + 1;
+export function doubt(state: PoolState, key: PoolKey, now: number): number | null {
+  const standing = standingFor(state, key);
+  standing.doubts++;
   standing.lastError = { status: 403, at: now };
   // A probe that fails is no doubt.
-  return standing.doubts >= MOST_DOUBTS || standing.probeAt !== null ? quarantine(state, id, 403, now) : null;
+  return standing.doubts >= MOST_DOUBTS || standing.probeAt !== null ? quarantine(state, key, 403, now) : null;
 }
 
 /** The upstream took a key, or did not refuse it as such. True when it had been in quarantine. A rest that the upstream asked for goes on. */
-export function accept(state: PoolState, id: string): boolean {
-  const standing = state.standing.get(id);
+export function accept(state: PoolState, key: PoolKey): boolean {
+  const standing = standingOf(state, key);
   if (standing === undefined) return false;
   const wasOut = standing.probeAt !== null;
   standing.probeAt = null;
   standing.refusals = 0;
   standing.doubts = 0;
   standing.rests = 0;
-  state.probing.delete(id);
+  state.probing.delete(key.id);
   return wasOut;
 }
 
@@ -278,3 +293,35 @@ function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, 
     }
   }
 }
+
+/** A pool's state as it is passed between instances. */
+export const poolShape = {
+  toText: ({ spent, standing, probing, turn }: PoolState): string => JSON.stringify([[...spent], [...standing], [...probing], turn]),
+  fromText: (text: string): PoolState => {
+    const [spent, standing, probing, turn] = JSON.parse(text) as [[string, Spent[]][], [string, Standing][], [string, number][], number];
+    return { spent: new Map(spent), standing: new Map(standing), probing: new Map(probing), turn };
+  },
+  /** What was given here while Redis was away is added to what others have given; of what is said of keys the later counts. */
+  merge: (remote: PoolState, local: PoolState, base: PoolState, now: number): PoolState => {
+    for (const [id, spents] of local.spent) {
+      const theirs = remote.spent.get(id) ?? [];
+      for (const its of spents) {
+        const before = base.spent.get(id)?.find(({ of, window, start }) => of === its.of && window === its.window && start === its.start);
+        const added = its.used - (before?.used ?? 0);
+        const other = theirs.find(({ of, window }) => of === its.of && window === its.window);
+        if (other === undefined) theirs.push(its);
+        else if (now < other.start + other.window && other.used > 0) other.used = Math.max(0, other.used + added);
+        else {
+          other.start = its.start;
+          other.used = its.used;
+        }
+      }
+      remote.spent.set(id, theirs);
+    }
+    for (const [id, its] of local.standing) {
+      const other = remote.standing.get(id);
+      if (other === undefined || (its.lastError?.at ?? 0) > (other.lastError?.at ?? 0)) remote.standing.set(id, its);
+    }
+    return remote;
+  },
+};

@@ -1,6 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { PoolConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
+import type { RedisLink } from "../redis/link.ts";
+import { SharedState } from "../redis/shared-state.ts";
 import type { Storage } from "../storage/open.ts";
 import {
   accept,
@@ -14,6 +16,7 @@ import {
   type PoolKey,
   type PoolPolicy,
   type PoolState,
+  poolShape,
   quarantine,
   remainingOf,
   rest,
@@ -21,18 +24,21 @@ import {
   type Standing,
   settle,
   spentOf,
+  standingOf,
 } from "./pool.ts";
 
-/** A pool, ready for use, and what it has given. */
+/** A pool, ready for use. */
 export interface Pool {
   readonly policy: PoolPolicy;
   readonly auth: "required" | "none";
-  readonly state: PoolState;
 }
 
 export interface PoolsParts {
   readonly storage: Storage;
   readonly clock: Clock;
+  /** Redis, where several instances share what is given; `null`: there is one alone. */
+  readonly link: RedisLink | null;
+  readonly onFault: (error: unknown) => void;
   /** Called for each grant and each denial. `user`: the service that asked, or the route that a key was taken for. */
   readonly onLease: (pool: string, user: string, kind: "handedOut" | "injected", lease: Lease) => void;
   /** Called when the upstream's answer changes whether a key is used. `until` in milliseconds of the clock. */
@@ -50,14 +56,13 @@ export interface KeyReport {
   readonly budgets: readonly { of: string; limit: number; window: number; used: number; resetAt: number | null }[];
 }
 
-/** Upstream credentials that are handed out within their budgets. */
+/** Upstream credentials that are handed out within their budgets; with Redis by several instances together. */
 export class Pools {
   private pools = new Map<string, Pool>();
   /** States outlive the pool's configuration, and a restart. */
   private readonly states = new Map<string, PoolState>();
+  private readonly shared = new Map<string, SharedState<PoolState>>();
   private readonly dirty = new Set<string>();
-  /** What tells a key's secret from the one before, by pool and key. */
-  private readonly secrets = new Map<string, string>();
 
   constructor(private readonly parts: PoolsParts) {
     const rows = parts.storage.client
@@ -66,26 +71,13 @@ export class Pools {
     for (const { pool, key, spent, standing } of rows) {
       const state = this.stateOf(pool);
       state.spent.set(key, JSON.parse(spent) as Spent[]);
-      if (standing === null) continue;
-      const { of, ...its } = JSON.parse(standing) as Standing & { of: string };
-      state.standing.set(key, its);
-      this.secrets.set(`${pool} ${key}`, of);
+      if (standing !== null) state.standing.set(key, JSON.parse(standing) as Standing);
     }
   }
 
   /** Puts these pools in force. What their keys have spent stays; what the upstream said of a secret goes with the secret. */
   configure(configs: Iterable<readonly [name: string, config: PoolConfig]>): void {
-    this.pools = new Map(
-      [...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth, state: this.stateOf(name) }]),
-    );
-    for (const [name, { policy, state }] of this.pools) {
-      for (const { id, secret } of policy.keys) {
-        const mark = markOf(secret ?? id);
-        const before = this.secrets.get(`${name} ${id}`);
-        this.secrets.set(`${name} ${id}`, mark);
-        if (before !== undefined && before !== mark && state.standing.delete(id)) this.dirty.add(name);
-      }
-    }
+    this.pools = new Map([...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth }]));
   }
 
   get isEmpty(): boolean {
@@ -114,80 +106,113 @@ export class Pools {
   }
 
   /** Takes the cost of `service` from one of the pool's keys. The service must be the pool's. */
-  lease(pool: Pool, service: string): Lease {
-    return this.take(pool, service, "handedOut", pool.policy.services.get(service) ?? 0);
+  lease(pool: Pool, service: string): Lease | Promise<Lease> {
+    return this.take(pool, service, "handedOut", pool.policy.services.get(service) ?? 0, [undefined]);
   }
 
-  /** Takes `cost` from one of the pool's keys for a request on `route`; `settle` follows when it has ended. */
-  reserve(pool: Pool, route: string, cost: number, choice: Choice): Lease {
-    return this.take(pool, route, "injected", cost, choice);
+  /** Takes `cost` from one of the pool's keys for a request on `route`, by the first of these choices that finds one; `settle` follows when it has ended. */
+  reserve(pool: Pool, route: string, cost: number, choices: readonly Choice[]): Lease | Promise<Lease> {
+    return this.take(pool, route, "injected", cost, choices);
   }
 
-  private take(pool: Pool, user: string, kind: "handedOut" | "injected", cost: number, choice?: Choice): Lease {
-    const given = lease(pool.policy, pool.state, cost, this.parts.clock.now(), choice);
-    if (given.granted) this.dirty.add(pool.policy.name);
-    this.parts.onLease(pool.policy.name, user, kind, given);
-    return given;
+  private take(
+    pool: Pool,
+    user: string,
+    kind: "handedOut" | "injected",
+    cost: number,
+    choices: readonly (Choice | undefined)[],
+  ): Lease | Promise<Lease> {
+    const { policy } = pool;
+    const given = this.perform(pool, (state, now) => {
+      let result: Lease = { granted: false, retryIn: 0 };
+      for (const choice of choices) {
+        result = lease(policy, state, cost, now, choice);
+        if (result.granted) break;
+      }
+      return result;
+    });
+    const tell = (it: Lease): Lease => {
+      this.parts.onLease(policy.name, user, kind, it);
+      return it;
+    };
+    return given instanceof Promise ? given.then(tell) : tell(given);
   }
 
-  /** Milliseconds until a key can take the cost; infinite when none ever will. */
-  whenNext({ policy, state }: Pool, cost: number): number {
-    return opensNext(policy, state, cost, this.parts.clock.now());
+  /** Milliseconds until a key can take the cost, as far as is known here; infinite when none ever will. */
+  whenNext({ policy }: Pool, cost: number): number {
+    const { state, now } = this.known(policy.name);
+    return opensNext(policy, state, cost, now);
   }
 
   /** Puts what a request used in the place of what was reserved for it. */
-  settle({ policy, state }: Pool, grant: Grant, actual: number, requests: number): void {
-    settle(grant, actual, requests);
-    state.probing.delete(grant.key.id);
-    this.dirty.add(policy.name);
+  settle(pool: Pool, grant: Grant, actual: number, requests: number): void {
+    this.later(
+      this.perform(pool, (state) => settle(state, grant, actual, requests)),
+      () => {},
+    );
   }
 
   /**
    * Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds. `isSure`: whether a 403 is known to be about the key.
    * Gives whether it refused the key, or may have.
    */
-  answered({ policy: { name }, state }: Pool, id: string, status: number, retryAfter: number | null, isSure: boolean): boolean {
-    const { onStanding, clock } = this.parts;
-    const now = clock.now();
-    if (status === 429) onStanding(name, id, "rests", status, rest(state, id, retryAfter, now));
-    else if (status === 401 || status === 402 || (status === 403 && isSure))
-      onStanding(name, id, "quarantined", status, quarantine(state, id, status, now));
-    else if (status !== 403) {
-      if (status < 500 && accept(state, id)) {
-        this.dirty.add(name);
-        onStanding(name, id, "back", status, now);
-      }
-      return false;
+  answered(pool: Pool, key: PoolKey, status: number, retryAfter: number | null, isSure: boolean): boolean {
+    const { name } = pool.policy;
+    if (status === 429) {
+      this.later(
+        this.perform(pool, (state, now) => rest(state, key, retryAfter, now)),
+        (until) => this.parts.onStanding(name, key.id, "rests", status, until),
+      );
+      return true;
     }
-    this.dirty.add(name);
-    return true;
+    if (status === 401 || status === 402 || (status === 403 && isSure)) {
+      this.later(
+        this.perform(pool, (state, now) => quarantine(state, key, status, now)),
+        (until) => this.parts.onStanding(name, key.id, "quarantined", status, until),
+      );
+      return true;
+    }
+    if (status === 403) return true;
+    // Nothing was said of the key before: there is nothing to take back.
+    if (status < 500 && standingOf(this.known(name).state, key) !== undefined)
+      this.later(
+        this.perform(pool, (state) => accept(state, key)),
+        (wasOut) => {
+          if (wasOut) this.parts.onStanding(name, key.id, "back", status, this.known(name).now);
+        },
+      );
+    return false;
   }
 
   /** A 403 that another key could not be asked about. */
-  doubt({ policy: { name }, state }: Pool, id: string): void {
-    const until = doubt(state, id, this.parts.clock.now());
-    this.dirty.add(name);
-    if (until !== null) this.parts.onStanding(name, id, "quarantined", 403, until);
+  doubt(pool: Pool, key: PoolKey): void {
+    this.later(
+      this.perform(pool, (state, now) => doubt(state, key, now)),
+      (until) => {
+        if (until !== null) this.parts.onStanding(pool.policy.name, key.id, "quarantined", 403, until);
+      },
+    );
   }
 
   /** Lifts what the upstream's answers have put on a pool's keys, or on one of them. False when there is no such key. */
-  reset({ policy, state }: Pool, id: string | null): boolean {
-    const keys = policy.keys.filter((key) => id === null || key.id === id);
-    for (const key of keys) {
-      state.standing.delete(key.id);
-      state.probing.delete(key.id);
-    }
-    this.dirty.add(policy.name);
+  async reset(pool: Pool, id: string | null): Promise<boolean> {
+    const keys = pool.policy.keys.filter((key) => id === null || key.id === id);
+    await this.perform(pool, (state) => {
+      for (const key of keys) {
+        state.standing.delete(key.id);
+        state.probing.delete(key.id);
+      }
+    });
     return keys.length > 0;
   }
 
-  /** What is left to each key of a pool, and whether it is used. */
+  /** What is left to each key of a pool, and whether it is used, as far as is known here; see `refresh`. */
   keysOf(name: string): KeyReport[] {
     const pool = this.pools.get(name);
     if (pool === undefined) return [];
-    const now = this.parts.clock.now();
+    const { state, now } = this.known(name);
     return pool.policy.keys.map((key) => {
-      const standing = pool.state.standing.get(key.id);
+      const standing = standingOf(state, key);
       const rests = standing !== undefined && now < standing.restUntil;
       const probeAt = standing?.probeAt ?? null;
       return {
@@ -195,14 +220,19 @@ export class Pools {
         status: rests ? "resting" : probeAt !== null ? "quarantined" : "ready",
         until: rests ? standing.restUntil : probeAt,
         lastError: standing?.lastError ?? null,
-        remaining: remainingOf(pool.state, key, now),
+        remaining: remainingOf(state, key, now),
         budgets: key.budgets.map(({ of, limit, window }, i) => {
-          const { start, used } = spentOf(pool.state, key)[i] as Spent;
+          const { start, used } = spentOf(state, key)[i] as Spent;
           const isOpen = now < start + window;
           return { of, limit, window, used: isOpen ? used : 0, resetAt: isOpen && used > 0 ? start + window : null };
         }),
       };
     });
+  }
+
+  /** Takes over what other instances have given. */
+  async refresh(): Promise<void> {
+    await Promise.all([...this.shared.values()].map((shared) => shared.refresh()));
   }
 
   /** Writes what was spent since the last call; for a timer. */
@@ -213,18 +243,42 @@ export class Pools {
     client
       .transaction(() => {
         for (const name of this.dirty) {
-          const { spent, standing } = this.stateOf(name);
-          for (const [key, its] of spent)
-            put.run(
-              name,
-              key,
-              JSON.stringify(its),
-              standing.has(key) ? JSON.stringify({ ...standing.get(key), of: this.secrets.get(`${name} ${key}`) }) : null,
-            );
+          const { spent, standing } = this.known(name).state;
+          for (const [key, its] of spent) put.run(name, key, JSON.stringify(its), JSON.stringify(standing.get(key) ?? null));
         }
       })
       .immediate();
     this.dirty.clear();
+  }
+
+  /** Changes a pool's state: here, or by way of Redis. */
+  private perform<T>({ policy: { name } }: Pool, work: (state: PoolState, now: number) => T): T | Promise<T> {
+    this.dirty.add(name);
+    const { link, clock } = this.parts;
+    if (link === null) return work(this.stateOf(name), clock.now());
+    return this.sharedOf(name, link).run(work);
+  }
+
+  /** What does not wait for the change's end. */
+  private later<T>(done: T | Promise<T>, tell: (value: T) => void): void {
+    if (done instanceof Promise) done.then(tell, this.parts.onFault);
+    else tell(done);
+  }
+
+  private known(name: string): { state: PoolState; now: number } {
+    const { link, clock } = this.parts;
+    if (link === null) return { state: this.stateOf(name), now: clock.now() };
+    const shared = this.sharedOf(name, link);
+    return { state: shared.state, now: shared.now() };
+  }
+
+  private sharedOf(name: string, link: RedisLink): SharedState<PoolState> {
+    let shared = this.shared.get(name);
+    if (shared === undefined) {
+      shared = new SharedState(link, `${link.prefix}:pool:${name}`, poolShape, this.stateOf(name));
+      this.shared.set(name, shared);
+    }
+    return shared;
   }
 
   private stateOf(name: string): PoolState {
@@ -245,6 +299,7 @@ function compilePool(name: string, config: PoolConfig): PoolPolicy {
     ({ id, secret, limit, window, budgets }): PoolKey => ({
       id,
       secret: secret ?? null,
+      mark: markOf(secret ?? id),
       budgets: [
         ...(limit === undefined || window === undefined ? [] : [{ of: "tokens" as const, limit, window: parseDuration(window) }]),
         ...(budgets ?? []).map((budget) => ({ of: budget.of, limit: budget.limit, window: parseDuration(budget.window) })),

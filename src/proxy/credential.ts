@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { RouteConfig } from "../config/schema.ts";
-import type { Choice, Grant } from "../pools/pool.ts";
+import type { Choice, Grant, PoolKey } from "../pools/pool.ts";
 import type { Pool, Pools } from "../pools/pools.ts";
 import type { Meter, UsagePaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
@@ -78,12 +78,11 @@ function restAsked({ fields }: UpstreamResponse, clock: Clock): number | null {
 
 /** The key of a pool that a request uses, from before it is sent until what it cost is known. */
 export class CredentialUse {
-  private grant: Grant;
   private requests = 0;
   private call: { readonly isSent: boolean } | null = null;
   private readonly refused: string[] = [];
   /** The keys whose 403 may be about the request: the next key's answer tells. */
-  private readonly doubtful: string[] = [];
+  private readonly doubtful: PoolKey[] = [];
   private meter: Meter | null = null;
   private status = 0;
   private isSettled = false;
@@ -96,25 +95,24 @@ export class CredentialUse {
     private readonly cost: number,
     /** Tokens of the request itself; `null` when its cost is no estimate. */
     private readonly input: number | null,
-    choice: Choice,
-  ) {
-    this.grant = this.take(choice);
-  }
+    private grant: Grant,
+  ) {}
 
   /** Reserves what the request will cost with one of the pool's keys. Throws `PoolExhausted` and `PoolMissing`. */
-  static begin(
+  static async begin(
     parts: { readonly pools: Pools; readonly clock: Clock },
     x: Exchange<Arrival>,
     route: string,
     credential: RouteCredential,
     prompt: Prompt,
     mayProbe: boolean,
-  ): CredentialUse {
+  ): Promise<CredentialUse> {
     const pool = parts.pools.get(credential.pool);
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
     const stated = statedCost(x, credential);
     const cost = stated ?? Math.max(1, prompt.input + prompt.output);
-    return new CredentialUse(parts, pool, route, credential, cost, stated === null ? prompt.input : null, { without: [], mayProbe });
+    const grant = await take(parts.pools, pool, route, cost, { without: [], mayProbe });
+    return new CredentialUse(parts, pool, route, credential, cost, stated === null ? prompt.input : null, grant);
   }
 
   get field(): string {
@@ -146,19 +144,19 @@ export class CredentialUse {
     const { pools, clock } = this.parts;
     const { status } = response;
     this.status = status;
-    const isRefusal = pools.answered(this.pool, this.grant.key.id, status, restAsked(response, clock), false);
+    const isRefusal = pools.answered(this.pool, this.grant.key, status, restAsked(response, clock), false);
     // Another key was taken, or refused for what it is: then it was the key.
-    if (status !== 403 && status < 500) for (const id of this.doubtful.splice(0)) pools.answered(this.pool, id, 403, null, true);
+    if (status !== 403 && status < 500) for (const key of this.doubtful.splice(0)) pools.answered(this.pool, key, 403, null, true);
     return isRefusal;
   }
 
   /** Takes another key in place of the refused one, for nothing was used of that. False when two keys got the same 403: then it is about the request. Throws `PoolExhausted`. */
-  next(): boolean {
+  async next(): Promise<boolean> {
     const { pools } = this.parts;
-    const { id } = this.grant.key;
-    this.refused.push(id);
+    const { key } = this.grant;
+    this.refused.push(key.id);
     if (this.status === 403) {
-      this.doubtful.push(id);
+      this.doubtful.push(key);
       if (this.doubtful.length > 1) return false;
     }
     pools.settle(this.pool, this.grant, 0, this.requests);
@@ -166,7 +164,7 @@ export class CredentialUse {
     this.requests = 0;
     this.call = null;
     try {
-      this.grant = this.take({ without: this.refused, mayProbe: true });
+      this.grant = await take(pools, this.pool, this.route, this.cost, { without: this.refused, mayProbe: true });
     } catch (error) {
       this.unconfirmed();
       throw error;
@@ -177,7 +175,7 @@ export class CredentialUse {
 
   /** A 403 that no other key could be asked about. */
   unconfirmed(): void {
-    if (this.status === 403) this.parts.pools.doubt(this.pool, this.grant.key.id);
+    if (this.status === 403) this.parts.pools.doubt(this.pool, this.grant.key);
   }
 
   /** The response that the caller gets goes by this meter. */
@@ -215,15 +213,13 @@ export class CredentialUse {
     const passed = this.meter?.passed ?? null;
     return passed === null ? this.cost : this.input + passed;
   }
+}
 
-  private take(choice: Choice): Grant {
-    const { pools } = this.parts;
-    let lease = pools.reserve(this.pool, this.route, this.cost, choice);
-    // Better a key that may fail than none.
-    if (!lease.granted && !choice.mayProbe) lease = pools.reserve(this.pool, this.route, this.cost, { ...choice, mayProbe: true });
-    if (!lease.granted) throw new PoolExhausted(lease.retryIn, this.cost);
-    return lease.grant;
-  }
+/** A key that takes the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
+async function take(pools: Pools, pool: Pool, route: string, cost: number, choice: Choice): Promise<Grant> {
+  const lease = await pools.reserve(pool, route, cost, choice.mayProbe ? [choice] : [choice, { ...choice, mayProbe: true }]);
+  if (!lease.granted) throw new PoolExhausted(lease.retryIn, cost);
+  return lease.grant;
 }
 
 function statedCost(x: Exchange<Arrival>, { cost }: RouteCredential): number | null {

@@ -89,7 +89,7 @@ export class Forwarder {
         if (response.status < 500) {
           upstream.succeeded(target, ticket);
           x.busy = target;
-          if (!isRefusal || !this.takesAnotherKey(x, route, body, response, deadline)) return this.measured(x, route, response);
+          if (!isRefusal || !(await this.takesAnotherKey(x, route, body, response, deadline))) return this.measured(x, route, response);
           x.busy = null;
           target.state.inFlight--;
           discard(response);
@@ -136,14 +136,26 @@ export class Forwarder {
     // The exchange is over and settled: nothing may be taken for it any more.
     if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
     if (route.credential === null) return;
-    x.credential = CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
+    const use = await CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
+    // The caller left while Redis was asked: the exchange is recorded already.
+    if (x.incoming.isAborted) {
+      use.settle();
+      throw new UpstreamFailure("aborted", "the caller gave up", false);
+    }
+    x.credential = use;
   }
 
   /**
    * True when the request goes out again with another key than the one that the upstream refused: within the route's retries, but at once, and whatever its method, for a
    * request that was refused has done nothing. False when the answer is for the caller; throws `PoolExhausted` when that would tell the caller of keys that are not the caller's.
    */
-  private takesAnotherKey(x: Exchange<Arrival>, route: Route, body: Body | null, response: UpstreamResponse, deadline: number): boolean {
+  private async takesAnotherKey(
+    x: Exchange<Arrival>,
+    route: Route,
+    body: Body | null,
+    response: UpstreamResponse,
+    deadline: number,
+  ): Promise<boolean> {
     const use = x.credential;
     if (use === null) return false;
     const mayRepeat =
@@ -154,7 +166,11 @@ export class Forwarder {
       isRepeatable(body) &&
       route.budget.spend();
     try {
-      if (mayRepeat && use.next()) return true;
+      if (mayRepeat && (await use.next())) {
+        if (!x.incoming.isAborted) return true;
+        use.settle();
+        throw new UpstreamFailure("aborted", "the caller gave up", false);
+      }
       if (response.status === 403) {
         // Two keys got it: it is about the request, and for the caller to read. One did: what it says may be about the key.
         if (mayRepeat) return false;

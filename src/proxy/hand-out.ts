@@ -107,7 +107,7 @@ export class HandOut {
       const known = [...pool.policy.services.keys()];
       throw invalid([{ path: ["type"], message: `there is no service ${JSON.stringify(type)}: it must be one of ${known.join(", ")}` }]);
     }
-    const given = pools.lease(pool, type);
+    const given = await pools.lease(pool, type);
     if (given.granted) return { key: given.grant.key.secret ?? given.grant.key.id };
     return poolExhausted(given.retryIn, pool.policy.services.get(type) ?? 0);
   }

@@ -32,9 +32,9 @@ const options = (prefix: string, more: object = {}) => ({
 const json = async (answer: Response) => (await answer.json()) as Record<string, unknown>;
 const use = async (gateway: Running, key: string, path = "/status") =>
   (await fetch(gateway.url + path, { headers: { "x-api-key": key } })).status;
-/** Waits for at most a second until it is so. */
-async function soon<T>(look: () => Promise<T>, wanted: T): Promise<void> {
-  const until = performance.now() + 1000;
+/** Waits for at most a second, or so many milliseconds, until it is so. */
+async function soon<T>(look: () => Promise<T>, wanted: T, patience = 1000): Promise<void> {
+  const until = performance.now() + patience;
   let found = await look();
   while (!Bun.deepEquals(found, wanted) && performance.now() < until) {
     await Bun.sleep(10);
@@ -128,11 +128,11 @@ test("ten thousand keys that are made on one are on the other, with equal rows, 
   await a.admin("POST", "/admin/consumers", { id: "acme", tier: "plain" });
   const keys = Array.from({ length: 10_000 }, (_, i) => ({ consumer: "acme", key: `an-imported-key-${i}-0123456789`, name: `key ${i}` }));
   expect((await a.admin("POST", "/admin/keys/import", { keys })).status).toBeLessThan(300);
-  await soon(async () => rows(b, "keys", "id").length, 10_000);
+  await soon(async () => rows(b, "keys", "id").length, 10_000, 10_000);
   expect(rows(b, "keys", "id")).toEqual(rows(a, "keys", "id"));
   expect(await use(b, "an-imported-key-9999-0123456789")).toBe(200);
   await using late = await start(options("many"));
-  await soon(() => use(late, "an-imported-key-5000-0123456789"), 200);
+  await soon(() => use(late, "an-imported-key-5000-0123456789"), 200, 10_000);
   expect(rows(late, "keys", "id")).toEqual(rows(a, "keys", "id"));
 }, 30_000);
 
@@ -216,4 +216,37 @@ test("Redis that was emptied is filled again from the instances' copies, and not
   await using c = await start({ config });
   await soon(() => use(c, kept.key), 200);
   expect([await use(c, revoked.key), await status(c, "/admin/consumers/gone")]).toEqual([401, 404]);
+});
+
+test("five instances hand out exactly what a pool holds, and use its keys together", async () => {
+  const pool = {
+    auth: "none",
+    keys: [
+      { id: "k1", limit: 1000, window: "1h" },
+      { id: "k2", limit: 3000, window: "1h" },
+    ],
+    services: { s: { cost: 7 } },
+  };
+  const config = { ...configFor("pools"), pools: { default: pool } };
+  const instances = await Promise.all([1, 2, 3, 4, 5].map(() => start({ config })));
+  try {
+    const granted: Record<string, number> = {};
+    let n = 0;
+    await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        while (n < 2000) {
+          const answer = await fetch(`${(instances[n++ % 5] as Running).url}/api/v1/api-key`, { method: "POST", body: '{"type":"s"}' });
+          const { api_key: key = "none" } = (await answer.json()) as { api_key?: string };
+          granted[key] = (granted[key] ?? 0) + 1;
+        }
+      }),
+    );
+    expect(granted).toEqual({ k1: 142, k2: 428, none: expect.any(Number) });
+    for (const each of instances) {
+      const { state } = (await json(await each.admin("GET", "/admin/pools/default"))) as { state: { keys: { remaining: number }[] } };
+      expect(state.keys.map(({ remaining }) => remaining)).toEqual([6, 4]);
+    }
+  } finally {
+    await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
+  }
 });

@@ -6,7 +6,7 @@ const tokens = (limit: number, window = 60_000) => ({ of: "tokens" as const, lim
 const poolOf = (strategy: Strategy, ...limits: number[]): PoolPolicy => ({
   name: "default",
   strategy,
-  keys: limits.map((limit, i) => ({ id: `api_key_${i + 1}`, secret: null, budgets: [tokens(limit)] })),
+  keys: limits.map((limit, i) => ({ id: `api_key_${i + 1}`, secret: null, mark: "m", budgets: [tokens(limit)] })),
   services: new Map([
     ["service_1", 300],
     ["service_2", 100],
@@ -68,7 +68,9 @@ test("most-remaining takes the fullest key, round-robin each in turn", () => {
 test("a key with several budgets holds all of them: requests and tokens, by the minute and by the day", () => {
   const policy: PoolPolicy = {
     ...poolOf("in-order"),
-    keys: [{ id: "k", secret: "s", budgets: [{ of: "requests", limit: 2, window: 60_000 }, tokens(1000), tokens(1500, 86_400_000)] }],
+    keys: [
+      { id: "k", secret: "s", mark: "m", budgets: [{ of: "requests", limit: 2, window: 60_000 }, tokens(1000), tokens(1500, 86_400_000)] },
+    ],
   };
   const state = newPoolState();
   const granted = (cost: number, now: number) => lease(policy, state, cost, now).granted;
@@ -122,7 +124,10 @@ test("never overspends a window, whatever is asked when, and denies only what no
 });
 
 test("what was spent belongs to what is counted and for how long, wherever the budget stands and whatever its limit", () => {
-  const keyWith = (...budgets: PoolKey["budgets"]): PoolPolicy => ({ ...poolOf("in-order"), keys: [{ id: "k", secret: "s", budgets }] });
+  const keyWith = (...budgets: PoolKey["budgets"]): PoolPolicy => ({
+    ...poolOf("in-order"),
+    keys: [{ id: "k", secret: "s", mark: "m", budgets }],
+  });
   const requests = { of: "requests" as const, limit: 10, window: 60_000 };
   const state = newPoolState();
   const first = lease(keyWith(tokens(1000)), state, 900, 0);
@@ -131,6 +136,6 @@ test("what was spent belongs to what is counted and for how long, wherever the b
   const [key] = keyWith(requests, tokens(2000)).keys as [PoolKey];
   expect(remainingOf(state, key, 3)).toBe(300);
   // A request from before is settled where it was taken.
-  if (first.granted) settle(first.grant, 100, 1);
+  if (first.granted) settle(state, first.grant, 100, 1);
   expect([remainingOf(state, key, 4), spentOf(state, key)[0]?.used]).toEqual([1100, 1]);
 });
