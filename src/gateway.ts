@@ -36,6 +36,7 @@ import { Router } from "./proxy/router.ts";
 import { createRecords } from "./records.ts";
 import { RedisLink } from "./redis/link.ts";
 import { Replication } from "./redis/replication.ts";
+import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
@@ -116,11 +117,14 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault: (error) => onFault(error, ""),
   });
   guard.configure(config.guard);
+  /** The status is another instance's: it is not said again. */
+  let isFollowing = false;
   const health = new SystemHealth(clock, (before, after) => {
     const write = () => audit.note({ action: "health.set", subject: "health", before: healthSaid(before), after: healthSaid(after) });
     // What time or the signals decide happens in any case, and within a request.
     if (after.by === "ttl" || after.by === "auto") guarded(write)();
     else write();
+    if (!isFollowing) signals?.sayHealth(after);
     log?.[after.status === "DEGRADED" ? "warn" : "info"](
       { from: before.status, to: after.status, by: after.by, reason: after.reason },
       "system health",
@@ -227,11 +231,34 @@ export function createGatewayParts(options: GatewayOptions) {
     clock,
     client,
     random: Math.random,
-    onBreaker: (upstream, { url }, from, to, cause) =>
-      log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker"),
+    onBreaker: (upstream, { url }, from, to, cause) => {
+      log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
+      if (cause !== "shared" && to !== "half-open")
+        signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
+    },
     onHealth: (upstream, { url }, isHealthy, why) =>
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
   });
+  const signals =
+    link === null
+      ? null
+      : new Signals({
+          link,
+          onHealth: (status, by, reason, ttl) => {
+            isFollowing = true;
+            try {
+              health.set(status, by, reason, ttl);
+            } finally {
+              isFollowing = false;
+            }
+          },
+          onBreaker: ({ upstream, url, state, isHeld }, age) =>
+            balanced
+              .all()
+              .find((each) => each.name === upstream)
+              ?.followBreaker(url, state, isHeld, age),
+          onFault: (error) => onFault(error, ""),
+        });
   const forwarder = new Forwarder({ clock, client, pools, random: Math.random });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
@@ -487,7 +514,15 @@ export function createGatewayParts(options: GatewayOptions) {
 
   return {
     /** Resolves when it is known whether Redis is there; at once without one. */
-    ready: replication === null ? Promise.resolve() : (link?.tried ?? Promise.resolve()).then(() => replication.catchUp()).catch(() => {}),
+    ready:
+      replication === null
+        ? Promise.resolve()
+        : (link?.tried ?? Promise.resolve())
+            .then(() => Promise.all([replication.catchUp(), signals?.look()]))
+            .then(
+              () => {},
+              () => {},
+            ),
     pipeline,
     generation: (): Generation => generation,
     /** Hands out keys of pools; `null` while there are none. */
@@ -508,6 +543,7 @@ export function createGatewayParts(options: GatewayOptions) {
       balanced.stop();
       client.close();
       replication?.stop();
+      signals?.stop();
       shared?.close();
       link?.close();
       guarded(() => {

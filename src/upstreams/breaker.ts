@@ -15,8 +15,8 @@ export interface BreakerPolicy {
 
 export type BreakerState = "closed" | "open" | "half-open";
 
-/** Who made a breaker change: what it saw, time, or a person. */
-export type BreakerCause = "failures" | "ratio" | "recovery" | "probe" | "admin";
+/** Who made a breaker change: what it saw, time, a person, or another instance. */
+export type BreakerCause = "failures" | "ratio" | "recovery" | "probe" | "admin" | "shared";
 
 /** What is known of one target. Plain data, so that it can be listed, kept over a reload and shared. */
 export interface Breaker {
@@ -116,6 +116,14 @@ export function setByHand(breaker: Breaker, state: "open" | "closed", now: numbe
   if (breaker.state !== state) change(breaker, state, now, "admin", tell);
   breaker.isHeld = state === "open";
   if (state === "closed") breaker.failures = 0;
+}
+
+/** Another instance's breaker for the same target has changed, at `since`. */
+export function followAnother(breaker: Breaker, state: "open" | "closed", isHeld: boolean, since: number, tell: Tell): void {
+  // What a person decided here is for a person to change.
+  if (breaker.isHeld && state === "open") return;
+  if (breaker.state !== state) change(breaker, state, since, "shared", tell);
+  breaker.isHeld = isHeld;
 }
 
 /** Called at each change of state, after it. */

@@ -9,6 +9,7 @@ import {
   type BreakerState,
   enter,
   fail,
+  followAnother,
   letsThrough,
   newBreaker,
   reopensIn,
@@ -154,6 +155,12 @@ export class Upstream {
 
   setBreaker(target: Target, state: "open" | "closed"): void {
     setByHand(target.state.breaker, state, this.clock.now(), target.tell);
+  }
+
+  /** Another instance has opened or closed its breaker for the target of this URL, `age` milliseconds ago. */
+  followBreaker(url: string, state: "open" | "closed", isHeld: boolean, age: number): void {
+    const target = this.targets.find((each) => each.url === url);
+    if (target !== undefined) followAnother(target.state.breaker, state, isHeld, this.clock.now() - age, target.tell);
   }
 
   /** What a health check found. True when it changed what is thought of the target. */

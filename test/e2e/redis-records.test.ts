@@ -250,3 +250,32 @@ test("five instances hand out exactly what a pool holds, and use its keys togeth
     await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
   }
 });
+
+test("the system's status and breakers are the same on all", async () => {
+  const config = {
+    ...configFor("signals"),
+    upstreams: { weak: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2 } } },
+  };
+  config.routes = [{ name: "all", path: "/", upstream: "weak", stripPrefix: false, auth: "none", retry: null } as never];
+  await using a = await start({ config });
+  await using b = await start({ config });
+  const health = async (gateway: Running) => ((await json(await gateway.admin("GET", "/admin/health"))) as { status: string }).status;
+  const breaker = async (gateway: Running) =>
+    ((await json(await gateway.admin("GET", "/admin/breakers"))) as { items: { state: string; held: boolean }[] }).items[0];
+  await a.admin("POST", "/admin/health", { status: "DEGRADED", reason: "test", ttl: "1h" });
+  await soon(() => health(b), "DEGRADED");
+  await using late = await start({ config });
+  await soon(() => health(late), "DEGRADED");
+  await b.admin("POST", "/admin/health", { status: "NORMAL" });
+  await soon(() => health(a), "NORMAL");
+  for (let i = 0; i < 2; i++) await fetch(a.url);
+  await soon(async () => (await breaker(b))?.state, "open");
+  expect((await fetch(b.url)).status).toBe(503);
+  const target = encodeURIComponent("http://127.0.0.1:1");
+  await b.admin("POST", `/admin/breakers/${target}/close`);
+  await soon(async () => (await breaker(a))?.state, "closed");
+  await b.admin("POST", `/admin/breakers/${target}/open`);
+  await soon(async () => (await breaker(a))?.held, true);
+  await a.admin("POST", `/admin/breakers/${target}/close`);
+  await soon(async () => (await breaker(b))?.state, "closed");
+});

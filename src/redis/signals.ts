@@ -1,0 +1,120 @@
+import type { HealthState, SystemStatus } from "../health/health.ts";
+import type { RedisLink } from "./link.ts";
+
+/** What an instance says of a target. */
+export interface BreakerSignal {
+  readonly upstream: string;
+  readonly url: string;
+  readonly state: "open" | "closed";
+  /** A person opened it. */
+  readonly isHeld: boolean;
+}
+
+export interface SignalsParts {
+  readonly link: RedisLink;
+  /** Another instance has set the system's status. `ttl` in milliseconds. */
+  readonly onHealth: (status: SystemStatus, by: string, reason: string | null, ttl: number | null) => void;
+  /** Another instance's breaker has changed. `age`: milliseconds since then. */
+  readonly onBreaker: (signal: BreakerSignal, age: number) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+interface Said<T> {
+  readonly id: string;
+  readonly origin: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly what: T;
+}
+
+type HealthSignal = Pick<HealthState, "status" | "by" | "reason" | "until">;
+
+/** How far an instance may be behind the others, in milliseconds. */
+const LOOK_EVERY = 250;
+
+/** What instances tell each other at once: the system's status, and which targets are cut off. What is said while Redis is away is said when it is back, unless something later was said meanwhile. */
+export class Signals {
+  private readonly origin = Bun.randomUUIDv7();
+  private readonly seen = new Map<string, string>();
+  /** What could not be said yet. */
+  private readonly unsaid = new Map<string, Said<unknown>>();
+  private readonly timer: Timer;
+  private isLooking = false;
+  private count = 0;
+
+  constructor(private readonly parts: SignalsParts) {
+    this.timer = setInterval(() => {
+      if (!this.isLooking && parts.link.isUp) void this.look();
+    }, LOOK_EVERY);
+    this.timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  sayHealth({ status, by, reason, until }: HealthState): void {
+    this.say("health", { status, by, reason, until } satisfies HealthSignal);
+  }
+
+  sayBreaker(signal: BreakerSignal): void {
+    this.say(`${signal.upstream}\n${signal.url}`, signal);
+  }
+
+  private get key(): string {
+    return `${this.parts.link.prefix}:signals`;
+  }
+
+  private say(field: string, what: unknown): void {
+    const said: Said<unknown> = { id: `${++this.count}-${this.origin}`, origin: this.origin, at: Date.now(), what };
+    this.seen.set(field, said.id);
+    this.unsaid.set(field, said);
+    if (this.parts.link.isUp) void this.speak();
+  }
+
+  private async speak(): Promise<void> {
+    try {
+      for (const [field, said] of this.unsaid) {
+        await this.parts.link.run((client) => client.hset(this.key, field, JSON.stringify(said)));
+        if (this.unsaid.get(field) === said) this.unsaid.delete(field);
+      }
+    } catch {
+      // It is said with the next look.
+    }
+  }
+
+  /** Takes over what others have said; for a timer, and once at the start. */
+  async look(): Promise<void> {
+    this.isLooking = true;
+    try {
+      const all = await this.parts.link.run((client) => client.hgetall(this.key));
+      for (const [field, text] of Object.entries(all)) {
+        const said = JSON.parse(text) as Said<unknown>;
+        if (this.seen.get(field) === said.id) continue;
+        const mine = this.unsaid.get(field);
+        // Ours is later: it takes the place of theirs.
+        if (mine !== undefined && mine.at >= said.at) continue;
+        this.unsaid.delete(field);
+        this.seen.set(field, said.id);
+        if (said.origin !== this.origin) this.follow(field, said);
+      }
+      await this.speak();
+    } catch {
+      // Redis is away: the next look finds what is there then.
+    } finally {
+      this.isLooking = false;
+    }
+  }
+
+  private follow(field: string, { at, what }: Said<unknown>): void {
+    const age = Math.max(0, Date.now() - at);
+    try {
+      if (field === "health") {
+        const { status, by, reason, until } = what as HealthSignal;
+        if (until === null || until > Date.now()) this.parts.onHealth(status, by, reason, until === null ? null : until - Date.now());
+      } else this.parts.onBreaker(what as BreakerSignal, age);
+    } catch (error) {
+      this.parts.onFault(error);
+    }
+  }
+}
