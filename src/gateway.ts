@@ -290,6 +290,7 @@ export function createGatewayParts(options: GatewayOptions) {
     else
       activities = new Activities({
         path: activitiesPath(settings),
+        redis: config.redis,
         worker: new URL("./activities-worker.ts", import.meta.url).href,
         policy,
         maxBodySize: () => parseSize(config.server.maxBodySize),

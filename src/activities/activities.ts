@@ -1,4 +1,4 @@
-import type { ActivitiesConfig } from "../config/schema.ts";
+import type { ActivitiesConfig, RedisConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
 import { type Body, collect } from "../http/body.ts";
 import type { Reply } from "../http/server.ts";
@@ -16,6 +16,8 @@ export interface ActivitiesParts {
   /** The address of the thread's entry point. */
   readonly worker: string;
   readonly policy: ActivityPolicy;
+  /** Redis, in which the queue is then; `null`: it is in the file. */
+  readonly redis: RedisConfig | null;
   /** Bytes that one batch may have. */
   readonly maxBodySize: () => number;
   /** The activities can't be applied for now; they are kept. */
@@ -90,7 +92,7 @@ export class Activities {
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.receive(data);
     this.worker.onerror = (event) => this.broke(new Error(event.message));
     this.worker.unref();
-    this.post({ kind: "open", path: parts.path, policy: parts.policy });
+    this.post({ kind: "open", path: parts.path, policy: parts.policy, redis: parts.redis });
   }
 
   configure(policy: ActivityPolicy): void {

@@ -3,9 +3,8 @@ import { type Activity, type ActivityFault, type Column, parseBatch } from "./ac
 import { ActivityLog, type Failure } from "./activity-log.ts";
 import { typeText } from "./column-type.ts";
 import type { ActivityDatabase } from "./database.ts";
-import { type Accepted, activityId, type Waiting } from "./queue.ts";
+import { type Accepted, type ActivityQueue, activityId, LeaseLost, type Waiting } from "./queue.ts";
 import type { Outcome, Row, Sink } from "./sink.ts";
-import { LeaseLost, SqliteQueue } from "./sqlite-queue.ts";
 
 /** How activities are worked off. Times in milliseconds. */
 export interface ActivityPolicy {
@@ -44,6 +43,7 @@ export interface ActivityStats {
 
 export interface EngineParts {
   readonly database: ActivityDatabase;
+  readonly queue: ActivityQueue;
   readonly sink: Sink;
   readonly clock: Clock;
   readonly policy: ActivityPolicy;
@@ -60,12 +60,11 @@ const MOST_PARSED = 32_000_000;
 /** Takes batches in, and applies them: each activity once. Runs in one thread; `take` and `work` are called by turns. */
 export class ActivityEngine {
   policy: ActivityPolicy;
-  private readonly queue: SqliteQueue;
-  private readonly applied: SqliteQueue;
+  private readonly queue: ActivityQueue;
   private readonly log: ActivityLog;
   private readonly refusals: ActivityLog;
-  private waiting: number;
-  private waitingBatches: number;
+  private waiting = 0;
+  private waitingBatches = 0;
   private readonly counts = { accepted: 0, applied: 0, failed: 0, rejected: 0 };
   private readonly accepted: Rate;
   private readonly done: Rate;
@@ -80,24 +79,20 @@ export class ActivityEngine {
   constructor(private readonly parts: EngineParts) {
     const { durable, quick } = parts.database;
     this.policy = parts.policy;
-    this.queue = new SqliteQueue(durable);
-    this.applied = new SqliteQueue(quick);
+    this.queue = parts.queue;
     this.log = new ActivityLog(quick);
     this.refusals = new ActivityLog(durable);
-    const backlog = this.queue.backlog();
-    this.waiting = backlog.activities;
-    this.waitingBatches = backlog.batches;
     this.accepted = new Rate(parts.clock);
     this.done = new Rate(parts.clock);
     this.wrong = new Rate(parts.clock);
   }
 
   /** Takes request bodies in. All of them are durable, or written down as refused, when it returns: one commit for all (group commit). */
-  take(bodies: readonly string[]): Admission[] {
+  async take(bodies: readonly string[]): Promise<Admission[]> {
     const now = this.parts.clock.wall();
     const puts: Accepted[] = [];
     const refused: { id: string; body: string; error: string }[] = [];
-    if (this.waiting < 0 || this.waiting > this.policy.maxBacklog / 2) this.recount();
+    if (this.waiting < 0 || this.waiting > this.policy.maxBacklog / 2) await this.recount();
     let room = this.policy.maxBacklog - this.waiting;
     const admissions = bodies.map((body): Admission => {
       const batch = parseBatch(body);
@@ -119,13 +114,22 @@ export class ActivityEngine {
       return { kind: "accepted", id, accepted: length };
     });
     if (puts.length > 0 || refused.length > 0) {
-      this.parts.database.durable
-        .transaction(() => {
-          this.queue.put(puts, now);
-          for (const { id, body, error } of refused)
-            this.refusals.write(id, body.slice(0, MOST_LOGGED), new Date(now).toISOString(), "rejected", error.slice(0, MOST_LOGGED));
-        })
-        .immediate();
+      const refuse = (): void => {
+        for (const { id, body, error } of refused)
+          this.refusals.write(id, body.slice(0, MOST_LOGGED), new Date(now).toISOString(), "rejected", error.slice(0, MOST_LOGGED));
+      };
+      const { durable } = this.parts.database;
+      if (this.queue.isTransactional)
+        durable
+          .transaction(() => {
+            void this.queue.put(puts, now);
+            refuse();
+          })
+          .immediate();
+      else {
+        if (refused.length > 0) durable.transaction(refuse).immediate();
+        await this.queue.put(puts, now);
+      }
       for (const { activities } of puts) {
         this.counts.accepted += activities;
         this.accepted.add(activities);
@@ -141,11 +145,10 @@ export class ActivityEngine {
   async work(): Promise<number> {
     const now = this.parts.clock.wall();
     if (now < this.pausedUntil) return this.pausedUntil - now;
-    const { quick } = this.parts.database;
-    const leased = quick.transaction(() => this.applied.lease(this.isCareful ? 1 : SLICE, now)).immediate();
+    const leased = await this.queue.lease(this.isCareful ? 1 : SLICE, now);
     if (leased.length === 0) {
-      const at = this.applied.nextAt();
-      this.recount();
+      const at = this.queue.nextAt(now);
+      if (this.queue.isTransactional) await this.recount();
       return at === null ? Number.POSITIVE_INFINITY : Math.max(1, at - now);
     }
     try {
@@ -158,10 +161,10 @@ export class ActivityEngine {
       if (leased.length > 1) {
         // One of them may be to blame: they are tried one by one.
         this.isCareful = true;
-        quick.transaction(() => this.applied.retry(leased, now)).immediate();
+        await this.queue.retry(leased, now);
         return 0;
       }
-      return this.putOff(leased, error);
+      return await this.putOff(leased, error);
     }
   }
 
@@ -199,12 +202,16 @@ export class ActivityEngine {
       for (const [i, { id, payload }] of written.entries()) {
         const error = outcomes[i] ?? null;
         if (error !== null) failed++;
+        // Another worker has done it meanwhile: what was done here goes back.
+        if (!this.queue.isTransactional && this.log.stateOf(id) === "applied") throw new LeaseLost("another worker has the batch");
         this.log.write(id, JSON.stringify(payload), at, error === null ? "applied" : "failed", error);
       }
-      if (isPart && first !== undefined) this.applied.advance(first, end, now);
-      else this.applied.done(leased);
+      if (this.queue.isTransactional) void confirm(now);
     });
+    const confirm = (now: number): void | Promise<void> =>
+      isPart && first !== undefined ? this.queue.advance(first, end, now) : this.queue.done(leased);
     await this.parts.sink.apply(runs, settle);
+    if (!this.queue.isTransactional) await confirm(this.parts.clock.wall());
     this.counts.applied += written.length - failed;
     this.counts.failed += failed;
     this.done.add(written.length - failed);
@@ -238,14 +245,14 @@ export class ActivityEngine {
     this.waitingBatches -= batches.length;
   }
 
-  private recount(): void {
-    const { activities, batches } = this.applied.backlog();
+  private async recount(): Promise<void> {
+    const { activities, batches } = await this.queue.backlog();
     this.waiting = activities;
     this.waitingBatches = batches;
   }
 
   /** The sink could not apply anything: it is tried again later, and in the end given up. */
-  private putOff(leased: readonly Waiting[], error: unknown): number {
+  private async putOff(leased: readonly Waiting[], error: unknown): Promise<number> {
     const { attempts, baseDelay, maxDelay } = this.policy;
     const message = error instanceof Error ? error.message : String(error);
     const now = this.parts.clock.wall();
@@ -256,9 +263,9 @@ export class ActivityEngine {
     this.pausedUntil = now + delay;
     const givenUp = leased.filter((waiting) => waiting.attempts >= attempts);
     const others = leased.filter((waiting) => waiting.attempts < attempts);
+    await this.queue.retry(others, now + delay);
     this.parts.database.quick
       .transaction(() => {
-        this.applied.retry(others, now + delay);
         for (const waiting of givenUp)
           for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
             if (index < waiting.done) continue;
@@ -272,9 +279,10 @@ export class ActivityEngine {
             );
             this.counts.failed++;
           }
-        this.applied.done(givenUp);
+        if (this.queue.isTransactional) void this.queue.done(givenUp);
       })
       .immediate();
+    if (!this.queue.isTransactional) await this.queue.done(givenUp);
     this.gone(givenUp);
     return delay;
   }
@@ -284,8 +292,8 @@ export class ActivityEngine {
     return this.trouble === null;
   }
 
-  stats(): ActivityStats {
-    const { oldest, activities, batches } = this.applied.backlog();
+  async stats(): Promise<ActivityStats> {
+    const { oldest, activities, batches } = await this.queue.backlog();
     // Another process on the same database may have taken some.
     this.waiting = activities;
     this.waitingBatches = batches;
@@ -306,23 +314,25 @@ export class ActivityEngine {
   }
 
   /** Tries a failed activity again, or all that failed of a batch. Gives how many; `null` when there is no such id. */
-  replay(id: string): { replayed: number; states: string[] } | null {
+  async replay(id: string): Promise<{ replayed: number; states: string[] } | null> {
     const { durable } = this.parts.database;
-    return durable
+    const found = this.log.find(id);
+    if (found.length === 0) return null;
+    const failed = found.filter(({ state }) => state === "failed");
+    const puts = failed.map(
+      (each): Accepted => ({ batch: Bun.randomUUIDv7(), body: `{"activities":[${each.payload}]}`, activities: 1, replayOf: each.id }),
+    );
+    const now = this.parts.clock.wall();
+    if (!this.queue.isTransactional) await this.queue.put(puts, now);
+    durable
       .transaction(() => {
-        const found = this.log.find(id);
-        if (found.length === 0) return null;
-        const failed = found.filter(({ state }) => state === "failed");
-        const puts = failed.map(
-          (each): Accepted => ({ batch: Bun.randomUUIDv7(), body: `{"activities":[${each.payload}]}`, activities: 1, replayOf: each.id }),
-        );
-        this.queue.put(puts, this.parts.clock.wall());
+        if (this.queue.isTransactional) void this.queue.put(puts, now);
         for (const each of failed) this.refusals.replaying(each.id);
-        this.waiting += puts.length;
-        this.waitingBatches += puts.length;
-        return { replayed: puts.length, states: [...new Set(found.map(({ state }) => state))] };
       })
       .immediate();
+    this.waiting += puts.length;
+    this.waitingBatches += puts.length;
+    return { replayed: puts.length, states: [...new Set(found.map(({ state }) => state))] };
   }
 
   /** Forgets what is older than the policy keeps; a bounded number at a time. True when there may be more. */

@@ -1,9 +1,10 @@
+import type { RedisConfig } from "../config/schema.ts";
 import type { Failure } from "./activity-log.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";
 
 /** What the gateway asks of the thread that works on activities. `id` comes back with the answer. */
 export type Question =
-  | { readonly kind: "open"; readonly path: string; readonly policy: ActivityPolicy }
+  | { readonly kind: "open"; readonly path: string; readonly policy: ActivityPolicy; readonly redis: RedisConfig | null }
   | { readonly kind: "policy"; readonly policy: ActivityPolicy }
   | { readonly kind: "take"; readonly id: number; readonly body: string }
   | { readonly kind: "failures"; readonly id: number; readonly before: string; readonly limit: number }

@@ -1,22 +1,23 @@
 import type { Database } from "bun:sqlite";
-import type { Accepted, Backlog, Waiting } from "./queue.ts";
+import { type Accepted, type ActivityQueue, type Backlog, LeaseLost, type Waiting } from "./queue.ts";
 
 /** How long a batch is one worker's, in milliseconds: applying takes some milliseconds, and a worker that died has it no longer than this. */
 const LEASE = 3000;
 
-/** A lease was lost to another worker before the work was written down. */
-export class LeaseLost extends Error {}
-
 /** Batches that wait in a table, oldest first. Handed out under a lease; gone in the transaction in which they took effect. */
-export class SqliteQueue {
+export class SqliteQueue implements ActivityQueue {
+  readonly isTransactional = true;
   /** Tells workers on the same database apart. */
   private readonly owner = Bun.randomUUIDv7();
 
-  constructor(private readonly client: Database) {}
+  /** `durable`: the connection whose commits are on the disk when they return. `client`: the one in whose transactions activities take effect. */
+  constructor(
+    private readonly durable: Database,
+    private readonly client: Database,
+  ) {}
 
-  /** Puts batches in; they are durable when this returns, if the connection's commits are. */
   put(batches: readonly Accepted[], now: number): void {
-    const insert = this.client.query(
+    const insert = this.durable.query(
       "INSERT INTO sluice_queue (batch, body, activities, replay_of, done, accepted_at, attempts, available_at, owner) VALUES (?1, ?2, ?3, ?4, 0, ?5, 0, 0, NULL)",
     );
     for (const { batch, body, activities, replayOf } of batches) insert.run(batch, body, activities, replayOf ?? null, now);
@@ -24,6 +25,10 @@ export class SqliteQueue {
 
   /** Takes the oldest batches, of about `most` activities together. None overtakes one that another worker has, or that waits to be tried again. */
   lease(most: number, now: number): Waiting[] {
+    return this.client.transaction(() => this.take(most, now)).immediate();
+  }
+
+  private take(most: number, now: number): Waiting[] {
     const found = this.client
       .query<Waiting & { isTaken: number }, [number]>(
         "SELECT seq, batch, body, replay_of AS replayOf, attempts + 1 AS attempts, activities, done, available_at > ?1 AS isTaken FROM sluice_queue ORDER BY seq LIMIT 256",
@@ -59,7 +64,9 @@ export class SqliteQueue {
   /** They could not be applied: they are handed out again from `at` on. */
   retry(batches: readonly Waiting[], at: number): void {
     const put = this.client.query("UPDATE sluice_queue SET available_at = ?2, owner = NULL WHERE seq = ?1 AND owner = ?3");
-    for (const { seq } of batches) put.run(seq, at, this.owner);
+    this.client.transaction(() => {
+      for (const { seq } of batches) put.run(seq, at, this.owner);
+    })();
   }
 
   /** When the oldest batch can be handed out; `null` when none waits. */

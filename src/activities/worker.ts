@@ -1,7 +1,11 @@
 import { systemClock } from "../clock.ts";
+import type { RedisConfig } from "../config/schema.ts";
+import { RedisLink } from "../redis/link.ts";
 import { type ActivityDatabase, openActivities } from "./database.ts";
-import { ActivityEngine } from "./engine.ts";
+import { ActivityEngine, type ActivityPolicy } from "./engine.ts";
 import type { Answer, Question } from "./protocol.ts";
+import { RedisQueue } from "./redis-queue.ts";
+import { SqliteQueue } from "./sqlite-queue.ts";
 import { SqliteSink } from "./sqlite-sink.ts";
 
 // Entry point of a thread of its own: commits that wait for the disk, and transactions of a thousand rows, would hold up requests.
@@ -10,44 +14,62 @@ declare const self: Worker & { postMessage(answer: Answer): void };
 
 let engine: ActivityEngine | null = null;
 let database: ActivityDatabase | null = null;
+let link: RedisLink | null = null;
 /** Bodies that came since the last commit: one commit is for all of them. */
 let bodies: { readonly id: number; readonly text: string }[] = [];
 let isCommitting = false;
 let timer: Timer | null = null;
 let isWorking = false;
 let isClosed = false;
+let opening: Promise<void> = Promise.resolve();
 let wasWell = true;
 
 const say = (answer: Answer): void => self.postMessage(answer);
 const said = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 self.onmessage = ({ data }: MessageEvent<Question>) => {
-  try {
-    answer(data);
-  } catch (error) {
+  answer(data).catch((error: unknown) => {
     if ("id" in data) say({ kind: "fault", id: data.id, message: said(error) });
-  }
+  });
 };
 
-function answer(question: Question): void {
-  if (question.kind === "open") {
-    try {
-      database = openActivities(question.path);
-      engine = new ActivityEngine({
-        database,
-        sink: new SqliteSink(database.quick),
+async function open(path: string, policy: ActivityPolicy, redis: RedisConfig | null): Promise<void> {
+  try {
+    database = openActivities(path);
+    if (redis !== null) {
+      link = new RedisLink({
+        config: redis,
         clock: systemClock,
-        policy: question.policy,
-        onTrouble: (message, attempts) => say({ kind: "trouble", message, attempts }),
+        onChange: (isUp, why) => {
+          if (!isUp) say({ kind: "trouble", message: `Redis is lost: ${why}`, attempts: 0 });
+          else say({ kind: "fine" });
+          if (isUp) workSoon(0);
+        },
       });
-      setInterval(prune, 60_000);
-      say({ kind: "opened", fault: null });
-      workSoon(0);
-    } catch (error) {
-      say({ kind: "opened", fault: said(error) });
+      await link.tried;
     }
+    engine = new ActivityEngine({
+      database,
+      queue: link === null ? new SqliteQueue(database.durable, database.quick) : new RedisQueue(link),
+      sink: new SqliteSink(database.quick),
+      clock: systemClock,
+      policy,
+      onTrouble: (message, attempts) => say({ kind: "trouble", message, attempts }),
+    });
+    setInterval(prune, 60_000);
+    say({ kind: "opened", fault: null });
+    workSoon(0);
+  } catch (error) {
+    say({ kind: "opened", fault: said(error) });
+  }
+}
+
+async function answer(question: Question): Promise<void> {
+  if (question.kind === "open") {
+    opening = open(question.path, question.policy, question.redis);
     return;
   }
+  await opening;
   if (engine === null) throw new Error("the activities' database is not open");
   switch (question.kind) {
     case "policy":
@@ -65,30 +87,30 @@ function answer(question: Question): void {
       say({ kind: "failures", id: question.id, failures: engine.failures(question.before, question.limit) });
       return;
     case "replay": {
-      const result = engine.replay(question.of);
+      const result = await engine.replay(question.of);
       say({ kind: "replayed", id: question.id, result });
       workSoon(0);
       return;
     }
     case "stats":
-      say({ kind: "stats", id: question.id, stats: engine.stats() });
+      say({ kind: "stats", id: question.id, stats: await engine.stats() });
       return;
     case "close":
-      commit();
+      await commit();
       isClosed = true;
       engine = null;
+      link?.close();
       database?.close();
       say({ kind: "closed", id: question.id });
   }
 }
 
-function commit(): void {
-  isCommitting = false;
+async function commit(): Promise<void> {
   const taken = bodies;
   bodies = [];
-  if (taken.length === 0 || engine === null) return;
   try {
-    const admissions = engine.take(taken.map(({ text }) => text));
+    if (taken.length === 0 || engine === null) return;
+    const admissions = await engine.take(taken.map(({ text }) => text));
     for (const [i, { id }] of taken.entries()) {
       const admission = admissions[i];
       if (admission !== undefined) say({ kind: "admission", id, admission });
@@ -97,6 +119,9 @@ function commit(): void {
   } catch (error) {
     // Nothing of it was written: each is told so.
     for (const { id } of taken) say({ kind: "fault", id, message: said(error) });
+  } finally {
+    isCommitting = bodies.length > 0;
+    if (isCommitting) setImmediate(commit);
   }
 }
 

@@ -50,6 +50,7 @@ export class RedisLink {
     this.client = connect(config);
     // Without a listener it would throw; what it says is told once, by the breaker.
     this.client.on("error", () => {});
+    this.client.on("ready", () => this.probe());
     this.client.on("close", () => this.lost("the connection was closed"));
     this.client.connect().catch(() => {});
     this.prober = setInterval(() => this.probe(), PROBE_EVERY);

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { openActivities } from "../../src/activities/database.ts";
 import { ActivityEngine, type ActivityPolicy } from "../../src/activities/engine.ts";
 import type { Outcome, Run, Sink } from "../../src/activities/sink.ts";
+import { SqliteQueue } from "../../src/activities/sqlite-queue.ts";
 import { SqliteSink } from "../../src/activities/sqlite-sink.ts";
 import { FakeClock } from "../support/limits.ts";
 import { folder } from "../support/process.ts";
@@ -21,6 +22,7 @@ function engineOn(
   const troubles: string[] = [];
   const engine = new ActivityEngine({
     database,
+    queue: new SqliteQueue(database.durable, database.quick),
     sink: sinkOn(database.quick),
     clock,
     policy: { ...POLICY, ...policy },
@@ -31,7 +33,7 @@ function engineOn(
     troubles,
     database,
     all: (query: string) => database.quick.query(query).all() as Record<string, unknown>[],
-    post: (...activities: object[]) => engine.take([JSON.stringify({ activities })])[0] as { kind: string; id: string },
+    post: async (...activities: object[]) => (await engine.take([JSON.stringify({ activities })]))[0] as { kind: string; id: string },
     work: async () => {
       while ((await engine.work()) === 0);
     },
@@ -51,7 +53,7 @@ const int = (value: unknown): [string, unknown] => ["INTEGER", value];
 describe("activities", () => {
   test("make tables and columns, insert, and delete by all the columns they name", async () => {
     using it = engineOn();
-    it.post(
+    await it.post(
       insert("people", { id: int(1), name: ["VARCHAR(20)", "Ann"] }),
       insert("people", { id: int(2), name: ["VARCHAR(20)", "Bob"], Balance: ["DECIMAL(20,4)", "12345678901234.5"] }),
       insert("PEOPLE", { ID: int(3), ok: ["BOOLEAN", true], score: ["DOUBLE", 0.1], note: ["TEXT", null] }),
@@ -70,12 +72,12 @@ describe("activities", () => {
       { name: "note", type: "TEXT" },
     ]);
     expect(it.all("SELECT count(*) AS rows, sum(is_error) AS errors FROM activity_log")).toEqual([{ rows: 6, errors: 0 }]);
-    expect(it.engine.stats()).toMatchObject({ accepted: 6, applied: 6, failed: 0, waiting: 0, waitingBatches: 0, lag: 0 });
+    expect(await it.engine.stats()).toMatchObject({ accepted: 6, applied: 6, failed: 0, waiting: 0, waitingBatches: 0, lag: 0 });
   });
 
   test("that can't be done are written down, and the rest is done", async () => {
     using it = engineOn();
-    const { id } = it.post(
+    const { id } = await it.post(
       remove("nowhere", { id: int(1) }),
       insert("t", { id: int(1) }),
       remove("t", { id: int(1), other: int(2) }),
@@ -102,37 +104,37 @@ describe("activities", () => {
 
   test("that failed can be replayed, one or a whole batch, and take effect once", async () => {
     using it = engineOn();
-    const { id } = it.post(remove("t", { id: int(1) }), remove("t", { id: int(2) }));
+    const { id } = await it.post(remove("t", { id: int(1) }), remove("t", { id: int(2) }));
     await it.work();
-    it.post(insert("t", { id: int(1) }), insert("t", { id: int(2) }), insert("t", { id: int(3) }));
+    await it.post(insert("t", { id: int(1) }), insert("t", { id: int(2) }), insert("t", { id: int(3) }));
     await it.work();
-    expect(it.engine.replay(`${id}:1`)).toEqual({ replayed: 1, states: ["failed"] });
-    expect(it.engine.replay(`${id}:1`)).toEqual({ replayed: 0, states: ["replaying"] });
-    expect(it.engine.stats()).toMatchObject({ waiting: 1 });
+    expect(await it.engine.replay(`${id}:1`)).toEqual({ replayed: 1, states: ["failed"] });
+    expect(await it.engine.replay(`${id}:1`)).toEqual({ replayed: 0, states: ["replaying"] });
+    expect(await it.engine.stats()).toMatchObject({ waiting: 1 });
     await it.work();
     expect(it.all("SELECT id FROM t")).toEqual([{ id: 1 }, { id: 3 }]);
-    expect(it.engine.replay(id)).toEqual({ replayed: 1, states: ["failed", "applied"] });
+    expect(await it.engine.replay(id)).toEqual({ replayed: 1, states: ["failed", "applied"] });
     await it.work();
     expect(it.all("SELECT id FROM t")).toEqual([{ id: 3 }]);
-    expect([it.engine.replay(id), it.engine.replay("nobody")]).toEqual([{ replayed: 0, states: ["applied"] }, null]);
+    expect([await it.engine.replay(id), await it.engine.replay("nobody")]).toEqual([{ replayed: 0, states: ["applied"] }, null]);
     expect(it.all("SELECT count(*) AS rows, sum(is_error) AS errors FROM activity_log")).toEqual([{ rows: 5, errors: 0 }]);
   });
 
-  test("that are refused leave a row, and can't be replayed", () => {
+  test("that are refused leave a row, and can't be replayed", async () => {
     using it = engineOn();
-    expect(it.engine.take(['{"activities":[]}', "{"]).map(({ kind }) => kind)).toEqual(["invalid", "invalid"]);
+    expect((await it.engine.take(['{"activities":[]}', "{"])).map(({ kind }) => kind)).toEqual(["invalid", "invalid"]);
     const rows = it.all("SELECT id, payload, is_error, error_message, state FROM activity_log ORDER BY rowid");
     expect(rows).toMatchObject([
       { payload: '{"activities":[]}', is_error: 1, error_message: "activities: must hold at least one activity", state: "rejected" },
       { payload: "{", is_error: 1, state: "rejected" },
     ]);
-    expect(it.engine.replay(String(rows[0]?.id))).toEqual({ replayed: 0, states: ["rejected"] });
+    expect(await it.engine.replay(String(rows[0]?.id))).toEqual({ replayed: 0, states: ["rejected"] });
   });
 
   test("are refused while too many wait, and taken again when they are applied", async () => {
     using it = engineOn(":memory:", { maxBacklog: 3 });
     const one = insert("t", { id: int(1) });
-    expect([it.post(one, one).kind, it.post(one, one).kind, it.post(one).kind, it.post(one).kind]).toEqual([
+    expect([(await it.post(one, one)).kind, (await it.post(one, one)).kind, (await it.post(one)).kind, (await it.post(one)).kind]).toEqual([
       "accepted",
       "full",
       "accepted",
@@ -140,7 +142,7 @@ describe("activities", () => {
     ]);
     await it.work();
     // A batch of more than may ever wait is taken when nothing waits.
-    expect([it.post(one, one, one, one).kind, it.post(one).kind]).toEqual(["accepted", "full"]);
+    expect([(await it.post(one, one, one, one)).kind, (await it.post(one)).kind]).toEqual(["accepted", "full"]);
   });
 
   test("that wait survive whatever happens to the process, and the log forgets what is old", async () => {
@@ -148,10 +150,10 @@ describe("activities", () => {
     const path = join(home.path, "activities.db");
     {
       using it = engineOn(path);
-      it.post(insert("t", { id: int(1) }), remove("gone", { id: int(1) }));
+      await it.post(insert("t", { id: int(1) }), remove("gone", { id: int(1) }));
     }
     using it = engineOn(path, { keepFor: 60_000 });
-    expect(it.engine.stats()).toMatchObject({ waiting: 2, waitingBatches: 1 });
+    expect(await it.engine.stats()).toMatchObject({ waiting: 2, waitingBatches: 1 });
     await it.work();
     expect(it.all("SELECT id FROM t")).toEqual([{ id: 1 }]);
     expect(it.engine.prune()).toBe(false);
@@ -165,13 +167,13 @@ describe("activities", () => {
     const path = join(home.path, "activities.db");
     using one = engineOn(path);
     using two = engineOn(path);
-    for (let i = 0; i < 50; i++) one.post(insert("t", { id: int(2 * i) }), insert("t", { id: int(2 * i + 1) }));
+    for (let i = 0; i < 50; i++) await one.post(insert("t", { id: int(2 * i) }), insert("t", { id: int(2 * i + 1) }));
     for (let i = 0; i < 50; i++) await Promise.all([one.engine.work(), two.engine.work()]);
     expect(one.all("SELECT count(*) AS rows, count(DISTINCT id) AS ids FROM t")).toEqual([{ rows: 100, ids: 100 }]);
     // Somebody else changes a table: it is noticed.
-    two.post(insert("t", { id: int(1), more: int(7) }));
+    await two.post(insert("t", { id: int(1), more: int(7) }));
     await two.work();
-    one.post(insert("t", { id: int(1), more: int(8) }));
+    await one.post(insert("t", { id: int(1), more: int(8) }));
     await one.work();
     expect(one.all("SELECT more FROM t WHERE more IS NOT NULL")).toEqual([{ more: 7 }, { more: 8 }]);
   });
@@ -185,7 +187,7 @@ describe("activities", () => {
         let model: { a: number | null; b: number | null }[] = [];
         const has = { table: false, b: false };
         for (const steps of batches) {
-          it.post(
+          await it.post(
             ...steps.map(({ op, a, b }) => {
               const names = { a: int(a), ...(b === undefined ? {} : { b: int(b) }) };
               if (op === "insert") {
@@ -212,15 +214,15 @@ describe("activities", () => {
     using it = engineOn();
     it.database.quick.run("CREATE VIEW seen AS SELECT 1 AS id");
     const names = ["pragma_table_info", "seen", "dbstat", "json_tree"];
-    it.post(
+    await it.post(
       insert("t", { id: int(1) }),
       ...names.map((name) => insert(name, { id: int(1) })),
       ...names.map((name) => remove(name, { id: int(1) })),
     );
-    it.post(insert("t", { id: int(2) }));
+    await it.post(insert("t", { id: int(2) }));
     await it.work();
-    expect([it.all("SELECT id FROM t"), it.engine.stats().trouble]).toEqual([[{ id: 1 }, { id: 2 }], null]);
-    expect(it.engine.stats().waiting).toBe(0);
+    expect([it.all("SELECT id FROM t"), (await it.engine.stats()).trouble]).toEqual([[{ id: 1 }, { id: 2 }], null]);
+    expect((await it.engine.stats()).waiting).toBe(0);
   });
 
   test("of a large batch are applied in parts, between which others are let in; no batch overtakes another", async () => {
@@ -228,10 +230,10 @@ describe("activities", () => {
     const path = join(home.path, "activities.db");
     using one = engineOn(path, { maxBacklog: 100_000 });
     using two = engineOn(path, { maxBacklog: 100_000 });
-    one.post(...Array.from({ length: 2500 }, (_, i) => insert("t", { id: int(i) })));
-    two.post(remove("t", { id: int(2400) }));
+    await one.post(...Array.from({ length: 2500 }, (_, i) => insert("t", { id: int(i) })));
+    await two.post(remove("t", { id: int(2400) }));
     await one.engine.work();
-    expect([one.all("SELECT count(*) AS rows FROM t"), one.engine.stats().waiting]).toEqual([[{ rows: 1000 }], 1501]);
+    expect([one.all("SELECT count(*) AS rows FROM t"), (await one.engine.stats()).waiting]).toEqual([[{ rows: 1000 }], 1501]);
     // The first worker has it and is gone: until its lease is over nobody goes past it.
     one.database.quick.run("UPDATE sluice_queue SET owner = 'one', available_at = ? WHERE seq = 1", [clock.wall() + 3000]);
     expect(await two.engine.work()).toBe(3000);
@@ -243,16 +245,16 @@ describe("activities", () => {
 
   test("find rows to delete by an index once a table is large", async () => {
     using it = engineOn(":memory:", { maxBacklog: 100_000 });
-    it.post(...Array.from({ length: 3000 }, (_, i) => insert("t", { kind: int(i % 3), id: int(i) })));
-    it.post(remove("t", { kind: int(0), id: int(0) }));
+    await it.post(...Array.from({ length: 3000 }, (_, i) => insert("t", { kind: int(i % 3), id: int(i) })));
+    await it.post(remove("t", { kind: int(0), id: int(0) }));
     await it.work();
     expect(it.all("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 't'")).toMatchObject([
       { name: expect.stringMatching(/^sluice_/) },
     ]);
     expect(it.all("SELECT count(*) AS rows FROM t")).toEqual([{ rows: 2999 }]);
     // An index on some of the columns may find most of the table; names that only look alike when they are joined get their own.
-    it.post(...Array.from({ length: 2500 }, (_, i) => insert("t_kind", { id: int(i), kind: int(1) })));
-    it.post(
+    await it.post(...Array.from({ length: 2500 }, (_, i) => insert("t_kind", { id: int(i), kind: int(1) })));
+    await it.post(
       remove("t", { id: int(3) }),
       remove("t", { other: int(1) }),
       remove("t_kind", { kind: int(0) }),
@@ -299,24 +301,24 @@ describe("a sink that is a warehouse", () => {
   test("gets rows by table and columns, and by the same ids when they are delivered again", async () => {
     const { warehouse, it } = withWarehouse();
     using _ = it;
-    it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }), insert("b", { x: int(3) }));
+    await it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }), insert("b", { x: int(3) }));
     warehouse.breaksOff = true;
     expect(await it.engine.work()).toBe(1000);
     warehouse.breaksOff = false;
-    expect([it.engine.stats().trouble, it.engine.stats().waiting]).toEqual(["the connection broke", 3]);
+    expect([(await it.engine.stats()).trouble, (await it.engine.stats()).waiting]).toEqual(["the connection broke", 3]);
     clock.time += 1000;
     await it.work();
     expect([...warehouse.rows.values()]).toEqual(["a 1", "a 2", "b 3"]);
     expect(it.all("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0")).toEqual([{ rows: 3 }]);
-    expect(it.engine.stats()).toMatchObject({ trouble: null, waiting: 0, applied: 3 });
+    expect(await it.engine.stats()).toMatchObject({ trouble: null, waiting: 0, applied: 3 });
   });
 
   test("that refuses one batch holds up that one, and gives up no other", async () => {
     const { warehouse, it } = withWarehouse();
     using _ = it;
-    const ids = [1, 2, 3].map((n) => it.post(insert(n === 2 ? "poison" : "a", { x: int(n) })).id);
+    const ids = await Promise.all([1, 2, 3].map(async (n) => (await it.post(insert(n === 2 ? "poison" : "a", { x: int(n) }))).id));
     warehouse.poison = "poison";
-    while (it.engine.stats().waiting > 0) clock.time += Math.min(10_000, await it.engine.work());
+    while ((await it.engine.stats()).waiting > 0) clock.time += Math.min(10_000, await it.engine.work());
     expect([...warehouse.rows.keys()]).toEqual([`${ids[0]}:0`, `${ids[2]}:0`]);
     expect(it.engine.failures("", 9)).toMatchObject([{ id: `${ids[1]}:0`, error: "given up after 3 attempts: it can't take that" }]);
   });
@@ -324,7 +326,7 @@ describe("a sink that is a warehouse", () => {
   test("that stays away is tried again ever more rarely, and then what was for it counts as failed, to be replayed", async () => {
     const { warehouse, it } = withWarehouse();
     using _ = it;
-    const { id } = it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }));
+    const { id } = await it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }));
     warehouse.isAway = true;
     const waits = [];
     for (let i = 0; i < 3; i++) {
@@ -339,7 +341,7 @@ describe("a sink that is a warehouse", () => {
     ]);
     expect(await it.engine.work()).toBe(Number.POSITIVE_INFINITY);
     warehouse.isAway = false;
-    expect(it.engine.replay(id)).toMatchObject({ replayed: 2 });
+    expect(await it.engine.replay(id)).toMatchObject({ replayed: 2 });
     await it.work();
     expect([...warehouse.rows.keys()]).toEqual([`${id}:0`, `${id}:1`]);
     expect(it.engine.failures("", 9)).toEqual([]);

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
+import { redisServer } from "../support/redis.ts";
 
 const KEY = "a-key-for-activities-0123";
 const CONFIG = {
@@ -266,4 +267,82 @@ describe("POST /api/activities", () => {
     expect(database.query("SELECT name FROM sqlite_master WHERE name = 'refused'").all()).toEqual([]);
     expect(database.query("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0").get()).toEqual({ rows: found.size * 20 });
   }, 60_000);
+});
+
+describe("activities of several instances", () => {
+  test("wait in Redis: one applies, and when it is killed in the middle of a batch another goes on, each activity once", async () => {
+    await using redis = await redisServer();
+    using home = folder();
+    // The tables are in one place: a file that both have, as a warehouse would be.
+    const config = { ...CONFIG, redis: { url: redis.url, timeout: "500ms" }, activities: { path: join(home.path, "shared.db") } };
+    const instances = await Promise.all([start({ config }), start({ config }), start({ config })]);
+    try {
+      const accepted = new Set<number>();
+      const uncertain = new Set<number>();
+      const dead = new Set<Running>();
+      let next = 0;
+      let isOver = false;
+      const user = async (which: number) => {
+        const gateway = instances[which] as Running;
+        while (!isOver && !dead.has(gateway)) {
+          const batch = next++;
+          const rows = Array.from({ length: batch % 7 === 0 ? 1500 : 50 }, (_, i) => insert("t", batch * 10_000 + i));
+          try {
+            expect((await post(gateway, rows)).status).toBe(202);
+            accepted.add(batch);
+          } catch (error) {
+            if (!dead.has(gateway)) throw error;
+            uncertain.add(batch);
+          }
+        }
+      };
+      const users = Promise.all([0, 0, 1, 1, 2].map(user));
+      for (const victim of instances.slice(0, 2)) {
+        await Bun.sleep(400);
+        dead.add(victim);
+        await victim.stop("SIGKILL");
+      }
+      await Bun.sleep(300);
+      isOver = true;
+      await users;
+      await settled(instances[2] as Running);
+      using database = new Database(join(home.path, "shared.db"), { readonly: true });
+      const found = new Map<number, number>();
+      for (const { id } of database.query("SELECT id FROM t").all() as { id: number }[]) found.set(id, (found.get(id) ?? 0) + 1);
+      expect([...found.values()].filter((times) => times !== 1)).toEqual([]);
+      const batches = new Map<number, number>();
+      for (const id of found.keys()) batches.set(Math.floor(id / 10_000), (batches.get(Math.floor(id / 10_000)) ?? 0) + 1);
+      for (const [batch, rows] of batches) expect([batch, rows]).toEqual([batch, batch % 7 === 0 ? 1500 : 50]);
+      expect(accepted.size).toBeGreaterThan(10);
+      for (const batch of accepted) expect(batches.has(batch)).toBe(true);
+      for (const batch of batches.keys()) expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
+      expect(await redis.client.xlen("sluice:{activities}:stream")).toBe(0);
+    } finally {
+      await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
+    }
+  }, 30_000);
+
+  test("are refused while Redis is away, and taken again when it is back", async () => {
+    await using redis = await redisServer();
+    await using gateway = await start({ config: { ...CONFIG, redis: { url: redis.url, timeout: "200ms" }, activities: {} } });
+    const taken = await post(gateway, [
+      insert("t", 1),
+      { operation: "delete", table: "nowhere", oldValue: { colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] } },
+    ]);
+    expect(taken.status).toBe(202);
+    expect(await settled(gateway)).toMatchObject({ applied: 1, failed: 1 });
+    await redis.kill();
+    const refused = await post(gateway, [insert("t", 2)]);
+    expect([refused.status, refused.body.code]).toEqual([503, "queueUnavailable"]);
+    await redis.restart();
+    while ((await post(gateway, [insert("t", 3)])).status !== 202) await Bun.sleep(20);
+    await post(gateway, [{ operation: "insert", table: "nowhere", colNames: ["a"], colTypes: ["TEXT"], colValues: ["y"] }]);
+    await settled(gateway);
+    expect((await gateway.admin("POST", `/admin/activities/${taken.body.id}:1/replay`)).status).toBe(202);
+    await settled(gateway);
+    expect((await gateway.admin("POST", `/admin/activities/${taken.body.id}:1/replay`)).status).toBe(409);
+    using database = tables(gateway);
+    const ids = (database.query("SELECT id FROM t ORDER BY id").all() as { id: number }[]).map(({ id }) => id);
+    expect(ids.filter((id) => id !== 2)).toEqual([1, 3]);
+  });
 });

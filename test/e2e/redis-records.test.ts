@@ -133,6 +133,7 @@ test("ten thousand keys that are made on one are on the other, with equal rows, 
   expect(await use(b, "an-imported-key-9999-0123456789")).toBe(200);
   await using late = await start(options("many"));
   await soon(() => use(late, "an-imported-key-5000-0123456789"), 200, 10_000);
+  await soon(async () => rows(late, "keys", "id").length, 10_000, 10_000);
   expect(rows(late, "keys", "id")).toEqual(rows(a, "keys", "id"));
 }, 30_000);
 
