@@ -204,6 +204,7 @@ export function createGatewayParts(options: GatewayOptions) {
           local,
           clock,
           isDegraded: () => health.isDegraded,
+          mode: config.redis?.mode ?? "exact",
           onFailure: () => config.redis?.onFailure ?? "local",
           instance: Bun.randomUUIDv7(),
           onFault: (error) => onFault(error, ""),

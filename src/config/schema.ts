@@ -553,6 +553,11 @@ export const RedisConfig = Shape(
       description: "What every key begins with.",
       expects: "1 to 64 letters, digits and . _ -",
     }),
+    mode: Type.Union([Type.Literal("exact"), Type.Literal("leased")], {
+      default: "exact",
+      description:
+        "exact: Redis decides on each request. leased: instances take slices of limits for busy callers, up to a twentieth and for a second at most, and decide by themselves; never more than the limit is granted, what is left of a slice is lost. Limits of concurrency and sliding-log are always exact.",
+    }),
     onFailure: Type.Union([Type.Literal("local"), Type.Literal("allow"), Type.Literal("deny")], {
       default: "local",
       description:

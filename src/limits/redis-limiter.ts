@@ -19,6 +19,8 @@ export interface RedisLimiterParts {
   readonly clock: Clock;
   readonly isDegraded: () => boolean;
   readonly onFailure: () => OnFailure;
+  /** `leased`: this instance takes slices of limits, and decides by itself while they last. */
+  readonly mode: "exact" | "leased";
   /** Tells this instance from others. */
   readonly instance: string;
   readonly onFault: (error: unknown) => void;
@@ -26,7 +28,7 @@ export interface RedisLimiterParts {
   readonly now?: () => number;
 }
 
-type Deed = "take" | "peek" | "charge" | "refund" | "hold" | "extend";
+type Deed = "take" | "lease" | "peek" | "charge" | "refund" | "hold" | "extend";
 
 interface Asked {
   readonly deed: Deed;
@@ -45,6 +47,27 @@ const MOST_ON_THE_WAY = 1;
 const HOLD_FOR = 4000;
 const HOLD_AGAIN_EVERY = 1000;
 const NUMBERS = 5;
+const LEASE_NUMBERS = 7;
+const widthOf = (deed: Deed): number => (deed === "lease" ? LEASE_NUMBERS : NUMBERS);
+
+/** How long a slice may be used at most, in milliseconds; and which part of a limit it is at most. */
+const LEASE_FOR = 1000;
+const MOST_OF_LIMIT = 0.05;
+const LEASEABLE = new Set(["fixed-window", "sliding-window", "token-bucket", "quota"]);
+const MOST_SLICES = 100_000;
+
+/** A part of a limit that was taken beforehand for one subject. */
+interface Slice {
+  left: number;
+  /** By this instance's clock. */
+  until: number;
+  /** How much to take the next time: more when it did not last, less when some was left. */
+  want: number;
+  /** What Redis said when it was taken, and when. */
+  remaining: number;
+  resetIn: number;
+  at: number;
+}
 
 interface RunScript {
   sluiceLimits(count: number, ...args: (string | number)[]): Promise<number[]>;
@@ -63,6 +86,7 @@ export class RedisLimiter implements LimitService {
   private onTheWay = 0;
   /** What this instance has in flight, by key: it is said again from time to time, so that it outlives no crash. */
   private readonly held = new Map<string, { count: number; terms: string }>();
+  private readonly slices = new Map<string, Slice>();
   private readonly keys = new WeakMap<Policy, string>();
   private readonly terms = new WeakMap<Terms, string>();
   private readonly quotaTerms = new WeakMap<Policy, { until: number; text: string }>();
@@ -79,6 +103,8 @@ export class RedisLimiter implements LimitService {
     if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
     const isDegraded = this.parts.isDegraded();
     const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] as string));
+    if (this.parts.mode === "leased" && !this.parts.link.isCluster && policies.every(isLeaseable))
+      return this.fromSlices(policies, subjects, keys, cost, isDegraded) ?? this.lease(policies, subjects, keys, cost, isDegraded);
     const args: (string | number)[] = [];
     for (const policy of policies) args.push(this.termsOf(policy, isDegraded), policy.cost ?? cost);
     const verdict = this.ask("take", keys, args).then((reply) => this.verdictOf(policies, subjects, keys, cost, isDegraded, reply));
@@ -86,6 +112,127 @@ export class RedisLimiter implements LimitService {
       if (!(error instanceof RedisDown)) this.parts.onFault(error);
       return this.without(policies, subjects, cost);
     });
+  }
+
+  /** Decides by what this instance has taken beforehand; `null` when that is not enough. */
+  private fromSlices(
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    keys: readonly string[],
+    cost: number,
+    isDegraded: boolean,
+  ): Verdict | null {
+    const now = this.parts.clock.now();
+    for (const [i, policy] of policies.entries()) {
+      const slice = this.slices.get(keys[i] as string);
+      if (slice === undefined || now >= slice.until || slice.left < (policy.cost ?? cost)) return null;
+    }
+    const readings = policies.map((policy, i): LimitReading => {
+      const slice = this.slices.get(keys[i] as string) as Slice;
+      slice.left -= policy.cost ?? cost;
+      const { limit } = termsOf(policy, isDegraded);
+      const remaining = slice.remaining + slice.left;
+      return {
+        policy,
+        subject: subjects[i] as string,
+        limit,
+        used: Math.max(0, limit - remaining),
+        remaining,
+        resetIn: Math.max(0, Math.ceil(slice.resetIn - (now - slice.at))),
+        retryIn: 0,
+        denied: false,
+        onlyDegraded: false,
+      };
+    });
+    return { allowed: true, readings, held: [], metered: [] };
+  }
+
+  /** Takes what the request needs, and a slice besides. */
+  private async lease(
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    keys: readonly string[],
+    cost: number,
+    isDegraded: boolean,
+  ): Promise<Verdict> {
+    const asked = this.parts.clock.now();
+    const charges = policies.map((policy, i) => {
+      const slice = this.slices.get(keys[i] as string);
+      const charge = policy.cost ?? cost;
+      // What is left of a slice is used first: it was counted already. Not what may be over before the answer is there.
+      const own = slice !== undefined && asked + this.parts.link.timeout < slice.until ? Math.min(slice.left, charge) : 0;
+      if (slice !== undefined) slice.left -= own;
+      return { charge, own };
+    });
+    const giveBack = (): void => {
+      for (const [i, { own }] of charges.entries()) {
+        const slice = this.slices.get(keys[i] as string);
+        if (slice !== undefined) slice.left += own;
+      }
+    };
+    try {
+      const reply = await this.ask(
+        "lease",
+        keys,
+        policies.flatMap((policy, i) => {
+          const { charge, own } = charges[i] as (typeof charges)[0];
+          return [this.termsOf(policy, isDegraded), charge - own, this.wantOf(policy, keys[i] as string, asked, isDegraded, charge)];
+        }),
+      );
+      const allowed = reply[0] === 1;
+      if (!allowed) giveBack();
+      const readings = policies.map((policy, i) => {
+        const at = 1 + i * LEASE_NUMBERS;
+        const reading = readingOf(policy, subjects[i] as string, cost, isDegraded, reply, at);
+        const { charge, own } = charges[i] as (typeof charges)[0];
+        const slice = this.sliceOf(keys[i] as string, asked);
+        if (this.parts.clock.now() >= slice.until) slice.left = 0;
+        if (allowed) {
+          slice.left += (reply[at + 5] as number) - (charge - own);
+          // From before it was asked, so that a slow answer makes it shorter, never longer.
+          slice.until = asked + Math.min(LEASE_FOR, reply[at + 6] as number, Math.max(1, policy.window / 20));
+          slice.at = asked;
+          slice.resetIn = reading.resetIn;
+        }
+        slice.remaining = reading.remaining;
+        reading.remaining += slice.left;
+        reading.used = Math.max(0, reading.used - slice.left);
+        return reading;
+      });
+      return allowed ? { allowed, readings, held: [], metered: [] } : { allowed, readings };
+    } catch (error) {
+      giveBack();
+      if (!(error instanceof RedisDown)) this.parts.onFault(error);
+      return this.without(policies, subjects, cost);
+    }
+  }
+
+  private sliceOf(key: string, now: number): Slice {
+    let slice = this.slices.get(key);
+    if (slice === undefined) {
+      if (this.slices.size >= MOST_SLICES) this.forgetSlices(now);
+      slice = { left: 0, until: 0, want: 0, remaining: 0, resetIn: 0, at: now };
+      this.slices.set(key, slice);
+    }
+    return slice;
+  }
+
+  /** What to take for a subject: more the more often it comes, so that who comes seldom wastes nothing. */
+  private wantOf(policy: Policy, key: string, now: number, isDegraded: boolean, charge: number): number {
+    const slice = this.sliceOf(key, now);
+    const most = Math.floor(termsOf(policy, isDegraded).limit * MOST_OF_LIMIT);
+    if (now < slice.until) slice.want = Math.min(most, Math.max(charge, slice.want) * 2);
+    else {
+      // What was not used in time is lost: by half as much is asked for less.
+      slice.want = slice.left > 0 ? Math.floor(slice.want / 2) : now - slice.until < LEASE_FOR ? slice.want : 0;
+      slice.left = 0;
+    }
+    return Math.max(charge, Math.min(most, slice.want));
+  }
+
+  private forgetSlices(now: number): void {
+    for (const [key, slice] of this.slices) if (now > slice.until + LEASE_FOR) this.slices.delete(key);
+    if (this.slices.size >= MOST_SLICES) this.slices.clear();
   }
 
   private without(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
@@ -256,8 +403,8 @@ export class RedisLimiter implements LimitService {
           this.flush();
           this.setClock(reply[0] as number);
           let at = 1;
-          for (const { keys: its, resolve } of asked) {
-            const next = at + 1 + its.length * NUMBERS;
+          for (const { deed, keys: its, resolve } of asked) {
+            const next = at + 1 + its.length * widthOf(deed);
             resolve(reply.slice(at, next));
             at = next;
           }
@@ -336,6 +483,7 @@ export class RedisLimiter implements LimitService {
 
   /** Says again what is in flight, for a timer: exactly, when nothing is on its way that would change it. */
   renew(): void {
+    this.forgetSlices(this.parts.clock.now());
     if (!this.parts.link.isUp) return;
     const deed = this.onTheWay === 0 ? "hold" : "extend";
     for (const [key, { count, terms }] of this.held) this.tell(deed, key, terms, count);
@@ -390,6 +538,9 @@ export class RedisLimiter implements LimitService {
     return text;
   }
 }
+
+/** Slices of these can be taken beforehand: what is in flight can't, what must be exact must not, and what its responses cost is not known. */
+const isLeaseable = (policy: Policy): boolean => LEASEABLE.has(policy.algorithm) && !policy.isMetered && !policy.shadow;
 
 const PLAIN_SUBJECT = /^[\w.:[\]@/-]{1,96}$/;
 

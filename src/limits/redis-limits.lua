@@ -3,6 +3,7 @@
 -- KEYS: one for each limit of each request. ARGV: the time in milliseconds or "" for Redis' own, who asks, until when anybody waits for the answer ("" for ever), then for each request the number of its limits and its
 -- deed ("take", "peek"), and for each limit its terms (JSON) and what it is charged.
 -- Reply: the time, then for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
+-- With the deed "lease" each limit has a third argument, how much to take if that is there, and its reply two more: how much was taken, and for how long it may be used.
 
 local now
 if ARGV[1] == '' then
@@ -62,6 +63,9 @@ A['fixed-window'] = {
   refund = function(s, p, cost)
     if A['fixed-window'].left(s, p) > 0 then s.used = max(0, s.used - cost) end
   end,
+  validFor = function(s, p)
+    return s.start + p.window - now
+  end,
   save = function(key, s, p)
     put(key, text(s.start) .. ' ' .. text(s.used), s.start + p.window)
   end,
@@ -101,6 +105,10 @@ A['quota'] = {
   refund = function(s, p, cost)
     local first = period(p)
     if s.start == first then s.used = max(0, s.used - cost) end
+  end,
+  validFor = function(s, p)
+    local _, last = period(p)
+    return last - now
   end,
   save = function(key, s, p)
     local _, last = period(p)
@@ -175,6 +183,10 @@ A['sliding-window'] = {
     if passed <= 1 then s.current = s.current - fromCurrent end
     if passed == 0 then s.previous = max(0, s.previous - (cost - fromCurrent)) end
   end,
+  -- To the end of the window it was counted in.
+  validFor = function(s, p)
+    return s.start + p.window - now
+  end,
   save = function(key, s, p)
     put(key, text(s.start) .. ' ' .. text(s.current) .. ' ' .. text(s.previous), s.start + 2 * p.window)
   end,
@@ -211,6 +223,10 @@ A['token-bucket'] = {
   end,
   refund = function(s, p, cost)
     s.tokens = min(p.limit, s.tokens + cost)
+  end,
+  -- What is used later than it was taken came no sooner.
+  validFor = function(s, p)
+    return p.window
   end,
   save = function(key, s, p)
     put(key, text(s.tokens) .. ' ' .. text(s.at), max(s.at + timeFor(p.full - s.tokens, p), now + p.window))
@@ -345,19 +361,26 @@ local argument, key = 4, 1
 while argument <= #ARGV do
   local count, deed = tonumber(ARGV[argument]), ARGV[argument + 1]
   argument = argument + 2
-  local terms, charges, states, first = {}, {}, {}, #reply + 1
-  local allowed = not (isLate and deed == 'take')
+  local isLease = deed == 'lease'
+  local width = isLease and 7 or 5
+  local terms, charges, states, wants, first = {}, {}, {}, {}, #reply + 1
+  local allowed = not (isLate and (deed == 'take' or isLease))
   reply[first] = 1
   for i = 1, count do
     local p = cjson.decode(ARGV[argument])
     local cost = tonumber(ARGV[argument + 1])
     argument = argument + 2
+    if isLease then
+      wants[i] = tonumber(ARGV[argument])
+      argument = argument + 1
+    end
     local algorithm = A[p.algorithm]
     local state = algorithm.load(KEYS[key + i - 1], p)
     local used, remaining, resetIn, retryIn, fits = algorithm.peek(state, p, cost)
     terms[i], charges[i], states[i] = p, cost, state
-    local at = first + (i - 1) * 5
+    local at = first + (i - 1) * width
     reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4], reply[at + 5] = used, remaining, resetIn, retryIn, fits and 1 or 0
+    if isLease then reply[at + 6], reply[at + 7] = 0, 0 end
     if not fits and not p.shadow then allowed = false end
   end
   if deed == 'hold' or deed == 'extend' then
@@ -374,6 +397,19 @@ while argument <= #ARGV do
     end
   elseif not allowed then
     reply[first] = 0
+  elseif isLease then
+    for i = 1, count do
+      local at = first + (i - 1) * width
+      local p = terms[i]
+      local algorithm = A[p.algorithm]
+      local amount = max(charges[i], min(wants[i], reply[at + 2]))
+      if amount > 0 then
+        algorithm.take(states[i], p, amount)
+        algorithm.save(KEYS[key + i - 1], states[i], p)
+      end
+      reply[at + 1], reply[at + 2], reply[at + 3] = algorithm.peek(states[i], p, 0)
+      reply[at + 6], reply[at + 7] = amount, algorithm.validFor(states[i], p)
+    end
   elseif deed == 'take' then
     for i = 1, count do
       local at = first + (i - 1) * 5

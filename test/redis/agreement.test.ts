@@ -27,21 +27,28 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** The same limits twice: in memory, and in Redis by the test's clock. */
-function both(policies: Policy[]) {
+/** One of several instances that share limits, by the test's clock. */
+function instance(name: string, mode: "exact" | "leased"): RedisLimiter {
   const parts = { clock, isDegraded: () => state.isDegraded };
-  const memory = new Limiter({ store: new MemoryStore(), ...parts });
-  const redis = new RedisLimiter({
+  return new RedisLimiter({
     ...parts,
     link,
     local: new Limiter({ store: new MemoryStore(), ...parts }),
+    mode,
     onFailure: () => "deny",
-    instance: "test",
+    instance: name,
     onFault: (error) => {
       throw error;
     },
     now: () => Math.floor(clock.now()),
   });
+}
+
+/** The same limits twice: in memory, and in Redis by the test's clock. */
+function both(policies: Policy[]) {
+  const parts = { clock, isDegraded: () => state.isDegraded };
+  const memory = new Limiter({ store: new MemoryStore(), ...parts });
+  const redis = instance("test", "exact");
   const subjects = policies.map(() => `s${Bun.randomUUIDv7()}`);
   return { memory, redis, subjects, policies };
 }
@@ -140,4 +147,60 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
     }),
     { numRuns: 400 },
   );
+}, 60_000);
+
+test("leased, several instances never grant more than the limit, and little less to who comes often", async () => {
+  const at = fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(900)), which: fc.nat(2), cost: fc.integer({ min: 1, max: 3 }) });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom("fixed-window", "token-bucket", "sliding-window" as const),
+      fc.integer({ min: 20, max: 400 }),
+      fc.array(at, { minLength: 50, maxLength: 300 }),
+      async (algorithm, most, steps) => {
+        const WINDOW = 2000;
+        clock.time = Math.ceil(clock.time / WINDOW) * WINDOW;
+        const begun = clock.time;
+        const policies = compilePolicies(
+          [{ algorithm, limit: most, window: "2s", ...(algorithm === "fixed-window" ? { align: "clock" as const } : {}) }],
+          { kind: "tier", name: "leased" },
+        );
+        const subject = [`s${Bun.randomUUIDv7()}`];
+        const instances = [1, 2, 3].map((n) => instance(`i${n}`, "leased"));
+        const perWindow = new Map<number, number>();
+        let granted = 0;
+        try {
+          for (const { wait, which, cost } of steps) {
+            clock.time += wait;
+            const verdict = await (instances[which] as RedisLimiter).admit(policies, subject, cost);
+            if (!verdict.allowed) continue;
+            granted += cost;
+            const window = Math.floor((clock.time - begun) / WINDOW);
+            perWindow.set(window, (perWindow.get(window) ?? 0) + cost);
+          }
+          const windows = (clock.time - begun) / WINDOW;
+          if (algorithm === "token-bucket") expect(granted).toBeLessThanOrEqual(most + most * windows);
+          // The first request is at the beginning of the grid.
+          else for (const used of perWindow.values()) expect(used).toBeLessThanOrEqual(most);
+        } finally {
+          for (const each of instances) each.close();
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+  // Who comes often, on all of them: nearly all of the limit.
+  const policies = compilePolicies([{ algorithm: "fixed-window", limit: 1000, window: "1h" }], { kind: "tier", name: "often" });
+  const instances = [1, 2, 3].map((n) => instance(`j${n}`, "leased"));
+  let granted = 0;
+  let askedRedis = 0;
+  for (let i = 0; i < 3000; i++) {
+    if (i % 10 === 0) clock.time += 3;
+    const verdict = (instances[i % 3] as RedisLimiter).admit(policies, ["often"], 1);
+    if (verdict instanceof Promise) askedRedis++;
+    if ((await verdict).allowed) granted++;
+    else break;
+  }
+  for (const each of instances) each.close();
+  expect(granted).toBeWithin(850, 1001);
+  expect(askedRedis).toBeLessThan(150);
 }, 60_000);
