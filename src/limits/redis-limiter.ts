@@ -28,7 +28,9 @@ export interface RedisLimiterParts {
   readonly now?: () => number;
 }
 
-type Deed = "take" | "lease" | "peek" | "charge" | "refund" | "hold" | "extend";
+/** What is done, by the number that the script knows it by. */
+const DEEDS = { take: 1, peek: 2, charge: 3, refund: 4, hold: 5, extend: 6, lease: 7 } as const;
+type Deed = keyof typeof DEEDS;
 
 interface Asked {
   readonly deed: Deed;
@@ -70,7 +72,7 @@ interface Slice {
 }
 
 interface RunScript {
-  sluiceLimits(count: number, ...args: (string | number)[]): Promise<number[]>;
+  sluiceLimits(count: number, ...args: (string | number)[]): Promise<string>;
 }
 
 /**
@@ -87,6 +89,8 @@ export class RedisLimiter implements LimitService {
   /** What this instance has in flight, by key: it is said again from time to time, so that it outlives no crash. */
   private readonly held = new Map<string, { count: number; terms: string }>();
   private readonly slices = new Map<string, Slice>();
+  /** Slices that Redis was asked for, by the keys of their limits. */
+  private readonly coming = new Map<string, Promise<Verdict>>();
   private readonly keys = new WeakMap<Policy, string>();
   private readonly terms = new WeakMap<Terms, string>();
   private readonly quotaTerms = new WeakMap<Policy, { until: number; text: string }>();
@@ -104,7 +108,19 @@ export class RedisLimiter implements LimitService {
     const isDegraded = this.parts.isDegraded();
     const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] as string));
     if (this.parts.mode === "leased" && !this.parts.link.isCluster && policies.every(isLeaseable))
-      return this.fromSlices(policies, subjects, keys, cost, isDegraded) ?? this.lease(policies, subjects, keys, cost, isDegraded);
+      return this.fromSlices(policies, subjects, keys, cost, isDegraded) ?? this.fromNewSlices(policies, subjects, keys, cost, isDegraded);
+    return this.exactly(policies, subjects, keys, cost, isDegraded);
+  }
+
+  /** Redis decides. */
+  private exactly(
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    keys: readonly string[],
+    cost: number,
+    isDegraded: boolean,
+  ): Verdict | Promise<Verdict> {
+    if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
     const args: (string | number)[] = [];
     for (const policy of policies) args.push(this.termsOf(policy, isDegraded), policy.cost ?? cost);
     const verdict = this.ask("take", keys, args).then((reply) => this.verdictOf(policies, subjects, keys, cost, isDegraded, reply));
@@ -145,6 +161,30 @@ export class RedisLimiter implements LimitService {
       };
     });
     return { allowed: true, readings, held: [], metered: [] };
+  }
+
+  /** Waits for a slice that is on its way for the same limits and subjects, or asks for one: many at once must not each take one. */
+  private async fromNewSlices(
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    keys: readonly string[],
+    cost: number,
+    isDegraded: boolean,
+  ): Promise<Verdict> {
+    const name = keys.join();
+    const coming = this.coming.get(name);
+    if (coming !== undefined) {
+      await coming;
+      // Where that was not enough for all who waited, Redis decides: nobody waits twice.
+      return this.fromSlices(policies, subjects, keys, cost, isDegraded) ?? this.exactly(policies, subjects, keys, cost, isDegraded);
+    }
+    const asked = this.lease(policies, subjects, keys, cost, isDegraded);
+    this.coming.set(name, asked);
+    try {
+      return await asked;
+    } finally {
+      this.coming.delete(name);
+    }
   }
 
   /** Takes what the request needs, and a slice besides. */
@@ -388,17 +428,13 @@ export class RedisLimiter implements LimitService {
     this.isScheduled = false;
     const asked = this.waiting.splice(0, MOST_TOGETHER);
     if (asked.length === 0) return;
-    const keys: (string | number)[] = [];
-    const args: (string | number)[] = this.preamble();
-    for (const { deed, keys: its, args: more } of asked) {
-      keys.push(...its);
-      args.push(its.length, deed, ...more);
-    }
+    const call = this.callOf(asked);
     this.onTheWay++;
     this.parts.link
-      .run((client) => (client as unknown as RunScript).sluiceLimits(keys.length, ...keys, ...args))
+      .run((client) => (client as unknown as RunScript).sluiceLimits(...call))
       .then(
-        (reply) => {
+        (text) => {
+          const reply = text.split(" ").map(Number);
           this.onTheWay--;
           this.flush();
           this.setClock(reply[0] as number);
@@ -417,6 +453,34 @@ export class RedisLimiter implements LimitService {
       );
   }
 
+  /** The script's arguments: each key and each limit's terms once, and numbers that say which of them belong together. */
+  private callOf(asked: readonly Pick<Asked, "deed" | "keys" | "args">[]): [number, ...(string | number)[]] {
+    const keys = new Map<string, number>();
+    const terms = new Map<string, number>();
+    let numbers = "";
+    for (const { deed, keys: its, args } of asked) {
+      numbers += `${numbers === "" ? "" : " "}${its.length} ${DEEDS[deed]}`;
+      const width = deed === "lease" ? 3 : 2;
+      for (let i = 0; i < its.length; i++) {
+        const key = its[i] as string;
+        let at = keys.get(key);
+        if (at === undefined) {
+          at = keys.size + 1;
+          keys.set(key, at);
+        }
+        const text = args[i * width] as string;
+        let which = terms.get(text);
+        if (which === undefined) {
+          which = terms.size + 1;
+          terms.set(text, which);
+        }
+        numbers += ` ${at} ${which} ${args[i * width + 1]}`;
+        if (width === 3) numbers += ` ${args[i * width + 2]}`;
+      }
+    }
+    return [keys.size, ...keys.keys(), ...this.preamble(), `[${[...terms.keys()].join()}]`, numbers];
+  }
+
   /** One call for each slot, which is one for each subject. */
   private async askCluster(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
     const groups = new Map<string, number[]>();
@@ -429,18 +493,17 @@ export class RedisLimiter implements LimitService {
     const reply: number[] = new Array(1 + keys.length * NUMBERS).fill(0);
     reply[0] = 1;
     const taken: number[][] = [];
-    const run = (its: readonly number[], how: Deed) => {
-      const more = its.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]);
-      return this.parts.link.run((client: RedisClient) =>
-        (client as unknown as RunScript).sluiceLimits(
-          its.length,
-          ...its.map((i) => keys[i] as string),
-          ...this.preamble(),
-          its.length,
-          how,
-          ...more,
-        ),
-      );
+    const run = async (its: readonly number[], how: Deed): Promise<number[]> => {
+      const call = this.callOf([
+        {
+          deed: how,
+          keys: its.map((i) => keys[i] as string),
+          args: its.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]),
+        },
+      ]);
+      return (await this.parts.link.run((client: RedisClient) => (client as unknown as RunScript).sluiceLimits(...call)))
+        .split(" ")
+        .map(Number);
     };
     try {
       for (const its of groups.values()) {

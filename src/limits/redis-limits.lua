@@ -1,9 +1,10 @@
 -- The limits of a batch of requests, each request's all at once: those of one that is denied are left as they were.
 -- The algorithms are those of src/limits/*.ts, to the letter: one property test drives both.
--- KEYS: one for each limit of each request. ARGV: the time in milliseconds or "" for Redis' own, who asks, until when anybody waits for the answer ("" for ever), then for each request the number of its limits and its
--- deed ("take", "peek"), and for each limit its terms (JSON) and what it is charged.
--- Reply: the time, then for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
--- With the deed "lease" each limit has a third argument, how much to take if that is there, and its reply two more: how much was taken, and for how long it may be used.
+-- KEYS: one for each limit and subject. ARGV: the time in milliseconds or "" for Redis' own, who asks, until when anybody waits for the answer ("" for ever), the terms of
+-- all limits (JSON), and numbers: for each request how many limits it has and its deed, then for each limit its key, its terms (both from 1) and what it is charged.
+-- Few arguments and one text as the reply, since each of them costs the gateway more than it costs here.
+-- Reply, joined by spaces: the time, then for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
+-- With the deed "lease" each limit has a fourth number, how much to take if that is there, and its reply two more: how much was taken, and for how long it may be used.
 
 local now
 if ARGV[1] == '' then
@@ -19,26 +20,29 @@ local floor, max, min, ceil = math.floor, math.max, math.min, math.ceil
 local PRECISION = 1e-6
 
 -- Lua's own way to write numbers would round them.
+local format, match, call = string.format, string.match, redis.call
 local function text(number)
-  return string.format('%.17g', number)
+  return format('%.17g', number)
 end
 
 local function numbers(value)
-  local a, b, c = string.match(value, '^(%S+) (%S+) ?(%S*)$')
+  local a, b, c = match(value, '^(%S+) (%S+) ?(%S*)$')
   return tonumber(a), tonumber(b), tonumber(c)
 end
 
+local pack, unpack = struct.pack, struct.unpack
+
 local function put(key, value, idleAt)
-  redis.call('SET', key, value, 'PX', max(1, ceil(idleAt - now)))
+  call('SET', key, value, 'PX', max(1, ceil(idleAt - now)))
 end
 
 local A = {}
 
 A['fixed-window'] = {
   load = function(key, p)
-    local value = redis.call('GET', key)
+    local value = call('GET', key)
     if value then
-      local start, used = numbers(value)
+      local start, used = unpack('<dd', value)
       return { start = start, used = used }
     end
     return { start = p.aligned and now - now % p.window or now, used = 0 }
@@ -67,7 +71,7 @@ A['fixed-window'] = {
     return s.start + p.window - now
   end,
   save = function(key, s, p)
-    put(key, text(s.start) .. ' ' .. text(s.used), s.start + p.window)
+    put(key, pack('<dd', s.start, s.used), s.start + p.window)
   end,
 }
 
@@ -81,9 +85,9 @@ end
 
 A['quota'] = {
   load = function(key, p)
-    local value = redis.call('GET', key)
+    local value = call('GET', key)
     if value then
-      local start, used = numbers(value)
+      local start, used = unpack('<dd', value)
       return { start = start, used = used }
     end
     return { start = 0, used = 0 }
@@ -112,7 +116,7 @@ A['quota'] = {
   end,
   save = function(key, s, p)
     local _, last = period(p)
-    put(key, text(s.start) .. ' ' .. text(s.used), last + 14400000)
+    put(key, pack('<dd', s.start, s.used), last + 14400000)
   end,
 }
 
@@ -129,9 +133,9 @@ end
 
 A['sliding-window'] = {
   load = function(key, p)
-    local value = redis.call('GET', key)
+    local value = call('GET', key)
     if value then
-      local start, current, previous = numbers(value)
+      local start, current, previous = unpack('<ddd', value)
       return { start = start, current = current, previous = previous }
     end
     return { start = now, current = 0, previous = 0 }
@@ -188,7 +192,7 @@ A['sliding-window'] = {
     return s.start + p.window - now
   end,
   save = function(key, s, p)
-    put(key, text(s.start) .. ' ' .. text(s.current) .. ' ' .. text(s.previous), s.start + 2 * p.window)
+    put(key, pack('<ddd', s.start, s.current, s.previous), s.start + 2 * p.window)
   end,
 }
 
@@ -199,9 +203,9 @@ end
 
 A['token-bucket'] = {
   load = function(key, p)
-    local value = redis.call('GET', key)
+    local value = call('GET', key)
     if value then
-      local tokens, at = numbers(value)
+      local tokens, at = unpack('<dd', value)
       return { tokens = tokens, at = at }
     end
     return { tokens = p.full, at = now }
@@ -229,26 +233,26 @@ A['token-bucket'] = {
     return p.window
   end,
   save = function(key, s, p)
-    put(key, text(s.tokens) .. ' ' .. text(s.at), max(s.at + timeFor(p.full - s.tokens, p), now + p.window))
+    put(key, pack('<dd', s.tokens, s.at), max(s.at + timeFor(p.full - s.tokens, p), now + p.window))
   end,
 }
 
 -- A list of "time cost", the oldest first, and beside it what they cost together.
 A['sliding-log'] = {
   load = function(key, p)
-    local used = tonumber(redis.call('GET', key .. ':used') or '0')
-    local head = redis.call('LINDEX', key, 0)
+    local used = tonumber(call('GET', key .. ':used') or '0')
+    local head = call('LINDEX', key, 0)
     local before = used
     while head do
       local time, cost = numbers(head)
       if time > now - p.window then break end
-      redis.call('LPOP', key)
+      call('LPOP', key)
       used = used - cost
-      head = redis.call('LINDEX', key, 0)
+      head = call('LINDEX', key, 0)
     end
     if not head then used = 0 end
     -- Also where nothing is taken afterwards.
-    if used ~= before then redis.call('SET', key .. ':used', text(used), 'PX', p.window + 1000) end
+    if used ~= before then call('SET', key .. ':used', text(used), 'PX', p.window + 1000) end
     return { used = used, head = head, key = key }
   end,
   peek = function(s, p, cost)
@@ -265,7 +269,7 @@ A['sliding-log'] = {
         local used, at = s.used, 0
         local found = false
         while not found do
-          local page = redis.call('LRANGE', s.key, at, at + 99)
+          local page = call('LRANGE', s.key, at, at + 99)
           if #page == 0 then break end
           for _, entry in ipairs(page) do
             local time, its = numbers(entry)
@@ -284,15 +288,15 @@ A['sliding-log'] = {
   end,
   take = function(s, p, cost)
     if cost == 0 then return end
-    local last = redis.call('LINDEX', s.key, -1)
+    local last = call('LINDEX', s.key, -1)
     local time, its
     if last then time, its = numbers(last) end
     if time == now then
-      redis.call('LSET', s.key, -1, text(now) .. ' ' .. text(its + cost))
+      call('LSET', s.key, -1, text(now) .. ' ' .. text(its + cost))
       if s.head == last then s.head = text(now) .. ' ' .. text(its + cost) end
     else
       local entry = text(now) .. ' ' .. text(cost)
-      redis.call('RPUSH', s.key, entry)
+      call('RPUSH', s.key, entry)
       s.head = s.head or entry
     end
     s.used = s.used + cost
@@ -302,30 +306,30 @@ A['sliding-log'] = {
     s.used = s.used - left
     local at = -1
     while left > 0 do
-      local entry = redis.call('LINDEX', s.key, at)
+      local entry = call('LINDEX', s.key, at)
       if not entry then break end
       local time, its = numbers(entry)
       local part = min(left, its)
-      redis.call('LSET', s.key, at, text(time) .. ' ' .. text(its - part))
+      call('LSET', s.key, at, text(time) .. ' ' .. text(its - part))
       left = left - part
       at = at - 1
     end
-    s.head = redis.call('LINDEX', s.key, 0)
+    s.head = call('LINDEX', s.key, 0)
   end,
   save = function(key, s, p)
-    redis.call('PEXPIRE', key, p.window + 1000)
-    redis.call('SET', key .. ':used', text(s.used), 'PX', p.window + 1000)
+    call('PEXPIRE', key, p.window + 1000)
+    call('SET', key .. ':used', text(s.used), 'PX', p.window + 1000)
   end,
 }
 
 -- What each instance has in flight, and until when that holds without being said again: an instance that died holds nothing for long.
 A['concurrency'] = {
   load = function(key, p)
-    local all = redis.call('HGETALL', key)
+    local all = call('HGETALL', key)
     local s = { inFlight = 0, own = 0 }
     for i = 1, #all, 2 do
       local count, till = numbers(all[i + 1])
-      if till <= now then redis.call('HDEL', key, all[i])
+      if till <= now then call('HDEL', key, all[i])
       else
         s.inFlight = s.inFlight + count
         if all[i] == instance then s.own = count end
@@ -348,52 +352,67 @@ A['concurrency'] = {
   end,
   save = function(key, s, p)
     if s.own > 0 then
-      redis.call('HSET', key, instance, text(s.own) .. ' ' .. text(now + p.window))
-      redis.call('PEXPIRE', key, p.window)
+      call('HSET', key, instance, text(s.own) .. ' ' .. text(now + p.window))
+      call('PEXPIRE', key, p.window)
     else
-      redis.call('HDEL', key, instance)
+      call('HDEL', key, instance)
     end
   end,
 }
 
+local all = cjson.decode(ARGV[4])
+local numbersOf, size = {}, 0
+for number in string.gmatch(ARGV[5], '%S+') do
+  size = size + 1
+  numbersOf[size] = tonumber(number)
+end
+local TAKE, PEEK, CHARGE, REFUND, HOLD, EXTEND, LEASE = 1, 2, 3, 4, 5, 6, 7
+
+-- States that this call has read, and those of them that it has changed: each is read and written once, however many requests of a caller come together.
+local read, changed = {}, {}
 local reply = { now }
-local argument, key = 4, 1
-while argument <= #ARGV do
-  local count, deed = tonumber(ARGV[argument]), ARGV[argument + 1]
+local argument = 1
+while argument <= size do
+  local count, deed = numbersOf[argument], numbersOf[argument + 1]
   argument = argument + 2
-  local isLease = deed == 'lease'
+  local isLease = deed == LEASE
   local width = isLease and 7 or 5
-  local terms, charges, states, wants, first = {}, {}, {}, {}, #reply + 1
-  local allowed = not (isLate and (deed == 'take' or isLease))
+  local names, terms, charges, states, wants, first = {}, {}, {}, {}, {}, #reply + 1
+  local allowed = not (isLate and (deed == TAKE or isLease))
   reply[first] = 1
   for i = 1, count do
-    local p = cjson.decode(ARGV[argument])
-    local cost = tonumber(ARGV[argument + 1])
-    argument = argument + 2
+    local name = KEYS[numbersOf[argument]]
+    local p = all[numbersOf[argument + 1]]
+    local cost = numbersOf[argument + 2]
+    argument = argument + 3
     if isLease then
-      wants[i] = tonumber(ARGV[argument])
+      wants[i] = numbersOf[argument]
       argument = argument + 1
     end
     local algorithm = A[p.algorithm]
-    local state = algorithm.load(KEYS[key + i - 1], p)
+    local state = read[name]
+    if not state then
+      state = algorithm.load(name, p)
+      read[name] = state
+    end
     local used, remaining, resetIn, retryIn, fits = algorithm.peek(state, p, cost)
-    terms[i], charges[i], states[i] = p, cost, state
+    names[i], terms[i], charges[i], states[i] = name, p, cost, state
     local at = first + (i - 1) * width
     reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4], reply[at + 5] = used, remaining, resetIn, retryIn, fits and 1 or 0
     if isLease then reply[at + 6], reply[at + 7] = 0, 0 end
     if not fits and not p.shadow then allowed = false end
   end
-  if deed == 'hold' or deed == 'extend' then
+  if deed == HOLD or deed == EXTEND then
     -- An instance says what it has in flight; while requests are on their way it may not know, and says only that it lives.
     local state = states[1]
-    if deed == 'hold' or state.own == 0 then state.own = charges[1] end
-    A['concurrency'].save(KEYS[key], state, terms[1])
-  elseif deed == 'charge' or deed == 'refund' then
+    if deed == HOLD or state.own == 0 then state.own = charges[1] end
+    changed[names[1]] = terms[1]
+  elseif deed == CHARGE or deed == REFUND then
     -- They set right what was taken before, and ask nobody.
     for i = 1, count do
       local algorithm = A[terms[i].algorithm]
-      algorithm[deed == 'charge' and 'take' or 'refund'](states[i], terms[i], charges[i])
-      algorithm.save(KEYS[key + i - 1], states[i], terms[i])
+      algorithm[deed == CHARGE and 'take' or 'refund'](states[i], terms[i], charges[i])
+      changed[names[i]] = terms[i]
     end
   elseif not allowed then
     reply[first] = 0
@@ -405,24 +424,24 @@ while argument <= #ARGV do
       local amount = max(charges[i], min(wants[i], reply[at + 2]))
       if amount > 0 then
         algorithm.take(states[i], p, amount)
-        algorithm.save(KEYS[key + i - 1], states[i], p)
+        changed[names[i]] = p
       end
       reply[at + 1], reply[at + 2], reply[at + 3] = algorithm.peek(states[i], p, 0)
       reply[at + 6], reply[at + 7] = amount, algorithm.validFor(states[i], p)
     end
-  elseif deed == 'take' then
+  elseif deed == TAKE then
     for i = 1, count do
-      local at = first + (i - 1) * 5
+      local at = first + (i - 1) * width
       -- A limit in shadow counts what it would have let through.
       if reply[at + 5] == 1 then
         local p = terms[i]
         local algorithm = A[p.algorithm]
         algorithm.take(states[i], p, charges[i])
-        algorithm.save(KEYS[key + i - 1], states[i], p)
+        changed[names[i]] = p
         reply[at + 1], reply[at + 2], reply[at + 3] = algorithm.peek(states[i], p, charges[i])
       end
     end
   end
-  key = key + count
 end
-return reply
+for name, p in pairs(changed) do A[p.algorithm].save(name, read[name], p) end
+return table.concat(reply, ' ')

@@ -101,8 +101,13 @@ export class RedisLink {
         },
         (error: Error) => {
           // What Redis itself refuses (a wrong type, no memory) is no reason to leave it.
+          // One node of a cluster that is gone leaves the others: what was for it goes without.
+          if (this.isCluster) {
+            fail(isRefusal(error) && !isAway(error) ? error : new RedisDown(error.message));
+            return;
+          }
           if (!isRefusal(error)) this.lost(error.message);
-          else if (/^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message)) this.lost(error.message);
+          else if (isAway(error)) this.lost(error.message);
           fail(isRefusal(error) && this.isUp ? error : new RedisDown(error.message));
         },
       );
@@ -161,16 +166,19 @@ export class RedisLink {
 /** An answer of Redis that is an error, unlike a connection's fault. */
 const isRefusal = (error: Error): boolean => error.name === "ReplyError";
 
+/** Refusals that say that Redis can't do its work at the moment. */
+const isAway = (error: Error): boolean => /^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message);
+
 function connect(config: RedisConfig): RedisClient {
   const { url, sentinel, cluster } = config;
   const parsed = new URL(url);
   const options: RedisOptions = {
     lazyConnect: true,
+    // No auto-pipelining: what comes together goes in one call already (see RedisLimiter), and that is cheaper.
     // What can't be sent now is refused now.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    enableAutoPipelining: true,
     connectTimeout: 5000,
     retryStrategy: (attempt) => Math.min(1000, 50 * 2 ** Math.min(attempt, 5)),
     ...(parsed.username === "" ? {} : { username: decodeURIComponent(parsed.username) }),
@@ -185,7 +193,6 @@ function connect(config: RedisConfig): RedisClient {
     return new Cluster([nodeOf(parsed.host, 6379), ...cluster.map((node) => nodeOf(node, 6379))], {
       lazyConnect: true,
       enableOfflineQueue: false,
-      enableAutoPipelining: true,
       clusterRetryStrategy: (attempt) => Math.min(1000, 50 * 2 ** Math.min(attempt, 5)),
       slotsRefreshTimeout: 2000,
       slotsRefreshInterval: 5000,

@@ -122,7 +122,6 @@ const config = {
 };
 writeFileSync(join(folder, "config.json"), JSON.stringify(config));
 const redisPort = freePort();
-writeFileSync(join(folder, "redis.json"), JSON.stringify({ ...config, redis: { url: `redis://127.0.0.1:${redisPort}` } }));
 
 try {
   spawn(1, [process.execPath, "backend.ts"]);
@@ -138,13 +137,19 @@ try {
   const withRedis: [string, number, string, Record<string, string>][] = [];
   if (Bun.which("redis-server") !== null) {
     spawn(1, ["redis-server", "--port", String(redisPort), "--save", "", "--appendonly", "no"]);
-    const sharing = freePort();
-    const { pid } = spawn(0, [...program, "--config", "redis.json", "--port", String(sharing), "--data", "redis"], {
-      SLUICE_HOST: "127.0.0.1",
-      SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
-    });
-    await answering(`http://127.0.0.1:${sharing}/`, { "x-api-key": KEY });
-    withRedis.push(["sluice: the same, limits in Redis", pid, `http://127.0.0.1:${sharing}/`, { "x-api-key": KEY }]);
+    for (const mode of ["exact", "leased"]) {
+      const sharing = freePort();
+      writeFileSync(
+        join(folder, `${mode}.json`),
+        JSON.stringify({ ...config, redis: { url: `redis://127.0.0.1:${redisPort}`, mode, prefix: mode } }),
+      );
+      const { pid } = spawn(0, [...program, "--config", `${mode}.json`, "--port", String(sharing), "--data", mode], {
+        SLUICE_HOST: "127.0.0.1",
+        SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
+      });
+      await answering(`http://127.0.0.1:${sharing}/`, { "x-api-key": KEY });
+      withRedis.push([`sluice: limits in Redis, ${mode}`, pid, `http://127.0.0.1:${sharing}/`, { "x-api-key": KEY }]);
+    }
   }
 
   const subjects: [string, number, string, Record<string, string>][] = [
@@ -156,7 +161,7 @@ try {
     ["sluice: 401", gateway.pid, url, { "x-api-key": "nobody-has-this-key-0123" }],
   ];
   // Once without counting: the code is compiled while it warms up.
-  for (const [, pid, address, headers] of subjects.slice(0, 3)) await load(pid, address, 64, headers);
+  for (const [, pid, address, headers] of subjects.slice(0, 4)) await load(pid, address, 64, headers);
   console.log(
     `${"".padEnd(38)}${"connections".padStart(12)}${"requests/s".padStart(12)}${"CPU µs/req".padStart(12)}${"of bare".padStart(9)}${"errors".padStart(8)}${"TIME_WAIT".padStart(11)}`,
   );
