@@ -1,5 +1,6 @@
 import { dirname, join } from "node:path";
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
+import type { ActivityStats } from "./activities/engine.ts";
 import { createAdmin } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { timeText } from "./admin/manners.ts";
@@ -24,7 +25,7 @@ import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, termsOf } from "./limits/policy.ts";
 import { RedisLimiter } from "./limits/redis-limiter.ts";
 import { countRepository } from "./limits/repository.ts";
-import { Pools } from "./pools/pools.ts";
+import { type KeyReport, Pools } from "./pools/pools.ts";
 import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
@@ -41,10 +42,12 @@ import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
 import type { Logger } from "./telemetry/log.ts";
+import { type Family, Metrics, type Sample } from "./telemetry/metrics.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
-import type { Upstream } from "./upstreams/upstream.ts";
+import type { TargetState, Upstream } from "./upstreams/upstream.ts";
 import { Usage } from "./usage/usage.ts";
+import { VERSION } from "./version.ts";
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -113,7 +116,10 @@ export function createGatewayParts(options: GatewayOptions) {
     storage,
     clock,
     audit,
-    onBlock: ({ cidr, reason, by, expiresAt }) => log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked"),
+    onBlock: ({ cidr, reason, by, expiresAt }) => {
+      metrics.blocked.add({ by: by === "guard" ? "guard" : "admin" });
+      log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked");
+    },
     onFault: (error) => onFault(error, ""),
   });
   guard.configure(config.guard);
@@ -234,6 +240,7 @@ export function createGatewayParts(options: GatewayOptions) {
     random: Math.random,
     onBreaker: (upstream, { url }, from, to, cause) => {
       log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
+      metrics.breakerChanges.add({ target: url, from, to });
       if (cause !== "shared" && to !== "half-open")
         signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
     },
@@ -270,6 +277,16 @@ export function createGatewayParts(options: GatewayOptions) {
     limiter,
     forwarder,
     caching,
+    onRetries: (route, times) => metrics.retries.add({ route }, times),
+    onDenied: (readings) => {
+      for (const { policy, denied } of readings) {
+        if (!denied) continue;
+        const { kind, name } = policy.scope;
+        // A consumer's and a key's own limits go by their kind: there may be a million of them.
+        const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
+        (policy.shadow ? metrics.shadowed : metrics.limited).add({ owner, limit: policy.name });
+      }
+    },
     onFault,
   });
 
@@ -279,6 +296,54 @@ export function createGatewayParts(options: GatewayOptions) {
   function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
     return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
   }
+  const metrics = new Metrics([
+    gauge("sluice_build_info", "The version that runs.", () => [{ labels: { version: VERSION }, value: 1 }]),
+    gauge("sluice_system_degraded", "1 while the system is DEGRADED.", () => single(health.isDegraded ? 1 : 0)),
+    gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", () =>
+      eachTarget(({ breaker }) => (breaker.state === "closed" ? 0 : breaker.state === "open" ? 2 : 1)),
+    ),
+    gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0))),
+    gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight)),
+    gauge("sluice_cache_bytes", "Bytes of kept responses.", () => single(kept.stats.size)),
+    gauge("sluice_cache_entries", "Kept responses.", () => single(kept.stats.entries)),
+    counter("sluice_cache_requests_total", "What the cache had to do with requests.", () =>
+      (["hits", "misses", "stale", "revalidated", "collapsed", "bypassed"] as const).map((result) => ({
+        labels: { result },
+        value: caching.counts[result],
+      })),
+    ),
+    gauge("sluice_limiter_subjects", "Subjects whose limits are counted in this process.", () => single(store.size)),
+    gauge("sluice_blocks_active", "Addresses and blocks that are refused.", () => single(guard.all().length)),
+    gauge("sluice_pool_tokens_remaining", "What is left to a pool's key in its tightest window.", () =>
+      eachKey(({ remaining }) => remaining),
+    ),
+    gauge("sluice_pool_key_usable", "0 while a pool's key rests or is in quarantine.", () =>
+      eachKey(({ status }) => (status === "ready" ? 1 : 0)),
+    ),
+    gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
+    gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live.status.loadedAt / 1000)),
+    gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
+      single(live.status.faults.length > 0 ? 1 : 0),
+    ),
+    gauge("sluice_activities_waiting", "Activities that wait to be applied.", () => ofActivities(({ waiting }) => waiting)),
+    gauge("sluice_activities_lag_seconds", "How long the oldest of them waits.", () => ofActivities(({ lag }) => lag / 1000)),
+    counter("sluice_activities_total", "Activities by what became of them.", async () => {
+      const stats = activities === null ? null : await activities.stats().catch(() => null);
+      return stats === null
+        ? []
+        : (["accepted", "applied", "failed", "rejected"] as const).map((result) => ({ labels: { result }, value: stats[result] }));
+    }),
+  ]);
+  const eachTarget = (value: (state: TargetState) => number): Sample[] =>
+    balanced
+      .all()
+      .flatMap(({ name, targets }) => targets.map(({ url, state }) => ({ labels: { upstream: name, target: url }, value: value(state) })));
+  const eachKey = (value: (key: KeyReport) => number): Sample[] =>
+    pools.names().flatMap((pool) => pools.keysOf(pool).map((key) => ({ labels: { pool, key: key.id }, value: value(key) })));
+  const ofActivities = async (value: (stats: ActivityStats) => number): Promise<Sample[]> => {
+    const stats = activities === null ? null : await activities.stats().catch(() => null);
+    return stats === null ? [] : single(value(stats));
+  };
   let activities: Activities | null = null;
   const activitiesPath = ({ path }: ActivitiesConfig): string =>
     path ?? (options.databasePath === ":memory:" ? ":memory:" : join(dirname(options.databasePath), "activities.db"));
@@ -314,7 +379,7 @@ export function createGatewayParts(options: GatewayOptions) {
       limits,
       cost,
     });
-    return [compileRoute(document.value as RouteConfig, null, undefined, activities)];
+    return [compileRoute(document.value as RouteConfig, null, metrics.of("activities"), undefined, activities)];
   };
   const compiledRoutes = new Map<string, Route>();
   let generation = build();
@@ -329,7 +394,9 @@ export function createGatewayParts(options: GatewayOptions) {
     };
     const compiled = routes
       .all()
-      .map(({ name, document }) => compileRoute({ ...document, name }, upstreamOf(document.upstream), compiledRoutes.get(name)));
+      .map(({ name, document }) =>
+        compileRoute({ ...document, name }, upstreamOf(document.upstream), metrics.of(name), compiledRoutes.get(name)),
+      );
     // Upstreams that no route uses are checked and listed all the same.
     for (const name of upstreams.names()) upstreamOf(name);
     draft.commit();
@@ -345,6 +412,7 @@ export function createGatewayParts(options: GatewayOptions) {
       maxBodySize: parseSize(server.maxBodySize),
       auto,
       usage,
+      unrouted: metrics.of("none"),
       accessLog: log !== null && logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
       identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
     };
@@ -420,6 +488,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() =>
         audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(options.file, faults) } }),
       )();
+      metrics.reloads.add({ trigger, result: faults.length === 0 ? "ok" : "faulty" });
       if (faults.length === 0) log?.info({ trigger, file: options.file }, "configuration reloaded");
       else log?.error({ trigger, faults: faultLines(options.file, faults) }, "configuration not reloaded: the one before stays in force");
     },
@@ -531,6 +600,24 @@ export function createGatewayParts(options: GatewayOptions) {
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
     components,
+    metrics: () => metrics.text(),
+    /** For people without Prometheus. */
+    summary: () => {
+      const { total, success, failed, limited } = metrics.totals();
+      const breakers: Record<string, { state: string; failures: number }> = {};
+      for (const { targets } of balanced.all())
+        for (const { url, state } of targets) breakers[url] = { state: state.breaker.state, failures: state.breaker.failures };
+      return {
+        requests_total: total,
+        requests_success: success,
+        requests_failed: failed,
+        requests_rate_limited: limited,
+        cache_hits: caching.counts.hits,
+        cache_misses: caching.counts.misses,
+        cache_size: kept.stats.entries,
+        circuit_breakers: breakers,
+      };
+    },
     demo: demo as DemoBackend | null,
     live,
     config: (): Config => config,
@@ -562,6 +649,10 @@ export function createGatewayParts(options: GatewayOptions) {
     },
   };
 }
+
+const single = (value: number): Sample[] => [{ labels: {}, value }];
+const gauge = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "gauge", read });
+const counter = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "counter", read });
 
 const healthSaid = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
 

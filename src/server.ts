@@ -90,6 +90,45 @@ export function listen(options: ServerOptions): Listeners {
       ),
     );
   };
+  /** For scrapers on this machine, and for whoever shows an admin token. */
+  const measure = (incoming: Incoming, path: string): void => {
+    const { fields } = incoming.head;
+    // What a proxy on this machine passes on comes from elsewhere.
+    const isLocal = isLoopback(incoming.ip) && fields.get("x-forwarded-for") === null && fields.get("forwarded") === null;
+    if (!isLocal && !parts.holdsToken(fields.get("authorization"))) {
+      const id = requestId(fields.get("x-request-id"));
+      const refusal = problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, [
+        ["WWW-Authenticate", 'Bearer realm="sluice admin"'],
+      ]);
+      incoming.reply(problemReply(refusal, id, `X-Request-ID: ${id}\r\n`));
+      return;
+    }
+    if (path === "/_metrics") {
+      incoming.reply(jsonReply(200, parts.summary(), own(incoming)));
+      return;
+    }
+    parts.metrics().then(
+      ({ type, body }) =>
+        incoming.reply({
+          status: 200,
+          reason: "OK",
+          head: `Content-Type: ${type}\r\n${date()}${own(incoming)}`,
+          body: Buffer.from(body),
+          length: -1,
+        }),
+      (error: unknown) => {
+        const id = requestId(null);
+        options.onFault(error, id);
+        incoming.reply(
+          problemReply(
+            problem("internal", "The metrics could not be read; the log has more under this request id."),
+            id,
+            `X-Request-ID: ${id}\r\n`,
+          ),
+        );
+      },
+    );
+  };
   const administrate = (incoming: Incoming, target: string): void => {
     answerAdmin(incoming, target, parts).catch((error: unknown) => {
       const id = requestId(null);
@@ -131,6 +170,9 @@ export function listen(options: ServerOptions): Listeners {
           return alive(incoming);
         case "/ready":
           return ready(incoming);
+        case "/metrics":
+        case "/_metrics":
+          if (ownListener === null) return measure(incoming, target.path);
       }
       if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
       if (target.path === HAND_OUT_PATH) {
@@ -152,6 +194,7 @@ export function listen(options: ServerOptions): Listeners {
             const path = target.split("?", 1)[0];
             if (path === "/health" || path === "/_health") alive(incoming);
             else if (path === "/ready") ready(incoming);
+            else if (path === "/metrics" || path === "/_metrics") measure(incoming, path);
             else administrate(incoming, target.startsWith("/") ? target : "/");
           },
         });
@@ -171,6 +214,8 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),
   maxBodySize: parseSize(server.maxBodySize),
 });
+
+const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
 const own = (incoming: Incoming): string =>
   `X-Request-ID: ${requestId(incoming.head.fields.get("x-request-id"))}\r\nCache-Control: no-store\r\n`;

@@ -1,6 +1,7 @@
 import type { CidrSet } from "../config/ip.ts";
 import type { AutoHealth } from "../health/auto.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
+import type { RouteMetrics } from "../telemetry/metrics.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Route } from "./route.ts";
 import type { Router } from "./router.ts";
@@ -18,6 +19,8 @@ export interface Generation {
   /** `null`: the system's status does not change by itself. */
   readonly auto: AutoHealth | null;
   readonly usage: Usage | null;
+  /** What is counted of requests that no route takes. */
+  readonly unrouted: RouteMetrics;
   readonly identity: {
     /** The field that carries a key, as configured and in lower case. */
     readonly headerName: string;

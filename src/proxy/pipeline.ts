@@ -4,7 +4,7 @@ import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
-import type { LimitService, Verdict } from "../limits/limiter.ts";
+import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { LimiterUnavailable } from "../limits/redis-limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
@@ -29,6 +29,10 @@ export interface PipelineParts {
   readonly limiter: LimitService;
   readonly forwarder: Forwarder;
   readonly caching: Caching;
+  /** A request was sent so many times more than once. */
+  readonly onRetries: (route: string, times: number) => void;
+  /** Limits denied a request, or would have in earnest. */
+  readonly onDenied: (readings: readonly LimitReading[]) => void;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -130,6 +134,7 @@ export class Pipeline {
   private decide(x: Exchange, verdict: Verdict): void {
     const now = this.parts.clock.wall();
     x.limitHead = limitHeaders(verdict.readings, now);
+    if (verdict.readings.some(isDenied)) this.parts.onDenied(verdict.readings);
     if (verdict.allowed) {
       x.verdict = verdict;
       this.serve(x);
@@ -303,15 +308,18 @@ export class Pipeline {
     x.release();
     // 499 is nginx's: the client closed the connection before there was an answer.
     if (x.status === 0) x.status = 499;
-    const { accessLog, auto, usage } = x.generation;
-    if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited, units ?? 0);
-    if (accessLog === null && auto === null) return;
+    const { accessLog, auto, usage, unrouted } = x.generation;
     const elapsed = this.parts.clock.now() - x.startedAt;
+    (x.route?.metrics ?? unrouted).observe(x.incoming.head.method, x.status, elapsed);
+    if (x.attempts > 1 && x.route !== null) this.parts.onRetries(x.route.name, x.attempts - 1);
+    if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited, units ?? 0);
     // The caller who gave up says nothing of the backend.
     if (auto !== null && x.isForwarded && x.status !== 499) auto.observe(x.status >= 500, elapsed);
     accessLog?.write(x, elapsed);
   }
 }
+
+const isDenied = ({ denied }: LimitReading): boolean => denied;
 
 const tooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
 

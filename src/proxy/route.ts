@@ -2,6 +2,7 @@ import type { RouteConfig } from "../config/schema.ts";
 import { parseDuration, parseSize } from "../config/units.ts";
 import type { Reply } from "../http/server.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
+import type { RouteMetrics } from "../telemetry/metrics.ts";
 import type { UsagePaths } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
@@ -22,6 +23,8 @@ export interface OwnService {
 /** A route as a request needs it: everything parsed, looked up and joined beforehand. */
 export interface Route extends Routable {
   readonly name: string;
+  /** What is counted of its requests. */
+  readonly metrics: RouteMetrics;
   /** What it was compiled from. */
   readonly document: RouteConfig;
   /** The upstream, or `null` when it was deleted under the route. */
@@ -61,10 +64,17 @@ const BACKENDS_CORS = [
 ];
 
 /** `before`: the route of this name in the configuration before, whose counts go on. */
-export function compileRoute(config: RouteConfig, upstream: Upstream | null, before?: Route, own: OwnService | null = null): Route {
+export function compileRoute(
+  config: RouteConfig,
+  upstream: Upstream | null,
+  metrics: RouteMetrics,
+  before?: Route,
+  own: OwnService | null = null,
+): Route {
   const name = config.name ?? config.path;
   return {
     name,
+    metrics,
     document: config,
     path: config.path,
     hosts: config.hosts.map((host) => host.toLowerCase()),
