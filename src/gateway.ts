@@ -22,7 +22,7 @@ import { type HealthState, SystemHealth } from "./health/health.ts";
 import { Limiter, type LimitService } from "./limits/limiter.ts";
 import { MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
-import { compilePolicies, termsOf } from "./limits/policy.ts";
+import { compilePolicies, type Policy, termsOf } from "./limits/policy.ts";
 import { RedisLimiter } from "./limits/redis-limiter.ts";
 import { countRepository } from "./limits/repository.ts";
 import { type KeyReport, Pools } from "./pools/pools.ts";
@@ -270,6 +270,8 @@ export function createGatewayParts(options: GatewayOptions) {
   const forwarder = new Forwarder({ clock, client, pools, random: Math.random });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
+  /** How often each limit has denied. */
+  const denials = new WeakMap<Policy, { value: number }>();
   const pipeline = new Pipeline({
     clock,
     keys: registry,
@@ -281,10 +283,15 @@ export function createGatewayParts(options: GatewayOptions) {
     onDenied: (readings) => {
       for (const { policy, denied } of readings) {
         if (!denied) continue;
-        const { kind, name } = policy.scope;
-        // A consumer's and a key's own limits go by their kind: there may be a million of them.
-        const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
-        (policy.shadow ? metrics.shadowed : metrics.limited).add({ owner, limit: policy.name });
+        let count = denials.get(policy);
+        if (count === undefined) {
+          const { kind, name } = policy.scope;
+          // A consumer's and a key's own limits go by their kind: there may be a million of them.
+          const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
+          count = (policy.shadow ? metrics.shadowed : metrics.limited).of({ owner, limit: policy.name });
+          denials.set(policy, count);
+        }
+        count.value++;
       }
     },
     onFault,

@@ -57,10 +57,18 @@ export class Counter implements Family {
   ) {}
 
   add(labels: Labels, by = 1): void {
+    this.of(labels).value += by;
+  }
+
+  /** The count of these labels, for who adds to it often. */
+  of(labels: Labels): { value: number } {
     const key = JSON.stringify(labels);
-    const known = this.counts.get(key);
-    if (known === undefined) this.counts.set(key, { labels, value: by });
-    else known.value += by;
+    let count = this.counts.get(key);
+    if (count === undefined) {
+      count = { labels, value: 0 };
+      this.counts.set(key, count);
+    }
+    return count;
   }
 
   readonly read = (): Iterable<Sample> => this.counts.values();
