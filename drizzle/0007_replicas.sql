@@ -9,6 +9,7 @@ CREATE TABLE `replicas` (
 CREATE TABLE `replication` (
 	`id` integer PRIMARY KEY NOT NULL,
 	`epoch` text NOT NULL,
-	`position` text NOT NULL,
-	`published` integer NOT NULL
+	`position` text NOT NULL
 );
+--> statement-breakpoint
+ALTER TABLE `changes` ADD `shared` integer DEFAULT false NOT NULL;

@@ -20,7 +20,7 @@ import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
 import { Limiter, type LimitService } from "./limits/limiter.ts";
-import { MemoryStore } from "./limits/memory-store.ts";
+import { type Entry, MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, type Policy, termsOf } from "./limits/policy.ts";
 import { RedisLimiter } from "./limits/redis-limiter.ts";
@@ -35,7 +35,7 @@ import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
 import { createRecords } from "./records.ts";
-import { RedisLink } from "./redis/link.ts";
+import { RedisDown, RedisLink } from "./redis/link.ts";
 import { Replication } from "./redis/replication.ts";
 import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
@@ -149,6 +149,7 @@ export function createGatewayParts(options: GatewayOptions) {
             if (isUp) log?.info("Redis is there");
             else log?.error({ why, onFailure: config.redis?.onFailure }, "Redis is lost: this instance goes on by itself");
             if (isUp) rejoin();
+            else replication?.doubt();
           },
         });
   const pools = new Pools({
@@ -184,6 +185,7 @@ export function createGatewayParts(options: GatewayOptions) {
     config: () => config,
     onRoutes: () => rebuild(),
     onPools: () => putPools(),
+    onFault: (error) => onFault(error, ""),
     secrets,
   });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
@@ -228,7 +230,19 @@ export function createGatewayParts(options: GatewayOptions) {
         });
   /** What was counted here while Redis was away goes there. */
   const rejoin = (): void => {
-    if (shared !== null) shared.giveBack(store.drain()).catch((error: unknown) => onFault(error, ""));
+    if (shared === null) return;
+    const forget = (entry: Entry): void => {
+      store.forget(entry);
+      if (entry.policy.durable) forgotten.push(entry);
+    };
+    const forgotten: Entry[] = [];
+    shared
+      .giveBack(store.all(), forget)
+      .catch((error: unknown) => {
+        // Lost again: what is left is given back the next time.
+        if (!(error instanceof RedisDown)) onFault(error, "");
+      })
+      .finally(() => guarded(() => counts.forget(forgotten))());
   };
   const counts = new CountPersistence({ store, counts: countRepository(storage, clock), clock });
   counts.restore();
@@ -582,7 +596,7 @@ export function createGatewayParts(options: GatewayOptions) {
     ),
     setInterval(
       guarded(() => {
-        feed.prune(clock.wall(), replication?.keepFrom ?? Number.MAX_SAFE_INTEGER);
+        feed.prune(clock.wall(), replication !== null);
         usage.prune(clock.wall() - parseDuration(config.usage.keepFor));
         if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
       }),

@@ -26,12 +26,13 @@ export interface RecordsParts {
   readonly onPools: () => void;
   /** Seals what must not be stored as it is. */
   readonly secrets: Secrets;
+  readonly onFault: (error: unknown) => void;
 }
 
 export type Records = ReturnType<typeof createRecords>;
 
 /** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
-export function createRecords({ storage, clock, audit, config, onRoutes, onPools, secrets }: RecordsParts) {
+export function createRecords({ storage, clock, audit, config, onRoutes, onPools, secrets, onFault }: RecordsParts) {
   const known = (): Known => ({
     tiers: tiers.names(),
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
@@ -199,10 +200,15 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     /** Takes over what another process on the same database has changed. */
     follow: (changes: readonly Change[]): void => {
       for (const { kind, id, was } of changes) {
-        if (kind === "consumer") consumers.refresh(id);
-        else if (kind === "key") keys.refresh(id, was);
-        else if (kind === "block" || kind === "token") continue;
-        else ({ tier: tiers, route: routes, upstream: upstreams, pool: pools })[kind].refresh(id);
+        try {
+          if (kind === "consumer") consumers.refresh(id);
+          else if (kind === "key") keys.refresh(id, was);
+          else if (kind === "block" || kind === "token") continue;
+          else ({ tier: tiers, route: routes, upstream: upstreams, pool: pools })[kind].refresh(id);
+        } catch (error) {
+          // A pool that was sealed under another SLUICE_SECRET: what else was changed holds all the same.
+          onFault(error);
+        }
       }
       const kinds = new Set(changes.map((change) => change.kind));
       if (kinds.has("tier")) registry.invalidate();

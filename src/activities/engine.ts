@@ -110,7 +110,8 @@ export class ActivityEngine {
       if (length > room && this.waiting > 0) return { kind: "full" };
       room -= length;
       puts.push({ batch: id, body, activities: length });
-      this.keepParsed(id, batch.activities, body.length);
+      // Another instance may be the one that applies it.
+      if (this.queue.isTransactional) this.keepParsed(id, batch.activities, body.length);
       return { kind: "accepted", id, accepted: length };
     });
     if (puts.length > 0 || refused.length > 0) {

@@ -4,11 +4,15 @@ import type { Accepted, ActivityQueue, Backlog, Waiting } from "./queue.ts";
 const GROUP = "sluice";
 /** How long one instance is the one that applies, without saying so again. In milliseconds. */
 const ACTIVE_FOR = 3000;
-const AT_ONCE = 256;
+/** Batches that are read at once: each may have megabytes. */
+const AT_ONCE = 8;
 
+/** ARGV[1]: until when anybody waits, by Redis' clock; what arrives later was refused already. */
 const PUT = `
+local time = redis.call('TIME')
+if tonumber(ARGV[1]) > 0 and time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[1]) then return redis.error_reply('LATE') end
 local sum = 0
-for i = 1, #ARGV, 5 do
+for i = 2, #ARGV, 5 do
   redis.call('XADD', KEYS[1], '*', 'i', ARGV[i], 'b', ARGV[i + 1], 'n', ARGV[i + 2], 'r', ARGV[i + 3], 't', ARGV[i + 4])
   sum = sum + tonumber(ARGV[i + 2])
 end
@@ -24,9 +28,11 @@ return redis.call('DECRBY', KEYS[2], ARGV[1])`;
 
 /** Becomes the one that applies, or stays it; what another has left behind goes to the new one. */
 const LEAD = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local leader = redis.call('GET', KEYS[2])
-if leader == ARGV[1] then redis.call('PEXPIRE', KEYS[2], ARGV[2]) return 1 end
-if leader then return 0 end
+if leader == ARGV[1] then redis.call('PEXPIRE', KEYS[2], ARGV[2]) return { 1, now } end
+if leader then return { 0, now } end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 redis.pcall('XGROUP', 'CREATE', KEYS[1], '${GROUP}', '0', 'MKSTREAM')
 local cursor = '0-0'
@@ -34,12 +40,12 @@ repeat
   local claimed = redis.call('XAUTOCLAIM', KEYS[1], '${GROUP}', ARGV[1], 0, cursor, 'COUNT', 1000, 'JUSTID')
   cursor = claimed[1]
 until cursor == '0-0'
-return 1`;
+return { 2, now }`;
 
 interface Scripts {
   sluicePut(stream: string, count: string, ...args: (string | number)[]): Promise<number>;
   sluiceDone(stream: string, count: string, sum: number, ...ids: string[]): Promise<unknown>;
-  sluiceLead(stream: string, leader: string, owner: string, time: number): Promise<number>;
+  sluiceLead(stream: string, leader: string, owner: string, time: number): Promise<[standing: number, now: number]>;
 }
 
 /**
@@ -50,8 +56,12 @@ export class RedisQueue implements ActivityQueue {
   readonly isTransactional = false;
   private readonly owner = Bun.randomUUIDv7();
   private readonly keys: { stream: string; count: string; leader: string };
-  /** How often each was handed out here, and how much of it is done. */
-  private readonly begun = new Map<string, { attempts: number; done: number }>();
+  /** What was read and is not done, in order. */
+  private held: Waiting[] = [];
+  /** Where to read on in what was begun before this instance led; `null`: all of that is read. */
+  private begunFrom: string | null = null;
+  /** Milliseconds that Redis' clock is ahead of ours; `null` while that is not known. */
+  private ahead: number | null = null;
 
   constructor(private readonly link: RedisLink) {
     const root = `${link.prefix}:{activities}`;
@@ -62,32 +72,42 @@ export class RedisQueue implements ActivityQueue {
   }
 
   private run<T>(work: (client: RedisClient & Scripts) => Promise<T>): Promise<T> {
-    return this.link.run((client) => work(client as RedisClient & Scripts), Math.max(1000, this.link.timeout));
+    return this.link.run((client) => work(client as RedisClient & Scripts), this.patience);
+  }
+
+  /** A batch is more work than a limit: it may take somewhat longer. */
+  private get patience(): number {
+    return Math.max(250, this.link.timeout);
   }
 
   async put(batches: readonly Accepted[], now: number): Promise<void> {
     if (batches.length === 0) return;
+    const until = this.ahead === null ? 0 : Math.ceil(this.link.clock.now() + this.ahead + this.patience);
     const args = batches.flatMap(({ batch, body, activities, replayOf }) => [batch, body, activities, replayOf ?? "", now]);
-    await this.run((client) => client.sluicePut(this.keys.stream, this.keys.count, ...args));
+    await this.run((client) => client.sluicePut(this.keys.stream, this.keys.count, until, ...args));
   }
 
   async lease(most: number): Promise<Waiting[]> {
     const { stream, leader } = this.keys;
     try {
-      if ((await this.run((client) => client.sluiceLead(stream, leader, this.owner, ACTIVE_FOR))) !== 1) {
-        this.begun.clear();
+      const [standing, now] = await this.run((client) => client.sluiceLead(stream, leader, this.owner, ACTIVE_FOR));
+      this.ahead = now - this.link.clock.now();
+      if (standing === 0) {
+        this.held = [];
         return [];
       }
-      // First what was begun: by this instance, or by one that is gone.
-      const begun = await this.read("0");
-      const found = begun.length > 0 ? begun : await this.read(">");
+      if (standing === 2) {
+        // What another had begun, and what this one had before it was replaced, comes first.
+        this.held = [];
+        this.begunFrom = "0";
+      }
+      if (this.held.length === 0) await this.read();
       const taken: Waiting[] = [];
       let activities = 0;
-      for (const waiting of found) {
+      for (const waiting of this.held) {
         const left = waiting.activities - waiting.done;
         if (taken.length > 0 && activities + left > most) break;
         activities += left;
-        this.begun.set(waiting.seq as string, { attempts: waiting.attempts, done: waiting.done });
         taken.push(waiting);
       }
       return taken;
@@ -102,28 +122,22 @@ export class RedisQueue implements ActivityQueue {
     }
   }
 
-  private async read(from: "0" | ">"): Promise<Waiting[]> {
+  private async read(): Promise<void> {
+    while (this.begunFrom !== null && this.held.length === 0) {
+      const begun = await this.entries(this.begunFrom);
+      this.begunFrom = begun.at(-1)?.[0] ?? null;
+      // It may have taken effect: by its attempts the engine knows to look.
+      this.held = begun.flatMap(([seq, fields]) => (fields === null ? [] : [waitingOf(seq, fields, 2)]));
+    }
+    if (this.held.length === 0)
+      this.held = (await this.entries(">")).flatMap(([seq, fields]) => (fields === null ? [] : [waitingOf(seq, fields, 1)]));
+  }
+
+  private async entries(from: string): Promise<[string, string[] | null][]> {
     const reply = (await this.run((client) =>
       client.xreadgroup("GROUP", GROUP, this.owner, "COUNT", AT_ONCE, "STREAMS", this.keys.stream, from),
     )) as [string, [string, string[] | null][]][] | null;
-    const waiting: Waiting[] = [];
-    for (const [seq, fields] of reply?.[0]?.[1] ?? []) {
-      if (fields === null) continue;
-      const [, batch = "", , body = "", , activities = "0", , replayOf = ""] = fields;
-      const known = this.begun.get(seq);
-      // What was handed out before may have taken effect: one more than the first time.
-      const attempts = (known?.attempts ?? (from === "0" ? 1 : 0)) + 1;
-      waiting.push({
-        seq,
-        batch,
-        body,
-        activities: Number(activities),
-        replayOf: replayOf === "" ? null : replayOf,
-        attempts,
-        done: known?.done ?? 0,
-      });
-    }
-    return waiting;
+    return reply?.[0]?.[1] ?? [];
   }
 
   async done(batches: readonly Waiting[]): Promise<void> {
@@ -131,15 +145,18 @@ export class RedisQueue implements ActivityQueue {
     const sum = batches.reduce((total, { activities }) => total + activities, 0);
     const ids = batches.map(({ seq }) => String(seq));
     await this.run((client) => client.sluiceDone(this.keys.stream, this.keys.count, sum, ...ids));
-    for (const id of ids) this.begun.delete(id);
+    this.held = this.held.filter(({ seq }) => !ids.includes(String(seq)));
   }
 
   advance({ seq }: Waiting, done: number): void {
-    this.begun.set(String(seq), { attempts: 1, done });
+    this.held = this.held.map((waiting) => (waiting.seq === seq ? { ...waiting, done } : waiting));
   }
 
-  // They stay with this instance, which waits before it reads them again.
-  retry(): void {}
+  /** They stay with this instance, which waits before it takes them again. */
+  retry(batches: readonly Waiting[]): void {
+    const again = new Set(batches.map(({ seq }) => seq));
+    this.held = this.held.map((waiting) => (again.has(waiting.seq) ? { ...waiting, attempts: waiting.attempts + 1 } : waiting));
+  }
 
   /** Others may put something in, or die. */
   nextAt(now: number): number {
@@ -154,4 +171,9 @@ export class RedisQueue implements ActivityQueue {
     ]);
     return { batches, activities: Math.max(0, Number(count ?? 0)), oldest: first === undefined ? null : Number(first[0].split("-")[0]) };
   }
+}
+
+function waitingOf(seq: string, fields: readonly string[], attempts: number): Waiting {
+  const [, batch = "", , body = "", , activities = "0", , replayOf = ""] = fields;
+  return { seq, batch, body, activities: Number(activities), replayOf: replayOf === "" ? null : replayOf, attempts, done: 0 };
 }

@@ -60,7 +60,8 @@ export class MemoryStore {
 
   /** The durable entries that changed since the last call. */
   takeDirty(): Entry[] {
-    const { dirty } = this;
+    // Those that were forgotten meanwhile are not.
+    const dirty = this.dirty.filter((entry) => entry.isDirty);
     this.dirty = [];
     for (const entry of dirty) entry.isDirty = false;
     return dirty;
@@ -85,18 +86,18 @@ export class MemoryStore {
     this.markDirty(entry);
   }
 
-  /** Gives all entries but those in flight, and forgets them. */
-  drain(): Entry[] {
-    const drained: Entry[] = [];
-    for (let entry = this.oldest; entry !== null; ) {
-      const { newer } = entry;
-      if (!isHeld(entry)) {
-        drained.push(entry);
-        this.remove(entry);
-      }
-      entry = newer;
-    }
-    return drained;
+  /** All entries but those in flight. */
+  all(): Entry[] {
+    const entries: Entry[] = [];
+    for (let entry = this.oldest; entry !== null; entry = entry.newer) if (!isHeld(entry)) entries.push(entry);
+    return entries;
+  }
+
+  /** Forgets an entry: its count is kept elsewhere. */
+  forget(entry: Entry): void {
+    entry.isDirty = false;
+    this.saved.get(entry.policy.id)?.delete(entry.subject);
+    this.remove(entry);
   }
 
   /** Drops entries that are idle whatever the system's status is, a bounded number at a time, going on where the last sweep ended. */

@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { algorithmOf, type MemoryStore } from "./memory-store.ts";
+import { algorithmOf, type Entry, type MemoryStore } from "./memory-store.ts";
 
 /** A count that survives a restart. */
 export interface SavedCount {
@@ -15,6 +15,7 @@ export interface SavedCount {
 export interface CountStore {
   load(): Iterable<SavedCount>;
   save(changed: readonly SavedCount[]): void;
+  remove(policy: string, subject: string): void;
 }
 
 /** Carries the counts of long windows over a restart. Written in batches: what changed since the last flush is what a crash loses. */
@@ -50,6 +51,11 @@ export class CountPersistence {
       for (const entry of dirty) this.parts.store.markDirty(entry);
       throw error;
     }
+  }
+
+  /** These are counted elsewhere now. */
+  forget(entries: readonly Entry[]): void {
+    for (const { policy, subject } of entries) this.parts.counts.remove(policy.id, subject);
   }
 
   /** What the monotonic clock is ahead of the wall clock, in whole milliseconds. */

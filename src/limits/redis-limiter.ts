@@ -37,14 +37,18 @@ interface Asked {
   readonly keys: readonly string[];
   /** For each limit its terms and what it is charged. */
   readonly args: readonly (string | number)[];
+  /** Since when it waits. */
+  readonly at: number;
   readonly resolve: (reply: readonly number[]) => void;
   readonly reject: (error: Error) => void;
 }
 
 /** Requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
 const MOST_TOGETHER = 64;
-/** Calls that are under way at a time: one more would only make each smaller. */
-const MOST_ON_THE_WAY = 1;
+/** Calls that are under way at a time: while Redis is quick one is enough, and cheapest. */
+const MOST_ON_THE_WAY = 16;
+/** How long a request waits at most to go along with others, in milliseconds. */
+const WAIT_AT_MOST = 2;
 /** How long what an instance has in flight holds without being said again, and how often it is, in milliseconds. */
 const HOLD_FOR = 4000;
 const HOLD_AGAIN_EVERY = 1000;
@@ -82,6 +86,7 @@ interface RunScript {
 export class RedisLimiter implements LimitService {
   private waiting: Asked[] = [];
   private isScheduled = false;
+  private patience: Timer | null = null;
   /** Milliseconds that Redis' clock is ahead of ours; `null` before its first answer. */
   private ahead: number | null = null;
   /** Calls that Redis has not answered. */
@@ -370,16 +375,20 @@ export class RedisLimiter implements LimitService {
 
   /**
    * Redis is back: what was counted here meanwhile is added to what it has, so that an outage gives nobody twice as much for the rest of a window.
-   * `entries`: the local states, which are forgotten.
+   * `entries`: the local states; `forget` is called for each that Redis has now, and not for one that it did not take.
    */
-  async giveBack(entries: Iterable<Entry>): Promise<void> {
+  async giveBack(entries: readonly Entry[], forget: (entry: Entry) => void): Promise<void> {
     const isDegraded = this.parts.isDegraded();
-    const told: Promise<unknown>[] = [];
-    for (const { policy, subject, state } of entries) {
+    const told: Promise<void>[] = [];
+    for (const entry of entries) {
+      const { policy, subject, state } = entry;
       if (policy.algorithm === "concurrency") continue;
       const used = this.usedIn(policy, state, isDegraded);
-      if (used <= 0) continue;
-      told.push(this.ask("charge", [this.keyOf(policy, subject)], [this.termsOf(policy, isDegraded), used]));
+      if (used <= 0) {
+        forget(entry);
+        continue;
+      }
+      told.push(this.ask("charge", [this.keyOf(policy, subject)], [this.termsOf(policy, isDegraded), used]).then(() => forget(entry)));
       // Not a million at once.
       if (told.length >= 500) await Promise.all(told.splice(0));
     }
@@ -415,11 +424,19 @@ export class RedisLimiter implements LimitService {
   private ask(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
     if (this.parts.link.isCluster) return this.askCluster(deed, keys, args);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ deed, keys, args, resolve, reject });
-      // What else arrives in this turn of the event loop, or while Redis is at work, goes along.
-      if (!this.isScheduled && this.onTheWay < MOST_ON_THE_WAY) {
+      this.waiting.push({ deed, keys, args, at: this.parts.clock.now(), resolve, reject });
+      // What else arrives in this turn of the event loop, or while Redis is at work, goes along; but not for long.
+      if (this.isScheduled) return;
+      if (this.onTheWay === 0) {
         this.isScheduled = true;
         setImmediate(() => this.flush());
+      } else if (this.onTheWay < MOST_ON_THE_WAY) {
+        if (this.waiting.length >= MOST_TOGETHER) this.flush();
+        else
+          this.patience ??= setTimeout(() => {
+            this.patience = null;
+            if (this.waiting.length > 0 && this.onTheWay < MOST_ON_THE_WAY) this.flush();
+          }, WAIT_AT_MOST);
       }
     });
   }
@@ -428,10 +445,17 @@ export class RedisLimiter implements LimitService {
     this.isScheduled = false;
     const asked = this.waiting.splice(0, MOST_TOGETHER);
     if (asked.length === 0) return;
+    // Who came first has waited longest: what is left of its time is what the call may take.
+    const left = (asked[0] as Asked).at + this.parts.link.timeout - this.parts.clock.now();
+    if (left <= 0) {
+      for (const { reject } of asked) reject(new RedisDown("Redis was too slow for those before"));
+      this.flush();
+      return;
+    }
     const call = this.callOf(asked);
     this.onTheWay++;
     this.parts.link
-      .run((client) => (client as unknown as RunScript).sluiceLimits(...call))
+      .run((client) => (client as unknown as RunScript).sluiceLimits(...call), left)
       .then(
         (text) => {
           const reply = text.split(" ").map(Number);
@@ -548,7 +572,7 @@ export class RedisLimiter implements LimitService {
   renew(): void {
     this.forgetSlices(this.parts.clock.now());
     if (!this.parts.link.isUp) return;
-    const deed = this.onTheWay === 0 ? "hold" : "extend";
+    const deed = this.onTheWay === 0 && this.waiting.length === 0 ? "hold" : "extend";
     for (const [key, { count, terms }] of this.held) this.tell(deed, key, terms, count);
   }
 

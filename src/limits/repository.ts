@@ -17,5 +17,7 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
       return storage.client.query("SELECT policy, subject, state, expires_at AS expiresAt FROM limit_counts").all() as SavedCount[];
     },
     save: (changed) => save.immediate(changed),
+    remove: (policy, subject) =>
+      void storage.client.query("DELETE FROM limit_counts WHERE policy = ?1 AND subject = ?2").run(policy, subject),
   };
 }

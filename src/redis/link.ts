@@ -19,6 +19,8 @@ export interface RedisLinkParts {
 const PROBE_EVERY = 250;
 /** Good answers in a row that bring it back: one may be luck. */
 const PROBES_TO_TRUST = 2;
+/** Failed probes in a row after which the connection is made anew. */
+const RECONNECT_AFTER = 8;
 
 /**
  * The connection to Redis, with a breaker of its own: the first command that takes longer than the timeout, or a connection that closes, and Redis is not asked any more until probes
@@ -34,6 +36,7 @@ export class RedisLink {
   private readonly waiting = new Set<(error: Error) => void>();
   private prober: Timer | null = null;
   private goodProbes = 0;
+  private badProbes = 0;
   private isProbing = false;
   private isClosed = false;
   private firstTry: (() => void) | null = null;
@@ -136,6 +139,7 @@ export class RedisLink {
     this.within((client) => client.set(`${this.prefix}:probe`, "1", "PX", 60_000), this.timeout).then(
       () => {
         this.isProbing = false;
+        this.badProbes = 0;
         this.goodProbes++;
         if (this.goodProbes >= (this.wasEverUp ? PROBES_TO_TRUST : 1)) this.back();
         else this.probe();
@@ -143,6 +147,8 @@ export class RedisLink {
       () => {
         this.isProbing = false;
         this.goodProbes = 0;
+        // A connection that nothing comes by any more looks as if it were there: another one may do.
+        if (++this.badProbes % RECONNECT_AFTER === 0) this.client.disconnect(true);
       },
     );
   }
@@ -167,7 +173,8 @@ export class RedisLink {
 const isRefusal = (error: Error): boolean => error.name === "ReplyError";
 
 /** Refusals that say that Redis can't do its work at the moment. */
-const isAway = (error: Error): boolean => /^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message);
+const isAway = (error: Error): boolean =>
+  /^(NOPERM|NOAUTH|WRONGPASS|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message);
 
 function connect(config: RedisConfig): RedisClient {
   const { url, sentinel, cluster } = config;

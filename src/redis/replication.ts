@@ -65,32 +65,59 @@ const LEAP = 1_000_000;
 /** The token that each instance made for itself. */
 const OWN_TOKEN = "first";
 
+/** A change is refused where Redis has a later version than the one that it was made on. A change with a version of its own puts back what Redis has lost. */
 const PUBLISH = `
 if ARGV[1] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[1] then return redis.error_reply('LOCKLOST') end
 if redis.call('GET', KEYS[5]) ~= ARGV[2] then return redis.error_reply('EPOCH') end
 local revs = {}
-for i = 4, #ARGV, 3 do
-  local rev = tonumber(ARGV[i + 1])
-  if rev == 0 then rev = redis.call('INCR', KEYS[3]) end
-  local value = string.format('{"rev":%d,"row":%s}', rev, ARGV[i + 2])
-  redis.call('HSET', KEYS[1], ARGV[i], value)
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ${MOST_ENTRIES}, '*', 'f', ARGV[i], 'v', value, 'o', ARGV[3])
-  revs[#revs + 1] = rev
+for i = 4, #ARGV, 4 do
+  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  local current = known and tonumber(string.match(known, '^{"rev":(%d+)')) or 0
+  local rev, base = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  if current > base or (rev > 0 and current >= rev) then
+    revs[#revs + 1] = 0
+  else
+    if rev == 0 then rev = redis.call('INCR', KEYS[3]) end
+    local value = string.format('{"rev":%d,"row":%s}', rev, ARGV[i + 3])
+    redis.call('HSET', KEYS[1], ARGV[i], value)
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ${MOST_ENTRIES}, '*', 'f', ARGV[i], 'v', value, 'o', ARGV[3])
+    revs[#revs + 1] = rev
+  end
 end
 return revs`;
 
 const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
 
-/** A new epoch is begun by the first who finds none; its count goes on where that one's ends. */
+/**
+ * A new epoch is begun by the first who finds none, or one of another Redis process: what was started again may have lost its last changes. Its count leaps over all that anybody may have seen.
+ */
 const BEGIN = `
-if redis.call('SET', KEYS[2], ARGV[1], 'NX') then redis.call('SET', KEYS[1], ARGV[2]) end
+local epoch = redis.call('GET', KEYS[2])
+if not epoch or string.sub(epoch, 1, #ARGV[1]) ~= ARGV[1] then
+  epoch = ARGV[1] .. ARGV[2]
+  redis.call('SET', KEYS[2], epoch)
+  redis.call('SET', KEYS[1], math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[3])) + ${LEAP})
+end
 if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[3]) then redis.call('SET', KEYS[1], ARGV[3]) end
-return redis.call('GET', KEYS[2])`;
+return epoch`;
+
+/** Which epoch it is, the stream's last entry, and before which one others are gone from it. */
+const LOOK = `
+local epoch = redis.call('GET', KEYS[1]) or ''
+if redis.call('EXISTS', KEYS[2]) == 0 then return { epoch, '0-0', '0-0' } end
+local info = redis.call('XINFO', 'STREAM', KEYS[2])
+local at = {}
+for i = 1, #info, 2 do at[info[i]] = info[i + 1] end
+local last, gone = at['last-generated-id'], '0-0'
+if at['length'] == 0 then gone = last
+elseif at['entries-added'] > at['length'] then gone = at['first-entry'][1] end
+return { epoch, last, gone }`;
 
 interface Scripts {
   sluicePublish(count: number, ...args: (string | number)[]): Promise<number[]>;
   sluiceRelease(key: string, token: string): Promise<number>;
-  sluiceBegin(rev: string, epoch: string, fresh: string, leap: number, most: number): Promise<string>;
+  sluiceBegin(rev: string, epoch: string, process: string, fresh: string, most: number): Promise<string>;
+  sluiceLook(epoch: string, log: string): Promise<[epoch: string, last: string, gone: string]>;
 }
 
 /**
@@ -102,7 +129,6 @@ export class Replication {
   private readonly origin = Bun.randomUUIDv7();
   private epoch = "";
   private position = "0-0";
-  private published = 0;
   private isJoined = false;
   private timer: Timer | null = null;
   /** One thing after the other. */
@@ -119,19 +145,12 @@ export class Replication {
     link.client.defineCommand("sluicePublish", { lua: PUBLISH });
     link.client.defineCommand("sluiceRelease", { lua: RELEASE, numberOfKeys: 1 });
     link.client.defineCommand("sluiceBegin", { lua: BEGIN, numberOfKeys: 2 });
-    const row = parts.storage.client
-      .query<{ epoch: string; position: string; published: number }, []>("SELECT epoch, position, published FROM replication WHERE id = 1")
-      .get();
-    if (row !== null) ({ epoch: this.epoch, position: this.position, published: this.published } = row);
+    link.client.defineCommand("sluiceLook", { lua: LOOK, numberOfKeys: 2 });
+    this.reread();
     this.timer = setInterval(() => {
       if (!this.isBusy && link.isUp) void this.inLine(() => this.look());
     }, LOOK_EVERY);
     this.timer.unref();
-  }
-
-  /** The least of our changes that must not be forgotten yet. */
-  get keepFrom(): number {
-    return this.published + 1;
   }
 
   stop(): void {
@@ -159,7 +178,7 @@ export class Replication {
           await this.passOn(token);
         } catch (error) {
           if (error instanceof LockLost) {
-            await this.giveIn();
+            await this.giveIn(this.unsaid().changed.map(({ kind, id }) => fieldOf(kind, id)));
             throw new WriteConflict("another instance was faster");
           }
           // It is made, and passed on when Redis is back.
@@ -216,7 +235,7 @@ export class Replication {
       await this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token));
       this.orphans.delete(token);
     }
-    if (!this.isJoined || (await this.run((client) => client.get(this.keys.epoch))) !== this.epoch) {
+    if (!this.isJoined || (await this.isOutOfStep())) {
       const token = Bun.randomUUIDv7();
       this.isJoined = false;
       await this.lock(token);
@@ -231,25 +250,31 @@ export class Replication {
     await this.takeOver();
   }
 
+  /** Redis was lost and is back: it may be another one, or the same with less in it. */
+  doubt(): void {
+    this.isJoined = false;
+  }
+
+  /** Whether the stream can't tell any more what became of the records: it was begun anew, has lost its end, or no longer has what comes behind our position. */
+  private async isOutOfStep(): Promise<boolean> {
+    const [epoch, last, gone] = await this.run((client) => (client as unknown as Scripts).sluiceLook(this.keys.epoch, this.keys.log));
+    // Another process on the same database may be further.
+    this.reread();
+    return epoch !== this.epoch || compareIds(last, this.position) < 0 || compareIds(gone, this.position) > 0;
+  }
+
   /** Finds out whether the copies belong together, and compares them when they don't. The lock must be held. */
   private async join(): Promise<void> {
+    if (this.isJoined && !(await this.isOutOfStep())) return;
     const { client: database } = this.parts.storage;
     const most = database.query<{ rev: number | null }, []>("SELECT max(rev) AS rev FROM replicas").get()?.rev ?? 0;
     const { rev, epoch: key } = this.keys;
-    const epoch = await this.run((client) =>
-      (client as unknown as Scripts).sluiceBegin(rev, key, Bun.randomUUIDv7(), most === 0 ? 0 : most + LEAP, most),
-    );
-    if (this.isJoined && epoch === this.epoch) return;
-    const isKnown = epoch === this.epoch && (await this.hasPosition());
-    if (!isKnown) await this.compare(epoch);
+    // On a cluster any node may answer: there only what Redis holds tells.
+    const server = this.parts.link.isCluster ? "" : await this.run((client) => client.info("server"));
+    const run = /^run_id:(\w+)/m.exec(server)?.[1] ?? "cluster";
+    const epoch = await this.run((client) => (client as unknown as Scripts).sluiceBegin(rev, key, run, Bun.randomUUIDv7(), most));
+    if (epoch !== this.epoch || (await this.isOutOfStep())) await this.compare(epoch);
     this.isJoined = true;
-  }
-
-  /** Whether the stream still holds what came behind our position. */
-  private async hasPosition(): Promise<boolean> {
-    const [first] = await this.run((client) => client.xrange(this.keys.log, "-", "+", "COUNT", 1));
-    if (first === undefined) return true;
-    return compareIds(first[0], this.position) <= 0 || this.position === "0-0";
   }
 
   /** Compares all records, ours with Redis': of each the later version stays, here and there. */
@@ -263,9 +288,9 @@ export class Replication {
       ours.set(fieldOf(kind, id), { rev, deleted });
     // What was made before there was a Redis.
     for (const field of this.fields()) if (!ours.has(field)) ours.set(field, { rev: 0, deleted: 0 });
-    // What was made here and could not be passed on any more is later than what Redis has.
-    const unsaid = new Set(this.unsaid().map(({ kind, id }) => fieldOf(kind, id)));
-    for (const field of unsaid) ours.delete(field);
+    // What was changed here and not passed on goes by the version that it was made on: where Redis has a later one, that stays.
+    const unsaid = new Set(this.unsaid().changed.map(({ kind, id }) => fieldOf(kind, id)));
+    for (const field of unsaid) if ((ours.get(field)?.rev ?? 0) === 0) ours.delete(field);
     let cursor = "0";
     let taken = 0;
     do {
@@ -274,43 +299,47 @@ export class Replication {
       for (let i = 0; i < pairs.length; i += 2) {
         const field = pairs[i] as string;
         const version = JSON.parse(pairs[i + 1] as string) as Version;
-        if (unsaid.has(field)) continue;
         const its = ours.get(field);
         // The same, or an older one than Redis has: nothing to pass on.
         if (its !== undefined && its.rev <= version.rev) ours.delete(field);
-        if (its === undefined || its.rev < version.rev) versions.push([field, version]);
+        if ((its?.rev ?? 0) < version.rev) versions.push([field, version]);
       }
       taken += versions.length;
       this.apply(versions, null);
       cursor = next;
     } while (cursor !== "0");
-    const left = [...[...ours].map(([field, { rev }]) => ({ field, rev })), ...[...unsaid].map((field) => ({ field, rev: 0 }))];
     this.epoch = epoch;
+    const left = [...ours].map(([field, { rev }]) => ({ field, rev, base: rev }));
     await this.publish(left, "");
     this.position = last?.[0] ?? "0-0";
-    this.published = this.lastChange();
     this.save();
+    await this.passOn("");
     if (left.length > 0 || taken > 0) this.parts.onRebuilt(epoch, left.length, taken);
   }
 
   /** Passes on what was changed here since the last time. `token`: the lock's, or "" for what needs none. */
   private async passOn(token: string): Promise<void> {
-    const until = this.lastChange();
-    if (until <= this.published) return;
+    const { until, changed } = this.unsaid();
+    if (changed.length === 0) return;
     await this.publish(
-      this.unsaid().map(({ kind, id }) => ({ field: fieldOf(kind, id), rev: 0 })),
+      changed.map(({ kind, id }) => ({ field: fieldOf(kind, id), rev: 0, base: this.revOf(kind, id) })),
       token,
     );
-    this.published = until;
-    this.save();
+    this.parts.storage.client.query("UPDATE changes SET shared = 1 WHERE seq <= ?1 AND shared = 0").run(until);
   }
 
-  private async publish(records: readonly { readonly field: string; readonly rev: number }[], token: string): Promise<void> {
+  /** `rev`: the version that it has, or 0 for a new one. `base`: the last version that this instance knew of. Where Redis has a later one, that is taken over instead. */
+  private async publish(
+    records: readonly { readonly field: string; readonly rev: number; readonly base: number }[],
+    token: string,
+  ): Promise<void> {
     const { all, log, rev, lock, epoch } = this.keys;
-    const shared = records.filter(({ field }) => field !== fieldOf("token", OWN_TOKEN));
+    const own = fieldOf("token", OWN_TOKEN);
+    const shared = records.filter(({ field }) => field !== own);
+    const refused: string[] = [];
     for (let i = 0; i < shared.length; i += AT_ONCE) {
       const some = shared.slice(i, i + AT_ONCE).map((record) => ({ ...record, row: this.read(record.field) }));
-      const args = some.flatMap((record) => [record.field, record.rev, JSON.stringify(record.row)]);
+      const args = some.flatMap((record) => [record.field, record.rev, record.base, JSON.stringify(record.row)]);
       let revs: number[];
       try {
         revs = await this.run((client) =>
@@ -326,10 +355,14 @@ export class Replication {
       }
       this.parts.storage.client
         .transaction(() => {
-          for (const [n, { field, row }] of some.entries()) this.remember(field, revs[n] as number, row === null);
+          for (const [n, { field, row }] of some.entries()) {
+            if (revs[n] === 0) refused.push(field);
+            else this.remember(field, revs[n] as number, row === null);
+          }
         })
         .immediate();
     }
+    await this.giveIn(refused);
   }
 
   /** Takes over what others have changed. */
@@ -343,8 +376,6 @@ export class Replication {
         const [, field = "", , value = "", , origin] = fields;
         if (origin !== this.origin) versions.push([field, JSON.parse(value) as Version]);
       }
-      // Ours that were not passed on yet go first: what is applied here is told by the same list of changes.
-      if (versions.length > 0) while (this.lastChange() > this.published) await this.passOn("");
       this.apply(versions, entries.at(-1)?.[0] ?? null);
     }
   }
@@ -363,7 +394,7 @@ export class Replication {
           if (known !== null && known.rev >= rev) continue;
           const was = kind === "key" ? ((this.read(field)?.hash as string | undefined) ?? null) : null;
           try {
-            this.put(kind, id, row);
+            this.takeIn(kind, id, row);
           } catch (error) {
             // It can't stand beside one of ours, a key of the same hash: the rest is taken over.
             this.parts.onFault(error);
@@ -373,9 +404,8 @@ export class Replication {
           changes.push({ kind, id, was });
         }
         if (position !== null) {
-          this.position = position;
-          // What was written now is no change of ours.
-          this.published = Math.max(this.published, this.lastChange());
+          // Another process on the same database may be further.
+          if (compareIds(position, this.position) > 0) this.position = position;
           this.save();
         }
       })
@@ -383,36 +413,53 @@ export class Replication {
     if (changes.length > 0) this.parts.follow(changes);
   }
 
-  /** The lock was lost: what was changed here without it goes back to what Redis has. */
-  private async giveIn(): Promise<void> {
-    const versions: [string, Version][] = [];
-    for (const { kind, id } of this.unsaid()) {
-      const field = fieldOf(kind, id);
+  /** Others were faster: these records become what Redis has. */
+  private async giveIn(fields: readonly string[]): Promise<void> {
+    if (fields.length === 0) return;
+    const versions: [string, Version | null][] = [];
+    for (const field of fields) {
       const value = await this.run((client) => client.hget(this.keys.all, field));
-      versions.push([field, value === null ? { rev: Number.MAX_SAFE_INTEGER, row: null } : (JSON.parse(value) as Version)]);
+      versions.push([field, value === null ? null : (JSON.parse(value) as Version)]);
     }
-    const { client } = this.parts.storage;
     const changes: Change[] = [];
-    client
+    this.parts.storage.client
       .transaction(() => {
-        for (const [field, { rev, row }] of versions) {
+        for (const [field, version] of versions) {
           const [kind, id] = partsOf(field);
           changes.push({ kind, id, was: kind === "key" ? ((this.read(field)?.hash as string | undefined) ?? null) : null });
-          this.put(kind, id, row);
-          if (rev < Number.MAX_SAFE_INTEGER) this.remember(field, rev, row === null);
+          this.takeIn(kind, id, version?.row ?? null);
+          if (version !== null) this.remember(field, version.rev, version.row === null);
         }
-        this.published = this.lastChange();
-        this.save();
       })
       .immediate();
     this.parts.follow(changes);
   }
 
-  /** What was changed here and is not passed on yet. */
-  private unsaid(): { kind: Kind; id: string }[] {
-    return this.parts.storage.client
-      .query<{ kind: Kind; id: string }, [number]>("SELECT DISTINCT kind, id FROM changes WHERE seq > ?1")
-      .all(this.published);
+  /** What was changed here and is not passed on yet, up to a place in the list of changes. */
+  private unsaid(): { until: number; changed: { kind: Kind; id: string }[] } {
+    const { client } = this.parts.storage;
+    const until = client.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes WHERE shared = 0").get()?.seq ?? 0;
+    if (until === 0) return { until, changed: [] };
+    return {
+      until,
+      changed: client
+        .query<{ kind: Kind; id: string }, [number]>("SELECT DISTINCT kind, id FROM changes WHERE shared = 0 AND seq <= ?1")
+        .all(until),
+    };
+  }
+
+  private revOf(kind: string, id: string): number {
+    return (
+      this.parts.storage.client
+        .query<{ rev: number }, [string, string]>("SELECT rev FROM replicas WHERE kind = ?1 AND id = ?2")
+        .get(kind, id)?.rev ?? 0
+    );
+  }
+
+  /** Writes what came from others: it is no change of ours, and takes the place of one that was not passed on. */
+  private takeIn(kind: Kind, id: string, row: Row | null): void {
+    this.put(kind, id, row);
+    this.parts.storage.client.query("UPDATE changes SET shared = 1 WHERE kind = ?1 AND id = ?2 AND shared = 0").run(kind, id);
   }
 
   private put(kind: Kind, id: string, row: Row | null): void {
@@ -477,14 +524,17 @@ export class Replication {
       .run(kind, id, rev, deleted ? 1 : 0);
   }
 
-  private lastChange(): number {
-    return this.parts.storage.client.query<{ seq: number }, []>("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").get()?.seq ?? 0;
+  private reread(): void {
+    const row = this.parts.storage.client
+      .query<{ epoch: string; position: string }, []>("SELECT epoch, position FROM replication WHERE id = 1")
+      .get();
+    if (row !== null) ({ epoch: this.epoch, position: this.position } = row);
   }
 
   private save(): void {
     this.parts.storage.client
-      .query("INSERT OR REPLACE INTO replication (id, epoch, position, published) VALUES (1, ?1, ?2, ?3)")
-      .run(this.epoch, this.position, this.published);
+      .query("INSERT OR REPLACE INTO replication (id, epoch, position) VALUES (1, ?1, ?2)")
+      .run(this.epoch, this.position);
   }
 }
 

@@ -38,6 +38,8 @@ export class Signals {
   private readonly seen = new Map<string, string>();
   /** What could not be said yet. */
   private readonly unsaid = new Map<string, Said<unknown>>();
+  /** The latest of each: said again when Redis was emptied. */
+  private readonly latest = new Map<string, Said<unknown>>();
   private readonly timer: Timer;
   private isLooking = false;
   private count = 0;
@@ -69,6 +71,7 @@ export class Signals {
     const said: Said<unknown> = { id: `${++this.count}-${this.origin}`, origin: this.origin, at: Date.now(), what };
     this.seen.set(field, said.id);
     this.unsaid.set(field, said);
+    this.latest.set(field, said);
     if (this.parts.link.isUp) void this.speak();
   }
 
@@ -95,9 +98,11 @@ export class Signals {
         // Ours is later: it takes the place of theirs.
         if (mine !== undefined && mine.at >= said.at) continue;
         this.unsaid.delete(field);
+        this.latest.set(field, said);
         this.seen.set(field, said.id);
         if (said.origin !== this.origin) this.follow(field, said);
       }
+      for (const [field, said] of this.latest) if (!Object.hasOwn(all, field)) this.unsaid.set(field, said);
       await this.speak();
     } catch {
       // Redis is away: the next look finds what is there then.

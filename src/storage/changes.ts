@@ -42,11 +42,11 @@ export class ChangeFeed {
     this.apply(rows);
   }
 
-  /** Forgets changes that everybody has seen, those before `keepFrom`, a bounded number at a time: an import leaves a million of them. `now` in milliseconds since 1970. */
-  prune(now: number, keepFrom: number): void {
+  /** Forgets changes that everybody has seen, with `areShared` those alone that other instances know of, a bounded number at a time: an import leaves a million of them. `now` in milliseconds since 1970. */
+  prune(now: number, areShared: boolean): void {
     this.storage.client
-      .query("DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < ?1 AND seq < ?3 ORDER BY seq LIMIT ?2)")
-      .run(now - KEPT_FOR, FORGOTTEN_AT_ONCE, keepFrom);
+      .query("DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < ?1 AND (shared = 1 OR ?3 = 0) ORDER BY seq LIMIT ?2)")
+      .run(now - KEPT_FOR, FORGOTTEN_AT_ONCE, areShared ? 1 : 0);
   }
 
   private dataVersion(): number {

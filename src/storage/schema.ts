@@ -140,6 +140,8 @@ export const changes = sqliteTable("changes", {
   /** A key's hash before the change. */
   was: text(),
   at: integer().notNull(),
+  /** Other instances know of it: it was passed on, or came from them. */
+  shared: integer({ mode: "boolean" }).notNull().default(false),
 });
 
 /** Which version of each record this instance has of those that several share through Redis; also of those that were deleted, so that they stay so. */
@@ -156,8 +158,6 @@ export const replication = sqliteTable("replication", {
   epoch: text().notNull(),
   /** The last entry of the stream that was taken over. */
   position: text().notNull(),
-  /** The last of our changes that was passed on. */
-  published: integer().notNull(),
 });
 
 /** The text of the last configuration that came into force: one row. */

@@ -174,6 +174,7 @@ describe("counts over a restart", () => {
     const saved: SavedCount[] = [];
     const disk = { isFull: false };
     const counts = {
+      remove: () => {},
       load: () => new Map(saved.map((count) => [`${count.policy} ${count.subject}`, count])).values(),
       save: (changed: readonly SavedCount[]) => {
         if (disk.isFull) throw new Error("disk full");

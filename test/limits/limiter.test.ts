@@ -168,6 +168,7 @@ describe("counts of an hour and more", () => {
         (waits, pause, ahead) => {
           const saved = new Map<string, SavedCount>();
           const counts = {
+            remove: () => {},
             load: () => saved.values(),
             save: (changed: readonly SavedCount[]) => {
               for (const count of changed) saved.set(count.policy + count.subject, count);
