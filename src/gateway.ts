@@ -526,7 +526,7 @@ export function createGatewayParts(options: GatewayOptions) {
     audit,
     usage,
     databasePath: options.databasePath,
-    answers: new IdempotentAnswers(storage, clock),
+    answers: new IdempotentAnswers(storage, clock, link),
     health,
     components: allComponents,
     consumers,

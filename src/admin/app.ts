@@ -169,20 +169,22 @@ async function guarded(
     const body = await request.text();
     const it = parts.answers.identify(key, token as string, request.method, path, body);
     // A repetition that comes while the first is still at work waits for it, or both would make a record.
-    return await parts.answers.oneAtATime(it, async () => {
-      const before = parts.answers.find(it);
+    const once = async (): Promise<Response> => {
+      const before = await parts.answers.find(it);
       if (before !== null)
         return new Response(before.body, {
           status: before.status,
           headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
         });
-      const response = await handle(new Request(request.url, { method: request.method, headers: request.headers, body }));
+      const response = await act(new Request(request.url, { method: request.method, headers: request.headers, body }));
       const text = await response.text();
       const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
       // A refusal changed nothing: the corrected request may use the same key.
-      if (response.ok) parts.answers.keep(it, { status: response.status, headers, body: text });
+      if (response.ok) await parts.answers.keep(it, { status: response.status, headers, body: text });
       return new Response(text, { status: response.status, headers: response.headers });
-    });
+    };
+    // The look for an answer is within the turn of the change: the same request may be on its way to another instance.
+    return await parts.answers.oneAtATime(it, () => (isShared ? write(once) : once()));
   } catch (error) {
     if (error instanceof Refused) return toResponse(error.problem, requestId);
     if (error instanceof RedisDown) return toResponse(REDIS_AWAY, requestId);

@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:cr
 import { eq, lt } from "drizzle-orm";
 import type { Clock } from "../clock.ts";
 import { hashKey } from "../keys/format.ts";
+import type { RedisLink } from "../redis/link.ts";
 import type { Storage } from "../storage/open.ts";
 import { idempotentAnswers } from "../storage/schema.ts";
 import { refused } from "./refused.ts";
@@ -33,6 +34,8 @@ export class IdempotentAnswers {
   constructor(
     private readonly storage: Storage,
     private readonly clock: Clock,
+    /** Redis, where the same request may have come to another instance; `null`: there is none. */
+    private readonly link: RedisLink | null = null,
   ) {}
 
   identify(key: string, token: string, method: string, path: string, body: string): Idempotent {
@@ -54,14 +57,27 @@ export class IdempotentAnswers {
   }
 
   /** The answer that this request had before. Throws 422 when its key was used for another request. */
-  find(it: Idempotent): KeptAnswer | null {
-    const row = this.storage.db.select().from(idempotentAnswers).where(eq(idempotentAnswers.id, it.id)).get();
-    if (row === undefined || row.createdAt <= this.clock.wall() - DAY) return null;
+  async find(it: Idempotent): Promise<KeptAnswer | null> {
+    const own = this.storage.db.select().from(idempotentAnswers).where(eq(idempotentAnswers.id, it.id)).get();
+    const isGood = own !== undefined && own.createdAt > this.clock.wall() - DAY;
+    const row = isGood ? own : await this.elsewhere(it);
+    if (row === null) return null;
     if (row.request !== it.request) throw refused("validationFailed", "This Idempotency-Key was used for another request: take a new one.");
     return JSON.parse(open(row.answer, it.secret)) as KeptAnswer;
   }
 
-  keep(it: Idempotent, answer: KeptAnswer): void {
+  private async elsewhere(it: Idempotent): Promise<{ request: string; answer: string } | null> {
+    const { link } = this;
+    if (link === null || !link.isUp) return null;
+    const text = await link.run((client) => client.get(this.keyOf(it))).catch(() => null);
+    return text === null ? null : (JSON.parse(text) as { request: string; answer: string });
+  }
+
+  private keyOf(it: Idempotent): string {
+    return `${this.link?.prefix}:answer:${it.id}`;
+  }
+
+  async keep(it: Idempotent, answer: KeptAnswer): Promise<void> {
     const createdAt = this.clock.wall();
     const row = { request: it.request, answer: seal(JSON.stringify(answer), it.secret), createdAt };
     this.storage.db.transaction(
@@ -76,6 +92,8 @@ export class IdempotentAnswers {
       },
       { behavior: "immediate" },
     );
+    const { link } = this;
+    if (link?.isUp) await link.run((client) => client.set(this.keyOf(it), JSON.stringify(row), "PX", DAY)).catch(() => {});
   }
 }
 

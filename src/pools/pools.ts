@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { PoolConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
 import type { RedisLink } from "../redis/link.ts";
-import { SharedState } from "../redis/shared-state.ts";
+import { Contended, SharedState } from "../redis/shared-state.ts";
 import type { Storage } from "../storage/open.ts";
 import {
   accept,
@@ -55,6 +55,9 @@ export interface KeyReport {
   readonly remaining: number;
   readonly budgets: readonly { of: string; limit: number; window: number; used: number; resetAt: number | null }[];
 }
+
+/** When to come again after others have taken from a pool all the time, in milliseconds. */
+const CONTENDED_FOR = 1000;
 
 /** Upstream credentials that are handed out within their budgets; with Redis by several instances together. */
 export class Pools {
@@ -123,19 +126,28 @@ export class Pools {
     choices: readonly (Choice | undefined)[],
   ): Lease | Promise<Lease> {
     const { policy } = pool;
-    const given = this.perform(pool, (state, now) => {
-      let result: Lease = { granted: false, retryIn: 0 };
-      for (const choice of choices) {
-        result = lease(policy, state, cost, now, choice);
-        if (result.granted) break;
-      }
-      return result;
-    });
+    const given = this.perform(
+      pool,
+      (state, now) => {
+        let result: Lease = { granted: false, retryIn: 0 };
+        for (const choice of choices) {
+          result = lease(policy, state, cost, now, choice);
+          if (result.granted) break;
+        }
+        return result;
+      },
+      false,
+    );
     const tell = (it: Lease): Lease => {
       this.parts.onLease(policy.name, user, kind, it);
       return it;
     };
-    return given instanceof Promise ? given.then(tell) : tell(given);
+    if (!(given instanceof Promise)) return tell(given);
+    // Nobody knows what is left: better none than one too many.
+    return given.then(tell, (error: unknown) => {
+      if (error instanceof Contended) return tell({ granted: false, retryIn: CONTENDED_FOR });
+      throw error;
+    });
   }
 
   /** Milliseconds until a key can take the cost, as far as is known here; infinite when none ever will. */
@@ -252,11 +264,11 @@ export class Pools {
   }
 
   /** Changes a pool's state: here, or by way of Redis. */
-  private perform<T>({ policy: { name } }: Pool, work: (state: PoolState, now: number) => T): T | Promise<T> {
+  private perform<T>({ policy: { name } }: Pool, work: (state: PoolState, now: number) => T, isPatient = true): T | Promise<T> {
     this.dirty.add(name);
     const { link, clock } = this.parts;
     if (link === null) return work(this.stateOf(name), clock.now());
-    return this.sharedOf(name, link).run(work);
+    return this.sharedOf(name, link).run(work, isPatient);
   }
 
   /** What does not wait for the change's end. */

@@ -148,7 +148,10 @@ export class Replication {
     link.client.defineCommand("sluiceLook", { lua: LOOK, numberOfKeys: 2 });
     this.reread();
     this.timer = setInterval(() => {
-      if (!this.isBusy && link.isUp) void this.inLine(() => this.look());
+      if (this.isBusy || !link.isUp) return;
+      this.inLine(() => this.look()).catch((error: unknown) => {
+        if (!(error instanceof RedisDown)) parts.onFault(error);
+      });
     }, LOOK_EVERY);
     this.timer.unref();
   }
@@ -200,9 +203,7 @@ export class Replication {
         this.isBusy = false;
       }
     });
-    this.line = turn.catch((error: unknown) => {
-      if (!(error instanceof RedisDown) && !(error instanceof WriteConflict)) this.parts.onFault(error);
-    });
+    this.line = turn.catch(() => {});
     return turn;
   }
 

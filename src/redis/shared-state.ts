@@ -22,7 +22,12 @@ interface Scripts {
   sluiceSwap(key: string, expected: string, next: string, state: string): Promise<[number, number, string?, string?]>;
 }
 
+/** Others have changed the state again and again, and the time that a request may wait is over. */
+export class Contended extends Error {}
+
 interface Waiting<S> {
+  /** Until when it is tried, by this instance's clock. */
+  readonly until: number;
   readonly work: (state: S, now: number) => unknown;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -64,18 +69,22 @@ export class SharedState<S> {
     return this.latest;
   }
 
-  /** Makes a change, perhaps several times on different copies; what it gave the last time. At once while Redis is away. */
-  run<T>(work: (state: S, now: number) => T): T | Promise<T> {
+  /**
+   * Makes a change, perhaps several times on different copies; what it gave the last time. At once while Redis is away. Rejects with `Contended` when others were faster for as long as
+   * a request may wait; with `isPatient` it goes on.
+   */
+  run<T>(work: (state: S, now: number) => T, isPatient = false): T | Promise<T> {
     if (!this.link.isUp) return this.alone(work);
+    const until = isPatient ? Number.POSITIVE_INFINITY : this.link.clock.now() + this.link.timeout;
     return new Promise<T>((resolve, reject) => {
-      this.waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.waiting.push({ until, work, resolve: resolve as (value: unknown) => void, reject });
       if (!this.isAsking) void this.ask();
     });
   }
 
   /** Takes over what others have changed. */
   async refresh(): Promise<void> {
-    if (this.link.isUp) await this.run(() => {});
+    if (this.link.isUp) await this.run(() => {}, true);
   }
 
   private alone<T>(work: (state: S, now: number) => T): T {
@@ -107,8 +116,15 @@ export class SharedState<S> {
     this.isAsking = false;
   }
 
-  private async make(changes: readonly Waiting<S>[]): Promise<void> {
+  private async make(all: readonly Waiting<S>[]): Promise<void> {
+    let changes = all;
     for (let attempt = 0; ; attempt++) {
+      if (attempt > 1) {
+        const time = this.link.clock.now();
+        for (const { until, reject } of changes) if (time > until) reject(new Contended("others were faster"));
+        changes = changes.filter(({ until }) => time <= until);
+        if (changes.length === 0) return;
+      }
       const now = this.now();
       let results: (() => void)[] = [];
       let copy: S | null = null;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { LimitConfig } from "../../src/config/schema.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { inParallel } from "../support/flaky.ts";
-import { type Running, start } from "../support/process.ts";
+import { folder, type Running, start } from "../support/process.ts";
 import { redisServer, slowPath } from "../support/redis.ts";
 
 const KEY = "a-key-of-a-caller-0123";
@@ -140,6 +140,56 @@ describe("Redis that", () => {
     await ask(gateway);
     while (Number((await ask(gateway)).left) > 25) await Bun.sleep(5);
   });
+
+  test("was away twice, with a restart of the gateway between, is given each count once", async () => {
+    await using redis = await redisServer();
+    using home = folder();
+    const config = configFor(redis.url, [fixed(100)]);
+    const outage = async (gateway: Running, times: number): Promise<void> => {
+      await redis.kill();
+      await says(gateway, "Redis is lost");
+      for (let i = 0; i < times; i++) await ask(gateway);
+      // The counts of long windows are written down each second.
+      await Bun.sleep(1200);
+      await redis.restart();
+      await says(gateway, "Redis is there", 2);
+      while ((await redis.client.keys("*:limit:*")).length === 0) await Bun.sleep(5);
+    };
+    {
+      await using gateway = await start({ config, cwd: home.path });
+      await outage(gateway, 10);
+      expect((await ask(gateway)).left).toBe("89");
+      await gateway.stop();
+    }
+    await using gateway = await start({ config, cwd: home.path });
+    await outage(gateway, 2);
+    // The second time Redis came back empty: what was counted in this outage alone.
+    expect((await ask(gateway)).left).toBe("97");
+  }, 20_000);
+
+  test("answers in time one by one, but not so many, keeps nobody waiting", async () => {
+    await using redis = await redisServer();
+    using path = slowPath(redis);
+    await using gateway = await start({ config: configFor(path.url, [fixed(100_000)], { timeout: "100ms" }) });
+    path.delay = 20;
+    const { length } = await all(300, () => ask(gateway));
+    expect(length).toBe(300);
+    const taken = (await all(300, () => ask(gateway))).map(({ took }) => took).sort((a, b) => a - b);
+    expect(taken[200]).toBeLessThan(400);
+  });
+
+  test("is behind a connection that nothing comes by any more is connected to anew", async () => {
+    await using redis = await redisServer();
+    using path = slowPath(redis);
+    await using gateway = await start({ config: configFor(path.url, [fixed(1000)], { timeout: "100ms" }) });
+    await ask(gateway);
+    path.mute();
+    await ask(gateway);
+    await says(gateway, "Redis is lost");
+    // New connections work.
+    await says(gateway, "Redis is there", 2);
+    expect((await ask(gateway)).status).toBe(200);
+  }, 20_000);
 
   test("is not there at the start is no reason not to start", async () => {
     await using redis = await redisServer();

@@ -152,6 +152,12 @@ test("changes of the same record at the same time are all made, or refused, none
       soon(async () => Object.keys((await json(await each.admin("GET", "/admin/consumers/acme"))).metadata as object).length, 30),
     ),
   );
+  // The same request to both makes one key.
+  const once = await Promise.all(
+    both.map((each) => each.admin("POST", "/admin/keys", { consumer: "acme" }, { "idempotency-key": "once" })),
+  );
+  const keys = await Promise.all(once.map(async (answer) => (await json(answer)).key));
+  expect([keys[0] === keys[1], once.filter((answer) => answer.headers.get("idempotent-replayed") === "true").length]).toEqual([true, 1]);
   const etag = (await a.admin("GET", "/admin/consumers/acme")).headers.get("etag") ?? "";
   const raced = await Promise.all(
     both.map((each, i) => each.admin("PATCH", "/admin/consumers/acme", { name: `by ${i}` }, { "if-match": etag })),
@@ -267,6 +273,9 @@ test("the system's status and breakers are the same on all", async () => {
   await soon(() => health(b), "DEGRADED");
   await using late = await start({ config });
   await soon(() => health(late), "DEGRADED");
+  // Also when Redis was emptied.
+  await redis.client.del("signals:signals");
+  await soon(async () => (await redis.client.hlen("signals:signals")) > 0, true);
   await b.admin("POST", "/admin/health", { status: "NORMAL" });
   await soon(() => health(a), "NORMAL");
   for (let i = 0; i < 2; i++) await fetch(a.url);

@@ -70,17 +70,21 @@ export interface SlowPath {
   readonly url: string;
   /** Milliseconds that everything takes longer, each way. */
   delay: number;
+  /** Nothing comes by the connections that there are any more, and nobody is told. */
+  mute(): void;
   [Symbol.dispose](): void;
 }
 
 export function slowPath(to: { readonly port: number }): SlowPath {
   interface Pair {
+    isMute?: boolean;
     other: Bun.Socket<Pair> | null;
     early: Buffer[];
   }
   const open = new Set<Bun.Socket<Pair>>();
   const path = { delay: 0 };
   const pass = (socket: Bun.Socket<Pair>, bytes: Buffer): void => {
+    if (socket.data.isMute) return;
     const copy = Buffer.from(bytes);
     const go = (): void => {
       const { other, early } = socket.data;
@@ -119,6 +123,9 @@ export function slowPath(to: { readonly port: number }): SlowPath {
   });
   return Object.assign(path, {
     url: `redis://127.0.0.1:${listener.port}`,
+    mute: () => {
+      for (const socket of open) socket.data.isMute = true;
+    },
     [Symbol.dispose]: () => {
       listener.stop(true);
       for (const socket of open) socket.end();
