@@ -81,6 +81,7 @@ export class Pools {
   /** Puts these pools in force. What their keys have spent stays; what the upstream said of a secret goes with the secret. */
   configure(configs: Iterable<readonly [name: string, config: PoolConfig]>): void {
     this.pools = new Map([...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth }]));
+    for (const [name, { policy }] of this.pools) for (const key of policy.keys) named(this.stateOf(name), key);
   }
 
   get isEmpty(): boolean {
@@ -301,6 +302,16 @@ export class Pools {
     }
     return state;
   }
+}
+
+/** Counts from before it was kept which budget they are of: they stand in the order of the budgets. */
+function named({ spent }: PoolState, { id, budgets }: PoolKey): void {
+  const its = spent.get(id) as readonly (Omit<Spent, "of" | "window"> & Partial<Spent>)[] | undefined;
+  if (its?.length !== budgets.length || its.every(({ of }) => of !== undefined)) return;
+  spent.set(
+    id,
+    budgets.map(({ of, window }, i) => ({ start: its[i]?.start ?? 0, used: its[i]?.used ?? 0, of, window })),
+  );
 }
 
 /** Secrets themselves are not kept beside what is said of them. */

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { lease, newPoolState, type PoolKey, type PoolPolicy, remainingOf, type Strategy, settle, spentOf } from "../../src/pools/pool.ts";
+import { Pools } from "../../src/pools/pools.ts";
+import { openStorage } from "../../src/storage/open.ts";
+import { FakeClock } from "../support/limits.ts";
 
 const tokens = (limit: number, window = 60_000) => ({ of: "tokens" as const, limit, window });
 const poolOf = (strategy: Strategy, ...limits: number[]): PoolPolicy => ({
@@ -138,4 +141,19 @@ test("what was spent belongs to what is counted and for how long, wherever the b
   // A request from before is settled where it was taken.
   if (first.granted) settle(state, first.grant, 100, 1);
   expect([remainingOf(state, key, 4), spentOf(state, key)[0]?.used]).toEqual([1100, 1]);
+});
+
+test("counts that were kept before budgets had names are those of the budgets in their order", () => {
+  const storage = openStorage(":memory:");
+  const clock = new FakeClock();
+  const old = [
+    { start: clock.time, used: 30 },
+    { start: clock.time, used: 2 },
+  ];
+  storage.client.query("INSERT INTO pool_spent (pool, key, spent) VALUES ('p', 'k', ?1)").run(JSON.stringify(old));
+  const pools = new Pools({ storage, clock, link: null, onFault: () => {}, onLease: () => {}, onStanding: () => {} });
+  const budgets = [{ of: "requests" as const, limit: 5, window: "1h" }];
+  pools.configure([["p", { strategy: "in-order", auth: "none", services: {}, keys: [{ id: "k", limit: 100, window: "1h", budgets }] }]]);
+  expect(pools.keysOf("p")).toMatchObject([{ remaining: 70, budgets: [{ used: 30 }, { of: "requests", used: 2 }] }]);
+  storage.close();
 });
