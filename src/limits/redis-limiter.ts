@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { type RedisClient, RedisDown, type RedisLink } from "../redis/link.ts";
+import { RedisDown, type RedisLink } from "../redis/link.ts";
 import { newReading, type State } from "./algorithm.ts";
 import type { Limiter, LimitReading, LimitService, Verdict } from "./limiter.ts";
 import { algorithmOf, type Entry } from "./memory-store.ts";
@@ -32,11 +32,14 @@ export interface RedisLimiterParts {
 const DEEDS = { take: 1, peek: 2, charge: 3, refund: 4, hold: 5, extend: 6, lease: 7 } as const;
 type Deed = keyof typeof DEEDS;
 
-interface Asked {
+interface Question {
   readonly deed: Deed;
   readonly keys: readonly string[];
   /** For each limit its terms and what it is charged. */
   readonly args: readonly (string | number)[];
+}
+
+interface Asked extends Question {
   /** Since when it waits. */
   readonly at: number;
   readonly resolve: (reply: readonly number[]) => void;
@@ -452,33 +455,39 @@ export class RedisLimiter implements LimitService {
       this.flush();
       return;
     }
+    this.call(asked, left).then(
+      (reply) => {
+        this.flush();
+        let at = 0;
+        for (const { deed, keys: its, resolve } of asked) {
+          const next = at + 1 + its.length * widthOf(deed);
+          resolve(reply.slice(at, next));
+          at = next;
+        }
+      },
+      (error: Error) => {
+        this.flush();
+        for (const { reject } of asked) reject(error);
+      },
+    );
+  }
+
+  /** One call of the script, and its reply behind the time. */
+  private async call(asked: readonly Question[], timeout?: number): Promise<number[]> {
     const call = this.callOf(asked);
     this.onTheWay++;
-    this.parts.link
-      .run((client) => (client as unknown as RunScript).sluiceLimits(...call), left)
-      .then(
-        (text) => {
-          const reply = text.split(" ").map(Number);
-          this.onTheWay--;
-          this.flush();
-          this.setClock(reply[0] as number);
-          let at = 1;
-          for (const { deed, keys: its, resolve } of asked) {
-            const next = at + 1 + its.length * widthOf(deed);
-            resolve(reply.slice(at, next));
-            at = next;
-          }
-        },
-        (error: Error) => {
-          this.onTheWay--;
-          this.flush();
-          for (const { reject } of asked) reject(error);
-        },
-      );
+    try {
+      const text = await this.parts.link.run((client) => (client as unknown as RunScript).sluiceLimits(...call), timeout);
+      const [time = 0, ...reply] = text.split(" ").map(Number);
+      this.setClock(time);
+      return reply;
+    } finally {
+      this.onTheWay--;
+    }
   }
 
   /** The script's arguments: each key and each limit's terms once, and numbers that say which of them belong together. */
-  private callOf(asked: readonly Pick<Asked, "deed" | "keys" | "args">[]): [number, ...(string | number)[]] {
+  private callOf(asked: readonly Question[]): [number, ...(string | number)[]] {
     const keys = new Map<string, number>();
     const terms = new Map<string, number>();
     let numbers = "";
@@ -517,37 +526,35 @@ export class RedisLimiter implements LimitService {
     const reply: number[] = new Array(1 + keys.length * NUMBERS).fill(0);
     reply[0] = 1;
     const taken: number[][] = [];
-    const run = async (its: readonly number[], how: Deed): Promise<number[]> => {
-      const call = this.callOf([
+    const run = (its: readonly number[], how: Deed): Promise<number[]> =>
+      this.call([
         {
           deed: how,
           keys: its.map((i) => keys[i] as string),
           args: its.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]),
         },
       ]);
-      return (await this.parts.link.run((client: RedisClient) => (client as unknown as RunScript).sluiceLimits(...call)))
-        .split(" ")
-        .map(Number);
+    const giveBack = (): void => {
+      for (const its of taken) {
+        // A limit in shadow that did not fit has taken nothing.
+        const fitted = its.filter((i) => reply[1 + i * NUMBERS + 4] === 1);
+        if (fitted.length > 0) run(fitted, "refund").catch(() => {});
+      }
     };
     try {
       for (const its of groups.values()) {
         // After a denial the others are only looked at, for the headers.
-        const [time = 0, ...part] = await run(its, deed === "take" && reply[0] === 0 ? "peek" : deed);
-        this.setClock(time);
+        const part = await run(its, deed === "take" && reply[0] === 0 ? "peek" : deed);
         if (part[0] === 0) reply[0] = 0;
         else if (deed === "take") taken.push(its);
         for (const [n, i] of its.entries())
           for (let k = 0; k < NUMBERS; k++) reply[1 + i * NUMBERS + k] = part[1 + n * NUMBERS + k] as number;
       }
     } catch (error) {
-      for (const its of taken) run(its, "refund").catch(() => {});
+      giveBack();
       throw error;
     }
-    if (reply[0] === 0)
-      for (const its of taken) {
-        const fitted = its.filter((i) => reply[1 + i * NUMBERS + 4] === 1);
-        if (fitted.length > 0) run(fitted, "refund").catch(() => {});
-      }
+    if (reply[0] === 0) giveBack();
     return reply;
   }
 

@@ -97,7 +97,7 @@ export class SharedState<S> {
     // What comes in the same turn of the event loop goes along.
     await Promise.resolve();
     while (this.waiting.length > 0) {
-      const changes = this.waiting;
+      const changes = new Set(this.waiting);
       this.waiting = [];
       try {
         await this.make(changes);
@@ -116,14 +116,17 @@ export class SharedState<S> {
     this.isAsking = false;
   }
 
-  private async make(all: readonly Waiting<S>[]): Promise<void> {
-    let changes = all;
+  /** Makes them all; those whose time is over are taken out. */
+  private async make(changes: Set<Waiting<S>>): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       if (attempt > 1) {
         const time = this.link.clock.now();
-        for (const { until, reject } of changes) if (time > until) reject(new Contended("others were faster"));
-        changes = changes.filter(({ until }) => time <= until);
-        if (changes.length === 0) return;
+        for (const change of changes)
+          if (time > change.until) {
+            changes.delete(change);
+            change.reject(new Contended("others were faster"));
+          }
+        if (changes.size === 0) return;
       }
       const now = this.now();
       let results: (() => void)[] = [];
@@ -134,7 +137,7 @@ export class SharedState<S> {
       if (!this.isApart && this.version !== UNKNOWN) {
         copy = this.shape.fromText(this.shape.toText(this.state));
         const made = copy;
-        results = changes.map(({ work, resolve, reject }) => {
+        results = Array.from(changes, ({ work, resolve, reject }) => {
           try {
             const value = work(made, now);
             return () => resolve(value);

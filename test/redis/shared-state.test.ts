@@ -3,7 +3,7 @@ import { fillIn } from "../../src/config/load.ts";
 import { RedisConfig } from "../../src/config/schema.ts";
 import { lease, newPoolState, type PoolPolicy, poolShape, remainingOf } from "../../src/pools/pool.ts";
 import { RedisLink } from "../../src/redis/link.ts";
-import { SharedState } from "../../src/redis/shared-state.ts";
+import { Contended, SharedState } from "../../src/redis/shared-state.ts";
 import { FakeClock } from "../support/limits.ts";
 import { redisServer } from "../support/redis.ts";
 
@@ -60,5 +60,28 @@ describe("a state that several change as one", () => {
     expect(policy.keys.map((key) => remainingOf(theirs.state, key, theirs.now()))).toEqual([50, 2700]);
     one.close();
     two.close();
+  });
+
+  test("what was refused because others were faster is not done after all when Redis is lost then", async () => {
+    await using redis = await redisServer();
+    const link = await connected(redis.url);
+    const state = share(link);
+    await state.refresh();
+    let runs = 0;
+    const refused = state.run(() => {
+      runs++;
+      // Others are faster each time, for longer than a request may wait.
+      link.client.hset("state", "v", `theirs-${runs}`).catch(() => {});
+      clock.time += 1500;
+    });
+    // Came along, and has no such hurry.
+    let more = 0;
+    const patient = state.run(() => {
+      if (++more === 3) link.client.disconnect();
+    }, true);
+    await expect(refused).rejects.toBeInstanceOf(Contended);
+    await patient;
+    expect({ runs, more }).toEqual({ runs: 2, more: 4 });
+    link.close();
   });
 });
