@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
@@ -10,7 +11,7 @@ import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
 import { HAND_OUT_PATH } from "./proxy/hand-out.ts";
 import { parseTarget } from "./proxy/path.ts";
-import { type ProblemCode, problem } from "./proxy/problem.ts";
+import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
 import { VERSION } from "./version.ts";
 
@@ -57,10 +58,7 @@ export function listen(options: ServerOptions): Listeners {
     tls: tls === null ? null : { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
     limits: limitsOf(config),
     reusePort: options.reusePort === true,
-    refuse: (fault: HeadFault): Reply => {
-      const id = requestId(null);
-      return problemReply(problem(FAULT_CODES[fault.status], fault.detail), id, `X-Request-ID: ${id}\r\n`);
-    },
+    refuse: (fault: HeadFault): Reply => refusal(problem(FAULT_CODES[fault.status], fault.detail), requestId(null)),
     onFault: (error: unknown) => options.onFault(error, ""),
   };
 
@@ -96,11 +94,7 @@ export function listen(options: ServerOptions): Listeners {
     // What a proxy on this machine passes on comes from elsewhere.
     const isLocal = isLoopback(incoming.ip) && fields.get("x-forwarded-for") === null && fields.get("forwarded") === null;
     if (!isLocal && !parts.holdsToken(fields.get("authorization"))) {
-      const id = requestId(fields.get("x-request-id"));
-      const refusal = problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, [
-        ["WWW-Authenticate", 'Bearer realm="sluice admin"'],
-      ]);
-      incoming.reply(problemReply(refusal, id, `X-Request-ID: ${id}\r\n`));
+      refuse(incoming, TOKEN_MISSING);
       return;
     }
     if (path === "/_metrics") {
@@ -117,34 +111,19 @@ export function listen(options: ServerOptions): Listeners {
           length: -1,
         }),
       (error: unknown) => {
-        const id = requestId(null);
+        const id = idOf(incoming);
         options.onFault(error, id);
-        incoming.reply(
-          problemReply(
-            problem("internal", "The metrics could not be read; the log has more under this request id."),
-            id,
-            `X-Request-ID: ${id}\r\n`,
-          ),
-        );
+        refuse(incoming, problem("internal", "The metrics could not be read; the log has more under this request id."), id);
       },
     );
   };
   const administrate = (incoming: Incoming, target: string): void => {
     answerAdmin(incoming, target, parts).catch((error: unknown) => {
-      const id = requestId(null);
-      if (error instanceof TooLarge)
-        incoming.reply(
-          problemReply(problem("bodyTooLarge", `The body must not be larger than ${error.most} bytes.`), id, `X-Request-ID: ${id}\r\n`),
-        );
+      if (error instanceof TooLarge) refuse(incoming, bodyTooLarge(error.most));
       else if (!incoming.isAborted) {
+        const id = idOf(incoming);
         options.onFault(error, id);
-        incoming.reply(
-          problemReply(
-            problem("internal", "Something went wrong in the gateway; its log has more under this request id."),
-            id,
-            `X-Request-ID: ${id}\r\n`,
-          ),
-        );
+        refuse(incoming, INTERNAL, id);
       }
     });
   };
@@ -161,8 +140,7 @@ export function listen(options: ServerOptions): Listeners {
       if (typeof target === "string") {
         // An id in an admin path may hold an encoded slash.
         if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming, incoming.head.target);
-        const id = requestId(incoming.head.fields.get("x-request-id"));
-        return incoming.reply(problemReply(problem("badRequest", target), id, `X-Request-ID: ${id}\r\n`));
+        return refuse(incoming, problem("badRequest", target));
       }
       switch (target.path) {
         case "/health":
@@ -217,18 +195,21 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
 
 const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
-const own = (incoming: Incoming): string =>
-  `X-Request-ID: ${requestId(incoming.head.fields.get("x-request-id"))}\r\nCache-Control: no-store\r\n`;
+const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"));
+
+const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
+
+const refusal = (it: Problem, id: string): Reply => problemReply(it, id, `X-Request-ID: ${id}\r\n`);
+
+const refuse = (incoming: Incoming, it: Problem, id = idOf(incoming)): void => incoming.reply(refusal(it, id));
 
 /** Hands a request to the admin API, which speaks in Request and Response. */
 async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts): Promise<void> {
   const { head } = incoming;
-  const id = requestId(head.fields.get("x-request-id"));
   // A Request takes methods that it does not know for GET.
   if (!ADMIN_METHODS.includes(head.method)) {
     const allow = ADMIN_METHODS.join(", ");
-    const refusal = problem("methodNotAllowed", `The admin API takes ${allow}.`, {}, [["Allow", allow]]);
-    incoming.reply(problemReply(refusal, id, `X-Request-ID: ${id}\r\n`));
+    refuse(incoming, problem("methodNotAllowed", `The admin API takes ${allow}.`, {}, [["Allow", allow]]));
     return;
   }
   const headers = new Headers();
@@ -237,6 +218,7 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
     if (name !== "content-length" && name !== "transfer-encoding" && name !== "connection")
       headers.append(name, head.fields.values[i] as string);
   }
+  const id = idOf(incoming);
   headers.set("x-request-id", id);
   // Strangers get their refusal before a byte of their body is kept in memory.
   if (head.contentLength > MAX_ADMIN_BODY) throw new TooLarge(MAX_ADMIN_BODY);

@@ -3,7 +3,7 @@ import { parseDuration } from "../config/units.ts";
 import { type Body, collect } from "../http/body.ts";
 import type { Reply } from "../http/server.ts";
 import type { Exchange } from "../proxy/exchange.ts";
-import { type Problem, problem } from "../proxy/problem.ts";
+import { type Problem, passing, problem } from "../proxy/problem.ts";
 import { jsonReply } from "../proxy/reply.ts";
 import { StorageError } from "../storage/open.ts";
 import type { Failure } from "./activity-log.ts";
@@ -47,11 +47,9 @@ export const compileActivities = (config: ActivitiesConfig): ActivityPolicy => (
   keepFor: config.keepFor === null ? null : parseDuration(config.keepFor),
 });
 
-const fullBacklog = (): Problem =>
-  problem("backlogFull", "Too many activities wait to be applied: send the batch again later.", { retryAfter: 5 }, [["Retry-After", "5"]]);
+const fullBacklog = (): Problem => passing("backlogFull", "Too many activities wait to be applied: send the batch again later.", 5);
 
-const unavailable = (): Problem =>
-  problem("queueUnavailable", "The batch can't be written at the moment: send it again later.", { retryAfter: 5 }, [["Retry-After", "5"]]);
+const unavailable = (): Problem => passing("queueUnavailable", "The batch can't be written at the moment: send it again later.", 5);
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 

@@ -18,7 +18,7 @@ import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
 import { poolsAdmin } from "../pools/admin.ts";
 import type { Pools } from "../pools/pools.ts";
-import { ipBlocked, type Problem, problem, problemBody } from "../proxy/problem.ts";
+import { ipBlocked, type Problem, passing, problem, problemBody } from "../proxy/problem.ts";
 import { RedisDown } from "../redis/link.ts";
 import { WriteConflict } from "../redis/replication.ts";
 import { backupAdmin } from "../storage/backup.ts";
@@ -30,7 +30,7 @@ import type { Usage } from "../usage/usage.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
-import { invalid, Refused } from "./refused.ts";
+import { INTERNAL, invalid, Refused, TOKEN_MISSING, TOKEN_UNKNOWN } from "./refused.ts";
 import { swagger } from "./swagger.ts";
 import { type AdminTokens, bearerOf, mayDo, tokensAdmin } from "./tokens.ts";
 
@@ -59,9 +59,9 @@ export interface AdminParts extends LimitsAdminParts {
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
-  /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
   /** Takes over what other instances have done, before it is shown. */
   readonly refresh: () => Promise<void>;
+  /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
   readonly write: ((work: () => Promise<Response>) => Promise<Response>) | null;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
@@ -140,16 +140,14 @@ async function guarded(
   ip: string,
 ): Promise<Response> {
   const token = bearerOf(request.headers.get("authorization"));
-  const challenge = [["WWW-Authenticate", 'Bearer realm="sluice admin"']] as const;
   // Who holds a token may always come in: somebody has to lift a block.
   const found = token === null ? null : parts.tokens.find(token);
   const blockedFor = found === null ? parts.guard.blockedFor(ip) : 0;
   if (blockedFor > 0) return toResponse(ipBlocked(blockedFor), requestId);
-  if (token === null)
-    return toResponse(problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, challenge), requestId);
+  if (token === null) return toResponse(TOKEN_MISSING, requestId);
   if (found === null) {
     parts.guard.strike(ip);
-    return toResponse(problem("keyInvalid", "This is not an admin token.", {}, challenge), requestId);
+    return toResponse(TOKEN_UNKNOWN, requestId);
   }
   parts.tokens.touch(found);
   if (!mayDo(found.role, request.method, path))
@@ -223,14 +221,11 @@ function isTaken(error: unknown): boolean {
   return cause instanceof SQLiteError && (cause.code === "SQLITE_CONSTRAINT_PRIMARYKEY" || cause.code === "SQLITE_CONSTRAINT_UNIQUE");
 }
 
-const REDIS_AWAY = problem(
+const REDIS_AWAY = passing(
   "limiterUnavailable",
   "Redis is away, and nothing that instances share can be changed without it: try again in a second.",
-  { retryAfter: 1 },
-  [["Retry-After", "1"]],
+  1,
 );
-
-const INTERNAL = problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
 
 function notHere(methods: readonly string[]): Problem {
   if (methods.length === 0) return problem("routeNotFound", "The admin API has nothing here; /swagger lists what there is.");

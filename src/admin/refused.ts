@@ -8,6 +8,14 @@ export class Refused extends Error {
   }
 }
 
+const CHALLENGE = [["WWW-Authenticate", 'Bearer realm="sluice admin"']] as const;
+
+export const TOKEN_MISSING = problem("keyMissing", "Send the admin token as Authorization: Bearer TOKEN.", {}, CHALLENGE);
+
+export const TOKEN_UNKNOWN = problem("keyInvalid", "This is not an admin token.", {}, CHALLENGE);
+
+export const INTERNAL = problem("internal", "Something went wrong in the gateway; its log has more under this request id.");
+
 export const refused = (code: ProblemCode, detail: string, headers: readonly (readonly [string, string])[] = []): Refused =>
   new Refused(problem(code, detail, {}, headers));
 

@@ -4,12 +4,13 @@ import { invalid, Refused } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import { nearest, schemaFaults } from "../config/faults.ts";
 import type { Guard } from "../guard/guard.ts";
-import { collect, TooLarge } from "../http/body.ts";
+import { collect } from "../http/body.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Pools } from "../pools/pools.ts";
 import { clientIp } from "./client-ip.ts";
 import { Exchange } from "./exchange.ts";
+import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
 import { identify } from "./identify.ts";
 import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
@@ -61,12 +62,13 @@ export class HandOut {
       },
       (error: unknown) => {
         if (incoming.isAborted) return;
-        if (error instanceof Refused) refuse(error.problem);
-        else if (error instanceof TooLarge) refuse(problem("bodyTooLarge", `The body must not be larger than ${error.most} bytes.`));
-        else {
-          this.parts.onFault(error, x.id);
-          refuse(problem("internal", "Something went wrong in the gateway; report the request id to whoever runs it."));
+        if (error instanceof Refused) {
+          refuse(error.problem);
+          return;
         }
+        const { refusal, isFault } = failureOf(error);
+        if (isFault) this.parts.onFault(error, x.id);
+        refuse(refusal);
       },
     );
   }

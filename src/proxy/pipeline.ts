@@ -1,23 +1,21 @@
 import type { Clock } from "../clock.ts";
 import type { Guard } from "../guard/guard.ts";
-import { TooLarge } from "../http/body.ts";
 import type { Incoming, Reply } from "../http/server.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
-import { LimiterUnavailable } from "../limits/redis-limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
-import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
+import type { UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
-import { CredentialRefused, PoolExhausted, PoolMissing } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
-import { type Forwarder, NoTarget } from "./forwarder.ts";
+import { failureOf } from "./failure.ts";
+import type { Forwarder } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { ipBlocked, type Problem, poolExhausted, problem, REDUCED_CAPACITY } from "./problem.ts";
+import { bodyTooLarge, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -83,7 +81,7 @@ export class Pipeline {
     x.routeHead = found.responseRules.lines;
     if (found.cors !== null) x.routeHead += corsHead(found.cors, head.fields.get("origin"));
     const { maxBodySize } = x.generation;
-    if (head.contentLength > maxBodySize) return tooLarge(maxBodySize);
+    if (head.contentLength > maxBodySize) return bodyTooLarge(maxBodySize);
     return null;
   }
 
@@ -144,13 +142,13 @@ export class Pipeline {
     const retryAfter = retryAfterSeconds(verdict);
     const violated = violatedPolicies(verdict, now);
     const isOfQuota = isQuota(verdict);
-    const refusal = problem(
+    const refusal = passing(
       isOfQuota ? "quotaExceeded" : "rateLimited",
       isOfQuota
         ? `Your quota is used up: a new period begins in ${retryAfter} seconds.`
         : `Too many requests: wait ${retryAfter} seconds, then try again.`,
-      { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
-      [["Retry-After", String(retryAfter)]],
+      retryAfter,
+      { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), limit: violated[0]?.limit, violatedPolicies: violated },
     );
     this.refuse(x, refusal);
   }
@@ -242,60 +240,14 @@ export class Pipeline {
 
   private refuse(x: Exchange, refusal: Problem): void {
     x.status = refusal.status;
-    x.incoming.reply(this.replyTo(x, refusal));
-  }
-
-  private replyTo(x: Exchange, refusal: Problem): Reply {
-    return problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt));
+    x.incoming.reply(problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
   }
 
   private fail(x: Exchange, error: unknown): void {
     if (x.incoming.isReplied || x.incoming.isAborted) return;
-    if (error instanceof NoTarget) {
-      this.refuse(x, unavailable(error.why.code, error.why.retryIn));
-      return;
-    }
-    if (error instanceof LimiterUnavailable) {
-      this.refuse(
-        x,
-        problem("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", { retryAfter: 1 }, [
-          ["Retry-After", "1"],
-        ]),
-      );
-      return;
-    }
-    if (error instanceof PoolExhausted) {
-      this.refuse(x, poolExhausted(error.retryIn, error.cost));
-      return;
-    }
-    if (error instanceof CredentialRefused) {
-      this.refuse(x, problem("forbidden", "The backend refused this request."));
-      return;
-    }
-    if (error instanceof PoolMissing) {
-      this.parts.onFault(error, x.id);
-      this.refuse(
-        x,
-        problem("noHealthyTarget", "This route has no credential for its backend at the moment; tell whoever runs it.", { retryAfter: 5 }, [
-          ["Retry-After", "5"],
-        ]),
-      );
-      return;
-    }
-    if (error instanceof TooLarge) {
-      this.refuse(x, tooLarge(error.most));
-      return;
-    }
-    if (error instanceof UpstreamFailure) {
-      const { cause } = error;
-      if (cause instanceof TooLarge) this.refuse(x, tooLarge(cause.most));
-      else if (error.kind === "request") this.refuse(x, problem("requestTimeout", "The request's body did not arrive in time."));
-      else if (error.kind === "timeout") this.refuse(x, problem("upstreamTimeout", "The backend did not answer in time; try again later."));
-      else this.refuse(x, problem("upstreamFailed", "The backend could not be reached or broke off; try again later."));
-      return;
-    }
-    this.parts.onFault(error, x.id);
-    this.refuse(x, problem("internal", "Something went wrong in the gateway; report the request id to whoever runs it."));
+    const { refusal, isFault } = failureOf(error);
+    if (isFault) this.parts.onFault(error, x.id);
+    this.refuse(x, refusal);
   }
 
   /** Record: runs when the answer is written whole or has broken off. */
@@ -320,14 +272,3 @@ export class Pipeline {
 }
 
 const isDenied = ({ denied }: LimitReading): boolean => denied;
-
-const tooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
-
-const unavailable = (code: "circuitOpen" | "noHealthyTarget", retryIn: number): Problem => {
-  const retryAfter = Math.max(1, Math.ceil(retryIn / 1000));
-  const detail =
-    code === "circuitOpen"
-      ? `The backend has failed too often and is not asked for now; try again in ${retryAfter} seconds.`
-      : "This route has no healthy backend at the moment; try again later.";
-  return problem(code, detail, { retryAfter }, [["Retry-After", String(retryAfter)]]);
-};

@@ -51,24 +51,33 @@ const LONGEST_WAIT = 31_536_000;
 
 /** The refusal of a blocked address. `blockedFor` in milliseconds, infinite for until further notice. */
 export function ipBlocked(blockedFor: number): Problem {
-  const retryAfter = Math.min(LONGEST_WAIT, Math.max(1, Math.ceil(blockedFor / 1000)));
-  return problem(
-    "ipBlocked",
-    "Your address is blocked for now: too many invalid keys came from it, or the operator blocked it. Wait, or ask the operator.",
-    { type: ABNORMAL_USAGE, retryAfter },
-    [["Retry-After", String(retryAfter)]],
-  );
+  const detail =
+    "Your address is blocked for now: too many invalid keys came from it, or the operator blocked it. Wait, or ask the operator.";
+  return passing("ipBlocked", detail, Math.min(LONGEST_WAIT, secondsOf(blockedFor)), { type: ABNORMAL_USAGE });
 }
 
 /** No key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`. */
 export function poolExhausted(retryIn: number, cost: number): Problem {
+  if (Number.isFinite(retryIn))
+    return passing("poolExhausted", "All API keys have reached their rate limits. Please try again later.", secondsOf(retryIn));
   // A cost that no key ever holds has no time to come back at: a minute is as good as any.
-  const retryAfter = Number.isFinite(retryIn) ? Math.max(1, Math.ceil(retryIn / 1000)) : 60;
-  const detail = Number.isFinite(retryIn)
-    ? "All API keys have reached their rate limits. Please try again later."
-    : `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`;
-  return problem("poolExhausted", detail, { retryAfter }, [["Retry-After", String(retryAfter)]]);
+  return passing("poolExhausted", `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`, 60);
 }
+
+/** No target of a route can be asked. `retryIn` in milliseconds. */
+export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: number): Problem {
+  const retryAfter = secondsOf(retryIn);
+  const detail =
+    code === "circuitOpen"
+      ? `The backend has failed too often and is not asked for now; try again in ${retryAfter} seconds.`
+      : "This route has no healthy backend at the moment; try again later.";
+  return passing(code, detail, retryAfter);
+}
+
+/** A body of more than `most` bytes. */
+export const bodyTooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
+
+const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
 
 /** One error on its way to the caller, as RFC 9457 describes it. */
 export interface Problem {
@@ -94,6 +103,10 @@ export function problem(
   const type = status === 429 ? QUOTA_EXCEEDED : `urn:sluice:problem:${code}`;
   return { status, code, members: { type, title, status, detail, code, ...members }, headers };
 }
+
+/** A problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
+export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
+  problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
 
 /** The body's text. */
 export const problemBody = (it: Problem, requestId: string): string => JSON.stringify({ ...it.members, requestId });

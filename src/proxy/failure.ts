@@ -1,0 +1,43 @@
+import { TooLarge } from "../http/body.ts";
+import { LimiterUnavailable } from "../limits/redis-limiter.ts";
+import { UpstreamFailure } from "../upstreams/client.ts";
+import { CredentialRefused, PoolExhausted, PoolMissing } from "./credential.ts";
+import { NoTarget } from "./forwarder.ts";
+import { bodyTooLarge, type Problem, passing, poolExhausted, problem, unavailable } from "./problem.ts";
+
+/** What the caller is told of an error, and whether it is a fault that whoever runs the gateway has to know of. */
+export interface Failure {
+  readonly refusal: Problem;
+  readonly isFault: boolean;
+}
+
+/** What becomes of an error on a request's way. */
+export function failureOf(error: unknown): Failure {
+  const refusal = expected(error);
+  if (refusal !== null) return { refusal, isFault: false };
+  if (error instanceof PoolMissing) {
+    const detail = "This route has no credential for its backend at the moment; tell whoever runs it.";
+    return { refusal: passing("noHealthyTarget", detail, 5), isFault: true };
+  }
+  return {
+    refusal: problem("internal", "Something went wrong in the gateway; report the request id to whoever runs it."),
+    isFault: true,
+  };
+}
+
+function expected(error: unknown): Problem | null {
+  if (error instanceof NoTarget) return unavailable(error.why.code, error.why.retryIn);
+  if (error instanceof LimiterUnavailable)
+    return passing("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", 1);
+  if (error instanceof PoolExhausted) return poolExhausted(error.retryIn, error.cost);
+  if (error instanceof CredentialRefused) return problem("forbidden", "The backend refused this request.");
+  if (error instanceof TooLarge) return bodyTooLarge(error.most);
+  return error instanceof UpstreamFailure ? ofUpstream(error) : null;
+}
+
+function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
+  if (cause instanceof TooLarge) return bodyTooLarge(cause.most);
+  if (kind === "request") return problem("requestTimeout", "The request's body did not arrive in time.");
+  if (kind === "timeout") return problem("upstreamTimeout", "The backend did not answer in time; try again later.");
+  return problem("upstreamFailed", "The backend could not be reached or broke off; try again later.");
+}
