@@ -1,6 +1,5 @@
 import { dirname, join } from "node:path";
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
-import type { ActivityStats } from "./activities/engine.ts";
 import { createAdmin } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { timeText } from "./admin/manners.ts";
@@ -25,7 +24,7 @@ import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, type Policy, termsOf } from "./limits/policy.ts";
 import { RedisLimiter } from "./limits/redis-limiter.ts";
 import { countRepository } from "./limits/repository.ts";
-import { type KeyReport, Pools } from "./pools/pools.ts";
+import { Pools } from "./pools/pools.ts";
 import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
@@ -41,13 +40,13 @@ import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
 import { AccessLog } from "./telemetry/access-log.ts";
+import { families } from "./telemetry/families.ts";
 import type { Logger } from "./telemetry/log.ts";
-import { type Family, Metrics, type Sample } from "./telemetry/metrics.ts";
+import { Metrics } from "./telemetry/metrics.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
-import type { TargetState, Upstream } from "./upstreams/upstream.ts";
+import type { Upstream } from "./upstreams/upstream.ts";
 import { Usage } from "./usage/usage.ts";
-import { VERSION } from "./version.ts";
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -94,12 +93,14 @@ export type GatewayParts = ReturnType<typeof createGatewayParts>;
 export function createGatewayParts(options: GatewayOptions) {
   const { clock, log, onFault } = options;
   let { config } = options;
+  /** For what belongs to no request. */
+  const onOwnFault = (error: unknown): void => onFault(error, "");
   const guarded = (work: () => void) => () => {
     try {
       work();
     } catch (error) {
       // A full disk must not end the gateway: it is told, and tried again.
-      onFault(error, "");
+      onOwnFault(error);
     }
   };
   const storage = openStorage(options.databasePath);
@@ -120,7 +121,7 @@ export function createGatewayParts(options: GatewayOptions) {
       metrics.blocked.add({ by: by === "guard" ? "guard" : "admin" });
       log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked");
     },
-    onFault: (error) => onFault(error, ""),
+    onFault: onOwnFault,
   });
   guard.configure(config.guard);
   /** The status is another instance's: it is not said again. */
@@ -156,7 +157,7 @@ export function createGatewayParts(options: GatewayOptions) {
     storage,
     clock,
     link,
-    onFault: (error) => onFault(error, ""),
+    onFault: onOwnFault,
     onLease: (pool, user, kind, lease) => {
       const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
       if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
@@ -185,7 +186,7 @@ export function createGatewayParts(options: GatewayOptions) {
     config: () => config,
     onRoutes: () => rebuild(),
     onPools: () => putPools(),
-    onFault: (error) => onFault(error, ""),
+    onFault: onOwnFault,
     secrets,
   });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
@@ -215,7 +216,7 @@ export function createGatewayParts(options: GatewayOptions) {
           mode: config.redis?.mode ?? "exact",
           onFailure: () => config.redis?.onFailure ?? "local",
           instance: Bun.randomUUIDv7(),
-          onFault: (error) => onFault(error, ""),
+          onFault: onOwnFault,
         });
   const limiter: LimitService = shared ?? local;
   const replication =
@@ -225,7 +226,7 @@ export function createGatewayParts(options: GatewayOptions) {
           link,
           storage,
           follow,
-          onFault: (error) => onFault(error, ""),
+          onFault: onOwnFault,
           onRebuilt: (epoch, published, taken) => log?.info({ epoch, published, taken }, "records compared with Redis"),
         });
   /** What was counted here while Redis was away goes there. */
@@ -240,7 +241,7 @@ export function createGatewayParts(options: GatewayOptions) {
       .giveBack(store.all(), forget)
       .catch((error: unknown) => {
         // Lost again: what is left is given back the next time.
-        if (!(error instanceof RedisDown)) onFault(error, "");
+        if (!(error instanceof RedisDown)) onOwnFault(error);
       })
       .finally(() => guarded(() => counts.forget(forgotten))());
   };
@@ -279,7 +280,7 @@ export function createGatewayParts(options: GatewayOptions) {
               .all()
               .find((each) => each.name === upstream)
               ?.followBreaker(url, state, isHeld, age),
-          onFault: (error) => onFault(error, ""),
+          onFault: onOwnFault,
         });
   const forwarder = new Forwarder({ clock, client, pools, random: Math.random });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
@@ -317,54 +318,20 @@ export function createGatewayParts(options: GatewayOptions) {
   function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
     return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
   }
-  const metrics = new Metrics([
-    gauge("sluice_build_info", "The version that runs.", () => [{ labels: { version: VERSION }, value: 1 }]),
-    gauge("sluice_system_degraded", "1 while the system is DEGRADED.", () => single(health.isDegraded ? 1 : 0)),
-    gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", () =>
-      eachTarget(({ breaker }) => (breaker.state === "closed" ? 0 : breaker.state === "open" ? 2 : 1)),
-    ),
-    gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0))),
-    gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight)),
-    gauge("sluice_cache_bytes", "Bytes of kept responses.", () => single(kept.stats.size)),
-    gauge("sluice_cache_entries", "Kept responses.", () => single(kept.stats.entries)),
-    counter("sluice_cache_requests_total", "What the cache had to do with requests.", () =>
-      (["hits", "misses", "stale", "revalidated", "collapsed", "bypassed"] as const).map((result) => ({
-        labels: { result },
-        value: caching.counts[result],
-      })),
-    ),
-    gauge("sluice_limiter_subjects", "Subjects whose limits are counted in this process.", () => single(store.size)),
-    gauge("sluice_blocks_active", "Addresses and blocks that are refused.", () => single(guard.all().length)),
-    gauge("sluice_pool_tokens_remaining", "What is left to a pool's key in its tightest window.", () =>
-      eachKey(({ remaining }) => remaining),
-    ),
-    gauge("sluice_pool_key_usable", "0 while a pool's key rests or is in quarantine.", () =>
-      eachKey(({ status }) => (status === "ready" ? 1 : 0)),
-    ),
-    gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
-    gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live.status.loadedAt / 1000)),
-    gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
-      single(live.status.faults.length > 0 ? 1 : 0),
-    ),
-    gauge("sluice_activities_waiting", "Activities that wait to be applied.", () => ofActivities(({ waiting }) => waiting)),
-    gauge("sluice_activities_lag_seconds", "How long the oldest of them waits.", () => ofActivities(({ lag }) => lag / 1000)),
-    counter("sluice_activities_total", "Activities by what became of them.", async () => {
-      const stats = activities === null ? null : await activities.stats().catch(() => null);
-      return stats === null
-        ? []
-        : (["accepted", "applied", "failed", "rejected"] as const).map((result) => ({ labels: { result }, value: stats[result] }));
+  const metrics = new Metrics(
+    families({
+      health,
+      balanced,
+      kept,
+      cacheCounts: caching.counts,
+      store,
+      guard,
+      pools,
+      link,
+      live: () => live.status,
+      activities: () => activities,
     }),
-  ]);
-  const eachTarget = (value: (state: TargetState) => number): Sample[] =>
-    balanced
-      .all()
-      .flatMap(({ name, targets }) => targets.map(({ url, state }) => ({ labels: { upstream: name, target: url }, value: value(state) })));
-  const eachKey = (value: (key: KeyReport) => number): Sample[] =>
-    pools.names().flatMap((pool) => pools.keysOf(pool).map((key) => ({ labels: { pool, key: key.id }, value: value(key) })));
-  const ofActivities = async (value: (stats: ActivityStats) => number): Promise<Sample[]> => {
-    const stats = activities === null ? null : await activities.stats().catch(() => null);
-    return stats === null ? [] : single(value(stats));
-  };
+  );
   let activities: Activities | null = null;
   const activitiesPath = ({ path }: ActivitiesConfig): string =>
     path ?? (options.databasePath === ":memory:" ? ":memory:" : join(dirname(options.databasePath), "activities.db"));
@@ -538,7 +505,6 @@ export function createGatewayParts(options: GatewayOptions) {
     activities: () => (config.activities === null ? null : activities),
     pools,
     poolDocuments: records.pools,
-    refresh: () => pools.refresh(),
     poolState: (name) => ({
       keys: pools.keysOf(name).map(({ budgets, until, lastError, ...key }) => ({
         ...key,
@@ -670,10 +636,6 @@ export function createGatewayParts(options: GatewayOptions) {
     },
   };
 }
-
-const single = (value: number): Sample[] => [{ labels: {}, value }];
-const gauge = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "gauge", read });
-const counter = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "counter", read });
 
 const healthSaid = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
 

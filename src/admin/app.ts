@@ -59,8 +59,6 @@ export interface AdminParts extends LimitsAdminParts {
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
-  /** Takes over what other instances have done, before it is shown. */
-  readonly refresh: () => Promise<void>;
   /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
   readonly write: ((work: () => Promise<Response>) => Promise<Response>) | null;
   /** Logs a fault of Sluice's own. */
@@ -91,6 +89,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
             singular: "pool",
             schema: PoolConfig,
             isNamedWithin: false,
+            refresh: () => parts.pools.refresh(),
             more: (name) => ({ state: parts.poolState(name) }),
           }),
         )
@@ -156,7 +155,6 @@ async function guarded(
   const actor = { name: found.name, ip, requestId };
   const { write } = parts;
   const isShared = write !== null && request.method !== "GET" && request.method !== "HEAD" && SHARED.test(path);
-  if (request.method === "GET" && path.startsWith("/admin/pools")) await parts.refresh();
   const act = (it: Request): Promise<Response> => parts.audit.as(actor, () => app.handle(it));
   const handle = (it: Request): Promise<Response> => (isShared ? write(() => act(it)) : act(it));
   // A copy of the database is no answer to keep in the database.

@@ -16,13 +16,15 @@ export interface DocumentWords {
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
+  /** Takes over what other instances have done, before it is shown. */
+  readonly refresh?: () => Promise<void>;
   /** What the API tells of one beside its document. */
   readonly more?: (name: string) => object;
 }
 
 /** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
 export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
-  const { plural, singular, schema, isNamedWithin } = words;
+  const { plural, singular, schema, isNamedWithin, refresh } = words;
   const About = Type.Object({
     name: Type.String(),
     source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
@@ -56,7 +58,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   return new Elysia({ prefix: `/${plural}`, tags: [plural], normalize: false })
     .get(
       "/",
-      ({ query }) => {
+      async ({ query }) => {
+        await refresh?.();
         const { limit, after } = pageOf(query);
         return pageFrom(documents.page(after, limit).map(wire), limit, (item) => item.name);
       },
@@ -91,7 +94,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
     )
     .get(
       "/:id",
-      ({ params, set }) => {
+      async ({ params, set }) => {
+        await refresh?.();
         const item = documents.require(params.id);
         set.headers.etag = etagOf(item.version);
         return wire(item);

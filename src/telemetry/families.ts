@@ -1,0 +1,92 @@
+import type { Activities } from "../activities/activities.ts";
+import type { ActivityStats } from "../activities/engine.ts";
+import type { CacheStore } from "../cache/store.ts";
+import type { LiveConfig } from "../config/live.ts";
+import type { Guard } from "../guard/guard.ts";
+import type { SystemHealth } from "../health/health.ts";
+import type { MemoryStore } from "../limits/memory-store.ts";
+import type { KeyReport, Pools } from "../pools/pools.ts";
+import type { CacheCounts } from "../proxy/caching.ts";
+import type { RedisLink } from "../redis/link.ts";
+import type { Upstreams } from "../upstreams/registry.ts";
+import type { TargetState } from "../upstreams/upstream.ts";
+import { VERSION } from "../version.ts";
+import type { Family, Sample } from "./metrics.ts";
+
+/** What metrics are read from. What is made later, or anew, is asked for. */
+export interface Sources {
+  readonly health: SystemHealth;
+  readonly balanced: Upstreams;
+  readonly kept: CacheStore;
+  readonly cacheCounts: Readonly<CacheCounts>;
+  readonly store: MemoryStore;
+  readonly guard: Guard;
+  readonly pools: Pools;
+  readonly link: RedisLink | null;
+  readonly live: () => LiveConfig["status"];
+  readonly activities: () => Activities | null;
+}
+
+/** The metrics that show a state: they cost nothing until somebody asks. */
+export function families(sources: Sources): Family[] {
+  const { health, balanced, kept, cacheCounts, store, guard, pools, link, live } = sources;
+  const eachTarget = (value: (state: TargetState) => number): Sample[] =>
+    balanced
+      .all()
+      .flatMap(({ name, targets }) => targets.map(({ url, state }) => ({ labels: { upstream: name, target: url }, value: value(state) })));
+  const eachKey = (value: (key: KeyReport) => number): Sample[] =>
+    pools.names().flatMap((pool) => pools.keysOf(pool).map((key) => ({ labels: { pool, key: key.id }, value: value(key) })));
+  /** One scrape reads several metrics of one answer. */
+  let asked: Promise<ActivityStats | null> | null = null;
+  const ofActivities = async (read: (stats: ActivityStats) => Sample[]): Promise<Sample[]> => {
+    asked ??= Promise.resolve(sources.activities()?.stats() ?? null)
+      .catch(() => null)
+      .finally(() => {
+        asked = null;
+      });
+    const stats = await asked;
+    return stats === null ? [] : read(stats);
+  };
+
+  return [
+    gauge("sluice_build_info", "The version that runs.", () => [{ labels: { version: VERSION }, value: 1 }]),
+    gauge("sluice_system_degraded", "1 while the system is DEGRADED.", () => single(health.isDegraded ? 1 : 0)),
+    gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", () =>
+      eachTarget(({ breaker }) => (breaker.state === "closed" ? 0 : breaker.state === "open" ? 2 : 1)),
+    ),
+    gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0))),
+    gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight)),
+    gauge("sluice_cache_bytes", "Bytes of kept responses.", () => single(kept.stats.size)),
+    gauge("sluice_cache_entries", "Kept responses.", () => single(kept.stats.entries)),
+    counter("sluice_cache_requests_total", "What the cache had to do with requests.", () =>
+      (["hits", "misses", "stale", "revalidated", "collapsed", "bypassed"] as const).map((result) => ({
+        labels: { result },
+        value: cacheCounts[result],
+      })),
+    ),
+    gauge("sluice_limiter_subjects", "Subjects whose limits are counted in this process.", () => single(store.size)),
+    gauge("sluice_blocks_active", "Addresses and blocks that are refused.", () => single(guard.all().length)),
+    gauge("sluice_pool_tokens_remaining", "What is left to a pool's key in its tightest window.", () =>
+      eachKey(({ remaining }) => remaining),
+    ),
+    gauge("sluice_pool_key_usable", "0 while a pool's key rests or is in quarantine.", () =>
+      eachKey(({ status }) => (status === "ready" ? 1 : 0)),
+    ),
+    gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
+    gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live().loadedAt / 1000)),
+    gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
+      single(live().faults.length > 0 ? 1 : 0),
+    ),
+    gauge("sluice_activities_waiting", "Activities that wait to be applied.", () => ofActivities(({ waiting }) => single(waiting))),
+    gauge("sluice_activities_lag_seconds", "How long the oldest of them waits.", () => ofActivities(({ lag }) => single(lag / 1000))),
+    counter("sluice_activities_total", "Activities by what became of them.", () =>
+      ofActivities((stats) =>
+        (["accepted", "applied", "failed", "rejected"] as const).map((result) => ({ labels: { result }, value: stats[result] })),
+      ),
+    ),
+  ];
+}
+
+const single = (value: number): Sample[] => [{ labels: {}, value }];
+const gauge = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "gauge", read });
+const counter = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "counter", read });
