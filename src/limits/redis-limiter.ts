@@ -1,13 +1,11 @@
 import type { Clock } from "../clock.ts";
+import type { RedisConfig } from "../config/schema.ts";
 import { RedisDown, type RedisLink } from "../redis/link.ts";
 import { newReading, type State } from "./algorithm.ts";
 import type { Limiter, LimitReading, LimitService, Verdict } from "./limiter.ts";
 import { algorithmOf, type Entry } from "./memory-store.ts";
 import { type Policy, type Terms, termsOf } from "./policy.ts";
 import script from "./redis-limits.lua" with { type: "text" };
-
-/** What happens to requests while Redis is away. */
-export type OnFailure = "local" | "allow" | "deny";
 
 /** Limits can't be checked, and the configuration says that nobody passes then. */
 export class LimiterUnavailable extends Error {}
@@ -18,9 +16,10 @@ export interface RedisLimiterParts {
   readonly local: Limiter;
   readonly clock: Clock;
   readonly isDegraded: () => boolean;
-  readonly onFailure: () => OnFailure;
+  /** What happens to requests while Redis is away. */
+  readonly onFailure: () => RedisConfig["onFailure"];
   /** `leased`: this instance takes slices of limits, and decides by itself while they last. */
-  readonly mode: "exact" | "leased";
+  readonly mode: RedisConfig["mode"];
   /** Tells this instance from others. */
   readonly instance: string;
   readonly onFault: (error: unknown) => void;
@@ -44,6 +43,15 @@ interface Asked extends Question {
   readonly at: number;
   readonly resolve: (reply: readonly number[]) => void;
   readonly reject: (error: Error) => void;
+}
+
+/** What one request asks for: its limits, and for each the subject that it counts for and the key that this is kept under. */
+interface Demand {
+  readonly policies: readonly Policy[];
+  readonly subjects: readonly string[];
+  readonly keys: readonly string[];
+  readonly cost: number;
+  readonly isDegraded: boolean;
 }
 
 /** Requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
@@ -113,25 +121,20 @@ export class RedisLimiter implements LimitService {
 
   admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict> {
     if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
-    const isDegraded = this.parts.isDegraded();
     const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] as string));
+    const demand: Demand = { policies, subjects, keys, cost, isDegraded: this.parts.isDegraded() };
     if (this.parts.mode === "leased" && !this.parts.link.isCluster && policies.every(isLeaseable))
-      return this.fromSlices(policies, subjects, keys, cost, isDegraded) ?? this.fromNewSlices(policies, subjects, keys, cost, isDegraded);
-    return this.exactly(policies, subjects, keys, cost, isDegraded);
+      return this.fromSlices(demand) ?? this.fromNewSlices(demand);
+    return this.exactly(demand);
   }
 
   /** Redis decides. */
-  private exactly(
-    policies: readonly Policy[],
-    subjects: readonly string[],
-    keys: readonly string[],
-    cost: number,
-    isDegraded: boolean,
-  ): Verdict | Promise<Verdict> {
+  private exactly(demand: Demand): Verdict | Promise<Verdict> {
+    const { policies, subjects, keys, cost, isDegraded } = demand;
     if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
     const args: (string | number)[] = [];
     for (const policy of policies) args.push(this.termsOf(policy, isDegraded), policy.cost ?? cost);
-    const verdict = this.ask("take", keys, args).then((reply) => this.verdictOf(policies, subjects, keys, cost, isDegraded, reply));
+    const verdict = this.ask("take", keys, args).then((reply) => this.verdictOf(demand, reply));
     return verdict.catch((error: unknown) => {
       if (!(error instanceof RedisDown)) this.parts.onFault(error);
       return this.without(policies, subjects, cost);
@@ -139,13 +142,7 @@ export class RedisLimiter implements LimitService {
   }
 
   /** Decides by what this instance has taken beforehand; `null` when that is not enough. */
-  private fromSlices(
-    policies: readonly Policy[],
-    subjects: readonly string[],
-    keys: readonly string[],
-    cost: number,
-    isDegraded: boolean,
-  ): Verdict | null {
+  private fromSlices({ policies, subjects, keys, cost, isDegraded }: Demand): Verdict | null {
     const now = this.parts.clock.now();
     for (const [i, policy] of policies.entries()) {
       const slice = this.slices.get(keys[i] as string);
@@ -172,21 +169,15 @@ export class RedisLimiter implements LimitService {
   }
 
   /** Waits for a slice that is on its way for the same limits and subjects, or asks for one: many at once must not each take one. */
-  private async fromNewSlices(
-    policies: readonly Policy[],
-    subjects: readonly string[],
-    keys: readonly string[],
-    cost: number,
-    isDegraded: boolean,
-  ): Promise<Verdict> {
-    const name = keys.join();
+  private async fromNewSlices(demand: Demand): Promise<Verdict> {
+    const name = demand.keys.join();
     const coming = this.coming.get(name);
     if (coming !== undefined) {
       await coming;
       // Where that was not enough for all who waited, Redis decides: nobody waits twice.
-      return this.fromSlices(policies, subjects, keys, cost, isDegraded) ?? this.exactly(policies, subjects, keys, cost, isDegraded);
+      return this.fromSlices(demand) ?? this.exactly(demand);
     }
-    const asked = this.lease(policies, subjects, keys, cost, isDegraded);
+    const asked = this.lease(demand);
     this.coming.set(name, asked);
     try {
       return await asked;
@@ -196,13 +187,7 @@ export class RedisLimiter implements LimitService {
   }
 
   /** Takes what the request needs, and a slice besides. */
-  private async lease(
-    policies: readonly Policy[],
-    subjects: readonly string[],
-    keys: readonly string[],
-    cost: number,
-    isDegraded: boolean,
-  ): Promise<Verdict> {
+  private async lease({ policies, subjects, keys, cost, isDegraded }: Demand): Promise<Verdict> {
     const asked = this.parts.clock.now();
     const charges = policies.map((policy, i) => {
       const slice = this.slices.get(keys[i] as string);
@@ -294,14 +279,7 @@ export class RedisLimiter implements LimitService {
     }
   }
 
-  private verdictOf(
-    policies: readonly Policy[],
-    subjects: readonly string[],
-    keys: readonly string[],
-    cost: number,
-    isDegraded: boolean,
-    reply: readonly number[],
-  ): Verdict {
+  private verdictOf({ policies, subjects, keys, cost, isDegraded }: Demand, reply: readonly number[]): Verdict {
     const allowed = reply[0] === 1;
     const readings = policies.map((policy, i) => readingOf(policy, subjects[i] as string, cost, isDegraded, reply, 1 + i * NUMBERS));
     if (!allowed) return { allowed, readings };

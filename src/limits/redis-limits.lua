@@ -36,16 +36,23 @@ local function put(key, value, idleAt)
   call('SET', key, value, 'PX', max(1, ceil(idleAt - now)))
 end
 
+-- The two numbers that a key holds, if it is there.
+local function pair(key)
+  local value = call('GET', key)
+  if value then return unpack('<dd', value) end
+end
+
+-- When a window begins that is begun now.
+local function begin(p)
+  return p.aligned and now - now % p.window or now
+end
+
 local A = {}
 
 A['fixed-window'] = {
   load = function(key, p)
-    local value = call('GET', key)
-    if value then
-      local start, used = unpack('<dd', value)
-      return { start = start, used = used }
-    end
-    return { start = p.aligned and now - now % p.window or now, used = 0 }
+    local start, used = pair(key)
+    return { start = start or begin(p), used = used or 0 }
   end,
   left = function(s, p)
     if s.start > now then s.start = now end
@@ -59,7 +66,7 @@ A['fixed-window'] = {
   end,
   take = function(s, p, cost)
     if s.used == 0 or A['fixed-window'].left(s, p) <= 0 then
-      s.start = p.aligned and now - now % p.window or now
+      s.start = begin(p)
       s.used = 0
     end
     s.used = s.used + cost
@@ -85,12 +92,8 @@ end
 
 A['quota'] = {
   load = function(key, p)
-    local value = call('GET', key)
-    if value then
-      local start, used = unpack('<dd', value)
-      return { start = start, used = used }
-    end
-    return { start = 0, used = 0 }
+    local start, used = pair(key)
+    return { start = start or 0, used = used or 0 }
   end,
   peek = function(s, p, cost)
     local first, last = period(p)
@@ -203,12 +206,8 @@ end
 
 A['token-bucket'] = {
   load = function(key, p)
-    local value = call('GET', key)
-    if value then
-      local tokens, at = unpack('<dd', value)
-      return { tokens = tokens, at = at }
-    end
-    return { tokens = p.full, at = now }
+    local tokens, at = pair(key)
+    return { tokens = tokens or p.full, at = at or now }
   end,
   refilled = function(s, p)
     if s.at > now then s.at = now end

@@ -34,22 +34,19 @@ export class RedisLink {
   isUp = false;
   private wasEverUp = false;
   private readonly waiting = new Set<(error: Error) => void>();
-  private prober: Timer | null = null;
+  private readonly prober: Timer;
   private goodProbes = 0;
   private badProbes = 0;
   private isProbing = false;
   private isClosed = false;
-  private firstTry: (() => void) | null = null;
+  private readonly firstTry = Promise.withResolvers<void>();
   /** Resolves when it is known for the first time whether Redis is there. */
-  readonly tried: Promise<void>;
+  readonly tried = this.firstTry.promise;
 
   constructor(private readonly parts: RedisLinkParts) {
     const { config } = parts;
     this.timeout = parseDuration(config.timeout);
     this.isCluster = config.cluster.length > 0;
-    this.tried = new Promise((resolve) => {
-      this.firstTry = resolve;
-    });
     this.client = connect(config);
     // Without a listener it would throw; what it says is told once, by the breaker.
     this.client.on("error", () => {});
@@ -60,7 +57,6 @@ export class RedisLink {
     this.probe();
   }
 
-  /** Milliseconds since the start that never run backwards. */
   get clock(): Clock {
     return this.parts.clock;
   }
@@ -103,14 +99,13 @@ export class RedisLink {
           resolve(value);
         },
         (error: Error) => {
-          // What Redis itself refuses (a wrong type, no memory) is no reason to leave it.
           // One node of a cluster that is gone leaves the others: what was for it goes without.
           if (this.isCluster) {
             fail(isRefusal(error) && !isAway(error) ? error : new RedisDown(error.message));
             return;
           }
-          if (!isRefusal(error)) this.lost(error.message);
-          else if (isAway(error)) this.lost(error.message);
+          // What Redis refuses for the command's sake, such as a wrong type, is no reason to leave it.
+          if (!isRefusal(error) || isAway(error)) this.lost(error.message);
           fail(isRefusal(error) && this.isUp ? error : new RedisDown(error.message));
         },
       );
@@ -119,8 +114,7 @@ export class RedisLink {
 
   private lost(why: string): void {
     this.goodProbes = 0;
-    this.firstTry?.();
-    this.firstTry = null;
+    this.firstTry.resolve();
     if (!this.isUp) return;
     this.isUp = false;
     // Who waits must not wait each for its own timeout.
@@ -157,14 +151,13 @@ export class RedisLink {
     if (this.isUp || this.isClosed) return;
     this.isUp = true;
     this.wasEverUp = true;
-    this.firstTry?.();
-    this.firstTry = null;
+    this.firstTry.resolve();
     this.parts.onChange(true, "");
   }
 
   close(): void {
     this.isClosed = true;
-    if (this.prober !== null) clearInterval(this.prober);
+    clearInterval(this.prober);
     this.client.disconnect();
   }
 }

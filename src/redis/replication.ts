@@ -48,7 +48,7 @@ export interface ReplicationParts {
   /** Takes over what was changed in the database. */
   readonly follow: (changes: readonly Change[]) => void;
   readonly onFault: (error: unknown) => void;
-  readonly onRebuilt: (why: string, published: number, taken: number) => void;
+  readonly onRebuilt: (epoch: string, published: number, taken: number) => void;
 }
 
 /** How often it is looked whether others have changed something, in milliseconds. */
@@ -130,7 +130,7 @@ export class Replication {
   private epoch = "";
   private position = "0-0";
   private isJoined = false;
-  private timer: Timer | null = null;
+  private readonly timer: Timer;
   /** One thing after the other. */
   private line: Promise<unknown> = Promise.resolve();
   private isBusy = false;
@@ -157,7 +157,7 @@ export class Replication {
   }
 
   stop(): void {
-    if (this.timer !== null) clearInterval(this.timer);
+    clearInterval(this.timer);
   }
 
   /** Takes over now what others have changed, as far as Redis is there. */
@@ -170,10 +170,8 @@ export class Replication {
    * with `WriteConflict` when another was faster.
    */
   write<T>(work: () => Promise<T>): Promise<T> {
-    return this.inLine(async () => {
-      const token = Bun.randomUUIDv7();
-      await this.lock(token);
-      try {
+    return this.inLine(() =>
+      this.locked(async (token) => {
         await this.join();
         await this.takeOver();
         const result = await work();
@@ -188,10 +186,8 @@ export class Replication {
           this.parts.onFault(error);
         }
         return result;
-      } finally {
-        this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token)).catch(() => {});
-      }
-    });
+      }),
+    );
   }
 
   private inLine<T>(work: () => Promise<T>): Promise<T> {
@@ -208,8 +204,24 @@ export class Replication {
   }
 
   /** What has to do with many records may take longer than a request may wait. */
-  private run<T>(work: (client: RedisClient) => Promise<T>): Promise<T> {
-    return this.parts.link.run(work, Math.max(2000, this.parts.link.timeout));
+  private run<T>(work: (client: RedisClient & Scripts) => Promise<T>): Promise<T> {
+    const { link } = this.parts;
+    return link.run((client) => work(client as RedisClient & Scripts), Math.max(2000, link.timeout));
+  }
+
+  /** Runs `work` while this instance alone may change records; the token shows that it still may. */
+  private async locked<T>(work: (token: string) => Promise<T>): Promise<T> {
+    const token = Bun.randomUUIDv7();
+    await this.lock(token);
+    try {
+      return await work(token);
+    } finally {
+      this.release(token).catch(() => {});
+    }
+  }
+
+  private release(token: string): Promise<number> {
+    return this.run((client) => client.sluiceRelease(this.keys.lock, token));
   }
 
   private async lock(token: string): Promise<void> {
@@ -233,18 +245,12 @@ export class Replication {
   private async look(): Promise<void> {
     if (!this.parts.link.isUp) return;
     for (const token of this.orphans) {
-      await this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token));
+      await this.release(token);
       this.orphans.delete(token);
     }
     if (!this.isJoined || (await this.isOutOfStep())) {
-      const token = Bun.randomUUIDv7();
       this.isJoined = false;
-      await this.lock(token);
-      try {
-        await this.join();
-      } finally {
-        this.run((client) => (client as unknown as Scripts).sluiceRelease(this.keys.lock, token)).catch(() => {});
-      }
+      await this.locked(() => this.join());
     }
     // What this instance decided by itself, such as to refuse an address.
     await this.passOn("");
@@ -258,7 +264,7 @@ export class Replication {
 
   /** Whether the stream can't tell any more what became of the records: it was begun anew, has lost its end, or no longer has what comes behind our position. */
   private async isOutOfStep(): Promise<boolean> {
-    const [epoch, last, gone] = await this.run((client) => (client as unknown as Scripts).sluiceLook(this.keys.epoch, this.keys.log));
+    const [epoch, last, gone] = await this.run((client) => client.sluiceLook(this.keys.epoch, this.keys.log));
     // Another process on the same database may be further.
     this.reread();
     return epoch !== this.epoch || compareIds(last, this.position) < 0 || compareIds(gone, this.position) > 0;
@@ -273,7 +279,7 @@ export class Replication {
     // On a cluster any node may answer: there only what Redis holds tells.
     const server = this.parts.link.isCluster ? "" : await this.run((client) => client.info("server"));
     const run = /^run_id:(\w+)/m.exec(server)?.[1] ?? "cluster";
-    const epoch = await this.run((client) => (client as unknown as Scripts).sluiceBegin(rev, key, run, Bun.randomUUIDv7(), most));
+    const epoch = await this.run((client) => client.sluiceBegin(rev, key, run, Bun.randomUUIDv7(), most));
     if (epoch !== this.epoch || (await this.isOutOfStep())) await this.compare(epoch);
     this.isJoined = true;
   }
@@ -282,16 +288,17 @@ export class Replication {
   private async compare(epoch: string): Promise<void> {
     const { storage } = this.parts;
     const [last] = await this.run((client) => client.xrevrange(this.keys.log, "+", "-", "COUNT", 1));
-    const ours = new Map<string, { rev: number; deleted: number }>();
-    for (const { kind, id, rev, deleted } of storage.client
-      .query<{ kind: string; id: string; rev: number; deleted: number }, []>("SELECT kind, id, rev, deleted FROM replicas")
+    /** Fields of our records, deleted ones among them, and their versions. */
+    const ours = new Map<string, number>();
+    for (const { kind, id, rev } of storage.client
+      .query<{ kind: string; id: string; rev: number }, []>("SELECT kind, id, rev FROM replicas")
       .all())
-      ours.set(fieldOf(kind, id), { rev, deleted });
+      ours.set(fieldOf(kind, id), rev);
     // What was made before there was a Redis.
-    for (const field of this.fields()) if (!ours.has(field)) ours.set(field, { rev: 0, deleted: 0 });
+    for (const field of this.fields()) if (!ours.has(field)) ours.set(field, 0);
     // What was changed here and not passed on goes by the version that it was made on: where Redis has a later one, that stays.
     const unsaid = new Set(this.unsaid().changed.map(({ kind, id }) => fieldOf(kind, id)));
-    for (const field of unsaid) if ((ours.get(field)?.rev ?? 0) === 0) ours.delete(field);
+    for (const field of unsaid) if ((ours.get(field) ?? 0) === 0) ours.delete(field);
     let cursor = "0";
     let taken = 0;
     do {
@@ -302,15 +309,15 @@ export class Replication {
         const version = JSON.parse(pairs[i + 1] as string) as Version;
         const its = ours.get(field);
         // The same, or an older one than Redis has: nothing to pass on.
-        if (its !== undefined && its.rev <= version.rev) ours.delete(field);
-        if ((its?.rev ?? 0) < version.rev) versions.push([field, version]);
+        if (its !== undefined && its <= version.rev) ours.delete(field);
+        if ((its ?? 0) < version.rev) versions.push([field, version]);
       }
       taken += versions.length;
       this.apply(versions, null);
       cursor = next;
     } while (cursor !== "0");
     this.epoch = epoch;
-    const left = [...ours].map(([field, { rev }]) => ({ field, rev, base: rev }));
+    const left = [...ours].map(([field, rev]) => ({ field, rev, base: rev }));
     await this.publish(left, "");
     this.position = last?.[0] ?? "0-0";
     this.save();
@@ -343,9 +350,7 @@ export class Replication {
       const args = some.flatMap((record) => [record.field, record.rev, record.base, JSON.stringify(record.row)]);
       let revs: number[];
       try {
-        revs = await this.run((client) =>
-          (client as unknown as Scripts).sluicePublish(5, all, log, rev, lock, epoch, token, this.epoch, this.origin, ...args),
-        );
+        revs = await this.run((client) => client.sluicePublish(5, all, log, rev, lock, epoch, token, this.epoch, this.origin, ...args));
       } catch (error) {
         if (error instanceof Error && error.message.startsWith("LOCKLOST")) throw new LockLost("the lock was lost");
         if (error instanceof Error && error.message.startsWith("EPOCH")) {
@@ -389,11 +394,8 @@ export class Replication {
       .transaction(() => {
         for (const [field, { rev, row }] of versions) {
           const [kind, id] = partsOf(field);
-          const known = client
-            .query<{ rev: number }, [string, string]>("SELECT rev FROM replicas WHERE kind = ?1 AND id = ?2")
-            .get(kind, id);
-          if (known !== null && known.rev >= rev) continue;
-          const was = kind === "key" ? ((this.read(field)?.hash as string | undefined) ?? null) : null;
+          if (this.revOf(kind, id) >= rev) continue;
+          const change = this.changeOf(field);
           try {
             this.takeIn(kind, id, row);
           } catch (error) {
@@ -402,7 +404,7 @@ export class Replication {
             continue;
           }
           this.remember(field, rev, row === null);
-          changes.push({ kind, id, was });
+          changes.push(change);
         }
         if (position !== null) {
           // Another process on the same database may be further.
@@ -427,7 +429,7 @@ export class Replication {
       .transaction(() => {
         for (const [field, version] of versions) {
           const [kind, id] = partsOf(field);
-          changes.push({ kind, id, was: kind === "key" ? ((this.read(field)?.hash as string | undefined) ?? null) : null });
+          changes.push(this.changeOf(field));
           this.takeIn(kind, id, version?.row ?? null);
           if (version !== null) this.remember(field, version.rev, version.row === null);
         }
@@ -447,6 +449,13 @@ export class Replication {
         .query<{ kind: Kind; id: string }, [number]>("SELECT DISTINCT kind, id FROM changes WHERE shared = 0 AND seq <= ?1")
         .all(until),
     };
+  }
+
+  /** A change of a record that is about to be made; a key is known by what its hash was before. */
+  private changeOf(field: string): Change {
+    const [kind, id] = partsOf(field);
+    const hash = kind === "key" ? this.read(field)?.hash : null;
+    return { kind, id, was: typeof hash === "string" ? hash : null };
   }
 
   private revOf(kind: string, id: string): number {
