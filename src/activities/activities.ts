@@ -1,6 +1,6 @@
 import type { ActivitiesConfig, RedisConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
-import { type Body, collect } from "../http/body.ts";
+import { type Body, collect, through } from "../http/body.ts";
 import type { Reply } from "../http/server.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import { type Problem, passing, problem } from "../proxy/problem.ts";
@@ -57,22 +57,13 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true });
 class Crowded extends Error {}
 
 /** A body whose bytes are counted as they come; it breaks off when `count` gives false. */
-const counted = (body: Body, count: (bytes: number) => boolean): Body => ({
-  length: body.length,
-  resume: () => body.resume(),
-  cancel: () => body.cancel(),
-  start: (sink) =>
-    body.start({
-      write: (bytes) => {
-        if (count(bytes.length)) return sink.write(bytes);
-        body.cancel();
-        sink.fail(new Crowded("too much at once"));
-        return true;
-      },
-      end: () => sink.end(),
-      fail: (reason) => sink.fail(reason),
-    }),
-});
+const counted = (body: Body, count: (bytes: number) => boolean): Body =>
+  through(body, (bytes, sink) => {
+    if (count(bytes.length)) return sink.write(bytes);
+    body.cancel();
+    sink.fail(new Crowded("too much at once"));
+    return true;
+  });
 
 /** `POST /api/activities`, and what the admin API tells of it. The work is done by a thread of its own. */
 export class Activities {

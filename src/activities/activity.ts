@@ -1,4 +1,4 @@
-import { parseExactly } from "../exact-json.ts";
+import { isObject, parseExactly } from "../json.ts";
 import { type ColumnType, fit, parseType, type SqlValue, TYPES, Unfit } from "./column-type.ts";
 
 export interface Column {
@@ -152,5 +152,3 @@ function unknownFields(value: Record<string, unknown>, known: readonly string[],
     if (!known.includes(name))
       say(at === "" ? name : `${at}.${name}`, `is not known here: there are ${known.filter((it) => !it.includes("_")).join(", ")}`);
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);

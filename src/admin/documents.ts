@@ -1,6 +1,7 @@
 import { type TObject, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { IDENTIFIER } from "../config/schema.ts";
+import { isObject } from "../json.ts";
 import type { Documents, Item } from "../storage/documents.ts";
 import { etagOf, Page, PageQuery, pageFrom, pageOf, timeText } from "./manners.ts";
 import { invalid } from "./refused.ts";
@@ -51,8 +52,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   // The body is checked by the configuration's own rules, which know more than a schema: here it is only described.
   const bodyOf = (body: TObject) => ({ required: true, content: { "application/json": { schema: plain(body) } } });
   const read = (body: unknown): Record<string, unknown> => {
-    if (typeof body !== "object" || body === null || Array.isArray(body)) throw invalid([{ path: [], message: "must be an object" }]);
-    return body as Record<string, unknown>;
+    if (!isObject(body)) throw invalid([{ path: [], message: "must be an object" }]);
+    return body;
   };
 
   return new Elysia({ prefix: `/${plural}`, tags: [plural], normalize: false })

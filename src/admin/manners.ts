@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { parseDuration } from "../config/units.ts";
+import { isObject } from "../json.ts";
 import { invalid, refused } from "./refused.ts";
 
 /** What the admin API's lists and records have in common. */
@@ -66,8 +67,6 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   }
   return merged;
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 export const timeText = (milliseconds: number | null | undefined): string | null =>
   milliseconds === null || milliseconds === undefined || !Number.isFinite(milliseconds) ? null : new Date(milliseconds).toISOString();

@@ -1,7 +1,6 @@
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-
-const isPlain = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+import { isObject } from "../json.ts";
 
 /**
  * The value with the defaults of its schema. TypeBox's own `Value.Default` puts an object's fields into a default list, so that `"limits": { … }` without its brackets would pass for no limits at all.
@@ -11,7 +10,7 @@ export function withDefaults(schema: TSchema, given: unknown): unknown {
   const { default: otherwise } = schema;
   let value = given;
   if (value === undefined) value = structuredClone(otherwise);
-  else if (isPlain(value) && isPlain(otherwise)) value = { ...structuredClone(otherwise), ...value };
+  else if (isObject(value) && isObject(otherwise)) value = { ...structuredClone(otherwise), ...value };
   if (Array.isArray(schema.anyOf)) {
     for (const variant of schema.anyOf as TSchema[]) {
       const filled = withDefaults(variant, structuredClone(value));
@@ -20,7 +19,7 @@ export function withDefaults(schema: TSchema, given: unknown): unknown {
     return value;
   }
   if (schema.type === "array" && Array.isArray(value)) return value.map((item) => withDefaults(schema.items as TSchema, item));
-  if (schema.type !== "object" || !isPlain(value)) return value;
+  if (schema.type !== "object" || !isObject(value)) return value;
   for (const [name, property] of Object.entries((schema.properties ?? {}) as Record<string, TSchema>)) {
     const filled = withDefaults(property, Object.hasOwn(value, name) ? value[name] : undefined);
     if (filled !== undefined) value[name] = filled;

@@ -1,5 +1,6 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { isObject } from "../json.ts";
 import { withDefaults } from "./defaults.ts";
 import { type Fault, type Path, schemaFaults } from "./faults.ts";
 import { takeNotYet } from "./not-yet.ts";
@@ -52,8 +53,6 @@ export function fillIn(schema: TSchema, value: unknown): { value: unknown; fault
   const filled = withDefaults(schema, structuredClone(value));
   return { value: filled, faults: schemaFaults(schema, filled) };
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 

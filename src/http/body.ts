@@ -44,6 +44,37 @@ export function collect(body: Body, most: number): Promise<Uint8Array> {
   });
 }
 
+/** A body that is there as a whole: it can be sent any number of times. */
+export class WholeBody implements Body {
+  readonly length: number;
+
+  constructor(private readonly bytes: Uint8Array) {
+    this.length = bytes.length;
+  }
+
+  start(sink: Sink): void {
+    sink.write(this.bytes);
+    sink.end();
+  }
+
+  resume(): void {}
+
+  cancel(): void {}
+}
+
+/** A body whose bytes pass through `write` on their way to its sink. */
+export const through = (body: Body, write: (bytes: Uint8Array, sink: Sink) => boolean): Body => ({
+  length: body.length,
+  resume: () => body.resume(),
+  cancel: () => body.cancel(),
+  start: (sink) =>
+    body.start({
+      write: (bytes) => write(bytes, sink),
+      end: () => sink.end(),
+      fail: (reason) => sink.fail(reason),
+    }),
+});
+
 /** A stream as a body, for what is made piece by piece. */
 export class StreamBody implements Body {
   readonly length = -1;

@@ -37,6 +37,11 @@ export class Fields {
     return at < 0 ? null : (this.values[at] ?? null);
   }
 
+  /** The media type that Content-Type names, in lower case and without parameters (RFC 9110 §8.3.1); "" when it is missing. */
+  get mediaType(): string {
+    return this.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  }
+
   /** All values of this lower-case name joined by a comma (RFC 9110 §5.3), or `null`. */
   joined(lower: string): string | null {
     let all: string | null = null;

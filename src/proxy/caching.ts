@@ -6,7 +6,7 @@ import type { Clock } from "../clock.ts";
 import type { Body, Sink } from "../http/body.ts";
 import { Fields } from "../http/fields.ts";
 import type { Reply } from "../http/server.ts";
-import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
+import { callerLeft, discard, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
@@ -135,7 +135,7 @@ export class Caching {
         if (this.fills.get(fillKey) === fill) this.fills.delete(fillKey);
         throw new UpstreamFailure("timeout", "another request for the same got no answer", false);
       }
-      if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
+      if (x.incoming.isAborted) throw callerLeft();
     }
   }
 
@@ -227,14 +227,14 @@ export class Caching {
       if (found !== null && isError(response.status)) {
         const reply = this.standIn(x, found, request, response.status);
         if (reply !== null) {
-          discard(x, response);
+          abandon(x, response);
           done();
           return { kind: "kept", reply };
         }
       }
       if (entry !== null && response.status === 304) {
         const renewed = this.renew(x, route, cache, key, entry, response, requestedAt, fill.isVoid);
-        discard(x, response);
+        abandon(x, response);
         done();
         this.counts.revalidated++;
         x.cache = "revalidated";
@@ -504,8 +504,8 @@ function replyOf(x: Exchange<Arrival>, entry: Entry, age: number, what: string):
   return { status: entry.status, reason: entry.reason, head: entry.head, body: entry.body, length };
 }
 
-function discard(x: Exchange<Arrival>, response: UpstreamResponse): void {
-  if (response.body !== null && !(response.body instanceof Uint8Array)) response.body.cancel();
+function abandon(x: Exchange<Arrival>, response: UpstreamResponse): void {
+  discard(response);
   x.release();
 }
 

@@ -1,10 +1,11 @@
 import type { Clock } from "../clock.ts";
-import type { Body } from "../http/body.ts";
+import { type Body, WholeBody } from "../http/body.ts";
+import { isJsonType } from "../json.ts";
 import type { Pools } from "../pools/pools.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
-import { KeptBody, readPrompt } from "../tokens/prompt.ts";
+import { readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
-import { type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
+import { callerLeft, discard, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
 import { CredentialRefused, CredentialUse } from "./credential.ts";
@@ -123,24 +124,23 @@ export class Forwarder {
       }
       tried = [...tried, target];
       await pause(x, upstream, wait);
-      if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
+      if (x.incoming.isAborted) throw callerLeft();
     }
   }
 
   /** Reads what the request will cost, and takes a credential for it. */
   private async prepare(x: Exchange<Arrival>, route: Route): Promise<void> {
     const { head, body } = x.incoming;
-    const type = head.fields.get("content-type") ?? "";
-    const isJson = /^application\/([\w.+-]+\+)?json\b/i.test(type.trim());
-    x.prompt = await readPrompt(body, head.framing === "chunked" ? -1 : head.contentLength, isJson, route.usage);
+    const length = head.framing === "chunked" ? -1 : head.contentLength;
+    x.prompt = await readPrompt(body, length, isJsonType(head.fields.mediaType), route.usage);
     // The exchange is over and settled: nothing may be taken for it any more.
-    if (x.incoming.isAborted) throw new UpstreamFailure("aborted", "the caller gave up", false);
+    if (x.incoming.isAborted) throw callerLeft();
     if (route.credential === null) return;
     const use = await CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
     // The caller left while Redis was asked: the exchange is recorded already.
     if (x.incoming.isAborted) {
       use.settle();
-      throw new UpstreamFailure("aborted", "the caller gave up", false);
+      throw callerLeft();
     }
     x.credential = use;
   }
@@ -169,7 +169,7 @@ export class Forwarder {
       if (mayRepeat && (await use.next())) {
         if (!x.incoming.isAborted) return true;
         use.settle();
-        throw new UpstreamFailure("aborted", "the caller gave up", false);
+        throw callerLeft();
       }
       if (response.status === 403) {
         // Two keys got it: it is about the request, and for the caller to read. One did: what it says may be about the key.
@@ -216,12 +216,7 @@ export class Forwarder {
 
 /** A body that can be sent again, whatever was sent of it. */
 const isRepeatable = (body: Body | null): boolean =>
-  body === null || body instanceof KeptBody || (body instanceof ReplayBody && body.isKept);
-
-/** An answer that nobody gets. */
-function discard({ body }: UpstreamResponse): void {
-  if (body !== null && !(body instanceof Uint8Array)) body.cancel();
-}
+  body === null || body instanceof WholeBody || (body instanceof ReplayBody && body.isKept);
 
 /** Failures that say nothing about the target. */
 const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";

@@ -1,4 +1,5 @@
-import type { Body, Sink } from "../http/body.ts";
+import { through } from "../http/body.ts";
+import { isJsonType } from "../json.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import { EventNumbers, NumberAt } from "./number-at.ts";
 
@@ -35,9 +36,9 @@ export class Meter {
 
 /** The meter for a response, or `null` when nothing can be read from it: it is neither JSON nor events, or it is compressed. */
 export function meterOf(response: UpstreamResponse, paths: UsagePaths): Meter | null {
-  const type = response.fields.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  const type = response.fields.mediaType;
   const isEvents = type === "text/event-stream";
-  if (!isEvents && type !== "application/json" && !type.endsWith("+json")) return null;
+  if (!isEvents && !isJsonType(type)) return null;
   const coding = response.fields.get("content-encoding");
   return coding === null || coding === "identity" ? new Meter(paths, isEvents) : null;
 }
@@ -46,39 +47,14 @@ export function meterOf(response: UpstreamResponse, paths: UsagePaths): Meter | 
 export function metered(response: UpstreamResponse, meter: Meter): UpstreamResponse {
   const { body } = response;
   if (body === null) return response;
-  if (!(body instanceof Uint8Array)) return { ...response, body: new MeteredBody(body, meter) };
-  meter.feed(body);
-  return response;
-}
-
-class MeteredBody implements Body {
-  readonly length: number;
-
-  constructor(
-    private readonly source: Body,
-    private readonly meter: Meter,
-  ) {
-    this.length = source.length;
+  if (body instanceof Uint8Array) {
+    meter.feed(body);
+    return response;
   }
-
-  start(sink: Sink): void {
-    const { meter } = this;
-    this.source.start({
-      write: (bytes) => {
-        const fits = sink.write(bytes);
-        meter.feed(bytes);
-        return fits;
-      },
-      end: () => sink.end(),
-      fail: (reason) => sink.fail(reason),
-    });
-  }
-
-  resume(): void {
-    this.source.resume();
-  }
-
-  cancel(): void {
-    this.source.cancel();
-  }
+  const passing = through(body, (bytes, sink) => {
+    const fits = sink.write(bytes);
+    meter.feed(bytes);
+    return fits;
+  });
+  return { ...response, body: passing };
 }

@@ -1,5 +1,5 @@
-import { parseExactly } from "../exact-json.ts";
-import type { Body, Sink } from "../http/body.ts";
+import { type Body, type Sink, WholeBody } from "../http/body.ts";
+import { isObject, parseExactly } from "../json.ts";
 import { UpstreamFailure } from "../upstreams/client.ts";
 import type { UsagePaths } from "./meter.ts";
 
@@ -19,24 +19,6 @@ export interface Prompt {
   readonly output: number;
 }
 
-/** A body that is there as a whole: it can be sent any number of times. */
-export class KeptBody implements Body {
-  readonly length: number;
-
-  constructor(private readonly bytes: Uint8Array) {
-    this.length = bytes.length;
-  }
-
-  start(sink: Sink): void {
-    sink.write(this.bytes);
-    sink.end();
-  }
-
-  resume(): void {}
-
-  cancel(): void {}
-}
-
 /**
  * Reads a request's body to see what it will cost. JSON that asks for a stream is made to ask for the usage as well, when that is where usage is looked for: providers
  * with OpenAI's interface send it then in a chunk of its own. Rejects when the body breaks off. `length`: what Content-Length says, or -1.
@@ -51,15 +33,15 @@ export async function readPrompt(body: Body | null, length: number, isJson: bool
   if (bytes === null) return { body: gathering, length, input: Math.ceil(MOST_READ / BYTES_PER_TOKEN), output: 0 };
   const value = isJson ? parsed(bytes) : null;
   if (value === null)
-    return { body: new KeptBody(bytes), length: bytes.length, input: Math.ceil(bytes.length / BYTES_PER_TOKEN), output: 0 };
+    return { body: new WholeBody(bytes), length: bytes.length, input: Math.ceil(bytes.length / BYTES_PER_TOKEN), output: 0 };
   const sent = isOpenAi(paths) ? askedForUsage(bytes, value) : bytes;
-  return { body: new KeptBody(sent), length: sent.length, input: Math.ceil(textBytes(value) / BYTES_PER_TOKEN), output: outputOf(value) };
+  return { body: new WholeBody(sent), length: sent.length, input: Math.ceil(textBytes(value) / BYTES_PER_TOKEN), output: outputOf(value) };
 }
 
 function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+    return isObject(value) ? value : null;
   } catch {
     // What is not JSON is the upstream's to refuse.
     return null;

@@ -77,6 +77,14 @@ export class UpstreamFailure extends Error {
   }
 }
 
+/** The caller is gone: nobody wants an answer any more. */
+export const callerLeft = (wasSent = false): UpstreamFailure => new UpstreamFailure("aborted", "the caller gave up", wasSent);
+
+/** Gives up an answer that nobody gets. */
+export function discard({ body }: UpstreamResponse): void {
+  if (body !== null && !(body instanceof Uint8Array)) body.cancel();
+}
+
 export const originOf = (hostname: string, port: number, tls: boolean): Origin => ({
   key: `${tls ? "https" : "http"}://${hostname}:${port}`,
   hostname,
@@ -243,7 +251,7 @@ class Exchange implements Call {
   }
 
   abort(): void {
-    this.fail(new UpstreamFailure("aborted", "the caller gave up", true));
+    this.fail(callerLeft(true));
     this.connection?.terminate();
   }
 }
