@@ -9,7 +9,7 @@ import { StorageError } from "../storage/open.ts";
 import type { Failure } from "./activity-log.ts";
 import { openActivities } from "./database.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";
-import type { Answer, Question } from "./protocol.ts";
+import type { Answer, Question, Values } from "./protocol.ts";
 
 export interface ActivitiesParts {
   readonly path: string;
@@ -56,6 +56,9 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true });
 /** Too much is on its way at once. */
 class Crowded extends Error {}
 
+/** The thread could not do what it was asked: the disk is full, or the like. */
+class Undone extends Error {}
+
 /** A body whose bytes are counted as they come; it breaks off when `count` gives false. */
 const counted = (body: Body, count: (bytes: number) => boolean): Body =>
   through(body, (bytes, sink) => {
@@ -68,7 +71,7 @@ const counted = (body: Body, count: (bytes: number) => boolean): Body =>
 /** `POST /api/activities`, and what the admin API tells of it. The work is done by a thread of its own. */
 export class Activities {
   private readonly worker: Worker;
-  private readonly asked = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
+  private readonly asked = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   private next = 0;
   private underWay = 0;
   private failure: Error | null = null;
@@ -116,34 +119,28 @@ export class Activities {
       } catch {
         return problem("badRequest", "The body is not UTF-8, as JSON has to be (RFC 8259, section 8.1).");
       }
-      const answer = await this.ask({ kind: "take", id: this.next++, body: text });
-      if (answer.kind === "fault") return unavailable();
-      if (answer.kind !== "admission") throw new Error("an unexpected answer");
-      return reply(answer.admission);
+      const admission = await this.ask({ kind: "take", id: this.next++, body: text });
+      this.trouble = null;
+      return reply(admission);
     } catch (error) {
       if (error instanceof Crowded) return fullBacklog();
+      if (error instanceof Undone) return unavailable();
       throw error;
     } finally {
       this.underWay -= size;
     }
   }
 
-  async stats(): Promise<ActivityStats> {
-    const answer = await this.ask({ kind: "stats", id: this.next++ });
-    if (answer.kind !== "stats") throw new Error("an unexpected answer");
-    return answer.stats;
+  stats(): Promise<ActivityStats> {
+    return this.ask({ kind: "stats", id: this.next++ });
   }
 
-  async failures(before: string, limit: number): Promise<readonly Failure[]> {
-    const answer = await this.ask({ kind: "failures", id: this.next++, before, limit });
-    if (answer.kind !== "failures") throw new Error("an unexpected answer");
-    return answer.failures;
+  failures(before: string, limit: number): Promise<readonly Failure[]> {
+    return this.ask({ kind: "failures", id: this.next++, before, limit });
   }
 
-  async replay(of: string): Promise<{ replayed: number; states: string[] } | null> {
-    const answer = await this.ask({ kind: "replay", id: this.next++, of });
-    if (answer.kind !== "replayed") throw new Error("an unexpected answer");
-    return answer.result;
+  replay(of: string): Promise<{ replayed: number; states: string[] } | null> {
+    return this.ask({ kind: "replay", id: this.next++, of });
   }
 
   /** Whether batches are taken and applied: `null`, or why not. */
@@ -161,10 +158,11 @@ export class Activities {
     this.worker.postMessage(question);
   }
 
-  private ask(question: Question & { readonly id: number }): Promise<Answer> {
+  /** Rejects with `Undone` when the thread could not do it. */
+  private ask<K extends keyof Values>(question: Extract<Question, { id: number }> & { kind: K }): Promise<Values[K]> {
     if (this.failure !== null) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
-      this.asked.set(question.id, { resolve, reject });
+      this.asked.set(question.id, { resolve: resolve as (value: unknown) => void, reject });
       this.post(question);
     });
   }
@@ -188,8 +186,8 @@ export class Activities {
     if (answer.kind === "fault") {
       this.trouble = answer.message;
       this.parts.onTrouble(answer.message, 0);
-    } else if (answer.kind === "admission") this.trouble = null;
-    asked?.resolve(answer);
+      asked?.reject(new Undone(answer.message));
+    } else asked?.resolve(answer.value);
   }
 
   private broke(error: Error): void {

@@ -11,24 +11,24 @@ export type SqlValue = string | number | bigint | null;
 
 export const TYPES = "INTEGER, TEXT, VARCHAR(n), FLOAT, DOUBLE, BOOLEAN or DECIMAL(p,s)";
 const MOST_DIGITS = 1000;
-const PLAIN: Readonly<Record<string, ColumnType>> = {
-  INTEGER: { kind: "INTEGER" },
-  TEXT: { kind: "TEXT" },
-  VARCHAR: { kind: "TEXT" },
-  FLOAT: { kind: "FLOAT" },
-  DOUBLE: { kind: "FLOAT" },
-  BOOLEAN: { kind: "BOOLEAN" },
-};
+const PLAIN = new Map<string, ColumnType>([
+  ["INTEGER", { kind: "INTEGER" }],
+  ["TEXT", { kind: "TEXT" }],
+  ["VARCHAR", { kind: "TEXT" }],
+  ["FLOAT", { kind: "FLOAT" }],
+  ["DOUBLE", { kind: "FLOAT" }],
+  ["BOOLEAN", { kind: "BOOLEAN" }],
+]);
 
 /** The type that a text names, whatever its case; `null` for no type. */
 export function parseType(text: string): ColumnType | null {
-  const plain = Object.hasOwn(PLAIN, text) ? PLAIN[text] : undefined;
+  const plain = PLAIN.get(text);
   if (plain !== undefined) return plain;
   const found = /^\s*([A-Za-z]+)\s*(?:\(\s*(\d{1,7})\s*(?:,\s*(\d{1,4})\s*)?\))?\s*$/.exec(text);
   if (found === null) return null;
   const [, word = "", first, second] = found;
   const name = word.toUpperCase();
-  if (first === undefined) return Object.hasOwn(PLAIN, name) ? (PLAIN[name] ?? null) : null;
+  if (first === undefined) return PLAIN.get(name) ?? null;
   const size = Number(first);
   if (name === "VARCHAR") return second === undefined && size > 0 ? { kind: "VARCHAR", length: size } : null;
   if (name !== "DECIMAL") return null;

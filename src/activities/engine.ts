@@ -3,7 +3,7 @@ import { type Activity, type ActivityFault, type Column, parseBatch } from "./ac
 import { ActivityLog, type Failure } from "./activity-log.ts";
 import { typeText } from "./column-type.ts";
 import type { ActivityDatabase } from "./database.ts";
-import { type Accepted, type ActivityQueue, activityId, LeaseLost, type Waiting } from "./queue.ts";
+import { type Accepted, type ActivityQueue, activityId, type Backlog, LeaseLost, type Waiting } from "./queue.ts";
 import type { Outcome, Row, Sink } from "./sink.ts";
 
 /** How activities are worked off. Times in milliseconds. */
@@ -159,29 +159,25 @@ export class ActivityEngine {
       return 0;
     } catch (error) {
       if (error instanceof LeaseLost) return 0;
-      if (leased.length > 1) {
-        // One of them may be to blame: they are tried one by one.
-        this.isCareful = true;
-        await this.queue.retry(leased, now);
-        return 0;
-      }
-      return await this.putOff(leased, error);
+      const [only, another] = leased;
+      if (only !== undefined && another === undefined) return await this.putOff(only, error);
+      // One of them may be to blame: they are tried one by one.
+      this.isCareful = true;
+      await this.queue.retry(leased, now);
+      return 0;
     }
   }
 
   private async apply(leased: readonly Waiting[]): Promise<void> {
     const runs: { operation: "insert" | "delete"; table: string; columns: readonly Column[]; rows: Row[]; key: string }[] = [];
     const written: { id: string; payload: unknown }[] = [];
-    const [first] = leased;
-    // A large batch is applied in parts: what comes meanwhile need not wait for all of it.
-    const end = first !== undefined && leased.length === 1 ? Math.min(first.activities, first.done + SLICE) : 0;
-    const isPart = first !== undefined && leased.length === 1 && end < first.activities;
+    const part = partOf(leased);
     for (const waiting of leased) {
-      const { batch, replayOf, attempts, done } = waiting;
+      const { replayOf, attempts, done } = waiting;
       const activities = this.activitiesOf(waiting);
-      for (let index = done; index < (isPart ? end : activities.length); index++) {
+      for (let index = done; index < (part?.end ?? activities.length); index++) {
         const activity = activities[index] as Activity;
-        const id = replayOf ?? activityId(batch, index);
+        const id = activityId(waiting, index);
         // Handed out before, or replayed: it may have taken effect already.
         if (attempts > 1 || replayOf !== null) {
           const state = this.log.stateOf(id);
@@ -210,15 +206,15 @@ export class ActivityEngine {
       if (this.queue.isTransactional) void confirm(now);
     });
     const confirm = (now: number): void | Promise<void> =>
-      isPart && first !== undefined ? this.queue.advance(first, end, now) : this.queue.done(leased);
+      part === null ? this.queue.done(leased) : this.queue.advance(part.of, part.end, now);
     await this.parts.sink.apply(runs, settle);
     if (!this.queue.isTransactional) await confirm(this.parts.clock.wall());
     this.counts.applied += written.length - failed;
     this.counts.failed += failed;
     this.done.add(written.length - failed);
     this.wrong.add(failed);
-    if (isPart && first !== undefined) this.waiting -= end - first.done;
-    else this.gone(leased);
+    if (part === null) this.gone(leased);
+    else this.waiting -= part.end - part.of.done;
   }
 
   private activitiesOf({ batch, body, replayOf }: Waiting): readonly Activity[] {
@@ -246,45 +242,41 @@ export class ActivityEngine {
     this.waitingBatches -= batches.length;
   }
 
-  private async recount(): Promise<void> {
-    const { activities, batches } = await this.queue.backlog();
-    this.waiting = activities;
-    this.waitingBatches = batches;
+  /** Another process on the same database, or another instance, may have taken some. */
+  private async recount(): Promise<Backlog> {
+    const backlog = await this.queue.backlog();
+    this.waiting = backlog.activities;
+    this.waitingBatches = backlog.batches;
+    return backlog;
   }
 
-  /** The sink could not apply anything: it is tried again later, and in the end given up. */
-  private async putOff(leased: readonly Waiting[], error: unknown): Promise<number> {
+  /** The sink could not apply a batch: it is tried again later, and in the end given up. Gives the milliseconds until then. */
+  private async putOff(waiting: Waiting, error: unknown): Promise<number> {
     const { attempts, baseDelay, maxDelay } = this.policy;
     const message = error instanceof Error ? error.message : String(error);
     const now = this.parts.clock.wall();
     this.trouble = message;
-    const most = Math.max(...leased.map((waiting) => waiting.attempts));
-    this.parts.onTrouble(message, most);
-    const delay = Math.min(maxDelay, baseDelay * 2 ** (most - 1));
+    this.parts.onTrouble(message, waiting.attempts);
+    const delay = Math.min(maxDelay, baseDelay * 2 ** (waiting.attempts - 1));
     this.pausedUntil = now + delay;
-    const givenUp = leased.filter((waiting) => waiting.attempts >= attempts);
-    const others = leased.filter((waiting) => waiting.attempts < attempts);
-    await this.queue.retry(others, now + delay);
+    if (waiting.attempts < attempts) {
+      await this.queue.retry([waiting], now + delay);
+      return delay;
+    }
+    const at = new Date(now).toISOString();
+    const why = `given up after ${waiting.attempts} attempts: ${message}`;
     this.parts.database.quick
       .transaction(() => {
-        for (const waiting of givenUp)
-          for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
-            if (index < waiting.done) continue;
-            const id = waiting.replayOf ?? activityId(waiting.batch, index);
-            this.log.write(
-              id,
-              JSON.stringify(payload),
-              new Date(now).toISOString(),
-              "failed",
-              `given up after ${waiting.attempts} attempts: ${message}`,
-            );
-            this.counts.failed++;
-          }
-        if (this.queue.isTransactional) void this.queue.done(givenUp);
+        for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
+          if (index < waiting.done) continue;
+          this.log.write(activityId(waiting, index), JSON.stringify(payload), at, "failed", why);
+          this.counts.failed++;
+        }
+        if (this.queue.isTransactional) void this.queue.done([waiting]);
       })
       .immediate();
-    if (!this.queue.isTransactional) await this.queue.done(givenUp);
-    this.gone(givenUp);
+    if (!this.queue.isTransactional) await this.queue.done([waiting]);
+    this.gone([waiting]);
     return delay;
   }
 
@@ -294,10 +286,7 @@ export class ActivityEngine {
   }
 
   async stats(): Promise<ActivityStats> {
-    const { oldest, activities, batches } = await this.queue.backlog();
-    // Another process on the same database may have taken some.
-    this.waiting = activities;
-    this.waitingBatches = batches;
+    const { oldest, activities, batches } = await this.recount();
     return {
       ...this.counts,
       waiting: activities,
@@ -341,6 +330,13 @@ export class ActivityEngine {
     const { keepFor } = this.policy;
     return keepFor !== null && this.log.prune(new Date(this.parts.clock.wall() - keepFor).toISOString()) > 0;
   }
+}
+
+/** A large batch is applied in parts: what comes meanwhile need not wait for all of it. `end`: where the next part ends; `null`: all that is leased is applied. */
+function partOf([of, another]: readonly Waiting[]): { readonly of: Waiting; readonly end: number } | null {
+  if (of === undefined || another !== undefined) return null;
+  const end = of.done + SLICE;
+  return end < of.activities ? { of, end } : null;
 }
 
 /** How many a second, over the last minute. */

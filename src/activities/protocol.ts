@@ -12,13 +12,18 @@ export type Question =
   | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "close"; readonly id: number };
 
+/** What is answered to each kind of question. */
+export interface Values {
+  readonly take: Admission;
+  readonly failures: readonly Failure[];
+  readonly replay: { replayed: number; states: string[] } | null;
+  readonly stats: ActivityStats;
+  readonly close: null;
+}
+
 export type Answer =
   | { readonly kind: "opened"; readonly fault: string | null }
-  | { readonly kind: "admission"; readonly id: number; readonly admission: Admission }
-  | { readonly kind: "failures"; readonly id: number; readonly failures: readonly Failure[] }
-  | { readonly kind: "replayed"; readonly id: number; readonly result: { replayed: number; states: string[] } | null }
-  | { readonly kind: "stats"; readonly id: number; readonly stats: ActivityStats }
-  | { readonly kind: "closed"; readonly id: number }
+  | { readonly kind: "answer"; readonly id: number; readonly value: Values[keyof Values] }
   /** The question could not be answered: the disk is full, or the like. */
   | { readonly kind: "fault"; readonly id: number; readonly message: string }
   /** What could not be applied can be again. */

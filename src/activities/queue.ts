@@ -54,5 +54,6 @@ export interface ActivityQueue {
   backlog(): Perhaps<Backlog>;
 }
 
-/** The id of the activity at a place in a batch. */
-export const activityId = (batch: string, index: number): string => `${batch}:${index}`;
+/** The id of the activity at a place in a batch; a replayed one keeps its own. */
+export const activityId = ({ batch, replayOf }: Pick<Waiting, "batch" | "replayOf">, index: number): string =>
+  replayOf ?? `${batch}:${index}`;

@@ -18,8 +18,8 @@ const MOST_STATEMENTS = 500;
 const MOST_TABLES = 10_000;
 
 interface Table {
-  /** By name in small letters. */
-  readonly columns: Map<string, { readonly name: string; readonly type: ColumnType }>;
+  /** Types by names in small letters. */
+  readonly columns: Map<string, ColumnType>;
   /** Columns of our own indexes, joined by commas. */
   readonly indexes: Set<string>;
   /** About how many rows there are. */
@@ -30,9 +30,6 @@ interface Table {
 class NoTable extends Error {
   readonly code = "SQLITE_ERROR";
 }
-
-/** Stands where there is nothing to run. */
-const NOTHING = null as unknown as Statement;
 
 /** Tables of an SQLite database. A missing table is made by the first row for it, a missing column by the first row with it. */
 export class SqliteSink implements Sink {
@@ -61,9 +58,13 @@ export class SqliteSink implements Sink {
 
   /** Another process, or a person, may have changed the tables. */
   private followSchema(): void {
-    const { schema_version: version } = this.client.query("PRAGMA schema_version").get() as { schema_version: number };
+    const version = this.versionNow();
     if (version !== this.schemaVersion) this.forget();
     this.schemaVersion = version;
+  }
+
+  private versionNow(): number {
+    return (this.client.query("PRAGMA schema_version").get() as { schema_version: number }).schema_version;
   }
 
   private forget(): void {
@@ -73,24 +74,14 @@ export class SqliteSink implements Sink {
   }
 
   private applyRun(run: Run, outcomes: Outcome[]): void {
-    let table: Table | string;
-    let statement: Statement;
-    try {
-      table = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
-      statement = typeof table === "string" ? NOTHING : this.statementFor(run);
-    } catch (error) {
-      // Too many columns, a name that is something else: that stays so. A full disk or a lock is no fault of the activity.
-      if (!isCalled(error, "SQLITE_ERROR")) throw error;
-      table = `the table ${run.table} can't be changed: ${(error as Error).message}`;
-      statement = NOTHING;
-    }
-    if (typeof table === "string") {
-      for (let i = 0; i < run.rows.length; i++) outcomes.push(table);
+    const ready = this.readyFor(run);
+    if (typeof ready === "string") {
+      for (let i = 0; i < run.rows.length; i++) outcomes.push(ready);
       return;
     }
-    const { columns } = table;
+    const { table, statement } = ready;
     // Values are kept as the table's column says, so that what was inserted is found again by whatever type it is named with.
-    const types = run.columns.map(({ name }) => columns.get(name.toLowerCase())?.type);
+    const types = run.columns.map(({ name }) => table.columns.get(name.toLowerCase()));
     const isAsGiven = run.columns.every(({ type }, i) => isSame(type, types[i]));
     for (const row of run.rows) {
       const values = isAsGiven ? row.values : converted(row.values, run.columns, types);
@@ -103,6 +94,19 @@ export class SqliteSink implements Sink {
       }
     }
     if (run.operation === "delete") this.indexFor(run, table);
+  }
+
+  /** What a run's rows go into and by what, or why they can't. */
+  private readyFor(run: Run): { readonly table: Table; readonly statement: Statement } | string {
+    try {
+      const table = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
+      return typeof table === "string" ? table : { table, statement: this.statementFor(run) };
+    } catch (error) {
+      // Too many columns, a name that is something else: that stays so. A full disk or a lock is no fault of the activity.
+      if (error instanceof Error && "code" in error && error.code === "SQLITE_ERROR")
+        return `the table ${run.table} can't be changed: ${error.message}`;
+      throw error;
+    }
   }
 
   private statementFor({ operation, table, columns }: Run): Statement {
@@ -134,7 +138,7 @@ export class SqliteSink implements Sink {
     const missing = run.columns.filter(({ name }) => !table.columns.has(name.toLowerCase()));
     for (const { name, type } of missing) {
       this.client.run(`ALTER TABLE "${run.table}" ADD COLUMN "${name}" ${declared(type)}`);
-      table.columns.set(name.toLowerCase(), { name, type });
+      table.columns.set(name.toLowerCase(), type);
     }
     if (missing.length > 0) this.changed(null);
     return table;
@@ -169,8 +173,7 @@ export class SqliteSink implements Sink {
   /** The schema was changed by us: what is known of tables stays, apart from `table`. */
   private changed(table: string | null): void {
     if (table !== null) this.tables.delete(table.toLowerCase());
-    const { schema_version: version } = this.client.query("PRAGMA schema_version").get() as { schema_version: number };
-    this.schemaVersion = version;
+    this.schemaVersion = this.versionNow();
   }
 
   private tableOf(name: string): Table | null {
@@ -201,7 +204,7 @@ export class SqliteSink implements Sink {
       .all(name);
     const { rows: count } = this.client.query(`SELECT max(rowid) AS rows FROM "${name}"`).get() as { rows: number | null };
     return {
-      columns: new Map(rows.map((row) => [row.name.toLowerCase(), { name: row.name, type: typeOf(row.type) }])),
+      columns: new Map(rows.map((row) => [row.name.toLowerCase(), typeOf(row.type)])),
       indexes: new Set(indexes.map(({ columns }) => columns)),
       rows: count ?? 0,
     };
@@ -229,5 +232,3 @@ function converted(
 }
 
 const isSame = (a: ColumnType, b: ColumnType | undefined): boolean => b !== undefined && typeText(a) === typeText(b);
-
-export const isCalled = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;

@@ -3,7 +3,7 @@ import type { RedisConfig } from "../config/schema.ts";
 import { RedisLink } from "../redis/link.ts";
 import { type ActivityDatabase, openActivities } from "./database.ts";
 import { ActivityEngine, type ActivityPolicy } from "./engine.ts";
-import type { Answer, Question } from "./protocol.ts";
+import type { Answer, Question, Values } from "./protocol.ts";
 import { RedisQueue } from "./redis-queue.ts";
 import { SqliteQueue } from "./sqlite-queue.ts";
 import { SqliteSink } from "./sqlite-sink.ts";
@@ -25,6 +25,7 @@ let opening: Promise<void> = Promise.resolve();
 let wasWell = true;
 
 const say = (answer: Answer): void => self.postMessage(answer);
+const reply = <K extends keyof Values>(_to: K, id: number, value: Values[K]): void => say({ kind: "answer", id, value });
 const said = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 self.onmessage = ({ data }: MessageEvent<Question>) => {
@@ -84,16 +85,15 @@ async function answer(question: Question): Promise<void> {
       }
       return;
     case "failures":
-      say({ kind: "failures", id: question.id, failures: engine.failures(question.before, question.limit) });
+      reply("failures", question.id, engine.failures(question.before, question.limit));
       return;
     case "replay": {
-      const result = await engine.replay(question.of);
-      say({ kind: "replayed", id: question.id, result });
+      reply("replay", question.id, await engine.replay(question.of));
       workSoon(0);
       return;
     }
     case "stats":
-      say({ kind: "stats", id: question.id, stats: await engine.stats() });
+      reply("stats", question.id, await engine.stats());
       return;
     case "close":
       await commit();
@@ -101,7 +101,7 @@ async function answer(question: Question): Promise<void> {
       engine = null;
       link?.close();
       database?.close();
-      say({ kind: "closed", id: question.id });
+      reply("close", question.id, null);
   }
 }
 
@@ -113,7 +113,7 @@ async function commit(): Promise<void> {
     const admissions = await engine.take(taken.map(({ text }) => text));
     for (const [i, { id }] of taken.entries()) {
       const admission = admissions[i];
-      if (admission !== undefined) say({ kind: "admission", id, admission });
+      if (admission !== undefined) reply("take", id, admission);
     }
     workSoon(0);
   } catch (error) {
