@@ -12,13 +12,17 @@ import { CidrSet } from "./config/ip.ts";
 import { keepLastGood } from "./config/last-good.ts";
 import { faultLines, fixedFaults, LiveConfig } from "./config/live.ts";
 import { type Environment, fillIn } from "./config/load.ts";
-import { type ActivitiesConfig, type Config, RouteConfig, UpstreamConfig } from "./config/schema.ts";
+import { type ActivitiesConfig, Config, RouteConfig, UpstreamConfig } from "./config/schema.ts";
+import { secretsIn } from "./config/secrets.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backend.ts";
+import { EventHub } from "./events/hub.ts";
+import { Denials } from "./explain/denials.ts";
+import { Explain } from "./explain/explain.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
-import { Limiter, type LimitService } from "./limits/limiter.ts";
+import { Limiter, type LimitReading, type LimitService } from "./limits/limiter.ts";
 import { type Entry, MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
 import { compilePolicies, type Policy, termsOf } from "./limits/policy.ts";
@@ -27,22 +31,26 @@ import { countRepository } from "./limits/repository.ts";
 import { Pools } from "./pools/pools.ts";
 import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
+import type { Exchange } from "./proxy/exchange.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
-import { HandOut } from "./proxy/hand-out.ts";
+import { HAND_OUT_NAME, HandOut } from "./proxy/hand-out.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
-import { Router } from "./proxy/router.ts";
+import { isMiss, Router } from "./proxy/router.ts";
 import { createRecords } from "./records.ts";
 import { RedisDown, RedisLink } from "./redis/link.ts";
 import { Replication } from "./redis/replication.ts";
 import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
-import { AccessLog } from "./telemetry/access-log.ts";
 import { families } from "./telemetry/families.ts";
-import type { Logger } from "./telemetry/log.ts";
+import type { Log } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
+import { Recorder, subjectOf } from "./telemetry/recorder.ts";
+import type { Redactor } from "./telemetry/redact.ts";
+import { SpanQueue } from "./telemetry/span-queue.ts";
+import { Tracer } from "./telemetry/trace.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
 import type { Upstream } from "./upstreams/upstream.ts";
@@ -67,7 +75,9 @@ export interface GatewayOptions {
   readonly oldSecret?: string | undefined;
   readonly clock: Clock;
   /** `null`: nothing is logged. */
-  readonly log: Logger | null;
+  readonly log: Log | null;
+  /** Learns what must never be logged. */
+  readonly redactor?: Redactor;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
@@ -81,6 +91,8 @@ export class ConfigConflict extends Error {
 /** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
+/** How long a stop waits for the collector of traces, in milliseconds. */
+const SPANS_WITHIN = 2000;
 /** How far this process may be behind another one on the same database, in milliseconds. */
 const FOLLOW_EVERY = 200;
 
@@ -91,7 +103,8 @@ export type GatewayParts = ReturnType<typeof createGatewayParts>;
  * Throws `StorageError` and `ConfigConflict`.
  */
 export function createGatewayParts(options: GatewayOptions) {
-  const { clock, log, onFault } = options;
+  const { clock, onFault } = options;
+  const log = options.log?.logger ?? null;
   let { config } = options;
   /** For what belongs to no request. */
   const onOwnFault = (error: unknown): void => onFault(error, "");
@@ -104,6 +117,9 @@ export function createGatewayParts(options: GatewayOptions) {
     }
   };
   const storage = openStorage(options.databasePath);
+  let certificateExpiresAt: number | null = null;
+  /** Tells this process from others. */
+  const instance = Bun.randomUUIDv7();
   /** What another process, or another instance, has changed in the database. */
   const follow = (changes: readonly Change[]): void => {
     records.follow(changes);
@@ -112,7 +128,13 @@ export function createGatewayParts(options: GatewayOptions) {
   };
   // Before anything is read: a change in between is then seen twice, never missed.
   const feed = new ChangeFeed(storage, follow);
-  const audit = new Audit({ storage, clock });
+  const events = new EventHub({ now: () => clock.wall(), random: Math.random });
+  const audit = new Audit({
+    storage,
+    clock,
+    onDone: ({ action, subject }, { name: actor, requestId }) =>
+      events.publish("change", {}, () => ({ action, subject, actor, requestId })),
+  });
   const guard = new Guard({
     storage,
     clock,
@@ -136,6 +158,7 @@ export function createGatewayParts(options: GatewayOptions) {
       { from: before.status, to: after.status, by: after.by, reason: after.reason },
       "system health",
     );
+    events.publish("health", {}, () => ({ from: before.status, to: after.status, by: after.by, reason: after.reason }));
   });
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
@@ -149,6 +172,7 @@ export function createGatewayParts(options: GatewayOptions) {
           onChange: (isUp, why) => {
             if (isUp) log?.info("Redis is there");
             else log?.error({ why, onFailure: config.redis?.onFailure }, "Redis is lost: this instance goes on by itself");
+            events.publish("redis", {}, () => ({ up: isUp, why: isUp ? null : why }));
             if (isUp) rejoin();
             else replication?.doubt();
           },
@@ -168,7 +192,8 @@ export function createGatewayParts(options: GatewayOptions) {
         if (log.isLevelEnabled(level)) log[level]({ ...who, key: id }, `API Key: ${id} - Remaining Tokens: ${lease.remaining}`);
       }
     },
-    onStanding: (pool, key, change, status, until) =>
+    onStanding: (pool, key, change, status, until) => {
+      events.publish("pool", {}, () => ({ pool, key, change, status }));
       log?.[change === "back" ? "info" : "warn"](
         { pool, key, status, ...(change === "back" ? {} : { until: timeText(clock.wall() + (until - clock.now())) }) },
         change === "rests"
@@ -176,9 +201,17 @@ export function createGatewayParts(options: GatewayOptions) {
           : change === "quarantined"
             ? "the upstream refuses a key"
             : "the upstream takes a key again",
-      ),
+      );
+    },
   });
-  const putPools = (): void => pools.configure(records.pools.all().map(({ name, document }) => [name, document] as const));
+  const putPools = (): void => {
+    const all = records.pools.all();
+    options.redactor?.learn(
+      "pools",
+      all.flatMap(({ document }) => document.keys.flatMap(({ secret }) => (secret === undefined ? [] : [secret]))),
+    );
+    pools.configure(all.map(({ name, document }) => [name, document] as const));
+  };
   const records = createRecords({
     storage,
     clock,
@@ -215,7 +248,7 @@ export function createGatewayParts(options: GatewayOptions) {
           isDegraded: () => health.isDegraded,
           mode: config.redis?.mode ?? "exact",
           onFailure: () => config.redis?.onFailure ?? "local",
-          instance: Bun.randomUUIDv7(),
+          instance,
           onFault: onOwnFault,
         });
   const limiter: LimitService = shared ?? local;
@@ -256,11 +289,14 @@ export function createGatewayParts(options: GatewayOptions) {
     onBreaker: (upstream, { url }, from, to, cause) => {
       log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
       metrics.breakerChanges.add({ target: url, from, to });
+      events.publish("breaker", {}, () => ({ upstream, target: url, from, to, cause }));
       if (cause !== "shared" && to !== "half-open")
         signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
     },
-    onHealth: (upstream, { url }, isHealthy, why) =>
-      log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
+    onHealth: (upstream, { url }, isHealthy, why) => {
+      log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check");
+      events.publish("target", {}, () => ({ upstream, target: url, healthy: isHealthy, why }));
+    },
   });
   const signals =
     link === null
@@ -286,38 +322,8 @@ export function createGatewayParts(options: GatewayOptions) {
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
   /** How often each limit has denied. */
-  const denials = new WeakMap<Policy, { value: number }>();
-  const pipeline = new Pipeline({
-    clock,
-    keys: registry,
-    guard,
-    limiter,
-    forwarder,
-    caching,
-    onRetries: (route, times) => metrics.retries.add({ route }, times),
-    onDenied: (readings) => {
-      for (const { policy, denied } of readings) {
-        if (!denied) continue;
-        let count = denials.get(policy);
-        if (count === undefined) {
-          const { kind, name } = policy.scope;
-          // A consumer's and a key's own limits go by their kind: there may be a million of them.
-          const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
-          count = (policy.shadow ? metrics.shadowed : metrics.limited).of({ owner, limit: policy.name });
-          denials.set(policy, count);
-        }
-        count.value++;
-      }
-    },
-    onFault,
-  });
-
-  const handOut = new HandOut({ pools, keys: registry, guard, clock, onFault });
-  const usage = new Usage({ storage, clock });
-  let auto = autoOf(config);
-  function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
-    return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
-  }
+  const denialCounts = new WeakMap<Policy, { value: number }>();
+  const denials = new Denials();
   const metrics = new Metrics(
     families({
       health,
@@ -330,8 +336,54 @@ export function createGatewayParts(options: GatewayOptions) {
       link,
       live: () => live.status,
       activities: () => activities,
+      log: options.log,
+      events,
+      spans: () => spans,
+      certificateExpiresAt: () => certificateExpiresAt,
     }),
   );
+  const recorder = new Recorder({ clock, metrics, events, denials });
+  const handOut = new HandOut({
+    pools,
+    keys: registry,
+    guard,
+    clock,
+    recorder,
+    endpoint: { name: HAND_OUT_NAME, metrics: metrics.of(HAND_OUT_NAME) },
+    onFault,
+  });
+  const pipeline = new Pipeline({
+    clock,
+    keys: registry,
+    guard,
+    limiter,
+    forwarder,
+    caching,
+    recorder,
+    onRetries: (route, times) => metrics.retries.add({ route }, times),
+    onDenied: (x, readings) => {
+      if (!events.isIdle) events.publish("limit", subjectOf(x), () => deniedSaid(x, readings));
+      for (const { policy, denied } of readings) {
+        if (!denied) continue;
+        let count = denialCounts.get(policy);
+        if (count === undefined) {
+          const { kind, name } = policy.scope;
+          // A consumer's and a key's own limits go by their kind: there may be a million of them.
+          const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
+          count = (policy.shadow ? metrics.shadowed : metrics.limited).of({ owner, limit: policy.name });
+          denialCounts.set(policy, count);
+        }
+        count.value++;
+      }
+    },
+    onFault,
+  });
+
+  const usage = new Usage({ storage, clock });
+  let auto = autoOf(config);
+  function autoOf({ health: { auto: settings } }: Config): AutoHealth | null {
+    return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
+  }
   let activities: Activities | null = null;
   const activitiesPath = ({ path }: ActivitiesConfig): string =>
     path ?? (options.databasePath === ":memory:" ? ":memory:" : join(dirname(options.databasePath), "activities.db"));
@@ -370,7 +422,37 @@ export function createGatewayParts(options: GatewayOptions) {
     return [compileRoute(document.value as RouteConfig, null, metrics.of("activities"), undefined, activities)];
   };
   const compiledRoutes = new Map<string, Route>();
+  let tracer: Tracer | null = null;
+  let spans: SpanQueue | null = null;
+  /** Begins to trace, by other rules, or no longer. */
+  const putTracing = (before: Config | null): void => {
+    const { otlp } = config.telemetry;
+    if (before !== null && Bun.deepEquals(before.telemetry.otlp, otlp)) return;
+    spans?.close(parseDuration(before?.telemetry.otlp?.timeout ?? "0s")).catch(onOwnFault);
+    tracer = otlp === null ? null : new Tracer({ sample: otlp.sample, random: Math.random });
+    spans =
+      otlp === null
+        ? null
+        : new SpanQueue({
+            // Loaded when there is something to send: most gateways never trace.
+            sender: async () => {
+              const { otlpSender } = await import("./telemetry/otlp.ts");
+              return otlpSender({ ...otlp, instance, timeout: parseDuration(otlp.timeout) });
+            },
+            onChange: (isUp, why) =>
+              isUp
+                ? log?.info("the collector takes traces again")
+                : log?.warn({ endpoint: otlp.endpoint, why }, "the collector takes no traces: they are dropped"),
+          });
+  };
+  putTracing(null);
+  const learnSecrets = (): void => options.redactor?.learn("config", secretsIn(Config, config));
+  learnSecrets();
   let generation = build();
+  if (options.log !== null)
+    options.log.onChange = () => {
+      generation = { ...generation, accessLog: options.log?.accessLog ?? null };
+    };
 
   /** Routes and upstreams as requests walk through them. What did not change keeps its state. */
   function build(): Generation {
@@ -392,7 +474,7 @@ export function createGatewayParts(options: GatewayOptions) {
     compiledRoutes.clear();
     for (const route of compiled) compiledRoutes.set(route.name, route);
     forgetChanged(before);
-    const { identity, server, logging } = config;
+    const { identity, server } = config;
     return {
       router: new Router([...compiled, ...activitiesRoute()]),
       hasCache: compiled.some((route) => route.cache !== null),
@@ -401,7 +483,9 @@ export function createGatewayParts(options: GatewayOptions) {
       auto,
       usage,
       unrouted: metrics.of("none"),
-      accessLog: log !== null && logging.accessLog && log.isLevelEnabled("info") ? new AccessLog(log) : null,
+      accessLog: options.log?.accessLog ?? null,
+      tracer,
+      spans,
       identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
     };
   }
@@ -460,6 +544,8 @@ export function createGatewayParts(options: GatewayOptions) {
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
     putActivities();
+    putTracing(before);
+    learnSecrets();
     kept.resize(parseSize(next.cache.maxSize));
     options.onConfig?.(next);
     rebuild();
@@ -526,6 +612,32 @@ export function createGatewayParts(options: GatewayOptions) {
     registry,
     clock,
     config: { live, config: () => config },
+    events,
+    log: options.log,
+    explain: {
+      explain: new Explain({ clock, guard, registry, limiter, denials }),
+      registry,
+      keys,
+      routeOf: (nameOrPath) => {
+        const found = compiledRoutes.get(nameOrPath) ?? generation.router.find("", "GET", nameOrPath);
+        return isMiss(found) ? null : found;
+      },
+      health,
+      clock,
+    },
+    stats: {
+      clock,
+      startedAt: clock.now(),
+      health,
+      metrics,
+      usage,
+      balanced,
+      pools,
+      cacheCounts: caching.counts,
+      isRedisUp: () => link?.isUp ?? null,
+      activities: () => activities?.stats() ?? null,
+      log: () => options.log?.state ?? null,
+    },
     catchUp: () => feed.poll(),
     write: replication === null ? null : (work) => replication.write(work),
     onFault,
@@ -545,7 +657,10 @@ export function createGatewayParts(options: GatewayOptions) {
       LOOK_EVERY,
     ),
     setInterval(
-      guarded(() => limiter.sweep()),
+      guarded(() => {
+        limiter.sweep();
+        options.log?.look();
+      }),
       1000,
     ),
     setInterval(
@@ -587,18 +702,31 @@ export function createGatewayParts(options: GatewayOptions) {
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
     components,
-    metrics: () => metrics.text(),
+    /** The text that Prometheus scrapes; `accept`: the field of its request. */
+    metrics: (accept: string | null) => metrics.text(accept),
+    /** The listeners' certificate, for whoever watches when it expires. Milliseconds since 1970. */
+    certificateExpires: (at: number): void => {
+      certificateExpiresAt = at;
+    },
+    /** Ends what would go on for ever, so that a stop need not wait for it. */
+    endStreams: (): void => events.close(),
     /** For people without Prometheus. */
     summary: () => {
-      const { total, success, failed, limited } = metrics.totals();
+      const sums = { total: 0, refused: 0, failed: 0, limited: 0 };
+      for (const { requests, clientErrors, serverErrors, limited } of metrics.byRoute()) {
+        sums.total += requests;
+        sums.refused += clientErrors;
+        sums.failed += serverErrors;
+        sums.limited += limited;
+      }
       const breakers: Record<string, { state: string; failures: number }> = {};
       for (const { targets } of balanced.all())
         for (const { url, state } of targets) breakers[url] = { state: state.breaker.state, failures: state.breaker.failures };
       return {
-        requests_total: total,
-        requests_success: success,
-        requests_failed: failed,
-        requests_rate_limited: limited,
+        requests_total: sums.total,
+        requests_success: sums.total - sums.refused - sums.failed - sums.limited,
+        requests_failed: sums.failed,
+        requests_rate_limited: sums.limited,
         cache_hits: caching.counts.hits,
         cache_misses: caching.counts.misses,
         cache_size: kept.stats.entries,
@@ -615,6 +743,7 @@ export function createGatewayParts(options: GatewayOptions) {
     /** Writes what waits and closes everything. */
     stop: async (): Promise<void> => {
       for (const timer of timers) clearInterval(timer);
+      events.close();
       live.stop();
       balanced.stop();
       client.close();
@@ -632,10 +761,28 @@ export function createGatewayParts(options: GatewayOptions) {
         tokens.flushUsed();
       })();
       storage.close();
-      await Promise.all([demo?.stop(), activities?.stop()]);
+      await Promise.all([demo?.stop(), activities?.stop(), spans?.close(SPANS_WITHIN)]);
     },
   };
 }
+
+/** What an event tells of a request that limits denied. */
+const deniedSaid = (x: Exchange, readings: readonly LimitReading[]) => ({
+  requestId: x.id,
+  route: x.route?.name ?? null,
+  consumer: x.consumer,
+  tier: x.key?.consumer.tier ?? null,
+  ip: x.ip,
+  limits: readings
+    .filter(({ denied }) => denied)
+    .map(({ policy, limit, used }) => ({
+      name: policy.name,
+      scope: `${policy.scope.kind} ${policy.scope.name}`,
+      limit,
+      used,
+      shadow: policy.shadow,
+    })),
+});
 
 const healthSaid = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
 

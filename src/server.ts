@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
@@ -38,6 +39,9 @@ export interface Listeners {
 /** What the admin API takes at most, in bytes: ten thousand keys in one import. */
 const MAX_ADMIN_BODY = 32 * 1024 * 1024;
 
+/** Types of answers that are passed on as they come. */
+const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-stream"];
+
 const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
@@ -53,9 +57,11 @@ const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
 export function listen(options: ServerOptions): Listeners {
   const { config, parts } = options;
   const startedAt = performance.now();
-  const { tls } = config.server;
+  const { tls: files } = config.server;
+  const tls = files === null ? null : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
+  if (tls !== null) parts.certificateExpires(Date.parse(new X509Certificate(tls.cert).validTo));
   const shared = {
-    tls: tls === null ? null : { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") },
+    tls,
     limits: limitsOf(config),
     reusePort: options.reusePort === true,
     refuse: (fault: HeadFault): Reply => refusal(problem(FAULT_CODES[fault.status], fault.detail), requestId(null)),
@@ -101,7 +107,7 @@ export function listen(options: ServerOptions): Listeners {
       incoming.reply(jsonReply(200, parts.summary(), own(incoming)));
       return;
     }
-    parts.metrics().then(
+    parts.metrics(fields.get("accept")).then(
       ({ type, body }) =>
         incoming.reply({
           status: 200,
@@ -182,6 +188,7 @@ export function listen(options: ServerOptions): Listeners {
     port: main.port,
     adminPort: admin?.port ?? main.port,
     stop: async () => {
+      parts.endStreams();
       const timeout = parseDuration(parts.config().server.drainTimeout);
       await Promise.all([main.stop(timeout), admin?.stop(timeout)]);
     },
@@ -235,7 +242,7 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
   let lines = date();
   for (const [name, value] of response.headers)
     if (name !== "content-length" && name !== "transfer-encoding") lines += `${name}: ${value}\r\n`;
-  const isFile = response.headers.get("content-type") === "application/vnd.sqlite3";
-  const answer = isFile && response.body !== null ? new StreamBody(response.body) : await response.bytes();
+  const isStream = STREAMS.includes(response.headers.get("content-type") ?? "");
+  const answer = isStream && response.body !== null ? new StreamBody(response.body) : await response.bytes();
   incoming.reply({ status: response.status, reason: reasonOf(response.status), head: lines, body: answer, length: -1 });
 }

@@ -9,6 +9,9 @@ import { schemaFaults } from "../config/faults.ts";
 import { PoolConfig, RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
 import { consumersAdmin } from "../consumers/admin.ts";
 import type { Consumers } from "../consumers/consumers.ts";
+import { eventsAdmin } from "../events/admin.ts";
+import type { EventHub } from "../events/hub.ts";
+import { type ExplainAdminParts, explainAdmin } from "../explain/admin.ts";
 import { blocksAdmin } from "../guard/admin.ts";
 import type { Guard } from "../guard/guard.ts";
 import { healthAdmin } from "../health/admin.ts";
@@ -23,6 +26,9 @@ import { RedisDown } from "../redis/link.ts";
 import { WriteConflict } from "../redis/replication.ts";
 import { backupAdmin } from "../storage/backup.ts";
 import type { Documents } from "../storage/documents.ts";
+import type { Log } from "../telemetry/log.ts";
+import { logAdmin } from "../telemetry/log-admin.ts";
+import { type StatsParts, statsAdmin } from "../telemetry/stats.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { usageAdmin } from "../usage/admin.ts";
@@ -55,6 +61,11 @@ export interface AdminParts extends LimitsAdminParts {
   /** `null` while there are none. */
   readonly activities: () => Activities | null;
   readonly balanced: Upstreams;
+  readonly events: EventHub;
+  readonly explain: ExplainAdminParts;
+  readonly stats: StatsParts;
+  /** `null`: nothing is logged. */
+  readonly log: Log | null;
   readonly cache: CacheView;
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
@@ -103,6 +114,10 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
         .use(tokensAdmin(parts.tokens))
         .use(backupAdmin(parts.databasePath, parts.audit))
         .use(limitsAdmin(parts))
+        .use(explainAdmin(parts.explain))
+        .use(statsAdmin(parts.stats))
+        .use(logAdmin(parts.log, parts.audit))
+        .use(eventsAdmin(parts.events, (authorization) => parts.tokens.isShownIn(authorization)))
         .use(configAdmin(parts.config)),
     );
 

@@ -9,7 +9,7 @@ import type { Storage } from "../storage/open.ts";
 import { timeText } from "./manners.ts";
 import { notFound, refused } from "./refused.ts";
 
-/** What a token's holder may do: look; run the gateway (health, blocks, breakers, cache, limits, reload); everything. */
+/** What a token's holder may do: look; run the gateway (health, blocks, breakers, cache, limits, logging, reload); everything. */
 export type Role = "viewer" | "operator" | "admin";
 
 /** One token as it is known while the gateway runs. */
@@ -178,14 +178,14 @@ export const bearerOf = (authorization: string | null): string | null => /^beare
 const digest = (token: string): Buffer => Buffer.from(hashKey(token), "hex");
 
 /** What an operator may change. */
-const OPERATORS = /^\/admin\/(health|blocks|breakers|cache|limits)(\/|$)|^\/admin\/config\/reload$/;
+const OPERATORS = /^\/admin\/(health|blocks|breakers|cache|limits|logging)(\/|$)|^\/admin\/config\/reload$/;
 
 /** Whether a role may do this. */
 export const mayDo = (role: Role, method: string, path: string): boolean =>
   role === "admin" || method === "GET" || method === "HEAD" || (role === "operator" && OPERATORS.test(path));
 
 const RoleName = Type.Union([Type.Literal("viewer"), Type.Literal("operator"), Type.Literal("admin")], {
-  description: "viewer: looks. operator: health, blocks, breakers, cache, limits and reload besides. admin: everything.",
+  description: "viewer: looks. operator: health, blocks, breakers, cache, limits, logging and reload besides. admin: everything.",
 });
 const TokenRecord = Type.Object({
   id: Type.String(),

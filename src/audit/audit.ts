@@ -63,6 +63,13 @@ interface Chain {
   readonly lastHash: string;
 }
 
+export interface AuditParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** Something was done, and is written down. */
+  readonly onDone?: (deed: Deed, actor: Actor) => void;
+}
+
 /**
  * The record of what was done to the gateway: append-only, each row's hash over the row and the hash before it (SHA-256), so that a row that is changed, taken out or put in is found.
  * A change and its row are one transaction.
@@ -70,7 +77,7 @@ interface Chain {
 export class Audit {
   private readonly actors = new AsyncLocalStorage<Actor>();
 
-  constructor(private readonly parts: { readonly storage: Storage; readonly clock: Clock }) {}
+  constructor(private readonly parts: AuditParts) {}
 
   /** Runs `work` in this actor's name. */
   as<T>(actor: Actor, work: () => T): T {
@@ -83,13 +90,15 @@ export class Audit {
 
   /** Runs a change and writes its row, both or neither. */
   change<T>(deed: Deed, work: () => T): T {
-    return this.parts.storage.client
+    const result = this.parts.storage.client
       .transaction(() => {
-        const result = work();
+        const done = work();
         this.append(deed);
-        return result;
+        return done;
       })
       .immediate();
+    this.parts.onDone?.(deed, this.actor);
+    return result;
   }
 
   /** Writes the row of something that changes nothing in the database. */

@@ -4,13 +4,30 @@ import { VERSION } from "../version.ts";
 import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";
 import { check } from "./check.ts";
 import { copyDatabase } from "./copy-database.ts";
+import { explain } from "./explain.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
+import { top } from "./top.ts";
 
-const COMMANDS: readonly Command[] = [serve, check, schema, openapi, ping, keys, consumers, health, audit, backup, admin, copyDatabase];
+const COMMANDS: readonly Command[] = [
+  serve,
+  check,
+  schema,
+  openapi,
+  ping,
+  keys,
+  consumers,
+  health,
+  explain,
+  top,
+  audit,
+  backup,
+  admin,
+  copyDatabase,
+];
 const SHOWN = COMMANDS.filter((command) => !command.isHidden);
 
 /** Runs one command. Gives the exit status, or `null` when the command goes on in the background. */

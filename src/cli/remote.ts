@@ -66,8 +66,13 @@ export async function act(
   const action = actions[name];
   if (action === undefined)
     throw new UsageError(`${name === "" ? "an action is needed" : `unknown action ${JSON.stringify(name)}`}: ${usage}`);
+  return remotely(() => action(id));
+}
+
+/** Runs what talks to a gateway. Gives the exit status: 1, with the reason on stderr, when the gateway refused or could not be asked. */
+export async function remotely(work: () => Promise<unknown>): Promise<number> {
   try {
-    const status = await action(id);
+    const status = await work();
     return typeof status === "number" ? status : 0;
   } catch (error) {
     if (!(error instanceof RemoteFault)) throw error;

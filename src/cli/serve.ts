@@ -5,14 +5,19 @@ import { systemClock } from "../clock.ts";
 import { type Fault, formatFault } from "../config/faults.ts";
 import { lastGood, storagePathIn } from "../config/last-good.ts";
 import { type Loaded, loadConfig, placed } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
+import { type Config, LEVELS, type Level } from "../config/schema.ts";
 import { demoBanner } from "../demo/banner.ts";
 import { ConfigConflict, createGatewayParts } from "../gateway.ts";
 import { SecretFault } from "../pools/secrets.ts";
 import { type Listeners, listen } from "../server.ts";
 import { StorageError } from "../storage/open.ts";
-import { createLog, Output } from "../telemetry/log.ts";
+import { Log } from "../telemetry/log.ts";
+import { Output } from "../telemetry/output.ts";
+import { Redactor } from "../telemetry/redact.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
+
+/** Milliseconds that a stop waits for whatever reads the log. */
+const LAST_LINES_WITHIN = 1000;
 
 /** The start failed for a reason that the person who starts it can mend. */
 class CannotStart extends Error {}
@@ -66,12 +71,19 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const host = option("host", "SLUICE_HOST") ?? config.server.host;
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
-  const output = new Output();
-  const levelOf = (from: Config): string => levelFrom(env.SLUICE_LOG_LEVEL) ?? from.logging.level;
-  const logging = { level: levelOf(config), format: config.logging.format };
-  const log = createLog(logging, output);
+  const output = new Output(Bun.stdout.writer({ highWaterMark: 65_536 }));
+  const redactor = new Redactor();
+  redactor.learn(
+    "environment",
+    [adminToken, env.SLUICE_SECRET, env.SLUICE_SECRET_OLD].flatMap((secret) => (secret ? [secret] : [])),
+  );
+  const log = new Log(
+    { output, clock: systemClock, random: Math.random, redactor, level: levelFrom(env.SLUICE_LOG_LEVEL) },
+    config.logging,
+  );
+  const { logger } = log;
   const onFault = (error: unknown, requestId: string): void =>
-    log.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
+    logger.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
 
   let parts: ReturnType<typeof createGatewayParts>;
   try {
@@ -87,10 +99,10 @@ async function start(input: Input, instead?: Read): Promise<void> {
       oldSecret: env.SLUICE_SECRET_OLD,
       clock: systemClock,
       log,
+      redactor,
       onFault,
       onConfig: (next) => {
-        log.level = levelOf(next);
-        logging.format = next.logging.format;
+        log.configure(next.logging);
         listeners.reconfigure(next);
       },
     });
@@ -117,11 +129,11 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) process.exit(1);
     isStopping = true;
-    log.info({ signal }, "stopping: no new connections, what is in flight may end");
+    logger.info({ signal }, "stopping: no new connections, what is in flight may end");
     await listeners.stop();
     await parts.stop();
-    log.info("stopped");
-    output.flush();
+    logger.info("stopped");
+    await output.end(LAST_LINES_WITHIN);
     process.exit(0);
   };
   process.on("SIGHUP", () => void parts.live.reload("signal"));
@@ -130,7 +142,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
 
   const scheme = config.server.tls === null ? "http" : "https";
   const url = `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${listeners.port}`;
-  log.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
+  logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
   // People read stderr; stdout is for the log alone.
   if (fileFaults.length > 0)
     process.stderr.write(
@@ -196,11 +208,10 @@ function portFrom(text: string | undefined, name: string): number | undefined {
   throw new CannotStart(`${name} must be a port from 0 to 65535, got ${JSON.stringify(text)}`);
 }
 
-const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
-
-function levelFrom(text: string | undefined): string | undefined {
+function levelFrom(text: string | undefined): Level | undefined {
   if (!text) return undefined;
-  if (LEVELS.includes(text)) return text;
+  const level = LEVELS.find((each) => each === text);
+  if (level !== undefined) return level;
   throw new CannotStart(`SLUICE_LOG_LEVEL must be one of ${LEVELS.join(", ")}, got ${JSON.stringify(text)}`);
 }
 

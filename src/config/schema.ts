@@ -610,6 +610,46 @@ export const ActivitiesConfig = Shape(
 );
 export type ActivitiesConfig = Static<typeof ActivitiesConfig>;
 
+/** Levels of the log, as in pino. */
+export const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type Level = (typeof LEVELS)[number];
+export const LevelName = (more: object = {}) =>
+  Type.Unsafe<Level>(
+    Type.Union(
+      LEVELS.map((level) => Type.Literal(level)),
+      { description: "The least severe lines of the log that are written.", ...more },
+    ),
+  );
+
+export const OtlpConfig = Shape(
+  {
+    endpoint: Type.String({
+      pattern: "^https?://[^\\s?#]+$",
+      maxLength: 2048,
+      description: "The collector: OTLP over HTTP. /v1/traces is added to it where it is not there.",
+      expects: 'a URL such as "http://localhost:4318"',
+      examples: ["http://localhost:4318"],
+    }),
+    headers: Type.Record(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$" }), Type.String({ maxLength: 8192, secret: true }), {
+      additionalProperties: false,
+      default: {},
+      description: 'Header fields for the collector. Take secrets from the environment: "Bearer ${OTLP_TOKEN}".',
+    }),
+    sample: Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: 1,
+      description: "The share of requests that are traced. Where a caller's traceparent says whether it records, that is followed.",
+      expects: "a number from 0 to 1",
+      examples: [0.05],
+    }),
+    serviceName: Type.String({ minLength: 1, maxLength: 256, default: "sluice", description: "service.name of the traces." }),
+    timeout: Duration("How long one export may take, its repetitions included.", { default: "10s" }),
+  },
+  "Traces to a collector by OTLP.",
+);
+export type OtlpConfig = Static<typeof OtlpConfig>;
+
 const Metadata = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), {
   description: "Anything you want to keep with the record.",
 });
@@ -714,17 +754,29 @@ export const Config = Shape(
     }),
     logging: Shape(
       {
-        level: Type.Union(
-          (["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const).map((level) => Type.Literal(level)),
-          { default: "info", description: "The least severe lines that are written." },
-        ),
+        level: LevelName({ default: "info" }),
         format: Type.Union([Type.Literal("json"), Type.Literal("pretty")], {
           default: "json",
           description: "One JSON object a line, or lines for people.",
         }),
         accessLog: Type.Boolean({ default: true, description: "A line for each request." }),
+        accessLogSample: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 1,
+          description: "The share of requests with a status below 400 that get one; all others do.",
+          expects: "a number from 0 to 1",
+          examples: [0.01],
+        }),
       },
       "The log, on stdout.",
+      { default: {} },
+    ),
+    telemetry: Shape(
+      {
+        otlp: Type.Union([OtlpConfig, Type.Null()], { default: null, description: "Exports traces; null: requests are not traced." }),
+      },
+      "What is told to others.",
       { default: {} },
     ),
     identity: Shape(

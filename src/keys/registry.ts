@@ -188,7 +188,12 @@ export class KeyRegistry {
     ];
   }
 
-  private policiesOfTier(tier: string): readonly Policy[] {
+  /** The tier of callers without a key. */
+  get anonymousTierName(): string {
+    return this.anonymousTier();
+  }
+
+  policiesOfTier(tier: string): readonly Policy[] {
     let policies = this.tierPolicies.get(tier);
     if (policies === undefined) {
       const { limits, quota } = this.limitsOf(tier);

@@ -57,6 +57,12 @@ function countedFor(parts: LimitsAdminParts, id: string): { policies: Policy[]; 
   return { policies: pairs.map(([policy]) => policy), subjects: pairs.map(([, subject]) => subject) };
 }
 
+/** A window for people; `null` for concurrency and quotas, which have none. */
+export function windowText({ window, calendar }: Policy): string | null {
+  if (window === 0 || calendar !== null) return null;
+  return window % 1000 === 0 ? `${window / 1000}s` : `${window}ms`;
+}
+
 export const limitsAdmin = (parts: LimitsAdminParts) => {
   const wire = ({ policy, subject, limit, used, remaining, resetIn }: LimitReading) => ({
     name: policy.name,
@@ -64,12 +70,7 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
     algorithm: policy.algorithm,
     subject,
     limit,
-    window:
-      policy.window === 0 || policy.calendar !== null
-        ? null
-        : policy.window % 1000 === 0
-          ? `${policy.window / 1000}s`
-          : `${policy.window}ms`,
+    window: windowText(policy),
     used,
     remaining,
     reset: resetIn === 0 ? null : timeText(parts.clock.wall() + resetIn),

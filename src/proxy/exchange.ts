@@ -3,11 +3,15 @@ import type { RequestHead } from "../http/head.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import type { Verdict } from "../limits/limiter.ts";
+import type { RouteMetrics } from "../telemetry/metrics.ts";
+import { holdsKey } from "../telemetry/redact.ts";
+import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { CredentialUse } from "./credential.ts";
 import type { Generation } from "./generation.ts";
+import type { Problem } from "./problem.ts";
 import type { Route } from "./route.ts";
 
 const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
@@ -23,6 +27,13 @@ export interface Arrival {
   onAbort: (() => void) | null;
 }
 
+/** What requests are told apart by where they are counted. */
+export interface Endpoint {
+  readonly name: string;
+  /** What is counted of its requests. */
+  readonly metrics: RouteMetrics;
+}
+
 /** One request on its way through, and all that is known about it. */
 export class Exchange<A extends Arrival = Incoming> {
   /** The client's `X-Request-ID` when it is sane, else a UUIDv7. */
@@ -30,6 +41,12 @@ export class Exchange<A extends Arrival = Incoming> {
   /** The caller's address: the peer's, or what trusted proxies say. */
   ip = "";
   route: Route | null = null;
+  /** What of Sluice itself it is for, where that is no route. */
+  ownEndpoint: Endpoint | null = null;
+  /** `null`: tracing is off, or its caller does not record. */
+  trace: Trace | null = null;
+  /** Sluice's own answer to a request that did not come through. */
+  refusal: Problem | null = null;
   /** The key that the caller showed and that was found good. */
   key: KeyEntry | null = null;
   /** The lower-case name of the field that carried the key, which is not forwarded. */
@@ -101,9 +118,15 @@ export class Exchange<A extends Arrival = Incoming> {
     return it;
   }
 
+  get endpoint(): Endpoint | null {
+    return this.route ?? this.ownEndpoint;
+  }
+
   get consumer(): string | null {
     return this.key === null ? null : this.key.consumer.id;
   }
 }
 
-export const requestId = (given: string | null): string => (given !== null && SANE_REQUEST_ID.test(given) ? given : Bun.randomUUIDv7());
+/** The caller's id where it is sane; one that looks like a key would end up in logs. */
+export const requestId = (given: string | null): string =>
+  given !== null && SANE_REQUEST_ID.test(given) && !holdsKey(given) ? given : Bun.randomUUIDv7();

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { type Body, WholeBody } from "../http/body.ts";
 import { isJsonType } from "../json.ts";
 import type { Pools } from "../pools/pools.ts";
+import { spanMethod } from "../telemetry/spans.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
 import { readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
@@ -59,6 +60,7 @@ export class Forwarder {
       x.target = target;
       x.attempts++;
       const ticket = upstream.begin(target);
+      x.trace?.sends(upstream.name, target, x.attempts, spanMethod(x.incoming.head.method), clock.now());
       let failure: UpstreamFailure | null = null;
       let response: UpstreamResponse | null = null;
       const call = this.parts.client.send(target.origin, {
@@ -83,10 +85,12 @@ export class Forwarder {
           throw error;
         }
         failure = error;
+        x.trace?.answered(null, error.isStale ? "stale" : error.kind, clock.now());
         if (!error.wasSent || error.isStale) x.credential?.unsent();
       }
       const isRefusal = response !== null && x.credential?.answered(response) === true;
       if (response !== null) {
+        x.trace?.answered(response.status, null, clock.now());
         if (response.status < 500) {
           upstream.succeeded(target, ticket);
           x.busy = target;

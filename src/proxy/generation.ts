@@ -2,6 +2,8 @@ import type { CidrSet } from "../config/ip.ts";
 import type { AutoHealth } from "../health/auto.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
+import type { SpanQueue } from "../telemetry/span-queue.ts";
+import type { Tracer } from "../telemetry/trace.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Route } from "./route.ts";
 import type { Router } from "./router.ts";
@@ -16,6 +18,9 @@ export interface Generation {
   readonly maxBodySize: number;
   /** `null`: requests are not logged. */
   readonly accessLog: AccessLog | null;
+  /** `null`, both: requests are not traced. */
+  readonly tracer: Tracer | null;
+  readonly spans: SpanQueue | null;
   /** `null`: the system's status does not change by itself. */
   readonly auto: AutoHealth | null;
   readonly usage: Usage | null;

@@ -8,8 +8,9 @@ import { collect } from "../http/body.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Pools } from "../pools/pools.ts";
+import type { Recorder } from "../telemetry/recorder.ts";
 import { clientIp } from "./client-ip.ts";
-import { Exchange } from "./exchange.ts";
+import { type Endpoint, Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
 import { identify } from "./identify.ts";
@@ -18,8 +19,8 @@ import { jsonReply, problemReply } from "./reply.ts";
 
 /** Where keys of pools are handed out. */
 export const HAND_OUT_PATH = "/api/v1/api-key";
-/** What this endpoint is called where a key names the routes it is for. */
-const ROUTE_NAME = "api-key";
+/** What this endpoint is called where a key names the routes it is for, and where requests are counted. */
+export const HAND_OUT_NAME = "api-key";
 const MOST_BODY = 65_536;
 
 const Asked = Type.Object(
@@ -32,6 +33,9 @@ export interface HandOutParts {
   readonly keys: KeyRegistry;
   readonly guard: Guard;
   readonly clock: Clock;
+  readonly recorder: Recorder;
+  /** Where its requests are counted. */
+  readonly endpoint: Endpoint;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
@@ -44,12 +48,15 @@ export class HandOut {
     const { clock } = this.parts;
     const x = new Exchange(incoming, generation, path, query, clock.now());
     x.ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), generation.trustedProxies);
+    x.ownEndpoint = this.parts.endpoint;
+    if (generation.tracer !== null) x.trace = generation.tracer.begin(incoming.head.fields.joined("traceparent"));
     incoming.onEnd = () => {
       if (x.status === 0) x.status = 499;
-      generation.accessLog?.write(x, clock.now() - x.startedAt);
+      this.parts.recorder.note(x, clock.now() - x.startedAt);
     };
     const refuse = (it: Problem): void => {
       x.status = it.status;
+      x.refusal = it;
       incoming.reply(problemReply(it, x.id, own(x)));
     };
     this.grant(x).then(
@@ -82,7 +89,7 @@ export class HandOut {
     // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
     const refusal = identify(
       x,
-      { auth: pools.isOpen ? "optional" : "required", name: ROUTE_NAME, tiers: [], scopes: [] },
+      { auth: pools.isOpen ? "optional" : "required", name: HAND_OUT_NAME, tiers: [], scopes: [] },
       { keys, guard, clock },
     );
     if (refusal !== null) return refusal;
@@ -102,7 +109,7 @@ export class HandOut {
     }
     if (pool.auth === "required" && x.key === null)
       return (
-        identify(x, { auth: "required", name: ROUTE_NAME, tiers: [], scopes: [] }, { keys, guard, clock }) ??
+        identify(x, { auth: "required", name: HAND_OUT_NAME, tiers: [], scopes: [] }, { keys, guard, clock }) ??
         problem("keyMissing", "Send your API key.")
       );
     if (!pool.policy.services.has(type)) {

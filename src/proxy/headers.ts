@@ -49,7 +49,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   const rules = route.requestRules;
   let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
-  const { credential, prompt } = x;
+  const { credential, prompt, trace } = x;
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
     if (name === credential?.field) continue;
@@ -62,9 +62,11 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
     // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
     if (name === "forwarded" && !isTrusted) continue;
     if (conditions !== null && CONDITIONS.has(name)) continue;
+    if (trace !== null && (name === "traceparent" || (name === "tracestate" && trace.parentId === null))) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }
   if (credential !== null) text += credential.line;
+  if (trace !== null) text += `traceparent: ${trace.header}\r\n`;
   if (prompt !== null && prompt.length >= 0 && body !== null) text += `Content-Length: ${prompt.length}\r\n`;
   else if (body !== null)
     text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;

@@ -71,7 +71,8 @@ function showKey(x: Exchange): string | null {
   return null;
 }
 
-function mayUse(key: KeyEntry, route: Entrance, ip: string): Problem | null {
+/** Why a key may not be used on a route from an address; `null` when it may. */
+export function mayUse(key: KeyEntry, route: Entrance, ip: string): Problem | null {
   if (route.tiers.length > 0 && !route.tiers.includes(key.consumer.tier)) {
     return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${key.consumer.tier}.`);
   }

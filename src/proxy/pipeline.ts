@@ -5,6 +5,7 @@ import type { KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
+import type { Recorder } from "../telemetry/recorder.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
@@ -30,7 +31,8 @@ export interface PipelineParts {
   /** A request was sent so many times more than once. */
   readonly onRetries: (route: string, times: number) => void;
   /** Limits denied a request, or would have in earnest. */
-  readonly onDenied: (readings: readonly LimitReading[]) => void;
+  readonly onDenied: (x: Exchange, readings: readonly LimitReading[]) => void;
+  readonly recorder: Recorder;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -43,6 +45,7 @@ export class Pipeline {
   handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
     const x = new Exchange(incoming, generation, path, query, this.parts.clock.now());
     incoming.onEnd = () => this.record(x);
+    if (generation.tracer !== null) x.trace = generation.tracer.begin(incoming.head.fields.joined("traceparent"));
     try {
       if (this.preflight(x)) return;
       const refusal = this.place(x) ?? this.guard(x) ?? this.identify(x);
@@ -93,7 +96,12 @@ export class Pipeline {
 
   /** Identify: who calls, and whether this key may use this route. */
   private identify(x: Exchange): Problem | null {
-    return identify(x, x.route as Route, this.parts);
+    const { trace } = x;
+    if (trace === null) return identify(x, x.route as Route, this.parts);
+    trace.enter("identify", this.parts.clock.now());
+    const refusal = identify(x, x.route as Route, this.parts);
+    trace.leave(this.parts.clock.now(), refusal === null ? {} : { "sluice.code": refusal.code });
+    return refusal;
   }
 
   /** Admit: all limits at once, the caller's and the route's; one that denies charges none. */
@@ -113,6 +121,7 @@ export class Pipeline {
       route: route.name,
       header: (name: string) => fields.joined(name.toLowerCase()),
     };
+    x.trace?.enter("limits", this.parts.clock.now());
     const verdict = this.parts.limiter.admit(
       policies,
       policies.map((policy) => subjectOf(policy, caller)),
@@ -132,7 +141,8 @@ export class Pipeline {
   private decide(x: Exchange, verdict: Verdict): void {
     const now = this.parts.clock.wall();
     x.limitHead = limitHeaders(verdict.readings, now);
-    if (verdict.readings.some(isDenied)) this.parts.onDenied(verdict.readings);
+    x.trace?.leave(this.parts.clock.now(), { "sluice.limits": namesOf(verdict.readings), "sluice.allowed": verdict.allowed });
+    if (verdict.readings.some(isDenied)) this.parts.onDenied(x, verdict.readings);
     if (verdict.allowed) {
       x.verdict = verdict;
       this.serve(x);
@@ -162,7 +172,9 @@ export class Pipeline {
   private isAnsweredFromCache(x: Exchange): boolean {
     const route = x.route as Route;
     if (route.cache === null || !isCacheable(x)) return false;
+    x.trace?.enter("cache", this.parts.clock.now());
     const reply = this.parts.caching.lookUp(x, route, route.cache);
+    x.trace?.leave(this.parts.clock.now(), { "sluice.cache": x.cache ?? "miss" });
     if (reply !== null) this.reply(x, reply);
     return reply !== null;
   }
@@ -173,6 +185,7 @@ export class Pipeline {
     const { caching, forwarder } = this.parts;
     const fail = (error: unknown) => this.fail(x, error);
     if (route.own !== null) {
+      x.trace?.enter(route.name, this.parts.clock.now());
       route.own
         .answer(x)
         .then((answer) => ("code" in answer ? this.refuse(x, answer) : this.reply(x, answer)))
@@ -240,6 +253,7 @@ export class Pipeline {
 
   private refuse(x: Exchange, refusal: Problem): void {
     x.status = refusal.status;
+    x.refusal = refusal;
     x.incoming.reply(problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
   }
 
@@ -260,15 +274,15 @@ export class Pipeline {
     x.release();
     // 499 is nginx's: the client closed the connection before there was an answer.
     if (x.status === 0) x.status = 499;
-    const { accessLog, auto, usage, unrouted } = x.generation;
+    const { auto, usage } = x.generation;
     const elapsed = this.parts.clock.now() - x.startedAt;
-    (x.route?.metrics ?? unrouted).observe(x.incoming.head.method, x.status, elapsed);
     if (x.attempts > 1 && x.route !== null) this.parts.onRetries(x.route.name, x.attempts - 1);
     if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited, units ?? 0);
     // The caller who gave up says nothing of the backend.
     if (auto !== null && x.isForwarded && x.status !== 499) auto.observe(x.status >= 500, elapsed);
-    accessLog?.write(x, elapsed);
+    this.parts.recorder.note(x, elapsed);
   }
 }
 
+const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");
 const isDenied = ({ denied }: LimitReading): boolean => denied;

@@ -1,3 +1,5 @@
+import { withoutKeys } from "../telemetry/redact.ts";
+
 /** Every error that Sluice makes: its status and title by code. The codes are part of the contract with users. */
 const CODES = {
   badRequest: { status: 400, title: "Bad request" },
@@ -28,6 +30,7 @@ const CODES = {
   noHealthyTarget: { status: 503, title: "No backend available" },
   backlogFull: { status: 503, title: "Too much waits to be applied" },
   queueUnavailable: { status: 503, title: "Nothing can be written at the moment" },
+  tooManyReaders: { status: 503, title: "Too many readers" },
   draining: { status: 503, title: "Shutting down" },
   limiterUnavailable: { status: 503, title: "Limits can't be checked" },
   notCached: { status: 504, title: "Nothing is kept for this request" },
@@ -108,5 +111,5 @@ export function problem(
 export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
   problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
 
-/** The body's text. */
-export const problemBody = (it: Problem, requestId: string): string => JSON.stringify({ ...it.members, requestId });
+/** The body's text. What a caller sent may be quoted in it, but never a key. */
+export const problemBody = (it: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...it.members, requestId }));

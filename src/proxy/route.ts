@@ -9,7 +9,7 @@ import type { Upstream } from "../upstreams/upstream.ts";
 import type { RouteCache } from "./caching.ts";
 import { type Cors, compileCors } from "./cors.ts";
 import { compileCredential, compilePaths, type RouteCredential } from "./credential.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Endpoint, Exchange } from "./exchange.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
 import type { Problem } from "./problem.ts";
 import { prefixOf, type Routable } from "./router.ts";
@@ -21,10 +21,7 @@ export interface OwnService {
 }
 
 /** A route as a request needs it: everything parsed, looked up and joined beforehand. */
-export interface Route extends Routable {
-  readonly name: string;
-  /** What is counted of its requests. */
-  readonly metrics: RouteMetrics;
+export interface Route extends Routable, Endpoint {
   /** What it was compiled from. */
   readonly document: RouteConfig;
   /** The upstream, or `null` when it was deleted under the route. */

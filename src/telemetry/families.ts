@@ -2,6 +2,7 @@ import type { Activities } from "../activities/activities.ts";
 import type { ActivityStats } from "../activities/engine.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { LiveConfig } from "../config/live.ts";
+import type { EventHub } from "../events/hub.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { SystemHealth } from "../health/health.ts";
 import type { MemoryStore } from "../limits/memory-store.ts";
@@ -11,7 +12,9 @@ import type { RedisLink } from "../redis/link.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import type { TargetState } from "../upstreams/upstream.ts";
 import { VERSION } from "../version.ts";
+import type { Log } from "./log.ts";
 import type { Family, Sample } from "./metrics.ts";
+import type { SpanQueue } from "./span-queue.ts";
 
 /** What metrics are read from. What is made later, or anew, is asked for. */
 export interface Sources {
@@ -25,6 +28,11 @@ export interface Sources {
   readonly link: RedisLink | null;
   readonly live: () => LiveConfig["status"];
   readonly activities: () => Activities | null;
+  readonly log: Log | null;
+  readonly events: EventHub;
+  readonly spans: () => SpanQueue | null;
+  /** Milliseconds since 1970; `null` without TLS. */
+  readonly certificateExpiresAt: () => number | null;
 }
 
 /** The metrics that show a state: they cost nothing until somebody asks. */
@@ -76,6 +84,22 @@ export function families(sources: Sources): Family[] {
     gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live().loadedAt / 1000)),
     gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
       single(live().faults.length > 0 ? 1 : 0),
+    ),
+    gauge("sluice_tls_certificate_expiry_timestamp_seconds", "When the listeners' certificate is no longer valid.", () => {
+      const at = sources.certificateExpiresAt();
+      return at === null ? [] : single(at / 1000);
+    }),
+    counter(
+      "sluice_log_lines_dropped_total",
+      "Lines of the log that found no room because stdout is read too slowly, or not at all.",
+      () => (sources.log === null ? [] : Object.entries(sources.log.state.dropped).map(([of, value]) => ({ labels: { of }, value }))),
+    ),
+    counter("sluice_spans_total", "Spans of traces by what became of them.", () =>
+      Object.entries(sources.spans()?.counts ?? {}).map(([result, value]) => ({ labels: { result }, value })),
+    ),
+    gauge("sluice_event_readers", "Readers of the admin API's events.", () => single(sources.events.readers)),
+    counter("sluice_event_readers_dropped_total", "Readers of events that were dropped because they read too slowly.", () =>
+      single(sources.events.dropped),
     ),
     gauge("sluice_activities_waiting", "Activities that wait to be applied.", () => ofActivities(({ waiting }) => single(waiting))),
     gauge("sluice_activities_lag_seconds", "How long the oldest of them waits.", () => ofActivities(({ lag }) => single(lag / 1000))),

@@ -1,51 +1,115 @@
 import pino, { type Logger } from "pino";
-import { print } from "./stdout.ts";
+import type { Clock } from "../clock.ts";
+import type { Config, Level } from "../config/schema.ts";
+import { AccessLog } from "./access-log.ts";
+import type { Output } from "./output.ts";
+import type { Redactor } from "./redact.ts";
 
 export type { Logger };
 
-/** Bytes that may wait for stdout before they are written at once. */
-const FLUSH_AT = 65_536;
-const FLUSH_EVERY = 20;
-
-/** Lines on their way to stdout, written in batches so that a request does not pay for a system call. */
-export class Output {
-  private waiting = "";
-  private timer: Timer | null = null;
-
-  write(text: string): void {
-    this.waiting += text;
-    if (this.waiting.length >= FLUSH_AT) this.flush();
-    else this.timer ??= setTimeout(() => this.flush(), FLUSH_EVERY);
-  }
-
-  /** Writes all that waits. */
-  flush(): void {
-    if (this.timer !== null) clearTimeout(this.timer);
-    this.timer = null;
-    const { waiting } = this;
-    this.waiting = "";
-    print(waiting);
-  }
+/** What of the log may be changed while it is written. */
+export interface LogSettings {
+  readonly level: Level;
+  readonly accessLog: boolean;
+  /** The share of requests below 400 that get a line, 0 to 1. */
+  readonly accessLogSample: number;
 }
 
-export interface LogOptions {
-  readonly level: string;
-  /** May be changed while the log is written. */
-  format: "json" | "pretty";
+export interface LogState extends LogSettings {
+  readonly format: Config["logging"]["format"];
+  /** When what was set by hand ends, in milliseconds since 1970; `null`: not by itself. */
+  readonly until: number | null;
+  readonly dropped: Readonly<Output["dropped"]>;
+}
+
+export interface LogParts {
+  readonly output: Output;
+  readonly clock: Clock;
+  /** Numbers from 0 up to 1. */
+  readonly random: () => number;
+  readonly redactor: Redactor;
+  /** SLUICE_LOG_LEVEL, which beats the configuration. */
+  readonly level: Level | undefined;
 }
 
 /** The gateway's log: one JSON object a line, or a line for people. Level names as in pino. */
-export function createLog(options: LogOptions, output: Output): Logger {
-  return pino(
-    {
-      level: options.level,
-      base: null,
-      messageKey: "msg",
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    { write: (line: string) => output.write(options.format === "pretty" ? pretty(line) : line) },
-  );
+export class Log {
+  readonly logger: Logger;
+  /** `null`: requests get no lines. */
+  accessLog: AccessLog | null = null;
+  /** Called when requests get their lines otherwise than before. */
+  onChange: () => void = () => {};
+  /** What a person has set, until it is taken back or its time is over. */
+  private byHand: Partial<LogSettings> = {};
+  private until: number | null = null;
+
+  constructor(
+    private readonly parts: LogParts,
+    private config: Config["logging"],
+  ) {
+    const { output, redactor } = parts;
+    this.logger = pino(
+      {
+        base: null,
+        messageKey: "msg",
+        timestamp: () => `,"time":"${new Date(parts.clock.wall()).toISOString()}"`,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      { write: (line: string) => output.write(this.formatted(redactor.redact(line)), "events") },
+    );
+    output.onCaughtUp = (dropped) =>
+      this.logger.warn({ dropped }, "lines of the log were dropped: whatever reads stdout was too slow, or gone");
+    this.apply();
+  }
+
+  get settings(): LogSettings {
+    const { level, accessLog, accessLogSample } = this.config;
+    return { level: this.parts.level ?? level, accessLog, accessLogSample, ...this.byHand };
+  }
+
+  get state(): LogState {
+    return { ...this.settings, format: this.config.format, until: this.until, dropped: this.parts.output.dropped };
+  }
+
+  /** Another configuration is in force; what was set by hand stays. */
+  configure(config: Config["logging"]): void {
+    this.config = config;
+    this.apply();
+  }
+
+  /** Sets this by hand, for `ttl` milliseconds or until it is taken back; both count for all that was set so. */
+  set(settings: Partial<LogSettings>, ttl: number | null): void {
+    this.byHand = { ...this.byHand, ...settings };
+    this.until = ttl === null ? null : this.parts.clock.wall() + ttl;
+    this.apply();
+  }
+
+  /** Takes back what was set by hand. */
+  reset(): void {
+    this.byHand = {};
+    this.until = null;
+    this.apply();
+  }
+
+  /** For a timer: what was set for a time ends. */
+  look(): void {
+    if (this.until !== null && this.parts.clock.wall() >= this.until) this.reset();
+  }
+
+  private apply(): void {
+    const { level, accessLog, accessLogSample } = this.settings;
+    this.logger.level = level;
+    const { output, clock, random } = this.parts;
+    this.accessLog =
+      accessLog && this.logger.isLevelEnabled("info")
+        ? new AccessLog((line) => output.write(this.formatted(line), "requests"), { clock, random, sample: accessLogSample })
+        : null;
+    this.onChange();
+  }
+
+  private formatted(line: string): string {
+    return this.config.format === "pretty" ? pretty(line) : line;
+  }
 }
 
 const COLOURS: Readonly<Record<string, string>> = { error: "\x1b[31m", fatal: "\x1b[31m", warn: "\x1b[33m", info: "\x1b[32m" };

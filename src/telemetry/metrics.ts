@@ -1,12 +1,22 @@
-import { collectDefaultMetrics, Registry } from "prom-client";
+import { collectDefaultMetrics, Registry, type RegistryContentType } from "prom-client";
+import type { Trace } from "./trace.ts";
 
 /** Upper bounds of latencies in milliseconds. */
-const BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
+export const BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
 /** Methods that have a label of their own: a caller may send any word. */
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 const OTHER = METHODS.length;
 const STATUSES = 600;
 const TENTH_OF_A_MICROSECOND = 10_000;
+
+/** A request that stands for others of its latency. */
+interface Exemplar {
+  readonly labelSet: { readonly trace_id: string };
+  /** Milliseconds. */
+  readonly value: number;
+  /** Seconds since 1970. */
+  readonly timestamp: number;
+}
 
 /** What is counted of one route's requests: numbers in arrays, so that a request costs two additions and no look-up of labels. */
 export class RouteMetrics {
@@ -14,12 +24,14 @@ export class RouteMetrics {
   readonly requests = new Map<number, number>();
   /** Requests by latency, each in the first bucket that holds it; the last holds the rest. */
   readonly buckets = new Float64Array(BUCKETS.length + 1);
+  /** The last traced request of each bucket. */
+  readonly exemplars: (Exemplar | undefined)[] = [];
   sum = 0;
 
   constructor(readonly route: string) {}
 
   /** One request has ended. `latency` in milliseconds. */
-  observe(method: string, status: number, latency: number): void {
+  observe(method: string, status: number, latency: number, trace: Trace | null): void {
     const at = METHODS.indexOf(method);
     const key = (at < 0 ? OTHER : at) * STATUSES + status;
     this.requests.set(key, (this.requests.get(key) ?? 0) + 1);
@@ -27,6 +39,8 @@ export class RouteMetrics {
     while (bucket < BUCKETS.length && latency > (BUCKETS[bucket] as number)) bucket++;
     (this.buckets[bucket] as number)++;
     this.sum += latency;
+    if (trace?.isSampled === true)
+      this.exemplars[bucket] = { labelSet: { trace_id: trace.traceId }, value: latency, timestamp: Date.now() / 1000 };
   }
 }
 
@@ -74,6 +88,20 @@ export class Counter implements Family {
   readonly read = (): Iterable<Sample> => this.counts.values();
 }
 
+/** What became of one route's requests since the start. */
+export interface RouteCounts {
+  readonly name: string;
+  readonly requests: number;
+  /** 4xx other than 429. */
+  readonly clientErrors: number;
+  /** 5xx, and callers who left before there was an answer. */
+  readonly serverErrors: number;
+  /** 429. */
+  readonly limited: number;
+  /** By bucket. */
+  readonly latency: number[];
+}
+
 /** What Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
 export class Metrics {
   readonly breakerChanges = new Counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
@@ -85,29 +113,34 @@ export class Metrics {
   readonly retries = new Counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
   readonly reloads = new Counter("sluice_config_reloads_total", "Reloads of the configuration, by their result.");
   readonly blocked = new Counter("sluice_blocks_total", "Addresses that were blocked.");
-  private readonly registry = new Registry();
+  private readonly refusals = new Counter(
+    "sluice_refused_requests_total",
+    "Requests that Sluice itself refused, by the code of its answer and the caller's tier.",
+  );
+  private readonly refusalsOf = new Map<string, Map<string, { value: number }>>();
   private readonly routes = new Map<string, RouteMetrics>();
+  private readonly plain: Registry<RegistryContentType>;
+  /** With exemplars; made when it is asked for. */
+  private open: Registry<RegistryContentType> | null = null;
 
-  constructor(families: readonly Family[]) {
-    collectDefaultMetrics({ register: this.registry });
-    const own = [this.breakerChanges, this.limited, this.shadowed, this.retries, this.reloads, this.blocked];
-    this.register({
-      name: "http_requests_total",
-      help: "Requests by route, method and status.",
-      type: "counter",
-      read: () => this.requests(),
-    });
-    for (const family of [...own, ...families]) this.register(family);
-    this.registry.registerMetric({
-      name: "http_request_latency_ms",
-      get: async () => ({
-        name: "http_request_latency_ms",
-        help: "Time from a request's head to the last byte of its answer, in milliseconds.",
-        type: "histogram",
-        aggregator: "sum",
-        values: [...this.latencies()],
-      }),
-    } as unknown as Parameters<Registry["registerMetric"]>[0]);
+  constructor(private readonly families: readonly Family[]) {
+    this.plain = this.registry(Registry.PROMETHEUS_CONTENT_TYPE);
+  }
+
+  /** A request was refused. `tier`: the caller's; `null` without a key. Two look-ups, since refusals are many when they are many. */
+  refused(code: string, tier: string | null): void {
+    const of = tier ?? "none";
+    let codes = this.refusalsOf.get(of);
+    if (codes === undefined) {
+      codes = new Map();
+      this.refusalsOf.set(of, codes);
+    }
+    let count = codes.get(code);
+    if (count === undefined) {
+      count = this.refusals.of({ code, tier: of });
+      codes.set(code, count);
+    }
+    count.value++;
   }
 
   /** The counts of a route of this name; they go on over reloads. */
@@ -120,30 +153,49 @@ export class Metrics {
     return metrics;
   }
 
-  /** The text format, and its content type. */
-  async text(): Promise<{ type: string; body: string }> {
-    return { type: this.registry.contentType, body: await this.registry.metrics() };
+  /** The text format, and its content type. Whoever takes OpenMetrics gets that: with exemplars, the ids of traces. */
+  async text(accept: string | null): Promise<{ type: string; body: string }> {
+    const takesOpen = accept?.includes("application/openmetrics-text") === true;
+    if (takesOpen) this.open ??= this.registry(Registry.OPENMETRICS_CONTENT_TYPE);
+    const registry = takesOpen && this.open !== null ? this.open : this.plain;
+    return { type: registry.contentType, body: await registry.metrics() };
   }
 
-  /** Sums over all routes, for people without Prometheus. */
-  totals(): { total: number; success: number; failed: number; limited: number } {
-    const sums = { total: 0, success: 0, failed: 0, limited: 0 };
-    for (const { requests } of this.routes.values())
+  /** What became of each route's requests, for people without Prometheus. */
+  byRoute(): RouteCounts[] {
+    return [...this.routes.values()].map(({ route, requests, buckets }) => {
+      const sums = { requests: 0, clientErrors: 0, serverErrors: 0, limited: 0 };
       for (const [key, count] of requests) {
         const status = key % STATUSES;
-        sums.total += count;
-        if (status < 400) sums.success += count;
-        else if (status === 429) sums.limited += count;
-        else if (status >= 500 || status === 499) sums.failed += count;
+        sums.requests += count;
+        if (status === 429) sums.limited += count;
+        else if (status >= 500 || status === 499) sums.serverErrors += count;
+        else if (status >= 400) sums.clientErrors += count;
       }
-    return sums;
+      return { name: route, ...sums, latency: [...buckets] };
+    });
   }
 
-  private register({ name, help, type, read }: Family): void {
-    this.registry.registerMetric({
-      name,
-      get: async () => ({ name, help, type, aggregator: "sum", values: [...(await read())] }),
-    } as unknown as Parameters<Registry["registerMetric"]>[0]);
+  private registry(contentType: RegistryContentType): Registry<RegistryContentType> {
+    const registry: Registry<RegistryContentType> = new Registry();
+    registry.setContentType(contentType);
+    collectDefaultMetrics({ register: registry });
+    const register = (name: string, help: string, type: string, read: () => Iterable<object> | Promise<Iterable<object>>): void => {
+      // OpenMetrics names a counter without the ending of its samples.
+      const family = contentType === Registry.OPENMETRICS_CONTENT_TYPE && type === "counter" ? name.replace(/_total$/, "") : name;
+      registry.registerMetric({
+        name: family,
+        type,
+        get: async () => ({ name: family, help, type, aggregator: "sum", values: [...(await read())] }),
+      } as unknown as Parameters<Registry["registerMetric"]>[0]);
+    };
+    register("http_requests_total", "Requests by route, method and status.", "counter", () => this.requests());
+    const own = [this.breakerChanges, this.limited, this.shadowed, this.refusals, this.retries, this.reloads, this.blocked];
+    for (const { name, help, type, read } of [...own, ...this.families]) register(name, help, type, read);
+    register("http_request_latency_ms", "Time from a request's head to the last byte of its answer, in milliseconds.", "histogram", () =>
+      this.latencies(),
+    );
+    return registry;
   }
 
   private *requests(): Generator<Sample> {
@@ -154,12 +206,18 @@ export class Metrics {
       }
   }
 
-  private *latencies(): Generator<Sample & { metricName: string }> {
-    for (const { route, buckets, sum } of this.routes.values()) {
+  private *latencies(): Generator<Sample & { metricName: string; exemplar?: Exemplar }> {
+    for (const { route, buckets, sum, exemplars } of this.routes.values()) {
       let count = 0;
       for (const [i, value] of buckets.entries()) {
         count += value;
-        yield { metricName: "http_request_latency_ms_bucket", labels: { route, le: String(BUCKETS[i] ?? "+Inf") }, value: count };
+        const exemplar = exemplars[i];
+        yield {
+          metricName: "http_request_latency_ms_bucket",
+          labels: { route, le: String(BUCKETS[i] ?? "+Inf") },
+          value: count,
+          ...(exemplar === undefined ? {} : { exemplar }),
+        };
       }
       yield {
         metricName: "http_request_latency_ms_sum",

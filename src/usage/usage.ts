@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import type { Storage } from "../storage/open.ts";
+import { HeavyHitters } from "./heavy-hitters.ts";
 
 /** What is counted of requests. */
 export interface Counts {
@@ -47,6 +48,7 @@ export class Usage {
   private readonly byRoute = new Map<string, Map<KeyEntry | null, Counter>>();
   private dirty: Counter[] = [];
   private hour = 0;
+  private readonly hitters = new HeavyHitters();
 
   constructor(private readonly parts: { readonly storage: Storage; readonly clock: Clock }) {
     this.hour = this.hourNow();
@@ -89,6 +91,10 @@ export class Usage {
             add.run(hour, key?.consumer.id ?? "", key?.id ?? "", route, requests, errors, limited, tokens);
         })
         .immediate();
+      this.hitters.add(
+        dirty.map((counter) => ({ ...counter, name: counter.key?.consumer.id ?? "" })),
+        this.parts.clock.now(),
+      );
       for (const counter of dirty) {
         Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0 });
         counter.isDirty = false;
@@ -99,6 +105,13 @@ export class Usage {
     // Keys come and go: who was silent for an hour is forgotten here, not in the database.
     this.hour = now;
     this.byRoute.clear();
+  }
+
+  /** Who calls most at the moment, by requests a second; `null` stands for callers without a key. */
+  heaviest(count: number): { consumer: string | null; requests: number; limited: number }[] {
+    return this.hitters
+      .top(count, this.parts.clock.now())
+      .map(({ name, requests, limited }) => ({ consumer: name === "" ? null : name, requests, limited }));
   }
 
   /** Sums, the oldest first. */

@@ -1,0 +1,101 @@
+import { print } from "../telemetry/stdout.ts";
+import { type Command, UsageError } from "./arguments.ts";
+import { ask, REMOTE_FLAGS, remotely, text } from "./remote.ts";
+
+interface Limit {
+  readonly name: string;
+  readonly scope: string;
+  readonly why: string;
+  readonly limit: number;
+  readonly used: number | null;
+  readonly remaining: number | null;
+  readonly reset: string | null;
+  readonly subject: string | null;
+  readonly subjectUnknown: string | null;
+  readonly denies: boolean | null;
+  readonly shadow: boolean;
+}
+
+interface Explanation {
+  readonly consumer: string | null;
+  readonly tier: string | null;
+  readonly key: string | null;
+  readonly route: string | null;
+  readonly ip: string | null;
+  readonly system: string;
+  readonly allowed: boolean;
+  readonly refusal: { readonly code: string; readonly detail: string } | null;
+  readonly limits: readonly Limit[];
+  readonly passedOver: readonly { readonly scope: string; readonly names: readonly string[]; readonly why: string }[];
+  readonly keysWithOwnLimits: readonly string[];
+  readonly denials: readonly {
+    readonly at: string;
+    readonly requestId: string;
+    readonly route: string | null;
+    readonly code: string;
+    readonly detail: string;
+    readonly limits: readonly { readonly name: string; readonly scope: string; readonly limit: number; readonly used: number }[];
+  }[];
+}
+
+const ASKED = ["consumer", "key", "route", "ip"] as const;
+
+export const explain: Command = {
+  name: "explain",
+  usage: "explain [--consumer ID] [--key ID] [--route NAME] [--ip ADDRESS]",
+  summary: "Tells which limits hold for a caller and why, what is left of them, and why the last requests were refused.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "consumer", value: "ID", help: "the caller; left out: one without a key" },
+    { name: "key", value: "ID", help: "the caller's key, where keys have limits of their own" },
+    { name: "route", value: "NAME", help: "the route that is called" },
+    { name: "ip", value: "ADDRESS", help: "the caller's address" },
+  ],
+  positionals: 0,
+  run: (input) =>
+    remotely(async () => {
+      const query = new URLSearchParams();
+      for (const name of ASKED) {
+        const value = text(input, name);
+        if (value !== undefined) query.set(name, value);
+      }
+      if (query.size === 0) throw new UsageError("name a consumer, a key, a route or an ip, or several of them");
+      const found = await ask<Explanation>(input, "GET", `/admin/explain?${query}`);
+      print(input.flags.json === true ? `${JSON.stringify(found)}\n` : described(found));
+    }),
+};
+
+/** For people: who, what would happen, each limit, and what has happened. */
+export function described(found: Explanation): string {
+  const { consumer, tier, key, route, ip, system, allowed, refusal, limits, passedOver, keysWithOwnLimits, denials } = found;
+  const who = [
+    consumer === null ? "a caller without a key" : `consumer ${consumer}`,
+    ...(key === null ? [] : [`key ${key}`]),
+    ...(tier === null ? [] : [`tier ${tier}`]),
+    ...(route === null ? [] : [`on route ${route}`]),
+    ...(ip === null ? [] : [`from ${ip}`]),
+  ].join(", ");
+  const lines = [`${who}; the system is ${system}`];
+  if (refusal !== null) lines.push(`the next request is refused: ${refusal.code}: ${refusal.detail}`);
+  else lines.push(allowed ? "the next request comes through" : "the next request is refused: a limit is used up");
+  lines.push("", limits.length === 0 ? "no limit holds" : "limits");
+  for (const limit of limits) {
+    const left =
+      limit.subjectUnknown !== null
+        ? limit.subjectUnknown
+        : `${limit.remaining} of ${limit.limit} left${limit.reset === null ? "" : `, more at ${limit.reset}`}`;
+    lines.push(
+      `  ${limit.name} (${limit.scope})${limit.shadow ? ", in shadow" : ""}: ${left}${limit.denies === true ? "  << denies" : ""}`,
+    );
+    lines.push(`    ${limit.why}`);
+  }
+  for (const { scope, names, why } of passedOver) lines.push(`  passed over: ${names.join(", ")} (${scope}), since ${why}`);
+  if (keysWithOwnLimits.length > 0) lines.push(`  keys with limits of their own: ${keysWithOwnLimits.join(", ")}`);
+  lines.push("", denials.length === 0 ? "no refusal is remembered" : "last refusals");
+  for (const { at, requestId, route: on, code, detail, limits: violated } of denials) {
+    lines.push(`  ${at} ${code}${on === null ? "" : ` on ${on}`}  ${requestId}`);
+    for (const { name, scope, limit, used } of violated) lines.push(`    ${name} (${scope}): ${used} of ${limit} used`);
+    if (violated.length === 0) lines.push(`    ${detail}`);
+  }
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,220 @@
+/** What `/admin/stats` answers, as far as it is shown. */
+export interface Stats {
+  readonly at: string;
+  readonly version: string;
+  readonly uptime: number;
+  readonly status: string;
+  readonly inFlight: number;
+  readonly latencyBounds: readonly number[];
+  readonly routes: readonly RouteCounts[];
+  readonly consumers: readonly { readonly consumer: string | null; readonly requests: number; readonly limited: number }[];
+  readonly targets: readonly {
+    readonly upstream: string;
+    readonly target: string;
+    readonly breaker: string;
+    readonly healthy: boolean;
+    readonly inFlight: number;
+  }[];
+  readonly pools: readonly { readonly pool: string; readonly key: string; readonly status: string; readonly remaining: number }[];
+  readonly cache: { readonly hits: number; readonly misses: number };
+  readonly redis: string | null;
+  readonly activities: { readonly waiting: number; readonly lag: number } | null;
+  readonly droppedLines: number;
+}
+
+interface RouteCounts {
+  readonly name: string;
+  readonly requests: number;
+  readonly clientErrors: number;
+  readonly serverErrors: number;
+  readonly limited: number;
+  readonly latency: readonly number[];
+}
+
+export interface Screen {
+  readonly columns: number;
+  readonly rows: number;
+  readonly hasColour: boolean;
+}
+
+const RED = "\x1b[31m";
+const BOLD = "\x1b[1m";
+const PLAIN = "\x1b[0m";
+
+/** The lines of one screen, from two answers one after the other: none longer than it is wide, and no more than it is high. */
+export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }: Screen): string[] {
+  // A gateway that was started anew counts from nothing.
+  const isSame = now.uptime >= before.uptime;
+  const seconds = isSame ? Math.max(0.001, now.uptime - before.uptime) : Math.max(0.001, now.uptime);
+  const earlier = new Map(isSame ? before.routes.map((route) => [route.name, route]) : []);
+  const routes = now.routes.map((route) => lessThan(route, earlier.get(route.name)));
+  const all = routes.reduce(sumOf, emptyRoute(now.latencyBounds.length + 1));
+  const rate = (count: number): string => figure(count / seconds);
+  const share = (count: number): string => `${((100 * count) / Math.max(1, all.requests)).toFixed(1)}%`;
+  const fit = (line: string): string => line.slice(0, columns);
+  const style = (line: string, code: string): string => (hasColour ? `${code}${line}${PLAIN}` : line);
+  const cached = isSame ? { hits: now.cache.hits - before.cache.hits, misses: now.cache.misses - before.cache.misses } : now.cache;
+
+  const head = [
+    style(
+      fit(ends(`sluice ${now.version}  up ${span(now.uptime)}  ${now.status}`, now.at.slice(0, 19).replace("T", " "), columns)),
+      now.status === "NORMAL" ? BOLD : RED,
+    ),
+    fit(
+      `${rate(all.requests)} req/s  limited ${rate(all.limited)}/s  4xx ${share(all.clientErrors)}  5xx ${share(all.serverErrors)}  ${percentiles(all, now.latencyBounds)}  in flight ${now.inFlight}`,
+    ),
+    fit(
+      [
+        `cache ${cached.hits + cached.misses === 0 ? "-" : `${((100 * cached.hits) / (cached.hits + cached.misses)).toFixed(0)}%`} hits`,
+        ...(now.redis === null ? [] : [`redis ${now.redis}`]),
+        ...(now.activities === null ? [] : [`queue ${now.activities.waiting} waiting, ${now.activities.lag.toFixed(1)} s`]),
+        ...(now.droppedLines === 0 ? [] : [`${now.droppedLines} lines of the log dropped`]),
+      ].join("  "),
+    ),
+  ];
+  const busy = routes.filter(({ requests, name }) => requests > 0 || name !== "none").sort((a, b) => b.requests - a.requests);
+  const troubled = [...now.targets].sort((a, b) => Number(isWell(a)) - Number(isWell(b)) || b.inFlight - a.inFlight);
+  const low = [...now.pools].sort((a, b) => Number(a.status === "ready") - Number(b.status === "ready") || a.remaining - b.remaining);
+
+  const sections: Section[] = [
+    {
+      title: row(["ROUTE", "REQ/S", "LIM/S", "4XX/S", "5XX/S", "P50", "P95", "P99"], columns),
+      lines: busy.map((route) =>
+        row(
+          [
+            route.name,
+            rate(route.requests),
+            rate(route.limited),
+            rate(route.clientErrors),
+            rate(route.serverErrors),
+            ...quantiles(route, now.latencyBounds),
+          ],
+          columns,
+        ),
+      ),
+    },
+    {
+      title: row(["CONSUMER", "REQ/S", "LIM/S"], columns),
+      lines: now.consumers.map(({ consumer, requests, limited }) =>
+        row([consumer ?? "(no key)", figure(requests), figure(limited)], columns),
+      ),
+    },
+    {
+      title: row(["TARGET", "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD),
+      lines: troubled.map((target) =>
+        style(
+          row(
+            [`${target.upstream} ${target.target}`, target.breaker, target.healthy ? "up" : "down", String(target.inFlight)],
+            columns,
+            WORD,
+          ),
+          isWell(target) ? "" : RED,
+        ),
+      ),
+    },
+    {
+      title: row(["POOL KEY", "STATUS", "LEFT"], columns, WORD),
+      lines: low.map(({ pool, key, status, remaining }) =>
+        style(row([`${pool} ${key}`, status, String(remaining)], columns, WORD), status === "ready" ? "" : RED),
+      ),
+    },
+  ].filter(({ lines }) => lines.length > 0);
+  const room = shares(
+    sections.map(({ lines }) => lines.length),
+    rows - head.length - 2 * sections.length,
+  );
+  return [...head, ...sections.flatMap(({ title, lines }, i) => ["", style(title, BOLD), ...lines.slice(0, room[i])])].slice(0, rows);
+}
+
+interface Section {
+  readonly title: string;
+  readonly lines: readonly string[];
+}
+
+/** Shares `room` lines out, one at a time in turn, to those that want more still. */
+function shares(wanted: readonly number[], room: number): number[] {
+  const given = wanted.map(() => 0);
+  for (let left = room; left > 0; ) {
+    const before = left;
+    for (const [i, want] of wanted.entries()) {
+      if (left === 0 || (given[i] as number) >= want) continue;
+      given[i] = (given[i] as number) + 1;
+      left--;
+    }
+    if (left === before) break;
+  }
+  return given;
+}
+
+/** Characters of a cell with a figure, and of one with a word. */
+const FIGURE = 8;
+const WORD = 12;
+
+/** The first cell takes what the others leave, which stand right-aligned. */
+function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE): string {
+  const width = Math.max(1, columns - others.length * cell);
+  const name = first.length > width ? `${first.slice(0, width - 1)}~` : first.padEnd(width);
+  return (name + others.map((each) => each.slice(0, cell - 1).padStart(cell)).join("")).slice(0, columns);
+}
+
+const ends = (left: string, right: string, columns: number): string => left.padEnd(Math.max(0, columns - right.length)) + right;
+
+const isWell = ({ breaker, healthy }: { readonly breaker: string; readonly healthy: boolean }): boolean => breaker === "closed" && healthy;
+
+const figure = (value: number): string => (value >= 1000 ? String(Math.round(value)) : value.toFixed(1));
+
+function span(seconds: number): string {
+  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  if (days > 0) return `${days}d ${hours}h`;
+  return hours > 0 ? `${hours}h ${minutes}m` : minutes > 0 ? `${minutes}m ${Math.floor(seconds) % 60}s` : `${Math.floor(seconds)}s`;
+}
+
+const emptyRoute = (buckets: number): RouteCounts => ({
+  name: "",
+  requests: 0,
+  clientErrors: 0,
+  serverErrors: 0,
+  limited: 0,
+  latency: new Array<number>(buckets).fill(0),
+});
+
+const combine = (a: RouteCounts, b: RouteCounts, sign: 1 | -1): RouteCounts => ({
+  name: a.name,
+  requests: a.requests + sign * b.requests,
+  clientErrors: a.clientErrors + sign * b.clientErrors,
+  serverErrors: a.serverErrors + sign * b.serverErrors,
+  limited: a.limited + sign * b.limited,
+  latency: a.latency.map((count, i) => count + sign * (b.latency[i] ?? 0)),
+});
+const sumOf = (a: RouteCounts, b: RouteCounts): RouteCounts => combine(a, b, 1);
+const lessThan = (now: RouteCounts, before: RouteCounts | undefined): RouteCounts =>
+  before === undefined ? now : combine(now, before, -1);
+
+/** The latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus' histogram_quantile. `null` without requests. */
+export function quantile(share: number, buckets: readonly number[], bounds: readonly number[]): number | null {
+  const total = buckets.reduce((sum, count) => sum + count, 0);
+  if (total === 0) return null;
+  const rank = share * total;
+  let below = 0;
+  for (const [i, count] of buckets.entries()) {
+    if (below + count >= rank && count > 0) {
+      const low = i === 0 ? 0 : (bounds[i - 1] ?? 0);
+      // Beyond the last bound there is no telling.
+      const high = bounds[i] ?? low;
+      return low + ((high - low) * (rank - below)) / count;
+    }
+    below += count;
+  }
+  return bounds.at(-1) ?? null;
+}
+
+const quantiles = ({ latency }: RouteCounts, bounds: readonly number[]): string[] =>
+  [0.5, 0.95, 0.99].map((share) => {
+    const value = quantile(share, latency, bounds);
+    return value === null ? "-" : value.toFixed(1);
+  });
+
+function percentiles(route: RouteCounts, bounds: readonly number[]): string {
+  const [p50, , p99] = quantiles(route, bounds);
+  return `p50 ${p50} p99 ${p99} ms`;
+}

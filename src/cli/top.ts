@@ -1,0 +1,76 @@
+import { print } from "../telemetry/stdout.ts";
+import { type Command, UsageError } from "./arguments.ts";
+import { ask, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
+import { type Screen, type Stats, screenOf } from "./top-screen.ts";
+
+const ENTER = "\x1b[?1049h\x1b[?25l";
+const LEAVE = "\x1b[?25h\x1b[?1049l";
+const HOME = "\x1b[H";
+const REST_OF_LINE = "\x1b[K";
+const REST_OF_SCREEN = "\x1b[J";
+
+export const top: Command = {
+  name: "top",
+  usage: "top [--interval SECONDS] [--once]",
+  summary: "Shows a running gateway's rates, latencies, breakers, pools and busiest consumers, again and again. q ends it.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "interval", value: "SECONDS", help: "how often it is asked, 0.2 to 60 (2)" },
+    { name: "once", help: "print it once, for scripts and where stdout is no terminal" },
+  ],
+  positionals: 0,
+  run: (input) =>
+    remotely(async () => {
+      const interval = Number(text(input, "interval") ?? 2);
+      if (!(interval >= 0.2 && interval <= 60)) throw new UsageError("--interval must be a number of seconds from 0.2 to 60");
+      const look = (): Promise<Stats> => ask<Stats>(input, "GET", "/admin/stats");
+      let before = await look();
+      if (input.flags.json === true) {
+        print(`${JSON.stringify(before)}\n`);
+        return;
+      }
+      const size = (): Screen => ({
+        columns: process.stdout.columns || 80,
+        rows: process.stdout.rows || 24,
+        hasColour: process.stdout.isTTY === true && !process.env.NO_COLOR,
+      });
+      if (input.flags.once === true || !process.stdout.isTTY) {
+        await Bun.sleep(interval * 1000);
+        print(`${screenOf(before, await look(), size()).join("\n")}\n`);
+        return;
+      }
+      const stop = Promise.withResolvers<void>();
+      const onKey = (bytes: Buffer): void => {
+        // q, or Ctrl-C, which in raw mode is a character like any other.
+        if (bytes.includes(113) || bytes.includes(3)) stop.resolve();
+      };
+      let isOver = false;
+      void stop.promise.then(() => {
+        isOver = true;
+      });
+      process.on("SIGTERM", () => stop.resolve());
+      process.on("SIGINT", () => stop.resolve());
+      if (process.stdin.isTTY) process.stdin.setRawMode(true).on("data", onKey).resume();
+      print(ENTER);
+      try {
+        while (!isOver) {
+          await Promise.race([Bun.sleep(interval * 1000), stop.promise]);
+          if (isOver) break;
+          let lines: string[];
+          try {
+            const now = await look();
+            lines = screenOf(before, now, size());
+            before = now;
+          } catch (error) {
+            // A gateway that is restarted comes back.
+            if (!(error instanceof RemoteFault)) throw error;
+            lines = [error.message];
+          }
+          print(`${HOME}${lines.map((line) => line + REST_OF_LINE).join("\r\n")}${REST_OF_SCREEN}`);
+        }
+      } finally {
+        print(LEAVE);
+        if (process.stdin.isTTY) process.stdin.setRawMode(false).pause();
+      }
+    }),
+};

@@ -1,0 +1,98 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { invalid, refused } from "../admin/refused.ts";
+import { EVENT_TYPES, type EventFilter, type EventHub, type EventType, MOST_READERS, MOST_REQUESTS } from "./hub.ts";
+
+/** Bytes that may wait for a reader before it counts as too slow. */
+const MOST_WAITING = 256 * 1024;
+
+const Query = Type.Object({
+  type: Type.Optional(
+    Type.String({ description: `Only events of these types, joined by commas: ${EVENT_TYPES.join(", ")}.`, examples: ["limit,breaker"] }),
+  ),
+  route: Type.Optional(Type.String({ description: "Only requests and limits of this route." })),
+  consumer: Type.Optional(Type.String({ description: "Only requests and limits of this consumer." })),
+  status: Type.Optional(Type.String({ description: "Only requests with this status, or of this class.", examples: ["429", "5xx"] })),
+  sample: Type.Optional(
+    Type.String({
+      description: `The share of requests to show, 0 to 1 (1). Never more than ${MOST_REQUESTS} a second.`,
+      examples: ["0.1"],
+    }),
+  ),
+});
+
+/** Reads what a reader wants to see. Throws 422. */
+function filterOf({ type, route, consumer, status, sample }: Static<typeof Query>): EventFilter {
+  const types = type === undefined ? [] : type.split(",").map((each) => each.trim());
+  const unknown = types.find((each) => !EVENT_TYPES.includes(each as EventType));
+  if (unknown !== undefined)
+    throw invalid([
+      { path: ["type"], message: `there are no events of the type ${JSON.stringify(unknown)}: it must be ${EVENT_TYPES.join(", ")}` },
+    ]);
+  if (status !== undefined && !/^[1-5](\d\d|xx)$/i.test(status))
+    throw invalid([{ path: ["status"], message: "must be a status such as 429, or a class of them such as 5xx" }]);
+  const share = sample === undefined ? 1 : Number(sample);
+  if (sample?.trim() === "" || !(share >= 0 && share <= 1)) throw invalid([{ path: ["sample"], message: "must be a number from 0 to 1" }]);
+  return {
+    types: types as EventType[],
+    route: route ?? null,
+    consumer: consumer ?? null,
+    status: status === undefined ? null : Number.parseInt(status, 10),
+    sample: share,
+  };
+}
+
+/** A stream of events for one reader. When it reads too slowly, it breaks off: the gateway goes on. */
+function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  let leave = (): void => {};
+  return new ReadableStream<Uint8Array>(
+    {
+      start: (controller) => {
+        // Something at once, so that the reader knows that it is heard.
+        controller.enqueue(encoder.encode(":\n\n"));
+        leave = hub.add(
+          {
+            filter,
+            send: (text) => {
+              if ((controller.desiredSize ?? 0) <= 0) {
+                controller.error(new Error("the reader of the events is too slow"));
+                return false;
+              }
+              controller.enqueue(encoder.encode(text));
+              return true;
+            },
+            end: () => controller.close(),
+          },
+          mayStay,
+        );
+      },
+      cancel: () => leave(),
+    },
+    new ByteLengthQueuingStrategy({ highWaterMark: MOST_WAITING }),
+  );
+}
+
+/** `isShown`: whether an Authorization field shows an admin token. */
+export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | null) => boolean) =>
+  new Elysia({ prefix: "/events", tags: ["events"], normalize: false }).get(
+    "/",
+    ({ query, request }) => {
+      const filter = filterOf(query);
+      if (hub.isFull)
+        throw refused("tooManyReaders", `Events are read by ${MOST_READERS} already: end one of them.`, [["Retry-After", "10"]]);
+      const authorization = request.headers.get("authorization");
+      return new Response(
+        streamOf(hub, filter, () => isShown(authorization)),
+        { headers: { "content-type": "text/event-stream" } },
+      );
+    },
+    {
+      query: Query,
+      detail: {
+        summary: "What happens, as it happens: Server-Sent Events",
+        description:
+          "Events of this instance: `request` (one that has ended), `limit` (a limit refused one, or would have in earnest), `breaker`, `target` (health checks), `health` (the system's status), `change` (what was done to the gateway, without the values), `pool` (a key rests, is refused, is back), `redis`. `skipped` counts the requests left out since the last one shown. A reader that is too slow is dropped.",
+      },
+    },
+  );

@@ -1,0 +1,153 @@
+/** What an event may be about, each with what it tells. */
+export const EVENT_TYPES = ["request", "limit", "breaker", "target", "health", "change", "pool", "redis"] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/** By what readers may choose among events that have it. */
+export interface EventSubject {
+  readonly route?: string | null;
+  readonly consumer?: string | null;
+  readonly status?: number;
+}
+
+/** What a reader wants to see. */
+export interface EventFilter {
+  /** Empty: all. */
+  readonly types: readonly EventType[];
+  readonly route: string | null;
+  readonly consumer: string | null;
+  /** A status, or the first digit of a class of them; `null`: any. */
+  readonly status: number | null;
+  /** The share of requests that is shown, 0 to 1. */
+  readonly sample: number;
+}
+
+/** One who follows the events. */
+export interface Reader {
+  readonly filter: EventFilter;
+  /** False: it reads too slowly, and is dropped. */
+  send(text: string): boolean;
+  /** No more events come. */
+  end(): void;
+}
+
+/** Requests a second that one reader is shown at most: more than anybody reads. */
+export const MOST_REQUESTS = 100;
+export const MOST_READERS = 32;
+const BEAT_EVERY = 10_000;
+
+interface Listening {
+  readonly reader: Reader;
+  /** Whether it may still listen. */
+  readonly mayStay: () => boolean;
+  second: number;
+  shown: number;
+  skipped: number;
+}
+
+export interface HubParts {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Numbers from 0 up to 1. */
+  readonly random: () => number;
+}
+
+/** Tells readers what happens, as it happens. Without a reader an event costs one comparison. */
+export class EventHub {
+  /** Readers that were dropped because they read too slowly. */
+  dropped = 0;
+  private readonly listening = new Set<Listening>();
+  private beat: Timer | null = null;
+
+  constructor(private readonly parts: HubParts) {}
+
+  /** True when nobody listens: whoever makes events can spare it. */
+  get isIdle(): boolean {
+    return this.listening.size === 0;
+  }
+
+  get readers(): number {
+    return this.listening.size;
+  }
+
+  get isFull(): boolean {
+    return this.listening.size >= MOST_READERS;
+  }
+
+  /** Begins to tell `reader`, until the function that it gives is called. `mayStay` is asked now and then. */
+  add(reader: Reader, mayStay: () => boolean): () => void {
+    const it: Listening = { reader, mayStay, second: 0, shown: 0, skipped: 0 };
+    this.listening.add(it);
+    this.beat ??= setInterval(() => this.keepAlive(), BEAT_EVERY);
+    return () => this.remove(it);
+  }
+
+  /** `data` makes the event's fields; it is called once, and only when somebody wants to see them. */
+  publish(type: EventType, subject: EventSubject, data: () => object): void {
+    let fields: string | null = null;
+    for (const it of this.listening) {
+      if (!wants(it.reader.filter, type, subject)) continue;
+      let more = "";
+      if (type === "request") {
+        if (!this.isShown(it)) continue;
+        if (it.skipped > 0) more = `,"skipped":${it.skipped}`;
+        it.skipped = 0;
+      }
+      fields ??= JSON.stringify({ at: new Date(this.parts.now()).toISOString(), ...data() }).slice(0, -1);
+      this.send(it, `event: ${type}\ndata: ${fields}${more}}\n\n`);
+    }
+  }
+
+  /** Ends all streams. */
+  close(): void {
+    for (const it of [...this.listening]) {
+      this.remove(it);
+      it.reader.end();
+    }
+  }
+
+  /** By chance, and no more than so many a second; what was left out is told with the next. */
+  private isShown(it: Listening): boolean {
+    const second = Math.floor(this.parts.now() / 1000);
+    if (second !== it.second) {
+      it.second = second;
+      it.shown = 0;
+    }
+    const { sample } = it.reader.filter;
+    const isShown = it.shown < MOST_REQUESTS && (sample >= 1 || this.parts.random() < sample);
+    if (isShown) it.shown++;
+    else it.skipped++;
+    return isShown;
+  }
+
+  /** A comment, so that nothing in between takes the connection for dead, and we learn of readers that are gone. */
+  private keepAlive(): void {
+    for (const it of [...this.listening]) {
+      if (it.mayStay()) this.send(it, ":\n\n");
+      else {
+        this.remove(it);
+        it.reader.end();
+      }
+    }
+  }
+
+  private send(it: Listening, text: string): void {
+    if (it.reader.send(text)) return;
+    this.dropped++;
+    this.remove(it);
+  }
+
+  private remove(it: Listening): void {
+    this.listening.delete(it);
+    if (this.listening.size > 0 || this.beat === null) return;
+    clearInterval(this.beat);
+    this.beat = null;
+  }
+}
+
+function wants({ types, route, consumer, status }: EventFilter, type: EventType, subject: EventSubject): boolean {
+  if (types.length > 0 && !types.includes(type)) return false;
+  if (route !== null && subject.route !== route) return false;
+  if (consumer !== null && subject.consumer !== consumer) return false;
+  if (status === null) return true;
+  return status < 10 ? subject.status !== undefined && Math.floor(subject.status / 100) === status : subject.status === status;
+}

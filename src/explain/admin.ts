@@ -1,0 +1,184 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { timeText } from "../admin/manners.ts";
+import { invalid, notFound } from "../admin/refused.ts";
+import type { Clock } from "../clock.ts";
+import { normaliseIp } from "../config/ip.ts";
+import type { SystemHealth } from "../health/health.ts";
+import type { Keys } from "../keys/keys.ts";
+import type { KeyRegistry } from "../keys/registry.ts";
+import { windowText } from "../limits/admin.ts";
+import type { Route } from "../proxy/route.ts";
+import type { Applied, Explain, Situation } from "./explain.ts";
+
+export interface ExplainAdminParts {
+  readonly explain: Explain;
+  readonly registry: KeyRegistry;
+  readonly keys: Keys;
+  /** The route of this name, or that takes this path; `null` when there is none. */
+  readonly routeOf: (nameOrPath: string) => Route | null;
+  readonly health: SystemHealth;
+  readonly clock: Clock;
+}
+
+const Text = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
+const Whole = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description });
+
+const Limit = Type.Object({
+  name: Type.String({ examples: ["per-minute"] }),
+  scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
+  why: Type.String({ description: "Why it is this one that applies." }),
+  algorithm: Type.String(),
+  window: Text("The window; null for concurrency and for quotas, whose period is in the name."),
+  limit: Type.Integer({ description: "The number in force now." }),
+  normal: Type.Integer({ description: "The number while the system is NORMAL." }),
+  degraded: Type.Integer({ description: "The number while it is DEGRADED." }),
+  cost: Whole("What one request takes; null: what its response says."),
+  shadow: Type.Boolean({ description: "It counts and reports, and never denies." }),
+  subject: Text("Whom it is counted for; null when that is not known from what was asked."),
+  subjectUnknown: Text("Why not."),
+  used: Whole("What is used."),
+  remaining: Whole("What is left."),
+  reset: Text("When more is left, RFC 3339; null when nothing is used."),
+  denies: Type.Union([Type.Boolean(), Type.Null()], { description: "Whether the next request would be denied." }),
+});
+const Answer = Type.Object({
+  consumer: Text("The caller; null: one without a key."),
+  tier: Text("The tier whose limits the caller has, unless others come first."),
+  key: Text("The key's id."),
+  route: Text("The route."),
+  ip: Text("The address."),
+  anonymous: Type.Boolean({ description: "The caller counts as one without a key: there is none, or the route takes none." }),
+  system: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
+  allowed: Type.Boolean({ description: "Whether the next request would come through, as far as it can be said." }),
+  refusal: Type.Union([Type.Object({ code: Type.String(), detail: Type.String() }), Type.Null()], {
+    description: "Why a request would be refused before any limit is looked at.",
+  }),
+  limits: Type.Array(Limit),
+  passedOver: Type.Array(Type.Object({ scope: Type.String(), names: Type.Array(Type.String()), why: Type.String() }), {
+    description: "Limits that do not apply because others stand in their place.",
+  }),
+  keysWithOwnLimits: Type.Array(Type.String(), { description: "Keys of the consumer to which other limits apply: ask with &key=." }),
+  denials: Type.Array(
+    Type.Object({
+      at: Type.String(),
+      requestId: Type.String({ description: "As in the log and in X-Request-ID." }),
+      route: Text("The route."),
+      status: Type.Integer(),
+      code: Type.String({ examples: ["rateLimited"] }),
+      detail: Type.String({ description: "What the caller was told." }),
+      limits: Type.Array(
+        Type.Object({ name: Type.String(), scope: Type.String(), limit: Type.Integer(), used: Type.Integer(), reset: Type.String() }),
+        {
+          description: "The limits that denied.",
+        },
+      ),
+    }),
+    {
+      description:
+        "The last refusals (401, 403, 429) of this caller by this instance, the newest first; five at most for a consumer, and five for an address.",
+    },
+  ),
+});
+
+const Query = Type.Object({
+  consumer: Type.Optional(Type.String({ description: "The consumer's id.", examples: ["acme"] })),
+  key: Type.Optional(Type.String({ description: "A key's id, where keys have limits of their own." })),
+  route: Type.Optional(Type.String({ description: "The route's name, or a path that it takes." })),
+  ip: Type.Optional(Type.String({ description: "The caller's address, for callers without a key and for limits by address." })),
+});
+
+export const explainAdmin = (parts: ExplainAdminParts) => {
+  const { explain, registry, keys, health, clock } = parts;
+
+  /** Finds what is asked about. Throws 404 and 422. */
+  const situationOf = (query: {
+    consumer?: string;
+    key?: string;
+    route?: string;
+    ip?: string;
+  }): Situation & { readonly others: string[] } => {
+    if (query.consumer === undefined && query.key === undefined && query.route === undefined && query.ip === undefined)
+      throw invalid([{ path: [], message: "must name a consumer, a key, a route or an ip, or several of them" }]);
+    const ip = query.ip === undefined ? null : normaliseIp(query.ip);
+    if (query.ip !== undefined && ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
+    const route = query.route === undefined ? null : parts.routeOf(query.route);
+    if (query.route !== undefined && route === null) throw notFound("route", query.route);
+    const owner = query.key === undefined ? query.consumer : keys.get(query.key).record.consumer;
+    if (query.consumer !== undefined && query.consumer !== owner)
+      throw invalid([{ path: ["key"], message: `is a key of ${JSON.stringify(owner)}` }]);
+    if (owner === undefined) return { consumer: null, key: null, route, ip, others: [] };
+    const consumer = registry.consumer(owner);
+    if (consumer === undefined) throw notFound("consumer", owner);
+    const entries = keys.entriesOf(owner);
+    const isSpecial = (entry: (typeof entries)[number]): boolean => (entry.limits ?? []).length > 0 || (entry.quota ?? []).length > 0;
+    const key =
+      query.key === undefined ? (entries.length === 1 ? (entries[0] ?? null) : null) : (entries.find(({ id }) => id === query.key) ?? null);
+    // A revoked key has no limits any more.
+    if (query.key !== undefined && key === null) throw notFound("key in use", query.key);
+    return { consumer, key, route, ip, others: key === null ? entries.filter(isSpecial).map(({ id }) => id) : [] };
+  };
+
+  const wire = ({ policy, why, cost, subject, reading }: Applied) => {
+    const isKnown = typeof subject === "string";
+    const limit = health.isDegraded ? policy.reduced.limit : policy.normal.limit;
+    return {
+      name: policy.name,
+      scope: `${policy.scope.kind} ${policy.scope.name}`,
+      why,
+      algorithm: policy.algorithm,
+      window: windowText(policy),
+      limit: reading?.limit ?? limit,
+      normal: policy.normal.limit,
+      degraded: policy.reduced.limit,
+      cost,
+      shadow: policy.shadow,
+      subject: isKnown ? subject : null,
+      subjectUnknown: isKnown ? null : subject.unknown,
+      used: reading?.used ?? null,
+      remaining: reading?.remaining ?? null,
+      reset: reading === null || reading.resetIn === 0 ? null : timeText(clock.wall() + reading.resetIn),
+      denies: reading === null ? null : !policy.shadow && reading.remaining < (cost ?? 1),
+    };
+  };
+
+  return new Elysia({ prefix: "/explain", tags: ["limits"], normalize: false }).get(
+    "/",
+    async ({ query }) => {
+      const situation = situationOf(query);
+      const found = await explain.explain(situation);
+      const limits = found.limits.map(wire);
+      return {
+        consumer: situation.consumer?.id ?? null,
+        tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),
+        key: found.isAnonymous ? null : (situation.key?.id ?? null),
+        route: situation.route?.name ?? null,
+        ip: situation.ip,
+        anonymous: found.isAnonymous,
+        system: health.current().status,
+        allowed: found.refusal === null && limits.every(({ denies }) => denies !== true),
+        refusal: found.refusal,
+        limits,
+        passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),
+        keysWithOwnLimits: situation.others,
+        denials: found.denials.map(({ at, requestId, route, refusal }) => ({
+          at: timeText(at) ?? "",
+          requestId,
+          route,
+          status: refusal.status,
+          code: refusal.code,
+          detail: String(refusal.members.detail),
+          limits: (refusal.members.violatedPolicies ?? []) as { name: string; scope: string; limit: number; used: number; reset: string }[],
+        })),
+      };
+    },
+    {
+      query: Query,
+      response: Answer,
+      detail: {
+        summary: "Which limits apply to a caller and why, what is left, and why the last requests were refused",
+        description: "Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
+      },
+    },
+  );
+};

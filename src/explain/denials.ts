@@ -1,0 +1,36 @@
+import type { Problem } from "../proxy/problem.ts";
+
+/** A request that was refused. */
+export interface Denial {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly requestId: string;
+  readonly route: string | null;
+  readonly refusal: Problem;
+}
+
+/** Callers whose denials are remembered, and how many of each. */
+const MOST_CALLERS = 10_000;
+const MOST_EACH = 5;
+
+/** The last refusals of each caller, for who asks why. The callers that were refused longest ago go first. */
+export class Denials {
+  private readonly byCaller = new Map<string, Denial[]>();
+
+  /** `caller`: a consumer's id, or an address as a subject. */
+  note(caller: string, denial: Denial): void {
+    const before = this.byCaller.get(caller);
+    // Put at the end again: the map's order is that of the last denial.
+    if (before !== undefined) this.byCaller.delete(caller);
+    else if (this.byCaller.size >= MOST_CALLERS) this.byCaller.delete(this.byCaller.keys().next().value as string);
+    const denials = before ?? [];
+    if (denials.length >= MOST_EACH) denials.shift();
+    denials.push(denial);
+    this.byCaller.set(caller, denials);
+  }
+
+  /** The newest first. */
+  of(caller: string): readonly Denial[] {
+    return this.byCaller.get(caller)?.toReversed() ?? [];
+  }
+}

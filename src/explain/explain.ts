@@ -1,0 +1,183 @@
+import type { Clock } from "../clock.ts";
+import type { Guard } from "../guard/guard.ts";
+import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
+import type { LimitReading, LimitService } from "../limits/limiter.ts";
+import type { Policy } from "../limits/policy.ts";
+import { ipSubject, subjectOf } from "../limits/subject.ts";
+import { mayUse } from "../proxy/identify.ts";
+import type { Route } from "../proxy/route.ts";
+import type { Denial, Denials } from "./denials.ts";
+
+export interface ExplainParts {
+  readonly clock: Clock;
+  readonly guard: Guard;
+  readonly registry: KeyRegistry;
+  readonly limiter: LimitService;
+  readonly denials: Denials;
+}
+
+/** Who asks for what. What is not known is `null`. */
+export interface Situation {
+  readonly consumer: ConsumerEntry | null;
+  readonly key: KeyEntry | null;
+  readonly route: Route | null;
+  readonly ip: string | null;
+}
+
+/** One limit that applies, and where the caller stands under it. */
+export interface Applied {
+  readonly policy: Policy;
+  /** Why it is this one. */
+  readonly why: string;
+  /** What a request costs under it; `null`: what its response says. */
+  readonly cost: number | null;
+  /** Whom it is counted for, or why that can't be said. */
+  readonly subject: string | { readonly unknown: string };
+  readonly reading: LimitReading | null;
+}
+
+export interface Explanation {
+  /** The caller counts as one without a key. */
+  readonly isAnonymous: boolean;
+  /** Why a request would be refused before any limit is looked at; `null` when it would not. */
+  readonly refusal: { readonly code: string; readonly detail: string } | null;
+  readonly limits: readonly Applied[];
+  /** Limits that do not apply because others come before them. */
+  readonly passedOver: readonly { readonly scope: string; readonly names: readonly string[]; readonly why: string }[];
+  readonly denials: readonly Denial[];
+}
+
+/** Answers what operators ask most: which limits hold for this caller, and why was the last request refused. Changes nothing and charges nothing. */
+export class Explain {
+  constructor(private readonly parts: ExplainParts) {}
+
+  async explain(situation: Situation): Promise<Explanation> {
+    const { registry, limiter, denials } = this.parts;
+    const { consumer, route, ip } = situation;
+    // A route without keys does not look at one.
+    const isAnonymous = consumer === null || route?.auth === "none";
+    const key = isAnonymous ? null : situation.key;
+    const own = isAnonymous
+      ? registry.anonymousPolicies()
+      : key !== null
+        ? registry.policiesFor(key)
+        : registry.policiesOfConsumer(consumer);
+    const policies = [...own, ...(route?.policies ?? [])];
+    const known = { consumer: isAnonymous ? null : consumer, key, route, ip };
+    const subjects = policies.map((policy) => subjectFor(policy, known));
+    const countable = policies.flatMap((policy, i) => (typeof subjects[i] === "string" ? [[policy, subjects[i]] as const] : []));
+    const readings = await limiter.inspect(
+      countable.map(([policy]) => policy),
+      countable.map(([, subject]) => subject),
+    );
+    const limits = policies.map((policy, i): Applied => {
+      const at = countable.findIndex(([each]) => each === policy);
+      return {
+        policy,
+        why: whyOf(policy, isAnonymous, route),
+        cost: policy.isMetered ? null : (policy.cost ?? route?.cost ?? 1),
+        subject: subjects[i] ?? "",
+        reading: at < 0 ? null : (readings[at] ?? null),
+      };
+    });
+    const remembered = [...(consumer === null ? [] : denials.of(consumer.id)), ...(ip === null ? [] : denials.of(ipSubject(ip)))];
+    return {
+      isAnonymous,
+      refusal: this.refusalOf(situation, isAnonymous),
+      limits,
+      passedOver: isAnonymous ? [] : passedOver(own, consumer, key, registry),
+      denials: remembered.sort((a, b) => b.at - a.at),
+    };
+  }
+
+  private refusalOf({ consumer, key, route, ip }: Situation, isAnonymous: boolean): Explanation["refusal"] {
+    const { guard, clock } = this.parts;
+    const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
+    if (blockedFor > 0)
+      return {
+        code: "ipBlocked",
+        detail: Number.isFinite(blockedFor)
+          ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
+          : "The address is blocked until further notice.",
+      };
+    if (isAnonymous)
+      return route !== null && route.auth === "required"
+        ? { code: "keyMissing", detail: "The route takes only callers with a key." }
+        : null;
+    if (consumer !== null && !consumer.enabled) return { code: "keyRevoked", detail: "The consumer is disabled." };
+    if (key?.isOff === true) return { code: "keyRevoked", detail: "The key is revoked or disabled." };
+    if (key !== null && clock.wall() >= key.expiresAt) return { code: "keyExpired", detail: "The key has expired." };
+    if (route === null) return null;
+    if (consumer !== null && route.tiers.length > 0 && !route.tiers.includes(consumer.tier))
+      return { code: "forbidden", detail: `The route is for ${route.tiers.join(", ")}, and the consumer's tier is ${consumer.tier}.` };
+    // Without an address nothing can be said of a key that is bound to some.
+    const refusal = key === null || (ip === null && key.ips !== null) ? null : mayUse(key, route, ip ?? "");
+    return refusal === null ? null : { code: refusal.code, detail: String(refusal.members.detail) };
+  }
+}
+
+/** Whom a limit is counted for, as far as that is known. */
+function subjectFor(policy: Policy, { consumer, key, route, ip }: Situation): string | { unknown: string } {
+  const by = policy.by.length > 0 ? policy.by : ["consumer"];
+  for (const each of by) {
+    if (each.startsWith("header:")) return { unknown: `it is counted by the field ${each.slice(7)}` };
+    if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
+    if (each === "key" && consumer !== null && key === null) return { unknown: "it is counted by key: name one" };
+    const isByIp = each === "ip" || ((each === "consumer" || each === "key") && consumer === null);
+    if (isByIp && ip === null) return { unknown: "it is counted by address: name one" };
+  }
+  return subjectOf(policy, {
+    consumerId: consumer?.id ?? null,
+    keyId: key?.id ?? null,
+    ip: ip ?? "",
+    route: route?.name ?? "",
+    header: () => null,
+  });
+}
+
+function whyOf({ scope, calendar }: Policy, isAnonymous: boolean, route: Route | null): string {
+  const what = calendar === null ? "limits" : "quotas";
+  switch (scope.kind) {
+    case "route":
+      return "the route's own, which come besides the caller's";
+    case "key":
+      return `the key has ${what} of its own, which come first`;
+    case "consumer":
+      return `the consumer has ${what} of its own, and the key has none`;
+    case "tier":
+      if (!isAnonymous) return `the tier's: neither the key nor the consumer has ${what} of its own`;
+      return route?.auth === "none"
+        ? "the route takes no keys: everybody counts as a caller without one"
+        : "callers without a key have this tier";
+  }
+}
+
+/** Those that the limits in force stand in place of. */
+function passedOver(
+  own: readonly Policy[],
+  consumer: ConsumerEntry | null,
+  key: KeyEntry | null,
+  registry: KeyRegistry,
+): Explanation["passedOver"] {
+  if (consumer === null) return [];
+  const owners = [
+    ...(key === null ? [] : [registry.policiesFor(key)]),
+    registry.policiesOfConsumer(consumer),
+    registry.policiesOfTier(consumer.tier),
+  ];
+  const found = new Map<string, { scope: string; names: string[]; why: string }>();
+  for (const policy of owners.flat()) {
+    if (own.some(({ id }) => id === policy.id)) continue;
+    const isQuota = policy.calendar !== null;
+    const first = own.find(({ calendar }) => (calendar !== null) === isQuota)?.scope.kind ?? "key";
+    const scope = `${policy.scope.kind} ${policy.scope.name}`;
+    const entry = found.get(`${scope} ${isQuota}`) ?? {
+      scope,
+      names: [],
+      why: `the ${first} has ${isQuota ? "quotas" : "limits"} of its own`,
+    };
+    entry.names.push(policy.name);
+    found.set(`${scope} ${isQuota}`, entry);
+  }
+  return [...found.values()];
+}

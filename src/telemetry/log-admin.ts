@@ -1,0 +1,83 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { durationOf, timeText } from "../admin/manners.ts";
+import { refused } from "../admin/refused.ts";
+import type { Audit } from "../audit/audit.ts";
+import { LevelName } from "../config/schema.ts";
+import { DURATION_PATTERN } from "../config/units.ts";
+import type { Log } from "./log.ts";
+
+const Sample = Type.Number({
+  minimum: 0,
+  maximum: 1,
+  description: "The share of requests with a status below 400 that get a line; all others do.",
+});
+const Count = Type.Integer();
+const Logging = Type.Object({
+  level: LevelName(),
+  format: Type.Union([Type.Literal("json"), Type.Literal("pretty")]),
+  accessLog: Type.Boolean({ description: "A line for each request." }),
+  accessLogSample: Sample,
+  until: Type.Union([Type.String(), Type.Null()], {
+    description: "When what was set here ends by itself; null: when it is taken back, or at a restart.",
+  }),
+  dropped: Type.Object(
+    { requests: Count, events: Count },
+    { description: "Lines that found no room since the start, because stdout is read too slowly, or not at all." },
+  ),
+});
+
+/** The log as it is now, and what may be changed of it while it is written. */
+export const logAdmin = (log: Log | null, audit: Audit) => {
+  const there = (): Log => {
+    if (log === null) throw refused("conflict", "This gateway writes no log.");
+    return log;
+  };
+  const answer = () => {
+    const { until, dropped, ...settings } = there().state;
+    return { ...settings, until: timeText(until), dropped: { ...dropped } };
+  };
+  const change = (work: () => void) => {
+    const { settings: before } = there();
+    work();
+    audit.note({ action: "logging.set", subject: "logging", before, after: there().settings });
+    return answer();
+  };
+  return new Elysia({ prefix: "/logging", tags: ["logging"], normalize: false })
+    .get("/", answer, { response: Logging, detail: { summary: "The log's level and what else may be changed of it" } })
+    .patch(
+      "/",
+      ({ body: { ttl, ...settings } }) => {
+        const milliseconds = ttl === undefined ? null : durationOf(ttl, "ttl");
+        return change(() => there().set(settings, milliseconds));
+      },
+      {
+        parse: "json",
+        body: Type.Object(
+          {
+            level: Type.Optional(LevelName({ examples: ["debug"] })),
+            accessLog: Type.Optional(Type.Boolean({ description: "A line for each request." })),
+            accessLogSample: Type.Optional(Sample),
+            ttl: Type.Optional(
+              Type.String({
+                pattern: DURATION_PATTERN,
+                expects: 'a duration such as "10m"',
+                description: "After this the configuration's settings hold again.",
+                examples: ["10m"],
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: Logging,
+        detail: {
+          summary: "Change the log while it is written",
+          description: "Of this instance alone. It goes before the configuration and SLUICE_LOG_LEVEL, and outlasts a reload.",
+        },
+      },
+    )
+    .delete("/", () => change(() => there().reset()), {
+      response: Logging,
+      detail: { summary: "Take back what was changed: the configuration's settings hold again" },
+    });
+};

@@ -1,0 +1,105 @@
+/** Where lines go in the end. `flush` gives a promise while the other end takes no more; both may throw when it has gone. */
+export interface LineSink {
+  write(text: string): unknown;
+  flush(): number | Promise<number>;
+}
+
+/** What a line is about. There are very many of requests: they give way to the others when room gets short. */
+export type LineKind = "requests" | "events";
+
+/** Characters that are written at once, at the latest. */
+const FLUSH_AT = 65_536;
+/** Milliseconds that a line waits for others. */
+const FLUSH_EVERY = 20;
+/** Characters that may wait while the reader is slow. */
+const MOST_WAITING = 4 * 1024 * 1024;
+const MOST_OF_REQUESTS = MOST_WAITING * 0.75;
+
+/**
+ * Lines on their way to stdout, written in batches so that a request does not pay for a system call. It never waits for the reader: what finds no room is dropped and counted.
+ */
+export class Output {
+  /** Lines that found no room, or no reader, since the start. */
+  readonly dropped: Record<LineKind, number> = { requests: 0, events: 0 };
+  /** Called when there is room again after lines were dropped, with how many those were. */
+  onCaughtUp: ((dropped: number) => void) | null = null;
+  private waiting = "";
+  private readonly lines: Record<LineKind, number> = { requests: 0, events: 0 };
+  private isWriting = false;
+  private timer: Timer | null = null;
+  private told = 0;
+  private settled: (() => void) | null = null;
+
+  constructor(private readonly sink: LineSink) {}
+
+  write(line: string, kind: LineKind): void {
+    if (this.waiting.length + line.length > (kind === "events" ? MOST_WAITING : MOST_OF_REQUESTS)) {
+      this.dropped[kind]++;
+      return;
+    }
+    this.waiting += line;
+    this.lines[kind]++;
+    if (this.isWriting) return;
+    if (this.waiting.length >= FLUSH_AT) this.flush();
+    else this.timer ??= setTimeout(() => this.flush(), FLUSH_EVERY);
+  }
+
+  /** Writes all that waits; gives up after `timeout` milliseconds. */
+  async end(timeout: number): Promise<void> {
+    this.flush();
+    if (!this.isWriting) return;
+    await new Promise<void>((resolve) => {
+      this.settled = resolve;
+      setTimeout(resolve, timeout);
+    });
+  }
+
+  private flush(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    if (this.isWriting || this.waiting === "") return;
+    const { waiting } = this;
+    const { requests, events } = this.lines;
+    this.waiting = "";
+    this.lines.requests = 0;
+    this.lines.events = 0;
+    const lost = (): void => {
+      this.dropped.requests += requests;
+      this.dropped.events += events;
+    };
+    try {
+      this.sink.write(waiting);
+      const written = this.sink.flush();
+      if (!(written instanceof Promise)) {
+        this.tell();
+        return;
+      }
+      this.isWriting = true;
+      written.then(
+        () => this.goOn(),
+        () => {
+          lost();
+          this.goOn();
+        },
+      );
+    } catch {
+      // Nobody reads any more: a gateway goes on without a log.
+      lost();
+    }
+  }
+
+  private goOn(): void {
+    this.isWriting = false;
+    this.tell();
+    this.flush();
+    if (!this.isWriting) this.settled?.();
+  }
+
+  private tell(): void {
+    const dropped = this.dropped.requests + this.dropped.events;
+    if (dropped === this.told) return;
+    const since = dropped - this.told;
+    this.told = dropped;
+    this.onCaughtUp?.(since);
+  }
+}

@@ -1,0 +1,40 @@
+/** What stands in a secret's place. */
+const REDACTED = "[redacted]";
+
+/** Keys and admin tokens of Sluice's own making, what an Authorization field holds, and user and password of a URL. */
+const OURS = /\bsl(?:c|at)_[0-9A-Za-z]{8,}/g;
+const SHOWN = /\b(Bearer|Basic)\s+[\w.~+/=-]{4,}/gi;
+const OF_URL = /(?<=:\/\/)[^\s/?#@"']+(?=@)/g;
+
+/** A shorter word could stand anywhere by chance. */
+const SHORTEST = 8;
+
+/** The text without keys and tokens that Sluice made. Cheap where there is none: nearly always. */
+export const withoutKeys = (text: string): string =>
+  text.includes("slc_") || text.includes("slat_") ? text.replace(OURS, REDACTED) : text;
+
+/** Whether a text holds something that looks like a key or a token of Sluice's. */
+export const holdsKey = (text: string): boolean => withoutKeys(text) !== text;
+
+/** Takes secrets out of lines that may hold anything, such as what a library says of its failure. */
+export class Redactor {
+  private readonly learnt = new Map<string, readonly string[]>();
+  private known: RegExp | null = null;
+
+  /** Secrets that have no form of their own, in place of what this owner had before. */
+  learn(owner: string, secrets: readonly string[]): void {
+    this.learnt.set(
+      owner,
+      secrets.filter((secret) => secret.length >= SHORTEST),
+    );
+    // The longest first: one may be the beginning of another. Within JSON some of their characters look otherwise.
+    const forms = [...new Set([...this.learnt.values()].flat().flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]))];
+    forms.sort((a, b) => b.length - a.length);
+    this.known = forms.length === 0 ? null : new RegExp(forms.map((form) => RegExp.escape(form)).join("|"), "g");
+  }
+
+  redact(text: string): string {
+    const rest = text.replace(OURS, REDACTED).replace(SHOWN, `$1 ${REDACTED}`).replace(OF_URL, REDACTED);
+    return this.known === null ? rest : rest.replace(this.known, REDACTED);
+  }
+}

@@ -1,0 +1,92 @@
+import type { SendSpans } from "./otlp.ts";
+import type { Span } from "./spans.ts";
+
+/** Spans that may wait for the collector; a batch of them; milliseconds that they wait for others. */
+const MOST_WAITING = 8192;
+const BATCH = 512;
+const SEND_EVERY = 1000;
+
+export interface SpanQueueParts {
+  /** Loads what sends; called once, when there is something to send. */
+  readonly sender: () => Promise<{ send: SendSpans; close(): Promise<void> }>;
+  /** The collector takes no spans, or takes them again. */
+  readonly onChange: (isUp: boolean, why: string) => void;
+}
+
+/** Spans on their way to the collector. Requests never wait for it: what finds no room is dropped and counted. */
+export class SpanQueue {
+  readonly counts = { sent: 0, dropped: 0 };
+  private waiting: Span[] = [];
+  private timer: Timer | null = null;
+  private sending: Promise<void> | null = null;
+  private sender: ReturnType<SpanQueueParts["sender"]> | null = null;
+  private isUp = true;
+  private isClosed = false;
+
+  constructor(private readonly parts: SpanQueueParts) {}
+
+  add(spans: readonly Span[]): void {
+    if (this.isClosed || this.waiting.length + spans.length > MOST_WAITING) {
+      this.counts.dropped += spans.length;
+      return;
+    }
+    this.waiting.push(...spans);
+    if (this.sending !== null) return;
+    if (this.waiting.length >= BATCH) this.send();
+    else this.timer ??= setTimeout(() => this.send(), SEND_EVERY);
+  }
+
+  /** Sends what waits, for `timeout` milliseconds at most. */
+  async close(timeout: number): Promise<void> {
+    this.isClosed = true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const patience = setTimeout(resolve, timeout);
+    await Promise.race([promise, this.drain()]);
+    clearTimeout(patience);
+    this.stopTimer();
+    const sender = await this.sender;
+    sender?.close().catch(() => {});
+  }
+
+  private async drain(): Promise<void> {
+    while (this.sending !== null || this.waiting.length > 0) {
+      this.send();
+      await this.sending;
+    }
+  }
+
+  private stopTimer(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+  }
+
+  private send(): void {
+    this.stopTimer();
+    if (this.sending !== null || this.waiting.length === 0) return;
+    const batch = this.waiting.splice(0, BATCH);
+    this.sender ??= this.parts.sender();
+    this.sending = this.sender
+      .then(({ send }) => send(batch))
+      .then(
+        () => {
+          this.counts.sent += batch.length;
+          this.tell(true, "");
+        },
+        (error: unknown) => {
+          this.counts.dropped += batch.length;
+          this.tell(false, error instanceof Error ? error.message : String(error));
+        },
+      )
+      .finally(() => {
+        this.sending = null;
+        if (this.waiting.length > 0 && !this.isClosed)
+          this.timer ??= setTimeout(() => this.send(), this.waiting.length >= BATCH ? 0 : SEND_EVERY);
+      });
+  }
+
+  private tell(isUp: boolean, why: string): void {
+    if (isUp === this.isUp) return;
+    this.isUp = isUp;
+    this.parts.onChange(isUp, why);
+  }
+}

@@ -1,0 +1,133 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { ActivityStats } from "../activities/engine.ts";
+import { timeText } from "../admin/manners.ts";
+import type { Clock } from "../clock.ts";
+import type { SystemHealth } from "../health/health.ts";
+import type { Pools } from "../pools/pools.ts";
+import type { CacheCounts } from "../proxy/caching.ts";
+import type { Upstreams } from "../upstreams/registry.ts";
+import type { Usage } from "../usage/usage.ts";
+import { VERSION } from "../version.ts";
+import type { LogState } from "./log.ts";
+import { BUCKETS, type Metrics } from "./metrics.ts";
+
+export interface StatsParts {
+  readonly clock: Clock;
+  readonly startedAt: number;
+  readonly health: SystemHealth;
+  readonly metrics: Metrics;
+  readonly usage: Usage;
+  readonly balanced: Upstreams;
+  readonly pools: Pools;
+  readonly cacheCounts: Readonly<CacheCounts>;
+  /** `null`: limits are counted by this instance alone. */
+  readonly isRedisUp: () => boolean | null;
+  /** `null`: off. */
+  readonly activities: () => Promise<ActivityStats> | null;
+  readonly log: () => LogState | null;
+}
+
+/** Consumers that are listed. */
+const MOST_CONSUMERS = 20;
+
+const Counts = {
+  requests: Type.Integer({ description: "Requests that have ended since the start." }),
+  clientErrors: Type.Integer({ description: "Answered with 4xx, other than 429." }),
+  serverErrors: Type.Integer({ description: "Answered with 5xx, or left by the caller before there was an answer." }),
+  limited: Type.Integer({ description: "Answered with 429." }),
+};
+const Route = Type.Object({
+  name: Type.String({ description: "The route; `none` stands for requests that no route takes." }),
+  ...Counts,
+  latency: Type.Array(Type.Integer(), {
+    description: "Requests by latency: so many in each bucket of latencyBounds, and beyond the last.",
+  }),
+});
+const Stats = Type.Object({
+  at: Type.String({ description: "Now, RFC 3339." }),
+  version: Type.String(),
+  uptime: Type.Number({ description: "Seconds." }),
+  status: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
+  inFlight: Type.Integer({ description: "Requests under way to targets." }),
+  latencyBounds: Type.Array(Type.Number(), { description: "Upper bounds of the buckets, in milliseconds." }),
+  routes: Type.Array(Route),
+  consumers: Type.Array(
+    Type.Object({
+      consumer: Type.Union([Type.String(), Type.Null()], { description: "null: callers without a key." }),
+      requests: Type.Number({ description: "Requests a second, over about the last ten seconds." }),
+      limited: Type.Number({ description: "Those of them that a limit refused, a second." }),
+    }),
+    { description: `Those who call most, ${MOST_CONSUMERS} at most.` },
+  ),
+  targets: Type.Array(
+    Type.Object({
+      upstream: Type.String(),
+      target: Type.String(),
+      breaker: Type.String({ description: "closed, open or half-open." }),
+      healthy: Type.Boolean(),
+      inFlight: Type.Integer(),
+    }),
+  ),
+  pools: Type.Array(
+    Type.Object({
+      pool: Type.String(),
+      key: Type.String(),
+      status: Type.String(),
+      remaining: Type.Number({ description: "What is left in its tightest window." }),
+    }),
+  ),
+  cache: Type.Object({ hits: Type.Integer(), misses: Type.Integer() }),
+  redis: Type.Union([Type.Literal("ok"), Type.Literal("away"), Type.Null()], { description: "null: there is none." }),
+  activities: Type.Union([
+    Type.Object({ waiting: Type.Integer(), lag: Type.Number({ description: "Seconds that the oldest waits." }) }),
+    Type.Null(),
+  ]),
+  droppedLines: Type.Integer({ description: "Lines of the log that found no room." }),
+});
+
+/** Numbers for a terminal, or a script: what `sluice top` shows. */
+export const statsAdmin = (parts: StatsParts) =>
+  new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
+    "/",
+    async () => {
+      const { clock, health, metrics, usage, balanced, pools, cacheCounts } = parts;
+      const targets = balanced.all().flatMap(({ name, targets: each }) =>
+        each.map(({ url, state }) => ({
+          upstream: name,
+          target: url,
+          breaker: state.breaker.state,
+          healthy: state.isHealthy,
+          inFlight: state.inFlight,
+        })),
+      );
+      const activities = await parts.activities()?.catch(() => null);
+      const isRedisUp = parts.isRedisUp();
+      const dropped = parts.log()?.dropped;
+      return {
+        at: timeText(clock.wall()) ?? "",
+        version: VERSION,
+        uptime: Math.round(clock.now() - parts.startedAt) / 1000,
+        status: health.current().status,
+        inFlight: targets.reduce((sum, { inFlight }) => sum + inFlight, 0),
+        latencyBounds: [...BUCKETS],
+        routes: metrics.byRoute(),
+        consumers: usage.heaviest(MOST_CONSUMERS),
+        targets,
+        pools: pools
+          .names()
+          .flatMap((pool) => pools.keysOf(pool).map(({ id, status, remaining }) => ({ pool, key: id, status, remaining }))),
+        cache: { hits: cacheCounts.hits, misses: cacheCounts.misses },
+        redis: isRedisUp === null ? null : isRedisUp ? ("ok" as const) : ("away" as const),
+        activities: activities ? { waiting: activities.waiting, lag: activities.lag / 1000 } : null,
+        droppedLines: dropped === undefined ? 0 : dropped.requests + dropped.events,
+      };
+    },
+    {
+      response: Stats,
+      detail: {
+        summary: "Numbers of this instance, for a terminal",
+        description: "Counts go on from the start: two answers, one after the other, give rates. `sluice top` shows them.",
+      },
+    },
+  );

@@ -1,0 +1,140 @@
+import type { Target } from "../upstreams/upstream.ts";
+
+/** What a span says besides its name and times. */
+export type Attributes = Record<string, string | number | boolean>;
+
+/** A part of a request's way. Times in milliseconds of the clock that never runs backwards. */
+export interface Step {
+  readonly name: string;
+  /** An attempt at an upstream is a client's span; everything else is the gateway's own. */
+  readonly isAttempt: boolean;
+  readonly spanId: string;
+  readonly startedAt: number;
+  /** `null` while it is under way. */
+  endedAt: number | null;
+  readonly attributes: Attributes;
+  isError: boolean;
+}
+
+/** What a `traceparent` field says. */
+export interface TraceContext {
+  readonly traceId: string;
+  readonly spanId: string;
+  /** One byte; its lowest bit says that the caller records. */
+  readonly flags: number;
+}
+
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
+const SAMPLED = 1;
+
+/** Reads a `traceparent` field; `null` when it is none (W3C Trace Context, section 3.2). A later version's is read as far as this one goes. */
+export function parseTraceparent(text: string | null): TraceContext | null {
+  const found = text === null ? null : TRACEPARENT.exec(text);
+  if (found === null) return null;
+  const [, version = "", traceId = "", spanId = "", flags = "", more] = found;
+  if (version === "ff" || (version === "00" && more !== undefined)) return null;
+  if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return null;
+  return { traceId, spanId, flags: Number.parseInt(flags, 16) };
+}
+
+/** One request's trace: where it came from, and the steps that it took. */
+export class Trace {
+  /** The request's own span. */
+  readonly spanId = randomHex(8);
+  readonly steps: Step[] = [];
+  private open: Step | null = null;
+
+  constructor(
+    readonly traceId: string,
+    /** The caller's span, or `null` when the trace begins here. */
+    readonly parentId: string | null,
+    /** Whether its steps are recorded and exported. Without, only its ids are passed on. */
+    readonly isSampled: boolean,
+    private readonly flags: number,
+  ) {}
+
+  /** The `traceparent` field of what is sent now. */
+  get header(): string {
+    const spanId = this.open?.isAttempt === true ? this.open.spanId : this.spanId;
+    return `00-${this.traceId}-${spanId}-${this.flags.toString(16).padStart(2, "0")}`;
+  }
+
+  /** A step of this name begins; one that is under way ends. */
+  enter(name: string, now: number): void {
+    this.begin(name, false, now, {});
+  }
+
+  /** The step under way ends. */
+  leave(now: number, attributes: Attributes = {}): void {
+    const { open } = this;
+    if (open === null) return;
+    open.endedAt = now;
+    Object.assign(open.attributes, attributes);
+    this.open = null;
+  }
+
+  /** The request is sent to a target, for the `attempt`th time. */
+  sends(upstream: string, { url, host }: Target, attempt: number, method: string, now: number): void {
+    const [, name = host, port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
+    this.begin(`${method} ${upstream}`, true, now, {
+      "http.request.method": method,
+      "server.address": name,
+      "server.port": port === undefined ? (url.startsWith("https:") ? 443 : 80) : Number(port),
+      "sluice.upstream": upstream,
+      ...(attempt > 1 ? { "http.request.resend_count": attempt - 1 } : {}),
+    });
+  }
+
+  /** The attempt under way has its answer's head, or has failed. `failure`: a short word for how. */
+  answered(status: number | null, failure: string | null, now: number): void {
+    const { open } = this;
+    if (open === null) return;
+    if (status !== null) open.attributes["http.response.status_code"] = status;
+    // OpenTelemetry's conventions: for a client every 4xx and 5xx is an error.
+    if (failure !== null || (status !== null && status >= 400)) {
+      open.attributes["error.type"] = failure ?? String(status);
+      open.isError = true;
+    }
+    this.leave(now);
+  }
+
+  private begin(name: string, isAttempt: boolean, now: number, attributes: Attributes): void {
+    if (!this.isSampled) return;
+    this.leave(now);
+    this.open = { name, isAttempt, spanId: randomHex(8), startedAt: now, endedAt: null, attributes, isError: false };
+    this.steps.push(this.open);
+  }
+}
+
+export interface TracerParts {
+  /** The share of requests that are traced whose caller has not decided already, 0 to 1. */
+  readonly sample: number;
+  /** Numbers from 0 up to 1. */
+  readonly random: () => number;
+}
+
+/** Decides which requests are traced. */
+export class Tracer {
+  constructor(private readonly parts: TracerParts) {}
+
+  /** The trace of a request with this `traceparent` field. `null`: its caller does not record, and what it sent is passed on as it is. */
+  begin(traceparent: string | null): Trace | null {
+    const parent = parseTraceparent(traceparent);
+    if (parent !== null) return (parent.flags & SAMPLED) === 0 ? null : new Trace(parent.traceId, parent.spanId, true, parent.flags);
+    const isSampled = this.parts.random() < this.parts.sample;
+    return new Trace(randomHex(16), null, isSampled, isSampled ? SAMPLED : 0);
+  }
+}
+
+const POOL = Buffer.alloc(4096);
+let used = POOL.length;
+
+/** Random bytes as hexadecimal digits, taken from a supply: the system is asked for many at once. */
+function randomHex(bytes: number): string {
+  if (used + bytes > POOL.length) {
+    crypto.getRandomValues(POOL);
+    used = 0;
+  }
+  used += bytes;
+  return POOL.toString("hex", used - bytes, used);
+}

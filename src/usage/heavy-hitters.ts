@@ -1,0 +1,73 @@
+/** One of those who call most. Requests a second, over about the last ten seconds. */
+export interface HeavyHitter {
+  readonly name: string;
+  readonly requests: number;
+  readonly limited: number;
+}
+
+interface Entry {
+  readonly name: string;
+  requests: number;
+  limited: number;
+}
+
+/** Names that are followed: more than anybody is shown, so that those that are shown are nearly exact. */
+const MOST = 256;
+/** Milliseconds after which a request counts by a third still. */
+const MEMORY = 10_000;
+
+/**
+ * Who calls most at the moment, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) over counts that fade. A name that is new takes the place, and the count, of the
+ * smallest one; so a count is too high by that at most.
+ */
+export class HeavyHitters {
+  private readonly entries = new Map<string, Entry>();
+  private at = 0;
+
+  /** Adds what came since the last call. `now` in milliseconds. */
+  add(counts: Iterable<{ readonly name: string; readonly requests: number; readonly limited: number }>, now: number): void {
+    this.fade(now);
+    for (const { name, requests, limited } of counts) {
+      const entry = this.entries.get(name) ?? this.enter(name);
+      entry.requests += requests;
+      entry.limited += limited;
+    }
+  }
+
+  /** The heaviest first. */
+  top(count: number, now: number): HeavyHitter[] {
+    this.fade(now);
+    return [...this.entries.values()]
+      .sort((a, b) => b.requests - a.requests)
+      .slice(0, count)
+      .map(({ name, requests, limited }) => ({ name, requests: perSecond(requests), limited: perSecond(limited) }))
+      .filter(({ requests }) => requests > 0);
+  }
+
+  private enter(name: string): Entry {
+    let entry: Entry = { name, requests: 0, limited: 0 };
+    if (this.entries.size >= MOST) {
+      let least: Entry | null = null;
+      for (const each of this.entries.values()) if (least === null || each.requests < least.requests) least = each;
+      if (least !== null) {
+        this.entries.delete(least.name);
+        entry = { name, requests: least.requests, limited: 0 };
+      }
+    }
+    this.entries.set(name, entry);
+    return entry;
+  }
+
+  private fade(now: number): void {
+    const share = Math.exp(-Math.max(0, now - this.at) / MEMORY);
+    this.at = now;
+    for (const entry of this.entries.values()) {
+      entry.requests *= share;
+      entry.limited *= share;
+      if (entry.requests < 0.01) this.entries.delete(entry.name);
+    }
+  }
+}
+
+/** With a steady rate the faded sum is that rate times the memory. */
+const perSecond = (sum: number): number => Math.round((sum / MEMORY) * 10_000) / 10;
