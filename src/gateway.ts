@@ -619,8 +619,13 @@ export function createGatewayParts(options: GatewayOptions) {
       registry,
       keys,
       routeOf: (nameOrPath) => {
-        const found = compiledRoutes.get(nameOrPath) ?? generation.router.find("", "GET", nameOrPath);
-        return isMiss(found) ? null : found;
+        const named = compiledRoutes.get(nameOrPath);
+        if (named !== undefined || !nameOrPath.startsWith("/")) return named ?? null;
+        const found = generation.router.find("", "GET", nameOrPath);
+        if (!isMiss(found)) return found;
+        // It takes other methods.
+        const other = generation.router.find("", found.allow?.[0] ?? "GET", nameOrPath);
+        return isMiss(other) ? null : other;
       },
       health,
       clock,

@@ -1,7 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { faultLines, type LiveConfig, wireFaults } from "../config/live.ts";
-import { type Config, jsonSchema } from "../config/schema.ts";
+import { Config, jsonSchema } from "../config/schema.ts";
+import { mapSecrets, masked } from "../config/secrets.ts";
 import { problem } from "../proxy/problem.ts";
 import { timeText } from "./manners.ts";
 import { Refused } from "./refused.ts";
@@ -11,18 +12,6 @@ export interface ConfigView {
   readonly live: LiveConfig;
   readonly config: () => Config;
 }
-
-/** The configuration with every secret masked. */
-export const masked = (config: Config): Config => ({
-  ...config,
-  pools: Object.fromEntries(
-    Object.entries(config.pools).map(([name, pool]) => [
-      name,
-      { ...pool, keys: pool.keys.map((key) => (key.secret === undefined ? key : { ...key, secret: "***" })) },
-    ]),
-  ),
-  consumers: config.consumers.map((consumer) => ({ ...consumer, keys: consumer.keys.map(() => "***") })),
-});
 
 const FaultRecord = Type.Object({
   path: Type.String({ examples: ["routes[0].timeout"] }),
@@ -48,7 +37,7 @@ export const configAdmin = ({ live, config }: ConfigView) =>
         file: live.file,
         loadedAt: timeText(live.status.loadedAt) ?? "",
         faults: wireFaults(live.status.faults),
-        config: masked(config()) as unknown as Record<string, unknown>,
+        config: mapSecrets(Config, config(), masked) as Record<string, unknown>,
       }),
       {
         response: Type.Object({

@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { invalid, refused } from "../admin/refused.ts";
-import { EVENT_TYPES, type EventFilter, type EventHub, type EventType, MOST_READERS, MOST_REQUESTS } from "./hub.ts";
+import { EVENT_TYPES, type EventFilter, type EventHub, type EventType, MOST_A_SECOND, MOST_READERS } from "./hub.ts";
 
 /** Bytes that may wait for a reader before it counts as too slow. */
 const MOST_WAITING = 256 * 1024;
@@ -15,7 +15,7 @@ const Query = Type.Object({
   status: Type.Optional(Type.String({ description: "Only requests with this status, or of this class.", examples: ["429", "5xx"] })),
   sample: Type.Optional(
     Type.String({
-      description: `The share of requests to show, 0 to 1 (1). Never more than ${MOST_REQUESTS} a second.`,
+      description: `The share of requests to show, 0 to 1 (1). Never more than ${MOST_A_SECOND} a second.`,
       examples: ["0.1"],
     }),
   ),
@@ -92,7 +92,7 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
       detail: {
         summary: "What happens, as it happens: Server-Sent Events",
         description:
-          "Events of this instance: `request` (one that has ended), `limit` (a limit refused one, or would have in earnest), `breaker`, `target` (health checks), `health` (the system's status), `change` (what was done to the gateway, without the values), `pool` (a key rests, is refused, is back), `redis`. `skipped` counts the requests left out since the last one shown. A reader that is too slow is dropped.",
+          "Events of this instance: `request` (one that has ended), `limit` (a limit refused one, or would have in earnest), `breaker`, `target` (health checks), `health` (the system's status), `change` (what was done to the gateway, without the values), `pool` (a key rests, is refused, is back), `redis`. `skipped` counts the requests and limits left out since the last one shown. A reader that is too slow is dropped.",
       },
     },
   );

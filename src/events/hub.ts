@@ -30,8 +30,10 @@ export interface Reader {
   end(): void;
 }
 
-/** Requests a second that one reader is shown at most: more than anybody reads. */
-export const MOST_REQUESTS = 100;
+/** Requests and denials a second that one reader is shown at most: more than anybody reads. */
+export const MOST_A_SECOND = 100;
+/** What there may be very many of. */
+const MANY: readonly EventType[] = ["request", "limit"];
 export const MOST_READERS = 32;
 const BEAT_EVERY = 10_000;
 
@@ -87,8 +89,8 @@ export class EventHub {
     for (const it of this.listening) {
       if (!wants(it.reader.filter, type, subject)) continue;
       let more = "";
-      if (type === "request") {
-        if (!this.isShown(it)) continue;
+      if (MANY.includes(type)) {
+        if (!this.isShown(it, type)) continue;
         if (it.skipped > 0) more = `,"skipped":${it.skipped}`;
         it.skipped = 0;
       }
@@ -106,14 +108,14 @@ export class EventHub {
   }
 
   /** By chance, and no more than so many a second; what was left out is told with the next. */
-  private isShown(it: Listening): boolean {
+  private isShown(it: Listening, type: EventType): boolean {
     const second = Math.floor(this.parts.now() / 1000);
     if (second !== it.second) {
       it.second = second;
       it.shown = 0;
     }
     const { sample } = it.reader.filter;
-    const isShown = it.shown < MOST_REQUESTS && (sample >= 1 || this.parts.random() < sample);
+    const isShown = it.shown < MOST_A_SECOND && (type !== "request" || sample >= 1 || this.parts.random() < sample);
     if (isShown) it.shown++;
     else it.skipped++;
     return isShown;

@@ -1,0 +1,107 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { quantile, type Stats, screenOf } from "../../src/cli/top-screen.ts";
+
+const BOUNDS = [1, 10, 100];
+const route = (name: string, requests: number, more: object = {}) => ({
+  name,
+  requests,
+  clientErrors: 0,
+  serverErrors: 0,
+  limited: 0,
+  latency: [requests, 0, 0, 0],
+  ...more,
+});
+const stats = (more: Partial<Stats> = {}): Stats => ({
+  at: "2026-11-21T10:00:02.000Z",
+  version: "0.1.0",
+  uptime: 102,
+  status: "NORMAL",
+  inFlight: 3,
+  latencyBounds: BOUNDS,
+  routes: [route("users", 300, { limited: 20, latency: [200, 90, 10, 0] })],
+  consumers: [
+    { consumer: "acme", requests: 99.5, limited: 10 },
+    { consumer: null, requests: 1, limited: 0 },
+  ],
+  targets: [
+    { upstream: "users", target: "http://users-1:8001", breaker: "closed", healthy: true, inFlight: 3 },
+    { upstream: "users", target: "http://users-2:8001", breaker: "open", healthy: true, inFlight: 0 },
+  ],
+  pools: [{ pool: "llm", key: "one", status: "resting", remaining: 700 }],
+  cache: { hits: 75, misses: 25 },
+  redis: "ok",
+  activities: { waiting: 7, lag: 0.24 },
+  droppedLines: 0,
+  ...more,
+});
+const before = stats({
+  uptime: 100,
+  routes: [route("users", 100, { limited: 10, latency: [100, 0, 0, 0] })],
+  cache: { hits: 0, misses: 0 },
+});
+const SCREEN = { columns: 80, rows: 24, hasColour: false };
+
+describe("the screen of sluice top", () => {
+  test("shows rates between two looks, and what is not well first", () => {
+    const text = screenOf(before, stats(), SCREEN);
+    expect(text[0]).toStartWith("sluice 0.1.0  up 1m 42s  NORMAL");
+    expect(text[1]).toBe("100.0 req/s  limited 5.0/s  4xx 0.0%  5xx 0.0%  p50 1.0 p99 82.0 ms  in flight 3");
+    expect(text[2]).toBe("cache 75% hits  redis ok  queue 7 waiting, 0.2 s");
+    const line = (start: string) => text.find((each) => each.startsWith(start))?.replace(/ +/g, " ");
+    expect(line("users ")).toBe("users 100.0 5.0 0.0 0.0 1.0 9.0 82.0");
+    expect(line("acme")).toBe("acme 99.5 10.0");
+    expect(line("(no key)")).toBe("(no key) 1.0 0.0");
+    expect(line("llm one")).toBe("llm one resting 700");
+    expect(text.findIndex((each) => each.includes("users-2"))).toBeLessThan(text.findIndex((each) => each.includes("users-1")));
+  });
+
+  test("counts a gateway that was started anew from nothing", () => {
+    const text = screenOf(stats({ uptime: 5000 }), stats({ uptime: 10 }), SCREEN);
+    expect(text[1]).toStartWith("30.0 req/s");
+  });
+
+  test("fits, whatever there is to show and however small the terminal is; without colour it has no escapes", () => {
+    const name = fc.string({ minLength: 1, maxLength: 120, unit: "grapheme-ascii" });
+    const many = fc.record({
+      routes: fc.array(fc.tuple(name, fc.nat(1e9)), { maxLength: 60 }),
+      consumers: fc.array(fc.record({ consumer: fc.option(name), requests: fc.nat(1e6), limited: fc.nat(1e6) }), { maxLength: 20 }),
+      columns: fc.integer({ min: 40, max: 200 }),
+      rows: fc.integer({ min: 10, max: 60 }),
+      hasColour: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(many, ({ routes, consumers, columns, rows, hasColour }) => {
+        const now = stats({ routes: routes.map(([each, requests]) => route(each, requests)), consumers });
+        const lines = screenOf(before, now, { columns, rows, hasColour });
+        expect(lines.length).toBeLessThanOrEqual(rows);
+        for (const line of lines) expect(Bun.stripANSI(line).length).toBeLessThanOrEqual(columns);
+        if (!hasColour) expect(lines.join("")).not.toContain("\x1b");
+      }),
+    );
+  });
+
+  test("shows some of everything at 80 by 24", () => {
+    const crowd = stats({
+      routes: Array.from({ length: 40 }, (_, i) => route(`route-${i}`, 1000 - i)),
+      targets: Array.from({ length: 40 }, (_, i) => ({
+        upstream: `u${i}`,
+        target: `http://t${i}`,
+        breaker: "closed",
+        healthy: true,
+        inFlight: i,
+      })),
+    });
+    const text = screenOf(before, crowd, SCREEN);
+    expect(text.length).toBe(24);
+    for (const title of ["ROUTE", "CONSUMER", "TARGET", "POOL KEY"]) expect(text.some((line) => line.startsWith(title))).toBe(true);
+    expect(text.some((line) => line.startsWith("route-0 "))).toBe(true);
+  });
+});
+
+test("a quantile lies where Prometheus' histogram_quantile puts it", () => {
+  expect(quantile(0.5, [0, 0, 0, 0], BOUNDS)).toBeNull();
+  expect(quantile(0.5, [100, 0, 0, 0], BOUNDS)).toBe(0.5);
+  expect(quantile(0.75, [50, 50, 0, 0], BOUNDS)).toBe(5.5);
+  expect(quantile(0.99, [0, 0, 0, 5], BOUNDS)).toBe(100);
+});

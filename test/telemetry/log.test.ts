@@ -1,0 +1,163 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { Exchange } from "../../src/proxy/exchange.ts";
+import { AccessLog } from "../../src/telemetry/access-log.ts";
+import { Log, pretty } from "../../src/telemetry/log.ts";
+import { Output } from "../../src/telemetry/output.ts";
+import { holdsKey, Redactor, withoutKeys } from "../../src/telemetry/redact.ts";
+import { FakeClock } from "../support/limits.ts";
+
+const CONFIG = { level: "info", format: "json", accessLog: true, accessLogSample: 1 } as const;
+const KEY = `slc_${"a1B2".repeat(8)}x5Yz9Q`;
+
+function logging(config: object = {}) {
+  const written: string[] = [];
+  const output = new Output({ write: (text) => written.push(text), flush: () => 0 });
+  const clock = new FakeClock(Date.parse("2026-11-21T10:00:00.007Z"));
+  const redactor = new Redactor();
+  const log = new Log({ output, clock, random: () => 0.5, redactor, level: undefined }, { ...CONFIG, ...config });
+  const lines = async () => {
+    await output.end(1000);
+    return written.join("").split("\n").slice(0, -1);
+  };
+  return { log, clock, redactor, lines };
+}
+
+const exchange = (more: object = {}): Exchange =>
+  ({
+    id: "req-1",
+    incoming: { head: { method: "GET" } },
+    path: "/users/7",
+    status: 200,
+    endpoint: { name: "users" },
+    key: { id: "key_1", consumer: { id: "acme", tier: "pro" } },
+    ip: "192.0.2.1",
+    target: { url: "http://127.0.0.1:3000" },
+    attempts: 1,
+    cache: null,
+    refusal: null,
+    trace: null,
+    ...more,
+  }) as unknown as Exchange;
+
+describe("the line of a request", () => {
+  test("says what the contract names", async () => {
+    const { log, lines } = logging();
+    log.accessLog?.note(exchange(), 1.23456);
+    expect((await lines()).map((line) => JSON.parse(line))).toEqual([
+      {
+        level: "info",
+        time: "2026-11-21T10:00:00.007Z",
+        requestId: "req-1",
+        method: "GET",
+        path: "/users/7",
+        status: 200,
+        latencyMs: 1.235,
+        route: "users",
+        consumer: "acme",
+        tier: "pro",
+        keyId: "key_1",
+        ip: "192.0.2.1",
+        upstream: "http://127.0.0.1:3000",
+        attempts: 1,
+        cache: null,
+        msg: "request",
+      },
+    ]);
+  });
+
+  test("is JSON whatever a caller sends, and its time is the clock's", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), fc.string(), fc.integer({ min: 0, max: 4_102_444_800_000 }), (path, consumer, time) => {
+        const lines: string[] = [];
+        const log = new AccessLog((text) => lines.push(text), { clock: new FakeClock(time), random: () => 0, sample: 1 });
+        log.note(exchange({ path, key: { id: "k", consumer: { id: consumer, tier: "t" } } }), 1);
+        const [line = ""] = lines;
+        const read = JSON.parse(line);
+        expect([read.path, read.consumer, read.time]).toEqual([path, consumer, new Date(time).toISOString()]);
+        expect(line.indexOf("\n")).toBe(line.length - 1);
+      }),
+    );
+  });
+
+  test("is sampled where the request succeeded, and always there where it did not", async () => {
+    const { log, lines } = logging({ accessLogSample: 0.4 });
+    for (const status of [200, 304, 404, 429, 500, 499]) log.accessLog?.note(exchange({ status }), 1);
+    expect((await lines()).map((line) => JSON.parse(line).status)).toEqual([404, 429, 500, 499]);
+  });
+
+  test("names the code of a refusal and the trace", async () => {
+    const { log, lines } = logging();
+    log.accessLog?.note(
+      exchange({ status: 401, refusal: { code: "keyInvalid" }, trace: { traceId: "0af7651916cd43dd8448eb211c80319c" } }),
+      1,
+    );
+    expect(JSON.parse((await lines())[0] ?? "")).toMatchObject({ code: "keyInvalid", traceId: "0af7651916cd43dd8448eb211c80319c" });
+  });
+
+  test("is one for people where that is asked for", () => {
+    expect(pretty('{"level":"info","time":"2026-11-21T10:00:00.007Z","status":200,"msg":"request"}\n')).toBe(
+      "10:00:00.007 INFO  request status=200\n",
+    );
+  });
+});
+
+describe("what is set by hand", () => {
+  test("goes before the configuration, outlasts another one, and ends by itself", () => {
+    const { log, clock } = logging();
+    expect(log.logger.isLevelEnabled("debug")).toBe(false);
+    log.set({ level: "debug", accessLogSample: 0 }, 60_000);
+    log.configure({ ...CONFIG, level: "error" });
+    expect(log.settings).toEqual({ level: "debug", accessLog: true, accessLogSample: 0 });
+    expect(log.logger.isLevelEnabled("debug")).toBe(true);
+    clock.time += 59_999;
+    log.look();
+    expect(log.settings.level).toBe("debug");
+    clock.time += 1;
+    log.look();
+    expect([log.settings, log.state.until]).toEqual([{ level: "error", accessLog: true, accessLogSample: 1 }, null]);
+    expect([log.logger.isLevelEnabled("warn"), log.accessLog]).toEqual([false, null]);
+  });
+
+  test("makes no lines of requests where none are wanted", () => {
+    const { log } = logging({ accessLog: false });
+    expect(log.accessLog).toBeNull();
+    log.set({ accessLog: true }, null);
+    expect(log.accessLog).not.toBeNull();
+    log.set({ level: "warn" }, null);
+    expect(log.accessLog).toBeNull();
+    log.reset();
+    expect(log.accessLog).toBeNull();
+  });
+});
+
+describe("secrets", () => {
+  test("are taken out of every line, in whatever they stand", async () => {
+    const { log, redactor, lines } = logging();
+    redactor.learn("test", ["an-imported-key-0123", 'with "quotes" in it', "short"]);
+    log.logger.error({ error: `Error: ${KEY} refused\n    at Bearer eyJhbGciOi.x.y, an-imported-key-0123` }, "a fault");
+    log.logger.warn(
+      { url: "redis://user:pa55word@10.0.0.1:6379/0", headers: { authorization: "Basic dXNlcjpwYXNz" } },
+      'with "quotes" in it',
+    );
+    log.logger.info({ token: "slat_0123456789abcdefghij" }, "short words stay");
+    const text = (await lines()).join("\n");
+    for (const secret of ["a1B2", "eyJhbGci", "an-imported-key", "pa55word", "user:", "dXNlcjpw", "quotes", "slat_0"])
+      expect(text).not.toContain(secret);
+    expect(text).toContain("short words stay");
+    expect(text).toContain("redis://[redacted]@10.0.0.1:6379/0");
+    for (const line of text.split("\n")) expect(() => JSON.parse(line)).not.toThrow();
+  });
+
+  test("of Sluice's own form are known anywhere, and nothing else is", () => {
+    expect(withoutKeys(`/a/${KEY}/b`)).toBe("/a/[redacted]/b");
+    expect([holdsKey(KEY), holdsKey(`x-${KEY}`), holdsKey("slc_"), holdsKey("muslc_tin"), holdsKey("01a1fdce-be0c-7567")]).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ]);
+    fc.assert(fc.property(fc.string(), (text) => text.includes("sl") || withoutKeys(text) === text));
+  });
+});
