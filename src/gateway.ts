@@ -51,6 +51,7 @@ import { Recorder, subjectOf } from "./telemetry/recorder.ts";
 import type { Redactor } from "./telemetry/redact.ts";
 import { SpanQueue } from "./telemetry/span-queue.ts";
 import { Tracer } from "./telemetry/trace.ts";
+import type { BreakerState } from "./upstreams/breaker.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
 import type { Upstream } from "./upstreams/upstream.ts";
@@ -91,6 +92,13 @@ export class ConfigConflict extends Error {
 /** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
+const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState])[] = [
+  ["closed", "open"],
+  ["open", "half-open"],
+  ["half-open", "closed"],
+  ["half-open", "open"],
+  ["open", "closed"],
+];
 /** How long a stop waits for the collector of traces, in milliseconds. */
 const SPANS_WITHIN = 2000;
 /** How far this process may be behind another one on the same database, in milliseconds. */
@@ -323,6 +331,17 @@ export function createGatewayParts(options: GatewayOptions) {
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
   /** How often each limit has denied. */
   const denialCounts = new WeakMap<Policy, { value: number }>();
+  const countOf = (policy: Policy): { value: number } => {
+    let count = denialCounts.get(policy);
+    if (count === undefined) {
+      const { kind, name } = policy.scope;
+      // A consumer's and a key's own limits go by their kind: there may be a million of them.
+      const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
+      count = (policy.shadow ? metrics.shadowed : metrics.limited).of({ owner, limit: policy.name });
+      denialCounts.set(policy, count);
+    }
+    return count;
+  };
   const denials = new Denials();
   const metrics = new Metrics(
     families({
@@ -363,18 +382,7 @@ export function createGatewayParts(options: GatewayOptions) {
     onRetries: (route, times) => metrics.retries.add({ route }, times),
     onDenied: (x, readings) => {
       if (!events.isIdle) events.publish("limit", subjectOf(x), () => deniedSaid(x, readings));
-      for (const { policy, denied } of readings) {
-        if (!denied) continue;
-        let count = denialCounts.get(policy);
-        if (count === undefined) {
-          const { kind, name } = policy.scope;
-          // A consumer's and a key's own limits go by their kind: there may be a million of them.
-          const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
-          count = (policy.shadow ? metrics.shadowed : metrics.limited).of({ owner, limit: policy.name });
-          denialCounts.set(policy, count);
-        }
-        count.value++;
-      }
+      for (const { policy, denied } of readings) if (denied) countOf(policy).value++;
     },
     onFault,
   });
@@ -474,6 +482,7 @@ export function createGatewayParts(options: GatewayOptions) {
     compiledRoutes.clear();
     for (const route of compiled) compiledRoutes.set(route.name, route);
     forgetChanged(before);
+    beginCounts();
     const { identity, server } = config;
     return {
       router: new Router([...compiled, ...activitiesRoute()]),
@@ -488,6 +497,16 @@ export function createGatewayParts(options: GatewayOptions) {
       spans,
       identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
     };
+  }
+  /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */
+  function beginCounts(): void {
+    for (const { targets } of balanced.all())
+      for (const { url } of targets) for (const [from, to] of BREAKER_CHANGES) metrics.breakerChanges.of({ target: url, from, to });
+    for (const tier of tiers.names()) {
+      metrics.expectRefusals(tier);
+      for (const policy of registry.policiesOfTier(tier)) countOf(policy);
+    }
+    for (const { policies } of compiledRoutes.values()) for (const policy of policies) countOf(policy);
   }
   /** What was kept of a route that serves something else now is of no use. */
   function forgetChanged(before: ReadonlyMap<string, Route>): void {

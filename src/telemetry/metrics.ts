@@ -124,11 +124,23 @@ export class Metrics {
   private open: Registry<RegistryContentType> | null = null;
 
   constructor(private readonly families: readonly Family[]) {
+    for (const trigger of ["file", "signal", "admin"]) for (const result of ["ok", "faulty"]) this.reloads.of({ trigger, result });
+    for (const by of ["guard", "admin"]) this.blocked.of({ by });
+    this.expectRefusals(null);
     this.plain = this.registry(Registry.PROMETHEUS_CONTENT_TYPE);
+  }
+
+  /** Callers of a tier (`null`: without a key) may be limited. */
+  expectRefusals(tier: string | null): void {
+    for (const code of ["rateLimited", "quotaExceeded"]) this.refusalCount(code, tier);
   }
 
   /** A request was refused. `tier`: the caller's; `null` without a key. Two look-ups, since refusals are many when they are many. */
   refused(code: string, tier: string | null): void {
+    this.refusalCount(code, tier).value++;
+  }
+
+  private refusalCount(code: string, tier: string | null): { value: number } {
     const of = tier ?? "none";
     let codes = this.refusalsOf.get(of);
     if (codes === undefined) {
@@ -140,7 +152,7 @@ export class Metrics {
       count = this.refusals.of({ code, tier: of });
       codes.set(code, count);
     }
-    count.value++;
+    return count;
   }
 
   /** The counts of a route of this name; they go on over reloads. */

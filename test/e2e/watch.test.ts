@@ -3,6 +3,7 @@ import { closeSync, constants, openSync, readSync, writeFileSync } from "node:fs
 import { join } from "node:path";
 import { type Backend, backend } from "../support/backend.ts";
 import { collector } from "../support/collector.ts";
+import { pipelined } from "../support/pipelined.ts";
 import { ADMIN_TOKEN, folder, freePort, PROGRAM, type Running, run, start } from "../support/process.ts";
 
 const KEY = "a-key-of-a-caller-0123456";
@@ -43,36 +44,6 @@ async function events(gateway: Running, query: string, act: () => Promise<unknow
   await reading;
   gone.abort();
   return text;
-}
-
-const FIRST_LINE = "HTTP/1.1 200";
-
-/** Sends requests one behind the other on one connection, and waits until so many are answered. */
-async function pipelined(port: number, requests: string, count: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let answered = 0;
-  let rest = "";
-  let waiting = Buffer.from(requests);
-  const send = (socket: { write(bytes: Uint8Array): number }): void => {
-    waiting = waiting.subarray(socket.write(waiting));
-  };
-  const socket = await Bun.connect({
-    hostname: "127.0.0.1",
-    port,
-    socket: {
-      open: send,
-      drain: send,
-      data: (_, bytes) => {
-        // An answer's first line may come in two parts.
-        const text = rest + bytes.toString();
-        answered += text.split(FIRST_LINE).length - 1;
-        rest = text.slice(-(FIRST_LINE.length - 1));
-        if (answered >= count) resolve();
-      },
-    },
-  });
-  await promise;
-  socket.terminate();
 }
 
 describe("traces", () => {
@@ -313,7 +284,7 @@ describe("GET /admin/events", () => {
       `POST /admin/health HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${ADMIN_TOKEN}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`.repeat(
         500,
       );
-    while ((await value("sluice_event_readers_dropped_total")) === 0) await pipelined(gateway.port, many, 500);
+    while ((await value("sluice_event_readers_dropped_total")) === 0) await pipelined(gateway.port, many, 500, "HTTP/1.1 200");
     expect(await value("sluice_event_readers")).toBe(0);
     socket.terminate();
     const reader = await fetch(`${gateway.url}/admin/events`, { headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });

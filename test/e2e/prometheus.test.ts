@@ -1,0 +1,194 @@
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { backend } from "../support/backend.ts";
+import { collector } from "../support/collector.ts";
+import { folder, type Running, start } from "../support/process.ts";
+import { type Prometheus, prometheus } from "../support/prometheus.ts";
+import { redisServer } from "../support/redis.ts";
+import { CERTIFICATE, PRIVATE_KEY } from "../support/tls.ts";
+
+const DEPLOY = resolve(import.meta.dir, "../../deploy");
+const read = (path: string) => readFileSync(join(DEPLOY, path), "utf8");
+
+interface Target {
+  readonly expr: string;
+  readonly refId: string;
+}
+interface Panel {
+  readonly id: number;
+  readonly type: string;
+  readonly title: string;
+  readonly targets?: readonly Target[];
+  readonly datasource?: { readonly uid: string };
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+}
+interface Dashboard {
+  readonly uid: string;
+  readonly title: string;
+  readonly refresh: string;
+  readonly schemaVersion: number;
+  readonly time: { readonly from: string; readonly to: string };
+  readonly panels: readonly Panel[];
+  readonly templating: { readonly list: readonly { readonly name: string }[] };
+  readonly annotations: { readonly list: readonly { readonly name: string; readonly expr: string }[] };
+}
+const dashboard = JSON.parse(read("grafana/dashboards/sluice.json")) as Dashboard;
+const { groups } = Bun.YAML.parse(read("prometheus/rules.yml")) as { groups: { rules: { alert: string; expr: string }[] }[] };
+
+const promtool = async (args: string[], cwd: string) => {
+  const child = Bun.spawn(["promtool", ...args], { cwd, stdout: "pipe", stderr: "pipe" });
+  const [out, error, status] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
+  return { status, text: out + error };
+};
+
+describe("what is deployed for Prometheus and Grafana", () => {
+  test("promtool accepts the rules and the configuration, and each rule fires when it should", async () => {
+    expect(await promtool(["check", "rules", "rules.yml"], join(DEPLOY, "prometheus"))).toMatchObject({ status: 0 });
+    expect(await promtool(["test", "rules", "rules.test.yml"], join(DEPLOY, "prometheus"))).toMatchObject({ status: 0 });
+    const tested = read("prometheus/rules.test.yml");
+    for (const { alert } of groups.flatMap(({ rules }) => rules))
+      expect([alert, tested.includes(`alertname: ${alert}\n`)]).toEqual([alert, true]);
+    // The token is a file of the container's.
+    using home = folder();
+    writeFileSync(join(home.path, "token"), "x");
+    writeFileSync(join(home.path, "rules.yml"), read("prometheus/rules.yml"));
+    writeFileSync(join(home.path, "prometheus.yml"), read("prometheus/prometheus.yml").replace("/etc/prometheus/token", "token"));
+    expect(await promtool(["check", "config", "prometheus.yml"], home.path)).toMatchObject({ status: 0 });
+  });
+
+  test("the dashboard can be provisioned: what Grafana wants is there, and no panel lies over another", () => {
+    expect(dashboard).toMatchObject({ uid: "sluice", title: "Sluice", refresh: "5s", time: { from: "now-1h", to: "now" } });
+    expect(dashboard.schemaVersion).toBeGreaterThanOrEqual(36);
+    expect(new Set(dashboard.panels.map(({ id }) => id)).size).toBe(dashboard.panels.length);
+    const taken = new Map<string, string>();
+    for (const { title, gridPos, type, targets, datasource } of dashboard.panels) {
+      expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++)
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+          expect([title, taken.get(`${x},${y}`)]).toEqual([title, undefined]);
+          taken.set(`${x},${y}`, title);
+        }
+      if (type === "row") continue;
+      expect([title, datasource?.uid, targets?.length]).toEqual([title, "${datasource}", expect.any(Number)]);
+      expect(new Set(targets?.map(({ refId }) => refId)).size).toBe(targets?.length ?? 0);
+    }
+    const variables = dashboard.templating.list.map(({ name }) => name);
+    for (const [, name = ""] of JSON.stringify(dashboard.panels).matchAll(/\$\{?([a-z]+)\b/g)) expect(variables).toContain(name);
+    const [datasource] = (
+      Bun.YAML.parse(read("grafana/provisioning/datasources/prometheus.yaml")) as { datasources: { type: string; url: string }[] }
+    ).datasources;
+    expect(datasource).toMatchObject({ type: "prometheus", url: "http://prometheus:9090" });
+    const [provider] = (
+      Bun.YAML.parse(read("grafana/provisioning/dashboards/sluice.yaml")) as { providers: { options: { path: string } }[] }
+    ).providers;
+    const compose = read("compose.yaml");
+    expect(compose).toContain(`./grafana/dashboards:${provider?.options.path}:ro`);
+    expect(compose).toContain("./grafana/provisioning:/etc/grafana/provisioning:ro");
+    expect(readdirSync(join(DEPLOY, "grafana/dashboards"))).toEqual(["sluice.json"]);
+    expect(() => Bun.YAML.parse(compose)).not.toThrow();
+  });
+
+  test("each query of the dashboard and of the rules has data from a real Prometheus that scrapes real gateways under traffic", async () => {
+    using behind = backend();
+    using traces = collector();
+    await using redis = await redisServer();
+    const KEY = "a-key-of-a-caller-0123456";
+    const shared = {
+      tiers: { anonymous: { limits: [] }, small: { limits: [{ algorithm: "fixed-window", limit: 5, window: "1h" }] } },
+      consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
+      logging: { accessLog: false },
+      activities: { auth: "none" },
+      routes: [
+        { name: "all", path: "/", upstream: behind.url, stripPrefix: false, auth: "none" },
+        { name: "mine", path: "/mine", upstream: behind.url },
+        { name: "kept", path: "/kept", upstream: behind.url, auth: "none", cache: { ttl: "1h" } },
+        { name: "dead", path: "/dead", upstream: "dead", auth: "none", retry: { attempts: 2, baseDelay: "1ms" } },
+      ],
+      upstreams: { dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2, recoveryTimeout: "500ms" } } },
+      pools: { llm: { keys: [{ id: "k1", limit: 100, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
+    };
+    await using alone = await start({ config: { ...shared, telemetry: { otlp: { endpoint: traces.url } } } });
+    using home = folder();
+    mkdirSync(join(home.path, "tls"));
+    writeFileSync(join(home.path, "tls/cert.pem"), CERTIFICATE);
+    writeFileSync(join(home.path, "tls/key.pem"), PRIVATE_KEY);
+    await using joined = await start({
+      config: { ...shared, server: { tls: { cert: "tls/cert.pem", key: "tls/key.pem" } }, redis: { url: redis.url } },
+      tls: CERTIFICATE,
+      cwd: home.path,
+    });
+    await using watcher = await prometheus([alone.url, joined.url], join(DEPLOY, "prometheus/rules.yml"));
+
+    let isOver = false;
+    const traffic = async (gateway: Running, init: object) => {
+      const call = (path: string, more: object = {}) =>
+        fetch(gateway.url + path, { ...init, ...more } as RequestInit).then(
+          (answer) => answer.arrayBuffer(),
+          () => null,
+        );
+      const activities = JSON.stringify({
+        activities: [{ operation: "insert", table: "t", colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] }],
+      });
+      while (!isOver) {
+        await Promise.all([
+          call("/status"),
+          call("/status?code=500"),
+          call("/status?code=404"),
+          call("/mine/status", { headers: { "x-api-key": KEY } }),
+          call("/mine/status"),
+          call("/kept/status"),
+          call("/dead"),
+          call("/api/v1/api-key", { method: "POST", body: '{"type":"s"}' }),
+          call("/api/activities", { method: "POST", body: activities }),
+        ]);
+        await Bun.sleep(20);
+      }
+    };
+    const running = [traffic(alone, {}), traffic(joined, { tls: { ca: CERTIFICATE } })];
+    try {
+      // A reload that works, then one that does not; DEGRADED; Redis gone.
+      const scraped = (name: string, value: number) => until(watcher, `${name} == ${value}`);
+      await scraped('sluice_config_reloads_total{trigger="admin",result="ok"}', 0);
+      await scraped("sluice_redis_up", 1);
+      expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(200);
+      await scraped('sluice_config_reloads_total{trigger="admin",result="ok"}', 1);
+      writeFileSync(join(alone.folder, "config.json"), '{ "rutes": [] }');
+      expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(422);
+      expect((await alone.admin("POST", "/admin/health", { status: "DEGRADED" })).status).toBe(200);
+      const queries = [
+        ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
+        ...dashboard.annotations.list.map(({ name, expr }) => [name, expr]),
+        // What a rule compares, and below those that can be provoked.
+        ...groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => [alert, expr.replace(/ (==|>|<) [\d.* ]+$/, "")])),
+      ] as [string, string][];
+      for (const [title, expr] of queries) expect([title, await until(watcher, filled(expr))]).toEqual([title, true]);
+      await redis.kill();
+      const provoked = ["SluiceBreakerOpen", "SluiceErrorRate", "SluiceDegraded", "SluiceRedisDown", "SluiceConfigReloadFailed"];
+      for (const { alert, expr } of groups.flatMap(({ rules }) => rules))
+        if (provoked.includes(alert)) expect([alert, await until(watcher, expr)]).toEqual([alert, true]);
+      for (const alert of ["SluiceDegraded", "SluiceConfigReloadFailed"])
+        expect([alert, await until(watcher, `ALERTS{alertname="${alert}"}`)]).toEqual([alert, true]);
+      const exemplars = (await watcher.get(
+        `/api/v1/query_exemplars?query=http_request_latency_ms_bucket&start=${Date.now() / 1000 - 60}&end=${Date.now() / 1000 + 60}`,
+      )) as { exemplars: { labels: { trace_id: string } }[] }[];
+      expect(exemplars[0]?.exemplars[0]?.labels.trace_id).toMatch(/^[0-9a-f]{32}$/);
+      expect(await watcher.query("min(up)")).toMatchObject([{ value: 1 }]);
+    } finally {
+      isOver = true;
+      await Promise.all(running);
+    }
+  });
+});
+
+/** A panel's query with Grafana's variables filled in. */
+const filled = (expr: string): string => expr.replaceAll("$__rate_interval", "1m").replaceAll("$instance", ".*").replaceAll("$route", ".*");
+
+/** Whether a query gives a number, now or in a moment: what has happened is scraped first. */
+async function until(watcher: Prometheus, expr: string): Promise<boolean> {
+  for (let i = 0; i < 60; i++) {
+    if ((await watcher.query(expr)).some(({ value }) => !Number.isNaN(value))) return true;
+    await Bun.sleep(200);
+  }
+  return false;
+}
