@@ -98,7 +98,7 @@ writeFileSync(
 );
 const port = freePort();
 const config = {
-  logging: { accessLog: Bun.argv.includes("--access-log") },
+  logging: { accessLog: false },
   // The row for 401 shows nothing but bad keys.
   guard: null,
   tiers: {
@@ -134,34 +134,38 @@ try {
   await answering(url, { "x-api-key": KEY });
   await fetch(url, { headers: { "x-api-key": `${KEY}-limited` } });
 
+  /** Another gateway beside it, by the same configuration with something more. */
+  const beside = async (name: string, more: object): Promise<[pid: number, url: string]> => {
+    const its = freePort();
+    writeFileSync(join(folder, `${name}.json`), JSON.stringify({ ...config, ...more }));
+    const { pid } = spawn(0, [...program, "--config", `${name}.json`, "--port", String(its), "--data", name], {
+      SLUICE_HOST: "127.0.0.1",
+      SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
+    });
+    await answering(`http://127.0.0.1:${its}/`, { "x-api-key": KEY });
+    return [pid, `http://127.0.0.1:${its}/`];
+  };
+  const logged = await beside("logged", { logging: { accessLog: true } });
   const withRedis: [string, number, string, Record<string, string>][] = [];
   if (Bun.which("redis-server") !== null) {
     spawn(1, ["redis-server", "--port", String(redisPort), "--save", "", "--appendonly", "no"]);
     for (const mode of ["exact", "leased"]) {
-      const sharing = freePort();
-      writeFileSync(
-        join(folder, `${mode}.json`),
-        JSON.stringify({ ...config, redis: { url: `redis://127.0.0.1:${redisPort}`, mode, prefix: mode } }),
-      );
-      const { pid } = spawn(0, [...program, "--config", `${mode}.json`, "--port", String(sharing), "--data", mode], {
-        SLUICE_HOST: "127.0.0.1",
-        SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
-      });
-      await answering(`http://127.0.0.1:${sharing}/`, { "x-api-key": KEY });
-      withRedis.push([`sluice: limits in Redis, ${mode}`, pid, `http://127.0.0.1:${sharing}/`, { "x-api-key": KEY }]);
+      const its = await beside(mode, { redis: { url: `redis://127.0.0.1:${redisPort}`, mode, prefix: mode } });
+      withRedis.push([`sluice: limits in Redis, ${mode}`, ...its, { "x-api-key": KEY }]);
     }
   }
 
   const subjects: [string, number, string, Record<string, string>][] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
     ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }],
+    ["sluice: the same, with an access log", ...logged, { "x-api-key": KEY }],
     ...withRedis,
     ["sluice: key, two limits, cache hit", gateway.pid, `${url}kept`, { "x-api-key": KEY }],
     ["sluice: 429", gateway.pid, url, { "x-api-key": `${KEY}-limited` }],
     ["sluice: 401", gateway.pid, url, { "x-api-key": "nobody-has-this-key-0123" }],
   ];
   // Once without counting: the code is compiled while it warms up.
-  for (const [, pid, address, headers] of subjects.slice(0, 4)) await load(pid, address, 64, headers);
+  for (const [, pid, address, headers] of subjects.slice(0, 5)) await load(pid, address, 64, headers);
   console.log(
     `${"".padEnd(38)}${"connections".padStart(12)}${"requests/s".padStart(12)}${"CPU µs/req".padStart(12)}${"of bare".padStart(9)}${"errors".padStart(8)}${"TIME_WAIT".padStart(11)}`,
   );
