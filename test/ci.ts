@@ -1,5 +1,5 @@
 // Runs `bun test` and closes with `N passed, N failed`. A run that was cut short (a test that ended the process, a file that did not load) counts as failed.
-const run = Bun.spawn(["bun", "test", "--parallel=2", "--timeout=20000", ...Bun.argv.slice(2)], {
+const run = Bun.spawn(["bun", "test", "--parallel=3", "--timeout=20000", ...Bun.argv.slice(2)], {
   stdout: "inherit",
   stderr: "pipe",
   env: process.env,
