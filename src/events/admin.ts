@@ -84,7 +84,7 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
       const authorization = request.headers.get("authorization");
       return new Response(
         streamOf(hub, filter, () => isShown(authorization)),
-        { headers: { "content-type": "text/event-stream" } },
+        { headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" } },
       );
     },
     {

@@ -33,7 +33,8 @@ const Limit = Type.Object({
   limit: Type.Integer({ description: "The number in force now." }),
   normal: Type.Integer({ description: "The number while the system is NORMAL." }),
   degraded: Type.Integer({ description: "The number while it is DEGRADED." }),
-  cost: Whole("What one request takes; null: what its response says."),
+  cost: Type.Integer({ description: "What must be left for a request to pass, and what it takes." }),
+  usage: Type.Boolean({ description: "It takes what its response says instead, afterwards." }),
   shadow: Type.Boolean({ description: "It counts and reports, and never denies." }),
   subject: Text("Whom it is counted for; null when that is not known from what was asked."),
   subjectUnknown: Text("Why not."),
@@ -132,13 +133,14 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       normal: policy.normal.limit,
       degraded: policy.reduced.limit,
       cost,
+      usage: policy.isMetered,
       shadow: policy.shadow,
       subject: isKnown ? subject : null,
       subjectUnknown: isKnown ? null : subject.unknown,
       used: reading?.used ?? null,
       remaining: reading?.remaining ?? null,
       reset: reading === null || reading.resetIn === 0 ? null : timeText(clock.wall() + reading.resetIn),
-      denies: reading === null ? null : !policy.shadow && reading.remaining < (cost ?? 1),
+      denies: reading === null ? null : !policy.shadow && reading.remaining < cost,
     };
   };
 

@@ -29,8 +29,8 @@ export interface Applied {
   readonly policy: Policy;
   /** Why it is this one. */
   readonly why: string;
-  /** What a request costs under it; `null`: what its response says. */
-  readonly cost: number | null;
+  /** What must be left for a request to pass. */
+  readonly cost: number;
   /** Whom it is counted for, or why that can't be said. */
   readonly subject: string | { readonly unknown: string };
   readonly reading: LimitReading | null;
@@ -75,7 +75,7 @@ export class Explain {
       return {
         policy,
         why: whyOf(policy, isAnonymous, route),
-        cost: policy.isMetered ? null : (policy.cost ?? route?.cost ?? 1),
+        cost: policy.cost ?? route?.cost ?? 1,
         subject: subjects[i] ?? "",
         reading: at < 0 ? null : (readings[at] ?? null),
       };

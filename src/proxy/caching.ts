@@ -130,7 +130,10 @@ export class Caching {
       if (fill === undefined || waits >= MOST_WAITS || isAskedFor || this.isPassed(key))
         return this.fetch(x, route, cache, upstream, request, key, fill === undefined && !request.noStore ? fillKey : null);
       this.counts.collapsed++;
-      if (!(await within(fill.settled, route.timeout))) {
+      x.trace?.enter("collapsed", this.parts.clock.now());
+      const isSettled = await within(fill.settled, route.timeout);
+      x.trace?.leave(this.parts.clock.now());
+      if (!isSettled) {
         // Whatever became of it: the next ones must not wait for it as well.
         if (this.fills.get(fillKey) === fill) this.fills.delete(fillKey);
         throw new UpstreamFailure("timeout", "another request for the same got no answer", false);

@@ -48,7 +48,7 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
     .patch(
       "/",
       ({ body: { ttl, ...settings } }) => {
-        const milliseconds = ttl === undefined ? null : durationOf(ttl, "ttl");
+        const milliseconds = typeof ttl === "string" ? durationOf(ttl, "ttl") : ttl;
         return change(() => there().set(settings, milliseconds));
       },
       {
@@ -59,10 +59,9 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
             accessLog: Type.Optional(Type.Boolean({ description: "A line for each request." })),
             accessLogSample: Type.Optional(Sample),
             ttl: Type.Optional(
-              Type.String({
-                pattern: DURATION_PATTERN,
-                expects: 'a duration such as "10m"',
-                description: "After this the configuration's settings hold again.",
+              Type.Union([Type.String({ pattern: DURATION_PATTERN, expects: 'a duration such as "10m"' }), Type.Null()], {
+                description:
+                  "After this the configuration's settings hold again, all of them; null: not by themselves. Left out, an earlier one stays.",
                 examples: ["10m"],
               }),
             ),

@@ -77,10 +77,10 @@ export class Log {
     this.apply();
   }
 
-  /** Sets this by hand, for `ttl` milliseconds or until it is taken back; both count for all that was set so. */
-  set(settings: Partial<LogSettings>, ttl: number | null): void {
+  /** Sets this by hand, for `ttl` milliseconds or, with `null`, until it is taken back. That holds for all that was set so; without it an earlier one stays. */
+  set(settings: Partial<LogSettings>, ttl?: number | null): void {
     this.byHand = { ...this.byHand, ...settings };
-    this.until = ttl === null ? null : this.parts.clock.wall() + ttl;
+    if (ttl !== undefined) this.until = ttl === null ? null : this.parts.clock.wall() + ttl;
     this.apply();
   }
 

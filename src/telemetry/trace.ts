@@ -61,7 +61,7 @@ export class Trace {
 
   /** A step of this name begins; one that is under way ends. */
   enter(name: string, now: number): void {
-    this.begin(name, false, now, {});
+    if (this.isSampled) this.begin(name, false, now, {});
   }
 
   /** The step under way ends. */
@@ -75,6 +75,7 @@ export class Trace {
 
   /** The request is sent to a target, for the `attempt`th time. */
   sends(upstream: string, { url, host }: Target, attempt: number, method: string, now: number): void {
+    if (!this.isSampled) return;
     const [, name = host, port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
     this.begin(`${method} ${upstream}`, true, now, {
       "http.request.method": method,
@@ -99,7 +100,6 @@ export class Trace {
   }
 
   private begin(name: string, isAttempt: boolean, now: number, attributes: Attributes): void {
-    if (!this.isSampled) return;
     this.leave(now);
     this.open = { name, isAttempt, spanId: randomHex(8), startedAt: now, endedAt: null, attributes, isError: false };
     this.steps.push(this.open);
