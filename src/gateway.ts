@@ -34,7 +34,8 @@ import { Caching } from "./proxy/caching.ts";
 import type { Exchange } from "./proxy/exchange.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
-import { HAND_OUT_NAME, HandOut } from "./proxy/hand-out.ts";
+import { HAND_OUT_NAME, HAND_OUT_PATH, HandOut } from "./proxy/hand-out.ts";
+import { mayUse } from "./proxy/identify.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { isMiss, Router } from "./proxy/router.ts";
@@ -48,7 +49,7 @@ import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 import { Recorder, subjectOf } from "./telemetry/recorder.ts";
-import type { Redactor } from "./telemetry/redact.ts";
+import { Redactor } from "./telemetry/redact.ts";
 import { SpanQueue } from "./telemetry/span-queue.ts";
 import { Tracer } from "./telemetry/trace.ts";
 import type { BreakerState } from "./upstreams/breaker.ts";
@@ -113,6 +114,7 @@ export type GatewayParts = ReturnType<typeof createGatewayParts>;
 export function createGatewayParts(options: GatewayOptions) {
   const { clock, onFault } = options;
   const log = options.log?.logger ?? null;
+  const redactor = options.redactor ?? new Redactor();
   let { config } = options;
   /** For what belongs to no request. */
   const onOwnFault = (error: unknown): void => onFault(error, "");
@@ -126,6 +128,7 @@ export function createGatewayParts(options: GatewayOptions) {
   };
   const storage = openStorage(options.databasePath);
   let certificateExpiresAt: number | null = null;
+  const spanCounts = { sent: 0, dropped: 0 };
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
   /** What another process, or another instance, has changed in the database. */
@@ -185,6 +188,9 @@ export function createGatewayParts(options: GatewayOptions) {
             else replication?.doubt();
           },
         });
+  void link?.tried.then(() => {
+    if (!link.isUp) log?.error({ onFailure: config.redis?.onFailure }, "Redis is not there: this instance begins by itself");
+  });
   const pools = new Pools({
     storage,
     clock,
@@ -214,7 +220,7 @@ export function createGatewayParts(options: GatewayOptions) {
   });
   const putPools = (): void => {
     const all = records.pools.all();
-    options.redactor?.learn(
+    redactor.learn(
       "pools",
       all.flatMap(({ document }) => document.keys.flatMap(({ secret }) => (secret === undefined ? [] : [secret]))),
     );
@@ -326,7 +332,17 @@ export function createGatewayParts(options: GatewayOptions) {
               ?.followBreaker(url, state, isHeld, age),
           onFault: onOwnFault,
         });
-  const forwarder = new Forwarder({ clock, client, pools, random: Math.random });
+  const forwarder = new Forwarder({
+    clock,
+    client,
+    pools,
+    random: Math.random,
+    onFailed: (requestId, upstream, { url }, attempt, why) => {
+      if (log?.isLevelEnabled("debug") !== true) return;
+      const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
+      log.debug({ requestId, upstream, target: url, attempt, ...what }, "attempt failed");
+    },
+  });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
   /** How often each limit has denied. */
@@ -335,9 +351,10 @@ export function createGatewayParts(options: GatewayOptions) {
     let count = denialCounts.get(policy);
     if (count === undefined) {
       const { kind, name } = policy.scope;
-      // A consumer's and a key's own limits go by their kind: there may be a million of them.
-      const owner = kind === "tier" || kind === "route" ? `${kind} ${name}` : kind;
-      count = (policy.shadow ? metrics.shadowed : metrics.limited).of({ owner, limit: policy.name });
+      // A consumer's and a key's own limits go by their kind: there may be a million of them, each with a name of its own.
+      const isFew = kind === "tier" || kind === "route";
+      const labels = isFew ? { owner: `${kind} ${name}`, limit: policy.name } : { owner: kind, limit: policy.algorithm };
+      count = (policy.shadow ? metrics.shadowed : metrics.limited).of(labels);
       denialCounts.set(policy, count);
     }
     return count;
@@ -345,6 +362,7 @@ export function createGatewayParts(options: GatewayOptions) {
   const denials = new Denials();
   const metrics = new Metrics(
     families({
+      clock,
       health,
       balanced,
       kept,
@@ -357,18 +375,18 @@ export function createGatewayParts(options: GatewayOptions) {
       activities: () => activities,
       log: options.log,
       events,
-      spans: () => spans,
+      spanCounts,
       certificateExpiresAt: () => certificateExpiresAt,
     }),
   );
-  const recorder = new Recorder({ clock, metrics, events, denials });
+  const recorder = new Recorder({ clock, metrics, events, denials, spans: () => spans });
   const handOut = new HandOut({
     pools,
     keys: registry,
     guard,
     clock,
     recorder,
-    endpoint: { name: HAND_OUT_NAME, metrics: metrics.of(HAND_OUT_NAME) },
+    endpoint: { name: HAND_OUT_NAME, path: HAND_OUT_PATH, metrics: metrics.of(HAND_OUT_NAME) },
     onFault,
   });
   const pipeline = new Pipeline({
@@ -381,7 +399,7 @@ export function createGatewayParts(options: GatewayOptions) {
     recorder,
     onRetries: (route, times) => metrics.retries.add({ route }, times),
     onDenied: (x, readings) => {
-      if (!events.isIdle) events.publish("limit", subjectOf(x), () => deniedSaid(x, readings));
+      if (!events.isIdle) events.publish("limit", { ...subjectOf(x), status: 429 }, () => deniedSaid(x, readings));
       for (const { policy, denied } of readings) if (denied) countOf(policy).value++;
     },
     onFault,
@@ -430,6 +448,8 @@ export function createGatewayParts(options: GatewayOptions) {
     return [compileRoute(document.value as RouteConfig, null, metrics.of("activities"), undefined, activities)];
   };
   const compiledRoutes = new Map<string, Route>();
+  /** Those that Sluice itself answers. */
+  let ownRoutes: readonly Route[] = [];
   let tracer: Tracer | null = null;
   let spans: SpanQueue | null = null;
   /** Begins to trace, by other rules, or no longer. */
@@ -442,6 +462,7 @@ export function createGatewayParts(options: GatewayOptions) {
       otlp === null
         ? null
         : new SpanQueue({
+            counts: spanCounts,
             // Loaded when there is something to send: most gateways never trace.
             sender: async () => {
               const { otlpSender } = await import("./telemetry/otlp.ts");
@@ -454,7 +475,7 @@ export function createGatewayParts(options: GatewayOptions) {
           });
   };
   putTracing(null);
-  const learnSecrets = (): void => options.redactor?.learn("config", secretsIn(Config, config));
+  const learnSecrets = (): void => redactor.learn("config", secretsIn(Config, config));
   learnSecrets();
   let generation = build();
   if (options.log !== null)
@@ -482,10 +503,11 @@ export function createGatewayParts(options: GatewayOptions) {
     compiledRoutes.clear();
     for (const route of compiled) compiledRoutes.set(route.name, route);
     forgetChanged(before);
+    ownRoutes = activitiesRoute();
     beginCounts();
     const { identity, server } = config;
     return {
-      router: new Router([...compiled, ...activitiesRoute()]),
+      router: new Router([...compiled, ...ownRoutes]),
       hasCache: compiled.some((route) => route.cache !== null),
       trustedProxies: new CidrSet(server.trustedProxies),
       maxBodySize: parseSize(server.maxBodySize),
@@ -494,7 +516,7 @@ export function createGatewayParts(options: GatewayOptions) {
       unrouted: metrics.of("none"),
       accessLog: options.log?.accessLog ?? null,
       tracer,
-      spans,
+      redactor,
       identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
     };
   }
@@ -507,6 +529,24 @@ export function createGatewayParts(options: GatewayOptions) {
       for (const policy of registry.policiesOfTier(tier)) countOf(policy);
     }
     for (const { policies } of compiledRoutes.values()) for (const policy of policies) countOf(policy);
+  }
+  /** The route of this name, or that takes this path or URL, by whatever method; `null` when there is none. */
+  function routeOf(text: string): Route | null {
+    const all = [...compiledRoutes.values(), ...ownRoutes];
+    const named = all.find(({ name }) => name === text);
+    if (named !== undefined) return named;
+    const url = URL.parse(text.startsWith("/") ? `http://-${text}` : text);
+    if (url === null) return null;
+    // A path alone may be that of any host.
+    const hosts = text.startsWith("/") ? ["", ...all.flatMap((route) => route.hosts)] : [url.host];
+    for (const host of hosts) {
+      const find = (method: string) => generation.router.find(host.replace("*", "x"), method, url.pathname);
+      const found = find("GET");
+      if (!isMiss(found)) return found;
+      const other = found.allow === null ? found : find(found.allow[0] ?? "GET");
+      if (!isMiss(other)) return other;
+    }
+    return null;
   }
   /** What was kept of a route that serves something else now is of no use. */
   function forgetChanged(before: ReadonlyMap<string, Route>): void {
@@ -522,7 +562,7 @@ export function createGatewayParts(options: GatewayOptions) {
     generation = build();
   }
 
-  const { tokens, made } = AdminTokens.open({ storage, clock, audit }, options.adminToken);
+  const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
   const databaseWorks = (): boolean => {
     try {
       storage.client.query("SELECT 1").get();
@@ -634,18 +674,18 @@ export function createGatewayParts(options: GatewayOptions) {
     events,
     log: options.log,
     explain: {
-      explain: new Explain({ clock, guard, registry, limiter, denials }),
+      explain: new Explain({
+        clock,
+        guard,
+        registry,
+        limiter,
+        denials,
+        mayUse,
+        away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
+      }),
       registry,
       keys,
-      routeOf: (nameOrPath) => {
-        const named = compiledRoutes.get(nameOrPath);
-        if (named !== undefined || !nameOrPath.startsWith("/")) return named ?? null;
-        const found = generation.router.find("", "GET", nameOrPath);
-        if (!isMiss(found)) return found;
-        // It takes other methods.
-        const other = generation.router.find("", found.allow?.[0] ?? "GET", nameOrPath);
-        return isMiss(other) ? null : other;
-      },
+      routeOf,
       health,
       clock,
     },
@@ -732,6 +772,17 @@ export function createGatewayParts(options: GatewayOptions) {
     certificateExpires: (at: number): void => {
       certificateExpiresAt = at;
     },
+    /** A request to the admin API is answered. What only looks is logged at debug. */
+    administered: ({ id, method, path, status, ip, elapsed }: AdminCall): void => {
+      const level = method !== "GET" && method !== "HEAD" ? "info" : status < 400 ? "debug" : "info";
+      if (log?.isLevelEnabled(level) === true)
+        log[level]({ requestId: id, method, path, status, latencyMs: Math.round(elapsed * 1000) / 1000, ip }, "admin request");
+    },
+    /** A request could not be read, and was refused. */
+    malformed: ({ id, status, detail, ip }: { id: string; status: number; detail: string; ip: string }): void => {
+      metrics.of("none").observe("other", status, 0, null);
+      if (options.log?.accessLog !== null) log?.info({ requestId: id, status, detail, ip }, "malformed request");
+    },
     /** Ends what would go on for ever, so that a stop need not wait for it. */
     endStreams: (): void => events.close(),
     /** For people without Prometheus. */
@@ -790,11 +841,21 @@ export function createGatewayParts(options: GatewayOptions) {
   };
 }
 
+interface AdminCall {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly ip: string;
+  /** Milliseconds. */
+  readonly elapsed: number;
+}
+
 /** What an event tells of a request that limits denied. */
 const deniedSaid = (x: Exchange, readings: readonly LimitReading[]) => ({
   requestId: x.id,
   route: x.route?.name ?? null,
-  consumer: x.consumer,
+  consumer: x.key?.consumer.id ?? null,
   tier: x.key?.consumer.tier ?? null,
   ip: x.ip,
   limits: readings

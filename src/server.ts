@@ -64,10 +64,17 @@ export function listen(options: ServerOptions): Listeners {
     tls,
     limits: limitsOf(config),
     reusePort: options.reusePort === true,
-    refuse: (fault: HeadFault): Reply => refusal(problem(FAULT_CODES[fault.status], fault.detail), requestId(null)),
+    refuse: (fault: HeadFault, ip: string): Reply => {
+      const id = Bun.randomUUIDv7();
+      parts.malformed({ id, status: fault.status, detail: fault.detail, ip });
+      return refusal(problem(FAULT_CODES[fault.status], fault.detail), id);
+    },
     onFault: (error: unknown) => options.onFault(error, ""),
   };
 
+  const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"), parts.generation().redactor);
+  const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
+  const refuse = (incoming: Incoming, it: Problem, id = idOf(incoming)): void => incoming.reply(refusal(it, id));
   const alive = (incoming: Incoming): void => {
     incoming.reply(
       jsonReply(200, { status: "healthy", version: VERSION, uptime: Math.round(performance.now() - startedAt) / 1000 }, own(incoming)),
@@ -124,14 +131,20 @@ export function listen(options: ServerOptions): Listeners {
     );
   };
   const administrate = (incoming: Incoming, target: string): void => {
-    answerAdmin(incoming, target, parts).catch((error: unknown) => {
-      if (error instanceof TooLarge) refuse(incoming, bodyTooLarge(error.most));
-      else if (!incoming.isAborted) {
-        const id = idOf(incoming);
-        options.onFault(error, id);
-        refuse(incoming, INTERNAL, id);
-      }
-    });
+    const id = idOf(incoming);
+    const began = performance.now();
+    const ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
+    answerAdmin(incoming, target, parts, id, ip)
+      .catch((error: unknown) => {
+        if (error instanceof TooLarge) return refusal(bodyTooLarge(error.most), id);
+        if (!incoming.isAborted) options.onFault(error, id);
+        return refusal(INTERNAL, id);
+      })
+      .then((reply) => {
+        incoming.reply(reply);
+        const [path = ""] = target.split("?", 1);
+        parts.administered({ id, method: incoming.head.method, path, status: reply.status, ip, elapsed: performance.now() - began });
+      });
   };
   const isAdminPath = (path: string): boolean =>
     path.startsWith("/admin/") || path === "/admin" || path.startsWith("/swagger/") || path === "/swagger";
@@ -146,7 +159,7 @@ export function listen(options: ServerOptions): Listeners {
       if (typeof target === "string") {
         // An id in an admin path may hold an encoded slash.
         if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming, incoming.head.target);
-        return refuse(incoming, problem("badRequest", target));
+        return parts.pipeline.reject(incoming, parts.generation(), problem("badRequest", target));
       }
       switch (target.path) {
         case "/health":
@@ -202,22 +215,15 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
 
 const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
-const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"));
-
-const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
-
 const refusal = (it: Problem, id: string): Reply => problemReply(it, id, `X-Request-ID: ${id}\r\n`);
 
-const refuse = (incoming: Incoming, it: Problem, id = idOf(incoming)): void => incoming.reply(refusal(it, id));
-
 /** Hands a request to the admin API, which speaks in Request and Response. */
-async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts): Promise<void> {
+async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts, id: string, ip: string): Promise<Reply> {
   const { head } = incoming;
   // A Request takes methods that it does not know for GET.
   if (!ADMIN_METHODS.includes(head.method)) {
     const allow = ADMIN_METHODS.join(", ");
-    refuse(incoming, problem("methodNotAllowed", `The admin API takes ${allow}.`, {}, [["Allow", allow]]));
-    return;
+    return refusal(problem("methodNotAllowed", `The admin API takes ${allow}.`, {}, [["Allow", allow]]), id);
   }
   const headers = new Headers();
   for (let i = 0; i < head.fields.names.length; i++) {
@@ -225,7 +231,6 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
     if (name !== "content-length" && name !== "transfer-encoding" && name !== "connection")
       headers.append(name, head.fields.values[i] as string);
   }
-  const id = idOf(incoming);
   headers.set("x-request-id", id);
   // Strangers get their refusal before a byte of their body is kept in memory.
   if (head.contentLength > MAX_ADMIN_BODY) throw new TooLarge(MAX_ADMIN_BODY);
@@ -237,12 +242,11 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
     headers,
     ...(hasBody ? { body } : {}),
   });
-  const ip = clientIp(incoming.ip, head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
   const response = await parts.admin(request, id, ip);
   let lines = date();
   for (const [name, value] of response.headers)
     if (name !== "content-length" && name !== "transfer-encoding") lines += `${name}: ${value}\r\n`;
   const isStream = STREAMS.includes(response.headers.get("content-type") ?? "");
   const answer = isStream && response.body !== null ? new StreamBody(response.body) : await response.bytes();
-  incoming.reply({ status: response.status, reason: reasonOf(response.status), head: lines, body: answer, length: -1 });
+  return { status: response.status, reason: reasonOf(response.status), head: lines, body: answer, length: -1 };
 }

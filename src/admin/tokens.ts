@@ -26,6 +26,8 @@ export interface TokensParts {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
+  /** Tokens were read anew: one may have been revoked. */
+  readonly onLoad?: () => void;
 }
 
 /** The id of the token that is made at the first start; with SLUICE_ADMIN_TOKEN that one stands in its place. */
@@ -134,6 +136,7 @@ export class AdminTokens {
     this.tokens = isGiven
       ? [{ id: "env", name: "env", role: "admin", hash: digest(given), createdAt: null, lastUsedAt: null }, ...stored]
       : stored;
+    this.parts.onLoad?.();
   }
 }
 

@@ -7,6 +7,7 @@ interface Limit {
   readonly scope: string;
   readonly why: string;
   readonly limit: number;
+  readonly cost: number;
   readonly used: number | null;
   readonly remaining: number | null;
   readonly reset: string | null;
@@ -23,7 +24,9 @@ interface Explanation {
   readonly route: string | null;
   readonly ip: string | null;
   readonly system: string;
-  readonly allowed: boolean;
+  readonly allowed: boolean | null;
+  readonly unknown: readonly string[];
+  readonly redisAway: string | null;
   readonly refusal: { readonly code: string; readonly detail: string } | null;
   readonly limits: readonly Limit[];
   readonly passedOver: readonly { readonly scope: string; readonly names: readonly string[]; readonly why: string }[];
@@ -38,18 +41,19 @@ interface Explanation {
   }[];
 }
 
-const ASKED = ["consumer", "key", "route", "ip"] as const;
+const ASKED = ["consumer", "key", "route", "ip", "header"] as const;
 
 export const explain: Command = {
   name: "explain",
-  usage: "explain [--consumer ID] [--key ID] [--route NAME] [--ip ADDRESS]",
+  usage: "explain [--consumer ID] [--key ID] [--route NAME] [--ip ADDRESS] [--header FIELD]",
   summary: "Tells which limits hold for a caller and why, what is left of them, and why the last requests were refused.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "the caller; left out: one without a key" },
     { name: "key", value: "ID", help: "the caller's key, where keys have limits of their own" },
-    { name: "route", value: "NAME", help: "the route that is called" },
+    { name: "route", value: "NAME", help: "the route that is called, by its name, or a path or URL that it takes" },
     { name: "ip", value: "ADDRESS", help: "the caller's address" },
+    { name: "header", value: "FIELD", help: 'a field of the request, for limits by header, as in "X-Tenant: acme"' },
   ],
   positionals: 0,
   run: (input) =>
@@ -59,7 +63,8 @@ export const explain: Command = {
         const value = text(input, name);
         if (value !== undefined) query.set(name, value);
       }
-      if (query.size === 0) throw new UsageError("name a consumer, a key, a route or an ip, or several of them");
+      if (query.size === (query.has("header") ? 1 : 0))
+        throw new UsageError("name a consumer, a key, a route or an ip, or several of them");
       const found = await ask<Explanation>(input, "GET", `/admin/explain?${query}`);
       print(input.flags.json === true ? `${JSON.stringify(found)}\n` : described(found));
     }),
@@ -67,7 +72,8 @@ export const explain: Command = {
 
 /** For people: who, what would happen, each limit, and what has happened. */
 export function described(found: Explanation): string {
-  const { consumer, tier, key, route, ip, system, allowed, refusal, limits, passedOver, keysWithOwnLimits, denials } = found;
+  const { consumer, tier, key, route, ip, system, allowed, refusal, limits, passedOver, keysWithOwnLimits, denials, unknown, redisAway } =
+    found;
   const who = [
     consumer === null ? "a caller without a key" : `consumer ${consumer}`,
     ...(key === null ? [] : [`key ${key}`]),
@@ -77,13 +83,16 @@ export function described(found: Explanation): string {
   ].join(", ");
   const lines = [`${who}; the system is ${system}`];
   if (refusal !== null) lines.push(`the next request is refused: ${refusal.code}: ${refusal.detail}`);
-  else lines.push(allowed ? "the next request comes through" : "the next request is refused: a limit is used up");
+  else if (allowed === null)
+    lines.push("whether the next request comes through can't be said without", ...unknown.map((each) => `  ${each}`));
+  else lines.push(allowed ? "the next request comes through" : "the next request is refused: too little is left of a limit");
+  if (redisAway !== null) lines.push(`Redis is away (onFailure: ${redisAway}): what is left is what this instance has counted`);
   lines.push("", limits.length === 0 ? "no limit holds" : "limits");
   for (const limit of limits) {
     const left =
       limit.subjectUnknown !== null
         ? limit.subjectUnknown
-        : `${limit.remaining} of ${limit.limit} left${limit.reset === null ? "" : `, more at ${limit.reset}`}`;
+        : `${limit.remaining} of ${limit.limit} left${limit.cost === 1 ? "" : `, a request takes ${limit.cost}`}${limit.reset === null ? "" : `, more at ${limit.reset}`}`;
     lines.push(
       `  ${limit.name} (${limit.scope})${limit.shadow ? ", in shadow" : ""}: ${left}${limit.denies === true ? "  << denies" : ""}`,
     );

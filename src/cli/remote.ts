@@ -11,8 +11,8 @@ export const REMOTE_FLAGS: readonly Flag[] = [
 /** The gateway refused, or could not be asked; the message is for whoever typed the command. */
 export class RemoteFault extends Error {}
 
-/** Asks the admin API. Throws `RemoteFault`. */
-export async function askRaw(input: Input, method: string, path: string, body?: unknown): Promise<Response> {
+/** Asks the admin API. Throws `RemoteFault`, also after `timeout` milliseconds. */
+export async function askRaw(input: Input, method: string, path: string, body?: unknown, timeout?: number): Promise<Response> {
   const url = text(input, "url") ?? process.env.SLUICE_URL ?? `http://127.0.0.1:${process.env.SLUICE_PORT ?? "8080"}`;
   const token = text(input, "token") ?? process.env.SLUICE_ADMIN_TOKEN;
   if (token === undefined || token === "") throw new UsageError("an admin token is needed: --token TOKEN, or SLUICE_ADMIN_TOKEN");
@@ -22,6 +22,7 @@ export async function askRaw(input: Input, method: string, path: string, body?: 
       method,
       headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(timeout === undefined ? {} : { signal: AbortSignal.timeout(timeout) }),
     });
   } catch (error) {
     throw new RemoteFault(`nothing answers at ${url}: ${error instanceof Error ? error.message : String(error)}`);
@@ -32,9 +33,14 @@ export async function askRaw(input: Input, method: string, path: string, body?: 
   throw new RemoteFault(`${answer.status}: ${refusal.detail ?? "refused without a reason"}${more.join("")}`);
 }
 
-export async function ask<T>(input: Input, method: string, path: string, body?: unknown): Promise<T> {
-  const answer = await askRaw(input, method, path, body);
-  return (answer.status === 204 ? {} : await answer.json()) as T;
+export async function ask<T>(input: Input, method: string, path: string, body?: unknown, timeout?: number): Promise<T> {
+  const answer = await askRaw(input, method, path, body, timeout);
+  if (answer.status === 204) return {} as T;
+  try {
+    return (await answer.json()) as T;
+  } catch {
+    throw new RemoteFault(`what answers at ${answer.url} is no Sluice`);
+  }
 }
 
 /** All items of a list, page by page. */

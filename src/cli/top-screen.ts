@@ -61,10 +61,11 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
       now.status === "NORMAL" ? BOLD : RED,
     ),
     fit(
-      `${rate(all.requests)} req/s  limited ${rate(all.limited)}/s  4xx ${share(all.clientErrors)}  5xx ${share(all.serverErrors)}  ${percentiles(all, now.latencyBounds)}  in flight ${now.inFlight}`,
+      `${rate(all.requests)} req/s  limited ${rate(all.limited)}/s  4xx ${share(all.clientErrors + all.limited)}  5xx ${share(all.serverErrors)}  ${percentiles(all, now.latencyBounds)}`,
     ),
     fit(
       [
+        `in flight ${now.inFlight}`,
         `cache ${cached.hits + cached.misses === 0 ? "-" : `${((100 * cached.hits) / (cached.hits + cached.misses)).toFixed(0)}%`} hits`,
         ...(now.redis === null ? [] : [`redis ${now.redis}`]),
         ...(now.activities === null ? [] : [`queue ${now.activities.waiting} waiting, ${now.activities.lag.toFixed(1)} s`]),
@@ -72,7 +73,8 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
       ].join("  "),
     ),
   ];
-  const busy = routes.filter(({ requests, name }) => requests > 0 || name !== "none").sort((a, b) => b.requests - a.requests);
+  const called = new Set(now.routes.filter(({ requests }) => requests > 0).map(({ name }) => name));
+  const busy = routes.filter(({ name }) => called.has(name)).sort((a, b) => b.requests - a.requests);
   const troubled = [...now.targets].sort((a, b) => Number(isWell(a)) - Number(isWell(b)) || b.inFlight - a.inFlight);
   const low = [...now.pools].sort((a, b) => Number(a.status === "ready") - Number(b.status === "ready") || a.remaining - b.remaining);
 
@@ -85,7 +87,7 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
             route.name,
             rate(route.requests),
             rate(route.limited),
-            rate(route.clientErrors),
+            rate(route.clientErrors + route.limited),
             rate(route.serverErrors),
             ...quantiles(route, now.latencyBounds),
           ],
@@ -104,7 +106,12 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
       lines: troubled.map((target) =>
         style(
           row(
-            [`${target.upstream} ${target.target}`, target.breaker, target.healthy ? "up" : "down", String(target.inFlight)],
+            [
+              target.upstream === target.target ? target.target : `${target.upstream} ${target.target}`,
+              target.breaker,
+              target.healthy ? "up" : "down",
+              String(target.inFlight),
+            ],
             columns,
             WORD,
           ),

@@ -6,7 +6,10 @@ import { type Screen, type Stats, screenOf } from "./top-screen.ts";
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
 const HOME = "\x1b[H";
-const REST_OF_LINE = "\x1b[K";
+/** Before the line: after a line that fills the screen the cursor stands on its last character. */
+const WIPE_LINE = "\x1b[2K";
+/** Milliseconds that a gateway has to answer. */
+const PATIENCE = 5000;
 const REST_OF_SCREEN = "\x1b[J";
 
 export const top: Command = {
@@ -23,7 +26,11 @@ export const top: Command = {
     remotely(async () => {
       const interval = Number(text(input, "interval") ?? 2);
       if (!(interval >= 0.2 && interval <= 60)) throw new UsageError("--interval must be a number of seconds from 0.2 to 60");
-      const look = (): Promise<Stats> => ask<Stats>(input, "GET", "/admin/stats");
+      const look = async (): Promise<Stats> => {
+        const stats = await ask<Stats>(input, "GET", "/admin/stats", undefined, PATIENCE);
+        if (!Array.isArray(stats?.routes)) throw new RemoteFault("what answers there is no Sluice, or another version of it");
+        return stats;
+      };
       let before = await look();
       if (input.flags.json === true) {
         print(`${JSON.stringify(before)}\n`);
@@ -58,7 +65,8 @@ export const top: Command = {
           if (isOver) break;
           let lines: string[];
           try {
-            const now = await look();
+            const now = await Promise.race([look(), stop.promise]);
+            if (now === undefined) break;
             lines = screenOf(before, now, size());
             before = now;
           } catch (error) {
@@ -66,7 +74,7 @@ export const top: Command = {
             if (!(error instanceof RemoteFault)) throw error;
             lines = [error.message];
           }
-          print(`${HOME}${lines.map((line) => line + REST_OF_LINE).join("\r\n")}${REST_OF_SCREEN}`);
+          print(`${HOME}${lines.map((line) => WIPE_LINE + line).join("\r\n")}${REST_OF_SCREEN}`);
         }
       } finally {
         print(LEAVE);

@@ -191,6 +191,11 @@ export function crossFaults(config: Config): Fault[] {
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
   faults.push(...activitiesFaults(config, known));
   faults.push(...sharedKeys(config.consumers));
+  const { otlp } = config.telemetry;
+  if (otlp !== null && !URL.canParse(otlp.endpoint))
+    faults.push({ path: ["telemetry", "otlp", "endpoint"], message: `is no URL that can be called, got ${JSON.stringify(otlp.endpoint)}` });
+  if (otlp !== null && parseDuration(otlp.timeout) < 100)
+    faults.push({ path: ["telemetry", "otlp", "timeout"], message: "must be at least 100ms" });
   const ids = new Map<string, number>();
   for (const [i, consumer] of config.consumers.entries()) {
     faults.push(...consumerFaults(consumer, known, ["consumers", i]));

@@ -523,6 +523,7 @@ export const RedisConfig = Shape(
       expects: 'a URL such as "redis://127.0.0.1:6379"',
       examples: ["redis://127.0.0.1:6379"],
       secret: true,
+      isUrl: true,
     }),
     sentinel: Type.Union(
       [
@@ -624,17 +625,21 @@ export const LevelName = (more: object = {}) =>
 export const OtlpConfig = Shape(
   {
     endpoint: Type.String({
-      pattern: "^https?://[^\\s?#]+$",
+      pattern: "^https?://[^\\s?#@]+$",
       maxLength: 2048,
       description: "The collector: OTLP over HTTP. /v1/traces is added to it where it is not there.",
-      expects: 'a URL such as "http://localhost:4318"',
+      expects: 'a URL such as "http://localhost:4318", without user, password and query: secrets go into headers',
       examples: ["http://localhost:4318"],
     }),
-    headers: Type.Record(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$" }), Type.String({ maxLength: 8192, secret: true }), {
-      additionalProperties: false,
-      default: {},
-      description: 'Header fields for the collector. Take secrets from the environment: "Bearer ${OTLP_TOKEN}".',
-    }),
+    headers: Type.Record(
+      Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$" }),
+      Type.String({ pattern: "^[\\t -~\\u0080-\\u00ff]{0,8192}$", expects: "one line of text", secret: true }),
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'Header fields for the collector. Take secrets from the environment: "Bearer ${OTLP_TOKEN}".',
+      },
+    ),
     sample: Type.Number({
       minimum: 0,
       maximum: 1,

@@ -1,9 +1,12 @@
 import type { TSchema } from "@sinclair/typebox";
 import { isObject } from "../json.ts";
 
+/** What takes a secret's place. `isUrl`: it is a URL in which only user and password are secret. */
+type Replace = (secret: string, isUrl: boolean) => string;
+
 /** The value with each text in it replaced that its schema calls a secret. */
-export function mapSecrets(schema: TSchema, value: unknown, map: (secret: string) => string): unknown {
-  if (schema.secret === true && typeof value === "string") return map(value);
+export function mapSecrets(schema: TSchema, value: unknown, map: Replace): unknown {
+  if (schema.secret === true && typeof value === "string") return map(value, schema.isUrl === true);
   const { anyOf, items, properties, patternProperties } = schema as {
     anyOf?: TSchema[];
     items?: TSchema;
@@ -23,15 +26,26 @@ export function mapSecrets(schema: TSchema, value: unknown, map: (secret: string
 }
 
 /** For people: a URL keeps its host, anything else is hidden whole. */
-export const masked = (secret: string): string => (/^\w+:\/\//.test(secret) ? secret.replace(/\/\/[^@/]*@/, "//***@") : "***");
+export const masked: Replace = (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, "//***@") : "***");
 
-/** All secrets in a value: of a URL with a password in it, that. */
+/** All secrets in a value: of a URL its password, as it stands there and as it is. */
 export function secretsIn(schema: TSchema, value: unknown): string[] {
   const found: string[] = [];
-  mapSecrets(schema, value, (secret) => {
-    if (/^\w+:\/\//.test(secret)) found.push(/:\/\/[^:@/]*:([^@/]+)@/.exec(secret)?.[1] ?? "");
-    else found.push(secret);
+  mapSecrets(schema, value, (secret, isUrl) => {
+    if (!isUrl) found.push(secret);
+    else {
+      const password = /\/\/[^:]*:(.*)@/.exec(secret)?.[1] ?? "";
+      found.push(password, URL.canParse(secret) ? decoded(new URL(secret).password) : "");
+    }
     return secret;
   });
   return found.filter((secret) => secret !== "");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

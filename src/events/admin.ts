@@ -12,7 +12,9 @@ const Query = Type.Object({
   ),
   route: Type.Optional(Type.String({ description: "Only requests and limits of this route." })),
   consumer: Type.Optional(Type.String({ description: "Only requests and limits of this consumer." })),
-  status: Type.Optional(Type.String({ description: "Only requests with this status, or of this class.", examples: ["429", "5xx"] })),
+  status: Type.Optional(
+    Type.String({ description: "Only requests with this status, or of this class; a limit counts as 429.", examples: ["429", "5xx"] }),
+  ),
   sample: Type.Optional(
     Type.String({
       description: `The share of requests to show, 0 to 1 (1). Never more than ${MOST_A_SECOND} a second.`,
@@ -62,7 +64,11 @@ function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): R
               controller.enqueue(encoder.encode(text));
               return true;
             },
-            end: () => controller.close(),
+            end: () => {
+              // What a reader has not taken by now it never will.
+              if (controller.desiredSize === MOST_WAITING) controller.close();
+              else controller.error(new Error("the reader of the events is too slow"));
+            },
           },
           mayStay,
         );
@@ -80,7 +86,11 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
     ({ query, request }) => {
       const filter = filterOf(query);
       if (hub.isFull)
-        throw refused("tooManyReaders", `Events are read by ${MOST_READERS} already: end one of them.`, [["Retry-After", "10"]]);
+        throw refused(
+          "tooManyReaders",
+          `Events are read by ${MOST_READERS} already, or the gateway stops: end one of them, or come again.`,
+          [["Retry-After", "10"]],
+        );
       const authorization = request.headers.get("authorization");
       return new Response(
         streamOf(hub, filter, () => isShown(authorization)),
@@ -90,6 +100,18 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
     {
       query: Query,
       detail: {
+        responses: {
+          200: {
+            description: "Events, one after the other, until the reader leaves.",
+            content: {
+              "text/event-stream": {
+                schema: { type: "string" },
+                example:
+                  'event: limit\ndata: {"at":"2026-11-21T11:12:27.269Z","requestId":"01a1fdce-be85-7755-8433-50e520793303","route":"shop","consumer":"acme","tier":"free","ip":"192.0.2.1","limits":[{"name":"per-minute","scope":"tier free","limit":20,"used":20,"shadow":false}]}\n\n',
+              },
+            },
+          },
+        },
         summary: "What happens, as it happens: Server-Sent Events",
         description:
           "Events of this instance: `request` (one that has ended), `limit` (a limit refused one, or would have in earnest), `breaker`, `target` (health checks), `health` (the system's status), `change` (what was done to the gateway, without the values), `pool` (a key rests, is refused, is back), `redis`. `skipped` counts the requests and limits left out since the last one shown. A reader that is too slow is dropped.",

@@ -59,6 +59,7 @@ export class EventHub {
   dropped = 0;
   private readonly listening = new Set<Listening>();
   private beat: Timer | null = null;
+  private isClosed = false;
 
   constructor(private readonly parts: HubParts) {}
 
@@ -71,8 +72,9 @@ export class EventHub {
     return this.listening.size;
   }
 
+  /** True when no more readers are taken: there are too many, or the gateway stops. */
   get isFull(): boolean {
-    return this.listening.size >= MOST_READERS;
+    return this.isClosed || this.listening.size >= MOST_READERS;
   }
 
   /** Begins to tell `reader`, until the function that it gives is called. `mayStay` is asked now and then. */
@@ -99,8 +101,9 @@ export class EventHub {
     }
   }
 
-  /** Ends all streams. */
+  /** Ends all streams; no more are taken. */
   close(): void {
+    this.isClosed = true;
     for (const it of [...this.listening]) {
       this.remove(it);
       it.reader.end();
@@ -121,15 +124,19 @@ export class EventHub {
     return isShown;
   }
 
+  /** Ends the streams of readers that may not stay. */
+  recheck(): void {
+    for (const it of [...this.listening]) {
+      if (it.mayStay()) continue;
+      this.remove(it);
+      it.reader.end();
+    }
+  }
+
   /** A comment, so that nothing in between takes the connection for dead, and we learn of readers that are gone. */
   private keepAlive(): void {
-    for (const it of [...this.listening]) {
-      if (it.mayStay()) this.send(it, ":\n\n");
-      else {
-        this.remove(it);
-        it.reader.end();
-      }
-    }
+    this.recheck();
+    for (const it of [...this.listening]) this.send(it, ":\n\n");
   }
 
   private send(it: Listening, text: string): void {

@@ -1,4 +1,4 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { timeText } from "../admin/manners.ts";
 import { invalid, notFound } from "../admin/refused.ts";
@@ -9,7 +9,7 @@ import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { windowText } from "../limits/admin.ts";
 import type { Route } from "../proxy/route.ts";
-import type { Applied, Explain, Situation } from "./explain.ts";
+import type { Applied, Explain, Explanation, Situation } from "./explain.ts";
 
 export interface ExplainAdminParts {
   readonly explain: Explain;
@@ -51,7 +51,14 @@ const Answer = Type.Object({
   ip: Text("The address."),
   anonymous: Type.Boolean({ description: "The caller counts as one without a key: there is none, or the route takes none." }),
   system: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
-  allowed: Type.Boolean({ description: "Whether the next request would come through, as far as it can be said." }),
+  allowed: Type.Union([Type.Boolean(), Type.Null()], {
+    description: "Whether the next request would come through; null when too little is known, which `unknown` names.",
+  }),
+  unknown: Type.Array(Type.String(), { description: "What would have to be known." }),
+  redisAway: Type.Union([Type.Literal("local"), Type.Literal("allow"), Type.Literal("deny"), Type.Null()], {
+    description:
+      "What limits do while Redis is away (redis.onFailure): what is used is then what this instance has counted. null: it is there, or there is none.",
+  }),
   refusal: Type.Union([Type.Object({ code: Type.String(), detail: Type.String() }), Type.Null()], {
     description: "Why a request would be refused before any limit is looked at.",
   }),
@@ -77,7 +84,7 @@ const Answer = Type.Object({
     }),
     {
       description:
-        "The last refusals (401, 403, 429) of this caller by this instance, the newest first; five at most for a consumer, and five for an address.",
+        "The last refusals (401, 403, 429) of this caller by this instance, the newest first: five at most of a consumer, and five of an address. Those of keys that nobody has are remembered by address.",
     },
   ),
 });
@@ -87,18 +94,42 @@ const Query = Type.Object({
   key: Type.Optional(Type.String({ description: "A key's id, where keys have limits of their own." })),
   route: Type.Optional(Type.String({ description: "The route's name, or a path that it takes." })),
   ip: Type.Optional(Type.String({ description: "The caller's address, for callers without a key and for limits by address." })),
+  header: Type.Optional(
+    Type.Union([Type.String(), Type.Array(Type.String())], {
+      description: "A field of the request, for limits by header; may be given several times.",
+      examples: ["X-Tenant: acme"],
+    }),
+  ),
 });
+
+/** Fields of a request, by names in small letters. Throws 422. */
+function fieldsOf(given: string | string[] | undefined): Map<string, string> {
+  const lines = given === undefined ? [] : typeof given === "string" ? [given] : given;
+  return new Map(
+    lines.map((line) => {
+      const at = line.indexOf(":");
+      if (at < 1) throw invalid([{ path: ["header"], message: 'must be a field, such as "X-Tenant: acme"' }]);
+      return [line.slice(0, at).trim().toLowerCase(), line.slice(at + 1).trim()];
+    }),
+  );
+}
+
+/** Whether the next request would come through; `null` when that can't be said. */
+function isAllowed(
+  { refusal, unknown, away }: Explanation,
+  limits: readonly { denies: boolean | null; shadow: boolean }[],
+): boolean | null {
+  if (refusal !== null) return false;
+  const counted = away === "allow" ? [] : limits.filter(({ shadow }) => !shadow);
+  if (counted.some(({ denies }) => denies === true)) return false;
+  return unknown.length > 0 || counted.some(({ denies }) => denies === null) ? null : true;
+}
 
 export const explainAdmin = (parts: ExplainAdminParts) => {
   const { explain, registry, keys, health, clock } = parts;
 
   /** Finds what is asked about. Throws 404 and 422. */
-  const situationOf = (query: {
-    consumer?: string;
-    key?: string;
-    route?: string;
-    ip?: string;
-  }): Situation & { readonly others: string[] } => {
+  const situationOf = (query: Static<typeof Query>): Situation & { readonly others: string[] } => {
     if (query.consumer === undefined && query.key === undefined && query.route === undefined && query.ip === undefined)
       throw invalid([{ path: [], message: "must name a consumer, a key, a route or an ip, or several of them" }]);
     const ip = query.ip === undefined ? null : normaliseIp(query.ip);
@@ -108,7 +139,9 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
     const owner = query.key === undefined ? query.consumer : keys.get(query.key).record.consumer;
     if (query.consumer !== undefined && query.consumer !== owner)
       throw invalid([{ path: ["key"], message: `is a key of ${JSON.stringify(owner)}` }]);
-    if (owner === undefined) return { consumer: null, key: null, route, ip, others: [] };
+    const fields = fieldsOf(query.header);
+    const header = (name: string): string | null => fields.get(name.toLowerCase()) ?? null;
+    if (owner === undefined) return { consumer: null, key: null, keys: [], route, ip, header, others: [] };
     const consumer = registry.consumer(owner);
     if (consumer === undefined) throw notFound("consumer", owner);
     const entries = keys.entriesOf(owner);
@@ -117,7 +150,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       query.key === undefined ? (entries.length === 1 ? (entries[0] ?? null) : null) : (entries.find(({ id }) => id === query.key) ?? null);
     // A revoked key has no limits any more.
     if (query.key !== undefined && key === null) throw notFound("key in use", query.key);
-    return { consumer, key, route, ip, others: key === null ? entries.filter(isSpecial).map(({ id }) => id) : [] };
+    return { consumer, key, keys: entries, route, ip, header, others: key === null ? entries.filter(isSpecial).map(({ id }) => id) : [] };
   };
 
   const wire = ({ policy, why, cost, subject, reading }: Applied) => {
@@ -158,7 +191,12 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
         ip: situation.ip,
         anonymous: found.isAnonymous,
         system: health.current().status,
-        allowed: found.refusal === null && limits.every(({ denies }) => denies !== true),
+        allowed: isAllowed(found, limits),
+        unknown: [
+          ...found.unknown,
+          ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
+        ],
+        redisAway: found.away,
         refusal: found.refusal,
         limits,
         passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),

@@ -4,7 +4,7 @@ import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import type { Policy } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
-import { mayUse } from "../proxy/identify.ts";
+import type { Problem } from "../proxy/problem.ts";
 import type { Route } from "../proxy/route.ts";
 import type { Denial, Denials } from "./denials.ts";
 
@@ -14,14 +14,29 @@ export interface ExplainParts {
   readonly registry: KeyRegistry;
   readonly limiter: LimitService;
   readonly denials: Denials;
+  /** Why a key may not be used on a route from an address; `null` when it may. */
+  readonly mayUse: (key: KeyEntry, route: Route, ip: string) => Problem | null;
+  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  readonly away: () => "local" | "allow" | "deny" | null;
 }
 
 /** Who asks for what. What is not known is `null`. */
 export interface Situation {
   readonly consumer: ConsumerEntry | null;
+  /** The key that is asked about, or the only one there is. */
   readonly key: KeyEntry | null;
+  /** All of the consumer's keys in use. */
+  readonly keys: readonly KeyEntry[];
   readonly route: Route | null;
   readonly ip: string | null;
+  /** A field of the request; `null` when it is not known. */
+  readonly header: (name: string) => string | null;
+}
+
+/** Why a request would be refused. */
+export interface Refusal {
+  readonly code: string;
+  readonly detail: string;
 }
 
 /** One limit that applies, and where the caller stands under it. */
@@ -40,7 +55,11 @@ export interface Explanation {
   /** The caller counts as one without a key. */
   readonly isAnonymous: boolean;
   /** Why a request would be refused before any limit is looked at; `null` when it would not. */
-  readonly refusal: { readonly code: string; readonly detail: string } | null;
+  readonly refusal: Refusal | null;
+  /** What would have to be known to say more, for people. */
+  readonly unknown: readonly string[];
+  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  readonly away: "local" | "allow" | "deny" | null;
   readonly limits: readonly Applied[];
   /** Limits that do not apply because others come before them. */
   readonly passedOver: readonly { readonly scope: string; readonly names: readonly string[]; readonly why: string }[];
@@ -63,7 +82,7 @@ export class Explain {
         ? registry.policiesFor(key)
         : registry.policiesOfConsumer(consumer);
     const policies = [...own, ...(route?.policies ?? [])];
-    const known = { consumer: isAnonymous ? null : consumer, key, route, ip };
+    const known = { ...situation, consumer: isAnonymous ? null : consumer, key };
     const subjects = policies.map((policy) => subjectFor(policy, known));
     const countable = policies.flatMap((policy, i) => (typeof subjects[i] === "string" ? [[policy, subjects[i]] as const] : []));
     const readings = await limiter.inspect(
@@ -81,17 +100,27 @@ export class Explain {
       };
     });
     const remembered = [...(consumer === null ? [] : denials.of(consumer.id)), ...(ip === null ? [] : denials.of(ipSubject(ip)))];
+    const unknown: string[] = [];
+    const away = this.parts.away();
+    const refusal = this.refusalOf(situation, isAnonymous, unknown);
     return {
       isAnonymous,
-      refusal: this.refusalOf(situation, isAnonymous),
+      refusal:
+        refusal === null && away === "deny" && policies.length > 0
+          ? { code: "limiterUnavailable", detail: "Redis is away, and redis.onFailure is deny." }
+          : refusal,
+      unknown,
+      away,
       limits,
       passedOver: isAnonymous ? [] : passedOver(own, consumer, key, registry),
       denials: remembered.sort((a, b) => b.at - a.at),
     };
   }
 
-  private refusalOf({ consumer, key, route, ip }: Situation, isAnonymous: boolean): Explanation["refusal"] {
+  /** In the order in which a request is looked at: the address, the key, the route, the backend. Adds to `unknown` what would have to be known. */
+  private refusalOf(situation: Situation, isAnonymous: boolean, unknown: string[]): Refusal | null {
     const { guard, clock } = this.parts;
+    const { route, ip } = situation;
     const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
     if (blockedFor > 0)
       return {
@@ -100,27 +129,48 @@ export class Explain {
           ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
           : "The address is blocked until further notice.",
       };
-    if (isAnonymous)
-      return route !== null && route.auth === "required"
-        ? { code: "keyMissing", detail: "The route takes only callers with a key." }
-        : null;
+    if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
+    const refusal = isAnonymous ? null : this.keysRefusal(situation, unknown);
+    if (refusal !== null) return refusal;
+    const { upstream } = route ?? {};
+    if (route === null || route.own !== null) return null;
+    if (upstream === null || upstream === undefined) return { code: "noHealthyTarget", detail: "The route's upstream is gone." };
+    if (upstream.hasTarget) return null;
+    const { code } = upstream.whyNot();
+    return { code, detail: `No target of the upstream ${upstream.name} can be asked at the moment.` };
+  }
+
+  /** Why none of the keys in question would be taken. */
+  private keysRefusal({ consumer, key, keys, route, ip }: Situation, unknown: string[]): Refusal | null {
     if (consumer !== null && !consumer.enabled) return { code: "keyRevoked", detail: "The consumer is disabled." };
-    if (key?.isOff === true) return { code: "keyRevoked", detail: "The key is revoked or disabled." };
-    if (key !== null && clock.wall() >= key.expiresAt) return { code: "keyExpired", detail: "The key has expired." };
+    const asked = key === null ? keys : [key];
+    if (asked.length === 0) return { code: "keyMissing", detail: "The consumer has no key." };
+    const refusals = asked.map((each) => this.keyRefusal(each, route, ip, unknown));
+    const [first = null] = refusals;
+    if (refusals.every((each) => each !== null)) return first;
+    const refused = asked.filter((_, i) => refusals[i] !== null);
+    if (refused.length > 0) unknown.push(`which key is used: ${refused.map(({ id }) => id).join(", ")} would be refused`);
+    return null;
+  }
+
+  private keyRefusal(key: KeyEntry, route: Route | null, ip: string | null, unknown: string[]): Refusal | null {
+    if (key.isOff) return { code: "keyRevoked", detail: "The key is revoked or disabled." };
+    if (this.parts.clock.wall() >= key.expiresAt) return { code: "keyExpired", detail: "The key has expired." };
     if (route === null) return null;
-    if (consumer !== null && route.tiers.length > 0 && !route.tiers.includes(consumer.tier))
-      return { code: "forbidden", detail: `The route is for ${route.tiers.join(", ")}, and the consumer's tier is ${consumer.tier}.` };
-    // Without an address nothing can be said of a key that is bound to some.
-    const refusal = key === null || (ip === null && key.ips !== null) ? null : mayUse(key, route, ip ?? "");
+    // An address that the key is surely good from, where none is known.
+    const anyIp = ip === null && key.ips !== null;
+    if (anyIp) unknown.push(`the address: the key ${key.id} is bound to some`);
+    const refusal = this.parts.mayUse(anyIp ? { ...key, ips: null } : key, route, ip ?? "");
     return refusal === null ? null : { code: refusal.code, detail: String(refusal.members.detail) };
   }
 }
 
 /** Whom a limit is counted for, as far as that is known. */
-function subjectFor(policy: Policy, { consumer, key, route, ip }: Situation): string | { unknown: string } {
+function subjectFor(policy: Policy, { consumer, key, route, ip, header }: Situation): string | { unknown: string } {
   const by = policy.by.length > 0 ? policy.by : ["consumer"];
   for (const each of by) {
-    if (each.startsWith("header:")) return { unknown: `it is counted by the field ${each.slice(7)}` };
+    if (each.startsWith("header:") && header(each.slice(7)) === null)
+      return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
     if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
     if (each === "key" && consumer !== null && key === null) return { unknown: "it is counted by key: name one" };
     const isByIp = each === "ip" || ((each === "consumer" || each === "key") && consumer === null);
@@ -131,7 +181,7 @@ function subjectFor(policy: Policy, { consumer, key, route, ip }: Situation): st
     keyId: key?.id ?? null,
     ip: ip ?? "",
     route: route?.name ?? "",
-    header: () => null,
+    header,
   });
 }
 
@@ -161,13 +211,15 @@ function passedOver(
 ): Explanation["passedOver"] {
   if (consumer === null) return [];
   const owners = [
-    ...(key === null ? [] : [registry.policiesFor(key)]),
-    registry.policiesOfConsumer(consumer),
-    registry.policiesOfTier(consumer.tier),
+    ...(key === null ? [] : registry.policiesFor(key)),
+    ...registry.policiesOfConsumer(consumer),
+    ...registry.policiesOfTier(consumer.tier),
   ];
   const found = new Map<string, { scope: string; names: string[]; why: string }>();
-  for (const policy of owners.flat()) {
-    if (own.some(({ id }) => id === policy.id)) continue;
+  const seen = new Set(own.map(({ id }) => id));
+  for (const policy of owners) {
+    if (seen.has(policy.id)) continue;
+    seen.add(policy.id);
     const isQuota = policy.calendar !== null;
     const first = own.find(({ calendar }) => (calendar !== null) === isQuota)?.scope.kind ?? "key";
     const scope = `${policy.scope.kind} ${policy.scope.name}`;

@@ -78,13 +78,19 @@ export const through = (body: Body, write: (bytes: Uint8Array, sink: Sink) => bo
 /** A stream as a body, for what is made piece by piece. */
 export class StreamBody implements Body {
   readonly length = -1;
-  private readonly reader: { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>; cancel(): Promise<void> };
+  private readonly reader: {
+    read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
+    cancel(): Promise<void>;
+    readonly closed: Promise<unknown>;
+  };
   private sink: Sink | null = null;
   private isReading = false;
 
   constructor(stream: ReadableStream<Uint8Array>) {
     // Two libraries describe readers, and differ in what this one has besides.
     this.reader = stream.getReader() as unknown as StreamBody["reader"];
+    // It may break off while the sink is full and nothing is read.
+    this.reader.closed.catch((error: unknown) => this.sink?.fail(error instanceof Error ? error : new Error(String(error))));
   }
 
   start(sink: Sink): void {

@@ -75,6 +75,11 @@ export class KeyRegistry {
     return entry;
   }
 
+  /** The key of this secret, good or not; `null` when nobody has it. */
+  known(secret: string): KeyEntry | null {
+    return this.byHash.get(hashKey(secret)) ?? null;
+  }
+
   /** Notes that a key was used; written in batches. */
   touch(entry: KeyEntry, now: number): void {
     entry.lastUsedAt = now;

@@ -4,7 +4,7 @@ import type { Incoming } from "../http/server.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import type { Verdict } from "../limits/limiter.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
-import { holdsKey } from "../telemetry/redact.ts";
+import type { Redactor } from "../telemetry/redact.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
@@ -30,6 +30,7 @@ export interface Arrival {
 /** What requests are told apart by where they are counted. */
 export interface Endpoint {
   readonly name: string;
+  readonly path: string;
   /** What is counted of its requests. */
   readonly metrics: RouteMetrics;
 }
@@ -47,8 +48,12 @@ export class Exchange<A extends Arrival = Incoming> {
   trace: Trace | null = null;
   /** Sluice's own answer to a request that did not come through. */
   refusal: Problem | null = null;
+  /** What went wrong with the backend, for the log alone. */
+  trouble: string | null = null;
   /** The key that the caller showed and that was found good. */
   key: KeyEntry | null = null;
+  /** The key that the caller showed and that was known, but is not good any more. */
+  refusedKey: KeyEntry | null = null;
   /** The lower-case name of the field that carried the key, which is not forwarded. */
   keyField = "";
   /** The query as it will be forwarded. */
@@ -88,7 +93,7 @@ export class Exchange<A extends Arrival = Incoming> {
     readonly startedAt: number,
   ) {
     this.query = query;
-    this.id = requestId(incoming.head.fields.get("x-request-id"));
+    this.id = requestId(incoming.head.fields.get("x-request-id"), generation.redactor);
   }
 
   /** The answer is out: its target has one exchange less under way, and what its credential was used for is known. */
@@ -115,6 +120,7 @@ export class Exchange<A extends Arrival = Incoming> {
     it.route = this.route;
     it.key = this.key;
     it.keyField = this.keyField;
+    it.trace = this.trace?.detached() ?? null;
     return it;
   }
 
@@ -122,11 +128,12 @@ export class Exchange<A extends Arrival = Incoming> {
     return this.route ?? this.ownEndpoint;
   }
 
-  get consumer(): string | null {
-    return this.key === null ? null : this.key.consumer.id;
+  /** Whose key the caller showed, good or not. */
+  get holder(): KeyEntry | null {
+    return this.key ?? this.refusedKey;
   }
 }
 
 /** The caller's id where it is sane; one that looks like a key would end up in logs. */
-export const requestId = (given: string | null): string =>
-  given !== null && SANE_REQUEST_ID.test(given) && !holdsKey(given) ? given : Bun.randomUUIDv7();
+export const requestId = (given: string | null, redactor: Redactor): string =>
+  given !== null && SANE_REQUEST_ID.test(given) && !redactor.isSecret(given) ? given : Bun.randomUUIDv7();

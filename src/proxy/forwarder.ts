@@ -21,6 +21,8 @@ export interface ForwarderParts {
   readonly pools: Pools;
   /** Numbers from 0 up to 1. */
   readonly random: () => number;
+  /** An attempt failed: by its answer's status, or without one. */
+  readonly onFailed: (requestId: string, upstream: string, target: Target, attempt: number, why: number | UpstreamFailure) => void;
 }
 
 /** No target can take the request now. */
@@ -101,8 +103,10 @@ export class Forwarder {
           continue;
         }
         upstream.failed(target, ticket);
+        this.parts.onFailed(x.id, upstream.name, target, x.attempts, response.status);
       } else {
         target.state.inFlight--;
+        if (failure !== null) this.parts.onFailed(x.id, upstream.name, target, x.attempts, failure);
         if (failure !== null && (isCallers(failure) || failure.isStale)) upstream.withdrawn(target, ticket);
         else upstream.failed(target, ticket);
         // The connection was closed while it was idle: that was no attempt. Each repetition uses up a stale connection, so this ends.

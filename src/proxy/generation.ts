@@ -2,7 +2,7 @@ import type { CidrSet } from "../config/ip.ts";
 import type { AutoHealth } from "../health/auto.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
-import type { SpanQueue } from "../telemetry/span-queue.ts";
+import type { Redactor } from "../telemetry/redact.ts";
 import type { Tracer } from "../telemetry/trace.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Route } from "./route.ts";
@@ -18,9 +18,10 @@ export interface Generation {
   readonly maxBodySize: number;
   /** `null`: requests are not logged. */
   readonly accessLog: AccessLog | null;
-  /** `null`, both: requests are not traced. */
+  /** `null`: requests are not traced. */
   readonly tracer: Tracer | null;
-  readonly spans: SpanQueue | null;
+  /** Knows what must not be logged of what callers send. */
+  readonly redactor: Redactor;
   /** `null`: the system's status does not change by itself. */
   readonly auto: AutoHealth | null;
   readonly usage: Usage | null;

@@ -66,7 +66,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
     text += `${names[i]}: ${values[i]}\r\n`;
   }
   if (credential !== null) text += credential.line;
-  if (trace !== null) text += `traceparent: ${trace.header}\r\n`;
+  if (trace !== null && !rules.dropped.has("traceparent")) text += `traceparent: ${trace.header}\r\n`;
   if (prompt !== null && prompt.length >= 0 && body !== null) text += `Content-Length: ${prompt.length}\r\n`;
   else if (body !== null)
     text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;

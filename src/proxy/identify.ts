@@ -26,7 +26,11 @@ export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: I
   const now = clock.wall();
   const found = keys.find(secret, now);
   if (found === "keyInvalid") guard.strike(x.ip);
-  if (typeof found === "string") return unauthorized(found, REFUSED_KEY[found]);
+  if (typeof found === "string") {
+    // Whose it is, is worth knowing: nobody asks more often why they were refused.
+    if (found !== "keyInvalid") x.refusedKey = keys.known(secret);
+    return unauthorized(found, REFUSED_KEY[found]);
+  }
   x.key = found;
   if (found.expiresAt - now < EXPIRES_SOON) x.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
   keys.touch(found, now);

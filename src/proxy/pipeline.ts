@@ -6,7 +6,7 @@ import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolic
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import type { Recorder } from "../telemetry/recorder.ts";
-import type { UpstreamResponse } from "../upstreams/client.ts";
+import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
 import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
@@ -54,6 +54,15 @@ export class Pipeline {
     } catch (error) {
       this.fail(x, error);
     }
+  }
+
+  /** Refuses a request that can't be placed anywhere, such as one with a malformed path. */
+  reject(incoming: Incoming, generation: Generation, refusal: Problem): void {
+    const [path = ""] = incoming.head.target.split("?", 1);
+    const x = new Exchange(incoming, generation, path, "", this.parts.clock.now());
+    x.ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), generation.trustedProxies);
+    incoming.onEnd = () => this.record(x);
+    this.refuse(x, refusal);
   }
 
   /** Answers what a browser asks before it sends a page's request to a route with CORS: without a key, and free of charge. */
@@ -261,6 +270,7 @@ export class Pipeline {
     if (x.incoming.isReplied || x.incoming.isAborted) return;
     const { refusal, isFault } = failureOf(error);
     if (isFault) this.parts.onFault(error, x.id);
+    else if (error instanceof UpstreamFailure) x.trouble = error.message;
     this.refuse(x, refusal);
   }
 

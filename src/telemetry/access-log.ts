@@ -1,6 +1,5 @@
 import type { Clock } from "../clock.ts";
 import type { Exchange } from "../proxy/exchange.ts";
-import { withoutKeys } from "./redact.ts";
 
 export interface AccessLogParts {
   readonly clock: Clock;
@@ -30,9 +29,10 @@ export class AccessLog {
   note(x: Exchange, latency: number): void {
     const { sample, random } = this.parts;
     if (sample < 1 && x.status < 400 && random() >= sample) return;
-    const { key, trace, refusal } = x;
+    const { holder, trace, refusal, trouble } = x;
+    const { redactor } = x.generation;
     this.write(
-      `{"level":"info","time":"${this.time()}","requestId":"${x.id}","method":${quoted(x.incoming.head.method)},"path":${quoted(withoutKeys(x.path))},"status":${x.status},"latencyMs":${Math.round(latency * 1000) / 1000},"route":${quoted(x.endpoint?.name)},"consumer":${quoted(key?.consumer.id)},"tier":${quoted(key?.consumer.tier)},"keyId":${quoted(key?.id)},"ip":${quoted(x.ip)},"upstream":${quoted(x.target?.url)},"attempts":${x.attempts},"cache":${quoted(x.cache)}${refusal === null ? "" : `,"code":"${refusal.code}"`}${trace === null ? "" : `,"traceId":"${trace.traceId}"`},"msg":"request"}\n`,
+      `{"level":"info","time":"${this.time()}","requestId":"${x.id}","method":${quoted(redactor.clean(x.incoming.head.method))},"path":${quoted(redactor.clean(x.path))},"status":${x.status},"latencyMs":${Math.round(latency * 1000) / 1000},"route":${quoted(x.endpoint?.name)},"consumer":${quoted(holder?.consumer.id)},"tier":${quoted(holder?.consumer.tier)},"keyId":${quoted(holder?.id)},"ip":${quoted(x.ip)},"upstream":${quoted(x.target?.url)},"attempts":${x.attempts},"cache":${quoted(x.cache)}${refusal === null ? "" : `,"code":"${refusal.code}"`}${trouble === null ? "" : `,"error":${quoted(redactor.clean(trouble))}`}${x.incoming.isAborted ? ',"aborted":true' : ""}${trace === null ? "" : `,"traceId":"${trace.traceId}"`},"msg":"request"}\n`,
     );
   }
 

@@ -1,6 +1,7 @@
 import type { Activities } from "../activities/activities.ts";
 import type { ActivityStats } from "../activities/engine.ts";
 import type { CacheStore } from "../cache/store.ts";
+import type { Clock } from "../clock.ts";
 import type { LiveConfig } from "../config/live.ts";
 import type { EventHub } from "../events/hub.ts";
 import type { Guard } from "../guard/guard.ts";
@@ -9,15 +10,16 @@ import type { MemoryStore } from "../limits/memory-store.ts";
 import type { KeyReport, Pools } from "../pools/pools.ts";
 import type { CacheCounts } from "../proxy/caching.ts";
 import type { RedisLink } from "../redis/link.ts";
+import { letsThrough } from "../upstreams/breaker.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import type { TargetState } from "../upstreams/upstream.ts";
 import { VERSION } from "../version.ts";
 import type { Log } from "./log.ts";
 import type { Family, Sample } from "./metrics.ts";
-import type { SpanQueue } from "./span-queue.ts";
 
 /** What metrics are read from. What is made later, or anew, is asked for. */
 export interface Sources {
+  readonly clock: Clock;
   readonly health: SystemHealth;
   readonly balanced: Upstreams;
   readonly kept: CacheStore;
@@ -30,14 +32,14 @@ export interface Sources {
   readonly activities: () => Activities | null;
   readonly log: Log | null;
   readonly events: EventHub;
-  readonly spans: () => SpanQueue | null;
+  readonly spanCounts: Readonly<Record<string, number>>;
   /** Milliseconds since 1970; `null` without TLS. */
   readonly certificateExpiresAt: () => number | null;
 }
 
 /** The metrics that show a state: they cost nothing until somebody asks. */
 export function families(sources: Sources): Family[] {
-  const { health, balanced, kept, cacheCounts, store, guard, pools, link, live } = sources;
+  const { clock, health, balanced, kept, cacheCounts, store, guard, pools, link, live } = sources;
   const eachTarget = (value: (state: TargetState) => number): Sample[] =>
     balanced
       .all()
@@ -59,8 +61,14 @@ export function families(sources: Sources): Family[] {
   return [
     gauge("sluice_build_info", "The version that runs.", () => [{ labels: { version: VERSION }, value: 1 }]),
     gauge("sluice_system_degraded", "1 while the system is DEGRADED.", () => single(health.isDegraded ? 1 : 0)),
-    gauge("circuit_breaker_state", "0 closed, 1 half-open, 2 open.", () =>
-      eachTarget(({ breaker }) => (breaker.state === "closed" ? 0 : breaker.state === "open" ? 2 : 1)),
+    gauge("circuit_breaker_state", "0 closed, 1 half-open (the next request is a probe), 2 open.", () =>
+      balanced.all().flatMap(({ name, targets, breakerPolicy }) =>
+        targets.map(({ url, state: { breaker } }) => ({
+          labels: { upstream: name, target: url },
+          // One whose time is over lets the next request through, whenever that comes.
+          value: breaker.state === "closed" ? 0 : breaker.state === "open" && !letsThrough(breaker, breakerPolicy, clock.now()) ? 2 : 1,
+        })),
+      ),
     ),
     gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0))),
     gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight)),
@@ -95,7 +103,7 @@ export function families(sources: Sources): Family[] {
       () => (sources.log === null ? [] : Object.entries(sources.log.state.dropped).map(([of, value]) => ({ labels: { of }, value }))),
     ),
     counter("sluice_spans_total", "Spans of traces by what became of them.", () =>
-      Object.entries(sources.spans()?.counts ?? {}).map(([result, value]) => ({ labels: { result }, value })),
+      Object.entries(sources.spanCounts).map(([result, value]) => ({ labels: { result }, value })),
     ),
     gauge("sluice_event_readers", "Readers of the admin API's events.", () => single(sources.events.readers)),
     counter("sluice_event_readers_dropped_total", "Readers of events that were dropped because they read too slowly.", () =>

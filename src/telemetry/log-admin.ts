@@ -8,6 +8,7 @@ import { DURATION_PATTERN } from "../config/units.ts";
 import type { Log } from "./log.ts";
 
 const Sample = Type.Number({
+  expects: "a number from 0 to 1",
   minimum: 0,
   maximum: 1,
   description: "The share of requests with a status below 400 that get a line; all others do.",
@@ -66,7 +67,7 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
               }),
             ),
           },
-          { additionalProperties: false },
+          { additionalProperties: false, minProperties: 1 },
         ),
         response: Logging,
         detail: {

@@ -3,8 +3,18 @@ import type { Trace } from "./trace.ts";
 
 /** Upper bounds of latencies in milliseconds. */
 export const BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
+/** Of the default metrics those that say nothing, or nothing true, of this runtime. */
+const NOT_OURS = [
+  "process_heap_bytes",
+  "nodejs_active_handles",
+  "nodejs_active_handles_total",
+  "nodejs_active_requests",
+  "nodejs_active_requests_total",
+  "nodejs_active_resources",
+  "nodejs_active_resources_total",
+];
 /** Methods that have a label of their own: a caller may send any word. */
-const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+export const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 const OTHER = METHODS.length;
 const STATUSES = 600;
 const TENTH_OF_A_MICROSECOND = 10_000;
@@ -35,6 +45,8 @@ export class RouteMetrics {
     const at = METHODS.indexOf(method);
     const key = (at < 0 ? OTHER : at) * STATUSES + status;
     this.requests.set(key, (this.requests.get(key) ?? 0) + 1);
+    // A connection that has left HTTP lasts as long as it likes.
+    if (status === 101) return;
     let bucket = 0;
     while (bucket < BUCKETS.length && latency > (BUCKETS[bucket] as number)) bucket++;
     (this.buckets[bucket] as number)++;
@@ -192,6 +204,7 @@ export class Metrics {
     const registry: Registry<RegistryContentType> = new Registry();
     registry.setContentType(contentType);
     collectDefaultMetrics({ register: registry });
+    for (const name of NOT_OURS) registry.removeSingleMetric(name);
     const register = (name: string, help: string, type: string, read: () => Iterable<object> | Promise<Iterable<object>>): void => {
       // OpenMetrics names a counter without the ending of its samples.
       const family = contentType === Registry.OPENMETRICS_CONTENT_TYPE && type === "counter" ? name.replace(/_total$/, "") : name;

@@ -69,20 +69,25 @@ export class Output {
     };
     try {
       this.sink.write(waiting);
+      this.isWriting = true;
       const written = this.sink.flush();
       if (!(written instanceof Promise)) {
+        this.isWriting = false;
         this.tell();
         return;
       }
-      this.isWriting = true;
       written.then(
-        () => this.goOn(),
+        () => {
+          this.tell();
+          this.goOn();
+        },
         () => {
           lost();
           this.goOn();
         },
       );
     } catch {
+      this.isWriting = false;
       // Nobody reads any more: a gateway goes on without a log.
       lost();
     }
@@ -90,7 +95,6 @@ export class Output {
 
   private goOn(): void {
     this.isWriting = false;
-    this.tell();
     this.flush();
     if (!this.isWriting) this.settled?.();
   }

@@ -4,7 +4,7 @@ import type { Denials } from "../explain/denials.ts";
 import { ipSubject } from "../limits/subject.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import type { Metrics } from "./metrics.ts";
-import { withoutKeys } from "./redact.ts";
+import type { SpanQueue } from "./span-queue.ts";
 import { spansOf } from "./spans.ts";
 
 export interface RecorderParts {
@@ -12,6 +12,8 @@ export interface RecorderParts {
   readonly metrics: Metrics;
   readonly events: EventHub;
   readonly denials: Denials;
+  /** `null`: requests are not traced any more. */
+  readonly spans: () => SpanQueue | null;
 }
 
 /** Writes down what became of a request: the same for every kind of request that a caller can make. */
@@ -21,22 +23,22 @@ export class Recorder {
   /** The request has ended, `elapsed` milliseconds after its head had arrived. */
   note(x: Exchange, elapsed: number): void {
     const { events, clock } = this.parts;
-    const { accessLog, spans, unrouted } = x.generation;
+    const { accessLog, unrouted } = x.generation;
     (x.endpoint?.metrics ?? unrouted).observe(x.incoming.head.method, x.status, elapsed, x.trace);
     if (x.refusal !== null) this.refused(x);
     accessLog?.note(x, elapsed);
-    if (spans !== null && x.trace?.isSampled === true) spans.add(spansOf(x, elapsed, clock.wall()));
+    if (x.trace?.isSampled === true) this.parts.spans()?.add(spansOf(x, elapsed, clock.wall()));
     if (!events.isIdle) events.publish("request", subjectOf(x), () => described(x, elapsed));
   }
 
   private refused(x: Exchange): void {
     const { metrics, denials, clock } = this.parts;
-    const { refusal, key } = x;
+    const { refusal, holder } = x;
     if (refusal === null) return;
-    metrics.refused(refusal.code, key === null ? null : key.consumer.tier);
+    metrics.refused(refusal.code, x.key === null ? null : x.key.consumer.tier);
     const { status } = refusal;
     if (status !== 401 && status !== 403 && status !== 429) return;
-    denials.note(key === null ? ipSubject(x.ip) : key.consumer.id, {
+    denials.note(holder === null ? ipSubject(x.ip) : holder.consumer.id, {
       at: clock.wall(),
       requestId: x.id,
       route: x.endpoint?.name ?? null,
@@ -45,23 +47,25 @@ export class Recorder {
   }
 }
 
-export const subjectOf = (x: Exchange) => ({ route: x.endpoint?.name ?? null, consumer: x.consumer, status: x.status });
+export const subjectOf = (x: Exchange) => ({ route: x.endpoint?.name ?? null, consumer: x.holder?.consumer.id ?? null, status: x.status });
 
 /** What an event tells of a request: the same as a line of the log. */
 const described = (x: Exchange, elapsed: number) => ({
   requestId: x.id,
-  method: x.incoming.head.method,
-  path: withoutKeys(x.path),
+  method: x.generation.redactor.clean(x.incoming.head.method),
+  path: x.generation.redactor.clean(x.path),
   status: x.status,
   latencyMs: Math.round(elapsed * 1000) / 1000,
   route: x.endpoint?.name ?? null,
-  consumer: x.consumer,
-  tier: x.key?.consumer.tier ?? null,
-  keyId: x.key?.id ?? null,
+  consumer: x.holder?.consumer.id ?? null,
+  tier: x.holder?.consumer.tier ?? null,
+  keyId: x.holder?.id ?? null,
   ip: x.ip,
   upstream: x.target?.url ?? null,
   attempts: x.attempts,
   cache: x.cache,
   ...(x.refusal === null ? {} : { code: x.refusal.code }),
+  ...(x.trouble === null ? {} : { error: x.generation.redactor.clean(x.trouble) }),
+  ...(x.incoming.isAborted ? { aborted: true } : {}),
   ...(x.trace === null ? {} : { traceId: x.trace.traceId }),
 });

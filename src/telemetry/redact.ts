@@ -2,8 +2,9 @@
 const REDACTED = "[redacted]";
 
 /** Keys and admin tokens of Sluice's own making, what an Authorization field holds, and user and password of a URL. */
-const OURS = /\bsl(?:c|at)_[0-9A-Za-z]{8,}/g;
-const SHOWN = /\b(Bearer|Basic)\s+[\w.~+/=-]{4,}/gi;
+// Without a word's border before them: within JSON a line break is a backslash and the letter n.
+const OURS = /sl(?:c|at)_[0-9A-Za-z]{8,}/g;
+const SHOWN = /(Bearer|Basic)\s+[\w.~+/=-]{4,}/gi;
 const OF_URL = /(?<=:\/\/)[^\s/?#@"']+(?=@)/g;
 
 /** A shorter word could stand anywhere by chance. */
@@ -19,20 +20,35 @@ export const holdsKey = (text: string): boolean => withoutKeys(text) !== text;
 /** Takes secrets out of lines that may hold anything, such as what a library says of its failure. */
 export class Redactor {
   private readonly learnt = new Map<string, readonly string[]>();
+  private exact: ReadonlySet<string> = new Set();
   private known: RegExp | null = null;
 
   /** Secrets that have no form of their own, in place of what this owner had before. */
   learn(owner: string, secrets: readonly string[]): void {
     this.learnt.set(
       owner,
-      secrets.filter((secret) => secret.length >= SHORTEST),
+      // Of "Bearer TOKEN" the token by itself is one as well.
+      secrets.flatMap((secret) => [secret, secret.slice(secret.lastIndexOf(" ") + 1)]).filter((secret) => secret.length >= SHORTEST),
     );
+    this.exact = new Set([...this.learnt.values()].flat());
     // The longest first: one may be the beginning of another. Within JSON some of their characters look otherwise.
     const forms = [...new Set([...this.learnt.values()].flat().flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]))];
     forms.sort((a, b) => b.length - a.length);
     this.known = forms.length === 0 ? null : new RegExp(forms.map((form) => RegExp.escape(form)).join("|"), "g");
   }
 
+  /** Whether a text is one of them, or looks like one of Sluice's own. */
+  isSecret(text: string): boolean {
+    return this.exact.has(text) || holdsKey(text);
+  }
+
+  /** A path or the like, of a request: nearly always there is nothing in it. */
+  clean(text: string): string {
+    const rest = withoutKeys(text);
+    return this.known === null ? rest : rest.replace(this.known, REDACTED);
+  }
+
+  /** A line of the log that may hold anything. */
   redact(text: string): string {
     const rest = text.replace(OURS, REDACTED).replace(SHOWN, `$1 ${REDACTED}`).replace(OF_URL, REDACTED);
     return this.known === null ? rest : rest.replace(this.known, REDACTED);

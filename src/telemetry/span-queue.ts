@@ -9,13 +9,14 @@ const SEND_EVERY = 1000;
 export interface SpanQueueParts {
   /** Loads what sends; called once, when there is something to send. */
   readonly sender: () => Promise<{ send: SendSpans; close(): Promise<void> }>;
+  /** What became of spans, over all collectors. */
+  readonly counts: { sent: number; dropped: number };
   /** The collector takes no spans, or takes them again. */
   readonly onChange: (isUp: boolean, why: string) => void;
 }
 
 /** Spans on their way to the collector. Requests never wait for it: what finds no room is dropped and counted. */
 export class SpanQueue {
-  readonly counts = { sent: 0, dropped: 0 };
   private waiting: Span[] = [];
   private timer: Timer | null = null;
   private sending: Promise<void> | null = null;
@@ -27,7 +28,7 @@ export class SpanQueue {
 
   add(spans: readonly Span[]): void {
     if (this.isClosed || this.waiting.length + spans.length > MOST_WAITING) {
-      this.counts.dropped += spans.length;
+      this.parts.counts.dropped += spans.length;
       return;
     }
     this.waiting.push(...spans);
@@ -44,8 +45,10 @@ export class SpanQueue {
     await Promise.race([promise, this.drain()]);
     clearTimeout(patience);
     this.stopTimer();
-    const sender = await this.sender;
-    sender?.close().catch(() => {});
+    await this.sender
+      ?.then((sender) => sender.close())
+      // It could not be made, or not be closed: there is nobody to send to any more.
+      .catch(() => {});
   }
 
   private async drain(): Promise<void> {
@@ -69,11 +72,11 @@ export class SpanQueue {
       .then(({ send }) => send(batch))
       .then(
         () => {
-          this.counts.sent += batch.length;
+          this.parts.counts.sent += batch.length;
           this.tell(true, "");
         },
         (error: unknown) => {
-          this.counts.dropped += batch.length;
+          this.parts.counts.dropped += batch.length;
           this.tell(false, error instanceof Error ? error.message : String(error));
         },
       )

@@ -1,5 +1,5 @@
 import type { Exchange } from "../proxy/exchange.ts";
-import { withoutKeys } from "./redact.ts";
+import { METHODS } from "./metrics.ts";
 import type { Attributes, Step } from "./trace.ts";
 
 /** A span as OpenTelemetry has them. Times in milliseconds since 1970. */
@@ -18,33 +18,33 @@ export interface Span {
   readonly isError: boolean;
 }
 
-/** Methods that stand in a span; a caller may send any word (OpenTelemetry's conventions for HTTP). */
-const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+/** What a span says of a method; a caller may send any word (OpenTelemetry's conventions for HTTP). */
 export const spanMethod = (method: string): string => (METHODS.includes(method) ? method : "_OTHER");
 
 /** The spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since 1970. */
 export function spansOf(x: Exchange, elapsed: number, wallNow: number): Span[] {
-  const { trace, route, key } = x;
+  const { trace, endpoint, holder } = x;
   if (trace === null) return [];
-  const offset = wallNow - (x.startedAt + elapsed);
   const endedAt = x.startedAt + elapsed;
+  const offset = wallNow - endedAt;
+  trace.end(endedAt);
   const method = spanMethod(x.incoming.head.method);
   const attributes: Attributes = {
     "http.request.method": method,
     "http.response.status_code": x.status,
-    "url.path": withoutKeys(x.path),
+    "url.path": x.generation.redactor.clean(x.path),
     "url.scheme": x.incoming.isTls ? "https" : "http",
     "client.address": x.ip,
     "sluice.request_id": x.id,
   };
-  if (route !== null) {
-    attributes["http.route"] = route.path;
-    attributes["sluice.route"] = route.name;
+  if (endpoint !== null) {
+    attributes["http.route"] = endpoint.path;
+    attributes["sluice.route"] = endpoint.name;
   }
-  if (key !== null) {
-    attributes["sluice.consumer"] = key.consumer.id;
-    attributes["sluice.tier"] = key.consumer.tier;
-    attributes["sluice.key_id"] = key.id;
+  if (holder !== null) {
+    attributes["sluice.consumer"] = holder.consumer.id;
+    attributes["sluice.tier"] = holder.consumer.tier;
+    attributes["sluice.key_id"] = holder.id;
   }
   if (x.cache !== null) attributes["sluice.cache"] = x.cache;
   if (x.refusal !== null) attributes["sluice.code"] = x.refusal.code;
@@ -52,7 +52,7 @@ export function spansOf(x: Exchange, elapsed: number, wallNow: number): Span[] {
   if (isError) attributes["error.type"] = x.refusal?.code ?? String(x.status);
   const { traceId, spanId } = trace;
   const own: Span = {
-    name: route === null ? method : `${method} ${route.path}`,
+    name: endpoint === null ? method : `${method} ${endpoint.path}`,
     kind: "server",
     traceId,
     spanId,

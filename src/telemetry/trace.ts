@@ -26,6 +26,8 @@ export interface TraceContext {
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 const SAMPLED = 1;
+/** Flags that this version knows: recorded, and a random id. Others must not be passed on. */
+const KNOWN = 3;
 
 /** Reads a `traceparent` field; `null` when it is none (W3C Trace Context, section 3.2). A later version's is read as far as this one goes. */
 export function parseTraceparent(text: string | null): TraceContext | null {
@@ -52,6 +54,17 @@ export class Trace {
     readonly isSampled: boolean,
     private readonly flags: number,
   ) {}
+
+  /** For a request that is made in this one's wake and has no spans of its own. */
+  detached(): Trace {
+    return new Trace(this.traceId, this.spanId, false, 0);
+  }
+
+  /** All is over: an attempt still under way was given up. */
+  end(now: number): void {
+    if (this.open?.isAttempt === true) this.answered(null, "aborted", now);
+    else this.leave(now);
+  }
 
   /** The `traceparent` field of what is sent now. */
   get header(): string {
@@ -120,7 +133,8 @@ export class Tracer {
   /** The trace of a request with this `traceparent` field. `null`: its caller does not record, and what it sent is passed on as it is. */
   begin(traceparent: string | null): Trace | null {
     const parent = parseTraceparent(traceparent);
-    if (parent !== null) return (parent.flags & SAMPLED) === 0 ? null : new Trace(parent.traceId, parent.spanId, true, parent.flags);
+    if (parent !== null)
+      return (parent.flags & SAMPLED) === 0 ? null : new Trace(parent.traceId, parent.spanId, true, parent.flags & KNOWN);
     const isSampled = this.parts.random() < this.parts.sample;
     return new Trace(randomHex(16), null, isSampled, isSampled ? SAMPLED : 0);
   }

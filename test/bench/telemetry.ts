@@ -23,27 +23,34 @@ const log = new Log(
 );
 const metrics = new Metrics([]);
 const usage = new Usage({ storage: openStorage(":memory:"), clock });
-const recorder = new Recorder({ clock, metrics, events: new EventHub({ now: Date.now, random: Math.random }), denials: new Denials() });
+const recorder = new Recorder({
+  clock,
+  metrics,
+  events: new EventHub({ now: Date.now, random: Math.random }),
+  denials: new Denials(),
+  spans: () => null,
+});
 const key = { id: "key_01a1fc13a81f75409df063fa429c3263", consumer: { id: "acme", tier: "pro" } };
 const endpoint = { name: "users", path: "/api/users", metrics: metrics.of("users") };
 const exchange = (accessLog: unknown, trace: unknown = null): Exchange =>
   ({
     id: "01a1fc13-44bd-70f4-8168-12a6e58117b4",
-    incoming: { head: { method: "GET" }, isTls: false },
+    incoming: { head: { method: "GET" }, isTls: false, isAborted: false },
     path: "/api/users/7",
     status: 200,
     startedAt: clock.now(),
     endpoint,
     route: endpoint,
     key,
-    consumer: "acme",
+    holder: key,
     ip: "192.0.2.1",
     target: { url: "http://127.0.0.1:3000", host: "127.0.0.1:3000" },
     attempts: 1,
     cache: null,
     refusal: null,
     trace,
-    generation: { accessLog, spans: null, unrouted: endpoint.metrics },
+    trouble: null,
+    generation: { accessLog, redactor: new Redactor(), unrouted: endpoint.metrics },
   }) as unknown as Exchange;
 const [bare, logged] = [exchange(null), exchange(log.accessLog)];
 const target = { url: "http://127.0.0.1:3000", host: "127.0.0.1:3000" } as never;

@@ -46,10 +46,10 @@ describe("the screen of sluice top", () => {
   test("shows rates between two looks, and what is not well first", () => {
     const text = screenOf(before, stats(), SCREEN);
     expect(text[0]).toStartWith("sluice 0.1.0  up 1m 42s  NORMAL");
-    expect(text[1]).toBe("100.0 req/s  limited 5.0/s  4xx 0.0%  5xx 0.0%  p50 1.0 p99 82.0 ms  in flight 3");
-    expect(text[2]).toBe("cache 75% hits  redis ok  queue 7 waiting, 0.2 s");
+    expect(text[1]).toBe("100.0 req/s  limited 5.0/s  4xx 5.0%  5xx 0.0%  p50 1.0 p99 82.0 ms");
+    expect(text[2]).toBe("in flight 3  cache 75% hits  redis ok  queue 7 waiting, 0.2 s");
     const line = (start: string) => text.find((each) => each.startsWith(start))?.replace(/ +/g, " ");
-    expect(line("users ")).toBe("users 100.0 5.0 0.0 0.0 1.0 10.0 82.0");
+    expect(line("users ")).toBe("users 100.0 5.0 5.0 0.0 1.0 10.0 82.0");
     expect(line("acme")).toBe("acme 99.5 10.0");
     expect(line("(no key)")).toBe("(no key) 1.0 0.0");
     expect(line("llm one")).toBe("llm one resting 700");

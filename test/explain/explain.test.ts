@@ -12,16 +12,34 @@ const configFor = (behind: Backend) => ({
     anonymous: { limits: [limit({ limit: 5 })] },
     free: { limits: [limit({ burst: 3, degraded: 1 })], quota: { limit: 100, period: "month" } },
   },
-  upstreams: { main: { targets: [{ url: behind.url }] } },
+  upstreams: {
+    main: { targets: [{ url: behind.url }] },
+    dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 1 } },
+  },
+  activities: {},
   routes: [
     { name: "all", path: "/", upstream: "main", stripPrefix: false, limits: [limit({ limit: 50, by: "route", name: "busy" })], cost: 2 },
     { name: "open", path: "/open", upstream: "main", stripPrefix: false, auth: "none" },
     { name: "pro", path: "/pro", upstream: "main", tiers: ["pro"] },
+    { name: "hosted", path: "/hosted", hosts: ["*.example.com"], upstream: "main", auth: "none" },
+    { name: "scoped", path: "/scoped", upstream: "main", scopes: ["read"] },
+    { name: "dead", path: "/dead", upstream: "dead", auth: "none" },
+    {
+      name: "used",
+      path: "/used",
+      upstream: "main",
+      usage: "usage",
+      cost: 5,
+      auth: "none",
+      limits: [limit({ limit: 8, cost: "usage", by: "global", name: "units" })],
+    },
     { name: "tenants", path: "/tenants", upstream: "main", methods: ["POST"], limits: [limit({ by: "header:X-Tenant", name: "tenant" })] },
   ],
   consumers: [
     { id: "acme", tier: "free", keys: [KEYS.plain] },
     { id: "special", tier: "free", keys: [KEYS.own], limits: [limit({ limit: 9, name: "own" })] },
+    { id: "many", tier: "free", keys: ["one-of-many-keys-0123", "another-of-many-0123"] },
+    { id: "keyless", tier: "free" },
     { id: "gone", tier: "free", keys: [KEYS.off], enabled: false },
   ],
 });
@@ -131,7 +149,7 @@ describe("GET /admin/explain", () => {
     await using it = gateway();
     expect((await it.explain("consumer=acme&route=pro")).json.refusal).toEqual({
       code: "forbidden",
-      detail: "The route is for pro, and the consumer's tier is free.",
+      detail: "This route is for pro; your tier is free.",
     });
     expect((await it.explain("consumer=gone&route=all")).json.refusal.code).toBe("keyRevoked");
     expect(await it.call("/a", "nobody-has-this-key-0123")).toBe(401);
@@ -142,16 +160,67 @@ describe("GET /admin/explain", () => {
     expect((await it.explain("ip=127.0.0.1")).json.denials.map(({ code }: { code: string }) => code)).toEqual(["ipBlocked", "keyInvalid"]);
   });
 
+  test("remembers whose a key was that is not good any more", async () => {
+    await using it = gateway();
+    expect(await it.call("/a", KEYS.off)).toBe(401);
+    expect((await it.explain("consumer=gone")).json.denials).toMatchObject([{ code: "keyRevoked", route: "all" }]);
+  });
+
+  test("knows what a limit of usage needs before it lets a request through", async () => {
+    await using it = gateway();
+    expect(await it.call("/used/status")).toBe(200);
+    const { json } = await it.explain("route=used&ip=127.0.0.1");
+    expect(json.limits.at(-1)).toMatchObject({ name: "units", cost: 5, usage: true, used: 5, remaining: 3, denies: true });
+    expect([json.allowed, await it.call("/used/status")]).toEqual([false, 429]);
+  });
+
+  test("looks at the backend, and at all of a consumer's keys", async () => {
+    await using it = gateway();
+    expect(await it.call("/dead")).toBe(502);
+    expect((await it.explain("route=dead&ip=127.0.0.1")).json.refusal.code).toBe("circuitOpen");
+    expect((await it.explain("consumer=many&route=scoped")).json.refusal).toMatchObject({
+      code: "forbidden",
+      detail: expect.stringContaining("read"),
+    });
+    expect((await it.explain("consumer=keyless&route=all")).json.refusal).toEqual({
+      code: "keyMissing",
+      detail: "The consumer has no key.",
+    });
+  });
+
+  test("finds a route by name, path, host and URL, also those of Sluice itself", async () => {
+    await using it = gateway();
+    const found = [];
+    for (const route of [
+      "hosted",
+      "/hosted/x",
+      "http://shop.example.com/hosted",
+      "http://shop.example.org/hosted",
+      "/tenants",
+      "activities",
+      "/api/activities",
+    ])
+      found.push((await it.explain(`route=${route}`)).json.route);
+    expect(found).toEqual(["hosted", "all", "hosted", "all", "tenants", "activities", "activities"]);
+  });
+
   test("says what it can't know, and takes a path for a route's name", async () => {
     await using it = gateway();
     const { json } = await it.explain("consumer=acme&route=/tenants/x");
-    expect(json.route).toBe("tenants");
+    expect([json.route, json.allowed, json.unknown]).toEqual([
+      "tenants",
+      null,
+      ["tenant: it is counted by the field X-Tenant: give its value"],
+    ]);
+    const told = (await it.explain("consumer=acme&route=tenants&header=X-Tenant:%20blue&header=X-Other:1")).json;
+    expect([told.allowed, told.unknown, told.limits.at(-1).subject]).toEqual([true, [], "blue"]);
+    expect((await it.explain("consumer=acme&header=nonsense")).status).toBe(422);
     expect(json.limits.at(-1)).toMatchObject({
       name: "tenant",
       subject: null,
       used: null,
       denies: null,
-      subjectUnknown: "it is counted by the field X-Tenant",
+      subjectUnknown: "it is counted by the field X-Tenant: give its value",
     });
     expect((await it.explain("route=open")).json.limits[0].subjectUnknown).toBe("it is counted by address: name one");
   });

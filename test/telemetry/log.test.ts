@@ -26,16 +26,18 @@ function logging(config: object = {}) {
 const exchange = (more: object = {}): Exchange =>
   ({
     id: "req-1",
-    incoming: { head: { method: "GET" } },
+    incoming: { head: { method: "GET" }, isAborted: false },
+    generation: { redactor: new Redactor() },
     path: "/users/7",
     status: 200,
     endpoint: { name: "users" },
-    key: { id: "key_1", consumer: { id: "acme", tier: "pro" } },
+    holder: { id: "key_1", consumer: { id: "acme", tier: "pro" } },
     ip: "192.0.2.1",
     target: { url: "http://127.0.0.1:3000" },
     attempts: 1,
     cache: null,
     refusal: null,
+    trouble: null,
     trace: null,
     ...more,
   }) as unknown as Exchange;
@@ -71,7 +73,7 @@ describe("the line of a request", () => {
       fc.property(fc.string({ unit: "binary" }), fc.string(), fc.integer({ min: 0, max: 4_102_444_800_000 }), (path, consumer, time) => {
         const lines: string[] = [];
         const log = new AccessLog((text) => lines.push(text), { clock: new FakeClock(time), random: () => 0, sample: 1 });
-        log.note(exchange({ path, key: { id: "k", consumer: { id: consumer, tier: "t" } } }), 1);
+        log.note(exchange({ path, holder: { id: "k", consumer: { id: consumer, tier: "t" } } }), 1);
         const [line = ""] = lines;
         const read = JSON.parse(line);
         expect([read.path, read.consumer, read.time]).toEqual([path, consumer, new Date(time).toISOString()]);
@@ -93,6 +95,13 @@ describe("the line of a request", () => {
       1,
     );
     expect(JSON.parse((await lines())[0] ?? "")).toMatchObject({ code: "keyInvalid", traceId: "0af7651916cd43dd8448eb211c80319c" });
+  });
+
+  test("says what was wrong with the backend, and that the caller left before the end", async () => {
+    const { log, lines } = logging();
+    log.accessLog?.note(exchange({ status: 502, trouble: "connection refused" }), 1);
+    log.accessLog?.note(exchange({ incoming: { head: { method: "GET" }, isAborted: true } }), 1);
+    expect((await lines()).map((line) => JSON.parse(line))).toMatchObject([{ error: "connection refused" }, { aborted: true }]);
   });
 
   test("is one for people where that is asked for", () => {
@@ -117,6 +126,11 @@ describe("what is set by hand", () => {
     log.look();
     expect([log.settings, log.state.until]).toEqual([{ level: "error", accessLog: true, accessLogSample: 1 }, null]);
     expect([log.logger.isLevelEnabled("warn"), log.accessLog]).toEqual([false, null]);
+    log.set({ level: "debug" }, 60_000);
+    log.set({ accessLogSample: 0.5 });
+    expect(log.state.until).toBe(clock.time + 60_000);
+    log.set({}, null);
+    expect(log.state.until).toBeNull();
   });
 
   test("makes no lines of requests where none are wanted", () => {
@@ -149,8 +163,22 @@ describe("secrets", () => {
     for (const line of text.split("\n")) expect(() => JSON.parse(line)).not.toThrow();
   });
 
+  test("that are known are taken out of paths, and for no request's id", () => {
+    const redactor = new Redactor();
+    redactor.learn("a", ["an-imported-key-0123", "an-imported-key-0123-longer"]);
+    redactor.learn("b", ["another-secret-0123"]);
+    redactor.learn("b", []);
+    expect(redactor.clean("/a/an-imported-key-0123-longer/another-secret-0123")).toBe("/a/[redacted]/another-secret-0123");
+    expect([redactor.isSecret("an-imported-key-0123"), redactor.isSecret("another-secret-0123"), redactor.isSecret(KEY)]).toEqual([
+      true,
+      false,
+      true,
+    ]);
+  });
+
   test("of Sluice's own form are known anywhere, and nothing else is", () => {
     expect(withoutKeys(`/a/${KEY}/b`)).toBe("/a/[redacted]/b");
+    expect(withoutKeys(JSON.stringify({ a: `bad\n${KEY}` }))).toBe('{"a":"bad\\n[redacted]"}');
     expect([holdsKey(KEY), holdsKey(`x-${KEY}`), holdsKey("slc_"), holdsKey("muslc_tin"), holdsKey("01a1fdce-be0c-7567")]).toEqual([
       true,
       true,

@@ -77,6 +77,22 @@ describe("the log's way to stdout", () => {
     expect(pipe.text).toBe("heard\n");
   });
 
+  test("a reader that goes while it is written to is not told of its own loss for ever", async () => {
+    let flushes = 0;
+    const output = new Output({
+      write: () => {},
+      flush: () => {
+        flushes++;
+        return Promise.reject(new Error("EPIPE"));
+      },
+    });
+    output.onCaughtUp = () => output.write("dropped\n", "events");
+    output.write("one\n", "events");
+    await output.end(1000);
+    await Bun.sleep(5);
+    expect([flushes, output.dropped.events]).toEqual([1, 1]);
+  });
+
   test("an end does not wait for ever", async () => {
     const pipe = new Pipe();
     pipe.isFull = true;

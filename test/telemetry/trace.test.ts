@@ -62,6 +62,20 @@ describe("a trace", () => {
     expect(seen.size).toBe(4000);
   });
 
+  test("ends what is still under way: an attempt was given up, and nothing that comes later changes it", () => {
+    const trace = tracer(1).begin(null);
+    trace?.sends("users", TARGET, 1, "GET", 10);
+    trace?.end(15);
+    trace?.answered(null, "aborted", 20);
+    expect(trace?.steps).toMatchObject([{ endedAt: 15, isError: true, attributes: { "error.type": "aborted" } }]);
+  });
+
+  test("passes on no flags that it does not know, and none of its own for a request in its wake", () => {
+    const trace = tracer(1).begin(`cc-${TRACE}-${SPAN}-ff-more`);
+    expect(trace?.header.slice(-3)).toBe("-03");
+    expect(trace?.detached().header).toMatch(new RegExp(`^00-${TRACE}-[0-9a-f]{16}-00$`));
+  });
+
   test("gives each attempt a span, whose id the backend gets", () => {
     const trace = tracer(1).begin(`00-${TRACE}-${SPAN}-01`);
     if (trace === null) throw new Error("no trace");
@@ -97,7 +111,9 @@ describe("spans on their way", () => {
     const batches: number[] = [];
     const told: [boolean, string][] = [];
     let isUp = true;
+    const counts = { sent: 0, dropped: 0 };
     const queue = new SpanQueue({
+      counts,
       sender: async () => ({
         send: async (spans) => {
           batches.push(spans.length);
@@ -108,13 +124,13 @@ describe("spans on their way", () => {
       onChange: (...change) => void told.push(change),
     });
     for (let i = 0; i < 512; i++) queue.add([span]);
-    await wait(() => queue.counts.sent === 512);
+    await wait(() => counts.sent === 512);
     isUp = false;
     for (let i = 0; i < 1024; i++) queue.add([span]);
-    await wait(() => queue.counts.dropped === 1024);
+    await wait(() => counts.dropped === 1024);
     isUp = true;
     for (let i = 0; i < 512; i++) queue.add([span]);
-    await wait(() => queue.counts.sent === 1024);
+    await wait(() => counts.sent === 1024);
     expect(told).toEqual([
       [false, "refused"],
       [true, ""],
@@ -122,16 +138,29 @@ describe("spans on their way", () => {
     expect(Math.max(...batches)).toBe(512);
     queue.add([span, span]);
     await queue.close(1000);
-    expect(queue.counts).toEqual({ sent: 1026, dropped: 1024 });
+    expect(counts).toEqual({ sent: 1026, dropped: 1024 });
     queue.add([span]);
-    expect(queue.counts.dropped).toBe(1025);
+    expect(counts.dropped).toBe(1025);
   });
 
   test("are bounded while the collector is silent, and an end does not wait for it", async () => {
-    const queue = new SpanQueue({ sender: async () => ({ send: () => new Promise(() => {}), close: async () => {} }), onChange: () => {} });
+    const counts = { sent: 0, dropped: 0 };
+    const queue = new SpanQueue({
+      counts,
+      sender: async () => ({ send: () => new Promise(() => {}), close: async () => {} }),
+      onChange: () => {},
+    });
     for (let i = 0; i < 10_000; i++) queue.add([span]);
-    expect(queue.counts.dropped).toBe(10_000 - 8192 - 512);
+    expect(counts.dropped).toBe(10_000 - 8192 - 512);
     await queue.close(1);
+  });
+
+  test("are given up where what sends them can't be made, and an end goes on all the same", async () => {
+    const counts = { sent: 0, dropped: 0 };
+    const queue = new SpanQueue({ counts, sender: () => Promise.reject(new Error("no such place")), onChange: () => {} });
+    queue.add([span]);
+    await queue.close(1000);
+    expect(counts).toEqual({ sent: 0, dropped: 1 });
   });
 
   test("go to the collector's place for traces", () => {
