@@ -5,11 +5,12 @@ import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
 import { DEMO_UPSTREAMS, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
 import { type Config, PoolConfig, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
+import { holdsMask, MASK, mapSecrets, masked, unmasked } from "./config/secrets.ts";
 import { upstreamFault } from "./config/upstream-allow.ts";
 import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
-import { MASK, poolSealing, type Secrets, unmasked } from "./pools/secrets.ts";
+import { poolSealing, type Secrets, unmaskedPool } from "./pools/secrets.ts";
 import type { Change } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
 import type { Storage } from "./storage/open.ts";
@@ -96,14 +97,17 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     audit,
     fill: (value) => fillIn(RouteConfig, value).value,
     check: (value, name) =>
-      checked(RouteConfig, "routes", value, (filled) => {
+      checked(RouteConfig, "routes", unmasked(value, name === null ? undefined : routes.get(name)?.document), (filled) => {
         const route = filled as RouteConfig;
+        if (holdsMask(RouteConfig, route))
+          return [{ path: ["headers"], message: `has ${MASK}, which is shown in a secret's place: send the secret itself` }];
         const clash = routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
         const faults = [...routeFaults(route, known()), ...taken];
         return faults.length > 0 || !route.upstream.includes("://") ? faults : refusedUrl(route.upstream, ["upstream"]);
       }),
     usedBy: () => [],
+    sealing: { seal: (route) => route, open: (route) => route, mask: (route) => mapSecrets(RouteConfig, route, masked) },
     onChange: onRoutes,
     reserved: () => [],
   });
@@ -114,7 +118,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     audit,
     fill: (value) => fillIn(PoolConfig, value).value,
     check: (value, name) =>
-      checked(PoolConfig, "pools", unmasked(value, name === null ? undefined : pools.get(name)?.document), (filled) => {
+      checked(PoolConfig, "pools", unmaskedPool(value, name === null ? undefined : pools.get(name)?.document), (filled) => {
         const pool = filled as PoolConfig;
         const faults = poolFaults(pool);
         const masked = pool.keys.findIndex((key) => key.secret === MASK);

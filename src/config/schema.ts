@@ -360,7 +360,8 @@ const HeaderRules = (description: string) =>
         {
           additionalProperties: false,
           default: {},
-          description: "Fields that are set, whatever was there.",
+          description: "Fields that are set, whatever was there. What looks like a credential by its name is not shown again.",
+          secretNames: "auth|cookie|token|secret|password|key|credential",
         },
       ),
       remove: Type.Array(Type.String({ pattern: FieldName, expects: "a header's name" }), {

@@ -17,16 +17,38 @@ export function mapSecrets(schema: TSchema, value: unknown, map: Replace): unkno
   if (Array.isArray(value)) return items === undefined ? value : value.map((each) => mapSecrets(items, each, map));
   if (!isObject(value)) return value;
   const [others] = Object.values(patternProperties ?? {});
+  const secretNames = typeof schema.secretNames === "string" ? new RegExp(schema.secretNames, "i") : null;
   return Object.fromEntries(
     Object.entries(value).map(([name, child]) => {
+      if (secretNames?.test(name) === true && typeof child === "string") return [name, map(child, false)];
       const of = properties?.[name] ?? others;
       return [name, of === undefined ? child : mapSecrets(of, child, map)];
     }),
   );
 }
 
+/** What is shown in a secret's place. */
+export const MASK = "***";
+
 /** For people: a URL keeps its host, anything else is hidden whole. */
-export const masked: Replace = (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, "//***@") : "***");
+export const masked: Replace = (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, `//${MASK}@`) : MASK);
+
+/** A value that was read, changed and sent back: what was masked in it is what is known in its place. */
+export function unmasked(value: unknown, known: unknown): unknown {
+  if (value === MASK) return typeof known === "string" ? known : value;
+  if (!isObject(value) || !isObject(known)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, unmasked(child, known[name])]));
+}
+
+/** Whether a mask stands in a secret's place. */
+export function holdsMask(schema: TSchema, value: unknown): boolean {
+  let found = false;
+  mapSecrets(schema, value, (secret) => {
+    found ||= secret === MASK;
+    return secret;
+  });
+  return found;
+}
 
 /** All secrets in a value: of a URL its password, as it stands there and as it is. */
 export function secretsIn(schema: TSchema, value: unknown): string[] {

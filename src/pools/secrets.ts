@@ -1,4 +1,6 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { PoolConfig } from "../config/schema.ts";
+import { MASK, mapSecrets, masked } from "../config/secrets.ts";
 
 /** A stored secret can't be read: SLUICE_SECRET is missing or another one. */
 export class SecretFault extends Error {}
@@ -43,27 +45,15 @@ export class Secrets {
   }
 }
 
-interface WithKeys {
-  readonly keys: readonly { readonly secret?: string | undefined }[];
-}
-
-const mapSecrets = (pool: unknown, change: (secret: string) => string): unknown => {
-  const { keys } = pool as WithKeys;
-  return { ...(pool as WithKeys), keys: keys.map((key) => (key.secret === undefined ? key : { ...key, secret: change(key.secret) })) };
-};
-
 /** How pools are stored, read back and shown. */
 export const poolSealing = (secrets: Secrets) => ({
-  seal: (pool: unknown) => mapSecrets(pool, (secret) => secrets.seal(secret)),
-  open: (pool: unknown) => mapSecrets(pool, (sealed) => secrets.open(sealed)),
-  mask: (pool: unknown) => mapSecrets(pool, () => MASK),
+  seal: (pool: unknown) => mapSecrets(PoolConfig, pool, (secret) => secrets.seal(secret)),
+  open: (pool: unknown) => mapSecrets(PoolConfig, pool, (sealed) => secrets.open(sealed)),
+  mask: (pool: unknown) => mapSecrets(PoolConfig, pool, masked),
 });
 
-/** What is shown in a secret's place. */
-export const MASK = "***";
-
 /** A pool that was read, changed and sent back: the secrets that were masked are those that are known. */
-export function unmasked(pool: unknown, known: unknown): unknown {
+export function unmaskedPool(pool: unknown, known: unknown): unknown {
   const { keys } = (pool ?? {}) as { keys?: unknown };
   if (!Array.isArray(keys) || known === undefined) return pool;
   const before = new Map((known as { keys: readonly { id: string; secret?: string }[] }).keys.map(({ id, secret }) => [id, secret]));
