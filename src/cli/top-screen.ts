@@ -80,7 +80,7 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
 
   const sections: Section[] = [
     {
-      title: row(["ROUTE", "REQ/S", "LIM/S", "4XX/S", "5XX/S", "P50", "P95", "P99"], columns),
+      title: (shown: string) => row([`ROUTE${shown}`, "REQ/S", "LIM/S", "4XX/S", "5XX/S", "P50", "P95", "P99"], columns),
       lines: busy.map((route) =>
         row(
           [
@@ -96,13 +96,13 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
       ),
     },
     {
-      title: row(["CONSUMER", "REQ/S", "LIM/S"], columns),
+      title: (shown: string) => row([`CONSUMER${shown}`, "REQ/S", "LIM/S"], columns),
       lines: now.consumers.map(({ consumer, requests, limited }) =>
         row([consumer ?? "(no key)", figure(requests), figure(limited)], columns),
       ),
     },
     {
-      title: row(["TARGET", "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD),
+      title: (shown: string) => row([`TARGET${shown}`, "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD),
       lines: troubled.map((target) =>
         style(
           row(
@@ -120,7 +120,7 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
       ),
     },
     {
-      title: row(["POOL KEY", "STATUS", "LEFT"], columns, WORD),
+      title: (shown: string) => row([`POOL KEY${shown}`, "STATUS", "LEFT"], columns, WORD),
       lines: low.map(({ pool, key, status, remaining }) =>
         style(row([`${pool} ${key}`, status, String(remaining)], columns, WORD), status === "ready" ? "" : RED),
       ),
@@ -130,11 +130,16 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
     sections.map(({ lines }) => lines.length),
     rows - head.length - 2 * sections.length,
   );
-  return [...head, ...sections.flatMap(({ title, lines }, i) => ["", style(title, BOLD), ...lines.slice(0, room[i])])].slice(0, rows);
+  const parts = sections.flatMap(({ title, lines }, i) => {
+    const shown = lines.slice(0, room[i]);
+    return ["", style(title(shown.length < lines.length ? ` (${shown.length} of ${lines.length})` : ""), BOLD), ...shown];
+  });
+  return [...head, ...parts].slice(0, rows);
 }
 
 interface Section {
-  readonly title: string;
+  /** `shown`: how many of how many, where that is not all. */
+  readonly title: (shown: string) => string;
   readonly lines: readonly string[];
 }
 

@@ -96,6 +96,7 @@ describe("the screen of sluice top", () => {
     expect(text.length).toBe(24);
     for (const title of ["ROUTE", "CONSUMER", "TARGET", "POOL KEY"]) expect(text.some((line) => line.startsWith(title))).toBe(true);
     expect(text.some((line) => line.startsWith("route-0 "))).toBe(true);
+    expect(text.some((line) => /^ROUTE \(\d+ of 40\) +REQ/.test(line))).toBe(true);
   });
 });
 
