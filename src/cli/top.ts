@@ -37,7 +37,8 @@ export const top: Command = {
         return;
       }
       const size = (): Screen => ({
-        columns: process.stdout.columns || 80,
+        // The last column stays free: a cursor on it has terminals disagree about what is wiped.
+        columns: process.stdout.isTTY ? (process.stdout.columns || 80) - 1 : 80,
         rows: process.stdout.rows || 24,
         hasColour: process.stdout.isTTY === true && !process.env.NO_COLOR,
       });
