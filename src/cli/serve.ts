@@ -14,6 +14,7 @@ import { StorageError } from "../storage/open.ts";
 import { Log } from "../telemetry/log.ts";
 import { Output } from "../telemetry/output.ts";
 import { Redactor } from "../telemetry/redact.ts";
+import { lineSink } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 
 /** Milliseconds that a stop waits for whatever reads the log. */
@@ -71,7 +72,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const host = option("host", "SLUICE_HOST") ?? config.server.host;
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
-  const output = new Output(Bun.stdout.writer({ highWaterMark: 65_536 }));
+  const output = new Output(lineSink());
   const redactor = new Redactor();
   redactor.learn(
     "environment",

@@ -118,11 +118,12 @@ function fieldsOf(given: string | string[] | undefined): Map<string, string> {
 function isAllowed(
   { refusal, unknown, away }: Explanation,
   limits: readonly { denies: boolean | null; shadow: boolean }[],
+  mayBeOthers: boolean,
 ): boolean | null {
   if (refusal !== null) return false;
   const counted = away === "allow" ? [] : limits.filter(({ shadow }) => !shadow);
-  if (counted.some(({ denies }) => denies === true)) return false;
-  return unknown.length > 0 || counted.some(({ denies }) => denies === null) ? null : true;
+  if (!mayBeOthers && counted.some(({ denies }) => denies === true)) return false;
+  return mayBeOthers || unknown.length > 0 || counted.some(({ denies }) => denies === null) ? null : true;
 }
 
 export const explainAdmin = (parts: ExplainAdminParts) => {
@@ -191,9 +192,10 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
         ip: situation.ip,
         anonymous: found.isAnonymous,
         system: health.current().status,
-        allowed: isAllowed(found, limits),
+        allowed: isAllowed(found, limits, situation.others.length > 0),
         unknown: [
           ...found.unknown,
+          ...situation.others.map((id) => `which key is used: ${id} has limits of its own`),
           ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
         ],
         redisAway: found.away,

@@ -281,6 +281,42 @@ describe("the log", () => {
   });
 });
 
+test("a terminal that somebody has halted stops no request", async () => {
+  using behind = backend();
+  using home = folder();
+  writeFileSync(join(home.path, "config.json"), JSON.stringify(configFor(behind)));
+  const port = freePort();
+  let text = "";
+  const child = Bun.spawn([...PROGRAM, "serve"], {
+    cwd: home.path,
+    env: { PATH: "/nonexistent", SLUICE_ADMIN_TOKEN: ADMIN_TOKEN, SLUICE_HOST: "127.0.0.1", SLUICE_PORT: String(port) },
+    terminal: {
+      data: (_, bytes) => {
+        text += new TextDecoder().decode(bytes);
+      },
+    },
+  });
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    while (!text.includes("listening")) await Bun.sleep(10);
+    // Ctrl-S.
+    child.terminal?.write("\x13");
+    await Bun.sleep(50);
+    const before = text.length;
+    // More than a terminal takes by itself.
+    for (let i = 0; i < 100; i++)
+      expect((await fetch(`${url}/status/${"x".repeat(1000)}`, { signal: AbortSignal.timeout(5000) })).status).toBe(200);
+    expect(text.length - before).toBeLessThan(100_000);
+    // Ctrl-Q.
+    child.terminal?.write("\x11");
+    while (text.split("request").length < 101) await Bun.sleep(10);
+  } finally {
+    child.kill("SIGKILL");
+    await child.exited;
+    child.terminal?.close();
+  }
+});
+
 describe("GET /admin/events", () => {
   test("tells of requests, limits, health and changes as they happen, filtered as asked", async () => {
     using behind = backend();
