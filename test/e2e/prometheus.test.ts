@@ -31,7 +31,7 @@ interface Dashboard {
   readonly time: { readonly from: string; readonly to: string };
   readonly panels: readonly Panel[];
   readonly templating: { readonly list: readonly { readonly name: string }[] };
-  readonly annotations: { readonly list: readonly { readonly name: string; readonly expr: string }[] };
+  readonly annotations: { readonly list: readonly { readonly name: string; readonly target: { readonly expr: string } }[] };
 }
 const dashboard = JSON.parse(read("grafana/dashboards/sluice.json")) as Dashboard;
 const { groups } = Bun.YAML.parse(read("prometheus/rules.yml")) as { groups: { rules: { alert: string; expr: string }[] }[] };
@@ -158,7 +158,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
       expect((await alone.admin("POST", "/admin/health", { status: "DEGRADED" })).status).toBe(200);
       const queries = [
         ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
-        ...dashboard.annotations.list.map(({ name, expr }) => [name, expr]),
+        ...dashboard.annotations.list.map(({ name, target }) => [name, target.expr]),
         // What a rule compares, and below those that can be provoked.
         ...groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => [alert, compared(expr)])),
       ] as [string, string][];
