@@ -765,7 +765,10 @@ export const Config = Shape(
           default: "json",
           description: "One JSON object a line, or lines for people.",
         }),
-        accessLog: Type.Boolean({ default: true, description: "A line for each request." }),
+        accessLog: Type.Boolean({
+          default: true,
+          description: "A line for each request: at info, or at error where it was answered with 5xx.",
+        }),
         accessLogSample: Type.Number({
           minimum: 0,
           maximum: 1,

@@ -7,6 +7,8 @@ export interface AccessLogParts {
   readonly random: () => number;
   /** The share of requests below 400 that get a line, 0 to 1; all others get one. */
   readonly sample: number;
+  /** Only requests that failed get lines: the log's level is above info. */
+  readonly isOfFailures: boolean;
 }
 
 /** Text that stands in JSON as it is. */
@@ -27,12 +29,14 @@ export class AccessLog {
 
   /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
   note(x: Exchange, latency: number): void {
-    const { sample, random } = this.parts;
+    const { sample, random, isOfFailures } = this.parts;
+    const isFailure = x.status >= 500;
+    if (isOfFailures && !isFailure) return;
     if (sample < 1 && x.status < 400 && random() >= sample) return;
     const { holder, trace, refusal, trouble } = x;
     const { redactor } = x.generation;
     this.write(
-      `{"level":"info","time":"${this.time()}","requestId":"${x.id}","method":${quoted(redactor.clean(x.incoming.head.method))},"path":${quoted(redactor.clean(x.path))},"status":${x.status},"latencyMs":${Math.round(latency * 1000) / 1000},"route":${quoted(x.endpoint?.name)},"consumer":${quoted(holder?.consumer.id)},"tier":${quoted(holder?.consumer.tier)},"keyId":${quoted(holder?.id)},"ip":${quoted(x.ip)},"upstream":${quoted(x.target?.url)},"attempts":${x.attempts},"cache":${quoted(x.cache)}${refusal === null ? "" : `,"code":"${refusal.code}"`}${trouble === null ? "" : `,"error":${quoted(redactor.clean(trouble))}`}${x.incoming.isAborted ? ',"aborted":true' : ""}${trace === null ? "" : `,"traceId":"${trace.traceId}"`},"msg":"request"}\n`,
+      `{"level":"${isFailure ? "error" : "info"}","time":"${this.time()}","requestId":"${x.id}","method":${quoted(redactor.clean(x.incoming.head.method))},"path":${quoted(redactor.clean(x.path))},"status":${x.status},"latencyMs":${Math.round(latency * 1000) / 1000},"route":${quoted(x.endpoint?.name)},"consumer":${quoted(holder?.consumer.id)},"tier":${quoted(holder?.consumer.tier)},"keyId":${quoted(holder?.id)},"ip":${quoted(x.ip)},"upstream":${quoted(x.target?.url)},"attempts":${x.attempts},"cache":${quoted(x.cache)}${refusal === null ? "" : `,"code":"${refusal.code}"`}${trouble === null ? "" : `,"error":${quoted(redactor.clean(trouble))}`}${x.incoming.isAborted ? ',"aborted":true' : ""}${trace === null ? "" : `,"traceId":"${trace.traceId}"`},"msg":"request"}\n`,
     );
   }
 

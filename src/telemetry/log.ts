@@ -101,8 +101,13 @@ export class Log {
     this.logger.level = level;
     const { output, clock, random } = this.parts;
     this.accessLog =
-      accessLog && this.logger.isLevelEnabled("info")
-        ? new AccessLog((line) => output.write(this.formatted(line), "requests"), { clock, random, sample: accessLogSample })
+      accessLog && this.logger.isLevelEnabled("error")
+        ? new AccessLog((line) => output.write(this.formatted(line), "requests"), {
+            clock,
+            random,
+            sample: accessLogSample,
+            isOfFailures: !this.logger.isLevelEnabled("info"),
+          })
         : null;
     this.onChange();
   }

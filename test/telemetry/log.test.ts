@@ -72,7 +72,12 @@ describe("the line of a request", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.string(), fc.integer({ min: 0, max: 4_102_444_800_000 }), (path, consumer, time) => {
         const lines: string[] = [];
-        const log = new AccessLog((text) => lines.push(text), { clock: new FakeClock(time), random: () => 0, sample: 1 });
+        const log = new AccessLog((text) => lines.push(text), {
+          clock: new FakeClock(time),
+          random: () => 0,
+          sample: 1,
+          isOfFailures: false,
+        });
         log.note(exchange({ path, holder: { id: "k", consumer: { id: consumer, tier: "t" } } }), 1);
         const [line = ""] = lines;
         const read = JSON.parse(line);
@@ -86,6 +91,15 @@ describe("the line of a request", () => {
     const { log, lines } = logging({ accessLogSample: 0.4 });
     for (const status of [200, 304, 404, 429, 500, 499]) log.accessLog?.note(exchange({ status }), 1);
     expect((await lines()).map((line) => JSON.parse(line).status)).toEqual([404, 429, 500, 499]);
+  });
+
+  test("is an error where the request failed: above info there are only such", async () => {
+    const { log, lines } = logging({ level: "warn" });
+    for (const status of [200, 404, 429, 499, 500, 503]) log.accessLog?.note(exchange({ status }), 1);
+    expect((await lines()).map((line) => [JSON.parse(line).level, JSON.parse(line).status])).toEqual([
+      ["error", 500],
+      ["error", 503],
+    ]);
   });
 
   test("names the code of a refusal and the trace", async () => {
@@ -125,7 +139,7 @@ describe("what is set by hand", () => {
     clock.time += 1;
     log.look();
     expect([log.settings, log.state.until]).toEqual([{ level: "error", accessLog: true, accessLogSample: 1 }, null]);
-    expect([log.logger.isLevelEnabled("warn"), log.accessLog]).toEqual([false, null]);
+    expect(log.logger.isLevelEnabled("warn")).toBe(false);
     log.set({ level: "debug" }, 60_000);
     log.set({ accessLogSample: 0.5 });
     expect(log.state.until).toBe(clock.time + 60_000);
@@ -138,7 +152,7 @@ describe("what is set by hand", () => {
     expect(log.accessLog).toBeNull();
     log.set({ accessLog: true }, null);
     expect(log.accessLog).not.toBeNull();
-    log.set({ level: "warn" }, null);
+    log.set({ level: "fatal" }, null);
     expect(log.accessLog).toBeNull();
     log.reset();
     expect(log.accessLog).toBeNull();
