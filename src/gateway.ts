@@ -379,7 +379,17 @@ export function createGatewayParts(options: GatewayOptions) {
       certificateExpiresAt: () => certificateExpiresAt,
     }),
   );
-  const recorder = new Recorder({ clock, metrics, events, denials, spans: () => spans });
+  const recorder = new Recorder({
+    clock,
+    metrics,
+    events,
+    denials,
+    onSpans: (some) => {
+      // Tracing may be off since the request began.
+      if (spans === null) spanCounts.dropped += some.length;
+      else spans.add(some);
+    },
+  });
   const handOut = new HandOut({
     pools,
     keys: registry,
@@ -681,6 +691,7 @@ export function createGatewayParts(options: GatewayOptions) {
         limiter,
         denials,
         mayUse,
+        poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
         away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
       }),
       registry,

@@ -1,6 +1,6 @@
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
-import { ask, REMOTE_FLAGS, remotely, text } from "./remote.ts";
+import { ask, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
 
 interface Limit {
   readonly name: string;
@@ -65,7 +65,8 @@ export const explain: Command = {
       }
       if (query.size === (query.has("header") ? 1 : 0))
         throw new UsageError("name a consumer, a key, a route or an ip, or several of them");
-      const found = await ask<Explanation>(input, "GET", `/admin/explain?${query}`);
+      const found = await ask<Explanation>(input, "GET", `/admin/explain?${query}`, undefined, PATIENCE);
+      if (!Array.isArray(found?.limits) || !Array.isArray(found.denials)) throw new RemoteFault(NO_SLUICE);
       print(input.flags.json === true ? `${JSON.stringify(found)}\n` : described(found));
     }),
 };

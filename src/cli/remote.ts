@@ -8,6 +8,10 @@ export const REMOTE_FLAGS: readonly Flag[] = [
   { name: "json", help: "print JSON instead of a table" },
 ];
 
+/** Milliseconds that a gateway has to answer what it can answer at once. */
+export const PATIENCE = 5000;
+export const NO_SLUICE = "what answers there is no Sluice, or another version of it";
+
 /** The gateway refused, or could not be asked; the message is for whoever typed the command. */
 export class RemoteFault extends Error {}
 
@@ -29,8 +33,8 @@ export async function askRaw(input: Input, method: string, path: string, body?: 
   }
   if (answer.ok) return answer;
   const refusal = (await answer.json().catch(() => ({}))) as { detail?: string; errors?: { path: string; message: string }[] };
-  const more = (refusal.errors ?? []).slice(1).map(({ path: at, message }) => `\n  ${at}: ${message}`);
-  throw new RemoteFault(`${answer.status}: ${refusal.detail ?? "refused without a reason"}${more.join("")}`);
+  const more = (Array.isArray(refusal?.errors) ? refusal.errors : []).slice(1).map(({ path: at, message }) => `\n  ${at}: ${message}`);
+  throw new RemoteFault(`${answer.status}: ${refusal?.detail ?? "refused without a reason"}${more.join("")}`);
 }
 
 export async function ask<T>(input: Input, method: string, path: string, body?: unknown, timeout?: number): Promise<T> {
@@ -39,7 +43,7 @@ export async function ask<T>(input: Input, method: string, path: string, body?: 
   try {
     return (await answer.json()) as T;
   } catch {
-    throw new RemoteFault(`what answers at ${answer.url} is no Sluice`);
+    throw new RemoteFault(NO_SLUICE);
   }
 }
 

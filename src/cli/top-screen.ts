@@ -126,6 +126,8 @@ export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }
       ),
     },
   ].filter(({ lines }) => lines.length > 0);
+  // A title without a line below it says nothing.
+  while (sections.length > 1 && rows - head.length - 2 * sections.length < sections.length) sections.pop();
   const room = shares(
     sections.map(({ lines }) => lines.length),
     rows - head.length - 2 * sections.length,
@@ -169,7 +171,8 @@ function row([first = "", ...others]: readonly string[], columns: number, cell =
   return (name + others.map((each) => each.slice(0, cell - 1).padStart(cell)).join("")).slice(0, columns);
 }
 
-const ends = (left: string, right: string, columns: number): string => left.padEnd(Math.max(0, columns - right.length)) + right;
+const ends = (left: string, right: string, columns: number): string =>
+  left.length + right.length < columns ? left.padEnd(columns - right.length) + right : left;
 
 const isWell = ({ breaker, healthy }: { readonly breaker: string; readonly healthy: boolean }): boolean => breaker === "closed" && healthy;
 

@@ -1,6 +1,6 @@
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
-import { ask, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
+import { ask, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
 import { type Screen, type Stats, screenOf } from "./top-screen.ts";
 
 const ENTER = "\x1b[?1049h\x1b[?25l";
@@ -8,8 +8,6 @@ const LEAVE = "\x1b[?25h\x1b[?1049l";
 const HOME = "\x1b[H";
 /** Before the line: after a line that fills the screen the cursor stands on its last character. */
 const WIPE_LINE = "\x1b[2K";
-/** Milliseconds that a gateway has to answer. */
-const PATIENCE = 5000;
 const REST_OF_SCREEN = "\x1b[J";
 
 export const top: Command = {
@@ -28,7 +26,8 @@ export const top: Command = {
       if (!(interval >= 0.2 && interval <= 60)) throw new UsageError("--interval must be a number of seconds from 0.2 to 60");
       const look = async (): Promise<Stats> => {
         const stats = await ask<Stats>(input, "GET", "/admin/stats", undefined, PATIENCE);
-        if (!Array.isArray(stats?.routes)) throw new RemoteFault("what answers there is no Sluice, or another version of it");
+        const lists = [stats?.routes, stats?.consumers, stats?.targets, stats?.pools, stats?.latencyBounds];
+        if (!lists.every(Array.isArray) || stats.cache === undefined) throw new RemoteFault(NO_SLUICE);
         return stats;
       };
       let before = await look();

@@ -1,6 +1,7 @@
 import type { TObject, TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
+import { CREDENTIAL_NAMES } from "./credential-names.ts";
 import { withDefaults } from "./defaults.ts";
 
 export type Step = string | number;
@@ -104,23 +105,23 @@ function explain(error: ValueError, path: Path): Fault[] {
     case ValueErrorType.Union:
       return explainUnion(schema, value, path);
     case ValueErrorType.StringPattern:
-      return say(`must be ${schema.expects ?? `text that matches ${schema.pattern}`}${got(schema, value)}`);
+      return say(`must be ${schema.expects ?? `text that matches ${schema.pattern}`}${got(schema, value, path)}`);
     case ValueErrorType.StringMinLength:
       return say(schema.minLength === 1 ? "must not be empty" : `must have at least ${schema.minLength} characters`);
     case ValueErrorType.StringMaxLength:
       return say(`must have at most ${schema.maxLength} characters`);
     case ValueErrorType.IntegerMinimum:
     case ValueErrorType.NumberMinimum:
-      return say(`must be at least ${schema.minimum}${got(schema, value)}`);
+      return say(`must be at least ${schema.minimum}${got(schema, value, path)}`);
     case ValueErrorType.IntegerMaximum:
     case ValueErrorType.NumberMaximum:
-      return say(`must be at most ${schema.maximum}${got(schema, value)}`);
+      return say(`must be at most ${schema.maximum}${got(schema, value, path)}`);
     case ValueErrorType.ArrayMinItems:
       return say(`must have at least ${schema.minItems} ${schema.minItems === 1 ? "entry" : "entries"}`);
     case ValueErrorType.ArrayMaxItems:
       return say(`must have at most ${schema.maxItems} entries`);
     default:
-      return say(`must be ${wanted(schema)}${got(schema, value)}`);
+      return say(`must be ${wanted(schema)}${got(schema, value, path)}`);
   }
 }
 
@@ -135,7 +136,7 @@ function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
   const variants = schema.anyOf as TSchema[];
   if (variants.every((variant) => variant.const !== undefined)) {
     return [
-      { path, message: `must be one of ${variants.map((variant) => JSON.stringify(variant.const)).join(", ")}${got(schema, value)}` },
+      { path, message: `must be one of ${variants.map((variant) => JSON.stringify(variant.const)).join(", ")}${got(schema, value, path)}` },
     ];
   }
   const kind = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
@@ -143,7 +144,7 @@ function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
   // The variant that was meant tells more than the union can. Its defaults are not filled in yet: that is done only for values that are valid then.
   if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
     return schemaFaults(meant, withDefaults(meant, structuredClone(value)), path);
-  return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(schema, value)}` }];
+  return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(schema, value, path)}` }];
 }
 
 function wanted(schema: TSchema): string {
@@ -167,9 +168,14 @@ function wanted(schema: TSchema): string {
   }
 }
 
+const CREDENTIAL = new RegExp(CREDENTIAL_NAMES, "i");
+
 /** What stood there instead, shortened; nothing of a secret. */
-function got(schema: TSchema, value: unknown): string {
-  if (schema.secret === true || value === undefined) return "";
+function got(schema: TSchema, value: unknown, path: Path): string {
+  const [parent, name] = path.slice(-2);
+  // A header rule whose name says that its value is a credential.
+  const isCredential = parent === "set" && typeof name === "string" && CREDENTIAL.test(name);
+  if (schema.secret === true || isCredential || value === undefined) return "";
   if (Array.isArray(value)) return ", got a list";
   if (typeof value === "object" && value !== null) return ", got an object";
   const text = JSON.stringify(value);

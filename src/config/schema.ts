@@ -1,4 +1,5 @@
 import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { CREDENTIAL_NAMES } from "./credential-names.ts";
 import { DURATION_PATTERN, SIZE_PATTERN } from "./units.ts";
 
 /** The same schema with an empty object as its default: without one, TypeBox fills in no defaults inside a record's values. */
@@ -361,7 +362,7 @@ const HeaderRules = (description: string) =>
           additionalProperties: false,
           default: {},
           description: "Fields that are set, whatever was there. What looks like a credential by its name is not shown again.",
-          secretNames: "auth|cookie|token|secret|password|key|credential",
+          secretNames: CREDENTIAL_NAMES,
         },
       ),
       remove: Type.Array(Type.String({ pattern: FieldName, expects: "a header's name" }), {
@@ -630,6 +631,8 @@ export const OtlpConfig = Shape(
       maxLength: 2048,
       description: "The collector: OTLP over HTTP. /v1/traces is added to it where it is not there.",
       expects: 'a URL such as "http://localhost:4318", without user, password and query: secrets go into headers',
+      secret: true,
+      isUrl: true,
       examples: ["http://localhost:4318"],
     }),
     headers: Type.Record(

@@ -60,7 +60,7 @@ const Answer = Type.Object({
       "What limits do while Redis is away (redis.onFailure): what is used is then what this instance has counted. null: it is there, or there is none.",
   }),
   refusal: Type.Union([Type.Object({ code: Type.String(), detail: Type.String() }), Type.Null()], {
-    description: "Why a request would be refused before any limit is looked at.",
+    description: "Why a request would be refused other than by a limit.",
   }),
   limits: Type.Array(Limit),
   passedOver: Type.Array(Type.Object({ scope: Type.String(), names: Type.Array(Type.String()), why: Type.String() }), {
@@ -105,22 +105,25 @@ const Query = Type.Object({
 /** Fields of a request, by names in small letters. Throws 422. */
 function fieldsOf(given: string | string[] | undefined): Map<string, string> {
   const lines = given === undefined ? [] : typeof given === "string" ? [given] : given;
-  return new Map(
-    lines.map((line) => {
-      const at = line.indexOf(":");
-      if (at < 1) throw invalid([{ path: ["header"], message: 'must be a field, such as "X-Tenant: acme"' }]);
-      return [line.slice(0, at).trim().toLowerCase(), line.slice(at + 1).trim()];
-    }),
-  );
+  const fields = new Map<string, string>();
+  for (const line of lines) {
+    const at = line.indexOf(":");
+    if (at < 1) throw invalid([{ path: ["header"], message: 'must be a field, such as "X-Tenant: acme"' }]);
+    const name = line.slice(0, at).trim().toLowerCase();
+    const before = fields.get(name);
+    const value = line.slice(at + 1).trim();
+    fields.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+  return fields;
 }
 
 /** Whether the next request would come through; `null` when that can't be said. */
 function isAllowed(
-  { refusal, unknown, away }: Explanation,
+  { refusal, backendRefusal, unknown, away }: Explanation,
   limits: readonly { denies: boolean | null; shadow: boolean }[],
   mayBeOthers: boolean,
 ): boolean | null {
-  if (refusal !== null) return false;
+  if (refusal !== null || backendRefusal !== null) return false;
   const counted = away === "allow" ? [] : limits.filter(({ shadow }) => !shadow);
   if (!mayBeOthers && counted.some(({ denies }) => denies === true)) return false;
   return mayBeOthers || unknown.length > 0 || counted.some(({ denies }) => denies === null) ? null : true;
@@ -174,7 +177,8 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       used: reading?.used ?? null,
       remaining: reading?.remaining ?? null,
       reset: reading === null || reading.resetIn === 0 ? null : timeText(clock.wall() + reading.resetIn),
-      denies: reading === null ? null : !policy.shadow && reading.remaining < cost,
+      // One that is overdrawn denies what costs nothing as well.
+      denies: reading === null ? null : !policy.shadow && (reading.denied || reading.remaining < cost),
     };
   };
 
@@ -199,7 +203,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
           ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
         ],
         redisAway: found.away,
-        refusal: found.refusal,
+        refusal: found.refusal ?? (limits.some(({ denies }) => denies === true) ? null : found.backendRefusal),
         limits,
         passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),
         keysWithOwnLimits: situation.others,

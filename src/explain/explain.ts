@@ -18,6 +18,8 @@ export interface ExplainParts {
   readonly mayUse: (key: KeyEntry, route: Route, ip: string) => Problem | null;
   /** What limits do now that Redis is away; `null` while it is there, or there is none. */
   readonly away: () => "local" | "allow" | "deny" | null;
+  /** Whether a key of a pool is ready and has anything left. */
+  readonly poolHolds: (pool: string) => boolean;
 }
 
 /** Who asks for what. What is not known is `null`. */
@@ -56,6 +58,8 @@ export interface Explanation {
   readonly isAnonymous: boolean;
   /** Why a request would be refused before any limit is looked at; `null` when it would not. */
   readonly refusal: Refusal | null;
+  /** Why it would be refused after all limits have let it through. */
+  readonly backendRefusal: Refusal | null;
   /** What would have to be known to say more, for people. */
   readonly unknown: readonly string[];
   /** What limits do now that Redis is away; `null` while it is there, or there is none. */
@@ -103,12 +107,14 @@ export class Explain {
     const unknown: string[] = [];
     const away = this.parts.away();
     const refusal = this.refusalOf(situation, isAnonymous, unknown);
+    const backendRefusal = this.backendRefusal(route, unknown);
     return {
       isAnonymous,
       refusal:
         refusal === null && away === "deny" && policies.length > 0
           ? { code: "limiterUnavailable", detail: "Redis is away, and redis.onFailure is deny." }
           : refusal,
+      backendRefusal,
       unknown,
       away,
       limits,
@@ -117,7 +123,7 @@ export class Explain {
     };
   }
 
-  /** In the order in which a request is looked at: the address, the key, the route, the backend. Adds to `unknown` what would have to be known. */
+  /** In the order in which a request is looked at: the address, then the key. Adds to `unknown` what would have to be known. */
   private refusalOf(situation: Situation, isAnonymous: boolean, unknown: string[]): Refusal | null {
     const { guard, clock } = this.parts;
     const { route, ip } = situation;
@@ -130,14 +136,23 @@ export class Explain {
           : "The address is blocked until further notice.",
       };
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
-    const refusal = isAnonymous ? null : this.keysRefusal(situation, unknown);
-    if (refusal !== null) return refusal;
-    const { upstream } = route ?? {};
+    return isAnonymous ? null : this.keysRefusal(situation, unknown);
+  }
+
+  private backendRefusal(route: Route | null, unknown: string[]): Refusal | null {
     if (route === null || route.own !== null) return null;
-    if (upstream === null || upstream === undefined) return { code: "noHealthyTarget", detail: "The route's upstream is gone." };
+    const refusal = this.targetRefusal(route);
+    if (refusal === null || route.cache === null) return refusal;
+    unknown.push(`whether the answer is kept: ${refusal.detail}`);
+    return null;
+  }
+
+  private targetRefusal({ upstream, credential }: Route): Refusal | null {
+    if (credential !== null && !this.parts.poolHolds(credential.pool))
+      return { code: "poolExhausted", detail: `No key of the pool ${credential.pool} is ready and has anything left.` };
+    if (upstream === null) return { code: "noHealthyTarget", detail: "The route's upstream is gone." };
     if (upstream.hasTarget) return null;
-    const { code } = upstream.whyNot();
-    return { code, detail: `No target of the upstream ${upstream.name} can be asked at the moment.` };
+    return { code: upstream.whyNot().code, detail: `No target of the upstream ${upstream.name} can be asked at the moment.` };
   }
 
   /** Why none of the keys in question would be taken. */

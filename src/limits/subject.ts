@@ -1,4 +1,5 @@
 import { parseIp } from "../config/ip.ts";
+import { hashKey } from "../keys/format.ts";
 import type { Policy } from "./policy.ts";
 
 /** Who makes a request, as far as limits tell callers apart. */
@@ -32,9 +33,15 @@ function part(by: string, caller: Caller): string {
     case "global":
       return "";
     default:
-      return caller.header(by.slice("header:".length)) ?? "";
+      return headerSubject(caller.header(by.slice("header:".length)) ?? "");
   }
 }
+
+/** As short as a key can be. */
+const SHORTEST_KEY = 16;
+
+/** A field's value as a subject. Subjects are stored, and a value this long may be a key: then it goes by its hash. */
+const headerSubject = (value: string): string => (value.length < SHORTEST_KEY ? value : `#${hashKey(value).slice(0, 32)}`);
 
 /**
  * An address as a subject, in brackets so that no consumer's id can be the same. An IPv6 caller is counted by its /64: that is what one

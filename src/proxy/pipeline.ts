@@ -61,6 +61,7 @@ export class Pipeline {
     const [path = ""] = incoming.head.target.split("?", 1);
     const x = new Exchange(incoming, generation, path, "", this.parts.clock.now());
     x.ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), generation.trustedProxies);
+    if (generation.tracer !== null) x.trace = generation.tracer.begin(incoming.head.fields.joined("traceparent"));
     incoming.onEnd = () => this.record(x);
     this.refuse(x, refusal);
   }

@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { durationOf, timeText } from "../admin/manners.ts";
-import { refused } from "../admin/refused.ts";
+import { invalid, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import { LevelName } from "../config/schema.ts";
 import { DURATION_PATTERN } from "../config/units.ts";
@@ -49,6 +49,8 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
     .patch(
       "/",
       ({ body: { ttl, ...settings } }) => {
+        if (ttl === undefined && Object.keys(settings).length === 0)
+          throw invalid([{ path: [], message: "must name what is to be changed: level, accessLog, accessLogSample, ttl" }]);
         const milliseconds = typeof ttl === "string" ? durationOf(ttl, "ttl") : ttl;
         return change(() => there().set(settings, milliseconds));
       },
@@ -67,7 +69,7 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
               }),
             ),
           },
-          { additionalProperties: false, minProperties: 1 },
+          { additionalProperties: false },
         ),
         response: Logging,
         detail: {

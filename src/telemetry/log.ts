@@ -119,10 +119,14 @@ export class Log {
 
 const COLOURS: Readonly<Record<string, string>> = { error: "\x1b[31m", fatal: "\x1b[31m", warn: "\x1b[33m", info: "\x1b[32m" };
 
+const CONTROL = /[\0-\x1f\x7f-\x9f\u2028\u2029]/;
+
 /** `12:34:56.789 INFO  message key=value …` */
 export function pretty(line: string): string {
   const { time, level, msg, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const colour = process.stdout.isTTY ? (COLOURS[String(level)] ?? "") : "";
-  const pairs = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  // What a caller or an operator has sent must not look like a line of its own.
+  const shown = (value: unknown): string => (typeof value === "string" && !CONTROL.test(value) ? value : JSON.stringify(value));
+  const pairs = Object.entries(rest).map(([key, value]) => `${key}=${shown(value)}`);
   return `${String(time).slice(11, 23)} ${colour}${String(level).toUpperCase().padEnd(5)}${colour ? "\x1b[0m" : ""} ${[msg, ...pairs].join(" ")}\n`;
 }

@@ -1,4 +1,4 @@
-/** Where lines go in the end. `flush` gives a promise while the other end takes no more; both may throw when it has gone. */
+/** Where lines go in the end. Both give a promise while the other end takes no more, and throw or reject when it has gone. */
 export interface LineSink {
   write(text: string): unknown;
   flush(): number | Promise<number>;
@@ -67,30 +67,31 @@ export class Output {
       this.dropped.requests += requests;
       this.dropped.events += events;
     };
+    this.isWriting = true;
+    let taken: Promise<unknown>[];
     try {
-      this.sink.write(waiting);
-      this.isWriting = true;
-      const written = this.sink.flush();
-      if (!(written instanceof Promise)) {
-        this.isWriting = false;
-        this.tell();
-        return;
-      }
-      written.then(
-        () => {
-          this.tell();
-          this.goOn();
-        },
-        () => {
-          lost();
-          this.goOn();
-        },
-      );
+      taken = [this.sink.write(waiting), this.sink.flush()].filter((each) => each instanceof Promise);
     } catch {
       this.isWriting = false;
       // Nobody reads any more: a gateway goes on without a log.
       lost();
+      return;
     }
+    if (taken.length === 0) {
+      this.isWriting = false;
+      this.tell();
+      return;
+    }
+    Promise.all(taken).then(
+      () => {
+        this.tell();
+        this.goOn();
+      },
+      () => {
+        lost();
+        this.goOn();
+      },
+    );
   }
 
   private goOn(): void {

@@ -4,16 +4,15 @@ import type { Denials } from "../explain/denials.ts";
 import { ipSubject } from "../limits/subject.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import type { Metrics } from "./metrics.ts";
-import type { SpanQueue } from "./span-queue.ts";
-import { spansOf } from "./spans.ts";
+import { type Span, spansOf } from "./spans.ts";
 
 export interface RecorderParts {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly events: EventHub;
   readonly denials: Denials;
-  /** `null`: requests are not traced any more. */
-  readonly spans: () => SpanQueue | null;
+  /** Takes the spans of requests to the collector. */
+  readonly onSpans: (spans: readonly Span[]) => void;
 }
 
 /** Writes down what became of a request: the same for every kind of request that a caller can make. */
@@ -27,7 +26,7 @@ export class Recorder {
     (x.endpoint?.metrics ?? unrouted).observe(x.incoming.head.method, x.status, elapsed, x.trace);
     if (x.refusal !== null) this.refused(x);
     accessLog?.note(x, elapsed);
-    if (x.trace?.isSampled === true) this.parts.spans()?.add(spansOf(x, elapsed, clock.wall()));
+    if (x.trace?.isSampled === true) this.parts.onSpans(spansOf(x, elapsed, clock.wall()));
     if (!events.isIdle) events.publish("request", subjectOf(x), () => described(x, elapsed));
   }
 

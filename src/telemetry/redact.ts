@@ -17,6 +17,15 @@ export const withoutKeys = (text: string): string =>
 /** Whether a text holds something that looks like a key or a token of Sluice's. */
 export const holdsKey = (text: string): boolean => withoutKeys(text) !== text;
 
+/** A path with what is encoded in it decoded, as far as it is UTF-8. */
+function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text.replace(/%([0-7][0-9a-f])/gi, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  }
+}
+
 /** Takes secrets out of lines that may hold anything, such as what a library says of its failure. */
 export class Redactor {
   private readonly learnt = new Map<string, readonly string[]>();
@@ -44,6 +53,13 @@ export class Redactor {
 
   /** A path or the like, of a request: nearly always there is nothing in it. */
   clean(text: string): string {
+    const rest = this.plain(text);
+    if (!rest.includes("%")) return rest;
+    const decoded = percentDecoded(rest);
+    return this.plain(decoded) === decoded ? rest : REDACTED;
+  }
+
+  private plain(text: string): string {
     const rest = withoutKeys(text);
     return this.known === null ? rest : rest.replace(this.known, REDACTED);
   }

@@ -45,10 +45,8 @@ export class SpanQueue {
     await Promise.race([promise, this.drain()]);
     clearTimeout(patience);
     this.stopTimer();
-    await this.sender
-      ?.then((sender) => sender.close())
-      // It could not be made, or not be closed: there is nobody to send to any more.
-      .catch(() => {});
+    // Nobody waits for a collector that does not answer; one that could not be made need not be closed.
+    this.sender?.then((sender) => sender.close()).catch(() => {});
   }
 
   private async drain(): Promise<void> {

@@ -46,6 +46,7 @@ export function spansOf(x: Exchange, elapsed: number, wallNow: number): Span[] {
     attributes["sluice.tier"] = holder.consumer.tier;
     attributes["sluice.key_id"] = holder.id;
   }
+  if (x.incoming.isAborted) attributes["sluice.aborted"] = true;
   if (x.cache !== null) attributes["sluice.cache"] = x.cache;
   if (x.refusal !== null) attributes["sluice.code"] = x.refusal.code;
   const isError = x.status >= 500;

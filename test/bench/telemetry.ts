@@ -28,7 +28,7 @@ const recorder = new Recorder({
   metrics,
   events: new EventHub({ now: Date.now, random: Math.random }),
   denials: new Denials(),
-  spans: () => null,
+  onSpans: () => {},
 });
 const key = { id: "key_01a1fc13a81f75409df063fa429c3263", consumer: { id: "acme", tier: "pro" } };
 const endpoint = { name: "users", path: "/api/users", metrics: metrics.of("users") };

@@ -45,6 +45,16 @@ describe("secrets of the configuration", () => {
     expect(redis.url).toContain("pass@wo");
   });
 
+  test("are not quoted in what is said of a fault", () => {
+    const faulty = {
+      telemetry: { otlp: { endpoint: "http://u:hunter2pass@h" } },
+      routes: [{ path: "/", upstream: "http://127.0.0.1:1", headers: { request: { set: { Authorization: "Bearer hunter2€" } } } }],
+    };
+    const loaded = loadConfig(JSON.stringify(faulty), {});
+    const text = JSON.stringify("faults" in loaded ? loaded.faults : []);
+    expect([text.includes("endpoint"), text.includes("Authorization"), text.includes("hunter2")]).toEqual([true, true, false]);
+  });
+
   test("of a route stay when what was shown is sent back, and must be sent where there are none", async () => {
     using gateway = admin();
     const route = (set: object) => ({ name: "shop", path: "/shop", upstream: "http://127.0.0.1:1", headers: { request: { set } } });

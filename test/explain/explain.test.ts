@@ -17,12 +17,29 @@ const configFor = (behind: Backend) => ({
     dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 1 } },
   },
   activities: {},
+  pools: { llm: { keys: [{ id: "k1", secret: "sk-123456789", limit: 1, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
   routes: [
     { name: "all", path: "/", upstream: "main", stripPrefix: false, limits: [limit({ limit: 50, by: "route", name: "busy" })], cost: 2 },
     { name: "open", path: "/open", upstream: "main", stripPrefix: false, auth: "none" },
     { name: "pro", path: "/pro", upstream: "main", tiers: ["pro"] },
     { name: "hosted", path: "/hosted", hosts: ["*.example.com"], upstream: "main", auth: "none" },
     { name: "scoped", path: "/scoped", upstream: "main", scopes: ["read"] },
+    { name: "pooled", path: "/pooled", upstream: "main", auth: "none", credential: { pool: "llm" } },
+    {
+      name: "free",
+      path: "/free",
+      upstream: "main",
+      auth: "none",
+      cost: 0,
+      limits: [limit({ by: "global", name: "overdrawn", degraded: 0 })],
+    },
+    {
+      name: "keyed",
+      path: "/keyed",
+      upstream: "main",
+      auth: "none",
+      limits: [limit({ by: "header:X-API-Key", name: "keyed", window: "2h" })],
+    },
     { name: "dead", path: "/dead", upstream: "dead", auth: "none" },
     {
       name: "used",
@@ -186,6 +203,21 @@ describe("GET /admin/explain", () => {
       code: "keyMissing",
       detail: "The consumer has no key.",
     });
+  });
+
+  test("knows an exhausted pool, and what is overdrawn", async () => {
+    await using it = gateway();
+    expect((await it.explain("route=pooled&ip=127.0.0.1")).json.allowed).toBe(true);
+    expect((await fetch(`${it.url}/api/v1/api-key`, { method: "POST", body: '{"type":"s"}' })).status).toBe(200);
+    expect((await it.explain("route=pooled&ip=127.0.0.1")).json.refusal.code).toBe("poolExhausted");
+    expect((await it.explain("route=free&ip=127.0.0.1")).json.allowed).toBe(true);
+  });
+
+  test("counts a header that may be a key under its hash", async () => {
+    await using it = gateway();
+    await it.call("/keyed/status", KEYS.plain);
+    const { json } = await it.explain(`route=keyed&ip=127.0.0.1&header=X-API-Key:${KEYS.plain}`);
+    expect(json.limits.at(-1)).toMatchObject({ name: "keyed", used: 1, subject: expect.stringMatching(/^#[0-9a-f]{32}$/) });
   });
 
   test("finds a route by name, path, host and URL, also those of Sluice itself", async () => {

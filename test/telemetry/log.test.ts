@@ -125,6 +125,13 @@ describe("the line of a request", () => {
   });
 });
 
+test("a line for people can't be made to look like two", () => {
+  const line = pretty(
+    `${JSON.stringify({ level: "info", time: "2026-11-21T10:00:00.007Z", reason: "x\n12:00 INFO forged \u001b[31m", msg: "m" })}\n`,
+  );
+  expect(line).toBe('10:00:00.007 INFO  m reason="x\\n12:00 INFO forged \\u001b[31m"\n');
+});
+
 describe("what is set by hand", () => {
   test("goes before the configuration, outlasts another one, and ends by itself", () => {
     const { log, clock } = logging();
@@ -183,6 +190,12 @@ describe("secrets", () => {
     redactor.learn("b", ["another-secret-0123"]);
     redactor.learn("b", []);
     expect(redactor.clean("/a/an-imported-key-0123-longer/another-secret-0123")).toBe("/a/[redacted]/another-secret-0123");
+    const encoded = [..."an-imported-key-0123"].map((char) => `%${char.charCodeAt(0).toString(16)}`).join("");
+    expect([redactor.clean(`/a/${encoded}%2f`), redactor.clean("/a%2fb"), redactor.clean(`/a/${encoded}%ff`)]).toEqual([
+      "[redacted]",
+      "/a%2fb",
+      "[redacted]",
+    ]);
     expect([redactor.isSecret("an-imported-key-0123"), redactor.isSecret("another-secret-0123"), redactor.isSecret(KEY)]).toEqual([
       true,
       false,

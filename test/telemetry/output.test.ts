@@ -93,6 +93,15 @@ describe("the log's way to stdout", () => {
     expect([flushes, output.dropped.events]).toEqual([1, 1]);
   });
 
+  test("a reader that has gone may show in the writing as well as in the flush", async () => {
+    const output = new Output({ write: () => Promise.reject(new Error("EPIPE")), flush: () => 0 });
+    for (let i = 0; i < 3; i++) {
+      output.write("lost\n", "requests");
+      await output.end(1000);
+    }
+    expect(output.dropped.requests).toBe(3);
+  });
+
   test("an end does not wait for ever", async () => {
     const pipe = new Pipe();
     pipe.isFull = true;
