@@ -30,7 +30,8 @@ function percentDecoded(text: string): string {
 export class Redactor {
   private readonly learnt = new Map<string, readonly string[]>();
   private exact: ReadonlySet<string> = new Set();
-  private known: RegExp | null = null;
+  /** For a look, and for all of them. */
+  private known: { readonly any: RegExp; readonly all: RegExp } | null = null;
 
   /** Secrets that have no form of their own, in place of what this owner had before. */
   learn(owner: string, secrets: readonly string[]): void {
@@ -43,7 +44,8 @@ export class Redactor {
     // The longest first: one may be the beginning of another. Within JSON some of their characters look otherwise.
     const forms = [...new Set([...this.learnt.values()].flat().flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]))];
     forms.sort((a, b) => b.length - a.length);
-    this.known = forms.length === 0 ? null : new RegExp(forms.map((form) => RegExp.escape(form)).join("|"), "g");
+    const pattern = forms.map((form) => RegExp.escape(form)).join("|");
+    this.known = forms.length === 0 ? null : { any: new RegExp(pattern), all: new RegExp(pattern, "g") };
   }
 
   /** Whether a text is one of them, or looks like one of Sluice's own. */
@@ -61,12 +63,12 @@ export class Redactor {
 
   private plain(text: string): string {
     const rest = withoutKeys(text);
-    return this.known === null ? rest : rest.replace(this.known, REDACTED);
+    return this.known === null || !this.known.any.test(rest) ? rest : rest.replaceAll(this.known.all, REDACTED);
   }
 
   /** A line of the log that may hold anything. */
   redact(text: string): string {
     const rest = text.replace(OURS, REDACTED).replace(SHOWN, `$1 ${REDACTED}`).replace(OF_URL, REDACTED);
-    return this.known === null ? rest : rest.replace(this.known, REDACTED);
+    return this.known === null ? rest : rest.replaceAll(this.known.all, REDACTED);
   }
 }
