@@ -107,7 +107,7 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
               "text/event-stream": {
                 schema: { type: "string" },
                 example:
-                  'event: limit\ndata: {"at":"2026-11-21T11:12:27.269Z","requestId":"01a1fdce-be85-7755-8433-50e520793303","route":"shop","consumer":"acme","tier":"free","ip":"192.0.2.1","limits":[{"name":"per-minute","scope":"tier free","limit":20,"used":20,"shadow":false}]}\n\n',
+                  'event: limit\ndata: {"type":"limit","at":"2026-11-21T11:12:27.269Z","requestId":"01a1fdce-be85-7755-8433-50e520793303","route":"shop","consumer":"acme","tier":"free","ip":"192.0.2.1","limits":[{"name":"per-minute","scope":"tier free","limit":20,"used":20,"shadow":false}]}\n\n',
               },
             },
           },

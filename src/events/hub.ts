@@ -96,7 +96,7 @@ export class EventHub {
         if (it.skipped > 0) more = `,"skipped":${it.skipped}`;
         it.skipped = 0;
       }
-      fields ??= JSON.stringify({ at: new Date(this.parts.now()).toISOString(), ...data() }).slice(0, -1);
+      fields ??= JSON.stringify({ type, at: new Date(this.parts.now()).toISOString(), ...data() }).slice(0, -1);
       this.send(it, `event: ${type}\ndata: ${fields}${more}}\n\n`);
     }
   }

@@ -30,7 +30,7 @@ describe("events", () => {
   test("are told as Server-Sent Events, with their time", () => {
     const { hub, seen, leave } = listening();
     hub.publish("breaker", {}, () => ({ target: "http://a", to: "open" }));
-    expect(seen).toEqual(['event: breaker\ndata: {"at":"2026-11-21T10:00:00.000Z","target":"http://a","to":"open"}\n\n']);
+    expect(seen).toEqual(['event: breaker\ndata: {"type":"breaker","at":"2026-11-21T10:00:00.000Z","target":"http://a","to":"open"}\n\n']);
     leave();
     expect(hub.isIdle).toBe(true);
   });
