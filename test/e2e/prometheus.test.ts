@@ -36,6 +36,20 @@ interface Dashboard {
 const dashboard = JSON.parse(read("grafana/dashboards/sluice.json")) as Dashboard;
 const { groups } = Bun.YAML.parse(read("prometheus/rules.yml")) as { groups: { rules: { alert: string; expr: string }[] }[] };
 
+// Where there is no Prometheus this fails in CI, which installs it. On a machine of a user who only runs the tests, the names in the queries are compared with those that the gateway has.
+const HAS_PROMETHEUS = Bun.which("prometheus") !== null && Bun.which("promtool") !== null;
+const isSpared = (): boolean => {
+  if (!HAS_PROMETHEUS) expect(process.env.CI).toBeUndefined();
+  return !HAS_PROMETHEUS;
+};
+
+/** Every query that is deployed, and whose it is. Of a rule: what it compares. */
+const QUERIES = [
+  ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
+  ...dashboard.annotations.list.map(({ name, target }) => [name, target.expr]),
+  ...groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => [alert, compared(expr)])),
+] as [string, string][];
+
 const promtool = async (args: string[], cwd: string) => {
   const child = Bun.spawn(["promtool", ...args], { cwd, stdout: "pipe", stderr: "pipe" });
   const [out, error, status] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
@@ -44,6 +58,7 @@ const promtool = async (args: string[], cwd: string) => {
 
 describe("what is deployed for Prometheus and Grafana", () => {
   test("promtool accepts the rules and the configuration, and each rule fires when it should", async () => {
+    if (isSpared()) return;
     expect(await promtool(["check", "rules", "rules.yml"], join(DEPLOY, "prometheus"))).toMatchObject({ status: 0 });
     expect(await promtool(["test", "rules", "rules.test.yml"], join(DEPLOY, "prometheus"))).toMatchObject({ status: 0 });
     const tested = read("prometheus/rules.test.yml");
@@ -92,7 +107,6 @@ describe("what is deployed for Prometheus and Grafana", () => {
   test("each query of the dashboard and of the rules has data from a real Prometheus that scrapes real gateways under traffic", async () => {
     using behind = backend();
     using traces = collector();
-    await using redis = await redisServer();
     const KEY = "a-key-of-a-caller-0123456";
     const shared = {
       tiers: { anonymous: { limits: [] }, small: { limits: [{ algorithm: "fixed-window", limit: 5, window: "1h" }] } },
@@ -109,6 +123,15 @@ describe("what is deployed for Prometheus and Grafana", () => {
       pools: { llm: { keys: [{ id: "k1", limit: 100, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
     };
     await using alone = await start({ config: { ...shared, telemetry: { otlp: { endpoint: traces.url } } } });
+    if (isSpared()) {
+      const text = await (await fetch(`${alone.url}/metrics`)).text();
+      const known = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));
+      for (const [, expr] of QUERIES)
+        for (const [name] of expr.matchAll(/\b(sluice|http|circuit|process)_\w+/g))
+          expect([name, known.has(name.replace(/_bucket$/, ""))]).toEqual([name, true]);
+      return;
+    }
+    await using redis = await redisServer();
     using home = folder();
     mkdirSync(join(home.path, "tls"));
     writeFileSync(join(home.path, "tls/cert.pem"), CERTIFICATE);
@@ -156,13 +179,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
       writeFileSync(join(alone.folder, "config.json"), '{ "rutes": [] }');
       expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(422);
       expect((await alone.admin("POST", "/admin/health", { status: "DEGRADED" })).status).toBe(200);
-      const queries = [
-        ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
-        ...dashboard.annotations.list.map(({ name, target }) => [name, target.expr]),
-        // What a rule compares, and below those that can be provoked.
-        ...groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => [alert, compared(expr)])),
-      ] as [string, string][];
-      for (const [title, expr] of queries) expect([title, await until(watcher, filled(expr))]).toEqual([title, true]);
+      for (const [title, expr] of QUERIES) expect([title, await until(watcher, filled(expr))]).toEqual([title, true]);
       await redis.kill();
       const provoked = ["SluiceBreakerOpen", "SluiceErrorRate", "SluiceDegraded", "SluiceRedisDown", "SluiceConfigReloadFailed"];
       for (const { alert, expr } of groups.flatMap(({ rules }) => rules))
@@ -182,7 +199,9 @@ describe("what is deployed for Prometheus and Grafana", () => {
 });
 
 /** What a rule looks at, whatever its value is. */
-const compared = (expr: string): string => expr.replace(/ (==|>|<) [\d.* ]+( or .*)?$/, "");
+function compared(expr: string): string {
+  return expr.replace(/ (==|>|<) [\d.* ]+( or .*)?$/, "");
+}
 
 /** A panel's query with Grafana's variables filled in. */
 const filled = (expr: string): string =>
