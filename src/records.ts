@@ -5,12 +5,12 @@ import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
 import { DEMO_UPSTREAMS, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
 import { type Config, PoolConfig, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
-import { holdsMask, MASK, mapSecrets, masked, unmasked } from "./config/secrets.ts";
+import { masksIn } from "./config/secrets.ts";
 import { upstreamFault } from "./config/upstream-allow.ts";
 import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
-import { poolSealing, type Secrets, unmaskedPool } from "./pools/secrets.ts";
+import { poolSealing, type Secrets } from "./pools/secrets.ts";
 import type { Change } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
 import type { Storage } from "./storage/open.ts";
@@ -49,7 +49,8 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     const copy = structuredClone(value);
     const notYet = takeNotYet(copy, [kind, kind === "routes" ? 0 : "name"]);
     const { value: filled, faults } = fillIn(schema, copy);
-    return { value: filled, faults: [...notYet, ...faults, ...(faults.length === 0 ? rules(filled) : [])] };
+    const wrong = faults.length > 0 ? faults : masksIn(schema, filled);
+    return { value: filled, faults: [...notYet, ...wrong, ...(wrong.length === 0 ? rules(filled) : [])] };
   };
 
   const tiers: Documents<TierConfig> = new Documents<TierConfig>({
@@ -57,7 +58,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     storage,
     clock,
     audit,
-    fill: (value) => fillIn(TierConfig, value).value,
+    schema: TierConfig,
     check: (value) => checked(TierConfig, "tiers", value, (tier) => tierFaults(tier as TierConfig)),
     usedBy: (name) => [
       ...(config().anonymousTier === name ? ["anonymousTier"] : []),
@@ -75,7 +76,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     storage,
     clock,
     audit,
-    fill: (value) => fillIn(UpstreamConfig, value).value,
+    schema: UpstreamConfig,
     check: (value) =>
       checked(UpstreamConfig, "upstreams", value, (filled) => {
         const upstream = filled as UpstreamConfig;
@@ -95,19 +96,16 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     storage,
     clock,
     audit,
-    fill: (value) => fillIn(RouteConfig, value).value,
+    schema: RouteConfig,
     check: (value, name) =>
-      checked(RouteConfig, "routes", unmasked(value, name === null ? undefined : routes.get(name)?.document), (filled) => {
+      checked(RouteConfig, "routes", value, (filled) => {
         const route = filled as RouteConfig;
-        if (holdsMask(RouteConfig, route))
-          return [{ path: ["headers"], message: `has ${MASK}, which is shown in a secret's place: send the secret itself` }];
         const clash = routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
         const faults = [...routeFaults(route, known()), ...taken];
         return faults.length > 0 || !route.upstream.includes("://") ? faults : refusedUrl(route.upstream, ["upstream"]);
       }),
     usedBy: () => [],
-    sealing: { seal: (route) => route, open: (route) => route, mask: (route) => mapSecrets(RouteConfig, route, masked) },
     onChange: onRoutes,
     reserved: () => [],
   });
@@ -116,14 +114,11 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     storage,
     clock,
     audit,
-    fill: (value) => fillIn(PoolConfig, value).value,
-    check: (value, name) =>
-      checked(PoolConfig, "pools", unmaskedPool(value, name === null ? undefined : pools.get(name)?.document), (filled) => {
+    schema: PoolConfig,
+    check: (value) =>
+      checked(PoolConfig, "pools", value, (filled) => {
         const pool = filled as PoolConfig;
         const faults = poolFaults(pool);
-        const masked = pool.keys.findIndex((key) => key.secret === MASK);
-        if (masked >= 0)
-          return [{ path: ["keys", masked, "secret"], message: "is what is shown in a secret's place: send the secret itself" }];
         const at = pool.keys.findIndex((key) => key.secret !== undefined);
         if (faults.length === 0 && at >= 0 && !secrets.canSeal)
           return [

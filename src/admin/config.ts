@@ -2,7 +2,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { faultLines, type LiveConfig, wireFaults } from "../config/live.ts";
 import { Config, jsonSchema } from "../config/schema.ts";
-import { mapSecrets, masked } from "../config/secrets.ts";
+import { masked } from "../config/secrets.ts";
 import { problem } from "../proxy/problem.ts";
 import { timeText } from "./manners.ts";
 import { Refused } from "./refused.ts";
@@ -37,7 +37,7 @@ export const configAdmin = ({ live, config }: ConfigView) =>
         file: live.file,
         loadedAt: timeText(live.status.loadedAt) ?? "",
         faults: wireFaults(live.status.faults),
-        config: mapSecrets(Config, config(), masked) as Record<string, unknown>,
+        config: masked(Config, config()) as Record<string, unknown>,
       }),
       {
         response: Type.Object({

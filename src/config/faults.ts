@@ -1,8 +1,8 @@
 import type { TObject, TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
-import { CREDENTIAL_NAMES } from "./credential-names.ts";
 import { withDefaults } from "./defaults.ts";
+import { isSecretAt } from "./secrets.ts";
 
 export type Step = string | number;
 export type Path = readonly Step[];
@@ -70,12 +70,13 @@ export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fa
   const faults: Fault[] = [];
   const told = new Set<string>();
   for (const error of Value.Errors(schema, value)) {
-    const path = [...at, ...stepsOf(error.path, value)];
+    const steps = stepsOf(error.path, value);
+    const path = [...at, ...steps];
     const key = JSON.stringify(path);
     // TypeBox tells of a missing field twice: that it is missing, and that nothing is not a string.
     if (told.has(key)) continue;
     told.add(key);
-    faults.push(...explain(error, path));
+    faults.push(...explain(error, path, isSecretAt(schema, steps)));
   }
   return faults;
 }
@@ -94,7 +95,7 @@ function stepsOf(pointer: string, root: unknown): Step[] {
     });
 }
 
-function explain(error: ValueError, path: Path): Fault[] {
+function explain(error: ValueError, path: Path, isSecret: boolean): Fault[] {
   const { schema, value } = error;
   const say = (message: string): Fault[] => [{ path, message }];
   switch (error.type) {
@@ -103,25 +104,25 @@ function explain(error: ValueError, path: Path): Fault[] {
     case ValueErrorType.ObjectRequiredProperty:
       return say("is required");
     case ValueErrorType.Union:
-      return explainUnion(schema, value, path);
+      return explainUnion(schema, value, path, isSecret);
     case ValueErrorType.StringPattern:
-      return say(`must be ${schema.expects ?? `text that matches ${schema.pattern}`}${got(schema, value, path)}`);
+      return say(`must be ${schema.expects ?? `text that matches ${schema.pattern}`}${got(value, isSecret)}`);
     case ValueErrorType.StringMinLength:
       return say(schema.minLength === 1 ? "must not be empty" : `must have at least ${schema.minLength} characters`);
     case ValueErrorType.StringMaxLength:
       return say(`must have at most ${schema.maxLength} characters`);
     case ValueErrorType.IntegerMinimum:
     case ValueErrorType.NumberMinimum:
-      return say(`must be at least ${schema.minimum}${got(schema, value, path)}`);
+      return say(`must be at least ${schema.minimum}${got(value, isSecret)}`);
     case ValueErrorType.IntegerMaximum:
     case ValueErrorType.NumberMaximum:
-      return say(`must be at most ${schema.maximum}${got(schema, value, path)}`);
+      return say(`must be at most ${schema.maximum}${got(value, isSecret)}`);
     case ValueErrorType.ArrayMinItems:
       return say(`must have at least ${schema.minItems} ${schema.minItems === 1 ? "entry" : "entries"}`);
     case ValueErrorType.ArrayMaxItems:
       return say(`must have at most ${schema.maxItems} entries`);
     default:
-      return say(`must be ${wanted(schema)}${got(schema, value, path)}`);
+      return say(`must be ${wanted(schema)}${got(value, isSecret)}`);
   }
 }
 
@@ -132,11 +133,11 @@ function unexpected(schema: TSchema, name: string): string {
   return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`;
 }
 
-function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
+function explainUnion(schema: TSchema, value: unknown, path: Path, isSecret: boolean): Fault[] {
   const variants = schema.anyOf as TSchema[];
   if (variants.every((variant) => variant.const !== undefined)) {
     return [
-      { path, message: `must be one of ${variants.map((variant) => JSON.stringify(variant.const)).join(", ")}${got(schema, value, path)}` },
+      { path, message: `must be one of ${variants.map((variant) => JSON.stringify(variant.const)).join(", ")}${got(value, isSecret)}` },
     ];
   }
   const kind = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
@@ -144,7 +145,7 @@ function explainUnion(schema: TSchema, value: unknown, path: Path): Fault[] {
   // The variant that was meant tells more than the union can. Its defaults are not filled in yet: that is done only for values that are valid then.
   if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
     return schemaFaults(meant, withDefaults(meant, structuredClone(value)), path);
-  return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(schema, value, path)}` }];
+  return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(value, isSecret)}` }];
 }
 
 function wanted(schema: TSchema): string {
@@ -168,14 +169,9 @@ function wanted(schema: TSchema): string {
   }
 }
 
-const CREDENTIAL = new RegExp(CREDENTIAL_NAMES, "i");
-
 /** What stood there instead, shortened; nothing of a secret. */
-function got(schema: TSchema, value: unknown, path: Path): string {
-  const [parent, name] = path.slice(-2);
-  // A header rule whose name says that its value is a credential.
-  const isCredential = parent === "set" && typeof name === "string" && CREDENTIAL.test(name);
-  if (schema.secret === true || isCredential || value === undefined) return "";
+function got(value: unknown, isSecret: boolean): string {
+  if (isSecret || value === undefined) return "";
   if (Array.isArray(value)) return ", got a list";
   if (typeof value === "object" && value !== null) return ", got an object";
   const text = JSON.stringify(value);

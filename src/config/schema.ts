@@ -1,5 +1,4 @@
 import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
-import { CREDENTIAL_NAMES } from "./credential-names.ts";
 import { DURATION_PATTERN, SIZE_PATTERN } from "./units.ts";
 
 /** The same schema with an empty object as its default: without one, TypeBox fills in no defaults inside a record's values. */
@@ -362,7 +361,7 @@ const HeaderRules = (description: string) =>
           additionalProperties: false,
           default: {},
           description: "Fields that are set, whatever was there. What looks like a credential by its name is not shown again.",
-          secretNames: CREDENTIAL_NAMES,
+          secretNames: "auth|cookie|token|secret|password|key|credential",
         },
       ),
       remove: Type.Array(Type.String({ pattern: FieldName, expects: "a header's name" }), {

@@ -1,53 +1,72 @@
 import type { TSchema } from "@sinclair/typebox";
 import { isObject } from "../json.ts";
+import type { Path, Step } from "./faults.ts";
 
 /** What takes a secret's place. `isUrl`: it is a URL in which only user and password are secret. */
-type Replace = (secret: string, isUrl: boolean) => string;
+type Replace = (secret: string, isUrl: boolean, path: Path) => string;
+
+/** The schema of what stands at a step within a value. A record may call secret what its name says is a credential. */
+function childOf({ items, properties, patternProperties, secretNames }: TSchema, step: Step): TSchema | undefined {
+  if (typeof step === "number") return items;
+  const child: TSchema | undefined = properties?.[step] ?? Object.values(patternProperties ?? {})[0];
+  const isSecret = secretNames !== undefined && new RegExp(secretNames, "i").test(step);
+  return isSecret && child !== undefined ? { ...child, secret: true } : child;
+}
+
+/** Whether a secret stands at this place within a value. */
+export function isSecretAt(schema: TSchema, path: Path): boolean {
+  if (schema.anyOf !== undefined) return schema.anyOf.some((each: TSchema) => isSecretAt(each, path));
+  const [step, ...rest] = path;
+  if (step === undefined) return schema.secret === true;
+  const child = childOf(schema, step);
+  return child !== undefined && isSecretAt(child, rest);
+}
 
 /** The value with each text in it replaced that its schema calls a secret. */
-export function mapSecrets(schema: TSchema, value: unknown, map: Replace): unknown {
-  if (schema.secret === true && typeof value === "string") return map(value, schema.isUrl === true);
-  const { anyOf, items, properties, patternProperties } = schema as {
-    anyOf?: TSchema[];
-    items?: TSchema;
-    properties?: Record<string, TSchema>;
-    patternProperties?: Record<string, TSchema>;
+export function mapSecrets(schema: TSchema, value: unknown, replace: Replace, path: Path = []): unknown {
+  if (schema.secret === true && typeof value === "string") return replace(value, schema.isUrl === true, path);
+  if (schema.anyOf !== undefined)
+    return schema.anyOf.reduce((mapped: unknown, each: TSchema) => mapSecrets(each, mapped, replace, path), value);
+  const within = (child: unknown, step: Step): unknown => {
+    const of = childOf(schema, step);
+    return of === undefined ? child : mapSecrets(of, child, replace, [...path, step]);
   };
-  if (anyOf !== undefined) return anyOf.reduce((mapped, each) => mapSecrets(each, mapped, map), value);
-  if (Array.isArray(value)) return items === undefined ? value : value.map((each) => mapSecrets(items, each, map));
+  if (Array.isArray(value)) return value.map(within);
   if (!isObject(value)) return value;
-  const [others] = Object.values(patternProperties ?? {});
-  const secretNames = typeof schema.secretNames === "string" ? new RegExp(schema.secretNames, "i") : null;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, child]) => {
-      if (secretNames?.test(name) === true && typeof child === "string") return [name, map(child, false)];
-      const of = properties?.[name] ?? others;
-      return [name, of === undefined ? child : mapSecrets(of, child, map)];
-    }),
-  );
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, within(child, name)]));
 }
 
 /** What is shown in a secret's place. */
-export const MASK = "***";
+const MASK = "***";
 
-/** For people: a URL keeps its host, anything else is hidden whole. */
-export const masked: Replace = (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, `//${MASK}@`) : MASK);
+/** The value for people: a URL keeps its host, any other secret is hidden whole. */
+export const masked = (schema: TSchema, value: unknown): unknown =>
+  mapSecrets(schema, value, (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, `//${MASK}@`) : MASK));
 
 /** A value that was read, changed and sent back: what was masked in it is what is known in its place. */
-export function unmasked(value: unknown, known: unknown): unknown {
-  if (value === MASK) return typeof known === "string" ? known : value;
-  if (!isObject(value) || !isObject(known)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, unmasked(child, known[name])]));
+export const unmasked = (schema: TSchema, value: unknown, known: unknown): unknown =>
+  mapSecrets(schema, value, (secret, _, path) => (secret === MASK ? (knownAt(value, known, path) ?? secret) : secret));
+
+/** What stands in another value where `path` leads in the first. Entries of a list are told by their ids. */
+function knownAt(value: unknown, known: unknown, path: Path): string | undefined {
+  let [here, there] = [value, known];
+  for (const step of path) {
+    const entry = (here as Record<Step, unknown>)[step];
+    if (typeof step === "string") there = isObject(there) ? there[step] : undefined;
+    else there = Array.isArray(there) && isObject(entry) ? there.find((other) => isObject(other) && other.id === entry.id) : undefined;
+    here = entry;
+  }
+  return typeof there === "string" ? there : undefined;
 }
 
-/** Whether a mask stands in a secret's place. */
-export function holdsMask(schema: TSchema, value: unknown): boolean {
-  let found = false;
-  mapSecrets(schema, value, (secret) => {
-    found ||= secret === MASK;
+/** Where masks stand in secrets' places. */
+export function masksIn(schema: TSchema, value: unknown): { path: Path; message: string }[] {
+  const faults: { path: Path; message: string }[] = [];
+  mapSecrets(schema, value, (secret, _, path) => {
+    if (secret === MASK) faults.push({ path, message: "is what is shown in a secret's place: send the secret itself" });
     return secret;
   });
-  return found;
+  return faults;
 }
 
 /** All secrets in a value: of a URL its password, as it stands there and as it is. */

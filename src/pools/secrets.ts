@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 import { PoolConfig } from "../config/schema.ts";
-import { MASK, mapSecrets, masked } from "../config/secrets.ts";
+import { mapSecrets } from "../config/secrets.ts";
 
 /** A stored secret can't be read: SLUICE_SECRET is missing or another one. */
 export class SecretFault extends Error {}
@@ -45,23 +45,8 @@ export class Secrets {
   }
 }
 
-/** How pools are stored, read back and shown. */
+/** How pools are stored and read back. */
 export const poolSealing = (secrets: Secrets) => ({
   seal: (pool: unknown) => mapSecrets(PoolConfig, pool, (secret) => secrets.seal(secret)),
   open: (pool: unknown) => mapSecrets(PoolConfig, pool, (sealed) => secrets.open(sealed)),
-  mask: (pool: unknown) => mapSecrets(PoolConfig, pool, masked),
 });
-
-/** A pool that was read, changed and sent back: the secrets that were masked are those that are known. */
-export function unmaskedPool(pool: unknown, known: unknown): unknown {
-  const { keys } = (pool ?? {}) as { keys?: unknown };
-  if (!Array.isArray(keys) || known === undefined) return pool;
-  const before = new Map((known as { keys: readonly { id: string; secret?: string }[] }).keys.map(({ id, secret }) => [id, secret]));
-  return {
-    ...(pool as object),
-    keys: keys.map((key: { id?: string; secret?: unknown }) => {
-      const secret = key?.secret === MASK ? before.get(String(key.id)) : undefined;
-      return secret === undefined ? key : { ...key, secret };
-    }),
-  };
-}

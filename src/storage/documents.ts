@@ -1,9 +1,12 @@
+import type { TSchema } from "@sinclair/typebox";
 import { and, eq } from "drizzle-orm";
 import { checkMatch, mergePatch } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
 import type { Fault } from "../config/faults.ts";
+import { fillIn } from "../config/load.ts";
+import { masked, unmasked } from "../config/secrets.ts";
 import type { Storage } from "./open.ts";
 import { documents } from "./schema.ts";
 
@@ -23,14 +26,14 @@ export interface DocumentsParts {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
+  /** Of the documents: what an earlier version wrote gets the fields that came since, and secrets are not shown. */
+  readonly schema: TSchema;
   /** The value with its defaults, and all that is wrong with it; `name` is the item's own. */
   readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
-  /** The value with its defaults. */
-  readonly fill: (value: unknown) => unknown;
   /** Who would miss this item: names for the refusal to delete it. */
   readonly usedBy: (name: string) => readonly string[];
-  /** How a document is stored, read back and shown where it holds what must be neither stored nor shown as it is. */
-  readonly sealing?: { seal(document: unknown): unknown; open(document: unknown): unknown; mask(document: unknown): unknown };
+  /** How a document is stored and read back where it holds what must not be stored as it is. */
+  readonly sealing?: { seal(document: unknown): unknown; open(document: unknown): unknown };
   readonly onChange: () => void;
   /** Names that are in use without an item of their own. */
   readonly reserved: () => readonly string[];
@@ -116,7 +119,7 @@ export class Documents<T extends object> {
   patch(name: string, patch: unknown, ifMatch: string | null): Item<T> {
     const before = this.changeable(name);
     checkMatch(ifMatch, before.version);
-    const document = this.checked(mergePatch(before.document, patch), name);
+    const document = this.checked(unmasked(this.parts.schema, mergePatch(before.document, patch), before.document), name);
     const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
     const deed = {
       action: `${this.parts.kind}.update`,
@@ -166,14 +169,13 @@ export class Documents<T extends object> {
   }
 
   private fromRow(row: typeof documents.$inferSelect): Item<T> {
-    // What an earlier version wrote lacks the fields that came since.
     const document = this.parts.sealing?.open(row.document) ?? row.document;
-    return { ...row, source: "admin", document: this.parts.fill(document) as T };
+    return { ...row, source: "admin", document: fillIn(this.parts.schema, document).value as T };
   }
 
   /** A document as others may see it. */
   shown(document: T): T {
-    return (this.parts.sealing?.mask(document) ?? document) as T;
+    return masked(this.parts.schema, document) as T;
   }
 
   private stored(document: T): Record<string, unknown> {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { loadConfig } from "../../src/config/load.ts";
 import { Config } from "../../src/config/schema.ts";
-import { mapSecrets, masked, secretsIn } from "../../src/config/secrets.ts";
+import { masked, secretsIn } from "../../src/config/secrets.ts";
 import { admin } from "../admin/harness.ts";
 
 const CONFIG = {
@@ -34,7 +34,7 @@ describe("secrets of the configuration", () => {
         "Basic b2s6b2s=",
       ]),
     );
-    const text = JSON.stringify(mapSecrets(Config, loaded.config, masked));
+    const text = JSON.stringify(masked(Config, loaded.config));
     for (const secret of SECRETS) expect([secret, text.includes(secret)]).toEqual([secret, false]);
     for (const rest of ["redis://***@10.0.0.1:6379/0", '"X-Env":"prod"', '"X-API-Key"', "http://c:4318"]) expect(text).toContain(rest);
     const { redis, ...alone } = CONFIG;
