@@ -22,23 +22,24 @@ import { Explain } from "./explain/explain.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
-import { Limiter, type LimitReading, type LimitService } from "./limits/limiter.ts";
+import { Limiter, type LimitService } from "./limits/limiter.ts";
 import { type Entry, MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
-import { compilePolicies, type Policy, termsOf } from "./limits/policy.ts";
+import { compilePolicies, termsOf } from "./limits/policy.ts";
 import { RedisLimiter } from "./limits/redis-limiter.ts";
 import { countRepository } from "./limits/repository.ts";
 import { Pools } from "./pools/pools.ts";
 import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
-import type { Exchange } from "./proxy/exchange.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
 import { HAND_OUT_NAME, HAND_OUT_PATH, HandOut } from "./proxy/hand-out.ts";
 import { mayUse } from "./proxy/identify.ts";
+import { namedRoute } from "./proxy/named-route.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
+import { Recorder } from "./proxy/recorder.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
-import { isMiss, Router } from "./proxy/router.ts";
+import { Router } from "./proxy/router.ts";
 import { createRecords } from "./records.ts";
 import { RedisDown, RedisLink } from "./redis/link.ts";
 import { Replication } from "./redis/replication.ts";
@@ -48,10 +49,8 @@ import { openStorage } from "./storage/open.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
-import { Recorder, subjectOf } from "./telemetry/recorder.ts";
 import { Redactor } from "./telemetry/redact.ts";
-import { SpanQueue } from "./telemetry/span-queue.ts";
-import { Tracer } from "./telemetry/trace.ts";
+import { Tracing } from "./telemetry/tracing.ts";
 import type { BreakerState } from "./upstreams/breaker.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
@@ -128,7 +127,6 @@ export function createGatewayParts(options: GatewayOptions) {
   };
   const storage = openStorage(options.databasePath);
   let certificateExpiresAt: number | null = null;
-  const spanCounts = { sent: 0, dropped: 0 };
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
   /** What another process, or another instance, has changed in the database. */
@@ -345,20 +343,16 @@ export function createGatewayParts(options: GatewayOptions) {
   });
   const kept = new CacheStore(parseSize(config.cache.maxSize));
   const caching = new Caching({ store: kept, forwarder, clock, onFault });
-  /** How often each limit has denied. */
-  const denialCounts = new WeakMap<Policy, { value: number }>();
-  const countOf = (policy: Policy): { value: number } => {
-    let count = denialCounts.get(policy);
-    if (count === undefined) {
-      const { kind, name } = policy.scope;
-      // A consumer's and a key's own limits go by their kind: there may be a million of them, each with a name of its own.
-      const isFew = kind === "tier" || kind === "route";
-      const labels = isFew ? { owner: `${kind} ${name}`, limit: policy.name } : { owner: kind, limit: policy.algorithm };
-      count = (policy.shadow ? metrics.shadowed : metrics.limited).of(labels);
-      denialCounts.set(policy, count);
-    }
-    return count;
-  };
+  const tracing = new Tracing({
+    instance,
+    random: Math.random,
+    onChange: (endpoint, isUp, why) =>
+      isUp
+        ? log?.info("the collector takes traces again")
+        : log?.warn({ endpoint, why }, "the collector takes no traces: they are dropped"),
+    onFault: onOwnFault,
+  });
+  tracing.configure(config.telemetry.otlp);
   const denials = new Denials();
   const metrics = new Metrics(
     families({
@@ -375,21 +369,11 @@ export function createGatewayParts(options: GatewayOptions) {
       activities: () => activities,
       log: options.log,
       events,
-      spanCounts,
+      spanCounts: tracing.counts,
       certificateExpiresAt: () => certificateExpiresAt,
     }),
   );
-  const recorder = new Recorder({
-    clock,
-    metrics,
-    events,
-    denials,
-    onSpans: (some) => {
-      // Tracing may be off since the request began.
-      if (spans === null) spanCounts.dropped += some.length;
-      else spans.add(some);
-    },
-  });
+  const recorder = new Recorder({ clock, metrics, events, denials, tracing, log });
   const handOut = new HandOut({
     pools,
     keys: registry,
@@ -407,11 +391,6 @@ export function createGatewayParts(options: GatewayOptions) {
     forwarder,
     caching,
     recorder,
-    onRetries: (route, times) => metrics.retries.add({ route }, times),
-    onDenied: (x, readings) => {
-      if (!events.isIdle) events.publish("limit", { ...subjectOf(x), status: 429 }, () => deniedSaid(x, readings));
-      for (const { policy, denied } of readings) if (denied) countOf(policy).value++;
-    },
     onFault,
   });
 
@@ -460,31 +439,6 @@ export function createGatewayParts(options: GatewayOptions) {
   const compiledRoutes = new Map<string, Route>();
   /** Those that Sluice itself answers. */
   let ownRoutes: readonly Route[] = [];
-  let tracer: Tracer | null = null;
-  let spans: SpanQueue | null = null;
-  /** Begins to trace, by other rules, or no longer. */
-  const putTracing = (before: Config | null): void => {
-    const { otlp } = config.telemetry;
-    if (before !== null && Bun.deepEquals(before.telemetry.otlp, otlp)) return;
-    spans?.close(parseDuration(before?.telemetry.otlp?.timeout ?? "0s")).catch(onOwnFault);
-    tracer = otlp === null ? null : new Tracer({ sample: otlp.sample, random: Math.random });
-    spans =
-      otlp === null
-        ? null
-        : new SpanQueue({
-            counts: spanCounts,
-            // Loaded when there is something to send: most gateways never trace.
-            sender: async () => {
-              const { otlpSender } = await import("./telemetry/otlp.ts");
-              return otlpSender({ ...otlp, instance, timeout: parseDuration(otlp.timeout) });
-            },
-            onChange: (isUp, why) =>
-              isUp
-                ? log?.info("the collector takes traces again")
-                : log?.warn({ endpoint: otlp.endpoint, why }, "the collector takes no traces: they are dropped"),
-          });
-  };
-  putTracing(null);
   const learnSecrets = (): void => redactor.learn("config", secretsIn(Config, config));
   learnSecrets();
   let generation = build();
@@ -525,7 +479,7 @@ export function createGatewayParts(options: GatewayOptions) {
       usage,
       unrouted: metrics.of("none"),
       accessLog: options.log?.accessLog ?? null,
-      tracer,
+      tracer: tracing.tracer,
       redactor,
       identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
     };
@@ -536,27 +490,9 @@ export function createGatewayParts(options: GatewayOptions) {
       for (const { url } of targets) for (const [from, to] of BREAKER_CHANGES) metrics.breakerChanges.of({ target: url, from, to });
     for (const tier of tiers.names()) {
       metrics.expectRefusals(tier);
-      for (const policy of registry.policiesOfTier(tier)) countOf(policy);
+      recorder.expect(registry.policiesOfTier(tier));
     }
-    for (const { policies } of compiledRoutes.values()) for (const policy of policies) countOf(policy);
-  }
-  /** The route of this name, or that takes this path or URL, by whatever method; `null` when there is none. */
-  function routeOf(text: string): Route | null {
-    const all = [...compiledRoutes.values(), ...ownRoutes];
-    const named = all.find(({ name }) => name === text);
-    if (named !== undefined) return named;
-    const url = URL.parse(text.startsWith("/") ? `http://-${text}` : text);
-    if (url === null) return null;
-    // A path alone may be that of any host.
-    const hosts = text.startsWith("/") ? ["", ...all.flatMap((route) => route.hosts)] : [url.host];
-    for (const host of hosts) {
-      const find = (method: string) => generation.router.find(host.replace("*", "x"), method, url.pathname);
-      const found = find("GET");
-      if (!isMiss(found)) return found;
-      const other = found.allow === null ? found : find(found.allow[0] ?? "GET");
-      if (!isMiss(other)) return other;
-    }
-    return null;
+    for (const { policies } of compiledRoutes.values()) recorder.expect(policies);
   }
   /** What was kept of a route that serves something else now is of no use. */
   function forgetChanged(before: ReadonlyMap<string, Route>): void {
@@ -613,7 +549,7 @@ export function createGatewayParts(options: GatewayOptions) {
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
     putActivities();
-    putTracing(before);
+    tracing.configure(next.telemetry.otlp);
     learnSecrets();
     kept.resize(parseSize(next.cache.maxSize));
     options.onConfig?.(next);
@@ -696,7 +632,7 @@ export function createGatewayParts(options: GatewayOptions) {
       }),
       registry,
       keys,
-      routeOf,
+      routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], generation.router),
       health,
       clock,
     },
@@ -783,17 +719,7 @@ export function createGatewayParts(options: GatewayOptions) {
     certificateExpires: (at: number): void => {
       certificateExpiresAt = at;
     },
-    /** A request to the admin API is answered. What only looks is logged at debug. */
-    administered: ({ id, method, path, status, ip, elapsed }: AdminCall): void => {
-      const level = method !== "GET" && method !== "HEAD" ? "info" : status < 400 ? "debug" : "info";
-      if (log?.isLevelEnabled(level) === true)
-        log[level]({ requestId: id, method, path, status, latencyMs: Math.round(elapsed * 1000) / 1000, ip }, "admin request");
-    },
-    /** A request could not be read, and was refused. */
-    malformed: ({ id, status, detail, ip }: { id: string; status: number; detail: string; ip: string }): void => {
-      metrics.of("none").observe("other", status, 0, null);
-      if (options.log?.accessLog !== null) log?.info({ requestId: id, status, detail, ip }, "malformed request");
-    },
+    recorder,
     /** Ends what would go on for ever, so that a stop need not wait for it. */
     endStreams: (): void => events.close(),
     /** For people without Prometheus. */
@@ -847,38 +773,10 @@ export function createGatewayParts(options: GatewayOptions) {
         tokens.flushUsed();
       })();
       storage.close();
-      await Promise.all([demo?.stop(), activities?.stop(), spans?.close(SPANS_WITHIN)]);
+      await Promise.all([demo?.stop(), activities?.stop(), tracing.close(SPANS_WITHIN)]);
     },
   };
 }
-
-interface AdminCall {
-  readonly id: string;
-  readonly method: string;
-  readonly path: string;
-  readonly status: number;
-  readonly ip: string;
-  /** Milliseconds. */
-  readonly elapsed: number;
-}
-
-/** What an event tells of a request that limits denied. */
-const deniedSaid = (x: Exchange, readings: readonly LimitReading[]) => ({
-  requestId: x.id,
-  route: x.route?.name ?? null,
-  consumer: x.key?.consumer.id ?? null,
-  tier: x.key?.consumer.tier ?? null,
-  ip: x.ip,
-  limits: readings
-    .filter(({ denied }) => denied)
-    .map(({ policy, limit, used }) => ({
-      name: policy.name,
-      scope: `${policy.scope.kind} ${policy.scope.name}`,
-      limit,
-      used,
-      shadow: policy.shadow,
-    })),
-});
 
 const healthSaid = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
 

@@ -66,7 +66,7 @@ export function listen(options: ServerOptions): Listeners {
     reusePort: options.reusePort === true,
     refuse: (fault: HeadFault, ip: string): Reply => {
       const id = Bun.randomUUIDv7();
-      parts.malformed({ id, status: fault.status, detail: fault.detail, ip });
+      parts.recorder.malformed({ requestId: id, status: fault.status, detail: fault.detail, ip }, parts.generation());
       return refusal(problem(FAULT_CODES[fault.status], fault.detail), id);
     },
     onFault: (error: unknown) => options.onFault(error, ""),
@@ -143,7 +143,8 @@ export function listen(options: ServerOptions): Listeners {
       .then((reply) => {
         incoming.reply(reply);
         const [path = ""] = target.split("?", 1);
-        parts.administered({ id, method: incoming.head.method, path, status: reply.status, ip, elapsed: performance.now() - began });
+        const latencyMs = Math.round((performance.now() - began) * 1000) / 1000;
+        parts.recorder.administered({ requestId: id, method: incoming.head.method, path, status: reply.status, latencyMs, ip });
       });
   };
   const isAdminPath = (path: string): boolean =>

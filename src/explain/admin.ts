@@ -8,6 +8,7 @@ import type { SystemHealth } from "../health/health.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { windowText } from "../limits/admin.ts";
+import { scopeText } from "../limits/policy.ts";
 import type { Route } from "../proxy/route.ts";
 import type { Applied, Explain, Explanation, Situation } from "./explain.ts";
 
@@ -162,7 +163,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
     const limit = health.isDegraded ? policy.reduced.limit : policy.normal.limit;
     return {
       name: policy.name,
-      scope: `${policy.scope.kind} ${policy.scope.name}`,
+      scope: scopeText(policy),
       why,
       algorithm: policy.algorithm,
       window: windowText(policy),

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
-import type { Policy } from "../limits/policy.ts";
+import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
 import type { Problem } from "../proxy/problem.ts";
 import type { Route } from "../proxy/route.ts";
@@ -237,7 +237,7 @@ function passedOver(
     seen.add(policy.id);
     const isQuota = policy.calendar !== null;
     const first = own.find(({ calendar }) => (calendar !== null) === isQuota)?.scope.kind ?? "key";
-    const scope = `${policy.scope.kind} ${policy.scope.name}`;
+    const scope = scopeText(policy);
     const entry = found.get(`${scope} ${isQuota}`) ?? {
       scope,
       names: [],

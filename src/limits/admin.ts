@@ -7,7 +7,7 @@ import type { Clock } from "../clock.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "./limiter.ts";
-import type { Policy } from "./policy.ts";
+import { type Policy, scopeText } from "./policy.ts";
 
 export interface LimitsAdminParts {
   readonly limiter: LimitService;
@@ -66,7 +66,7 @@ export function windowText({ window, calendar }: Policy): string | null {
 export const limitsAdmin = (parts: LimitsAdminParts) => {
   const wire = ({ policy, subject, limit, used, remaining, resetIn }: LimitReading) => ({
     name: policy.name,
-    scope: `${policy.scope.kind} ${policy.scope.name}`,
+    scope: scopeText(policy),
     algorithm: policy.algorithm,
     subject,
     limit,

@@ -1,5 +1,5 @@
 import type { LimitReading, Verdict } from "./limiter.ts";
-import type { Policy } from "./policy.ts";
+import { type Policy, scopeText } from "./policy.ts";
 
 /** What a limit's part of the fields begins with, made once for the number in force. */
 interface Words {
@@ -77,7 +77,7 @@ export const isOnlyDegraded = (verdict: Verdict): boolean => denying(verdict).ev
 export const violatedPolicies = (verdict: Verdict, wallNow: number) =>
   denying(verdict).map(({ policy, limit, used, resetIn, retryIn }) => ({
     name: policy.name,
-    scope: `${policy.scope.kind} ${policy.scope.name}`,
+    scope: scopeText(policy),
     limit,
     used,
     reset: new Date(wallNow + Math.max(resetIn, retryIn)).toISOString(),

@@ -44,6 +44,9 @@ export interface Policy {
   readonly durable: boolean;
 }
 
+/** Whose limit it is, for people. */
+export const scopeText = ({ scope }: Pick<Policy, "scope">): string => `${scope.kind} ${scope.name}`;
+
 const HOUR = 3_600_000;
 const UNITS: readonly (readonly [milliseconds: number, name: string])[] = [
   [86_400_000, "day"],

@@ -9,6 +9,7 @@ import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
+import { clientIp } from "./client-ip.ts";
 import type { CredentialUse } from "./credential.ts";
 import type { Generation } from "./generation.ts";
 import type { Problem } from "./problem.ts";
@@ -40,7 +41,7 @@ export class Exchange<A extends Arrival = Incoming> {
   /** The client's `X-Request-ID` when it is sane, else a UUIDv7. */
   readonly id: string;
   /** The caller's address: the peer's, or what trusted proxies say. */
-  ip = "";
+  readonly ip: string;
   route: Route | null = null;
   /** What of Sluice itself it is for, where that is no route. */
   ownEndpoint: Endpoint | null = null;
@@ -93,7 +94,10 @@ export class Exchange<A extends Arrival = Incoming> {
     readonly startedAt: number,
   ) {
     this.query = query;
-    this.id = requestId(incoming.head.fields.get("x-request-id"), generation.redactor);
+    const { fields } = incoming.head;
+    this.id = requestId(fields.get("x-request-id"), generation.redactor);
+    this.ip = clientIp(incoming.ip, fields.joined("x-forwarded-for"), generation.trustedProxies);
+    if (generation.tracer !== null) this.trace = generation.tracer.begin(fields.joined("traceparent"));
   }
 
   /** The answer is out: its target has one exchange less under way, and what its credential was used for is known. */
@@ -116,7 +120,6 @@ export class Exchange<A extends Arrival = Incoming> {
     const { head, ip, isTls } = this.incoming;
     const arrival: Arrival = { head: { ...head, method: "GET" }, body: null, ip, isTls, isAborted: false, onAbort: null };
     const it = new Exchange(arrival, this.generation, this.path, this.query, now);
-    it.ip = this.ip;
     it.route = this.route;
     it.key = this.key;
     it.keyField = this.keyField;

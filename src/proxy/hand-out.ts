@@ -8,13 +8,12 @@ import { collect } from "../http/body.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Pools } from "../pools/pools.ts";
-import type { Recorder } from "../telemetry/recorder.ts";
-import { clientIp } from "./client-ip.ts";
 import { type Endpoint, Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
 import { identify } from "./identify.ts";
 import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
+import type { Recorder } from "./recorder.ts";
 import { jsonReply, problemReply } from "./reply.ts";
 
 /** Where keys of pools are handed out. */
@@ -47,9 +46,7 @@ export class HandOut {
   handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
     const { clock } = this.parts;
     const x = new Exchange(incoming, generation, path, query, clock.now());
-    x.ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), generation.trustedProxies);
     x.ownEndpoint = this.parts.endpoint;
-    if (generation.tracer !== null) x.trace = generation.tracer.begin(incoming.head.fields.joined("traceparent"));
     incoming.onEnd = () => {
       if (x.status === 0) x.status = 499;
       this.parts.recorder.note(x, clock.now() - x.startedAt);

@@ -5,10 +5,8 @@ import type { KeyRegistry } from "../keys/registry.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "../limits/headers.ts";
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
-import type { Recorder } from "../telemetry/recorder.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
-import { clientIp } from "./client-ip.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
@@ -17,6 +15,7 @@ import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
 import { bodyTooLarge, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
+import type { Recorder } from "./recorder.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -28,10 +27,6 @@ export interface PipelineParts {
   readonly limiter: LimitService;
   readonly forwarder: Forwarder;
   readonly caching: Caching;
-  /** A request was sent so many times more than once. */
-  readonly onRetries: (route: string, times: number) => void;
-  /** Limits denied a request, or would have in earnest. */
-  readonly onDenied: (x: Exchange, readings: readonly LimitReading[]) => void;
   readonly recorder: Recorder;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
@@ -45,7 +40,6 @@ export class Pipeline {
   handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
     const x = new Exchange(incoming, generation, path, query, this.parts.clock.now());
     incoming.onEnd = () => this.record(x);
-    if (generation.tracer !== null) x.trace = generation.tracer.begin(incoming.head.fields.joined("traceparent"));
     try {
       if (this.preflight(x)) return;
       const refusal = this.place(x) ?? this.guard(x) ?? this.identify(x);
@@ -60,8 +54,6 @@ export class Pipeline {
   reject(incoming: Incoming, generation: Generation, refusal: Problem): void {
     const [path = ""] = incoming.head.target.split("?", 1);
     const x = new Exchange(incoming, generation, path, "", this.parts.clock.now());
-    x.ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), generation.trustedProxies);
-    if (generation.tracer !== null) x.trace = generation.tracer.begin(incoming.head.fields.joined("traceparent"));
     incoming.onEnd = () => this.record(x);
     this.refuse(x, refusal);
   }
@@ -82,8 +74,7 @@ export class Pipeline {
 
   /** Route: which backend, and whether this method may go there. */
   private place(x: Exchange): Problem | null {
-    const { head, connection } = x.incoming;
-    x.ip = clientIp(connection.ip, head.fields.joined("x-forwarded-for"), x.generation.trustedProxies);
+    const { head } = x.incoming;
     const found = x.generation.router.find(head.host, head.method, x.path);
     if (isMiss(found)) {
       if (found.allow === null) return problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
@@ -106,11 +97,9 @@ export class Pipeline {
 
   /** Identify: who calls, and whether this key may use this route. */
   private identify(x: Exchange): Problem | null {
-    const { trace } = x;
-    if (trace === null) return identify(x, x.route as Route, this.parts);
-    trace.enter("identify", this.parts.clock.now());
+    x.trace?.enter("identify", this.parts.clock.now());
     const refusal = identify(x, x.route as Route, this.parts);
-    trace.leave(this.parts.clock.now(), refusal === null ? {} : { "sluice.code": refusal.code });
+    x.trace?.leave(this.parts.clock.now(), refusal === null ? {} : { "sluice.code": refusal.code });
     return refusal;
   }
 
@@ -152,7 +141,7 @@ export class Pipeline {
     const now = this.parts.clock.wall();
     x.limitHead = limitHeaders(verdict.readings, now);
     x.trace?.leave(this.parts.clock.now(), { "sluice.limits": namesOf(verdict.readings), "sluice.allowed": verdict.allowed });
-    if (verdict.readings.some(isDenied)) this.parts.onDenied(x, verdict.readings);
+    if (verdict.readings.some(isDenied)) this.parts.recorder.denied(x, verdict.readings);
     if (verdict.allowed) {
       x.verdict = verdict;
       this.serve(x);
@@ -287,7 +276,6 @@ export class Pipeline {
     if (x.status === 0) x.status = 499;
     const { auto, usage } = x.generation;
     const elapsed = this.parts.clock.now() - x.startedAt;
-    if (x.attempts > 1 && x.route !== null) this.parts.onRetries(x.route.name, x.attempts - 1);
     if (usage !== null && x.route !== null) usage.note(x.route.name, x.key, x.status, x.isLimited, units ?? 0);
     // The caller who gave up says nothing of the backend.
     if (auto !== null && x.isForwarded && x.status !== 499) auto.observe(x.status >= 500, elapsed);

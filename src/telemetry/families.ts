@@ -12,7 +12,7 @@ import type { CacheCounts } from "../proxy/caching.ts";
 import type { RedisLink } from "../redis/link.ts";
 import { letsThrough } from "../upstreams/breaker.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
-import type { TargetState } from "../upstreams/upstream.ts";
+import type { TargetState, Upstream } from "../upstreams/upstream.ts";
 import { VERSION } from "../version.ts";
 import type { Log } from "./log.ts";
 import type { Family, Sample } from "./metrics.ts";
@@ -40,10 +40,12 @@ export interface Sources {
 /** The metrics that show a state: they cost nothing until somebody asks. */
 export function families(sources: Sources): Family[] {
   const { clock, health, balanced, kept, cacheCounts, store, guard, pools, link, live } = sources;
-  const eachTarget = (value: (state: TargetState) => number): Sample[] =>
+  const eachTarget = (value: (state: TargetState, upstream: Upstream) => number): Sample[] =>
     balanced
       .all()
-      .flatMap(({ name, targets }) => targets.map(({ url, state }) => ({ labels: { upstream: name, target: url }, value: value(state) })));
+      .flatMap((upstream) =>
+        upstream.targets.map(({ url, state }) => ({ labels: { upstream: upstream.name, target: url }, value: value(state, upstream) })),
+      );
   const eachKey = (value: (key: KeyReport) => number): Sample[] =>
     pools.names().flatMap((pool) => pools.keysOf(pool).map((key) => ({ labels: { pool, key: key.id }, value: value(key) })));
   /** One scrape reads several metrics of one answer. */
@@ -62,13 +64,11 @@ export function families(sources: Sources): Family[] {
     gauge("sluice_build_info", "The version that runs.", () => [{ labels: { version: VERSION }, value: 1 }]),
     gauge("sluice_system_degraded", "1 while the system is DEGRADED.", () => single(health.isDegraded ? 1 : 0)),
     gauge("circuit_breaker_state", "0 closed, 1 half-open (the next request is a probe), 2 open.", () =>
-      balanced.all().flatMap(({ name, targets, breakerPolicy }) =>
-        targets.map(({ url, state: { breaker } }) => ({
-          labels: { upstream: name, target: url },
-          // One whose time is over lets the next request through, whenever that comes.
-          value: breaker.state === "closed" ? 0 : breaker.state === "open" && !letsThrough(breaker, breakerPolicy, clock.now()) ? 2 : 1,
-        })),
-      ),
+      eachTarget(({ breaker }, { breakerPolicy }) => {
+        if (breaker.state === "closed") return 0;
+        // One whose time is over lets the next request through, whenever that comes.
+        return breaker.state === "open" && !letsThrough(breaker, breakerPolicy, clock.now()) ? 2 : 1;
+      }),
     ),
     gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0))),
     gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight)),

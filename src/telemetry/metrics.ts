@@ -114,6 +114,14 @@ export interface RouteCounts {
   readonly latency: number[];
 }
 
+/** What prom-client has of the process. */
+interface ProcessMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  get(): Promise<{ readonly values: object[] }>;
+}
+
 /** What Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
 export class Metrics {
   readonly breakerChanges = new Counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
@@ -132,14 +140,18 @@ export class Metrics {
   private readonly refusalsOf = new Map<string, Map<string, { value: number }>>();
   private readonly routes = new Map<string, RouteMetrics>();
   private readonly plain: Registry<RegistryContentType>;
-  /** With exemplars; made when it is asked for. */
-  private open: Registry<RegistryContentType> | null = null;
+  /** OpenMetrics, with exemplars. */
+  private readonly open: Registry<RegistryContentType>;
 
   constructor(private readonly families: readonly Family[]) {
     for (const trigger of ["file", "signal", "admin"]) for (const result of ["ok", "faulty"]) this.reloads.of({ trigger, result });
     for (const by of ["guard", "admin"]) this.blocked.of({ by });
     this.expectRefusals(null);
-    this.plain = this.registry(Registry.PROMETHEUS_CONTENT_TYPE);
+    const process = new Registry();
+    collectDefaultMetrics({ register: process });
+    for (const name of NOT_OURS) process.removeSingleMetric(name);
+    this.plain = this.registry(Registry.PROMETHEUS_CONTENT_TYPE, process);
+    this.open = this.registry(Registry.OPENMETRICS_CONTENT_TYPE, process);
   }
 
   /** Callers of a tier (`null`: without a key) may be limited. */
@@ -179,9 +191,7 @@ export class Metrics {
 
   /** The text format, and its content type. Whoever takes OpenMetrics gets that: with exemplars, the ids of traces. */
   async text(accept: string | null): Promise<{ type: string; body: string }> {
-    const takesOpen = accept?.includes("application/openmetrics-text") === true;
-    if (takesOpen) this.open ??= this.registry(Registry.OPENMETRICS_CONTENT_TYPE);
-    const registry = takesOpen && this.open !== null ? this.open : this.plain;
+    const registry = accept?.includes("application/openmetrics-text") === true ? this.open : this.plain;
     return { type: registry.contentType, body: await registry.metrics() };
   }
 
@@ -200,11 +210,10 @@ export class Metrics {
     });
   }
 
-  private registry(contentType: RegistryContentType): Registry<RegistryContentType> {
+  /** A registry for each format, since one renames what is in it. `process`: the metrics of the process. */
+  private registry(contentType: RegistryContentType, process: Registry): Registry<RegistryContentType> {
     const registry: Registry<RegistryContentType> = new Registry();
     registry.setContentType(contentType);
-    collectDefaultMetrics({ register: registry });
-    for (const name of NOT_OURS) registry.removeSingleMetric(name);
     const register = (name: string, help: string, type: string, read: () => Iterable<object> | Promise<Iterable<object>>): void => {
       // OpenMetrics names a counter without the ending of its samples.
       const family = contentType === Registry.OPENMETRICS_CONTENT_TYPE && type === "counter" ? name.replace(/_total$/, "") : name;
@@ -214,6 +223,8 @@ export class Metrics {
         get: async () => ({ name: family, help, type, aggregator: "sum", values: [...(await read())] }),
       } as unknown as Parameters<Registry["registerMetric"]>[0]);
     };
+    for (const metric of process.getMetricsAsArray() as unknown as ProcessMetric[])
+      register(metric.name, metric.help, metric.type, async () => (await metric.get()).values);
     register("http_requests_total", "Requests by route, method and status.", "counter", () => this.requests());
     const own = [this.breakerChanges, this.limited, this.shadowed, this.refusals, this.retries, this.reloads, this.blocked];
     for (const { name, help, type, read } of [...own, ...this.families]) register(name, help, type, read);

@@ -55,6 +55,7 @@ export class Redactor {
 
   /** A path or the like, of a request: nearly always there is nothing in it. */
   clean(text: string): string {
+    if (text.length < SHORTEST) return text;
     const rest = this.plain(text);
     if (!rest.includes("%")) return rest;
     const decoded = percentDecoded(rest);

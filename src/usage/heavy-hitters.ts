@@ -24,14 +24,12 @@ export class HeavyHitters {
   private readonly entries = new Map<string, Entry>();
   private at = 0;
 
-  /** Adds what came since the last call. `now` in milliseconds. */
-  add(counts: Iterable<{ readonly name: string; readonly requests: number; readonly limited: number }>, now: number): void {
+  /** So many more requests of this name. `now` in milliseconds. */
+  add(name: string, requests: number, limited: number, now: number): void {
     this.fade(now);
-    for (const { name, requests, limited } of counts) {
-      const entry = this.entries.get(name) ?? this.enter(name);
-      entry.requests += requests;
-      entry.limited += limited;
-    }
+    const entry = this.entries.get(name) ?? this.enter(name);
+    entry.requests += requests;
+    entry.limited += limited;
   }
 
   /** The heaviest first. */
@@ -45,20 +43,18 @@ export class HeavyHitters {
   }
 
   private enter(name: string): Entry {
-    let entry: Entry = { name, requests: 0, limited: 0 };
+    const entry: Entry = { name, requests: 0, limited: 0 };
     if (this.entries.size >= MOST) {
-      let least: Entry | null = null;
-      for (const each of this.entries.values()) if (least === null || each.requests < least.requests) least = each;
-      if (least !== null) {
-        this.entries.delete(least.name);
-        entry = { name, requests: least.requests, limited: 0 };
-      }
+      const least = [...this.entries.values()].reduce((a, b) => (b.requests < a.requests ? b : a));
+      this.entries.delete(least.name);
+      entry.requests = least.requests;
     }
     this.entries.set(name, entry);
     return entry;
   }
 
   private fade(now: number): void {
+    if (now === this.at) return;
     const share = Math.exp(-Math.max(0, now - this.at) / MEMORY);
     this.at = now;
     for (const entry of this.entries.values()) {
@@ -70,4 +66,4 @@ export class HeavyHitters {
 }
 
 /** With a steady rate the faded sum is that rate times the memory. */
-const perSecond = (sum: number): number => Math.round((sum / MEMORY) * 10_000) / 10;
+const perSecond = (sum: number): number => Math.round((sum * 10_000) / MEMORY) / 10;

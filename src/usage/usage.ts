@@ -91,11 +91,9 @@ export class Usage {
             add.run(hour, key?.consumer.id ?? "", key?.id ?? "", route, requests, errors, limited, tokens);
         })
         .immediate();
-      this.hitters.add(
-        dirty.map((counter) => ({ ...counter, name: counter.key?.consumer.id ?? "" })),
-        this.parts.clock.now(),
-      );
+      const at = this.parts.clock.now();
       for (const counter of dirty) {
+        this.hitters.add(counter.key?.consumer.id ?? "", counter.requests, counter.limited, at);
         Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0 });
         counter.isDirty = false;
       }

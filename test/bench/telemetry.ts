@@ -4,14 +4,15 @@ import { systemClock as clock } from "../../src/clock.ts";
 import { EventHub } from "../../src/events/hub.ts";
 import { Denials } from "../../src/explain/denials.ts";
 import type { Exchange } from "../../src/proxy/exchange.ts";
+import { Recorder } from "../../src/proxy/recorder.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { Output } from "../../src/telemetry/output.ts";
-import { Recorder } from "../../src/telemetry/recorder.ts";
 import { Redactor } from "../../src/telemetry/redact.ts";
 import { spansOf } from "../../src/telemetry/spans.ts";
 import { Tracer } from "../../src/telemetry/trace.ts";
+import { Tracing } from "../../src/telemetry/tracing.ts";
 import { Usage } from "../../src/usage/usage.ts";
 
 const TIMES = 1_000_000;
@@ -28,7 +29,8 @@ const recorder = new Recorder({
   metrics,
   events: new EventHub({ now: Date.now, random: Math.random }),
   denials: new Denials(),
-  onSpans: () => {},
+  tracing: new Tracing({ instance: "", random: Math.random, onChange: () => {}, onFault: () => {} }),
+  log: null,
 });
 const key = { id: "key_01a1fc13a81f75409df063fa429c3263", consumer: { id: "acme", tier: "pro" } };
 const endpoint = { name: "users", path: "/api/users", metrics: metrics.of("users") };

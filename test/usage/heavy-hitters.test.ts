@@ -2,14 +2,12 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { HeavyHitters } from "../../src/usage/heavy-hitters.ts";
 
-const called = (counts: Record<string, number>) => Object.entries(counts).map(([name, requests]) => ({ name, requests, limited: 0 }));
-
 test("a steady caller's rate is what it is, and fades when it stops", () => {
   const hitters = new HeavyHitters();
   let now = 1_000_000;
   for (let i = 0; i < 60; i++) {
     now += 1000;
-    hitters.add([{ name: "acme", requests: 100, limited: 40 }], now);
+    hitters.add("acme", 100, 40, now);
   }
   const [acme] = hitters.top(1, now);
   expect(acme?.requests).toBeWithin(99, 106);
@@ -24,7 +22,8 @@ test("whoever calls much is named, however many others call", () => {
       const hitters = new HeavyHitters();
       for (let second = 0; second < 5; second++) {
         const crowd = Array.from({ length: others }, (_, i) => [`${seed}-${second}-${i}`, 1] as const);
-        hitters.add(called({ ...Object.fromEntries(crowd), heavy: others, second: others / 2 }), 1_000_000 + second * 1000);
+        for (const [name, requests] of [...crowd, ["heavy", others] as const, ["second", others / 2] as const])
+          hitters.add(name, requests, 0, 1_000_000 + second * 1000);
       }
       expect(hitters.top(2, 1_005_000).map(({ name }) => name)).toEqual(["heavy", "second"]);
     }),

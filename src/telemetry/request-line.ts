@@ -1,0 +1,62 @@
+import type { KeyEntry } from "../keys/registry.ts";
+import type { Endpoint, Exchange } from "../proxy/exchange.ts";
+import type { Target } from "../upstreams/upstream.ts";
+
+/** Text that stands in JSON as it is. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+const NO_ROUTE = ',"route":null';
+const NO_CALLER = ',"consumer":null,"tier":null,"keyId":null,"ip":"';
+const NO_TARGET = '","upstream":null,"attempts":';
+
+/**
+ * What is told of a request that has ended, as fields of a JSON object: in the log, and to those who follow the events. The query is left out: it may hold secrets.
+ * It is put together by hand, from parts that are the same for many: that takes a quarter of the logger's time, and every request pays for it.
+ */
+export class RequestLine {
+  private readonly routes = new WeakMap<Endpoint, string>();
+  private readonly targets = new WeakMap<Target, string>();
+  private readonly callers = new WeakMap<KeyEntry, { readonly tier: string; readonly text: string }>();
+
+  /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
+  fields(x: Exchange, latency: number): string {
+    const { endpoint, holder, target, refusal, trace, trouble } = x;
+    const { redactor } = x.generation;
+    let more = "";
+    if (refusal !== null) more += `,"code":"${refusal.code}"`;
+    if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;
+    if (x.incoming.isAborted) more += ',"aborted":true';
+    if (trace !== null) more += `,"traceId":"${trace.traceId}"`;
+    return `"requestId":"${x.id}","method":${quoted(redactor.clean(x.incoming.head.method))},"path":${quoted(redactor.clean(x.path))},"status":${x.status},"latencyMs":${Math.round(latency * 1000) / 1000}${endpoint === null ? NO_ROUTE : this.route(endpoint)}${holder === null ? NO_CALLER : this.caller(holder)}${x.ip}${target === null ? NO_TARGET : this.upstream(target)}${x.attempts},"cache":${x.cache === null ? "null" : `"${x.cache}"`}${more}`;
+  }
+
+  private route(endpoint: Endpoint): string {
+    let text = this.routes.get(endpoint);
+    if (text === undefined) {
+      text = `,"route":${quoted(endpoint.name)}`;
+      this.routes.set(endpoint, text);
+    }
+    return text;
+  }
+
+  private upstream(target: Target): string {
+    let text = this.targets.get(target);
+    if (text === undefined) {
+      text = `","upstream":${quoted(target.url)},"attempts":`;
+      this.targets.set(target, text);
+    }
+    return text;
+  }
+
+  private caller(key: KeyEntry): string {
+    const { id, tier } = key.consumer;
+    let known = this.callers.get(key);
+    // A consumer's tier may change.
+    if (known === undefined || known.tier !== tier) {
+      known = { tier, text: `,"consumer":${quoted(id)},"tier":${quoted(tier)},"keyId":${quoted(key.id)},"ip":"` };
+      this.callers.set(key, known);
+    }
+    return known.text;
+  }
+}
+
+const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));

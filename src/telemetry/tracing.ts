@@ -1,0 +1,60 @@
+import type { OtlpConfig } from "../config/schema.ts";
+import { parseDuration } from "../config/units.ts";
+import { SpanQueue } from "./span-queue.ts";
+import type { Span } from "./spans.ts";
+import { Tracer } from "./trace.ts";
+
+export interface TracingParts {
+  /** Tells this process from others. */
+  readonly instance: string;
+  /** Numbers from 0 up to 1. */
+  readonly random: () => number;
+  /** The collector takes no spans, or takes them again. */
+  readonly onChange: (endpoint: string, isUp: boolean, why: string) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** Whether and how requests are traced, and where their spans go. */
+export class Tracing {
+  /** What became of spans, over all collectors. */
+  readonly counts = { sent: 0, dropped: 0 };
+  /** `null`: requests are not traced. */
+  tracer: Tracer | null = null;
+  private queue: SpanQueue | null = null;
+  private config: OtlpConfig | null = null;
+
+  constructor(private readonly parts: TracingParts) {}
+
+  /** Begins to trace, by other rules, or no longer. */
+  configure(config: OtlpConfig | null): void {
+    if (Bun.deepEquals(this.config, config)) return;
+    this.close(parseDuration(this.config?.timeout ?? "0s")).catch(this.parts.onFault);
+    this.config = config;
+    this.tracer = config === null ? null : new Tracer({ sample: config.sample, random: this.parts.random });
+    this.queue = config === null ? null : this.queueFor(config);
+  }
+
+  /** Spans of a request that has ended. */
+  add(spans: readonly Span[]): void {
+    // Tracing may be off since the request began.
+    if (this.queue === null) this.counts.dropped += spans.length;
+    else this.queue.add(spans);
+  }
+
+  /** Sends what waits, for `timeout` milliseconds at most. */
+  async close(timeout: number): Promise<void> {
+    await this.queue?.close(timeout);
+  }
+
+  private queueFor(config: OtlpConfig): SpanQueue {
+    return new SpanQueue({
+      counts: this.counts,
+      // Loaded when there is something to send: most gateways never trace.
+      sender: async () => {
+        const { otlpSender } = await import("./otlp.ts");
+        return otlpSender({ ...config, instance: this.parts.instance, timeout: parseDuration(config.timeout) });
+      },
+      onChange: (isUp, why) => this.parts.onChange(config.endpoint, isUp, why),
+    });
+  }
+}
