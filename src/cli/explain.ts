@@ -1,45 +1,7 @@
+import type { ExplainAnswer } from "../explain/admin.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
-import { ask, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
-
-interface Limit {
-  readonly name: string;
-  readonly scope: string;
-  readonly why: string;
-  readonly limit: number;
-  readonly cost: number;
-  readonly used: number | null;
-  readonly remaining: number | null;
-  readonly reset: string | null;
-  readonly subject: string | null;
-  readonly subjectUnknown: string | null;
-  readonly denies: boolean | null;
-  readonly shadow: boolean;
-}
-
-interface Explanation {
-  readonly consumer: string | null;
-  readonly tier: string | null;
-  readonly key: string | null;
-  readonly route: string | null;
-  readonly ip: string | null;
-  readonly system: string;
-  readonly allowed: boolean | null;
-  readonly unknown: readonly string[];
-  readonly redisAway: string | null;
-  readonly refusal: { readonly code: string; readonly detail: string } | null;
-  readonly limits: readonly Limit[];
-  readonly passedOver: readonly { readonly scope: string; readonly names: readonly string[]; readonly why: string }[];
-  readonly keysWithOwnLimits: readonly string[];
-  readonly denials: readonly {
-    readonly at: string;
-    readonly requestId: string;
-    readonly route: string | null;
-    readonly code: string;
-    readonly detail: string;
-    readonly limits: readonly { readonly name: string; readonly scope: string; readonly limit: number; readonly used: number }[];
-  }[];
-}
+import { ask, NO_SLUICE, PATIENCE, queryOf, REMOTE_FLAGS, RemoteFault, remotely } from "./remote.ts";
 
 const ASKED = ["consumer", "key", "route", "ip", "header"] as const;
 
@@ -58,21 +20,17 @@ export const explain: Command = {
   positionals: 0,
   run: (input) =>
     remotely(async () => {
-      const query = new URLSearchParams();
-      for (const name of ASKED) {
-        const value = text(input, name);
-        if (value !== undefined) query.set(name, value);
-      }
+      const query = queryOf(input, ASKED);
       if (query.size === (query.has("header") ? 1 : 0))
         throw new UsageError("name a consumer, a key, a route or an ip, or several of them");
-      const found = await ask<Explanation>(input, "GET", `/admin/explain?${query}`, undefined, PATIENCE);
+      const found = await ask<ExplainAnswer>(input, "GET", `/admin/explain?${query}`, undefined, PATIENCE);
       if (!Array.isArray(found?.limits) || !Array.isArray(found.denials)) throw new RemoteFault(NO_SLUICE);
       print(input.flags.json === true ? `${JSON.stringify(found)}\n` : described(found));
     }),
 };
 
 /** For people: who, what would happen, each limit, and what has happened. */
-export function described(found: Explanation): string {
+export function described(found: ExplainAnswer): string {
   const { consumer, tier, key, route, ip, system, allowed, refusal, limits, passedOver, keysWithOwnLimits, denials, unknown, redisAway } =
     found;
   const who = [

@@ -6,7 +6,7 @@ import { openStorage, StorageError } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
-import { act, ask, askAll, askRaw, REMOTE_FLAGS, required, show, table, text } from "./remote.ts";
+import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, table, text } from "./remote.ts";
 
 const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
 
@@ -41,8 +41,7 @@ export const keys: Command = {
           }),
         ),
       list: async () => {
-        const query = new URLSearchParams();
-        for (const name of ["consumer", "status"]) if (text(input, name) !== undefined) query.set(name, text(input, name) ?? "");
+        const query = queryOf(input, ["consumer", "status"]);
         table(input, await askAll(input, `/admin/keys?${query}`), [
           "id",
           "start",
@@ -155,8 +154,7 @@ export const audit: Command = {
         return found.valid ? 0 : 1;
       },
       list: async () => {
-        const query = new URLSearchParams();
-        for (const name of ["actor", "action", "subject"]) if (text(input, name) !== undefined) query.set(name, text(input, name) ?? "");
+        const query = queryOf(input, ["actor", "action", "subject"]);
         table(input, await askAll(input, `/admin/audit?${query}`), ["seq", "at", "actor", "ip", "action", "subject"]);
       },
     }),

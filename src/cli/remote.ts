@@ -63,6 +63,16 @@ export async function askAll(input: Input, path: string): Promise<Record<string,
   }
 }
 
+/** The flags of these names that were given, as a query. */
+export function queryOf(input: Input, names: readonly string[]): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const name of names) {
+    const value = text(input, name);
+    if (value !== undefined) query.set(name, value);
+  }
+  return query;
+}
+
 /** A flag's text, when it was given. */
 export const text = ({ flags }: Input, name: string): string | undefined => (typeof flags[name] === "string" ? flags[name] : undefined);
 

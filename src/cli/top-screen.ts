@@ -1,35 +1,6 @@
-/** What `/admin/stats` answers, as far as it is shown. */
-export interface Stats {
-  readonly at: string;
-  readonly version: string;
-  readonly uptime: number;
-  readonly status: string;
-  readonly inFlight: number;
-  readonly latencyBounds: readonly number[];
-  readonly routes: readonly RouteCounts[];
-  readonly consumers: readonly { readonly consumer: string | null; readonly requests: number; readonly limited: number }[];
-  readonly targets: readonly {
-    readonly upstream: string;
-    readonly target: string;
-    readonly breaker: string;
-    readonly healthy: boolean;
-    readonly inFlight: number;
-  }[];
-  readonly pools: readonly { readonly pool: string; readonly key: string; readonly status: string; readonly remaining: number }[];
-  readonly cache: { readonly hits: number; readonly misses: number };
-  readonly redis: string | null;
-  readonly activities: { readonly waiting: number; readonly lag: number } | null;
-  readonly droppedLines: number;
-}
+import type { StatsAnswer } from "../telemetry/stats.ts";
 
-interface RouteCounts {
-  readonly name: string;
-  readonly requests: number;
-  readonly clientErrors: number;
-  readonly serverErrors: number;
-  readonly limited: number;
-  readonly latency: readonly number[];
-}
+type RouteCounts = StatsAnswer["routes"][number];
 
 export interface Screen {
   readonly columns: number;
@@ -42,7 +13,7 @@ const BOLD = "\x1b[1m";
 const PLAIN = "\x1b[0m";
 
 /** The lines of one screen, from two answers one after the other: none longer than it is wide, and no more than it is high. */
-export function screenOf(before: Stats, now: Stats, { columns, rows, hasColour }: Screen): string[] {
+export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows, hasColour }: Screen): string[] {
   // A gateway that was started anew counts from nothing.
   const isSame = now.uptime >= before.uptime;
   const seconds = isSame ? Math.max(0.001, now.uptime - before.uptime) : Math.max(0.001, now.uptime);

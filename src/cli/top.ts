@@ -1,7 +1,8 @@
+import type { StatsAnswer } from "../telemetry/stats.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { ask, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
-import { type Screen, type Stats, screenOf } from "./top-screen.ts";
+import { type Screen, screenOf } from "./top-screen.ts";
 
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
@@ -24,8 +25,8 @@ export const top: Command = {
     remotely(async () => {
       const interval = Number(text(input, "interval") ?? 2);
       if (!(interval >= 0.2 && interval <= 60)) throw new UsageError("--interval must be a number of seconds from 0.2 to 60");
-      const look = async (): Promise<Stats> => {
-        const stats = await ask<Stats>(input, "GET", "/admin/stats", undefined, PATIENCE);
+      const look = async (): Promise<StatsAnswer> => {
+        const stats = await ask<StatsAnswer>(input, "GET", "/admin/stats", undefined, PATIENCE);
         const lists = [stats?.routes, stats?.consumers, stats?.targets, stats?.pools, stats?.latencyBounds];
         if (!lists.every(Array.isArray) || stats.cache === undefined) throw new RemoteFault(NO_SLUICE);
         return stats;

@@ -90,6 +90,9 @@ const Answer = Type.Object({
   ),
 });
 
+/** What `GET /admin/explain` answers. */
+export type ExplainAnswer = Static<typeof Answer>;
+
 const Query = Type.Object({
   consumer: Type.Optional(Type.String({ description: "The consumer's id.", examples: ["acme"] })),
   key: Type.Optional(Type.String({ description: "A key's id, where keys have limits of their own." })),

@@ -1,4 +1,4 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { ActivityStats } from "../activities/engine.ts";
 import { timeText } from "../admin/manners.ts";
@@ -85,6 +85,9 @@ const Stats = Type.Object({
   ]),
   droppedLines: Type.Integer({ description: "Lines of the log that found no room." }),
 });
+
+/** What `GET /admin/stats` answers. */
+export type StatsAnswer = Static<typeof Stats>;
 
 /** Numbers for a terminal, or a script: what `sluice top` shows. */
 export const statsAdmin = (parts: StatsParts) =>

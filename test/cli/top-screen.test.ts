@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { quantile, type Stats, screenOf } from "../../src/cli/top-screen.ts";
+import { quantile, screenOf } from "../../src/cli/top-screen.ts";
+import type { StatsAnswer } from "../../src/telemetry/stats.ts";
 
 const BOUNDS = [1, 10, 100];
 const route = (name: string, requests: number, more: object = {}) => ({
@@ -12,7 +13,7 @@ const route = (name: string, requests: number, more: object = {}) => ({
   latency: [requests, 0, 0, 0],
   ...more,
 });
-const stats = (more: Partial<Stats> = {}): Stats => ({
+const stats = (more: Partial<StatsAnswer> = {}): StatsAnswer => ({
   at: "2026-11-21T10:00:02.000Z",
   version: "0.1.0",
   uptime: 102,
