@@ -414,6 +414,41 @@ describe("from a terminal", () => {
     });
   });
 
+  test("sluice top fills a terminal of 80 by 24 again and again, without colour where none is wanted, and q gives it back", async () => {
+    using behind = backend();
+    await using gateway = await start({ config: configFor(behind) });
+    let text = "";
+    const child = Bun.spawn([...PROGRAM, "top", "--interval", "0.2"], {
+      cwd: gateway.folder,
+      env: { PATH: "/nonexistent", SLUICE_URL: gateway.url, SLUICE_ADMIN_TOKEN: ADMIN_TOKEN, NO_COLOR: "1" },
+      terminal: {
+        cols: 80,
+        rows: 24,
+        data: (_, bytes) => {
+          text += new TextDecoder().decode(bytes);
+        },
+      },
+    });
+    try {
+      while (text.split("sluice 0").length < 4) {
+        await fetch(`${gateway.url}/mine`, { headers: { "x-api-key": KEY } });
+        await Bun.sleep(5);
+      }
+      child.terminal?.write("q");
+      expect(await child.exited).toBe(0);
+      const [before = "", ...screens] = text.split("\x1b[H");
+      expect([before.includes("\x1b[?1049h"), text.includes("\x1b[?1049l"), text.includes("\x1b[31m")]).toEqual([true, true, false]);
+      expect(screens.length).toBeGreaterThanOrEqual(3);
+      for (const screen of screens) expect(screen.split("\r\n").length).toBeLessThanOrEqual(24);
+      for (const line of screens.join("\r\n").split("\r\n")) expect(Bun.stripANSI(line).length).toBeLessThanOrEqual(80);
+      expect(screens.at(-1)).toMatch(/mine +\d/);
+    } finally {
+      child.kill("SIGKILL");
+      await child.exited;
+      child.terminal?.close();
+    }
+  });
+
   test("sluice top prints one screen where stdout is no terminal", async () => {
     using behind = backend();
     await using gateway = await start({ config: configFor(behind) });
