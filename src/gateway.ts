@@ -22,6 +22,7 @@ import { Explain } from "./explain/explain.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
+import { Warnings } from "./health/warnings.ts";
 import { Limiter, type LimitService } from "./limits/limiter.ts";
 import { type Entry, MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
@@ -125,6 +126,13 @@ export function createGatewayParts(options: GatewayOptions) {
       onOwnFault(error);
     }
   };
+  const warnings = new Warnings(
+    () => clock.wall(),
+    ({ code, message, detail }, isRaised) => {
+      if (isRaised) log?.warn({ code, detail }, message);
+      else log?.info({ code }, "this warning is over");
+    },
+  );
   const storage = openStorage(options.databasePath);
   let certificateExpiresAt: number | null = null;
   /** Tells this process from others. */
@@ -708,6 +716,7 @@ export function createGatewayParts(options: GatewayOptions) {
               () => {},
             ),
     pipeline,
+    warnings,
     generation: (): Generation => generation,
     /** Hands out keys of pools; `null` while there are none. */
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),

@@ -93,10 +93,17 @@ export function listen(options: ServerOptions): Listeners {
       loadedAt: new Date(loadedAt).toISOString(),
       faults: wireFaults(faults),
     };
+    const isInsider = isLocal(incoming) || parts.holdsToken(incoming.head.fields.get("authorization"));
+    const warnings = parts.warnings.all().map(({ code, message, detail, since }) => ({
+      code,
+      message,
+      since: new Date(since).toISOString(),
+      ...(isInsider ? { detail } : {}),
+    }));
     incoming.reply(
       jsonReply(
         status,
-        { status: status === 200 ? "ready" : "unavailable", failing, components, configuration },
+        { status: status === 200 ? "ready" : "unavailable", failing, components, configuration, warnings },
         own(incoming) + (status === 200 ? "" : "Retry-After: 1\r\n"),
       ),
     );
@@ -104,9 +111,7 @@ export function listen(options: ServerOptions): Listeners {
   /** For scrapers on this machine, and for whoever shows an admin token. */
   const measure = (incoming: Incoming, path: string): void => {
     const { fields } = incoming.head;
-    // What a proxy on this machine passes on comes from elsewhere.
-    const isLocal = isLoopback(incoming.ip) && fields.get("x-forwarded-for") === null && fields.get("forwarded") === null;
-    if (!isLocal && !parts.holdsToken(fields.get("authorization"))) {
+    if (!isLocal(incoming) && !parts.holdsToken(fields.get("authorization"))) {
       refuse(incoming, TOKEN_MISSING);
       return;
     }
@@ -213,6 +218,10 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),
   maxBodySize: parseSize(server.maxBodySize),
 });
+
+/** Whether a program on this machine asks. What a proxy on this machine passes on comes from elsewhere. */
+const isLocal = ({ ip, head: { fields } }: Incoming): boolean =>
+  isLoopback(ip) && fields.get("x-forwarded-for") === null && fields.get("forwarded") === null;
 
 const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 

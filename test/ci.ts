@@ -1,9 +1,20 @@
 // Runs `bun test` and closes with `N passed, N failed`. A run that was cut short (a test that ended the process, a file that did not load) counts as failed.
-const run = Bun.spawn(["bun", "test", "--parallel=3", "--timeout=20000", ...Bun.argv.slice(2)], {
-  stdout: "inherit",
-  stderr: "pipe",
-  env: process.env,
-});
+// What takes long has a command of its own (test/long.ts).
+const areas = Bun.argv.length > 2 ? Bun.argv.slice(2) : ["--path-ignore-patterns=test/long/**"];
+const run = Bun.spawn(
+  [
+    "bun",
+    "test",
+    `--parallel=${process.env.SLUICE_TEST_PARALLEL ?? 3}`,
+    `--timeout=${process.env.SLUICE_TEST_TIMEOUT ?? 20_000}`,
+    ...areas,
+  ],
+  {
+    stdout: "inherit",
+    stderr: "pipe",
+    env: process.env,
+  },
+);
 const decoder = new TextDecoder();
 let tail = "";
 for await (const chunk of run.stderr) {

@@ -4,6 +4,7 @@ import { withoutKeys } from "../telemetry/redact.ts";
 const CODES = {
   badRequest: { status: 400, title: "Bad request" },
   keyMissing: { status: 401, title: "No API key" },
+  keyMalformed: { status: 401, title: "Malformed API key" },
   keyInvalid: { status: 401, title: "Unknown API key" },
   keyExpired: { status: 401, title: "Expired API key" },
   keyRevoked: { status: 401, title: "Revoked API key" },
@@ -15,6 +16,7 @@ const CODES = {
   conflict: { status: 409, title: "Conflict" },
   preconditionFailed: { status: 412, title: "Changed since it was read" },
   bodyTooLarge: { status: 413, title: "Body too large" },
+  costTooHigh: { status: 413, title: "Request costs too much" },
   unsupportedMediaType: { status: 415, title: "Not JSON" },
   expectationFailed: { status: 417, title: "Unknown expectation" },
   validationFailed: { status: 422, title: "Invalid input" },
@@ -23,6 +25,7 @@ const CODES = {
   poolExhausted: { status: 429, title: "No key of the pool is left" },
   ipBlocked: { status: 429, title: "This address is blocked" },
   headersTooLarge: { status: 431, title: "Headers too large" },
+  tooManyReaders: { status: 429, title: "Too many readers" },
   internal: { status: 500, title: "Internal error" },
   notImplemented: { status: 501, title: "Not implemented" },
   upstreamFailed: { status: 502, title: "The backend failed" },
@@ -30,7 +33,8 @@ const CODES = {
   noHealthyTarget: { status: 503, title: "No backend available" },
   backlogFull: { status: 503, title: "Too much waits to be applied" },
   queueUnavailable: { status: 503, title: "Nothing can be written at the moment" },
-  tooManyReaders: { status: 503, title: "Too many readers" },
+  storageReadOnly: { status: 503, title: "Changes can't be stored at the moment" },
+  outOfDescriptors: { status: 503, title: "The gateway has no connection to spare" },
   draining: { status: 503, title: "Shutting down" },
   limiterUnavailable: { status: 503, title: "Limits can't be checked" },
   notCached: { status: 504, title: "Nothing is kept for this request" },
@@ -103,7 +107,7 @@ export function problem(
   headers: readonly (readonly [string, string])[] = [],
 ): Problem {
   const { status, title } = CODES[code];
-  const type = status === 429 ? QUOTA_EXCEEDED : `urn:sluice:problem:${code}`;
+  const type = status === 429 && code !== "tooManyReaders" ? QUOTA_EXCEEDED : `urn:sluice:problem:${code}`;
   return { status, code, members: { type, title, status, detail, code, ...members }, headers };
 }
 

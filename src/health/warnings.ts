@@ -1,0 +1,43 @@
+/** Something that whoever runs the gateway must know, though requests are served. */
+export interface Warning {
+  /** What kind of warning it is, such as `storageReadOnly`: one of each at a time. */
+  readonly code: string;
+  /** One sentence without names of files, hosts or consumers: anybody may read it. */
+  readonly message: string;
+  /** The names and files that belong to it; shown to loopback peers and to holders of an admin token. */
+  readonly detail: string | null;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
+/** Keeps the warnings that `/ready` and `/admin/health` list. A part raises its own and clears it again. */
+export class Warnings {
+  private readonly current = new Map<string, Warning>();
+
+  /** `wall` gives milliseconds since 1970. `onChange` is told when a warning comes and when it goes, for the log. */
+  constructor(
+    private readonly wall: () => number,
+    private readonly onChange: (warning: Warning, isRaised: boolean) => void = () => {},
+  ) {}
+
+  /** Raises a warning, or gives the one of this code another text. Its time stays that of the first. */
+  raise(code: string, message: string, detail: string | null = null): void {
+    const before = this.current.get(code);
+    const warning = { code, message, detail, since: before?.since ?? this.wall() };
+    this.current.set(code, warning);
+    if (before === undefined) this.onChange(warning, true);
+  }
+
+  /** Clears a warning; does nothing where there is none. */
+  clear(code: string): void {
+    const before = this.current.get(code);
+    if (before === undefined) return;
+    this.current.delete(code);
+    this.onChange(before, false);
+  }
+
+  /** Lists the warnings, oldest first. */
+  all(): readonly Warning[] {
+    return [...this.current.values()];
+  }
+}
