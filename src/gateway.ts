@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
-import { createAdmin } from "./admin/app.ts";
+import { createAdmin, tokenOf } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { timeText } from "./admin/manners.ts";
 import { AdminTokens } from "./admin/tokens.ts";
@@ -38,6 +38,7 @@ import { HAND_OUT_NAME, HAND_OUT_PATH, HandOut } from "./proxy/hand-out.ts";
 import { mayUse } from "./proxy/identify.ts";
 import { namedRoute } from "./proxy/named-route.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
+import type { Problem } from "./proxy/problem.ts";
 import { Recorder } from "./proxy/recorder.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
@@ -160,6 +161,12 @@ export function createGatewayParts(options: GatewayOptions) {
       metrics.blocked.add({ by: by === "guard" ? "guard" : "admin" });
       log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked");
     },
+    onProxy: (peer) =>
+      warnings.raise(
+        "untrustedProxy",
+        "Requests come through a proxy that server.trustedProxies does not name: all its callers count as one address, for limits and blocks.",
+        `requests come through ${peer}, which server.trustedProxies does not name`,
+      ),
     onFault: onOwnFault,
   });
   guard.configure(config.guard);
@@ -466,7 +473,14 @@ export function createGatewayParts(options: GatewayOptions) {
     const compiled = routes
       .all()
       .map(({ name, document }) =>
-        compileRoute({ ...document, name }, upstreamOf(document.upstream), metrics.of(name), compiledRoutes.get(name)),
+        compileRoute(
+          { ...document, name },
+          upstreamOf(document.upstream),
+          metrics.of(name),
+          compiledRoutes.get(name),
+          null,
+          config.identity.header.toLowerCase(),
+        ),
       );
     // Upstreams that no route uses are checked and listed all the same.
     for (const name of upstreams.names()) upstreamOf(name);
@@ -554,6 +568,7 @@ export function createGatewayParts(options: GatewayOptions) {
     records.declare(next);
     putPools();
     store.maxSubjects = next.limits.maxSubjects;
+    if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
     putActivities();
@@ -759,6 +774,11 @@ export function createGatewayParts(options: GatewayOptions) {
     config: (): Config => config,
     /** Whether an Authorization field shows an admin token. */
     holdsToken: (authorization: string | null): boolean => tokens.isShownIn(authorization),
+    /** Why a request that takes an admin token is refused; `null` when its Authorization field shows one. Wrong ones count in the guard. */
+    tokenRefusal: (authorization: string | null, ip: string): Problem | null => {
+      const found = tokenOf({ tokens, guard }, authorization, ip);
+      return "code" in found ? found : null;
+    },
     /** The admin token when it was made now: shown once. */
     madeToken: made,
     /** Writes what waits and closes everything. */

@@ -12,7 +12,7 @@ import { PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import { keptFields } from "./headers.ts";
-import { parameter } from "./path.ts";
+import { matchOf, parameter } from "./path.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
 
@@ -395,7 +395,7 @@ export class Caching {
   }
 
   private forget(x: Exchange, path: string, query: string): void {
-    const found = x.generation.router.find(x.incoming.head.host, "GET", path);
+    const found = x.generation.router.find(x.incoming.head.host, "GET", matchOf(path));
     if (isMiss(found) || found.cache === null) return;
     const key = keyFor(x, found, found.cache, path, query);
     // Keys of the same URI that differ by a header begin alike.
