@@ -124,3 +124,18 @@ function isWithin(bytes: Uint8Array, block: Block): boolean {
   const rest = block.bits & 7;
   return rest === 0 || ((bytes[whole] as number) ^ (block.bytes[whole] as number)) >> (8 - rest) === 0;
 }
+
+/** Loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local addresses: where proxies stand that belong to whoever runs the gateway. */
+const PRIVATE = new CidrSet([
+  "127.0.0.0/8",
+  "10.0.0.0/8",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "100.64.0.0/10",
+  "169.254.0.0/16",
+  "::1",
+  "fc00::/7",
+  "fe80::/10",
+]);
+
+export const isPrivate = (ip: string): boolean => PRIVATE.has(ip);

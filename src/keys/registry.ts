@@ -31,6 +31,9 @@ export interface KeyEntry {
   /** Revoked or disabled. */
   readonly isOff: boolean;
   lastUsedAt: number;
+  /** From where the guard knows it as good, and when it was told last (milliseconds since 1970). */
+  acceptedFrom?: string;
+  acceptedAt?: number;
   policies: readonly Policy[] | null;
   /** Of the registry when `policies` were compiled. */
   generation: number;
@@ -39,7 +42,7 @@ export interface KeyEntry {
 /** Who may have limits and quotas of its own. */
 type Limited = Pick<ConsumerEntry, "limits" | "quota">;
 
-export type KeyRefusal = "keyInvalid" | "keyExpired" | "keyRevoked";
+export type KeyRefusal = "keyMalformed" | "keyInvalid" | "keyExpired" | "keyRevoked";
 
 /** Gives the limits and quotas of a tier; empty for a tier that does not exist. */
 export type TierLimits = (tier: string) => { readonly limits: readonly LimitConfig[]; readonly quota: readonly QuotaConfig[] };
@@ -65,7 +68,7 @@ export class KeyRegistry {
 
   /** The key of this secret, or why it is refused. `now` in milliseconds since 1970. */
   find(secret: string, now: number): KeyEntry | KeyRefusal {
-    if (!isPlausible(secret)) return "keyInvalid";
+    if (!isPlausible(secret)) return "keyMalformed";
     const hash = hashKey(secret);
     const entry = this.byHash.get(hash);
     if (entry === undefined) return "keyInvalid";

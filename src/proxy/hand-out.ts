@@ -12,7 +12,7 @@ import { type Endpoint, Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
 import { identify } from "./identify.ts";
-import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
+import { type Problem, poolExhausted, problem } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { jsonReply, problemReply } from "./reply.ts";
 
@@ -81,8 +81,6 @@ export class HandOut {
     const { pools, keys, guard, clock } = this.parts;
     const { head } = x.incoming;
     if (head.method !== "POST") return problem("methodNotAllowed", "This takes POST.", {}, [["Allow", "POST"]]);
-    const blockedFor = guard.blockedFor(x.ip);
-    if (blockedFor > 0) return ipBlocked(blockedFor);
     // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
     const refusal = identify(
       x,
