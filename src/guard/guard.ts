@@ -222,6 +222,11 @@ export class Guard {
     return this.suspects.size + this.olderSuspects.size;
   }
 
+  /** How many pairs of address and key are remembered. */
+  get remembered(): number {
+    return this.acceptedLately.size + this.acceptedBefore.size;
+  }
+
   private timesOf(subject: string): number[] {
     const known = this.suspects.get(subject);
     if (known !== undefined) return known;
