@@ -712,6 +712,7 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => {
         feed.prune(clock.wall(), replication !== null);
+        counts.prune();
         usage.prune(clock.wall() - parseDuration(config.usage.keepFor));
         if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
       }),
