@@ -16,8 +16,6 @@ import { type Problem, poolExhausted, problem } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { jsonReply, problemReply } from "./reply.ts";
 
-/** Where keys of pools are handed out. */
-export const HAND_OUT_PATH = "/api/v1/api-key";
 /** What this endpoint is called where a key names the routes it is for, and where requests are counted. */
 export const HAND_OUT_NAME = "api-key";
 const MOST_BODY = 65_536;

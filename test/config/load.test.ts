@@ -138,6 +138,27 @@ describe("a configuration", () => {
     [route({ path: "api" }), 'must begin with "/"'],
     [route({ path: "/a//b" }), 'must not hold "//"'],
     [route({ path: "/a/../b" }), "segments"],
+    [route({ path: "/w/*" }), 'a path is a prefix: write "/w"'],
+    [route({ path: "/*" }), 'a path is a prefix: write "/"'],
+    [route({ path: "/api/users/:id" }), 'a path is a prefix: write "/api/users"'],
+    [route({ path: "/api/orders/{id}/items" }), 'a path is a prefix: write "/api/orders"'],
+    [route({ path: "/a;v=1" }), "without the parameters"],
+    [
+      { ...route({ path: "/api/v1/api%2Dkey/" }), pools: { p: { keys: [{ id: "a", limit: 1, window: "1s" }] } } },
+      "is served by Sluice itself",
+    ],
+    [{ ...route({ path: "/%61ctivities" }), activities: { endpoint: "/activities" } }, "is served by Sluice itself"],
+    [
+      {
+        routes: [
+          { path: "/A", upstream: "http://h" },
+          { path: "/%41", upstream: "http://h" },
+        ],
+      },
+      "takes this path already",
+    ],
+    [route({ headers: { request: { set: { X_Consumer_ID: "root" } } } }), "is Sluice's own to set"],
+    [route({ encodedSlashes: "allow" }), 'must be one of "refuse", "pass"'],
     [route({ path: "/a%2Fb" }), "encoded slash"],
     [route({ path: "/a?b" }), '"?"'],
     [route({ path: "/a b" }), "printable ASCII"],
