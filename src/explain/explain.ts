@@ -128,13 +128,13 @@ export class Explain {
     const { guard, clock } = this.parts;
     const { route, ip } = situation;
     const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
-    if (blockedFor > 0)
-      return {
-        code: "ipBlocked",
-        detail: Number.isFinite(blockedFor)
-          ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
-          : "The address is blocked until further notice.",
-      };
+    if (blockedFor > 0) {
+      const detail = Number.isFinite(blockedFor)
+        ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
+        : "The address is blocked until further notice.";
+      if (isAnonymous || guard.refusesAll(ip ?? "")) return { code: "ipBlocked", detail };
+      unknown.push(`the key itself: ${detail} Only keys that Sluice made pass, and those that were accepted from it in the last 24 hours`);
+    }
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
     return isAnonymous ? null : this.keysRefusal(situation, unknown);
   }
