@@ -132,8 +132,9 @@ export class Explain {
       const detail = Number.isFinite(blockedFor)
         ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
         : "The address is blocked until further notice.";
-      if (isAnonymous || guard.refusesAll(ip ?? "")) return { code: "ipBlocked", detail };
-      unknown.push(`the key itself: ${detail} Only keys that Sluice made pass, and those that were accepted from it in the last 24 hours`);
+      const isByGuard = !isAnonymous && !guard.refusesAll(ip ?? "");
+      const but = " Keys that Sluice made pass all the same, and those that were accepted from it in the 24 hours before.";
+      return { code: "ipBlocked", detail: isByGuard ? detail + but : detail };
     }
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
     return isAnonymous ? null : this.keysRefusal(situation, unknown);
