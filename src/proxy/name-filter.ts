@@ -43,41 +43,44 @@ const READ: ReadonlySet<string> = new Set([
   "user-agent",
 ]);
 
-/** Names of fields that are remembered, so that clients who invent names can't fill memory. */
-const MOST_KNOWN = 1024;
+/** Names of fields that are remembered, for all routes together: clients who invent names can't fill memory. */
+const MOST_KNOWN = 2048;
+const known = new Map<string, Passage | "spelt">();
 
 const begins = (name: string, list: readonly string[]): boolean => list.some((each) => name.startsWith(each));
 
+/** What holds on every route. `spelt`: a name with `_`, of which the one with `-` has to be looked at. */
+function generally(name: string): Passage | "spelt" {
+  const found = known.get(name);
+  if (found !== undefined) return found;
+  const dashed = name.replaceAll("_", "-");
+  const isNever = NEVER.has(dashed) || begins(dashed, NEVER_BEGINS);
+  const isTrusted = TRUSTED.has(dashed) || begins(dashed, TRUSTED_BEGINS);
+  const isSpelt = dashed !== name;
+  const passage = isNever || (isSpelt && (isTrusted || READ.has(dashed))) ? "never" : isSpelt ? "spelt" : isTrusted ? "trusted" : "always";
+  if (known.size < MOST_KNOWN) known.set(name, passage);
+  return passage;
+}
+
 /**
  * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID: a name with `_` is dropped where the one with `-` is
- * Sluice's to set, to drop or to read. Worked out once for each name; afterwards one look-up.
+ * Sluice's to set, to drop or to read.
  */
 export class NameFilter {
-  private readonly known = new Map<string, Passage>();
   private readonly dropped: ReadonlySet<string>;
+  private readonly spelt: ReadonlySet<string>;
 
   /** `dropped`: more names that never pass, in any letter case. `read`: more that must not come in another spelling. */
-  constructor(
-    dropped: Iterable<string>,
-    private readonly read: readonly string[] = [],
-  ) {
-    this.dropped = new Set([...dropped].map((name) => name.toLowerCase().replaceAll("_", "-")));
+  constructor(dropped: Iterable<string>, read: readonly string[] = []) {
+    this.dropped = new Set([...dropped].map((name) => name.toLowerCase()));
+    this.spelt = new Set([...this.dropped, ...read].map((name) => name.replaceAll("_", "-")));
   }
 
   /** `name` in lower case. */
   of(name: string): Passage {
-    const known = this.known.get(name);
-    if (known !== undefined) return known;
-    const passage = this.judge(name);
-    if (this.known.size < MOST_KNOWN) this.known.set(name, passage);
-    return passage;
-  }
-
-  private judge(name: string): Passage {
-    const dashed = name.replaceAll("_", "-");
-    if (NEVER.has(dashed) || begins(dashed, NEVER_BEGINS) || this.dropped.has(dashed)) return "never";
-    const isTrusted = TRUSTED.has(dashed) || begins(dashed, TRUSTED_BEGINS);
-    if (dashed === name) return isTrusted ? "trusted" : "always";
-    return isTrusted || READ.has(dashed) || this.read.includes(dashed) ? "never" : "always";
+    const passage = generally(name);
+    if (passage === "never" || this.dropped.has(name)) return "never";
+    if (passage !== "spelt") return passage;
+    return this.spelt.has(name.replaceAll("_", "-")) ? "never" : "always";
   }
 }

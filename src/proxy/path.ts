@@ -16,8 +16,8 @@ export interface OddPath {
   /** The path with its empty segments, for routes that keep them. Merged, it is the path. */
   readonly kept: string;
   readonly hasEncodedSlash: boolean;
-  /** How a backend that decodes before it splits and cuts would read it; `null` where that is the same. The route must be the same. */
-  readonly decodedFirst: string | null;
+  /** How backends that decode before they split and cut would read it, where that may be otherwise. The route must be the same. */
+  readonly decodedFirst: readonly string[];
 }
 
 /** What makes a path worth a second look: encoding, parameters, backslashes, empty segments, and segments that begin with a dot. */
@@ -27,8 +27,9 @@ const AMBIGUOUS = /%(?:5c|00)|\\/i;
 const ENCODED = /%([0-9A-Fa-f]{2})/g;
 const BROKEN_ENCODING = /%(?![0-9A-Fa-f]{2})/;
 const ENCODED_SLASH = /%2f/i;
-/** An encoded slash or semicolon: what divides a path for backends that decode first. */
-const ENCODED_BORDER = /%(?:2f|3b)/i;
+/** An encoded slash, semicolon, question mark or number sign: what divides or ends a path for backends that decode first. */
+const ENCODED_BORDER = /%(?:2f|3b|3f|23)/i;
+const ENCODED_END = /%(?:3f|23)/i;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
 
 /** More segments than any path has that is meant. A path of so many characters can't have more. */
@@ -79,17 +80,17 @@ function normalised(raw: string, query: string): Target | string {
   const merged = kept.includes("//") ? segments.filter((segment, i) => segment !== "" || i === segments.length - 1) : segments;
   const path = merged === segments ? kept : `/${merged.join("/")}`;
   const match = matchOf(path);
-  let decodedFirst: string | null = null;
+  const decodedFirst: string[] = [];
   if (ENCODED_BORDER.test(path)) {
-    const pieces = path
-      .slice(1)
-      .split(/\/|%2f/i)
-      .map((piece) => decodedBytes(piece.split(/;|%3b/i, 1)[0] ?? ""));
-    if (pieces.some(isDots)) return "The path must not hold dot segments behind an encoded slash.";
-    decodedFirst = `/${pieces.filter((piece) => piece !== "").join("/")}`;
+    const end = path.search(ENCODED_END);
+    for (const reading of end < 0 ? [path] : [path, path.slice(0, end)]) {
+      const pieces = piecesOf(reading);
+      if (pieces.some(isDots)) return "The path must not hold dot segments before or behind an encoded border.";
+      decodedFirst.push(`/${pieces.filter((piece) => piece !== "").join("/")}`);
+    }
   }
   const hasEncodedSlash = ENCODED_SLASH.test(path);
-  const isPlain = match === path && kept === path && decodedFirst === null;
+  const isPlain = match === path && kept === path && decodedFirst.length === 0;
   return { path, query, odd: isPlain ? null : { match, kept, hasEncodedSlash, decodedFirst } };
 }
 
@@ -108,6 +109,9 @@ function withoutDotSegments(path: string): string[] {
   }
   return kept;
 }
+
+/** The segments of a path as a backend reads them that decodes before it splits, without their parameters. */
+const piecesOf = (path: string): string[] => path.split(/\/|%2f/i).map((piece) => decodedBytes(piece.split(/;|%3b/i, 1)[0] ?? ""));
 
 const isDots = (segment: string): boolean => segment === "." || segment === "..";
 

@@ -288,12 +288,13 @@ export class Pipeline {
 function ambiguity(x: Exchange, odd: OddPath, found: Route | Miss, method: string): string | null {
   if (odd.hasEncodedSlash && (isMiss(found) || !found.passesEncodedSlashes))
     return "The path must not hold an encoded slash on this route.";
-  if (odd.decodedFirst === null) return null;
   // A backend that decodes before it splits must not serve what another route protects.
-  const other = x.generation.router.find(x.incoming.head.host, method, odd.decodedFirst);
-  return other === found || (isMiss(other) && isMiss(found))
-    ? null
-    : "The path, once decoded, belongs to another route: write it without %2F and %3B.";
+  for (const reading of odd.decodedFirst) {
+    const other = x.generation.router.find(x.incoming.head.host, method, reading);
+    if (other !== found && !(isMiss(other) && isMiss(found)))
+      return "The path, once decoded, belongs to another route: write it without %2F, %3B, %3F and %23.";
+  }
+  return null;
 }
 
 const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");

@@ -121,14 +121,17 @@ const READINGS: Record<string, (path: string) => string[]> = {
   "nginx, Python: decoded, merged": (path) => resolved(decoded(path)),
   "Tomcat, Jetty: parameters cut, then decoded by segment": (path) => resolved(cut(path)).map(decoded),
   "parameters cut, then decoded": (path) => resolved(decoded(cut(path))),
+  "decoded, then split at ? and #": (path) => resolved(decoded(path).split(/[?#]/)[0] ?? ""),
   "decoded, then parameters cut": (path) => resolved(cut(decoded(path))),
 };
 const isProtected = ([, first, second]: string[]): boolean =>
   first === "secret" || first === "@adm\xc3\xa9n" || (first === "open" && second === "secret");
 
 const COMMON =
-  "secret secret open x / / / // . .. ; ;a=1 %2e %2E%2e %3b %3B %73ecret %25 ..; .; %2e%2e; %252f @adm\xc3\xa9n %40adm%c3%A9n".split(" ");
-const SLASHES = "%2f %2F ;%2f ..%2f %5c \\".split(" ");
+  "secret secret open x / / / // . .. ; ;a=1 secret%3f ..%3f %23 %2e %2E%2e %3b %3B %73ecret %25 ..; .; %2e%2e; %252f @adm\xc3\xa9n %40adm%c3%A9n".split(
+    " ",
+  );
+const SLASHES = "%2f %2F ;%2f ..%2f secret%3f secret%23 %5c \\".split(" ");
 /** Paths that an attacker would try. `hasSlashes`: with encoded slashes. */
 const targets = (hasSlashes: boolean) =>
   fc.array(fc.constantFrom(...COMMON, ...(hasSlashes ? SLASHES : [])), { minLength: 1, maxLength: 9 }).map((tokens) => tokens.join(""));
