@@ -297,3 +297,16 @@ test("a dear request is one of those in flight all the same", () => {
   const { admit: weighed } = limiting({ algorithm: "concurrency", limit: 2, cost: 2 });
   expect([weighed().allowed, weighed().allowed]).toEqual([true, false]);
 });
+
+test("two limits of one name in one answer are told apart by the owner of the second", () => {
+  const { limiter } = limiting();
+  const perMinute = [limitOf("fixed-window", 5, "1m")];
+  const policies = [
+    ...compilePolicies(perMinute, { kind: "tier", name: "pro" }),
+    ...compilePolicies(perMinute, { kind: "route", name: "shop" }),
+  ];
+  const { readings } = limiter.admit(policies, ["a", "a"], 1);
+  expect(limitHeaders(readings, 0)).toContain(
+    'RateLimit-Policy: "per-minute";q=5;w=60, "route shop: per-minute";q=5;w=60\r\nRateLimit: "per-minute";r=4;t=60, "route shop: per-minute";r=4;t=60\r\n',
+  );
+});
