@@ -506,7 +506,13 @@ export function createGatewayParts(options: GatewayOptions) {
       accessLog: options.log?.accessLog ?? null,
       tracer: tracing.tracer,
       redactor,
-      identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
+      identity: {
+        headerName: identity.header,
+        header: identity.header.toLowerCase(),
+        bearer: identity.bearer,
+        basic: identity.basic,
+        query: identity.query,
+      },
     };
   }
   /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */

@@ -814,6 +814,11 @@ export const Config = Shape(
           expects: "a header name",
         }),
         bearer: Type.Boolean({ default: true, description: "Whether Authorization: Bearer may carry one." }),
+        basic: Type.Boolean({
+          default: false,
+          description:
+            "Whether the password of Authorization: Basic may be one, with any user name: for git, pip, npm and Maven, which have no other way. Off by default: backends ask for passwords of their own.",
+        }),
         query: Type.Union([Type.String({ minLength: 1, maxLength: 64 }), Type.Null()], {
           default: null,
           description: "The query parameter that may carry one. Off by default: URLs end up in logs.",

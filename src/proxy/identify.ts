@@ -33,7 +33,7 @@ export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: I
   if (secret === null) {
     if (isSuspect) return ipBlocked(blockedFor);
     if (route.auth === "optional") return null;
-    return unauthorized("keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
+    return unauthorized(x, "keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
   }
   if (isSuspect && !isMade(secret) && !guard.hasAccepted(x.ip, secret)) return ipBlocked(blockedFor);
   const now = clock.wall();
@@ -43,7 +43,7 @@ export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: I
     if (found === "keyInvalid" && !isHidden) guard.strike(x.ip);
     // Whose it is, is worth knowing: nobody asks more often why they were refused.
     if (found !== "keyInvalid" && found !== "keyMalformed") x.refusedKey = keys.known(secret);
-    return unauthorized(found, REFUSED_KEY[found]);
+    return unauthorized(x, found, REFUSED_KEY[found]);
   }
   x.key = found;
   if (found.expiresAt - now < EXPIRES_SOON) x.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
@@ -67,8 +67,12 @@ const REFUSED_KEY: Record<KeyRefusal, string> = {
   keyRevoked: "This API key is revoked or disabled; ask for a new one.",
 };
 
-const unauthorized = (code: ProblemCode, detail: string): Problem =>
-  problem(code, detail, {}, [["WWW-Authenticate", 'Bearer realm="sluice"']]);
+const BEARER = ["WWW-Authenticate", 'Bearer realm="sluice"'] as const;
+/** Without it git and its like never send what they know. */
+const BASIC = ["WWW-Authenticate", 'Basic realm="sluice", charset="UTF-8"'] as const;
+
+const unauthorized = (x: Exchange, code: ProblemCode, detail: string): Problem =>
+  problem(code, detail, {}, x.generation.identity.basic ? [BEARER, BASIC] : [BEARER]);
 
 /**
  * Takes every key of Sluice's out of the request: none is the backend's business. The one that counts comes from the first place that holds one: the header, the bearer token, the query parameter.
@@ -83,15 +87,15 @@ function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | nu
     x.keyField = identity.header;
     secret = header;
   }
-  if (identity.bearer) {
+  if (identity.bearer || identity.basic) {
     const authorization = fields.get("authorization");
-    if (authorization !== null && authorization.length > 7 && authorization.slice(0, 7).toLowerCase() === "bearer ") {
-      const token = authorization.slice(7).trim();
+    const shown = authorization === null ? null : shownIn(authorization, identity);
+    if (shown !== null) {
       if (secret === null && isAsked) {
         x.keyField = "authorization";
-        secret = token;
+        secret = shown;
         x.dropsAuthorization = true;
-      } else x.dropsAuthorization = isMade(token) || (isPlausible(token) && keys.known(token) !== null);
+      } else x.dropsAuthorization = isMade(shown) || (isPlausible(shown) && keys.known(shown) !== null);
     }
   }
   if (identity.query !== null && x.query !== "") {
@@ -102,6 +106,20 @@ function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | nu
     }
   }
   return secret;
+}
+
+/** What an Authorization field holds that may be a key: the bearer token, or the password (RFC 7617), whoever the user; `null` when there is none. */
+function shownIn(authorization: string, { bearer, basic }: Exchange["generation"]["identity"]): string | null {
+  const space = authorization.indexOf(" ");
+  // Nearly every scheme is neither: no need to look closer.
+  if (space !== 6 && space !== 5) return null;
+  const scheme = authorization.slice(0, space).toLowerCase();
+  const rest = authorization.slice(space + 1).trim();
+  if (bearer && scheme === "bearer") return rest === "" ? null : rest;
+  if (!basic || scheme !== "basic") return null;
+  const pair = Buffer.from(rest, "base64").toString("latin1");
+  const colon = pair.indexOf(":");
+  return colon < 0 || colon === pair.length - 1 ? null : pair.slice(colon + 1);
 }
 
 /** Why a key may not be used on a route from an address; `null` when it may. */

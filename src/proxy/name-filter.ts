@@ -18,6 +18,8 @@ export const HOP_BY_HOP: readonly string[] = [
 const NEVER: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
   ...["host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "x-retry-count"],
+  // No field of HTTP's, but CGI programs would send their own requests to where it says (CVE-2016-5385, "httpoxy").
+  "proxy",
 ]);
 /** Who calls, as gateways tell backends: `X-Consumer-ID`, and the names that other gateways use. */
 const NEVER_BEGINS: readonly string[] = ["x-consumer-"];

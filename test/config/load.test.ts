@@ -36,7 +36,7 @@ describe("a configuration", () => {
       admin: { listen: null, upstreamAllow: null },
       storage: { path: "data/sluice.db" },
       logging: { level: "info", format: "json", accessLog: true },
-      identity: { header: "X-API-Key", bearer: true, query: null },
+      identity: { header: "X-API-Key", bearer: true, basic: false, query: null },
       limits: { maxSubjects: 1_000_000 },
       cache: { maxSize: "64mb" },
       anonymousTier: "anonymous",

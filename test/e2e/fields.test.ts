@@ -127,7 +127,9 @@ test("a proxy's fields are believed of trusted peers only", async () => {
     const [name = "", value = ""] = field.split(": ");
     expect(trusted.value(name.toLowerCase())).toEqual([value]);
   }
-  expect((await got("/open/a", ["X-Consumer-ID: admin", "X_Real_IP: 6.6.6.6"], trusting)).names.sort()).toEqual(strange.names.sort());
+  expect((await got("/open/a", ["X-Consumer-ID: admin", "X_Real_IP: 6.6.6.6", "Proxy: http://6.6.6.6"], trusting)).names.sort()).toEqual(
+    strange.names.sort(),
+  );
 });
 
 test("no key of Sluice's reaches a backend: not on an open route, and not a second one", async () => {
@@ -147,6 +149,37 @@ test("no key of Sluice's reaches a backend: not on an open route, and not a seco
   expect((await got("/maybe/a", [`X-API-Key: ${KEY}`, "Authorization: Bearer ey.a.jwt"])).value("authorization")).toEqual([
     "Bearer ey.a.jwt",
   ]);
+});
+
+test("a key may be a password where the configuration says so, with any user name", async () => {
+  const basic = (user: string, password: string) => `Authorization: Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
+  await using git = await start({
+    config: {
+      identity: { basic: true },
+      tiers: { anonymous: { limits: [] }, plain: { limits: [] } },
+      consumers: [{ id: "alice", tier: "plain", keys: [KEY, OTHER] }],
+      routes: [
+        { path: "/git", upstream: behind.url },
+        { path: "/open", upstream: behind.url, auth: "none" },
+      ],
+    },
+  });
+  for (const fields of [[basic("x", KEY)], [basic("", KEY)], [`X-API-Key: ${KEY}`, basic("x", OTHER)]]) {
+    const { value } = await got("/git/a", fields, git);
+    expect([value("x-consumer-id"), value("authorization")]).toEqual([["alice"], []]);
+  }
+  const missing = await got("/git/a", [], git);
+  expect(missing.answer).toContain('\r\nWWW-Authenticate: Basic realm="sluice"');
+  for (const [fields, code] of [
+    [[basic("x", "nobody-has-this-key-0123")], "keyInvalid"],
+    [[basic(KEY, "")], "keyMissing"],
+    [["Authorization: Basic !"], "keyMissing"],
+  ] as const)
+    expect((await got("/git/a", fields, git)).answer).toContain(`"code":"${code}"`);
+  const own = basic("user", "of the backend's");
+  expect((await got("/open/a", [own], git)).value("authorization")).toEqual([own.slice("Authorization: ".length)]);
+  // It is off unless it is turned on.
+  expect((await got("/maybe/a", [own])).value("authorization")).toEqual([own.slice("Authorization: ".length)]);
 });
 
 test("an answer on an open route is no caller's own: its backend knew of no key", async () => {
