@@ -43,6 +43,9 @@ export function isPlausible(secret: string): boolean {
 /** Whether a key reads as one that Sluice made, its checksum included: nobody guesses another's. */
 export const isMade = (secret: string): boolean => isShaped(secret) && hasChecksum(secret);
 
+/** Whether a key begins as one that Sluice made, but is too short or too long: unless somebody has imported it, a piece is missing. */
+export const isCutOff = (secret: string): boolean => secret.startsWith(PREFIX) && !isShaped(secret);
+
 const isShaped = (secret: string): boolean => secret.startsWith(PREFIX) && SHAPE.test(secret);
 const hasChecksum = (secret: string): boolean => checksum(secret.slice(0, -CHECKSUM)) === secret.slice(-CHECKSUM);
 

@@ -1,7 +1,7 @@
 import type { CidrSet } from "../config/ip.ts";
 import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
-import { hashKey, isPlausible } from "./format.ts";
+import { hashKey, isCutOff, isPlausible } from "./format.ts";
 
 /** A consumer as requests need it; shared by all its keys. */
 export interface ConsumerEntry {
@@ -71,7 +71,7 @@ export class KeyRegistry {
     if (!isPlausible(secret)) return "keyMalformed";
     const hash = hashKey(secret);
     const entry = this.byHash.get(hash);
-    if (entry === undefined) return "keyInvalid";
+    if (entry === undefined) return isCutOff(secret) ? "keyMalformed" : "keyInvalid";
     if (entry.hash !== hash && now >= entry.previousExpiresAt) return "keyInvalid";
     if (entry.isOff || !entry.consumer.enabled) return "keyRevoked";
     if (now >= entry.expiresAt) return "keyExpired";

@@ -490,7 +490,8 @@ describe("a key", () => {
     for (const bad of [
       "nobody-knows-this-key",
       "short",
-      "slc_00000000000000000000000000000000000000000",
+      "slc_00000000000000000000000000000000000000",
+      "slc_cut0ff000000000",
       "x".repeat(600),
       "a key of words",
     ]) {

@@ -238,7 +238,7 @@ describe("over HTTP", () => {
     const good = makeKey();
     const mistyped = `${good.slice(0, -1)}${good.endsWith("a") ? "b" : "a"}`;
     for (let i = 0; i < 5; i++)
-      for (const shown of [mistyped, "a key with spaces in it", "x".repeat(3000), "short"])
+      for (const shown of [mistyped, good.slice(0, -3), "a key with spaces in it", "x".repeat(3000), "short"])
         expect(await ask(gateway.url, shown)).toMatchObject({ status: 401, code: "keyMalformed" });
     expect((await ask(gateway.url, KEY)).status).toBe(200);
     expect(await blockedIn(gateway)).toEqual([]);
