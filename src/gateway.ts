@@ -702,6 +702,7 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => {
         limiter.sweep();
+        counts.prune();
         options.log?.look();
       }),
       1000,
@@ -721,7 +722,6 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => {
         feed.prune(clock.wall(), replication !== null);
-        counts.prune();
         usage.prune(clock.wall() - parseDuration(config.usage.keepFor));
         if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
       }),

@@ -19,7 +19,7 @@ export interface CountStore {
   find(policy: string, subject: string): string | null;
   save(changed: readonly SavedCount[]): void;
   remove(policy: string, subject: string): void;
-  /** Removes those that are over; and beyond `most` those that end first, of the policy that has the most. */
+  /** Removes some of those that are over; and beyond `most` some that end first, of the policy that has the most. Called once a second, it keeps up. */
   prune(most: number): void;
 }
 
@@ -46,7 +46,7 @@ export class CountPersistence {
     if (restored >= store.maxSubjects) store.expectMore();
   }
 
-  /** Removes what is over, and what is too much; for a timer. */
+  /** Removes some of what is over, and of what is too much; for a timer of a second. */
   prune(): void {
     this.parts.counts.prune(Math.max(this.parts.store.maxSubjects, MOST_STORED));
   }

@@ -2,6 +2,10 @@ import type { Clock } from "../clock.ts";
 import type { Storage } from "../storage/open.ts";
 import type { CountStore, SavedCount } from "./persistence.ts";
 
+/** How many rows one pruning removes at most: it must not hold up requests. And how often it counts them, which takes longer: once in so many calls. */
+const BATCH = 5000;
+const COUNTED_EVERY = 60;
+
 /** Counts of long windows in SQLite. */
 export function countRepository(storage: Storage, clock: Clock): CountStore {
   const upsert = storage.client.query(
@@ -10,6 +14,19 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
   const find = storage.client.query<{ state: string }, [string, string]>(
     "SELECT state FROM limit_counts WHERE policy = ?1 AND subject = ?2",
   );
+  const expireSome = storage.client.query(
+    "DELETE FROM limit_counts WHERE rowid IN (SELECT rowid FROM limit_counts WHERE expires_at <= ?1 LIMIT ?2)",
+  );
+  const count = storage.client.query<{ n: number }, []>("SELECT count(*) AS n FROM limit_counts");
+  const biggest = storage.client.query<{ policy: string }, []>(
+    "SELECT policy FROM limit_counts GROUP BY policy ORDER BY count(*) DESC LIMIT 1",
+  );
+  const removeSome = storage.client.query(
+    "DELETE FROM limit_counts WHERE rowid IN (SELECT rowid FROM limit_counts INDEXED BY limit_counts_expires WHERE policy = ?1 ORDER BY expires_at LIMIT ?2)",
+  );
+  let calls = 0;
+  let excess = 0;
+  let fattest = "";
   const expire = storage.client.query("DELETE FROM limit_counts WHERE expires_at <= ?1");
   const save = storage.client.transaction((changed: readonly SavedCount[]) => {
     for (const count of changed) upsert.run(count.policy, count.subject, count.state, count.expiresAt);
@@ -23,17 +40,14 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
     },
     find: (policy, subject) => find.get(policy, subject)?.state ?? null,
     prune: (most) => {
-      expire.run(clock.wall());
-      const { client } = storage;
-      const count = client.query<{ n: number }, []>("SELECT count(*) AS n FROM limit_counts").get()?.n ?? 0;
-      if (count <= most) return;
-      const { policy = "" } =
-        client.query<{ policy: string }, []>("SELECT policy FROM limit_counts GROUP BY policy ORDER BY count(*) DESC LIMIT 1").get() ?? {};
-      client
-        .query(
-          "DELETE FROM limit_counts WHERE policy = ?1 AND subject IN (SELECT subject FROM limit_counts WHERE policy = ?1 ORDER BY expires_at LIMIT ?2)",
-        )
-        .run(policy, count - most);
+      expireSome.run(clock.wall(), BATCH);
+      if (calls++ % COUNTED_EVERY === 0) {
+        excess = (count.get()?.n ?? 0) - most;
+        if (excess > 0) fattest = biggest.get()?.policy ?? "";
+      }
+      if (excess <= 0) return;
+      removeSome.run(fattest, Math.min(excess, BATCH));
+      excess -= BATCH;
     },
     save: (changed) => save.immediate(changed),
     remove: (policy, subject) =>
