@@ -25,7 +25,7 @@ export const OPEN_PATHS: Paths = {
                   description: "The service: what it costs is the pool's to say.",
                   examples: ["service_1"],
                 },
-                pool: { type: "string", description: "The pool; default when it is left out, or the only one." },
+                pool: { type: "string", description: "The pool; default when it is left out, or the only one.", examples: ["default"] },
               },
             },
           },
