@@ -106,7 +106,9 @@ describe("a route with a credential", () => {
       });
       expect(Number(refused.headers.get("retry-after"))).toBeWithin(59, 61);
       const never = await call(gateway, { max_tokens: 3000 });
+      expect([never.status, never.headers.get("retry-after")]).toEqual([413, null]);
       expect(await never.json()).toMatchObject({
+        code: "costTooHigh",
         detail: "This request takes 3000 tokens, more than any key of the pool holds: make it smaller.",
       });
       gateway.clock.time += 60_000;
@@ -141,13 +143,13 @@ describe("a route with a credential", () => {
     ]).toEqual([9, 100]);
   });
 
-  test("counts a stream by its usage chunk, for which it asks, and passes the stream on as it is", async () => {
+  test("counts a stream by its usage chunk, for which it asks, and passes on what the caller asked for alone", async () => {
     await within([1000], async (gateway, upstream) => {
-      const answer = await call(gateway, { stream: true, total: 77, max_tokens: 500, seed: 5 });
+      const answer = await call(gateway, { messages: [], stream: true, total: 77, max_tokens: 500, seed: 5 });
       const text = await answer.text();
-      expect(text.split("\n\n").length).toBe(6);
-      expect(text).toContain('"total_tokens":77');
+      expect(text).toBe(`${[0, 1, 2].map((i) => `data: {"choices":[{"delta":{"content":"word ${i}"}}]}\n\n`).join("")}data: [DONE]\n\n`);
       expect(upstream.seen[0]?.body).toEqual({
+        messages: [],
         stream: true,
         total: 77,
         max_tokens: 500,
@@ -160,7 +162,7 @@ describe("a route with a credential", () => {
           ([left]) => left === 923,
         ),
       ).toEqual([923]);
-      await (await call(gateway, { stream: true, total: 3, stream_options: { include_usage: false, other: 1 } })).text();
+      await (await call(gateway, { prompt: "", stream: true, total: 3, stream_options: { include_usage: false, other: 1 } })).text();
       expect(upstream.seen[1]?.body.stream_options).toEqual({ include_usage: true, other: 1 });
       expect(
         await until(
@@ -168,6 +170,9 @@ describe("a route with a credential", () => {
           ([left]) => left === 920,
         ),
       ).toEqual([920]);
+      // Who asks gets it.
+      const own = await (await call(gateway, { messages: [], stream: true, total: 9, stream_options: { include_usage: true } })).text();
+      expect([own.split("\n\n").length, own.includes('"total_tokens":9')]).toEqual([6, true]);
     });
   });
 
@@ -277,7 +282,8 @@ describe("a route with a credential", () => {
       expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "5"]);
       expect(text).not.toContain("sk-secret");
       expect((await call(gateway, { total: 1 })).status).toBe(429);
-      expect(upstream.seen).toHaveLength(1);
+      // Besides the caller's request our own, which told that it is the key.
+      expect(upstream.seen.map(({ headers }) => headers["user-agent"] === "Sluice")).toEqual([false, true]);
     });
   });
 
@@ -408,8 +414,8 @@ describe("a route with a credential", () => {
         fetch(`${gateway.url}/v1/x`, { method: "POST", body, headers: { "content-type": "application/json" } });
       expect((await post(`{"total":1,"deep":${"[".repeat(20_000)}${"]".repeat(20_000)}}`)).status).toBe(200);
       upstream.raw.length = 0;
-      await (await post('{"stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":false}}')).text();
-      expect(upstream.raw[0]).toBe('{"stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":true}}');
+      await (await post('{"prompt":"","stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":false}}')).text();
+      expect(upstream.raw[0]).toBe('{"prompt":"","stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":true}}');
     });
   });
 
@@ -558,7 +564,11 @@ describe("limits that count usage", () => {
         return answer.status === 200 ? Number(answer.headers.get("x-ratelimit-remaining")) : answer.status;
       };
       // The number in an answer's head is from before its cost is known.
-      expect([algorithm, await left({ total: 400 }), await left({ stream: true, total: 500 })]).toEqual([algorithm, 999, 599]);
+      expect([algorithm, await left({ total: 400 }), await left({ messages: [], stream: true, total: 500 })]).toEqual([
+        algorithm,
+        999,
+        599,
+      ]);
       expect([await left({ total: 0 }), await left({ total: 300 }), await left({ total: 1 })]).toEqual([99, 99, 429]);
       const usage = (await (await gateway.admin("GET", "/admin/usage?consumer=acme")).json()) as { items: { tokens: number }[] };
       expect(usage.items.reduce((sum, row) => sum + row.tokens, 0)).toBe(1200);

@@ -1,0 +1,45 @@
+import { Kind, type NumbersAt } from "./number-at.ts";
+
+const NAME = Buffer.from('"usage"');
+const NULL = Buffer.from("null");
+
+/**
+ * Makes the sieve for a stream of chat completions that was asked for its usage by us, and not by the caller. Left out is the event that brings nothing else (`choices: []` with a
+ * usage, OpenAI's "include_usage"), and of the others the `"usage": null` that they have only because of our asking. `choices` and `usage`: the places of those.
+ */
+export const unaskedUsage =
+  (numbers: NumbersAt, choices: number, usage: number) =>
+  (event: Uint8Array): Uint8Array | null => {
+    const kind = numbers.kinds[usage];
+    if (kind === Kind.Object && numbers.kinds[choices] === Kind.EmptyList) return null;
+    return kind === Kind.Other ? withoutNull(event) : event;
+  };
+
+/** The event without its `"usage": null`; as it is when that can't be told from something else by its looks. */
+function withoutNull(event: Uint8Array): Uint8Array {
+  const text = Buffer.from(event.buffer, event.byteOffset, event.length);
+  let from = -1;
+  let to = -1;
+  // A quote within a string has a backslash before it, so that a name in quotes with a colon behind it is a field's.
+  for (let at = text.indexOf(NAME); at >= 0; at = text.indexOf(NAME, at + NAME.length)) {
+    const colon = behindSpace(text, at + NAME.length);
+    if (text[colon] !== 58) continue;
+    if (from >= 0) return event;
+    const value = behindSpace(text, colon + 1);
+    if (text.indexOf(NULL, value) !== value) return event;
+    from = at;
+    to = value + NULL.length;
+  }
+  if (from < 0) return event;
+  let before = from - 1;
+  while (before >= 0 && text[before] === 32) before--;
+  if (text[before] === 44) return Buffer.concat([text.subarray(0, before), text.subarray(to)]);
+  const after = behindSpace(text, to);
+  return Buffer.concat([text.subarray(0, from), text.subarray(text[after] === 44 ? behindSpace(text, after + 1) : to)]);
+}
+
+function behindSpace(text: Uint8Array, from: number): number {
+  let i = from;
+  while (text[i] === 32) i++;
+  return i;
+}
