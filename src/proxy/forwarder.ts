@@ -271,9 +271,12 @@ export class Forwarder {
   }
 }
 
-/** Whether a stream may be made to ask for its usage: where OpenAI's interface would send it, and not Anthropic's, which has `messages` as well but refuses what it does not know. */
+/** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
+const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
+
+/** Whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
 const mayAskForUsage = (x: Exchange<Arrival>, { usage }: Route): boolean =>
-  usage?.isOpenAi === true && x.incoming.head.fields.get("anthropic-version") === null && !x.path.endsWith("/messages");
+  usage?.isOpenAi === true && x.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(x.path);
 
 /** A body that can be sent again, whatever was sent of it. */
 const isRepeatable = (body: Body | null): boolean =>

@@ -319,6 +319,98 @@ describe("a route with a credential", () => {
     );
   });
 
+  test("takes the same 401 or 402 of two keys for one about the request as well, and shows nobody what it says", async () => {
+    for (const status of [401, 402])
+      await within([1000, 1000, 1000], async (gateway, upstream) => {
+        for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status });
+        const answer = await call(gateway, { total: 1 });
+        expect([answer.status, await answer.json()]).toEqual([
+          403,
+          expect.objectContaining({ code: "forbidden", error: expect.objectContaining({ type: "permission_error" }) }),
+        ]);
+        expect(upstream.seen).toHaveLength(2);
+        expect((await keysOf(gateway)).map((key) => key.status)).toEqual(["ready", "ready", "ready"]);
+      });
+  });
+
+  test("lets no caller put keys in quarantine, with one key or several, by what only the caller's request is refused for", async () => {
+    for (const keys of [[1000], [1000, 1000]])
+      for (const status of [401, 402, 403])
+        await within(keys, async (gateway, upstream) => {
+          upstream.refuseFor = { header: "x-wrong", status };
+          for (let i = 0; i < 8; i++) {
+            const answer = await call(gateway, { total: 1 }, { "x-wrong": "1" });
+            expect(answer.status).toBe(403);
+            await answer.text();
+          }
+          // Our own requests about a key are few, however many callers ask for them.
+          expect(upstream.seen.filter(({ headers }) => headers["user-agent"] === "Sluice").length).toBeLessThanOrEqual(keys.length);
+          expect((await keysOf(gateway)).map((key) => key.status)).toEqual(keys.map(() => "ready"));
+          expect((await call(gateway, { total: 1 })).status).toBe(200);
+        });
+  });
+
+  test("finds out that all keys are dead, when request after request gets the same refusal with two of them", async () => {
+    await within([1000, 1000], async (gateway, upstream) => {
+      for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status: 401 });
+      for (let i = 0; i < 3; i++) expect((await call(gateway, { total: 1 })).status).toBe(403);
+      expect(
+        await until(
+          () => keysOf(gateway),
+          (keys) => keys.every((key) => key.status === "quarantined"),
+        ),
+      ).toMatchObject([{ status: "quarantined" }, { status: "quarantined" }]);
+      expect((await call(gateway, { total: 1 })).status).toBe(429);
+    });
+  });
+
+  test("does not forward what chooses an account, unless the route says otherwise", async () => {
+    const asked = { "OpenAI-Organization": "org-x", "openai-project": "proj-x", "X-Goog-User-Project": "p", "X-Other": "1" };
+    const seen = async (route: object) => {
+      let headers: Record<string, string> = {};
+      await within(
+        [1000],
+        async (gateway, upstream) => {
+          await call(gateway, { total: 1 }, asked);
+          headers = upstream.seen[0]?.headers ?? {};
+        },
+        route,
+      );
+      return [headers["openai-organization"], headers["openai-project"], headers["x-goog-user-project"], headers["x-other"]];
+    };
+    expect(await seen({})).toEqual([undefined, undefined, undefined, "1"]);
+    expect(await seen({ headers: { request: { set: { "OpenAI-Organization": "org-ours" } } } })).toEqual([
+      "org-ours",
+      undefined,
+      undefined,
+      "1",
+    ]);
+    expect(await seen({ credential: { pool: "llm", drop: ["X-Other"] } })).toEqual(["org-x", "proj-x", "p", undefined]);
+  });
+
+  test("asks a stream for its usage only where the interface takes that", async () => {
+    await within([100_000], async (gateway, upstream) => {
+      const send = async (path: string, body: object, headers: Record<string, string> = {}) => {
+        const answer = await fetch(`${gateway.url}${path}`, {
+          method: "POST",
+          headers: { "content-type": "application/json", ...headers },
+          body: JSON.stringify({ stream: true, total: 5, ...body }),
+        });
+        return [upstream.seen.at(-1)?.body.stream_options, (await answer.text()).includes("total_tokens")];
+      };
+      const ours = { include_usage: true };
+      expect(await send("/v1/chat/completions", { messages: [] })).toEqual([ours, false]);
+      expect(await send("/v1/completions", { prompt: "a" })).toEqual([ours, false]);
+      expect(await send("/v1/chat/completions", { messages: [], stream_options: ours })).toEqual([ours, true]);
+      expect(await send("/v1/responses", { input: "a" })).toEqual([undefined, false]);
+      expect(await send("/v1/responses", { input: "a", prompt: { id: "p" } })).toEqual([undefined, false]);
+      expect(await send("/v1/images/generations", { prompt: "a" })).toEqual([undefined, false]);
+      expect(await send("/v1/messages", { messages: [] })).toEqual([undefined, false]);
+      expect(await send("/v1/x", { messages: [] }, { "anthropic-version": "2023-06-01" })).toEqual([undefined, false]);
+      expect(await send("/v1/x", { messages: [], anthropic_version: "bedrock-2023-05-31" })).toEqual([undefined, false]);
+    });
+  });
+
   test("charges each attempt for itself, and nothing to a caller who left before there was a connection", async () => {
     await within([1000, 1000], async (gateway, upstream) => {
       upstream.refuse.set("sk-secret-1", { status: 429, headers: { "retry-after": "60" } });
