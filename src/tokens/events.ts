@@ -48,11 +48,13 @@ export class EventNumbers {
   /** In the piece that is being read: where what is to be written begins, and where the event does. */
   private from = 0;
   private eventAt = 0;
+  /** What goes on of this piece: written at once at its end, for each write is a chunk of its own. */
+  private out: Uint8Array[] = [];
 
   constructor(
     private readonly numbers: NumbersAt,
     private readonly sieve: Sieve | null = null,
-    private readonly write: Write = () => {},
+    private readonly sink: Write = () => {},
   ) {}
 
   /** Reads a piece of the stream. */
@@ -92,7 +94,9 @@ export class EventNumbers {
         i++;
       }
     }
-    if (this.sieve !== null) this.endPiece(bytes);
+    if (this.sieve === null) return;
+    this.endPiece(bytes);
+    this.flush();
   }
 
   /** The stream is over: what has come of an event goes on, unless it is to be left out. */
@@ -101,7 +105,18 @@ export class EventNumbers {
     const event = this.sieve === null || !this.isRead ? this.whole() : this.sieve(this.whole());
     this.held = [];
     this.heldSize = 0;
-    if (event !== null) this.write(event);
+    if (event !== null) this.sink(event);
+  }
+
+  private write(bytes: Uint8Array): void {
+    this.out.push(bytes);
+  }
+
+  private flush(): void {
+    const { out } = this;
+    if (out.length === 0) return;
+    this.out = [];
+    this.sink(out.length === 1 ? (out[0] as Uint8Array) : Buffer.concat(out));
   }
 
   private readData(bytes: Uint8Array, from: number, to: number): void {
