@@ -6,15 +6,18 @@ enum Byte {
   Space = 32,
   Colon = 58,
   OpenObject = 123,
+  CloseObject = 125,
 }
 
 const FIELD = "data:";
 /** An event that is larger goes on as it comes: what is left out is small. In bytes. */
 const MOST_HELD = 65_536;
 
-/** Gives an event as it is to go on, `null` when it is to be left out. It is asked when the event's JSON has been read to its end. */
-export type Sieve = (event: Uint8Array) => Uint8Array | null;
+/** Gives an event as it is to go on, in pieces, `null` when it is to be left out. It is asked when the event's JSON has been read to its end. */
+export type Sieve = (event: Uint8Array) => readonly Uint8Array[] | null;
 type Write = (bytes: Uint8Array) => void;
+/** Looks at a whole text of JSON: true when all that could be found in it has been said of it, and it need not be read. `until`: where it ends. */
+export type Glance = (bytes: Buffer, from: number, until: number) => boolean;
 
 /** What becomes of the event that is coming. */
 enum Event {
@@ -50,17 +53,24 @@ export class EventNumbers {
   private eventAt = 0;
   /** What goes on of this piece: written at once at its end, for each write is a chunk of its own. */
   private out: Uint8Array[] = [];
+  /** The next carriage return in this piece; its end when there is none. */
+  private nextCr = 0;
+  /** The event's line of data that was not read, since a glance was enough. */
+  private skipped: Uint8Array | null = null;
 
   constructor(
     private readonly numbers: NumbersAt,
+    private readonly glance: Glance,
     private readonly sieve: Sieve | null = null,
     private readonly sink: Write = () => {},
   ) {}
 
   /** Reads a piece of the stream. */
-  feed(bytes: Uint8Array): void {
+  feed(piece: Uint8Array): void {
+    const bytes = piece instanceof Buffer ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
     this.from = 0;
     this.eventAt = 0;
+    this.nextCr = -1;
     let i = 0;
     while (i < bytes.length) {
       const byte = bytes[i] as number;
@@ -85,10 +95,10 @@ export class EventNumbers {
         this.isEmptyLine = false;
       }
       if (this.at === FIELD.length) {
-        const end = endOfLine(bytes, i);
+        const end = this.endOfLine(bytes, i);
         this.readData(bytes, i, end);
         i = end;
-      } else if (this.at < 0) i = endOfLine(bytes, i);
+      } else if (this.at < 0) i = this.endOfLine(bytes, i);
       else {
         this.at = byte === FIELD.charCodeAt(this.at) ? this.at + 1 : -1;
         i++;
@@ -102,10 +112,11 @@ export class EventNumbers {
   /** The stream is over: what has come of an event goes on, unless it is to be left out. */
   end(): void {
     if (this.heldSize === 0) return;
-    const event = this.sieve === null || !this.isRead ? this.whole() : this.sieve(this.whole());
+    const event = this.whole();
+    const passed = this.sieve === null || !this.isRead ? [event] : this.sieve(event);
     this.held = [];
     this.heldSize = 0;
-    if (event !== null) this.sink(event);
+    for (const piece of passed ?? []) this.sink(piece);
   }
 
   private write(bytes: Uint8Array): void {
@@ -119,7 +130,16 @@ export class EventNumbers {
     this.sink(out.length === 1 ? (out[0] as Uint8Array) : Buffer.concat(out));
   }
 
-  private readData(bytes: Uint8Array, from: number, to: number): void {
+  private endOfLine(bytes: Uint8Array, from: number): number {
+    if (this.nextCr < from) {
+      const cr = bytes.indexOf(Byte.Cr, from);
+      this.nextCr = cr < 0 ? bytes.length : cr;
+    }
+    const lf = bytes.indexOf(Byte.Lf, from);
+    return lf < 0 ? this.nextCr : Math.min(lf, this.nextCr);
+  }
+
+  private readData(bytes: Buffer, from: number, to: number): void {
     let i = from;
     if (this.isNewEvent) {
       while (i < to && bytes[i] === Byte.Space) i++;
@@ -128,6 +148,18 @@ export class EventNumbers {
       this.isObject = bytes[i] === Byte.OpenObject;
       if (this.isObject) this.events++;
       this.numbers.restart();
+      this.skipped = null;
+      // Nearly all events are one line in one piece.
+      if (this.isObject && to < bytes.length && bytes[to - 1] === Byte.CloseObject && this.glance(bytes, i, to)) {
+        this.skipped = bytes.subarray(i, to);
+        return;
+      }
+    } else if (this.skipped !== null) {
+      // It was not the whole of it.
+      const { skipped } = this;
+      this.skipped = null;
+      this.numbers.restart();
+      this.numbers.feed(skipped, 0, skipped.length);
     }
     this.numbers.feed(bytes, i, to);
   }
@@ -183,14 +215,14 @@ export class EventNumbers {
     }
     const part = bytes.subarray(this.eventAt, end);
     const event = this.heldSize === 0 ? part : Buffer.concat([...this.held, part], this.heldSize + part.length);
-    const passed = this.sieve === null ? event : this.sieve(event);
+    const passed = this.sieve === null ? [event] : this.sieve(event);
     this.event = passed === null ? Event.IsLeftOut : Event.GoesOn;
-    if (passed === event) {
+    if (passed?.[0] === event) {
       this.goesOn(bytes, end);
       return;
     }
     if (this.from < this.eventAt) this.write(bytes.subarray(this.from, this.eventAt));
-    if (passed !== null) this.write(passed);
+    for (const piece of passed ?? []) this.write(piece);
     this.held = [];
     this.heldSize = 0;
     this.from = this.eventAt = end;
@@ -212,11 +244,4 @@ export class EventNumbers {
   private whole(): Uint8Array {
     return this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.heldSize);
   }
-}
-
-function endOfLine(bytes: Uint8Array, from: number): number {
-  const lf = bytes.indexOf(Byte.Lf, from);
-  const end = lf < 0 ? bytes.length : lf;
-  const cr = bytes.subarray(from, end).indexOf(Byte.Cr);
-  return cr < 0 ? end : from + cr;
 }

@@ -3,7 +3,7 @@ import { isJsonType } from "../json.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import { EventNumbers } from "./events.ts";
 import { NumbersAt, Places } from "./number-at.ts";
-import { unaskedUsage } from "./stream-usage.ts";
+import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";
 
 /** Where a response says what it cost: names of fields from the outside in. Several paths are added up. */
 export type UsagePaths = readonly (readonly string[])[];
@@ -13,6 +13,8 @@ export interface UsageRecipe {
   readonly places: Places;
   /** The usage of what was found: of the values by place, and of so many events that have passed; `null` when nothing was. */
   readonly sum: (values: readonly (number | null)[], passed: number) => number | null;
+  /** A field that each of its paths goes through, in quotes: JSON without it says nothing. `null`: there is none. */
+  readonly marker: Buffer | null;
   /** Whether it reads what OpenAI sends when a stream is asked for its usage. */
   readonly isOpenAi: boolean;
 }
@@ -36,6 +38,7 @@ export function usageByPaths(paths: UsagePaths): UsageRecipe {
       }
       return sum;
     },
+    marker: distinct.length === 1 ? Buffer.from(JSON.stringify(distinct[0]?.at(-1))) : null,
     isOpenAi: distinct.length === 1 && distinct[0]?.join(".") === "usage.total_tokens",
   };
 }
@@ -85,6 +88,7 @@ export const AUTO_USAGE: UsageRecipe = {
     if (input === null && output === null) return null;
     return whole(input ?? 0) + whole(output ?? 0) + whole(values[Of.CacheCreation] ?? 0) + whole(values[Of.CacheRead] ?? 0);
   },
+  marker: Buffer.from('"usage"'),
   isOpenAi: true,
 };
 
@@ -103,8 +107,9 @@ export class Meter {
   ) {
     this.numbers = new NumbersAt(recipe.places);
     const choices = recipe.places.size - OF_SIEVE.length;
+    const glance = isSieved ? withoutUsage(this.numbers, choices + 1) : recipe.marker === null ? () => false : without(recipe.marker);
     const sieve = isSieved ? unaskedUsage(this.numbers, choices, choices + 1) : null;
-    this.events = isEvents ? new EventNumbers(this.numbers, sieve, (bytes) => this.write(bytes)) : null;
+    this.events = isEvents ? new EventNumbers(this.numbers, glance, sieve, (bytes) => this.write(bytes)) : null;
   }
 
   /** Reads a piece of what goes to the caller as it is. */

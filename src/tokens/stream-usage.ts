@@ -1,7 +1,40 @@
+import type { Glance } from "./events.ts";
 import { Kind, type NumbersAt } from "./number-at.ts";
 
 const NAME = Buffer.from('"usage"');
 const NULL = Buffer.from("null");
+
+const LAST = Buffer.from('"usage":null}');
+
+/** Nothing is found in an event without a field of this name. `name` in quotes. */
+export function without(name: Buffer): Glance {
+  let seen: Buffer | null = null;
+  let next = -1;
+  let last = -1;
+  return (bytes, from, until) => {
+    // Where it is next is searched for once in a piece, and again when the search has come there.
+    const isOn = seen === bytes && from > last && next >= from;
+    last = from;
+    if (!isOn) {
+      seen = bytes;
+      const at = bytes.indexOf(name, from);
+      next = at < 0 ? bytes.length : at;
+    }
+    return next >= until;
+  };
+}
+
+/** As `without`; and of what ends with `"usage":null` nothing else is to be known, for that is a field of the outermost object. `usage`: its place. */
+export function withoutUsage(numbers: NumbersAt, usage: number): Glance {
+  const hasNone = without(NAME);
+  return (bytes, from, until) => {
+    if (hasNone(bytes, from, until)) return true;
+    const at = until - LAST.length;
+    if (at < from || bytes.indexOf(NAME, from) !== at || bytes.compare(LAST, 0, LAST.length, at, until) !== 0) return false;
+    numbers.kinds[usage] = Kind.Other;
+    return true;
+  };
+}
 
 /**
  * Makes the sieve for a stream of chat completions that was asked for its usage by us, and not by the caller. Left out is the event that brings nothing else (`choices: []` with a
@@ -9,14 +42,14 @@ const NULL = Buffer.from("null");
  */
 export const unaskedUsage =
   (numbers: NumbersAt, choices: number, usage: number) =>
-  (event: Uint8Array): Uint8Array | null => {
+  (event: Uint8Array): readonly Uint8Array[] | null => {
     const kind = numbers.kinds[usage];
     if (kind === Kind.Object && numbers.kinds[choices] === Kind.EmptyList) return null;
-    return kind === Kind.Other ? withoutNull(event) : event;
+    return kind === Kind.Other ? withoutNull(event) : [event];
   };
 
 /** The event without its `"usage": null`; as it is when that can't be told from something else by its looks. */
-function withoutNull(event: Uint8Array): Uint8Array {
+function withoutNull(event: Uint8Array): readonly Uint8Array[] {
   const text = Buffer.from(event.buffer, event.byteOffset, event.length);
   let from = -1;
   let to = -1;
@@ -24,18 +57,18 @@ function withoutNull(event: Uint8Array): Uint8Array {
   for (let at = text.indexOf(NAME); at >= 0; at = text.indexOf(NAME, at + NAME.length)) {
     const colon = behindSpace(text, at + NAME.length);
     if (text[colon] !== 58) continue;
-    if (from >= 0) return event;
+    if (from >= 0) return [event];
     const value = behindSpace(text, colon + 1);
-    if (text.indexOf(NULL, value) !== value) return event;
+    if (text.indexOf(NULL, value) !== value) return [event];
     from = at;
     to = value + NULL.length;
   }
-  if (from < 0) return event;
+  if (from < 0) return [event];
   let before = from - 1;
   while (before >= 0 && text[before] === 32) before--;
-  if (text[before] === 44) return Buffer.concat([text.subarray(0, before), text.subarray(to)]);
+  if (text[before] === 44) return [text.subarray(0, before), text.subarray(to)];
   const after = behindSpace(text, to);
-  return Buffer.concat([text.subarray(0, from), text.subarray(text[after] === 44 ? behindSpace(text, after + 1) : to)]);
+  return [text.subarray(0, from), text.subarray(text[after] === 44 ? behindSpace(text, after + 1) : to)];
 }
 
 function behindSpace(text: Uint8Array, from: number): number {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { EventNumbers } from "../../src/tokens/events.ts";
 import { Kind, NumbersAt, Places } from "../../src/tokens/number-at.ts";
+import { without } from "../../src/tokens/stream-usage.ts";
 
 const numberAt = (path: readonly string[]) => new NumbersAt(new Places([[path]]));
 
@@ -86,7 +87,7 @@ describe("A number in a JSON text that comes in pieces", () => {
 describe("Numbers in a stream of events", () => {
   const streamed = (text: string, cuts: readonly number[] = []) => {
     const number = numberAt(["usage", "total_tokens"]);
-    const events = new EventNumbers(number);
+    const events = new EventNumbers(number, without(Buffer.from('"usage"')));
     inPieces(text, cuts, (bytes) => events.feed(bytes));
     return [number.values[0] ?? null, events.events];
   };
@@ -116,6 +117,7 @@ describe("Numbers in a stream of events", () => {
   test("the last one counts, zero included, and an event may have several lines of data", () => {
     expect(streamed(`${event({ usage: { total_tokens: 9 } })}\n\n${event({ usage: { total_tokens: 0 } })}\n\n`)).toEqual([0, 2]);
     expect(streamed('data: {"usage":\ndata: {"total_tokens":\ndata: 12}}\n\n')).toEqual([12, 1]);
+    expect(streamed('data: {"a":{}\ndata: ,"usage":{"total_tokens":13}}\n\n')).toEqual([13, 1]);
     expect(streamed('data: {"usage": {"total_tokens": 12')).toEqual([null, 1]);
   });
 });
