@@ -364,6 +364,52 @@ describe("a route with a credential", () => {
     });
   });
 
+  test("asks about a key where the route leads, or where it is told to, with nothing of the caller's", async () => {
+    const asked = async (route: object, base = "") => {
+      using upstream = provider();
+      const gateway = serving(configFor(upstream.url + base, [1000], route));
+      upstream.refuse.set("sk-secret-1", { status: 402 });
+      expect((await call(gateway, { total: 1 }, { "x-mine": "1", cookie: "a=b", "anthropic-version": "2023-06-01" })).status).toBe(429);
+      await gateway.stop();
+      const { path, key, headers } = upstream.seen.at(-1) as Provider["seen"][0];
+      expect([key, headers["x-mine"], headers.cookie, headers["anthropic-version"]]).toEqual([
+        "sk-secret-1",
+        undefined,
+        undefined,
+        "2023-06-01",
+      ]);
+      return path;
+    };
+    expect(await asked({})).toBe("/v1/models");
+    expect(await asked({ stripPrefix: true }, "/base/v1")).toBe("/base/v1/models");
+    expect(await asked({ credential: { pool: "llm", probe: "/me" } }, "/base")).toBe("/base/me");
+  });
+
+  test("reads large bodies of JSON for as long as there is room for them, which those that are over give back", async () => {
+    await within([10_000_000], async (gateway, upstream) => {
+      const text = JSON.stringify({ messages: [], stream: true, total: 5, picture: `data:image/png;base64,${"A".repeat(8_000_000)}` });
+      const { port } = new URL(gateway.url);
+      for (let i = 0; i < 20; i++) {
+        // One that is given up before it is there.
+        const socket = await Bun.connect({ hostname: "127.0.0.1", port: Number(port), socket: { data: () => {} } });
+        socket.write(`POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{"a":"`);
+        await Bun.sleep(5);
+        socket.terminate();
+        const answer = await fetch(`${gateway.url}/v1/x`, { method: "POST", body: text, headers: { "content-type": "application/json" } });
+        expect((await answer.text()).length).toBeGreaterThan(10);
+        const { body } = upstream.seen.at(-1) as Provider["seen"][0];
+        expect([answer.status, body.stream_options]).toEqual([200, { include_usage: true }]);
+        upstream.seen.length = 0;
+        upstream.raw.length = 0;
+      }
+      const left = await until(
+        () => remaining(gateway),
+        ([it]) => it === 10_000_000 - 100,
+      );
+      expect(left).toEqual([10_000_000 - 100]);
+    });
+  });
+
   test("does not forward what chooses an account, unless the route says otherwise", async () => {
     const asked = { "OpenAI-Organization": "org-x", "openai-project": "proj-x", "X-Goog-User-Project": "p", "X-Other": "1" };
     const seen = async (route: object) => {

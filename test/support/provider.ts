@@ -2,7 +2,7 @@
 export interface Provider {
   readonly url: string;
   /** What arrived, oldest first. */
-  readonly seen: { key: string; body: Record<string, unknown>; headers: Record<string, string> }[];
+  readonly seen: { key: string; path: string; body: Record<string, unknown>; headers: Record<string, string> }[];
   /** How keys are refused: by key, until it is deleted. */
   readonly refuse: Map<string, { status: number; headers?: Record<string, string> }>;
   /** The header for which requests are refused, whatever their key. */
@@ -42,7 +42,12 @@ export function provider(): Provider {
       const key = (request.headers.get("authorization") ?? request.headers.get("x-api-key") ?? "").replace("Bearer ", "");
       const text = await request.text();
       const asked = (text === "" ? {} : JSON.parse(text)) as Asked;
-      seen.push({ key, body: asked as Record<string, unknown>, headers: request.headers.toJSON() as Record<string, string> });
+      seen.push({
+        key,
+        path: new URL(request.url).pathname,
+        body: asked as Record<string, unknown>,
+        headers: request.headers.toJSON() as Record<string, string>,
+      });
       raw.push(text);
       const { refuseFor } = state;
       const refusal = refuseFor !== null && request.headers.has(refuseFor.header) ? { ...refuseFor, headers: {} } : refuse.get(key);
