@@ -44,6 +44,7 @@ export const OPEN_PATHS: Paths = {
             },
           },
         },
+        413: { description: "No key of the pool could ever hold the cost (code costTooHigh)." },
         422: { description: "There is no such service or pool." },
         429: { description: "No key holds the cost now (code poolExhausted): Retry-After says when the first window reopens." },
       },
