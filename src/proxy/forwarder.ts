@@ -202,9 +202,13 @@ export class Forwarder {
         use.repeated(ask, this.parts.onFault);
         // 403 is for the caller to read. What 401 and 402 say names the key, or the account.
         if (response.status === 403) return false;
-        throw new CredentialRefused("the backend refused the request with two keys");
+        x.trouble = `the upstream refused the request with two keys: ${response.status}`;
+        throw new CredentialRefused(x.trouble);
       }
-      if (!(await use.confirmed(ask))) throw new CredentialRefused("the backend refused the request");
+      if (!(await use.confirmed(ask))) {
+        x.trouble = `the upstream refused the request, and is not known to refuse the key: ${response.status}`;
+        throw new CredentialRefused(x.trouble);
+      }
       throw use.exhausted();
     } catch (error) {
       discard(response);

@@ -68,7 +68,9 @@ function withoutNull(event: Uint8Array): readonly Uint8Array[] {
   while (before >= 0 && text[before] === 32) before--;
   if (text[before] === 44) return [text.subarray(0, before), text.subarray(to)];
   const after = behindSpace(text, to);
-  return [text.subarray(0, from), text.subarray(text[after] === 44 ? behindSpace(text, after + 1) : to)];
+  if (text[after] === 44) return [text.subarray(0, from), text.subarray(behindSpace(text, after + 1))];
+  // The comma stands on another line, or there is none.
+  return text[before] === 123 && text[after] === 125 ? [text.subarray(0, from), text.subarray(to)] : [event];
 }
 
 function behindSpace(text: Uint8Array, from: number): number {

@@ -136,6 +136,47 @@ describe("The usage that the caller did not ask for", () => {
     }
   });
 
+  test("is what JSON.parse would find, whatever the events are", () => {
+    const value = fc.letrec((tie) => ({
+      any: fc.oneof(
+        { depthSize: "small" },
+        fc.constantFrom(null, true, 7, "usage", '"usage":null}', "usage\\"),
+        fc.array(tie("any"), { maxLength: 2 }),
+        fc.dictionary(fc.constantFrom("usage", "choices", "total_tokens", "x"), tie("any"), { maxKeys: 3 }),
+      ),
+    })).any;
+    const event = fc.dictionary(fc.constantFrom("usage", "choices", "id", "x"), value, { maxKeys: 4 }) as fc.Arbitrary<
+      Record<string, unknown>
+    >;
+    const isObject = (it: unknown) => typeof it === "object" && it !== null && !Array.isArray(it);
+    const wanted = (it: Record<string, unknown>): Record<string, unknown> | null => {
+      if (isObject(it.usage) && Array.isArray(it.choices) && it.choices.length === 0) return null;
+      // With several fields of the name it stays as it is.
+      if (it.usage !== null || JSON.stringify(it).split(/(?<!\\)"usage":/).length !== 2) return it;
+      const { usage: _, ...rest } = it;
+      return rest;
+    };
+    fc.assert(
+      fc.property(
+        fc.array(event, { maxLength: 5 }),
+        fc.constantFrom(undefined, 1),
+        fc.array(fc.nat(), { maxLength: 8 }),
+        (events, space, cuts) => {
+          const text = events.map((it) => `data: ${JSON.stringify(it, null, space).replaceAll("\n", "\ndata: ")}\n\n`).join("");
+          const parsed = passed(text, cuts)
+            .text.split("\n\n")
+            .slice(0, -1)
+            .map((it) => JSON.parse(it.replaceAll(/^data: /gm, "")));
+          const kept = events.map((it) => (space === undefined ? wanted(it) : wanted(it) === null ? null : it)).filter((it) => it !== null);
+          // Of what stands on several lines a null may stay.
+          const told = space === undefined ? parsed : parsed.map((it, i) => (kept[i]?.usage === null ? { ...it, usage: null } : it));
+          expect(told).toEqual(kept as Record<string, unknown>[]);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
   test("does not make other events wait: each goes on in the piece that completes its JSON, comments and what is not JSON at once", () => {
     const first = `data: ${JSON.stringify(chunk("a"))}`;
     const text = `${first}\n\n: ping\ndata: [DONE]\n\n`;
