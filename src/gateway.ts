@@ -205,8 +205,12 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault: onOwnFault,
     onLease: (pool, user, kind, lease) => {
       const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
-      if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
-      else if (log !== null) {
+      if (!lease.granted) {
+        // What no key ever holds is for the caller to change.
+        if (Number.isFinite(lease.retryIn))
+          log?.error({ ...who, retryIn: Math.ceil(lease.retryIn) }, "All API keys have reached their rate limits.");
+        else log?.warn(who, "a request costs more than any key of the pool holds");
+      } else if (log !== null) {
         const { id } = lease.grant.key;
         // A route's requests have lines of their own.
         const level = kind === "handedOut" ? "info" : "debug";
@@ -344,6 +348,7 @@ export function createGatewayParts(options: GatewayOptions) {
     client,
     pools,
     random: Math.random,
+    onFault: onOwnFault,
     onFailed: (requestId, upstream, { url }, attempt, why) => {
       if (log?.isLevelEnabled("debug") !== true) return;
       const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };

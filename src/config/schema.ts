@@ -290,9 +290,9 @@ const Path = Type.String({
   examples: ["usage.total_tokens"],
 });
 const Usage = (description: string, more: object) =>
-  Type.Union([Path, Type.Array(Path, { minItems: 1, maxItems: 4 }), Type.Null()], {
+  Type.Union([Type.Literal("auto"), Path, Type.Array(Path, { minItems: 1, maxItems: 4 }), Type.Null()], {
     description,
-    expects: 'a path such as "usage.total_tokens", a list of them, or null',
+    expects: '"auto", a path such as "usage.total_tokens", a list of them, or null',
     ...more,
   });
 
@@ -329,11 +329,24 @@ export const CredentialConfig = Shape(
       },
     ),
     usage: Usage(
-      "Where a response says what it cost, in JSON and in streams of events; several are added up; null: what was reserved stays.",
+      'Where a response says what it cost, in JSON and in streams of events. "auto": where chat completions, responses, messages and embeddings have it (usage.total_tokens, response.usage.total_tokens, or input_tokens and output_tokens with the cache\'s tokens). Several paths are added up; null: what was reserved stays.',
       {
-        default: "usage.total_tokens",
+        default: "auto",
       },
     ),
+    probe: Type.Union([Type.String({ pattern: "^/[\\x21-\\x7e]{0,1023}$" }), Type.Null()], {
+      default: null,
+      description:
+        "Where the upstream is asked (GET, with the key and nothing of the caller's) whether it takes a key, when no other key could tell if a refusal was about the key or about the request. A path below the target's; null: the route's path with /models behind it, as OpenAI and Anthropic have it.",
+      expects: "a path that begins with /, or null",
+      examples: ["/v1/models"],
+    }),
+    drop: Type.Array(Type.String({ pattern: FieldName }), {
+      default: ["OpenAI-Organization", "OpenAI-Project", "ChatGPT-Account-ID", "X-Goog-User-Project"],
+      maxItems: 64,
+      description:
+        "Fields of callers that the upstream does not get, since they choose whose account a request is for: with the pool's keys that is not the callers' to say. To send your own, set them in headers.request.set.",
+    }),
   },
   "Sends requests with a key of a pool, within its budgets.",
 );

@@ -8,7 +8,7 @@ import { Fields } from "../http/fields.ts";
 import type { Reply } from "../http/server.ts";
 import { callerLeft, discard, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { PoolExhausted } from "./credential.ts";
+import { CredentialRefused, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import { keptFields } from "./headers.ts";
@@ -385,8 +385,8 @@ export class Caching {
       })
       .catch((error: unknown) => {
         // The next request tries again; a fault of our own is told.
-        if (!(error instanceof UpstreamFailure) && !(error instanceof NoTarget) && !(error instanceof PoolExhausted))
-          this.parts.onFault(error, x.id);
+        const isExpected = [UpstreamFailure, NoTarget, PoolExhausted, CredentialRefused].some((it) => error instanceof it);
+        if (!isExpected) this.parts.onFault(error, x.id);
       })
       .finally(() => {
         detached.release();

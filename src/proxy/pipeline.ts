@@ -14,7 +14,7 @@ import type { Forwarder } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { bodyTooLarge, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
+import { bodyTooLarge, forModelClients, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
@@ -253,7 +253,8 @@ export class Pipeline {
   private refuse(x: Exchange, refusal: Problem): void {
     x.status = refusal.status;
     x.refusal = refusal;
-    x.incoming.reply(problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
+    const told = x.route?.credential == null ? refusal : forModelClients(refusal);
+    x.incoming.reply(problemReply(told, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
   }
 
   private fail(x: Exchange, error: unknown): void {
