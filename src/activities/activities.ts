@@ -5,6 +5,7 @@ import type { Reply } from "../http/server.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import { type Problem, passing, problem } from "../proxy/problem.ts";
 import { jsonReply } from "../proxy/reply.ts";
+import { shareFiles } from "../storage/files.ts";
 import { StorageError } from "../storage/open.ts";
 import type { Failure } from "./activity-log.ts";
 import { openActivities } from "./database.ts";
@@ -13,6 +14,8 @@ import type { Answer, Question, Values } from "./protocol.ts";
 
 export interface ActivitiesParts {
   readonly path: string;
+  /** The gateway's own database, which `path` may not lead to. */
+  readonly databasePath: string;
   /** The address of the thread's entry point. */
   readonly worker: string;
   readonly policy: ActivityPolicy;
@@ -27,9 +30,14 @@ export interface ActivitiesParts {
 /** Bodies that are on their way into the queue, together: beyond it batches are refused. In bytes. */
 const MOST_UNDER_WAY = 64 * 1024 * 1024;
 
-/** Finds out at the start what would otherwise fail each batch. Throws `StorageError`. */
-export function checkUsable(path: string): void {
+/**
+ * Finds out at the start what would otherwise fail each batch, and refuses the gateway's own database, in which whoever may send activities could make themselves admin.
+ * `databasePath`: where that is. Throws `StorageError`.
+ */
+export function checkUsable(path: string, databasePath: string): void {
   if (path === ":memory:") return;
+  if (shareFiles(path, databasePath))
+    throw new StorageError(`${path} leads to the gateway's own database (${databasePath}): name another file by activities.path`);
   try {
     openActivities(path).close();
   } catch (error) {
@@ -79,7 +87,7 @@ export class Activities {
 
   /** Throws `StorageError` when the file can't be used. */
   constructor(private readonly parts: ActivitiesParts) {
-    checkUsable(parts.path);
+    checkUsable(parts.path, parts.databasePath);
     this.worker = new Worker(parts.worker);
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.receive(data);
     this.worker.onerror = (event) => this.broke(new Error(event.message));
@@ -148,10 +156,11 @@ export class Activities {
     return this.failure === null ? this.trouble : this.failure.message;
   }
 
-  /** Ends with what was accepted written down; what waits is applied after the next start. */
-  async stop(): Promise<void> {
-    if (this.failure === null) await this.ask({ kind: "close", id: this.next++ }).catch(() => {});
+  /** Ends with what was accepted written down; what waits is applied after the next start. Gives true when the database is whole in its one file. */
+  async stop(): Promise<boolean> {
+    const isWhole = this.failure !== null || (await this.ask({ kind: "close", id: this.next++ }).catch(() => false));
     this.worker.terminate();
+    return isWhole;
   }
 
   private post(question: Question): void {
