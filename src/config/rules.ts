@@ -127,6 +127,8 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
   if (route.cache !== null && route.cache.ttl !== null && parseDuration(route.cache.ttl) > YEAR)
     say(["cache", "ttl"], "must be at most 366d");
+  if (route.cache?.shared && route.cache.perConsumer)
+    say(["cache", "perConsumer"], "and shared contradict each other: one copy for each consumer, or one for all");
   if (route.retry !== null) {
     for (const field of ["baseDelay", "maxDelay"] as const)
       if (parseDuration(route.retry[field]) > DAY) say(["retry", field], "must be at most 24h");
