@@ -431,6 +431,14 @@ export function createGatewayParts(options: GatewayOptions) {
         policy,
         maxBodySize: () => parseSize(config.server.maxBodySize),
         onTrouble: (message, attempts) => log?.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
+        onFull: (isFull) =>
+          isFull
+            ? warnings.raise(
+                "activitiesFull",
+                "The activities' database has the size that it may have: no more are taken.",
+                "Raise activities.maxSize, or make room: delete rows, or let activities.keepFor be shorter.",
+              )
+            : warnings.clear("activitiesFull"),
       });
   };
   const stopActivities = async (): Promise<void> => {

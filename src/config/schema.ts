@@ -601,6 +601,15 @@ export const ActivitiesConfig = Shape(
       default: 1_000_000,
       description: "Activities that may wait to be applied; beyond it batches get 503.",
     }),
+    maxBacklogSize: Size(
+      "Bytes of batches that may wait to be applied, on the disk or in Redis; beyond it batches get 503. By default a million activities of usual size.",
+      { default: "256mb" },
+    ),
+    maxSize: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description:
+        "Bytes that the database with tables, queue and log may have; beyond it batches get 503, and what is refused leaves no row in the log. null: as much as the disk holds. Set it where callers need no key.",
+    }),
     attempts: Type.Integer({
       minimum: 1,
       maximum: 100,

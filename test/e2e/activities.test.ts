@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { copyFileSync, existsSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
 import { redisServer } from "../support/redis.ts";
@@ -124,6 +124,28 @@ describe("POST /api/activities", () => {
     expect((await post(gateway, [])).status).toBe(404);
     expect(existsSync(join(gateway.folder, "elsewhere/rows.db"))).toBe(true);
     expect((await gateway.admin("POST", "/admin/routes", { path: "/ingest", upstream: "http://127.0.0.1:1" })).status).toBe(422);
+  });
+
+  test("fills no more of the disk than it may, however many anonymous callers there are", async () => {
+    const config = { ...CONFIG, activities: { auth: "none", maxSize: "20mb", maxBacklogSize: "10mb" } };
+    await using gateway = await start({ config });
+    const large = insert("t", 1, { colNames: ["text"], colTypes: ["TEXT"], colValues: ["x".repeat(9_000_000)] });
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) {
+      const { status, body, headers } = await post(gateway, [large], {});
+      statuses.push(status);
+      if (status === 503) expect([body.code, Number(headers.get("retry-after")) > 0]).toEqual(["backlogFull", true]);
+      await settled(gateway);
+    }
+    expect([statuses[0], statuses.at(-1)]).toEqual([202, 503]);
+    const ready = (await (await gateway.admin("GET", "/ready")).json()) as { warnings: { code: string }[] };
+    expect(ready.warnings.map(({ code }) => code)).toContain("activitiesFull");
+    const used = ["", "-wal"].reduce((sum, end) => sum + statSync(join(gateway.folder, `data/activities.db${end}`)).size, 0);
+    expect(used).toBeLessThan(100_000_000);
+    writeFileSync(join(gateway.folder, "config.json"), JSON.stringify({ ...config, activities: { auth: "none", maxSize: "1gb" } }));
+    expect((await gateway.admin("POST", "/admin/config/reload")).status).toBe(200);
+    expect((await post(gateway, [insert("u", 1)], {})).status).toBe(202);
+    expect(((await (await gateway.admin("GET", "/ready")).json()) as typeof ready).warnings).toEqual([]);
   });
 
   test("is switched on and off by a reload", async () => {
@@ -418,6 +440,7 @@ describe("activities of several instances", () => {
       for (const batch of accepted) expect(batches.has(batch)).toBe(true);
       for (const batch of batches.keys()) expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
       expect(await redis.client.xlen("sluice:{activities}:stream")).toBe(0);
+      expect(await redis.client.mget("sluice:{activities}:count", "sluice:{activities}:size")).toEqual(["0", "0"]);
     } finally {
       await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
     }
