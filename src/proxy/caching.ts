@@ -1,5 +1,17 @@
 import { type Directives, owned, requestDirectives } from "../cache/directives.ts";
-import { freshnessOf, isError, isUnmodified, mayStandIn, normalized, partOf, useOf, varyOf, whyNotStored } from "../cache/policy.ts";
+import {
+  type Freshness,
+  freshnessOf,
+  isError,
+  isUnmodified,
+  mayStandIn,
+  type NotStored,
+  normalized,
+  partOf,
+  useOf,
+  varyOf,
+  whyNotStored,
+} from "../cache/policy.ts";
 import type { CacheStore, Entry } from "../cache/store.ts";
 import type { Clock } from "../clock.ts";
 import type { Body, Sink } from "../http/body.ts";
@@ -281,18 +293,9 @@ export class Caching {
   ): UpstreamResponse {
     const { clock } = this.parts;
     const arrivedAt = clock.now();
-    const { method } = x.incoming.head;
-    if (method === "HEAD" && response.status === 200) this.compare(key, valuesOf(x), response);
+    if (x.incoming.head.method === "HEAD" && response.status === 200) this.compare(key, valuesOf(x), response);
     const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - requestedAt, cache.ttl);
-    const notStored =
-      whyNotStored({
-        status: response.status,
-        fields: response.fields,
-        request,
-        identity: identityOf(x, cache),
-        hasCookie: x.incoming.head.fields.get("cookie") !== null,
-        freshness,
-      }) ?? (response.length > cache.maxEntrySize ? "too-large" : null);
+    const notStored = this.whyNot(x, cache, request, response, freshness);
     if (notStored !== null) {
       if (!isError(response.status)) {
         if (entry !== null) this.parts.store.remove(key, entry);
@@ -302,13 +305,63 @@ export class Caching {
       x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; detail=${notStored}`);
       return response;
     }
+    x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; stored`);
+    return this.keeping(x, route, cache, key, response, freshness, arrivedAt, fill, done);
+  }
+
+  /**
+   * Keeps the answer to a POST for the GETs of its URI when it says that it is what they would get, and for how long (RFC 9110 §9.3.3). Comes after `invalidate`.
+   */
+  keepPosted(x: Exchange, route: Route, cache: RouteCache, response: UpstreamResponse): UpstreamResponse {
+    const { head } = x.incoming;
+    const location = response.fields.get("content-location");
+    if (head.method !== "POST" || response.status !== 200 || response.tunnel !== null || location === null) return response;
+    const itself = `http://${head.host}${x.path}${x.query}`;
+    if (URL.parse(location, itself)?.href !== URL.parse(itself)?.href || x.generation.router.find(head.host, "GET", x.path) !== route)
+      return response;
+    const { clock } = this.parts;
+    const arrivedAt = clock.now();
+    const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - x.startedAt, cache.ttl);
+    if (!freshness.isStated || freshness.lifetime <= 0 || this.whyNot(x, cache, directivesOf(x), response, freshness) !== null)
+      return response;
+    x.cacheHead = status(`fwd=method; fwd-status=${response.status}; stored`);
+    const key = keyOf(x, route, cache);
+    const fill = new Fill(key, uriOf(x, route, cache, x.path, x.query));
+    this.active.add(fill);
+    return this.keeping(x, route, cache, key, response, freshness, arrivedAt, fill, () => void this.active.delete(fill));
+  }
+
+  private whyNot(
+    x: Exchange<Arrival>,
+    cache: RouteCache,
+    request: Directives,
+    { status, fields, length }: UpstreamResponse,
+    freshness: Freshness,
+  ): NotStored | null {
+    const hasCookie = x.incoming.head.fields.get("cookie") !== null;
+    const identity = identityOf(x, cache);
+    return whyNotStored({ status, fields, request, identity, hasCookie, freshness }) ?? (length > cache.maxEntrySize ? "too-large" : null);
+  }
+
+  /** The response, which is kept when it has gone by. */
+  private keeping(
+    x: Exchange<Arrival>,
+    route: Route,
+    cache: RouteCache,
+    key: string,
+    response: UpstreamResponse,
+    freshness: Freshness,
+    arrivedAt: number,
+    fill: Fill,
+    done: () => void,
+  ): UpstreamResponse {
     const vary = varyOf(response.fields);
     const valueFor = valuesOf(x);
-    const kept = keptHead(keptFields(response.fields, response.connection, route, clock.wall()));
+    const isHead = x.incoming.head.method === "HEAD";
+    const kept = keptHead(keptFields(response.fields, response.connection, route, this.parts.clock.wall()));
     const keep = (body: Uint8Array | null): void => {
       if (!fill.isVoid) {
         const names = vary === "*" ? [] : vary;
-        const isHead = method === "HEAD";
         this.counts.stored++;
         this.passed.delete(hashOf(key));
         this.put(x, route, cache, isHead ? `HEAD ${key}` : key, {
@@ -325,7 +378,6 @@ export class Caching {
       }
       done();
     };
-    x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; stored`);
     const { body } = response;
     if (body === null || body instanceof Uint8Array) {
       // A copy: the bytes are a part of what the socket read.
@@ -491,7 +543,7 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 export const isUnsafe = (method: string): boolean => !SAFE.has(method);
 
 const keyOf = (x: Exchange<Arrival>, route: Route, cache: RouteCache): string => {
-  const uri = uriOf(x, route, cache, x.path, cache.query === null ? x.query : onlyParameters(x.query, cache.query));
+  const uri = uriOf(x, route, cache, x.path, x.query);
   if (!hasSeveral(cache)) return uri;
   // No consumer's id is empty: callers without a key have copies of their own.
   const consumer = cache.isPerConsumer && x.key !== null ? x.key.consumer.id : "";
@@ -508,7 +560,8 @@ function uriOf(x: Exchange<Arrival>, route: Route, cache: RouteCache, path: stri
   const scope = cache.isShared ? "shared" : "";
   // What trusted proxies say of the URI that was asked for is passed on, and backends make links of it: behind one that ends TLS, http and https are two URIs.
   const seen = x.generation.trustedProxies.has(x.incoming.ip) ? forwardedUri(head.fields) : "\n";
-  return `${route.name}\n${scope}\n${seen}\n${head.host.toLowerCase()}${path}${query}`;
+  const search = cache.query === null ? query : onlyParameters(query, cache.query);
+  return `${route.name}\n${scope}\n${seen}\n${head.host.toLowerCase()}${path}${search}`;
 }
 
 const FORWARDED = /(?:^|[;,\s])(?:host|proto)\s*=\s*(?:"[^"]*"|[^;,\s]*)/gi;

@@ -207,8 +207,9 @@ export class Pipeline {
       forwarder
         .send(x, route, route.upstream)
         .then((response) => {
-          if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
-          this.respond(x, response);
+          const { hasCache } = x.generation;
+          if (hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
+          this.respond(x, hasCache && route.cache !== null ? caching.keepPosted(x, route, route.cache, response) : response);
         })
         .catch(fail);
     }

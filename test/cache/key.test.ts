@@ -62,6 +62,12 @@ describe("a cache's key", () => {
     expect((await ask("/c/3?z=1&z=2")).isHit).toBe(false);
   });
 
+  test("is what a change makes go, whatever else its query holds", async () => {
+    for (let i = 0; i < 2; i++) expect((await ask("/q/4?a=1&z=0")).isHit).toBe(i === 1);
+    await fetch(`${gateway.url}/q/4?z=1&a=1&z=2`, { method: "PUT" });
+    expect((await ask("/q/4?a=1")).isHit).toBe(false);
+  });
+
   test("holds what trusted proxies say of the URI that was asked for", async () => {
     const claims: Record<string, string>[] = [
       { "x-forwarded-host": "evil.example" },

@@ -932,6 +932,43 @@ describe("changes (§4.4)", () => {
   });
 });
 
+describe("POST (RFC 9110 §9.3.3)", () => {
+  const posted = (headers: (path: string) => Record<string, string>, route = "plain") => {
+    const it: ReturnType<typeof resource> = resource(
+      ({ method }, n) => ({ status: 200, headers: method === "POST" ? headers(it.path) : {}, body: `${method} ${n}` }),
+      route,
+    );
+    return it;
+  };
+  const rows: [sentence: string, headers: (path: string) => Record<string, string>, kept: boolean][] = [
+    ["with a lifetime and its own URI as Content-Location", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": path }), true],
+    ["with the whole URI", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": gateway.url + path }), true],
+    ["of another URI", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": `${path}x` }), false],
+    ["of another host", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": `http://elsewhere.example${path}` }), false],
+    ["without Content-Location", () => ({ "Cache-Control": "max-age=60" }), false],
+    ["without a lifetime of its own", (path) => ({ "Content-Location": path, "Cache-Control": "public" }), false],
+    ["that is private", (path) => ({ "Cache-Control": "max-age=60, private", "Content-Location": path }), false],
+  ];
+  test.each(rows)("%s", async (_sentence, headers, kept) => {
+    const { ask } = posted(headers);
+    await ask();
+    expect((await ask({}, "POST")).said).toBe(kept ? "sluice; fwd=method; fwd-status=200; stored" : "sluice; fwd=bypass");
+    const { body, asked } = await ask();
+    expect([body, asked]).toEqual(kept ? ["POST 2", false] : ["GET 3", true]);
+    // A POST itself is never answered by what is kept.
+    expect((await ask({}, "POST")).asked).toBe(true);
+  });
+
+  test("the route's ttl is no lifetime of a POST's answer; one to a caller with a key is kept as a GET's is", async () => {
+    const silent = posted((path) => ({ "Content-Location": path }), "ttl");
+    await silent.ask({}, "POST");
+    expect((await silent.ask()).asked).toBe(true);
+    const own = posted((path) => ({ "Content-Location": path, "Cache-Control": "max-age=60" }), "own");
+    await own.ask(A, "POST");
+    expect([(await own.ask(A)).body, (await own.ask(B)).body]).toEqual(["POST 1", "GET 2"]);
+  });
+});
+
 describe("stale ones (§4.2.4, RFC 5861)", () => {
   test("stale-while-revalidate: given at once, while one request fetches a new one", async () => {
     const gate = Promise.withResolvers<void>();
