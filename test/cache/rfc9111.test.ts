@@ -489,6 +489,12 @@ describe("one copy for each consumer", () => {
     expect((await ask({ "x-consumer-id": "a" })).body).toBe("for nobody");
   });
 
+  test("is what explain names where a consumer's answers are not kept", async () => {
+    const explained = async (route: string) => (await gateway.admin("GET", `/admin/explain?consumer=a&route=${route}`)).text();
+    expect(await explained("ttl")).toContain("whether answers are kept: for callers with a key only those that say public");
+    for (const route of ["own", "shared", "uncached"]) expect(await explained(route)).not.toContain("whether answers are kept");
+  });
+
   test("is not made of what says private, or has another Authorization", async () => {
     for (const [answer, request] of [
       [cc("private, max-age=60"), A],
