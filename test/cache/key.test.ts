@@ -87,6 +87,36 @@ describe("a cache's key", () => {
   });
 });
 
+test("what an interim response says is no part of what is kept", async () => {
+  let asked = 0;
+  using listener = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      data: (socket) => {
+        asked++;
+        socket.write(
+          "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nCache-Control: no-store\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Final: 1\r\n\r\nok",
+        );
+      },
+    },
+  });
+  const hinting = serving({
+    tiers: { anonymous: { limits: [] } },
+    routes: [{ path: "/h", upstream: `http://127.0.0.1:${listener.port}`, auth: "none", cache: { ttl: "60s" } }],
+  });
+  try {
+    for (let i = 0; i < 2; i++) {
+      const { status, headers } = await fetch(`${hinting.url}/h/1`);
+      expect([status, headers.get("x-final"), headers.get("link"), headers.get("cache-control")]).toEqual([200, "1", null, null]);
+    }
+    expect(asked).toBe(1);
+  } finally {
+    await hinting.stop();
+    listener.stop(true);
+  }
+});
+
 describe("the cache's bytes", () => {
   test("count what Vary named, however long it is", async () => {
     const statistics = async () => (await (await gateway.admin("GET", "/admin/cache")).json()) as { size: number };
