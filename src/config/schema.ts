@@ -240,7 +240,12 @@ export const CacheConfig = Shape(
     shared: Type.Boolean({
       default: false,
       description:
-        "Responses to callers with a key are for all callers. Otherwise they are kept only if they say public, must-revalidate or s-maxage (RFC 9111 §3.5).",
+        "One copy for all: responses to callers with a key are for all callers. Without this and perConsumer they are kept only if they say public, must-revalidate or s-maxage (RFC 9111 §3.5).",
+    }),
+    perConsumer: Type.Boolean({
+      default: false,
+      description:
+        "One copy for each consumer: responses to callers with a key are given again to the same consumer alone. Callers without a key have one copy together.",
     }),
     key: Shape(
       {
@@ -251,7 +256,8 @@ export const CacheConfig = Shape(
         }),
         query: Type.Union([Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 64 }), Type.Null()], {
           default: null,
-          description: "The query's parameters that tell responses apart; null: the whole query.",
+          description:
+            "The query's parameters that tell responses apart. Only these are forwarded, so that no other one can change what everybody gets. null: the whole query.",
         }),
       },
       "What tells responses apart beside host and path.",
@@ -607,6 +613,15 @@ export const ActivitiesConfig = Shape(
       maximum: 1e9,
       default: 1_000_000,
       description: "Activities that may wait to be applied; beyond it batches get 503.",
+    }),
+    maxBacklogSize: Size(
+      "Bytes of batches that may wait to be applied, on the disk or in Redis; beyond it batches get 503. By default a million activities of usual size.",
+      { default: "256mb" },
+    ),
+    maxSize: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description:
+        "Bytes that the database with tables, queue and log may have; beyond it batches get 503, and what is refused leaves no row in the log. null: as much as the disk holds. Set it where callers need no key.",
     }),
     attempts: Type.Integer({
       minimum: 1,

@@ -119,7 +119,9 @@ export class Exchange<A extends Arrival = Incoming> {
   /** The same request without a caller who waits for the answer: for what is fetched in the background. */
   detached(now: number): Exchange<Arrival> {
     const { head, ip, isTls } = this.incoming;
-    const arrival: Arrival = { head: { ...head, method: "GET" }, body: null, ip, isTls, isAborted: false, onAbort: null };
+    // A HEAD may have named a range, which means nothing then.
+    const fields = head.fields.without("range", "if-range");
+    const arrival: Arrival = { head: { ...head, method: "GET", fields }, body: null, ip, isTls, isAborted: false, onAbort: null };
     const it = new Exchange(arrival, this.generation, this.path, this.query, now);
     it.route = this.route;
     it.key = this.key;

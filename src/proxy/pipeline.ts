@@ -6,7 +6,7 @@ import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolic
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
-import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
+import { type Answer, type Caching, isCacheable, isForPart, isOnlyIfCached, isUnsafe } from "./caching.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
@@ -170,7 +170,7 @@ export class Pipeline {
   /** Cache: gives what is kept and fresh. */
   private isAnsweredFromCache(x: Exchange): boolean {
     const route = x.route as Route;
-    if (route.cache === null || !isCacheable(x)) return false;
+    if (route.cache === null || !(isCacheable(x) || isForPart(x))) return false;
     x.trace?.enter("cache", this.parts.clock.now());
     const reply = this.parts.caching.lookUp(x, route, route.cache);
     x.trace?.leave(this.parts.clock.now(), { "sluice.cache": x.cache ?? "miss" });
@@ -199,12 +199,17 @@ export class Pipeline {
         .then((answer) => this.respondWith(x, answer))
         .catch(fail);
     } else {
+      if (route.cache !== null && isForPart(x) && isOnlyIfCached(x)) {
+        this.respondWith(x, { kind: "none" });
+        return;
+      }
       if (route.cache !== null) caching.bypass(x);
       forwarder
         .send(x, route, route.upstream)
         .then((response) => {
-          if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
-          this.respond(x, response);
+          const { hasCache } = x.generation;
+          if (hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
+          this.respond(x, hasCache && route.cache !== null ? caching.keepPosted(x, route, route.cache, response) : response);
         })
         .catch(fail);
     }

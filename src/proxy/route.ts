@@ -117,6 +117,7 @@ const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
         ttl: config.ttl === null ? null : parseDuration(config.ttl),
         maxEntrySize: parseSize(config.maxEntrySize),
         isShared: config.shared,
+        isPerConsumer: config.perConsumer,
         headers: config.key.headers.map((name) => name.toLowerCase()),
-        query: config.key.query,
+        query: config.key.query === null ? null : [...new Set(config.key.query)],
       };
