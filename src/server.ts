@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { maxBodyOf } from "./admin/body.ts";
 import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
@@ -35,9 +36,6 @@ export interface Listeners {
   /** Lets what is in flight end, for `drainTimeout` at most. */
   stop(): Promise<void>;
 }
-
-/** What the admin API takes at most, in bytes: ten thousand keys in one import. */
-const MAX_ADMIN_BODY = 32 * 1024 * 1024;
 
 /** Types of answers that are passed on as they come. */
 const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-stream"];
@@ -243,9 +241,10 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
   }
   headers.set("x-request-id", id);
   // Strangers get their refusal before a byte of their body is kept in memory.
-  if (head.contentLength > MAX_ADMIN_BODY) throw new TooLarge(MAX_ADMIN_BODY);
+  const most = maxBodyOf(target.split("?", 1)[0] ?? "");
+  if (head.contentLength > most) throw new TooLarge(most);
   const isWelcome = parts.holdsToken(head.fields.get("authorization"));
-  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, MAX_ADMIN_BODY);
+  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, most);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
   const request = new Request(`http://localhost${target}`, {
     method: head.method === "HEAD" ? "GET" : head.method,

@@ -33,6 +33,7 @@ import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { usageAdmin } from "../usage/admin.ts";
 import type { Usage } from "../usage/usage.ts";
+import { checkBody } from "./body.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
@@ -175,10 +176,12 @@ async function guarded(
   // A copy of the database is no answer to keep in the database.
   const mayRepeat = request.method === "POST" && !path.startsWith("/admin/backup");
   const key = mayRepeat ? request.headers.get("idempotency-key") : null;
+  const again = (body: string | null): Request => new Request(request.url, { method: request.method, headers: request.headers, body });
   try {
-    if (key === null) return await handle(request);
-    const body = await request.text();
-    const it = parts.answers.identify(key, token as string, request.method, path, body);
+    const body = request.body === null ? null : await request.text();
+    if (body !== null) checkBody(body, path);
+    if (key === null) return await handle(body === null ? request : again(body));
+    const it = parts.answers.identify(key, token as string, request.method, path, body ?? "");
     // A repetition that comes while the first is still at work waits for it, or both would make a record.
     const once = async (): Promise<Response> => {
       const before = await parts.answers.find(it);
@@ -187,7 +190,7 @@ async function guarded(
           status: before.status,
           headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
         });
-      const response = await act(new Request(request.url, { method: request.method, headers: request.headers, body }));
+      const response = await act(again(body));
       const text = await response.text();
       const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
       // A refusal changed nothing: the corrected request may use the same key.

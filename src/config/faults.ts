@@ -65,6 +65,9 @@ function editDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
+/** More faults than these help nobody, and a long list of junk has one for each entry. */
+const MOST_FAULTS = 1000;
+
 /** All that a value lacks to be what the schema describes. */
 export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fault[] {
   const faults: Fault[] = [];
@@ -77,6 +80,7 @@ export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fa
     if (told.has(key)) continue;
     told.add(key);
     faults.push(...explain(error, path, isSecretAt(schema, steps)));
+    if (faults.length >= MOST_FAULTS) break;
   }
   return faults;
 }

@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
+import { metadataFaults } from "../admin/body.ts";
 import { checkMatch, durationOf, mergePatch, parseTime, timeText } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
@@ -574,6 +575,7 @@ function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[]
       faults.push({ path: [...at, "ips", i], message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(ip)}` });
   if (input.expiresAt !== undefined && parseTime(input.expiresAt) === null)
     faults.push({ path: [...at, "expiresAt"], message: 'must be an RFC 3339 time such as "2027-01-31T00:00:00Z"' });
+  faults.push(...metadataFaults(input.metadata, at));
   return faults;
 }
 
