@@ -595,6 +595,7 @@ export function createGatewayParts(options: GatewayOptions) {
     answers: new IdempotentAnswers(storage, clock, link),
     health,
     components: allComponents,
+    warnings,
     consumers,
     keys,
     tiers,

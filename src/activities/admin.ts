@@ -64,7 +64,7 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
           items: Type.Array(Failure, { description: "What failed or was refused, the newest first." }),
           nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
         }),
-        detail: { summary: "The queue, and what failed" },
+        detail: { summary: "The queue's state, and what failed" },
       },
     )
     .post(
@@ -89,7 +89,7 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
         params: ById,
         response: { 202: Type.Object({ replayed: count("Activities that will be tried again.") }) },
         detail: {
-          summary: "Try again what failed",
+          summary: "Replay what failed",
           description: "An activity, or all that failed of a batch. It keeps its id, and takes effect once.",
         },
       },

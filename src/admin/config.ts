@@ -59,10 +59,15 @@ export const configAdmin = ({ live, config }: ConfigView) =>
       {
         response: Type.Object({ file: Type.String(), loadedAt: Type.String({ description: "Now, RFC 3339." }) }),
         detail: {
-          summary: "Read the configuration file again",
+          summary: "Reload the configuration file",
           description:
             "Puts it in force as a whole, or answers 422 with every fault, its line and column; then the one before stays in force.",
         },
       },
     )
-    .get("/schema", () => jsonSchema() as Record<string, unknown>, { detail: { summary: "The configuration file's JSON Schema" } });
+    .get("/schema", () => jsonSchema() as Record<string, unknown>, {
+      detail: {
+        summary: "The configuration file's JSON Schema",
+        responses: { 200: { description: "OK", content: { "application/json": { schema: { type: "object" } } } } },
+      },
+    });

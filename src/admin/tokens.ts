@@ -210,7 +210,7 @@ export const tokensAdmin = (tokens: AdminTokens) =>
   new Elysia({ prefix: "/tokens", tags: ["tokens"], normalize: false })
     .get("/", () => ({ items: tokens.all().map(wire), nextCursor: null }), {
       response: Type.Object({ items: Type.Array(TokenRecord), nextCursor: Type.Null() }),
-      detail: { summary: "Admin tokens" },
+      detail: { summary: "List admin tokens" },
     })
     .post(
       "/",
@@ -235,7 +235,7 @@ export const tokensAdmin = (tokens: AdminTokens) =>
           { additionalProperties: false },
         ),
         response: { 201: Type.Object({ ...TokenRecord.properties, token: Type.String({ description: "Shown here and nowhere else." }) }) },
-        detail: { summary: "Make an admin token" },
+        detail: { summary: "Create an admin token" },
       },
     )
     .delete(

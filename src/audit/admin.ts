@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageFrom, pageOf, parseTime, timeText } from "../admin/manners.ts";
+import { Page, PageQuery, pageFrom, pageOf, parseTime, Since, TimeParameter, timeText } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
 import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
 
@@ -8,7 +8,7 @@ const Json = Type.Union([Type.Unknown(), Type.Null()]);
 const Row = Type.Object({
   seq: Type.Integer({ description: "Its place in the chain, from 1." }),
   id: Type.String(),
-  at: Type.String(),
+  at: Since("When it was done."),
   actor: Type.String({ description: "The admin token's name, guard or system." }),
   ip: Type.String({ description: "The actor's address; empty for the gateway itself." }),
   action: Type.String({ examples: ["key.rotate"] }),
@@ -23,8 +23,8 @@ const Filter = {
   actor: Type.Optional(Type.String({ description: "Only this actor's." })),
   action: Type.Optional(Type.String({ description: "Only this action.", examples: ["key.revoke"] })),
   subject: Type.Optional(Type.String({ description: "Only what was done to this.", examples: ["consumer acme"] })),
-  from: Type.Optional(Type.String({ description: "From this time on, RFC 3339." })),
-  to: Type.Optional(Type.String({ description: "Before this time, RFC 3339." })),
+  from: TimeParameter("From this time on, RFC 3339."),
+  to: TimeParameter("Before this time, RFC 3339."),
 };
 type Query = { [name in keyof typeof Filter]?: string };
 
@@ -55,7 +55,7 @@ export const auditAdmin = (audit: Audit) =>
       {
         query: Type.Object({ ...PageQuery.properties, ...Filter }),
         response: Page(Row),
-        detail: { summary: "What was done, the newest first" },
+        detail: { summary: "The audit log, the newest row first" },
       },
     )
     .get(
@@ -66,7 +66,15 @@ export const auditAdmin = (audit: Audit) =>
         for (const rows of audit.pages(filterOf(query))) for (const row of rows) text += `${JSON.stringify(wire(row))}\n`;
         return text;
       },
-      { query: Type.Object(Filter), detail: { summary: "The same as JSON Lines, the oldest first" } },
+      {
+        query: Type.Object(Filter),
+        detail: {
+          summary: "Export the audit log as JSON Lines, the oldest row first",
+          responses: {
+            200: { description: "A row of the audit log on each line.", content: { "application/jsonl": { schema: { type: "string" } } } },
+          },
+        },
+      },
     )
     .get(
       "/verify",
@@ -87,6 +95,9 @@ export const auditAdmin = (audit: Audit) =>
             Type.Null(),
           ]),
         }),
-        detail: { summary: "Compare every row with its hash", description: "Names the first row that is not as it was written." },
+        detail: {
+          summary: "Verify the audit log",
+          description: "Compares every row with its hash, and names the first one that is not as it was written.",
+        },
       },
     );

@@ -133,6 +133,9 @@ function explain(error: ValueError, path: Path, isSecret: boolean): Fault[] {
 function unexpected(schema: TSchema, name: string): string {
   if (schema.patternProperties !== undefined)
     return "is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit";
+  // Words of other programs: `instead` says what to write.
+  const { instead } = schema as { instead?: Record<string, string> };
+  if (instead !== undefined && Object.hasOwn(instead, name)) return `unknown field ${JSON.stringify(name)}: ${instead[name]}`;
   const hint = nearest(name, Object.keys((schema as TObject).properties));
   return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`;
 }

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { timeText } from "../admin/manners.ts";
+import { Time, timeText } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
@@ -20,7 +20,7 @@ export interface LimitsAdminParts {
 }
 
 const Limit = Type.Object({
-  name: Type.String({ examples: ["per-minute"] }),
+  name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
   algorithm: Type.String(),
   subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
@@ -31,7 +31,7 @@ const Limit = Type.Object({
   }),
   used: Type.Integer(),
   remaining: Type.Integer(),
-  reset: Type.Union([Type.String(), Type.Null()], { description: "When more is left; null when nothing is used." }),
+  reset: Time("When more is left; null when nothing is used."),
 });
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
 
@@ -97,6 +97,6 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
         parts.audit.note({ action: "limits.reset", subject: `consumer ${params.consumer}` });
         set.status = 204;
       },
-      { params: ByConsumer, detail: { summary: "Forget what a consumer has used" } },
+      { params: ByConsumer, detail: { summary: "Reset a consumer's limits" } },
     );
 };

@@ -1,10 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { durationOf, timeText } from "../admin/manners.ts";
+import { DurationField, durationOf, timeText } from "../admin/manners.ts";
 import { invalid, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import { LevelName } from "../config/schema.ts";
-import { DURATION_PATTERN } from "../config/units.ts";
 import type { Log } from "./log.ts";
 
 const Sample = Type.Number({
@@ -45,7 +44,7 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
     return answer();
   };
   return new Elysia({ prefix: "/logging", tags: ["logging"], normalize: false })
-    .get("/", answer, { response: Logging, detail: { summary: "The log's level and what else may be changed of it" } })
+    .get("/", answer, { response: Logging, detail: { summary: "Get the log's settings" } })
     .patch(
       "/",
       ({ body: { ttl, ...settings } }) => {
@@ -62,24 +61,24 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
             accessLog: Type.Optional(Type.Boolean({ description: "A line for each request." })),
             accessLogSample: Type.Optional(Sample),
             ttl: Type.Optional(
-              Type.Union([Type.String({ pattern: DURATION_PATTERN, expects: 'a duration such as "10m"' }), Type.Null()], {
+              Type.Union([DurationField("A duration.", "10m"), Type.Null()], {
                 description:
                   "After this the configuration's settings hold again, all of them; null: not by themselves. Left out, an earlier one stays.",
                 examples: ["10m"],
               }),
             ),
           },
-          { additionalProperties: false },
+          { additionalProperties: false, shown: { minProperties: 1 } },
         ),
         response: Logging,
         detail: {
-          summary: "Change the log while it is written",
+          summary: "Change the log's level while the gateway runs",
           description: "Of this instance alone. It goes before the configuration and SLUICE_LOG_LEVEL, and outlasts a reload.",
         },
       },
     )
     .delete("/", () => change(() => there().reset()), {
       response: Logging,
-      detail: { summary: "Take back what was changed: the configuration's settings hold again" },
+      detail: { summary: "Go back to the configuration's log settings" },
     });
 };
