@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { maxBodyOf } from "./admin/body.ts";
+import { DOCS, landing, PAGE_PATHS, pageHead, wantsPage } from "./admin/landing.ts";
 import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
@@ -15,6 +16,7 @@ import { HAND_OUT_PATH } from "./proxy/hand-out.ts";
 import { parseTarget } from "./proxy/path.ts";
 import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
+import type { OwnEndpoint } from "./telemetry/metrics.ts";
 import { VERSION } from "./version.ts";
 
 export interface ServerOptions {
@@ -41,6 +43,11 @@ export interface Listeners {
 const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-stream"];
 
 const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+const ONLY_READ = problem("methodNotAllowed", "This takes GET.", {}, [["Allow", "GET, HEAD, OPTIONS"]]);
+
+/** What may stand in a page as the name by which somebody came. */
+const SANE_HOST = /^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?$/;
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   400: "badRequest",
@@ -71,14 +78,32 @@ export function listen(options: ServerOptions): Listeners {
   };
 
   const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"), parts.generation().redactor);
+  /** The last header line of an answer of our own: how long it took, in milliseconds. */
+  const timed = (incoming: Incoming, began: number, reply: Reply, endpoint: OwnEndpoint): void => {
+    const elapsed = performance.now() - began;
+    parts.countsOf(endpoint).observe(incoming.head.method, reply.status, elapsed, null);
+    incoming.reply({ ...reply, head: `${reply.head}X-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n` });
+  };
   const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
-  const refuse = (incoming: Incoming, it: Problem, id = idOf(incoming)): void => incoming.reply(refusal(it, id));
   const alive = (incoming: Incoming): void => {
-    incoming.reply(
+    const began = performance.now();
+    if (!isReading(incoming)) {
+      timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "health");
+      return;
+    }
+    timed(
+      incoming,
+      began,
       jsonReply(200, { status: "healthy", version: VERSION, uptime: Math.round(performance.now() - startedAt) / 1000 }, own(incoming)),
+      "health",
     );
   };
   const ready = (incoming: Incoming): void => {
+    const began = performance.now();
+    if (!isReading(incoming)) {
+      timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "ready");
+      return;
+    }
     const components = parts.components();
     // Without Redis an instance goes on by itself, if that is what was asked for.
     const failing = Object.keys(components).filter((name) => !["ok", "away", "degraded"].includes(components[name] ?? ""));
@@ -98,40 +123,58 @@ export function listen(options: ServerOptions): Listeners {
       since: new Date(since).toISOString(),
       ...(isInsider ? { detail } : {}),
     }));
-    incoming.reply(
+    timed(
+      incoming,
+      began,
       jsonReply(
         status,
         { status: status === 200 ? "ready" : "unavailable", failing, components, configuration, warnings },
         own(incoming) + (status === 200 ? "" : "Retry-After: 1\r\n"),
       ),
+      "ready",
     );
   };
   /** For scrapers on this machine, and for whoever shows an admin token. */
   const measure = (incoming: Incoming, path: string): void => {
+    const began = performance.now();
     const { fields } = incoming.head;
+    if (!isReading(incoming)) {
+      timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "metrics");
+      return;
+    }
     if (!isLocal(incoming) && !parts.holdsToken(fields.get("authorization"))) {
-      refuse(incoming, TOKEN_MISSING);
+      timed(incoming, began, refusal(TOKEN_MISSING, idOf(incoming)), "metrics");
       return;
     }
     if (path === "/_metrics") {
-      incoming.reply(jsonReply(200, parts.summary(), own(incoming)));
+      timed(incoming, began, jsonReply(200, parts.summary(), own(incoming)), "metrics");
       return;
     }
     parts.metrics(fields.get("accept")).then(
-      ({ type, body }) =>
-        incoming.reply({
-          status: 200,
-          reason: "OK",
-          head: `Content-Type: ${type}\r\n${date()}${own(incoming)}`,
-          body: Buffer.from(body),
-          length: -1,
-        }),
+      ({ type, body }) => {
+        const head = `Content-Type: ${type}\r\n${date()}${own(incoming)}`;
+        timed(incoming, began, { status: 200, reason: "OK", head, body: Buffer.from(body), length: -1 }, "metrics");
+      },
       (error: unknown) => {
         const id = idOf(incoming);
         options.onFault(error, id);
-        refuse(incoming, problem("internal", "The metrics could not be read; the log has more under this request id."), id);
+        const broken = problem("internal", "The metrics could not be read; the log has more under this request id.");
+        timed(incoming, began, refusal(broken, id), "metrics");
       },
     );
+  };
+  /** A page of our own, for who comes with a browser, or the same as JSON. The demo's keys are public; those of any other configuration are nobody's business. */
+  const show = (incoming: Incoming, path: string): void => {
+    const began = performance.now();
+    const { fields } = incoming.head;
+    const host = fields.get("host") ?? "";
+    const origin = `${config.server.tls === null ? "http" : "https"}://${SANE_HOST.test(host) ? host : `localhost:${main.port}`}`;
+    const isDemo = parts.config().demo && parts.live.file === null;
+    const { html, json } = path === "/docs" ? DOCS : landing(isDemo ? parts.config() : null, origin);
+    const isPage = wantsPage(fields.joined("accept"));
+    const head = `${pageHead(isPage ? "text/html; charset=utf-8" : "application/json")}${date()}X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-cache\r\n`;
+    const body = Buffer.from(isPage ? html : JSON.stringify(json));
+    timed(incoming, began, { status: 200, reason: "OK", head, body, length: -1 }, "docs");
   };
   const administrate = (incoming: Incoming, target: string): void => {
     const id = idOf(incoming);
@@ -174,6 +217,10 @@ export function listen(options: ServerOptions): Listeners {
         case "/metrics":
         case "/_metrics":
           if (ownListener === null) return measure(incoming, target.path);
+          break;
+        case "/":
+        case "/docs":
+          if (ownListener === null && isReading(incoming) && parts.generation().pages.has(target.path)) return show(incoming, target.path);
       }
       if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
       if (target.path === HAND_OUT_PATH) {
@@ -196,6 +243,8 @@ export function listen(options: ServerOptions): Listeners {
             if (path === "/health" || path === "/_health") alive(incoming);
             else if (path === "/ready") ready(incoming);
             else if (path === "/metrics" || path === "/_metrics") measure(incoming, path);
+            // No route is served here.
+            else if (path !== undefined && PAGE_PATHS.includes(path) && isReading(incoming)) show(incoming, path);
             else administrate(incoming, target.startsWith("/") ? target : "/");
           },
         });
@@ -211,6 +260,9 @@ export function listen(options: ServerOptions): Listeners {
     },
   };
 }
+
+/** Probes ask in their own ways; what would change something has no business at `/health` and its like. */
+const isReading = ({ head: { method } }: Incoming): boolean => method === "GET" || method === "HEAD" || method === "OPTIONS";
 
 const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),

@@ -73,12 +73,19 @@ export function plainSchema(schema: unknown): Json {
     to.additionalProperties = plainSchema(pattern[1]);
   }
   const { properties, required } = to as { properties?: Record<string, Json>; required?: string[] };
-  if (properties !== undefined && required !== undefined) {
-    const lacking = required.filter((name) => properties[name]?.default === undefined);
+  if (properties !== undefined) {
+    const lacking = required?.filter((name) => properties[name]?.default === undefined) ?? [];
     if (lacking.length === 0) delete to.required;
     else to.required = lacking;
+    for (const [name, each] of Object.entries(properties)) properties[name] = withDefaultTold(each);
   }
   return to;
+}
+
+/** The default moves into the description: generators of clients make a field required that has one, and a patch that leaves a field out leaves it as it is. */
+function withDefaultTold({ default: given, ...schema }: Json): Json {
+  if (given === undefined || typeof schema.description !== "string" || (typeof given === "object" && given !== null)) return schema;
+  return { ...schema, description: `${schema.description} Default: ${JSON.stringify(given)}.` };
 }
 
 const mapValues = <T>(record: Json, change: (value: unknown) => T): Record<string, T> =>
@@ -106,15 +113,12 @@ class Names {
     if (name === undefined) return this.within(schema);
     if (this.schemas[name] === undefined) {
       this.schemas[name] = {};
-      const { default: _, ...content } = this.within(schema);
-      this.schemas[name] = content;
+      this.schemas[name] = this.within(schema);
     }
-    const { description, default: given } = schema;
-    const kept = this.schemas[name];
+    const { description } = schema;
     return {
       $ref: `#/components/schemas/${name}`,
-      ...(description === undefined || description === kept?.description ? {} : { description }),
-      ...(given === undefined ? {} : { default: given }),
+      ...(description === undefined || description === this.schemas[name]?.description ? {} : { description }),
     };
   }
 
@@ -214,14 +218,14 @@ const IDEMPOTENCY_KEY = {
   in: "header",
   required: false,
   description: "1 to 255 characters: the same key and body give the same answer for 24 hours; another body is 422.",
-  schema: { type: "string", minLength: 1, maxLength: 255, pattern: "^[!-~]+$" },
+  schema: { type: "string", minLength: 1, maxLength: 255 },
 };
 const IF_MATCH = {
   name: "If-Match",
   in: "header",
   required: false,
   description: "The record's `ETag`: 412 when it was changed since you read it.",
-  schema: { type: "string" },
+  schema: { type: "string", minLength: 1 },
 };
 const ETAG = { description: "The record's version, for `If-Match`.", schema: { type: "string" } };
 const LOCATION = { description: "Where the record is.", schema: { type: "string", format: "uri-reference" } };

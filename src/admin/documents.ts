@@ -124,7 +124,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         parse: "json",
         params: ById,
         detail: {
-          requestBody: bodyOf(Type.Partial(Named)),
+          requestBody: bodyOf(Type.Partial(Type.Object(without(schema.properties, "name"), { additionalProperties: false }))),
           summary: `Update ${article} ${singular}`,
           description: "A merge patch (RFC 7396). Takes effect at once.",
           responses: { 200: jsonOf(Record) },

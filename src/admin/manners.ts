@@ -37,7 +37,7 @@ export const Source = Type.Union([Type.Literal("config"), Type.Literal("admin")]
 });
 
 /** How a duration of at most ten years reads: every text of this form is accepted. */
-const SHORT = "^([0-9]{1,11}ms|[0-9]{1,8}s|[0-9]{1,6}m|[0-9]{1,4}h|([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2})d)$";
+const SHORT = "^([0-9]{1,9}ms|[0-9]{1,8}s|[0-9]{1,6}m|[0-9]{1,4}h|([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2})d)$";
 
 /** A duration of at most ten years in a body. `example` also says what it looks like in a fault. */
 export const DurationField = (description: string, example: string) =>

@@ -201,7 +201,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
           },
         }),
       },
-      "x-refuses": {},
+      "x-refuses": { 400: null },
     },
   },
 
@@ -216,7 +216,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         200: json(readiness("ready")),
         503: json(readiness("unavailable"), "Not ready: `failing` says why."),
       },
-      "x-refuses": {},
+      "x-refuses": { 400: null },
     },
   },
 

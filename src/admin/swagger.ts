@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { Kept } from "./kept.ts";
+import { LANDING_STYLE } from "./landing.ts";
 
 /** Tags that are open at first: what most people come for. */
 const OPEN_TAGS = ["consumers", "keys", "tiers", "routes", "upstreams", "pools", "limits"];
@@ -66,6 +67,7 @@ export const swagger = (document: () => object) => {
   const files: Readonly<Record<string, Kept>> = {
     "swagger-ui.css": new Kept("text/css; charset=utf-8", HOUR, () => Bun.file(style).text()),
     "swagger-ui-bundle.js": new Kept("text/javascript; charset=utf-8", HOUR, () => Bun.file(script).text()),
+    "landing.css": new Kept("text/css; charset=utf-8", HOUR, () => LANDING_STYLE),
     "page.css": new Kept("text/css; charset=utf-8", HOUR, () => PAGE_STYLE),
     "icon.svg": new Kept("image/svg+xml", HOUR, () => ICON),
     "start.js": new Kept("text/javascript; charset=utf-8", HOUR, () => START),

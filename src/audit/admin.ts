@@ -4,17 +4,16 @@ import { Page, PageQuery, pageFrom, pageOf, parseTime, Since, TimeParameter, tim
 import { invalid } from "../admin/refused.ts";
 import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
 
-const Json = Type.Union([Type.Unknown(), Type.Null()]);
 const Row = Type.Object({
   seq: Type.Integer({ description: "Its place in the chain, from 1." }),
-  id: Type.String(),
+  id: Type.String({ description: "The row's id." }),
   at: Since("When it was done."),
   actor: Type.String({ description: "The admin token's name, guard or system." }),
   ip: Type.String({ description: "The actor's address; empty for the gateway itself." }),
   action: Type.String({ examples: ["key.rotate"] }),
   subject: Type.String({ examples: ["key key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
-  before: Json,
-  after: Json,
+  before: Type.Unknown({ description: "The record before; null where there was none." }),
+  after: Type.Unknown({ description: "The record after; null where there is none." }),
   requestId: Type.String(),
   hash: Type.String({ description: "SHA-256 of the row and of the hash before it." }),
 });

@@ -97,11 +97,24 @@ const Query = Type.Object({
   consumer: Type.Optional(Type.String({ description: "The consumer's id.", examples: ["acme"] })),
   key: Type.Optional(Type.String({ description: "A key's id, where keys have limits of their own." })),
   route: Type.Optional(Type.String({ description: "The route's name, or a path that it takes." })),
-  ip: Type.Optional(Type.String({ description: "The caller's address, for callers without a key and for limits by address." })),
+  ip: Type.Optional(
+    Type.String({
+      description: "The caller's address, for callers without a key and for limits by address.",
+      examples: ["203.0.113.9"],
+      shown: { anyOf: [{ format: "ipv4" }, { format: "ipv6" }] },
+    }),
+  ),
   header: Type.Optional(
     Type.Union([Type.String(), Type.Array(Type.String())], {
       description: "A field of the request, for limits by header; may be given several times.",
       examples: ["X-Tenant: acme"],
+      shown: {
+        type: undefined,
+        anyOf: [
+          { type: "string", pattern: "^[A-Za-z0-9-]+:" },
+          { type: "array", items: { type: "string", pattern: "^[A-Za-z0-9-]+:" } },
+        ],
+      },
     }),
   ),
 });
@@ -226,8 +239,9 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       query: Query,
       response: Answer,
       detail: {
-        summary: "Which limits apply to a caller and why, what is left, and why the last requests were refused",
-        description: "Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
+        summary: "Explain a caller's limits and last refusals",
+        description:
+          "Which limits apply and why, what is left of each, and why the last requests were refused. Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
       },
     },
   );

@@ -28,7 +28,12 @@ const read = (text: string, field: string): string => {
   return canonical(text);
 };
 
-const ByIp = Type.Object({ ip: Type.String({ description: "The address; the slash of a block is written as %2F." }) });
+const ByIp = Type.Object({
+  ip: Type.String({
+    description: "The address; the slash of a block is written as %2F.",
+    shown: { ...ADDRESS_SHOWN, type: undefined },
+  }),
+});
 
 export const blocksAdmin = (guard: Guard, audit: Audit) =>
   new Elysia({ prefix: "/blocks", tags: ["blocks"], normalize: false })

@@ -37,6 +37,8 @@ export class RouteMetrics {
   /** The last traced request of each bucket. */
   readonly exemplars: (Exemplar | undefined)[] = [];
   sum = 0;
+  /** False while nobody but Sluice itself counts here: callers' requests are another number than those of probes and scrapers. */
+  isTraffic = false;
 
   constructor(readonly route: string) {}
 
@@ -55,6 +57,9 @@ export class RouteMetrics {
       this.exemplars[bucket] = { labelSet: { trace_id: trace.traceId }, value: latency, timestamp: Date.now() / 1000 };
   }
 }
+
+/** What Sluice answers itself beside its admin API. */
+export type OwnEndpoint = "health" | "ready" | "metrics" | "docs";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -181,6 +186,17 @@ export class Metrics {
 
   /** The counts of a route of this name; they go on over reloads. */
   of(route: string): RouteMetrics {
+    const metrics = this.series(route);
+    metrics.isTraffic = true;
+    return metrics;
+  }
+
+  /** The counts of what Sluice itself answers. Prometheus sees them beside the routes'; sums for people are of callers' requests. A route of the same name counts here as well. */
+  ofOwn(endpoint: OwnEndpoint): RouteMetrics {
+    return this.series(endpoint);
+  }
+
+  private series(route: string): RouteMetrics {
     let metrics = this.routes.get(route);
     if (metrics === undefined) {
       metrics = new RouteMetrics(route);
@@ -197,7 +213,8 @@ export class Metrics {
 
   /** What became of each route's requests, for people without Prometheus. */
   byRoute(): RouteCounts[] {
-    return [...this.routes.values()].map(({ route, requests, buckets }) => {
+    const traffic = [...this.routes.values()].filter(({ isTraffic }) => isTraffic);
+    return traffic.map(({ route, requests, buckets }) => {
       const sums = { requests: 0, clientErrors: 0, serverErrors: 0, limited: 0 };
       for (const [key, count] of requests) {
         const status = key % STATUSES;
