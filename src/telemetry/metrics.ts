@@ -42,6 +42,11 @@ export class RouteMetrics {
 
   constructor(readonly route: string) {}
 
+  /** Tells a count of 0 for this until there are requests: one that begins at 1 shows Prometheus no increase. */
+  expect(method: string, status: number): void {
+    this.requests.set(METHODS.indexOf(method) * STATUSES + status, 0);
+  }
+
   /** One request has ended. `latency` in milliseconds. */
   observe(method: string, status: number, latency: number, trace: Trace | null): void {
     const at = METHODS.indexOf(method);
@@ -59,7 +64,8 @@ export class RouteMetrics {
 }
 
 /** What Sluice answers itself beside its admin API. */
-export type OwnEndpoint = "health" | "ready" | "metrics" | "docs";
+const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
+export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number];
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -152,6 +158,7 @@ export class Metrics {
     for (const trigger of ["file", "signal", "admin"]) for (const result of ["ok", "faulty"]) this.reloads.of({ trigger, result });
     for (const by of ["guard", "admin"]) this.blocked.of({ by });
     this.expectRefusals(null);
+    for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     const process = new Registry();
     collectDefaultMetrics({ register: process });
     for (const name of NOT_OURS) process.removeSingleMetric(name);
