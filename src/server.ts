@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { maxBodyOf } from "./admin/body.ts";
-import { DOCS, landing, PAGE_PATHS, pageHead, wantsPage } from "./admin/landing.ts";
+import { pageAt, pageHead, pageOf, wantsPage } from "./admin/landing.ts";
 import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
@@ -45,6 +45,8 @@ const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-strea
 const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const ONLY_READ = problem("methodNotAllowed", "This takes GET.", {}, [["Allow", "GET, HEAD, OPTIONS"]]);
+
+const NO_PAGE = problem("routeNotFound", "The documentation has no such page; /docs lists what there is.");
 
 /** What may stand in a page as the name by which somebody came. */
 const SANE_HOST = /^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?$/;
@@ -170,11 +172,13 @@ export function listen(options: ServerOptions): Listeners {
     const host = fields.get("host") ?? "";
     const origin = `${config.server.tls === null ? "http" : "https"}://${SANE_HOST.test(host) ? host : `localhost:${main.port}`}`;
     const isDemo = parts.config().demo && parts.live.file === null;
-    const { html, json } = path === "/docs" ? DOCS : landing(isDemo ? parts.config() : null, origin);
-    const isPage = wantsPage(fields.joined("accept"));
-    const head = `${pageHead(isPage ? "text/html; charset=utf-8" : "application/json")}${date()}X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-cache\r\n`;
-    const body = Buffer.from(isPage ? html : JSON.stringify(json));
-    timed(incoming, began, { status: 200, reason: "OK", head, body, length: -1 }, "docs");
+    const found = pageAt(path, wantsPage(fields.joined("accept")), isDemo ? parts.config() : null, origin);
+    if (found === null) {
+      timed(incoming, began, refusal(NO_PAGE, idOf(incoming)), "docs");
+      return;
+    }
+    const head = `${pageHead(found.type)}${date()}X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-cache\r\n`;
+    timed(incoming, began, { status: 200, reason: "OK", head, body: found.body, length: -1 }, "docs");
   };
   const administrate = (incoming: Incoming, target: string): void => {
     const id = idOf(incoming);
@@ -217,10 +221,10 @@ export function listen(options: ServerOptions): Listeners {
         case "/metrics":
         case "/_metrics":
           if (ownListener === null) return measure(incoming, target.path);
-          break;
-        case "/":
-        case "/docs":
-          if (ownListener === null && isReading(incoming) && parts.generation().pages.has(target.path)) return show(incoming, target.path);
+      }
+      if (ownListener === null) {
+        const page = pageOf(target.path);
+        if (page !== null && isReading(incoming) && parts.generation().pages.has(page)) return show(incoming, target.path);
       }
       if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
       if (target.path === HAND_OUT_PATH) {
@@ -244,7 +248,7 @@ export function listen(options: ServerOptions): Listeners {
             else if (path === "/ready") ready(incoming);
             else if (path === "/metrics" || path === "/_metrics") measure(incoming, path);
             // No route is served here.
-            else if (path !== undefined && PAGE_PATHS.includes(path) && isReading(incoming)) show(incoming, path);
+            else if (path !== undefined && pageOf(path) !== null && isReading(incoming)) show(incoming, path);
             else administrate(incoming, target.startsWith("/") ? target : "/");
           },
         });

@@ -1,25 +1,32 @@
 import type { Config } from "../config/schema.ts";
 import { demoRequests } from "../demo/banner.ts";
 import { VERSION } from "../version.ts";
+import { docAt, llmsText } from "./docs.ts";
 import { PAGE_HEADERS } from "./kept.ts";
 
 /** Paths that Sluice answers itself where no route is meant. */
-export const PAGE_PATHS: readonly string[] = ["/", "/docs"];
+const PAGES: readonly string[] = ["/", "/docs", "/llms.txt"];
 
-/** A page of Sluice's own, as HTML and as JSON. */
-export interface Page {
-  readonly html: string;
-  readonly json: object;
+const HTML = "text/html; charset=utf-8";
+
+/** What goes over the wire. */
+interface Text {
+  readonly type: string;
+  readonly body: Uint8Array;
 }
+
+/** Which of the pages a path belongs to, or `null`: `/docs` holds all below it. */
+export const pageOf = (path: string): string | null =>
+  path === "/" || path === "/llms.txt" ? path : path === "/docs" || path.startsWith("/docs/") ? "/docs" : null;
 
 /** The pages that no route stands in the way of: those whose path is no route's, none is below, and none but `/` covers. `/` itself is any route's that has this path. */
 export function freePages(routes: Iterable<{ readonly path: string }>): ReadonlySet<string> {
-  const free = new Set(PAGE_PATHS);
+  const free = new Set(PAGES);
   for (const { path } of routes) {
     const prefix = path.length > 1 ? path.replace(/\/$/, "") : path;
     if (prefix === "/") free.delete("/");
     else
-      for (const page of PAGE_PATHS)
+      for (const page of PAGES)
         if (page !== "/" && (prefix === page || prefix.startsWith(`${page}/`) || page.startsWith(`${prefix}/`))) free.delete(page);
   }
   return free;
@@ -52,10 +59,11 @@ const LINKS = {
   openapi: "/swagger/json",
   health: "/health",
   ready: "/ready",
+  llms: "/llms.txt",
 };
 
 /** What stands at `/`. `demo`: the embedded demo's configuration, whose keys are public; `null` for any other, whose keys are nobody's business. `origin` such as `http://localhost:8080`. */
-export function landing(demo: Config | null, origin: string): Page {
+function landing(demo: Config | null, origin: string): { html: string; json: object } {
   const requests = demo === null ? [] : demoRequests(demo, origin);
   const tryIt =
     requests.length === 0
@@ -83,37 +91,38 @@ ${tryIt}<p class="version">Version ${escaped(VERSION)}</p>`,
   };
 }
 
-/** What stands at `/docs`. */
-export const DOCS: Page = {
-  html: page(
-    "Sluice documentation",
-    `<h1>Documentation</h1>
-<ul>
-${link(LINKS.swagger, "API reference", "every endpoint, with its fields, answers and errors; you can send requests from there")}
-${link(LINKS.openapi, "OpenAPI document", "the same for programs: generate a client from it")}
-</ul>
-<h2>On the command line</h2>
-<dl>
-<dt>Every command</dt><dd><pre><code>sluice --help</code></pre></dd>
-<dt>The configuration file: every field, its default and what it does</dt><dd><pre><code>sluice schema</code></pre></dd>
-<dt>What is wrong with a configuration file</dt><dd><pre><code>sluice check config.json</code></pre></dd>
-<dt>Why a caller is limited or refused</dt><dd><pre><code>sluice explain --consumer acme</code></pre></dd>
-</dl>
-<p>The guides are in the folder <code>docs</code> of the release that you run.</p>
-<p><a href="/">Back</a></p>`,
-  ),
-  json: {
-    name: "Sluice",
-    version: VERSION,
-    links: { swagger: LINKS.swagger, openapi: LINKS.openapi },
-    commands: ["sluice --help", "sluice schema", "sluice check config.json", "sluice explain --consumer acme"],
-  },
-};
+/** Pages that were framed, by their Markdown. */
+const framed = new Map<string, Text>();
+
+/** What stands at `/docs` and below: a page for a browser, Markdown for a program and for a path that ends so. `null` where there is no page. */
+function docs(path: string, isPage: boolean): Text | null {
+  const doc = docAt(path);
+  if (doc === null) return null;
+  if (!isPage || path.endsWith(".md")) return { type: "text/markdown; charset=utf-8", body: Buffer.from(doc.markdown) };
+  let text = framed.get(doc.markdown);
+  if (text === undefined) {
+    const nav = `<nav><a href="/docs">Documentation</a> <a href="/swagger">API reference</a></nav>`;
+    text = { type: HTML, body: Buffer.from(page(`${doc.title} · Sluice`, `${nav}\n${doc.html()}`)) };
+    framed.set(doc.markdown, text);
+  }
+  return text;
+}
+
+/** The text of a page of our own, or `null` where there is none. `demo` and `origin` as for the landing page. */
+export function pageAt(path: string, isPage: boolean, demo: Config | null, origin: string): Text | null {
+  if (path === "/llms.txt") return { type: "text/plain; charset=utf-8", body: Buffer.from(llmsText()) };
+  if (path !== "/") return docs(path, isPage);
+  const { html, json } = landing(demo, origin);
+  return isPage ? { type: HTML, body: Buffer.from(html) } : { type: "application/json", body: Buffer.from(JSON.stringify(json)) };
+}
 
 /** Styles of these pages. */
 export const LANDING_STYLE = `:root { color-scheme: light dark; }
 body { margin: 0; font: 1rem/1.5 system-ui, sans-serif; }
 main { max-width: 52rem; margin: 0 auto; padding: 2rem 1rem; }
+nav { display: flex; gap: 1.5rem; }
+table { display: block; overflow-x: auto; border-collapse: collapse; }
+th, td { padding: 0.3rem 0.6rem; border: 1px solid #8886; text-align: left; vertical-align: top; }
 pre { overflow-x: auto; padding: 0.6rem 0.8rem; border: 1px solid #8886; border-radius: 6px; }
 dt { margin-top: 1rem; }
 dd { margin: 0; }

@@ -28,8 +28,23 @@ test("/ and /docs lead somewhere: a page for browsers, the same as JSON for prog
   expect(json.demo).toBeUndefined();
   const docs = await fetch(`${gateway.url}/docs`, { headers: HTML });
   expect([docs.status, docs.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
-  expect(await docs.text()).toContain('href="/swagger"');
-  expect(await (await fetch(`${gateway.url}/docs`)).json()).toMatchObject({ links: { swagger: "/swagger" } });
+  const index = await docs.text();
+  expect(index).toContain('href="/swagger"');
+  const pages = [...index.matchAll(/href="(\/docs\/[^"#]+)/g)].map(([, address]) => address ?? "");
+  expect(pages.length).toBeGreaterThan(10);
+  for (const address of pages) expect([address, (await fetch(gateway.url + address, { headers: HTML })).status]).toEqual([address, 200]);
+  const markdown = await fetch(`${gateway.url}/docs`);
+  expect([markdown.headers.get("content-type"), await markdown.text()]).toEqual([
+    "text/markdown; charset=utf-8",
+    expect.stringMatching(/^# /m),
+  ]);
+  const [some = ""] = pages;
+  expect((await fetch(`${gateway.url}${some}.md`, { headers: HTML })).headers.get("content-type")).toBe("text/markdown; charset=utf-8");
+  const nowhere = await fetch(`${gateway.url}/docs/nowhere`, { headers: HTML });
+  expect([nowhere.status, ((await nowhere.json()) as { code: string }).code]).toEqual([404, "routeNotFound"]);
+  for (const path of ["/docs/__proto__", "/docs/constructor", "/docs/..%2f"])
+    expect((await fetch(gateway.url + path)).status).toBeGreaterThanOrEqual(400);
+  expect(await (await fetch(`${gateway.url}/llms.txt`)).text()).toContain("](/docs/");
   const head = await fetch(`${gateway.url}/`, { method: "HEAD" });
   expect([head.status, await head.text()]).toEqual([200, ""]);
   expect((await fetch(`${gateway.url}/`, { method: "POST" })).status).toBe(404);
@@ -71,7 +86,10 @@ test("a route with the page's path, or a longer one, goes before it; / of a rout
   expect(await pathsSeen(["/docs"], "/docs")).toBe(true);
   expect(await pathsSeen(["/docs"], "/")).toBe(false);
   expect(await pathsSeen(["/docs/v2"], "/docs/v2")).toBe(true);
-  expect(await pathsSeen(["/"], "/docs/more")).toBe(true);
+  expect(await pathsSeen(["/docs/v2"], "/docs")).toBe(false);
+  expect(await pathsSeen(["/"], "/docs/guides/limits")).toBe(false);
+  expect(await pathsSeen(["/docs"], "/docs/guides/limits")).toBe(true);
+  expect(await pathsSeen(["/llms.txt"], "/llms.txt")).toBe(true);
 });
 
 test("with a listener of its own for the admin API the pages are there, and not on the main port", async () => {
