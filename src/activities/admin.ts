@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
+import { PageQuery, pageFrom, pageOf, Since } from "../admin/manners.ts";
 import { notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Activities } from "./activities.ts";
@@ -16,7 +16,7 @@ const Failure = Type.Object({
       "failed: it can be replayed. replaying: it waits to be tried again. rejected: the batch was refused when it came, and can't be.",
   }),
   payload: Type.Unknown({ description: "What was sent." }),
-  createdAt: Type.String(),
+  createdAt: Since("When it was sent."),
   error: Type.Union([Type.String(), Type.Null()], { description: "What was wrong." }),
 });
 
@@ -47,11 +47,14 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
       {
         query: PageQuery,
         response: Type.Object({
-          backlog: Type.Object({
-            activities: count("Activities that wait to be applied."),
-            batches: count("Batches that they came in."),
-            lag: rate("How long the oldest of them waits, in milliseconds."),
-          }),
+          backlog: Type.Object(
+            {
+              activities: count("Activities that wait to be applied."),
+              batches: count("Batches that they came in."),
+              lag: rate("How long the oldest of them waits, in milliseconds."),
+            },
+            { description: "What waits." },
+          ),
           rates: Type.Object(
             { accepted: rate("Accepted."), applied: rate("Took effect."), failed: rate("Failed.") },
             { description: "Activities a second, over the last minute." },

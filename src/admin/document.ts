@@ -61,7 +61,7 @@ export function plainSchema(schema: unknown): Json {
     to.enum = variants.map((variant) => variant.const);
   } else if (variants?.length === 2 && variants[1]?.type === "null" && typeof variants[0]?.type === "string") {
     // The words around both are the ones that count, not those of the first.
-    const [{ description: _, type, ...first }] = variants as [Json];
+    const [{ type, ...first }] = variants as [Json];
     delete to.anyOf;
     Object.assign(to, { ...first, ...to, type: [type, "null"] });
     if (Array.isArray(to.enum)) to.enum = [...to.enum, null];

@@ -88,7 +88,9 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
               schema: {
                 type: "object",
                 required: ["api_key"],
-                properties: { api_key: { type: "string", examples: ["api_key_1"] } },
+                properties: {
+                  api_key: { type: "string", description: "The key; its id where it has no secret.", examples: ["api_key_1"] },
+                },
               },
             },
           },
@@ -163,7 +165,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
                 type: "object",
                 required: ["message", "id", "accepted"],
                 properties: {
-                  message: { type: "string", examples: ["ok"] },
+                  message: { type: "string", description: "Always this.", examples: ["ok"] },
                   id: { type: "string", description: "The batch; its activities are ID:0, ID:1 and so on." },
                   accepted: { type: "integer", description: "How many activities it holds." },
                 },

@@ -10,11 +10,11 @@ const Row = Type.Object({
   at: Since("When it was done."),
   actor: Type.String({ description: "The admin token's name, guard or system." }),
   ip: Type.String({ description: "The actor's address; empty for the gateway itself." }),
-  action: Type.String({ examples: ["key.rotate"] }),
-  subject: Type.String({ examples: ["key key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
+  action: Type.String({ description: "What was done.", examples: ["key.rotate"] }),
+  subject: Type.String({ description: "To what.", examples: ["key key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
   before: Type.Unknown({ description: "The record before; null where there was none." }),
   after: Type.Unknown({ description: "The record after; null where there is none." }),
-  requestId: Type.String(),
+  requestId: Type.String({ description: "Of the request that did it; empty for the gateway itself." }),
   hash: Type.String({ description: "SHA-256 of the row and of the hash before it." }),
 });
 
@@ -83,16 +83,19 @@ export const auditAdmin = (audit: Audit) =>
       },
       {
         response: Type.Object({
-          valid: Type.Boolean(),
+          valid: Type.Boolean({ description: "Whether all rows are as they were written." }),
           rows: Type.Integer({ description: "Rows that are as they were written, up to the first broken one." }),
-          broken: Type.Union([
-            Type.Object({
-              seq: Type.Integer(),
-              id: Type.Union([Type.String(), Type.Null()], { description: "null when the row is gone." }),
-              why: Type.String(),
-            }),
-            Type.Null(),
-          ]),
+          broken: Type.Union(
+            [
+              Type.Object({
+                seq: Type.Integer({ description: "Its place in the chain." }),
+                id: Type.Union([Type.String(), Type.Null()], { description: "null when the row is gone." }),
+                why: Type.String({ description: "What is wrong with it." }),
+              }),
+              Type.Null(),
+            ],
+            { description: "The first row that is not as it was written; null when there is none." },
+          ),
         }),
         detail: {
           summary: "Verify the audit log",

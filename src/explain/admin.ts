@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { timeText } from "../admin/manners.ts";
+import { Since, timeText } from "../admin/manners.ts";
 import { invalid, notFound } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import { normaliseIp } from "../config/ip.ts";
@@ -26,10 +26,10 @@ const Text = (description: string) => Type.Union([Type.String(), Type.Null()], {
 const Whole = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description });
 
 const Limit = Type.Object({
-  name: Type.String({ examples: ["per-minute"] }),
+  name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
   why: Type.String({ description: "Why it is this one that applies." }),
-  algorithm: Type.String(),
+  algorithm: Type.String({ description: "How it counts." }),
   window: Text("The window; null for concurrency and for quotas, whose period is in the name."),
   limit: Type.Integer({ description: "The number in force now." }),
   normal: Type.Integer({ description: "The number while the system is NORMAL." }),
@@ -60,24 +60,46 @@ const Answer = Type.Object({
     description:
       "What limits do while Redis is away (redis.onFailure): what is used is then what this instance has counted. null: it is there, or there is none.",
   }),
-  refusal: Type.Union([Type.Object({ code: Type.String(), detail: Type.String() }), Type.Null()], {
-    description: "Why a request would be refused other than by a limit.",
-  }),
-  limits: Type.Array(Limit),
-  passedOver: Type.Array(Type.Object({ scope: Type.String(), names: Type.Array(Type.String()), why: Type.String() }), {
-    description: "Limits that do not apply because others stand in their place.",
-  }),
+  refusal: Type.Union(
+    [
+      Type.Object({
+        code: Type.String({ description: "As in the answer." }),
+        detail: Type.String({ description: "What the caller would be told." }),
+      }),
+      Type.Null(),
+    ],
+    {
+      description: "Why a request would be refused other than by a limit.",
+    },
+  ),
+  limits: Type.Array(Limit, { description: "The limits that apply." }),
+  passedOver: Type.Array(
+    Type.Object({
+      scope: Type.String({ description: "Whose limits they are." }),
+      names: Type.Array(Type.String(), { description: "Their names." }),
+      why: Type.String({ description: "What stands in their place." }),
+    }),
+    {
+      description: "Limits that do not apply because others stand in their place.",
+    },
+  ),
   keysWithOwnLimits: Type.Array(Type.String(), { description: "Keys of the consumer to which other limits apply: ask with &key=." }),
   denials: Type.Array(
     Type.Object({
-      at: Type.String(),
+      at: Since("When it was."),
       requestId: Type.String({ description: "As in the log and in X-Request-ID." }),
       route: Text("The route."),
-      status: Type.Integer(),
-      code: Type.String({ examples: ["rateLimited"] }),
+      status: Type.Integer({ description: "401, 403 or 429." }),
+      code: Type.String({ description: "Why.", examples: ["rateLimited"] }),
       detail: Type.String({ description: "What the caller was told." }),
       limits: Type.Array(
-        Type.Object({ name: Type.String(), scope: Type.String(), limit: Type.Integer(), used: Type.Integer(), reset: Type.String() }),
+        Type.Object({
+          name: Type.String({ description: "Its name." }),
+          scope: Type.String({ description: "Whose limit it is." }),
+          limit: Type.Integer({ description: "The number that was in force." }),
+          used: Type.Integer({ description: "What was used." }),
+          reset: Since("When more was left."),
+        }),
         {
           description: "The limits that denied.",
         },

@@ -79,7 +79,10 @@ export const keysAdmin = (keys: Keys) =>
         parse: "json",
         body: KeyImport,
         response: {
-          201: Type.Object({ imported: Type.Integer(), ids: Type.Array(Type.String(), { description: "In the order of the input." }) }),
+          201: Type.Object({
+            imported: Type.Integer({ description: "How many." }),
+            ids: Type.Array(Type.String(), { description: "In the order of the input." }),
+          }),
         },
         detail: { summary: "Import many keys", description: "By key or by its SHA-256; all of them or none. The answer holds no secrets." },
       },

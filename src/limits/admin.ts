@@ -22,15 +22,15 @@ export interface LimitsAdminParts {
 const Limit = Type.Object({
   name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
-  algorithm: Type.String(),
+  algorithm: Type.String({ description: "How it counts." }),
   subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
   limit: Type.Integer({ description: "The number in force now." }),
   window: Type.Union([Type.String(), Type.Null()], {
     description: "The window; null for concurrency and for quotas, whose period is in the name.",
     examples: ["60s"],
   }),
-  used: Type.Integer(),
-  remaining: Type.Integer(),
+  used: Type.Integer({ description: "What is used." }),
+  remaining: Type.Integer({ description: "What is left." }),
   reset: Time("When more is left; null when nothing is used."),
 });
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
@@ -85,7 +85,10 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
       },
       {
         params: ByConsumer,
-        response: Type.Object({ consumer: Type.String(), limits: Type.Array(Limit) }),
+        response: Type.Object({
+          consumer: Type.String({ description: "The consumer's id." }),
+          limits: Type.Array(Limit, { description: "Every limit that is counted for it or for one of its keys." }),
+        }),
         detail: { summary: "What a consumer has used of each limit" },
       },
     )

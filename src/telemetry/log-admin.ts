@@ -12,7 +12,7 @@ const Sample = Type.Number({
   maximum: 1,
   description: "The share of requests with a status below 400 that get a line; all others do.",
 });
-const Count = Type.Integer();
+const Count = (of: string) => Type.Integer({ description: `Lines of ${of}.` });
 const Logging = Type.Object({
   level: LevelName(),
   format: Type.Union([Type.Literal("json"), Type.Literal("pretty")]),
@@ -22,7 +22,7 @@ const Logging = Type.Object({
     description: "When what was set here ends by itself; null: when it is taken back, or at a restart.",
   }),
   dropped: Type.Object(
-    { requests: Count, events: Count },
+    { requests: Count("requests"), events: Count("everything else") },
     { description: "Lines that found no room since the start, because stdout is read too slowly, or not at all." },
   ),
 });

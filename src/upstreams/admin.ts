@@ -62,7 +62,7 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) 
     }
     return { items: found.map(wire) };
   };
-  const List = Type.Object({ items: Type.Array(Breaker) });
+  const List = Type.Object({ items: Type.Array(Breaker, { description: "One for each target of each upstream." }) });
   return new Elysia({ prefix: "/breakers", tags: ["breakers"], normalize: false })
     .get("/", () => ({ items: all().map(wire) }), { response: List, detail: { summary: "List circuit breakers" } })
     .post("/:target/open", ({ params }) => set(params.target, "open"), {

@@ -10,7 +10,7 @@ const DAY = 86_400_000;
 const MOST_LINES = 1_000_000;
 
 const Counted = {
-  requests: Type.Integer(),
+  requests: Type.Integer({ description: "Requests that have ended." }),
   errors: Type.Integer({ description: "Answered with 5xx." }),
   limited: Type.Integer({ description: "Refused with 429 by a limit or quota." }),
   tokens: Type.Integer({ description: "Units that responses reported." }),

@@ -19,6 +19,7 @@ interface Schema {
   readonly anyOf?: readonly Schema[];
   readonly allOf?: readonly Schema[];
   readonly description?: string;
+  readonly $ref?: string;
   readonly enum?: readonly unknown[];
 }
 type Document = { readonly openapi: string; readonly paths: Record<string, Record<string, Operation>> };
@@ -30,7 +31,7 @@ const operations = (document: Document) =>
 
 /** An enumeration's values speak for themselves. */
 const isDescribed = (field: Schema): boolean =>
-  field.description !== undefined || field.enum !== undefined || (field.anyOf ?? []).some(isDescribed);
+  field.description !== undefined || field.$ref !== undefined || field.enum !== undefined || (field.anyOf ?? []).some(isDescribed);
 
 /** The fields below a schema that nothing describes. */
 function undescribed(schema: Schema, at: string): string[] {
@@ -75,14 +76,18 @@ test("the OpenAPI document names every endpoint of the admin API, each with a su
   }
 });
 
-test("every field that a body may hold is described", async () => {
-  const document = (await openApiDocument()) as Document;
-  const missing = operations(document).flatMap(({ at, operation }) =>
-    Object.values(operation.requestBody?.content ?? {}).flatMap(({ schema }) =>
-      schema === undefined ? [`${at} has no schema`] : undescribed(schema, at),
+test("every field of every body and of every answer is described", async () => {
+  const document = (await openApiDocument()) as Full;
+  const inline = each(document).flatMap(({ at, operation }) =>
+    [operation.requestBody, ...Object.values(operation.responses)].flatMap((of) =>
+      Object.values(of?.content ?? {}).flatMap(({ schema }) =>
+        schema === undefined ? [`${at} has no schema`] : undescribed(schema as Schema, at),
+      ),
     ),
   );
-  expect(missing).toEqual([]);
+  const named = Object.entries(document.components.schemas).flatMap(([name, schema]) => undescribed(schema as Schema, name));
+  expect([...inline, ...named]).toEqual([]);
+  expect(Object.keys(document.components.schemas).length).toBeGreaterThan(50);
 });
 
 test("every parameter is described", async () => {
