@@ -34,11 +34,11 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
         const it = required();
         const { limit, after } = pageOf(query);
         const [stats, failures] = await Promise.all([it.stats(), it.failures(after, limit)]);
-        const { waiting, waitingBatches, lag, acceptedRate, appliedRate, failedRate, ...counts } = stats;
+        const { waiting, waitingBatches, lag, acceptedRate, appliedRate, failedRate, rejectedRate, ...counts } = stats;
         const page = pageFrom(failures, limit, (failure) => failure.id);
         return {
           backlog: { activities: waiting, batches: waitingBatches, lag },
-          rates: { accepted: acceptedRate, applied: appliedRate, failed: failedRate },
+          rates: { accepted: acceptedRate, applied: appliedRate, failed: failedRate, rejected: rejectedRate },
           ...counts,
           items: page.items.map((failure) => ({ ...failure, payload: parsed(failure.payload) })),
           nextCursor: page.nextCursor,
@@ -56,7 +56,12 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
             { description: "What waits." },
           ),
           rates: Type.Object(
-            { accepted: rate("Accepted."), applied: rate("Took effect."), failed: rate("Failed.") },
+            {
+              accepted: rate("Accepted."),
+              applied: rate("Took effect."),
+              failed: rate("Failed."),
+              rejected: rate("Batches that were refused as invalid."),
+            },
             { description: "Activities a second, over the last minute." },
           ),
           accepted: count("Activities accepted since the start."),

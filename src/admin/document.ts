@@ -51,7 +51,11 @@ export function plainSchema(schema: unknown): Json {
     if (!KEYWORDS.has(key) || value === undefined) continue;
     if (key === "properties") to[key] = mapValues(value as Json, plainSchema);
     else if (key === "items" || key === "additionalProperties" || key === "not" || key === "propertyNames") to[key] = plainSchema(value);
-    else if (Array.isArray(value) && (key === "anyOf" || key === "allOf" || key === "oneOf")) to[key] = value.map(plainSchema);
+    else if (Array.isArray(value) && (key === "anyOf" || key === "allOf" || key === "oneOf"))
+      to[key] = value.map((each) => {
+        const { default: _, ...variant } = plainSchema(each);
+        return variant;
+      });
     else if (key !== "patternProperties") to[key] = value;
   }
   const variants = to.anyOf as Json[] | undefined;
@@ -91,10 +95,15 @@ function withDefaultTold({ default: given, ...schema }: Json): Json {
 const mapValues = <T>(record: Json, change: (value: unknown) => T): Record<string, T> =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 
-/** What tells two schemas apart: all but the words around them. */
+/** What tells two schemas apart: all but the words around them, in whatever order. */
 function identityOf({ description: _, default: __, examples: ___, ...schema }: Json): string {
-  return JSON.stringify(schema);
+  return JSON.stringify(schema, (_name, value: unknown) =>
+    isObject(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value,
+  );
 }
+
+/** Whether it is an object or null. */
+const isNullable = ({ type }: Json): boolean => Array.isArray(type) && type.length === 2 && type[0] === "object" && type[1] === "null";
 
 /** Schemas that have a name; where one stands in the document, a reference takes its place. */
 class Names {
@@ -109,6 +118,13 @@ class Names {
 
   /** The schema with references in the place of what has a name. */
   refer(schema: Json): Json {
+    if (isObject(schema) && isNullable(schema) && this.names.has(identityOf({ ...schema, type: "object" }))) {
+      const { description, ...object } = schema;
+      return {
+        ...(description === undefined ? {} : { description }),
+        anyOf: [this.refer({ ...object, type: "object" }), { type: "null" }],
+      };
+    }
     const name = isObject(schema) && schema.properties !== undefined ? this.names.get(identityOf(schema)) : undefined;
     if (name === undefined) return this.within(schema);
     if (this.schemas[name] === undefined) {

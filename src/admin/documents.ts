@@ -1,4 +1,4 @@
-import { type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { IDENTIFIER } from "../config/schema.ts";
 import { isObject } from "../json.ts";
@@ -46,6 +46,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
     },
     { additionalProperties: false },
   );
+  // RFC 7396: null takes a field away, and with it what was set there.
+  const Patch = Type.Partial(Type.Object(mayBeNull(without(schema.properties, "name")), { additionalProperties: false }));
   const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
 
   const wire = (item: Item<T>) => ({
@@ -124,7 +126,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         parse: "json",
         params: ById,
         detail: {
-          requestBody: bodyOf(Type.Partial(Type.Object(without(schema.properties, "name"), { additionalProperties: false }))),
+          requestBody: bodyOf(Patch),
           summary: `Update ${article} ${singular}`,
           description: "A merge patch (RFC 7396). Takes effect at once.",
           responses: { 200: jsonOf(Record) },
@@ -149,5 +151,20 @@ const without = ({ ...properties }: TProperties, name: string): TProperties => {
   delete properties[name];
   return properties;
 };
+
+/** The same, with null for whatever need not be there. */
+const mayBeNull = (properties: TProperties): TProperties =>
+  Object.fromEntries(
+    Object.entries(properties).map(([name, field]) => {
+      const isNeeded = field.default === undefined && !(OptionalKind in field);
+      const isNullable = (field.anyOf as TSchema[] | undefined)?.some(({ type }) => type === "null") === true;
+      return [
+        name,
+        isNeeded || isNullable
+          ? field
+          : Type.Union([field, Type.Null()], field.description === undefined ? {} : { description: field.description }),
+      ];
+    }),
+  );
 
 const jsonOf = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });
