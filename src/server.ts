@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { maxBodyOf } from "./admin/body.ts";
-import { pageAt, pageHead, pageOf, wantsPage } from "./admin/landing.ts";
+import { demoOf, pageAt, pageHead, pageOf, wantsPage } from "./admin/landing.ts";
 import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
@@ -171,8 +171,7 @@ export function listen(options: ServerOptions): Listeners {
     const { fields } = incoming.head;
     const host = fields.get("host") ?? "";
     const origin = `${config.server.tls === null ? "http" : "https"}://${SANE_HOST.test(host) ? host : `localhost:${main.port}`}`;
-    const isDemo = parts.config().demo && parts.live.file === null;
-    const found = pageAt(path, wantsPage(fields.joined("accept")), isDemo ? parts.config() : null, origin);
+    const found = pageAt(path, wantsPage(fields.joined("accept")), demoOf(parts.config()), origin);
     if (found === null) {
       timed(incoming, began, refusal(NO_PAGE, idOf(incoming)), "docs");
       return;

@@ -1,3 +1,4 @@
+import demoConfig from "../../config.json";
 import type { Config } from "../config/schema.ts";
 import { demoRequests } from "../demo/banner.ts";
 import { VERSION } from "../version.ts";
@@ -61,6 +62,15 @@ const LINKS = {
   ready: "/ready",
   llms: "/llms.txt",
 };
+
+/** Keys that anybody can read in the embedded demo. */
+const PUBLIC_KEYS: ReadonlySet<unknown> = new Set(demoConfig.consumers.flatMap(({ keys }) => keys));
+
+/** The configuration with no other consumers than those with public keys; `null` where there are none, since it is not the demo's then. */
+export function demoOf(config: Config): Config | null {
+  const consumers = config.consumers.filter(({ keys }) => keys.length > 0 && keys.every((key) => PUBLIC_KEYS.has(key)));
+  return config.demo && consumers.length > 0 ? { ...config, consumers } : null;
+}
 
 /** What stands at `/`. `demo`: the embedded demo's configuration, whose keys are public; `null` for any other, whose keys are nobody's business. `origin` such as `http://localhost:8080`. */
 function landing(demo: Config | null, origin: string): { html: string; json: object } {

@@ -61,6 +61,15 @@ test("the demo's page shows its keys and requests to try; another configuration'
   await using own = await start({ config: { demo: true, consumers: [{ id: "acme", tier: "free", keys: ["a-secret-key-0123456789"] }] } });
   for (const headers of [HTML, { accept: "application/json" }])
     expect(await (await fetch(`${own.url}/`, { headers })).text()).not.toContain("a-secret-key");
+
+  // The demo's file, as it lies in the repository, with a consumer that somebody has added.
+  const file = (await Bun.file(new URL("../../config.json", import.meta.url)).json()) as { consumers: object[] };
+  await using changed = await start({
+    config: { ...file, consumers: [...file.consumers, { id: "acme", tier: "free", keys: ["a-secret-key-0123456789"] }] },
+  });
+  const page = await (await fetch(`${changed.url}/`, { headers: HTML })).text();
+  expect(page).toContain("demo_pro_key_789");
+  expect(page).not.toContain("a-secret-key");
 });
 
 test("what a caller says of the host can't become part of the page", async () => {
