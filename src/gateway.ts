@@ -1,6 +1,7 @@
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
 import { createAdmin, tokenOf } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
+import { freePages } from "./admin/landing.ts";
 import { timeText } from "./admin/manners.ts";
 import { AdminTokens } from "./admin/tokens.ts";
 import { Audit } from "./audit/audit.ts";
@@ -51,7 +52,7 @@ import { activitiesPathOf, shareFiles } from "./storage/files.ts";
 import { openStorage } from "./storage/open.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
-import { Metrics } from "./telemetry/metrics.ts";
+import { Metrics, type OwnEndpoint } from "./telemetry/metrics.ts";
 import { Redactor } from "./telemetry/redact.ts";
 import { Tracing } from "./telemetry/tracing.ts";
 import type { BreakerState } from "./upstreams/breaker.ts";
@@ -521,6 +522,7 @@ export function createGatewayParts(options: GatewayOptions) {
     const { identity, server } = config;
     return {
       router: new Router([...compiled, ...ownRoutes]),
+      pages: freePages([...compiled, ...ownRoutes]),
       hasCache: compiled.some((route) => route.cache !== null),
       trustedProxies: new CidrSet(server.trustedProxies),
       maxBodySize: parseSize(server.maxBodySize),
@@ -646,6 +648,7 @@ export function createGatewayParts(options: GatewayOptions) {
     answers: new IdempotentAnswers(storage, clock, link),
     health,
     components: allComponents,
+    warnings,
     consumers,
     keys,
     tiers,
@@ -774,6 +777,8 @@ export function createGatewayParts(options: GatewayOptions) {
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
     components,
+    /** Where requests to an endpoint of Sluice's own are counted. */
+    countsOf: (endpoint: OwnEndpoint) => metrics.ofOwn(endpoint),
     /** The text that Prometheus scrapes; `accept`: the field of its request. */
     metrics: (accept: string | null) => metrics.text(accept),
     /** The listeners' certificate, for whoever watches when it expires. Milliseconds since 1970. */

@@ -1,5 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { maxBodyOf } from "./admin/body.ts";
+import { demoOf, pageAt, pageHead, pageOf, wantsPage } from "./admin/landing.ts";
 import { INTERNAL } from "./admin/refused.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
@@ -13,6 +15,7 @@ import { requestId } from "./proxy/exchange.ts";
 import { HAND_OUT_PATH, parseTarget } from "./proxy/path.ts";
 import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
+import type { OwnEndpoint } from "./telemetry/metrics.ts";
 import { VERSION } from "./version.ts";
 
 export interface ServerOptions {
@@ -35,9 +38,6 @@ export interface Listeners {
   stop(): Promise<void>;
 }
 
-/** What the admin API takes at most, in bytes: ten thousand keys in one import. */
-const MAX_ADMIN_BODY = 32 * 1024 * 1024;
-
 /** Types of answers that are passed on as they come. */
 const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-stream"];
 
@@ -45,6 +45,13 @@ const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH",
 
 /** TRACE would return what only the backend should see (RFC 9110 §9.3.8), CONNECT would make a tunnel of a route. */
 const NEVER_TAKEN = problem("methodNotAllowed", "TRACE and CONNECT are not taken here.", {}, [["Allow", ADMIN_METHODS.join(", ")]]);
+
+const ONLY_READ = problem("methodNotAllowed", "This takes GET.", {}, [["Allow", "GET, HEAD, OPTIONS"]]);
+
+const NO_PAGE = problem("routeNotFound", "The documentation has no such page; /docs lists what there is.");
+
+/** What may stand in a page as the name by which somebody came. */
+const SANE_HOST = /^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?$/;
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   400: "badRequest",
@@ -75,19 +82,37 @@ export function listen(options: ServerOptions): Listeners {
   };
 
   const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"), parts.generation().redactor);
+  /** The last header line of an answer of our own: how long it took, in milliseconds. */
+  const timed = (incoming: Incoming, began: number, reply: Reply, endpoint: OwnEndpoint): void => {
+    const elapsed = performance.now() - began;
+    parts.countsOf(endpoint).observe(incoming.head.method, reply.status, elapsed, null);
+    incoming.reply({ ...reply, head: `${reply.head}X-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n` });
+  };
   const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
-  const refuse = (incoming: Incoming, it: Problem, id = idOf(incoming)): void => incoming.reply(refusal(it, id));
   const callerOf = (incoming: Incoming): string =>
     clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
   /** Why a request that takes an admin token is refused, as at /admin; `null` for one that shows it. */
   const tokenRefusal = (incoming: Incoming): Problem | null =>
     parts.tokenRefusal(incoming.head.fields.get("authorization"), callerOf(incoming));
   const alive = (incoming: Incoming): void => {
-    incoming.reply(
+    const began = performance.now();
+    if (!isReading(incoming)) {
+      timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "health");
+      return;
+    }
+    timed(
+      incoming,
+      began,
       jsonReply(200, { status: "healthy", version: VERSION, uptime: Math.round(performance.now() - startedAt) / 1000 }, own(incoming)),
+      "health",
     );
   };
   const ready = (incoming: Incoming): void => {
+    const began = performance.now();
+    if (!isReading(incoming)) {
+      timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "ready");
+      return;
+    }
     const components = parts.components();
     // Without Redis an instance goes on by itself, if that is what was asked for.
     const failing = Object.keys(components).filter((name) => !["ok", "away", "degraded"].includes(components[name] ?? ""));
@@ -108,41 +133,60 @@ export function listen(options: ServerOptions): Listeners {
       since: new Date(since).toISOString(),
       ...(isInsider ? { detail } : {}),
     }));
-    incoming.reply(
+    timed(
+      incoming,
+      began,
       jsonReply(
         status,
         { status: status === 200 ? "ready" : "unavailable", failing, components, configuration, warnings },
         own(incoming) + (status === 200 ? "" : "Retry-After: 1\r\n"),
       ),
+      "ready",
     );
   };
   /** For scrapers on this machine, and for whoever shows an admin token. */
   const measure = (incoming: Incoming, path: string): void => {
+    const began = performance.now();
     const { fields } = incoming.head;
-    const refusal = isLocal(incoming) ? null : tokenRefusal(incoming);
-    if (refusal !== null) {
-      refuse(incoming, refusal);
+    if (!isReading(incoming)) {
+      timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "metrics");
+      return;
+    }
+    const stranger = isLocal(incoming) ? null : tokenRefusal(incoming);
+    if (stranger !== null) {
+      timed(incoming, began, refusal(stranger, idOf(incoming)), "metrics");
       return;
     }
     if (path === "/_metrics") {
-      incoming.reply(jsonReply(200, parts.summary(), own(incoming)));
+      timed(incoming, began, jsonReply(200, parts.summary(), own(incoming)), "metrics");
       return;
     }
     parts.metrics(fields.get("accept")).then(
-      ({ type, body }) =>
-        incoming.reply({
-          status: 200,
-          reason: "OK",
-          head: `Content-Type: ${type}\r\n${date()}${own(incoming)}`,
-          body: Buffer.from(body),
-          length: -1,
-        }),
+      ({ type, body }) => {
+        const head = `Content-Type: ${type}\r\n${date()}${own(incoming)}`;
+        timed(incoming, began, { status: 200, reason: "OK", head, body: Buffer.from(body), length: -1 }, "metrics");
+      },
       (error: unknown) => {
         const id = idOf(incoming);
         options.onFault(error, id);
-        refuse(incoming, problem("internal", "The metrics could not be read; the log has more under this request id."), id);
+        const broken = problem("internal", "The metrics could not be read; the log has more under this request id.");
+        timed(incoming, began, refusal(broken, id), "metrics");
       },
     );
+  };
+  /** A page of our own, for who comes with a browser, or the same as JSON. The demo's keys are public; those of any other configuration are nobody's business. */
+  const show = (incoming: Incoming, path: string): void => {
+    const began = performance.now();
+    const { fields } = incoming.head;
+    const host = fields.get("host") ?? "";
+    const origin = `${config.server.tls === null ? "http" : "https"}://${SANE_HOST.test(host) ? host : `localhost:${main.port}`}`;
+    const found = pageAt(path, wantsPage(fields.joined("accept")), demoOf(parts.config()), origin);
+    if (found === null) {
+      timed(incoming, began, refusal(NO_PAGE, idOf(incoming)), "docs");
+      return;
+    }
+    const head = `${pageHead(found.type)}${date()}X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-cache\r\n`;
+    timed(incoming, began, { status: 200, reason: "OK", head, body: found.body, length: -1 }, "docs");
   };
   const administrate = (incoming: Incoming, target: string): void => {
     const id = idOf(incoming);
@@ -188,6 +232,10 @@ export function listen(options: ServerOptions): Listeners {
         case "/_metrics":
           if (ownListener === null) return measure(incoming, target.path);
       }
+      if (ownListener === null) {
+        const page = pageOf(target.path);
+        if (page !== null && isReading(incoming) && parts.generation().pages.has(page)) return show(incoming, target.path);
+      }
       if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
       if (target.path === HAND_OUT_PATH) {
         const handOut = parts.handOut();
@@ -209,6 +257,8 @@ export function listen(options: ServerOptions): Listeners {
             if (path === "/health" || path === "/_health") alive(incoming);
             else if (path === "/ready") ready(incoming);
             else if (path === "/metrics" || path === "/_metrics") measure(incoming, path);
+            // No route is served here.
+            else if (path !== undefined && pageOf(path) !== null && isReading(incoming)) show(incoming, path);
             else administrate(incoming, target.startsWith("/") ? target : "/");
           },
         });
@@ -224,6 +274,9 @@ export function listen(options: ServerOptions): Listeners {
     },
   };
 }
+
+/** Probes ask in their own ways; what would change something has no business at `/health` and its like. */
+const isReading = ({ head: { method } }: Incoming): boolean => method === "GET" || method === "HEAD" || method === "OPTIONS";
 
 const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),
@@ -259,9 +312,10 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
   }
   headers.set("x-request-id", id);
   // Strangers get their refusal before a byte of their body is kept in memory.
-  if (head.contentLength > MAX_ADMIN_BODY) throw new TooLarge(MAX_ADMIN_BODY);
+  const most = maxBodyOf(target.split("?", 1)[0] ?? "");
+  if (head.contentLength > most) throw new TooLarge(most);
   const isWelcome = parts.holdsToken(head.fields.get("authorization"));
-  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, MAX_ADMIN_BODY);
+  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, most);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
   const request = new Request(`http://localhost${target}`, {
     method: head.method === "HEAD" ? "GET" : head.method,

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
+import { PageQuery, pageFrom, pageOf, Since } from "../admin/manners.ts";
 import { notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Activities } from "./activities.ts";
@@ -16,7 +16,7 @@ const Failure = Type.Object({
       "failed: it can be replayed. replaying: it waits to be tried again. rejected: the batch was refused when it came, and can't be.",
   }),
   payload: Type.Unknown({ description: "What was sent." }),
-  createdAt: Type.String(),
+  createdAt: Since("When it was sent."),
   error: Type.Union([Type.String(), Type.Null()], { description: "What was wrong." }),
 });
 
@@ -34,11 +34,11 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
         const it = required();
         const { limit, after } = pageOf(query);
         const [stats, failures] = await Promise.all([it.stats(), it.failures(after, limit)]);
-        const { waiting, waitingBatches, waitingSize, lag, acceptedRate, appliedRate, failedRate, ...counts } = stats;
+        const { waiting, waitingBatches, waitingSize, lag, acceptedRate, appliedRate, failedRate, rejectedRate, ...counts } = stats;
         const page = pageFrom(failures, limit, (failure) => failure.id);
         return {
           backlog: { activities: waiting, batches: waitingBatches, size: waitingSize, lag },
-          rates: { accepted: acceptedRate, applied: appliedRate, failed: failedRate },
+          rates: { accepted: acceptedRate, applied: appliedRate, failed: failedRate, rejected: rejectedRate },
           ...counts,
           items: page.items.map((failure) => ({ ...failure, payload: parsed(failure.payload) })),
           nextCursor: page.nextCursor,
@@ -47,14 +47,22 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
       {
         query: PageQuery,
         response: Type.Object({
-          backlog: Type.Object({
-            activities: count("Activities that wait to be applied."),
-            batches: count("Batches that they came in."),
-            size: count("Bytes of those batches."),
-            lag: rate("How long the oldest of them waits, in milliseconds."),
-          }),
+          backlog: Type.Object(
+            {
+              activities: count("Activities that wait to be applied."),
+              batches: count("Batches that they came in."),
+              size: count("Bytes of those batches."),
+              lag: rate("How long the oldest of them waits, in milliseconds."),
+            },
+            { description: "What waits." },
+          ),
           rates: Type.Object(
-            { accepted: rate("Accepted."), applied: rate("Took effect."), failed: rate("Failed.") },
+            {
+              accepted: rate("Accepted."),
+              applied: rate("Took effect."),
+              failed: rate("Failed."),
+              rejected: rate("Batches that were refused as invalid."),
+            },
             { description: "Activities a second, over the last minute." },
           ),
           accepted: count("Activities accepted since the start."),
@@ -65,7 +73,7 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
           items: Type.Array(Failure, { description: "What failed or was refused, the newest first." }),
           nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
         }),
-        detail: { summary: "The queue, and what failed" },
+        detail: { summary: "The queue's state, and what failed" },
       },
     )
     .post(
@@ -90,7 +98,7 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
         params: ById,
         response: { 202: Type.Object({ replayed: count("Activities that will be tried again.") }) },
         detail: {
-          summary: "Try again what failed",
+          summary: "Replay what failed",
           description: "An activity, or all that failed of a batch. It keeps its id, and takes effect once.",
         },
       },

@@ -44,6 +44,8 @@ export interface ActivityStats {
   readonly acceptedRate: number;
   readonly appliedRate: number;
   readonly failedRate: number;
+  /** Batches, unlike the others. */
+  readonly rejectedRate: number;
   /** Why nothing is applied at the moment, or `null`. */
   readonly trouble: string | null;
 }
@@ -77,6 +79,7 @@ export class ActivityEngine {
   private readonly accepted: Rate;
   private readonly done: Rate;
   private readonly wrong: Rate;
+  private readonly refused: Rate;
   private trouble: string | null = null;
   private pausedUntil = 0;
   /** Batches are taken one by one, to find the one that can't be applied. */
@@ -93,6 +96,7 @@ export class ActivityEngine {
     this.accepted = new Rate(parts.clock);
     this.done = new Rate(parts.clock);
     this.wrong = new Rate(parts.clock);
+    this.refused = new Rate(parts.clock);
   }
 
   /** Takes request bodies in. All of them are durable, or written down as refused, when it returns: one commit for all (group commit). */
@@ -154,6 +158,7 @@ export class ActivityEngine {
       }
       this.waitingBatches += puts.length;
       this.counts.rejected += refused.length;
+      this.refused.add(refused.length);
     }
     return admissions;
   }
@@ -324,6 +329,7 @@ export class ActivityEngine {
       acceptedRate: this.accepted.perSecond,
       appliedRate: this.done.perSecond,
       failedRate: this.wrong.perSecond,
+      rejectedRate: this.refused.perSecond,
       trouble: this.trouble,
     };
   }

@@ -16,10 +16,11 @@ import { blocksAdmin } from "../guard/admin.ts";
 import type { Guard } from "../guard/guard.ts";
 import { healthAdmin } from "../health/admin.ts";
 import type { SystemHealth } from "../health/health.ts";
+import type { Warnings } from "../health/warnings.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
-import { poolsAdmin } from "../pools/admin.ts";
+import { PoolState, poolsAdmin } from "../pools/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { ipBlocked, type Problem, passing, problem, problemBody } from "../proxy/problem.ts";
 import { RedisDown } from "../redis/link.ts";
@@ -33,7 +34,9 @@ import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { usageAdmin } from "../usage/admin.ts";
 import type { Usage } from "../usage/usage.ts";
+import { checkBody } from "./body.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
+import { openApiDocument } from "./document.ts";
 import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { INTERNAL, invalid, Refused, TOKEN_MISSING, TOKEN_UNKNOWN } from "./refused.ts";
@@ -49,6 +52,7 @@ export interface AdminParts extends LimitsAdminParts {
   readonly databasePath: string;
   readonly health: SystemHealth;
   readonly components: () => Record<string, string>;
+  readonly warnings: Warnings;
   readonly consumers: Consumers;
   readonly keys: Keys;
   readonly tiers: Documents<TierConfig>;
@@ -85,10 +89,10 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
       if (found.status === 500) parts.onFault(error, requestId);
       return toResponse(found, requestId);
     })
-    .use(swagger())
+    .use(swagger((): object => openApiDocument(app)))
     .group("/admin", (admin) =>
       admin
-        .use(healthAdmin(parts.health, parts.components, parts.audit))
+        .use(healthAdmin(parts.health, parts.components, parts.audit, parts.warnings))
         .use(consumersAdmin(parts.consumers, parts.keys))
         .use(keysAdmin(parts.keys))
         .use(documentsAdmin(parts.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
@@ -101,7 +105,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
             schema: PoolConfig,
             isNamedWithin: false,
             refresh: () => parts.pools.refresh(),
-            more: (name) => ({ state: parts.poolState(name) }),
+            more: { schema: { state: PoolState }, of: (name) => ({ state: parts.poolState(name) }) },
           }),
         )
         .use(poolsAdmin(parts.pools, parts.audit))
@@ -124,10 +128,15 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   // Elysia answers 404 where only the method is wrong.
   const endpoints = app.routes.map(({ method, path }) => ({
     method,
+    isExact: !path.includes(":"),
     pattern: new RegExp(`^${path.replace(/\/$/, "").replace(/:[^/]+/g, "[^/]+")}/?$`),
   }));
-  const methodsOf = (path: string): string[] =>
-    [...new Set(endpoints.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method))].sort();
+  const methodsOf = (path: string): string[] => {
+    const found = endpoints.filter(({ pattern }) => pattern.test(path));
+    // A path that is an endpoint's own word for word, such as keys/import, is no record's.
+    const exact = found.filter(({ isExact }) => isExact);
+    return [...new Set((exact.length > 0 ? exact : found).map(({ method }) => method))].sort();
+  };
 
   return async (request, requestId, ip = "") => {
     const { pathname } = new URL(request.url);
@@ -135,6 +144,7 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
     parts.catchUp();
     const response = isOpen ? await app.handle(request) : await guarded(parts, app, request, pathname, requestId, ip);
     response.headers.set("X-Request-ID", requestId);
+    response.headers.set("X-Content-Type-Options", "nosniff");
     // An answer may hold an API key; the documentation's files say for themselves how long they keep.
     if (!isOpen) response.headers.set("Cache-Control", "no-store");
     return response;
@@ -185,10 +195,12 @@ async function guarded(
   // A copy of the database is no answer to keep in the database.
   const mayRepeat = request.method === "POST" && !path.startsWith("/admin/backup");
   const key = mayRepeat ? request.headers.get("idempotency-key") : null;
+  const again = (body: string | null): Request => new Request(request.url, { method: request.method, headers: request.headers, body });
   try {
-    if (key === null) return await handle(request);
-    const body = await request.text();
-    const it = parts.answers.identify(key, token as string, request.method, path, body);
+    const body = request.body === null ? null : await request.text();
+    if (body !== null) checkBody(body, path);
+    if (key === null) return await handle(body === null ? request : again(body));
+    const it = parts.answers.identify(key, token as string, request.method, path, body ?? "");
     // A repetition that comes while the first is still at work waits for it, or both would make a record.
     const once = async (): Promise<Response> => {
       const before = await parts.answers.find(it);
@@ -197,7 +209,7 @@ async function guarded(
           status: before.status,
           headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
         });
-      const response = await act(new Request(request.url, { method: request.method, headers: request.headers, body }));
+      const response = await act(again(body));
       const text = await response.text();
       const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
       // A refusal changed nothing: the corrected request may use the same key.

@@ -14,10 +14,10 @@ export interface ConfigView {
 }
 
 const FaultRecord = Type.Object({
-  path: Type.String({ examples: ["routes[0].timeout"] }),
-  message: Type.String(),
-  line: Type.Integer(),
-  column: Type.Integer(),
+  path: Type.String({ description: "The field.", examples: ["routes[0].timeout"] }),
+  message: Type.String({ description: "What is wrong with it." }),
+  line: Type.Integer({ description: "Its line in the file, from 1." }),
+  column: Type.Integer({ description: "Its column in the line, from 1." }),
 });
 
 const unusable = (lines: readonly string[], errors: ReturnType<typeof wireFaults>): Refused =>
@@ -57,12 +57,20 @@ export const configAdmin = ({ live, config }: ConfigView) =>
         return { file: live.file ?? "", loadedAt: timeText(live.status.loadedAt) ?? "" };
       },
       {
-        response: Type.Object({ file: Type.String(), loadedAt: Type.String({ description: "Now, RFC 3339." }) }),
+        response: Type.Object({
+          file: Type.String({ description: "The file that was read." }),
+          loadedAt: Type.String({ description: "Now, RFC 3339." }),
+        }),
         detail: {
-          summary: "Read the configuration file again",
+          summary: "Reload the configuration file",
           description:
             "Puts it in force as a whole, or answers 422 with every fault, its line and column; then the one before stays in force.",
         },
       },
     )
-    .get("/schema", () => jsonSchema() as Record<string, unknown>, { detail: { summary: "The configuration file's JSON Schema" } });
+    .get("/schema", () => jsonSchema() as Record<string, unknown>, {
+      detail: {
+        summary: "The configuration file's JSON Schema",
+        responses: { 200: { description: "OK", content: { "application/json": { schema: { type: "object" } } } } },
+      },
+    });

@@ -1,9 +1,9 @@
-import { type TObject, Type } from "@sinclair/typebox";
+import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { IDENTIFIER } from "../config/schema.ts";
 import { isObject } from "../json.ts";
 import type { Documents, Item } from "../storage/documents.ts";
-import { etagOf, Page, PageQuery, pageFrom, pageOf, timeText } from "./manners.ts";
+import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "./manners.ts";
 import { invalid } from "./refused.ts";
 
 const NAME = new RegExp(IDENTIFIER);
@@ -12,45 +12,54 @@ const NAME = new RegExp(IDENTIFIER);
 export interface DocumentWords {
   /** The path below /admin, and the tag. */
   readonly plural: string;
-  /** As in "Make a …". */
+  /** As in "Create a …". */
   readonly singular: string;
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
   /** Takes over what other instances have done, before it is shown. */
   readonly refresh?: () => Promise<void>;
-  /** What the API tells of one beside its document. */
-  readonly more?: (name: string) => object;
+  /** What the API tells of one beside its document, and its schema. */
+  readonly more?: { readonly schema: TProperties; readonly of: (name: string) => object };
 }
 
 /** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
 export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
   const { plural, singular, schema, isNamedWithin, refresh } = words;
-  const About = Type.Object({
-    name: Type.String(),
-    source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
-    createdAt: Type.Union([Type.String(), Type.Null()]),
-    updatedAt: Type.Union([Type.String(), Type.Null()]),
-  });
-  const Record = Type.Intersect([Type.Partial(Type.Omit(schema, ["name"])), About]);
-  const Named = Type.Object({
+  const article = /^[aeiou]/.test(singular) ? "an" : "a";
+  const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
+  // Open, unlike what is taken: a later version may tell more.
+  const Record = Type.Object({
     ...schema.properties,
-    name: isNamedWithin
-      ? Type.Optional(Type.String({ description: `The ${singular}'s name; its path by default.` }))
-      : Type.String({ description: `The ${singular}'s name.` }),
+    ...words.more?.schema,
+    name: Type.String({ description: name }),
+    source: Source,
+    createdAt: Time("When it was created; null for what config.json declares."),
+    updatedAt: Time("When it was last changed."),
   });
+  const Named = Type.Object(
+    {
+      ...(isNamedWithin
+        ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
+        : { name: Type.String({ pattern: IDENTIFIER, description: name }) }),
+      ...without(schema.properties, "name"),
+    },
+    { additionalProperties: false },
+  );
+  // RFC 7396: null takes a field away, and with it what was set there.
+  const Patch = Type.Partial(Type.Object(mayBeNull(without(schema.properties, "name")), { additionalProperties: false }));
   const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
 
   const wire = (item: Item<T>) => ({
     ...documents.shown(item.document),
-    ...words.more?.(item.name),
+    ...words.more?.of(item.name),
     name: item.name,
     source: item.source,
     createdAt: timeText(item.createdAt),
     updatedAt: timeText(item.updatedAt),
   });
   // The body is checked by the configuration's own rules, which know more than a schema: here it is only described.
-  const bodyOf = (body: TObject) => ({ required: true, content: { "application/json": { schema: plain(body) } } });
+  const bodyOf = (body: TObject) => ({ required: true, content: { "application/json": { schema: body } } });
   const read = (body: unknown): Record<string, unknown> => {
     if (!isObject(body)) throw invalid([{ path: [], message: "must be an object" }]);
     return body;
@@ -87,9 +96,9 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         parse: "json",
         detail: {
           requestBody: bodyOf(Named),
-          summary: `Make a ${singular}`,
+          summary: `Create ${article} ${singular}`,
           description: "Takes effect at once.",
-          responses: { 201: jsonOf(Record) },
+          responses: { 201: jsonOf(Record, "Created") },
         },
       },
     )
@@ -101,14 +110,14 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         set.headers.etag = etagOf(item.version);
         return wire(item);
       },
-      { params: ById, detail: { summary: `One ${singular}`, responses: { 200: jsonOf(Record) } } },
+      { params: ById, detail: { summary: `Get ${article} ${singular}`, responses: { 200: jsonOf(Record) } } },
     )
     .patch(
       "/:id",
       ({ params, body, headers, set }) => {
         const { name, ...patch } = read(body);
         if (name !== undefined && name !== params.id)
-          throw invalid([{ path: ["name"], message: "can't be changed: make another and delete this one" }]);
+          throw invalid([{ path: ["name"], message: "can't be changed: create another and delete this one" }]);
         const item = documents.patch(params.id, patch, headers["if-match"] ?? null);
         set.headers.etag = etagOf(item.version);
         return wire(item);
@@ -117,8 +126,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         parse: "json",
         params: ById,
         detail: {
-          requestBody: bodyOf(Type.Partial(Named)),
-          summary: `Change a ${singular}`,
+          requestBody: bodyOf(Patch),
+          summary: `Update ${article} ${singular}`,
           description: "A merge patch (RFC 7396). Takes effect at once.",
           responses: { 200: jsonOf(Record) },
         },
@@ -132,20 +141,30 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       },
       {
         params: ById,
-        query: Type.Object({ force: Type.Optional(Type.String({ description: "true: delete it though others use it." })) }),
-        detail: { summary: `Delete a ${singular}` },
+        query: Force("delete it though others use it"),
+        detail: { summary: `Delete ${article} ${singular}` },
       },
     );
 };
 
-/** A schema without TypeBox's symbols, with what has a default left out of `required`: that is what callers see. */
-const plain = (schema: object): object =>
-  JSON.parse(JSON.stringify(schema), (_name, value) => {
-    if (Array.isArray(value?.required) && value.properties !== undefined) {
-      const required = value.required.filter((name: string) => value.properties[name]?.default === undefined);
-      return { ...value, required };
-    }
-    return value;
-  });
+const without = ({ ...properties }: TProperties, name: string): TProperties => {
+  delete properties[name];
+  return properties;
+};
 
-const jsonOf = (schema: object) => ({ description: "OK", content: { "application/json": { schema: plain(schema) } } });
+/** The same, with null for whatever need not be there. */
+const mayBeNull = (properties: TProperties): TProperties =>
+  Object.fromEntries(
+    Object.entries(properties).map(([name, field]) => {
+      const isNeeded = field.default === undefined && !(OptionalKind in field);
+      const isNullable = (field.anyOf as TSchema[] | undefined)?.some(({ type }) => type === "null") === true;
+      return [
+        name,
+        isNeeded || isNullable
+          ? field
+          : Type.Union([field, Type.Null()], field.description === undefined ? {} : { description: field.description }),
+      ];
+    }),
+  );
+
+const jsonOf = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });

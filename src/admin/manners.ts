@@ -1,14 +1,66 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { parseDuration } from "../config/units.ts";
+import { DURATION_PATTERN, parseDuration } from "../config/units.ts";
 import { isObject } from "../json.ts";
 import { invalid, refused } from "./refused.ts";
 
 /** What the admin API's lists and records have in common. */
 
+/** A query arrives as text and is read by the handlers, which say more of a fault than a schema can: `shown` is what the API document says of it. */
 export const PageQuery = Type.Object({
-  limit: Type.Optional(Type.String({ description: "Most items to give: 1 to 500, 50 by default.", examples: ["50"] })),
-  cursor: Type.Optional(Type.String({ description: "nextCursor of the page before." })),
+  limit: Type.Optional(
+    Type.String({ description: "Most items to give: 1 to 500, 50 by default.", shown: { type: "integer", minimum: 1, maximum: 500 } }),
+  ),
+  cursor: Type.Optional(
+    Type.String({
+      description: "Where the page begins: `nextCursor` of the page before. Leave it out for the first page.",
+      shown: { minLength: 1 },
+    }),
+  ),
 });
+
+/** A time in a query. */
+export const TimeParameter = (description: string) => Type.Optional(Type.String({ description, shown: { format: "date-time" } }));
+
+/** `?force=true`. */
+export const Force = (deed: string) =>
+  Type.Object({ force: Type.Optional(Type.String({ description: `true: ${deed}.`, shown: { type: "boolean" } })) });
+
+/** A time in an answer, or null. */
+export const Time = (description: string) =>
+  Type.Union([Type.String(), Type.Null()], { description, shown: { anyOf: [{ type: "string", format: "date-time" }, { type: "null" }] } });
+
+/** A time that is always there. */
+export const Since = (description: string) => Type.String({ description, shown: { format: "date-time" } });
+
+export const Source = Type.Union([Type.Literal("config"), Type.Literal("admin")], {
+  description: "Who manages it: config.json, or this API.",
+});
+
+/** How a duration of at most ten years reads: every text of this form is accepted. */
+const SHORT = "^([0-9]{1,9}ms|[0-9]{1,8}s|[0-9]{1,6}m|[0-9]{1,4}h|([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2})d)$";
+
+/** A duration of at most ten years in a body. `example` also says what it looks like in a fault. */
+export const DurationField = (description: string, example: string) =>
+  Type.String({
+    pattern: DURATION_PATTERN,
+    expects: `a duration such as "${example}"`,
+    description,
+    examples: [example],
+    shown: { pattern: SHORT },
+  });
+
+/** Addresses as they may be written in a body: an address, or a block of them. */
+export const ADDRESS_SHOWN = {
+  anyOf: [
+    { type: "string", format: "ipv4" },
+    { type: "string", format: "ipv6" },
+    {
+      type: "string",
+      pattern: "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/(3[0-2]|[12]?[0-9])$",
+    },
+    { type: "string", pattern: "^([0-9A-Fa-f]{1,4}:){1,6}:/(12[0-8]|1[01][0-9]|[1-9]?[0-9])$" },
+  ],
+} as const;
 
 export interface PageRequest {
   readonly limit: number;
@@ -18,7 +70,7 @@ export interface PageRequest {
 
 export const Page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
   Type.Object({
-    items: Type.Array(item),
+    items: Type.Array(item, { description: "The items of this page." }),
     nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
   });
 

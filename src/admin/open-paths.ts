@@ -1,16 +1,65 @@
-import type openapi from "@elysiajs/openapi";
+const json = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });
 
-type Paths = NonNullable<NonNullable<NonNullable<Parameters<typeof openapi>[0]>["documentation"]>["paths"]>;
+const SUMS = [
+  ["requests_total", "Requests that have ended since the start."],
+  ["requests_success", "Answered with less than 400."],
+  ["requests_failed", "Answered with 5xx, or left by the caller before there was an answer."],
+  ["requests_rate_limited", "Answered with 429."],
+  ["cache_hits", "Requests answered from the cache."],
+  ["cache_misses", "Requests that the cache had nothing for."],
+  ["cache_size", "Responses in the cache."],
+] as const;
 
-/** What Sluice serves to callers itself, beside its admin API: described here, since it does not go through the framework that describes that. */
-export const OPEN_PATHS: Paths = {
+const text = (description: string) => ({ type: "string", description });
+
+/** What `/ready` says. */
+const readiness = (status: string) => ({
+  type: "object",
+  required: ["status", "failing", "components", "configuration", "warnings"],
+  properties: {
+    status: { type: "string", enum: [status], description: "ready or unavailable." },
+    failing: { type: "array", items: { type: "string" }, description: "Why it is not ready: components by name, or draining." },
+    components: {
+      type: "object",
+      additionalProperties: { type: "string" },
+      description: "ok, degraded, away or failing, for each part of the gateway.",
+    },
+    configuration: {
+      type: "object",
+      description: "The configuration's file.",
+      required: ["status", "loadedAt", "faults"],
+      properties: {
+        status: { type: "string", enum: ["ok", "faulty"], description: "faulty: the one before the file's last change is in force." },
+        loadedAt: { type: "string", format: "date-time", description: "When the configuration in force was read." },
+        faults: { type: "array", items: { type: "object" }, description: "What is wrong with the file." },
+      },
+    },
+    warnings: {
+      type: "array",
+      description: "What an operator must know though requests are served, oldest first.",
+      items: {
+        type: "object",
+        required: ["code", "message", "since"],
+        properties: {
+          code: text("What kind of warning it is."),
+          message: text("One sentence without names."),
+          since: { type: "string", format: "date-time", description: "Since when." },
+          detail: { type: ["string", "null"], description: "Names and files: for loopback peers and holders of the admin token only." },
+        },
+      },
+    },
+  },
+});
+
+/** What Sluice serves itself beside its admin API: described here, since it does not go through the framework that describes that. `x-refuses` becomes the refusals of an operation. */
+export const OPEN_PATHS: Record<string, Record<string, object>> = {
   "/api/v1/api-key": {
     post: {
       tags: ["pools"],
       summary: "A key of a pool",
       description:
         "Hands out the first key whose budget holds what the service costs. Who may ask is the pool's `auth`: an API key, or nobody in particular.",
-      security: [{ apiKey: [] }, {}],
+      security: [{ consumerKey: [] }, {}],
       requestBody: {
         required: true,
         content: {
@@ -39,14 +88,21 @@ export const OPEN_PATHS: Paths = {
               schema: {
                 type: "object",
                 required: ["api_key"],
-                properties: { api_key: { type: "string", examples: ["api_key_1"] } },
+                properties: {
+                  api_key: { type: "string", description: "The key; its id where it has no secret.", examples: ["api_key_1"] },
+                },
               },
             },
           },
         },
-        413: { description: "No key of the pool could ever hold the cost (code costTooHigh)." },
-        422: { description: "There is no such service or pool." },
-        429: { description: "No key holds the cost now (code poolExhausted): Retry-After says when the first window reopens." },
+      },
+      "x-refuses": {
+        400: null,
+        401: "The pool's `auth` asks for an API key, and there is none, or not a good one.",
+        403: "The API key is not for this.",
+        413: "No key of the pool could ever hold the cost (code costTooHigh), or the body is too large.",
+        422: "There is no such service or pool.",
+        429: "No key holds the cost now (code poolExhausted): `Retry-After` says when the first window reopens. Or your address is blocked.",
       },
     },
   },
@@ -57,7 +113,7 @@ export const OPEN_PATHS: Paths = {
       summary: "Post a batch of changes",
       description:
         "202 when the whole batch is durable in the queue; it is then applied to tables, each change once. Both spellings of the lists are taken, `colNames` and `col_names`. Where it is posted and who may is the configuration's (`activities`).",
-      security: [{ apiKey: [] }, {}],
+      security: [{ consumerKey: [] }, {}],
       requestBody: {
         required: true,
         content: {
@@ -109,7 +165,7 @@ export const OPEN_PATHS: Paths = {
                 type: "object",
                 required: ["message", "id", "accepted"],
                 properties: {
-                  message: { type: "string", examples: ["ok"] },
+                  message: { type: "string", description: "Always this.", examples: ["ok"] },
                   id: { type: "string", description: "The batch; its activities are ID:0, ID:1 and so on." },
                   accepted: { type: "integer", description: "How many activities it holds." },
                 },
@@ -117,9 +173,100 @@ export const OPEN_PATHS: Paths = {
             },
           },
         },
-        422: { description: "Nothing was accepted: `errors` names every mistake." },
-        503: { description: "Too much waits to be applied (code backlogFull): Retry-After says when to come again." },
       },
+      "x-refuses": {
+        400: null,
+        401: "`activities.auth` asks for an API key, and there is none, or not a good one.",
+        403: "The API key is not for this.",
+        413: null,
+        422: "Nothing was accepted: `errors` names every mistake.",
+        429: "A limit refuses it (codes rateLimited, quotaExceeded), or your address is blocked.",
+        503: "Too much waits to be applied (code backlogFull), or nothing can be written at the moment (queueUnavailable).",
+      },
+    },
+  },
+
+  "/health": {
+    get: {
+      tags: ["health"],
+      summary: "Liveness",
+      description: "200 as long as the process answers. `/_health` is the same.",
+      security: [],
+      responses: {
+        200: json({
+          type: "object",
+          required: ["status", "version", "uptime"],
+          properties: {
+            status: { type: "string", enum: ["healthy"], description: "Always this." },
+            version: { type: "string", description: "Of Sluice.", examples: ["0.1.0"] },
+            uptime: { type: "number", description: "Seconds since the start." },
+          },
+        }),
+      },
+      "x-refuses": { 400: null },
+    },
+  },
+
+  "/ready": {
+    get: {
+      tags: ["health"],
+      summary: "Readiness",
+      description:
+        "200 while requests are to be sent here, 503 while they are not: the gateway drains or a component that it can't do without fails. Everything else that an operator must know is in `warnings`.",
+      security: [],
+      responses: {
+        200: json(readiness("ready")),
+        503: json(readiness("unavailable"), "Not ready: `failing` says why."),
+      },
+      "x-refuses": { 400: null },
+    },
+  },
+
+  "/metrics": {
+    get: {
+      tags: ["metrics"],
+      summary: "Metrics for Prometheus",
+      description:
+        "For loopback peers and for holders of the admin token. OpenMetrics with exemplars for those who ask for it by `Accept`.",
+      responses: {
+        200: {
+          description: "OK",
+          content: {
+            "text/plain": { schema: { type: "string" }, example: "# HELP http_requests_total Requests by route, method and status.\n" },
+          },
+        },
+      },
+      "x-refuses": { 401: null, 429: null },
+    },
+  },
+
+  "/_metrics": {
+    get: {
+      tags: ["metrics"],
+      summary: "A few numbers as JSON",
+      description: "For loopback peers and for holders of the admin token.",
+      responses: {
+        200: json({
+          type: "object",
+          required: [...SUMS.map(([name]) => name), "circuit_breakers"],
+          properties: {
+            ...Object.fromEntries(SUMS.map(([name, description]) => [name, { type: "integer", description }])),
+            circuit_breakers: {
+              type: "object",
+              description: "By the target's URL.",
+              additionalProperties: {
+                type: "object",
+                required: ["state", "failures"],
+                properties: {
+                  state: { type: "string", enum: ["closed", "open", "half-open"], description: "The breaker's state." },
+                  failures: { type: "integer", description: "Failures in a row." },
+                },
+              },
+            },
+          },
+        }),
+      },
+      "x-refuses": { 401: null, 429: null },
     },
   },
 };

@@ -1,72 +1,81 @@
-import openapi from "@elysiajs/openapi";
 import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
-import { VERSION } from "../version.ts";
-import { OPEN_PATHS } from "./open-paths.ts";
+import { Kept } from "./kept.ts";
+import { LANDING_STYLE } from "./landing.ts";
 
-const asset = (path: string, type: string) => async () =>
-  new Response(await Bun.file(path).bytes(), { headers: { "content-type": type, "cache-control": "public, max-age=86400" } });
+/** Tags that are open at first: what most people come for. */
+const OPEN_TAGS = ["consumers", "keys", "tiers", "routes", "upstreams", "pools", "limits"];
+
+const PAGE = `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sluice API</title>
+<link rel="icon" href="/swagger/assets/icon.svg">
+<link rel="stylesheet" href="/swagger/assets/swagger-ui.css">
+<link rel="stylesheet" href="/swagger/assets/page.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/swagger/assets/swagger-ui-bundle.js"></script>
+<script src="/swagger/assets/start.js"></script>
+</body>
+</html>
+`;
+
+const PAGE_STYLE = `body { margin: 0; }
+@media (prefers-color-scheme: dark) {
+  body { background-color: #222; }
+  .swagger-ui { filter: invert(92%) hue-rotate(180deg); }
+  .swagger-ui .microlight { filter: invert(100%) hue-rotate(180deg); }
+}
+`;
+
+// The token is kept in the page's memory only: localStorage is shared with every backend behind this port.
+const START = `"use strict";
+window.addEventListener("load", () => {
+  const open = ${JSON.stringify(OPEN_TAGS)};
+  window.ui = SwaggerUIBundle({
+    url: "/swagger/json",
+    dom_id: "#swagger-ui",
+    docExpansion: "list",
+    deepLinking: true,
+    filter: true,
+    displayRequestDuration: true,
+    persistAuthorization: false,
+    validatorUrl: null,
+    defaultModelsExpandDepth: 0,
+    onComplete: () => {
+      const tags = window.ui.specSelectors.taggedOperations().keySeq().toArray();
+      if (location.hash.length < 3) for (const tag of tags) window.ui.layoutActions.show(["operations-tag", tag], open.includes(tag));
+    },
+  });
+});
+`;
+
+/** A sluice's gate with water below it. */
+const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#0b6e99"/><path d="M8 6v20M24 6v20M8 10h16v7H8z" fill="none" stroke="#fff" stroke-width="3"/><path d="M11 23q2.500-3 5 0t5 0" fill="none" stroke="#9fdcf5" stroke-width="2.500"/></svg>`;
+
+const HOUR = "public, max-age=3600";
 
 /** Swagger UI at /swagger and the document at /swagger/json. The UI's files are in the binary: it needs no internet. */
-// Made for each gateway: an instance that has served a page can't be mounted again.
-export const swagger = () =>
-  new Elysia({ name: "swagger" })
-    .get("/swagger/assets/swagger-ui.css", asset(style, "text/css; charset=utf-8"), { detail: { hide: true } })
-    .get("/swagger/assets/swagger-ui-bundle.js", asset(script, "text/javascript; charset=utf-8"), { detail: { hide: true } })
-    .use(
-      openapi({
-        path: "/swagger",
-        specPath: "/swagger/json",
-        provider: "swagger-ui",
-        swagger: {
-          // Absolute, since the default is looked up beside /swagger/ and not found. The plugin hands it on; its type leaves it out.
-          ...({ url: "/swagger/json" } as object),
-          cdn: "/swagger/assets/swagger-ui-bundle.js",
-          theme: "/swagger/assets/swagger-ui.css",
-          persistAuthorization: true,
-        },
-        documentation: {
-          info: {
-            title: "Sluice admin API",
-            version: VERSION,
-            description:
-              "Manages consumers, keys, tiers, routes and upstreams of a running gateway. Every change takes effect at once. Errors are application/problem+json (RFC 9457) with a `code`; lists take `?limit=` and `?cursor=`; PATCH takes a merge patch (RFC 7396) and honours `If-Match`; POST honours `Idempotency-Key` for 24 hours.",
-          },
-          components: {
-            securitySchemes: {
-              apiKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "A consumer's key." },
-              bearer: {
-                type: "http",
-                scheme: "bearer",
-                description: "The admin token: SLUICE_ADMIN_TOKEN, or the one printed at the first start.",
-              },
-            },
-          },
-          security: [{ bearer: [] }],
-          paths: OPEN_PATHS,
-          tags: [
-            { name: "health", description: "NORMAL or DEGRADED, and the parts of the gateway" },
-            { name: "consumers", description: "Who calls" },
-            { name: "keys", description: "The secrets they call with" },
-            { name: "tiers", description: "Named sets of limits" },
-            { name: "limits", description: "What a consumer has used, and why a request was refused" },
-            { name: "routes", description: "Paths joined to upstreams" },
-            { name: "upstreams", description: "Backends" },
-            { name: "pools", description: "Upstream credentials that are handed out within their budgets" },
-            { name: "activities", description: "Batches of changes to tables" },
-            { name: "breakers", description: "Targets that are cut off, and those that are not" },
-            { name: "cache", description: "Kept responses" },
-            { name: "blocks", description: "Addresses that are refused" },
-            { name: "usage", description: "What consumers have used, by the hour" },
-            { name: "audit", description: "What was done, by whom" },
-            { name: "tokens", description: "Who may use this API" },
-            { name: "backup", description: "Copies of the database" },
-            { name: "stats", description: "Numbers for a terminal" },
-            { name: "events", description: "What happens, as it happens" },
-            { name: "logging", description: "The log's level" },
-            { name: "config", description: "The configuration in force" },
-          ],
-        },
-      }),
-    );
+export const swagger = (document: () => object) => {
+  const page = new Kept("text/html; charset=utf-8", "no-cache", () => PAGE);
+  const json = new Kept("application/json", "no-cache", () => JSON.stringify(document()));
+  const files: Readonly<Record<string, Kept>> = {
+    "swagger-ui.css": new Kept("text/css; charset=utf-8", HOUR, () => Bun.file(style).text()),
+    "swagger-ui-bundle.js": new Kept("text/javascript; charset=utf-8", HOUR, () => Bun.file(script).text()),
+    "landing.css": new Kept("text/css; charset=utf-8", HOUR, () => LANDING_STYLE),
+    "page.css": new Kept("text/css; charset=utf-8", HOUR, () => PAGE_STYLE),
+    "icon.svg": new Kept("image/svg+xml", HOUR, () => ICON),
+    "start.js": new Kept("text/javascript; charset=utf-8", HOUR, () => START),
+  };
+  const app = new Elysia({ name: "swagger" })
+    .get("/swagger", ({ request }) => page.answer(request), { detail: { hide: true } })
+    .get("/swagger/json", ({ request }) => json.answer(request), { detail: { hide: true } });
+  for (const [name, file] of Object.entries(files))
+    app.get(`/swagger/assets/${name}`, ({ request }) => file.answer(request), { detail: { hide: true } });
+  return app;
+};

@@ -6,7 +6,7 @@ import type { Clock } from "../clock.ts";
 import { IDENTIFIER } from "../config/schema.ts";
 import { hashKey, randomText } from "../keys/format.ts";
 import type { Storage } from "../storage/open.ts";
-import { timeText } from "./manners.ts";
+import { Time, timeText } from "./manners.ts";
 import { notFound, refused } from "./refused.ts";
 
 /** What a token's holder may do: look; run the gateway (health, blocks, breakers, cache, limits, logging, reload); everything. */
@@ -191,11 +191,11 @@ const RoleName = Type.Union([Type.Literal("viewer"), Type.Literal("operator"), T
   description: "viewer: looks. operator: health, blocks, breakers, cache, limits, logging and reload besides. admin: everything.",
 });
 const TokenRecord = Type.Object({
-  id: Type.String(),
+  id: Type.String({ description: "The token's id." }),
   name: Type.String({ description: "Who it is for: the actor's name in the audit." }),
   role: RoleName,
-  createdAt: Type.Union([Type.String(), Type.Null()], { description: "null for the one of SLUICE_ADMIN_TOKEN." }),
-  lastUsedAt: Type.Union([Type.String(), Type.Null()]),
+  createdAt: Time("When it was created; null for the one of SLUICE_ADMIN_TOKEN."),
+  lastUsedAt: Time("When it was last used."),
 });
 
 const wire = (token: AdminToken): Static<typeof TokenRecord> => ({
@@ -209,8 +209,11 @@ const wire = (token: AdminToken): Static<typeof TokenRecord> => ({
 export const tokensAdmin = (tokens: AdminTokens) =>
   new Elysia({ prefix: "/tokens", tags: ["tokens"], normalize: false })
     .get("/", () => ({ items: tokens.all().map(wire), nextCursor: null }), {
-      response: Type.Object({ items: Type.Array(TokenRecord), nextCursor: Type.Null() }),
-      detail: { summary: "Admin tokens" },
+      response: Type.Object({
+        items: Type.Array(TokenRecord, { description: "All of them." }),
+        nextCursor: Type.Null({ description: "There is no other page." }),
+      }),
+      detail: { summary: "List admin tokens" },
     })
     .post(
       "/",
@@ -235,7 +238,7 @@ export const tokensAdmin = (tokens: AdminTokens) =>
           { additionalProperties: false },
         ),
         response: { 201: Type.Object({ ...TokenRecord.properties, token: Type.String({ description: "Shown here and nowhere else." }) }) },
-        detail: { summary: "Make an admin token" },
+        detail: { summary: "Create an admin token" },
       },
     )
     .delete(

@@ -1,21 +1,20 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageFrom, pageOf, parseTime, timeText } from "../admin/manners.ts";
+import { Page, PageQuery, pageFrom, pageOf, parseTime, Since, TimeParameter, timeText } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
 import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
 
-const Json = Type.Union([Type.Unknown(), Type.Null()]);
 const Row = Type.Object({
   seq: Type.Integer({ description: "Its place in the chain, from 1." }),
-  id: Type.String(),
-  at: Type.String(),
+  id: Type.String({ description: "The row's id." }),
+  at: Since("When it was done."),
   actor: Type.String({ description: "The admin token's name, guard or system." }),
   ip: Type.String({ description: "The actor's address; empty for the gateway itself." }),
-  action: Type.String({ examples: ["key.rotate"] }),
-  subject: Type.String({ examples: ["key key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
-  before: Json,
-  after: Json,
-  requestId: Type.String(),
+  action: Type.String({ description: "What was done.", examples: ["key.rotate"] }),
+  subject: Type.String({ description: "To what.", examples: ["key key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
+  before: Type.Unknown({ description: "The record before; null where there was none." }),
+  after: Type.Unknown({ description: "The record after; null where there is none." }),
+  requestId: Type.String({ description: "Of the request that did it; empty for the gateway itself." }),
   hash: Type.String({ description: "SHA-256 of the row and of the hash before it." }),
 });
 
@@ -23,8 +22,8 @@ const Filter = {
   actor: Type.Optional(Type.String({ description: "Only this actor's." })),
   action: Type.Optional(Type.String({ description: "Only this action.", examples: ["key.revoke"] })),
   subject: Type.Optional(Type.String({ description: "Only what was done to this.", examples: ["consumer acme"] })),
-  from: Type.Optional(Type.String({ description: "From this time on, RFC 3339." })),
-  to: Type.Optional(Type.String({ description: "Before this time, RFC 3339." })),
+  from: TimeParameter("From this time on, RFC 3339."),
+  to: TimeParameter("Before this time, RFC 3339."),
 };
 type Query = { [name in keyof typeof Filter]?: string };
 
@@ -55,7 +54,7 @@ export const auditAdmin = (audit: Audit) =>
       {
         query: Type.Object({ ...PageQuery.properties, ...Filter }),
         response: Page(Row),
-        detail: { summary: "What was done, the newest first" },
+        detail: { summary: "The audit log, the newest row first" },
       },
     )
     .get(
@@ -66,7 +65,15 @@ export const auditAdmin = (audit: Audit) =>
         for (const rows of audit.pages(filterOf(query))) for (const row of rows) text += `${JSON.stringify(wire(row))}\n`;
         return text;
       },
-      { query: Type.Object(Filter), detail: { summary: "The same as JSON Lines, the oldest first" } },
+      {
+        query: Type.Object(Filter),
+        detail: {
+          summary: "Export the audit log as JSON Lines, the oldest row first",
+          responses: {
+            200: { description: "A row of the audit log on each line.", content: { "application/jsonl": { schema: { type: "string" } } } },
+          },
+        },
+      },
     )
     .get(
       "/verify",
@@ -76,17 +83,23 @@ export const auditAdmin = (audit: Audit) =>
       },
       {
         response: Type.Object({
-          valid: Type.Boolean(),
+          valid: Type.Boolean({ description: "Whether all rows are as they were written." }),
           rows: Type.Integer({ description: "Rows that are as they were written, up to the first broken one." }),
-          broken: Type.Union([
-            Type.Object({
-              seq: Type.Integer(),
-              id: Type.Union([Type.String(), Type.Null()], { description: "null when the row is gone." }),
-              why: Type.String(),
-            }),
-            Type.Null(),
-          ]),
+          broken: Type.Union(
+            [
+              Type.Object({
+                seq: Type.Integer({ description: "Its place in the chain." }),
+                id: Type.Union([Type.String(), Type.Null()], { description: "null when the row is gone." }),
+                why: Type.String({ description: "What is wrong with it." }),
+              }),
+              Type.Null(),
+            ],
+            { description: "The first row that is not as it was written; null when there is none." },
+          ),
         }),
-        detail: { summary: "Compare every row with its hash", description: "Names the first row that is not as it was written." },
+        detail: {
+          summary: "Verify the audit log",
+          description: "Compares every row with its hash, and names the first one that is not as it was written.",
+        },
       },
     );

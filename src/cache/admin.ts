@@ -29,7 +29,7 @@ export interface CacheView {
 
 export const cacheAdmin = (cache: CacheView, audit: Audit) =>
   new Elysia({ prefix: "/cache", tags: ["cache"], normalize: false })
-    .get("/", () => cache.statistics(), { response: Type.Object(Statistics), detail: { summary: "What the cache holds and has done" } })
+    .get("/", () => cache.statistics(), { response: Type.Object(Statistics), detail: { summary: "Cache statistics" } })
     .delete(
       "/",
       ({ query: { route, prefix } }) => {
@@ -41,9 +41,11 @@ export const cacheAdmin = (cache: CacheView, audit: Audit) =>
       {
         query: Type.Object({
           route: Type.Optional(Type.String({ description: "Only responses of this route." })),
-          prefix: Type.Optional(Type.String({ description: "Only responses whose path begins so.", examples: ["/api/users"] })),
+          prefix: Type.Optional(
+            Type.String({ description: "Only responses whose path begins so.", examples: ["/api/users"], shown: { pattern: "^/" } }),
+          ),
         }),
-        response: Type.Object({ purged: count("Responses that were forgotten.") }),
-        detail: { summary: "Forget kept responses", description: "Of a route, below a path, or all." },
+        response: Type.Object({ purged: count("Responses that were purged.") }),
+        detail: { summary: "Purge the cache", description: "The responses of a route, below a path, or all." },
       },
     );

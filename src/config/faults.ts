@@ -65,6 +65,9 @@ function editDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
+/** More faults than these help nobody, and a long list of junk has one for each entry. */
+const MOST_FAULTS = 1000;
+
 /** All that a value lacks to be what the schema describes. */
 export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fault[] {
   const faults: Fault[] = [];
@@ -77,6 +80,7 @@ export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fa
     if (told.has(key)) continue;
     told.add(key);
     faults.push(...explain(error, path, isSecretAt(schema, steps)));
+    if (faults.length >= MOST_FAULTS) break;
   }
   return faults;
 }
@@ -129,6 +133,9 @@ function explain(error: ValueError, path: Path, isSecret: boolean): Fault[] {
 function unexpected(schema: TSchema, name: string): string {
   if (schema.patternProperties !== undefined)
     return "is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit";
+  // Words of other programs: `instead` says what to write.
+  const { instead } = schema as { instead?: Record<string, string> };
+  if (instead !== undefined && Object.hasOwn(instead, name)) return `unknown field ${JSON.stringify(name)}: ${instead[name]}`;
   const hint = nearest(name, Object.keys((schema as TObject).properties));
   return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`;
 }

@@ -1,22 +1,22 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { etagOf, Page, PageQuery, pageFrom, pageOf, timeText } from "../admin/manners.ts";
+import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../admin/manners.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type Consumer, ConsumerPatch, type Consumers, NewConsumer } from "./consumers.ts";
 
 const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
 
 const ConsumerRecord = Type.Object({
-  id: Type.String(),
-  tier: Type.String(),
+  id: Type.String({ description: "The consumer's id." }),
+  tier: Type.String({ description: "Its tier." }),
   name: OrNull("A name for people."),
   limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Limits of its own, instead of the tier's." }),
   quota: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Quotas of its own, instead of the tier's." }),
-  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
-  enabled: Type.Boolean(),
-  source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
-  createdAt: OrNull("When it was made; null for a declared one."),
-  updatedAt: OrNull("When it was changed last."),
+  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], { description: "What you keep with it." }),
+  enabled: Type.Boolean({ description: "Whether its keys are good." }),
+  source: Source,
+  createdAt: Time("When it was created; null for what config.json declares."),
+  updatedAt: Time("When it was last changed."),
 });
 const ById = Type.Object({ id: Type.String({ description: "The consumer's id." }) });
 
@@ -47,7 +47,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
         set.headers.etag = etagOf(consumer.version);
         return wire(consumer);
       },
-      { parse: "json", body: NewConsumer, response: { 201: ConsumerRecord }, detail: { summary: "Make a consumer" } },
+      { parse: "json", body: NewConsumer, response: { 201: ConsumerRecord }, detail: { summary: "Create a consumer" } },
     )
     .get(
       "/:id",
@@ -56,7 +56,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
         set.headers.etag = etagOf(consumer.version);
         return wire(consumer);
       },
-      { params: ById, response: ConsumerRecord, detail: { summary: "One consumer" } },
+      { params: ById, response: ConsumerRecord, detail: { summary: "Get a consumer" } },
     )
     .patch(
       "/:id",
@@ -65,7 +65,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
         set.headers.etag = etagOf(consumer.version);
         return wire(consumer);
       },
-      { parse: "json", params: ById, body: ConsumerPatch, response: ConsumerRecord, detail: { summary: "Change a consumer" } },
+      { parse: "json", params: ById, body: ConsumerPatch, response: ConsumerRecord, detail: { summary: "Update a consumer" } },
     )
     .delete(
       "/:id",
@@ -75,7 +75,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
       },
       {
         params: ById,
-        query: Type.Object({ force: Type.Optional(Type.String({ description: "true: delete its keys as well." })) }),
+        query: Force("delete its keys as well"),
         detail: { summary: "Delete a consumer" },
       },
     );

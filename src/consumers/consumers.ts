@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt } from "drizzle-orm";
+import { metadataFaults } from "../admin/body.ts";
 import { checkMatch, mergePatch } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
@@ -245,7 +246,7 @@ export class Consumers {
 
   private checked(consumer: Consumer): Consumer {
     const { faults } = fillIn(ConsumerConfig.properties.limits, consumer.limits ?? []);
-    const all = [...faults.map((fault) => ({ ...fault, path: ["limits", ...fault.path] }))];
+    const all = [...faults.map((fault) => ({ ...fault, path: ["limits", ...fault.path] })), ...metadataFaults(consumer.metadata)];
     if (all.length === 0)
       all.push(
         ...consumerFaults(

@@ -1,5 +1,27 @@
 import type { Config } from "../config/schema.ts";
 
+/** A request to try, as a person types it. */
+export interface DemoRequest {
+  readonly label: string;
+  readonly command: string;
+}
+
+/** A request for each key of the demo, and for what else it can do. `url` is where the gateway is. */
+export function demoRequests(config: Config, url: string): DemoRequest[] {
+  const requests = config.consumers.flatMap(({ tier, keys: [key] }) =>
+    key === undefined ? [] : [{ label: tier, command: `curl -i -H 'X-API-Key: ${key}' ${url}/test` }],
+  );
+  return [
+    ...requests,
+    { label: "anonymous", command: `curl -i ${url}/proxy` },
+    { label: "a pool's key", command: `curl --json '{"type":"service_1"}' ${url}/api/v1/api-key` },
+    {
+      label: "a row",
+      command: `curl --json '{"activities":[{"operation":"insert","table":"visits","colNames":["page"],"colTypes":["TEXT"],"colValues":["/"]}]}' ${url}/api/activities`,
+    },
+  ];
+}
+
 /** What a person sees at the start of the demo: where it is, and a request to try for each key. */
 export function demoBanner(config: Config, url: string, backendUrl: string): string {
   const lines = [
@@ -11,14 +33,8 @@ export function demoBanner(config: Config, url: string, backendUrl: string): str
     `    Demo backend        ${backendUrl}`,
     "",
   ];
-  for (const consumer of config.consumers) {
-    const [key] = consumer.keys;
-    if (key !== undefined) lines.push(`    ${consumer.tier.padEnd(12)} curl -i -H 'X-API-Key: ${key}' ${url}/test`);
-  }
+  for (const { label, command } of demoRequests(config, url)) lines.push(`    ${label.padEnd(12)} ${command}`);
   lines.push(
-    `    ${"anonymous".padEnd(12)} curl -i ${url}/proxy`,
-    `    a pool's key curl --json '{"type":"service_1"}' ${url}/api/v1/api-key`,
-    `    a row        curl --json '{"activities":[{"operation":"insert","table":"visits","colNames":["page"],"colTypes":["TEXT"],"colValues":["/"]}]}' ${url}/api/activities`,
     "",
     "    Make the backend fail, watch the breaker open (503 circuitOpen), let it recover, and see it close after 10 seconds:",
     `    curl -X POST ${url}/simulate-failure; for i in 1 2 3; do curl -s ${url}/proxy; echo; done; curl -X POST ${url}/simulate-recovery`,

@@ -8,17 +8,26 @@ const MOST_WAITING = 256 * 1024;
 
 const Query = Type.Object({
   type: Type.Optional(
-    Type.String({ description: `Only events of these types, joined by commas: ${EVENT_TYPES.join(", ")}.`, examples: ["limit,breaker"] }),
+    Type.String({
+      description: `Only events of these types, joined by commas: ${EVENT_TYPES.join(", ")}.`,
+      examples: ["limit,breaker"],
+      shown: { pattern: `^(${EVENT_TYPES.join("|")})(,(${EVENT_TYPES.join("|")}))*$` },
+    }),
   ),
   route: Type.Optional(Type.String({ description: "Only requests and limits of this route." })),
   consumer: Type.Optional(Type.String({ description: "Only requests and limits of this consumer." })),
   status: Type.Optional(
-    Type.String({ description: "Only requests with this status, or of this class; a limit counts as 429.", examples: ["429", "5xx"] }),
+    Type.String({
+      description: "Only requests with this status, or of this class; a limit counts as 429.",
+      examples: ["429", "5xx"],
+      shown: { pattern: "^[1-5]([0-9]{2}|xx)$" },
+    }),
   ),
   sample: Type.Optional(
     Type.String({
       description: `The share of requests to show, 0 to 1 (1). Never more than ${MOST_A_SECOND} a second.`,
       examples: ["0.1"],
+      shown: { type: "number", minimum: 0, maximum: 1, examples: [0.1] },
     }),
   ),
 });
@@ -112,7 +121,7 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
             },
           },
         },
-        summary: "What happens, as it happens: Server-Sent Events",
+        summary: "Live events (Server-Sent Events)",
         description:
           "Events of this instance: `request` (one that has ended), `limit` (a limit refused one, or would have in earnest), `breaker`, `target` (health checks), `health` (the system's status), `change` (what was done to the gateway, without the values), `pool` (a key rests, is refused, is back), `redis`. `skipped` counts the requests and limits left out since the last one shown. A reader that is too slow is dropped.",
       },

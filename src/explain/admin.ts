@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { timeText } from "../admin/manners.ts";
+import { Since, timeText } from "../admin/manners.ts";
 import { invalid, notFound } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import { normaliseIp } from "../config/ip.ts";
@@ -26,10 +26,10 @@ const Text = (description: string) => Type.Union([Type.String(), Type.Null()], {
 const Whole = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description });
 
 const Limit = Type.Object({
-  name: Type.String({ examples: ["per-minute"] }),
+  name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
   why: Type.String({ description: "Why it is this one that applies." }),
-  algorithm: Type.String(),
+  algorithm: Type.String({ description: "How it counts." }),
   window: Text("The window; null for concurrency and for quotas, whose period is in the name."),
   limit: Type.Integer({ description: "The number in force now." }),
   normal: Type.Integer({ description: "The number while the system is NORMAL." }),
@@ -60,24 +60,46 @@ const Answer = Type.Object({
     description:
       "What limits do while Redis is away (redis.onFailure): what is used is then what this instance has counted. null: it is there, or there is none.",
   }),
-  refusal: Type.Union([Type.Object({ code: Type.String(), detail: Type.String() }), Type.Null()], {
-    description: "Why a request would be refused other than by a limit.",
-  }),
-  limits: Type.Array(Limit),
-  passedOver: Type.Array(Type.Object({ scope: Type.String(), names: Type.Array(Type.String()), why: Type.String() }), {
-    description: "Limits that do not apply because others stand in their place.",
-  }),
+  refusal: Type.Union(
+    [
+      Type.Object({
+        code: Type.String({ description: "As in the answer." }),
+        detail: Type.String({ description: "What the caller would be told." }),
+      }),
+      Type.Null(),
+    ],
+    {
+      description: "Why a request would be refused other than by a limit.",
+    },
+  ),
+  limits: Type.Array(Limit, { description: "The limits that apply." }),
+  passedOver: Type.Array(
+    Type.Object({
+      scope: Type.String({ description: "Whose limits they are." }),
+      names: Type.Array(Type.String(), { description: "Their names." }),
+      why: Type.String({ description: "What stands in their place." }),
+    }),
+    {
+      description: "Limits that do not apply because others stand in their place.",
+    },
+  ),
   keysWithOwnLimits: Type.Array(Type.String(), { description: "Keys of the consumer to which other limits apply: ask with &key=." }),
   denials: Type.Array(
     Type.Object({
-      at: Type.String(),
+      at: Since("When it was."),
       requestId: Type.String({ description: "As in the log and in X-Request-ID." }),
       route: Text("The route."),
-      status: Type.Integer(),
-      code: Type.String({ examples: ["rateLimited"] }),
+      status: Type.Integer({ description: "401, 403 or 429." }),
+      code: Type.String({ description: "Why.", examples: ["rateLimited"] }),
       detail: Type.String({ description: "What the caller was told." }),
       limits: Type.Array(
-        Type.Object({ name: Type.String(), scope: Type.String(), limit: Type.Integer(), used: Type.Integer(), reset: Type.String() }),
+        Type.Object({
+          name: Type.String({ description: "Its name." }),
+          scope: Type.String({ description: "Whose limit it is." }),
+          limit: Type.Integer({ description: "The number that was in force." }),
+          used: Type.Integer({ description: "What was used." }),
+          reset: Since("When more was left."),
+        }),
         {
           description: "The limits that denied.",
         },
@@ -97,11 +119,24 @@ const Query = Type.Object({
   consumer: Type.Optional(Type.String({ description: "The consumer's id.", examples: ["acme"] })),
   key: Type.Optional(Type.String({ description: "A key's id, where keys have limits of their own." })),
   route: Type.Optional(Type.String({ description: "The route's name, or a path that it takes." })),
-  ip: Type.Optional(Type.String({ description: "The caller's address, for callers without a key and for limits by address." })),
+  ip: Type.Optional(
+    Type.String({
+      description: "The caller's address, for callers without a key and for limits by address.",
+      examples: ["203.0.113.9"],
+      shown: { anyOf: [{ format: "ipv4" }, { format: "ipv6" }] },
+    }),
+  ),
   header: Type.Optional(
     Type.Union([Type.String(), Type.Array(Type.String())], {
       description: "A field of the request, for limits by header; may be given several times.",
       examples: ["X-Tenant: acme"],
+      shown: {
+        type: undefined,
+        anyOf: [
+          { type: "string", pattern: "^[A-Za-z0-9-]+:" },
+          { type: "array", items: { type: "string", pattern: "^[A-Za-z0-9-]+:" } },
+        ],
+      },
     }),
   ),
 });
@@ -226,8 +261,9 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       query: Query,
       response: Answer,
       detail: {
-        summary: "Which limits apply to a caller and why, what is left, and why the last requests were refused",
-        description: "Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
+        summary: "Explain a caller's limits and last refusals",
+        description:
+          "Which limits apply and why, what is left of each, and why the last requests were refused. Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
       },
     },
   );

@@ -1,18 +1,17 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { durationOf, Page, PageQuery, pageFrom, pageOf, timeText } from "../admin/manners.ts";
+import { ADDRESS_SHOWN, DurationField, durationOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../admin/manners.ts";
 import { invalid, notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import { isCidr } from "../config/ip.ts";
-import { DURATION_PATTERN } from "../config/units.ts";
 import { type Block, canonical, type Guard } from "./guard.ts";
 
 const BlockRecord = Type.Object({
   ip: Type.String({ description: "The address, or the block of addresses.", examples: ["203.0.113.9", "2001:db8::/64"] }),
-  reason: Type.String(),
+  reason: Type.String({ description: "Why." }),
   by: Type.String({ description: "guard, or the name of the admin token that made it." }),
-  createdAt: Type.String(),
-  expiresAt: Type.Union([Type.String(), Type.Null()], { description: "When it ends by itself; null: when it is lifted." }),
+  createdAt: Since("When it was made."),
+  expiresAt: Time("When it ends by itself; null: when it is lifted."),
 });
 
 const wire = (block: Block) => ({
@@ -29,7 +28,12 @@ const read = (text: string, field: string): string => {
   return canonical(text);
 };
 
-const ByIp = Type.Object({ ip: Type.String({ description: "The address; the slash of a block is written as %2F." }) });
+const ByIp = Type.Object({
+  ip: Type.String({
+    description: "The address; the slash of a block is written as %2F.",
+    shown: { ...ADDRESS_SHOWN, type: undefined },
+  }),
+});
 
 export const blocksAdmin = (guard: Guard, audit: Audit) =>
   new Elysia({ prefix: "/blocks", tags: ["blocks"], normalize: false })
@@ -40,7 +44,7 @@ export const blocksAdmin = (guard: Guard, audit: Audit) =>
         const items = guard.all().filter(({ cidr }) => cidr > after);
         return pageFrom(items.slice(0, limit + 1).map(wire), limit, ({ ip }) => ip);
       },
-      { query: PageQuery, response: Page(BlockRecord), detail: { summary: "Addresses that are refused" } },
+      { query: PageQuery, response: Page(BlockRecord), detail: { summary: "List blocked addresses" } },
     )
     .post(
       "/",
@@ -60,22 +64,16 @@ export const blocksAdmin = (guard: Guard, audit: Audit) =>
               maxLength: 64,
               description: "An address or a block of addresses.",
               examples: ["203.0.113.9", "198.51.100.0/24"],
+              shown: { ...ADDRESS_SHOWN, type: undefined, maxLength: undefined },
             }),
             reason: Type.Optional(Type.String({ maxLength: 512, description: "Why, for people." })),
-            ttl: Type.Optional(
-              Type.String({
-                pattern: DURATION_PATTERN,
-                expects: 'a duration such as "15m"',
-                description: "After this it ends by itself; left out: when it is lifted.",
-                examples: ["15m"],
-              }),
-            ),
+            ttl: Type.Optional(DurationField("After this it ends by itself; left out: when it is lifted.", "15m")),
           },
           { additionalProperties: false },
         ),
         response: { 201: BlockRecord },
         detail: {
-          summary: "Refuse an address",
+          summary: "Block an address",
           description: "A block that is there already is replaced. Addresses in guard.allow are never refused.",
         },
       },
@@ -86,5 +84,5 @@ export const blocksAdmin = (guard: Guard, audit: Audit) =>
         if (!guard.unblock(read(params.ip, "ip"))) throw notFound("block", params.ip);
         set.status = 204;
       },
-      { params: ByIp, detail: { summary: "Lift a block" } },
+      { params: ByIp, detail: { summary: "Unblock an address" } },
     );

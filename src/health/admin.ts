@@ -1,9 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { durationOf, timeText } from "../admin/manners.ts";
+import { DurationField, durationOf, Since, Time, timeText } from "../admin/manners.ts";
 import type { Audit } from "../audit/audit.ts";
-import { DURATION_PATTERN } from "../config/units.ts";
 import type { HealthState, SystemHealth } from "./health.ts";
+import type { Warnings } from "./warnings.ts";
 
 const Status = Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")], {
   description: "NORMAL, or DEGRADED: then each limit's `degraded` number is in force.",
@@ -11,23 +11,39 @@ const Status = Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")], {
 
 const Answer = Type.Object({
   status: Status,
-  since: Type.String({ description: "Since when, RFC 3339." }),
+  since: Since("Since when."),
   by: Type.String({ description: "Who set it: an admin token's name, auto, ttl or start." }),
-  reason: Type.Union([Type.String(), Type.Null()]),
-  until: Type.Union([Type.String(), Type.Null()], { description: "When it returns to NORMAL by itself." }),
+  reason: Type.Union([Type.String(), Type.Null()], { description: "Why." }),
+  until: Time("When it returns to NORMAL by itself."),
   changes: Type.Integer({ description: "Changes between NORMAL and DEGRADED since the start." }),
   components: Type.Record(Type.String(), Type.String(), {
-    description: "ok, degraded or failing, for each part of the gateway: the database, the upstreams.",
+    description: "ok, degraded, away or failing, for each part of the gateway: the database, the upstreams.",
   }),
+  warnings: Type.Array(
+    Type.Object({
+      code: Type.String({ description: "What kind of warning it is.", examples: ["redisAway"] }),
+      message: Type.String({ description: "One sentence without names." }),
+      detail: Type.Union([Type.String(), Type.Null()], { description: "The names and files that belong to it." }),
+      since: Since("Since when."),
+    }),
+    { description: "What an operator must know though requests are served, the oldest first; as in /ready." },
+  ),
 });
 
+/** What scripts for other gateways send. */
+const INSTEAD = {
+  ttl_seconds: 'write "ttl" with a unit instead, such as "300s"',
+  updated_by: "leave it out: the name of the admin token says who it was",
+};
+
 /** `components` gives each part's state now. */
-export const healthAdmin = (health: SystemHealth, components: () => Record<string, string>, audit: Audit) => {
+export const healthAdmin = (health: SystemHealth, components: () => Record<string, string>, audit: Audit, warnings: Warnings) => {
   const answer = (state: HealthState) => ({
     ...state,
     since: timeText(state.since) ?? "",
     until: timeText(state.until),
     components: components(),
+    warnings: warnings.all().map(({ since, ...warning }) => ({ ...warning, since: timeText(since) ?? "" })),
   });
   return new Elysia({ prefix: "/health", tags: ["health"], normalize: false })
     .get("/", () => answer(health.current()), { response: Answer, detail: { summary: "The system's status and its components" } })
@@ -41,19 +57,12 @@ export const healthAdmin = (health: SystemHealth, components: () => Record<strin
           {
             status: Status,
             reason: Type.Optional(Type.String({ maxLength: 512, description: "Why." })),
-            ttl: Type.Optional(
-              Type.String({
-                pattern: DURATION_PATTERN,
-                expects: 'a duration such as "10m"',
-                description: "After this it returns to NORMAL by itself.",
-                examples: ["10m"],
-              }),
-            ),
+            ttl: Type.Optional(DurationField("After this it returns to NORMAL by itself.", "10m")),
           },
-          { additionalProperties: false },
+          { additionalProperties: false, instead: INSTEAD },
         ),
         response: Answer,
-        detail: { summary: "Set the system's status" },
+        detail: { summary: "Set the system's status: NORMAL or DEGRADED" },
       },
     );
 };

@@ -1,9 +1,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia, ParseError } from "elysia";
-import { etagOf, Page, PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
+import { DurationField, etagOf, Page, PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
 import { schemaFaults } from "../config/faults.ts";
-import { DURATION_PATTERN } from "../config/units.ts";
 import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
 // Not an intersection: Elysia closes the objects that it validates, the shared one as well.
@@ -15,14 +14,7 @@ const ById = Type.Object({ id: Type.String({ description: "The key's id." }) });
 
 const Rotation = Type.Object(
   {
-    gracePeriod: Type.Optional(
-      Type.String({
-        pattern: DURATION_PATTERN,
-        expects: 'a duration such as "24h"',
-        description: "How long the old secret stays good; not at all by default.",
-        examples: ["24h"],
-      }),
-    ),
+    gracePeriod: Type.Optional(DurationField("How long the old secret stays good; not at all by default.", "24h")),
   },
   { additionalProperties: false },
 );
@@ -73,7 +65,7 @@ export const keysAdmin = (keys: Keys) =>
         parse: "json",
         body: NewKey,
         response: { 201: KeyWithSecret },
-        detail: { summary: "Make or import a key", description: "The secret is in this answer and nowhere else." },
+        detail: { summary: "Create or import a key", description: "The secret is in this answer and nowhere else." },
       },
     )
     .post(
@@ -87,7 +79,10 @@ export const keysAdmin = (keys: Keys) =>
         parse: "json",
         body: KeyImport,
         response: {
-          201: Type.Object({ imported: Type.Integer(), ids: Type.Array(Type.String(), { description: "In the order of the input." }) }),
+          201: Type.Object({
+            imported: Type.Integer({ description: "How many." }),
+            ids: Type.Array(Type.String(), { description: "In the order of the input." }),
+          }),
         },
         detail: { summary: "Import many keys", description: "By key or by its SHA-256; all of them or none. The answer holds no secrets." },
       },
@@ -99,7 +94,7 @@ export const keysAdmin = (keys: Keys) =>
         set.headers.etag = etagOf(version);
         return record;
       },
-      { params: ById, response: KeyRecord, detail: { summary: "One key" } },
+      { params: ById, response: KeyRecord, detail: { summary: "Get a key" } },
     )
     .patch(
       "/:id",
@@ -108,7 +103,7 @@ export const keysAdmin = (keys: Keys) =>
         set.headers.etag = etagOf(version);
         return record;
       },
-      { parse: "json", params: ById, body: KeyPatch, response: KeyRecord, detail: { summary: "Change a key" } },
+      { parse: "json", params: ById, body: KeyPatch, response: KeyRecord, detail: { summary: "Update a key" } },
     )
     .delete(
       "/:id",
@@ -131,9 +126,9 @@ export const keysAdmin = (keys: Keys) =>
         params: ById,
         response: KeyWithSecret,
         detail: {
-          summary: "Give a key a new secret",
+          summary: "Rotate a key: give it a new secret",
           description: "The id, limits and usage stay. The body may be left out.",
-          requestBody: { required: false, content: { "application/json": { schema: JSON.parse(JSON.stringify(Rotation)) } } },
+          requestBody: { required: false, content: { "application/json": { schema: Rotation } } },
         },
       },
     );

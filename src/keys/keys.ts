@@ -1,6 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
-import { checkMatch, durationOf, mergePatch, parseTime, timeText } from "../admin/manners.ts";
+import { metadataFaults } from "../admin/body.ts";
+import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, parseTime, Source, Time, timeText } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
@@ -14,7 +15,8 @@ import { keys } from "../storage/schema.ts";
 import { hashKey, isPlausible, makeKey } from "./format.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
 
-const Time = (description: string) => Type.String({ description: `${description} RFC 3339, UTC.`, examples: ["2027-01-31T00:00:00Z"] });
+const Moment = (description: string) =>
+  Type.String({ description: `${description} RFC 3339.`, examples: ["2027-01-31T00:00:00Z"], shown: { format: "date-time" } });
 
 const editable = {
   name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
@@ -23,7 +25,7 @@ const editable = {
     Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 256, description: "Names of the routes it may use; none means all." }),
   ),
   ips: Type.Optional(
-    Type.Array(Type.String({ maxLength: 64 }), {
+    Type.Array(Type.String({ maxLength: 64, shown: { ...ADDRESS_SHOWN, maxLength: undefined } }), {
       maxItems: 256,
       description: "Addresses and blocks (CIDR) it may be used from; none means all.",
     }),
@@ -35,7 +37,7 @@ const editable = {
   metadata: Type.Optional(
     Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), { description: "Anything you want to keep with the key." }),
   ),
-  expiresAt: Type.Optional(Time("From when on it is refused.")),
+  expiresAt: Type.Optional(Moment("From when on it is refused.")),
   enabled: Type.Optional(Type.Boolean({ description: "Whether it is good; true by default." })),
 };
 
@@ -45,7 +47,7 @@ export const NewKey = Type.Object(
     key: Type.Optional(
       Type.String({
         pattern: "^[!-~]{16,512}$",
-        description: "A key to import instead of making one.",
+        description: "A key to import instead of creating one.",
         expects: "16 to 512 printable ASCII characters without spaces",
         secret: true,
       }),
@@ -60,7 +62,7 @@ export const NewKey = Type.Object(
     ),
     ...editable,
   },
-  { additionalProperties: false, description: "A key to make or import." },
+  { additionalProperties: false, description: "A key to create or import." },
 );
 export type NewKey = Static<typeof NewKey>;
 
@@ -86,32 +88,36 @@ export const KeyImport = Type.Object(
   { additionalProperties: false },
 );
 
-export const KeyStatus = Type.Union([Type.Literal("active"), Type.Literal("disabled"), Type.Literal("expired"), Type.Literal("revoked")]);
+export const KeyStatus = Type.Union([Type.Literal("active"), Type.Literal("disabled"), Type.Literal("expired"), Type.Literal("revoked")], {
+  description: "Whether it is good. disabled: by hand, or its consumer is.",
+});
 
 const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
 
 /** A key as the API shows it: all but the secret. */
 export const KeyRecord = Type.Object({
-  id: Type.String({ examples: ["key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
+  id: Type.String({ description: "The key's id.", examples: ["key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
   start: Type.String({ description: "Its first 8 characters; empty for one imported by hash.", examples: ["slc_9fK2"] }),
   end: Type.String({ description: "Its last 4 characters.", examples: ["x7Qa"] }),
-  consumer: Type.String(),
+  consumer: Type.String({ description: "Whose it is." }),
   name: OrNull("A name for people."),
   status: KeyStatus,
-  source: Type.Union([Type.Literal("config"), Type.Literal("admin")], { description: "Who manages it." }),
-  scopes: Type.Array(Type.String()),
-  routes: Type.Array(Type.String()),
-  ips: Type.Array(Type.String()),
-  limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()]),
-  quota: Type.Union([Type.Array(Type.Unknown()), Type.Null()]),
-  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
-  enabled: Type.Boolean(),
-  expiresAt: OrNull("From when on it is refused."),
-  createdAt: OrNull("When it was made; null for a declared one."),
-  updatedAt: OrNull("When it was changed last."),
-  lastUsedAt: OrNull("When it was used last, within a minute."),
-  revokedAt: OrNull("When it was revoked."),
-  previousExpiresAt: OrNull("Until when the secret before the last rotation is good."),
+  source: Source,
+  scopes: Type.Array(Type.String(), { description: "Its scopes." }),
+  routes: Type.Array(Type.String(), { description: "Names of the routes it may use; none means all." }),
+  ips: Type.Array(Type.String(), { description: "Addresses it may be used from; none means all." }),
+  limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()], {
+    description: "Limits of its own, instead of its consumer's and tier's.",
+  }),
+  quota: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Quotas of its own, instead of its consumer's and tier's." }),
+  metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], { description: "What you keep with it." }),
+  enabled: Type.Boolean({ description: "false: it was turned off by hand." }),
+  expiresAt: Time("From when on it is refused."),
+  createdAt: Time("When it was created; null for what config.json declares."),
+  updatedAt: Time("When it was last changed."),
+  lastUsedAt: Time("When it was used last, within a minute."),
+  revokedAt: Time("When it was revoked."),
+  previousExpiresAt: Time("Until when the secret before the last rotation is good."),
 });
 export type KeyRecord = Static<typeof KeyRecord>;
 
@@ -574,6 +580,7 @@ function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[]
       faults.push({ path: [...at, "ips", i], message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(ip)}` });
   if (input.expiresAt !== undefined && parseTime(input.expiresAt) === null)
     faults.push({ path: [...at, "expiresAt"], message: 'must be an RFC 3339 time such as "2027-01-31T00:00:00Z"' });
+  faults.push(...metadataFaults(input.metadata, at));
   return faults;
 }
 

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { timeText } from "../admin/manners.ts";
+import { Time, timeText } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
@@ -20,18 +20,18 @@ export interface LimitsAdminParts {
 }
 
 const Limit = Type.Object({
-  name: Type.String({ examples: ["per-minute"] }),
+  name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
-  algorithm: Type.String(),
+  algorithm: Type.String({ description: "How it counts." }),
   subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
   limit: Type.Integer({ description: "The number in force now." }),
   window: Type.Union([Type.String(), Type.Null()], {
     description: "The window; null for concurrency and for quotas, whose period is in the name.",
     examples: ["60s"],
   }),
-  used: Type.Integer(),
-  remaining: Type.Integer(),
-  reset: Type.Union([Type.String(), Type.Null()], { description: "When more is left; null when nothing is used." }),
+  used: Type.Integer({ description: "What is used." }),
+  remaining: Type.Integer({ description: "What is left." }),
+  reset: Time("When more is left; null when nothing is used."),
 });
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
 
@@ -85,7 +85,10 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
       },
       {
         params: ByConsumer,
-        response: Type.Object({ consumer: Type.String(), limits: Type.Array(Limit) }),
+        response: Type.Object({
+          consumer: Type.String({ description: "The consumer's id." }),
+          limits: Type.Array(Limit, { description: "Every limit that is counted for it or for one of its keys." }),
+        }),
         detail: { summary: "What a consumer has used of each limit" },
       },
     )
@@ -97,6 +100,6 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
         parts.audit.note({ action: "limits.reset", subject: `consumer ${params.consumer}` });
         set.status = 204;
       },
-      { params: ByConsumer, detail: { summary: "Forget what a consumer has used" } },
+      { params: ByConsumer, detail: { summary: "Reset a consumer's limits" } },
     );
 };

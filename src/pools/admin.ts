@@ -1,8 +1,41 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
+import { Time } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Pools } from "./pools.ts";
+
+/** What is left to each key of a pool. */
+export const PoolState = Type.Object(
+  {
+    keys: Type.Array(
+      Type.Object({
+        id: Type.String({ description: "The key's id." }),
+        status: Type.Union([Type.Literal("ready"), Type.Literal("resting"), Type.Literal("quarantined")], {
+          description: "resting: the upstream limits it. quarantined: the upstream refuses it.",
+        }),
+        until: Time("Until when it rests, or when it is tried again."),
+        lastError: Type.Union(
+          [Type.Object({ status: Type.Integer({ description: "The upstream's status." }), at: Time("When it was.") }), Type.Null()],
+          { description: "The last refusal by the upstream." },
+        ),
+        remaining: Type.Number({ description: "What is left in its tightest window." }),
+        budgets: Type.Array(
+          Type.Object({
+            of: Type.String({ description: "What is counted: requests or tokens." }),
+            limit: Type.Number({ description: "How much it holds." }),
+            window: Type.String({ description: "The window.", examples: ["60s"] }),
+            used: Type.Number({ description: "What was taken." }),
+            reset: Time("When the window ends; null when nothing was taken."),
+          }),
+          { description: "Each of its windows." },
+        ),
+      }),
+      { description: "In the order of the configuration." },
+    ),
+  },
+  { description: "What is left to each key." },
+);
 
 /** What can be done with pools beside making and changing them. */
 export const poolsAdmin = (pools: Pools, audit: Audit) =>
@@ -19,8 +52,8 @@ export const poolsAdmin = (pools: Pools, audit: Audit) =>
       params: Type.Object({ id: Type.String({ description: "The pool's name." }) }),
       query: Type.Object({ key: Type.Optional(Type.String({ description: "Only this key." })) }),
       detail: {
-        summary: "Use a pool's keys again",
-        description: "Lifts rests and quarantines, before the upstream is asked. What was spent stays.",
+        summary: "Reset a pool's rests and quarantines",
+        description: "Its keys are used again at once. What was spent stays.",
       },
     },
   );

@@ -11,6 +11,8 @@ import type { Router } from "./router.ts";
 /** The part of the configuration that requests walk through, built as a whole and swapped in one step. A request keeps the one it began with. */
 export interface Generation {
   readonly router: Router<Route>;
+  /** Paths where Sluice shows a page of its own, since no route is meant by them. */
+  readonly pages: ReadonlySet<string>;
   /** True when any route has a cache. */
   readonly hasCache: boolean;
   readonly trustedProxies: CidrSet;

@@ -48,7 +48,7 @@ export const backupAdmin = (databasePath: string, audit: Audit) =>
     },
     {
       detail: {
-        summary: "A copy of the database",
+        summary: "Create a backup: a copy of the database",
         description:
           "Consistent, made while the gateway serves. It holds hashes of keys and no key; what else it holds is worth protecting. To restore it, stop the gateway and put the file in the place of sluice.db.",
         responses: {

@@ -1,10 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { durationOf, timeText } from "../admin/manners.ts";
+import { DurationField, durationOf, timeText } from "../admin/manners.ts";
 import { invalid, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import { LevelName } from "../config/schema.ts";
-import { DURATION_PATTERN } from "../config/units.ts";
 import type { Log } from "./log.ts";
 
 const Sample = Type.Number({
@@ -13,7 +12,7 @@ const Sample = Type.Number({
   maximum: 1,
   description: "The share of requests with a status below 400 that get a line; all others do.",
 });
-const Count = Type.Integer();
+const Count = (of: string) => Type.Integer({ description: `Lines of ${of}.` });
 const Logging = Type.Object({
   level: LevelName(),
   format: Type.Union([Type.Literal("json"), Type.Literal("pretty")]),
@@ -23,7 +22,7 @@ const Logging = Type.Object({
     description: "When what was set here ends by itself; null: when it is taken back, or at a restart.",
   }),
   dropped: Type.Object(
-    { requests: Count, events: Count },
+    { requests: Count("requests"), events: Count("everything else") },
     { description: "Lines that found no room since the start, because stdout is read too slowly, or not at all." },
   ),
 });
@@ -45,7 +44,7 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
     return answer();
   };
   return new Elysia({ prefix: "/logging", tags: ["logging"], normalize: false })
-    .get("/", answer, { response: Logging, detail: { summary: "The log's level and what else may be changed of it" } })
+    .get("/", answer, { response: Logging, detail: { summary: "Get the log's settings" } })
     .patch(
       "/",
       ({ body: { ttl, ...settings } }) => {
@@ -62,24 +61,24 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
             accessLog: Type.Optional(Type.Boolean({ description: "A line for each request." })),
             accessLogSample: Type.Optional(Sample),
             ttl: Type.Optional(
-              Type.Union([Type.String({ pattern: DURATION_PATTERN, expects: 'a duration such as "10m"' }), Type.Null()], {
+              Type.Union([DurationField("A duration.", "10m"), Type.Null()], {
                 description:
                   "After this the configuration's settings hold again, all of them; null: not by themselves. Left out, an earlier one stays.",
                 examples: ["10m"],
               }),
             ),
           },
-          { additionalProperties: false },
+          { additionalProperties: false, shown: { minProperties: 1 } },
         ),
         response: Logging,
         detail: {
-          summary: "Change the log while it is written",
+          summary: "Change the log's level while the gateway runs",
           description: "Of this instance alone. It goes before the configuration and SLUICE_LOG_LEVEL, and outlasts a reload.",
         },
       },
     )
     .delete("/", () => change(() => there().reset()), {
       response: Logging,
-      detail: { summary: "Take back what was changed: the configuration's settings hold again" },
+      detail: { summary: "Go back to the configuration's log settings" },
     });
 };

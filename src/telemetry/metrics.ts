@@ -37,8 +37,15 @@ export class RouteMetrics {
   /** The last traced request of each bucket. */
   readonly exemplars: (Exemplar | undefined)[] = [];
   sum = 0;
+  /** False while nobody but Sluice itself counts here: callers' requests are another number than those of probes and scrapers. */
+  isTraffic = false;
 
   constructor(readonly route: string) {}
+
+  /** Tells a count of 0 for this until there are requests: one that begins at 1 shows Prometheus no increase. */
+  expect(method: string, status: number): void {
+    this.requests.set(METHODS.indexOf(method) * STATUSES + status, 0);
+  }
 
   /** One request has ended. `latency` in milliseconds. */
   observe(method: string, status: number, latency: number, trace: Trace | null): void {
@@ -55,6 +62,10 @@ export class RouteMetrics {
       this.exemplars[bucket] = { labelSet: { trace_id: trace.traceId }, value: latency, timestamp: Date.now() / 1000 };
   }
 }
+
+/** What Sluice answers itself beside its admin API. */
+const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
+export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number];
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -147,6 +158,7 @@ export class Metrics {
     for (const trigger of ["file", "signal", "admin"]) for (const result of ["ok", "faulty"]) this.reloads.of({ trigger, result });
     for (const by of ["guard", "admin"]) this.blocked.of({ by });
     this.expectRefusals(null);
+    for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     const process = new Registry();
     collectDefaultMetrics({ register: process });
     for (const name of NOT_OURS) process.removeSingleMetric(name);
@@ -181,6 +193,17 @@ export class Metrics {
 
   /** The counts of a route of this name; they go on over reloads. */
   of(route: string): RouteMetrics {
+    const metrics = this.series(route);
+    metrics.isTraffic = true;
+    return metrics;
+  }
+
+  /** The counts of what Sluice itself answers. Prometheus sees them beside the routes'; sums for people are of callers' requests. A route of the same name counts here as well. */
+  ofOwn(endpoint: OwnEndpoint): RouteMetrics {
+    return this.series(endpoint);
+  }
+
+  private series(route: string): RouteMetrics {
     let metrics = this.routes.get(route);
     if (metrics === undefined) {
       metrics = new RouteMetrics(route);
@@ -197,7 +220,8 @@ export class Metrics {
 
   /** What became of each route's requests, for people without Prometheus. */
   byRoute(): RouteCounts[] {
-    return [...this.routes.values()].map(({ route, requests, buckets }) => {
+    const traffic = [...this.routes.values()].filter(({ isTraffic }) => isTraffic);
+    return traffic.map(({ route, requests, buckets }) => {
       const sums = { requests: 0, clientErrors: 0, serverErrors: 0, limited: 0 };
       for (const [key, count] of requests) {
         const status = key % STATUSES;

@@ -46,12 +46,12 @@ const Route = Type.Object({
 });
 const Stats = Type.Object({
   at: Type.String({ description: "Now, RFC 3339." }),
-  version: Type.String(),
+  version: Type.String({ description: "Of Sluice." }),
   uptime: Type.Number({ description: "Seconds." }),
   status: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
   inFlight: Type.Integer({ description: "Requests under way to targets." }),
   latencyBounds: Type.Array(Type.Number(), { description: "Upper bounds of the buckets, in milliseconds." }),
-  routes: Type.Array(Route),
+  routes: Type.Array(Route, { description: "What became of each route's requests." }),
   consumers: Type.Array(
     Type.Object({
       consumer: Type.Union([Type.String(), Type.Null()], { description: "null: callers without a key." }),
@@ -62,27 +62,38 @@ const Stats = Type.Object({
   ),
   targets: Type.Array(
     Type.Object({
-      upstream: Type.String(),
-      target: Type.String(),
+      upstream: Type.String({ description: "The upstream it belongs to." }),
+      target: Type.String({ description: "Its URL." }),
       breaker: Type.String({ description: "closed, open or half-open." }),
-      healthy: Type.Boolean(),
-      inFlight: Type.Integer(),
+      healthy: Type.Boolean({ description: "What health checks say; true without any." }),
+      inFlight: Type.Integer({ description: "Requests under way." }),
     }),
+    { description: "All targets of all upstreams." },
   ),
   pools: Type.Array(
     Type.Object({
-      pool: Type.String(),
-      key: Type.String(),
-      status: Type.String(),
+      pool: Type.String({ description: "The pool." }),
+      key: Type.String({ description: "The key's id." }),
+      status: Type.String({ description: "ready, resting or quarantined." }),
       remaining: Type.Number({ description: "What is left in its tightest window." }),
     }),
+    { description: "All keys of all pools." },
   ),
-  cache: Type.Object({ hits: Type.Integer(), misses: Type.Integer() }),
+  cache: Type.Object(
+    { hits: Type.Integer({ description: "Answered from it." }), misses: Type.Integer({ description: "Not in it." }) },
+    { description: "The response cache, since the start." },
+  ),
   redis: Type.Union([Type.Literal("ok"), Type.Literal("away"), Type.Null()], { description: "null: there is none." }),
-  activities: Type.Union([
-    Type.Object({ waiting: Type.Integer(), lag: Type.Number({ description: "Seconds that the oldest waits." }) }),
-    Type.Null(),
-  ]),
+  activities: Type.Union(
+    [
+      Type.Object({
+        waiting: Type.Integer({ description: "How many wait to be applied." }),
+        lag: Type.Number({ description: "Seconds that the oldest waits." }),
+      }),
+      Type.Null(),
+    ],
+    { description: "null: there are none." },
+  ),
   droppedLines: Type.Integer({ description: "Lines of the log that found no room." }),
 });
 

@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { timeText } from "../admin/manners.ts";
+import { Since, timeText } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
@@ -20,7 +20,7 @@ const Breaker = Type.Object({
   successes: Type.Integer({ description: "Successful probes in a row, while half-open." }),
   changes: Type.Integer({ description: "Changes of state since the start." }),
   inFlight: Type.Integer({ description: "Requests under way." }),
-  since: Type.String({ description: "Since when it is in this state, RFC 3339." }),
+  since: Since("Since when it is in this state."),
   retryAfter: Type.Union([Type.Integer(), Type.Null()], {
     description: "Seconds until a probe is let through; null while none is waited for.",
   }),
@@ -62,17 +62,17 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) 
     }
     return { items: found.map(wire) };
   };
-  const List = Type.Object({ items: Type.Array(Breaker) });
+  const List = Type.Object({ items: Type.Array(Breaker, { description: "One for each target of each upstream." }) });
   return new Elysia({ prefix: "/breakers", tags: ["breakers"], normalize: false })
-    .get("/", () => ({ items: all().map(wire) }), { response: List, detail: { summary: "All breakers" } })
+    .get("/", () => ({ items: all().map(wire) }), { response: List, detail: { summary: "List circuit breakers" } })
     .post("/:target/open", ({ params }) => set(params.target, "open"), {
       params: ByTarget,
       response: List,
-      detail: { summary: "Cut a target off", description: "It gets no request until its breaker is closed by hand." },
+      detail: { summary: "Open a circuit breaker", description: "The target gets no request until its breaker is closed by hand." },
     })
     .post("/:target/close", ({ params }) => set(params.target, "closed"), {
       params: ByTarget,
       response: List,
-      detail: { summary: "Let requests through to a target again" },
+      detail: { summary: "Close a circuit breaker" },
     });
 };

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { pageOf, parseTime, timeText } from "../admin/manners.ts";
+import { Page, PageQuery, pageOf, parseTime, TimeParameter, timeText } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
@@ -10,7 +10,7 @@ const DAY = 86_400_000;
 const MOST_LINES = 1_000_000;
 
 const Counted = {
-  requests: Type.Integer(),
+  requests: Type.Integer({ description: "Requests that have ended." }),
   errors: Type.Integer({ description: "Answered with 5xx." }),
   limited: Type.Integer({ description: "Refused with 429 by a limit or quota." }),
   tokens: Type.Integer({ description: "Units that responses reported." }),
@@ -80,28 +80,35 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
         consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
         key: Type.Optional(Type.String({ description: "Only this key's, by its id." })),
         route: Type.Optional(Type.String({ description: "Only this route's." })),
-        from: Type.Optional(Type.String({ description: "From the hour of this time on, RFC 3339; a day before `to` by default." })),
-        to: Type.Optional(Type.String({ description: "Before this time; now by default." })),
+        from: TimeParameter("From the hour of this time on, RFC 3339; a day before `to` by default."),
+        to: TimeParameter("Before this time, RFC 3339; now by default."),
         by: Type.Optional(
-          Type.String({ description: "What is told apart: consumer, key, route, or several with commas.", examples: ["consumer,route"] }),
+          Type.String({
+            description: "What is told apart: consumer, key, route, or several with commas.",
+            examples: ["consumer,route"],
+            shown: { pattern: "^(consumer|key|route)(,(consumer|key|route))*$" },
+          }),
         ),
-        per: Type.Optional(Type.String({ description: "hour or day (UTC): a row for each. Left out: one for the whole time." })),
-        format: Type.Optional(Type.String({ description: "csv for a table instead of JSON." })),
-        limit: Type.Optional(Type.String({ description: "Most rows to give: 1 to 500, 50 by default." })),
-        cursor: Type.Optional(Type.String({ description: "nextCursor of the page before." })),
+        per: Type.Optional(
+          Type.String({
+            description: "hour or day (UTC): a row for each. Left out: one for the whole time.",
+            shown: { enum: ["hour", "day"] },
+          }),
+        ),
+        format: Type.Optional(Type.String({ description: "csv for a table instead of JSON.", shown: { enum: ["json", "csv"] } })),
+        ...PageQuery.properties,
       }),
       detail: {
-        summary: "What was used",
+        summary: "What consumers have used",
         description: "Counted by the hour; within a second of what has happened.",
         responses: {
           200: {
             description: "OK",
             content: {
               "application/json": {
-                schema: JSON.parse(
-                  JSON.stringify(Type.Object({ items: Type.Array(Row), nextCursor: Type.Union([Type.String(), Type.Null()]) })),
-                ),
+                schema: Page(Row) as object,
               },
+              "text/csv": { schema: { type: "string" }, example: "consumer,requests,errors,limited,tokens\r\nacme,10,0,1,0\r\n" },
             },
           },
         },

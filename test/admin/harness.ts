@@ -1,6 +1,8 @@
+import { openApiDocument } from "../../src/cli/openapi-document.ts";
 import type { Clock } from "../../src/clock.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { createGatewayParts } from "../../src/gateway.ts";
+import { conformance, type Document } from "../support/openapi.ts";
 
 export const TOKEN = "admin-token-for-tests-0123456789";
 export const START = Date.parse("2026-11-21T00:00:00Z");
@@ -48,6 +50,9 @@ export interface Options {
   readonly token?: string | undefined;
 }
 
+/** Every answer that any test gets is what the API document says of it. */
+const documented = conformance((await openApiDocument()) as Document);
+
 /** The admin API over a real database, called as the server calls it, without a socket. */
 export function admin({ path = ":memory:", config = {}, clock = new FakeClock(), token = TOKEN }: Options = {}) {
   const loaded = loadConfig(JSON.stringify(config), {});
@@ -75,6 +80,14 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     const request = new Request(`http://localhost${target}`, { method, headers, ...(text === undefined ? {} : { body: text }) });
     const response = await parts.admin(request, id);
     const answer = await response.text();
+    const undocumented = documented.faultsOf({
+      method,
+      target,
+      status: response.status,
+      type: response.headers.get("content-type"),
+      text: answer,
+    });
+    if (undocumented.length > 0) throw new Error(`${undocumented.join("\n")}\n${answer.slice(0, 2000)}`);
     const isJson = /\bjson\b/.test(response.headers.get("content-type") ?? "") && answer !== "";
     return { status: response.status, headers: response.headers, text: answer, json: isJson ? JSON.parse(answer) : null };
   }
@@ -85,11 +98,17 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
 
   return {
     call,
+    /** An answer's body as it goes over the wire. */
+    bytes: async (target: string, headers: Record<string, string>) => {
+      const response = await parts.admin(new Request(`http://localhost${target}`, { headers }), `request-${++count}`);
+      return { headers: response.headers, bytes: await response.bytes() };
+    },
     get: (target: string) => call(target),
     post: withBody("POST"),
     patch: withBody("PATCH"),
     remove: (target: string, headers: Record<string, string> = {}) => call(target, { method: "DELETE", headers }),
     clock,
+    warnings: parts.warnings,
     madeToken: parts.madeToken,
     /** Faults of Sluice's own: there should be none, whatever is sent. */
     faults,

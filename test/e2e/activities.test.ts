@@ -70,6 +70,7 @@ describe("POST /api/activities", () => {
     expect(after).toMatchObject({
       applied: 2,
       failed: 1,
+      rates: { accepted: expect.any(Number), applied: expect.any(Number), failed: expect.any(Number), rejected: expect.any(Number) },
       items: [
         { id: `${again.body.id}:2`, state: "failed", error: "there is no table nowhere", payload: gone },
         { state: "rejected", error: expect.stringContaining("activities[2].old_value.operation") },

@@ -325,3 +325,40 @@ test("a key says in its last seven days when it ends", async () => {
   expect(soon).toBe(at as string);
   expect((await expiring(7.1))[0]).toBeNull();
 });
+
+describe("a body that means harm", () => {
+  const DEEP = `${'{"a":'.repeat(200_000)}1${"}".repeat(200_000)}`;
+
+  test("is refused: nested deep, too large, or with a field __proto__; the gateway serves on", async () => {
+    await using gateway = await start({ config: {} });
+    // 200,000 levels are 1.4 MB: more than a record may have. An import may be larger, and is looked at before it is parsed.
+    const record = await gateway.admin("POST", "/admin/consumers", `{"id":"acme","tier":"free","metadata":${DEEP}}`);
+    expect([record.status, ((await record.json()) as { code: string }).code]).toEqual([413, "bodyTooLarge"]);
+    const bulk = await gateway.admin("POST", "/admin/keys/import", `{"keys":[{"consumer":"acme","metadata":${DEEP}}]}`);
+    expect([bulk.status, ((await bulk.json()) as { code: string }).code]).toEqual([422, "validationFailed"]);
+    const smaller = await gateway.admin(
+      "POST",
+      "/admin/consumers",
+      `{"id":"acme","tier":"free","metadata":${'{"a":'.repeat(20_000)}1${"}".repeat(20_000)}}`,
+    );
+    expect([smaller.status, ((await smaller.json()) as { detail: string }).detail]).toEqual([422, expect.stringContaining("nested")]);
+    const prototype = await gateway.admin("POST", "/admin/consumers", '{"id":"acme","tier":"free","__proto__":{"isAdmin":true}}');
+    expect([prototype.status, ((await prototype.json()) as { errors: unknown }).errors]).toEqual([
+      422,
+      [{ path: "__proto__", message: 'unknown field "__proto__"' }],
+    ]);
+    const chunked = await fetch(`${gateway.url}/admin/consumers`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${ADMIN_TOKEN}`, "content-type": "application/json" },
+      body: new ReadableStream({
+        pull: (controller) => {
+          controller.enqueue(new TextEncoder().encode(DEEP));
+          controller.close();
+        },
+      }),
+    });
+    expect(chunked.status).toBe(413);
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+    expect((await gateway.admin("GET", "/admin/consumers/acme")).status).toBe(404);
+  });
+});

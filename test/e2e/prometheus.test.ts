@@ -43,6 +43,11 @@ const isSpared = (): boolean => {
   return !HAS_PROMETHEUS;
 };
 
+/** Labels of other programs' metrics, as prometheus.yml offers them to who uncomments them. */
+const RELABEL = Bun.YAML.parse(
+  [...read("prometheus/prometheus.yml").matchAll(/^ *#( *-? \{ source_labels.*)$/gm)].map(([, line]) => line).join("\n"),
+) as object[];
+
 /** Every query that is deployed, and whose it is. Of a rule: what it compares. */
 const QUERIES = [
   ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
@@ -141,7 +146,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
       tls: CERTIFICATE,
       cwd: home.path,
     });
-    await using watcher = await prometheus([alone.url, joined.url], join(DEPLOY, "prometheus/rules.yml"));
+    await using watcher = await prometheus([alone.url, joined.url], join(DEPLOY, "prometheus/rules.yml"), RELABEL);
 
     let isOver = false;
     const traffic = async (gateway: Running, init: object) => {
@@ -152,6 +157,9 @@ describe("what is deployed for Prometheus and Grafana", () => {
         );
       const activities = JSON.stringify({
         activities: [{ operation: "insert", table: "t", colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] }],
+      });
+      const failing = JSON.stringify({
+        activities: [{ operation: "delete", table: "nowhere", oldValue: { colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] } }],
       });
       while (!isOver) {
         await Promise.all([
@@ -164,6 +172,10 @@ describe("what is deployed for Prometheus and Grafana", () => {
           call("/dead"),
           call("/api/v1/api-key", { method: "POST", body: '{"type":"s"}' }),
           call("/api/activities", { method: "POST", body: activities }),
+          call("/api/activities", { method: "POST", body: failing }),
+          call("/api/activities", { method: "POST", body: '{"activities":[]}' }),
+          call("/health"),
+          call("/ready"),
         ]);
         await Bun.sleep(20);
       }
@@ -180,6 +192,32 @@ describe("what is deployed for Prometheus and Grafana", () => {
       expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(422);
       expect((await alone.admin("POST", "/admin/health", { status: "DEGRADED" })).status).toBe(200);
       for (const [title, expr] of QUERIES) expect([title, await until(watcher, filled(expr))]).toEqual([title, true]);
+      // What came is told by endpoint, probes and scrapers among them; what a caller did wrong apart from what failed; each fate of an activity.
+      for (const route of ["all", "mine", "health", "ready", "metrics"])
+        expect([route, await until(watcher, `sum(increase(http_requests_total{job="sluice",route="${route}"}[1m])) > 0`)]).toEqual([
+          route,
+          true,
+        ]);
+      for (const [route, kind] of [
+        ["all", "4.."],
+        ["all", "5.."],
+        ["mine", "4.."],
+        ["dead", "5.."],
+      ])
+        expect([route, kind, await until(watcher, `sum(rate(http_requests_total{route="${route}",status=~"${kind}"}[1m])) > 0`)]).toEqual([
+          route,
+          kind,
+          true,
+        ]);
+      expect(await watcher.query('http_requests_total{route="mine",status=~"5.."}')).toEqual([]);
+      for (const result of ["accepted", "applied", "failed", "rejected"])
+        expect([result, await until(watcher, `sum(rate(sluice_activities_total{result="${result}"}[1m])) > 0`)]).toEqual([result, true]);
+      // The queries of those who come with other labels hold with what prometheus.yml offers them.
+      for (const query of [
+        'sum by (endpoint) (rate(http_requests_total{status_code=~"5.."}[1m])) > 0',
+        'http_requests_total{endpoint="health",status_code="200"}',
+      ])
+        expect([query, await until(watcher, query)]).toEqual([query, true]);
       await redis.kill();
       const provoked = ["SluiceBreakerOpen", "SluiceErrorRate", "SluiceDegraded", "SluiceRedisDown", "SluiceConfigReloadFailed"];
       for (const { alert, expr } of groups.flatMap(({ rules }) => rules))

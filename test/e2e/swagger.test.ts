@@ -1,14 +1,11 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
-import { start } from "../support/process.ts";
+import { OPERATIONS } from "../../src/admin/operations.ts";
+import { conformance, type Document, type Operation } from "../support/openapi.ts";
+import { ADMIN_TOKEN, start } from "../support/process.ts";
 
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
-
-interface Operation {
-  readonly summary?: string;
-  readonly requestBody?: unknown;
-}
 
 test("every endpoint of the document has a summary, and those that take a body describe it", async () => {
   await using gateway = await start();
@@ -19,9 +16,106 @@ test("every endpoint of the document has a summary, and those that take a body d
   expect(operations.length).toBeGreaterThan(30);
   for (const { name, method, operation } of operations) {
     expect([name, operation.summary]).toEqual([name, expect.stringMatching(/./)]);
-    const isPlainAct = /\/(open|close|reload|replay|reset|backup\/)$/.test(name);
+    const isPlainAct = /\/(open|close|reload|replay|reset|backup)$/.test(name);
     if ((method === "post" || method === "patch") && !isPlainAct) expect([name, operation.requestBody]).toEqual([name, expect.anything()]);
   }
+});
+
+/** A configuration of nobody's own, and the demo. */
+const GATEWAYS = [
+  ["a fresh gateway", { activities: { auth: "optional" } }],
+  ["the demo", undefined],
+] as const;
+
+describe.each(GATEWAYS)("on %s", (_, config) => {
+  test("every example of the document is accepted as it stands, and every answer is what the document says", async () => {
+    await using gateway = await start(config === undefined ? {} : { config });
+    const document = (await (await fetch(`${gateway.url}/swagger/json`)).json()) as Document;
+    const { faultsOf } = conformance(document);
+    let key = "";
+    const ids = new Map<string, string>();
+    const ask = async (method: string, path: string, body: unknown): Promise<Response> => {
+      const operation = document.paths[path]?.[method.toLowerCase()] as Operation;
+      const [, , kind = ""] = path.split("/");
+      const target = path.replace(/\{([^}]+)\}/, (_all, name: string) => {
+        const sample = operation.parameters?.find((each) => each.in === "path" && each.name === name)?.example as string;
+        return encodeURIComponent(ids.get(kind) ?? sample);
+      });
+      const isOpen = path.startsWith("/api/");
+      const answer = await fetch(gateway.url + target, {
+        method,
+        headers: {
+          ...(isOpen ? { "x-api-key": key } : { authorization: `Bearer ${ADMIN_TOKEN}` }),
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      const isStream = answer.headers.get("content-type") === "text/event-stream";
+      if (isStream) await answer.body?.cancel();
+      const text = isStream ? "" : await answer.text();
+      const type = answer.headers.get("content-type");
+      expect([method, path, faultsOf({ method, target, status: answer.status, type, text })]).toEqual([method, path, []]);
+      if (method === "POST" && path === "/admin/keys") {
+        const made = JSON.parse(text) as { id: string; key: string };
+        key = made.key;
+        ids.set("keys", made.id);
+      }
+      if (method === "POST" && path === "/admin/tokens") ids.set("tokens", (JSON.parse(text) as { id: string }).id);
+      return new Response(isStream ? "" : text, { status: answer.status === 204 || answer.status === 304 ? 200 : answer.status });
+    };
+    const examples = Object.keys(OPERATIONS).flatMap((name) => {
+      const [method = "", path = ""] = name.split(" ");
+      const content = document.paths[path]?.[method.toLowerCase()]?.requestBody?.content["application/json"];
+      return content === undefined ? [] : [{ method, path, body: content.example }];
+    });
+    expect(examples.length).toBeGreaterThanOrEqual(20);
+    for (const { method, path, body } of examples) {
+      const answer = await ask(method, path, body);
+      expect([method, path, answer.status < 300, answer.status < 300 ? "" : await answer.text()]).toEqual([method, path, true, ""]);
+    }
+    // Whatever can be read, with the parameters' examples.
+    for (const [path, methods] of Object.entries(document.paths)) {
+      if (methods.get === undefined) continue;
+      const answer = await ask("GET", path, undefined);
+      const expected = path === "/admin/explain" ? 422 : 200;
+      expect([path, answer.status]).toEqual([path, expected]);
+    }
+    for (const at of ["open", "close"]) expect((await ask("POST", `/admin/breakers/{target}/${at}`, undefined)).status).toBe(200);
+    for (const path of ["/admin/pools/{id}/reset", "/admin/backup"]) expect((await ask("POST", path, undefined)).status).toBe(200);
+    // And what must not be done is refused as the document says.
+    for (const [path, methods] of Object.entries(document.paths))
+      for (const method of Object.keys(methods)) {
+        if (!path.startsWith("/admin/") || path === "/admin/events") continue;
+        const target = path.replace(/\{[^}]+\}/, "nobody");
+        for (const headers of [{}, { authorization: `Bearer ${ADMIN_TOKEN}` }] as Record<string, string>[]) {
+          if (method === "get" && "authorization" in headers && !path.includes("{")) continue;
+          if (path === "/admin/backup" && "authorization" in headers) continue;
+          const answer = await fetch(gateway.url + target, { method: method.toUpperCase(), headers });
+          const text = await answer.text();
+          const type = answer.headers.get("content-type");
+          expect([method, path, faultsOf({ method: method.toUpperCase(), target, status: answer.status, type, text })]).toEqual([
+            method,
+            path,
+            [],
+          ]);
+        }
+      }
+  });
+});
+
+test("the document is given compressed and with an ETag, over real connections", async () => {
+  await using gateway = await start();
+  const first = await fetch(`${gateway.url}/swagger/json`, { headers: { "accept-encoding": "gzip" } });
+  expect(first.headers.get("content-encoding")).toBe("gzip");
+  const text = await first.text();
+  expect(JSON.parse(text).openapi).toStartWith("3.1");
+  const etag = first.headers.get("etag") ?? "";
+  const again = await fetch(`${gateway.url}/swagger/json`, { headers: { "if-none-match": etag } });
+  expect([again.status, await again.text(), again.headers.get("etag")]).toEqual([304, "", etag]);
+  const plain = await fetch(`${gateway.url}/swagger/json`, { headers: { "accept-encoding": "identity" } });
+  expect([plain.headers.get("content-encoding"), await plain.text()]).toEqual([null, text]);
+  const head = await fetch(`${gateway.url}/swagger`, { method: "HEAD" });
+  expect([head.status, await head.text()]).toEqual([200, ""]);
 });
 
 // Where there is no browser this fails: install chromium, as .ci/run does. On a machine of a user who only runs the tests, the page's files are checked instead.
@@ -49,14 +143,71 @@ test("Swagger UI shows the endpoints without any request to another host", async
   try {
     const tab = await browser.newPage();
     const elsewhere: string[] = [];
+    const complaints: string[] = [];
     tab.on("request", (request) => {
       if (!request.url().startsWith(gateway.url) && !request.url().startsWith("data:")) elsewhere.push(request.url());
+    });
+    tab.on("console", (message) => void (message.type() === "error" && complaints.push(message.text())));
+    tab.on("pageerror", (error) => void complaints.push(String(error)));
+    await tab.addInitScript(() => {
+      const page = globalThis as unknown as {
+        violations: string[];
+        addEventListener(name: string, listener: (event: never) => void): void;
+      };
+      page.violations = [];
+      page.addEventListener(
+        "securitypolicyviolation",
+        ({ violatedDirective, blockedURI }: { violatedDirective: string; blockedURI: string }) =>
+          page.violations.push(`${violatedDirective} ${blockedURI}`),
+      );
     });
     await tab.goto(`${gateway.url}/swagger`);
     await tab.waitForSelector(".opblock");
     expect(await tab.locator(".opblock").count()).toBeGreaterThan(30);
+    expect(await tab.locator(".opblock-tag").allTextContents()).toEqual(expect.arrayContaining([expect.stringContaining("consumers")]));
+    // What most people look for is open, the rest is not.
+    expect(await tab.locator("#operations-tag-consumers").getAttribute("data-is-open")).toBe("true");
+    expect(await tab.locator("#operations-tag-backup").getAttribute("data-is-open")).toBe("false");
+
+    // The token goes into the first box, and what is prefilled is accepted.
+    await tab.click("button.authorize");
+    const box = tab.locator(".auth-container").first();
+    expect(await box.textContent()).toContain("adminToken");
+    await box.locator("input").fill(ADMIN_TOKEN);
+    await box.locator("button.authorize").click();
+    await tab.click(".btn-done");
+    for (const id of ["createTier", "createConsumer", "createKey", "importKeys", "createUpstream", "createRoute", "createPool"]) {
+      const operation = tab.locator(`.opblock[id$="-${id}"]`);
+      await operation.locator(".opblock-summary-control").click();
+      await operation.locator(".try-out__btn").click();
+      await operation.locator("button.execute").click();
+      const status = operation.locator(".live-responses-table .response-col_status").first();
+      await status.waitFor();
+      await tab.waitForFunction(
+        (at) =>
+          /\d{3}/.test(
+            (globalThis as unknown as { document: { querySelector(at: string): { textContent: string } | null } }).document.querySelector(
+              at,
+            )?.textContent ?? "",
+          ),
+        `.opblock[id$="-${id}"] .live-responses-table tbody .response-col_status`,
+      );
+      const said = await operation.locator(".live-responses-table tbody .response-col_status").first().textContent();
+      expect([id, said?.trim().slice(0, 3), await operation.locator(".live-responses-table tbody").first().textContent()]).toEqual([
+        id,
+        "201",
+        expect.anything(),
+      ]);
+    }
+
     expect(elsewhere).toEqual([]);
+    expect(complaints).toEqual([]);
+    expect(await tab.evaluate("violations")).toEqual([]);
+    // Whatever a backend's page could read of this origin holds no token.
+    expect(
+      await tab.evaluate("JSON.stringify({ ...localStorage }) + JSON.stringify({ ...sessionStorage }) + document.cookie"),
+    ).not.toContain(ADMIN_TOKEN);
   } finally {
     await browser.close();
   }
-}, 30_000);
+}, 120_000);

@@ -13,6 +13,25 @@ describe("the system's status", () => {
       reason: null,
       until: null,
       components: { database: "ok", upstreams: "ok" },
+      warnings: [],
+    });
+  });
+
+  test("is told with the warnings of /ready", async () => {
+    using gateway = admin();
+    gateway.warnings.raise("redisAway", "Redis is away.", "redis://redis:6379");
+    expect((await gateway.get("/admin/health")).json.warnings).toEqual([
+      { code: "redisAway", message: "Redis is away.", detail: "redis://redis:6379", since: "2026-11-21T00:00:00.000Z" },
+    ]);
+  });
+
+  test("says what to write in the place of the fields that scripts for other gateways send", async () => {
+    using gateway = admin();
+    const answer = await gateway.post("/admin/health", { status: "DEGRADED", ttl_seconds: 300, updated_by: "ops" });
+    expect(answer.status).toBe(422);
+    expect(errorsOf(answer)).toEqual({
+      ttl_seconds: 'unknown field "ttl_seconds": write "ttl" with a unit instead, such as "300s"',
+      updated_by: 'unknown field "updated_by": leave it out: the name of the admin token says who it was',
     });
   });
 

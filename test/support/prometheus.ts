@@ -17,8 +17,8 @@ export interface Prometheus {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Scrapes the URLs once a second, as the job sluice. Fails where there is no prometheus: .ci/run installs it. */
-export async function prometheus(urls: readonly string[], rules: string): Promise<Prometheus> {
+/** Scrapes the URLs once a second, as the job sluice. `relabel`: what is done to each sample (metric_relabel_configs). Fails where there is no prometheus: .ci/run installs it. */
+export async function prometheus(urls: readonly string[], rules: string, relabel: readonly object[] = []): Promise<Prometheus> {
   const folder = mkdtempSync(join(tmpdir(), "sluice-prometheus-"));
   const port = freePort();
   writeFileSync(
@@ -29,6 +29,7 @@ export async function prometheus(urls: readonly string[], rules: string): Promis
       scrape_configs: [
         {
           job_name: "sluice",
+          metric_relabel_configs: relabel,
           tls_config: { insecure_skip_verify: true },
           static_configs: urls.map((url) => {
             const { host, protocol } = new URL(url);

@@ -1,0 +1,235 @@
+/** What the API document tells of an operation beside what its endpoint says itself. */
+export interface Operation {
+  readonly id: string;
+  /** A body that the endpoint accepts on a fresh gateway: as small as can be. */
+  readonly example?: unknown;
+  /** The names of its body and of its answer among the document's schemas. */
+  readonly body?: string;
+  readonly answer?: string;
+  /** Why it refuses, by status, besides what every operation of its kind may answer. */
+  readonly refuses?: Readonly<Record<number, string>>;
+}
+
+const MANAGED = "It is declared in config.json, and only changed there.";
+
+/** The five operations of a kind of record. */
+const records = (
+  plural: string,
+  name: string,
+  examples: { readonly create: object; readonly update: object },
+  refuses: { readonly create: string; readonly remove: string },
+): Record<string, Operation> => ({
+  [`GET /admin/${plural}`]: { id: `list${name}s`, answer: `${name}Page` },
+  [`POST /admin/${plural}`]: {
+    id: `create${name}`,
+    body: `New${name}`,
+    answer: name,
+    example: examples.create,
+    refuses: { 409: refuses.create },
+  },
+  [`GET /admin/${plural}/{id}`]: { id: `get${name}`, answer: name },
+  [`PATCH /admin/${plural}/{id}`]: {
+    id: `update${name}`,
+    body: `${name}Patch`,
+    answer: name,
+    example: examples.update,
+    refuses: { 409: `${MANAGED} Or it was changed at the same moment.` },
+  },
+  [`DELETE /admin/${plural}/{id}`]: { id: `delete${name}`, refuses: { 409: refuses.remove } },
+});
+
+const taken = (what: string): string => `There is such a ${what} already.`;
+
+/**
+ * The operations of the document by method and path. The examples work in this order on a gateway with activities and nothing else of its own; each may be sent as it
+ * stands, as Swagger UI prefills it.
+ */
+export const OPERATIONS: Readonly<Record<string, Operation>> = {
+  ...records(
+    "tiers",
+    "Tier",
+    {
+      create: { name: "gold", limits: [{ algorithm: "sliding-window", limit: 1000, window: "1m" }] },
+      update: { limits: [{ algorithm: "sliding-window", limit: 2000, window: "1m" }] },
+    },
+    { create: taken("tier"), remove: `Consumers have it or routes name it: change them first, or use \`force\`. Or: ${MANAGED}` },
+  ),
+  ...records(
+    "consumers",
+    "Consumer",
+    { create: { id: "acme", tier: "free" }, update: { tier: "pro" } },
+    { create: taken("consumer"), remove: `It has keys: use \`force\`, or disable it. Or: ${MANAGED}` },
+  ),
+  "GET /admin/keys": { id: "listKeys", answer: "KeyPage" },
+  "POST /admin/keys": {
+    id: "createKey",
+    body: "NewKey",
+    answer: "KeyWithSecret",
+    example: { consumer: "acme" },
+    refuses: { 409: taken("key") },
+  },
+  "POST /admin/keys/import": {
+    id: "importKeys",
+    body: "KeyImport",
+    answer: "ImportedKeys",
+    example: { keys: [{ consumer: "acme", hash: "5c2b1f9b2a2e4d0f0c7f4a8ad8f2f3b6b9d1e0a7c4835f6e1d2c3b4a59687f70" }] },
+    refuses: { 409: "One of the keys is there already: nothing was imported." },
+  },
+  "GET /admin/keys/{id}": { id: "getKey", answer: "Key" },
+  "PATCH /admin/keys/{id}": {
+    id: "updateKey",
+    body: "KeyPatch",
+    answer: "Key",
+    example: { name: "production" },
+    refuses: { 409: `${MANAGED} Or it was changed at the same moment.` },
+  },
+  "DELETE /admin/keys/{id}": { id: "revokeKey", refuses: { 409: MANAGED } },
+  "POST /admin/keys/{id}/rotate": {
+    id: "rotateKey",
+    body: "Rotation",
+    answer: "KeyWithSecret",
+    example: { gracePeriod: "24h" },
+    refuses: { 409: `The key is revoked. Or: ${MANAGED}` },
+  },
+  ...records(
+    "upstreams",
+    "Upstream",
+    { create: { name: "users", targets: [{ url: "http://127.0.0.1:8001" }] }, update: { connectTimeout: "2s" } },
+    { create: taken("upstream"), remove: `Routes use it: change them first, or use \`force\`. Or: ${MANAGED}` },
+  ),
+  ...records(
+    "routes",
+    "Route",
+    { create: { name: "users", path: "/api/users", upstream: "users" }, update: { timeout: "10s" } },
+    { create: taken("route"), remove: MANAGED },
+  ),
+  ...records(
+    "pools",
+    "Pool",
+    {
+      create: {
+        name: "models",
+        keys: [{ id: "key_1", limit: 1000, window: "60s" }],
+        services: { service_1: { cost: 300 } },
+      },
+      update: { strategy: "round-robin" },
+    },
+    { create: taken("pool"), remove: `Routes use it: change them first, or use \`force\`. Or: ${MANAGED}` },
+  ),
+  "POST /admin/pools/{id}/reset": { id: "resetPool" },
+  "POST /api/v1/api-key": { id: "takeApiKey", body: "ApiKeyRequest", answer: "ApiKey", example: { type: "service_1" } },
+  "POST /api/activities": {
+    id: "postActivities",
+    body: "ActivityBatch",
+    answer: "AcceptedBatch",
+    example: {
+      activities: [{ operation: "insert", table: "visits", colNames: ["page"], colTypes: ["TEXT"], colValues: ["/"] }],
+    },
+  },
+  "GET /admin/limits/{consumer}": { id: "getLimits", answer: "ConsumerLimits" },
+  "DELETE /admin/limits/{consumer}": { id: "resetLimits" },
+  "GET /admin/explain": { id: "explain", answer: "Explanation", refuses: { 404: "There is no such consumer, key or route." } },
+  "GET /admin/health": { id: "getHealth", answer: "SystemHealth" },
+  "POST /admin/health": {
+    id: "setHealth",
+    body: "NewSystemStatus",
+    answer: "SystemHealth",
+    example: { status: "DEGRADED", reason: "the database is slow", ttl: "1m" },
+  },
+  "GET /admin/breakers": { id: "listBreakers", answer: "BreakerList" },
+  "POST /admin/breakers/{target}/open": { id: "openBreaker", answer: "BreakerList" },
+  "POST /admin/breakers/{target}/close": { id: "closeBreaker", answer: "BreakerList" },
+  "GET /admin/cache": { id: "getCache", answer: "CacheStatistics" },
+  "DELETE /admin/cache": { id: "purgeCache", answer: "PurgedResponses" },
+  "GET /admin/blocks": { id: "listBlocks", answer: "BlockPage" },
+  "POST /admin/blocks": { id: "createBlock", body: "NewBlock", answer: "Block", example: { ip: "203.0.113.9", ttl: "15m" } },
+  "DELETE /admin/blocks/{ip}": { id: "deleteBlock", refuses: { 422: "This is no address." } },
+  "GET /admin/activities": { id: "getActivities", answer: "ActivityQueue", refuses: { 404: "Activities are off." } },
+  "POST /admin/activities/{id}/replay": {
+    id: "replayActivity",
+    answer: "ReplayedActivities",
+    refuses: { 404: "There is no such activity, or activities are off.", 409: "Nothing of it failed, or it can't be replayed." },
+  },
+  "GET /admin/usage": { id: "getUsage", answer: "UsageRows" },
+  "GET /admin/audit": { id: "listAudit", answer: "AuditPage" },
+  "GET /admin/audit/export": { id: "exportAudit" },
+  "GET /admin/audit/verify": { id: "verifyAudit", answer: "AuditVerification" },
+  "GET /admin/tokens": { id: "listTokens", answer: "AdminTokenList" },
+  "POST /admin/tokens": {
+    id: "createToken",
+    body: "NewAdminToken",
+    answer: "AdminTokenWithText",
+    example: { name: "ci", role: "viewer" },
+    refuses: { 409: "There is a token of this name already, or the name is the gateway's own." },
+  },
+  "DELETE /admin/tokens/{id}": {
+    id: "revokeToken",
+    refuses: { 409: "It is the last token with the role admin, or given by SLUICE_ADMIN_TOKEN." },
+  },
+  "GET /admin/logging": { id: "getLogging", answer: "Logging", refuses: { 409: "This gateway writes no log." } },
+  "PATCH /admin/logging": {
+    id: "updateLogging",
+    body: "LoggingPatch",
+    answer: "Logging",
+    example: { level: "debug", ttl: "10m" },
+    refuses: { 409: "This gateway writes no log." },
+  },
+  "DELETE /admin/logging": { id: "resetLogging", answer: "Logging", refuses: { 409: "This gateway writes no log." } },
+  "GET /admin/config": { id: "getConfig", answer: "ConfigurationInForce" },
+  "POST /admin/config/reload": {
+    id: "reloadConfig",
+    answer: "ReloadedConfiguration",
+    refuses: { 422: "The file has faults: the configuration before stays in force." },
+  },
+  "GET /admin/config/schema": { id: "getConfigSchema" },
+  "GET /admin/stats": { id: "getStats", answer: "Stats" },
+  "GET /admin/events": {
+    id: "readEvents",
+    refuses: { 429: "As many read events as may (code tooManyReaders), or your address is blocked." },
+  },
+  "POST /admin/backup": { id: "createBackup" },
+  "GET /health": { id: "isAlive", answer: "Liveness" },
+  "GET /ready": { id: "isReady", answer: "Readiness" },
+  "GET /metrics": { id: "getMetrics" },
+  "GET /_metrics": { id: "getMetricsSummary", answer: "MetricsSummary" },
+};
+
+/** Values for path parameters: those of the records that the examples make. */
+export const PARAMETER_EXAMPLES: Readonly<Record<string, string>> = {
+  consumers: "acme",
+  tiers: "gold",
+  routes: "users",
+  upstreams: "users",
+  pools: "models",
+  keys: "key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e",
+  limits: "acme",
+  breakers: "http://127.0.0.1:8001",
+  blocks: "203.0.113.9",
+  activities: "0199f3a8-1c3b-7c3e-9d5e-1f2a3b4c5d6e:0",
+  tokens: "tok_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e",
+};
+
+/** What the tags mean, in the order in which people need them. */
+export const TAGS: readonly (readonly [name: string, description: string])[] = [
+  ["consumers", "Who calls: a person or program with a tier and keys"],
+  ["keys", "API keys: create, import, rotate, revoke"],
+  ["tiers", "Named sets of rate limits and quotas"],
+  ["routes", "Path prefixes joined to upstreams, with their rules"],
+  ["upstreams", "Backends: one or more targets, load balancing, health checks, circuit breaker"],
+  ["pools", "Upstream credentials that are handed out or injected within their budgets"],
+  ["limits", "Rate limits: what a consumer has used, and why a request was refused"],
+  ["health", "Liveness, readiness, and the system's status (NORMAL or DEGRADED)"],
+  ["breakers", "Circuit breakers: see, open and close them"],
+  ["cache", "Response cache: statistics and purge"],
+  ["blocks", "Blocked addresses"],
+  ["activities", "Validated ingestion: batches of changes to tables"],
+  ["usage", "What consumers have used, by the hour or day"],
+  ["audit", "Audit log: what was done, by whom; hash-chained"],
+  ["events", "Live events: requests, limits, breakers, changes"],
+  ["metrics", "Prometheus metrics"],
+  ["stats", "Numbers of this instance, as `sluice top` shows them"],
+  ["logging", "The log's level, while the gateway runs"],
+  ["tokens", "Admin tokens and their roles"],
+  ["config", "The configuration in force: show, reload, JSON Schema"],
+  ["backup", "Copies of the database"],
+];
