@@ -47,6 +47,7 @@ import { Replication } from "./redis/replication.ts";
 import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
+import { Writability } from "./storage/writability.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
@@ -117,12 +118,15 @@ export function createGatewayParts(options: GatewayOptions) {
   const redactor = options.redactor ?? new Redactor();
   let { config } = options;
   /** For what belongs to no request. */
-  const onOwnFault = (error: unknown): void => onFault(error, "");
+  const onOwnFault = (error: unknown): void => {
+    // While nothing can be written that is said once, not with each thing that should have been.
+    if (!writability.failed(error)) onFault(error, "");
+  };
   const guarded = (work: () => void) => () => {
     try {
       work();
     } catch (error) {
-      // A full disk must not end the gateway: it is told, and tried again.
+      // It must not end the gateway: it is told, and tried again.
       onOwnFault(error);
     }
   };
@@ -133,7 +137,27 @@ export function createGatewayParts(options: GatewayOptions) {
       else log?.info({ code }, "this warning is over");
     },
   );
-  const storage = openStorage(options.databasePath);
+  const storage = openStorage(options.databasePath, { isServed: true });
+  const writability = new Writability({
+    storage,
+    clock,
+    onChange: (state) => {
+      if (state?.isDamaged !== true) warnings.clear("storageDamaged");
+      if (state === null) warnings.clear("storageReadOnly");
+      else if (state.isDamaged)
+        warnings.raise(
+          "storageDamaged",
+          "The database is damaged: stop the gateway and restore a backup (sluice restore FILE).",
+          state.detail,
+        );
+      else
+        warnings.raise(
+          "storageReadOnly",
+          "Changes can't be stored: the disk is full, or can't be written. Requests are served; admin changes are refused until there is room again.",
+          state.detail,
+        );
+    },
+  });
   let certificateExpiresAt: number | null = null;
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
@@ -375,6 +399,7 @@ export function createGatewayParts(options: GatewayOptions) {
       link,
       live: () => live.status,
       activities: () => activities,
+      isStorageReadOnly: () => writability.state !== null,
       log: options.log,
       events,
       spanCounts: tracing.counts,
@@ -517,16 +542,9 @@ export function createGatewayParts(options: GatewayOptions) {
   }
 
   const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
-  const databaseWorks = (): boolean => {
-    try {
-      storage.client.query("SELECT 1").get();
-      return true;
-    } catch {
-      return false;
-    }
-  };
   const components = (): Record<string, string> => ({
-    database: databaseWorks() ? "ok" : "failing",
+    // Keys and limits are in memory: a database that can't be written, or is damaged, is no reason to serve no longer.
+    database: writability.state === null ? "ok" : "degraded",
     // Requests are served all the same.
     ...(config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "degraded" }),
     ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
@@ -581,8 +599,9 @@ export function createGatewayParts(options: GatewayOptions) {
     },
   });
   live.start();
-  if (options.text !== undefined && options.file !== null && live.status.faults.length === 0)
-    keepLastGood(storage, options.text, clock.wall());
+  const { text } = options;
+  if (text !== undefined && options.file !== null && live.status.faults.length === 0)
+    guarded(() => keepLastGood(storage, text, clock.wall()))();
 
   /** A time of the clock that never runs backwards, for people. */
   const wallText = (at: number | null): string | null => timeText(at === null ? null : clock.wall() + (at - clock.now()));
@@ -657,20 +676,22 @@ export function createGatewayParts(options: GatewayOptions) {
       activities: () => activities?.stats() ?? null,
       log: () => options.log?.state ?? null,
     },
-    catchUp: () => feed.poll(),
+    catchUp: guarded(() => feed.poll()),
+    unwritable: (error) => (writability.failed(error) ? writability.state : null),
     write: replication === null ? null : (work) => replication.write(work),
     onFault,
   });
 
+  const flushes = [() => counts.flush(), () => usage.flush(), () => pools.flush()].map(guarded);
+  /** One that can't be written holds up no other. */
+  const flush = (): void => {
+    for (const each of flushes) each();
+  };
   const timers = [
-    setInterval(
-      guarded(() => {
-        counts.flush();
-        usage.flush();
-        pools.flush();
-      }),
-      FLUSH_COUNTS_EVERY,
-    ),
+    setInterval(() => {
+      flush();
+      guarded(() => writability.look())();
+    }, FLUSH_COUNTS_EVERY),
     setInterval(
       guarded(() => auto?.look()),
       LOOK_EVERY,
@@ -772,11 +793,13 @@ export function createGatewayParts(options: GatewayOptions) {
       signals?.stop();
       shared?.close();
       link?.close();
-      guarded(() => {
-        counts.flush();
-        usage.flush();
-        pools.flush();
-      })();
+      flush();
+      const lost = { counts: store.waiting, requestsOfUsage: usage.waiting, pools: pools.waiting };
+      if (Object.values(lost).some((count) => count > 0))
+        log?.error(
+          { ...lost, why: writability.state?.detail ?? null },
+          "stopped without storing these: they could not be written and are lost",
+        );
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync, rmSync, statSync } from "node:fs";
 import { Elysia } from "elysia";
+import { refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 
 const CHUNK = 262_144;
@@ -14,7 +15,11 @@ export async function copyOf(databasePath: string): Promise<{ stream: ReadableSt
   const [status, said] = await Promise.all([child.exited, new Response(child.stderr).text()]);
   if (status !== 0) {
     rmSync(copy, { force: true });
-    throw new Error(`the database could not be copied: ${said.trim()}`);
+    throw refused(
+      "storageReadOnly",
+      `The database could not be copied beside itself: ${said.trim().slice(0, 300)}. Make room on its disk, then try again.`,
+      [["Retry-After", "10"]],
+    );
   }
   const { size } = statSync(copy);
   const file = openSync(copy, "r");

@@ -30,6 +30,7 @@ export interface Sources {
   readonly link: RedisLink | null;
   readonly live: () => LiveConfig["status"];
   readonly activities: () => Activities | null;
+  readonly isStorageReadOnly: () => boolean;
   readonly log: Log | null;
   readonly events: EventHub;
   readonly spanCounts: Readonly<Record<string, number>>;
@@ -89,6 +90,9 @@ export function families(sources: Sources): Family[] {
       eachKey(({ status }) => (status === "ready" ? 1 : 0)),
     ),
     gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
+    gauge("sluice_storage_read_only", "1 while the database can't be written: the disk is full or failing, or the file is damaged.", () =>
+      single(sources.isStorageReadOnly() ? 1 : 0),
+    ),
     gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live().loadedAt / 1000)),
     gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
       single(live().faults.length > 0 ? 1 : 0),

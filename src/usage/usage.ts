@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { KeyEntry } from "../keys/registry.ts";
+import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
 import { HeavyHitters } from "./heavy-hitters.ts";
 
@@ -76,6 +77,11 @@ export class Usage {
     }
   }
 
+  /** Requests that wait to be written. */
+  get waiting(): number {
+    return this.dirty.reduce((sum, { requests }) => sum + requests, 0);
+  }
+
   /** Writes what has come since the last call; for a timer. What a crash loses is what came since. */
   flush(): void {
     const { hour, dirty } = this;
@@ -114,7 +120,12 @@ export class Usage {
 
   /** Sums, the oldest first. */
   sums({ consumer, key, route, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
-    this.flush();
+    try {
+      this.flush();
+    } catch (error) {
+      // Sums can be read from a disk that is full; the last second is then missing.
+      if (!isUnwritable(error)) throw error;
+    }
     const columns = [...(per === null ? [] : [`hour - hour % ${per === "day" ? DAY : HOUR} AS time`]), ...by];
     const groups = [...(per === null ? [] : ["time"]), ...by];
     const filters: [string, string | undefined][] = [
