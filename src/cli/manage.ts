@@ -1,12 +1,14 @@
-import { rename } from "node:fs/promises";
+import { closeSync, existsSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { resetFirst } from "../admin/tokens.ts";
 import { Audit } from "../audit/audit.ts";
 import { systemClock } from "../clock.ts";
+import { explained } from "../storage/faults.ts";
+import { isServed } from "../storage/lock.ts";
 import { openStorage, StorageError } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
-import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, table, text } from "./remote.ts";
+import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, table, text } from "./remote.ts";
 
 const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
 
@@ -162,42 +164,75 @@ export const audit: Command = {
 
 export const backup: Command = {
   name: "backup",
-  usage: "backup FILE",
+  usage: "backup FILE [--force]",
   summary:
-    "Writes a consistent copy of a running gateway's database to FILE. To restore it, stop the gateway and put it in the place of sluice.db.",
-  flags: REMOTE_FLAGS,
+    "Writes a consistent copy of a running gateway's database to FILE, for its owner only. `sluice restore FILE` puts it back. The tables of activities (activities.db) are not in it.",
+  flags: [...REMOTE_FLAGS, { name: "force", help: "overwrite FILE if it exists" }],
   positionals: 1,
   run: (input) => {
     const [file] = input.positionals;
     return act({ ...input, positionals: ["backup"] }, "backup FILE", {
       backup: async () => {
         const target = required(file, "a file's name");
+        const refuseExisting = (): void => {
+          if (input.flags.force !== true && existsSync(target)) throw new RemoteFault(`${target} exists: --force overwrites it`);
+        };
+        refuseExisting();
         const answer = await askRaw(input, "POST", "/admin/backup");
         // Under another name first: a copy that breaks off must not look like a backup.
-        const bytes = await Bun.write(`${target}.part`, answer);
-        await rename(`${target}.part`, target);
-        show(input, { file: target, bytes });
+        const part = `${target}.part-${process.pid}`;
+        try {
+          const bytes = await keep(answer, part);
+          refuseExisting();
+          renameSync(part, target);
+          show(input, { file: target, bytes });
+        } catch (error) {
+          rmSync(part, { force: true });
+          if (error instanceof RemoteFault) throw error;
+          throw new RemoteFault(`${target} could not be written: ${error instanceof Error ? error.message : String(error)}`);
+        }
       },
     });
   },
 };
+
+/** Writes an answer's body to a new file, for the owner only, and gives its size when all of it is on the disk. */
+async function keep(answer: Response, file: string): Promise<number> {
+  const to = openSync(file, "wx", 0o600);
+  try {
+    for await (const chunk of answer.body ?? []) for (let at = 0; at < chunk.length; ) at += writeSync(to, chunk, at);
+    fsyncSync(to);
+    const bytes = fstatSync(to).size;
+    if (bytes === 0) throw new Error("the answer was empty");
+    return bytes;
+  } finally {
+    closeSync(to);
+  }
+}
 
 export const admin: Command = {
   name: "admin",
   usage: "admin reset-token [--data DIR] [--config FILE]",
   summary: "Makes a new first admin token on the data folder itself, for who has lost it. The one before is no good from then on.",
   flags: [
-    { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path)" },
+    { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path), as in /var/lib/sluice" },
     { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
   ],
   positionals: 1,
   run: async (input) => {
     if (input.positionals[0] !== "reset-token") throw new UsageError("an action is needed: admin reset-token");
     try {
-      const storage = openStorage(databasePathOf(text(input, "data"), text(input, "config")));
+      const path = databasePathOf(text(input, "data"), text(input, "config"));
+      // A new database here would have a token that no gateway takes.
+      if (!existsSync(path))
+        throw new StorageError(`there is no database ${path}: name the gateway's data folder, as in --data /var/lib/sluice`);
+      const storage = openStorage(path);
       try {
         const token = resetFirst({ storage, clock: systemClock, audit: new Audit({ storage, clock: systemClock }) });
         print(`${token}\n`);
+        process.stderr.write(
+          `sluice: changed in ${path}, which ${isServed(path) ? "a gateway uses: it takes the new token at once" : "no gateway uses at the moment"}\n`,
+        );
         if (process.env.SLUICE_ADMIN_TOKEN)
           process.stderr.write("sluice: a gateway with SLUICE_ADMIN_TOKEN takes that one instead of this\n");
       } finally {
@@ -205,8 +240,9 @@ export const admin: Command = {
       }
       return 0;
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      process.stderr.write(`sluice: ${error.message}\n`);
+      const cause = explained(error, databasePathOf(text(input, "data"), text(input, "config")));
+      if (!(cause instanceof StorageError)) throw error;
+      process.stderr.write(`sluice: ${cause.message}\n`);
       return 1;
     }
   },

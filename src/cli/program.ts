@@ -8,6 +8,7 @@ import { explain } from "./explain.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
+import { restore } from "./restore.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 import { top } from "./top.ts";
@@ -25,6 +26,7 @@ const COMMANDS: readonly Command[] = [
   top,
   audit,
   backup,
+  restore,
   admin,
   copyDatabase,
 ];

@@ -55,7 +55,7 @@ export const backupAdmin = (databasePath: string, audit: Audit) =>
       detail: {
         summary: "A copy of the database",
         description:
-          "Consistent, made while the gateway serves. It holds hashes of keys and no key; what else it holds is worth protecting. To restore it, stop the gateway and put the file in the place of sluice.db.",
+          "Consistent, made while the gateway serves. It holds hashes of keys and no key; what else it holds is worth protecting. To restore it, stop the gateway and run `sluice restore FILE`. The tables of activities (activities.db) are not in it.",
         responses: {
           200: { description: "A SQLite file.", content: { "application/vnd.sqlite3": { schema: { type: "string", format: "binary" } } } },
         },

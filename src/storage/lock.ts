@@ -1,4 +1,5 @@
 import { Database, SQLiteError } from "bun:sqlite";
+import { existsSync } from "node:fs";
 
 /** A lock that processes hold between them. The operating system takes it back when its holder dies, however that dies. */
 export interface Lock {
@@ -41,3 +42,12 @@ export const servingLockOf = (databasePath: string): string => `${databasePath}.
 
 /** The lock of whoever opens or exchanges a database. */
 export const openingLockOf = (databasePath: string): string => `${databasePath}.lock`;
+
+/** Whether a gateway serves from a database at this moment. */
+export function isServed(databasePath: string): boolean {
+  const path = servingLockOf(databasePath);
+  if (!existsSync(path)) return false;
+  const lock = lockAlone(path, 0);
+  lock?.close();
+  return lock === null;
+}
