@@ -47,6 +47,7 @@ import { Replication } from "./redis/replication.ts";
 import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { openStorage } from "./storage/open.ts";
+import { ScheduledBackups } from "./storage/scheduled-backups.ts";
 import { Writability } from "./storage/writability.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -94,6 +95,7 @@ export class ConfigConflict extends Error {
 /** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
+const LOOK_FOR_BACKUPS_EVERY = 5000;
 const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState])[] = [
   ["closed", "open"],
   ["open", "half-open"],
@@ -156,6 +158,22 @@ export function createGatewayParts(options: GatewayOptions) {
           "Changes can't be stored: the disk is full, or can't be written. Requests are served; admin changes are refused until there is room again.",
           state.detail,
         );
+    },
+  });
+  const backups = new ScheduledBackups({
+    databasePath: options.databasePath,
+    clock,
+    policy: () =>
+      config.backup === null || options.databasePath === ":memory:"
+        ? null
+        : { ...config.backup, every: parseDuration(config.backup.every) },
+    onDone: (file, bytes) => {
+      log?.info({ file, bytes }, "backup made");
+      guarded(() => audit.note({ action: "backup.create", subject: "database", after: { file, bytes } }))();
+    },
+    onTrouble: (why) => {
+      if (why === null) warnings.clear("backupFailed");
+      else warnings.raise("backupFailed", "The last scheduled backup could not be made.", why);
     },
   });
   let certificateExpiresAt: number | null = null;
@@ -399,6 +417,7 @@ export function createGatewayParts(options: GatewayOptions) {
       link,
       live: () => live.status,
       activities: () => activities,
+      backups,
       isStorageReadOnly: () => writability.state !== null,
       log: options.log,
       events,
@@ -711,6 +730,7 @@ export function createGatewayParts(options: GatewayOptions) {
       }),
       FLUSH_USED_KEYS_EVERY,
     ),
+    setInterval(() => void backups.look(), LOOK_FOR_BACKUPS_EVERY),
     setInterval(
       guarded(() => feed.poll()),
       FOLLOW_EVERY,
@@ -785,6 +805,7 @@ export function createGatewayParts(options: GatewayOptions) {
     /** Writes what waits and closes everything. */
     stop: async (): Promise<void> => {
       for (const timer of timers) clearInterval(timer);
+      backups.stop();
       events.close();
       live.stop();
       balanced.stop();

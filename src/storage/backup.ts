@@ -8,16 +8,32 @@ const CHUNK = 262_144;
 /** This program, as it was started: the binary, or Bun with the source. */
 const self = (): string[] => (Bun.main.includes("$bunfs") || Bun.main.includes("~BUN") ? [process.execPath] : [process.execPath, Bun.main]);
 
+/** Copies a database that is in use to a new file, in a process of its own: requests must not wait for it. Rejects with the reason when that can't be done, and leaves nothing behind. */
+export async function copyInto(
+  databasePath: string,
+  file: string,
+  { signal, program = self() }: { readonly signal?: AbortSignal; readonly program?: readonly string[] | undefined } = {},
+): Promise<void> {
+  const child = Bun.spawn([...program, "copy-database", databasePath, file], {
+    stdout: "ignore",
+    stderr: "pipe",
+    ...(signal === undefined ? {} : { signal, killSignal: "SIGKILL" }),
+  });
+  const [status, said] = await Promise.all([child.exited, new Response(child.stderr).text()]);
+  if (status === 0) return;
+  rmSync(file, { force: true });
+  throw new Error(said.trim().slice(0, 300) || `the copy ended with ${status}`);
+}
+
 /** A consistent copy of the database as a stream, which removes the copy when it has been read or given up. */
 export async function copyOf(databasePath: string): Promise<{ stream: ReadableStream<Uint8Array>; size: number }> {
   const copy = `${databasePath}.copy-${Bun.randomUUIDv7()}`;
-  const child = Bun.spawn([...self(), "copy-database", databasePath, copy], { stdout: "ignore", stderr: "pipe" });
-  const [status, said] = await Promise.all([child.exited, new Response(child.stderr).text()]);
-  if (status !== 0) {
-    rmSync(copy, { force: true });
+  try {
+    await copyInto(databasePath, copy);
+  } catch (error) {
     throw refused(
       "storageReadOnly",
-      `The database could not be copied beside itself: ${said.trim().slice(0, 300)}. Make room on its disk, then try again.`,
+      `The database could not be copied beside itself: ${(error as Error).message}. Make room on its disk, then try again.`,
       [["Retry-After", "10"]],
     );
   }

@@ -10,6 +10,7 @@ import type { MemoryStore } from "../limits/memory-store.ts";
 import type { KeyReport, Pools } from "../pools/pools.ts";
 import type { CacheCounts } from "../proxy/caching.ts";
 import type { RedisLink } from "../redis/link.ts";
+import type { ScheduledBackups } from "../storage/scheduled-backups.ts";
 import { letsThrough } from "../upstreams/breaker.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import type { TargetState, Upstream } from "../upstreams/upstream.ts";
@@ -30,6 +31,7 @@ export interface Sources {
   readonly link: RedisLink | null;
   readonly live: () => LiveConfig["status"];
   readonly activities: () => Activities | null;
+  readonly backups: ScheduledBackups;
   readonly isStorageReadOnly: () => boolean;
   readonly log: Log | null;
   readonly events: EventHub;
@@ -92,6 +94,19 @@ export function families(sources: Sources): Family[] {
     gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
     gauge("sluice_storage_read_only", "1 while the database can't be written: the disk is full or failing, or the file is damaged.", () =>
       single(sources.isStorageReadOnly() ? 1 : 0),
+    ),
+    gauge("sluice_backup_age_seconds", "How old the newest scheduled backup is.", () => {
+      const { age } = sources.backups;
+      return age === null ? [] : single(age / 1000);
+    }),
+    gauge("sluice_backup_failed", "1 while the last scheduled backup could not be made.", () => {
+      const { hasFailed } = sources.backups;
+      return hasFailed === null ? [] : single(hasFailed ? 1 : 0);
+    }),
+    counter("sluice_backups_total", "Scheduled backups of this process by what became of them.", () =>
+      sources.backups.hasFailed === null
+        ? []
+        : Object.entries(sources.backups.counts).map(([result, value]) => ({ labels: { result }, value })),
     ),
     gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live().loadedAt / 1000)),
     gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
