@@ -247,7 +247,7 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault: onOwnFault,
     onLease: (pool, user, kind, lease) => {
       const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
-      if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
+      if (!lease.granted) log?.error({ ...who, retryIn: Math.ceil(lease.retryIn) }, "All API keys have reached their rate limits.");
       else if (log !== null) {
         const { id } = lease.grant.key;
         // A route's requests have lines of their own.

@@ -73,13 +73,15 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
   const output = new Output(lineSink());
+  const isTerminal = process.stdout.isTTY === true;
+  const terminal = { isTerminal, hasColour: isTerminal && !env.NO_COLOR };
   const redactor = new Redactor();
   redactor.learn(
     "environment",
     [adminToken, env.SLUICE_SECRET, env.SLUICE_SECRET_OLD].flatMap((secret) => (secret ? [secret] : [])),
   );
   const log = new Log(
-    { output, clock: systemClock, random: Math.random, redactor, level: levelFrom(env.SLUICE_LOG_LEVEL) },
+    { output, clock: systemClock, random: Math.random, redactor, level: levelFrom(env.SLUICE_LOG_LEVEL), terminal },
     config.logging,
   );
   const { logger } = log;

@@ -787,9 +787,10 @@ export const Config = Shape(
     logging: Shape(
       {
         level: LevelName({ default: "info" }),
-        format: Type.Union([Type.Literal("json"), Type.Literal("pretty")], {
-          default: "json",
-          description: "One JSON object a line, or lines for people.",
+        format: Type.Union([Type.Literal("auto"), Type.Literal("json"), Type.Literal("pretty")], {
+          default: "auto",
+          description:
+            "json: one JSON object a line. pretty: a short line for people, in colour on a terminal (unless NO_COLOR is set). auto: pretty on a terminal, json otherwise.",
         }),
         accessLog: Type.Boolean({
           default: true,
