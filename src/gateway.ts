@@ -57,6 +57,7 @@ import { Tracing } from "./telemetry/tracing.ts";
 import type { BreakerState } from "./upstreams/breaker.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
+import { Troubles } from "./upstreams/troubles.ts";
 import type { Upstream } from "./upstreams/upstream.ts";
 import { Usage } from "./usage/usage.ts";
 
@@ -345,11 +346,13 @@ export function createGatewayParts(options: GatewayOptions) {
   counts.restore();
 
   const client = new PooledClient(clock);
+  const troubles = new Troubles();
   const balanced = new Upstreams({
     clock,
     client,
     random: Math.random,
     onBreaker: (upstream, { url }, from, to, cause) => {
+      if (to === "closed") troubles.over(upstream, url);
       log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
       metrics.breakerChanges.add({ target: url, from, to });
       events.publish("breaker", {}, () => ({ upstream, target: url, from, to, cause }));
@@ -357,6 +360,8 @@ export function createGatewayParts(options: GatewayOptions) {
         signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
     },
     onHealth: (upstream, { url }, isHealthy, why) => {
+      if (isHealthy) troubles.over(upstream, url);
+      else troubles.failed(upstream, url, `health check: ${why}`);
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check");
       events.publish("target", {}, () => ({ upstream, target: url, healthy: isHealthy, why }));
     },
@@ -387,6 +392,7 @@ export function createGatewayParts(options: GatewayOptions) {
     pools,
     random: Math.random,
     onFailed: (requestId, upstream, { url }, attempt, why) => {
+      troubles.failed(upstream, url, typeof why === "number" ? `answered ${why}` : why.message);
       if (log?.isLevelEnabled("debug") !== true) return;
       const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
       log.debug({ requestId, upstream, target: url, attempt, ...what }, "attempt failed");
@@ -696,6 +702,10 @@ export function createGatewayParts(options: GatewayOptions) {
       isRedisUp: () => link?.isUp ?? null,
       activities: () => activities?.stats() ?? null,
       log: () => options.log?.state ?? null,
+      guard,
+      warnings,
+      troubleOf: (upstream, url) => troubles.of(upstream, url),
+      faults: () => faultLines(options.file, live.status.faults),
     },
     catchUp: guarded(() => feed.poll()),
     unwritable: (error) => (writability.failed(error) ? writability.state : null),

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
-import { HeavyHitters } from "./heavy-hitters.ts";
+import { type HeavyHitter, HeavyHitters } from "./heavy-hitters.ts";
 
 /** What is counted of requests. */
 export interface Counts {
@@ -18,6 +18,9 @@ export interface Counts {
 interface Counter extends Counts {
   readonly route: string;
   readonly key: KeyEntry | null;
+  /** What of it the heaviest were told of already. */
+  told: number;
+  toldLimited: number;
   /** Whether it waits to be written. */
   isDirty: boolean;
 }
@@ -64,7 +67,7 @@ export class Usage {
     }
     let counter = counters.get(key);
     if (counter === undefined) {
-      counter = { route, key, requests: 0, errors: 0, limited: 0, tokens: 0, isDirty: false };
+      counter = { route, key, requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0, isDirty: false };
       counters.set(key, counter);
     }
     counter.requests++;
@@ -97,10 +100,9 @@ export class Usage {
             add.run(hour, key?.consumer.id ?? "", key?.id ?? "", route, requests, errors, limited, tokens);
         })
         .immediate();
-      const at = this.parts.clock.now();
+      this.tell();
       for (const counter of dirty) {
-        this.hitters.add(counter.key?.consumer.id ?? "", counter.requests, counter.limited, at);
-        Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0 });
+        Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0 });
         counter.isDirty = false;
       }
       this.dirty = [];
@@ -112,10 +114,22 @@ export class Usage {
   }
 
   /** Who calls most at the moment, by requests a second; `null` stands for callers without a key. */
-  heaviest(count: number): { consumer: string | null; requests: number; limited: number }[] {
+  heaviest(count: number): (Omit<HeavyHitter, "name"> & { consumer: string | null })[] {
+    this.tell();
     return this.hitters
       .top(count, this.parts.clock.now())
-      .map(({ name, requests, limited }) => ({ consumer: name === "" ? null : name, requests, limited }));
+      .map(({ name, ...hitter }) => ({ consumer: name === "" ? null : name, ...hitter }));
+  }
+
+  /** Lets the heaviest know of what has come since. */
+  private tell(): void {
+    const at = this.parts.clock.now();
+    for (const counter of this.dirty) {
+      const [more, moreLimited] = [counter.requests - counter.told, counter.limited - counter.toldLimited];
+      if (more > 0) this.hitters.add(counter.key?.consumer.id ?? "", more, moreLimited, at);
+      counter.told = counter.requests;
+      counter.toldLimited = counter.limited;
+    }
   }
 
   /** Sums, the oldest first. */
