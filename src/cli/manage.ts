@@ -8,14 +8,14 @@ import { openStorage, StorageError } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
-import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, table, text } from "./remote.ts";
+import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, showSecret, table, text } from "./remote.ts";
 
 const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
 
 export const keys: Command = {
   name: "keys",
-  usage: "keys create --consumer ID | list | rotate ID | revoke ID",
-  summary: "Makes, lists, rotates and revokes keys of a running gateway. A secret is printed once.",
+  usage: "keys create --consumer ID | list | get ID | rotate ID | disable ID | enable ID | revoke ID",
+  summary: "Makes, lists, shows, rotates, disables and revokes keys of a running gateway. A secret is printed once.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "whose key it is; in a list, only this consumer's" },
@@ -25,13 +25,20 @@ export const keys: Command = {
     { name: "ips", value: "A,B", help: "the only addresses and blocks it may be used from" },
     { name: "expires", value: "TIME", help: "when it expires, as in 2027-01-31T00:00:00Z" },
     { name: "grace", value: "DURATION", help: "how long the secret before stays good, as in 24h" },
+    { name: "quiet", help: "print the new secret alone" },
     { name: "status", value: "STATUS", help: "in a list, only active, disabled, expired or revoked ones" },
   ],
+  actions: ["create", "list", "get", "rotate", "disable", "enable", "revoke"],
   positionals: 2,
-  run: (input) =>
-    act(input, "keys create|list|rotate|revoke", {
+  run: (input) => {
+    const enable = async (id: string | undefined, enabled: boolean) =>
+      show(input, await ask(input, "PATCH", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`, { enabled }));
+    return act(input, "keys create|list|get|rotate|disable|enable|revoke", {
+      get: async (id) => show(input, await ask(input, "GET", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`)),
+      disable: (id) => enable(id, false),
+      enable: (id) => enable(id, true),
       create: async () =>
-        show(
+        showSecret(
           input,
           await ask(input, "POST", "/admin/keys", {
             consumer: required(text(input, "consumer"), "--consumer ID"),
@@ -41,6 +48,7 @@ export const keys: Command = {
             ips: listOf(text(input, "ips")),
             expiresAt: text(input, "expires"),
           }),
+          "key",
         ),
       list: async () => {
         const query = queryOf(input, ["consumer", "status"]);
@@ -57,7 +65,7 @@ export const keys: Command = {
       },
       rotate: async (id) => {
         const grace = text(input, "grace");
-        show(
+        showSecret(
           input,
           await ask(
             input,
@@ -65,13 +73,15 @@ export const keys: Command = {
             `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}/rotate`,
             grace === undefined ? {} : { gracePeriod: grace },
           ),
+          "key",
         );
       },
       revoke: async (id) => {
         await ask(input, "DELETE", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`);
         print(input.flags.json === true ? "{}\n" : `${id} is revoked\n`);
       },
-    }),
+    });
+  },
 };
 
 export const consumers: Command = {
@@ -84,6 +94,7 @@ export const consumers: Command = {
     { name: "name", value: "NAME", help: "a name for people" },
     { name: "force", help: "delete the consumer's keys as well" },
   ],
+  actions: ["create", "list", "get", "delete"],
   positionals: 2,
   run: (input) =>
     act(input, "consumers create|list|get|delete", {
@@ -115,6 +126,7 @@ export const health: Command = {
     { name: "reason", value: "TEXT", help: "why" },
     { name: "ttl", value: "DURATION", help: "after this it is NORMAL again, as in 10m" },
   ],
+  actions: ["get", "set"],
   positionals: 2,
   run: (input) =>
     act(input, "health get|set", {
@@ -141,6 +153,7 @@ export const audit: Command = {
     { name: "action", value: "ACTION", help: "in a list, only this action, as in key.revoke" },
     { name: "subject", value: "SUBJECT", help: 'in a list, only what was done to this, as in "consumer acme"' },
   ],
+  actions: ["verify", "list"],
   positionals: 1,
   run: (input) =>
     act(input, "audit verify|list", {
@@ -218,6 +231,7 @@ export const admin: Command = {
     { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path), as in /var/lib/sluice" },
     { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
   ],
+  actions: ["reset-token"],
   positionals: 1,
   run: async (input) => {
     if (input.positionals[0] !== "reset-token") throw new UsageError("an action is needed: admin reset-token");
