@@ -19,6 +19,7 @@ import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backen
 import { EventHub } from "./events/hub.ts";
 import { Denials } from "./explain/denials.ts";
 import { Explain } from "./explain/explain.ts";
+import { Walk } from "./explain/walk.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
@@ -632,6 +633,16 @@ export function createGatewayParts(options: GatewayOptions) {
 
   /** A time of the clock that never runs backwards, for people. */
   const wallText = (at: number | null): string | null => timeText(at === null ? null : clock.wall() + (at - clock.now()));
+  const explain = new Explain({
+    clock,
+    guard,
+    registry,
+    limiter,
+    denials,
+    mayUse,
+    poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
+    away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
+  });
   const admin = createAdmin({
     tokens,
     guard,
@@ -674,18 +685,16 @@ export function createGatewayParts(options: GatewayOptions) {
     events,
     log: options.log,
     explain: {
-      explain: new Explain({
-        clock,
-        guard,
-        registry,
-        limiter,
-        denials,
-        mayUse,
-        poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
-        away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
-      }),
+      explain,
       registry,
       keys,
+      walk: new Walk({
+        clock,
+        explain,
+        guard,
+        registry,
+        router: () => generation.router,
+      }),
       routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], generation.router),
       health,
       clock,

@@ -5,6 +5,7 @@ import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";
 import { check } from "./check.ts";
 import { completionOf } from "./completion.ts";
 import { copyDatabase } from "./copy-database.ts";
+import { demo } from "./demo.ts";
 import { explain } from "./explain.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
@@ -42,6 +43,7 @@ const COMMANDS: readonly Command[] = [
   backup,
   restore,
   admin,
+  demo,
   completionOf(() => SHOWN),
   copyDatabase,
 ];

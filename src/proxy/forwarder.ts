@@ -255,7 +255,8 @@ function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): 
   });
 }
 
-const forwardedPath = (route: Route, target: Target, path: string): string => {
+/** The path that a target gets. */
+export const forwardedPath = (route: Route, target: Target, path: string): string => {
   const rest = route.strip === 0 ? path : path.slice(route.strip);
   return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
 };
