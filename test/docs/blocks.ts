@@ -34,7 +34,7 @@ export interface Step {
   readonly expected: string | null;
 }
 
-/** Takes a `console` block apart: lines that begin with `$ ` are commands (ended by `\` they go on), the others what they print. */
+/** Takes a `console` block apart: lines that begin with `$ ` are commands, the others what they print. */
 export function stepsOf(text: string): Step[] {
   const steps: { command: string; output: string[] }[] = [];
   let isOpen = false;
@@ -42,15 +42,18 @@ export function stepsOf(text: string): Step[] {
     const last = steps.at(-1);
     if (isOpen && last !== undefined) {
       last.command += `\n${line}`;
-      isOpen = line.endsWith("\\");
+      isOpen = goesOn(last.command);
     } else if (line.startsWith("$ ")) {
       steps.push({ command: line.slice(2), output: [] });
-      isOpen = line.endsWith("\\");
+      isOpen = goesOn(line);
     } else if (last === undefined) throw new Error(`output without a command: ${line}`);
     else last.output.push(line);
   }
   return steps.map(({ command, output }) => ({ command, expected: output.join("\n").trim() === "" ? null : output.join("\n").trim() }));
 }
+
+/** A command goes on in the next line behind a backslash, and within quotes. */
+const goesOn = (command: string): boolean => command.endsWith("\\") || command.split("'").length % 2 === 0;
 
 /** Whether `printed` holds what a page says, line for line; `…` stands for anything. */
 export function isAsSaid(printed: string, expected: string): boolean {

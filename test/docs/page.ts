@@ -35,8 +35,9 @@ export async function runPage(path: string): Promise<number> {
     return backend;
   });
   const moved = (text: string): string =>
-    text.replace(/(?<=(?:localhost|127\.0\.0\.1|host\.docker\.internal|"port"): ?|:)\d{4}\b/g, (port) =>
-      String(ports.get(Number(port)) ?? port),
+    text.replace(
+      /((?:localhost|127\.0\.0\.1):|"port": ?|localhost%3A)(\d{4})\b/g,
+      (_, before: string, port: string) => `${before}${ports.get(Number(port)) ?? port}`,
     );
   const bin = join(folder, "bin");
   mkdirSync(bin);
@@ -98,7 +99,10 @@ export async function runPage(path: string): Promise<number> {
       if (child.exitCode !== null) throw new Error(`${where}: ${command}\nended with ${child.exitCode}:\n${printed}`);
       const answers = await Promise.all(
         ["http", "https"].map((scheme) =>
-          fetch(`${scheme}://127.0.0.1:${ports.get(8080)}/health`, { tls: { rejectUnauthorized: false } }).then(
+          fetch(`${scheme}://127.0.0.1:${ports.get(8080)}/health`, {
+            tls: { rejectUnauthorized: false },
+            signal: AbortSignal.timeout(1000),
+          }).then(
             ({ ok }) => ok,
             () => false,
           ),
