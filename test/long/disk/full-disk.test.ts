@@ -122,6 +122,34 @@ for (const how of ["SIGTERM", "SIGKILL"] as const)
     expect(await again.stop()).toBe(0);
   });
 
+test("with activities a gateway starts on a full disk as well: batches are refused until there is room, and what was accepted before is applied", async () => {
+  if (!mayMount()) return;
+  using full = disk(4);
+  using home = folder();
+  const args = ["--data", join(full.path, "data")];
+  const batch = { activities: [{ operation: "insert", table: "visits", colNames: ["page"], colTypes: ["TEXT"], colValues: ["/"] }] };
+  const post = (gateway: Running) =>
+    fetch(`${gateway.url}/api/activities`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(batch),
+    });
+  const first = await start({ cwd: home.path, config: { activities: { auth: "none" } }, args });
+  expect((await post(first)).status).toBe(202);
+  full.fill();
+  await first.stop("SIGKILL");
+  full.fill();
+  await using again = await start({ cwd: home.path, args });
+  const refused = await post(again);
+  expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([503, "queueUnavailable"]);
+  for (let i = 0; i < 3; i++) await post(again);
+  expect(linesOf(again, "activities can't be applied for now").length).toBeLessThanOrEqual(3);
+  full.free();
+  await until(async () => (await post(again)).status === 202, "a batch that is taken");
+  await until(async () => (await (await again.admin("GET", "/admin/activities")).text()).includes('"applied":'), "an answer");
+  expect(((await ready(again)).components.queue ?? "") === "ok").toBe(true);
+});
+
 test("a first start on a full disk says so in one sentence", async () => {
   if (!mayMount()) return;
   using full = disk(1);
