@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { getTableName, is } from "drizzle-orm";
+import { SQLiteTable } from "drizzle-orm/sqlite-core";
 import fc from "fast-check";
-import { parseBatch } from "../../src/activities/activity.ts";
+import { OWN_TABLES, parseBatch } from "../../src/activities/activity.ts";
 import { fit, parseType, Unfit } from "../../src/activities/column-type.ts";
 import { parseExactly } from "../../src/json.ts";
+import * as schema from "../../src/storage/schema.ts";
 
 const typed = (text: string) => {
   const type = parseType(text);
@@ -166,5 +169,58 @@ describe("a batch", () => {
           void parseBatch(`{"activities":[{"operation":"insert","table":"t","colNames":${text},"colTypes":${text},"colValues":${text}}]}`),
       ),
     );
+  });
+});
+
+describe("faults name what the sender wrote", () => {
+  const faultsOf = (activity: object) => {
+    const batch = parseBatch(JSON.stringify({ activities: [{ table: "t", ...activity }] }));
+    return "faults" in batch ? batch.faults.map(({ path, message }) => `${path} ${message}`) : [];
+  };
+
+  test("in its own spelling, also of what is missing", () => {
+    const row = { col_names: ["a"], col_types: ["INTEGER"], col_values: ["x"] };
+    expect(faultsOf({ operation: "insert", ...row })).toEqual([
+      expect.stringContaining("activities[0].col_values[0] must be a whole number"),
+    ]);
+    expect(faultsOf({ operation: "insert", col_names: ["a"], col_types: ["INTEGER"] })).toEqual(["activities[0].col_values is required"]);
+    expect(faultsOf({ operation: "insert", ...row, col_values: 1 })).toEqual(["activities[0].col_values must be a list"]);
+    expect(faultsOf({ operation: "insert", ...row, col_values: [1], col_value: 1 })).toEqual([
+      "activities[0].col_value is not known here: there are operation, table, col_names, col_types, col_values",
+    ]);
+    expect(faultsOf({ operation: "delete", old_value: { ...row, col_types: [] } })).toEqual([
+      "activities[0].old_value.col_types must be as long as the list of names: 1, got 0",
+    ]);
+    expect(faultsOf({ operation: "delete", old_value: { ...row, col_values: [1] }, more: 1 })).toEqual([
+      "activities[0].more is not known here: there are operation, table, old_value",
+    ]);
+    expect(faultsOf({ operation: "insert", colNames: ["a"], colTypes: ["INTEGER"] })).toEqual(["activities[0].colValues is required"]);
+    expect(faultsOf({ operation: "insert" })[0]).toBe("activities[0].colNames is required");
+    // Both of one name: the second is told of.
+    expect(faultsOf({ operation: "insert", ...row, col_values: [1], colNames: ["a"] })).toContain(
+      "activities[0].col_names is colNames in another spelling: send one of them",
+    );
+  });
+});
+
+describe("a table's name", () => {
+  const faultsOf = (table: string, wasAccepted = false) => {
+    const batch = parseBatch(
+      JSON.stringify({ activities: [{ operation: "insert", table, colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] }] }),
+      wasAccepted,
+    );
+    return "faults" in batch ? batch.faults.map(({ path, message }) => `${path} ${message}`) : [];
+  };
+
+  test("may be none of the gateway's own database, nor of what SQLite keeps for itself", () => {
+    const own = Object.values(schema).flatMap((it) => (is(it, SQLiteTable) ? [getTableName(it)] : []));
+    expect([...OWN_TABLES].sort()).toEqual(own.sort());
+    for (const table of [...own, "ADMIN_TOKENS", "__drizzle_migrations", "sqlite_x", "sluice_queue", "Activity_Log"])
+      expect([table, faultsOf(table)]).toEqual([table, ["activities[0].table is a name that Sluice or SQLite keeps for itself"]]);
+    for (const table of ["users", "admin_token", "my_keys"]) expect(faultsOf(table)).toEqual([]);
+  });
+
+  test("that was good when the batch was accepted stays so", () => {
+    expect([faultsOf("documents", true), faultsOf("sluice_queue", true).length]).toEqual([[], 1]);
   });
 });

@@ -33,7 +33,7 @@ const json = async (answer: Response) => (await answer.json()) as Record<string,
 const use = async (gateway: Running, key: string, path = "/status") =>
   (await fetch(gateway.url + path, { headers: { "x-api-key": key } })).status;
 /** Waits until it is so. On a calm machine that is well below a second; a busy one is given time. */
-async function soon<T>(look: () => Promise<T>, wanted: T, patience = 30_000): Promise<void> {
+async function soon<T>(look: () => Promise<T>, wanted: T, patience = 60_000): Promise<void> {
   const until = performance.now() + patience;
   let found = await look();
   while (!Bun.deepEquals(found, wanted) && performance.now() < until) {
