@@ -58,7 +58,10 @@ export const restore: Command = {
 
 /** Redis' settings, when the records are shared through it; they may only be replaced when that is wished. */
 function redisOf(named: string | undefined, mayReplace: boolean): RedisConfig | null {
-  const file = named ?? (process.env.SLUICE_CONFIG || "config.json");
+  const given = named ?? (process.env.SLUICE_CONFIG || undefined);
+  const file = given ?? "config.json";
+  // It says whether records are shared: a name that is mistyped must not mean that they are not.
+  if (given !== undefined && !existsSync(given)) throw new StorageError(`there is no configuration file ${given}`);
   const content = existsSync(file) ? readFileSync(file, "utf8") : JSON.stringify(demoConfig);
   const loaded = loadConfig(content, process.env);
   if ("config" in loaded) {

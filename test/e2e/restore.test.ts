@@ -159,6 +159,8 @@ test("a file that is no whole backup of this version or an older one is refused,
   expect(readFileSync(join(home.path, "data/sluice.db")).equals(before)).toBe(true);
   expect(filesIn(home.path).filter((name) => !["sluice.db", "sluice.db.lock", "sluice.db.serving"].includes(name))).toEqual([]);
   expect((await run(["restore"], { cwd: home.path })).status).toBe(2);
+  const mistyped = await run(["restore", "copy.db", "--config", "confg.json"], { cwd: home.path });
+  expect([mistyped.status, mistyped.stderr]).toEqual([1, "sluice: there is no configuration file confg.json\n"]);
 });
 
 test("a damaged database gives way to a backup, and what can't be known is said", async () => {

@@ -408,7 +408,7 @@ describe("from a terminal", () => {
     expect((await run(["explain"], { cwd: gateway.folder, env })).status).toBe(2);
     expect(await run(["explain", "--consumer", "nobody"], { cwd: gateway.folder, env })).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("404"),
+      stderr: 'sluice: There is no consumer "nobody".\n',
     });
   });
 
