@@ -33,31 +33,13 @@ const MOST_TABLES = 100;
 const MOST_FAULTS = 1000;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 const NAME_RULE = "must be 1 to 63 letters, digits and _, beginning with a letter or _";
-/** The tables of the gateway's own database. Activities never get there; were that ever to fail, their names are refused all the same. */
-export const OWN_TABLES: ReadonlySet<string> = new Set([
-  "admin_tokens",
-  "audit",
-  "audit_chain",
-  "blocks",
-  "changes",
-  "configurations",
-  "consumers",
-  "documents",
-  "idempotent_answers",
-  "keys",
-  "limit_counts",
-  "pool_spent",
-  "replicas",
-  "replication",
-  "usage",
-]);
 /** What SQLite, its tools and Sluice keep for themselves in the same database. */
 const TAKEN = /^(sqlite_|sluice_|__drizzle_|activity_log$)/i;
 
 /**
- * Reads the body of `POST /api/activities`: all of it is good, or every fault is told. `wasAccepted`: it was checked when it came, maybe by a version that refused fewer names.
+ * Reads the body of `POST /api/activities`: all of it is good, or every fault is told.
  */
-export function parseBatch(text: string, wasAccepted = false): Batch {
+export function parseBatch(text: string): Batch {
   let body: unknown;
   try {
     body = parseExactly(text);
@@ -75,7 +57,7 @@ export function parseBatch(text: string, wasAccepted = false): Batch {
   else if (activities.length === 0) say("activities", "must hold at least one activity");
   else if (activities.length > MOST_ACTIVITIES) say("activities", `must hold at most ${MOST_ACTIVITIES} activities; send several batches`);
   else {
-    const read = activities.map((activity, i) => readActivity(activity, `activities[${i}]`, say, wasAccepted));
+    const read = activities.map((activity, i) => readActivity(activity, `activities[${i}]`, say));
     if (new Set(read.map((activity) => activity?.table.toLowerCase())).size > MOST_TABLES)
       say("activities", `must be for at most ${MOST_TABLES} tables; send several batches`);
     if (faults.length === 0) return { activities: read as Activity[] };
@@ -85,7 +67,7 @@ export function parseBatch(text: string, wasAccepted = false): Batch {
 
 type Say = (path: string, message: string) => void;
 
-function readActivity(value: unknown, at: string, say: Say, wasAccepted: boolean): Activity | null {
+function readActivity(value: unknown, at: string, say: Say): Activity | null {
   if (!isObject(value)) {
     say(at, "must be an object");
     return null;
@@ -93,8 +75,7 @@ function readActivity(value: unknown, at: string, say: Say, wasAccepted: boolean
   const { operation, table } = value;
   if (typeof table !== "string") say(`${at}.table`, table === undefined ? "is required" : "must be text");
   else if (!NAME.test(table)) say(`${at}.table`, NAME_RULE);
-  else if (TAKEN.test(table) || (!wasAccepted && OWN_TABLES.has(table.toLowerCase())))
-    say(`${at}.table`, "is a name that Sluice or SQLite keeps for itself");
+  else if (TAKEN.test(table)) say(`${at}.table`, "is a name that Sluice or SQLite keeps for itself");
   if (operation === "insert") {
     unknownFields(value, ["operation", "table", ...LISTS], at, say);
     const row = readRow(value, at, say);

@@ -236,7 +236,7 @@ export class ActivityEngine {
   private activitiesOf({ batch, body, replayOf }: Waiting): readonly Activity[] {
     const parsed = replayOf === null ? this.parsed.get(batch) : undefined;
     if (parsed !== undefined) return parsed.activities;
-    const again = parseBatch(body, true);
+    const again = parseBatch(body);
     // It was checked when it was accepted; only a newer version's rules can differ.
     return "faults" in again ? [] : again.activities;
   }
