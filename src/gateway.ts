@@ -19,6 +19,7 @@ import { type DemoBackend, demoUpstreams, startDemoBackend } from "./demo/backen
 import { EventHub } from "./events/hub.ts";
 import { Denials } from "./explain/denials.ts";
 import { Explain } from "./explain/explain.ts";
+import { Walk } from "./explain/walk.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
@@ -50,6 +51,8 @@ import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
 import { activitiesPathOf, shareFiles } from "./storage/files.ts";
 import { openStorage } from "./storage/open.ts";
+import { ScheduledBackups } from "./storage/scheduled-backups.ts";
+import { Writability } from "./storage/writability.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
 import { Metrics, type OwnEndpoint } from "./telemetry/metrics.ts";
@@ -58,6 +61,7 @@ import { Tracing } from "./telemetry/tracing.ts";
 import type { BreakerState } from "./upstreams/breaker.ts";
 import { PooledClient } from "./upstreams/client.ts";
 import { Upstreams } from "./upstreams/registry.ts";
+import { Troubles } from "./upstreams/troubles.ts";
 import type { Upstream } from "./upstreams/upstream.ts";
 import { Usage } from "./usage/usage.ts";
 
@@ -96,6 +100,7 @@ export class ConfigConflict extends Error {
 /** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
+const LOOK_FOR_BACKUPS_EVERY = 5000;
 const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState])[] = [
   ["closed", "open"],
   ["open", "half-open"],
@@ -127,12 +132,15 @@ export function createGatewayParts(options: GatewayOptions) {
   const redactor = options.redactor ?? new Redactor();
   let { config } = options;
   /** For what belongs to no request. */
-  const onOwnFault = (error: unknown): void => onFault(error, "");
+  const onOwnFault = (error: unknown): void => {
+    // While nothing can be written that is said once, not with each thing that should have been.
+    if (!writability.failed(error)) onFault(error, "");
+  };
   const guarded = (work: () => void) => () => {
     try {
       work();
     } catch (error) {
-      // A full disk must not end the gateway: it is told, and tried again.
+      // It must not end the gateway: it is told, and tried again.
       onOwnFault(error);
     }
   };
@@ -143,7 +151,43 @@ export function createGatewayParts(options: GatewayOptions) {
       else log?.info({ code }, "this warning is over");
     },
   );
-  const storage = openStorage(options.databasePath);
+  const storage = openStorage(options.databasePath, { isServed: true });
+  const writability = new Writability({
+    storage,
+    clock,
+    onChange: (state) => {
+      if (state?.isDamaged !== true) warnings.clear("storageDamaged");
+      if (state === null) warnings.clear("storageReadOnly");
+      else if (state.isDamaged)
+        warnings.raise(
+          "storageDamaged",
+          "The database is damaged: stop the gateway and restore a backup (sluice restore FILE).",
+          state.detail,
+        );
+      else
+        warnings.raise(
+          "storageReadOnly",
+          "Changes can't be stored: the disk is full, or can't be written. Requests are served; admin changes are refused until there is room again.",
+          state.detail,
+        );
+    },
+  });
+  const backups = new ScheduledBackups({
+    databasePath: options.databasePath,
+    clock,
+    policy: () =>
+      config.backup === null || options.databasePath === ":memory:"
+        ? null
+        : { ...config.backup, every: parseDuration(config.backup.every) },
+    onDone: (file, bytes) => {
+      log?.info({ file, bytes }, "backup made");
+      guarded(() => audit.note({ action: "backup.create", subject: "database", after: { file, bytes } }))();
+    },
+    onTrouble: (why) => {
+      if (why === null) warnings.clear("backupFailed");
+      else warnings.raise("backupFailed", "The last scheduled backup could not be made.", why);
+    },
+  });
   let certificateExpiresAt: number | null = null;
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
@@ -323,11 +367,13 @@ export function createGatewayParts(options: GatewayOptions) {
   counts.restore();
 
   const client = new PooledClient(clock);
+  const troubles = new Troubles();
   const balanced = new Upstreams({
     clock,
     client,
     random: Math.random,
     onBreaker: (upstream, { url }, from, to, cause) => {
+      if (to === "closed") troubles.over(upstream, url);
       log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
       metrics.breakerChanges.add({ target: url, from, to });
       events.publish("breaker", {}, () => ({ upstream, target: url, from, to, cause }));
@@ -335,6 +381,8 @@ export function createGatewayParts(options: GatewayOptions) {
         signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
     },
     onHealth: (upstream, { url }, isHealthy, why) => {
+      if (isHealthy) troubles.over(upstream, url);
+      else troubles.failed(upstream, url, `health check: ${why}`);
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check");
       events.publish("target", {}, () => ({ upstream, target: url, healthy: isHealthy, why }));
     },
@@ -366,6 +414,7 @@ export function createGatewayParts(options: GatewayOptions) {
     random: Math.random,
     onFault: onOwnFault,
     onFailed: (requestId, upstream, { url }, attempt, why) => {
+      troubles.failed(upstream, url, typeof why === "number" ? `answered ${why}` : why.message);
       if (log?.isLevelEnabled("debug") !== true) return;
       const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
       log.debug({ requestId, upstream, target: url, attempt, ...what }, "attempt failed");
@@ -398,6 +447,8 @@ export function createGatewayParts(options: GatewayOptions) {
       shared,
       live: () => live.status,
       activities: () => activities,
+      backups,
+      isStorageReadOnly: () => writability.state !== null,
       log: options.log,
       events,
       spanCounts: tracing.counts,
@@ -566,16 +617,9 @@ export function createGatewayParts(options: GatewayOptions) {
   }
 
   const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
-  const databaseWorks = (): boolean => {
-    try {
-      storage.client.query("SELECT 1").get();
-      return true;
-    } catch {
-      return false;
-    }
-  };
   const components = (): Record<string, string> => ({
-    database: databaseWorks() ? "ok" : "failing",
+    // Keys and limits are in memory: a database that can't be written, or is damaged, is no reason to serve no longer.
+    database: writability.state === null ? "ok" : "degraded",
     // Requests are served all the same.
     ...(config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "degraded" }),
     ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
@@ -634,11 +678,22 @@ export function createGatewayParts(options: GatewayOptions) {
     },
   });
   live.start();
-  if (options.text !== undefined && options.file !== null && live.status.faults.length === 0)
-    keepLastGood(storage, options.text, clock.wall());
+  const { text } = options;
+  if (text !== undefined && options.file !== null && live.status.faults.length === 0)
+    guarded(() => keepLastGood(storage, text, clock.wall()))();
 
   /** A time of the clock that never runs backwards, for people. */
   const wallText = (at: number | null): string | null => timeText(at === null ? null : clock.wall() + (at - clock.now()));
+  const explain = new Explain({
+    clock,
+    guard,
+    registry,
+    limiter,
+    denials,
+    mayUse,
+    poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
+    away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
+  });
   const admin = createAdmin({
     tokens,
     guard,
@@ -682,18 +737,16 @@ export function createGatewayParts(options: GatewayOptions) {
     events,
     log: options.log,
     explain: {
-      explain: new Explain({
-        clock,
-        guard,
-        registry,
-        limiter,
-        denials,
-        mayUse,
-        poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
-        away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
-      }),
+      explain,
       registry,
       keys,
+      walk: new Walk({
+        clock,
+        explain,
+        guard,
+        registry,
+        router: () => generation.router,
+      }),
       routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], generation.router),
       health,
       clock,
@@ -710,21 +763,27 @@ export function createGatewayParts(options: GatewayOptions) {
       isRedisUp: () => link?.isUp ?? null,
       activities: () => activities?.stats() ?? null,
       log: () => options.log?.state ?? null,
+      guard,
+      warnings,
+      troubleOf: (upstream, url) => troubles.of(upstream, url),
+      faults: () => faultLines(options.file, live.status.faults),
     },
-    catchUp: () => feed.poll(),
+    catchUp: guarded(() => feed.poll()),
+    unwritable: (error) => (writability.failed(error) ? writability.state : null),
     write: replication === null ? null : (work) => replication.write(work),
     onFault,
   });
 
+  const flushes = [() => counts.flush(), () => usage.flush(), () => pools.flush()].map(guarded);
+  /** One that can't be written holds up no other. */
+  const flush = (): void => {
+    for (const each of flushes) each();
+  };
   const timers = [
-    setInterval(
-      guarded(() => {
-        counts.flush();
-        usage.flush();
-        pools.flush();
-      }),
-      FLUSH_COUNTS_EVERY,
-    ),
+    setInterval(() => {
+      flush();
+      guarded(() => writability.look())();
+    }, FLUSH_COUNTS_EVERY),
     setInterval(
       guarded(() => auto?.look()),
       LOOK_EVERY,
@@ -745,6 +804,7 @@ export function createGatewayParts(options: GatewayOptions) {
       }),
       FLUSH_USED_KEYS_EVERY,
     ),
+    setInterval(() => void backups.look(), LOOK_FOR_BACKUPS_EVERY),
     setInterval(
       guarded(() => feed.poll()),
       FOLLOW_EVERY,
@@ -826,6 +886,7 @@ export function createGatewayParts(options: GatewayOptions) {
     /** Writes what waits and closes everything. */
     stop: async (): Promise<void> => {
       for (const timer of timers) clearInterval(timer);
+      backups.stop();
       events.close();
       live.stop();
       balanced.stop();
@@ -834,11 +895,13 @@ export function createGatewayParts(options: GatewayOptions) {
       signals?.stop();
       shared?.close();
       link?.close();
-      guarded(() => {
-        counts.flush();
-        usage.flush();
-        pools.flush();
-      })();
+      flush();
+      const lost = { counts: store.waiting, requestsOfUsage: usage.waiting, pools: pools.waiting };
+      if (Object.values(lost).some((count) => count > 0))
+        log?.error(
+          { ...lost, why: writability.state?.detail ?? null },
+          "stopped without storing these: they could not be written and are lost",
+        );
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();

@@ -5,6 +5,7 @@ import type { Reply } from "../http/server.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import { type Problem, passing, problem } from "../proxy/problem.ts";
 import { jsonReply } from "../proxy/reply.ts";
+import { isWithoutRoom } from "../storage/faults.ts";
 import { shareFiles } from "../storage/files.ts";
 import { StorageError } from "../storage/open.ts";
 import type { Failure } from "./activity-log.ts";
@@ -43,6 +44,8 @@ export function checkUsable(path: string, databasePath: string): void {
   try {
     openActivities(path).close();
   } catch (error) {
+    // On a disk that is full the gateway serves without taking activities in, until there is room.
+    if (isWithoutRoom(error)) return;
     throw new StorageError(
       `${path}, where activities are kept, can't be used (${error instanceof Error ? error.message : String(error)}): check its folder's owner and permissions, or name another file by activities.path`,
     );
@@ -208,8 +211,9 @@ export class Activities {
     const asked = this.asked.get(answer.id);
     this.asked.delete(answer.id);
     if (answer.kind === "fault") {
+      // Each batch that can't be taken would say the same.
+      if (this.trouble !== answer.message) this.parts.onTrouble(answer.message, 0);
       this.trouble = answer.message;
-      this.parts.onTrouble(answer.message, 0);
       asked?.reject(new Undone(answer.message));
     } else asked?.resolve(answer.value);
   }

@@ -47,7 +47,13 @@ export function openActivities(path: string): ActivityDatabase {
   lock.run("BEGIN EXCLUSIVE");
   const durable = prepared(new Database(path, { create: true, strict: true }), "FULL");
   if (isNew) chmodSync(path, 0o600);
-  const quick = prepared(new Database(path, { strict: true, readwrite: true }), "NORMAL");
+  let quick: Database;
+  try {
+    quick = prepared(new Database(path, { strict: true, readwrite: true }), "NORMAL");
+  } catch (error) {
+    durable.close();
+    throw error;
+  }
   return {
     durable,
     quick,
@@ -73,6 +79,16 @@ function refuseOwn(path: string): void {
 }
 
 function prepared(client: Database, synchronous: "FULL" | "NORMAL" | "OFF"): Database {
+  try {
+    return set(client, synchronous);
+  } catch (error) {
+    // It is tried again where there was no room: nothing may be left open.
+    client.close();
+    throw error;
+  }
+}
+
+function set(client: Database, synchronous: "FULL" | "NORMAL" | "OFF"): Database {
   client.run("PRAGMA busy_timeout = 5000");
   client.run("PRAGMA journal_mode = WAL");
   client.run(`PRAGMA synchronous = ${synchronous}`);

@@ -1,6 +1,7 @@
 import { systemClock } from "../clock.ts";
 import type { RedisConfig } from "../config/schema.ts";
 import { RedisLink } from "../redis/link.ts";
+import { isWithoutRoom } from "../storage/faults.ts";
 import { type ActivityDatabase, openActivities } from "./database.ts";
 import { ActivityEngine, type ActivityPolicy } from "./engine.ts";
 import type { Answer, Question, Values } from "./protocol.ts";
@@ -23,6 +24,10 @@ let isWorking = false;
 let isClosed = false;
 let opening: Promise<void> = Promise.resolve();
 let wasWell = true;
+/** There was no room to open the database. */
+let isWaiting = false;
+/** Milliseconds. */
+const OPEN_AGAIN_AFTER = 1000;
 
 const say = (answer: Answer): void => self.postMessage(answer);
 const reply = <K extends keyof Values>(_to: K, id: number, value: Values[K]): void => say({ kind: "answer", id, value });
@@ -59,9 +64,23 @@ async function open(path: string, policy: ActivityPolicy, redis: RedisConfig | n
     });
     setInterval(prune, 60_000);
     say({ kind: "opened", fault: null });
+    if (isWaiting) say({ kind: "fine" });
+    isWaiting = false;
     workSoon(0);
   } catch (error) {
-    say({ kind: "opened", fault: said(error) });
+    link?.close();
+    link = null;
+    database = null;
+    if (!isWithoutRoom(error)) {
+      say({ kind: "opened", fault: said(error) });
+      return;
+    }
+    // Requests are served meanwhile; nothing is taken in until there is room.
+    isWaiting = true;
+    say({ kind: "trouble", message: said(error), attempts: 0 });
+    setTimeout(() => {
+      if (!isClosed) opening = open(path, policy, redis);
+    }, OPEN_AGAIN_AFTER);
   }
 }
 
@@ -71,7 +90,10 @@ async function answer(question: Question): Promise<void> {
     return;
   }
   await opening;
-  if (engine === null) throw new Error("the activities' database is not open");
+  if (engine === null) {
+    if (question.kind === "close") isClosed = true;
+    throw new Error(isWaiting ? "the disk of the activities' database is full" : "the activities' database is not open");
+  }
   switch (question.kind) {
     case "policy":
       engine.policy = question.policy;

@@ -27,6 +27,7 @@ import { RedisDown } from "../redis/link.ts";
 import { WriteConflict } from "../redis/replication.ts";
 import { backupAdmin } from "../storage/backup.ts";
 import type { Documents } from "../storage/documents.ts";
+import type { Unwritable } from "../storage/writability.ts";
 import type { Log } from "../telemetry/log.ts";
 import { logAdmin } from "../telemetry/log-admin.ts";
 import { type StatsParts, statsAdmin } from "../telemetry/stats.ts";
@@ -74,6 +75,8 @@ export interface AdminParts extends LimitsAdminParts {
   readonly config: ConfigView;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
+  /** Why nothing can be stored, where an error says so; `null` for any other error. */
+  readonly unwritable: (error: unknown) => Unwritable | null;
   /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
   readonly write: ((work: () => Promise<Response>) => Promise<Response>) | null;
   /** Logs a fault of Sluice's own. */
@@ -85,7 +88,13 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   const app = new Elysia({ normalize: false, aot: true })
     .onError(({ error, code, request }) => {
       const requestId = request.headers.get("x-request-id") ?? "";
-      const found = code === "NOT_FOUND" ? notHere(methodsOf(new URL(request.url).pathname)) : problemOf(error, code);
+      const unwritable = parts.unwritable(error);
+      const found =
+        code === "NOT_FOUND"
+          ? notHere(methodsOf(new URL(request.url).pathname))
+          : unwritable === null
+            ? problemOf(error, code)
+            : readOnly(unwritable);
       if (found.status === 500) parts.onFault(error, requestId);
       return toResponse(found, requestId);
     })
@@ -221,6 +230,8 @@ async function guarded(
   } catch (error) {
     if (error instanceof Refused) return toResponse(error.problem, requestId);
     if (error instanceof RedisDown) return toResponse(REDIS_AWAY, requestId);
+    const unwritable = parts.unwritable(error);
+    if (unwritable !== null) return toResponse(readOnly(unwritable), requestId);
     if (error instanceof WriteConflict)
       return toResponse(
         problem("conflict", "Another instance changed something at the same moment: read it again and repeat your change."),
@@ -261,6 +272,18 @@ const REDIS_AWAY = passing(
   "Redis is away, and nothing that instances share can be changed without it: try again in a second.",
   1,
 );
+
+/** Seconds after which a change may be tried again that could not be stored. */
+const READ_ONLY_FOR = 10;
+
+const readOnly = ({ isDamaged }: Unwritable): Problem =>
+  passing(
+    "storageReadOnly",
+    isDamaged
+      ? "Nothing was changed: the gateway's database is damaged. Stop the gateway and restore a backup with `sluice restore FILE`."
+      : "Nothing was changed: the disk of the gateway's database is full or can't be written. Make room there, then send it again.",
+    READ_ONLY_FOR,
+  );
 
 function notHere(methods: readonly string[]): Problem {
   if (methods.length === 0) return problem("routeNotFound", "The admin API has nothing here; /swagger lists what there is.");

@@ -128,6 +128,12 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "GET /admin/limits/{consumer}": { id: "getLimits", answer: "ConsumerLimits" },
   "DELETE /admin/limits/{consumer}": { id: "resetLimits" },
+  "POST /admin/explain/request": {
+    id: "explainRequest",
+    body: "RequestToExplain",
+    answer: "ExplainedRequest",
+    example: { method: "GET", target: "/api/users/7" },
+  },
   "GET /admin/explain": { id: "explain", answer: "Explanation", refuses: { 404: "There is no such consumer, key or route." } },
   "GET /admin/health": { id: "getHealth", answer: "SystemHealth" },
   "POST /admin/health": {

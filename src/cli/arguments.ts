@@ -16,6 +16,8 @@ export interface Command {
   readonly usage: string;
   readonly summary: string;
   readonly flags: readonly Flag[];
+  /** What may stand as its first argument, for completion. */
+  readonly actions?: readonly string[];
   /** Most positional arguments it takes. */
   readonly positionals: number;
   /** Not for people: left out of the overview. */
@@ -47,6 +49,10 @@ export function readInput(command: Command, args: readonly string[]): Input {
   const positionals: string[] = [];
   for (const token of tokens) {
     if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind === "option" && token.rawName === "-h") {
+      flags.help = true;
+      continue;
+    }
     if (token.kind !== "option") continue;
     const flag = known.find((each) => each.name === token.name);
     if (flag === undefined) {

@@ -1,4 +1,5 @@
 import { Database } from "bun:sqlite";
+import { closeSync, fsyncSync, openSync } from "node:fs";
 import type { Command } from "./arguments.ts";
 
 /** What `POST /admin/backup` runs in a process of its own: copying takes seconds for a large database, and requests must not wait for it. */
@@ -10,9 +11,19 @@ export const copyDatabase: Command = {
   positionals: 2,
   isHidden: true,
   run: async ({ positionals: [from = "", to = ""] }) => {
-    using database = new Database(from, { readwrite: true, create: false });
-    database.run("PRAGMA busy_timeout = 5000");
-    database.query("VACUUM INTO ?1").run(to);
-    return 0;
+    try {
+      // For the owner only, from the first byte on.
+      closeSync(openSync(to, "wx", 0o600));
+      using database = new Database(from, { readwrite: true, create: false });
+      database.run("PRAGMA busy_timeout = 5000");
+      database.query("VACUUM INTO ?1").run(to);
+      const file = openSync(to, "r");
+      fsyncSync(file);
+      closeSync(file);
+      return 0;
+    } catch (error) {
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+      return 1;
+    }
   },
 };

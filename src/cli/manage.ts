@@ -1,19 +1,21 @@
-import { rename } from "node:fs/promises";
+import { closeSync, existsSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { resetFirst } from "../admin/tokens.ts";
 import { Audit } from "../audit/audit.ts";
 import { systemClock } from "../clock.ts";
+import { explained } from "../storage/faults.ts";
+import { isServed } from "../storage/lock.ts";
 import { openStorage, StorageError } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
-import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, table, text } from "./remote.ts";
+import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, showSecret, table, text } from "./remote.ts";
 
 const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
 
 export const keys: Command = {
   name: "keys",
-  usage: "keys create --consumer ID | list | rotate ID | revoke ID",
-  summary: "Makes, lists, rotates and revokes keys of a running gateway. A secret is printed once.",
+  usage: "keys create --consumer ID | list | get ID | rotate ID | disable ID | enable ID | revoke ID",
+  summary: "Makes, lists, shows, rotates, disables and revokes keys of a running gateway. A secret is printed once.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "whose key it is; in a list, only this consumer's" },
@@ -23,13 +25,20 @@ export const keys: Command = {
     { name: "ips", value: "A,B", help: "the only addresses and blocks it may be used from" },
     { name: "expires", value: "TIME", help: "when it expires, as in 2027-01-31T00:00:00Z" },
     { name: "grace", value: "DURATION", help: "how long the secret before stays good, as in 24h" },
+    { name: "quiet", help: "print the new secret alone" },
     { name: "status", value: "STATUS", help: "in a list, only active, disabled, expired or revoked ones" },
   ],
+  actions: ["create", "list", "get", "rotate", "disable", "enable", "revoke"],
   positionals: 2,
-  run: (input) =>
-    act(input, "keys create|list|rotate|revoke", {
+  run: (input) => {
+    const enable = async (id: string | undefined, enabled: boolean) =>
+      show(input, await ask(input, "PATCH", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`, { enabled }));
+    return act(input, "keys create|list|get|rotate|disable|enable|revoke", {
+      get: async (id) => show(input, await ask(input, "GET", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`)),
+      disable: (id) => enable(id, false),
+      enable: (id) => enable(id, true),
       create: async () =>
-        show(
+        showSecret(
           input,
           await ask(input, "POST", "/admin/keys", {
             consumer: required(text(input, "consumer"), "--consumer ID"),
@@ -39,6 +48,7 @@ export const keys: Command = {
             ips: listOf(text(input, "ips")),
             expiresAt: text(input, "expires"),
           }),
+          "key",
         ),
       list: async () => {
         const query = queryOf(input, ["consumer", "status"]);
@@ -55,7 +65,7 @@ export const keys: Command = {
       },
       rotate: async (id) => {
         const grace = text(input, "grace");
-        show(
+        showSecret(
           input,
           await ask(
             input,
@@ -63,13 +73,15 @@ export const keys: Command = {
             `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}/rotate`,
             grace === undefined ? {} : { gracePeriod: grace },
           ),
+          "key",
         );
       },
       revoke: async (id) => {
         await ask(input, "DELETE", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`);
         print(input.flags.json === true ? "{}\n" : `${id} is revoked\n`);
       },
-    }),
+    });
+  },
 };
 
 export const consumers: Command = {
@@ -82,6 +94,7 @@ export const consumers: Command = {
     { name: "name", value: "NAME", help: "a name for people" },
     { name: "force", help: "delete the consumer's keys as well" },
   ],
+  actions: ["create", "list", "get", "delete"],
   positionals: 2,
   run: (input) =>
     act(input, "consumers create|list|get|delete", {
@@ -113,6 +126,7 @@ export const health: Command = {
     { name: "reason", value: "TEXT", help: "why" },
     { name: "ttl", value: "DURATION", help: "after this it is NORMAL again, as in 10m" },
   ],
+  actions: ["get", "set"],
   positionals: 2,
   run: (input) =>
     act(input, "health get|set", {
@@ -139,6 +153,7 @@ export const audit: Command = {
     { name: "action", value: "ACTION", help: "in a list, only this action, as in key.revoke" },
     { name: "subject", value: "SUBJECT", help: 'in a list, only what was done to this, as in "consumer acme"' },
   ],
+  actions: ["verify", "list"],
   positionals: 1,
   run: (input) =>
     act(input, "audit verify|list", {
@@ -162,42 +177,76 @@ export const audit: Command = {
 
 export const backup: Command = {
   name: "backup",
-  usage: "backup FILE",
+  usage: "backup FILE [--force]",
   summary:
-    "Writes a consistent copy of a running gateway's database to FILE. To restore it, stop the gateway and put it in the place of sluice.db.",
-  flags: REMOTE_FLAGS,
+    "Writes a consistent copy of a running gateway's database to FILE, for its owner only. `sluice restore FILE` puts it back. The tables of activities (activities.db) are not in it.",
+  flags: [...REMOTE_FLAGS, { name: "force", help: "overwrite FILE if it exists" }],
   positionals: 1,
   run: (input) => {
     const [file] = input.positionals;
     return act({ ...input, positionals: ["backup"] }, "backup FILE", {
       backup: async () => {
         const target = required(file, "a file's name");
+        const refuseExisting = (): void => {
+          if (input.flags.force !== true && existsSync(target)) throw new RemoteFault(`${target} exists: --force overwrites it`);
+        };
+        refuseExisting();
         const answer = await askRaw(input, "POST", "/admin/backup");
         // Under another name first: a copy that breaks off must not look like a backup.
-        const bytes = await Bun.write(`${target}.part`, answer);
-        await rename(`${target}.part`, target);
-        show(input, { file: target, bytes });
+        const part = `${target}.part-${process.pid}`;
+        try {
+          const bytes = await keep(answer, part);
+          refuseExisting();
+          renameSync(part, target);
+          show(input, { file: target, bytes });
+        } catch (error) {
+          rmSync(part, { force: true });
+          if (error instanceof RemoteFault) throw error;
+          throw new RemoteFault(`${target} could not be written: ${error instanceof Error ? error.message : String(error)}`);
+        }
       },
     });
   },
 };
+
+/** Writes an answer's body to a new file, for the owner only, and gives its size when all of it is on the disk. */
+async function keep(answer: Response, file: string): Promise<number> {
+  const to = openSync(file, "wx", 0o600);
+  try {
+    for await (const chunk of answer.body ?? []) for (let at = 0; at < chunk.length; ) at += writeSync(to, chunk, at);
+    fsyncSync(to);
+    const bytes = fstatSync(to).size;
+    if (bytes === 0) throw new Error("the answer was empty");
+    return bytes;
+  } finally {
+    closeSync(to);
+  }
+}
 
 export const admin: Command = {
   name: "admin",
   usage: "admin reset-token [--data DIR] [--config FILE]",
   summary: "Makes a new first admin token on the data folder itself, for who has lost it. The one before is no good from then on.",
   flags: [
-    { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path)" },
+    { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path), as in /var/lib/sluice" },
     { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
   ],
+  actions: ["reset-token"],
   positionals: 1,
   run: async (input) => {
     if (input.positionals[0] !== "reset-token") throw new UsageError("an action is needed: admin reset-token");
     try {
-      const storage = openStorage(databasePathOf(text(input, "data"), text(input, "config")));
+      const path = databasePathOf(text(input, "data"), text(input, "config"));
+      // A new database here would have a token that no gateway takes.
+      if (!existsSync(path))
+        throw new StorageError(`there is no database ${path}: name the gateway's data folder, as in --data /var/lib/sluice`);
+      const storage = openStorage(path);
       try {
         const token = resetFirst({ storage, clock: systemClock, audit: new Audit({ storage, clock: systemClock }) });
         print(`${token}\n`);
+        process.stderr.write(
+          `sluice: changed in ${path}, which ${isServed(path) ? "a gateway uses: it takes the new token at once" : "no gateway uses at the moment"}\n`,
+        );
         if (process.env.SLUICE_ADMIN_TOKEN)
           process.stderr.write("sluice: a gateway with SLUICE_ADMIN_TOKEN takes that one instead of this\n");
       } finally {
@@ -205,8 +254,9 @@ export const admin: Command = {
       }
       return 0;
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      process.stderr.write(`sluice: ${error.message}\n`);
+      const cause = explained(error, databasePathOf(text(input, "data"), text(input, "config")));
+      if (!(cause instanceof StorageError)) throw error;
+      process.stderr.write(`sluice: ${cause.message}\n`);
       return 1;
     }
   },

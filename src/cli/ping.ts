@@ -1,5 +1,6 @@
 import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
+import { gatewayUrl } from "./remote.ts";
 
 export const ping: Command = {
   name: "ping",
@@ -8,8 +9,7 @@ export const ping: Command = {
   flags: [{ name: "url", value: "URL", help: "where it runs (SLUICE_URL, else http://127.0.0.1:SLUICE_PORT, else port 8080)" }],
   positionals: 0,
   run: async ({ flags }) => {
-    const url =
-      typeof flags.url === "string" ? flags.url : (process.env.SLUICE_URL ?? `http://127.0.0.1:${process.env.SLUICE_PORT ?? "8080"}`);
+    const url = gatewayUrl(typeof flags.url === "string" ? flags.url : undefined);
     try {
       const answer = await fetch(new URL("/health", url), { signal: AbortSignal.timeout(2500) });
       print(`${await answer.text()}\n`);

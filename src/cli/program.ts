@@ -3,11 +3,16 @@ import { print } from "../telemetry/stdout.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";
 import { check } from "./check.ts";
+import { completionOf } from "./completion.ts";
 import { copyDatabase } from "./copy-database.ts";
+import { demo } from "./demo.ts";
 import { explain } from "./explain.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
+import { blocks, breakers, cache, limits, pools, reload, tiers, tokens, upstreams, usage } from "./resources.ts";
+import { restore } from "./restore.ts";
+import { routes } from "./routes.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 import { top } from "./top.ts";
@@ -20,12 +25,26 @@ const COMMANDS: readonly Command[] = [
   ping,
   keys,
   consumers,
+  tiers,
+  routes,
+  upstreams,
+  pools,
+  limits,
+  usage,
+  blocks,
+  breakers,
+  cache,
   health,
   explain,
   top,
   audit,
+  tokens,
+  reload,
   backup,
+  restore,
   admin,
+  demo,
+  completionOf(() => SHOWN),
   copyDatabase,
 ];
 export const SHOWN = COMMANDS.filter((command) => !command.isHidden);
@@ -33,6 +52,7 @@ export const SHOWN = COMMANDS.filter((command) => !command.isHidden);
 /** Runs one command. Gives the exit status, or `null` when the command goes on in the background. */
 export async function runProgram(args: readonly string[]): Promise<number | null> {
   const [first] = args;
+  if (first === "help" && args[1] !== undefined) return await runProgram([args[1], "--help"]);
   if (first === "--help" || first === "-h" || first === "help") return show(overview());
   if (first === "--version" || first === "version") return show(`sluice ${VERSION}\n`);
   // `sluice` alone, or with flags only, serves.
@@ -40,10 +60,12 @@ export async function runProgram(args: readonly string[]): Promise<number | null
   const name = isImplied ? serve.name : first;
   const command = COMMANDS.find((each) => each.name === name);
   if (command === undefined) {
-    const hint = nearest(
+    const near = nearest(
       name,
       SHOWN.map((each) => each.name),
     );
+    // Two letters that differ are all of a short word.
+    const hint = near !== null && (name.length > 3 || near[0] === name[0]) ? near : null;
     return usageFault(
       `unknown command ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`,
       "sluice --help",

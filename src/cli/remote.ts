@@ -15,9 +15,17 @@ export const NO_SLUICE = "what answers there is no Sluice, or another version of
 /** The gateway refused, or could not be asked; the message is for whoever typed the command. */
 export class RemoteFault extends Error {}
 
+/** Where the gateway runs: what was given, else SLUICE_URL, else this machine. `http://` may be left out. */
+export function gatewayUrl(given: string | undefined): string {
+  const url = given ?? (process.env.SLUICE_URL || `127.0.0.1:${process.env.SLUICE_PORT || "8080"}`);
+  const whole = url.includes("://") ? url : `http://${url}`;
+  if (!URL.canParse(whole) || !/^https?:/.test(whole)) throw new UsageError(`${url} is no URL of a gateway: write http://HOST:PORT`);
+  return whole;
+}
+
 /** Asks the admin API. Throws `RemoteFault`, also after `timeout` milliseconds. */
 export async function askRaw(input: Input, method: string, path: string, body?: unknown, timeout?: number): Promise<Response> {
-  const url = text(input, "url") ?? process.env.SLUICE_URL ?? `http://127.0.0.1:${process.env.SLUICE_PORT ?? "8080"}`;
+  const url = gatewayUrl(text(input, "url"));
   const token = text(input, "token") ?? process.env.SLUICE_ADMIN_TOKEN;
   if (token === undefined || token === "") throw new UsageError("an admin token is needed: --token TOKEN, or SLUICE_ADMIN_TOKEN");
   let answer: Response;
@@ -34,7 +42,8 @@ export async function askRaw(input: Input, method: string, path: string, body?: 
   if (answer.ok) return answer;
   const refusal = (await answer.json().catch(() => ({}))) as { detail?: string; errors?: { path: string; message: string }[] };
   const more = (Array.isArray(refusal?.errors) ? refusal.errors : []).slice(1).map(({ path: at, message }) => `\n  ${at}: ${message}`);
-  throw new RemoteFault(`${answer.status}: ${refusal?.detail ?? "refused without a reason"}${more.join("")}`);
+  const detail = refusal?.detail ?? `it answers ${answer.status} without a reason: ${NO_SLUICE}`;
+  throw new RemoteFault(`${detail.replaceAll("?force=true", "--force")}${more.join("")}`);
 }
 
 export async function ask<T>(input: Input, method: string, path: string, body?: unknown, timeout?: number): Promise<T> {
@@ -124,7 +133,7 @@ export function table(input: Input, records: readonly Record<string, unknown>[],
     print(`${JSON.stringify(records)}\n`);
     return;
   }
-  const rows = [fields.map((field) => field.toUpperCase()), ...records.map((record) => fields.map((field) => cell(record[field])))];
+  const rows = [fields.map(headingOf), ...records.map((record) => fields.map((field) => cell(record[field])))];
   const widths = fields.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   print(
     rows
@@ -137,6 +146,20 @@ export function table(input: Input, records: readonly Record<string, unknown>[],
       )
       .join(""),
   );
+}
+
+/** `expiresAt`: `EXPIRES AT`. */
+const headingOf = (field: string): string => field.replace(/[A-Z]/g, (letter) => ` ${letter}`).toUpperCase();
+
+/** A record with a secret that is shown only now: the secret on a line of its own, so that it can be copied; with --quiet the secret alone. */
+export function showSecret(input: Input, record: Readonly<Record<string, unknown>>, field: string): void {
+  const { [field]: secret, ...rest } = record;
+  if (input.flags.json === true || typeof secret !== "string") show(input, record);
+  else if (input.flags.quiet === true) print(`${secret}\n`);
+  else {
+    print(`${secret}\n\nThis ${field} is shown only this once: keep it now.\n\n`);
+    show(input, rest);
+  }
 }
 
 const cell = (value: unknown): string =>

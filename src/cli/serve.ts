@@ -10,7 +10,7 @@ import { demoBanner } from "../demo/banner.ts";
 import { ConfigConflict, createGatewayParts } from "../gateway.ts";
 import { SecretFault } from "../pools/secrets.ts";
 import { type Listeners, listen } from "../server.ts";
-import { StorageError } from "../storage/open.ts";
+import { explained, StorageError, sqliteCode } from "../storage/faults.ts";
 import { Log } from "../telemetry/log.ts";
 import { Output } from "../telemetry/output.ts";
 import { Redactor } from "../telemetry/redact.ts";
@@ -73,13 +73,15 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
   const output = new Output(lineSink());
+  const isTerminal = process.stdout.isTTY === true;
+  const terminal = { isTerminal, hasColour: isTerminal && !env.NO_COLOR };
   const redactor = new Redactor();
   redactor.learn(
     "environment",
     [adminToken, env.SLUICE_SECRET, env.SLUICE_SECRET_OLD].flatMap((secret) => (secret ? [secret] : [])),
   );
   const log = new Log(
-    { output, clock: systemClock, random: Math.random, redactor, level: levelFrom(env.SLUICE_LOG_LEVEL) },
+    { output, clock: systemClock, random: Math.random, redactor, level: levelFrom(env.SLUICE_LOG_LEVEL), terminal },
     config.logging,
   );
   const { logger } = log;
@@ -109,6 +111,8 @@ async function start(input: Input, instead?: Read): Promise<void> {
     });
   } catch (error) {
     if (error instanceof SecretFault) throw new CannotStart(error.message);
+    // Damaged pages are often found only by who reads them.
+    if (sqliteCode(error) !== null) throw explained(error, databasePath);
     if (!(error instanceof ConfigConflict)) throw error;
     const faults = placed(text, error.faults);
     if (!mayStandIn || instead !== undefined || fileFaults.length > 0) throw new CannotStart(faultList(file ?? "config.json", faults));

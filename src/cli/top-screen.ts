@@ -26,13 +26,23 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
   const style = (line: string, code: string): string => (hasColour ? `${code}${line}${PLAIN}` : line);
   const cached = isSame ? { hits: now.cache.hits - before.cache.hits, misses: now.cache.misses - before.cache.misses } : now.cache;
 
+  // Of the same span as the routes': who was not among them before is counted since it came.
+  const told = new Map(isSame ? before.consumers.map((each) => [each.consumer, each]) : []);
+  const consumers = now.consumers
+    .map((each) => {
+      const then = told.get(each.consumer);
+      const since = then === undefined || then.total > each.total ? { total: 0, totalLimited: 0 } : then;
+      return { consumer: each.consumer, requests: each.total - since.total, limited: each.totalLimited - since.totalLimited };
+    })
+    .filter(({ requests }) => requests > 0)
+    .sort((a, b) => b.requests - a.requests);
   const head = [
     style(
       fit(ends(`sluice ${now.version}  up ${span(now.uptime)}  ${now.status}`, now.at.slice(0, 19).replace("T", " "), columns)),
       now.status === "NORMAL" ? BOLD : RED,
     ),
     fit(
-      `${rate(all.requests)} req/s  limited ${rate(all.limited)}/s  4xx ${share(all.clientErrors + all.limited)}  5xx ${share(all.serverErrors)}  ${percentiles(all, now.latencyBounds)}`,
+      `${rate(all.requests)} req/s over ${figure(seconds)} s  limited ${rate(all.limited)}/s  4xx ${share(all.clientErrors + all.limited)}  5xx ${share(all.serverErrors)}  ${percentiles(all, now.latencyBounds)}`,
     ),
     fit(
       [
@@ -40,13 +50,21 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
         `cache ${cached.hits + cached.misses === 0 ? "-" : `${((100 * cached.hits) / (cached.hits + cached.misses)).toFixed(0)}%`} hits`,
         ...(now.redis === null ? [] : [`redis ${now.redis}`]),
         ...(now.activities === null ? [] : [`queue ${now.activities.waiting} waiting, ${now.activities.lag.toFixed(1)} s`]),
+        ...(now.blocks.count === 0 ? [] : [`${now.blocks.count} addresses blocked`]),
         ...(now.droppedLines === 0 ? [] : [`${now.droppedLines} lines of the log dropped`]),
       ].join("  "),
     ),
+    // A restart would fail with it, or lose what was counted: nobody should have to look for these.
+    ...(now.faults.length === 0
+      ? []
+      : [style(fit(`the configuration is faulty, the one before is in force: ${now.faults[0]}${more(now.faults.length)}`), RED)]),
+    ...now.warnings.slice(0, MOST_WARNINGS).map(({ message }) => style(fit(message), RED)),
   ];
   const called = new Set(now.routes.filter(({ requests }) => requests > 0).map(({ name }) => name));
   const busy = routes.filter(({ name }) => called.has(name)).sort((a, b) => b.requests - a.requests);
   const troubled = [...now.targets].sort((a, b) => Number(isWell(a)) - Number(isWell(b)) || b.inFlight - a.inFlight);
+  // Why one is down stands behind it: no wider than the names need.
+  const nameWidth = Math.min(NAME, Math.max(20, ...troubled.map((target) => nameOf(target).length + 1)));
   const low = [...now.pools].sort((a, b) => Number(a.status === "ready") - Number(b.status === "ready") || a.remaining - b.remaining);
 
   const sections: Section[] = [
@@ -55,7 +73,7 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
       lines: busy.map((route) =>
         row(
           [
-            route.name,
+            route.name === "none" ? "(no route)" : route.name,
             rate(route.requests),
             rate(route.limited),
             rate(route.clientErrors + route.limited),
@@ -68,26 +86,27 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
     },
     {
       title: (shown: string) => row([`CONSUMER${shown}`, "REQ/S", "LIM/S"], columns),
-      lines: now.consumers.map(({ consumer, requests, limited }) =>
-        row([consumer ?? "(no key)", figure(requests), figure(limited)], columns),
-      ),
+      lines: consumers.map(({ consumer, requests, limited }) => row([consumer ?? "(no key)", rate(requests), rate(limited)], columns)),
     },
     {
-      title: (shown: string) => row([`TARGET${shown}`, "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD),
+      title: (shown: string) => row([`TARGET${shown}`, "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD, null, nameWidth),
       lines: troubled.map((target) =>
         style(
           row(
-            [
-              target.upstream === target.target ? target.target : `${target.upstream} ${target.target}`,
-              target.breaker,
-              target.healthy ? "up" : "down",
-              String(target.inFlight),
-            ],
+            [nameOf(target), target.breaker, target.healthy ? "up" : "down", String(target.inFlight)],
             columns,
             WORD,
+            target.why,
+            nameWidth,
           ),
           isWell(target) ? "" : RED,
         ),
+      ),
+    },
+    {
+      title: (shown: string) => row([`BLOCKED${shown}`, "BY", "UNTIL"], columns, TIME),
+      lines: now.blocks.latest.map(({ cidr, by, expiresAt }) =>
+        row([cidr, by, expiresAt === null ? "it is lifted" : expiresAt.slice(0, 19).replace("T", " ")], columns, TIME),
       ),
     },
     {
@@ -131,19 +150,29 @@ function shares(wanted: readonly number[], room: number): number[] {
   return given;
 }
 
-/** Characters of a cell with a figure, and of one with a word. */
+/** Characters of a cell with a figure, of one with a word, and of one with a time. */
 const FIGURE = 8;
 const WORD = 12;
+const TIME = 21;
+/** Characters of a name at most: further away its numbers can't be read beside it. */
+const NAME = 60;
+const MOST_WARNINGS = 3;
 
-/** The first cell takes what the others leave, which stand right-aligned. */
-function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE): string {
-  const width = Math.max(1, columns - others.length * cell);
+const more = (count: number): string => (count > 1 ? ` (and ${count - 1} more)` : "");
+
+/** The first cell takes what the others leave, up to `NAME`; they stand right-aligned, and `note` behind them as far as there is room. */
+function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE, note: string | null = null, most = NAME): string {
+  const width = Math.max(1, Math.min(most, columns - others.length * cell));
   const name = first.length > width ? `${first.slice(0, width - 1)}~` : first.padEnd(width);
-  return (name + others.map((each) => each.slice(0, cell - 1).padStart(cell)).join("")).slice(0, columns);
+  const line = name + others.map((each) => each.slice(0, cell - 1).padStart(cell)).join("");
+  return `${line}${note === null ? "" : `  ${note}`}`.slice(0, columns);
 }
 
 const ends = (left: string, right: string, columns: number): string =>
   left.length + right.length < columns ? left.padEnd(columns - right.length) + right : left;
+
+const nameOf = ({ upstream, target }: { readonly upstream: string; readonly target: string }): string =>
+  upstream === target ? target : `${upstream} ${target}`;
 
 const isWell = ({ breaker, healthy }: { readonly breaker: string; readonly healthy: boolean }): boolean => breaker === "closed" && healthy;
 

@@ -27,8 +27,8 @@ export const top: Command = {
       if (!(interval >= 0.2 && interval <= 60)) throw new UsageError("--interval must be a number of seconds from 0.2 to 60");
       const look = async (): Promise<StatsAnswer> => {
         const stats = await ask<StatsAnswer>(input, "GET", "/admin/stats", undefined, PATIENCE);
-        const lists = [stats?.routes, stats?.consumers, stats?.targets, stats?.pools, stats?.latencyBounds];
-        if (!lists.every(Array.isArray) || stats.cache === undefined) throw new RemoteFault(NO_SLUICE);
+        const lists = [stats?.routes, stats?.consumers, stats?.targets, stats?.pools, stats?.latencyBounds, stats?.faults, stats?.warnings];
+        if (!lists.every(Array.isArray) || stats.cache === undefined || stats.blocks === undefined) throw new RemoteFault(NO_SLUICE);
         return stats;
       };
       let before = await look();
@@ -38,7 +38,7 @@ export const top: Command = {
       }
       const size = (): Screen => ({
         // The last column stays free: a cursor on it has terminals disagree about what is wiped.
-        columns: process.stdout.isTTY ? (process.stdout.columns || 80) - 1 : 80,
+        columns: process.stdout.isTTY ? (process.stdout.columns || 80) - 1 : Number(process.env.COLUMNS) || 80,
         rows: process.stdout.rows || 24,
         hasColour: process.stdout.isTTY === true && !process.env.NO_COLOR,
       });

@@ -240,7 +240,7 @@ function activitiesFaults({ activities, storage }: Config, known: Known): Fault[
 
 const trimmed = (path: string): string => path.replace(/\/$/, "");
 
-function serverFaults({ server, admin, guard, audit, usage, health }: Config): Fault[] {
+function serverFaults({ server, admin, guard, audit, usage, health, backup }: Config): Fault[] {
   const faults: Fault[] = server.trustedProxies.flatMap((entry, i) =>
     isCidr(entry)
       ? []
@@ -261,6 +261,8 @@ function serverFaults({ server, admin, guard, audit, usage, health }: Config): F
     if (guard !== null && (parseDuration(guard[field]) < 1000 || parseDuration(guard[field]) > YEAR))
       faults.push({ path: ["guard", field], message: "must be from 1s to 366d" });
   if (parseDuration(usage.keepFor) < DAY) faults.push({ path: ["usage", "keepFor"], message: "must be at least 1d" });
+  if (backup !== null && (parseDuration(backup.every) < 60_000 || parseDuration(backup.every) > YEAR))
+    faults.push({ path: ["backup", "every"], message: "must be from 1m to 366d" });
   const { auto } = health;
   if (auto !== null && auto.eventLoopLag === null && auto.errorRate === null && auto.latency === null)
     faults.push({ path: ["health", "auto"], message: "needs at least one of eventLoopLag, errorRate and latency" });

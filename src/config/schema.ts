@@ -799,6 +799,30 @@ export const Config = Shape(
       "Where records are kept.",
       { default: {} },
     ),
+    backup: Type.Union(
+      [
+        Shape(
+          {
+            every: Duration("How often a copy of the database is made: at the start if the last one is older, then again and again.", {
+              default: "1d",
+            }),
+            keep: Type.Integer({ minimum: 1, maximum: 10_000, default: 7, description: "How many are kept; older ones are deleted." }),
+            path: Type.String({
+              default: "backups",
+              minLength: 1,
+              description:
+                "The folder for them; a relative one lies in the database's folder, so that it is where the gateway may write. Another disk survives more.",
+            }),
+          },
+          "Scheduled backups.",
+        ),
+        Type.Null(),
+      ],
+      {
+        default: null,
+        description: "Backups of the database that are made by themselves; null: none, since where they are kept is for you to decide.",
+      },
+    ),
     redis: Type.Union([RedisConfig, Type.Null()], {
       default: null,
       description: "Redis, through which several instances act as one; null: this one is alone.",
@@ -806,9 +830,10 @@ export const Config = Shape(
     logging: Shape(
       {
         level: LevelName({ default: "info" }),
-        format: Type.Union([Type.Literal("json"), Type.Literal("pretty")], {
-          default: "json",
-          description: "One JSON object a line, or lines for people.",
+        format: Type.Union([Type.Literal("auto"), Type.Literal("json"), Type.Literal("pretty")], {
+          default: "auto",
+          description:
+            "json: one JSON object a line. pretty: a short line for people, in colour on a terminal (unless NO_COLOR is set). auto: pretty on a terminal, json otherwise.",
         }),
         accessLog: Type.Boolean({
           default: true,

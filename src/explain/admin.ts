@@ -11,6 +11,7 @@ import { windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Route } from "../proxy/route.ts";
 import type { Applied, Explain, Explanation, Situation } from "./explain.ts";
+import { type Walk, WalkedRequest, WalkQuestion } from "./walk.ts";
 
 export interface ExplainAdminParts {
   readonly explain: Explain;
@@ -20,6 +21,7 @@ export interface ExplainAdminParts {
   readonly routeOf: (nameOrPath: string) => Route | null;
   readonly health: SystemHealth;
   readonly clock: Clock;
+  readonly walk: Walk;
 }
 
 const Text = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
@@ -221,50 +223,67 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
     };
   };
 
-  return new Elysia({ prefix: "/explain", tags: ["limits"], normalize: false }).get(
-    "/",
-    async ({ query }) => {
-      const situation = situationOf(query);
-      const found = await explain.explain(situation);
-      const limits = found.limits.map(wire);
-      return {
-        consumer: situation.consumer?.id ?? null,
-        tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),
-        key: found.isAnonymous ? null : (situation.key?.id ?? null),
-        route: situation.route?.name ?? null,
-        ip: situation.ip,
-        anonymous: found.isAnonymous,
-        system: health.current().status,
-        allowed: isAllowed(found, limits, situation.others.length > 0),
-        unknown: [
-          ...found.unknown,
-          ...situation.others.map((id) => `which key is used: ${id} has limits of its own`),
-          ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
-        ],
-        redisAway: found.away,
-        refusal: found.refusal ?? (limits.some(({ denies }) => denies === true) ? null : found.backendRefusal),
-        limits,
-        passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),
-        keysWithOwnLimits: situation.others,
-        denials: found.denials.map(({ at, requestId, route, refusal }) => ({
-          at: timeText(at) ?? "",
-          requestId,
-          route,
-          status: refusal.status,
-          code: refusal.code,
-          detail: String(refusal.members.detail),
-          limits: (refusal.members.violatedPolicies ?? []) as { name: string; scope: string; limit: number; used: number; reset: string }[],
-        })),
-      };
-    },
-    {
-      query: Query,
-      response: Answer,
+  return new Elysia({ prefix: "/explain", tags: ["limits"], normalize: false })
+    .post("/request", ({ body }) => parts.walk.walk(body), {
+      parse: "json",
+      body: WalkQuestion,
+      response: WalkedRequest,
       detail: {
-        summary: "Explain a caller's limits and last refusals",
+        summary: "Explain a request's way, step by step",
         description:
-          "Which limits apply and why, what is left of each, and why the last requests were refused. Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
+          "What would become of a request, without sending it: nothing is charged, counted or changed. `sluice routes test` prints it.",
       },
-    },
-  );
+    })
+    .get(
+      "/",
+      async ({ query }) => {
+        const situation = situationOf(query);
+        const found = await explain.explain(situation);
+        const limits = found.limits.map(wire);
+        return {
+          consumer: situation.consumer?.id ?? null,
+          tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),
+          key: found.isAnonymous ? null : (situation.key?.id ?? null),
+          route: situation.route?.name ?? null,
+          ip: situation.ip,
+          anonymous: found.isAnonymous,
+          system: health.current().status,
+          allowed: isAllowed(found, limits, situation.others.length > 0),
+          unknown: [
+            ...found.unknown,
+            ...situation.others.map((id) => `which key is used: ${id} has limits of its own`),
+            ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
+          ],
+          redisAway: found.away,
+          refusal: found.refusal ?? (limits.some(({ denies }) => denies === true) ? null : found.backendRefusal),
+          limits,
+          passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),
+          keysWithOwnLimits: situation.others,
+          denials: found.denials.map(({ at, requestId, route, refusal }) => ({
+            at: timeText(at) ?? "",
+            requestId,
+            route,
+            status: refusal.status,
+            code: refusal.code,
+            detail: String(refusal.members.detail),
+            limits: (refusal.members.violatedPolicies ?? []) as {
+              name: string;
+              scope: string;
+              limit: number;
+              used: number;
+              reset: string;
+            }[],
+          })),
+        };
+      },
+      {
+        query: Query,
+        response: Answer,
+        detail: {
+          summary: "Explain a caller's limits and last refusals",
+          description:
+            "Which limits apply and why, what is left of each, and why the last requests were refused. Charges nothing. Limits that are shared through Redis are read there; refusals are those of this instance.",
+        },
+      },
+    );
 };

@@ -67,6 +67,11 @@ export class MemoryStore {
     this.dirty.push(entry);
   }
 
+  /** How many durable entries wait to be written. */
+  get waiting(): number {
+    return this.dirty.length;
+  }
+
   /** The durable entries that changed since the last call. */
   takeDirty(): Entry[] {
     // Those that were forgotten meanwhile are not.

@@ -286,6 +286,11 @@ export class Pools {
     await Promise.all([...this.shared.values()].map((shared) => shared.refresh()));
   }
 
+  /** How many pools wait to be written. */
+  get waiting(): number {
+    return this.dirty.size;
+  }
+
   /** Writes what was spent since the last call; for a timer. */
   flush(): void {
     if (this.dirty.size === 0) return;

@@ -315,7 +315,8 @@ function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): 
   });
 }
 
-function forwardedPath({ path, odd }: Exchange<Arrival>, route: Route, target: Target): string {
+/** The path that a target gets. */
+export function forwardedPath({ path, odd }: Pick<Exchange<Arrival>, "path" | "odd">, route: Route, target: Target): string {
   // As it was sent, the prefix may be longer than as it is matched.
   const rest = route.strip === 0 ? path : odd === null ? path.slice(route.strip) : below(path, route.depth);
   return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;

@@ -14,12 +14,12 @@ import type { Forwarder } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { type OddPath, type Target, withSlashes } from "./path.ts";
+import { type Target, withSlashes } from "./path.ts";
 import { bodyTooLarge, forModelClients, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { date, problemReply } from "./reply.ts";
-import type { Route } from "./route.ts";
-import { isMiss, type Miss } from "./router.ts";
+import { ambiguityOf, type Route } from "./route.ts";
+import { isMiss } from "./router.ts";
 
 export interface PipelineParts {
   readonly clock: Clock;
@@ -66,7 +66,7 @@ export class Pipeline {
     if (method === null) return false;
     const found = x.generation.router.find(head.host, method, x.match);
     if (isMiss(found) || found.cors === null) return false;
-    if (x.odd !== null && ambiguity(x, x.odd, found, method) !== null) return false;
+    if (x.odd !== null && ambiguityOf(x.odd, found, (path) => x.generation.router.find(head.host, method, path)) !== null) return false;
     x.route = found;
     x.status = 204;
     const own = preflightHead(found.cors, head.fields) + ownHead(x, this.parts.clock.now() - x.startedAt);
@@ -79,7 +79,7 @@ export class Pipeline {
     const { head } = x.incoming;
     const found = x.generation.router.find(head.host, head.method, x.match);
     if (x.odd !== null) {
-      const refusal = ambiguity(x, x.odd, found, head.method);
+      const refusal = ambiguityOf(x.odd, found, (path) => x.generation.router.find(head.host, head.method, path));
       if (refusal !== null) return problem("badRequest", refusal);
     }
     if (isMiss(found)) {
@@ -288,19 +288,6 @@ export class Pipeline {
     if (auto !== null && x.isForwarded && x.status !== 499) auto.observe(x.status >= 500, elapsed);
     this.parts.recorder.note(x, elapsed);
   }
-}
-
-/** Why a path that may be read in more ways than one can't be forwarded; `null` when it can. */
-function ambiguity(x: Exchange, odd: OddPath, found: Route | Miss, method: string): string | null {
-  if (odd.hasEncodedSlash && (isMiss(found) || !found.passesEncodedSlashes))
-    return "The path must not hold an encoded slash on this route.";
-  // A backend that decodes before it splits must not serve what another route protects.
-  for (const reading of odd.decodedFirst) {
-    const other = x.generation.router.find(x.incoming.head.host, method, reading);
-    if (other !== found && !(isMiss(other) && isMiss(found)))
-      return "The path, once decoded, belongs to another route: write it without %2F, %3B, %3F and %23.";
-  }
-  return null;
 }
 
 const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");

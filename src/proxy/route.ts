@@ -12,9 +12,9 @@ import { compileCredential, compileUsage, type RouteCredential } from "./credent
 import type { Endpoint, Exchange } from "./exchange.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
 import { NameFilter } from "./name-filter.ts";
-import { matchOf } from "./path.ts";
+import { matchOf, type OddPath } from "./path.ts";
 import type { Problem } from "./problem.ts";
-import { depthOf, prefixOf, type Routable } from "./router.ts";
+import { depthOf, isMiss, type Miss, prefixOf, type Routable } from "./router.ts";
 
 /** Answers requests in a backend's place, once they are let through. */
 export interface OwnService {
@@ -146,3 +146,18 @@ const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
         headers: config.key.headers.map((name) => name.toLowerCase()),
         query: config.key.query === null ? null : [...new Set(config.key.query)],
       };
+
+/**
+ * Says why a path can't be taken as one that means the same to every backend; `null` where it can. `found`: the route that takes it, `find` looks another reading up.
+ */
+export function ambiguityOf(odd: OddPath, found: Route | Miss, find: (path: string) => Route | Miss): string | null {
+  if (odd.hasEncodedSlash && (isMiss(found) || !found.passesEncodedSlashes))
+    return "The path must not hold an encoded slash on this route.";
+  // A backend that decodes before it splits must not serve what another route protects.
+  for (const reading of odd.decodedFirst) {
+    const other = find(reading);
+    if (other !== found && !(isMiss(other) && isMiss(found)))
+      return "The path, once decoded, belongs to another route: write it without %2F, %3B, %3F and %23.";
+  }
+  return null;
+}

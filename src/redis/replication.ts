@@ -273,15 +273,56 @@ export class Replication {
   /** Finds out whether the copies belong together, and compares them when they don't. The lock must be held. */
   private async join(): Promise<void> {
     if (this.isJoined && !(await this.isOutOfStep())) return;
+    const epoch = await this.begin();
+    if (epoch !== this.epoch || (await this.isOutOfStep())) await this.compare(epoch);
+    this.isJoined = true;
+  }
+
+  /** The epoch that it is; a new one where Redis has lost it. */
+  private async begin(): Promise<string> {
     const { client: database } = this.parts.storage;
     const most = database.query<{ rev: number | null }, []>("SELECT max(rev) AS rev FROM replicas").get()?.rev ?? 0;
     const { rev, epoch: key } = this.keys;
     // On a cluster any node may answer: there only what Redis holds tells.
     const server = this.parts.link.isCluster ? "" : await this.run((client) => client.info("server"));
     const run = /^run_id:(\w+)/m.exec(server)?.[1] ?? "cluster";
-    const epoch = await this.run((client) => client.sluiceBegin(rev, key, run, Bun.randomUUIDv7(), most));
-    if (epoch !== this.epoch || (await this.isOutOfStep())) await this.compare(epoch);
-    this.isJoined = true;
+    return this.run((client) => client.sluiceBegin(rev, key, run, Bun.randomUUIDv7(), most));
+  }
+
+  /**
+   * Makes the records of this database those that all share, whatever the others have: each gets a version later than any before, and what is not here is deleted everywhere. For a restored backup.
+   * `see` is told of what Redis has (`null`: deleted); after it `settle` may still change the database. Rejects with `RedisDown`.
+   */
+  replaceShared(see: (kind: string, id: string, row: Row | null) => void, settle: () => void): Promise<void> {
+    return this.inLine(() =>
+      this.locked(async () => {
+        this.epoch = await this.begin();
+        /** Fields and the versions that Redis has of them. */
+        const known = new Map<string, number>();
+        let cursor = "0";
+        do {
+          const [next, pairs] = await this.run((client) => client.hscan(this.keys.all, cursor, "COUNT", 1000));
+          for (let i = 0; i < pairs.length; i += 2) {
+            const field = pairs[i] as string;
+            const { rev, row } = JSON.parse(pairs[i + 1] as string) as Version;
+            known.set(field, rev);
+            see(...partsOf(field), row);
+          }
+          cursor = next;
+        } while (cursor !== "0");
+        settle();
+        const fields = new Set([...known.keys(), ...this.fields()]);
+        await this.publish(
+          [...fields].map((field) => ({ field, rev: 0, base: known.get(field) ?? 0 })),
+          "",
+        );
+        this.parts.storage.client.query("UPDATE changes SET shared = 1 WHERE shared = 0").run();
+        const [last] = await this.run((client) => client.xrevrange(this.keys.log, "+", "-", "COUNT", 1));
+        this.position = last?.[0] ?? "0-0";
+        this.save();
+        this.isJoined = true;
+      }),
+    );
   }
 
   /** Compares all records, ours with Redis': of each the later version stays, here and there. */

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync, rmSync, statSync } from "node:fs";
 import { Elysia } from "elysia";
+import { refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 
 const CHUNK = 262_144;
@@ -7,14 +8,34 @@ const CHUNK = 262_144;
 /** This program, as it was started: the binary, or Bun with the source. */
 const self = (): string[] => (Bun.main.includes("$bunfs") || Bun.main.includes("~BUN") ? [process.execPath] : [process.execPath, Bun.main]);
 
+/** Copies a database that is in use to a new file, in a process of its own: requests must not wait for it. Rejects with the reason when that can't be done, and leaves nothing behind. */
+export async function copyInto(
+  databasePath: string,
+  file: string,
+  { signal, program = self() }: { readonly signal?: AbortSignal; readonly program?: readonly string[] | undefined } = {},
+): Promise<void> {
+  const child = Bun.spawn([...program, "copy-database", databasePath, file], {
+    stdout: "ignore",
+    stderr: "pipe",
+    ...(signal === undefined ? {} : { signal, killSignal: "SIGKILL" }),
+  });
+  const [status, said] = await Promise.all([child.exited, new Response(child.stderr).text()]);
+  if (status === 0) return;
+  rmSync(file, { force: true });
+  throw new Error(said.trim().slice(0, 300) || `the copy ended with ${status}`);
+}
+
 /** A consistent copy of the database as a stream, which removes the copy when it has been read or given up. */
 export async function copyOf(databasePath: string): Promise<{ stream: ReadableStream<Uint8Array>; size: number }> {
   const copy = `${databasePath}.copy-${Bun.randomUUIDv7()}`;
-  const child = Bun.spawn([...self(), "copy-database", databasePath, copy], { stdout: "ignore", stderr: "pipe" });
-  const [status, said] = await Promise.all([child.exited, new Response(child.stderr).text()]);
-  if (status !== 0) {
-    rmSync(copy, { force: true });
-    throw new Error(`the database could not be copied: ${said.trim()}`);
+  try {
+    await copyInto(databasePath, copy);
+  } catch (error) {
+    throw refused(
+      "storageReadOnly",
+      `The database could not be copied beside itself: ${(error as Error).message}. Make room on its disk, then try again.`,
+      [["Retry-After", "10"]],
+    );
   }
   const { size } = statSync(copy);
   const file = openSync(copy, "r");
@@ -50,7 +71,7 @@ export const backupAdmin = (databasePath: string, audit: Audit) =>
       detail: {
         summary: "Create a backup: a copy of the database",
         description:
-          "Consistent, made while the gateway serves. It holds hashes of keys and no key; what else it holds is worth protecting. To restore it, stop the gateway and put the file in the place of sluice.db.",
+          "Consistent, made while the gateway serves. It holds hashes of keys and no key; what else it holds is worth protecting. To restore it, stop the gateway and run `sluice restore FILE`. The tables of activities (activities.db) are not in it.",
         responses: {
           200: { description: "A SQLite file.", content: { "application/vnd.sqlite3": { schema: { type: "string", format: "binary" } } } },
         },

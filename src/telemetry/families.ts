@@ -11,6 +11,7 @@ import type { RedisLimiter } from "../limits/redis-limiter.ts";
 import type { KeyReport, Pools } from "../pools/pools.ts";
 import type { CacheCounts } from "../proxy/caching.ts";
 import type { RedisLink } from "../redis/link.ts";
+import type { ScheduledBackups } from "../storage/scheduled-backups.ts";
 import { letsThrough } from "../upstreams/breaker.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import type { TargetState, Upstream } from "../upstreams/upstream.ts";
@@ -33,6 +34,8 @@ export interface Sources {
   readonly shared: RedisLimiter | null;
   readonly live: () => LiveConfig["status"];
   readonly activities: () => Activities | null;
+  readonly backups: ScheduledBackups;
+  readonly isStorageReadOnly: () => boolean;
   readonly log: Log | null;
   readonly events: EventHub;
   readonly spanCounts: Readonly<Record<string, number>>;
@@ -92,6 +95,22 @@ export function families(sources: Sources): Family[] {
       eachKey(({ status }) => (status === "ready" ? 1 : 0)),
     ),
     gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
+    gauge("sluice_storage_read_only", "1 while the database can't be written: the disk is full or failing, or the file is damaged.", () =>
+      single(sources.isStorageReadOnly() ? 1 : 0),
+    ),
+    gauge("sluice_backup_age_seconds", "How old the newest scheduled backup is.", () => {
+      const { age } = sources.backups;
+      return age === null ? [] : single(age / 1000);
+    }),
+    gauge("sluice_backup_failed", "1 while the last scheduled backup could not be made.", () => {
+      const { hasFailed } = sources.backups;
+      return hasFailed === null ? [] : single(hasFailed ? 1 : 0);
+    }),
+    counter("sluice_backups_total", "Scheduled backups of this process by what became of them.", () =>
+      sources.backups.hasFailed === null
+        ? []
+        : Object.entries(sources.backups.counts).map(([result, value]) => ({ labels: { result }, value })),
+    ),
     counter("sluice_redis_late_total", "Answers of Redis that took longer than its timeout.", () =>
       link === null ? [] : single(link.counts.late),
     ),

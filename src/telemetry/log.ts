@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Config, Level } from "../config/schema.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Output } from "./output.ts";
+import { pretty } from "./pretty.ts";
 import { printable, type Redactor } from "./redact.ts";
 
 export type { Logger };
@@ -16,7 +17,8 @@ export interface LogSettings {
 }
 
 export interface LogState extends LogSettings {
-  readonly format: Config["logging"]["format"];
+  /** How lines are written now: "auto" is decided. */
+  readonly format: "json" | "pretty";
   /** When what was set by hand ends, in milliseconds since 1970; `null`: not by itself. */
   readonly until: number | null;
   readonly dropped: Readonly<Output["dropped"]>;
@@ -30,6 +32,8 @@ export interface LogParts {
   readonly redactor: Redactor;
   /** SLUICE_LOG_LEVEL, which beats the configuration. */
   readonly level: Level | undefined;
+  /** What the lines are written to; left out: no terminal. */
+  readonly terminal?: { readonly isTerminal: boolean; readonly hasColour: boolean };
 }
 
 /** The gateway's log: one JSON object a line, or a line for people. Level names as in pino. */
@@ -68,7 +72,7 @@ export class Log {
   }
 
   get state(): LogState {
-    return { ...this.settings, format: this.config.format, until: this.until, dropped: this.parts.output.dropped };
+    return { ...this.settings, format: this.format, until: this.until, dropped: this.parts.output.dropped };
   }
 
   /** Another configuration is in force; what was set by hand stays. */
@@ -112,21 +116,12 @@ export class Log {
     this.onChange();
   }
 
-  private formatted(line: string): string {
-    return this.config.format === "pretty" ? pretty(line) : line;
+  private get format(): "json" | "pretty" {
+    const { format } = this.config;
+    return format !== "auto" ? format : this.parts.terminal?.isTerminal === true ? "pretty" : "json";
   }
-}
 
-const COLOURS: Readonly<Record<string, string>> = { error: "\x1b[31m", fatal: "\x1b[31m", warn: "\x1b[33m", info: "\x1b[32m" };
-
-const CONTROL = /[\0-\x1f\x7f-\x9f\u2028\u2029]/;
-
-/** `12:34:56.789 INFO  message key=value …` */
-export function pretty(line: string): string {
-  const { time, level, msg, ...rest } = JSON.parse(line) as Record<string, unknown>;
-  const colour = process.stdout.isTTY ? (COLOURS[String(level)] ?? "") : "";
-  // What a caller or an operator has sent must not look like a line of its own.
-  const shown = (value: unknown): string => (typeof value === "string" && !CONTROL.test(value) ? value : printable(JSON.stringify(value)));
-  const pairs = Object.entries(rest).map(([key, value]) => `${key}=${shown(value)}`);
-  return `${String(time).slice(11, 23)} ${colour}${String(level).toUpperCase().padEnd(5)}${colour ? "\x1b[0m" : ""} ${[msg, ...pairs].join(" ")}\n`;
+  private formatted(line: string): string {
+    return this.format === "pretty" ? pretty(line, this.parts.terminal?.hasColour) : line;
+  }
 }

@@ -3,10 +3,13 @@ import { Elysia } from "elysia";
 import type { ActivityStats } from "../activities/engine.ts";
 import { timeText } from "../admin/manners.ts";
 import type { Clock } from "../clock.ts";
+import type { Guard } from "../guard/guard.ts";
 import type { SystemHealth } from "../health/health.ts";
+import type { Warnings } from "../health/warnings.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { CacheCounts } from "../proxy/caching.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
+import { MOST } from "../usage/heavy-hitters.ts";
 import type { Usage } from "../usage/usage.ts";
 import { VERSION } from "../version.ts";
 import type { LogState } from "./log.ts";
@@ -26,10 +29,19 @@ export interface StatsParts {
   /** `null`: off. */
   readonly activities: () => Promise<ActivityStats> | null;
   readonly log: () => LogState | null;
+  readonly guard: Guard;
+  readonly warnings: Warnings;
+  /** Why a target is not well; `null` when that is not known. */
+  readonly troubleOf: (upstream: string, url: string) => string | null;
+  /** What is wrong with the configuration file, one line each. */
+  readonly faults: () => readonly string[];
 }
 
-/** Consumers that are listed. */
-const MOST_CONSUMERS = 20;
+/** Blocks that are listed. */
+const MOST_BLOCKS = 20;
+
+/** Consumers that are listed: all that are followed, so that one that is missing from an answer is new in the next. */
+const MOST_CONSUMERS = MOST;
 
 const Counts = {
   requests: Type.Integer({ description: "Requests that have ended since the start." }),
@@ -57,6 +69,8 @@ const Stats = Type.Object({
       consumer: Type.Union([Type.String(), Type.Null()], { description: "null: callers without a key." }),
       requests: Type.Number({ description: "Requests a second, over about the last ten seconds." }),
       limited: Type.Number({ description: "Those of them that a limit refused, a second." }),
+      total: Type.Integer({ description: "All its requests since it is followed: two answers, one after the other, give an exact rate." }),
+      totalLimited: Type.Integer({ description: "Those of them that a limit refused." }),
     }),
     { description: `Those who call most, ${MOST_CONSUMERS} at most.` },
   ),
@@ -67,8 +81,33 @@ const Stats = Type.Object({
       breaker: Type.String({ description: "closed, open or half-open." }),
       healthy: Type.Boolean({ description: "What health checks say; true without any." }),
       inFlight: Type.Integer({ description: "Requests under way." }),
+      why: Type.Union([Type.String(), Type.Null()], { description: "What went wrong with it last; null while it is well." }),
     }),
     { description: "All targets of all upstreams." },
+  ),
+  blocks: Type.Object(
+    {
+      count: Type.Integer({ description: "How many there are." }),
+      latest: Type.Array(
+        Type.Object({
+          cidr: Type.String({ description: "The address or network." }),
+          by: Type.String({ description: "Who blocked it: guard, or an admin token's name." }),
+          expiresAt: Type.Union([Type.String(), Type.Null()], { description: "Until when; null: until somebody lifts it." }),
+        }),
+        {
+          description: `Those that were made last, ${MOST_BLOCKS} at most.`,
+        },
+      ),
+    },
+    { description: "Addresses that are refused." },
+  ),
+  faults: Type.Array(Type.String(), { description: "What is wrong with the configuration file: the one before it is in force." }),
+  warnings: Type.Array(
+    Type.Object({
+      code: Type.String({ description: "What kind of warning it is." }),
+      message: Type.String({ description: "What you should know." }),
+    }),
+    { description: "As /ready lists them." },
   ),
   pools: Type.Array(
     Type.Object({
@@ -113,9 +152,11 @@ export const statsAdmin = (parts: StatsParts) =>
           breaker: state.breaker.state,
           healthy: state.isHealthy,
           inFlight: state.inFlight,
+          why: state.isHealthy && state.breaker.state === "closed" ? null : parts.troubleOf(name, url),
         })),
       );
       const activities = await parts.activities()?.catch(() => null);
+      const blocks = parts.guard.all().sort((a, b) => b.createdAt - a.createdAt);
       const isRedisUp = parts.isRedisUp();
       const dropped = parts.log()?.dropped;
       return {
@@ -131,6 +172,12 @@ export const statsAdmin = (parts: StatsParts) =>
         pools: pools
           .names()
           .flatMap((pool) => pools.keysOf(pool).map(({ id, status, remaining }) => ({ pool, key: id, status, remaining }))),
+        blocks: {
+          count: blocks.length,
+          latest: blocks.slice(0, MOST_BLOCKS).map(({ cidr, by, expiresAt }) => ({ cidr, by, expiresAt: timeText(expiresAt) })),
+        },
+        faults: [...parts.faults()],
+        warnings: parts.warnings.all().map(({ code, message }) => ({ code, message })),
         cache: { hits: cacheCounts.hits, misses: cacheCounts.misses },
         redis: isRedisUp === null ? null : isRedisUp ? ("ok" as const) : ("away" as const),
         activities: activities ? { waiting: activities.waiting, lag: activities.lag / 1000 } : null,

@@ -3,16 +3,21 @@ export interface HeavyHitter {
   readonly name: string;
   readonly requests: number;
   readonly limited: number;
+  /** All that came since it is followed, so that two looks give exact numbers between them. */
+  readonly total: number;
+  readonly totalLimited: number;
 }
 
 interface Entry {
   readonly name: string;
   requests: number;
   limited: number;
+  total: number;
+  totalLimited: number;
 }
 
 /** Names that are followed: more than anybody is shown, so that those that are shown are nearly exact. */
-const MOST = 256;
+export const MOST = 256;
 /** Milliseconds after which a request counts by a third still. */
 const MEMORY = 10_000;
 
@@ -30,6 +35,8 @@ export class HeavyHitters {
     const entry = this.entries.get(name) ?? this.enter(name);
     entry.requests += requests;
     entry.limited += limited;
+    entry.total += requests;
+    entry.totalLimited += limited;
   }
 
   /** The heaviest first. */
@@ -38,12 +45,17 @@ export class HeavyHitters {
     return [...this.entries.values()]
       .sort((a, b) => b.requests - a.requests)
       .slice(0, count)
-      .map(({ name, requests, limited }) => ({ name, requests: perSecond(requests), limited: perSecond(limited) }))
-      .filter(({ requests }) => requests > 0);
+      .map(({ name, requests, limited, total, totalLimited }) => ({
+        name,
+        requests: perSecond(requests),
+        limited: perSecond(limited),
+        total,
+        totalLimited,
+      }));
   }
 
   private enter(name: string): Entry {
-    const entry: Entry = { name, requests: 0, limited: 0 };
+    const entry: Entry = { name, requests: 0, limited: 0, total: 0, totalLimited: 0 };
     if (this.entries.size >= MOST) {
       const least = [...this.entries.values()].reduce((a, b) => (b.requests < a.requests ? b : a));
       this.entries.delete(least.name);

@@ -1,7 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { KeyEntry } from "../keys/registry.ts";
+import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
-import { HeavyHitters } from "./heavy-hitters.ts";
+import { type HeavyHitter, HeavyHitters } from "./heavy-hitters.ts";
 
 /** What is counted of requests. */
 export interface Counts {
@@ -17,6 +18,9 @@ export interface Counts {
 interface Counter extends Counts {
   readonly route: string;
   readonly key: KeyEntry | null;
+  /** What of it the heaviest were told of already. */
+  told: number;
+  toldLimited: number;
   /** Whether it waits to be written. */
   isDirty: boolean;
 }
@@ -63,7 +67,7 @@ export class Usage {
     }
     let counter = counters.get(key);
     if (counter === undefined) {
-      counter = { route, key, requests: 0, errors: 0, limited: 0, tokens: 0, isDirty: false };
+      counter = { route, key, requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0, isDirty: false };
       counters.set(key, counter);
     }
     counter.requests++;
@@ -74,6 +78,11 @@ export class Usage {
       counter.isDirty = true;
       this.dirty.push(counter);
     }
+  }
+
+  /** Requests that wait to be written. */
+  get waiting(): number {
+    return this.dirty.reduce((sum, { requests }) => sum + requests, 0);
   }
 
   /** Writes what has come since the last call; for a timer. What a crash loses is what came since. */
@@ -91,10 +100,9 @@ export class Usage {
             add.run(hour, key?.consumer.id ?? "", key?.id ?? "", route, requests, errors, limited, tokens);
         })
         .immediate();
-      const at = this.parts.clock.now();
+      this.tell();
       for (const counter of dirty) {
-        this.hitters.add(counter.key?.consumer.id ?? "", counter.requests, counter.limited, at);
-        Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0 });
+        Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0 });
         counter.isDirty = false;
       }
       this.dirty = [];
@@ -106,15 +114,32 @@ export class Usage {
   }
 
   /** Who calls most at the moment, by requests a second; `null` stands for callers without a key. */
-  heaviest(count: number): { consumer: string | null; requests: number; limited: number }[] {
+  heaviest(count: number): (Omit<HeavyHitter, "name"> & { consumer: string | null })[] {
+    this.tell();
     return this.hitters
       .top(count, this.parts.clock.now())
-      .map(({ name, requests, limited }) => ({ consumer: name === "" ? null : name, requests, limited }));
+      .map(({ name, ...hitter }) => ({ consumer: name === "" ? null : name, ...hitter }));
+  }
+
+  /** Lets the heaviest know of what has come since. */
+  private tell(): void {
+    const at = this.parts.clock.now();
+    for (const counter of this.dirty) {
+      const [more, moreLimited] = [counter.requests - counter.told, counter.limited - counter.toldLimited];
+      if (more > 0) this.hitters.add(counter.key?.consumer.id ?? "", more, moreLimited, at);
+      counter.told = counter.requests;
+      counter.toldLimited = counter.limited;
+    }
   }
 
   /** Sums, the oldest first. */
   sums({ consumer, key, route, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
-    this.flush();
+    try {
+      this.flush();
+    } catch (error) {
+      // Sums can be read from a disk that is full; the last second is then missing.
+      if (!isUnwritable(error)) throw error;
+    }
     const columns = [...(per === null ? [] : [`hour - hour % ${per === "day" ? DAY : HOUR} AS time`]), ...by];
     const groups = [...(per === null ? [] : ["time"]), ...by];
     const filters: [string, string | undefined][] = [

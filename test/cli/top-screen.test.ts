@@ -22,23 +22,27 @@ const stats = (more: Partial<StatsAnswer> = {}): StatsAnswer => ({
   latencyBounds: BOUNDS,
   routes: [route("users", 300, { limited: 20, latency: [200, 90, 10, 0] })],
   consumers: [
-    { consumer: "acme", requests: 99.5, limited: 10 },
-    { consumer: null, requests: 1, limited: 0 },
+    { consumer: "acme", requests: 40, limited: 4, total: 1198, totalLimited: 20 },
+    { consumer: null, requests: 1, limited: 0, total: 2, totalLimited: 0 },
   ],
   targets: [
-    { upstream: "users", target: "http://users-1:8001", breaker: "closed", healthy: true, inFlight: 3 },
-    { upstream: "users", target: "http://users-2:8001", breaker: "open", healthy: true, inFlight: 0 },
+    { upstream: "users", target: "http://users-1:8001", breaker: "closed", healthy: true, inFlight: 3, why: null },
+    { upstream: "users", target: "http://users-2:8001", breaker: "open", healthy: true, inFlight: 0, why: "answered 503" },
   ],
   pools: [{ pool: "llm", key: "one", status: "resting", remaining: 700 }],
   cache: { hits: 75, misses: 25 },
   redis: "ok",
   activities: { waiting: 7, lag: 0.24 },
   droppedLines: 0,
+  blocks: { count: 0, latest: [] },
+  faults: [],
+  warnings: [],
   ...more,
 });
 const before = stats({
   uptime: 100,
   routes: [route("users", 100, { limited: 10, latency: [100, 0, 0, 0] })],
+  consumers: [{ consumer: "acme", requests: 40, limited: 4, total: 1000, totalLimited: 10 }],
   cache: { hits: 0, misses: 0 },
 });
 const SCREEN = { columns: 80, rows: 24, hasColour: false };
@@ -47,14 +51,34 @@ describe("the screen of sluice top", () => {
   test("shows rates between two looks, and what is not well first", () => {
     const text = screenOf(before, stats(), SCREEN);
     expect(text[0]).toStartWith("sluice 0.1.0  up 1m 42s  NORMAL");
-    expect(text[1]).toBe("100.0 req/s  limited 5.0/s  4xx 5.0%  5xx 0.0%  p50 1.0 p99 82.0 ms");
+    expect(text[1]).toBe("100.0 req/s over 2.0 s  limited 5.0/s  4xx 5.0%  5xx 0.0%  p50 1.0 p99 82.0 ms");
     expect(text[2]).toBe("in flight 3  cache 75% hits  redis ok  queue 7 waiting, 0.2 s");
     const line = (start: string) => text.find((each) => each.startsWith(start))?.replace(/ +/g, " ");
     expect(line("users ")).toBe("users 100.0 5.0 5.0 0.0 1.0 10.0 82.0");
-    expect(line("acme")).toBe("acme 99.5 10.0");
+    expect(line("acme")).toBe("acme 99.0 5.0");
     expect(line("(no key)")).toBe("(no key) 1.0 0.0");
     expect(line("llm one")).toBe("llm one resting 700");
+    expect(line("users http://users-2")).toBe("users http://users-2:8001 open up 0 answered 503");
     expect(text.findIndex((each) => each.includes("users-2"))).toBeLessThan(text.findIndex((each) => each.includes("users-1")));
+  });
+
+  test("names a faulty configuration, warnings, addresses that are blocked and requests that no route takes", () => {
+    const now = stats({
+      routes: [route("none", 300)],
+      faults: ['config.json:3:5 routes[0].upstream: there is no upstream "user"', "another"],
+      warnings: [{ code: "storageReadOnly", message: "Changes can't be stored." }],
+      blocks: { count: 31, latest: [{ cidr: "192.0.2.7", by: "guard", expiresAt: "2026-11-21T10:15:00.000Z" }] },
+    });
+    const text = screenOf(before, now, { ...SCREEN, columns: 160 });
+    expect(text[2]).toContain("31 addresses blocked");
+    expect(text[3]).toBe(
+      'the configuration is faulty, the one before is in force: config.json:3:5 routes[0].upstream: there is no upstream "user" (and 1 more)',
+    );
+    expect(text[4]).toBe("Changes can't be stored.");
+    expect(text.some((line) => /^192\.0\.2\.7 +guard +2026-11-21 10:15:00$/.test(line))).toBe(true);
+    // On a wide terminal a name's numbers still stand beside it.
+    const [line = ""] = text.filter((each) => each.startsWith("(no route)"));
+    expect(line.indexOf("150.0")).toBeLessThan(70);
   });
 
   test("counts a gateway that was started anew from nothing", () => {
@@ -66,7 +90,16 @@ describe("the screen of sluice top", () => {
     const name = fc.string({ minLength: 1, maxLength: 120, unit: "grapheme-ascii" });
     const many = fc.record({
       routes: fc.array(fc.tuple(name, fc.nat(1e9)), { maxLength: 60 }),
-      consumers: fc.array(fc.record({ consumer: fc.option(name), requests: fc.nat(1e6), limited: fc.nat(1e6) }), { maxLength: 20 }),
+      consumers: fc.array(
+        fc.record({
+          consumer: fc.option(name),
+          requests: fc.nat(1e6),
+          limited: fc.nat(1e6),
+          total: fc.nat(1e6),
+          totalLimited: fc.nat(1e6),
+        }),
+        { maxLength: 20 },
+      ),
       columns: fc.integer({ min: 40, max: 200 }),
       rows: fc.integer({ min: 10, max: 60 }),
       hasColour: fc.boolean(),
@@ -91,6 +124,7 @@ describe("the screen of sluice top", () => {
         breaker: "closed",
         healthy: true,
         inFlight: i,
+        why: null,
       })),
     });
     const text = screenOf(before, crowd, SCREEN);

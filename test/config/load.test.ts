@@ -35,7 +35,7 @@ describe("a configuration", () => {
       },
       admin: { listen: null, upstreamAllow: null },
       storage: { path: "data/sluice.db" },
-      logging: { level: "info", format: "json", accessLog: true },
+      logging: { level: "info", format: "auto", accessLog: true },
       identity: { header: "X-API-Key", bearer: true, basic: false, query: null },
       limits: { maxSubjects: 1_000_000 },
       cache: { maxSize: "64mb" },

@@ -54,6 +54,53 @@ describe("the command line", () => {
       expect((await here(args)).status).toBe(2);
   });
 
+  test("has help for every command, by three ways to ask", async () => {
+    const { stdout } = await here(["--help"]);
+    const names = [...stdout.matchAll(/^ {2}([a-z-]+) {2,}\S/gm)].map(([, name]) => name ?? "");
+    expect(names).toContain("restore");
+    expect(names.length).toBeGreaterThan(15);
+    const ask = async (name: string) => {
+      const { status, stdout: help } = await here([name, "--help"]);
+      expect([name, status, help]).toEqual([name, 0, expect.stringContaining("Usage: sluice ")]);
+    };
+    for (let i = 0; i < names.length; i += 6) await Promise.all(names.slice(i, i + 6).map(ask));
+    const unknown = await here(["restore", "--as-it-wass", "x"]);
+    expect([unknown.status, unknown.stderr]).toEqual([2, expect.stringContaining("did you mean --as-it-was?")]);
+    const [one, other, third] = [await here(["keys", "--help"]), await here(["keys", "-h"]), await here(["help", "keys"])];
+    expect([other.stdout, third.stdout]).toEqual([one.stdout, one.stdout]);
+  }, 120_000);
+
+  test("completes commands, actions and flags in the shells", async () => {
+    for (const shell of ["bash", "zsh", "fish"]) {
+      const { status, stdout } = await here(["completion", shell]);
+      expect([shell, status]).toEqual([shell, 0]);
+      for (const word of ["restore", "rotate", "as-it-was", "replace-shared"])
+        expect([shell, stdout.includes(word)]).toEqual([shell, true]);
+      expect(stdout).not.toContain("copy-database");
+      const program = Bun.which(shell);
+      if (program === null) continue;
+      const check = Bun.spawnSync([program, "-n"], { stdin: Buffer.from(stdout) });
+      expect([shell, check.exitCode, check.stderr.toString()]).toEqual([shell, 0, ""]);
+    }
+    expect(await here(["completion", "tcsh"])).toMatchObject({ status: 2, stderr: expect.stringContaining("bash, zsh, fish") });
+    const bash = Bun.which("bash");
+    if (bash === null) return;
+    const { stdout } = await here(["completion", "bash"]);
+    const asked = (words: string[]) =>
+      Bun.spawnSync([
+        bash,
+        "-c",
+        `${stdout}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}; _sluice; echo "\${COMPREPLY[*]}"`,
+      ])
+        .stdout.toString()
+        .trim();
+    expect([asked(["sluice", "rest"]), asked(["sluice", "keys", "ro"]), asked(["sluice", "restore", "--as"])]).toEqual([
+      "restore",
+      "rotate",
+      "--as-it-was",
+    ]);
+  });
+
   test("asks a running gateway whether it is alive", async () => {
     await using gateway = await start();
     expect(await here(["ping", "--url", gateway.url])).toMatchObject({ status: 0, stdout: expect.stringContaining("healthy") });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { type Running, start } from "../support/process.ts";
+import { ADMIN_TOKEN, type Running, run, start } from "../support/process.ts";
 
 let gateway: Running;
 beforeAll(async () => {
@@ -123,3 +123,19 @@ test("the demo's backend can be made to fail: its breaker opens, and closes agai
   expect((await demo.admin("POST", `/admin/breakers/${encodeURIComponent(open?.target ?? "")}/close`)).status).toBe(200);
   expect((await proxy()).status).toBe(200);
 });
+
+test("the tour shows a visitor what the demo does, and all of it is as expected", async () => {
+  await using gateway = await start();
+  const tour = (...args: string[]) => run(["demo", "tour", "--url", gateway.url, ...args], { cwd: gateway.folder });
+  const { status, stdout, stderr } = await tour("--token", ADMIN_TOKEN);
+  expect([status, stderr, stdout]).toEqual([0, "", expect.stringContaining("All as expected")]);
+  for (const word of ["401 keyMissing", "429 rateLimited", "DEGRADED", "503 circuitOpen"]) expect(stdout).toContain(word);
+  expect(stdout).not.toContain("!!");
+  expect(await (await gateway.admin("GET", "/admin/health")).json()).toMatchObject({ status: "NORMAL" });
+  // Somebody without a token sees the rest.
+  const without = await tour();
+  expect([without.status, without.stdout]).toEqual([0, expect.stringContaining("left out: it takes an admin token")]);
+  await using other = await start({ config: { tiers: { anonymous: { limits: [] } } } });
+  const refused = await run(["demo", "tour", "--url", other.url], { cwd: other.folder });
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("is not the demo")]);
+}, 120_000);

@@ -214,7 +214,7 @@ describe("a start", () => {
         .delete()
         .catch(() => {});
     const damaged = await run(["serve", "--port", "0"], { cwd: home.path });
-    expect([damaged.status, damaged.stderr]).toEqual([1, expect.stringContaining("put a backup in its place")]);
+    expect([damaged.status, damaged.stderr]).toEqual([1, expect.stringContaining("restore a backup with `sluice restore FILE`")]);
 
     const newer = join(home.path, "newer");
     await using other = await start({ cwd: home.path, args: ["--data", newer] });

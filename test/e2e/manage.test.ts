@@ -46,13 +46,72 @@ describe("the command line, with a running gateway", () => {
     expect(shown.stdout.split("\n")[0]).toMatch(/^ID +START +END +CONSUMER +NAME +STATUS/);
     expect(shown.stdout).toContain(made.id);
     expect(shown.stdout).not.toContain(rotated.key);
+    expect(shown.stdout.split("\n")[0]).toMatch(/EXPIRES AT +LAST USED AT$/);
+    // A secret can be copied, or taken by a script.
+    const fresh = await sluice("keys", "create", "--consumer", "acme", "--name", "shown");
+    expect(fresh.stdout).toMatch(/^slc_[0-9A-Za-z]{38}\n\n.*shown only this once/);
+    expect(fresh.stdout).not.toMatch(/^key /m);
+    const quiet = await sluice("keys", "create", "--consumer", "acme", "--quiet");
+    expect(quiet.stdout).toMatch(/^slc_[0-9A-Za-z]{38}\n$/);
+    expect(await use(quiet.stdout.trim())).toBe(200);
+    const [{ id: made2 } = { id: "" }] = (await json<{ id: string; name: string | null }[]>("keys", "list")).filter(
+      ({ name }) => name === null,
+    );
+    expect((await sluice("keys", "disable", made2)).status).toBe(0);
+    expect(await use(quiet.stdout.trim())).toBe(401);
+    expect((await sluice("keys", "enable", made2)).status).toBe(0);
+    expect(await use(quiet.stdout.trim())).toBe(200);
     expect((await sluice("keys", "revoke", made.id)).stdout).toBe(`${made.id} is revoked\n`);
     expect(await use(rotated.key)).toBe(401);
     expect((await sluice("consumers", "get", "acme")).stdout).toMatch(/^id +acme$/m);
     const refused = await sluice("consumers", "delete", "acme");
-    expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("409: This consumer has keys")]);
+    expect([refused.status, refused.stderr]).toEqual([1, expect.stringMatching(/^sluice: This consumer has keys.*--force/)]);
     expect((await sluice("consumers", "delete", "acme", "--force")).status).toBe(0);
     expect(await json<object[]>("consumers", "list")).toEqual([]);
+  });
+
+  test("takes the gateway's address without http://", async () => {
+    const env = { SLUICE_URL: gateway.url.replace("http://", ""), SLUICE_ADMIN_TOKEN: ADMIN_TOKEN };
+    expect((await run(["consumers", "list"], { cwd: gateway.folder, env })).status).toBe(0);
+    expect((await run(["ping"], { cwd: gateway.folder, env })).status).toBe(0);
+  });
+
+  test("lists, shows, creates, changes and deletes what the admin API has", async () => {
+    writeFileSync(join(gateway.folder, "tier.json"), '{ "limits": [{ "algorithm": "fixed-window", "limit": 5, "window": "1h" }] }');
+    writeFileSync(join(gateway.folder, "upstream.json"), JSON.stringify({ targets: [{ url: behind.url }] }));
+    writeFileSync(join(gateway.folder, "route.json"), '{ "path": "/made", "upstream": "made", "auth": "none" }');
+    const file = (name: string) => ["--file", `${name}.json`];
+    for (const [plural, name] of [
+      ["tiers", "tier"],
+      ["upstreams", "upstream"],
+      ["routes", "route"],
+    ] as const) {
+      expect(await json<object>(plural, "create", "made", ...file(name))).toMatchObject({ name: "made", source: "admin" });
+      expect(await json<object[]>(plural, "list")).toContainEqual(expect.objectContaining({ name: "made" }));
+      expect((await sluice(plural, "get", "made")).stdout).toMatch(/^name +made$/m);
+      expect((await sluice(plural, "update", "made", ...file(name))).status).toBe(0);
+    }
+    expect((await sluice("limits", "get", "nobody")).status).toBe(1);
+    expect((await sluice("tiers", "create", "made", ...file("tier"))).stderr).toContain("There is a tier");
+    expect((await sluice("tiers", "create", "more")).stderr).toContain("--file FILE is needed");
+    expect((await sluice("upstreams", "delete", "made")).stderr).toMatch(/use it.*--force/);
+    for (const plural of ["routes", "upstreams", "tiers"])
+      expect((await sluice(plural, "delete", "made")).stdout).toBe("made is deleted\n");
+    expect((await sluice("blocks", "create", "203.0.113.9", "--reason", "a test", "--ttl", "10m")).status).toBe(0);
+    expect((await sluice("blocks", "list")).stdout).toMatch(/203\.0\.113\.9 +a test/);
+    expect((await sluice("blocks", "delete", "203.0.113.9")).status).toBe(0);
+    expect((await sluice("usage", "list", "--by", "consumer", "--per", "hour")).stdout).toMatch(/^TIME +CONSUMER +REQUESTS/);
+    const token = await sluice("tokens", "create", "ci", "--role", "viewer", "--quiet");
+    expect(token.stdout).toMatch(/^slat_\w{40}\n$/);
+    const [{ id } = { id: "" }] = (await json<{ id: string; name: string }[]>("tokens", "list")).filter(({ name }) => name === "ci");
+    expect((await sluice("tokens", "revoke", id)).status).toBe(0);
+    expect((await sluice("breakers", "list")).stdout).toMatch(/^UPSTREAM +TARGET +STATE/);
+    expect((await sluice("breakers", "open", behind.url)).status).toBe(0);
+    expect((await sluice("breakers", "close", behind.url)).status).toBe(0);
+    expect(await json<object>("cache", "purge")).toEqual({ purged: 0 });
+    expect((await sluice("cache", "get")).status).toBe(0);
+    expect((await sluice("pools", "list")).status).toBe(0);
+    expect(await json<object>("reload")).toMatchObject({ file: "config.json" });
   });
 
   test("sets the system's status, verifies and lists the audit", async () => {
@@ -71,14 +130,16 @@ describe("the command line, with a running gateway", () => {
 
   test("says what is wrong with the command, the token, or that nobody answers", async () => {
     const cases: [string[], number, string][] = [
-      [["keys"], 2, "an action is needed: keys create|list|rotate|revoke"],
+      [["keys"], 2, "an action is needed: keys create|list|get|rotate|disable|enable|revoke"],
       [["keys", "make"], 2, 'unknown action "make"'],
       [["keys", "create"], 2, "--consumer ID is needed"],
       [["keys", "rotate"], 2, "a key's id is needed"],
       [["keys", "create", "--consumer", "nobody"], 1, 'there is no consumer "nobody"'],
-      [["keys", "list", "--token", "wrong-token-0123456789"], 1, "401: This is not an admin token."],
+      [["keys", "list", "--token", "wrong-token-0123456789"], 1, "sluice: This is not an admin token."],
       [["health", "get", "--url", "http://127.0.0.1:1"], 1, "nothing answers at http://127.0.0.1:1"],
-      [["health", "set", "FINE"], 1, "422: status:"],
+      [["health", "set", "FINE"], 1, "sluice: status:"],
+      [["keys", "list", "--url", "ftp://x"], 2, "is no URL of a gateway"],
+      [["foo"], 2, 'unknown command "foo"\n'],
       [["keys", "list", "--statsu", "x"], 2, "did you mean --status?"],
     ];
     for (const [args, status, stderr] of cases) {

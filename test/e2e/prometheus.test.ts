@@ -127,7 +127,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
       upstreams: { dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2, recoveryTimeout: "500ms" } } },
       pools: { llm: { keys: [{ id: "k1", limit: 100, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
     };
-    await using alone = await start({ config: { ...shared, telemetry: { otlp: { endpoint: traces.url } } } });
+    await using alone = await start({ config: { ...shared, backup: {}, telemetry: { otlp: { endpoint: traces.url } } } });
     if (isSpared()) {
       const text = await (await fetch(`${alone.url}/metrics`)).text();
       const known = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));

@@ -309,7 +309,7 @@ test("a terminal that somebody has halted stops no request", async () => {
     expect(text.length - before).toBeLessThan(100_000);
     // Ctrl-Q.
     child.terminal?.write("\x11");
-    while (text.split("request").length < 101) await Bun.sleep(10);
+    while (text.split("GET /status/").length < 101) await Bun.sleep(10);
   } finally {
     child.kill("SIGKILL");
     await child.exited;
@@ -408,7 +408,7 @@ describe("from a terminal", () => {
     expect((await run(["explain"], { cwd: gateway.folder, env })).status).toBe(2);
     expect(await run(["explain", "--consumer", "nobody"], { cwd: gateway.folder, env })).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("404"),
+      stderr: 'sluice: There is no consumer "nobody".\n',
     });
   });
 

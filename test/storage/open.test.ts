@@ -1,9 +1,9 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { closeSync, copyFileSync, mkdirSync, openSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import { openStorage, StorageError } from "../../src/storage/open.ts";
-import { folder } from "../support/process.ts";
+import { folder, run } from "../support/process.ts";
 
 const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
 
@@ -106,6 +106,62 @@ describe("a database that can't be used is refused with what to do", () => {
     mkdirSync(`${data.path}/sluice.db`);
     expect(refusal(`${data.path}/sluice.db`)).toMatch(/can't be opened.*--data/);
   });
+});
+
+describe("a database that is gone is no first start", () => {
+  const opened = (prepare: (path: string) => void): string => {
+    using data = folder();
+    const path = `${data.path}/sluice.db`;
+    openStorage(path).close();
+    prepare(path);
+    return refusal(path);
+  };
+
+  test("emptied to 0 bytes, with a write-ahead log beside it or without", () => {
+    expect(opened((path) => writeFileSync(path, ""))).toMatch(/has 0 bytes.*sluice restore FILE/);
+    expect(
+      opened((path) => {
+        writeFileSync(path, "");
+        writeFileSync(`${path}-wal`, "frames");
+      }),
+    ).toMatch(/has 0 bytes.*sluice restore FILE/);
+  });
+
+  test("deleted, and its write-ahead log left behind", () => {
+    expect(
+      opened((path) => {
+        rmSync(path);
+        writeFileSync(`${path}-wal`, "frames");
+      }),
+    ).toMatch(/is gone.*sluice restore FILE/);
+  });
+
+  test("but one that was moved away is begun anew, and so is a file that somebody has made for it", () => {
+    expect(opened((path) => rmSync(path))).toBe("opened");
+    using data = folder();
+    writeFileSync(`${data.path}/sluice.db`, "");
+    expect(refusal(`${data.path}/sluice.db`)).toBe("opened");
+  });
+});
+
+test("damaged pages that are only found later are told in one sentence that says what to do", async () => {
+  using data = folder();
+  const path = `${data.path}/sluice.db`;
+  const storage = openStorage(path);
+  for (let i = 0; i < 2000; i++)
+    storage.client
+      .query(
+        "INSERT INTO keys (id, hash, start, end, consumer, enabled, version, created_at, updated_at) VALUES (?1, ?2, '', '', 'acme', 1, 1, 0, 0)",
+      )
+      .run(`key_${i}`, `hash-${i}`.repeat(8));
+  storage.close();
+  const size = statSync(path).size;
+  const file = openSync(path, "r+");
+  // The header and the schema stay whole.
+  for (let at = 4096 * 60; at + 4096 < size; at += 4096) writeSync(file, Buffer.alloc(4096, 0xa5), 0, 4096, at);
+  closeSync(file);
+  const { status, stderr } = await run(["serve", "--port", "0", "--data", data.path], { cwd: data.path });
+  expect([status, stderr]).toEqual([1, expect.stringMatching(/^sluice: .*is damaged.*sluice restore FILE.*\n$/)]);
 });
 
 test("several processes that start together on one new database all open it, and it is migrated once", async () => {

@@ -27,8 +27,16 @@ export function folder(): Folder {
 }
 
 /** Runs one command to its end. */
-export async function run(args: readonly string[], options: { cwd: string; env?: Record<string, string> }): Promise<Outcome> {
-  const child = Bun.spawn([...PROGRAM, ...args], {
+export async function run(
+  args: readonly string[],
+  options: {
+    cwd: string;
+    env?: Record<string, string>;
+    /** A program that runs it, with its arguments. */
+    through?: readonly string[];
+  },
+): Promise<Outcome> {
+  const child = Bun.spawn([...(options.through ?? []), ...PROGRAM, ...args], {
     cwd: options.cwd,
     env: { PATH: "/nonexistent", ...options.env },
     stdout: "pipe",

@@ -2,8 +2,9 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Exchange } from "../../src/proxy/exchange.ts";
 import { AccessLog } from "../../src/telemetry/access-log.ts";
-import { Log, pretty } from "../../src/telemetry/log.ts";
+import { Log } from "../../src/telemetry/log.ts";
 import { Output } from "../../src/telemetry/output.ts";
+import { pretty } from "../../src/telemetry/pretty.ts";
 import { holdsKey, Redactor, withoutKeys } from "../../src/telemetry/redact.ts";
 import { FakeClock } from "../support/limits.ts";
 
@@ -119,9 +120,45 @@ describe("the line of a request", () => {
   });
 
   test("is one for people where that is asked for", () => {
-    expect(pretty('{"level":"info","time":"2026-11-21T10:00:00.007Z","status":200,"msg":"request"}\n')).toBe(
-      "10:00:00.007 INFO  request status=200\n",
+    const { log, lines } = logging({ format: "pretty" });
+    const refused = { status: 401, holder: null, refusal: { code: "keyMissing" }, target: null, attempts: 0, endpoint: null };
+    log.accessLog?.note(exchange(refused), 0.3);
+    log.accessLog?.note(exchange({ status: 502, attempts: 3, cache: "miss", trouble: "connection refused" }), 1234.5);
+    log.accessLog?.note(exchange({ incoming: { head: { method: "GET" }, isAborted: true } }), 61_000);
+    return lines().then((text) =>
+      expect(text).toEqual([
+        "10:00:00 401 GET /users/7 0.3ms keyMissing 192.0.2.1 req-1",
+        "10:00:00 502 GET /users/7 1235ms acme 192.0.2.1 cache=miss attempts=3 error=connection refused req-1",
+        "10:00:00 200 GET /users/7 61.0s acme 192.0.2.1 aborted=true req-1",
+      ]),
     );
+  });
+
+  test("is in colour by its status, the request's id dim and last", () => {
+    const line =
+      '{"level":"info","time":"2026-11-21T10:00:00.007Z","requestId":"req-1","method":"GET","path":"/","status":404,"msg":"request"}';
+    expect(pretty(line, true)).toBe("\x1b[2m10:00:00\x1b[0m \x1b[33m404\x1b[0m GET / \x1b[2mreq-1\x1b[0m\n");
+  });
+
+  test("is one for people by itself on a terminal, and JSON anywhere else", () => {
+    const format = (isTerminal: boolean, wanted: "auto" | "json" | "pretty") =>
+      new Log(
+        {
+          output: new Output({ write: () => 0, flush: () => 0 }),
+          clock: new FakeClock(0),
+          random: () => 0,
+          redactor: new Redactor(),
+          level: undefined,
+          terminal: { isTerminal, hasColour: false },
+        },
+        { ...CONFIG, format: wanted },
+      ).state.format;
+    expect([format(true, "auto"), format(false, "auto"), format(true, "json"), format(false, "pretty")]).toEqual([
+      "pretty",
+      "json",
+      "json",
+      "pretty",
+    ]);
   });
 });
 
@@ -129,7 +166,7 @@ test("a line for people can't be made to look like two", () => {
   const line = pretty(
     `${JSON.stringify({ level: "info", time: "2026-11-21T10:00:00.007Z", reason: "x\n12:00 INFO forged \u001b[31m", msg: "m" })}\n`,
   );
-  expect(line).toBe('10:00:00.007 INFO  m reason="x\\n12:00 INFO forged \\u001b[31m"\n');
+  expect(line).toBe('10:00:00 INFO  m reason="x\\n12:00 INFO forged \\u001b[31m"\n');
 });
 
 describe("what is set by hand", () => {

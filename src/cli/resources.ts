@@ -1,0 +1,236 @@
+import { readFileSync } from "node:fs";
+import { print } from "../telemetry/stdout.ts";
+import { type Command, type Flag, type Input, UsageError } from "./arguments.ts";
+import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
+
+/** A kind of named records that the admin API makes, changes and deletes alike. */
+interface Kind {
+  readonly plural: string;
+  readonly singular: string;
+  /** What a list shows of each. */
+  readonly columns: readonly string[];
+}
+
+const FILE: Flag = { name: "file", value: "FILE", help: "the record as JSON, as the configuration file has it; - reads it from stdin" };
+const FORCE: Flag = { name: "force", help: "delete it though others use it" };
+
+/** Words of the actions that a command knows, for its help and for completion. */
+const actionsOf = (kind: Kind): string[] => ["list", "get", "create", "update", "delete"].map((action) => `${action} ${kind.plural}`);
+
+/** The command of one kind: list, get, create, update, delete. */
+function commandOf(kind: Kind): Command {
+  const { plural, singular, columns } = kind;
+  const path = (id: string | undefined): string => `/admin/${plural}/${encodeURIComponent(required(id, `a ${singular}'s name`))}`;
+  return {
+    name: plural,
+    usage: `${plural} list | get NAME | create NAME --file FILE | update NAME --file FILE | delete NAME`,
+    summary: `Lists, shows, creates, changes and deletes ${plural} of a running gateway. What the configuration file declares is changed there.`,
+    flags: [...REMOTE_FLAGS, FILE, FORCE],
+    actions: actionsOf(kind).map((each) => each.split(" ")[0] ?? ""),
+    positionals: 2,
+    run: (input) => act(input, `${plural} list|get|create|update|delete`, recordActions(input, kind, path, columns)),
+  };
+}
+
+export function recordActions(
+  input: Input,
+  { plural }: Kind,
+  path: (id: string | undefined) => string,
+  columns: readonly string[],
+): Readonly<Record<string, (id: string | undefined) => Promise<unknown>>> {
+  return {
+    list: async () => table(input, await askAll(input, `/admin/${plural}`), columns),
+    get: async (id) => show(input, await ask(input, "GET", path(id))),
+    create: async (id) => show(input, await ask(input, "POST", `/admin/${plural}`, { name: required(id, "a name"), ...recordIn(input) })),
+    update: async (id) => show(input, await ask(input, "PATCH", path(id), recordIn(input))),
+    delete: async (id) => {
+      await ask(input, "DELETE", `${path(id)}${input.flags.force === true ? "?force=true" : ""}`);
+      print(input.flags.json === true ? "{}\n" : `${id} is deleted\n`);
+    },
+  };
+}
+
+/** The record that --file names. */
+function recordIn(input: Input): object {
+  const file = required(text(input, "file"), "--file FILE");
+  let content: string;
+  try {
+    content = readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (error) {
+    throw new UsageError(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  try {
+    return JSON.parse(content) as object;
+  } catch {
+    throw new UsageError(`${file} is not JSON`);
+  }
+}
+
+export const tiers = commandOf({ plural: "tiers", singular: "tier", columns: ["name", "source", "limits", "quota"] });
+export const upstreams = commandOf({ plural: "upstreams", singular: "upstream", columns: ["name", "source", "targets", "balance"] });
+export const pools = commandOf({ plural: "pools", singular: "pool", columns: ["name", "source", "strategy", "state"] });
+export const ROUTES: Kind = {
+  plural: "routes",
+  singular: "route",
+  columns: ["name", "path", "methods", "upstream", "auth", "tiers", "scopes", "source"],
+};
+export const ROUTE_FLAGS: readonly Flag[] = [FILE, FORCE];
+
+export const blocks: Command = {
+  name: "blocks",
+  usage: "blocks list | create ADDRESS | delete ADDRESS",
+  summary: "Lists, makes and lifts blocks of addresses of a running gateway.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "reason", value: "TEXT", help: "why" },
+    { name: "ttl", value: "DURATION", help: "after this it ends by itself, as in 15m" },
+  ],
+  actions: ["list", "create", "delete"],
+  positionals: 2,
+  run: (input) =>
+    act(input, "blocks list|create|delete", {
+      list: async () => table(input, await askAll(input, "/admin/blocks"), ["ip", "reason", "by", "createdAt", "expiresAt"]),
+      create: async (ip) =>
+        show(
+          input,
+          await ask(input, "POST", "/admin/blocks", {
+            ip: required(ip, "an address"),
+            reason: text(input, "reason"),
+            ttl: text(input, "ttl"),
+          }),
+        ),
+      delete: async (ip) => {
+        await ask(input, "DELETE", `/admin/blocks/${encodeURIComponent(required(ip, "an address"))}`);
+        print(input.flags.json === true ? "{}\n" : `${ip} is no longer blocked\n`);
+      },
+    }),
+};
+
+const USAGE_FLAGS = ["consumer", "key", "route", "from", "to", "by", "per"] as const;
+
+export const usage: Command = {
+  name: "usage",
+  usage: "usage list [--by consumer,route] [--per hour|day]",
+  summary: "Lists what a running gateway has counted: requests, errors, refusals and tokens. The last day, unless --from says otherwise.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "consumer", value: "ID", help: "only this consumer's" },
+    { name: "key", value: "ID", help: "only this key's" },
+    { name: "route", value: "NAME", help: "only this route's" },
+    { name: "from", value: "TIME", help: "from the hour of this time on, as in 2026-11-21T00:00:00Z" },
+    { name: "to", value: "TIME", help: "before this time" },
+    { name: "by", value: "A,B", help: "what is told apart: consumer, key, route" },
+    { name: "per", value: "SPAN", help: "a row for each hour or day (UTC)" },
+  ],
+  actions: ["list"],
+  positionals: 1,
+  run: (input) =>
+    act(input, "usage list", {
+      list: async () => {
+        const by = (text(input, "by") ?? "").split(",").filter((each) => each !== "");
+        const columns = [...(text(input, "per") === undefined ? [] : ["time"]), ...by, "requests", "errors", "limited", "tokens"];
+        table(input, await askAll(input, `/admin/usage?${queryOf(input, USAGE_FLAGS)}`), columns);
+      },
+    }),
+};
+
+export const limits: Command = {
+  name: "limits",
+  usage: "limits get CONSUMER | reset CONSUMER",
+  summary: "Shows what is left of a consumer's limits on a running gateway, or begins them anew.",
+  flags: REMOTE_FLAGS,
+  actions: ["get", "reset"],
+  positionals: 2,
+  run: (input) => {
+    const path = (id: string | undefined): string => `/admin/limits/${encodeURIComponent(required(id, "a consumer's id"))}`;
+    return act(input, "limits get|reset", {
+      get: async (id) => {
+        const found = await ask<{ limits: Record<string, unknown>[] }>(input, "GET", path(id));
+        if (input.flags.json === true) print(`${JSON.stringify(found)}\n`);
+        else table(input, found.limits, ["name", "scope", "subject", "limit", "used", "remaining", "reset"]);
+      },
+      reset: async (id) => {
+        await askRaw(input, "DELETE", path(id));
+        print(input.flags.json === true ? "{}\n" : `the limits of ${id} begin anew\n`);
+      },
+    });
+  },
+};
+
+export const tokens: Command = {
+  name: "tokens",
+  usage: "tokens list | create NAME --role viewer|operator|admin | revoke ID",
+  summary: "Lists, creates and revokes admin tokens of a running gateway. A token is printed once.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "role", value: "ROLE", help: "viewer looks, operator runs the gateway, admin changes everything" },
+    { name: "quiet", help: "print the new token alone" },
+  ],
+  actions: ["list", "create", "revoke"],
+  positionals: 2,
+  run: (input) =>
+    act(input, "tokens list|create|revoke", {
+      list: async () => table(input, await askAll(input, "/admin/tokens"), ["id", "name", "role", "createdAt", "lastUsedAt"]),
+      create: async (name) =>
+        showSecret(
+          input,
+          await ask(input, "POST", "/admin/tokens", { name: required(name, "a name"), role: required(text(input, "role"), "--role ROLE") }),
+          "token",
+        ),
+      revoke: async (id) => {
+        await ask(input, "DELETE", `/admin/tokens/${encodeURIComponent(required(id, "a token's id"))}`);
+        print(input.flags.json === true ? "{}\n" : `${id} is revoked\n`);
+      },
+    }),
+};
+
+export const breakers: Command = {
+  name: "breakers",
+  usage: "breakers list | open TARGET | close TARGET",
+  summary: "Lists, opens and closes circuit breakers of a running gateway. One that was opened by hand stays open until it is closed.",
+  flags: REMOTE_FLAGS,
+  actions: ["list", "open", "close"],
+  positionals: 2,
+  run: (input) => {
+    const set = (how: "open" | "close") => async (target: string | undefined) =>
+      show(input, await ask(input, "POST", `/admin/breakers/${encodeURIComponent(required(target, "a target's URL"))}/${how}`));
+    return act(input, "breakers list|open|close", {
+      list: async () => {
+        const { items } = await ask<{ items: Record<string, unknown>[] }>(input, "GET", "/admin/breakers");
+        table(input, items, ["upstream", "target", "state", "held", "healthy", "failures", "inFlight", "since", "retryAfter"]);
+      },
+      open: set("open"),
+      close: set("close"),
+    });
+  },
+};
+
+export const cache: Command = {
+  name: "cache",
+  usage: "cache get | purge [--route NAME] [--prefix PATH]",
+  summary: "Shows what the cache of a running gateway holds, or purges it: all of it, a route's, or what is below a path.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "route", value: "NAME", help: "only this route's responses" },
+    { name: "prefix", value: "PATH", help: "only responses whose path begins so" },
+  ],
+  actions: ["get", "purge"],
+  positionals: 1,
+  run: (input) =>
+    act(input, "cache get|purge", {
+      get: async () => show(input, await ask(input, "GET", "/admin/cache")),
+      purge: async () => show(input, await ask(input, "DELETE", `/admin/cache?${queryOf(input, ["route", "prefix"])}`)),
+    }),
+};
+
+export const reload: Command = {
+  name: "reload",
+  usage: "reload",
+  summary: "Has a running gateway read its configuration file again. With faults it keeps the one before and prints them; exit status 1.",
+  flags: REMOTE_FLAGS,
+  positionals: 0,
+  run: (input) =>
+    act({ ...input, positionals: ["reload"] }, "reload", {
+      reload: async () => show(input, await ask(input, "POST", "/admin/config/reload")),
+    }),
+};

@@ -1,0 +1,89 @@
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Clock } from "../clock.ts";
+import { isDamage, isUnwritable, sqliteCode } from "./faults.ts";
+import type { Storage } from "./open.ts";
+
+/** Why nothing can be stored. */
+export interface Unwritable {
+  /** The file is damaged, which does not mend by itself; otherwise the disk is full, failing or not ours to write. */
+  readonly isDamaged: boolean;
+  /** For the operator: the file and what SQLite said. */
+  readonly detail: string;
+}
+
+export interface WritabilityParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** It can't be written any more, for another reason, or again (`null`). */
+  readonly onChange: (state: Unwritable | null) => void;
+}
+
+/** Milliseconds without a failed write after which one is tried. Counts are written once a second: while those fail, nothing has to be tried. */
+const TRY_AFTER = 2500;
+/** So many looks between two at the room that is left. */
+const ROOM_EVERY = 5;
+/** Below so many bytes a write is tried, so that a full disk is known before somebody changes something. */
+const LITTLE_ROOM = 1024 * 1024;
+/** What is written to see whether it can be: some pages, since a single one may still find a place in the write-ahead log. */
+const TRIAL = "0".repeat(32_768);
+
+/** Knows whether the database can be written, from what became of the last writes. */
+export class Writability {
+  private current: Unwritable | null = null;
+  private failedAt = 0;
+  private looks = 0;
+
+  constructor(private readonly parts: WritabilityParts) {
+    // Opened on a full disk: the first write would fail, and it is better known before.
+    if (parts.storage.isAlone) this.try();
+  }
+
+  /** Why nothing can be stored; `null` when all is well. */
+  get state(): Unwritable | null {
+    return this.current;
+  }
+
+  /** Takes an error in. Gives whether it means that the database can't be written: it is then told once by `onChange`, and need not be told again. */
+  failed(error: unknown): boolean {
+    const isDamaged = isDamage(error);
+    if (!isDamaged && !isUnwritable(error)) return false;
+    this.failedAt = this.parts.clock.now();
+    const message = error instanceof Error ? error.message : String(error);
+    this.enter({ isDamaged, detail: `${this.parts.storage.path}: ${message} (${sqliteCode(error)})` });
+    return true;
+  }
+
+  /** For a timer, once a second: finds out that it can be written again, and that the disk got full while nothing was written. */
+  look(): void {
+    const { storage, clock } = this.parts;
+    if (this.current !== null || storage.isAlone) {
+      if (clock.now() - this.failedAt >= TRY_AFTER) this.try();
+      return;
+    }
+    if (storage.path === ":memory:" || ++this.looks % ROOM_EVERY !== 0) return;
+    const { bavail, bsize } = statfsSync(dirname(storage.path));
+    if (bavail * bsize < LITTLE_ROOM) this.try();
+  }
+
+  private try(): void {
+    const { storage, clock } = this.parts;
+    try {
+      storage.share();
+      // A row that nothing else reads: the configuration is row 1.
+      storage.client.query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (0, ?1, ?2)").run(TRIAL, clock.wall());
+      storage.client.query("DELETE FROM configurations WHERE id = 0").run();
+      // What is damaged stays so, wherever there is still a page to write.
+      if (this.current?.isDamaged !== true) this.enter(null);
+    } catch (error) {
+      if (!this.failed(error)) throw error;
+    }
+  }
+
+  private enter(state: Unwritable | null): void {
+    const before = this.current;
+    if (before?.isDamaged === true && state !== null) return;
+    this.current = state;
+    if (before?.isDamaged !== state?.isDamaged) this.parts.onChange(state);
+  }
+}

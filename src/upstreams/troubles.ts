@@ -1,0 +1,26 @@
+/** Beyond so many targets that fail, the ones that failed first are forgotten. */
+const MOST = 10_000;
+
+/** Why targets are not well, for people. */
+export class Troubles {
+  private readonly whys = new Map<string, string>();
+
+  /** What went wrong with a target last: a status that it answered, or a failure of the connection. */
+  failed(upstream: string, url: string, why: string): void {
+    const name = nameOf(upstream, url);
+    if (!this.whys.has(name) && this.whys.size >= MOST) this.whys.delete(this.whys.keys().next().value ?? "");
+    this.whys.set(name, why);
+  }
+
+  /** It is well again. */
+  over(upstream: string, url: string): void {
+    this.whys.delete(nameOf(upstream, url));
+  }
+
+  /** What went wrong last; `null` when nothing is known. */
+  of(upstream: string, url: string): string | null {
+    return this.whys.get(nameOf(upstream, url)) ?? null;
+  }
+}
+
+const nameOf = (upstream: string, url: string): string => `${upstream}\n${url}`;
