@@ -49,6 +49,12 @@ export function nearest(name: string, known: readonly string[]): string | null {
   return best;
 }
 
+/** `, did you mean "users"?`, or nothing when no known name is near. */
+export function orNearest(name: string, known: Iterable<string>): string {
+  const near = nearest(name, [...known]);
+  return near === null ? "" : `, did you mean ${JSON.stringify(near)}?`;
+}
+
 /** Levenshtein's distance, with a swap of neighbours as one step. */
 function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];

@@ -1,4 +1,4 @@
-import type { Config } from "../config/schema.ts";
+import { type Config, declaredKey } from "../config/schema.ts";
 
 /** What a person sees at the start of the demo: where it is, and a request to try for each key. */
 export function demoBanner(config: Config, url: string, backendUrl: string): string {
@@ -13,7 +13,7 @@ export function demoBanner(config: Config, url: string, backendUrl: string): str
   ];
   for (const consumer of config.consumers) {
     const [key] = consumer.keys;
-    if (key !== undefined) lines.push(`    ${consumer.tier.padEnd(12)} curl -i -H 'X-API-Key: ${key}' ${url}/test`);
+    if (key !== undefined) lines.push(`    ${consumer.tier.padEnd(12)} curl -i -H 'X-API-Key: ${declaredKey(key).key}' ${url}/test`);
   }
   lines.push(
     `    ${"anonymous".padEnd(12)} curl -i ${url}/proxy`,

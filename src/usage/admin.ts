@@ -1,8 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { pageOf, parseTime, timeText } from "../admin/manners.ts";
+import { pageOf, timeText } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
+import { parseTime } from "../config/units.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;

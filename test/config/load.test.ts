@@ -19,6 +19,7 @@ function faultsOf(text: string, env: Record<string, string> = {}): string[] {
 
 const faultOf = (config: object): string => faultsOf(JSON.stringify(config))[0] ?? "none";
 const route = (more: object) => ({ routes: [{ path: "/a", upstream: "http://127.0.0.1:1", ...more }] });
+const declared = (more: object) => ({ consumers: [{ id: "a", tier: "pro", keys: [{ key: "a-declared-key-0123456789", ...more }] }] });
 const limit = (more: object) => route({ limits: [{ algorithm: "fixed-window", limit: 10, window: "1m", ...more }] });
 
 describe("a configuration", () => {
@@ -208,6 +209,22 @@ describe("a configuration", () => {
       { consumers: [{ id: "a", tier: "pro", keys: ["one-key-for-two-0123", "one-key-for-two-0123"] }] },
       "is the same key as consumers[0].keys[0]",
     ],
+    [declared({ routes: ["test"] }), 'keys[0].routes[0]: there is no route "test"'],
+    [{ ...route({ name: "users" }), ...declared({ routes: ["user"] }) }, 'there is no route "user", did you mean "users"?'],
+    [declared({ ips: ["10.0.0.0/33"] }), "keys[0].ips[0]: must be an address or a block"],
+    [declared({ expiresAt: "tomorrow" }), "keys[0].expiresAt: must be an RFC 3339 time"],
+    [declared({ scope: ["a"] }), 'unknown field "scope", did you mean "scopes"?'],
+    [declared({ key: "short" }), "keys[0].key: must be a key of 16 to 512"],
+    [declared({ key: "sha256:12345678901234567890" }), "keys[0].key: a hash has 64 hexadecimal digits"],
+    [declared({ key: `slc_${"a".repeat(38)}` }), "keys[0].key: reads like a key that Sluice made, but its checksum is wrong"],
+    [declared({ limits: [{ algorithm: "fixed-window", limit: 1 }] }), "keys[0].limits[0].window: is required"],
+    [{ consumers: [{ id: "a", tier: "Pro" }] }, 'there is no tier "Pro", did you mean "pro"?'],
+    [
+      { upstreams: { users: { targets: [{ url: "http://h" }] } }, ...route({ upstream: "user" }) },
+      'there is no upstream "user", did you mean "users"?',
+    ],
+    [route({ upstream: "127.0.0.1:8101" }), 'a URL begins with http:// or https://: write "http://127.0.0.1:8101"'],
+    [{ upstreams: { u: { targets: [{ url: "users.internal/api" }] } } }, 'write "http://users.internal/api"'],
   ])("%j: %s", (config, message) => {
     expect(faultOf(config)).toContain(message);
   });
