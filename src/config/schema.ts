@@ -978,10 +978,3 @@ export const declaredKey = (key: string | DeclaredKey): DeclaredKey => (typeof k
 /** A quota as a list: one, several or none. */
 export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | undefined): readonly QuotaConfig[] =>
   quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];
-
-/** The configuration's JSON Schema (draft 2020-12). */
-export const jsonSchema = (): object => ({
-  $schema: "https://json-schema.org/draft/2020-12/schema",
-  title: "Sluice configuration",
-  ...JSON.parse(JSON.stringify(Config)),
-});
