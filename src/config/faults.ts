@@ -1,8 +1,9 @@
-import type { TObject, TSchema } from "@sinclair/typebox";
+import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
 import { withDefaults } from "./defaults.ts";
 import { isSecretAt } from "./secrets.ts";
+import { hintFor } from "./words.ts";
 
 export type Step = string | number;
 export type Path = readonly Step[];
@@ -135,8 +136,8 @@ function explain(error: ValueError, path: Path, isSecret: boolean): Fault[] {
 function unexpected(schema: TSchema, name: string): string {
   if (schema.patternProperties !== undefined)
     return "is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit";
-  const hint = nearest(name, Object.keys((schema as TObject).properties));
-  return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`;
+  const hint = hintFor(schema, name);
+  return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, ${hint}`}`;
 }
 
 function explainUnion(schema: TSchema, value: unknown, path: Path, isSecret: boolean): Fault[] {

@@ -176,12 +176,12 @@ export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits" 
   return faults;
 }
 
-/** All that is wrong with a configuration whose fields are each of the right kind. */
-export function crossFaults(config: Config): Fault[] {
+/** All that is wrong with a configuration whose fields are each of the right kind. `also`: names that may be referred to besides those in it. */
+export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | "upstreams" | "pools">> = {}): Fault[] {
   const known: Known = {
-    tiers: new Set(Object.keys(config.tiers)),
-    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : [])]),
-    pools: new Set(Object.keys(config.pools)),
+    tiers: new Set([...Object.keys(config.tiers), ...(also.tiers ?? [])]),
+    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : []), ...(also.upstreams ?? [])]),
+    pools: new Set([...Object.keys(config.pools), ...(also.pools ?? [])]),
     activities: config.activities?.endpoint ?? null,
     hasAdminListener: config.admin.listen !== null,
   };
