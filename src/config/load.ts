@@ -8,7 +8,8 @@ import { crossFaultsDespite } from "./partial.ts";
 import { crossFaults } from "./rules.ts";
 import { Config } from "./schema.ts";
 
-export type Loaded = { readonly config: Config } | { readonly faults: readonly Fault[] };
+/** `given`: what the file says, without defaults. */
+export type Loaded = { readonly config: Config; readonly given: unknown } | { readonly faults: readonly Fault[] };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -50,7 +51,7 @@ export function loadConfig(text: string, env: Environment): Loaded {
     faults.push(isVariables ? { ...fault, message: `the environment variable SLUICE_REDIS_URL ${fault.message}` } : fault);
   }
   if (faults.length > 0) return { faults: placed(text, faults) };
-  return { config: checked.value as Config };
+  return { config: checked.value as Config, given: value };
 }
 
 /** Adds to each fault the line and column it stands at in the file's text. */
