@@ -722,7 +722,11 @@ const Nullable = <T extends TObject>(schema: T, description: string) => Type.Uni
 
 export const ServerConfig = Shape(
   {
-    host: Type.String({ default: "0.0.0.0", minLength: 1, description: "The address to listen on." }),
+    host: Type.String({
+      default: "0.0.0.0",
+      minLength: 1,
+      description: 'The address to listen on. By default all there are; with "demo": true 127.0.0.1, because the demo\'s keys are public.',
+    }),
     port: Port("The port to listen on; 0 takes a free one.", { default: 8080 }),
     trustedProxies: Type.Array(Type.String({ maxLength: 64 }), {
       default: [],
