@@ -1,9 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import type { LimitConfig } from "../../src/config/schema.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { inParallel } from "../support/flaky.ts";
+import { patience } from "../support/patience.ts";
 import { folder, type Running, start } from "../support/process.ts";
+import { having } from "../support/programs.ts";
 import { redisServer, slowPath } from "../support/redis.ts";
+
+const { afterAll, beforeAll, describe, test } = having("redis-server");
 
 const KEY = "a-key-of-a-caller-0123";
 let behind: Backend;
@@ -35,43 +39,47 @@ async function says(gateway: Running, text: string, times = 1): Promise<void> {
   while (gateway.output().split(text).length <= times) await Bun.sleep(5);
 }
 
-test("five instances grant exactly the limit together, for every algorithm, ten times out of ten", async () => {
-  await using redis = await redisServer();
-  const algorithms = ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const;
-  const routes = algorithms.map((algorithm) => ({
-    path: `/${algorithm}`,
-    upstream: `${behind.url}/status`,
-    auth: "none",
-    limits: [{ algorithm, limit: 37, window: "1h", by: "header:X-Round" }],
-  }));
-  const concurrency = {
-    path: "/slow",
-    upstream: behind.url,
-    auth: "none",
-    limits: [{ algorithm: "concurrency", limit: 13, by: "global" }],
-  };
-  const instances = await all(5, () =>
-    start({ config: { ...configFor(redis.url, [], { timeout: "2s" }), routes: [...routes, { ...concurrency, stripPrefix: false }] } }),
-  );
-  try {
-    for (let round = 0; round < 10; round++) {
-      for (const algorithm of algorithms) {
-        let granted = 0;
-        let denied = 0;
-        await inParallel(500, 100, async (i) => {
-          const { status } = await ask(instances[i % 5] as Running, `/${algorithm}`, { "x-round": `r${round}` });
-          if (status === 200) granted++;
-          else if (status === 429) denied++;
-        });
-        expect([algorithm, granted, denied]).toEqual([algorithm, 37, 463]);
+test(
+  "five instances grant exactly the limit together, for every algorithm, ten times out of ten",
+  async () => {
+    await using redis = await redisServer();
+    const algorithms = ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const;
+    const routes = algorithms.map((algorithm) => ({
+      path: `/${algorithm}`,
+      upstream: `${behind.url}/status`,
+      auth: "none",
+      limits: [{ algorithm, limit: 37, window: "1h", by: "header:X-Round" }],
+    }));
+    const concurrency = {
+      path: "/slow",
+      upstream: behind.url,
+      auth: "none",
+      limits: [{ algorithm: "concurrency", limit: 13, by: "global" }],
+    };
+    const instances = await all(5, () =>
+      start({ config: { ...configFor(redis.url, [], { timeout: "2s" }), routes: [...routes, { ...concurrency, stripPrefix: false }] } }),
+    );
+    try {
+      for (let round = 0; round < 10; round++) {
+        for (const algorithm of algorithms) {
+          let granted = 0;
+          let denied = 0;
+          await inParallel(500, 100, async (i) => {
+            const { status } = await ask(instances[i % 5] as Running, `/${algorithm}`, { "x-round": `r${round}` });
+            if (status === 200) granted++;
+            else if (status === 429) denied++;
+          });
+          expect([algorithm, granted, denied]).toEqual([algorithm, 37, 463]);
+        }
+        const statuses = await all(40, (i) => ask(instances[i % 5] as Running, "/slow?ms=300"));
+        expect(statuses.filter(({ status }) => status === 200)).toHaveLength(13);
       }
-      const statuses = await all(40, (i) => ask(instances[i % 5] as Running, "/slow?ms=300"));
-      expect(statuses.filter(({ status }) => status === 200)).toHaveLength(13);
+    } finally {
+      await end(instances);
     }
-  } finally {
-    await end(instances);
-  }
-}, 60_000);
+  },
+  patience(60_000),
+);
 
 describe("Redis that", () => {
   const cases = [
@@ -141,31 +149,35 @@ describe("Redis that", () => {
     while (Number((await ask(gateway)).left) > 25) await Bun.sleep(5);
   });
 
-  test("was away twice, with a restart of the gateway between, is given each count once", async () => {
-    await using redis = await redisServer();
-    using home = folder();
-    const config = configFor(redis.url, [fixed(100)]);
-    const outage = async (gateway: Running, times: number): Promise<void> => {
-      await redis.kill();
-      await says(gateway, "Redis is lost");
-      for (let i = 0; i < times; i++) await ask(gateway);
-      // The counts of long windows are written down each second.
-      await Bun.sleep(1200);
-      await redis.restart();
-      await says(gateway, "Redis is there", 2);
-      while ((await redis.client.keys("*:limit:*")).length === 0) await Bun.sleep(5);
-    };
-    {
+  test(
+    "was away twice, with a restart of the gateway between, is given each count once",
+    async () => {
+      await using redis = await redisServer();
+      using home = folder();
+      const config = configFor(redis.url, [fixed(100)]);
+      const outage = async (gateway: Running, times: number): Promise<void> => {
+        await redis.kill();
+        await says(gateway, "Redis is lost");
+        for (let i = 0; i < times; i++) await ask(gateway);
+        // The counts of long windows are written down each second.
+        await Bun.sleep(1200);
+        await redis.restart();
+        await says(gateway, "Redis is there", 2);
+        while ((await redis.client.keys("*:limit:*")).length === 0) await Bun.sleep(5);
+      };
+      {
+        await using gateway = await start({ config, cwd: home.path });
+        await outage(gateway, 10);
+        expect((await ask(gateway)).left).toBe("89");
+        await gateway.stop();
+      }
       await using gateway = await start({ config, cwd: home.path });
-      await outage(gateway, 10);
-      expect((await ask(gateway)).left).toBe("89");
-      await gateway.stop();
-    }
-    await using gateway = await start({ config, cwd: home.path });
-    await outage(gateway, 2);
-    // The second time Redis came back empty: what was counted in this outage alone.
-    expect((await ask(gateway)).left).toBe("97");
-  }, 20_000);
+      await outage(gateway, 2);
+      // The second time Redis came back empty: what was counted in this outage alone.
+      expect((await ask(gateway)).left).toBe("97");
+    },
+    patience(20_000),
+  );
 
   test("answers in time one by one, but not so many, keeps nobody waiting", async () => {
     await using redis = await redisServer();
@@ -178,18 +190,22 @@ describe("Redis that", () => {
     expect(taken[200]).toBeLessThan(400);
   });
 
-  test("is behind a connection that nothing comes by any more is connected to anew", async () => {
-    await using redis = await redisServer();
-    using path = slowPath(redis);
-    await using gateway = await start({ config: configFor(path.url, [fixed(1000)], { timeout: "100ms" }) });
-    await ask(gateway);
-    path.mute();
-    await ask(gateway);
-    await says(gateway, "Redis is lost");
-    // New connections work.
-    await says(gateway, "Redis is there", 2);
-    expect((await ask(gateway)).status).toBe(200);
-  }, 20_000);
+  test(
+    "is behind a connection that nothing comes by any more is connected to anew",
+    async () => {
+      await using redis = await redisServer();
+      using path = slowPath(redis);
+      await using gateway = await start({ config: configFor(path.url, [fixed(1000)], { timeout: "100ms" }) });
+      await ask(gateway);
+      path.mute();
+      await ask(gateway);
+      await says(gateway, "Redis is lost");
+      // New connections work.
+      await says(gateway, "Redis is there", 2);
+      expect((await ask(gateway)).status).toBe(200);
+    },
+    patience(20_000),
+  );
 
   test("is not there at the start is no reason not to start", async () => {
     await using redis = await redisServer();
@@ -202,18 +218,22 @@ describe("Redis that", () => {
   });
 });
 
-test("an instance that dies with requests in flight holds its share of a concurrency limit for seconds only", async () => {
-  await using redis = await redisServer();
-  const config = configFor(redis.url, [{ algorithm: "concurrency", limit: 3 }], { timeout: "2s" });
-  await using one = await start({ config });
-  await using two = await start({ config });
-  const hanging = all(3, () => ask(one, "/slow?ms=60000").catch(() => null));
-  const held = async () => Object.values(await redis.client.hgetall((await redis.client.keys("*:limit:*"))[0] ?? "none"))[0] ?? "";
-  while (!(await held()).startsWith("3 ")) await Bun.sleep(5);
-  expect((await ask(two)).status).toBe(429);
-  await one.stop("SIGKILL");
-  await hanging;
-  const at = performance.now();
-  while ((await ask(two)).status !== 200) await Bun.sleep(50);
-  expect(performance.now() - at).toBeLessThan(8000);
-}, 20_000);
+test(
+  "an instance that dies with requests in flight holds its share of a concurrency limit for seconds only",
+  async () => {
+    await using redis = await redisServer();
+    const config = configFor(redis.url, [{ algorithm: "concurrency", limit: 3 }], { timeout: "2s" });
+    await using one = await start({ config });
+    await using two = await start({ config });
+    const hanging = all(3, () => ask(one, "/slow?ms=60000").catch(() => null));
+    const held = async () => Object.values(await redis.client.hgetall((await redis.client.keys("*:limit:*"))[0] ?? "none"))[0] ?? "";
+    while (!(await held()).startsWith("3 ")) await Bun.sleep(5);
+    expect((await ask(two)).status).toBe(429);
+    await one.stop("SIGKILL");
+    await hanging;
+    const at = performance.now();
+    while ((await ask(two)).status !== 200) await Bun.sleep(50);
+    expect(performance.now() - at).toBeLessThan(8000);
+  },
+  patience(20_000),
+);
