@@ -7,6 +7,7 @@ const INSTALL = {
   prometheus: "apt-get install prometheus",
   promtool: "apt-get install prometheus",
   chromium: "apt-get install chromium",
+  skopeo: "apt-get install skopeo",
 } as const;
 export type Program = keyof typeof INSTALL;
 
