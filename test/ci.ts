@@ -1,7 +1,7 @@
 // Runs `bun test` and closes with `N passed, N failed`, before that why: how many tests ran out of time, and which can't run because a program is not here.
 // Those count as failed with CI=true; elsewhere the last line is then `N passed, N failed, N skipped`. Any other skipped test counts as failed: nobody would miss it if it broke.
 // A run that was cut short (a test that ended the process, a file that did not load) counts as failed. What takes long has a command of its own (test/long.ts).
-import { measure, patience, slowness } from "./support/patience.ts";
+import { BOUND, measure, slowness } from "./support/patience.ts";
 
 const parallel = Number(process.env.SLUICE_TEST_PARALLEL ?? 3);
 const areas = Bun.argv.length > 2 ? Bun.argv.slice(2) : ["--path-ignore-patterns=test/long/**"];
@@ -52,7 +52,7 @@ if (silent > 0) console.log(`${silent} of the failed were skipped without a reas
 const late = [...text.matchAll(/^\s*\^ this test timed out after (\d+)ms/gm)].length;
 if (late > 0)
   console.log(
-    `${late} of the failed ran out of time (${Math.round((Number(process.env.SLUICE_TEST_TIMEOUT) || patience(20_000)) / 1000)} s where a test says nothing else), ${Math.max(0, count("fail") - late)} gave a wrong answer. Is the machine busy? Run a file by itself: bun test FILE`,
+    `${late} of the failed ran out of time (${Math.round((Number(process.env.SLUICE_TEST_TIMEOUT) || BOUND * slow) / 1000)} s where a test says nothing else), ${Math.max(0, count("fail") - late)} gave a wrong answer. Is the machine busy? Run a file by itself: bun test FILE`,
   );
 console.log(`${passed} passed, ${failed} failed${isSpared ? `, ${unable} skipped` : ""}`);
 process.exit(failed === 0 ? 0 : 1);

@@ -2,7 +2,6 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { patience } from "../support/patience.ts";
 import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
 import { having } from "../support/programs.ts";
 import { redisServer } from "../support/redis.ts";
@@ -219,118 +218,110 @@ describe("POST /api/activities", () => {
     expect(database.query("SELECT count(*) AS rows FROM notes").get()).toEqual({ rows: 0 });
   });
 
-  test(
-    "loses nothing and does nothing twice when the process is killed at any moment",
-    async () => {
-      using home = folder();
-      const accepted = new Set<number>();
-      const uncertain = new Map<number, number>();
-      let next = 0;
-      for (let round = 0; round < 10; round++) {
-        await using gateway = await start({ config: CONFIG, cwd: home.path });
-        let isDead = false;
-        const user = async () => {
-          while (!isDead) {
-            const batch = next++;
-            const rows = Array.from({ length: 20 }, (_, i) => batch * 100 + i);
-            // Each fifth batch holds a mistake at its end: nothing of it may take effect.
-            const isWrong = batch % 5 === 4;
-            const activities = rows.map((id) => insert(isWrong ? "refused" : "t", id));
-            if (isWrong) activities.push(insert("refused", "x"));
-            try {
-              const { status } = await post(gateway, activities);
-              expect(status).toBe(isWrong ? 422 : 202);
-              if (!isWrong) accepted.add(batch);
-            } catch (error) {
-              if (!isDead) throw error;
-              if (!isWrong) uncertain.set(batch, rows.length);
-            }
-          }
-        };
-        const users = Promise.all(Array.from({ length: 4 }, user));
-        await Bun.sleep(20 + Math.random() * 150);
-        isDead = true;
-        await gateway.stop("SIGKILL");
-        await users;
-      }
+  test("loses nothing and does nothing twice when the process is killed at any moment", async () => {
+    using home = folder();
+    const accepted = new Set<number>();
+    const uncertain = new Map<number, number>();
+    let next = 0;
+    for (let round = 0; round < 10; round++) {
       await using gateway = await start({ config: CONFIG, cwd: home.path });
-      await settled(gateway);
-      using database = tables(gateway);
-      const found = new Map<number, number[]>();
-      for (const { id } of database.query("SELECT id FROM t").all() as { id: number }[]) {
-        const batch = Math.floor(id / 100);
-        found.set(batch, [...(found.get(batch) ?? []), id % 100]);
-      }
-      expect(accepted.size).toBeGreaterThan(20);
-      for (const [batch, rows] of found) {
-        // All of a batch, each of it once.
-        expect(rows.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i));
-        expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
-      }
-      for (const batch of accepted) expect(found.has(batch)).toBe(true);
-      expect(database.query("SELECT name FROM sqlite_master WHERE name = 'refused'").all()).toEqual([]);
-      expect(database.query("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0").get()).toEqual({ rows: found.size * 20 });
-    },
-    patience(60_000),
-  );
+      let isDead = false;
+      const user = async () => {
+        while (!isDead) {
+          const batch = next++;
+          const rows = Array.from({ length: 20 }, (_, i) => batch * 100 + i);
+          // Each fifth batch holds a mistake at its end: nothing of it may take effect.
+          const isWrong = batch % 5 === 4;
+          const activities = rows.map((id) => insert(isWrong ? "refused" : "t", id));
+          if (isWrong) activities.push(insert("refused", "x"));
+          try {
+            const { status } = await post(gateway, activities);
+            expect(status).toBe(isWrong ? 422 : 202);
+            if (!isWrong) accepted.add(batch);
+          } catch (error) {
+            if (!isDead) throw error;
+            if (!isWrong) uncertain.set(batch, rows.length);
+          }
+        }
+      };
+      const users = Promise.all(Array.from({ length: 4 }, user));
+      await Bun.sleep(20 + Math.random() * 150);
+      isDead = true;
+      await gateway.stop("SIGKILL");
+      await users;
+    }
+    await using gateway = await start({ config: CONFIG, cwd: home.path });
+    await settled(gateway);
+    using database = tables(gateway);
+    const found = new Map<number, number[]>();
+    for (const { id } of database.query("SELECT id FROM t").all() as { id: number }[]) {
+      const batch = Math.floor(id / 100);
+      found.set(batch, [...(found.get(batch) ?? []), id % 100]);
+    }
+    expect(accepted.size).toBeGreaterThan(20);
+    for (const [batch, rows] of found) {
+      // All of a batch, each of it once.
+      expect(rows.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i));
+      expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
+    }
+    for (const batch of accepted) expect(found.has(batch)).toBe(true);
+    expect(database.query("SELECT name FROM sqlite_master WHERE name = 'refused'").all()).toEqual([]);
+    expect(database.query("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0").get()).toEqual({ rows: found.size * 20 });
+  });
 });
 
 having("redis-server").describe("activities of several instances", () => {
-  test(
-    "wait in Redis: one applies, and when it is killed in the middle of a batch another goes on, each activity once",
-    async () => {
-      await using redis = await redisServer();
-      using home = folder();
-      // The tables are in one place: a file that both have, as a warehouse would be.
-      const config = { ...CONFIG, redis: { url: redis.url, timeout: "500ms" }, activities: { path: join(home.path, "shared.db") } };
-      const instances = await Promise.all([start({ config }), start({ config }), start({ config })]);
-      try {
-        const accepted = new Set<number>();
-        const uncertain = new Set<number>();
-        const dead = new Set<Running>();
-        let next = 0;
-        let isOver = false;
-        const user = async (which: number) => {
-          const gateway = instances[which] as Running;
-          while (!isOver && !dead.has(gateway)) {
-            const batch = next++;
-            const rows = Array.from({ length: batch % 7 === 0 ? 1500 : 50 }, (_, i) => insert("t", batch * 10_000 + i));
-            try {
-              expect((await post(gateway, rows)).status).toBe(202);
-              accepted.add(batch);
-            } catch (error) {
-              if (!dead.has(gateway)) throw error;
-              uncertain.add(batch);
-            }
+  test("wait in Redis: one applies, and when it is killed in the middle of a batch another goes on, each activity once", async () => {
+    await using redis = await redisServer();
+    using home = folder();
+    // The tables are in one place: a file that both have, as a warehouse would be.
+    const config = { ...CONFIG, redis: { url: redis.url, timeout: "500ms" }, activities: { path: join(home.path, "shared.db") } };
+    const instances = await Promise.all([start({ config }), start({ config }), start({ config })]);
+    try {
+      const accepted = new Set<number>();
+      const uncertain = new Set<number>();
+      const dead = new Set<Running>();
+      let next = 0;
+      let isOver = false;
+      const user = async (which: number) => {
+        const gateway = instances[which] as Running;
+        while (!isOver && !dead.has(gateway)) {
+          const batch = next++;
+          const rows = Array.from({ length: batch % 7 === 0 ? 1500 : 50 }, (_, i) => insert("t", batch * 10_000 + i));
+          try {
+            expect((await post(gateway, rows)).status).toBe(202);
+            accepted.add(batch);
+          } catch (error) {
+            if (!dead.has(gateway)) throw error;
+            uncertain.add(batch);
           }
-        };
-        const users = Promise.all([0, 0, 1, 1, 2].map(user));
-        for (const victim of instances.slice(0, 2)) {
-          await Bun.sleep(400);
-          dead.add(victim);
-          await victim.stop("SIGKILL");
         }
-        await Bun.sleep(300);
-        isOver = true;
-        await users;
-        await settled(instances[2] as Running);
-        using database = new Database(join(home.path, "shared.db"), { readonly: true });
-        const found = new Map<number, number>();
-        for (const { id } of database.query("SELECT id FROM t").all() as { id: number }[]) found.set(id, (found.get(id) ?? 0) + 1);
-        expect([...found.values()].filter((times) => times !== 1)).toEqual([]);
-        const batches = new Map<number, number>();
-        for (const id of found.keys()) batches.set(Math.floor(id / 10_000), (batches.get(Math.floor(id / 10_000)) ?? 0) + 1);
-        for (const [batch, rows] of batches) expect([batch, rows]).toEqual([batch, batch % 7 === 0 ? 1500 : 50]);
-        expect(accepted.size).toBeGreaterThan(10);
-        for (const batch of accepted) expect(batches.has(batch)).toBe(true);
-        for (const batch of batches.keys()) expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
-        expect(await redis.client.xlen("sluice:{activities}:stream")).toBe(0);
-      } finally {
-        await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
+      };
+      const users = Promise.all([0, 0, 1, 1, 2].map(user));
+      for (const victim of instances.slice(0, 2)) {
+        await Bun.sleep(400);
+        dead.add(victim);
+        await victim.stop("SIGKILL");
       }
-    },
-    patience(30_000),
-  );
+      await Bun.sleep(300);
+      isOver = true;
+      await users;
+      await settled(instances[2] as Running);
+      using database = new Database(join(home.path, "shared.db"), { readonly: true });
+      const found = new Map<number, number>();
+      for (const { id } of database.query("SELECT id FROM t").all() as { id: number }[]) found.set(id, (found.get(id) ?? 0) + 1);
+      expect([...found.values()].filter((times) => times !== 1)).toEqual([]);
+      const batches = new Map<number, number>();
+      for (const id of found.keys()) batches.set(Math.floor(id / 10_000), (batches.get(Math.floor(id / 10_000)) ?? 0) + 1);
+      for (const [batch, rows] of batches) expect([batch, rows]).toEqual([batch, batch % 7 === 0 ? 1500 : 50]);
+      expect(accepted.size).toBeGreaterThan(10);
+      for (const batch of accepted) expect(batches.has(batch)).toBe(true);
+      for (const batch of batches.keys()) expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
+      expect(await redis.client.xlen("sluice:{activities}:stream")).toBe(0);
+    } finally {
+      await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
+    }
+  });
 
   test("are refused while Redis is away, and taken again when it is back", async () => {
     await using redis = await redisServer();

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { test as always, describe, expect } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { backend } from "../support/backend.ts";
@@ -37,6 +37,8 @@ interface Dashboard {
 const dashboard = JSON.parse(read("grafana/dashboards/sluice.json")) as Dashboard;
 const { groups } = Bun.YAML.parse(read("prometheus/rules.yml")) as { groups: { rules: { alert: string; expr: string }[] }[] };
 
+const { test } = having("redis-server", "prometheus", "promtool");
+
 /** Every query that is deployed, and whose it is. Of a rule: what it compares. */
 const QUERIES = [
   ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
@@ -51,7 +53,7 @@ const promtool = async (args: string[], cwd: string) => {
 };
 
 describe("what is deployed for Prometheus and Grafana", () => {
-  having("promtool").test("promtool accepts the rules and the configuration, and each rule fires when it should", async () => {
+  test("promtool accepts the rules and the configuration, and each rule fires when it should", async () => {
     expect(await promtool(["check", "rules", "rules.yml"], join(DEPLOY, "prometheus"))).toMatchObject({ status: 0 });
     expect(await promtool(["test", "rules", "rules.test.yml"], join(DEPLOY, "prometheus"))).toMatchObject({ status: 0 });
     const tested = read("prometheus/rules.test.yml");
@@ -65,7 +67,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
     expect(await promtool(["check", "config", "prometheus.yml"], home.path)).toMatchObject({ status: 0 });
   });
 
-  test("the dashboard can be provisioned: what Grafana wants is there, and no panel lies over another", () => {
+  always("the dashboard can be provisioned: what Grafana wants is there, and no panel lies over another", () => {
     expect(dashboard).toMatchObject({ uid: "sluice", title: "Sluice", refresh: "5s", time: { from: "now-1h", to: "now" } });
     expect(dashboard.schemaVersion).toBeGreaterThanOrEqual(36);
     expect(new Set(dashboard.panels.map(({ id }) => id)).size).toBe(dashboard.panels.length);
@@ -97,7 +99,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
     expect(() => Bun.YAML.parse(compose)).not.toThrow();
   });
 
-  test("each query of the dashboard and of the rules asks for metrics that there are", async () => {
+  always("each query of the dashboard and of the rules asks for metrics that there are", async () => {
     await using gateway = await start({ config: { telemetry: { otlp: { endpoint: "http://127.0.0.1:1" } } } });
     const text = await (await fetch(`${gateway.url}/metrics`)).text();
     const known = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));
@@ -106,93 +108,90 @@ describe("what is deployed for Prometheus and Grafana", () => {
         expect([name, known.has(name.replace(/_bucket$/, ""))]).toEqual([name, true]);
   });
 
-  having("redis-server", "prometheus").test(
-    "each query of the dashboard and of the rules has data from a real Prometheus that scrapes real gateways under traffic",
-    async () => {
-      using behind = backend();
-      using traces = collector();
-      const KEY = "a-key-of-a-caller-0123456";
-      const shared = {
-        tiers: { anonymous: { limits: [] }, small: { limits: [{ algorithm: "fixed-window", limit: 5, window: "1h" }] } },
-        consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
-        logging: { accessLog: false },
-        activities: { auth: "none" },
-        routes: [
-          { name: "all", path: "/", upstream: behind.url, stripPrefix: false, auth: "none" },
-          { name: "mine", path: "/mine", upstream: behind.url },
-          { name: "kept", path: "/kept", upstream: behind.url, auth: "none", cache: { ttl: "1h" } },
-          { name: "dead", path: "/dead", upstream: "dead", auth: "none", retry: { attempts: 2, baseDelay: "1ms" } },
-        ],
-        upstreams: { dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2, recoveryTimeout: "500ms" } } },
-        pools: { llm: { keys: [{ id: "k1", limit: 100, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
-      };
-      await using alone = await start({ config: { ...shared, telemetry: { otlp: { endpoint: traces.url } } } });
-      await using redis = await redisServer();
-      using home = folder();
-      mkdirSync(join(home.path, "tls"));
-      writeFileSync(join(home.path, "tls/cert.pem"), CERTIFICATE);
-      writeFileSync(join(home.path, "tls/key.pem"), PRIVATE_KEY);
-      await using joined = await start({
-        config: { ...shared, server: { tls: { cert: "tls/cert.pem", key: "tls/key.pem" } }, redis: { url: redis.url } },
-        tls: CERTIFICATE,
-        cwd: home.path,
-      });
-      await using watcher = await prometheus([alone.url, joined.url], join(DEPLOY, "prometheus/rules.yml"));
+  test("each query of the dashboard and of the rules has data from a real Prometheus that scrapes real gateways under traffic", async () => {
+    using behind = backend();
+    using traces = collector();
+    const KEY = "a-key-of-a-caller-0123456";
+    const shared = {
+      tiers: { anonymous: { limits: [] }, small: { limits: [{ algorithm: "fixed-window", limit: 5, window: "1h" }] } },
+      consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
+      logging: { accessLog: false },
+      activities: { auth: "none" },
+      routes: [
+        { name: "all", path: "/", upstream: behind.url, stripPrefix: false, auth: "none" },
+        { name: "mine", path: "/mine", upstream: behind.url },
+        { name: "kept", path: "/kept", upstream: behind.url, auth: "none", cache: { ttl: "1h" } },
+        { name: "dead", path: "/dead", upstream: "dead", auth: "none", retry: { attempts: 2, baseDelay: "1ms" } },
+      ],
+      upstreams: { dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2, recoveryTimeout: "500ms" } } },
+      pools: { llm: { keys: [{ id: "k1", limit: 100, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
+    };
+    await using alone = await start({ config: { ...shared, telemetry: { otlp: { endpoint: traces.url } } } });
+    await using redis = await redisServer();
+    using home = folder();
+    mkdirSync(join(home.path, "tls"));
+    writeFileSync(join(home.path, "tls/cert.pem"), CERTIFICATE);
+    writeFileSync(join(home.path, "tls/key.pem"), PRIVATE_KEY);
+    await using joined = await start({
+      config: { ...shared, server: { tls: { cert: "tls/cert.pem", key: "tls/key.pem" } }, redis: { url: redis.url } },
+      tls: CERTIFICATE,
+      cwd: home.path,
+    });
+    await using watcher = await prometheus([alone.url, joined.url], join(DEPLOY, "prometheus/rules.yml"));
 
-      let isOver = false;
-      const traffic = async (gateway: Running, init: object) => {
-        const call = (path: string, more: object = {}) =>
-          fetch(gateway.url + path, { ...init, ...more } as RequestInit).then(
-            (answer) => answer.arrayBuffer(),
-            () => null,
-          );
-        const activities = JSON.stringify({
-          activities: [{ operation: "insert", table: "t", colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] }],
-        });
-        while (!isOver) {
-          await Promise.all([
-            call("/status"),
-            call("/status?code=500"),
-            call("/status?code=404"),
-            call("/mine/status", { headers: { "x-api-key": KEY } }),
-            call("/mine/status"),
-            call("/kept/status"),
-            call("/dead"),
-            call("/api/v1/api-key", { method: "POST", body: '{"type":"s"}' }),
-            call("/api/activities", { method: "POST", body: activities }),
-          ]);
-          await Bun.sleep(20);
-        }
-      };
-      const running = [traffic(alone, {}), traffic(joined, { tls: { ca: CERTIFICATE } })];
-      try {
-        // A reload that works, then one that does not; DEGRADED; Redis gone.
-        const scraped = (name: string, value: number) => until(watcher, `${name} == ${value}`);
-        await scraped('sluice_config_reloads_total{trigger="admin",result="ok"}', 0);
-        await scraped("sluice_redis_up", 1);
-        expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(200);
-        await scraped('sluice_config_reloads_total{trigger="admin",result="ok"}', 1);
-        writeFileSync(join(alone.folder, "config.json"), '{ "rutes": [] }');
-        expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(422);
-        expect((await alone.admin("POST", "/admin/health", { status: "DEGRADED" })).status).toBe(200);
-        for (const [title, expr] of QUERIES) expect([title, await until(watcher, filled(expr))]).toEqual([title, true]);
-        await redis.kill();
-        const provoked = ["SluiceBreakerOpen", "SluiceErrorRate", "SluiceDegraded", "SluiceRedisDown", "SluiceConfigReloadFailed"];
-        for (const { alert, expr } of groups.flatMap(({ rules }) => rules))
-          if (provoked.includes(alert)) expect([alert, await until(watcher, expr)]).toEqual([alert, true]);
-        for (const alert of ["SluiceDegraded", "SluiceConfigReloadFailed"])
-          expect([alert, await until(watcher, `ALERTS{alertname="${alert}"}`)]).toEqual([alert, true]);
-        const exemplars = (await watcher.get(
-          `/api/v1/query_exemplars?query=http_request_latency_ms_bucket&start=${Date.now() / 1000 - 60}&end=${Date.now() / 1000 + 60}`,
-        )) as { exemplars: { labels: { trace_id: string } }[] }[];
-        expect(exemplars[0]?.exemplars[0]?.labels.trace_id).toMatch(/^[0-9a-f]{32}$/);
-        expect(await watcher.query("min(up)")).toMatchObject([{ value: 1 }]);
-      } finally {
-        isOver = true;
-        await Promise.all(running);
+    let isOver = false;
+    const traffic = async (gateway: Running, init: object) => {
+      const call = (path: string, more: object = {}) =>
+        fetch(gateway.url + path, { ...init, ...more } as RequestInit).then(
+          (answer) => answer.arrayBuffer(),
+          () => null,
+        );
+      const activities = JSON.stringify({
+        activities: [{ operation: "insert", table: "t", colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] }],
+      });
+      while (!isOver) {
+        await Promise.all([
+          call("/status"),
+          call("/status?code=500"),
+          call("/status?code=404"),
+          call("/mine/status", { headers: { "x-api-key": KEY } }),
+          call("/mine/status"),
+          call("/kept/status"),
+          call("/dead"),
+          call("/api/v1/api-key", { method: "POST", body: '{"type":"s"}' }),
+          call("/api/activities", { method: "POST", body: activities }),
+        ]);
+        await Bun.sleep(20);
       }
-    },
-  );
+    };
+    const running = [traffic(alone, {}), traffic(joined, { tls: { ca: CERTIFICATE } })];
+    try {
+      // A reload that works, then one that does not; DEGRADED; Redis gone.
+      const scraped = (name: string, value: number) => until(watcher, `${name} == ${value}`);
+      await scraped('sluice_config_reloads_total{trigger="admin",result="ok"}', 0);
+      await scraped("sluice_redis_up", 1);
+      expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(200);
+      await scraped('sluice_config_reloads_total{trigger="admin",result="ok"}', 1);
+      writeFileSync(join(alone.folder, "config.json"), '{ "rutes": [] }');
+      expect((await alone.admin("POST", "/admin/config/reload")).status).toBe(422);
+      expect((await alone.admin("POST", "/admin/health", { status: "DEGRADED" })).status).toBe(200);
+      for (const [title, expr] of QUERIES) expect([title, await until(watcher, filled(expr))]).toEqual([title, true]);
+      await redis.kill();
+      const provoked = ["SluiceBreakerOpen", "SluiceErrorRate", "SluiceDegraded", "SluiceRedisDown", "SluiceConfigReloadFailed"];
+      for (const { alert, expr } of groups.flatMap(({ rules }) => rules))
+        if (provoked.includes(alert)) expect([alert, await until(watcher, expr)]).toEqual([alert, true]);
+      for (const alert of ["SluiceDegraded", "SluiceConfigReloadFailed"])
+        expect([alert, await until(watcher, `ALERTS{alertname="${alert}"}`)]).toEqual([alert, true]);
+      const exemplars = (await watcher.get(
+        `/api/v1/query_exemplars?query=http_request_latency_ms_bucket&start=${Date.now() / 1000 - 60}&end=${Date.now() / 1000 + 60}`,
+      )) as { exemplars: { labels: { trace_id: string } }[] }[];
+      expect(exemplars[0]?.exemplars[0]?.labels.trace_id).toMatch(/^[0-9a-f]{32}$/);
+      expect(await watcher.query("min(up)")).toMatchObject([{ value: 1 }]);
+    } finally {
+      isOver = true;
+      await Promise.all(running);
+    }
+  });
 });
 
 /** What a rule looks at, whatever its value is. */

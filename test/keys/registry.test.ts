@@ -8,7 +8,6 @@ import { Keys } from "../../src/keys/keys.ts";
 import { KeyRegistry } from "../../src/keys/registry.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import { FakeClock, START } from "../admin/harness.ts";
-import { patience } from "../support/patience.ts";
 import { folder } from "../support/process.ts";
 
 const perMinute = (limit: number): LimitConfig[] => [{ algorithm: "fixed-window", limit, window: "1m" }];
@@ -317,33 +316,29 @@ test("no secret is in the database", async () => {
   for (const secret of secrets) expect(stored.includes(secret)).toBe(false);
 });
 
-test(
-  "100,000 keys are imported and loaded again",
-  () => {
-    using data = folder();
-    const path = `${data.path}/sluice.db`;
-    const many = 100_000;
-    const secretOf = (i: number) => `imported-key-${String(i).padStart(8, "0")}`;
-    let importing = 0;
-    {
-      using it = withAcme({ path });
-      const began = performance.now();
-      for (let i = 0; i < many; i += 10_000)
-        it.keys.import(Array.from({ length: 10_000 }, (_, j) => ({ consumer: "acme", key: secretOf(i + j) })));
-      importing = performance.now() - began;
-    }
+test("100,000 keys are imported and loaded again", () => {
+  using data = folder();
+  const path = `${data.path}/sluice.db`;
+  const many = 100_000;
+  const secretOf = (i: number) => `imported-key-${String(i).padStart(8, "0")}`;
+  let importing = 0;
+  {
+    using it = withAcme({ path });
     const began = performance.now();
-    using it = setUp({ path });
-    const loading = performance.now() - began;
-    expect(it.registry.size).toBe(many);
-    for (const i of [0, 1, 49_999, 99_999]) expect(it.limitOf(secretOf(i))).toBe(10);
-    expect(it.find(secretOf(many))).toBe("keyInvalid");
-    const asked = performance.now();
-    for (let i = 0; i < many; i++) it.registry.find(secretOf(i), START);
-    const asking = ((performance.now() - asked) * 1000) / many;
-    console.log(
-      `100,000 keys: imported in ${Math.round(importing)} ms, loaded in ${Math.round(loading)} ms, ${asking.toFixed(2)} µs a look-up`,
-    );
-  },
-  patience(30_000),
-);
+    for (let i = 0; i < many; i += 10_000)
+      it.keys.import(Array.from({ length: 10_000 }, (_, j) => ({ consumer: "acme", key: secretOf(i + j) })));
+    importing = performance.now() - began;
+  }
+  const began = performance.now();
+  using it = setUp({ path });
+  const loading = performance.now() - began;
+  expect(it.registry.size).toBe(many);
+  for (const i of [0, 1, 49_999, 99_999]) expect(it.limitOf(secretOf(i))).toBe(10);
+  expect(it.find(secretOf(many))).toBe("keyInvalid");
+  const asked = performance.now();
+  for (let i = 0; i < many; i++) it.registry.find(secretOf(i), START);
+  const asking = ((performance.now() - asked) * 1000) / many;
+  console.log(
+    `100,000 keys: imported in ${Math.round(importing)} ms, loaded in ${Math.round(loading)} ms, ${asking.toFixed(2)} µs a look-up`,
+  );
+});

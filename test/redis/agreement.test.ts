@@ -9,7 +9,6 @@ import { compilePolicies, compileQuotas, type Policy } from "../../src/limits/po
 import { RedisLimiter } from "../../src/limits/redis-limiter.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { FakeClock } from "../support/limits.ts";
-import { patience } from "../support/patience.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 
@@ -106,118 +105,106 @@ const step = fc.record({
   used: fc.nat(12),
 });
 
-test(
-  "memory and Redis agree on every trace, for every algorithm and any limits together",
-  async () => {
-    await fc.assert(
-      fc.asyncProperty(limits, quotas, fc.array(step, { minLength: 1, maxLength: 40 }), async (configs, periods, steps) => {
-        const scope = { kind: "tier" as const, name: "t" };
-        const { memory, redis, subjects, policies } = both([...compilePolicies(configs, scope), ...compileQuotas(periods, scope)]);
-        state.isDegraded = false;
-        const open: [Verdict, Verdict][] = [];
-        try {
-          for (const { wait, cost, deed, used } of steps) {
-            // What is in flight is said again every second, by a timer.
-            for (let left = wait; left > 0; left -= 1000) {
-              clock.time += Math.min(1000, left);
-              redis.renew();
-              if (left > 1000) await redis.inspect(policies, subjects);
-            }
-            const [mine, its] = open[0] ?? [];
-            if (deed === "degrade") state.isDegraded = !state.isDegraded;
-            else if (deed === "reset") {
-              memory.reset(policies, subjects);
-              await redis.reset(policies, subjects);
-            } else if (deed === "look")
-              expect(told(await redis.inspect(policies, subjects))).toEqual(told(memory.inspect(policies, subjects)));
-            else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined) {
-              if (deed === "settle") {
-                memory.settle(mine, used);
-                redis.settle(its, used);
-              }
-              memory.release(mine);
-              redis.release(its);
-              open.shift();
-              // What was told is there before the next question.
-              await redis.inspect(policies, subjects);
-            } else if (deed === "ask") {
-              const one = memory.admit(policies, subjects, cost);
-              const other = await redis.admit(policies, subjects, cost);
-              expect([other.allowed, told(other.readings)]).toEqual([one.allowed, told(one.readings)]);
-              if (one.allowed) open.push([one, other]);
-            }
+test("memory and Redis agree on every trace, for every algorithm and any limits together", async () => {
+  await fc.assert(
+    fc.asyncProperty(limits, quotas, fc.array(step, { minLength: 1, maxLength: 40 }), async (configs, periods, steps) => {
+      const scope = { kind: "tier" as const, name: "t" };
+      const { memory, redis, subjects, policies } = both([...compilePolicies(configs, scope), ...compileQuotas(periods, scope)]);
+      state.isDegraded = false;
+      const open: [Verdict, Verdict][] = [];
+      try {
+        for (const { wait, cost, deed, used } of steps) {
+          // What is in flight is said again every second, by a timer.
+          for (let left = wait; left > 0; left -= 1000) {
+            clock.time += Math.min(1000, left);
+            redis.renew();
+            if (left > 1000) await redis.inspect(policies, subjects);
           }
-        } finally {
-          redis.close();
+          const [mine, its] = open[0] ?? [];
+          if (deed === "degrade") state.isDegraded = !state.isDegraded;
+          else if (deed === "reset") {
+            memory.reset(policies, subjects);
+            await redis.reset(policies, subjects);
+          } else if (deed === "look")
+            expect(told(await redis.inspect(policies, subjects))).toEqual(told(memory.inspect(policies, subjects)));
+          else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined) {
+            if (deed === "settle") {
+              memory.settle(mine, used);
+              redis.settle(its, used);
+            }
+            memory.release(mine);
+            redis.release(its);
+            open.shift();
+            // What was told is there before the next question.
+            await redis.inspect(policies, subjects);
+          } else if (deed === "ask") {
+            const one = memory.admit(policies, subjects, cost);
+            const other = await redis.admit(policies, subjects, cost);
+            expect([other.allowed, told(other.readings)]).toEqual([one.allowed, told(one.readings)]);
+            if (one.allowed) open.push([one, other]);
+          }
         }
-      }),
-      { numRuns: 400 },
-    );
-  },
-  patience(60_000),
-);
+      } finally {
+        redis.close();
+      }
+    }),
+    { numRuns: 400 },
+  );
+});
 
-test(
-  "leased, several instances never grant more than the limit, and little less to who comes often",
-  async () => {
-    const at = fc.record({
-      wait: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(900)),
-      which: fc.nat(2),
-      cost: fc.integer({ min: 1, max: 3 }),
-    });
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom("fixed-window", "token-bucket", "sliding-window" as const),
-        fc.integer({ min: 20, max: 400 }),
-        fc.array(at, { minLength: 50, maxLength: 300 }),
-        async (algorithm, most, steps) => {
-          const WINDOW = 2000;
-          clock.time = Math.ceil(clock.time / WINDOW) * WINDOW;
-          const begun = clock.time;
-          const policies = compilePolicies(
-            [{ algorithm, limit: most, window: "2s", ...(algorithm === "fixed-window" ? { align: "clock" as const } : {}) }],
-            { kind: "tier", name: "leased" },
-          );
-          const subject = [`s${Bun.randomUUIDv7()}`];
-          const instances = [1, 2, 3].map((n) => instance(`i${n}`, "leased"));
-          const perWindow = new Map<number, number>();
-          let granted = 0;
-          try {
-            for (const [i, { wait, which, cost }] of steps.entries()) {
-              // The grid begins with the first request.
-              if (i > 0) clock.time += wait;
-              const verdict = await (instances[which] as RedisLimiter).admit(policies, subject, cost);
-              if (!verdict.allowed) continue;
-              granted += cost;
-              const window = Math.floor((clock.time - begun) / WINDOW);
-              perWindow.set(window, (perWindow.get(window) ?? 0) + cost);
-            }
-            const windows = (clock.time - begun) / WINDOW;
-            if (algorithm === "token-bucket") expect(granted).toBeLessThanOrEqual(most + most * windows);
-            // The first request is at the beginning of the grid.
-            else for (const used of perWindow.values()) expect(used).toBeLessThanOrEqual(most);
-          } finally {
-            for (const each of instances) each.close();
+test("leased, several instances never grant more than the limit, and little less to who comes often", async () => {
+  const at = fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(900)), which: fc.nat(2), cost: fc.integer({ min: 1, max: 3 }) });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom("fixed-window", "token-bucket", "sliding-window" as const),
+      fc.integer({ min: 20, max: 400 }),
+      fc.array(at, { minLength: 50, maxLength: 300 }),
+      async (algorithm, most, steps) => {
+        const WINDOW = 2000;
+        clock.time = Math.ceil(clock.time / WINDOW) * WINDOW;
+        const begun = clock.time;
+        const policies = compilePolicies(
+          [{ algorithm, limit: most, window: "2s", ...(algorithm === "fixed-window" ? { align: "clock" as const } : {}) }],
+          { kind: "tier", name: "leased" },
+        );
+        const subject = [`s${Bun.randomUUIDv7()}`];
+        const instances = [1, 2, 3].map((n) => instance(`i${n}`, "leased"));
+        const perWindow = new Map<number, number>();
+        let granted = 0;
+        try {
+          for (const [i, { wait, which, cost }] of steps.entries()) {
+            // The grid begins with the first request.
+            if (i > 0) clock.time += wait;
+            const verdict = await (instances[which] as RedisLimiter).admit(policies, subject, cost);
+            if (!verdict.allowed) continue;
+            granted += cost;
+            const window = Math.floor((clock.time - begun) / WINDOW);
+            perWindow.set(window, (perWindow.get(window) ?? 0) + cost);
           }
-        },
-      ),
-      { numRuns: 60 },
-    );
-    // Who comes often, on all of them: nearly all of the limit.
-    const policies = compilePolicies([{ algorithm: "fixed-window", limit: 1000, window: "1h" }], { kind: "tier", name: "often" });
-    const instances = [1, 2, 3].map((n) => instance(`j${n}`, "leased"));
-    let granted = 0;
-    let askedRedis = 0;
-    for (let i = 0; i < 3000; i++) {
-      if (i % 10 === 0) clock.time += 3;
-      const verdict = (instances[i % 3] as RedisLimiter).admit(policies, ["often"], 1);
-      if (verdict instanceof Promise) askedRedis++;
-      if ((await verdict).allowed) granted++;
-      else break;
-    }
-    for (const each of instances) each.close();
-    expect(granted).toBeWithin(850, 1001);
-    expect(askedRedis).toBeLessThan(150);
-  },
-  patience(60_000),
-);
+          const windows = (clock.time - begun) / WINDOW;
+          if (algorithm === "token-bucket") expect(granted).toBeLessThanOrEqual(most + most * windows);
+          // The first request is at the beginning of the grid.
+          else for (const used of perWindow.values()) expect(used).toBeLessThanOrEqual(most);
+        } finally {
+          for (const each of instances) each.close();
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+  // Who comes often, on all of them: nearly all of the limit.
+  const policies = compilePolicies([{ algorithm: "fixed-window", limit: 1000, window: "1h" }], { kind: "tier", name: "often" });
+  const instances = [1, 2, 3].map((n) => instance(`j${n}`, "leased"));
+  let granted = 0;
+  let askedRedis = 0;
+  for (let i = 0; i < 3000; i++) {
+    if (i % 10 === 0) clock.time += 3;
+    const verdict = (instances[i % 3] as RedisLimiter).admit(policies, ["often"], 1);
+    if (verdict instanceof Promise) askedRedis++;
+    if ((await verdict).allowed) granted++;
+    else break;
+  }
+  for (const each of instances) each.close();
+  expect(granted).toBeWithin(850, 1001);
+  expect(askedRedis).toBeLessThan(150);
+});

@@ -1,7 +1,6 @@
 import { expect } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { patience } from "../../support/patience.ts";
 import { folder, freePort } from "../../support/process.ts";
 import { having } from "../../support/programs.ts";
 
