@@ -112,9 +112,7 @@ describe("a configuration that people are shown", () => {
       expect(faults).toEqual([]);
       if ("faults" in loaded) continue;
       const lines = configWarnings(loaded.config, loaded.given, "127.0.0.1", NOW).map((warning) => formatFault(place, warning));
-      // The README of 0.1 shows a consumer without its scope; as soon as that line is another one, this holds for it as well.
-      const isOld = place.startsWith("README") && text.includes('"tier": "pro", "keys": ["${ACME_KEY}"] }]');
-      expect(lines.filter((line) => !line.includes("no route of this file") && !isOld)).toEqual([]);
+      expect(lines.filter((line) => !line.includes("no route of this file"))).toEqual([]);
     }
   });
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type ParseError, parse } from "jsonc-parser";
+import { blocksOf } from "../docs/blocks.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 
@@ -11,17 +12,17 @@ export interface Example {
   readonly text: string;
 }
 
-/** Lists the `jsonc` blocks of README.md and docs/: each is a configuration, or some of its fields. */
+/** Lists the configurations in README.md and docs/: whole ones, and fragments of some fields. */
 export function documentedConfigs(): Example[] {
   const files = ["README.md", ...[...new Bun.Glob("docs/**/*.md").scanSync({ cwd: ROOT })].sort()];
-  return files.flatMap((file) => {
-    const text = readFileSync(resolve(ROOT, file), "utf8");
-    return [...text.matchAll(/^```jsonc\n(.*?)^```/gms)].map((match) => {
-      const block = match[1] ?? "";
-      const isWhole = block.replace(/^\s*(\/\/.*\n\s*)*/, "").startsWith("{");
-      return { place: `${file}:${text.slice(0, match.index).split("\n").length}`, text: isWhole ? block : `{\n${block}\n}` };
-    });
-  });
+  return files.flatMap((file) =>
+    blocksOf(readFileSync(resolve(ROOT, file), "utf8"))
+      .filter(({ language, words: [first = ""] }) => /^jsonc?$/.test(language) && (first === "fragment" || first.endsWith("config.json")))
+      .map(({ text, line, words: [first] }) => ({
+        place: `${file}:${line}`,
+        text: first === "fragment" ? `{\n${text.trim().replace(/,$/, "")}\n}` : text,
+      })),
+  );
 }
 
 /** Lists the configuration files of the repository. */
