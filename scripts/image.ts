@@ -106,7 +106,11 @@ export function ociArchive(options: {
       ],
     }),
   );
-  const blob = (bytes: Uint8Array): Entry => ({ path: `blobs/sha256/${sha256(bytes)}`, bytes, mode: 0o644 });
+  const name = (bytes: Uint8Array) => `blobs/sha256/${sha256(bytes)}`;
+  const legacy = Buffer.from(
+    JSON.stringify([{ Config: name(config), RepoTags: [`sluice:${version}`, "sluice:latest"], Layers: [name(layer)] }]),
+  );
+  const blob = (bytes: Uint8Array): Entry => ({ path: name(bytes), bytes, mode: 0o644 });
   return tar(
     [
       { path: "blobs/", bytes: null, mode: 0o755 },
@@ -115,6 +119,8 @@ export function ociArchive(options: {
       blob(layer),
       blob(manifest),
       { path: "index.json", bytes: index, mode: 0o644 },
+      // For a docker that does not read the OCI layout yet.
+      { path: "manifest.json", bytes: legacy, mode: 0o644 },
       { path: "oci-layout", bytes: Buffer.from('{"imageLayoutVersion":"1.0.0"}'), mode: 0o644 },
     ],
     time,

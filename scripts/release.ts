@@ -59,7 +59,7 @@ for (const target of targets) {
 const host = `linux-${process.arch}`;
 if (process.platform === "linux" && targets.includes(host) && existsSync(resolve(ROOT, binary ?? binaryFor(host))))
   put(
-    `sluice-${version}-${host}.oci.tar`,
+    `sluice-image-${host}.tar`,
     ociArchive({
       binary: resolve(ROOT, binary ?? binaryFor(host)),
       version,

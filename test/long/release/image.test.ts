@@ -26,7 +26,7 @@ having("skopeo").test(
         "Dockerfile",
         "SHA256SUMS",
         "compose.yaml",
-        `sluice-${version}-${target}.oci.tar`,
+        `sluice-image-${target}.tar`,
         `sluice-${version}-${target}.tar.gz`,
         `sluice-${version}.cdx.json`,
       ].sort(),
@@ -39,7 +39,7 @@ having("skopeo").test(
     expect(compose.services.sluice.image).toBe(`sluice:${version}`);
 
     // skopeo reads each blob, and compares it with its digest.
-    const archive = `oci-archive:sluice-${version}-${target}.oci.tar`;
+    const archive = `oci-archive:sluice-image-${target}.tar`;
     run(["skopeo", "copy", "--insecure-policy", archive, "dir:copied"], out);
     const { config } = JSON.parse(run(["skopeo", "inspect", "--config", archive], out)) as {
       config: { User: string; Entrypoint: string[] };
