@@ -18,6 +18,7 @@ import { Output } from "../telemetry/output.ts";
 import { Redactor } from "../telemetry/redact.ts";
 import { lineSink } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
+import { notifySystemd } from "./notify.ts";
 
 /** Milliseconds that a stop waits for whatever reads the log. */
 const LAST_LINES_WITHIN = 1000;
@@ -132,10 +133,15 @@ async function start(input: Input, instead?: Read): Promise<void> {
 
   process.on("unhandledRejection", (error) => onFault(error, ""));
   process.on("uncaughtException", (error) => onFault(error, ""));
+  const tellSystemd = (state: string): void => {
+    const fault = notifySystemd(state, env.NOTIFY_SOCKET);
+    if (fault !== null) logger.error({ state, why: fault }, "systemd could not be told");
+  };
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) process.exit(1);
     isStopping = true;
+    tellSystemd("STOPPING=1");
     logger.info({ signal }, "stopping: no new connections, what is in flight may end");
     await listeners.stop();
     await parts.stop();
@@ -150,6 +156,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const scheme = config.server.tls === null ? "http" : "https";
   const url = `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${listeners.port}`;
   logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
+  tellSystemd("READY=1");
   const warnings = [...configWarnings(config, given, host, systemClock.wall()), ...certificates.warnings];
   for (const warning of placed(text, warnings)) logger.warn(`configuration: ${formatFault(file ?? "demo", warning)}`);
   // People read stderr; stdout is for the log alone.
