@@ -15,11 +15,17 @@ async function measureAll(): Promise<number> {
   return Math.max(...times) || measure();
 }
 const slow = Number(process.env.SLUICE_TEST_SLOWNESS) || slowness(await measureAll());
+/** How long a test may take, in milliseconds. Told by a flag: what test/support/preload.ts sets holds for the first file of a process alone. */
+const bound = Number(process.env.SLUICE_TEST_TIMEOUT) || Math.round(BOUND * slow);
 const env = { ...process.env, SLUICE_TEST_SLOWNESS: String(slow) };
 if (slow > 1.5)
   console.error(`This machine is ${slow.toFixed(1)} times slower now than an idle small server: tests get as much more time.`);
 
-const run = Bun.spawn(["bun", "test", `--parallel=${parallel}`, ...areas], { stdout: "inherit", stderr: "pipe", env });
+const run = Bun.spawn(["bun", "test", `--parallel=${parallel}`, `--timeout=${bound}`, ...areas], {
+  stdout: "inherit",
+  stderr: "pipe",
+  env,
+});
 const decoder = new TextDecoder();
 let text = "";
 for await (const chunk of run.stderr) {
@@ -52,7 +58,7 @@ if (silent > 0) console.log(`${silent} of the failed were skipped without a reas
 const late = [...text.matchAll(/^\s*\^ this test timed out after (\d+)ms/gm)].length;
 if (late > 0)
   console.log(
-    `${late} of the failed ran out of time (${Math.round((Number(process.env.SLUICE_TEST_TIMEOUT) || BOUND * slow) / 1000)} s where a test says nothing else), ${Math.max(0, count("fail") - late)} gave a wrong answer. Is the machine busy? Run a file by itself: bun test FILE`,
+    `${late} of the failed ran out of time (${Math.round(bound / 1000)} s), ${Math.max(0, count("fail") - late)} gave a wrong answer. Is the machine busy? Run a file by itself: bun test FILE`,
   );
 console.log(`${passed} passed, ${failed} failed${isSpared ? `, ${unable} skipped` : ""}`);
 process.exit(failed === 0 ? 0 : 1);

@@ -2,7 +2,7 @@ import { setDefaultTimeout } from "bun:test";
 import { readFileSync } from "node:fs";
 import { BOUND, patience } from "./patience.ts";
 
-/** Runs before each test file, so that a file by itself has the same bound as in the suite. */
+/** Runs before the first test file of a process, so that a file by itself has the same bound as in the suite. */
 
 /** Whether whoever started this said how long tests may take. Bun hides its own flags from argv. */
 function isBoundGiven(): boolean {
