@@ -2,7 +2,7 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import { nearest } from "./faults.ts";
 
 /** What other gateways and proxies call Sluice's fields: a word, and what it may mean here, best guess first. Small letters without `-` and `_`. */
-const FOREIGN: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+const FOREIGN: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries({
     upstreams: "services backends clusters servicegroups",
     routes: "apis locations rules paths proxies",
@@ -58,53 +58,44 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
 );
 
 /** What has no field of its own at the top of the file, and where it belongs. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
-  ratelimit: 'limits belong to a tier, a consumer, a key or a route: "tiers": { "free": { "limits": [ … ] } }',
-  jwt: "this version knows callers by API keys: see consumers",
-  plugins: "what a plug-in does elsewhere are fields of the route here: auth, limits, cache, cors, headers",
-};
-const SAME: Readonly<Record<string, keyof typeof ELSEWHERE>> = {
-  ratelimits: "ratelimit",
-  ratelimiting: "ratelimit",
-  throttle: "ratelimit",
-  throttling: "ratelimit",
-  quotas: "ratelimit",
-  quota: "ratelimit",
-  oidc: "jwt",
-  oauth: "jwt",
-  oauth2: "jwt",
-  openid: "jwt",
-  jwks: "jwt",
-  middlewares: "plugins",
-  middleware: "plugins",
-  filters: "plugins",
-  policies: "plugins",
-};
+const ELSEWHERE: ReadonlyMap<string, string> = new Map(
+  (
+    [
+      [
+        "ratelimit ratelimits ratelimiting throttle throttling quota quotas",
+        'limits belong to a tier, a consumer, a key or a route: "tiers": { "free": { "limits": [ … ] } }',
+      ],
+      ["jwt jwks oidc openid oauth oauth2", "this version knows callers by API keys: see consumers"],
+      [
+        "plugins middleware middlewares filters policies",
+        "what a plug-in does elsewhere are fields of the route here: auth, limits, cache, cors, headers",
+      ],
+    ] as const
+  ).flatMap(([theirs, where]) => theirs.split(" ").map((word) => [word, where] as const)),
+);
 
 const plain = (name: string): string => name.toLowerCase().replace(/[-_]/g, "");
 
 /** Gives what an unknown field of an object should have been: a hint such as `did you mean "routes"?`, or `null` when nothing is near. */
 export function hintFor(schema: TSchema, name: string): string | null {
   const properties = (schema as TObject).properties as Record<string, TSchema>;
-  const ours = properties[ourWord(schema, name) ?? ""];
-  const isRoot = properties.routes !== undefined && properties.upstreams !== undefined;
-  const word = plain(name);
-  const elsewhere = isRoot ? ELSEWHERE[SAME[word] ?? word] : undefined;
-  // At the top, "limits" is something else.
-  if (elsewhere !== undefined && (ours === undefined || (SAME[word] ?? word) === "ratelimit")) return elsewhere;
   const meant = ourWord(schema, name);
+  if (Object.hasOwn(properties, "routes") && Object.hasOwn(properties, "upstreams")) {
+    const elsewhere = ELSEWHERE.get(plain(name));
+    // At the top, "limits" is something else.
+    if (elsewhere !== undefined && (meant === null || meant === "limits")) return elsewhere;
+  }
   if (meant !== null) return `did you mean ${JSON.stringify(meant)}?`;
-  const within = Object.entries(properties).filter(([, child]) => propertiesOf(child)?.[name] !== undefined);
+  const within = Object.entries(properties).filter(([, child]) => Object.hasOwn(propertiesOf(child), name));
   return within.length === 0 || within.length > 3 ? null : `did you mean ${within.map(([outer]) => `${outer}.${name}`).join(" or ")}?`;
 }
 
 /** Gives the field that was meant by an unknown one; `null` when nothing is near. */
 export function ourWord(schema: TSchema, name: string): string | null {
-  const properties = (schema as TObject).properties as Record<string, TSchema>;
-  const known = Object.keys(properties);
+  const known = Object.keys((schema as TObject).properties);
   const same = known.find((each) => plain(each) === plain(name));
-  return same ?? FOREIGN[plain(name)]?.find((word) => known.includes(word)) ?? nearest(name, known);
+  return same ?? FOREIGN.get(plain(name))?.find((word) => known.includes(word)) ?? nearest(name, known);
 }
 
-const propertiesOf = ({ properties, anyOf }: TSchema): Record<string, TSchema> | undefined =>
-  properties ?? (anyOf as TSchema[] | undefined)?.find((variant) => variant.properties !== undefined)?.properties;
+const propertiesOf = ({ properties, anyOf }: TSchema): Record<string, TSchema> =>
+  properties ?? (anyOf as TSchema[] | undefined)?.find((variant) => variant.properties !== undefined)?.properties ?? {};

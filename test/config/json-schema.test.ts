@@ -85,8 +85,8 @@ describe("the schema that sluice prints", () => {
         taken++;
         expect([text, errors(JSON.parse(text))]).toEqual([text, []]);
       }),
-      { numRuns: 1000 },
+      { numRuns: 400 },
     );
-    expect(taken).toBeGreaterThan(50);
+    expect(taken).toBeGreaterThan(20);
   });
 });

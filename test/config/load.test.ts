@@ -162,6 +162,7 @@ describe("a configuration", () => {
     [route({ strip_path: true }), 'did you mean "stripPrefix"?'],
     [route({ backend: "x" }), 'did you mean "upstream"?'],
     [{ upstreams: { u: { servers: [{ url: "http://h" }] } } }, 'did you mean "targets"?'],
+    [{ constructor: {}, hasOwnProperty: 1, routes: [{ toString: 1 }] }, 'unknown field "constructor"'],
     [{ server: { trusted_proxies: [] } }, 'did you mean "trustedProxies"?'],
   ])("in other gateways' words names Sluice's: %j", (config, message) => {
     expect(faultsOf(JSON.stringify(config)).join("\n")).toContain(message);
