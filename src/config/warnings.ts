@@ -1,3 +1,4 @@
+import { cacheWarning } from "../cache/warning.ts";
 import { isObject } from "../json.ts";
 import { declaredHash } from "../keys/format.ts";
 import { type Fault, nearest, type Path } from "./faults.ts";
@@ -22,7 +23,10 @@ export function configWarnings(config: Config, given: unknown, host: string, now
     ...unusedUpstreams(config),
     ...config.routes.flatMap((route, i) => closed(config, route, ["routes", i])),
     ...(config.activities === null ? [] : closed(config, { ...config.activities, name: "activities", path: "" }, ["activities"])),
-    ...config.routes.flatMap((route, i) => uncacheable(route, ["routes", i])),
+    ...config.routes.flatMap((route, i) => {
+      const message = cacheWarning(route);
+      return message === null ? [] : [{ path: ["routes", i, "cache"], message }];
+    }),
     ...declaredKeys(config, now),
   ];
 }
@@ -111,12 +115,6 @@ function closed({ consumers }: Config, route: Pick<RouteConfig, "auth" | "tiers"
       message: `no declared key has ${list(route.scopes)}, so that all get 403 here: write a key as { "key": "…", "scopes": ${JSON.stringify(route.scopes)} }`,
     },
   ];
-}
-
-/** A cache that never keeps anything. */
-function uncacheable({ cache, methods }: RouteConfig, at: Path): Fault[] {
-  if (cache === null || methods.length === 0 || methods.includes("GET")) return [];
-  return [{ path: [...at, "cache"], message: "keeps nothing: only responses to GET are kept, and the route does not take it" }];
 }
 
 function declaredKeys({ consumers }: Config, now: number): Fault[] {
