@@ -13,6 +13,7 @@ import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
 import { CredentialRefused, CredentialUse, credentialLine, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { requestHead } from "./headers.ts";
+import { below } from "./path.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
 import type { Route } from "./route.ts";
 import { prefixOf } from "./router.ts";
@@ -73,7 +74,7 @@ export class Forwarder {
       let response: UpstreamResponse | null = null;
       const call = this.parts.client.send(target.origin, {
         method: x.incoming.head.method,
-        head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
+        head: requestHead(x, route, target, forwardedPath(x, route, target), conditions),
         body,
         chunked: x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0,
         upgrade: x.incoming.head.upgrade === "websocket",
@@ -220,8 +221,7 @@ export class Forwarder {
   private async statusOf(x: Exchange<Arrival>, route: Route, upstream: Upstream, target: Target, key: PoolKey): Promise<number | null> {
     const { credential, requestRules, setsHost } = route;
     if (credential === null) return null;
-    const path =
-      credential.probe === null ? forwardedPath(route, target, `${prefixOf(route.path)}/models`) : target.basePath + credential.probe;
+    const path = target.basePath + (credential.probe ?? `${route.strip === 0 ? prefixOf(route.path) : ""}/models`);
     // Anthropic's interface asks for its version before anything else.
     const version = x.incoming.head.fields.get("anthropic-version");
     const lines = version !== null && /^\d{4}-\d\d-\d\d$/.test(version) ? `Anthropic-Version: ${version}\r\n` : "";
@@ -315,7 +315,8 @@ function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): 
   });
 }
 
-const forwardedPath = (route: Route, target: Target, path: string): string => {
-  const rest = route.strip === 0 ? path : path.slice(route.strip);
+function forwardedPath({ path, odd }: Exchange<Arrival>, route: Route, target: Target): string {
+  // As it was sent, the prefix may be longer than as it is matched.
+  const rest = route.strip === 0 ? path : odd === null ? path.slice(route.strip) : below(path, route.depth);
   return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
-};
+}
