@@ -1,7 +1,8 @@
 // Compiles the gateway into one file. `bun run build` for this platform, `bun run build:all` for every one that is released.
 import { rmSync } from "node:fs";
 
-const RELEASED = ["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl", "darwin-arm64", "darwin-x64", "windows-x64"];
+/** The platforms that are released. */
+export const RELEASED = ["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl", "darwin-arm64", "darwin-x64", "windows-x64"];
 
 /** Threads of their own have entry points of their own. */
 const WORKERS = ["src/activities-worker.ts"];
@@ -19,7 +20,8 @@ const FLAGS = [
   "--no-compile-autoload-bunfig",
 ];
 
-function compile(outfile: string, target: string | null): void {
+/** Compiles the gateway into `outfile`, for this platform or for `target`. Ends the process when it can't. */
+export function compile(outfile: string, target: string | null): void {
   const build = Bun.spawnSync(
     [
       process.execPath,
@@ -42,7 +44,11 @@ function compile(outfile: string, target: string | null): void {
   console.log(`${outfile}  ${Math.round(Bun.file(outfile).size / 1e6)} MB`);
 }
 
-const [outfile] = Bun.argv.slice(2).filter((argument) => !argument.startsWith("--"));
-if (Bun.argv.includes("--all")) {
-  for (const target of RELEASED) compile(`dist/sluice-${target}${target.startsWith("windows") ? ".exe" : ""}`, target);
-} else compile(outfile ?? "dist/sluice", null);
+/** Where the binary for a platform goes. */
+export const binaryFor = (target: string): string => `dist/sluice-${target}${target.startsWith("windows") ? ".exe" : ""}`;
+
+if (import.meta.main) {
+  const [outfile] = Bun.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+  if (Bun.argv.includes("--all")) for (const target of RELEASED) compile(binaryFor(target), target);
+  else compile(outfile ?? "dist/sluice", null);
+}

@@ -6,7 +6,7 @@ import { helpOf } from "../src/cli/arguments.ts";
 import { SHOWN } from "../src/cli/program.ts";
 import { systemClock } from "../src/clock.ts";
 import { loadConfig } from "../src/config/load.ts";
-import { Config, jsonSchema } from "../src/config/schema.ts";
+import { Config } from "../src/config/schema.ts";
 import { createGatewayParts } from "../src/gateway.ts";
 import { CODES, type ProblemCode } from "../src/proxy/problem.ts";
 import { REQUEST_FIELDS } from "../src/telemetry/log-fields.ts";
@@ -102,7 +102,6 @@ const exampleOf = ({ examples }: Schema): string =>
   examples === undefined || examples.length === 0 ? "" : ` For example ${examples.slice(0, 2).map(code).join(", ")}.`;
 
 function configuration(): string {
-  void jsonSchema;
   return `${MADE}# Configuration
 
 Every field of \`config.json\`, with its default. Durations are written \`"250ms"\`, \`"30s"\`, \`"5m"\`, \`"1h"\`, \`"30d"\`, sizes \`"64kb"\`, \`"10mb"\`.

@@ -77,6 +77,8 @@ export interface GatewayOptions {
   readonly env?: Environment;
   /** Another configuration comes into force: what stands outside, such as the log's level, follows it. */
   readonly onConfig?: (config: Config) => void;
+  /** Where the main port listens; by default where the configuration says. */
+  readonly host?: string;
   readonly databasePath: string;
   readonly adminToken: string | undefined;
   /** SLUICE_SECRET, under which stored credentials are encrypted, and the one before it. */
@@ -668,6 +670,10 @@ export function createGatewayParts(options: GatewayOptions) {
     clock,
     faults: options.fileFaults ?? [],
     apply,
+    host: options.host ?? config.server.host,
+    onWarnings: (found) => {
+      for (const line of faultLines(options.file, found)) log?.warn(`configuration: ${line}`);
+    },
     onLoad: (trigger, faults) => {
       guarded(() =>
         audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(options.file, faults) } }),

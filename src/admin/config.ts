@@ -1,7 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
+import { jsonSchema } from "../config/json-schema.ts";
 import { faultLines, type LiveConfig, wireFaults } from "../config/live.ts";
-import { Config, jsonSchema } from "../config/schema.ts";
+import { Config } from "../config/schema.ts";
 import { masked } from "../config/secrets.ts";
 import { problem } from "../proxy/problem.ts";
 import { timeText } from "./manners.ts";

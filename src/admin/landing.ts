@@ -1,5 +1,5 @@
 import demoConfig from "../../config.json";
-import type { Config } from "../config/schema.ts";
+import { type Config, declaredKey } from "../config/schema.ts";
 import { demoRequests } from "../demo/banner.ts";
 import { VERSION } from "../version.ts";
 import { docAt, llmsText } from "./docs.ts";
@@ -68,7 +68,7 @@ const PUBLIC_KEYS: ReadonlySet<unknown> = new Set(demoConfig.consumers.flatMap((
 
 /** The configuration with no other consumers than those with public keys; `null` where there are none, since it is not the demo's then. */
 export function demoOf(config: Config): Config | null {
-  const consumers = config.consumers.filter(({ keys }) => keys.length > 0 && keys.every((key) => PUBLIC_KEYS.has(key)));
+  const consumers = config.consumers.filter(({ keys }) => keys.length > 0 && keys.every((key) => PUBLIC_KEYS.has(declaredKey(key).key)));
   return config.demo && consumers.length > 0 ? { ...config, consumers } : null;
 }
 

@@ -123,18 +123,6 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 export const timeText = (milliseconds: number | null | undefined): string | null =>
   milliseconds === null || milliseconds === undefined || !Number.isFinite(milliseconds) ? null : new Date(milliseconds).toISOString();
 
-const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
-
-/** Milliseconds of an RFC 3339 time, or `null` when `text` is none. */
-export function parseTime(text: string): number | null {
-  if (!RFC3339.test(text)) return null;
-  const time = Date.parse(text.toUpperCase());
-  // Date.parse takes 30 February for 2 March.
-  const [year, month, day] = text.slice(0, 10).split("-").map(Number) as [number, number, number];
-  const isDay = new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
-  return Number.isNaN(time) || !isDay ? null : time;
-}
-
 /** Beyond some 270,000 years from now there are no dates; nobody means more than ten years. */
 const LONGEST = 3660 * 86_400_000;
 

@@ -23,7 +23,9 @@ export const refused = (code: ProblemCode, detail: string, headers: readonly (re
 export function invalid(faults: readonly Fault[]): Refused {
   const errors = faults.map((fault) => ({ path: formatPath(fault.path), message: fault.message }));
   const [first] = errors;
-  const detail = `${first?.path === "" ? "The input" : `${first?.path}:`} ${first?.message}${errors.length > 1 ? `, and ${errors.length - 1} more` : ""}.`;
+  const said = `${first?.path === "" ? "The input" : `${first?.path}:`} ${first?.message}${errors.length > 1 ? `, and ${errors.length - 1} more` : ""}`;
+  // A hint is a question.
+  const detail = said.endsWith("?") ? said : `${said}.`;
   return new Refused(problem("validationFailed", detail, { errors }));
 }
 

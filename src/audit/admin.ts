@@ -1,7 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageFrom, pageOf, parseTime, Since, TimeParameter, timeText } from "../admin/manners.ts";
+import { Page, PageQuery, pageFrom, pageOf, Since, TimeParameter, timeText } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
+import { parseTime } from "../config/units.ts";
 import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
 
 const Row = Type.Object({

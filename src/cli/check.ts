@@ -1,15 +1,18 @@
-import { formatFault } from "../config/faults.ts";
-import { loadConfig } from "../config/load.ts";
+import { day, examineCertificates } from "../config/certificates.ts";
+import { type Fault, formatFault } from "../config/faults.ts";
+import { loadConfig, placed } from "../config/load.ts";
+import { configWarnings } from "../config/warnings.ts";
 import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
 
 export const check: Command = {
   name: "check",
-  usage: "check [FILE]",
-  summary: "Validates a configuration file (config.json by default) and prints each fault as FILE:LINE:COLUMN path: what is wrong.",
-  flags: [],
+  usage: "check [FILE] [--strict]",
+  summary:
+    "Validates a configuration file (config.json by default) and prints each fault as FILE:LINE:COLUMN path: what is wrong. Warnings are told likewise and don't change the exit status.",
+  flags: [{ name: "strict", help: "count warnings as faults: exit status 1" }],
   positionals: 1,
-  run: async ({ positionals }) => {
+  run: async ({ positionals, flags }) => {
     const file = positionals[0] ?? process.env.SLUICE_CONFIG ?? "config.json";
     const text = await Bun.file(file)
       .text()
@@ -19,11 +22,24 @@ export const check: Command = {
       return 1;
     }
     const loaded = loadConfig(text, process.env);
-    if ("config" in loaded) {
-      print(`${file}: valid\n`);
-      return 0;
-    }
-    for (const fault of loaded.faults) print(`${formatFault(file, fault)}\n`);
-    return 1;
+    if ("faults" in loaded) return tell(file, loaded.faults);
+    const { config, given } = loaded;
+    const now = Date.now();
+    const { faults, warnings: ofCertificates, certificates } = examineCertificates(config, now);
+    if (faults.length > 0) return tell(file, placed(text, faults));
+    const host = process.env.SLUICE_HOST || config.server.host;
+    const warnings = placed(text, [...configWarnings(config, given, host, now), ...ofCertificates]);
+    for (const { file: certificate, names, endsAt } of certificates)
+      print(`${certificate}: a certificate for ${names.join(", ")}, until ${day(endsAt)}\n`);
+    if (flags.strict === true && warnings.length > 0) return tell(file, warnings);
+    for (const warning of warnings) print(`${formatFault(file, { ...warning, message: `warning: ${warning.message}` })}\n`);
+    const count = warnings.length === 0 ? "" : `, with ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`;
+    print(`${file}: valid${count}\n`);
+    return 0;
   },
 };
+
+function tell(file: string, faults: readonly Fault[]): number {
+  for (const fault of faults) print(`${formatFault(file, fault)}\n`);
+  return 1;
+}

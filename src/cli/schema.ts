@@ -1,4 +1,4 @@
-import { jsonSchema } from "../config/schema.ts";
+import { jsonSchema } from "../config/json-schema.ts";
 import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
 

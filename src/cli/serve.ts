@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import demoConfig from "../../config.json";
 import { systemClock } from "../clock.ts";
+import { examineCertificates } from "../config/certificates.ts";
 import { type Fault, formatFault } from "../config/faults.ts";
 import { lastGood, storagePathIn } from "../config/last-good.ts";
 import { type Loaded, loadConfig, placed } from "../config/load.ts";
 import { type Config, LEVELS, type Level } from "../config/schema.ts";
+import { configWarnings } from "../config/warnings.ts";
 import { demoBanner } from "../demo/banner.ts";
 import { ConfigConflict, createGatewayParts } from "../gateway.ts";
 import { SecretFault } from "../pools/secrets.ts";
@@ -16,6 +18,7 @@ import { Output } from "../telemetry/output.ts";
 import { Redactor } from "../telemetry/redact.ts";
 import { lineSink } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
+import { notifySystemd } from "./notify.ts";
 
 /** Milliseconds that a stop waits for whatever reads the log. */
 const LAST_LINES_WITHIN = 1000;
@@ -64,13 +67,16 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const folder = option("data", "SLUICE_DATA");
   const named = option("config", "SLUICE_CONFIG");
   const mayStandIn = flags["last-good"] === true;
-  const { config, file, text, fileFaults } = instead ?? readConfig(named, mayStandIn ? folder : null);
+  const { config, given, file, text, fileFaults } = instead ?? readConfig(named, mayStandIn ? folder : null);
   const port =
     portFrom(typeof flags.port === "string" ? flags.port : undefined, "--port") ??
     portFrom(env.SLUICE_PORT || undefined, "SLUICE_PORT") ??
     config.server.port;
   const host = option("host", "SLUICE_HOST") ?? config.server.host;
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
+
+  const certificates = examineCertificates(config, systemClock.wall());
+  if (certificates.faults.length > 0) throw new CannotStart(faultList(file ?? "config.json", placed(text, certificates.faults)));
 
   const output = new Output(lineSink());
   const isTerminal = process.stdout.isTTY === true;
@@ -108,6 +114,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
         log.configure(next.logging);
         listeners.reconfigure(next);
       },
+      host,
     });
   } catch (error) {
     if (error instanceof SecretFault) throw new CannotStart(error.message);
@@ -130,10 +137,15 @@ async function start(input: Input, instead?: Read): Promise<void> {
 
   process.on("unhandledRejection", (error) => onFault(error, ""));
   process.on("uncaughtException", (error) => onFault(error, ""));
+  const tellSystemd = (state: string): void => {
+    const fault = notifySystemd(state, env.NOTIFY_SOCKET);
+    if (fault !== null) logger.error({ state, why: fault }, "systemd could not be told");
+  };
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) process.exit(1);
     isStopping = true;
+    tellSystemd("STOPPING=1");
     logger.info({ signal }, "stopping: no new connections, what is in flight may end");
     await listeners.stop();
     await parts.stop();
@@ -148,6 +160,9 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const scheme = config.server.tls === null ? "http" : "https";
   const url = `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${listeners.port}`;
   logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
+  tellSystemd("READY=1");
+  const warnings = [...configWarnings(config, given, host, systemClock.wall()), ...certificates.warnings];
+  for (const warning of placed(text, warnings)) logger.warn(`configuration: ${formatFault(file ?? "demo", warning)}`);
   // People read stderr; stdout is for the log alone.
   if (fileFaults.length > 0)
     process.stderr.write(
@@ -166,6 +181,8 @@ async function start(input: Input, instead?: Read): Promise<void> {
 
 interface Read {
   readonly config: Config;
+  /** What the file says, without defaults. */
+  readonly given: unknown;
   /** `null`: the embedded demo. */
   readonly file: string | null;
   readonly text: string;
@@ -181,7 +198,7 @@ function readConfig(named: string | undefined, folder: string | undefined | null
   try {
     text = file === null ? JSON.stringify(demoConfig) : readFileSync(file, "utf8");
     const loaded: Loaded = loadConfig(text, process.env);
-    if ("config" in loaded) return { config: loaded.config, file, text, fileFaults: [] };
+    if ("config" in loaded) return { ...loaded, file, text, fileFaults: [] };
     ({ faults } = loaded);
   } catch (error) {
     faults = [{ path: [], message: `can't be read: ${error instanceof Error ? error.message : String(error)}` }];
@@ -200,7 +217,7 @@ function standIn(file: string | null, text: string, faults: readonly Fault[], fo
     throw new CannotStart(`${broken}\n  ${databasePath} holds no configuration that was in force before`);
   if ("faults" in loaded)
     throw new CannotStart(`${broken}\n  nor can the one that was in force last be used:\n${faultList("kept", loaded.faults)}`);
-  return { config: loaded.config, file, text: kept.text, fileFaults: faults };
+  return { ...loaded, file, text: kept.text, fileFaults: faults };
 }
 
 const faultList = (file: string, faults: readonly Fault[]): string =>

@@ -1,8 +1,9 @@
-import type { TObject, TSchema } from "@sinclair/typebox";
+import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
 import { withDefaults } from "./defaults.ts";
 import { isSecretAt } from "./secrets.ts";
+import { hintFor } from "./words.ts";
 
 export type Step = string | number;
 export type Path = readonly Step[];
@@ -47,6 +48,12 @@ export function nearest(name: string, known: readonly string[]): string | null {
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
+}
+
+/** `, did you mean "users"?`, or nothing when no known name is near. */
+export function orNearest(name: string, known: Iterable<string>): string {
+  const near = nearest(name, [...known]);
+  return near === null ? "" : `, did you mean ${JSON.stringify(near)}?`;
 }
 
 /** Levenshtein's distance, with a swap of neighbours as one step. */
@@ -136,8 +143,8 @@ function unexpected(schema: TSchema, name: string): string {
   // Words of other programs: `instead` says what to write.
   const { instead } = schema as { instead?: Record<string, string> };
   if (instead !== undefined && Object.hasOwn(instead, name)) return `unknown field ${JSON.stringify(name)}: ${instead[name]}`;
-  const hint = nearest(name, Object.keys((schema as TObject).properties));
-  return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`}`;
+  const hint = hintFor(schema, name);
+  return `unknown field ${JSON.stringify(name)}${hint === null ? "" : `, ${hint}`}`;
 }
 
 function explainUnion(schema: TSchema, value: unknown, path: Path, isSecret: boolean): Fault[] {

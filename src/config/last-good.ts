@@ -54,6 +54,7 @@ function withoutKeys(text: string): string {
   const consumers = root === undefined ? undefined : findNodeAtLocation(root, ["consumers"]);
   const secrets = (consumers?.children ?? [])
     .flatMap((consumer) => findNodeAtLocation(consumer, ["keys"])?.children ?? [])
+    .map((node) => (node.type === "object" ? (findNodeAtLocation(node, ["key"]) ?? node) : node))
     .filter((node) => node.type === "string" && !String(node.value).includes("${") && !String(node.value).startsWith("sha256:"));
   let kept = text;
   // From the last one on, so that the places before it stay right.

@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import { type Fault, formatFault, formatPath } from "./faults.ts";
 import { type Environment, loadConfig, placed } from "./load.ts";
 import type { Config } from "./schema.ts";
+import { configWarnings } from "./warnings.ts";
 
 /** Who asked for a reload. */
 export type Trigger = "file" | "signal" | "admin";
@@ -23,6 +24,10 @@ export interface LiveConfigParts {
   /** Puts a configuration in force, whole or not at all. Gives what it conflicts with; empty when it is in force. */
   readonly apply: (config: Config, text: string) => readonly Fault[];
   readonly onLoad: (trigger: Trigger, faults: readonly Fault[]) => void;
+  /** Tells what is hardly meant in a configuration that has come into force. */
+  readonly onWarnings: (warnings: readonly Fault[]) => void;
+  /** Where the main port listens. */
+  readonly host: string;
   /** What is wrong with the file already when it starts, if it was started with another one. */
   readonly faults: readonly Fault[];
 }
@@ -87,7 +92,9 @@ export class LiveConfig {
     const loaded = loadConfig(text, env);
     if ("faults" in loaded) return loaded.faults;
     const conflicts = apply(loaded.config, text);
-    return conflicts.length === 0 ? conflicts : placed(text, conflicts);
+    if (conflicts.length > 0) return placed(text, conflicts);
+    this.parts.onWarnings(placed(text, configWarnings(loaded.config, loaded.given, this.parts.host, this.parts.clock.wall())));
+    return conflicts;
   }
 
   /** What changes when the file does. */

@@ -4,10 +4,12 @@ import { isObject } from "../json.ts";
 import { withDefaults } from "./defaults.ts";
 import { type Fault, type Path, schemaFaults } from "./faults.ts";
 import { takeNotYet } from "./not-yet.ts";
+import { crossFaultsDespite } from "./partial.ts";
 import { crossFaults } from "./rules.ts";
 import { Config } from "./schema.ts";
 
-export type Loaded = { readonly config: Config } | { readonly faults: readonly Fault[] };
+/** `given`: what the file says, without defaults. */
+export type Loaded = { readonly config: Config; readonly given: unknown } | { readonly faults: readonly Fault[] };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -24,7 +26,7 @@ export function loadConfig(text: string, env: Environment): Loaded {
       faults: [
         {
           path: [],
-          message: first === undefined || text.trim() === "" ? "the file is empty" : syntaxFault(first),
+          message: first === undefined || text.trim() === "" ? "the file is empty" : (otherFormat(text) ?? syntaxFault(first)),
           ...position(text, first?.offset ?? 0),
         },
       ],
@@ -32,14 +34,24 @@ export function loadConfig(text: string, env: Environment): Loaded {
   }
   const faults: Fault[] = [];
   const value = valueAt(root, [], env, faults);
+  const unset = [...faults];
   // The environment beats the file.
-  if (env.SLUICE_REDIS_URL && isObject(value)) value.redis = { ...(isObject(value.redis) ? value.redis : {}), url: env.SLUICE_REDIS_URL };
+  const isRedisFromEnvironment = Boolean(env.SLUICE_REDIS_URL) && isObject(value);
+  if (isRedisFromEnvironment) value.redis = { ...(isObject(value.redis) ? value.redis : {}), url: env.SLUICE_REDIS_URL };
+  // Its keys are public.
+  if (isObject(value) && value.demo === true && (value.server === undefined || isObject(value.server)))
+    value.server = { host: "127.0.0.1", ...value.server };
   faults.push(...takeNotYet(value));
   const checked = fillIn(Config, value);
-  faults.push(...checked.faults);
-  if (checked.faults.length === 0) faults.push(...crossFaults(checked.value as Config));
+  const wrong = checked.faults.length === 0 ? crossFaults(checked.value as Config) : crossFaultsDespite(value, checked.faults);
+  for (const fault of [...checked.faults, ...wrong]) {
+    // Of a text whose variable is not set nothing else can be said.
+    if (unset.some(({ path }) => Bun.deepEquals(path, fault.path))) continue;
+    const isVariables = isRedisFromEnvironment && fault.path.length === 2 && fault.path[0] === "redis" && fault.path[1] === "url";
+    faults.push(isVariables ? { ...fault, message: `the environment variable SLUICE_REDIS_URL ${fault.message}` } : fault);
+  }
   if (faults.length > 0) return { faults: placed(text, faults) };
-  return { config: checked.value as Config };
+  return { config: checked.value as Config, given: value };
 }
 
 /** Adds to each fault the line and column it stands at in the file's text. */
@@ -107,6 +119,18 @@ const SYNTAX: Readonly<Record<string, string>> = {
   EndOfFileExpected: "the configuration ends before this; nothing may follow it",
   UnexpectedEndOfString: "this text has no closing quote",
 };
+
+/** What the file is instead of JSON, when that can be told by its first lines. */
+function otherFormat(text: string): string | null {
+  const lines = text.split("\n").filter((line) => !/^\s*(#|\/\/|$)/.test(line));
+  const [first = "", second = ""] = lines;
+  const sluices = "Sluice reads JSON with comments";
+  if (/^(---|%YAML)/.test(first) || /^"?[A-Za-z_][\w-]*"?:(\s|$)/.test(first) || (/^- /.test(first) && !first.includes("{")))
+    return `this is YAML; ${sluices}: convert it, for example with \`yq -o=json\``;
+  if (/^\[+[A-Za-z_][\w.-]*\]+\s*$/.test(first) || (/^[A-Za-z_][\w.-]*\s*=\s*\S/.test(first) && !second.includes("{")))
+    return `this is TOML; ${sluices}: convert it, for example with \`yq -p=toml -o=json\``;
+  return null;
+}
 
 const syntaxFault = (error: ParseError): string => {
   const code = printParseErrorCode(error.error);

@@ -4,7 +4,7 @@ import type { Fault, Path } from "./faults.ts";
  * Fields of the configuration that this version does not serve yet, by their place (`*` is any name, `[]` any entry).
  * They are refused, never ignored, unless their value switches the feature off anyway. To make one work: move it to the schema.
  */
-const NOT_YET = ["plugins", "server.tls.http2", "server.tls.http3", "routes.[].plugins"].map((pattern) => pattern.split("."));
+export const NOT_YET = ["plugins", "server.tls.http2", "server.tls.http3", "routes.[].plugins"].map((pattern) => pattern.split("."));
 
 /** Takes the fields that are not served yet out of `value` (which it changes) and gives a fault for each that was meant. */
 export function takeNotYet(value: unknown, within: Path = []): Fault[] {

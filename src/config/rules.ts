@@ -1,11 +1,13 @@
+import { declaredHash, isPlausible } from "../keys/format.ts";
 import { isTimezone } from "../limits/calendar.ts";
 import { HAND_OUT_PATH, matchOf } from "../proxy/path.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
-import type { Fault, Path } from "./faults.ts";
+import { type Fault, orNearest, type Path } from "./faults.ts";
 import { isCidr } from "./ip.ts";
 import {
   type Config,
   type ConsumerConfig,
+  declaredKey,
   type LimitConfig,
   type PoolConfig,
   quotaList,
@@ -13,7 +15,7 @@ import {
   type TierConfig,
   type UpstreamConfig,
 } from "./schema.ts";
-import { parseDuration, parseSize } from "./units.ts";
+import { parseDuration, parseSize, parseTime } from "./units.ts";
 import { isAllowEntry } from "./upstream-allow.ts";
 
 /** What a schema can't say of the values in a configuration: how they hang together. All functions give faults with paths below `at`. */
@@ -121,8 +123,9 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (route.upstream.includes("://")) {
     const message = urlFault(route.upstream);
     if (message !== null) say(["upstream"], message);
-  } else if (!known.upstreams.has(route.upstream)) say(["upstream"], `there is no upstream ${JSON.stringify(route.upstream)}`);
-  for (const [i, tier] of route.tiers.entries()) if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}`);
+  } else if (!known.upstreams.has(route.upstream)) say(["upstream"], noUpstream(route.upstream, known.upstreams));
+  for (const [i, tier] of route.tiers.entries())
+    if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}${orNearest(tier, known.tiers)}`);
   if (route.auth === "none" && (route.tiers.length > 0 || route.scopes.length > 0))
     say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
@@ -137,7 +140,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   }
   if (route.credential !== null) {
     const { pool, header, value } = route.credential;
-    if (!known.pools.has(pool)) say(["credential", "pool"], `there is no pool ${JSON.stringify(pool)}`);
+    if (!known.pools.has(pool)) say(["credential", "pool"], `there is no pool ${JSON.stringify(pool)}${orNearest(pool, known.pools)}`);
     if (isSluices(header, "request") || header.toLowerCase() === "host") say(["credential", "header"], "is Sluice's own to set");
     if (value !== undefined && value.split("{key}").length !== 2) say(["credential", "value"], 'must hold "{key}" once');
   }
@@ -176,22 +179,29 @@ function isSluices(name: string, direction: "request" | "response"): boolean {
 
 export function consumerFaults(consumer: Pick<ConsumerConfig, "tier" | "limits" | "quota">, known: Known, at: Path = []): Fault[] {
   const faults = [...limitFaults(consumer.limits ?? [], [...at, "limits"]), ...quotaFaults(consumer.quota, [...at, "quota"])];
-  if (!known.tiers.has(consumer.tier)) faults.push({ path: [...at, "tier"], message: `there is no tier ${JSON.stringify(consumer.tier)}` });
+  if (!known.tiers.has(consumer.tier))
+    faults.push({
+      path: [...at, "tier"],
+      message: `there is no tier ${JSON.stringify(consumer.tier)}${orNearest(consumer.tier, known.tiers)}`,
+    });
   return faults;
 }
 
-/** All that is wrong with a configuration whose fields are each of the right kind. */
-export function crossFaults(config: Config): Fault[] {
+/** All that is wrong with a configuration whose fields are each of the right kind. `also`: names that may be referred to besides those in it. */
+export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | "upstreams" | "pools">> = {}): Fault[] {
   const known: Known = {
-    tiers: new Set(Object.keys(config.tiers)),
-    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : [])]),
-    pools: new Set(Object.keys(config.pools)),
+    tiers: new Set([...Object.keys(config.tiers), ...(also.tiers ?? [])]),
+    upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : []), ...(also.upstreams ?? [])]),
+    pools: new Set([...Object.keys(config.pools), ...(also.pools ?? [])]),
     activities: config.activities?.endpoint ?? null,
     hasAdminListener: config.admin.listen !== null,
   };
   const faults: Fault[] = [...serverFaults(config)];
   if (!known.tiers.has(config.anonymousTier))
-    faults.push({ path: ["anonymousTier"], message: `there is no tier ${JSON.stringify(config.anonymousTier)}` });
+    faults.push({
+      path: ["anonymousTier"],
+      message: `there is no tier ${JSON.stringify(config.anonymousTier)}${orNearest(config.anonymousTier, known.tiers)}`,
+    });
   for (const [name, tier] of Object.entries(config.tiers)) faults.push(...tierFaults(tier, ["tiers", name]));
   for (const [name, upstream] of Object.entries(config.upstreams)) faults.push(...upstreamFaults(upstream, ["upstreams", name]));
   for (const name of config.demo ? DEMO_UPSTREAMS : [])
@@ -201,7 +211,7 @@ export function crossFaults(config: Config): Fault[] {
   for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
   faults.push(...activitiesFaults(config, known));
-  faults.push(...sharedKeys(config.consumers));
+  faults.push(...keyFaults(config));
   const { otlp } = config.telemetry;
   if (otlp !== null && !URL.canParse(otlp.endpoint))
     faults.push({ path: ["telemetry", "otlp", "endpoint"], message: `is no URL that can be called, got ${JSON.stringify(otlp.endpoint)}` });
@@ -230,7 +240,8 @@ function activitiesFaults({ activities, storage }: Config, known: Known): Fault[
   const wrong = pathFault(endpoint);
   if (wrong !== null) say(["endpoint"], wrong);
   else if (isOwn(endpoint, { ...known, activities: null })) say(["endpoint"], "is served by another part of Sluice");
-  for (const [i, tier] of tiers.entries()) if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}`);
+  for (const [i, tier] of tiers.entries())
+    if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}${orNearest(tier, known.tiers)}`);
   if (auth === "none" && (tiers.length > 0 || scopes.length > 0))
     say(["auth"], 'tiers and scopes need a key: use "required" or "optional"');
   for (const field of ["baseDelay", "maxDelay"] as const) faults.push(...timeFaults(activities[field], ["activities", field]));
@@ -305,17 +316,35 @@ export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   return trimmed(matchOf(a.path)) === trimmed(matchOf(b.path)) && methods && common(a.hosts, b.hosts);
 }
 
-/** A key in two places would make it uncertain who calls. The key itself is not shown. */
-function sharedKeys(consumers: readonly ConsumerConfig[]): Fault[] {
+/** Names that a key may be bound to besides the routes': what Sluice itself serves. */
+const OWN_ROUTES = ["activities", "api-key"] as const;
+
+/** What is wrong with declared keys. A key in two places would make it uncertain who calls. The key itself is not shown. */
+function keyFaults({ consumers, routes }: Config): Fault[] {
   const faults: Fault[] = [];
   const seen = new Map<string, string>();
+  const names = new Set([...routes.map((route) => route.name ?? route.path), ...OWN_ROUTES]);
   for (const [i, consumer] of consumers.entries()) {
-    for (const [j, key] of consumer.keys.entries()) {
+    for (const [j, given] of consumer.keys.entries()) {
+      const { key, routes: allowed = [], ips = [], expiresAt, limits = [] } = declaredKey(given);
+      const at = ["consumers", i, "keys", j];
+      const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
+      const place = typeof given === "string" ? [] : ["key"];
       if (key.startsWith("sha256:") && !/^sha256:[0-9a-f]{64}$/.test(key))
-        faults.push({ path: ["consumers", i, "keys", j], message: "a hash has 64 hexadecimal digits in small letters behind sha256:" });
-      const before = seen.get(key);
-      if (before !== undefined) faults.push({ path: ["consumers", i, "keys", j], message: `is the same key as ${before}` });
-      else seen.set(key, `consumers[${i}].keys[${j}]`);
+        say(place, "a hash has 64 hexadecimal digits in small letters behind sha256:");
+      else if (!isPlausible(key)) say(place, "reads like a key that Sluice made, but its checksum is wrong: it is mistyped or cut off");
+      // A key and its hash are one key.
+      const hash = declaredHash(key);
+      const before = seen.get(hash);
+      if (before !== undefined) say(place, `is the same key as ${before}`);
+      else seen.set(hash, `consumers[${i}].keys[${j}]`);
+      for (const [k, name] of allowed.entries())
+        if (!names.has(name)) say(["routes", k], `there is no route ${JSON.stringify(name)}${orNearest(name, names)}`);
+      for (const [k, ip] of ips.entries())
+        if (!isCidr(ip)) say(["ips", k], `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(ip)}`);
+      if (expiresAt !== undefined && parseTime(expiresAt) === null)
+        say(["expiresAt"], `must be an RFC 3339 time such as "2027-01-31T00:00:00Z", got ${JSON.stringify(expiresAt)}`);
+      faults.push(...limitFaults(limits, [...at, "limits"]));
     }
   }
   return faults;
@@ -342,7 +371,20 @@ function pathFault(path: string): string | null {
   return null;
 }
 
+/** An upstream that is no name: near to one, or an address without a scheme. */
+function noUpstream(upstream: string, known: ReadonlySet<string>): string {
+  const hint = orNearest(upstream, known);
+  const url =
+    hint === "" && ADDRESS.test(upstream) ? `; a URL begins with http:// or https://: write ${JSON.stringify(`http://${upstream}`)}` : "";
+  return `there is no upstream ${JSON.stringify(upstream)}${hint}${url}`;
+}
+
+/** A host with a port or a dot in it, with or without a path: what people write who leave the scheme out. */
+const ADDRESS =
+  /^(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*:\d{1,5}|\[[0-9a-fA-F:.]+\](?::\d{1,5})?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+|localhost)(?:\/\S*)?$/;
+
 function urlFault(text: string): string | null {
+  if (ADDRESS.test(text)) return `must be a URL, which begins with http:// or https://: write ${JSON.stringify(`http://${text}`)}`;
   const url = URL.parse(text);
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return 'must be a URL such as "http://users-1:8001"';
   if (url.username !== "" || url.password !== "") return "must not hold a user name or password";

@@ -705,19 +705,52 @@ const Metadata = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown(), {
   description: "Anything you want to keep with the record.",
 });
 
+const KeyText = (description: string) =>
+  Type.String({
+    pattern: "^[!-~]{16,512}$",
+    description,
+    expects: "a key of 16 to 512 printable ASCII characters without spaces",
+    secret: true,
+  });
+
+/** A declared key that is more than its secret. */
+export const DeclaredKey = Shape(
+  {
+    key: KeyText('The key. Take it from the environment: "${ACME_KEY}", or give its SHA-256: "sha256:9f86…".'),
+    name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
+    scopes: Type.Optional(
+      Type.Array(ROUTE.scopes.items, { maxItems: 64, description: "Scopes that routes may ask for.", examples: [["users:read"]] }),
+    ),
+    routes: Type.Optional(
+      Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 256, description: "Names of the routes it may use; none means all." }),
+    ),
+    ips: Type.Optional(
+      Type.Array(Type.String({ maxLength: 64 }), {
+        maxItems: 256,
+        description: "Addresses and blocks (CIDR) it may be used from; none means all.",
+        examples: [["10.0.0.0/8"]],
+      }),
+    ),
+    expiresAt: Type.Optional(
+      Type.String({ maxLength: 64, description: "From when on it is refused. RFC 3339.", examples: ["2027-01-31T00:00:00Z"] }),
+    ),
+    limits: Type.Optional(Limits("Limits of this key, instead of its consumer's and tier's.")),
+  },
+  "A key with rules of its own.",
+);
+export type DeclaredKey = Static<typeof DeclaredKey>;
+
 export const ConsumerConfig = Shape(
   {
     id: Identifier("The consumer's id, which backends get as X-Consumer-ID.", { examples: ["acme"] }),
     name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
     tier: Type.String({ description: "The name of its tier.", examples: ["pro"] }),
-    keys: Type.Array(
-      Type.String({ pattern: "^[!-~]{16,512}$", expects: "a key of 16 to 512 printable ASCII characters without spaces", secret: true }),
-      {
-        default: [],
-        maxItems: 100,
-        description: 'Its keys. Take them from the environment: "${ACME_KEY}", or give their SHA-256: "sha256:9f86…".',
-      },
-    ),
+    keys: Type.Array(Type.Union([KeyText("The key alone."), DeclaredKey]), {
+      default: [],
+      maxItems: 100,
+      description:
+        'Its keys. Take them from the environment: "${ACME_KEY}", or give their SHA-256: "sha256:9f86…". A key with scopes, routes, addresses, an expiry or limits of its own is an object: { "key": "${ACME_KEY}", "scopes": ["users:read"] }.',
+    }),
     limits: Type.Optional(Limits("Limits of this consumer, instead of its tier's.")),
     quota: Quotas("A quota of this consumer, instead of its tier's."),
     metadata: Type.Optional(Metadata),
@@ -732,7 +765,11 @@ const Nullable = <T extends TObject>(schema: T, description: string) => Type.Uni
 
 export const ServerConfig = Shape(
   {
-    host: Type.String({ default: "0.0.0.0", minLength: 1, description: "The address to listen on." }),
+    host: Type.String({
+      default: "0.0.0.0",
+      minLength: 1,
+      description: 'The address to listen on. By default all there are; with "demo": true 127.0.0.1, because the demo\'s keys are public.',
+    }),
     port: Port("The port to listen on; 0 takes a free one.", { default: 8080 }),
     trustedProxies: Type.Array(Type.String({ maxLength: 64 }), {
       default: [],
@@ -1012,13 +1049,9 @@ export const Config = Shape(
 );
 export type Config = Static<typeof Config>;
 
+/** A declared key as an object, however it was written. */
+export const declaredKey = (key: string | DeclaredKey): DeclaredKey => (typeof key === "string" ? { key } : key);
+
 /** A quota as a list: one, several or none. */
 export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | undefined): readonly QuotaConfig[] =>
   quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];
-
-/** The configuration's JSON Schema (draft 2020-12). */
-export const jsonSchema = (): object => ({
-  $schema: "https://json-schema.org/draft/2020-12/schema",
-  title: "Sluice configuration",
-  ...JSON.parse(JSON.stringify(Config)),
-});

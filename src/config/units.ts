@@ -17,3 +17,15 @@ export function parseSize(text: string): number {
   if (parts === null) throw new Error(`${JSON.stringify(text)} is not a size such as "512b", "64kb", "10mb" or "1gb"`);
   return Number(parts[1]) * (BYTES[parts[2] as string] as number);
 }
+
+const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+/** Milliseconds of an RFC 3339 time, or `null` when `text` is none. */
+export function parseTime(text: string): number | null {
+  if (!RFC3339.test(text)) return null;
+  const time = Date.parse(text.toUpperCase());
+  // Date.parse takes 30 February for 2 March.
+  const [year, month, day] = text.slice(0, 10).split("-").map(Number) as [number, number, number];
+  const isDay = new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
+  return Number.isNaN(time) || !isDay ? null : time;
+}

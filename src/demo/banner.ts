@@ -1,4 +1,4 @@
-import type { Config } from "../config/schema.ts";
+import { type Config, declaredKey } from "../config/schema.ts";
 
 /** A request to try, as a person types it. */
 export interface DemoRequest {
@@ -9,7 +9,7 @@ export interface DemoRequest {
 /** A request for each key of the demo, and for what else it can do. `url` is where the gateway is. */
 export function demoRequests(config: Config, url: string): DemoRequest[] {
   const requests = config.consumers.flatMap(({ tier, keys: [key] }) =>
-    key === undefined ? [] : [{ label: tier, command: `curl -i -H 'X-API-Key: ${key}' ${url}/test` }],
+    key === undefined ? [] : [{ label: tier, command: `curl -i -H 'X-API-Key: ${declaredKey(key).key}' ${url}/test` }],
   );
   return [
     ...requests,

@@ -51,3 +51,9 @@ const hasChecksum = (secret: string): boolean => checksum(secret.slice(0, -CHECK
 
 /** SHA-256 in lower-case hexadecimal. A key has so much entropy that a slow hash would protect nothing. */
 export const hashKey = (secret: string): string => Bun.SHA256.hash(secret, "hex");
+
+/** A declared key as its hash: for files that must not hold the key itself. */
+export const HASHED = /^sha256:[0-9a-f]{64}$/;
+
+/** Gives the hash of a declared key, which may be one already. */
+export const declaredHash = (secret: string): string => (HASHED.test(secret) ? secret.slice("sha256:".length) : hashKey(secret));

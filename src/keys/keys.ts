@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
 import { metadataFaults } from "../admin/body.ts";
-import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, parseTime, Source, Time, timeText } from "../admin/manners.ts";
+import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../admin/manners.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
@@ -9,10 +9,20 @@ import type { Fault } from "../config/faults.ts";
 import { CidrSet, isCidr } from "../config/ip.ts";
 import { fillIn } from "../config/load.ts";
 import { limitFaults, quotaFaults } from "../config/rules.ts";
-import { type ConsumerConfig, LimitConfig, type QuotaConfig, Quotas, quotaList, RouteConfig } from "../config/schema.ts";
+import {
+  type ConsumerConfig,
+  type DeclaredKey,
+  declaredKey,
+  LimitConfig,
+  type QuotaConfig,
+  Quotas,
+  quotaList,
+  RouteConfig,
+} from "../config/schema.ts";
+import { parseTime } from "../config/units.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";
-import { hashKey, isPlausible, makeKey } from "./format.ts";
+import { declaredHash, HASHED, hashKey, isPlausible, makeKey } from "./format.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
 
 const Moment = (description: string) =>
@@ -132,7 +142,7 @@ export interface KeysParts {
 
 /** Keys: made, imported, rotated, revoked. The database has their hashes; the registry answers requests. */
 export class Keys {
-  private declared = new Map<string, KeyEntry & { readonly start: string; readonly end: string }>();
+  private declared = new Map<string, Declared>();
 
   constructor(private readonly parts: KeysParts) {}
 
@@ -185,8 +195,8 @@ export class Keys {
   /** Faults of declared keys that the admin API made or imported already. */
   clashes(consumers: readonly ConsumerConfig[]): Fault[] {
     return consumers.flatMap((consumer, i) =>
-      consumer.keys.flatMap((secret, j) => {
-        const known = this.parts.registry.findByHash(declaredHash(secret));
+      consumer.keys.flatMap((key, j) => {
+        const known = this.parts.registry.findByHash(declaredHash(declaredKey(key).key));
         return known === undefined || this.declared.has(known.id)
           ? []
           : [{ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" }];
@@ -200,19 +210,13 @@ export class Keys {
     const before = this.declared;
     this.declared = new Map();
     for (const consumer of consumers) {
-      for (const secret of consumer.keys) {
-        const hash = declaredHash(secret);
+      for (const key of consumer.keys) {
+        const given = declaredKey(key);
+        const hash = declaredHash(given.key);
         const id = `key_${hash.slice(0, 16)}`;
         const known = before.get(id);
-        const isKept = known?.consumer.id === consumer.id;
-        const isHashed = HASHED.test(secret);
-        const entry = isKept
-          ? known
-          : {
-              ...newEntry(id, registry.consumerOrAbsent(consumer.id), hash),
-              start: isHashed ? "" : secret.slice(0, 8),
-              end: isHashed ? "" : secret.slice(-4),
-            };
+        const isKept = known?.consumer.id === consumer.id && Bun.deepEquals(known.given, given);
+        const entry = isKept ? known : declaredEntry(given, id, registry.consumerOrAbsent(consumer.id), hash);
         this.declared.set(id, entry);
         if (!isKept) registry.put(entry, known);
       }
@@ -234,13 +238,14 @@ export class Keys {
 
   get(id: string): { record: KeyRecord; version: number } {
     const declared = this.declared.get(id);
-    if (declared !== undefined) return { record: declaredRecord(declared), version: 1 };
+    if (declared !== undefined) return { record: declaredRecord(declared, this.parts.clock.wall()), version: 1 };
     const row = this.row(id);
     return { record: this.toRecord(row), version: row.version };
   }
 
   /** Up to `limit` + 1 keys behind `after`, by id. */
   page(after: string, limit: number, filter: { consumer?: string | undefined; status?: KeyRecord["status"] | undefined }): KeyRecord[] {
+    const now = this.parts.clock.wall();
     const conditions: SQL[] = [gt(keys.id, after)];
     if (filter.consumer !== undefined) conditions.push(eq(keys.consumer, filter.consumer));
     if (filter.status !== undefined) conditions.push(...this.statusIs(filter.status));
@@ -252,7 +257,7 @@ export class Keys {
       .limit(limit + 1)
       .all();
     const declared = [...this.declared.values()]
-      .map(declaredRecord)
+      .map((entry) => declaredRecord(entry, now))
       .filter(
         (record) =>
           record.id > after &&
@@ -541,11 +546,6 @@ const EMPTY_ROW = {
   version: 1,
 };
 
-/** A declared key as its hash: for files that must not hold the key itself. */
-export const HASHED = /^sha256:[0-9a-f]{64}$/;
-
-const declaredHash = (secret: string): string => (HASHED.test(secret) ? secret.slice("sha256:".length) : hashKey(secret));
-
 const NOTHING: readonly string[] = [];
 const listOf = (json: string | null): readonly string[] => (json === null ? NOTHING : (JSON.parse(json) as string[]));
 const cidrsOf = (ips: readonly string[]): CidrSet | null => (ips.length === 0 ? null : new CidrSet(ips));
@@ -602,23 +602,41 @@ const filled = (quota: NewKey["quota"]): QuotaConfig | QuotaConfig[] | null =>
 
 const orNull = <T>(list: T[] | undefined): T[] | null => (list === undefined || list.length === 0 ? null : list);
 
-function declaredRecord(entry: KeyEntry & { readonly start: string; readonly end: string }): KeyRecord {
+/** A key of the file. */
+interface Declared extends KeyEntry {
+  readonly given: DeclaredKey;
+}
+
+const declaredEntry = (given: DeclaredKey, id: string, consumer: ConsumerEntry, hash: string): Declared => ({
+  ...newEntry(id, consumer, hash),
+  scopes: given.scopes ?? NOTHING,
+  routes: given.routes ?? NOTHING,
+  ips: cidrsOf(given.ips ?? NOTHING),
+  limits: given.limits ?? null,
+  expiresAt: (given.expiresAt === undefined ? null : parseTime(given.expiresAt)) ?? Number.POSITIVE_INFINITY,
+  given,
+});
+
+/** `now` in milliseconds since 1970. */
+function declaredRecord(entry: Declared, now: number): KeyRecord {
+  const { given } = entry;
+  const isHashed = HASHED.test(given.key);
   return {
     id: entry.id,
-    start: entry.start,
-    end: entry.end,
+    start: isHashed ? "" : given.key.slice(0, 8),
+    end: isHashed ? "" : given.key.slice(-4),
     consumer: entry.consumer.id,
-    name: null,
-    status: entry.consumer.enabled ? "active" : "disabled",
+    name: given.name ?? null,
+    status: now >= entry.expiresAt ? "expired" : entry.consumer.enabled ? "active" : "disabled",
     source: "config",
-    scopes: [],
-    routes: [],
-    ips: [],
-    limits: null,
+    scopes: [...entry.scopes],
+    routes: [...entry.routes],
+    ips: [...(given.ips ?? [])],
+    limits: given.limits ?? null,
     quota: null,
     metadata: null,
     enabled: true,
-    expiresAt: null,
+    expiresAt: timeText(entry.expiresAt),
     createdAt: null,
     updatedAt: null,
     lastUsedAt: entry.lastUsedAt === 0 ? null : timeText(entry.lastUsedAt),

@@ -1,8 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageOf, parseTime, TimeParameter, timeText } from "../admin/manners.ts";
+import { Page, PageQuery, pageOf, TimeParameter, timeText } from "../admin/manners.ts";
 import { invalid } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
+import { parseTime } from "../config/units.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;

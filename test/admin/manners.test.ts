@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { mergePatch, parseTime } from "../../src/admin/manners.ts";
+import { mergePatch } from "../../src/admin/manners.ts";
+import { parseTime } from "../../src/config/units.ts";
 import { type Admin, admin, errorsOf } from "./harness.ts";
 
 const CONFIG = {

@@ -19,6 +19,7 @@ function faultsOf(text: string, env: Record<string, string> = {}): string[] {
 
 const faultOf = (config: object): string => faultsOf(JSON.stringify(config))[0] ?? "none";
 const route = (more: object) => ({ routes: [{ path: "/a", upstream: "http://127.0.0.1:1", ...more }] });
+const declared = (more: object) => ({ consumers: [{ id: "a", tier: "pro", keys: [{ key: "a-declared-key-0123456789", ...more }] }] });
 const limit = (more: object) => route({ limits: [{ algorithm: "fixed-window", limit: 10, window: "1m", ...more }] });
 
 describe("a configuration", () => {
@@ -111,13 +112,91 @@ describe("a configuration", () => {
     expect(faultsOf(text)).toEqual([
       'c:2:15 server.prot: unknown field "prot", did you mean "port"?',
       'c:2:37 server.port: must be a whole number, got "8080"',
+      'c:4:15 routes[0].path: must begin with "/"',
+      'c:4:34 routes[0].upstream: there is no upstream "usrs"',
       "c:5:5 routes[1].path: is required",
       'c:5:54 routes[1].limits[0].algorithm: must be one of "fixed-window", "sliding-window", "sliding-log", "token-bucket", "concurrency", got "sliding"',
       'c:5:87 routes[1].limits[0].window: must be a duration such as "250ms", "30s", "5m", "1h" or "30d", got "1 minute"',
       "c:7:24 admin.listen.port: is required",
       "c:8:54 consumers[0].keys[0]: the environment variable NOT_SET is not set",
-      "c:8:54 consumers[0].keys[0]: must be a key of 16 to 512 printable ASCII characters without spaces",
     ]);
+  });
+
+  test("with a field of the wrong kind is looked through to its end", () => {
+    const text = `{
+  "upsteams": { "users": { "targets": [{ "url": "http://h" }] } },
+  "tiers": { "gold": { "limits": "many" } },
+  "routes": [
+    { "upstream": "users" },
+    { "path": "/b", "upstream": "users", "tiers": ["gold", "goldd"], "timeout": 5 },
+    { "path": "/c", "upstream": "orders" },
+    { "path": "/c", "upstream": "http://h" }
+  ],
+  "consumers": [{ "id": "a", "tier": "silver" }, { "id": 7, "tier": "gold" }, { "id": "a", "tier": "gold" }]
+}`;
+    expect(faultsOf(text)).toEqual([
+      'c:2:3 upsteams: unknown field "upsteams", did you mean "upstreams"?',
+      'c:3:34 tiers.gold.limits: must be a list, got "many"',
+      "c:5:5 routes[0].path: is required",
+      'c:6:60 routes[1].tiers[1]: there is no tier "goldd", did you mean "gold"?',
+      'c:6:81 routes[1].timeout: must be a duration such as "250ms", "30s", "5m", "1h" or "30d", got 5',
+      'c:7:33 routes[2].upstream: there is no upstream "orders"',
+      "c:8:15 routes[3].path: routes[2] takes this path already, with a host and a method in common",
+      'c:10:38 consumers[0].tier: there is no tier "silver"',
+      "c:10:58 consumers[1].id: must be 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit, got 7",
+      "c:10:87 consumers[2].id: is the id of consumers[0] already",
+    ]);
+  });
+
+  test("of other lists is not said to lack what stands in a list that can't be read", () => {
+    const text = '{ "upstreams": [], "routes": [{ "path": "/a", "upstream": "users" }] }';
+    expect(faultsOf(text)).toEqual(["c:1:16 upstreams: must be an object, got a list"]);
+  });
+
+  test.each([
+    [{ services: {} }, 'did you mean "upstreams"?'],
+    [{ listen: 8080 }, 'did you mean "server"?'],
+    [{ rateLimit: 5 }, "limits belong to a tier, a consumer, a key or a route"],
+    [{ jwt: {} }, "this version knows callers by API keys"],
+    [{ middlewares: [] }, "are fields of the route here"],
+    [{ port: 8080 }, 'unknown field "port", did you mean server.port?'],
+    [route({ rate_limit: 5 }), 'did you mean "limits"?'],
+    [route({ cache: { maxAge: "1m" } }), 'did you mean "ttl"?'],
+    [route({ strip_path: true }), 'did you mean "stripPrefix"?'],
+    [route({ backend: "x" }), 'did you mean "upstream"?'],
+    [{ upstreams: { u: { servers: [{ url: "http://h" }] } } }, 'did you mean "targets"?'],
+    [{ constructor: {}, hasOwnProperty: 1, routes: [{ toString: 1 }] }, 'unknown field "constructor"'],
+    [{ server: { trusted_proxies: [] } }, 'did you mean "trustedProxies"?'],
+  ])("in other gateways' words names Sluice's: %j", (config, message) => {
+    expect(faultsOf(JSON.stringify(config)).join("\n")).toContain(message);
+  });
+
+  test("in another format is told which", () => {
+    expect(faultsOf("server:\n  port: 8080\n")).toEqual([
+      "c:1:1 this is YAML; Sluice reads JSON with comments: convert it, for example with `yq -o=json`",
+    ]);
+    expect(faultsOf("---\n# x\nroutes: []\n")[0]).toContain("this is YAML");
+    expect(faultsOf("# x\n[server]\nport = 8080\n")[0]).toContain("this is TOML");
+    expect(faultsOf('{ "a": 1')[0]).not.toContain("YAML");
+  });
+
+  test("with a fault that came by the environment is told the variable", () => {
+    expect(faultsOf("{}", { SLUICE_REDIS_URL: "localhost:6379" })).toEqual([
+      'c:1:1 redis.url: the environment variable SLUICE_REDIS_URL must be a URL such as "redis://127.0.0.1:6379"',
+    ]);
+    expect(
+      faultsOf(JSON.stringify({ ...route({ upstream: "${BACKEND}" }), consumers: [{ id: "a", tier: "pro", keys: ["${ACME_KEY}"] }] })),
+    ).toEqual([
+      "c:1:36 routes[0].upstream: the environment variable BACKEND is not set",
+      "c:1:95 consumers[0].keys[0]: the environment variable ACME_KEY is not set",
+    ]);
+  });
+
+  test("of the demo listens on this machine alone, unless it says otherwise", () => {
+    expect(valid('{ "demo": true }').server.host).toBe("127.0.0.1");
+    expect(valid('{ "demo": true, "server": { "port": 1 } }').server).toMatchObject({ host: "127.0.0.1", port: 1 });
+    expect(valid('{ "demo": true, "server": { "host": "0.0.0.0" } }').server.host).toBe("0.0.0.0");
+    expect(valid('{ "demo": false }').server.host).toBe("0.0.0.0");
   });
 
   test.each([
@@ -232,6 +311,22 @@ describe("a configuration", () => {
       { consumers: [{ id: "a", tier: "pro", keys: ["one-key-for-two-0123", "one-key-for-two-0123"] }] },
       "is the same key as consumers[0].keys[0]",
     ],
+    [declared({ routes: ["test"] }), 'keys[0].routes[0]: there is no route "test"'],
+    [{ ...route({ name: "users" }), ...declared({ routes: ["user"] }) }, 'there is no route "user", did you mean "users"?'],
+    [declared({ ips: ["10.0.0.0/33"] }), "keys[0].ips[0]: must be an address or a block"],
+    [declared({ expiresAt: "tomorrow" }), "keys[0].expiresAt: must be an RFC 3339 time"],
+    [declared({ scope: ["a"] }), 'unknown field "scope", did you mean "scopes"?'],
+    [declared({ key: "short" }), "keys[0].key: must be a key of 16 to 512"],
+    [declared({ key: "sha256:12345678901234567890" }), "keys[0].key: a hash has 64 hexadecimal digits"],
+    [declared({ key: `slc_${"a".repeat(38)}` }), "keys[0].key: reads like a key that Sluice made, but its checksum is wrong"],
+    [declared({ limits: [{ algorithm: "fixed-window", limit: 1 }] }), "keys[0].limits[0].window: is required"],
+    [{ consumers: [{ id: "a", tier: "Pro" }] }, 'there is no tier "Pro", did you mean "pro"?'],
+    [
+      { upstreams: { users: { targets: [{ url: "http://h" }] } }, ...route({ upstream: "user" }) },
+      'there is no upstream "user", did you mean "users"?',
+    ],
+    [route({ upstream: "127.0.0.1:8101" }), 'a URL begins with http:// or https://: write "http://127.0.0.1:8101"'],
+    [{ upstreams: { u: { targets: [{ url: "users.internal/api" }] } } }, 'write "http://users.internal/api"'],
   ])("%j: %s", (config, message) => {
     expect(faultOf(config)).toContain(message);
   });

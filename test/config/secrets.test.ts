@@ -7,7 +7,7 @@ import { admin } from "../admin/harness.ts";
 const CONFIG = {
   redis: { url: "redis://me:pass@wo%20rd@10.0.0.1:6379/0", sentinel: { name: "m", nodes: ["a:1"], password: "of-the-sentinels" } },
   telemetry: { otlp: { endpoint: "http://c:4318", headers: { "x-token": "of-the-collector" } } },
-  consumers: [{ id: "acme", tier: "free", keys: ["scheme://a-consumers-key-0123"] }],
+  consumers: [{ id: "acme", tier: "free", keys: ["scheme://a-consumers-key-0123", { key: "an-object-with-a-key-0123", scopes: ["a"] }] }],
   pools: { llm: { keys: [{ id: "k1", secret: "https://hooks.example.com/a-path", limit: 1, window: "1h" }], services: {} } },
   routes: [
     {
@@ -18,7 +18,15 @@ const CONFIG = {
     },
   ],
 };
-const SECRETS = ["pass@wo", "of-the-sentinels", "of-the-collector", "a-consumers-key", "hooks.example.com", "b2s6b2s"];
+const SECRETS = [
+  "pass@wo",
+  "of-the-sentinels",
+  "of-the-collector",
+  "a-consumers-key",
+  "an-object-with-a-key",
+  "hooks.example.com",
+  "b2s6b2s",
+];
 
 describe("secrets of the configuration", () => {
   test("are all known, and none is shown", async () => {
@@ -30,6 +38,7 @@ describe("secrets of the configuration", () => {
         "of-the-sentinels",
         "of-the-collector",
         "scheme://a-consumers-key-0123",
+        "an-object-with-a-key-0123",
         "https://hooks.example.com/a-path",
         "Basic b2s6b2s=",
       ]),

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
+import { having } from "../support/programs.ts";
 import { redisServer } from "../support/redis.ts";
 
 const KEY = "a-key-for-activities-0123";
@@ -318,7 +319,7 @@ describe("POST /api/activities", () => {
     for (const batch of accepted) expect(found.has(batch)).toBe(true);
     expect(database.query("SELECT name FROM sqlite_master WHERE name = 'refused'").all()).toEqual([]);
     expect(database.query("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0").get()).toEqual({ rows: found.size * 20 });
-  }, 60_000);
+  });
 });
 
 describe("the gateway's own database", () => {
@@ -393,7 +394,7 @@ describe("the gateway's own database", () => {
   }, 60_000);
 });
 
-describe("activities of several instances", () => {
+having("redis-server").describe("activities of several instances", () => {
   test("wait in Redis: one applies, and when it is killed in the middle of a batch another goes on, each activity once", async () => {
     await using redis = await redisServer();
     using home = folder();
@@ -445,7 +446,7 @@ describe("activities of several instances", () => {
     } finally {
       await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
     }
-  }, 30_000);
+  });
 
   test("are refused while Redis is away, and taken again when it is back", async () => {
     await using redis = await redisServer();

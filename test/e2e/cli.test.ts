@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { folder, run, start } from "../support/process.ts";
+import { CERTIFICATE, PRIVATE_KEY } from "../support/tls.ts";
 
 const here = async (args: string[], files: Record<string, string> = {}, env: Record<string, string> = {}) => {
   using home = folder();
@@ -21,6 +23,64 @@ describe("the command line", () => {
         'bad.json:2:22 server.port: must be a whole number, got "x"\nbad.json:3:2 rutes: unknown field "rutes", did you mean "routes"?\n',
     });
     expect((await run(["check", "none.json"], { cwd: home.path })).status).toBe(1);
+  });
+
+  test("checks the files of TLS, and tells what a certificate is for and until when", async () => {
+    using home = folder();
+    const check = async (more: object, ...args: string[]) => {
+      writeFileSync(join(home.path, "config.json"), JSON.stringify({ server: { tls: { cert: "cert.pem", key: "key.pem", ...more } } }));
+      return await run(["check", ...args], { cwd: home.path });
+    };
+    expect(await check({})).toMatchObject({
+      status: 1,
+      stdout:
+        "config.json:1:26 server.tls.cert: cert.pem can't be read: there is no such file\nconfig.json:1:43 server.tls.key: key.pem can't be read: there is no such file\n",
+    });
+    writeFileSync(join(home.path, "cert.pem"), CERTIFICATE);
+    writeFileSync(join(home.path, "key.pem"), PRIVATE_KEY);
+    writeFileSync(
+      join(home.path, "other.pem"),
+      generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }),
+    );
+    expect(await check({}, "--strict")).toMatchObject({
+      status: 0,
+      stdout: "cert.pem: a certificate for localhost, 127.0.0.1, until 2126-10-28\nconfig.json: valid\n",
+    });
+    expect((await check({ key: "other.pem" })).stdout).toEndWith(
+      "server.tls.key: other.pem is not the key of the certificate in cert.pem\n",
+    );
+    expect((await check({ key: "cert.pem" })).stdout).toEndWith(
+      "server.tls.key: cert.pem holds no private key without a password in PEM format\n",
+    );
+    expect((await check({ cert: "key.pem" })).stdout).toEndWith("server.tls.cert: key.pem holds no certificate in PEM format\n");
+    expect((await run(["serve"], { cwd: home.path })).stderr).toContain("config.json:1:26 server.tls.cert: key.pem holds no certificate");
+  });
+
+  test("warns of what is hardly meant, and refuses it with --strict", async () => {
+    using home = folder();
+    const config = {
+      routes: [{ path: "/a", upstream: "http://h", scopes: ["users:read"] }],
+      consumers: [{ id: "a", tier: "pro", keys: ["a-declared-key-0123456789"] }],
+    };
+    writeFileSync(join(home.path, "config.json"), JSON.stringify(config));
+    const message = 'no declared key has "users:read", so that all get 403 here: write a key as { "key": "…", "scopes": ["users:read"] }';
+    const env = { SLUICE_HOST: "127.0.0.1" };
+    expect(await run(["check"], { cwd: home.path, env })).toMatchObject({
+      status: 0,
+      stdout: `config.json:1:56 routes[0].scopes: warning: ${message}\nconfig.json: valid, with 1 warning\n`,
+    });
+    expect(await run(["check", "--strict"], { cwd: home.path, env })).toMatchObject({
+      status: 1,
+      stdout: `config.json:1:56 routes[0].scopes: ${message}\n`,
+    });
+    expect((await run(["check"], { cwd: home.path })).stdout).toContain(
+      "admin: warning: the admin API can be reached on 0.0.0.0 without TLS",
+    );
+    await using gateway = await start({ cwd: home.path });
+    while (!gateway.output().includes("configuration: config.json:1:56 routes[0].scopes: no declared key has")) await Bun.sleep(10);
+    expect(gateway.output()).not.toContain("without TLS");
+    expect((await gateway.admin("POST", "/admin/config/reload")).status).toBe(200);
+    while (gateway.output().split("no declared key has").length < 3) await Bun.sleep(10);
   });
 
   test("prints the configuration's schema and the admin API's document", async () => {

@@ -103,6 +103,28 @@ describe("the demo", () => {
   });
 });
 
+test("the demo listens on this machine alone, unless somebody says otherwise", async () => {
+  const reaches = (url: string, host: string) =>
+    fetch(`${url.replace("127.0.0.1", host)}/health`).then(
+      () => true,
+      () => false,
+    );
+  for (const [config, env, isOpen] of [
+    [undefined, {}, false],
+    [{ demo: true }, {}, false],
+    [undefined, { SLUICE_HOST: "0.0.0.0" }, true],
+    [{ demo: true, server: { host: "0.0.0.0" } }, {}, true],
+    [{}, {}, true],
+  ] as const) {
+    await using demo = await start({ ...(config === undefined ? {} : { config }), env: { SLUICE_HOST: "", ...env } });
+    // Another address of this machine stands for those from outside.
+    expect([config, env, await reaches(demo.url, "127.0.0.1"), await reaches(demo.url, "127.0.0.2")]).toEqual([config, env, true, isOpen]);
+    if (isOpen) while (!demo.output().includes("the admin API can be reached on 0.0.0.0 without TLS")) await Bun.sleep(10);
+    if (isOpen && JSON.stringify(config) !== "{}")
+      while (!demo.output().includes("the demo can be reached on 0.0.0.0")) await Bun.sleep(10);
+  }
+});
+
 test("the demo's backend can be made to fail: its breaker opens, and closes again", async () => {
   await using demo = await start();
   const proxy = async () => {

@@ -174,7 +174,7 @@ describe("under load", () => {
     await current.stop();
     expect(load.failures).toEqual([]);
     expect(load.counts.good).toBeGreaterThan(300);
-  }, 20_000);
+  });
 
   test("SIGTERM fails no request that was taken", async () => {
     using behind = backend();
@@ -188,7 +188,7 @@ describe("under load", () => {
     expect(load.failures).toEqual([]);
     // Every request that was forwarded has brought its caller an answer.
     expect(behind.seen.filter(({ url }) => url === "/x").length).toBe(load.counts.good);
-  }, 20_000);
+  });
 });
 
 describe("a start", () => {
@@ -313,4 +313,4 @@ test("100,000 keys are imported in bulk, loaded at the start, and found", async 
   console.log(`100,000 keys: first answer ${Math.round(performance.now() - begun)} ms after the start`);
   for (const i of [0, 1, 50_000, 99_999]) expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(i) } })).status).toBe(200);
   expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(100_000) } })).status).toBe(401);
-}, 30_000);
+});

@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import type { LimitConfig } from "../../src/config/schema.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { inParallel } from "../support/flaky.ts";
 import { folder, type Running, start } from "../support/process.ts";
+import { having } from "../support/programs.ts";
 import { redisServer, slowPath } from "../support/redis.ts";
+
+const { afterAll, beforeAll, describe, test } = having("redis-server");
 
 const KEY = "a-key-of-a-caller-0123";
 let behind: Backend;

@@ -1,10 +1,13 @@
 import { Database } from "bun:sqlite";
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { join } from "node:path";
 import { type Backend, backend } from "../support/backend.ts";
 import { underLoad } from "../support/flaky.ts";
 import { folder, type Running, start } from "../support/process.ts";
+import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
+
+const { afterAll, beforeAll, test } = having("redis-server");
 
 let behind: Backend;
 let redis: RedisServer;

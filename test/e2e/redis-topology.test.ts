@@ -1,11 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { type Backend, backend } from "../support/backend.ts";
 import { freePort, type Running, start } from "../support/process.ts";
+import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
+
+const { afterAll, beforeAll, describe, test } = having("redis-server", "redis-cli");
 
 const KEY = "a-key-of-a-caller-0123";
 let behind: Backend;

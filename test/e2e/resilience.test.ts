@@ -182,7 +182,7 @@ describe("a breaker", () => {
     while (!gateway.output().includes('"to":"closed"')) await Bun.sleep(5);
     expect(gateway.output()).toContain('"from":"closed","to":"open","cause":"failures"');
     expect(gateway.output()).toContain('"from":"half-open","to":"closed","cause":"probe"');
-  }, 20_000);
+  });
 
   test("and retries leave no GET without an answer when one of two backends is killed", async () => {
     const [dying, staying] = await Promise.all([victim(), victim()]);
@@ -201,7 +201,7 @@ describe("a breaker", () => {
     expect(statuses.get(200)).toBeGreaterThan(500);
     expect((await breakers(gateway)).map(({ state }) => state)).toEqual(["open", "closed"]);
     await staying.kill();
-  }, 20_000);
+  });
 
   test("is seen, opened and closed by the admin API", async () => {
     using behind = flaky(() => ({ status: 200 }));

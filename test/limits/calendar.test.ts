@@ -111,6 +111,13 @@ describe("a calendar period", () => {
       timezone: zone,
       anchor: fc.integer({ min: 1, max: 31 }),
     });
+    const locals = new Map<string, Intl.DateTimeFormat>();
+    // To make one costs more than all the rest.
+    const localOf = (timeZone: string): Intl.DateTimeFormat => {
+      const local = locals.get(timeZone) ?? new Intl.DateTimeFormat("en-US", { timeZone, weekday: "short", day: "numeric" });
+      locals.set(timeZone, local);
+      return local;
+    };
     fc.assert(
       fc.property(rule, fc.integer({ min: Date.parse("2000-01-01"), max: Date.parse("2035-01-01") }), (given, at) => {
         const it = { ...given, anchor: given.period === "week" ? ((given.anchor - 1) % 7) + 1 : given.anchor };
@@ -123,13 +130,16 @@ describe("a calendar period", () => {
         if (it.period === "day") expect(hours).toBeWithin(22.9, 25.1);
         if (it.period === "week") expect(hours).toBeWithin(166.9, 169.1);
         if (it.period === "month") expect(hours).toBeWithin(27 * 24, 35 * 24);
-        const local = new Intl.DateTimeFormat("en-US", { timeZone: it.timezone, weekday: "short", day: "numeric" });
-        const parts = Object.fromEntries(local.formatToParts(start).map(({ type, value }) => [type, value]));
+        const parts = Object.fromEntries(
+          localOf(it.timezone)
+            .formatToParts(start)
+            .map(({ type, value }) => [type, value]),
+        );
         if (it.period === "week")
           expect(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].indexOf(parts.weekday ?? "") + 1).toBe(it.anchor);
         if (it.period === "month" && it.anchor <= 28) expect(Number(parts.day)).toBe(it.anchor);
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     );
   });
 

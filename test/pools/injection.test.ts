@@ -664,7 +664,7 @@ describe("a route with a credential", () => {
     await using gateway = await start({ config: configFor(upstream.url, [10]) });
     const made = (credential: object) => gateway.admin("POST", "/admin/routes", { path: "/other", upstream: upstream.url, credential });
     expect(await (await made({ pool: "lm" })).json()).toMatchObject({
-      errors: [{ path: "credential.pool", message: 'there is no pool "lm"' }],
+      errors: [{ path: "credential.pool", message: 'there is no pool "lm", did you mean "llm"?' }],
     });
     expect(await (await made({ pool: "llm", value: "Bearer" })).json()).toMatchObject({ errors: [{ path: "credential.value" }] });
     expect(await (await made({ pool: "llm", header: "Host" })).json()).toMatchObject({ errors: [{ path: "credential.header" }] });

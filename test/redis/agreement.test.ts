@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import fc from "fast-check";
 import { fillIn } from "../../src/config/load.ts";
 import type { QuotaConfig } from "../../src/config/schema.ts";
@@ -9,7 +9,10 @@ import { compilePolicies, compileQuotas, type Policy } from "../../src/limits/po
 import { RedisLimiter } from "../../src/limits/redis-limiter.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { FakeClock } from "../support/limits.ts";
+import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
+
+const { afterAll, beforeAll, test } = having("redis-server");
 
 let server: RedisServer;
 let link: RedisLink;
@@ -147,7 +150,7 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
     }),
     { numRuns: 400 },
   );
-}, 60_000);
+});
 
 test("leased, several instances never grant more than the limit, and little less to who comes often", async () => {
   const at = fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(900)), which: fc.nat(2), cost: fc.integer({ min: 1, max: 3 }) });
@@ -204,4 +207,4 @@ test("leased, several instances never grant more than the limit, and little less
   for (const each of instances) each.close();
   expect(granted).toBeWithin(850, 1001);
   expect(askedRedis).toBeLessThan(150);
-}, 60_000);
+});

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { fillIn } from "../../src/config/load.ts";
 import { type LimitConfig, RedisConfig } from "../../src/config/schema.ts";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
@@ -7,7 +7,10 @@ import { compilePolicies } from "../../src/limits/policy.ts";
 import { RedisLimiter } from "../../src/limits/redis-limiter.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { FakeClock } from "../support/limits.ts";
+import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
+
+const { afterAll, beforeAll, test } = having("redis-server");
 
 let server: RedisServer;
 let link: RedisLink;

@@ -180,4 +180,4 @@ test("several processes that start together on one new database all open it, and
   const expected = outcomes[0]?.[0];
   expect(Number(expected)).toBeGreaterThan(0);
   for (const outcome of outcomes) expect(outcome).toEqual([expected ?? "", "", 0]);
-}, 30_000);
+});
