@@ -1,6 +1,7 @@
 import type { TCPSocketListener } from "bun";
 import { normaliseIp } from "../config/ip.ts";
 import { type Body, type Sink, TooLarge } from "./body.ts";
+import { descriptors } from "./descriptors.ts";
 import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
@@ -91,6 +92,7 @@ export class HttpServer {
       ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
+          descriptors.opened();
           socket.data = new Connection(this, socket as unknown as RawSocket);
           this.connections.add(socket.data);
         },
@@ -212,6 +214,7 @@ export class Connection {
   closed(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    descriptors.closed();
     this.server.connections.delete(this);
     const current = this.current;
     this.current = null;

@@ -3,6 +3,7 @@ import type { Socket } from "bun";
 import type { Clock } from "../clock.ts";
 import { isLinkLocal } from "../config/upstream-allow.ts";
 import type { Body, Sink } from "../http/body.ts";
+import { descriptors } from "../http/descriptors.ts";
 import type { Fields } from "../http/fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "../http/framing.ts";
 import { HeadFault, parseResponseHead, type ResponseHead } from "../http/head.ts";
@@ -207,6 +208,7 @@ class Exchange implements Call {
     const { origin, request } = this;
     const connection = new UpstreamConnection(this.client, this.pool, origin.isNamed);
     this.pool.open++;
+    descriptors.opened();
     const patience = setTimeout(
       () => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)),
       request.connectTimeout,
@@ -505,6 +507,7 @@ class UpstreamConnection {
     if (this.isClosed) return;
     this.isClosed = true;
     this.pool.open--;
+    descriptors.closed();
     this.client.active.delete(this);
     const { exchange, body, tunnel } = this;
     this.exchange = null;
