@@ -306,12 +306,20 @@ export function createGatewayParts(options: GatewayOptions) {
     clock,
     client,
     random: Math.random,
-    onBreaker: (upstream, { url }, from, to, cause) => {
+    onBreaker: (upstream, { url, state }, from, to, cause) => {
       log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
-      metrics.breakerChanges.add({ target: url, from, to });
+      // A person who takes over an open one changes no state.
+      if (from !== to) metrics.breakerChanges.add({ target: url, from, to });
       events.publish("breaker", {}, () => ({ upstream, target: url, from, to, cause }));
       if (cause !== "shared" && to !== "half-open")
-        signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
+        signals?.sayBreaker({
+          upstream,
+          url,
+          state: to,
+          isHeld: cause === "admin" && to === "open",
+          isByHand: cause === "admin",
+          failedProbes: state.breaker.failedProbes,
+        });
     },
     onHealth: (upstream, { url }, isHealthy, why) => {
       log?.[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check");
@@ -331,11 +339,12 @@ export function createGatewayParts(options: GatewayOptions) {
               isFollowing = false;
             }
           },
-          onBreaker: ({ upstream, url, state, isHeld }, age) =>
-            balanced
-              .all()
-              .find((each) => each.name === upstream)
-              ?.followBreaker(url, state, isHeld, age),
+          onBreaker: ({ upstream, url, age, ...said }) => {
+            const known = balanced.all().find((each) => each.name === upstream);
+            const isFollowed = known?.followBreaker(url, { ...said, since: clock.now() - age }) ?? true;
+            // What a person has opened stays so, here and for instances that come later.
+            if (!isFollowed) signals?.sayBreaker({ upstream, url, state: "open", isHeld: true, isByHand: true, failedProbes: 0 });
+          },
           onFault: onOwnFault,
         });
   const forwarder = new Forwarder({

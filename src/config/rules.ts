@@ -80,8 +80,8 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
   for (const part of ["breaker", "healthCheck"] as const) {
     const times = part === "breaker" ? (["recoveryTimeout", "window"] as const) : (["interval", "timeout"] as const);
     for (const field of times) {
-      const duration = (upstream[part] as Record<string, string> | null)?.[field];
-      if (duration !== undefined) faults.push(...timeFaults(duration, [...at, part, field]));
+      const duration = (upstream[part] as Record<string, string | null> | null)?.[field];
+      if (duration !== undefined && duration !== null) faults.push(...timeFaults(duration, [...at, part, field]));
     }
   }
   const urls = upstream.targets.map(({ url }) => url);

@@ -20,7 +20,7 @@ export function demoBanner(config: Config, url: string, backendUrl: string): str
     `    a pool's key curl --json '{"type":"service_1"}' ${url}/api/v1/api-key`,
     `    a row        curl --json '{"activities":[{"operation":"insert","table":"visits","colNames":["page"],"colTypes":["TEXT"],"colValues":["/"]}]}' ${url}/api/activities`,
     "",
-    "    Make the backend fail, watch the breaker open (503 circuitOpen), let it recover, and see it close after 10 seconds:",
+    "    Make the backend fail, watch the breaker open (503 circuitOpen), let it recover, and see it close again within seconds:",
     `    curl -X POST ${url}/simulate-failure; for i in 1 2 3; do curl -s ${url}/proxy; echo; done; curl -X POST ${url}/simulate-recovery`,
     "",
     "  These keys are public: anybody who reads the documentation knows them. Use your own config.json for anything else.",

@@ -8,7 +8,7 @@ import { readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
 import { callerLeft, discard, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
-import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
+import type { FailedOutcome, Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
 import { CredentialRefused, CredentialUse } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { requestHead } from "./headers.ts";
@@ -35,6 +35,8 @@ export class NoTarget extends Error {
 /** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 const NONE: readonly Target[] = [];
+/** The longest wait before the only target is asked again after it could not be reached for the first time, in milliseconds. */
+const SOON = 100;
 
 /** Sends a request to one of an upstream's targets, and again to another where that is allowed and may help. */
 export class Forwarder {
@@ -93,8 +95,10 @@ export class Forwarder {
       const isRefusal = response !== null && x.credential?.answered(response) === true;
       if (response !== null) {
         x.trace?.answered(response.status, null, clock.now());
-        if (response.status < 500) {
-          upstream.succeeded(target, ticket);
+        const { status } = response;
+        if (upstream.isFailing(status)) upstream.failed(target, ticket, status);
+        else upstream.succeeded(target, ticket);
+        if (status < 500) {
           x.busy = target;
           if (!isRefusal || !(await this.takesAnotherKey(x, route, body, response, deadline))) return this.measured(x, route, response);
           x.busy = null;
@@ -102,13 +106,13 @@ export class Forwarder {
           discard(response);
           continue;
         }
-        upstream.failed(target, ticket);
-        this.parts.onFailed(x.id, upstream.name, target, x.attempts, response.status);
+        this.parts.onFailed(x.id, upstream.name, target, x.attempts, status);
       } else {
         target.state.inFlight--;
         if (failure !== null) this.parts.onFailed(x.id, upstream.name, target, x.attempts, failure);
-        if (failure !== null && (isCallers(failure) || failure.isStale)) upstream.withdrawn(target, ticket);
-        else upstream.failed(target, ticket);
+        const outcome = failure === null || failure.isStale ? null : outcomeOf(failure);
+        if (outcome === null) upstream.withdrawn(target, ticket);
+        else upstream.failed(target, ticket, outcome);
         // The connection was closed while it was idle: that was no attempt. Each repetition uses up a stale connection, so this ends.
         if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(x.incoming.head.method) && isRepeatable(body)) {
           x.attempts--;
@@ -116,7 +120,9 @@ export class Forwarder {
         }
       }
 
-      const wait = retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, body, failure, response);
+      tried = [...tried, target];
+      const wait =
+        retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, upstream, tried, body, failure, response);
       if (wait === null || clock.now() + wait >= deadline || x.incoming.isAborted || !upstream.hasTarget || !route.budget.spend()) {
         if (response !== null) {
           x.busy = target;
@@ -130,8 +136,7 @@ export class Forwarder {
         target.state.inFlight--;
         discard(response);
       }
-      tried = [...tried, target];
-      await pause(x, upstream, wait);
+      if (wait > 0) await pause(x, upstream, wait);
       if (x.incoming.isAborted) throw callerLeft();
     }
   }
@@ -200,10 +205,12 @@ export class Forwarder {
     return x.meter === null ? response : metered(response, x.meter);
   }
 
-  /** Milliseconds to wait before the request is sent again, or `null` when it must not be. */
+  /** Milliseconds to wait before the request is sent again, or `null` when it must not be. Another target is asked at once: delays are for asking the same one again. */
   private waitBefore(
     x: Exchange<Arrival>,
     route: Route,
+    upstream: Upstream,
+    tried: readonly Target[],
     body: Body | null,
     failure: UpstreamFailure | null,
     response: UpstreamResponse | null,
@@ -214,11 +221,14 @@ export class Forwarder {
     if (failure?.kind !== "connect") {
       if (!IDEMPOTENT.has(head.method) && head.fields.get("idempotency-key") === null) return null;
       if (!isRepeatable(body)) return null;
-      if (failure !== null && failure.kind !== "reset" && failure.kind !== "timeout") return null;
+      if (failure !== null && outcomeOf(failure) === null) return null;
       if (response !== null && !isRetryable(response.status)) return null;
     }
+    if (upstream.hasFresh(tried)) return 0;
     const asked = response === null ? null : retryAfterOf(response.fields.get("retry-after"), this.parts.clock.wall());
-    return retryDelay(route.retry, x.attempts, asked, this.parts.random);
+    const delay = retryDelay(route.retry, x.attempts, asked, this.parts.random);
+    // A refused connection costs the backend nothing, and the first time it is most often a restart: it is soon asked again.
+    return failure?.kind === "connect" && x.attempts === 1 ? Math.min(delay, this.parts.random() * SOON) : delay;
   }
 }
 
@@ -226,8 +236,19 @@ export class Forwarder {
 const isRepeatable = (body: Body | null): boolean =>
   body === null || body instanceof WholeBody || (body instanceof ReplayBody && body.isKept);
 
-/** Failures that say nothing about the target. */
-const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";
+/** What a failure says of the target; `null` for what is the caller's doing or the gateway's own want. */
+function outcomeOf({ kind }: UpstreamFailure): FailedOutcome | null {
+  switch (kind) {
+    case "connect":
+    case "timeout":
+    case "reset":
+      return kind;
+    case "protocol":
+      return "reset";
+    default:
+      return null;
+  }
+}
 
 /** The request's body, in a form that can be sent again where it is small enough. */
 function bodyOf(x: Exchange<Arrival>, mayRetry: boolean): Body | null {

@@ -73,11 +73,12 @@ describe("a configuration", () => {
       slowStart: "0s",
       breaker: {
         failureThreshold: 5,
-        recoveryTimeout: "60s",
+        recoveryTimeout: null,
         successThreshold: 3,
         failureRatio: null,
         window: "10s",
         minimumRequests: 20,
+        failures: ["connect", "timeout", "reset", "502", "503", "504"],
       },
       healthCheck: null,
     });

@@ -119,6 +119,23 @@ describe("retries", () => {
     expect(behind.seen.map(({ body }) => body.length)).toEqual(Array(5).fill(200_000));
   });
 
+  test("go to another target at once: a delay is for asking the same one again", async () => {
+    using ill = flaky(() => ({ status: 503, headers: { "Retry-After": "25" } }));
+    using well = flaky(() => ({ status: 200 }));
+    const targets = [{ url: ill.url }, { url: well.url }, { url: `http://127.0.0.1:${freePort()}` }];
+    // A wait would not fit into the route's timeout, and so would be no retry at all.
+    const patient = { timeout: "20s", retry: { attempts: 3, baseDelay: "25s", jitter: false } };
+    await using gateway = await gatewayFor({ targets, breaker: null }, patient);
+    for (let i = 0; i < 12; i++) expect((await fetch(gateway.url)).status).toBe(200);
+    expect(ill.seen.length).toBeGreaterThan(0);
+    // The first refusal of the only target is most often a restart: it is asked again soon.
+    const only = { targets: [{ url: `http://127.0.0.1:${freePort()}` }], breaker: null };
+    await using alone = await gatewayFor(only, patient, { logging: { accessLog: true } });
+    expect((await fetch(alone.url, { method: "POST", body: "x" })).status).toBe(502);
+    while (!alone.output().includes('"msg":"request"')) await Bun.sleep(5);
+    expect(alone.output()).toContain('"attempts":2');
+  }, 60_000);
+
   test("end with the route's timeout, which is for all attempts together", async () => {
     using behind = flaky(() => new Promise(() => {}));
     await using gateway = await gatewayFor(
@@ -202,6 +219,50 @@ describe("a breaker", () => {
     expect((await breakers(gateway)).map(({ state }) => state)).toEqual(["open", "closed"]);
     await staying.kill();
   }, 20_000);
+
+  test("is not opened by what one caller's requests do to themselves: 500, 501 and 505 count only where they are named", async () => {
+    using behind = flaky(({ path, method }) => ({ status: method === "FOO" ? 501 : Number(path.slice(1)) || 200 }));
+    await using gateway = await gatewayFor({ targets: [{ url: behind.url }] }, { retry: null });
+    for (let i = 0; i < 20; i++) await fetch(gateway.url, { method: "FOO" });
+    for (const status of [500, 501, 505]) for (let i = 0; i < 20; i++) await fetch(`${gateway.url}/${status}`);
+    expect([(await fetch(gateway.url)).status, (await breakers(gateway))[0]?.state]).toEqual([200, "closed"]);
+    for (let i = 0; i < 5; i++) await fetch(`${gateway.url}/503`);
+    expect((await breakers(gateway))[0]?.state).toBe("open");
+    await using strict = await gatewayFor({ targets: [{ url: behind.url }], breaker: { failures: ["5xx"] } }, { retry: null });
+    for (let i = 0; i < 5; i++) await fetch(`${strict.url}/500`);
+    expect((await breakers(strict))[0]?.state).toBe("open");
+  });
+
+  test("is half-open as soon as a health check passes, and one good answer closes it", async () => {
+    let isIll = true;
+    using behind = flaky(({ path }) => ({ status: path === "/health" || !isIll ? 200 : 503 }));
+    await using gateway = await gatewayFor(
+      {
+        // Another target that is left: otherwise the first would get a probe each second in any case.
+        targets: [{ url: behind.url, weight: 1000 }, { url: `http://127.0.0.1:${freePort()}` }],
+        breaker: { recoveryTimeout: "10m", failures: ["503"] },
+        healthCheck: { interval: "100ms", timeout: "5s", unhealthyAfter: 100 },
+      },
+      { retry: null },
+    );
+    while (!gateway.output().includes('"from":"closed","to":"open"')) await (await fetch(gateway.url)).text();
+    isIll = false;
+    while (!gateway.output().includes('"to":"half-open","cause":"health"')) await Bun.sleep(5);
+    while ((await breakers(gateway))[0]?.state !== "closed") await (await fetch(gateway.url)).text();
+    while (!gateway.output().includes('"from":"half-open","to":"closed","cause":"probe"')) await Bun.sleep(5);
+  }, 30_000);
+
+  test("of the only target that is back after a moment lets requests through within seconds, although its recovery time is a minute", async () => {
+    const first = await victim();
+    await using gateway = await gatewayFor({ targets: [{ url: first.url }], breaker: { recoveryTimeout: "60s" } }, { retry: null });
+    expect((await fetch(gateway.url)).status).toBe(200);
+    await first.kill();
+    while ((await breakers(gateway))[0]?.state !== "open") await (await fetch(gateway.url)).text();
+    const second = await victim(first.port);
+    while ((await breakers(gateway))[0]?.state !== "closed") await (await fetch(gateway.url)).text();
+    while (!gateway.output().includes('"cause":"last-resort"')) await Bun.sleep(5);
+    await second.kill();
+  }, 30_000);
 
   test("is seen, opened and closed by the admin API", async () => {
     using behind = flaky(() => ({ status: 200 }));
