@@ -301,7 +301,14 @@ export function createGatewayParts(options: GatewayOptions) {
   const counts = new CountPersistence({ store, counts: countRepository(storage, clock), clock });
   counts.restore();
 
-  const client = new PooledClient(clock);
+  const client = new PooledClient(clock, {
+    onUnasked: (target) =>
+      log?.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
+    onLookUp: (target, address, error) =>
+      error === null
+        ? log?.info({ target, address }, "a backend's name can be looked up again")
+        : log?.warn({ target, address, error }, "a backend's name can't be looked up: its last address is used"),
+  });
   const balanced = new Upstreams({
     clock,
     client,

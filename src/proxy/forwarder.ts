@@ -1,17 +1,18 @@
 import type { Clock } from "../clock.ts";
 import { type Body, WholeBody } from "../http/body.ts";
+import type { Fields } from "../http/fields.ts";
 import { isJsonType } from "../json.ts";
 import type { Pools } from "../pools/pools.ts";
 import { spanMethod } from "../telemetry/spans.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
 import { readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
-import { callerLeft, discard, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
+import { callerLeft, discard, type Reuse, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { FailedOutcome, Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
 import { CredentialRefused, CredentialUse } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
-import { requestHead } from "./headers.ts";
+import { interimHead, requestHead } from "./headers.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
 import type { Route } from "./route.ts";
 
@@ -56,6 +57,10 @@ export class Forwarder {
     const body = x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body;
     const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
     route.budget.earn();
+    const { method } = x.incoming.head;
+    const isChunked = x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0;
+    const onInterim = x.incoming.interim === undefined ? null : interimFor(x, route);
+    let wasStale = false;
     let tried = NONE;
     for (;;) {
       const target = upstream.choose(hash, tried);
@@ -68,14 +73,17 @@ export class Forwarder {
       let failure: UpstreamFailure | null = null;
       let response: UpstreamResponse | null = null;
       const call = this.parts.client.send(target.origin, {
-        method: x.incoming.head.method,
+        method,
         head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
         body,
-        chunked: x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0,
+        chunked: isChunked,
         upgrade: x.incoming.head.upgrade === "websocket",
         connectTimeout: Math.min(upstream.connectTimeout, left),
         timeout: Math.min(retry?.attemptTimeout ?? left, left),
         bodyTimeout: route.timeout,
+        reuse: wasStale ? "new" : reuseOf(method, body, target),
+        onInterim,
+        keepsTrailer: isChunked ? trailersFor(x, route) : null,
       });
       x.credential?.sent(call);
       x.incoming.onAbort = () => call.abort();
@@ -113,8 +121,9 @@ export class Forwarder {
         const outcome = failure === null || failure.isStale ? null : outcomeOf(failure);
         if (outcome === null) upstream.withdrawn(target, ticket);
         else upstream.failed(target, ticket, outcome);
-        // The connection was closed while it was idle: that was no attempt. Each repetition uses up a stale connection, so this ends.
-        if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(x.incoming.head.method) && isRepeatable(body)) {
+        // The connection was closed while it was idle: that was no attempt. A new one takes its place, so this ends.
+        if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(method) && isRepeatable(body)) {
+          wasStale = true;
           x.attempts--;
           continue;
         }
@@ -230,6 +239,29 @@ export class Forwarder {
     // A refused connection costs the backend nothing, and the first time it is most often a restart: it is soon asked again.
     return failure?.kind === "connect" && x.attempts === 1 ? Math.min(delay, this.parts.random() * SOON) : delay;
   }
+}
+
+/**
+ * Which connection a request may go by. What can be sent again takes any; of the rest, what is large takes a new one, for which it makes up, and the others one of which the kernel
+ * knows no close. Over TLS a new connection costs too much for that.
+ */
+function reuseOf(method: string, body: Body | null, { origin }: Target): Reuse {
+  if (IDEMPOTENT.has(method) && isRepeatable(body) && (body === null || body.length >= 0)) return "any";
+  return body !== null && body.length > MOST_KEPT && !origin.tls ? "new" : "checked";
+}
+
+/** Passes a target's interim answers on to the caller, with the fields that a full answer would have from it. */
+const interimFor =
+  (x: Exchange<Arrival>, route: Route) =>
+  (status: number, reason: string, fields: Fields, connection: string): void =>
+    x.incoming.interim?.(status, reason, interimHead(route, fields, connection));
+
+/** Which trailers of a request go on: not what carries keys, nor what the route's rules drop. */
+function trailersFor(x: Exchange<Arrival>, route: Route): (lower: string) => boolean {
+  const { header } = x.generation.identity;
+  const { dropped } = route.requestRules;
+  const field = x.credential?.field;
+  return (lower) => lower !== header && lower !== field && !dropped.has(lower);
 }
 
 /** A body that can be sent again, whatever was sent of it. */

@@ -37,6 +37,9 @@ const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "
 /** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
 const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
 
+/** `trailers` among the transfer codings of a TE field. */
+const TRAILERS = /(^|,)[ \t]*trailers[ \t]*(,|$)/i;
+
 /** What makes a request conditional (RFC 9110 §13.1), apart from If-Range. */
 const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
 
@@ -50,6 +53,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
   const { credential, prompt, trace } = x;
+  const isChunked = body !== null && head.framing === "chunked" && prompt === null;
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
     if (name === credential?.field) continue;
@@ -58,7 +62,13 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
       text += "Accept-Encoding: identity\r\n";
       continue;
     }
-    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) continue;
+    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) {
+      // Who takes trailers says so, and in Connection as well (RFC 9110 §10.1.4): so does this hop, and passes them on.
+      if (name === "te" && named?.has("te") && head.upgrade === "" && TRAILERS.test(values[i] as string))
+        text += "TE: trailers\r\nConnection: TE\r\n";
+      else if (name === "trailer" && isChunked) text += `Trailer: ${values[i]}\r\n`;
+      continue;
+    }
     // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
     if (name === "forwarded" && !isTrusted) continue;
     if (conditions !== null && CONDITIONS.has(name)) continue;
@@ -84,6 +94,17 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   return `${text}\r\n`;
 }
 
+/** The header lines of an interim response for the client (RFC 9110 §15.2). */
+export function interimHead(route: Route, { names, lower, values }: Fields, connection: string): string {
+  const named = namedByConnection(connection);
+  let text = "";
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    if (!NOT_RETURNED.has(name) && !named?.has(name) && !route.responseRules.dropped.has(name)) text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  return text;
+}
+
 /** The response's header lines for the client, without those that frame the message. */
 export function responseHead(x: Exchange, route: Route, response: UpstreamResponse): string {
   const { names, lower, values } = response.fields;
@@ -93,11 +114,18 @@ export function responseHead(x: Exchange, route: Route, response: UpstreamRespon
   let text = "";
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
-    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
+    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) {
+      if (name === "trailer" && x.incoming.head.minor === 1 && isStreamed(response)) text += `Trailer: ${values[i]}\r\n`;
+      continue;
+    }
     text += `${names[i]}: ${values[i]}\r\n`;
   }
   return text;
 }
+
+/** Whether a response goes on in chunks, which trailers may follow. */
+const isStreamed = ({ body, fields }: UpstreamResponse): boolean =>
+  body !== null && !(body instanceof Uint8Array) && body.length < 0 && fields.get("transfer-encoding") !== null;
 
 /** What goes with a 304 (RFC 9110 §15.4.5). */
 const NOT_MODIFIED = new Set(["cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"]);
