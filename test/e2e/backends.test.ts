@@ -51,7 +51,10 @@ describe("a backend that does not keep to HTTP", () => {
   test("can't give its body for a HEAD to the next caller", async () => {
     const poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON";
     using behind = rawBackend(async (request, write) => {
-      if (!request.startsWith("HEAD")) return write(OK);
+      if (!request.startsWith("HEAD")) {
+        await Bun.sleep(60);
+        return write(OK);
+      }
       write(`HTTP/1.1 200 OK\r\nContent-Length: ${poison.length}\r\n\r\n`);
       await Bun.sleep(20);
       write(poison);
@@ -59,12 +62,7 @@ describe("a backend that does not keep to HTTP", () => {
     await using gateway = await gatewayTo([behind.url]);
     for (let i = 0; i < 10; i++) {
       expect((await fetch(`${gateway.url}/evil`, { method: "HEAD" })).status).toBe(200);
-      const answers = await Promise.all(
-        Array.from({ length: 3 }, async () => {
-          await Bun.sleep(10);
-          return (await fetch(gateway.url)).text();
-        }),
-      );
+      const answers = await Promise.all(Array.from({ length: 3 }, async () => (await fetch(gateway.url)).text()));
       expect(answers).toEqual(["ok", "ok", "ok"]);
     }
   });
