@@ -541,11 +541,17 @@ export function createGatewayParts(options: GatewayOptions) {
       return false;
     }
   };
+  /** The upstreams without which the gateway is not ready, and whether they are. */
+  const required = (): Record<string, string> =>
+    Object.fromEntries(
+      config.ready.upstreams.map((name) => [name, balanced.all().find((each) => each.name === name)?.isReady === true ? "ok" : "failing"]),
+    );
   const components = (): Record<string, string> => ({
     database: databaseWorks() ? "ok" : "failing",
     // Requests are served all the same.
     ...(config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "degraded" }),
     ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
+    ...(config.ready.upstreams.length === 0 ? {} : { upstreams: Object.values(required()).includes("failing") ? "failing" : "ok" }),
   });
   /** Backends that are down are no reason to take the gateway out of service: these are for people. */
   const allComponents = (): Record<string, string> => {
@@ -738,6 +744,7 @@ export function createGatewayParts(options: GatewayOptions) {
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
     components,
+    required,
     /** The text that Prometheus scrapes; `accept`: the field of its request. */
     metrics: (accept: string | null) => metrics.text(accept),
     /** The listeners' certificate, for whoever watches when it expires. Milliseconds since 1970. */

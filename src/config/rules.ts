@@ -188,6 +188,9 @@ export function crossFaults(config: Config): Fault[] {
       faults.push({ path: ["upstreams", name], message: 'with "demo": true this name is taken by the demo backend' });
   for (const [name, pool] of Object.entries(config.pools)) faults.push(...poolFaults(pool, ["pools", name]));
   for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
+  for (const [i, name] of config.ready.upstreams.entries())
+    if (!known.upstreams.has(name))
+      faults.push({ path: ["ready", "upstreams", i], message: `there is no upstream ${JSON.stringify(name)} in this file` });
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
   faults.push(...activitiesFaults(config, known));
   faults.push(...sharedKeys(config.consumers));

@@ -921,6 +921,19 @@ export const Config = Shape(
       "How responses are kept.",
       { default: {} },
     ),
+    ready: Shape(
+      {
+        upstreams: Type.Array(Type.String({ maxLength: 128 }), {
+          maxItems: 256,
+          default: [],
+          description:
+            "Upstreams without which /ready answers 503, so that a load balancer takes this instance out of service. By default none: an instance whose backends are down still answers for itself.",
+          examples: [["users"]],
+        }),
+      },
+      "When the gateway is ready for traffic.",
+      { default: {} },
+    ),
     anonymousTier: Type.String({ default: "anonymous", description: "The tier of callers without a key, counted by IP." }),
     tiers: Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(TierConfig), {
       additionalProperties: false,

@@ -29,6 +29,8 @@ export interface TargetState {
   inFlight: number;
   /** What health checks say; true without any. */
   isHealthy: boolean;
+  /** A health check has passed since the start. */
+  hasPassed: boolean;
   /** When it came back after having been out, for the slow start; `-Infinity` when it never was. */
   backSince: number;
 }
@@ -146,6 +148,12 @@ export class Upstream {
     return this.targets.some(this.isAvailable);
   }
 
+  /** Whether a target could take a request now, and where there are health checks is known to be there: before the first of them nobody knows. */
+  get isReady(): boolean {
+    this.now = this.clock.now();
+    return this.targets.some((target) => this.isAvailable(target) && (this.healthCheck === null || target.state.hasPassed));
+  }
+
   /** Whether a target that is not among `tried` could take a request now. */
   hasFresh(tried: readonly Target[]): boolean {
     this.now = this.clock.now();
@@ -201,6 +209,7 @@ export class Upstream {
 
   /** A health check that began at `began` found the target well. */
   vouchFor(target: Target, began: number): void {
+    target.state.hasPassed = true;
     vouchFor(target.state.breaker, began, this.clock.now(), target.tell);
   }
 
@@ -288,6 +297,7 @@ const newState = (now: number): TargetState => ({
   breaker: newBreaker(now),
   inFlight: 0,
   isHealthy: true,
+  hasPassed: false,
   backSince: Number.NEGATIVE_INFINITY,
 });
 

@@ -331,3 +331,57 @@ describe("several targets", () => {
     for (const each of backends) each[Symbol.dispose]();
   });
 });
+
+describe("/ready", () => {
+  interface Readiness {
+    readonly failing: string[];
+    readonly components: Record<string, string>;
+    readonly upstreams?: Record<string, string>;
+  }
+  const readiness = async (gateway: Running, headers = {}): Promise<[number, Readiness]> => {
+    const answer = await fetch(`${gateway.url}/ready`, { headers });
+    return [answer.status, (await answer.json()) as Readiness];
+  };
+  const becomes = async (gateway: Running, status: number): Promise<Readiness> => {
+    for (;;) {
+      const [now, body] = await readiness(gateway);
+      if (now === status) return body;
+      await Bun.sleep(10);
+    }
+  };
+
+  test("is 503 without the upstreams that ready.upstreams names, and tells strangers no names", async () => {
+    const first = await victim();
+    const port = freePort();
+    const upstreams = {
+      needed: { targets: [{ url: first.url }], healthCheck: { path: "/", interval: "50ms", unhealthyAfter: 1, healthyAfter: 1 } },
+      other: { targets: [{ url: `http://127.0.0.1:${port}` }], healthCheck: { interval: "50ms", unhealthyAfter: 1 } },
+    };
+    const routes = [{ name: "main", path: "/", upstream: "needed", auth: "none", retry: QUICK }];
+    await using gateway = await start({ config: { ...OPEN, upstreams, routes, ready: { upstreams: ["needed"] } } });
+    expect(await becomes(gateway, 200)).toMatchObject({ failing: [], components: { upstreams: "ok" }, upstreams: { needed: "ok" } });
+    await first.kill();
+    expect(await becomes(gateway, 503)).toMatchObject({ failing: ["upstreams"], upstreams: { needed: "failing" } });
+    const [, seenByStrangers] = await readiness(gateway, { "x-forwarded-for": "192.0.2.1" });
+    expect(JSON.stringify(seenByStrangers)).not.toContain("needed");
+    const second = await victim(first.port);
+    await becomes(gateway, 200);
+    await second.kill();
+  }, 30_000);
+
+  test("waits for the first health check of such an upstream, and follows its breaker where there is none", async () => {
+    using behind = flaky(({ path }) => ({ status: path === "/health" ? 500 : 503 }));
+    const targets = [{ url: behind.url }];
+    const upstreams = { checked: { targets, healthCheck: { interval: "1m" } }, plain: { targets } };
+    const routes = [{ name: "main", path: "/", upstream: "plain", auth: "none", retry: null }];
+    const config = { ...OPEN, upstreams, routes };
+    await using waiting = await start({ config: { ...config, ready: { upstreams: ["checked"] } } });
+    expect((await readiness(waiting))[0]).toBe(503);
+    await using gateway = await start({ config: { ...config, ready: { upstreams: ["plain"] } } });
+    expect((await readiness(gateway))[0]).toBe(200);
+    while ((await readiness(gateway))[0] === 200) await (await fetch(gateway.url)).text();
+    await using careless = await start({ config });
+    for (let i = 0; i < 6; i++) await (await fetch(careless.url)).text();
+    expect((await readiness(careless))[0]).toBe(200);
+  }, 30_000);
+});
