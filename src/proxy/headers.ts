@@ -1,4 +1,5 @@
 import { Fields } from "../http/fields.ts";
+import type { RequestHead } from "../http/head.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
@@ -53,7 +54,6 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
   const { credential, prompt, trace } = x;
-  const isChunked = body !== null && head.framing === "chunked" && prompt === null;
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
     if (name === credential?.field) continue;
@@ -62,13 +62,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
       text += "Accept-Encoding: identity\r\n";
       continue;
     }
-    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) {
-      // Who takes trailers says so, and in Connection as well (RFC 9110 §10.1.4): so does this hop, and passes them on.
-      if (name === "te" && named?.has("te") && head.upgrade === "" && TRAILERS.test(values[i] as string))
-        text += "TE: trailers\r\nConnection: TE\r\n";
-      else if (name === "trailer" && isChunked) text += `Trailer: ${values[i]}\r\n`;
-      continue;
-    }
+    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) continue;
     // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
     if (name === "forwarded" && !isTrusted) continue;
     if (conditions !== null && CONDITIONS.has(name)) continue;
@@ -81,6 +75,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   else if (body !== null)
     text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
   else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
+  if (named !== null || head.framing === "chunked") text += trailerLines(head, named, prompt === null);
   if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
   const proto = isTls ? "https" : "http";
@@ -92,6 +87,16 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   if (conditions !== null) text += conditions;
   if (x.key !== null) text += `X-Consumer-ID: ${x.key.consumer.id}\r\nX-Consumer-Tier: ${x.key.consumer.tier}\r\n`;
   return `${text}\r\n`;
+}
+
+/**
+ * What a request says of trailers: that its sender takes them, which stands in Connection as well (RFC 9110 §10.1.4), and so does this hop; and which follow it, where it goes on in
+ * the chunks it came in.
+ */
+function trailerLines({ fields, framing, upgrade }: RequestHead, named: ReadonlySet<string> | null, isAsItCame: boolean): string {
+  const takes = upgrade === "" && named?.has("te") === true && TRAILERS.test(fields.joined("te") ?? "");
+  const announced = framing === "chunked" && isAsItCame ? fields.joined("trailer") : null;
+  return (takes ? "TE: trailers\r\nConnection: TE\r\n" : "") + (announced === null ? "" : `Trailer: ${announced}\r\n`);
 }
 
 /** The header lines of an interim response for the client (RFC 9110 §15.2). */
@@ -114,11 +119,12 @@ export function responseHead(x: Exchange, route: Route, response: UpstreamRespon
   let text = "";
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
-    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) {
-      if (name === "trailer" && x.incoming.head.minor === 1 && isStreamed(response)) text += `Trailer: ${values[i]}\r\n`;
-      continue;
-    }
+    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  if (x.incoming.head.minor === 1 && isStreamed(response)) {
+    const announced = response.fields.joined("trailer");
+    if (announced !== null) text += `Trailer: ${announced}\r\n`;
   }
   return text;
 }

@@ -3,7 +3,7 @@ import type { Socket } from "bun";
 import type { Clock } from "../clock.ts";
 import { isLinkLocal } from "../config/upstream-allow.ts";
 import type { Body, Sink } from "../http/body.ts";
-import { type Descriptors, descriptors, descriptors as ownDescriptors } from "../http/descriptors.ts";
+import { type Descriptors, descriptors as ownDescriptors } from "../http/descriptors.ts";
 import type { Fields } from "../http/fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "../http/framing.ts";
 import { HeadFault, parseResponseHead, type ResponseHead } from "../http/head.ts";
@@ -667,7 +667,6 @@ class UpstreamConnection {
     this.isClosed = true;
     this.pool.open--;
     this.client.descriptors.closed();
-    descriptors.closed();
     this.client.active.delete(this);
     const { exchange, body, tunnel } = this;
     this.exchange = null;

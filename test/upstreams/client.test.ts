@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Body } from "../../src/http/body.ts";
-import { Descriptors } from "../../src/http/descriptors.ts";
+import { Descriptors, descriptors } from "../../src/http/descriptors.ts";
 import type { Fields } from "../../src/http/fields.ts";
 import { originOf, type UpstreamRequest } from "../../src/upstreams/client.ts";
 import { client, echo, failureOf, scripted, send, server, text } from "../support/relay.ts";
@@ -208,6 +208,21 @@ describe("the upstream client", () => {
     it.addresses.set(origin.key, { address: "127.0.0.1", doubtedUntil: 0 });
     for (let i = 0; i < 3; i++) expect(await ask()).toBe("no failure");
     expect(told).toEqual([`${origin.key} 127.0.0.1 false`]);
+  });
+
+  test("counts each of its connections once among the process's sockets", async () => {
+    const before = descriptors.sockets;
+    {
+      using it = client();
+      using backend = scripted(["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+      await Promise.all([1, 2, 3].map(() => send(it, backend.port, GET)));
+      expect(descriptors.sockets).toBe(before + 3);
+      using closed = scripted([]);
+      closed[Symbol.dispose]();
+      expect(await failureOf(send(it, closed.port, GET))).toBe("connect");
+      expect(descriptors.sockets).toBe(before + 3);
+    }
+    expect(descriptors.sockets).toBe(before);
   });
 
   test("says that the gateway has no descriptor left, not that the target refused", async () => {
