@@ -73,7 +73,7 @@ export class Forwarder {
       let failure: UpstreamFailure | null = null;
       let response: UpstreamResponse | null = null;
       const call = this.parts.client.send(target.origin, {
-        method,
+        method: x.incoming.head.method,
         head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
         body,
         chunked: isChunked,

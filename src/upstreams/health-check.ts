@@ -61,6 +61,8 @@ export class HealthChecker {
       connectTimeout: timeout,
       timeout,
       bodyTimeout: timeout,
+      // A connection that was closed while it was idle says nothing of the target.
+      reuse: "checked",
     });
     try {
       const { status, body } = await call.response;
