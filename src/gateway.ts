@@ -302,13 +302,26 @@ export function createGatewayParts(options: GatewayOptions) {
   const counts = new CountPersistence({ store, counts: countRepository(storage, clock), clock });
   counts.restore();
 
+  /** Names of backends that can't be looked up, with what to say of them. */
+  const doubted = new Map<string, string>();
   const client = new PooledClient(clock, {
     onUnasked: (target) =>
       log?.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
-    onLookUp: (target, address, error) =>
-      error === null
-        ? log?.info({ target, address }, "a backend's name can be looked up again")
-        : log?.warn({ target, address, error }, "a backend's name can't be looked up: its last address is used"),
+    onLookUp: (target, address, error) => {
+      if (error === null) doubted.delete(target);
+      else doubted.set(target, `${target}: ${error}; ${address} is used`);
+      if (doubted.size === 0) warnings.clear("nameLookUpFailed");
+      else {
+        const message = "A backend's name can't be looked up: its last address is used.";
+        warnings.raise("nameLookUpFailed", message, [...doubted.values()].join(", "));
+        // The first is in the log as a warning.
+        if (error !== null && doubted.size > 1) log?.warn({ detail: doubted.get(target) }, message);
+      }
+    },
+    onShortage: (isShort) => {
+      if (isShort) warnings.raise("outOfDescriptors", "Requests were refused for want of file descriptors: raise the limit of open files.");
+      else warnings.clear("outOfDescriptors");
+    },
   });
   const balanced = new Upstreams({
     clock,

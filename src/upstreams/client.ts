@@ -129,6 +129,8 @@ const IDLE_FOR = 4_000;
 const NAMED_FOR = 60_000;
 /** How exact timeouts are, in milliseconds. */
 const TICK = 25;
+/** Ticks. */
+const LOOK_BACK_EVERY = 200;
 const MAX_HEAD = 262_144;
 /** Interim answers that are read before an answer: more are a backend's fault, or a flood. */
 const MAX_INTERIM = 100;
@@ -140,6 +142,8 @@ const SURELY_OPEN_FOR = 5;
 const SUSPECT_FOR = 60_000;
 /** How long a name that can't be looked up is not looked up again, in milliseconds. */
 const LOOK_UP_AGAIN_AFTER = 10_000;
+/** How long it is told that descriptors are short after the last request that got none, and that a name is in doubt after the last one that went there, in milliseconds. */
+const TOLD_FOR = 60_000;
 /** Names whose last address is remembered. */
 const MAX_ADDRESSES = 1024;
 /** A silent peer is asked after so many milliseconds whether it is still there; Bun then asks each second, ten times. */
@@ -157,8 +161,10 @@ const EMPTY = Buffer.alloc(0);
 export interface ClientNotes {
   /** An upstream has sent bytes that belong to no answer; told once a minute for each origin. */
   readonly onUnasked: (origin: string) => void;
-  /** A name can't be looked up, or can be again: `address` is used meanwhile. */
+  /** A name can't be looked up, and `address` is used instead; or (`error` is `null`) it can be again, or nobody has asked for it for a while. */
   readonly onLookUp: (origin: string, address: string, error: string | null) => void;
+  /** Requests are refused for want of descriptors, or have not been for a while. */
+  readonly onShortage: (isShort: boolean) => void;
 }
 
 export class PooledClient implements UpstreamClient {
@@ -169,6 +175,8 @@ export class PooledClient implements UpstreamClient {
   now: number;
   /** The last good address of each name; one that is in doubt is used until `doubtedUntil` without being looked up. */
   readonly addresses = new Map<string, { address: string; doubtedUntil: number }>();
+  private ticks = 0;
+  private shortUntil = 0;
   private readonly ticker: Timer;
   private readonly forget: () => void;
 
@@ -251,6 +259,26 @@ export class PooledClient implements UpstreamClient {
     return known.address;
   }
 
+  /** A request got no connection, since the process has no descriptor left. */
+  lacksDescriptors(): UpstreamFailure {
+    if (this.shortUntil === 0) this.notes.onShortage?.(true);
+    this.shortUntil = this.now + TOLD_FOR;
+    return new UpstreamFailure("descriptors", "out of file descriptors", false);
+  }
+
+  /** Takes back what is over. */
+  private lookBack(): void {
+    if (this.shortUntil !== 0 && this.now > this.shortUntil) {
+      this.shortUntil = 0;
+      this.notes.onShortage?.(false);
+    }
+    for (const [origin, known] of this.addresses) {
+      if (known.doubtedUntil === 0 || this.now < known.doubtedUntil + TOLD_FOR) continue;
+      known.doubtedUntil = 0;
+      this.notes.onLookUp?.(origin, known.address, null);
+    }
+  }
+
   close(): void {
     this.forget();
     clearInterval(this.ticker);
@@ -269,6 +297,7 @@ export class PooledClient implements UpstreamClient {
 
   private tick(): void {
     this.now = this.clock.now();
+    if (++this.ticks % LOOK_BACK_EVERY === 0) this.lookBack();
     for (const connection of this.active) connection.checkDeadline(this.now);
     for (const [key, { idle, open, suspectUntil }] of this.pools) {
       // The longest idle stand first, since the last one in is the first one out.
@@ -315,7 +344,7 @@ class Exchange implements Call {
     const { client, origin, request } = this;
     const { descriptors } = client;
     if (descriptors.isShort && !descriptors.makeRoom()) {
-      this.fail(new UpstreamFailure("descriptors", "out of file descriptors", false));
+      this.fail(client.lacksDescriptors());
       return;
     }
     const connection = new UpstreamConnection(client, this.pool, origin.isNamed);
@@ -364,11 +393,7 @@ class Exchange implements Call {
         // Bun tells a want of descriptors as a refused connection.
         const isOurs = isOutOfDescriptors(error.code, client.descriptors);
         connection.closed();
-        this.fail(
-          isOurs
-            ? new UpstreamFailure("descriptors", "out of file descriptors", false)
-            : new UpstreamFailure("connect", error.message, false),
-        );
+        this.fail(isOurs ? client.lacksDescriptors() : new UpstreamFailure("connect", error.message, false));
       },
     );
   }

@@ -228,7 +228,8 @@ describe("the upstream client", () => {
   test("says that the gateway has no descriptor left, not that the target refused", async () => {
     await using backend = server(echo);
     const few = new Descriptors(() => 8);
-    using it = client({}, few);
+    const told: boolean[] = [];
+    using it = client({ onShortage: (isShort) => told.push(isShort) }, few);
     expect((await send(it, backend.port, GET)).status).toBe(200);
     expect(few.sockets).toBe(1);
     for (let i = 0; i < 6; i++) few.opened();
@@ -239,6 +240,8 @@ describe("the upstream client", () => {
     await using slow = server((incoming) => void held.promise.then(() => incoming.reply(text(200, "late"))));
     const busy = send(it, slow.port, GET);
     expect(await failureOf(busy)).toBe("descriptors");
+    expect(await failureOf(send(it, slow.port, GET))).toBe("descriptors");
+    expect(told).toEqual([true]);
     held.resolve();
   });
 });

@@ -183,6 +183,8 @@ test("a gateway out of descriptors cuts off no backend, and says what it lacks",
     console.log([...codes], `of ${busy.length}: ${answers.filter(([status]) => status === 200).length} answered`);
     expect([...codes].filter((code) => code !== "503 outOfDescriptors")).toEqual([]);
     for (let i = 0; i < 50; i++) expect((await get("/"))[0]).toBe(200);
+    const { warnings } = (await (await fetch(`${url}/ready`)).json()) as { warnings: { code: string }[] };
+    if (codes.size > 0) expect(warnings.map(({ code }) => code)).toContain("outOfDescriptors");
   } finally {
     child.kill();
     await child.exited;
