@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import type { Body } from "../../src/http/body.ts";
 import { Descriptors, descriptors } from "../../src/http/descriptors.ts";
@@ -208,6 +209,17 @@ describe("the upstream client", () => {
     it.addresses.set(origin.key, { address: "127.0.0.1", doubtedUntil: 0 });
     for (let i = 0; i < 3; i++) expect(await ask()).toBe("no failure");
     expect(told).toEqual([`${origin.key} 127.0.0.1 false`]);
+  });
+
+  test("asks after peers that are silent, so that those that vanish are noticed", async () => {
+    using it = client();
+    using backend = scripted(["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]);
+    await send(it, backend.port, GET);
+    const peer = `0100007F:${backend.port.toString(16).toUpperCase().padStart(4, "0")}`;
+    // Columns of /proc/net/tcp: number, own address, peer, state, queues, timer (02 is keep-alive) and when it fires.
+    const rows = readFileSync("/proc/net/tcp", "utf8").split("\n");
+    const ours = rows.map((row) => row.trim().split(/\s+/)).filter((row) => row[2] === peer && row[3] === "01");
+    expect(ours.map((row) => row[5]?.slice(0, 2))).toEqual(["02"]);
   });
 
   test("counts each of its connections once among the process's sockets", async () => {
