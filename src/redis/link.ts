@@ -19,6 +19,8 @@ export interface RedisLinkParts {
 const PROBE_EVERY = 250;
 /** Good answers in a row that bring it back: one may be luck. */
 const PROBES_TO_TRUST = 2;
+/** How long the first probe may take, in milliseconds, before an instance begins without Redis. */
+const FIRST_PATIENCE = 1000;
 /** Failed probes in a row after which the connection is made anew. */
 const RECONNECT_AFTER = 8;
 /** Times in a row that Redis may be late before it counts as lost. Two may be the machine's fault: a process that waits for its turn on a busy core is late by tens of milliseconds. */
@@ -203,7 +205,9 @@ export class RedisLink {
       return;
     }
     this.isProbing = true;
-    this.within((client) => client.set(`${this.prefix}:probe`, "1", "PX", 60_000), this.allowance, this.allowance).then(
+    // At the start nobody waits but the start itself, and this process is busiest: what is decided then holds until the next probe.
+    const patience = this.wasEverUp ? this.allowance : Math.max(FIRST_PATIENCE, this.patience);
+    this.within((client) => client.set(`${this.prefix}:probe`, "1", "PX", 60_000), patience, patience).then(
       () => {
         this.isProbing = false;
         this.badProbes = 0;
@@ -214,6 +218,7 @@ export class RedisLink {
       () => {
         this.isProbing = false;
         this.goodProbes = 0;
+        this.firstTry.resolve();
         // A connection that nothing comes by any more looks as if it were there: another one may do.
         if (++this.badProbes % RECONNECT_AFTER === 0) this.client.disconnect(true);
       },
