@@ -140,7 +140,7 @@ describe("retries", () => {
     using behind = flaky(() => new Promise(() => {}));
     await using gateway = await gatewayFor(
       { targets: [{ url: behind.url }], breaker: NEVER },
-      { timeout: "250ms", retry: { ...QUICK, attempts: 10, attemptTimeout: "100ms" } },
+      { timeout: "2s", retry: { ...QUICK, attempts: 10, attemptTimeout: "700ms" } },
     );
     const answer = await fetch(gateway.url);
     expect([answer.status, await codeOf(answer)]).toEqual([504, "upstreamTimeout"]);
