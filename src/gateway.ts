@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
 import { createAdmin } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
@@ -46,6 +45,7 @@ import { RedisDown, RedisLink } from "./redis/link.ts";
 import { Replication } from "./redis/replication.ts";
 import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
+import { activitiesPathOf, shareFiles } from "./storage/files.ts";
 import { openStorage } from "./storage/open.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -104,6 +104,13 @@ const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState]
 const SPANS_WITHIN = 2000;
 /** How far this process may be behind another one on the same database, in milliseconds. */
 const FOLLOW_EVERY = 200;
+
+/** The activities' file may not be the gateway's own, wherever --data or a link has put that. */
+function storageClash({ activities }: Config, databasePath: string): Fault[] {
+  if (activities === null || !shareFiles(activitiesPathOf(activities.path, databasePath), databasePath)) return [];
+  const path = ["activities", ...(activities.path === null ? [] : ["path"])];
+  return [{ path, message: `leads to the gateway's own database (${databasePath}): name another file by activities.path` }];
+}
 
 export type GatewayParts = ReturnType<typeof createGatewayParts>;
 
@@ -205,8 +212,12 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault: onOwnFault,
     onLease: (pool, user, kind, lease) => {
       const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
-      if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
-      else if (log !== null) {
+      if (!lease.granted) {
+        // What no key ever holds is for the caller to change.
+        if (Number.isFinite(lease.retryIn))
+          log?.error({ ...who, retryIn: Math.ceil(lease.retryIn) }, "All API keys have reached their rate limits.");
+        else log?.warn(who, "a request costs more than any key of the pool holds");
+      } else if (log !== null) {
         const { id } = lease.grant.key;
         // A route's requests have lines of their own.
         const level = kind === "handedOut" ? "info" : "debug";
@@ -244,7 +255,7 @@ export function createGatewayParts(options: GatewayOptions) {
     secrets,
   });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
-  const clashes = records.clashes(config);
+  const clashes = [...records.clashes(config), ...storageClash(config, options.databasePath)];
   if (clashes.length > 0) {
     demo?.stop();
     storage.close();
@@ -373,6 +384,7 @@ export function createGatewayParts(options: GatewayOptions) {
     client,
     pools,
     random: Math.random,
+    onFault: onOwnFault,
     onFailed: (requestId, upstream, { url }, attempt, why) => {
       if (log?.isLevelEnabled("debug") !== true) return;
       const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
@@ -439,8 +451,7 @@ export function createGatewayParts(options: GatewayOptions) {
     return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
   }
   let activities: Activities | null = null;
-  const activitiesPath = ({ path }: ActivitiesConfig): string =>
-    path ?? (options.databasePath === ":memory:" ? ":memory:" : join(dirname(options.databasePath), "activities.db"));
+  const activitiesPath = ({ path }: ActivitiesConfig): string => activitiesPathOf(path, options.databasePath);
   /** Starts what takes activities in, or puts other rules in force. Off, what waits is applied all the same. */
   const putActivities = (): void => {
     const settings = config.activities;
@@ -450,12 +461,25 @@ export function createGatewayParts(options: GatewayOptions) {
     else
       activities = new Activities({
         path: activitiesPath(settings),
+        databasePath: options.databasePath,
         redis: config.redis,
         worker: new URL("./activities-worker.ts", import.meta.url).href,
         policy,
         maxBodySize: () => parseSize(config.server.maxBodySize),
         onTrouble: (message, attempts) => log?.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
+        onFull: (isFull) =>
+          isFull
+            ? warnings.raise(
+                "activitiesFull",
+                "The activities' database has the size that it may have: no more are taken.",
+                "Raise activities.maxSize, or make room: delete rows, or let activities.keepFor be shorter.",
+              )
+            : warnings.clear("activitiesFull"),
       });
+  };
+  const stopActivities = async (): Promise<void> => {
+    if (activities === null || (await activities.stop())) return;
+    log?.info("what activities wrote last is in the file that ends in -wal, for another process has the database open: copy both together");
   };
   putActivities();
   const activitiesRoute = (): Route[] => {
@@ -577,12 +601,15 @@ export function createGatewayParts(options: GatewayOptions) {
   };
   /** Puts another configuration in force in one step, or gives the faults with which it can't be. */
   const apply = (next: Config, text: string): readonly Fault[] => {
-    const faults = [...fixedFaults(config, next), ...records.clashes(next)];
-    if (activities === null && next.activities !== null) {
+    const faults = [...fixedFaults(config, next), ...records.clashes(next), ...storageClash(next, options.databasePath)];
+    if (faults.length === 0 && activities === null && next.activities !== null) {
       try {
-        checkUsable(activitiesPath(next.activities));
+        checkUsable(activitiesPath(next.activities), options.databasePath);
       } catch (error) {
-        faults.push({ path: ["activities"], message: error instanceof Error ? error.message : String(error) });
+        faults.push({
+          path: ["activities", ...(next.activities.path === null ? [] : ["path"])],
+          message: error instanceof Error ? error.message : String(error),
+        });
       }
     }
     if (faults.length > 0) return faults;
@@ -820,7 +847,7 @@ export function createGatewayParts(options: GatewayOptions) {
         tokens.flushUsed();
       })();
       storage.close();
-      await Promise.all([demo?.stop(), activities?.stop(), tracing.close(SPANS_WITHIN)]);
+      await Promise.all([demo?.stop(), stopActivities(), tracing.close(SPANS_WITHIN)]);
     },
   };
 }

@@ -1,4 +1,5 @@
 import { isTimezone } from "../limits/calendar.ts";
+import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import type { Fault, Path } from "./faults.ts";
 import { isCidr } from "./ip.ts";
 import {
@@ -126,6 +127,8 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
   if (route.cache !== null && route.cache.ttl !== null && parseDuration(route.cache.ttl) > YEAR)
     say(["cache", "ttl"], "must be at most 366d");
+  if (route.cache?.shared && route.cache.perConsumer)
+    say(["cache", "perConsumer"], "and shared contradict each other: one copy for each consumer, or one for all");
   if (route.retry !== null) {
     for (const field of ["baseDelay", "maxDelay"] as const)
       if (parseDuration(route.retry[field]) > DAY) say(["retry", field], "must be at most 24h");
@@ -209,11 +212,16 @@ export function crossFaults(config: Config): Fault[] {
   return faults;
 }
 
-function activitiesFaults({ activities }: Config, known: Known): Fault[] {
+function activitiesFaults({ activities, storage }: Config, known: Known): Fault[] {
   if (activities === null) return [];
   const faults = limitFaults(activities.limits, ["activities", "limits"]);
   const say = (path: Path, message: string) => faults.push({ path: ["activities", ...path], message });
   const { endpoint, auth, tiers, scopes } = activities;
+  if (shareFiles(activitiesPathOf(activities.path, storage.path), storage.path))
+    say(
+      activities.path === null ? [] : ["path"],
+      "leads to the gateway's own database, where whoever may send activities could make themselves admin: name another file by activities.path",
+    );
   const wrong = pathFault(endpoint);
   if (wrong !== null) say(["endpoint"], wrong);
   else if (isOwn(endpoint, { ...known, activities: null })) say(["endpoint"], "is served by another part of Sluice");

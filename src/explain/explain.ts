@@ -108,6 +108,10 @@ export class Explain {
     const away = this.parts.away();
     const refusal = this.refusalOf(situation, isAnonymous, unknown);
     const backendRefusal = this.backendRefusal(route, unknown);
+    if (!isAnonymous && route?.cache && !route.cache.isShared && !route.cache.isPerConsumer)
+      unknown.push(
+        "whether answers are kept: for callers with a key only those that say public, s-maxage or must-revalidate, unless the route's cache has perConsumer or shared",
+      );
     return {
       isAnonymous,
       refusal:

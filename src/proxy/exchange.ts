@@ -7,7 +7,7 @@ import type { RouteMetrics } from "../telemetry/metrics.ts";
 import type { Redactor } from "../telemetry/redact.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
-import type { Prompt } from "../tokens/prompt.ts";
+import { letGo, type Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { clientIp } from "./client-ip.ts";
 import type { CredentialUse } from "./credential.ts";
@@ -107,6 +107,7 @@ export class Exchange<A extends Arrival = Incoming> {
     if (this.busy !== null) this.busy.state.inFlight--;
     this.busy = null;
     this.credential?.settle();
+    if (this.prompt !== null) letGo(this.prompt);
   }
 
   /** What the response said it cost; of a stream that said nothing, what has passed of it. `null` when there is nothing to go by. */
@@ -120,7 +121,9 @@ export class Exchange<A extends Arrival = Incoming> {
   /** The same request without a caller who waits for the answer: for what is fetched in the background. */
   detached(now: number): Exchange<Arrival> {
     const { head, ip, isTls } = this.incoming;
-    const arrival: Arrival = { head: { ...head, method: "GET" }, body: null, ip, isTls, isAborted: false, onAbort: null };
+    // A HEAD may have named a range, which means nothing then.
+    const fields = head.fields.without("range", "if-range");
+    const arrival: Arrival = { head: { ...head, method: "GET", fields }, body: null, ip, isTls, isAborted: false, onAbort: null };
     const it = new Exchange(arrival, this.generation, this.path, this.query, now);
     it.route = this.route;
     it.key = this.key;

@@ -11,6 +11,7 @@ import type { Pools } from "../pools/pools.ts";
 import { type Endpoint, Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
+import { ownHead } from "./headers.ts";
 import { identify } from "./identify.ts";
 import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
@@ -54,14 +55,14 @@ export class HandOut {
     const refuse = (it: Problem): void => {
       x.status = it.status;
       x.refusal = it;
-      incoming.reply(problemReply(it, x.id, own(x)));
+      incoming.reply(problemReply(it, x.id, ownHead(x, clock.now() - x.startedAt)));
     };
     this.grant(x).then(
       (granted) => {
         if ("code" in granted) refuse(granted);
         else {
           x.status = 200;
-          incoming.reply(jsonReply(200, { api_key: granted.key }, own(x)));
+          incoming.reply(jsonReply(200, { api_key: granted.key }, `Cache-Control: no-store\r\n${ownHead(x, clock.now() - x.startedAt)}`));
         }
       },
       (error: unknown) => {
@@ -131,5 +132,3 @@ export class HandOut {
     return value as { type: string; pool?: string };
   }
 }
-
-const own = (x: Exchange): string => `X-Request-ID: ${x.id}\r\nCache-Control: no-store\r\n`;

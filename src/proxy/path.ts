@@ -73,6 +73,18 @@ export function parameter(query: string, name: string): string | null {
   return null;
 }
 
+/** The query with only the parameters of these names, in the names' order: each as it was sent, all that there are of a name. */
+export function onlyParameters(query: string, names: readonly string[]): string {
+  if (query.length < 2 || names.length === 0) return "";
+  const kept: string[][] = names.map(() => []);
+  for (const pair of query.slice(1).split("&")) {
+    const [name = ""] = pair.split("=", 1);
+    kept[names.indexOf(name.includes("%") || name.includes("+") ? decoded(name) : name)]?.push(pair);
+  }
+  const text = kept.flat().join("&");
+  return text === "" ? "" : `?${text}`;
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll("+", " "));

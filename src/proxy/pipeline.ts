@@ -6,7 +6,7 @@ import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolic
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
-import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
+import { type Answer, type Caching, isCacheable, isForPart, isOnlyIfCached, isUnsafe } from "./caching.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
@@ -14,7 +14,7 @@ import type { Forwarder } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { bodyTooLarge, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
+import { bodyTooLarge, forModelClients, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
@@ -170,7 +170,7 @@ export class Pipeline {
   /** Cache: gives what is kept and fresh. */
   private isAnsweredFromCache(x: Exchange): boolean {
     const route = x.route as Route;
-    if (route.cache === null || !isCacheable(x)) return false;
+    if (route.cache === null || !(isCacheable(x) || isForPart(x))) return false;
     x.trace?.enter("cache", this.parts.clock.now());
     const reply = this.parts.caching.lookUp(x, route, route.cache);
     x.trace?.leave(this.parts.clock.now(), { "sluice.cache": x.cache ?? "miss" });
@@ -199,12 +199,17 @@ export class Pipeline {
         .then((answer) => this.respondWith(x, answer))
         .catch(fail);
     } else {
+      if (route.cache !== null && isForPart(x) && isOnlyIfCached(x)) {
+        this.respondWith(x, { kind: "none" });
+        return;
+      }
       if (route.cache !== null) caching.bypass(x);
       forwarder
         .send(x, route, route.upstream)
         .then((response) => {
-          if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
-          this.respond(x, response);
+          const { hasCache } = x.generation;
+          if (hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
+          this.respond(x, hasCache && route.cache !== null ? caching.keepPosted(x, route, route.cache, response) : response);
         })
         .catch(fail);
     }
@@ -259,7 +264,8 @@ export class Pipeline {
   private refuse(x: Exchange, refusal: Problem): void {
     x.status = refusal.status;
     x.refusal = refusal;
-    x.incoming.reply(problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
+    const told = x.route?.credential == null ? refusal : forModelClients(refusal);
+    x.incoming.reply(problemReply(told, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
   }
 
   private fail(x: Exchange, error: unknown): void {

@@ -3,12 +3,12 @@ import { parseDuration, parseSize } from "../config/units.ts";
 import type { Reply } from "../http/server.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
-import type { UsagePaths } from "../tokens/meter.ts";
+import type { UsageRecipe } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { RouteCache } from "./caching.ts";
 import { type Cors, compileCors } from "./cors.ts";
-import { compileCredential, compilePaths, type RouteCredential } from "./credential.ts";
+import { compileCredential, compileUsage, type RouteCredential } from "./credential.ts";
 import type { Endpoint, Exchange } from "./exchange.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
 import type { Problem } from "./problem.ts";
@@ -43,7 +43,7 @@ export interface Route extends Routable, Endpoint {
   readonly cache: RouteCache | null;
   readonly credential: RouteCredential | null;
   /** Where a response says what it cost; `null`: it is not read. */
-  readonly usage: UsagePaths | null;
+  readonly usage: UsageRecipe | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
   readonly responseRules: HeaderRules;
@@ -89,9 +89,9 @@ export function compileRoute(
     budget: before?.budget ?? new RetryBudget(),
     cache: compileCache(config.cache),
     credential: compileCredential(config.credential, config.cost),
-    usage: compilePaths(config.usage ?? config.credential?.usage ?? null),
+    usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
-    requestRules: compileHeaderRules(config.headers.request),
+    requestRules: compileHeaderRules(config.headers.request, config.credential?.drop ?? []),
     // With CORS handled here, what the backend says of it would contradict.
     responseRules: compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS),
     setsHost: Object.keys(config.headers.request.set).some((name) => name.toLowerCase() === "host"),
@@ -117,6 +117,7 @@ const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
         ttl: config.ttl === null ? null : parseDuration(config.ttl),
         maxEntrySize: parseSize(config.maxEntrySize),
         isShared: config.shared,
+        isPerConsumer: config.perConsumer,
         headers: config.key.headers.map((name) => name.toLowerCase()),
-        query: config.key.query,
+        query: config.key.query === null ? null : [...new Set(config.key.query)],
       };

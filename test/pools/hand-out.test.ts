@@ -102,6 +102,37 @@ describe("POST /api/v1/api-key", () => {
     expect((await ask(gateway.url, { type }, { "x-api-key": KEY })).body.code).toBe("ipBlocked");
   });
 
+  test("answers what no key could ever hold with 413, says when a key is there again in whole milliseconds, and has its headers once", async () => {
+    const pool = { ...DEMO, services: { ...DEMO.services, huge: { cost: 3001 } } };
+    await using gateway = await start({ config: configFor({ default: pool }) });
+    const asked = (type: string) =>
+      fetch(`${gateway.url}/api/v1/api-key`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ type }),
+      });
+    const never = await asked("huge");
+    expect([never.status, never.headers.get("retry-after"), await never.json()]).toEqual([
+      413,
+      null,
+      expect.objectContaining({ code: "costTooHigh", detail: expect.stringContaining("3001 tokens, more than any key of the pool holds") }),
+    ]);
+    let answer = await asked("service_3");
+    for (const status of [200, 200, 200, 200, 200, 200, 200, 429]) {
+      expect([status, answer.headers.get("cache-control"), Number(answer.headers.get("x-process-time")) > 0]).toEqual([
+        status,
+        "no-store",
+        true,
+      ]);
+      await answer.arrayBuffer();
+      answer = await asked("service_3");
+    }
+    expect(answer.status).toBe(429);
+    while (!gateway.output().includes('"retryIn"')) await Bun.sleep(5);
+    expect(gateway.output()).toMatch(/"retryIn":\d+[,}]/);
+    expect(gateway.output()).toContain("costs more than any key of the pool holds");
+  });
+
   test("never overspends by a token, with thousands at once", async () => {
     const gateway = serving(
       {
