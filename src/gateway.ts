@@ -1,5 +1,5 @@
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
-import { createAdmin } from "./admin/app.ts";
+import { createAdmin, tokenOf } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { timeText } from "./admin/manners.ts";
 import { AdminTokens } from "./admin/tokens.ts";
@@ -33,10 +33,12 @@ import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
-import { HAND_OUT_NAME, HAND_OUT_PATH, HandOut } from "./proxy/hand-out.ts";
+import { HAND_OUT_NAME, HandOut } from "./proxy/hand-out.ts";
 import { mayUse } from "./proxy/identify.ts";
 import { namedRoute } from "./proxy/named-route.ts";
+import { HAND_OUT_PATH } from "./proxy/path.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
+import type { Problem } from "./proxy/problem.ts";
 import { Recorder } from "./proxy/recorder.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
@@ -167,6 +169,12 @@ export function createGatewayParts(options: GatewayOptions) {
       metrics.blocked.add({ by: by === "guard" ? "guard" : "admin" });
       log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked");
     },
+    onProxy: (peer) =>
+      warnings.raise(
+        "untrustedProxy",
+        "Requests come through a proxy that server.trustedProxies does not name: all its callers count as one address, for limits and blocks.",
+        `requests come through ${peer}, which server.trustedProxies does not name`,
+      ),
     onFault: onOwnFault,
   });
   guard.configure(config.guard);
@@ -521,7 +529,14 @@ export function createGatewayParts(options: GatewayOptions) {
     const compiled = routes
       .all()
       .map(({ name, document }) =>
-        compileRoute({ ...document, name }, upstreamOf(document.upstream), metrics.of(name), compiledRoutes.get(name)),
+        compileRoute(
+          { ...document, name },
+          upstreamOf(document.upstream),
+          metrics.of(name),
+          compiledRoutes.get(name),
+          null,
+          config.identity.header.toLowerCase(),
+        ),
       );
     // Upstreams that no route uses are checked and listed all the same.
     for (const name of upstreams.names()) upstreamOf(name);
@@ -544,7 +559,13 @@ export function createGatewayParts(options: GatewayOptions) {
       accessLog: options.log?.accessLog ?? null,
       tracer: tracing.tracer,
       redactor,
-      identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
+      identity: {
+        headerName: identity.header,
+        header: identity.header.toLowerCase(),
+        bearer: identity.bearer,
+        basic: identity.basic,
+        query: identity.query,
+      },
     };
   }
   /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */
@@ -618,6 +639,7 @@ export function createGatewayParts(options: GatewayOptions) {
     records.declare(next);
     putPools();
     store.maxSubjects = next.limits.maxSubjects;
+    if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
     putActivities();
@@ -742,6 +764,7 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => {
         limiter.sweep();
+        counts.prune();
         options.log?.look();
       }),
       1000,
@@ -824,6 +847,11 @@ export function createGatewayParts(options: GatewayOptions) {
     config: (): Config => config,
     /** Whether an Authorization field shows an admin token. */
     holdsToken: (authorization: string | null): boolean => tokens.isShownIn(authorization),
+    /** Why a request that takes an admin token is refused; `null` when its Authorization field shows one. Wrong ones count in the guard. */
+    tokenRefusal: (authorization: string | null, ip: string): Problem | null => {
+      const found = tokenOf({ tokens, guard }, authorization, ip);
+      return "code" in found ? found : null;
+    },
     /** The admin token when it was made now: shown once. */
     madeToken: made,
     /** Writes what waits and closes everything. */

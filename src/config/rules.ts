@@ -1,4 +1,5 @@
 import { isTimezone } from "../limits/calendar.ts";
+import { HAND_OUT_PATH, matchOf } from "../proxy/path.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import type { Fault, Path } from "./faults.ts";
 import { isCidr } from "./ip.ts";
@@ -150,16 +151,23 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   return faults;
 }
 
+/** Whether a route's path is the one where keys of pools are handed out. */
+export const isHandOut = (path: string): boolean => trimmed(matchOf(path)) === HAND_OUT_PATH;
+
 /** Paths that never come to the routes. */
-function isOwn(path: string, known: Known): boolean {
+function isOwn(written: string, known: Known): boolean {
+  // However it is written: routes are matched by what it means.
+  const path = matchOf(written);
+  if (known.pools.size > 0 && isHandOut(written)) return true;
   if (/^\/(_?health|ready|_?metrics)\/?$/.test(path)) return true;
-  if (known.activities !== null && trimmed(path) === trimmed(known.activities)) return true;
+  if (known.activities !== null && trimmed(path) === trimmed(matchOf(known.activities))) return true;
   return !known.hasAdminListener && /^\/(admin|swagger)(\/|$)/.test(path);
 }
 
 /** Fields that frame a message, belong to one hop, or say who calls: rules can't touch them. A request's Host may be set. */
 function isSluices(name: string, direction: "request" | "response"): boolean {
-  const lower = name.toLowerCase();
+  // Some backends read _ as -.
+  const lower = name.toLowerCase().replaceAll("_", "-");
   if (direction === "request" && /^x-(forwarded-(for|proto|host)|consumer-(id|tier)|request-id)$/.test(lower)) return true;
   return /^(connection|content-length|transfer-encoding|keep-alive|upgrade|te|trailer|proxy-connection|x-request-id|x-process-time)$/.test(
     lower,
@@ -295,7 +303,7 @@ export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   const common = (left: readonly string[], right: readonly string[]) =>
     left.length === 0 || right.length === 0 ? left.length === right.length : left.some((each) => right.includes(each));
   const methods = a.methods.length === 0 || b.methods.length === 0 || a.methods.some((method) => b.methods.includes(method));
-  return trimmed(a.path) === trimmed(b.path) && methods && common(a.hosts, b.hosts);
+  return trimmed(matchOf(a.path)) === trimmed(matchOf(b.path)) && methods && common(a.hosts, b.hosts);
 }
 
 /** A key in two places would make it uncertain who calls. The key itself is not shown. */
@@ -324,6 +332,12 @@ function pathFault(path: string): string | null {
   if (!/^[\x21-\x7e]+$/.test(path)) return "must be printable ASCII without spaces; encode other characters with %";
   if (/[?#]/.test(path)) return 'must not hold "?" or "#": a route takes a path';
   if (/%(?:2f|5c|00)|\\/i.test(path)) return "must not hold an encoded slash, a backslash or a NUL";
+  const pattern = /[*{}]|\/:/.exec(path);
+  if (pattern !== null) {
+    const prefix = trimmed(path.slice(0, pattern.index)) || "/";
+    return `a path is a prefix: write ${JSON.stringify(prefix)}, which takes all paths below it as well`;
+  }
+  if (path.includes(";")) return 'must not hold ";": routes are matched without the parameters of a path';
   if (path.includes("//")) return 'must not hold "//"';
   if (/\/\.{1,2}(?:\/|$)/.test(path)) return 'must not hold "." or ".." segments';
   return null;

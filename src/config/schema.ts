@@ -438,6 +438,21 @@ export const RouteConfig = Shape(
       examples: ["users", "http://127.0.0.1:3000"],
     }),
     stripPrefix: Type.Boolean({ default: true, description: "Drops the route's path before forwarding: /api/users/7 becomes /7." }),
+    host: Type.Union([Type.Literal("target"), Type.Literal("preserve")], {
+      default: "target",
+      description:
+        "Which Host the backend gets: the target's own, or preserve: the caller's, for virtual hosts and signed requests (SigV4). The caller's is always in X-Forwarded-Host.",
+    }),
+    encodedSlashes: Type.Union([Type.Literal("refuse"), Type.Literal("pass")], {
+      default: "refuse",
+      description:
+        "What becomes of %2F in a path. refuse: 400, since many backends decode it into a border that no route was matched by. pass: it is an ordinary character, for npm and GitLab; a path that would belong to another route once decoded is still 400.",
+    }),
+    slashes: Type.Union([Type.Literal("merge"), Type.Literal("keep")], {
+      default: "merge",
+      description:
+        "What becomes of empty segments below the path. merge: // is forwarded as /, as most backends read it anyway. keep: they are forwarded, for S3; which route takes a request is decided by the merged path all the same.",
+    }),
     auth: Type.Union([Type.Literal("required"), Type.Literal("optional"), Type.Literal("none")], {
       default: "required",
       description: "Whether callers need a key. Required by default: a route must not be open by oversight.",
@@ -845,6 +860,11 @@ export const Config = Shape(
           expects: "a header name",
         }),
         bearer: Type.Boolean({ default: true, description: "Whether Authorization: Bearer may carry one." }),
+        basic: Type.Boolean({
+          default: false,
+          description:
+            "Whether the password of Authorization: Basic may be one, with any user name: for git, pip, npm and Maven, which have no other way. Off by default: backends ask for passwords of their own.",
+        }),
         query: Type.Union([Type.String({ minLength: 1, maxLength: 64 }), Type.Null()], {
           default: null,
           description: "The query parameter that may carry one. Off by default: URLs end up in logs.",

@@ -23,7 +23,7 @@ import { CredentialRefused, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import { keptFields } from "./headers.ts";
-import { onlyParameters } from "./path.ts";
+import { below, matchOf, onlyParameters } from "./path.ts";
 import { date } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
@@ -177,7 +177,8 @@ export class Caching {
       if (url === null || url.host !== URL.parse(`http://${host}`)?.host) continue;
       this.forget(x, url.pathname, url.search);
       // A backend behind a prefix names its own paths.
-      if (x.route !== null && x.route.strip > 0) this.forget(x, x.path.slice(0, x.route.strip) + url.pathname, url.search);
+      if (x.route !== null && x.route.strip > 0)
+        this.forget(x, x.path.slice(0, x.path.length - below(x.path, x.route.depth).length) + url.pathname, url.search);
     }
   }
 
@@ -317,7 +318,7 @@ export class Caching {
     const location = response.fields.get("content-location");
     if (head.method !== "POST" || response.status !== 200 || response.tunnel !== null || location === null) return response;
     const itself = `http://${head.host}${x.path}${x.query}`;
-    if (URL.parse(location, itself)?.href !== URL.parse(itself)?.href || x.generation.router.find(head.host, "GET", x.path) !== route)
+    if (URL.parse(location, itself)?.href !== URL.parse(itself)?.href || x.generation.router.find(head.host, "GET", x.match) !== route)
       return response;
     const { clock } = this.parts;
     const arrivedAt = clock.now();
@@ -472,7 +473,7 @@ export class Caching {
   }
 
   private forget(x: Exchange, path: string, query: string): void {
-    const found = x.generation.router.find(x.incoming.head.host, "GET", path);
+    const found = x.generation.router.find(x.incoming.head.host, "GET", matchOf(path));
     if (isMiss(found) || found.cache === null) return;
     const uri = uriOf(x, found, found.cache, path, query);
     for (const fill of this.active) if (fill.uri === uri) fill.isVoid = true;

@@ -12,6 +12,7 @@ import type { Target } from "../upstreams/upstream.ts";
 import { clientIp } from "./client-ip.ts";
 import type { CredentialUse } from "./credential.ts";
 import type { Generation } from "./generation.ts";
+import type { OddPath } from "./path.ts";
 import type { Problem } from "./problem.ts";
 import type { Route } from "./route.ts";
 
@@ -44,6 +45,8 @@ export class Exchange<A extends Arrival = Incoming> {
   readonly id: string;
   /** The caller's address: the peer's, or what trusted proxies say. */
   readonly ip: string;
+  /** The peer says for whom it asks, whether it is believed or not. */
+  readonly hasTrail: boolean;
   route: Route | null = null;
   /** What of Sluice itself it is for, where that is no route. */
   ownEndpoint: Endpoint | null = null;
@@ -57,8 +60,10 @@ export class Exchange<A extends Arrival = Incoming> {
   key: KeyEntry | null = null;
   /** The key that the caller showed and that was known, but is not good any more. */
   refusedKey: KeyEntry | null = null;
-  /** The lower-case name of the field that carried the key, which is not forwarded. */
+  /** The lower-case name of the field that carried the key. */
   keyField = "";
+  /** The Authorization field holds a key of Sluice's, which is not forwarded. */
+  dropsAuthorization = false;
   /** The query as it will be forwarded. */
   query: string;
   verdict: Verdict | null = null;
@@ -90,15 +95,20 @@ export class Exchange<A extends Arrival = Incoming> {
     readonly incoming: A,
     /** The configuration that this request began with, and ends with. */
     readonly generation: Generation,
-    readonly path: string,
+    /** As it is forwarded, with the route's prefix. */
+    public path: string,
     query: string,
     /** `clock.now()` when the head had arrived. */
     readonly startedAt: number,
+    /** `null`: backends can read the path in one way only. */
+    readonly odd: OddPath | null = null,
   ) {
     this.query = query;
     const { fields } = incoming.head;
     this.id = requestId(fields.get("x-request-id"), generation.redactor);
-    this.ip = clientIp(incoming.ip, fields.joined("x-forwarded-for"), generation.trustedProxies);
+    const trail = fields.joined("x-forwarded-for");
+    this.hasTrail = trail !== null;
+    this.ip = clientIp(incoming.ip, trail, generation.trustedProxies);
     if (generation.tracer !== null) this.trace = generation.tracer.begin(fields.joined("traceparent"));
   }
 
@@ -124,12 +134,18 @@ export class Exchange<A extends Arrival = Incoming> {
     // A HEAD may have named a range, which means nothing then.
     const fields = head.fields.without("range", "if-range");
     const arrival: Arrival = { head: { ...head, method: "GET", fields }, body: null, ip, isTls, isAborted: false, onAbort: null };
-    const it = new Exchange(arrival, this.generation, this.path, this.query, now);
+    const it = new Exchange(arrival, this.generation, this.path, this.query, now, this.odd);
     it.route = this.route;
     it.key = this.key;
     it.keyField = this.keyField;
+    it.dropsAuthorization = this.dropsAuthorization;
     it.trace = this.trace?.detached() ?? null;
     return it;
+  }
+
+  /** What routes are matched by. */
+  get match(): string {
+    return this.odd === null ? this.path : this.odd.match;
   }
 
   get endpoint(): Endpoint | null {

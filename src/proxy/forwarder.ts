@@ -14,6 +14,7 @@ import type { FailedOutcome, Target, Unavailable, Upstream } from "../upstreams/
 import { CredentialRefused, CredentialUse, credentialLine, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { interimHead, requestHead } from "./headers.ts";
+import { below } from "./path.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
 import type { Route } from "./route.ts";
 import { prefixOf } from "./router.ts";
@@ -80,7 +81,7 @@ export class Forwarder {
       let response: UpstreamResponse | null = null;
       const call = this.parts.client.send(target.origin, {
         method: x.incoming.head.method,
-        head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
+        head: requestHead(x, route, target, forwardedPath(x, route, target), conditions),
         body,
         chunked: isChunked,
         upgrade: x.incoming.head.upgrade === "websocket",
@@ -234,8 +235,7 @@ export class Forwarder {
   private async statusOf(x: Exchange<Arrival>, route: Route, upstream: Upstream, target: Target, key: PoolKey): Promise<number | null> {
     const { credential, requestRules, setsHost } = route;
     if (credential === null) return null;
-    const path =
-      credential.probe === null ? forwardedPath(route, target, `${prefixOf(route.path)}/models`) : target.basePath + credential.probe;
+    const path = target.basePath + (credential.probe ?? `${route.strip === 0 ? prefixOf(route.path) : ""}/models`);
     // Anthropic's interface asks for its version before anything else.
     const version = x.incoming.head.fields.get("anthropic-version");
     const lines = version !== null && /^\d{4}-\d\d-\d\d$/.test(version) ? `Anthropic-Version: ${version}\r\n` : "";
@@ -309,12 +309,10 @@ const interimFor =
   (status: number, reason: string, fields: Fields, connection: string): void =>
     x.incoming.interim?.(status, reason, interimHead(route, fields, connection));
 
-/** Which trailers of a request go on: not what carries keys, nor what the route's rules drop. */
-function trailersFor(x: Exchange<Arrival>, route: Route): (lower: string) => boolean {
+/** Which trailers of a request go on: what would go on as a field of its head, whoever sent it, and no key. */
+function trailersFor(x: Exchange<Arrival>, { requestNames }: Route): (lower: string) => boolean {
   const { header } = x.generation.identity;
-  const { dropped } = route.requestRules;
-  const field = x.credential?.field;
-  return (lower) => lower !== header && lower !== field && !dropped.has(lower);
+  return (lower) => lower !== header && requestNames.of(lower) === "always";
 }
 
 /** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
@@ -368,7 +366,8 @@ function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): 
   });
 }
 
-const forwardedPath = (route: Route, target: Target, path: string): string => {
-  const rest = route.strip === 0 ? path : path.slice(route.strip);
+function forwardedPath({ path, odd }: Exchange<Arrival>, route: Route, target: Target): string {
+  // As it was sent, the prefix may be longer than as it is matched.
+  const rest = route.strip === 0 ? path : odd === null ? path.slice(route.strip) : below(path, route.depth);
   return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
-};
+}

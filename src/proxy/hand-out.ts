@@ -13,12 +13,10 @@ import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
+import { type Problem, poolExhausted, problem } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { jsonReply, problemReply } from "./reply.ts";
 
-/** Where keys of pools are handed out. */
-export const HAND_OUT_PATH = "/api/v1/api-key";
 /** What this endpoint is called where a key names the routes it is for, and where requests are counted. */
 export const HAND_OUT_NAME = "api-key";
 const MOST_BODY = 65_536;
@@ -82,8 +80,6 @@ export class HandOut {
     const { pools, keys, guard, clock } = this.parts;
     const { head } = x.incoming;
     if (head.method !== "POST") return problem("methodNotAllowed", "This takes POST.", {}, [["Allow", "POST"]]);
-    const blockedFor = guard.blockedFor(x.ip);
-    if (blockedFor > 0) return ipBlocked(blockedFor);
     // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
     const refusal = identify(
       x,

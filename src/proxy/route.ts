@@ -11,8 +11,10 @@ import { type Cors, compileCors } from "./cors.ts";
 import { compileCredential, compileUsage, type RouteCredential } from "./credential.ts";
 import type { Endpoint, Exchange } from "./exchange.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
+import { NameFilter } from "./name-filter.ts";
+import { matchOf } from "./path.ts";
 import type { Problem } from "./problem.ts";
-import { prefixOf, type Routable } from "./router.ts";
+import { depthOf, prefixOf, type Routable } from "./router.ts";
 
 /** Answers requests in a backend's place, once they are let through. */
 export interface OwnService {
@@ -30,6 +32,12 @@ export interface Route extends Routable, Endpoint {
   readonly own: OwnService | null;
   /** How many characters of the path are dropped before it is forwarded. */
   readonly strip: number;
+  /** How many segments the path has. */
+  readonly depth: number;
+  /** Whether an encoded slash may stand in a path below it, as a character of its segment. */
+  readonly passesEncodedSlashes: boolean;
+  /** Whether empty segments below it are forwarded. */
+  readonly keepsSlashes: boolean;
   readonly auth: "required" | "optional" | "none";
   /** Empty: every tier. */
   readonly tiers: readonly string[];
@@ -46,9 +54,13 @@ export interface Route extends Routable, Endpoint {
   readonly usage: UsageRecipe | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
+  /** Which fields of a request are forwarded. */
+  readonly requestNames: NameFilter;
   readonly responseRules: HeaderRules;
   /** True when the request's rules set Host, in place of the target's. */
   readonly setsHost: boolean;
+  /** True when the backend gets the caller's Host in place of the target's. */
+  readonly preservesHost: boolean;
 }
 
 const BACKENDS_CORS = [
@@ -60,15 +72,20 @@ const BACKENDS_CORS = [
   "access-control-max-age",
 ];
 
-/** `before`: the route of this name in the configuration before, whose counts go on. */
+/** `before`: the route of this name in the configuration before, whose counts go on. `keyHeader`: the field that carries Sluice's keys. */
 export function compileRoute(
   config: RouteConfig,
   upstream: Upstream | null,
   metrics: RouteMetrics,
   before?: Route,
   own: OwnService | null = null,
+  keyHeader = "x-api-key",
 ): Route {
   const name = config.name ?? config.path;
+  const prefix = matchOf(prefixOf(config.path));
+  const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
+  const credential = compileCredential(config.credential, config.cost);
+  const cache = compileCache(config.cache);
   return {
     name,
     metrics,
@@ -78,7 +95,10 @@ export function compileRoute(
     methods: config.methods,
     upstream,
     own,
-    strip: config.stripPrefix ? prefixOf(config.path).length : 0,
+    strip: config.stripPrefix ? prefix.length : 0,
+    depth: depthOf(prefix),
+    passesEncodedSlashes: config.encodedSlashes === "pass",
+    keepsSlashes: config.slashes === "keep",
     auth: config.auth,
     tiers: config.tiers,
     scopes: config.scopes,
@@ -87,14 +107,19 @@ export function compileRoute(
     timeout: parseDuration(config.timeout),
     retry: compileRetry(config.retry),
     budget: before?.budget ?? new RetryBudget(),
-    cache: compileCache(config.cache),
-    credential: compileCredential(config.credential, config.cost),
+    cache,
+    credential,
     usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
-    requestRules: compileHeaderRules(config.headers.request, config.credential?.drop ?? []),
+    requestRules,
+    requestNames: new NameFilter(
+      [keyHeader, ...requestRules.dropped, ...(credential === null ? [] : [credential.field])],
+      cache === null ? [] : cache.headers,
+    ),
     // With CORS handled here, what the backend says of it would contradict.
     responseRules: compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS),
     setsHost: Object.keys(config.headers.request.set).some((name) => name.toLowerCase() === "host"),
+    preservesHost: config.host === "preserve",
   };
 }
 

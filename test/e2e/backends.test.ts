@@ -140,7 +140,7 @@ describe("trailers", () => {
     const client = await RawConnection.open(gateway.port);
     client.write(
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nTE: trailers\r\nConnection: TE\r\n\r\n" +
-        "3\r\nabc\r\n0\r\nX-Sum: 42\r\nX-Consumer-ID: admin\r\nX_Consumer_ID: admin\r\nAuthorization: x\r\nX-API-Key: k\r\nX-Removed: 1\r\n\r\n",
+        "3\r\nabc\r\n0\r\nX-Sum: 42\r\nX-Consumer-ID: admin\r\nX_Consumer_ID: admin\r\nAuthorization: x\r\nX-API-Key: k\r\nX_API_Key: k\r\nProxy: x\r\nX-Removed: 1\r\n\r\n",
     );
     await client.until("\r\n\r\nok");
     const [request = ""] = behind.seen;
