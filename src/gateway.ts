@@ -368,19 +368,47 @@ export function createGatewayParts(options: GatewayOptions) {
   const counts = new CountPersistence({ store, counts: countRepository(storage, clock), clock });
   counts.restore();
 
-  const client = new PooledClient(clock);
+  /** Names of backends that can't be looked up, with what to say of them. */
+  const doubted = new Map<string, string>();
+  const client = new PooledClient(clock, {
+    onUnasked: (target) =>
+      log?.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
+    onLookUp: (target, address, error) => {
+      if (error === null) doubted.delete(target);
+      else doubted.set(target, `${target}: ${error}; ${address} is used`);
+      if (doubted.size === 0) warnings.clear("nameLookUpFailed");
+      else {
+        const message = "A backend's name can't be looked up: its last address is used.";
+        warnings.raise("nameLookUpFailed", message, [...doubted.values()].join(", "));
+        // The first is in the log as a warning.
+        if (error !== null && doubted.size > 1) log?.warn({ detail: doubted.get(target) }, message);
+      }
+    },
+    onShortage: (isShort) => {
+      if (isShort) warnings.raise("outOfDescriptors", "Requests were refused for want of file descriptors: raise the limit of open files.");
+      else warnings.clear("outOfDescriptors");
+    },
+  });
   const troubles = new Troubles();
   const balanced = new Upstreams({
     clock,
     client,
     random: Math.random,
-    onBreaker: (upstream, { url }, from, to, cause) => {
+    onBreaker: (upstream, { url, state }, from, to, cause) => {
       if (to === "closed") troubles.over(upstream, url);
       log?.[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker");
-      metrics.breakerChanges.add({ target: url, from, to });
+      // A person who takes over an open one changes no state.
+      if (from !== to) metrics.breakerChanges.add({ target: url, from, to });
       events.publish("breaker", {}, () => ({ upstream, target: url, from, to, cause }));
       if (cause !== "shared" && to !== "half-open")
-        signals?.sayBreaker({ upstream, url, state: to, isHeld: cause === "admin" && to === "open" });
+        signals?.sayBreaker({
+          upstream,
+          url,
+          state: to,
+          isHeld: cause === "admin" && to === "open",
+          isByHand: cause === "admin",
+          failedProbes: state.breaker.failedProbes,
+        });
     },
     onHealth: (upstream, { url }, isHealthy, why) => {
       if (isHealthy) troubles.over(upstream, url);
@@ -402,11 +430,12 @@ export function createGatewayParts(options: GatewayOptions) {
               isFollowing = false;
             }
           },
-          onBreaker: ({ upstream, url, state, isHeld }, age) =>
-            balanced
-              .all()
-              .find((each) => each.name === upstream)
-              ?.followBreaker(url, state, isHeld, age),
+          onBreaker: ({ upstream, url, age, ...said }) => {
+            const known = balanced.all().find((each) => each.name === upstream);
+            const isFollowed = known?.followBreaker(url, { ...said, since: clock.now() - age }) ?? true;
+            // What a person has opened stays so, here and for instances that come later.
+            if (!isFollowed) signals?.sayBreaker({ upstream, url, state: "open", isHeld: true, isByHand: true, failedProbes: 0 });
+          },
           onFault: onOwnFault,
         });
   const forwarder = new Forwarder({
@@ -619,12 +648,18 @@ export function createGatewayParts(options: GatewayOptions) {
   }
 
   const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
+  /** The upstreams without which the gateway is not ready, and whether they are. */
+  const required = (): Record<string, string> =>
+    Object.fromEntries(
+      config.ready.upstreams.map((name) => [name, balanced.all().find((each) => each.name === name)?.isReady === true ? "ok" : "failing"]),
+    );
   const components = (): Record<string, string> => ({
     // Keys and limits are in memory: a database that can't be written, or is damaged, is no reason to serve no longer.
     database: writability.state === null ? "ok" : "degraded",
     // Requests are served all the same.
     ...(config.activities === null ? {} : { queue: activities?.fault === null ? "ok" : "degraded" }),
     ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
+    ...(config.ready.upstreams.length === 0 ? {} : { upstreams: Object.values(required()).includes("failing") ? "failing" : "ok" }),
   });
   /** Backends that are down are no reason to take the gateway out of service: these are for people. */
   const allComponents = (): Record<string, string> => {
@@ -845,6 +880,7 @@ export function createGatewayParts(options: GatewayOptions) {
     components,
     /** Where requests to an endpoint of Sluice's own are counted. */
     countsOf: (endpoint: OwnEndpoint) => metrics.ofOwn(endpoint),
+    required,
     /** The text that Prometheus scrapes; `accept`: the field of its request. */
     metrics: (accept: string | null) => metrics.text(accept),
     /** The listeners' certificate, for whoever watches when it expires. Milliseconds since 1970. */

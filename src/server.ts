@@ -138,7 +138,14 @@ export function listen(options: ServerOptions): Listeners {
       began,
       jsonReply(
         status,
-        { status: status === 200 ? "ready" : "unavailable", failing, components, configuration, warnings },
+        {
+          status: status === 200 ? "ready" : "unavailable",
+          failing,
+          components,
+          ...(isInsider ? { upstreams: parts.required() } : {}),
+          configuration,
+          warnings,
+        },
         own(incoming) + (status === 200 ? "" : "Retry-After: 1\r\n"),
       ),
       "ready",

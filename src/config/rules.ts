@@ -84,8 +84,8 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
   for (const part of ["breaker", "healthCheck"] as const) {
     const times = part === "breaker" ? (["recoveryTimeout", "window"] as const) : (["interval", "timeout"] as const);
     for (const field of times) {
-      const duration = (upstream[part] as Record<string, string> | null)?.[field];
-      if (duration !== undefined) faults.push(...timeFaults(duration, [...at, part, field]));
+      const duration = (upstream[part] as Record<string, string | null> | null)?.[field];
+      if (duration !== undefined && duration !== null) faults.push(...timeFaults(duration, [...at, part, field]));
     }
   }
   const urls = upstream.targets.map(({ url }) => url);
@@ -209,6 +209,9 @@ export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | 
       faults.push({ path: ["upstreams", name], message: 'with "demo": true this name is taken by the demo backend' });
   for (const [name, pool] of Object.entries(config.pools)) faults.push(...poolFaults(pool, ["pools", name]));
   for (const [i, route] of config.routes.entries()) faults.push(...routeFaults(route, known, ["routes", i]));
+  for (const [i, name] of config.ready.upstreams.entries())
+    if (!known.upstreams.has(name))
+      faults.push({ path: ["ready", "upstreams", i], message: `there is no upstream ${JSON.stringify(name)} in this file` });
   faults.push(...sameRoutes(config.routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })));
   faults.push(...activitiesFaults(config, known));
   faults.push(...keyFaults(config));

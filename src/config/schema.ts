@@ -158,9 +158,14 @@ export const BreakerConfig = Shape(
       minimum: 1,
       maximum: 1e6,
       default: 5,
-      description: "Failures in a row that open it: no connection, a timeout, a reset, a 5xx.",
+      description: "Failures in a row that open it; which outcomes are failures, failures says.",
     }),
-    recoveryTimeout: Duration("How long it stays open before one request is let through as a probe.", { default: "60s" }),
+    recoveryTimeout: Type.Union([Duration("A fixed time."), Type.Null()], {
+      default: null,
+      description:
+        "How long it stays open before one request is let through as a probe. null: 1 s, doubled with each failed probe up to 60 s, so that a short outage stays short. A passing health check ends it at once, and where no target of the upstream is left, the one open longest gets a probe each second.",
+      expects: 'a duration such as "60s", or null',
+    }),
     successThreshold: Type.Integer({ minimum: 1, maximum: 1000, default: 3, description: "Successful probes in a row that close it." }),
     failureRatio: Type.Union([Type.Number({ exclusiveMinimum: 0, maximum: 1 }), Type.Null()], {
       default: null,
@@ -174,6 +179,19 @@ export const BreakerConfig = Shape(
       default: 20,
       description: "Requests within the window below which failureRatio says nothing.",
     }),
+    failures: Type.Array(
+      Type.String({
+        pattern: "^(connect|timeout|reset|[45][0-9][0-9]|[45]xx)$",
+        expects: '"connect", "timeout", "reset", a status such as "503", or "5xx"',
+      }),
+      {
+        minItems: 1,
+        maxItems: 64,
+        default: ["connect", "timeout", "reset", "502", "503", "504"],
+        description:
+          'Which outcomes count as failures: no connection, no answer in time, a connection that broke or did not speak HTTP, and statuses. By default what says that the backend is ill; 500 and 501, which one request can cause by itself, count only where they are named ("500", "5xx").',
+      },
+    ),
   },
   "A circuit breaker for each target.",
 );
@@ -1011,6 +1029,19 @@ export const Config = Shape(
         maxSize: Size("How much memory kept responses may take, over all routes; the least recently used goes first.", { default: "64mb" }),
       },
       "How responses are kept.",
+      { default: {} },
+    ),
+    ready: Shape(
+      {
+        upstreams: Type.Array(Type.String({ maxLength: 128 }), {
+          maxItems: 256,
+          default: [],
+          description:
+            "Upstreams without which /ready answers 503, so that a load balancer takes this instance out of service. By default none: an instance whose backends are down still answers for itself.",
+          examples: [["users"]],
+        }),
+      },
+      "When the gateway is ready for traffic.",
       { default: {} },
     ),
     anonymousTier: Type.String({ default: "anonymous", description: "The tier of callers without a key, counted by IP." }),

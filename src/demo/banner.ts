@@ -36,7 +36,7 @@ export function demoBanner(config: Config, url: string, backendUrl: string): str
   for (const { label, command } of demoRequests(config, url)) lines.push(`    ${label.padEnd(12)} ${command}`);
   lines.push(
     "",
-    "    Make the backend fail, watch the breaker open (503 circuitOpen), let it recover, and see it close after 10 seconds:",
+    "    Make the backend fail, watch the breaker open (503 circuitOpen), let it recover, and see it close again within seconds:",
     `    curl -X POST ${url}/simulate-failure; for i in 1 2 3; do curl -s ${url}/proxy; echo; done; curl -X POST ${url}/simulate-recovery`,
     "",
     "  These keys are public: anybody who reads the documentation knows them. Use your own config.json for anything else.",

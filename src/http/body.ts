@@ -1,8 +1,11 @@
+import type { Trailers } from "./trailers.ts";
+
 /** Takes a body's bytes as they come. */
 export interface Sink {
   /** False when it can't take more for now; it will call `resume()` on the body then. The bytes are taken in any case. */
   write(bytes: Uint8Array): boolean;
-  end(): void;
+  /** That was all. `trailers`: the fields that followed it, where there were any. */
+  end(trailers?: Trailers | null): void;
   /** The body broke off: what was written so far is not the whole. */
   fail(reason: Error): void;
 }
@@ -70,7 +73,7 @@ export const through = (body: Body, write: (bytes: Uint8Array, sink: Sink) => bo
   start: (sink) =>
     body.start({
       write: (bytes) => write(bytes, sink),
-      end: () => sink.end(),
+      end: (trailers) => sink.end(trailers),
       fail: (reason) => sink.fail(reason),
     }),
 });

@@ -1,8 +1,12 @@
+import { parseTrailers, type Trailers } from "./trailers.ts";
+
 /** Takes a body's bytes out of a connection's stream. */
 export interface Decoder {
   /** Reads from `bytes` at `from`, hands over what belongs to the body, and gives the position behind what it used. Throws `FramingFault`. */
   decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number;
   readonly done: boolean;
+  /** What followed a chunked body, once it is done. */
+  readonly trailers: Trailers | null;
 }
 
 /** The sender broke the rules of body framing; the connection can't be used further. */
@@ -10,6 +14,8 @@ export class FramingFault extends Error {}
 
 /** A body of `Content-Length` bytes. */
 export class LengthDecoder implements Decoder {
+  readonly trailers = null;
+
   constructor(public left: number) {}
 
   get done(): boolean {
@@ -28,6 +34,7 @@ export class LengthDecoder implements Decoder {
 /** A body that ends with the connection (RFC 9112 §6.3, case 8). */
 export class CloseDecoder implements Decoder {
   readonly done = false;
+  readonly trailers = null;
 
   decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number {
     if (from < bytes.length) emit(bytes.subarray(from));
@@ -53,12 +60,14 @@ enum At {
   Done,
 }
 
-/** A chunked body (RFC 9112 §7.1). Chunk extensions and trailers are read and dropped; anything else than CRLF at a line's end is a fault. */
+/** A chunked body (RFC 9112 §7.1). Chunk extensions are read and dropped; anything else than CRLF at a line's end is a fault. */
 export class ChunkedDecoder implements Decoder {
+  trailers: Trailers | null = null;
   private at: At = At.Size;
   private size = 0;
   private digits = 0;
   private skipped = 0;
+  private trailerText = "";
 
   get done(): boolean {
     return this.at === At.Done;
@@ -117,23 +126,33 @@ export class ChunkedDecoder implements Decoder {
       case At.TrailerStart:
         this.at = byte === 13 ? At.LastLf : At.Trailer;
         if (byte === 10 || ++this.skipped > MAX_TRAILERS) throw new FramingFault("the trailers are malformed or too long");
+        if (byte !== 13) this.trailerText += String.fromCharCode(byte);
         return;
       case At.Trailer:
         if (byte === 13) this.at = At.TrailerLf;
         else if (byte === 10 || ++this.skipped > MAX_TRAILERS) throw new FramingFault("the trailers are malformed or too long");
+        else this.trailerText += String.fromCharCode(byte);
         return;
       case At.TrailerLf:
         expect(byte, 10);
         this.skipped += 2;
+        this.trailerText += "\n";
         this.at = At.TrailerStart;
         return;
       case At.LastLf:
         expect(byte, 10);
         this.at = At.Done;
+        if (this.trailerText !== "") this.takeTrailers();
         return;
       default:
         throw new FramingFault("the chunked body is malformed");
     }
+  }
+
+  private takeTrailers(): void {
+    const trailers = parseTrailers(this.trailerText);
+    if (trailers === "malformed") throw new FramingFault("the trailers are malformed or too long");
+    this.trailers = trailers;
   }
 }
 

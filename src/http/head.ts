@@ -29,6 +29,8 @@ export interface ResponseHead {
   readonly fields: Fields;
   readonly framing: Framing;
   readonly contentLength: number;
+  /** True when the head speaks of a body that must not follow: an answer to HEAD, a 304. */
+  readonly statesBody: boolean;
   readonly keepAlive: boolean;
   readonly connection: string;
 }
@@ -127,6 +129,8 @@ export function parseResponseHead(text: string, method: string): ResponseHead | 
   const framed: Framed = { contentLength: -1, chunked: false, connection: "", host: "", upgrade: "", expect: "" };
   const fault = readFields(text, end + 2, fields, framed, true);
   if (fault) return fault;
+  // RFC 9112 §6.1: HTTP/1.0 knows no transfer codings, so that such a message's framing is faulty.
+  if (framed.chunked && minor === 0) return new HeadFault(400, "HTTP/1.0 has no Transfer-Encoding.");
   const bodiless = method === "HEAD" || status === 204 || status === 304 || status < 200;
   return {
     status,
@@ -135,6 +139,7 @@ export function parseResponseHead(text: string, method: string): ResponseHead | 
     fields,
     framing: bodiless || framed.contentLength === 0 ? "none" : framed.chunked ? "chunked" : framed.contentLength > 0 ? "length" : "close",
     contentLength: framed.contentLength,
+    statesBody: bodiless && (framed.chunked || framed.contentLength > 0),
     keepAlive: minor === 1 ? !hasOption(framed.connection, "close") : hasOption(framed.connection, "keep-alive"),
     connection: framed.connection,
   };

@@ -1,10 +1,12 @@
 import type { TCPSocketListener } from "bun";
 import { normaliseIp } from "../config/ip.ts";
 import { type Body, type Sink, TooLarge } from "./body.ts";
+import { descriptors } from "./descriptors.ts";
 import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
+import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
 /** An answer as the wire needs it. */
 export interface Reply {
@@ -15,6 +17,8 @@ export interface Reply {
   readonly body: Uint8Array | Body | null;
   /** What to state as Content-Length where no body is sent (HEAD, 304), or -1 to state none. */
   readonly length: number;
+  /** Which trailer fields of a streamed body go on; left out: all. */
+  readonly keepsTrailer?: KeepsTrailer | null;
 }
 
 /** The two ends of a connection that has left HTTP (after 101). */
@@ -91,6 +95,7 @@ export class HttpServer {
       ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
+          descriptors.opened();
           socket.data = new Connection(this, socket as unknown as RawSocket);
           this.connections.add(socket.data);
         },
@@ -212,6 +217,7 @@ export class Connection {
   closed(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    descriptors.closed();
     this.server.connections.delete(this);
     const current = this.current;
     this.current = null;
@@ -424,10 +430,19 @@ export class Incoming {
       this.finish(reusable);
       return;
     }
-    const sink = new ReplySink(this, streamed, chunked, reusable, text);
+    const sink = new ReplySink(this, streamed, chunked, reusable, text, reply.keepsTrailer ?? null);
     this.replySink = sink;
     streamed.start(sink);
     sink.writeHead();
+  }
+
+  /**
+   * Passes an interim answer on (RFC 9110 §15.2). `head`: its header lines. HTTP/1.0 knows none, and who does not read gets none: they are hints, which must not pile up.
+   */
+  interim(status: number, reason: string, head: string): void {
+    const { out } = this.connection;
+    if (this.isReplied || this.isAborted || this.head.minor === 0 || out.pending > 0) return;
+    out.writeMessage(`HTTP/1.1 ${status} ${reason}\r\n${head}\r\n`, null);
   }
 
   /** Answers 101 and leaves HTTP: from here on bytes go to `tunnel`. */
@@ -476,6 +491,7 @@ class ReplySink implements Sink {
     private readonly chunked: boolean,
     private readonly reusable: boolean,
     head: string,
+    private readonly keepsTrailer: KeepsTrailer | null,
   ) {
     this.head = head;
   }
@@ -497,10 +513,10 @@ class ReplySink implements Sink {
     return out.writeMessage(head, framed);
   }
 
-  end(): void {
+  end(trailers: Trailers | null = null): void {
     if (this.incoming.isAborted) return;
     this.writeHead();
-    if (this.chunked) this.incoming.connection.out.write(LAST_CHUNK);
+    if (this.chunked) this.incoming.connection.out.write(trailers === null ? LAST_CHUNK : lastChunk(trailers, this.keepsTrailer));
     this.incoming.finish(this.reusable);
   }
 
@@ -558,7 +574,7 @@ export class IncomingBody implements Body {
     this.heldSize = 0;
     let fits = true;
     for (const bytes of held) fits = sink.write(bytes) && fits;
-    if (this.decoder.done) sink.end();
+    if (this.decoder.done) sink.end(this.decoder.trailers);
     else if (fits) this.connection.resume();
   }
 
@@ -598,7 +614,7 @@ export class IncomingBody implements Body {
       return chunk.length;
     }
     if (this.decoder.done) {
-      if (!this.isBroken) this.sink?.end();
+      if (!this.isBroken) this.sink?.end(this.decoder.trailers);
       this.sink = null;
     }
     return next;

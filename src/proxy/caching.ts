@@ -459,7 +459,7 @@ export class Caching {
         const { body } = answer.response;
         if (body === null || body instanceof Uint8Array) return;
         // What it cost is known when the last of it has gone by.
-        return new Promise<void>((resolve) => body.start({ write: () => true, end: resolve, fail: () => resolve() }));
+        return new Promise<void>((resolve) => body.start({ write: () => true, end: () => resolve(), fail: () => resolve() }));
       })
       .catch((error: unknown) => {
         // The next request tries again; a fault of our own is told.
@@ -717,10 +717,10 @@ class KeptBody implements Body {
         this.parts.push(bytes);
         return true;
       },
-      end: () => {
+      end: (trailers) => {
         if (this.parts !== null) this.keep(Buffer.concat(this.parts, this.size));
         this.parts = null;
-        sink.end();
+        sink.end(trailers);
       },
       fail: (reason) => {
         this.lose();

@@ -27,6 +27,8 @@ export interface Arrival {
   readonly isTls: boolean;
   readonly isAborted: boolean;
   onAbort: (() => void) | null;
+  /** Passes an interim answer on; missing where nobody waits for one. */
+  interim?(status: number, reason: string, head: string): void;
 }
 
 /** What requests are told apart by where they are counted. */

@@ -41,6 +41,8 @@ function expected(error: unknown): Problem | null {
 
 function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
   if (cause instanceof TooLarge) return bodyTooLarge(cause.most);
+  if (kind === "descriptors")
+    return passing("outOfDescriptors", "The gateway has no connection to the backend to spare at the moment; try again in a second.", 1);
   if (kind === "request") return problem("requestTimeout", "The request's body did not arrive in time.");
   if (kind === "timeout") return problem("upstreamTimeout", "The backend did not answer in time; try again later.");
   return problem("upstreamFailed", "The backend could not be reached or broke off; try again later.");

@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { type Body, WholeBody } from "../http/body.ts";
+import type { Fields } from "../http/fields.ts";
 import { isJsonType } from "../json.ts";
 import type { PoolKey } from "../pools/pool.ts";
 import { isDoubtful, type Pools } from "../pools/pools.ts";
@@ -7,12 +8,12 @@ import { spanMethod } from "../telemetry/spans.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
 import { letGo, readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
-import { callerLeft, discard, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
+import { callerLeft, discard, type Reuse, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
-import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
+import type { FailedOutcome, Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
 import { CredentialRefused, CredentialUse, credentialLine, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
-import { requestHead } from "./headers.ts";
+import { interimHead, requestHead } from "./headers.ts";
 import { below } from "./path.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
 import type { Route } from "./route.ts";
@@ -40,6 +41,8 @@ export class NoTarget extends Error {
 /** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 const NONE: readonly Target[] = [];
+/** The longest wait before the only target is asked again after it could not be reached for the first time, in milliseconds. */
+const SOON = 100;
 /** How long the upstream may take to say whether it takes a key, in milliseconds. */
 const PROBE_TIMEOUT = 5000;
 
@@ -61,6 +64,10 @@ export class Forwarder {
     const body = x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body;
     const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
     route.budget.earn();
+    const { method } = x.incoming.head;
+    const isChunked = x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0;
+    const onInterim = x.incoming.interim === undefined ? null : interimFor(x, route);
+    let wasStale = false;
     let tried = NONE;
     for (;;) {
       const target = upstream.choose(hash, tried);
@@ -76,11 +83,14 @@ export class Forwarder {
         method: x.incoming.head.method,
         head: requestHead(x, route, target, forwardedPath(x, route, target), conditions),
         body,
-        chunked: x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0,
+        chunked: isChunked,
         upgrade: x.incoming.head.upgrade === "websocket",
         connectTimeout: Math.min(upstream.connectTimeout, left),
         timeout: Math.min(retry?.attemptTimeout ?? left, left),
         bodyTimeout: route.timeout,
+        reuse: wasStale ? "new" : reuseOf(method, body, target),
+        onInterim,
+        keepsTrailer: isChunked ? trailersFor(x, route) : null,
       });
       x.credential?.sent(call);
       x.incoming.onAbort = () => call.abort();
@@ -100,8 +110,10 @@ export class Forwarder {
       const isRefusal = response !== null && x.credential?.answered(response) === true;
       if (response !== null) {
         x.trace?.answered(response.status, null, clock.now());
-        if (response.status < 500) {
-          upstream.succeeded(target, ticket);
+        const { status } = response;
+        if (upstream.isFailing(status)) upstream.failed(target, ticket, status);
+        else upstream.succeeded(target, ticket);
+        if (status < 500) {
           x.busy = target;
           if (!isRefusal || !(await this.takesAnotherKey(x, route, upstream, target, body, response, deadline)))
             return this.measured(x, route, response);
@@ -110,21 +122,24 @@ export class Forwarder {
           discard(response);
           continue;
         }
-        upstream.failed(target, ticket);
-        this.parts.onFailed(x.id, upstream.name, target, x.attempts, response.status);
+        this.parts.onFailed(x.id, upstream.name, target, x.attempts, status);
       } else {
         target.state.inFlight--;
         if (failure !== null) this.parts.onFailed(x.id, upstream.name, target, x.attempts, failure);
-        if (failure !== null && (isCallers(failure) || failure.isStale)) upstream.withdrawn(target, ticket);
-        else upstream.failed(target, ticket);
-        // The connection was closed while it was idle: that was no attempt. Each repetition uses up a stale connection, so this ends.
-        if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(x.incoming.head.method) && isRepeatable(body)) {
+        const outcome = failure === null || failure.isStale ? null : outcomeOf(failure);
+        if (outcome === null) upstream.withdrawn(target, ticket);
+        else upstream.failed(target, ticket, outcome);
+        // The connection was closed while it was idle: that was no attempt. A new one takes its place, so this ends.
+        if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(method) && isRepeatable(body)) {
+          wasStale = true;
           x.attempts--;
           continue;
         }
       }
 
-      const wait = retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, body, failure, response);
+      tried = [...tried, target];
+      const wait =
+        retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, upstream, tried, body, failure, response);
       if (wait === null || clock.now() + wait >= deadline || x.incoming.isAborted || !upstream.hasTarget || !route.budget.spend()) {
         if (response !== null) {
           x.busy = target;
@@ -138,8 +153,7 @@ export class Forwarder {
         target.state.inFlight--;
         discard(response);
       }
-      tried = [...tried, target];
-      await pause(x, upstream, wait);
+      if (wait > 0) await pause(x, upstream, wait);
       if (x.incoming.isAborted) throw callerLeft();
     }
   }
@@ -253,10 +267,12 @@ export class Forwarder {
     return x.meter === null ? response : metered(response, x.meter);
   }
 
-  /** Milliseconds to wait before the request is sent again, or `null` when it must not be. */
+  /** Milliseconds to wait before the request is sent again, or `null` when it must not be. Another target is asked at once: delays are for asking the same one again. */
   private waitBefore(
     x: Exchange<Arrival>,
     route: Route,
+    upstream: Upstream,
+    tried: readonly Target[],
     body: Body | null,
     failure: UpstreamFailure | null,
     response: UpstreamResponse | null,
@@ -267,12 +283,36 @@ export class Forwarder {
     if (failure?.kind !== "connect") {
       if (!IDEMPOTENT.has(head.method) && head.fields.get("idempotency-key") === null) return null;
       if (!isRepeatable(body)) return null;
-      if (failure !== null && failure.kind !== "reset" && failure.kind !== "timeout") return null;
+      if (failure !== null && outcomeOf(failure) === null) return null;
       if (response !== null && !isRetryable(response.status)) return null;
     }
+    if (upstream.hasFresh(tried)) return 0;
     const asked = response === null ? null : retryAfterOf(response.fields.get("retry-after"), this.parts.clock.wall());
-    return retryDelay(route.retry, x.attempts, asked, this.parts.random);
+    const delay = retryDelay(route.retry, x.attempts, asked, this.parts.random);
+    // A refused connection costs the backend nothing, and the first time it is most often a restart: it is soon asked again.
+    return failure?.kind === "connect" && x.attempts === 1 ? Math.min(delay, this.parts.random() * SOON) : delay;
   }
+}
+
+/**
+ * Which connection a request may go by. What can be sent again takes any; of the rest, what is large takes a new one, for which it makes up, and the others one of which the kernel
+ * knows no close. Over TLS a new connection costs too much for that.
+ */
+function reuseOf(method: string, body: Body | null, { origin }: Target): Reuse {
+  if (IDEMPOTENT.has(method) && isRepeatable(body) && (body === null || body.length >= 0)) return "any";
+  return body !== null && body.length > MOST_KEPT && !origin.tls ? "new" : "checked";
+}
+
+/** Passes a target's interim answers on to the caller, with the fields that a full answer would have from it. */
+const interimFor =
+  (x: Exchange<Arrival>, route: Route) =>
+  (status: number, reason: string, fields: Fields, connection: string): void =>
+    x.incoming.interim?.(status, reason, interimHead(route, fields, connection));
+
+/** Which trailers of a request go on: what would go on as a field of its head, whoever sent it, and no key. */
+function trailersFor(x: Exchange<Arrival>, { requestNames }: Route): (lower: string) => boolean {
+  const { header } = x.generation.identity;
+  return (lower) => lower !== header && requestNames.of(lower) === "always";
 }
 
 /** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
@@ -286,8 +326,19 @@ const mayAskForUsage = (x: Exchange<Arrival>, { usage }: Route): boolean =>
 const isRepeatable = (body: Body | null): boolean =>
   body === null || body instanceof WholeBody || (body instanceof ReplayBody && body.isKept);
 
-/** Failures that say nothing about the target. */
-const isCallers = (failure: UpstreamFailure): boolean => failure.kind === "aborted" || failure.kind === "request";
+/** What a failure says of the target; `null` for what is the caller's doing or the gateway's own want. */
+function outcomeOf({ kind }: UpstreamFailure): FailedOutcome | null {
+  switch (kind) {
+    case "connect":
+    case "timeout":
+    case "reset":
+      return kind;
+    case "protocol":
+      return "reset";
+    default:
+      return null;
+  }
+}
 
 /** The request's body, in a form that can be sent again where it is small enough. */
 function bodyOf(x: Exchange<Arrival>, mayRetry: boolean): Body | null {

@@ -1,4 +1,5 @@
 import { Fields } from "../http/fields.ts";
+import type { RequestHead } from "../http/head.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
@@ -8,6 +9,9 @@ import type { Route } from "./route.ts";
 const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
 /** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
 const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
+
+/** `trailers` among the transfer codings of a TE field. */
+const TRAILERS = /(^|,)[ \t]*trailers[ \t]*(,|$)/i;
 
 /** What makes a request conditional (RFC 9110 §13.1), apart from If-Range. */
 const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
@@ -44,6 +48,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   else if (body !== null)
     text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
   else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
+  if (named !== null || head.framing === "chunked") text += trailerLines(head, named, prompt === null);
   if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
   const proto = isTls ? "https" : "http";
@@ -55,6 +60,27 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   if (conditions !== null) text += conditions;
   if (x.key !== null) text += `X-Consumer-ID: ${x.key.consumer.id}\r\nX-Consumer-Tier: ${x.key.consumer.tier}\r\n`;
   return `${text}\r\n`;
+}
+
+/**
+ * What a request says of trailers: that its sender takes them, which stands in Connection as well (RFC 9110 §10.1.4), and so does this hop; and which follow it, where it goes on in
+ * the chunks it came in.
+ */
+function trailerLines({ fields, framing, upgrade }: RequestHead, named: ReadonlySet<string> | null, isAsItCame: boolean): string {
+  const takes = upgrade === "" && named?.has("te") === true && TRAILERS.test(fields.joined("te") ?? "");
+  const announced = framing === "chunked" && isAsItCame ? fields.joined("trailer") : null;
+  return (takes ? "TE: trailers\r\nConnection: TE\r\n" : "") + (announced === null ? "" : `Trailer: ${announced}\r\n`);
+}
+
+/** The header lines of an interim response for the client (RFC 9110 §15.2). */
+export function interimHead(route: Route, { names, lower, values }: Fields, connection: string): string {
+  const named = namedByConnection(connection);
+  let text = "";
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    if (!NOT_RETURNED.has(name) && !named?.has(name) && !route.responseRules.dropped.has(name)) text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  return text;
 }
 
 /** The response's header lines for the client, without those that frame the message. */
@@ -71,8 +97,16 @@ export function responseHead(x: Exchange, route: Route, response: UpstreamRespon
     if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }
+  if (x.incoming.head.minor === 1 && isStreamed(response)) {
+    const announced = response.fields.joined("trailer");
+    if (announced !== null) text += `Trailer: ${announced}\r\n`;
+  }
   return text;
 }
+
+/** Whether a response goes on in chunks, which trailers may follow. */
+const isStreamed = ({ body, fields }: UpstreamResponse): boolean =>
+  body !== null && !(body instanceof Uint8Array) && body.length < 0 && fields.get("transfer-encoding") !== null;
 
 /** What goes with a 304 (RFC 9110 §15.4.5). */
 const NOT_MODIFIED = new Set(["cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"]);

@@ -234,7 +234,13 @@ export class Pipeline {
     const own = ownHead(x, this.parts.clock.now() - x.startedAt);
     const head = responseHead(x, x.route as Route, response) + own;
     if (response.tunnel === null) {
-      x.incoming.reply({ status: response.status, reason: response.reason, head, body: response.body, length: response.length });
+      const { status, reason, body, length } = response;
+      // Trailers come in chunks alone.
+      if (body === null || body instanceof Uint8Array || body.length >= 0) x.incoming.reply({ status, reason, head, body, length });
+      else {
+        const { dropped } = (x.route as Route).responseRules;
+        x.incoming.reply({ status, reason, head, body, length, keepsTrailer: (lower) => !dropped.has(lower) });
+      }
       return;
     }
     const { tunnel } = response;

@@ -1,4 +1,5 @@
 import type { Body, Sink } from "../http/body.ts";
+import type { Trailers } from "../http/trailers.ts";
 
 /** A request's body of at most this many bytes is kept, so that it can be sent again. */
 export const MOST_KEPT = 65_536;
@@ -11,6 +12,7 @@ export class ReplayBody implements Body {
   private sink: Sink | null = null;
   private isStarted = false;
   private isEnded = false;
+  private trailers: Trailers | null = null;
   private failure: Error | null = null;
 
   constructor(private readonly source: Body) {
@@ -28,16 +30,17 @@ export class ReplayBody implements Body {
       let fits = true;
       for (const bytes of this.kept ?? []) fits = sink.write(bytes) && fits;
       if (this.failure !== null) sink.fail(this.failure);
-      else if (this.isEnded) sink.end();
+      else if (this.isEnded) sink.end(this.trailers);
       else if (fits) this.source.resume();
       return;
     }
     this.isStarted = true;
     this.source.start({
       write: (bytes) => this.take(bytes),
-      end: () => {
+      end: (trailers = null) => {
         this.isEnded = true;
-        this.sink?.end();
+        this.trailers = trailers;
+        this.sink?.end(trailers);
       },
       fail: (reason) => {
         this.failure = reason;

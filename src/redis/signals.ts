@@ -8,6 +8,10 @@ export interface BreakerSignal {
   readonly state: "open" | "closed";
   /** A person opened it. */
   readonly isHeld: boolean;
+  /** A person opened or closed it. */
+  readonly isByHand: boolean;
+  /** Probes that have failed since it was closed last. */
+  readonly failedProbes: number;
 }
 
 export interface SignalsParts {
@@ -15,7 +19,7 @@ export interface SignalsParts {
   /** Another instance has set the system's status. `ttl` in milliseconds. */
   readonly onHealth: (status: SystemStatus, by: string, reason: string | null, ttl: number | null) => void;
   /** Another instance's breaker has changed. `age`: milliseconds since then. */
-  readonly onBreaker: (signal: BreakerSignal, age: number) => void;
+  readonly onBreaker: (signal: BreakerSignal & { readonly age: number }) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -117,7 +121,11 @@ export class Signals {
       if (field === "health") {
         const { status, by, reason, until } = what as HealthSignal;
         if (until === null || until > Date.now()) this.parts.onHealth(status, by, reason, until === null ? null : until - Date.now());
-      } else this.parts.onBreaker(what as BreakerSignal, age);
+      } else {
+        const { upstream, url, state, isHeld, isByHand, failedProbes } = what as BreakerSignal;
+        // An instance of a version before says neither.
+        this.parts.onBreaker({ upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, age });
+      }
     } catch (error) {
       this.parts.onFault(error);
     }

@@ -1,4 +1,5 @@
 import { type Body, type Sink, WholeBody } from "../http/body.ts";
+import type { Trailers } from "../http/trailers.ts";
 import { isObject, parseExactly } from "../json.ts";
 import { UpstreamFailure } from "../upstreams/client.ts";
 
@@ -152,6 +153,7 @@ class Gathering implements Body {
   private size = 0;
   private sink: Sink | null = null;
   private isEnded = false;
+  private trailers: Trailers | null = null;
   private failure: Error | null = null;
 
   /** `most`: bytes that are kept. */
@@ -170,10 +172,11 @@ class Gathering implements Body {
           resolve(null);
           return false;
         },
-        end: () => {
+        end: (trailers = null) => {
           this.isEnded = true;
           resolve(this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.size));
-          this.sink?.end();
+          this.trailers = trailers;
+          this.sink?.end(trailers);
         },
         fail: (reason) => {
           this.failure = reason;
@@ -191,7 +194,7 @@ class Gathering implements Body {
     let fits = true;
     for (const bytes of held) fits = sink.write(bytes) && fits;
     if (this.failure !== null) sink.fail(this.failure);
-    else if (this.isEnded) sink.end();
+    else if (this.isEnded) sink.end(this.trailers);
     else if (fits) this.source.resume();
   }
 

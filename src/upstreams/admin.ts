@@ -4,7 +4,6 @@ import { Since, timeText } from "../admin/manners.ts";
 import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clock } from "../clock.ts";
-import { reopensIn } from "./breaker.ts";
 import type { Upstreams } from "./registry.ts";
 import type { Target, Upstream } from "./upstream.ts";
 
@@ -18,11 +17,15 @@ const Breaker = Type.Object({
   healthy: Type.Boolean({ description: "What health checks say; true without any." }),
   failures: Type.Integer({ description: "Failures in a row." }),
   successes: Type.Integer({ description: "Successful probes in a row, while half-open." }),
+  failedProbes: Type.Integer({
+    description: "Probes that failed since it was closed last; without a fixed recoveryTimeout each doubles the time until the next.",
+  }),
+  vouchedFor: Type.Boolean({ description: "A health check found the target well since it opened: one good probe closes it." }),
   changes: Type.Integer({ description: "Changes of state since the start." }),
   inFlight: Type.Integer({ description: "Requests under way." }),
   since: Since("Since when it is in this state."),
   retryAfter: Type.Union([Type.Integer(), Type.Null()], {
-    description: "Seconds until a probe is let through; null while none is waited for.",
+    description: "Seconds until a probe is let through: within a second where no target is left; null while none is waited for.",
   }),
 });
 
@@ -45,10 +48,12 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) 
       healthy: isHealthy,
       failures: breaker.failures,
       successes: breaker.successes,
+      failedProbes: breaker.failedProbes,
+      vouchedFor: breaker.isVouchedFor,
       changes: breaker.epoch - 1,
       inFlight,
       since: timeText(clock.wall() - (clock.now() - breaker.since)) ?? "",
-      retryAfter: waits ? Math.ceil(reopensIn(breaker, upstream.breakerPolicy, clock.now()) / 1000) : null,
+      retryAfter: waits ? Math.ceil(upstream.probeIn(target, clock.now()) / 1000) : null,
     };
   };
   const set = (url: string, state: "open" | "closed"): { items: Static<typeof Breaker>[] } => {

@@ -2,8 +2,8 @@
 export interface BreakerPolicy {
   /** Consecutive failures that open it. */
   readonly failureThreshold: number;
-  /** How long it stays open before it lets a probe through. */
-  readonly recoveryTimeout: number;
+  /** How long it stays open before it lets a probe through; `null`: 1 s, doubled with each failed probe, up to 60 s. */
+  readonly recoveryTimeout: number | null;
   /** Successful probes, one after the other, that close it. */
   readonly successThreshold: number;
   /** The share of failures within `window` that opens it as well, above 0 up to 1; `null`: only consecutive failures count. */
@@ -15,8 +15,10 @@ export interface BreakerPolicy {
 
 export type BreakerState = "closed" | "open" | "half-open";
 
-/** Who made a breaker change: what it saw, time, a person, or another instance. */
-export type BreakerCause = "failures" | "ratio" | "recovery" | "probe" | "admin" | "shared";
+/**
+ * What made a breaker change: failures in a row, their share, its time, a health check that passed, that no other target was left, a probe's result, a person, another instance.
+ */
+export type BreakerCause = "failures" | "ratio" | "recovery" | "health" | "last-resort" | "probe" | "admin" | "shared";
 
 /** What is known of one target. Plain data, so that it can be listed, kept over a reload and shared. */
 export interface Breaker {
@@ -25,10 +27,14 @@ export interface Breaker {
   failures: number;
   /** Successful probes in a row. */
   successes: number;
+  /** Probes that failed since it was closed last: they decide how long it stays open. */
+  failedProbes: number;
   /** When it came into its state. */
   since: number;
   /** A probe is under way. */
   isProbing: boolean;
+  /** A health check found the target well since the breaker opened: one good probe closes it. */
+  isVouchedFor: boolean;
   /** A person opened it: it stays open until a person closes it. */
   isHeld: boolean;
   /** Counts changes of state: what a request of an earlier state brings home is no news. */
@@ -40,16 +46,28 @@ export interface Breaker {
 /** A window is counted in so many slices: how far the ratio's span may be off. */
 const SLICES = 10;
 
+/** How long a breaker without a fixed time stays open at first and at most, in milliseconds. */
+const FIRST_RECOVERY = 1000;
+const LONGEST_RECOVERY = 60_000;
+/** Doublings after which the longest time is reached in any case: a bound for the exponent. */
+const MAX_DOUBLINGS = 16;
+
 export const newBreaker = (now: number): Breaker => ({
   state: "closed",
   failures: 0,
   successes: 0,
+  failedProbes: 0,
   since: now,
   isProbing: false,
+  isVouchedFor: false,
   isHeld: false,
   epoch: 1,
   slices: [],
 });
+
+/** How long the breaker stays open this time, in milliseconds. */
+export const recoveryTime = ({ failedProbes }: Breaker, { recoveryTimeout }: BreakerPolicy): number =>
+  recoveryTimeout ?? Math.min(LONGEST_RECOVERY, FIRST_RECOVERY * 2 ** Math.min(failedProbes, MAX_DOUBLINGS));
 
 /** Whether a request would be let through now. Changes nothing. */
 export function letsThrough(breaker: Breaker, policy: BreakerPolicy, now: number): boolean {
@@ -57,7 +75,7 @@ export function letsThrough(breaker: Breaker, policy: BreakerPolicy, now: number
     case "closed":
       return true;
     case "open":
-      return !breaker.isHeld && now - breaker.since >= policy.recoveryTimeout;
+      return !breaker.isHeld && now - breaker.since >= recoveryTime(breaker, policy);
     case "half-open":
       return !breaker.isProbing;
   }
@@ -65,17 +83,14 @@ export function letsThrough(breaker: Breaker, policy: BreakerPolicy, now: number
 
 /** Milliseconds until a request may be let through again; 0 when that is uncertain or now. */
 export const reopensIn = (breaker: Breaker, policy: BreakerPolicy, now: number): number =>
-  breaker.state === "open" && !breaker.isHeld ? Math.max(0, breaker.since + policy.recoveryTimeout - now) : 0;
+  breaker.state === "open" && !breaker.isHeld ? Math.max(0, breaker.since + recoveryTime(breaker, policy) - now) : 0;
 
 /**
- * Takes a place for one request that `letsThrough` allows: the probe's when the breaker is not closed. Gives the ticket that `succeed`, `fail` or `withdraw` wants,
+ * Takes a place for one request: the probe's when the breaker is not closed. `cause`: why an open one lets it through. Gives the ticket that `succeed`, `fail` or `withdraw` wants,
  * exactly one of which must follow.
  */
-export function enter(breaker: Breaker, now: number, tell: Tell): number {
-  if (breaker.state === "open") {
-    change(breaker, "half-open", now, "recovery", tell);
-    breaker.successes = 0;
-  }
+export function enter(breaker: Breaker, now: number, tell: Tell, cause: "recovery" | "last-resort" = "recovery"): number {
+  if (breaker.state === "open") change(breaker, "half-open", now, cause, tell);
   if (breaker.state === "half-open") breaker.isProbing = true;
   return breaker.epoch;
 }
@@ -86,7 +101,7 @@ export function succeed(breaker: Breaker, policy: BreakerPolicy, ticket: number,
   if (breaker.state === "half-open") {
     breaker.isProbing = false;
     breaker.failures = 0;
-    if (++breaker.successes >= policy.successThreshold) change(breaker, "closed", clock.now(), "probe", tell);
+    if (++breaker.successes >= policy.successThreshold || breaker.isVouchedFor) change(breaker, "closed", clock.now(), "probe", tell);
     return;
   }
   breaker.failures = 0;
@@ -98,6 +113,7 @@ export function fail(breaker: Breaker, policy: BreakerPolicy, ticket: number, no
   if (ticket !== breaker.epoch) return;
   breaker.failures++;
   if (breaker.state === "half-open") {
+    breaker.failedProbes++;
     change(breaker, "open", now, "probe", tell);
     return;
   }
@@ -106,24 +122,50 @@ export function fail(breaker: Breaker, policy: BreakerPolicy, ticket: number, no
   else if (isTooMany) change(breaker, "open", now, "ratio", tell);
 }
 
-/** The request says nothing about the target: its caller gave up. */
+/** The request says nothing about the target: its caller gave up, or the gateway itself could not send it. */
 export function withdraw(breaker: Breaker, ticket: number): void {
   if (ticket === breaker.epoch && breaker.state === "half-open") breaker.isProbing = false;
 }
 
+/**
+ * A health check that began at `began` found the target well: an open breaker lets a probe through at once, and one good one closes it. What a check saw before the breaker opened
+ * is no news.
+ */
+export function vouchFor(breaker: Breaker, began: number, now: number, tell: Tell): void {
+  if (breaker.state === "closed" || breaker.isHeld || began < breaker.since) return;
+  if (breaker.state === "open") change(breaker, "half-open", now, "health", tell);
+  breaker.isVouchedFor = true;
+}
+
 /** A person's decision. An open one stays so until it is closed again. */
 export function setByHand(breaker: Breaker, state: "open" | "closed", now: number, tell: Tell): void {
-  if (breaker.state !== state) change(breaker, state, now, "admin", tell);
+  // One that failures have opened is told as well when it becomes a person's.
+  if (breaker.state !== state || (state === "open" && !breaker.isHeld)) change(breaker, state, now, "admin", tell);
   breaker.isHeld = state === "open";
   if (state === "closed") breaker.failures = 0;
 }
 
-/** Another instance's breaker for the same target has changed, at `since`. */
-export function followAnother(breaker: Breaker, state: "open" | "closed", isHeld: boolean, since: number, tell: Tell): void {
-  // What a person decided here is for a person to change.
-  if (breaker.isHeld && state === "open") return;
-  if (breaker.state !== state) change(breaker, state, since, "shared", tell);
-  breaker.isHeld = isHeld;
+/** What another instance says of its breaker for the same target. */
+export interface Followed {
+  readonly state: "open" | "closed";
+  /** A person opened it there. */
+  readonly isHeld: boolean;
+  /** A person did it, whatever it is. */
+  readonly isByHand: boolean;
+  readonly failedProbes: number;
+  /** When, by this instance's clock. */
+  readonly since: number;
+}
+
+/** Follows another instance's breaker. False when it must not: what a person has opened is for a person to close. */
+export function followAnother(breaker: Breaker, said: Followed, tell: Tell): boolean {
+  if (breaker.isHeld && !said.isByHand) return said.state === "open";
+  if (breaker.state !== said.state) change(breaker, said.state, said.since, "shared", tell);
+  else if (said.state === "open") breaker.since = Math.max(breaker.since, said.since);
+  breaker.isHeld = said.isHeld;
+  // A probe that failed anywhere makes all of them wait for the longer time.
+  if (said.state === "open") breaker.failedProbes = Math.max(breaker.failedProbes, said.failedProbes);
+  return true;
 }
 
 /** Called at each change of state, after it. */
@@ -134,9 +176,14 @@ function change(breaker: Breaker, to: BreakerState, now: number, cause: BreakerC
   breaker.state = to;
   breaker.since = now;
   breaker.isProbing = false;
+  breaker.isVouchedFor = false;
   breaker.isHeld = false;
+  breaker.successes = 0;
   breaker.epoch++;
-  if (to === "closed") breaker.failures = 0;
+  if (to === "closed") {
+    breaker.failures = 0;
+    breaker.failedProbes = 0;
+  }
   breaker.slices.length = 0;
   tell(from, to, cause);
 }

@@ -3,10 +3,14 @@ import type { Socket } from "bun";
 import type { Clock } from "../clock.ts";
 import { isLinkLocal } from "../config/upstream-allow.ts";
 import type { Body, Sink } from "../http/body.ts";
+import { type Descriptors, descriptors as ownDescriptors } from "../http/descriptors.ts";
 import type { Fields } from "../http/fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "../http/framing.ts";
 import { HeadFault, parseResponseHead, type ResponseHead } from "../http/head.ts";
 import { Outgoing, type RawSocket } from "../http/outgoing.ts";
+import { type KeepsTrailer, lastChunk, type Trailers } from "../http/trailers.ts";
+import { giveUpUnacknowledged, isQuiet } from "./kernel.ts";
+import { isOutOfDescriptors } from "./shortage.ts";
 
 /** One target's address, taken apart once. */
 export interface Origin {
@@ -18,6 +22,12 @@ export interface Origin {
   /** True for a name, false for an address. */
   readonly isNamed: boolean;
 }
+
+/**
+ * Which connection a request may take: any kept one, since it can be repeated when that turns out to be closed; a kept one of which the kernel knows no close; or a new one, for what
+ * can't be sent twice and is large enough to pay for it.
+ */
+export type Reuse = "any" | "checked" | "new";
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -34,6 +44,12 @@ export interface UpstreamRequest {
   readonly timeout: number;
   /** Milliseconds that the response's body may be silent. */
   readonly bodyTimeout: number;
+  /** Left out: any. */
+  readonly reuse?: Reuse;
+  /** Takes interim answers (RFC 9110 §15.2) but 100 and 101; left out: they are dropped. */
+  readonly onInterim?: ((status: number, reason: string, fields: Fields, connection: string) => void) | null;
+  /** Which trailer fields of a chunked body go on; left out: all. */
+  readonly keepsTrailer?: KeepsTrailer | null;
 }
 
 export interface UpstreamResponse {
@@ -58,7 +74,7 @@ export interface UpstreamTunnel {
   start(receiver: { write(bytes: Uint8Array): boolean; drained(): void; close(): void }): void;
 }
 
-export type FailureKind = "connect" | "timeout" | "reset" | "protocol" | "request" | "aborted";
+export type FailureKind = "connect" | "timeout" | "reset" | "protocol" | "request" | "aborted" | "descriptors";
 
 /** Why a request got no (whole) response. */
 export class UpstreamFailure extends Error {
@@ -66,7 +82,7 @@ export class UpstreamFailure extends Error {
   isStale = false;
 
   constructor(
-    /** `connect`: no connection was made. `reset`: it broke. `protocol`: the response was not HTTP. `request`: the caller's body broke off. `aborted`: the caller gave up. */
+    /** `connect`: no connection was made. `reset`: it broke. `protocol`: the response was not HTTP. `request`: the caller's body broke off. `aborted`: the caller gave up. `descriptors`: the gateway itself has none left. */
     readonly kind: FailureKind,
     message: string,
     /** False when not one byte of the request can have reached the upstream. */
@@ -113,7 +129,27 @@ const IDLE_FOR = 4_000;
 const NAMED_FOR = 60_000;
 /** How exact timeouts are, in milliseconds. */
 const TICK = 25;
+/** Ticks. */
+const LOOK_BACK_EVERY = 200;
 const MAX_HEAD = 262_144;
+/** Interim answers that are read before an answer: more are a backend's fault, or a flood. */
+const MAX_INTERIM = 100;
+/** How a response begins: what begins otherwise is no HTTP, and is not waited for. */
+const PROTOCOL = "HTTP/1.";
+/** Milliseconds that a connection may have been idle where the kernel can't be asked whether it is still open. */
+const SURELY_OPEN_FOR = 5;
+/** How long an origin that has sent bytes that nobody asked for has its kept connections looked at before each use, and is not told of again, in milliseconds. */
+const SUSPECT_FOR = 60_000;
+/** How long a name that can't be looked up is not looked up again, in milliseconds. */
+const LOOK_UP_AGAIN_AFTER = 10_000;
+/** How long it is told that descriptors are short after the last request that got none, and that a name is in doubt after the last one that went there, in milliseconds. */
+const TOLD_FOR = 60_000;
+/** Names whose last address is remembered. */
+const MAX_ADDRESSES = 1024;
+/** A silent peer is asked after so many milliseconds whether it is still there; Bun then asks each second, ten times. */
+const KEEP_ALIVE_AFTER = 60_000;
+/** Milliseconds after which a tunnel or a stream whose bytes the peer does not acknowledge is given up. */
+const UNACKNOWLEDGED_FOR = 110_000;
 const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 
@@ -121,16 +157,36 @@ const EMPTY = Buffer.alloc(0);
  * A pooled HTTP/1.1 client over `Bun.connect`. Compared with `fetch`: no cap on requests in flight or on idle connections, the
  * header lines and body bytes as they are on the wire (no decompression, nothing added), and a 101 gives the connection itself.
  */
+/** What the client has to tell whoever runs the gateway. */
+export interface ClientNotes {
+  /** An upstream has sent bytes that belong to no answer; told once a minute for each origin. */
+  readonly onUnasked: (origin: string) => void;
+  /** A name can't be looked up, and `address` is used instead; or (`error` is `null`) it can be again, or nobody has asked for it for a while. */
+  readonly onLookUp: (origin: string, address: string, error: string | null) => void;
+  /** Requests are refused for want of descriptors, or have not been for a while. */
+  readonly onShortage: (isShort: boolean) => void;
+}
+
 export class PooledClient implements UpstreamClient {
   /** Connections with a request under way. */
   readonly active = new Set<UpstreamConnection>();
   readonly pools = new Map<string, Pool>();
   /** `clock.now()` at the last tick or request. */
   now: number;
+  /** The last good address of each name; one that is in doubt is used until `doubtedUntil` without being looked up. */
+  readonly addresses = new Map<string, { address: string; doubtedUntil: number }>();
+  private ticks = 0;
+  private shortUntil = 0;
   private readonly ticker: Timer;
+  private readonly forget: () => void;
 
-  constructor(readonly clock: Clock) {
+  constructor(
+    readonly clock: Clock,
+    readonly notes: Partial<ClientNotes> = {},
+    readonly descriptors: Descriptors = ownDescriptors,
+  ) {
     this.now = clock.now();
+    this.forget = descriptors.holdsIdle(() => this.closeIdle());
     this.ticker = setInterval(() => this.tick(), TICK);
     this.ticker.unref();
   }
@@ -139,16 +195,92 @@ export class PooledClient implements UpstreamClient {
     // Exact, since a tick that comes late would take its lateness off every timeout.
     this.now = this.clock.now();
     const pool = this.poolOf(origin);
-    let idle = pool.idle.pop();
-    // What the kernel has closed is known only after its event: a connection that was idle for long is not trusted.
-    while (idle !== undefined && !idle.isUsable) idle = pool.idle.pop();
     const exchange = new Exchange(this, origin, request, pool);
+    const idle = this.idleOf(pool, request.reuse ?? "any");
     if (idle !== undefined) idle.begin(exchange);
     else exchange.connect();
     return exchange;
   }
 
+  private idleOf(pool: Pool, reuse: Reuse): UpstreamConnection | undefined {
+    if (reuse === "new") return undefined;
+    const isChecked = reuse === "checked" || this.now < pool.suspectUntil;
+    for (;;) {
+      const idle = pool.idle.pop();
+      // What the kernel has closed is known only after its event: a connection that was idle for long is not trusted.
+      if (idle === undefined || (idle.isUsable && (!isChecked || idle.isSurelyOpen))) return idle;
+      idle.terminate();
+    }
+  }
+
+  /** Closes the connection that has been idle for longest. False when there is none. */
+  private closeIdle(): boolean {
+    let longest: UpstreamConnection | undefined;
+    for (const { idle } of this.pools.values()) {
+      const [first] = idle;
+      if (first !== undefined && (longest === undefined || first.idleUntil < longest.idleUntil)) longest = first;
+    }
+    if (longest === undefined) return false;
+    longest.pool.idle.shift();
+    longest.terminate();
+    return true;
+  }
+
+  /** An upstream has sent bytes that belong to no answer: where they came from, more may follow in the middle of another exchange. */
+  suspect(pool: Pool): void {
+    if (this.now < pool.suspectUntil) return;
+    pool.suspectUntil = this.now + SUSPECT_FOR;
+    this.notes.onUnasked?.(pool.key);
+  }
+
+  /** A connection to a name was made. */
+  ledTo(origin: Origin, address: string): void {
+    const known = this.addresses.get(origin.key);
+    if (known === undefined) {
+      for (const oldest of this.addresses.keys()) {
+        if (this.addresses.size < MAX_ADDRESSES) break;
+        this.addresses.delete(oldest);
+      }
+      this.addresses.set(origin.key, { address, doubtedUntil: 0 });
+      return;
+    }
+    known.address = address;
+    if (known.doubtedUntil === 0) return;
+    known.doubtedUntil = 0;
+    this.notes.onLookUp?.(origin.key, address, null);
+  }
+
+  /** A name could not be looked up: gives the address that it led to last. */
+  lastAddress(origin: Origin, error: string): string | null {
+    const known = this.addresses.get(origin.key);
+    if (known === undefined) return null;
+    if (known.doubtedUntil === 0) this.notes.onLookUp?.(origin.key, known.address, error);
+    known.doubtedUntil = this.now + LOOK_UP_AGAIN_AFTER;
+    return known.address;
+  }
+
+  /** A request got no connection, since the process has no descriptor left. */
+  lacksDescriptors(): UpstreamFailure {
+    if (this.shortUntil === 0) this.notes.onShortage?.(true);
+    this.shortUntil = this.now + TOLD_FOR;
+    return new UpstreamFailure("descriptors", "out of file descriptors", false);
+  }
+
+  /** Takes back what is over. */
+  private lookBack(): void {
+    if (this.shortUntil !== 0 && this.now > this.shortUntil) {
+      this.shortUntil = 0;
+      this.notes.onShortage?.(false);
+    }
+    for (const [origin, known] of this.addresses) {
+      if (known.doubtedUntil === 0 || this.now < known.doubtedUntil + TOLD_FOR) continue;
+      known.doubtedUntil = 0;
+      this.notes.onLookUp?.(origin, known.address, null);
+    }
+  }
+
   close(): void {
+    this.forget();
     clearInterval(this.ticker);
     for (const { idle } of this.pools.values()) for (const connection of idle.splice(0)) connection.terminate();
     for (const connection of [...this.active]) connection.terminate();
@@ -157,7 +289,7 @@ export class PooledClient implements UpstreamClient {
   private poolOf(origin: Origin): Pool {
     let pool = this.pools.get(origin.key);
     if (pool === undefined) {
-      pool = { idle: [], open: 0 };
+      pool = { key: origin.key, idle: [], open: 0, suspectUntil: 0 };
       this.pools.set(origin.key, pool);
     }
     return pool;
@@ -165,21 +297,26 @@ export class PooledClient implements UpstreamClient {
 
   private tick(): void {
     this.now = this.clock.now();
+    if (++this.ticks % LOOK_BACK_EVERY === 0) this.lookBack();
     for (const connection of this.active) connection.checkDeadline(this.now);
-    for (const [key, { idle, open }] of this.pools) {
+    for (const [key, { idle, open, suspectUntil }] of this.pools) {
       // The longest idle stand first, since the last one in is the first one out.
       while (idle.length > 0 && (idle[0] as UpstreamConnection).idleUntil < this.now) idle.shift()?.terminate();
       // Busy connections come back to the pool they were taken from: only one that has none may go.
-      if (open === 0) this.pools.delete(key);
+      if (open === 0 && suspectUntil < this.now) this.pools.delete(key);
     }
   }
 }
 
 /** The connections to one origin. */
 interface Pool {
+  /** The origin's. */
+  readonly key: string;
   readonly idle: UpstreamConnection[];
   /** All of them, idle, busy or being made. */
   open: number;
+  /** `client.now` until which its connections are looked at before they are used again. */
+  suspectUntil: number;
 }
 
 /** One request and its promise. */
@@ -204,15 +341,29 @@ class Exchange implements Call {
   }
 
   connect(): void {
-    const { origin, request } = this;
-    const connection = new UpstreamConnection(this.client, this.pool, origin.isNamed);
+    const { client, origin, request } = this;
+    const { descriptors } = client;
+    if (descriptors.isShort && !descriptors.makeRoom()) {
+      this.fail(client.lacksDescriptors());
+      return;
+    }
+    const connection = new UpstreamConnection(client, this.pool, origin.isNamed);
     this.pool.open++;
+    descriptors.opened();
     const patience = setTimeout(
       () => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)),
       request.connectTimeout,
     );
+    const known = origin.isNamed ? client.addresses.get(origin.key) : undefined;
+    // While a name can't be looked up, not every connection waits for that.
+    this.dial(connection, patience, known !== undefined && client.now < known.doubtedUntil ? known.address : null);
+  }
+
+  /** `address`: where a name led last, when it can't be looked up now. */
+  private dial(connection: UpstreamConnection, patience: Timer, address: string | null): void {
+    const { client, origin } = this;
     Bun.connect<UpstreamConnection>({
-      hostname: origin.hostname,
+      hostname: address ?? origin.hostname,
       port: origin.port,
       data: connection,
       ...(origin.tls ? { tls: { serverName: origin.hostname, rejectUnauthorized: true } } : {}),
@@ -226,15 +377,23 @@ class Exchange implements Call {
           socket.terminate();
           return;
         }
+        if (origin.isNamed && address === null) client.ledTo(origin, socket.remoteAddress);
         // With TLS the request goes out only after the certificate was checked.
         if (this.isOver) socket.terminate();
         else if (origin.tls) connection.awaitHandshake(this);
         else connection.begin(this);
       },
-      (error: Error) => {
+      (error: Error & { code?: string; syscall?: string }) => {
+        const last = address === null && error.syscall === "getaddrinfo" && !this.isOver ? client.lastAddress(origin, error.message) : null;
+        if (last !== null) {
+          this.dial(connection, patience, last);
+          return;
+        }
         clearTimeout(patience);
+        // Bun tells a want of descriptors as a refused connection.
+        const isOurs = isOutOfDescriptors(error.code, client.descriptors);
         connection.closed();
-        this.fail(new UpstreamFailure("connect", error.message, false));
+        this.fail(isOurs ? client.lacksDescriptors() : new UpstreamFailure("connect", error.message, false));
       },
     );
   }
@@ -264,6 +423,7 @@ class UpstreamConnection {
   private exchange: Exchange | null = null;
   private handshakeFor: Exchange | null = null;
   private uses = 0;
+  private interims = 0;
   private buffer: Buffer = EMPTY;
   private body: ResponseBody | null = null;
   private tunnel: { write(bytes: Uint8Array): boolean; drained(): void; close(): void } | null = null;
@@ -277,7 +437,7 @@ class UpstreamConnection {
 
   constructor(
     private readonly client: PooledClient,
-    private readonly pool: Pool,
+    readonly pool: Pool,
     isNamed: boolean,
   ) {
     this.retiresAt = isNamed ? client.now + NAMED_FOR : Number.POSITIVE_INFINITY;
@@ -285,6 +445,15 @@ class UpstreamConnection {
 
   get isUsable(): boolean {
     return !this.isClosed && this.idleUntil > this.client.now;
+  }
+
+  /** Whether the kernel knows of nothing that has come, the end included; where it can't be asked, whether it was used a moment ago. */
+  get isSurelyOpen(): boolean {
+    return isQuiet(this.descriptor) ?? this.idleUntil - IDLE_FOR + SURELY_OPEN_FOR > this.client.now;
+  }
+
+  private get descriptor(): number {
+    return (this.socket as { readonly fd?: number }).fd ?? -1;
   }
 
   opened(socket: RawSocket): void {
@@ -323,6 +492,7 @@ class UpstreamConnection {
     exchange.connection = this;
     exchange.isSent = true;
     this.uses++;
+    this.interims = 0;
     this.idleUntil = Number.POSITIVE_INFINITY;
     this.deadline = this.client.now + request.timeout;
     this.client.active.add(this);
@@ -335,7 +505,7 @@ class UpstreamConnection {
       return;
     }
     this.upload = request.body;
-    const sink = new RequestSink(this, request.body, request.chunked, request.head);
+    const sink = new RequestSink(this, request);
     request.body.start(sink);
     sink.writeHead();
   }
@@ -351,6 +521,7 @@ class UpstreamConnection {
     }
     if (this.exchange === null) {
       // Bytes that nobody asked for: the connection is out of step.
+      this.client.suspect(this.pool);
       this.terminate();
       return;
     }
@@ -363,6 +534,8 @@ class UpstreamConnection {
       const end = this.buffer.indexOf(HEAD_END);
       if (end < 0) {
         if (this.buffer.length > MAX_HEAD) this.break("protocol", "the response's head is too large");
+        else if (!PROTOCOL.startsWith(this.buffer.toString("latin1", 0, PROTOCOL.length)))
+          this.break("protocol", "the response is not HTTP");
         return;
       }
       const head = parseResponseHead(this.buffer.toString("latin1", 0, end), exchange.request.method);
@@ -377,8 +550,16 @@ class UpstreamConnection {
         return;
       }
       if (head.status < 200) {
-        // Interim responses are for this hop: the client's 100 was answered by us.
+        if (++this.interims > MAX_INTERIM) {
+          this.break("protocol", "too many interim responses");
+          return;
+        }
+        // The client's 100 was answered by us.
+        if (head.status !== 100) exchange.request.onInterim?.(head.status, head.reason, head.fields, head.connection);
+        // Who took it may have given the exchange up.
+        if (this.exchange !== exchange) return;
         this.buffer = rest;
+        if (rest.length === 0) return;
         continue;
       }
       this.answer(exchange, head, rest);
@@ -388,7 +569,8 @@ class UpstreamConnection {
 
   private answer(exchange: Exchange, head: ResponseHead, rest: Buffer): void {
     if (head.framing === "none") {
-      this.complete(head, rest.length === 0);
+      // A backend that states a body where none may follow may send it all the same, later: that would be the next caller's answer.
+      this.complete(head, rest.length === 0, !head.statesBody);
       exchange.resolve(responseOf(head, null));
       return;
     }
@@ -402,6 +584,7 @@ class UpstreamConnection {
     // Events may be silent for hours; anything else that stalls is cut off.
     const stream = head.fields.get("content-type")?.startsWith("text/event-stream") === true;
     body.timeout = stream ? Number.POSITIVE_INFINITY : exchange.request.bodyTimeout;
+    if (stream) giveUpUnacknowledged(this.descriptor, UNACKNOWLEDGED_FOR);
     this.deadline = this.client.now + body.timeout;
     exchange.resolve(responseOf(head, body));
     if (rest.length > 0) this.feed(rest, 0);
@@ -430,6 +613,7 @@ class UpstreamConnection {
       return;
     }
     this.deadline = Number.POSITIVE_INFINITY;
+    giveUpUnacknowledged(this.descriptor, UNACKNOWLEDGED_FOR);
     this.pause();
     const tunnel: UpstreamTunnel = {
       write: (bytes) => this.out.write(bytes),
@@ -447,8 +631,9 @@ class UpstreamConnection {
     exchange.resolve({ ...responseOf(head, null), tunnel });
   }
 
-  /** The exchange is over and the connection may serve another. */
-  private complete(head: ResponseHead, inStep: boolean): void {
+  /** The exchange is over and the connection may serve another. `inStep`: nothing has come behind the answer. */
+  private complete(head: ResponseHead, inStep: boolean, mayServe = true): void {
+    if (!inStep) this.client.suspect(this.pool);
     // Who gives up from now on must not cut off the connection's next exchange.
     if (this.exchange !== null) this.exchange.connection = null;
     this.exchange = null;
@@ -457,6 +642,7 @@ class UpstreamConnection {
     if (
       !head.keepAlive ||
       !inStep ||
+      !mayServe ||
       this.upload !== null ||
       this.isClosed ||
       this.pool.idle.length >= MAX_IDLE ||
@@ -505,6 +691,7 @@ class UpstreamConnection {
     if (this.isClosed) return;
     this.isClosed = true;
     this.pool.open--;
+    this.client.descriptors.closed();
     this.client.active.delete(this);
     const { exchange, body, tunnel } = this;
     this.exchange = null;
@@ -576,13 +763,17 @@ class UpstreamConnection {
 
 /** Sends a request that has a body. */
 class RequestSink implements Sink {
+  private readonly chunked: boolean;
+  /** Until it is sent: it goes with the first bytes of the body when they are there already. */
+  private head: string | null;
+
   constructor(
     private readonly connection: UpstreamConnection,
-    private readonly body: Body,
-    private readonly chunked: boolean,
-    /** Until it is sent: it goes with the first bytes of the body when they are there already. */
-    private head: string | null,
-  ) {}
+    private readonly request: UpstreamRequest,
+  ) {
+    this.chunked = request.chunked;
+    this.head = request.head;
+  }
 
   writeHead(): void {
     if (this.head !== null) this.connection.writeHead(this.head, null);
@@ -597,15 +788,15 @@ class RequestSink implements Sink {
     return this.connection.writeHead(head, framed);
   }
 
-  end(): void {
+  end(trailers: Trailers | null = null): void {
     this.writeHead();
-    if (this.chunked) this.connection.write(LAST_CHUNK);
+    if (this.chunked) this.connection.write(trailers === null ? LAST_CHUNK : lastChunk(trailers, this.request.keepsTrailer ?? null));
     this.connection.sent();
   }
 
   fail(reason: Error): void {
     this.head = null;
-    this.body.cancel();
+    this.request.body?.cancel();
     this.connection.break("request", reason.message, reason);
   }
 }
@@ -644,7 +835,7 @@ class ResponseBody implements Body {
     let fits = true;
     for (const bytes of held) fits = sink.write(bytes) && fits;
     if (this.failure !== null) sink.fail(this.failure);
-    else if (this.isEnded) sink.end();
+    else if (this.isEnded) sink.end(this.decoder.trailers);
     else if (fits) this.connection.resume();
   }
 
@@ -677,7 +868,7 @@ class ResponseBody implements Body {
 
   private end(): void {
     this.isEnded = true;
-    this.sink?.end();
+    this.sink?.end(this.decoder.trailers);
   }
 
   private push(part: Uint8Array): void {
@@ -689,7 +880,10 @@ class ResponseBody implements Body {
 }
 
 const HANDLERS = {
-  open: (socket: Socket<UpstreamConnection>) => socket.data.opened(socket as unknown as RawSocket),
+  open: (socket: Socket<UpstreamConnection>) => {
+    socket.setKeepAlive(true, KEEP_ALIVE_AFTER);
+    socket.data.opened(socket as unknown as RawSocket);
+  },
   data: (socket: Socket<UpstreamConnection>, bytes: Buffer) => socket.data.receive(bytes),
   drain: (socket: Socket<UpstreamConnection>) => socket.data.drained(),
   close: (socket: Socket<UpstreamConnection>) => socket.data.closed(),

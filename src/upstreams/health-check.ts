@@ -1,3 +1,4 @@
+import type { Clock } from "../clock.ts";
 import type { UpstreamClient } from "./client.ts";
 import type { HealthCheckPolicy, Target, Upstream } from "./upstream.ts";
 
@@ -16,6 +17,7 @@ export class HealthChecker {
     private readonly onHealth: OnHealth,
     /** Numbers from 0 up to 1: checks of many gateways should not come all at once. */
     private readonly random: () => number,
+    private readonly clock: Clock,
   ) {}
 
   start(): void {
@@ -31,8 +33,10 @@ export class HealthChecker {
   private watch(target: Target, row: { good: number; bad: number }, wait: number): void {
     const timer = setTimeout(async () => {
       this.timers.delete(timer);
+      const began = this.clock.now();
       const fault = await this.check(target);
       if (this.isStopped) return;
+      if (fault === null) this.upstream.vouchFor(target, began);
       row.good = fault === null ? row.good + 1 : 0;
       row.bad = fault === null ? 0 : row.bad + 1;
       if (row.good >= this.policy.healthyAfter && this.upstream.setHealthy(target, true))
@@ -57,6 +61,8 @@ export class HealthChecker {
       connectTimeout: timeout,
       timeout,
       bodyTimeout: timeout,
+      // A connection that was closed while it was idle says nothing of the target.
+      reuse: "checked",
     });
     try {
       const { status, body } = await call.response;

@@ -58,7 +58,8 @@ export class Upstreams {
   private watch(entry: Entry): void {
     const { upstream } = entry;
     if (entry.checker !== null || upstream.healthCheck === null) return;
-    entry.checker = new HealthChecker(upstream, upstream.healthCheck, this.parts.client, this.parts.onHealth, this.parts.random);
+    const { client, onHealth, random, clock } = this.parts;
+    entry.checker = new HealthChecker(upstream, upstream.healthCheck, client, onHealth, random, clock);
     entry.checker.start();
   }
 }

@@ -8,6 +8,7 @@ import {
   type BreakerPolicy,
   type BreakerState,
   enter,
+  type Followed,
   fail,
   followAnother,
   letsThrough,
@@ -16,6 +17,7 @@ import {
   setByHand,
   succeed,
   type Tell,
+  vouchFor,
   withdraw,
 } from "./breaker.ts";
 import { type Origin, originOf } from "./client.ts";
@@ -27,6 +29,8 @@ export interface TargetState {
   inFlight: number;
   /** What health checks say; true without any. */
   isHealthy: boolean;
+  /** A health check has passed since the start. */
+  hasPassed: boolean;
   /** When it came back after having been out, for the slow start; `-Infinity` when it never was. */
   backSince: number;
 }
@@ -65,8 +69,14 @@ export interface HealthCheckPolicy {
   readonly healthyAfter: number;
 }
 
+/** How a target failed: a status that counts as a failure, or why there was no answer. */
+export type FailedOutcome = number | "connect" | "timeout" | "reset";
+
 /** Called after a breaker's change of state. */
 export type OnBreaker = (upstream: string, target: Target, from: BreakerState, to: BreakerState, cause: BreakerCause) => void;
+
+/** How often a target gets a probe before its time where no other is left, in milliseconds. */
+const LAST_RESORT_EVERY = 1000;
 
 /** A target that has just come back gets at least this share of its weight. */
 const SLOWEST = 0.1;
@@ -81,7 +91,13 @@ export class Upstream {
   readonly hashOn: HashOn | null;
   private readonly slowStart: number;
   private readonly balance: Balancer<Target>;
+  /** By status, 1 where an answer counts as a failure of the target. */
+  private readonly failing: Uint8Array;
+  private readonly failsOn: ReadonlySet<string>;
   private now = 0;
+  /** When a target got a probe before its time. */
+  private lastResortAt = Number.NEGATIVE_INFINITY;
+  private isLastResort = false;
   private tried: readonly Target[] = [];
   /** Called once when no target is left: those that wait for a retry need wait no longer. */
   private readonly waiting = new Set<() => void>();
@@ -105,6 +121,9 @@ export class Upstream {
     });
     this.connectTimeout = parseDuration(config.connectTimeout);
     this.breakerPolicy = compileBreaker(config.breaker);
+    this.failsOn = new Set(config.breaker?.failures ?? []);
+    this.failing = failingStatuses(this.failsOn);
+    if (before !== undefined) this.lastResortAt = before.lastResortAt;
     this.healthCheck = compileHealthCheck(config.healthCheck);
     // Without checks nobody would find out that it is well again.
     if (this.healthCheck === null) for (const { state } of this.targets) state.isHealthy = true;
@@ -113,12 +132,14 @@ export class Upstream {
     this.balance = balancerOf(config.balance, this.targets);
   }
 
-  /** The target for a request, one that was not tried yet if there is one; `null` when none can take it (`whyNot` says why). */
+  /** The target for a request, one that was not tried yet if there is one; `null` when none can take it (`whyNot` says why). `begin` must follow in the same turn. */
   choose(hash: number, tried: readonly Target[]): Target | null {
     this.now = this.clock.now();
     this.tried = tried;
+    this.isLastResort = false;
     const fresh = this.balance(hash, this.isFresh, this.weightOf);
-    return fresh === null && tried.length > 0 ? this.balance(hash, this.isAvailable, this.weightOf) : fresh;
+    if (fresh !== null) return fresh;
+    return (tried.length === 0 ? null : this.balance(hash, this.isAvailable, this.weightOf)) ?? this.lastResort();
   }
 
   /** Whether any target could take a request now. */
@@ -127,25 +148,54 @@ export class Upstream {
     return this.targets.some(this.isAvailable);
   }
 
+  /** Whether a target could take a request now, and where there are health checks is known to be there: before the first of them nobody knows. */
+  get isReady(): boolean {
+    this.now = this.clock.now();
+    return this.targets.some((target) => this.isAvailable(target) && (this.healthCheck === null || target.state.hasPassed));
+  }
+
+  /** Whether a target that is not among `tried` could take a request now. */
+  hasFresh(tried: readonly Target[]): boolean {
+    this.now = this.clock.now();
+    this.tried = tried;
+    return this.targets.some(this.isFresh);
+  }
+
+  /** Whether an answer of this status says that the target is ill. */
+  isFailing(status: number): boolean {
+    return this.failing[status] === 1;
+  }
+
   whyNot(): Unavailable {
     const now = this.clock.now();
     const open = this.targets.filter(({ state }) => state.isHealthy && state.breaker.state !== "closed");
     if (open.length === 0) return { code: "noHealthyTarget", retryIn: this.healthCheck?.interval ?? 5000 };
-    return { code: "circuitOpen", retryIn: Math.min(...open.map(({ state }) => reopensIn(state.breaker, this.breakerPolicy, now))) };
+    return { code: "circuitOpen", retryIn: Math.min(...open.map((target) => this.probeIn(target, now))) };
+  }
+
+  /** Milliseconds until an open target gets a probe, where that is known; 0 for any other. */
+  probeIn(target: Target, now: number): number {
+    const wait = reopensIn(target.state.breaker, this.breakerPolicy, now);
+    return wait === 0 || this.hasTarget || this.openLongest() !== target
+      ? wait
+      : Math.min(wait, Math.max(0, this.lastResortFrom(target) - now));
   }
 
   /** A request goes to `target`, which `choose` has just given. Gives a ticket for its result. */
   begin(target: Target): number {
     target.state.inFlight++;
-    return enter(target.state.breaker, this.now, target.tell);
+    return enter(target.state.breaker, this.now, target.tell, this.isLastResort ? "last-resort" : "recovery");
   }
 
   succeeded(target: Target, ticket: number): void {
     succeed(target.state.breaker, this.breakerPolicy, ticket, this.clock, target.tell);
   }
 
-  failed(target: Target, ticket: number): void {
-    fail(target.state.breaker, this.breakerPolicy, ticket, this.clock.now(), target.tell);
+  /** The request got no answer, or one whose status says that the target is ill. Only what `failures` names counts; anything else says nothing of the target. */
+  failed(target: Target, ticket: number, outcome: FailedOutcome): void {
+    const { breaker } = target.state;
+    if (typeof outcome === "number" || this.failsOn.has(outcome)) fail(breaker, this.breakerPolicy, ticket, this.clock.now(), target.tell);
+    else withdraw(breaker, ticket);
   }
 
   /** The request was given up before it told anything of the target. */
@@ -157,10 +207,16 @@ export class Upstream {
     setByHand(target.state.breaker, state, this.clock.now(), target.tell);
   }
 
-  /** Another instance has opened or closed its breaker for the target of this URL, `age` milliseconds ago. */
-  followBreaker(url: string, state: "open" | "closed", isHeld: boolean, age: number): void {
+  /** A health check that began at `began` found the target well. */
+  vouchFor(target: Target, began: number): void {
+    target.state.hasPassed = true;
+    vouchFor(target.state.breaker, began, this.clock.now(), target.tell);
+  }
+
+  /** Another instance has opened or closed its breaker for the target of this URL. False when this instance's must stay as a person has set it. */
+  followBreaker(url: string, said: Followed): boolean {
     const target = this.targets.find((each) => each.url === url);
-    if (target !== undefined) followAnother(target.state.breaker, state, isHeld, this.clock.now() - age, target.tell);
+    return target === undefined || followAnother(target.state.breaker, said, target.tell);
   }
 
   /** What a health check found. True when it changed what is thought of the target. */
@@ -176,6 +232,30 @@ export class Upstream {
   onUnavailable(wake: () => void): () => void {
     this.waiting.add(wake);
     return () => this.waiting.delete(wake);
+  }
+
+  /** Where no target is left: the one that is open for longest, once a second. One request finds out, and the others are refused. */
+  private lastResort(): Target | null {
+    const longest = this.openLongest();
+    if (longest === null || this.now < this.lastResortFrom(longest)) return null;
+    this.lastResortAt = this.now;
+    this.isLastResort = true;
+    return longest;
+  }
+
+  private lastResortFrom({ state }: Target): number {
+    return Math.max(this.lastResortAt, state.breaker.since) + LAST_RESORT_EVERY;
+  }
+
+  /** The target that its breaker keeps out for longest; what a person or a health check has taken out is not among them. */
+  private openLongest(): Target | null {
+    let longest: Target | null = null;
+    for (const target of this.targets) {
+      const { breaker, isHealthy } = target.state;
+      if (!isHealthy || breaker.state !== "open" || breaker.isHeld) continue;
+      if (longest === null || breaker.since < longest.state.breaker.since) longest = target;
+    }
+    return longest;
   }
 
   private wakeWhenUnavailable(): void {
@@ -217,18 +297,29 @@ const newState = (now: number): TargetState => ({
   breaker: newBreaker(now),
   inFlight: 0,
   isHealthy: true,
+  hasPassed: false,
   backSince: Number.NEGATIVE_INFINITY,
 });
 
 function compileBreaker(config: UpstreamConfig["breaker"]): BreakerPolicy {
   return {
     failureThreshold: config?.failureThreshold ?? Number.POSITIVE_INFINITY,
-    recoveryTimeout: config === null ? 0 : parseDuration(config.recoveryTimeout),
+    recoveryTimeout: config === null ? 0 : config.recoveryTimeout === null ? null : parseDuration(config.recoveryTimeout),
     successThreshold: config?.successThreshold ?? 1,
     failureRatio: config?.failureRatio ?? null,
     window: config === null ? 0 : parseDuration(config.window),
     minimumRequests: config?.minimumRequests ?? 0,
   };
+}
+
+/** One byte for each status that a response may have. */
+function failingStatuses(failures: ReadonlySet<string>): Uint8Array {
+  const failing = new Uint8Array(1000);
+  for (const each of failures) {
+    if (/^\d{3}$/.test(each)) failing[Number(each)] = 1;
+    else if (/^\dxx$/.test(each)) failing.fill(1, Number(each[0]) * 100, Number(each[0]) * 100 + 100);
+  }
+  return failing;
 }
 
 const compileHealthCheck = (config: UpstreamConfig["healthCheck"]): HealthCheckPolicy | null =>

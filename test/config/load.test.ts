@@ -77,11 +77,12 @@ describe("a configuration", () => {
       slowStart: "0s",
       breaker: {
         failureThreshold: 5,
-        recoveryTimeout: "60s",
+        recoveryTimeout: null,
         successThreshold: 3,
         failureRatio: null,
         window: "10s",
         minimumRequests: 20,
+        failures: ["connect", "timeout", "reset", "502", "503", "504"],
       },
       healthCheck: null,
     });
@@ -292,6 +293,9 @@ describe("a configuration", () => {
     [{ server: { maxBodySize: "10 MB" } }, 'a size such as "64kb"'],
     [{ server: { tls: { cert: "a" } } }, "is required"],
     [{ anonymousTier: "nobody" }, 'there is no tier "nobody"'],
+    [{ ready: { upstreams: ["nobody"] } }, 'there is no upstream "nobody"'],
+    [{ upstreams: { u: { targets: [{ url: "http://h" }], breaker: { failures: ["6xx"] } } } }, 'a status such as "503"'],
+    [{ upstreams: { u: { targets: [{ url: "http://h" }], breaker: { recoveryTimeout: "soon" } } } }, "or null"],
     [{ tiers: { "a b": {} } }, "is not a name"],
     [{ upstreams: { u: { targets: [] } } }, "at least 1 entry"],
     [{ upstreams: { u: { targets: [{ url: "h:80" }] } } }, "must be a URL"],

@@ -119,11 +119,28 @@ describe("retries", () => {
     expect(behind.seen.map(({ body }) => body.length)).toEqual(Array(5).fill(200_000));
   });
 
+  test("go to another target at once: a delay is for asking the same one again", async () => {
+    using ill = flaky(() => ({ status: 503, headers: { "Retry-After": "25" } }));
+    using well = flaky(() => ({ status: 200 }));
+    const targets = [{ url: ill.url }, { url: well.url }, { url: `http://127.0.0.1:${freePort()}` }];
+    // A wait would not fit into the route's timeout, and so would be no retry at all.
+    const patient = { timeout: "20s", retry: { attempts: 3, baseDelay: "25s", jitter: false } };
+    await using gateway = await gatewayFor({ targets, breaker: null }, patient);
+    for (let i = 0; i < 12; i++) expect((await fetch(gateway.url)).status).toBe(200);
+    expect(ill.seen.length).toBeGreaterThan(0);
+    // The first refusal of the only target is most often a restart: it is asked again soon.
+    const only = { targets: [{ url: `http://127.0.0.1:${freePort()}` }], breaker: null };
+    await using alone = await gatewayFor(only, patient, { logging: { accessLog: true } });
+    expect((await fetch(alone.url, { method: "POST", body: "x" })).status).toBe(502);
+    while (!alone.output().includes('"msg":"request"')) await Bun.sleep(5);
+    expect(alone.output()).toContain('"attempts":2');
+  }, 60_000);
+
   test("end with the route's timeout, which is for all attempts together", async () => {
     using behind = flaky(() => new Promise(() => {}));
     await using gateway = await gatewayFor(
       { targets: [{ url: behind.url }], breaker: NEVER },
-      { timeout: "250ms", retry: { ...QUICK, attempts: 10, attemptTimeout: "100ms" } },
+      { timeout: "2s", retry: { ...QUICK, attempts: 10, attemptTimeout: "700ms" } },
     );
     const answer = await fetch(gateway.url);
     expect([answer.status, await codeOf(answer)]).toEqual([504, "upstreamTimeout"]);
@@ -203,6 +220,50 @@ describe("a breaker", () => {
     await staying.kill();
   });
 
+  test("is not opened by what one caller's requests do to themselves: 500, 501 and 505 count only where they are named", async () => {
+    using behind = flaky(({ path, method }) => ({ status: method === "FOO" ? 501 : Number(path.slice(1)) || 200 }));
+    await using gateway = await gatewayFor({ targets: [{ url: behind.url }] }, { retry: null });
+    for (let i = 0; i < 20; i++) await fetch(gateway.url, { method: "FOO" });
+    for (const status of [500, 501, 505]) for (let i = 0; i < 20; i++) await fetch(`${gateway.url}/${status}`);
+    expect([(await fetch(gateway.url)).status, (await breakers(gateway))[0]?.state]).toEqual([200, "closed"]);
+    for (let i = 0; i < 5; i++) await fetch(`${gateway.url}/503`);
+    expect((await breakers(gateway))[0]?.state).toBe("open");
+    await using strict = await gatewayFor({ targets: [{ url: behind.url }], breaker: { failures: ["5xx"] } }, { retry: null });
+    for (let i = 0; i < 5; i++) await fetch(`${strict.url}/500`);
+    expect((await breakers(strict))[0]?.state).toBe("open");
+  });
+
+  test("is half-open as soon as a health check passes, and one good answer closes it", async () => {
+    let isIll = true;
+    using behind = flaky(({ path }) => ({ status: path === "/health" || !isIll ? 200 : 503 }));
+    await using gateway = await gatewayFor(
+      {
+        // Another target that is left: otherwise the first would get a probe each second in any case.
+        targets: [{ url: behind.url, weight: 1000 }, { url: `http://127.0.0.1:${freePort()}` }],
+        breaker: { recoveryTimeout: "10m", failures: ["503"] },
+        healthCheck: { interval: "100ms", timeout: "5s", unhealthyAfter: 100 },
+      },
+      { retry: null },
+    );
+    while (!gateway.output().includes('"from":"closed","to":"open"')) await (await fetch(gateway.url)).text();
+    isIll = false;
+    while (!gateway.output().includes('"to":"half-open","cause":"health"')) await Bun.sleep(5);
+    while ((await breakers(gateway))[0]?.state !== "closed") await (await fetch(gateway.url)).text();
+    while (!gateway.output().includes('"from":"half-open","to":"closed","cause":"probe"')) await Bun.sleep(5);
+  }, 30_000);
+
+  test("of the only target that is back after a moment lets requests through within seconds, although its recovery time is a minute", async () => {
+    const first = await victim();
+    await using gateway = await gatewayFor({ targets: [{ url: first.url }], breaker: { recoveryTimeout: "60s" } }, { retry: null });
+    expect((await fetch(gateway.url)).status).toBe(200);
+    await first.kill();
+    while ((await breakers(gateway))[0]?.state !== "open") await (await fetch(gateway.url)).text();
+    const second = await victim(first.port);
+    while ((await breakers(gateway))[0]?.state !== "closed") await (await fetch(gateway.url)).text();
+    while (!gateway.output().includes('"cause":"last-resort"')) await Bun.sleep(5);
+    await second.kill();
+  }, 30_000);
+
   test("is seen, opened and closed by the admin API", async () => {
     using behind = flaky(() => ({ status: 200 }));
     await using gateway = await gatewayFor({ targets: [{ url: behind.url }] });
@@ -269,4 +330,58 @@ describe("several targets", () => {
     while ((await breakers(least)).some(({ inFlight }) => inFlight > 0)) await Bun.sleep(5);
     for (const each of backends) each[Symbol.dispose]();
   });
+});
+
+describe("/ready", () => {
+  interface Readiness {
+    readonly failing: string[];
+    readonly components: Record<string, string>;
+    readonly upstreams?: Record<string, string>;
+  }
+  const readiness = async (gateway: Running, headers = {}): Promise<[number, Readiness]> => {
+    const answer = await fetch(`${gateway.url}/ready`, { headers });
+    return [answer.status, (await answer.json()) as Readiness];
+  };
+  const becomes = async (gateway: Running, status: number): Promise<Readiness> => {
+    for (;;) {
+      const [now, body] = await readiness(gateway);
+      if (now === status) return body;
+      await Bun.sleep(10);
+    }
+  };
+
+  test("is 503 without the upstreams that ready.upstreams names, and tells strangers no names", async () => {
+    const first = await victim();
+    const port = freePort();
+    const upstreams = {
+      needed: { targets: [{ url: first.url }], healthCheck: { path: "/", interval: "50ms", unhealthyAfter: 1, healthyAfter: 1 } },
+      other: { targets: [{ url: `http://127.0.0.1:${port}` }], healthCheck: { interval: "50ms", unhealthyAfter: 1 } },
+    };
+    const routes = [{ name: "main", path: "/", upstream: "needed", auth: "none", retry: QUICK }];
+    await using gateway = await start({ config: { ...OPEN, upstreams, routes, ready: { upstreams: ["needed"] } } });
+    expect(await becomes(gateway, 200)).toMatchObject({ failing: [], components: { upstreams: "ok" }, upstreams: { needed: "ok" } });
+    await first.kill();
+    expect(await becomes(gateway, 503)).toMatchObject({ failing: ["upstreams"], upstreams: { needed: "failing" } });
+    const [, seenByStrangers] = await readiness(gateway, { "x-forwarded-for": "192.0.2.1" });
+    expect(JSON.stringify(seenByStrangers)).not.toContain("needed");
+    const second = await victim(first.port);
+    await becomes(gateway, 200);
+    await second.kill();
+  }, 30_000);
+
+  test("waits for the first health check of such an upstream, and follows its breaker where there is none", async () => {
+    using behind = flaky(({ path }) => ({ status: path === "/health" ? 500 : 503 }));
+    const targets = [{ url: behind.url }];
+    const upstreams = { checked: { targets, healthCheck: { interval: "1m" } }, plain: { targets } };
+    const routes = [{ name: "main", path: "/", upstream: "plain", auth: "none", retry: null }];
+    const config = { ...OPEN, upstreams, routes };
+    await using waiting = await start({ config: { ...config, ready: { upstreams: ["checked"] } } });
+    expect((await readiness(waiting))[0]).toBe(503);
+    await using gateway = await start({ config: { ...config, ready: { upstreams: ["plain"] } } });
+    expect((await readiness(gateway))[0]).toBe(200);
+    while ((await readiness(gateway))[0] === 200) await (await fetch(gateway.url)).text();
+    await using careless = await start({ config });
+    for (let i = 0; i < 6; i++) await (await fetch(careless.url)).text();
+    expect((await readiness(careless))[0]).toBe(200);
+  }, 30_000);
 });

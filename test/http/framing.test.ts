@@ -33,11 +33,29 @@ describe("a chunked body", () => {
     );
   });
 
-  test("may carry extensions and trailers, which are dropped", () => {
+  test("may carry extensions, which are dropped, and trailers, which are kept", () => {
+    fc.assert(
+      fc.property(cuts, (cutAt) => {
+        const decoder = new ChunkedDecoder();
+        const { body } = decode(decoder, Buffer.from('3;name="value"\r\nabc\r\n0\r\nDigest:  x \r\nMore: y:z\r\n\r\n'), cutAt);
+        expect(body.toString()).toBe("abc");
+        expect(decoder.done).toBe(true);
+        expect([decoder.trailers?.names, decoder.trailers?.values]).toEqual([
+          ["Digest", "More"],
+          ["x", "y:z"],
+        ]);
+      }),
+    );
+  });
+
+  test("has no trailers that frame or route a message, authenticate, or say what only a gateway may say", () => {
+    const names = [
+      ...["Content-Length", "Transfer-Encoding", "Host", "Authorization", "Set-Cookie", "Content-Type", "Cache-Control", "Trailer"],
+      ...["X-Consumer-ID", "X_Consumer_Tier", "x-forwarded-for", "X_Forwarded_Host", "X-Api-Key", "X-Request-ID", "X-Real-IP", "Forwarded"],
+    ];
     const decoder = new ChunkedDecoder();
-    const { body } = decode(decoder, Buffer.from('3;name="value"\r\nabc\r\n0\r\nDigest: x\r\nMore: y\r\n\r\n'), [4, 20]);
-    expect(body.toString()).toBe("abc");
-    expect(decoder.done).toBe(true);
+    decode(decoder, Buffer.from(`0\r\n${names.map((name) => `${name}: 1\r\n`).join("")}\r\n`), []);
+    expect([decoder.done, decoder.trailers]).toEqual([true, null]);
   });
 
   test.each([
@@ -51,6 +69,9 @@ describe("a chunked body", () => {
     ["a size out of range", "ffffffffffffffff\r\n"],
     ["a bare LF in an extension", "3;a\nabc\r\n"],
     ["a bare LF in a trailer", "0\r\nA: b\n\r\n"],
+    ["a trailer without a colon", "0\r\nabc\r\n\r\n"],
+    ["a space before a trailer's colon", "0\r\nA : b\r\n\r\n"],
+    ["a control character in a trailer", "0\r\nA: b\0c\r\n\r\n"],
     ["an endless extension", `3;${"a".repeat(5000)}`],
     ["endless trailers", `0\r\n${"A: b\r\n".repeat(4000)}`],
   ])("with %s is refused", (_what, text) => {

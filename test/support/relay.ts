@@ -1,7 +1,8 @@
 import { systemClock } from "../../src/clock.ts";
 import { type Body, collect } from "../../src/http/body.ts";
+import type { Descriptors } from "../../src/http/descriptors.ts";
 import { HttpServer, type Incoming, type Reply } from "../../src/http/server.ts";
-import { originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/upstreams/client.ts";
+import { type ClientNotes, originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/upstreams/client.ts";
 
 export const text = (status: number, body: string, head = ""): Reply => ({
   status,
@@ -40,8 +41,8 @@ export const echo = async (incoming: Incoming): Promise<void> => {
   );
 };
 
-export function client(): PooledClient & Disposable {
-  const it = new PooledClient(systemClock);
+export function client(notes: Partial<ClientNotes> = {}, descriptors?: Descriptors): PooledClient & Disposable {
+  const it = new PooledClient(systemClock, notes, descriptors);
   return Object.assign(it, { [Symbol.dispose]: () => it.close() });
 }
 

@@ -4,11 +4,13 @@ import {
   type BreakerPolicy,
   enter,
   fail,
+  followAnother,
   letsThrough,
   newBreaker,
   reopensIn,
   setByHand,
   succeed,
+  vouchFor,
   withdraw,
 } from "../../src/upstreams/breaker.ts";
 
@@ -33,6 +35,9 @@ function breaking(policy: Partial<BreakerPolicy> = {}) {
     ok: (ticket = enter(it.breaker, it.now, tell)) => succeed(it.breaker, all, ticket, { now: () => it.now }, tell),
     bad: (ticket = enter(it.breaker, it.now, tell)) => fail(it.breaker, all, ticket, it.now, tell),
     none: (ticket: number) => withdraw(it.breaker, ticket),
+    vouch: (began = it.now) => vouchFor(it.breaker, began, it.now, tell),
+    follow: (said: { state: "open" | "closed"; isHeld?: boolean; isByHand?: boolean; failedProbes?: number; since?: number }) =>
+      followAnother(it.breaker, { isHeld: false, isByHand: false, failedProbes: 0, since: it.now, ...said }, tell),
     hand: (state: "open" | "closed") => setByHand(it.breaker, state, it.now, tell),
     reopensIn: () => reopensIn(it.breaker, all, it.now),
   };
@@ -127,6 +132,97 @@ describe("a breaker", () => {
     ok();
     expect([allows(), it.breaker.state]).toEqual([true, "closed"]);
     expect(it.told).toEqual(["closed open admin", "open closed admin"]);
+  });
+
+  test("without a fixed time stays open for 1 s, and twice as long after each failed probe, up to 60 s; once closed it begins anew", () => {
+    const { it, ok, bad, allows, reopensIn } = breaking({ recoveryTimeout: null });
+    for (let i = 0; i < 3; i++) bad();
+    const waits: number[] = [];
+    for (let i = 0; i < 9; i++) {
+      const wait = reopensIn();
+      waits.push(wait);
+      it.now += wait - 1;
+      expect(allows()).toBe(false);
+      it.now += 1;
+      expect(allows()).toBe(true);
+      bad();
+    }
+    expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+    it.now += 60_000;
+    ok();
+    ok();
+    expect(it.breaker.state).toBe("closed");
+    for (let i = 0; i < 3; i++) bad();
+    expect(reopensIn()).toBe(1000);
+  });
+
+  test("lets a probe through at once when a health check passes, and one good probe closes it", () => {
+    const { it, ok, bad, vouch, allows } = breaking();
+    for (let i = 0; i < 3; i++) bad();
+    it.now = 100;
+    vouch();
+    expect([it.breaker.state, allows()]).toEqual(["half-open", true]);
+    ok();
+    expect(it.breaker.state).toBe("closed");
+    expect(it.told).toEqual(["closed open failures", "open half-open health", "half-open closed probe"]);
+  });
+
+  test("does not believe a health check that began before it opened, and opens again when the probe that one led to fails", () => {
+    const { it, bad, vouch, allows } = breaking();
+    it.now = 100;
+    for (let i = 0; i < 3; i++) bad();
+    it.now = 150;
+    vouch(99);
+    expect(allows()).toBe(false);
+    vouch(100);
+    bad();
+    expect([it.breaker.state, allows(), it.breaker.isVouchedFor]).toEqual(["open", false, false]);
+  });
+
+  test("that a person opened is moved by no health check and by no other instance's probe, only by a person anywhere", () => {
+    const { it, bad, hand, vouch, follow } = breaking();
+    for (let i = 0; i < 3; i++) bad();
+    hand("open");
+    expect(it.told).toEqual(["closed open failures", "open open admin"]);
+    vouch();
+    expect(follow({ state: "closed" })).toBe(false);
+    expect([it.breaker.state, it.breaker.isHeld]).toEqual(["open", true]);
+    expect(follow({ state: "closed", isByHand: true })).toBe(true);
+    expect([it.breaker.state, it.breaker.isHeld]).toEqual(["closed", false]);
+  });
+
+  test("waits as long as another instance that has seen more probes fail", () => {
+    const { it, bad, follow, reopensIn } = breaking({ recoveryTimeout: null });
+    for (let i = 0; i < 3; i++) bad();
+    it.now = 500;
+    follow({ state: "open", failedProbes: 3 });
+    expect(reopensIn()).toBe(8000);
+  });
+
+  test("never opens for good: whatever happens, one that no person holds lets a probe through within 60 s, and a closing brings the first time back", () => {
+    const step = fc.record({ wait: fc.nat(90_000), act: fc.constantFrom("ok", "bad", "withdraw", "vouch", "follow") });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        const { it, enter, ok, bad, none, vouch, follow, allows, reopensIn } = breaking({ recoveryTimeout: null });
+        for (const { wait, act } of steps) {
+          it.now += wait;
+          if (act === "vouch") vouch();
+          else if (act === "follow") follow({ state: "open", failedProbes: wait % 40 });
+          else if (allows()) {
+            const ticket = enter();
+            if (act === "ok") ok(ticket);
+            else if (act === "bad") bad(ticket);
+            else none(ticket);
+          }
+          expect(reopensIn()).toBeLessThanOrEqual(60_000);
+          if (it.breaker.state === "closed") expect(it.breaker.failedProbes).toBe(0);
+          // Nothing is under way: nothing may hold a place.
+          expect(it.breaker.isProbing).toBe(false);
+        }
+        it.now += 60_000;
+        expect(allows()).toBe(true);
+      }),
+    );
   });
 
   test("never has two probes under way, never closes without enough successes, always opens in time", () => {
