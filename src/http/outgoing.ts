@@ -15,6 +15,8 @@ export interface RawSocket {
 export class Outgoing {
   /** Bytes that wait. Above 0, `flush` must follow on `drain`. */
   pending = 0;
+  /** Bytes that had to wait and were taken since: where it does not grow, the other side does not read. */
+  flushed = 0;
   private readonly queue: Uint8Array[] = [];
 
   constructor(private readonly socket: RawSocket) {}
@@ -55,10 +57,12 @@ export class Outgoing {
       if (taken < bytes.length) {
         const sent = Math.max(taken, 0);
         this.pending -= sent;
+        this.flushed += sent;
         this.queue.splice(0, done + 1, bytes.subarray(sent));
         return false;
       }
       this.pending -= bytes.length;
+      this.flushed += bytes.length;
       done++;
     }
     this.queue.length = 0;

@@ -64,6 +64,11 @@ const UNDER_WAY_FOR = 250;
 /** Bytes that wait in memory for a slow reader before the writer is told to pause. */
 const HIGH_WATER = 65_536;
 
+/** Bytes of empty lines that are skipped before a request: eight of them. A client that errs sends one behind a body. */
+const MAX_EMPTY_LINES = 16;
+/** What the memory for a head that comes in pieces begins with, in bytes. */
+const MIN_PIECES = 512;
+
 const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
@@ -163,8 +168,19 @@ export class Connection {
   private closeWhenFlushed = false;
   private isTunnelOver = false;
   private activeAt: number;
+  /** When it began to wait for a request. */
+  private idleSince: number;
   /** When the first byte of the head that is being read came. */
   private headSince = 0;
+  /** Bytes of `buffer` that hold no end of a head. */
+  private scanned = 0;
+  /** Bytes of empty lines before the head that is being read. */
+  private skipped = 0;
+  /** What `buffer` is the filled end of, when it came in pieces: so that a piece is appended without copying what was there. */
+  private pieces: Buffer | null = null;
+  /** When bytes of an answer left last, and how many had then. */
+  private drainedAt = 0;
+  private drainedUpTo = 0;
   private address: string | null = null;
 
   constructor(
@@ -173,6 +189,7 @@ export class Connection {
   ) {
     this.out = new Outgoing(socket);
     this.activeAt = server.tick;
+    this.idleSince = server.tick;
   }
 
   /** The peer's address in its canonical form. */
@@ -196,19 +213,22 @@ export class Connection {
       if (used === chunk.length) return;
       rest = chunk.subarray(used);
     }
-    if (this.buffer.length === 0) this.headSince = this.server.tick;
-    this.buffer = this.buffer.length === 0 ? rest : Buffer.concat([this.buffer, rest]);
+    this.append(rest);
     this.advance();
   }
 
   drained(): void {
-    this.activeAt = this.server.tick;
     if (!this.out.flush()) return;
     this.server.settle();
     if (this.isTunnelOver) this.socket.end();
     else if (this.tunnel !== null) this.tunnel.resume();
     else if (this.closeWhenFlushed) this.linger();
-    else this.current?.resumeReply();
+    else if (this.current !== null) this.current.resumeReply();
+    else {
+      this.idleSince = this.server.tick;
+      this.resume();
+      this.advance();
+    }
   }
 
   closed(): void {
@@ -243,22 +263,28 @@ export class Connection {
   }
 
   checkDeadline(tick: number): void {
-    const silentFor = tick - this.activeAt;
     if (this.tunnel !== null) return;
+    const { pending, flushed } = this.out;
+    if (pending === 0 || flushed !== this.drainedUpTo) {
+      this.drainedUpTo = flushed;
+      this.drainedAt = tick;
+    }
     if (this.isLingering) {
       // In all, not since the last byte: who keeps sending is not waited for.
       if (tick - this.lingersSince > LINGER_FOR) this.dispose();
-    } else if (this.out.pending > 0) {
-      if (silentFor > REPLY_STALLS_AFTER) this.dispose();
+    } else if (pending > 0) {
+      // By what was read of it alone: who goes on sending reads nothing all the same.
+      if (tick - this.drainedAt > REPLY_STALLS_AFTER) this.dispose();
     } else if (this.isPaused) {
       // We asked the client to wait.
     } else if (this.current !== null) {
-      if (this.current.awaitsBody && silentFor > BODY_STALLS_AFTER) this.current.body?.fail(new Error("the client stopped sending"));
+      if (this.current.awaitsBody && tick - this.activeAt > BODY_STALLS_AFTER)
+        this.current.body?.fail(new Error("the client stopped sending"));
     } else if (this.buffer.length > 0) {
       // Counted from the head's first byte: one that drips in would otherwise hold the connection for hours.
       if (tick - this.headSince > HEAD_WITHIN)
         this.answerAndClose(this.server.options.refuse(new HeadFault(408, "The request's head did not arrive in time."), this.ip));
-    } else if (silentFor > KEEP_ALIVE_FOR) this.dispose();
+    } else if (tick - this.idleSince > KEEP_ALIVE_FOR) this.dispose();
   }
 
   pause(): void {
@@ -280,12 +306,12 @@ export class Connection {
     this.current = null;
     this.server.inFlight--;
     this.server.settle();
-    this.activeAt = this.server.tick;
+    this.idleSince = this.server.tick;
     if (!reusable || this.isClosed) {
       this.closeAfterFlush();
       return;
     }
-    this.resume();
+    if (this.out.pending <= HIGH_WATER) this.resume();
     this.advance();
   }
 
@@ -325,37 +351,81 @@ export class Connection {
   private linger(): void {
     this.isLingering = true;
     this.lingersSince = this.server.tick;
-    this.activeAt = this.server.tick;
     this.resume();
     this.socket.shutdown();
+  }
+
+  /** Puts what has arrived behind what waits. */
+  private append(chunk: Buffer): void {
+    const { length } = this.buffer;
+    if (length === 0) {
+      this.headSince = this.server.tick;
+      this.buffer = chunk;
+      this.pieces = null;
+      this.scanned = 0;
+      return;
+    }
+    let start = this.pieces === null ? 0 : this.buffer.byteOffset - this.pieces.byteOffset;
+    const size = length + chunk.length;
+    if (this.pieces === null || start + size > this.pieces.length) {
+      // Doubled, so that a head of n bytes that come one by one is copied twice and not n times.
+      this.pieces = Buffer.allocUnsafeSlow(Math.max(MIN_PIECES, 2 * size));
+      this.buffer.copy(this.pieces);
+      start = 0;
+    }
+    chunk.copy(this.pieces, start + length);
+    this.buffer = this.pieces.subarray(start, start + size);
   }
 
   /** Begins the requests that have arrived, one at a time. A loop, not a recursion: a thousand pipelined requests may be answered at once. */
   private advance(): void {
     if (this.isAdvancing) return;
     this.isAdvancing = true;
-    while (this.current === null && this.tunnel === null && this.buffer.length > 0 && !this.closeWhenFlushed && !this.isClosed) {
+    while (
+      this.current === null &&
+      this.tunnel === null &&
+      this.buffer.length > 0 &&
+      this.out.pending <= HIGH_WATER &&
+      !this.closeWhenFlushed &&
+      !this.isClosed
+    ) {
       if (!this.begin()) break;
     }
     this.isAdvancing = false;
-    if (this.current !== null && this.buffer.length > HIGH_WATER) this.pause();
+    // Who does not read the answers is asked nothing more: `drained` goes on.
+    if (this.current === null ? this.tunnel === null && this.out.pending > HIGH_WATER : this.buffer.length > HIGH_WATER) this.pause();
   }
 
   /** Reads the next head and hands the exchange over. False when it is not complete yet. */
   private begin(): boolean {
     const { options } = this.server;
-    let start = 0;
     // RFC 9112 §2.2: an empty line before the request line is skipped.
-    while (this.buffer[start] === 13 && this.buffer[start + 1] === 10) start += 2;
-    const end = this.buffer.indexOf(HEAD_END, start);
-    if ((end < 0 ? this.buffer.length : end) - start > options.limits.maxHeaderSize) {
+    let empty = 0;
+    while (this.buffer[empty] === 13 && this.buffer[empty + 1] === 10 && empty <= MAX_EMPTY_LINES) empty += 2;
+    if (empty > 0) {
+      this.skipped += empty;
+      if (this.skipped > MAX_EMPTY_LINES) {
+        this.answerAndClose(options.refuse(new HeadFault(400, "Too many empty lines before the request line."), this.ip));
+        return false;
+      }
+      this.buffer = empty === this.buffer.length ? EMPTY : this.buffer.subarray(empty);
+      this.scanned = 0;
+    }
+    const end = this.buffer.indexOf(HEAD_END, this.scanned);
+    if ((end < 0 ? this.buffer.length : end) > options.limits.maxHeaderSize) {
       this.answerAndClose(
         options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.limits.maxHeaderSize} bytes.`), this.ip),
       );
       return false;
     }
-    if (end < 0) return false;
-    const head = parseRequestHead(this.buffer.toString("latin1", start, end));
+    if (end < 0) {
+      // The end may have begun: its first three bytes are looked at again.
+      this.scanned = Math.max(0, this.buffer.length - 3);
+      return false;
+    }
+    this.scanned = 0;
+    this.skipped = 0;
+    const head = parseRequestHead(this.buffer.toString("latin1", 0, end));
     const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
       this.buffer = EMPTY;
