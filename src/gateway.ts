@@ -21,8 +21,10 @@ import { Denials } from "./explain/denials.ts";
 import { Explain } from "./explain/explain.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
+import { watchCrowd } from "./health/crowded.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
 import { Warnings } from "./health/warnings.ts";
+import { Crowd, crowdLimits } from "./http/crowd.ts";
 import { Limiter, type LimitService } from "./limits/limiter.ts";
 import { type Entry, MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
@@ -100,6 +102,7 @@ const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState]
   ["half-open", "open"],
   ["open", "closed"],
 ];
+const WATCH_CROWD_EVERY = 1000;
 /** How long a stop waits for the collector of traces, in milliseconds. */
 const SPANS_WITHIN = 2000;
 /** How far this process may be behind another one on the same database, in milliseconds. */
@@ -133,6 +136,7 @@ export function createGatewayParts(options: GatewayOptions) {
       else log?.info({ code }, "this warning is over");
     },
   );
+  const crowd = new Crowd(crowdLimits(config.server), (ip) => generation.trustedProxies.has(ip));
   const storage = openStorage(options.databasePath);
   let certificateExpiresAt: number | null = null;
   /** Tells this process from others. */
@@ -373,6 +377,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guard,
       pools,
       link,
+      crowd,
       live: () => live.status,
       activities: () => activities,
       log: options.log,
@@ -690,6 +695,7 @@ export function createGatewayParts(options: GatewayOptions) {
       }),
       FLUSH_USED_KEYS_EVERY,
     ),
+    setInterval(watchCrowd(crowd, warnings, clock), WATCH_CROWD_EVERY),
     setInterval(
       guarded(() => feed.poll()),
       FOLLOW_EVERY,
@@ -717,6 +723,8 @@ export function createGatewayParts(options: GatewayOptions) {
             ),
     pipeline,
     warnings,
+    /** The clients' connections, on all listeners together. */
+    crowd,
     generation: (): Generation => generation,
     /** Hands out keys of pools; `null` while there are none. */
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
@@ -765,6 +773,7 @@ export function createGatewayParts(options: GatewayOptions) {
     stop: async (): Promise<void> => {
       for (const timer of timers) clearInterval(timer);
       events.close();
+      crowd.close();
       live.stop();
       balanced.stop();
       client.close();

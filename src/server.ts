@@ -1,11 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
+import { isLoopback } from "./config/ip.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import type { GatewayParts } from "./gateway.ts";
 import { collect, StreamBody, TooLarge } from "./http/body.ts";
+import { crowdLimits } from "./http/crowd.ts";
 import type { HeadFault } from "./http/head.ts";
 import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
 import { clientIp } from "./proxy/client-ip.ts";
@@ -63,6 +65,7 @@ export function listen(options: ServerOptions): Listeners {
   const shared = {
     tls,
     limits: limitsOf(config),
+    crowd: parts.crowd,
     reusePort: options.reusePort === true,
     refuse: (fault: HeadFault, ip: string): Reply => {
       const id = Bun.randomUUIDv7();
@@ -203,7 +206,10 @@ export function listen(options: ServerOptions): Listeners {
         });
 
   return {
-    reconfigure: (next) => void Object.assign(shared.limits, limitsOf(next)),
+    reconfigure: (next) => {
+      Object.assign(shared.limits, limitsOf(next));
+      Object.assign(parts.crowd.limits, crowdLimits(next.server));
+    },
     port: main.port,
     adminPort: admin?.port ?? main.port,
     stop: async () => {
@@ -222,8 +228,6 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
 /** Whether a program on this machine asks. What a proxy on this machine passes on comes from elsewhere. */
 const isLocal = ({ ip, head: { fields } }: Incoming): boolean =>
   isLoopback(ip) && fields.get("x-forwarded-for") === null && fields.get("forwarded") === null;
-
-const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
 const refusal = (it: Problem, id: string): Reply => problemReply(it, id, `X-Request-ID: ${id}\r\n`);
 

@@ -687,6 +687,13 @@ export type ConsumerConfig = Static<typeof ConsumerConfig>;
 const Port = (description: string, more: object = {}) => Type.Integer({ minimum: 0, maximum: 65535, description, ...more });
 const Nullable = <T extends TObject>(schema: T, description: string) => Type.Union([schema, Type.Null()], { default: null, description });
 
+const Connections = (description: string) =>
+  Type.Union([Type.Integer({ minimum: 1, maximum: 1e7 }), Type.Literal("auto")], {
+    default: "auto",
+    description,
+    expects: 'a whole number from 1, or "auto"',
+  });
+
 export const ServerConfig = Shape(
   {
     host: Type.String({ default: "0.0.0.0", minLength: 1, description: "The address to listen on." }),
@@ -698,6 +705,12 @@ export const ServerConfig = Shape(
     }),
     maxBodySize: Size("Largest request body.", { default: "10mb" }),
     maxHeaderSize: Size("Largest request head. At least 1kb, at most 1mb.", { default: "16kb" }),
+    maxConnections: Connections(
+      "Most connections that clients may have open; beyond it the longest idle one is closed, and where none is idle the new one. auto: two thirds of the files that the process may open, so that the others are left for backends.",
+    ),
+    maxConnectionsPerAddress: Connections(
+      "The same for one address (one /64 of IPv6); not for trustedProxies and loopback. auto: a quarter of maxConnections, at least 1000, since many callers may share one address.",
+    ),
     drainTimeout: Duration("How long requests in flight may take after SIGTERM.", { default: "10s" }),
     tls: Nullable(
       Shape(

@@ -7,8 +7,13 @@ export interface RawSocket {
   /** Sends what was written and closes the write side. */
   shutdown(halfClose?: boolean): void;
   end(): void;
+  /** Closes at once, with what was written on its way; over TLS as well, where `end` waits for the peer. */
+  close(): void;
   terminate(): void;
-  readonly remoteAddress: string;
+  /** Has the system ask after a silent peer. */
+  setKeepAlive(enable: boolean, milliseconds: number): boolean;
+  /** Undefined when the peer has reset the connection. */
+  readonly remoteAddress: string | undefined;
 }
 
 /** Bytes for one socket, in order; what the kernel does not take at once waits here. */

@@ -1,10 +1,12 @@
 import type { TCPSocketListener } from "bun";
 import { normaliseIp } from "../config/ip.ts";
 import { type Body, type Sink, TooLarge } from "./body.ts";
+import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
+import { noticeVanishedPeers } from "./keep-alive.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
 
 /** An answer as the wire needs it. */
@@ -43,6 +45,8 @@ export interface HttpServerOptions {
   readonly reusePort?: boolean;
   /** May be changed while the server runs. */
   readonly limits: HttpLimits;
+  /** How many connections there may be, counted together for all servers that share it; left out: as many as there are descriptors for. */
+  readonly crowd?: Crowd;
   /** Called for each request; must call `incoming.reply` or `incoming.upgrade` once, now or later. */
   readonly handle: (incoming: Incoming) => void;
   /** The answer to a head that could not be read. The connection is closed after it. */
@@ -87,8 +91,13 @@ export class HttpServer {
   private readonly listener: TCPSocketListener<Connection>;
   private readonly ticker: Timer;
   private settled: (() => void) | null = null;
+  private readonly crowd: Crowd;
+  /** True when each connection must be told to notice a peer that vanishes. */
+  private readonly asksForLife: boolean;
 
   constructor(readonly options: HttpServerOptions) {
+    this.crowd =
+      options.crowd ?? new Crowd({ maxConnections: Number.POSITIVE_INFINITY, maxConnectionsPerAddress: Number.POSITIVE_INFINITY });
     this.listener = Bun.listen<Connection>({
       hostname: options.hostname,
       port: options.port,
@@ -97,12 +106,11 @@ export class HttpServer {
       ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
-          descriptors.opened();
-          socket.data = new Connection(this, socket as unknown as RawSocket);
-          this.connections.add(socket.data);
+          const connection = this.accept(socket as unknown as RawSocket);
+          if (connection !== null) socket.data = connection;
         },
-        data: (socket, bytes) => socket.data.receive(bytes as Buffer),
-        drain: (socket) => socket.data.drained(),
+        data: (socket, bytes) => socket.data?.receive(bytes as Buffer),
+        drain: (socket) => socket.data?.drained(),
         close: (socket) => socket.data?.closed(),
         error: (socket, error) => {
           // Bun reports here both a broken connection and what a handler threw.
@@ -111,6 +119,7 @@ export class HttpServer {
         },
       },
     });
+    this.asksForLife = !noticeVanishedPeers((this.listener as { fd?: number }).fd ?? -1);
     this.ticker = setInterval(() => {
       this.tick++;
       for (const connection of this.connections) connection.checkDeadline(this.tick);
@@ -139,6 +148,30 @@ export class HttpServer {
     clearTimeout(patience);
     clearInterval(this.ticker);
     for (const connection of [...this.connections]) connection.part();
+    if (this.options.crowd === undefined) this.crowd.close();
+  }
+
+  /** Takes a new connection in, or closes it where there are too many. */
+  private accept(socket: RawSocket): Connection | null {
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined) {
+      // Port scanners and health checks of load balancers reset a connection that we have not looked at yet.
+      socket.terminate();
+      return null;
+    }
+    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
+    const connection = new Connection(this, socket, normaliseIp(remoteAddress) ?? remoteAddress);
+    descriptors.opened();
+    const seat = this.crowd.admit(connection, connection.ip);
+    if (seat === null) {
+      descriptors.closed();
+      socket.close();
+      return null;
+    }
+    connection.seat = seat;
+    this.connections.add(connection);
+    if (this.asksForLife) socket.setKeepAlive(true, 60_000);
+    return connection;
   }
 
   /** An exchange has ended, or an answer has left: either may have been the last that a stop waits for. */
@@ -154,8 +187,10 @@ export class HttpServer {
 }
 
 /** One client's connection: requests one after the other, pipelined ones in order. */
-export class Connection {
+export class Connection implements Member {
   readonly out: Outgoing;
+  /** Its place among all connections. */
+  seat!: Seat;
   private buffer: Buffer = EMPTY;
   private current: Incoming | null = null;
   private tunnel: Tunnel | null = null;
@@ -181,22 +216,16 @@ export class Connection {
   /** When bytes of an answer left last, and how many had then. */
   private drainedAt = 0;
   private drainedUpTo = 0;
-  private address: string | null = null;
 
   constructor(
     readonly server: HttpServer,
     readonly socket: RawSocket,
+    /** The peer's address in its canonical form. */
+    readonly ip: string,
   ) {
     this.out = new Outgoing(socket);
     this.activeAt = server.tick;
     this.idleSince = server.tick;
-  }
-
-  /** The peer's address in its canonical form. */
-  get ip(): string {
-    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
-    this.address ??= normaliseIp(this.socket.remoteAddress) ?? this.socket.remoteAddress;
-    return this.address;
   }
 
   receive(chunk: Buffer): void {
@@ -225,7 +254,7 @@ export class Connection {
     else if (this.closeWhenFlushed) this.linger();
     else if (this.current !== null) this.current.resumeReply();
     else {
-      this.idleSince = this.server.tick;
+      this.waitForRequest();
       this.resume();
       this.advance();
     }
@@ -235,6 +264,7 @@ export class Connection {
     if (this.isClosed) return;
     this.isClosed = true;
     descriptors.closed();
+    this.seat.leave();
     this.server.connections.delete(this);
     const current = this.current;
     this.current = null;
@@ -259,6 +289,12 @@ export class Connection {
   /** Ends the connection now, whatever is under way. */
   dispose(): void {
     this.socket.terminate();
+    this.closed();
+  }
+
+  /** Closes it for the sake of another: nothing is under way. */
+  closeEarly(): void {
+    this.socket.close();
     this.closed();
   }
 
@@ -306,11 +342,11 @@ export class Connection {
     this.current = null;
     this.server.inFlight--;
     this.server.settle();
-    this.idleSince = this.server.tick;
     if (!reusable || this.isClosed) {
       this.closeAfterFlush();
       return;
     }
+    this.waitForRequest();
     if (this.out.pending <= HIGH_WATER) this.resume();
     this.advance();
   }
@@ -343,9 +379,16 @@ export class Connection {
 
   private closeAfterFlush(): void {
     if (this.isClosed) return;
+    this.seat.works();
     this.buffer = EMPTY;
     this.closeWhenFlushed = true;
     if (this.out.pending === 0) this.linger();
+  }
+
+  /** From now on it is idle, unless bytes of its last answer still wait: then from when they have left. */
+  private waitForRequest(): void {
+    this.idleSince = this.server.tick;
+    if (this.out.pending === 0) this.seat.waits();
   }
 
   private linger(): void {
@@ -419,6 +462,8 @@ export class Connection {
       return false;
     }
     if (end < 0) {
+      // Who has begun to send is not the first to be closed; who never ends is, in the end.
+      if (this.scanned === 0) this.seat.waits();
       // The end may have begun: its first three bytes are looked at again.
       this.scanned = Math.max(0, this.buffer.length - 3);
       return false;
@@ -434,6 +479,7 @@ export class Connection {
     }
     const incoming = new Incoming(this, head, options.limits.maxBodySize);
     this.current = incoming;
+    this.seat.works();
     this.server.inFlight++;
     this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));
     if (this.buffer.length === 0) this.buffer = EMPTY;

@@ -30,6 +30,8 @@ describe("a configuration", () => {
         trustedProxies: [],
         maxBodySize: "10mb",
         maxHeaderSize: "16kb",
+        maxConnections: "auto",
+        maxConnectionsPerAddress: "auto",
         drainTimeout: "10s",
         tls: null,
       },

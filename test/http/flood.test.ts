@@ -93,4 +93,35 @@ describe("a client that floods the server", () => {
       expect(answers).toContain('"body":"def"');
     }
   });
+
+  test("that resets its connections before they are looked at is no fault of the server", async () => {
+    const faults: unknown[] = [];
+    let begun = 0;
+    await using it = server((incoming) => {
+      begun++;
+      // Whoever answers asks for the caller's address first.
+      incoming.reply(text(200, incoming.ip));
+    });
+    Object.assign(it.options, { onFault: (error: unknown) => faults.push(error) });
+    const program = `for (let i = 0; i < 50; i++) {
+      const socket = await Bun.connect({ hostname: "127.0.0.1", port: ${it.port}, socket: { data() {} } });
+      socket.write(${JSON.stringify(GET)});
+      socket.terminate();
+    }`;
+    // This process stands still meanwhile: all of them have been reset when it accepts them.
+    expect(Bun.spawnSync([process.execPath, "-e", program]).exitCode).toBe(0);
+    expect(await exchange(it.port, GET.replace("Host: h", "Host: h\r\nConnection: close"))).toEndWith("127.0.0.1");
+    await waitFor(() => it.connections.size === 0 && it.inFlight === 0);
+    expect(faults).toEqual([]);
+    expect(begun).toBe(1);
+  });
+
+  test("and vanishes without a word is noticed: its connection asks after it", async () => {
+    await using it = server(echo);
+    const connection = await RawConnection.open(it.port);
+    await waitFor(() => it.connections.size === 1);
+    if (Bun.which("ss") !== null)
+      expect(Bun.spawnSync(["ss", "-tno", "sport", "=", `:${it.port}`]).stdout.toString()).toContain("timer:(keepalive,");
+    connection.close();
+  });
 });
