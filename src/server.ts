@@ -6,12 +6,13 @@ import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import type { GatewayParts } from "./gateway.ts";
-import { collect, StreamBody, TooLarge } from "./http/body.ts";
+import { collect, StreamBody, TooLarge, TooSlow } from "./http/body.ts";
 import { crowdLimits } from "./http/crowd.ts";
 import type { HeadFault } from "./http/head.ts";
 import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
 import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
+import { TOO_SLOW } from "./proxy/failure.ts";
 import { HAND_OUT_PATH } from "./proxy/hand-out.ts";
 import { parseTarget } from "./proxy/path.ts";
 import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
@@ -145,6 +146,7 @@ export function listen(options: ServerOptions): Listeners {
     answerAdmin(incoming, target, parts, id, ip)
       .catch((error: unknown) => {
         if (error instanceof TooLarge) return refusal(bodyTooLarge(error.most), id);
+        if (error instanceof TooSlow) return refusal(TOO_SLOW, id);
         if (!incoming.isAborted) options.onFault(error, id);
         return refusal(INTERNAL, id);
       })
@@ -223,6 +225,7 @@ export function listen(options: ServerOptions): Listeners {
 const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),
   maxBodySize: parseSize(server.maxBodySize),
+  bodyRate: parseSize(server.bodyRate),
 });
 
 /** Whether a program on this machine asks. What a proxy on this machine passes on comes from elsewhere. */

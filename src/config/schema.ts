@@ -420,6 +420,17 @@ export const RouteConfig = Shape(
       "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
       { default: "30s" },
     ),
+    maxBodySize: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description: "Largest request body; null: server.maxBodySize.",
+      expects: 'a size such as "64kb" or "10mb", or null',
+    }),
+    bodyRate: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description:
+        "The least that a request's body must bring a second; null: server.bodyRate. 0b: any, for bodies that are sent while they come into being.",
+      expects: 'a size such as "1kb", or null',
+    }),
     cache: Type.Union([CacheConfig, Type.Null()], {
       default: null,
       description: "Keeps responses; null: every request goes to the backend.",
@@ -710,6 +721,10 @@ export const ServerConfig = Shape(
     ),
     maxConnectionsPerAddress: Connections(
       "The same for one address (one /64 of IPv6); not for trustedProxies and loopback. auto: a quarter of maxConnections, at least 1000, since many callers may share one address.",
+    ),
+    bodyRate: Size(
+      "The least that a request's body must bring a second, averaged over 30 s after 10 s of grace, while Sluice waits for it: slower ones get 408. 0b: any.",
+      { default: "1kb" },
     ),
     drainTimeout: Duration("How long requests in flight may take after SIGTERM.", { default: "10s" }),
     tls: Nullable(

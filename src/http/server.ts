@@ -1,6 +1,6 @@
 import type { TCPSocketListener } from "bun";
 import { normaliseIp } from "../config/ip.ts";
-import { type Body, type Sink, TooLarge } from "./body.ts";
+import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { divertConnections } from "./divert.ts";
@@ -35,6 +35,8 @@ export interface HttpLimits {
   maxHeaderSize: number;
   /** Bytes of a request's body; a chunked body is cut off when it grows past it. */
   maxBodySize: number;
+  /** Bytes a second that a request's body must bring while it is waited for; 0: any. */
+  bodyRate: number;
 }
 
 export interface HttpServerOptions {
@@ -60,6 +62,9 @@ const KEEP_ALIVE_FOR = 75;
 const HEAD_WITHIN = 15;
 const BODY_STALLS_AFTER = 60;
 const REPLY_STALLS_AFTER = 120;
+/** A body's rate is looked at after these, and averaged over those. */
+const RATE_GRACE = 10;
+const RATE_WINDOW = 30;
 const LINGER_FOR = 3;
 
 /** Milliseconds that handshakes and requests may be under way when a stop begins. */
@@ -70,6 +75,8 @@ const HIGH_WATER = 65_536;
 
 /** Bytes of empty lines that are skipped before a request: eight of them. A client that errs sends one behind a body. */
 const MAX_EMPTY_LINES = 16;
+/** Bytes that it takes to keep one piece of a body. */
+const PIECE = 128;
 /** What the memory for a head that comes in pieces begins with, in bytes. */
 const MIN_PIECES = 512;
 
@@ -308,19 +315,20 @@ export class Connection implements Member {
     if (this.isLingering) {
       // In all, not since the last byte: who keeps sending is not waited for.
       if (tick - this.lingersSince > LINGER_FOR) this.dispose();
-    } else if (pending > 0) {
+    } else if (pending > 0 && tick - this.drainedAt > REPLY_STALLS_AFTER) {
       // By what was read of it alone: who goes on sending reads nothing all the same.
-      if (tick - this.drainedAt > REPLY_STALLS_AFTER) this.dispose();
+      this.dispose();
     } else if (this.isPaused) {
       // We asked the client to wait.
     } else if (this.current !== null) {
-      if (this.current.awaitsBody && tick - this.activeAt > BODY_STALLS_AFTER)
-        this.current.body?.fail(new Error("the client stopped sending"));
+      const { body } = this.current;
+      if (body !== null && this.current.awaitsBody && (body.isTooSlow() || tick - this.activeAt > BODY_STALLS_AFTER))
+        body.fail(new TooSlow());
     } else if (this.buffer.length > 0) {
       // Counted from the head's first byte: one that drips in would otherwise hold the connection for hours.
       if (tick - this.headSince > HEAD_WITHIN)
         this.answerAndClose(this.server.options.refuse(new HeadFault(408, "The request's head did not arrive in time."), this.ip));
-    } else if (tick - this.idleSince > KEEP_ALIVE_FOR) this.dispose();
+    } else if (pending === 0 && tick - this.idleSince > KEEP_ALIVE_FOR) this.dispose();
   }
 
   pause(): void {
@@ -477,7 +485,7 @@ export class Connection implements Member {
       this.answerAndClose(options.refuse(head, this.ip));
       return false;
     }
-    const incoming = new Incoming(this, head, options.limits.maxBodySize);
+    const incoming = new Incoming(this, head, options.limits);
     this.current = incoming;
     this.seat.works();
     this.server.inFlight++;
@@ -502,9 +510,9 @@ export class Incoming {
   constructor(
     readonly connection: Connection,
     readonly head: RequestHead,
-    maxBodySize: number,
+    limits: HttpLimits,
   ) {
-    this.body = head.framing === "none" ? null : new IncomingBody(connection, this, head, maxBodySize);
+    this.body = head.framing === "none" ? null : new IncomingBody(connection, this, head, limits);
   }
 
   get ip(): string {
@@ -630,7 +638,7 @@ class ReplySink implements Sink {
 }
 
 /** The body of a request, pushed on as it arrives; what nobody has asked for yet is held up to a bound. */
-export class IncomingBody implements Body {
+export class IncomingBody implements ArrivingBody {
   readonly length: number;
   private readonly decoder: Decoder;
   private sink: Sink | null = null;
@@ -638,22 +646,45 @@ export class IncomingBody implements Body {
   private heldSize = 0;
   private received = 0;
   private isDropped = false;
-  private isBroken = false;
+  private failure: Error | null = null;
+  private most: number;
+  private rate: number;
+  /** Seconds in which nothing but this body was waited for, and what had come by the end of each of the last of them. */
+  private waited = 0;
+  private arrivals: Float64Array | null = null;
   private needsContinue: boolean;
 
   constructor(
     private readonly connection: Connection,
     private readonly incoming: Incoming,
     head: RequestHead,
-    private readonly most: number,
+    limits: HttpLimits,
   ) {
+    this.most = limits.maxBodySize;
+    this.rate = limits.bodyRate;
     this.length = head.contentLength;
     this.needsContinue = head.expectsContinue;
     this.decoder = head.framing === "chunked" ? new ChunkedDecoder() : new LengthDecoder(head.contentLength);
   }
 
   get isComplete(): boolean {
-    return this.decoder.done || this.isBroken;
+    return this.decoder.done || this.failure !== null;
+  }
+
+  /** Sets other bounds than the server's, in bytes and bytes a second, before anybody takes it; `null` leaves the rate. */
+  bound(most: number, rate: number | null): void {
+    this.most = most;
+    if (rate !== null) this.rate = rate;
+  }
+
+  /** Counts one more second in which nothing but this body was waited for. True when it has brought too little of late. */
+  isTooSlow(): boolean {
+    const judged = ++this.waited - RATE_GRACE;
+    if (judged < 0 || this.rate === 0) return false;
+    this.arrivals ??= new Float64Array(RATE_WINDOW).fill(this.received);
+    const before = this.arrivals[judged % RATE_WINDOW] as number;
+    this.arrivals[judged % RATE_WINDOW] = this.received;
+    return judged >= RATE_WINDOW && this.received - before < this.rate * RATE_WINDOW;
   }
 
   /** True while bytes wait for a sink: then the client is not the one who is late. */
@@ -663,7 +694,7 @@ export class IncomingBody implements Body {
 
   /** True when all of it has been read: what an early answer leaves of a body must never be taken for the next request. */
   get isRead(): boolean {
-    return !this.isBroken && this.decoder.done;
+    return this.failure === null && this.decoder.done;
   }
 
   start(sink: Sink): void {
@@ -675,6 +706,12 @@ export class IncomingBody implements Body {
     const held = this.held;
     this.held = [];
     this.heldSize = 0;
+    if (this.failure === null && this.isTooLarge) this.failure = new TooLarge(this.most);
+    if (this.failure !== null) {
+      this.sink = null;
+      sink.fail(this.failure);
+      return;
+    }
     let fits = true;
     for (const bytes of held) fits = sink.write(bytes) && fits;
     if (this.decoder.done) sink.end();
@@ -700,7 +737,7 @@ export class IncomingBody implements Body {
 
   fail(reason: Error): void {
     if (this.isComplete) return;
-    this.isBroken = true;
+    this.failure = reason;
     const sink = this.sink;
     this.sink = null;
     sink?.fail(reason);
@@ -708,7 +745,7 @@ export class IncomingBody implements Body {
 
   /** Takes its part of `chunk` and gives the position behind it. */
   feed(chunk: Buffer, from: number): number {
-    if (this.isBroken) return chunk.length;
+    if (this.failure !== null) return chunk.length;
     let next: number;
     try {
       next = this.decoder.decode(chunk, from, (part) => this.push(part));
@@ -717,26 +754,32 @@ export class IncomingBody implements Body {
       return chunk.length;
     }
     if (this.decoder.done) {
-      if (!this.isBroken) this.sink?.end();
+      if (this.failure === null) this.sink?.end();
       this.sink = null;
     }
     return next;
   }
 
+  /** What a Content-Length says is looked at before. */
+  private get isTooLarge(): boolean {
+    return this.received > this.most && this.decoder instanceof ChunkedDecoder;
+  }
+
   private push(part: Uint8Array): void {
-    if (this.isBroken) return;
+    if (this.failure !== null) return;
     this.received += part.length;
-    if (this.received > this.most && this.decoder instanceof ChunkedDecoder) {
-      this.fail(new TooLarge(this.most));
-      return;
-    }
     if (this.isDropped) return;
     if (this.sink !== null) {
+      if (this.isTooLarge) {
+        this.fail(new TooLarge(this.most));
+        return;
+      }
       if (!this.sink.write(part)) this.connection.pause();
       return;
     }
     this.held.push(part);
-    this.heldSize += part.length;
+    // With what it costs to keep it: a body may come in pieces of one byte.
+    this.heldSize += part.length + PIECE;
     if (this.heldSize > HIGH_WATER) this.connection.pause();
   }
 

@@ -1,4 +1,4 @@
-import { TooLarge } from "../http/body.ts";
+import { TooLarge, TooSlow } from "../http/body.ts";
 import { LimiterUnavailable } from "../limits/redis-limiter.ts";
 import { UpstreamFailure } from "../upstreams/client.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "./credential.ts";
@@ -10,6 +10,8 @@ export interface Failure {
   readonly refusal: Problem;
   readonly isFault: boolean;
 }
+
+export const TOO_SLOW = problem("requestTimeout", "The request's body did not arrive in time: send it faster, or in smaller parts.");
 
 /** What becomes of an error on a request's way. */
 export function failureOf(error: unknown): Failure {
@@ -32,12 +34,13 @@ function expected(error: unknown): Problem | null {
   if (error instanceof PoolExhausted) return poolExhausted(error.retryIn, error.cost);
   if (error instanceof CredentialRefused) return problem("forbidden", "The backend refused this request.");
   if (error instanceof TooLarge) return bodyTooLarge(error.most);
+  if (error instanceof TooSlow) return TOO_SLOW;
   return error instanceof UpstreamFailure ? ofUpstream(error) : null;
 }
 
 function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
   if (cause instanceof TooLarge) return bodyTooLarge(cause.most);
-  if (kind === "request") return problem("requestTimeout", "The request's body did not arrive in time.");
+  if (kind === "request") return TOO_SLOW;
   if (kind === "timeout") return problem("upstreamTimeout", "The backend did not answer in time; try again later.");
   return problem("upstreamFailed", "The backend could not be reached or broke off; try again later.");
 }

@@ -21,7 +21,7 @@ export function server(
     hostname: "127.0.0.1",
     port: 0,
     tls: null,
-    limits: { maxHeaderSize: 16_384, maxBodySize: 1_000_000_000, ...limits },
+    limits: { maxHeaderSize: 16_384, maxBodySize: 1_000_000_000, bodyRate: 0, ...limits },
     ...(crowd === undefined ? {} : { crowd }),
     handle,
     refuse: (fault) => text(fault.status, fault.detail),
