@@ -396,6 +396,8 @@ export class Connection implements Member {
   /** From now on it is idle, unless bytes of its last answer still wait: then from when they have left. */
   private waitForRequest(): void {
     this.idleSince = this.server.tick;
+    // What came of the next head while the last request was answered was not waited for.
+    this.headSince = this.server.tick;
     if (this.out.pending === 0) this.seat.waits();
   }
 
