@@ -199,7 +199,8 @@ export function createGatewayParts(options: GatewayOptions) {
           },
         });
   void link?.tried.then(() => {
-    if (!link.isUp) log?.error({ onFailure: config.redis?.onFailure }, "Redis is not there: this instance begins by itself");
+    if (!link.isUp)
+      log?.error({ why: link.trouble, onFailure: config.redis?.onFailure }, "Redis is not there: this instance begins by itself");
   });
   const pools = new Pools({
     storage,
@@ -378,6 +379,7 @@ export function createGatewayParts(options: GatewayOptions) {
       pools,
       link,
       crowd,
+      shared,
       live: () => live.status,
       activities: () => activities,
       log: options.log,

@@ -72,12 +72,12 @@ export class RedisQueue implements ActivityQueue {
   }
 
   private run<T>(work: (client: RedisClient & Scripts) => Promise<T>): Promise<T> {
-    return this.link.run((client) => work(client as RedisClient & Scripts), this.patience);
+    return this.link.runLong((client) => work(client as RedisClient & Scripts), this.patience);
   }
 
   /** A batch is more work than a limit: it may take somewhat longer. */
   private get patience(): number {
-    return Math.max(250, this.link.timeout);
+    return Math.max(250, this.link.patience);
   }
 
   async put(batches: readonly Accepted[], now: number): Promise<void> {

@@ -28,7 +28,7 @@ const COMMANDS: readonly Command[] = [
   admin,
   copyDatabase,
 ];
-const SHOWN = COMMANDS.filter((command) => !command.isHidden);
+export const SHOWN = COMMANDS.filter((command) => !command.isHidden);
 
 /** Runs one command. Gives the exit status, or `null` when the command goes on in the background. */
 export async function runProgram(args: readonly string[]): Promise<number | null> {

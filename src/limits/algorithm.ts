@@ -35,6 +35,8 @@ export interface Algorithm<S extends State> {
   take(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
   /** Gives back a part of what was taken a while ago, as far as that still counts. Not where a request holds what it took. */
   refund?(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
+  /** Goes on from a count that another store told: `used` units, of which more are left in `resetIn` milliseconds. Left out: as if all of them were taken now. */
+  seed?(state: S, policy: Policy, used: number, resetIn: number, now: number): void;
   /** Gives back what `take` took, where a request holds it only while it lasts. */
   give?(state: S, cost: number): void;
   /** From when on the state says no more than a new one would: then it may be forgotten. */

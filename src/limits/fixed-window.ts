@@ -33,6 +33,11 @@ export const fixedWindow: Algorithm<FixedWindow> = {
     if (timeLeft(state, policy.window, now) > 0) state.used = Math.max(0, state.used - cost);
   },
 
+  seed(state, policy, used, resetIn, now) {
+    state.start = now + resetIn - policy.window;
+    state.used = used;
+  },
+
   idleAt: (state, policy) => state.start + policy.window,
 
   shift(state, by) {

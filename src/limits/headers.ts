@@ -7,6 +7,8 @@ interface Words {
   /** The name as a structured-field string (RFC 9651 §3.3.3). */
   readonly name: string;
   readonly policy: string;
+  /** The same with its owner before it, for an answer in which another limit has this name: `"route shop: per-minute"`. */
+  readonly owned: { readonly name: string; readonly policy: string };
 }
 
 const words = new WeakMap<Policy, Words>();
@@ -14,9 +16,12 @@ const words = new WeakMap<Policy, Words>();
 function wordsOf(policy: Policy, limit: number): Words {
   const known = words.get(policy);
   if (known !== undefined && known.limit === limit) return known;
-  const name = `"${policy.name.replace(/[\\"]/g, "\\$&")}"`;
   const span = policy.algorithm === "concurrency" ? 'qu="concurrent-requests"' : `w=${seconds(policy.window)}`;
-  const made = { limit, name, policy: `${name};q=${limit};${span}` };
+  const called = (text: string) => {
+    const name = `"${text.replace(/[\\"]/g, "\\$&")}"`;
+    return { name, policy: `${name};q=${limit};${span}` };
+  };
+  const made = { limit, ...called(policy.name), owned: called(`${scopeText(policy)}: ${policy.name}`) };
   words.set(policy, made);
   return made;
 }
@@ -32,9 +37,11 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
   let limits = "";
   let shadow = "";
   let closest: LimitReading | null = null;
-  for (const reading of readings) {
+  for (let i = 0; i < readings.length; i++) {
+    const reading = readings[i] as LimitReading;
     const { policy } = reading;
-    const { name, policy: described } = wordsOf(policy, reading.limit);
+    const known = wordsOf(policy, reading.limit);
+    const { name, policy: described } = isNamedBefore(readings, i) ? known.owned : known;
     if (policy.shadow) {
       if (reading.denied) shadow += `${shadow === "" ? "" : ", "}${name};denied`;
       continue;
@@ -51,6 +58,13 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
     text += `RateLimit-Policy: ${policies}\r\nRateLimit: ${limits}\r\n`;
   }
   return text;
+}
+
+/** Whether a limit before it in the same answer has its name: the caller's own stand first, the route's behind them. */
+function isNamedBefore(readings: readonly LimitReading[], index: number): boolean {
+  const { name } = (readings[index] as LimitReading).policy;
+  for (let i = 0; i < index; i++) if ((readings[i] as LimitReading).policy.name === name) return true;
+  return false;
 }
 
 /** A limit that denies before one that does not, a window before a concurrency limit, then the smaller share that is left. */

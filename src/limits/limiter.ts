@@ -181,6 +181,21 @@ export class Limiter implements LimitService {
       this.parts.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.now());
   }
 
+  /** The counts of a subject, or `undefined` where nothing was counted yet. */
+  entry(policy: Policy, subject: string): Entry | undefined {
+    return this.parts.store.find(policy, subject);
+  }
+
+  /** Begins a subject's count with what another store said of it `ago` milliseconds ago: `used` units, of which more were left in `resetIn` milliseconds. */
+  seed(policy: Policy, subject: string, used: number, resetIn: number, ago: number): void {
+    const terms = termsOf(policy, this.parts.isDegraded());
+    const then = Math.floor((policy.calendar === null ? this.now() : this.wall()) - ago);
+    const { state } = this.parts.store.open(policy, subject, terms, then);
+    const algorithm = algorithmOf(policy);
+    if (algorithm.seed !== undefined) algorithm.seed(state, policy, used, resetIn, then);
+    else algorithm.take(state, policy, terms, used, then);
+  }
+
   /** Drops idle subjects; for a timer. */
   sweep(): void {
     this.parts.store.sweep(this.now());

@@ -78,7 +78,8 @@ export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): 
       reduced: { limit: degraded, perMs: degraded / window },
       aligned,
       by,
-      cost: typeof config.cost === "number" ? config.cost : null,
+      // What is in flight are exchanges: a dear one is one of them all the same, unless the limit itself says otherwise.
+      cost: typeof config.cost === "number" ? config.cost : config.algorithm === "concurrency" ? 1 : null,
       isMetered: config.cost === "usage",
       shadow: config.shadow ?? false,
       durable: window >= HOUR,

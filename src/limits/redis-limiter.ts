@@ -72,6 +72,16 @@ const LEASE_FOR = 1000;
 const MOST_OF_LIMIT = 0.05;
 const LEASEABLE = new Set(["fixed-window", "sliding-window", "token-bucket", "quota"]);
 const MOST_SLICES = 100_000;
+/** Subjects of which this instance remembers what Redis said last: twice as many at most. */
+const MOST_REMEMBERED = 50_000;
+
+/** What Redis said of a subject under one limit. */
+interface Said {
+  readonly used: number;
+  readonly resetIn: number;
+  /** By this instance's clock, in milliseconds. */
+  readonly at: number;
+}
 
 /** A part of a limit that was taken beforehand for one subject. */
 interface Slice {
@@ -110,6 +120,13 @@ export class RedisLimiter implements LimitService {
   private readonly keys = new WeakMap<Policy, string>();
   private readonly terms = new WeakMap<Terms, string>();
   private readonly quotaTerms = new WeakMap<Policy, { until: number; text: string }>();
+  /** What Redis said last, by key, in two generations: when the newer one is full it becomes the older one. An outage goes on from there. */
+  private said = new Map<string, Said>();
+  private saidBefore = new Map<string, Said>();
+  /** Of counts that went on from Redis' own: what this instance let through by itself since, which is what is given back. */
+  private readonly alone = new WeakMap<Entry, number>();
+  /** Decisions without Redis, since the start. */
+  readonly counts = { alone: 0 };
   private readonly holder: Timer;
   private readonly scratch = newReading();
 
@@ -193,7 +210,7 @@ export class RedisLimiter implements LimitService {
       const slice = this.slices.get(keys[i] as string);
       const charge = policy.cost ?? cost;
       // What is left of a slice is used first: it was counted already. Not what may be over before the answer is there.
-      const own = slice !== undefined && asked + this.parts.link.timeout < slice.until ? Math.min(slice.left, charge) : 0;
+      const own = slice !== undefined && asked + this.parts.link.patience < slice.until ? Math.min(slice.left, charge) : 0;
       if (slice !== undefined) slice.left -= own;
       return { charge, own };
     });
@@ -217,6 +234,7 @@ export class RedisLimiter implements LimitService {
       const readings = policies.map((policy, i) => {
         const at = 1 + i * LEASE_NUMBERS;
         const reading = readingOf(policy, subjects[i] as string, cost, isDegraded, reply, at);
+        this.remember(keys[i] as string, reading.used, reading.resetIn, asked);
         const { charge, own } = charges[i] as (typeof charges)[0];
         const slice = this.sliceOf(keys[i] as string, asked);
         if (this.parts.clock.now() >= slice.until) slice.left = 0;
@@ -269,9 +287,10 @@ export class RedisLimiter implements LimitService {
   }
 
   private without(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+    this.counts.alone++;
     switch (this.parts.onFailure()) {
       case "local":
-        return this.parts.local.admit(policies, subjects, cost);
+        return this.locally(policies, subjects, cost);
       case "allow":
         return { allowed: true, readings: [], held: [], metered: [] };
       case "deny":
@@ -279,9 +298,49 @@ export class RedisLimiter implements LimitService {
     }
   }
 
+  /** Decides by this instance's own counts, which go on from what Redis said last. */
+  private locally(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+    const { local, clock } = this.parts;
+    const now = clock.now();
+    for (const [i, policy] of policies.entries()) {
+      const subject = subjects[i] as string;
+      if (policy.algorithm === "concurrency" || local.entry(policy, subject) !== undefined) continue;
+      const key = this.keyOf(policy, subject);
+      const said = this.said.get(key) ?? this.saidBefore.get(key);
+      if (said === undefined || said.used <= 0) continue;
+      local.seed(policy, subject, said.used, said.resetIn, now - said.at);
+      const entry = local.entry(policy, subject);
+      if (entry !== undefined) this.alone.set(entry, 0);
+    }
+    const verdict = local.admit(policies, subjects, cost);
+    if (verdict.allowed)
+      for (const { policy, subject, denied } of verdict.readings) if (!denied) this.countAlone(policy, subject, policy.cost ?? cost);
+    return verdict;
+  }
+
+  private countAlone(policy: Policy, subject: string, cost: number): void {
+    const entry = this.parts.local.entry(policy, subject);
+    const before = entry === undefined ? undefined : this.alone.get(entry);
+    // One that began here has all of its count to give back.
+    if (entry !== undefined && before !== undefined) this.alone.set(entry, Math.max(0, before + cost));
+  }
+
+  private remember(key: string, used: number, resetIn: number, at: number): void {
+    if (this.said.size >= MOST_REMEMBERED) {
+      this.saidBefore = this.said;
+      this.said = new Map();
+    }
+    this.said.set(key, { used, resetIn, at });
+  }
+
   private verdictOf({ policies, subjects, keys, cost, isDegraded }: Demand, reply: readonly number[]): Verdict {
     const allowed = reply[0] === 1;
-    const readings = policies.map((policy, i) => readingOf(policy, subjects[i] as string, cost, isDegraded, reply, 1 + i * NUMBERS));
+    const now = this.parts.clock.now();
+    const readings = policies.map((policy, i) => {
+      const reading = readingOf(policy, subjects[i] as string, cost, isDegraded, reply, 1 + i * NUMBERS);
+      this.remember(keys[i] as string, reading.used, reading.resetIn, now);
+      return reading;
+    });
     if (!allowed) return { allowed, readings };
     const remote: { key: string; policy: Policy; charge: number }[] = [];
     for (const [i, policy] of policies.entries()) {
@@ -311,6 +370,7 @@ export class RedisLimiter implements LimitService {
   settle(verdict: Verdict, used: number): void {
     if (!verdict.allowed) return;
     if (verdict.remote === undefined) {
+      for (const { policy, subject, charge } of verdict.metered) this.countAlone(policy, subject, used - charge);
       this.parts.local.settle(verdict, used);
       return;
     }
@@ -344,6 +404,8 @@ export class RedisLimiter implements LimitService {
   async reset(policies: readonly Policy[], subjects: readonly string[]): Promise<void> {
     const keys = policies.flatMap((policy, i) => {
       const key = this.keyOf(policy, subjects[i] ?? "");
+      this.said.delete(key);
+      this.saidBefore.delete(key);
       return policy.algorithm === "concurrency" ? [] : policy.algorithm === "sliding-log" ? [key, `${key}:used`] : [key];
     });
     await Promise.all(keys.map((key) => this.parts.link.run((client) => client.del(key))));
@@ -362,18 +424,32 @@ export class RedisLimiter implements LimitService {
     const isDegraded = this.parts.isDegraded();
     const told: Promise<void>[] = [];
     for (const entry of entries) {
-      const { policy, subject, state } = entry;
+      const { policy, state } = entry;
       if (policy.algorithm === "concurrency") continue;
       const used = this.usedIn(policy, state, isDegraded);
       if (used <= 0) {
         forget(entry);
         continue;
       }
-      told.push(this.ask("charge", [this.keyOf(policy, subject)], [this.termsOf(policy, isDegraded), used]).then(() => forget(entry)));
+      told.push(this.giveBackOne(entry, used, isDegraded).then(() => forget(entry)));
       // Not a million at once.
       if (told.length >= 500) await Promise.all(told.splice(0));
     }
     await Promise.all(told);
+  }
+
+  private async giveBackOne(entry: Entry, used: number, isDegraded: boolean): Promise<void> {
+    const { policy, subject } = entry;
+    const keys = [this.keyOf(policy, subject)];
+    const terms = this.termsOf(policy, isDegraded);
+    let charge = used;
+    const alone = this.alone.get(entry);
+    if (alone !== undefined) {
+      // What went on from Redis' own count is not added to it again, unless Redis came back without it.
+      const remote = (await this.ask("peek", keys, [terms, 0]))[1] as number;
+      charge = Math.min(used, Math.max(alone, used - remote));
+    }
+    if (charge > 0) await this.ask("charge", keys, [terms, charge]);
   }
 
   private usedIn(policy: Policy, state: State, isDegraded: boolean): number {
@@ -388,10 +464,10 @@ export class RedisLimiter implements LimitService {
   }
 
   /** The time, who asks, and until when anybody waits for the answer, by Redis' clock as far as it is known. */
-  private preamble(): (string | number)[] {
-    const { now, instance, link, clock } = this.parts;
+  private preamble(patience: number): (string | number)[] {
+    const { now, instance, clock } = this.parts;
     if (now !== undefined) return [now(), instance, ""];
-    return ["", instance, this.ahead === null ? "" : Math.ceil(clock.now() + this.ahead + link.timeout)];
+    return ["", instance, this.ahead === null ? "" : Math.ceil(clock.now() + this.ahead + patience)];
   }
 
   /** Takes note of what Redis' clock says. A reply was some time on its way: the greatest lead that was seen is nearest to the truth. */
@@ -427,7 +503,7 @@ export class RedisLimiter implements LimitService {
     const asked = this.waiting.splice(0, MOST_TOGETHER);
     if (asked.length === 0) return;
     // Who came first has waited longest: what is left of its time is what the call may take.
-    const left = (asked[0] as Asked).at + this.parts.link.timeout - this.parts.clock.now();
+    const left = (asked[0] as Asked).at + this.parts.link.patience - this.parts.clock.now();
     if (left <= 0) {
       for (const { reject } of asked) reject(new RedisDown("Redis was too slow for those before"));
       this.flush();
@@ -451,11 +527,11 @@ export class RedisLimiter implements LimitService {
   }
 
   /** One call of the script, and its reply behind the time. */
-  private async call(asked: readonly Question[], timeout?: number): Promise<number[]> {
-    const call = this.callOf(asked);
+  private async call(asked: readonly Question[], patience = this.parts.link.patience): Promise<number[]> {
+    const call = this.callOf(asked, patience);
     this.onTheWay++;
     try {
-      const text = await this.parts.link.run((client) => (client as unknown as RunScript).sluiceLimits(...call), timeout);
+      const text = await this.parts.link.run((client) => (client as unknown as RunScript).sluiceLimits(...call), patience);
       const [time = 0, ...reply] = text.split(" ").map(Number);
       this.setClock(time);
       return reply;
@@ -465,7 +541,7 @@ export class RedisLimiter implements LimitService {
   }
 
   /** The script's arguments: each key and each limit's terms once, and numbers that say which of them belong together. */
-  private callOf(asked: readonly Question[]): [number, ...(string | number)[]] {
+  private callOf(asked: readonly Question[], patience: number): [number, ...(string | number)[]] {
     const keys = new Map<string, number>();
     const terms = new Map<string, number>();
     let numbers = "";
@@ -489,7 +565,7 @@ export class RedisLimiter implements LimitService {
         if (width === 3) numbers += ` ${args[i * width + 2]}`;
       }
     }
-    return [keys.size, ...keys.keys(), ...this.preamble(), `[${[...terms.keys()].join()}]`, numbers];
+    return [keys.size, ...keys.keys(), ...this.preamble(patience), `[${[...terms.keys()].join()}]`, numbers];
   }
 
   /** One call for each slot, which is one for each subject. */

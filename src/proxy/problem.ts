@@ -1,7 +1,7 @@
 import { withoutKeys } from "../telemetry/redact.ts";
 
 /** Every error that Sluice makes: its status and title by code. The codes are part of the contract with users. */
-const CODES = {
+export const CODES = {
   badRequest: { status: 400, title: "Bad request" },
   keyMissing: { status: 401, title: "No API key" },
   keyMalformed: { status: 401, title: "Malformed API key" },

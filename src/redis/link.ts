@@ -1,9 +1,9 @@
-import { Cluster, Redis, type RedisOptions } from "ioredis";
+import { Cluster, Command, Redis, type RedisOptions } from "ioredis";
 import type { Clock } from "../clock.ts";
 import type { RedisConfig } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
 
-/** Redis can't be asked now: it is gone, or slower than its timeout. */
+/** Redis can't be asked now: it is gone, or too slow. */
 export class RedisDown extends Error {}
 
 export type RedisClient = Redis | Cluster;
@@ -19,12 +19,27 @@ export interface RedisLinkParts {
 const PROBE_EVERY = 250;
 /** Good answers in a row that bring it back: one may be luck. */
 const PROBES_TO_TRUST = 2;
+/** How long the first probe may take, in milliseconds, before an instance begins without Redis. */
+const FIRST_PATIENCE = 1000;
 /** Failed probes in a row after which the connection is made anew. */
 const RECONNECT_AFTER = 8;
+/** Times in a row that Redis may be late before it counts as lost. Two may be the machine's fault: a process that waits for its turn on a busy core is late by tens of milliseconds. */
+const LATE_TO_LOSE = 3;
+/** How often this process measures how late its own timers are, in milliseconds. */
+const LAG_EVERY = 25;
+/** What remains of a measured lateness at the next look: it counts for about a second. */
+const LAG_FADES = 0.9;
+/**
+ * What is added to the timeout for each millisecond that our own timers are late: an answer waits for this process twice and for Redis' process once, which shares the machine or
+ * another busy one.
+ */
+const PER_LAG = 4;
+/** The most that is added for it, in milliseconds. */
+const MOST_FOR_LAG = 500;
 
 /**
- * The connection to Redis, with a breaker of its own: the first command that takes longer than the timeout, or a connection that closes, and Redis is not asked any more until probes
- * in the background find it well. So nobody waits for it for longer than the timeout, however many wait.
+ * The connection to Redis, with a breaker of its own. A late answer is waited for; when Redis was late three times in a row, or the connection closes, it is not asked any more until
+ * probes in the background find it well. So nobody waits for longer than `patience`, however many wait, and one slow answer does not make an instance count by itself.
  */
 export class RedisLink {
   readonly client: RedisClient;
@@ -39,6 +54,16 @@ export class RedisLink {
   private badProbes = 0;
   private isProbing = false;
   private isClosed = false;
+  private readonly lagMeter: Timer;
+  /** How late our own timers are, in milliseconds; fades within a second. */
+  private lag = 0;
+  /** Times in a row that Redis was late, and when it was last. Real time, as timers are. */
+  private lates = 0;
+  private lateAt = Number.NEGATIVE_INFINITY;
+  /** What the connection said last of why it can't be made. */
+  trouble: string | null = null;
+  /** Since the start. */
+  readonly counts = { late: 0, lost: 0 };
   private readonly firstTry = Promise.withResolvers<void>();
   /** Resolves when it is known for the first time whether Redis is there. */
   readonly tried = this.firstTry.promise;
@@ -49,12 +74,31 @@ export class RedisLink {
     this.isCluster = config.cluster.length > 0;
     this.client = connect(config);
     // Without a listener it would throw; what it says is told once, by the breaker.
-    this.client.on("error", () => {});
+    this.client.on("error", (error: Error) => {
+      this.trouble = error.message;
+    });
     this.client.on("ready", () => this.probe());
     this.client.on("close", () => this.lost("the connection was closed"));
     this.client.connect().catch(() => {});
     this.prober = setInterval(() => this.probe(), PROBE_EVERY);
+    let looked = performance.now();
+    this.lagMeter = setInterval(() => {
+      const now = performance.now();
+      this.lag = Math.max(now - looked - LAG_EVERY, this.lag * LAG_FADES);
+      looked = now;
+    }, LAG_EVERY);
+    this.lagMeter.unref();
     this.probe();
+  }
+
+  /** Milliseconds after which an answer is late: the timeout, and more while this process itself waits for its turn. */
+  private get allowance(): number {
+    return this.timeout + Math.min(MOST_FOR_LAG, this.lag * PER_LAG);
+  }
+
+  /** Milliseconds that a request waits for Redis at most. */
+  get patience(): number {
+    return this.allowance * LATE_TO_LOSE;
   }
 
   get clock(): Clock {
@@ -65,37 +109,55 @@ export class RedisLink {
     return this.parts.config.prefix;
   }
 
-  /** What `work` gives, or `RedisDown` as soon as it takes longer than the timeout or Redis is found to be gone. */
-  run<T>(work: (client: RedisClient) => Promise<T>, timeout = this.timeout): Promise<T> {
-    if (!this.isUp) return Promise.reject(new RedisDown("Redis is away"));
-    return this.within(work, timeout);
+  /**
+   * Gives what `work` gives. Rejects with `RedisDown` when there is no answer within `patience` milliseconds, or as soon as Redis is lost.
+   * An answer that is late counts against Redis.
+   */
+  run<T>(work: (client: RedisClient) => Promise<T>, patience = this.patience): Promise<T> {
+    return this.isUp ? this.within(work, patience, this.allowance) : Promise.reject(new RedisDown("Redis is away"));
   }
 
-  private within<T>(work: (client: RedisClient) => Promise<T>, timeout: number): Promise<T> {
+  /** The same for work that may take longer than a request may wait, such as on many records: only the end of its patience counts, and then Redis is lost. */
+  runLong<T>(work: (client: RedisClient) => Promise<T>, patience: number): Promise<T> {
+    return this.isUp ? this.within(work, patience, patience) : Promise.reject(new RedisDown("Redis is away"));
+  }
+
+  /** `lateAfter` milliseconds, and each time again, the answer is late; at `patience` it is given up. */
+  private within<T>(work: (client: RedisClient) => Promise<T>, patience: number, lateAfter: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      const askedAt = performance.now();
       let isDone = false;
-      const fail = (error: Error): void => {
-        if (isDone) return;
+      let timer: Timer;
+      const end = (): void => {
         isDone = true;
         clearTimeout(timer);
         this.waiting.delete(fail);
+      };
+      const fail = (error: Error): void => {
+        if (isDone) return;
+        end();
         reject(error);
       };
-      const timer = setTimeout(() => {
+      const arm = (): void => {
+        const left = patience - (performance.now() - askedAt);
         // This process may be what was late: what has arrived meanwhile is read first.
-        setImmediate(() => {
-          if (isDone) return;
-          fail(new RedisDown(`Redis took longer than ${timeout} ms`));
-          this.lost(`it took longer than ${timeout} ms`);
-        });
-      }, timeout);
+        timer = setTimeout(() => setImmediate(look), Math.max(1, Math.min(lateAfter, left)));
+      };
+      const look = (): void => {
+        if (isDone) return;
+        const waited = performance.now() - askedAt;
+        if (waited >= lateAfter) this.late(lateAfter >= patience);
+        if (isDone) return;
+        if (waited >= patience) fail(new RedisDown(`Redis took longer than ${Math.round(patience)} ms`));
+        else arm();
+      };
+      arm();
       this.waiting.add(fail);
       work(this.client).then(
         (value) => {
           if (isDone) return;
-          isDone = true;
-          clearTimeout(timer);
-          this.waiting.delete(fail);
+          end();
+          if (performance.now() - askedAt < lateAfter) this.lates = 0;
           resolve(value);
         },
         (error: Error) => {
@@ -112,11 +174,24 @@ export class RedisLink {
     });
   }
 
+  /** An answer is late. Many that wait at the same time are late once: what holds one up holds them all up. */
+  private late(isLost: boolean): void {
+    if (!this.isUp) return;
+    const now = performance.now();
+    if (!isLost && now - this.lateAt < this.timeout) return;
+    this.lateAt = now;
+    this.counts.late++;
+    if (isLost || ++this.lates >= LATE_TO_LOSE)
+      this.lost(isLost ? "it does not answer" : `it was late ${LATE_TO_LOSE} times in a row: over ${this.timeout} ms`);
+  }
+
   private lost(why: string): void {
     this.goodProbes = 0;
+    this.lates = 0;
     this.firstTry.resolve();
     if (!this.isUp) return;
     this.isUp = false;
+    this.counts.lost++;
     // Who waits must not wait each for its own timeout.
     for (const fail of [...this.waiting]) fail(new RedisDown(`Redis was lost: ${why}`));
     if (!this.isClosed) this.parts.onChange(false, why);
@@ -130,7 +205,9 @@ export class RedisLink {
       return;
     }
     this.isProbing = true;
-    this.within((client) => client.set(`${this.prefix}:probe`, "1", "PX", 60_000), this.timeout).then(
+    // At the start nobody waits but the start itself, and this process is busiest: what is decided then holds until the next probe.
+    const patience = this.wasEverUp ? this.allowance : Math.max(FIRST_PATIENCE, this.patience);
+    this.within((client) => client.set(`${this.prefix}:probe`, "1", "PX", 60_000), patience, patience).then(
       () => {
         this.isProbing = false;
         this.badProbes = 0;
@@ -141,6 +218,7 @@ export class RedisLink {
       () => {
         this.isProbing = false;
         this.goodProbes = 0;
+        this.firstTry.resolve();
         // A connection that nothing comes by any more looks as if it were there: another one may do.
         if (++this.badProbes % RECONNECT_AFTER === 0) this.client.disconnect(true);
       },
@@ -158,6 +236,7 @@ export class RedisLink {
   close(): void {
     this.isClosed = true;
     clearInterval(this.prober);
+    clearInterval(this.lagMeter);
     this.client.disconnect();
   }
 }
@@ -168,6 +247,23 @@ const isRefusal = (error: Error): boolean => error.name === "ReplyError";
 /** Refusals that say that Redis can't do its work at the moment. */
 const isAway = (error: Error): boolean =>
   /^(NOPERM|NOAUTH|WRONGPASS|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message);
+
+/**
+ * Fills in the address of a cluster's node that does not know its own: Redis then says nothing in its place, which means "the one that you came by", and ioredis would skip the node.
+ */
+function nameNodes(seeds: readonly { host: string; port: number }[]): void {
+  Command.setReplyTransformer("cluster", (reply: unknown) => {
+    if (!Array.isArray(reply)) return reply;
+    for (const range of reply) {
+      if (!Array.isArray(range)) continue;
+      for (const node of range.slice(2)) {
+        if (!Array.isArray(node) || (node[0] && node[0] !== "?")) continue;
+        node[0] = (seeds.find(({ port }) => port === node[1]) ?? seeds[0])?.host;
+      }
+    }
+    return reply;
+  });
+}
 
 function connect(config: RedisConfig): RedisClient {
   const { url, sentinel, cluster } = config;
@@ -189,8 +285,10 @@ function connect(config: RedisConfig): RedisClient {
     const node = new URL(`redis://${text}`);
     return { host: node.hostname.replace(/^\[|\]$/g, ""), port: Number(node.port) || port };
   };
-  if (cluster.length > 0)
-    return new Cluster([nodeOf(parsed.host, 6379), ...cluster.map((node) => nodeOf(node, 6379))], {
+  if (cluster.length > 0) {
+    const seeds = [nodeOf(parsed.host, 6379), ...cluster.map((node) => nodeOf(node, 6379))];
+    nameNodes(seeds);
+    return new Cluster(seeds, {
       lazyConnect: true,
       enableOfflineQueue: false,
       clusterRetryStrategy: (attempt) => Math.min(1000, 50 * 2 ** Math.min(attempt, 5)),
@@ -198,6 +296,7 @@ function connect(config: RedisConfig): RedisClient {
       slotsRefreshInterval: 5000,
       redisOptions: options,
     });
+  }
   const db = Number(parsed.pathname.slice(1)) || 0;
   if (sentinel !== null)
     return new Redis({

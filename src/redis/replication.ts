@@ -206,7 +206,7 @@ export class Replication {
   /** What has to do with many records may take longer than a request may wait. */
   private run<T>(work: (client: RedisClient & Scripts) => Promise<T>): Promise<T> {
     const { link } = this.parts;
-    return link.run((client) => work(client as RedisClient & Scripts), Math.max(2000, link.timeout));
+    return link.runLong((client) => work(client as RedisClient & Scripts), Math.max(2000, link.patience));
   }
 
   /** Runs `work` while this instance alone may change records; the token shows that it still may. */

@@ -75,7 +75,7 @@ export class SharedState<S> {
    */
   run<T>(work: (state: S, now: number) => T, isPatient = false): T | Promise<T> {
     if (!this.link.isUp) return this.alone(work);
-    const until = isPatient ? Number.POSITIVE_INFINITY : this.link.clock.now() + this.link.timeout;
+    const until = isPatient ? Number.POSITIVE_INFINITY : this.link.clock.now() + this.link.patience;
     return new Promise<T>((resolve, reject) => {
       this.waiting.push({ until, work, resolve: resolve as (value: unknown) => void, reject });
       if (!this.isAsking) void this.ask();

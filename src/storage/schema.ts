@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
 /** Times are milliseconds since 1970; JSON columns hold what the API takes and gives. */
@@ -132,17 +133,22 @@ export const idempotentAnswers = sqliteTable(
 );
 
 /** Which records were changed, in order; kept by triggers for a few minutes. Another process on the same database follows them. */
-export const changes = sqliteTable("changes", {
-  seq: integer().primaryKey({ autoIncrement: true }),
-  /** "consumer", "key", "tier", "route" or "upstream". */
-  kind: text().notNull(),
-  id: text().notNull(),
-  /** A key's hash before the change. */
-  was: text(),
-  at: integer().notNull(),
-  /** Other instances know of it: it was passed on, or came from them. */
-  shared: integer({ mode: "boolean" }).notNull().default(false),
-});
+export const changes = sqliteTable(
+  "changes",
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    /** "consumer", "key", "tier", "route" or "upstream". */
+    kind: text().notNull(),
+    id: text().notNull(),
+    /** A key's hash before the change. */
+    was: text(),
+    at: integer().notNull(),
+    /** Other instances know of it: it was passed on, or came from them. */
+    shared: integer({ mode: "boolean" }).notNull().default(false),
+  },
+  // Without it each record of an import looks at all others that were taken over.
+  (table) => [index("changes_unshared").on(table.kind, table.id).where(sql`shared = 0`)],
+);
 
 /** Which version of each record this instance has of those that several share through Redis; also of those that were deleted, so that they stay so. */
 export const replicas = sqliteTable(

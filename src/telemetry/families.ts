@@ -9,6 +9,7 @@ import type { SystemHealth } from "../health/health.ts";
 import type { Crowd, Excess } from "../http/crowd.ts";
 import { descriptors } from "../http/descriptors.ts";
 import type { MemoryStore } from "../limits/memory-store.ts";
+import type { RedisLimiter } from "../limits/redis-limiter.ts";
 import type { KeyReport, Pools } from "../pools/pools.ts";
 import type { CacheCounts } from "../proxy/caching.ts";
 import type { RedisLink } from "../redis/link.ts";
@@ -31,6 +32,8 @@ export interface Sources {
   readonly pools: Pools;
   readonly link: RedisLink | null;
   readonly crowd: Crowd;
+  /** Limits that Redis counts; `null` without Redis. */
+  readonly shared: RedisLimiter | null;
   readonly live: () => LiveConfig["status"];
   readonly activities: () => Activities | null;
   readonly log: Log | null;
@@ -103,6 +106,13 @@ export function families(sources: Sources): Family[] {
     ),
     gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets)),
     gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
+    counter("sluice_redis_late_total", "Answers of Redis that took longer than its timeout.", () =>
+      link === null ? [] : single(link.counts.late),
+    ),
+    counter("sluice_redis_lost_total", "Times that Redis was given up.", () => (link === null ? [] : single(link.counts.lost))),
+    counter("sluice_limits_decided_alone_total", "Limit decisions that this instance made without Redis.", () =>
+      sources.shared === null ? [] : single(sources.shared.counts.alone),
+    ),
     gauge("sluice_config_loaded_timestamp_seconds", "When the configuration in force was read.", () => single(live().loadedAt / 1000)),
     gauge("sluice_config_faulty", "1 while the file has faults and the one before is in force.", () =>
       single(live().faults.length > 0 ? 1 : 0),

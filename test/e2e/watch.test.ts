@@ -354,7 +354,7 @@ describe("GET /admin/events", () => {
 
   test("drops a reader that does not read, and a stop does not wait for those that do", async () => {
     using behind = backend();
-    await using gateway = await start({ config: configFor(behind, { logging: { accessLog: false } }) });
+    await using gateway = await start({ config: configFor(behind, { logging: { accessLog: false }, server: { drainTimeout: "1h" } }) });
     const value = async (name: string) =>
       Number(new RegExp(`^${name} (\\d+)`, "m").exec(await (await fetch(`${gateway.url}/metrics`)).text())?.[1]);
     // One that sends its request and never reads the answer.
@@ -373,10 +373,8 @@ describe("GET /admin/events", () => {
     while ((await value("sluice_event_readers_dropped_total")) === 0) await pipelined(gateway.port, many, 500, "HTTP/1.1 200");
     expect(await value("sluice_event_readers")).toBe(0);
     const reader = await fetch(`${gateway.url}/admin/events`, { headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });
-    // Longer than a stop takes that waits for nobody, and shorter than the drain's ten seconds.
-    const began = performance.now();
+    // One that waited for its readers would take the drain's whole hour.
     expect(await gateway.stop()).toBe(0);
-    expect(performance.now() - began).toBeLessThan(8000);
     await reader.text().catch(() => {});
     socket.terminate();
   });

@@ -34,7 +34,9 @@ describe("several limits together", () => {
             const before = it.inspect().map((reading) => reading.used);
             const verdict = it.admit(cost);
             const after = it.inspect().map((reading) => reading.used);
-            expect(after).toEqual(verdict.allowed ? before.map((used) => used + cost) : before);
+            // What is in flight are exchanges, whatever they cost.
+            const charges = it.policies().map(({ algorithm }) => (algorithm === "concurrency" ? 1 : cost));
+            expect(after).toEqual(verdict.allowed ? before.map((used, i) => used + (charges[i] as number)) : before);
             expect(verdict.allowed).toBe(verdict.readings.every((reading) => !reading.denied));
           }
         },
@@ -287,4 +289,24 @@ describe("whom a limit counts", () => {
     const [policy] = compilePolicies([limitOf("fixed-window", 10, "1s", { burst: 20, degraded: 2 })], { kind: "tier", name: "t" });
     if (policy) expect([termsOf(policy, false).limit, termsOf(policy, true).limit]).toEqual([20, 2]);
   });
+});
+
+test("a dear request is one of those in flight all the same", () => {
+  const { admit } = limiting({ algorithm: "concurrency", limit: 2 }, limitOf("fixed-window", 100));
+  expect([admit(5).allowed, admit(5).allowed, admit(5).allowed]).toEqual([true, true, false]);
+  const { admit: weighed } = limiting({ algorithm: "concurrency", limit: 2, cost: 2 });
+  expect([weighed().allowed, weighed().allowed]).toEqual([true, false]);
+});
+
+test("two limits of one name in one answer are told apart by the owner of the second", () => {
+  const { limiter } = limiting();
+  const perMinute = [limitOf("fixed-window", 5, "1m")];
+  const policies = [
+    ...compilePolicies(perMinute, { kind: "tier", name: "pro" }),
+    ...compilePolicies(perMinute, { kind: "route", name: "shop" }),
+  ];
+  const { readings } = limiter.admit(policies, ["a", "a"], 1);
+  expect(limitHeaders(readings, 0)).toContain(
+    'RateLimit-Policy: "per-minute";q=5;w=60, "route shop: per-minute";q=5;w=60\r\nRateLimit: "per-minute";r=4;t=60, "route shop: per-minute";r=4;t=60\r\n',
+  );
 });

@@ -72,7 +72,7 @@ describe("a state that several change as one", () => {
       runs++;
       // Others are faster each time, for longer than a request may wait.
       link.client.hset("state", "v", `theirs-${runs}`).catch(() => {});
-      clock.time += 1500;
+      clock.time += 4500;
     });
     // Came along, and has no such hurry.
     let more = 0;

@@ -1,0 +1,1 @@
+CREATE INDEX `changes_unshared` ON `changes` (`kind`,`id`) WHERE shared = 0;

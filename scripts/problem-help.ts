@@ -1,0 +1,135 @@
+import type { ProblemCode } from "../src/proxy/problem.ts";
+
+/** What a code means, who can do something about it, and what: for the reference of error codes. */
+export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: string; readonly who: string; readonly fix: string }>> = {
+  badRequest: { meaning: "The path, a header or the JSON is malformed.", who: "caller", fix: "Read `detail`, correct the request." },
+  keyMissing: {
+    meaning: "The route needs a key and the request has none.",
+    who: "caller",
+    fix: "Send the key in `X-API-Key`, or as a bearer token.",
+  },
+  keyMalformed: {
+    meaning: "This can't be a key: its form or its checksum is wrong.",
+    who: "caller",
+    fix: "Check for typing errors and missing characters. It counts towards no block.",
+  },
+  keyInvalid: {
+    meaning: "Nobody has this key.",
+    who: "caller",
+    fix: "Check which key you send. Ten of these within five minutes block your address for a while.",
+  },
+  keyExpired: { meaning: "The key was good until its date.", who: "caller", fix: "Ask for a new key." },
+  keyRevoked: { meaning: "The key, or its consumer, was revoked or disabled.", who: "caller", fix: "Ask for a new key." },
+  forbidden: {
+    meaning: "The key is good, but not for this: tier, scope, route or address.",
+    who: "operator",
+    fix: "Give the key what `detail` says it lacks, or use another key.",
+  },
+  routeNotFound: {
+    meaning: "No route takes this path (and host).",
+    who: "caller",
+    fix: "Check the path. Operators: `GET /admin/routes` lists what there is.",
+  },
+  notFound: { meaning: "The admin API has no such record.", who: "operator", fix: "Check the id." },
+  methodNotAllowed: { meaning: "The route does not take this method.", who: "caller", fix: "Use one of those in `Allow`." },
+  requestTimeout: {
+    meaning: "The request's head or body came too slowly.",
+    who: "caller",
+    fix: "Send again over a better connection. Operators: `server.bodyRate`.",
+  },
+  conflict: {
+    meaning: "The change does not fit what is there.",
+    who: "operator",
+    fix: "Read `detail`: a name that is taken, a record that others use, or that the configuration file owns.",
+  },
+  preconditionFailed: {
+    meaning: "Somebody changed the record since you read it.",
+    who: "operator",
+    fix: "Read it again, and send your change with the new `ETag`.",
+  },
+  bodyTooLarge: {
+    meaning: "The body is larger than the server or the route takes.",
+    who: "caller",
+    fix: "Send less. Operators: `maxBodySize`.",
+  },
+  costTooHigh: {
+    meaning: "No key of the pool could ever hold what this request costs.",
+    who: "caller",
+    fix: "Make the request smaller. Trying again does not help.",
+  },
+  unsupportedMediaType: { meaning: "The endpoint takes JSON.", who: "caller", fix: "Send `Content-Type: application/json`." },
+  expectationFailed: { meaning: "`Expect` asks for something other than `100-continue`.", who: "caller", fix: "Leave the header out." },
+  validationFailed: { meaning: "Fields are wrong; `errors` names each.", who: "caller", fix: "Correct what `errors` names." },
+  rateLimited: { meaning: "A limit is used up.", who: "caller", fix: "Wait for `Retry-After`. `violatedPolicies` names the limits." },
+  quotaExceeded: {
+    meaning: "A quota of a day, week or month is used up.",
+    who: "caller",
+    fix: "Wait for the next period, or ask for a larger quota.",
+  },
+  poolExhausted: {
+    meaning: "All keys of the pool are used up or resting.",
+    who: "caller",
+    fix: "Wait for `Retry-After`. Operators: `GET /admin/pools/NAME`.",
+  },
+  ipBlocked: {
+    meaning: "Your address is blocked: too many unknown keys came from it, or an operator blocked it.",
+    who: "operator",
+    fix: "Wait, use a good key, or ask the operator to lift it: `DELETE /admin/blocks/ADDRESS`.",
+  },
+  tooManyReaders: { meaning: "As many readers follow the events as there may be.", who: "operator", fix: "End one of them." },
+  headersTooLarge: {
+    meaning: "The request line and headers are larger than the server takes.",
+    who: "caller",
+    fix: "Send less. Operators: `server.maxHeaderSize`.",
+  },
+  internal: { meaning: "A fault of Sluice's own.", who: "operator", fix: "Look in the log for the request id, and report it." },
+  notImplemented: { meaning: "A transfer coding that is not spoken here.", who: "caller", fix: "Send the body as it is, or chunked." },
+  upstreamFailed: {
+    meaning: "The backend could not be reached, broke off, or did not speak HTTP.",
+    who: "operator",
+    fix: "The log line of the request has `error`; check the backend.",
+  },
+  circuitOpen: {
+    meaning: "The backend failed too often and is not asked for now.",
+    who: "operator",
+    fix: "Check the backend: `GET /admin/breakers`. It is tried again by itself.",
+  },
+  noHealthyTarget: {
+    meaning: "The route has no backend that can be asked.",
+    who: "operator",
+    fix: "Check health checks and targets: `GET /admin/upstreams`.",
+  },
+  backlogFull: {
+    meaning: "Too many activities wait to be applied.",
+    who: "operator",
+    fix: "Send later. Operators: `GET /admin/activities`.",
+  },
+  queueUnavailable: {
+    meaning: "Activities can't be stored at the moment.",
+    who: "operator",
+    fix: "Send again. Operators: look at the disk, or at Redis.",
+  },
+  storageReadOnly: {
+    meaning: "The database can't be written at the moment; requests go on.",
+    who: "operator",
+    fix: "Make room on the disk, check its permissions; it is tried again by itself.",
+  },
+  outOfDescriptors: {
+    meaning: "The gateway has no file descriptor left for a connection to the backend.",
+    who: "operator",
+    fix: "Raise the limit of open files (`LimitNOFILE`), or lower `server.maxConnections`.",
+  },
+  draining: { meaning: "This instance is shutting down.", who: "caller", fix: "Send again: another instance answers." },
+  limiterUnavailable: { meaning: "Redis is away, and `redis.onFailure` is `deny`.", who: "operator", fix: "Bring Redis back." },
+  notCached: {
+    meaning: "The request takes only what is cached, and nothing is.",
+    who: "caller",
+    fix: "Leave `Cache-Control: only-if-cached` out.",
+  },
+  upstreamTimeout: {
+    meaning: "The backend did not answer within the route's `timeout`.",
+    who: "operator",
+    fix: "Check the backend, or give the route more time.",
+  },
+  versionNotSupported: { meaning: "Another version of HTTP.", who: "caller", fix: "Speak HTTP/1.1." },
+};

@@ -1,0 +1,38 @@
+import { embeddedDocs } from "./docs.macro.ts" with { type: "macro" };
+
+/** The pages of the documentation as Markdown, by their path below `/docs/`; `README` is the index. */
+const PAGES: Readonly<Record<string, string>> = embeddedDocs();
+
+/** One page of the documentation. */
+export interface Doc {
+  readonly title: string;
+  readonly markdown: string;
+  /** The page's content as HTML, without the frame around it. */
+  html(): string;
+}
+
+/** Finds the page at a path such as `/docs` or `/docs/guides/limits`; `null` when there is none. A path may end with `.md`. */
+export function docAt(path: string): Doc | null {
+  const name = path.replace(/^\/docs\/?/, "").replace(/\.md$/, "") || "README";
+  const markdown = Object.hasOwn(PAGES, name) ? PAGES[name] : undefined;
+  if (markdown === undefined) return null;
+  return { title: /^# (.*)$/m.exec(markdown)?.[1] ?? "Sluice", markdown, html: () => htmlOf(name, markdown) };
+}
+
+function htmlOf(name: string, markdown: string): string {
+  // Links lead from file to file; here they lead from page to page.
+  return Bun.markdown
+    .html(markdown, { headings: { ids: true } })
+    .replace(/href="([^":#]+)\.md(#[^"]*)?"/g, (_, to: string, anchor = "") => {
+      const { pathname } = new URL(to, `http://x/docs/${name}`);
+      return `href="${pathname.replace(/\/README$/, "")}${anchor}"`;
+    });
+}
+
+/** What stands at `/llms.txt`: the pages of the documentation as Markdown, for programs that read on somebody's behalf. */
+export const llmsText = (): string =>
+  `# Sluice\n\n> An API gateway in one binary: API keys, rate limits, quotas, load balancing, retries, circuit breakers, cache, audit.\n\n## Documentation\n\n${Object.entries(
+    PAGES,
+  )
+    .map(([name, markdown]) => `- [${/^# (.*)$/m.exec(markdown)?.[1] ?? name}](/docs/${name}.md)`)
+    .join("\n")}\n\n## API\n\n- [OpenAPI document of the admin API](/swagger/json)\n`;

@@ -1,0 +1,23 @@
+/** What stands in the line of a request, for the reference. Each name is the contract with whoever reads the log. */
+export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
+  level: "`info`; `error` where the answer was 5xx.",
+  time: "When the answer was out: RFC 3339 in UTC, to the millisecond.",
+  msg: "`request`.",
+  requestId: "The request's id, as in `X-Request-ID` and in problems.",
+  method: "The request's method.",
+  path: "The normalised path, without the query: that may hold secrets.",
+  status: "The answer's status; 499 where the client left before there was one.",
+  latencyMs: "Milliseconds from the request's head to the answer's last byte.",
+  route: "The route's name; `null` where no route takes the path.",
+  consumer: "Who called; `null` without a good key.",
+  tier: "The consumer's tier.",
+  keyId: "The key's id, never the key.",
+  ip: "The client's address (behind trusted proxies, the one that they name).",
+  upstream: "The target that answered last: its URL.",
+  attempts: "How often the request was sent to a backend.",
+  cache: "`hit`, `miss`, `stale`, `revalidated`, `collapsed` or `bypass`; `null` where the route has no cache.",
+  code: "Only where Sluice refused: the problem's code.",
+  error: "Only where a backend failed: what went wrong.",
+  aborted: "Only where the client left before the answer was complete.",
+  traceId: "Only where the request is traced.",
+};
