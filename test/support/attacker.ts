@@ -104,6 +104,16 @@ switch (kind) {
     }
     break;
   }
+  case "steady": {
+    // Bodies of 2 kB a second: slow, but not too slow.
+    const sockets = await openAll(Buffer.from(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n`));
+    const piece = Buffer.alloc(2048, "x");
+    while (performance.now() < until) {
+      await Bun.sleep(1000);
+      for (const socket of sockets) if (socket.readyState === 1) socket.write(piece);
+    }
+    break;
+  }
   case "idle":
     await openAll(null);
     break;

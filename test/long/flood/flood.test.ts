@@ -41,7 +41,11 @@ const gatewayTo = (url: string, more: { files?: number; config?: object } = {}):
       logging: { accessLog: false },
       anonymousTier: "open",
       tiers: { open: { limits } },
-      routes: [{ path: "/open", auth: "none", upstream: url }],
+      routes: [
+        { path: "/open", auth: "none", upstream: url },
+        { path: "/patient", auth: "none", upstream: url, bodyRate: "0b" },
+        { path: "/strict", auth: "none", upstream: url, bodyRate: "4kb" },
+      ],
       ...more.config,
     },
   });
@@ -117,7 +121,17 @@ describe("other callers are served, memory stays within 50 MB, and all is as bef
   test("1,000 bodies that drip in", async () => {
     using behind = backend();
     await using gateway = await gatewayTo(behind.url);
+    // Routes have their own measure: these come just as slowly, and at 2 kB a second.
+    const others = Promise.all([
+      json<Tally>("attacker", ["bodies", gateway.port, 5, 65, "/patient/upload"]),
+      json<Tally>("attacker", ["steady", gateway.port, 5, 65, "/open/upload"]),
+      json<Tally>("attacker", ["steady", gateway.port, 5, 65, "/strict/upload"]),
+    ]);
     const it = await underAttack(gateway, "/open/hello", 60, ["bodies", 1000, 60, "/open/upload"]);
+    const [patient, steady, strict] = await others;
+    expect([patient?.answered, patient?.closed]).toEqual([{}, 0]);
+    expect([steady?.answered, steady?.closed]).toEqual([{}, 0]);
+    expect(strict?.answered).toEqual({ 408: 5 });
     expect(it.during.failures).toEqual({});
     expect(it.tally.answered["408"]).toBe(1000);
     expect(it.tally.closed).toBe(1000);
