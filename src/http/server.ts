@@ -404,6 +404,8 @@ export class Connection implements Member {
   private linger(): void {
     this.isLingering = true;
     this.lingersSince = this.server.tick;
+    // Others need not wait for one that is answered and only slow to leave.
+    this.seat.waits();
     this.resume();
     this.socket.shutdown();
   }
@@ -473,7 +475,7 @@ export class Connection implements Member {
     }
     if (end < 0) {
       // Who has begun to send is not the first to be closed; who never ends is, in the end.
-      if (this.scanned === 0) this.seat.waits();
+      if (this.scanned === 0 && this.out.pending === 0) this.seat.waits();
       // The end may have begun: its first three bytes are looked at again.
       this.scanned = Math.max(0, this.buffer.length - 3);
       return false;

@@ -165,6 +165,26 @@ describe("a server with as many connections as it may have", () => {
     crowd.close();
   });
 
+  test("does not keep others waiting for clients that are answered and do not leave", async () => {
+    const crowd = new Crowd({ maxConnections: 3, maxConnectionsPerAddress: 100 });
+    await using it = server((incoming) => incoming.reply(text(200, "hello")), { crowd });
+    const stubborn: RawConnection[] = [];
+    for (let i = 0; i < 3; i++) {
+      const connection = await RawConnection.open(it.port);
+      connection.socket.allowHalfOpen = true;
+      connection.write("nonsense\r\n\r\n");
+      await connection.until("HTTP/1.1 400");
+      stubborn.push(connection);
+    }
+    const fresh = await RawConnection.open(it.port);
+    fresh.write(GET);
+    await fresh.until("hello");
+    expect(crowd.refused.total).toBe(0);
+    for (const each of [...stubborn, fresh]) each.close();
+    while (crowd.open > 0) await Bun.sleep(1);
+    crowd.close();
+  });
+
   test("closes the new one when all are in use, and serves again when one is free", async () => {
     const crowd = new Crowd({ maxConnections: 2, maxConnectionsPerAddress: 100 });
     const waiting: (() => void)[] = [];
