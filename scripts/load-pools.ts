@@ -1,20 +1,21 @@
-// Plays three services that ask a running gateway for keys: `bun run load:pools [--duration SECONDS] [--speed N] [--url URL] [--key KEY] [--pool NAME]`
-// service_1 asks every 20 s, service_2 every 10 s, service_3 every 40 s; --speed makes the waits (not the gateway's windows) so many times shorter. A line for each answer: time, service, key.
-const option = (name: string, otherwise: string): string => {
-  const at = Bun.argv.indexOf(`--${name}`);
-  return at < 0 ? otherwise : (Bun.argv[at + 1] ?? otherwise);
-};
-const number = (name: string, otherwise: string): number => {
-  const value = Number(option(name, otherwise));
-  if (Number.isFinite(value) && value > 0) return value;
-  console.error(`load:pools: --${name} must be a number above 0`);
-  process.exit(2);
-};
-const duration = number("duration", "600");
-const speed = number("speed", "1");
-const url = new URL("/api/v1/api-key", option("url", process.env.SLUICE_URL ?? "http://127.0.0.1:8080"));
-const key = option("key", "");
-const pool = option("pool", "");
+import { loadOptions } from "./load-options.ts";
+
+const USAGE = `Plays three services that ask a running gateway for keys of a pool: service_1 every 20 s, service_2 every 10 s, service_3 every 40 s.
+A line for each answer: time, service, key.
+
+  bun run load:pools [options]
+
+  --duration SECONDS  how long (600)
+  --speed N           makes the waits, not the gateway's windows, so many times shorter (1)
+  --url URL           the gateway (SLUICE_URL, else http://127.0.0.1:8080)
+  --key KEY           the key to send
+  --pool NAME         the pool (default)`;
+const { text: option, number } = loadOptions("load:pools", USAGE);
+const duration = number("duration", 600);
+const speed = number("speed", 1);
+const url = new URL("/api/v1/api-key", option("url") ?? process.env.SLUICE_URL ?? "http://127.0.0.1:8080");
+const key = option("key") ?? "";
+const pool = option("pool") ?? "";
 
 const SERVICES = [
   ["service_1", 20],

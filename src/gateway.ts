@@ -1,6 +1,5 @@
-import { dirname, join } from "node:path";
 import { Activities, checkUsable, compileActivities } from "./activities/activities.ts";
-import { createAdmin } from "./admin/app.ts";
+import { createAdmin, tokenOf } from "./admin/app.ts";
 import { IdempotentAnswers } from "./admin/idempotency.ts";
 import { timeText } from "./admin/manners.ts";
 import { AdminTokens } from "./admin/tokens.ts";
@@ -36,10 +35,12 @@ import { Secrets } from "./pools/secrets.ts";
 import { Caching } from "./proxy/caching.ts";
 import { Forwarder } from "./proxy/forwarder.ts";
 import type { Generation } from "./proxy/generation.ts";
-import { HAND_OUT_NAME, HAND_OUT_PATH, HandOut } from "./proxy/hand-out.ts";
+import { HAND_OUT_NAME, HandOut } from "./proxy/hand-out.ts";
 import { mayUse } from "./proxy/identify.ts";
 import { namedRoute } from "./proxy/named-route.ts";
+import { HAND_OUT_PATH } from "./proxy/path.ts";
 import { Pipeline } from "./proxy/pipeline.ts";
+import type { Problem } from "./proxy/problem.ts";
 import { Recorder } from "./proxy/recorder.ts";
 import { compileRoute, type Route } from "./proxy/route.ts";
 import { Router } from "./proxy/router.ts";
@@ -48,6 +49,7 @@ import { RedisDown, RedisLink } from "./redis/link.ts";
 import { Replication } from "./redis/replication.ts";
 import { Signals } from "./redis/signals.ts";
 import { type Change, ChangeFeed } from "./storage/changes.ts";
+import { activitiesPathOf, shareFiles } from "./storage/files.ts";
 import { openStorage } from "./storage/open.ts";
 import { families } from "./telemetry/families.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -108,6 +110,13 @@ const SPANS_WITHIN = 2000;
 /** How far this process may be behind another one on the same database, in milliseconds. */
 const FOLLOW_EVERY = 200;
 
+/** The activities' file may not be the gateway's own, wherever --data or a link has put that. */
+function storageClash({ activities }: Config, databasePath: string): Fault[] {
+  if (activities === null || !shareFiles(activitiesPathOf(activities.path, databasePath), databasePath)) return [];
+  const path = ["activities", ...(activities.path === null ? [] : ["path"])];
+  return [{ path, message: `leads to the gateway's own database (${databasePath}): name another file by activities.path` }];
+}
+
 export type GatewayParts = ReturnType<typeof createGatewayParts>;
 
 /**
@@ -164,6 +173,12 @@ export function createGatewayParts(options: GatewayOptions) {
       metrics.blocked.add({ by: by === "guard" ? "guard" : "admin" });
       log?.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked");
     },
+    onProxy: (peer) =>
+      warnings.raise(
+        "untrustedProxy",
+        "Requests come through a proxy that server.trustedProxies does not name: all its callers count as one address, for limits and blocks.",
+        `requests come through ${peer}, which server.trustedProxies does not name`,
+      ),
     onFault: onOwnFault,
   });
   guard.configure(config.guard);
@@ -209,8 +224,12 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault: onOwnFault,
     onLease: (pool, user, kind, lease) => {
       const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
-      if (!lease.granted) log?.error({ ...who, retryIn: lease.retryIn }, "All API keys have reached their rate limits.");
-      else if (log !== null) {
+      if (!lease.granted) {
+        // What no key ever holds is for the caller to change.
+        if (Number.isFinite(lease.retryIn))
+          log?.error({ ...who, retryIn: Math.ceil(lease.retryIn) }, "All API keys have reached their rate limits.");
+        else log?.warn(who, "a request costs more than any key of the pool holds");
+      } else if (log !== null) {
         const { id } = lease.grant.key;
         // A route's requests have lines of their own.
         const level = kind === "handedOut" ? "info" : "debug";
@@ -248,7 +267,7 @@ export function createGatewayParts(options: GatewayOptions) {
     secrets,
   });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
-  const clashes = records.clashes(config);
+  const clashes = [...records.clashes(config), ...storageClash(config, options.databasePath)];
   if (clashes.length > 0) {
     demo?.stop();
     storage.close();
@@ -348,6 +367,7 @@ export function createGatewayParts(options: GatewayOptions) {
     client,
     pools,
     random: Math.random,
+    onFault: onOwnFault,
     onFailed: (requestId, upstream, { url }, attempt, why) => {
       if (log?.isLevelEnabled("debug") !== true) return;
       const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
@@ -415,8 +435,7 @@ export function createGatewayParts(options: GatewayOptions) {
     return settings === null ? null : new AutoHealth(compileAuto(settings), health, clock);
   }
   let activities: Activities | null = null;
-  const activitiesPath = ({ path }: ActivitiesConfig): string =>
-    path ?? (options.databasePath === ":memory:" ? ":memory:" : join(dirname(options.databasePath), "activities.db"));
+  const activitiesPath = ({ path }: ActivitiesConfig): string => activitiesPathOf(path, options.databasePath);
   /** Starts what takes activities in, or puts other rules in force. Off, what waits is applied all the same. */
   const putActivities = (): void => {
     const settings = config.activities;
@@ -426,12 +445,25 @@ export function createGatewayParts(options: GatewayOptions) {
     else
       activities = new Activities({
         path: activitiesPath(settings),
+        databasePath: options.databasePath,
         redis: config.redis,
         worker: new URL("./activities-worker.ts", import.meta.url).href,
         policy,
         maxBodySize: () => parseSize(config.server.maxBodySize),
         onTrouble: (message, attempts) => log?.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
+        onFull: (isFull) =>
+          isFull
+            ? warnings.raise(
+                "activitiesFull",
+                "The activities' database has the size that it may have: no more are taken.",
+                "Raise activities.maxSize, or make room: delete rows, or let activities.keepFor be shorter.",
+              )
+            : warnings.clear("activitiesFull"),
       });
+  };
+  const stopActivities = async (): Promise<void> => {
+    if (activities === null || (await activities.stop())) return;
+    log?.info("what activities wrote last is in the file that ends in -wal, for another process has the database open: copy both together");
   };
   putActivities();
   const activitiesRoute = (): Route[] => {
@@ -473,7 +505,14 @@ export function createGatewayParts(options: GatewayOptions) {
     const compiled = routes
       .all()
       .map(({ name, document }) =>
-        compileRoute({ ...document, name }, upstreamOf(document.upstream), metrics.of(name), compiledRoutes.get(name)),
+        compileRoute(
+          { ...document, name },
+          upstreamOf(document.upstream),
+          metrics.of(name),
+          compiledRoutes.get(name),
+          null,
+          config.identity.header.toLowerCase(),
+        ),
       );
     // Upstreams that no route uses are checked and listed all the same.
     for (const name of upstreams.names()) upstreamOf(name);
@@ -496,7 +535,13 @@ export function createGatewayParts(options: GatewayOptions) {
       accessLog: options.log?.accessLog ?? null,
       tracer: tracing.tracer,
       redactor,
-      identity: { headerName: identity.header, header: identity.header.toLowerCase(), bearer: identity.bearer, query: identity.query },
+      identity: {
+        headerName: identity.header,
+        header: identity.header.toLowerCase(),
+        bearer: identity.bearer,
+        basic: identity.basic,
+        query: identity.query,
+      },
     };
   }
   /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */
@@ -547,12 +592,15 @@ export function createGatewayParts(options: GatewayOptions) {
   };
   /** Puts another configuration in force in one step, or gives the faults with which it can't be. */
   const apply = (next: Config, text: string): readonly Fault[] => {
-    const faults = [...fixedFaults(config, next), ...records.clashes(next)];
-    if (activities === null && next.activities !== null) {
+    const faults = [...fixedFaults(config, next), ...records.clashes(next), ...storageClash(next, options.databasePath)];
+    if (faults.length === 0 && activities === null && next.activities !== null) {
       try {
-        checkUsable(activitiesPath(next.activities));
+        checkUsable(activitiesPath(next.activities), options.databasePath);
       } catch (error) {
-        faults.push({ path: ["activities"], message: error instanceof Error ? error.message : String(error) });
+        faults.push({
+          path: ["activities", ...(next.activities.path === null ? [] : ["path"])],
+          message: error instanceof Error ? error.message : String(error),
+        });
       }
     }
     if (faults.length > 0) return faults;
@@ -561,6 +609,7 @@ export function createGatewayParts(options: GatewayOptions) {
     records.declare(next);
     putPools();
     store.maxSubjects = next.limits.maxSubjects;
+    if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
     guard.configure(next.guard);
     if (!Bun.deepEquals(before.health, next.health)) auto = autoOf(next);
     putActivities();
@@ -685,6 +734,7 @@ export function createGatewayParts(options: GatewayOptions) {
     setInterval(
       guarded(() => {
         limiter.sweep();
+        counts.prune();
         options.log?.look();
       }),
       1000,
@@ -769,6 +819,11 @@ export function createGatewayParts(options: GatewayOptions) {
     config: (): Config => config,
     /** Whether an Authorization field shows an admin token. */
     holdsToken: (authorization: string | null): boolean => tokens.isShownIn(authorization),
+    /** Why a request that takes an admin token is refused; `null` when its Authorization field shows one. Wrong ones count in the guard. */
+    tokenRefusal: (authorization: string | null, ip: string): Problem | null => {
+      const found = tokenOf({ tokens, guard }, authorization, ip);
+      return "code" in found ? found : null;
+    },
     /** The admin token when it was made now: shown once. */
     madeToken: made,
     /** Writes what waits and closes everything. */
@@ -793,7 +848,7 @@ export function createGatewayParts(options: GatewayOptions) {
         tokens.flushUsed();
       })();
       storage.close();
-      await Promise.all([demo?.stop(), activities?.stop(), tracing.close(SPANS_WITHIN)]);
+      await Promise.all([demo?.stop(), stopActivities(), tracing.close(SPANS_WITHIN)]);
     },
   };
 }

@@ -3,7 +3,7 @@ import type { Clock } from "./clock.ts";
 import type { Fault } from "./config/faults.ts";
 import { fillIn } from "./config/load.ts";
 import { takeNotYet } from "./config/not-yet.ts";
-import { DEMO_UPSTREAMS, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
+import { DEMO_UPSTREAMS, isHandOut, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "./config/rules.ts";
 import { type Config, PoolConfig, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "./config/schema.ts";
 import { masksIn } from "./config/secrets.ts";
 import { upstreamFault } from "./config/upstream-allow.ts";
@@ -11,6 +11,7 @@ import { Consumers } from "./consumers/consumers.ts";
 import { Keys } from "./keys/keys.ts";
 import { KeyRegistry } from "./keys/registry.ts";
 import { poolSealing, type Secrets } from "./pools/secrets.ts";
+import { HAND_OUT_PATH } from "./proxy/path.ts";
 import type { Change } from "./storage/changes.ts";
 import { Documents } from "./storage/documents.ts";
 import type { Storage } from "./storage/open.ts";
@@ -119,6 +120,13 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
       checked(PoolConfig, "pools", value, (filled) => {
         const pool = filled as PoolConfig;
         const faults = poolFaults(pool);
+        // The first pool takes the path from whatever had it.
+        const taken = pools.names().size > 0 ? undefined : routes.all().find(({ document }) => isHandOut(document.path));
+        if (taken !== undefined)
+          faults.push({
+            path: [],
+            message: `the route ${JSON.stringify(taken.name)} takes ${HAND_OUT_PATH}, where keys of pools are handed out: move it first`,
+          });
         const at = pool.keys.findIndex((key) => key.secret !== undefined);
         if (faults.length === 0 && at >= 0 && !secrets.canSeal)
           return [

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { INTERNAL, TOKEN_MISSING } from "./admin/refused.ts";
+import { INTERNAL } from "./admin/refused.ts";
 import { isLoopback } from "./config/ip.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
@@ -13,8 +13,7 @@ import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/s
 import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
 import { TOO_SLOW } from "./proxy/failure.ts";
-import { HAND_OUT_PATH } from "./proxy/hand-out.ts";
-import { parseTarget } from "./proxy/path.ts";
+import { HAND_OUT_PATH, parseTarget } from "./proxy/path.ts";
 import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
 import { VERSION } from "./version.ts";
@@ -46,6 +45,9 @@ const MAX_ADMIN_BODY = 32 * 1024 * 1024;
 const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-stream"];
 
 const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/** TRACE would return what only the backend should see (RFC 9110 §9.3.8), CONNECT would make a tunnel of a route. */
+const NEVER_TAKEN = problem("methodNotAllowed", "TRACE and CONNECT are not taken here.", {}, [["Allow", ADMIN_METHODS.join(", ")]]);
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   400: "badRequest",
@@ -79,6 +81,11 @@ export function listen(options: ServerOptions): Listeners {
   const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"), parts.generation().redactor);
   const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
   const refuse = (incoming: Incoming, it: Problem, id = idOf(incoming)): void => incoming.reply(refusal(it, id));
+  const callerOf = (incoming: Incoming): string =>
+    clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
+  /** Why a request that takes an admin token is refused, as at /admin; `null` for one that shows it. */
+  const tokenRefusal = (incoming: Incoming): Problem | null =>
+    parts.tokenRefusal(incoming.head.fields.get("authorization"), callerOf(incoming));
   const alive = (incoming: Incoming): void => {
     incoming.reply(
       jsonReply(200, { status: "healthy", version: VERSION, uptime: Math.round(performance.now() - startedAt) / 1000 }, own(incoming)),
@@ -97,7 +104,8 @@ export function listen(options: ServerOptions): Listeners {
       loadedAt: new Date(loadedAt).toISOString(),
       faults: wireFaults(faults),
     };
-    const isInsider = isLocal(incoming) || parts.holdsToken(incoming.head.fields.get("authorization"));
+    // Who guesses at tokens is told as little as everybody, and is counted.
+    const isInsider = isLocal(incoming) || (incoming.head.fields.get("authorization") !== null && tokenRefusal(incoming) === null);
     const warnings = parts.warnings.all().map(({ code, message, detail, since }) => ({
       code,
       message,
@@ -115,8 +123,9 @@ export function listen(options: ServerOptions): Listeners {
   /** For scrapers on this machine, and for whoever shows an admin token. */
   const measure = (incoming: Incoming, path: string): void => {
     const { fields } = incoming.head;
-    if (!isLocal(incoming) && !parts.holdsToken(fields.get("authorization"))) {
-      refuse(incoming, TOKEN_MISSING);
+    const refusal = isLocal(incoming) ? null : tokenRefusal(incoming);
+    if (refusal !== null) {
+      refuse(incoming, refusal);
       return;
     }
     if (path === "/_metrics") {
@@ -142,7 +151,7 @@ export function listen(options: ServerOptions): Listeners {
   const administrate = (incoming: Incoming, target: string): void => {
     const id = idOf(incoming);
     const began = performance.now();
-    const ip = clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
+    const ip = callerOf(incoming);
     answerAdmin(incoming, target, parts, id, ip)
       .catch((error: unknown) => {
         if (error instanceof TooLarge) return refusal(bodyTooLarge(error.most), id);
@@ -166,9 +175,11 @@ export function listen(options: ServerOptions): Listeners {
     hostname: options.host,
     port: options.port,
     handle: (incoming) => {
+      const { method } = incoming.head;
+      if (method === "TRACE" || method === "CONNECT") return parts.pipeline.reject(incoming, parts.generation(), NEVER_TAKEN);
       const target = parseTarget(incoming.head.target);
       if (typeof target === "string") {
-        // An id in an admin path may hold an encoded slash.
+        // An id in an admin path may hold what no route's path may.
         if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming, incoming.head.target);
         return parts.pipeline.reject(incoming, parts.generation(), problem("badRequest", target));
       }
@@ -187,7 +198,7 @@ export function listen(options: ServerOptions): Listeners {
         const handOut = parts.handOut();
         if (handOut !== null) return handOut.handle(incoming, parts.generation(), target.path, target.query);
       }
-      parts.pipeline.handle(incoming, parts.generation(), target.path, target.query);
+      parts.pipeline.handle(incoming, parts.generation(), target);
     },
   });
   const admin =
@@ -228,9 +239,15 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
   bodyRate: parseSize(server.bodyRate),
 });
 
-/** Whether a program on this machine asks. What a proxy on this machine passes on comes from elsewhere. */
-const isLocal = ({ ip, head: { fields } }: Incoming): boolean =>
-  isLoopback(ip) && fields.get("x-forwarded-for") === null && fields.get("forwarded") === null;
+/**
+ * Whether a program on this machine asks. What a proxy on this machine passes on comes from elsewhere, and so does what a page has its visitor's browser ask
+ * under a name that leads here (DNS rebinding).
+ */
+const isLocal = ({ ip, head: { fields, host } }: Incoming): boolean =>
+  isLoopback(ip) && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);
+
+const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
+const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 const refusal = (it: Problem, id: string): Reply => problemReply(it, id, `X-Request-ID: ${id}\r\n`);
 

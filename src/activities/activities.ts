@@ -1,10 +1,11 @@
 import type { ActivitiesConfig, RedisConfig } from "../config/schema.ts";
-import { parseDuration } from "../config/units.ts";
+import { parseDuration, parseSize } from "../config/units.ts";
 import { type Body, collect, through } from "../http/body.ts";
 import type { Reply } from "../http/server.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import { type Problem, passing, problem } from "../proxy/problem.ts";
 import { jsonReply } from "../proxy/reply.ts";
+import { shareFiles } from "../storage/files.ts";
 import { StorageError } from "../storage/open.ts";
 import type { Failure } from "./activity-log.ts";
 import { openActivities } from "./database.ts";
@@ -13,6 +14,8 @@ import type { Answer, Question, Values } from "./protocol.ts";
 
 export interface ActivitiesParts {
   readonly path: string;
+  /** The gateway's own database, which `path` may not lead to. */
+  readonly databasePath: string;
   /** The address of the thread's entry point. */
   readonly worker: string;
   readonly policy: ActivityPolicy;
@@ -22,14 +25,21 @@ export interface ActivitiesParts {
   readonly maxBodySize: () => number;
   /** The activities can't be applied for now; they are kept. */
   readonly onTrouble: (message: string, attempts: number) => void;
+  /** The database has the size that it may have, or has room again. */
+  readonly onFull: (isFull: boolean) => void;
 }
 
 /** Bodies that are on their way into the queue, together: beyond it batches are refused. In bytes. */
 const MOST_UNDER_WAY = 64 * 1024 * 1024;
 
-/** Finds out at the start what would otherwise fail each batch. Throws `StorageError`. */
-export function checkUsable(path: string): void {
+/**
+ * Finds out at the start what would otherwise fail each batch, and refuses the gateway's own database, in which whoever may send activities could make themselves admin.
+ * `databasePath`: where that is. Throws `StorageError`.
+ */
+export function checkUsable(path: string, databasePath: string): void {
   if (path === ":memory:") return;
+  if (shareFiles(path, databasePath))
+    throw new StorageError(`${path} leads to the gateway's own database (${databasePath}): name another file by activities.path`);
   try {
     openActivities(path).close();
   } catch (error) {
@@ -41,6 +51,8 @@ export function checkUsable(path: string): void {
 
 export const compileActivities = (config: ActivitiesConfig): ActivityPolicy => ({
   maxBacklog: config.maxBacklog,
+  maxBacklogSize: parseSize(config.maxBacklogSize),
+  maxSize: config.maxSize === null ? null : parseSize(config.maxSize),
   attempts: config.attempts,
   baseDelay: parseDuration(config.baseDelay),
   maxDelay: parseDuration(config.maxDelay),
@@ -48,6 +60,9 @@ export const compileActivities = (config: ActivitiesConfig): ActivityPolicy => (
 });
 
 const fullBacklog = (): Problem => passing("backlogFull", "Too many activities wait to be applied: send the batch again later.", 5);
+
+const fullDatabase = (): Problem =>
+  passing("backlogFull", "There is no room for more activities: ask the operator, or send the batch again later.", 60);
 
 const unavailable = (): Problem => passing("queueUnavailable", "The batch can't be written at the moment: send it again later.", 5);
 
@@ -76,10 +91,11 @@ export class Activities {
   private underWay = 0;
   private failure: Error | null = null;
   private trouble: string | null = null;
+  private isFull = false;
 
   /** Throws `StorageError` when the file can't be used. */
   constructor(private readonly parts: ActivitiesParts) {
-    checkUsable(parts.path);
+    checkUsable(parts.path, parts.databasePath);
     this.worker = new Worker(parts.worker);
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.receive(data);
     this.worker.onerror = (event) => this.broke(new Error(event.message));
@@ -121,6 +137,7 @@ export class Activities {
       }
       const admission = await this.ask({ kind: "take", id: this.next++, body: text });
       this.trouble = null;
+      if (admission.kind !== "invalid") this.sayFull(admission.kind === "full" && admission.what === "database");
       return reply(admission);
     } catch (error) {
       if (error instanceof Crowded) return fullBacklog();
@@ -148,10 +165,17 @@ export class Activities {
     return this.failure === null ? this.trouble : this.failure.message;
   }
 
-  /** Ends with what was accepted written down; what waits is applied after the next start. */
-  async stop(): Promise<void> {
-    if (this.failure === null) await this.ask({ kind: "close", id: this.next++ }).catch(() => {});
+  /** Ends with what was accepted written down; what waits is applied after the next start. Gives true when the database is whole in its one file. */
+  async stop(): Promise<boolean> {
+    const isWhole = this.failure !== null || (await this.ask({ kind: "close", id: this.next++ }).catch(() => false));
     this.worker.terminate();
+    return isWhole;
+  }
+
+  private sayFull(isFull: boolean): void {
+    if (isFull === this.isFull) return;
+    this.isFull = isFull;
+    this.parts.onFull(isFull);
   }
 
   private post(question: Question): void {
@@ -201,7 +225,7 @@ export class Activities {
 function reply(admission: Admission): Reply | Problem {
   if (admission.kind === "accepted")
     return jsonReply(202, { message: "ok", id: admission.id, accepted: admission.accepted }, "Cache-Control: no-store\r\n");
-  if (admission.kind === "full") return fullBacklog();
+  if (admission.kind === "full") return admission.what === "database" ? fullDatabase() : fullBacklog();
   if (!admission.isJson) return problem("badRequest", 'The body is not JSON: send { "activities": [ … ] }.');
   return problem("validationFailed", "Nothing of the batch was accepted: mend what `errors` names, and send it again.", {
     errors: admission.faults,

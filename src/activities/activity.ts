@@ -33,10 +33,12 @@ const MOST_TABLES = 100;
 const MOST_FAULTS = 1000;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 const NAME_RULE = "must be 1 to 63 letters, digits and _, beginning with a letter or _";
-/** What SQLite and Sluice keep for themselves in the same database. */
-const TAKEN = /^(sqlite_|sluice_|activity_log$)/i;
+/** What SQLite, its tools and Sluice keep for themselves in the same database. */
+const TAKEN = /^(sqlite_|sluice_|__drizzle_|activity_log$)/i;
 
-/** Reads the body of `POST /api/activities`: all of it is good, or every fault is told. */
+/**
+ * Reads the body of `POST /api/activities`: all of it is good, or every fault is told.
+ */
 export function parseBatch(text: string): Batch {
   let body: unknown;
   try {
@@ -81,7 +83,7 @@ function readActivity(value: unknown, at: string, say: Say): Activity | null {
   }
   if (operation === "delete") {
     unknownFields(value, ["operation", "table", "oldValue", "old_value"], at, say);
-    const field = value.oldValue !== undefined || value.old_value === undefined ? "oldValue" : "old_value";
+    const field = spelt(value, "oldValue");
     if (value.oldValue !== undefined && value.old_value !== undefined)
       say(`${at}.old_value`, "is oldValue in another spelling: send one of them");
     const old = value[field];
@@ -97,11 +99,18 @@ function readActivity(value: unknown, at: string, say: Say): Activity | null {
   return null;
 }
 
+/** The other spelling of each name. */
+const SNAKE: Readonly<Record<string, string>> = {
+  colNames: "col_names",
+  colTypes: "col_types",
+  colValues: "col_values",
+  oldValue: "old_value",
+};
 const LISTS = ["colNames", "col_names", "colTypes", "col_types", "colValues", "col_values"];
 
 function listOf(value: Record<string, unknown>, camel: string, snake: string, at: string, say: Say): readonly unknown[] | null {
   if (value[camel] !== undefined && value[snake] !== undefined) say(`${at}.${snake}`, `is ${camel} in another spelling: send one of them`);
-  const field = value[camel] === undefined && value[snake] !== undefined ? snake : camel;
+  const field = spelt(value, camel);
   const list = value[field];
   if (Array.isArray(list)) return list;
   say(`${at}.${field}`, list === undefined ? "is required" : "must be a list");
@@ -113,10 +122,11 @@ function readRow(value: Record<string, unknown>, at: string, say: Say): { column
   const types = listOf(value, "colTypes", "col_types", at, say);
   const values = listOf(value, "colValues", "col_values", at, say);
   if (names === null || types === null || values === null) return null;
-  const spelt = (camel: string, snake: string) => `${at}.${value[camel] === undefined ? snake : camel}`;
-  const namesAt = spelt("colNames", "col_names");
-  const typesAt = spelt("colTypes", "col_types");
-  const valuesAt = spelt("colValues", "col_values");
+  const [namesAt, typesAt, valuesAt] = ["colNames", "colTypes", "colValues"].map((name) => `${at}.${spelt(value, name)}`) as [
+    string,
+    string,
+    string,
+  ];
   if (names.length === 0) say(namesAt, "must name at least one column");
   if (names.length > MOST_COLUMNS) say(namesAt, `must name at most ${MOST_COLUMNS} columns`);
   if (types.length !== names.length) say(typesAt, `must be as long as the list of names: ${names.length}, got ${types.length}`);
@@ -147,8 +157,25 @@ function readRow(value: Record<string, unknown>, at: string, say: Say): { column
   return { columns, values: fitted };
 }
 
+/** Gives a field's name as the sender spells it: as it stands there, or as its other fields are spelt. */
+function spelt(value: Record<string, unknown>, camel: string): string {
+  const snake = SNAKE[camel] as string;
+  if (value[camel] !== undefined) return camel;
+  return value[snake] !== undefined || isSnake(value) ? snake : camel;
+}
+
+/** Tells whether the sender writes col_names rather than colNames. */
+const isSnake = (value: Record<string, unknown>): boolean =>
+  Object.entries(SNAKE).some(([, snake]) => value[snake] !== undefined) && !Object.keys(SNAKE).some((camel) => value[camel] !== undefined);
+
 function unknownFields(value: Record<string, unknown>, known: readonly string[], at: string, say: Say): void {
   for (const name of Object.keys(value))
     if (!known.includes(name))
-      say(at === "" ? name : `${at}.${name}`, `is not known here: there are ${known.filter((it) => !it.includes("_")).join(", ")}`);
+      say(
+        at === "" ? name : `${at}.${name}`,
+        `is not known here: there are ${known
+          .filter((each) => !each.includes("_"))
+          .map((each) => (isSnake(value) ? (SNAKE[each] ?? each) : each))
+          .join(", ")}`,
+      );
 }

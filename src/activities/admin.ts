@@ -34,10 +34,10 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
         const it = required();
         const { limit, after } = pageOf(query);
         const [stats, failures] = await Promise.all([it.stats(), it.failures(after, limit)]);
-        const { waiting, waitingBatches, lag, acceptedRate, appliedRate, failedRate, ...counts } = stats;
+        const { waiting, waitingBatches, waitingSize, lag, acceptedRate, appliedRate, failedRate, ...counts } = stats;
         const page = pageFrom(failures, limit, (failure) => failure.id);
         return {
-          backlog: { activities: waiting, batches: waitingBatches, lag },
+          backlog: { activities: waiting, batches: waitingBatches, size: waitingSize, lag },
           rates: { accepted: acceptedRate, applied: appliedRate, failed: failedRate },
           ...counts,
           items: page.items.map((failure) => ({ ...failure, payload: parsed(failure.payload) })),
@@ -50,6 +50,7 @@ export const activitiesAdmin = (activities: () => Activities | null, audit: Audi
           backlog: Type.Object({
             activities: count("Activities that wait to be applied."),
             batches: count("Batches that they came in."),
+            size: count("Bytes of those batches."),
             lag: rate("How long the oldest of them waits, in milliseconds."),
           }),
           rates: Type.Object(

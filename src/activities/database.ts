@@ -21,17 +21,26 @@ export interface ActivityDatabase {
   readonly durable: Database;
   /** Its commits may be lost with the machine's power, as a whole and in order: for work that is done again then. */
   readonly quick: Database;
-  close(): void;
+  /** Closes both. Gives true when all of it is in the one file: false while another process has it open, whose last one moves the rest there. */
+  close(): boolean;
 }
 
 /** Opens the activities' database and brings it up to date; the folder is made when it is missing. Throws for a file that can't be used. */
 export function openActivities(path: string): ActivityDatabase {
   if (path === ":memory:") {
     const only = prepared(new Database(path, { strict: true }), "OFF");
-    return { durable: only, quick: only, close: () => only.close() };
+    return {
+      durable: only,
+      quick: only,
+      close: () => {
+        only.close();
+        return true;
+      },
+    };
   }
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const isNew = !existsSync(path);
+  if (!isNew) refuseOwn(path);
   // Two processes that start together take turns.
   using lock = new Database(`${path}.lock`);
   lock.run("PRAGMA busy_timeout = 30000");
@@ -43,11 +52,24 @@ export function openActivities(path: string): ActivityDatabase {
     durable,
     quick,
     close: () => {
-      quick.close();
-      durable.run("PRAGMA wal_checkpoint(TRUNCATE)");
-      durable.close();
+      // Finalises the statements that were prepared: one that is left holds what it has read, and with it the write-ahead log.
+      quick.close(true);
+      // That it could not is said by a row, not by an error.
+      const { busy } = durable.query("PRAGMA wal_checkpoint(TRUNCATE)").get() as { busy: number };
+      durable.close(true);
+      return busy === 0;
     },
   };
+}
+
+/** Refuses a database that holds a gateway's records, whichever way it was reached. Nothing is written to it. */
+function refuseOwn(path: string): void {
+  using database = new Database(path, { readwrite: true, create: false });
+  database.run("PRAGMA busy_timeout = 5000");
+  const { tables } = database
+    .query("SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name IN ('__drizzle_migrations', 'admin_tokens')")
+    .get() as { tables: number };
+  if (tables === 2) throw new Error("it holds a gateway's own records, which activities may not be kept beside");
 }
 
 function prepared(client: Database, synchronous: "FULL" | "NORMAL" | "OFF"): Database {

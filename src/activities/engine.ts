@@ -3,13 +3,17 @@ import { type Activity, type ActivityFault, type Column, parseBatch } from "./ac
 import { ActivityLog, type Failure } from "./activity-log.ts";
 import { typeText } from "./column-type.ts";
 import type { ActivityDatabase } from "./database.ts";
-import { type Accepted, type ActivityQueue, activityId, type Backlog, LeaseLost, type Waiting } from "./queue.ts";
+import { type Accepted, type ActivityQueue, activityId, type Backlog, LeaseLost, sizeOf, type Waiting } from "./queue.ts";
 import type { Outcome, Row, Sink } from "./sink.ts";
 
 /** How activities are worked off. Times in milliseconds. */
 export interface ActivityPolicy {
   /** Activities that may wait; beyond it batches are refused. */
   readonly maxBacklog: number;
+  /** Bytes that may wait; beyond it batches are refused. */
+  readonly maxBacklogSize: number;
+  /** Bytes that the database may have; beyond it batches are refused, and refusals leave no row. `null`: no bound. */
+  readonly maxSize: number | null;
   /** How often a batch is tried that can't be applied for want of disk, or of a lock. */
   readonly attempts: number;
   readonly baseDelay: number;
@@ -21,7 +25,8 @@ export interface ActivityPolicy {
 export type Admission =
   | { readonly kind: "accepted"; readonly id: string; readonly accepted: number }
   | { readonly kind: "invalid"; readonly faults: readonly ActivityFault[]; readonly isJson: boolean }
-  | { readonly kind: "full" };
+  /** The backlog is full, or the database has the size that it may have. */
+  | { readonly kind: "full"; readonly what: "backlog" | "database" };
 
 export interface ActivityStats {
   readonly accepted: number;
@@ -31,6 +36,8 @@ export interface ActivityStats {
   readonly rejected: number;
   readonly waitingBatches: number;
   readonly waiting: number;
+  /** The bytes of the batches that wait. */
+  readonly waitingSize: number;
   /** How long the oldest activity waits, in milliseconds. */
   readonly lag: number;
   /** A second, over the last minute. */
@@ -65,6 +72,7 @@ export class ActivityEngine {
   private readonly refusals: ActivityLog;
   private waiting = 0;
   private waitingBatches = 0;
+  private waitingSize = 0;
   private readonly counts = { accepted: 0, applied: 0, failed: 0, rejected: 0 };
   private readonly accepted: Rate;
   private readonly done: Rate;
@@ -92,23 +100,30 @@ export class ActivityEngine {
     const now = this.parts.clock.wall();
     const puts: Accepted[] = [];
     const refused: { id: string; body: string; error: string }[] = [];
-    if (this.waiting < 0 || this.waiting > this.policy.maxBacklog / 2) await this.recount();
-    let room = this.policy.maxBacklog - this.waiting;
+    const { maxBacklog, maxBacklogSize } = this.policy;
+    if (this.waiting < 0 || this.waiting > maxBacklog / 2 || this.waitingSize > maxBacklogSize / 2) await this.recount();
+    const isDatabaseFull = this.isDatabaseFull();
+    let room = maxBacklog - this.waiting;
+    let bytes = maxBacklogSize - this.waitingSize;
     const admissions = bodies.map((body): Admission => {
       const batch = parseBatch(body);
       const id = Bun.randomUUIDv7();
       if ("faults" in batch) {
-        refused.push({
-          id,
-          body,
-          error: batch.faults.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; "),
-        });
+        if (!isDatabaseFull)
+          refused.push({
+            id,
+            body,
+            error: batch.faults.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; "),
+          });
         return { kind: "invalid", faults: batch.faults, isJson: batch.isJson };
       }
       const { length } = batch.activities;
+      if (isDatabaseFull) return { kind: "full", what: "database" };
+      const size = sizeOf({ body });
       // What is larger than the whole backlog may be would never get in.
-      if (length > room && this.waiting > 0) return { kind: "full" };
+      if ((length > room || size > bytes) && (this.waiting > 0 || puts.length > 0)) return { kind: "full", what: "backlog" };
       room -= length;
+      bytes -= size;
       puts.push({ batch: id, body, activities: length });
       // Another instance may be the one that applies it.
       if (this.queue.isTransactional) this.keepParsed(id, batch.activities, body.length);
@@ -131,7 +146,8 @@ export class ActivityEngine {
         if (refused.length > 0) durable.transaction(refuse).immediate();
         await this.queue.put(puts, now);
       }
-      for (const { activities } of puts) {
+      for (const { body, activities } of puts) {
+        this.waitingSize += sizeOf({ body });
         this.counts.accepted += activities;
         this.accepted.add(activities);
         this.waiting += activities;
@@ -232,8 +248,9 @@ export class ActivityEngine {
   }
 
   private gone(batches: readonly Waiting[]): void {
-    for (const { batch, activities, done } of batches) {
+    for (const { batch, body, activities, done } of batches) {
       this.waiting -= activities - done;
+      this.waitingSize -= sizeOf({ body });
       const parsed = this.parsed.get(batch);
       if (parsed === undefined) continue;
       this.parsed.delete(batch);
@@ -247,7 +264,18 @@ export class ActivityEngine {
     const backlog = await this.queue.backlog();
     this.waiting = backlog.activities;
     this.waitingBatches = backlog.batches;
+    this.waitingSize = backlog.size;
     return backlog;
+  }
+
+  /** Whether the database has the size that it may have. What was deleted in it is room again. */
+  private isDatabaseFull(): boolean {
+    const { maxSize } = this.policy;
+    if (maxSize === null) return false;
+    const { size } = this.parts.database.quick
+      .query("SELECT (page_count - freelist_count) * page_size AS size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
+      .get() as { size: number };
+    return size >= maxSize;
   }
 
   /** The sink could not apply a batch: it is tried again later, and in the end given up. Gives the milliseconds until then. */
@@ -286,11 +314,12 @@ export class ActivityEngine {
   }
 
   async stats(): Promise<ActivityStats> {
-    const { oldest, activities, batches } = await this.recount();
+    const { oldest, activities, batches, size } = await this.recount();
     return {
       ...this.counts,
       waiting: activities,
       waitingBatches: batches,
+      waitingSize: size,
       lag: oldest === null ? 0 : Math.max(0, this.parts.clock.wall() - oldest),
       acceptedRate: this.accepted.perSecond,
       appliedRate: this.done.perSecond,
@@ -322,6 +351,7 @@ export class ActivityEngine {
       .immediate();
     this.waiting += puts.length;
     this.waitingBatches += puts.length;
+    for (const put of puts) this.waitingSize += sizeOf(put);
     return { replayed: puts.length, states: [...new Set(found.map(({ state }) => state))] };
   }
 

@@ -18,7 +18,8 @@ export interface Values {
   readonly failures: readonly Failure[];
   readonly replay: { replayed: number; states: string[] } | null;
   readonly stats: ActivityStats;
-  readonly close: null;
+  /** Whether all of the database is in its one file. */
+  readonly close: boolean;
 }
 
 export type Answer =

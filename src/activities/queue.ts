@@ -26,6 +26,8 @@ export interface Accepted {
 export interface Backlog {
   readonly batches: number;
   readonly activities: number;
+  /** The bytes of their bodies. */
+  readonly size: number;
   /** When the oldest of them was accepted, in milliseconds since 1970; `null` when none waits. */
   readonly oldest: number | null;
 }
@@ -53,6 +55,9 @@ export interface ActivityQueue {
   nextAt(now: number): number | null;
   backlog(): Perhaps<Backlog>;
 }
+
+/** The bytes that a batch takes in a queue. */
+export const sizeOf = ({ body }: { readonly body: string }): number => Buffer.byteLength(body);
 
 /** The id of the activity at a place in a batch; a replayed one keeps its own. */
 export const activityId = ({ batch, replayOf }: Pick<Waiting, "batch" | "replayOf">, index: number): string =>

@@ -1,5 +1,5 @@
 import { type RedisClient, RedisDown, type RedisLink } from "../redis/link.ts";
-import type { Accepted, ActivityQueue, Backlog, Waiting } from "./queue.ts";
+import { type Accepted, type ActivityQueue, type Backlog, sizeOf, type Waiting } from "./queue.ts";
 
 const GROUP = "sluice";
 /** How long one instance is the one that applies, without saying so again. In milliseconds. */
@@ -12,18 +12,25 @@ const PUT = `
 local time = redis.call('TIME')
 if tonumber(ARGV[1]) > 0 and time[1] * 1000 + math.floor(time[2] / 1000) > tonumber(ARGV[1]) then return redis.error_reply('LATE') end
 local sum = 0
+local size = 0
 for i = 2, #ARGV, 5 do
   redis.call('XADD', KEYS[1], '*', 'i', ARGV[i], 'b', ARGV[i + 1], 'n', ARGV[i + 2], 'r', ARGV[i + 3], 't', ARGV[i + 4])
   sum = sum + tonumber(ARGV[i + 2])
+  size = size + #ARGV[i + 1]
 end
+redis.call('INCRBY', KEYS[3], size)
 return redis.call('INCRBY', KEYS[2], sum)`;
 
 const DONE = `
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   redis.call('XACK', KEYS[1], '${GROUP}', ARGV[i])
   redis.call('XDEL', KEYS[1], ARGV[i])
 end
-if redis.call('XLEN', KEYS[1]) == 0 then return redis.call('SET', KEYS[2], 0) end
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('SET', KEYS[3], 0)
+  return redis.call('SET', KEYS[2], 0)
+end
+redis.call('DECRBY', KEYS[3], ARGV[2])
 return redis.call('DECRBY', KEYS[2], ARGV[1])`;
 
 /** Becomes the one that applies, or stays it; what another has left behind goes to the new one. */
@@ -43,8 +50,8 @@ until cursor == '0-0'
 return { 2, now }`;
 
 interface Scripts {
-  sluicePut(stream: string, count: string, ...args: (string | number)[]): Promise<number>;
-  sluiceDone(stream: string, count: string, sum: number, ...ids: string[]): Promise<unknown>;
+  sluicePut(stream: string, count: string, size: string, ...args: (string | number)[]): Promise<number>;
+  sluiceDone(stream: string, count: string, size: string, activities: number, bytes: number, ...ids: string[]): Promise<unknown>;
   sluiceLead(stream: string, leader: string, owner: string, time: number): Promise<[standing: number, now: number]>;
 }
 
@@ -55,7 +62,7 @@ interface Scripts {
 export class RedisQueue implements ActivityQueue {
   readonly isTransactional = false;
   private readonly owner = Bun.randomUUIDv7();
-  private readonly keys: { stream: string; count: string; leader: string };
+  private readonly keys: { stream: string; count: string; size: string; leader: string };
   /** What was read and is not done, in order. */
   private held: Waiting[] = [];
   /** Where to read on in what was begun before this instance led; `null`: all of that is read. */
@@ -65,9 +72,9 @@ export class RedisQueue implements ActivityQueue {
 
   constructor(private readonly link: RedisLink) {
     const root = `${link.prefix}:{activities}`;
-    this.keys = { stream: `${root}:stream`, count: `${root}:count`, leader: `${root}:leader` };
-    link.client.defineCommand("sluicePut", { lua: PUT, numberOfKeys: 2 });
-    link.client.defineCommand("sluiceDone", { lua: DONE, numberOfKeys: 2 });
+    this.keys = { stream: `${root}:stream`, count: `${root}:count`, size: `${root}:size`, leader: `${root}:leader` };
+    link.client.defineCommand("sluicePut", { lua: PUT, numberOfKeys: 3 });
+    link.client.defineCommand("sluiceDone", { lua: DONE, numberOfKeys: 3 });
     link.client.defineCommand("sluiceLead", { lua: LEAD, numberOfKeys: 2 });
   }
 
@@ -84,7 +91,7 @@ export class RedisQueue implements ActivityQueue {
     if (batches.length === 0) return;
     const until = this.ahead === null ? 0 : Math.ceil(this.link.clock.now() + this.ahead + this.patience);
     const args = batches.flatMap(({ batch, body, activities, replayOf }) => [batch, body, activities, replayOf ?? "", now]);
-    await this.run((client) => client.sluicePut(this.keys.stream, this.keys.count, until, ...args));
+    await this.run((client) => client.sluicePut(this.keys.stream, this.keys.count, this.keys.size, until, ...args));
   }
 
   async lease(most: number): Promise<Waiting[]> {
@@ -143,8 +150,9 @@ export class RedisQueue implements ActivityQueue {
   async done(batches: readonly Waiting[]): Promise<void> {
     if (batches.length === 0) return;
     const sum = batches.reduce((total, { activities }) => total + activities, 0);
+    const bytes = batches.reduce((total, batch) => total + sizeOf(batch), 0);
     const ids = batches.map(({ seq }) => String(seq));
-    await this.run((client) => client.sluiceDone(this.keys.stream, this.keys.count, sum, ...ids));
+    await this.run((client) => client.sluiceDone(this.keys.stream, this.keys.count, this.keys.size, sum, bytes, ...ids));
     this.held = this.held.filter(({ seq }) => !ids.includes(String(seq)));
   }
 
@@ -164,12 +172,19 @@ export class RedisQueue implements ActivityQueue {
   }
 
   async backlog(): Promise<Backlog> {
-    const [batches, count, [first]] = await Promise.all([
+    const [batches, [count, size], [first]] = await Promise.all([
       this.run((client) => client.xlen(this.keys.stream)),
-      this.run((client) => client.get(this.keys.count)),
+      this.run((client) => client.mget(this.keys.count, this.keys.size)),
       this.run((client) => client.xrange(this.keys.stream, "-", "+", "COUNT", 1)),
     ]);
-    return { batches, activities: Math.max(0, Number(count ?? 0)), oldest: first === undefined ? null : Number(first[0].split("-")[0]) };
+    // An older instance beside this one counts no bytes: with nothing in the stream there are none.
+    const bytes = batches === 0 ? 0 : Math.max(0, Number(size ?? 0));
+    return {
+      batches,
+      activities: Math.max(0, Number(count ?? 0)),
+      size: bytes,
+      oldest: first === undefined ? null : Number(first[0].split("-")[0]),
+    };
   }
 }
 

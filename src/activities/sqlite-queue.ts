@@ -78,7 +78,9 @@ export class SqliteQueue implements ActivityQueue {
 
   backlog(): Backlog {
     return this.client
-      .query("SELECT count(*) AS batches, coalesce(sum(activities - done), 0) AS activities, min(accepted_at) AS oldest FROM sluice_queue")
+      .query(
+        "SELECT count(*) AS batches, coalesce(sum(activities - done), 0) AS activities, coalesce(sum(octet_length(body)), 0) AS size, min(accepted_at) AS oldest FROM sluice_queue",
+      )
       .get() as Backlog;
   }
 }

@@ -100,8 +100,7 @@ async function answer(question: Question): Promise<void> {
       isClosed = true;
       engine = null;
       link?.close();
-      database?.close();
-      reply("close", question.id, null);
+      reply("close", question.id, database?.close() ?? true);
   }
 }
 

@@ -38,7 +38,7 @@ import { documentsAdmin } from "./documents.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { INTERNAL, invalid, Refused, TOKEN_MISSING, TOKEN_UNKNOWN } from "./refused.ts";
 import { swagger } from "./swagger.ts";
-import { type AdminTokens, bearerOf, mayDo, tokensAdmin } from "./tokens.ts";
+import { type AdminToken, type AdminTokens, bearerOf, mayDo, tokensAdmin } from "./tokens.ts";
 
 export interface AdminParts extends LimitsAdminParts {
   readonly tokens: AdminTokens;
@@ -144,6 +144,22 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
 /** What instances share by way of their databases. */
 const SHARED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools|blocks|tokens)(\/|$)/;
 
+/** The token that an Authorization field shows, or why it is refused. Who holds one may always come in: somebody has to lift a block. */
+export function tokenOf(
+  { tokens, guard }: Pick<AdminParts, "tokens" | "guard">,
+  authorization: string | null,
+  ip: string,
+): AdminToken | Problem {
+  const token = bearerOf(authorization);
+  const found = token === null ? null : tokens.find(token);
+  if (found !== null) return found;
+  const blockedFor = guard.blockedFor(ip);
+  if (blockedFor > 0) return ipBlocked(blockedFor);
+  if (token === null) return TOKEN_MISSING;
+  guard.strike(ip);
+  return TOKEN_UNKNOWN;
+}
+
 /** Everything but the documentation: a token first, then the answer, which an Idempotency-Key may repeat. */
 async function guarded(
   parts: AdminParts,
@@ -153,16 +169,10 @@ async function guarded(
   requestId: string,
   ip: string,
 ): Promise<Response> {
-  const token = bearerOf(request.headers.get("authorization"));
-  // Who holds a token may always come in: somebody has to lift a block.
-  const found = token === null ? null : parts.tokens.find(token);
-  const blockedFor = found === null ? parts.guard.blockedFor(ip) : 0;
-  if (blockedFor > 0) return toResponse(ipBlocked(blockedFor), requestId);
-  if (token === null) return toResponse(TOKEN_MISSING, requestId);
-  if (found === null) {
-    parts.guard.strike(ip);
-    return toResponse(TOKEN_UNKNOWN, requestId);
-  }
+  const authorization = request.headers.get("authorization");
+  const token = bearerOf(authorization);
+  const found = tokenOf(parts, authorization, ip);
+  if ("code" in found) return toResponse(found, requestId);
   parts.tokens.touch(found);
   if (!mayDo(found.role, request.method, path))
     return toResponse(problem("forbidden", `This takes a token with more rights than ${found.role}.`), requestId);

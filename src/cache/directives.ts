@@ -1,3 +1,5 @@
+import { parseDictionary } from "./targeted.ts";
+
 /** What a Cache-Control field says (RFC 9111 §5.2, RFC 5861). Times in milliseconds; `null` where nothing is said. */
 export interface Directives {
   readonly noStore: boolean;
@@ -40,6 +42,8 @@ const MOST = 2 ** 31;
 
 const known = new Map<string, Directives>();
 const MOST_KNOWN = 512;
+/** Longer ones are read each time: in memory they would be a caller's to fill. In characters. */
+const LONGEST_KNOWN = 256;
 
 /** Reads all Cache-Control fields of a message, joined by commas. */
 export function parseDirectives(value: string | null): Directives {
@@ -47,11 +51,44 @@ export function parseDirectives(value: string | null): Directives {
   let directives = known.get(value);
   if (directives === undefined) {
     directives = read(value);
+    if (value.length > LONGEST_KNOWN) return directives;
     // Few different ones are in use; one that never comes again must not stay for ever.
     if (known.size >= MOST_KNOWN) known.clear();
-    known.set(value, directives);
+    known.set(owned(value), directives);
   }
   return directives;
+}
+
+/** Copies a text: a part of another one keeps the whole of that in memory. */
+export const owned = (text: string): string => Buffer.from(text).toString();
+
+/**
+ * Reads CDN-Cache-Control, the field for caches such as this one, by which Cache-Control and Expires say nothing here (RFC 9213 §2.2). Gives `null` when it is missing, empty or
+ * malformed: those count then.
+ */
+export function targetedDirectives(value: string | null): Directives | null {
+  const members = value === null ? null : parseDictionary(value);
+  if (members === null) return null;
+  const has = (name: string): boolean => members.has(name) && members.get(name) !== "?0";
+  /** A value of another type is not used (§2.1). */
+  const seconds = (name: string): number | null => {
+    const text = members.get(name) ?? "";
+    return /^\d+$/.test(text) ? Math.min(Number(text), MOST) * 1000 : null;
+  };
+  return {
+    ...NONE,
+    noStore: has("no-store"),
+    noCache: has("no-cache"),
+    isPrivate: has("private"),
+    isPublic: has("public"),
+    mustRevalidate: has("must-revalidate"),
+    proxyRevalidate: has("proxy-revalidate"),
+    mustUnderstand: has("must-understand"),
+    maxAge: seconds("max-age"),
+    sMaxAge: seconds("s-maxage"),
+    staleWhileRevalidate: seconds("stale-while-revalidate"),
+    staleIfError: seconds("stale-if-error"),
+  };
 }
 
 /** What a request says; without Cache-Control, an old client's Pragma counts (RFC 9111 §5.4). */

@@ -1,4 +1,3 @@
-import type { Fields } from "../http/fields.ts";
 import type { Freshness } from "./policy.ts";
 
 /** One kept response. */
@@ -8,9 +7,9 @@ export interface Entry {
   readonly varied: readonly string[];
   readonly status: number;
   readonly reason: string;
-  /** What was kept of its header fields: what a revalidation updates. */
-  readonly fields: Fields;
-  /** The same as lines, ready for an answer, and those of a 304. */
+  /** What was kept of its header fields, as lines: what a revalidation updates. */
+  readonly lines: string;
+  /** Those of an answer, which rules may have made fewer, and those of a 304. */
   readonly head: string;
   readonly notModifiedHead: string;
   /** `null` for what was kept of a HEAD. */
@@ -19,6 +18,7 @@ export interface Entry {
   readonly length: number;
   readonly etag: string | null;
   readonly lastModified: string | null;
+  readonly date: string | null;
   readonly freshness: Freshness;
   /** Milliseconds since 1970, on a clock that never runs backwards. */
   readonly arrivedAt: number;
@@ -29,6 +29,8 @@ interface Slot {
   readonly route: string;
   readonly path: string;
   readonly key: string;
+  /** The URI, where there are several keys for it; otherwise `null`. */
+  readonly uri: string | null;
   readonly entries: Entry[];
   size: number;
   newer: Slot | null;
@@ -51,6 +53,8 @@ const MOST_VARIANTS = 64;
 export class CacheStore {
   readonly stats: CacheStats = { entries: 0, size: 0, evicted: 0 };
   private readonly slots = new Map<string, Slot>();
+  /** The keys of URIs that have several, such as one for each consumer. */
+  private readonly keysOf = new Map<string, Set<string>>();
   // A list by use. A Map's own order would do, but to find its first key costs more with each one that was taken out before it.
   private newest: Slot | null = null;
   private oldest: Slot | null = null;
@@ -78,14 +82,19 @@ export class CacheStore {
     return this.slots.get(key)?.entries.at(-1)?.vary ?? null;
   }
 
-  /** Keeps an entry, in the place of the one that the same request would find. */
-  put(key: string, route: string, path: string, entry: Entry): void {
+  /** Keeps an entry, in the place of the one that the same request would find. `uri`: what `removeUri` forgets it by, beside its key. */
+  put(key: string, route: string, path: string, entry: Entry, uri: string | null = null): void {
     const size = sizeOf(entry);
     if (size > this.maxSize) return;
     let slot = this.slots.get(key);
     if (slot === undefined) {
-      slot = { route, path, key, entries: [], size: 2 * key.length, newer: null, older: null };
+      slot = { route, path, key, uri, entries: [], size: 2 * (key.length + (uri?.length ?? 0)), newer: null, older: null };
       this.slots.set(key, slot);
+      if (uri !== null) {
+        const keys = this.keysOf.get(uri);
+        if (keys === undefined) this.keysOf.set(uri, new Set([key]));
+        else keys.add(key);
+      }
       this.stats.size += slot.size;
       this.link(slot);
     } else this.touch(slot);
@@ -114,9 +123,21 @@ export class CacheStore {
     if (slot === undefined) return 0;
     this.slots.delete(key);
     this.unlink(slot);
+    if (slot.uri !== null) {
+      const keys = this.keysOf.get(slot.uri);
+      keys?.delete(key);
+      if (keys?.size === 0) this.keysOf.delete(slot.uri);
+    }
     this.stats.size -= slot.size;
     this.stats.entries -= slot.entries.length;
     return slot.entries.length;
+  }
+
+  /** Forgets all that was put for a URI, under whatever keys. Gives how many entries that were. */
+  removeUri(uri: string): number {
+    let removed = 0;
+    for (const key of [...(this.keysOf.get(uri) ?? [])]) removed += this.removeAll(key);
+    return removed;
   }
 
   /** Forgets what `isMeant`. Gives how many entries that were. */
@@ -165,7 +186,12 @@ export class CacheStore {
   }
 }
 
-const sizeOf = (entry: Entry): number => OVERHEAD + 4 * entry.head.length + (entry.body?.length ?? 0);
+/** What Vary named may be as long as a request's head may be: it counts like all that is kept. */
+function sizeOf({ lines, head, body, vary, varied }: Entry): number {
+  let size = OVERHEAD + 4 * head.length + (lines === head ? 0 : lines.length) + (body?.length ?? 0);
+  for (let i = 0; i < vary.length; i++) size += 2 * ((vary[i] as string).length + (varied[i] as string).length);
+  return size;
+}
 
 function matches({ vary, varied }: Entry, valueFor: (name: string) => string): boolean {
   for (let i = 0; i < vary.length; i++) if (valueFor(vary[i] as string) !== varied[i]) return false;

@@ -127,3 +127,47 @@ function isWithin(bytes: Uint8Array, block: Block): boolean {
   const rest = block.bits & 7;
   return rest === 0 || ((bytes[whole] as number) ^ (block.bytes[whole] as number)) >> (8 - rest) === 0;
 }
+
+/** Where an IPv6 address of a translating kind holds the IPv4 address that it leads to: the kind's prefix, and the position of each of the four bytes. */
+const EMBEDDINGS: readonly (readonly [prefix: CidrSet, at: readonly number[], isInverted: boolean])[] = [
+  // NAT64 (RFC 6052), with the prefix for local use (RFC 8215) in the forms that its length allows.
+  [new CidrSet(["64:ff9b::/96"]), [12, 13, 14, 15], false],
+  [new CidrSet(["64:ff9b:1::/48"]), [12, 13, 14, 15], false],
+  [new CidrSet(["64:ff9b:1::/48"]), [6, 7, 9, 10], false],
+  [new CidrSet(["64:ff9b:1::/48"]), [7, 9, 10, 11], false],
+  [new CidrSet(["64:ff9b:1::/48"]), [9, 10, 11, 12], false],
+  // IPv4-compatible (RFC 4291, deprecated) and IPv4-translated (RFC 7915).
+  [new CidrSet(["::/96", "::ffff:0:0:0/96"]), [12, 13, 14, 15], false],
+  // 6to4 (RFC 3056).
+  [new CidrSet(["2002::/16"]), [2, 3, 4, 5], false],
+  // Teredo (RFC 4380): the server, and the client, its bits turned over.
+  [new CidrSet(["2001::/32"]), [4, 5, 6, 7], false],
+  [new CidrSet(["2001::/32"]), [12, 13, 14, 15], true],
+];
+
+/** The IPv4 addresses to which translators take an IPv6 address: NAT64, 6to4, Teredo and the like; none for others. */
+export function embeddedIpv4(ip: string): string[] {
+  const bytes = parseIp(ip);
+  if (bytes === null || bytes.length === 4) return [];
+  const found = EMBEDDINGS.filter(([prefix]) => prefix.has(ip)).map(([, at, isInverted]) =>
+    at.map((i) => ((bytes[i] as number) ^ (isInverted ? 0xff : 0)) & 0xff).join("."),
+  );
+  // ISATAP (RFC 5214) stands below any prefix.
+  const isIsatap = (bytes[8] === 0 || bytes[8] === 2) && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe;
+  return isIsatap ? [...found, bytes.subarray(12).join(".")] : found;
+}
+
+/** Loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local addresses: where proxies stand that belong to whoever runs the gateway. */
+const PRIVATE = new CidrSet([
+  "127.0.0.0/8",
+  "10.0.0.0/8",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "100.64.0.0/10",
+  "169.254.0.0/16",
+  "::1",
+  "fc00::/7",
+  "fe80::/10",
+]);
+
+export const isPrivate = (ip: string): boolean => PRIVATE.has(ip);

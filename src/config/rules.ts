@@ -1,4 +1,6 @@
 import { isTimezone } from "../limits/calendar.ts";
+import { HAND_OUT_PATH, matchOf } from "../proxy/path.ts";
+import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import type { Fault, Path } from "./faults.ts";
 import { isCidr } from "./ip.ts";
 import {
@@ -126,6 +128,8 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   faults.push(...timeFaults(route.timeout, [...at, "timeout"]));
   if (route.cache !== null && route.cache.ttl !== null && parseDuration(route.cache.ttl) > YEAR)
     say(["cache", "ttl"], "must be at most 366d");
+  if (route.cache?.shared && route.cache.perConsumer)
+    say(["cache", "perConsumer"], "and shared contradict each other: one copy for each consumer, or one for all");
   if (route.retry !== null) {
     for (const field of ["baseDelay", "maxDelay"] as const)
       if (parseDuration(route.retry[field]) > DAY) say(["retry", field], "must be at most 24h");
@@ -147,16 +151,23 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   return faults;
 }
 
+/** Whether a route's path is the one where keys of pools are handed out. */
+export const isHandOut = (path: string): boolean => trimmed(matchOf(path)) === HAND_OUT_PATH;
+
 /** Paths that never come to the routes. */
-function isOwn(path: string, known: Known): boolean {
+function isOwn(written: string, known: Known): boolean {
+  // However it is written: routes are matched by what it means.
+  const path = matchOf(written);
+  if (known.pools.size > 0 && isHandOut(written)) return true;
   if (/^\/(_?health|ready|_?metrics)\/?$/.test(path)) return true;
-  if (known.activities !== null && trimmed(path) === trimmed(known.activities)) return true;
+  if (known.activities !== null && trimmed(path) === trimmed(matchOf(known.activities))) return true;
   return !known.hasAdminListener && /^\/(admin|swagger)(\/|$)/.test(path);
 }
 
 /** Fields that frame a message, belong to one hop, or say who calls: rules can't touch them. A request's Host may be set. */
 function isSluices(name: string, direction: "request" | "response"): boolean {
-  const lower = name.toLowerCase();
+  // Some backends read _ as -.
+  const lower = name.toLowerCase().replaceAll("_", "-");
   if (direction === "request" && /^x-(forwarded-(for|proto|host)|consumer-(id|tier)|request-id)$/.test(lower)) return true;
   return /^(connection|content-length|transfer-encoding|keep-alive|upgrade|te|trailer|proxy-connection|x-request-id|x-process-time)$/.test(
     lower,
@@ -206,11 +217,16 @@ export function crossFaults(config: Config): Fault[] {
   return faults;
 }
 
-function activitiesFaults({ activities }: Config, known: Known): Fault[] {
+function activitiesFaults({ activities, storage }: Config, known: Known): Fault[] {
   if (activities === null) return [];
   const faults = limitFaults(activities.limits, ["activities", "limits"]);
   const say = (path: Path, message: string) => faults.push({ path: ["activities", ...path], message });
   const { endpoint, auth, tiers, scopes } = activities;
+  if (shareFiles(activitiesPathOf(activities.path, storage.path), storage.path))
+    say(
+      activities.path === null ? [] : ["path"],
+      "leads to the gateway's own database, where whoever may send activities could make themselves admin: name another file by activities.path",
+    );
   const wrong = pathFault(endpoint);
   if (wrong !== null) say(["endpoint"], wrong);
   else if (isOwn(endpoint, { ...known, activities: null })) say(["endpoint"], "is served by another part of Sluice");
@@ -284,7 +300,7 @@ export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   const common = (left: readonly string[], right: readonly string[]) =>
     left.length === 0 || right.length === 0 ? left.length === right.length : left.some((each) => right.includes(each));
   const methods = a.methods.length === 0 || b.methods.length === 0 || a.methods.some((method) => b.methods.includes(method));
-  return trimmed(a.path) === trimmed(b.path) && methods && common(a.hosts, b.hosts);
+  return trimmed(matchOf(a.path)) === trimmed(matchOf(b.path)) && methods && common(a.hosts, b.hosts);
 }
 
 /** A key in two places would make it uncertain who calls. The key itself is not shown. */
@@ -313,6 +329,12 @@ function pathFault(path: string): string | null {
   if (!/^[\x21-\x7e]+$/.test(path)) return "must be printable ASCII without spaces; encode other characters with %";
   if (/[?#]/.test(path)) return 'must not hold "?" or "#": a route takes a path';
   if (/%(?:2f|5c|00)|\\/i.test(path)) return "must not hold an encoded slash, a backslash or a NUL";
+  const pattern = /[*{}]|\/:/.exec(path);
+  if (pattern !== null) {
+    const prefix = trimmed(path.slice(0, pattern.index)) || "/";
+    return `a path is a prefix: write ${JSON.stringify(prefix)}, which takes all paths below it as well`;
+  }
+  if (path.includes(";")) return 'must not hold ";": routes are matched without the parameters of a path';
   if (path.includes("//")) return 'must not hold "//"';
   if (/\/\.{1,2}(?:\/|$)/.test(path)) return 'must not hold "." or ".." segments';
   return null;

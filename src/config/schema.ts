@@ -240,7 +240,12 @@ export const CacheConfig = Shape(
     shared: Type.Boolean({
       default: false,
       description:
-        "Responses to callers with a key are for all callers. Otherwise they are kept only if they say public, must-revalidate or s-maxage (RFC 9111 §3.5).",
+        "One copy for all: responses to callers with a key are for all callers. Without this and perConsumer they are kept only if they say public, must-revalidate or s-maxage (RFC 9111 §3.5).",
+    }),
+    perConsumer: Type.Boolean({
+      default: false,
+      description:
+        "One copy for each consumer: responses to callers with a key are given again to the same consumer alone. Callers without a key have one copy together.",
     }),
     key: Shape(
       {
@@ -251,7 +256,8 @@ export const CacheConfig = Shape(
         }),
         query: Type.Union([Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 64 }), Type.Null()], {
           default: null,
-          description: "The query's parameters that tell responses apart; null: the whole query.",
+          description:
+            "The query's parameters that tell responses apart. Only these are forwarded, so that no other one can change what everybody gets. null: the whole query.",
         }),
       },
       "What tells responses apart beside host and path.",
@@ -290,9 +296,9 @@ const Path = Type.String({
   examples: ["usage.total_tokens"],
 });
 const Usage = (description: string, more: object) =>
-  Type.Union([Path, Type.Array(Path, { minItems: 1, maxItems: 4 }), Type.Null()], {
+  Type.Union([Type.Literal("auto"), Path, Type.Array(Path, { minItems: 1, maxItems: 4 }), Type.Null()], {
     description,
-    expects: 'a path such as "usage.total_tokens", a list of them, or null',
+    expects: '"auto", a path such as "usage.total_tokens", a list of them, or null',
     ...more,
   });
 
@@ -329,11 +335,24 @@ export const CredentialConfig = Shape(
       },
     ),
     usage: Usage(
-      "Where a response says what it cost, in JSON and in streams of events; several are added up; null: what was reserved stays.",
+      'Where a response says what it cost, in JSON and in streams of events. "auto": where chat completions, responses, messages and embeddings have it (usage.total_tokens, response.usage.total_tokens, or input_tokens and output_tokens with the cache\'s tokens). Several paths are added up; null: what was reserved stays.',
       {
-        default: "usage.total_tokens",
+        default: "auto",
       },
     ),
+    probe: Type.Union([Type.String({ pattern: "^/[\\x21-\\x7e]{0,1023}$" }), Type.Null()], {
+      default: null,
+      description:
+        "Where the upstream is asked (GET, with the key and nothing of the caller's) whether it takes a key, when no other key could tell if a refusal was about the key or about the request. A path below the target's; null: the route's path with /models behind it, as OpenAI and Anthropic have it.",
+      expects: "a path that begins with /, or null",
+      examples: ["/v1/models"],
+    }),
+    drop: Type.Array(Type.String({ pattern: FieldName }), {
+      default: ["OpenAI-Organization", "OpenAI-Project", "ChatGPT-Account-ID", "X-Goog-User-Project"],
+      maxItems: 64,
+      description:
+        "Fields of callers that the upstream does not get, since they choose whose account a request is for: with the pool's keys that is not the callers' to say. To send your own, set them in headers.request.set.",
+    }),
   },
   "Sends requests with a key of a pool, within its budgets.",
 );
@@ -401,6 +420,21 @@ export const RouteConfig = Shape(
       examples: ["users", "http://127.0.0.1:3000"],
     }),
     stripPrefix: Type.Boolean({ default: true, description: "Drops the route's path before forwarding: /api/users/7 becomes /7." }),
+    host: Type.Union([Type.Literal("target"), Type.Literal("preserve")], {
+      default: "target",
+      description:
+        "Which Host the backend gets: the target's own, or preserve: the caller's, for virtual hosts and signed requests (SigV4). The caller's is always in X-Forwarded-Host.",
+    }),
+    encodedSlashes: Type.Union([Type.Literal("refuse"), Type.Literal("pass")], {
+      default: "refuse",
+      description:
+        "What becomes of %2F in a path. refuse: 400, since many backends decode it into a border that no route was matched by. pass: it is an ordinary character, for npm and GitLab; a path that would belong to another route once decoded is still 400.",
+    }),
+    slashes: Type.Union([Type.Literal("merge"), Type.Literal("keep")], {
+      default: "merge",
+      description:
+        "What becomes of empty segments below the path. merge: // is forwarded as /, as most backends read it anyway. keep: they are forwarded, for S3; which route takes a request is decided by the merged path all the same.",
+    }),
     auth: Type.Union([Type.Literal("required"), Type.Literal("optional"), Type.Literal("none")], {
       default: "required",
       description: "Whether callers need a key. Required by default: a route must not be open by oversight.",
@@ -605,6 +639,15 @@ export const ActivitiesConfig = Shape(
       maximum: 1e9,
       default: 1_000_000,
       description: "Activities that may wait to be applied; beyond it batches get 503.",
+    }),
+    maxBacklogSize: Size(
+      "Bytes of batches that may wait to be applied, on the disk or in Redis; beyond it batches get 503. By default a million activities of usual size.",
+      { default: "256mb" },
+    ),
+    maxSize: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description:
+        "Bytes that the database with tables, queue and log may have; beyond it batches get 503, and what is refused leaves no row in the log. null: as much as the disk holds. Set it where callers need no key.",
     }),
     attempts: Type.Integer({
       minimum: 1,
@@ -827,6 +870,11 @@ export const Config = Shape(
           expects: "a header name",
         }),
         bearer: Type.Boolean({ default: true, description: "Whether Authorization: Bearer may carry one." }),
+        basic: Type.Boolean({
+          default: false,
+          description:
+            "Whether the password of Authorization: Basic may be one, with any user name: for git, pip, npm and Maven, which have no other way. Off by default: backends ask for passwords of their own.",
+        }),
         query: Type.Union([Type.String({ minLength: 1, maxLength: 64 }), Type.Null()], {
           default: null,
           description: "The query parameter that may carry one. Off by default: URLs end up in logs.",

@@ -108,6 +108,10 @@ export class Explain {
     const away = this.parts.away();
     const refusal = this.refusalOf(situation, isAnonymous, unknown);
     const backendRefusal = this.backendRefusal(route, unknown);
+    if (!isAnonymous && route?.cache && !route.cache.isShared && !route.cache.isPerConsumer)
+      unknown.push(
+        "whether answers are kept: for callers with a key only those that say public, s-maxage or must-revalidate, unless the route's cache has perConsumer or shared",
+      );
     return {
       isAnonymous,
       refusal:
@@ -128,13 +132,14 @@ export class Explain {
     const { guard, clock } = this.parts;
     const { route, ip } = situation;
     const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
-    if (blockedFor > 0)
-      return {
-        code: "ipBlocked",
-        detail: Number.isFinite(blockedFor)
-          ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
-          : "The address is blocked until further notice.",
-      };
+    if (blockedFor > 0) {
+      const detail = Number.isFinite(blockedFor)
+        ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
+        : "The address is blocked until further notice.";
+      const isByGuard = !isAnonymous && !guard.refusesAll(ip ?? "");
+      const but = " Keys that Sluice made pass all the same, and those that were accepted from it in the 24 hours before.";
+      return { code: "ipBlocked", detail: isByGuard ? detail + but : detail };
+    }
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
     return isAnonymous ? null : this.keysRefusal(situation, unknown);
   }

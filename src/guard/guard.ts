@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import { CidrSet, formatIp, parseIp } from "../config/ip.ts";
 import type { Config } from "../config/schema.ts";
 import { parseDuration } from "../config/units.ts";
+import { hashKey, isMade } from "../keys/format.ts";
 import type { Storage } from "../storage/open.ts";
 
 /** An address, or a block of them, that is refused. */
@@ -17,17 +18,34 @@ export interface Block {
   readonly expiresAt: number | null;
 }
 
+/** By whom the guard's own blocks are. */
+const GUARD = "guard";
+
+/** A key, as far as the guard remembers where it came from. */
+export interface Acceptable {
+  acceptedFrom?: string;
+  acceptedAt?: number;
+}
+
 export interface GuardParts {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
   readonly onBlock: (block: Block) => void;
+  /** Requests come through a proxy that nobody named: told once, until the settings change. */
+  readonly onProxy?: (peer: string) => void;
   /** A block that the database did not take: it holds in memory all the same. */
   readonly onFault: (error: unknown) => void;
 }
 
 /** How many addresses are remembered that have shown bad keys: an attacker with a million of them must not fill memory. Kept in two halves; when the younger is full, the older is forgotten. */
 const MOST_SUSPECTS = 100_000;
+
+/** How long an address may go on with a key that was accepted from it, though the guard blocks it; and how often that is noted. Milliseconds. */
+const ACCEPTED_FOR = 24 * 3_600_000;
+const NOTED_EVERY = 10 * 60_000;
+/** How many pairs of address and key are remembered, in two halves as well. */
+const MOST_ACCEPTED = 100_000;
 
 /**
  * Refuses addresses: those that have shown too many keys or tokens that nobody has, for a while, and those that the admin API names. IPv6 addresses count by their network, since one subscriber has
@@ -40,6 +58,10 @@ export class Guard {
   /** When each has shown its last bad keys. */
   private suspects = new Map<string, number[]>();
   private olderSuspects = new Map<string, number[]>();
+  /** Hashes of address and key, and when it was accepted last. */
+  private acceptedLately = new Map<string, number>();
+  private acceptedBefore = new Map<string, number>();
+  private hasSeenProxy = false;
   private settings: Config["guard"] = null;
   private allowed = new CidrSet([]);
   private window = 0;
@@ -51,6 +73,7 @@ export class Guard {
   }
 
   configure(settings: Config["guard"]): void {
+    this.hasSeenProxy = false;
     this.settings = settings;
     this.allowed = new CidrSet(settings?.allow ?? []);
     this.window = settings === null ? 0 : parseDuration(settings.window);
@@ -70,6 +93,43 @@ export class Guard {
     return longest;
   }
 
+  /** Whether an operator refuses the address: then no key helps. */
+  refusesAll(ip: string): boolean {
+    if (this.allowed.has(ip)) return false;
+    const now = this.parts.clock.wall();
+    const isHard = (block: Block | undefined) => block !== undefined && block.by !== GUARD && leftOf(block, now) > 0;
+    return isHard(this.exact.get(this.subjectOf(ip))) || this.networks.some(({ set, block }) => isHard(block) && set.has(ip));
+  }
+
+  /** A key was found good from this address: it may go on during a block that the guard makes. A made key may anyway. `now` in milliseconds since 1970. */
+  accepted(ip: string, secret: string, key: Acceptable, now: number): void {
+    // The key by itself knows of the last time: most stay where they are.
+    if (this.settings === null || (key.acceptedFrom === ip && now - (key.acceptedAt ?? 0) < NOTED_EVERY && now >= (key.acceptedAt ?? 0)))
+      return;
+    key.acceptedFrom = ip;
+    key.acceptedAt = now;
+    if (isMade(secret)) return;
+    if (this.acceptedLately.size >= MOST_ACCEPTED / 2) {
+      this.acceptedBefore = this.acceptedLately;
+      this.acceptedLately = new Map();
+    }
+    this.acceptedLately.set(this.pairOf(ip, secret), now);
+  }
+
+  /** Whether a key was accepted from this address in the last 24 hours. Asks nobody who knows keys. */
+  hasAccepted(ip: string, secret: string): boolean {
+    const pair = this.pairOf(ip, secret);
+    const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
+    return at !== undefined && this.parts.clock.wall() - at < ACCEPTED_FOR;
+  }
+
+  /** A private or loopback peer that is not trusted says for whom it asks. */
+  sawProxy(peer: string): void {
+    if (this.hasSeenProxy) return;
+    this.hasSeenProxy = true;
+    this.parts.onProxy?.(peer);
+  }
+
   /** An address has shown a key or token that nobody has. */
   strike(ip: string): void {
     const { settings } = this;
@@ -86,10 +146,10 @@ export class Guard {
     this.olderSuspects.delete(subject);
     const reason = `${settings.invalidKeyLimit} invalid keys within ${settings.window}`;
     try {
-      this.block(subject, reason, this.blockFor, "guard");
+      this.block(subject, reason, this.blockFor, GUARD);
     } catch (error) {
       const createdAt = this.parts.clock.wall();
-      this.exact.set(subject, { cidr: subject, reason, by: "guard", createdAt, expiresAt: createdAt + this.blockFor });
+      this.exact.set(subject, { cidr: subject, reason, by: GUARD, createdAt, expiresAt: createdAt + this.blockFor });
       this.parts.onFault(error);
     }
   }
@@ -151,6 +211,8 @@ export class Guard {
       this.load();
     }
     const old = this.parts.clock.now() - this.window;
+    for (const half of [this.acceptedLately, this.acceptedBefore])
+      for (const [pair, at] of half) if (now - at >= ACCEPTED_FOR) half.delete(pair);
     for (const half of [this.suspects, this.olderSuspects])
       for (const [subject, times] of half) if ((times.at(-1) ?? 0) < old) half.delete(subject);
   }
@@ -158,6 +220,11 @@ export class Guard {
   /** How many addresses are suspected. */
   get suspected(): number {
     return this.suspects.size + this.olderSuspects.size;
+  }
+
+  /** How many pairs of address and key are remembered. */
+  get remembered(): number {
+    return this.acceptedLately.size + this.acceptedBefore.size;
   }
 
   private timesOf(subject: string): number[] {
@@ -181,6 +248,10 @@ export class Guard {
     return this.parts.storage.client
       .query<Block, []>("SELECT cidr, reason, by, created_at AS createdAt, expires_at AS expiresAt FROM blocks")
       .all();
+  }
+
+  private pairOf(ip: string, secret: string): string {
+    return hashKey(`${this.subjectOf(ip)} ${secret}`);
   }
 
   /** What an address counts as. */

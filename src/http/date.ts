@@ -1,9 +1,9 @@
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const FIXDATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT$/;
-const RFC850 = /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d\d)-([A-Z][a-z]{2})-(\d\d) (\d\d):(\d\d):(\d\d) GMT$/;
-const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})$/;
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const FIXDATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ([a-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT$/i;
+const RFC850 = /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d\d)-([a-z]{3})-(\d\d) (\d\d):(\d\d):(\d\d) GMT$/i;
+const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([a-z]{3}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})$/i;
 
-/** Milliseconds since 1970 of an HTTP date in any of its three forms (RFC 9110 §5.6.7), or `null` for anything else. `Date.parse` would take "0" for a date. */
+/** Milliseconds since 1970 of an HTTP date in any of its three forms and any letter case (RFC 9110 §5.6.7), or `null` for anything else. `Date.parse` would take "0" for a date. */
 export function parseHttpDate(text: string): number | null {
   let parts = FIXDATE.exec(text);
   if (parts !== null) return timeOf(Number(parts[3]), parts[2], parts[1], parts[4], parts[5], parts[6]);
@@ -19,7 +19,7 @@ export function parseHttpDate(text: string): number | null {
 }
 
 function timeOf(year: number, month = "", day = "", hour = "", minute = "", second = ""): number | null {
-  const at = MONTHS.indexOf(month);
+  const at = MONTHS.indexOf(month.toLowerCase());
   return at < 0 || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 60
     ? null
     : Date.UTC(year, at, Number(day), Number(hour), Number(minute), Number(second));

@@ -14,8 +14,11 @@ export function lowerName(name: string): string | null {
   if (known !== undefined) return known;
   if (!TOKEN.test(name)) return null;
   const lower = name.toLowerCase();
-  if (interned.size < MAX_INTERNED) interned.set(name, lower);
-  return lower;
+  if (interned.size >= MAX_INTERNED) return lower;
+  // Copies: a name is a part of a whole head, which it would keep in memory.
+  const own = Buffer.from(lower).toString();
+  interned.set(Buffer.from(name).toString(), own);
+  return own;
 }
 
 /** Header fields of one message, in the order and with the letter case they came in. */
@@ -35,6 +38,14 @@ export class Fields {
   get(lower: string): string | null {
     const at = this.lower.indexOf(lower);
     return at < 0 ? null : (this.values[at] ?? null);
+  }
+
+  /** These fields without those of these lower-case names. */
+  without(...lower: string[]): Fields {
+    const fields = new Fields();
+    for (let i = 0; i < this.lower.length; i++)
+      if (!lower.includes(this.lower[i] as string)) fields.add(this.names[i] as string, this.lower[i] as string, this.values[i] as string);
+    return fields;
   }
 
   /** The media type that Content-Type names, in lower case and without parameters (RFC 9110 §8.3.1); "" when it is missing. */

@@ -37,10 +37,17 @@ function checksum(text: string): string {
 
 /** False for what can't be a key of ours or an imported one, so that it need not be looked up: characters, length, or the checksum of a made one. */
 export function isPlausible(secret: string): boolean {
-  if (!POSSIBLE.test(secret)) return false;
-  if (!secret.startsWith(PREFIX) || !SHAPE.test(secret)) return true;
-  return checksum(secret.slice(0, -CHECKSUM)) === secret.slice(-CHECKSUM);
+  return POSSIBLE.test(secret) && (!isShaped(secret) || hasChecksum(secret));
 }
+
+/** Whether a key reads as one that Sluice made, its checksum included: nobody guesses another's. */
+export const isMade = (secret: string): boolean => isShaped(secret) && hasChecksum(secret);
+
+/** Whether a key begins as one that Sluice made, but is too short or too long: unless somebody has imported it, a piece is missing. */
+export const isCutOff = (secret: string): boolean => secret.startsWith(PREFIX) && !isShaped(secret);
+
+const isShaped = (secret: string): boolean => secret.startsWith(PREFIX) && SHAPE.test(secret);
+const hasChecksum = (secret: string): boolean => checksum(secret.slice(0, -CHECKSUM)) === secret.slice(-CHECKSUM);
 
 /** SHA-256 in lower-case hexadecimal. A key has so much entropy that a slow hash would protect nothing. */
 export const hashKey = (secret: string): string => Bun.SHA256.hash(secret, "hex");

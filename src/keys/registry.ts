@@ -1,7 +1,7 @@
 import type { CidrSet } from "../config/ip.ts";
 import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
-import { hashKey, isPlausible } from "./format.ts";
+import { hashKey, isCutOff, isPlausible } from "./format.ts";
 
 /** A consumer as requests need it; shared by all its keys. */
 export interface ConsumerEntry {
@@ -31,6 +31,9 @@ export interface KeyEntry {
   /** Revoked or disabled. */
   readonly isOff: boolean;
   lastUsedAt: number;
+  /** From where the guard knows it as good, and when it was told last (milliseconds since 1970). */
+  acceptedFrom?: string;
+  acceptedAt?: number;
   policies: readonly Policy[] | null;
   /** Of the registry when `policies` were compiled. */
   generation: number;
@@ -39,7 +42,7 @@ export interface KeyEntry {
 /** Who may have limits and quotas of its own. */
 type Limited = Pick<ConsumerEntry, "limits" | "quota">;
 
-export type KeyRefusal = "keyInvalid" | "keyExpired" | "keyRevoked";
+export type KeyRefusal = "keyMalformed" | "keyInvalid" | "keyExpired" | "keyRevoked";
 
 /** Gives the limits and quotas of a tier; empty for a tier that does not exist. */
 export type TierLimits = (tier: string) => { readonly limits: readonly LimitConfig[]; readonly quota: readonly QuotaConfig[] };
@@ -65,10 +68,10 @@ export class KeyRegistry {
 
   /** The key of this secret, or why it is refused. `now` in milliseconds since 1970. */
   find(secret: string, now: number): KeyEntry | KeyRefusal {
-    if (!isPlausible(secret)) return "keyInvalid";
+    if (!isPlausible(secret)) return "keyMalformed";
     const hash = hashKey(secret);
     const entry = this.byHash.get(hash);
-    if (entry === undefined) return "keyInvalid";
+    if (entry === undefined) return isCutOff(secret) ? "keyMalformed" : "keyInvalid";
     if (entry.hash !== hash && now >= entry.previousExpiresAt) return "keyInvalid";
     if (entry.isOff || !entry.consumer.enabled) return "keyRevoked";
     if (now >= entry.expiresAt) return "keyExpired";

@@ -38,6 +38,8 @@ export function isTimezone(text: string): boolean {
 export class Calendar {
   private readonly format: Intl.DateTimeFormat;
   private current: Period = { start: 0, end: 0 };
+  /** The one that was asked for before: at a period's border both are. */
+  private other: Period = { start: 0, end: 0 };
 
   constructor(private readonly rule: CalendarRule) {
     this.format = new Intl.DateTimeFormat("en-US-u-ca-gregory", {
@@ -50,8 +52,11 @@ export class Calendar {
 
   /** The period that holds `now`, in milliseconds since 1970. */
   at(now: number): Period {
-    if (now < this.current.start || now >= this.current.end) this.current = this.compute(now);
-    return this.current;
+    if (isWithin(now, this.current)) return this.current;
+    const found = isWithin(now, this.other) ? this.other : this.compute(now);
+    this.other = this.current;
+    this.current = found;
+    return found;
   }
 
   private compute(now: number): Period {
@@ -101,6 +106,8 @@ export class Calendar {
     return { year, month, day };
   }
 }
+
+const isWithin = (now: number, { start, end }: Period): boolean => now >= start && now < end;
 
 /** Days since 1970. */
 const numberOf = ({ year, month, day }: Day): number => Date.UTC(year, month - 1, day) / DAY;

@@ -15,10 +15,13 @@ export interface Entry {
 
 /** How many entries one sweep looks at: it must not hold up requests. */
 const SWEEP = 20_000;
+/** How many entries may wait to be saved that memory has no room for, however small `maxSubjects` is. */
+const LEAST_UNSAVED = 10_000;
 
 /**
  * Where limits are counted: in memory, bounded. Over the bound the least recently used subject goes first; one that has been idle for so long
- * that a new one would say the same goes at the next sweep. Exchanges in flight are never forgotten.
+ * that a new one would say the same goes at the next sweep. Exchanges in flight are never forgotten, and what durable policies counted is read back
+ * when its subject comes again: newcomers, however many, reset nobody's quota.
  */
 export class MemoryStore {
   private readonly tables = new Map<string, Map<string, Entry>>();
@@ -29,6 +32,12 @@ export class MemoryStore {
   private dirty: Entry[] = [];
   /** States from before a restart, by policy and subject, until their policy is first asked for. */
   private readonly saved = new Map<string, Map<string, State>>();
+  /** Durable entries that had to go before they were saved, by policy and subject. */
+  private readonly unsaved = new Map<string, Map<string, Entry>>();
+  private unsavedCount = 0;
+  /** Gives what is saved of a subject that memory had no room for; `null` when nothing is. Asked only once one had to go. */
+  readBack: ((policy: Policy, subject: string) => State | null) | null = null;
+  private hasForgotten = false;
 
   /** `maxSubjects` may be changed; fewer than there are take effect as new ones come. */
   constructor(public maxSubjects: number = 1_000_000) {}
@@ -65,6 +74,17 @@ export class MemoryStore {
     this.dirty = [];
     for (const entry of dirty) entry.isDirty = false;
     return dirty;
+  }
+
+  /** What was taken is saved: nothing of it need be kept that memory has no room for. */
+  wasSaved(): void {
+    this.unsaved.clear();
+    this.unsavedCount = 0;
+  }
+
+  /** Not all that is saved was restored: what is missing is read when it is asked for. */
+  expectMore(): void {
+    this.hasForgotten = true;
   }
 
   /** Keeps a state from before a restart until its policy is asked for. */
@@ -115,9 +135,24 @@ export class MemoryStore {
     if (!policy.durable) return undefined;
     const states = this.saved.get(policy.id);
     const state = states?.get(subject);
-    if (states === undefined || state === undefined) return undefined;
-    states.delete(subject);
-    return this.add(policy, subject, state);
+    if (states !== undefined && state !== undefined) {
+      states.delete(subject);
+      return this.add(policy, subject, state);
+    }
+    if (!this.hasForgotten) return undefined;
+    const gone = this.unsaved.get(policy.id);
+    const waiting = gone?.get(subject);
+    if (gone !== undefined && waiting !== undefined) {
+      gone.delete(subject);
+      this.unsavedCount--;
+      // What waits to be saved is the state: it is one with that of the entry that takes its place.
+      const entry = this.add(policy, subject, waiting.state);
+      waiting.isDirty = false;
+      this.markDirty(entry);
+      return entry;
+    }
+    const saved = this.readBack?.(policy, subject) ?? null;
+    return saved === null ? undefined : this.add(policy, subject, saved);
   }
 
   private add(policy: Policy, subject: string, state: State): Entry {
@@ -142,7 +177,27 @@ export class MemoryStore {
   private evict(): void {
     let entry = this.oldest;
     while (entry !== null && isHeld(entry)) entry = entry.newer;
-    if (entry !== null) this.remove(entry);
+    if (entry === null) return;
+    if (entry.policy.durable && this.readBack !== null) this.lay(entry);
+    this.remove(entry);
+  }
+
+  /** A durable entry goes: what is not saved of it is kept until it is. */
+  private lay(entry: Entry): void {
+    this.hasForgotten = true;
+    if (!entry.isDirty) return;
+    // Nothing can be saved for long: then what is the oldest anyway is lost, but not memory.
+    if (this.unsavedCount >= Math.max(this.maxSubjects, LEAST_UNSAVED)) {
+      entry.isDirty = false;
+      return;
+    }
+    let gone = this.unsaved.get(entry.policy.id);
+    if (gone === undefined) {
+      gone = new Map();
+      this.unsaved.set(entry.policy.id, gone);
+    }
+    gone.set(entry.subject, entry);
+    this.unsavedCount++;
   }
 
   private remove(entry: Entry): void {

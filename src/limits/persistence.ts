@@ -13,20 +13,52 @@ export interface SavedCount {
 
 /** Where counts are kept. */
 export interface CountStore {
-  load(): Iterable<SavedCount>;
+  /** Those that are not over, `most` of them. */
+  load(most: number): Iterable<SavedCount>;
+  /** The state of one, as it was saved; `null` when it was not. */
+  find(policy: string, subject: string): string | null;
   save(changed: readonly SavedCount[]): void;
   remove(policy: string, subject: string): void;
+  /** Removes some of those that are over; and beyond `most` some that end first, of the policy that has the most. Called once a second, it keeps up. */
+  prune(most: number): void;
 }
+
+/** Counts that are stored at most, where memory is not given room for more: about 150 MB. */
+const MOST_STORED = 1_000_000;
 
 /** Carries the counts of long windows over a restart. Written in batches: what changed since the last flush is what a crash loses. */
 export class CountPersistence {
-  constructor(private readonly parts: { readonly store: MemoryStore; readonly counts: CountStore; readonly clock: Clock }) {}
+  /** A look-up that failed since the last flush. */
+  private fault: unknown = null;
+
+  constructor(private readonly parts: { readonly store: MemoryStore; readonly counts: CountStore; readonly clock: Clock }) {
+    parts.store.readBack = ({ id }, subject) => this.readBack(id, subject);
+  }
 
   restore(): void {
+    const { store, counts } = this.parts;
     const offset = this.offset();
-    for (const { policy, subject, state } of this.parts.counts.load()) {
-      const parsed = JSON.parse(state) as object;
-      this.parts.store.restore(policy, subject, shifted(policy, parsed, offset));
+    let restored = 0;
+    for (const { policy, subject, state } of counts.load(store.maxSubjects)) {
+      store.restore(policy, subject, shifted(policy, JSON.parse(state) as object, offset));
+      restored++;
+    }
+    if (restored >= store.maxSubjects) store.expectMore();
+  }
+
+  /** Removes some of what is over, and of what is too much; for a timer of a second. */
+  prune(): void {
+    this.parts.counts.prune(Math.max(this.parts.store.maxSubjects, MOST_STORED));
+  }
+
+  private readBack(policy: string, subject: string): object | null {
+    try {
+      const state = this.parts.counts.find(policy, subject);
+      return state === null ? null : shifted(policy, JSON.parse(state) as object, this.offset());
+    } catch (error) {
+      // The request goes on as a newcomer's; the next flush tells.
+      this.fault = error;
+      return null;
     }
   }
 
@@ -43,14 +75,17 @@ export class CountPersistence {
         expiresAt: Math.ceil(algorithmOf(policy).idleAt(copy, policy, policy.normal)),
       };
     });
-    if (changed.length === 0) return;
+    const { fault } = this;
+    this.fault = null;
     try {
-      this.parts.counts.save(changed);
+      if (changed.length > 0) this.parts.counts.save(changed);
+      this.parts.store.wasSaved();
     } catch (error) {
       // They are tried again with the next flush.
       for (const entry of dirty) this.parts.store.markDirty(entry);
       throw error;
     }
+    if (fault !== null) throw fault;
   }
 
   /** These are counted elsewhere now. */

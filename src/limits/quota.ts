@@ -1,5 +1,5 @@
 import type { Algorithm } from "./algorithm.ts";
-import type { Calendar } from "./calendar.ts";
+import type { Calendar, Period } from "./calendar.ts";
 import type { Policy } from "./policy.ts";
 
 export interface Quota {
@@ -13,12 +13,21 @@ const calendarOf = (policy: Policy): Calendar => {
   return policy.calendar;
 };
 
+/** How far a clock may step back over a period's border, in milliseconds, without the period that has begun being forgotten: as clocks are corrected, not as they are set. */
+const STEP_BACK = 10 * 60_000;
+
+/** The period that counts: that of the calendar, or the one that has begun already when the clock has stepped back a little. */
+function periodOf({ start }: Quota, policy: Policy, now: number): Period {
+  const calendar = calendarOf(policy);
+  return calendar.at(start > now && start - now <= STEP_BACK ? start : now);
+}
+
 /** At most `limit` per calendar period. Here `now` is the time of the calendar, not that of the clock that never runs backwards. */
 export const quota: Algorithm<Quota> = {
   open: () => ({ start: 0, used: 0 }),
 
   peek(state, policy, { limit }, cost, now, into) {
-    const { start, end } = calendarOf(policy).at(now);
+    const { start, end } = periodOf(state, policy, now);
     const used = state.start === start ? state.used : 0;
     into.used = used;
     into.remaining = Math.max(0, limit - used);
@@ -28,7 +37,7 @@ export const quota: Algorithm<Quota> = {
   },
 
   take(state, policy, _terms, cost, now) {
-    const { start } = calendarOf(policy).at(now);
+    const { start } = periodOf(state, policy, now);
     if (state.start !== start) {
       state.start = start;
       state.used = 0;
@@ -37,7 +46,7 @@ export const quota: Algorithm<Quota> = {
   },
 
   refund(state, policy, _terms, cost, now) {
-    if (state.start === calendarOf(policy).at(now).start) state.used = Math.max(0, state.used - cost);
+    if (state.start === periodOf(state, policy, now).start) state.used = Math.max(0, state.used - cost);
   },
 
   // Later than exactly, with a few hours for clocks that change.

@@ -2,19 +2,52 @@ import type { Clock } from "../clock.ts";
 import type { Storage } from "../storage/open.ts";
 import type { CountStore, SavedCount } from "./persistence.ts";
 
+/** How many rows one pruning removes at most: it must not hold up requests. And how often it counts them, which takes longer: once in so many calls. */
+const BATCH = 5000;
+const COUNTED_EVERY = 60;
+
 /** Counts of long windows in SQLite. */
 export function countRepository(storage: Storage, clock: Clock): CountStore {
   const upsert = storage.client.query(
     "INSERT INTO limit_counts (policy, subject, state, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (policy, subject) DO UPDATE SET state = ?3, expires_at = ?4",
   );
+  const find = storage.client.query<{ state: string }, [string, string]>(
+    "SELECT state FROM limit_counts WHERE policy = ?1 AND subject = ?2",
+  );
+  const expireSome = storage.client.query(
+    "DELETE FROM limit_counts WHERE rowid IN (SELECT rowid FROM limit_counts WHERE expires_at <= ?1 LIMIT ?2)",
+  );
+  const count = storage.client.query<{ n: number }, []>("SELECT count(*) AS n FROM limit_counts");
+  const biggest = storage.client.query<{ policy: string }, []>(
+    "SELECT policy FROM limit_counts GROUP BY policy ORDER BY count(*) DESC LIMIT 1",
+  );
+  const removeSome = storage.client.query(
+    "DELETE FROM limit_counts WHERE rowid IN (SELECT rowid FROM limit_counts INDEXED BY limit_counts_expires WHERE policy = ?1 ORDER BY expires_at LIMIT ?2)",
+  );
+  let calls = 0;
+  let excess = 0;
+  let fattest = "";
   const expire = storage.client.query("DELETE FROM limit_counts WHERE expires_at <= ?1");
   const save = storage.client.transaction((changed: readonly SavedCount[]) => {
     for (const count of changed) upsert.run(count.policy, count.subject, count.state, count.expiresAt);
   });
   return {
-    load: () => {
+    load: (most) => {
       expire.run(clock.wall());
-      return storage.client.query("SELECT policy, subject, state, expires_at AS expiresAt FROM limit_counts").all() as SavedCount[];
+      return storage.client
+        .query("SELECT policy, subject, state, expires_at AS expiresAt FROM limit_counts ORDER BY expires_at DESC LIMIT ?1")
+        .all(most) as SavedCount[];
+    },
+    find: (policy, subject) => find.get(policy, subject)?.state ?? null,
+    prune: (most) => {
+      expireSome.run(clock.wall(), BATCH);
+      if (calls++ % COUNTED_EVERY === 0) {
+        excess = (count.get()?.n ?? 0) - most;
+        if (excess > 0) fattest = biggest.get()?.policy ?? "";
+      }
+      if (excess <= 0) return;
+      removeSome.run(fattest, Math.min(excess, BATCH));
+      excess -= BATCH;
     },
     save: (changed) => save.immediate(changed),
     remove: (policy, subject) =>

@@ -46,7 +46,7 @@ export interface Standing {
   probeAt: number | null;
   /** Such refusals in a row. */
   refusals: number;
-  /** Answers of 403 in a row that nothing has confirmed to be about the key. */
+  /** Refusals (401, 402, 403) in a row that nothing has confirmed to be about the key. */
   doubts: number;
   /** The upstream's last refusal. */
   lastError: { readonly status: number; readonly at: number } | null;
@@ -243,16 +243,17 @@ export function quarantine(state: PoolState, key: PoolKey, status: number, now: 
   return standing.probeAt;
 }
 
-/** How many answers of 403 in a row, each to another request, are taken to be about the key. */
+/** How many refusals in a row, each of another request, make a key suspect. */
 const MOST_DOUBTS = 3;
 
-/** A request was refused with 403 and could not be tried with another key: it may be about either. Gives when the key will be tried again, or `null` while it is still used. */
-export function doubt(state: PoolState, key: PoolKey, now: number): number | null {
+/** A request was refused with 401, 402 or 403, and no other key told whether that is about the key. Gives whether it is suspect by now. */
+export function doubt(state: PoolState, key: PoolKey, status: number, now: number): boolean {
   const standing = standingFor(state, key);
   standing.doubts++;
-  standing.lastError = { status: 403, at: now };
-  // A probe that fails is no doubt.
-  return standing.doubts >= MOST_DOUBTS || standing.probeAt !== null ? quarantine(state, key, 403, now) : null;
+  standing.lastError = { status, at: now };
+  state.probing.delete(key.id);
+  // One that is in quarantine was suspect before.
+  return standing.doubts >= MOST_DOUBTS || standing.probeAt !== null;
 }
 
 /** The upstream took a key, or did not refuse it as such. True when it had been in quarantine. A rest that the upstream asked for goes on. */

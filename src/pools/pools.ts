@@ -56,6 +56,13 @@ export interface KeyReport {
   readonly budgets: readonly { of: string; limit: number; window: number; used: number; resetAt: number | null }[];
 }
 
+/** How long a key that the upstream was found to take is not asked about again, in milliseconds; and of how many keys that is remembered. */
+const ASKED_AGAIN_AFTER = 5000;
+const MOST_QUESTIONS = 4096;
+
+/** Statuses that are about a key or about the request that it came with. */
+export const isDoubtful = (status: number): boolean => status === 401 || status === 402 || status === 403;
+
 /** When to come again after others have taken from a pool all the time, in milliseconds. */
 const CONTENDED_FOR = 1000;
 
@@ -66,6 +73,8 @@ export class Pools {
   private readonly states = new Map<string, PoolState>();
   private readonly shared = new Map<string, SharedState<PoolState>>();
   private readonly dirty = new Set<string>();
+  /** What the upstream was asked about keys, by pool, key, secret and refusal. */
+  private readonly questions = new Map<string, { until: number; readonly isRefused: Promise<boolean> }>();
 
   constructor(private readonly parts: PoolsParts) {
     const rows = parts.storage.client
@@ -166,10 +175,10 @@ export class Pools {
   }
 
   /**
-   * Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds. `isSure`: whether a 403 is known to be about the key.
-   * Gives whether it refused the key, or may have.
+   * Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds.
+   * Gives whether it refused the key, or may have: 401, 402 and 403 may be about the request, and by themselves say nothing.
    */
-  answered(pool: Pool, key: PoolKey, status: number, retryAfter: number | null, isSure: boolean): boolean {
+  answered(pool: Pool, key: PoolKey, status: number, retryAfter: number | null): boolean {
     const { name } = pool.policy;
     if (status === 429) {
       this.later(
@@ -178,14 +187,7 @@ export class Pools {
       );
       return true;
     }
-    if (status === 401 || status === 402 || (status === 403 && isSure)) {
-      this.later(
-        this.perform(pool, (state, now) => quarantine(state, key, status, now)),
-        (until) => this.parts.onStanding(name, key.id, "quarantined", status, until),
-      );
-      return true;
-    }
-    if (status === 403) return true;
+    if (isDoubtful(status)) return true;
     // Nothing was said of the key before: there is nothing to take back.
     if (status < 500 && standingOf(this.known(name).state, key) !== undefined)
       this.later(
@@ -197,14 +199,50 @@ export class Pools {
     return false;
   }
 
-  /** A 403 that another key could not be asked about. */
-  doubt(pool: Pool, key: PoolKey): void {
+  /** The upstream refuses this key, whatever is asked with it. */
+  quarantine(pool: Pool, key: PoolKey, status: number): void {
     this.later(
-      this.perform(pool, (state, now) => doubt(state, key, now)),
-      (until) => {
-        if (until !== null) this.parts.onStanding(pool.policy.name, key.id, "quarantined", 403, until);
-      },
+      this.perform(pool, (state, now) => quarantine(state, key, status, now)),
+      (until) => this.parts.onStanding(pool.policy.name, key.id, "quarantined", status, until),
     );
+  }
+
+  /** A refusal that another key could not be asked about, or got as well. Gives whether the key itself is suspect by now: none of several requests in a row was taken. */
+  doubt(pool: Pool, key: PoolKey, status: number): boolean | Promise<boolean> {
+    return this.perform(pool, (state, now) => doubt(state, key, status, now));
+  }
+
+  /**
+   * Asks the upstream about a key by a request of our own, in which nothing is the caller's, and puts the key in quarantine when that gets the same refusal. Gives whether it did.
+   * Requests that have the same doubt at the same time ask once; a key that was found good is not asked about again for some seconds, so that callers can't make us ask for each of their requests.
+   */
+  async confirm(pool: Pool, key: PoolKey, status: number, ask: () => Promise<number | null>): Promise<boolean> {
+    const name = `${pool.policy.name}\n${key.id}\n${key.mark}\n${status}`;
+    const now = this.parts.clock.now();
+    let question = this.questions.get(name);
+    if (question === undefined || now >= question.until) {
+      const asked = { until: Number.POSITIVE_INFINITY, isRefused: this.isRefused(pool, key, status, ask) };
+      question = asked;
+      // Old answers go when there are many: keys come and go.
+      if (this.questions.size >= MOST_QUESTIONS) this.questions.clear();
+      this.questions.set(name, asked);
+      const done = () => {
+        asked.until = this.parts.clock.now() + ASKED_AGAIN_AFTER;
+      };
+      asked.isRefused.then((isRefused) => {
+        if (isRefused) this.questions.delete(name);
+        done();
+      }, done);
+    }
+    return question.isRefused;
+  }
+
+  private async isRefused(pool: Pool, key: PoolKey, status: number, ask: () => Promise<number | null>): Promise<boolean> {
+    const answer = await ask();
+    if (answer === null) return false;
+    if (answer === status) this.quarantine(pool, key, status);
+    else this.answered(pool, key, answer, null);
+    return answer === status;
   }
 
   /** Lifts what the upstream's answers have put on a pool's keys, or on one of them. False when there is no such key. */

@@ -1,6 +1,17 @@
-import type { Directives } from "../cache/directives.ts";
-import { requestDirectives } from "../cache/directives.ts";
-import { freshnessOf, isError, isStorable, isUnmodified, mayStandIn, useOf, varyOf } from "../cache/policy.ts";
+import { type Directives, owned, requestDirectives } from "../cache/directives.ts";
+import {
+  type Freshness,
+  freshnessOf,
+  isError,
+  isUnmodified,
+  mayStandIn,
+  type NotStored,
+  normalized,
+  partOf,
+  useOf,
+  varyOf,
+  whyNotStored,
+} from "../cache/policy.ts";
 import type { CacheStore, Entry } from "../cache/store.ts";
 import type { Clock } from "../clock.ts";
 import type { Body, Sink } from "../http/body.ts";
@@ -8,11 +19,12 @@ import { Fields } from "../http/fields.ts";
 import type { Reply } from "../http/server.ts";
 import { callerLeft, discard, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { PoolExhausted } from "./credential.ts";
+import { CredentialRefused, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { type Forwarder, NoTarget } from "./forwarder.ts";
 import { keptFields } from "./headers.ts";
-import { parameter } from "./path.ts";
+import { below, matchOf, onlyParameters } from "./path.ts";
+import { date } from "./reply.ts";
 import type { Route } from "./route.ts";
 import { isMiss } from "./router.ts";
 
@@ -24,9 +36,11 @@ export interface RouteCache {
   readonly maxEntrySize: number;
   /** Callers with a key get each other's responses. */
   readonly isShared: boolean;
+  /** Each consumer gets its own responses again; callers without a key have one copy together. */
+  readonly isPerConsumer: boolean;
   /** Lower-case names of fields that tell responses apart beside Vary. */
   readonly headers: readonly string[];
-  /** Names of the query's parameters that tell responses apart; `null`: the whole query does. */
+  /** Names of the query's parameters that tell responses apart, and that alone are forwarded; `null`: the whole query. */
   readonly query: readonly string[] | null;
 }
 
@@ -70,7 +84,10 @@ class Fill {
   isVoid = false;
   readonly settle: () => void;
 
-  constructor(readonly key: string) {
+  constructor(
+    readonly key: string,
+    readonly uri: string,
+  ) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.settled = promise;
     this.settle = resolve;
@@ -85,8 +102,8 @@ export class Caching {
   /** Those that others may wait for, and all of them. */
   private readonly fills = new Map<string, Fill>();
   private readonly active = new Set<Fill>();
-  /** URIs whose responses could not be kept, and until when that is believed. */
-  private readonly passed = new Map<string, number>();
+  /** Hashes of the keys whose responses could not be kept, and until when that is believed. Two with one hash do no harm: their requests don't wait for each other. */
+  private readonly passed = new Map<number, number>();
   /** Entries that are being revalidated in the background. */
   private readonly refreshing = new Set<Entry>();
 
@@ -94,14 +111,15 @@ export class Caching {
 
   /** The answer that can be given without asking anybody, or `null`. */
   lookUp(x: Exchange, route: Route, cache: RouteCache): Reply | null {
-    const { fields } = x.incoming.head;
-    const request = requestDirectives(fields.joined("cache-control"), fields.get("pragma"));
+    const request = directivesOf(x);
     const entry = this.find(x, keyOf(x, route, cache));
     if (entry === null) return null;
     const now = this.parts.clock.now();
     const age = ageOf(entry, now);
     const use = useOf(entry.freshness, age, request);
     if (use === "expired" || use === "asked-for") return null;
+    // Parts are of what is whole, and nothing else is fetched for them.
+    if (use === "stale-while-revalidate" && isForPart(x)) return null;
     if (use === "fresh") {
       this.counts.hits++;
       x.cache = "hit";
@@ -115,8 +133,7 @@ export class Caching {
 
   /** The answer for which the backend, or another request for the same, has to be asked. Rejects as `Forwarder.send` does. */
   async answer(x: Exchange, route: Route, cache: RouteCache, upstream: Upstream): Promise<Answer> {
-    const { fields } = x.incoming.head;
-    const request = requestDirectives(fields.joined("cache-control"), fields.get("pragma"));
+    const request = directivesOf(x);
     const key = keyOf(x, route, cache);
     if (request.onlyIfCached) return { kind: "none" };
     for (let waits = 0; ; waits++) {
@@ -160,7 +177,8 @@ export class Caching {
       if (url === null || url.host !== URL.parse(`http://${host}`)?.host) continue;
       this.forget(x, url.pathname, url.search);
       // A backend behind a prefix names its own paths.
-      if (x.route !== null && x.route.strip > 0) this.forget(x, x.path.slice(0, x.route.strip) + url.pathname, url.search);
+      if (x.route !== null && x.route.strip > 0)
+        this.forget(x, x.path.slice(0, x.path.length - below(x.path, x.route.depth).length) + url.pathname, url.search);
     }
   }
 
@@ -172,10 +190,12 @@ export class Caching {
     return this.parts.store.purge(isMeant);
   }
 
-  private find(x: Exchange, key: string): Entry | null {
+  private find(x: Exchange<Arrival>, key: string): Entry | null {
     const valueFor = valuesOf(x);
     const found = this.parts.store.find(key, valueFor);
-    return found === null && x.incoming.head.method === "HEAD" ? this.parts.store.find(`HEAD ${key}`, valueFor) : found;
+    if (x.incoming.head.method !== "HEAD") return found;
+    const head = this.parts.store.find(`HEAD ${key}`, valueFor);
+    return head === null || (found !== null && found.arrivedAt >= head.arrivedAt) ? found : head;
   }
 
   /** After a wait: what the other request has brought, if it is for this one too. */
@@ -200,7 +220,9 @@ export class Caching {
     key: string,
     fillKey: string | null,
   ): Promise<Answer> {
-    const fill = new Fill(fillKey ?? key);
+    // What backends see must be what tells responses apart: what else is in the query could change the answer for everybody.
+    if (cache.query !== null) x.query = onlyParameters(x.query, cache.query);
+    const fill = new Fill(fillKey ?? key, uriOf(x, route, cache, x.path, x.query));
     this.active.add(fill);
     if (fillKey !== null) this.fills.set(fillKey, fill);
     const done = () => {
@@ -209,10 +231,9 @@ export class Caching {
       fill.settle();
     };
     try {
-      const found = this.parts.store.find(key, valuesOf(x));
+      const found = this.find(x, key);
       const entry = found !== null && found.body !== null && x.incoming.head.method === "GET" ? found : null;
-      const why =
-        entry === null ? (this.parts.store.varyOf(key) === null ? "uri-miss" : "vary-miss") : request.noCache ? "request" : "stale";
+      const why = found === null ? (this.parts.store.varyOf(key) === null ? "uri-miss" : "vary-miss") : this.whyForwarded(found, request);
       const isAlone = this.isPassed(key) || request.noStore;
       const requestedAt = this.parts.clock.now();
       let response: UpstreamResponse;
@@ -252,6 +273,11 @@ export class Caching {
     }
   }
 
+  /** Why what is kept does not do (RFC 9211 §2.2). */
+  private whyForwarded(found: Entry, request: Directives): "request" | "stale" {
+    return useOf(found.freshness, ageOf(found, this.parts.clock.now()), request) === "asked-for" ? "request" : "stale";
+  }
+
   /** A full response: kept on its way through if it may be. */
   private take(
     x: Exchange<Arrival>,
@@ -268,52 +294,91 @@ export class Caching {
   ): UpstreamResponse {
     const { clock } = this.parts;
     const arrivedAt = clock.now();
-    const { method } = x.incoming.head;
+    if (x.incoming.head.method === "HEAD" && response.status === 200) this.compare(key, valuesOf(x), response);
     const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - requestedAt, cache.ttl);
-    const mayKeep =
-      isStorable({
-        status: response.status,
-        fields: response.fields,
-        request,
-        isAuthorized: isAuthorized(x, cache),
-        hasCookie: x.incoming.head.fields.get("cookie") !== null,
-        freshness,
-      }) && response.length <= cache.maxEntrySize;
-    if (!mayKeep) {
+    const notStored = this.whyNot(x, cache, request, response, freshness);
+    if (notStored !== null) {
       if (!isError(response.status)) {
         if (entry !== null) this.parts.store.remove(key, entry);
         if (!request.noStore) this.pass(key);
       }
       done();
-      x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}`);
+      x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; detail=${notStored}`);
       return response;
     }
+    x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; stored`);
+    return this.keeping(x, route, cache, key, response, freshness, arrivedAt, fill, done);
+  }
+
+  /**
+   * Keeps the answer to a POST for the GETs of its URI when it says that it is what they would get, and for how long (RFC 9110 §9.3.3). Comes after `invalidate`.
+   */
+  keepPosted(x: Exchange, route: Route, cache: RouteCache, response: UpstreamResponse): UpstreamResponse {
+    const { head } = x.incoming;
+    const location = response.fields.get("content-location");
+    if (head.method !== "POST" || response.status !== 200 || response.tunnel !== null || location === null) return response;
+    const itself = `http://${head.host}${x.path}${x.query}`;
+    if (URL.parse(location, itself)?.href !== URL.parse(itself)?.href || x.generation.router.find(head.host, "GET", x.match) !== route)
+      return response;
+    const { clock } = this.parts;
+    const arrivedAt = clock.now();
+    const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - x.startedAt, cache.ttl);
+    if (!freshness.isStated || freshness.lifetime <= 0 || this.whyNot(x, cache, directivesOf(x), response, freshness) !== null)
+      return response;
+    x.cacheHead = status(`fwd=method; fwd-status=${response.status}; stored`);
+    const key = keyOf(x, route, cache);
+    const fill = new Fill(key, uriOf(x, route, cache, x.path, x.query));
+    this.active.add(fill);
+    return this.keeping(x, route, cache, key, response, freshness, arrivedAt, fill, () => void this.active.delete(fill));
+  }
+
+  private whyNot(
+    x: Exchange<Arrival>,
+    cache: RouteCache,
+    request: Directives,
+    { status, fields, length }: UpstreamResponse,
+    freshness: Freshness,
+  ): NotStored | null {
+    const hasCookie = x.incoming.head.fields.get("cookie") !== null;
+    const identity = identityOf(x, cache);
+    return whyNotStored({ status, fields, request, identity, hasCookie, freshness }) ?? (length > cache.maxEntrySize ? "too-large" : null);
+  }
+
+  /** The response, which is kept when it has gone by. */
+  private keeping(
+    x: Exchange<Arrival>,
+    route: Route,
+    cache: RouteCache,
+    key: string,
+    response: UpstreamResponse,
+    freshness: Freshness,
+    arrivedAt: number,
+    fill: Fill,
+    done: () => void,
+  ): UpstreamResponse {
     const vary = varyOf(response.fields);
     const valueFor = valuesOf(x);
-    const kept = keptFields(response.fields, response.connection, route, clock.wall());
+    const isHead = x.incoming.head.method === "HEAD";
+    const kept = keptHead(keptFields(response.fields, response.connection, route, this.parts.clock.wall()));
     const keep = (body: Uint8Array | null): void => {
       if (!fill.isVoid) {
         const names = vary === "*" ? [] : vary;
-        const isHead = method === "HEAD";
         this.counts.stored++;
-        this.passed.delete(key);
-        this.parts.store.put(isHead ? `HEAD ${key}` : key, route.name, x.path, {
-          vary: names,
-          varied: names.map(valueFor),
+        this.passed.delete(hashOf(key));
+        this.put(x, route, cache, isHead ? `HEAD ${key}` : key, {
+          vary: names.map(owned),
+          varied: names.map((name) => owned(valueFor(name))),
           status: response.status,
-          reason: response.reason,
+          reason: owned(response.reason),
           ...kept,
           body: isHead ? null : (body ?? new Uint8Array()),
           length: response.length,
-          etag: response.fields.get("etag"),
-          lastModified: response.fields.get("last-modified"),
           freshness,
           arrivedAt,
         });
       }
       done();
     };
-    x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; stored`);
     const { body } = response;
     if (body === null || body instanceof Uint8Array) {
       // A copy: the bytes are a part of what the socket read.
@@ -321,6 +386,15 @@ export class Caching {
       return response;
     }
     return { ...response, body: new KeptBody(body, cache.maxEntrySize, keep, done) };
+  }
+
+  /** Forgets what was kept of a GET when a HEAD tells that there is another version now (RFC 9111 §4.3.5). */
+  private compare(key: string, valueFor: (name: string) => string, { fields, length }: UpstreamResponse): void {
+    const kept = this.parts.store.find(key, valueFor);
+    if (kept === null || kept.body === null || kept.status !== 200) return;
+    const differs = (own: string | null, name: string): boolean => fields.get(name) !== null && fields.get(name) !== own;
+    if (differs(kept.etag, "etag") || differs(kept.lastModified, "last-modified") || (length >= 0 && length !== kept.body.length))
+      this.parts.store.remove(key, kept);
   }
 
   /** Brings a kept response up to date by a 304 (RFC 9111 §4.3.4). */
@@ -339,9 +413,10 @@ export class Caching {
     const fields = new Fields();
     // One without a Date counts as made now (RFC 9110 §6.6.1).
     const isNew = (name: string) => name === "date" || (response.fields.get(name) !== null && !NOT_RENEWED.has(name));
-    for (let i = 0; i < entry.fields.names.length; i++) {
-      const lower = entry.fields.lower[i] as string;
-      if (!isNew(lower) && lower !== "age") fields.add(entry.fields.names[i] as string, lower, entry.fields.values[i] as string);
+    const before = fieldsOf(entry.lines);
+    for (let i = 0; i < before.names.length; i++) {
+      const lower = before.lower[i] as string;
+      if (!isNew(lower) && lower !== "age") fields.add(before.names[i] as string, lower, before.values[i] as string);
     }
     for (let i = 0; i < response.fields.names.length; i++) {
       const lower = response.fields.lower[i] as string;
@@ -349,15 +424,18 @@ export class Caching {
     }
     const renewed: Entry = {
       ...entry,
-      ...keptFields(fields, response.connection, route, clock.wall()),
-      etag: fields.get("etag"),
-      lastModified: fields.get("last-modified"),
+      ...keptHead(keptFields(fields, response.connection, route, clock.wall())),
       freshness: freshnessOf(entry.status, fields, clock.wall(), arrivedAt - requestedAt, cache.ttl),
       arrivedAt,
     };
     this.parts.store.remove(key, entry);
-    if (!isVoid) this.parts.store.put(key, route.name, x.path, renewed);
+    if (!isVoid) this.put(x, route, cache, key, renewed);
     return renewed;
+  }
+
+  private put(x: Exchange<Arrival>, route: Route, cache: RouteCache, key: string, entry: Entry): void {
+    const uri = hasSeveral(cache) ? uriOf(x, route, cache, x.path, x.query) : null;
+    this.parts.store.put(key, route.name, owned(x.path), entry, uri);
   }
 
   /** A kept response in the place of an error, where that is allowed. */
@@ -385,8 +463,8 @@ export class Caching {
       })
       .catch((error: unknown) => {
         // The next request tries again; a fault of our own is told.
-        if (!(error instanceof UpstreamFailure) && !(error instanceof NoTarget) && !(error instanceof PoolExhausted))
-          this.parts.onFault(error, x.id);
+        const isExpected = [UpstreamFailure, NoTarget, PoolExhausted, CredentialRefused].some((it) => error instanceof it);
+        if (!isExpected) this.parts.onFault(error, x.id);
       })
       .finally(() => {
         detached.release();
@@ -395,16 +473,16 @@ export class Caching {
   }
 
   private forget(x: Exchange, path: string, query: string): void {
-    const found = x.generation.router.find(x.incoming.head.host, "GET", path);
+    const found = x.generation.router.find(x.incoming.head.host, "GET", matchOf(path));
     if (isMiss(found) || found.cache === null) return;
-    const key = keyFor(x, found, found.cache, path, query);
-    // Keys of the same URI that differ by a header begin alike.
-    const prefix = found.cache.headers.length === 0 ? key : key.slice(0, key.lastIndexOf("\n\n"));
-    for (const fill of this.active) if (fill.key.startsWith(prefix)) fill.isVoid = true;
-    if (found.cache.headers.length === 0) {
-      this.parts.store.removeAll(key);
-      this.parts.store.removeAll(`HEAD ${key}`);
-    } else this.parts.store.purge((route, its) => route === found.name && its === path);
+    const uri = uriOf(x, found, found.cache, path, query);
+    for (const fill of this.active) if (fill.uri === uri) fill.isVoid = true;
+    const { store } = this.parts;
+    if (hasSeveral(found.cache)) store.removeUri(uri);
+    else {
+      store.removeAll(uri);
+      store.removeAll(`HEAD ${uri}`);
+    }
   }
 
   /** The values of the fields by which the URI's last response varied. */
@@ -415,47 +493,88 @@ export class Caching {
 
   private pass(key: string): void {
     if (this.passed.size >= MOST_PASSED) this.passed.clear();
-    this.passed.set(key, this.parts.clock.now() + PASS_FOR);
+    this.passed.set(hashOf(key), this.parts.clock.now() + PASS_FOR);
   }
 
   private isPassed(key: string): boolean {
     if (this.passed.size === 0) return false;
-    const until = this.passed.get(key);
+    const hash = hashOf(key);
+    const until = this.passed.get(hash);
     if (until === undefined) return false;
     if (this.parts.clock.now() < until) return true;
-    this.passed.delete(key);
+    this.passed.delete(hash);
     return false;
   }
 }
 
-/** Whether the cache has any part in a request: GET or HEAD without a body, for the whole, and not on condition that nothing was changed. */
+/**
+ * Whether the cache has any part in a request: GET or HEAD without a body, for the whole, and not on condition that nothing was changed. A HEAD is always for the whole (RFC 9110
+ * §14.2).
+ */
 export function isCacheable(x: Exchange): boolean {
   const { head, body } = x.incoming;
   if ((head.method !== "GET" && head.method !== "HEAD") || body !== null || head.upgrade !== "") return false;
   const { fields } = head;
+  return fields.get("if-match") === null && fields.get("if-unmodified-since") === null && !isForPart(x);
+}
+
+/** Whether a request may be answered by a part of what is kept; if nothing is, it goes by the cache. */
+export const isForPart = (x: Exchange<Arrival>): boolean => {
+  const { head, body } = x.incoming;
   return (
-    fields.get("range") === null &&
-    fields.get("if-match") === null &&
-    fields.get("if-unmodified-since") === null &&
-    fields.get("if-range") === null
+    head.method === "GET" &&
+    body === null &&
+    head.upgrade === "" &&
+    head.fields.get("range") !== null &&
+    head.fields.get("if-match") === null &&
+    head.fields.get("if-unmodified-since") === null
   );
+};
+
+/** Whether the caller takes only what is kept. */
+export const isOnlyIfCached = (x: Exchange<Arrival>): boolean => directivesOf(x).onlyIfCached;
+
+function directivesOf(x: Exchange<Arrival>): Directives {
+  const { fields } = x.incoming.head;
+  return requestDirectives(fields.joined("cache-control"), fields.get("pragma"));
 }
 
 const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 /** RFC 9110 §9.2.1; methods that nobody knows are taken to change something (RFC 9111 §4.4). */
 export const isUnsafe = (method: string): boolean => !SAFE.has(method);
 
-const keyOf = (x: Exchange<Arrival>, route: Route, cache: RouteCache): string => keyFor(x, route, cache, x.path, x.query);
+const keyOf = (x: Exchange<Arrival>, route: Route, cache: RouteCache): string => {
+  const uri = uriOf(x, route, cache, x.path, x.query);
+  if (!hasSeveral(cache)) return uri;
+  // No consumer's id is empty: callers without a key have copies of their own.
+  const consumer = cache.isPerConsumer && x.key !== null ? x.key.consumer.id : "";
+  return `${uri}\n\n${consumer}\n${cache.headers.map(valuesOf(x)).join("\n")}`;
+};
 
-function keyFor(x: Exchange<Arrival>, route: Route, cache: RouteCache, path: string, query: string): string {
+/** Whether one URI has several keys: all of them go when it is changed. */
+const hasSeveral = (cache: RouteCache): boolean => cache.isPerConsumer || cache.headers.length > 0;
+
+/** What a key begins with, in lines: none of what is joined holds a line break. */
+function uriOf(x: Exchange<Arrival>, route: Route, cache: RouteCache, path: string, query: string): string {
   const { head } = x.incoming;
-  const search =
-    cache.query === null || query === "" ? query : `?${cache.query.map((name) => `${name}=${parameter(query, name) ?? ""}`).join("&")}`;
-  // Behind a proxy that ends TLS, http and https are two URIs.
-  const proto = x.generation.trustedProxies.has(x.incoming.ip) ? (head.fields.joined("x-forwarded-proto") ?? "") : "";
-  const key = `${route.name}\n${proto}//${head.host.toLowerCase()}${path}${search}`;
-  return cache.headers.length === 0 ? key : `${key}\n\n${cache.headers.map(valuesOf(x)).join("\n")}`;
+  // What was everybody's before a reload is not a single caller's after it.
+  const scope = cache.isShared ? "shared" : "";
+  // What trusted proxies say of the URI that was asked for is passed on, and backends make links of it: behind one that ends TLS, http and https are two URIs.
+  const seen = x.generation.trustedProxies.has(x.incoming.ip) ? forwardedUri(head.fields) : "\n";
+  const search = cache.query === null ? query : onlyParameters(query, cache.query);
+  return `${route.name}\n${scope}\n${seen}\n${head.host.toLowerCase()}${path}${search}`;
 }
+
+const FORWARDED = /(?:^|[;,\s])(?:host|proto)\s*=\s*(?:"[^"]*"|[^;,\s]*)/gi;
+
+function forwardedUri(fields: Fields): string {
+  const proto = fields.joined("x-forwarded-proto") ?? "";
+  const host = fields.joined("x-forwarded-host")?.toLowerCase() ?? "";
+  const standard = fields.joined("forwarded");
+  return `${proto}\n${host}${standard === null ? "" : `;${standard.match(FORWARDED)?.join(";") ?? ""}`}`;
+}
+
+const hashOf = (key: string): number => Bun.hash.xxHash32(key);
 
 /** A request's field as the backend saw it, for Vary: what Sluice sets counts, not what a caller claims. */
 const valuesOf =
@@ -476,13 +595,45 @@ const valuesOf =
     if (name === x.keyField && x.key !== null) return `key ${x.key.id}`;
     if (x.route?.requestRules.dropped.has(name) === true) return "";
     const value = x.incoming.head.fields.joined(name);
-    return value === null ? "" : value.trim().replace(/\s+/g, " ").replace(/ ?, ?/g, ",");
+    return value === null ? "" : normalized(name, value);
   };
 
-/** Whether the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
-function isAuthorized(x: Exchange<Arrival>, cache: RouteCache): boolean {
-  if (x.key !== null && !cache.isShared) return true;
-  return x.keyField !== "authorization" && x.incoming.head.fields.get("authorization") !== null;
+/** By what the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
+function identityOf(x: Exchange<Arrival>, cache: RouteCache): "key" | "authorization" | null {
+  if (x.key !== null && !cache.isShared && !cache.isPerConsumer) return "key";
+  return x.keyField !== "authorization" && x.incoming.head.fields.get("authorization") !== null ? "authorization" : null;
+}
+
+/** What is kept of a response's head. Copies: a field's text is a part of a whole head, and fields one by one would take several times the bytes of their lines. */
+function keptHead(
+  kept: ReturnType<typeof keptFields>,
+): Pick<Entry, "lines" | "head" | "notModifiedHead" | "etag" | "lastModified" | "date"> {
+  const { names, values } = kept.fields;
+  const head = owned(kept.head);
+  let lines = "";
+  for (let i = 0; i < names.length; i++) lines += `${names[i]}: ${values[i]}\r\n`;
+  const copy = (name: string): string | null => {
+    const value = kept.fields.get(name);
+    return value === null ? null : owned(value);
+  };
+  return {
+    lines: lines === kept.head ? head : owned(lines),
+    head,
+    notModifiedHead: owned(kept.notModifiedHead),
+    etag: copy("etag"),
+    lastModified: copy("last-modified"),
+    date: copy("date"),
+  };
+}
+
+/** The fields that `lines` were made of. */
+function fieldsOf(lines: string): Fields {
+  const fields = new Fields();
+  for (const line of lines.split("\r\n")) {
+    const colon = line.indexOf(": ");
+    if (colon > 0) fields.add(line.slice(0, colon), line.slice(0, colon).toLowerCase(), line.slice(colon + 2));
+  }
+  return fields;
 }
 
 /** What asks whether a kept response is still good (RFC 9111 §4.3.1). */
@@ -498,13 +649,27 @@ const ageOf = (entry: Entry, now: number): number => entry.freshness.initialAge 
 
 const status = (what: string): string => `Cache-Status: sluice; ${what}\r\n`;
 
-/** A kept response as an answer to `x`: whole, or a 304 when the caller has it already. */
+/** A kept response as an answer to `x`: whole, the part that is asked for, or a 304 when the caller has it already. */
 function replyOf(x: Exchange<Arrival>, entry: Entry, age: number, what: string): Reply {
+  const { fields } = x.incoming.head;
   x.cacheHead = `Age: ${Math.max(0, Math.floor(age / 1000))}\r\n${status(what)}`;
-  if (isUnmodified(x.incoming.head.fields, entry.status, entry.etag, entry.lastModified))
+  if (isUnmodified(fields, entry.status, entry))
     return { status: 304, reason: "Not Modified", head: entry.notModifiedHead, body: null, length: -1 };
-  const length = entry.body === null ? entry.length : entry.body.length;
-  return { status: entry.status, reason: entry.reason, head: entry.head, body: entry.body, length };
+  const { body } = entry;
+  if (body === null) return { status: entry.status, reason: entry.reason, head: entry.head, body, length: entry.length };
+  const part = entry.status === 200 && isForPart(x) ? partOf(fields, body.length, entry) : null;
+  if (part === null) return { status: entry.status, reason: entry.reason, head: entry.head, body, length: body.length };
+  if (part === "unsatisfiable")
+    return {
+      status: 416,
+      reason: "Range Not Satisfiable",
+      head: `${date()}Content-Range: bytes */${body.length}\r\n`,
+      body: new Uint8Array(),
+      length: 0,
+    };
+  const bytes = body.subarray(part.start, part.end);
+  const head = `${entry.head}Content-Range: bytes ${part.start}-${part.end - 1}/${body.length}\r\n`;
+  return { status: 206, reason: "Partial Content", head, body: bytes, length: bytes.length };
 }
 
 function abandon(x: Exchange<Arrival>, response: UpstreamResponse): void {

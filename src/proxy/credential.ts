@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { RouteConfig } from "../config/schema.ts";
 import type { Choice, Grant, PoolKey } from "../pools/pool.ts";
-import type { Pool, Pools } from "../pools/pools.ts";
-import type { Meter, UsagePaths } from "../tokens/meter.ts";
+import { isDoubtful, type Pool, type Pools } from "../pools/pools.ts";
+import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import { retryAfterOf } from "../upstreams/retry.ts";
@@ -22,7 +22,15 @@ export interface RouteCredential {
     | { readonly kind: "fixed"; readonly tokens: number }
     | { readonly kind: "header"; readonly name: string }
     | { readonly kind: "estimate" };
+  /** What a request is reckoned to cost of which nothing can be estimated. */
+  readonly otherwise: number;
+  /** Where the upstream is asked whether it takes a key: a path below a target's own, or `null` for the route's with /models behind it. */
+  readonly probe: string | null;
 }
+
+/** The header line that carries a key. */
+export const credentialLine = ({ header, before, after }: RouteCredential, { secret, id }: PoolKey): string =>
+  `${header}: ${before}${secret ?? id}${after}\r\n`;
 
 /** `route.cost` of more than one says what a request costs; otherwise it is estimated. */
 export function compileCredential(config: RouteConfig["credential"], routeCost: number): RouteCredential | null {
@@ -45,12 +53,16 @@ export function compileCredential(config: RouteConfig["credential"], routeCost: 
           : cost === "route" || routeCost > 1
             ? { kind: "fixed", tokens: routeCost }
             : { kind: "estimate" },
+    otherwise: routeCost,
+    probe: config.probe,
   };
 }
 
-/** A path such as `usage.total_tokens`, or several that are added up. */
-export const compilePaths = (usage: string | readonly string[] | null): UsagePaths | null =>
-  usage === null ? null : (typeof usage === "string" ? [usage] : usage).map((path) => path.split("."));
+/** `auto`, a path such as `usage.total_tokens`, or several that are added up. */
+export function compileUsage(usage: string | readonly string[] | null): UsageRecipe | null {
+  if (usage === null) return null;
+  return usage === "auto" ? AUTO_USAGE : usageByPaths((typeof usage === "string" ? [usage] : usage).map((path) => path.split(".")));
+}
 
 /** No key of the pool can take the request now. */
 export class PoolExhausted extends Error {
@@ -63,7 +75,7 @@ export class PoolExhausted extends Error {
   }
 }
 
-/** The upstream answered 403, and whether that is about the caller's request or about our key is not known. */
+/** The upstream refused the caller's request, or it is not known that it refused our key: what it said may be about the key, and is not for the caller. */
 export class CredentialRefused extends Error {}
 
 /** The route names a pool that was deleted. */
@@ -81,8 +93,8 @@ export class CredentialUse {
   private requests = 0;
   private call: { readonly isSent: boolean } | null = null;
   private readonly refused: string[] = [];
-  /** The keys whose 403 may be about the request: the next key's answer tells. */
-  private readonly doubtful: PoolKey[] = [];
+  /** The keys whose refusal (401, 402, 403) may be about the request: the next key's answer tells. */
+  private readonly doubtful: { readonly key: PoolKey; readonly status: number }[] = [];
   private meter: Meter | null = null;
   private status = 0;
   private isSettled = false;
@@ -110,9 +122,9 @@ export class CredentialUse {
     const pool = parts.pools.get(credential.pool);
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
     const stated = statedCost(x, credential);
-    const cost = stated ?? Math.max(1, prompt.input + prompt.output);
+    const cost = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
     const grant = await take(parts.pools, pool, route, cost, { without: [], mayProbe });
-    return new CredentialUse(parts, pool, route, credential, cost, stated === null ? prompt.input : null, grant);
+    return new CredentialUse(parts, pool, route, credential, cost, stated === null && prompt.isRead ? prompt.input : null, grant);
   }
 
   get field(): string {
@@ -121,9 +133,7 @@ export class CredentialUse {
 
   /** The header line that carries the key. */
   get line(): string {
-    const { header, before, after } = this.credential;
-    const { secret, id } = this.grant.key;
-    return `${header}: ${before}${secret ?? id}${after}\r\n`;
+    return credentialLine(this.credential, this.grant.key);
   }
 
   /** A request with the key goes out. */
@@ -139,43 +149,64 @@ export class CredentialUse {
     this.call = null;
   }
 
-  /** Takes note of an answer. True when the upstream refused the key, not the request; with 403 it may be either. */
+  /** Takes note of an answer. True when the upstream refused the key, or may have: 401, 402 and 403 may be about what the caller sent as well. */
   answered(response: UpstreamResponse): boolean {
     const { pools, clock } = this.parts;
     const { status } = response;
     this.status = status;
-    const isRefusal = pools.answered(this.pool, this.grant.key, status, restAsked(response, clock), false);
-    // Another key was taken, or refused for what it is: then it was the key.
-    if (status !== 403 && status < 500) for (const key of this.doubtful.splice(0)) pools.answered(this.pool, key, 403, null, true);
+    const isRefusal = pools.answered(this.pool, this.grant.key, status, restAsked(response, clock));
+    // This key was taken: then it was the others that were refused, not the request.
+    if (!isRefusal && status < 500) for (const it of this.doubtful.splice(0)) pools.quarantine(this.pool, it.key, it.status);
     return isRefusal;
   }
 
-  /** Takes another key in place of the refused one, for nothing was used of that. False when two keys got the same 403: then it is about the request. Throws `PoolExhausted`. */
+  /** Takes another key in place of the refused one, for nothing was used of that. False when two keys got the same refusal: then it is about the request. Throws `PoolExhausted`. */
   async next(): Promise<boolean> {
     const { pools } = this.parts;
-    const { key } = this.grant;
-    this.refused.push(key.id);
-    if (this.status === 403) {
-      this.doubtful.push(key);
-      if (this.doubtful.length > 1) return false;
-    }
+    this.refused.push(this.grant.key.id);
+    const isRepeated = this.doubtful.some(({ status }) => status === this.status);
+    this.isDoubted();
+    if (isRepeated) return false;
     pools.settle(this.pool, this.grant, 0, this.requests);
     this.isSettled = true;
     this.requests = 0;
     this.call = null;
-    try {
-      this.grant = await take(pools, this.pool, this.route, this.cost, { without: this.refused, mayProbe: true });
-    } catch (error) {
-      this.unconfirmed();
-      throw error;
-    }
+    this.grant = await take(pools, this.pool, this.route, this.cost, { without: this.refused, mayProbe: true });
     this.isSettled = false;
     return true;
   }
 
-  /** A 403 that no other key could be asked about. */
-  unconfirmed(): void {
-    if (this.status === 403) this.parts.pools.doubt(this.pool, this.grant.key);
+  /** The key's refusal may be about the request. */
+  private isDoubted(): void {
+    const { key } = this.grant;
+    if (isDoubtful(this.status) && !this.doubtful.some((it) => it.key === key)) this.doubtful.push({ key, status: this.status });
+  }
+
+  /**
+   * No other key tells whose fault it is: asks the upstream about the keys themselves (`ask`: the status that a request of our own with this key gets, or `null`), and puts
+   * those in quarantine that it refuses. Gives whether the key that was refused last is known to be at fault.
+   * Of 403, which is seldom about a key, only several requests in a row make us ask.
+   */
+  async confirmed(ask: Ask): Promise<boolean> {
+    if (this.status === 429) return true;
+    this.isDoubted();
+    const { pools } = this.parts;
+    const verdicts = await Promise.all(
+      this.doubtful.map(async ({ key, status }) => {
+        const isSuspect = await pools.doubt(this.pool, key, status);
+        return (isSuspect || status !== 403) && pools.confirm(this.pool, key, status, () => ask(key));
+      }),
+    );
+    return verdicts.at(-1) ?? false;
+  }
+
+  /** Two keys got the same refusal, which is about the request: only if no request at all gets through with them, the upstream is asked about them, and nobody waits for it. */
+  repeated(ask: Ask, onFault: (error: unknown) => void): void {
+    const { pools } = this.parts;
+    for (const { key, status } of this.doubtful)
+      (async () => {
+        if (await pools.doubt(this.pool, key, status)) await pools.confirm(this.pool, key, status, () => ask(key));
+      })().catch(onFault);
   }
 
   /** The response that the caller gets goes by this meter. */
@@ -214,6 +245,9 @@ export class CredentialUse {
     return passed === null ? this.cost : this.input + passed;
   }
 }
+
+/** Asks the upstream about a key: the status that a request of our own gets with it, `null` without an answer. */
+export type Ask = (key: PoolKey) => Promise<number | null>;
 
 /** A key that takes the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
 async function take(pools: Pools, pool: Pool, route: string, cost: number, choice: Choice): Promise<Grant> {

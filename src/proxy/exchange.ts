@@ -7,11 +7,12 @@ import type { RouteMetrics } from "../telemetry/metrics.ts";
 import type { Redactor } from "../telemetry/redact.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
-import type { Prompt } from "../tokens/prompt.ts";
+import { letGo, type Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { clientIp } from "./client-ip.ts";
 import type { CredentialUse } from "./credential.ts";
 import type { Generation } from "./generation.ts";
+import type { OddPath } from "./path.ts";
 import type { Problem } from "./problem.ts";
 import type { Route } from "./route.ts";
 
@@ -42,6 +43,8 @@ export class Exchange<A extends Arrival = Incoming> {
   readonly id: string;
   /** The caller's address: the peer's, or what trusted proxies say. */
   readonly ip: string;
+  /** The peer says for whom it asks, whether it is believed or not. */
+  readonly hasTrail: boolean;
   route: Route | null = null;
   /** What of Sluice itself it is for, where that is no route. */
   ownEndpoint: Endpoint | null = null;
@@ -55,8 +58,10 @@ export class Exchange<A extends Arrival = Incoming> {
   key: KeyEntry | null = null;
   /** The key that the caller showed and that was known, but is not good any more. */
   refusedKey: KeyEntry | null = null;
-  /** The lower-case name of the field that carried the key, which is not forwarded. */
+  /** The lower-case name of the field that carried the key. */
   keyField = "";
+  /** The Authorization field holds a key of Sluice's, which is not forwarded. */
+  dropsAuthorization = false;
   /** The query as it will be forwarded. */
   query: string;
   verdict: Verdict | null = null;
@@ -88,15 +93,20 @@ export class Exchange<A extends Arrival = Incoming> {
     readonly incoming: A,
     /** The configuration that this request began with, and ends with. */
     readonly generation: Generation,
-    readonly path: string,
+    /** As it is forwarded, with the route's prefix. */
+    public path: string,
     query: string,
     /** `clock.now()` when the head had arrived. */
     readonly startedAt: number,
+    /** `null`: backends can read the path in one way only. */
+    readonly odd: OddPath | null = null,
   ) {
     this.query = query;
     const { fields } = incoming.head;
     this.id = requestId(fields.get("x-request-id"), generation.redactor);
-    this.ip = clientIp(incoming.ip, fields.joined("x-forwarded-for"), generation.trustedProxies);
+    const trail = fields.joined("x-forwarded-for");
+    this.hasTrail = trail !== null;
+    this.ip = clientIp(incoming.ip, trail, generation.trustedProxies);
     if (generation.tracer !== null) this.trace = generation.tracer.begin(fields.joined("traceparent"));
   }
 
@@ -105,6 +115,7 @@ export class Exchange<A extends Arrival = Incoming> {
     if (this.busy !== null) this.busy.state.inFlight--;
     this.busy = null;
     this.credential?.settle();
+    if (this.prompt !== null) letGo(this.prompt);
   }
 
   /** What the response said it cost; of a stream that said nothing, what has passed of it. `null` when there is nothing to go by. */
@@ -118,13 +129,21 @@ export class Exchange<A extends Arrival = Incoming> {
   /** The same request without a caller who waits for the answer: for what is fetched in the background. */
   detached(now: number): Exchange<Arrival> {
     const { head, ip, isTls } = this.incoming;
-    const arrival: Arrival = { head: { ...head, method: "GET" }, body: null, ip, isTls, isAborted: false, onAbort: null };
-    const it = new Exchange(arrival, this.generation, this.path, this.query, now);
+    // A HEAD may have named a range, which means nothing then.
+    const fields = head.fields.without("range", "if-range");
+    const arrival: Arrival = { head: { ...head, method: "GET", fields }, body: null, ip, isTls, isAborted: false, onAbort: null };
+    const it = new Exchange(arrival, this.generation, this.path, this.query, now, this.odd);
     it.route = this.route;
     it.key = this.key;
     it.keyField = this.keyField;
+    it.dropsAuthorization = this.dropsAuthorization;
     it.trace = this.trace?.detached() ?? null;
     return it;
+  }
+
+  /** What routes are matched by. */
+  get match(): string {
+    return this.odd === null ? this.path : this.odd.match;
   }
 
   get endpoint(): Endpoint | null {

@@ -32,7 +32,11 @@ function expected(error: unknown): Problem | null {
   if (error instanceof LimiterUnavailable)
     return passing("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", 1);
   if (error instanceof PoolExhausted) return poolExhausted(error.retryIn, error.cost);
-  if (error instanceof CredentialRefused) return problem("forbidden", "The backend refused this request.");
+  if (error instanceof CredentialRefused)
+    return problem(
+      "forbidden",
+      "The backend refused this request with the key of this gateway: check what you ask for, and the headers that you send.",
+    );
   if (error instanceof TooLarge) return bodyTooLarge(error.most);
   if (error instanceof TooSlow) return TOO_SLOW;
   return error instanceof UpstreamFailure ? ofUpstream(error) : null;

@@ -1,19 +1,22 @@
 import type { Clock } from "../clock.ts";
 import { type Body, collect, WholeBody } from "../http/body.ts";
 import { isJsonType } from "../json.ts";
-import type { Pools } from "../pools/pools.ts";
+import type { PoolKey } from "../pools/pool.ts";
+import { isDoubtful, type Pools } from "../pools/pools.ts";
 import { spanMethod } from "../telemetry/spans.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
-import { readPrompt } from "../tokens/prompt.ts";
+import { letGo, readPrompt } from "../tokens/prompt.ts";
 import { hashOf } from "../upstreams/balancer.ts";
 import { callerLeft, discard, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "../upstreams/retry.ts";
 import type { Target, Unavailable, Upstream } from "../upstreams/upstream.ts";
-import { CredentialRefused, CredentialUse } from "./credential.ts";
+import { CredentialRefused, CredentialUse, credentialLine, PoolExhausted } from "./credential.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import { requestHead } from "./headers.ts";
+import { below } from "./path.ts";
 import { MOST_KEPT, ReplayBody } from "./replay-body.ts";
 import type { Route } from "./route.ts";
+import { prefixOf } from "./router.ts";
 
 export interface ForwarderParts {
   readonly clock: Clock;
@@ -21,6 +24,8 @@ export interface ForwarderParts {
   readonly pools: Pools;
   /** Numbers from 0 up to 1. */
   readonly random: () => number;
+  /** Tells of an error that nobody waits for. */
+  readonly onFault: (error: unknown) => void;
   /** An attempt failed: by its answer's status, or without one. */
   readonly onFailed: (requestId: string, upstream: string, target: Target, attempt: number, why: number | UpstreamFailure) => void;
 }
@@ -35,6 +40,8 @@ export class NoTarget extends Error {
 /** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 const NONE: readonly Target[] = [];
+/** How long the upstream may take to say whether it takes a key, in milliseconds. */
+const PROBE_TIMEOUT = 5000;
 
 /** Sends a request to one of an upstream's targets, and again to another where that is allowed and may help. */
 export class Forwarder {
@@ -68,7 +75,7 @@ export class Forwarder {
       let response: UpstreamResponse | null = null;
       const call = this.parts.client.send(target.origin, {
         method: x.incoming.head.method,
-        head: requestHead(x, route, target, forwardedPath(route, target, x.path), conditions),
+        head: requestHead(x, route, target, forwardedPath(x, route, target), conditions),
         body,
         chunked: x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0,
         upgrade: x.incoming.head.upgrade === "websocket",
@@ -97,7 +104,8 @@ export class Forwarder {
         if (response.status < 500) {
           upstream.succeeded(target, ticket);
           x.busy = target;
-          if (!isRefusal || !(await this.takesAnotherKey(x, route, body, response, deadline))) return this.measured(x, route, response);
+          if (!isRefusal || !(await this.takesAnotherKey(x, route, upstream, target, body, response, deadline)))
+            return this.measured(x, route, response);
           x.busy = null;
           target.state.inFlight--;
           discard(response);
@@ -141,9 +149,12 @@ export class Forwarder {
   private async prepare(x: Exchange<Arrival>, route: Route): Promise<void> {
     const { head, body } = x.incoming;
     const length = head.framing === "chunked" ? -1 : head.contentLength;
-    x.prompt = await readPrompt(body, length, isJsonType(head.fields.mediaType), route.usage);
+    x.prompt = await readPrompt(body, length, isJsonType(head.fields.mediaType), mayAskForUsage(x, route));
     // The exchange is over and settled: nothing may be taken for it any more.
-    if (x.incoming.isAborted) throw callerLeft();
+    if (x.incoming.isAborted) {
+      letGo(x.prompt);
+      throw callerLeft();
+    }
     if (route.credential === null) return;
     const use = await CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
     // The caller left while Redis was asked: the exchange is recorded already.
@@ -161,6 +172,8 @@ export class Forwarder {
   private async takesAnotherKey(
     x: Exchange<Arrival>,
     route: Route,
+    upstream: Upstream,
+    target: Target,
     body: Body | null,
     response: UpstreamResponse,
     deadline: number,
@@ -174,17 +187,29 @@ export class Forwarder {
       !x.incoming.isAborted &&
       isRepeatable(body) &&
       route.budget.spend();
+    const ask = (key: PoolKey) => this.statusOf(x, route, upstream, target, key);
     try {
-      if (mayRepeat && (await use.next())) {
+      const isNext =
+        mayRepeat &&
+        (await use.next().catch((error: unknown) => {
+          if (error instanceof PoolExhausted) return null;
+          throw error;
+        }));
+      if (isNext === true) {
         if (!x.incoming.isAborted) return true;
         use.settle();
         throw callerLeft();
       }
-      if (response.status === 403) {
-        // Two keys got it: it is about the request, and for the caller to read. One did: what it says may be about the key.
-        if (mayRepeat) return false;
-        use.unconfirmed();
-        throw new CredentialRefused("the backend refused the request");
+      if (mayRepeat && isNext === false && isDoubtful(response.status)) {
+        use.repeated(ask, this.parts.onFault);
+        // 403 is for the caller to read. What 401 and 402 say names the key, or the account.
+        if (response.status === 403) return false;
+        x.trouble = `the upstream refused the request with two keys: ${response.status}`;
+        throw new CredentialRefused(x.trouble);
+      }
+      if (!(await use.confirmed(ask))) {
+        x.trouble = `the upstream refused the request, and is not known to refuse the key: ${response.status}`;
+        throw new CredentialRefused(x.trouble);
       }
       throw use.exhausted();
     } catch (error) {
@@ -193,10 +218,38 @@ export class Forwarder {
     }
   }
 
+  /** Asks a target whether it takes a key: by a request of our own, in which nothing is the caller's. Gives the answer's status; `null` when there was none. */
+  private async statusOf(x: Exchange<Arrival>, route: Route, upstream: Upstream, target: Target, key: PoolKey): Promise<number | null> {
+    const { credential, requestRules, setsHost } = route;
+    if (credential === null) return null;
+    const path = target.basePath + (credential.probe ?? `${route.strip === 0 ? prefixOf(route.path) : ""}/models`);
+    // Anthropic's interface asks for its version before anything else.
+    const version = x.incoming.head.fields.get("anthropic-version");
+    const lines = version !== null && /^\d{4}-\d\d-\d\d$/.test(version) ? `Anthropic-Version: ${version}\r\n` : "";
+    const host = setsHost ? "" : `Host: ${target.host}\r\n`;
+    const call = this.parts.client.send(target.origin, {
+      method: "GET",
+      head: `GET ${path} HTTP/1.1\r\n${host}${requestRules.lines}User-Agent: Sluice\r\nAccept: application/json\r\n${lines}${credentialLine(credential, key)}\r\n`,
+      body: null,
+      chunked: false,
+      upgrade: false,
+      connectTimeout: Math.min(upstream.connectTimeout, PROBE_TIMEOUT),
+      timeout: PROBE_TIMEOUT,
+      bodyTimeout: PROBE_TIMEOUT,
+    });
+    return call.response.then(
+      (response) => {
+        discard(response);
+        return response.status;
+      },
+      () => null,
+    );
+  }
+
   /** The answer for the caller, its cost being read as it goes by. */
   private measured(x: Exchange<Arrival>, route: Route, response: UpstreamResponse): UpstreamResponse {
     if (route.usage === null || response.tunnel !== null) return response;
-    x.meter = meterOf(response, route.usage);
+    x.meter = meterOf(response, route.usage, x.prompt?.asksForUsage === true);
     x.credential?.measure(x.meter);
     return x.meter === null ? response : metered(response, x.meter);
   }
@@ -222,6 +275,13 @@ export class Forwarder {
     return retryDelay(route.retry, x.attempts, asked, this.parts.random);
   }
 }
+
+/** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
+const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
+
+/** Whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
+const mayAskForUsage = (x: Exchange<Arrival>, { usage }: Route): boolean =>
+  usage?.isOpenAi === true && x.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(x.path);
 
 /** A body that can be sent again, whatever was sent of it. */
 const isRepeatable = (body: Body | null): boolean =>
@@ -269,7 +329,8 @@ function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): 
   });
 }
 
-const forwardedPath = (route: Route, target: Target, path: string): string => {
-  const rest = route.strip === 0 ? path : path.slice(route.strip);
+function forwardedPath({ path, odd }: Exchange<Arrival>, route: Route, target: Target): string {
+  // As it was sent, the prefix may be longer than as it is matched.
+  const rest = route.strip === 0 ? path : odd === null ? path.slice(route.strip) : below(path, route.depth);
   return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
-};
+}

@@ -33,6 +33,8 @@ export interface Generation {
     readonly header: string;
     /** Whether `Authorization: Bearer` may carry one. */
     readonly bearer: boolean;
+    /** Whether the password of `Authorization: Basic` may be one. */
+    readonly basic: boolean;
     /** The query parameter that may carry one, or `null`. */
     readonly query: string | null;
   };

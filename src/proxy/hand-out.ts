@@ -11,13 +11,12 @@ import type { Pools } from "../pools/pools.ts";
 import { type Endpoint, Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
+import { ownHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { ipBlocked, type Problem, poolExhausted, problem } from "./problem.ts";
+import { type Problem, poolExhausted, problem } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { jsonReply, problemReply } from "./reply.ts";
 
-/** Where keys of pools are handed out. */
-export const HAND_OUT_PATH = "/api/v1/api-key";
 /** What this endpoint is called where a key names the routes it is for, and where requests are counted. */
 export const HAND_OUT_NAME = "api-key";
 const MOST_BODY = 65_536;
@@ -54,14 +53,14 @@ export class HandOut {
     const refuse = (it: Problem): void => {
       x.status = it.status;
       x.refusal = it;
-      incoming.reply(problemReply(it, x.id, own(x)));
+      incoming.reply(problemReply(it, x.id, ownHead(x, clock.now() - x.startedAt)));
     };
     this.grant(x).then(
       (granted) => {
         if ("code" in granted) refuse(granted);
         else {
           x.status = 200;
-          incoming.reply(jsonReply(200, { api_key: granted.key }, own(x)));
+          incoming.reply(jsonReply(200, { api_key: granted.key }, `Cache-Control: no-store\r\n${ownHead(x, clock.now() - x.startedAt)}`));
         }
       },
       (error: unknown) => {
@@ -81,8 +80,6 @@ export class HandOut {
     const { pools, keys, guard, clock } = this.parts;
     const { head } = x.incoming;
     if (head.method !== "POST") return problem("methodNotAllowed", "This takes POST.", {}, [["Allow", "POST"]]);
-    const blockedFor = guard.blockedFor(x.ip);
-    if (blockedFor > 0) return ipBlocked(blockedFor);
     // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
     const refusal = identify(
       x,
@@ -131,5 +128,3 @@ export class HandOut {
     return value as { type: string; pool?: string };
   }
 }
-
-const own = (x: Exchange): string => `X-Request-ID: ${x.id}\r\nCache-Control: no-store\r\n`;

@@ -2,37 +2,9 @@ import { Fields } from "../http/fields.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
+import { HOP_BY_HOP } from "./name-filter.ts";
 import type { Route } from "./route.ts";
 
-/** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
-const HOP_BY_HOP = [
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-];
-
-/** What is never copied from a request: this hop's fields, those that frame the message, and those that Sluice alone may set. */
-const NOT_FORWARDED = new Set([
-  ...HOP_BY_HOP,
-  ...[
-    "host",
-    "content-length",
-    "expect",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-request-id",
-    "x-consumer-id",
-    "x-consumer-tier",
-    "x-retry-count",
-  ],
-]);
 const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
 /** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
 const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
@@ -47,20 +19,21 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   const { names, lower, values } = fields;
   const isTrusted = x.generation.trustedProxies.has(peer);
   const rules = route.requestRules;
-  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${target.host}\r\n`}${rules.lines}`;
+  const { requestNames } = route;
+  const host = route.preservesHost && head.host !== "" ? head.host : target.host;
+  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
   const { credential, prompt, trace } = x;
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
-    if (name === credential?.field) continue;
+    const passage = requestNames.of(name);
+    if (passage !== "always" && (passage === "never" || !isTrusted)) continue;
     // What a response cost can't be read from a compressed one.
     if (name === "accept-encoding" && route.usage !== null) {
       text += "Accept-Encoding: identity\r\n";
       continue;
     }
-    if (NOT_FORWARDED.has(name) || name === x.keyField || named?.has(name) || rules.dropped.has(name)) continue;
-    // A peer that is not trusted could place a false trail in the standard field as well (RFC 7239).
-    if (name === "forwarded" && !isTrusted) continue;
+    if (named?.has(name) || (name === "authorization" && x.dropsAuthorization)) continue;
     if (conditions !== null && CONDITIONS.has(name)) continue;
     if (trace !== null && (name === "traceparent" || (name === "tracestate" && trace.parentId === null))) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
@@ -93,6 +66,8 @@ export function responseHead(x: Exchange, route: Route, response: UpstreamRespon
   let text = "";
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
+    // Providers' support asks for it: it comes under another name, since ours has this one.
+    if (name === "x-request-id" && values[i] !== x.id && !dropped.has(name)) text += `X-Upstream-Request-ID: ${values[i]}\r\n`;
     if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }

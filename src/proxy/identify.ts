@@ -1,9 +1,11 @@
 import type { Clock } from "../clock.ts";
+import { isPrivate } from "../config/ip.ts";
 import type { Guard } from "../guard/guard.ts";
+import { isMade, isPlausible } from "../keys/format.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import type { Exchange } from "./exchange.ts";
 import { parameter, withoutParameter } from "./path.ts";
-import { type Problem, type ProblemCode, problem } from "./problem.ts";
+import { ipBlocked, type Problem, type ProblemCode, problem } from "./problem.ts";
 import type { Route } from "./route.ts";
 
 /** What decides who may use a route. */
@@ -15,64 +17,109 @@ export interface IdentifyParts {
   readonly clock: Clock;
 }
 
-/** Finds out who calls: takes the key out of the request and looks it up. Gives the refusal of a caller who may not come in. */
+/**
+ * Finds out who calls, and from where: takes the key out of the request and looks it up. Gives the refusal of a caller who may not come in.
+ * An address that the guard blocks may still show a key that can't have been guessed; one that an operator blocks may not.
+ */
 export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: IdentifyParts): Problem | null {
+  // Behind a proxy that nobody named, all callers have its address: it is no one's to be blocked for.
+  const isHidden = hidesCallers(x);
+  if (isHidden) guard.sawProxy(x.ip);
+  const blockedFor = guard.blockedFor(x.ip);
+  const isSuspect = blockedFor > 0 && !(isHidden && !guard.refusesAll(x.ip));
+  if (isSuspect && (route.auth === "none" || guard.refusesAll(x.ip))) return ipBlocked(blockedFor);
+  const secret = takeKeys(x, keys, route.auth !== "none");
   if (route.auth === "none") return null;
-  const secret = showKey(x);
   if (secret === null) {
+    if (isSuspect) return ipBlocked(blockedFor);
     if (route.auth === "optional") return null;
-    return unauthorized("keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
+    return unauthorized(x, "keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
   }
+  if (isSuspect && !isMade(secret) && !guard.hasAccepted(x.ip, secret)) return ipBlocked(blockedFor);
   const now = clock.wall();
   const found = keys.find(secret, now);
-  if (found === "keyInvalid") guard.strike(x.ip);
   if (typeof found === "string") {
+    if (isSuspect) return ipBlocked(blockedFor);
+    if (found === "keyInvalid" && !isHidden) guard.strike(x.ip);
     // Whose it is, is worth knowing: nobody asks more often why they were refused.
-    if (found !== "keyInvalid") x.refusedKey = keys.known(secret);
-    return unauthorized(found, REFUSED_KEY[found]);
+    if (found !== "keyInvalid" && found !== "keyMalformed") x.refusedKey = keys.known(secret);
+    return unauthorized(x, found, REFUSED_KEY[found]);
   }
   x.key = found;
   if (found.expiresAt - now < EXPIRES_SOON) x.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
   keys.touch(found, now);
+  guard.accepted(x.ip, secret, found, now);
   return mayUse(found, route, x.ip);
+}
+
+/** Whether the peer is a proxy on this machine or in its network that `server.trustedProxies` does not name. */
+function hidesCallers({ hasTrail, incoming: { ip, head }, generation: { trustedProxies } }: Exchange): boolean {
+  return isPrivate(ip) && (hasTrail || head.fields.get("forwarded") !== null) && !trustedProxies.has(ip);
 }
 
 /** Callers are told of their key's end for its last seven days. */
 const EXPIRES_SOON = 7 * 86_400_000;
 
 const REFUSED_KEY: Record<KeyRefusal, string> = {
+  keyMalformed: "This is not a whole API key: it is mistyped or cut off. Copy it again.",
   keyInvalid: "This API key is not known; check it for typing errors.",
   keyExpired: "This API key has expired; ask for a new one.",
   keyRevoked: "This API key is revoked or disabled; ask for a new one.",
 };
 
-const unauthorized = (code: ProblemCode, detail: string): Problem =>
-  problem(code, detail, {}, [["WWW-Authenticate", 'Bearer realm="sluice"']]);
+const BEARER = ["WWW-Authenticate", 'Bearer realm="sluice"'] as const;
+/** Without it git and its like never send what they know. */
+const BASIC = ["WWW-Authenticate", 'Basic realm="sluice", charset="UTF-8"'] as const;
 
-/** Takes the key out of the request, from the first place that holds one: the header, the bearer token, the query parameter. */
-function showKey(x: Exchange): string | null {
+const unauthorized = (x: Exchange, code: ProblemCode, detail: string): Problem =>
+  problem(code, detail, {}, x.generation.identity.basic ? [BEARER, BASIC] : [BEARER]);
+
+/**
+ * Takes every key of Sluice's out of the request: none is the backend's business. The one that counts comes from the first place that holds one: the header, the bearer token, the query parameter.
+ * `isAsked`: whether a bearer token by itself is a key; where it is not, or is a second one, it is the backend's own unless Sluice knows it.
+ */
+function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | null {
   const { identity } = x.generation;
   const { fields } = x.incoming.head;
+  let secret: string | null = null;
   const header = fields.joined(identity.header);
   if (header !== null && header !== "") {
     x.keyField = identity.header;
-    return header;
+    secret = header;
   }
-  if (identity.bearer) {
+  if (identity.bearer || identity.basic) {
     const authorization = fields.get("authorization");
-    if (authorization !== null && authorization.length > 7 && authorization.slice(0, 7).toLowerCase() === "bearer ") {
-      x.keyField = "authorization";
-      return authorization.slice(7).trim();
+    const shown = authorization === null ? null : shownIn(authorization, identity);
+    if (shown !== null) {
+      if (secret === null && isAsked) {
+        x.keyField = "authorization";
+        secret = shown;
+        x.dropsAuthorization = true;
+      } else x.dropsAuthorization = isMade(shown) || (isPlausible(shown) && keys.known(shown) !== null);
     }
   }
   if (identity.query !== null && x.query !== "") {
     const value = parameter(x.query, identity.query);
     if (value !== null) {
       x.query = withoutParameter(x.query, identity.query);
-      return value;
+      secret ??= value;
     }
   }
-  return null;
+  return secret;
+}
+
+/** What an Authorization field holds that may be a key: the bearer token, or the password (RFC 7617), whoever the user; `null` when there is none. */
+function shownIn(authorization: string, { bearer, basic }: Exchange["generation"]["identity"]): string | null {
+  const space = authorization.indexOf(" ");
+  // Nearly every scheme is neither: no need to look closer.
+  if (space !== 6 && space !== 5) return null;
+  const scheme = authorization.slice(0, space).toLowerCase();
+  const rest = authorization.slice(space + 1).trim();
+  if (bearer && scheme === "bearer") return rest === "" ? null : rest;
+  if (!basic || scheme !== "basic") return null;
+  const pair = Buffer.from(rest, "base64").toString("latin1");
+  const colon = pair.indexOf(":");
+  return colon < 0 || colon === pair.length - 1 ? null : pair.slice(colon + 1);
 }
 
 /** Why a key may not be used on a route from an address; `null` when it may. */

@@ -1,19 +1,47 @@
-/** A request target taken apart: the path that is matched and forwarded, and the query as it was sent (with its `?`, or ""). */
+/** Where keys of pools are handed out. */
+export const HAND_OUT_PATH = "/api/v1/api-key";
+
+/** A request target taken apart: the path that is forwarded, and the query as it was sent (with its `?`, or ""). */
 export interface Target {
   readonly path: string;
   readonly query: string;
+  /** What there is to know of a path that backends may read in more ways than one; `null` for nearly all. */
+  readonly odd: OddPath | null;
 }
 
-/** Encoded forms that a backend may decode into a path that was never matched: slash, backslash, NUL. */
-const AMBIGUOUS = /%(?:2f|5c|00)|\\/i;
+/** A path with encoded characters, `;parameters` or empty segments. */
+export interface OddPath {
+  /** What routes are matched by: segments without their parameters and decoded, an encoded slash as a character of its own. */
+  readonly match: string;
+  /** The path with its empty segments, for routes that keep them. Merged, it is the path. */
+  readonly kept: string;
+  readonly hasEncodedSlash: boolean;
+  /** How backends that decode before they split and cut would read it, where that may be otherwise. The route must be the same. */
+  readonly decodedFirst: readonly string[];
+}
+
+/** What makes a path worth a second look: encoding, parameters, backslashes, empty segments, and segments that begin with a dot. */
+const WORTH_A_LOOK = /[%\\;]|\/[/.]/;
+/** Encoded forms that a backend may decode into a path that was never matched: backslash, NUL. */
+const AMBIGUOUS = /%(?:5c|00)|\\/i;
 const ENCODED = /%([0-9A-Fa-f]{2})/g;
 const BROKEN_ENCODING = /%(?![0-9A-Fa-f]{2})/;
-const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/;
+const ENCODED_SLASH = /%2f/i;
+/** An encoded slash, semicolon, question mark or number sign: what divides or ends a path for backends that decode first. */
+const ENCODED_BORDER = /%(?:2f|3b|3f|23)/i;
+const ENCODED_END = /%(?:3f|23)/i;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
+
+/** More segments than any path has that is meant. A path of so many characters can't have more. */
+const MOST_SEGMENTS = 512;
+const LONG = 2 * MOST_SEGMENTS;
+
+/** Stands for an encoded slash in what is matched: no path of a route holds it. */
+const SLASH_WITHIN = "\0";
 
 /**
  * Splits a request target (origin-form, or absolute-form with an http(s) scheme: RFC 9112 §3.2) and normalises its path: unreserved characters are
- * decoded (RFC 3986 §6.2.2.2), dot segments resolved (§5.2.4). So what is matched is what is forwarded.
+ * decoded (RFC 3986 §6.2.2.2), dot segments resolved (§5.2.4), empty segments merged. So what is matched is what is forwarded.
  * Gives a sentence instead when the target must be refused.
  */
 export function parseTarget(target: string): Target | string {
@@ -28,32 +56,95 @@ export function parseTarget(target: string): Target | string {
   const mark = rest.indexOf("?");
   const raw = mark < 0 ? rest : rest.slice(0, mark);
   const query = mark < 0 ? "" : rest.slice(mark);
-  let path = raw;
+  if (raw.length > LONG && slashesIn(raw) > MOST_SEGMENTS) return `The path must not have more than ${MOST_SEGMENTS} segments.`;
+  return WORTH_A_LOOK.test(raw) ? normalised(raw, query) : { path: raw, query, odd: null };
+}
+
+function normalised(raw: string, query: string): Target | string {
+  let text = raw;
   if (raw.includes("%") || raw.includes("\\")) {
-    if (AMBIGUOUS.test(raw)) return "The path must not hold an encoded slash, a backslash or a NUL.";
+    if (AMBIGUOUS.test(raw)) return "The path must not hold a backslash or a NUL, encoded or not.";
     if (BROKEN_ENCODING.test(raw)) return "The path holds a % that is not followed by two hexadecimal digits.";
-    path = raw.replace(ENCODED, (whole, hex: string) => {
+    text = raw.replace(ENCODED, (whole, hex: string) => {
       const character = String.fromCharCode(Number.parseInt(hex, 16));
       return UNRESERVED.test(character) ? character : whole;
     });
   }
-  return { path: path.includes("/.") && DOT_SEGMENT.test(path) ? withoutDotSegments(path) : path, query };
+  const segments = withoutDotSegments(text);
+  for (const segment of segments) {
+    const semicolon = segment.indexOf(";");
+    const name = semicolon < 0 ? segment : segment.slice(0, semicolon);
+    if (semicolon >= 0 && (name === "" || isDots(name))) return 'The path must not hold a segment such as "..;" or ";x".';
+  }
+  const kept = `/${segments.join("/")}`;
+  const merged = kept.includes("//") ? segments.filter((segment, i) => segment !== "" || i === segments.length - 1) : segments;
+  const path = merged === segments ? kept : `/${merged.join("/")}`;
+  const match = matchOf(path);
+  const decodedFirst: string[] = [];
+  if (ENCODED_BORDER.test(path)) {
+    const end = path.search(ENCODED_END);
+    for (const reading of end < 0 ? [path] : [path, path.slice(0, end)]) {
+      const pieces = piecesOf(reading);
+      if (pieces.some(isDots)) return "The path must not hold dot segments before or behind an encoded border.";
+      decodedFirst.push(`/${pieces.filter((piece) => piece !== "").join("/")}`);
+    }
+  }
+  const hasEncodedSlash = ENCODED_SLASH.test(path);
+  const isPlain = match === path && kept === path && decodedFirst.length === 0;
+  return { path, query, odd: isPlain ? null : { match, kept, hasEncodedSlash, decodedFirst } };
 }
 
-/** RFC 3986 §5.2.4. */
-function withoutDotSegments(path: string): string {
+/** RFC 3986 §5.2.4, with empty segments left in: one that goes back takes those before it along, as if they were merged already. */
+function withoutDotSegments(path: string): string[] {
   const kept: string[] = [];
   const segments = path.split("/");
   for (let i = 1; i < segments.length; i++) {
     const segment = segments[i] as string;
-    const isLast = i === segments.length - 1;
-    if (segment === "..") kept.pop();
-    if (segment === "." || segment === "..") {
-      if (isLast) kept.push("");
-    } else kept.push(segment);
+    if (segment === "..") {
+      while (kept.at(-1) === "") kept.pop();
+      kept.pop();
+    }
+    if (!isDots(segment)) kept.push(segment);
+    else if (i === segments.length - 1) kept.push("");
   }
-  return `/${kept.join("/")}`;
+  return kept;
 }
+
+/** The segments of a path as a backend reads them that decodes before it splits, without their parameters. */
+const piecesOf = (path: string): string[] => path.split(/\/|%2f/i).map((piece) => decodedBytes(piece.split(/;|%3b/i, 1)[0] ?? ""));
+
+const isDots = (segment: string): boolean => segment === "." || segment === "..";
+
+/** A normalised path as routes are matched by it: without parameters, and decoded, so that each way to write it is one. */
+export function matchOf(path: string): string {
+  let match = path;
+  if (match.includes(";")) match = match.replace(/;[^/]*/g, "");
+  return match.includes("%") ? decodedBytes(match) : match;
+}
+
+const decodedBytes = (text: string): string =>
+  text.replace(ENCODED, (_, hex: string) => (hex.toLowerCase() === "2f" ? SLASH_WITHIN : String.fromCharCode(Number.parseInt(hex, 16))));
+
+function slashesIn(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf("/"); at >= 0; at = text.indexOf("/", at + 1)) count++;
+  return count;
+}
+
+/** What of a path lies below its first `depth` segments; empty segments count for none. "" when nothing does. */
+export function below(path: string, depth: number): string {
+  let at = 0;
+  for (let i = 0; i < depth; i++) {
+    while (path.charCodeAt(at) === 47) at++;
+    at = path.indexOf("/", at);
+    if (at < 0) return "";
+  }
+  return path.slice(at);
+}
+
+/** The path with the empty segments that were sent below its first `depth` segments. */
+export const withSlashes = (path: string, kept: string, depth: number): string =>
+  path.slice(0, path.length - below(path, depth).length) + below(kept, depth);
 
 /** The query without the parameter `name`, the rest untouched. */
 export function withoutParameter(query: string, name: string): string {
@@ -71,6 +162,18 @@ export function parameter(query: string, name: string): string | null {
     if (equals >= 0 && decoded(pair.slice(0, equals)) === name) return decoded(pair.slice(equals + 1));
   }
   return null;
+}
+
+/** The query with only the parameters of these names, in the names' order: each as it was sent, all that there are of a name. */
+export function onlyParameters(query: string, names: readonly string[]): string {
+  if (query.length < 2 || names.length === 0) return "";
+  const kept: string[][] = names.map(() => []);
+  for (const pair of query.slice(1).split("&")) {
+    const [name = ""] = pair.split("=", 1);
+    kept[names.indexOf(name.includes("%") || name.includes("+") ? decoded(name) : name)]?.push(pair);
+  }
+  const text = kept.flat().join("&");
+  return text === "" ? "" : `?${text}`;
 }
 
 function decoded(text: string): string {

@@ -6,7 +6,7 @@ import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolic
 import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
 import { subjectOf } from "../limits/subject.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../upstreams/client.ts";
-import { type Answer, type Caching, isCacheable, isUnsafe } from "./caching.ts";
+import { type Answer, type Caching, isCacheable, isForPart, isOnlyIfCached, isUnsafe } from "./caching.ts";
 import { corsHead, preflightHead, preflightMethod } from "./cors.ts";
 import { Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
@@ -14,11 +14,12 @@ import type { Forwarder } from "./forwarder.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead, responseHead } from "./headers.ts";
 import { identify } from "./identify.ts";
-import { bodyTooLarge, ipBlocked, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
+import { type OddPath, type Target, withSlashes } from "./path.ts";
+import { bodyTooLarge, forModelClients, type Problem, passing, problem, REDUCED_CAPACITY, unavailable } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { date, problemReply } from "./reply.ts";
 import type { Route } from "./route.ts";
-import { isMiss } from "./router.ts";
+import { isMiss, type Miss } from "./router.ts";
 
 export interface PipelineParts {
   readonly clock: Clock;
@@ -37,12 +38,12 @@ export class Pipeline {
   constructor(private readonly parts: PipelineParts) {}
 
   /** Answers one request. In memory nothing waits before the upstream call. */
-  handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
-    const x = new Exchange(incoming, generation, path, query, this.parts.clock.now());
+  handle(incoming: Incoming, generation: Generation, { path, query, odd }: Target): void {
+    const x = new Exchange(incoming, generation, path, query, this.parts.clock.now(), odd);
     incoming.onEnd = () => this.record(x);
     try {
       if (this.preflight(x)) return;
-      const refusal = this.place(x) ?? this.guard(x) ?? this.identify(x);
+      const refusal = this.place(x) ?? this.identify(x);
       if (refusal !== null) this.refuse(x, refusal);
       else this.admit(x);
     } catch (error) {
@@ -63,8 +64,9 @@ export class Pipeline {
     const { head } = x.incoming;
     const method = preflightMethod(head.method, head.fields);
     if (method === null) return false;
-    const found = x.generation.router.find(head.host, method, x.path);
+    const found = x.generation.router.find(head.host, method, x.match);
     if (isMiss(found) || found.cors === null) return false;
+    if (x.odd !== null && ambiguity(x, x.odd, found, method) !== null) return false;
     x.route = found;
     x.status = 204;
     const own = preflightHead(found.cors, head.fields) + ownHead(x, this.parts.clock.now() - x.startedAt);
@@ -75,13 +77,18 @@ export class Pipeline {
   /** Route: which backend, and whether this method may go there. */
   private place(x: Exchange): Problem | null {
     const { head } = x.incoming;
-    const found = x.generation.router.find(head.host, head.method, x.path);
+    const found = x.generation.router.find(head.host, head.method, x.match);
+    if (x.odd !== null) {
+      const refusal = ambiguity(x, x.odd, found, head.method);
+      if (refusal !== null) return problem("badRequest", refusal);
+    }
     if (isMiss(found)) {
       if (found.allow === null) return problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
       const allow = found.allow.join(", ");
       return problem("methodNotAllowed", `This route takes ${allow}.`, {}, [["Allow", allow]]);
     }
     x.route = found;
+    if (x.odd !== null && found.keepsSlashes) x.path = withSlashes(x.path, x.odd.kept, found.depth);
     x.routeHead = found.responseRules.lines;
     if (found.cors !== null) x.routeHead += corsHead(found.cors, head.fields.get("origin"));
     const maxBodySize = found.maxBodySize ?? x.generation.maxBodySize;
@@ -90,13 +97,7 @@ export class Pipeline {
     return null;
   }
 
-  /** Guard: whether this address may call at all. */
-  private guard(x: Exchange): Problem | null {
-    const blockedFor = this.parts.guard.blockedFor(x.ip);
-    return blockedFor > 0 ? ipBlocked(blockedFor) : null;
-  }
-
-  /** Identify: who calls, and whether this key may use this route. */
+  /** Guard and identify: whether this address may call, who calls, and whether this key may use this route. */
   private identify(x: Exchange): Problem | null {
     x.trace?.enter("identify", this.parts.clock.now());
     const refusal = identify(x, x.route as Route, this.parts);
@@ -171,7 +172,7 @@ export class Pipeline {
   /** Cache: gives what is kept and fresh. */
   private isAnsweredFromCache(x: Exchange): boolean {
     const route = x.route as Route;
-    if (route.cache === null || !isCacheable(x)) return false;
+    if (route.cache === null || !(isCacheable(x) || isForPart(x))) return false;
     x.trace?.enter("cache", this.parts.clock.now());
     const reply = this.parts.caching.lookUp(x, route, route.cache);
     x.trace?.leave(this.parts.clock.now(), { "sluice.cache": x.cache ?? "miss" });
@@ -200,12 +201,17 @@ export class Pipeline {
         .then((answer) => this.respondWith(x, answer))
         .catch(fail);
     } else {
+      if (route.cache !== null && isForPart(x) && isOnlyIfCached(x)) {
+        this.respondWith(x, { kind: "none" });
+        return;
+      }
       if (route.cache !== null) caching.bypass(x);
       forwarder
         .send(x, route, route.upstream)
         .then((response) => {
-          if (x.generation.hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
-          this.respond(x, response);
+          const { hasCache } = x.generation;
+          if (hasCache && isUnsafe(x.incoming.head.method)) caching.invalidate(x, response);
+          this.respond(x, hasCache && route.cache !== null ? caching.keepPosted(x, route, route.cache, response) : response);
         })
         .catch(fail);
     }
@@ -254,7 +260,8 @@ export class Pipeline {
   private refuse(x: Exchange, refusal: Problem): void {
     x.status = refusal.status;
     x.refusal = refusal;
-    x.incoming.reply(problemReply(refusal, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
+    const told = x.route?.credential == null ? refusal : forModelClients(refusal);
+    x.incoming.reply(problemReply(told, x.id, ownHead(x, this.parts.clock.now() - x.startedAt)));
   }
 
   private fail(x: Exchange, error: unknown): void {
@@ -282,6 +289,19 @@ export class Pipeline {
     if (auto !== null && x.isForwarded && x.status !== 499) auto.observe(x.status >= 500, elapsed);
     this.parts.recorder.note(x, elapsed);
   }
+}
+
+/** Why a path that may be read in more ways than one can't be forwarded; `null` when it can. */
+function ambiguity(x: Exchange, odd: OddPath, found: Route | Miss, method: string): string | null {
+  if (odd.hasEncodedSlash && (isMiss(found) || !found.passesEncodedSlashes))
+    return "The path must not hold an encoded slash on this route.";
+  // A backend that decodes before it splits must not serve what another route protects.
+  for (const reading of odd.decodedFirst) {
+    const other = x.generation.router.find(x.incoming.head.host, method, reading);
+    if (other !== found && !(isMiss(other) && isMiss(found)))
+      return "The path, once decoded, belongs to another route: write it without %2F, %3B, %3F and %23.";
+  }
+  return null;
 }
 
 const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");

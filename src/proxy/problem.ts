@@ -63,12 +63,11 @@ export function ipBlocked(blockedFor: number): Problem {
   return passing("ipBlocked", detail, Math.min(LONGEST_WAIT, secondsOf(blockedFor)), { type: ABNORMAL_USAGE });
 }
 
-/** No key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`. */
+/** No key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`, which no waiting changes. */
 export function poolExhausted(retryIn: number, cost: number): Problem {
   if (Number.isFinite(retryIn))
     return passing("poolExhausted", "All API keys have reached their rate limits. Please try again later.", secondsOf(retryIn));
-  // A cost that no key ever holds has no time to come back at: a minute is as good as any.
-  return passing("poolExhausted", `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`, 60);
+  return problem("costTooHigh", `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`);
 }
 
 /** No target of a route can be asked. `retryIn` in milliseconds. */
@@ -114,6 +113,26 @@ export function problem(
 /** A problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
 export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
   problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
+
+/** What providers of language models call an error of this status. */
+const providersType = (status: number): string =>
+  status === 401
+    ? "authentication_error"
+    : status === 403
+      ? "permission_error"
+      : status === 429
+        ? "rate_limit_error"
+        : status === 503
+          ? "overloaded_error"
+          : status >= 500
+            ? "api_error"
+            : "invalid_request_error";
+
+/** The problem with what the clients of language models' providers read: they show `error.message`, and tell errors apart by `error.type` and `error.code`. */
+export const forModelClients = (it: Problem): Problem => ({
+  ...it,
+  members: { ...it.members, error: { message: it.members.detail, type: providersType(it.status), code: it.code } },
+});
 
 /** The body's text. What a caller sent may be quoted in it, but never a key. */
 export const problemBody = (it: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...it.members, requestId }));

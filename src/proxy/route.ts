@@ -3,16 +3,18 @@ import { parseDuration, parseSize } from "../config/units.ts";
 import type { Reply } from "../http/server.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
-import type { UsagePaths } from "../tokens/meter.ts";
+import type { UsageRecipe } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { RouteCache } from "./caching.ts";
 import { type Cors, compileCors } from "./cors.ts";
-import { compileCredential, compilePaths, type RouteCredential } from "./credential.ts";
+import { compileCredential, compileUsage, type RouteCredential } from "./credential.ts";
 import type { Endpoint, Exchange } from "./exchange.ts";
 import { compileHeaderRules, type HeaderRules } from "./header-rules.ts";
+import { NameFilter } from "./name-filter.ts";
+import { matchOf } from "./path.ts";
 import type { Problem } from "./problem.ts";
-import { prefixOf, type Routable } from "./router.ts";
+import { depthOf, prefixOf, type Routable } from "./router.ts";
 
 /** Answers requests in a backend's place, once they are let through. */
 export interface OwnService {
@@ -30,6 +32,12 @@ export interface Route extends Routable, Endpoint {
   readonly own: OwnService | null;
   /** How many characters of the path are dropped before it is forwarded. */
   readonly strip: number;
+  /** How many segments the path has. */
+  readonly depth: number;
+  /** Whether an encoded slash may stand in a path below it, as a character of its segment. */
+  readonly passesEncodedSlashes: boolean;
+  /** Whether empty segments below it are forwarded. */
+  readonly keepsSlashes: boolean;
   readonly auth: "required" | "optional" | "none";
   /** Empty: every tier. */
   readonly tiers: readonly string[];
@@ -46,12 +54,16 @@ export interface Route extends Routable, Endpoint {
   readonly cache: RouteCache | null;
   readonly credential: RouteCredential | null;
   /** Where a response says what it cost; `null`: it is not read. */
-  readonly usage: UsagePaths | null;
+  readonly usage: UsageRecipe | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
+  /** Which fields of a request are forwarded. */
+  readonly requestNames: NameFilter;
   readonly responseRules: HeaderRules;
   /** True when the request's rules set Host, in place of the target's. */
   readonly setsHost: boolean;
+  /** True when the backend gets the caller's Host in place of the target's. */
+  readonly preservesHost: boolean;
 }
 
 const BACKENDS_CORS = [
@@ -63,15 +75,20 @@ const BACKENDS_CORS = [
   "access-control-max-age",
 ];
 
-/** `before`: the route of this name in the configuration before, whose counts go on. */
+/** `before`: the route of this name in the configuration before, whose counts go on. `keyHeader`: the field that carries Sluice's keys. */
 export function compileRoute(
   config: RouteConfig,
   upstream: Upstream | null,
   metrics: RouteMetrics,
   before?: Route,
   own: OwnService | null = null,
+  keyHeader = "x-api-key",
 ): Route {
   const name = config.name ?? config.path;
+  const prefix = matchOf(prefixOf(config.path));
+  const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
+  const credential = compileCredential(config.credential, config.cost);
+  const cache = compileCache(config.cache);
   return {
     name,
     metrics,
@@ -81,7 +98,10 @@ export function compileRoute(
     methods: config.methods,
     upstream,
     own,
-    strip: config.stripPrefix ? prefixOf(config.path).length : 0,
+    strip: config.stripPrefix ? prefix.length : 0,
+    depth: depthOf(prefix),
+    passesEncodedSlashes: config.encodedSlashes === "pass",
+    keepsSlashes: config.slashes === "keep",
     auth: config.auth,
     tiers: config.tiers,
     scopes: config.scopes,
@@ -92,14 +112,19 @@ export function compileRoute(
     bodyRate: config.bodyRate === null ? null : parseSize(config.bodyRate),
     retry: compileRetry(config.retry),
     budget: before?.budget ?? new RetryBudget(),
-    cache: compileCache(config.cache),
-    credential: compileCredential(config.credential, config.cost),
-    usage: compilePaths(config.usage ?? config.credential?.usage ?? null),
+    cache,
+    credential,
+    usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
-    requestRules: compileHeaderRules(config.headers.request),
+    requestRules,
+    requestNames: new NameFilter(
+      [keyHeader, ...requestRules.dropped, ...(credential === null ? [] : [credential.field])],
+      cache === null ? [] : cache.headers,
+    ),
     // With CORS handled here, what the backend says of it would contradict.
     responseRules: compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS),
     setsHost: Object.keys(config.headers.request.set).some((name) => name.toLowerCase() === "host"),
+    preservesHost: config.host === "preserve",
   };
 }
 
@@ -122,6 +147,7 @@ const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
         ttl: config.ttl === null ? null : parseDuration(config.ttl),
         maxEntrySize: parseSize(config.maxEntrySize),
         isShared: config.shared,
+        isPerConsumer: config.perConsumer,
         headers: config.key.headers.map((name) => name.toLowerCase()),
-        query: config.key.query,
+        query: config.key.query === null ? null : [...new Set(config.key.query)],
       };

@@ -1,3 +1,5 @@
+import { matchOf } from "./path.ts";
+
 /** What the router must know of a route. */
 export interface Routable {
   readonly path: string;
@@ -41,7 +43,7 @@ export class Router<R extends Routable> {
     }
   }
 
-  /** `host` as in the Host field, `path` normalised. */
+  /** `host` as in the Host field, `path` as routes are matched by it (see `matchOf`). */
   find(host: string, method: string, path: string): R | Miss {
     const place = this.place(host, path);
     if (place === undefined) return NOT_FOUND;
@@ -69,16 +71,24 @@ export const isMiss = (found: object): found is Miss => "allow" in found;
 
 class PathTable<R extends Routable> {
   private readonly places = new Map<string, Place<R>>();
+  /** Segments of the longest prefix: there is nothing to be found further down. */
+  private depth = 0;
 
   add(route: R): void {
-    const prefix = prefixOf(route.path);
+    const prefix = matchOf(prefixOf(route.path));
+    this.depth = Math.max(this.depth, depthOf(prefix));
     const place = this.places.get(prefix);
     if (place === undefined) this.places.set(prefix, { routes: [route] });
     else place.routes.push(route);
   }
 
   find(path: string): Place<R> | undefined {
-    let prefix = path;
+    let end = 0;
+    for (let i = 0; i < this.depth && end < path.length; i++) {
+      end = path.indexOf("/", end + 1);
+      if (end < 0) end = path.length;
+    }
+    let prefix = end === path.length ? path : path.slice(0, end);
     while (prefix.length > 0) {
       const place = this.places.get(prefix);
       if (place !== undefined) return place;
@@ -90,6 +100,9 @@ class PathTable<R extends Routable> {
 
 /** A route's path as a prefix of segments: without a slash at the end, so "" for the root. */
 export const prefixOf = (path: string): string => (path.endsWith("/") ? path.slice(0, -1) : path);
+
+/** How many segments a prefix has. */
+export const depthOf = (prefix: string): number => prefix.split("/").length - 1;
 
 function takes(route: Routable, method: string): boolean {
   const { methods } = route;

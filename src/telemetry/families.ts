@@ -134,6 +134,9 @@ export function families(sources: Sources): Family[] {
       single(sources.events.dropped),
     ),
     gauge("sluice_activities_waiting", "Activities that wait to be applied.", () => ofActivities(({ waiting }) => single(waiting))),
+    gauge("sluice_activities_waiting_bytes", "Bytes of the batches of activities that wait to be applied.", () =>
+      ofActivities(({ waitingSize }) => single(waitingSize)),
+    ),
     gauge("sluice_activities_lag_seconds", "How long the oldest of them waits.", () => ofActivities(({ lag }) => single(lag / 1000))),
     counter("sluice_activities_total", "Activities by what became of them.", () =>
       ofActivities((stats) =>

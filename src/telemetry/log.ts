@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Config, Level } from "../config/schema.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Output } from "./output.ts";
-import type { Redactor } from "./redact.ts";
+import { printable, type Redactor } from "./redact.ts";
 
 export type { Logger };
 
@@ -55,7 +55,7 @@ export class Log {
         timestamp: () => `,"time":"${new Date(parts.clock.wall()).toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
-      { write: (line: string) => output.write(this.formatted(redactor.redact(line)), "events") },
+      { write: (line: string) => output.write(this.formatted(printable(redactor.redact(line))), "events") },
     );
     output.onCaughtUp = (dropped) =>
       this.logger.warn({ dropped }, "lines of the log were dropped: whatever reads stdout was too slow, or gone");
@@ -126,7 +126,7 @@ export function pretty(line: string): string {
   const { time, level, msg, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const colour = process.stdout.isTTY ? (COLOURS[String(level)] ?? "") : "";
   // What a caller or an operator has sent must not look like a line of its own.
-  const shown = (value: unknown): string => (typeof value === "string" && !CONTROL.test(value) ? value : JSON.stringify(value));
+  const shown = (value: unknown): string => (typeof value === "string" && !CONTROL.test(value) ? value : printable(JSON.stringify(value)));
   const pairs = Object.entries(rest).map(([key, value]) => `${key}=${shown(value)}`);
   return `${String(time).slice(11, 23)} ${colour}${String(level).toUpperCase().padEnd(5)}${colour ? "\x1b[0m" : ""} ${[msg, ...pairs].join(" ")}\n`;
 }

@@ -14,6 +14,14 @@ const SHORTEST = 8;
 export const withoutKeys = (text: string): string =>
   text.includes("slc_") || text.includes("slat_") ? text.replace(OURS, REDACTED) : text;
 
+/** Control characters that JSON lets stand as they are: some terminals obey them. */
+const UNESCAPED = /[\x7f-\x9f\u2028\u2029]/;
+const ALL_UNESCAPED = /[\x7f-\x9f\u2028\u2029]/g;
+
+/** JSON without a control character that a terminal could obey. Cheap where there is none: nearly always. */
+export const printable = (json: string): string =>
+  UNESCAPED.test(json) ? json.replace(ALL_UNESCAPED, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`) : json;
+
 /** Whether a text holds something that looks like a key or a token of Sluice's. */
 export const holdsKey = (text: string): boolean => withoutKeys(text) !== text;
 

@@ -1,6 +1,7 @@
 import type { KeyEntry } from "../keys/registry.ts";
 import type { Endpoint, Exchange } from "../proxy/exchange.ts";
 import type { Target } from "../upstreams/upstream.ts";
+import { printable } from "./redact.ts";
 
 /** Text that stands in JSON as it is. */
 const PLAIN = /^[ !#-[\]-~]*$/;
@@ -59,4 +60,4 @@ export class RequestLine {
   }
 }
 
-const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));
+const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : printable(JSON.stringify(text)));

@@ -1,31 +1,145 @@
-import { through } from "../http/body.ts";
+import type { Sink } from "../http/body.ts";
 import { isJsonType } from "../json.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
-import { EventNumbers, NumberAt } from "./number-at.ts";
+import { EventNumbers } from "./events.ts";
+import { NumbersAt, Places } from "./number-at.ts";
+import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";
 
 /** Where a response says what it cost: names of fields from the outside in. Several paths are added up. */
 export type UsagePaths = readonly (readonly string[])[];
 
-/** Reads from a response on its way what it cost. The bytes go on first, and as they are. */
-export class Meter {
-  private readonly numbers: readonly NumberAt[];
-  private readonly events: EventNumbers | null;
+/** How the usage is read from a response: by paths, or from where language models' interfaces have it. */
+export interface UsageRecipe {
+  readonly places: Places;
+  /** The usage of what was found: of the values by place, and of so many events that have passed; `null` when nothing was. */
+  readonly sum: (values: readonly (number | null)[], passed: number) => number | null;
+  /** A field that each of its paths goes through, in quotes: JSON without it says nothing. `null`: there is none. */
+  readonly marker: Buffer | null;
+  /** Whether it reads what OpenAI sends when a stream is asked for its usage. */
+  readonly isOpenAi: boolean;
+}
 
-  constructor(paths: UsagePaths, isEvents: boolean) {
-    this.numbers = paths.map((path) => new NumberAt(path));
-    this.events = isEvents ? new EventNumbers(this.numbers) : null;
+const whole = (value: number): number => Math.max(0, Math.ceil(value));
+
+/** What tells the event that brings nothing but the usage, behind a recipe's own places. */
+const OF_SIEVE: readonly UsagePaths[] = [[["choices"]], [["usage"]]];
+
+const withSieve = (own: readonly UsagePaths[]): Places => new Places([...own, ...OF_SIEVE]);
+
+export function usageByPaths(paths: UsagePaths): UsageRecipe {
+  const distinct = [...new Map(paths.map((path) => [JSON.stringify(path), path])).values()];
+  return {
+    places: withSieve(distinct.map((path) => [path])),
+    sum: (values) => {
+      let sum: number | null = null;
+      for (let i = 0; i < distinct.length; i++) {
+        const value = values[i];
+        if (value != null) sum = (sum ?? 0) + whole(value);
+      }
+      return sum;
+    },
+    marker: distinct.length === 1 ? Buffer.from(JSON.stringify(distinct[0]?.at(-1))) : null,
+    isOpenAi: distinct.length === 1 && distinct[0]?.join(".") === "usage.total_tokens",
+  };
+}
+
+/** A field of the usage where OpenAI's and Anthropic's interfaces have it: at the top, in a stream's last event (responses), and in a stream's first one (messages). */
+const inAll = (field: string): UsagePaths => [
+  ["usage", field],
+  ["response", "usage", field],
+  ["message", "usage", field],
+];
+
+enum Of {
+  Total = 0,
+  Input = 1,
+  Output = 2,
+  /** What a stream of messages says of its output before there is any. */
+  FirstOutput = 3,
+  CacheCreation = 4,
+  CacheRead = 5,
+  Prompt = 6,
+  Completion = 7,
+}
+
+const USAGE_PLACES: readonly UsagePaths[] = [
+  inAll("total_tokens"),
+  inAll("input_tokens"),
+  inAll("output_tokens").slice(0, 2),
+  inAll("output_tokens").slice(2),
+  inAll("cache_creation_input_tokens"),
+  inAll("cache_read_input_tokens"),
+  inAll("prompt_tokens"),
+  inAll("completion_tokens"),
+];
+
+/**
+ * Reads the usage of chat completions, responses, messages and embeddings, streamed or not: the total where there is one; otherwise input and output with what was written to and read
+ * from a cache, which Anthropic does not count as input. A stream of messages that breaks off has said nothing of its output: each event that has passed counts as a token then.
+ */
+export const AUTO_USAGE: UsageRecipe = {
+  places: withSieve(USAGE_PLACES),
+  sum: (values, passed) => {
+    const total = values[Of.Total];
+    if (total != null) return whole(total);
+    const input = values[Of.Input] ?? values[Of.Prompt] ?? null;
+    const first = values[Of.FirstOutput] ?? null;
+    const output = values[Of.Output] ?? values[Of.Completion] ?? (first === null ? null : Math.max(first, passed));
+    if (input === null && output === null) return null;
+    return whole(input ?? 0) + whole(output ?? 0) + whole(values[Of.CacheCreation] ?? 0) + whole(values[Of.CacheRead] ?? 0);
+  },
+  marker: Buffer.from('"usage"'),
+  isOpenAi: true,
+};
+
+/** Reads from a response on its way what it cost. */
+export class Meter {
+  private readonly numbers: NumbersAt;
+  private readonly events: EventNumbers | null;
+  private sink: Sink | null = null;
+  private fits = true;
+
+  /** `isSieved`: the caller did not ask for the usage of this stream, and does not get to see it. */
+  constructor(
+    private readonly recipe: UsageRecipe,
+    isEvents: boolean,
+    readonly isSieved: boolean = false,
+  ) {
+    this.numbers = new NumbersAt(recipe.places);
+    const choices = recipe.places.size - OF_SIEVE.length;
+    const glance = isSieved ? withoutUsage(this.numbers, choices + 1) : recipe.marker === null ? () => false : without(recipe.marker);
+    const sieve = isSieved ? unaskedUsage(this.numbers, choices, choices + 1) : null;
+    this.events = isEvents ? new EventNumbers(this.numbers, glance, sieve, (bytes) => this.write(bytes)) : null;
   }
 
+  /** Reads a piece of what goes to the caller as it is. */
   feed(bytes: Uint8Array): void {
     if (this.events !== null) this.events.feed(bytes);
-    else for (const number of this.numbers) number.feed(bytes, 0, bytes.length);
+    else this.numbers.feed(bytes, 0, bytes.length);
+  }
+
+  /** Reads a piece, and writes what is for the caller of it. */
+  sieve(bytes: Uint8Array, sink: Sink): boolean {
+    this.sink = sink;
+    this.fits = true;
+    this.feed(bytes);
+    return this.fits;
+  }
+
+  /** The stream is over: writes what was held back of it. */
+  endSieve(sink: Sink): void {
+    this.sink = sink;
+    this.events?.end();
+  }
+
+  private write(bytes: Uint8Array): void {
+    // What counts is whether the sink takes more now.
+    this.fits = this.sink?.write(bytes) ?? true;
   }
 
   /** What the response reported so far, zero included; `null` when it reported nothing. */
   get reported(): number | null {
-    let sum: number | null = null;
-    for (const { value } of this.numbers) if (value !== null) sum = (sum ?? 0) + Math.max(0, Math.ceil(value));
-    return sum;
+    return this.recipe.sum(this.numbers.values, this.events?.events ?? 0);
   }
 
   /** Events that have passed; `null` when the response is no stream of them. A language model sends about one token in each. */
@@ -34,27 +148,72 @@ export class Meter {
   }
 }
 
-/** The meter for a response, or `null` when nothing can be read from it: it is neither JSON nor events, or it is compressed. */
-export function meterOf(response: UpstreamResponse, paths: UsagePaths): Meter | null {
+/** The meter for a response, or `null` when nothing can be read from it: it is neither JSON nor events, or it is compressed. `wasAsked`: for its usage, by us alone. */
+export function meterOf(response: UpstreamResponse, recipe: UsageRecipe, wasAsked: boolean): Meter | null {
   const type = response.fields.mediaType;
   const isEvents = type === "text/event-stream";
   if (!isEvents && !isJsonType(type)) return null;
   const coding = response.fields.get("content-encoding");
-  return coding === null || coding === "identity" ? new Meter(paths, isEvents) : null;
+  return coding === null || coding === "identity" ? new Meter(recipe, isEvents, wasAsked && isEvents) : null;
 }
 
 /** The response with its body going by the meter. */
 export function metered(response: UpstreamResponse, meter: Meter): UpstreamResponse {
   const { body } = response;
   if (body === null) return response;
-  if (body instanceof Uint8Array) {
-    meter.feed(body);
-    return response;
+  if (!meter.isSieved) {
+    if (body instanceof Uint8Array) {
+      meter.feed(body);
+      return response;
+    }
+    return {
+      ...response,
+      body: {
+        length: body.length,
+        resume: () => body.resume(),
+        cancel: () => body.cancel(),
+        start: (sink) =>
+          body.start({
+            write: (bytes) => {
+              // The bytes go on first, and as they are.
+              const fits = sink.write(bytes);
+              meter.feed(bytes);
+              return fits;
+            },
+            end: () => sink.end(),
+            fail: (reason) => sink.fail(reason),
+          }),
+      },
+    };
   }
-  const passing = through(body, (bytes, sink) => {
-    const fits = sink.write(bytes);
-    meter.feed(bytes);
-    return fits;
-  });
-  return { ...response, body: passing };
+  if (body instanceof Uint8Array) {
+    const pieces: Uint8Array[] = [];
+    const sink: Sink = { write: (bytes) => pieces.push(bytes) > 0, end: () => {}, fail: () => {} };
+    meter.sieve(body, sink);
+    meter.endSieve(sink);
+    const passed = pieces.length === 1 ? (pieces[0] as Uint8Array) : Buffer.concat(pieces);
+    return { ...response, body: passed, length: passed.length };
+  }
+  return {
+    ...response,
+    // How long it will be is known at its end.
+    length: -1,
+    body: {
+      length: -1,
+      resume: () => body.resume(),
+      cancel: () => body.cancel(),
+      start: (sink) =>
+        body.start({
+          write: (bytes) => meter.sieve(bytes, sink),
+          end: () => {
+            meter.endSieve(sink);
+            sink.end();
+          },
+          fail: (reason) => {
+            meter.endSieve(sink);
+            sink.fail(reason);
+          },
+        }),
+    },
+  };
 }

@@ -1,4 +1,5 @@
 enum Byte {
+  Tab = 9,
   Lf = 10,
   Cr = 13,
   Space = 32,
@@ -14,30 +15,85 @@ enum Byte {
 
 /** A number has no more characters than this. */
 const MOST_DIGITS = 32;
+/** A name that is looked for has no more bytes than this: of longer ones it is known only that they are others. */
+const MOST_NAME = 260;
+
+/** A name that is looked for, and those that are looked for in its object. */
+interface Step {
+  readonly name: Buffer;
+  /** Which of the places ends here; -1 when none does. */
+  place: number;
+  readonly inner: Step[];
+}
+
+/** What stands at a place. */
+export enum Kind {
+  Nothing = 0,
+  Number = 1,
+  Object = 2,
+  EmptyList = 3,
+  /** A list with something in it. */
+  List = 4,
+  /** A text, true, false or null. */
+  Other = 5,
+}
+
+/** Places in JSON texts, ready to be looked for all at once. */
+export class Places {
+  readonly root: Step[] = [];
+  readonly size: number;
+
+  /** `paths`: for each place the paths that lead there, names of fields from the outside in. */
+  constructor(paths: readonly (readonly (readonly string[])[])[]) {
+    this.size = paths.length;
+    for (const [place, each] of paths.entries()) for (const path of each) this.add(path, place);
+  }
+
+  private add(path: readonly string[], place: number): void {
+    let steps = this.root;
+    for (const [i, text] of path.entries()) {
+      const name = Buffer.from(text);
+      let step = steps.find((it) => it.name.equals(name));
+      if (step === undefined) {
+        step = { name, place: -1, inner: [] };
+        steps.push(step);
+      }
+      if (i === path.length - 1) step.place = place;
+      steps = step.inner;
+    }
+  }
+}
 
 /**
- * Finds the number at a path of a JSON text that comes in pieces, without keeping the text. Strings are skipped by the platform's own search, so that
- * a megabyte costs about a millisecond. Of several numbers at the path the last one counts. It takes the text to be JSON: of anything else it finds nothing or something.
+ * Finds the numbers at some places of a JSON text that comes in pieces, without keeping the text. Strings are skipped by the platform's own search, so that
+ * a megabyte costs about a millisecond. Of several numbers at a place the last one counts. It takes the text to be JSON: of anything else it finds nothing or something.
  */
-export class NumberAt {
-  /** What was found; stays when another text begins. */
-  value: number | null = null;
-  private readonly path: readonly Buffer[];
-  /** Containers that are open, and how many of them lie on the path. */
+export class NumbersAt {
+  /** What was found, by place; stays when another text begins. */
+  readonly values: (number | null)[];
+  /** What stands there in this text. */
+  readonly kinds: Uint8Array;
+  /** Containers that are open. */
   private depth = 0;
+  /** What is looked for in those of them that lie on a path, and how many they are. */
+  private readonly open: (readonly Step[])[] = [];
   private onPath = 0;
-  /** The next string, directly inside the path's object, is a field's name. */
+  /** The next string, directly inside a path's object, is a field's name. */
   private expectsName = false;
-  /** The name that was read last is the path's next. */
-  private isHit = false;
+  /** The name that was read last, where it is looked for and its value has not come. */
+  private hit: Step | null = null;
+  /** The place whose list has just been opened; -1 when there is none. */
+  private listAt = -1;
   private inString = false;
   private isEscaped = false;
-  /** The string that is being read, when it is a name that matters: how much of it is as the path says; -1 when something is not. */
+  /** The string that is being read, when it is a name that may matter: how much of it has come; -1 when it does not. */
   private nameLength = -1;
+  private readonly name = Buffer.alloc(MOST_NAME);
   private digits = "";
 
-  constructor(path: readonly string[]) {
-    this.path = path.map((name) => Buffer.from(name));
+  constructor(private readonly places: Places) {
+    this.values = new Array<number | null>(places.size).fill(null);
+    this.kinds = new Uint8Array(places.size);
   }
 
   /** Another text begins. */
@@ -46,8 +102,15 @@ export class NumberAt {
     this.onPath = 0;
     this.inString = false;
     this.isEscaped = false;
-    this.isHit = false;
+    this.hit = null;
+    this.listAt = -1;
     this.digits = "";
+    this.kinds.fill(Kind.Nothing);
+  }
+
+  /** True when the text's outermost object or list has been closed, or none has been opened. */
+  get isClosed(): boolean {
+    return this.depth === 0;
   }
 
   /** Reads `bytes` from `from` up to `to`. */
@@ -60,47 +123,66 @@ export class NumberAt {
       }
       const byte = bytes[i++] as number;
       if (this.digits !== "" && !isOfNumber(byte)) this.endNumber();
+      if (byte === Byte.Space || byte === Byte.Lf || byte === Byte.Cr || byte === Byte.Tab) continue;
+      if (this.listAt >= 0) {
+        this.kinds[this.listAt] = byte === Byte.CloseList ? Kind.EmptyList : Kind.List;
+        this.listAt = -1;
+      }
       switch (byte) {
         case Byte.Quote:
           this.inString = true;
           this.nameLength = this.expectsName && this.depth === this.onPath ? 0 : -1;
-          this.isHit = false;
+          this.found(Kind.Other);
+          this.hit = null;
           break;
         case Byte.OpenObject:
-        case Byte.OpenList:
+        case Byte.OpenList: {
           this.depth++;
-          if (byte === Byte.OpenObject && (this.depth === 1 || (this.isHit && this.onPath < this.path.length))) {
-            this.onPath++;
+          const { hit } = this;
+          this.found(byte === Byte.OpenObject ? Kind.Object : Kind.List);
+          if (byte === Byte.OpenObject && (this.depth === 1 || (hit !== null && hit.inner.length > 0))) {
+            this.open[this.onPath++] = hit === null ? this.places.root : hit.inner;
             this.expectsName = true;
-          }
-          this.isHit = false;
+          } else if (byte === Byte.OpenList && hit !== null) this.listAt = hit.place;
+          this.hit = null;
           break;
+        }
         case Byte.CloseObject:
         case Byte.CloseList:
-          this.depth--;
+          if (this.depth > 0) this.depth--;
           if (this.onPath > this.depth) this.onPath = this.depth;
           this.expectsName = false;
-          this.isHit = false;
+          this.hit = null;
           break;
         case Byte.Comma:
           this.expectsName = this.depth === this.onPath;
-          this.isHit = false;
+          this.hit = null;
           break;
         case Byte.Colon:
           this.expectsName = false;
           break;
         default:
-          if (this.isHit && this.onPath === this.path.length && isOfNumber(byte) && this.digits.length < MOST_DIGITS)
-            this.digits += String.fromCharCode(byte);
+          if (this.hit === null || this.hit.place < 0) break;
+          if (!isOfNumber(byte)) {
+            this.found(Kind.Other);
+            this.hit = null;
+          } else if (this.digits.length < MOST_DIGITS) this.digits += String.fromCharCode(byte);
       }
     }
   }
 
+  private found(kind: Kind): void {
+    if (this.hit !== null && this.hit.place >= 0) this.kinds[this.hit.place] = kind;
+  }
+
   private endNumber(): void {
     const value = Number(this.digits);
-    if (Number.isFinite(value)) this.value = value;
+    if (Number.isFinite(value) && this.hit !== null) {
+      this.values[this.hit.place] = value;
+      this.found(Kind.Number);
+    }
     this.digits = "";
-    this.isHit = false;
+    this.hit = null;
   }
 
   /** Reads on in a string and gives the position behind what it has read. */
@@ -130,90 +212,37 @@ export class NumberAt {
   }
 
   private readName(bytes: Uint8Array, from: number, to: number): number {
-    const wanted = this.path[this.onPath - 1];
     for (let i = from; i < to; i++) {
       const byte = bytes[i] as number;
       if (byte === Byte.Quote) {
-        this.isHit = wanted !== undefined && this.nameLength === wanted.length;
+        this.hit = this.named();
         this.inString = false;
         return i + 1;
       }
       // A name with escapes is taken for another one.
-      if (byte === Byte.Backslash || wanted === undefined || byte !== wanted[this.nameLength]) {
+      if (byte === Byte.Backslash || this.nameLength === MOST_NAME) {
         this.nameLength = -1;
         return i;
       }
-      this.nameLength++;
+      this.name[this.nameLength++] = byte;
     }
     return to;
+  }
+
+  /** The step that has the name that was read. */
+  private named(): Step | null {
+    const steps = this.open[this.onPath - 1] ?? [];
+    for (const step of steps) {
+      const { name } = step;
+      if (name.length !== this.nameLength) continue;
+      let i = 0;
+      while (i < name.length && name[i] === this.name[i]) i++;
+      if (i === name.length) return step;
+    }
+    return null;
   }
 }
 
 /** Digits, sign, point and exponent. */
 const isOfNumber = (byte: number): boolean =>
   (byte >= 48 && byte <= 57) || byte === 45 || byte === 46 || byte === 43 || byte === 101 || byte === 69;
-
-/** Finds numbers in the data of a stream of Server-Sent Events (WHATWG HTML §9.2.6), each of whose events is one JSON text. */
-export class EventNumbers {
-  /** Events with JSON in them. */
-  events = 0;
-  /** How much of "data:" the line has had; -1 when the line is something else; `FIELD.length` when its data is being read. */
-  private at = 0;
-  private isEmptyLine = true;
-  private isNewEvent = true;
-  private afterCr = false;
-
-  constructor(private readonly numbers: readonly NumberAt[]) {}
-
-  feed(bytes: Uint8Array): void {
-    let i = 0;
-    while (i < bytes.length) {
-      const byte = bytes[i] as number;
-      if (byte === Byte.Lf || byte === Byte.Cr) {
-        if (!(byte === Byte.Lf && this.afterCr)) this.endLine();
-        this.afterCr = byte === Byte.Cr;
-        i++;
-        continue;
-      }
-      this.afterCr = false;
-      this.isEmptyLine = false;
-      if (this.at === FIELD.length) {
-        const end = endOfLine(bytes, i);
-        this.readData(bytes, i, end);
-        i = end;
-      } else if (this.at < 0) i = endOfLine(bytes, i);
-      else {
-        this.at = byte === FIELD.charCodeAt(this.at) ? this.at + 1 : -1;
-        i++;
-      }
-    }
-  }
-
-  private readData(bytes: Uint8Array, from: number, to: number): void {
-    let i = from;
-    if (this.isNewEvent) {
-      while (i < to && bytes[i] === Byte.Space) i++;
-      if (i === to) return;
-      this.isNewEvent = false;
-      if (bytes[i] === Byte.OpenObject) this.events++;
-      for (const number of this.numbers) number.restart();
-    }
-    for (const number of this.numbers) number.feed(bytes, i, to);
-  }
-
-  private endLine(): void {
-    // An event ends with an empty line.
-    if (this.isEmptyLine) this.isNewEvent = true;
-    this.isEmptyLine = true;
-    this.at = 0;
-  }
-}
-
-const FIELD = "data:";
-
-function endOfLine(bytes: Uint8Array, from: number): number {
-  const lf = bytes.indexOf(Byte.Lf, from);
-  const end = lf < 0 ? bytes.length : lf;
-  const cr = bytes.subarray(from, end).indexOf(Byte.Cr);
-  return cr < 0 ? end : from + cr;
-}

@@ -1,41 +1,86 @@
 import { type Body, type Sink, WholeBody } from "../http/body.ts";
 import { isObject, parseExactly } from "../json.ts";
 import { UpstreamFailure } from "../upstreams/client.ts";
-import type { UsagePaths } from "./meter.ts";
 
-/** Larger bodies go through unread: their cost is estimated from their size, and they are sent once. In bytes. */
-export const MOST_READ = 1_048_576;
+/** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
+export const MOST_KEPT_PLAIN = 1_048_576;
+/** JSON is read up to this size: pictures and sounds stand in it as text. In bytes. */
+export const MOST_READ = 16_777_216;
+/** What all requests together may have under way of bodies that are larger than `MOST_KEPT_PLAIN`; beyond it they go through unread. In bytes. */
+const MOST_READ_AT_ONCE = 134_217_728;
 /** Bytes of a text per token, as providers of language models reckon. */
 const BYTES_PER_TOKEN = 4;
+
+let readAtOnce = 0;
 
 /** A request's body, and what it will probably cost. */
 export interface Prompt {
   readonly body: Body | null;
   /** Bytes; -1 when not known, and then the body is chunked. */
   readonly length: number;
+  /** Whether it is JSON that was read: only then the numbers below say something. */
+  readonly isRead: boolean;
   /** Tokens of the request itself. */
   readonly input: number;
   /** Tokens that it allows the answer to have; 0 when it does not say. */
   readonly output: number;
+  /** Whether it was made to ask for the usage of its stream, which the caller did not ask for. */
+  readonly asksForUsage: boolean;
+  /** Bytes of it that count towards what all requests may have under way, until it is let go. */
+  weight: number;
 }
 
+/** The exchange is over: other bodies may take this one's place. A second call does nothing. */
+export function letGo(prompt: Prompt): void {
+  readAtOnce -= prompt.weight;
+  prompt.weight = 0;
+}
+
+const unread = (body: Body | null, length: number): Prompt => ({
+  body,
+  length,
+  isRead: false,
+  input: 0,
+  output: 0,
+  asksForUsage: false,
+  weight: 0,
+});
+
 /**
- * Reads a request's body to see what it will cost. JSON that asks for a stream is made to ask for the usage as well, when that is where usage is looked for: providers
- * with OpenAI's interface send it then in a chunk of its own. Rejects when the body breaks off. `length`: what Content-Length says, or -1.
+ * Reads a request's body to see what it will cost. Rejects when the body breaks off. `length`: what Content-Length says, or -1. `isJson`: what Content-Type says; a body without one, or
+ * with another that begins as an object, is tried. `mayAsk`: whether a stream of OpenAI's interface may be made to ask for its usage, which is sent in an event of its own then.
  */
-export async function readPrompt(body: Body | null, length: number, isJson: boolean, paths: UsagePaths | null): Promise<Prompt> {
-  if (body === null) return { body, length: 0, input: 0, output: 0 };
-  if (length > MOST_READ) return { body, length, input: Math.ceil(length / BYTES_PER_TOKEN), output: 0 };
-  const gathering = new Gathering(body);
-  const bytes = await gathering.whole.catch((error: Error) => {
-    throw new UpstreamFailure("request", "the request's body broke off", false, error);
-  });
-  if (bytes === null) return { body: gathering, length, input: Math.ceil(MOST_READ / BYTES_PER_TOKEN), output: 0 };
-  const value = isJson ? parsed(bytes) : null;
-  if (value === null)
-    return { body: new WholeBody(bytes), length: bytes.length, input: Math.ceil(bytes.length / BYTES_PER_TOKEN), output: 0 };
-  const sent = isOpenAi(paths) ? askedForUsage(bytes, value) : bytes;
-  return { body: new WholeBody(sent), length: sent.length, input: Math.ceil(textBytes(value) / BYTES_PER_TOKEN), output: outputOf(value) };
+export async function readPrompt(body: Body | null, length: number, isJson: boolean, mayAsk: boolean): Promise<Prompt> {
+  if (body === null) return { ...unread(body, 0), isRead: true };
+  const mayRead = isJson && readAtOnce < MOST_READ_AT_ONCE;
+  const most = mayRead ? MOST_READ : MOST_KEPT_PLAIN;
+  if (length > most) return unread(body, length);
+  // How large a chunked one is shows at its end.
+  const reserved = length >= 0 && length <= MOST_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MOST_READ : Math.max(0, length);
+  readAtOnce += reserved;
+  const gathering = new Gathering(body, most);
+  const bytes = await gathering.whole
+    .catch((error: Error) => {
+      throw new UpstreamFailure("request", "the request's body broke off", false, error);
+    })
+    .finally(() => {
+      readAtOnce -= reserved;
+    });
+  if (bytes === null) return unread(gathering, length);
+  const weight = bytes.length > MOST_KEPT_PLAIN ? bytes.length : 0;
+  readAtOnce += weight;
+  const value = isJson || beginsAsObject(bytes) ? parsed(bytes) : null;
+  if (value === null) return { ...unread(new WholeBody(bytes), bytes.length), weight };
+  const asksForUsage = mayAsk && takesStreamOptions(value);
+  const sent = asksForUsage ? askedForUsage(bytes, value) : bytes;
+  const input = Math.ceil(textBytes(value) / BYTES_PER_TOKEN);
+  return { body: new WholeBody(sent), length: sent.length, isRead: true, input, output: outputOf(value), asksForUsage, weight };
+}
+
+function beginsAsObject(bytes: Uint8Array): boolean {
+  let i = 0;
+  while (i < 64 && (bytes[i] === 32 || bytes[i] === 9 || bytes[i] === 10 || bytes[i] === 13)) i++;
+  return bytes[i] === 123;
 }
 
 function parsed(bytes: Uint8Array): Record<string, unknown> | null {
@@ -48,17 +93,25 @@ function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   }
 }
 
-/** Bytes of all texts. Pictures that stand in the body as data URLs are no text. Without recursion: a body may be nested deeper than the stack. */
+/** Bytes of all texts. Pictures, sounds and files that stand in the body are no text. Without recursion: a body may be nested deeper than the stack. */
 function textBytes(value: unknown): number {
   const open: unknown[] = [value];
   let sum = 0;
   while (open.length > 0) {
     const next = open.pop();
     if (typeof next === "string") sum += next.startsWith("data:") ? 0 : Buffer.byteLength(next);
-    else if (typeof next === "object" && next !== null) for (const child of Object.values(next)) open.push(child);
+    else if (typeof next === "object" && next !== null) {
+      const isFile = isObject(next) && holdsFile(next);
+      for (const [name, child] of Object.entries(next)) if (!(isFile && name === "data")) open.push(child);
+    }
   }
   return sum;
 }
+
+/** An object whose `data` is a file in Base64: Anthropic's source, OpenAI's input_audio, Google's inlineData. */
+const holdsFile = (it: Record<string, unknown>): boolean =>
+  typeof it.data === "string" &&
+  (it.type === "base64" || typeof it.format === "string" || typeof it.mimeType === "string" || typeof it.mime_type === "string");
 
 /** The most tokens that the answer may have: what OpenAI (two names), Anthropic and others call it; for each of `n` answers. */
 function outputOf(request: Record<string, unknown>): number {
@@ -68,18 +121,24 @@ function outputOf(request: Record<string, unknown>): number {
   return Math.ceil(most * answers);
 }
 
-const isOpenAi = (paths: UsagePaths | null): boolean => paths?.length === 1 && paths[0]?.join(".") === "usage.total_tokens";
+/**
+ * Whether this is a request for a stream of chat completions (or of the older completions) that does not ask for the usage itself. The Responses API has `input` and refuses
+ * "stream_options"; so does Anthropic's, whose bodies on clouds name their version.
+ */
+const takesStreamOptions = (request: Record<string, unknown>): boolean =>
+  request.stream === true &&
+  (request.messages !== undefined || request.prompt !== undefined) &&
+  request.input === undefined &&
+  request.anthropic_version === undefined &&
+  !(isObject(request.stream_options) && request.stream_options.include_usage === true);
 
-/** The same request, asking for a usage chunk. Others than streams report their usage anyway. */
+/** The same request, asking for the usage. */
 function askedForUsage(bytes: Uint8Array, request: Record<string, unknown>): Uint8Array {
-  if (request.stream !== true) return bytes;
-  const { stream_options: options } = request;
-  if (options === undefined) {
+  if (request.stream_options === undefined) {
     // Put in behind the last field: writing it all anew could change numbers that JavaScript does not hold exactly.
     const end = bytes.lastIndexOf("}".charCodeAt(0));
     return Buffer.concat([bytes.subarray(0, end), Buffer.from(',"stream_options":{"include_usage":true}'), bytes.subarray(end)]);
   }
-  if (typeof options === "object" && options !== null && (options as Record<string, unknown>).include_usage === true) return bytes;
   const exact = parseExactly(Buffer.from(bytes).toString()) as Record<string, unknown>;
   return Buffer.from(JSON.stringify({ ...exact, stream_options: { ...(exact.stream_options as object | null), include_usage: true } }));
 }
@@ -95,7 +154,11 @@ class Gathering implements Body {
   private isEnded = false;
   private failure: Error | null = null;
 
-  constructor(private readonly source: Body) {
+  /** `most`: bytes that are kept. */
+  constructor(
+    private readonly source: Body,
+    private readonly most: number,
+  ) {
     this.length = source.length;
     this.whole = new Promise((resolve, reject) => {
       source.start({
@@ -103,7 +166,7 @@ class Gathering implements Body {
           if (this.sink !== null) return this.sink.write(bytes);
           this.held.push(bytes);
           this.size += bytes.length;
-          if (this.size <= MOST_READ) return true;
+          if (this.size <= this.most) return true;
           resolve(null);
           return false;
         },

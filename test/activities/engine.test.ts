@@ -10,7 +10,15 @@ import { SqliteSink } from "../../src/activities/sqlite-sink.ts";
 import { FakeClock } from "../support/limits.ts";
 import { folder } from "../support/process.ts";
 
-const POLICY: ActivityPolicy = { maxBacklog: 1000, attempts: 3, baseDelay: 1000, maxDelay: 10_000, keepFor: null };
+const POLICY: ActivityPolicy = {
+  maxBacklog: 1000,
+  maxBacklogSize: 1e9,
+  maxSize: null,
+  attempts: 3,
+  baseDelay: 1000,
+  maxDelay: 10_000,
+  keepFor: null,
+};
 const clock = new FakeClock(Date.UTC(2026, 0, 1));
 
 function engineOn(
@@ -143,6 +151,40 @@ describe("activities", () => {
     await it.work();
     // A batch of more than may ever wait is taken when nothing waits.
     expect([(await it.post(one, one, one, one)).kind, (await it.post(one)).kind]).toEqual(["accepted", "full"]);
+  });
+
+  test("are refused while too many bytes of them wait, and taken again when they are applied", async () => {
+    using it = engineOn(":memory:", { maxBacklogSize: 1000 });
+    const of = (size: number) => insert("t", { text: ["TEXT", "é".repeat(size / 2)] });
+    expect([(await it.post(of(600))).kind, (await it.post(of(600))).kind, (await it.post(of(100))).kind]).toEqual([
+      "accepted",
+      "full",
+      "accepted",
+    ]);
+    expect((await it.engine.stats()).waitingSize).toBeGreaterThan(700);
+    await it.work();
+    expect((await it.engine.stats()).waitingSize).toBe(0);
+    // One of more than may ever wait is taken when nothing waits; of several at once the first.
+    const large = JSON.stringify({ activities: [of(2000)] });
+    expect((await it.engine.take([large, large])).map(({ kind }) => kind)).toEqual(["accepted", "full"]);
+  });
+
+  test("are refused when the database has the size that it may have, and leave no row; what is deleted makes room", async () => {
+    using it = engineOn(":memory:", { maxSize: 300_000, keepFor: 60_000 });
+    const large = insert("t", { text: ["TEXT", "x".repeat(50_000)] });
+    const kinds: string[] = [];
+    for (let i = 0; i < 10; i++) {
+      kinds.push((await it.post(large)).kind);
+      await it.work();
+    }
+    expect([kinds[0], kinds.at(-1)]).toEqual(["accepted", "full"]);
+    expect(await it.engine.take(["{"])).toMatchObject([{ kind: "invalid" }]);
+    expect(await it.engine.take([JSON.stringify({ activities: [large] })])).toEqual([{ kind: "full", what: "database" }]);
+    const accepted = kinds.filter((kind) => kind === "accepted").length;
+    expect(it.all("SELECT count(*) AS rows FROM activity_log")).toEqual([{ rows: accepted }]);
+    clock.time += 120_000;
+    expect(it.engine.prune()).toBe(true);
+    expect((await it.post(large)).kind).toBe("accepted");
   });
 
   test("that wait survive whatever happens to the process, and the log forgets what is old", async () => {

@@ -168,3 +168,47 @@ describe("a batch", () => {
     );
   });
 });
+
+describe("faults name what the sender wrote", () => {
+  const faultsOf = (activity: object) => {
+    const batch = parseBatch(JSON.stringify({ activities: [{ table: "t", ...activity }] }));
+    return "faults" in batch ? batch.faults.map(({ path, message }) => `${path} ${message}`) : [];
+  };
+
+  test("in its own spelling, also of what is missing", () => {
+    const row = { col_names: ["a"], col_types: ["INTEGER"], col_values: ["x"] };
+    expect(faultsOf({ operation: "insert", ...row })).toEqual([
+      expect.stringContaining("activities[0].col_values[0] must be a whole number"),
+    ]);
+    expect(faultsOf({ operation: "insert", col_names: ["a"], col_types: ["INTEGER"] })).toEqual(["activities[0].col_values is required"]);
+    expect(faultsOf({ operation: "insert", ...row, col_values: 1 })).toEqual(["activities[0].col_values must be a list"]);
+    expect(faultsOf({ operation: "insert", ...row, col_values: [1], col_value: 1 })).toEqual([
+      "activities[0].col_value is not known here: there are operation, table, col_names, col_types, col_values",
+    ]);
+    expect(faultsOf({ operation: "delete", old_value: { ...row, col_types: [] } })).toEqual([
+      "activities[0].old_value.col_types must be as long as the list of names: 1, got 0",
+    ]);
+    expect(faultsOf({ operation: "delete", old_value: { ...row, col_values: [1] }, more: 1 })).toEqual([
+      "activities[0].more is not known here: there are operation, table, old_value",
+    ]);
+    expect(faultsOf({ operation: "insert", colNames: ["a"], colTypes: ["INTEGER"] })).toEqual(["activities[0].colValues is required"]);
+    expect(faultsOf({ operation: "insert" })[0]).toBe("activities[0].colNames is required");
+    // Both of one name: the second is told of.
+    expect(faultsOf({ operation: "insert", ...row, col_values: [1], colNames: ["a"] })).toContain(
+      "activities[0].col_names is colNames in another spelling: send one of them",
+    );
+  });
+});
+
+test("a table may not have a name that Sluice or SQLite keeps for itself in the same file; any other is the sender's", () => {
+  const faultsOf = (table: string) => {
+    const batch = parseBatch(
+      JSON.stringify({ activities: [{ operation: "insert", table, colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] }] }),
+    );
+    return "faults" in batch ? batch.faults.map(({ path, message }) => `${path} ${message}`) : [];
+  };
+  for (const table of ["__drizzle_migrations", "sqlite_x", "sluice_queue", "Activity_Log"])
+    expect([table, faultsOf(table)]).toEqual([table, ["activities[0].table is a name that Sluice or SQLite keeps for itself"]]);
+  // The gateway's own tables lie in another file, which the connection refuses.
+  for (const table of ["users", "consumers", "usage"]) expect(faultsOf(table)).toEqual([]);
+});

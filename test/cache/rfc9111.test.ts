@@ -37,6 +37,7 @@ beforeAll(() => {
       route("plain"),
       route("ttl", { cache: { ttl: "60s" } }),
       route("shared", { cache: { ttl: "60s", shared: true } }),
+      route("own", { cache: { ttl: "60s", perConsumer: true } }),
       route("small", { cache: { ttl: "60s", maxEntrySize: "1kb" } }),
       route("keyed", { cache: { ttl: "60s", key: { headers: ["X-Tenant"], query: ["page"] } } }),
       route("uncached", { cache: null }),
@@ -127,6 +128,14 @@ describe("freshness (§4.2)", () => {
       0,
       false,
     ],
+    ["Expires is read in any letter case", () => ok({ Date: date().toLowerCase(), Expires: date(60).toUpperCase() }), 58, true],
+    ["Expires in any letter case is over when it is over", () => ok({ Date: date(), Expires: date(60).toLowerCase() }), 61, false],
+    [
+      "Expires in another zone is in the past",
+      () => ok({ Expires: date(60).replace("GMT", "UTC"), "Last-Modified": date(-HOUR * 100) }),
+      0,
+      false,
+    ],
     ["directives are known in any letter case", () => cc("MAX-AGE=60"), 30, true],
     ["a quoted number is a number", () => cc('max-age="60"'), 30, true],
     ["a lifetime that is no number is none", () => cc("max-age=sixty"), 0, false],
@@ -170,6 +179,72 @@ describe("freshness (§4.2)", () => {
   });
 });
 
+describe("CDN-Cache-Control (RFC 9213)", () => {
+  const both = (targeted: string, plain = "max-age=60"): Deed => ok({ "Cache-Control": plain, "CDN-Cache-Control": targeted });
+  const rows: [sentence: string, answer: () => Deed, wait: number, kept: boolean][] = [
+    ["private is not kept", () => both("private"), 0, false],
+    ["no-store is not kept", () => both("no-store"), 0, false],
+    ["its lifetime beats Cache-Control's, upwards", () => both("max-age=60", "max-age=1"), 30, true],
+    ["its lifetime beats Cache-Control's, downwards", () => both("max-age=1"), 30, false],
+    ["Cache-Control's private and no-store say nothing beside it", () => both("max-age=60", "private, no-store"), 30, true],
+    ["Expires says nothing beside it", () => ok({ "CDN-Cache-Control": "max-age=60", Expires: date(-HOUR) }), 30, true],
+    [
+      "Expires says nothing beside it, not even without a lifetime of its own",
+      () => ok({ "CDN-Cache-Control": "must-revalidate", Expires: date(HOUR) }),
+      0,
+      false,
+    ],
+    ["s-maxage beats max-age", () => both("max-age=1, s-maxage=60"), 30, true],
+    ["no-cache is asked about each time", () => both("no-cache, max-age=60"), 0, false],
+    ["no-cache for some fields is for all", () => both('no-cache="a", max-age=60'), 0, false],
+    ["a flag that is false is not set", () => both("private=?0, max-age=60"), 30, true],
+    ["of two the last counts", () => both("max-age=1, max-age=60"), 30, true],
+    [
+      "parameters and what is unknown are passed over",
+      () => both('foo;a="x, no-store", max-age=60;b=1, bar=(1 "2" x), none=1.5'),
+      30,
+      true,
+    ],
+    ["what is unknown alone takes Cache-Control's place", () => both("none", "no-store, max-age=60"), 0, false],
+    [
+      "several fields are one",
+      () => ok({ "Cache-Control": "no-store", "CDN-Cache-Control": "foo", "cdn-cache-control": "max-age=60" }),
+      30,
+      true,
+    ],
+    ["a quoted lifetime is none", () => both('max-age="60"', "max-age=1"), 30, false],
+    ["a negative lifetime is none", () => both("max-age=-1"), 0, false],
+    ["an empty one counts as missing", () => both(""), 30, true],
+    ["what is no dictionary counts as missing", () => both("max-age=60,", "no-store"), 0, false],
+    ["capitals are no dictionary", () => both("No-Store"), 30, true],
+    ["broken text is no dictionary", () => both('no-store, a="b'), 30, true],
+    ["a missing comma is no dictionary", () => both("no-store max-age=1"), 30, true],
+    ["Surrogate-Control says nothing here", () => ok({ "Cache-Control": "max-age=60", "Surrogate-Control": "no-store" }), 30, true],
+  ];
+  test.each(rows)("%s", async (_sentence, answer, wait, kept) => {
+    expect(await isKept(answer(), wait)).toBe(kept);
+  });
+
+  test("is passed on, for caches that are nearer to the caller", async () => {
+    const { ask } = resource(both("max-age=60", "no-store"));
+    await ask();
+    const { headers, asked } = await ask();
+    expect([headers.get("cdn-cache-control"), headers.get("cache-control"), asked]).toEqual(["max-age=60", "no-store", false]);
+  });
+
+  test("is everybody's answer to a caller with a key only when it says so", async () => {
+    for (const [control, kept] of [
+      ["max-age=60", false],
+      ["public, max-age=60", true],
+      ["s-maxage=60", true],
+    ] as const) {
+      const { ask } = resource(both(control, "public, max-age=60"));
+      await ask(A);
+      expect([control, (await ask(B)).asked]).toEqual([control, !kept]);
+    }
+  });
+});
+
 describe("age (§4.2.3, §5.1)", () => {
   test("grows with the time in the cache, and is told in whole seconds", async () => {
     const { ask } = resource(cc("max-age=60"));
@@ -188,6 +263,15 @@ describe("age (§4.2.3, §5.1)", () => {
     expect((await ask()).headers.get("age")).toBe("55");
     pass(6);
     expect((await ask()).asked).toBe(true);
+  });
+
+  test.each([
+    ["7200, 0", false],
+    ["0, 7200", true],
+    ["old, 7200", true],
+    [" 30 ,7200", true],
+  ])("of the list %p the first member counts", async (age, kept) => {
+    expect(await isKept(ok({ "Cache-Control": "max-age=60", Age: age }))).toBe(kept);
   });
 
   test("is at least the time since the response's Date", async () => {
@@ -357,6 +441,120 @@ describe("callers with a key or Authorization (§3.5)", () => {
   });
 });
 
+describe("Cache-Status says why an answer was not kept (RFC 9211)", () => {
+  const rows: [detail: string, answer: Deed, request: Record<string, string>, route: string][] = [
+    ["needs-shared-or-per-consumer", ok(), A, "ttl"],
+    ["needs-shared-or-per-consumer", cc("max-age=60"), A, "plain"],
+    ["authorization", cc("max-age=60"), { authorization: "Basic YTpi" }, "plain"],
+    ["no-store", cc("no-store"), {}, "plain"],
+    ["no-store", ok({ "Cache-Control": "max-age=60", "CDN-Cache-Control": "no-store" }), {}, "plain"],
+    ["private", cc("private"), {}, "plain"],
+    ["request-no-store", cc("max-age=60"), { "cache-control": "no-store" }, "plain"],
+    ["set-cookie", ok({ "Cache-Control": "max-age=60", "Set-Cookie": "a=1" }), {}, "plain"],
+    ["vary-any", ok({ "Cache-Control": "max-age=60", Vary: "*" }), {}, "plain"],
+    ["event-stream", ok({ "Cache-Control": "max-age=60", "Content-Type": "text/event-stream" }), {}, "plain"],
+    ["cookie", ok(), { cookie: "a=1" }, "ttl"],
+    ["no-lifetime", ok(), {}, "plain"],
+    ["status", { status: 302, headers: { Location: "/" } }, {}, "ttl"],
+    ["status", { status: 500 }, {}, "ttl"],
+    ["partial", { status: 206, headers: { "Cache-Control": "max-age=60" } }, {}, "plain"],
+    ["too-large", { status: 200, body: "x".repeat(1025) }, {}, "small"],
+  ];
+  test.each(rows)("%s", async (detail, answer, request, route) => {
+    const { said, status } = await resource(answer, route).ask(request);
+    expect(said).toBe(`sluice; fwd=uri-miss; fwd-status=${status}; detail=${detail}`);
+  });
+
+  test("and says that one was", async () => {
+    expect((await resource(cc("max-age=60")).ask()).said).toBe("sluice; fwd=uri-miss; fwd-status=200; stored");
+  });
+});
+
+describe("one copy for each consumer", () => {
+  const forCaller = (request: Arrived, headers: Record<string, string> = {}): Deed => ({
+    status: 200,
+    headers,
+    body: `for ${request.headers["x-consumer-id"] ?? "nobody"}`,
+  });
+
+  test("is given to that consumer alone; callers without a key have one together", async () => {
+    const { ask, asked } = resource((request) => forCaller(request), "own");
+    for (let i = 0; i < 3; i++) {
+      expect(await ask(A)).toMatchObject({ body: "for a", asked: i === 0 });
+      expect(await ask(B)).toMatchObject({ body: "for b", asked: i === 0 });
+      expect(await ask()).toMatchObject({ body: "for nobody", asked: i === 0 });
+    }
+    expect(asked()).toBe(3);
+    // Whoever claims to be another one gets none of it.
+    expect((await ask({ "x-consumer-id": "a" })).body).toBe("for nobody");
+  });
+
+  test("is what explain names where a consumer's answers are not kept", async () => {
+    const explained = async (route: string) => (await gateway.admin("GET", `/admin/explain?consumer=a&route=${route}`)).text();
+    expect(await explained("ttl")).toContain("whether answers are kept: for callers with a key only those that say public");
+    for (const route of ["own", "shared", "uncached"]) expect(await explained(route)).not.toContain("whether answers are kept");
+  });
+
+  test("is not made of what says private, or has another Authorization", async () => {
+    for (const [answer, request] of [
+      [cc("private, max-age=60"), A],
+      [cc("no-store"), A],
+      [ok({ "Set-Cookie": "a=1" }), A],
+      [ok(), { ...A, authorization: "Basic YTpi" }],
+    ] as const) {
+      const { ask } = resource(answer, "own");
+      await ask(request);
+      expect((await ask(request)).asked).toBe(true);
+    }
+  });
+
+  test("varies like any other, and is asked about for that consumer", async () => {
+    const { ask } = resource((request) => {
+      const tag = `"${request.headers["x-consumer-id"]}"`;
+      if (request.headers["if-none-match"] !== undefined && request.headers["if-none-match"] !== tag) return { status: 500 };
+      if (request.headers["if-none-match"] === tag) return { status: 304, headers: { ETag: tag } };
+      return forCaller(request, { Vary: "Accept", ETag: tag });
+    }, "own");
+    for (const accept of ["a/b", "c/d"]) for (const caller of [A, B]) expect((await ask({ ...caller, accept })).asked).toBe(true);
+    for (const accept of ["a/b", "c/d"]) for (const caller of [A, B]) expect((await ask({ ...caller, accept })).asked).toBe(false);
+    pass(61);
+    expect(await ask({ ...A, accept: "a/b" })).toMatchObject({ status: 200, body: "for a", said: "sluice; fwd=stale; fwd-status=304" });
+    expect(await ask({ ...B, accept: "a/b" })).toMatchObject({ status: 200, body: "for b", said: "sluice; fwd=stale; fwd-status=304" });
+  });
+
+  test("one consumer's requests wait for each other, not for another's", async () => {
+    const gates = { a: Promise.withResolvers<void>(), b: Promise.withResolvers<void>() };
+    const { ask, asked } = resource(async (request) => {
+      await gates[request.headers["x-consumer-id"] as "a" | "b"].promise;
+      return forCaller(request);
+    }, "own");
+    const waiting = [A, A, A, B, B, B].map((caller) => ask(caller));
+    while (asked() < 2) await Bun.sleep(1);
+    gates.b.resolve();
+    expect((await Promise.all(waiting.slice(3))).map(({ body }) => body)).toEqual(["for b", "for b", "for b"]);
+    gates.a.resolve();
+    expect((await Promise.all(waiting.slice(0, 3))).map(({ body }) => body)).toEqual(["for a", "for a", "for a"]);
+    expect(asked()).toBe(2);
+  });
+
+  test("goes for all when one of them changes the URI, and by a purge", async () => {
+    const { ask, path } = resource((request) => (request.method === "GET" ? forCaller(request) : { status: 204 }), "own");
+    const everybody = async (query = "") => {
+      const answers = [];
+      for (const caller of [A, B, {}]) answers.push((await ask(caller, "GET", query)).asked);
+      return answers;
+    };
+    await everybody();
+    await everybody("?x=1");
+    expect(await everybody()).toEqual([false, false, false]);
+    await ask(A, "PUT");
+    expect(await everybody()).toEqual([true, true, true]);
+    expect(await everybody("?x=1")).toEqual([false, false, false]);
+    expect(await (await gateway.admin("DELETE", `/admin/cache?route=own&prefix=${path}`)).json()).toEqual({ purged: 6 });
+    expect(await everybody()).toEqual([true, true, true]);
+  });
+});
+
 describe("Vary (§4.1)", () => {
   test("tells representations apart by the named fields, and keeps them all", async () => {
     const { ask } = resource((request) => ({
@@ -376,6 +574,21 @@ describe("Vary (§4.1)", () => {
     await ask({ accept: "a/b,  c/d", "x-b": " 1" });
     expect((await ask({ accept: "a/b,c/d", "x-b": "1" })).asked).toBe(false);
     expect((await ask({ accept: "c/d,a/b", "x-b": "1" })).asked).toBe(true);
+  });
+
+  test.each([
+    ["Accept-Language", "de, en;q=0.5", "EN; q=0.50 ,DE", false],
+    ["Accept-Language", "de, en", "en,de,de;q=1.0", false],
+    ["Accept-Language", "de", "de-AT", true],
+    ["Accept-Language", "de;q=0.5", "de;q=0.4", true],
+    ["Accept-Language", "de;q=0", "de", true],
+    ["Accept-Encoding", "gzip, br", "BR,gzip", false],
+    ["Accept-Encoding", "gzip", "gzip, br", true],
+    ["Accept-Encoding", "x".repeat(300), "X".repeat(300), true],
+  ])("%s: %p beside %p", async (field, first, second, asked) => {
+    const { ask } = resource(ok({ "Cache-Control": "max-age=60", Vary: field }));
+    await ask({ [field]: first });
+    expect((await ask({ [field]: second })).asked).toBe(asked);
   });
 
   test("a field that is missing is not a field that is there", async () => {
@@ -423,13 +636,114 @@ describe("requests (§5.2.1)", () => {
     const { ask } = resource(cc("max-age=60"));
     expect(await ask({ "cache-control": "only-if-cached" })).toMatchObject({ status: 504, asked: false });
   });
+});
 
-  test("a request for a range goes by the cache, both ways", async () => {
-    const { ask } = resource(cc("max-age=60"));
+describe("ranges (RFC 9110 §14)", () => {
+  const modified = () => date(-1000);
+  const whole = (): Deed => ({
+    status: 200,
+    headers: { "Cache-Control": "max-age=60", ETag: '"v1"', "Last-Modified": modified(), "Content-Type": "text/plain" },
+    body: "0123456789",
+  });
+  const rows: [range: string, status: number, body: string, contentRange: string | null][] = [
+    ["bytes=0-3", 206, "0123", "bytes 0-3/10"],
+    ["bytes=4-", 206, "456789", "bytes 4-9/10"],
+    ["bytes=-3", 206, "789", "bytes 7-9/10"],
+    ["bytes=-30", 206, "0123456789", "bytes 0-9/10"],
+    ["bytes=9-100", 206, "9", "bytes 9-9/10"],
+    ["Bytes = 2 - 2", 206, "2", "bytes 2-2/10"],
+    ["bytes=10-", 416, "", "bytes */10"],
+    ["bytes=-0", 416, "", "bytes */10"],
+    ["bytes=99999999999999999999-", 416, "", "bytes */10"],
+    ["bytes=0-1,4-5", 200, "0123456789", null],
+    ["bytes=5-2", 200, "0123456789", null],
+    ["bytes=-", 200, "0123456789", null],
+    ["bytes=a-b", 200, "0123456789", null],
+    ["lines=0-1", 200, "0123456789", null],
+  ];
+  test.each(rows)("%p of what is kept and fresh gets %d", async (range, status, body, contentRange) => {
+    const { ask } = resource(whole());
     await ask();
-    const part = await ask({ range: "bytes=0-1" });
-    expect([part.asked, part.said]).toEqual([true, "sluice; fwd=bypass"]);
-    expect((await ask()).asked).toBe(false);
+    pass(10);
+    const got = await ask({ range });
+    expect([got.status, got.body, got.headers.get("content-range"), got.asked]).toEqual([status, body, contentRange, false]);
+    expect([got.said, got.headers.get("age")]).toEqual(["sluice; hit; ttl=50", "10"]);
+    if (status === 206)
+      expect([
+        got.headers.get("etag"),
+        got.headers.get("content-type"),
+        got.headers.get("content-length"),
+        got.headers.get("date"),
+      ]).toEqual(['"v1"', "text/plain", String(body.length), expect.any(String)]);
+    expect(await ask()).toMatchObject({ status: 200, body: "0123456789" });
+  });
+
+  test("If-Range gives the part of the same version, and the whole of another one", async () => {
+    const { ask } = resource(whole());
+    await ask();
+    const range = "bytes=0-1";
+    for (const [condition, status] of [
+      ['"v1"', 206],
+      ['"v2"', 200],
+      ['W/"v1"', 200],
+      [modified(), 206],
+      [date(-999), 200],
+      [date(-1001), 200],
+      ["some day", 200],
+    ] as const)
+      expect([condition, (await ask({ range, "if-range": condition })).status]).toEqual([condition, status]);
+    // A weak tag, and a time that is as young as the response, may be another version's.
+    const weak = resource(ok({ "Cache-Control": "max-age=60", ETag: 'W/"v1"', Date: date(), "Last-Modified": date() }));
+    await weak.ask();
+    for (const condition of ['W/"v1"', date()]) expect((await weak.ask({ range, "if-range": condition })).status).toBe(200);
+  });
+
+  test("what the caller has already comes first, and only complete 200s are taken apart", async () => {
+    const { ask } = resource(whole());
+    await ask();
+    expect((await ask({ range: "bytes=0-1", "if-none-match": '"v1"' })).status).toBe(304);
+    const missing = resource({ status: 404, headers: { "Cache-Control": "max-age=60" } });
+    await missing.ask();
+    expect(await missing.ask({ range: "bytes=0-1" })).toMatchObject({ status: 404, asked: false });
+    const empty = resource({ status: 200, headers: { "Cache-Control": "max-age=60" }, body: "" });
+    await empty.ask();
+    expect(await empty.ask({ range: "bytes=0-1" })).toMatchObject({ status: 200, body: "" });
+  });
+
+  test("go by the cache when nothing fresh is kept, and their parts are not", async () => {
+    const { ask } = resource(
+      (request): Deed =>
+        request.headers.range === undefined
+          ? { ...(whole() as object), status: 200, headers: { "Cache-Control": "max-age=60, stale-while-revalidate=60" } }
+          : { status: 206, headers: { "Cache-Control": "max-age=60", "Content-Range": "bytes 0-1/10" }, body: "01" },
+    );
+    for (let i = 0; i < 2; i++)
+      expect(await ask({ range: "bytes=0-1" })).toMatchObject({ status: 206, asked: true, said: "sluice; fwd=bypass" });
+    expect((await ask({ range: "bytes=0-1", "cache-control": "only-if-cached" })).status).toBe(504);
+    await ask();
+    pass(70);
+    expect(await ask({ range: "bytes=0-1" })).toMatchObject({ status: 206, asked: true, said: "sluice; fwd=bypass" });
+    expect(await ask({ range: "bytes=0-1", "cache-control": "max-stale=30" })).toMatchObject({ status: 206, asked: false });
+  });
+
+  test("of a HEAD mean nothing", async () => {
+    const { ask } = resource(whole());
+    await ask();
+    const { status, headers, asked } = await ask({ range: "bytes=0-1", "if-range": '"v2"' }, "HEAD");
+    expect([status, headers.get("content-length"), asked]).toEqual([200, "10", false]);
+  });
+
+  test("a HEAD with a range that makes a stale one be fetched again fetches the whole", async () => {
+    const { ask } = resource((request, n) => ({
+      status: request.headers.range === undefined ? 200 : 206,
+      headers: { "Cache-Control": "max-age=60, stale-while-revalidate=60" },
+      body: `body ${n}`,
+    }));
+    await ask();
+    pass(70);
+    await ask({ range: "bytes=0-1" }, "HEAD");
+    while ((await ask()).body === "body 1") await Bun.sleep(1);
+    expect(await ask()).toMatchObject({ status: 200, body: "body 2", asked: false });
   });
 });
 
@@ -517,6 +831,14 @@ describe("asking whether it is still good (§4.3)", () => {
     expect((await ask({ "if-modified-since": "some day" })).status).toBe(200);
   });
 
+  test("the caller's If-Modified-Since is compared with Date where there is no Last-Modified", async () => {
+    const { ask } = resource(ok({ "Cache-Control": "max-age=60", Date: date(-10) }));
+    await ask();
+    expect((await ask({ "if-modified-since": date(-10) })).status).toBe(304);
+    expect((await ask({ "if-modified-since": date(-10).toLowerCase() })).status).toBe(304);
+    expect((await ask({ "if-modified-since": date(-11) })).status).toBe(200);
+  });
+
   test("the caller's condition does not keep the cache empty: the backend is asked for the whole", async () => {
     const { ask } = resource((request) =>
       request.headers["if-none-match"] === undefined ? ok({ "Cache-Control": "max-age=60", ETag: '"v1"' }) : { status: 304 },
@@ -548,6 +870,23 @@ describe("HEAD (§4, §4.3.5)", () => {
     expect((await ask({}, "HEAD")).asked).toBe(true);
     expect(await ask({}, "HEAD")).toMatchObject({ asked: false, body: "" });
     expect(await ask()).toMatchObject({ asked: true, body: "body 2" });
+  });
+});
+
+describe("HEAD beside GET", () => {
+  test("after a stale GET is told so, and what it brings is kept for HEADs beside it", async () => {
+    const { ask } = resource(ok({ "Cache-Control": "max-age=60", ETag: '"v1"' }));
+    await ask();
+    pass(61);
+    expect(await ask({}, "HEAD")).toMatchObject({ asked: true, said: "sluice; fwd=stale; fwd-status=200; stored" });
+    expect(await ask({}, "HEAD")).toMatchObject({ asked: false });
+  });
+
+  test("that tells of another version makes the GET's go", async () => {
+    const { ask } = resource((_request, n) => ok({ "Cache-Control": "max-age=60", ETag: n === 1 ? '"v1"' : '"v2"' }));
+    await ask();
+    expect((await ask({ "cache-control": "no-cache" }, "HEAD")).said).toContain("fwd=request");
+    expect(await ask()).toMatchObject({ asked: true, body: "body 3" });
   });
 });
 
@@ -596,6 +935,43 @@ describe("changes (§4.4)", () => {
     gate.resolve();
     await early;
     expect((await slow.ask()).asked).toBe(true);
+  });
+});
+
+describe("POST (RFC 9110 §9.3.3)", () => {
+  const posted = (headers: (path: string) => Record<string, string>, route = "plain") => {
+    const it: ReturnType<typeof resource> = resource(
+      ({ method }, n) => ({ status: 200, headers: method === "POST" ? headers(it.path) : {}, body: `${method} ${n}` }),
+      route,
+    );
+    return it;
+  };
+  const rows: [sentence: string, headers: (path: string) => Record<string, string>, kept: boolean][] = [
+    ["with a lifetime and its own URI as Content-Location", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": path }), true],
+    ["with the whole URI", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": gateway.url + path }), true],
+    ["of another URI", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": `${path}x` }), false],
+    ["of another host", (path) => ({ "Cache-Control": "max-age=60", "Content-Location": `http://elsewhere.example${path}` }), false],
+    ["without Content-Location", () => ({ "Cache-Control": "max-age=60" }), false],
+    ["without a lifetime of its own", (path) => ({ "Content-Location": path, "Cache-Control": "public" }), false],
+    ["that is private", (path) => ({ "Cache-Control": "max-age=60, private", "Content-Location": path }), false],
+  ];
+  test.each(rows)("%s", async (_sentence, headers, kept) => {
+    const { ask } = posted(headers);
+    await ask();
+    expect((await ask({}, "POST")).said).toBe(kept ? "sluice; fwd=method; fwd-status=200; stored" : "sluice; fwd=bypass");
+    const { body, asked } = await ask();
+    expect([body, asked]).toEqual(kept ? ["POST 2", false] : ["GET 3", true]);
+    // A POST itself is never answered by what is kept.
+    expect((await ask({}, "POST")).asked).toBe(true);
+  });
+
+  test("the route's ttl is no lifetime of a POST's answer; one to a caller with a key is kept as a GET's is", async () => {
+    const silent = posted((path) => ({ "Content-Location": path }), "ttl");
+    await silent.ask({}, "POST");
+    expect((await silent.ask()).asked).toBe(true);
+    const own = posted((path) => ({ "Content-Location": path, "Cache-Control": "max-age=60" }), "own");
+    await own.ask(A, "POST");
+    expect([(await own.ask(A)).body, (await own.ask(B)).body]).toEqual(["POST 1", "GET 2"]);
   });
 });
 

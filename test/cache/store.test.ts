@@ -1,21 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { CacheStore, type Entry } from "../../src/cache/store.ts";
-import { Fields } from "../../src/http/fields.ts";
 
 const entry = (size: number, varied: string[] = []): Entry => ({
   vary: varied.map((_, i) => `x-${i}`),
   varied,
   status: 200,
   reason: "OK",
-  fields: new Fields(),
+  lines: "",
   head: "",
   notModifiedHead: "",
   body: new Uint8Array(size),
   length: size,
   etag: null,
   lastModified: null,
-  freshness: { directives: {} as Entry["freshness"]["directives"], initialAge: 0, lifetime: 1 },
+  date: null,
+  freshness: { directives: {} as Entry["freshness"]["directives"], isStated: true, initialAge: 0, lifetime: 1 },
   arrivedAt: 0,
 });
 const none = () => "";

@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
 import { redisServer } from "../support/redis.ts";
@@ -126,6 +126,28 @@ describe("POST /api/activities", () => {
     expect((await gateway.admin("POST", "/admin/routes", { path: "/ingest", upstream: "http://127.0.0.1:1" })).status).toBe(422);
   });
 
+  test("fills no more of the disk than it may, however many anonymous callers there are", async () => {
+    const config = { ...CONFIG, activities: { auth: "none", maxSize: "20mb", maxBacklogSize: "10mb" } };
+    await using gateway = await start({ config });
+    const large = insert("t", 1, { colNames: ["text"], colTypes: ["TEXT"], colValues: ["x".repeat(9_000_000)] });
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) {
+      const { status, body, headers } = await post(gateway, [large], {});
+      statuses.push(status);
+      if (status === 503) expect([body.code, Number(headers.get("retry-after")) > 0]).toEqual(["backlogFull", true]);
+      await settled(gateway);
+    }
+    expect([statuses[0], statuses.at(-1)]).toEqual([202, 503]);
+    const ready = (await (await gateway.admin("GET", "/ready")).json()) as { warnings: { code: string }[] };
+    expect(ready.warnings.map(({ code }) => code)).toContain("activitiesFull");
+    const used = ["", "-wal"].reduce((sum, end) => sum + statSync(join(gateway.folder, `data/activities.db${end}`)).size, 0);
+    expect(used).toBeLessThan(100_000_000);
+    writeFileSync(join(gateway.folder, "config.json"), JSON.stringify({ ...config, activities: { auth: "none", maxSize: "1gb" } }));
+    expect((await gateway.admin("POST", "/admin/config/reload")).status).toBe(200);
+    expect((await post(gateway, [insert("u", 1)], {})).status).toBe(202);
+    expect(((await (await gateway.admin("GET", "/ready")).json()) as typeof ready).warnings).toEqual([]);
+  });
+
   test("is switched on and off by a reload", async () => {
     await using gateway = await start({ config: { ...CONFIG, activities: null } });
     expect((await post(gateway, [insert("t", 1)])).status).toBe(404);
@@ -149,6 +171,35 @@ describe("POST /api/activities", () => {
     writeFileSync(join(home.path, "config.json"), JSON.stringify({ ...CONFIG, activities: { path: "a-file/x.db" } }));
     const outcome = await run(["serve", "--port", "0"], { cwd: home.path, env: { SLUICE_ADMIN_TOKEN: ADMIN_TOKEN } });
     expect([outcome.status, outcome.stderr]).toEqual([1, expect.stringContaining("activities.path")]);
+  });
+
+  test("leaves all of it in the one file after a clean stop", async () => {
+    await using gateway = await start({ config: CONFIG });
+    for (let batch = 0; batch < 50; batch++)
+      await post(
+        gateway,
+        Array.from({ length: 10 }, (_, i) =>
+          i === 9 ? { ...insert("t", batch), colNames: [`c${batch % 30}`] } : insert("t", batch * 10 + i),
+        ),
+      );
+    // Deletes and failures have statements of their own.
+    const { colNames, colTypes, colValues } = insert("t", 1);
+    await post(gateway, [
+      { operation: "delete", table: "t", oldValue: { colNames, colTypes, colValues } },
+      { operation: "delete", table: "nowhere", oldValue: { colNames, colTypes, colValues } },
+    ]);
+    await post(gateway, "{");
+    await settled(gateway);
+    await gateway.admin("POST", "/admin/activities/nobody/replay");
+    expect(await gateway.stop()).toBe(0);
+    const copy = join(gateway.folder, "copy.db");
+    copyFileSync(join(gateway.folder, "data/activities.db"), copy);
+    using database = new Database(copy, { readonly: true });
+    expect(database.query("SELECT (SELECT count(*) FROM t) AS rows, (SELECT count(*) FROM activity_log) AS log").get()).toEqual({
+      rows: 499,
+      log: 503,
+    });
+    expect(existsSync(join(gateway.folder, "data/activities.db-wal"))).toBe(false);
   });
 
   test("stores what looks like SQL, or refuses it: fifty attempts change nothing else", async () => {
@@ -269,6 +320,78 @@ describe("POST /api/activities", () => {
   }, 60_000);
 });
 
+describe("the gateway's own database", () => {
+  const ATTACKERS = "attacker-admin-token-1";
+  const asAdmin = (table: string) => ({
+    operation: "insert",
+    table,
+    colNames: ["id", "name", "hash", "role", "created_at"],
+    colTypes: ["TEXT", "TEXT", "TEXT", "TEXT", "INTEGER"],
+    colValues: ["e", "e", new Bun.CryptoHasher("sha256").update(ATTACKERS).digest("hex"), "admin", 1],
+  });
+  const open = { ...CONFIG, activities: { auth: "none" } };
+  const own = (path: string) => ({ ...open, storage: { path: "d/sluice.db" }, activities: { auth: "none", path } });
+
+  test("is never where activities are kept: no caller makes itself admin", async () => {
+    using home = folder();
+    {
+      // Its database is there before the links that lead to it.
+      await using gateway = await start({ config: own("elsewhere.db"), cwd: home.path });
+      const taken = await post(gateway, [asAdmin("admin_tokens")], {});
+      expect([taken.status, taken.body.code]).toEqual([422, "validationFailed"]);
+      expect((await fetch(`${gateway.url}/admin/tokens`, { headers: { authorization: `Bearer ${ATTACKERS}` } })).status).toBe(401);
+    }
+    symlinkSync("d/sluice.db", join(home.path, "soft.db"));
+    symlinkSync("d", join(home.path, "soft"));
+    linkSync(join(home.path, "d/sluice.db"), join(home.path, "hard.db"));
+    for (const path of [
+      "d/sluice.db",
+      "./d/../d/sluice.db",
+      "soft.db",
+      "soft/sluice.db",
+      "hard.db",
+      "d/sluice.db-wal",
+      "d/sluice.db.lock",
+    ]) {
+      writeFileSync(join(home.path, "config.json"), JSON.stringify(own(path)));
+      const outcome = await run(["serve", "--port", "0"], { cwd: home.path, env: { SLUICE_ADMIN_TOKEN: ADMIN_TOKEN } });
+      expect([path, outcome.status, outcome.stderr]).toEqual([
+        path,
+        1,
+        expect.stringContaining("activities.path: leads to the gateway's own"),
+      ]);
+      expect((await run(["check"], { cwd: home.path })).status).toBe(1);
+    }
+    // By --data it can be another file than the configuration says, and by the default's name the same.
+    writeFileSync(join(home.path, "config.json"), JSON.stringify({ ...open, activities: { path: "d/sluice.db" } }));
+    const moved = await run(["serve", "--port", "0", "--data", "d"], { cwd: home.path, env: { SLUICE_ADMIN_TOKEN: ADMIN_TOKEN } });
+    expect([moved.status, moved.stderr]).toEqual([1, expect.stringContaining("activities.path")]);
+    writeFileSync(join(home.path, "config.json"), JSON.stringify({ ...open, storage: { path: "d/activities.db" } }));
+    expect((await run(["check"], { cwd: home.path })).status).toBe(1);
+  }, 60_000);
+
+  test("is refused by a reload, and another gateway's as well", async () => {
+    using home = folder();
+    await using gateway = await start({ config: { ...CONFIG, storage: { path: "d/sluice.db" }, activities: null }, cwd: home.path });
+    symlinkSync("d/sluice.db", join(home.path, "soft.db"));
+    mkdirSync(join(home.path, "other"));
+    const copy = new Database(join(home.path, "d/sluice.db"));
+    copy.run("VACUUM INTO ?", [join(home.path, "other/sluice.db")]);
+    copy.close();
+    const reload = async (path: string) => {
+      writeFileSync(join(home.path, "config.json"), JSON.stringify(own(path)));
+      const answer = await gateway.admin("POST", "/admin/config/reload");
+      return [answer.status, JSON.stringify(await answer.json())];
+    };
+    for (const path of ["d/sluice.db", "soft.db"])
+      expect([path, ...(await reload(path))]).toEqual([path, 422, expect.stringContaining("the gateway's own database")]);
+    expect(await reload("other/sluice.db")).toEqual([422, expect.stringContaining("it holds a gateway's own records")]);
+    expect((await post(gateway, [asAdmin("admin_tokens")], {})).status).toBe(404);
+    expect((await reload("fine.db"))[0]).toBe(200);
+    expect((await post(gateway, [insert("t", 1)], {})).status).toBe(202);
+  }, 60_000);
+});
+
 describe("activities of several instances", () => {
   test("wait in Redis: one applies, and when it is killed in the middle of a batch another goes on, each activity once", async () => {
     await using redis = await redisServer();
@@ -317,6 +440,7 @@ describe("activities of several instances", () => {
       for (const batch of accepted) expect(batches.has(batch)).toBe(true);
       for (const batch of batches.keys()) expect(accepted.has(batch) || uncertain.has(batch)).toBe(true);
       expect(await redis.client.xlen("sluice:{activities}:stream")).toBe(0);
+      expect(await redis.client.mget("sluice:{activities}:count", "sluice:{activities}:size")).toEqual(["0", "0"]);
     } finally {
       await Promise.all(instances.map((each) => each[Symbol.asyncDispose]()));
     }

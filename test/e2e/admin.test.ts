@@ -303,6 +303,18 @@ test("a route that would never be reached is refused", async () => {
   expect((await ask("POST", "/admin/routes", { path: "/health/deep", upstream: "main" })).status).toBe(201);
 });
 
+test("the path where keys of pools are handed out is a route's only while there is no pool", async () => {
+  const route = { name: "squatter", path: "/api/v1/api-key", upstream: "main" };
+  const pool = { name: "first", keys: [{ id: "one", limit: 1, window: "1s" }] };
+  expect((await ask("POST", "/admin/routes", route)).status).toBe(201);
+  const { status, body } = await ask("POST", "/admin/pools", pool);
+  expect([status, JSON.stringify(body.errors)]).toEqual([422, expect.stringContaining('the route \\"squatter\\" takes /api/v1/api-key')]);
+  expect((await ask("DELETE", "/admin/routes/squatter")).status).toBe(204);
+  expect((await ask("POST", "/admin/pools", pool)).status).toBe(201);
+  expect((await ask("POST", "/admin/routes", route)).status).toBe(422);
+  expect((await ask("DELETE", "/admin/pools/first")).status).toBe(204);
+});
+
 test("a key says in its last seven days when it ends", async () => {
   const expiring = async (days: number) => {
     const expiresAt = new Date(Date.now() + days * 86_400_000).toISOString();

@@ -172,6 +172,7 @@ describe("GET /admin/explain", () => {
     expect(await it.call("/a", "nobody-has-this-key-0123")).toBe(401);
     const blocked = (await it.explain("consumer=acme&ip=127.0.0.1")).json;
     expect(blocked.refusal.code).toBe("ipBlocked");
+    expect(blocked.refusal.detail).toContain("Keys that Sluice made pass all the same");
     expect(blocked.denials[0]).toMatchObject({ code: "keyInvalid", status: 401, limits: [] });
     expect(await it.call("/a", KEYS.plain)).toBe(429);
     expect((await it.explain("ip=127.0.0.1")).json.denials.map(({ code }: { code: string }) => code)).toEqual(["ipBlocked", "keyInvalid"]);

@@ -5,10 +5,12 @@ import { Audit } from "../../src/audit/audit.ts";
 import { CidrSet, formatIp } from "../../src/config/ip.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { canonical, Guard } from "../../src/guard/guard.ts";
+import { makeKey } from "../../src/keys/format.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { backend } from "../support/backend.ts";
 import { FakeClock } from "../support/limits.ts";
 import { folder } from "../support/process.ts";
+import { exchange } from "../support/raw.ts";
 import { serving } from "../support/serving.ts";
 
 const MINUTE = 60_000;
@@ -83,6 +85,29 @@ describe("the guard", () => {
     ]);
   });
 
+  test("remembers for a day which keys were good from an address, and no more of them than it has room for", () => {
+    using it = guarding();
+    const note = (ip: string, secret: string) => it.guard.accepted(ip, secret, {}, it.clock.wall());
+    note("203.0.113.9", "a-good-key-0123456789");
+    note("2001:db8::1", "a-good-key-0123456789");
+    const holds = (ip: string, secret = "a-good-key-0123456789") => it.guard.hasAccepted(ip, secret);
+    expect([holds("203.0.113.9"), holds("203.0.113.10"), holds("203.0.113.9", "another-key-0123456789"), holds("2001:db8::2")]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    it.clock.time += 24 * 60 * MINUTE - 1;
+    it.guard.sweep();
+    expect(holds("203.0.113.9")).toBe(true);
+    it.clock.time += 1;
+    expect(holds("203.0.113.9")).toBe(false);
+    note("203.0.113.9", "a-good-key-0123456789");
+    for (let i = 0; i < 200_000; i++) note(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`, "a-good-key-0123456789");
+    expect(it.guard.remembered).toBeLessThanOrEqual(100_000);
+    expect([holds("203.0.113.9"), holds("10.3.13.63")]).toEqual([false, true]);
+  });
+
   test("keeps its blocks over a restart, and bounded memory against a million addresses", () => {
     using home = folder();
     const path = join(home.path, "sluice.db");
@@ -130,6 +155,11 @@ describe("over HTTP", () => {
     return { status: answer.status, code, type, retryAfter: Number(answer.headers.get("retry-after")) };
   };
 
+  const blockedIn = async (gateway: ReturnType<typeof serving>) => {
+    const { items } = (await (await gateway.admin("GET", "/admin/blocks")).json()) as { items: { ip: string }[] };
+    return items.map(({ ip }) => ip);
+  };
+
   test("ten bad keys block their address for everything but the admin token, and nobody else", async () => {
     using behind = backend();
     const gateway = serving(configFor(behind.url, { server: { host: "127.0.0.1", trustedProxies: ["127.0.0.1"] } }));
@@ -153,13 +183,94 @@ describe("over HTTP", () => {
     await gateway.stop();
   });
 
-  test("what an untrusted peer claims of its address blocks nobody else and hides nobody", async () => {
+  test("a proxy that nobody named locks none of its callers out: it is told of instead", async () => {
     using behind = backend();
     const gateway = serving(configFor(behind.url));
-    for (let i = 0; i < 10; i++) await ask(gateway.url, `bad-key-${i}-0123456789`, `203.0.113.${i}`);
-    expect((await ask(gateway.url, KEY, "198.51.100.1")).status).toBe(429);
-    const { items } = (await (await gateway.admin("GET", "/admin/blocks")).json()) as { items: { ip: string }[] };
-    expect(items.map(({ ip }) => ip)).toEqual(["127.0.0.1"]);
+    for (let i = 0; i < 12; i++)
+      expect(await ask(gateway.url, `bad-key-${i}-0123456789`, `203.0.113.${i}`)).toMatchObject({ status: 401, code: "keyInvalid" });
+    expect((await ask(gateway.url, KEY, "198.51.100.1")).status).toBe(200);
+    expect(await blockedIn(gateway)).toEqual([]);
+    const { warnings } = (await (await fetch(`${gateway.url}/ready`)).json()) as { warnings: { code: string; detail: string }[] };
+    expect(warnings).toMatchObject([
+      { code: "untrustedProxy", detail: "requests come through 127.0.0.1, which server.trustedProxies does not name" },
+    ]);
+    const outside = await (await fetch(`${gateway.url}/ready`, { headers: { forwarded: "for=203.0.113.9" } })).text();
+    expect(outside).toContain("untrustedProxy");
+    expect(outside).not.toContain("127.0.0.1");
+    // Who comes without a proxy is counted as before, and blocks those behind it no more than before.
+    for (let i = 0; i < 10; i++) await ask(gateway.url, `bad-key-${i}-0123456789`);
+    expect((await ask(gateway.url, "another-key-0123456789")).status).toBe(429);
+    expect((await ask(gateway.url, KEY, "198.51.100.1")).status).toBe(200);
+    await gateway.stop();
+  });
+
+  test("during a block of the guard's the keys pass that nobody guesses, or that were good there before; an operator's refuses all", async () => {
+    using behind = backend();
+    const OTHER = "another-good-key-0123456789";
+    const config = configFor(behind.url, {
+      server: { host: "127.0.0.1", trustedProxies: ["127.0.0.1"] },
+      consumers: [{ id: "acme", tier: "plain", keys: [KEY, OTHER] }],
+    });
+    const gateway = serving(config);
+    const made = await gateway.admin("POST", "/admin/keys", { consumer: "acme" });
+    const { key, id } = (await made.json()) as { key: string; id: string };
+    const here = "203.0.113.9";
+    expect((await ask(gateway.url, KEY, here)).status).toBe(200);
+    for (let i = 0; i < 10; i++) await ask(gateway.url, `bad-key-${i}-0123456789`, here);
+    const status = async (shown: string, from = here) => (await ask(gateway.url, shown, from)).status;
+    expect([await status(key), await status(KEY), await status(OTHER), await status(makeKey()), await status("short")]).toEqual([
+      200, 200, 429, 429, 429,
+    ]);
+    expect((await fetch(gateway.url, { headers: { "x-forwarded-for": here } })).status).toBe(429);
+    gateway.clock.time += 10 * MINUTE;
+    expect([await status(key), await status(OTHER)]).toEqual([200, 429]);
+    await gateway.admin("DELETE", `/admin/keys/${id}`);
+    expect(await status(key)).toBe(429);
+    await gateway.admin("POST", "/admin/blocks", { ip: here });
+    expect([await status(KEY), await status(key)]).toEqual([429, 429]);
+    expect(await status(KEY, "203.0.113.10")).toBe(200);
+    await gateway.stop();
+  });
+
+  test("typing errors count for nothing: a wrong checksum, odd characters, too much or too little", async () => {
+    using behind = backend();
+    const gateway = serving(configFor(behind.url));
+    const good = makeKey();
+    const mistyped = `${good.slice(0, -1)}${good.endsWith("a") ? "b" : "a"}`;
+    for (let i = 0; i < 5; i++)
+      for (const shown of [mistyped, good.slice(0, -3), "a key with spaces in it", "x".repeat(3000), "short"])
+        expect(await ask(gateway.url, shown)).toMatchObject({ status: 401, code: "keyMalformed" });
+    expect((await ask(gateway.url, KEY)).status).toBe(200);
+    expect(await blockedIn(gateway)).toEqual([]);
+    await gateway.stop();
+  });
+
+  test("tokens that are guessed at /metrics and /ready count as at /admin", async () => {
+    using behind = backend();
+    const gateway = serving(configFor(behind.url, { server: { host: "127.0.0.1", trustedProxies: ["127.0.0.1"] } }));
+    const get = async (path: string, token: string, from: string) =>
+      (await fetch(gateway.url + path, { headers: { authorization: `Bearer ${token}`, "x-forwarded-for": from } })).status;
+    for (let i = 0; i < 10; i++) expect(await get(i % 2 === 0 ? "/metrics" : "/_metrics", `bad-token-${i}`, "203.0.113.9")).toBe(401);
+    expect(await get("/metrics", "bad-token-x", "203.0.113.9")).toBe(429);
+    expect(await get("/metrics", "an-admin-token-0123456789", "203.0.113.9")).toBe(200);
+    for (let i = 0; i < 10; i++) expect(await get("/ready", `bad-token-${i}`, "203.0.113.10")).toBe(200);
+    expect((await blockedIn(gateway)).sort()).toEqual(["203.0.113.10", "203.0.113.9"]);
+    await gateway.stop();
+  });
+
+  test("what is for programs on this machine asks for a Host of this machine, and no trace of a proxy", async () => {
+    using behind = backend();
+    const gateway = serving(configFor(behind.url));
+    const get = async (...fields: string[]) => {
+      const text = await exchange(gateway.port, `GET /_metrics HTTP/1.1\r\n${fields.join("\r\n")}\r\nConnection: close\r\n\r\n`);
+      return Number(text.slice(9, 12));
+    };
+    for (const host of ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.1.2.3", "[::1]:8080"])
+      expect([host, await get(`Host: ${host}`)]).toEqual([host, 200]);
+    for (const host of ["rebound.example", "localhost.example", "10.0.0.1", ""])
+      expect([host, await get(`Host: ${host}`)]).toEqual([host, 401]);
+    for (const field of ["X-Real-IP: 1.1.1.1", "X-Forwarded-For: 1.1.1.1", "Forwarded: for=1.1.1.1"])
+      expect([field, await get("Host: localhost", field)]).toEqual([field, 401]);
     await gateway.stop();
   });
 

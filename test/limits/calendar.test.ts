@@ -1,6 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Calendar, type CalendarRule, isTimezone } from "../../src/limits/calendar.ts";
+import { Limiter } from "../../src/limits/limiter.ts";
+import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { compileQuotas } from "../../src/limits/policy.ts";
+import { FakeClock } from "../support/limits.ts";
 
 const HOUR = 3_600_000;
 const periodOf = (rule: Partial<CalendarRule>, at: string): string[] => {
@@ -131,5 +135,36 @@ describe("a calendar period", () => {
 
   test("knows zones by their names", () => {
     expect([isTimezone("Europe/Berlin"), isTimezone("UTC"), isTimezone("Mars/Olympus")]).toEqual([true, true, false]);
+  });
+});
+
+describe("a daily quota", () => {
+  const MINUTE = 60_000;
+  const setUp = () => {
+    const policies = compileQuotas([{ limit: 5, period: "day" }], { kind: "tier", name: "t" });
+    const clock = new FakeClock(Date.parse("2026-03-01T23:59:59Z"));
+    const limiter = new Limiter({ store: new MemoryStore(), clock, isDegraded: () => false });
+    const granted = () => Array.from({ length: 20 }).filter(() => limiter.admit(policies, ["s"], 1).allowed).length;
+    return { clock, granted, left: () => limiter.inspect(policies, ["s"])[0]?.remaining };
+  };
+
+  test("is not begun anew by a clock that steps back over midnight and forth again", () => {
+    const it = setUp();
+    const counts: number[] = [];
+    for (const step of [0, 2000, -2000, 2000, -9 * MINUTE, 9 * MINUTE]) {
+      it.clock.time += step;
+      counts.push(it.granted());
+    }
+    expect(counts).toEqual([5, 5, 0, 0, 0, 0]);
+    it.clock.time += 24 * HOUR;
+    expect(it.granted()).toBe(5);
+  });
+
+  test("follows a clock that was set right by more than that", () => {
+    const it = setUp();
+    it.clock.time += 24 * HOUR;
+    expect(it.granted()).toBe(5);
+    it.clock.time -= 25 * HOUR;
+    expect(it.left()).toBe(5);
   });
 });

@@ -175,6 +175,9 @@ describe("counts over a restart", () => {
     const disk = { isFull: false };
     const counts = {
       remove: () => {},
+      prune: () => {},
+      find: (policy: string, subject: string) =>
+        saved.findLast((count) => count.policy === policy && count.subject === subject)?.state ?? null,
       load: () => new Map(saved.map((count) => [`${count.policy} ${count.subject}`, count])).values(),
       save: (changed: readonly SavedCount[]) => {
         if (disk.isFull) throw new Error("disk full");
@@ -215,6 +218,34 @@ describe("counts over a restart", () => {
           later.time += 2 * HOUR;
           expect(after.remaining()).toBe(5);
         }),
+      );
+    },
+  );
+
+  test.each(WINDOWED.map((algorithm) => [algorithm]))(
+    "are the same under %s whether memory has room for all subjects or for a few, however newcomers come between",
+    (algorithm) => {
+      const step = fc.record({ subject: fc.nat(5), wait: fc.nat(900_000), flush: fc.boolean(), full: fc.boolean(), newcomers: fc.nat(4) });
+      fc.assert(
+        fc.property(fc.array(step, { minLength: 1, maxLength: 60 }), (steps) => {
+          const clock = new FakeClock();
+          const roomy = machine(algorithm)(clock);
+          const tight = machine(algorithm, 3)(clock);
+          let next = 0;
+          for (const { subject, wait, flush, full, newcomers } of steps) {
+            clock.time += wait;
+            for (let i = 0; i < newcomers; i++) tight.use(`newcomer ${next++}`);
+            tight.disk.isFull = full;
+            try {
+              if (flush) tight.flush();
+            } catch (error) {
+              expect(String(error)).toContain("disk full");
+            }
+            expect(tight.remaining(`s${subject}`)).toBe(roomy.remaining(`s${subject}`));
+            expect(tight.use(`s${subject}`)).toBe(roomy.use(`s${subject}`));
+          }
+        }),
+        { numRuns: 200 },
       );
     },
   );

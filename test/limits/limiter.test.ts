@@ -171,6 +171,8 @@ describe("counts of an hour and more", () => {
           const saved = new Map<string, SavedCount>();
           const counts = {
             remove: () => {},
+            prune: () => {},
+            find: () => null,
             load: () => saved.values(),
             save: (changed: readonly SavedCount[]) => {
               for (const count of changed) saved.set(count.policy + count.subject, count);

@@ -99,7 +99,40 @@ describe("POST /api/v1/api-key", () => {
     const bound = (await (await gateway.admin("POST", "/admin/keys", { consumer: "other", routes: ["shop"] })).json()) as { key: string };
     expect((await ask(gateway.url, { type }, { "x-api-key": bound.key })).status).toBe(403);
     for (let i = 0; i < 10; i++) await ask(gateway.url, { type }, { "x-api-key": `a-bad-key-${i}-0123456789` });
-    expect((await ask(gateway.url, { type }, { "x-api-key": KEY })).body.code).toBe("ipBlocked");
+    expect((await ask(gateway.url, { type }, { "x-api-key": "a-bad-key-x-0123456789" })).body.code).toBe("ipBlocked");
+    // It was good from here before.
+    expect((await ask(gateway.url, { type }, { "x-api-key": KEY })).body.code).not.toBe("ipBlocked");
+  });
+
+  test("answers what no key could ever hold with 413, says when a key is there again in whole milliseconds, and has its headers once", async () => {
+    const pool = { ...DEMO, services: { ...DEMO.services, huge: { cost: 3001 } } };
+    await using gateway = await start({ config: configFor({ default: pool }) });
+    const asked = (type: string) =>
+      fetch(`${gateway.url}/api/v1/api-key`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ type }),
+      });
+    const never = await asked("huge");
+    expect([never.status, never.headers.get("retry-after"), await never.json()]).toEqual([
+      413,
+      null,
+      expect.objectContaining({ code: "costTooHigh", detail: expect.stringContaining("3001 tokens, more than any key of the pool holds") }),
+    ]);
+    let answer = await asked("service_3");
+    for (const status of [200, 200, 200, 200, 200, 200, 200, 429]) {
+      expect([status, answer.headers.get("cache-control"), Number(answer.headers.get("x-process-time")) > 0]).toEqual([
+        status,
+        "no-store",
+        true,
+      ]);
+      await answer.arrayBuffer();
+      answer = await asked("service_3");
+    }
+    expect(answer.status).toBe(429);
+    while (!gateway.output().includes('"retryIn"')) await Bun.sleep(5);
+    expect(gateway.output()).toMatch(/"retryIn":\d+[,}]/);
+    expect(gateway.output()).toContain("costs more than any key of the pool holds");
   });
 
   test("never overspends by a token, with thousands at once", async () => {

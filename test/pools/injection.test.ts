@@ -106,7 +106,9 @@ describe("a route with a credential", () => {
       });
       expect(Number(refused.headers.get("retry-after"))).toBeWithin(59, 61);
       const never = await call(gateway, { max_tokens: 3000 });
+      expect([never.status, never.headers.get("retry-after")]).toEqual([413, null]);
       expect(await never.json()).toMatchObject({
+        code: "costTooHigh",
         detail: "This request takes 3000 tokens, more than any key of the pool holds: make it smaller.",
       });
       gateway.clock.time += 60_000;
@@ -141,13 +143,13 @@ describe("a route with a credential", () => {
     ]).toEqual([9, 100]);
   });
 
-  test("counts a stream by its usage chunk, for which it asks, and passes the stream on as it is", async () => {
+  test("counts a stream by its usage chunk, for which it asks, and passes on what the caller asked for alone", async () => {
     await within([1000], async (gateway, upstream) => {
-      const answer = await call(gateway, { stream: true, total: 77, max_tokens: 500, seed: 5 });
+      const answer = await call(gateway, { messages: [], stream: true, total: 77, max_tokens: 500, seed: 5 });
       const text = await answer.text();
-      expect(text.split("\n\n").length).toBe(6);
-      expect(text).toContain('"total_tokens":77');
+      expect(text).toBe(`${[0, 1, 2].map((i) => `data: {"choices":[{"delta":{"content":"word ${i}"}}]}\n\n`).join("")}data: [DONE]\n\n`);
       expect(upstream.seen[0]?.body).toEqual({
+        messages: [],
         stream: true,
         total: 77,
         max_tokens: 500,
@@ -160,7 +162,7 @@ describe("a route with a credential", () => {
           ([left]) => left === 923,
         ),
       ).toEqual([923]);
-      await (await call(gateway, { stream: true, total: 3, stream_options: { include_usage: false, other: 1 } })).text();
+      await (await call(gateway, { prompt: "", stream: true, total: 3, stream_options: { include_usage: false, other: 1 } })).text();
       expect(upstream.seen[1]?.body.stream_options).toEqual({ include_usage: true, other: 1 });
       expect(
         await until(
@@ -168,6 +170,9 @@ describe("a route with a credential", () => {
           ([left]) => left === 920,
         ),
       ).toEqual([920]);
+      // Who asks gets it.
+      const own = await (await call(gateway, { messages: [], stream: true, total: 9, stream_options: { include_usage: true } })).text();
+      expect([own.split("\n\n").length, own.includes('"total_tokens":9')]).toEqual([6, true]);
     });
   });
 
@@ -277,7 +282,8 @@ describe("a route with a credential", () => {
       expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "5"]);
       expect(text).not.toContain("sk-secret");
       expect((await call(gateway, { total: 1 })).status).toBe(429);
-      expect(upstream.seen).toHaveLength(1);
+      // Besides the caller's request our own, which told that it is the key.
+      expect(upstream.seen.map(({ headers }) => headers["user-agent"] === "Sluice")).toEqual([false, true]);
     });
   });
 
@@ -311,6 +317,144 @@ describe("a route with a credential", () => {
       },
       { retry: null, credential: { pool: "llm", cost: 1 } },
     );
+  });
+
+  test("takes the same 401 or 402 of two keys for one about the request as well, and shows nobody what it says", async () => {
+    for (const status of [401, 402])
+      await within([1000, 1000, 1000], async (gateway, upstream) => {
+        for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status });
+        const answer = await call(gateway, { total: 1 });
+        expect([answer.status, await answer.json()]).toEqual([
+          403,
+          expect.objectContaining({ code: "forbidden", error: expect.objectContaining({ type: "permission_error" }) }),
+        ]);
+        expect(upstream.seen).toHaveLength(2);
+        expect((await keysOf(gateway)).map((key) => key.status)).toEqual(["ready", "ready", "ready"]);
+      });
+  });
+
+  test("lets no caller put keys in quarantine, with one key or several, by what only the caller's request is refused for", async () => {
+    for (const keys of [[1000], [1000, 1000]])
+      for (const status of [401, 402, 403])
+        await within(keys, async (gateway, upstream) => {
+          upstream.refuseFor = { header: "x-wrong", status };
+          for (let i = 0; i < 8; i++) {
+            const answer = await call(gateway, { total: 1 }, { "x-wrong": "1" });
+            expect(answer.status).toBe(403);
+            await answer.text();
+          }
+          // Our own requests about a key are few, however many callers ask for them.
+          expect(upstream.seen.filter(({ headers }) => headers["user-agent"] === "Sluice").length).toBeLessThanOrEqual(keys.length);
+          expect((await keysOf(gateway)).map((key) => key.status)).toEqual(keys.map(() => "ready"));
+          expect((await call(gateway, { total: 1 })).status).toBe(200);
+        });
+  });
+
+  test("finds out that all keys are dead, when request after request gets the same refusal with two of them", async () => {
+    await within([1000, 1000], async (gateway, upstream) => {
+      for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status: 401 });
+      for (let i = 0; i < 3; i++) expect((await call(gateway, { total: 1 })).status).toBe(403);
+      expect(
+        await until(
+          () => keysOf(gateway),
+          (keys) => keys.every((key) => key.status === "quarantined"),
+        ),
+      ).toMatchObject([{ status: "quarantined" }, { status: "quarantined" }]);
+      expect((await call(gateway, { total: 1 })).status).toBe(429);
+    });
+  });
+
+  test("asks about a key where the route leads, or where it is told to, with nothing of the caller's", async () => {
+    const asked = async (route: object, base = "") => {
+      using upstream = provider();
+      const gateway = serving(configFor(upstream.url + base, [1000], route));
+      upstream.refuse.set("sk-secret-1", { status: 402 });
+      expect((await call(gateway, { total: 1 }, { "x-mine": "1", cookie: "a=b", "anthropic-version": "2023-06-01" })).status).toBe(429);
+      await gateway.stop();
+      const { path, key, headers } = upstream.seen.at(-1) as Provider["seen"][0];
+      expect([key, headers["x-mine"], headers.cookie, headers["anthropic-version"]]).toEqual([
+        "sk-secret-1",
+        undefined,
+        undefined,
+        "2023-06-01",
+      ]);
+      return path;
+    };
+    expect(await asked({})).toBe("/v1/models");
+    expect(await asked({ stripPrefix: true }, "/base/v1")).toBe("/base/v1/models");
+    expect(await asked({ credential: { pool: "llm", probe: "/me" } }, "/base")).toBe("/base/me");
+  });
+
+  test("reads large bodies of JSON for as long as there is room for them, which those that are over give back", async () => {
+    await within([10_000_000], async (gateway, upstream) => {
+      const text = JSON.stringify({ messages: [], stream: true, total: 5, picture: `data:image/png;base64,${"A".repeat(8_000_000)}` });
+      const { port } = new URL(gateway.url);
+      for (let i = 0; i < 20; i++) {
+        // One that is given up before it is there.
+        const socket = await Bun.connect({ hostname: "127.0.0.1", port: Number(port), socket: { data: () => {} } });
+        socket.write(`POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{"a":"`);
+        await Bun.sleep(5);
+        socket.terminate();
+        const answer = await fetch(`${gateway.url}/v1/x`, { method: "POST", body: text, headers: { "content-type": "application/json" } });
+        expect((await answer.text()).length).toBeGreaterThan(10);
+        const { body } = upstream.seen.at(-1) as Provider["seen"][0];
+        expect([answer.status, body.stream_options]).toEqual([200, { include_usage: true }]);
+        upstream.seen.length = 0;
+        upstream.raw.length = 0;
+      }
+      const left = await until(
+        () => remaining(gateway),
+        ([it]) => it === 10_000_000 - 100,
+      );
+      expect(left).toEqual([10_000_000 - 100]);
+    });
+  });
+
+  test("does not forward what chooses an account, unless the route says otherwise", async () => {
+    const asked = { "OpenAI-Organization": "org-x", "openai-project": "proj-x", "X-Goog-User-Project": "p", "X-Other": "1" };
+    const seen = async (route: object) => {
+      let headers: Record<string, string> = {};
+      await within(
+        [1000],
+        async (gateway, upstream) => {
+          await call(gateway, { total: 1 }, asked);
+          headers = upstream.seen[0]?.headers ?? {};
+        },
+        route,
+      );
+      return [headers["openai-organization"], headers["openai-project"], headers["x-goog-user-project"], headers["x-other"]];
+    };
+    expect(await seen({})).toEqual([undefined, undefined, undefined, "1"]);
+    expect(await seen({ headers: { request: { set: { "OpenAI-Organization": "org-ours" } } } })).toEqual([
+      "org-ours",
+      undefined,
+      undefined,
+      "1",
+    ]);
+    expect(await seen({ credential: { pool: "llm", drop: ["X-Other"] } })).toEqual(["org-x", "proj-x", "p", undefined]);
+  });
+
+  test("asks a stream for its usage only where the interface takes that", async () => {
+    await within([100_000], async (gateway, upstream) => {
+      const send = async (path: string, body: object, headers: Record<string, string> = {}) => {
+        const answer = await fetch(`${gateway.url}${path}`, {
+          method: "POST",
+          headers: { "content-type": "application/json", ...headers },
+          body: JSON.stringify({ stream: true, total: 5, ...body }),
+        });
+        return [upstream.seen.at(-1)?.body.stream_options, (await answer.text()).includes("total_tokens")];
+      };
+      const ours = { include_usage: true };
+      expect(await send("/v1/chat/completions", { messages: [] })).toEqual([ours, false]);
+      expect(await send("/v1/completions", { prompt: "a" })).toEqual([ours, false]);
+      expect(await send("/v1/chat/completions", { messages: [], stream_options: ours })).toEqual([ours, true]);
+      expect(await send("/v1/responses", { input: "a" })).toEqual([undefined, false]);
+      expect(await send("/v1/responses", { input: "a", prompt: { id: "p" } })).toEqual([undefined, false]);
+      expect(await send("/v1/images/generations", { prompt: "a" })).toEqual([undefined, false]);
+      expect(await send("/v1/messages", { messages: [] })).toEqual([undefined, false]);
+      expect(await send("/v1/x", { messages: [] }, { "anthropic-version": "2023-06-01" })).toEqual([undefined, false]);
+      expect(await send("/v1/x", { messages: [], anthropic_version: "bedrock-2023-05-31" })).toEqual([undefined, false]);
+    });
   });
 
   test("charges each attempt for itself, and nothing to a caller who left before there was a connection", async () => {
@@ -408,8 +552,8 @@ describe("a route with a credential", () => {
         fetch(`${gateway.url}/v1/x`, { method: "POST", body, headers: { "content-type": "application/json" } });
       expect((await post(`{"total":1,"deep":${"[".repeat(20_000)}${"]".repeat(20_000)}}`)).status).toBe(200);
       upstream.raw.length = 0;
-      await (await post('{"stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":false}}')).text();
-      expect(upstream.raw[0]).toBe('{"stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":true}}');
+      await (await post('{"prompt":"","stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":false}}')).text();
+      expect(upstream.raw[0]).toBe('{"prompt":"","stream":true,"seed":9007199254740993,"t":1.50,"stream_options":{"include_usage":true}}');
     });
   });
 
@@ -558,7 +702,11 @@ describe("limits that count usage", () => {
         return answer.status === 200 ? Number(answer.headers.get("x-ratelimit-remaining")) : answer.status;
       };
       // The number in an answer's head is from before its cost is known.
-      expect([algorithm, await left({ total: 400 }), await left({ stream: true, total: 500 })]).toEqual([algorithm, 999, 599]);
+      expect([algorithm, await left({ total: 400 }), await left({ messages: [], stream: true, total: 500 })]).toEqual([
+        algorithm,
+        999,
+        599,
+      ]);
       expect([await left({ total: 0 }), await left({ total: 300 }), await left({ total: 1 })]).toEqual([99, 99, 429]);
       const usage = (await (await gateway.admin("GET", "/admin/usage?consumer=acme")).json()) as { items: { tokens: number }[] };
       expect(usage.items.reduce((sum, row) => sum + row.tokens, 0)).toBe(1200);

@@ -2,9 +2,11 @@
 export interface Provider {
   readonly url: string;
   /** What arrived, oldest first. */
-  readonly seen: { key: string; body: Record<string, unknown>; headers: Record<string, string> }[];
+  readonly seen: { key: string; path: string; body: Record<string, unknown>; headers: Record<string, string> }[];
   /** How keys are refused: by key, until it is deleted. */
   readonly refuse: Map<string, { status: number; headers?: Record<string, string> }>;
+  /** The header for which requests are refused, whatever their key. */
+  refuseFor: { readonly header: string; readonly status: number } | null;
   /** Bodies as they arrived. */
   readonly raw: string[];
   /** Answers to /v1/kept wait while this is set. */
@@ -29,7 +31,7 @@ export function provider(): Provider {
   const seen: Provider["seen"] = [];
   const refuse: Provider["refuse"] = new Map();
   const raw: string[] = [];
-  const state = { hold: false };
+  const state: { hold: boolean; refuseFor: Provider["refuseFor"] } = { hold: false, refuseFor: null };
   let cancelled = 0;
   const server = Bun.serve({
     hostname: "127.0.0.1",
@@ -40,9 +42,15 @@ export function provider(): Provider {
       const key = (request.headers.get("authorization") ?? request.headers.get("x-api-key") ?? "").replace("Bearer ", "");
       const text = await request.text();
       const asked = (text === "" ? {} : JSON.parse(text)) as Asked;
-      seen.push({ key, body: asked as Record<string, unknown>, headers: request.headers.toJSON() as Record<string, string> });
+      seen.push({
+        key,
+        path: new URL(request.url).pathname,
+        body: asked as Record<string, unknown>,
+        headers: request.headers.toJSON() as Record<string, string>,
+      });
       raw.push(text);
-      const refusal = refuse.get(key);
+      const { refuseFor } = state;
+      const refusal = refuseFor !== null && request.headers.has(refuseFor.header) ? { ...refuseFor, headers: {} } : refuse.get(key);
       if (refusal !== undefined)
         return Response.json(
           { error: { message: `Incorrect API key provided: ${key}` } },

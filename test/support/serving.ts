@@ -14,10 +14,18 @@ export function serving(config: object, clock = new FakeClock(Date.now())) {
   const listeners = listen({ config: loaded.config, host: "127.0.0.1", port: 0, parts, onFault });
   return {
     url: `http://127.0.0.1:${listeners.port}`,
+    port: listeners.port,
     clock,
     faults,
-    admin: (method: string, path: string) =>
-      fetch(`http://127.0.0.1:${listeners.port}${path}`, { method, headers: { authorization: "Bearer an-admin-token-0123456789" } }),
+    admin: (method: string, path: string, body?: object) =>
+      fetch(`http://127.0.0.1:${listeners.port}${path}`, {
+        method,
+        headers: {
+          authorization: "Bearer an-admin-token-0123456789",
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      }),
     stop: async () => {
       await listeners.stop();
       await parts.stop();

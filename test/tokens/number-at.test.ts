@@ -1,6 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { EventNumbers, NumberAt } from "../../src/tokens/number-at.ts";
+import { EventNumbers } from "../../src/tokens/events.ts";
+import { Kind, NumbersAt, Places } from "../../src/tokens/number-at.ts";
+import { without } from "../../src/tokens/stream-usage.ts";
+
+const numberAt = (path: readonly string[]) => new NumbersAt(new Places([[path]]));
 
 /** Feeds a text cut at these places. */
 function inPieces(text: string, cuts: readonly number[], feed: (bytes: Uint8Array) => void): void {
@@ -40,33 +44,52 @@ describe("A number in a JSON text that comes in pieces", () => {
         fc.constantFrom(undefined, 2, "\t"),
         fc.array(fc.nat(), { maxLength: 8 }),
         (value, path, space, cuts) => {
-          const number = new NumberAt(path);
+          const number = numberAt(path);
           inPieces(JSON.stringify(value, null, space), cuts, (bytes) => number.feed(bytes, 0, bytes.length));
           const there = at(value, path);
-          expect(number.value).toBe(typeof there === "number" ? (Object.is(there, -0) ? 0 : there) : null);
+          expect(number.values[0] ?? null).toBe(typeof there === "number" ? (Object.is(there, -0) ? 0 : there) : null);
         },
       ),
       { numRuns: 3000 },
     );
   });
 
+  test("is found at several places at once, with what stands there", () => {
+    const kindOf = (value: unknown): Kind => {
+      if (value === undefined) return Kind.Nothing;
+      if (typeof value === "number") return Kind.Number;
+      if (Array.isArray(value)) return value.length === 0 ? Kind.EmptyList : Kind.List;
+      return typeof value === "object" && value !== null ? Kind.Object : Kind.Other;
+    };
+    const paths = [["usage"], ["usage", "total_tokens"], ["usag"], ["usag", "usage"], ["usage", "usage", "usag"]];
+    fc.assert(
+      fc.property(json.value, fc.constantFrom(undefined, 2), fc.array(fc.nat(), { maxLength: 8 }), (value, space, cuts) => {
+        const numbers = new NumbersAt(new Places(paths.map((path) => [path])));
+        inPieces(`${JSON.stringify(value, null, space)}\n`, cuts, (bytes) => numbers.feed(bytes, 0, bytes.length));
+        expect([...numbers.kinds]).toEqual(paths.map((path) => kindOf(at(value, path))));
+        expect(numbers.isClosed).toBe(true);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
   test("is found behind megabytes of other things", () => {
-    const number = new NumberAt(["usage", "total_tokens"]);
+    const number = numberAt(["usage", "total_tokens"]);
     const text = JSON.stringify({
       data: Array.from({ length: 50_000 }, (_, i) => ({ i, text: 'quoted "text" \\ ' })),
       usage: { total_tokens: 7 },
     });
     inPieces(text, [1_000_003, 65_536, 9], (bytes) => number.feed(bytes, 0, bytes.length));
-    expect(number.value).toBe(7);
+    expect(number.values[0] ?? null).toBe(7);
   });
 });
 
 describe("Numbers in a stream of events", () => {
   const streamed = (text: string, cuts: readonly number[] = []) => {
-    const number = new NumberAt(["usage", "total_tokens"]);
-    const events = new EventNumbers([number]);
+    const number = numberAt(["usage", "total_tokens"]);
+    const events = new EventNumbers(number, without(Buffer.from('"usage"')));
     inPieces(text, cuts, (bytes) => events.feed(bytes));
-    return [number.value, events.events];
+    return [number.values[0] ?? null, events.events];
   };
   const event = (value: unknown) => `data: ${JSON.stringify(value)}`;
   const lines = [
@@ -94,6 +117,7 @@ describe("Numbers in a stream of events", () => {
   test("the last one counts, zero included, and an event may have several lines of data", () => {
     expect(streamed(`${event({ usage: { total_tokens: 9 } })}\n\n${event({ usage: { total_tokens: 0 } })}\n\n`)).toEqual([0, 2]);
     expect(streamed('data: {"usage":\ndata: {"total_tokens":\ndata: 12}}\n\n')).toEqual([12, 1]);
+    expect(streamed('data: {"a":{}\ndata: ,"usage":{"total_tokens":13}}\n\n')).toEqual([13, 1]);
     expect(streamed('data: {"usage": {"total_tokens": 12')).toEqual([null, 1]);
   });
 });

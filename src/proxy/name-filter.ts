@@ -1,0 +1,88 @@
+/** What becomes of a request's field on its way to the backend: it passes, is dropped whoever sent it, or passes when a trusted proxy sent it. */
+export type Passage = "always" | "never" | "trusted";
+
+/** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
+export const HOP_BY_HOP: readonly string[] = [
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
+
+/** What is never copied from a request: this hop's fields, those that frame the message, and those that Sluice alone may set. */
+const NEVER: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  ...["host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "x-retry-count"],
+  // No field of HTTP's, but CGI programs would send their own requests to where it says (CVE-2016-5385, "httpoxy").
+  "proxy",
+]);
+/** Who calls, as gateways tell backends: `X-Consumer-ID`, and the names that other gateways use. */
+const NEVER_BEGINS: readonly string[] = ["x-consumer-"];
+
+/** By what a proxy tells where a request came from: an untrusted peer could place a false trail there (also by RFC 7239). */
+const TRUSTED: ReadonlySet<string> = new Set(["forwarded", "x-real-ip", "x-rewrite-url"]);
+const TRUSTED_BEGINS: readonly string[] = ["x-forwarded-", "x-original-"];
+
+/** Fields that Sluice reads, sets or keeps answers by: in another spelling it would not see what the backend does. */
+const READ: ReadonlySet<string> = new Set([
+  "accept-charset",
+  "accept-encoding",
+  "accept-language",
+  "cache-control",
+  "content-encoding",
+  "content-type",
+  "idempotency-key",
+  "if-match",
+  "if-modified-since",
+  "if-none-match",
+  "if-range",
+  "if-unmodified-since",
+  "user-agent",
+]);
+
+/** Names of fields that are remembered, for all routes together: clients who invent names can't fill memory. */
+const MOST_KNOWN = 2048;
+const known = new Map<string, Passage | "spelt">();
+
+const begins = (name: string, list: readonly string[]): boolean => list.some((each) => name.startsWith(each));
+
+/** What holds on every route. `spelt`: a name with `_`, of which the one with `-` has to be looked at. */
+function generally(name: string): Passage | "spelt" {
+  const found = known.get(name);
+  if (found !== undefined) return found;
+  const dashed = name.replaceAll("_", "-");
+  const isNever = NEVER.has(dashed) || begins(dashed, NEVER_BEGINS);
+  const isTrusted = TRUSTED.has(dashed) || begins(dashed, TRUSTED_BEGINS);
+  const isSpelt = dashed !== name;
+  const passage = isNever || (isSpelt && (isTrusted || READ.has(dashed))) ? "never" : isSpelt ? "spelt" : isTrusted ? "trusted" : "always";
+  if (known.size < MOST_KNOWN) known.set(name, passage);
+  return passage;
+}
+
+/**
+ * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID: a name with `_` is dropped where the one with `-` is
+ * Sluice's to set, to drop or to read.
+ */
+export class NameFilter {
+  private readonly dropped: ReadonlySet<string>;
+  private readonly spelt: ReadonlySet<string>;
+
+  /** `dropped`: more names that never pass, in any letter case. `read`: more that must not come in another spelling. */
+  constructor(dropped: Iterable<string>, read: readonly string[] = []) {
+    this.dropped = new Set([...dropped].map((name) => name.toLowerCase()));
+    this.spelt = new Set([...this.dropped, ...read].map((name) => name.replaceAll("_", "-")));
+  }
+
+  /** `name` in lower case. */
+  of(name: string): Passage {
+    const passage = generally(name);
+    if (passage === "never" || this.dropped.has(name)) return "never";
+    if (passage !== "spelt") return passage;
+    return this.spelt.has(name.replaceAll("_", "-")) ? "never" : "always";
+  }
+}

@@ -1,0 +1,80 @@
+import type { Glance } from "./events.ts";
+import { Kind, type NumbersAt } from "./number-at.ts";
+
+const NAME = Buffer.from('"usage"');
+const NULL = Buffer.from("null");
+
+const LAST = Buffer.from('"usage":null}');
+
+/** Nothing is found in an event without a field of this name. `name` in quotes. */
+export function without(name: Buffer): Glance {
+  let seen: Buffer | null = null;
+  let next = -1;
+  let last = -1;
+  return (bytes, from, until) => {
+    // Where it is next is searched for once in a piece, and again when the search has come there.
+    const isOn = seen === bytes && from > last && next >= from;
+    last = from;
+    if (!isOn) {
+      seen = bytes;
+      const at = bytes.indexOf(name, from);
+      next = at < 0 ? bytes.length : at;
+    }
+    return next >= until;
+  };
+}
+
+/** As `without`; and of what ends with `"usage":null` nothing else is to be known, for that is a field of the outermost object. `usage`: its place. */
+export function withoutUsage(numbers: NumbersAt, usage: number): Glance {
+  const hasNone = without(NAME);
+  return (bytes, from, until) => {
+    if (hasNone(bytes, from, until)) return true;
+    const at = until - LAST.length;
+    if (at < from || bytes.indexOf(NAME, from) !== at || bytes.compare(LAST, 0, LAST.length, at, until) !== 0) return false;
+    numbers.kinds[usage] = Kind.Other;
+    return true;
+  };
+}
+
+/**
+ * Makes the sieve for a stream of chat completions that was asked for its usage by us, and not by the caller. Left out is the event that brings nothing else (`choices: []` with a
+ * usage, OpenAI's "include_usage"), and of the others the `"usage": null` that they have only because of our asking. `choices` and `usage`: the places of those.
+ */
+export const unaskedUsage =
+  (numbers: NumbersAt, choices: number, usage: number) =>
+  (event: Uint8Array): readonly Uint8Array[] | null => {
+    const kind = numbers.kinds[usage];
+    if (kind === Kind.Object && numbers.kinds[choices] === Kind.EmptyList) return null;
+    return kind === Kind.Other ? withoutNull(event) : [event];
+  };
+
+/** The event without its `"usage": null`; as it is when that can't be told from something else by its looks. */
+function withoutNull(event: Uint8Array): readonly Uint8Array[] {
+  const text = Buffer.from(event.buffer, event.byteOffset, event.length);
+  let from = -1;
+  let to = -1;
+  // A quote within a string has a backslash before it, so that a name in quotes with a colon behind it is a field's.
+  for (let at = text.indexOf(NAME); at >= 0; at = text.indexOf(NAME, at + NAME.length)) {
+    const colon = behindSpace(text, at + NAME.length);
+    if (text[colon] !== 58) continue;
+    if (from >= 0) return [event];
+    const value = behindSpace(text, colon + 1);
+    if (text.indexOf(NULL, value) !== value) return [event];
+    from = at;
+    to = value + NULL.length;
+  }
+  if (from < 0) return [event];
+  let before = from - 1;
+  while (before >= 0 && text[before] === 32) before--;
+  if (text[before] === 44) return [text.subarray(0, before), text.subarray(to)];
+  const after = behindSpace(text, to);
+  if (text[after] === 44) return [text.subarray(0, from), text.subarray(behindSpace(text, after + 1))];
+  // The comma stands on another line, or there is none.
+  return text[before] === 123 && text[after] === 125 ? [text.subarray(0, from), text.subarray(to)] : [event];
+}
+
+function behindSpace(text: Uint8Array, from: number): number {
+  let i = from;
+  while (text[i] === 32) i++;
+  return i;
+}
