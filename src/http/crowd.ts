@@ -14,8 +14,8 @@ export type Excess = "total" | "address";
 
 /** A connection as the crowd knows it. */
 export interface Member {
-  /** Closes it; it is idle. `left` of its seat follows at once. */
-  closeEarly(): void;
+  /** Closes it and leaves its seat at once. False when a request is on its way that was not read yet: then it has gone behind the others. */
+  closeEarly(): boolean;
 }
 
 /** What clients may take of the descriptors: the rest is for backends. */
@@ -33,6 +33,9 @@ export function crowdLimits(server: { maxConnections: number | "auto"; maxConnec
     maxConnectionsPerAddress: perAddress === "auto" ? Math.max(MIN_PER_ADDRESS, Math.floor(maxConnections / 4)) : perAddress,
   };
 }
+
+/** How many idle connections are looked at for one that can be closed. */
+const MAX_ASKED = 64;
 
 /** A place in a list, or the list itself: each is a circle. */
 class Place {
@@ -131,11 +134,15 @@ export class Crowd {
   }
 
   private closeOne(list: Place, why: Excess): boolean {
-    const member = list.first;
-    if (member === null) return false;
-    this.closedEarly[why]++;
-    member.closeEarly();
-    return true;
+    for (let asked = 0; asked < MAX_ASKED; asked++) {
+      const member = list.first;
+      if (member === null) return false;
+      if (member.closeEarly()) {
+        this.closedEarly[why]++;
+        return true;
+      }
+    }
+    return false;
   }
 
   private peerOf(ip: string): Peer | null {

@@ -10,6 +10,8 @@ export interface RawSocket {
   /** Closes at once, with what was written on its way; over TLS as well, where `end` waits for the peer. */
   close(): void;
   terminate(): void;
+  /** The descriptor. */
+  readonly fd?: number;
   /** Has the system ask after a silent peer. */
   setKeepAlive(enable: boolean, milliseconds: number): boolean;
   /** Undefined when the peer has reset the connection. */

@@ -8,6 +8,7 @@ import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } 
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
+import { hasUnreadBytes } from "./socket-options.ts";
 
 /** An answer as the wire needs it. */
 export interface Reply {
@@ -299,10 +300,15 @@ export class Connection implements Member {
     this.closed();
   }
 
-  /** Closes it for the sake of another: nothing is under way. */
-  closeEarly(): void {
+  /** Closes it for the sake of another, unless a request has arrived that is only not read yet. */
+  closeEarly(): boolean {
+    if (!this.isLingering && hasUnreadBytes(this.socket.fd)) {
+      this.seat.waits();
+      return false;
+    }
     this.socket.close();
     this.closed();
+    return true;
   }
 
   checkDeadline(tick: number): void {

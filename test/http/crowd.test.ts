@@ -13,9 +13,10 @@ class Guest implements Member {
   isOpen = true;
   seat: Seat | null = null;
 
-  closeEarly(): void {
+  closeEarly(): boolean {
     this.isOpen = false;
     this.seat?.leave();
+    return true;
   }
 }
 
@@ -161,6 +162,25 @@ describe("a server with as many connections as it may have", () => {
     await busy.until("HTTP/1.1 200");
     expect(it.connections.size).toBe(3);
     for (const each of [busy, partial, fresh]) each.close();
+    while (crowd.open > 0) await Bun.sleep(1);
+    crowd.close();
+  });
+
+  test("does not close one whose request has arrived and is not read yet", async () => {
+    const crowd = new Crowd({ maxConnections: 2, maxConnectionsPerAddress: 100 });
+    await using it = server((incoming) => incoming.reply(text(200, "hello")), { crowd });
+    const first = await RawConnection.open(it.port);
+    const second = await RawConnection.open(it.port);
+    while (it.connections.size < 2) await Bun.sleep(1);
+    const [accepted] = it.connections;
+    first.write(GET);
+    // This process does nothing while the request arrives, and looks at it before it reads.
+    Bun.sleepSync(20);
+    expect(accepted?.closeEarly()).toBe(false);
+    await first.until("hello");
+    expect(accepted?.closeEarly()).toBe(true);
+    await first.untilClosed();
+    second.close();
     while (crowd.open > 0) await Bun.sleep(1);
     crowd.close();
   });
