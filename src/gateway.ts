@@ -22,8 +22,10 @@ import { Explain } from "./explain/explain.ts";
 import { Walk } from "./explain/walk.ts";
 import { Guard } from "./guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "./health/auto.ts";
+import { watchCrowd } from "./health/crowded.ts";
 import { type HealthState, SystemHealth } from "./health/health.ts";
 import { Warnings } from "./health/warnings.ts";
+import { Crowd, crowdLimits } from "./http/crowd.ts";
 import { Limiter, type LimitService } from "./limits/limiter.ts";
 import { type Entry, MemoryStore } from "./limits/memory-store.ts";
 import { CountPersistence } from "./limits/persistence.ts";
@@ -110,6 +112,7 @@ const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState]
   ["half-open", "open"],
   ["open", "closed"],
 ];
+const WATCH_CROWD_EVERY = 1000;
 /** How long a stop waits for the collector of traces, in milliseconds. */
 const SPANS_WITHIN = 2000;
 /** How far this process may be behind another one on the same database, in milliseconds. */
@@ -153,6 +156,7 @@ export function createGatewayParts(options: GatewayOptions) {
       else log?.info({ code }, "this warning is over");
     },
   );
+  const crowd = new Crowd(crowdLimits(config.server), (ip) => generation.trustedProxies.has(ip));
   const storage = openStorage(options.databasePath, { isServed: true });
   const writability = new Writability({
     storage,
@@ -475,6 +479,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guard,
       pools,
       link,
+      crowd,
       shared,
       live: () => live.status,
       activities: () => activities,
@@ -846,6 +851,7 @@ export function createGatewayParts(options: GatewayOptions) {
       FLUSH_USED_KEYS_EVERY,
     ),
     setInterval(() => void backups.look(), LOOK_FOR_BACKUPS_EVERY),
+    setInterval(watchCrowd(crowd, warnings, clock), WATCH_CROWD_EVERY),
     setInterval(
       guarded(() => feed.poll()),
       FOLLOW_EVERY,
@@ -873,6 +879,8 @@ export function createGatewayParts(options: GatewayOptions) {
             ),
     pipeline,
     warnings,
+    /** The clients' connections, on all listeners together. */
+    crowd,
     generation: (): Generation => generation,
     /** Hands out keys of pools; `null` while there are none. */
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
@@ -930,6 +938,7 @@ export function createGatewayParts(options: GatewayOptions) {
       for (const timer of timers) clearInterval(timer);
       backups.stop();
       events.close();
+      crowd.close();
       live.stop();
       balanced.stop();
       client.close();

@@ -3,15 +3,18 @@ import { readFileSync } from "node:fs";
 import { maxBodyOf } from "./admin/body.ts";
 import { demoOf, pageAt, pageHead, pageOf, wantsPage } from "./admin/landing.ts";
 import { INTERNAL } from "./admin/refused.ts";
+import { isLoopback } from "./config/ip.ts";
 import { wireFaults } from "./config/live.ts";
 import type { Config } from "./config/schema.ts";
 import { parseDuration, parseSize } from "./config/units.ts";
 import type { GatewayParts } from "./gateway.ts";
-import { collect, StreamBody, TooLarge } from "./http/body.ts";
+import { collect, StreamBody, TooLarge, TooSlow } from "./http/body.ts";
+import { crowdLimits } from "./http/crowd.ts";
 import type { HeadFault } from "./http/head.ts";
 import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/server.ts";
 import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
+import { TOO_SLOW } from "./proxy/failure.ts";
 import { HAND_OUT_PATH, parseTarget } from "./proxy/path.ts";
 import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
@@ -72,6 +75,7 @@ export function listen(options: ServerOptions): Listeners {
   const shared = {
     tls,
     limits: limitsOf(config),
+    crowd: parts.crowd,
     reusePort: options.reusePort === true,
     refuse: (fault: HeadFault, ip: string): Reply => {
       const id = Bun.randomUUIDv7();
@@ -202,6 +206,7 @@ export function listen(options: ServerOptions): Listeners {
     answerAdmin(incoming, target, parts, id, ip)
       .catch((error: unknown) => {
         if (error instanceof TooLarge) return refusal(bodyTooLarge(error.most), id);
+        if (error instanceof TooSlow) return refusal(TOO_SLOW, id);
         if (!incoming.isAborted) options.onFault(error, id);
         return refusal(INTERNAL, id);
       })
@@ -271,7 +276,10 @@ export function listen(options: ServerOptions): Listeners {
         });
 
   return {
-    reconfigure: (next) => void Object.assign(shared.limits, limitsOf(next)),
+    reconfigure: (next) => {
+      Object.assign(shared.limits, limitsOf(next));
+      Object.assign(parts.crowd.limits, crowdLimits(next.server));
+    },
     port: main.port,
     adminPort: admin?.port ?? main.port,
     stop: async () => {
@@ -288,6 +296,7 @@ const isReading = ({ head: { method } }: Incoming): boolean => method === "GET" 
 const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),
   maxBodySize: parseSize(server.maxBodySize),
+  bodyRate: parseSize(server.bodyRate),
 });
 
 /**
@@ -297,7 +306,6 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
 const isLocal = ({ ip, head: { fields, host } }: Incoming): boolean =>
   isLoopback(ip) && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);
 
-const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
 const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 

@@ -8,6 +8,9 @@ export function parseIp(text: string): Uint8Array | null {
   return isMapped ? bytes.slice(12) : bytes;
 }
 
+/** True for an address of this machine itself. */
+export const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
+
 /** The one way to write an address (RFC 5952 for IPv6; IPv4-mapped as IPv4), or `null` when `text` is none. */
 export function normaliseIp(text: string): string | null {
   // The form that nearly every peer has needs no work.

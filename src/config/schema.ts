@@ -472,6 +472,17 @@ export const RouteConfig = Shape(
       "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
       { default: "30s" },
     ),
+    maxBodySize: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description: "Largest request body; null: server.maxBodySize.",
+      expects: 'a size such as "64kb" or "10mb", or null',
+    }),
+    bodyRate: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description:
+        "The least that a request's body must bring a second; null: server.bodyRate. 0b: any, for bodies that are sent while they come into being.",
+      expects: 'a size such as "1kb", or null',
+    }),
     cache: Type.Union([CacheConfig, Type.Null()], {
       default: null,
       description: "Keeps responses; null: every request goes to the backend.",
@@ -781,6 +792,13 @@ export type ConsumerConfig = Static<typeof ConsumerConfig>;
 const Port = (description: string, more: object = {}) => Type.Integer({ minimum: 0, maximum: 65535, description, ...more });
 const Nullable = <T extends TObject>(schema: T, description: string) => Type.Union([schema, Type.Null()], { default: null, description });
 
+const Connections = (description: string) =>
+  Type.Union([Type.Integer({ minimum: 1, maximum: 1e7 }), Type.Literal("auto")], {
+    default: "auto",
+    description,
+    expects: 'a whole number from 1, or "auto"',
+  });
+
 export const ServerConfig = Shape(
   {
     host: Type.String({
@@ -796,6 +814,16 @@ export const ServerConfig = Shape(
     }),
     maxBodySize: Size("Largest request body.", { default: "10mb" }),
     maxHeaderSize: Size("Largest request head. At least 1kb, at most 1mb.", { default: "16kb" }),
+    maxConnections: Connections(
+      "Most connections that clients may have open; beyond it the longest idle one is closed, and where none is idle the new one. auto: two thirds of the files that the process may open, so that the others are left for backends.",
+    ),
+    maxConnectionsPerAddress: Connections(
+      "The same for one address (one /64 of IPv6); not for trustedProxies and loopback. auto: a quarter of maxConnections, at least 1000, since many callers may share one address.",
+    ),
+    bodyRate: Size(
+      "The least that a request's body must bring a second, averaged over 30 s after 10 s of grace, while Sluice waits for it: slower ones get 408. 0b: any.",
+      { default: "1kb" },
+    ),
     drainTimeout: Duration("How long requests in flight may take after SIGTERM.", { default: "10s" }),
     tls: Nullable(
       Shape(

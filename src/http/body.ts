@@ -25,6 +25,12 @@ export interface Body {
   cancel(): void;
 }
 
+/** A body that is still being received. */
+export interface ArrivingBody extends Body {
+  /** True when nothing more will come. */
+  readonly isComplete: boolean;
+}
+
 /** Reads a body to its end. Rejects when it breaks off or grows past `most` bytes (`TooLarge`). */
 export function collect(body: Body, most: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
@@ -122,6 +128,13 @@ export class StreamBody implements Body {
       if (!this.sink.write(value)) break;
     }
     this.isReading = false;
+  }
+}
+
+/** A body comes more slowly than the server waits for. */
+export class TooSlow extends Error {
+  constructor() {
+    super("the client sends its body too slowly, or has stopped sending");
   }
 }
 

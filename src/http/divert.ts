@@ -1,4 +1,5 @@
-import { dlopen, FFIType, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
+import { setSocketOptions } from "./socket-options.ts";
 
 const SOL_SOCKET = 1;
 const SO_ATTACH_REUSEPORT_CBPF = 51;
@@ -6,35 +7,16 @@ const SO_ATTACH_REUSEPORT_CBPF = 51;
 const BPF_RETURN = 0x06;
 const NEWEST = 1;
 
-/** The C library by its names: GNU's and musl's. */
-const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
-
 /**
  * Makes the kernel give new connections to the other listener on the port (SO_REUSEPORT), so that none waits in the queue of this one when it closes: those would be reset.
  * Without another listener nothing changes: the kernel falls back to sharing out. False where the system can't do it (https://man7.org/linux/man-pages/man7/socket.7.html).
  */
 export function divertConnections(descriptor: number): boolean {
-  if (process.platform !== "linux") return false;
   const instruction = new Uint8Array(8);
   const program = new Uint8Array(16);
   new DataView(instruction.buffer).setUint16(0, BPF_RETURN, true);
   new DataView(instruction.buffer).setUint32(4, NEWEST, true);
   new DataView(program.buffer).setUint16(0, 1, true);
   new DataView(program.buffer).setBigUint64(8, BigInt(ptr(instruction)), true);
-  for (const name of LIBRARIES) {
-    try {
-      using library = open(name);
-      return library.setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, ptr(program), program.length) === 0;
-    } catch {
-      // Not this library: the next one.
-    }
-  }
-  return false;
-}
-
-function open(name: string) {
-  const { symbols, close } = dlopen(name, {
-    setsockopt: { args: [FFIType.i32, FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.u32], returns: FFIType.i32 },
-  });
-  return { setsockopt: symbols.setsockopt, [Symbol.dispose]: close };
+  return setSocketOptions(descriptor, [[SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program]]);
 }

@@ -7,14 +7,23 @@ export interface RawSocket {
   /** Sends what was written and closes the write side. */
   shutdown(halfClose?: boolean): void;
   end(): void;
+  /** Closes at once, with what was written on its way; over TLS as well, where `end` waits for the peer. */
+  close(): void;
   terminate(): void;
-  readonly remoteAddress: string;
+  /** The descriptor. */
+  readonly fd?: number;
+  /** Has the system ask after a silent peer. */
+  setKeepAlive(enable: boolean, milliseconds: number): boolean;
+  /** Undefined when the peer has reset the connection. */
+  readonly remoteAddress: string | undefined;
 }
 
 /** Bytes for one socket, in order; what the kernel does not take at once waits here. */
 export class Outgoing {
   /** Bytes that wait. Above 0, `flush` must follow on `drain`. */
   pending = 0;
+  /** Bytes that had to wait and were taken since: where it does not grow, the other side does not read. */
+  flushed = 0;
   private readonly queue: Uint8Array[] = [];
 
   constructor(private readonly socket: RawSocket) {}
@@ -55,10 +64,12 @@ export class Outgoing {
       if (taken < bytes.length) {
         const sent = Math.max(taken, 0);
         this.pending -= sent;
+        this.flushed += sent;
         this.queue.splice(0, done + 1, bytes.subarray(sent));
         return false;
       }
       this.pending -= bytes.length;
+      this.flushed += bytes.length;
       done++;
     }
     this.queue.length = 0;

@@ -1,11 +1,14 @@
 import type { TCPSocketListener } from "bun";
 import { normaliseIp } from "../config/ip.ts";
-import { type Body, type Sink, TooLarge } from "./body.ts";
+import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
+import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
+import { noticeVanishedPeers } from "./keep-alive.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
+import { hasUnreadBytes } from "./socket-options.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
 /** An answer as the wire needs it. */
@@ -36,6 +39,8 @@ export interface HttpLimits {
   maxHeaderSize: number;
   /** Bytes of a request's body; a chunked body is cut off when it grows past it. */
   maxBodySize: number;
+  /** Bytes a second that a request's body must bring while it is waited for; 0: any. */
+  bodyRate: number;
 }
 
 export interface HttpServerOptions {
@@ -46,6 +51,8 @@ export interface HttpServerOptions {
   readonly reusePort?: boolean;
   /** May be changed while the server runs. */
   readonly limits: HttpLimits;
+  /** How many connections there may be, counted together for all servers that share it; left out: as many as there are descriptors for. */
+  readonly crowd?: Crowd;
   /** Called for each request; must call `incoming.reply` or `incoming.upgrade` once, now or later. */
   readonly handle: (incoming: Incoming) => void;
   /** The answer to a head that could not be read. The connection is closed after it. */
@@ -59,6 +66,9 @@ const KEEP_ALIVE_FOR = 75;
 const HEAD_WITHIN = 15;
 const BODY_STALLS_AFTER = 60;
 const REPLY_STALLS_AFTER = 120;
+/** A body's rate is looked at after these, and averaged over those. */
+const RATE_GRACE = 10;
+const RATE_WINDOW = 30;
 const LINGER_FOR = 3;
 
 /** Milliseconds that handshakes and requests may be under way when a stop begins. */
@@ -66,6 +76,13 @@ const UNDER_WAY_FOR = 250;
 
 /** Bytes that wait in memory for a slow reader before the writer is told to pause. */
 const HIGH_WATER = 65_536;
+
+/** Bytes of empty lines that are skipped before a request: eight of them. A client that errs sends one behind a body. */
+const MAX_EMPTY_LINES = 16;
+/** Bytes that it takes to keep one piece of a body. */
+const PIECE = 128;
+/** What the memory for a head that comes in pieces begins with, in bytes. */
+const MIN_PIECES = 512;
 
 const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
@@ -85,8 +102,13 @@ export class HttpServer {
   private readonly listener: TCPSocketListener<Connection>;
   private readonly ticker: Timer;
   private settled: (() => void) | null = null;
+  private readonly crowd: Crowd;
+  /** True when each connection must be told to notice a peer that vanishes. */
+  private readonly asksForLife: boolean;
 
   constructor(readonly options: HttpServerOptions) {
+    this.crowd =
+      options.crowd ?? new Crowd({ maxConnections: Number.POSITIVE_INFINITY, maxConnectionsPerAddress: Number.POSITIVE_INFINITY });
     this.listener = Bun.listen<Connection>({
       hostname: options.hostname,
       port: options.port,
@@ -95,12 +117,11 @@ export class HttpServer {
       ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
-          descriptors.opened();
-          socket.data = new Connection(this, socket as unknown as RawSocket);
-          this.connections.add(socket.data);
+          const connection = this.accept(socket as unknown as RawSocket);
+          if (connection !== null) socket.data = connection;
         },
-        data: (socket, bytes) => socket.data.receive(bytes as Buffer),
-        drain: (socket) => socket.data.drained(),
+        data: (socket, bytes) => socket.data?.receive(bytes as Buffer),
+        drain: (socket) => socket.data?.drained(),
         close: (socket) => socket.data?.closed(),
         error: (socket, error) => {
           // Bun reports here both a broken connection and what a handler threw.
@@ -109,6 +130,7 @@ export class HttpServer {
         },
       },
     });
+    this.asksForLife = !noticeVanishedPeers((this.listener as { fd?: number }).fd ?? -1);
     this.ticker = setInterval(() => {
       this.tick++;
       for (const connection of this.connections) connection.checkDeadline(this.tick);
@@ -137,6 +159,30 @@ export class HttpServer {
     clearTimeout(patience);
     clearInterval(this.ticker);
     for (const connection of [...this.connections]) connection.part();
+    if (this.options.crowd === undefined) this.crowd.close();
+  }
+
+  /** Takes a new connection in, or closes it where there are too many. */
+  private accept(socket: RawSocket): Connection | null {
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined) {
+      // Port scanners and health checks of load balancers reset a connection that we have not looked at yet.
+      socket.terminate();
+      return null;
+    }
+    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
+    const connection = new Connection(this, socket, normaliseIp(remoteAddress) ?? remoteAddress);
+    descriptors.opened();
+    const seat = this.crowd.admit(connection, connection.ip);
+    if (seat === null) {
+      descriptors.closed();
+      socket.close();
+      return null;
+    }
+    connection.seat = seat;
+    this.connections.add(connection);
+    if (this.asksForLife) socket.setKeepAlive(true, 60_000);
+    return connection;
   }
 
   /** An exchange has ended, or an answer has left: either may have been the last that a stop waits for. */
@@ -152,8 +198,10 @@ export class HttpServer {
 }
 
 /** One client's connection: requests one after the other, pipelined ones in order. */
-export class Connection {
+export class Connection implements Member {
   readonly out: Outgoing;
+  /** Its place among all connections. */
+  seat!: Seat;
   private buffer: Buffer = EMPTY;
   private current: Incoming | null = null;
   private tunnel: Tunnel | null = null;
@@ -166,23 +214,29 @@ export class Connection {
   private closeWhenFlushed = false;
   private isTunnelOver = false;
   private activeAt: number;
+  /** When it began to wait for a request. */
+  private idleSince: number;
   /** When the first byte of the head that is being read came. */
   private headSince = 0;
-  private address: string | null = null;
+  /** Bytes of `buffer` that hold no end of a head. */
+  private scanned = 0;
+  /** Bytes of empty lines before the head that is being read. */
+  private skipped = 0;
+  /** What `buffer` is the filled end of, when it came in pieces: so that a piece is appended without copying what was there. */
+  private pieces: Buffer | null = null;
+  /** When bytes of an answer left last, and how many had then. */
+  private drainedAt = 0;
+  private drainedUpTo = 0;
 
   constructor(
     readonly server: HttpServer,
     readonly socket: RawSocket,
+    /** The peer's address in its canonical form. */
+    readonly ip: string,
   ) {
     this.out = new Outgoing(socket);
     this.activeAt = server.tick;
-  }
-
-  /** The peer's address in its canonical form. */
-  get ip(): string {
-    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
-    this.address ??= normaliseIp(this.socket.remoteAddress) ?? this.socket.remoteAddress;
-    return this.address;
+    this.idleSince = server.tick;
   }
 
   receive(chunk: Buffer): void {
@@ -199,25 +253,29 @@ export class Connection {
       if (used === chunk.length) return;
       rest = chunk.subarray(used);
     }
-    if (this.buffer.length === 0) this.headSince = this.server.tick;
-    this.buffer = this.buffer.length === 0 ? rest : Buffer.concat([this.buffer, rest]);
+    this.append(rest);
     this.advance();
   }
 
   drained(): void {
-    this.activeAt = this.server.tick;
     if (!this.out.flush()) return;
     this.server.settle();
     if (this.isTunnelOver) this.socket.end();
     else if (this.tunnel !== null) this.tunnel.resume();
     else if (this.closeWhenFlushed) this.linger();
-    else this.current?.resumeReply();
+    else if (this.current !== null) this.current.resumeReply();
+    else {
+      this.waitForRequest();
+      this.resume();
+      this.advance();
+    }
   }
 
   closed(): void {
     if (this.isClosed) return;
     this.isClosed = true;
     descriptors.closed();
+    this.seat.leave();
     this.server.connections.delete(this);
     const current = this.current;
     this.current = null;
@@ -245,23 +303,41 @@ export class Connection {
     this.closed();
   }
 
+  /** Closes it for the sake of another, unless a request has arrived that is only not read yet. */
+  closeEarly(): boolean {
+    if (!this.isLingering && hasUnreadBytes(this.socket.fd)) {
+      this.seat.waits();
+      return false;
+    }
+    this.socket.close();
+    this.closed();
+    return true;
+  }
+
   checkDeadline(tick: number): void {
-    const silentFor = tick - this.activeAt;
     if (this.tunnel !== null) return;
+    const { pending, flushed } = this.out;
+    if (pending === 0 || flushed !== this.drainedUpTo) {
+      this.drainedUpTo = flushed;
+      this.drainedAt = tick;
+    }
     if (this.isLingering) {
       // In all, not since the last byte: who keeps sending is not waited for.
       if (tick - this.lingersSince > LINGER_FOR) this.dispose();
-    } else if (this.out.pending > 0) {
-      if (silentFor > REPLY_STALLS_AFTER) this.dispose();
+    } else if (pending > 0 && tick - this.drainedAt > REPLY_STALLS_AFTER) {
+      // By what was read of it alone: who goes on sending reads nothing all the same.
+      this.dispose();
     } else if (this.isPaused) {
       // We asked the client to wait.
     } else if (this.current !== null) {
-      if (this.current.awaitsBody && silentFor > BODY_STALLS_AFTER) this.current.body?.fail(new Error("the client stopped sending"));
+      const { body } = this.current;
+      if (body !== null && this.current.awaitsBody && (body.isTooSlow() || tick - this.activeAt > BODY_STALLS_AFTER))
+        body.fail(new TooSlow());
     } else if (this.buffer.length > 0) {
       // Counted from the head's first byte: one that drips in would otherwise hold the connection for hours.
       if (tick - this.headSince > HEAD_WITHIN)
         this.answerAndClose(this.server.options.refuse(new HeadFault(408, "The request's head did not arrive in time."), this.ip));
-    } else if (silentFor > KEEP_ALIVE_FOR) this.dispose();
+    } else if (pending === 0 && tick - this.idleSince > KEEP_ALIVE_FOR) this.dispose();
   }
 
   pause(): void {
@@ -283,12 +359,12 @@ export class Connection {
     this.current = null;
     this.server.inFlight--;
     this.server.settle();
-    this.activeAt = this.server.tick;
     if (!reusable || this.isClosed) {
       this.closeAfterFlush();
       return;
     }
-    this.resume();
+    this.waitForRequest();
+    if (this.out.pending <= HIGH_WATER) this.resume();
     this.advance();
   }
 
@@ -320,53 +396,111 @@ export class Connection {
 
   private closeAfterFlush(): void {
     if (this.isClosed) return;
+    this.seat.works();
     this.buffer = EMPTY;
     this.closeWhenFlushed = true;
     if (this.out.pending === 0) this.linger();
   }
 
+  /** From now on it is idle, unless bytes of its last answer still wait: then from when they have left. */
+  private waitForRequest(): void {
+    this.idleSince = this.server.tick;
+    // What came of the next head while the last request was answered was not waited for.
+    this.headSince = this.server.tick;
+    if (this.out.pending === 0) this.seat.waits();
+  }
+
   private linger(): void {
     this.isLingering = true;
     this.lingersSince = this.server.tick;
-    this.activeAt = this.server.tick;
+    // Others need not wait for one that is answered and only slow to leave.
+    this.seat.waits();
     this.resume();
     this.socket.shutdown();
+  }
+
+  /** Puts what has arrived behind what waits. */
+  private append(chunk: Buffer): void {
+    const { length } = this.buffer;
+    if (length === 0) {
+      this.headSince = this.server.tick;
+      this.buffer = chunk;
+      this.pieces = null;
+      this.scanned = 0;
+      return;
+    }
+    let start = this.pieces === null ? 0 : this.buffer.byteOffset - this.pieces.byteOffset;
+    const size = length + chunk.length;
+    if (this.pieces === null || start + size > this.pieces.length) {
+      // Doubled, so that a head of n bytes that come one by one is copied twice and not n times.
+      this.pieces = Buffer.allocUnsafeSlow(Math.max(MIN_PIECES, 2 * size));
+      this.buffer.copy(this.pieces);
+      start = 0;
+    }
+    chunk.copy(this.pieces, start + length);
+    this.buffer = this.pieces.subarray(start, start + size);
   }
 
   /** Begins the requests that have arrived, one at a time. A loop, not a recursion: a thousand pipelined requests may be answered at once. */
   private advance(): void {
     if (this.isAdvancing) return;
     this.isAdvancing = true;
-    while (this.current === null && this.tunnel === null && this.buffer.length > 0 && !this.closeWhenFlushed && !this.isClosed) {
+    while (
+      this.current === null &&
+      this.tunnel === null &&
+      this.buffer.length > 0 &&
+      this.out.pending <= HIGH_WATER &&
+      !this.closeWhenFlushed &&
+      !this.isClosed
+    ) {
       if (!this.begin()) break;
     }
     this.isAdvancing = false;
-    if (this.current !== null && this.buffer.length > HIGH_WATER) this.pause();
+    // Who does not read the answers is asked nothing more: `drained` goes on.
+    if (this.current === null ? this.tunnel === null && this.out.pending > HIGH_WATER : this.buffer.length > HIGH_WATER) this.pause();
   }
 
   /** Reads the next head and hands the exchange over. False when it is not complete yet. */
   private begin(): boolean {
     const { options } = this.server;
-    let start = 0;
     // RFC 9112 §2.2: an empty line before the request line is skipped.
-    while (this.buffer[start] === 13 && this.buffer[start + 1] === 10) start += 2;
-    const end = this.buffer.indexOf(HEAD_END, start);
-    if ((end < 0 ? this.buffer.length : end) - start > options.limits.maxHeaderSize) {
+    let empty = 0;
+    while (this.buffer[empty] === 13 && this.buffer[empty + 1] === 10 && empty <= MAX_EMPTY_LINES) empty += 2;
+    if (empty > 0) {
+      this.skipped += empty;
+      if (this.skipped > MAX_EMPTY_LINES) {
+        this.answerAndClose(options.refuse(new HeadFault(400, "Too many empty lines before the request line."), this.ip));
+        return false;
+      }
+      this.buffer = empty === this.buffer.length ? EMPTY : this.buffer.subarray(empty);
+      this.scanned = 0;
+    }
+    const end = this.buffer.indexOf(HEAD_END, this.scanned);
+    if ((end < 0 ? this.buffer.length : end) > options.limits.maxHeaderSize) {
       this.answerAndClose(
         options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.limits.maxHeaderSize} bytes.`), this.ip),
       );
       return false;
     }
-    if (end < 0) return false;
-    const head = parseRequestHead(this.buffer.toString("latin1", start, end));
+    if (end < 0) {
+      // Who has begun to send is not the first to be closed; who never ends is, in the end.
+      if (this.scanned === 0 && this.out.pending === 0) this.seat.waits();
+      // The end may have begun: its first three bytes are looked at again.
+      this.scanned = Math.max(0, this.buffer.length - 3);
+      return false;
+    }
+    this.scanned = 0;
+    this.skipped = 0;
+    const head = parseRequestHead(this.buffer.toString("latin1", 0, end));
     const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
       this.buffer = EMPTY;
       this.answerAndClose(options.refuse(head, this.ip));
       return false;
     }
-    const incoming = new Incoming(this, head, options.limits.maxBodySize);
+    const incoming = new Incoming(this, head, options.limits);
     this.current = incoming;
+    this.seat.works();
     this.server.inFlight++;
     this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));
     if (this.buffer.length === 0) this.buffer = EMPTY;
@@ -389,9 +523,9 @@ export class Incoming {
   constructor(
     readonly connection: Connection,
     readonly head: RequestHead,
-    maxBodySize: number,
+    limits: HttpLimits,
   ) {
-    this.body = head.framing === "none" ? null : new IncomingBody(connection, this, head, maxBodySize);
+    this.body = head.framing === "none" ? null : new IncomingBody(connection, this, head, limits);
   }
 
   get ip(): string {
@@ -527,7 +661,7 @@ class ReplySink implements Sink {
 }
 
 /** The body of a request, pushed on as it arrives; what nobody has asked for yet is held up to a bound. */
-export class IncomingBody implements Body {
+export class IncomingBody implements ArrivingBody {
   readonly length: number;
   private readonly decoder: Decoder;
   private sink: Sink | null = null;
@@ -535,22 +669,45 @@ export class IncomingBody implements Body {
   private heldSize = 0;
   private received = 0;
   private isDropped = false;
-  private isBroken = false;
+  private failure: Error | null = null;
+  private most: number;
+  private rate: number;
+  /** Seconds in which nothing but this body was waited for, and what had come by the end of each of the last of them. */
+  private waited = 0;
+  private arrivals: Float64Array | null = null;
   private needsContinue: boolean;
 
   constructor(
     private readonly connection: Connection,
     private readonly incoming: Incoming,
     head: RequestHead,
-    private readonly most: number,
+    limits: HttpLimits,
   ) {
+    this.most = limits.maxBodySize;
+    this.rate = limits.bodyRate;
     this.length = head.contentLength;
     this.needsContinue = head.expectsContinue;
     this.decoder = head.framing === "chunked" ? new ChunkedDecoder() : new LengthDecoder(head.contentLength);
   }
 
   get isComplete(): boolean {
-    return this.decoder.done || this.isBroken;
+    return this.decoder.done || this.failure !== null;
+  }
+
+  /** Sets other bounds than the server's, in bytes and bytes a second, before anybody takes it; `null` leaves the rate. */
+  bound(most: number, rate: number | null): void {
+    this.most = most;
+    if (rate !== null) this.rate = rate;
+  }
+
+  /** Counts one more second in which nothing but this body was waited for. True when it has brought too little of late. */
+  isTooSlow(): boolean {
+    const judged = ++this.waited - RATE_GRACE;
+    if (judged < 0 || this.rate === 0) return false;
+    this.arrivals ??= new Float64Array(RATE_WINDOW).fill(this.received);
+    const before = this.arrivals[judged % RATE_WINDOW] as number;
+    this.arrivals[judged % RATE_WINDOW] = this.received;
+    return judged >= RATE_WINDOW && this.received - before < this.rate * RATE_WINDOW;
   }
 
   /** True while bytes wait for a sink: then the client is not the one who is late. */
@@ -560,7 +717,7 @@ export class IncomingBody implements Body {
 
   /** True when all of it has been read: what an early answer leaves of a body must never be taken for the next request. */
   get isRead(): boolean {
-    return !this.isBroken && this.decoder.done;
+    return this.failure === null && this.decoder.done;
   }
 
   start(sink: Sink): void {
@@ -572,6 +729,12 @@ export class IncomingBody implements Body {
     const held = this.held;
     this.held = [];
     this.heldSize = 0;
+    if (this.failure === null && this.isTooLarge) this.failure = new TooLarge(this.most);
+    if (this.failure !== null) {
+      this.sink = null;
+      sink.fail(this.failure);
+      return;
+    }
     let fits = true;
     for (const bytes of held) fits = sink.write(bytes) && fits;
     if (this.decoder.done) sink.end(this.decoder.trailers);
@@ -597,7 +760,7 @@ export class IncomingBody implements Body {
 
   fail(reason: Error): void {
     if (this.isComplete) return;
-    this.isBroken = true;
+    this.failure = reason;
     const sink = this.sink;
     this.sink = null;
     sink?.fail(reason);
@@ -605,7 +768,7 @@ export class IncomingBody implements Body {
 
   /** Takes its part of `chunk` and gives the position behind it. */
   feed(chunk: Buffer, from: number): number {
-    if (this.isBroken) return chunk.length;
+    if (this.failure !== null) return chunk.length;
     let next: number;
     try {
       next = this.decoder.decode(chunk, from, (part) => this.push(part));
@@ -614,26 +777,32 @@ export class IncomingBody implements Body {
       return chunk.length;
     }
     if (this.decoder.done) {
-      if (!this.isBroken) this.sink?.end(this.decoder.trailers);
+      if (this.failure === null) this.sink?.end(this.decoder.trailers);
       this.sink = null;
     }
     return next;
   }
 
+  /** What a Content-Length says is looked at before. */
+  private get isTooLarge(): boolean {
+    return this.received > this.most && this.decoder instanceof ChunkedDecoder;
+  }
+
   private push(part: Uint8Array): void {
-    if (this.isBroken) return;
+    if (this.failure !== null) return;
     this.received += part.length;
-    if (this.received > this.most && this.decoder instanceof ChunkedDecoder) {
-      this.fail(new TooLarge(this.most));
-      return;
-    }
     if (this.isDropped) return;
     if (this.sink !== null) {
+      if (this.isTooLarge) {
+        this.fail(new TooLarge(this.most));
+        return;
+      }
       if (!this.sink.write(part)) this.connection.pause();
       return;
     }
     this.held.push(part);
-    this.heldSize += part.length;
+    // With what it costs to keep it: a body may come in pieces of one byte.
+    this.heldSize += part.length + PIECE;
     if (this.heldSize > HIGH_WATER) this.connection.pause();
   }
 

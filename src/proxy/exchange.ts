@@ -1,4 +1,4 @@
-import type { Body } from "../http/body.ts";
+import type { ArrivingBody } from "../http/body.ts";
 import type { RequestHead } from "../http/head.ts";
 import type { Incoming } from "../http/server.ts";
 import type { KeyEntry } from "../keys/registry.ts";
@@ -21,7 +21,7 @@ const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 /** What has arrived of a request: all that is needed to send it on. */
 export interface Arrival {
   readonly head: RequestHead;
-  readonly body: Body | null;
+  readonly body: ArrivingBody | null;
   /** The peer's address. */
   readonly ip: string;
   readonly isTls: boolean;

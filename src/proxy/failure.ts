@@ -1,4 +1,4 @@
-import { TooLarge } from "../http/body.ts";
+import { TooLarge, TooSlow } from "../http/body.ts";
 import { LimiterUnavailable } from "../limits/redis-limiter.ts";
 import { UpstreamFailure } from "../upstreams/client.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "./credential.ts";
@@ -10,6 +10,8 @@ export interface Failure {
   readonly refusal: Problem;
   readonly isFault: boolean;
 }
+
+export const TOO_SLOW = problem("requestTimeout", "The request's body did not arrive in time: send it faster, or in smaller parts.");
 
 /** What becomes of an error on a request's way. */
 export function failureOf(error: unknown): Failure {
@@ -36,6 +38,7 @@ function expected(error: unknown): Problem | null {
       "The backend refused this request with the key of this gateway: check what you ask for, and the headers that you send.",
     );
   if (error instanceof TooLarge) return bodyTooLarge(error.most);
+  if (error instanceof TooSlow) return TOO_SLOW;
   return error instanceof UpstreamFailure ? ofUpstream(error) : null;
 }
 
@@ -43,7 +46,7 @@ function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
   if (cause instanceof TooLarge) return bodyTooLarge(cause.most);
   if (kind === "descriptors")
     return passing("outOfDescriptors", "The gateway has no connection to the backend to spare at the moment; try again in a second.", 1);
-  if (kind === "request") return problem("requestTimeout", "The request's body did not arrive in time.");
+  if (kind === "request") return TOO_SLOW;
   if (kind === "timeout") return problem("upstreamTimeout", "The backend did not answer in time; try again later.");
   return problem("upstreamFailed", "The backend could not be reached or broke off; try again later.");
 }

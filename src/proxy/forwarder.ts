@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { type Body, WholeBody } from "../http/body.ts";
+import { type Body, collect, WholeBody } from "../http/body.ts";
 import type { Fields } from "../http/fields.ts";
 import { isJsonType } from "../json.ts";
 import type { PoolKey } from "../pools/pool.ts";
@@ -60,8 +60,9 @@ export class Forwarder {
     const { retry } = route;
     if (route.usage !== null || route.credential !== null) await this.prepare(x, route);
     // Not before the body is there: how slowly the caller sends it says nothing of the backend.
+    const small = x.prompt === null && isSmallAndOnItsWay(x) ? await gather(x) : null;
     const deadline = clock.now() + route.timeout;
-    const body = x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body;
+    const body = small ?? (x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body);
     const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
     route.budget.earn();
     const { method } = x.incoming.head;
@@ -344,6 +345,19 @@ function outcomeOf({ kind }: UpstreamFailure): FailedOutcome | null {
 function bodyOf(x: Exchange<Arrival>, mayRetry: boolean): Body | null {
   const { body, head } = x.incoming;
   return body === null || !mayRetry || head.contentLength > MOST_KEPT ? body : new ReplayBody(body);
+}
+
+/** A body of at most this many bytes is waited for before a connection to the backend is taken, where it did not come with the head: slow callers hold up none. */
+const MOST_GATHERED = 16_384;
+
+function isSmallAndOnItsWay({ incoming: { body, head } }: Exchange<Arrival>): boolean {
+  return body !== null && head.framing === "length" && head.contentLength <= MOST_GATHERED && !body.isComplete;
+}
+
+async function gather({ incoming }: Exchange<Arrival>): Promise<Body> {
+  const bytes = await collect(incoming.body as Body, MOST_GATHERED);
+  if (incoming.isAborted) throw callerLeft();
+  return new WholeBody(bytes);
 }
 
 function subjectOf(x: Exchange<Arrival>, { hashOn }: Upstream): string {

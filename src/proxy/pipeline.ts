@@ -91,8 +91,9 @@ export class Pipeline {
     if (x.odd !== null && found.keepsSlashes) x.path = withSlashes(x.path, x.odd.kept, found.depth);
     x.routeHead = found.responseRules.lines;
     if (found.cors !== null) x.routeHead += corsHead(found.cors, head.fields.get("origin"));
-    const { maxBodySize } = x.generation;
+    const maxBodySize = found.maxBodySize ?? x.generation.maxBodySize;
     if (head.contentLength > maxBodySize) return bodyTooLarge(maxBodySize);
+    if (found.maxBodySize !== null || found.bodyRate !== null) x.incoming.body?.bound(maxBodySize, found.bodyRate);
     return null;
   }
 

@@ -46,6 +46,9 @@ export interface Route extends Routable, Endpoint {
   readonly cost: number;
   /** Milliseconds for all attempts together until a response begins. */
   readonly timeout: number;
+  /** Bytes, and bytes a second; `null`: the server's. */
+  readonly maxBodySize: number | null;
+  readonly bodyRate: number | null;
   readonly retry: RetryPolicy | null;
   readonly budget: RetryBudget;
   readonly cache: RouteCache | null;
@@ -105,6 +108,8 @@ export function compileRoute(
     policies: compilePolicies(config.limits, { kind: "route", name }),
     cost: config.cost,
     timeout: parseDuration(config.timeout),
+    maxBodySize: config.maxBodySize === null ? null : parseSize(config.maxBodySize),
+    bodyRate: config.bodyRate === null ? null : parseSize(config.bodyRate),
     retry: compileRetry(config.retry),
     budget: before?.budget ?? new RetryBudget(),
     cache,

@@ -6,6 +6,8 @@ import type { LiveConfig } from "../config/live.ts";
 import type { EventHub } from "../events/hub.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { SystemHealth } from "../health/health.ts";
+import type { Crowd, Excess } from "../http/crowd.ts";
+import { descriptors } from "../http/descriptors.ts";
 import type { MemoryStore } from "../limits/memory-store.ts";
 import type { RedisLimiter } from "../limits/redis-limiter.ts";
 import type { KeyReport, Pools } from "../pools/pools.ts";
@@ -30,6 +32,7 @@ export interface Sources {
   readonly guard: Guard;
   readonly pools: Pools;
   readonly link: RedisLink | null;
+  readonly crowd: Crowd;
   /** Limits that Redis counts; `null` without Redis. */
   readonly shared: RedisLimiter | null;
   readonly live: () => LiveConfig["status"];
@@ -45,7 +48,7 @@ export interface Sources {
 
 /** The metrics that show a state: they cost nothing until somebody asks. */
 export function families(sources: Sources): Family[] {
-  const { clock, health, balanced, kept, cacheCounts, store, guard, pools, link, live } = sources;
+  const { clock, health, balanced, kept, cacheCounts, store, guard, pools, link, crowd, live } = sources;
   const eachTarget = (value: (state: TargetState, upstream: Upstream) => number): Sample[] =>
     balanced
       .all()
@@ -94,6 +97,17 @@ export function families(sources: Sources): Family[] {
     gauge("sluice_pool_key_usable", "0 while a pool's key rests or is in quarantine.", () =>
       eachKey(({ status }) => (status === "ready" ? 1 : 0)),
     ),
+    gauge("sluice_connections_open", "Connections of clients.", () => single(crowd.open)),
+    gauge("sluice_connections_limit", "How many connections clients may have open.", () => single(crowd.limits.maxConnections)),
+    counter(
+      "sluice_connections_refused_total",
+      "New connections that were closed since there were too many: of all, or of one address.",
+      () => byExcess(crowd.refused),
+    ),
+    counter("sluice_connections_closed_early_total", "Idle connections that were closed to make room for others.", () =>
+      byExcess(crowd.closedEarly),
+    ),
+    gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets)),
     gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
     gauge("sluice_storage_read_only", "1 while the database can't be written: the disk is full or failing, or the file is damaged.", () =>
       single(sources.isStorageReadOnly() ? 1 : 0),
@@ -151,6 +165,8 @@ export function families(sources: Sources): Family[] {
   ];
 }
 
+const byExcess = (counts: Readonly<Record<Excess, number>>): Sample[] =>
+  Object.entries(counts).map(([of, value]) => ({ labels: { of }, value }));
 const single = (value: number): Sample[] => [{ labels: {}, value }];
 const gauge = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "gauge", read });
 const counter = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "counter", read });

@@ -67,6 +67,8 @@ export interface StartOptions {
   /** Left out: a free one. */
   readonly port?: number;
   readonly args?: readonly string[];
+  /** How many files it may open; left out: as many as this process. */
+  readonly files?: number;
   /** The certificate of a gateway that serves https. */
   readonly tls?: string;
   /** An existing folder, which stays; left out: a new one, which goes. */
@@ -79,7 +81,8 @@ export async function start(options: StartOptions = {}): Promise<Running> {
   const cwd = options.cwd ?? own?.path ?? "";
   if (options.config !== undefined) writeFileSync(join(cwd, "config.json"), JSON.stringify(options.config, null, 2));
   const port = options.port ?? freePort();
-  const child = Bun.spawn([...PROGRAM, "serve", ...(options.args ?? [])], {
+  const within = options.files === undefined ? [] : ["/bin/sh", "-c", `ulimit -n ${options.files} && exec "$@"`, "sh"];
+  const child = Bun.spawn([...within, ...PROGRAM, "serve", ...(options.args ?? [])], {
     cwd,
     env: { PATH: "/nonexistent", SLUICE_ADMIN_TOKEN: ADMIN_TOKEN, SLUICE_HOST: "127.0.0.1", SLUICE_PORT: String(port), ...options.env },
     stdout: "pipe",

@@ -1,7 +1,8 @@
 import { systemClock } from "../../src/clock.ts";
 import { type Body, collect } from "../../src/http/body.ts";
+import type { Crowd } from "../../src/http/crowd.ts";
 import type { Descriptors } from "../../src/http/descriptors.ts";
-import { HttpServer, type Incoming, type Reply } from "../../src/http/server.ts";
+import { type HttpLimits, HttpServer, type Incoming, type Reply } from "../../src/http/server.ts";
 import { type ClientNotes, originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/upstreams/client.ts";
 
 export const text = (status: number, body: string, head = ""): Reply => ({
@@ -15,13 +16,14 @@ export const text = (status: number, body: string, head = ""): Reply => ({
 /** A server on a free port with this handler, and small limits. */
 export function server(
   handle: (incoming: Incoming) => void,
-  limits: Partial<{ maxHeaderSize: number; maxBodySize: number }> = {},
+  { crowd, ...limits }: Partial<HttpLimits & { crowd: Crowd }> = {},
 ): HttpServer & AsyncDisposable {
   const it = new HttpServer({
     hostname: "127.0.0.1",
     port: 0,
     tls: null,
-    limits: { maxHeaderSize: 16_384, maxBodySize: 1_000_000_000, ...limits },
+    limits: { maxHeaderSize: 16_384, maxBodySize: 1_000_000_000, bodyRate: 0, ...limits },
+    ...(crowd === undefined ? {} : { crowd }),
     handle,
     refuse: (fault) => text(fault.status, fault.detail),
     onFault: (error) => {

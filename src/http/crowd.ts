@@ -1,0 +1,194 @@
+import { isLoopback, parseIp } from "../config/ip.ts";
+import { descriptors } from "./descriptors.ts";
+
+/** How many connections clients may have open. */
+export interface CrowdLimits {
+  /** In all. */
+  maxConnections: number;
+  /** From one address; from one /64 where it is an IPv6 address. */
+  maxConnectionsPerAddress: number;
+}
+
+/** What was too much: all of them, or those of one address. */
+export type Excess = "total" | "address";
+
+/** A connection as the crowd knows it. */
+export interface Member {
+  /** Closes it and leaves its seat at once. False when a request is on its way that was not read yet: then it has gone behind the others. */
+  closeEarly(): boolean;
+}
+
+/** What clients may take of the descriptors: the rest is for backends. */
+const CLIENTS_SHARE = 2 / 3;
+/** The least that one address may have by itself: many people share one behind a NAT. */
+const MIN_PER_ADDRESS = 1000;
+
+/** Reads how many connections are allowed; "auto" goes by the descriptors that this process may have. */
+export function crowdLimits(server: { maxConnections: number | "auto"; maxConnectionsPerAddress: number | "auto" }): CrowdLimits {
+  const usable = descriptors.limit - descriptors.reserve;
+  const maxConnections = server.maxConnections === "auto" ? Math.floor(usable * CLIENTS_SHARE) : Math.min(server.maxConnections, usable);
+  const perAddress = server.maxConnectionsPerAddress;
+  return {
+    maxConnections,
+    maxConnectionsPerAddress: perAddress === "auto" ? Math.max(MIN_PER_ADDRESS, Math.floor(maxConnections / 4)) : perAddress,
+  };
+}
+
+/** How many idle connections are looked at for one that can be closed. */
+const MAX_ASKED = 64;
+
+/** A place in a list, or the list itself: each is a circle. */
+class Place {
+  private before: Place = this;
+  private after: Place = this;
+
+  constructor(readonly member: Member | null) {}
+
+  /** The member that joined first, or `null`. */
+  get first(): Member | null {
+    return this.after.member;
+  }
+
+  /** Goes to the end of a list. */
+  join(list: Place): void {
+    this.leave();
+    this.before = list.before;
+    this.after = list;
+    list.before.after = this;
+    list.before = this;
+  }
+
+  leave(): void {
+    this.before.after = this.after;
+    this.after.before = this.before;
+    this.before = this;
+    this.after = this;
+  }
+}
+
+/** The connections of one address. */
+interface Peer {
+  readonly key: string;
+  open: number;
+  readonly idle: Place;
+}
+
+/**
+ * All clients' connections, those that wait for a request in the order in which they began to. Where there are too many, the one that has waited longest is closed, and where none waits, the new one is.
+ * Each step takes the same short time however many there are.
+ */
+export class Crowd {
+  open = 0;
+  /** Since the start. */
+  readonly refused: Record<Excess, number> = { total: 0, address: 0 };
+  readonly closedEarly: Record<Excess, number> = { total: 0, address: 0 };
+  /** The address that had too many last. */
+  lastCrowded: string | null = null;
+  private readonly idle = new Place(null);
+  private readonly peers = new Map<string, Peer>();
+  private readonly forget: () => void;
+
+  /** `limits` may be changed. `isExempt` tells addresses that many clients come from by their nature; loopback's are in any case. */
+  constructor(
+    readonly limits: CrowdLimits,
+    private readonly isExempt: (ip: string) => boolean = () => false,
+  ) {
+    this.forget = descriptors.holdsIdle(() => this.closeOne(this.idle, "total"));
+  }
+
+  /** A seat for a connection whose descriptor is counted already; `null` when it must be closed. */
+  admit(member: Member, ip: string): Seat | null {
+    const { limits } = this;
+    const peer = this.peerOf(ip);
+    if (peer !== null && peer.open >= limits.maxConnectionsPerAddress) {
+      this.lastCrowded = ip;
+      if (!this.closeOne(peer.idle, "address")) return this.refuse("address");
+    }
+    while (this.open >= limits.maxConnections) if (!this.closeOne(this.idle, "total")) return this.refuse("total");
+    if (descriptors.isShort && !descriptors.makeRoom()) return this.refuse("total");
+    this.open++;
+    if (peer !== null) {
+      peer.open++;
+      this.peers.set(peer.key, peer);
+    }
+    return new Seat(this, member, peer);
+  }
+
+  left(peer: Peer | null): void {
+    this.open--;
+    if (peer !== null && --peer.open === 0) this.peers.delete(peer.key);
+  }
+
+  close(): void {
+    this.forget();
+  }
+
+  /** The list of those that wait for a request. */
+  get waiting(): Place {
+    return this.idle;
+  }
+
+  private refuse(why: Excess): null {
+    this.refused[why]++;
+    return null;
+  }
+
+  private closeOne(list: Place, why: Excess): boolean {
+    for (let asked = 0; asked < MAX_ASKED; asked++) {
+      const member = list.first;
+      if (member === null) return false;
+      if (member.closeEarly()) {
+        this.closedEarly[why]++;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private peerOf(ip: string): Peer | null {
+    if (isLoopback(ip) || this.isExempt(ip)) return null;
+    const key = networkOf(ip);
+    return this.peers.get(key) ?? { key, open: 0, idle: new Place(null) };
+  }
+}
+
+/** One connection's place in the crowd. */
+export class Seat {
+  private readonly place: Place;
+  private readonly placeAmongPeers: Place | null;
+
+  constructor(
+    private readonly crowd: Crowd,
+    member: Member,
+    private readonly peer: Peer | null,
+  ) {
+    this.place = new Place(member);
+    this.placeAmongPeers = peer === null ? null : new Place(member);
+    this.waits();
+  }
+
+  /** It waits for a request from now on: those that waited already go before it. */
+  waits(): void {
+    this.place.join(this.crowd.waiting);
+    if (this.peer !== null) this.placeAmongPeers?.join(this.peer.idle);
+  }
+
+  /** It is in use: nothing closes it for the sake of another. */
+  works(): void {
+    this.place.leave();
+    this.placeAmongPeers?.leave();
+  }
+
+  /** Its connection is closed; called once. */
+  leave(): void {
+    this.works();
+    this.crowd.left(this.peer);
+  }
+}
+
+/** What counts as one address: an IPv6 subscriber has a whole /64 (RFC 6177). */
+function networkOf(ip: string): string {
+  if (!ip.includes(":")) return ip;
+  const bytes = parseIp(ip);
+  return bytes === null || bytes.length === 4 ? ip : Buffer.from(bytes.subarray(0, 8)).toString("hex");
+}

@@ -1,0 +1,31 @@
+import { setSocketOptions } from "./socket-options.ts";
+
+const SOL_SOCKET = 1;
+const SO_KEEPALIVE = 9;
+const IPPROTO_TCP = 6;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
+const TCP_USER_TIMEOUT = 18;
+
+/** Seconds of silence before a peer is asked whether it is still there, seconds between questions, and how many. */
+const IDLE = 45;
+const INTERVAL = 10;
+const PROBES = 6;
+/** Milliseconds that bytes may wait for a peer to acknowledge or to take them: probes don't run while some do. */
+const UNACKNOWLEDGED = 110_000;
+
+/**
+ * Has the kernel notice peers that vanish without a word within two minutes, on all connections that a listener will accept: they inherit its options (tcp(7)).
+ * False where that can't be set; then each connection must ask for it.
+ */
+export const noticeVanishedPeers = (listener: number): boolean =>
+  setSocketOptions(listener, [
+    [SOL_SOCKET, SO_KEEPALIVE, int(1)],
+    [IPPROTO_TCP, TCP_KEEPIDLE, int(IDLE)],
+    [IPPROTO_TCP, TCP_KEEPINTVL, int(INTERVAL)],
+    [IPPROTO_TCP, TCP_KEEPCNT, int(PROBES)],
+    [IPPROTO_TCP, TCP_USER_TIMEOUT, int(UNACKNOWLEDGED)],
+  ]);
+
+const int = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
