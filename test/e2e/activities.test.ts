@@ -339,8 +339,8 @@ describe("the gateway's own database", () => {
     {
       // Its database is there before the links that lead to it.
       await using gateway = await start({ config: own("elsewhere.db"), cwd: home.path });
-      const taken = await post(gateway, [asAdmin("admin_tokens")], {});
-      expect([taken.status, taken.body.code]).toEqual([422, "validationFailed"]);
+      // In a file of its own it is a table as any other.
+      expect((await post(gateway, [asAdmin("admin_tokens")], {})).status).toBe(202);
       expect((await fetch(`${gateway.url}/admin/tokens`, { headers: { authorization: `Bearer ${ATTACKERS}` } })).status).toBe(401);
     }
     symlinkSync("d/sluice.db", join(home.path, "soft.db"));

@@ -90,7 +90,8 @@ describe("the command line", () => {
     const document = JSON.parse((await here(["openapi"])).stdout);
     expect(document.openapi).toStartWith("3.");
     expect(Object.keys(document.paths)).toContain("/admin/keys/{id}/rotate");
-    for (const path of Object.keys(document.paths)) expect(path).toMatch(/^\/(admin\/|api\/(v1\/api-key|activities)$)/);
+    for (const path of Object.keys(document.paths))
+      expect(path).toMatch(/^\/(admin\/|api\/(v1\/api-key|activities)$|_?(health|metrics)$|ready$)/);
   });
 
   test("helps, and says what it does not know", async () => {

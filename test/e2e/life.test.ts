@@ -95,7 +95,8 @@ describe("SIGTERM", () => {
     using behind = backend();
     await using gateway = await start({ config: configFor(behind.url) });
     const connection = await RawConnection.open(gateway.port);
-    connection.write("POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello");
+    // A small body would be waited for before a backend is asked.
+    connection.write(`POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n${"x".repeat(10_000)}`);
     while (behind.seen.length === 0) await Bun.sleep(2);
     const ended = gateway.stop("SIGTERM");
     while (!gateway.output().includes("stopping")) await Bun.sleep(2);
@@ -105,8 +106,8 @@ describe("SIGTERM", () => {
         () => "refused",
       ),
     ).toBe("refused");
-    connection.write("world");
-    expect(await connection.untilClosed()).toContain('"size":10');
+    connection.write("x".repeat(10_000));
+    expect(await connection.untilClosed()).toContain('"size":20000');
     expect(await ended).toBe(0);
   });
 

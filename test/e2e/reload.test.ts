@@ -77,7 +77,7 @@ describe("a reload", () => {
     const withRoute = (path: string) => configFor(behind.url, { routes: [{ name: "it", path, upstream: "main", auth: "none" }] });
     write(gateway, withRoute("/written"));
     await printed(gateway, '"trigger":"file"');
-    expect([(await fetch(`${gateway.url}/written`)).status, (await fetch(gateway.url)).status]).toEqual([200, 404]);
+    expect([(await fetch(`${gateway.url}/written`)).status, (await fetch(`${gateway.url}/gone`)).status]).toEqual([200, 404]);
 
     const aside = join(gateway.folder, "new.json");
     writeFileSync(aside, JSON.stringify(withRoute("/replaced")));
@@ -185,7 +185,7 @@ describe("a start with a broken file", () => {
       expect(await (await fetch(`${second.url}/ready`)).json()).toMatchObject({ configuration: { status: "faulty" } });
       write(second, configFor(behind.url, { routes: [{ name: "it", path: "/mended", upstream: "main", auth: "none" }] }));
       await printed(second, "configuration reloaded");
-      expect([(await fetch(`${second.url}/mended`)).status, (await use(second)).status]).toEqual([200, 404]);
+      expect([(await fetch(`${second.url}/mended`)).status, (await use(second, "/gone")).status]).toEqual([200, 404]);
     }
     {
       // A file that is valid by itself, but declares what the admin API has made.
