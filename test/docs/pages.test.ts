@@ -1,7 +1,10 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { having } from "../support/programs.ts";
 import { runPage } from "./page.ts";
+
+const { test } = having("curl", "openssl", "python3");
 
 const ROOT = resolve(import.meta.dir, "../..");
 const pages = [

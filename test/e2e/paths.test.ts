@@ -4,11 +4,13 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { lines, pathOf } from "../support/lines.ts";
 import { type Folder, folder, freePort, type Running, start } from "../support/process.ts";
+import { having, programAt } from "../support/programs.ts";
 import { exchange } from "../support/raw.ts";
 
-const find = (program: string): string | null => Bun.which(program, { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` });
-const NGINX = find("nginx");
-const NPM = find("npm");
+const NGINX = programAt("nginx");
+const NPM = programAt("npm");
+const { test: withNginx } = having("nginx");
+const { test: withNpm } = having("npm");
 const KEY = "a-key-for-the-tests-0123456789";
 
 let behind: Awaited<ReturnType<typeof lines>>;
@@ -152,13 +154,7 @@ describe("a protected route below an open one", () => {
       );
     });
 
-  test("can't be reached through it where a real nginx serves both", async () => {
-    // Where there is none this fails in CI, which installs it.
-    if (NGINX === null) {
-      expect(process.env.CI).toBeUndefined();
-      console.log("nginx is not here: 1 test skipped (apt-get install nginx-light)");
-      return;
-    }
+  withNginx("can't be reached through it where a real nginx serves both", async () => {
     const seen = async (path: string) => {
       const { status, text } = await ask(path);
       return [status, /\r\n\r\nnginx (.*)$/s.exec(text)?.[1] ?? null];
@@ -250,44 +246,46 @@ test("the backend's request id comes back beside Sluice's own", async () => {
   expect((await ask("/plain/a", "X-Request-ID: req_of_the_backend")).text).not.toContain("X-Upstream-Request-ID");
 });
 
-test("the npm client installs scoped packages through a route that passes encoded slashes", async () => {
-  // Where there is none this fails in CI, which has it.
-  if (NPM === null) {
-    expect(process.env.CI).toBeUndefined();
-    console.log("npm is not here: 1 test skipped");
-    return;
-  }
-  const asked: string[] = [];
-  const version = { name: "@scope/x", version: "1.2.3", dist: { tarball: "http://127.0.0.1:1/x.tgz", shasum: "0".repeat(40) } };
-  const registry = Bun.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    fetch: (request) => {
-      const path = request.url.slice(request.url.indexOf("/", 8));
-      asked.push(path);
-      return path.toLowerCase() === "/@scope%2fx"
-        ? Response.json({ _id: "@scope/x", name: "@scope/x", "dist-tags": { latest: "1.2.3" }, versions: { "1.2.3": version } })
-        : Response.json({ error: "not found" }, { status: 404 });
-    },
-  });
-  await using npmGateway = await start({
-    config: {
-      tiers: { anonymous: { limits: [] } },
-      routes: [{ path: "/npm", upstream: `http://127.0.0.1:${registry.port}`, auth: "none", encodedSlashes: "pass" }],
-    },
-  });
-  using place = folder();
-  const child = Bun.spawn(
-    [NPM, "view", "@scope/x", "version", `--registry=${npmGateway.url}/npm/`, "--fetch-retries=0", "--no-update-notifier"],
-    {
-      cwd: place.path,
-      env: { PATH: process.env.PATH, HOME: place.path, npm_config_cache: join(place.path, "cache") },
-      stdout: "pipe",
-      stderr: "pipe",
-    },
-  );
-  const [stdout, stderr, status] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
-  expect([status, stdout.trim(), stderr]).toEqual([0, "1.2.3", ""]);
-  expect(asked.map((path) => path.toLowerCase())).toEqual(["/@scope%2fx"]);
-  await registry.stop(true);
-}, 120_000);
+withNpm(
+  "the npm client installs scoped packages through a route that passes encoded slashes",
+  async () => {
+    const asked: string[] = [];
+    const version = { name: "@scope/x", version: "1.2.3", dist: { tarball: "http://127.0.0.1:1/x.tgz", shasum: "0".repeat(40) } };
+    const registry = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: (request) => {
+        const path = request.url.slice(request.url.indexOf("/", 8));
+        asked.push(path);
+        return path.toLowerCase() === "/@scope%2fx"
+          ? Response.json({ _id: "@scope/x", name: "@scope/x", "dist-tags": { latest: "1.2.3" }, versions: { "1.2.3": version } })
+          : Response.json({ error: "not found" }, { status: 404 });
+      },
+    });
+    await using npmGateway = await start({
+      config: {
+        tiers: { anonymous: { limits: [] } },
+        routes: [{ path: "/npm", upstream: `http://127.0.0.1:${registry.port}`, auth: "none", encodedSlashes: "pass" }],
+      },
+    });
+    using place = folder();
+    const child = Bun.spawn(
+      [NPM ?? "", "view", "@scope/x", "version", `--registry=${npmGateway.url}/npm/`, "--fetch-retries=0", "--no-update-notifier"],
+      {
+        cwd: place.path,
+        env: { PATH: process.env.PATH, HOME: place.path, npm_config_cache: join(place.path, "cache") },
+        stdout: "pipe",
+        stderr: "pipe",
+      },
+    );
+    const [stdout, stderr, status] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    expect([status, stdout.trim(), stderr]).toEqual([0, "1.2.3", ""]);
+    expect(asked.map((path) => path.toLowerCase())).toEqual(["/@scope%2fx"]);
+    await registry.stop(true);
+  },
+  120_000,
+);

@@ -1,4 +1,5 @@
 import * as bun from "bun:test";
+import { mayMount } from "./disk.ts";
 
 /** Programs of others that some tests need, and how to get them on Debian. */
 const INSTALL = {
@@ -8,6 +9,15 @@ const INSTALL = {
   promtool: "apt-get install prometheus",
   chromium: "apt-get install chromium",
   skopeo: "apt-get install skopeo",
+  nginx: "apt-get install nginx-light",
+  curl: "apt-get install curl",
+  openssl: "apt-get install openssl",
+  python3: "apt-get install python3",
+  npm: "install Node.js",
+  prlimit: "apt-get install util-linux, on Linux",
+  // Not programs alone: what they do takes root.
+  setpriv: "run the tests as root, on Linux",
+  mount: "run the tests as root, on Linux",
 } as const;
 export type Program = keyof typeof INSTALL;
 
@@ -16,9 +26,15 @@ const NAMES: Partial<Record<Program, readonly string[]>> = {
   chromium: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"],
 };
 
-/** Gives where a program is on the PATH; `null` when it is not there. */
-export const programAt = (program: Program): string | null =>
-  (NAMES[program] ?? [program]).map((name) => Bun.which(name)).find((path) => path !== null) ?? null;
+/** Servers lie where only root's PATH leads. */
+const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`;
+
+/** Gives where a program is on the PATH; `null` when it is not there, or may not do its work. */
+export function programAt(program: Program): string | null {
+  if (program === "mount" && !mayMount()) return null;
+  if (program === "setpriv" && process.getuid?.() !== 0) return null;
+  return (NAMES[program] ?? [program]).map((name) => Bun.which(name, { PATH })).find((path) => path !== null) ?? null;
+}
 
 type Tests = Pick<typeof bun, "describe" | "test" | "beforeAll" | "afterAll">;
 

@@ -1,8 +1,11 @@
-import { expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { join } from "node:path";
 import { backend } from "../../support/backend.ts";
-import { disk, mayMount } from "../../support/disk.ts";
+import { disk } from "../../support/disk.ts";
 import { folder, type Running, run, start } from "../../support/process.ts";
+import { having } from "../../support/programs.ts";
+
+const { test } = having("mount");
 
 const config = (url: string) => ({
   tiers: { anonymous: { limits: [{ algorithm: "fixed-window", limit: 100_000, window: "1h" }] }, plain: { limits: [] } },
@@ -35,7 +38,6 @@ const linesOf = (gateway: Running, text: string) =>
     .filter((line) => line.includes(text));
 
 test("while the disk is full requests are served, changes are refused with what to do, everybody is told once, and it recovers by itself", async () => {
-  if (!mayMount()) return;
   using full = disk(4);
   using home = folder();
   using behind = backend();
@@ -92,7 +94,6 @@ test("while the disk is full requests are served, changes are refused with what 
 
 for (const how of ["SIGTERM", "SIGKILL"] as const)
   test(`a gateway that ended by ${how} starts on a full disk with all that was stored, refuses changes, and shares the database again when there is room`, async () => {
-    if (!mayMount()) return;
     using full = disk(4);
     using home = folder();
     using behind = backend();
@@ -123,7 +124,6 @@ for (const how of ["SIGTERM", "SIGKILL"] as const)
   });
 
 test("with activities a gateway starts on a full disk as well: batches are refused until there is room, and what was accepted before is applied", async () => {
-  if (!mayMount()) return;
   using full = disk(4);
   using home = folder();
   const args = ["--data", join(full.path, "data")];
@@ -151,7 +151,6 @@ test("with activities a gateway starts on a full disk as well: batches are refus
 });
 
 test("a first start on a full disk says so in one sentence", async () => {
-  if (!mayMount()) return;
   using full = disk(1);
   using home = folder();
   full.fill();

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { type Backend, backend } from "../support/backend.ts";
-import { freePort, type Running, start } from "../support/process.ts";
-import { having } from "../support/programs.ts";
-import { type RedisServer, redisServer } from "../support/redis.ts";
+import { type Backend, backend } from "../../support/backend.ts";
+import { freePort, type Running, start } from "../../support/process.ts";
+import { having } from "../../support/programs.ts";
+import { type RedisServer, redisServer } from "../../support/redis.ts";
 
 const { afterAll, beforeAll, describe, test } = having("redis-server", "redis-cli");
 

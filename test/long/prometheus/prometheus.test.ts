@@ -1,15 +1,15 @@
 import { test as always, describe, expect } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { backend } from "../support/backend.ts";
-import { collector } from "../support/collector.ts";
-import { folder, type Running, start } from "../support/process.ts";
-import { having } from "../support/programs.ts";
-import { type Prometheus, prometheus } from "../support/prometheus.ts";
-import { redisServer } from "../support/redis.ts";
-import { CERTIFICATE, PRIVATE_KEY } from "../support/tls.ts";
+import { backend } from "../../support/backend.ts";
+import { collector } from "../../support/collector.ts";
+import { folder, type Running, start } from "../../support/process.ts";
+import { having } from "../../support/programs.ts";
+import { type Prometheus, prometheus } from "../../support/prometheus.ts";
+import { redisServer } from "../../support/redis.ts";
+import { CERTIFICATE, PRIVATE_KEY } from "../../support/tls.ts";
 
-const DEPLOY = resolve(import.meta.dir, "../../deploy");
+const DEPLOY = resolve(import.meta.dir, "../../../deploy");
 const read = (path: string) => readFileSync(join(DEPLOY, path), "utf8");
 
 interface Target {
