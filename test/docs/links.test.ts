@@ -33,3 +33,11 @@ test("every page of the documentation is reached from its index", async () => {
   for (const file of files.filter((each) => each !== "README.md" && each !== "docs/README.md"))
     expect(index).toContain(`(${file.slice("docs/".length)})`);
 });
+
+test("every alert has a runbook", async () => {
+  const { groups } = Bun.YAML.parse(await Bun.file(join(ROOT, "deploy/prometheus/rules.yml")).text()) as {
+    groups: { rules: { alert: string }[] }[];
+  };
+  const page = await Bun.file(join(ROOT, "docs/operate/alerts.md")).text();
+  for (const { alert } of groups.flatMap(({ rules }) => rules)) expect(page).toContain(`### ${alert}\n`);
+});
