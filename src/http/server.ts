@@ -84,6 +84,8 @@ const PIECE = 128;
 /** What the memory for a head that comes in pieces begins with, in bytes. */
 const MIN_PIECES = 512;
 
+/** The first byte of a TLS handshake (RFC 8446 §5.1). */
+const TLS_HANDSHAKE = 22;
 const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
@@ -482,6 +484,13 @@ export class Connection implements Member {
       );
       return false;
     }
+    if (end < 0 && this.scanned === 0 && !mayBegin(this.buffer[0] as number)) {
+      // What is no HTTP has no end that could be waited for.
+      const isTls = this.buffer[0] === TLS_HANDSHAKE;
+      const detail = isTls ? "This port speaks http: call it with http://, or ask for its https port." : "This is not HTTP.";
+      this.answerAndClose(options.refuse(new HeadFault(400, detail), this.ip));
+      return false;
+    }
     if (end < 0) {
       // Who has begun to send is not the first to be closed; who never ends is, in the end.
       if (this.scanned === 0 && this.out.pending === 0) this.seat.waits();
@@ -823,3 +832,6 @@ function headText(reply: Reply, persistence: string, bodiless: boolean, chunked 
   } else if (reply.length >= 0 && reply.status !== 204) framing = `Content-Length: ${reply.length}\r\n`;
   return `HTTP/1.1 ${reply.status} ${reply.reason}\r\n${reply.head}${framing}${persistence}\r\n`;
 }
+
+/** Whether a request may begin with this byte: a character of its method (RFC 9110 §5.6.2), or an empty line's. */
+const mayBegin = (byte: number): boolean => byte === 13 || byte === 10 || (byte > 32 && byte < 127);

@@ -106,6 +106,12 @@ describe("the HTTP server", () => {
     expect(await exchange(it.port, "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")).toContain("HTTP/1.1 400");
   });
 
+  test("refuses what is no HTTP at its first byte, and tells a client that speaks TLS which port it is", async () => {
+    await using it = server(echo);
+    expect(await exchange(it.port, "\x16\x03\x01\x02\x00\x01\x00")).toMatch(/^HTTP\/1\.1 400 .*https port\.$/s);
+    expect(await exchange(it.port, "\x00\x00\x00\x17")).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
   test("answers malformed chunks with 400 and closes", async () => {
     await using it = server((incoming) => void echo(incoming).catch(() => {}));
     expect(await exchange(it.port, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")).toContain("HTTP/1.1 400");
