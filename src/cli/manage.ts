@@ -15,7 +15,7 @@ const listOf = (value: string | undefined): string[] | undefined => value?.split
 export const keys: Command = {
   name: "keys",
   usage: "keys create --consumer ID | list | get ID | rotate ID | disable ID | enable ID | revoke ID",
-  summary: "Makes, lists, shows, rotates, disables and revokes keys of a running gateway. A secret is printed once.",
+  summary: "Creates, lists, shows, rotates, disables and revokes API keys of a running gateway. A secret is printed once.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "whose key it is; in a list, only this consumer's" },
@@ -87,7 +87,7 @@ export const keys: Command = {
 export const consumers: Command = {
   name: "consumers",
   usage: "consumers create ID --tier TIER | list | get ID | delete ID",
-  summary: "Makes, lists, shows and deletes consumers of a running gateway.",
+  summary: "Creates, lists, shows and deletes consumers of a running gateway.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "tier", value: "TIER", help: "the tier of a new consumer" },
@@ -226,7 +226,7 @@ async function keep(answer: Response, file: string): Promise<number> {
 export const admin: Command = {
   name: "admin",
   usage: "admin reset-token [--data DIR] [--config FILE]",
-  summary: "Makes a new first admin token on the data folder itself, for who has lost it. The one before is no good from then on.",
+  summary: "Sets a new admin token on the data folder itself, for when you have lost it. The one before stops working.",
   flags: [
     { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path), as in /var/lib/sluice" },
     { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },

@@ -88,12 +88,15 @@ function overview(): string {
     "",
     "Usage: sluice [COMMAND] [FLAGS]",
     "",
-    ...SHOWN.map((command) => `  ${command.name.padEnd(width)}${command.summary}`),
+    ...SHOWN.map((command) => `  ${command.name.padEnd(width)}${firstSentence(command.summary)}`),
     "",
     "Without a command it serves. `sluice COMMAND --help` tells more.",
     "",
   ].join("\n");
 }
+
+/** The rest stands in the command's own help. */
+const firstSentence = (text: string): string => text.split(/(?<=[.:)]) (?=[A-Z`])/, 1)[0] ?? text;
 
 function show(text: string): number {
   print(text);

@@ -79,7 +79,7 @@ export const ROUTE_FLAGS: readonly Flag[] = [FILE, FORCE];
 export const blocks: Command = {
   name: "blocks",
   usage: "blocks list | create ADDRESS | delete ADDRESS",
-  summary: "Lists, makes and lifts blocks of addresses of a running gateway.",
+  summary: "Lists, creates and lifts blocks of addresses of a running gateway.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "reason", value: "TEXT", help: "why" },
