@@ -96,7 +96,7 @@ function overview(): string {
 }
 
 /** The rest stands in the command's own help. */
-const firstSentence = (text: string): string => text.split(/(?<=[.:)]) (?=[A-Z`])/, 1)[0] ?? text;
+const firstSentence = (text: string): string => `${text.split(". ", 1)[0]?.replace(/\.$/, "")}.`;
 
 function show(text: string): number {
   print(text);
