@@ -37,6 +37,7 @@ describe.skipIf(process.platform !== "linux")("a gateway that may open few files
     expect(metrics).toMatch(/sluice_connections_refused_total\{of="total"\} 0\n/);
     expect(Number(/sluice_connections_closed_early_total\{of="total"\} (\d+)/.exec(metrics)?.[1])).toBeGreaterThan(250);
     expect(metrics).toMatch(/circuit_breaker_state\{[^}]*\} 0\n/);
+    while (!gateway.output().includes("connectionsExhausted")) await Bun.sleep(10);
     expect(gateway.output().split("connectionsExhausted").length - 1).toBe(1);
     for (const socket of [kept, ...crowd]) socket.destroy();
     while (readdirSync(`/proc/${gateway.pid}/fd`).length > before + 60) await Bun.sleep(20);
