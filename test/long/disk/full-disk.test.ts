@@ -15,6 +15,9 @@ const config = (url: string) => ({
   ],
 });
 
+/** A record of 100 kB. */
+const LARGE = { name: "late", targets: Array.from({ length: 50 }, (_, i) => ({ url: `http://127.0.0.1:1/${i}${"x".repeat(2000)}` })) };
+
 const ready = async (gateway: Running) =>
   (await (await fetch(`${gateway.url}/ready`)).json()) as {
     status: string;
@@ -58,13 +61,13 @@ test("while the disk is full requests are served, changes are refused with what 
   expect(await gauge(gateway)).toBe("1");
   expect(await (await gateway.admin("GET", "/admin/health")).json()).toMatchObject({ components: { database: "degraded" } });
   // Big enough to find no place that is left in the write-ahead log.
-  const refused = await gateway.admin("POST", "/admin/consumers", { id: "late", tier: "plain", metadata: { note: "x".repeat(100_000) } });
+  const refused = await gateway.admin("POST", "/admin/upstreams", LARGE);
   expect([refused.status, Number(refused.headers.get("retry-after")) > 0, await refused.json()]).toEqual([
     503,
     true,
     expect.objectContaining({ code: "storageReadOnly", detail: expect.stringContaining("Make room") }),
   ]);
-  expect((await gateway.admin("GET", "/admin/consumers/late")).status).toBe(404);
+  expect((await gateway.admin("GET", "/admin/upstreams/late")).status).toBe(404);
   const copied = await run(["backup", join(home.path, "copy.db"), "--url", gateway.url, "--token", "test-admin-token-0123456789"], {
     cwd: home.path,
   });
@@ -110,7 +113,7 @@ for (const how of ["SIGTERM", "SIGKILL"] as const)
     await using again = await start({ cwd: home.path, args });
     expect((await fetch(again.url, { headers: { "x-api-key": key } })).status).toBe(200);
     await until(async () => (await codes(again)).includes("storageReadOnly"), "the warning");
-    const change = await again.admin("POST", "/admin/consumers", { id: "late", tier: "plain", metadata: { note: "x".repeat(100_000) } });
+    const change = await again.admin("POST", "/admin/upstreams", LARGE);
     expect([change.status, ((await change.json()) as { code: string }).code]).toEqual([503, "storageReadOnly"]);
     full.free();
     await until(async () => (await codes(again)).length === 0, "the warning's end");
