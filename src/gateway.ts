@@ -246,6 +246,10 @@ export function createGatewayParts(options: GatewayOptions) {
   const demo = config.demo ? startDemoBackend({ limitOf: (tier) => demoLimit(tier) }) : null;
 
   const secrets = new Secrets(options.secret, options.oldSecret);
+  const warnOfRedis = (isUp: boolean, why: string | null): void => {
+    if (isUp) warnings.clear("redisAway");
+    else warnings.raise("redisAway", "Redis is away: limits are as redis.onFailure says, and records can't be changed.", why, true);
+  };
   const link =
     config.redis === null
       ? null
@@ -255,14 +259,16 @@ export function createGatewayParts(options: GatewayOptions) {
           onChange: (isUp, why) => {
             if (isUp) log?.info("Redis is there");
             else log?.error({ why, onFailure: config.redis?.onFailure }, "Redis is lost: this instance goes on by itself");
+            warnOfRedis(isUp, why);
             events.publish("redis", {}, () => ({ up: isUp, why: isUp ? null : why }));
             if (isUp) rejoin();
             else replication?.doubt();
           },
         });
   void link?.tried.then(() => {
-    if (!link.isUp)
-      log?.error({ why: link.trouble, onFailure: config.redis?.onFailure }, "Redis is not there: this instance begins by itself");
+    if (link.isUp) return;
+    log?.error({ why: link.trouble, onFailure: config.redis?.onFailure }, "Redis is not there: this instance begins by itself");
+    warnOfRedis(false, link.trouble);
   });
   const pools = new Pools({
     storage,
@@ -704,6 +710,16 @@ export function createGatewayParts(options: GatewayOptions) {
     guarded(() => keepLastGood(storage, text, clock.wall()))();
     return [];
   };
+  function warnOfFile(faults: readonly Fault[]): void {
+    if (faults.length === 0) warnings.clear("configurationFaulty");
+    else
+      warnings.raise(
+        "configurationFaulty",
+        "The configuration file has faults: the one before it is in force, and a restart would fail. sluice check names the faults.",
+        faultLines(options.file, faults).join("; "),
+        true,
+      );
+  }
   const live = new LiveConfig({
     file: options.file,
     env: options.env ?? {},
@@ -719,10 +735,12 @@ export function createGatewayParts(options: GatewayOptions) {
         audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(options.file, faults) } }),
       )();
       metrics.reloads.add({ trigger, result: faults.length === 0 ? "ok" : "faulty" });
+      warnOfFile(faults);
       if (faults.length === 0) log?.info({ trigger, file: options.file }, "configuration reloaded");
       else log?.error({ trigger, faults: faultLines(options.file, faults) }, "configuration not reloaded: the one before stays in force");
     },
   });
+  warnOfFile(options.fileFaults ?? []);
   live.start();
   const { text } = options;
   if (text !== undefined && options.file !== null && live.status.faults.length === 0)

@@ -124,13 +124,13 @@ export function listen(options: ServerOptions): Listeners {
     const status = failing.length === 0 ? 200 : 503;
     const { loadedAt, faults } = parts.live.status;
     // A faulty file is no reason to take a gateway out of service that serves the one before.
+    // Who guesses at tokens is told as little as everybody, and is counted.
+    const isInsider = isLocal(incoming) || (incoming.head.fields.get("authorization") !== null && tokenRefusal(incoming) === null);
     const configuration = {
       status: faults.length === 0 ? "ok" : "faulty",
       loadedAt: new Date(loadedAt).toISOString(),
-      faults: wireFaults(faults),
+      ...(isInsider ? { faults: wireFaults(faults) } : {}),
     };
-    // Who guesses at tokens is told as little as everybody, and is counted.
-    const isInsider = isLocal(incoming) || (incoming.head.fields.get("authorization") !== null && tokenRefusal(incoming) === null);
     const warnings = parts.warnings.all().map(({ code, message, detail, since }) => ({
       code,
       message,

@@ -27,11 +27,15 @@ const readiness = (status: string) => ({
     configuration: {
       type: "object",
       description: "The configuration's file.",
-      required: ["status", "loadedAt", "faults"],
+      required: ["status", "loadedAt"],
       properties: {
         status: { type: "string", enum: ["ok", "faulty"], description: "faulty: the one before the file's last change is in force." },
         loadedAt: { type: "string", format: "date-time", description: "When the configuration in force was read." },
-        faults: { type: "array", items: { type: "object" }, description: "What is wrong with the file." },
+        faults: {
+          type: "array",
+          items: { type: "object" },
+          description: "What is wrong with the file: for loopback peers and holders of the admin token only.",
+        },
       },
     },
     warnings: {

@@ -13,6 +13,8 @@ export interface Warning {
 /** Keeps the warnings that `/ready` and `/admin/health` list. A part raises its own and clears it again. */
 export class Warnings {
   private readonly current = new Map<string, Warning>();
+  /** Those whose coming and going somebody else tells the log. */
+  private readonly silent = new Set<string>();
 
   /** `wall` gives milliseconds since 1970. `onChange` is told when a warning comes and when it goes, for the log. */
   constructor(
@@ -20,12 +22,13 @@ export class Warnings {
     private readonly onChange: (warning: Warning, isRaised: boolean) => void = () => {},
   ) {}
 
-  /** Raises a warning, or gives the one of this code another text. Its time stays that of the first. */
-  raise(code: string, message: string, detail: string | null = null): void {
+  /** Raises a warning, or gives the one of this code another text. Its time stays that of the first. `isToldElsewhere`: the log has a line of its own for it. */
+  raise(code: string, message: string, detail: string | null = null, isToldElsewhere = false): void {
     const before = this.current.get(code);
     const warning = { code, message, detail, since: before?.since ?? this.wall() };
     this.current.set(code, warning);
-    if (before === undefined) this.onChange(warning, true);
+    if (isToldElsewhere) this.silent.add(code);
+    else if (before === undefined) this.onChange(warning, true);
   }
 
   /** Clears a warning; does nothing where there is none. */
@@ -33,7 +36,7 @@ export class Warnings {
     const before = this.current.get(code);
     if (before === undefined) return;
     this.current.delete(code);
-    this.onChange(before, false);
+    if (!this.silent.delete(code)) this.onChange(before, false);
   }
 
   /** Lists the warnings, oldest first. */

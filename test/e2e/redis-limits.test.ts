@@ -98,6 +98,9 @@ describe("Redis that", () => {
         onFailure === "deny" ? 503 : 200,
         { database: "ok", redis: onFailure === "deny" ? "failing" : "away" },
       ]);
+      const warned = async () =>
+        ((await (await fetch(`${gateway.url}/ready`)).json()) as { warnings: { code: string }[] }).warnings.map(({ code }) => code);
+      expect(await warned()).toEqual(["redisAway"]);
       const counts = (code: number) => first.filter((answer) => answer.status === code).length;
       // One was counted before.
       if (onFailure === "local") expect([counts(200), counts(429)]).toEqual([1, 19]);
@@ -109,6 +112,7 @@ describe("Redis that", () => {
       if (onFailure === "allow") expect((await ask(gateway)).status).toBe(200);
       else if (onFailure === "local") expect((await ask(gateway)).status).toBe(429);
       expect(gateway.output().split("Redis is lost").length).toBe(2);
+      expect(await warned()).toEqual([]);
     });
 
   test("is killed and comes back empty is used again without a restart", async () => {

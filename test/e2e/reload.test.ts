@@ -182,7 +182,10 @@ describe("a start with a broken file", () => {
       await using second = await start({ cwd: home.path, args: ["--last-good"] });
       expect(second.output()).toContain("serving the configuration that was in force last");
       expect((await use(second)).status).toBe(200);
-      expect(await (await fetch(`${second.url}/ready`)).json()).toMatchObject({ configuration: { status: "faulty" } });
+      expect(await (await fetch(`${second.url}/ready`)).json()).toMatchObject({
+        configuration: { status: "faulty" },
+        warnings: [expect.objectContaining({ code: "configurationFaulty" })],
+      });
       write(second, configFor(behind.url, { routes: [{ name: "it", path: "/mended", upstream: "main", auth: "none" }] }));
       await printed(second, "configuration reloaded");
       expect([(await fetch(`${second.url}/mended`)).status, (await use(second, "/gone")).status]).toEqual([200, 404]);

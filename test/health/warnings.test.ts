@@ -14,6 +14,9 @@ test("a warning keeps the time of its first raising, and is told of once when it
   expect(warnings.all()).toEqual([{ code: "storageReadOnly", message: "Changes still can't be stored.", detail: null, since: 1000 }]);
   warnings.clear("storageReadOnly");
   warnings.clear("storageReadOnly");
+  // The log has lines of its own for this one.
+  warnings.raise("redisAway", "Redis is away.", null, true);
+  warnings.clear("redisAway");
   expect(warnings.all()).toEqual([]);
   expect(told).toEqual(["storageReadOnly true", "storageReadOnly false"]);
 });
