@@ -48,6 +48,13 @@ const NOTED_EVERY = 10 * 60_000;
 const MOST_ACCEPTED = 100_000;
 
 /**
+ * How many wrong keys are looked up during one block for callers that an unnamed proxy hides, as a multiple of `invalidKeyLimit`: for each caller that it names, and for all together.
+ * So one who guesses uses up only what is his, and a flood under made-up addresses ends too.
+ */
+const TRIES_OF_ONE = 1;
+const TRIES_OF_ALL = 10;
+
+/**
  * Refuses addresses: those that have shown too many keys or tokens that nobody has, for a while, and those that the admin API names. IPv6 addresses count by their network, since one subscriber has
  * a whole /64 of them (RFC 6177).
  */
@@ -61,6 +68,8 @@ export class Guard {
   /** Hashes of address and key, and when it was accepted last. */
   private acceptedLately = new Map<string, number>();
   private acceptedBefore = new Map<string, number>();
+  /** Wrong keys during a block, by its address and by who showed them behind a proxy; the total under `null`. */
+  private readonly tries = new Map<string, Map<string | null, number>>();
   private hasSeenProxy = false;
   private settings: Config["guard"] = null;
   private allowed = new CidrSet([]);
@@ -99,6 +108,38 @@ export class Guard {
     const now = this.parts.clock.wall();
     const isHard = (block: Block | undefined) => block !== undefined && block.by !== GUARD && leftOf(block, now) > 0;
     return isHard(this.exact.get(this.subjectOf(ip))) || this.networks.some(({ set, block }) => isHard(block) && set.has(ip));
+  }
+
+  /**
+   * Whether a request from a blocked address may go on, to have its key looked up if it shows one. An operator's block stops all. The guard's own lets keys pass that can't have been guessed,
+   * and those that were good there before. `hidden`: whom an unnamed proxy names as its caller. What such a proxy passes on is blocked for what others did, so it goes on without a key,
+   * and with any key while few were wrong. `secret`: `null` where no key is shown, or none looked at.
+   */
+  lets(ip: string, secret: string | null, hidden: string | null): boolean {
+    if (this.refusesAll(ip)) return false;
+    if (secret === null) return hidden !== null;
+    return isMade(secret) || this.hasAccepted(ip, secret) || (hidden !== null && this.mayTry(ip, hidden));
+  }
+
+  /** A key that nobody has was looked up during a block, for a caller behind an unnamed proxy. One in the form of made keys is no guess at another. */
+  tried(ip: string, secret: string, hidden: string): void {
+    if (isMade(secret)) return;
+    const subject = this.subjectOf(ip);
+    const tries = this.tries.get(subject) ?? new Map<string | null, number>();
+    this.tries.set(subject, tries);
+    for (const who of [null, this.callerOf(hidden)]) tries.set(who, (tries.get(who) ?? 0) + 1);
+  }
+
+  private mayTry(ip: string, hidden: string): boolean {
+    const tries = this.tries.get(this.subjectOf(ip));
+    const { settings } = this;
+    if (settings === null || tries === undefined) return settings !== null;
+    const few = (who: string | null, times: number) => (tries.get(who) ?? 0) < settings.invalidKeyLimit * times;
+    return few(null, TRIES_OF_ALL) && few(this.callerOf(hidden), TRIES_OF_ONE);
+  }
+
+  private callerOf(hidden: string): string {
+    return hidden === "" ? "" : this.subjectOf(hidden);
   }
 
   /** A key was found good from this address: it may go on during a block that the guard makes. A made key may anyway. `now` in milliseconds since 1970. */
@@ -144,6 +185,7 @@ export class Guard {
     if (now - first >= this.window) return;
     this.suspects.delete(subject);
     this.olderSuspects.delete(subject);
+    this.tries.delete(subject);
     const reason = `${settings.invalidKeyLimit} invalid keys within ${settings.window}`;
     try {
       this.block(subject, reason, this.blockFor, GUARD);
@@ -210,6 +252,7 @@ export class Guard {
       this.parts.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
       this.load();
     }
+    for (const subject of this.tries.keys()) if (!this.exact.has(subject)) this.tries.delete(subject);
     const old = this.parts.clock.now() - this.window;
     for (const half of [this.acceptedLately, this.acceptedBefore])
       for (const [pair, at] of half) if (now - at >= ACCEPTED_FOR) half.delete(pair);
