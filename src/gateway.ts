@@ -864,6 +864,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();
+        guard.flush();
         guard.sweep();
       }),
       FLUSH_USED_KEYS_EVERY,
@@ -974,6 +975,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();
+        guard.flush();
       })();
       storage.close();
       await Promise.all([demo?.stop(), stopActivities(), tracing.close(SPANS_WITHIN)]);

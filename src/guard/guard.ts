@@ -68,6 +68,8 @@ export class Guard {
   /** Hashes of address and key, and when it was accepted last. */
   private acceptedLately = new Map<string, number>();
   private acceptedBefore = new Map<string, number>();
+  /** Those of them that the database has not yet. */
+  private unwritten = new Map<string, number>();
   /** Wrong keys during a block, by its address and by who showed them behind a proxy; the total under `null`. */
   private readonly tries = new Map<string, Map<string | null, number>>();
   private hasSeenProxy = false;
@@ -79,6 +81,7 @@ export class Guard {
 
   constructor(private readonly parts: GuardParts) {
     this.load();
+    this.loadAccepted();
   }
 
   configure(settings: Config["guard"]): void {
@@ -150,16 +153,20 @@ export class Guard {
     key.acceptedFrom = ip;
     key.acceptedAt = now;
     if (isMade(secret)) return;
-    if (this.acceptedLately.size >= MOST_ACCEPTED / 2) {
-      this.acceptedBefore = this.acceptedLately;
-      this.acceptedLately = new Map();
-    }
-    this.acceptedLately.set(this.pairOf(ip, secret), now);
+    const pair = this.pairOf(ip, hashKey(secret));
+    this.remember(pair, now);
+    // While the database can't be written, the newest are not worth more than those that wait.
+    if (this.unwritten.size < MOST_ACCEPTED) this.unwritten.set(pair, now);
   }
 
   /** Whether a key was accepted from this address in the last 24 hours. Asks nobody who knows keys. */
   hasAccepted(ip: string, secret: string): boolean {
-    const pair = this.pairOf(ip, secret);
+    return this.hasAcceptedHash(ip, hashKey(secret));
+  }
+
+  /** As `hasAccepted`, for the key's hash. */
+  hasAcceptedHash(ip: string, hash: string): boolean {
+    const pair = this.pairOf(ip, hash);
     const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
     return at !== undefined && this.parts.clock.wall() - at < ACCEPTED_FOR;
   }
@@ -260,6 +267,22 @@ export class Guard {
       for (const [subject, times] of half) if ((times.at(-1) ?? 0) < old) half.delete(subject);
   }
 
+  /** Writes which keys were accepted since the last time, so that they pass a block after a restart as well; for a timer and the stop. Throws what the database throws, and keeps them then. */
+  flush(): void {
+    if (this.unwritten.size === 0) return;
+    const { client } = this.parts.storage;
+    client.transaction(() => {
+      const insert = client.query("INSERT OR REPLACE INTO accepted_keys (pair, at) VALUES (?1, ?2)");
+      for (const [pair, at] of this.unwritten) insert.run(pair, at);
+      client
+        .query(
+          "DELETE FROM accepted_keys WHERE at <= max(?1, coalesce((SELECT at FROM accepted_keys ORDER BY at DESC LIMIT 1 OFFSET ?2), 0))",
+        )
+        .run(this.parts.clock.wall() - ACCEPTED_FOR, MOST_ACCEPTED);
+    })();
+    this.unwritten = new Map();
+  }
+
   /** How many addresses are suspected. */
   get suspected(): number {
     return this.suspects.size + this.olderSuspects.size;
@@ -293,8 +316,26 @@ export class Guard {
       .all();
   }
 
-  private pairOf(ip: string, secret: string): string {
-    return hashKey(`${this.subjectOf(ip)} ${secret}`);
+  private remember(pair: string, at: number): void {
+    if (this.acceptedLately.size >= MOST_ACCEPTED / 2) {
+      this.acceptedBefore = this.acceptedLately;
+      this.acceptedLately = new Map();
+    }
+    this.acceptedLately.set(pair, at);
+  }
+
+  /** The oldest first, as they were remembered. */
+  private loadAccepted(): void {
+    const rows = this.parts.storage.client
+      .query<{ pair: string; at: number }, [number, number]>(
+        "SELECT pair, at FROM (SELECT pair, at FROM accepted_keys WHERE at > ?1 ORDER BY at DESC LIMIT ?2) ORDER BY at",
+      )
+      .all(this.parts.clock.wall() - ACCEPTED_FOR, MOST_ACCEPTED);
+    for (const { pair, at } of rows) this.remember(pair, at);
+  }
+
+  private pairOf(ip: string, hash: string): string {
+    return hashKey(`${this.subjectOf(ip)} ${hash}`);
   }
 
   /** What an address counts as. */

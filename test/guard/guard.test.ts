@@ -269,6 +269,42 @@ describe("over HTTP", () => {
     await gateway.stop();
   });
 
+  test("a key that was good from an address passes its block after a restart too, and no key is written down", async () => {
+    using behind = backend();
+    using home = folder();
+    const clock = new FakeClock(Date.now());
+    const path = join(home.path, "sluice.db");
+    const OTHER = "another-good-key-0123456789";
+    const config = configFor(behind.url, {
+      server: { host: "127.0.0.1", drainTimeout: "0s", trustedProxies: ["127.0.0.1"] },
+      consumers: [{ id: "acme", tier: "plain", keys: [KEY, OTHER] }],
+    });
+    const here = "203.0.113.9";
+    const before = serving(config, clock, path);
+    const block = async ({ url }: { url: string }) => {
+      for (let i = 0; i < 10; i++) await ask(url, `bad-key-${i}-0123456789`, here);
+    };
+    expect((await ask(before.url, KEY, here)).status).toBe(200);
+    await block(before);
+    expect([(await ask(before.url, KEY, here)).status, (await ask(before.url, OTHER, here)).status]).toEqual([200, 429]);
+    await before.stop();
+    const after = serving(config, clock, path);
+    expect([(await ask(after.url, KEY, here)).status, (await ask(after.url, OTHER, here)).status]).toEqual([200, 429]);
+    await after.stop();
+    expect(await Bun.file(path).text()).not.toContain(KEY);
+    clock.time += 24 * 60 * MINUTE;
+    const later = serving(config, clock, path);
+    await block(later);
+    expect((await ask(later.url, KEY, here)).status).toBe(429);
+    clock.time += 15 * MINUTE;
+    expect((await ask(later.url, OTHER, here)).status).toBe(200);
+    await later.stop();
+    // What is older than a day is gone with the next that is written.
+    const storage = openStorage(path);
+    expect(storage.client.query("SELECT count(*) AS n FROM accepted_keys").get()).toEqual({ n: 1 });
+    storage.close();
+  });
+
   test("typing errors count for nothing: a wrong checksum, odd characters, too much or too little", async () => {
     using behind = backend();
     const gateway = serving(configFor(behind.url));
