@@ -755,6 +755,8 @@ export function createGatewayParts(options: GatewayOptions) {
     limiter,
     denials,
     mayUse,
+    // Of a key only its beginning is kept: one that was imported in nearly that form is taken for one.
+    isOfMadeForm: ({ id }) => keys.get(id).record.start.startsWith("slc_"),
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
     away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
   });
@@ -809,7 +811,9 @@ export function createGatewayParts(options: GatewayOptions) {
         explain,
         guard,
         registry,
-        router: () => generation.router,
+        generation: () => generation,
+        handOut: () => (pools.isEmpty ? null : handOut),
+        isAdminElsewhere: options.config.admin.listen !== null,
       }),
       routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], generation.router),
       health,

@@ -121,7 +121,12 @@ export class Guard {
   lets(ip: string, secret: string | null, hidden: string | null): boolean {
     if (this.refusesAll(ip)) return false;
     if (secret === null) return hidden !== null;
-    return isMade(secret) || this.hasAccepted(ip, secret) || (hidden !== null && this.mayTry(ip, hidden));
+    return isMade(secret) || this.letsKnown(ip, false, hashKey(secret)) || (hidden !== null && this.mayTry(ip, hidden));
+  }
+
+  /** As `lets`, for a key of which only the hash is known, and whether it has the form of made ones. */
+  letsKnown(ip: string, isOfMadeForm: boolean, hash: string): boolean {
+    return !this.refusesAll(ip) && (isOfMadeForm || this.hasAcceptedHash(ip, hash));
   }
 
   /** A key that nobody has was looked up during a block, for a caller behind an unnamed proxy. One in the form of made keys is no guess at another. */
@@ -164,8 +169,7 @@ export class Guard {
     return this.hasAcceptedHash(ip, hashKey(secret));
   }
 
-  /** As `hasAccepted`, for the key's hash. */
-  hasAcceptedHash(ip: string, hash: string): boolean {
+  private hasAcceptedHash(ip: string, hash: string): boolean {
     const pair = this.pairOf(ip, hash);
     const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
     return at !== undefined && this.parts.clock.wall() - at < ACCEPTED_FOR;

@@ -5,6 +5,7 @@ import { isMade, isPlausible } from "../keys/format.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { withoutPort } from "./client-ip.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Generation } from "./generation.ts";
 import { parameter, withoutParameter } from "./path.ts";
 import { ipBlocked, type Problem, type ProblemCode, problem } from "./problem.ts";
 import type { Route } from "./route.ts";
@@ -18,6 +19,15 @@ export interface KeyFields {
   get(lower: string): string | null;
   /** All fields of this name as one. */
   joined(lower: string): string | null;
+}
+
+/** What of a request holds its key, and what is noted of it when it is taken out. */
+export interface KeyCarrier {
+  readonly generation: Pick<Generation, "identity">;
+  readonly incoming: { readonly head: { readonly fields: KeyFields } };
+  query: string;
+  keyField: string;
+  dropsAuthorization: boolean;
 }
 
 export interface IdentifyParts {
@@ -95,7 +105,7 @@ const unauthorized = (x: Exchange, code: ProblemCode, detail: string): Problem =
  * Takes every key of Sluice's out of the request: none is the backend's business. The one that counts comes from the first place that holds one: the header, the bearer token, the query parameter.
  * `isAsked`: whether a bearer token by itself is a key; where it is not, or is a second one, it is the backend's own unless Sluice knows it.
  */
-function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | null {
+export function takeKeys(x: KeyCarrier, keys: KeyRegistry, isAsked: boolean): string | null {
   const { identity } = x.generation;
   const { fields } = x.incoming.head;
   let secret: string | null = null;
@@ -126,7 +136,7 @@ function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | nu
 }
 
 /** What an Authorization field holds that may be a key: the bearer token, or the password (RFC 7617), whoever the user; `null` when there is none. */
-function shownIn(authorization: string, { bearer, basic }: Exchange["generation"]["identity"]): string | null {
+function shownIn(authorization: string, { bearer, basic }: Generation["identity"]): string | null {
   const space = authorization.indexOf(" ");
   // Nearly every scheme is neither: no need to look closer.
   if (space !== 6 && space !== 5) return null;
