@@ -131,7 +131,7 @@ export class Guard {
 
   /** A key that nobody has was looked up during a block, for a caller behind an unnamed proxy. One in the form of made keys is no guess at another. */
   tried(ip: string, secret: string, hidden: string): void {
-    if (isMade(secret)) return;
+    if (this.settings === null || isMade(secret)) return;
     const subject = this.subjectOf(ip);
     const tries = this.tries.get(subject) ?? new Map<string | null, number>();
     this.tries.set(subject, tries);
@@ -141,7 +141,8 @@ export class Guard {
   private mayTry(ip: string, hidden: string): boolean {
     const tries = this.tries.get(this.subjectOf(ip));
     const { settings } = this;
-    if (settings === null || tries === undefined) return settings !== null;
+    // A block that is left over from when the guard was on.
+    if (settings === null || tries === undefined) return true;
     const few = (who: string | null, times: number) => (tries.get(who) ?? 0) < settings.invalidKeyLimit * times;
     return few(null, TRIES_OF_ALL) && few(this.callerOf(hidden), TRIES_OF_ONE);
   }
