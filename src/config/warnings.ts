@@ -35,8 +35,7 @@ export function configWarnings(config: Config, given: unknown, host: string, now
 function exposure({ server, admin, demo, pools, consumers }: Config, host: string): Fault[] {
   const warnings: Fault[] = [];
   const adminHost = admin.listen?.host ?? host;
-  const allowFrom = (admin as { allowFrom?: readonly string[] }).allowFrom ?? [];
-  if (!isLoopbackHost(adminHost) && server.tls === null && allowFrom.length === 0)
+  if (!isLoopbackHost(adminHost) && server.tls === null)
     warnings.push({
       path: admin.listen === null ? ["admin"] : ["admin", "listen"],
       message: `the admin API can be reached on ${adminHost} without TLS, so that its token can be read on the way: give it a listener of its own ("admin": { "listen": { "host": "127.0.0.1", "port": 8081 } }), or set server.tls`,
