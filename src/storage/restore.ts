@@ -2,13 +2,10 @@ import { Database } from "bun:sqlite";
 import {
   chmodSync,
   chownSync,
-  closeSync,
   copyFileSync,
   existsSync,
-  fsyncSync,
   linkSync,
   mkdirSync,
-  openSync,
   readdirSync,
   realpathSync,
   renameSync,
@@ -25,6 +22,7 @@ import { explained, isDamage, StorageError, sqliteCode } from "./faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "./lock.ts";
 import { openStorage, origin, type Storage } from "./open.ts";
 import { noRevocations, type Revocations, revokedSince, type Settled, settle } from "./revocations.ts";
+import { sync } from "./sync.ts";
 
 export interface RestoreOptions {
   /** The backup. */
@@ -235,12 +233,3 @@ function sealedPools({ client }: Storage, secrets: Secrets): string[] {
 }
 
 const textOf = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString());
-
-function sync(path: string): void {
-  const file = openSync(path, "r");
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}

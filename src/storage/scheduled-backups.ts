@@ -1,8 +1,9 @@
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../clock.ts";
 import { copyInto } from "./backup.ts";
 import { lockAlone } from "./lock.ts";
+import { sync } from "./sync.ts";
 
 /** When backups are made. */
 export interface BackupPolicy {
@@ -140,13 +141,3 @@ export class ScheduledBackups {
 const nameOf = (at: number): string => `sluice-${new Date(at).toISOString().slice(0, 19).replaceAll(":", "-")}Z.db`;
 
 const timeOf = (name: string): number => Date.parse(name.replace(NAME, "$1T$2:$3:$4Z"));
-
-/** Without it a power loss could take the file's name back. */
-function sync(folder: string): void {
-  const descriptor = openSync(folder, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
