@@ -178,7 +178,7 @@ describe("trailers", () => {
   test("of an answer whose usage is read come through as well", async () => {
     const answer =
       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n" +
-      '1b\r\n{"usage":{"total_tokens":5}}\r\n0\r\nX-Sum: 1\r\n\r\n';
+      '1c\r\n{"usage":{"total_tokens":5}}\r\n0\r\nX-Sum: 1\r\n\r\n';
     using behind = rawBackend((_request, write) => write(answer));
     await using gateway = await gatewayTo([behind.url], { usage: "usage.total_tokens" });
     const client = await RawConnection.open(gateway.port);
