@@ -973,6 +973,33 @@ describe("POST (RFC 9110 §9.3.3)", () => {
     await own.ask(A, "POST");
     expect([(await own.ask(A)).body, (await own.ask(B)).body]).toEqual(["POST 1", "GET 2"]);
   });
+
+  test("one whose query held what the key leaves out is not kept, and still makes go what it changed", async () => {
+    const it: ReturnType<typeof resource> = resource(
+      ({ method, path }, n) => ({
+        status: 200,
+        headers: { "Cache-Control": "max-age=60", ...(method === "POST" ? { "Content-Location": path } : {}) },
+        body: `${method} ${n} ${path.slice(it.path.length)}`,
+      }),
+      "keyed",
+    );
+    expect((await it.ask({}, "GET", "?page=1")).body).toBe("GET 1 ?page=1");
+    // It goes to the backend as it was sent: its answer is its caller's own.
+    const posted = await it.ask({}, "POST", "?page=1&evil=x");
+    expect([posted.body, posted.said]).toEqual(["POST 2 ?page=1&evil=x", "sluice; fwd=bypass"]);
+    expect((await it.ask({}, "GET", "?page=1")).body).toBe("GET 3 ?page=1");
+    for (const query of ["?evil=x&page=1", "?page=1&", "?page=1&Page=2", "?&page=1"]) {
+      expect([query, (await it.ask({}, "POST", query)).said]).toEqual([query, "sluice; fwd=bypass"]);
+      expect([query, (await it.ask({}, "GET", "?page=1")).body]).toEqual([query, expect.stringMatching(/^GET \d+ \?page=1$/)]);
+    }
+    await it.ask({}, "POST", "?evil=x");
+    expect((await it.ask({}, "GET")).body).toMatch(/^GET \d+ $/);
+    // What the key holds whole is kept.
+    const plain = await it.ask({}, "POST", "?page=1&page=2");
+    expect(plain.said).toBe("sluice; fwd=method; fwd-status=200; stored");
+    const got = await it.ask({}, "GET", "?page=1&page=2&evil=x");
+    expect([got.body, got.asked]).toEqual([plain.body, false]);
+  });
 });
 
 describe("stale ones (§4.2.4, RFC 5861)", () => {
