@@ -594,7 +594,8 @@ const valuesOf =
       case "host":
         return x.incoming.head.host;
     }
-    if (name === x.keyField && x.key !== null) return `key ${x.key.id}`;
+    // No field holds a NUL (the head's parser refuses it): nobody can send what stands for somebody else's key.
+    if (name === x.keyField && x.key !== null) return `\0${x.key.id}`;
     if (x.route?.requestRules.dropped.has(name) === true) return "";
     const value = x.incoming.head.fields.joined(name);
     return value === null ? "" : normalized(name, value);

@@ -938,6 +938,25 @@ describe("changes (§4.4)", () => {
   });
 });
 
+test("what varies by Authorization: a field that names a key's id is not the caller with that key", async () => {
+  const { ask } = resource(({ headers }, n) => ({
+    status: 200,
+    headers: { "Cache-Control": "public, max-age=60", Vary: "Authorization" },
+    body: `body ${n} for ${headers["x-consumer-id"] ?? "a stranger"}`,
+  }));
+  const bearer = { authorization: `Bearer ${A["x-api-key"]}` };
+  expect((await ask(bearer)).body).toBe("body 1 for a");
+  const listed = (await (await gateway.admin("GET", "/admin/keys?consumer=a")).json()) as { items: { id: string }[] };
+  const id = listed.items[0]?.id;
+  expect(id).toBeString();
+  for (const authorization of [`key ${id}`, `Key ${id}`, String(id)]) {
+    const { body, asked } = await ask({ authorization });
+    expect([authorization, body, asked]).toEqual([authorization, expect.stringContaining("for a stranger"), true]);
+  }
+  // Nor does what a stranger was answered become that caller's.
+  expect((await ask(bearer)).body).toBe("body 1 for a");
+});
+
 describe("POST (RFC 9110 §9.3.3)", () => {
   const posted = (headers: (path: string) => Record<string, string>, route = "plain") => {
     const it: ReturnType<typeof resource> = resource(
