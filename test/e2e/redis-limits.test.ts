@@ -252,6 +252,27 @@ describe("Redis that", () => {
     expect((await ask(gateway)).left).toBe("97");
   });
 
+  test("was emptied begins counts at 0; one that came back empty is given the counts that instances went on with meanwhile", async () => {
+    await using redis = await redisServer();
+    const other = { "x-api-key": "a-key-of-another-caller-0123" };
+    const config = configFor(redis.url, [fixed(100)]);
+    config.consumers.push({ id: "globex", tier: "plain", keys: [other["x-api-key"]] });
+    await using gateway = await start({ config });
+    for (let i = 0; i < 10; i++) await ask(gateway);
+    await redis.client.flushall();
+    expect((await ask(gateway)).left).toBe("99");
+    for (let i = 0; i < 9; i++) await ask(gateway);
+    for (let i = 0; i < 10; i++) await ask(gateway, undefined, other);
+    await redis.kill();
+    await says(gateway, "Redis is lost");
+    for (let i = 0; i < 5; i++) await ask(gateway);
+    await redis.restart();
+    await says(gateway, "Redis is there", 2);
+    while ((await redis.client.keys("*:limit:*")).length === 0) await Bun.sleep(5);
+    // 10 before, 5 alone, and this one; of who did not come while Redis was away, nothing.
+    expect([(await ask(gateway)).left, (await ask(gateway, undefined, other)).left]).toEqual(["84", "99"]);
+  });
+
   test("answers in time one by one, but not so many, keeps nobody waiting", async () => {
     await using redis = await redisServer();
     using path = slowPath(redis);
