@@ -513,6 +513,8 @@ export class Connection implements Member {
     this.server.inFlight++;
     this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));
     if (this.buffer.length === 0) this.buffer = EMPTY;
+    // What came with the head was no body: it is refused already, and nobody may begin with it.
+    if (incoming.isReplied) return false;
     options.handle(incoming);
     return true;
   }
