@@ -7,8 +7,8 @@ import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
+import { hasUnreadBytes } from "./kernel.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
-import { hasUnreadBytes } from "./socket-options.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
 /** An answer as the wire needs it. */
