@@ -347,6 +347,7 @@ export function createGatewayParts(options: GatewayOptions) {
           onFailure: () => config.redis?.onFailure ?? "local",
           instance,
           onFault: onOwnFault,
+          onOwing: () => rejoin(),
         });
   const limiter: LimitService = shared ?? local;
   const replication =

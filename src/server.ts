@@ -201,7 +201,7 @@ export function listen(options: ServerOptions): Listeners {
       .catch((error: unknown) => {
         if (error instanceof TooLarge) return refusal(bodyTooLarge(error.most), id);
         if (error instanceof TooSlow) return refusal(TOO_SLOW, id);
-        if (!incoming.isAborted) options.onFault(error, id);
+        if (!incoming.isAborted && !incoming.isReplied) options.onFault(error, id);
         return refusal(INTERNAL, id);
       })
       .then((reply) => {

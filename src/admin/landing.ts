@@ -1,4 +1,4 @@
-import demoConfig from "../../config.json";
+import { PUBLIC_KEYS } from "../config/public-keys.ts";
 import { type Config, declaredKey } from "../config/schema.ts";
 import { demoRequests } from "../demo/banner.ts";
 import { VERSION } from "../version.ts";
@@ -62,9 +62,6 @@ const LINKS = {
   ready: "/ready",
   llms: "/llms.txt",
 };
-
-/** Keys that anybody can read in the embedded demo. */
-const PUBLIC_KEYS: ReadonlySet<unknown> = new Set(demoConfig.consumers.flatMap(({ keys }) => keys));
 
 /** The configuration with no other consumers than those with public keys; `null` where there are none, since it is not the demo's then. */
 export function demoOf(config: Config): Config | null {

@@ -1,5 +1,6 @@
 import { Database } from "bun:sqlite";
-import { closeSync, fsyncSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
+import { sync } from "../storage/sync.ts";
 import type { Command } from "./arguments.ts";
 
 /** What `POST /admin/backup` runs in a process of its own: copying takes seconds for a large database, and requests must not wait for it. */
@@ -17,9 +18,7 @@ export const copyDatabase: Command = {
       using database = new Database(from, { readwrite: true, create: false });
       database.run("PRAGMA busy_timeout = 5000");
       database.query("VACUUM INTO ?1").run(to);
-      const file = openSync(to, "r");
-      fsyncSync(file);
-      closeSync(file);
+      sync(to);
       return 0;
     } catch (error) {
       process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);

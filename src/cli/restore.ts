@@ -10,7 +10,7 @@ import { Replication } from "../redis/replication.ts";
 import { StorageError } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
 import { type Restored, restore as restoreFile } from "../storage/restore.ts";
-import { noteShared, type Revocations } from "../storage/revocations.ts";
+import { type Named, noteShared, type Revocations } from "../storage/revocations.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
@@ -23,11 +23,14 @@ export const restore: Command = {
   name: "restore",
   usage: "restore FILE [--data DIR] [--config FILE] [--as-it-was] [--replace-shared]",
   summary:
-    "Puts a backup in the place of the database, on the data folder itself: stop the gateway first. The database before is kept beside it. What was revoked since the backup stays revoked.",
+    "Puts a backup in the place of the database, on the data folder itself: stop the gateway first. The database before is kept beside it. What was revoked or disabled since the backup stays so.",
   flags: [
     { name: "data", value: "DIR", help: "the folder of the database (SLUICE_DATA, else that of storage.path), as in /var/lib/sluice" },
     { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
-    { name: "as-it-was", help: "make keys and tokens valid again that were revoked, rotated or deleted after the backup" },
+    {
+      name: "as-it-was",
+      help: "make keys, consumers and tokens valid again that were revoked, disabled, rotated or deleted after the backup",
+    },
     { name: "replace-shared", help: "with redis in the configuration: make the backup's records those of all instances" },
     { name: "json", help: "print JSON" },
   ],
@@ -106,8 +109,11 @@ async function share(redis: RedisConfig, storage: Storage, found: Revocations, s
   }
 }
 
+const called = ({ id, name }: Named): string => (name === null ? id : `${id} "${name}"`);
+
 function described(file: string, restored: Restored, input: Input): string {
-  const { database, before, asOf, holds, keys, rotated, tokens, isFirstTokenKept, sealedPools, unknown } = restored;
+  const { database, before, asOf, holds, keys, rotated, disabledKeys, disabledConsumers, tokens, isFirstTokenKept, sealedPools, unknown } =
+    restored;
   const isAsItWas = input.flags["as-it-was"] === true;
   const lines = [
     `${database} is what ${file} holds${asOf === null ? "" : `, as of ${asOf}`}`,
@@ -117,9 +123,11 @@ function described(file: string, restored: Restored, input: Input): string {
     ...(before === null ? [] : [`the database before is kept as ${before}`]),
   ];
   const since = [
-    ...keys.map(({ id, name, consumer }) => `  key ${id}${name === null ? "" : ` "${name}"`} of ${consumer}: revoked`),
-    ...rotated.map(({ id, name, consumer }) => `  key ${id}${name === null ? "" : ` "${name}"`} of ${consumer}: rotated`),
-    ...tokens.map(({ id, name }) => `  admin token ${id} "${name}": revoked`),
+    ...keys.map((key) => `  key ${called(key)} of ${key.consumer}: revoked`),
+    ...rotated.map((key) => `  key ${called(key)} of ${key.consumer}: rotated`),
+    ...disabledKeys.map((key) => `  key ${called(key)} of ${key.consumer}: disabled`),
+    ...disabledConsumers.map((consumer) => `  consumer ${called(consumer)}: disabled`),
+    ...tokens.map((token) => `  admin token ${called(token)}: revoked`),
     ...(isFirstTokenKept ? ["  the first admin token: reset"] : []),
   ];
   if (since.length > 0)
@@ -130,7 +138,7 @@ function described(file: string, restored: Restored, input: Input): string {
       ...since,
     );
   if (unknown !== null && unknown !== "there was no database" && !isAsItWas)
-    lines.push(`whether keys or tokens were revoked after the backup can't be told: ${unknown}`);
+    lines.push(`whether keys, consumers or tokens were revoked or disabled after the backup can't be told: ${unknown}`);
   if (sealedPools.length > 0)
     lines.push(
       `the secrets of these pools can't be read: ${sealedPools.join(", ")}. Start the gateway with the SLUICE_SECRET of the time of the backup`,

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { WalkedAnswer } from "../explain/walk.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
@@ -12,7 +13,11 @@ export const routes: Command = {
   flags: [
     ...REMOTE_FLAGS,
     ...ROUTE_FLAGS,
-    { name: "key", value: "KEY", help: "in a test, the API key that the request shows" },
+    {
+      name: "key",
+      value: "KEY",
+      help: "in a test, the API key that the request shows (SLUICE_KEY); - reads it from stdin: other users of a machine can read arguments",
+    },
     { name: "ip", value: "ADDRESS", help: "in a test, the caller's address (127.0.0.1)" },
     { name: "host", value: "HOST", help: "in a test, the Host field, where routes have hosts" },
     { name: "header", value: "FIELD", help: 'in a test, a field of the request, as in "X-Tenant: acme"' },
@@ -29,12 +34,12 @@ export const routes: Command = {
 async function test(input: Input, method: string | undefined): Promise<number> {
   const target = input.positionals[2];
   if (method === undefined || target === undefined)
-    throw new UsageError("a method and a path are needed: sluice routes test GET /api/users/7 --key KEY");
+    throw new UsageError("a method and a path are needed: sluice routes test GET /api/users/7");
   const header = text(input, "header");
   const found = await ask<WalkedAnswer>(input, "POST", "/admin/explain/request", {
     method: method.toUpperCase(),
     target,
-    key: text(input, "key"),
+    key: keyOf(input),
     ip: text(input, "ip"),
     host: text(input, "host"),
     headers: header === undefined ? [] : [header],
@@ -52,4 +57,18 @@ async function test(input: Input, method: string | undefined): Promise<number> {
     print(`${method.toUpperCase()} ${target}\n${lines.join("\n")}\n${end}\n`);
   }
   return found.refusal === null ? 0 : 1;
+}
+
+/** The key that the request shows: what was given, else SLUICE_KEY. */
+function keyOf(input: Input): string | undefined {
+  const given = text(input, "key") ?? (process.env.SLUICE_KEY || undefined);
+  if (given !== "-") return given;
+  let key = "";
+  try {
+    key = readFileSync(0, "utf8").trim();
+  } catch {
+    // A closed one holds none either.
+  }
+  if (key === "") throw new UsageError("--key - reads the key from stdin, where there is none");
+  return key;
 }

@@ -275,7 +275,7 @@ export const CacheConfig = Shape(
         query: Type.Union([Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 64 }), Type.Null()], {
           default: null,
           description:
-            "The query's parameters that tell responses apart. Only these are forwarded, so that no other one can change what everybody gets. null: the whole query.",
+            "The query's parameters that tell responses apart. Where the cache takes part only these are forwarded, so that no other one can change what everybody gets. null: the whole query.",
         }),
       },
       "What tells responses apart beside host and path.",

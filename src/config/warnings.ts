@@ -2,13 +2,14 @@ import { cacheWarning } from "../cache/warning.ts";
 import { isObject } from "../json.ts";
 import { declaredHash } from "../keys/format.ts";
 import { type Fault, nearest, type Path } from "./faults.ts";
+import { PUBLIC_KEYS } from "./public-keys.ts";
 import { type Config, declaredKey, type RouteConfig } from "./schema.ts";
 import { parseTime } from "./units.ts";
 
 /** What is valid and hardly meant: told by `sluice check` and at the start, a fault with `--strict`. */
 
-/** SHA-256 of the demo's keys, which stand in the documentation. */
-const PUBLIC_KEYS: ReadonlySet<string> = new Set(["demo_free_key_123", "demo_pro_key_789", "demo_enterprise_key_abc"].map(declaredHash));
+/** SHA-256 of the demo's keys: a file may hold them so. */
+const PUBLIC_HASHES: ReadonlySet<string> = new Set([...PUBLIC_KEYS].map(declaredHash));
 
 /** Whether only programs on this machine reach what listens on this address. */
 export const isLoopbackHost = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
@@ -35,8 +36,7 @@ export function configWarnings(config: Config, given: unknown, host: string, now
 function exposure({ server, admin, demo, pools, consumers }: Config, host: string): Fault[] {
   const warnings: Fault[] = [];
   const adminHost = admin.listen?.host ?? host;
-  const allowFrom = (admin as { allowFrom?: readonly string[] }).allowFrom ?? [];
-  if (!isLoopbackHost(adminHost) && server.tls === null && allowFrom.length === 0)
+  if (!isLoopbackHost(adminHost) && server.tls === null)
     warnings.push({
       path: admin.listen === null ? ["admin"] : ["admin", "listen"],
       message: `the admin API can be reached on ${adminHost} without TLS, so that its token can be read on the way: give it a listener of its own ("admin": { "listen": { "host": "127.0.0.1", "port": 8081 } }), or set server.tls`,
@@ -59,7 +59,7 @@ function exposure({ server, admin, demo, pools, consumers }: Config, host: strin
   if (!demo)
     for (const [i, consumer] of consumers.entries())
       for (const [j, key] of consumer.keys.entries())
-        if (PUBLIC_KEYS.has(declaredHash(declaredKey(key).key)))
+        if (PUBLIC_HASHES.has(declaredHash(declaredKey(key).key)))
           warnings.push({
             path: ["consumers", i, "keys", j],
             message: "is a key of the demo, which anybody knows who reads the documentation",

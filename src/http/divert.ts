@@ -1,5 +1,5 @@
 import { ptr } from "bun:ffi";
-import { setSocketOptions } from "./socket-options.ts";
+import { setSocketOptions } from "./kernel.ts";
 
 const SOL_SOCKET = 1;
 const SO_ATTACH_REUSEPORT_CBPF = 51;

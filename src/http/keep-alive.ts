@@ -1,4 +1,4 @@
-import { setSocketOptions } from "./socket-options.ts";
+import { type SocketOption, setSocketOptions } from "./kernel.ts";
 
 const SOL_SOCKET = 1;
 const SO_KEEPALIVE = 9;
@@ -12,8 +12,11 @@ const TCP_USER_TIMEOUT = 18;
 const IDLE = 45;
 const INTERVAL = 10;
 const PROBES = 6;
+
+const int = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
+
 /** Milliseconds that bytes may wait for a peer to acknowledge or to take them: probes don't run while some do. */
-const UNACKNOWLEDGED = 110_000;
+const UNACKNOWLEDGED: SocketOption = [IPPROTO_TCP, TCP_USER_TIMEOUT, int(110_000)];
 
 /**
  * Has the kernel notice peers that vanish without a word within two minutes, on all connections that a listener will accept: they inherit its options (tcp(7)).
@@ -25,7 +28,10 @@ export const noticeVanishedPeers = (listener: number): boolean =>
     [IPPROTO_TCP, TCP_KEEPIDLE, int(IDLE)],
     [IPPROTO_TCP, TCP_KEEPINTVL, int(INTERVAL)],
     [IPPROTO_TCP, TCP_KEEPCNT, int(PROBES)],
-    [IPPROTO_TCP, TCP_USER_TIMEOUT, int(UNACKNOWLEDGED)],
+    UNACKNOWLEDGED,
   ]);
 
-const int = (value: number): Uint8Array => new Uint8Array(new Int32Array([value]).buffer);
+/** Breaks one connection off when its peer has acknowledged nothing for as long. On Linux; elsewhere, and where it can't be set, nothing happens. */
+export function giveUpUnacknowledged(descriptor: number): void {
+  setSocketOptions(descriptor, [UNACKNOWLEDGED]);
+}

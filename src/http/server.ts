@@ -7,8 +7,8 @@ import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
+import { hasUnreadBytes } from "./kernel.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
-import { hasUnreadBytes } from "./socket-options.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
 /** An answer as the wire needs it. */
@@ -513,6 +513,8 @@ export class Connection implements Member {
     this.server.inFlight++;
     this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));
     if (this.buffer.length === 0) this.buffer = EMPTY;
+    // What came with the head was no body: it is refused already, and nobody may begin with it.
+    if (incoming.isReplied) return false;
     options.handle(incoming);
     return true;
   }

@@ -54,7 +54,7 @@ export function parseTrailers(text: string): Trailers | null | "malformed" {
     const name = colon < 0 ? "" : line.slice(0, colon);
     const lower = lowerName(name);
     if (lower === null) return "malformed";
-    if (FORBIDDEN.has(lower) || SAID_BY_GATEWAYS.test(lower.replaceAll("_", "-"))) continue;
+    if (FORBIDDEN.has(lower) || SAID_BY_GATEWAYS.test(lower.replace(/[^a-z0-9-]/g, "-"))) continue;
     fields ??= new Fields();
     fields.add(name, lower, line.slice(colon + 1).trim());
   }

@@ -23,6 +23,8 @@ export interface RedisLimiterParts {
   /** Tells this instance from others. */
   readonly instance: string;
   readonly onFault: (error: unknown) => void;
+  /** Called while Redis is there and something was decided without it: `giveBack` is to follow. */
+  readonly onOwing?: () => void;
   /** The time for tests; left out: Redis' own. */
   readonly now?: () => number;
 }
@@ -75,6 +77,9 @@ const MOST_SLICES = 100_000;
 /** Subjects of which this instance remembers what Redis said last: twice as many at most. */
 const MOST_REMEMBERED = 50_000;
 
+/** A local count, with what of it this instance let through by itself: that much is given back. Kept with the count over a restart. */
+type Owed = State & { alone?: number };
+
 /** What Redis said of a subject under one limit. */
 interface Said {
   readonly used: number;
@@ -123,8 +128,8 @@ export class RedisLimiter implements LimitService {
   /** What Redis said last, by key, in two generations: when the newer one is full it becomes the older one. An outage goes on from there. */
   private said = new Map<string, Said>();
   private saidBefore = new Map<string, Said>();
-  /** Of counts that went on from Redis' own: what this instance let through by itself since, which is what is given back. */
-  private readonly alone = new WeakMap<Entry, number>();
+  /** Something was decided here and is not given back yet. */
+  private owes = false;
   /** Decisions without Redis, since the start. */
   readonly counts = { alone: 0 };
   private readonly holder: Timer;
@@ -302,27 +307,33 @@ export class RedisLimiter implements LimitService {
   private locally(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
     const { local, clock } = this.parts;
     const now = clock.now();
+    const begun: number[] = [];
     for (const [i, policy] of policies.entries()) {
       const subject = subjects[i] as string;
       if (policy.algorithm === "concurrency" || local.entry(policy, subject) !== undefined) continue;
+      begun.push(i);
       const key = this.keyOf(policy, subject);
       const said = this.said.get(key) ?? this.saidBefore.get(key);
-      if (said === undefined || said.used <= 0) continue;
-      local.seed(policy, subject, said.used, said.resetIn, now - said.at);
-      const entry = local.entry(policy, subject);
-      if (entry !== undefined) this.alone.set(entry, 0);
+      if (said !== undefined && said.used > 0) local.seed(policy, subject, said.used, said.resetIn, now - said.at);
     }
     const verdict = local.admit(policies, subjects, cost);
+    for (const i of begun) {
+      const owed = this.owedBy(policies[i] as Policy, subjects[i] as string);
+      if (owed !== null) owed.alone ??= 0;
+    }
     if (verdict.allowed)
       for (const { policy, subject, denied } of verdict.readings) if (!denied) this.countAlone(policy, subject, policy.cost ?? cost);
+    this.owes = true;
     return verdict;
   }
 
+  private owedBy(policy: Policy, subject: string): Owed | null {
+    return (this.parts.local.entry(policy, subject)?.state as Owed | undefined) ?? null;
+  }
+
   private countAlone(policy: Policy, subject: string, cost: number): void {
-    const entry = this.parts.local.entry(policy, subject);
-    const before = entry === undefined ? undefined : this.alone.get(entry);
-    // One that began here has all of its count to give back.
-    if (entry !== undefined && before !== undefined) this.alone.set(entry, Math.max(0, before + cost));
+    const owed = this.owedBy(policy, subject);
+    if (owed?.alone !== undefined) owed.alone = Math.max(0, owed.alone + cost);
   }
 
   private remember(key: string, used: number, resetIn: number, at: number): void {
@@ -431,25 +442,35 @@ export class RedisLimiter implements LimitService {
         forget(entry);
         continue;
       }
-      told.push(this.giveBackOne(entry, used, isDegraded).then(() => forget(entry)));
+      told.push(
+        this.giveBackOne(entry, used, isDegraded).then((isEven) => {
+          if (isEven) forget(entry);
+        }),
+      );
       // Not a million at once.
       if (told.length >= 500) await Promise.all(told.splice(0));
     }
     await Promise.all(told);
   }
 
-  private async giveBackOne(entry: Entry, used: number, isDegraded: boolean): Promise<void> {
+  /** Gives back what one subject was let through. False when more came meanwhile, which is still owed. */
+  private async giveBackOne(entry: Entry, used: number, isDegraded: boolean): Promise<boolean> {
     const { policy, subject } = entry;
+    const state = entry.state as Owed;
+    const { alone } = state;
     const keys = [this.keyOf(policy, subject)];
     const terms = this.termsOf(policy, isDegraded);
     let charge = used;
-    const alone = this.alone.get(entry);
     if (alone !== undefined) {
       // What went on from Redis' own count is not added to it again, unless Redis came back without it.
       const remote = (await this.ask("peek", keys, [terms, 0]))[1] as number;
       charge = Math.min(used, Math.max(alone, used - remote));
     }
     if (charge > 0) await this.ask("charge", keys, [terms, charge]);
+    if (alone === undefined || state.alone === alone) return true;
+    state.alone = Math.max(0, (state.alone ?? 0) - alone);
+    this.owes = true;
+    return false;
   }
 
   private usedIn(policy: Policy, state: State, isDegraded: boolean): number {
@@ -633,6 +654,11 @@ export class RedisLimiter implements LimitService {
   renew(): void {
     this.forgetSlices(this.parts.clock.now());
     if (!this.parts.link.isUp) return;
+    // A single answer that never came is no outage, after which all is given back.
+    if (this.owes) {
+      this.owes = false;
+      this.parts.onOwing?.();
+    }
     const deed = this.onTheWay === 0 && this.waiting.length === 0 ? "hold" : "extend";
     for (const [key, { count, terms }] of this.held) this.tell(deed, key, terms, count);
   }

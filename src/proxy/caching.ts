@@ -40,7 +40,7 @@ export interface RouteCache {
   readonly isPerConsumer: boolean;
   /** Lower-case names of fields that tell responses apart beside Vary. */
   readonly headers: readonly string[];
-  /** Names of the query's parameters that tell responses apart, and that alone are forwarded; `null`: the whole query. */
+  /** Names of the query's parameters that tell responses apart, and that alone are forwarded where the cache takes part; `null`: the whole query. */
   readonly query: readonly string[] | null;
 }
 
@@ -311,12 +311,14 @@ export class Caching {
   }
 
   /**
-   * Keeps the answer to a POST for the GETs of its URI when it says that it is what they would get, and for how long (RFC 9110 §9.3.3). Comes after `invalidate`.
+   * Keeps the answer to a POST for the GETs of its URI when it says that it is what they would get, and for how long (RFC 9110 §9.3.3), and when the key holds all of its query. Comes after `invalidate`.
    */
   keepPosted(x: Exchange, route: Route, cache: RouteCache, response: UpstreamResponse): UpstreamResponse {
     const { head } = x.incoming;
     const location = response.fields.get("content-location");
     if (head.method !== "POST" || response.status !== 200 || response.tunnel !== null || location === null) return response;
+    // It was forwarded with its whole query: what the key leaves out may have changed the answer, which is its caller's own then.
+    if (cache.query !== null && onlyParameters(x.query, cache.query) !== x.query) return response;
     const itself = `http://${head.host}${x.path}${x.query}`;
     if (URL.parse(location, itself)?.href !== URL.parse(itself)?.href || x.generation.router.find(head.host, "GET", x.match) !== route)
       return response;
@@ -592,7 +594,8 @@ const valuesOf =
       case "host":
         return x.incoming.head.host;
     }
-    if (name === x.keyField && x.key !== null) return `key ${x.key.id}`;
+    // No field holds a NUL (the head's parser refuses it): nobody can send what stands for somebody else's key.
+    if (name === x.keyField && x.key !== null) return `\0${x.key.id}`;
     if (x.route?.requestRules.dropped.has(name) === true) return "";
     const value = x.incoming.head.fields.joined(name);
     return value === null ? "" : normalized(name, value);

@@ -127,10 +127,6 @@ export class CredentialUse {
     return new CredentialUse(parts, pool, route, credential, cost, stated === null && prompt.isRead ? prompt.input : null, grant);
   }
 
-  get field(): string {
-    return this.credential.field;
-  }
-
   /** The header line that carries the key. */
   get line(): string {
     return credentialLine(this.credential, this.grant.key);

@@ -70,7 +70,7 @@ export class HandOut {
         }
       },
       (error: unknown) => {
-        if (incoming.isAborted) return;
+        if (incoming.isAborted || incoming.isReplied) return;
         if (error instanceof Refused) {
           refuse(error.problem);
           return;

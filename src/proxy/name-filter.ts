@@ -51,11 +51,14 @@ const known = new Map<string, Passage | "spelt">();
 
 const begins = (name: string, list: readonly string[]): boolean => list.some((each) => name.startsWith(each));
 
-/** What holds on every route. `spelt`: a name with `_`, of which the one with `-` has to be looked at. */
+/** A name as backends may read it that make a variable of it: CGI, FastCGI and WSGI servers turn `_`, and some of them every other character, into one and the same. */
+export const dashedName = (lower: string): string => lower.replace(/[^a-z0-9-]/g, "-");
+
+/** What holds on every route. `spelt`: a name with other characters, of which the one with `-` has to be looked at. */
 function generally(name: string): Passage | "spelt" {
   const found = known.get(name);
   if (found !== undefined) return found;
-  const dashed = name.replaceAll("_", "-");
+  const dashed = dashedName(name);
   const isNever = NEVER.has(dashed) || begins(dashed, NEVER_BEGINS);
   const isTrusted = TRUSTED.has(dashed) || begins(dashed, TRUSTED_BEGINS);
   const isSpelt = dashed !== name;
@@ -65,7 +68,7 @@ function generally(name: string): Passage | "spelt" {
 }
 
 /**
- * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID: a name with `_` is dropped where the one with `-` is
+ * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID, some also `X.Consumer.ID`: such a name is dropped where the one with `-` is
  * Sluice's to set, to drop or to read.
  */
 export class NameFilter {
@@ -75,7 +78,7 @@ export class NameFilter {
   /** `dropped`: more names that never pass, in any letter case. `read`: more that must not come in another spelling. */
   constructor(dropped: Iterable<string>, read: readonly string[] = []) {
     this.dropped = new Set([...dropped].map((name) => name.toLowerCase()));
-    this.spelt = new Set([...this.dropped, ...read].map((name) => name.replaceAll("_", "-")));
+    this.spelt = new Set([...this.dropped, ...read].map(dashedName));
   }
 
   /** `name` in lower case. */
@@ -83,6 +86,6 @@ export class NameFilter {
     const passage = generally(name);
     if (passage === "never" || this.dropped.has(name)) return "never";
     if (passage !== "spelt") return passage;
-    return this.spelt.has(name.replaceAll("_", "-")) ? "never" : "always";
+    return this.spelt.has(dashedName(name)) ? "never" : "always";
   }
 }

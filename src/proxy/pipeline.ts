@@ -19,7 +19,9 @@ import { bodyTooLarge, forModelClients, type Problem, passing, problem, REDUCED_
 import type { Recorder } from "./recorder.ts";
 import { date, problemReply } from "./reply.ts";
 import { ambiguityOf, type Route } from "./route.ts";
-import { isMiss } from "./router.ts";
+import { isMiss, prefixOf } from "./router.ts";
+
+const NO_ROUTE = problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
 
 export interface PipelineParts {
   readonly clock: Clock;
@@ -82,8 +84,11 @@ export class Pipeline {
       const refusal = ambiguityOf(x.odd, found, (path) => x.generation.router.find(head.host, head.method, path));
       if (refusal !== null) return problem("badRequest", refusal);
     }
+    // What Sluice itself answers has one path, and nothing below it.
+    const isBelow = !isMiss(found) && found.own !== null && prefixOf(x.match) !== prefixOf(found.path);
+    if (isBelow) return NO_ROUTE;
     if (isMiss(found)) {
-      if (found.allow === null) return problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
+      if (found.allow === null) return NO_ROUTE;
       const allow = found.allow.join(", ");
       return problem("methodNotAllowed", `This route takes ${allow}.`, {}, [["Allow", allow]]);
     }
@@ -132,8 +137,8 @@ export class Pipeline {
     else
       verdict
         .then((it) => {
-          // The caller left meanwhile: the exchange is recorded already.
-          if (x.incoming.isAborted) this.parts.limiter.release(it);
+          // The caller left meanwhile, or its body was refused: the exchange is recorded already.
+          if (x.incoming.isAborted || x.incoming.isReplied) this.parts.limiter.release(it);
           else this.decide(x, it);
         })
         .catch((error: unknown) => this.fail(x, error));

@@ -2,13 +2,10 @@ import { Database } from "bun:sqlite";
 import {
   chmodSync,
   chownSync,
-  closeSync,
   copyFileSync,
   existsSync,
-  fsyncSync,
   linkSync,
   mkdirSync,
-  openSync,
   readdirSync,
   realpathSync,
   renameSync,
@@ -25,18 +22,19 @@ import { explained, isDamage, StorageError, sqliteCode } from "./faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "./lock.ts";
 import { openStorage, origin, type Storage } from "./open.ts";
 import { noRevocations, type Revocations, revokedSince, type Settled, settle } from "./revocations.ts";
+import { sync } from "./sync.ts";
 
 export interface RestoreOptions {
   /** The backup. */
   readonly file: string;
   /** Where the gateway's database is, or will be. */
   readonly databasePath: string;
-  /** What was revoked after the backup is valid again. */
+  /** What was revoked or disabled after the backup is valid again. */
   readonly isAsItWas: boolean;
   readonly secrets: Secrets;
   readonly clock: Clock;
   /**
-   * Makes the records of a database those that all instances share; `null`: this one is alone. `found` learns what was revoked by what they share now, and `settle` is called once that is known,
+   * Makes the records of a database those that all instances share; `null`: this one is alone. `found` learns what was revoked and disabled by what they share now, and `settle` is called once that is known,
    * before anything is passed on.
    */
   readonly share: ((storage: Storage, found: Revocations, settle: () => void) => Promise<void>) | null;
@@ -52,7 +50,7 @@ export interface Restored extends Settled {
   readonly holds: Readonly<Record<"consumers" | "keys" | "tiers" | "routes" | "upstreams" | "pools" | "blocks" | "tokens", number>>;
   /** Pools whose secrets can't be read under this SLUICE_SECRET. */
   readonly sealedPools: readonly string[];
-  /** Why it could not be looked for what was revoked after the backup; `null`: it was. */
+  /** Why it could not be looked for what was revoked or disabled after the backup; `null`: it was. */
   readonly unknown: string | null;
 }
 
@@ -99,7 +97,7 @@ async function exchange(options: RestoreOptions): Promise<Restored> {
       const unknown = compare(storage, databasePath, found);
       const audit = new Audit({ storage, clock });
       const { asOf } = storage.client.query<{ asOf: number | null }, []>("SELECT max(at) AS asOf FROM audit").get() ?? { asOf: null };
-      let settled: Settled = { keys: [], rotated: [], tokens: [], isFirstTokenKept: false };
+      let settled: Settled = { keys: [], rotated: [], disabledKeys: [], disabledConsumers: [], tokens: [], isFirstTokenKept: false };
       const decide = (): void => {
         audit.change({ action: "database.restore", subject: "database", after: { file: basename(file), asOf: textOf(asOf) } }, () => {
           settled = settle(storage, found, isAsItWas, clock.wall());
@@ -165,7 +163,7 @@ function check(copy: string, file: string): void {
   }
 }
 
-/** Looks in the database that is there for what was revoked after the backup. Gives why that can't be known. */
+/** Looks in the database that is there for what was revoked or disabled after the backup. Gives why that can't be known. */
 function compare(backup: Storage, databasePath: string, found: Revocations): string | null {
   if (!existsSync(databasePath)) return "there was no database";
   try {
@@ -235,12 +233,3 @@ function sealedPools({ client }: Storage, secrets: Secrets): string[] {
 }
 
 const textOf = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString());
-
-function sync(path: string): void {
-  const file = openSync(path, "r");
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}

@@ -1,8 +1,9 @@
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../clock.ts";
 import { copyInto } from "./backup.ts";
 import { lockAlone } from "./lock.ts";
+import { sync } from "./sync.ts";
 
 /** When backups are made. */
 export interface BackupPolicy {
@@ -30,6 +31,8 @@ export interface ScheduledBackupsParts {
 const NAME = /^sluice-(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)Z\.db$/;
 /** Milliseconds until one that failed is tried again, at the latest. */
 const RETRY_AFTER = 300_000;
+/** Milliseconds that a clock may have been set back since a backup was made. One that is dated later comes from a clock that was wrong: it says nothing, and is left alone. */
+const SET_BACK = 60_000;
 const PART = ".part";
 
 /** Makes copies of the database from time to time, and keeps the newest of them. A file under its own name is a whole one: it is written under another. */
@@ -51,7 +54,7 @@ export class ScheduledBackups {
   get age(): number | null {
     const policy = this.parts.policy();
     if (policy === null) return null;
-    const newest = this.names(this.folderOf(policy)).at(-1);
+    const newest = this.made(this.folderOf(policy)).at(-1);
     return newest === undefined ? null : Math.max(0, this.parts.clock.wall() - timeOf(newest));
   }
 
@@ -104,26 +107,24 @@ export class ScheduledBackups {
     } finally {
       rmSync(file + PART, { force: true });
     }
-    for (const name of this.names(folder).slice(0, -policy.keep)) rmSync(join(folder, name), { force: true });
+    for (const name of this.made(folder).slice(0, -policy.keep)) rmSync(join(folder, name), { force: true });
   }
 
   private isDue(policy: BackupPolicy): boolean {
-    const newest = this.names(this.folderOf(policy)).at(-1);
-    if (newest === undefined) return true;
-    const age = this.parts.clock.wall() - timeOf(newest);
-    // One from the future: the clock was wrong, then or now.
-    return age >= policy.every || age < -policy.every;
+    const newest = this.made(this.folderOf(policy)).at(-1);
+    return newest === undefined || this.parts.clock.wall() - timeOf(newest) >= policy.every;
   }
 
   private folderOf({ path }: BackupPolicy): string {
     return resolve(dirname(this.parts.databasePath), path);
   }
 
-  /** The oldest first. */
-  private names(folder: string): string[] {
+  /** The names of those that were made up to now, the oldest first. */
+  private made(folder: string): string[] {
+    const until = this.parts.clock.wall() + SET_BACK;
     try {
       return readdirSync(folder)
-        .filter((name) => NAME.test(name))
+        .filter((name) => NAME.test(name) && timeOf(name) <= until)
         .sort();
     } catch {
       return [];
@@ -140,13 +141,3 @@ export class ScheduledBackups {
 const nameOf = (at: number): string => `sluice-${new Date(at).toISOString().slice(0, 19).replaceAll(":", "-")}Z.db`;
 
 const timeOf = (name: string): number => Date.parse(name.replace(NAME, "$1T$2:$3:$4Z"));
-
-/** Without it a power loss could take the file's name back. */
-function sync(folder: string): void {
-  const descriptor = openSync(folder, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}

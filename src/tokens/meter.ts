@@ -1,4 +1,4 @@
-import type { Sink } from "../http/body.ts";
+import { type Sink, through } from "../http/body.ts";
 import { isJsonType } from "../json.ts";
 import type { UpstreamResponse } from "../upstreams/client.ts";
 import { EventNumbers } from "./events.ts";
@@ -168,22 +168,12 @@ export function metered(response: UpstreamResponse, meter: Meter): UpstreamRespo
     }
     return {
       ...response,
-      body: {
-        length: body.length,
-        resume: () => body.resume(),
-        cancel: () => body.cancel(),
-        start: (sink) =>
-          body.start({
-            write: (bytes) => {
-              // The bytes go on first, and as they are.
-              const fits = sink.write(bytes);
-              meter.feed(bytes);
-              return fits;
-            },
-            end: () => sink.end(),
-            fail: (reason) => sink.fail(reason),
-          }),
-      },
+      body: through(body, (bytes, sink) => {
+        // The bytes go on first, and as they are.
+        const fits = sink.write(bytes);
+        meter.feed(bytes);
+        return fits;
+      }),
     };
   }
   if (body instanceof Uint8Array) {
@@ -205,9 +195,9 @@ export function metered(response: UpstreamResponse, meter: Meter): UpstreamRespo
       start: (sink) =>
         body.start({
           write: (bytes) => meter.sieve(bytes, sink),
-          end: () => {
+          end: (trailers) => {
             meter.endSieve(sink);
-            sink.end();
+            sink.end(trailers);
           },
           fail: (reason) => {
             meter.endSieve(sink);

@@ -7,9 +7,10 @@ import { type Descriptors, descriptors as ownDescriptors } from "../http/descrip
 import type { Fields } from "../http/fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "../http/framing.ts";
 import { HeadFault, parseResponseHead, type ResponseHead } from "../http/head.ts";
+import { giveUpUnacknowledged } from "../http/keep-alive.ts";
+import { isQuiet } from "../http/kernel.ts";
 import { Outgoing, type RawSocket } from "../http/outgoing.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "../http/trailers.ts";
-import { giveUpUnacknowledged, isQuiet } from "./kernel.ts";
 import { isOutOfDescriptors } from "./shortage.ts";
 
 /** One target's address, taken apart once. */
@@ -148,8 +149,6 @@ const TOLD_FOR = 60_000;
 const MAX_ADDRESSES = 1024;
 /** A silent peer is asked after so many milliseconds whether it is still there; Bun then asks each second, ten times. */
 const KEEP_ALIVE_AFTER = 60_000;
-/** Milliseconds after which a tunnel or a stream whose bytes the peer does not acknowledge is given up. */
-const UNACKNOWLEDGED_FOR = 110_000;
 const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 
@@ -584,7 +583,7 @@ class UpstreamConnection {
     // Events may be silent for hours; anything else that stalls is cut off.
     const stream = head.fields.get("content-type")?.startsWith("text/event-stream") === true;
     body.timeout = stream ? Number.POSITIVE_INFINITY : exchange.request.bodyTimeout;
-    if (stream) giveUpUnacknowledged(this.descriptor, UNACKNOWLEDGED_FOR);
+    if (stream) giveUpUnacknowledged(this.descriptor);
     this.deadline = this.client.now + body.timeout;
     exchange.resolve(responseOf(head, body));
     if (rest.length > 0) this.feed(rest, 0);
@@ -613,7 +612,7 @@ class UpstreamConnection {
       return;
     }
     this.deadline = Number.POSITIVE_INFINITY;
-    giveUpUnacknowledged(this.descriptor, UNACKNOWLEDGED_FOR);
+    giveUpUnacknowledged(this.descriptor);
     this.pause();
     const tunnel: UpstreamTunnel = {
       write: (bytes) => this.out.write(bytes),

@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { UpstreamClient } from "./client.ts";
+import { discard, type UpstreamClient } from "./client.ts";
 import type { HealthCheckPolicy, Target, Upstream } from "./upstream.ts";
 
 /** Called when checks have changed what is thought of a target. */
@@ -65,8 +65,9 @@ export class HealthChecker {
       reuse: "checked",
     });
     try {
-      const { status, body } = await call.response;
-      if (body !== null && !(body instanceof Uint8Array)) body.cancel();
+      const response = await call.response;
+      const { status } = response;
+      discard(response);
       return status >= 200 && status < 400 ? null : `answers ${status}`;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);

@@ -938,6 +938,25 @@ describe("changes (§4.4)", () => {
   });
 });
 
+test("what varies by Authorization: a field that names a key's id is not the caller with that key", async () => {
+  const { ask } = resource(({ headers }, n) => ({
+    status: 200,
+    headers: { "Cache-Control": "public, max-age=60", Vary: "Authorization" },
+    body: `body ${n} for ${headers["x-consumer-id"] ?? "a stranger"}`,
+  }));
+  const bearer = { authorization: `Bearer ${A["x-api-key"]}` };
+  expect((await ask(bearer)).body).toBe("body 1 for a");
+  const listed = (await (await gateway.admin("GET", "/admin/keys?consumer=a")).json()) as { items: { id: string }[] };
+  const id = listed.items[0]?.id;
+  expect(id).toBeString();
+  for (const authorization of [`key ${id}`, `Key ${id}`, String(id)]) {
+    const { body, asked } = await ask({ authorization });
+    expect([authorization, body, asked]).toEqual([authorization, expect.stringContaining("for a stranger"), true]);
+  }
+  // Nor does what a stranger was answered become that caller's.
+  expect((await ask(bearer)).body).toBe("body 1 for a");
+});
+
 describe("POST (RFC 9110 §9.3.3)", () => {
   const posted = (headers: (path: string) => Record<string, string>, route = "plain") => {
     const it: ReturnType<typeof resource> = resource(
@@ -972,6 +991,33 @@ describe("POST (RFC 9110 §9.3.3)", () => {
     const own = posted((path) => ({ "Content-Location": path, "Cache-Control": "max-age=60" }), "own");
     await own.ask(A, "POST");
     expect([(await own.ask(A)).body, (await own.ask(B)).body]).toEqual(["POST 1", "GET 2"]);
+  });
+
+  test("one whose query held what the key leaves out is not kept, and still makes go what it changed", async () => {
+    const it: ReturnType<typeof resource> = resource(
+      ({ method, path }, n) => ({
+        status: 200,
+        headers: { "Cache-Control": "max-age=60", ...(method === "POST" ? { "Content-Location": path } : {}) },
+        body: `${method} ${n} ${path.slice(it.path.length)}`,
+      }),
+      "keyed",
+    );
+    expect((await it.ask({}, "GET", "?page=1")).body).toBe("GET 1 ?page=1");
+    // It goes to the backend as it was sent: its answer is its caller's own.
+    const posted = await it.ask({}, "POST", "?page=1&evil=x");
+    expect([posted.body, posted.said]).toEqual(["POST 2 ?page=1&evil=x", "sluice; fwd=bypass"]);
+    expect((await it.ask({}, "GET", "?page=1")).body).toBe("GET 3 ?page=1");
+    for (const query of ["?evil=x&page=1", "?page=1&", "?page=1&Page=2", "?&page=1"]) {
+      expect([query, (await it.ask({}, "POST", query)).said]).toEqual([query, "sluice; fwd=bypass"]);
+      expect([query, (await it.ask({}, "GET", "?page=1")).body]).toEqual([query, expect.stringMatching(/^GET \d+ \?page=1$/)]);
+    }
+    await it.ask({}, "POST", "?evil=x");
+    expect((await it.ask({}, "GET")).body).toMatch(/^GET \d+ $/);
+    // What the key holds whole is kept.
+    const plain = await it.ask({}, "POST", "?page=1&page=2");
+    expect(plain.said).toBe("sluice; fwd=method; fwd-status=200; stored");
+    const got = await it.ask({}, "GET", "?page=1&page=2&evil=x");
+    expect([got.body, got.asked]).toEqual([plain.body, false]);
   });
 });
 

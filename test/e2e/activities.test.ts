@@ -472,3 +472,10 @@ having("redis-server").describe("activities of several instances", () => {
     expect(ids.filter((id) => id !== 2)).toEqual([1, 3]);
   });
 });
+
+test("the endpoint is one path: what lies below it is nobody's", async () => {
+  await using gateway = await start({ config: { activities: { auth: "none" } } });
+  const at = (path: string) => fetch(gateway.url + path, { method: "POST", body: "{}", headers: { "content-type": "application/json" } });
+  expect([(await at("/api/activities")).status, (await at("/api/activities/")).status]).toEqual([422, 422]);
+  expect((await at("/api/activities/anything")).status).toBe(404);
+});

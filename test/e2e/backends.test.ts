@@ -175,6 +175,18 @@ describe("trailers", () => {
     }
   });
 
+  test("of an answer whose usage is read come through as well", async () => {
+    const answer =
+      "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n" +
+      '1c\r\n{"usage":{"total_tokens":5}}\r\n0\r\nX-Sum: 1\r\n\r\n';
+    using behind = rawBackend((_request, write) => write(answer));
+    await using gateway = await gatewayTo([behind.url], { usage: "usage.total_tokens" });
+    const client = await RawConnection.open(gateway.port);
+    client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect(await client.until("X-Sum: 1\r\n\r\n")).toEndWith("\r\n0\r\nX-Sum: 1\r\n\r\n");
+    client.close();
+  });
+
   test("are sent again with a request that is sent again", async () => {
     using behind = rawBackend((_request, write, index) => write(index === 0 ? null : OK));
     await using gateway = await gatewayTo([behind.url], { retry: { attempts: 2, baseDelay: "1ms" } });

@@ -145,3 +145,17 @@ test("paths, queries and identifiers of any text give an answer with a request i
     { numRuns: 60 },
   );
 });
+
+test("a chunk that is none, with the head or behind it, holds no place of a concurrency limit", async () => {
+  await using one = await start({
+    config: {
+      tiers: { anonymous: { limits: [{ algorithm: "concurrency", limit: 1, by: "global" }] } },
+      routes: [{ path: "/c", upstream: "http://127.0.0.1:1", auth: "none", retry: null }],
+    },
+  });
+  const head = "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (let i = 0; i < 3; i++) expect(status(await exchange(one.port, `${head}ZZ\r\n`))).toBe(400);
+  // Nobody listens there: 502 and not 429 is what a request gets that is let through.
+  expect((await fetch(`${one.url}/c`)).status).toBe(502);
+  expect(one.output()).not.toContain("a fault of the gateway");
+});

@@ -127,6 +127,63 @@ test("keys and tokens that were revoked, rotated or deleted after the backup sta
   expect(await status(was)).toEqual([200, 200, 200, 401, 200, 200]);
 });
 
+test("keys and consumers that were disabled after the backup stay so, are named, and come back with --as-it-was", async () => {
+  using home = folder();
+  using behind = backend();
+  const first = await start({ cwd: home.path, config: config(behind.url) });
+  for (const id of ["acme", "stopped", "paused"]) await consumer(first, id);
+  const [kept, disabled, resumed, both, of, ofPaused] = [
+    await makeKey(first, "acme", "kept"),
+    await makeKey(first, "acme", "suspect"),
+    await makeKey(first, "acme", "resumed"),
+    await makeKey(first, "acme", "turned and suspect"),
+    await makeKey(first, "stopped", "of a stopped one"),
+    await makeKey(first, "paused", "of a paused one"),
+  ];
+  const enable = async (path: string, enabled: boolean) =>
+    expect((await first.admin("PATCH", `/admin/${path}`, { enabled })).status).toBe(200);
+  // What was good again when the backup was made, and what was off already, is as it was then.
+  await enable(`keys/${kept.id}`, false);
+  await enable(`keys/${kept.id}`, true);
+  fine(await backup(first, "copy.db"));
+  await enable(`keys/${disabled.id}`, false);
+  await enable(`keys/${resumed.id}`, false);
+  await enable(`keys/${resumed.id}`, true);
+  const { key: turned } = (await (await first.admin("POST", `/admin/keys/${both.id}/rotate`, {})).json()) as Key;
+  await enable(`keys/${both.id}`, false);
+  await enable("consumers/stopped", false);
+  await enable("consumers/paused", false);
+  await enable("consumers/paused", true);
+  fine(await backup(first, "later.db"));
+  await first.stop("SIGKILL");
+  const keys = [kept.key, disabled.key, resumed.key, both.key, turned, of.key, ofPaused.key];
+  const status = async (gateway: Running) => Promise.all(keys.map((key) => use(gateway, key)));
+
+  const said = fine(await run(["restore", "copy.db"], { cwd: home.path }));
+  expect(said).toContain(`key ${disabled.id} "suspect" of acme: disabled\n`);
+  expect(said).toContain(`key ${both.id} "turned and suspect" of acme: disabled\n`);
+  expect(said).toContain("consumer stopped: disabled\n");
+  for (const id of [kept.id, resumed.id, of.id, "paused"]) expect([id, said.includes(id)]).toEqual([id, false]);
+  {
+    await using again = await start({ cwd: home.path });
+    expect(await status(again)).toEqual([200, 401, 200, 401, 401, 401, 200]);
+    // What is named can be made good again.
+    expect((await again.admin("PATCH", `/admin/keys/${disabled.id}`, { enabled: true })).status).toBe(200);
+    expect((await again.admin("PATCH", "/admin/consumers/stopped", { enabled: true })).status).toBe(200);
+    expect(await status(again)).toEqual([200, 200, 200, 401, 401, 200, 200]);
+    await again.stop();
+  }
+  const was = JSON.parse(fine(await run(["restore", "copy.db", "--as-it-was", "--json"], { cwd: home.path })));
+  expect(was).toMatchObject({ disabledKeys: [{ id: both.id, consumer: "acme" }], disabledConsumers: [] });
+  {
+    await using again = await start({ cwd: home.path });
+    expect(await status(again)).toEqual([200, 200, 200, 200, 401, 200, 200]);
+  }
+  // An older backup's database says nothing of what came after it.
+  const later = JSON.parse(fine(await run(["restore", "later.db", "--json"], { cwd: home.path })));
+  expect(later).toMatchObject({ keys: [], disabledKeys: [], disabledConsumers: [] });
+});
+
 test("a file that is no whole backup of this version or an older one is refused, and nothing is changed", async () => {
   using home = folder();
   const gateway = await start({ cwd: home.path, config: { tiers: { anonymous: { limits: [] } } } });
@@ -207,6 +264,7 @@ test("with Redis it wants --replace-shared, and the backup's records are then th
   await using other = await start({ config: shared, env });
   await consumer(first, "acme");
   const [kept, revoked] = [await makeKey(first, "acme", "kept"), await makeKey(first, "acme", "leaked")];
+  const disabled = await makeKey(first, "acme", "suspect");
   fine(await backup(first, "copy.db"));
   await consumer(first, "later");
   await first.admin("PATCH", "/admin/consumers/acme", { name: "changed" });
@@ -214,19 +272,22 @@ test("with Redis it wants --replace-shared, and the backup's records are then th
   await first.stop("SIGKILL");
   // While this instance is away: only Redis tells of it.
   expect((await other.admin("DELETE", `/admin/keys/${revoked.id}`)).status).toBe(204);
+  expect((await other.admin("PATCH", `/admin/keys/${disabled.id}`, { enabled: false })).status).toBe(200);
 
   const refused = await run(["restore", "copy.db"], { cwd: home.path, env });
   expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("--replace-shared")]);
   const said = fine(await run(["restore", "copy.db", "--replace-shared"], { cwd: home.path, env }));
   expect(said).toContain(revoked.id);
+  expect(said).toContain(`${disabled.id} "suspect" of acme: disabled`);
   const state = async (gateway: Running) => [
     await ids(gateway),
     ((await (await gateway.admin("GET", "/admin/consumers/acme")).json()) as { name: unknown }).name,
     await use(gateway, kept.key),
     await use(gateway, revoked.key),
+    await use(gateway, disabled.key),
     ((await (await gateway.admin("GET", "/admin/tokens")).json()) as { items: { id: string }[] }).items.some(({ id }) => id === token.id),
   ];
-  const wanted = [["acme"], null, 200, 401, false];
+  const wanted = [["acme"], null, 200, 401, 401, false];
   for (let i = 0; i < 100 && !Bun.deepEquals(await state(other), wanted); i++) await Bun.sleep(50);
   expect(await state(other)).toEqual(wanted);
   await using again = await start({ cwd: home.path, env });

@@ -81,6 +81,21 @@ test("what would refuse it is named with its code, as the gateway does", async (
   expect(((await (await gateway.admin("GET", "/admin/blocks")).json()) as { items: unknown[] }).items.length).toBe(1);
 });
 
+test("the key need not stand among the arguments: stdin and SLUICE_KEY take it", async () => {
+  const env = { SLUICE_URL: gateway.url, SLUICE_ADMIN_TOKEN: ADMIN_TOKEN };
+  const args = ["routes", "test", "GET", "/api/users/7"];
+  const identified = /identify +key \S+ of consumer acme/;
+  const typed = await run([...args, "--key", "-"], { cwd: gateway.folder, env, stdin: `${KEY}\n` });
+  expect([typed.stderr, typed.stdout]).toEqual(["", expect.stringMatching(identified)]);
+  const set = await run(args, { cwd: gateway.folder, env: { ...env, SLUICE_KEY: KEY } });
+  expect([set.stderr, set.stdout]).toEqual(["", expect.stringMatching(identified)]);
+  // What is given goes before what is set.
+  const both = await run([...args, "--key", "nobody-has-this-key-0"], { cwd: gateway.folder, env: { ...env, SLUICE_KEY: KEY } });
+  expect(both.stdout).toContain("401 keyInvalid");
+  const none = await run([...args, "--key", "-"], { cwd: gateway.folder, env, stdin: "" });
+  expect([none.status, none.stderr]).toEqual([2, expect.stringContaining("--key - reads the key from stdin")]);
+});
+
 test("whoever may look may ask, and the key that is shown is in no log", async () => {
   const { token } = (await (await gateway.admin("POST", "/admin/tokens", { name: "watcher", role: "viewer" })).json()) as { token: string };
   const asked = await fetch(`${gateway.url}/admin/explain/request`, {

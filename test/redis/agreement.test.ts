@@ -208,3 +208,37 @@ test("leased, several instances never grant more than the limit, and little less
   expect(granted).toBeWithin(850, 1001);
   expect(askedRedis).toBeLessThan(150);
 });
+
+test("what was decided alone while Redis is there is given back, and goes on from what Redis said", async () => {
+  const parts = { clock, isDegraded: () => false };
+  const store = new MemoryStore();
+  const given: Promise<void>[] = [];
+  const limiter = new RedisLimiter({
+    ...parts,
+    link,
+    local: new Limiter({ store, ...parts }),
+    mode: "exact",
+    onFailure: () => "local",
+    instance: Bun.randomUUIDv7(),
+    onFault: (error) => {
+      throw error;
+    },
+    onOwing: () => void given.push(limiter.giveBack(store.all(), (entry) => store.forget(entry))),
+    now: () => Math.floor(clock.now()),
+  });
+  const policies = compilePolicies([{ algorithm: "fixed-window", limit: 10, window: "1h" }], { kind: "tier", name: "t" });
+  const subjects = [Bun.randomUUIDv7()];
+  const used = async () => (await limiter.inspect(policies, subjects))[0]?.used;
+  for (let i = 0; i < 4; i++) await limiter.admit(policies, subjects, 1);
+  // Nobody asks Redis in time: the process itself stood still.
+  const late = limiter.admit(policies, subjects, 1);
+  clock.time += 60_000;
+  expect((await late).readings[0]).toMatchObject({ used: 5, remaining: 5 });
+  expect(await used()).toBe(4);
+  limiter.renew();
+  await Promise.all(given);
+  expect([given.length, await used(), store.size]).toEqual([1, 5, 0]);
+  limiter.renew();
+  expect(given.length).toBe(1);
+  limiter.close();
+});

@@ -57,6 +57,28 @@ test("backups are made when it is time, whole and for the owner only, and the ne
   expect([backups.age, backups.counts, backups.hasFailed]).toEqual([60_000, { ok: 3, failed: 0 }, false]);
 });
 
+test("a backup that is dated in the future is left alone: it neither stands for a new one nor pushes an older one out", async () => {
+  using data = folder();
+  openStorage(join(data.path, "sluice.db")).close();
+  mkdirSync(join(data.path, "backups"));
+  const future = "sluice-2027-06-01T00-00-00Z.db";
+  for (const name of ["sluice-2026-11-21T08-00-00Z.db", "sluice-2026-11-21T09-00-00Z.db", future])
+    writeFileSync(join(data.path, "backups", name), "a backup of then");
+  const { backups, done, pass, files } = set(data.path, { every: HOUR, keep: 2, path: "backups" });
+  expect(backups.age).toBe(HOUR);
+  for (let i = 0; i < 3; i++) {
+    await backups.look();
+    pass(5000);
+  }
+  expect(done.length).toBe(1);
+  expect(files().sort()).toEqual(["sluice-2026-11-21T09-00-00Z.db", "sluice-2026-11-21T10-00-00Z.db", future]);
+  expect(backups.age).toBe(15_000);
+  // A clock that was set back by a moment makes no second one of the same time.
+  pass(-45_000);
+  await backups.look();
+  expect([done.length, backups.age]).toEqual([1, 0]);
+});
+
 test("a backup that fails leaves nothing that looks like one, is told, and is tried again", async () => {
   using data = folder();
   openStorage(join(data.path, "sluice.db")).close();

@@ -34,11 +34,14 @@ export async function run(
     env?: Record<string, string>;
     /** A program that runs it, with its arguments. */
     through?: readonly string[];
+    /** What it reads from stdin. */
+    stdin?: string;
   },
 ): Promise<Outcome> {
   const child = Bun.spawn([...(options.through ?? []), ...PROGRAM, ...args], {
     cwd: options.cwd,
     env: { PATH: "/nonexistent", ...options.env },
+    stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
     stdout: "pipe",
     stderr: "pipe",
   });

@@ -1,9 +1,10 @@
 import { dlopen, FFIType, ptr } from "bun:ffi";
 
+/** What Bun's sockets don't offer: calls of the system, by their descriptors. */
+
 const POLLIN = 0x01;
-const IPPROTO_TCP = 6;
-/** Linux. */
-const TCP_USER_TIMEOUT = 18;
+/** MSG_PEEK | MSG_DONTWAIT, Linux. */
+const LOOK = 0x42;
 
 /** The C library by its names: GNU's and musl's, and Apple's. */
 const LIBRARIES =
@@ -13,7 +14,7 @@ const LIBRARIES =
       ? ["libSystem.B.dylib"]
       : [];
 
-/** What Bun's sockets don't offer; `null` where the system has no such library. Opened when it is first asked for. */
+/** `null` where the system has no such library. Opened when it is first asked for. */
 let library: ReturnType<typeof open> | null | undefined;
 const kernel = (): ReturnType<typeof open> | null => {
   if (library === undefined) library = firstOf(LIBRARIES);
@@ -38,10 +39,25 @@ export function isQuiet(descriptor: number): boolean | null {
   return count < 0 ? null : count === 0;
 }
 
-/** Breaks a connection off when the peer has acknowledged nothing for so many milliseconds: keep-alive asks only while no bytes are under way. On Linux. */
-export function giveUpUnacknowledged(descriptor: number, milliseconds: number): void {
-  if (process.platform !== "linux" || !(descriptor >= 0)) return;
-  kernel()?.setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, ptr(new Int32Array([milliseconds])), 4);
+const one = new Uint8Array(1);
+
+/** True when bytes have arrived on a socket that were not read yet (recv(2)). False where that can't be told. */
+export function hasUnreadBytes(descriptor: number | undefined): boolean {
+  if (process.platform !== "linux" || descriptor === undefined || !(descriptor >= 0)) return false;
+  const calls = kernel();
+  return calls !== null && Number(calls.recv(descriptor, ptr(one), 1, LOOK)) > 0;
+}
+
+/** An option of a socket: level, name and value. */
+export type SocketOption = readonly [level: number, name: number, value: Uint8Array];
+
+/** Sets options of one socket (setsockopt(2)). False where one could not be set, or where the system is not Linux. */
+export function setSocketOptions(descriptor: number, options: readonly SocketOption[]): boolean {
+  if (process.platform !== "linux" || !(descriptor >= 0)) return false;
+  const calls = kernel();
+  return (
+    calls !== null && options.every(([level, name, value]) => calls.setsockopt(descriptor, level, name, ptr(value), value.length) === 0)
+  );
 }
 
 function firstOf(names: readonly string[]): ReturnType<typeof open> | null {
@@ -58,5 +74,6 @@ function firstOf(names: readonly string[]): ReturnType<typeof open> | null {
 const open = (name: string) =>
   dlopen(name, {
     poll: { args: [FFIType.ptr, FFIType.u32, FFIType.i32], returns: FFIType.i32 },
+    recv: { args: [FFIType.i32, FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i64 },
     setsockopt: { args: [FFIType.i32, FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.u32], returns: FFIType.i32 },
   }).symbols;
