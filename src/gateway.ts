@@ -756,6 +756,8 @@ export function createGatewayParts(options: GatewayOptions) {
     limiter,
     denials,
     mayUse,
+    // Of a key only its beginning is kept: one that was imported in nearly that form is taken for one.
+    isOfMadeForm: ({ id }) => keys.get(id).record.start.startsWith("slc_"),
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
     away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
   });
@@ -810,7 +812,9 @@ export function createGatewayParts(options: GatewayOptions) {
         explain,
         guard,
         registry,
-        router: () => generation.router,
+        generation: () => generation,
+        handOut: () => (pools.isEmpty ? null : handOut),
+        isAdminElsewhere: options.config.admin.listen !== null,
       }),
       routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], generation.router),
       health,
@@ -865,6 +869,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();
+        guard.flush();
         guard.sweep();
       }),
       FLUSH_USED_KEYS_EVERY,
@@ -975,6 +980,7 @@ export function createGatewayParts(options: GatewayOptions) {
       guarded(() => {
         keys.flushUsed();
         tokens.flushUsed();
+        guard.flush();
       })();
       storage.close();
       await Promise.all([demo?.stop(), stopActivities(), tracing.close(SPANS_WITHIN)]);

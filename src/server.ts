@@ -15,7 +15,8 @@ import { type HttpLimits, HttpServer, type Incoming, type Reply } from "./http/s
 import { clientIp } from "./proxy/client-ip.ts";
 import { requestId } from "./proxy/exchange.ts";
 import { TOO_SLOW } from "./proxy/failure.ts";
-import { HAND_OUT_PATH, parseTarget } from "./proxy/path.ts";
+import { ADMIN_METHODS, ADMIN_ONLY, isAdminPath, isReading, neverTaken, ONLY_READ, ownAt } from "./proxy/own.ts";
+import { parseTarget } from "./proxy/path.ts";
 import { bodyTooLarge, type Problem, type ProblemCode, problem } from "./proxy/problem.ts";
 import { date, jsonReply, problemReply, reasonOf } from "./proxy/reply.ts";
 import type { OwnEndpoint } from "./telemetry/metrics.ts";
@@ -43,13 +44,6 @@ export interface Listeners {
 
 /** Types of answers that are passed on as they come. */
 const STREAMS: readonly string[] = ["application/vnd.sqlite3", "text/event-stream"];
-
-const ADMIN_METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
-/** TRACE would return what only the backend should see (RFC 9110 §9.3.8), CONNECT would make a tunnel of a route. */
-const NEVER_TAKEN = problem("methodNotAllowed", "TRACE and CONNECT are not taken here.", {}, [["Allow", ADMIN_METHODS.join(", ")]]);
-
-const ONLY_READ = problem("methodNotAllowed", "This takes GET.", {}, [["Allow", "GET, HEAD, OPTIONS"]]);
 
 const NO_PAGE = problem("routeNotFound", "The documentation has no such page; /docs lists what there is.");
 
@@ -100,7 +94,7 @@ export function listen(options: ServerOptions): Listeners {
     parts.tokenRefusal(incoming.head.fields.get("authorization"), callerOf(incoming));
   const alive = (incoming: Incoming): void => {
     const began = performance.now();
-    if (!isReading(incoming)) {
+    if (!isReading(incoming.head.method)) {
       timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "health");
       return;
     }
@@ -113,7 +107,7 @@ export function listen(options: ServerOptions): Listeners {
   };
   const ready = (incoming: Incoming): void => {
     const began = performance.now();
-    if (!isReading(incoming)) {
+    if (!isReading(incoming.head.method)) {
       timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "ready");
       return;
     }
@@ -159,7 +153,7 @@ export function listen(options: ServerOptions): Listeners {
   const measure = (incoming: Incoming, path: string): void => {
     const began = performance.now();
     const { fields } = incoming.head;
-    if (!isReading(incoming)) {
+    if (!isReading(incoming.head.method)) {
       timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "metrics");
       return;
     }
@@ -217,8 +211,6 @@ export function listen(options: ServerOptions): Listeners {
         parts.recorder.administered({ requestId: id, method: incoming.head.method, path, status: reply.status, latencyMs, ip });
       });
   };
-  const isAdminPath = (path: string): boolean =>
-    path.startsWith("/admin/") || path === "/admin" || path.startsWith("/swagger/") || path === "/swagger";
   const ownListener = config.admin.listen;
 
   const main = new HttpServer({
@@ -227,31 +219,27 @@ export function listen(options: ServerOptions): Listeners {
     port: options.port,
     handle: (incoming) => {
       const { method } = incoming.head;
-      if (method === "TRACE" || method === "CONNECT") return parts.pipeline.reject(incoming, parts.generation(), NEVER_TAKEN);
+      const never = neverTaken(method);
+      if (never !== null) return parts.pipeline.reject(incoming, parts.generation(), never);
       const target = parseTarget(incoming.head.target);
       if (typeof target === "string") {
         // An id in an admin path may hold what no route's path may.
         if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming, incoming.head.target);
         return parts.pipeline.reject(incoming, parts.generation(), problem("badRequest", target));
       }
-      switch (target.path) {
-        case "/health":
-        case "/_health":
+      switch (ownAt(target.path, method, ownListener !== null, parts)) {
+        case "health":
           return alive(incoming);
-        case "/ready":
+        case "ready":
           return ready(incoming);
-        case "/metrics":
-        case "/_metrics":
-          if (ownListener === null) return measure(incoming, target.path);
-      }
-      if (ownListener === null) {
-        const page = pageOf(target.path);
-        if (page !== null && isReading(incoming) && parts.generation().pages.has(page)) return show(incoming, target.path);
-      }
-      if (ownListener === null && isAdminPath(target.path)) return administrate(incoming, target.path + target.query);
-      if (target.path === HAND_OUT_PATH) {
-        const handOut = parts.handOut();
-        if (handOut !== null) return handOut.handle(incoming, parts.generation(), target.path, target.query);
+        case "metrics":
+          return measure(incoming, target.path);
+        case "page":
+          return show(incoming, target.path);
+        case "admin":
+          return administrate(incoming, target.path + target.query);
+        case "handOut":
+          return parts.handOut()?.handle(incoming, parts.generation(), target.path, target.query);
       }
       parts.pipeline.handle(incoming, parts.generation(), target);
     },
@@ -270,7 +258,7 @@ export function listen(options: ServerOptions): Listeners {
             else if (path === "/ready") ready(incoming);
             else if (path === "/metrics" || path === "/_metrics") measure(incoming, path);
             // No route is served here.
-            else if (path !== undefined && pageOf(path) !== null && isReading(incoming)) show(incoming, path);
+            else if (path !== undefined && pageOf(path) !== null && isReading(incoming.head.method)) show(incoming, path);
             else administrate(incoming, target.startsWith("/") ? target : "/");
           },
         });
@@ -289,9 +277,6 @@ export function listen(options: ServerOptions): Listeners {
     },
   };
 }
-
-/** Probes ask in their own ways; what would change something has no business at `/health` and its like. */
-const isReading = ({ head: { method } }: Incoming): boolean => method === "GET" || method === "HEAD" || method === "OPTIONS";
 
 const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),
@@ -315,10 +300,7 @@ const refusal = (it: Problem, id: string): Reply => problemReply(it, id, `X-Requ
 async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts, id: string, ip: string): Promise<Reply> {
   const { head } = incoming;
   // A Request takes methods that it does not know for GET.
-  if (!ADMIN_METHODS.includes(head.method)) {
-    const allow = ADMIN_METHODS.join(", ");
-    return refusal(problem("methodNotAllowed", `The admin API takes ${allow}.`, {}, [["Allow", allow]]), id);
-  }
+  if (!ADMIN_METHODS.includes(head.method)) return refusal(ADMIN_ONLY, id);
   const headers = new Headers();
   for (let i = 0; i < head.fields.names.length; i++) {
     const name = head.fields.lower[i] as string;

@@ -18,6 +18,8 @@ export interface ExplainParts {
   readonly mayUse: (key: KeyEntry, route: Route, ip: string) => Problem | null;
   /** What limits do now that Redis is away; `null` while it is there, or there is none. */
   readonly away: () => "local" | "allow" | "deny" | null;
+  /** Whether a key has the form of those that Sluice makes. */
+  readonly isOfMadeForm: (key: KeyEntry) => boolean;
   /** Whether a key of a pool is ready and has anything left. */
   readonly poolHolds: (pool: string) => boolean;
 }
@@ -33,6 +35,8 @@ export interface Situation {
   readonly ip: string | null;
   /** A field of the request; `null` when it is not known. */
   readonly header: (name: string) => string | null;
+  /** It is known already that the guard lets the request on. */
+  readonly isPastGuard?: boolean;
 }
 
 /** Why a request would be refused. */
@@ -132,16 +136,27 @@ export class Explain {
     const { guard, clock } = this.parts;
     const { route, ip } = situation;
     const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
-    if (blockedFor > 0) {
+    if (blockedFor > 0 && ip !== null && !this.isLetOn(situation, ip, isAnonymous, unknown)) {
       const detail = Number.isFinite(blockedFor)
         ? `The address is blocked until ${new Date(clock.wall() + blockedFor).toISOString()}.`
         : "The address is blocked until further notice.";
-      const isByGuard = !isAnonymous && !guard.refusesAll(ip ?? "");
+      const isByGuard = !isAnonymous && !guard.refusesAll(ip);
       const but = " Keys that Sluice made pass all the same, and those that were accepted from it in the 24 hours before.";
       return { code: "ipBlocked", detail: isByGuard ? detail + but : detail };
     }
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
     return isAnonymous ? null : this.keysRefusal(situation, unknown);
+  }
+
+  /** Whether the block of an address lets one of the keys in question on. */
+  private isLetOn({ isPastGuard, key, keys }: Situation, ip: string, isAnonymous: boolean, unknown: string[]): boolean {
+    if (isPastGuard === true) return true;
+    if (isAnonymous) return false;
+    const asked = key === null ? keys : [key];
+    const held = asked.filter((each) => !this.parts.guard.letsKnown(ip, this.parts.isOfMadeForm(each), each.hash));
+    if (held.length === asked.length) return false;
+    if (held.length > 0) unknown.push(`which key is used: the address is blocked for ${held.map(({ id }) => id).join(", ")}`);
+    return true;
   }
 
   private backendRefusal(route: Route | null, unknown: string[]): Refusal | null {

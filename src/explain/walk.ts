@@ -3,13 +3,17 @@ import { invalid } from "../admin/refused.ts";
 import type { Clock } from "../clock.ts";
 import { normaliseIp } from "../config/ip.ts";
 import type { Guard } from "../guard/guard.ts";
-import { isMade } from "../keys/format.ts";
+import { Fields } from "../http/fields.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { scopeText } from "../limits/policy.ts";
+import { clientIp } from "../proxy/client-ip.ts";
 import { forwardedPath } from "../proxy/forwarder.ts";
+import type { Generation } from "../proxy/generation.ts";
+import { type Entrance, hiddenCaller, type KeyCarrier, mayUse, takeKeys } from "../proxy/identify.ts";
+import { isAdminPath, neverTaken, type Own, ownAt, ownMethodRefusal } from "../proxy/own.ts";
 import { parseTarget, withSlashes } from "../proxy/path.ts";
-import { ambiguityOf, type Route } from "../proxy/route.ts";
-import { isMiss, type Router } from "../proxy/router.ts";
+import { ambiguityOf } from "../proxy/route.ts";
+import { isMiss } from "../proxy/router.ts";
 import type { Applied, Explain } from "./explain.ts";
 
 export interface WalkParts {
@@ -17,7 +21,11 @@ export interface WalkParts {
   readonly explain: Explain;
   readonly guard: Guard;
   readonly registry: KeyRegistry;
-  readonly router: () => Router<Route>;
+  readonly generation: () => Pick<Generation, "router" | "identity" | "trustedProxies" | "pages">;
+  /** `null` while there are no pools. */
+  readonly handOut: () => { readonly entrance: Entrance } | null;
+  /** The admin API has a listener of its own: what is walked is the main one. */
+  readonly isAdminElsewhere: boolean;
 }
 
 export const WalkQuestion = Type.Object(
@@ -40,7 +48,7 @@ export const WalkQuestion = Type.Object(
     headers: Type.Optional(
       Type.Array(Type.String({ maxLength: 8192 }), {
         maxItems: 64,
-        description: "Fields of the request, for limits by header.",
+        description: "Fields of the request, for limits by header; a key may stand in one as well.",
         examples: [["X-Tenant: acme"]],
       }),
     ),
@@ -83,6 +91,14 @@ const KEYS: Readonly<Record<KeyRefusal, string>> = {
   keyRevoked: "the key is revoked or disabled, or its consumer is disabled",
 };
 
+const OWN: Readonly<Record<Exclude<Own, "handOut">, string>> = {
+  health: "Sluice itself answers: whether it is alive",
+  ready: "Sluice itself answers: whether it is ready",
+  metrics: "Sluice itself answers: metrics, for programs on this machine and who shows an admin token",
+  page: "Sluice itself answers with a page of its own",
+  admin: "the admin API answers, to who shows an admin token",
+};
+
 type Step = WalkedAnswer["steps"][number];
 
 /** Tells what would become of a request, step by step, in the order of the pipeline. Sends, charges and counts nothing. */
@@ -96,21 +112,56 @@ export class Walk {
       steps.push({ step, passed: false, detail });
       return { steps, refusal: { status, code }, forwarded: null };
     };
-    const { guard, registry, clock } = this.parts;
-    const ip = normaliseIp(question.ip ?? "127.0.0.1");
-    if (ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
+    const peer = normaliseIp(question.ip ?? "127.0.0.1");
+    if (peer === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
+    const generation = this.parts.generation();
+    const fields = fieldsOf(question, generation.identity.headerName);
+    const ip = clientIp(peer, fields.joined("x-forwarded-for"), generation.trustedProxies);
 
+    const { method } = question;
+    const never = neverTaken(method);
+    if (never !== null) return refuse("route", String(never.members.detail), never.status, never.code);
     const target = parseTarget(question.target);
-    if (typeof target === "string") return refuse("path", target, 400, "badRequest");
+    const ownOf = (own: Exclude<Own, "handOut">): WalkedAnswer => {
+      const refusal = ownMethodRefusal(own, method);
+      if (refusal !== null) return refuse("route", String(refusal.members.detail), refusal.status, refusal.code);
+      pass("route", OWN[own]);
+      return { steps, refusal: null, forwarded: null };
+    };
+    if (typeof target === "string") {
+      if (!this.parts.isAdminElsewhere && isAdminPath(question.target)) return ownOf("admin");
+      return refuse("path", target, 400, "badRequest");
+    }
     pass(
       "path",
       target.path === question.target.split("?", 1)[0] ? target.path : `${target.path} (normalised: that is matched and forwarded)`,
     );
 
+    const carrier = {
+      generation,
+      incoming: { head: { fields } },
+      query: target.query,
+      keyField: "",
+      dropsAuthorization: false,
+    };
+    const own = ownAt(target.path, method, this.parts.isAdminElsewhere, { generation: () => generation, handOut: this.parts.handOut });
+    if (own === "handOut") {
+      const refusal = ownMethodRefusal(own, method);
+      if (refusal !== null) return refuse("route", String(refusal.members.detail), refusal.status, refusal.code);
+      pass("route", "Sluice itself answers: it hands out keys of pools");
+      const entrance = (this.parts.handOut() as { readonly entrance: Entrance }).entrance;
+      const caller = this.identified(carrier, entrance, peer, ip, pass, refuse);
+      if ("answer" in caller) return caller.answer;
+      const forbidden = caller.key === null ? null : mayUse(caller.key, entrance, ip);
+      if (forbidden !== null) return refuse("identify", String(forbidden.members.detail), forbidden.status, forbidden.code);
+      pass("target", "the answer is a key of the pool that the body names", null);
+      return { steps, refusal: null, forwarded: null };
+    }
+    if (own !== null) return ownOf(own);
+
     const host = question.host ?? URL.parse(question.target)?.host ?? "";
     const { odd } = target;
-    const router = this.parts.router();
-    const find = (path: string) => router.find(host, question.method, path);
+    const find = (path: string) => generation.router.find(host, method, path);
     const route = find(odd === null ? target.path : odd.match);
     const ambiguity = odd === null ? null : ambiguityOf(odd, route, find);
     if (ambiguity !== null) return refuse("path", ambiguity, 400, "badRequest");
@@ -120,24 +171,9 @@ export class Walk {
         : refuse("route", `the routes of this path take ${route.allow.join(", ")}`, 405, "methodNotAllowed");
     pass("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`);
 
-    if (guard.blockedFor(ip) > 0) {
-      // A block that the guard made lets keys pass that can't have been guessed.
-      const isTrusted = question.key !== undefined && (isMade(question.key) || guard.hasAccepted(ip, question.key));
-      if (guard.refusesAll(ip) || route.auth === "none" || !isTrusted) return refuse("guard", `${ip} is blocked`, 429, "ipBlocked");
-      pass("guard", `${ip} is blocked by the guard, which lets this key pass`);
-    } else pass("guard", `${ip} is not blocked`);
-
-    let key: KeyEntry | null = null;
-    if (route.auth === "none") pass("identify", "the route looks at no key: everybody is anonymous");
-    else if (question.key === undefined || question.key === "") {
-      if (route.auth === "required") return refuse("identify", "the route wants a key, and none is shown", 401, "keyMissing");
-      pass("identify", "no key is shown: the caller is anonymous");
-    } else {
-      const found = registry.find(question.key, clock.wall());
-      if (typeof found === "string") return refuse("identify", KEYS[found] ?? found, 401, found);
-      key = found;
-      pass("identify", `key ${found.id} of consumer ${found.consumer.id}, tier ${found.consumer.tier}`);
-    }
+    const caller = this.identified(carrier, route, peer, ip, pass, refuse);
+    if ("answer" in caller) return caller.answer;
+    const { key } = caller;
 
     const found = await this.parts.explain.explain({
       consumer: key?.consumer ?? null,
@@ -145,7 +181,8 @@ export class Walk {
       keys: key === null ? [] : [key],
       route,
       ip,
-      header: headerOf(question.headers ?? []),
+      header: (name) => fields.joined(name.toLowerCase()),
+      isPastGuard: true,
     });
     if (found.refusal !== null) return refuse("identify", found.refusal.detail, statusOf(found.refusal.code), found.refusal.code);
     if (found.limits.length === 0) pass("limits", "no limit holds");
@@ -177,8 +214,45 @@ export class Walk {
     const forwarded =
       first === undefined
         ? null
-        : `${question.method} ${new URL(first.url).origin}${forwardedPath({ path, odd }, route, first)}${target.query}`;
+        : `${question.method} ${new URL(first.url).origin}${forwardedPath({ path, odd }, route, first)}${carrier.query}`;
     return { steps, refusal: null, forwarded };
+  }
+
+  /** Guard and identify, as the pipeline does it but without counting. */
+  private identified(
+    carrier: KeyCarrier,
+    entrance: Entrance,
+    peer: string,
+    ip: string,
+    pass: (step: string, detail: string) => void,
+    refuse: (step: string, detail: string, status: number, code: string) => WalkedAnswer,
+  ): { readonly key: KeyEntry | null } | { readonly answer: WalkedAnswer } {
+    const { guard, registry, clock } = this.parts;
+    const hidden = hiddenCaller(peer, carrier.incoming.head.fields, this.parts.generation().trustedProxies);
+    const shown = takeKeys(carrier, registry, entrance.auth !== "none");
+    const secret = entrance.auth === "none" ? null : shown;
+    const isBlocked = guard.blockedFor(ip) > 0;
+    if (!isBlocked) pass("guard", `${ip} is not blocked`);
+    else if (!guard.lets(ip, secret, hidden)) return { answer: refuse("guard", `${ip} is blocked`, 429, "ipBlocked") };
+    else pass("guard", `${ip} is blocked by the guard, which lets ${secret === null ? "callers without a key" : "this key"} pass`);
+    if (secret === null) {
+      if (entrance.auth === "required")
+        return { answer: refuse("identify", "the route wants a key, and none is shown", 401, "keyMissing") };
+      pass(
+        "identify",
+        entrance.auth === "none" ? "the route looks at no key: everybody is anonymous" : "no key is shown: the caller is anonymous",
+      );
+      return { key: null };
+    }
+    const found = registry.find(secret, clock.wall());
+    if (typeof found === "string") {
+      const why = KEYS[found] ?? found;
+      return {
+        answer: isBlocked ? refuse("identify", `${why}, and ${ip} is blocked`, 429, "ipBlocked") : refuse("identify", why, 401, found),
+      };
+    }
+    pass("identify", `key ${found.id} of consumer ${found.consumer.id}, tier ${found.consumer.tier}`);
+    return { key: found };
   }
 }
 
@@ -192,14 +266,17 @@ function describe({ policy, cost, subject, reading }: Applied): string {
   return `${name}: ${reading?.remaining ?? "?"} of ${reading?.limit ?? "?"} left, a request takes ${cost}`;
 }
 
-function headerOf(lines: readonly string[]): (name: string) => string | null {
-  const fields = new Map<string, string>();
-  for (const line of lines) {
+/** The fields of the request; a key that is given by itself stands in the header for keys. Throws 422. */
+function fieldsOf({ headers = [], key = "" }: WalkQuestion, header: string): Fields {
+  const fields = new Fields();
+  if (key !== "") fields.add(header, header.toLowerCase(), key);
+  for (const line of headers) {
     const at = line.indexOf(":");
     if (at < 1) throw invalid([{ path: ["headers"], message: 'must be fields, such as "X-Tenant: acme"' }]);
-    fields.set(line.slice(0, at).trim().toLowerCase(), line.slice(at + 1).trim());
+    const name = line.slice(0, at).trim();
+    if (key === "" || name.toLowerCase() !== header.toLowerCase()) fields.add(name, name.toLowerCase(), line.slice(at + 1).trim());
   }
-  return (name) => fields.get(name.toLowerCase()) ?? null;
+  return fields;
 }
 
 const STATUSES: Readonly<Record<string, number>> = { ipBlocked: 429, poolExhausted: 429, forbidden: 403, modelUnknown: 403 };

@@ -48,6 +48,13 @@ const NOTED_EVERY = 10 * 60_000;
 const MOST_ACCEPTED = 100_000;
 
 /**
+ * How many wrong keys are looked up during one block for callers that an unnamed proxy hides, as a multiple of `invalidKeyLimit`: for each caller that it names, and for all together.
+ * So one who guesses uses up only what is his, and a flood under made-up addresses ends too.
+ */
+const TRIES_OF_ONE = 1;
+const TRIES_OF_ALL = 10;
+
+/**
  * Refuses addresses: those that have shown too many keys or tokens that nobody has, for a while, and those that the admin API names. IPv6 addresses count by their network, since one subscriber has
  * a whole /64 of them (RFC 6177).
  */
@@ -61,6 +68,10 @@ export class Guard {
   /** Hashes of address and key, and when it was accepted last. */
   private acceptedLately = new Map<string, number>();
   private acceptedBefore = new Map<string, number>();
+  /** Those of them that the database has not yet. */
+  private unwritten = new Map<string, number>();
+  /** Wrong keys during a block, by its address and by who showed them behind a proxy; the total under `null`. */
+  private readonly tries = new Map<string, Map<string | null, number>>();
   private hasSeenProxy = false;
   private settings: Config["guard"] = null;
   private allowed = new CidrSet([]);
@@ -70,6 +81,7 @@ export class Guard {
 
   constructor(private readonly parts: GuardParts) {
     this.load();
+    this.loadAccepted();
   }
 
   configure(settings: Config["guard"]): void {
@@ -101,6 +113,44 @@ export class Guard {
     return isHard(this.exact.get(this.subjectOf(ip))) || this.networks.some(({ set, block }) => isHard(block) && set.has(ip));
   }
 
+  /**
+   * Whether a request from a blocked address may go on, to have its key looked up if it shows one. An operator's block stops all. The guard's own lets keys pass that can't have been guessed,
+   * and those that were good there before. `hidden`: whom an unnamed proxy names as its caller. What such a proxy passes on is blocked for what others did, so it goes on without a key,
+   * and with any key while few were wrong. `secret`: `null` where no key is shown, or none looked at.
+   */
+  lets(ip: string, secret: string | null, hidden: string | null): boolean {
+    if (this.refusesAll(ip)) return false;
+    if (secret === null) return hidden !== null;
+    return isMade(secret) || this.letsKnown(ip, false, hashKey(secret)) || (hidden !== null && this.mayTry(ip, hidden));
+  }
+
+  /** As `lets`, for a key of which only the hash is known, and whether it has the form of made ones. */
+  letsKnown(ip: string, isOfMadeForm: boolean, hash: string): boolean {
+    return !this.refusesAll(ip) && (isOfMadeForm || this.hasAcceptedHash(ip, hash));
+  }
+
+  /** A key that nobody has was looked up during a block, for a caller behind an unnamed proxy. One in the form of made keys is no guess at another. */
+  tried(ip: string, secret: string, hidden: string): void {
+    if (this.settings === null || isMade(secret)) return;
+    const subject = this.subjectOf(ip);
+    const tries = this.tries.get(subject) ?? new Map<string | null, number>();
+    this.tries.set(subject, tries);
+    for (const who of [null, this.callerOf(hidden)]) tries.set(who, (tries.get(who) ?? 0) + 1);
+  }
+
+  private mayTry(ip: string, hidden: string): boolean {
+    const tries = this.tries.get(this.subjectOf(ip));
+    const { settings } = this;
+    // A block that is left over from when the guard was on.
+    if (settings === null || tries === undefined) return true;
+    const few = (who: string | null, times: number) => (tries.get(who) ?? 0) < settings.invalidKeyLimit * times;
+    return few(null, TRIES_OF_ALL) && few(this.callerOf(hidden), TRIES_OF_ONE);
+  }
+
+  private callerOf(hidden: string): string {
+    return hidden === "" ? "" : this.subjectOf(hidden);
+  }
+
   /** A key was found good from this address: it may go on during a block that the guard makes. A made key may anyway. `now` in milliseconds since 1970. */
   accepted(ip: string, secret: string, key: Acceptable, now: number): void {
     // The key by itself knows of the last time: most stay where they are.
@@ -109,16 +159,19 @@ export class Guard {
     key.acceptedFrom = ip;
     key.acceptedAt = now;
     if (isMade(secret)) return;
-    if (this.acceptedLately.size >= MOST_ACCEPTED / 2) {
-      this.acceptedBefore = this.acceptedLately;
-      this.acceptedLately = new Map();
-    }
-    this.acceptedLately.set(this.pairOf(ip, secret), now);
+    const pair = this.pairOf(ip, hashKey(secret));
+    this.remember(pair, now);
+    // While the database can't be written, the newest are not worth more than those that wait.
+    if (this.unwritten.size < MOST_ACCEPTED) this.unwritten.set(pair, now);
   }
 
   /** Whether a key was accepted from this address in the last 24 hours. Asks nobody who knows keys. */
   hasAccepted(ip: string, secret: string): boolean {
-    const pair = this.pairOf(ip, secret);
+    return this.hasAcceptedHash(ip, hashKey(secret));
+  }
+
+  private hasAcceptedHash(ip: string, hash: string): boolean {
+    const pair = this.pairOf(ip, hash);
     const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
     return at !== undefined && this.parts.clock.wall() - at < ACCEPTED_FOR;
   }
@@ -144,6 +197,7 @@ export class Guard {
     if (now - first >= this.window) return;
     this.suspects.delete(subject);
     this.olderSuspects.delete(subject);
+    this.tries.delete(subject);
     const reason = `${settings.invalidKeyLimit} invalid keys within ${settings.window}`;
     try {
       this.block(subject, reason, this.blockFor, GUARD);
@@ -210,11 +264,28 @@ export class Guard {
       this.parts.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
       this.load();
     }
+    for (const subject of this.tries.keys()) if (!this.exact.has(subject)) this.tries.delete(subject);
     const old = this.parts.clock.now() - this.window;
     for (const half of [this.acceptedLately, this.acceptedBefore])
       for (const [pair, at] of half) if (now - at >= ACCEPTED_FOR) half.delete(pair);
     for (const half of [this.suspects, this.olderSuspects])
       for (const [subject, times] of half) if ((times.at(-1) ?? 0) < old) half.delete(subject);
+  }
+
+  /** Writes which keys were accepted since the last time, so that they pass a block after a restart as well; for a timer and the stop. Throws what the database throws, and keeps them then. */
+  flush(): void {
+    if (this.unwritten.size === 0) return;
+    const { client } = this.parts.storage;
+    client.transaction(() => {
+      const insert = client.query("INSERT OR REPLACE INTO accepted_keys (pair, at) VALUES (?1, ?2)");
+      for (const [pair, at] of this.unwritten) insert.run(pair, at);
+      client
+        .query(
+          "DELETE FROM accepted_keys WHERE at <= max(?1, coalesce((SELECT at FROM accepted_keys ORDER BY at DESC LIMIT 1 OFFSET ?2), 0))",
+        )
+        .run(this.parts.clock.wall() - ACCEPTED_FOR, MOST_ACCEPTED);
+    })();
+    this.unwritten = new Map();
   }
 
   /** How many addresses are suspected. */
@@ -250,8 +321,26 @@ export class Guard {
       .all();
   }
 
-  private pairOf(ip: string, secret: string): string {
-    return hashKey(`${this.subjectOf(ip)} ${secret}`);
+  private remember(pair: string, at: number): void {
+    if (this.acceptedLately.size >= MOST_ACCEPTED / 2) {
+      this.acceptedBefore = this.acceptedLately;
+      this.acceptedLately = new Map();
+    }
+    this.acceptedLately.set(pair, at);
+  }
+
+  /** The oldest first, as they were remembered. */
+  private loadAccepted(): void {
+    const rows = this.parts.storage.client
+      .query<{ pair: string; at: number }, [number, number]>(
+        "SELECT pair, at FROM (SELECT pair, at FROM accepted_keys WHERE at > ?1 ORDER BY at DESC LIMIT ?2) ORDER BY at",
+      )
+      .all(this.parts.clock.wall() - ACCEPTED_FOR, MOST_ACCEPTED);
+    for (const { pair, at } of rows) this.remember(pair, at);
+  }
+
+  private pairOf(ip: string, hash: string): string {
+    return hashKey(`${this.subjectOf(ip)} ${hash}`);
   }
 
   /** What an address counts as. */

@@ -45,8 +45,6 @@ export class Exchange<A extends Arrival = Incoming> {
   readonly id: string;
   /** The caller's address: the peer's, or what trusted proxies say. */
   readonly ip: string;
-  /** The peer says for whom it asks, whether it is believed or not. */
-  readonly hasTrail: boolean;
   route: Route | null = null;
   /** What of Sluice itself it is for, where that is no route. */
   ownEndpoint: Endpoint | null = null;
@@ -106,9 +104,7 @@ export class Exchange<A extends Arrival = Incoming> {
     this.query = query;
     const { fields } = incoming.head;
     this.id = requestId(fields.get("x-request-id"), generation.redactor);
-    const trail = fields.joined("x-forwarded-for");
-    this.hasTrail = trail !== null;
-    this.ip = clientIp(incoming.ip, trail, generation.trustedProxies);
+    this.ip = clientIp(incoming.ip, fields.joined("x-forwarded-for"), generation.trustedProxies);
     if (generation.tracer !== null) this.trace = generation.tracer.begin(fields.joined("traceparent"));
   }
 

@@ -12,7 +12,8 @@ import { type Endpoint, Exchange } from "./exchange.ts";
 import { failureOf } from "./failure.ts";
 import type { Generation } from "./generation.ts";
 import { ownHead } from "./headers.ts";
-import { identify } from "./identify.ts";
+import { type Entrance, identify } from "./identify.ts";
+import { ONLY_POST } from "./own.ts";
 import { type Problem, poolExhausted, problem } from "./problem.ts";
 import type { Recorder } from "./recorder.ts";
 import { jsonReply, problemReply } from "./reply.ts";
@@ -40,6 +41,11 @@ export interface HandOutParts {
 /** `POST /api/v1/api-key { "type", "pool"? }`: a key of the pool whose budget holds what the service costs. */
 export class HandOut {
   constructor(private readonly parts: HandOutParts) {}
+
+  /** Who may come in before it is known which pool is meant. */
+  get entrance(): Entrance {
+    return { auth: this.parts.pools.isOpen ? "optional" : "required", name: HAND_OUT_NAME, tiers: [], scopes: [] };
+  }
 
   /** Answers one request. */
   handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
@@ -79,13 +85,9 @@ export class HandOut {
   private async grant(x: Exchange): Promise<{ key: string } | Problem> {
     const { pools, keys, guard, clock } = this.parts;
     const { head } = x.incoming;
-    if (head.method !== "POST") return problem("methodNotAllowed", "This takes POST.", {}, [["Allow", "POST"]]);
+    if (head.method !== "POST") return ONLY_POST;
     // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
-    const refusal = identify(
-      x,
-      { auth: pools.isOpen ? "optional" : "required", name: HAND_OUT_NAME, tiers: [], scopes: [] },
-      { keys, guard, clock },
-    );
+    const refusal = identify(x, this.entrance, { keys, guard, clock });
     if (refusal !== null) return refusal;
     const { type, pool: name } = await this.read(x);
     const pool = pools.find(name);

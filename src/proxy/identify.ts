@@ -1,15 +1,34 @@
 import type { Clock } from "../clock.ts";
-import { isPrivate } from "../config/ip.ts";
+import { type CidrSet, isPrivate, normaliseIp } from "../config/ip.ts";
 import type { Guard } from "../guard/guard.ts";
 import { isMade, isPlausible } from "../keys/format.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
+import { withoutPort } from "./client-ip.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Generation } from "./generation.ts";
 import { parameter, withoutParameter } from "./path.ts";
 import { ipBlocked, type Problem, type ProblemCode, problem } from "./problem.ts";
 import type { Route } from "./route.ts";
 
 /** What decides who may use a route. */
 export type Entrance = Pick<Route, "auth" | "name" | "tiers" | "scopes">;
+
+/** The fields of a request in which a key may stand, and those that proxies set. */
+export interface KeyFields {
+  /** The first field of this name, in small letters. */
+  get(lower: string): string | null;
+  /** All fields of this name as one. */
+  joined(lower: string): string | null;
+}
+
+/** What of a request holds its key, and what is noted of it when it is taken out. */
+export interface KeyCarrier {
+  readonly generation: Pick<Generation, "identity">;
+  readonly incoming: { readonly head: { readonly fields: KeyFields } };
+  query: string;
+  keyField: string;
+  dropsAuthorization: boolean;
+}
 
 export interface IdentifyParts {
   readonly keys: KeyRegistry;
@@ -19,28 +38,29 @@ export interface IdentifyParts {
 
 /**
  * Finds out who calls, and from where: takes the key out of the request and looks it up. Gives the refusal of a caller who may not come in.
- * An address that the guard blocks may still show a key that can't have been guessed; one that an operator blocks may not.
+ * `Guard.lets` says what passes while the address is blocked.
  */
 export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: IdentifyParts): Problem | null {
-  // Behind a proxy that nobody named, all callers have its address: it is no one's to be blocked for.
-  const isHidden = hidesCallers(x);
-  if (isHidden) guard.sawProxy(x.ip);
-  const blockedFor = guard.blockedFor(x.ip);
-  const isSuspect = blockedFor > 0 && !(isHidden && !guard.refusesAll(x.ip));
-  if (isSuspect && (route.auth === "none" || guard.refusesAll(x.ip))) return ipBlocked(blockedFor);
-  const secret = takeKeys(x, keys, route.auth !== "none");
-  if (route.auth === "none") return null;
+  const { ip, incoming, generation } = x;
+  const hidden = hiddenCaller(incoming.ip, incoming.head.fields, generation.trustedProxies);
+  if (hidden !== null) guard.sawProxy(ip);
+  const blockedFor = guard.blockedFor(ip);
+  const shown = takeKeys(x, keys, route.auth !== "none");
+  const secret = route.auth === "none" ? null : shown;
+  if (blockedFor > 0 && !guard.lets(ip, secret, hidden)) return ipBlocked(blockedFor);
   if (secret === null) {
-    if (isSuspect) return ipBlocked(blockedFor);
-    if (route.auth === "optional") return null;
-    return unauthorized(x, "keyMissing", `Send your API key in the ${x.generation.identity.headerName} header.`);
+    if (route.auth !== "required") return null;
+    return unauthorized(x, "keyMissing", `Send your API key in the ${generation.identity.headerName} header.`);
   }
-  if (isSuspect && !isMade(secret) && !guard.hasAccepted(x.ip, secret)) return ipBlocked(blockedFor);
   const now = clock.wall();
   const found = keys.find(secret, now);
   if (typeof found === "string") {
-    if (isSuspect) return ipBlocked(blockedFor);
-    if (found === "keyInvalid" && !isHidden) guard.strike(x.ip);
+    if (blockedFor > 0) {
+      // No guess is told from another.
+      if (hidden !== null && found === "keyInvalid") guard.tried(ip, secret, hidden);
+      return ipBlocked(blockedFor);
+    }
+    if (found === "keyInvalid") guard.strike(ip);
     // Whose it is, is worth knowing: nobody asks more often why they were refused.
     if (found !== "keyInvalid" && found !== "keyMalformed") x.refusedKey = keys.known(secret);
     return unauthorized(x, found, REFUSED_KEY[found]);
@@ -52,9 +72,16 @@ export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: I
   return mayUse(found, route, x.ip);
 }
 
-/** Whether the peer is a proxy on this machine or in its network that `server.trustedProxies` does not name. */
-function hidesCallers({ hasTrail, incoming: { ip, head }, generation: { trustedProxies } }: Exchange): boolean {
-  return isPrivate(ip) && (hasTrail || head.fields.get("forwarded") !== null) && !trustedProxies.has(ip);
+/**
+ * For whom a proxy on this machine or in its network asks that `server.trustedProxies` does not name; `null` where there is none. All of its callers have its address.
+ * The last address of X-Forwarded-For is the one that the proxy itself has seen; "" when it says none.
+ */
+export function hiddenCaller(peer: string, fields: KeyFields, trusted: CidrSet): string | null {
+  if (!isPrivate(peer)) return null;
+  const trail = fields.joined("x-forwarded-for");
+  if ((trail === null && fields.get("forwarded") === null) || trusted.has(peer)) return null;
+  if (trail === null) return "";
+  return normaliseIp(withoutPort(trail.slice(trail.lastIndexOf(",") + 1).trim())) ?? "";
 }
 
 /** Callers are told of their key's end for its last seven days. */
@@ -78,7 +105,7 @@ const unauthorized = (x: Exchange, code: ProblemCode, detail: string): Problem =
  * Takes every key of Sluice's out of the request: none is the backend's business. The one that counts comes from the first place that holds one: the header, the bearer token, the query parameter.
  * `isAsked`: whether a bearer token by itself is a key; where it is not, or is a second one, it is the backend's own unless Sluice knows it.
  */
-function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | null {
+export function takeKeys(x: KeyCarrier, keys: KeyRegistry, isAsked: boolean): string | null {
   const { identity } = x.generation;
   const { fields } = x.incoming.head;
   let secret: string | null = null;
@@ -109,7 +136,7 @@ function takeKeys(x: Exchange, keys: KeyRegistry, isAsked: boolean): string | nu
 }
 
 /** What an Authorization field holds that may be a key: the bearer token, or the password (RFC 7617), whoever the user; `null` when there is none. */
-function shownIn(authorization: string, { bearer, basic }: Exchange["generation"]["identity"]): string | null {
+function shownIn(authorization: string, { bearer, basic }: Generation["identity"]): string | null {
   const space = authorization.indexOf(" ");
   // Nearly every scheme is neither: no need to look closer.
   if (space !== 6 && space !== 5) return null;

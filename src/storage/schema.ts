@@ -52,6 +52,18 @@ export const blocks = sqliteTable("blocks", {
   expiresAt: integer("expires_at"),
 });
 
+/** Which keys were good from which addresses: they pass a block that the guard makes. */
+export const acceptedKeys = sqliteTable(
+  "accepted_keys",
+  {
+    /** SHA-256 of the address and the key's hash. */
+    pair: text().primaryKey(),
+    /** When it was accepted last. */
+    at: integer().notNull(),
+  },
+  (table) => [index("accepted_keys_at").on(table.at)],
+);
+
 export const consumers = sqliteTable("consumers", {
   id: text().primaryKey(),
   tier: text().notNull(),

@@ -183,13 +183,21 @@ describe("over HTTP", () => {
     await gateway.stop();
   });
 
-  test("a proxy that nobody named locks none of its callers out: it is told of instead", async () => {
+  test("a proxy that nobody named locks no good key out, and nobody without a key: it is told of", async () => {
     using behind = backend();
-    const gateway = serving(configFor(behind.url));
-    for (let i = 0; i < 12; i++)
-      expect(await ask(gateway.url, `bad-key-${i}-0123456789`, `203.0.113.${i}`)).toMatchObject({ status: 401, code: "keyInvalid" });
-    expect((await ask(gateway.url, KEY, "198.51.100.1")).status).toBe(200);
-    expect(await blockedIn(gateway)).toEqual([]);
+    const OTHER = "another-good-key-0123456789";
+    const gateway = serving(configFor(behind.url, { consumers: [{ id: "acme", tier: "plain", keys: [KEY, OTHER] }] }));
+    const status = async (shown: string, from?: string) => (await ask(gateway.url, shown, from)).status;
+    for (let i = 0; i < 10; i++) expect(await status(`bad-key-${i}-0123456789`, `203.0.113.${i}`)).toBe(401);
+    expect(await blockedIn(gateway)).toEqual(["127.0.0.1"]);
+    expect(await status("bad-key-x-0123456789", "203.0.113.10")).toBe(429);
+    // One that was never good from here, and in no form that Sluice makes.
+    expect(await status(KEY, "198.51.100.1")).toBe(200);
+    expect((await fetch(gateway.url, { headers: { "x-forwarded-for": "198.51.100.1" } })).status).toBe(200);
+    expect((await fetch(gateway.url, { headers: { forwarded: "for=198.51.100.1" } })).status).toBe(200);
+    // Who comes without a proxy is blocked as anybody else.
+    expect((await fetch(gateway.url)).status).toBe(429);
+    expect([await status(KEY), await status(OTHER)]).toEqual([200, 429]);
     const { warnings } = (await (await fetch(`${gateway.url}/ready`)).json()) as { warnings: { code: string; detail: string }[] };
     expect(warnings).toMatchObject([
       { code: "untrustedProxy", detail: "requests come through 127.0.0.1, which server.trustedProxies does not name" },
@@ -197,10 +205,39 @@ describe("over HTTP", () => {
     const outside = await (await fetch(`${gateway.url}/ready`, { headers: { forwarded: "for=203.0.113.9" } })).text();
     expect(outside).toContain("untrustedProxy");
     expect(outside).not.toContain("127.0.0.1");
-    // Who comes without a proxy is counted as before, and blocks those behind it no more than before.
-    for (let i = 0; i < 10; i++) await ask(gateway.url, `bad-key-${i}-0123456789`);
-    expect((await ask(gateway.url, "another-key-0123456789")).status).toBe(429);
-    expect((await ask(gateway.url, KEY, "198.51.100.1")).status).toBe(200);
+    await gateway.admin("POST", "/admin/blocks", { ip: "127.0.0.1" });
+    expect([await status(KEY, "198.51.100.1"), (await fetch(gateway.url, { headers: { "x-forwarded-for": "1.2.3.4" } })).status]).toEqual([
+      429, 429,
+    ]);
+    await gateway.stop();
+  });
+
+  test("behind a proxy that nobody named a caller who guesses uses up his own tries, and all together have an end", async () => {
+    using behind = backend();
+    const keys = Array.from({ length: 4 }, (_, i) => `good-key-${i}-0123456789`);
+    const gateway = serving(configFor(behind.url, { consumers: [{ id: "acme", tier: "plain", keys }] }));
+    const made = await gateway.admin("POST", "/admin/keys", { consumer: "acme" });
+    const { key } = (await made.json()) as { key: string };
+    const status = async (n: number, from: string) => (await ask(gateway.url, keys[n] as string, from)).status;
+    const guess = async (times: number, from: (i: number) => string) => {
+      for (let i = 0; i < times; i++) await ask(gateway.url, `bad-key-${i}-0123456789`, from(i));
+    };
+    // The first ten make the block, the next ten are what one caller has during it.
+    await guess(20, () => "203.0.113.9");
+    expect([await status(0, "203.0.113.9"), await status(0, "192.0.2.1, 203.0.113.9"), await status(1, "198.51.100.1")]).toEqual([
+      429, 429, 200,
+    ]);
+    // A key in the form of made ones takes nobody's tries.
+    for (let i = 0; i < 20; i++) expect((await ask(gateway.url, makeKey(), "203.0.113.7")).status).toBe(429);
+    expect(await status(2, "203.0.113.7")).toBe(200);
+    await guess(90, (i) => `10.0.0.${i}`);
+    expect([await status(3, "198.51.100.2"), await status(2, "198.51.100.2")]).toEqual([429, 200]);
+    expect((await ask(gateway.url, key, "198.51.100.2")).status).toBe(200);
+    gateway.clock.time += 15 * MINUTE;
+    expect(await status(3, "198.51.100.2")).toBe(200);
+    // A new block begins with all tries.
+    await guess(10, () => "203.0.113.9");
+    expect([await status(0, "203.0.113.9"), await blockedIn(gateway)]).toEqual([200, ["127.0.0.1"]]);
     await gateway.stop();
   });
 
@@ -230,6 +267,42 @@ describe("over HTTP", () => {
     expect([await status(KEY), await status(key)]).toEqual([429, 429]);
     expect(await status(KEY, "203.0.113.10")).toBe(200);
     await gateway.stop();
+  });
+
+  test("a key that was good from an address passes its block after a restart too, and no key is written down", async () => {
+    using behind = backend();
+    using home = folder();
+    const clock = new FakeClock(Date.now());
+    const path = join(home.path, "sluice.db");
+    const OTHER = "another-good-key-0123456789";
+    const config = configFor(behind.url, {
+      server: { host: "127.0.0.1", drainTimeout: "0s", trustedProxies: ["127.0.0.1"] },
+      consumers: [{ id: "acme", tier: "plain", keys: [KEY, OTHER] }],
+    });
+    const here = "203.0.113.9";
+    const before = serving(config, clock, path);
+    const block = async ({ url }: { url: string }) => {
+      for (let i = 0; i < 10; i++) await ask(url, `bad-key-${i}-0123456789`, here);
+    };
+    expect((await ask(before.url, KEY, here)).status).toBe(200);
+    await block(before);
+    expect([(await ask(before.url, KEY, here)).status, (await ask(before.url, OTHER, here)).status]).toEqual([200, 429]);
+    await before.stop();
+    const after = serving(config, clock, path);
+    expect([(await ask(after.url, KEY, here)).status, (await ask(after.url, OTHER, here)).status]).toEqual([200, 429]);
+    await after.stop();
+    expect(await Bun.file(path).text()).not.toContain(KEY);
+    clock.time += 24 * 60 * MINUTE;
+    const later = serving(config, clock, path);
+    await block(later);
+    expect((await ask(later.url, KEY, here)).status).toBe(429);
+    clock.time += 15 * MINUTE;
+    expect((await ask(later.url, OTHER, here)).status).toBe(200);
+    await later.stop();
+    // What is older than a day is gone with the next that is written.
+    const storage = openStorage(path);
+    expect(storage.client.query("SELECT count(*) AS n FROM accepted_keys").get()).toEqual({ n: 1 });
+    storage.close();
   });
 
   test("typing errors count for nothing: a wrong checksum, odd characters, too much or too little", async () => {

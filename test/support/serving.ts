@@ -4,12 +4,12 @@ import { listen } from "../../src/server.ts";
 import { FakeClock } from "./limits.ts";
 
 /** The whole gateway in this process, on a free port, with a clock that stands still until it is moved. */
-export function serving(config: object, clock = new FakeClock(Date.now())) {
+export function serving(config: object, clock = new FakeClock(Date.now()), databasePath = ":memory:") {
   const loaded = loadConfig(JSON.stringify({ server: { host: "127.0.0.1", drainTimeout: "0s" }, ...config }), {});
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
   const faults: unknown[] = [];
   const onFault = (error: unknown) => void faults.push(error);
-  const options = { config: loaded.config, file: "config.json", databasePath: ":memory:", adminToken: "an-admin-token-0123456789" };
+  const options = { config: loaded.config, file: "config.json", databasePath, adminToken: "an-admin-token-0123456789" };
   const parts = createGatewayParts({ ...options, clock, log: null, onFault });
   const listeners = listen({ config: loaded.config, host: "127.0.0.1", port: 0, parts, onFault });
   return {
