@@ -143,8 +143,22 @@ export async function start(options: StartOptions = {}): Promise<Running> {
   };
 }
 
-/** A port that was free a moment ago. */
+/** Below the ports that the kernel gives to connections and to listeners that ask for any: nobody else takes one of these between our look and the program's start. */
+const PORTS = { from: 12_000, to: 32_000 };
+/** Test files run at the same time: each process begins elsewhere. */
+let next = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
+
+/** Gives a port that is free, and that no later call in this process gives soon. */
 export function freePort(): number {
-  using listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-  return listener.port;
+  for (;;) {
+    const port = next++;
+    if (next >= PORTS.to) next = PORTS.from;
+    try {
+      // Bun takes `reusePort`, its types don't say so.
+      using _listener = Bun.listen({ hostname: "127.0.0.1", port, ...({ reusePort: false } as object), socket: { data: () => {} } });
+      return port;
+    } catch {
+      // Taken.
+    }
+  }
 }
