@@ -130,6 +130,7 @@ export class RedisLimiter implements LimitService {
   private saidBefore = new Map<string, Said>();
   /** Something was decided here and is not given back yet. */
   private owes = false;
+  private isGivingBack = false;
   /** Decisions without Redis, since the start. */
   readonly counts = { alone: 0 };
   private readonly holder: Timer;
@@ -432,6 +433,25 @@ export class RedisLimiter implements LimitService {
    * `entries`: the local states; `forget` is called for each that Redis has now, and not for one that it did not take.
    */
   async giveBack(entries: readonly Entry[], forget: (entry: Entry) => void): Promise<void> {
+    if (this.isGivingBack) {
+      // Two at a time would give the same twice.
+      this.owes = true;
+      return;
+    }
+    this.isGivingBack = true;
+    this.owes = false;
+    try {
+      await this.giveBackAll(entries, forget);
+    } catch (error) {
+      // What Redis refuses for another reason it would refuse each second.
+      if (error instanceof RedisDown) this.owes = true;
+      throw error;
+    } finally {
+      this.isGivingBack = false;
+    }
+  }
+
+  private async giveBackAll(entries: readonly Entry[], forget: (entry: Entry) => void): Promise<void> {
     const isDegraded = this.parts.isDegraded();
     const told: Promise<void>[] = [];
     for (const entry of entries) {
@@ -655,10 +675,7 @@ export class RedisLimiter implements LimitService {
     this.forgetSlices(this.parts.clock.now());
     if (!this.parts.link.isUp) return;
     // A single answer that never came is no outage, after which all is given back.
-    if (this.owes) {
-      this.owes = false;
-      this.parts.onOwing?.();
-    }
+    if (this.owes && !this.isGivingBack) this.parts.onOwing?.();
     const deed = this.onTheWay === 0 && this.waiting.length === 0 ? "hold" : "extend";
     for (const [key, { count, terms }] of this.held) this.tell(deed, key, terms, count);
   }
