@@ -239,7 +239,7 @@ export class RedisLimiter implements LimitService {
       if (!allowed) giveBack();
       const readings = policies.map((policy, i) => {
         const at = 1 + i * LEASE_NUMBERS;
-        const reading = readingOf(policy, subjects[i] as string, cost, isDegraded, reply, at);
+        const reading = readingOf(policy, subjects[i] as string, policy.cost ?? cost, isDegraded, reply, at);
         this.remember(keys[i] as string, reading.used, reading.resetIn, asked);
         const { charge, own } = charges[i] as (typeof charges)[0];
         const slice = this.sliceOf(keys[i] as string, asked);
@@ -349,7 +349,7 @@ export class RedisLimiter implements LimitService {
     const allowed = reply[0] === 1;
     const now = this.parts.clock.now();
     const readings = policies.map((policy, i) => {
-      const reading = readingOf(policy, subjects[i] as string, cost, isDegraded, reply, 1 + i * NUMBERS);
+      const reading = readingOf(policy, subjects[i] as string, policy.cost ?? cost, isDegraded, reply, 1 + i * NUMBERS);
       this.remember(keys[i] as string, reading.used, reading.resetIn, now);
       return reading;
     });
@@ -739,7 +739,15 @@ const PLAIN_SUBJECT = /^[\w.:[\]@/-]{1,96}$/;
 const tagOf = (subject: string): string =>
   PLAIN_SUBJECT.test(subject) ? subject : `#${new Bun.CryptoHasher("sha256").update(subject).digest("hex").slice(0, 32)}`;
 
-function readingOf(policy: Policy, subject: string, cost: number, isDegraded: boolean, reply: readonly number[], at: number): LimitReading {
+/** `charge`: what was asked for under this limit; 0 where it was only looked at. */
+function readingOf(
+  policy: Policy,
+  subject: string,
+  charge: number,
+  isDegraded: boolean,
+  reply: readonly number[],
+  at: number,
+): LimitReading {
   const used = reply[at] as number;
   const terms = termsOf(policy, isDegraded);
   const denied = reply[at + 4] === 0;
@@ -752,6 +760,6 @@ function readingOf(policy: Policy, subject: string, cost: number, isDegraded: bo
     resetIn: reply[at + 2] as number,
     retryIn: reply[at + 3] as number,
     denied,
-    onlyDegraded: denied && terms !== policy.normal && used + (policy.cost ?? cost) <= policy.normal.limit,
+    onlyDegraded: denied && terms !== policy.normal && used + charge <= policy.normal.limit,
   };
 }

@@ -249,3 +249,16 @@ test("what was decided alone while Redis is there is given back, and goes on fro
   expect(given.length).toBe(3);
   limiter.close();
 });
+
+test("a limit with a cost of its own that is only looked at reads the same in memory and in Redis", async () => {
+  const { memory, redis, subjects, policies } = both(
+    compilePolicies([{ algorithm: "concurrency", limit: 1, degraded: 0 }], { kind: "tier", name: "own" }),
+  );
+  state.isDegraded = false;
+  memory.admit(policies, subjects, 1);
+  await redis.admit(policies, subjects, 1);
+  state.isDegraded = true;
+  expect(told(await redis.inspect(policies, subjects))).toEqual(told(memory.inspect(policies, subjects)));
+  state.isDegraded = false;
+  redis.close();
+});
