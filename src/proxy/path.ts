@@ -83,7 +83,10 @@ function normalised(raw: string, query: string): Target | string {
   const decodedFirst: string[] = [];
   if (ENCODED_BORDER.test(path)) {
     const end = path.search(ENCODED_END);
-    for (const reading of end < 0 ? [path] : [path, path.slice(0, end)]) {
+    const readings = end < 0 ? [path] : [path, path.slice(0, end)];
+    // Some cut a segment's parameters before they decode: an encoded slash behind a semicolon goes with them.
+    if (path.includes(";")) readings.push(...readings.map(withoutParameters));
+    for (const reading of readings) {
       const pieces = piecesOf(reading);
       if (pieces.some(isDots)) return "The path must not hold dot segments before or behind an encoded border.";
       decodedFirst.push(`/${pieces.filter((piece) => piece !== "").join("/")}`);
@@ -115,10 +118,13 @@ const piecesOf = (path: string): string[] => path.split(/\/|%2f/i).map((piece) =
 
 const isDots = (segment: string): boolean => segment === "." || segment === "..";
 
+/** A path without the parameters of its segments. */
+const withoutParameters = (path: string): string => path.replace(/;[^/]*/g, "");
+
 /** A normalised path as routes are matched by it: without parameters, and decoded, so that each way to write it is one. */
 export function matchOf(path: string): string {
   let match = path;
-  if (match.includes(";")) match = match.replace(/;[^/]*/g, "");
+  if (match.includes(";")) match = withoutParameters(match);
   return match.includes("%") ? decodedBytes(match) : match;
 }
 

@@ -150,7 +150,8 @@ describe("a protected route below an open one", () => {
           const whole = prefix === "bare" ? `/bare${path}` : path;
           for (const [name, read] of Object.entries(READINGS)) expect([name, rest, isProtected(read(whole))]).toEqual([name, rest, false]);
         }),
-        { numRuns: 700 },
+        // Found by such a run: a backend that cuts parameters first reads this as the protected path.
+        { numRuns: 700, examples: [["%2F;%2fopen//%40adm%c3%A9n"]] },
       );
     });
 
