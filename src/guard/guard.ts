@@ -166,10 +166,6 @@ export class Guard {
   }
 
   /** Whether a key was accepted from this address in the last 24 hours. Asks nobody who knows keys. */
-  hasAccepted(ip: string, secret: string): boolean {
-    return this.hasAcceptedHash(ip, hashKey(secret));
-  }
-
   private hasAcceptedHash(ip: string, hash: string): boolean {
     const pair = this.pairOf(ip, hash);
     const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
