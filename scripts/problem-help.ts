@@ -1,4 +1,4 @@
-import type { ProblemCode } from "../src/proxy/problem.ts";
+import type { ProblemCode } from "../src/http/problem.ts";
 
 /** What a code means, who can do something about it, and what: for the reference of error codes. */
 export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: string; readonly who: string; readonly fix: string }>> = {

@@ -4,12 +4,12 @@ import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { helpOf } from "../src/cli/arguments.ts";
 import { SHOWN } from "../src/cli/program.ts";
-import { systemClock } from "../src/clock.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { Config } from "../src/config/schema.ts";
-import { createGatewayParts } from "../src/gateway.ts";
-import { CODES, type ProblemCode } from "../src/proxy/problem.ts";
+import { createGatewayParts } from "../src/gateway/open.ts";
+import { CODES, type ProblemCode } from "../src/http/problem.ts";
 import { REQUEST_FIELDS } from "../src/telemetry/log-fields.ts";
+import { systemClock } from "../src/values/clock.ts";
 import { PROBLEM_HELP } from "./problem-help.ts";
 
 const FOLDER = resolve(import.meta.dir, "../docs/reference");

@@ -1,13 +1,13 @@
 import type { ActivitiesConfig, RedisConfig } from "../config/schema.ts";
-import { parseDuration, parseSize } from "../config/units.ts";
+import type { Exchange } from "../exchange/exchange.ts";
 import { type Body, collect, through } from "../http/body.ts";
+import { type Problem, passing, problem } from "../http/problem.ts";
+import { jsonReply } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
-import type { Exchange } from "../proxy/exchange.ts";
-import { type Problem, passing, problem } from "../proxy/problem.ts";
-import { jsonReply } from "../proxy/reply.ts";
 import { isWithoutRoom } from "../storage/faults.ts";
 import { shareFiles } from "../storage/files.ts";
 import { StorageError } from "../storage/open.ts";
+import { parseDuration, parseSize } from "../values/units.ts";
 import type { Failure } from "./activity-log.ts";
 import { openActivities } from "./database.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";

@@ -1,4 +1,4 @@
-import { isObject, parseExactly } from "../json.ts";
+import { isObject, parseExactly } from "../values/json.ts";
 import { type ColumnType, fit, parseType, type SqlValue, TYPES, Unfit } from "./column-type.ts";
 
 export interface Column {

@@ -1,8 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { PageQuery, pageFrom, pageOf, Since } from "../admin/manners.ts";
-import { notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
+import { PageQuery, pageFrom, pageOf, Since } from "../http/conventions.ts";
+import { notFound, refused } from "../http/refused.ts";
 import type { Activities } from "./activities.ts";
 
 const count = (description: string) => Type.Integer({ description });

@@ -1,4 +1,4 @@
-import { rawJson } from "../json.ts";
+import { rawJson } from "../values/json.ts";
 
 /** The kinds of columns that activities may have. */
 export type ColumnType =

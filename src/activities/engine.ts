@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../values/clock.ts";
 import { type Activity, type ActivityFault, type Column, parseBatch } from "./activity.ts";
 import { ActivityLog, type Failure } from "./activity-log.ts";
 import { typeText } from "./column-type.ts";

@@ -1,7 +1,7 @@
-import { systemClock } from "../clock.ts";
 import type { RedisConfig } from "../config/schema.ts";
 import { RedisLink } from "../redis/link.ts";
 import { isWithoutRoom } from "../storage/faults.ts";
+import { systemClock } from "../values/clock.ts";
 import { type ActivityDatabase, openActivities } from "./database.ts";
 import { ActivityEngine, type ActivityPolicy } from "./engine.ts";
 import type { Answer, Question, Values } from "./protocol.ts";

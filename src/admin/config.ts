@@ -3,10 +3,10 @@ import { Elysia } from "elysia";
 import { jsonSchema } from "../config/json-schema.ts";
 import { faultLines, type LiveConfig, wireFaults } from "../config/live.ts";
 import { Config } from "../config/schema.ts";
-import { masked } from "../config/secrets.ts";
-import { problem } from "../proxy/problem.ts";
-import { timeText } from "./manners.ts";
-import { Refused } from "./refused.ts";
+import { timeText } from "../http/conventions.ts";
+import { problem } from "../http/problem.ts";
+import { Refused } from "../http/refused.ts";
+import { masked } from "../schema/secrets.ts";
 
 /** The configuration in force, and its file. */
 export interface ConfigView {

@@ -1,13 +1,13 @@
 import { toOpenAPISchema } from "@elysiajs/openapi/openapi";
 import type { TSchema } from "@sinclair/typebox";
 import * as config from "../config/schema.ts";
-import { isObject } from "../json.ts";
-import { ipBlocked, type Problem, passing, problem, problemBody } from "../proxy/problem.ts";
+import { maxBodyOf } from "../http/json-bounds.ts";
+import { ipBlocked, type Problem, passing, problem, problemBody } from "../http/problem.ts";
+import { invalid, refused, TOKEN_MISSING } from "../http/refused.ts";
+import { isObject } from "../values/json.ts";
 import { VERSION } from "../version.ts";
-import { maxBodyOf } from "./body.ts";
 import { OPEN_PATHS } from "./open-paths.ts";
 import { OPERATIONS, type Operation, PARAMETER_EXAMPLES, TAGS } from "./operations.ts";
-import { invalid, refused, TOKEN_MISSING } from "./refused.ts";
 
 type Json = Record<string, unknown>;
 type Methods = Record<string, OperationObject>;

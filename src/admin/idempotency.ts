@@ -1,11 +1,11 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 import { eq, lt } from "drizzle-orm";
-import type { Clock } from "../clock.ts";
-import { hashKey } from "../keys/format.ts";
+import { refused } from "../http/refused.ts";
 import type { RedisLink } from "../redis/link.ts";
 import type { Storage } from "../storage/open.ts";
 import { idempotentAnswers } from "../storage/schema.ts";
-import { refused } from "./refused.ts";
+import type { Clock } from "../values/clock.ts";
+import { hashKey } from "../values/key-format.ts";
 
 const DAY = 86_400_000;
 const MAX_KEY = 255;

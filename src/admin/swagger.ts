@@ -1,8 +1,8 @@
 import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
-import { Kept } from "./kept.ts";
-import { LANDING_STYLE } from "./landing.ts";
+import { Kept } from "../http/static-text.ts";
+import { LANDING_STYLE } from "../pages/landing.ts";
 
 /** Tags that are open at first: what most people come for. */
 const OPEN_TAGS = ["consumers", "keys", "tiers", "routes", "upstreams", "pools", "limits"];

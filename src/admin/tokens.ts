@@ -2,12 +2,12 @@ import { timingSafeEqual } from "node:crypto";
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
-import type { Clock } from "../clock.ts";
 import { IDENTIFIER } from "../config/schema.ts";
-import { hashKey, randomText } from "../keys/format.ts";
+import { Time, timeText } from "../http/conventions.ts";
+import { notFound, refused } from "../http/refused.ts";
 import type { Storage } from "../storage/open.ts";
-import { Time, timeText } from "./manners.ts";
-import { notFound, refused } from "./refused.ts";
+import type { Clock } from "../values/clock.ts";
+import { hashKey, randomText } from "../values/key-format.ts";
 
 /** What a token's holder may do: look; run the gateway (health, blocks, breakers, cache, limits, logging, reload); everything. */
 export type Role = "viewer" | "operator" | "admin";

@@ -1,8 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageFrom, pageOf, Since, TimeParameter, timeText } from "../admin/manners.ts";
-import { invalid } from "../admin/refused.ts";
-import { parseTime } from "../config/units.ts";
+import { Page, PageQuery, pageFrom, pageOf, Since, TimeParameter, timeText } from "../http/conventions.ts";
+import { invalid } from "../http/refused.ts";
+import { parseTime } from "../values/units.ts";
 import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
 
 const Row = Type.Object({

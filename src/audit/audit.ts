@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Clock } from "../clock.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Clock } from "../values/clock.ts";
 
 /** Who does something. */
 export interface Actor {

@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { invalid } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
+import { invalid } from "../http/refused.ts";
 
 const count = (description: string) => Type.Integer({ description });
 

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { nearest } from "../config/faults.ts";
+import { nearest } from "../schema/faults.ts";
 
 /** A flag of a command. */
 export interface Flag {

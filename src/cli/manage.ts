@@ -1,11 +1,11 @@
 import { closeSync, existsSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { resetFirst } from "../admin/tokens.ts";
 import { Audit } from "../audit/audit.ts";
-import { systemClock } from "../clock.ts";
 import { explained } from "../storage/faults.ts";
 import { isServed } from "../storage/lock.ts";
 import { openStorage, StorageError } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
+import { systemClock } from "../values/clock.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
 import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, showSecret, table, text } from "./remote.ts";

@@ -1,6 +1,6 @@
-import { systemClock } from "../clock.ts";
 import { loadConfig } from "../config/load.ts";
-import { createGatewayParts } from "../gateway.ts";
+import { createGatewayParts } from "../gateway/open.ts";
+import { systemClock } from "../values/clock.ts";
 
 /** The OpenAPI document, made by the admin API itself over an empty database in memory. */
 export async function openApiDocument(): Promise<unknown> {

@@ -1,4 +1,4 @@
-import { nearest } from "../config/faults.ts";
+import { nearest } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, readInput, UsageError } from "./arguments.ts";

@@ -1,22 +1,22 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import demoConfig from "../../config.json";
-import { systemClock } from "../clock.ts";
 import { examineCertificates } from "../config/certificates.ts";
-import { type Fault, formatFault } from "../config/faults.ts";
 import { lastGood, storagePathIn } from "../config/last-good.ts";
 import { type Loaded, loadConfig, placed } from "../config/load.ts";
 import { type Config, LEVELS, type Level } from "../config/schema.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { demoBanner } from "../demo/banner.ts";
-import { ConfigConflict, createGatewayParts } from "../gateway.ts";
+import { type Listeners, listen } from "../gateway/listeners.ts";
+import { ConfigConflict, createGatewayParts } from "../gateway/open.ts";
 import { SecretFault } from "../pools/secrets.ts";
-import { type Listeners, listen } from "../server.ts";
+import { type Fault, formatFault } from "../schema/faults.ts";
 import { explained, StorageError, sqliteCode } from "../storage/faults.ts";
 import { Log } from "../telemetry/log.ts";
 import { Output } from "../telemetry/output.ts";
-import { Redactor } from "../telemetry/redact.ts";
 import { lineSink } from "../telemetry/stdout.ts";
+import { systemClock } from "../values/clock.ts";
+import { Redactor } from "../values/redact.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 import { notifySystemd } from "./notify.ts";
 

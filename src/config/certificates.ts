@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Fault } from "./faults.ts";
+import type { Fault } from "../schema/faults.ts";
 import type { Config } from "./schema.ts";
 
 /** A certificate as people want to see it. */

@@ -1,5 +1,5 @@
 import type { TSchema } from "@sinclair/typebox";
-import { isObject } from "../json.ts";
+import { isObject } from "../values/json.ts";
 import { NOT_YET } from "./not-yet.ts";
 import { Config } from "./schema.ts";
 

@@ -1,8 +1,8 @@
 import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { findNodeAtLocation, parseTree } from "jsonc-parser";
-import { hashKey } from "../keys/format.ts";
 import type { Storage } from "../storage/open.ts";
+import { hashKey } from "../values/key-format.ts";
 
 /**
  * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their hashes, and a text with a pool's secret in it

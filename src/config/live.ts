@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
-import type { Clock } from "../clock.ts";
-import { type Fault, formatFault, formatPath } from "./faults.ts";
+import { type Fault, formatFault, formatPath } from "../schema/faults.ts";
+import type { Clock } from "../values/clock.ts";
 import { type Environment, loadConfig, placed } from "./load.ts";
 import type { Config } from "./schema.ts";
 import { configWarnings } from "./warnings.ts";

@@ -1,8 +1,8 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
-import { isObject } from "../json.ts";
-import { withDefaults } from "./defaults.ts";
-import { type Fault, type Path, schemaFaults } from "./faults.ts";
+import { withDefaults } from "../schema/defaults.ts";
+import { type Fault, type Path, schemaFaults } from "../schema/faults.ts";
+import { isObject } from "../values/json.ts";
 import { takeNotYet } from "./not-yet.ts";
 import { crossFaultsDespite } from "./partial.ts";
 import { crossFaults } from "./rules.ts";

@@ -1,4 +1,4 @@
-import type { Fault, Path } from "./faults.ts";
+import type { Fault, Path } from "../schema/faults.ts";
 
 /**
  * Fields of the configuration that this version does not serve yet, by their place (`*` is any name, `[]` any entry).

@@ -1,9 +1,9 @@
-import { isObject } from "../json.ts";
-import { withDefaults } from "./defaults.ts";
-import { type Fault, type Path, type Step, schemaFaults } from "./faults.ts";
+import { withDefaults } from "../schema/defaults.ts";
+import { type Fault, type Path, type Step, schemaFaults } from "../schema/faults.ts";
+import { ourWord } from "../schema/words.ts";
+import { isObject } from "../values/json.ts";
 import { crossFaults, type Known } from "./rules.ts";
 import { Config } from "./schema.ts";
-import { ourWord } from "./words.ts";
 
 /** How often what is faulty is taken out, until nothing is: what lacks a field takes what it stands in with it. */
 const MOST_PASSES = 32;

@@ -1,9 +1,11 @@
-import { declaredHash, isPlausible } from "../keys/format.ts";
+import { HAND_OUT_PATH, matchOf } from "../http/path.ts";
 import { isTimezone } from "../limits/calendar.ts";
-import { HAND_OUT_PATH, matchOf } from "../proxy/path.ts";
+import { type Fault, orNearest, type Path } from "../schema/faults.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
-import { type Fault, orNearest, type Path } from "./faults.ts";
-import { isCidr } from "./ip.ts";
+import { isAllowEntry } from "../upstreams/allow.ts";
+import { isCidr } from "../values/ip.ts";
+import { declaredHash, isPlausible } from "../values/key-format.ts";
+import { parseDuration, parseSize, parseTime } from "../values/units.ts";
 import {
   type Config,
   type ConsumerConfig,
@@ -15,8 +17,6 @@ import {
   type TierConfig,
   type UpstreamConfig,
 } from "./schema.ts";
-import { parseDuration, parseSize, parseTime } from "./units.ts";
-import { isAllowEntry } from "./upstream-allow.ts";
 
 /** What a schema can't say of the values in a configuration: how they hang together. All functions give faults with paths below `at`. */
 

@@ -1,5 +1,5 @@
 import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
-import { DURATION_PATTERN, SIZE_PATTERN } from "./units.ts";
+import { DURATION_PATTERN, SIZE_PATTERN } from "../values/units.ts";
 
 /** The same schema with an empty object as its default: without one, TypeBox fills in no defaults inside a record's values. */
 const filledIn = <T extends TObject>(schema: T): T => ({ ...schema, default: {} });

@@ -1,10 +1,10 @@
 import { cacheWarning } from "../cache/warning.ts";
-import { isObject } from "../json.ts";
-import { declaredHash } from "../keys/format.ts";
-import { type Fault, nearest, type Path } from "./faults.ts";
-import { PUBLIC_KEYS } from "./public-keys.ts";
+import { PUBLIC_KEYS } from "../demo/public-keys.ts";
+import { type Fault, nearest, type Path } from "../schema/faults.ts";
+import { isObject } from "../values/json.ts";
+import { declaredHash } from "../values/key-format.ts";
+import { parseTime } from "../values/units.ts";
 import { type Config, declaredKey, type RouteConfig } from "./schema.ts";
-import { parseTime } from "./units.ts";
 
 /** What is valid and hardly meant: told by `sluice check` and at the start, a fault with `--strict`. */
 

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../admin/manners.ts";
+import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type Consumer, ConsumerPatch, type Consumers, NewConsumer } from "./consumers.ts";
 

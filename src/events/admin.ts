@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { invalid, refused } from "../admin/refused.ts";
+import { invalid, refused } from "../http/refused.ts";
 import { EVENT_TYPES, type EventFilter, type EventHub, type EventType, MOST_A_SECOND, MOST_READERS } from "./hub.ts";
 
 /** Bytes that may wait for a reader before it counts as too slow. */

@@ -1,15 +1,15 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Since, timeText } from "../admin/manners.ts";
-import { invalid, notFound } from "../admin/refused.ts";
-import type { Clock } from "../clock.ts";
-import { normaliseIp } from "../config/ip.ts";
+import type { Route } from "../exchange/route.ts";
 import type { SystemHealth } from "../health/health.ts";
+import { Since, timeText } from "../http/conventions.ts";
+import { invalid, notFound } from "../http/refused.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
-import type { Route } from "../proxy/route.ts";
+import type { Clock } from "../values/clock.ts";
+import { normaliseIp } from "../values/ip.ts";
 import type { Applied, Explain, Explanation, Situation } from "./explain.ts";
 import { type Walk, WalkedRequest, WalkQuestion } from "./walk.ts";
 

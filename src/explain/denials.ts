@@ -1,4 +1,4 @@
-import type { Problem } from "../proxy/problem.ts";
+import type { Problem } from "../http/problem.ts";
 
 /** A request that was refused. */
 export interface Denial {

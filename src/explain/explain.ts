@@ -1,11 +1,11 @@
-import type { Clock } from "../clock.ts";
+import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
+import type { Problem } from "../http/problem.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
-import type { Problem } from "../proxy/problem.ts";
-import type { Route } from "../proxy/route.ts";
+import type { Clock } from "../values/clock.ts";
 import type { Denial, Denials } from "./denials.ts";
 
 export interface ExplainParts {

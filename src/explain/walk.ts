@@ -1,19 +1,19 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { invalid } from "../admin/refused.ts";
-import type { Clock } from "../clock.ts";
-import { normaliseIp } from "../config/ip.ts";
+import { isAdminPath, neverTaken, type Own, ownAt, ownMethodRefusal } from "../exchange/own.ts";
+import { ambiguityOf } from "../exchange/route.ts";
+import { isMiss } from "../exchange/router.ts";
+import type { Generation } from "../exchange/snapshot.ts";
 import type { Guard } from "../guard/guard.ts";
+import { clientIp } from "../http/client-ip.ts";
 import { Fields } from "../http/fields.ts";
+import { parseTarget, withSlashes } from "../http/path.ts";
+import { invalid } from "../http/refused.ts";
+import { type Entrance, hiddenCaller, type KeyCarrier, mayUse, takeKeys } from "../identity/identify.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { scopeText } from "../limits/policy.ts";
-import { clientIp } from "../proxy/client-ip.ts";
-import { forwardedPath } from "../proxy/forwarder.ts";
-import type { Generation } from "../proxy/generation.ts";
-import { type Entrance, hiddenCaller, type KeyCarrier, mayUse, takeKeys } from "../proxy/identify.ts";
-import { isAdminPath, neverTaken, type Own, ownAt, ownMethodRefusal } from "../proxy/own.ts";
-import { parseTarget, withSlashes } from "../proxy/path.ts";
-import { ambiguityOf } from "../proxy/route.ts";
-import { isMiss } from "../proxy/router.ts";
+import { forwardedPath } from "../upstreams/forwarder.ts";
+import type { Clock } from "../values/clock.ts";
+import { normaliseIp } from "../values/ip.ts";
 import type { Applied, Explain } from "./explain.ts";
 
 export interface WalkParts {

@@ -1,9 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { ADDRESS_SHOWN, DurationField, durationOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../admin/manners.ts";
-import { invalid, notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
-import { isCidr } from "../config/ip.ts";
+import { ADDRESS_SHOWN, DurationField, durationOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../http/conventions.ts";
+import { invalid, notFound } from "../http/refused.ts";
+import { isCidr } from "../values/ip.ts";
 import { type Block, canonical, type Guard } from "./guard.ts";
 
 const BlockRecord = Type.Object({

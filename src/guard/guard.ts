@@ -1,10 +1,10 @@
 import type { Audit } from "../audit/audit.ts";
-import type { Clock } from "../clock.ts";
-import { CidrSet, formatIp, parseIp } from "../config/ip.ts";
 import type { Config } from "../config/schema.ts";
-import { parseDuration } from "../config/units.ts";
-import { hashKey, isMade } from "../keys/format.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Clock } from "../values/clock.ts";
+import { CidrSet, formatIp, parseIp } from "../values/ip.ts";
+import { hashKey, isMade } from "../values/key-format.ts";
+import { parseDuration } from "../values/units.ts";
 
 /** An address, or a block of them, that is refused. */
 export interface Block {

@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { DurationField, durationOf, Since, Time, timeText } from "../admin/manners.ts";
 import type { Audit } from "../audit/audit.ts";
+import { DurationField, durationOf, Since, Time, timeText } from "../http/conventions.ts";
 import type { HealthState, SystemHealth } from "./health.ts";
 import type { Warnings } from "./warnings.ts";
 

@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
-import { parseDuration } from "../config/units.ts";
+import type { Clock } from "../values/clock.ts";
+import { parseDuration } from "../values/units.ts";
 import type { SystemHealth } from "./health.ts";
 
 /** When the system becomes DEGRADED by itself. Times in milliseconds; `null`: that signal is not looked at. */

@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
 import type { Crowd, Excess } from "../http/crowd.ts";
+import type { Clock } from "../values/clock.ts";
 import type { Warnings } from "./warnings.ts";
 
 /** Milliseconds without a refusal after which the warning goes. */

@@ -1,4 +1,4 @@
-import { isLoopback, parseIp } from "../config/ip.ts";
+import { isLoopback, parseIp } from "../values/ip.ts";
 import { descriptors } from "./descriptors.ts";
 
 /** How many connections clients may have open. */

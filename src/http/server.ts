@@ -1,14 +1,14 @@
 import type { TCPSocketListener } from "bun";
-import { normaliseIp } from "../config/ip.ts";
+import { normaliseIp } from "../values/ip.ts";
 import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
-import { divertConnections } from "./divert.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
 import { hasUnreadBytes } from "./kernel.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
+import { divertConnections } from "./reuseport-handover.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
 /** An answer as the wire needs it. */

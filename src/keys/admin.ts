@@ -1,8 +1,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia, ParseError } from "elysia";
-import { DurationField, etagOf, Page, PageQuery, pageFrom, pageOf } from "../admin/manners.ts";
-import { invalid } from "../admin/refused.ts";
-import { schemaFaults } from "../config/faults.ts";
+import { DurationField, etagOf, Page, PageQuery, pageFrom, pageOf } from "../http/conventions.ts";
+import { invalid } from "../http/refused.ts";
+import { schemaFaults } from "../schema/faults.ts";
 import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
 // Not an intersection: Elysia closes the objects that it validates, the shared one as well.

@@ -1,12 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
-import { metadataFaults } from "../admin/body.ts";
-import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../admin/manners.ts";
-import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Clock } from "../clock.ts";
-import type { Fault } from "../config/faults.ts";
-import { CidrSet, isCidr } from "../config/ip.ts";
 import { fillIn } from "../config/load.ts";
 import { limitFaults, quotaFaults } from "../config/rules.ts";
 import {
@@ -19,10 +13,16 @@ import {
   quotaList,
   RouteConfig,
 } from "../config/schema.ts";
-import { parseTime } from "../config/units.ts";
+import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../http/conventions.ts";
+import { metadataFaults } from "../http/json-bounds.ts";
+import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
+import type { Fault } from "../schema/faults.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";
-import { declaredHash, HASHED, hashKey, isPlausible, makeKey } from "./format.ts";
+import type { Clock } from "../values/clock.ts";
+import { CidrSet, isCidr } from "../values/ip.ts";
+import { declaredHash, HASHED, hashKey, isPlausible, makeKey } from "../values/key-format.ts";
+import { parseTime } from "../values/units.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
 
 const Moment = (description: string) =>

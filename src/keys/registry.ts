@@ -1,7 +1,7 @@
-import type { CidrSet } from "../config/ip.ts";
 import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
-import { hashKey, isCutOff, isPlausible } from "./format.ts";
+import type { CidrSet } from "../values/ip.ts";
+import { hashKey, isCutOff, isPlausible } from "../values/key-format.ts";
 
 /** A consumer as requests need it; shared by all its keys. */
 export interface ConsumerEntry {

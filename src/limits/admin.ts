@@ -1,11 +1,11 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Time, timeText } from "../admin/manners.ts";
-import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Clock } from "../clock.ts";
+import { Time, timeText } from "../http/conventions.ts";
+import { notFound } from "../http/refused.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
+import type { Clock } from "../values/clock.ts";
 import type { LimitReading, LimitService } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
 

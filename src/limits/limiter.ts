@@ -1,6 +1,6 @@
-import type { Clock } from "../clock.ts";
-import { newReading } from "./algorithm.ts";
-import { algorithmOf, type Entry, type MemoryStore } from "./memory-store.ts";
+import type { Clock } from "../values/clock.ts";
+import { newReading } from "./algorithms/algorithm.ts";
+import { algorithmOf, type Entry, type MemoryStore } from "./memory/store.ts";
 import { type Policy, type Terms, termsOf } from "./policy.ts";
 
 /** Where a subject stands under one limit. */

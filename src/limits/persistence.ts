@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
-import { algorithmOf, type Entry, type MemoryStore } from "./memory-store.ts";
+import type { Clock } from "../values/clock.ts";
+import { algorithmOf, type Entry, type MemoryStore } from "./memory/store.ts";
 
 /** A count that survives a restart. */
 export interface SavedCount {

@@ -1,5 +1,5 @@
 import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
-import { parseDuration } from "../config/units.ts";
+import { parseDuration } from "../values/units.ts";
 import { Calendar, type PeriodKind } from "./calendar.ts";
 
 export type AlgorithmName = LimitConfig["algorithm"] | "quota";

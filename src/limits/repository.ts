@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Clock } from "../values/clock.ts";
 import type { CountStore, SavedCount } from "./persistence.ts";
 
 /** How many rows one pruning removes at most: it must not hold up requests. And how often it counts them, which takes longer: once in so many calls. */

@@ -1,5 +1,5 @@
-import { parseIp } from "../config/ip.ts";
-import { hashKey } from "../keys/format.ts";
+import { parseIp } from "../values/ip.ts";
+import { hashKey } from "../values/key-format.ts";
 import type { Policy } from "./policy.ts";
 
 /** Who makes a request, as far as limits tell callers apart. */

@@ -1,8 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Time } from "../admin/manners.ts";
-import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
+import { Time } from "../http/conventions.ts";
+import { notFound } from "../http/refused.ts";
 import type { Pools } from "./pools.ts";
 
 /** What is left to each key of a pool. */

@@ -1,9 +1,9 @@
-import type { Clock } from "../clock.ts";
 import type { PoolConfig } from "../config/schema.ts";
-import { parseDuration } from "../config/units.ts";
 import type { RedisLink } from "../redis/link.ts";
 import { Contended, SharedState } from "../redis/shared-state.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Clock } from "../values/clock.ts";
+import { parseDuration } from "../values/units.ts";
 import {
   accept,
   type Choice,

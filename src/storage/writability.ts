@@ -1,6 +1,6 @@
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../values/clock.ts";
 import { isDamage, isUnwritable, sqliteCode } from "./faults.ts";
 import type { Storage } from "./open.ts";
 

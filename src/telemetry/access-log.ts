@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
-import type { Exchange } from "../proxy/exchange.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import type { Clock } from "../values/clock.ts";
 import { RequestLine } from "./request-line.ts";
 
 export interface AccessLogParts {

@@ -1,9 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { DurationField, durationOf, timeText } from "../admin/manners.ts";
-import { invalid, refused } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
 import { LevelName } from "../config/schema.ts";
+import { DurationField, durationOf, timeText } from "../http/conventions.ts";
+import { invalid, refused } from "../http/refused.ts";
 import type { Log } from "./log.ts";
 
 const Sample = Type.Number({

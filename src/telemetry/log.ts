@@ -1,10 +1,10 @@
 import pino, { type Logger } from "pino";
-import type { Clock } from "../clock.ts";
 import type { Config, Level } from "../config/schema.ts";
+import type { Clock } from "../values/clock.ts";
+import { printable, type Redactor } from "../values/redact.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Output } from "./output.ts";
 import { pretty } from "./pretty.ts";
-import { printable, type Redactor } from "./redact.ts";
 
 export type { Logger };
 

@@ -1,4 +1,4 @@
-import { printable } from "./redact.ts";
+import { printable } from "../values/redact.ts";
 
 const RED = "\x1b[31m";
 const GREEN = "\x1b[32m";

@@ -1,7 +1,7 @@
+import type { Endpoint, Exchange } from "../exchange/exchange.ts";
 import type { KeyEntry } from "../keys/registry.ts";
-import type { Endpoint, Exchange } from "../proxy/exchange.ts";
 import type { Target } from "../upstreams/upstream.ts";
-import { printable } from "./redact.ts";
+import { printable } from "../values/redact.ts";
 
 /** Text that stands in JSON as it is. */
 const PLAIN = /^[ !#-[\]-~]*$/;

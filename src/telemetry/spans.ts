@@ -1,4 +1,4 @@
-import type { Exchange } from "../proxy/exchange.ts";
+import type { Exchange } from "../exchange/exchange.ts";
 import { METHODS } from "./metrics.ts";
 import type { Attributes, Step } from "./trace.ts";
 

@@ -1,6 +1,6 @@
 import { type Sink, through } from "../http/body.ts";
-import { isJsonType } from "../json.ts";
-import type { UpstreamResponse } from "../upstreams/client.ts";
+import type { UpstreamResponse } from "../http/client.ts";
+import { isJsonType } from "../values/json.ts";
 import { EventNumbers } from "./events.ts";
 import { NumbersAt, Places } from "./number-at.ts";
 import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";

@@ -1,7 +1,7 @@
 import { type Body, type Sink, WholeBody } from "../http/body.ts";
+import { UpstreamFailure } from "../http/client.ts";
 import type { Trailers } from "../http/trailers.ts";
-import { isObject, parseExactly } from "../json.ts";
-import { UpstreamFailure } from "../upstreams/client.ts";
+import { isObject, parseExactly } from "../values/json.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
 export const MOST_KEPT_PLAIN = 1_048_576;

@@ -1,9 +1,9 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Since, timeText } from "../admin/manners.ts";
-import { notFound } from "../admin/refused.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Clock } from "../clock.ts";
+import { Since, timeText } from "../http/conventions.ts";
+import { notFound } from "../http/refused.ts";
+import type { Clock } from "../values/clock.ts";
 import type { Upstreams } from "./registry.ts";
 import type { Target, Upstream } from "./upstream.ts";
 

@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
-import { discard, type UpstreamClient } from "./client.ts";
+import { discard, type UpstreamClient } from "../http/client.ts";
+import type { Clock } from "../values/clock.ts";
 import type { HealthCheckPolicy, Target, Upstream } from "./upstream.ts";
 
 /** Called when checks have changed what is thought of a target. */

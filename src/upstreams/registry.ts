@@ -1,6 +1,6 @@
-import type { Clock } from "../clock.ts";
 import type { UpstreamConfig } from "../config/schema.ts";
-import type { UpstreamClient } from "./client.ts";
+import type { UpstreamClient } from "../http/client.ts";
+import type { Clock } from "../values/clock.ts";
 import { HealthChecker, type OnHealth } from "./health-check.ts";
 import { type OnBreaker, Upstream } from "./upstream.ts";
 

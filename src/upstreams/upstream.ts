@@ -1,6 +1,7 @@
-import type { Clock } from "../clock.ts";
 import type { UpstreamConfig } from "../config/schema.ts";
-import { parseDuration } from "../config/units.ts";
+import { type Origin, originOf } from "../http/client.ts";
+import type { Clock } from "../values/clock.ts";
+import { parseDuration } from "../values/units.ts";
 import { type Balancer, balancerOf } from "./balancer.ts";
 import {
   type Breaker,
@@ -20,7 +21,6 @@ import {
   vouchFor,
   withdraw,
 } from "./breaker.ts";
-import { type Origin, originOf } from "./client.ts";
 
 /** What is known of a target while it serves; it outlives a change of the configuration. */
 export interface TargetState {

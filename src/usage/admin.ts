@@ -1,9 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageOf, TimeParameter, timeText } from "../admin/manners.ts";
-import { invalid } from "../admin/refused.ts";
-import type { Clock } from "../clock.ts";
-import { parseTime } from "../config/units.ts";
+import { Page, PageQuery, pageOf, TimeParameter, timeText } from "../http/conventions.ts";
+import { invalid } from "../http/refused.ts";
+import type { Clock } from "../values/clock.ts";
+import { parseTime } from "../values/units.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;

@@ -1,7 +1,7 @@
-import type { Clock } from "../clock.ts";
 import type { KeyEntry } from "../keys/registry.ts";
 import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Clock } from "../values/clock.ts";
 import { type HeavyHitter, HeavyHitters } from "./heavy-hitters.ts";
 
 /** What is counted of requests. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { parseBatch } from "../../src/activities/activity.ts";
 import { fit, parseType, Unfit } from "../../src/activities/column-type.ts";
-import { parseExactly } from "../../src/json.ts";
+import { parseExactly } from "../../src/values/json.ts";
 
 const typed = (text: string) => {
   const type = parseType(text);

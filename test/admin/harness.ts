@@ -1,7 +1,7 @@
 import { openApiDocument } from "../../src/cli/openapi-document.ts";
-import type { Clock } from "../../src/clock.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { createGatewayParts } from "../../src/gateway.ts";
+import { createGatewayParts } from "../../src/gateway/open.ts";
+import type { Clock } from "../../src/values/clock.ts";
 import { conformance, type Document } from "../support/openapi.ts";
 
 export const TOKEN = "admin-token-for-tests-0123456789";

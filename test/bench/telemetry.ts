@@ -1,19 +1,19 @@
 // What it costs to record a request: CPU time of metrics, usage, access log and traces, each by itself and on and off in one run. `bun test/bench/telemetry.ts`
 
-import { systemClock as clock } from "../../src/clock.ts";
 import { EventHub } from "../../src/events/hub.ts";
+import type { Exchange } from "../../src/exchange/exchange.ts";
 import { Denials } from "../../src/explain/denials.ts";
-import type { Exchange } from "../../src/proxy/exchange.ts";
-import { Recorder } from "../../src/proxy/recorder.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { Output } from "../../src/telemetry/output.ts";
-import { Redactor } from "../../src/telemetry/redact.ts";
+import { Recorder } from "../../src/telemetry/recorder.ts";
 import { spansOf } from "../../src/telemetry/spans.ts";
 import { Tracer } from "../../src/telemetry/trace.ts";
 import { Tracing } from "../../src/telemetry/tracing.ts";
 import { Usage } from "../../src/usage/usage.ts";
+import { systemClock as clock } from "../../src/values/clock.ts";
+import { Redactor } from "../../src/values/redact.ts";
 
 const TIMES = 1_000_000;
 const nowhere = Bun.file("/dev/null").writer();

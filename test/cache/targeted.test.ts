@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { normalized, partOf } from "../../src/cache/policy.ts";
 import { parseDictionary } from "../../src/cache/targeted.ts";
 import { Fields } from "../../src/http/fields.ts";
-import { onlyParameters } from "../../src/proxy/path.ts";
+import { onlyParameters } from "../../src/http/path.ts";
 
 const read = (text: string) => {
   const members = parseDictionary(text);

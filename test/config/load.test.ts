@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import demo from "../../config.json";
-import { formatFault, formatPath } from "../../src/config/faults.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { formatFault, formatPath } from "../../src/schema/faults.ts";
 
 function valid(text: string, env: Record<string, string> = {}): Config {
   const loaded = loadConfig(text, env);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { formatFault } from "../../src/config/faults.ts";
 import { loadConfig, placed } from "../../src/config/load.ts";
 import { configWarnings } from "../../src/config/warnings.ts";
+import { formatFault } from "../../src/schema/faults.ts";
 import { documentedConfigs, repositoryConfigs } from "../support/documents.ts";
 
 const NOW = Date.parse("2026-11-21T00:00:00Z");

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { Denials } from "../../src/explain/denials.ts";
-import { problem } from "../../src/proxy/problem.ts";
+import { problem } from "../../src/http/problem.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { serving } from "../support/serving.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { makeKey } from "../../src/keys/format.ts";
+import { makeKey } from "../../src/values/key-format.ts";
 import { backend } from "../support/backend.ts";
 import { exchange } from "../support/raw.ts";
 import { serving } from "../support/serving.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Calendar, type CalendarRule, isTimezone } from "../../src/limits/calendar.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
-import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compileQuotas } from "../../src/limits/policy.ts";
 import { FakeClock } from "../support/limits.ts";
 

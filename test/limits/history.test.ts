@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
-import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { CountPersistence, type SavedCount } from "../../src/limits/persistence.ts";
 import { compilePolicies } from "../../src/limits/policy.ts";
 import { FakeClock, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";

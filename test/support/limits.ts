@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import type { LimitConfig } from "../../src/config/schema.ts";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
-import { MemoryStore } from "../../src/limits/memory-store.ts";
+import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, type Policy } from "../../src/limits/policy.ts";
 
 /** A clock that stands still until a test moves it. */

@@ -1,6 +1,6 @@
 import { loadConfig } from "../../src/config/load.ts";
-import { createGatewayParts } from "../../src/gateway.ts";
-import { listen } from "../../src/server.ts";
+import { listen } from "../../src/gateway/listeners.ts";
+import { createGatewayParts } from "../../src/gateway/open.ts";
 import { FakeClock } from "./limits.ts";
 
 /** The whole gateway in this process, on a free port, with a clock that stands still until it is moved. */

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Exchange } from "../../src/proxy/exchange.ts";
+import type { Exchange } from "../../src/exchange/exchange.ts";
 import { AccessLog } from "../../src/telemetry/access-log.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { Output } from "../../src/telemetry/output.ts";
 import { pretty } from "../../src/telemetry/pretty.ts";
-import { holdsKey, Redactor, withoutKeys } from "../../src/telemetry/redact.ts";
+import { holdsKey, Redactor, withoutKeys } from "../../src/values/redact.ts";
 import { FakeClock } from "../support/limits.ts";
 
 const CONFIG = { level: "info", format: "json", accessLog: true, accessLogSample: 1 } as const;

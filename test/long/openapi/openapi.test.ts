@@ -16,7 +16,7 @@ async function run(command: readonly string[], cwd: string): Promise<{ status: n
 /** What somebody would write against the generated types. */
 const CLIENT = `
 import createClient from "openapi-fetch";
-import type { components, paths } from "./client";
+import type { components, paths } from "./client.ts";
 const client = createClient<paths>({ baseUrl: "http://127.0.0.1:8080", headers: { authorization: "Bearer x" } });
 export async function use(): Promise<unknown[]> {
   const made = await client.POST("/admin/consumers", { body: { id: "acme", tier: "free" } });

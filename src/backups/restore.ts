@@ -1,0 +1,235 @@
+import { Database } from "bun:sqlite";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { Audit } from "../audit/audit.ts";
+import { PoolConfig } from "../config/schema.ts";
+import { SecretFault, type Secrets } from "../pools/secrets.ts";
+import { mapSecrets } from "../schema/secrets.ts";
+import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
+import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
+import { openStorage, origin, type Storage } from "../storage/open.ts";
+import { sync } from "../storage/sync.ts";
+import type { Clock } from "../values/clock.ts";
+import { noRevocations, type Revocations, revokedSince, type Settled, settle } from "./revocations.ts";
+
+export interface RestoreOptions {
+  /** The backup. */
+  readonly file: string;
+  /** Where the gateway's database is, or will be. */
+  readonly databasePath: string;
+  /** What was revoked or disabled after the backup is valid again. */
+  readonly isAsItWas: boolean;
+  readonly secrets: Secrets;
+  readonly clock: Clock;
+  /**
+   * Makes the records of a database those that all instances share; `null`: this one is alone. `found` learns what was revoked and disabled by what they share now, and `settle` is called once that is known,
+   * before anything is passed on.
+   */
+  readonly share: ((storage: Storage, found: Revocations, settle: () => void) => Promise<void>) | null;
+}
+
+export interface Restored extends Settled {
+  readonly database: string;
+  /** Where the database is that was there before; `null`: there was none. */
+  readonly before: string | null;
+  /** The time of the last change that the backup holds, RFC 3339; `null`: it holds none. */
+  readonly asOf: string | null;
+  /** How many records it holds. */
+  readonly holds: Readonly<Record<"consumers" | "keys" | "tiers" | "routes" | "upstreams" | "pools" | "blocks" | "tokens", number>>;
+  /** Pools whose secrets can't be read under this SLUICE_SECRET. */
+  readonly sealedPools: readonly string[];
+  /** Why it could not be looked for what was revoked or disabled after the backup; `null`: it was. */
+  readonly unknown: string | null;
+}
+
+/** Milliseconds that a gateway which starts or stops at this moment has to come to an end with it. */
+const TURN_WITHIN = 2000;
+
+/**
+ * Puts a backup in the place of the database that no gateway uses. The backup itself stays as it is, and so does the database before, under another name.
+ * Throws `StorageError` while a gateway uses it, and for a file that is damaged, not Sluice's or of a newer version; nothing was changed then.
+ */
+export async function restore(options: RestoreOptions): Promise<Restored> {
+  const { file, databasePath } = options;
+  if (!existsSync(file) || !statSync(file).isFile()) throw new StorageError(`there is no file ${file}: name a backup`);
+  if (existsSync(databasePath) && realpathSync(file) === realpathSync(databasePath))
+    throw new StorageError(`${file} is the gateway's database itself: name a backup of it`);
+  try {
+    mkdirSync(dirname(databasePath), { recursive: true, mode: 0o700 });
+    using opening = lockAlone(openingLockOf(databasePath), TURN_WITHIN);
+    using serving = opening === null ? null : lockAlone(servingLockOf(databasePath), 0);
+    if (serving === null || isOpenElsewhere(databasePath))
+      throw new StorageError(
+        `a gateway, or another program, uses ${databasePath}: stop it first, so that nothing is written to what is put aside`,
+      );
+    return await exchange(options);
+  } catch (error) {
+    throw explained(error, databasePath);
+  }
+}
+
+async function exchange(options: RestoreOptions): Promise<Restored> {
+  const { file, databasePath, isAsItWas, clock, share } = options;
+  const copy = `${databasePath}.restoring-${Bun.randomUUIDv7()}`;
+  const { uid, gid } = statSync(existsSync(databasePath) ? databasePath : dirname(databasePath));
+  try {
+    copyFileSync(file, copy);
+    // A copy of a database that was not stopped may come with what is not in its one file yet.
+    if (existsSync(`${file}-wal`)) copyFileSync(`${file}-wal`, `${copy}-wal`);
+    chmodSync(copy, 0o600);
+    check(copy, file);
+    const storage = openStorage(copy);
+    let restored: Restored;
+    try {
+      const found = noRevocations();
+      const unknown = compare(storage, databasePath, found);
+      const audit = new Audit({ storage, clock });
+      const { asOf } = storage.client.query<{ asOf: number | null }, []>("SELECT max(at) AS asOf FROM audit").get() ?? { asOf: null };
+      let settled: Settled = { keys: [], rotated: [], disabledKeys: [], disabledConsumers: [], tokens: [], isFirstTokenKept: false };
+      const decide = (): void => {
+        audit.change({ action: "database.restore", subject: "database", after: { file: basename(file), asOf: textOf(asOf) } }, () => {
+          settled = settle(storage, found, isAsItWas, clock.wall());
+        });
+      };
+      if (share === null) decide();
+      else await share(storage, found, decide);
+      restored = {
+        database: databasePath,
+        before: null,
+        asOf: textOf(asOf),
+        holds: holdings(storage),
+        ...settled,
+        sealedPools: sealedPools(storage, options.secrets),
+        unknown,
+      };
+    } finally {
+      storage.close();
+    }
+    sync(copy);
+    if (process.getuid?.() === 0)
+      for (const each of [copy, openingLockOf(databasePath), servingLockOf(databasePath)]) chownSync(each, uid, gid);
+    const before = putAside(databasePath, clock.wall());
+    // In one step: there is no moment without a database.
+    renameSync(copy, databasePath);
+    for (const rest of ["-wal", "-shm"]) rmSync(databasePath + rest, { force: true });
+    sync(dirname(databasePath));
+    return { ...restored, before };
+  } finally {
+    const [folder, name] = [dirname(copy), basename(copy)];
+    for (const each of readdirSync(folder)) if (each.startsWith(name)) rmSync(join(folder, each), { force: true });
+  }
+}
+
+/** Whether a program has it open that does not say so: an older gateway, or a shell of SQLite's. */
+function isOpenElsewhere(databasePath: string): boolean {
+  if (!existsSync(databasePath)) return false;
+  try {
+    using database = new Database(databasePath, { readwrite: true, create: false });
+    database.run("PRAGMA locking_mode = EXCLUSIVE");
+    database.run("BEGIN EXCLUSIVE");
+    database.run("ROLLBACK");
+    return false;
+  } catch (error) {
+    // What is damaged can't be asked, and may be replaced.
+    return sqliteCode(error)?.startsWith("SQLITE_BUSY") === true;
+  }
+}
+
+/** Throws `StorageError` for what is no whole backup of this Sluice or an older one. */
+function check(copy: string, file: string): void {
+  try {
+    using database = new Database(copy, { readwrite: true, create: false });
+    const writer = origin(database);
+    if (writer === "newer") throw new StorageError(`${file} was written by a newer Sluice than this one: restore it with that version`);
+    const [problem] = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").all();
+    if (problem?.integrity_check !== "ok")
+      throw new StorageError(`${file} is damaged (${problem?.integrity_check}): restore another backup`);
+    if (writer !== "known") throw new StorageError(`${file} is no backup of Sluice's: its tables are not there`);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    throw new StorageError(`${file} is damaged or no SQLite database (${(error as Error).message}): restore another backup`);
+  }
+}
+
+/** Looks in the database that is there for what was revoked or disabled after the backup. Gives why that can't be known. */
+function compare(backup: Storage, databasePath: string, found: Revocations): string | null {
+  if (!existsSync(databasePath)) return "there was no database";
+  try {
+    using now = new Database(databasePath, { readwrite: true, create: false });
+    if (origin(now) === "none") return "the database before was empty";
+    revokedSince(backup, now, found);
+    // All of it into the one file, which is put aside.
+    now.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    return null;
+  } catch (error) {
+    if (sqliteCode(error) === null) throw error;
+    return `the database before can't be read (${(error as Error).message})`;
+  }
+}
+
+/** Gives the database that is there another name, with all that belongs to it. `at` in milliseconds since 1970. */
+function putAside(databasePath: string, at: number): string | null {
+  if (!existsSync(databasePath)) {
+    for (const rest of ["-wal", "-shm"]) rmSync(databasePath + rest, { force: true });
+    return null;
+  }
+  const stem = `${databasePath}.before-${new Date(at).toISOString().slice(0, 19).replaceAll(":", "-")}Z`;
+  let aside = stem;
+  for (let n = 2; existsSync(aside); n++) aside = `${stem}-${n}`;
+  // What a crash has left belongs to it: under the new name SQLite finds it again.
+  if (existsSync(`${databasePath}-wal`)) renameSync(`${databasePath}-wal`, `${aside}-wal`);
+  try {
+    linkSync(databasePath, aside);
+  } catch {
+    // A file system without links.
+    renameSync(databasePath, aside);
+  }
+  return aside;
+}
+
+function holdings({ client }: Storage): Restored["holds"] {
+  const count = (sql: string): number => client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${sql}`).get()?.n ?? 0;
+  const documents = (kind: string): number => count(`documents WHERE kind = '${kind}'`);
+  return {
+    consumers: count("consumers"),
+    keys: count("keys"),
+    tiers: documents("tier"),
+    routes: documents("route"),
+    upstreams: documents("upstream"),
+    pools: documents("pool"),
+    blocks: count("blocks"),
+    tokens: count("admin_tokens"),
+  };
+}
+
+function sealedPools({ client }: Storage, secrets: Secrets): string[] {
+  const pools = client.query<{ name: string; document: string }, []>(
+    "SELECT name, document FROM documents WHERE kind = 'pool' ORDER BY name",
+  );
+  return pools
+    .all()
+    .filter(({ document }) => {
+      try {
+        mapSecrets(PoolConfig, JSON.parse(document), (sealed) => secrets.open(sealed));
+        return false;
+      } catch (error) {
+        if (error instanceof SecretFault) return true;
+        throw error;
+      }
+    })
+    .map(({ name }) => name);
+}
+
+const textOf = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString());

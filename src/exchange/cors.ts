@@ -1,0 +1,59 @@
+import type { CorsConfig } from "../config/schema.ts";
+import type { Fields } from "../http/fields.ts";
+import { parseDuration } from "../values/units.ts";
+
+/** What pages of other origins may do with a route (the Fetch standard's CORS protocol), with its lines made beforehand. */
+export interface Cors {
+  /** Lower-case origins, or `null` for any. */
+  readonly origins: ReadonlySet<string> | null;
+  readonly credentials: boolean;
+  readonly maxAge: string;
+  /** For Access-Control-Allow-Methods; "" allows the method that is asked for. */
+  readonly methods: string;
+}
+
+/** What a page may read besides the few fields that it always may: those that Sluice sets. */
+const EXPOSED =
+  "X-Request-ID, X-Process-Time, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After";
+
+export function compileCors(config: CorsConfig, methods: readonly string[]): Cors {
+  return {
+    origins: config.origins.includes("*") ? null : new Set(config.origins.map((origin) => origin.toLowerCase())),
+    credentials: config.credentials,
+    maxAge: String(Math.floor(parseDuration(config.maxAge) / 1000)),
+    methods: methods.includes("GET") && !methods.includes("HEAD") ? [...methods, "HEAD"].join(", ") : methods.join(", "),
+  };
+}
+
+/** A preflight asks what a page may send: OPTIONS with an origin and the method in question. Gives that method, or `null` for any other request. */
+export function preflightMethod(method: string, fields: Fields): string | null {
+  return method === "OPTIONS" && fields.get("origin") !== null ? fields.get("access-control-request-method") : null;
+}
+
+/** The header lines of an actual response. Other origins get none, so that the browser keeps the response from the page. */
+export function corsHead(cors: Cors, origin: string | null): string {
+  const allowed = allowedOrigin(cors, origin);
+  return allowed === "" ? VARY : `${allowed}Access-Control-Expose-Headers: ${EXPOSED}\r\n${VARY}`;
+}
+
+/** The header lines of the answer to a preflight. */
+export function preflightHead(cors: Cors, fields: Fields): string {
+  const allowed = allowedOrigin(cors, fields.get("origin"));
+  if (allowed === "") return VARY_PREFLIGHT;
+  const asked = fields.joined("access-control-request-headers");
+  return (
+    `${allowed}Access-Control-Allow-Methods: ${cors.methods || fields.get("access-control-request-method")}\r\n` +
+    `${asked === null ? "" : `Access-Control-Allow-Headers: ${asked}\r\n`}Access-Control-Max-Age: ${cors.maxAge}\r\n${VARY_PREFLIGHT}`
+  );
+}
+
+// Caches must not give one origin's answer to another.
+const VARY = "Vary: Origin\r\n";
+const VARY_PREFLIGHT = "Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n";
+
+function allowedOrigin(cors: Cors, origin: string | null): string {
+  if (origin === null) return "";
+  if (cors.origins === null) return "Access-Control-Allow-Origin: *\r\n";
+  if (!cors.origins.has(origin.toLowerCase())) return "";
+  return `Access-Control-Allow-Origin: ${origin}\r\n${cors.credentials ? "Access-Control-Allow-Credentials: true\r\n" : ""}`;
+}

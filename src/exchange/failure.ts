@@ -1,0 +1,52 @@
+import { TooLarge, TooSlow } from "../http/body.ts";
+import { UpstreamFailure } from "../http/client.ts";
+import { bodyTooLarge, type Problem, passing, poolExhausted, problem, unavailable } from "../http/problem.ts";
+import { LimiterUnavailable } from "../limits/redis/limiter.ts";
+import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
+import { NoTarget } from "../upstreams/forwarder.ts";
+
+/** What the caller is told of an error, and whether it is a fault that whoever runs the gateway has to know of. */
+export interface Failure {
+  readonly refusal: Problem;
+  readonly isFault: boolean;
+}
+
+export const TOO_SLOW = problem("requestTimeout", "The request's body did not arrive in time: send it faster, or in smaller parts.");
+
+/** What becomes of an error on a request's way. */
+export function failureOf(error: unknown): Failure {
+  const refusal = expected(error);
+  if (refusal !== null) return { refusal, isFault: false };
+  if (error instanceof PoolMissing) {
+    const detail = "This route has no credential for its backend at the moment; tell whoever runs it.";
+    return { refusal: passing("noHealthyTarget", detail, 5), isFault: true };
+  }
+  return {
+    refusal: problem("internal", "Something went wrong in the gateway; report the request id to whoever runs it."),
+    isFault: true,
+  };
+}
+
+function expected(error: unknown): Problem | null {
+  if (error instanceof NoTarget) return unavailable(error.why.code, error.why.retryIn);
+  if (error instanceof LimiterUnavailable)
+    return passing("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", 1);
+  if (error instanceof PoolExhausted) return poolExhausted(error.retryIn, error.cost);
+  if (error instanceof CredentialRefused)
+    return problem(
+      "forbidden",
+      "The backend refused this request with the key of this gateway: check what you ask for, and the headers that you send.",
+    );
+  if (error instanceof TooLarge) return bodyTooLarge(error.most);
+  if (error instanceof TooSlow) return TOO_SLOW;
+  return error instanceof UpstreamFailure ? ofUpstream(error) : null;
+}
+
+function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
+  if (cause instanceof TooLarge) return bodyTooLarge(cause.most);
+  if (kind === "descriptors")
+    return passing("outOfDescriptors", "The gateway has no connection to the backend to spare at the moment; try again in a second.", 1);
+  if (kind === "request") return TOO_SLOW;
+  if (kind === "timeout") return problem("upstreamTimeout", "The backend did not answer in time; try again later.");
+  return problem("upstreamFailed", "The backend could not be reached or broke off; try again later.");
+}

@@ -1,0 +1,157 @@
+import type { UpstreamResponse } from "../http/client.ts";
+import { Fields } from "../http/fields.ts";
+import type { RequestHead } from "../http/head.ts";
+import { HOP_BY_HOP } from "../http/name-filter.ts";
+import type { Target } from "../upstreams/upstream.ts";
+import type { Arrival, Exchange } from "./exchange.ts";
+import type { Route } from "./route.ts";
+
+const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
+/** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
+const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
+
+/** `trailers` among the transfer codings of a TE field. */
+const TRAILERS = /(^|,)[ \t]*trailers[ \t]*(,|$)/i;
+
+/** What makes a request conditional (RFC 9110 §13.1), apart from If-Range. */
+const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
+
+/** The head of the request for `target`, with its empty line. `conditions`: header lines in place of the caller's own conditions; `null` leaves those. */
+export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, path: string, conditions: string | null = null): string {
+  const { head, body, ip: peer, isTls } = x.incoming;
+  const { fields } = head;
+  const { names, lower, values } = fields;
+  const isTrusted = x.generation.trustedProxies.has(peer);
+  const rules = route.requestRules;
+  const { requestNames } = route;
+  const host = route.preservesHost && head.host !== "" ? head.host : target.host;
+  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${host}\r\n`}${rules.lines}`;
+  const named = namedByConnection(head.connection);
+  const { credential, prompt, trace } = x;
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    const passage = requestNames.of(name);
+    if (passage !== "always" && (passage === "never" || !isTrusted)) continue;
+    // What a response cost can't be read from a compressed one.
+    if (name === "accept-encoding" && route.usage !== null) {
+      text += "Accept-Encoding: identity\r\n";
+      continue;
+    }
+    if (named?.has(name) || (name === "authorization" && x.dropsAuthorization)) continue;
+    if (conditions !== null && CONDITIONS.has(name)) continue;
+    if (trace !== null && (name === "traceparent" || (name === "tracestate" && trace.parentId === null))) continue;
+    text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  if (credential !== null) text += credential.line;
+  if (trace !== null && !rules.dropped.has("traceparent")) text += `traceparent: ${trace.header}\r\n`;
+  if (prompt !== null && prompt.length >= 0 && body !== null) text += `Content-Length: ${prompt.length}\r\n`;
+  else if (body !== null)
+    text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
+  else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
+  if (named !== null || head.framing === "chunked") text += trailerLines(head, named, prompt === null);
+  if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
+  const proto = isTls ? "https" : "http";
+  text += `X-Forwarded-For: ${trail(fields, "x-forwarded-for", peer, isTrusted)}\r\n`;
+  text += `X-Forwarded-Proto: ${trail(fields, "x-forwarded-proto", proto, isTrusted)}\r\n`;
+  if (head.host !== "" || isTrusted) text += `X-Forwarded-Host: ${trail(fields, "x-forwarded-host", head.host, isTrusted)}\r\n`;
+  text += `X-Request-ID: ${x.id}\r\n`;
+  if (x.attempts > 1) text += `X-Retry-Count: ${x.attempts - 1}\r\n`;
+  if (conditions !== null) text += conditions;
+  if (x.key !== null) text += `X-Consumer-ID: ${x.key.consumer.id}\r\nX-Consumer-Tier: ${x.key.consumer.tier}\r\n`;
+  return `${text}\r\n`;
+}
+
+/**
+ * What a request says of trailers: that its sender takes them, which stands in Connection as well (RFC 9110 §10.1.4), and so does this hop; and which follow it, where it goes on in
+ * the chunks it came in.
+ */
+function trailerLines({ fields, framing, upgrade }: RequestHead, named: ReadonlySet<string> | null, isAsItCame: boolean): string {
+  const takes = upgrade === "" && named?.has("te") === true && TRAILERS.test(fields.joined("te") ?? "");
+  const announced = framing === "chunked" && isAsItCame ? fields.joined("trailer") : null;
+  return (takes ? "TE: trailers\r\nConnection: TE\r\n" : "") + (announced === null ? "" : `Trailer: ${announced}\r\n`);
+}
+
+/** The header lines of an interim response for the client (RFC 9110 §15.2). */
+export function interimHead(route: Route, { names, lower, values }: Fields, connection: string): string {
+  const named = namedByConnection(connection);
+  let text = "";
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    if (!NOT_RETURNED.has(name) && !named?.has(name) && !route.responseRules.dropped.has(name)) text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  return text;
+}
+
+/** The response's header lines for the client, without those that frame the message. */
+export function responseHead(x: Exchange, route: Route, response: UpstreamResponse): string {
+  const { names, lower, values } = response.fields;
+  const named = namedByConnection(response.connection);
+  const isLimited = x.limitHead !== "";
+  const { dropped } = route.responseRules;
+  let text = "";
+  for (let i = 0; i < names.length; i++) {
+    const name = lower[i] as string;
+    // Providers' support asks for it: it comes under another name, since ours has this one.
+    if (name === "x-request-id" && values[i] !== x.id && !dropped.has(name)) text += `X-Upstream-Request-ID: ${values[i]}\r\n`;
+    if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
+    text += `${names[i]}: ${values[i]}\r\n`;
+  }
+  if (x.incoming.head.minor === 1 && isStreamed(response)) {
+    const announced = response.fields.joined("trailer");
+    if (announced !== null) text += `Trailer: ${announced}\r\n`;
+  }
+  return text;
+}
+
+/** Whether a response goes on in chunks, which trailers may follow. */
+const isStreamed = ({ body, fields }: UpstreamResponse): boolean =>
+  body !== null && !(body instanceof Uint8Array) && body.length < 0 && fields.get("transfer-encoding") !== null;
+
+/** What goes with a 304 (RFC 9110 §15.4.5). */
+const NOT_MODIFIED = new Set(["cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"]);
+
+/**
+ * What is kept of a response's fields: without those of this hop, those that are made anew for each answer, and the backend's own limits, which were another caller's.
+ * `arrivedAt` in milliseconds since 1970, for a response without a Date (RFC 9110 §6.6.1).
+ */
+export function keptFields(
+  fields: Fields,
+  connection: string,
+  route: Route,
+  arrivedAt: number,
+): { fields: Fields; head: string; notModifiedHead: string } {
+  const named = namedByConnection(connection);
+  const kept = new Fields();
+  let head = "";
+  let notModifiedHead = "";
+  const add = (name: string, lower: string, value: string): void => {
+    kept.add(name, lower, value);
+    if (lower === "age" || route.responseRules.dropped.has(lower)) return;
+    head += `${name}: ${value}\r\n`;
+    if (NOT_MODIFIED.has(lower)) notModifiedHead += `${name}: ${value}\r\n`;
+  };
+  for (let i = 0; i < fields.names.length; i++) {
+    const lower = fields.lower[i] as string;
+    if (NOT_RETURNED.has(lower) || LIMIT_FIELDS.has(lower) || named?.has(lower)) continue;
+    add(fields.names[i] as string, lower, fields.values[i] as string);
+  }
+  if (kept.get("date") === null) add("Date", "date", new Date(arrivedAt).toUTCString());
+  return { fields: kept, head, notModifiedHead };
+}
+
+/** What every response of Sluice carries. `elapsed` in milliseconds. */
+export const ownHead = (x: Exchange, elapsed: number): string =>
+  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}${x.cacheHead}${x.routeHead}`;
+
+/** What a trusted proxy wrote with our part behind it, or our part alone. */
+function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {
+  const before = isTrusted ? fields.joined(name) : null;
+  return before === null ? own : own === "" ? before : `${before}, ${own}`;
+}
+
+/** The fields that Connection names, which are for this hop only; `null` for the values that nearly all requests have. */
+function namedByConnection(connection: string): Set<string> | null {
+  if (connection === "" || connection === "keep-alive" || connection === "close" || connection === "upgrade") return null;
+  return new Set(connection.split(",").map((name) => name.trim()));
+}

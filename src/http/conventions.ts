@@ -1,0 +1,139 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { isObject } from "../values/json.ts";
+import { DURATION_PATTERN, parseDuration } from "../values/units.ts";
+import { invalid, refused } from "./refused.ts";
+
+/** What the admin API's lists and records have in common. */
+
+/** A query arrives as text and is read by the handlers, which say more of a fault than a schema can: `shown` is what the API document says of it. */
+export const PageQuery = Type.Object({
+  limit: Type.Optional(
+    Type.String({ description: "Most items to give: 1 to 500, 50 by default.", shown: { type: "integer", minimum: 1, maximum: 500 } }),
+  ),
+  cursor: Type.Optional(
+    Type.String({
+      description: "Where the page begins: `nextCursor` of the page before. Leave it out for the first page.",
+      shown: { minLength: 1 },
+    }),
+  ),
+});
+
+/** A time in a query. */
+export const TimeParameter = (description: string) => Type.Optional(Type.String({ description, shown: { format: "date-time" } }));
+
+/** `?force=true`. */
+export const Force = (deed: string) =>
+  Type.Object({ force: Type.Optional(Type.String({ description: `true: ${deed}.`, shown: { type: "boolean" } })) });
+
+/** A time in an answer, or null. */
+export const Time = (description: string) =>
+  Type.Union([Type.String(), Type.Null()], { description, shown: { anyOf: [{ type: "string", format: "date-time" }, { type: "null" }] } });
+
+/** A time that is always there. */
+export const Since = (description: string) => Type.String({ description, shown: { format: "date-time" } });
+
+export const Source = Type.Union([Type.Literal("config"), Type.Literal("admin")], {
+  description: "Who manages it: config.json, or this API.",
+});
+
+/** How a duration of at most ten years reads: every text of this form is accepted. */
+const SHORT = "^([0-9]{1,9}ms|[0-9]{1,8}s|[0-9]{1,6}m|[0-9]{1,4}h|([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2})d)$";
+
+/** A duration of at most ten years in a body. `example` also says what it looks like in a fault. */
+export const DurationField = (description: string, example: string) =>
+  Type.String({
+    pattern: DURATION_PATTERN,
+    expects: `a duration such as "${example}"`,
+    description,
+    examples: [example],
+    shown: { pattern: SHORT },
+  });
+
+/** Addresses as they may be written in a body: an address, or a block of them. */
+export const ADDRESS_SHOWN = {
+  anyOf: [
+    { type: "string", format: "ipv4" },
+    { type: "string", format: "ipv6" },
+    {
+      type: "string",
+      pattern: "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/(3[0-2]|[12]?[0-9])$",
+    },
+    { type: "string", pattern: "^([0-9A-Fa-f]{1,4}:){1,6}:/(12[0-8]|1[01][0-9]|[1-9]?[0-9])$" },
+  ],
+} as const;
+
+export interface PageRequest {
+  readonly limit: number;
+  /** Items behind this id; "" for the first page. */
+  readonly after: string;
+}
+
+export const Page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
+  Type.Object({
+    items: Type.Array(item, { description: "The items of this page." }),
+    nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
+  });
+
+/** Reads `?limit=` and `?cursor=`. Throws 422 for what is no page. */
+export function pageOf(query: Static<typeof PageQuery>): PageRequest {
+  const limit = query.limit === undefined ? 50 : Number(query.limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 500)
+    throw invalid([{ path: ["limit"], message: "must be a whole number from 1 to 500" }]);
+  return { limit, after: query.cursor === undefined ? "" : decodeCursor(query.cursor) };
+}
+
+/** A page of items that are sorted by `idOf`; `items` may hold one more than `limit`, which says that there is a next page. */
+export function pageFrom<T>(items: readonly T[], limit: number, idOf: (item: T) => string): { items: T[]; nextCursor: string | null } {
+  const page = items.slice(0, limit);
+  const last = page.at(-1);
+  return { items: page, nextCursor: items.length > limit && last !== undefined ? Buffer.from(idOf(last)).toString("base64url") : null };
+}
+
+function decodeCursor(cursor: string): string {
+  const id = Buffer.from(cursor, "base64url").toString();
+  if (cursor === "" || Buffer.from(id).toString("base64url") !== cursor)
+    throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
+  return id;
+}
+
+/** A record's ETag from its version. */
+export const etagOf = (version: number | string): string => `"${version}"`;
+
+/** Throws 412 when the caller read another version than this one (RFC 9110 §13.1.1). */
+export function checkMatch(ifMatch: string | null | undefined, version: number): void {
+  if (ifMatch === null || ifMatch === undefined || ifMatch.trim() === "*") return;
+  const tags = ifMatch.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
+  if (!tags.includes(etagOf(version)))
+    throw refused("preconditionFailed", "The record has changed since you read it: read it again and repeat your change.");
+}
+
+/** RFC 7396: null removes, objects are merged, everything else replaces. */
+export function mergePatch(target: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const merged: Record<string, unknown> = isObject(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    // JSON may hold a field of this name; to assign it would give the record another prototype.
+    if (name === "__proto__") continue;
+    if (value === null) delete merged[name];
+    else merged[name] = mergePatch(Object.hasOwn(merged, name) ? merged[name] : undefined, value);
+  }
+  return merged;
+}
+
+export const timeText = (milliseconds: number | null | undefined): string | null =>
+  milliseconds === null || milliseconds === undefined || !Number.isFinite(milliseconds) ? null : new Date(milliseconds).toISOString();
+
+/** Beyond some 270,000 years from now there are no dates; nobody means more than ten years. */
+const LONGEST = 3660 * 86_400_000;
+
+/** Milliseconds of a duration of at most ten years; 422 for anything else. */
+export function durationOf(text: string, field: string): number {
+  let milliseconds: number;
+  try {
+    milliseconds = parseDuration(text);
+  } catch (error) {
+    throw invalid([{ path: [field], message: error instanceof Error ? error.message : "must be a duration" }]);
+  }
+  if (milliseconds > LONGEST) throw invalid([{ path: [field], message: `must be at most 3660d, got ${JSON.stringify(text)}` }]);
+  return milliseconds;
+}

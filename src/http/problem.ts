@@ -1,0 +1,138 @@
+import { withoutKeys } from "../values/redact.ts";
+
+/** Every error that Sluice makes: its status and title by code. The codes are part of the contract with users. */
+export const CODES = {
+  badRequest: { status: 400, title: "Bad request" },
+  keyMissing: { status: 401, title: "No API key" },
+  keyMalformed: { status: 401, title: "Malformed API key" },
+  keyInvalid: { status: 401, title: "Unknown API key" },
+  keyExpired: { status: 401, title: "Expired API key" },
+  keyRevoked: { status: 401, title: "Revoked API key" },
+  forbidden: { status: 403, title: "Not allowed" },
+  routeNotFound: { status: 404, title: "No such route" },
+  notFound: { status: 404, title: "No such record" },
+  methodNotAllowed: { status: 405, title: "Method not allowed" },
+  requestTimeout: { status: 408, title: "Too slow" },
+  conflict: { status: 409, title: "Conflict" },
+  preconditionFailed: { status: 412, title: "Changed since it was read" },
+  bodyTooLarge: { status: 413, title: "Body too large" },
+  costTooHigh: { status: 413, title: "Request costs too much" },
+  unsupportedMediaType: { status: 415, title: "Not JSON" },
+  expectationFailed: { status: 417, title: "Unknown expectation" },
+  validationFailed: { status: 422, title: "Invalid input" },
+  rateLimited: { status: 429, title: "Too many requests" },
+  quotaExceeded: { status: 429, title: "Quota used up" },
+  poolExhausted: { status: 429, title: "No key of the pool is left" },
+  ipBlocked: { status: 429, title: "This address is blocked" },
+  headersTooLarge: { status: 431, title: "Headers too large" },
+  tooManyReaders: { status: 429, title: "Too many readers" },
+  internal: { status: 500, title: "Internal error" },
+  notImplemented: { status: 501, title: "Not implemented" },
+  upstreamFailed: { status: 502, title: "The backend failed" },
+  circuitOpen: { status: 503, title: "The backend is cut off for now" },
+  noHealthyTarget: { status: 503, title: "No backend available" },
+  backlogFull: { status: 503, title: "Too much waits to be applied" },
+  queueUnavailable: { status: 503, title: "Nothing can be written at the moment" },
+  storageReadOnly: { status: 503, title: "Changes can't be stored at the moment" },
+  outOfDescriptors: { status: 503, title: "The gateway has no connection to spare" },
+  draining: { status: 503, title: "Shutting down" },
+  limiterUnavailable: { status: 503, title: "Limits can't be checked" },
+  notCached: { status: 504, title: "Nothing is kept for this request" },
+  upstreamTimeout: { status: 504, title: "The backend did not answer in time" },
+  versionNotSupported: { status: 505, title: "HTTP version not supported" },
+} as const;
+
+export type ProblemCode = keyof typeof CODES;
+
+/** The registered type of a 429 (draft-ietf-httpapi-ratelimit-headers, "Problem Types"). */
+const QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/** The registered type of a 429 that a NORMAL system would not have given. */
+export const REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/** The registered type of a 429 for a caller who behaves like an attacker. */
+export const ABNORMAL_USAGE = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
+
+/** A year, for who is blocked until further notice: Retry-After wants a number. */
+const LONGEST_WAIT = 31_536_000;
+
+/** The refusal of a blocked address. `blockedFor` in milliseconds, infinite for until further notice. */
+export function ipBlocked(blockedFor: number): Problem {
+  const detail =
+    "Your address is blocked for now: too many invalid keys came from it, or the operator blocked it. Wait, or ask the operator.";
+  return passing("ipBlocked", detail, Math.min(LONGEST_WAIT, secondsOf(blockedFor)), { type: ABNORMAL_USAGE });
+}
+
+/** No key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`, which no waiting changes. */
+export function poolExhausted(retryIn: number, cost: number): Problem {
+  if (Number.isFinite(retryIn))
+    return passing("poolExhausted", "All API keys have reached their rate limits. Please try again later.", secondsOf(retryIn));
+  return problem("costTooHigh", `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`);
+}
+
+/** No target of a route can be asked. `retryIn` in milliseconds. */
+export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: number): Problem {
+  const retryAfter = secondsOf(retryIn);
+  const detail =
+    code === "circuitOpen"
+      ? `The backend has failed too often and is not asked for now; try again in ${retryAfter} seconds.`
+      : "This route has no healthy backend at the moment; try again later.";
+  return passing(code, detail, retryAfter);
+}
+
+/** A body of more than `most` bytes. */
+export const bodyTooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
+
+const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
+
+/** One error on its way to the caller, as RFC 9457 describes it. */
+export interface Problem {
+  readonly status: number;
+  readonly code: ProblemCode;
+  /** All members of the body but `requestId`, which the edge adds. */
+  readonly members: Readonly<Record<string, unknown>>;
+  /** Further header fields: `Allow`, `Retry-After`, `WWW-Authenticate`. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/**
+ * Makes a problem by its code. `detail` is one sentence for the caller that says what to do; it must hold no secret and no backend's address.
+ * `members` are added to the body, `headers` to the response.
+ */
+export function problem(
+  code: ProblemCode,
+  detail: string,
+  members: Readonly<Record<string, unknown>> = {},
+  headers: readonly (readonly [string, string])[] = [],
+): Problem {
+  const { status, title } = CODES[code];
+  const type = status === 429 && code !== "tooManyReaders" ? QUOTA_EXCEEDED : `urn:sluice:problem:${code}`;
+  return { status, code, members: { type, title, status, detail, code, ...members }, headers };
+}
+
+/** A problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
+export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
+  problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
+
+/** What providers of language models call an error of this status. */
+const providersType = (status: number): string =>
+  status === 401
+    ? "authentication_error"
+    : status === 403
+      ? "permission_error"
+      : status === 429
+        ? "rate_limit_error"
+        : status === 503
+          ? "overloaded_error"
+          : status >= 500
+            ? "api_error"
+            : "invalid_request_error";
+
+/** The problem with what the clients of language models' providers read: they show `error.message`, and tell errors apart by `error.type` and `error.code`. */
+export const forModelClients = (it: Problem): Problem => ({
+  ...it,
+  members: { ...it.members, error: { message: it.members.detail, type: providersType(it.status), code: it.code } },
+});
+
+/** The body's text. What a caller sent may be quoted in it, but never a key. */
+export const problemBody = (it: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...it.members, requestId }));

@@ -1,0 +1,72 @@
+import type { Body, Sink } from "./body.ts";
+import type { Trailers } from "./trailers.ts";
+
+/** A request's body of at most this many bytes is kept, so that it can be sent again. */
+export const MOST_KEPT = 65_536;
+
+/** A request's body that can be sent more than once: what has come of it is kept as long as it is small. */
+export class ReplayBody implements Body {
+  readonly length: number;
+  private kept: Uint8Array[] | null = [];
+  private size = 0;
+  private sink: Sink | null = null;
+  private isStarted = false;
+  private isEnded = false;
+  private trailers: Trailers | null = null;
+  private failure: Error | null = null;
+
+  constructor(private readonly source: Body) {
+    this.length = source.length;
+  }
+
+  /** True while all that has come is kept. */
+  get isKept(): boolean {
+    return this.kept !== null && this.failure === null;
+  }
+
+  start(sink: Sink): void {
+    this.sink = sink;
+    if (this.isStarted) {
+      let fits = true;
+      for (const bytes of this.kept ?? []) fits = sink.write(bytes) && fits;
+      if (this.failure !== null) sink.fail(this.failure);
+      else if (this.isEnded) sink.end(this.trailers);
+      else if (fits) this.source.resume();
+      return;
+    }
+    this.isStarted = true;
+    this.source.start({
+      write: (bytes) => this.take(bytes),
+      end: (trailers = null) => {
+        this.isEnded = true;
+        this.trailers = trailers;
+        this.sink?.end(trailers);
+      },
+      fail: (reason) => {
+        this.failure = reason;
+        this.sink?.fail(reason);
+      },
+    });
+  }
+
+  resume(): void {
+    if (!this.isEnded) this.source.resume();
+  }
+
+  /** One attempt wants no more of it; another may. */
+  cancel(): void {
+    this.sink = null;
+    if (this.kept === null) this.source.cancel();
+  }
+
+  private take(bytes: Uint8Array): boolean {
+    if (this.kept !== null) {
+      this.size += bytes.length;
+      if (this.size <= MOST_KEPT) this.kept.push(bytes);
+      else this.kept = null;
+    }
+    if (this.sink !== null) return this.sink.write(bytes);
+    if (this.kept === null) this.source.cancel();
+    return true;
+  }
+}

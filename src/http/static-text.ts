@@ -1,0 +1,46 @@
+import { hashKey } from "../values/key-format.ts";
+
+/** Headers of everything that a browser shows of Sluice's own. Swagger UI draws its icons from data: URLs; nothing here needs a script or a style within a page. */
+export const PAGE_HEADERS: Readonly<Record<string, string>> = {
+  "content-security-policy":
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+};
+
+/** Text that does not change while the gateway runs: made once, kept with its ETag and compressed. */
+export class Kept {
+  private made: Promise<{ plain: Uint8Array<ArrayBuffer>; gzip: Uint8Array<ArrayBuffer>; etag: string }> | null = null;
+
+  /** `cacheControl`: how long others may keep it; with `no-cache` they ask each time whether it is still the same. */
+  constructor(
+    private readonly type: string,
+    private readonly cacheControl: string,
+    private readonly make: () => string | Promise<string>,
+  ) {}
+
+  /** Answers 200, compressed for those who take gzip, or 304 to who has it already. */
+  async answer(request: Request): Promise<Response> {
+    this.made ??= this.compress().catch((error: unknown) => {
+      this.made = null;
+      throw error;
+    });
+    const { plain, gzip, etag } = await this.made;
+    const headers = { ...PAGE_HEADERS, "cache-control": this.cacheControl, etag, vary: "Accept-Encoding" };
+    if (isNoneMatch(request.headers.get("if-none-match"), etag)) return new Response(null, { status: 304, headers });
+    const isZipped = /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(request.headers.get("accept-encoding") ?? "");
+    return new Response(isZipped ? gzip : plain, {
+      headers: { ...headers, "content-type": this.type, ...(isZipped ? { "content-encoding": "gzip" } : {}) },
+    });
+  }
+
+  private async compress() {
+    const text = await this.make();
+    const plain = new TextEncoder().encode(text);
+    return { plain, gzip: Bun.gzipSync(plain), etag: `W/"${hashKey(text).slice(0, 32)}"` };
+  }
+}
+
+/** Whether a caller has this version already (RFC 9110, section 13.1.2: the comparison is weak). */
+const isNoneMatch = (field: string | null, etag: string): boolean =>
+  field !== null && (field.trim() === "*" || field.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag.replace(/^W\//, "")));

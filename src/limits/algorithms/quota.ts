@@ -1,0 +1,57 @@
+import type { Calendar, Period } from "../calendar.ts";
+import type { Policy } from "../policy.ts";
+import type { Algorithm } from "./algorithm.ts";
+
+export interface Quota {
+  /** When the period began that `used` is of, in milliseconds since 1970 by the calendar. */
+  start: number;
+  used: number;
+}
+
+const calendarOf = (policy: Policy): Calendar => {
+  if (policy.calendar === null) throw new Error("a quota has a calendar");
+  return policy.calendar;
+};
+
+/** How far a clock may step back over a period's border, in milliseconds, without the period that has begun being forgotten: as clocks are corrected, not as they are set. */
+const STEP_BACK = 10 * 60_000;
+
+/** The period that counts: that of the calendar, or the one that has begun already when the clock has stepped back a little. */
+function periodOf({ start }: Quota, policy: Policy, now: number): Period {
+  const calendar = calendarOf(policy);
+  return calendar.at(start > now && start - now <= STEP_BACK ? start : now);
+}
+
+/** At most `limit` per calendar period. Here `now` is the time of the calendar, not that of the clock that never runs backwards. */
+export const quota: Algorithm<Quota> = {
+  open: () => ({ start: 0, used: 0 }),
+
+  peek(state, policy, { limit }, cost, now, into) {
+    const { start, end } = periodOf(state, policy, now);
+    const used = state.start === start ? state.used : 0;
+    into.used = used;
+    into.remaining = Math.max(0, limit - used);
+    into.fits = used + cost <= limit;
+    into.resetIn = used === 0 ? 0 : end - now;
+    into.retryIn = into.fits ? 0 : end - now;
+  },
+
+  take(state, policy, _terms, cost, now) {
+    const { start } = periodOf(state, policy, now);
+    if (state.start !== start) {
+      state.start = start;
+      state.used = 0;
+    }
+    state.used += cost;
+  },
+
+  refund(state, policy, _terms, cost, now) {
+    if (state.start === periodOf(state, policy, now).start) state.used = Math.max(0, state.used - cost);
+  },
+
+  // Later than exactly, with a few hours for clocks that change.
+  idleAt: (state, policy) => (state.start === 0 ? 0 : state.start + policy.window + 4 * 3_600_000),
+
+  // The calendar's time is stored as it is.
+  shift() {},
+};

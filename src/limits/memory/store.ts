@@ -1,0 +1,245 @@
+import { ALGORITHMS, type Algorithm, type State } from "../algorithms/algorithm.ts";
+import type { Policy, Terms } from "../policy.ts";
+
+/** One subject's state under one policy, in a list from the most to the least recently used. */
+export interface Entry {
+  readonly policy: Policy;
+  readonly subject: string;
+  readonly state: State;
+  newer: Entry | null;
+  older: Entry | null;
+  isKept: boolean;
+  /** Changed since it was last saved; only durable policies' entries are. */
+  isDirty: boolean;
+}
+
+/** How many entries one sweep looks at: it must not hold up requests. */
+const SWEEP = 20_000;
+/** How many entries may wait to be saved that memory has no room for, however small `maxSubjects` is. */
+const LEAST_UNSAVED = 10_000;
+
+/**
+ * Where limits are counted: in memory, bounded. Over the bound the least recently used subject goes first; one that has been idle for so long
+ * that a new one would say the same goes at the next sweep. Exchanges in flight are never forgotten, and what durable policies counted is read back
+ * when its subject comes again: newcomers, however many, reset nobody's quota.
+ */
+export class MemoryStore {
+  private readonly tables = new Map<string, Map<string, Entry>>();
+  private newest: Entry | null = null;
+  private oldest: Entry | null = null;
+  private hand: Entry | null = null;
+  private count = 0;
+  private dirty: Entry[] = [];
+  /** States from before a restart, by policy and subject, until their policy is first asked for. */
+  private readonly saved = new Map<string, Map<string, State>>();
+  /** Durable entries that had to go before they were saved, by policy and subject. */
+  private readonly unsaved = new Map<string, Map<string, Entry>>();
+  private unsavedCount = 0;
+  /** Gives what is saved of a subject that memory had no room for; `null` when nothing is. Asked only once one had to go. */
+  readBack: ((policy: Policy, subject: string) => State | null) | null = null;
+  private hasForgotten = false;
+
+  /** `maxSubjects` may be changed; fewer than there are take effect as new ones come. */
+  constructor(public maxSubjects: number = 1_000_000) {}
+
+  get size(): number {
+    return this.count;
+  }
+
+  /** The entry of a subject, or `undefined` when it was never seen or is forgotten. Does not count as use. */
+  find(policy: Policy, subject: string): Entry | undefined {
+    return this.tables.get(policy.id)?.get(subject) ?? this.revive(policy, subject);
+  }
+
+  /** The entry of a subject, made when there is none; it is then the most recently used. */
+  open(policy: Policy, subject: string, terms: Terms, now: number): Entry {
+    const found = this.find(policy, subject);
+    if (found !== undefined) {
+      this.touch(found);
+      return found;
+    }
+    return this.add(policy, subject, ALGORITHMS[policy.algorithm].open(policy, now, terms));
+  }
+
+  markDirty(entry: Entry): void {
+    if (!entry.policy.durable || entry.isDirty) return;
+    entry.isDirty = true;
+    this.dirty.push(entry);
+  }
+
+  /** How many durable entries wait to be written. */
+  get waiting(): number {
+    return this.dirty.length;
+  }
+
+  /** The durable entries that changed since the last call. */
+  takeDirty(): Entry[] {
+    // Those that were forgotten meanwhile are not.
+    const dirty = this.dirty.filter((entry) => entry.isDirty);
+    this.dirty = [];
+    for (const entry of dirty) entry.isDirty = false;
+    return dirty;
+  }
+
+  /** What was taken is saved: nothing of it need be kept that memory has no room for. */
+  wasSaved(): void {
+    this.unsaved.clear();
+    this.unsavedCount = 0;
+  }
+
+  /** Not all that is saved was restored: what is missing is read when it is asked for. */
+  expectMore(): void {
+    this.hasForgotten = true;
+  }
+
+  /** Keeps a state from before a restart until its policy is asked for. */
+  restore(policyId: string, subject: string, state: State): void {
+    let states = this.saved.get(policyId);
+    if (states === undefined) {
+      states = new Map();
+      this.saved.set(policyId, states);
+    }
+    states.set(subject, state);
+  }
+
+  /** Sets a subject back to where a new one would be. What is in flight stays. */
+  reset(policy: Policy, subject: string, terms: Terms, now: number): void {
+    // What is saved outlives what memory had no room for.
+    const entry = policy.durable ? this.open(policy, subject, terms, now) : this.find(policy, subject);
+    if (entry === undefined || policy.algorithm === "concurrency") return;
+    Object.assign(entry.state, ALGORITHMS[policy.algorithm].open(policy, now, terms));
+    this.markDirty(entry);
+  }
+
+  /** All entries but those in flight. */
+  all(): Entry[] {
+    const entries: Entry[] = [];
+    for (let entry = this.oldest; entry !== null; entry = entry.newer) if (!isHeld(entry)) entries.push(entry);
+    return entries;
+  }
+
+  /** Forgets an entry: its count is kept elsewhere. */
+  forget(entry: Entry): void {
+    entry.isDirty = false;
+    this.saved.get(entry.policy.id)?.delete(entry.subject);
+    this.remove(entry);
+  }
+
+  /** Drops entries that are idle whatever the system's status is, a bounded number at a time, going on where the last sweep ended. */
+  sweep(now: number): void {
+    let entry = this.hand ?? this.oldest;
+    for (let i = 0; i < SWEEP && entry !== null; i++) {
+      const { newer } = entry;
+      if (!entry.isDirty && isIdle(entry, now)) this.remove(entry);
+      entry = newer;
+    }
+    this.hand = entry;
+  }
+
+  private revive(policy: Policy, subject: string): Entry | undefined {
+    if (!policy.durable) return undefined;
+    const states = this.saved.get(policy.id);
+    const state = states?.get(subject);
+    if (states !== undefined && state !== undefined) {
+      states.delete(subject);
+      return this.add(policy, subject, state);
+    }
+    if (!this.hasForgotten) return undefined;
+    const gone = this.unsaved.get(policy.id);
+    const waiting = gone?.get(subject);
+    if (gone !== undefined && waiting !== undefined) {
+      gone.delete(subject);
+      this.unsavedCount--;
+      // What waits to be saved is the state: it is one with that of the entry that takes its place.
+      const entry = this.add(policy, subject, waiting.state);
+      waiting.isDirty = false;
+      this.markDirty(entry);
+      return entry;
+    }
+    const saved = this.readBack?.(policy, subject) ?? null;
+    return saved === null ? undefined : this.add(policy, subject, saved);
+  }
+
+  private add(policy: Policy, subject: string, state: State): Entry {
+    if (this.count >= this.maxSubjects) this.evict();
+    // After the bound was lowered: two go for each that comes.
+    if (this.count >= this.maxSubjects) this.evict();
+    let table = this.tables.get(policy.id);
+    if (table === undefined) {
+      table = new Map();
+      this.tables.set(policy.id, table);
+    }
+    const entry: Entry = { policy, subject, state, newer: null, older: this.newest, isKept: true, isDirty: false };
+    table.set(subject, entry);
+    if (this.newest !== null) this.newest.newer = entry;
+    this.newest = entry;
+    this.oldest ??= entry;
+    this.count++;
+    return entry;
+  }
+
+  /** Makes room: the least recently used entry that nothing in flight holds. */
+  private evict(): void {
+    let entry = this.oldest;
+    while (entry !== null && isHeld(entry)) entry = entry.newer;
+    if (entry === null) return;
+    if (entry.policy.durable && this.readBack !== null) this.lay(entry);
+    this.remove(entry);
+  }
+
+  /** A durable entry goes: what is not saved of it is kept until it is. */
+  private lay(entry: Entry): void {
+    this.hasForgotten = true;
+    if (!entry.isDirty) return;
+    // Nothing can be saved for long: then what is the oldest anyway is lost, but not memory.
+    if (this.unsavedCount >= Math.max(this.maxSubjects, LEAST_UNSAVED)) {
+      entry.isDirty = false;
+      return;
+    }
+    let gone = this.unsaved.get(entry.policy.id);
+    if (gone === undefined) {
+      gone = new Map();
+      this.unsaved.set(entry.policy.id, gone);
+    }
+    gone.set(entry.subject, entry);
+    this.unsavedCount++;
+  }
+
+  private remove(entry: Entry): void {
+    if (!entry.isKept) return;
+    entry.isKept = false;
+    if (this.hand === entry) this.hand = entry.newer;
+    this.unlink(entry);
+    const table = this.tables.get(entry.policy.id);
+    table?.delete(entry.subject);
+    if (table?.size === 0) this.tables.delete(entry.policy.id);
+    this.count--;
+  }
+
+  private touch(entry: Entry): void {
+    if (entry === this.newest) return;
+    if (this.hand === entry) this.hand = entry.newer;
+    this.unlink(entry);
+    entry.newer = null;
+    entry.older = this.newest;
+    if (this.newest !== null) this.newest.newer = entry;
+    this.newest = entry;
+    this.oldest ??= entry;
+  }
+
+  private unlink(entry: Entry): void {
+    if (entry.older === null) this.oldest = entry.newer;
+    else entry.older.newer = entry.newer;
+    if (entry.newer === null) this.newest = entry.older;
+    else entry.newer.older = entry.older;
+  }
+}
+
+function isIdle({ policy, state }: Entry, now: number): boolean {
+  const { idleAt } = ALGORITHMS[policy.algorithm];
+  return idleAt(state, policy, policy.normal) <= now && idleAt(state, policy, policy.reduced) <= now;
+}
+
+const isHeld = (entry: Entry): boolean => entry.policy.algorithm === "concurrency" && (entry.state as { inFlight: number }).inFlight > 0;
+
+export const algorithmOf = (policy: Policy): Algorithm<State> => ALGORITHMS[policy.algorithm];

@@ -1,0 +1,260 @@
+import type { RouteConfig } from "../config/schema.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import type { UpstreamResponse } from "../http/client.ts";
+import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
+import type { Prompt } from "../tokens/prompt.ts";
+import { retryAfterOf } from "../upstreams/retry.ts";
+import type { Clock } from "../values/clock.ts";
+import type { Choice, Grant, PoolKey } from "./pool.ts";
+import { isDoubtful, type Pool, type Pools } from "./pools.ts";
+
+/** How a route's requests get a credential of a pool. */
+export interface RouteCredential {
+  readonly pool: string;
+  /** The field that carries it, as configured and in lower case. */
+  readonly header: string;
+  readonly field: string;
+  /** What stands around the key in the field's value. */
+  readonly before: string;
+  readonly after: string;
+  /** What is reserved: so many tokens, what a request's field says, or an estimate of the request. */
+  readonly cost:
+    | { readonly kind: "fixed"; readonly tokens: number }
+    | { readonly kind: "header"; readonly name: string }
+    | { readonly kind: "estimate" };
+  /** What a request is reckoned to cost of which nothing can be estimated. */
+  readonly otherwise: number;
+  /** Where the upstream is asked whether it takes a key: a path below a target's own, or `null` for the route's with /models behind it. */
+  readonly probe: string | null;
+}
+
+/** The header line that carries a key. */
+export const credentialLine = ({ header, before, after }: RouteCredential, { secret, id }: PoolKey): string =>
+  `${header}: ${before}${secret ?? id}${after}\r\n`;
+
+/** `route.cost` of more than one says what a request costs; otherwise it is estimated. */
+export function compileCredential(config: RouteConfig["credential"], routeCost: number): RouteCredential | null {
+  if (config === null) return null;
+  const field = config.header.toLowerCase();
+  const value = config.value ?? (field === "authorization" ? "Bearer {key}" : "{key}");
+  const [before = "", after = ""] = value.split("{key}");
+  const { cost } = config;
+  return {
+    pool: config.pool,
+    header: config.header,
+    field,
+    before,
+    after,
+    cost:
+      typeof cost === "number"
+        ? { kind: "fixed", tokens: cost }
+        : cost.startsWith("header:")
+          ? { kind: "header", name: cost.slice("header:".length).toLowerCase() }
+          : cost === "route" || routeCost > 1
+            ? { kind: "fixed", tokens: routeCost }
+            : { kind: "estimate" },
+    otherwise: routeCost,
+    probe: config.probe,
+  };
+}
+
+/** `auto`, a path such as `usage.total_tokens`, or several that are added up. */
+export function compileUsage(usage: string | readonly string[] | null): UsageRecipe | null {
+  if (usage === null) return null;
+  return usage === "auto" ? AUTO_USAGE : usageByPaths((typeof usage === "string" ? [usage] : usage).map((path) => path.split(".")));
+}
+
+/** No key of the pool can take the request now. */
+export class PoolExhausted extends Error {
+  /** `retryIn`: milliseconds, infinite when no key will ever hold the cost. */
+  constructor(
+    readonly retryIn: number,
+    readonly cost: number,
+  ) {
+    super("no key of the pool is left");
+  }
+}
+
+/** The upstream refused the caller's request, or it is not known that it refused our key: what it said may be about the key, and is not for the caller. */
+export class CredentialRefused extends Error {}
+
+/** The route names a pool that was deleted. */
+export class PoolMissing extends Error {}
+
+/** The fields by which providers say when a key may be used again: OpenAI's, in milliseconds, before the standard's. */
+function restAsked({ fields }: UpstreamResponse, clock: Clock): number | null {
+  const exact = fields.get("retry-after-ms");
+  if (exact !== null && /^\d{1,12}(\.\d{1,9})?$/.test(exact)) return Math.ceil(Number(exact));
+  return retryAfterOf(fields.get("retry-after"), clock.wall());
+}
+
+/** The key of a pool that a request uses, from before it is sent until what it cost is known. */
+export class CredentialUse {
+  private requests = 0;
+  private call: { readonly isSent: boolean } | null = null;
+  private readonly refused: string[] = [];
+  /** The keys whose refusal (401, 402, 403) may be about the request: the next key's answer tells. */
+  private readonly doubtful: { readonly key: PoolKey; readonly status: number }[] = [];
+  private meter: Meter | null = null;
+  private status = 0;
+  private isSettled = false;
+
+  private constructor(
+    private readonly parts: { readonly pools: Pools; readonly clock: Clock },
+    private readonly pool: Pool,
+    private readonly route: string,
+    private readonly credential: RouteCredential,
+    private readonly cost: number,
+    /** Tokens of the request itself; `null` when its cost is no estimate. */
+    private readonly input: number | null,
+    private grant: Grant,
+  ) {}
+
+  /** Reserves what the request will cost with one of the pool's keys. Throws `PoolExhausted` and `PoolMissing`. */
+  static async begin(
+    parts: { readonly pools: Pools; readonly clock: Clock },
+    x: Exchange<Arrival>,
+    route: string,
+    credential: RouteCredential,
+    prompt: Prompt,
+    mayProbe: boolean,
+  ): Promise<CredentialUse> {
+    const pool = parts.pools.get(credential.pool);
+    if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
+    const stated = statedCost(x, credential);
+    const cost = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
+    const grant = await take(parts.pools, pool, route, cost, { without: [], mayProbe });
+    return new CredentialUse(parts, pool, route, credential, cost, stated === null && prompt.isRead ? prompt.input : null, grant);
+  }
+
+  /** The header line that carries the key. */
+  get line(): string {
+    return credentialLine(this.credential, this.grant.key);
+  }
+
+  /** A request with the key goes out. */
+  sent(call: { readonly isSent: boolean }): void {
+    this.requests++;
+    this.call = call;
+    this.status = 0;
+  }
+
+  /** The request can't have reached anybody. */
+  unsent(): void {
+    this.requests--;
+    this.call = null;
+  }
+
+  /** Takes note of an answer. True when the upstream refused the key, or may have: 401, 402 and 403 may be about what the caller sent as well. */
+  answered(response: UpstreamResponse): boolean {
+    const { pools, clock } = this.parts;
+    const { status } = response;
+    this.status = status;
+    const isRefusal = pools.answered(this.pool, this.grant.key, status, restAsked(response, clock));
+    // This key was taken: then it was the others that were refused, not the request.
+    if (!isRefusal && status < 500) for (const it of this.doubtful.splice(0)) pools.quarantine(this.pool, it.key, it.status);
+    return isRefusal;
+  }
+
+  /** Takes another key in place of the refused one, for nothing was used of that. False when two keys got the same refusal: then it is about the request. Throws `PoolExhausted`. */
+  async next(): Promise<boolean> {
+    const { pools } = this.parts;
+    this.refused.push(this.grant.key.id);
+    const isRepeated = this.doubtful.some(({ status }) => status === this.status);
+    this.isDoubted();
+    if (isRepeated) return false;
+    pools.settle(this.pool, this.grant, 0, this.requests);
+    this.isSettled = true;
+    this.requests = 0;
+    this.call = null;
+    this.grant = await take(pools, this.pool, this.route, this.cost, { without: this.refused, mayProbe: true });
+    this.isSettled = false;
+    return true;
+  }
+
+  /** The key's refusal may be about the request. */
+  private isDoubted(): void {
+    const { key } = this.grant;
+    if (isDoubtful(this.status) && !this.doubtful.some((it) => it.key === key)) this.doubtful.push({ key, status: this.status });
+  }
+
+  /**
+   * No other key tells whose fault it is: asks the upstream about the keys themselves (`ask`: the status that a request of our own with this key gets, or `null`), and puts
+   * those in quarantine that it refuses. Gives whether the key that was refused last is known to be at fault.
+   * Of 403, which is seldom about a key, only several requests in a row make us ask.
+   */
+  async confirmed(ask: Ask): Promise<boolean> {
+    if (this.status === 429) return true;
+    this.isDoubted();
+    const { pools } = this.parts;
+    const verdicts = await Promise.all(
+      this.doubtful.map(async ({ key, status }) => {
+        const isSuspect = await pools.doubt(this.pool, key, status);
+        return (isSuspect || status !== 403) && pools.confirm(this.pool, key, status, () => ask(key));
+      }),
+    );
+    return verdicts.at(-1) ?? false;
+  }
+
+  /** Two keys got the same refusal, which is about the request: only if no request at all gets through with them, the upstream is asked about them, and nobody waits for it. */
+  repeated(ask: Ask, onFault: (error: unknown) => void): void {
+    const { pools } = this.parts;
+    for (const { key, status } of this.doubtful)
+      (async () => {
+        if (await pools.doubt(this.pool, key, status)) await pools.confirm(this.pool, key, status, () => ask(key));
+      })().catch(onFault);
+  }
+
+  /** The response that the caller gets goes by this meter. */
+  measure(meter: Meter | null): void {
+    this.meter = meter;
+  }
+
+  /** When the first key can be used again after this one was refused, as an error for the caller. */
+  exhausted(): PoolExhausted {
+    const it = this.parts.pools.whenNext(this.pool, this.cost);
+    return new PoolExhausted(it, this.cost);
+  }
+
+  /** The exchange is over: what it used takes the place of what was reserved. A second call does nothing. */
+  settle(): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.parts.pools.settle(this.pool, this.grant, this.used(), this.made);
+  }
+
+  /** Requests that have left: one whose caller gave up before there was a connection has not. */
+  private get made(): number {
+    return this.requests - (this.call?.isSent === false ? 1 : 0);
+  }
+
+  private used(): number {
+    const reported = this.meter?.reported ?? null;
+    if (reported !== null) return reported;
+    if (this.made === 0) return 0;
+    // An error that reports no usage cost nothing.
+    if (this.status >= 400) return 0;
+    if (this.input === null) return this.cost;
+    // No answer came: the upstream had the request all the same. A stream that broke off, or that does not say: what has passed of it.
+    if (this.status === 0) return this.input;
+    const passed = this.meter?.passed ?? null;
+    return passed === null ? this.cost : this.input + passed;
+  }
+}
+
+/** Asks the upstream about a key: the status that a request of our own gets with it, `null` without an answer. */
+export type Ask = (key: PoolKey) => Promise<number | null>;
+
+/** A key that takes the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
+async function take(pools: Pools, pool: Pool, route: string, cost: number, choice: Choice): Promise<Grant> {
+  const lease = await pools.reserve(pool, route, cost, choice.mayProbe ? [choice] : [choice, { ...choice, mayProbe: true }]);
+  if (!lease.granted) throw new PoolExhausted(lease.retryIn, cost);
+  return lease.grant;
+}
+
+function statedCost(x: Exchange<Arrival>, { cost }: RouteCredential): number | null {
+  if (cost.kind === "fixed") return cost.tokens;
+  if (cost.kind === "estimate") return null;
+  const stated = x.incoming.head.fields.get(cost.name);
+  return stated !== null && /^\d{1,12}$/.test(stated) ? Number(stated) : null;
+}

@@ -1,0 +1,170 @@
+import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { IDENTIFIER } from "../config/schema.ts";
+import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
+import { invalid } from "../http/refused.ts";
+import { isObject } from "../values/json.ts";
+import type { Documents, Item } from "./documents.ts";
+
+const NAME = new RegExp(IDENTIFIER);
+
+/** What tiers, routes and upstreams are called in the API. */
+export interface DocumentWords {
+  /** The path below /admin, and the tag. */
+  readonly plural: string;
+  /** As in "Create a …". */
+  readonly singular: string;
+  readonly schema: TObject;
+  /** True when the document itself holds its name (a route's; it may also go by its path). */
+  readonly isNamedWithin: boolean;
+  /** Takes over what other instances have done, before it is shown. */
+  readonly refresh?: () => Promise<void>;
+  /** What the API tells of one beside its document, and its schema. */
+  readonly more?: { readonly schema: TProperties; readonly of: (name: string) => object };
+}
+
+/** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
+export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
+  const { plural, singular, schema, isNamedWithin, refresh } = words;
+  const article = /^[aeiou]/.test(singular) ? "an" : "a";
+  const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
+  // Open, unlike what is taken: a later version may tell more.
+  const Record = Type.Object({
+    ...schema.properties,
+    ...words.more?.schema,
+    name: Type.String({ description: name }),
+    source: Source,
+    createdAt: Time("When it was created; null for what config.json declares."),
+    updatedAt: Time("When it was last changed."),
+  });
+  const Named = Type.Object(
+    {
+      ...(isNamedWithin
+        ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
+        : { name: Type.String({ pattern: IDENTIFIER, description: name }) }),
+      ...without(schema.properties, "name"),
+    },
+    { additionalProperties: false },
+  );
+  // RFC 7396: null takes a field away, and with it what was set there.
+  const Patch = Type.Partial(Type.Object(mayBeNull(without(schema.properties, "name")), { additionalProperties: false }));
+  const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
+
+  const wire = (item: Item<T>) => ({
+    ...documents.shown(item.document),
+    ...words.more?.of(item.name),
+    name: item.name,
+    source: item.source,
+    createdAt: timeText(item.createdAt),
+    updatedAt: timeText(item.updatedAt),
+  });
+  // The body is checked by the configuration's own rules, which know more than a schema: here it is only described.
+  const bodyOf = (body: TObject) => ({ required: true, content: { "application/json": { schema: body } } });
+  const read = (body: unknown): Record<string, unknown> => {
+    if (!isObject(body)) throw invalid([{ path: [], message: "must be an object" }]);
+    return body;
+  };
+
+  return new Elysia({ prefix: `/${plural}`, tags: [plural], normalize: false })
+    .get(
+      "/",
+      async ({ query }) => {
+        await refresh?.();
+        const { limit, after } = pageOf(query);
+        return pageFrom(documents.page(after, limit).map(wire), limit, (item) => item.name);
+      },
+      { query: PageQuery, detail: { summary: `List ${plural}`, responses: { 200: jsonOf(Page(Record)) } } },
+    )
+    .post(
+      "/",
+      ({ body, set }) => {
+        const input = read(body);
+        const { name, ...document } = input;
+        const key = name ?? (isNamedWithin ? document.path : undefined);
+        if (typeof key !== "string" || key === "" || key.length > 128)
+          throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
+        // Names stand in header fields and logs. A route's own is checked with the rest of it.
+        if (!isNamedWithin && !NAME.test(key))
+          throw invalid([{ path: ["name"], message: "must be 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit" }]);
+        const item = documents.create(key, isNamedWithin ? input : document);
+        set.status = 201;
+        set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;
+        set.headers.etag = etagOf(item.version);
+        return wire(item);
+      },
+      {
+        parse: "json",
+        detail: {
+          requestBody: bodyOf(Named),
+          summary: `Create ${article} ${singular}`,
+          description: "Takes effect at once.",
+          responses: { 201: jsonOf(Record, "Created") },
+        },
+      },
+    )
+    .get(
+      "/:id",
+      async ({ params, set }) => {
+        await refresh?.();
+        const item = documents.require(params.id);
+        set.headers.etag = etagOf(item.version);
+        return wire(item);
+      },
+      { params: ById, detail: { summary: `Get ${article} ${singular}`, responses: { 200: jsonOf(Record) } } },
+    )
+    .patch(
+      "/:id",
+      ({ params, body, headers, set }) => {
+        const { name, ...patch } = read(body);
+        if (name !== undefined && name !== params.id)
+          throw invalid([{ path: ["name"], message: "can't be changed: create another and delete this one" }]);
+        const item = documents.patch(params.id, patch, headers["if-match"] ?? null);
+        set.headers.etag = etagOf(item.version);
+        return wire(item);
+      },
+      {
+        parse: "json",
+        params: ById,
+        detail: {
+          requestBody: bodyOf(Patch),
+          summary: `Update ${article} ${singular}`,
+          description: "A merge patch (RFC 7396). Takes effect at once.",
+          responses: { 200: jsonOf(Record) },
+        },
+      },
+    )
+    .delete(
+      "/:id",
+      ({ params, query, headers, set }) => {
+        documents.remove(params.id, query.force === "true", headers["if-match"] ?? null);
+        set.status = 204;
+      },
+      {
+        params: ById,
+        query: Force("delete it though others use it"),
+        detail: { summary: `Delete ${article} ${singular}` },
+      },
+    );
+};
+
+const without = ({ ...properties }: TProperties, name: string): TProperties => {
+  delete properties[name];
+  return properties;
+};
+
+/** The same, with null for whatever need not be there. */
+const mayBeNull = (properties: TProperties): TProperties =>
+  Object.fromEntries(
+    Object.entries(properties).map(([name, field]) => {
+      const isNeeded = field.default === undefined && !(OptionalKind in field);
+      const isNullable = (field.anyOf as TSchema[] | undefined)?.some(({ type }) => type === "null") === true;
+      return [
+        name,
+        isNeeded || isNullable
+          ? field
+          : Type.Union([field, Type.Null()], field.description === undefined ? {} : { description: field.description }),
+      ];
+    }),
+  );
+
+const jsonOf = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });

@@ -1,0 +1,205 @@
+import type { TSchema } from "@sinclair/typebox";
+import { and, eq } from "drizzle-orm";
+import type { Audit } from "../audit/audit.ts";
+import { fillIn } from "../config/load.ts";
+import { checkMatch, mergePatch } from "../http/conventions.ts";
+import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
+import type { Fault } from "../schema/faults.ts";
+import { masked, unmasked } from "../schema/secrets.ts";
+import type { Storage } from "../storage/open.ts";
+import { documents } from "../storage/schema.ts";
+import type { Clock } from "../values/clock.ts";
+
+/** A named part of the configuration, from the file or from the admin API. */
+export interface Item<T> {
+  readonly name: string;
+  readonly source: "config" | "admin";
+  readonly document: T;
+  readonly version: number;
+  /** Milliseconds since 1970; `null` for what the file declares. */
+  readonly createdAt: number | null;
+  readonly updatedAt: number | null;
+}
+
+export interface DocumentsParts {
+  readonly kind: "tier" | "route" | "upstream" | "pool";
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly audit: Audit;
+  /** Of the documents: what an earlier version wrote gets the fields that came since, and secrets are not shown. */
+  readonly schema: TSchema;
+  /** The value with its defaults, and all that is wrong with it; `name` is the item's own. */
+  readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
+  /** Who would miss this item: names for the refusal to delete it. */
+  readonly usedBy: (name: string) => readonly string[];
+  /** How a document is stored and read back where it holds what must not be stored as it is. */
+  readonly sealing?: { seal(document: unknown): unknown; open(document: unknown): unknown };
+  readonly onChange: () => void;
+  /** Names that are in use without an item of their own. */
+  readonly reserved: () => readonly string[];
+}
+
+/**
+ * Tiers, routes or upstreams: those that the file declares and those that the admin API made, side by side.
+ * The database holds only the latter; all of them are in memory.
+ */
+export class Documents<T extends object> {
+  private items = new Map<string, Item<T>>();
+
+  constructor(private readonly parts: DocumentsParts) {}
+
+  /** Reads what the admin API made from the database. */
+  load(): void {
+    const rows = this.parts.storage.db.select().from(documents).where(eq(documents.kind, this.parts.kind)).all();
+    this.items = new Map(rows.map((row) => [row.name, this.fromRow(row)]));
+  }
+
+  /** Whether the admin API made one of this name. */
+  isAdmins(name: string): boolean {
+    return this.items.get(name)?.source === "admin";
+  }
+
+  /** Puts what the file declares in the place of what it declared before. One that did not change stays the same object. */
+  declare(declared: Iterable<readonly [name: string, document: T]>): void {
+    const before = this.items;
+    this.items = new Map([...before].filter(([, item]) => item.source === "admin"));
+    for (const [name, document] of declared) {
+      const known = before.get(name);
+      const isSame = known?.source === "config" && Bun.deepEquals(known.document, document);
+      this.items.set(name, isSame ? known : { name, source: "config", document, version: 1, createdAt: null, updatedAt: null });
+    }
+  }
+
+  get(name: string): Item<T> | undefined {
+    return this.items.get(name);
+  }
+
+  /** The item of this name; 404 when there is none. */
+  require(name: string): Item<T> {
+    const item = this.items.get(name);
+    if (item === undefined) throw notFound(this.parts.kind, name);
+    return item;
+  }
+
+  all(): Item<T>[] {
+    return [...this.items.values()];
+  }
+
+  names(): Set<string> {
+    return new Set(this.items.keys());
+  }
+
+  /** Up to `limit` + 1 items behind `after`, by name. */
+  page(after: string, limit: number): Item<T>[] {
+    return this.all()
+      .filter((item) => item.name > after)
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .slice(0, limit + 1);
+  }
+
+  create(name: string, value: unknown): Item<T> {
+    if (this.items.has(name) || this.parts.reserved().includes(name))
+      throw refused("conflict", `There is a ${this.parts.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
+    const document = this.checked(value, null);
+    const stored = this.stored(document);
+    const now = this.parts.clock.wall();
+    const item: Item<T> = { name, source: "admin", document, version: 1, createdAt: now, updatedAt: now };
+    this.parts.audit.change(
+      { action: `${this.parts.kind}.create`, subject: `${this.parts.kind} ${name}`, after: this.shown(document) },
+      () =>
+        this.parts.storage.db
+          .insert(documents)
+          .values({ kind: this.parts.kind, name, document: stored, version: 1, createdAt: now, updatedAt: now })
+          .run(),
+    );
+    this.put(item);
+    return item;
+  }
+
+  patch(name: string, patch: unknown, ifMatch: string | null): Item<T> {
+    const before = this.changeable(name);
+    checkMatch(ifMatch, before.version);
+    const document = this.checked(unmasked(this.parts.schema, mergePatch(before.document, patch), before.document), name);
+    const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
+    const deed = {
+      action: `${this.parts.kind}.update`,
+      subject: `${this.parts.kind} ${name}`,
+      before: this.shown(before.document),
+      after: this.shown(document),
+    };
+    const stored = this.stored(document);
+    this.parts.audit.change(deed, () => {
+      const changed = this.parts.storage.db
+        .update(documents)
+        .set({ document: stored, version: item.version, updatedAt: item.updatedAt ?? 0 })
+        .where(and(this.row(name), eq(documents.version, before.version)))
+        .returning({ name: documents.name })
+        .all();
+      if (changed.length === 0) throw changedMeanwhile();
+    });
+    this.put(item);
+    return item;
+  }
+
+  remove(name: string, force: boolean, ifMatch: string | null): void {
+    const before = this.changeable(name);
+    checkMatch(ifMatch, before.version);
+    const users = force ? [] : this.parts.usedBy(name);
+    if (users.length > 0) {
+      const some = users.slice(0, 5).join(", ");
+      throw refused(
+        "conflict",
+        `${some}${users.length > 5 ? ` and ${users.length - 5} more` : ""} use it: change them first, or repeat with ?force=true.`,
+      );
+    }
+    this.parts.audit.change(
+      { action: `${this.parts.kind}.delete`, subject: `${this.parts.kind} ${name}`, before: this.shown(before.document) },
+      () => this.parts.storage.db.delete(documents).where(this.row(name)).run(),
+    );
+    this.items.delete(name);
+    this.parts.onChange();
+  }
+
+  /** Reads one item again: another process has made, changed or deleted it. Call `parts.onChange` after a batch of these. */
+  refresh(name: string): void {
+    if (this.items.get(name)?.source === "config") return;
+    const row = this.parts.storage.db.select().from(documents).where(this.row(name)).get();
+    if (row === undefined) this.items.delete(name);
+    else this.items.set(name, this.fromRow(row));
+  }
+
+  private fromRow(row: typeof documents.$inferSelect): Item<T> {
+    const document = this.parts.sealing?.open(row.document) ?? row.document;
+    return { ...row, source: "admin", document: fillIn(this.parts.schema, document).value as T };
+  }
+
+  /** A document as others may see it. */
+  shown(document: T): T {
+    return masked(this.parts.schema, document) as T;
+  }
+
+  private stored(document: T): Record<string, unknown> {
+    return (this.parts.sealing?.seal(document) ?? document) as Record<string, unknown>;
+  }
+
+  private checked(value: unknown, name: string | null): T {
+    const { value: filled, faults } = this.parts.check(value, name);
+    if (faults.length > 0) throw invalid(faults);
+    return filled as T;
+  }
+
+  private changeable(name: string): Item<T> {
+    const item = this.require(name);
+    if (item.source === "config") throw managedByConfig(this.parts.kind, name);
+    return item;
+  }
+
+  private put(item: Item<T>): void {
+    this.items.set(item.name, item);
+    this.parts.onChange();
+  }
+
+  private row(name: string) {
+    return and(eq(documents.kind, this.parts.kind), eq(documents.name, name));
+  }
+}

@@ -1,0 +1,92 @@
+import type { TSchema } from "@sinclair/typebox";
+import { isObject } from "../values/json.ts";
+import type { Path, Step } from "./faults.ts";
+
+/** What takes a secret's place. `isUrl`: it is a URL in which only user and password are secret. */
+type Replace = (secret: string, isUrl: boolean, path: Path) => string;
+
+/** The schema of what stands at a step within a value. A record may call secret what its name says is a credential. */
+function childOf({ items, properties, patternProperties, secretNames }: TSchema, step: Step): TSchema | undefined {
+  if (typeof step === "number") return items;
+  const child: TSchema | undefined = properties?.[step] ?? Object.values(patternProperties ?? {})[0];
+  const isSecret = secretNames !== undefined && new RegExp(secretNames, "i").test(step);
+  return isSecret && child !== undefined ? { ...child, secret: true } : child;
+}
+
+/** Whether a secret stands at this place within a value. */
+export function isSecretAt(schema: TSchema, path: Path): boolean {
+  if (schema.anyOf !== undefined) return schema.anyOf.some((each: TSchema) => isSecretAt(each, path));
+  const [step, ...rest] = path;
+  if (step === undefined) return schema.secret === true;
+  const child = childOf(schema, step);
+  return child !== undefined && isSecretAt(child, rest);
+}
+
+/** The value with each text in it replaced that its schema calls a secret. */
+export function mapSecrets(schema: TSchema, value: unknown, replace: Replace, path: Path = []): unknown {
+  if (schema.secret === true && typeof value === "string") return replace(value, schema.isUrl === true, path);
+  if (schema.anyOf !== undefined)
+    return schema.anyOf.reduce((mapped: unknown, each: TSchema) => mapSecrets(each, mapped, replace, path), value);
+  const within = (child: unknown, step: Step): unknown => {
+    const of = childOf(schema, step);
+    return of === undefined ? child : mapSecrets(of, child, replace, [...path, step]);
+  };
+  if (Array.isArray(value)) return value.map(within);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, within(child, name)]));
+}
+
+/** What is shown in a secret's place. */
+const MASK = "***";
+
+/** The value for people: a URL keeps its host, any other secret is hidden whole. */
+export const masked = (schema: TSchema, value: unknown): unknown =>
+  mapSecrets(schema, value, (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, `//${MASK}@`) : MASK));
+
+/** A value that was read, changed and sent back: what was masked in it is what is known in its place. */
+export const unmasked = (schema: TSchema, value: unknown, known: unknown): unknown =>
+  mapSecrets(schema, value, (secret, _, path) => (secret === MASK ? (knownAt(value, known, path) ?? secret) : secret));
+
+/** What stands in another value where `path` leads in the first. Entries of a list are told by their ids. */
+function knownAt(value: unknown, known: unknown, path: Path): string | undefined {
+  let [here, there] = [value, known];
+  for (const step of path) {
+    const entry = (here as Record<Step, unknown>)[step];
+    if (typeof step === "string") there = isObject(there) ? there[step] : undefined;
+    else there = Array.isArray(there) && isObject(entry) ? there.find((other) => isObject(other) && other.id === entry.id) : undefined;
+    here = entry;
+  }
+  return typeof there === "string" ? there : undefined;
+}
+
+/** Where masks stand in secrets' places. */
+export function masksIn(schema: TSchema, value: unknown): { path: Path; message: string }[] {
+  const faults: { path: Path; message: string }[] = [];
+  mapSecrets(schema, value, (secret, _, path) => {
+    if (secret === MASK) faults.push({ path, message: "is what is shown in a secret's place: send the secret itself" });
+    return secret;
+  });
+  return faults;
+}
+
+/** All secrets in a value: of a URL its password, as it stands there and as it is. */
+export function secretsIn(schema: TSchema, value: unknown): string[] {
+  const found: string[] = [];
+  mapSecrets(schema, value, (secret, isUrl) => {
+    if (!isUrl) found.push(secret);
+    else {
+      const password = /\/\/[^:]*:(.*)@/.exec(secret)?.[1] ?? "";
+      found.push(password, URL.canParse(secret) ? decoded(new URL(secret).password) : "");
+    }
+    return secret;
+  });
+  return found.filter((secret) => secret !== "");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,31 @@
+import { CidrSet, embeddedIpv4, isCidr, parseIp } from "../values/ip.ts";
+
+/** Where clouds keep a machine's credentials, and what else only this machine and its network's fabric should reach. */
+const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"]);
+const METADATA_NAMES = /^(metadata|metadata\.google\.internal|instance-data|instance-data\.ec2\.internal)\.?$/i;
+
+/** True for an address that no backend has: link-local ones, those of the clouds' metadata services, and those that a translator takes to one of them. */
+export const isLinkLocal = (ip: string): boolean => LINK_LOCAL.has(ip) || embeddedIpv4(ip).some((inner) => LINK_LOCAL.has(inner));
+
+const HOST_PATTERN = /^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$/;
+
+/** Whether this may stand in `admin.upstreamAllow`: a host name, `*.example.com`, an address or a block of them. */
+export const isAllowEntry = (text: string): boolean => isCidr(text) || HOST_PATTERN.test(text);
+
+/**
+ * What is wrong with an upstream's URL that comes by the admin API, or `null`. Who holds a token must not get at what the gateway's own network position opens to it (server-side request forgery,
+ * OWASP API7:2023). `allow`: host names and blocks of addresses, nothing else; `null`: everything but link-local addresses and metadata services. `url` must be valid.
+ */
+export function upstreamFault(url: string, allow: readonly string[] | null): string | null {
+  // The parser has made one form of all ways to write an address: 0x7f.1, 2130706433, [::ffff:7f00:1].
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, "");
+  const isAddress = parseIp(host) !== null;
+  if (isAddress ? isLinkLocal(host) : METADATA_NAMES.test(host))
+    return "is link-local or a cloud's metadata service, which the admin API does not forward to: declare it in config.json if you mean it";
+  if (allow === null) return null;
+  const isAllowed = allow.some((entry) => (isAddress ? isCidr(entry) && new CidrSet([entry]).has(host) : isName(entry, host)));
+  return isAllowed ? null : "is not among the hosts of admin.upstreamAllow";
+}
+
+const isName = (entry: string, host: string): boolean =>
+  entry.startsWith("*.") ? host.toLowerCase().endsWith(entry.slice(1).toLowerCase()) : entry.toLowerCase() === host.toLowerCase();

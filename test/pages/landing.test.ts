@@ -1,0 +1,23 @@
+import { expect, test } from "bun:test";
+import { freePages, wantsPage } from "../../src/pages/landing.ts";
+
+const free = (...paths: string[]): string[] => [...freePages(paths.map((path) => ({ path })))].sort();
+
+test("a page yields to a route with its path or a longer one, and / to a route of that path alone", () => {
+  expect(free()).toEqual(["/", "/docs", "/llms.txt"]);
+  expect(free("/test", "/api/users")).toEqual(["/", "/docs", "/llms.txt"]);
+  expect(free("/docs")).toEqual(["/", "/llms.txt"]);
+  expect(free("/docs/")).toEqual(["/", "/llms.txt"]);
+  expect(free("/docs/v2")).toEqual(["/", "/llms.txt"]);
+  expect(free("/docs2", "/doc")).toEqual(["/", "/docs", "/llms.txt"]);
+  expect(free("/llms.txt")).toEqual(["/", "/docs"]);
+  expect(free("/")).toEqual(["/docs", "/llms.txt"]);
+  expect(free("/", "/docs", "/llms.txt/more")).toEqual([]);
+});
+
+test("a browser gets a page, a program gets JSON", () => {
+  for (const accept of ["text/html", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "*/*, text/html;q=0.5"])
+    expect([accept, wantsPage(accept)]).toEqual([accept, true]);
+  for (const accept of [null, "*/*", "application/json", "text/html;q=0", "text/htmlx"])
+    expect([accept, wantsPage(accept)]).toEqual([accept, false]);
+});
