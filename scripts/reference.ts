@@ -79,9 +79,9 @@ function sections(path: string, schema: Schema, depth: number): string {
   }
   text += "\n";
   for (const [name, field] of fields) {
-    const parts = inside(field);
+    const deps = inside(field);
     const seen = new Set<string>();
-    for (const { more, schema: part } of parts) {
+    for (const { more, schema: part } of deps) {
       const at = `${join2(path, name)}${more}`;
       // One object in several forms (alone, or as a list) is told once.
       const key = JSON.stringify(part.properties);
@@ -148,7 +148,7 @@ async function metrics(): Promise<string> {
     {},
   );
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
-  const parts = createGatewayParts({
+  const gateway = createGatewayParts({
     config: loaded.config,
     file: null,
     databasePath: ":memory:",
@@ -159,8 +159,8 @@ async function metrics(): Promise<string> {
       throw error;
     },
   });
-  const { body } = await parts.metrics(null);
-  await parts.stop();
+  const { body } = await gateway.metrics(null);
+  await gateway.stop();
   const found = new Map<string, { help: string; type: string; labels: Set<string> }>();
   for (const line of body.split("\n")) {
     const [, what, name = "", text = ""] = /^# (HELP|TYPE) (\S+) (.*)$/.exec(line) ?? [];

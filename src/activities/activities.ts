@@ -13,7 +13,7 @@ import { openActivities } from "./database.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";
 import type { Answer, Question, Values } from "./protocol.ts";
 
-export interface ActivitiesParts {
+export interface ActivitiesDeps {
   readonly path: string;
   /** The gateway's own database, which `path` may not lead to. */
   readonly databasePath: string;
@@ -31,7 +31,7 @@ export interface ActivitiesParts {
 }
 
 /** Bodies that are on their way into the queue, together: beyond it batches are refused. In bytes. */
-const MOST_UNDER_WAY = 64 * 1024 * 1024;
+const MAX_UNDER_WAY = 64 * 1024 * 1024;
 
 /**
  * Finds out at the start what would otherwise fail each batch, and refuses the gateway's own database, in which whoever may send activities could make themselves admin.
@@ -97,13 +97,13 @@ export class Activities {
   private isFull = false;
 
   /** Throws `StorageError` when the file can't be used. */
-  constructor(private readonly parts: ActivitiesParts) {
-    checkUsable(parts.path, parts.databasePath);
-    this.worker = new Worker(parts.worker);
+  constructor(private readonly deps: ActivitiesDeps) {
+    checkUsable(deps.path, deps.databasePath);
+    this.worker = new Worker(deps.worker);
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.receive(data);
     this.worker.onerror = (event) => this.broke(new Error(event.message));
     this.worker.unref();
-    this.post({ kind: "open", path: parts.path, policy: parts.policy, redis: parts.redis });
+    this.post({ kind: "open", path: deps.path, policy: deps.policy, redis: deps.redis });
   }
 
   configure(policy: ActivityPolicy): void {
@@ -111,11 +111,11 @@ export class Activities {
   }
 
   /** Answers one request, whose caller may call. Rejects when the body breaks off or the batch can't be written. */
-  async answer(x: Exchange): Promise<Reply | Problem> {
-    const { body, head } = x.incoming;
+  async answer(exchange: Exchange): Promise<Reply | Problem> {
+    const { body, head } = exchange.incoming;
     if (this.failure !== null) return unavailable();
     const stated = Math.max(0, head.contentLength);
-    if (this.underWay + stated > MOST_UNDER_WAY) return fullBacklog();
+    if (this.underWay + stated > MAX_UNDER_WAY) return fullBacklog();
     let size = stated;
     this.underWay += size;
     try {
@@ -128,9 +128,9 @@ export class Activities {
                 if (stated > 0) return true;
                 size += more;
                 this.underWay += more;
-                return this.underWay <= MOST_UNDER_WAY;
+                return this.underWay <= MAX_UNDER_WAY;
               }),
-              this.parts.maxBodySize(),
+              this.deps.maxBodySize(),
             );
       let text: string;
       try {
@@ -178,7 +178,7 @@ export class Activities {
   private sayFull(isFull: boolean): void {
     if (isFull === this.isFull) return;
     this.isFull = isFull;
-    this.parts.onFull(isFull);
+    this.deps.onFull(isFull);
   }
 
   private post(question: Question): void {
@@ -200,19 +200,19 @@ export class Activities {
       return;
     }
     if (answer.kind === "opened") {
-      if (answer.fault !== null) this.broke(new Error(`${this.parts.path} can't be used: ${answer.fault}`));
+      if (answer.fault !== null) this.broke(new Error(`${this.deps.path} can't be used: ${answer.fault}`));
       return;
     }
     if (answer.kind === "trouble") {
       this.trouble = answer.message;
-      this.parts.onTrouble(answer.message, answer.attempts);
+      this.deps.onTrouble(answer.message, answer.attempts);
       return;
     }
     const asked = this.asked.get(answer.id);
     this.asked.delete(answer.id);
     if (answer.kind === "fault") {
       // Each batch that can't be taken would say the same.
-      if (this.trouble !== answer.message) this.parts.onTrouble(answer.message, 0);
+      if (this.trouble !== answer.message) this.deps.onTrouble(answer.message, 0);
       this.trouble = answer.message;
       asked?.reject(new Undone(answer.message));
     } else asked?.resolve(answer.value);
@@ -220,7 +220,7 @@ export class Activities {
 
   private broke(error: Error): void {
     this.failure = error;
-    this.parts.onTrouble(error.message, 0);
+    this.deps.onTrouble(error.message, 0);
     for (const { reject } of this.asked.values()) reject(error);
     this.asked.clear();
   }

@@ -25,12 +25,12 @@ export interface ActivityFault {
 
 export type Batch = { readonly activities: readonly Activity[] } | { readonly faults: readonly ActivityFault[]; readonly isJson: boolean };
 
-const MOST_ACTIVITIES = 10_000;
-const MOST_COLUMNS = 500;
+const MAX_ACTIVITIES = 10_000;
+const MAX_COLUMNS = 500;
 /** Making tables takes long: a batch that names thousands would hold up all others. */
-const MOST_TABLES = 100;
+const MAX_TABLES = 100;
 /** A batch with thousands of faults has one cause: nobody reads the rest. */
-const MOST_FAULTS = 1000;
+const MAX_FAULTS = 1000;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 const NAME_RULE = "must be 1 to 63 letters, digits and _, beginning with a letter or _";
 /** What SQLite, its tools and Sluice keep for themselves in the same database. */
@@ -48,18 +48,18 @@ export function parseBatch(text: string): Batch {
   }
   const faults: ActivityFault[] = [];
   const say = (path: string, message: string): void => {
-    if (faults.length < MOST_FAULTS) faults.push({ path, message });
+    if (faults.length < MAX_FAULTS) faults.push({ path, message });
   };
   if (!isObject(body)) return { faults: [{ path: "", message: 'must be an object: { "activities": [ … ] }' }], isJson: true };
   unknownFields(body, ["activities"], "", say);
   const { activities } = body;
   if (!Array.isArray(activities)) say("activities", activities === undefined ? "is required" : "must be a list");
   else if (activities.length === 0) say("activities", "must hold at least one activity");
-  else if (activities.length > MOST_ACTIVITIES) say("activities", `must hold at most ${MOST_ACTIVITIES} activities; send several batches`);
+  else if (activities.length > MAX_ACTIVITIES) say("activities", `must hold at most ${MAX_ACTIVITIES} activities; send several batches`);
   else {
     const read = activities.map((activity, i) => readActivity(activity, `activities[${i}]`, say));
-    if (new Set(read.map((activity) => activity?.table.toLowerCase())).size > MOST_TABLES)
-      say("activities", `must be for at most ${MOST_TABLES} tables; send several batches`);
+    if (new Set(read.map((activity) => activity?.table.toLowerCase())).size > MAX_TABLES)
+      say("activities", `must be for at most ${MAX_TABLES} tables; send several batches`);
     if (faults.length === 0) return { activities: read as Activity[] };
   }
   return { faults, isJson: true };
@@ -128,10 +128,10 @@ function readRow(value: Record<string, unknown>, at: string, say: Say): { column
     string,
   ];
   if (names.length === 0) say(namesAt, "must name at least one column");
-  if (names.length > MOST_COLUMNS) say(namesAt, `must name at most ${MOST_COLUMNS} columns`);
+  if (names.length > MAX_COLUMNS) say(namesAt, `must name at most ${MAX_COLUMNS} columns`);
   if (types.length !== names.length) say(typesAt, `must be as long as the list of names: ${names.length}, got ${types.length}`);
   if (values.length !== names.length) say(valuesAt, `must be as long as the list of names: ${names.length}, got ${values.length}`);
-  if (names.length > MOST_COLUMNS || types.length !== names.length || values.length !== names.length) return null;
+  if (names.length > MAX_COLUMNS || types.length !== names.length || values.length !== names.length) return null;
   const seen = new Set<string>();
   const columns: Column[] = [];
   const fitted: SqlValue[] = [];

@@ -20,20 +20,20 @@ const Failure = Type.Object({
   error: Type.Union([Type.String(), Type.Null()], { description: "What was wrong." }),
 });
 
-/** `activities`: `null` while the configuration has none. */
-export const activitiesAdmin = (activities: () => Activities | null, audit: Audit) => {
+/** `current`: `null` while the configuration has none. */
+export const activitiesAdmin = (current: () => Activities | null, audit: Audit) => {
   const required = (): Activities => {
-    const it = activities();
-    if (it === null) throw refused("notFound", 'Activities are off: put "activities": {} into the configuration.');
-    return it;
+    const activities = current();
+    if (activities === null) throw refused("notFound", 'Activities are off: put "activities": {} into the configuration.');
+    return activities;
   };
   return new Elysia({ prefix: "/activities", tags: ["activities"], normalize: false })
     .get(
       "/",
       async ({ query }) => {
-        const it = required();
+        const activities = required();
         const { limit, after } = pageOf(query);
-        const [stats, failures] = await Promise.all([it.stats(), it.failures(after, limit)]);
+        const [stats, failures] = await Promise.all([activities.stats(), activities.failures(after, limit)]);
         const { waiting, waitingBatches, waitingSize, lag, acceptedRate, appliedRate, failedRate, rejectedRate, ...counts } = stats;
         const page = pageFrom(failures, limit, (failure) => failure.id);
         return {

@@ -10,7 +10,7 @@ export type ColumnType =
 export type SqlValue = string | number | bigint | null;
 
 export const TYPES = "INTEGER, TEXT, VARCHAR(n), FLOAT, DOUBLE, BOOLEAN or DECIMAL(p,s)";
-const MOST_DIGITS = 1000;
+const MAX_DIGITS = 1000;
 const PLAIN = new Map<string, ColumnType>([
   ["INTEGER", { kind: "INTEGER" }],
   ["TEXT", { kind: "TEXT" }],
@@ -33,7 +33,7 @@ export function parseType(text: string): ColumnType | null {
   if (name === "VARCHAR") return second === undefined && size > 0 ? { kind: "VARCHAR", length: size } : null;
   if (name !== "DECIMAL") return null;
   const scale = Number(second ?? 0);
-  return size > 0 && size <= MOST_DIGITS && scale <= size ? { kind: "DECIMAL", precision: size, scale } : null;
+  return size > 0 && size <= MAX_DIGITS && scale <= size ? { kind: "DECIMAL", precision: size, scale } : null;
 }
 
 export const typeText = (type: ColumnType): string =>
@@ -103,7 +103,7 @@ function partsOf(value: unknown): { digits: bigint; scale: number } | null {
   if (found === null) return null;
   const [, sign = "", whole = "", fraction = "", exponent = "0"] = found;
   const shift = Number(exponent);
-  if (Math.abs(shift) > MOST_DIGITS) return null;
+  if (Math.abs(shift) > MAX_DIGITS) return null;
   let text = whole + fraction;
   let scale = fraction.length - shift;
   if (scale < 0) {

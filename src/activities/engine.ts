@@ -50,7 +50,7 @@ export interface ActivityStats {
   readonly trouble: string | null;
 }
 
-export interface EngineParts {
+export interface EngineDeps {
   readonly database: ActivityDatabase;
   readonly queue: ActivityQueue;
   readonly sink: Sink;
@@ -62,9 +62,9 @@ export interface EngineParts {
 /** Activities that one transaction applies: some milliseconds of work, so that batches that come meanwhile need not wait. */
 const SLICE = 1000;
 /** What a refused body leaves in the log, in characters. */
-const MOST_LOGGED = 65_536;
+const MAX_LOGGED = 65_536;
 /** How much of what was parsed when it was accepted is kept until it is applied, in characters of its text. */
-const MOST_PARSED = 32_000_000;
+const MAX_PARSED = 32_000_000;
 
 /** Takes batches in, and applies them: each activity once. Runs in one thread; `take` and `work` are called by turns. */
 export class ActivityEngine {
@@ -87,21 +87,21 @@ export class ActivityEngine {
   private readonly parsed = new Map<string, { activities: readonly Activity[]; size: number }>();
   private parsedSize = 0;
 
-  constructor(private readonly parts: EngineParts) {
-    const { durable, quick } = parts.database;
-    this.policy = parts.policy;
-    this.queue = parts.queue;
+  constructor(private readonly deps: EngineDeps) {
+    const { durable, quick } = deps.database;
+    this.policy = deps.policy;
+    this.queue = deps.queue;
     this.log = new ActivityLog(quick);
     this.refusals = new ActivityLog(durable);
-    this.accepted = new Rate(parts.clock);
-    this.done = new Rate(parts.clock);
-    this.wrong = new Rate(parts.clock);
-    this.refused = new Rate(parts.clock);
+    this.accepted = new Rate(deps.clock);
+    this.done = new Rate(deps.clock);
+    this.wrong = new Rate(deps.clock);
+    this.refused = new Rate(deps.clock);
   }
 
   /** Takes request bodies in. All of them are durable, or written down as refused, when it returns: one commit for all (group commit). */
   async take(bodies: readonly string[]): Promise<Admission[]> {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const puts: Accepted[] = [];
     const refused: { id: string; body: string; error: string }[] = [];
     const { maxBacklog, maxBacklogSize } = this.policy;
@@ -136,9 +136,9 @@ export class ActivityEngine {
     if (puts.length > 0 || refused.length > 0) {
       const refuse = (): void => {
         for (const { id, body, error } of refused)
-          this.refusals.write(id, body.slice(0, MOST_LOGGED), new Date(now).toISOString(), "rejected", error.slice(0, MOST_LOGGED));
+          this.refusals.write(id, body.slice(0, MAX_LOGGED), new Date(now).toISOString(), "rejected", error.slice(0, MAX_LOGGED));
       };
-      const { durable } = this.parts.database;
+      const { durable } = this.deps.database;
       if (this.queue.isTransactional)
         durable
           .transaction(() => {
@@ -165,7 +165,7 @@ export class ActivityEngine {
 
   /** Applies some of what waits. Gives the milliseconds until there is more to do: 0 at once, infinite when nothing waits. */
   async work(): Promise<number> {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     if (now < this.pausedUntil) return this.pausedUntil - now;
     const leased = await this.queue.lease(this.isCareful ? 1 : SLICE, now);
     if (leased.length === 0) {
@@ -213,8 +213,8 @@ export class ActivityEngine {
       }
     }
     let failed = 0;
-    const settle = this.parts.database.quick.transaction((outcomes: readonly Outcome[]) => {
-      const now = this.parts.clock.wall();
+    const settle = this.deps.database.quick.transaction((outcomes: readonly Outcome[]) => {
+      const now = this.deps.clock.wall();
       const at = new Date(now).toISOString();
       failed = 0;
       for (const [i, { id, payload }] of written.entries()) {
@@ -228,8 +228,8 @@ export class ActivityEngine {
     });
     const confirm = (now: number): void | Promise<void> =>
       part === null ? this.queue.done(leased) : this.queue.advance(part.of, part.end, now);
-    await this.parts.sink.apply(runs, settle);
-    if (!this.queue.isTransactional) await confirm(this.parts.clock.wall());
+    await this.deps.sink.apply(runs, settle);
+    if (!this.queue.isTransactional) await confirm(this.deps.clock.wall());
     this.counts.applied += written.length - failed;
     this.counts.failed += failed;
     this.done.add(written.length - failed);
@@ -247,7 +247,7 @@ export class ActivityEngine {
   }
 
   private keepParsed(batch: string, activities: readonly Activity[], size: number): void {
-    if (this.parsedSize + size > MOST_PARSED) return;
+    if (this.parsedSize + size > MAX_PARSED) return;
     this.parsed.set(batch, { activities, size });
     this.parsedSize += size;
   }
@@ -277,7 +277,7 @@ export class ActivityEngine {
   private isDatabaseFull(): boolean {
     const { maxSize } = this.policy;
     if (maxSize === null) return false;
-    const { size } = this.parts.database.quick
+    const { size } = this.deps.database.quick
       .query("SELECT (page_count - freelist_count) * page_size AS size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
       .get() as { size: number };
     return size >= maxSize;
@@ -287,9 +287,9 @@ export class ActivityEngine {
   private async putOff(waiting: Waiting, error: unknown): Promise<number> {
     const { attempts, baseDelay, maxDelay } = this.policy;
     const message = error instanceof Error ? error.message : String(error);
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     this.trouble = message;
-    this.parts.onTrouble(message, waiting.attempts);
+    this.deps.onTrouble(message, waiting.attempts);
     const delay = Math.min(maxDelay, baseDelay * 2 ** (waiting.attempts - 1));
     this.pausedUntil = now + delay;
     if (waiting.attempts < attempts) {
@@ -298,7 +298,7 @@ export class ActivityEngine {
     }
     const at = new Date(now).toISOString();
     const why = `given up after ${waiting.attempts} attempts: ${message}`;
-    this.parts.database.quick
+    this.deps.database.quick
       .transaction(() => {
         for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
           if (index < waiting.done) continue;
@@ -325,7 +325,7 @@ export class ActivityEngine {
       waiting: activities,
       waitingBatches: batches,
       waitingSize: size,
-      lag: oldest === null ? 0 : Math.max(0, this.parts.clock.wall() - oldest),
+      lag: oldest === null ? 0 : Math.max(0, this.deps.clock.wall() - oldest),
       acceptedRate: this.accepted.perSecond,
       appliedRate: this.done.perSecond,
       failedRate: this.wrong.perSecond,
@@ -340,14 +340,14 @@ export class ActivityEngine {
 
   /** Tries a failed activity again, or all that failed of a batch. Gives how many; `null` when there is no such id. */
   async replay(id: string): Promise<{ replayed: number; states: string[] } | null> {
-    const { durable } = this.parts.database;
+    const { durable } = this.deps.database;
     const found = this.log.find(id);
     if (found.length === 0) return null;
     const failed = found.filter(({ state }) => state === "failed");
     const puts = failed.map(
       (each): Accepted => ({ batch: Bun.randomUUIDv7(), body: `{"activities":[${each.payload}]}`, activities: 1, replayOf: each.id }),
     );
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     if (!this.queue.isTransactional) await this.queue.put(puts, now);
     durable
       .transaction(() => {
@@ -364,7 +364,7 @@ export class ActivityEngine {
   /** Forgets what is older than the policy keeps; a bounded number at a time. True when there may be more. */
   prune(): boolean {
     const { keepFor } = this.policy;
-    return keepFor !== null && this.log.prune(new Date(this.parts.clock.wall() - keepFor).toISOString()) > 0;
+    return keepFor !== null && this.log.prune(new Date(this.deps.clock.wall() - keepFor).toISOString()) > 0;
   }
 }
 

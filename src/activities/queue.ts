@@ -44,7 +44,7 @@ export interface ActivityQueue {
   /** Puts batches in; they are durable when it is done. */
   put(batches: readonly Accepted[], now: number): Perhaps<void>;
   /** Takes the oldest batches, of about `most` activities together. None overtakes one that another worker has, or that waits to be tried again. */
-  lease(most: number, now: number): Perhaps<Waiting[]>;
+  lease(max: number, now: number): Perhaps<Waiting[]>;
   /** They took effect, or never will. Throws `LeaseLost` when another worker has one of them now. */
   done(batches: readonly Waiting[]): Perhaps<void>;
   /** The first `done` of a batch are done. Throws `LeaseLost`. */

@@ -94,7 +94,7 @@ export class RedisQueue implements ActivityQueue {
     await this.run((client) => client.sluicePut(this.keys.stream, this.keys.count, this.keys.size, until, ...args));
   }
 
-  async lease(most: number): Promise<Waiting[]> {
+  async lease(max: number): Promise<Waiting[]> {
     const { stream, leader } = this.keys;
     try {
       const [standing, now] = await this.run((client) => client.sluiceLead(stream, leader, this.owner, ACTIVE_FOR));
@@ -113,7 +113,7 @@ export class RedisQueue implements ActivityQueue {
       let activities = 0;
       for (const waiting of this.held) {
         const left = waiting.activities - waiting.done;
-        if (taken.length > 0 && activities + left > most) break;
+        if (taken.length > 0 && activities + left > max) break;
         activities += left;
         taken.push(waiting);
       }

@@ -24,11 +24,11 @@ export class SqliteQueue implements ActivityQueue {
   }
 
   /** Takes the oldest batches, of about `most` activities together. None overtakes one that another worker has, or that waits to be tried again. */
-  lease(most: number, now: number): Waiting[] {
-    return this.client.transaction(() => this.take(most, now)).immediate();
+  lease(max: number, now: number): Waiting[] {
+    return this.client.transaction(() => this.take(max, now)).immediate();
   }
 
-  private take(most: number, now: number): Waiting[] {
+  private take(max: number, now: number): Waiting[] {
     const found = this.client
       .query<Waiting & { isTaken: number }, [number]>(
         "SELECT seq, batch, body, replay_of AS replayOf, attempts + 1 AS attempts, activities, done, available_at > ?1 AS isTaken FROM sluice_queue ORDER BY seq LIMIT 256",
@@ -39,7 +39,7 @@ export class SqliteQueue implements ActivityQueue {
     let activities = 0;
     for (const row of found) {
       const left = row.activities - row.done;
-      if (row.isTaken === 1 || (taken.length > 0 && activities + left > most)) break;
+      if (row.isTaken === 1 || (taken.length > 0 && activities + left > max)) break;
       activities += left;
       mark.run(row.seq, now + LEASE, this.owner);
       taken.push(row);

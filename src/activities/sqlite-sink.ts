@@ -11,11 +11,11 @@ const typeOf = (declaration: string): ColumnType => parseType(declaration.replac
 
 /** Deletes look rows up by the columns they name: in a table of this many rows that needs an index. */
 const INDEX_FROM = 2000;
-const MOST_INDEXES = 4;
-const MOST_INDEXED_COLUMNS = 3;
-const MOST_STATEMENTS = 500;
+const MAX_INDEXES = 4;
+const MAX_INDEXED_COLUMNS = 3;
+const MAX_STATEMENTS = 500;
 /** Each table makes the next one slower to make. */
-const MOST_TABLES = 10_000;
+const MAX_TABLES = 10_000;
 
 interface Table {
   /** Types by names in small letters. */
@@ -117,7 +117,7 @@ export class SqliteSink implements Sink {
         : `DELETE FROM "${table}" WHERE ${names.map((name) => `${name} IS ?`).join(" AND ")}`;
     let statement = this.statements.get(text);
     if (statement === undefined) {
-      if (this.statements.size >= MOST_STATEMENTS) this.statements.clear();
+      if (this.statements.size >= MAX_STATEMENTS) this.statements.clear();
       statement = this.client.prepare(text);
       this.statements.set(text, statement);
     }
@@ -129,7 +129,7 @@ export class SqliteSink implements Sink {
     const table = this.tableOf(run.table);
     if (table === null) {
       const { tables } = this.client.query("SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table'").get() as { tables: number };
-      if (tables >= MOST_TABLES) return `there are ${MOST_TABLES} tables already: no more are made`;
+      if (tables >= MAX_TABLES) return `there are ${MAX_TABLES} tables already: no more are made`;
       const columns = run.columns.map(({ name, type }) => `"${name}" ${declared(type)}`);
       this.client.run(`CREATE TABLE "${run.table}" (${columns.join(", ")})`);
       this.changed(run.table);
@@ -153,8 +153,8 @@ export class SqliteSink implements Sink {
   }
 
   private indexFor(run: Run, table: Table): void {
-    if (table.rows < INDEX_FROM || table.indexes.size >= MOST_INDEXES) return;
-    const columns = run.columns.slice(0, MOST_INDEXED_COLUMNS).map(({ name }) => name.toLowerCase());
+    if (table.rows < INDEX_FROM || table.indexes.size >= MAX_INDEXES) return;
+    const columns = run.columns.slice(0, MAX_INDEXED_COLUMNS).map(({ name }) => name.toLowerCase());
     const key = columns.join();
     // One whose columns are all named serves, if it has as many: one of fewer columns may find most of the table.
     if (

@@ -11,7 +11,7 @@ import { consumersAdmin } from "../consumers/admin.ts";
 import type { Consumers } from "../consumers/consumers.ts";
 import { eventsAdmin } from "../events/admin.ts";
 import type { EventHub } from "../events/hub.ts";
-import { type ExplainAdminParts, explainAdmin } from "../explain/admin.ts";
+import { type ExplainAdminDeps, explainAdmin } from "../explain/admin.ts";
 import { blocksAdmin } from "../guard/admin.ts";
 import type { Guard } from "../guard/guard.ts";
 import { healthAdmin } from "../health/admin.ts";
@@ -22,7 +22,7 @@ import { ipBlocked, type Problem, passing, problem, problemBody } from "../http/
 import { INTERNAL, invalid, Refused, TOKEN_MISSING, TOKEN_UNKNOWN } from "../http/refused.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
-import { type LimitsAdminParts, limitsAdmin } from "../limits/admin.ts";
+import { type LimitsAdminDeps, limitsAdmin } from "../limits/admin.ts";
 import { PoolState, poolsAdmin } from "../pools/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { documentsAdmin } from "../records/admin.ts";
@@ -33,7 +33,7 @@ import { schemaFaults } from "../schema/faults.ts";
 import type { Unwritable } from "../storage/writability.ts";
 import type { Log } from "../telemetry/log.ts";
 import { logAdmin } from "../telemetry/log-admin.ts";
-import { type StatsParts, statsAdmin } from "../telemetry/stats.ts";
+import { type StatsDeps, statsAdmin } from "../telemetry/stats.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { usageAdmin } from "../usage/admin.ts";
@@ -44,7 +44,7 @@ import type { IdempotentAnswers } from "./idempotency.ts";
 import { swagger } from "./swagger.ts";
 import { type AdminToken, type AdminTokens, bearerOf, mayDo, tokensAdmin } from "./tokens.ts";
 
-export interface AdminParts extends LimitsAdminParts {
+export interface AdminDeps extends LimitsAdminDeps {
   readonly tokens: AdminTokens;
   readonly answers: IdempotentAnswers;
   readonly guard: Guard;
@@ -67,8 +67,8 @@ export interface AdminParts extends LimitsAdminParts {
   readonly activities: () => Activities | null;
   readonly balanced: Upstreams;
   readonly events: EventHub;
-  readonly explain: ExplainAdminParts;
-  readonly stats: StatsParts;
+  readonly explain: ExplainAdminDeps;
+  readonly stats: StatsDeps;
   /** `null`: nothing is logged. */
   readonly log: Log | null;
   readonly cache: CacheView;
@@ -84,54 +84,54 @@ export interface AdminParts extends LimitsAdminParts {
 }
 
 /** The admin API and its documentation, as one function from a request to a response. */
-export function createAdmin(parts: AdminParts): (request: Request, requestId: string, ip?: string) => Promise<Response> {
+export function createAdmin(deps: AdminDeps): (request: Request, requestId: string, ip?: string) => Promise<Response> {
   const app = new Elysia({ normalize: false, aot: true })
     .onError(({ error, code, request }) => {
       const requestId = request.headers.get("x-request-id") ?? "";
-      const unwritable = parts.unwritable(error);
+      const unwritable = deps.unwritable(error);
       const found =
         code === "NOT_FOUND"
           ? notHere(methodsOf(new URL(request.url).pathname))
           : unwritable === null
             ? problemOf(error, code)
             : readOnly(unwritable);
-      if (found.status === 500) parts.onFault(error, requestId);
+      if (found.status === 500) deps.onFault(error, requestId);
       return toResponse(found, requestId);
     })
     .use(swagger((): object => openApiDocument(app)))
     .group("/admin", (admin) =>
       admin
-        .use(healthAdmin(parts.health, parts.components, parts.audit, parts.warnings))
-        .use(consumersAdmin(parts.consumers, parts.keys))
-        .use(keysAdmin(parts.keys))
-        .use(documentsAdmin(parts.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
-        .use(documentsAdmin(parts.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
-        .use(documentsAdmin(parts.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
+        .use(healthAdmin(deps.health, deps.components, deps.audit, deps.warnings))
+        .use(consumersAdmin(deps.consumers, deps.keys))
+        .use(keysAdmin(deps.keys))
+        .use(documentsAdmin(deps.tiers, { plural: "tiers", singular: "tier", schema: TierConfig, isNamedWithin: false }))
+        .use(documentsAdmin(deps.routes, { plural: "routes", singular: "route", schema: RouteConfig, isNamedWithin: true }))
+        .use(documentsAdmin(deps.upstreams, { plural: "upstreams", singular: "upstream", schema: UpstreamConfig, isNamedWithin: false }))
         .use(
-          documentsAdmin(parts.poolDocuments, {
+          documentsAdmin(deps.poolDocuments, {
             plural: "pools",
             singular: "pool",
             schema: PoolConfig,
             isNamedWithin: false,
-            refresh: () => parts.pools.refresh(),
-            more: { schema: { state: PoolState }, of: (name) => ({ state: parts.poolState(name) }) },
+            refresh: () => deps.pools.refresh(),
+            more: { schema: { state: PoolState }, of: (name) => ({ state: deps.poolState(name) }) },
           }),
         )
-        .use(poolsAdmin(parts.pools, parts.audit))
-        .use(breakersAdmin(parts.balanced, parts.clock, parts.audit))
-        .use(cacheAdmin(parts.cache, parts.audit))
-        .use(blocksAdmin(parts.guard, parts.audit))
-        .use(activitiesAdmin(parts.activities, parts.audit))
-        .use(auditAdmin(parts.audit))
-        .use(usageAdmin(parts.usage, parts.clock))
-        .use(tokensAdmin(parts.tokens))
-        .use(backupAdmin(parts.databasePath, parts.audit))
-        .use(limitsAdmin(parts))
-        .use(explainAdmin(parts.explain))
-        .use(statsAdmin(parts.stats))
-        .use(logAdmin(parts.log, parts.audit))
-        .use(eventsAdmin(parts.events, (authorization) => parts.tokens.isShownIn(authorization)))
-        .use(configAdmin(parts.config)),
+        .use(poolsAdmin(deps.pools, deps.audit))
+        .use(breakersAdmin(deps.balanced, deps.clock, deps.audit))
+        .use(cacheAdmin(deps.cache, deps.audit))
+        .use(blocksAdmin(deps.guard, deps.audit))
+        .use(activitiesAdmin(deps.activities, deps.audit))
+        .use(auditAdmin(deps.audit))
+        .use(usageAdmin(deps.usage, deps.clock))
+        .use(tokensAdmin(deps.tokens))
+        .use(backupAdmin(deps.databasePath, deps.audit))
+        .use(limitsAdmin(deps))
+        .use(explainAdmin(deps.explain))
+        .use(statsAdmin(deps.stats))
+        .use(logAdmin(deps.log, deps.audit))
+        .use(eventsAdmin(deps.events, (authorization) => deps.tokens.isShownIn(authorization)))
+        .use(configAdmin(deps.config)),
     );
 
   // Elysia answers 404 where only the method is wrong.
@@ -150,8 +150,8 @@ export function createAdmin(parts: AdminParts): (request: Request, requestId: st
   return async (request, requestId, ip = "") => {
     const { pathname } = new URL(request.url);
     const isOpen = pathname === "/swagger" || pathname.startsWith("/swagger/");
-    parts.catchUp();
-    const response = isOpen ? await app.handle(request) : await guarded(parts, app, request, pathname, requestId, ip);
+    deps.catchUp();
+    const response = isOpen ? await app.handle(request) : await guarded(deps, app, request, pathname, requestId, ip);
     response.headers.set("X-Request-ID", requestId);
     response.headers.set("X-Content-Type-Options", "nosniff");
     // An answer may hold an API key; the documentation's files say for themselves how long they keep.
@@ -165,7 +165,7 @@ const SHARED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools|blocks|to
 
 /** The token that an Authorization field shows, or why it is refused. Who holds one may always come in: somebody has to lift a block. */
 export function tokenOf(
-  { tokens, guard }: Pick<AdminParts, "tokens" | "guard">,
+  { tokens, guard }: Pick<AdminDeps, "tokens" | "guard">,
   authorization: string | null,
   ip: string,
 ): AdminToken | Problem {
@@ -181,7 +181,7 @@ export function tokenOf(
 
 /** Everything but the documentation: a token first, then the answer, which an Idempotency-Key may repeat. */
 async function guarded(
-  parts: AdminParts,
+  deps: AdminDeps,
   app: { handle(request: Request): Promise<Response> },
   request: Request,
   path: string,
@@ -190,17 +190,17 @@ async function guarded(
 ): Promise<Response> {
   const authorization = request.headers.get("authorization");
   const token = bearerOf(authorization);
-  const found = tokenOf(parts, authorization, ip);
+  const found = tokenOf(deps, authorization, ip);
   if ("code" in found) return toResponse(found, requestId);
-  parts.tokens.touch(found);
+  deps.tokens.touch(found);
   if (!mayDo(found.role, request.method, path))
     return toResponse(problem("forbidden", `This takes a token with more rights than ${found.role}.`), requestId);
 
   const actor = { name: found.name, ip, requestId };
-  const { write } = parts;
+  const { write } = deps;
   const isShared = write !== null && request.method !== "GET" && request.method !== "HEAD" && SHARED.test(path);
-  const act = (it: Request): Promise<Response> => parts.audit.as(actor, () => app.handle(it));
-  const handle = (it: Request): Promise<Response> => (isShared ? write(() => act(it)) : act(it));
+  const act = (request: Request): Promise<Response> => deps.audit.as(actor, () => app.handle(request));
+  const handle = (request: Request): Promise<Response> => (isShared ? write(() => act(request)) : act(request));
   // A copy of the database is no answer to keep in the database.
   const mayRepeat = request.method === "POST" && !path.startsWith("/admin/backup");
   const key = mayRepeat ? request.headers.get("idempotency-key") : null;
@@ -209,10 +209,10 @@ async function guarded(
     const body = request.body === null ? null : await request.text();
     if (body !== null) checkBody(body, path);
     if (key === null) return await handle(body === null ? request : again(body));
-    const it = parts.answers.identify(key, token as string, request.method, path, body ?? "");
+    const identified = deps.answers.identify(key, token as string, request.method, path, body ?? "");
     // A repetition that comes while the first is still at work waits for it, or both would make a record.
     const once = async (): Promise<Response> => {
-      const before = await parts.answers.find(it);
+      const before = await deps.answers.find(identified);
       if (before !== null)
         return new Response(before.body, {
           status: before.status,
@@ -222,15 +222,15 @@ async function guarded(
       const text = await response.text();
       const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
       // A refusal changed nothing: the corrected request may use the same key.
-      if (response.ok) await parts.answers.keep(it, { status: response.status, headers, body: text });
+      if (response.ok) await deps.answers.keep(identified, { status: response.status, headers, body: text });
       return new Response(text, { status: response.status, headers: response.headers });
     };
     // The look for an answer is within the turn of the change: the same request may be on its way to another instance.
-    return await parts.answers.oneAtATime(it, () => (isShared ? write(once) : once()));
+    return await deps.answers.oneAtATime(identified, () => (isShared ? write(once) : once()));
   } catch (error) {
     if (error instanceof Refused) return toResponse(error.problem, requestId);
     if (error instanceof RedisDown) return toResponse(REDIS_AWAY, requestId);
-    const unwritable = parts.unwritable(error);
+    const unwritable = deps.unwritable(error);
     if (unwritable !== null) return toResponse(readOnly(unwritable), requestId);
     if (error instanceof WriteConflict)
       return toResponse(
@@ -298,9 +298,9 @@ function validationProblem(error: ValidationError): Problem {
   return invalid(faults.length > 0 ? faults : [{ path: [], message: "is not what is expected here" }]).problem;
 }
 
-function toResponse(it: Problem, requestId: string): Response {
-  return new Response(problemBody(it, requestId), {
-    status: it.status,
-    headers: [["Content-Type", "application/problem+json"], ["Cache-Control", "no-store"], ...it.headers] as [string, string][],
+function toResponse(refusal: Problem, requestId: string): Response {
+  return new Response(problemBody(refusal, requestId), {
+    status: refusal.status,
+    headers: [["Content-Type", "application/problem+json"], ["Cache-Control", "no-store"], ...refusal.headers] as [string, string][],
   });
 }

@@ -150,10 +150,10 @@ class Names {
 }
 
 const REQUEST_ID = "01a1fdce-be85-7755-8433-50e520793303";
-const example = (it: Problem): unknown => JSON.parse(problemBody(it, REQUEST_ID));
+const example = (refusal: Problem): unknown => JSON.parse(problemBody(refusal, REQUEST_ID));
 
 /** Refusals that many operations have: by status, the name among the document's responses, what it means, an example. */
-const REFUSALS: Readonly<Record<number, readonly [name: string, description: string, it: Problem]>> = {
+const REFUSALS: Readonly<Record<number, readonly [name: string, description: string, example: Problem]>> = {
   400: [
     "BadRequest",
     "The path, a header or the JSON is malformed.",
@@ -217,16 +217,16 @@ const PROBLEM: Json = {
   },
 };
 
-const problemResponse = (description: string, it: Problem): Json => ({
+const problemResponse = (description: string, refusal: Problem): Json => ({
   description,
   headers: {
     "X-Request-ID": { description: "The request's id.", schema: { type: "string" } },
-    ...(it.status === 429 || it.status === 503
+    ...(refusal.status === 429 || refusal.status === 503
       ? { "Retry-After": { description: "Whole seconds after which to come again.", schema: { type: "integer", minimum: 1 } } }
       : {}),
-    ...(it.status === 401 ? { "WWW-Authenticate": { description: "How to identify yourself.", schema: { type: "string" } } } : {}),
+    ...(refusal.status === 401 ? { "WWW-Authenticate": { description: "How to identify yourself.", schema: { type: "string" } } } : {}),
   },
-  content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" }, example: example(it) } },
+  content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" }, example: example(refusal) } },
 });
 
 const IDEMPOTENCY_KEY = {
@@ -289,28 +289,28 @@ export function openApiDocument(app: App): object {
   const names = new Names();
   for (const [name, schema] of PARTS) names.name(name, plainSchema(JSON.parse(JSON.stringify(schema))));
 
-  const operations: { path: string; method: string; it: OperationObject; words: Operation; isAdmin: boolean }[] = [];
+  const operations: { path: string; method: string; operation: OperationObject; words: Operation; isAdmin: boolean }[] = [];
   for (const [from, isAdmin] of [
     [raw, true],
     [OPEN_PATHS as unknown as Record<string, Methods>, false],
   ] as const)
     for (const [written, methods] of Object.entries(from))
-      for (const [method, operation] of Object.entries(methods)) {
+      for (const [method, described] of Object.entries(methods)) {
         const path = written.length > 1 ? written.replace(/\/$/, "") : written;
-        const it = JSON.parse(JSON.stringify(operation)) as OperationObject;
-        const words = OPERATIONS[`${method.toUpperCase()} ${path}`] ?? { id: it.operationId ?? `${method}${path}` };
-        operations.push({ path, method, it, words, isAdmin });
+        const operation = JSON.parse(JSON.stringify(described)) as OperationObject;
+        const words = OPERATIONS[`${method.toUpperCase()} ${path}`] ?? { id: operation.operationId ?? `${method}${path}` };
+        operations.push({ path, method, operation, words, isAdmin });
       }
 
   // Names first: where a schema stands before the operation that names it, it is the same.
   const schemaOf = (of: { content?: Record<string, Json> } | undefined): Json | undefined =>
     of?.content?.["application/json"]?.schema as Json | undefined;
-  for (const { it, words } of operations) {
-    for (const content of [it.requestBody, ...Object.values(it.responses ?? {})])
+  for (const { operation, words } of operations) {
+    for (const content of [operation.requestBody, ...Object.values(operation.responses ?? {})])
       for (const each of Object.values(content?.content ?? {}) as Json[])
         if (each.schema !== undefined) each.schema = plainSchema(each.schema);
-    const body = schemaOf(it.requestBody);
-    const answer = Object.entries(it.responses ?? {}).find(([status]) => status.startsWith("2"))?.[1];
+    const body = schemaOf(operation.requestBody);
+    const answer = Object.entries(operation.responses ?? {}).find(([status]) => status.startsWith("2"))?.[1];
     const answered = schemaOf(answer);
     if (words.body !== undefined && body !== undefined) names.name(words.body, body);
     if (words.answer !== undefined && answered !== undefined) names.name(words.answer, answered);
@@ -318,10 +318,12 @@ export function openApiDocument(app: App): object {
 
   const paths: Record<string, Methods> = {};
   const order = new Map(TAGS.map(([name], i) => [name, i]));
-  const placed = operations.toSorted((a, b) => (order.get(a.it.tags?.[0] ?? "") ?? 99) - (order.get(b.it.tags?.[0] ?? "") ?? 99));
-  for (const { path, method, it, words, isAdmin } of placed) {
+  const placed = operations.toSorted(
+    (a, b) => (order.get(a.operation.tags?.[0] ?? "") ?? 99) - (order.get(b.operation.tags?.[0] ?? "") ?? 99),
+  );
+  for (const { path, method, operation, words, isAdmin } of placed) {
     paths[path] ??= {};
-    paths[path][method] = finished(path, method.toUpperCase(), it, words, isAdmin, names);
+    paths[path][method] = finished(path, method.toUpperCase(), operation, words, isAdmin, names);
   }
   return {
     openapi: "3.1.0",
@@ -348,16 +350,25 @@ export function openApiDocument(app: App): object {
         consumerKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "A consumer's API key. For /api/… only." },
       },
       schemas: { ...Object.fromEntries(Object.entries(names.schemas).sort(([a], [b]) => (a < b ? -1 : 1))), Problem: PROBLEM },
-      responses: Object.fromEntries(Object.values(REFUSALS).map(([name, description, it]) => [name, problemResponse(description, it)])),
+      responses: Object.fromEntries(
+        Object.values(REFUSALS).map(([name, description, refusal]) => [name, problemResponse(description, refusal)]),
+      ),
     },
   };
 }
 
 /** An operation as the document has it. */
-function finished(path: string, method: string, it: OperationObject, words: Operation, isAdmin: boolean, names: Names): OperationObject {
-  const to: OperationObject = { ...it, operationId: words.id };
+function finished(
+  path: string,
+  method: string,
+  operation: OperationObject,
+  words: Operation,
+  isAdmin: boolean,
+  names: Names,
+): OperationObject {
+  const to: OperationObject = { ...operation, operationId: words.id };
   const kind = path.split("/")[2] ?? "";
-  const parameters = (it.parameters ?? []).map(({ schema: given, ...parameter }) => {
+  const parameters = (operation.parameters ?? []).map(({ schema: given, ...parameter }) => {
     const { description, ...schema } = plainSchema(given ?? {});
     const sample = parameter.in === "path" ? PARAMETER_EXAMPLES[kind] : undefined;
     if (sample !== undefined) delete schema.examples;
@@ -372,13 +383,13 @@ function finished(path: string, method: string, it: OperationObject, words: Oper
   if (isAdmin && (method === "PATCH" || method === "DELETE") && VERSIONED.test(path)) parameters.push(IF_MATCH);
   if (parameters.length > 0) to.parameters = parameters as OperationObject["parameters"] & object;
 
-  for (const content of [it.requestBody, ...Object.values(it.responses ?? {})])
+  for (const content of [operation.requestBody, ...Object.values(operation.responses ?? {})])
     for (const each of Object.values(content?.content ?? {}) as Json[])
       if (each.schema !== undefined) each.schema = names.refer(each.schema as Json);
-  const body = it.requestBody?.content["application/json"];
+  const body = operation.requestBody?.content["application/json"];
   if (body !== undefined && words.example !== undefined) body.example = words.example;
 
-  const responses: Record<string, Json> = { ...it.responses };
+  const responses: Record<string, Json> = { ...operation.responses };
   if (!Object.keys(responses).some((status) => status.startsWith("2"))) responses["204"] = { description: "Done." };
   for (const [status, response] of Object.entries(responses)) {
     if (/^Response for status \d+$/.test(String(response.description))) response.description = status === "201" ? "Created" : "OK";
@@ -390,7 +401,7 @@ function finished(path: string, method: string, it: OperationObject, words: Oper
       if (Object.keys(headers).length > 0) response.headers = headers;
     }
   }
-  const refusals = isAdmin ? refusalsOf(method, path, it, words) : ((it["x-refuses"] ?? {}) as Record<number, string | null>);
+  const refusals = isAdmin ? refusalsOf(method, path, operation, words) : ((operation["x-refuses"] ?? {}) as Record<number, string | null>);
   delete to["x-refuses"];
   for (const [status, description] of Object.entries(refusals)) {
     const [name] = REFUSALS[Number(status)] ?? [];

@@ -45,55 +45,57 @@ export class IdempotentAnswers {
   }
 
   /** Runs `work` when nothing else with this Idempotency-Key is at work. */
-  async oneAtATime<T>(it: Idempotent, work: () => Promise<T>): Promise<T> {
-    for (let before = this.working.get(it.id); before !== undefined; before = this.working.get(it.id)) await before.catch(() => {});
+  async oneAtATime<T>(identified: Idempotent, work: () => Promise<T>): Promise<T> {
+    for (let before = this.working.get(identified.id); before !== undefined; before = this.working.get(identified.id))
+      await before.catch(() => {});
     const running = work();
-    this.working.set(it.id, running);
+    this.working.set(identified.id, running);
     try {
       return await running;
     } finally {
-      this.working.delete(it.id);
+      this.working.delete(identified.id);
     }
   }
 
   /** The answer that this request had before. Throws 422 when its key was used for another request. */
-  async find(it: Idempotent): Promise<KeptAnswer | null> {
-    const own = this.storage.db.select().from(idempotentAnswers).where(eq(idempotentAnswers.id, it.id)).get();
+  async find(identified: Idempotent): Promise<KeptAnswer | null> {
+    const own = this.storage.db.select().from(idempotentAnswers).where(eq(idempotentAnswers.id, identified.id)).get();
     const isGood = own !== undefined && own.createdAt > this.clock.wall() - DAY;
-    const row = isGood ? own : await this.elsewhere(it);
+    const row = isGood ? own : await this.elsewhere(identified);
     if (row === null) return null;
-    if (row.request !== it.request) throw refused("validationFailed", "This Idempotency-Key was used for another request: take a new one.");
-    return JSON.parse(open(row.answer, it.secret)) as KeptAnswer;
+    if (row.request !== identified.request)
+      throw refused("validationFailed", "This Idempotency-Key was used for another request: take a new one.");
+    return JSON.parse(open(row.answer, identified.secret)) as KeptAnswer;
   }
 
-  private async elsewhere(it: Idempotent): Promise<{ request: string; answer: string } | null> {
+  private async elsewhere(identified: Idempotent): Promise<{ request: string; answer: string } | null> {
     const { link } = this;
     if (link === null || !link.isUp) return null;
-    const text = await link.run((client) => client.get(this.keyOf(it))).catch(() => null);
+    const text = await link.run((client) => client.get(this.keyOf(identified))).catch(() => null);
     return text === null ? null : (JSON.parse(text) as { request: string; answer: string });
   }
 
-  private keyOf(it: Idempotent): string {
-    return `${this.link?.prefix}:answer:${it.id}`;
+  private keyOf(identified: Idempotent): string {
+    return `${this.link?.prefix}:answer:${identified.id}`;
   }
 
-  async keep(it: Idempotent, answer: KeptAnswer): Promise<void> {
+  async keep(identified: Idempotent, answer: KeptAnswer): Promise<void> {
     const createdAt = this.clock.wall();
-    const row = { request: it.request, answer: seal(JSON.stringify(answer), it.secret), createdAt };
+    const row = { request: identified.request, answer: seal(JSON.stringify(answer), identified.secret), createdAt };
     this.storage.db.transaction(
       (tx) => {
         tx.delete(idempotentAnswers)
           .where(lt(idempotentAnswers.createdAt, createdAt - DAY))
           .run();
         tx.insert(idempotentAnswers)
-          .values({ id: it.id, ...row })
+          .values({ id: identified.id, ...row })
           .onConflictDoUpdate({ target: idempotentAnswers.id, set: row })
           .run();
       },
       { behavior: "immediate" },
     );
     const { link } = this;
-    if (link?.isUp) await link.run((client) => client.set(this.keyOf(it), JSON.stringify(row), "PX", DAY)).catch(() => {});
+    if (link?.isUp) await link.run((client) => client.set(this.keyOf(identified), JSON.stringify(row), "PX", DAY)).catch(() => {});
   }
 }
 

@@ -22,7 +22,7 @@ export interface AdminToken {
   lastUsedAt: number | null;
 }
 
-export interface TokensParts {
+export interface TokensDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -48,15 +48,15 @@ export class AdminTokens {
   private readonly used = new Set<AdminToken>();
 
   private constructor(
-    private readonly parts: TokensParts,
+    private readonly deps: TokensDeps,
     private readonly given: string | undefined,
   ) {}
 
   /** `made` is the token when one was made now: to be shown once, since only its hash is kept. */
-  static open(parts: TokensParts, given: string | undefined): { tokens: AdminTokens; made: string | null } {
-    const tokens = new AdminTokens(parts, given);
+  static open(deps: TokensDeps, given: string | undefined): { tokens: AdminTokens; made: string | null } {
+    const tokens = new AdminTokens(deps, given);
     // Two processes that start together must not both make one.
-    const made = given === undefined || given === "" ? makeFirst(parts) : null;
+    const made = given === undefined || given === "" ? makeFirst(deps) : null;
     tokens.load();
     return { tokens, made };
   }
@@ -77,13 +77,13 @@ export class AdminTokens {
 
   /** Notes that a token was used; written in batches. */
   touch(token: AdminToken): void {
-    token.lastUsedAt = this.parts.clock.wall();
+    token.lastUsedAt = this.deps.clock.wall();
     this.used.add(token);
   }
 
   flushUsed(): void {
     if (this.used.size === 0) return;
-    const update = this.parts.storage.client.query("UPDATE admin_tokens SET last_used_at = ?1 WHERE id = ?2");
+    const update = this.deps.storage.client.query("UPDATE admin_tokens SET last_used_at = ?1 WHERE id = ?2");
     for (const token of this.used) update.run(token.lastUsedAt, token.id);
     this.used.clear();
   }
@@ -101,11 +101,11 @@ export class AdminTokens {
       name,
       hash: hashKey(text),
       role,
-      createdAt: this.parts.clock.wall(),
+      createdAt: this.deps.clock.wall(),
       lastUsedAt: null,
     };
-    this.parts.audit.change({ action: "token.create", subject: `token ${row.id}`, after: { name, role } }, () =>
-      insert(this.parts.storage, row),
+    this.deps.audit.change({ action: "token.create", subject: `token ${row.id}`, after: { name, role } }, () =>
+      insert(this.deps.storage, row),
     );
     this.load();
     const token = this.tokens.find(({ id }) => id === row.id);
@@ -120,8 +120,8 @@ export class AdminTokens {
     const admins = this.tokens.filter(({ role }) => role === "admin");
     if (token.role === "admin" && admins.length === 1)
       throw refused("conflict", "This is the last token with the role admin: make another first.");
-    this.parts.audit.change({ action: "token.revoke", subject: `token ${id}`, before: { name: token.name, role: token.role } }, () => {
-      this.parts.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(id);
+    this.deps.audit.change({ action: "token.revoke", subject: `token ${id}`, before: { name: token.name, role: token.role } }, () => {
+      this.deps.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(id);
     });
     this.load();
   }
@@ -130,28 +130,28 @@ export class AdminTokens {
   load(): void {
     const { given } = this;
     const isGiven = given !== undefined && given !== "";
-    const stored = rowsOf(this.parts.storage)
+    const stored = rowsOf(this.deps.storage)
       .filter(({ id }) => !isGiven || id !== FIRST)
       .map((row) => ({ ...row, hash: Buffer.from(row.hash, "hex") }));
     this.tokens = isGiven
       ? [{ id: "env", name: "env", role: "admin", hash: digest(given), createdAt: null, lastUsedAt: null }, ...stored]
       : stored;
-    this.parts.onLoad?.();
+    this.deps.onLoad?.();
   }
 }
 
 /** Puts a new first token in the place of the one before, for who has lost it. Gives its text. */
-export function resetFirst(parts: TokensParts): string {
+export function resetFirst(deps: TokensDeps): string {
   const text = makeToken();
-  parts.audit.change({ action: "token.reset", subject: `token ${FIRST}` }, () => {
-    parts.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(FIRST);
-    insert(parts.storage, { id: FIRST, name: FIRST, hash: hashKey(text), role: "admin", createdAt: parts.clock.wall(), lastUsedAt: null });
+  deps.audit.change({ action: "token.reset", subject: `token ${FIRST}` }, () => {
+    deps.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(FIRST);
+    insert(deps.storage, { id: FIRST, name: FIRST, hash: hashKey(text), role: "admin", createdAt: deps.clock.wall(), lastUsedAt: null });
   });
   return text;
 }
 
 /** Makes the first token when there is none. */
-function makeFirst({ storage, clock }: TokensParts): string | null {
+function makeFirst({ storage, clock }: TokensDeps): string | null {
   return storage.client
     .transaction(() => {
       if (storage.client.query("SELECT 1 FROM admin_tokens WHERE id = ?1").get(FIRST) !== null) return null;
@@ -205,7 +205,7 @@ const TokenRecord = Type.Object({
   lastUsedAt: Time("When it was last used."),
 });
 
-const wire = (token: AdminToken): Static<typeof TokenRecord> => ({
+const toJson = (token: AdminToken): Static<typeof TokenRecord> => ({
   id: token.id,
   name: token.name,
   role: token.role,
@@ -215,7 +215,7 @@ const wire = (token: AdminToken): Static<typeof TokenRecord> => ({
 
 export const tokensAdmin = (tokens: AdminTokens) =>
   new Elysia({ prefix: "/tokens", tags: ["tokens"], normalize: false })
-    .get("/", () => ({ items: tokens.all().map(wire), nextCursor: null }), {
+    .get("/", () => ({ items: tokens.all().map(toJson), nextCursor: null }), {
       response: Type.Object({
         items: Type.Array(TokenRecord, { description: "All of them." }),
         nextCursor: Type.Null({ description: "There is no other page." }),
@@ -228,7 +228,7 @@ export const tokensAdmin = (tokens: AdminTokens) =>
         const { token, text } = tokens.create(body.name, body.role);
         set.status = 201;
         set.headers.location = `/admin/tokens/${token.id}`;
-        return { ...wire(token), token: text };
+        return { ...toJson(token), token: text };
       },
       {
         parse: "json",

@@ -29,7 +29,7 @@ const Filter = {
 type Query = { [name in keyof typeof Filter]?: string };
 
 const parsed = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
-const wire = (row: AuditRow) => ({ ...row, at: timeText(row.at) ?? "", before: parsed(row.before), after: parsed(row.after) });
+const toJson = (row: AuditRow) => ({ ...row, at: timeText(row.at) ?? "", before: parsed(row.before), after: parsed(row.after) });
 
 function filterOf(query: Query): AuditFilter {
   const time = (field: "from" | "to"): number | undefined => {
@@ -50,7 +50,7 @@ export const auditAdmin = (audit: Audit) =>
         const { limit, after } = pageOf(query);
         const before = after === "" ? Number.MAX_SAFE_INTEGER : Number(after);
         if (!Number.isInteger(before)) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
-        return pageFrom(audit.page(filterOf(query), before, limit).map(wire), limit, ({ seq }) => String(seq));
+        return pageFrom(audit.page(filterOf(query), before, limit).map(toJson), limit, ({ seq }) => String(seq));
       },
       {
         query: Type.Object({ ...PageQuery.properties, ...Filter }),
@@ -63,7 +63,7 @@ export const auditAdmin = (audit: Audit) =>
       ({ query, set }) => {
         set.headers["content-type"] = "application/jsonl";
         let text = "";
-        for (const rows of audit.pages(filterOf(query))) for (const row of rows) text += `${JSON.stringify(wire(row))}\n`;
+        for (const rows of audit.pages(filterOf(query))) for (const row of rows) text += `${JSON.stringify(toJson(row))}\n`;
         return text;
       },
       {

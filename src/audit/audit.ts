@@ -63,7 +63,7 @@ interface Chain {
   readonly lastHash: string;
 }
 
-export interface AuditParts {
+export interface AuditDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   /** Something was done, and is written down. */
@@ -77,7 +77,7 @@ export interface AuditParts {
 export class Audit {
   private readonly actors = new AsyncLocalStorage<Actor>();
 
-  constructor(private readonly parts: AuditParts) {}
+  constructor(private readonly deps: AuditDeps) {}
 
   /** Runs `work` in this actor's name. */
   as<T>(actor: Actor, work: () => T): T {
@@ -90,14 +90,14 @@ export class Audit {
 
   /** Runs a change and writes its row, both or neither. */
   change<T>(deed: Deed, work: () => T): T {
-    const result = this.parts.storage.client
+    const result = this.deps.storage.client
       .transaction(() => {
         const done = work();
         this.append(deed);
         return done;
       })
       .immediate();
-    this.parts.onDone?.(deed, this.actor);
+    this.deps.onDone?.(deed, this.actor);
     return result;
   }
 
@@ -109,7 +109,7 @@ export class Audit {
   /** Up to `limit` + 1 rows, the newest first, before row `before`. */
   page(filter: AuditFilter, before: number, limit: number): AuditRow[] {
     const { where, values } = conditions(filter);
-    return this.parts.storage.client
+    return this.deps.storage.client
       .query<AuditRow, (string | number)[]>(`SELECT ${COLUMNS} FROM audit WHERE seq < ?${where} ORDER BY seq DESC LIMIT ?`)
       .all(before, ...values, limit + 1);
   }
@@ -117,7 +117,7 @@ export class Audit {
   /** All rows that match, the oldest first, a thousand at a time. */
   *pages(filter: AuditFilter): Generator<AuditRow[]> {
     const { where, values } = conditions(filter);
-    const query = this.parts.storage.client.query<AuditRow, (string | number)[]>(
+    const query = this.deps.storage.client.query<AuditRow, (string | number)[]>(
       `SELECT ${COLUMNS} FROM audit WHERE seq > ?${where} ORDER BY seq LIMIT 1000`,
     );
     for (let after = 0; ; ) {
@@ -131,10 +131,10 @@ export class Audit {
   /** Reads the whole chain and compares. */
   verify(): Verification {
     // In one transaction: rows that come meanwhile are not missed at the end.
-    return this.parts.storage.client.transaction(() => {
+    return this.deps.storage.client.transaction(() => {
       const chain = this.chain();
       if (chain === null) {
-        const stray = this.parts.storage.client.query<{ seq: number; id: string }, []>("SELECT seq, id FROM audit ORDER BY seq").get();
+        const stray = this.deps.storage.client.query<{ seq: number; id: string }, []>("SELECT seq, id FROM audit ORDER BY seq").get();
         return { rows: 0, broken: stray === null ? null : { ...stray, why: "the chain's beginning is gone" } };
       }
       let expected = chain.firstSeq;
@@ -159,7 +159,7 @@ export class Audit {
 
   /** Drops rows older than `before` (milliseconds since 1970). The rest can still be verified: the chain then begins after them. */
   prune(before: number): number {
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     return client
       .transaction(() => {
         const chain = this.chain();
@@ -175,14 +175,14 @@ export class Audit {
   }
 
   private append({ action, subject, before, after }: Deed): void {
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     const { actor } = this;
     const chain = this.chain();
     const seq = (chain?.lastSeq ?? 0) + 1;
     const row = {
       seq,
       id: Bun.randomUUIDv7(),
-      at: this.parts.clock.wall(),
+      at: this.deps.clock.wall(),
       actor: actor.name,
       ip: actor.ip,
       action,
@@ -203,7 +203,7 @@ export class Audit {
   }
 
   private chain(): Chain | null {
-    return this.parts.storage.client
+    return this.deps.storage.client
       .query<Chain, []>("SELECT first_seq AS firstSeq, anchor, last_seq AS lastSeq, last_hash AS lastHash FROM audit_chain WHERE id = 1")
       .get();
   }

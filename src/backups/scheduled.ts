@@ -15,7 +15,7 @@ export interface BackupPolicy {
   readonly path: string;
 }
 
-export interface ScheduledBackupsParts {
+export interface ScheduledBackupsDeps {
   readonly databasePath: string;
   readonly clock: Clock;
   /** `null`: none are made. */
@@ -43,25 +43,25 @@ export class ScheduledBackups {
   private trouble: string | null = null;
   private readonly stopping = new AbortController();
 
-  constructor(private readonly parts: ScheduledBackupsParts) {}
+  constructor(private readonly deps: ScheduledBackupsDeps) {}
 
   /** Whether the last one could not be made; `null` while none are made. */
   get hasFailed(): boolean | null {
-    return this.parts.policy() === null ? null : this.trouble !== null;
+    return this.deps.policy() === null ? null : this.trouble !== null;
   }
 
   /** Milliseconds since the newest one was made, by this process or another; `null` without one. */
   get age(): number | null {
-    const policy = this.parts.policy();
+    const policy = this.deps.policy();
     if (policy === null) return null;
     const newest = this.made(this.folderOf(policy)).at(-1);
-    return newest === undefined ? null : Math.max(0, this.parts.clock.wall() - timeOf(newest));
+    return newest === undefined ? null : Math.max(0, this.deps.clock.wall() - timeOf(newest));
   }
 
   /** For a timer: makes one when it is time. Never rejects. */
   async look(): Promise<void> {
-    const { clock } = this.parts;
-    const policy = this.parts.policy();
+    const { clock } = this.deps;
+    const policy = this.deps.policy();
     if (policy === null) {
       this.say(null);
       return;
@@ -86,7 +86,7 @@ export class ScheduledBackups {
   }
 
   private async make(policy: BackupPolicy): Promise<void> {
-    const { databasePath, clock } = this.parts;
+    const { databasePath, clock } = this.deps;
     const folder = this.folderOf(policy);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     // Two gateways on one data folder make one.
@@ -96,14 +96,14 @@ export class ScheduledBackups {
     for (const name of readdirSync(folder)) if (name.endsWith(PART)) rmSync(join(folder, name), { force: true });
     const file = join(folder, nameOf(clock.wall()));
     try {
-      await copyInto(databasePath, file + PART, { signal: this.stopping.signal, program: this.parts.program });
+      await copyInto(databasePath, file + PART, { signal: this.stopping.signal, program: this.deps.program });
       chmodSync(file + PART, 0o600);
       const bytes = statSync(file + PART).size;
       renameSync(file + PART, file);
       sync(folder);
       this.counts.ok++;
       this.say(null);
-      this.parts.onDone(file, bytes);
+      this.deps.onDone(file, bytes);
     } finally {
       rmSync(file + PART, { force: true });
     }
@@ -112,16 +112,16 @@ export class ScheduledBackups {
 
   private isDue(policy: BackupPolicy): boolean {
     const newest = this.made(this.folderOf(policy)).at(-1);
-    return newest === undefined || this.parts.clock.wall() - timeOf(newest) >= policy.every;
+    return newest === undefined || this.deps.clock.wall() - timeOf(newest) >= policy.every;
   }
 
   private folderOf({ path }: BackupPolicy): string {
-    return resolve(dirname(this.parts.databasePath), path);
+    return resolve(dirname(this.deps.databasePath), path);
   }
 
   /** The names of those that were made up to now, the oldest first. */
   private made(folder: string): string[] {
-    const until = this.parts.clock.wall() + SET_BACK;
+    const until = this.deps.clock.wall() + SET_BACK;
     try {
       return readdirSync(folder)
         .filter((name) => NAME.test(name) && timeOf(name) <= until)
@@ -134,7 +134,7 @@ export class ScheduledBackups {
   private say(trouble: string | null): void {
     if (trouble === this.trouble) return;
     this.trouble = trouble;
-    this.parts.onTrouble(trouble);
+    this.deps.onTrouble(trouble);
   }
 }
 

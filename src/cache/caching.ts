@@ -64,7 +64,7 @@ export type Answer =
   /** The caller wanted a kept one, and there is none (RFC 9111 §5.2.1.7). */
   | { readonly kind: "none" };
 
-export interface CachingParts {
+export interface CachingDeps {
   readonly store: CacheStore;
   readonly forwarder: Forwarder;
   readonly clock: Clock;
@@ -73,9 +73,9 @@ export interface CachingParts {
 
 /** For how long requests for what can't be kept don't wait for each other, in milliseconds, and for how many URIs that is remembered. */
 const PASS_FOR = 10_000;
-const MOST_PASSED = 10_000;
+const MAX_PASSED = 10_000;
 /** A request waits for the URI's first answer, and once more for that of its own variant. */
-const MOST_WAITS = 2;
+const MAX_WAITS = 2;
 
 /** A request that fetches what others wait for. */
 class Fill {
@@ -107,78 +107,82 @@ export class Caching {
   /** Entries that are being revalidated in the background. */
   private readonly refreshing = new Set<Entry>();
 
-  constructor(private readonly parts: CachingParts) {}
+  constructor(private readonly deps: CachingDeps) {}
 
   /** The answer that can be given without asking anybody, or `null`. */
-  lookUp(x: Exchange, route: Route, cache: RouteCache): Reply | null {
-    const request = directivesOf(x);
-    const entry = this.find(x, keyOf(x, route, cache));
+  lookUp(exchange: Exchange, route: Route, cache: RouteCache): Reply | null {
+    const request = directivesOf(exchange);
+    const entry = this.find(exchange, keyOf(exchange, route, cache));
     if (entry === null) return null;
-    const now = this.parts.clock.now();
+    const now = this.deps.clock.now();
     const age = ageOf(entry, now);
     const use = useOf(entry.freshness, age, request);
     if (use === "expired" || use === "asked-for") return null;
     // Parts are of what is whole, and nothing else is fetched for them.
-    if (use === "stale-while-revalidate" && isForPart(x)) return null;
+    if (use === "stale-while-revalidate" && isForPart(exchange)) return null;
     if (use === "fresh") {
       this.counts.hits++;
-      x.cache = "hit";
+      exchange.cache = "hit";
     } else {
       this.counts.stale++;
-      x.cache = "stale";
-      if (use === "stale-while-revalidate") this.refresh(x, route, cache, entry);
+      exchange.cache = "stale";
+      if (use === "stale-while-revalidate") this.refresh(exchange, route, cache, entry);
     }
-    return replyOf(x, entry, age, `hit; ttl=${Math.floor((entry.freshness.lifetime - age) / 1000)}`);
+    return replyOf(exchange, entry, age, `hit; ttl=${Math.floor((entry.freshness.lifetime - age) / 1000)}`);
   }
 
   /** The answer for which the backend, or another request for the same, has to be asked. Rejects as `Forwarder.send` does. */
-  async answer(x: Exchange, route: Route, cache: RouteCache, upstream: Upstream): Promise<Answer> {
-    const request = directivesOf(x);
-    const key = keyOf(x, route, cache);
+  async answer(exchange: Exchange, route: Route, cache: RouteCache, upstream: Upstream): Promise<Answer> {
+    const request = directivesOf(exchange);
+    const key = keyOf(exchange, route, cache);
     if (request.onlyIfCached) return { kind: "none" };
     for (let waits = 0; ; waits++) {
       if (waits > 0) {
-        const kept = this.collapsed(x, key, request);
+        const kept = this.collapsed(exchange, key, request);
         if (kept !== null) return { kind: "kept", reply: kept };
       }
-      const fillKey = `${key}\n${this.variantOf(x, key)}`;
+      const fillKey = `${key}\n${this.variantOf(exchange, key)}`;
       const fill = this.fills.get(fillKey);
       const isAskedFor = request.noCache || request.maxAge === 0 || request.noStore;
-      if (fill === undefined || waits >= MOST_WAITS || isAskedFor || this.isPassed(key))
-        return this.fetch(x, route, cache, upstream, request, key, fill === undefined && !request.noStore ? fillKey : null);
+      if (fill === undefined || waits >= MAX_WAITS || isAskedFor || this.isPassed(key))
+        return this.fetch(exchange, route, cache, upstream, request, key, fill === undefined && !request.noStore ? fillKey : null);
       this.counts.collapsed++;
-      x.trace?.enter("collapsed", this.parts.clock.now());
+      exchange.trace?.enter("collapsed", this.deps.clock.now());
       const isSettled = await within(fill.settled, route.timeout);
-      x.trace?.leave(this.parts.clock.now());
+      exchange.trace?.leave(this.deps.clock.now());
       if (!isSettled) {
         // Whatever became of it: the next ones must not wait for it as well.
         if (this.fills.get(fillKey) === fill) this.fills.delete(fillKey);
         throw new UpstreamFailure("timeout", "another request for the same got no answer", false);
       }
-      if (x.incoming.isAborted) throw callerLeft();
+      if (exchange.incoming.isAborted) throw callerLeft();
     }
   }
 
   /** Notes a request that the cache has no part in. */
-  bypass(x: Exchange): void {
+  bypass(exchange: Exchange): void {
     this.counts.bypassed++;
-    x.cache = "bypass";
-    x.cacheHead = status("fwd=bypass");
+    exchange.cache = "bypass";
+    exchange.cacheHead = status("fwd=bypass");
   }
 
   /** Forgets what an unsafe request has changed (RFC 9111 §4.4): its URI, and those that the response names. */
-  invalidate(x: Exchange, response: UpstreamResponse): void {
+  invalidate(exchange: Exchange, response: UpstreamResponse): void {
     if (response.status >= 400) return;
-    const { host } = x.incoming.head;
-    this.forget(x, x.path, x.query);
+    const { host } = exchange.incoming.head;
+    this.forget(exchange, exchange.path, exchange.query);
     for (const name of ["location", "content-location"]) {
       const value = response.fields.get(name);
-      const url = value === null ? null : URL.parse(value, `http://${host}${x.path}`);
+      const url = value === null ? null : URL.parse(value, `http://${host}${exchange.path}`);
       if (url === null || url.host !== URL.parse(`http://${host}`)?.host) continue;
-      this.forget(x, url.pathname, url.search);
+      this.forget(exchange, url.pathname, url.search);
       // A backend behind a prefix names its own paths.
-      if (x.route !== null && x.route.strip > 0)
-        this.forget(x, x.path.slice(0, x.path.length - below(x.path, x.route.depth).length) + url.pathname, url.search);
+      if (exchange.route !== null && exchange.route.strip > 0)
+        this.forget(
+          exchange,
+          exchange.path.slice(0, exchange.path.length - below(exchange.path, exchange.route.depth).length) + url.pathname,
+          url.search,
+        );
     }
   }
 
@@ -187,32 +191,32 @@ export class Caching {
     // What is under way may be of any kind, and is fetched again soon.
     for (const fill of this.active) fill.isVoid = true;
     this.passed.clear();
-    return this.parts.store.purge(isMeant);
+    return this.deps.store.purge(isMeant);
   }
 
-  private find(x: Exchange<Arrival>, key: string): Entry | null {
-    const valueFor = valuesOf(x);
-    const found = this.parts.store.find(key, valueFor);
-    if (x.incoming.head.method !== "HEAD") return found;
-    const head = this.parts.store.find(`HEAD ${key}`, valueFor);
+  private find(exchange: Exchange<Arrival>, key: string): Entry | null {
+    const valueFor = valuesOf(exchange);
+    const found = this.deps.store.find(key, valueFor);
+    if (exchange.incoming.head.method !== "HEAD") return found;
+    const head = this.deps.store.find(`HEAD ${key}`, valueFor);
     return head === null || (found !== null && found.arrivedAt >= head.arrivedAt) ? found : head;
   }
 
   /** After a wait: what the other request has brought, if it is for this one too. */
-  private collapsed(x: Exchange, key: string, request: Directives): Reply | null {
-    const entry = this.find(x, key);
+  private collapsed(exchange: Exchange, key: string, request: Directives): Reply | null {
+    const entry = this.find(exchange, key);
     if (entry === null) return null;
-    const age = ageOf(entry, this.parts.clock.now());
+    const age = ageOf(entry, this.deps.clock.now());
     const use = useOf(entry.freshness, age, request);
     if (use === "expired" || use === "asked-for") return null;
     this.counts.hits++;
-    x.cache = "hit";
-    return replyOf(x, entry, age, "fwd=uri-miss; collapsed");
+    exchange.cache = "hit";
+    return replyOf(exchange, entry, age, "fwd=uri-miss; collapsed");
   }
 
   /** Asks the backend, about what is stale if there is something, and keeps what may be kept. */
   private async fetch(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     route: Route,
     cache: RouteCache,
     upstream: Upstream,
@@ -221,8 +225,8 @@ export class Caching {
     fillKey: string | null,
   ): Promise<Answer> {
     // What backends see must be what tells responses apart: what else is in the query could change the answer for everybody.
-    if (cache.query !== null) x.query = onlyParameters(x.query, cache.query);
-    const fill = new Fill(fillKey ?? key, uriOf(x, route, cache, x.path, x.query));
+    if (cache.query !== null) exchange.query = onlyParameters(exchange.query, cache.query);
+    const fill = new Fill(fillKey ?? key, uriOf(exchange, route, cache, exchange.path, exchange.query));
     this.active.add(fill);
     if (fillKey !== null) this.fills.set(fillKey, fill);
     const done = () => {
@@ -231,42 +235,45 @@ export class Caching {
       fill.settle();
     };
     try {
-      const found = this.find(x, key);
-      const entry = found !== null && found.body !== null && x.incoming.head.method === "GET" ? found : null;
-      const why = found === null ? (this.parts.store.varyOf(key) === null ? "uri-miss" : "vary-miss") : this.whyForwarded(found, request);
+      const found = this.find(exchange, key);
+      const entry = found !== null && found.body !== null && exchange.incoming.head.method === "GET" ? found : null;
+      const why = found === null ? (this.deps.store.varyOf(key) === null ? "uri-miss" : "vary-miss") : this.whyForwarded(found, request);
       const isAlone = this.isPassed(key) || request.noStore;
-      const requestedAt = this.parts.clock.now();
+      const requestedAt = this.deps.clock.now();
       let response: UpstreamResponse;
       try {
         // What the caller has already is compared here: the backend is asked for the whole, so that there is something to keep.
-        response = await this.parts.forwarder.send(x, route, upstream, entry === null ? (isAlone ? null : "") : conditionsOf(entry));
+        response = await this.deps.forwarder.send(exchange, route, upstream, entry === null ? (isAlone ? null : "") : conditionsOf(entry));
       } catch (error) {
         const isBackends =
           error instanceof NoTarget || (error instanceof UpstreamFailure && error.kind !== "aborted" && error.kind !== "request");
-        const reply = isBackends && found !== null ? this.standIn(x, found, request, null) : null;
+        const reply = isBackends && found !== null ? this.standIn(exchange, found, request, null) : null;
         done();
         if (reply === null) throw error;
         return { kind: "kept", reply };
       }
       if (found !== null && isError(response.status)) {
-        const reply = this.standIn(x, found, request, response.status);
+        const reply = this.standIn(exchange, found, request, response.status);
         if (reply !== null) {
-          abandon(x, response);
+          abandon(exchange, response);
           done();
           return { kind: "kept", reply };
         }
       }
       if (entry !== null && response.status === 304) {
-        const renewed = this.renew(x, route, cache, key, entry, response, requestedAt, fill.isVoid);
-        abandon(x, response);
+        const renewed = this.renew(exchange, route, cache, key, entry, response, requestedAt, fill.isVoid);
+        abandon(exchange, response);
         done();
         this.counts.revalidated++;
-        x.cache = "revalidated";
-        return { kind: "kept", reply: replyOf(x, renewed, ageOf(renewed, this.parts.clock.now()), `fwd=${why}; fwd-status=304`) };
+        exchange.cache = "revalidated";
+        return { kind: "kept", reply: replyOf(exchange, renewed, ageOf(renewed, this.deps.clock.now()), `fwd=${why}; fwd-status=304`) };
       }
       this.counts.misses++;
-      x.cache = "miss";
-      return { kind: "forwarded", response: this.take(x, route, cache, key, request, response, requestedAt, fill, why, entry, done) };
+      exchange.cache = "miss";
+      return {
+        kind: "forwarded",
+        response: this.take(exchange, route, cache, key, request, response, requestedAt, fill, why, entry, done),
+      };
     } catch (error) {
       done();
       throw error;
@@ -275,12 +282,12 @@ export class Caching {
 
   /** Why what is kept does not do (RFC 9211 §2.2). */
   private whyForwarded(found: Entry, request: Directives): "request" | "stale" {
-    return useOf(found.freshness, ageOf(found, this.parts.clock.now()), request) === "asked-for" ? "request" : "stale";
+    return useOf(found.freshness, ageOf(found, this.deps.clock.now()), request) === "asked-for" ? "request" : "stale";
   }
 
   /** A full response: kept on its way through if it may be. */
   private take(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     route: Route,
     cache: RouteCache,
     key: string,
@@ -292,63 +299,70 @@ export class Caching {
     entry: Entry | null,
     done: () => void,
   ): UpstreamResponse {
-    const { clock } = this.parts;
+    const { clock } = this.deps;
     const arrivedAt = clock.now();
-    if (x.incoming.head.method === "HEAD" && response.status === 200) this.compare(key, valuesOf(x), response);
+    if (exchange.incoming.head.method === "HEAD" && response.status === 200) this.compare(key, valuesOf(exchange), response);
     const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - requestedAt, cache.ttl);
-    const notStored = this.whyNot(x, cache, request, response, freshness);
+    const notStored = this.whyNot(exchange, cache, request, response, freshness);
     if (notStored !== null) {
       if (!isError(response.status)) {
-        if (entry !== null) this.parts.store.remove(key, entry);
+        if (entry !== null) this.deps.store.remove(key, entry);
         if (!request.noStore) this.pass(key);
       }
       done();
-      x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; detail=${notStored}`);
+      exchange.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; detail=${notStored}`);
       return response;
     }
-    x.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; stored`);
-    return this.keeping(x, route, cache, key, response, freshness, arrivedAt, fill, done);
+    exchange.cacheHead = status(`fwd=${why}; fwd-status=${response.status}; stored`);
+    return this.keeping(exchange, route, cache, key, response, freshness, arrivedAt, fill, done);
   }
 
   /**
    * Keeps the answer to a POST for the GETs of its URI when it says that it is what they would get, and for how long (RFC 9110 §9.3.3), and when the key holds all of its query. Comes after `invalidate`.
    */
-  keepPosted(x: Exchange, route: Route, cache: RouteCache, response: UpstreamResponse): UpstreamResponse {
-    const { head } = x.incoming;
+  keepPosted(exchange: Exchange, route: Route, cache: RouteCache, response: UpstreamResponse): UpstreamResponse {
+    const { head } = exchange.incoming;
     const location = response.fields.get("content-location");
     if (head.method !== "POST" || response.status !== 200 || response.tunnel !== null || location === null) return response;
     // It was forwarded with its whole query: what the key leaves out may have changed the answer, which is its caller's own then.
-    if (cache.query !== null && onlyParameters(x.query, cache.query) !== x.query) return response;
-    const itself = `http://${head.host}${x.path}${x.query}`;
-    if (URL.parse(location, itself)?.href !== URL.parse(itself)?.href || x.generation.router.find(head.host, "GET", x.match) !== route)
+    if (cache.query !== null && onlyParameters(exchange.query, cache.query) !== exchange.query) return response;
+    const itself = `http://${head.host}${exchange.path}${exchange.query}`;
+    if (
+      URL.parse(location, itself)?.href !== URL.parse(itself)?.href ||
+      exchange.snapshot.router.find(head.host, "GET", exchange.match) !== route
+    )
       return response;
-    const { clock } = this.parts;
+    const { clock } = this.deps;
     const arrivedAt = clock.now();
-    const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - x.startedAt, cache.ttl);
-    if (!freshness.isStated || freshness.lifetime <= 0 || this.whyNot(x, cache, directivesOf(x), response, freshness) !== null)
+    const freshness = freshnessOf(response.status, response.fields, clock.wall(), arrivedAt - exchange.startedAt, cache.ttl);
+    if (
+      !freshness.isStated ||
+      freshness.lifetime <= 0 ||
+      this.whyNot(exchange, cache, directivesOf(exchange), response, freshness) !== null
+    )
       return response;
-    x.cacheHead = status(`fwd=method; fwd-status=${response.status}; stored`);
-    const key = keyOf(x, route, cache);
-    const fill = new Fill(key, uriOf(x, route, cache, x.path, x.query));
+    exchange.cacheHead = status(`fwd=method; fwd-status=${response.status}; stored`);
+    const key = keyOf(exchange, route, cache);
+    const fill = new Fill(key, uriOf(exchange, route, cache, exchange.path, exchange.query));
     this.active.add(fill);
-    return this.keeping(x, route, cache, key, response, freshness, arrivedAt, fill, () => void this.active.delete(fill));
+    return this.keeping(exchange, route, cache, key, response, freshness, arrivedAt, fill, () => void this.active.delete(fill));
   }
 
   private whyNot(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     cache: RouteCache,
     request: Directives,
     { status, fields, length }: UpstreamResponse,
     freshness: Freshness,
   ): NotStored | null {
-    const hasCookie = x.incoming.head.fields.get("cookie") !== null;
-    const identity = identityOf(x, cache);
+    const hasCookie = exchange.incoming.head.fields.get("cookie") !== null;
+    const identity = identityOf(exchange, cache);
     return whyNotStored({ status, fields, request, identity, hasCookie, freshness }) ?? (length > cache.maxEntrySize ? "too-large" : null);
   }
 
   /** The response, which is kept when it has gone by. */
   private keeping(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     route: Route,
     cache: RouteCache,
     key: string,
@@ -359,15 +373,15 @@ export class Caching {
     done: () => void,
   ): UpstreamResponse {
     const vary = varyOf(response.fields);
-    const valueFor = valuesOf(x);
-    const isHead = x.incoming.head.method === "HEAD";
-    const kept = keptHead(keptFields(response.fields, response.connection, route, this.parts.clock.wall()));
+    const valueFor = valuesOf(exchange);
+    const isHead = exchange.incoming.head.method === "HEAD";
+    const kept = keptHead(keptFields(response.fields, response.connection, route, this.deps.clock.wall()));
     const keep = (body: Uint8Array | null): void => {
       if (!fill.isVoid) {
         const names = vary === "*" ? [] : vary;
         this.counts.stored++;
         this.passed.delete(hashOf(key));
-        this.put(x, route, cache, isHead ? `HEAD ${key}` : key, {
+        this.put(exchange, route, cache, isHead ? `HEAD ${key}` : key, {
           vary: names.map(owned),
           varied: names.map((name) => owned(valueFor(name))),
           status: response.status,
@@ -392,16 +406,16 @@ export class Caching {
 
   /** Forgets what was kept of a GET when a HEAD tells that there is another version now (RFC 9111 §4.3.5). */
   private compare(key: string, valueFor: (name: string) => string, { fields, length }: UpstreamResponse): void {
-    const kept = this.parts.store.find(key, valueFor);
+    const kept = this.deps.store.find(key, valueFor);
     if (kept === null || kept.body === null || kept.status !== 200) return;
     const differs = (own: string | null, name: string): boolean => fields.get(name) !== null && fields.get(name) !== own;
     if (differs(kept.etag, "etag") || differs(kept.lastModified, "last-modified") || (length >= 0 && length !== kept.body.length))
-      this.parts.store.remove(key, kept);
+      this.deps.store.remove(key, kept);
   }
 
   /** Brings a kept response up to date by a 304 (RFC 9111 §4.3.4). */
   private renew(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     route: Route,
     cache: RouteCache,
     key: string,
@@ -410,7 +424,7 @@ export class Caching {
     requestedAt: number,
     isVoid: boolean,
   ): Entry {
-    const { clock } = this.parts;
+    const { clock } = this.deps;
     const arrivedAt = clock.now();
     const fields = new Fields();
     // One without a Date counts as made now (RFC 9110 §6.6.1).
@@ -430,31 +444,36 @@ export class Caching {
       freshness: freshnessOf(entry.status, fields, clock.wall(), arrivedAt - requestedAt, cache.ttl),
       arrivedAt,
     };
-    this.parts.store.remove(key, entry);
-    if (!isVoid) this.put(x, route, cache, key, renewed);
+    this.deps.store.remove(key, entry);
+    if (!isVoid) this.put(exchange, route, cache, key, renewed);
     return renewed;
   }
 
-  private put(x: Exchange<Arrival>, route: Route, cache: RouteCache, key: string, entry: Entry): void {
-    const uri = hasSeveral(cache) ? uriOf(x, route, cache, x.path, x.query) : null;
-    this.parts.store.put(key, route.name, owned(x.path), entry, uri);
+  private put(exchange: Exchange<Arrival>, route: Route, cache: RouteCache, key: string, entry: Entry): void {
+    const uri = hasSeveral(cache) ? uriOf(exchange, route, cache, exchange.path, exchange.query) : null;
+    this.deps.store.put(key, route.name, owned(exchange.path), entry, uri);
   }
 
   /** A kept response in the place of an error, where that is allowed. */
-  private standIn(x: Exchange<Arrival>, entry: Entry, request: Directives, forwardedStatus: number | null): Reply | null {
-    const age = ageOf(entry, this.parts.clock.now());
+  private standIn(exchange: Exchange<Arrival>, entry: Entry, request: Directives, forwardedStatus: number | null): Reply | null {
+    const age = ageOf(entry, this.deps.clock.now());
     if (!mayStandIn(entry.freshness, age, request)) return null;
     this.counts.stale++;
-    x.cache = "stale";
-    return replyOf(x, entry, age, `fwd=stale${forwardedStatus === null ? "" : `; fwd-status=${forwardedStatus}`}; detail=stale-if-error`);
+    exchange.cache = "stale";
+    return replyOf(
+      exchange,
+      entry,
+      age,
+      `fwd=stale${forwardedStatus === null ? "" : `; fwd-status=${forwardedStatus}`}; detail=stale-if-error`,
+    );
   }
 
   /** Fetches a new one in the background, once at a time. */
-  private refresh(x: Exchange, route: Route, cache: RouteCache, entry: Entry): void {
+  private refresh(exchange: Exchange, route: Route, cache: RouteCache, entry: Entry): void {
     if (this.refreshing.has(entry) || route.upstream === null) return;
     this.refreshing.add(entry);
-    const detached = x.detached(this.parts.clock.now());
-    const key = keyOf(x, route, cache);
+    const detached = exchange.detached(this.deps.clock.now());
+    const key = keyOf(exchange, route, cache);
     this.fetch(detached, route, cache, route.upstream, requestDirectives(null, null), key, null)
       .then((answer) => {
         if (answer.kind !== "forwarded") return;
@@ -465,8 +484,8 @@ export class Caching {
       })
       .catch((error: unknown) => {
         // The next request tries again; a fault of our own is told.
-        const isExpected = [UpstreamFailure, NoTarget, PoolExhausted, CredentialRefused].some((it) => error instanceof it);
-        if (!isExpected) this.parts.onFault(error, x.id);
+        const isExpected = [UpstreamFailure, NoTarget, PoolExhausted, CredentialRefused].some((kind) => error instanceof kind);
+        if (!isExpected) this.deps.onFault(error, exchange.id);
       })
       .finally(() => {
         detached.release();
@@ -474,12 +493,12 @@ export class Caching {
       });
   }
 
-  private forget(x: Exchange, path: string, query: string): void {
-    const found = x.generation.router.find(x.incoming.head.host, "GET", matchOf(path));
+  private forget(exchange: Exchange, path: string, query: string): void {
+    const found = exchange.snapshot.router.find(exchange.incoming.head.host, "GET", matchOf(path));
     if (isMiss(found) || found.cache === null) return;
-    const uri = uriOf(x, found, found.cache, path, query);
+    const uri = uriOf(exchange, found, found.cache, path, query);
     for (const fill of this.active) if (fill.uri === uri) fill.isVoid = true;
-    const { store } = this.parts;
+    const { store } = this.deps;
     if (hasSeveral(found.cache)) store.removeUri(uri);
     else {
       store.removeAll(uri);
@@ -488,14 +507,14 @@ export class Caching {
   }
 
   /** The values of the fields by which the URI's last response varied. */
-  private variantOf(x: Exchange, key: string): string {
-    const vary = this.parts.store.varyOf(key);
-    return vary === null ? "" : vary.map(valuesOf(x)).join("\n");
+  private variantOf(exchange: Exchange, key: string): string {
+    const vary = this.deps.store.varyOf(key);
+    return vary === null ? "" : vary.map(valuesOf(exchange)).join("\n");
   }
 
   private pass(key: string): void {
-    if (this.passed.size >= MOST_PASSED) this.passed.clear();
-    this.passed.set(hashOf(key), this.parts.clock.now() + PASS_FOR);
+    if (this.passed.size >= MAX_PASSED) this.passed.clear();
+    this.passed.set(hashOf(key), this.deps.clock.now() + PASS_FOR);
   }
 
   private isPassed(key: string): boolean {
@@ -503,7 +522,7 @@ export class Caching {
     const hash = hashOf(key);
     const until = this.passed.get(hash);
     if (until === undefined) return false;
-    if (this.parts.clock.now() < until) return true;
+    if (this.deps.clock.now() < until) return true;
     this.passed.delete(hash);
     return false;
   }
@@ -513,16 +532,16 @@ export class Caching {
  * Whether the cache has any part in a request: GET or HEAD without a body, for the whole, and not on condition that nothing was changed. A HEAD is always for the whole (RFC 9110
  * §14.2).
  */
-export function isCacheable(x: Exchange): boolean {
-  const { head, body } = x.incoming;
+export function isCacheable(exchange: Exchange): boolean {
+  const { head, body } = exchange.incoming;
   if ((head.method !== "GET" && head.method !== "HEAD") || body !== null || head.upgrade !== "") return false;
   const { fields } = head;
-  return fields.get("if-match") === null && fields.get("if-unmodified-since") === null && !isForPart(x);
+  return fields.get("if-match") === null && fields.get("if-unmodified-since") === null && !isForPart(exchange);
 }
 
 /** Whether a request may be answered by a part of what is kept; if nothing is, it goes by the cache. */
-export const isForPart = (x: Exchange<Arrival>): boolean => {
-  const { head, body } = x.incoming;
+export const isForPart = (exchange: Exchange<Arrival>): boolean => {
+  const { head, body } = exchange.incoming;
   return (
     head.method === "GET" &&
     body === null &&
@@ -534,10 +553,10 @@ export const isForPart = (x: Exchange<Arrival>): boolean => {
 };
 
 /** Whether the caller takes only what is kept. */
-export const isOnlyIfCached = (x: Exchange<Arrival>): boolean => directivesOf(x).onlyIfCached;
+export const isOnlyIfCached = (exchange: Exchange<Arrival>): boolean => directivesOf(exchange).onlyIfCached;
 
-function directivesOf(x: Exchange<Arrival>): Directives {
-  const { fields } = x.incoming.head;
+function directivesOf(exchange: Exchange<Arrival>): Directives {
+  const { fields } = exchange.incoming.head;
   return requestDirectives(fields.joined("cache-control"), fields.get("pragma"));
 }
 
@@ -545,24 +564,24 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 /** RFC 9110 §9.2.1; methods that nobody knows are taken to change something (RFC 9111 §4.4). */
 export const isUnsafe = (method: string): boolean => !SAFE.has(method);
 
-const keyOf = (x: Exchange<Arrival>, route: Route, cache: RouteCache): string => {
-  const uri = uriOf(x, route, cache, x.path, x.query);
+const keyOf = (exchange: Exchange<Arrival>, route: Route, cache: RouteCache): string => {
+  const uri = uriOf(exchange, route, cache, exchange.path, exchange.query);
   if (!hasSeveral(cache)) return uri;
   // No consumer's id is empty: callers without a key have copies of their own.
-  const consumer = cache.isPerConsumer && x.key !== null ? x.key.consumer.id : "";
-  return `${uri}\n\n${consumer}\n${cache.headers.map(valuesOf(x)).join("\n")}`;
+  const consumer = cache.isPerConsumer && exchange.key !== null ? exchange.key.consumer.id : "";
+  return `${uri}\n\n${consumer}\n${cache.headers.map(valuesOf(exchange)).join("\n")}`;
 };
 
 /** Whether one URI has several keys: all of them go when it is changed. */
 const hasSeveral = (cache: RouteCache): boolean => cache.isPerConsumer || cache.headers.length > 0;
 
 /** What a key begins with, in lines: none of what is joined holds a line break. */
-function uriOf(x: Exchange<Arrival>, route: Route, cache: RouteCache, path: string, query: string): string {
-  const { head } = x.incoming;
+function uriOf(exchange: Exchange<Arrival>, route: Route, cache: RouteCache, path: string, query: string): string {
+  const { head } = exchange.incoming;
   // What was everybody's before a reload is not a single caller's after it.
   const scope = cache.isShared ? "shared" : "";
   // What trusted proxies say of the URI that was asked for is passed on, and backends make links of it: behind one that ends TLS, http and https are two URIs.
-  const seen = x.generation.trustedProxies.has(x.incoming.ip) ? forwardedUri(head.fields) : "\n";
+  const seen = exchange.snapshot.trustedProxies.has(exchange.incoming.ip) ? forwardedUri(head.fields) : "\n";
   const search = cache.query === null ? query : onlyParameters(query, cache.query);
   return `${route.name}\n${scope}\n${seen}\n${head.host.toLowerCase()}${path}${search}`;
 }
@@ -580,31 +599,31 @@ const hashOf = (key: string): number => Bun.hash.xxHash32(key);
 
 /** A request's field as the backend saw it, for Vary: what Sluice sets counts, not what a caller claims. */
 const valuesOf =
-  (x: Exchange<Arrival>) =>
+  (exchange: Exchange<Arrival>) =>
   (name: string): string => {
     switch (name) {
       case "x-consumer-id":
-        return x.key === null ? "" : x.key.consumer.id;
+        return exchange.key === null ? "" : exchange.key.consumer.id;
       case "x-consumer-tier":
-        return x.key === null ? "" : x.key.consumer.tier;
+        return exchange.key === null ? "" : exchange.key.consumer.tier;
       case "x-request-id":
-        return x.id;
+        return exchange.id;
       case "x-forwarded-for":
-        return x.ip;
+        return exchange.ip;
       case "host":
-        return x.incoming.head.host;
+        return exchange.incoming.head.host;
     }
     // No field holds a NUL (the head's parser refuses it): nobody can send what stands for somebody else's key.
-    if (name === x.keyField && x.key !== null) return `\0${x.key.id}`;
-    if (x.route?.requestRules.dropped.has(name) === true) return "";
-    const value = x.incoming.head.fields.joined(name);
+    if (name === exchange.keyField && exchange.key !== null) return `\0${exchange.key.id}`;
+    if (exchange.route?.requestRules.dropped.has(name) === true) return "";
+    const value = exchange.incoming.head.fields.joined(name);
     return value === null ? "" : normalized(name, value);
   };
 
 /** By what the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
-function identityOf(x: Exchange<Arrival>, cache: RouteCache): "key" | "authorization" | null {
-  if (x.key !== null && !cache.isShared && !cache.isPerConsumer) return "key";
-  return x.keyField !== "authorization" && x.incoming.head.fields.get("authorization") !== null ? "authorization" : null;
+function identityOf(exchange: Exchange<Arrival>, cache: RouteCache): "key" | "authorization" | null {
+  if (exchange.key !== null && !cache.isShared && !cache.isPerConsumer) return "key";
+  return exchange.keyField !== "authorization" && exchange.incoming.head.fields.get("authorization") !== null ? "authorization" : null;
 }
 
 /** What is kept of a response's head. Copies: a field's text is a part of a whole head, and fields one by one would take several times the bytes of their lines. */
@@ -653,14 +672,14 @@ const ageOf = (entry: Entry, now: number): number => entry.freshness.initialAge 
 const status = (what: string): string => `Cache-Status: sluice; ${what}\r\n`;
 
 /** A kept response as an answer to `x`: whole, the part that is asked for, or a 304 when the caller has it already. */
-function replyOf(x: Exchange<Arrival>, entry: Entry, age: number, what: string): Reply {
-  const { fields } = x.incoming.head;
-  x.cacheHead = `Age: ${Math.max(0, Math.floor(age / 1000))}\r\n${status(what)}`;
+function replyOf(exchange: Exchange<Arrival>, entry: Entry, age: number, what: string): Reply {
+  const { fields } = exchange.incoming.head;
+  exchange.cacheHead = `Age: ${Math.max(0, Math.floor(age / 1000))}\r\n${status(what)}`;
   if (isUnmodified(fields, entry.status, entry))
     return { status: 304, reason: "Not Modified", head: entry.notModifiedHead, body: null, length: -1 };
   const { body } = entry;
   if (body === null) return { status: entry.status, reason: entry.reason, head: entry.head, body, length: entry.length };
-  const part = entry.status === 200 && isForPart(x) ? partOf(fields, body.length, entry) : null;
+  const part = entry.status === 200 && isForPart(exchange) ? partOf(fields, body.length, entry) : null;
   if (part === null) return { status: entry.status, reason: entry.reason, head: entry.head, body, length: body.length };
   if (part === "unsatisfiable")
     return {
@@ -675,9 +694,9 @@ function replyOf(x: Exchange<Arrival>, entry: Entry, age: number, what: string):
   return { status: 206, reason: "Partial Content", head, body: bytes, length: bytes.length };
 }
 
-function abandon(x: Exchange<Arrival>, response: UpstreamResponse): void {
+function abandon(exchange: Exchange<Arrival>, response: UpstreamResponse): void {
   discard(response);
-  x.release();
+  exchange.release();
 }
 
 /** Resolves to false when `promise` takes longer than this. */
@@ -699,7 +718,7 @@ class KeptBody implements Body {
 
   constructor(
     private readonly source: Body,
-    private readonly most: number,
+    private readonly max: number,
     private readonly keep: (body: Uint8Array) => void,
     /** It can't be kept. */
     private readonly giveUp: () => void,
@@ -713,7 +732,7 @@ class KeptBody implements Body {
         const fits = sink.write(bytes);
         if (this.parts === null) return fits;
         this.size += bytes.length;
-        if (this.size > this.most) {
+        if (this.size > this.max) {
           this.lose();
           return fits;
         }

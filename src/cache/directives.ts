@@ -38,10 +38,10 @@ const NONE: Directives = {
 
 const DIRECTIVE = /\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]*)))?\s*(?:,|$)/gy;
 /** RFC 9111 §1.2.2: greater numbers count as this one. In seconds. */
-const MOST = 2 ** 31;
+const MAX_SECONDS = 2 ** 31;
 
 const known = new Map<string, Directives>();
-const MOST_KNOWN = 512;
+const MAX_KNOWN = 512;
 /** Longer ones are read each time: in memory they would be a caller's to fill. In characters. */
 const LONGEST_KNOWN = 256;
 
@@ -53,7 +53,7 @@ export function parseDirectives(value: string | null): Directives {
     directives = read(value);
     if (value.length > LONGEST_KNOWN) return directives;
     // Few different ones are in use; one that never comes again must not stay for ever.
-    if (known.size >= MOST_KNOWN) known.clear();
+    if (known.size >= MAX_KNOWN) known.clear();
     known.set(owned(value), directives);
   }
   return directives;
@@ -73,7 +73,7 @@ export function targetedDirectives(value: string | null): Directives | null {
   /** A value of another type is not used (§2.1). */
   const seconds = (name: string): number | null => {
     const text = members.get(name) ?? "";
-    return /^\d+$/.test(text) ? Math.min(Number(text), MOST) * 1000 : null;
+    return /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) * 1000 : null;
   };
   return {
     ...NONE,
@@ -118,7 +118,7 @@ function read(value: string): Directives {
     let least: number | null = null;
     for (const each of said) {
       if (each.name !== name) continue;
-      const number = /^\d+$/.test(each.value ?? "") ? Math.min(Number(each.value), MOST) * 1000 : malformed;
+      const number = /^\d+$/.test(each.value ?? "") ? Math.min(Number(each.value), MAX_SECONDS) * 1000 : malformed;
       if (number !== null && (least === null || number < least)) least = number;
     }
     return least;

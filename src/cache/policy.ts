@@ -211,7 +211,7 @@ function dateOf(fields: Fields, name: string): number | null {
 
 /** What callers accept, as it was sent and as it is compared: few different ones are in use. */
 const accepted = new Map<string, string>();
-const MOST_ACCEPTED = 1024;
+const MAX_ACCEPTED = 1024;
 /** Longer ones are compared as they are. In characters. */
 const LONGEST_ACCEPTED = 256;
 
@@ -227,7 +227,7 @@ export function normalized(name: string, value: string): string {
       each === "" ? [] : [each.replace(/;q=1(?:\.0{0,3})?$/, "").replace(/(;q=0\.\d{0,2}?)0{1,3}$/, "$1")],
     );
     text = [...new Set(weighed)].sort().join(",");
-    if (accepted.size >= MOST_ACCEPTED) accepted.clear();
+    if (accepted.size >= MAX_ACCEPTED) accepted.clear();
     accepted.set(owned(value), text);
   }
   return text;

@@ -47,7 +47,7 @@ export interface CacheStats {
 /** What one entry costs beside its body and head, roughly. */
 const OVERHEAD = 512;
 /** Representations of one URI; beyond it the oldest goes. */
-const MOST_VARIANTS = 64;
+const MAX_VARIANTS = 64;
 
 /** Kept responses in memory, bounded in bytes; the least recently used goes first. */
 export class CacheStore {
@@ -100,7 +100,7 @@ export class CacheStore {
     } else this.touch(slot);
     const same = slot.entries.findIndex((each) => isSameVariant(each, entry));
     if (same >= 0) this.drop(slot, same);
-    if (slot.entries.length >= MOST_VARIANTS) this.drop(slot, 0);
+    if (slot.entries.length >= MAX_VARIANTS) this.drop(slot, 0);
     slot.entries.push(entry);
     slot.size += size;
     this.stats.size += size;

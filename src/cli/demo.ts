@@ -8,7 +8,7 @@ const PRO = "demo_pro_key_789";
 /** Nobody has it. */
 const UNKNOWN = "demo_key_that_nobody_has";
 /** Requests after which a limit that was expected is not there. */
-const MOST_REQUESTS = 200;
+const MAX_REQUESTS = 200;
 /** Seconds that a breaker may take to close again. */
 const RECOVERS_WITHIN = 30;
 
@@ -69,7 +69,7 @@ class Tour {
     this.compare("the limit of the tier free", "20", String(limit));
     let passed = 0;
     let last = first;
-    for (; passed < MOST_REQUESTS; passed++) {
+    for (; passed < MAX_REQUESTS; passed++) {
       last = await this.call("GET", "/test", FREE);
       if (last.status === 429) break;
     }

@@ -6,7 +6,7 @@ import { systemClock } from "../values/clock.ts";
 export async function openApiDocument(): Promise<unknown> {
   const loaded = loadConfig("{}", {});
   if ("faults" in loaded) throw new Error("the empty configuration is not valid");
-  const parts = createGatewayParts({
+  const gateway = createGatewayParts({
     config: loaded.config,
     file: null,
     databasePath: ":memory:",
@@ -16,9 +16,9 @@ export async function openApiDocument(): Promise<unknown> {
     onFault: () => {},
   });
   try {
-    const response = await parts.admin(new Request("http://localhost/swagger/json"), "openapi");
+    const response = await gateway.admin(new Request("http://localhost/swagger/json"), "openapi");
     return await response.json();
   } finally {
-    await parts.stop();
+    await gateway.stop();
   }
 }

@@ -89,7 +89,7 @@ async function share(redis: RedisConfig, storage: Storage, found: Revocations, s
     const replication = new Replication({
       link,
       storage,
-      follow: () => {},
+      applyRemoteChanges: () => {},
       onFault: (error) => {
         failure ??= error;
       },

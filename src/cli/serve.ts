@@ -94,9 +94,9 @@ async function start(input: Input, instead?: Read): Promise<void> {
   const onFault = (error: unknown, requestId: string): void =>
     logger.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
 
-  let parts: ReturnType<typeof createGatewayParts>;
+  let gateway: ReturnType<typeof createGatewayParts>;
   try {
-    parts = createGatewayParts({
+    gateway = createGatewayParts({
       config,
       file,
       text,
@@ -126,12 +126,12 @@ async function start(input: Input, instead?: Read): Promise<void> {
     return start(input, standIn(file, text, faults, folder));
   }
   // The first requests should not be limited by this instance alone, only because they come early.
-  await Promise.race([parts.ready, Bun.sleep(1000)]);
+  await Promise.race([gateway.ready, Bun.sleep(1000)]);
   let listeners: Listeners;
   try {
-    listeners = listen({ config, host, port, reusePort: flags["reuse-port"] === true, parts, onFault });
+    listeners = listen({ config, host, port, reusePort: flags["reuse-port"] === true, gateway, onFault });
   } catch (error) {
-    await parts.stop();
+    await gateway.stop();
     throw new CannotStart(listenFault(error, host, port));
   }
 
@@ -148,12 +148,12 @@ async function start(input: Input, instead?: Read): Promise<void> {
     tellSystemd("STOPPING=1");
     logger.info({ signal }, "stopping: no new connections, what is in flight may end");
     await listeners.stop();
-    await parts.stop();
+    await gateway.stop();
     logger.info("stopped");
     await output.end(LAST_LINES_WITHIN);
     process.exit(0);
   };
-  process.on("SIGHUP", () => void parts.live.reload("signal"));
+  process.on("SIGHUP", () => void gateway.live.reload("signal"));
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
 
@@ -168,13 +168,13 @@ async function start(input: Input, instead?: Read): Promise<void> {
     process.stderr.write(
       `sluice: ${faultList(file ?? "config.json", fileFaults)}\nsluice: serving the configuration that was in force last (--last-good)\n`,
     );
-  if (config.demo && parts.demo !== null) {
+  if (config.demo && gateway.demo !== null) {
     if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
-    process.stderr.write(demoBanner(config, url, parts.demo.url));
+    process.stderr.write(demoBanner(config, url, gateway.demo.url));
   }
-  if (parts.madeToken !== null) {
+  if (gateway.madeToken !== null) {
     process.stderr.write(
-      `\n  Admin token (made now, shown only this once):\n\n    ${parts.madeToken}\n\n    curl -H 'Authorization: Bearer ${parts.madeToken}' ${url.replace(`:${listeners.port}`, `:${listeners.adminPort}`)}/admin/consumers\n\n`,
+      `\n  Admin token (made now, shown only this once):\n\n    ${gateway.madeToken}\n\n    curl -H 'Authorization: Bearer ${gateway.madeToken}' ${url.replace(`:${listeners.port}`, `:${listeners.adminPort}`)}/admin/consumers\n\n`,
     );
   }
 }

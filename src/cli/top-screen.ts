@@ -58,7 +58,7 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
     ...(now.faults.length === 0
       ? []
       : [style(fit(`the configuration is faulty, the one before is in force: ${now.faults[0]}${more(now.faults.length)}`), RED)]),
-    ...now.warnings.slice(0, MOST_WARNINGS).map(({ message }) => style(fit(message), RED)),
+    ...now.warnings.slice(0, MAX_WARNINGS).map(({ message }) => style(fit(message), RED)),
   ];
   const called = new Set(now.routes.filter(({ requests }) => requests > 0).map(({ name }) => name));
   const busy = routes.filter(({ name }) => called.has(name)).sort((a, b) => b.requests - a.requests);
@@ -156,13 +156,13 @@ const WORD = 12;
 const TIME = 21;
 /** Characters of a name at most: further away its numbers can't be read beside it. */
 const NAME = 60;
-const MOST_WARNINGS = 3;
+const MAX_WARNINGS = 3;
 
 const more = (count: number): string => (count > 1 ? ` (and ${count - 1} more)` : "");
 
 /** The first cell takes what the others leave, up to `NAME`; they stand right-aligned, and `note` behind them as far as there is room. */
-function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE, note: string | null = null, most = NAME): string {
-  const width = Math.max(1, Math.min(most, columns - others.length * cell));
+function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE, note: string | null = null, max = NAME): string {
+  const width = Math.max(1, Math.min(max, columns - others.length * cell));
   const name = first.length > width ? `${first.slice(0, width - 1)}~` : first.padEnd(width);
   const line = name + others.map((each) => each.slice(0, cell - 1).padStart(cell)).join("");
   return `${line}${note === null ? "" : `  ${note}`}`.slice(0, columns);

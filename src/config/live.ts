@@ -16,7 +16,7 @@ export interface LoadStatus {
   readonly faults: readonly Fault[];
 }
 
-export interface LiveConfigParts {
+export interface LiveConfigDeps {
   /** `null`: the embedded demo, which never changes. */
   readonly file: string | null;
   readonly env: Environment;
@@ -44,8 +44,8 @@ export class LiveConfig {
   private seen: string;
   private timer: Timer | null = null;
 
-  constructor(private readonly parts: LiveConfigParts) {
-    this.current = { loadedAt: parts.clock.wall(), faults: parts.faults };
+  constructor(private readonly deps: LiveConfigDeps) {
+    this.current = { loadedAt: deps.clock.wall(), faults: deps.faults };
     this.seen = this.look();
   }
 
@@ -54,12 +54,12 @@ export class LiveConfig {
   }
 
   get file(): string | null {
-    return this.parts.file;
+    return this.deps.file;
   }
 
   /** Begins to watch the file. */
   start(): void {
-    if (this.parts.file === null) return;
+    if (this.deps.file === null) return;
     this.timer = setInterval(() => {
       const now = this.look();
       if (now === this.seen) return;
@@ -75,13 +75,13 @@ export class LiveConfig {
   reload(trigger: Trigger): readonly Fault[] {
     this.seen = this.look();
     const faults = this.read();
-    this.current = faults.length === 0 ? { loadedAt: this.parts.clock.wall(), faults } : { ...this.current, faults };
-    this.parts.onLoad(trigger, faults);
+    this.current = faults.length === 0 ? { loadedAt: this.deps.clock.wall(), faults } : { ...this.current, faults };
+    this.deps.onLoad(trigger, faults);
     return faults;
   }
 
   private read(): readonly Fault[] {
-    const { file, env, apply } = this.parts;
+    const { file, env, apply } = this.deps;
     if (file === null) return [{ path: [], message: "this is the embedded demo, which has no file: start with a config.json" }];
     let text: string;
     try {
@@ -93,15 +93,15 @@ export class LiveConfig {
     if ("faults" in loaded) return loaded.faults;
     const conflicts = apply(loaded.config, text);
     if (conflicts.length > 0) return placed(text, conflicts);
-    this.parts.onWarnings(placed(text, configWarnings(loaded.config, loaded.given, this.parts.host, this.parts.clock.wall())));
+    this.deps.onWarnings(placed(text, configWarnings(loaded.config, loaded.given, this.deps.host, this.deps.clock.wall())));
     return conflicts;
   }
 
   /** What changes when the file does. */
   private look(): string {
-    if (this.parts.file === null) return "";
+    if (this.deps.file === null) return "";
     try {
-      const { mtimeMs, size, ino } = statSync(this.parts.file);
+      const { mtimeMs, size, ino } = statSync(this.deps.file);
       return `${mtimeMs} ${size} ${ino}`;
     } catch {
       return "gone";

@@ -6,7 +6,7 @@ import { crossFaults, type Known } from "./rules.ts";
 import { Config } from "./schema.ts";
 
 /** How often what is faulty is taken out, until nothing is: what lacks a field takes what it stands in with it. */
-const MOST_PASSES = 32;
+const MAX_PASSES = 32;
 
 /**
  * Gives what is wrong between the sound parts of a configuration whose fields are not all of the right kind, so that one misspelt field does not hide a dangling name elsewhere.
@@ -18,7 +18,7 @@ export function crossFaultsDespite(value: unknown, faults: readonly Fault[]): Fa
   const places = new WeakMap<readonly unknown[], number[]>();
   let wrong = faults;
   for (let pass = 0; wrong.length > 0; pass++) {
-    if (pass === MOST_PASSES) return [];
+    if (pass === MAX_PASSES) return [];
     if (!takeOut(pruned, wrong, places)) return [];
     wrong = schemaFaults(Config, withDefaults(Config, structuredClone(pruned)));
   }

@@ -20,7 +20,7 @@ const ConsumerRecord = Type.Object({
 });
 const ById = Type.Object({ id: Type.String({ description: "The consumer's id." }) });
 
-const wire = ({ version: _, ...consumer }: Consumer) => ({
+const toJson = ({ version: _, ...consumer }: Consumer) => ({
   ...consumer,
   limits: consumer.limits === null ? null : [...consumer.limits],
   quota: consumer.quota === null ? null : [...consumer.quota],
@@ -34,7 +34,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
       "/",
       ({ query }) => {
         const { limit, after } = pageOf(query);
-        return pageFrom(consumers.page(after, limit).map(wire), limit, (consumer) => consumer.id);
+        return pageFrom(consumers.page(after, limit).map(toJson), limit, (consumer) => consumer.id);
       },
       { query: PageQuery, response: Page(ConsumerRecord), detail: { summary: "List consumers" } },
     )
@@ -45,7 +45,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
         set.status = 201;
         set.headers.location = `/admin/consumers/${encodeURIComponent(consumer.id)}`;
         set.headers.etag = etagOf(consumer.version);
-        return wire(consumer);
+        return toJson(consumer);
       },
       { parse: "json", body: NewConsumer, response: { 201: ConsumerRecord }, detail: { summary: "Create a consumer" } },
     )
@@ -54,7 +54,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
       ({ params, set }) => {
         const consumer = consumers.get(params.id);
         set.headers.etag = etagOf(consumer.version);
-        return wire(consumer);
+        return toJson(consumer);
       },
       { params: ById, response: ConsumerRecord, detail: { summary: "Get a consumer" } },
     )
@@ -63,7 +63,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
       ({ params, body, headers, set }) => {
         const consumer = consumers.patch(params.id, body, headers["if-match"] ?? null);
         set.headers.etag = etagOf(consumer.version);
-        return wire(consumer);
+        return toJson(consumer);
       },
       { parse: "json", params: ById, body: ConsumerPatch, response: ConsumerRecord, detail: { summary: "Update a consumer" } },
     )

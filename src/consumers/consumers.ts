@@ -59,7 +59,7 @@ export interface Consumer {
   readonly updatedAt: number | null;
 }
 
-export interface ConsumersParts {
+export interface ConsumersDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -71,11 +71,11 @@ export interface ConsumersParts {
 export class Consumers {
   private declared = new Map<string, Consumer>();
 
-  constructor(private readonly parts: ConsumersParts) {}
+  constructor(private readonly deps: ConsumersDeps) {}
 
   /** Reads what the admin API made from the database. */
   load(): void {
-    const { registry, storage } = this.parts;
+    const { registry, storage } = this.deps;
     for (const row of storage.client.query("SELECT id, tier, enabled, limits, quota FROM consumers").values() as [
       string,
       string,
@@ -94,8 +94,8 @@ export class Consumers {
   }
 
   /** Whether the admin API made one of this id. */
-  isAdmins(id: string): boolean {
-    return !this.declared.has(id) && this.parts.registry.consumer(id) !== undefined;
+  isFromApi(id: string): boolean {
+    return !this.declared.has(id) && this.deps.registry.consumer(id) !== undefined;
   }
 
   /** Puts what the file declares in the place of what it declared before. */
@@ -119,7 +119,7 @@ export class Consumers {
         },
       ]),
     );
-    for (const id of before.keys()) if (!this.declared.has(id)) this.parts.registry.removeConsumer(id);
+    for (const id of before.keys()) if (!this.declared.has(id)) this.deps.registry.removeConsumer(id);
     for (const consumer of this.declared.values()) this.register(consumer);
   }
 
@@ -131,7 +131,7 @@ export class Consumers {
 
   /** Up to `limit` + 1 consumers behind `after`, by id. */
   page(after: string, limit: number): Consumer[] {
-    const rows = this.parts.storage.db
+    const rows = this.deps.storage.db
       .select()
       .from(consumers)
       .where(gt(consumers.id, after))
@@ -143,9 +143,9 @@ export class Consumers {
   }
 
   create(input: NewConsumer): Consumer {
-    if (this.parts.registry.consumer(input.id) !== undefined)
+    if (this.deps.registry.consumer(input.id) !== undefined)
       throw refused("conflict", `There is a consumer ${JSON.stringify(input.id)} already: change it, or choose another id.`);
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const consumer = this.checked({
       ...input,
       name: input.name ?? null,
@@ -158,8 +158,8 @@ export class Consumers {
       createdAt: now,
       updatedAt: now,
     });
-    this.parts.audit.change({ action: "consumer.create", subject: `consumer ${input.id}`, after: said(consumer) }, () =>
-      this.parts.storage.db.insert(consumers).values(toRow(consumer)).run(),
+    this.deps.audit.change({ action: "consumer.create", subject: `consumer ${input.id}`, after: said(consumer) }, () =>
+      this.deps.storage.db.insert(consumers).values(toRow(consumer)).run(),
     );
     this.register(consumer);
     return consumer;
@@ -187,10 +187,10 @@ export class Consumers {
       quota: orNull(filledQuota(merged.quota)),
       metadata: merged.metadata ?? null,
       version: before.version + 1,
-      updatedAt: this.parts.clock.wall(),
+      updatedAt: this.deps.clock.wall(),
     });
-    this.parts.audit.change({ action: "consumer.update", subject: `consumer ${id}`, before: said(before), after: said(consumer) }, () => {
-      const changed = this.parts.storage.db
+    this.deps.audit.change({ action: "consumer.update", subject: `consumer ${id}`, before: said(before), after: said(consumer) }, () => {
+      const changed = this.deps.storage.db
         .update(consumers)
         .set(toRow(consumer))
         .where(and(eq(consumers.id, id), eq(consumers.version, before.version)))
@@ -206,28 +206,28 @@ export class Consumers {
   remove(id: string, force: boolean, ifMatch: string | null, removeKeys: (consumer: string) => () => void): void {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
-    const its = this.parts.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).all();
+    const its = this.deps.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).all();
     if (its.length > 0 && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
     const deed = { action: "consumer.delete", subject: `consumer ${id}`, before: { ...said(before), keys: its.map((key) => key.id) } };
-    const afterwards = this.parts.audit.change(deed, () => {
-      this.parts.storage.db.delete(consumers).where(eq(consumers.id, id)).run();
+    const afterwards = this.deps.audit.change(deed, () => {
+      this.deps.storage.db.delete(consumers).where(eq(consumers.id, id)).run();
       return removeKeys(id);
     });
     afterwards();
-    this.parts.registry.removeConsumer(id);
+    this.deps.registry.removeConsumer(id);
   }
 
   /** Reads one consumer again: another process has made, changed or deleted it. */
   refresh(id: string): void {
     if (this.declared.has(id)) return;
     const consumer = this.stored(id);
-    if (consumer === undefined) this.parts.registry.removeConsumer(id);
+    if (consumer === undefined) this.deps.registry.removeConsumer(id);
     else this.register(consumer);
   }
 
   /** Ids of consumers of this tier, a few of them. */
   ofTier(tier: string): string[] {
-    const rows = this.parts.storage.db.select({ id: consumers.id }).from(consumers).where(eq(consumers.tier, tier)).limit(6).all();
+    const rows = this.deps.storage.db.select({ id: consumers.id }).from(consumers).where(eq(consumers.tier, tier)).limit(6).all();
     return [
       ...rows.map((row) => row.id),
       ...[...this.declared.values()].filter((consumer) => consumer.tier === tier).map((consumer) => consumer.id),
@@ -235,7 +235,7 @@ export class Consumers {
   }
 
   private stored(id: string): Consumer | undefined {
-    const row = this.parts.storage.db.select().from(consumers).where(eq(consumers.id, id)).get();
+    const row = this.deps.storage.db.select().from(consumers).where(eq(consumers.id, id)).get();
     return row === undefined ? undefined : fromRow(row);
   }
 
@@ -251,7 +251,7 @@ export class Consumers {
       all.push(
         ...consumerFaults(
           { tier: consumer.tier, limits: [...(consumer.limits ?? [])], quota: [...(consumer.quota ?? [])] },
-          this.parts.known(),
+          this.deps.known(),
         ).map((fault) => ({
           ...fault,
           path: [...fault.path],
@@ -263,7 +263,7 @@ export class Consumers {
 
   private register(consumer: Consumer): void {
     const { id, tier, enabled, limits, quota } = consumer;
-    this.parts.registry.putConsumer({ id, tier, enabled, limits, quota });
+    this.deps.registry.putConsumer({ id, tier, enabled, limits, quota });
   }
 }
 

@@ -1,10 +1,10 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { invalid, refused } from "../http/refused.ts";
-import { EVENT_TYPES, type EventFilter, type EventHub, type EventType, MOST_A_SECOND, MOST_READERS } from "./hub.ts";
+import { EVENT_TYPES, type EventFilter, type EventHub, type EventType, MAX_A_SECOND, MAX_READERS } from "./hub.ts";
 
 /** Bytes that may wait for a reader before it counts as too slow. */
-const MOST_WAITING = 256 * 1024;
+const MAX_WAITING = 256 * 1024;
 
 const Query = Type.Object({
   type: Type.Optional(
@@ -25,7 +25,7 @@ const Query = Type.Object({
   ),
   sample: Type.Optional(
     Type.String({
-      description: `The share of requests to show, 0 to 1 (1). Never more than ${MOST_A_SECOND} a second.`,
+      description: `The share of requests to show, 0 to 1 (1). Never more than ${MAX_A_SECOND} a second.`,
       examples: ["0.1"],
       shown: { type: "number", minimum: 0, maximum: 1, examples: [0.1] },
     }),
@@ -75,7 +75,7 @@ function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): R
             },
             end: () => {
               // What a reader has not taken by now it never will.
-              if (controller.desiredSize === MOST_WAITING) controller.close();
+              if (controller.desiredSize === MAX_WAITING) controller.close();
               else controller.error(new Error("the reader of the events is too slow"));
             },
           },
@@ -84,7 +84,7 @@ function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): R
       },
       cancel: () => leave(),
     },
-    new ByteLengthQueuingStrategy({ highWaterMark: MOST_WAITING }),
+    new ByteLengthQueuingStrategy({ highWaterMark: MAX_WAITING }),
   );
 }
 
@@ -97,7 +97,7 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
       if (hub.isFull)
         throw refused(
           "tooManyReaders",
-          `Events are read by ${MOST_READERS} already, or the gateway stops: end one of them, or come again.`,
+          `Events are read by ${MAX_READERS} already, or the gateway stops: end one of them, or come again.`,
           [["Retry-After", "10"]],
         );
       const authorization = request.headers.get("authorization");

@@ -31,10 +31,10 @@ export interface Reader {
 }
 
 /** Requests and denials a second that one reader is shown at most: more than anybody reads. */
-export const MOST_A_SECOND = 100;
+export const MAX_A_SECOND = 100;
 /** What there may be very many of. */
 const MANY: readonly EventType[] = ["request", "limit"];
-export const MOST_READERS = 32;
+export const MAX_READERS = 32;
 const BEAT_EVERY = 10_000;
 
 interface Listening {
@@ -46,7 +46,7 @@ interface Listening {
   skipped: number;
 }
 
-export interface HubParts {
+export interface HubDeps {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Numbers from 0 up to 1. */
@@ -61,7 +61,7 @@ export class EventHub {
   private beat: Timer | null = null;
   private isClosed = false;
 
-  constructor(private readonly parts: HubParts) {}
+  constructor(private readonly deps: HubDeps) {}
 
   /** True when nobody listens: whoever makes events can spare it. */
   get isIdle(): boolean {
@@ -74,79 +74,79 @@ export class EventHub {
 
   /** True when no more readers are taken: there are too many, or the gateway stops. */
   get isFull(): boolean {
-    return this.isClosed || this.listening.size >= MOST_READERS;
+    return this.isClosed || this.listening.size >= MAX_READERS;
   }
 
   /** Begins to tell `reader`, until the function that it gives is called. `mayStay` is asked now and then. */
   add(reader: Reader, mayStay: () => boolean): () => void {
-    const it: Listening = { reader, mayStay, second: 0, shown: 0, skipped: 0 };
-    this.listening.add(it);
+    const listening: Listening = { reader, mayStay, second: 0, shown: 0, skipped: 0 };
+    this.listening.add(listening);
     this.beat ??= setInterval(() => this.keepAlive(), BEAT_EVERY);
-    return () => this.remove(it);
+    return () => this.remove(listening);
   }
 
   /** `data` makes the event's fields; it is called once, and only when somebody wants to see them. */
   publish(type: EventType, subject: EventSubject, data: () => object): void {
     let fields: string | null = null;
-    for (const it of this.listening) {
-      if (!wants(it.reader.filter, type, subject)) continue;
+    for (const listening of this.listening) {
+      if (!wants(listening.reader.filter, type, subject)) continue;
       let more = "";
       if (MANY.includes(type)) {
-        if (!this.isShown(it, type)) continue;
-        if (it.skipped > 0) more = `,"skipped":${it.skipped}`;
-        it.skipped = 0;
+        if (!this.isShown(listening, type)) continue;
+        if (listening.skipped > 0) more = `,"skipped":${listening.skipped}`;
+        listening.skipped = 0;
       }
-      fields ??= JSON.stringify({ type, at: new Date(this.parts.now()).toISOString(), ...data() }).slice(0, -1);
-      this.send(it, `event: ${type}\ndata: ${fields}${more}}\n\n`);
+      fields ??= JSON.stringify({ type, at: new Date(this.deps.now()).toISOString(), ...data() }).slice(0, -1);
+      this.send(listening, `event: ${type}\ndata: ${fields}${more}}\n\n`);
     }
   }
 
   /** Ends all streams; no more are taken. */
   close(): void {
     this.isClosed = true;
-    for (const it of [...this.listening]) {
-      this.remove(it);
-      it.reader.end();
+    for (const listening of [...this.listening]) {
+      this.remove(listening);
+      listening.reader.end();
     }
   }
 
   /** By chance, and no more than so many a second; what was left out is told with the next. */
-  private isShown(it: Listening, type: EventType): boolean {
-    const second = Math.floor(this.parts.now() / 1000);
-    if (second !== it.second) {
-      it.second = second;
-      it.shown = 0;
+  private isShown(listening: Listening, type: EventType): boolean {
+    const second = Math.floor(this.deps.now() / 1000);
+    if (second !== listening.second) {
+      listening.second = second;
+      listening.shown = 0;
     }
-    const { sample } = it.reader.filter;
-    const isShown = it.shown < MOST_A_SECOND && (type !== "request" || sample >= 1 || this.parts.random() < sample);
-    if (isShown) it.shown++;
-    else it.skipped++;
+    const { sample } = listening.reader.filter;
+    const isShown = listening.shown < MAX_A_SECOND && (type !== "request" || sample >= 1 || this.deps.random() < sample);
+    if (isShown) listening.shown++;
+    else listening.skipped++;
     return isShown;
   }
 
   /** Ends the streams of readers that may not stay. */
   recheck(): void {
-    for (const it of [...this.listening]) {
-      if (it.mayStay()) continue;
-      this.remove(it);
-      it.reader.end();
+    for (const listening of [...this.listening]) {
+      if (listening.mayStay()) continue;
+      this.remove(listening);
+      listening.reader.end();
     }
   }
 
   /** A comment, so that nothing in between takes the connection for dead, and we learn of readers that are gone. */
   private keepAlive(): void {
     this.recheck();
-    for (const it of [...this.listening]) this.send(it, ":\n\n");
+    for (const listening of [...this.listening]) this.send(listening, ":\n\n");
   }
 
-  private send(it: Listening, text: string): void {
-    if (it.reader.send(text)) return;
+  private send(listening: Listening, text: string): void {
+    if (listening.reader.send(text)) return;
     this.dropped++;
-    this.remove(it);
+    this.remove(listening);
   }
 
-  private remove(it: Listening): void {
-    this.listening.delete(it);
+  private remove(listening: Listening): void {
+    this.listening.delete(listening);
     if (this.listening.size > 0 || this.beat === null) return;
     clearInterval(this.beat);
     this.beat = null;

@@ -14,7 +14,7 @@ import { letGo, type Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Redactor } from "../values/redact.ts";
 import type { Route } from "./route.ts";
-import type { Generation } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -92,7 +92,7 @@ export class Exchange<A extends Arrival = Incoming> {
   constructor(
     readonly incoming: A,
     /** The configuration that this request began with, and ends with. */
-    readonly generation: Generation,
+    readonly snapshot: Snapshot,
     /** As it is forwarded, with the route's prefix. */
     public path: string,
     query: string,
@@ -103,9 +103,9 @@ export class Exchange<A extends Arrival = Incoming> {
   ) {
     this.query = query;
     const { fields } = incoming.head;
-    this.id = requestId(fields.get("x-request-id"), generation.redactor);
-    this.ip = clientIp(incoming.ip, fields.joined("x-forwarded-for"), generation.trustedProxies);
-    if (generation.tracer !== null) this.trace = generation.tracer.begin(fields.joined("traceparent"));
+    this.id = requestId(fields.get("x-request-id"), snapshot.redactor);
+    this.ip = clientIp(incoming.ip, fields.joined("x-forwarded-for"), snapshot.trustedProxies);
+    if (snapshot.tracer !== null) this.trace = snapshot.tracer.begin(fields.joined("traceparent"));
   }
 
   /** The answer is out: its target has one exchange less under way, and what its credential was used for is known. */
@@ -130,13 +130,13 @@ export class Exchange<A extends Arrival = Incoming> {
     // A HEAD may have named a range, which means nothing then.
     const fields = head.fields.without("range", "if-range");
     const arrival: Arrival = { head: { ...head, method: "GET", fields }, body: null, ip, isTls, isAborted: false, onAbort: null };
-    const it = new Exchange(arrival, this.generation, this.path, this.query, now, this.odd);
-    it.route = this.route;
-    it.key = this.key;
-    it.keyField = this.keyField;
-    it.dropsAuthorization = this.dropsAuthorization;
-    it.trace = this.trace?.detached() ?? null;
-    return it;
+    const detached = new Exchange(arrival, this.snapshot, this.path, this.query, now, this.odd);
+    detached.route = this.route;
+    detached.key = this.key;
+    detached.keyField = this.keyField;
+    detached.dropsAuthorization = this.dropsAuthorization;
+    detached.trace = this.trace?.detached() ?? null;
+    return detached;
   }
 
   /** What routes are matched by. */

@@ -37,13 +37,13 @@ function expected(error: unknown): Problem | null {
       "forbidden",
       "The backend refused this request with the key of this gateway: check what you ask for, and the headers that you send.",
     );
-  if (error instanceof TooLarge) return bodyTooLarge(error.most);
+  if (error instanceof TooLarge) return bodyTooLarge(error.max);
   if (error instanceof TooSlow) return TOO_SLOW;
   return error instanceof UpstreamFailure ? ofUpstream(error) : null;
 }
 
 function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
-  if (cause instanceof TooLarge) return bodyTooLarge(cause.most);
+  if (cause instanceof TooLarge) return bodyTooLarge(cause.max);
   if (kind === "descriptors")
     return passing("outOfDescriptors", "The gateway has no connection to the backend to spare at the moment; try again in a second.", 1);
   if (kind === "request") return TOO_SLOW;

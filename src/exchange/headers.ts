@@ -17,17 +17,23 @@ const TRAILERS = /(^|,)[ \t]*trailers[ \t]*(,|$)/i;
 const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
 
 /** The head of the request for `target`, with its empty line. `conditions`: header lines in place of the caller's own conditions; `null` leaves those. */
-export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, path: string, conditions: string | null = null): string {
-  const { head, body, ip: peer, isTls } = x.incoming;
+export function requestHead(
+  exchange: Exchange<Arrival>,
+  route: Route,
+  target: Target,
+  path: string,
+  conditions: string | null = null,
+): string {
+  const { head, body, ip: peer, isTls } = exchange.incoming;
   const { fields } = head;
   const { names, lower, values } = fields;
-  const isTrusted = x.generation.trustedProxies.has(peer);
+  const isTrusted = exchange.snapshot.trustedProxies.has(peer);
   const rules = route.requestRules;
   const { requestNames } = route;
   const host = route.preservesHost && head.host !== "" ? head.host : target.host;
-  let text = `${head.method} ${path}${x.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${host}\r\n`}${rules.lines}`;
+  let text = `${head.method} ${path}${exchange.query} HTTP/1.1\r\n${route.setsHost ? "" : `Host: ${host}\r\n`}${rules.lines}`;
   const named = namedByConnection(head.connection);
-  const { credential, prompt, trace } = x;
+  const { credential, prompt, trace } = exchange;
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
     const passage = requestNames.of(name);
@@ -37,7 +43,7 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
       text += "Accept-Encoding: identity\r\n";
       continue;
     }
-    if (named?.has(name) || (name === "authorization" && x.dropsAuthorization)) continue;
+    if (named?.has(name) || (name === "authorization" && exchange.dropsAuthorization)) continue;
     if (conditions !== null && CONDITIONS.has(name)) continue;
     if (trace !== null && (name === "traceparent" || (name === "tracestate" && trace.parentId === null))) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
@@ -55,10 +61,10 @@ export function requestHead(x: Exchange<Arrival>, route: Route, target: Target, 
   text += `X-Forwarded-For: ${trail(fields, "x-forwarded-for", peer, isTrusted)}\r\n`;
   text += `X-Forwarded-Proto: ${trail(fields, "x-forwarded-proto", proto, isTrusted)}\r\n`;
   if (head.host !== "" || isTrusted) text += `X-Forwarded-Host: ${trail(fields, "x-forwarded-host", head.host, isTrusted)}\r\n`;
-  text += `X-Request-ID: ${x.id}\r\n`;
-  if (x.attempts > 1) text += `X-Retry-Count: ${x.attempts - 1}\r\n`;
+  text += `X-Request-ID: ${exchange.id}\r\n`;
+  if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  if (x.key !== null) text += `X-Consumer-ID: ${x.key.consumer.id}\r\nX-Consumer-Tier: ${x.key.consumer.tier}\r\n`;
+  if (exchange.key !== null) text += `X-Consumer-ID: ${exchange.key.consumer.id}\r\nX-Consumer-Tier: ${exchange.key.consumer.tier}\r\n`;
   return `${text}\r\n`;
 }
 
@@ -84,20 +90,20 @@ export function interimHead(route: Route, { names, lower, values }: Fields, conn
 }
 
 /** The response's header lines for the client, without those that frame the message. */
-export function responseHead(x: Exchange, route: Route, response: UpstreamResponse): string {
+export function responseHead(exchange: Exchange, route: Route, response: UpstreamResponse): string {
   const { names, lower, values } = response.fields;
   const named = namedByConnection(response.connection);
-  const isLimited = x.limitHead !== "";
+  const isLimited = exchange.limitHead !== "";
   const { dropped } = route.responseRules;
   let text = "";
   for (let i = 0; i < names.length; i++) {
     const name = lower[i] as string;
     // Providers' support asks for it: it comes under another name, since ours has this one.
-    if (name === "x-request-id" && values[i] !== x.id && !dropped.has(name)) text += `X-Upstream-Request-ID: ${values[i]}\r\n`;
+    if (name === "x-request-id" && values[i] !== exchange.id && !dropped.has(name)) text += `X-Upstream-Request-ID: ${values[i]}\r\n`;
     if (NOT_RETURNED.has(name) || named?.has(name) || (isLimited && LIMIT_FIELDS.has(name)) || dropped.has(name)) continue;
     text += `${names[i]}: ${values[i]}\r\n`;
   }
-  if (x.incoming.head.minor === 1 && isStreamed(response)) {
+  if (exchange.incoming.head.minor === 1 && isStreamed(response)) {
     const announced = response.fields.joined("trailer");
     if (announced !== null) text += `Trailer: ${announced}\r\n`;
   }
@@ -141,8 +147,8 @@ export function keptFields(
 }
 
 /** What every response of Sluice carries. `elapsed` in milliseconds. */
-export const ownHead = (x: Exchange, elapsed: number): string =>
-  `X-Request-ID: ${x.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${x.limitHead}${x.cacheHead}${x.routeHead}`;
+export const ownHead = (exchange: Exchange, elapsed: number): string =>
+  `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${exchange.limitHead}${exchange.cacheHead}${exchange.routeHead}`;
 
 /** What a trusted proxy wrote with our part behind it, or our part alone. */
 function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {

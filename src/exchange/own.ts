@@ -1,13 +1,13 @@
 import { HAND_OUT_PATH } from "../http/path.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { pageOf } from "../pages/landing.ts";
-import type { Generation } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 /** What of Sluice itself answers on the main port, before any route is looked for. */
 export type Own = "health" | "ready" | "metrics" | "page" | "admin" | "handOut";
 
-export interface OwnParts {
-  readonly generation: () => Pick<Generation, "pages">;
+export interface OwnDeps {
+  readonly snapshot: () => Pick<Snapshot, "pages">;
   /** `null` while there are no pools. */
   readonly handOut: () => object | null;
 }
@@ -32,7 +32,7 @@ export const isAdminPath = (path: string): boolean =>
   path.startsWith("/admin/") || path === "/admin" || path.startsWith("/swagger/") || path === "/swagger";
 
 /** What of Sluice itself a path on the main port means; `null`: a route's, if any. `isAdminElsewhere`: the admin API has a listener of its own. */
-export function ownAt(path: string, method: string, isAdminElsewhere: boolean, { generation, handOut }: OwnParts): Own | null {
+export function ownAt(path: string, method: string, isAdminElsewhere: boolean, { snapshot, handOut }: OwnDeps): Own | null {
   switch (path) {
     case "/health":
     case "/_health":
@@ -45,7 +45,7 @@ export function ownAt(path: string, method: string, isAdminElsewhere: boolean, {
   }
   if (!isAdminElsewhere) {
     const page = pageOf(path);
-    if (page !== null && isReading(method) && generation().pages.has(page)) return "page";
+    if (page !== null && isReading(method) && snapshot().pages.has(page)) return "page";
     if (isAdminPath(path)) return "admin";
   }
   return path === HAND_OUT_PATH && handOut() !== null ? "handOut" : null;

@@ -19,7 +19,7 @@ import { depthOf, isMiss, type Miss, prefixOf, type Routable } from "./router.ts
 /** Answers requests in a backend's place, once they are let through. */
 export interface OwnService {
   /** Rejects as a forwarded request would, or with a fault of Sluice's own. */
-  answer(x: Exchange): Promise<Reply | Problem>;
+  answer(exchange: Exchange): Promise<Reply | Problem>;
 }
 
 /** A route as a request needs it: everything parsed, looked up and joined beforehand. */

@@ -9,7 +9,7 @@ import type { Route } from "./route.ts";
 import type { Router } from "./router.ts";
 
 /** The part of the configuration that requests walk through, built as a whole and swapped in one step. A request keeps the one it began with. */
-export interface Generation {
+export interface Snapshot {
   readonly router: Router<Route>;
   /** Paths where Sluice shows a page of its own, since no route is meant by them. */
   readonly pages: ReadonlySet<string>;

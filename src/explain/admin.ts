@@ -13,7 +13,7 @@ import { normaliseIp } from "../values/ip.ts";
 import type { Applied, Explain, Explanation, Situation } from "./explain.ts";
 import { type Walk, WalkedRequest, WalkQuestion } from "./walk.ts";
 
-export interface ExplainAdminParts {
+export interface ExplainAdminDeps {
   readonly explain: Explain;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
@@ -170,8 +170,8 @@ function isAllowed(
   return mayBeOthers || unknown.length > 0 || counted.some(({ denies }) => denies === null) ? null : true;
 }
 
-export const explainAdmin = (parts: ExplainAdminParts) => {
-  const { explain, registry, keys, health, clock } = parts;
+export const explainAdmin = (deps: ExplainAdminDeps) => {
+  const { explain, registry, keys, health, clock } = deps;
 
   /** Finds what is asked about. Throws 404 and 422. */
   const situationOf = (query: Static<typeof Query>): Situation & { readonly others: string[] } => {
@@ -179,7 +179,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       throw invalid([{ path: [], message: "must name a consumer, a key, a route or an ip, or several of them" }]);
     const ip = query.ip === undefined ? null : normaliseIp(query.ip);
     if (query.ip !== undefined && ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
-    const route = query.route === undefined ? null : parts.routeOf(query.route);
+    const route = query.route === undefined ? null : deps.routeOf(query.route);
     if (query.route !== undefined && route === null) throw notFound("route", query.route);
     const owner = query.key === undefined ? query.consumer : keys.get(query.key).record.consumer;
     if (query.consumer !== undefined && query.consumer !== owner)
@@ -198,7 +198,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
     return { consumer, key, keys: entries, route, ip, header, others: key === null ? entries.filter(isSpecial).map(({ id }) => id) : [] };
   };
 
-  const wire = ({ policy, why, cost, subject, reading }: Applied) => {
+  const toJson = ({ policy, why, cost, subject, reading }: Applied) => {
     const isKnown = typeof subject === "string";
     const limit = health.isDegraded ? policy.reduced.limit : policy.normal.limit;
     return {
@@ -224,7 +224,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
   };
 
   return new Elysia({ prefix: "/explain", tags: ["limits"], normalize: false })
-    .post("/request", ({ body }) => parts.walk.walk(body), {
+    .post("/request", ({ body }) => deps.walk.walk(body), {
       parse: "json",
       body: WalkQuestion,
       response: WalkedRequest,
@@ -239,7 +239,7 @@ export const explainAdmin = (parts: ExplainAdminParts) => {
       async ({ query }) => {
         const situation = situationOf(query);
         const found = await explain.explain(situation);
-        const limits = found.limits.map(wire);
+        const limits = found.limits.map(toJson);
         return {
           consumer: situation.consumer?.id ?? null,
           tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),

@@ -10,8 +10,8 @@ export interface Denial {
 }
 
 /** Callers whose denials are remembered, and how many of each. */
-const MOST_CALLERS = 10_000;
-const MOST_EACH = 5;
+const MAX_CALLERS = 10_000;
+const MAX_EACH = 5;
 
 /** The last refusals of each caller, for who asks why. The callers that were refused longest ago go first. */
 export class Denials {
@@ -22,9 +22,9 @@ export class Denials {
     const before = this.byCaller.get(caller);
     // Put at the end again: the map's order is that of the last denial.
     if (before !== undefined) this.byCaller.delete(caller);
-    else if (this.byCaller.size >= MOST_CALLERS) this.byCaller.delete(this.byCaller.keys().next().value as string);
+    else if (this.byCaller.size >= MAX_CALLERS) this.byCaller.delete(this.byCaller.keys().next().value as string);
     const denials = before ?? [];
-    if (denials.length >= MOST_EACH) denials.shift();
+    if (denials.length >= MAX_EACH) denials.shift();
     denials.push(denial);
     this.byCaller.set(caller, denials);
   }

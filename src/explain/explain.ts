@@ -8,7 +8,7 @@ import { ipSubject, subjectOf } from "../limits/subject.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Denial, Denials } from "./denials.ts";
 
-export interface ExplainParts {
+export interface ExplainDeps {
   readonly clock: Clock;
   readonly guard: Guard;
   readonly registry: KeyRegistry;
@@ -76,10 +76,10 @@ export interface Explanation {
 
 /** Answers what operators ask most: which limits hold for this caller, and why was the last request refused. Changes nothing and charges nothing. */
 export class Explain {
-  constructor(private readonly parts: ExplainParts) {}
+  constructor(private readonly deps: ExplainDeps) {}
 
   async explain(situation: Situation): Promise<Explanation> {
-    const { registry, limiter, denials } = this.parts;
+    const { registry, limiter, denials } = this.deps;
     const { consumer, route, ip } = situation;
     // A route without keys does not look at one.
     const isAnonymous = consumer === null || route?.auth === "none";
@@ -109,7 +109,7 @@ export class Explain {
     });
     const remembered = [...(consumer === null ? [] : denials.of(consumer.id)), ...(ip === null ? [] : denials.of(ipSubject(ip)))];
     const unknown: string[] = [];
-    const away = this.parts.away();
+    const away = this.deps.away();
     const refusal = this.refusalOf(situation, isAnonymous, unknown);
     const backendRefusal = this.backendRefusal(route, unknown);
     if (!isAnonymous && route?.cache && !route.cache.isShared && !route.cache.isPerConsumer)
@@ -133,7 +133,7 @@ export class Explain {
 
   /** In the order in which a request is looked at: the address, then the key. Adds to `unknown` what would have to be known. */
   private refusalOf(situation: Situation, isAnonymous: boolean, unknown: string[]): Refusal | null {
-    const { guard, clock } = this.parts;
+    const { guard, clock } = this.deps;
     const { route, ip } = situation;
     const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
     if (blockedFor > 0 && ip !== null && !this.isLetOn(situation, ip, isAnonymous, unknown)) {
@@ -153,7 +153,7 @@ export class Explain {
     if (isPastGuard === true) return true;
     if (isAnonymous) return false;
     const asked = key === null ? keys : [key];
-    const held = asked.filter((each) => !this.parts.guard.letsKnown(ip, this.parts.isOfMadeForm(each), each.hash));
+    const held = asked.filter((each) => !this.deps.guard.letsKnown(ip, this.deps.isOfMadeForm(each), each.hash));
     if (held.length === asked.length) return false;
     if (held.length > 0) unknown.push(`which key is used: the address is blocked for ${held.map(({ id }) => id).join(", ")}`);
     return true;
@@ -168,7 +168,7 @@ export class Explain {
   }
 
   private targetRefusal({ upstream, credential }: Route): Refusal | null {
-    if (credential !== null && !this.parts.poolHolds(credential.pool))
+    if (credential !== null && !this.deps.poolHolds(credential.pool))
       return { code: "poolExhausted", detail: `No key of the pool ${credential.pool} is ready and has anything left.` };
     if (upstream === null) return { code: "noHealthyTarget", detail: "The route's upstream is gone." };
     if (upstream.hasTarget) return null;
@@ -190,12 +190,12 @@ export class Explain {
 
   private keyRefusal(key: KeyEntry, route: Route | null, ip: string | null, unknown: string[]): Refusal | null {
     if (key.isOff) return { code: "keyRevoked", detail: "The key is revoked or disabled." };
-    if (this.parts.clock.wall() >= key.expiresAt) return { code: "keyExpired", detail: "The key has expired." };
+    if (this.deps.clock.wall() >= key.expiresAt) return { code: "keyExpired", detail: "The key has expired." };
     if (route === null) return null;
     // An address that the key is surely good from, where none is known.
     const anyIp = ip === null && key.ips !== null;
     if (anyIp) unknown.push(`the address: the key ${key.id} is bound to some`);
-    const refusal = this.parts.mayUse(anyIp ? { ...key, ips: null } : key, route, ip ?? "");
+    const refusal = this.deps.mayUse(anyIp ? { ...key, ips: null } : key, route, ip ?? "");
     return refusal === null ? null : { code: refusal.code, detail: String(refusal.members.detail) };
   }
 }

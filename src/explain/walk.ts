@@ -2,7 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { isAdminPath, neverTaken, type Own, ownAt, ownMethodRefusal } from "../exchange/own.ts";
 import { ambiguityOf } from "../exchange/route.ts";
 import { isMiss } from "../exchange/router.ts";
-import type { Generation } from "../exchange/snapshot.ts";
+import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Guard } from "../guard/guard.ts";
 import { clientIp } from "../http/client-ip.ts";
 import { Fields } from "../http/fields.ts";
@@ -16,12 +16,12 @@ import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
 import type { Applied, Explain } from "./explain.ts";
 
-export interface WalkParts {
+export interface WalkDeps {
   readonly clock: Clock;
   readonly explain: Explain;
   readonly guard: Guard;
   readonly registry: KeyRegistry;
-  readonly generation: () => Pick<Generation, "router" | "identity" | "trustedProxies" | "pages">;
+  readonly snapshot: () => Pick<Snapshot, "router" | "identity" | "trustedProxies" | "pages">;
   /** `null` while there are no pools. */
   readonly handOut: () => { readonly entrance: Entrance } | null;
   /** The admin API has a listener of its own: what is walked is the main one. */
@@ -103,7 +103,7 @@ type Step = WalkedAnswer["steps"][number];
 
 /** Tells what would become of a request, step by step, in the order of the pipeline. Sends, charges and counts nothing. */
 export class Walk {
-  constructor(private readonly parts: WalkParts) {}
+  constructor(private readonly deps: WalkDeps) {}
 
   async walk(question: WalkQuestion): Promise<WalkedAnswer> {
     const steps: Step[] = [];
@@ -114,9 +114,9 @@ export class Walk {
     };
     const peer = normaliseIp(question.ip ?? "127.0.0.1");
     if (peer === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
-    const generation = this.parts.generation();
-    const fields = fieldsOf(question, generation.identity.headerName);
-    const ip = clientIp(peer, fields.joined("x-forwarded-for"), generation.trustedProxies);
+    const snapshot = this.deps.snapshot();
+    const fields = fieldsOf(question, snapshot.identity.headerName);
+    const ip = clientIp(peer, fields.joined("x-forwarded-for"), snapshot.trustedProxies);
 
     const { method } = question;
     const never = neverTaken(method);
@@ -129,7 +129,7 @@ export class Walk {
       return { steps, refusal: null, forwarded: null };
     };
     if (typeof target === "string") {
-      if (!this.parts.isAdminElsewhere && isAdminPath(question.target)) return ownOf("admin");
+      if (!this.deps.isAdminElsewhere && isAdminPath(question.target)) return ownOf("admin");
       return refuse("path", target, 400, "badRequest");
     }
     pass(
@@ -138,18 +138,18 @@ export class Walk {
     );
 
     const carrier = {
-      generation,
+      snapshot,
       incoming: { head: { fields } },
       query: target.query,
       keyField: "",
       dropsAuthorization: false,
     };
-    const own = ownAt(target.path, method, this.parts.isAdminElsewhere, { generation: () => generation, handOut: this.parts.handOut });
+    const own = ownAt(target.path, method, this.deps.isAdminElsewhere, { snapshot: () => snapshot, handOut: this.deps.handOut });
     if (own === "handOut") {
       const refusal = ownMethodRefusal(own, method);
       if (refusal !== null) return refuse("route", String(refusal.members.detail), refusal.status, refusal.code);
       pass("route", "Sluice itself answers: it hands out keys of pools");
-      const entrance = (this.parts.handOut() as { readonly entrance: Entrance }).entrance;
+      const entrance = (this.deps.handOut() as { readonly entrance: Entrance }).entrance;
       const caller = this.identified(carrier, entrance, peer, ip, pass, refuse);
       if ("answer" in caller) return caller.answer;
       const forbidden = caller.key === null ? null : mayUse(caller.key, entrance, ip);
@@ -161,7 +161,7 @@ export class Walk {
 
     const host = question.host ?? URL.parse(question.target)?.host ?? "";
     const { odd } = target;
-    const find = (path: string) => generation.router.find(host, method, path);
+    const find = (path: string) => snapshot.router.find(host, method, path);
     const route = find(odd === null ? target.path : odd.match);
     const ambiguity = odd === null ? null : ambiguityOf(odd, route, find);
     if (ambiguity !== null) return refuse("path", ambiguity, 400, "badRequest");
@@ -175,7 +175,7 @@ export class Walk {
     if ("answer" in caller) return caller.answer;
     const { key } = caller;
 
-    const found = await this.parts.explain.explain({
+    const found = await this.deps.explain.explain({
       consumer: key?.consumer ?? null,
       key,
       keys: key === null ? [] : [key],
@@ -227,8 +227,8 @@ export class Walk {
     pass: (step: string, detail: string) => void,
     refuse: (step: string, detail: string, status: number, code: string) => WalkedAnswer,
   ): { readonly key: KeyEntry | null } | { readonly answer: WalkedAnswer } {
-    const { guard, registry, clock } = this.parts;
-    const hidden = hiddenCaller(peer, carrier.incoming.head.fields, this.parts.generation().trustedProxies);
+    const { guard, registry, clock } = this.deps;
+    const hidden = hiddenCaller(peer, carrier.incoming.head.fields, this.deps.snapshot().trustedProxies);
     const shown = takeKeys(carrier, registry, entrance.auth !== "none");
     const secret = entrance.auth === "none" ? null : shown;
     const isBlocked = guard.blockedFor(ip) > 0;

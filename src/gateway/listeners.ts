@@ -28,7 +28,7 @@ export interface ServerOptions {
   readonly port: number;
   /** Lets other processes listen on the same port. */
   readonly reusePort?: boolean;
-  readonly parts: GatewayParts;
+  readonly gateway: GatewayParts;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
@@ -61,37 +61,37 @@ const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
 
 /** Opens the listeners. Throws when a port is taken or a certificate can't be read. */
 export function listen(options: ServerOptions): Listeners {
-  const { config, parts } = options;
+  const { config, gateway } = options;
   const startedAt = performance.now();
   const { tls: files } = config.server;
   const tls = files === null ? null : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
-  if (tls !== null) parts.certificateExpires(Date.parse(new X509Certificate(tls.cert).validTo));
+  if (tls !== null) gateway.certificateExpires(Date.parse(new X509Certificate(tls.cert).validTo));
   const shared = {
     tls,
     limits: limitsOf(config),
-    crowd: parts.crowd,
+    crowd: gateway.crowd,
     reusePort: options.reusePort === true,
     refuse: (fault: HeadFault, ip: string): Reply => {
       const id = Bun.randomUUIDv7();
-      parts.recorder.malformed({ requestId: id, status: fault.status, detail: fault.detail, ip }, parts.generation());
+      gateway.recorder.malformed({ requestId: id, status: fault.status, detail: fault.detail, ip }, gateway.snapshot());
       return refusal(problem(FAULT_CODES[fault.status], fault.detail), id);
     },
     onFault: (error: unknown) => options.onFault(error, ""),
   };
 
-  const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"), parts.generation().redactor);
+  const idOf = (incoming: Incoming): string => requestId(incoming.head.fields.get("x-request-id"), gateway.snapshot().redactor);
   /** The last header line of an answer of our own: how long it took, in milliseconds. */
   const timed = (incoming: Incoming, began: number, reply: Reply, endpoint: OwnEndpoint): void => {
     const elapsed = performance.now() - began;
-    parts.countsOf(endpoint).observe(incoming.head.method, reply.status, elapsed, null);
+    gateway.countsOf(endpoint).observe(incoming.head.method, reply.status, elapsed, null);
     incoming.reply({ ...reply, head: `${reply.head}X-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n` });
   };
   const own = (incoming: Incoming): string => `X-Request-ID: ${idOf(incoming)}\r\nCache-Control: no-store\r\n`;
   const callerOf = (incoming: Incoming): string =>
-    clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), parts.generation().trustedProxies);
+    clientIp(incoming.ip, incoming.head.fields.joined("x-forwarded-for"), gateway.snapshot().trustedProxies);
   /** Why a request that takes an admin token is refused, as at /admin; `null` for one that shows it. */
   const tokenRefusal = (incoming: Incoming): Problem | null =>
-    parts.tokenRefusal(incoming.head.fields.get("authorization"), callerOf(incoming));
+    gateway.tokenRefusal(incoming.head.fields.get("authorization"), callerOf(incoming));
   const alive = (incoming: Incoming): void => {
     const began = performance.now();
     if (!isReading(incoming.head.method)) {
@@ -111,12 +111,12 @@ export function listen(options: ServerOptions): Listeners {
       timed(incoming, began, refusal(ONLY_READ, idOf(incoming)), "ready");
       return;
     }
-    const components = parts.components();
+    const components = gateway.components();
     // Without Redis an instance goes on by itself, if that is what was asked for.
     const failing = Object.keys(components).filter((name) => !["ok", "away", "degraded"].includes(components[name] ?? ""));
     if (main.draining) failing.push("draining");
     const status = failing.length === 0 ? 200 : 503;
-    const { loadedAt, faults } = parts.live.status;
+    const { loadedAt, faults } = gateway.live.status;
     // A faulty file is no reason to take a gateway out of service that serves the one before.
     // Who guesses at tokens is told as little as everybody, and is counted.
     const isInsider = isLocal(incoming) || (incoming.head.fields.get("authorization") !== null && tokenRefusal(incoming) === null);
@@ -125,7 +125,7 @@ export function listen(options: ServerOptions): Listeners {
       loadedAt: new Date(loadedAt).toISOString(),
       ...(isInsider ? { faults: wireFaults(faults) } : {}),
     };
-    const warnings = parts.warnings.all().map(({ code, message, detail, since }) => ({
+    const warnings = gateway.warnings.all().map(({ code, message, detail, since }) => ({
       code,
       message,
       since: new Date(since).toISOString(),
@@ -140,7 +140,7 @@ export function listen(options: ServerOptions): Listeners {
           status: status === 200 ? "ready" : "unavailable",
           failing,
           components,
-          ...(isInsider ? { upstreams: parts.required() } : {}),
+          ...(isInsider ? { upstreams: gateway.required() } : {}),
           configuration,
           warnings,
         },
@@ -163,10 +163,10 @@ export function listen(options: ServerOptions): Listeners {
       return;
     }
     if (path === "/_metrics") {
-      timed(incoming, began, jsonReply(200, parts.summary(), own(incoming)), "metrics");
+      timed(incoming, began, jsonReply(200, gateway.summary(), own(incoming)), "metrics");
       return;
     }
-    parts.metrics(fields.get("accept")).then(
+    gateway.metrics(fields.get("accept")).then(
       ({ type, body }) => {
         const head = `Content-Type: ${type}\r\n${date()}${own(incoming)}`;
         timed(incoming, began, { status: 200, reason: "OK", head, body: Buffer.from(body), length: -1 }, "metrics");
@@ -185,7 +185,7 @@ export function listen(options: ServerOptions): Listeners {
     const { fields } = incoming.head;
     const host = fields.get("host") ?? "";
     const origin = `${config.server.tls === null ? "http" : "https"}://${SANE_HOST.test(host) ? host : `localhost:${main.port}`}`;
-    const found = pageAt(path, wantsPage(fields.joined("accept")), demoOf(parts.config()), origin);
+    const found = pageAt(path, wantsPage(fields.joined("accept")), demoOf(gateway.config()), origin);
     if (found === null) {
       timed(incoming, began, refusal(NO_PAGE, idOf(incoming)), "docs");
       return;
@@ -197,9 +197,9 @@ export function listen(options: ServerOptions): Listeners {
     const id = idOf(incoming);
     const began = performance.now();
     const ip = callerOf(incoming);
-    answerAdmin(incoming, target, parts, id, ip)
+    answerAdmin(incoming, target, gateway, id, ip)
       .catch((error: unknown) => {
-        if (error instanceof TooLarge) return refusal(bodyTooLarge(error.most), id);
+        if (error instanceof TooLarge) return refusal(bodyTooLarge(error.max), id);
         if (error instanceof TooSlow) return refusal(TOO_SLOW, id);
         if (!incoming.isAborted && !incoming.isReplied) options.onFault(error, id);
         return refusal(INTERNAL, id);
@@ -208,7 +208,7 @@ export function listen(options: ServerOptions): Listeners {
         incoming.reply(reply);
         const [path = ""] = target.split("?", 1);
         const latencyMs = Math.round((performance.now() - began) * 1000) / 1000;
-        parts.recorder.administered({ requestId: id, method: incoming.head.method, path, status: reply.status, latencyMs, ip });
+        gateway.recorder.administered({ requestId: id, method: incoming.head.method, path, status: reply.status, latencyMs, ip });
       });
   };
   const ownListener = config.admin.listen;
@@ -220,14 +220,14 @@ export function listen(options: ServerOptions): Listeners {
     handle: (incoming) => {
       const { method } = incoming.head;
       const never = neverTaken(method);
-      if (never !== null) return parts.pipeline.reject(incoming, parts.generation(), never);
+      if (never !== null) return gateway.pipeline.reject(incoming, gateway.snapshot(), never);
       const target = parseTarget(incoming.head.target);
       if (typeof target === "string") {
         // An id in an admin path may hold what no route's path may.
         if (ownListener === null && isAdminPath(incoming.head.target)) return administrate(incoming, incoming.head.target);
-        return parts.pipeline.reject(incoming, parts.generation(), problem("badRequest", target));
+        return gateway.pipeline.reject(incoming, gateway.snapshot(), problem("badRequest", target));
       }
-      switch (ownAt(target.path, method, ownListener !== null, parts)) {
+      switch (ownAt(target.path, method, ownListener !== null, gateway)) {
         case "health":
           return alive(incoming);
         case "ready":
@@ -239,9 +239,9 @@ export function listen(options: ServerOptions): Listeners {
         case "admin":
           return administrate(incoming, target.path + target.query);
         case "handOut":
-          return parts.handOut()?.handle(incoming, parts.generation(), target.path, target.query);
+          return gateway.handOut()?.handle(incoming, gateway.snapshot(), target.path, target.query);
       }
-      parts.pipeline.handle(incoming, parts.generation(), target);
+      gateway.pipeline.handle(incoming, gateway.snapshot(), target);
     },
   });
   const admin =
@@ -266,13 +266,13 @@ export function listen(options: ServerOptions): Listeners {
   return {
     reconfigure: (next) => {
       Object.assign(shared.limits, limitsOf(next));
-      Object.assign(parts.crowd.limits, crowdLimits(next.server));
+      Object.assign(gateway.crowd.limits, crowdLimits(next.server));
     },
     port: main.port,
     adminPort: admin?.port ?? main.port,
     stop: async () => {
-      parts.endStreams();
-      const timeout = parseDuration(parts.config().server.drainTimeout);
+      gateway.endStreams();
+      const timeout = parseDuration(gateway.config().server.drainTimeout);
       await Promise.all([main.stop(timeout), admin?.stop(timeout)]);
     },
   };
@@ -294,10 +294,10 @@ const isLocal = ({ ip, head: { fields, host } }: Incoming): boolean =>
 const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
 const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
-const refusal = (it: Problem, id: string): Reply => problemReply(it, id, `X-Request-ID: ${id}\r\n`);
+const refusal = (refusal: Problem, id: string): Reply => problemReply(refusal, id, `X-Request-ID: ${id}\r\n`);
 
 /** Hands a request to the admin API, which speaks in Request and Response. */
-async function answerAdmin(incoming: Incoming, target: string, parts: GatewayParts, id: string, ip: string): Promise<Reply> {
+async function answerAdmin(incoming: Incoming, target: string, gateway: GatewayParts, id: string, ip: string): Promise<Reply> {
   const { head } = incoming;
   // A Request takes methods that it does not know for GET.
   if (!ADMIN_METHODS.includes(head.method)) return refusal(ADMIN_ONLY, id);
@@ -309,17 +309,17 @@ async function answerAdmin(incoming: Incoming, target: string, parts: GatewayPar
   }
   headers.set("x-request-id", id);
   // Strangers get their refusal before a byte of their body is kept in memory.
-  const most = maxBodyOf(target.split("?", 1)[0] ?? "");
-  if (head.contentLength > most) throw new TooLarge(most);
-  const isWelcome = parts.holdsToken(head.fields.get("authorization"));
-  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, most);
+  const max = maxBodyOf(target.split("?", 1)[0] ?? "");
+  if (head.contentLength > max) throw new TooLarge(max);
+  const isWelcome = gateway.holdsToken(head.fields.get("authorization"));
+  const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, max);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
   const request = new Request(`http://localhost${target}`, {
     method: head.method === "HEAD" ? "GET" : head.method,
     headers,
     ...(hasBody ? { body } : {}),
   });
-  const response = await parts.admin(request, id, ip);
+  const response = await gateway.admin(request, id, ip);
   let lines = date();
   for (const [name, value] of response.headers)
     if (name !== "content-length" && name !== "transfer-encoding") lines += `${name}: ${value}\r\n`;

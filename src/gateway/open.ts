@@ -17,7 +17,7 @@ import { namedRoute } from "../exchange/named-route.ts";
 import { Pipeline } from "../exchange/pipeline.ts";
 import { compileRoute, type Route } from "../exchange/route.ts";
 import { Router } from "../exchange/router.ts";
-import type { Generation } from "../exchange/snapshot.ts";
+import type { Snapshot } from "../exchange/snapshot.ts";
 import { Denials } from "../explain/denials.ts";
 import { Explain } from "../explain/explain.ts";
 import { Walk } from "../explain/walk.ts";
@@ -157,7 +157,7 @@ export function createGatewayParts(options: GatewayOptions) {
       else log?.info({ code }, "this warning is over");
     },
   );
-  const crowd = new Crowd(crowdLimits(config.server), (ip) => generation.trustedProxies.has(ip));
+  const crowd = new Crowd(crowdLimits(config.server), (ip) => snapshot.trustedProxies.has(ip));
   const storage = openStorage(options.databasePath, { isServed: true });
   const writability = new Writability({
     storage,
@@ -199,13 +199,13 @@ export function createGatewayParts(options: GatewayOptions) {
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
   /** What another process, or another instance, has changed in the database. */
-  const follow = (changes: readonly Change[]): void => {
-    records.follow(changes);
+  const applyRemoteChanges = (changes: readonly Change[]): void => {
+    records.applyRemoteChanges(changes);
     if (changes.some(({ kind }) => kind === "block")) guard.load();
     if (changes.some(({ kind }) => kind === "token")) tokens.load();
   };
   // Before anything is read: a change in between is then seen twice, never missed.
-  const feed = new ChangeFeed(storage, follow);
+  const feed = new ChangeFeed(storage, applyRemoteChanges);
   const events = new EventHub({ now: () => clock.wall(), random: Math.random });
   const audit = new Audit({
     storage,
@@ -233,7 +233,8 @@ export function createGatewayParts(options: GatewayOptions) {
   /** The status is another instance's: it is not said again. */
   let isFollowing = false;
   const health = new SystemHealth(clock, (before, after) => {
-    const write = () => audit.note({ action: "health.set", subject: "health", before: healthSaid(before), after: healthSaid(after) });
+    const write = () =>
+      audit.note({ action: "health.set", subject: "health", before: healthAuditView(before), after: healthAuditView(after) });
     // What time or the signals decide happens in any case, and within a request.
     if (after.by === "ttl" || after.by === "auto") guarded(write)();
     else write();
@@ -302,7 +303,7 @@ export function createGatewayParts(options: GatewayOptions) {
       );
     },
   });
-  const putPools = (): void => {
+  const reconfigurePools = (): void => {
     const all = records.pools.all();
     redactor.learn(
       "pools",
@@ -316,7 +317,7 @@ export function createGatewayParts(options: GatewayOptions) {
     audit,
     config: () => config,
     onRoutes: () => rebuild(),
-    onPools: () => putPools(),
+    onPools: () => reconfigurePools(),
     onFault: onOwnFault,
     secrets,
   });
@@ -328,7 +329,7 @@ export function createGatewayParts(options: GatewayOptions) {
     throw new ConfigConflict(clashes);
   }
   records.declare(config);
-  putPools();
+  reconfigurePools();
   const demoLimit = (tier: string): number | null => {
     const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
     return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
@@ -357,7 +358,7 @@ export function createGatewayParts(options: GatewayOptions) {
       : new Replication({
           link,
           storage,
-          follow,
+          applyRemoteChanges,
           onFault: onOwnFault,
           onRebuilt: (epoch, published, taken) => log?.info({ epoch, published, taken }, "records compared with Redis"),
         });
@@ -579,14 +580,14 @@ export function createGatewayParts(options: GatewayOptions) {
   let ownRoutes: readonly Route[] = [];
   const learnSecrets = (): void => redactor.learn("config", secretsIn(Config, config));
   learnSecrets();
-  let generation = build();
+  let snapshot = build();
   if (options.log !== null)
     options.log.onChange = () => {
-      generation = { ...generation, accessLog: options.log?.accessLog ?? null };
+      snapshot = { ...snapshot, accessLog: options.log?.accessLog ?? null };
     };
 
   /** Routes and upstreams as requests walk through them. What did not change keeps its state. */
-  function build(): Generation {
+  function build(): Snapshot {
     const draft = balanced.draft();
     const upstreamOf = (name: string): Upstream | null => {
       if (name.includes("://")) return draft.obtain(name, plainUpstream(name));
@@ -657,7 +658,7 @@ export function createGatewayParts(options: GatewayOptions) {
     if (changed.size > 0) caching.purge((route) => changed.has(route));
   }
   function rebuild(): void {
-    generation = build();
+    snapshot = build();
   }
 
   const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
@@ -698,7 +699,7 @@ export function createGatewayParts(options: GatewayOptions) {
     const before = config;
     config = next;
     records.declare(next);
-    putPools();
+    reconfigurePools();
     store.maxSubjects = next.limits.maxSubjects;
     if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
     guard.configure(next.guard);
@@ -813,11 +814,11 @@ export function createGatewayParts(options: GatewayOptions) {
         explain,
         guard,
         registry,
-        generation: () => generation,
+        snapshot: () => snapshot,
         handOut: () => (pools.isEmpty ? null : handOut),
         isAdminElsewhere: options.config.admin.listen !== null,
       }),
-      routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], generation.router),
+      routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], snapshot.router),
       health,
       clock,
     },
@@ -906,7 +907,7 @@ export function createGatewayParts(options: GatewayOptions) {
     warnings,
     /** The clients' connections, on all listeners together. */
     crowd,
-    generation: (): Generation => generation,
+    snapshot: (): Snapshot => snapshot,
     /** Hands out keys of pools; `null` while there are none. */
     handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
@@ -989,7 +990,7 @@ export function createGatewayParts(options: GatewayOptions) {
   };
 }
 
-const healthSaid = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
+const healthAuditView = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
 
 /** A URL in an upstream's place, with every default. */
 const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;

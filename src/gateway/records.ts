@@ -16,7 +16,7 @@ import type { Storage } from "../storage/open.ts";
 import { upstreamFault } from "../upstreams/allow.ts";
 import type { Clock } from "../values/clock.ts";
 
-export interface RecordsParts {
+export interface RecordsDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -34,7 +34,7 @@ export interface RecordsParts {
 export type Records = ReturnType<typeof createRecords>;
 
 /** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
-export function createRecords({ storage, clock, audit, config, onRoutes, onPools, secrets, onFault }: RecordsParts) {
+export function createRecords({ storage, clock, audit, config, onRoutes, onPools, secrets, onFault }: RecordsDeps) {
   const known = (): Known => ({
     tiers: tiers.names(),
     upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
@@ -176,20 +176,20 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     /** What of a configuration can't stand beside what the admin API made: faults of the file, which came later. */
     clashes: (next: Config): Fault[] => [
       ...Object.keys(next.tiers)
-        .filter((name) => tiers.isAdmins(name))
+        .filter((name) => tiers.isFromApi(name))
         .map((name) => clash(["tiers", name], "tier")),
       ...Object.keys(next.upstreams)
-        .filter((name) => upstreams.isAdmins(name))
+        .filter((name) => upstreams.isFromApi(name))
         .map((name) => clash(["upstreams", name], "upstream")),
       ...Object.keys(next.pools)
-        .filter((name) => pools.isAdmins(name))
+        .filter((name) => pools.isFromApi(name))
         .map((name) => clash(["pools", name], "pool")),
       ...next.routes.flatMap((route, i): Fault[] => {
-        if (routes.isAdmins(nameOf(route))) return [clash(["routes", i], "route")];
+        if (routes.isFromApi(nameOf(route))) return [clash(["routes", i], "route")];
         const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
         return other === undefined ? [] : [{ path: ["routes", i, "path"], message: takenBy(other.name) }];
       }),
-      ...next.consumers.flatMap(({ id }, i) => (consumers.isAdmins(id) ? [clash(["consumers", i], "consumer")] : [])),
+      ...next.consumers.flatMap(({ id }, i) => (consumers.isFromApi(id) ? [clash(["consumers", i], "consumer")] : [])),
       ...keys.clashes(next.consumers),
     ],
 
@@ -205,7 +205,7 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
     },
 
     /** Takes over what another process on the same database has changed. */
-    follow: (changes: readonly Change[]): void => {
+    applyRemoteChanges: (changes: readonly Change[]): void => {
       for (const { kind, id, was } of changes) {
         try {
           if (kind === "consumer") consumers.refresh(id);

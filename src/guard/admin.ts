@@ -14,7 +14,7 @@ const BlockRecord = Type.Object({
   expiresAt: Time("When it ends by itself; null: when it is lifted."),
 });
 
-const wire = (block: Block) => ({
+const toJson = (block: Block) => ({
   ip: block.cidr,
   reason: block.reason,
   by: block.by,
@@ -42,7 +42,7 @@ export const blocksAdmin = (guard: Guard, audit: Audit) =>
       ({ query }) => {
         const { limit, after } = pageOf(query);
         const items = guard.all().filter(({ cidr }) => cidr > after);
-        return pageFrom(items.slice(0, limit + 1).map(wire), limit, ({ ip }) => ip);
+        return pageFrom(items.slice(0, limit + 1).map(toJson), limit, ({ ip }) => ip);
       },
       { query: PageQuery, response: Page(BlockRecord), detail: { summary: "List blocked addresses" } },
     )
@@ -54,7 +54,7 @@ export const blocksAdmin = (guard: Guard, audit: Audit) =>
         const block = guard.block(cidr, body.reason ?? "", ttl, audit.actor.name);
         set.status = 201;
         set.headers.location = `/admin/blocks/${encodeURIComponent(cidr)}`;
-        return wire(block);
+        return toJson(block);
       },
       {
         parse: "json",

@@ -27,7 +27,7 @@ export interface Acceptable {
   acceptedAt?: number;
 }
 
-export interface GuardParts {
+export interface GuardDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -39,13 +39,13 @@ export interface GuardParts {
 }
 
 /** How many addresses are remembered that have shown bad keys: an attacker with a million of them must not fill memory. Kept in two halves; when the younger is full, the older is forgotten. */
-const MOST_SUSPECTS = 100_000;
+const MAX_SUSPECTS = 100_000;
 
 /** How long an address may go on with a key that was accepted from it, though the guard blocks it; and how often that is noted. Milliseconds. */
 const ACCEPTED_FOR = 24 * 3_600_000;
 const NOTED_EVERY = 10 * 60_000;
 /** How many pairs of address and key are remembered, in two halves as well. */
-const MOST_ACCEPTED = 100_000;
+const MAX_ACCEPTED = 100_000;
 
 /**
  * How many wrong keys are looked up during one block for callers that an unnamed proxy hides, as a multiple of `invalidKeyLimit`: for each caller that it names, and for all together.
@@ -79,7 +79,7 @@ export class Guard {
   private blockFor = 0;
   private prefix = 64;
 
-  constructor(private readonly parts: GuardParts) {
+  constructor(private readonly deps: GuardDeps) {
     this.load();
     this.loadAccepted();
   }
@@ -97,7 +97,7 @@ export class Guard {
   blockedFor(ip: string): number {
     if (this.exact.size === 0 && this.networks.length === 0) return 0;
     if (this.allowed.has(ip)) return 0;
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     let longest = 0;
     const single = this.exact.get(this.subjectOf(ip));
     if (single !== undefined) longest = leftOf(single, now);
@@ -108,7 +108,7 @@ export class Guard {
   /** Whether an operator refuses the address: then no key helps. */
   refusesAll(ip: string): boolean {
     if (this.allowed.has(ip)) return false;
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const isHard = (block: Block | undefined) => block !== undefined && block.by !== GUARD && leftOf(block, now) > 0;
     return isHard(this.exact.get(this.subjectOf(ip))) || this.networks.some(({ set, block }) => isHard(block) && set.has(ip));
   }
@@ -162,21 +162,21 @@ export class Guard {
     const pair = this.pairOf(ip, hashKey(secret));
     this.remember(pair, now);
     // While the database can't be written, the newest are not worth more than those that wait.
-    if (this.unwritten.size < MOST_ACCEPTED) this.unwritten.set(pair, now);
+    if (this.unwritten.size < MAX_ACCEPTED) this.unwritten.set(pair, now);
   }
 
   /** Whether a key was accepted from this address in the last 24 hours. Asks nobody who knows keys. */
   private hasAcceptedHash(ip: string, hash: string): boolean {
     const pair = this.pairOf(ip, hash);
     const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
-    return at !== undefined && this.parts.clock.wall() - at < ACCEPTED_FOR;
+    return at !== undefined && this.deps.clock.wall() - at < ACCEPTED_FOR;
   }
 
   /** A private or loopback peer that is not trusted says for whom it asks. */
   sawProxy(peer: string): void {
     if (this.hasSeenProxy) return;
     this.hasSeenProxy = true;
-    this.parts.onProxy?.(peer);
+    this.deps.onProxy?.(peer);
   }
 
   /** An address has shown a key or token that nobody has. */
@@ -184,7 +184,7 @@ export class Guard {
     const { settings } = this;
     if (settings === null || this.allowed.has(ip)) return;
     const subject = this.subjectOf(ip);
-    const now = this.parts.clock.now();
+    const now = this.deps.clock.now();
     const times = this.timesOf(subject);
     times.push(now);
     if (times.length < settings.invalidKeyLimit) return;
@@ -198,23 +198,23 @@ export class Guard {
     try {
       this.block(subject, reason, this.blockFor, GUARD);
     } catch (error) {
-      const createdAt = this.parts.clock.wall();
+      const createdAt = this.deps.clock.wall();
       this.exact.set(subject, { cidr: subject, reason, by: GUARD, createdAt, expiresAt: createdAt + this.blockFor });
-      this.parts.onFault(error);
+      this.deps.onFault(error);
     }
   }
 
   /** Refuses an address or a block of them, for `ttl` milliseconds or until further notice. `cidr` must be valid. */
   block(cidr: string, reason: string, ttl: number | null, by: string): Block {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const block: Block = { cidr: canonical(cidr), reason, by, createdAt: now, expiresAt: ttl === null ? null : now + ttl };
-    this.parts.audit.change({ action: "block.create", subject: `block ${block.cidr}`, before: this.find(block.cidr), after: block }, () => {
-      this.parts.storage.client
+    this.deps.audit.change({ action: "block.create", subject: `block ${block.cidr}`, before: this.find(block.cidr), after: block }, () => {
+      this.deps.storage.client
         .query("INSERT OR REPLACE INTO blocks (cidr, reason, by, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)")
         .run(block.cidr, reason, by, now, block.expiresAt);
     });
     this.load();
-    this.parts.onBlock(block);
+    this.deps.onBlock(block);
     return block;
   }
 
@@ -223,8 +223,8 @@ export class Guard {
     const name = canonical(cidr);
     const before = this.find(name);
     if (before === null) return false;
-    this.parts.audit.change({ action: "block.delete", subject: `block ${name}`, before }, () => {
-      this.parts.storage.client.query("DELETE FROM blocks WHERE cidr = ?1").run(name);
+    this.deps.audit.change({ action: "block.delete", subject: `block ${name}`, before }, () => {
+      this.deps.storage.client.query("DELETE FROM blocks WHERE cidr = ?1").run(name);
     });
     this.load();
     return true;
@@ -232,7 +232,7 @@ export class Guard {
 
   /** Those in force, by address. */
   all(): Block[] {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     return this.rows()
       .filter((block) => leftOf(block, now) > 0)
       .sort((a, b) => (a.cidr < b.cidr ? -1 : 1));
@@ -240,7 +240,7 @@ export class Guard {
 
   /** Reads them from the database: at the start, and when they were changed. */
   load(): void {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     this.exact = new Map();
     this.networks = [];
     for (const block of this.rows()) {
@@ -254,14 +254,14 @@ export class Guard {
 
   /** Forgets what is over; for a timer. */
   sweep(): void {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const isOver = [...this.exact.values(), ...this.networks.map(({ block }) => block)].some((block) => leftOf(block, now) <= 0);
     if (isOver) {
-      this.parts.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
+      this.deps.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
       this.load();
     }
     for (const subject of this.tries.keys()) if (!this.exact.has(subject)) this.tries.delete(subject);
-    const old = this.parts.clock.now() - this.window;
+    const old = this.deps.clock.now() - this.window;
     for (const half of [this.acceptedLately, this.acceptedBefore])
       for (const [pair, at] of half) if (now - at >= ACCEPTED_FOR) half.delete(pair);
     for (const half of [this.suspects, this.olderSuspects])
@@ -271,7 +271,7 @@ export class Guard {
   /** Writes which keys were accepted since the last time, so that they pass a block after a restart as well; for a timer and the stop. Throws what the database throws, and keeps them then. */
   flush(): void {
     if (this.unwritten.size === 0) return;
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     client.transaction(() => {
       const insert = client.query("INSERT OR REPLACE INTO accepted_keys (pair, at) VALUES (?1, ?2)");
       for (const [pair, at] of this.unwritten) insert.run(pair, at);
@@ -279,7 +279,7 @@ export class Guard {
         .query(
           "DELETE FROM accepted_keys WHERE at <= max(?1, coalesce((SELECT at FROM accepted_keys ORDER BY at DESC LIMIT 1 OFFSET ?2), 0))",
         )
-        .run(this.parts.clock.wall() - ACCEPTED_FOR, MOST_ACCEPTED);
+        .run(this.deps.clock.wall() - ACCEPTED_FOR, MAX_ACCEPTED);
     })();
     this.unwritten = new Map();
   }
@@ -297,7 +297,7 @@ export class Guard {
   private timesOf(subject: string): number[] {
     const known = this.suspects.get(subject);
     if (known !== undefined) return known;
-    if (this.suspects.size >= MOST_SUSPECTS / 2) {
+    if (this.suspects.size >= MAX_SUSPECTS / 2) {
       this.olderSuspects = this.suspects;
       this.suspects = new Map();
     }
@@ -312,13 +312,13 @@ export class Guard {
   }
 
   private rows(): Block[] {
-    return this.parts.storage.client
+    return this.deps.storage.client
       .query<Block, []>("SELECT cidr, reason, by, created_at AS createdAt, expires_at AS expiresAt FROM blocks")
       .all();
   }
 
   private remember(pair: string, at: number): void {
-    if (this.acceptedLately.size >= MOST_ACCEPTED / 2) {
+    if (this.acceptedLately.size >= MAX_ACCEPTED / 2) {
       this.acceptedBefore = this.acceptedLately;
       this.acceptedLately = new Map();
     }
@@ -327,11 +327,11 @@ export class Guard {
 
   /** The oldest first, as they were remembered. */
   private loadAccepted(): void {
-    const rows = this.parts.storage.client
+    const rows = this.deps.storage.client
       .query<{ pair: string; at: number }, [number, number]>(
         "SELECT pair, at FROM (SELECT pair, at FROM accepted_keys WHERE at > ?1 ORDER BY at DESC LIMIT ?2) ORDER BY at",
       )
-      .all(this.parts.clock.wall() - ACCEPTED_FOR, MOST_ACCEPTED);
+      .all(this.deps.clock.wall() - ACCEPTED_FOR, MAX_ACCEPTED);
     for (const { pair, at } of rows) this.remember(pair, at);
   }
 

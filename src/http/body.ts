@@ -32,16 +32,16 @@ export interface ArrivingBody extends Body {
 }
 
 /** Reads a body to its end. Rejects when it breaks off or grows past `most` bytes (`TooLarge`). */
-export function collect(body: Body, most: number): Promise<Uint8Array> {
+export function collect(body: Body, max: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const parts: Uint8Array[] = [];
     let size = 0;
     body.start({
       write: (bytes) => {
         size += bytes.length;
-        if (size > most) {
+        if (size > max) {
           body.cancel();
-          reject(new TooLarge(most));
+          reject(new TooLarge(max));
           return true;
         }
         parts.push(bytes);
@@ -140,7 +140,7 @@ export class TooSlow extends Error {
 
 /** A body grew past what the server takes. */
 export class TooLarge extends Error {
-  constructor(readonly most: number) {
-    super(`the body is larger than ${most} bytes`);
+  constructor(readonly max: number) {
+    super(`the body is larger than ${max} bytes`);
   }
 }

@@ -20,9 +20,9 @@ export const maxBodyOf = (path: string): number => boundsOf(path).bytes;
  * values, or with a field `__proto__` (422). Text that is not JSON passes: the parser says what is wrong with it. Throws `Refused`.
  */
 export function checkBody(text: string, path: string): void {
-  const { bytes: most, values } = boundsOf(path);
+  const { bytes: max, values } = boundsOf(path);
   // A character takes one byte at least, and three at most.
-  if (text.length > most || (text.length * 3 > most && Buffer.byteLength(text) > most)) throw new Refused(bodyTooLarge(most));
+  if (text.length > max || (text.length * 3 > max && Buffer.byteLength(text) > max)) throw new Refused(bodyTooLarge(max));
   const message = shapeFault(text, values);
   if (message !== null) throw invalid([{ path: [], message }]);
   // An escaped letter is rare enough to look closer.
@@ -33,7 +33,7 @@ export function checkBody(text: string, path: string): void {
 }
 
 /** Counts brackets and commas outside of strings. */
-function shapeFault(text: string, most: number): string | null {
+function shapeFault(text: string, max: number): string | null {
   let depth = 0;
   let values = 0;
   for (let i = 0; i < text.length; i++) {
@@ -51,7 +51,7 @@ function shapeFault(text: string, most: number): string | null {
         depth--;
         break;
       case 0x2c:
-        if (++values > most) return `must not hold more than ${most} values`;
+        if (++values > max) return `must not hold more than ${max} values`;
     }
   }
   return null;

@@ -46,7 +46,7 @@ const READ: ReadonlySet<string> = new Set([
 ]);
 
 /** Names of fields that are remembered, for all routes together: clients who invent names can't fill memory. */
-const MOST_KNOWN = 2048;
+const MAX_KNOWN = 2048;
 const known = new Map<string, Passage | "spelt">();
 
 const begins = (name: string, list: readonly string[]): boolean => list.some((each) => name.startsWith(each));
@@ -63,7 +63,7 @@ function generally(name: string): Passage | "spelt" {
   const isTrusted = TRUSTED.has(dashed) || begins(dashed, TRUSTED_BEGINS);
   const isSpelt = dashed !== name;
   const passage = isNever || (isSpelt && (isTrusted || READ.has(dashed))) ? "never" : isSpelt ? "spelt" : isTrusted ? "trusted" : "always";
-  if (known.size < MOST_KNOWN) known.set(name, passage);
+  if (known.size < MAX_KNOWN) known.set(name, passage);
   return passage;
 }
 

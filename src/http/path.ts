@@ -33,8 +33,8 @@ const ENCODED_END = /%(?:3f|23)/i;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
 
 /** More segments than any path has that is meant. A path of so many characters can't have more. */
-const MOST_SEGMENTS = 512;
-const LONG = 2 * MOST_SEGMENTS;
+const MAX_SEGMENTS = 512;
+const LONG = 2 * MAX_SEGMENTS;
 
 /** Stands for an encoded slash in what is matched: no path of a route holds it. */
 const SLASH_WITHIN = "\0";
@@ -56,7 +56,7 @@ export function parseTarget(target: string): Target | string {
   const mark = rest.indexOf("?");
   const raw = mark < 0 ? rest : rest.slice(0, mark);
   const query = mark < 0 ? "" : rest.slice(mark);
-  if (raw.length > LONG && slashesIn(raw) > MOST_SEGMENTS) return `The path must not have more than ${MOST_SEGMENTS} segments.`;
+  if (raw.length > LONG && slashesIn(raw) > MAX_SEGMENTS) return `The path must not have more than ${MAX_SEGMENTS} segments.`;
   return WORTH_A_LOOK.test(raw) ? normalised(raw, query) : { path: raw, query, odd: null };
 }
 

@@ -81,7 +81,7 @@ export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: nu
 }
 
 /** A body of more than `most` bytes. */
-export const bodyTooLarge = (most: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${most} bytes.`);
+export const bodyTooLarge = (max: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${max} bytes.`);
 
 const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
 
@@ -129,10 +129,10 @@ const providersType = (status: number): string =>
             : "invalid_request_error";
 
 /** The problem with what the clients of language models' providers read: they show `error.message`, and tell errors apart by `error.type` and `error.code`. */
-export const forModelClients = (it: Problem): Problem => ({
-  ...it,
-  members: { ...it.members, error: { message: it.members.detail, type: providersType(it.status), code: it.code } },
+export const forModelClients = (refusal: Problem): Problem => ({
+  ...refusal,
+  members: { ...refusal.members, error: { message: refusal.members.detail, type: providersType(refusal.status), code: refusal.code } },
 });
 
 /** The body's text. What a caller sent may be quoted in it, but never a key. */
-export const problemBody = (it: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...it.members, requestId }));
+export const problemBody = (refusal: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...refusal.members, requestId }));

@@ -2,7 +2,7 @@ import type { Body, Sink } from "./body.ts";
 import type { Trailers } from "./trailers.ts";
 
 /** A request's body of at most this many bytes is kept, so that it can be sent again. */
-export const MOST_KEPT = 65_536;
+export const MAX_KEPT = 65_536;
 
 /** A request's body that can be sent more than once: what has come of it is kept as long as it is small. */
 export class ReplayBody implements Body {
@@ -62,7 +62,7 @@ export class ReplayBody implements Body {
   private take(bytes: Uint8Array): boolean {
     if (this.kept !== null) {
       this.size += bytes.length;
-      if (this.size <= MOST_KEPT) this.kept.push(bytes);
+      if (this.size <= MAX_KEPT) this.kept.push(bytes);
       else this.kept = null;
     }
     if (this.sink !== null) return this.sink.write(bytes);

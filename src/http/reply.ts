@@ -45,10 +45,16 @@ export function date(): string {
 }
 
 /** A problem as an answer (RFC 9457). `head`: further header lines, the request's id among them. */
-export function problemReply(it: Problem, requestId: string, head: string): Reply {
+export function problemReply(refusal: Problem, requestId: string, head: string): Reply {
   let lines = `Content-Type: application/problem+json\r\nCache-Control: no-store\r\n${date()}${head}`;
-  for (const [name, value] of it.headers) lines += `${name}: ${value}\r\n`;
-  return { status: it.status, reason: reasonOf(it.status), head: lines, body: Buffer.from(problemBody(it, requestId)), length: -1 };
+  for (const [name, value] of refusal.headers) lines += `${name}: ${value}\r\n`;
+  return {
+    status: refusal.status,
+    reason: reasonOf(refusal.status),
+    head: lines,
+    body: Buffer.from(problemBody(refusal, requestId)),
+    length: -1,
+  };
 }
 
 /** A small JSON answer. */

@@ -681,7 +681,7 @@ export class IncomingBody implements ArrivingBody {
   private received = 0;
   private isDropped = false;
   private failure: Error | null = null;
-  private most: number;
+  private max: number;
   private rate: number;
   /** Seconds in which nothing but this body was waited for, and what had come by the end of each of the last of them. */
   private waited = 0;
@@ -694,7 +694,7 @@ export class IncomingBody implements ArrivingBody {
     head: RequestHead,
     limits: HttpLimits,
   ) {
-    this.most = limits.maxBodySize;
+    this.max = limits.maxBodySize;
     this.rate = limits.bodyRate;
     this.length = head.contentLength;
     this.needsContinue = head.expectsContinue;
@@ -706,8 +706,8 @@ export class IncomingBody implements ArrivingBody {
   }
 
   /** Sets other bounds than the server's, in bytes and bytes a second, before anybody takes it; `null` leaves the rate. */
-  bound(most: number, rate: number | null): void {
-    this.most = most;
+  bound(max: number, rate: number | null): void {
+    this.max = max;
     if (rate !== null) this.rate = rate;
   }
 
@@ -740,7 +740,7 @@ export class IncomingBody implements ArrivingBody {
     const held = this.held;
     this.held = [];
     this.heldSize = 0;
-    if (this.failure === null && this.isTooLarge) this.failure = new TooLarge(this.most);
+    if (this.failure === null && this.isTooLarge) this.failure = new TooLarge(this.max);
     if (this.failure !== null) {
       this.sink = null;
       sink.fail(this.failure);
@@ -796,7 +796,7 @@ export class IncomingBody implements ArrivingBody {
 
   /** What a Content-Length says is looked at before. */
   private get isTooLarge(): boolean {
-    return this.received > this.most && this.decoder instanceof ChunkedDecoder;
+    return this.received > this.max && this.decoder instanceof ChunkedDecoder;
   }
 
   private push(part: Uint8Array): void {
@@ -805,7 +805,7 @@ export class IncomingBody implements ArrivingBody {
     if (this.isDropped) return;
     if (this.sink !== null) {
       if (this.isTooLarge) {
-        this.fail(new TooLarge(this.most));
+        this.fail(new TooLarge(this.max));
         return;
       }
       if (!this.sink.write(part)) this.connection.pause();

@@ -1,6 +1,6 @@
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
-import type { Generation } from "../exchange/snapshot.ts";
+import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Guard } from "../guard/guard.ts";
 import { withoutPort } from "../http/client-ip.ts";
 import { parameter, withoutParameter } from "../http/path.ts";
@@ -23,14 +23,14 @@ export interface KeyFields {
 
 /** What of a request holds its key, and what is noted of it when it is taken out. */
 export interface KeyCarrier {
-  readonly generation: Pick<Generation, "identity">;
+  readonly snapshot: Pick<Snapshot, "identity">;
   readonly incoming: { readonly head: { readonly fields: KeyFields } };
   query: string;
   keyField: string;
   dropsAuthorization: boolean;
 }
 
-export interface IdentifyParts {
+export interface IdentifyDeps {
   readonly keys: KeyRegistry;
   readonly guard: Guard;
   readonly clock: Clock;
@@ -40,17 +40,17 @@ export interface IdentifyParts {
  * Finds out who calls, and from where: takes the key out of the request and looks it up. Gives the refusal of a caller who may not come in.
  * `Guard.lets` says what passes while the address is blocked.
  */
-export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: IdentifyParts): Problem | null {
-  const { ip, incoming, generation } = x;
-  const hidden = hiddenCaller(incoming.ip, incoming.head.fields, generation.trustedProxies);
+export function identify(exchange: Exchange, route: Entrance, { keys, guard, clock }: IdentifyDeps): Problem | null {
+  const { ip, incoming, snapshot } = exchange;
+  const hidden = hiddenCaller(incoming.ip, incoming.head.fields, snapshot.trustedProxies);
   if (hidden !== null) guard.sawProxy(ip);
   const blockedFor = guard.blockedFor(ip);
-  const shown = takeKeys(x, keys, route.auth !== "none");
+  const shown = takeKeys(exchange, keys, route.auth !== "none");
   const secret = route.auth === "none" ? null : shown;
   if (blockedFor > 0 && !guard.lets(ip, secret, hidden)) return ipBlocked(blockedFor);
   if (secret === null) {
     if (route.auth !== "required") return null;
-    return unauthorized(x, "keyMissing", `Send your API key in the ${generation.identity.headerName} header.`);
+    return unauthorized(exchange, "keyMissing", `Send your API key in the ${snapshot.identity.headerName} header.`);
   }
   const now = clock.wall();
   const found = keys.find(secret, now);
@@ -62,14 +62,14 @@ export function identify(x: Exchange, route: Entrance, { keys, guard, clock }: I
     }
     if (found === "keyInvalid") guard.strike(ip);
     // Whose it is, is worth knowing: nobody asks more often why they were refused.
-    if (found !== "keyInvalid" && found !== "keyMalformed") x.refusedKey = keys.known(secret);
-    return unauthorized(x, found, REFUSED_KEY[found]);
+    if (found !== "keyInvalid" && found !== "keyMalformed") exchange.refusedKey = keys.known(secret);
+    return unauthorized(exchange, found, REFUSED_KEY[found]);
   }
-  x.key = found;
-  if (found.expiresAt - now < EXPIRES_SOON) x.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
+  exchange.key = found;
+  if (found.expiresAt - now < EXPIRES_SOON) exchange.routeHead += `X-Key-Expires: ${new Date(found.expiresAt).toISOString()}\r\n`;
   keys.touch(found, now);
-  guard.accepted(x.ip, secret, found, now);
-  return mayUse(found, route, x.ip);
+  guard.accepted(exchange.ip, secret, found, now);
+  return mayUse(found, route, exchange.ip);
 }
 
 /**
@@ -98,20 +98,20 @@ const BEARER = ["WWW-Authenticate", 'Bearer realm="sluice"'] as const;
 /** Without it git and its like never send what they know. */
 const BASIC = ["WWW-Authenticate", 'Basic realm="sluice", charset="UTF-8"'] as const;
 
-const unauthorized = (x: Exchange, code: ProblemCode, detail: string): Problem =>
-  problem(code, detail, {}, x.generation.identity.basic ? [BEARER, BASIC] : [BEARER]);
+const unauthorized = (exchange: Exchange, code: ProblemCode, detail: string): Problem =>
+  problem(code, detail, {}, exchange.snapshot.identity.basic ? [BEARER, BASIC] : [BEARER]);
 
 /**
  * Takes every key of Sluice's out of the request: none is the backend's business. The one that counts comes from the first place that holds one: the header, the bearer token, the query parameter.
  * `isAsked`: whether a bearer token by itself is a key; where it is not, or is a second one, it is the backend's own unless Sluice knows it.
  */
-export function takeKeys(x: KeyCarrier, keys: KeyRegistry, isAsked: boolean): string | null {
-  const { identity } = x.generation;
-  const { fields } = x.incoming.head;
+export function takeKeys(carrier: KeyCarrier, keys: KeyRegistry, isAsked: boolean): string | null {
+  const { identity } = carrier.snapshot;
+  const { fields } = carrier.incoming.head;
   let secret: string | null = null;
   const header = fields.joined(identity.header);
   if (header !== null && header !== "") {
-    x.keyField = identity.header;
+    carrier.keyField = identity.header;
     secret = header;
   }
   if (identity.bearer || identity.basic) {
@@ -119,16 +119,16 @@ export function takeKeys(x: KeyCarrier, keys: KeyRegistry, isAsked: boolean): st
     const shown = authorization === null ? null : shownIn(authorization, identity);
     if (shown !== null) {
       if (secret === null && isAsked) {
-        x.keyField = "authorization";
+        carrier.keyField = "authorization";
         secret = shown;
-        x.dropsAuthorization = true;
-      } else x.dropsAuthorization = isMade(shown) || (isPlausible(shown) && keys.known(shown) !== null);
+        carrier.dropsAuthorization = true;
+      } else carrier.dropsAuthorization = isMade(shown) || (isPlausible(shown) && keys.known(shown) !== null);
     }
   }
-  if (identity.query !== null && x.query !== "") {
-    const value = parameter(x.query, identity.query);
+  if (identity.query !== null && carrier.query !== "") {
+    const value = parameter(carrier.query, identity.query);
     if (value !== null) {
-      x.query = withoutParameter(x.query, identity.query);
+      carrier.query = withoutParameter(carrier.query, identity.query);
       secret ??= value;
     }
   }
@@ -136,7 +136,7 @@ export function takeKeys(x: KeyCarrier, keys: KeyRegistry, isAsked: boolean): st
 }
 
 /** What an Authorization field holds that may be a key: the bearer token, or the password (RFC 7617), whoever the user; `null` when there is none. */
-function shownIn(authorization: string, { bearer, basic }: Generation["identity"]): string | null {
+function shownIn(authorization: string, { bearer, basic }: Snapshot["identity"]): string | null {
   const space = authorization.indexOf(" ");
   // Nearly every scheme is neither: no need to look closer.
   if (space !== 6 && space !== 5) return null;

@@ -133,7 +133,7 @@ export type KeyRecord = Static<typeof KeyRecord>;
 
 type Row = typeof keys.$inferSelect;
 
-export interface KeysParts {
+export interface KeysDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -144,11 +144,11 @@ export interface KeysParts {
 export class Keys {
   private declared = new Map<string, Declared>();
 
-  constructor(private readonly parts: KeysParts) {}
+  constructor(private readonly deps: KeysDeps) {}
 
   /** Reads all keys that the admin API made into the registry. Consumers must be loaded. */
   load(): void {
-    const { registry, storage } = this.parts;
+    const { registry, storage } = this.deps;
     // Drizzle's objects for a million rows would cost seconds.
     const rows = storage.client
       .query(
@@ -186,7 +186,7 @@ export class Keys {
         isOff: row[10] !== null || row[11] === 0,
         lastUsedAt: row[12] ?? 0,
         policies: null,
-        generation: 0,
+        snapshot: 0,
       };
       registry.put(entry);
     }
@@ -196,7 +196,7 @@ export class Keys {
   clashes(consumers: readonly ConsumerConfig[]): Fault[] {
     return consumers.flatMap((consumer, i) =>
       consumer.keys.flatMap((key, j) => {
-        const known = this.parts.registry.findByHash(declaredHash(declaredKey(key).key));
+        const known = this.deps.registry.findByHash(declaredHash(declaredKey(key).key));
         return known === undefined || this.declared.has(known.id)
           ? []
           : [{ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" }];
@@ -206,7 +206,7 @@ export class Keys {
 
   /** Puts the keys that the file declares in the place of those it declared before. What did not change stays, with its last use. */
   declare(consumers: readonly ConsumerConfig[]): void {
-    const { registry } = this.parts;
+    const { registry } = this.deps;
     const before = this.declared;
     this.declared = new Map();
     for (const consumer of consumers) {
@@ -238,18 +238,18 @@ export class Keys {
 
   get(id: string): { record: KeyRecord; version: number } {
     const declared = this.declared.get(id);
-    if (declared !== undefined) return { record: declaredRecord(declared, this.parts.clock.wall()), version: 1 };
+    if (declared !== undefined) return { record: declaredRecord(declared, this.deps.clock.wall()), version: 1 };
     const row = this.row(id);
     return { record: this.toRecord(row), version: row.version };
   }
 
   /** Up to `limit` + 1 keys behind `after`, by id. */
   page(after: string, limit: number, filter: { consumer?: string | undefined; status?: KeyRecord["status"] | undefined }): KeyRecord[] {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const conditions: SQL[] = [gt(keys.id, after)];
     if (filter.consumer !== undefined) conditions.push(eq(keys.consumer, filter.consumer));
     if (filter.status !== undefined) conditions.push(...this.statusIs(filter.status));
-    const rows = this.parts.storage.db
+    const rows = this.deps.storage.db
       .select()
       .from(keys)
       .where(and(...conditions))
@@ -285,7 +285,7 @@ export class Keys {
     const merged = mergePatch(withoutNulls, patch) as Omit<NewKey, "consumer">;
     const faults = ruleFaults(merged, []);
     if (faults.length > 0) throw invalid(faults);
-    const row = { ...before, ...columns(merged), version: before.version + 1, updatedAt: this.parts.clock.wall() };
+    const row = { ...before, ...columns(merged), version: before.version + 1, updatedAt: this.deps.clock.wall() };
     this.save(before, row, "key.update");
     return { record: this.toRecord(row), version: row.version };
   }
@@ -294,7 +294,7 @@ export class Keys {
   rotate(id: string, gracePeriod: string | undefined): { record: KeyRecord; secret: string; version: number } {
     const before = this.changeable(id);
     if (before.revokedAt !== null) throw refused("conflict", "A revoked key can't be rotated: make a new one.");
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const grace = gracePeriod === undefined ? 0 : durationOf(gracePeriod, "gracePeriod");
     const secret = makeKey();
     const row: Row = {
@@ -316,35 +316,35 @@ export class Keys {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
     if (before.revokedAt !== null) return;
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     this.save(before, { ...before, revokedAt: now, version: before.version + 1, updatedAt: now }, "key.revoke");
   }
 
   /** Deletes a consumer's keys within the caller's transaction; the function it gives makes the registry follow, once that is committed. */
   removeOf(consumer: string): () => void {
-    const rows = this.parts.storage.db.delete(keys).where(eq(keys.consumer, consumer)).returning({ hash: keys.hash }).all();
+    const rows = this.deps.storage.db.delete(keys).where(eq(keys.consumer, consumer)).returning({ hash: keys.hash }).all();
     return () => {
       for (const { hash } of rows) {
-        const entry = this.parts.registry.findByHash(hash);
-        if (entry !== undefined) this.parts.registry.remove(entry);
+        const entry = this.deps.registry.findByHash(hash);
+        if (entry !== undefined) this.deps.registry.remove(entry);
       }
     };
   }
 
   /** Ids of a consumer's keys that may be used, and their entries. */
   entriesOf(consumer: string): KeyEntry[] {
-    const rows = this.parts.storage.db
+    const rows = this.deps.storage.db
       .select({ hash: keys.hash })
       .from(keys)
       .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt)))
       .all();
-    const stored = rows.flatMap(({ hash }) => this.parts.registry.findByHash(hash) ?? []);
+    const stored = rows.flatMap(({ hash }) => this.deps.registry.findByHash(hash) ?? []);
     return [...stored, ...[...this.declared.values()].filter((entry) => entry.consumer.id === consumer)];
   }
 
   /** Reads one key again: another process has made, changed or deleted it. `was`: its hash before that, `null` for a new one. */
   refresh(id: string, was: string | null): void {
-    const { registry, storage } = this.parts;
+    const { registry, storage } = this.deps;
     const row = storage.db.select().from(keys).where(eq(keys.id, id)).get();
     const before = (was === null ? undefined : registry.findByHash(was)) ?? (row === undefined ? undefined : registry.findByHash(row.hash));
     if (row !== undefined) registry.put(this.toEntry(row), before);
@@ -353,10 +353,10 @@ export class Keys {
 
   /** Writes when keys were used last; for a timer. */
   flushUsed(): void {
-    const used = this.parts.registry.takeUsed().filter((entry) => !this.declared.has(entry.id));
+    const used = this.deps.registry.takeUsed().filter((entry) => !this.declared.has(entry.id));
     if (used.length === 0) return;
-    const update = this.parts.storage.client.query("UPDATE keys SET last_used_at = ?1 WHERE id = ?2");
-    this.parts.storage.client
+    const update = this.deps.storage.client.query("UPDATE keys SET last_used_at = ?1 WHERE id = ?2");
+    this.deps.storage.client
       .transaction(() => {
         for (const entry of used) update.run(entry.lastUsedAt, entry.id);
       })
@@ -364,12 +364,12 @@ export class Keys {
   }
 
   private insert(inputs: readonly NewKey[], at: Fault["path"]): { row: Row; secret: string | null }[] {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const faults: Fault[] = [];
     const seen = new Set<string>();
     const made = inputs.map((input, i) => {
       const path = at.length === 0 ? [] : [...at, i];
-      if (this.parts.registry.consumer(input.consumer) === undefined)
+      if (this.deps.registry.consumer(input.consumer) === undefined)
         faults.push({ path: [...path, "consumer"], message: `there is no consumer ${JSON.stringify(input.consumer)}` });
       if (input.key !== undefined && input.hash !== undefined) faults.push({ path: [...path, "hash"], message: "give either key or hash" });
       // A secret that is made here is shown in the answer, and an import's answer shows none.
@@ -385,7 +385,7 @@ export class Keys {
       const secret = input.hash === undefined ? (input.key ?? makeKey()) : null;
       const hash = secret === null ? (input.hash ?? "").toLowerCase() : hashKey(secret);
       if (seen.has(hash)) faults.push({ path: [...path, input.hash === undefined ? "key" : "hash"], message: "stands here twice" });
-      else if (this.parts.registry.findByHash(hash) !== undefined) {
+      else if (this.deps.registry.findByHash(hash) !== undefined) {
         if (at.length === 0) throw refused("conflict", "This key exists already.");
         faults.push({ path: [...path, input.hash === undefined ? "key" : "hash"], message: "exists already" });
       }
@@ -409,21 +409,21 @@ export class Keys {
       at.length === 0 && only !== undefined
         ? { action: "key.create", subject: `key ${only.row.id}`, after: said(only.row) }
         : { action: "key.import", subject: `${made.length} keys`, after: { keys: made.map(({ row }) => row.id) } };
-    this.parts.audit.change(deed, () => {
+    this.deps.audit.change(deed, () => {
       // 100 rows a statement: few enough for SQLite's bound on parameters.
       for (let i = 0; i < made.length; i += 100)
-        this.parts.storage.db
+        this.deps.storage.db
           .insert(keys)
           .values(made.slice(i, i + 100).map(({ row }) => row))
           .run();
     });
-    for (const { row } of made) this.parts.registry.put(this.toEntry(row));
+    for (const { row } of made) this.deps.registry.put(this.toEntry(row));
     return made;
   }
 
   private save(before: Row, row: Row, action: string): void {
-    this.parts.audit.change({ action, subject: `key ${row.id}`, before: said(before), after: said(row) }, () => {
-      const changed = this.parts.storage.db
+    this.deps.audit.change({ action, subject: `key ${row.id}`, before: said(before), after: said(row) }, () => {
+      const changed = this.deps.storage.db
         .update(keys)
         .set(row)
         .where(and(eq(keys.id, row.id), eq(keys.version, before.version)))
@@ -431,7 +431,7 @@ export class Keys {
         .all();
       if (changed.length === 0) throw changedMeanwhile();
     });
-    this.parts.registry.put(this.toEntry(row), this.parts.registry.findByHash(before.hash));
+    this.deps.registry.put(this.toEntry(row), this.deps.registry.findByHash(before.hash));
   }
 
   private changeable(id: string): Row {
@@ -440,13 +440,13 @@ export class Keys {
   }
 
   private row(id: string): Row {
-    const row = this.parts.storage.db.select().from(keys).where(eq(keys.id, id)).get();
+    const row = this.deps.storage.db.select().from(keys).where(eq(keys.id, id)).get();
     if (row === undefined) throw notFound("key", id);
     return row;
   }
 
   private statusIs(status: KeyRecord["status"]): SQL[] {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const live = isNull(keys.revokedAt);
     const unexpired = sql`(${keys.expiresAt} IS NULL OR ${keys.expiresAt} > ${now})`;
     switch (status) {
@@ -463,7 +463,7 @@ export class Keys {
 
   private toEntry(row: Row): KeyEntry {
     return {
-      ...newEntry(row.id, this.parts.registry.consumerOrAbsent(row.consumer), row.hash),
+      ...newEntry(row.id, this.deps.registry.consumerOrAbsent(row.consumer), row.hash),
       previousHash: row.previousHash,
       previousExpiresAt: row.previousExpiresAt ?? 0,
       scopes: row.scopes ?? [],
@@ -478,8 +478,8 @@ export class Keys {
   }
 
   private toRecord(row: Row): KeyRecord {
-    const now = this.parts.clock.wall();
-    const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.parts.registry.findByHash(row.hash)?.lastUsedAt ?? 0);
+    const now = this.deps.clock.wall();
+    const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.deps.registry.findByHash(row.hash)?.lastUsedAt ?? 0);
     return {
       id: row.id,
       start: row.start,
@@ -565,7 +565,7 @@ const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry =
   isOff: false,
   lastUsedAt: 0,
   policies: null,
-  generation: 0,
+  snapshot: 0,
 });
 
 /** What a schema can't say of a key. */

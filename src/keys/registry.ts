@@ -36,7 +36,7 @@ export interface KeyEntry {
   acceptedAt?: number;
   policies: readonly Policy[] | null;
   /** Of the registry when `policies` were compiled. */
-  generation: number;
+  snapshot: number;
 }
 
 /** Who may have limits and quotas of its own. */
@@ -55,7 +55,7 @@ export class KeyRegistry {
   private readonly absent = new Map<string, ConsumerEntry>();
   private readonly used = new Set<KeyEntry>();
   private tierPolicies = new Map<string, readonly Policy[]>();
-  private generation = 0;
+  private snapshot = 0;
 
   constructor(
     private readonly limitsOf: TierLimits,
@@ -98,9 +98,9 @@ export class KeyRegistry {
 
   /** The limits of a caller: the key's own if it has some, else the consumer's own, else the tier's. */
   policiesFor(entry: KeyEntry): readonly Policy[] {
-    if (entry.policies === null || entry.generation !== this.generation) {
+    if (entry.policies === null || entry.snapshot !== this.snapshot) {
       entry.policies = this.compile(entry);
-      entry.generation = this.generation;
+      entry.snapshot = this.snapshot;
     }
     return entry.policies;
   }
@@ -116,7 +116,7 @@ export class KeyRegistry {
 
   /** A tier or a consumer's limits changed: policies are compiled anew when next needed. */
   invalidate(): void {
-    this.generation++;
+    this.snapshot++;
     this.tierPolicies = new Map();
   }
 

@@ -9,7 +9,7 @@ import type { Clock } from "../values/clock.ts";
 import type { LimitReading, LimitService } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
 
-export interface LimitsAdminParts {
+export interface LimitsAdminDeps {
   readonly limiter: LimitService;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
@@ -36,8 +36,8 @@ const Limit = Type.Object({
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
 
 /** A consumer's limits that are counted for it or for one of its keys; those by IP, route or header have other subjects. Routes' limits are among them. */
-function countedFor(parts: LimitsAdminParts, id: string): { policies: Policy[]; subjects: string[] } {
-  const consumer = parts.registry.consumer(id);
+function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; subjects: string[] } {
+  const consumer = deps.registry.consumer(id);
   if (consumer === undefined) throw notFound("consumer", id);
   const found = new Map<string, [Policy, string]>();
   const add = (policy: Policy, keyId: string | null) => {
@@ -46,10 +46,10 @@ function countedFor(parts: LimitsAdminParts, id: string): { policies: Policy[]; 
     const subject = by === "consumer" ? id : by === "key" ? keyId : null;
     if (subject !== null) found.set(`${policy.id} ${subject}`, [policy, subject]);
   };
-  for (const policy of parts.registry.policiesOfConsumer(consumer)) add(policy, null);
-  const keys = parts.keys.entriesOf(id);
-  for (const key of keys) for (const policy of parts.registry.policiesFor(key)) add(policy, key.id);
-  for (const policy of parts.routePolicies()) {
+  for (const policy of deps.registry.policiesOfConsumer(consumer)) add(policy, null);
+  const keys = deps.keys.entriesOf(id);
+  for (const key of keys) for (const policy of deps.registry.policiesFor(key)) add(policy, key.id);
+  for (const policy of deps.routePolicies()) {
     add(policy, null);
     for (const key of keys) add(policy, key.id);
   }
@@ -63,8 +63,8 @@ export function windowText({ window, calendar }: Policy): string | null {
   return window % 1000 === 0 ? `${window / 1000}s` : `${window}ms`;
 }
 
-export const limitsAdmin = (parts: LimitsAdminParts) => {
-  const wire = ({ policy, subject, limit, used, remaining, resetIn }: LimitReading) => ({
+export const limitsAdmin = (deps: LimitsAdminDeps) => {
+  const toJson = ({ policy, subject, limit, used, remaining, resetIn }: LimitReading) => ({
     name: policy.name,
     scope: scopeText(policy),
     algorithm: policy.algorithm,
@@ -73,15 +73,15 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
     window: windowText(policy),
     used,
     remaining,
-    reset: resetIn === 0 ? null : timeText(parts.clock.wall() + resetIn),
+    reset: resetIn === 0 ? null : timeText(deps.clock.wall() + resetIn),
   });
   return new Elysia({ prefix: "/limits", tags: ["limits"], normalize: false })
     .get(
       "/:consumer",
       async ({ params }) => {
-        const { policies, subjects } = countedFor(parts, params.consumer);
-        const readings = await parts.limiter.inspect(policies, subjects);
-        return { consumer: params.consumer, limits: readings.map(wire) };
+        const { policies, subjects } = countedFor(deps, params.consumer);
+        const readings = await deps.limiter.inspect(policies, subjects);
+        return { consumer: params.consumer, limits: readings.map(toJson) };
       },
       {
         params: ByConsumer,
@@ -95,9 +95,9 @@ export const limitsAdmin = (parts: LimitsAdminParts) => {
     .delete(
       "/:consumer",
       async ({ params, set }) => {
-        const { policies, subjects } = countedFor(parts, params.consumer);
-        await parts.limiter.reset(policies, subjects);
-        parts.audit.note({ action: "limits.reset", subject: `consumer ${params.consumer}` });
+        const { policies, subjects } = countedFor(deps, params.consumer);
+        await deps.limiter.reset(policies, subjects);
+        deps.audit.note({ action: "limits.reset", subject: `consumer ${params.consumer}` });
         set.status = 204;
       },
       { params: ByConsumer, detail: { summary: "Reset a consumer's limits" } },

@@ -45,7 +45,7 @@ interface Metered {
   readonly charge: number;
 }
 
-export interface LimiterParts {
+export interface LimiterDeps {
   readonly store: MemoryStore;
   readonly clock: Clock;
   readonly isDegraded: () => boolean;
@@ -75,12 +75,12 @@ const NONE: Metered[] = [];
 export class Limiter implements LimitService {
   private readonly scratch = newReading();
 
-  constructor(private readonly parts: LimiterParts) {}
+  constructor(private readonly deps: LimiterDeps) {}
 
   /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
   admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
     const now = this.now();
-    const isDegraded = this.parts.isDegraded();
+    const isDegraded = this.deps.isDegraded();
     const readings: LimitReading[] = [];
     const entries: Entry[] = [];
     let isDenied = false;
@@ -89,7 +89,7 @@ export class Limiter implements LimitService {
       const subject = subjects[i] as string;
       const terms = termsOf(policy, isDegraded);
       const at = policy.calendar === null ? now : this.wall();
-      const entry = this.parts.store.open(policy, subject, terms, at);
+      const entry = this.deps.store.open(policy, subject, terms, at);
       entries.push(entry);
       const reading = this.read(entry, policy, subject, terms, policy.cost ?? cost, at);
       readings.push(reading);
@@ -109,7 +109,7 @@ export class Limiter implements LimitService {
       const terms = termsOf(policy, isDegraded);
       const at = policy.calendar === null ? now : this.wall();
       algorithm.take(entry.state, policy, terms, charge, at);
-      if (policy.durable) this.parts.store.markDirty(entry);
+      if (policy.durable) this.deps.store.markDirty(entry);
       if (policy.isMetered) {
         metered ??= [];
         metered.push({ policy, subject: reading.subject, charge });
@@ -130,9 +130,9 @@ export class Limiter implements LimitService {
   /** The request's response told what it cost: that takes the place of what was taken, also where it is more than was left. A second call does nothing. */
   settle(verdict: Verdict, used: number): void {
     if (!verdict.allowed || verdict.metered.length === 0) return;
-    const { store } = this.parts;
+    const { store } = this.deps;
     for (const { policy, subject, charge } of verdict.metered.splice(0)) {
-      const terms = termsOf(policy, this.parts.isDegraded());
+      const terms = termsOf(policy, this.deps.isDegraded());
       const now = policy.calendar === null ? this.now() : this.wall();
       const entry = store.open(policy, subject, terms, now);
       const algorithm = algorithmOf(policy);
@@ -154,11 +154,11 @@ export class Limiter implements LimitService {
   /** Where subjects stand, without charging or remembering anything. */
   inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] {
     const now = this.now();
-    const isDegraded = this.parts.isDegraded();
+    const isDegraded = this.deps.isDegraded();
     return policies.map((policy, i) => {
       const subject = subjects[i] ?? "";
       const terms = termsOf(policy, isDegraded);
-      const entry = this.parts.store.find(policy, subject);
+      const entry = this.deps.store.find(policy, subject);
       if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, policy.calendar === null ? now : this.wall());
       return {
         policy,
@@ -176,21 +176,20 @@ export class Limiter implements LimitService {
 
   /** Forgets what was counted. */
   reset(policies: readonly Policy[], subjects: readonly string[]): void {
-    const isDegraded = this.parts.isDegraded();
-    for (const [i, policy] of policies.entries())
-      this.parts.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.now());
+    const isDegraded = this.deps.isDegraded();
+    for (const [i, policy] of policies.entries()) this.deps.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.now());
   }
 
   /** The counts of a subject, or `undefined` where nothing was counted yet. */
   entry(policy: Policy, subject: string): Entry | undefined {
-    return this.parts.store.find(policy, subject);
+    return this.deps.store.find(policy, subject);
   }
 
   /** Begins a subject's count with what another store said of it `ago` milliseconds ago: `used` units, of which more were left in `resetIn` milliseconds. */
   seed(policy: Policy, subject: string, used: number, resetIn: number, ago: number): void {
-    const terms = termsOf(policy, this.parts.isDegraded());
+    const terms = termsOf(policy, this.deps.isDegraded());
     const then = Math.floor((policy.calendar === null ? this.now() : this.wall()) - ago);
-    const { state } = this.parts.store.open(policy, subject, terms, then);
+    const { state } = this.deps.store.open(policy, subject, terms, then);
     const algorithm = algorithmOf(policy);
     if (algorithm.seed !== undefined) algorithm.seed(state, policy, used, resetIn, then);
     else algorithm.take(state, policy, terms, used, then);
@@ -198,7 +197,7 @@ export class Limiter implements LimitService {
 
   /** Drops idle subjects; for a timer. */
   sweep(): void {
-    this.parts.store.sweep(this.now());
+    this.deps.store.sweep(this.now());
   }
 
   private read(entry: Entry, policy: Policy, subject: string, terms: Terms, cost: number, now: number): LimitReading {
@@ -220,11 +219,11 @@ export class Limiter implements LimitService {
 
   /** The calendar's time, for quotas. */
   private wall(): number {
-    return Math.floor(this.parts.clock.wall());
+    return Math.floor(this.deps.clock.wall());
   }
 
   /** Whole milliseconds: the algorithms' unit. */
   private now(): number {
-    return Math.floor(this.parts.clock.now());
+    return Math.floor(this.deps.clock.now());
   }
 }

@@ -14,29 +14,29 @@ export interface SavedCount {
 /** Where counts are kept. */
 export interface CountStore {
   /** Those that are not over, `most` of them. */
-  load(most: number): Iterable<SavedCount>;
+  load(max: number): Iterable<SavedCount>;
   /** The state of one, as it was saved; `null` when it was not. */
   find(policy: string, subject: string): string | null;
   save(changed: readonly SavedCount[]): void;
   remove(policy: string, subject: string): void;
   /** Removes some of those that are over; and beyond `most` some that end first, of the policy that has the most. Called once a second, it keeps up. */
-  prune(most: number): void;
+  prune(max: number): void;
 }
 
 /** Counts that are stored at most, where memory is not given room for more: about 150 MB. */
-const MOST_STORED = 1_000_000;
+const MAX_STORED = 1_000_000;
 
 /** Carries the counts of long windows over a restart. Written in batches: what changed since the last flush is what a crash loses. */
 export class CountPersistence {
   /** A look-up that failed since the last flush. */
   private fault: unknown = null;
 
-  constructor(private readonly parts: { readonly store: MemoryStore; readonly counts: CountStore; readonly clock: Clock }) {
-    parts.store.readBack = ({ id }, subject) => this.readBack(id, subject);
+  constructor(private readonly deps: { readonly store: MemoryStore; readonly counts: CountStore; readonly clock: Clock }) {
+    deps.store.readBack = ({ id }, subject) => this.readBack(id, subject);
   }
 
   restore(): void {
-    const { store, counts } = this.parts;
+    const { store, counts } = this.deps;
     const offset = this.offset();
     let restored = 0;
     for (const { policy, subject, state } of counts.load(store.maxSubjects)) {
@@ -48,12 +48,12 @@ export class CountPersistence {
 
   /** Removes some of what is over, and of what is too much; for a timer of a second. */
   prune(): void {
-    this.parts.counts.prune(Math.max(this.parts.store.maxSubjects, MOST_STORED));
+    this.deps.counts.prune(Math.max(this.deps.store.maxSubjects, MAX_STORED));
   }
 
   private readBack(policy: string, subject: string): object | null {
     try {
-      const state = this.parts.counts.find(policy, subject);
+      const state = this.deps.counts.find(policy, subject);
       return state === null ? null : shifted(policy, JSON.parse(state) as object, this.offset());
     } catch (error) {
       // The request goes on as a newcomer's; the next flush tells.
@@ -64,7 +64,7 @@ export class CountPersistence {
 
   flush(): void {
     const offset = this.offset();
-    const dirty = this.parts.store.takeDirty();
+    const dirty = this.deps.store.takeDirty();
     const changed = dirty.map(({ policy, subject, state }) => {
       const copy = structuredClone(state);
       algorithmOf(policy).shift(copy, -offset);
@@ -78,11 +78,11 @@ export class CountPersistence {
     const { fault } = this;
     this.fault = null;
     try {
-      if (changed.length > 0) this.parts.counts.save(changed);
-      this.parts.store.wasSaved();
+      if (changed.length > 0) this.deps.counts.save(changed);
+      this.deps.store.wasSaved();
     } catch (error) {
       // They are tried again with the next flush.
-      for (const entry of dirty) this.parts.store.markDirty(entry);
+      for (const entry of dirty) this.deps.store.markDirty(entry);
       throw error;
     }
     if (fault !== null) throw fault;
@@ -90,12 +90,12 @@ export class CountPersistence {
 
   /** These are counted elsewhere now. */
   forget(entries: readonly Entry[]): void {
-    for (const { policy, subject } of entries) this.parts.counts.remove(policy.id, subject);
+    for (const { policy, subject } of entries) this.deps.counts.remove(policy.id, subject);
   }
 
   /** What the monotonic clock is ahead of the wall clock, in whole milliseconds. */
   private offset(): number {
-    return Math.round(this.parts.clock.now() - this.parts.clock.wall());
+    return Math.round(this.deps.clock.now() - this.deps.clock.wall());
   }
 }
 

@@ -32,17 +32,17 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
     for (const count of changed) upsert.run(count.policy, count.subject, count.state, count.expiresAt);
   });
   return {
-    load: (most) => {
+    load: (max) => {
       expire.run(clock.wall());
       return storage.client
         .query("SELECT policy, subject, state, expires_at AS expiresAt FROM limit_counts ORDER BY expires_at DESC LIMIT ?1")
-        .all(most) as SavedCount[];
+        .all(max) as SavedCount[];
     },
     find: (policy, subject) => find.get(policy, subject)?.state ?? null,
-    prune: (most) => {
+    prune: (max) => {
       expireSome.run(clock.wall(), BATCH);
       if (calls++ % COUNTED_EVERY === 0) {
-        excess = (count.get()?.n ?? 0) - most;
+        excess = (count.get()?.n ?? 0) - max;
         if (excess > 0) fattest = biggest.get()?.policy ?? "";
       }
       if (excess <= 0) return;

@@ -100,7 +100,7 @@ export class CredentialUse {
   private isSettled = false;
 
   private constructor(
-    private readonly parts: { readonly pools: Pools; readonly clock: Clock },
+    private readonly deps: { readonly pools: Pools; readonly clock: Clock },
     private readonly pool: Pool,
     private readonly route: string,
     private readonly credential: RouteCredential,
@@ -112,19 +112,19 @@ export class CredentialUse {
 
   /** Reserves what the request will cost with one of the pool's keys. Throws `PoolExhausted` and `PoolMissing`. */
   static async begin(
-    parts: { readonly pools: Pools; readonly clock: Clock },
-    x: Exchange<Arrival>,
+    deps: { readonly pools: Pools; readonly clock: Clock },
+    exchange: Exchange<Arrival>,
     route: string,
     credential: RouteCredential,
     prompt: Prompt,
     mayProbe: boolean,
   ): Promise<CredentialUse> {
-    const pool = parts.pools.get(credential.pool);
+    const pool = deps.pools.get(credential.pool);
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
-    const stated = statedCost(x, credential);
+    const stated = statedCost(exchange, credential);
     const cost = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
-    const grant = await take(parts.pools, pool, route, cost, { without: [], mayProbe });
-    return new CredentialUse(parts, pool, route, credential, cost, stated === null && prompt.isRead ? prompt.input : null, grant);
+    const grant = await take(deps.pools, pool, route, cost, { without: [], mayProbe });
+    return new CredentialUse(deps, pool, route, credential, cost, stated === null && prompt.isRead ? prompt.input : null, grant);
   }
 
   /** The header line that carries the key. */
@@ -147,18 +147,18 @@ export class CredentialUse {
 
   /** Takes note of an answer. True when the upstream refused the key, or may have: 401, 402 and 403 may be about what the caller sent as well. */
   answered(response: UpstreamResponse): boolean {
-    const { pools, clock } = this.parts;
+    const { pools, clock } = this.deps;
     const { status } = response;
     this.status = status;
     const isRefusal = pools.answered(this.pool, this.grant.key, status, restAsked(response, clock));
     // This key was taken: then it was the others that were refused, not the request.
-    if (!isRefusal && status < 500) for (const it of this.doubtful.splice(0)) pools.quarantine(this.pool, it.key, it.status);
+    if (!isRefusal && status < 500) for (const doubt of this.doubtful.splice(0)) pools.quarantine(this.pool, doubt.key, doubt.status);
     return isRefusal;
   }
 
   /** Takes another key in place of the refused one, for nothing was used of that. False when two keys got the same refusal: then it is about the request. Throws `PoolExhausted`. */
   async next(): Promise<boolean> {
-    const { pools } = this.parts;
+    const { pools } = this.deps;
     this.refused.push(this.grant.key.id);
     const isRepeated = this.doubtful.some(({ status }) => status === this.status);
     this.isDoubted();
@@ -175,7 +175,7 @@ export class CredentialUse {
   /** The key's refusal may be about the request. */
   private isDoubted(): void {
     const { key } = this.grant;
-    if (isDoubtful(this.status) && !this.doubtful.some((it) => it.key === key)) this.doubtful.push({ key, status: this.status });
+    if (isDoubtful(this.status) && !this.doubtful.some((doubt) => doubt.key === key)) this.doubtful.push({ key, status: this.status });
   }
 
   /**
@@ -186,7 +186,7 @@ export class CredentialUse {
   async confirmed(ask: Ask): Promise<boolean> {
     if (this.status === 429) return true;
     this.isDoubted();
-    const { pools } = this.parts;
+    const { pools } = this.deps;
     const verdicts = await Promise.all(
       this.doubtful.map(async ({ key, status }) => {
         const isSuspect = await pools.doubt(this.pool, key, status);
@@ -198,7 +198,7 @@ export class CredentialUse {
 
   /** Two keys got the same refusal, which is about the request: only if no request at all gets through with them, the upstream is asked about them, and nobody waits for it. */
   repeated(ask: Ask, onFault: (error: unknown) => void): void {
-    const { pools } = this.parts;
+    const { pools } = this.deps;
     for (const { key, status } of this.doubtful)
       (async () => {
         if (await pools.doubt(this.pool, key, status)) await pools.confirm(this.pool, key, status, () => ask(key));
@@ -212,15 +212,15 @@ export class CredentialUse {
 
   /** When the first key can be used again after this one was refused, as an error for the caller. */
   exhausted(): PoolExhausted {
-    const it = this.parts.pools.whenNext(this.pool, this.cost);
-    return new PoolExhausted(it, this.cost);
+    const retryIn = this.deps.pools.whenNext(this.pool, this.cost);
+    return new PoolExhausted(retryIn, this.cost);
   }
 
   /** The exchange is over: what it used takes the place of what was reserved. A second call does nothing. */
   settle(): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    this.parts.pools.settle(this.pool, this.grant, this.used(), this.made);
+    this.deps.pools.settle(this.pool, this.grant, this.used(), this.made);
   }
 
   /** Requests that have left: one whose caller gave up before there was a connection has not. */
@@ -252,9 +252,9 @@ async function take(pools: Pools, pool: Pool, route: string, cost: number, choic
   return lease.grant;
 }
 
-function statedCost(x: Exchange<Arrival>, { cost }: RouteCredential): number | null {
+function statedCost(exchange: Exchange<Arrival>, { cost }: RouteCredential): number | null {
   if (cost.kind === "fixed") return cost.tokens;
   if (cost.kind === "estimate") return null;
-  const stated = x.incoming.head.fields.get(cost.name);
+  const stated = exchange.incoming.head.fields.get(cost.name);
   return stated !== null && /^\d{1,12}$/.test(stated) ? Number(stated) : null;
 }

@@ -4,7 +4,7 @@ import { type Endpoint, Exchange } from "../exchange/exchange.ts";
 import { failureOf } from "../exchange/failure.ts";
 import { ownHead } from "../exchange/headers.ts";
 import { ONLY_POST } from "../exchange/own.ts";
-import type { Generation } from "../exchange/snapshot.ts";
+import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Guard } from "../guard/guard.ts";
 import { collect } from "../http/body.ts";
 import { type Problem, poolExhausted, problem } from "../http/problem.ts";
@@ -20,14 +20,14 @@ import type { Pools } from "./pools.ts";
 
 /** What this endpoint is called where a key names the routes it is for, and where requests are counted. */
 export const HAND_OUT_NAME = "api-key";
-const MOST_BODY = 65_536;
+const MAX_BODY = 65_536;
 
 const Asked = Type.Object(
   { type: Type.String({ minLength: 1, maxLength: 128 }), pool: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })) },
   { additionalProperties: false },
 );
 
-export interface HandOutParts {
+export interface HandOutDeps {
   readonly pools: Pools;
   readonly keys: KeyRegistry;
   readonly guard: Guard;
@@ -40,33 +40,35 @@ export interface HandOutParts {
 
 /** `POST /api/v1/api-key { "type", "pool"? }`: a key of the pool whose budget holds what the service costs. */
 export class HandOut {
-  constructor(private readonly parts: HandOutParts) {}
+  constructor(private readonly deps: HandOutDeps) {}
 
   /** Who may come in before it is known which pool is meant. */
   get entrance(): Entrance {
-    return { auth: this.parts.pools.isOpen ? "optional" : "required", name: HAND_OUT_NAME, tiers: [], scopes: [] };
+    return { auth: this.deps.pools.isOpen ? "optional" : "required", name: HAND_OUT_NAME, tiers: [], scopes: [] };
   }
 
   /** Answers one request. */
-  handle(incoming: Incoming, generation: Generation, path: string, query: string): void {
-    const { clock } = this.parts;
-    const x = new Exchange(incoming, generation, path, query, clock.now());
-    x.ownEndpoint = this.parts.endpoint;
+  handle(incoming: Incoming, snapshot: Snapshot, path: string, query: string): void {
+    const { clock } = this.deps;
+    const exchange = new Exchange(incoming, snapshot, path, query, clock.now());
+    exchange.ownEndpoint = this.deps.endpoint;
     incoming.onEnd = () => {
-      if (x.status === 0) x.status = 499;
-      this.parts.recorder.note(x, clock.now() - x.startedAt);
+      if (exchange.status === 0) exchange.status = 499;
+      this.deps.recorder.note(exchange, clock.now() - exchange.startedAt);
     };
-    const refuse = (it: Problem): void => {
-      x.status = it.status;
-      x.refusal = it;
-      incoming.reply(problemReply(it, x.id, ownHead(x, clock.now() - x.startedAt)));
+    const refuse = (refusal: Problem): void => {
+      exchange.status = refusal.status;
+      exchange.refusal = refusal;
+      incoming.reply(problemReply(refusal, exchange.id, ownHead(exchange, clock.now() - exchange.startedAt)));
     };
-    this.grant(x).then(
+    this.grant(exchange).then(
       (granted) => {
         if ("code" in granted) refuse(granted);
         else {
-          x.status = 200;
-          incoming.reply(jsonReply(200, { api_key: granted.key }, `Cache-Control: no-store\r\n${ownHead(x, clock.now() - x.startedAt)}`));
+          exchange.status = 200;
+          incoming.reply(
+            jsonReply(200, { api_key: granted.key }, `Cache-Control: no-store\r\n${ownHead(exchange, clock.now() - exchange.startedAt)}`),
+          );
         }
       },
       (error: unknown) => {
@@ -76,20 +78,20 @@ export class HandOut {
           return;
         }
         const { refusal, isFault } = failureOf(error);
-        if (isFault) this.parts.onFault(error, x.id);
+        if (isFault) this.deps.onFault(error, exchange.id);
         refuse(refusal);
       },
     );
   }
 
-  private async grant(x: Exchange): Promise<{ key: string } | Problem> {
-    const { pools, keys, guard, clock } = this.parts;
-    const { head } = x.incoming;
+  private async grant(exchange: Exchange): Promise<{ key: string } | Problem> {
+    const { pools, keys, guard, clock } = this.deps;
+    const { head } = exchange.incoming;
     if (head.method !== "POST") return ONLY_POST;
     // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
-    const refusal = identify(x, this.entrance, { keys, guard, clock });
+    const refusal = identify(exchange, this.entrance, { keys, guard, clock });
     if (refusal !== null) return refusal;
-    const { type, pool: name } = await this.read(x);
+    const { type, pool: name } = await this.read(exchange);
     const pool = pools.find(name);
     if (pool === null) {
       const hint = name === undefined ? null : nearest(name, pools.names());
@@ -103,9 +105,9 @@ export class HandOut {
         },
       ]);
     }
-    if (pool.auth === "required" && x.key === null)
+    if (pool.auth === "required" && exchange.key === null)
       return (
-        identify(x, { auth: "required", name: HAND_OUT_NAME, tiers: [], scopes: [] }, { keys, guard, clock }) ??
+        identify(exchange, { auth: "required", name: HAND_OUT_NAME, tiers: [], scopes: [] }, { keys, guard, clock }) ??
         problem("keyMissing", "Send your API key.")
       );
     if (!pool.policy.services.has(type)) {
@@ -117,9 +119,9 @@ export class HandOut {
     return poolExhausted(given.retryIn, pool.policy.services.get(type) ?? 0);
   }
 
-  private async read(x: Exchange): Promise<{ type: string; pool?: string }> {
-    const { body } = x.incoming;
-    const bytes = body === null ? new Uint8Array() : await collect(body, MOST_BODY);
+  private async read(exchange: Exchange): Promise<{ type: string; pool?: string }> {
+    const { body } = exchange.incoming;
+    const bytes = body === null ? new Uint8Array() : await collect(body, MAX_BODY);
     let value: unknown;
     try {
       value = JSON.parse(Buffer.from(bytes).toString());

@@ -244,7 +244,7 @@ export function quarantine(state: PoolState, key: PoolKey, status: number, now: 
 }
 
 /** How many refusals in a row, each of another request, make a key suspect. */
-const MOST_DOUBTS = 3;
+const MAX_DOUBTS = 3;
 
 /** A request was refused with 401, 402 or 403, and no other key told whether that is about the key. Gives whether it is suspect by now. */
 export function doubt(state: PoolState, key: PoolKey, status: number, now: number): boolean {
@@ -253,7 +253,7 @@ export function doubt(state: PoolState, key: PoolKey, status: number, now: numbe
   standing.lastError = { status, at: now };
   state.probing.delete(key.id);
   // One that is in quarantine was suspect before.
-  return standing.doubts >= MOST_DOUBTS || standing.probeAt !== null;
+  return standing.doubts >= MAX_DOUBTS || standing.probeAt !== null;
 }
 
 /** The upstream took a key, or did not refuse it as such. True when it had been in quarantine. A rest that the upstream asked for goes on. */
@@ -275,10 +275,10 @@ function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, 
       return keys.find((key) => holds(state, key, cost, now, choice)) ?? null;
     case "most-remaining": {
       let best: PoolKey | null = null;
-      let most = -1;
+      let max = -1;
       for (const key of keys) {
         const remaining = remainingOf(state, key, now);
-        if (remaining > most && holds(state, key, cost, now, choice)) [best, most] = [key, remaining];
+        if (remaining > max && holds(state, key, cost, now, choice)) [best, max] = [key, remaining];
       }
       return best;
     }

@@ -33,7 +33,7 @@ export interface Pool {
   readonly auth: "required" | "none";
 }
 
-export interface PoolsParts {
+export interface PoolsDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   /** Redis, where several instances share what is given; `null`: there is one alone. */
@@ -58,7 +58,7 @@ export interface KeyReport {
 
 /** How long a key that the upstream was found to take is not asked about again, in milliseconds; and of how many keys that is remembered. */
 const ASKED_AGAIN_AFTER = 5000;
-const MOST_QUESTIONS = 4096;
+const MAX_QUESTIONS = 4096;
 
 /** Statuses that are about a key or about the request that it came with. */
 export const isDoubtful = (status: number): boolean => status === 401 || status === 402 || status === 403;
@@ -76,8 +76,8 @@ export class Pools {
   /** What the upstream was asked about keys, by pool, key, secret and refusal. */
   private readonly questions = new Map<string, { until: number; readonly isRefused: Promise<boolean> }>();
 
-  constructor(private readonly parts: PoolsParts) {
-    const rows = parts.storage.client
+  constructor(private readonly deps: PoolsDeps) {
+    const rows = deps.storage.client
       .query<{ pool: string; key: string; spent: string; standing: string | null }, []>("SELECT pool, key, spent, standing FROM pool_spent")
       .all();
     for (const { pool, key, spent, standing } of rows) {
@@ -148,9 +148,9 @@ export class Pools {
       },
       false,
     );
-    const tell = (it: Lease): Lease => {
-      this.parts.onLease(policy.name, user, kind, it);
-      return it;
+    const tell = (lease: Lease): Lease => {
+      this.deps.onLease(policy.name, user, kind, lease);
+      return lease;
     };
     if (!(given instanceof Promise)) return tell(given);
     // Nobody knows what is left: better none than one too many.
@@ -183,7 +183,7 @@ export class Pools {
     if (status === 429) {
       this.later(
         this.perform(pool, (state, now) => rest(state, key, retryAfter, now)),
-        (until) => this.parts.onStanding(name, key.id, "rests", status, until),
+        (until) => this.deps.onStanding(name, key.id, "rests", status, until),
       );
       return true;
     }
@@ -193,7 +193,7 @@ export class Pools {
       this.later(
         this.perform(pool, (state) => accept(state, key)),
         (wasOut) => {
-          if (wasOut) this.parts.onStanding(name, key.id, "back", status, this.known(name).now);
+          if (wasOut) this.deps.onStanding(name, key.id, "back", status, this.known(name).now);
         },
       );
     return false;
@@ -203,7 +203,7 @@ export class Pools {
   quarantine(pool: Pool, key: PoolKey, status: number): void {
     this.later(
       this.perform(pool, (state, now) => quarantine(state, key, status, now)),
-      (until) => this.parts.onStanding(pool.policy.name, key.id, "quarantined", status, until),
+      (until) => this.deps.onStanding(pool.policy.name, key.id, "quarantined", status, until),
     );
   }
 
@@ -218,16 +218,16 @@ export class Pools {
    */
   async confirm(pool: Pool, key: PoolKey, status: number, ask: () => Promise<number | null>): Promise<boolean> {
     const name = `${pool.policy.name}\n${key.id}\n${key.mark}\n${status}`;
-    const now = this.parts.clock.now();
+    const now = this.deps.clock.now();
     let question = this.questions.get(name);
     if (question === undefined || now >= question.until) {
       const asked = { until: Number.POSITIVE_INFINITY, isRefused: this.isRefused(pool, key, status, ask) };
       question = asked;
       // Old answers go when there are many: keys come and go.
-      if (this.questions.size >= MOST_QUESTIONS) this.questions.clear();
+      if (this.questions.size >= MAX_QUESTIONS) this.questions.clear();
       this.questions.set(name, asked);
       const done = () => {
-        asked.until = this.parts.clock.now() + ASKED_AGAIN_AFTER;
+        asked.until = this.deps.clock.now() + ASKED_AGAIN_AFTER;
       };
       asked.isRefused.then((isRefused) => {
         if (isRefused) this.questions.delete(name);
@@ -294,7 +294,7 @@ export class Pools {
   /** Writes what was spent since the last call; for a timer. */
   flush(): void {
     if (this.dirty.size === 0) return;
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     const put = client.query("INSERT OR REPLACE INTO pool_spent (pool, key, spent, standing) VALUES (?1, ?2, ?3, ?4)");
     client
       .transaction(() => {
@@ -310,19 +310,19 @@ export class Pools {
   /** Changes a pool's state: here, or by way of Redis. */
   private perform<T>({ policy: { name } }: Pool, work: (state: PoolState, now: number) => T, isPatient = true): T | Promise<T> {
     this.dirty.add(name);
-    const { link, clock } = this.parts;
+    const { link, clock } = this.deps;
     if (link === null) return work(this.stateOf(name), clock.now());
     return this.sharedOf(name, link).run(work, isPatient);
   }
 
   /** What does not wait for the change's end. */
   private later<T>(done: T | Promise<T>, tell: (value: T) => void): void {
-    if (done instanceof Promise) done.then(tell, this.parts.onFault);
+    if (done instanceof Promise) done.then(tell, this.deps.onFault);
     else tell(done);
   }
 
   private known(name: string): { state: PoolState; now: number } {
-    const { link, clock } = this.parts;
+    const { link, clock } = this.deps;
     if (link === null) return { state: this.stateOf(name), now: clock.now() };
     const shared = this.sharedOf(name, link);
     return { state: shared.state, now: shared.now() };

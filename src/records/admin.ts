@@ -50,7 +50,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   const Patch = Type.Partial(Type.Object(mayBeNull(without(schema.properties, "name")), { additionalProperties: false }));
   const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
 
-  const wire = (item: Item<T>) => ({
+  const toJson = (item: Item<T>) => ({
     ...documents.shown(item.document),
     ...words.more?.of(item.name),
     name: item.name,
@@ -71,7 +71,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       async ({ query }) => {
         await refresh?.();
         const { limit, after } = pageOf(query);
-        return pageFrom(documents.page(after, limit).map(wire), limit, (item) => item.name);
+        return pageFrom(documents.page(after, limit).map(toJson), limit, (item) => item.name);
       },
       { query: PageQuery, detail: { summary: `List ${plural}`, responses: { 200: jsonOf(Page(Record)) } } },
     )
@@ -90,7 +90,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         set.status = 201;
         set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;
         set.headers.etag = etagOf(item.version);
-        return wire(item);
+        return toJson(item);
       },
       {
         parse: "json",
@@ -108,7 +108,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         await refresh?.();
         const item = documents.require(params.id);
         set.headers.etag = etagOf(item.version);
-        return wire(item);
+        return toJson(item);
       },
       { params: ById, detail: { summary: `Get ${article} ${singular}`, responses: { 200: jsonOf(Record) } } },
     )
@@ -120,7 +120,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
           throw invalid([{ path: ["name"], message: "can't be changed: create another and delete this one" }]);
         const item = documents.patch(params.id, patch, headers["if-match"] ?? null);
         set.headers.etag = etagOf(item.version);
-        return wire(item);
+        return toJson(item);
       },
       {
         parse: "json",

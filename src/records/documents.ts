@@ -21,7 +21,7 @@ export interface Item<T> {
   readonly updatedAt: number | null;
 }
 
-export interface DocumentsParts {
+export interface DocumentsDeps {
   readonly kind: "tier" | "route" | "upstream" | "pool";
   readonly storage: Storage;
   readonly clock: Clock;
@@ -46,16 +46,16 @@ export interface DocumentsParts {
 export class Documents<T extends object> {
   private items = new Map<string, Item<T>>();
 
-  constructor(private readonly parts: DocumentsParts) {}
+  constructor(private readonly deps: DocumentsDeps) {}
 
   /** Reads what the admin API made from the database. */
   load(): void {
-    const rows = this.parts.storage.db.select().from(documents).where(eq(documents.kind, this.parts.kind)).all();
+    const rows = this.deps.storage.db.select().from(documents).where(eq(documents.kind, this.deps.kind)).all();
     this.items = new Map(rows.map((row) => [row.name, this.fromRow(row)]));
   }
 
   /** Whether the admin API made one of this name. */
-  isAdmins(name: string): boolean {
+  isFromApi(name: string): boolean {
     return this.items.get(name)?.source === "admin";
   }
 
@@ -77,7 +77,7 @@ export class Documents<T extends object> {
   /** The item of this name; 404 when there is none. */
   require(name: string): Item<T> {
     const item = this.items.get(name);
-    if (item === undefined) throw notFound(this.parts.kind, name);
+    if (item === undefined) throw notFound(this.deps.kind, name);
     return item;
   }
 
@@ -98,19 +98,17 @@ export class Documents<T extends object> {
   }
 
   create(name: string, value: unknown): Item<T> {
-    if (this.items.has(name) || this.parts.reserved().includes(name))
-      throw refused("conflict", `There is a ${this.parts.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
+    if (this.items.has(name) || this.deps.reserved().includes(name))
+      throw refused("conflict", `There is a ${this.deps.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
     const document = this.checked(value, null);
     const stored = this.stored(document);
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     const item: Item<T> = { name, source: "admin", document, version: 1, createdAt: now, updatedAt: now };
-    this.parts.audit.change(
-      { action: `${this.parts.kind}.create`, subject: `${this.parts.kind} ${name}`, after: this.shown(document) },
-      () =>
-        this.parts.storage.db
-          .insert(documents)
-          .values({ kind: this.parts.kind, name, document: stored, version: 1, createdAt: now, updatedAt: now })
-          .run(),
+    this.deps.audit.change({ action: `${this.deps.kind}.create`, subject: `${this.deps.kind} ${name}`, after: this.shown(document) }, () =>
+      this.deps.storage.db
+        .insert(documents)
+        .values({ kind: this.deps.kind, name, document: stored, version: 1, createdAt: now, updatedAt: now })
+        .run(),
     );
     this.put(item);
     return item;
@@ -119,17 +117,17 @@ export class Documents<T extends object> {
   patch(name: string, patch: unknown, ifMatch: string | null): Item<T> {
     const before = this.changeable(name);
     checkMatch(ifMatch, before.version);
-    const document = this.checked(unmasked(this.parts.schema, mergePatch(before.document, patch), before.document), name);
-    const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.parts.clock.wall() };
+    const document = this.checked(unmasked(this.deps.schema, mergePatch(before.document, patch), before.document), name);
+    const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.deps.clock.wall() };
     const deed = {
-      action: `${this.parts.kind}.update`,
-      subject: `${this.parts.kind} ${name}`,
+      action: `${this.deps.kind}.update`,
+      subject: `${this.deps.kind} ${name}`,
       before: this.shown(before.document),
       after: this.shown(document),
     };
     const stored = this.stored(document);
-    this.parts.audit.change(deed, () => {
-      const changed = this.parts.storage.db
+    this.deps.audit.change(deed, () => {
+      const changed = this.deps.storage.db
         .update(documents)
         .set({ document: stored, version: item.version, updatedAt: item.updatedAt ?? 0 })
         .where(and(this.row(name), eq(documents.version, before.version)))
@@ -144,7 +142,7 @@ export class Documents<T extends object> {
   remove(name: string, force: boolean, ifMatch: string | null): void {
     const before = this.changeable(name);
     checkMatch(ifMatch, before.version);
-    const users = force ? [] : this.parts.usedBy(name);
+    const users = force ? [] : this.deps.usedBy(name);
     if (users.length > 0) {
       const some = users.slice(0, 5).join(", ");
       throw refused(
@@ -152,54 +150,54 @@ export class Documents<T extends object> {
         `${some}${users.length > 5 ? ` and ${users.length - 5} more` : ""} use it: change them first, or repeat with ?force=true.`,
       );
     }
-    this.parts.audit.change(
-      { action: `${this.parts.kind}.delete`, subject: `${this.parts.kind} ${name}`, before: this.shown(before.document) },
-      () => this.parts.storage.db.delete(documents).where(this.row(name)).run(),
+    this.deps.audit.change(
+      { action: `${this.deps.kind}.delete`, subject: `${this.deps.kind} ${name}`, before: this.shown(before.document) },
+      () => this.deps.storage.db.delete(documents).where(this.row(name)).run(),
     );
     this.items.delete(name);
-    this.parts.onChange();
+    this.deps.onChange();
   }
 
   /** Reads one item again: another process has made, changed or deleted it. Call `parts.onChange` after a batch of these. */
   refresh(name: string): void {
     if (this.items.get(name)?.source === "config") return;
-    const row = this.parts.storage.db.select().from(documents).where(this.row(name)).get();
+    const row = this.deps.storage.db.select().from(documents).where(this.row(name)).get();
     if (row === undefined) this.items.delete(name);
     else this.items.set(name, this.fromRow(row));
   }
 
   private fromRow(row: typeof documents.$inferSelect): Item<T> {
-    const document = this.parts.sealing?.open(row.document) ?? row.document;
-    return { ...row, source: "admin", document: fillIn(this.parts.schema, document).value as T };
+    const document = this.deps.sealing?.open(row.document) ?? row.document;
+    return { ...row, source: "admin", document: fillIn(this.deps.schema, document).value as T };
   }
 
   /** A document as others may see it. */
   shown(document: T): T {
-    return masked(this.parts.schema, document) as T;
+    return masked(this.deps.schema, document) as T;
   }
 
   private stored(document: T): Record<string, unknown> {
-    return (this.parts.sealing?.seal(document) ?? document) as Record<string, unknown>;
+    return (this.deps.sealing?.seal(document) ?? document) as Record<string, unknown>;
   }
 
   private checked(value: unknown, name: string | null): T {
-    const { value: filled, faults } = this.parts.check(value, name);
+    const { value: filled, faults } = this.deps.check(value, name);
     if (faults.length > 0) throw invalid(faults);
     return filled as T;
   }
 
   private changeable(name: string): Item<T> {
     const item = this.require(name);
-    if (item.source === "config") throw managedByConfig(this.parts.kind, name);
+    if (item.source === "config") throw managedByConfig(this.deps.kind, name);
     return item;
   }
 
   private put(item: Item<T>): void {
     this.items.set(item.name, item);
-    this.parts.onChange();
+    this.deps.onChange();
   }
 
   private row(name: string) {
-    return and(eq(documents.kind, this.parts.kind), eq(documents.name, name));
+    return and(eq(documents.kind, this.deps.kind), eq(documents.name, name));
   }
 }

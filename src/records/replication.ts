@@ -42,11 +42,11 @@ class LockLost extends Error {}
 /** Another instance has changed something at the same time, and was first. */
 export class WriteConflict extends Error {}
 
-export interface ReplicationParts {
+export interface ReplicationDeps {
   readonly link: RedisLink;
   readonly storage: Storage;
   /** Takes over what was changed in the database. */
-  readonly follow: (changes: readonly Change[]) => void;
+  readonly applyRemoteChanges: (changes: readonly Change[]) => void;
   readonly onFault: (error: unknown) => void;
   readonly onRebuilt: (epoch: string, published: number, taken: number) => void;
 }
@@ -59,7 +59,7 @@ const LOCK_FOR = 5000;
 const LOCK_PATIENCE = 6000;
 const AT_ONCE = 200;
 /** Entries of the stream that are kept: who was away for longer compares all records. */
-const MOST_ENTRIES = 100_000;
+const MAX_ENTRIES = 100_000;
 /** What the count of changes jumps by when Redis is filled anew: changes that were only seen by an instance that is away stay older than new ones. */
 const LEAP = 1_000_000;
 /** The token that each instance made for itself. */
@@ -80,7 +80,7 @@ for i = 4, #ARGV, 4 do
     if rev == 0 then rev = redis.call('INCR', KEYS[3]) end
     local value = string.format('{"rev":%d,"row":%s}', rev, ARGV[i + 3])
     redis.call('HSET', KEYS[1], ARGV[i], value)
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ${MOST_ENTRIES}, '*', 'f', ARGV[i], 'v', value, 'o', ARGV[3])
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ${MAX_ENTRIES}, '*', 'f', ARGV[i], 'v', value, 'o', ARGV[3])
     revs[#revs + 1] = rev
   end
 end
@@ -116,7 +116,7 @@ return { epoch, last, gone }`;
 interface Scripts {
   sluicePublish(count: number, ...args: (string | number)[]): Promise<number[]>;
   sluiceRelease(key: string, token: string): Promise<number>;
-  sluiceBegin(rev: string, epoch: string, process: string, fresh: string, most: number): Promise<string>;
+  sluiceBegin(rev: string, epoch: string, process: string, fresh: string, max: number): Promise<string>;
   sluiceLook(epoch: string, log: string): Promise<[epoch: string, last: string, gone: string]>;
 }
 
@@ -138,8 +138,8 @@ export class Replication {
   private readonly orphans = new Set<string>();
   private readonly columns = new Map<string, string[]>();
 
-  constructor(private readonly parts: ReplicationParts) {
-    const { link } = parts;
+  constructor(private readonly deps: ReplicationDeps) {
+    const { link } = deps;
     const root = `${link.prefix}:{records}`;
     this.keys = { all: `${root}:all`, log: `${root}:log`, rev: `${root}:rev`, lock: `${root}:lock`, epoch: `${root}:epoch` };
     link.client.defineCommand("sluicePublish", { lua: PUBLISH });
@@ -150,7 +150,7 @@ export class Replication {
     this.timer = setInterval(() => {
       if (this.isBusy || !link.isUp) return;
       this.inLine(() => this.look()).catch((error: unknown) => {
-        if (!(error instanceof RedisDown)) parts.onFault(error);
+        if (!(error instanceof RedisDown)) deps.onFault(error);
       });
     }, LOOK_EVERY);
     this.timer.unref();
@@ -183,7 +183,7 @@ export class Replication {
             throw new WriteConflict("another instance was faster");
           }
           // It is made, and passed on when Redis is back.
-          this.parts.onFault(error);
+          this.deps.onFault(error);
         }
         return result;
       }),
@@ -205,7 +205,7 @@ export class Replication {
 
   /** What has to do with many records may take longer than a request may wait. */
   private run<T>(work: (client: RedisClient & Scripts) => Promise<T>): Promise<T> {
-    const { link } = this.parts;
+    const { link } = this.deps;
     return link.runLong((client) => work(client as RedisClient & Scripts), Math.max(2000, link.patience));
   }
 
@@ -225,7 +225,7 @@ export class Replication {
   }
 
   private async lock(token: string): Promise<void> {
-    const { link } = this.parts;
+    const { link } = this.deps;
     const until = link.clock.now() + LOCK_PATIENCE;
     for (;;) {
       try {
@@ -243,7 +243,7 @@ export class Replication {
   }
 
   private async look(): Promise<void> {
-    if (!this.parts.link.isUp) return;
+    if (!this.deps.link.isUp) return;
     for (const token of this.orphans) {
       await this.release(token);
       this.orphans.delete(token);
@@ -280,13 +280,13 @@ export class Replication {
 
   /** The epoch that it is; a new one where Redis has lost it. */
   private async begin(): Promise<string> {
-    const { client: database } = this.parts.storage;
-    const most = database.query<{ rev: number | null }, []>("SELECT max(rev) AS rev FROM replicas").get()?.rev ?? 0;
+    const { client: database } = this.deps.storage;
+    const max = database.query<{ rev: number | null }, []>("SELECT max(rev) AS rev FROM replicas").get()?.rev ?? 0;
     const { rev, epoch: key } = this.keys;
     // On a cluster any node may answer: there only what Redis holds tells.
-    const server = this.parts.link.isCluster ? "" : await this.run((client) => client.info("server"));
+    const server = this.deps.link.isCluster ? "" : await this.run((client) => client.info("server"));
     const run = /^run_id:(\w+)/m.exec(server)?.[1] ?? "cluster";
-    return this.run((client) => client.sluiceBegin(rev, key, run, Bun.randomUUIDv7(), most));
+    return this.run((client) => client.sluiceBegin(rev, key, run, Bun.randomUUIDv7(), max));
   }
 
   /**
@@ -316,7 +316,7 @@ export class Replication {
           [...fields].map((field) => ({ field, rev: 0, base: known.get(field) ?? 0 })),
           "",
         );
-        this.parts.storage.client.query("UPDATE changes SET shared = 1 WHERE shared = 0").run();
+        this.deps.storage.client.query("UPDATE changes SET shared = 1 WHERE shared = 0").run();
         const [last] = await this.run((client) => client.xrevrange(this.keys.log, "+", "-", "COUNT", 1));
         this.position = last?.[0] ?? "0-0";
         this.save();
@@ -327,7 +327,7 @@ export class Replication {
 
   /** Compares all records, ours with Redis': of each the later version stays, here and there. */
   private async compare(epoch: string): Promise<void> {
-    const { storage } = this.parts;
+    const { storage } = this.deps;
     const [last] = await this.run((client) => client.xrevrange(this.keys.log, "+", "-", "COUNT", 1));
     /** Fields of our records, deleted ones among them, and their versions. */
     const ours = new Map<string, number>();
@@ -363,7 +363,7 @@ export class Replication {
     this.position = last?.[0] ?? "0-0";
     this.save();
     await this.passOn("");
-    if (left.length > 0 || taken > 0) this.parts.onRebuilt(epoch, left.length, taken);
+    if (left.length > 0 || taken > 0) this.deps.onRebuilt(epoch, left.length, taken);
   }
 
   /** Passes on what was changed here since the last time. `token`: the lock's, or "" for what needs none. */
@@ -374,7 +374,7 @@ export class Replication {
       changed.map(({ kind, id }) => ({ field: fieldOf(kind, id), rev: 0, base: this.revOf(kind, id) })),
       token,
     );
-    this.parts.storage.client.query("UPDATE changes SET shared = 1 WHERE seq <= ?1 AND shared = 0").run(until);
+    this.deps.storage.client.query("UPDATE changes SET shared = 1 WHERE seq <= ?1 AND shared = 0").run(until);
   }
 
   /** `rev`: the version that it has, or 0 for a new one. `base`: the last version that this instance knew of. Where Redis has a later one, that is taken over instead. */
@@ -400,7 +400,7 @@ export class Replication {
         }
         throw error;
       }
-      this.parts.storage.client
+      this.deps.storage.client
         .transaction(() => {
           for (const [n, { field, row }] of some.entries()) {
             if (revs[n] === 0) refused.push(field);
@@ -429,7 +429,7 @@ export class Replication {
 
   /** Puts versions into the database, those that are later than what is there, and tells the rest of the gateway. */
   private apply(versions: readonly (readonly [string, Version])[], position: string | null): void {
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     const changes: Change[] = [];
     client
       .transaction(() => {
@@ -441,7 +441,7 @@ export class Replication {
             this.takeIn(kind, id, row);
           } catch (error) {
             // It can't stand beside one of ours, a key of the same hash: the rest is taken over.
-            this.parts.onFault(error);
+            this.deps.onFault(error);
             continue;
           }
           this.remember(field, rev, row === null);
@@ -454,7 +454,7 @@ export class Replication {
         }
       })
       .immediate();
-    if (changes.length > 0) this.parts.follow(changes);
+    if (changes.length > 0) this.deps.applyRemoteChanges(changes);
   }
 
   /** Others were faster: these records become what Redis has. */
@@ -466,7 +466,7 @@ export class Replication {
       versions.push([field, value === null ? null : (JSON.parse(value) as Version)]);
     }
     const changes: Change[] = [];
-    this.parts.storage.client
+    this.deps.storage.client
       .transaction(() => {
         for (const [field, version] of versions) {
           const [kind, id] = partsOf(field);
@@ -476,12 +476,12 @@ export class Replication {
         }
       })
       .immediate();
-    this.parts.follow(changes);
+    this.deps.applyRemoteChanges(changes);
   }
 
   /** What was changed here and is not passed on yet, up to a place in the list of changes. */
   private unsaid(): { until: number; changed: { kind: Kind; id: string }[] } {
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     const until = client.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes WHERE shared = 0").get()?.seq ?? 0;
     if (until === 0) return { until, changed: [] };
     return {
@@ -501,7 +501,7 @@ export class Replication {
 
   private revOf(kind: string, id: string): number {
     return (
-      this.parts.storage.client
+      this.deps.storage.client
         .query<{ rev: number }, [string, string]>("SELECT rev FROM replicas WHERE kind = ?1 AND id = ?2")
         .get(kind, id)?.rev ?? 0
     );
@@ -510,11 +510,11 @@ export class Replication {
   /** Writes what came from others: it is no change of ours, and takes the place of one that was not passed on. */
   private takeIn(kind: Kind, id: string, row: Row | null): void {
     this.put(kind, id, row);
-    this.parts.storage.client.query("UPDATE changes SET shared = 1 WHERE kind = ?1 AND id = ?2 AND shared = 0").run(kind, id);
+    this.deps.storage.client.query("UPDATE changes SET shared = 1 WHERE kind = ?1 AND id = ?2 AND shared = 0").run(kind, id);
   }
 
   private put(kind: Kind, id: string, row: Row | null): void {
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     const { name, key, kindColumn, own } = TABLES[kind];
     if (row === null) {
       client.query(`DELETE FROM ${name} WHERE ${key} = ?1${kindColumn ? " AND kind = ?2" : ""}`).run(...(kindColumn ? [id, kind] : [id]));
@@ -537,7 +537,7 @@ export class Replication {
   private read(field: string): Row | null {
     const [kind, id] = partsOf(field);
     const { name, key, kindColumn, own } = TABLES[kind];
-    const row = this.parts.storage.client
+    const row = this.deps.storage.client
       .query<Row, string[]>(`SELECT * FROM ${name} WHERE ${key} = ?1${kindColumn ? " AND kind = ?2" : ""}`)
       .get(...(kindColumn ? [id, kind] : [id]));
     if (row === null) return null;
@@ -547,7 +547,7 @@ export class Replication {
 
   /** All records that are there. */
   private *fields(): Generator<string> {
-    const { client } = this.parts.storage;
+    const { client } = this.deps.storage;
     for (const { kind, name } of client.query<{ kind: string; name: string }, []>("SELECT kind, name FROM documents").all())
       yield fieldOf(kind, name);
     for (const kind of ["consumer", "key", "block", "token"] as const) {
@@ -559,7 +559,7 @@ export class Replication {
   private columnsOf(table: string): string[] {
     let columns = this.columns.get(table);
     if (columns === undefined) {
-      columns = this.parts.storage.client
+      columns = this.deps.storage.client
         .query<{ name: string }, [string]>("SELECT name FROM pragma_table_info(?1)")
         .all(table)
         .map(({ name }) => name);
@@ -570,20 +570,20 @@ export class Replication {
 
   private remember(field: string, rev: number, deleted: boolean): void {
     const [kind, id] = partsOf(field);
-    this.parts.storage.client
+    this.deps.storage.client
       .query("INSERT OR REPLACE INTO replicas (kind, id, rev, deleted) VALUES (?1, ?2, ?3, ?4)")
       .run(kind, id, rev, deleted ? 1 : 0);
   }
 
   private reread(): void {
-    const row = this.parts.storage.client
+    const row = this.deps.storage.client
       .query<{ epoch: string; position: string }, []>("SELECT epoch, position FROM replication WHERE id = 1")
       .get();
     if (row !== null) ({ epoch: this.epoch, position: this.position } = row);
   }
 
   private save(): void {
-    this.parts.storage.client
+    this.deps.storage.client
       .query("INSERT OR REPLACE INTO replication (id, epoch, position) VALUES (1, ?1, ?2)")
       .run(this.epoch, this.position);
   }

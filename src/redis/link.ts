@@ -8,7 +8,7 @@ export class RedisDown extends Error {}
 
 export type RedisClient = Redis | Cluster;
 
-export interface RedisLinkParts {
+export interface RedisLinkDeps {
   readonly config: RedisConfig;
   readonly clock: Clock;
   /** Called once when it is lost, and once when it is back. */
@@ -35,7 +35,7 @@ const LAG_FADES = 0.9;
  */
 const PER_LAG = 4;
 /** The most that is added for it, in milliseconds. */
-const MOST_FOR_LAG = 500;
+const MAX_FOR_LAG = 500;
 
 /**
  * The connection to Redis, with a breaker of its own. A late answer is waited for; when Redis was late three times in a row, or the connection closes, it is not asked any more until
@@ -68,8 +68,8 @@ export class RedisLink {
   /** Resolves when it is known for the first time whether Redis is there. */
   readonly tried = this.firstTry.promise;
 
-  constructor(private readonly parts: RedisLinkParts) {
-    const { config } = parts;
+  constructor(private readonly deps: RedisLinkDeps) {
+    const { config } = deps;
     this.timeout = parseDuration(config.timeout);
     this.isCluster = config.cluster.length > 0;
     this.client = connect(config);
@@ -93,7 +93,7 @@ export class RedisLink {
 
   /** Milliseconds after which an answer is late: the timeout, and more while this process itself waits for its turn. */
   private get allowance(): number {
-    return this.timeout + Math.min(MOST_FOR_LAG, this.lag * PER_LAG);
+    return this.timeout + Math.min(MAX_FOR_LAG, this.lag * PER_LAG);
   }
 
   /** Milliseconds that a request waits for Redis at most. */
@@ -102,11 +102,11 @@ export class RedisLink {
   }
 
   get clock(): Clock {
-    return this.parts.clock;
+    return this.deps.clock;
   }
 
   get prefix(): string {
-    return this.parts.config.prefix;
+    return this.deps.config.prefix;
   }
 
   /**
@@ -194,7 +194,7 @@ export class RedisLink {
     this.counts.lost++;
     // Who waits must not wait each for its own timeout.
     for (const fail of [...this.waiting]) fail(new RedisDown(`Redis was lost: ${why}`));
-    if (!this.isClosed) this.parts.onChange(false, why);
+    if (!this.isClosed) this.deps.onChange(false, why);
   }
 
   private probe(): void {
@@ -230,7 +230,7 @@ export class RedisLink {
     this.isUp = true;
     this.wasEverUp = true;
     this.firstTry.resolve();
-    this.parts.onChange(true, "");
+    this.deps.onChange(true, "");
   }
 
   close(): void {

@@ -14,7 +14,7 @@ export interface BreakerSignal {
   readonly failedProbes: number;
 }
 
-export interface SignalsParts {
+export interface SignalsDeps {
   readonly link: RedisLink;
   /** Another instance has set the system's status. `ttl` in milliseconds. */
   readonly onHealth: (status: SystemStatus, by: string, reason: string | null, ttl: number | null) => void;
@@ -48,9 +48,9 @@ export class Signals {
   private isLooking = false;
   private count = 0;
 
-  constructor(private readonly parts: SignalsParts) {
+  constructor(private readonly deps: SignalsDeps) {
     this.timer = setInterval(() => {
-      if (!this.isLooking && parts.link.isUp) void this.look();
+      if (!this.isLooking && deps.link.isUp) void this.look();
     }, LOOK_EVERY);
     this.timer.unref();
   }
@@ -68,7 +68,7 @@ export class Signals {
   }
 
   private get key(): string {
-    return `${this.parts.link.prefix}:signals`;
+    return `${this.deps.link.prefix}:signals`;
   }
 
   private say(field: string, what: unknown): void {
@@ -76,13 +76,13 @@ export class Signals {
     this.seen.set(field, said.id);
     this.unsaid.set(field, said);
     this.latest.set(field, said);
-    if (this.parts.link.isUp) void this.speak();
+    if (this.deps.link.isUp) void this.speak();
   }
 
   private async speak(): Promise<void> {
     try {
       for (const [field, said] of this.unsaid) {
-        await this.parts.link.run((client) => client.hset(this.key, field, JSON.stringify(said)));
+        await this.deps.link.run((client) => client.hset(this.key, field, JSON.stringify(said)));
         if (this.unsaid.get(field) === said) this.unsaid.delete(field);
       }
     } catch {
@@ -94,7 +94,7 @@ export class Signals {
   async look(): Promise<void> {
     this.isLooking = true;
     try {
-      const all = await this.parts.link.run((client) => client.hgetall(this.key));
+      const all = await this.deps.link.run((client) => client.hgetall(this.key));
       for (const [field, text] of Object.entries(all)) {
         const said = JSON.parse(text) as Said<unknown>;
         if (this.seen.get(field) === said.id) continue;
@@ -104,7 +104,7 @@ export class Signals {
         this.unsaid.delete(field);
         this.latest.set(field, said);
         this.seen.set(field, said.id);
-        if (said.origin !== this.origin) this.follow(field, said);
+        if (said.origin !== this.origin) this.applyRemoteChanges(field, said);
       }
       for (const [field, said] of this.latest) if (!Object.hasOwn(all, field)) this.unsaid.set(field, said);
       await this.speak();
@@ -115,19 +115,19 @@ export class Signals {
     }
   }
 
-  private follow(field: string, { at, what }: Said<unknown>): void {
+  private applyRemoteChanges(field: string, { at, what }: Said<unknown>): void {
     const age = Math.max(0, Date.now() - at);
     try {
       if (field === "health") {
         const { status, by, reason, until } = what as HealthSignal;
-        if (until === null || until > Date.now()) this.parts.onHealth(status, by, reason, until === null ? null : until - Date.now());
+        if (until === null || until > Date.now()) this.deps.onHealth(status, by, reason, until === null ? null : until - Date.now());
       } else {
         const { upstream, url, state, isHeld, isByHand, failedProbes } = what as BreakerSignal;
         // An instance of a version before says neither.
-        this.parts.onBreaker({ upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, age });
+        this.deps.onBreaker({ upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, age });
       }
     } catch (error) {
-      this.parts.onFault(error);
+      this.deps.onFault(error);
     }
   }
 }

@@ -73,7 +73,7 @@ function editDistance(a: string, b: string): number {
 }
 
 /** More faults than these help nobody, and a long list of junk has one for each entry. */
-const MOST_FAULTS = 1000;
+const MAX_FAULTS = 1000;
 
 /** All that a value lacks to be what the schema describes. */
 export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fault[] {
@@ -87,7 +87,7 @@ export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fa
     if (told.has(key)) continue;
     told.add(key);
     faults.push(...explain(error, path, isSecretAt(schema, steps)));
-    if (faults.length >= MOST_FAULTS) break;
+    if (faults.length >= MAX_FAULTS) break;
   }
   return faults;
 }

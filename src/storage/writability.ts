@@ -12,7 +12,7 @@ export interface Unwritable {
   readonly detail: string;
 }
 
-export interface WritabilityParts {
+export interface WritabilityDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   /** It can't be written any more, for another reason, or again (`null`). */
@@ -34,9 +34,9 @@ export class Writability {
   private failedAt = 0;
   private looks = 0;
 
-  constructor(private readonly parts: WritabilityParts) {
+  constructor(private readonly deps: WritabilityDeps) {
     // Opened on a full disk: the first write would fail, and it is better known before.
-    if (parts.storage.isAlone) this.try();
+    if (deps.storage.isAlone) this.try();
   }
 
   /** Why nothing can be stored; `null` when all is well. */
@@ -48,15 +48,15 @@ export class Writability {
   failed(error: unknown): boolean {
     const isDamaged = isDamage(error);
     if (!isDamaged && !isUnwritable(error)) return false;
-    this.failedAt = this.parts.clock.now();
+    this.failedAt = this.deps.clock.now();
     const message = error instanceof Error ? error.message : String(error);
-    this.enter({ isDamaged, detail: `${this.parts.storage.path}: ${message} (${sqliteCode(error)})` });
+    this.enter({ isDamaged, detail: `${this.deps.storage.path}: ${message} (${sqliteCode(error)})` });
     return true;
   }
 
   /** For a timer, once a second: finds out that it can be written again, and that the disk got full while nothing was written. */
   look(): void {
-    const { storage, clock } = this.parts;
+    const { storage, clock } = this.deps;
     if (this.current !== null || storage.isAlone) {
       if (clock.now() - this.failedAt >= TRY_AFTER) this.try();
       return;
@@ -67,7 +67,7 @@ export class Writability {
   }
 
   private try(): void {
-    const { storage, clock } = this.parts;
+    const { storage, clock } = this.deps;
     try {
       storage.share();
       // A row that nothing else reads: the configuration is row 1.
@@ -84,6 +84,6 @@ export class Writability {
     const before = this.current;
     if (before?.isDamaged === true && state !== null) return;
     this.current = state;
-    if (before?.isDamaged !== state?.isDamaged) this.parts.onChange(state);
+    if (before?.isDamaged !== state?.isDamaged) this.deps.onChange(state);
   }
 }

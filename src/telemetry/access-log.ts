@@ -2,7 +2,7 @@ import type { Exchange } from "../exchange/exchange.ts";
 import type { Clock } from "../values/clock.ts";
 import { RequestLine } from "./request-line.ts";
 
-export interface AccessLogParts {
+export interface AccessLogDeps {
   readonly clock: Clock;
   /** Numbers from 0 up to 1. */
   readonly random: () => number;
@@ -20,18 +20,18 @@ export class AccessLog {
 
   constructor(
     private readonly write: (line: string) => void,
-    private readonly parts: AccessLogParts,
+    private readonly deps: AccessLogDeps,
   ) {}
 
   /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
-  note(x: Exchange, latency: number): void {
-    const { sample, random, isOfFailures } = this.parts;
-    const isFailure = x.status >= 500;
+  note(exchange: Exchange, latency: number): void {
+    const { sample, random, isOfFailures } = this.deps;
+    const isFailure = exchange.status >= 500;
     if (isOfFailures && !isFailure) return;
-    if (sample < 1 && x.status < 400 && random() >= sample) return;
-    const now = Math.floor(this.parts.clock.wall());
+    if (sample < 1 && exchange.status < 400 && random() >= sample) return;
+    const now = Math.floor(this.deps.clock.wall());
     this.write(
-      `${isFailure ? '{"level":"error","time":"' : '{"level":"info","time":"'}${this.upToSecond(now)}${thousandths(now)}Z",${this.line.fields(x, latency)},"msg":"request"}\n`,
+      `${isFailure ? '{"level":"error","time":"' : '{"level":"info","time":"'}${this.upToSecond(now)}${thousandths(now)}Z",${this.line.fields(exchange, latency)},"msg":"request"}\n`,
     );
   }
 

@@ -24,7 +24,7 @@ export interface LogState extends LogSettings {
   readonly dropped: Readonly<Output["dropped"]>;
 }
 
-export interface LogParts {
+export interface LogDeps {
   readonly output: Output;
   readonly clock: Clock;
   /** Numbers from 0 up to 1. */
@@ -48,15 +48,15 @@ export class Log {
   private until: number | null = null;
 
   constructor(
-    private readonly parts: LogParts,
+    private readonly deps: LogDeps,
     private config: Config["logging"],
   ) {
-    const { output, redactor } = parts;
+    const { output, redactor } = deps;
     this.logger = pino(
       {
         base: null,
         messageKey: "msg",
-        timestamp: () => `,"time":"${new Date(parts.clock.wall()).toISOString()}"`,
+        timestamp: () => `,"time":"${new Date(deps.clock.wall()).toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
       { write: (line: string) => output.write(this.formatted(printable(redactor.redact(line))), "events") },
@@ -68,11 +68,11 @@ export class Log {
 
   get settings(): LogSettings {
     const { level, accessLog, accessLogSample } = this.config;
-    return { level: this.parts.level ?? level, accessLog, accessLogSample, ...this.byHand };
+    return { level: this.deps.level ?? level, accessLog, accessLogSample, ...this.byHand };
   }
 
   get state(): LogState {
-    return { ...this.settings, format: this.format, until: this.until, dropped: this.parts.output.dropped };
+    return { ...this.settings, format: this.format, until: this.until, dropped: this.deps.output.dropped };
   }
 
   /** Another configuration is in force; what was set by hand stays. */
@@ -84,7 +84,7 @@ export class Log {
   /** Sets this by hand, for `ttl` milliseconds or, with `null`, until it is taken back. That holds for all that was set so; without it an earlier one stays. */
   set(settings: Partial<LogSettings>, ttl?: number | null): void {
     this.byHand = { ...this.byHand, ...settings };
-    if (ttl !== undefined) this.until = ttl === null ? null : this.parts.clock.wall() + ttl;
+    if (ttl !== undefined) this.until = ttl === null ? null : this.deps.clock.wall() + ttl;
     this.apply();
   }
 
@@ -97,13 +97,13 @@ export class Log {
 
   /** For a timer: what was set for a time ends. */
   look(): void {
-    if (this.until !== null && this.parts.clock.wall() >= this.until) this.reset();
+    if (this.until !== null && this.deps.clock.wall() >= this.until) this.reset();
   }
 
   private apply(): void {
     const { level, accessLog, accessLogSample } = this.settings;
     this.logger.level = level;
-    const { output, clock, random } = this.parts;
+    const { output, clock, random } = this.deps;
     this.accessLog =
       accessLog && this.logger.isLevelEnabled("error")
         ? new AccessLog((line) => output.write(this.formatted(line), "requests"), {
@@ -118,10 +118,10 @@ export class Log {
 
   private get format(): "json" | "pretty" {
     const { format } = this.config;
-    return format !== "auto" ? format : this.parts.terminal?.isTerminal === true ? "pretty" : "json";
+    return format !== "auto" ? format : this.deps.terminal?.isTerminal === true ? "pretty" : "json";
   }
 
   private formatted(line: string): string {
-    return this.format === "pretty" ? pretty(line, this.parts.terminal?.hasColour) : line;
+    return this.format === "pretty" ? pretty(line, this.deps.terminal?.hasColour) : line;
   }
 }

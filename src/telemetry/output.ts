@@ -12,8 +12,8 @@ const FLUSH_AT = 65_536;
 /** Milliseconds that a line waits for others. */
 const FLUSH_EVERY = 20;
 /** Characters that may wait while the reader is slow. */
-const MOST_WAITING = 4 * 1024 * 1024;
-const MOST_OF_REQUESTS = MOST_WAITING * 0.75;
+const MAX_WAITING = 4 * 1024 * 1024;
+const MAX_OF_REQUESTS = MAX_WAITING * 0.75;
 
 /**
  * Lines on their way to stdout, written in batches so that a request does not pay for a system call. It never waits for the reader: what finds no room is dropped and counted.
@@ -33,7 +33,7 @@ export class Output {
   constructor(private readonly sink: LineSink) {}
 
   write(line: string, kind: LineKind): void {
-    if (this.waiting.length + line.length > (kind === "events" ? MOST_WAITING : MOST_OF_REQUESTS)) {
+    if (this.waiting.length + line.length > (kind === "events" ? MAX_WAITING : MAX_OF_REQUESTS)) {
       this.dropped[kind]++;
       return;
     }

@@ -1,6 +1,6 @@
 import type { EventHub } from "../events/hub.ts";
 import type { Exchange } from "../exchange/exchange.ts";
-import type { Generation } from "../exchange/snapshot.ts";
+import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Denials } from "../explain/denials.ts";
 import type { LimitReading } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
@@ -12,7 +12,7 @@ import { RequestLine } from "./request-line.ts";
 import { spansOf } from "./spans.ts";
 import type { Tracing } from "./tracing.ts";
 
-export interface RecorderParts {
+export interface RecorderDeps {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly events: EventHub;
@@ -46,25 +46,27 @@ export class Recorder {
   /** How often each limit has denied. */
   private readonly counts = new WeakMap<Policy, { value: number }>();
 
-  constructor(private readonly parts: RecorderParts) {}
+  constructor(private readonly deps: RecorderDeps) {}
 
   /** The request has ended, `elapsed` milliseconds after its head had arrived. */
-  note(x: Exchange, elapsed: number): void {
-    const { metrics, events, clock, tracing } = this.parts;
-    const { accessLog, unrouted } = x.generation;
-    (x.endpoint?.metrics ?? unrouted).observe(x.incoming.head.method, x.status, elapsed, x.trace);
-    if (x.attempts > 1 && x.route !== null) metrics.retries.add({ route: x.route.name }, x.attempts - 1);
-    if (x.refusal !== null) this.refused(x);
-    accessLog?.note(x, elapsed);
-    if (x.trace?.isSampled === true) tracing.add(spansOf(x, elapsed, clock.wall()));
+  note(exchange: Exchange, elapsed: number): void {
+    const { metrics, events, clock, tracing } = this.deps;
+    const { accessLog, unrouted } = exchange.snapshot;
+    (exchange.endpoint?.metrics ?? unrouted).observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
+    if (exchange.attempts > 1 && exchange.route !== null) metrics.retries.add({ route: exchange.route.name }, exchange.attempts - 1);
+    if (exchange.refusal !== null) this.refused(exchange);
+    accessLog?.note(exchange, elapsed);
+    if (exchange.trace?.isSampled === true) tracing.add(spansOf(exchange, elapsed, clock.wall()));
     if (!events.isIdle)
-      events.publish("request", { ...subjectOf(x), status: x.status }, () => JSON.parse(`{${this.line.fields(x, elapsed)}}`));
+      events.publish("request", { ...subjectOf(exchange), status: exchange.status }, () =>
+        JSON.parse(`{${this.line.fields(exchange, elapsed)}}`),
+      );
   }
 
   /** Limits denied a request, or would have in earnest. */
-  denied(x: Exchange, readings: readonly LimitReading[]): void {
-    const { events } = this.parts;
-    if (!events.isIdle) events.publish("limit", { ...subjectOf(x), status: 429 }, () => deniedSaid(x, readings));
+  denied(exchange: Exchange, readings: readonly LimitReading[]): void {
+    const { events } = this.deps;
+    if (!events.isIdle) events.publish("limit", { ...subjectOf(exchange), status: 429 }, () => deniedSaid(exchange, readings));
     for (const { policy, denied } of readings) if (denied) this.countOf(policy).value++;
   }
 
@@ -75,21 +77,21 @@ export class Recorder {
 
   /** What only looks is logged at debug. */
   administered(call: AdminCall): void {
-    const { log } = this.parts;
+    const { log } = this.deps;
     const isLook = (call.method === "GET" || call.method === "HEAD") && call.status < 400;
     log?.[isLook ? "debug" : "info"](call, "admin request");
   }
 
   /** It has a line where requests have lines. */
-  malformed(request: Malformed, { unrouted, accessLog }: Generation): void {
+  malformed(request: Malformed, { unrouted, accessLog }: Snapshot): void {
     unrouted.observe("other", request.status, 0, null);
-    if (accessLog !== null) this.parts.log?.info(request, "malformed request");
+    if (accessLog !== null) this.deps.log?.info(request, "malformed request");
   }
 
   private countOf(policy: Policy): { value: number } {
     let count = this.counts.get(policy);
     if (count === undefined) {
-      const { metrics } = this.parts;
+      const { metrics } = this.deps;
       const { kind } = policy.scope;
       // A consumer's and a key's own limits go by their kind: there may be a million of them, each with a name of its own.
       const isFew = kind === "tier" || kind === "route";
@@ -100,31 +102,31 @@ export class Recorder {
     return count;
   }
 
-  private refused(x: Exchange): void {
-    const { metrics, denials, clock } = this.parts;
-    const { refusal, holder } = x;
+  private refused(exchange: Exchange): void {
+    const { metrics, denials, clock } = this.deps;
+    const { refusal, holder } = exchange;
     if (refusal === null) return;
-    metrics.refused(refusal.code, x.key === null ? null : x.key.consumer.tier);
+    metrics.refused(refusal.code, exchange.key === null ? null : exchange.key.consumer.tier);
     const { status } = refusal;
     if (status !== 401 && status !== 403 && status !== 429) return;
-    denials.note(holder === null ? ipSubject(x.ip) : holder.consumer.id, {
+    denials.note(holder === null ? ipSubject(exchange.ip) : holder.consumer.id, {
       at: clock.wall(),
-      requestId: x.id,
-      route: x.endpoint?.name ?? null,
+      requestId: exchange.id,
+      route: exchange.endpoint?.name ?? null,
       refusal,
     });
   }
 }
 
-const subjectOf = (x: Exchange) => ({ route: x.endpoint?.name ?? null, consumer: x.holder?.consumer.id ?? null });
+const subjectOf = (exchange: Exchange) => ({ route: exchange.endpoint?.name ?? null, consumer: exchange.holder?.consumer.id ?? null });
 
 /** What an event tells of a request that limits denied. */
-const deniedSaid = (x: Exchange, readings: readonly LimitReading[]) => ({
-  requestId: x.id,
-  route: x.route?.name ?? null,
-  consumer: x.key?.consumer.id ?? null,
-  tier: x.key?.consumer.tier ?? null,
-  ip: x.ip,
+const deniedSaid = (exchange: Exchange, readings: readonly LimitReading[]) => ({
+  requestId: exchange.id,
+  route: exchange.route?.name ?? null,
+  consumer: exchange.key?.consumer.id ?? null,
+  tier: exchange.key?.consumer.tier ?? null,
+  ip: exchange.ip,
   limits: readings
     .filter(({ denied }) => denied)
     .map(({ policy, limit, used }) => ({ name: policy.name, scope: scopeText(policy), limit, used, shadow: policy.shadow })),

@@ -19,15 +19,15 @@ export class RequestLine {
   private readonly callers = new WeakMap<KeyEntry, { readonly tier: string; readonly text: string }>();
 
   /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
-  fields(x: Exchange, latency: number): string {
-    const { endpoint, holder, target, refusal, trace, trouble } = x;
-    const { redactor } = x.generation;
+  fields(exchange: Exchange, latency: number): string {
+    const { endpoint, holder, target, refusal, trace, trouble } = exchange;
+    const { redactor } = exchange.snapshot;
     let more = "";
     if (refusal !== null) more += `,"code":"${refusal.code}"`;
     if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;
-    if (x.incoming.isAborted) more += ',"aborted":true';
+    if (exchange.incoming.isAborted) more += ',"aborted":true';
     if (trace !== null) more += `,"traceId":"${trace.traceId}"`;
-    return `"requestId":"${x.id}","method":${quoted(redactor.clean(x.incoming.head.method))},"path":${quoted(redactor.clean(x.path))},"status":${x.status},"latencyMs":${Math.round(latency * 1000) / 1000}${endpoint === null ? NO_ROUTE : this.route(endpoint)}${holder === null ? NO_CALLER : this.caller(holder)}${x.ip}${target === null ? NO_TARGET : this.upstream(target)}${x.attempts},"cache":${x.cache === null ? "null" : `"${x.cache}"`}${more}`;
+    return `"requestId":"${exchange.id}","method":${quoted(redactor.clean(exchange.incoming.head.method))},"path":${quoted(redactor.clean(exchange.path))},"status":${exchange.status},"latencyMs":${Math.round(latency * 1000) / 1000}${endpoint === null ? NO_ROUTE : this.route(endpoint)}${holder === null ? NO_CALLER : this.caller(holder)}${exchange.ip}${target === null ? NO_TARGET : this.upstream(target)}${exchange.attempts},"cache":${exchange.cache === null ? "null" : `"${exchange.cache}"`}${more}`;
   }
 
   private route(endpoint: Endpoint): string {

@@ -2,11 +2,11 @@ import type { SendSpans } from "./otlp.ts";
 import type { Span } from "./spans.ts";
 
 /** Spans that may wait for the collector; a batch of them; milliseconds that they wait for others. */
-const MOST_WAITING = 8192;
+const MAX_WAITING = 8192;
 const BATCH = 512;
 const SEND_EVERY = 1000;
 
-export interface SpanQueueParts {
+export interface SpanQueueDeps {
   /** Loads what sends; called once, when there is something to send. */
   readonly sender: () => Promise<{ send: SendSpans; close(): Promise<void> }>;
   /** What became of spans, over all collectors. */
@@ -20,15 +20,15 @@ export class SpanQueue {
   private waiting: Span[] = [];
   private timer: Timer | null = null;
   private sending: Promise<void> | null = null;
-  private sender: ReturnType<SpanQueueParts["sender"]> | null = null;
+  private sender: ReturnType<SpanQueueDeps["sender"]> | null = null;
   private isUp = true;
   private isClosed = false;
 
-  constructor(private readonly parts: SpanQueueParts) {}
+  constructor(private readonly deps: SpanQueueDeps) {}
 
   add(spans: readonly Span[]): void {
-    if (this.isClosed || this.waiting.length + spans.length > MOST_WAITING) {
-      this.parts.counts.dropped += spans.length;
+    if (this.isClosed || this.waiting.length + spans.length > MAX_WAITING) {
+      this.deps.counts.dropped += spans.length;
       return;
     }
     this.waiting.push(...spans);
@@ -65,16 +65,16 @@ export class SpanQueue {
     this.stopTimer();
     if (this.sending !== null || this.waiting.length === 0) return;
     const batch = this.waiting.splice(0, BATCH);
-    this.sender ??= this.parts.sender();
+    this.sender ??= this.deps.sender();
     this.sending = this.sender
       .then(({ send }) => send(batch))
       .then(
         () => {
-          this.parts.counts.sent += batch.length;
+          this.deps.counts.sent += batch.length;
           this.tell(true, "");
         },
         (error: unknown) => {
-          this.parts.counts.dropped += batch.length;
+          this.deps.counts.dropped += batch.length;
           this.tell(false, error instanceof Error ? error.message : String(error));
         },
       )
@@ -88,6 +88,6 @@ export class SpanQueue {
   private tell(isUp: boolean, why: string): void {
     if (isUp === this.isUp) return;
     this.isUp = isUp;
-    this.parts.onChange(isUp, why);
+    this.deps.onChange(isUp, why);
   }
 }

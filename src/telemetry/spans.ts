@@ -22,20 +22,20 @@ export interface Span {
 export const spanMethod = (method: string): string => (METHODS.includes(method) ? method : "_OTHER");
 
 /** The spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since 1970. */
-export function spansOf(x: Exchange, elapsed: number, wallNow: number): Span[] {
-  const { trace, endpoint, holder } = x;
+export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): Span[] {
+  const { trace, endpoint, holder } = exchange;
   if (trace === null) return [];
-  const endedAt = x.startedAt + elapsed;
+  const endedAt = exchange.startedAt + elapsed;
   const offset = wallNow - endedAt;
   trace.end(endedAt);
-  const method = spanMethod(x.incoming.head.method);
+  const method = spanMethod(exchange.incoming.head.method);
   const attributes: Attributes = {
     "http.request.method": method,
-    "http.response.status_code": x.status,
-    "url.path": x.generation.redactor.clean(x.path),
-    "url.scheme": x.incoming.isTls ? "https" : "http",
-    "client.address": x.ip,
-    "sluice.request_id": x.id,
+    "http.response.status_code": exchange.status,
+    "url.path": exchange.snapshot.redactor.clean(exchange.path),
+    "url.scheme": exchange.incoming.isTls ? "https" : "http",
+    "client.address": exchange.ip,
+    "sluice.request_id": exchange.id,
   };
   if (endpoint !== null) {
     attributes["http.route"] = endpoint.path;
@@ -46,11 +46,11 @@ export function spansOf(x: Exchange, elapsed: number, wallNow: number): Span[] {
     attributes["sluice.tier"] = holder.consumer.tier;
     attributes["sluice.key_id"] = holder.id;
   }
-  if (x.incoming.isAborted) attributes["sluice.aborted"] = true;
-  if (x.cache !== null) attributes["sluice.cache"] = x.cache;
-  if (x.refusal !== null) attributes["sluice.code"] = x.refusal.code;
-  const isError = x.status >= 500;
-  if (isError) attributes["error.type"] = x.refusal?.code ?? String(x.status);
+  if (exchange.incoming.isAborted) attributes["sluice.aborted"] = true;
+  if (exchange.cache !== null) attributes["sluice.cache"] = exchange.cache;
+  if (exchange.refusal !== null) attributes["sluice.code"] = exchange.refusal.code;
+  const isError = exchange.status >= 500;
+  if (isError) attributes["error.type"] = exchange.refusal?.code ?? String(exchange.status);
   const { traceId, spanId } = trace;
   const own: Span = {
     name: endpoint === null ? method : `${method} ${endpoint.path}`,
@@ -59,7 +59,7 @@ export function spansOf(x: Exchange, elapsed: number, wallNow: number): Span[] {
     spanId,
     parentId: trace.parentId,
     isParentRemote: trace.parentId !== null,
-    startedAt: x.startedAt + offset,
+    startedAt: exchange.startedAt + offset,
     endedAt: endedAt + offset,
     attributes,
     isError,

@@ -8,14 +8,14 @@ import type { Warnings } from "../health/warnings.ts";
 import { timeText } from "../http/conventions.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
-import { MOST } from "../usage/heavy-hitters.ts";
+import { MAX_HITTERS } from "../usage/heavy-hitters.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { VERSION } from "../version.ts";
 import type { LogState } from "./log.ts";
 import { BUCKETS, type Metrics } from "./metrics.ts";
 
-export interface StatsParts {
+export interface StatsDeps {
   readonly clock: Clock;
   readonly startedAt: number;
   readonly health: SystemHealth;
@@ -38,10 +38,10 @@ export interface StatsParts {
 }
 
 /** Blocks that are listed. */
-const MOST_BLOCKS = 20;
+const MAX_BLOCKS = 20;
 
 /** Consumers that are listed: all that are followed, so that one that is missing from an answer is new in the next. */
-const MOST_CONSUMERS = MOST;
+const MAX_CONSUMERS = MAX_HITTERS;
 
 const Counts = {
   requests: Type.Integer({ description: "Requests that have ended since the start." }),
@@ -72,7 +72,7 @@ const Stats = Type.Object({
       total: Type.Integer({ description: "All its requests since it is followed: two answers, one after the other, give an exact rate." }),
       totalLimited: Type.Integer({ description: "Those of them that a limit refused." }),
     }),
-    { description: `Those who call most, ${MOST_CONSUMERS} at most.` },
+    { description: `Those who call most, ${MAX_CONSUMERS} at most.` },
   ),
   targets: Type.Array(
     Type.Object({
@@ -95,7 +95,7 @@ const Stats = Type.Object({
           expiresAt: Type.Union([Type.String(), Type.Null()], { description: "Until when; null: until somebody lifts it." }),
         }),
         {
-          description: `Those that were made last, ${MOST_BLOCKS} at most.`,
+          description: `Those that were made last, ${MAX_BLOCKS} at most.`,
         },
       ),
     },
@@ -140,11 +140,11 @@ const Stats = Type.Object({
 export type StatsAnswer = Static<typeof Stats>;
 
 /** Numbers for a terminal, or a script: what `sluice top` shows. */
-export const statsAdmin = (parts: StatsParts) =>
+export const statsAdmin = (deps: StatsDeps) =>
   new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
     "/",
     async () => {
-      const { clock, health, metrics, usage, balanced, pools, cacheCounts } = parts;
+      const { clock, health, metrics, usage, balanced, pools, cacheCounts } = deps;
       const targets = balanced.all().flatMap(({ name, targets: each }) =>
         each.map(({ url, state }) => ({
           upstream: name,
@@ -152,32 +152,32 @@ export const statsAdmin = (parts: StatsParts) =>
           breaker: state.breaker.state,
           healthy: state.isHealthy,
           inFlight: state.inFlight,
-          why: state.isHealthy && state.breaker.state === "closed" ? null : parts.troubleOf(name, url),
+          why: state.isHealthy && state.breaker.state === "closed" ? null : deps.troubleOf(name, url),
         })),
       );
-      const activities = await parts.activities()?.catch(() => null);
-      const blocks = parts.guard.all().sort((a, b) => b.createdAt - a.createdAt);
-      const isRedisUp = parts.isRedisUp();
-      const dropped = parts.log()?.dropped;
+      const activities = await deps.activities()?.catch(() => null);
+      const blocks = deps.guard.all().sort((a, b) => b.createdAt - a.createdAt);
+      const isRedisUp = deps.isRedisUp();
+      const dropped = deps.log()?.dropped;
       return {
         at: timeText(clock.wall()) ?? "",
         version: VERSION,
-        uptime: Math.round(clock.now() - parts.startedAt) / 1000,
+        uptime: Math.round(clock.now() - deps.startedAt) / 1000,
         status: health.current().status,
         inFlight: targets.reduce((sum, { inFlight }) => sum + inFlight, 0),
         latencyBounds: [...BUCKETS],
         routes: metrics.byRoute(),
-        consumers: usage.heaviest(MOST_CONSUMERS),
+        consumers: usage.heaviest(MAX_CONSUMERS),
         targets,
         pools: pools
           .names()
           .flatMap((pool) => pools.keysOf(pool).map(({ id, status, remaining }) => ({ pool, key: id, status, remaining }))),
         blocks: {
           count: blocks.length,
-          latest: blocks.slice(0, MOST_BLOCKS).map(({ cidr, by, expiresAt }) => ({ cidr, by, expiresAt: timeText(expiresAt) })),
+          latest: blocks.slice(0, MAX_BLOCKS).map(({ cidr, by, expiresAt }) => ({ cidr, by, expiresAt: timeText(expiresAt) })),
         },
-        faults: [...parts.faults()],
-        warnings: parts.warnings.all().map(({ code, message }) => ({ code, message })),
+        faults: [...deps.faults()],
+        warnings: deps.warnings.all().map(({ code, message }) => ({ code, message })),
         cache: { hits: cacheCounts.hits, misses: cacheCounts.misses },
         redis: isRedisUp === null ? null : isRedisUp ? ("ok" as const) : ("away" as const),
         activities: activities ? { waiting: activities.waiting, lag: activities.lag / 1000 } : null,

@@ -119,7 +119,7 @@ export class Trace {
   }
 }
 
-export interface TracerParts {
+export interface TracerDeps {
   /** The share of requests that are traced whose caller has not decided already, 0 to 1. */
   readonly sample: number;
   /** Numbers from 0 up to 1. */
@@ -128,14 +128,14 @@ export interface TracerParts {
 
 /** Decides which requests are traced. */
 export class Tracer {
-  constructor(private readonly parts: TracerParts) {}
+  constructor(private readonly deps: TracerDeps) {}
 
   /** The trace of a request with this `traceparent` field. `null`: its caller does not record, and what it sent is passed on as it is. */
   begin(traceparent: string | null): Trace | null {
     const parent = parseTraceparent(traceparent);
     if (parent !== null)
       return (parent.flags & SAMPLED) === 0 ? null : new Trace(parent.traceId, parent.spanId, true, parent.flags & KNOWN);
-    const isSampled = this.parts.random() < this.parts.sample;
+    const isSampled = this.deps.random() < this.deps.sample;
     return new Trace(randomHex(16), null, isSampled, isSampled ? SAMPLED : 0);
   }
 }

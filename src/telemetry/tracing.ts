@@ -4,7 +4,7 @@ import { SpanQueue } from "./span-queue.ts";
 import type { Span } from "./spans.ts";
 import { Tracer } from "./trace.ts";
 
-export interface TracingParts {
+export interface TracingDeps {
   /** Tells this process from others. */
   readonly instance: string;
   /** Numbers from 0 up to 1. */
@@ -23,14 +23,14 @@ export class Tracing {
   private queue: SpanQueue | null = null;
   private config: OtlpConfig | null = null;
 
-  constructor(private readonly parts: TracingParts) {}
+  constructor(private readonly deps: TracingDeps) {}
 
   /** Begins to trace, by other rules, or no longer. */
   configure(config: OtlpConfig | null): void {
     if (Bun.deepEquals(this.config, config)) return;
-    this.close(parseDuration(this.config?.timeout ?? "0s")).catch(this.parts.onFault);
+    this.close(parseDuration(this.config?.timeout ?? "0s")).catch(this.deps.onFault);
     this.config = config;
-    this.tracer = config === null ? null : new Tracer({ sample: config.sample, random: this.parts.random });
+    this.tracer = config === null ? null : new Tracer({ sample: config.sample, random: this.deps.random });
     this.queue = config === null ? null : this.queueFor(config);
   }
 
@@ -52,9 +52,9 @@ export class Tracing {
       // Loaded when there is something to send: most gateways never trace.
       sender: async () => {
         const { otlpSender } = await import("./otlp.ts");
-        return otlpSender({ ...config, instance: this.parts.instance, timeout: parseDuration(config.timeout) });
+        return otlpSender({ ...config, instance: this.deps.instance, timeout: parseDuration(config.timeout) });
       },
-      onChange: (isUp, why) => this.parts.onChange(config.endpoint, isUp, why),
+      onChange: (isUp, why) => this.deps.onChange(config.endpoint, isUp, why),
     });
   }
 }

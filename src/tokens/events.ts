@@ -11,7 +11,7 @@ enum Byte {
 
 const FIELD = "data:";
 /** An event that is larger goes on as it comes: what is left out is small. In bytes. */
-const MOST_HELD = 65_536;
+const MAX_HELD = 65_536;
 
 /** Gives an event as it is to go on, in pieces, `null` when it is to be left out. It is asked when the event's JSON has been read to its end. */
 export type Sieve = (event: Uint8Array) => readonly Uint8Array[] | null;
@@ -199,7 +199,7 @@ export class EventNumbers {
     if (this.eventAt === end) return;
     this.held.push(bytes.subarray(this.eventAt));
     this.heldSize += end - this.eventAt;
-    if (this.heldSize <= MOST_HELD) return;
+    if (this.heldSize <= MAX_HELD) return;
     this.event = Event.GoesOn;
     this.write(this.whole());
     this.held = [];

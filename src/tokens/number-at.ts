@@ -14,9 +14,9 @@ enum Byte {
 }
 
 /** A number has no more characters than this. */
-const MOST_DIGITS = 32;
+const MAX_DIGITS = 32;
 /** A name that is looked for has no more bytes than this: of longer ones it is known only that they are others. */
-const MOST_NAME = 260;
+const MAX_NAME = 260;
 
 /** A name that is looked for, and those that are looked for in its object. */
 interface Step {
@@ -53,7 +53,7 @@ export class Places {
     let steps = this.root;
     for (const [i, text] of path.entries()) {
       const name = Buffer.from(text);
-      let step = steps.find((it) => it.name.equals(name));
+      let step = steps.find((step) => step.name.equals(name));
       if (step === undefined) {
         step = { name, place: -1, inner: [] };
         steps.push(step);
@@ -88,7 +88,7 @@ export class NumbersAt {
   private isEscaped = false;
   /** The string that is being read, when it is a name that may matter: how much of it has come; -1 when it does not. */
   private nameLength = -1;
-  private readonly name = Buffer.alloc(MOST_NAME);
+  private readonly name = Buffer.alloc(MAX_NAME);
   private digits = "";
 
   constructor(private readonly places: Places) {
@@ -166,7 +166,7 @@ export class NumbersAt {
           if (!isOfNumber(byte)) {
             this.found(Kind.Other);
             this.hit = null;
-          } else if (this.digits.length < MOST_DIGITS) this.digits += String.fromCharCode(byte);
+          } else if (this.digits.length < MAX_DIGITS) this.digits += String.fromCharCode(byte);
       }
     }
   }
@@ -220,7 +220,7 @@ export class NumbersAt {
         return i + 1;
       }
       // A name with escapes is taken for another one.
-      if (byte === Byte.Backslash || this.nameLength === MOST_NAME) {
+      if (byte === Byte.Backslash || this.nameLength === MAX_NAME) {
         this.nameLength = -1;
         return i;
       }

@@ -4,11 +4,11 @@ import type { Trailers } from "../http/trailers.ts";
 import { isObject, parseExactly } from "../values/json.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
-export const MOST_KEPT_PLAIN = 1_048_576;
+export const MAX_KEPT_PLAIN = 1_048_576;
 /** JSON is read up to this size: pictures and sounds stand in it as text. In bytes. */
-export const MOST_READ = 16_777_216;
-/** What all requests together may have under way of bodies that are larger than `MOST_KEPT_PLAIN`; beyond it they go through unread. In bytes. */
-const MOST_READ_AT_ONCE = 134_217_728;
+export const MAX_READ = 16_777_216;
+/** What all requests together may have under way of bodies that are larger than `MAX_KEPT_PLAIN`; beyond it they go through unread. In bytes. */
+const MAX_READ_AT_ONCE = 134_217_728;
 /** Bytes of a text per token, as providers of language models reckon. */
 const BYTES_PER_TOKEN = 4;
 
@@ -53,13 +53,13 @@ const unread = (body: Body | null, length: number): Prompt => ({
  */
 export async function readPrompt(body: Body | null, length: number, isJson: boolean, mayAsk: boolean): Promise<Prompt> {
   if (body === null) return { ...unread(body, 0), isRead: true };
-  const mayRead = isJson && readAtOnce < MOST_READ_AT_ONCE;
-  const most = mayRead ? MOST_READ : MOST_KEPT_PLAIN;
-  if (length > most) return unread(body, length);
+  const mayRead = isJson && readAtOnce < MAX_READ_AT_ONCE;
+  const max = mayRead ? MAX_READ : MAX_KEPT_PLAIN;
+  if (length > max) return unread(body, length);
   // How large a chunked one is shows at its end.
-  const reserved = length >= 0 && length <= MOST_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MOST_READ : Math.max(0, length);
+  const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MAX_READ : Math.max(0, length);
   readAtOnce += reserved;
-  const gathering = new Gathering(body, most);
+  const gathering = new Gathering(body, max);
   const bytes = await gathering.whole
     .catch((error: Error) => {
       throw new UpstreamFailure("request", "the request's body broke off", false, error);
@@ -68,7 +68,7 @@ export async function readPrompt(body: Body | null, length: number, isJson: bool
       readAtOnce -= reserved;
     });
   if (bytes === null) return unread(gathering, length);
-  const weight = bytes.length > MOST_KEPT_PLAIN ? bytes.length : 0;
+  const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
   const value = isJson || beginsAsObject(bytes) ? parsed(bytes) : null;
   if (value === null) return { ...unread(new WholeBody(bytes), bytes.length), weight };
@@ -110,16 +110,16 @@ function textBytes(value: unknown): number {
 }
 
 /** An object whose `data` is a file in Base64: Anthropic's source, OpenAI's input_audio, Google's inlineData. */
-const holdsFile = (it: Record<string, unknown>): boolean =>
-  typeof it.data === "string" &&
-  (it.type === "base64" || typeof it.format === "string" || typeof it.mimeType === "string" || typeof it.mime_type === "string");
+const holdsFile = (part: Record<string, unknown>): boolean =>
+  typeof part.data === "string" &&
+  (part.type === "base64" || typeof part.format === "string" || typeof part.mimeType === "string" || typeof part.mime_type === "string");
 
 /** The most tokens that the answer may have: what OpenAI (two names), Anthropic and others call it; for each of `n` answers. */
 function outputOf(request: Record<string, unknown>): number {
-  const most = request.max_completion_tokens ?? request.max_output_tokens ?? request.max_tokens;
-  if (typeof most !== "number" || !(most > 0) || most > 1e12) return 0;
+  const asked = request.max_completion_tokens ?? request.max_output_tokens ?? request.max_tokens;
+  if (typeof asked !== "number" || !(asked > 0) || asked > 1e12) return 0;
   const answers = typeof request.n === "number" && request.n > 1 && request.n <= 1000 ? request.n : 1;
-  return Math.ceil(most * answers);
+  return Math.ceil(asked * answers);
 }
 
 /**
@@ -159,7 +159,7 @@ class Gathering implements Body {
   /** `most`: bytes that are kept. */
   constructor(
     private readonly source: Body,
-    private readonly most: number,
+    private readonly max: number,
   ) {
     this.length = source.length;
     this.whole = new Promise((resolve, reject) => {
@@ -168,7 +168,7 @@ class Gathering implements Body {
           if (this.sink !== null) return this.sink.write(bytes);
           this.held.push(bytes);
           this.size += bytes.length;
-          if (this.size <= this.most) return true;
+          if (this.size <= this.max) return true;
           resolve(null);
           return false;
         },

@@ -37,7 +37,7 @@ const ByTarget = Type.Object({
 export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) => {
   const all = (): [Upstream, Target][] =>
     upstreams.all().flatMap((upstream) => upstream.targets.map((target) => [upstream, target] as [Upstream, Target]));
-  const wire = ([upstream, target]: [Upstream, Target]): Static<typeof Breaker> => {
+  const toJson = ([upstream, target]: [Upstream, Target]): Static<typeof Breaker> => {
     const { breaker, isHealthy, inFlight } = target.state;
     const waits = breaker.state === "open" && !breaker.isHeld;
     return {
@@ -65,11 +65,11 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) 
       audit.note({ action: `breaker.${state === "open" ? "open" : "close"}`, subject: `target ${target.url}`, before, after: { state } });
       upstream.setBreaker(target, state);
     }
-    return { items: found.map(wire) };
+    return { items: found.map(toJson) };
   };
   const List = Type.Object({ items: Type.Array(Breaker, { description: "One for each target of each upstream." }) });
   return new Elysia({ prefix: "/breakers", tags: ["breakers"], normalize: false })
-    .get("/", () => ({ items: all().map(wire) }), { response: List, detail: { summary: "List circuit breakers" } })
+    .get("/", () => ({ items: all().map(toJson) }), { response: List, detail: { summary: "List circuit breakers" } })
     .post("/:target/open", ({ params }) => set(params.target, "open"), {
       params: ByTarget,
       response: List,

@@ -76,13 +76,13 @@ export function consistentHash<T extends Balanced>(targets: readonly T[]): Balan
   const seeds = targets.map((target) => hashOf(target.url));
   return (hash, isAvailable, weightOf) => {
     let best: T | null = null;
-    let most = Number.NEGATIVE_INFINITY;
+    let max = Number.NEGATIVE_INFINITY;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i] as T;
       if (!isAvailable(target)) continue;
       const score = -weightOf(target) / Math.log((mix(hash ^ (seeds[i] as number)) + 0.5) / 4294967296);
-      if (score > most) {
-        most = score;
+      if (score > max) {
+        max = score;
         best = target;
       }
     }

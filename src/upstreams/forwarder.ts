@@ -6,7 +6,7 @@ import { type Body, collect, WholeBody } from "../http/body.ts";
 import { callerLeft, discard, type Reuse, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import type { Fields } from "../http/fields.ts";
 import { below } from "../http/path.ts";
-import { MOST_KEPT, ReplayBody } from "../http/replay-body.ts";
+import { MAX_KEPT, ReplayBody } from "../http/replay-body.ts";
 import { CredentialRefused, CredentialUse, credentialLine, PoolExhausted } from "../pools/credential.ts";
 import type { PoolKey } from "../pools/pool.ts";
 import { isDoubtful, type Pools } from "../pools/pools.ts";
@@ -19,7 +19,7 @@ import { hashOf } from "./balancer.ts";
 import { isRetryable, retryAfterOf, retryDelay } from "./retry.ts";
 import type { FailedOutcome, Target, Unavailable, Upstream } from "./upstream.ts";
 
-export interface ForwarderParts {
+export interface ForwarderDeps {
   readonly clock: Clock;
   readonly client: UpstreamClient;
   readonly pools: Pools;
@@ -48,54 +48,54 @@ const PROBE_TIMEOUT = 5000;
 
 /** Sends a request to one of an upstream's targets, and again to another where that is allowed and may help. */
 export class Forwarder {
-  constructor(private readonly parts: ForwarderParts) {}
+  constructor(private readonly deps: ForwarderDeps) {}
 
   /**
    * The upstream's answer. Its target counts as busy, and its credential's cost as reserved, until `x` releases it. Rejects with `UpstreamFailure` when the last attempt got none,
    * with `NoTarget` when there was nobody to ask, with `PoolExhausted` and `PoolMissing` when there was no credential.
    * `conditions`: the fields that stand in place of the caller's own conditions; `null` leaves those.
    */
-  async send(x: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
-    const { clock } = this.parts;
+  async send(exchange: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
+    const { clock } = this.deps;
     const { retry } = route;
-    if (route.usage !== null || route.credential !== null) await this.prepare(x, route);
+    if (route.usage !== null || route.credential !== null) await this.prepare(exchange, route);
     // Not before the body is there: how slowly the caller sends it says nothing of the backend.
-    const small = x.prompt === null && isSmallAndOnItsWay(x) ? await gather(x) : null;
+    const small = exchange.prompt === null && isSmallAndOnItsWay(exchange) ? await gather(exchange) : null;
     const deadline = clock.now() + route.timeout;
-    const body = small ?? (x.prompt === null ? bodyOf(x, retry !== null && retry.attempts > 1) : x.prompt.body);
-    const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(x, upstream));
+    const body = small ?? (exchange.prompt === null ? bodyOf(exchange, retry !== null && retry.attempts > 1) : exchange.prompt.body);
+    const hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(exchange, upstream));
     route.budget.earn();
-    const { method } = x.incoming.head;
-    const isChunked = x.prompt === null ? x.incoming.head.framing === "chunked" : x.prompt.length < 0;
-    const onInterim = x.incoming.interim === undefined ? null : interimFor(x, route);
+    const { method } = exchange.incoming.head;
+    const isChunked = exchange.prompt === null ? exchange.incoming.head.framing === "chunked" : exchange.prompt.length < 0;
+    const onInterim = exchange.incoming.interim === undefined ? null : interimFor(exchange, route);
     let wasStale = false;
     let tried = NONE;
     for (;;) {
       const target = upstream.choose(hash, tried);
       if (target === null) throw new NoTarget(upstream.whyNot());
       const left = deadline - clock.now();
-      x.target = target;
-      x.attempts++;
+      exchange.target = target;
+      exchange.attempts++;
       const ticket = upstream.begin(target);
-      x.trace?.sends(upstream.name, target, x.attempts, spanMethod(x.incoming.head.method), clock.now());
+      exchange.trace?.sends(upstream.name, target, exchange.attempts, spanMethod(exchange.incoming.head.method), clock.now());
       let failure: UpstreamFailure | null = null;
       let response: UpstreamResponse | null = null;
-      const call = this.parts.client.send(target.origin, {
-        method: x.incoming.head.method,
-        head: requestHead(x, route, target, forwardedPath(x, route, target), conditions),
+      const call = this.deps.client.send(target.origin, {
+        method: exchange.incoming.head.method,
+        head: requestHead(exchange, route, target, forwardedPath(exchange, route, target), conditions),
         body,
         chunked: isChunked,
-        upgrade: x.incoming.head.upgrade === "websocket",
+        upgrade: exchange.incoming.head.upgrade === "websocket",
         connectTimeout: Math.min(upstream.connectTimeout, left),
         timeout: Math.min(retry?.attemptTimeout ?? left, left),
         bodyTimeout: route.timeout,
         reuse: wasStale ? "new" : reuseOf(method, body, target),
         onInterim,
-        keepsTrailer: isChunked ? trailersFor(x, route) : null,
+        keepsTrailer: isChunked ? trailersFor(exchange, route) : null,
       });
-      x.credential?.sent(call);
-      x.incoming.onAbort = () => call.abort();
-      if (x.incoming.isAborted) call.abort();
+      exchange.credential?.sent(call);
+      exchange.incoming.onAbort = () => call.abort();
+      if (exchange.incoming.isAborted) call.abort();
       try {
         response = await call.response;
       } catch (error) {
@@ -105,46 +105,48 @@ export class Forwarder {
           throw error;
         }
         failure = error;
-        x.trace?.answered(null, error.isStale ? "stale" : error.kind, clock.now());
-        if (!error.wasSent || error.isStale) x.credential?.unsent();
+        exchange.trace?.answered(null, error.isStale ? "stale" : error.kind, clock.now());
+        if (!error.wasSent || error.isStale) exchange.credential?.unsent();
       }
-      const isRefusal = response !== null && x.credential?.answered(response) === true;
+      const isRefusal = response !== null && exchange.credential?.answered(response) === true;
       if (response !== null) {
-        x.trace?.answered(response.status, null, clock.now());
+        exchange.trace?.answered(response.status, null, clock.now());
         const { status } = response;
         if (upstream.isFailing(status)) upstream.failed(target, ticket, status);
         else upstream.succeeded(target, ticket);
         if (status < 500) {
-          x.busy = target;
-          if (!isRefusal || !(await this.takesAnotherKey(x, route, upstream, target, body, response, deadline)))
-            return this.measured(x, route, response);
-          x.busy = null;
+          exchange.busy = target;
+          if (!isRefusal || !(await this.takesAnotherKey(exchange, route, upstream, target, body, response, deadline)))
+            return this.measured(exchange, route, response);
+          exchange.busy = null;
           target.state.inFlight--;
           discard(response);
           continue;
         }
-        this.parts.onFailed(x.id, upstream.name, target, x.attempts, status);
+        this.deps.onFailed(exchange.id, upstream.name, target, exchange.attempts, status);
       } else {
         target.state.inFlight--;
-        if (failure !== null) this.parts.onFailed(x.id, upstream.name, target, x.attempts, failure);
+        if (failure !== null) this.deps.onFailed(exchange.id, upstream.name, target, exchange.attempts, failure);
         const outcome = failure === null || failure.isStale ? null : outcomeOf(failure);
         if (outcome === null) upstream.withdrawn(target, ticket);
         else upstream.failed(target, ticket, outcome);
         // The connection was closed while it was idle: that was no attempt. A new one takes its place, so this ends.
-        if (failure?.isStale && !x.incoming.isAborted && IDEMPOTENT.has(method) && isRepeatable(body)) {
+        if (failure?.isStale && !exchange.incoming.isAborted && IDEMPOTENT.has(method) && isRepeatable(body)) {
           wasStale = true;
-          x.attempts--;
+          exchange.attempts--;
           continue;
         }
       }
 
       tried = [...tried, target];
       const wait =
-        retry === null || x.attempts >= retry.attempts ? null : this.waitBefore(x, route, upstream, tried, body, failure, response);
-      if (wait === null || clock.now() + wait >= deadline || x.incoming.isAborted || !upstream.hasTarget || !route.budget.spend()) {
+        retry === null || exchange.attempts >= retry.attempts
+          ? null
+          : this.waitBefore(exchange, route, upstream, tried, body, failure, response);
+      if (wait === null || clock.now() + wait >= deadline || exchange.incoming.isAborted || !upstream.hasTarget || !route.budget.spend()) {
         if (response !== null) {
-          x.busy = target;
-          return this.measured(x, route, response);
+          exchange.busy = target;
+          return this.measured(exchange, route, response);
         }
         // What ran out was the time for all of it, whatever the last attempt was at.
         if (failure?.kind === "connect" && clock.now() >= deadline) throw new UpstreamFailure("timeout", failure.message, false);
@@ -154,29 +156,36 @@ export class Forwarder {
         target.state.inFlight--;
         discard(response);
       }
-      if (wait > 0) await pause(x, upstream, wait);
-      if (x.incoming.isAborted) throw callerLeft();
+      if (wait > 0) await pause(exchange, upstream, wait);
+      if (exchange.incoming.isAborted) throw callerLeft();
     }
   }
 
   /** Reads what the request will cost, and takes a credential for it. */
-  private async prepare(x: Exchange<Arrival>, route: Route): Promise<void> {
-    const { head, body } = x.incoming;
+  private async prepare(exchange: Exchange<Arrival>, route: Route): Promise<void> {
+    const { head, body } = exchange.incoming;
     const length = head.framing === "chunked" ? -1 : head.contentLength;
-    x.prompt = await readPrompt(body, length, isJsonType(head.fields.mediaType), mayAskForUsage(x, route));
+    exchange.prompt = await readPrompt(body, length, isJsonType(head.fields.mediaType), mayAskForUsage(exchange, route));
     // The exchange is over and settled: nothing may be taken for it any more.
-    if (x.incoming.isAborted) {
-      letGo(x.prompt);
+    if (exchange.incoming.isAborted) {
+      letGo(exchange.prompt);
       throw callerLeft();
     }
     if (route.credential === null) return;
-    const use = await CredentialUse.begin(this.parts, x, route.name, route.credential, x.prompt, isRepeatable(x.prompt.body));
+    const use = await CredentialUse.begin(
+      this.deps,
+      exchange,
+      route.name,
+      route.credential,
+      exchange.prompt,
+      isRepeatable(exchange.prompt.body),
+    );
     // The caller left while Redis was asked: the exchange is recorded already.
-    if (x.incoming.isAborted) {
+    if (exchange.incoming.isAborted) {
       use.settle();
       throw callerLeft();
     }
-    x.credential = use;
+    exchange.credential = use;
   }
 
   /**
@@ -184,7 +193,7 @@ export class Forwarder {
    * request that was refused has done nothing. False when the answer is for the caller; throws `PoolExhausted` when that would tell the caller of keys that are not the caller's.
    */
   private async takesAnotherKey(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     route: Route,
     upstream: Upstream,
     target: Target,
@@ -192,16 +201,16 @@ export class Forwarder {
     response: UpstreamResponse,
     deadline: number,
   ): Promise<boolean> {
-    const use = x.credential;
+    const use = exchange.credential;
     if (use === null) return false;
     const mayRepeat =
       route.retry !== null &&
-      x.attempts < route.retry.attempts &&
-      this.parts.clock.now() < deadline &&
-      !x.incoming.isAborted &&
+      exchange.attempts < route.retry.attempts &&
+      this.deps.clock.now() < deadline &&
+      !exchange.incoming.isAborted &&
       isRepeatable(body) &&
       route.budget.spend();
-    const ask = (key: PoolKey) => this.statusOf(x, route, upstream, target, key);
+    const ask = (key: PoolKey) => this.statusOf(exchange, route, upstream, target, key);
     try {
       const isNext =
         mayRepeat &&
@@ -210,20 +219,20 @@ export class Forwarder {
           throw error;
         }));
       if (isNext === true) {
-        if (!x.incoming.isAborted) return true;
+        if (!exchange.incoming.isAborted) return true;
         use.settle();
         throw callerLeft();
       }
       if (mayRepeat && isNext === false && isDoubtful(response.status)) {
-        use.repeated(ask, this.parts.onFault);
+        use.repeated(ask, this.deps.onFault);
         // 403 is for the caller to read. What 401 and 402 say names the key, or the account.
         if (response.status === 403) return false;
-        x.trouble = `the upstream refused the request with two keys: ${response.status}`;
-        throw new CredentialRefused(x.trouble);
+        exchange.trouble = `the upstream refused the request with two keys: ${response.status}`;
+        throw new CredentialRefused(exchange.trouble);
       }
       if (!(await use.confirmed(ask))) {
-        x.trouble = `the upstream refused the request, and is not known to refuse the key: ${response.status}`;
-        throw new CredentialRefused(x.trouble);
+        exchange.trouble = `the upstream refused the request, and is not known to refuse the key: ${response.status}`;
+        throw new CredentialRefused(exchange.trouble);
       }
       throw use.exhausted();
     } catch (error) {
@@ -233,15 +242,21 @@ export class Forwarder {
   }
 
   /** Asks a target whether it takes a key: by a request of our own, in which nothing is the caller's. Gives the answer's status; `null` when there was none. */
-  private async statusOf(x: Exchange<Arrival>, route: Route, upstream: Upstream, target: Target, key: PoolKey): Promise<number | null> {
+  private async statusOf(
+    exchange: Exchange<Arrival>,
+    route: Route,
+    upstream: Upstream,
+    target: Target,
+    key: PoolKey,
+  ): Promise<number | null> {
     const { credential, requestRules, setsHost } = route;
     if (credential === null) return null;
     const path = target.basePath + (credential.probe ?? `${route.strip === 0 ? prefixOf(route.path) : ""}/models`);
     // Anthropic's interface asks for its version before anything else.
-    const version = x.incoming.head.fields.get("anthropic-version");
+    const version = exchange.incoming.head.fields.get("anthropic-version");
     const lines = version !== null && /^\d{4}-\d\d-\d\d$/.test(version) ? `Anthropic-Version: ${version}\r\n` : "";
     const host = setsHost ? "" : `Host: ${target.host}\r\n`;
-    const call = this.parts.client.send(target.origin, {
+    const call = this.deps.client.send(target.origin, {
       method: "GET",
       head: `GET ${path} HTTP/1.1\r\n${host}${requestRules.lines}User-Agent: Sluice\r\nAccept: application/json\r\n${lines}${credentialLine(credential, key)}\r\n`,
       body: null,
@@ -261,16 +276,16 @@ export class Forwarder {
   }
 
   /** The answer for the caller, its cost being read as it goes by. */
-  private measured(x: Exchange<Arrival>, route: Route, response: UpstreamResponse): UpstreamResponse {
+  private measured(exchange: Exchange<Arrival>, route: Route, response: UpstreamResponse): UpstreamResponse {
     if (route.usage === null || response.tunnel !== null) return response;
-    x.meter = meterOf(response, route.usage, x.prompt?.asksForUsage === true);
-    x.credential?.measure(x.meter);
-    return x.meter === null ? response : metered(response, x.meter);
+    exchange.meter = meterOf(response, route.usage, exchange.prompt?.asksForUsage === true);
+    exchange.credential?.measure(exchange.meter);
+    return exchange.meter === null ? response : metered(response, exchange.meter);
   }
 
   /** Milliseconds to wait before the request is sent again, or `null` when it must not be. Another target is asked at once: delays are for asking the same one again. */
   private waitBefore(
-    x: Exchange<Arrival>,
+    exchange: Exchange<Arrival>,
     route: Route,
     upstream: Upstream,
     tried: readonly Target[],
@@ -279,7 +294,7 @@ export class Forwarder {
     response: UpstreamResponse | null,
   ): number | null {
     if (route.retry === null) return null;
-    const { head } = x.incoming;
+    const { head } = exchange.incoming;
     // A connection that was never made has brought nothing to anybody, and taken nothing of the body.
     if (failure?.kind !== "connect") {
       if (!IDEMPOTENT.has(head.method) && head.fields.get("idempotency-key") === null) return null;
@@ -288,10 +303,10 @@ export class Forwarder {
       if (response !== null && !isRetryable(response.status)) return null;
     }
     if (upstream.hasFresh(tried)) return 0;
-    const asked = response === null ? null : retryAfterOf(response.fields.get("retry-after"), this.parts.clock.wall());
-    const delay = retryDelay(route.retry, x.attempts, asked, this.parts.random);
+    const asked = response === null ? null : retryAfterOf(response.fields.get("retry-after"), this.deps.clock.wall());
+    const delay = retryDelay(route.retry, exchange.attempts, asked, this.deps.random);
     // A refused connection costs the backend nothing, and the first time it is most often a restart: it is soon asked again.
-    return failure?.kind === "connect" && x.attempts === 1 ? Math.min(delay, this.parts.random() * SOON) : delay;
+    return failure?.kind === "connect" && exchange.attempts === 1 ? Math.min(delay, this.deps.random() * SOON) : delay;
   }
 }
 
@@ -301,18 +316,18 @@ export class Forwarder {
  */
 function reuseOf(method: string, body: Body | null, { origin }: Target): Reuse {
   if (IDEMPOTENT.has(method) && isRepeatable(body) && (body === null || body.length >= 0)) return "any";
-  return body !== null && body.length > MOST_KEPT && !origin.tls ? "new" : "checked";
+  return body !== null && body.length > MAX_KEPT && !origin.tls ? "new" : "checked";
 }
 
 /** Passes a target's interim answers on to the caller, with the fields that a full answer would have from it. */
 const interimFor =
-  (x: Exchange<Arrival>, route: Route) =>
+  (exchange: Exchange<Arrival>, route: Route) =>
   (status: number, reason: string, fields: Fields, connection: string): void =>
-    x.incoming.interim?.(status, reason, interimHead(route, fields, connection));
+    exchange.incoming.interim?.(status, reason, interimHead(route, fields, connection));
 
 /** Which trailers of a request go on: what would go on as a field of its head, whoever sent it, and no key. */
-function trailersFor(x: Exchange<Arrival>, { requestNames }: Route): (lower: string) => boolean {
-  const { header } = x.generation.identity;
+function trailersFor(exchange: Exchange<Arrival>, { requestNames }: Route): (lower: string) => boolean {
+  const { header } = exchange.snapshot.identity;
   return (lower) => lower !== header && requestNames.of(lower) === "always";
 }
 
@@ -320,8 +335,8 @@ function trailersFor(x: Exchange<Arrival>, { requestNames }: Route): (lower: str
 const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
 
 /** Whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
-const mayAskForUsage = (x: Exchange<Arrival>, { usage }: Route): boolean =>
-  usage?.isOpenAi === true && x.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(x.path);
+const mayAskForUsage = (exchange: Exchange<Arrival>, { usage }: Route): boolean =>
+  usage?.isOpenAi === true && exchange.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(exchange.path);
 
 /** A body that can be sent again, whatever was sent of it. */
 const isRepeatable = (body: Body | null): boolean =>
@@ -342,41 +357,41 @@ function outcomeOf({ kind }: UpstreamFailure): FailedOutcome | null {
 }
 
 /** The request's body, in a form that can be sent again where it is small enough. */
-function bodyOf(x: Exchange<Arrival>, mayRetry: boolean): Body | null {
-  const { body, head } = x.incoming;
-  return body === null || !mayRetry || head.contentLength > MOST_KEPT ? body : new ReplayBody(body);
+function bodyOf(exchange: Exchange<Arrival>, mayRetry: boolean): Body | null {
+  const { body, head } = exchange.incoming;
+  return body === null || !mayRetry || head.contentLength > MAX_KEPT ? body : new ReplayBody(body);
 }
 
 /** A body of at most this many bytes is waited for before a connection to the backend is taken, where it did not come with the head: slow callers hold up none. */
-const MOST_GATHERED = 16_384;
+const MAX_GATHERED = 16_384;
 
 function isSmallAndOnItsWay({ incoming: { body, head } }: Exchange<Arrival>): boolean {
-  return body !== null && head.framing === "length" && head.contentLength <= MOST_GATHERED && !body.isComplete;
+  return body !== null && head.framing === "length" && head.contentLength <= MAX_GATHERED && !body.isComplete;
 }
 
 async function gather({ incoming }: Exchange<Arrival>): Promise<Body> {
-  const bytes = await collect(incoming.body as Body, MOST_GATHERED);
+  const bytes = await collect(incoming.body as Body, MAX_GATHERED);
   if (incoming.isAborted) throw callerLeft();
   return new WholeBody(bytes);
 }
 
-function subjectOf(x: Exchange<Arrival>, { hashOn }: Upstream): string {
-  if (hashOn?.kind === "header") return x.incoming.head.fields.joined(hashOn.name) ?? x.ip;
-  return hashOn?.kind === "key" && x.key !== null ? x.key.id : x.ip;
+function subjectOf(exchange: Exchange<Arrival>, { hashOn }: Upstream): string {
+  if (hashOn?.kind === "header") return exchange.incoming.head.fields.joined(hashOn.name) ?? exchange.ip;
+  return hashOn?.kind === "key" && exchange.key !== null ? exchange.key.id : exchange.ip;
 }
 
 /** Waits for the time of a retry; less when the caller leaves, or when no target is left to try. */
-function pause(x: Exchange<Arrival>, upstream: Upstream, milliseconds: number): Promise<void> {
+function pause(exchange: Exchange<Arrival>, upstream: Upstream, milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {
       clearTimeout(timer);
       forget();
-      x.incoming.onAbort = null;
+      exchange.incoming.onAbort = null;
       resolve();
     };
     const timer = setTimeout(wake, milliseconds);
     const forget = upstream.onUnavailable(wake);
-    x.incoming.onAbort = wake;
+    exchange.incoming.onAbort = wake;
   });
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from "../values/clock.ts";
 import { HealthChecker, type OnHealth } from "./health-check.ts";
 import { type OnBreaker, Upstream } from "./upstream.ts";
 
-export interface UpstreamsParts {
+export interface UpstreamsDeps {
   readonly clock: Clock;
   readonly client: UpstreamClient;
   readonly onBreaker: OnBreaker;
@@ -22,7 +22,7 @@ interface Entry {
 export class Upstreams {
   private inForce = new Map<string, Entry>();
 
-  constructor(private readonly parts: UpstreamsParts) {}
+  constructor(private readonly deps: UpstreamsDeps) {}
 
   /** Begins a new set. Nothing changes before `commit`. */
   draft(): Draft {
@@ -35,7 +35,7 @@ export class Upstreams {
         const entry =
           before !== undefined && (before.config === config || Bun.deepEquals(before.config, config))
             ? before
-            : { config, upstream: new Upstream(name, config, this.parts.clock, this.parts.onBreaker, before?.upstream), checker: null };
+            : { config, upstream: new Upstream(name, config, this.deps.clock, this.deps.onBreaker, before?.upstream), checker: null };
         next.set(name, entry);
         return entry.upstream;
       },
@@ -58,7 +58,7 @@ export class Upstreams {
   private watch(entry: Entry): void {
     const { upstream } = entry;
     if (entry.checker !== null || upstream.healthCheck === null) return;
-    const { client, onHealth, random, clock } = this.parts;
+    const { client, onHealth, random, clock } = this.deps;
     entry.checker = new HealthChecker(upstream, upstream.healthCheck, client, onHealth, random, clock);
     entry.checker.start();
   }

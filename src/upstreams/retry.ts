@@ -17,8 +17,8 @@ export interface RetryPolicy {
  */
 export function retryDelay(policy: RetryPolicy, attempt: number, retryAfter: number | null, random: () => number): number {
   if (retryAfter !== null) return Math.min(retryAfter, policy.maxDelay);
-  const most = Math.min(policy.maxDelay, policy.baseDelay * policy.factor ** (attempt - 1));
-  return policy.jitter ? random() * most : most;
+  const max = Math.min(policy.maxDelay, policy.baseDelay * policy.factor ** (attempt - 1));
+  return policy.jitter ? random() * max : max;
 }
 
 /** Statuses that say that another attempt may do better (RFC 9110 §15.6). */

@@ -1,5 +1,5 @@
 /** Beyond so many targets that fail, the ones that failed first are forgotten. */
-const MOST = 10_000;
+const MAX_TROUBLES = 10_000;
 
 /** Why targets are not well, for people. */
 export class Troubles {
@@ -8,7 +8,7 @@ export class Troubles {
   /** What went wrong with a target last: a status that it answered, or a failure of the connection. */
   failed(upstream: string, url: string, why: string): void {
     const name = nameOf(upstream, url);
-    if (!this.whys.has(name) && this.whys.size >= MOST) this.whys.delete(this.whys.keys().next().value ?? "");
+    if (!this.whys.has(name) && this.whys.size >= MAX_TROUBLES) this.whys.delete(this.whys.keys().next().value ?? "");
     this.whys.set(name, why);
   }
 

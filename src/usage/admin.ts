@@ -8,7 +8,7 @@ import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.t
 
 const DAY = 86_400_000;
 /** Rows of a CSV file: a spreadsheet takes no more. */
-const MOST_LINES = 1_000_000;
+const MAX_LINES = 1_000_000;
 
 const Counted = {
   requests: Type.Integer({ description: "Requests that have ended." }),
@@ -24,7 +24,7 @@ const Row = Type.Object({
   ...Counted,
 });
 
-const wire = ({ time, ...row }: UsageRow) => (time === undefined ? row : { time: timeText(time) ?? "", ...row });
+const toJson = ({ time, ...row }: UsageRow) => (time === undefined ? row : { time: timeText(time) ?? "", ...row });
 
 const cell = (value: unknown): string => {
   const text = String(value);
@@ -36,7 +36,7 @@ const cell = (value: unknown): string => {
 /** RFC 4180. */
 function csv(rows: readonly UsageRow[], columns: readonly string[]): string {
   const lines = rows.map((row) => {
-    const values = wire(row) as Record<string, unknown>;
+    const values = toJson(row) as Record<string, unknown>;
     return columns.map((column) => cell(values[column])).join(",");
   });
   return `${[columns.join(","), ...lines].join("\r\n")}\r\n`;
@@ -70,11 +70,11 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
       if (format === "csv") {
         set.headers["content-type"] = "text/csv; charset=utf-8";
         const columns = [...(per === null ? [] : ["time"]), ...question.by, ...Object.keys(Counted)];
-        return csv(usage.sums({ ...question, limit: MOST_LINES, offset: 0 }), columns);
+        return csv(usage.sums({ ...question, limit: MAX_LINES, offset: 0 }), columns);
       }
       const rows = usage.sums({ ...question, limit: limit + 1, offset });
       const nextCursor = rows.length > limit ? Buffer.from(String(offset + limit)).toString("base64url") : null;
-      return { items: rows.slice(0, limit).map(wire), nextCursor };
+      return { items: rows.slice(0, limit).map(toJson), nextCursor };
     },
     {
       query: Type.Object({

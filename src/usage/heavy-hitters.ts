@@ -17,7 +17,7 @@ interface Entry {
 }
 
 /** Names that are followed: more than anybody is shown, so that those that are shown are nearly exact. */
-export const MOST = 256;
+export const MAX_HITTERS = 256;
 /** Milliseconds after which a request counts by a third still. */
 const MEMORY = 10_000;
 
@@ -56,7 +56,7 @@ export class HeavyHitters {
 
   private enter(name: string): Entry {
     const entry: Entry = { name, requests: 0, limited: 0, total: 0, totalLimited: 0 };
-    if (this.entries.size >= MOST) {
+    if (this.entries.size >= MAX_HITTERS) {
       const least = [...this.entries.values()].reduce((a, b) => (b.requests < a.requests ? b : a));
       this.entries.delete(least.name);
       entry.requests = least.requests;

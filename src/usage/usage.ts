@@ -54,7 +54,7 @@ export class Usage {
   private hour = 0;
   private readonly hitters = new HeavyHitters();
 
-  constructor(private readonly parts: { readonly storage: Storage; readonly clock: Clock }) {
+  constructor(private readonly deps: { readonly storage: Storage; readonly clock: Clock }) {
     this.hour = this.hourNow();
   }
 
@@ -90,7 +90,7 @@ export class Usage {
     const { hour, dirty } = this;
     const now = this.hourNow();
     if (dirty.length > 0) {
-      const { client } = this.parts.storage;
+      const { client } = this.deps.storage;
       const add = client.query(
         "INSERT INTO usage (hour, consumer, key, route, requests, errors, limited, tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET requests = requests + ?5, errors = errors + ?6, limited = limited + ?7, tokens = tokens + ?8",
       );
@@ -117,13 +117,13 @@ export class Usage {
   heaviest(count: number): (Omit<HeavyHitter, "name"> & { consumer: string | null })[] {
     this.tell();
     return this.hitters
-      .top(count, this.parts.clock.now())
+      .top(count, this.deps.clock.now())
       .map(({ name, ...hitter }) => ({ consumer: name === "" ? null : name, ...hitter }));
   }
 
   /** Lets the heaviest know of what has come since. */
   private tell(): void {
-    const at = this.parts.clock.now();
+    const at = this.deps.clock.now();
     for (const counter of this.dirty) {
       const [more, moreLimited] = [counter.requests - counter.told, counter.limited - counter.toldLimited];
       if (more > 0) this.hitters.add(counter.key?.consumer.id ?? "", more, moreLimited, at);
@@ -150,7 +150,7 @@ export class Usage {
     const given = filters.filter((filter): filter is [string, string] => filter[1] !== undefined);
     const sums =
       "coalesce(sum(requests), 0) AS requests, coalesce(sum(errors), 0) AS errors, coalesce(sum(limited), 0) AS limited, coalesce(sum(tokens), 0) AS tokens";
-    return this.parts.storage.client
+    return this.deps.storage.client
       .query<UsageRow, (string | number)[]>(
         `SELECT ${[...columns, sums].join(", ")} FROM usage WHERE hour >= ? AND hour < ?${given.map(([text]) => text).join("")}${groups.length === 0 ? "" : ` GROUP BY ${groups.join(", ")} ORDER BY ${groups.join(", ")}`} LIMIT ? OFFSET ?`,
       )
@@ -159,11 +159,11 @@ export class Usage {
 
   /** Drops hours before this one. */
   prune(before: number): void {
-    this.parts.storage.client.query("DELETE FROM usage WHERE hour < ?1").run(before);
+    this.deps.storage.client.query("DELETE FROM usage WHERE hour < ?1").run(before);
   }
 
   private hourNow(): number {
-    const now = this.parts.clock.wall();
+    const now = this.deps.clock.wall();
     return now - (now % HOUR);
   }
 }

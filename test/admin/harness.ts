@@ -58,7 +58,7 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
   const loaded = loadConfig(JSON.stringify(config), {});
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
   const faults: unknown[] = [];
-  const parts = createGatewayParts({
+  const gateway = createGatewayParts({
     config: loaded.config,
     file: "config.json",
     databasePath: path,
@@ -73,12 +73,12 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     const { method = "GET", body, raw } = options;
     const id = `request-${++count}`;
     const headers = new Headers({ "x-request-id": id, ...options.headers });
-    const shown = options.token === undefined ? (token === "" ? (parts.madeToken ?? "") : token) : options.token;
+    const shown = options.token === undefined ? (token === "" ? (gateway.madeToken ?? "") : token) : options.token;
     if (shown !== null) headers.set("authorization", `Bearer ${shown}`);
     const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
     if (text !== undefined && !headers.has("content-type")) headers.set("content-type", "application/json");
     const request = new Request(`http://localhost${target}`, { method, headers, ...(text === undefined ? {} : { body: text }) });
-    const response = await parts.admin(request, id);
+    const response = await gateway.admin(request, id);
     const answer = await response.text();
     const undocumented = documented.faultsOf({
       method,
@@ -100,7 +100,7 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     call,
     /** An answer's body as it goes over the wire. */
     bytes: async (target: string, headers: Record<string, string>) => {
-      const response = await parts.admin(new Request(`http://localhost${target}`, { headers }), `request-${++count}`);
+      const response = await gateway.admin(new Request(`http://localhost${target}`, { headers }), `request-${++count}`);
       return { headers: response.headers, bytes: await response.bytes() };
     },
     get: (target: string) => call(target),
@@ -108,11 +108,11 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     patch: withBody("PATCH"),
     remove: (target: string, headers: Record<string, string> = {}) => call(target, { method: "DELETE", headers }),
     clock,
-    warnings: parts.warnings,
-    madeToken: parts.madeToken,
+    warnings: gateway.warnings,
+    madeToken: gateway.madeToken,
     /** Faults of Sluice's own: there should be none, whatever is sent. */
     faults,
-    [Symbol.dispose]: () => parts.stop(),
+    [Symbol.dispose]: () => gateway.stop(),
   };
 }
 

@@ -9,7 +9,7 @@ const option = (name: string): string | undefined => {
 };
 const SECONDS = Number(option("seconds") ?? 120);
 const random = randomFrom(3);
-const below = (most: number): number => Math.floor(random() * most);
+const below = (max: number): number => Math.floor(random() * max);
 
 using behind = flaky(({ path }): Deed => {
   if (random() < 0.01) return "reset";

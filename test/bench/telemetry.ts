@@ -52,7 +52,7 @@ const exchange = (accessLog: unknown, trace: unknown = null): Exchange =>
     refusal: null,
     trace,
     trouble: null,
-    generation: { accessLog, redactor: new Redactor(), unrouted: endpoint.metrics },
+    snapshot: { accessLog, redactor: new Redactor(), unrouted: endpoint.metrics },
   }) as unknown as Exchange;
 const [bare, logged] = [exchange(null), exchange(log.accessLog)];
 const target = { url: "http://127.0.0.1:3000", host: "127.0.0.1:3000" } as never;

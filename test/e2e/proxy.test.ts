@@ -223,13 +223,13 @@ describe("large bodies", () => {
   /** Runs `work` and gives by how many megabytes the gateway's memory grew at most meanwhile. */
   async function growth(work: () => Promise<void>): Promise<number> {
     const before = residentMegabytes();
-    let most = before;
+    let max = before;
     const watch = setInterval(() => {
-      most = Math.max(most, residentMegabytes());
+      max = Math.max(max, residentMegabytes());
     }, 5);
     await work();
     clearInterval(watch);
-    return Math.max(most, residentMegabytes()) - before;
+    return Math.max(max, residentMegabytes()) - before;
   }
 
   test("of 100 MB pass up, with a length and in chunks, with less than 50 MB of extra memory", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type EventFilter, EventHub, MOST_A_SECOND, MOST_READERS } from "../../src/events/hub.ts";
+import { type EventFilter, EventHub, MAX_A_SECOND, MAX_READERS } from "../../src/events/hub.ts";
 import { FakeClock } from "../support/limits.ts";
 
 const ALL: EventFilter = { types: [], route: null, consumer: null, status: null, sample: 1 };
@@ -66,8 +66,8 @@ describe("events", () => {
 
   test("of requests are sampled and bounded, and say how many were left out", () => {
     const { hub, seen, clock, leave } = listening();
-    for (let i = 0; i < MOST_A_SECOND + 50; i++) hub.publish("request", request(200), () => ({}));
-    expect(seen.length).toBe(MOST_A_SECOND);
+    for (let i = 0; i < MAX_A_SECOND + 50; i++) hub.publish("request", request(200), () => ({}));
+    expect(seen.length).toBe(MAX_A_SECOND);
     clock.time += 1000;
     hub.publish("request", request(200), () => ({}));
     expect(seen.at(-1)).toContain('"skipped":50');
@@ -85,7 +85,7 @@ describe("events", () => {
     state.isSlow = true;
     hub.publish("change", {}, () => ({}));
     expect([hub.isIdle, hub.dropped, state.isEnded]).toEqual([true, 1, false]);
-    const others = Array.from({ length: MOST_READERS }, () => ({ isEnded: false }));
+    const others = Array.from({ length: MAX_READERS }, () => ({ isEnded: false }));
     for (const each of others) hub.add({ filter: ALL, send: () => true, end: () => Object.assign(each, { isEnded: true }) }, () => true);
     expect(hub.isFull).toBe(true);
     hub.close();

@@ -40,7 +40,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
   consumers.load();
   keys.load();
   const conflicts = [
-    ...loaded.config.consumers.map(({ id }) => id).filter((id) => consumers.isAdmins(id)),
+    ...loaded.config.consumers.map(({ id }) => id).filter((id) => consumers.isFromApi(id)),
     ...keys.clashes(loaded.config.consumers),
   ];
   consumers.declare(loaded.config.consumers);

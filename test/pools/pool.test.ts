@@ -64,7 +64,9 @@ test("most-remaining takes the fullest key, round-robin each in turn", () => {
   expect(picked.join("")).toBe("222212");
   const turns = newPoolState();
   const each = poolOf("round-robin", 1000, 1000, 100);
-  const taken = Array.from({ length: 6 }, () => lease(each, turns, 500, 0)).map((it) => (it.granted ? it.grant.key.id.at(-1) : "-"));
+  const taken = Array.from({ length: 6 }, () => lease(each, turns, 500, 0)).map((lease) =>
+    lease.granted ? lease.grant.key.id.at(-1) : "-",
+  );
   expect(taken.join("")).toBe("1212--");
 });
 

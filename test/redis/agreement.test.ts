@@ -159,12 +159,12 @@ test("leased, several instances never grant more than the limit, and little less
       fc.constantFrom("fixed-window", "token-bucket", "sliding-window" as const),
       fc.integer({ min: 20, max: 400 }),
       fc.array(at, { minLength: 50, maxLength: 300 }),
-      async (algorithm, most, steps) => {
+      async (algorithm, max, steps) => {
         const WINDOW = 2000;
         clock.time = Math.ceil(clock.time / WINDOW) * WINDOW;
         const begun = clock.time;
         const policies = compilePolicies(
-          [{ algorithm, limit: most, window: "2s", ...(algorithm === "fixed-window" ? { align: "clock" as const } : {}) }],
+          [{ algorithm, limit: max, window: "2s", ...(algorithm === "fixed-window" ? { align: "clock" as const } : {}) }],
           { kind: "tier", name: "leased" },
         );
         const subject = [`s${Bun.randomUUIDv7()}`];
@@ -182,9 +182,9 @@ test("leased, several instances never grant more than the limit, and little less
             perWindow.set(window, (perWindow.get(window) ?? 0) + cost);
           }
           const windows = (clock.time - begun) / WINDOW;
-          if (algorithm === "token-bucket") expect(granted).toBeLessThanOrEqual(most + most * windows);
+          if (algorithm === "token-bucket") expect(granted).toBeLessThanOrEqual(max + max * windows);
           // The first request is at the beginning of the grid.
-          else for (const used of perWindow.values()) expect(used).toBeLessThanOrEqual(most);
+          else for (const used of perWindow.values()) expect(used).toBeLessThanOrEqual(max);
         } finally {
           for (const each of instances) each.close();
         }

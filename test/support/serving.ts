@@ -10,8 +10,8 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
   const faults: unknown[] = [];
   const onFault = (error: unknown) => void faults.push(error);
   const options = { config: loaded.config, file: "config.json", databasePath, adminToken: "an-admin-token-0123456789" };
-  const parts = createGatewayParts({ ...options, clock, log: null, onFault });
-  const listeners = listen({ config: loaded.config, host: "127.0.0.1", port: 0, parts, onFault });
+  const gateway = createGatewayParts({ ...options, clock, log: null, onFault });
+  const listeners = listen({ config: loaded.config, host: "127.0.0.1", port: 0, gateway, onFault });
   return {
     url: `http://127.0.0.1:${listeners.port}`,
     port: listeners.port,
@@ -28,7 +28,7 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
       }),
     stop: async () => {
       await listeners.stop();
-      await parts.stop();
+      await gateway.stop();
     },
   };
 }

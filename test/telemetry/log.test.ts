@@ -28,7 +28,7 @@ const exchange = (more: object = {}): Exchange =>
   ({
     id: "req-1",
     incoming: { head: { method: "GET" }, isAborted: false },
-    generation: { redactor: new Redactor() },
+    snapshot: { redactor: new Redactor() },
     path: "/users/7",
     status: 200,
     endpoint: { name: "users" },

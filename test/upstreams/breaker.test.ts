@@ -36,7 +36,7 @@ function breaking(policy: Partial<BreakerPolicy> = {}) {
     bad: (ticket = enter(it.breaker, it.now, tell)) => fail(it.breaker, all, ticket, it.now, tell),
     none: (ticket: number) => withdraw(it.breaker, ticket),
     vouch: (began = it.now) => vouchFor(it.breaker, began, it.now, tell),
-    follow: (said: { state: "open" | "closed"; isHeld?: boolean; isByHand?: boolean; failedProbes?: number; since?: number }) =>
+    applyRemoteChanges: (said: { state: "open" | "closed"; isHeld?: boolean; isByHand?: boolean; failedProbes?: number; since?: number }) =>
       followAnother(it.breaker, { isHeld: false, isByHand: false, failedProbes: 0, since: it.now, ...said }, tell),
     hand: (state: "open" | "closed") => setByHand(it.breaker, state, it.now, tell),
     reopensIn: () => reopensIn(it.breaker, all, it.now),
@@ -180,22 +180,22 @@ describe("a breaker", () => {
   });
 
   test("that a person opened is moved by no health check and by no other instance's probe, only by a person anywhere", () => {
-    const { it, bad, hand, vouch, follow } = breaking();
+    const { it, bad, hand, vouch, applyRemoteChanges } = breaking();
     for (let i = 0; i < 3; i++) bad();
     hand("open");
     expect(it.told).toEqual(["closed open failures", "open open admin"]);
     vouch();
-    expect(follow({ state: "closed" })).toBe(false);
+    expect(applyRemoteChanges({ state: "closed" })).toBe(false);
     expect([it.breaker.state, it.breaker.isHeld]).toEqual(["open", true]);
-    expect(follow({ state: "closed", isByHand: true })).toBe(true);
+    expect(applyRemoteChanges({ state: "closed", isByHand: true })).toBe(true);
     expect([it.breaker.state, it.breaker.isHeld]).toEqual(["closed", false]);
   });
 
   test("waits as long as another instance that has seen more probes fail", () => {
-    const { it, bad, follow, reopensIn } = breaking({ recoveryTimeout: null });
+    const { it, bad, applyRemoteChanges, reopensIn } = breaking({ recoveryTimeout: null });
     for (let i = 0; i < 3; i++) bad();
     it.now = 500;
-    follow({ state: "open", failedProbes: 3 });
+    applyRemoteChanges({ state: "open", failedProbes: 3 });
     expect(reopensIn()).toBe(8000);
   });
 
@@ -203,11 +203,11 @@ describe("a breaker", () => {
     const step = fc.record({ wait: fc.nat(90_000), act: fc.constantFrom("ok", "bad", "withdraw", "vouch", "follow") });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
-        const { it, enter, ok, bad, none, vouch, follow, allows, reopensIn } = breaking({ recoveryTimeout: null });
+        const { it, enter, ok, bad, none, vouch, applyRemoteChanges, allows, reopensIn } = breaking({ recoveryTimeout: null });
         for (const { wait, act } of steps) {
           it.now += wait;
           if (act === "vouch") vouch();
-          else if (act === "follow") follow({ state: "open", failedProbes: wait % 40 });
+          else if (act === "follow") applyRemoteChanges({ state: "open", failedProbes: wait % 40 });
           else if (allows()) {
             const ticket = enter();
             if (act === "ok") ok(ticket);

@@ -15,10 +15,10 @@ describe("the wait before a retry", () => {
   test("is, with jitter, anything between nothing and that", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (attempt, random) => {
-        const most = retryDelay(POLICY, attempt, null, () => 0);
+        const max = retryDelay(POLICY, attempt, null, () => 0);
         const delay = retryDelay({ ...POLICY, jitter: true }, attempt, null, () => random);
         expect(delay).toBeGreaterThanOrEqual(0);
-        expect(delay).toBe(most * random);
+        expect(delay).toBe(max * random);
       }),
     );
   });

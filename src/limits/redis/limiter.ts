@@ -10,7 +10,7 @@ import script from "./limits.lua" with { type: "text" };
 /** Limits can't be checked, and the configuration says that nobody passes then. */
 export class LimiterUnavailable extends Error {}
 
-export interface RedisLimiterParts {
+export interface RedisLimiterDeps {
   readonly link: RedisLink;
   /** Decides by itself while Redis is away. */
   readonly local: Limiter;
@@ -57,9 +57,9 @@ interface Demand {
 }
 
 /** Requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
-const MOST_TOGETHER = 64;
+const MAX_TOGETHER = 64;
 /** Calls that are under way at a time: while Redis is quick one is enough, and cheapest. */
-const MOST_ON_THE_WAY = 16;
+const MAX_ON_THE_WAY = 16;
 /** How long a request waits at most to go along with others, in milliseconds. */
 const WAIT_AT_MOST = 2;
 /** How long what an instance has in flight holds without being said again, and how often it is, in milliseconds. */
@@ -71,11 +71,11 @@ const widthOf = (deed: Deed): number => (deed === "lease" ? LEASE_NUMBERS : NUMB
 
 /** How long a slice may be used at most, in milliseconds; and which part of a limit it is at most. */
 const LEASE_FOR = 1000;
-const MOST_OF_LIMIT = 0.05;
+const MAX_OF_LIMIT = 0.05;
 const LEASEABLE = new Set(["fixed-window", "sliding-window", "token-bucket", "quota"]);
-const MOST_SLICES = 100_000;
+const MAX_SLICES = 100_000;
 /** Subjects of which this instance remembers what Redis said last: twice as many at most. */
-const MOST_REMEMBERED = 50_000;
+const MAX_REMEMBERED = 50_000;
 
 /** A local count, with what of it this instance let through by itself: that much is given back. Kept with the count over a restart. */
 type Owed = State & { alone?: number };
@@ -136,17 +136,17 @@ export class RedisLimiter implements LimitService {
   private readonly holder: Timer;
   private readonly scratch = newReading();
 
-  constructor(private readonly parts: RedisLimiterParts) {
-    parts.link.client.defineCommand("sluiceLimits", { lua: script });
+  constructor(private readonly deps: RedisLimiterDeps) {
+    deps.link.client.defineCommand("sluiceLimits", { lua: script });
     this.holder = setInterval(() => this.renew(), HOLD_AGAIN_EVERY);
     this.holder.unref();
   }
 
   admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict> {
-    if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
+    if (!this.deps.link.isUp) return this.without(policies, subjects, cost);
     const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] as string));
-    const demand: Demand = { policies, subjects, keys, cost, isDegraded: this.parts.isDegraded() };
-    if (this.parts.mode === "leased" && !this.parts.link.isCluster && policies.every(isLeaseable))
+    const demand: Demand = { policies, subjects, keys, cost, isDegraded: this.deps.isDegraded() };
+    if (this.deps.mode === "leased" && !this.deps.link.isCluster && policies.every(isLeaseable))
       return this.fromSlices(demand) ?? this.fromNewSlices(demand);
     return this.exactly(demand);
   }
@@ -154,19 +154,19 @@ export class RedisLimiter implements LimitService {
   /** Redis decides. */
   private exactly(demand: Demand): Verdict | Promise<Verdict> {
     const { policies, subjects, keys, cost, isDegraded } = demand;
-    if (!this.parts.link.isUp) return this.without(policies, subjects, cost);
+    if (!this.deps.link.isUp) return this.without(policies, subjects, cost);
     const args: (string | number)[] = [];
     for (const policy of policies) args.push(this.termsOf(policy, isDegraded), policy.cost ?? cost);
     const verdict = this.ask("take", keys, args).then((reply) => this.verdictOf(demand, reply));
     return verdict.catch((error: unknown) => {
-      if (!(error instanceof RedisDown)) this.parts.onFault(error);
+      if (!(error instanceof RedisDown)) this.deps.onFault(error);
       return this.without(policies, subjects, cost);
     });
   }
 
   /** Decides by what this instance has taken beforehand; `null` when that is not enough. */
   private fromSlices({ policies, subjects, keys, cost, isDegraded }: Demand): Verdict | null {
-    const now = this.parts.clock.now();
+    const now = this.deps.clock.now();
     for (const [i, policy] of policies.entries()) {
       const slice = this.slices.get(keys[i] as string);
       if (slice === undefined || now >= slice.until || slice.left < (policy.cost ?? cost)) return null;
@@ -211,12 +211,12 @@ export class RedisLimiter implements LimitService {
 
   /** Takes what the request needs, and a slice besides. */
   private async lease({ policies, subjects, keys, cost, isDegraded }: Demand): Promise<Verdict> {
-    const asked = this.parts.clock.now();
+    const asked = this.deps.clock.now();
     const charges = policies.map((policy, i) => {
       const slice = this.slices.get(keys[i] as string);
       const charge = policy.cost ?? cost;
       // What is left of a slice is used first: it was counted already. Not what may be over before the answer is there.
-      const own = slice !== undefined && asked + this.parts.link.patience < slice.until ? Math.min(slice.left, charge) : 0;
+      const own = slice !== undefined && asked + this.deps.link.patience < slice.until ? Math.min(slice.left, charge) : 0;
       if (slice !== undefined) slice.left -= own;
       return { charge, own };
     });
@@ -243,7 +243,7 @@ export class RedisLimiter implements LimitService {
         this.remember(keys[i] as string, reading.used, reading.resetIn, asked);
         const { charge, own } = charges[i] as (typeof charges)[0];
         const slice = this.sliceOf(keys[i] as string, asked);
-        if (this.parts.clock.now() >= slice.until) slice.left = 0;
+        if (this.deps.clock.now() >= slice.until) slice.left = 0;
         if (allowed) {
           slice.left += (reply[at + 5] as number) - (charge - own);
           // From before it was asked, so that a slow answer makes it shorter, never longer.
@@ -259,7 +259,7 @@ export class RedisLimiter implements LimitService {
       return allowed ? { allowed, readings, held: [], metered: [] } : { allowed, readings };
     } catch (error) {
       giveBack();
-      if (!(error instanceof RedisDown)) this.parts.onFault(error);
+      if (!(error instanceof RedisDown)) this.deps.onFault(error);
       return this.without(policies, subjects, cost);
     }
   }
@@ -267,7 +267,7 @@ export class RedisLimiter implements LimitService {
   private sliceOf(key: string, now: number): Slice {
     let slice = this.slices.get(key);
     if (slice === undefined) {
-      if (this.slices.size >= MOST_SLICES) this.forgetSlices(now);
+      if (this.slices.size >= MAX_SLICES) this.forgetSlices(now);
       slice = { left: 0, until: 0, want: 0, remaining: 0, resetIn: 0, at: now };
       this.slices.set(key, slice);
     }
@@ -277,24 +277,24 @@ export class RedisLimiter implements LimitService {
   /** What to take for a subject: more the more often it comes, so that who comes seldom wastes nothing. */
   private wantOf(policy: Policy, key: string, now: number, isDegraded: boolean, charge: number): number {
     const slice = this.sliceOf(key, now);
-    const most = Math.floor(termsOf(policy, isDegraded).limit * MOST_OF_LIMIT);
-    if (now < slice.until) slice.want = Math.min(most, Math.max(charge, slice.want) * 2);
+    const max = Math.floor(termsOf(policy, isDegraded).limit * MAX_OF_LIMIT);
+    if (now < slice.until) slice.want = Math.min(max, Math.max(charge, slice.want) * 2);
     else {
       // What was not used in time is lost: by half as much is asked for less.
       slice.want = slice.left > 0 ? Math.floor(slice.want / 2) : now - slice.until < LEASE_FOR ? slice.want : 0;
       slice.left = 0;
     }
-    return Math.max(charge, Math.min(most, slice.want));
+    return Math.max(charge, Math.min(max, slice.want));
   }
 
   private forgetSlices(now: number): void {
     for (const [key, slice] of this.slices) if (now > slice.until + LEASE_FOR) this.slices.delete(key);
-    if (this.slices.size >= MOST_SLICES) this.slices.clear();
+    if (this.slices.size >= MAX_SLICES) this.slices.clear();
   }
 
   private without(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
     this.counts.alone++;
-    switch (this.parts.onFailure()) {
+    switch (this.deps.onFailure()) {
       case "local":
         return this.locally(policies, subjects, cost);
       case "allow":
@@ -306,7 +306,7 @@ export class RedisLimiter implements LimitService {
 
   /** Decides by this instance's own counts, which go on from what Redis said last. */
   private locally(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
-    const { local, clock } = this.parts;
+    const { local, clock } = this.deps;
     const now = clock.now();
     const begun: number[] = [];
     for (const [i, policy] of policies.entries()) {
@@ -329,7 +329,7 @@ export class RedisLimiter implements LimitService {
   }
 
   private owedBy(policy: Policy, subject: string): Owed | null {
-    return (this.parts.local.entry(policy, subject)?.state as Owed | undefined) ?? null;
+    return (this.deps.local.entry(policy, subject)?.state as Owed | undefined) ?? null;
   }
 
   private countAlone(policy: Policy, subject: string, cost: number): void {
@@ -338,7 +338,7 @@ export class RedisLimiter implements LimitService {
   }
 
   private remember(key: string, used: number, resetIn: number, at: number): void {
-    if (this.said.size >= MOST_REMEMBERED) {
+    if (this.said.size >= MAX_REMEMBERED) {
       this.saidBefore = this.said;
       this.said = new Map();
     }
@@ -347,7 +347,7 @@ export class RedisLimiter implements LimitService {
 
   private verdictOf({ policies, subjects, keys, cost, isDegraded }: Demand, reply: readonly number[]): Verdict {
     const allowed = reply[0] === 1;
-    const now = this.parts.clock.now();
+    const now = this.deps.clock.now();
     const readings = policies.map((policy, i) => {
       const reading = readingOf(policy, subjects[i] as string, policy.cost ?? cost, isDegraded, reply, 1 + i * NUMBERS);
       this.remember(keys[i] as string, reading.used, reading.resetIn, now);
@@ -368,7 +368,7 @@ export class RedisLimiter implements LimitService {
   release(verdict: Verdict): void {
     if (!verdict.allowed) return;
     if (verdict.remote === undefined) {
-      this.parts.local.release(verdict);
+      this.deps.local.release(verdict);
       return;
     }
     for (const { key, policy, charge } of verdict.remote.splice(0)) {
@@ -383,10 +383,10 @@ export class RedisLimiter implements LimitService {
     if (!verdict.allowed) return;
     if (verdict.remote === undefined) {
       for (const { policy, subject, charge } of verdict.metered) this.countAlone(policy, subject, used - charge);
-      this.parts.local.settle(verdict, used);
+      this.deps.local.settle(verdict, used);
       return;
     }
-    const isDegraded = this.parts.isDegraded();
+    const isDegraded = this.deps.isDegraded();
     for (const { key, policy, charge } of verdict.remote) {
       if (!policy.isMetered || used === charge) continue;
       this.tell(used > charge ? "charge" : "refund", key, this.termsOf(policy, isDegraded), Math.abs(used - charge));
@@ -397,7 +397,7 @@ export class RedisLimiter implements LimitService {
 
   async inspect(policies: readonly Policy[], subjects: readonly string[]): Promise<LimitReading[]> {
     if (policies.length === 0) return [];
-    const isDegraded = this.parts.isDegraded();
+    const isDegraded = this.deps.isDegraded();
     try {
       const keys = policies.map((policy, i) => this.keyOf(policy, subjects[i] ?? ""));
       const reply = await this.ask(
@@ -408,7 +408,7 @@ export class RedisLimiter implements LimitService {
       return policies.map((policy, i) => readingOf(policy, subjects[i] ?? "", 0, isDegraded, reply, 1 + i * NUMBERS));
     } catch (error) {
       if (!(error instanceof RedisDown)) throw error;
-      return this.parts.local.inspect(policies, subjects);
+      return this.deps.local.inspect(policies, subjects);
     }
   }
 
@@ -420,12 +420,12 @@ export class RedisLimiter implements LimitService {
       this.saidBefore.delete(key);
       return policy.algorithm === "concurrency" ? [] : policy.algorithm === "sliding-log" ? [key, `${key}:used`] : [key];
     });
-    await Promise.all(keys.map((key) => this.parts.link.run((client) => client.del(key))));
-    this.parts.local.reset(policies, subjects);
+    await Promise.all(keys.map((key) => this.deps.link.run((client) => client.del(key))));
+    this.deps.local.reset(policies, subjects);
   }
 
   sweep(): void {
-    this.parts.local.sweep();
+    this.deps.local.sweep();
   }
 
   /**
@@ -452,7 +452,7 @@ export class RedisLimiter implements LimitService {
   }
 
   private async giveBackAll(entries: readonly Entry[], forget: (entry: Entry) => void): Promise<void> {
-    const isDegraded = this.parts.isDegraded();
+    const isDegraded = this.deps.isDegraded();
     const told: Promise<void>[] = [];
     for (const entry of entries) {
       const { policy, state } = entry;
@@ -494,7 +494,7 @@ export class RedisLimiter implements LimitService {
   }
 
   private usedIn(policy: Policy, state: State, isDegraded: boolean): number {
-    const { clock } = this.parts;
+    const { clock } = this.deps;
     const now = Math.floor(policy.calendar === null ? clock.now() : clock.wall());
     algorithmOf(policy).peek(state, policy, termsOf(policy, isDegraded), 0, now, this.scratch);
     return this.scratch.used;
@@ -506,34 +506,34 @@ export class RedisLimiter implements LimitService {
 
   /** The time, who asks, and until when anybody waits for the answer, by Redis' clock as far as it is known. */
   private preamble(patience: number): (string | number)[] {
-    const { now, instance, clock } = this.parts;
+    const { now, instance, clock } = this.deps;
     if (now !== undefined) return [now(), instance, ""];
     return ["", instance, this.ahead === null ? "" : Math.ceil(clock.now() + this.ahead + patience)];
   }
 
   /** Takes note of what Redis' clock says. A reply was some time on its way: the greatest lead that was seen is nearest to the truth. */
   private setClock(time: number): void {
-    const ahead = time - this.parts.clock.now();
+    const ahead = time - this.deps.clock.now();
     // Its clock may have been set, or another server have taken its place.
     if (this.ahead === null || Math.abs(ahead - this.ahead) > 1000) this.ahead = ahead;
     else this.ahead = Math.max(this.ahead, ahead);
   }
 
   private ask(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
-    if (this.parts.link.isCluster) return this.askCluster(deed, keys, args);
+    if (this.deps.link.isCluster) return this.askCluster(deed, keys, args);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ deed, keys, args, at: this.parts.clock.now(), resolve, reject });
+      this.waiting.push({ deed, keys, args, at: this.deps.clock.now(), resolve, reject });
       // What else arrives in this turn of the event loop, or while Redis is at work, goes along; but not for long.
       if (this.isScheduled) return;
       if (this.onTheWay === 0) {
         this.isScheduled = true;
         setImmediate(() => this.flush());
-      } else if (this.onTheWay < MOST_ON_THE_WAY) {
-        if (this.waiting.length >= MOST_TOGETHER) this.flush();
+      } else if (this.onTheWay < MAX_ON_THE_WAY) {
+        if (this.waiting.length >= MAX_TOGETHER) this.flush();
         else
           this.patience ??= setTimeout(() => {
             this.patience = null;
-            if (this.waiting.length > 0 && this.onTheWay < MOST_ON_THE_WAY) this.flush();
+            if (this.waiting.length > 0 && this.onTheWay < MAX_ON_THE_WAY) this.flush();
           }, WAIT_AT_MOST);
       }
     });
@@ -541,10 +541,10 @@ export class RedisLimiter implements LimitService {
 
   private flush(): void {
     this.isScheduled = false;
-    const asked = this.waiting.splice(0, MOST_TOGETHER);
+    const asked = this.waiting.splice(0, MAX_TOGETHER);
     if (asked.length === 0) return;
     // Who came first has waited longest: what is left of its time is what the call may take.
-    const left = (asked[0] as Asked).at + this.parts.link.patience - this.parts.clock.now();
+    const left = (asked[0] as Asked).at + this.deps.link.patience - this.deps.clock.now();
     if (left <= 0) {
       for (const { reject } of asked) reject(new RedisDown("Redis was too slow for those before"));
       this.flush();
@@ -568,11 +568,11 @@ export class RedisLimiter implements LimitService {
   }
 
   /** One call of the script, and its reply behind the time. */
-  private async call(asked: readonly Question[], patience = this.parts.link.patience): Promise<number[]> {
+  private async call(asked: readonly Question[], patience = this.deps.link.patience): Promise<number[]> {
     const call = this.callOf(asked, patience);
     this.onTheWay++;
     try {
-      const text = await this.parts.link.run((client) => (client as unknown as RunScript).sluiceLimits(...call), patience);
+      const text = await this.deps.link.run((client) => (client as unknown as RunScript).sluiceLimits(...call), patience);
       const [time = 0, ...reply] = text.split(" ").map(Number);
       this.setClock(time);
       return reply;
@@ -654,9 +654,9 @@ export class RedisLimiter implements LimitService {
   }
 
   private tell(deed: Deed, key: string, terms: string, cost: number): void {
-    if (!this.parts.link.isUp) return;
+    if (!this.deps.link.isUp) return;
     this.ask(deed, [key], [terms, cost]).catch((error: unknown) => {
-      if (!(error instanceof RedisDown)) this.parts.onFault(error);
+      if (!(error instanceof RedisDown)) this.deps.onFault(error);
     });
   }
 
@@ -672,10 +672,10 @@ export class RedisLimiter implements LimitService {
 
   /** Says again what is in flight, for a timer: exactly, when nothing is on its way that would change it. */
   renew(): void {
-    this.forgetSlices(this.parts.clock.now());
-    if (!this.parts.link.isUp) return;
+    this.forgetSlices(this.deps.clock.now());
+    if (!this.deps.link.isUp) return;
     // A single answer that never came is no outage, after which all is given back.
-    if (this.owes && !this.isGivingBack) this.parts.onOwing?.();
+    if (this.owes && !this.isGivingBack) this.deps.onOwing?.();
     const deed = this.onTheWay === 0 && this.waiting.length === 0 ? "hold" : "extend";
     for (const [key, { count, terms }] of this.held) this.tell(deed, key, terms, count);
   }
@@ -687,7 +687,7 @@ export class RedisLimiter implements LimitService {
       id = new Bun.CryptoHasher("sha1").update(policy.id).digest("hex").slice(0, 16);
       this.keys.set(policy, id);
     }
-    return `${this.parts.link.prefix}:limit:{${tagOf(subject)}}:${id}`;
+    return `${this.deps.link.prefix}:limit:{${tagOf(subject)}}:${id}`;
   }
 
   private termsOf(policy: Policy, isDegraded: boolean): string {
@@ -712,7 +712,7 @@ export class RedisLimiter implements LimitService {
 
   /** The period before, this one and the next: which of them it is, is for Redis' clock to say. */
   private quotaTermsOf(policy: Policy, calendar: NonNullable<Policy["calendar"]>): string {
-    const now = Math.floor(this.parts.clock.wall());
+    const now = Math.floor(this.deps.clock.wall());
     const known = this.quotaTerms.get(policy);
     if (known !== undefined && now < known.until) return known.text;
     const next = calendar.at(calendar.at(now).end);
