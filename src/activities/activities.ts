@@ -1,4 +1,5 @@
 import type { ActivitiesConfig, RedisConfig } from "../config/schema.ts";
+import type { Answer as ExchangeAnswer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { type Body, collect, through } from "../http/body.ts";
 import { type Problem, passing, problem } from "../http/problem.ts";
@@ -111,7 +112,12 @@ export class Activities {
   }
 
   /** Answers one request, whose caller may call. Rejects when the body breaks off or the batch can't be written. */
-  async answer(exchange: Exchange): Promise<Reply | Problem> {
+  async answer(exchange: Exchange): Promise<ExchangeAnswer> {
+    const answer = await this.admit(exchange);
+    return "code" in answer ? { kind: "problem", problem: answer } : { kind: "reply", reply: answer };
+  }
+
+  private async admit(exchange: Exchange): Promise<Reply | Problem> {
     const { body, head } = exchange.incoming;
     if (this.failure !== null) return unavailable();
     const stated = Math.max(0, head.contentLength);

@@ -1,11 +1,14 @@
+import type { Answer } from "../exchange/answer.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { keptFields } from "../exchange/headers.ts";
+import type { Answerer } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { isMiss } from "../exchange/router.ts";
 import type { Body, Sink } from "../http/body.ts";
 import { callerLeft, discard, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { Fields } from "../http/fields.ts";
 import { below, matchOf, onlyParameters } from "../http/path.ts";
+import { problem } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
 import { CredentialRefused, PoolExhausted } from "../pools/credential.ts";
@@ -57,12 +60,11 @@ export interface CacheCounts {
   bypassed: number;
 }
 
-/** An answer from the cache, or a response on its way from the backend. */
-export type Answer =
-  | { readonly kind: "kept"; readonly reply: Reply }
-  | { readonly kind: "forwarded"; readonly response: UpstreamResponse }
-  /** The caller wanted a kept one, and there is none (RFC 9111 §5.2.1.7). */
-  | { readonly kind: "none" };
+/** The caller wanted a kept one, and there is none (RFC 9111 §5.2.1.7). */
+const NOT_CACHED: Answer = {
+  kind: "problem",
+  problem: problem("notCached", "The request takes only what is kept (only-if-cached), and nothing is: leave that out."),
+};
 
 export interface CachingDeps {
   readonly store: CacheStore;
@@ -109,6 +111,45 @@ export class Caching {
 
   constructor(private readonly deps: CachingDeps) {}
 
+  /** Wraps what answers a route's requests: with a cache, what is kept is given, and what may be kept is; on any route a change makes forget what it changed. */
+  around(route: Route, upstream: Upstream, forward: (exchange: Exchange) => Promise<UpstreamResponse>): Answerer {
+    const { cache } = route;
+    if (cache === null)
+      return async (exchange) => {
+        exchange.notes.isForwarded = true;
+        const response = await forward(exchange);
+        if (exchange.snapshot.hasCache && isUnsafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
+        return { kind: "forwarded", response };
+      };
+    return (exchange) => {
+      const isWhole = isCacheable(exchange);
+      const isPart = !isWhole && isForPart(exchange);
+      if (isWhole || isPart) {
+        exchange.trace?.enter("cache", this.deps.clock.now());
+        const reply = this.lookUp(exchange, route, cache);
+        exchange.trace?.leave(this.deps.clock.now(), { "sluice.cache": exchange.notes.cache ?? "miss" });
+        if (reply !== null) return { kind: "reply", reply };
+      }
+      exchange.notes.isForwarded = true;
+      if (isWhole) return this.answer(exchange, route, cache, upstream);
+      if (isPart && isOnlyIfCached(exchange)) return NOT_CACHED;
+      this.bypass(exchange);
+      return this.forwardBeside(exchange, route, cache, forward);
+    };
+  }
+
+  /** Asks the backend for what the cache has no part in, but may learn from. */
+  private async forwardBeside(
+    exchange: Exchange,
+    route: Route,
+    cache: RouteCache,
+    forward: (exchange: Exchange) => Promise<UpstreamResponse>,
+  ): Promise<Answer> {
+    const response = await forward(exchange);
+    if (isUnsafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
+    return { kind: "forwarded", response: this.keepPosted(exchange, route, cache, response) };
+  }
+
   /** The answer that can be given without asking anybody, or `null`. */
   lookUp(exchange: Exchange, route: Route, cache: RouteCache): Reply | null {
     const request = directivesOf(exchange);
@@ -122,10 +163,10 @@ export class Caching {
     if (use === "stale-while-revalidate" && isForPart(exchange)) return null;
     if (use === "fresh") {
       this.counts.hits++;
-      exchange.cache = "hit";
+      exchange.notes.cache = "hit";
     } else {
       this.counts.stale++;
-      exchange.cache = "stale";
+      exchange.notes.cache = "stale";
       if (use === "stale-while-revalidate") this.refresh(exchange, route, cache, entry);
     }
     return replyOf(exchange, entry, age, `hit; ttl=${Math.floor((entry.freshness.lifetime - age) / 1000)}`);
@@ -135,11 +176,11 @@ export class Caching {
   async answer(exchange: Exchange, route: Route, cache: RouteCache, upstream: Upstream): Promise<Answer> {
     const request = directivesOf(exchange);
     const key = keyOf(exchange, route, cache);
-    if (request.onlyIfCached) return { kind: "none" };
+    if (request.onlyIfCached) return NOT_CACHED;
     for (let waits = 0; ; waits++) {
       if (waits > 0) {
         const kept = this.collapsed(exchange, key, request);
-        if (kept !== null) return { kind: "kept", reply: kept };
+        if (kept !== null) return { kind: "reply", reply: kept };
       }
       const fillKey = `${key}\n${this.variantOf(exchange, key)}`;
       const fill = this.fills.get(fillKey);
@@ -162,7 +203,7 @@ export class Caching {
   /** Notes a request that the cache has no part in. */
   bypass(exchange: Exchange): void {
     this.counts.bypassed++;
-    exchange.cache = "bypass";
+    exchange.notes.cache = "bypass";
     exchange.cacheHead = status("fwd=bypass");
   }
 
@@ -177,7 +218,7 @@ export class Caching {
       if (url === null || url.host !== URL.parse(`http://${host}`)?.host) continue;
       this.forget(exchange, url.pathname, url.search);
       // A backend behind a prefix names its own paths.
-      if (exchange.route !== null && exchange.route.strip > 0)
+      if (exchange.route.strip > 0)
         this.forget(
           exchange,
           exchange.path.slice(0, exchange.path.length - below(exchange.path, exchange.route.depth).length) + url.pathname,
@@ -210,7 +251,7 @@ export class Caching {
     const use = useOf(entry.freshness, age, request);
     if (use === "expired" || use === "asked-for") return null;
     this.counts.hits++;
-    exchange.cache = "hit";
+    exchange.notes.cache = "hit";
     return replyOf(exchange, entry, age, "fwd=uri-miss; collapsed");
   }
 
@@ -250,14 +291,14 @@ export class Caching {
         const reply = isBackends && found !== null ? this.standIn(exchange, found, request, null) : null;
         done();
         if (reply === null) throw error;
-        return { kind: "kept", reply };
+        return { kind: "reply", reply };
       }
       if (found !== null && isError(response.status)) {
         const reply = this.standIn(exchange, found, request, response.status);
         if (reply !== null) {
           abandon(exchange, response);
           done();
-          return { kind: "kept", reply };
+          return { kind: "reply", reply };
         }
       }
       if (entry !== null && response.status === 304) {
@@ -265,11 +306,11 @@ export class Caching {
         abandon(exchange, response);
         done();
         this.counts.revalidated++;
-        exchange.cache = "revalidated";
-        return { kind: "kept", reply: replyOf(exchange, renewed, ageOf(renewed, this.deps.clock.now()), `fwd=${why}; fwd-status=304`) };
+        exchange.notes.cache = "revalidated";
+        return { kind: "reply", reply: replyOf(exchange, renewed, ageOf(renewed, this.deps.clock.now()), `fwd=${why}; fwd-status=304`) };
       }
       this.counts.misses++;
-      exchange.cache = "miss";
+      exchange.notes.cache = "miss";
       return {
         kind: "forwarded",
         response: this.take(exchange, route, cache, key, request, response, requestedAt, fill, why, entry, done),
@@ -459,7 +500,7 @@ export class Caching {
     const age = ageOf(entry, this.deps.clock.now());
     if (!mayStandIn(entry.freshness, age, request)) return null;
     this.counts.stale++;
-    exchange.cache = "stale";
+    exchange.notes.cache = "stale";
     return replyOf(
       exchange,
       entry,
@@ -488,7 +529,7 @@ export class Caching {
         if (!isExpected) this.deps.onFault(error, exchange.id);
       })
       .finally(() => {
-        detached.release();
+        detached.end();
         this.refreshing.delete(entry);
       });
   }
@@ -568,7 +609,7 @@ const keyOf = (exchange: Exchange<Arrival>, route: Route, cache: RouteCache): st
   const uri = uriOf(exchange, route, cache, exchange.path, exchange.query);
   if (!hasSeveral(cache)) return uri;
   // No consumer's id is empty: callers without a key have copies of their own.
-  const consumer = cache.isPerConsumer && exchange.key !== null ? exchange.key.consumer.id : "";
+  const consumer = cache.isPerConsumer ? exchange.caller.consumer.id : "";
   return `${uri}\n\n${consumer}\n${cache.headers.map(valuesOf(exchange)).join("\n")}`;
 };
 
@@ -603,9 +644,9 @@ const valuesOf =
   (name: string): string => {
     switch (name) {
       case "x-consumer-id":
-        return exchange.key === null ? "" : exchange.key.consumer.id;
+        return exchange.caller.consumer.id;
       case "x-consumer-tier":
-        return exchange.key === null ? "" : exchange.key.consumer.tier;
+        return exchange.caller.consumer.tier;
       case "x-request-id":
         return exchange.id;
       case "x-forwarded-for":
@@ -614,16 +655,16 @@ const valuesOf =
         return exchange.incoming.head.host;
     }
     // No field holds a NUL (the head's parser refuses it): nobody can send what stands for somebody else's key.
-    if (name === exchange.keyField && exchange.key !== null) return `\0${exchange.key.id}`;
-    if (exchange.route?.requestRules.dropped.has(name) === true) return "";
+    if (name === exchange.carriedIn && exchange.caller.via !== "none") return `\0${exchange.caller.id}`;
+    if (exchange.route.requestRules.dropped.has(name) === true) return "";
     const value = exchange.incoming.head.fields.joined(name);
     return value === null ? "" : normalized(name, value);
   };
 
 /** By what the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
 function identityOf(exchange: Exchange<Arrival>, cache: RouteCache): "key" | "authorization" | null {
-  if (exchange.key !== null && !cache.isShared && !cache.isPerConsumer) return "key";
-  return exchange.keyField !== "authorization" && exchange.incoming.head.fields.get("authorization") !== null ? "authorization" : null;
+  if (exchange.caller.via !== "none" && !cache.isShared && !cache.isPerConsumer) return "key";
+  return exchange.carriedIn !== "authorization" && exchange.incoming.head.fields.get("authorization") !== null ? "authorization" : null;
 }
 
 /** What is kept of a response's head. Copies: a field's text is a part of a whole head, and fields one by one would take several times the bytes of their lines. */

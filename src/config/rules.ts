@@ -1,4 +1,5 @@
-import { HAND_OUT_PATH, matchOf } from "../http/path.ts";
+import { isReserved, OWN_ROUTE_NAMES, type Reservations } from "../exchange/own-paths.ts";
+import { matchOf } from "../http/path.ts";
 import { isTimezone } from "../limits/calendar.ts";
 import { type Fault, orNearest, type Path } from "../schema/faults.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
@@ -119,7 +120,8 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
   const path = pathFault(route.path);
   if (path !== null) say(["path"], path);
-  else if (isOwn(route.path, known)) say(["path"], "is served by Sluice itself, so that this route would never be reached");
+  else if (isReserved(route.path, reservations(known)))
+    say(["path"], "is served by Sluice itself, so that this route would never be reached");
   if (route.upstream.includes("://")) {
     const message = urlFault(route.upstream);
     if (message !== null) say(["upstream"], message);
@@ -154,18 +156,11 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   return faults;
 }
 
-/** Whether a route's path is the one where keys of pools are handed out. */
-export const isHandOut = (path: string): boolean => trimmed(matchOf(path)) === HAND_OUT_PATH;
-
-/** Paths that never come to the routes. */
-function isOwn(written: string, known: Known): boolean {
-  // However it is written: routes are matched by what it means.
-  const path = matchOf(written);
-  if (known.pools.size > 0 && isHandOut(written)) return true;
-  if (/^\/(_?health|ready|_?metrics)\/?$/.test(path)) return true;
-  if (known.activities !== null && trimmed(path) === trimmed(matchOf(known.activities))) return true;
-  return !known.hasAdminListener && /^\/(admin|swagger)(\/|$)/.test(path);
-}
+const reservations = ({ pools, activities, hasAdminListener }: Known): Reservations => ({
+  hasPools: pools.size > 0,
+  activities,
+  hasAdminListener,
+});
 
 /** Fields that frame a message, belong to one hop, or say who calls: rules can't touch them. A request's Host may be set. */
 function isSluices(name: string, direction: "request" | "response"): boolean {
@@ -242,7 +237,7 @@ function activitiesFaults({ activities, storage }: Config, known: Known): Fault[
     );
   const wrong = pathFault(endpoint);
   if (wrong !== null) say(["endpoint"], wrong);
-  else if (isOwn(endpoint, { ...known, activities: null })) say(["endpoint"], "is served by another part of Sluice");
+  else if (isReserved(endpoint, { ...reservations(known), activities: null })) say(["endpoint"], "is served by another part of Sluice");
   for (const [i, tier] of tiers.entries())
     if (!known.tiers.has(tier)) say(["tiers", i], `there is no tier ${JSON.stringify(tier)}${orNearest(tier, known.tiers)}`);
   if (auth === "none" && (tiers.length > 0 || scopes.length > 0))
@@ -319,14 +314,11 @@ export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   return trimmed(matchOf(a.path)) === trimmed(matchOf(b.path)) && methods && common(a.hosts, b.hosts);
 }
 
-/** Names that a key may be bound to besides the routes': what Sluice itself serves. */
-const OWN_ROUTES = ["activities", "api-key"] as const;
-
 /** What is wrong with declared keys. A key in two places would make it uncertain who calls. The key itself is not shown. */
 function keyFaults({ consumers, routes }: Config): Fault[] {
   const faults: Fault[] = [];
   const seen = new Map<string, string>();
-  const names = new Set([...routes.map((route) => route.name ?? route.path), ...OWN_ROUTES]);
+  const names = new Set([...routes.map((route) => route.name ?? route.path), ...OWN_ROUTE_NAMES]);
   for (const [i, consumer] of consumers.entries()) {
     for (const [j, given] of consumer.keys.entries()) {
       const { key, routes: allowed = [], ips = [], expiresAt, limits = [] } = declaredKey(given);

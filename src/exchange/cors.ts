@@ -1,6 +1,8 @@
 import type { CorsConfig } from "../config/schema.ts";
 import type { Fields } from "../http/fields.ts";
+import { date } from "../http/reply.ts";
 import { parseDuration } from "../values/units.ts";
+import type { Answerer } from "./line.ts";
 
 /** What pages of other origins may do with a route (the Fetch standard's CORS protocol), with its lines made beforehand. */
 export interface Cors {
@@ -37,7 +39,7 @@ export function corsHead(cors: Cors, origin: string | null): string {
 }
 
 /** The header lines of the answer to a preflight. */
-export function preflightHead(cors: Cors, fields: Fields): string {
+function preflightHead(cors: Cors, fields: Fields): string {
   const allowed = allowedOrigin(cors, fields.get("origin"));
   if (allowed === "") return VARY_PREFLIGHT;
   const asked = fields.joined("access-control-request-headers");
@@ -46,6 +48,14 @@ export function preflightHead(cors: Cors, fields: Fields): string {
     `${asked === null ? "" : `Access-Control-Allow-Headers: ${asked}\r\n`}Access-Control-Max-Age: ${cors.maxAge}\r\n${VARY_PREFLIGHT}`
   );
 }
+
+/** Answers a preflight. */
+export const preflightAnswerer =
+  (cors: Cors): Answerer =>
+  ({ incoming }) => ({
+    kind: "reply",
+    reply: { status: 204, reason: "No Content", head: date() + preflightHead(cors, incoming.head.fields), body: null, length: -1 },
+  });
 
 // Caches must not give one origin's answer to another.
 const VARY = "Vary: Origin\r\n";

@@ -64,7 +64,8 @@ export function requestHead(
   text += `X-Request-ID: ${exchange.id}\r\n`;
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  if (exchange.key !== null) text += `X-Consumer-ID: ${exchange.key.consumer.id}\r\nX-Consumer-Tier: ${exchange.key.consumer.tier}\r\n`;
+  if (exchange.caller.via !== "none")
+    text += `X-Consumer-ID: ${exchange.caller.consumer.id}\r\nX-Consumer-Tier: ${exchange.caller.consumer.tier}\r\n`;
   return `${text}\r\n`;
 }
 

@@ -9,6 +9,14 @@ export interface Routable {
   readonly methods: readonly string[];
 }
 
+/** A route that comes before all others, for each of its paths. */
+export interface Own<R> {
+  readonly route: R;
+  readonly path: string;
+  /** It takes what is below the path as well. */
+  readonly takesBelow: boolean;
+}
+
 /** Why no route was found: no path matched, or one did but not for this method. */
 export type Miss = { readonly allow: readonly string[] | null };
 
@@ -19,14 +27,23 @@ interface Place<R> {
 
 /**
  * Finds a request's route: first by host (an exact name, then the longest wildcard, then any), then by the longest path prefix that ends at a
- * segment border. Built when the configuration changes; a look-up costs one map access a path segment.
+ * segment border. Built when the configuration changes; a look-up costs one map access a path segment. What Sluice answers by itself comes before them, by the path as it is forwarded.
  */
 export class Router<R extends Routable> {
   private readonly exact = new Map<string, PathTable<R>>();
   private readonly wildcard = new Map<string, PathTable<R>>();
   private readonly any = new PathTable<R>();
+  private readonly own = new Map<string, R>();
+  private readonly ownPrefixes: (readonly [prefix: string, route: R])[] = [];
+  /** Characters of the longest path that is Sluice's own: longer ones need not be looked up. */
+  private longestOwn = 0;
 
-  constructor(routes: Iterable<R>) {
+  constructor(routes: Iterable<R>, own: Iterable<Own<R>> = []) {
+    for (const { route, path, takesBelow } of own) {
+      this.own.set(path, route);
+      this.longestOwn = Math.max(this.longestOwn, path.length);
+      if (takesBelow) this.ownPrefixes.push([`${path}/`, route]);
+    }
     for (const route of routes) {
       if (route.hosts.length === 0) this.any.add(route);
       for (const host of route.hosts) {
@@ -43,7 +60,15 @@ export class Router<R extends Routable> {
     }
   }
 
-  /** `host` as in the Host field, `path` as routes are matched by it (see `matchOf`). */
+  /** Gives what Sluice answers by itself at this path, as it would be forwarded; `null`: a route's, if any. */
+  findOwn(method: string, path: string): R | null {
+    const exact = path.length <= this.longestOwn ? this.own.get(path) : undefined;
+    if (exact !== undefined && takes(exact, method)) return exact;
+    for (const [prefix, route] of this.ownPrefixes) if (path.startsWith(prefix) && takes(route, method)) return route;
+    return null;
+  }
+
+  /** Finds a route, or says why there is none. `host` as in the Host field, `path` as routes are matched by it (see `matchOf`). */
   find(host: string, method: string, path: string): R | Miss {
     const place = this.place(host, path);
     if (place === undefined) return NOT_FOUND;

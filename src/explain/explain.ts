@@ -159,7 +159,8 @@ export class Explain {
     return true;
   }
 
-  private backendRefusal(route: Route | null, unknown: string[]): Refusal | null {
+  /** Tells why a request would be refused after all limits have let it through. Adds to `unknown` what would have to be known. */
+  backendRefusal(route: Route | null, unknown: string[]): Refusal | null {
     if (route === null || route.own !== null) return null;
     const refusal = this.targetRefusal(route);
     if (refusal === null || route.cache === null) return refusal;

@@ -1,31 +1,22 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { isAdminPath, neverTaken, type Own, ownAt, ownMethodRefusal } from "../exchange/own.ts";
-import { ambiguityOf } from "../exchange/route.ts";
-import { isMiss } from "../exchange/router.ts";
+import type { Arrival, Asker } from "../exchange/exchange.ts";
+import { Exchange } from "../exchange/exchange.ts";
+import { aimOf, place } from "../exchange/place.ts";
+import type { Route } from "../exchange/route.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
-import type { Guard } from "../guard/guard.ts";
-import { clientIp } from "../http/client-ip.ts";
 import { Fields } from "../http/fields.ts";
-import { parseTarget, withSlashes } from "../http/path.ts";
+import type { Problem } from "../http/problem.ts";
 import { invalid } from "../http/refused.ts";
-import { type Entrance, hiddenCaller, type KeyCarrier, mayUse, takeKeys } from "../identity/identify.ts";
-import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
-import { scopeText } from "../limits/policy.ts";
 import { forwardedPath } from "../upstreams/forwarder.ts";
 import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
-import type { Applied, Explain } from "./explain.ts";
+import type { Explain } from "./explain.ts";
 
 export interface WalkDeps {
   readonly clock: Clock;
   readonly explain: Explain;
-  readonly guard: Guard;
-  readonly registry: KeyRegistry;
-  readonly snapshot: () => Pick<Snapshot, "router" | "identity" | "trustedProxies" | "pages">;
-  /** `null` while there are no pools. */
-  readonly handOut: () => { readonly entrance: Entrance } | null;
-  /** The admin API has a listener of its own: what is walked is the main one. */
-  readonly isAdminElsewhere: boolean;
+  /** What the main port serves. */
+  readonly snapshot: () => Snapshot;
 }
 
 export const WalkQuestion = Type.Object(
@@ -84,186 +75,105 @@ export const WalkedRequest = Type.Object({
 });
 export type WalkedAnswer = Static<typeof WalkedRequest>;
 
-const KEYS: Readonly<Record<KeyRefusal, string>> = {
-  keyMalformed: "the key can't be one: its form or its checksum is wrong",
-  keyInvalid: "the key is not known",
-  keyExpired: "the key has expired",
-  keyRevoked: "the key is revoked or disabled, or its consumer is disabled",
-};
-
-const OWN: Readonly<Record<Exclude<Own, "handOut">, string>> = {
-  health: "Sluice itself answers: whether it is alive",
-  ready: "Sluice itself answers: whether it is ready",
-  metrics: "Sluice itself answers: metrics, for programs on this machine and who shows an admin token",
-  page: "Sluice itself answers with a page of its own",
-  admin: "the admin API answers, to who shows an admin token",
-};
-
 type Step = WalkedAnswer["steps"][number];
 
-/** Tells what would become of a request, step by step, in the order of the pipeline. Sends, charges and counts nothing. */
+/** Tells what would become of a request, step by step: it walks the request's own line, whose gates tell what they find. Sends, charges and counts nothing. */
 export class Walk {
   constructor(private readonly deps: WalkDeps) {}
 
   async walk(question: WalkQuestion): Promise<WalkedAnswer> {
     const steps: Step[] = [];
-    const pass = (step: string, detail: string, passed: boolean | null = true): void => void steps.push({ step, passed, detail });
-    const refuse = (step: string, detail: string, status: number, code: string): WalkedAnswer => {
-      steps.push({ step, passed: false, detail });
-      return { steps, refusal: { status, code }, forwarded: null };
-    };
-    const peer = normaliseIp(question.ip ?? "127.0.0.1");
-    if (peer === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
+    const asker: Asker = { tell: (step, detail, passed) => void steps.push({ step, passed, detail }) };
+    const refused = ({ status, code }: Problem): WalkedAnswer => ({ steps, refusal: { status, code }, forwarded: null });
     const snapshot = this.deps.snapshot();
-    const fields = fieldsOf(question, snapshot.identity.headerName);
-    const ip = clientIp(peer, fields.joined("x-forwarded-for"), snapshot.trustedProxies);
+    const aim = aimOf(question.target);
+    const arrival = arrivalOf(question, snapshot.identity.headerName);
+    const exchange = new Exchange(arrival, snapshot, aim.path, aim.query, this.deps.clock.now(), aim.odd, asker);
 
-    const { method } = question;
-    const never = neverTaken(method);
-    if (never !== null) return refuse("route", String(never.members.detail), never.status, never.code);
-    const target = parseTarget(question.target);
-    const ownOf = (own: Exclude<Own, "handOut">): WalkedAnswer => {
-      const refusal = ownMethodRefusal(own, method);
-      if (refusal !== null) return refuse("route", String(refusal.members.detail), refusal.status, refusal.code);
-      pass("route", OWN[own]);
-      return { steps, refusal: null, forwarded: null };
-    };
-    if (typeof target === "string") {
-      if (!this.deps.isAdminElsewhere && isAdminPath(question.target)) return ownOf("admin");
-      return refuse("path", target, 400, "badRequest");
+    const line = place(exchange, snapshot.router, aim.fault);
+    const { route } = exchange;
+    if ("code" in line) {
+      const isOfPath = line.code === "badRequest";
+      if (!isOfPath && aim.fault === null) tellPath(question, aim.path, asker);
+      asker.tell(isOfPath ? "path" : "route", missText(line), false);
+      return refused(line);
     }
-    pass(
-      "path",
-      target.path === question.target.split("?", 1)[0] ? target.path : `${target.path} (normalised: that is matched and forwarded)`,
-    );
-
-    const carrier = {
-      snapshot,
-      incoming: { head: { fields } },
-      query: target.query,
-      keyField: "",
-      dropsAuthorization: false,
-    };
-    const own = ownAt(target.path, method, this.deps.isAdminElsewhere, { snapshot: () => snapshot, handOut: this.deps.handOut });
-    if (own === "handOut") {
-      const refusal = ownMethodRefusal(own, method);
-      if (refusal !== null) return refuse("route", String(refusal.members.detail), refusal.status, refusal.code);
-      pass("route", "Sluice itself answers: it hands out keys of pools");
-      const entrance = (this.deps.handOut() as { readonly entrance: Entrance }).entrance;
-      const caller = this.identified(carrier, entrance, peer, ip, pass, refuse);
-      if ("answer" in caller) return caller.answer;
-      const forbidden = caller.key === null ? null : mayUse(caller.key, entrance, ip);
-      if (forbidden !== null) return refuse("identify", String(forbidden.members.detail), forbidden.status, forbidden.code);
-      pass("target", "the answer is a key of the pool that the body names", null);
-      return { steps, refusal: null, forwarded: null };
+    if (aim.fault === null) tellPath(question, aim.path, asker);
+    // What is Sluice's own tells by its first gate what it is.
+    if (route.own === null || route.own === "activities")
+      asker.tell("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`, true);
+    for (const gate of line.gates) {
+      const refusal = await gate(exchange);
+      if (refusal !== null) return refused(refusal);
     }
-    if (own !== null) return ownOf(own);
+    return this.answered(exchange, steps, asker);
+  }
 
-    const host = question.host ?? URL.parse(question.target)?.host ?? "";
-    const { odd } = target;
-    const find = (path: string) => snapshot.router.find(host, method, path);
-    const route = find(odd === null ? target.path : odd.match);
-    const ambiguity = odd === null ? null : ambiguityOf(odd, route, find);
-    if (ambiguity !== null) return refuse("path", ambiguity, 400, "badRequest");
-    if (isMiss(route))
-      return route.allow === null
-        ? refuse("route", "no route takes this path", 404, "routeNotFound")
-        : refuse("route", `the routes of this path take ${route.allow.join(", ")}`, 405, "methodNotAllowed");
-    pass("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`);
-
-    const caller = this.identified(carrier, route, peer, ip, pass, refuse);
-    if ("answer" in caller) return caller.answer;
-    const { key } = caller;
-
-    const found = await this.deps.explain.explain({
-      consumer: key?.consumer ?? null,
-      key,
-      keys: key === null ? [] : [key],
-      route,
-      ip,
-      header: (name) => fields.joined(name.toLowerCase()),
-      isPastGuard: true,
-    });
-    if (found.refusal !== null) return refuse("identify", found.refusal.detail, statusOf(found.refusal.code), found.refusal.code);
-    if (found.limits.length === 0) pass("limits", "no limit holds");
-    let denied: Applied | null = null;
-    for (const limit of found.limits) {
-      const isDenied = denies(limit);
-      pass("limits", describe(limit), limit.reading === null ? null : !isDenied);
-      if (isDenied && denied === null) denied = limit;
-    }
-    if (denied !== null && found.away !== "allow")
-      return { steps, refusal: { status: 429, code: denied.policy.calendar === null ? "rateLimited" : "quotaExceeded" }, forwarded: null };
-
+  /** What would answer a request that all gates let through. */
+  private answered(exchange: Exchange<Arrival>, steps: Step[], asker: Asker): WalkedAnswer {
+    const { route } = exchange;
+    const through: WalkedAnswer = { steps, refusal: null, forwarded: null };
     if (route.own !== null) {
-      pass("target", "Sluice itself answers");
-      return { steps, refusal: null, forwarded: null };
+      if (route.own === "api-key") asker.tell("target", "the answer is a key of the pool that the body names", null);
+      if (route.own === "activities") asker.tell("target", "Sluice itself answers", true);
+      return through;
     }
-    if (route.cache !== null) pass("cache", "an answer that is kept and fresh is given without asking a backend", null);
-    if (found.backendRefusal !== null)
-      return refuse("target", found.backendRefusal.detail, statusOf(found.backendRefusal.code), found.backendRefusal.code);
+    if (route.cache !== null) asker.tell("cache", "an answer that is kept and fresh is given without asking a backend", null);
+    const refusal = this.deps.explain.backendRefusal(route, []);
+    if (refusal !== null) {
+      asker.tell("target", refusal.detail, false);
+      return { ...through, refusal: { status: STATUSES[refusal.code] ?? 503, code: refusal.code } };
+    }
     const targets = route.upstream?.targets ?? [];
-    const path = odd !== null && route.keepsSlashes ? withSlashes(target.path, odd.kept, route.depth) : target.path;
     for (const { url, state } of targets)
-      pass(
+      asker.tell(
         "target",
         `${url}: breaker ${state.breaker.state}, ${state.isHealthy ? "up" : "down"}`,
         state.isHealthy && state.breaker.state !== "open",
       );
-    const first = targets.find(({ state }) => state.isHealthy && state.breaker.state !== "open") ?? targets[0];
-    const forwarded =
-      first === undefined
-        ? null
-        : `${question.method} ${new URL(first.url).origin}${forwardedPath({ path, odd }, route, first)}${carrier.query}`;
-    return { steps, refusal: null, forwarded };
-  }
-
-  /** Guard and identify, as the pipeline does it but without counting. */
-  private identified(
-    carrier: KeyCarrier,
-    entrance: Entrance,
-    peer: string,
-    ip: string,
-    pass: (step: string, detail: string) => void,
-    refuse: (step: string, detail: string, status: number, code: string) => WalkedAnswer,
-  ): { readonly key: KeyEntry | null } | { readonly answer: WalkedAnswer } {
-    const { guard, registry, clock } = this.deps;
-    const hidden = hiddenCaller(peer, carrier.incoming.head.fields, this.deps.snapshot().trustedProxies);
-    const shown = takeKeys(carrier, registry, entrance.auth !== "none");
-    const secret = entrance.auth === "none" ? null : shown;
-    const isBlocked = guard.blockedFor(ip) > 0;
-    if (!isBlocked) pass("guard", `${ip} is not blocked`);
-    else if (!guard.lets(ip, secret, hidden)) return { answer: refuse("guard", `${ip} is blocked`, 429, "ipBlocked") };
-    else pass("guard", `${ip} is blocked by the guard, which lets ${secret === null ? "callers without a key" : "this key"} pass`);
-    if (secret === null) {
-      if (entrance.auth === "required")
-        return { answer: refuse("identify", "the route wants a key, and none is shown", 401, "keyMissing") };
-      pass(
-        "identify",
-        entrance.auth === "none" ? "the route looks at no key: everybody is anonymous" : "no key is shown: the caller is anonymous",
-      );
-      return { key: null };
-    }
-    const found = registry.find(secret, clock.wall());
-    if (typeof found === "string") {
-      const why = KEYS[found] ?? found;
-      return {
-        answer: isBlocked ? refuse("identify", `${why}, and ${ip} is blocked`, 429, "ipBlocked") : refuse("identify", why, 401, found),
-      };
-    }
-    pass("identify", `key ${found.id} of consumer ${found.consumer.id}, tier ${found.consumer.tier}`);
-    return { key: found };
+    return { ...through, forwarded: forwardedText(exchange, route) };
   }
 }
 
-/** One that is overdrawn denies what costs nothing as well. */
-const denies = ({ policy, cost, reading }: Applied): boolean =>
-  reading !== null && !policy.shadow && (reading.denied || reading.remaining < cost);
+/** What is not 503 of the refusals of backends. */
+const STATUSES: Readonly<Record<string, number>> = { poolExhausted: 429 };
 
-function describe({ policy, cost, subject, reading }: Applied): string {
-  const name = `${policy.name} (${scopeText(policy)})${policy.shadow ? ", in shadow" : ""}`;
-  if (typeof subject !== "string") return `${name}: ${subject.unknown}`;
-  return `${name}: ${reading?.remaining ?? "?"} of ${reading?.limit ?? "?"} left, a request takes ${cost}`;
+const tellPath = ({ target }: WalkQuestion, path: string, asker: Asker): void =>
+  asker.tell("path", path === target.split("?", 1)[0] ? path : `${path} (normalised: that is matched and forwarded)`, true);
+
+/** Why no route takes it, for an operator, who knows the routes. */
+function missText({ code, members, headers }: Problem): string {
+  if (code === "routeNotFound") return "no route takes this path";
+  const allow = headers.find(([name]) => name === "Allow")?.[1];
+  return String(members.detail).startsWith("This route takes") ? `the routes of this path take ${allow}` : String(members.detail);
+}
+
+/** The method and URL that a backend would get. */
+function forwardedText({ incoming, path, odd, query }: Exchange<Arrival>, route: Route): string | null {
+  const targets = route.upstream?.targets ?? [];
+  const first = targets.find(({ state }) => state.isHealthy && state.breaker.state !== "open") ?? targets[0];
+  if (first === undefined) return null;
+  return `${incoming.head.method} ${new URL(first.url).origin}${forwardedPath({ path, odd }, route, first)}${query}`;
+}
+
+/** The request that is asked about, as if it had arrived. Throws 422. */
+function arrivalOf(question: WalkQuestion, keyHeader: string): Arrival {
+  const ip = normaliseIp(question.ip ?? "127.0.0.1");
+  if (ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
+  const head: Arrival["head"] = {
+    method: question.method,
+    target: question.target,
+    minor: 1,
+    fields: fieldsOf(question, keyHeader),
+    host: question.host ?? URL.parse(question.target)?.host ?? "",
+    framing: "none",
+    contentLength: -1,
+    keepAlive: true,
+    connection: "",
+    upgrade: "",
+    expectsContinue: false,
+  };
+  return { head, body: null, ip, isTls: false, isAborted: false, onAbort: null };
 }
 
 /** The fields of the request; a key that is given by itself stands in the header for keys. Throws 422. */
@@ -278,6 +188,3 @@ function fieldsOf({ headers = [], key = "" }: WalkQuestion, header: string): Fie
   }
   return fields;
 }
-
-const STATUSES: Readonly<Record<string, number>> = { ipBlocked: 429, poolExhausted: 429, forbidden: 403, modelUnknown: 403 };
-const statusOf = (code: string): number => STATUSES[code] ?? (code.startsWith("key") ? 401 : 503);

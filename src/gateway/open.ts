@@ -1,4 +1,5 @@
 import { Activities, checkUsable, compileActivities } from "../activities/activities.ts";
+import { adminAnswerer } from "../admin/answerer.ts";
 import { createAdmin, tokenOf } from "../admin/app.ts";
 import { IdempotentAnswers } from "../admin/idempotency.ts";
 import { AdminTokens } from "../admin/tokens.ts";
@@ -7,39 +8,42 @@ import { ScheduledBackups } from "../backups/scheduled.ts";
 import { Caching } from "../cache/caching.ts";
 import { CacheStore } from "../cache/store.ts";
 import { keepLastGood } from "../config/last-good.ts";
-import { faultLines, fixedFaults, LiveConfig } from "../config/live.ts";
-import { type Environment, fillIn } from "../config/load.ts";
-import { type ActivitiesConfig, Config, RouteConfig, UpstreamConfig } from "../config/schema.ts";
+import { faultLines, fixedFaults, LiveConfig, wireFaults } from "../config/live.ts";
+import type { Environment } from "../config/load.ts";
+import { type ActivitiesConfig, Config } from "../config/schema.ts";
 import { type DemoBackend, demoUpstreams, startDemoBackend } from "../demo/backend.ts";
 import { ACTIVITIES_WORKER } from "../entry-points.ts";
 import { EventHub } from "../events/hub.ts";
+import { Dispatcher } from "../exchange/dispatcher.ts";
+import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import { namedRoute } from "../exchange/named-route.ts";
-import { Pipeline } from "../exchange/pipeline.ts";
-import { compileRoute, type Route } from "../exchange/route.ts";
-import { Router } from "../exchange/router.ts";
-import type { Snapshot } from "../exchange/snapshot.ts";
+import type { OwnName } from "../exchange/own-paths.ts";
+import type { Route } from "../exchange/route.ts";
 import { Denials } from "../explain/denials.ts";
 import { Explain } from "../explain/explain.ts";
 import { Walk } from "../explain/walk.ts";
+import { guardGate } from "../guard/gate.ts";
 import { Guard } from "../guard/guard.ts";
 import { AutoHealth, compileAuto, LOOK_EVERY } from "../health/auto.ts";
 import { watchCrowd } from "../health/crowded.ts";
 import { type HealthState, SystemHealth } from "../health/health.ts";
+import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { Warnings } from "../health/warnings.ts";
 import { PooledClient } from "../http/client.ts";
 import { timeText } from "../http/conventions.ts";
 import { Crowd, crowdLimits } from "../http/crowd.ts";
-import { HAND_OUT_PATH } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
-import { mayUse } from "../identity/identify.ts";
+import { ApiKeyFinder } from "../identity/api-key.ts";
+import { Identity, mayUse } from "../identity/gate.ts";
+import { LimitsGate } from "../limits/gate.ts";
 import { Limiter, type LimitService } from "../limits/limiter.ts";
 import { type Entry, MemoryStore } from "../limits/memory/store.ts";
 import { CountPersistence } from "../limits/persistence.ts";
 import { compilePolicies, termsOf } from "../limits/policy.ts";
 import { RedisLimiter } from "../limits/redis/limiter.ts";
 import { countRepository } from "../limits/repository.ts";
-import { freePages } from "../pages/landing.ts";
-import { HAND_OUT_NAME, HandOut } from "../pools/hand-out.ts";
+import { pageAnswerer } from "../pages/answerer.ts";
+import { HandOut } from "../pools/hand-out.ts";
 import { Pools } from "../pools/pools.ts";
 import { Secrets } from "../pools/secrets.ts";
 import { type Change, ChangeFeed } from "../records/changes.ts";
@@ -51,22 +55,25 @@ import { secretsIn } from "../schema/secrets.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import { openStorage } from "../storage/open.ts";
 import { Writability } from "../storage/writability.ts";
+import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { families } from "../telemetry/families.ts";
 import type { Log } from "../telemetry/log.ts";
-import { Metrics, type OwnEndpoint } from "../telemetry/metrics.ts";
-import { Recorder } from "../telemetry/recorder.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { type Malformed, Recorder } from "../telemetry/recorder.ts";
 import { Tracing } from "../telemetry/tracing.ts";
 import type { BreakerState } from "../upstreams/breaker.ts";
 import { Forwarder } from "../upstreams/forwarder.ts";
 import { Upstreams } from "../upstreams/registry.ts";
 import { Troubles } from "../upstreams/troubles.ts";
-import type { Upstream } from "../upstreams/upstream.ts";
 import { Usage } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
-import { CidrSet } from "../values/ip.ts";
 import { Redactor } from "../values/redact.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
+import { failureOf } from "./failure.ts";
+import { type LineServices, ownLineOf } from "./lines.ts";
+import { missOf, OwnRoutes } from "./own-routes.ts";
 import { createRecords } from "./records.ts";
+import { Snapshots } from "./snapshots.ts";
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -157,7 +164,7 @@ export function createGatewayParts(options: GatewayOptions) {
       else log?.info({ code }, "this warning is over");
     },
   );
-  const crowd = new Crowd(crowdLimits(config.server), (ip) => snapshot.trustedProxies.has(ip));
+  const crowd = new Crowd(crowdLimits(config.server), (ip) => snapshots.current.trustedProxies.has(ip));
   const storage = openStorage(options.databasePath, { isServed: true });
   const writability = new Writability({
     storage,
@@ -316,8 +323,11 @@ export function createGatewayParts(options: GatewayOptions) {
     clock,
     audit,
     config: () => config,
-    onRoutes: () => rebuild(),
-    onPools: () => reconfigurePools(),
+    onRoutes: () => snapshots.rebuild(),
+    onPools: () => {
+      reconfigurePools();
+      snapshots.rebuild();
+    },
     onFault: onOwnFault,
     secrets,
   });
@@ -500,25 +510,15 @@ export function createGatewayParts(options: GatewayOptions) {
       certificateExpiresAt: () => certificateExpiresAt,
     }),
   );
-  const recorder = new Recorder({ clock, metrics, events, denials, tracing, log });
-  const handOut = new HandOut({
-    pools,
-    keys: registry,
-    guard,
-    clock,
-    recorder,
-    endpoint: { name: HAND_OUT_NAME, path: HAND_OUT_PATH, metrics: metrics.of(HAND_OUT_NAME) },
-    onFault,
-  });
-  const pipeline = new Pipeline({
-    clock,
-    keys: registry,
-    guard,
+  const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
+  const handOut = new HandOut({ pools });
+  const identity = new Identity({ finders: [new ApiKeyFinder(registry, guard)], guard, clock });
+  const limits = new LimitsGate({
     limiter,
-    forwarder,
-    caching,
-    recorder,
-    onFault,
+    keys: registry,
+    clock,
+    away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
+    onDenied: (exchange, readings) => recorder.denied(exchange, readings),
   });
 
   const usage = new Usage({ storage, clock });
@@ -558,110 +558,95 @@ export function createGatewayParts(options: GatewayOptions) {
     log?.info("what activities wrote last is in the file that ends in -wal, for another process has the database open: copy both together");
   };
   putActivities();
-  const activitiesRoute = (): Route[] => {
-    const settings = config.activities;
-    if (settings === null || activities === null) return [];
-    const { endpoint, auth, tiers, scopes, limits, cost } = settings;
-    const document = fillIn(RouteConfig, {
-      name: "activities",
-      path: endpoint,
-      methods: ["POST"],
-      upstream: "activities",
-      auth,
-      tiers,
-      scopes,
-      limits,
-      cost,
-    });
-    return [compileRoute(document.value as RouteConfig, null, metrics.of("activities"), undefined, activities)];
-  };
-  const compiledRoutes = new Map<string, Route>();
-  /** Those that Sluice itself answers. */
-  let ownRoutes: readonly Route[] = [];
   const learnSecrets = (): void => redactor.learn("config", secretsIn(Config, config));
   learnSecrets();
-  let snapshot = build();
-  if (options.log !== null)
-    options.log.onChange = () => {
-      snapshot = { ...snapshot, accessLog: options.log?.accessLog ?? null };
-    };
+  const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
+  const tokenRefusal = (authorization: string | null, ip: string): Problem | null => {
+    const found = tokenOf({ tokens, guard }, authorization, ip);
+    return "code" in found ? found : null;
+  };
+  const use: LineServices = { guard, identity, limits, caching, forwarder, usage, recorder, auto: () => auto };
+  let isDraining = false;
+  const ready = readyAnswerer({
+    components: () => components(),
+    required: () => required(),
+    warnings,
+    isDraining: () => isDraining,
+    configuration: () => ({ loadedAt: live.status.loadedAt, faults: wireFaults(live.status.faults) }),
+    tokenRefusal,
+  });
+  const answerers: Readonly<Record<Exclude<OwnName, "api-key" | "admin">, Answerer>> = {
+    health: aliveAnswerer(),
+    ready,
+    metrics: metricsAnswerer({ text: (accept) => metrics.text(accept), summary: () => summary(), tokenRefusal, onFault }),
+    docs: pageAnswerer(() => config),
+  };
+  const administer = adminAnswerer({
+    handle: (request, requestId, ip) => admin(request, requestId, ip),
+    holdsToken: (authorization) => tokens.isShownIn(authorization),
+    onFault,
+  });
+  const ownLine = (name: OwnName, first: Gate): Line => {
+    switch (name) {
+      case "api-key":
+        return {
+          gates: [first, guardGate(guard), identity.gateFor(handOut.entrance)],
+          answer: (exchange) => handOut.answer(exchange),
+          ended: (exchange, elapsed) => recorder.note(exchange, elapsed),
+        };
+      case "admin":
+        return {
+          gates: [first],
+          answer: administer,
+          ended: (exchange, elapsed) => recorder.administered(exchange, elapsed),
+        };
+      default:
+        return ownLineOf([first], answerers[name]);
+    }
+  };
+  const miss = missOf(metrics.of("none"), (exchange, elapsed) => recorder.note(exchange, elapsed));
+  const snapshots = new Snapshots({
+    config: () => config,
+    routes,
+    upstreamDocuments: upstreams,
+    demoUpstreams: demo === null ? {} : demoUpstreams(demo),
+    upstreams: balanced,
+    metricsOf: (route) => metrics.of(route),
+    tracer: () => tracing.tracer,
+    redactor,
+    use,
+    ownRoutes: new OwnRoutes({
+      metricsOf: (name) => (name === "api-key" || name === "admin" ? metrics.of(name) : metrics.ofOwn(name)),
+      lineOf: ownLine,
+    }),
+    handsOut: () => !pools.isEmpty,
+    activities: () => {
+      const taking = activities;
+      return taking === null
+        ? null
+        : (exchange) => {
+            exchange.trace?.enter("activities", clock.now());
+            return taking.answer(exchange);
+          };
+    },
+    miss,
+    onBuilt: (compiled, changed) => {
+      if (changed.size > 0) caching.purge((route) => changed.has(route));
+      beginCounts(compiled);
+    },
+  });
+  const dispatcher = new Dispatcher({ clock, snapshot: () => snapshots.current, failureOf, onFault });
 
-  /** Routes and upstreams as requests walk through them. What did not change keeps its state. */
-  function build(): Snapshot {
-    const draft = balanced.draft();
-    const upstreamOf = (name: string): Upstream | null => {
-      if (name.includes("://")) return draft.obtain(name, plainUpstream(name));
-      const document = upstreams.get(name)?.document ?? (demo === null ? undefined : demoUpstreams(demo)[name]);
-      return document === undefined ? null : draft.obtain(name, document);
-    };
-    const compiled = routes
-      .all()
-      .map(({ name, document }) =>
-        compileRoute(
-          { ...document, name },
-          upstreamOf(document.upstream),
-          metrics.of(name),
-          compiledRoutes.get(name),
-          null,
-          config.identity.header.toLowerCase(),
-        ),
-      );
-    // Upstreams that no route uses are checked and listed all the same.
-    for (const name of upstreams.names()) upstreamOf(name);
-    draft.commit();
-    const before = new Map(compiledRoutes);
-    compiledRoutes.clear();
-    for (const route of compiled) compiledRoutes.set(route.name, route);
-    forgetChanged(before);
-    ownRoutes = activitiesRoute();
-    beginCounts();
-    const { identity, server } = config;
-    return {
-      router: new Router([...compiled, ...ownRoutes]),
-      pages: freePages([...compiled, ...ownRoutes]),
-      hasCache: compiled.some((route) => route.cache !== null),
-      trustedProxies: new CidrSet(server.trustedProxies),
-      maxBodySize: parseSize(server.maxBodySize),
-      auto,
-      usage,
-      unrouted: metrics.of("none"),
-      accessLog: options.log?.accessLog ?? null,
-      tracer: tracing.tracer,
-      redactor,
-      identity: {
-        headerName: identity.header,
-        header: identity.header.toLowerCase(),
-        bearer: identity.bearer,
-        basic: identity.basic,
-        query: identity.query,
-      },
-    };
-  }
   /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */
-  function beginCounts(): void {
+  function beginCounts(compiled: readonly Route[]): void {
     for (const { targets } of balanced.all())
       for (const { url } of targets) for (const [from, to] of BREAKER_CHANGES) metrics.breakerChanges.of({ target: url, from, to });
     for (const tier of tiers.names()) {
       metrics.expectRefusals(tier);
       recorder.expect(registry.policiesOfTier(tier));
     }
-    for (const { policies } of compiledRoutes.values()) recorder.expect(policies);
+    for (const { policies } of compiled) recorder.expect(policies);
   }
-  /** What was kept of a route that serves something else now is of no use. */
-  function forgetChanged(before: ReadonlyMap<string, Route>): void {
-    const changed = new Set<string>();
-    for (const [name, route] of before) {
-      if (route.cache === null) continue;
-      const now = compiledRoutes.get(name);
-      if (now === undefined || now.upstream !== route.upstream || !Bun.deepEquals(now.document, route.document)) changed.add(name);
-    }
-    if (changed.size > 0) caching.purge((route) => changed.has(route));
-  }
-  function rebuild(): void {
-    snapshot = build();
-  }
-
-  const { tokens, made } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
   /** The upstreams without which the gateway is not ready, and whether they are. */
   const required = (): Record<string, string> =>
     Object.fromEntries(
@@ -709,7 +694,7 @@ export function createGatewayParts(options: GatewayOptions) {
     learnSecrets();
     kept.resize(parseSize(next.cache.maxSize));
     options.onConfig?.(next);
-    rebuild();
+    snapshots.rebuild();
     guarded(() => keepLastGood(storage, text, clock.wall()))();
     return [];
   };
@@ -794,7 +779,7 @@ export function createGatewayParts(options: GatewayOptions) {
         })),
       })),
     }),
-    routePolicies: () => [...compiledRoutes.values()].flatMap((route) => route.policies),
+    routePolicies: () => snapshots.routes.flatMap((route) => route.policies),
     cache: {
       statistics: () => ({ ...kept.stats, maxSize: kept.maxSize, ...caching.counts }),
       purge: (isMeant) => caching.purge(isMeant),
@@ -809,16 +794,8 @@ export function createGatewayParts(options: GatewayOptions) {
       explain,
       registry,
       keys,
-      walk: new Walk({
-        clock,
-        explain,
-        guard,
-        registry,
-        snapshot: () => snapshot,
-        handOut: () => (pools.isEmpty ? null : handOut),
-        isAdminElsewhere: options.config.admin.listen !== null,
-      }),
-      routeOf: (text) => namedRoute(text, [...compiledRoutes.values(), ...ownRoutes], snapshot.router),
+      walk: new Walk({ clock, explain, snapshot: () => snapshots.current }),
+      routeOf: (text) => namedRoute(text, snapshots.all, snapshots.current.router),
       health,
       clock,
     },
@@ -845,6 +822,29 @@ export function createGatewayParts(options: GatewayOptions) {
     onFault,
   });
 
+  /** For people without Prometheus. */
+  const summary = () => {
+    const sums = { total: 0, refused: 0, failed: 0, limited: 0 };
+    for (const { requests, clientErrors, serverErrors, limited } of metrics.byRoute()) {
+      sums.total += requests;
+      sums.refused += clientErrors;
+      sums.failed += serverErrors;
+      sums.limited += limited;
+    }
+    const breakers: Record<string, { state: string; failures: number }> = {};
+    for (const { targets } of balanced.all())
+      for (const { url, state } of targets) breakers[url] = { state: state.breaker.state, failures: state.breaker.failures };
+    return {
+      requests_total: sums.total,
+      requests_success: sums.total - sums.refused - sums.failed - sums.limited,
+      requests_failed: sums.failed,
+      requests_rate_limited: sums.limited,
+      cache_hits: caching.counts.hits,
+      cache_misses: caching.counts.misses,
+      cache_size: kept.stats.entries,
+      circuit_breakers: breakers,
+    };
+  };
   const flushes = [() => counts.flush(), () => usage.flush(), () => pools.flush()].map(guarded);
   /** One that can't be written holds up no other. */
   const flush = (): void => {
@@ -903,60 +903,27 @@ export function createGatewayParts(options: GatewayOptions) {
               () => {},
               () => {},
             ),
-    pipeline,
+    dispatcher,
     warnings,
     /** The clients' connections, on all listeners together. */
     crowd,
-    snapshot: (): Snapshot => snapshot,
-    /** Hands out keys of pools; `null` while there are none. */
-    handOut: (): HandOut | null => (pools.isEmpty ? null : handOut),
     admin,
-    components,
-    /** Where requests to an endpoint of Sluice's own are counted. */
-    countsOf: (endpoint: OwnEndpoint) => metrics.ofOwn(endpoint),
-    required,
-    /** The text that Prometheus scrapes; `accept`: the field of its request. */
+    /** Gives the text that Prometheus scrapes; `accept`: the field of its request. */
     metrics: (accept: string | null) => metrics.text(accept),
     /** The listeners' certificate, for whoever watches when it expires. Milliseconds since 1970. */
     certificateExpires: (at: number): void => {
       certificateExpiresAt = at;
     },
-    recorder,
-    /** Ends what would go on for ever, so that a stop need not wait for it. */
-    endStreams: (): void => events.close(),
-    /** For people without Prometheus. */
-    summary: () => {
-      const sums = { total: 0, refused: 0, failed: 0, limited: 0 };
-      for (const { requests, clientErrors, serverErrors, limited } of metrics.byRoute()) {
-        sums.total += requests;
-        sums.refused += clientErrors;
-        sums.failed += serverErrors;
-        sums.limited += limited;
-      }
-      const breakers: Record<string, { state: string; failures: number }> = {};
-      for (const { targets } of balanced.all())
-        for (const { url, state } of targets) breakers[url] = { state: state.breaker.state, failures: state.breaker.failures };
-      return {
-        requests_total: sums.total,
-        requests_success: sums.total - sums.refused - sums.failed - sums.limited,
-        requests_failed: sums.failed,
-        requests_rate_limited: sums.limited,
-        cache_hits: caching.counts.hits,
-        cache_misses: caching.counts.misses,
-        cache_size: kept.stats.entries,
-        circuit_breakers: breakers,
-      };
+    /** Writes down a request that could not be read. */
+    malformed: (request: Malformed): void => recorder.malformed(request, snapshots.current),
+    /** From here on the gateway is not ready, and what would go on for ever ends, so that a stop need not wait for it. */
+    drain: (): void => {
+      isDraining = true;
+      events.close();
     },
     demo: demo as DemoBackend | null,
     live,
     config: (): Config => config,
-    /** Whether an Authorization field shows an admin token. */
-    holdsToken: (authorization: string | null): boolean => tokens.isShownIn(authorization),
-    /** Why a request that takes an admin token is refused; `null` when its Authorization field shows one. Wrong ones count in the guard. */
-    tokenRefusal: (authorization: string | null, ip: string): Problem | null => {
-      const found = tokenOf({ tokens, guard }, authorization, ip);
-      return "code" in found ? found : null;
-    },
     /** The admin token when it was made now: shown once. */
     madeToken: made,
     /** Writes what waits and closes everything. */
@@ -991,6 +958,3 @@ export function createGatewayParts(options: GatewayOptions) {
 }
 
 const healthAuditView = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });
-
-/** A URL in an upstream's place, with every default. */
-const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;

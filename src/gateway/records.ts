@@ -1,10 +1,10 @@
 import type { Audit } from "../audit/audit.ts";
 import { fillIn } from "../config/load.ts";
 import { takeNotYet } from "../config/not-yet.ts";
-import { DEMO_UPSTREAMS, isHandOut, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "../config/rules.ts";
+import { DEMO_UPSTREAMS, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "../config/rules.ts";
 import { type Config, PoolConfig, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
 import { Consumers } from "../consumers/consumers.ts";
-import { HAND_OUT_PATH } from "../http/path.ts";
+import { HAND_OUT_PATH, isHandOut } from "../exchange/own-paths.ts";
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { poolSealing, type Secrets } from "../pools/secrets.ts";

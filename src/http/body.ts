@@ -29,6 +29,8 @@ export interface Body {
 export interface ArrivingBody extends Body {
   /** True when nothing more will come. */
   readonly isComplete: boolean;
+  /** Sets other bounds than the server's, in bytes and bytes a second, before anybody takes it; `null` leaves the rate. */
+  bound(max: number, rate: number | null): void;
 }
 
 /** Reads a body to its end. Rejects when it breaks off or grows past `most` bytes (`TooLarge`). */

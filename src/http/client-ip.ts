@@ -1,4 +1,4 @@
-import { type CidrSet, normaliseIp } from "../values/ip.ts";
+import { type CidrSet, isPrivate, normaliseIp } from "../values/ip.ts";
 
 /**
  * The caller's address: the peer's, or, when the peer is a trusted proxy, the rightmost address of X-Forwarded-For that is not trusted.
@@ -24,4 +24,24 @@ export function withoutPort(entry: string): string {
   if (entry.startsWith("[")) return entry.slice(1, entry.indexOf("]"));
   const colon = entry.indexOf(":");
   return colon >= 0 && entry.indexOf(":", colon + 1) < 0 ? entry.slice(0, colon) : entry;
+}
+
+/** The fields of a request that proxies set. */
+interface TrailFields {
+  /** The first field of this name, in small letters. */
+  get(lower: string): string | null;
+  /** All fields of this name as one. */
+  joined(lower: string): string | null;
+}
+
+/**
+ * Tells for whom a proxy on this machine or in its network asks that `server.trustedProxies` does not name; `null` where there is none. All of its callers have its address.
+ * The last address of X-Forwarded-For is the one that the proxy itself has seen; "" when it says none.
+ */
+export function hiddenCaller(peer: string, fields: TrailFields, trusted: CidrSet): string | null {
+  if (!isPrivate(peer)) return null;
+  const trail = fields.joined("x-forwarded-for");
+  if ((trail === null && fields.get("forwarded") === null) || trusted.has(peer)) return null;
+  if (trail === null) return "";
+  return normaliseIp(withoutPort(trail.slice(trail.lastIndexOf(",") + 1).trim())) ?? "";
 }

@@ -1,6 +1,3 @@
-/** Where keys of pools are handed out. */
-export const HAND_OUT_PATH = "/api/v1/api-key";
-
 /** A request target taken apart: the path that is forwarded, and the query as it was sent (with its `?`, or ""). */
 export interface Target {
   readonly path: string;

@@ -83,6 +83,12 @@ export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: nu
 /** A body of more than `most` bytes. */
 export const bodyTooLarge = (max: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${max} bytes.`);
 
+/** A body that did not come. */
+export const TOO_SLOW: Problem = problem(
+  "requestTimeout",
+  "The request's body did not arrive in time: send it faster, or in smaller parts.",
+);
+
 const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
 
 /** One error on its way to the caller, as RFC 9457 describes it. */

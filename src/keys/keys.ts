@@ -172,6 +172,7 @@ export class Keys {
     ][];
     for (const row of rows) {
       const entry: KeyEntry = {
+        via: "key",
         id: row[0],
         consumer: registry.consumerOrAbsent(row[1]),
         hash: row[2],
@@ -186,7 +187,7 @@ export class Keys {
         isOff: row[10] !== null || row[11] === 0,
         lastUsedAt: row[12] ?? 0,
         policies: null,
-        snapshot: 0,
+        version: 0,
       };
       registry.put(entry);
     }
@@ -551,6 +552,7 @@ const listOf = (json: string | null): readonly string[] => (json === null ? NOTH
 const cidrsOf = (ips: readonly string[]): CidrSet | null => (ips.length === 0 ? null : new CidrSet(ips));
 
 const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry => ({
+  via: "key",
   id,
   consumer,
   hash,
@@ -565,7 +567,7 @@ const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry =
   isOff: false,
   lastUsedAt: 0,
   policies: null,
-  snapshot: 0,
+  version: 0,
 });
 
 /** What a schema can't say of a key. */

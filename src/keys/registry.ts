@@ -1,46 +1,34 @@
 import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
+import type { Caller, Consumer } from "../exchange/caller.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
-import type { CidrSet } from "../values/ip.ts";
 import { hashKey, isCutOff, isPlausible } from "../values/key-format.ts";
 
-/** A consumer as requests need it; shared by all its keys. */
-export interface ConsumerEntry {
-  readonly id: string;
+/** A consumer as it is kept: its keys hold this very object, which changes with the record. */
+export interface ConsumerEntry extends Consumer {
   tier: string;
   enabled: boolean;
   limits: readonly LimitConfig[] | null;
   quota: readonly QuotaConfig[] | null;
 }
 
-/** A key as requests need it. */
-export interface KeyEntry {
-  readonly id: string;
+/** A key as requests need it: a caller by itself, so that nothing has to be made for a request. */
+export interface KeyEntry extends Caller {
+  readonly via: "key";
   readonly consumer: ConsumerEntry;
   readonly hash: string;
   /** The secret before the last rotation, and until when it is good (milliseconds since 1970). */
   readonly previousHash: string | null;
   readonly previousExpiresAt: number;
-  /** Empty: no scope, any route. */
-  readonly scopes: readonly string[];
-  readonly routes: readonly string[];
-  readonly ips: CidrSet | null;
-  readonly limits: readonly LimitConfig[] | null;
-  readonly quota: readonly QuotaConfig[] | null;
-  /** Milliseconds since 1970, or infinite. */
-  readonly expiresAt: number;
   /** Revoked or disabled. */
   readonly isOff: boolean;
   lastUsedAt: number;
   /** From where the guard knows it as good, and when it was told last (milliseconds since 1970). */
   acceptedFrom?: string;
   acceptedAt?: number;
-  policies: readonly Policy[] | null;
-  /** Of the registry when `policies` were compiled. */
-  snapshot: number;
 }
 
 /** Who may have limits and quotas of its own. */
-type Limited = Pick<ConsumerEntry, "limits" | "quota">;
+type Limited = Pick<Consumer, "limits" | "quota">;
 
 export type KeyRefusal = "keyMalformed" | "keyInvalid" | "keyExpired" | "keyRevoked";
 
@@ -55,7 +43,7 @@ export class KeyRegistry {
   private readonly absent = new Map<string, ConsumerEntry>();
   private readonly used = new Set<KeyEntry>();
   private tierPolicies = new Map<string, readonly Policy[]>();
-  private snapshot = 0;
+  private version = 0;
 
   constructor(
     private readonly limitsOf: TierLimits,
@@ -96,16 +84,17 @@ export class KeyRegistry {
     return used;
   }
 
-  /** The limits of a caller: the key's own if it has some, else the consumer's own, else the tier's. */
-  policiesFor(entry: KeyEntry): readonly Policy[] {
-    if (entry.policies === null || entry.snapshot !== this.snapshot) {
-      entry.policies = this.compile(entry);
-      entry.snapshot = this.snapshot;
+  /** Gives the limits of a caller: the key's own if it has some, else the consumer's own, else the tier's; those of the anonymous tier for nobody. */
+  policiesFor(caller: Caller): readonly Policy[] {
+    if (caller.via === "none") return this.anonymousPolicies();
+    if (caller.policies === null || caller.version !== this.version) {
+      caller.policies = this.compile(caller);
+      caller.version = this.version;
     }
-    return entry.policies;
+    return caller.policies;
   }
 
-  policiesOfConsumer(consumer: ConsumerEntry): readonly Policy[] {
+  policiesOfConsumer(consumer: Consumer): readonly Policy[] {
     return this.choose([[consumer, { kind: "consumer", name: consumer.id }]], consumer.tier);
   }
 
@@ -116,7 +105,7 @@ export class KeyRegistry {
 
   /** A tier or a consumer's limits changed: policies are compiled anew when next needed. */
   invalidate(): void {
-    this.snapshot++;
+    this.version++;
     this.tierPolicies = new Map();
   }
 
@@ -173,11 +162,11 @@ export class KeyRegistry {
     this.absent.set(id, known);
   }
 
-  private compile(entry: KeyEntry): readonly Policy[] {
-    const { consumer } = entry;
+  private compile(caller: Caller): readonly Policy[] {
+    const { consumer } = caller;
     return this.choose(
       [
-        [entry, { kind: "key", name: entry.id }],
+        [caller, { kind: "key", name: caller.id }],
         [consumer, { kind: "consumer", name: consumer.id }],
       ],
       consumer.tier,

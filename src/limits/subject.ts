@@ -3,7 +3,7 @@ import { hashKey } from "../values/key-format.ts";
 import type { Policy } from "./policy.ts";
 
 /** Who makes a request, as far as limits tell callers apart. */
-export interface Caller {
+export interface Requester {
   readonly consumerId: string | null;
   readonly keyId: string | null;
   readonly ip: string;
@@ -13,27 +13,27 @@ export interface Caller {
 }
 
 /** Whom a limit counts this request for. Callers without a key are counted by IP where the limit counts keys or consumers. */
-export function subjectOf(policy: Policy, caller: Caller): string {
+export function subjectOf(policy: Policy, requester: Requester): string {
   const { by } = policy;
-  if (by.length === 0) return caller.consumerId ?? ipSubject(caller.ip);
-  if (by.length === 1) return part(by[0] as string, caller);
-  return JSON.stringify(by.map((each) => part(each, caller)));
+  if (by.length === 0) return requester.consumerId ?? ipSubject(requester.ip);
+  if (by.length === 1) return part(by[0] as string, requester);
+  return JSON.stringify(by.map((each) => part(each, requester)));
 }
 
-function part(by: string, caller: Caller): string {
+function part(by: string, requester: Requester): string {
   switch (by) {
     case "consumer":
-      return caller.consumerId ?? ipSubject(caller.ip);
+      return requester.consumerId ?? ipSubject(requester.ip);
     case "key":
-      return caller.keyId ?? ipSubject(caller.ip);
+      return requester.keyId ?? ipSubject(requester.ip);
     case "ip":
-      return ipSubject(caller.ip);
+      return ipSubject(requester.ip);
     case "route":
-      return caller.route;
+      return requester.route;
     case "global":
       return "";
     default:
-      return headerSubject(caller.header(by.slice("header:".length)) ?? "");
+      return headerSubject(requester.header(by.slice("header:".length)) ?? "");
   }
 }
 

@@ -1,25 +1,16 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import { type Endpoint, Exchange } from "../exchange/exchange.ts";
-import { failureOf } from "../exchange/failure.ts";
-import { ownHead } from "../exchange/headers.ts";
-import { ONLY_POST } from "../exchange/own.ts";
-import type { Snapshot } from "../exchange/snapshot.ts";
-import type { Guard } from "../guard/guard.ts";
+import type { Answer } from "../exchange/answer.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import { HAND_OUT_NAME } from "../exchange/own-paths.ts";
 import { collect } from "../http/body.ts";
 import { type Problem, poolExhausted, problem } from "../http/problem.ts";
 import { invalid, Refused } from "../http/refused.ts";
-import { jsonReply, problemReply } from "../http/reply.ts";
-import type { Incoming } from "../http/server.ts";
-import { type Entrance, identify } from "../identity/identify.ts";
-import type { KeyRegistry } from "../keys/registry.ts";
+import { jsonReply } from "../http/reply.ts";
+import { type Entrance, keyMissing } from "../identity/gate.ts";
 import { nearest, schemaFaults } from "../schema/faults.ts";
-import type { Recorder } from "../telemetry/recorder.ts";
-import type { Clock } from "../values/clock.ts";
 import type { Pools } from "./pools.ts";
 
-/** What this endpoint is called where a key names the routes it is for, and where requests are counted. */
-export const HAND_OUT_NAME = "api-key";
 const MAX_BODY = 65_536;
 
 const Asked = Type.Object(
@@ -29,68 +20,29 @@ const Asked = Type.Object(
 
 export interface HandOutDeps {
   readonly pools: Pools;
-  readonly keys: KeyRegistry;
-  readonly guard: Guard;
-  readonly clock: Clock;
-  readonly recorder: Recorder;
-  /** Where its requests are counted. */
-  readonly endpoint: Endpoint;
-  readonly onFault: (error: unknown, requestId: string) => void;
 }
 
 /** `POST /api/v1/api-key { "type", "pool"? }`: a key of the pool whose budget holds what the service costs. */
 export class HandOut {
   constructor(private readonly deps: HandOutDeps) {}
 
-  /** Who may come in before it is known which pool is meant. */
-  get entrance(): Entrance {
-    return { auth: this.deps.pools.isOpen ? "optional" : "required", name: HAND_OUT_NAME, tiers: [], scopes: [] };
-  }
+  /** Who may come in before it is known which pool is meant. A pool that is open to all is open to those who show no key. */
+  readonly entrance: Entrance = entranceOf(() => this.deps.pools.isOpen);
 
-  /** Answers one request. */
-  handle(incoming: Incoming, snapshot: Snapshot, path: string, query: string): void {
-    const { clock } = this.deps;
-    const exchange = new Exchange(incoming, snapshot, path, query, clock.now());
-    exchange.ownEndpoint = this.deps.endpoint;
-    incoming.onEnd = () => {
-      if (exchange.status === 0) exchange.status = 499;
-      this.deps.recorder.note(exchange, clock.now() - exchange.startedAt);
-    };
-    const refuse = (refusal: Problem): void => {
-      exchange.status = refusal.status;
-      exchange.refusal = refusal;
-      incoming.reply(problemReply(refusal, exchange.id, ownHead(exchange, clock.now() - exchange.startedAt)));
-    };
-    this.grant(exchange).then(
-      (granted) => {
-        if ("code" in granted) refuse(granted);
-        else {
-          exchange.status = 200;
-          incoming.reply(
-            jsonReply(200, { api_key: granted.key }, `Cache-Control: no-store\r\n${ownHead(exchange, clock.now() - exchange.startedAt)}`),
-          );
-        }
-      },
-      (error: unknown) => {
-        if (incoming.isAborted || incoming.isReplied) return;
-        if (error instanceof Refused) {
-          refuse(error.problem);
-          return;
-        }
-        const { refusal, isFault } = failureOf(error);
-        if (isFault) this.deps.onFault(error, exchange.id);
-        refuse(refusal);
-      },
-    );
+  /** Answers one request, whose caller may come in. Who calls comes before what is asked: a stranger learns nothing of the pools. */
+  async answer(exchange: Exchange): Promise<Answer> {
+    try {
+      const granted = await this.grant(exchange);
+      if ("code" in granted) return { kind: "problem", problem: granted };
+      return { kind: "reply", reply: jsonReply(200, { api_key: granted.key }, "Cache-Control: no-store\r\n") };
+    } catch (error) {
+      if (error instanceof Refused) return { kind: "problem", problem: error.problem };
+      throw error;
+    }
   }
 
   private async grant(exchange: Exchange): Promise<{ key: string } | Problem> {
-    const { pools, keys, guard, clock } = this.deps;
-    const { head } = exchange.incoming;
-    if (head.method !== "POST") return ONLY_POST;
-    // Who calls comes before what is asked: a stranger learns nothing of the pools. A pool that is open to all is open to those who show no key.
-    const refusal = identify(exchange, this.entrance, { keys, guard, clock });
-    if (refusal !== null) return refusal;
+    const { pools } = this.deps;
     const { type, pool: name } = await this.read(exchange);
     const pool = pools.find(name);
     if (pool === null) {
@@ -105,11 +57,7 @@ export class HandOut {
         },
       ]);
     }
-    if (pool.auth === "required" && exchange.key === null)
-      return (
-        identify(exchange, { auth: "required", name: HAND_OUT_NAME, tiers: [], scopes: [] }, { keys, guard, clock }) ??
-        problem("keyMissing", "Send your API key.")
-      );
+    if (pool.auth === "required" && exchange.caller.via === "none") return keyMissing(exchange.snapshot.identity);
     if (!pool.policy.services.has(type)) {
       const known = [...pool.policy.services.keys()];
       throw invalid([{ path: ["type"], message: `there is no service ${JSON.stringify(type)}: it must be one of ${known.join(", ")}` }]);
@@ -132,3 +80,13 @@ export class HandOut {
     return value as { type: string; pool?: string };
   }
 }
+
+/** Whether a key is wanted follows the pools, which change without the routes. */
+const entranceOf = (isOpen: () => boolean): Entrance => ({
+  get auth() {
+    return isOpen() ? "optional" : "required";
+  },
+  name: HAND_OUT_NAME,
+  tiers: [],
+  scopes: [],
+});

@@ -1,11 +1,13 @@
 import type { EventHub } from "../events/hub.ts";
-import type { Exchange } from "../exchange/exchange.ts";
+import type { Caller } from "../exchange/caller.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Denials } from "../explain/denials.ts";
 import type { LimitReading } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject } from "../limits/subject.ts";
 import type { Clock } from "../values/clock.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { RequestLine } from "./request-line.ts";
@@ -20,16 +22,8 @@ export interface RecorderDeps {
   readonly tracing: Tracing;
   /** `null`: nothing is logged. */
   readonly log: Logger | null;
-}
-
-/** A request to the admin API that is answered. */
-export interface AdminCall {
-  readonly requestId: string;
-  readonly method: string;
-  readonly path: string;
-  readonly status: number;
-  readonly latencyMs: number;
-  readonly ip: string;
+  /** `null`: requests are not logged. */
+  readonly accessLog: () => AccessLog | null;
 }
 
 /** A request that could not be read. */
@@ -51,11 +45,11 @@ export class Recorder {
   /** The request has ended, `elapsed` milliseconds after its head had arrived. */
   note(exchange: Exchange, elapsed: number): void {
     const { metrics, events, clock, tracing } = this.deps;
-    const { accessLog, unrouted } = exchange.snapshot;
-    (exchange.endpoint?.metrics ?? unrouted).observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
-    if (exchange.attempts > 1 && exchange.route !== null) metrics.retries.add({ route: exchange.route.name }, exchange.attempts - 1);
-    if (exchange.refusal !== null) this.refused(exchange);
-    accessLog?.note(exchange, elapsed);
+    const { route, notes } = exchange;
+    route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
+    if (exchange.attempts > 1) metrics.retries.add({ route: route.name }, exchange.attempts - 1);
+    if (notes.refusal !== null) this.refused(exchange);
+    this.deps.accessLog()?.note(exchange, elapsed);
     if (exchange.trace?.isSampled === true) tracing.add(spansOf(exchange, elapsed, clock.wall()));
     if (!events.isIdle)
       events.publish("request", { ...subjectOf(exchange), status: exchange.status }, () =>
@@ -64,7 +58,7 @@ export class Recorder {
   }
 
   /** Limits denied a request, or would have in earnest. */
-  denied(exchange: Exchange, readings: readonly LimitReading[]): void {
+  denied(exchange: Exchange<Arrival>, readings: readonly LimitReading[]): void {
     const { events } = this.deps;
     if (!events.isIdle) events.publish("limit", { ...subjectOf(exchange), status: 429 }, () => deniedSaid(exchange, readings));
     for (const { policy, denied } of readings) if (denied) this.countOf(policy).value++;
@@ -75,17 +69,19 @@ export class Recorder {
     for (const policy of policies) this.countOf(policy);
   }
 
-  /** What only looks is logged at debug. */
-  administered(call: AdminCall): void {
+  /** A request to the admin API is answered. What only looks is logged at debug. */
+  administered({ id, incoming, path, status, ip }: Exchange, elapsed: number): void {
     const { log } = this.deps;
-    const isLook = (call.method === "GET" || call.method === "HEAD") && call.status < 400;
-    log?.[isLook ? "debug" : "info"](call, "admin request");
+    const { method } = incoming.head;
+    const isLook = (method === "GET" || method === "HEAD") && status < 400;
+    const latencyMs = Math.round(elapsed * 1000) / 1000;
+    log?.[isLook ? "debug" : "info"]({ requestId: id, method, path, status, latencyMs, ip }, "admin request");
   }
 
   /** It has a line where requests have lines. */
-  malformed(request: Malformed, { unrouted, accessLog }: Snapshot): void {
-    unrouted.observe("other", request.status, 0, null);
-    if (accessLog !== null) this.deps.log?.info(request, "malformed request");
+  malformed(request: Malformed, { miss }: Snapshot): void {
+    miss.metrics.observe("other", request.status, 0, null);
+    if (this.deps.accessLog() !== null) this.deps.log?.info(request, "malformed request");
   }
 
   private countOf(policy: Policy): { value: number } {
@@ -104,28 +100,33 @@ export class Recorder {
 
   private refused(exchange: Exchange): void {
     const { metrics, denials, clock } = this.deps;
-    const { refusal, holder } = exchange;
+    const { holder, caller } = exchange;
+    const { refusal } = exchange.notes;
     if (refusal === null) return;
-    metrics.refused(refusal.code, exchange.key === null ? null : exchange.key.consumer.tier);
+    metrics.refused(refusal.code, caller.via === "none" ? null : caller.consumer.tier);
     const { status } = refusal;
     if (status !== 401 && status !== 403 && status !== 429) return;
-    denials.note(holder === null ? ipSubject(exchange.ip) : holder.consumer.id, {
+    denials.note(holder.via === "none" ? ipSubject(exchange.ip) : holder.consumer.id, {
       at: clock.wall(),
       requestId: exchange.id,
-      route: exchange.endpoint?.name ?? null,
+      route: routeNameOf(exchange),
       refusal,
     });
   }
 }
 
-const subjectOf = (exchange: Exchange) => ({ route: exchange.endpoint?.name ?? null, consumer: exchange.holder?.consumer.id ?? null });
+const routeNameOf = ({ route, snapshot }: Exchange<Arrival>): string | null => (route === snapshot.miss ? null : route.name);
+
+const consumerOf = (caller: Caller): string | null => (caller.via === "none" ? null : caller.consumer.id);
+
+const subjectOf = (exchange: Exchange<Arrival>) => ({ route: routeNameOf(exchange), consumer: consumerOf(exchange.holder) });
 
 /** What an event tells of a request that limits denied. */
-const deniedSaid = (exchange: Exchange, readings: readonly LimitReading[]) => ({
+const deniedSaid = (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => ({
   requestId: exchange.id,
-  route: exchange.route?.name ?? null,
-  consumer: exchange.key?.consumer.id ?? null,
-  tier: exchange.key?.consumer.tier ?? null,
+  route: routeNameOf(exchange),
+  consumer: consumerOf(exchange.caller),
+  tier: exchange.caller.via === "none" ? null : exchange.caller.consumer.tier,
   ip: exchange.ip,
   limits: readings
     .filter(({ denied }) => denied)

@@ -1,5 +1,6 @@
-import type { Endpoint, Exchange } from "../exchange/exchange.ts";
-import type { KeyEntry } from "../keys/registry.ts";
+import type { Caller } from "../exchange/caller.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import type { Route } from "../exchange/route.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { printable } from "../values/redact.ts";
 
@@ -14,27 +15,28 @@ const NO_TARGET = '","upstream":null,"attempts":';
  * It is put together by hand, from parts that are the same for many: that takes a quarter of the logger's time, and every request pays for it.
  */
 export class RequestLine {
-  private readonly routes = new WeakMap<Endpoint, string>();
+  private readonly routes = new WeakMap<Route, string>();
   private readonly targets = new WeakMap<Target, string>();
-  private readonly callers = new WeakMap<KeyEntry, { readonly tier: string; readonly text: string }>();
+  private readonly callers = new WeakMap<Caller, { readonly tier: string; readonly text: string }>();
 
   /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
   fields(exchange: Exchange, latency: number): string {
-    const { endpoint, holder, target, refusal, trace, trouble } = exchange;
-    const { redactor } = exchange.snapshot;
+    const { route, holder, target, trace } = exchange;
+    const { refusal, trouble, cache } = exchange.notes;
+    const { redactor, miss } = exchange.snapshot;
     let more = "";
     if (refusal !== null) more += `,"code":"${refusal.code}"`;
     if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;
     if (exchange.incoming.isAborted) more += ',"aborted":true';
     if (trace !== null) more += `,"traceId":"${trace.traceId}"`;
-    return `"requestId":"${exchange.id}","method":${quoted(redactor.clean(exchange.incoming.head.method))},"path":${quoted(redactor.clean(exchange.path))},"status":${exchange.status},"latencyMs":${Math.round(latency * 1000) / 1000}${endpoint === null ? NO_ROUTE : this.route(endpoint)}${holder === null ? NO_CALLER : this.caller(holder)}${exchange.ip}${target === null ? NO_TARGET : this.upstream(target)}${exchange.attempts},"cache":${exchange.cache === null ? "null" : `"${exchange.cache}"`}${more}`;
+    return `"requestId":"${exchange.id}","method":${quoted(redactor.clean(exchange.incoming.head.method))},"path":${quoted(redactor.clean(exchange.path))},"status":${exchange.status},"latencyMs":${Math.round(latency * 1000) / 1000}${route === miss ? NO_ROUTE : this.route(route)}${holder.via === "none" ? NO_CALLER : this.caller(holder)}${exchange.ip}${target === null ? NO_TARGET : this.upstream(target)}${exchange.attempts},"cache":${cache === null ? "null" : `"${cache}"`}${more}`;
   }
 
-  private route(endpoint: Endpoint): string {
-    let text = this.routes.get(endpoint);
+  private route(route: Route): string {
+    let text = this.routes.get(route);
     if (text === undefined) {
-      text = `,"route":${quoted(endpoint.name)}`;
-      this.routes.set(endpoint, text);
+      text = `,"route":${quoted(route.name)}`;
+      this.routes.set(route, text);
     }
     return text;
   }
@@ -48,13 +50,13 @@ export class RequestLine {
     return text;
   }
 
-  private caller(key: KeyEntry): string {
-    const { id, tier } = key.consumer;
-    let known = this.callers.get(key);
+  private caller(caller: Caller): string {
+    const { id, tier } = caller.consumer;
+    let known = this.callers.get(caller);
     // A consumer's tier may change.
     if (known === undefined || known.tier !== tier) {
-      known = { tier, text: `,"consumer":${quoted(id)},"tier":${quoted(tier)},"keyId":${quoted(key.id)},"ip":"` };
-      this.callers.set(key, known);
+      known = { tier, text: `,"consumer":${quoted(id)},"tier":${quoted(tier)},"keyId":${quoted(caller.id)},"ip":"` };
+      this.callers.set(caller, known);
     }
     return known.text;
   }

@@ -23,7 +23,7 @@ export const spanMethod = (method: string): string => (METHODS.includes(method) 
 
 /** The spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since 1970. */
 export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): Span[] {
-  const { trace, endpoint, holder } = exchange;
+  const { trace, route, holder } = exchange;
   if (trace === null) return [];
   const endedAt = exchange.startedAt + elapsed;
   const offset = wallNow - endedAt;
@@ -37,23 +37,24 @@ export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): S
     "client.address": exchange.ip,
     "sluice.request_id": exchange.id,
   };
-  if (endpoint !== null) {
-    attributes["http.route"] = endpoint.path;
-    attributes["sluice.route"] = endpoint.name;
+  const hasRoute = route !== exchange.snapshot.miss;
+  if (hasRoute) {
+    attributes["http.route"] = route.path;
+    attributes["sluice.route"] = route.name;
   }
-  if (holder !== null) {
+  if (holder.via !== "none") {
     attributes["sluice.consumer"] = holder.consumer.id;
     attributes["sluice.tier"] = holder.consumer.tier;
     attributes["sluice.key_id"] = holder.id;
   }
   if (exchange.incoming.isAborted) attributes["sluice.aborted"] = true;
-  if (exchange.cache !== null) attributes["sluice.cache"] = exchange.cache;
-  if (exchange.refusal !== null) attributes["sluice.code"] = exchange.refusal.code;
+  if (exchange.notes.cache !== null) attributes["sluice.cache"] = exchange.notes.cache;
+  if (exchange.notes.refusal !== null) attributes["sluice.code"] = exchange.notes.refusal.code;
   const isError = exchange.status >= 500;
-  if (isError) attributes["error.type"] = exchange.refusal?.code ?? String(exchange.status);
+  if (isError) attributes["error.type"] = exchange.notes.refusal?.code ?? String(exchange.status);
   const { traceId, spanId } = trace;
   const own: Span = {
-    name: endpoint === null ? method : `${method} ${endpoint.path}`,
+    name: hasRoute ? `${method} ${route.path}` : method,
     kind: "server",
     traceId,
     spanId,

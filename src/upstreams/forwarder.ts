@@ -58,6 +58,7 @@ export class Forwarder {
   async send(exchange: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
     const { clock } = this.deps;
     const { retry } = route;
+    exchange.onEnded(() => exchange.release());
     if (route.usage !== null || route.credential !== null) await this.prepare(exchange, route);
     // Not before the body is there: how slowly the caller sends it says nothing of the backend.
     const small = exchange.prompt === null && isSmallAndOnItsWay(exchange) ? await gather(exchange) : null;
@@ -227,12 +228,12 @@ export class Forwarder {
         use.repeated(ask, this.deps.onFault);
         // 403 is for the caller to read. What 401 and 402 say names the key, or the account.
         if (response.status === 403) return false;
-        exchange.trouble = `the upstream refused the request with two keys: ${response.status}`;
-        throw new CredentialRefused(exchange.trouble);
+        exchange.notes.trouble = `the upstream refused the request with two keys: ${response.status}`;
+        throw new CredentialRefused(exchange.notes.trouble);
       }
       if (!(await use.confirmed(ask))) {
-        exchange.trouble = `the upstream refused the request, and is not known to refuse the key: ${response.status}`;
-        throw new CredentialRefused(exchange.trouble);
+        exchange.notes.trouble = `the upstream refused the request, and is not known to refuse the key: ${response.status}`;
+        throw new CredentialRefused(exchange.notes.trouble);
       }
       throw use.exhausted();
     } catch (error) {
@@ -377,7 +378,7 @@ async function gather({ incoming }: Exchange<Arrival>): Promise<Body> {
 
 function subjectOf(exchange: Exchange<Arrival>, { hashOn }: Upstream): string {
   if (hashOn?.kind === "header") return exchange.incoming.head.fields.joined(hashOn.name) ?? exchange.ip;
-  return hashOn?.kind === "key" && exchange.key !== null ? exchange.key.id : exchange.ip;
+  return hashOn?.kind === "key" && exchange.caller.via !== "none" ? exchange.caller.id : exchange.ip;
 }
 
 /** Waits for the time of a retry; less when the caller leaves, or when no target is left to try. */

@@ -1,4 +1,4 @@
-import type { KeyEntry } from "../keys/registry.ts";
+import type { Caller } from "../exchange/caller.ts";
 import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
@@ -17,7 +17,7 @@ export interface Counts {
 
 interface Counter extends Counts {
   readonly route: string;
-  readonly key: KeyEntry | null;
+  readonly caller: Caller;
   /** What of it the heaviest were told of already. */
   told: number;
   toldLimited: number;
@@ -49,7 +49,7 @@ const DAY = 24 * HOUR;
 
 /** What each consumer, key and route has used, by the hour. A request costs two look-ups and an addition; it is written in batches. */
 export class Usage {
-  private readonly byRoute = new Map<string, Map<KeyEntry | null, Counter>>();
+  private readonly byRoute = new Map<string, Map<Caller, Counter>>();
   private dirty: Counter[] = [];
   private hour = 0;
   private readonly hitters = new HeavyHitters();
@@ -59,16 +59,16 @@ export class Usage {
   }
 
   /** Counts one request that has ended. */
-  note(route: string, key: KeyEntry | null, status: number, isLimited: boolean, tokens: number): void {
+  note(route: string, caller: Caller, status: number, isLimited: boolean, tokens: number): void {
     let counters = this.byRoute.get(route);
     if (counters === undefined) {
       counters = new Map();
       this.byRoute.set(route, counters);
     }
-    let counter = counters.get(key);
+    let counter = counters.get(caller);
     if (counter === undefined) {
-      counter = { route, key, requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0, isDirty: false };
-      counters.set(key, counter);
+      counter = { route, caller, requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0, isDirty: false };
+      counters.set(caller, counter);
     }
     counter.requests++;
     if (status >= 500) counter.errors++;
@@ -96,8 +96,8 @@ export class Usage {
       );
       client
         .transaction(() => {
-          for (const { route, key, requests, errors, limited, tokens } of dirty)
-            add.run(hour, key?.consumer.id ?? "", key?.id ?? "", route, requests, errors, limited, tokens);
+          for (const { route, caller, requests, errors, limited, tokens } of dirty)
+            add.run(hour, caller.consumer.id, caller.id, route, requests, errors, limited, tokens);
         })
         .immediate();
       this.tell();
@@ -126,7 +126,7 @@ export class Usage {
     const at = this.deps.clock.now();
     for (const counter of this.dirty) {
       const [more, moreLimited] = [counter.requests - counter.told, counter.limited - counter.toldLimited];
-      if (more > 0) this.hitters.add(counter.key?.consumer.id ?? "", more, moreLimited, at);
+      if (more > 0) this.hitters.add(counter.caller.consumer.id, more, moreLimited, at);
       counter.told = counter.requests;
       counter.toldLimited = counter.limited;
     }

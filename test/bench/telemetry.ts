@@ -24,6 +24,7 @@ const log = new Log(
 );
 const metrics = new Metrics([]);
 const usage = new Usage({ storage: openStorage(":memory:"), clock });
+const current: { accessLog: typeof log.accessLog } = { accessLog: null };
 const recorder = new Recorder({
   clock,
   metrics,
@@ -31,30 +32,28 @@ const recorder = new Recorder({
   denials: new Denials(),
   tracing: new Tracing({ instance: "", random: Math.random, onChange: () => {}, onFault: () => {} }),
   log: null,
+  accessLog: () => current.accessLog,
 });
-const key = { id: "key_01a1fc13a81f75409df063fa429c3263", consumer: { id: "acme", tier: "pro" } };
+const key = { via: "key", id: "key_01a1fc13a81f75409df063fa429c3263", consumer: { id: "acme", tier: "pro" } };
 const endpoint = { name: "users", path: "/api/users", metrics: metrics.of("users") };
-const exchange = (accessLog: unknown, trace: unknown = null): Exchange =>
+const exchange = (trace: unknown = null): Exchange =>
   ({
     id: "01a1fc13-44bd-70f4-8168-12a6e58117b4",
     incoming: { head: { method: "GET" }, isTls: false, isAborted: false },
     path: "/api/users/7",
     status: 200,
     startedAt: clock.now(),
-    endpoint,
     route: endpoint,
-    key,
+    caller: key,
     holder: key,
     ip: "192.0.2.1",
     target: { url: "http://127.0.0.1:3000", host: "127.0.0.1:3000" },
     attempts: 1,
-    cache: null,
-    refusal: null,
     trace,
-    trouble: null,
-    snapshot: { accessLog, redactor: new Redactor(), unrouted: endpoint.metrics },
+    notes: { cache: null, refusal: null, trouble: null },
+    snapshot: { redactor: new Redactor(), miss: null },
   }) as unknown as Exchange;
-const [bare, logged] = [exchange(null), exchange(log.accessLog)];
+const [bare, logged] = [exchange(), exchange()];
 const target = { url: "http://127.0.0.1:3000", host: "127.0.0.1:3000" } as never;
 const tracer = new Tracer({ sample: 1, random: Math.random });
 
@@ -81,10 +80,12 @@ for (let round = 0; round < 2; round++) {
   const off = await measure("nothing", () => {});
   await measure("metrics", (i) => recorder.note(bare, i % 50));
   await measure("usage", () => usage.note("users", key as never, 200, false, 0));
+  current.accessLog = log.accessLog;
   const on = await measure("metrics, usage, access log", (i) => {
     usage.note("users", key as never, 200, false, 0);
     recorder.note(logged, i % 50);
   });
+  current.accessLog = null;
   await measure("a trace of four spans, up to the exporter", (i) => {
     const trace = tracer.begin(null);
     trace?.enter("identify", i);
@@ -93,7 +94,7 @@ for (let round = 0; round < 2; round++) {
     trace?.leave(i, { "sluice.allowed": true });
     trace?.sends("users", target, 1, "GET", i);
     trace?.answered(200, null, i);
-    spansOf(exchange(null, trace), i, i);
+    spansOf(exchange(trace), i, i);
   });
   console.log(`${"on, without off".padEnd(44)}${(on - off).toFixed(3).padStart(8)} µs`);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { ANONYMOUS } from "../../src/exchange/caller.ts";
 import type { Exchange } from "../../src/exchange/exchange.ts";
 import { AccessLog } from "../../src/telemetry/access-log.ts";
 import { Log } from "../../src/telemetry/log.ts";
@@ -24,22 +25,21 @@ function logging(config: object = {}) {
   return { log, clock, redactor, lines };
 }
 
-const exchange = (more: object = {}): Exchange =>
+const MISS = { name: "none" };
+const exchange = ({ notes = {}, ...more }: { notes?: object; [field: string]: unknown } = {}): Exchange =>
   ({
     id: "req-1",
     incoming: { head: { method: "GET" }, isAborted: false },
-    snapshot: { redactor: new Redactor() },
+    snapshot: { redactor: new Redactor(), miss: MISS },
     path: "/users/7",
     status: 200,
-    endpoint: { name: "users" },
-    holder: { id: "key_1", consumer: { id: "acme", tier: "pro" } },
+    route: { name: "users" },
+    holder: { via: "key", id: "key_1", consumer: { id: "acme", tier: "pro" } },
     ip: "192.0.2.1",
     target: { url: "http://127.0.0.1:3000" },
     attempts: 1,
-    cache: null,
-    refusal: null,
-    trouble: null,
     trace: null,
+    notes: { cache: null, refusal: null, trouble: null, ...notes },
     ...more,
   }) as unknown as Exchange;
 
@@ -79,7 +79,7 @@ describe("the line of a request", () => {
           sample: 1,
           isOfFailures: false,
         });
-        log.note(exchange({ path, holder: { id: "k", consumer: { id: consumer, tier: "t" } } }), 1);
+        log.note(exchange({ path, holder: { via: "key", id: "k", consumer: { id: consumer, tier: "t" } } }), 1);
         const [line = ""] = lines;
         const read = JSON.parse(line);
         expect([read.path, read.consumer, read.time]).toEqual([path, consumer, new Date(time).toISOString()]);
@@ -106,7 +106,7 @@ describe("the line of a request", () => {
   test("names the code of a refusal and the trace", async () => {
     const { log, lines } = logging();
     log.accessLog?.note(
-      exchange({ status: 401, refusal: { code: "keyInvalid" }, trace: { traceId: "0af7651916cd43dd8448eb211c80319c" } }),
+      exchange({ status: 401, notes: { refusal: { code: "keyInvalid" } }, trace: { traceId: "0af7651916cd43dd8448eb211c80319c" } }),
       1,
     );
     expect(JSON.parse((await lines())[0] ?? "")).toMatchObject({ code: "keyInvalid", traceId: "0af7651916cd43dd8448eb211c80319c" });
@@ -114,16 +114,16 @@ describe("the line of a request", () => {
 
   test("says what was wrong with the backend, and that the caller left before the end", async () => {
     const { log, lines } = logging();
-    log.accessLog?.note(exchange({ status: 502, trouble: "connection refused" }), 1);
+    log.accessLog?.note(exchange({ status: 502, notes: { trouble: "connection refused" } }), 1);
     log.accessLog?.note(exchange({ incoming: { head: { method: "GET" }, isAborted: true } }), 1);
     expect((await lines()).map((line) => JSON.parse(line))).toMatchObject([{ error: "connection refused" }, { aborted: true }]);
   });
 
   test("is one for people where that is asked for", () => {
     const { log, lines } = logging({ format: "pretty" });
-    const refused = { status: 401, holder: null, refusal: { code: "keyMissing" }, target: null, attempts: 0, endpoint: null };
+    const refused = { status: 401, holder: ANONYMOUS, notes: { refusal: { code: "keyMissing" } }, target: null, attempts: 0, route: MISS };
     log.accessLog?.note(exchange(refused), 0.3);
-    log.accessLog?.note(exchange({ status: 502, attempts: 3, cache: "miss", trouble: "connection refused" }), 1234.5);
+    log.accessLog?.note(exchange({ status: 502, attempts: 3, notes: { cache: "miss", trouble: "connection refused" } }), 1234.5);
     log.accessLog?.note(exchange({ incoming: { head: { method: "GET" }, isAborted: true } }), 61_000);
     return lines().then((text) =>
       expect(text).toEqual([

@@ -1,17 +1,10 @@
+import type { Failure } from "../exchange/dispatcher.ts";
 import { TooLarge, TooSlow } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
-import { bodyTooLarge, type Problem, passing, poolExhausted, problem, unavailable } from "../http/problem.ts";
+import { bodyTooLarge, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
 import { LimiterUnavailable } from "../limits/redis/limiter.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
 import { NoTarget } from "../upstreams/forwarder.ts";
-
-/** What the caller is told of an error, and whether it is a fault that whoever runs the gateway has to know of. */
-export interface Failure {
-  readonly refusal: Problem;
-  readonly isFault: boolean;
-}
-
-export const TOO_SLOW = problem("requestTimeout", "The request's body did not arrive in time: send it faster, or in smaller parts.");
 
 /** What becomes of an error on a request's way. */
 export function failureOf(error: unknown): Failure {

@@ -1,0 +1,73 @@
+import type { UpstreamResponse } from "../http/client.ts";
+import { forModelClients, type Problem } from "../http/problem.ts";
+import { problemReply } from "../http/reply.ts";
+import type { Tunnel } from "../http/server.ts";
+import type { Answer } from "./answer.ts";
+import type { Exchange } from "./exchange.ts";
+import { ownHead, responseHead } from "./headers.ts";
+
+/** Writes the answer to a request. The only place that does, and that sets a status. `now` as of `clock.now()`. */
+export function finish(exchange: Exchange, answer: Answer, now: number): void {
+  switch (answer.kind) {
+    case "problem":
+      refuse(exchange, answer.problem, now);
+      break;
+    case "reply": {
+      const { reply } = answer;
+      exchange.status = reply.status;
+      exchange.incoming.reply({ ...reply, head: reply.head + ownHead(exchange, now - exchange.startedAt) });
+      break;
+    }
+    case "forwarded":
+      respond(exchange, answer.response, now);
+      break;
+    case "gone":
+  }
+}
+
+function refuse(exchange: Exchange, refusal: Problem, now: number): void {
+  exchange.status = refusal.status;
+  exchange.notes.refusal = refusal;
+  const told = exchange.route.credential === null ? refusal : forModelClients(refusal);
+  exchange.incoming.reply(problemReply(told, exchange.id, ownHead(exchange, now - exchange.startedAt)));
+}
+
+/** The upstream's answer, and our own header lines around it. */
+function respond(exchange: Exchange, response: UpstreamResponse, now: number): void {
+  const { status, reason, body, length, tunnel } = response;
+  exchange.status = status;
+  const head = responseHead(exchange, exchange.route, response) + ownHead(exchange, now - exchange.startedAt);
+  if (tunnel !== null) enterTunnel(exchange, response, tunnel, head);
+  // Trailers come in chunks alone.
+  else if (body === null || body instanceof Uint8Array || body.length >= 0) exchange.incoming.reply({ status, reason, head, body, length });
+  else {
+    const { dropped } = exchange.route.responseRules;
+    exchange.incoming.reply({ status, reason, head, body, length, keepsTrailer: (lower) => !dropped.has(lower) });
+  }
+}
+
+/** Joins the two connections that have left HTTP. */
+function enterTunnel(
+  { incoming }: Exchange,
+  response: UpstreamResponse,
+  tunnel: NonNullable<UpstreamResponse["tunnel"]>,
+  head: string,
+): void {
+  if (incoming.isAborted) {
+    tunnel.close();
+    return;
+  }
+  const { connection } = incoming;
+  const protocol = response.fields.get("upgrade") ?? "websocket";
+  const toBackend: Tunnel = {
+    write: (bytes) => tunnel.write(bytes),
+    resume: () => tunnel.resume(),
+    close: () => tunnel.close(),
+  };
+  incoming.upgrade(`HTTP/1.1 101 ${response.reason}\r\n${head}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`, toBackend);
+  tunnel.start({
+    write: (bytes) => connection.out.write(bytes),
+    drained: () => connection.resume(),
+    close: () => connection.endTunnel(),
+  });
+}

@@ -1,0 +1,43 @@
+import type { Problem } from "../http/problem.ts";
+import { type Answer, GONE } from "./answer.ts";
+import type { Arrival, Exchange } from "./exchange.ts";
+
+/** Refuses a request, or lets it go on (`null`). It gives a promise only where it has to wait. */
+export type Gate = (exchange: Exchange<Arrival>) => Problem | null | Promise<Problem | null>;
+
+/** Answers a request that all gates have let through. It may wrap another: a cache stands around what it keeps. */
+export type Answerer = (exchange: Exchange) => Answer | Promise<Answer>;
+
+/** A route's way, compiled once: what the route does not use is not in it, and costs nothing. */
+export interface Line {
+  readonly gates: readonly Gate[];
+  readonly answer: Answerer;
+  /** Writes down what became of the request, `elapsed` milliseconds after its head had arrived: when its answer is out, or its caller gone. */
+  readonly ended: (exchange: Exchange, elapsed: number) => void;
+}
+
+/**
+ * Takes a request along its line, from the gate at `from` on. The only place that waits, and only for a step that gave a promise: in memory nothing waits before the backend is asked.
+ * Throws, or rejects with, what a step throws.
+ *
+ * @example
+ * const line = { gates: [(exchange) => (exchange.ip === "192.0.2.1" ? problem("forbidden", "Not from there.") : null)], answer: sayHello, ended: () => {} };
+ * const answer = await walk(exchange, line);
+ */
+export function walk(exchange: Exchange, line: Line, from = 0): Answer | Promise<Answer> {
+  const { gates } = line;
+  for (let i = from; i < gates.length; i++) {
+    const refusal = (gates[i] as Gate)(exchange);
+    if (refusal === null) continue;
+    if (refusal instanceof Promise) return walkOn(exchange, line, i, refusal);
+    return { kind: "problem", problem: refusal };
+  }
+  return line.answer(exchange);
+}
+
+async function walkOn(exchange: Exchange, line: Line, at: number, waiting: Promise<Problem | null>): Promise<Answer> {
+  const refusal = await waiting;
+  // The caller has left meanwhile, or its body was refused: nothing more is done in its name.
+  if (exchange.isOver) return GONE;
+  return refusal === null ? walk(exchange, line, at + 1) : { kind: "problem", problem: refusal };
+}

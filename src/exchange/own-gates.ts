@@ -1,0 +1,30 @@
+import { type Problem, problem } from "../http/problem.ts";
+import type { Gate } from "./line.ts";
+
+const ALL: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/** TRACE would return what only the backend should see (RFC 9110 §9.3.8), CONNECT would make a tunnel of a route. */
+const NEVER_TAKEN = problem("methodNotAllowed", "TRACE and CONNECT are not taken here.", {}, [["Allow", ALL.join(", ")]]);
+
+/** Tells why a request with this method is refused wherever it goes; `null` for all others. */
+export const neverTaken = (method: string): Problem | null => (method === "TRACE" || method === "CONNECT" ? NEVER_TAKEN : null);
+
+/** Methods that change nothing: probes ask in their own ways. */
+export const READING: readonly string[] = ["GET", "HEAD", "OPTIONS"];
+
+const onlyFor =
+  (methods: readonly string[], refusal: Problem) =>
+  (says: string): Gate =>
+  ({ incoming, asker }) => {
+    const isTaken = methods.includes(incoming.head.method);
+    asker?.tell("route", isTaken ? says : String(refusal.members.detail), isTaken);
+    return isTaken ? null : refusal;
+  };
+
+const refusalWith = (detail: string, methods: readonly string[]): Problem =>
+  problem("methodNotAllowed", detail, {}, [["Allow", methods.join(", ")]]);
+
+/** The first gates of what Sluice answers itself, by the methods that it takes. `says`: what `explain` is told of it. */
+export const onlyReading = onlyFor(READING, refusalWith("This takes GET.", READING));
+export const onlyAdmins = onlyFor(ALL, refusalWith(`The admin API takes ${ALL.join(", ")}.`, ALL));
+export const onlyPost = onlyFor(["POST"], refusalWith("This takes POST.", ["POST"]));

@@ -1,0 +1,95 @@
+import { matchOf } from "../http/path.ts";
+
+/** What Sluice answers by itself. */
+export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key";
+
+interface OwnPath {
+  readonly name: OwnName;
+  readonly paths: readonly string[];
+  /** Everything below is Sluice's as well. */
+  readonly takesBelow: boolean;
+  /** Where: on every listener; where the admin API is; on the main port alone. */
+  readonly on: "every" | "admin" | "main";
+  /** It gives way to a route that is meant by its path. */
+  readonly yields: boolean;
+  /** What `explain` says of it. */
+  readonly says: string;
+}
+
+/** The paths that Sluice answers by itself, but for the activities' endpoint, whose path the configuration names. The only list: routing, the rules for routes and `explain` read it. */
+export const OWN_PATHS: readonly OwnPath[] = [
+  {
+    name: "health",
+    paths: ["/health", "/_health"],
+    takesBelow: false,
+    on: "every",
+    yields: false,
+    says: "Sluice itself answers: whether it is alive",
+  },
+  { name: "ready", paths: ["/ready"], takesBelow: false, on: "every", yields: false, says: "Sluice itself answers: whether it is ready" },
+  {
+    name: "metrics",
+    paths: ["/metrics", "/_metrics"],
+    takesBelow: false,
+    on: "admin",
+    yields: false,
+    says: "Sluice itself answers: metrics, for programs on this machine and who shows an admin token",
+  },
+  {
+    name: "docs",
+    paths: ["/", "/llms.txt"],
+    takesBelow: false,
+    on: "admin",
+    yields: true,
+    says: "Sluice itself answers with a page of its own",
+  },
+  { name: "docs", paths: ["/docs"], takesBelow: true, on: "admin", yields: true, says: "Sluice itself answers with a page of its own" },
+  {
+    name: "admin",
+    paths: ["/admin", "/swagger"],
+    takesBelow: true,
+    on: "admin",
+    yields: false,
+    says: "the admin API answers, to who shows an admin token",
+  },
+  {
+    name: "api-key",
+    paths: ["/api/v1/api-key"],
+    takesBelow: false,
+    on: "main",
+    yields: false,
+    says: "Sluice itself answers: it hands out keys of pools",
+  },
+];
+
+/** Where keys of pools are handed out, and what this endpoint is called where a key names the routes it is for, and where requests are counted. */
+export const [HAND_OUT_PATH = ""] = OWN_PATHS.find(({ name }) => name === "api-key")?.paths ?? [];
+export const HAND_OUT_NAME: OwnName = "api-key";
+
+/** Names that a key may be bound to besides the routes': what Sluice serves itself to callers. */
+export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME];
+
+/** What decides which paths are Sluice's. */
+export interface Reservations {
+  /** Keys of pools are handed out. */
+  readonly hasPools: boolean;
+  /** Where activities are posted; `null` while they are off. */
+  readonly activities: string | null;
+  /** The admin API has a listener of its own, so that its paths are free on the main port. */
+  readonly hasAdminListener: boolean;
+}
+
+/** Tells whether a route with this path would never be reached on the main port, however the path is written: routes are matched by what it means. */
+export function isReserved(written: string, { hasPools, activities, hasAdminListener }: Reservations): boolean {
+  const path = withoutEnd(matchOf(written));
+  if (activities !== null && path === withoutEnd(matchOf(activities))) return true;
+  return OWN_PATHS.some(({ name, paths, takesBelow, yields }) => {
+    if (yields || (name === "api-key" && !hasPools) || (name === "admin" && hasAdminListener)) return false;
+    return paths.some((own) => path === own || (takesBelow && path.startsWith(`${own}/`)));
+  });
+}
+
+/** Tells whether a route's path is the one where keys of pools are handed out. */
+export const isHandOut = (path: string): boolean => withoutEnd(matchOf(path)) === HAND_OUT_PATH;
+
+const withoutEnd = (path: string): string => path.replace(/\/$/, "");

@@ -1,0 +1,79 @@
+import { parseTarget, withSlashes } from "../http/path.ts";
+import { type Problem, problem } from "../http/problem.ts";
+import { corsHead, preflightMethod } from "./cors.ts";
+import type { Arrival, Exchange } from "./exchange.ts";
+import type { Line } from "./line.ts";
+import { neverTaken } from "./own-gates.ts";
+import { ambiguityOf, type Route } from "./route.ts";
+import { isMiss, prefixOf, type Router } from "./router.ts";
+
+const NO_ROUTE = problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
+
+/** What a request target says, or why it can't be served. */
+export interface Aim {
+  readonly path: string;
+  readonly query: string;
+  readonly odd: Exchange["odd"];
+  /** `null`: it is well-formed. */
+  readonly fault: string | null;
+}
+
+/** Takes a request target apart. One that is malformed is cut at its query: an id in a path of the admin API may hold what no route's path may. */
+export function aimOf(target: string): Aim {
+  const parsed = parseTarget(target);
+  if (typeof parsed !== "string") return { path: parsed.path, query: parsed.query, odd: parsed.odd, fault: null };
+  const mark = target.indexOf("?");
+  const path = mark < 0 ? target : target.slice(0, mark);
+  return { path, query: mark < 0 ? "" : target.slice(mark), odd: null, fault: parsed };
+}
+
+/** Finds the route that a request is for, and gives the line that it walks there; or says why there is none. `fault`: what is wrong with its target. */
+export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault: string | null): Line | Problem {
+  const { head } = exchange.incoming;
+  const { method } = head;
+  const never = neverTaken(method);
+  if (never !== null) return never;
+  const own = router.findOwn(method, exchange.path);
+  if (own !== null && (fault === null || own.takesMalformed)) {
+    exchange.route = own;
+    return own.line;
+  }
+  if (fault !== null) return problem("badRequest", fault);
+  const asked = preflightMethod(method, head.fields);
+  if (asked !== null) {
+    const preflight = preflightAt(exchange, router, asked);
+    if (preflight !== null) return preflight;
+  }
+  const found = router.find(head.host, method, exchange.match);
+  if (exchange.odd !== null) {
+    const ambiguity = ambiguityOf(exchange.odd, found, (path) => router.find(head.host, method, path));
+    if (ambiguity !== null) return problem("badRequest", ambiguity);
+  }
+  if (isMiss(found)) {
+    if (found.allow === null) return NO_ROUTE;
+    const allow = found.allow.join(", ");
+    return problem("methodNotAllowed", `This route takes ${allow}.`, {}, [["Allow", allow]]);
+  }
+  // What Sluice itself answers has one path, and nothing below it.
+  if (found.own !== null && prefixOf(exchange.match) !== prefixOf(found.path)) return NO_ROUTE;
+  enter(exchange, found);
+  return found.line;
+}
+
+/** Gives the line of what a browser asks before it sends a page's request with this method; `null` where the route for that has no CORS. */
+function preflightAt(exchange: Exchange<Arrival>, router: Router<Route>, method: string): Line | null {
+  const { host } = exchange.incoming.head;
+  const found = router.find(host, method, exchange.match);
+  if (isMiss(found) || found.preflight === null) return null;
+  if (exchange.odd !== null && ambiguityOf(exchange.odd, found, (path) => router.find(host, method, path)) !== null) return null;
+  exchange.route = found;
+  return found.preflight;
+}
+
+/** The request is this route's. */
+function enter(exchange: Exchange<Arrival>, route: Route): void {
+  exchange.route = route;
+  if (exchange.odd !== null && route.keepsSlashes) exchange.path = withSlashes(exchange.path, exchange.odd.kept, route.depth);
+  exchange.routeHead = route.responseRules.lines;
+  if (route.cors !== null) exchange.routeHead += corsHead(route.cors, exchange.incoming.head.fields.get("origin"));
+}

@@ -1,0 +1,65 @@
+import type { Caching } from "../cache/caching.ts";
+import { preflightAnswerer } from "../exchange/cors.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import type { Answerer, Line } from "../exchange/line.ts";
+import type { Route } from "../exchange/route.ts";
+import { sizeGate } from "../exchange/size-gate.ts";
+import { guardGate } from "../guard/gate.ts";
+import type { Guard } from "../guard/guard.ts";
+import type { AutoHealth } from "../health/auto.ts";
+import { unavailable } from "../http/problem.ts";
+import type { Identity } from "../identity/gate.ts";
+import type { LimitsGate } from "../limits/gate.ts";
+import type { Recorder } from "../telemetry/recorder.ts";
+import type { Forwarder } from "../upstreams/forwarder.ts";
+import type { Usage } from "../usage/usage.ts";
+
+/** What lines are made of. */
+export interface LineServices {
+  readonly guard: Guard;
+  readonly identity: Identity;
+  readonly limits: LimitsGate;
+  readonly caching: Caching;
+  readonly forwarder: Forwarder;
+  readonly usage: Usage;
+  readonly recorder: Recorder;
+  /** `null`: the system's status does not change by itself. */
+  readonly auto: () => AutoHealth | null;
+}
+
+/** The way of a route's requests: the product on one page. `own`: what answers in a backend's place. */
+export const lineOf = (route: Route, use: LineServices, own: Answerer | null = null): Line => ({
+  gates: [sizeGate(route), guardGate(use.guard), use.identity.gateFor(route), use.limits.gateFor(route)],
+  answer: own ?? forwardingOf(route, use),
+  ended: endedOf(route, use),
+});
+
+/** The way of what a browser asks before it sends a page's request: without a key, and free of charge. */
+export const preflightOf = (route: Route, use: LineServices): Line | null =>
+  route.cors === null ? null : { gates: [], answer: preflightAnswerer(route.cors), ended: endedOf(route, use) };
+
+/** The way of what Sluice answers outside of users' routes, such as its probes: counted apart from their traffic. */
+export const ownLineOf = (gates: Line["gates"], answer: Answerer): Line => ({
+  gates,
+  answer,
+  ended: (exchange, elapsed) => exchange.route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, null),
+});
+
+function forwardingOf(route: Route, { caching, forwarder }: LineServices): Answerer {
+  const { upstream } = route;
+  if (upstream !== null) return caching.around(route, upstream, (exchange) => forwarder.send(exchange, route, upstream));
+  return (exchange) => {
+    exchange.notes.isForwarded = true;
+    return { kind: "problem", problem: unavailable("noHealthyTarget", 5000) };
+  };
+}
+
+const endedOf =
+  (route: Route, { usage, recorder, auto }: LineServices) =>
+  (exchange: Exchange, elapsed: number): void => {
+    const { status, caller, notes } = exchange;
+    usage.note(route.name, caller, status, notes.isLimited, exchange.units ?? 0);
+    // The caller who gave up says nothing of the backend.
+    if (notes.isForwarded && status !== 499) auto()?.observe(status >= 500, elapsed);
+    recorder.note(exchange, elapsed);
+  };

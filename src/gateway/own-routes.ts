@@ -1,0 +1,71 @@
+import { fillIn } from "../config/load.ts";
+import { RouteConfig } from "../config/schema.ts";
+import { GONE } from "../exchange/answer.ts";
+import type { Gate, Line } from "../exchange/line.ts";
+import { onlyAdmins, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
+import { OWN_PATHS, type OwnName } from "../exchange/own-paths.ts";
+import type { Route } from "../exchange/route.ts";
+import type { Own } from "../exchange/router.ts";
+import type { RouteMetrics } from "../telemetry/metrics.ts";
+import { compileRoute } from "./routes.ts";
+
+/** The first gate of each of Sluice's own: by the methods that it takes. */
+const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
+  health: onlyReading,
+  ready: onlyReading,
+  metrics: onlyReading,
+  docs: onlyReading,
+  admin: onlyAdmins,
+  "api-key": onlyPost,
+};
+
+export interface OwnRoutesDeps {
+  readonly metricsOf: (name: OwnName) => RouteMetrics;
+  /** Gives the way of what answers at this name; `first` comes before its other gates. */
+  readonly lineOf: (name: OwnName, first: Gate) => Line;
+}
+
+/** Compiles the routes of Sluice's own paths, once: no configuration changes them. */
+export class OwnRoutes {
+  private readonly table: readonly { readonly path: string; readonly takesBelow: boolean; readonly on: string; readonly route: Route }[];
+
+  constructor({ metricsOf, lineOf }: OwnRoutesDeps) {
+    this.table = OWN_PATHS.flatMap(({ name, paths, takesBelow, on, yields, says }) =>
+      paths.map((path) => {
+        const route = ownRoute(name, path, metricsOf(name), yields ? READING : []);
+        route.line = lineOf(name, METHOD_GATES[name](says));
+        return { path, takesBelow, on, route };
+      }),
+    );
+  }
+
+  /** Those of the main port. `isFree`: whether no route stands in the way of a path that yields. */
+  onMain(isAdminElsewhere: boolean, handsOut: boolean, isFree: (path: string) => boolean): Own<Route>[] {
+    return this.table.filter(({ on, route: { own }, path }) => {
+      if (on === "admin" && isAdminElsewhere) return false;
+      if (own === "api-key") return handsOut;
+      return own !== "docs" || isFree(path);
+    });
+  }
+
+  /** Those of the admin API's own listener, where no other route is served: what has no path there is for the admin API to refuse. */
+  onAdminListener(): Own<Route>[] {
+    const own: Own<Route>[] = this.table.filter(({ on }) => on !== "main");
+    const admin = own.find(({ route }) => route.own === "admin");
+    return admin === undefined ? own : [...own, { route: admin.route, path: "", takesBelow: true }];
+  }
+}
+
+/** Stands for no route, where none takes a request. */
+export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
+  const { value } = fillIn(RouteConfig, { name: "none", path: "/", upstream: "none" });
+  const miss = compileRoute(value as RouteConfig, { upstream: null, metrics, keyHeader: "" });
+  miss.line = { gates: [], answer: () => GONE, ended };
+  return miss;
+}
+
+/** A route that no file declares. */
+function ownRoute(own: OwnName, path: string, metrics: RouteMetrics, methods: readonly string[] = []): Route {
+  const { value } = fillIn(RouteConfig, { name: own, path, methods, upstream: own });
+  return compileRoute(value as RouteConfig, { upstream: null, metrics, keyHeader: "", own, takesMalformed: own === "admin" });
+}

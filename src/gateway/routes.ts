@@ -1,0 +1,116 @@
+import type { RouteCache } from "../cache/caching.ts";
+import type { RouteConfig } from "../config/schema.ts";
+import { GONE } from "../exchange/answer.ts";
+import { compileCors } from "../exchange/cors.ts";
+import { compileHeaderRules } from "../exchange/header-rules.ts";
+import type { Line } from "../exchange/line.ts";
+import type { Route } from "../exchange/route.ts";
+import { depthOf, prefixOf } from "../exchange/router.ts";
+import { NameFilter } from "../http/name-filter.ts";
+import { matchOf } from "../http/path.ts";
+import { compilePolicies } from "../limits/policy.ts";
+import { compileCredential, compileUsage } from "../pools/credential.ts";
+import type { RouteMetrics } from "../telemetry/metrics.ts";
+import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
+import type { Upstream } from "../upstreams/upstream.ts";
+import { parseDuration, parseSize } from "../values/units.ts";
+
+/** With CORS handled here, what the backend says of it would contradict. */
+const BACKENDS_CORS = [
+  "access-control-allow-origin",
+  "access-control-allow-credentials",
+  "access-control-allow-methods",
+  "access-control-allow-headers",
+  "access-control-expose-headers",
+  "access-control-max-age",
+];
+
+/** What a route is compiled with. */
+export interface RouteMaterial {
+  /** `null`: Sluice answers itself, or the upstream is gone. */
+  readonly upstream: Upstream | null;
+  readonly metrics: RouteMetrics;
+  /** The route of this name in the configuration before, whose counts go on. */
+  readonly before?: Route | undefined;
+  /** The lower-case name of the field that carries Sluice's keys. */
+  readonly keyHeader: string;
+  /** What of Sluice itself answers. */
+  readonly own?: Route["own"];
+  readonly takesMalformed?: boolean;
+}
+
+/** A line that nobody walks yet: the route's own is put together when the rest of it is known. */
+const UNSET: Line = { gates: [], answer: () => GONE, ended: () => {} };
+
+/** Compiles all of a route but its line: everything is parsed, looked up and joined here, once. */
+export function compileRoute(config: RouteConfig, material: RouteMaterial): Route {
+  const name = config.name ?? config.path;
+  const prefix = matchOf(prefixOf(config.path));
+  const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
+  const credential = compileCredential(config.credential, config.cost);
+  const cache = compileCache(config.cache);
+  return {
+    name,
+    metrics: material.metrics,
+    line: UNSET,
+    preflight: null,
+    own: material.own ?? null,
+    takesMalformed: material.takesMalformed === true,
+    document: config,
+    path: config.path,
+    hosts: config.hosts.map((host) => host.toLowerCase()),
+    methods: config.methods,
+    upstream: material.upstream,
+    strip: config.stripPrefix ? prefix.length : 0,
+    depth: depthOf(prefix),
+    passesEncodedSlashes: config.encodedSlashes === "pass",
+    keepsSlashes: config.slashes === "keep",
+    auth: config.auth,
+    tiers: config.tiers,
+    scopes: config.scopes,
+    policies: compilePolicies(config.limits, { kind: "route", name }),
+    cost: config.cost,
+    timeout: parseDuration(config.timeout),
+    maxBodySize: config.maxBodySize === null ? null : parseSize(config.maxBodySize),
+    bodyRate: config.bodyRate === null ? null : parseSize(config.bodyRate),
+    retry: compileRetry(config.retry),
+    budget: material.before?.budget ?? new RetryBudget(),
+    cache,
+    credential,
+    usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
+    cors: config.cors === null ? null : compileCors(config.cors, config.methods),
+    requestRules,
+    requestNames: new NameFilter(
+      [material.keyHeader, ...requestRules.dropped, ...(credential === null ? [] : [credential.field])],
+      cache === null ? [] : cache.headers,
+    ),
+    // With CORS handled here, what the backend says of it would contradict.
+    responseRules: compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS),
+    setsHost: Object.keys(config.headers.request.set).some((name) => name.toLowerCase() === "host"),
+    preservesHost: config.host === "preserve",
+  };
+}
+
+const compileRetry = (config: RouteConfig["retry"]): RetryPolicy | null =>
+  config === null
+    ? null
+    : {
+        attempts: config.attempts,
+        baseDelay: parseDuration(config.baseDelay),
+        maxDelay: parseDuration(config.maxDelay),
+        factor: config.factor,
+        jitter: config.jitter,
+        attemptTimeout: config.attemptTimeout === null ? null : parseDuration(config.attemptTimeout),
+      };
+
+const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
+  config === null
+    ? null
+    : {
+        ttl: config.ttl === null ? null : parseDuration(config.ttl),
+        maxEntrySize: parseSize(config.maxEntrySize),
+        isShared: config.shared,
+        isPerConsumer: config.perConsumer,
+        headers: config.key.headers.map((name) => name.toLowerCase()),
+        query: config.key.query === null ? null : [...new Set(config.key.query)],
+      };

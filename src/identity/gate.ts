@@ -1,0 +1,125 @@
+import type { Caller } from "../exchange/caller.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import type { Gate } from "../exchange/line.ts";
+import type { Route } from "../exchange/route.ts";
+import type { IdentitySettings } from "../exchange/snapshot.ts";
+import type { Guard } from "../guard/guard.ts";
+import { ipBlocked, type Problem, type ProblemCode, problem } from "../http/problem.ts";
+import type { Clock } from "../values/clock.ts";
+import type { Finder, Refused } from "./finder.ts";
+
+/** What decides who may use a route. */
+export type Entrance = Pick<Route, "auth" | "name" | "tiers" | "scopes">;
+
+export interface IdentityDeps {
+  /** The first that finds something decides. */
+  readonly finders: readonly Finder[];
+  readonly guard: Guard;
+  readonly clock: Clock;
+}
+
+/** Finds out who calls, and whether they may come in. */
+export class Identity {
+  constructor(private readonly deps: IdentityDeps) {}
+
+  /** The gate of a route: refuses who may not use it. Comes after the guard's. */
+  gateFor(entrance: Entrance): Gate {
+    return (exchange) => {
+      const { clock } = this.deps;
+      exchange.trace?.enter("identify", clock.now());
+      const refusal = this.identify(exchange, entrance);
+      exchange.trace?.leave(clock.now(), refusal === null ? {} : { "sluice.code": refusal.code });
+      return refusal;
+    };
+  }
+
+  /** Takes what shows who calls out of the request and looks it up. Gives the refusal of a caller who may not come in. `Guard.lets` says what passes while the address is blocked. */
+  private identify(exchange: Exchange<Arrival>, entrance: Entrance): Problem | null {
+    const { finders, guard, clock } = this.deps;
+    const { ip, hiddenCaller, blockedFor, asker } = exchange;
+    const looks = entrance.auth !== "none";
+    let secret: string | null = null;
+    let finder: Finder | null = null;
+    for (const each of finders) {
+      const shown = each.take(exchange, looks && secret === null);
+      if (shown === null || secret !== null || !looks) continue;
+      secret = shown;
+      finder = each;
+    }
+    if (blockedFor > 0) {
+      const isLet = guard.lets(ip, secret, hiddenCaller);
+      asker?.tell(
+        "guard",
+        isLet
+          ? `${ip} is blocked by the guard, which lets ${secret === null ? "callers without a key" : "this key"} pass`
+          : `${ip} is blocked`,
+        isLet,
+      );
+      if (!isLet) return ipBlocked(blockedFor);
+    }
+    if (secret === null || finder === null) return this.withoutCredential(exchange, entrance);
+    const now = clock.wall();
+    const found = finder.find(secret, now);
+    if ("isGuess" in found) return this.refuse(exchange, finder, secret, found);
+    if (asker === null) finder.accepted(found, exchange, secret, now);
+    else asker.tell("identify", `key ${found.id} of consumer ${found.consumer.id}, tier ${found.consumer.tier}`, true);
+    exchange.caller = found;
+    const forbidden = mayUse(found, entrance, ip);
+    if (forbidden !== null) asker?.tell("identify", String(forbidden.members.detail), false);
+    return forbidden;
+  }
+
+  private withoutCredential(exchange: Exchange<Arrival>, { auth }: Entrance): Problem | null {
+    const { asker } = exchange;
+    if (auth !== "required") {
+      asker?.tell(
+        "identify",
+        auth === "none" ? "the route looks at no key: everybody is anonymous" : "no key is shown: the caller is anonymous",
+        true,
+      );
+      return null;
+    }
+    asker?.tell("identify", "the route wants a key, and none is shown", false);
+    return keyMissing(exchange.snapshot.identity);
+  }
+
+  private refuse(exchange: Exchange<Arrival>, finder: Finder, secret: string, { code, detail, why, isGuess }: Refused): Problem {
+    const { guard } = this.deps;
+    const { ip, hiddenCaller, blockedFor, asker, snapshot } = exchange;
+    asker?.tell("identify", blockedFor > 0 ? `${why}, and ${ip} is blocked` : why, false);
+    if (blockedFor > 0) {
+      // No guess is told from another.
+      if (asker === null && hiddenCaller !== null && isGuess) guard.tried(ip, secret, hiddenCaller);
+      return ipBlocked(blockedFor);
+    }
+    if (asker === null) {
+      if (isGuess) guard.strike(ip);
+      // Whose it is, is worth knowing: nobody asks more often why they were refused.
+      else exchange.notes.refusedCaller = finder.holderOf(secret);
+    }
+    return unauthorized(snapshot.identity, code, detail);
+  }
+}
+
+const BEARER = ["WWW-Authenticate", 'Bearer realm="sluice"'] as const;
+/** Without it git and its like never send what they know. */
+const BASIC = ["WWW-Authenticate", 'Basic realm="sluice", charset="UTF-8"'] as const;
+
+const unauthorized = ({ basic }: IdentitySettings, code: ProblemCode, detail: string): Problem =>
+  problem(code, detail, {}, basic ? [BEARER, BASIC] : [BEARER]);
+
+/** The refusal of a caller who shows no key where one is wanted. */
+export const keyMissing = (identity: IdentitySettings): Problem =>
+  unauthorized(identity, "keyMissing", `Send your API key in the ${identity.headerName} header.`);
+
+/** Tells why a caller may not use a route from an address; `null` when they may. */
+export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | null {
+  if (route.tiers.length > 0 && !route.tiers.includes(caller.consumer.tier)) {
+    return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${caller.consumer.tier}.`);
+  }
+  const missing = route.scopes.filter((scope) => !caller.scopes.includes(scope));
+  if (missing.length > 0) return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
+  if (caller.routes.length > 0 && !caller.routes.includes(route.name)) return problem("forbidden", "This API key may not use this route.");
+  if (caller.ips !== null && !caller.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
+  return null;
+}

@@ -1,0 +1,129 @@
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import type { Gate } from "../exchange/line.ts";
+import type { Route } from "../exchange/route.ts";
+import { type Problem, passing, REDUCED_CAPACITY } from "../http/problem.ts";
+import type { KeyRegistry } from "../keys/registry.ts";
+import type { Clock } from "../values/clock.ts";
+import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "./headers.ts";
+import type { LimitReading, LimitService, Verdict } from "./limiter.ts";
+import { type Policy, scopeText } from "./policy.ts";
+import { subjectOf } from "./subject.ts";
+
+export interface LimitsGateDeps {
+  readonly limiter: LimitService;
+  readonly keys: KeyRegistry;
+  readonly clock: Clock;
+  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  readonly away: () => "local" | "allow" | "deny" | null;
+  /** Learns that limits denied a request, or would have in earnest. */
+  readonly onDenied: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
+}
+
+/** Looks at all limits of a request at once, the caller's and the route's: one that denies charges none. What is held is free again, and what the response reports is settled, when the exchange ends. */
+export class LimitsGate {
+  constructor(private readonly deps: LimitsGateDeps) {}
+
+  /** The gate of a route. */
+  gateFor(route: Route): Gate {
+    return (exchange) => {
+      const { limiter, keys, clock } = this.deps;
+      const own = keys.policiesFor(exchange.caller);
+      const policies = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
+      if (policies.length === 0) {
+        exchange.asker?.tell("limits", "no limit holds", true);
+        return null;
+      }
+      const subjects = subjectsOf(policies, exchange, route);
+      if (exchange.asker !== null) return this.ask(exchange, policies, subjects, route.cost);
+      exchange.trace?.enter("limits", clock.now());
+      const verdict = limiter.admit(policies, subjects, route.cost);
+      return verdict instanceof Promise ? verdict.then((decided) => this.decide(exchange, decided)) : this.decide(exchange, verdict);
+    };
+  }
+
+  private decide(exchange: Exchange<Arrival>, verdict: Verdict): Problem | null {
+    const { limiter, clock } = this.deps;
+    // The caller left meanwhile, or its body was refused: the exchange is recorded already.
+    if (exchange.isOver) {
+      limiter.release(verdict);
+      return null;
+    }
+    const now = clock.wall();
+    const { readings } = verdict;
+    exchange.limitHead = limitHeaders(readings, now);
+    exchange.trace?.leave(clock.now(), { "sluice.limits": namesOf(readings), "sluice.allowed": verdict.allowed });
+    if (readings.some(isDenied)) this.deps.onDenied(exchange, readings);
+    if (verdict.allowed) {
+      exchange.verdict = verdict;
+      exchange.onEnded(() => {
+        const { units } = exchange;
+        if (units !== null) limiter.settle(verdict, units);
+        limiter.release(verdict);
+      });
+      return null;
+    }
+    exchange.notes.isLimited = true;
+    return refusalOf(verdict, now);
+  }
+
+  /** Tells where the caller stands under each limit, without charging anything. */
+  private async ask(
+    exchange: Exchange<Arrival>,
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    cost: number,
+  ): Promise<Problem | null> {
+    const { limiter, clock } = this.deps;
+    const away = this.deps.away();
+    if (away === "deny") {
+      exchange.asker?.tell("limits", AWAY, false);
+      return passing("limiterUnavailable", AWAY, 1);
+    }
+    const readings = (await limiter.inspect(policies, subjects)).map((reading): LimitReading => {
+      const taken = reading.policy.cost ?? cost;
+      // One that is overdrawn denies what costs nothing as well.
+      const denied = reading.denied || reading.remaining < taken;
+      exchange.asker?.tell("limits", describe(reading, taken), !denied || reading.policy.shadow);
+      return { ...reading, denied };
+    });
+    const allowed = away === "allow" || !readings.some(({ denied, policy }) => denied && !policy.shadow);
+    return allowed ? null : refusalOf({ allowed: false, readings }, clock.wall());
+  }
+}
+
+const AWAY = "Redis is away, and redis.onFailure is deny.";
+
+function describe({ policy, remaining, limit }: LimitReading, cost: number): string {
+  return `${policy.name} (${scopeText(policy)})${policy.shadow ? ", in shadow" : ""}: ${remaining} of ${limit} left, a request takes ${cost}`;
+}
+
+/** The 429 of a request that limits or quotas deny. `now` in milliseconds since 1970. */
+function refusalOf(verdict: Verdict, now: number): Problem {
+  const retryAfter = retryAfterSeconds(verdict);
+  const violated = violatedPolicies(verdict, now);
+  const isOfQuota = isQuota(verdict);
+  return passing(
+    isOfQuota ? "quotaExceeded" : "rateLimited",
+    isOfQuota
+      ? `Your quota is used up: a new period begins in ${retryAfter} seconds.`
+      : `Too many requests: wait ${retryAfter} seconds, then try again.`,
+    retryAfter,
+    { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), limit: violated[0]?.limit, violatedPolicies: violated },
+  );
+}
+
+function subjectsOf(policies: readonly Policy[], { caller, ip, incoming }: Exchange<Arrival>, route: Route): string[] {
+  const { fields } = incoming.head;
+  const isKnown = caller.via !== "none";
+  const requester = {
+    consumerId: isKnown ? caller.consumer.id : null,
+    keyId: isKnown ? caller.id : null,
+    ip,
+    route: route.name,
+    header: (name: string) => fields.joined(name.toLowerCase()),
+  };
+  return policies.map((policy) => subjectOf(policy, requester));
+}
+
+const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");
+const isDenied = ({ denied }: LimitReading): boolean => denied;
