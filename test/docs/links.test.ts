@@ -1,10 +1,13 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
+import { isForUsers } from "../../src/pages/docs.macro.ts";
+import { docAt, llmsText } from "../../src/pages/docs.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const files = [
   "README.md",
+  "CONTRIBUTING.md",
   ...readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".md"))
     .map((file) => join("docs", file)),
@@ -28,10 +31,34 @@ test("every link of the documentation leads to a file, and every anchor to a hea
   expect(broken).toEqual([]);
 });
 
-test("every page of the documentation is reached from its index", async () => {
+const users = files.filter((file) => file.startsWith("docs/") && isForUsers(file.slice("docs/".length)));
+
+test("every page for users is reached from the documentation's index", async () => {
   const index = await Bun.file(join(ROOT, "docs/README.md")).text();
-  for (const file of files.filter((each) => each !== "README.md" && each !== "docs/README.md"))
-    expect(index).toContain(`(${file.slice("docs/".length)})`);
+  for (const file of users.filter((each) => each !== "docs/README.md")) expect(index).toContain(`(${file.slice("docs/".length)})`);
+});
+
+test("every decision that is written down is reached from the list of decisions", async () => {
+  const index = await Bun.file(join(ROOT, "docs/adr/README.md")).text();
+  for (const file of files.filter((each) => each.startsWith("docs/adr/") && each !== "docs/adr/README.md"))
+    expect(index).toContain(`(${file.slice("docs/adr/".length)})`);
+});
+
+test("the gateway shows its users the pages for them, and none about how it is built", () => {
+  for (const file of users) expect(docAt(`/${file}`)).not.toBeNull();
+  for (const path of ["/docs/ARCHITECTURE", "/docs/adr/README", "/docs/adr/0001-own-http-stack"]) expect(docAt(path)).toBeNull();
+  expect(llmsText()).not.toMatch(/adr|ARCHITECTURE/);
+});
+
+test("the users' pages lead to no page that the gateway does not show", async () => {
+  for (const file of users) {
+    const text = await Bun.file(join(ROOT, file)).text();
+    for (const [, to = ""] of text.replace(/```[\s\S]*?```/g, "").matchAll(/\]\(([^)\s#]+)/g)) {
+      if (/^[a-z]+:/.test(to)) continue;
+      const target = relative(ROOT, resolve(ROOT, dirname(file), to));
+      expect([file, to, users.includes(target)]).toEqual([file, to, true]);
+    }
+  }
 });
 
 test("every alert has a runbook", async () => {

@@ -9,6 +9,7 @@ const { test } = having("curl", "openssl", "python3");
 const ROOT = resolve(import.meta.dir, "../..");
 const pages = [
   "README.md",
+  "CONTRIBUTING.md",
   ...readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".md") && !file.startsWith("reference/"))
     .map((file) => join("docs", file))
