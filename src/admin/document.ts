@@ -4,6 +4,7 @@ import * as config from "../config/schema.ts";
 import { maxBodyOf } from "../http/json-bounds.ts";
 import { ipBlocked, type Problem, passing, problem, problemBody } from "../http/problem.ts";
 import { invalid, refused, TOKEN_MISSING } from "../http/refused.ts";
+import { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import { isObject } from "../values/json.ts";
 import { VERSION } from "../version.ts";
 import { OPEN_PATHS } from "./open-paths.ts";
@@ -22,8 +23,8 @@ interface OperationObject extends Json {
 
 /** Parts of the configuration that have a name in the document. */
 const PARTS: readonly (readonly [name: string, schema: TSchema])[] = [
-  ["Limit", config.LimitConfig],
-  ["Quota", config.QuotaConfig],
+  ["Limit", LimitConfig],
+  ["Quota", QuotaConfig],
   ["Target", config.TargetConfig],
   ["CircuitBreaker", config.BreakerConfig],
   ["HealthCheck", config.HealthCheckConfig],

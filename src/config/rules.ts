@@ -1,5 +1,5 @@
 import { HAND_OUT_PATH, matchOf } from "../http/path.ts";
-import { isTimezone } from "../limits/calendar.ts";
+import { limitFaults, quotaFaults } from "../limits/settings.ts";
 import { type Fault, orNearest, type Path } from "../schema/faults.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import { isAllowEntry } from "../upstreams/allow.ts";
@@ -10,9 +10,7 @@ import {
   type Config,
   type ConsumerConfig,
   declaredKey,
-  type LimitConfig,
   type PoolConfig,
-  quotaList,
   type RouteConfig,
   type TierConfig,
   type UpstreamConfig,
@@ -36,43 +34,11 @@ export const DEMO_UPSTREAMS = ["demo", "demo-downstream"] as const;
 
 const DAY = 86_400_000;
 const YEAR = 366 * DAY;
-const MAX_LOG = 100_000;
-
-export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
-  return limits.flatMap((limit, i) => {
-    const faults: Fault[] = [];
-    const say = (field: keyof LimitConfig, message: string) => faults.push({ path: [...at, i, field], message });
-    if (limit.algorithm === "concurrency") {
-      if (limit.window !== undefined) say("window", "a concurrency limit has no window");
-    } else if (limit.window === undefined) say("window", `is required for ${limit.algorithm}`);
-    else if (parseDuration(limit.window) < 1 || parseDuration(limit.window) > YEAR) say("window", "must be from 1ms to 366d");
-    if (limit.burst !== undefined && limit.algorithm !== "token-bucket" && limit.burst < limit.limit)
-      say("burst", `must be at least the limit, ${limit.limit}`);
-    if (limit.cost === "usage" && limit.algorithm === "concurrency") say("cost", "a concurrency limit counts requests, not what they use");
-    if (limit.align !== undefined && limit.algorithm !== "fixed-window") say("align", "is for fixed-window only");
-    if (limit.algorithm === "sliding-log" && Math.max(limit.limit, limit.burst ?? 0) > MAX_LOG) {
-      say("limit", `must be at most ${MAX_LOG} for sliding-log, which remembers each request; use sliding-window for more`);
-    }
-    return faults;
-  });
-}
 
 export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => [
   ...limitFaults(tier.limits, [...at, "limits"]),
   ...quotaFaults(tier.quota, [...at, "quota"]),
 ];
-
-export function quotaFaults(quota: TierConfig["quota"] | undefined, at: Path): Fault[] {
-  return quotaList(quota).flatMap(({ period, timezone = "UTC", anchor = 1 }, i) => {
-    const here = Array.isArray(quota) ? [...at, i] : at;
-    const faults: Fault[] = [];
-    if (!isTimezone(timezone))
-      faults.push({ path: [...here, "timezone"], message: `must be a zone such as "Europe/Berlin", got ${JSON.stringify(timezone)}` });
-    if (period === "week" && anchor > 7) faults.push({ path: [...here, "anchor"], message: "must be a weekday: 1 is Monday, 7 is Sunday" });
-    if (period === "day" && anchor !== 1) faults.push({ path: [...here, "anchor"], message: "is for weeks and months" });
-    return faults;
-  });
-}
 
 export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[] {
   const faults: Fault[] = upstream.targets.flatMap((target, i) => {

@@ -1,15 +1,11 @@
-import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
-import { DURATION_PATTERN, SIZE_PATTERN } from "../values/units.ts";
+import { type Static, type TObject, Type } from "@sinclair/typebox";
+import { Limits, Quotas } from "../limits/settings.ts";
+import { Duration, Shape } from "../schema/fields.ts";
+import { SIZE_PATTERN } from "../values/units.ts";
 
 /** The same schema with an empty object as its default: without one, TypeBox fills in no defaults inside a record's values. */
 const filledIn = <T extends TObject>(schema: T): T => ({ ...schema, default: {} });
 
-/** An object that takes no other fields than these. */
-const Shape = <T extends TProperties>(properties: T, description: string, more: object = {}): TObject<T> =>
-  Type.Object(properties, { additionalProperties: false, description, ...more });
-
-const Duration = (description: string, more: object = {}) =>
-  Type.String({ pattern: DURATION_PATTERN, description, expects: 'a duration such as "250ms", "30s", "5m", "1h" or "30d"', ...more });
 const Size = (description: string, more: object = {}) =>
   Type.String({ pattern: SIZE_PATTERN, description, expects: 'a size such as "64kb" or "10mb"', ...more });
 const Name = (description: string, more: object = {}) =>
@@ -28,108 +24,6 @@ const Identifier = (description: string, more: object = {}) =>
     expects: "1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit",
     ...more,
   });
-
-const By = Type.String({
-  pattern: "^(consumer|key|ip|route|global|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
-  description: "What is counted separately.",
-  expects: '"consumer", "key", "ip", "route", "global" or "header:NAME"',
-});
-
-export const LimitConfig = Shape(
-  {
-    name: Type.Optional(
-      Type.String({
-        pattern: "^[ -~]{1,64}$",
-        description: "How the limit is called in headers and errors. By default after its window: per-minute.",
-        expects: "1 to 64 printable ASCII characters",
-      }),
-    ),
-    algorithm: Type.Union(
-      [
-        Type.Literal("fixed-window"),
-        Type.Literal("sliding-window"),
-        Type.Literal("sliding-log"),
-        Type.Literal("token-bucket"),
-        Type.Literal("concurrency"),
-      ],
-      {
-        description:
-          "fixed-window: so many per window, which opens with the first request. sliding-window: two counters weighted by overlap. sliding-log: exact. token-bucket: refills evenly. concurrency: so many at a time.",
-      },
-    ),
-    limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many per window, or at a time.", examples: [100] }),
-    window: Type.Optional(
-      Duration("The span that is counted; every algorithm but concurrency needs one. 1ms to 366d.", { examples: ["1m"] }),
-    ),
-    burst: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 1e12,
-        description: "What is allowed while the system is NORMAL instead of limit; for a token bucket, how much it holds.",
-        examples: [150],
-      }),
-    ),
-    degraded: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 1e12, description: "What is allowed while the system is DEGRADED instead of limit." }),
-    ),
-    align: Type.Optional(
-      Type.Literal("clock", { description: "Windows begin at multiples of the window since 1970 (fixed-window only)." }),
-    ),
-    by: Type.Optional(
-      Type.Union([By, Type.Array(By, { minItems: 1, maxItems: 6 })], {
-        description:
-          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, header:NAME, or a list of these.",
-        expects: '"consumer", "key", "ip", "route", "global", "header:NAME" or a list of these',
-      }),
-    ),
-    cost: Type.Optional(
-      Type.Union([Type.Integer({ minimum: 1, maximum: 1e9 }), Type.Literal("usage")], {
-        description:
-          "What one request costs here, instead of the route's cost. \"usage\": what its response reports (see a route's usage); a request is let through while the route's cost is left.",
-        expects: 'a number from 1 to 1000000000, or "usage"',
-        examples: ["usage"],
-      }),
-    ),
-    shadow: Type.Optional(Type.Boolean({ description: "Counts and reports, but never denies: for trying a limit out." })),
-  },
-  "One limit.",
-);
-export type LimitConfig = Static<typeof LimitConfig>;
-
-const Limits = (description: string, more: object = {}) => Type.Array(LimitConfig, { maxItems: 16, description, ...more });
-
-export const QuotaConfig = Shape(
-  {
-    name: Type.Optional(
-      Type.String({
-        pattern: "^[ -~]{1,64}$",
-        description: "How it is called in headers and errors. By default daily, weekly or monthly.",
-        expects: "1 to 64 printable ASCII characters",
-      }),
-    ),
-    limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many in a period.", examples: [10_000] }),
-    period: Type.Union([Type.Literal("day"), Type.Literal("week"), Type.Literal("month")], { description: "A period of the calendar." }),
-    cost: Type.Optional(
-      Type.Literal("usage", { description: "Counts what responses report (see a route's usage), instead of the route's cost." }),
-    ),
-    timezone: Type.Optional(
-      Type.String({ maxLength: 64, description: "The zone whose calendar it is; UTC by default.", examples: ["Europe/Berlin"] }),
-    ),
-    anchor: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 31,
-        description: "The day on which a week (1, the default, is Monday) or a month begins; in a shorter month its last day.",
-      }),
-    ),
-  },
-  "So many in a period of the calendar; it survives restarts.",
-);
-export type QuotaConfig = Static<typeof QuotaConfig>;
-
-/** One quota, several beside each other, or none. */
-export const Quotas = (description: string) =>
-  Type.Union([QuotaConfig, Type.Array(QuotaConfig, { maxItems: 8 }), Type.Null()], { default: null, description });
 
 export const TierConfig = Shape(
   {
@@ -1110,7 +1004,3 @@ export type Config = Static<typeof Config>;
 
 /** A declared key as an object, however it was written. */
 export const declaredKey = (key: string | DeclaredKey): DeclaredKey => (typeof key === "string" ? { key } : key);
-
-/** A quota as a list: one, several or none. */
-export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | undefined): readonly QuotaConfig[] =>
-  quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];

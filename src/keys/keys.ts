@@ -2,20 +2,11 @@ import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import { fillIn } from "../config/load.ts";
-import { limitFaults, quotaFaults } from "../config/rules.ts";
-import {
-  type ConsumerConfig,
-  type DeclaredKey,
-  declaredKey,
-  LimitConfig,
-  type QuotaConfig,
-  Quotas,
-  quotaList,
-  RouteConfig,
-} from "../config/schema.ts";
+import { type ConsumerConfig, type DeclaredKey, declaredKey, RouteConfig } from "../config/schema.ts";
 import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../http/conventions.ts";
 import { metadataFaults } from "../http/json-bounds.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
+import { LimitConfig, limitFaults, type QuotaConfig, Quotas, quotaFaults, quotaList } from "../limits/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";

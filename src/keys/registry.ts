@@ -1,5 +1,5 @@
-import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
+import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import type { CidrSet } from "../values/ip.ts";
 import { hashKey, isCutOff, isPlausible } from "../values/key-format.ts";
 

@@ -1,10 +1,11 @@
 import { expect } from "bun:test";
 import { fillIn } from "../../src/config/load.ts";
-import { type LimitConfig, RedisConfig } from "../../src/config/schema.ts";
+import { RedisConfig } from "../../src/config/schema.ts";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies } from "../../src/limits/policy.ts";
 import { RedisLimiter } from "../../src/limits/redis/limiter.ts";
+import type { LimitConfig } from "../../src/limits/settings.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { FakeClock } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
