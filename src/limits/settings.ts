@@ -1,4 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
+import type { Section } from "../config/section.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, Shape } from "../schema/fields.ts";
 import { parseDuration } from "../values/units.ts";
@@ -146,3 +147,19 @@ export function quotaFaults(quota: readonly QuotaConfig[] | QuotaConfig | null |
     return faults;
   });
 }
+
+/** How limits are kept. */
+export const LimitsConfig = Shape(
+  {
+    maxSubjects: Type.Integer({
+      minimum: 1,
+      maximum: 100_000_000,
+      default: 1_000_000,
+      description: "How many subjects are counted at most; beyond it the least recently used goes first.",
+    }),
+  },
+  "How limits are kept.",
+  { default: {} },
+);
+
+export const limitsSection: Section<"limits", typeof LimitsConfig> = { name: "limits", schema: LimitsConfig };
