@@ -113,4 +113,3 @@ export const faultLines = (file: string | null, faults: readonly Fault[]): strin
 /** Faults for a JSON answer. */
 export const wireFaults = (faults: readonly Fault[]) =>
   faults.map(({ path, message, line, column }) => ({ path: formatPath(path), message, line: line ?? 1, column: column ?? 1 }));
-export { fixedFaults } from "./fixed.ts";

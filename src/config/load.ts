@@ -155,5 +155,3 @@ function position(text: string, offset: number): { line: number; column: number 
   const before = text.slice(0, offset);
   return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
 }
-
-export { fillIn } from "../schema/fill-in.ts";

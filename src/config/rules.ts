@@ -14,13 +14,3 @@ export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | 
   };
   return SECTIONS.flatMap((section) => section.faults?.(settingsOf(config, section), known, config) ?? []);
 }
-
-export { consumerFaults } from "../consumers/settings.ts";
-export { DEMO_UPSTREAMS } from "../demo/settings.ts";
-export { isHandOut } from "../exchange/reserved.ts";
-export { poolFaults } from "../pools/settings.ts";
-export { overlap } from "../routes/overlap.ts";
-export { routeFaults } from "../routes/settings.ts";
-export { tierFaults } from "../tiers/settings.ts";
-export { upstreamFaults } from "../upstreams/settings.ts";
-export type { Known } from "./section.ts";

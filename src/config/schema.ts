@@ -65,15 +65,3 @@ export type Config = Static<typeof Config>;
 
 /** Gives the settings of a section. */
 export const settingsOf = (config: Config, { name }: Section): unknown => config[name as keyof Config];
-
-export { ActivitiesConfig } from "../activities/settings.ts";
-export { CacheConfig } from "../cache/settings.ts";
-export { ConsumerConfig, DeclaredKey, declaredKey } from "../consumers/settings.ts";
-export { CorsConfig } from "../exchange/settings.ts";
-export { CredentialConfig, PoolConfig } from "../pools/settings.ts";
-export { RedisConfig } from "../redis/settings.ts";
-export { RouteConfig } from "../routes/settings.ts";
-export { IDENTIFIER } from "../schema/fields.ts";
-export { LEVELS, type Level, LevelName, OtlpConfig } from "../telemetry/settings.ts";
-export { TierConfig } from "../tiers/settings.ts";
-export { BreakerConfig, HealthCheckConfig, RetryConfig, TargetConfig, UpstreamConfig } from "../upstreams/settings.ts";

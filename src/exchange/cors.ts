@@ -1,6 +1,6 @@
-import type { CorsConfig } from "../config/schema.ts";
 import type { Fields } from "../http/fields.ts";
 import { parseDuration } from "../values/units.ts";
+import type { CorsConfig } from "./settings.ts";
 
 /** What pages of other origins may do with a route (the Fetch standard's CORS protocol), with its lines made beforehand. */
 export interface Cors {

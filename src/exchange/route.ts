@@ -1,11 +1,11 @@
 import type { RouteCache } from "../cache/caching.ts";
-import type { RouteConfig } from "../config/schema.ts";
 import { NameFilter } from "../http/name-filter.ts";
 import { matchOf, type OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
 import type { Reply } from "../http/server.ts";
 import { compilePolicies, type Policy } from "../limits/policy.ts";
 import { compileCredential, compileUsage, type RouteCredential } from "../pools/credential.ts";
+import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
 import type { UsageRecipe } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
