@@ -1,10 +1,10 @@
-import type { ActivitiesConfig, RedisConfig } from "../config/schema.ts";
 import type { Answer as ExchangeAnswer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { type Body, collect, through } from "../http/body.ts";
 import { type Problem, passing, problem } from "../http/problem.ts";
 import { jsonReply } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
+import type { RedisConfig } from "../redis/settings.ts";
 import { isWithoutRoom } from "../storage/faults.ts";
 import { shareFiles } from "../storage/files.ts";
 import { StorageError } from "../storage/open.ts";
@@ -13,6 +13,7 @@ import type { Failure } from "./activity-log.ts";
 import { openActivities } from "./database.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";
 import type { Answer, Question, Values } from "./protocol.ts";
+import type { ActivitiesConfig } from "./settings.ts";
 
 export interface ActivitiesDeps {
   readonly path: string;

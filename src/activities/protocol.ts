@@ -1,4 +1,4 @@
-import type { RedisConfig } from "../config/schema.ts";
+import type { RedisConfig } from "../redis/settings.ts";
 import type { Failure } from "./activity-log.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";
 

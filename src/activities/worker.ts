@@ -1,5 +1,5 @@
-import type { RedisConfig } from "../config/schema.ts";
 import { RedisLink } from "../redis/link.ts";
+import type { RedisConfig } from "../redis/settings.ts";
 import { isWithoutRoom } from "../storage/faults.ts";
 import { systemClock } from "../values/clock.ts";
 import { type ActivityDatabase, openActivities } from "./database.ts";

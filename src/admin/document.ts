@@ -1,9 +1,12 @@
 import { toOpenAPISchema } from "@elysiajs/openapi/openapi";
 import type { TSchema } from "@sinclair/typebox";
-import * as config from "../config/schema.ts";
+import { CacheConfig } from "../cache/settings.ts";
 import { maxBodyOf } from "../http/json-bounds.ts";
 import { ipBlocked, type Problem, passing, problem, problemBody } from "../http/problem.ts";
 import { invalid, refused, TOKEN_MISSING } from "../http/refused.ts";
+import { LimitConfig, QuotaConfig } from "../limits/settings.ts";
+import { CredentialConfig } from "../pools/settings.ts";
+import { BreakerConfig, HealthCheckConfig, RetryConfig, TargetConfig } from "../upstreams/settings.ts";
 import { isObject } from "../values/json.ts";
 import { VERSION } from "../version.ts";
 import { OPEN_PATHS } from "./open-paths.ts";
@@ -22,14 +25,14 @@ interface OperationObject extends Json {
 
 /** Parts of the configuration that have a name in the document. */
 const PARTS: readonly (readonly [name: string, schema: TSchema])[] = [
-  ["Limit", config.LimitConfig],
-  ["Quota", config.QuotaConfig],
-  ["Target", config.TargetConfig],
-  ["CircuitBreaker", config.BreakerConfig],
-  ["HealthCheck", config.HealthCheckConfig],
-  ["CachePolicy", config.CacheConfig],
-  ["RetryPolicy", config.RetryConfig],
-  ["Credential", config.CredentialConfig],
+  ["Limit", LimitConfig],
+  ["Quota", QuotaConfig],
+  ["Target", TargetConfig],
+  ["CircuitBreaker", BreakerConfig],
+  ["HealthCheck", HealthCheckConfig],
+  ["CachePolicy", CacheConfig],
+  ["RetryPolicy", RetryConfig],
+  ["Credential", CredentialConfig],
 ];
 
 /** What JSON Schema knows (draft 2020-12): our own words for the reader of a fault stay within. */

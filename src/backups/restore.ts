@@ -14,8 +14,8 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Audit } from "../audit/audit.ts";
-import { PoolConfig } from "../config/schema.ts";
 import { SecretFault, type Secrets } from "../pools/secrets.ts";
+import { PoolConfig } from "../pools/settings.ts";
 import { mapSecrets } from "../schema/secrets.ts";
 import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";

@@ -1,4 +1,4 @@
-import type { RouteConfig } from "../config/schema.ts";
+import type { RouteConfig } from "../routes/settings.ts";
 
 /** Tells why a route's cache can never keep anything, or not what its ttl promises, in a sentence about its field `cache`; `null` when it can. */
 export function cacheWarning({ cache, auth, methods }: Pick<RouteConfig, "cache" | "auth" | "methods">): string | null {

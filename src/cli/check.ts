@@ -1,6 +1,6 @@
-import { day, examineCertificates } from "../config/certificates.ts";
 import { loadConfig, placed } from "../config/load.ts";
 import { configWarnings } from "../config/warnings.ts";
+import { day, examineCertificates } from "../http/certificates.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";

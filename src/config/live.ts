@@ -32,9 +32,6 @@ export interface LiveConfigDeps {
   readonly faults: readonly Fault[];
 }
 
-/** What of Redis needs another connection. */
-const withoutRules = (redis: Config["redis"]) => (redis === null ? null : { ...redis, onFailure: null });
-
 /** How often the file is looked at, in milliseconds. Asking for its state works on every file system, also when an editor or an orchestrator puts another file in its place. */
 const LOOK_EVERY = 500;
 
@@ -116,27 +113,3 @@ export const faultLines = (file: string | null, faults: readonly Fault[]): strin
 /** Faults for a JSON answer. */
 export const wireFaults = (faults: readonly Fault[]) =>
   faults.map(({ path, message, line, column }) => ({ path: formatPath(path), message, line: line ?? 1, column: column ?? 1 }));
-
-/** What only a restart can change: the places where a running gateway listens and keeps its records. */
-export function fixedFaults(before: Config, next: Config): Fault[] {
-  const fixed: [path: string[], before: unknown, next: unknown][] = [
-    [["server", "host"], before.server.host, next.server.host],
-    [["server", "port"], before.server.port, next.server.port],
-    [["server", "tls"], before.server.tls, next.server.tls],
-    [["admin", "listen"], before.admin.listen, next.admin.listen],
-    [["storage", "path"], before.storage.path, next.storage.path],
-    [["demo"], before.demo, next.demo],
-    [["redis"], withoutRules(before.redis), withoutRules(next.redis)],
-    // What is off may be put anywhere.
-    ...(before.activities === null || next.activities === null
-      ? []
-      : [[["activities", "path"], before.activities.path, next.activities.path] as [string[], unknown, unknown]]),
-  ];
-  return fixed
-    .filter(([, old, now]) => !Bun.deepEquals(old, now))
-    .map(([path, old]) => ({
-      path,
-      // Redis' URL may hold a password.
-      message: `can't be changed while the gateway runs: restart it${path[0] === "redis" ? "" : `, or put ${JSON.stringify(old)} back`}`,
-    }));
-}

@@ -1,7 +1,6 @@
-import type { TSchema } from "@sinclair/typebox";
 import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
-import { withDefaults } from "../schema/defaults.ts";
-import { type Fault, type Path, schemaFaults } from "../schema/faults.ts";
+import type { Fault, Path } from "../schema/faults.ts";
+import { fillIn } from "../schema/fill-in.ts";
 import { isObject } from "../values/json.ts";
 import { takeNotYet } from "./not-yet.ts";
 import { crossFaultsDespite } from "./partial.ts";
@@ -58,12 +57,6 @@ export function loadConfig(text: string, env: Environment): Loaded {
 export function placed(text: string, faults: readonly Fault[]): Fault[] {
   const locate = locator(text, parseTree(text, [], { allowTrailingComma: true }));
   return faults.map((fault) => ({ ...fault, ...locate(fault) })).sort(byPlace);
-}
-
-/** A value with its defaults, and what is wrong with it. */
-export function fillIn(schema: TSchema, value: unknown): { value: unknown; faults: Fault[] } {
-  const filled = withDefaults(schema, structuredClone(value));
-  return { value: filled, faults: schemaFaults(schema, filled) };
 }
 
 const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);

@@ -2,8 +2,9 @@ import { withDefaults } from "../schema/defaults.ts";
 import { type Fault, type Path, type Step, schemaFaults } from "../schema/faults.ts";
 import { ourWord } from "../schema/words.ts";
 import { isObject } from "../values/json.ts";
-import { crossFaults, type Known } from "./rules.ts";
+import { crossFaults } from "./rules.ts";
 import { Config } from "./schema.ts";
+import type { Known } from "./section.ts";
 
 /** How often what is faulty is taken out, until nothing is: what lacks a field takes what it stands in with it. */
 const MAX_PASSES = 32;

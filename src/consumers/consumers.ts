@@ -1,16 +1,17 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
-import { fillIn } from "../config/load.ts";
-import { consumerFaults, type Known, quotaFaults } from "../config/rules.ts";
-import { ConsumerConfig, type LimitConfig, type QuotaConfig, quotaList } from "../config/schema.ts";
+import type { Known } from "../config/section.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
 import { metadataFaults } from "../http/json-bounds.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
+import { type LimitConfig, type QuotaConfig, quotaFaults, quotaList } from "../limits/settings.ts";
+import { fillIn } from "../schema/fill-in.ts";
 import type { Storage } from "../storage/open.ts";
 import { consumers, keys } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
+import { ConsumerConfig, consumerFaults } from "./settings.ts";
 
 const { id, tier, name, limits, quota, metadata, enabled } = ConsumerConfig.properties;
 

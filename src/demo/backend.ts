@@ -1,5 +1,5 @@
-import { fillIn } from "../config/load.ts";
-import { UpstreamConfig } from "../config/schema.ts";
+import { fillIn } from "../schema/fill-in.ts";
+import { UpstreamConfig } from "../upstreams/settings.ts";
 
 /** What the demo backend needs to know of the gateway, to tell callers what they are allowed. */
 export interface DemoTiers {

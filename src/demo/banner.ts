@@ -1,4 +1,5 @@
-import { type Config, declaredKey } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
+import { declaredKey } from "../consumers/settings.ts";
 
 /** A request to try, as a person types it. */
 export interface DemoRequest {

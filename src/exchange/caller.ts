@@ -1,5 +1,5 @@
-import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import type { Policy } from "../limits/policy.ts";
+import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import type { CidrSet } from "../values/ip.ts";
 
 /** A consumer as requests need it; shared by all that shows who it is. */

@@ -1,8 +1,8 @@
-import type { CorsConfig } from "../config/schema.ts";
 import type { Fields } from "../http/fields.ts";
 import { date } from "../http/reply.ts";
 import { parseDuration } from "../values/units.ts";
 import type { Answerer } from "./line.ts";
+import type { CorsConfig } from "./settings.ts";
 
 /** What pages of other origins may do with a route (the Fetch standard's CORS protocol), with its lines made beforehand. */
 export interface Cors {

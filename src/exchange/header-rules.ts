@@ -1,4 +1,4 @@
-import type { RouteConfig } from "../config/schema.ts";
+import type { HeadersConfig } from "./settings.ts";
 
 /** A route's rules for the header fields of one direction, made ready. */
 export interface HeaderRules {
@@ -10,7 +10,7 @@ export interface HeaderRules {
 
 const NONE: HeaderRules = { dropped: new Set(), lines: "" };
 
-export function compileHeaderRules(config: RouteConfig["headers"]["request"], alsoDropped: readonly string[] = []): HeaderRules {
+export function compileHeaderRules(config: HeadersConfig["request"], alsoDropped: readonly string[] = []): HeaderRules {
   const names = Object.keys(config.set);
   if (names.length === 0 && config.remove.length === 0 && alsoDropped.length === 0) return NONE;
   return {

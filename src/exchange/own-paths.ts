@@ -1,3 +1,4 @@
+import type { Known } from "../config/section.ts";
 import { matchOf } from "../http/path.ts";
 
 /** What Sluice answers by itself. */
@@ -69,22 +70,12 @@ export const HAND_OUT_NAME: OwnName = "api-key";
 /** Names that a key may be bound to besides the routes': what Sluice serves itself to callers. */
 export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME];
 
-/** What decides which paths are Sluice's. */
-export interface Reservations {
-  /** Keys of pools are handed out. */
-  readonly hasPools: boolean;
-  /** Where activities are posted; `null` while they are off. */
-  readonly activities: string | null;
-  /** The admin API has a listener of its own, so that its paths are free on the main port. */
-  readonly hasAdminListener: boolean;
-}
-
 /** Tells whether a route with this path would never be reached on the main port, however the path is written: routes are matched by what it means. */
-export function isReserved(written: string, { hasPools, activities, hasAdminListener }: Reservations): boolean {
+export function isReserved(written: string, { pools, activities, hasAdminListener }: Known): boolean {
   const path = withoutEnd(matchOf(written));
   if (activities !== null && path === withoutEnd(matchOf(activities))) return true;
   return OWN_PATHS.some(({ name, paths, takesBelow, yields }) => {
-    if (yields || (name === "api-key" && !hasPools) || (name === "admin" && hasAdminListener)) return false;
+    if (yields || (name === "api-key" && pools.size === 0) || (name === "admin" && hasAdminListener)) return false;
     return paths.some((own) => path === own || (takesBelow && path.startsWith(`${own}/`)));
   });
 }

@@ -1,9 +1,9 @@
 import type { RouteCache } from "../cache/caching.ts";
-import type { RouteConfig } from "../config/schema.ts";
 import type { NameFilter } from "../http/name-filter.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Policy } from "../limits/policy.ts";
 import type { RouteCredential } from "../pools/credential.ts";
+import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
 import type { UsageRecipe } from "../tokens/meter.ts";
 import type { RetryBudget, RetryPolicy } from "../upstreams/retry.ts";

@@ -1,11 +1,11 @@
-import { fillIn } from "../config/load.ts";
-import { RouteConfig } from "../config/schema.ts";
 import { GONE } from "../exchange/answer.ts";
 import type { Gate, Line } from "../exchange/line.ts";
 import { onlyAdmins, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
 import { OWN_PATHS, type OwnName } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Own } from "../exchange/router.ts";
+import { RouteConfig } from "../routes/settings.ts";
+import { fillIn } from "../schema/fill-in.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
 import { compileRoute } from "./routes.ts";
 

@@ -1,19 +1,26 @@
 import type { Audit } from "../audit/audit.ts";
-import { fillIn } from "../config/load.ts";
 import { takeNotYet } from "../config/not-yet.ts";
-import { DEMO_UPSTREAMS, type Known, overlap, poolFaults, routeFaults, tierFaults, upstreamFaults } from "../config/rules.ts";
-import { type Config, PoolConfig, quotaList, RouteConfig, TierConfig, UpstreamConfig } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
+import type { Known } from "../config/section.ts";
 import { Consumers } from "../consumers/consumers.ts";
+import { DEMO_UPSTREAMS } from "../demo/settings.ts";
 import { HAND_OUT_PATH, isHandOut } from "../exchange/own-paths.ts";
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
+import { quotaList } from "../limits/settings.ts";
 import { poolSealing, type Secrets } from "../pools/secrets.ts";
+import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Change } from "../records/changes.ts";
 import { Documents } from "../records/documents.ts";
+import { overlap } from "../routes/overlap.ts";
+import { RouteConfig, routeFaults } from "../routes/settings.ts";
 import type { Fault } from "../schema/faults.ts";
+import { fillIn } from "../schema/fill-in.ts";
 import { masksIn } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
+import { TierConfig, tierFaults } from "../tiers/settings.ts";
 import { upstreamFault } from "../upstreams/allow.ts";
+import { UpstreamConfig, upstreamFaults } from "../upstreams/settings.ts";
 import type { Clock } from "../values/clock.ts";
 
 export interface RecordsDeps {

@@ -1,5 +1,4 @@
 import type { RouteCache } from "../cache/caching.ts";
-import type { RouteConfig } from "../config/schema.ts";
 import { GONE } from "../exchange/answer.ts";
 import { compileCors } from "../exchange/cors.ts";
 import { compileHeaderRules } from "../exchange/header-rules.ts";
@@ -10,6 +9,7 @@ import { NameFilter } from "../http/name-filter.ts";
 import { matchOf } from "../http/path.ts";
 import { compilePolicies } from "../limits/policy.ts";
 import { compileCredential, compileUsage } from "../pools/credential.ts";
+import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";

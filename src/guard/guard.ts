@@ -1,10 +1,10 @@
 import type { Audit } from "../audit/audit.ts";
-import type { Config } from "../config/schema.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
 import { CidrSet, formatIp, parseIp } from "../values/ip.ts";
 import { hashKey, isMade } from "../values/key-format.ts";
 import { parseDuration } from "../values/units.ts";
+import type { GuardConfig } from "./settings.ts";
 
 /** An address, or a block of them, that is refused. */
 export interface Block {
@@ -73,7 +73,7 @@ export class Guard {
   /** Wrong keys during a block, by its address and by who showed them behind a proxy; the total under `null`. */
   private readonly tries = new Map<string, Map<string | null, number>>();
   private hasSeenProxy = false;
-  private settings: Config["guard"] = null;
+  private settings: GuardConfig = null;
   private allowed = new CidrSet([]);
   private window = 0;
   private blockFor = 0;
@@ -84,7 +84,7 @@ export class Guard {
     this.loadAccepted();
   }
 
-  configure(settings: Config["guard"]): void {
+  configure(settings: GuardConfig): void {
     this.hasSeenProxy = false;
     this.settings = settings;
     this.allowed = new CidrSet(settings?.allow ?? []);

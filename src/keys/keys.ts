@@ -1,22 +1,14 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
-import { fillIn } from "../config/load.ts";
-import { limitFaults, quotaFaults } from "../config/rules.ts";
-import {
-  type ConsumerConfig,
-  type DeclaredKey,
-  declaredKey,
-  LimitConfig,
-  type QuotaConfig,
-  Quotas,
-  quotaList,
-  RouteConfig,
-} from "../config/schema.ts";
+import { type ConsumerConfig, type DeclaredKey, declaredKey } from "../consumers/settings.ts";
 import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../http/conventions.ts";
 import { metadataFaults } from "../http/json-bounds.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
+import { LimitConfig, limitFaults, type QuotaConfig, Quotas, quotaFaults, quotaList } from "../limits/settings.ts";
 import type { Fault } from "../schema/faults.ts";
+import { Scope } from "../schema/fields.ts";
+import { fillIn } from "../schema/fill-in.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
@@ -30,7 +22,7 @@ const Moment = (description: string) =>
 
 const editable = {
   name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
-  scopes: Type.Optional(Type.Array(RouteConfig.properties.scopes.items, { maxItems: 64, description: "Scopes that routes may ask for." })),
+  scopes: Type.Optional(Type.Array(Scope, { maxItems: 64, description: "Scopes that routes may ask for." })),
   routes: Type.Optional(
     Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 256, description: "Names of the routes it may use; none means all." }),
   ),

@@ -1,6 +1,6 @@
-import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import type { Caller, Consumer } from "../exchange/caller.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
+import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import { hashKey, isCutOff, isPlausible } from "../values/key-format.ts";
 
 /** A consumer as it is kept: its keys hold this very object, which changes with the record. */

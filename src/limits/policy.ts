@@ -1,6 +1,6 @@
-import type { LimitConfig, QuotaConfig } from "../config/schema.ts";
 import { parseDuration } from "../values/units.ts";
 import { Calendar, type PeriodKind } from "./calendar.ts";
+import type { LimitConfig, QuotaConfig } from "./settings.ts";
 
 export type AlgorithmName = LimitConfig["algorithm"] | "quota";
 

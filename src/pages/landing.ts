@@ -1,4 +1,5 @@
-import { type Config, declaredKey } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
+import { declaredKey } from "../consumers/settings.ts";
 import { demoRequests } from "../demo/banner.ts";
 import { PUBLIC_KEYS } from "../demo/public-keys.ts";
 import { PAGE_HEADERS } from "../http/static-text.ts";

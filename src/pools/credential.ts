@@ -1,6 +1,6 @@
-import type { RouteConfig } from "../config/schema.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { UpstreamResponse } from "../http/client.ts";
+import type { RouteConfig } from "../routes/settings.ts";
 import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import { retryAfterOf } from "../upstreams/retry.ts";

@@ -1,4 +1,3 @@
-import type { PoolConfig } from "../config/schema.ts";
 import type { RedisLink } from "../redis/link.ts";
 import { Contended, SharedState } from "../redis/shared-state.ts";
 import type { Storage } from "../storage/open.ts";
@@ -26,6 +25,7 @@ import {
   spentOf,
   standingOf,
 } from "./pool.ts";
+import type { PoolConfig } from "./settings.ts";
 
 /** A pool, ready for use. */
 export interface Pool {

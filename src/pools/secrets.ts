@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import { PoolConfig } from "../config/schema.ts";
 import { mapSecrets } from "../schema/secrets.ts";
+import { PoolConfig } from "./settings.ts";
 
 /** A stored secret can't be read: SLUICE_SECRET is missing or another one. */
 export class SecretFault extends Error {}

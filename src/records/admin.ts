@@ -1,8 +1,8 @@
 import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { IDENTIFIER } from "../config/schema.ts";
 import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
+import { IDENTIFIER } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
 

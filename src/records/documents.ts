@@ -1,10 +1,10 @@
 import type { TSchema } from "@sinclair/typebox";
 import { and, eq } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
-import { fillIn } from "../config/load.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
 import type { Fault } from "../schema/faults.ts";
+import { fillIn } from "../schema/fill-in.ts";
 import { masked, unmasked } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";

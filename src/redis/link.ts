@@ -1,7 +1,7 @@
 import { Cluster, Command, Redis, type RedisOptions } from "ioredis";
-import type { RedisConfig } from "../config/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
+import type { RedisConfig } from "./settings.ts";
 
 /** Redis can't be asked now: it is gone, or too slow. */
 export class RedisDown extends Error {}

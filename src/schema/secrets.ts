@@ -22,6 +22,19 @@ export function isSecretAt(schema: TSchema, path: Path): boolean {
   return child !== undefined && isSecretAt(child, rest);
 }
 
+/** Tells whether a secret may stand anywhere in a value. */
+export function mayHoldSecrets(schema: TSchema): boolean {
+  if (schema.secret === true || schema.secretNames !== undefined) return true;
+  const { items, properties = {}, patternProperties = {}, anyOf = [] } = schema;
+  const within: TSchema[] = [
+    ...anyOf,
+    ...Object.values(properties),
+    ...Object.values(patternProperties),
+    ...(items === undefined ? [] : [items]),
+  ];
+  return within.some(mayHoldSecrets);
+}
+
 /** The value with each text in it replaced that its schema calls a secret. */
 export function mapSecrets(schema: TSchema, value: unknown, replace: Replace, path: Path = []): unknown {
   if (schema.secret === true && typeof value === "string") return replace(value, schema.isUrl === true, path);

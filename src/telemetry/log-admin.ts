@@ -1,10 +1,10 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
-import { LevelName } from "../config/schema.ts";
 import { DurationField, durationOf, timeText } from "../http/conventions.ts";
 import { invalid, refused } from "../http/refused.ts";
 import type { Log } from "./log.ts";
+import { LevelName } from "./settings.ts";
 
 const Sample = Type.Number({
   expects: "a number from 0 to 1",

@@ -1,10 +1,10 @@
 import pino, { type Logger } from "pino";
-import type { Config, Level } from "../config/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import { printable, type Redactor } from "../values/redact.ts";
 import { AccessLog } from "./access-log.ts";
 import type { Output } from "./output.ts";
 import { pretty } from "./pretty.ts";
+import type { Level, LoggingConfig } from "./settings.ts";
 
 export type { Logger };
 
@@ -49,7 +49,7 @@ export class Log {
 
   constructor(
     private readonly deps: LogDeps,
-    private config: Config["logging"],
+    private config: LoggingConfig,
   ) {
     const { output, redactor } = deps;
     this.logger = pino(
@@ -76,7 +76,7 @@ export class Log {
   }
 
   /** Another configuration is in force; what was set by hand stays. */
-  configure(config: Config["logging"]): void {
+  configure(config: LoggingConfig): void {
     this.config = config;
     this.apply();
   }

@@ -1,5 +1,5 @@
-import type { OtlpConfig } from "../config/schema.ts";
 import { parseDuration } from "../values/units.ts";
+import type { OtlpConfig } from "./settings.ts";
 import { SpanQueue } from "./span-queue.ts";
 import type { Span } from "./spans.ts";
 import { Tracer } from "./trace.ts";

@@ -1,7 +1,7 @@
-import type { UpstreamConfig } from "../config/schema.ts";
 import type { UpstreamClient } from "../http/client.ts";
 import type { Clock } from "../values/clock.ts";
 import { HealthChecker, type OnHealth } from "./health-check.ts";
+import type { UpstreamConfig } from "./settings.ts";
 import { type OnBreaker, Upstream } from "./upstream.ts";
 
 export interface UpstreamsDeps {

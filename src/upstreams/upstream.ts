@@ -1,4 +1,3 @@
-import type { UpstreamConfig } from "../config/schema.ts";
 import { type Origin, originOf } from "../http/client.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
@@ -21,6 +20,7 @@ import {
   vouchFor,
   withdraw,
 } from "./breaker.ts";
+import type { UpstreamConfig } from "./settings.ts";
 
 /** What is known of a target while it serves; it outlives a change of the configuration. */
 export interface TargetState {

@@ -11,6 +11,9 @@ export function parseIp(text: string): Uint8Array | null {
 /** True for an address of this machine itself. */
 export const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
+/** Tells whether only programs on this machine reach what listens on this address. */
+export const isLoopbackHost = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+
 /** The one way to write an address (RFC 5952 for IPv6; IPv4-mapped as IPv4), or `null` when `text` is none. */
 export function normaliseIp(text: string): string | null {
   // The form that nearly every peer has needs no work.

@@ -1,9 +1,10 @@
 // What a limiting decision costs, in time and in memory. `bun test/bench/limiter.ts`
-import type { LimitConfig } from "../../src/config/schema.ts";
+
 import { ALGORITHMS, newReading } from "../../src/limits/algorithms/algorithm.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies } from "../../src/limits/policy.ts";
+import type { LimitConfig } from "../../src/limits/settings.ts";
 
 type Name = LimitConfig["algorithm"];
 

@@ -1,5 +1,5 @@
 import { expect } from "bun:test";
-import type { LimitConfig } from "../../src/config/schema.ts";
+import type { LimitConfig } from "../../src/limits/settings.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { inParallel } from "../support/flaky.ts";
 import { folder, type Running, start } from "../support/process.ts";

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { LimitConfig } from "../../src/config/schema.ts";
 import { limitHeaders, retryAfterSeconds, violatedPolicies } from "../../src/limits/headers.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { CountPersistence, type SavedCount } from "../../src/limits/persistence.ts";
 import { compilePolicies, termsOf } from "../../src/limits/policy.ts";
+import type { LimitConfig } from "../../src/limits/settings.ts";
 import { ipSubject, subjectOf } from "../../src/limits/subject.ts";
 import { FakeClock, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
 

@@ -1,13 +1,13 @@
 import { expect } from "bun:test";
 import fc from "fast-check";
-import { fillIn } from "../../src/config/load.ts";
-import type { QuotaConfig } from "../../src/config/schema.ts";
-import { type LimitConfig, RedisConfig } from "../../src/config/schema.ts";
 import { Limiter, type LimitReading, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, compileQuotas, type Policy } from "../../src/limits/policy.ts";
 import { RedisLimiter } from "../../src/limits/redis/limiter.ts";
+import type { LimitConfig, QuotaConfig } from "../../src/limits/settings.ts";
 import { RedisLink } from "../../src/redis/link.ts";
+import { RedisConfig } from "../../src/redis/settings.ts";
+import { fillIn } from "../../src/schema/fill-in.ts";
 import { FakeClock } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";

@@ -1,11 +1,12 @@
 import { expect } from "bun:test";
-import { fillIn } from "../../src/config/load.ts";
-import { type LimitConfig, RedisConfig } from "../../src/config/schema.ts";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies } from "../../src/limits/policy.ts";
 import { RedisLimiter } from "../../src/limits/redis/limiter.ts";
+import type { LimitConfig } from "../../src/limits/settings.ts";
 import { RedisLink } from "../../src/redis/link.ts";
+import { RedisConfig } from "../../src/redis/settings.ts";
+import { fillIn } from "../../src/schema/fill-in.ts";
 import { FakeClock } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";

@@ -1,9 +1,9 @@
 import { expect } from "bun:test";
-import { fillIn } from "../../src/config/load.ts";
-import { RedisConfig } from "../../src/config/schema.ts";
 import { lease, newPoolState, type PoolPolicy, poolShape, remainingOf } from "../../src/pools/pool.ts";
 import { RedisLink } from "../../src/redis/link.ts";
+import { RedisConfig } from "../../src/redis/settings.ts";
 import { Contended, SharedState } from "../../src/redis/shared-state.ts";
+import { fillIn } from "../../src/schema/fill-in.ts";
 import { FakeClock } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { redisServer } from "../support/redis.ts";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import type { LimitConfig } from "../../src/config/schema.ts";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, type Policy } from "../../src/limits/policy.ts";
+import type { LimitConfig } from "../../src/limits/settings.ts";
 
 /** A clock that stands still until a test moves it. */
 export class FakeClock {

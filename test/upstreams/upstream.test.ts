@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { fillIn } from "../../src/config/load.ts";
-import { UpstreamConfig } from "../../src/config/schema.ts";
+import { fillIn } from "../../src/schema/fill-in.ts";
+import { UpstreamConfig } from "../../src/upstreams/settings.ts";
 import { type Target, Upstream } from "../../src/upstreams/upstream.ts";
 import { FakeClock } from "../support/limits.ts";
 

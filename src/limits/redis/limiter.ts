@@ -1,5 +1,5 @@
-import type { RedisConfig } from "../../config/schema.ts";
 import { RedisDown, type RedisLink } from "../../redis/link.ts";
+import type { RedisConfig } from "../../redis/settings.ts";
 import type { Clock } from "../../values/clock.ts";
 import { newReading, type State } from "../algorithms/algorithm.ts";
 import type { Limiter, LimitReading, LimitService, Verdict } from "../limiter.ts";

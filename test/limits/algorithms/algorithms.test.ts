@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { LimitConfig } from "../../../src/config/schema.ts";
+import type { LimitConfig } from "../../../src/limits/settings.ts";
 import { limiting, limitOf, traces, WINDOWED } from "../../support/limits.ts";
 
 const WINDOW = 1000;

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Fault } from "../schema/faults.ts";
-import type { Config } from "./schema.ts";
+import type { ServerConfig } from "./settings.ts";
 
 /** A certificate as people want to see it. */
 export interface CertificateFacts {
@@ -16,7 +16,7 @@ const SOON = 14 * 86_400_000;
 
 /** Opens the files that a configuration serves TLS with: what is wrong with them, what is worth knowing, and what they are for. `now`: milliseconds since 1970. */
 export function examineCertificates(
-  { server }: Config,
+  { server }: { readonly server: ServerConfig },
   now: number,
 ): { faults: Fault[]; warnings: Fault[]; certificates: CertificateFacts[] } {
   const faults: Fault[] = [];

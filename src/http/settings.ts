@@ -1,0 +1,82 @@
+import { type Static, Type } from "@sinclair/typebox";
+import type { Section } from "../config/section.ts";
+import type { Fault } from "../schema/faults.ts";
+import { Duration, Nullable, Port, Shape, Size } from "../schema/fields.ts";
+import { cidrFaults } from "../schema/rules.ts";
+import { isLoopbackHost } from "../values/ip.ts";
+import { parseSize } from "../values/units.ts";
+
+const Connections = (description: string) =>
+  Type.Union([Type.Integer({ minimum: 1, maximum: 1e7 }), Type.Literal("auto")], {
+    default: "auto",
+    description,
+    expects: 'a whole number from 1, or "auto"',
+  });
+
+export const ServerConfig = Shape(
+  {
+    host: Type.String({
+      default: "0.0.0.0",
+      minLength: 1,
+      description: 'The address to listen on. By default all there are; with "demo": true 127.0.0.1, because the demo\'s keys are public.',
+    }),
+    port: Port("The port to listen on; 0 takes a free one.", { default: 8080 }),
+    trustedProxies: Type.Array(Type.String({ maxLength: 64 }), {
+      default: [],
+      maxItems: 256,
+      description: "Addresses and blocks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed.",
+    }),
+    maxBodySize: Size("Largest request body.", { default: "10mb" }),
+    maxHeaderSize: Size("Largest request head. At least 1kb, at most 1mb.", { default: "16kb" }),
+    maxConnections: Connections(
+      "Most connections that clients may have open; beyond it the longest idle one is closed, and where none is idle the new one. auto: two thirds of the files that the process may open, so that the others are left for backends.",
+    ),
+    maxConnectionsPerAddress: Connections(
+      "The same for one address (one /64 of IPv6); not for trustedProxies and loopback. auto: a quarter of maxConnections, at least 1000, since many callers may share one address.",
+    ),
+    bodyRate: Size(
+      "The least that a request's body must bring a second, averaged over 30 s after 10 s of grace, while Sluice waits for it: slower ones get 408. 0b: any.",
+      { default: "1kb" },
+    ),
+    drainTimeout: Duration("How long requests in flight may take after SIGTERM.", { default: "10s" }),
+    tls: Nullable(
+      Shape(
+        {
+          cert: Type.String({ minLength: 1, description: "File with the certificate chain, PEM." }),
+          key: Type.String({ minLength: 1, description: "File with the private key, PEM." }),
+        },
+        "Serve https.",
+      ),
+      "Serve https with these files; null serves http.",
+    ),
+  },
+  "The listener.",
+  { default: {} },
+);
+export type ServerConfig = Static<typeof ServerConfig>;
+
+export const serverSection: Section<"server", typeof ServerConfig> = {
+  name: "server",
+  schema: ServerConfig,
+  restart: { fields: ["host", "port", "tls"] },
+  notYet: ["tls.http2", "tls.http3"],
+  faults: ({ trustedProxies, maxHeaderSize }) => {
+    const faults = cidrFaults(trustedProxies, ["server", "trustedProxies"]);
+    const size = parseSize(maxHeaderSize);
+    if (size < 1024 || size > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
+    return faults;
+  },
+  warnings: ({ trustedProxies }, { host }) =>
+    isLoopbackHost(host)
+      ? []
+      : trustedProxies.flatMap((entry, i): Fault[] =>
+          /\/0$/.test(entry)
+            ? [
+                {
+                  path: ["server", "trustedProxies", i],
+                  message: "believes everybody's X-Forwarded-For: any caller can pass for any address",
+                },
+              ]
+            : [],
+        ),
+};

@@ -1,0 +1,60 @@
+import { type Static, Type } from "@sinclair/typebox";
+import type { Known } from "../config/section.ts";
+import { type ConsumerConfig, declaredKey } from "../consumers/settings.ts";
+import type { Fault, Path } from "../schema/faults.ts";
+import { Scope } from "../schema/fields.ts";
+import { tierNameFaults } from "../tiers/settings.ts";
+
+/** Fields that say who may use what is served at a path. */
+export const ACCESS = {
+  auth: Type.Union([Type.Literal("required"), Type.Literal("optional"), Type.Literal("none")], {
+    default: "required",
+    description: "Whether callers need a key. Required by default: a route must not be open by oversight.",
+  }),
+  tiers: Type.Array(Type.String(), { default: [], maxItems: 256, description: "If not empty, only callers of these tiers." }),
+  scopes: Type.Array(Scope, {
+    default: [],
+    maxItems: 64,
+    description: "Scopes that the key must carry, all of them.",
+  }),
+};
+
+type Access = { readonly [Field in keyof typeof ACCESS]: Static<(typeof ACCESS)[Field]> };
+
+/** Gives what the schema can't say of who may use something. Paths begin with `at`. */
+export function accessFaults({ auth, tiers, scopes }: Access, known: Known, at: Path): Fault[] {
+  const faults = tiers.flatMap((tier, i) => tierNameFaults(tier, known, [...at, "tiers", i]));
+  if (auth === "none" && (tiers.length > 0 || scopes.length > 0))
+    faults.push({ path: [...at, "auth"], message: 'tiers and scopes need a key: use "required" or "optional"' });
+  return faults;
+}
+
+/** Warns of what none of the declared consumers may use. Those whose keys the admin API makes may have any scope. `name`: what keys are bound to. */
+export function accessWarnings(consumers: readonly ConsumerConfig[], access: Access, name: string, at: Path): Fault[] {
+  if (access.auth === "none" || consumers.length === 0) return [];
+  const ofTier = consumers.filter(({ tier, enabled }) => enabled && (access.tiers.length === 0 || access.tiers.includes(tier)));
+  if (ofTier.length === 0)
+    return access.tiers.length === 0
+      ? []
+      : [{ path: [...at, "tiers"], message: `no declared consumer is of ${list(access.tiers)}: all of them get 403 here` }];
+  if (access.scopes.length === 0) return [];
+  const isOpen = ofTier.some(
+    ({ keys }) =>
+      keys.length === 0 ||
+      keys
+        .map(declaredKey)
+        .some(
+          ({ scopes = [], routes = [] }) =>
+            access.scopes.every((scope) => scopes.includes(scope)) && (routes.length === 0 || routes.includes(name)),
+        ),
+  );
+  if (isOpen) return [];
+  return [
+    {
+      path: [...at, "scopes"],
+      message: `no declared key has ${list(access.scopes)}, so that all get 403 here: write a key as { "key": "…", "scopes": ${JSON.stringify(access.scopes)} }`,
+    },
+  ];
+}
+
+const list = (names: readonly string[]): string => names.map((name) => JSON.stringify(name)).join(", ");

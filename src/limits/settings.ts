@@ -1,0 +1,165 @@
+import { type Static, Type } from "@sinclair/typebox";
+import type { Section } from "../config/section.ts";
+import type { Fault, Path } from "../schema/faults.ts";
+import { Duration, Shape } from "../schema/fields.ts";
+import { parseDuration } from "../values/units.ts";
+import { isTimezone } from "./calendar.ts";
+
+const By = Type.String({
+  pattern: "^(consumer|key|ip|route|global|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+  description: "What is counted separately.",
+  expects: '"consumer", "key", "ip", "route", "global" or "header:NAME"',
+});
+
+export const LimitConfig = Shape(
+  {
+    name: Type.Optional(
+      Type.String({
+        pattern: "^[ -~]{1,64}$",
+        description: "How the limit is called in headers and errors. By default after its window: per-minute.",
+        expects: "1 to 64 printable ASCII characters",
+      }),
+    ),
+    algorithm: Type.Union(
+      [
+        Type.Literal("fixed-window"),
+        Type.Literal("sliding-window"),
+        Type.Literal("sliding-log"),
+        Type.Literal("token-bucket"),
+        Type.Literal("concurrency"),
+      ],
+      {
+        description:
+          "fixed-window: so many per window, which opens with the first request. sliding-window: two counters weighted by overlap. sliding-log: exact. token-bucket: refills evenly. concurrency: so many at a time.",
+      },
+    ),
+    limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many per window, or at a time.", examples: [100] }),
+    window: Type.Optional(
+      Duration("The span that is counted; every algorithm but concurrency needs one. 1ms to 366d.", { examples: ["1m"] }),
+    ),
+    burst: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1e12,
+        description: "What is allowed while the system is NORMAL instead of limit; for a token bucket, how much it holds.",
+        examples: [150],
+      }),
+    ),
+    degraded: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 1e12, description: "What is allowed while the system is DEGRADED instead of limit." }),
+    ),
+    align: Type.Optional(
+      Type.Literal("clock", { description: "Windows begin at multiples of the window since 1970 (fixed-window only)." }),
+    ),
+    by: Type.Optional(
+      Type.Union([By, Type.Array(By, { minItems: 1, maxItems: 6 })], {
+        description:
+          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, header:NAME, or a list of these.",
+        expects: '"consumer", "key", "ip", "route", "global", "header:NAME" or a list of these',
+      }),
+    ),
+    cost: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 1, maximum: 1e9 }), Type.Literal("usage")], {
+        description:
+          "What one request costs here, instead of the route's cost. \"usage\": what its response reports (see a route's usage); a request is let through while the route's cost is left.",
+        expects: 'a number from 1 to 1000000000, or "usage"',
+        examples: ["usage"],
+      }),
+    ),
+    shadow: Type.Optional(Type.Boolean({ description: "Counts and reports, but never denies: for trying a limit out." })),
+  },
+  "One limit.",
+);
+export type LimitConfig = Static<typeof LimitConfig>;
+
+/** Gives the schema of a list of limits. */
+export const Limits = (description: string, more: object = {}) => Type.Array(LimitConfig, { maxItems: 16, description, ...more });
+
+export const QuotaConfig = Shape(
+  {
+    name: Type.Optional(
+      Type.String({
+        pattern: "^[ -~]{1,64}$",
+        description: "How it is called in headers and errors. By default daily, weekly or monthly.",
+        expects: "1 to 64 printable ASCII characters",
+      }),
+    ),
+    limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many in a period.", examples: [10_000] }),
+    period: Type.Union([Type.Literal("day"), Type.Literal("week"), Type.Literal("month")], { description: "A period of the calendar." }),
+    cost: Type.Optional(
+      Type.Literal("usage", { description: "Counts what responses report (see a route's usage), instead of the route's cost." }),
+    ),
+    timezone: Type.Optional(
+      Type.String({ maxLength: 64, description: "The zone whose calendar it is; UTC by default.", examples: ["Europe/Berlin"] }),
+    ),
+    anchor: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 31,
+        description: "The day on which a week (1, the default, is Monday) or a month begins; in a shorter month its last day.",
+      }),
+    ),
+  },
+  "So many in a period of the calendar; it survives restarts.",
+);
+export type QuotaConfig = Static<typeof QuotaConfig>;
+
+/** Gives the schema of one quota, several beside each other, or none. */
+export const Quotas = (description: string) =>
+  Type.Union([QuotaConfig, Type.Array(QuotaConfig, { maxItems: 8 }), Type.Null()], { default: null, description });
+
+/** Gives a quota as a list: one, several or none. */
+export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | undefined): readonly QuotaConfig[] =>
+  quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];
+
+const YEAR = 366 * 86_400_000;
+const MAX_LOG = 100_000;
+
+/** Gives what the schema can't say of limits: how their fields hang together. Paths begin with `at`. */
+export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
+  return limits.flatMap((limit, i) => {
+    const faults: Fault[] = [];
+    const say = (field: keyof LimitConfig, message: string) => faults.push({ path: [...at, i, field], message });
+    if (limit.algorithm === "concurrency") {
+      if (limit.window !== undefined) say("window", "a concurrency limit has no window");
+    } else if (limit.window === undefined) say("window", `is required for ${limit.algorithm}`);
+    else if (parseDuration(limit.window) < 1 || parseDuration(limit.window) > YEAR) say("window", "must be from 1ms to 366d");
+    if (limit.burst !== undefined && limit.algorithm !== "token-bucket" && limit.burst < limit.limit)
+      say("burst", `must be at least the limit, ${limit.limit}`);
+    if (limit.cost === "usage" && limit.algorithm === "concurrency") say("cost", "a concurrency limit counts requests, not what they use");
+    if (limit.align !== undefined && limit.algorithm !== "fixed-window") say("align", "is for fixed-window only");
+    if (limit.algorithm === "sliding-log" && Math.max(limit.limit, limit.burst ?? 0) > MAX_LOG) {
+      say("limit", `must be at most ${MAX_LOG} for sliding-log, which remembers each request; use sliding-window for more`);
+    }
+    return faults;
+  });
+}
+
+/** Gives what the schema can't say of a quota. Paths begin with `at`. */
+export function quotaFaults(quota: readonly QuotaConfig[] | QuotaConfig | null | undefined, at: Path): Fault[] {
+  return quotaList(quota).flatMap(({ period, timezone = "UTC", anchor = 1 }, i) => {
+    const here = Array.isArray(quota) ? [...at, i] : at;
+    const faults: Fault[] = [];
+    if (!isTimezone(timezone))
+      faults.push({ path: [...here, "timezone"], message: `must be a zone such as "Europe/Berlin", got ${JSON.stringify(timezone)}` });
+    if (period === "week" && anchor > 7) faults.push({ path: [...here, "anchor"], message: "must be a weekday: 1 is Monday, 7 is Sunday" });
+    if (period === "day" && anchor !== 1) faults.push({ path: [...here, "anchor"], message: "is for weeks and months" });
+    return faults;
+  });
+}
+
+/** How limits are kept. */
+export const LimitsConfig = Shape(
+  {
+    maxSubjects: Type.Integer({
+      minimum: 1,
+      maximum: 100_000_000,
+      default: 1_000_000,
+      description: "How many subjects are counted at most; beyond it the least recently used goes first.",
+    }),
+  },
+  "How limits are kept.",
+  { default: {} },
+);
+
+export const limitsSection: Section<"limits", typeof LimitsConfig> = { name: "limits", schema: LimitsConfig };

@@ -1,0 +1,136 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { CacheConfig, cacheFaults } from "../cache/settings.ts";
+import { cacheWarning } from "../cache/warning.ts";
+import type { Known, Section } from "../config/section.ts";
+import { isReserved } from "../exchange/own-paths.ts";
+import { CorsConfig, corsFaults, HeadersConfig, headerFaults } from "../exchange/settings.ts";
+import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
+import { Limits, limitFaults } from "../limits/settings.ts";
+import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
+import type { Fault, Path } from "../schema/faults.ts";
+import { Duration, Name, Shape, Size } from "../schema/fields.ts";
+import { timeFaults } from "../schema/rules.ts";
+import { UsageField } from "../tokens/settings.ts";
+import { RetryConfig, retryFaults, upstreamNameFault } from "../upstreams/settings.ts";
+import { sameRoutes } from "./overlap.ts";
+import { pathFault } from "./path.ts";
+
+export const RouteConfig = Shape(
+  {
+    name: Type.Optional(Name("How it is called in logs, metrics and the admin API. By default the path.")),
+    path: Type.String({ maxLength: 1024, description: "The path prefix it takes; it ends at a segment border.", examples: ["/api/users"] }),
+    methods: Type.Array(Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Z-]{1,32}$", expects: "a method in capitals such as GET" }), {
+      default: [],
+      maxItems: 32,
+      description: "The methods it takes; none means all. HEAD follows GET.",
+    }),
+    hosts: Type.Array(
+      Type.String({
+        pattern: "^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$|^\\[[0-9A-Fa-f:.]+\\]$",
+        expects: 'a host name, or "*.example.com"',
+      }),
+      {
+        default: [],
+        maxItems: 256,
+        description: "The hosts it answers for; none means any. *.example.com takes every name below example.com.",
+      },
+    ),
+    upstream: Type.String({
+      minLength: 1,
+      maxLength: 2048,
+      description: "The name of an upstream, or a URL.",
+      examples: ["users", "http://127.0.0.1:3000"],
+    }),
+    stripPrefix: Type.Boolean({ default: true, description: "Drops the route's path before forwarding: /api/users/7 becomes /7." }),
+    host: Type.Union([Type.Literal("target"), Type.Literal("preserve")], {
+      default: "target",
+      description:
+        "Which Host the backend gets: the target's own, or preserve: the caller's, for virtual hosts and signed requests (SigV4). The caller's is always in X-Forwarded-Host.",
+    }),
+    encodedSlashes: Type.Union([Type.Literal("refuse"), Type.Literal("pass")], {
+      default: "refuse",
+      description:
+        "What becomes of %2F in a path. refuse: 400, since many backends decode it into a border that no route was matched by. pass: it is an ordinary character, for npm and GitLab; a path that would belong to another route once decoded is still 400.",
+    }),
+    slashes: Type.Union([Type.Literal("merge"), Type.Literal("keep")], {
+      default: "merge",
+      description:
+        "What becomes of empty segments below the path. merge: // is forwarded as /, as most backends read it anyway. keep: they are forwarded, for S3; which route takes a request is decided by the merged path all the same.",
+    }),
+    ...ACCESS,
+    limits: Limits("Limits of this route, besides the caller's own.", { default: [] }),
+    cost: Type.Integer({ minimum: 0, maximum: 1e9, default: 1, description: "What one request takes from each limit." }),
+    timeout: Duration(
+      "How long an exchange may take until its response begins, and how long the response may then be silent. Streams of events may be silent for longer.",
+      { default: "30s" },
+    ),
+    maxBodySize: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description: "Largest request body; null: server.maxBodySize.",
+      expects: 'a size such as "64kb" or "10mb", or null',
+    }),
+    bodyRate: Type.Union([Size("A size."), Type.Null()], {
+      default: null,
+      description:
+        "The least that a request's body must bring a second; null: server.bodyRate. 0b: any, for bodies that are sent while they come into being.",
+      expects: 'a size such as "1kb", or null',
+    }),
+    cache: Type.Union([CacheConfig, Type.Null()], {
+      default: null,
+      description: "Keeps responses; null: every request goes to the backend.",
+    }),
+    retry: Type.Union([RetryConfig, Type.Null()], { default: {}, description: "Sends a failed request again; null: never." }),
+    credential: Type.Union([CredentialConfig, Type.Null()], {
+      default: null,
+      description: "Puts a key of a pool into each request; null: none.",
+    }),
+    usage: UsageField(
+      "Where a response says what it cost, for limits and quotas that count usage; by default the credential's, if there is one. Such responses are asked for uncompressed.",
+      { default: null },
+    ),
+    cors: Type.Union([CorsConfig, Type.Null()], {
+      default: null,
+      description: "Lets pages of other origins use the route; preflights are answered by Sluice.",
+    }),
+    headers: HeadersConfig,
+  },
+  "A path prefix joined to an upstream, with rules of its own.",
+);
+export type RouteConfig = Static<typeof RouteConfig>;
+
+/** Gives what the schema can't say of a route. Paths begin with `at`. */
+export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
+  const faults = limitFaults(route.limits, [...at, "limits"]);
+  const say = (field: keyof RouteConfig, message: string) => faults.push({ path: [...at, field], message });
+  const path = pathFault(route.path);
+  if (path !== null) say("path", path);
+  else if (isReserved(route.path, known)) say("path", "is served by Sluice itself, so that this route would never be reached");
+  const upstream = upstreamNameFault(route.upstream, known.upstreams);
+  if (upstream !== null) say("upstream", upstream);
+  faults.push(...accessFaults(route, known, at), ...timeFaults(route.timeout, [...at, "timeout"]));
+  if (route.cache !== null) faults.push(...cacheFaults(route.cache, [...at, "cache"]));
+  if (route.retry !== null) faults.push(...retryFaults(route.retry, [...at, "retry"]));
+  if (route.credential !== null) faults.push(...credentialFaults(route.credential, known, [...at, "credential"]));
+  if (route.cors !== null) faults.push(...corsFaults(route.cors, [...at, "cors"]));
+  faults.push(...headerFaults(route.headers, [...at, "headers"]));
+  return faults;
+}
+
+const schema = Type.Array(RouteConfig, { default: [], description: "What is forwarded where." });
+
+export const routesSection: Section<"routes", typeof schema> = {
+  name: "routes",
+  schema,
+  notYet: ["[].plugins"],
+  faults: (routes, known) => [
+    ...routes.flatMap((route, i) => routeFaults(route, known, ["routes", i])),
+    ...sameRoutes(routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })),
+  ],
+  warnings: (routes, { config }) => [
+    ...routes.flatMap((route, i) => accessWarnings(config.consumers, route, route.name ?? route.path, ["routes", i])),
+    ...routes.flatMap((route, i) => {
+      const message = cacheWarning(route);
+      return message === null ? [] : [{ path: ["routes", i, "cache"], message }];
+    }),
+  ],
+};

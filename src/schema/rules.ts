@@ -1,0 +1,22 @@
+import { isCidr } from "../values/ip.ts";
+import { parseDuration } from "../values/units.ts";
+import type { Fault, Path } from "./faults.ts";
+
+/** Checks that several sections have in common and that a schema can't express. */
+
+export const DAY = 86_400_000;
+export const YEAR = 366 * DAY;
+
+/** Gives the fault of a duration that is not from 1 ms to 24 h. */
+export function timeFaults(duration: string, path: Path): Fault[] {
+  const milliseconds = parseDuration(duration);
+  return milliseconds < 1 || milliseconds > DAY ? [{ path, message: "must be from 1ms to 24h" }] : [];
+}
+
+/** Gives a fault for each entry of a list at `at` that is no address and no block of them. */
+export const cidrFaults = (entries: readonly string[], at: Path): Fault[] =>
+  entries.flatMap((entry, i) =>
+    isCidr(entry)
+      ? []
+      : [{ path: [...at, i], message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(entry)}` }],
+  );

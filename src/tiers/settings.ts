@@ -1,0 +1,63 @@
+import { type Static, Type } from "@sinclair/typebox";
+import type { Known, Section } from "../config/section.ts";
+import { Limits, limitFaults, Quotas, quotaFaults } from "../limits/settings.ts";
+import { type Fault, nearest, orNearest, type Path } from "../schema/faults.ts";
+import { filledIn, IDENTIFIER, Shape } from "../schema/fields.ts";
+import { isObject } from "../values/json.ts";
+
+export const TierConfig = Shape(
+  {
+    limits: Limits("The limits of callers of this tier.", { default: [] }),
+    quota: Quotas("What a consumer of this tier may use in a period of the calendar; one, or a list of them."),
+  },
+  "A named set of limits.",
+);
+export type TierConfig = Static<typeof TierConfig>;
+
+/** Gives what the schema can't say of a tier. Paths begin with `at`. */
+export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => [
+  ...limitFaults(tier.limits, [...at, "limits"]),
+  ...quotaFaults(tier.quota, [...at, "quota"]),
+];
+
+/** Gives the fault of a name that is no tier's. */
+export const tierNameFaults = (name: string, known: Pick<Known, "tiers">, path: Path): Fault[] =>
+  known.tiers.has(name) ? [] : [{ path, message: `there is no tier ${JSON.stringify(name)}${orNearest(name, known.tiers)}` }];
+
+const anonymousTier = Type.String({ default: "anonymous", description: "The tier of callers without a key, counted by IP." });
+
+export const anonymousTierSection: Section<"anonymousTier", typeof anonymousTier> = {
+  name: "anonymousTier",
+  schema: anonymousTier,
+  faults: (name, known) => tierNameFaults(name, known, ["anonymousTier"]),
+};
+
+const tiers = Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(TierConfig), {
+  additionalProperties: false,
+  description: "Named sets of limits.",
+  default: {
+    anonymous: { limits: [{ algorithm: "sliding-window", limit: 100, window: "1m" }] },
+    free: { limits: [{ algorithm: "sliding-window", limit: 10, burst: 20, degraded: 2, window: "1m" }] },
+    pro: { limits: [{ algorithm: "sliding-window", limit: 100, burst: 150, degraded: 100, window: "1m" }] },
+    enterprise: { limits: [{ algorithm: "sliding-window", limit: 1000, window: "1m" }] },
+  },
+});
+
+export const tiersSection: Section<"tiers", typeof tiers> = {
+  name: "tiers",
+  schema: tiers,
+  faults: (settings) => Object.entries(settings).flatMap(([name, tier]) => tierFaults(tier, ["tiers", name])),
+  // A tier that is nearly called as the one of callers without a key: they get Sluice's own limits instead.
+  warnings: (_, { config: { anonymousTier, consumers, routes }, given }) => {
+    const named = isObject(given) && isObject(given.tiers) ? given.tiers : {};
+    if (Object.hasOwn(named, anonymousTier)) return [];
+    return Object.keys(named)
+      .filter((name) => nearest(name, [anonymousTier]) !== null)
+      .filter((name) => !consumers.some(({ tier }) => tier === name) && !routes.some((route) => route.tiers.includes(name)))
+      .map((name) => ({
+        path: ["tiers", name],
+        isOfName: true,
+        message: `nobody is of this tier: callers without a key are of ${JSON.stringify(anonymousTier)}, which the file does not name, so that Sluice's own limits hold for them`,
+      }));
+  },
+};
