@@ -1,6 +1,7 @@
 import { Activities, checkUsable, compileActivities } from "../activities/activities.ts";
-import { createAdmin, tokenOf } from "../admin/app.ts";
+import { type AdminDeps, createAdmin, tokenOf } from "../admin/app.ts";
 import { IdempotentAnswers } from "../admin/idempotency.ts";
+import { adminResources, type ResourceDeps } from "../admin/resources.ts";
 import { AdminTokens } from "../admin/tokens.ts";
 import { Audit } from "../audit/audit.ts";
 import { ScheduledBackups } from "../backups/scheduled.ts";
@@ -763,7 +764,7 @@ export function createGatewayParts(options: GatewayOptions) {
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
     away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
   });
-  const admin = createAdmin({
+  const adminDeps: AdminDeps & ResourceDeps = {
     tokens,
     guard,
     audit,
@@ -843,7 +844,8 @@ export function createGatewayParts(options: GatewayOptions) {
     unwritable: (error) => (writability.failed(error) ? writability.state : null),
     write: replication === null ? null : (work) => replication.write(work),
     onFault,
-  });
+  };
+  const admin = createAdmin(adminDeps, adminResources(adminDeps));
 
   const flushes = [() => counts.flush(), () => usage.flush(), () => pools.flush()].map(guarded);
   /** One that can't be written holds up no other. */

@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia, ParseError } from "elysia";
 import { DurationField, etagOf, Page, PageQuery, pageFrom, pageOf } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
+import { KINDS } from "../records/kinds.ts";
 import { schemaFaults } from "../schema/faults.ts";
 import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
@@ -35,7 +36,7 @@ async function readRotation(request: Request): Promise<string | undefined> {
 }
 
 export const keysAdmin = (keys: Keys) =>
-  new Elysia({ prefix: "/keys", tags: ["keys"], normalize: false })
+  new Elysia({ prefix: `/${KINDS.key.path}`, tags: ["keys"], normalize: false })
     .get(
       "/",
       ({ query }) => {

@@ -5,15 +5,12 @@ import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeTex
 import { invalid } from "../http/refused.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
+import { KINDS } from "./kinds.ts";
 
 const NAME = new RegExp(IDENTIFIER);
 
-/** What tiers, routes and upstreams are called in the API. */
+/** What tells the kinds of named documents apart in the API. */
 export interface DocumentWords {
-  /** The path below /admin, and the tag. */
-  readonly plural: string;
-  /** As in "Create a …". */
-  readonly singular: string;
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
@@ -25,7 +22,10 @@ export interface DocumentWords {
 
 /** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
 export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
-  const { plural, singular, schema, isNamedWithin, refresh } = words;
+  const { schema, isNamedWithin, refresh } = words;
+  const singular = documents.kind;
+  /** The path below /admin, and the tag. */
+  const plural = KINDS[singular].path;
   const article = /^[aeiou]/.test(singular) ? "an" : "a";
   const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
   // Open, unlike what is taken: a later version may tell more.

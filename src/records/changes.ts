@@ -1,8 +1,9 @@
 import type { Storage } from "../storage/open.ts";
+import type { Kind } from "./kinds.ts";
 
 /** One record that was changed. */
 export interface Change {
-  readonly kind: "consumer" | "key" | "tier" | "route" | "upstream" | "pool" | "block" | "token";
+  readonly kind: Kind;
   readonly id: string;
   /** A key's hash before the change; `null` for a new one and for other records. */
   readonly was: string | null;

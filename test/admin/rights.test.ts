@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { Elysia } from "elysia";
+import { own, recordsOf } from "../../src/admin/resource.ts";
+import { isAtLeast, leastRole, ROLES, resourceFinder } from "../../src/admin/rights.ts";
 import { openApiDocument } from "../../src/cli/openapi-document.ts";
 import { admin, TOKEN } from "./harness.ts";
 
@@ -26,7 +29,9 @@ test("every operation of the admin API is for the least role that the API says, 
   };
   const { paths } = (await openApiDocument()) as { paths: Record<string, object> };
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
-    path.startsWith("/admin") ? Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path: path.replace(/\/$/, "") })) : [],
+    path.startsWith("/admin")
+      ? Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path: path.replace(/\/$/, "") }))
+      : [],
   );
   expect(operations.length).toBeGreaterThan(50);
   const least: Record<string, string> = {};
@@ -44,9 +49,64 @@ test("every operation of the admin API is for the least role that the API says, 
   }
   const expected = operations
     .filter(({ path }) => path !== "/admin/events")
-    .map(({ method, path }) => [
-      `${method} ${path}`,
-      method === "GET" ? "viewer" : (NOT_FOR_ADMINS_ALONE[`${method} ${path}`] ?? "admin"),
-    ]);
+    .map(({ method, path }) => [`${method} ${path}`, method === "GET" ? "viewer" : (NOT_FOR_ADMINS_ALONE[`${method} ${path}`] ?? "admin")]);
   expect(least).toEqual(Object.fromEntries(expected));
+});
+
+const routes = (path: string) => new Elysia({ prefix: path }).get("/", () => "");
+const resources = [
+  own(routes("/health"), "operator"),
+  own(routes("/config"), "admin", { "POST /reload": "operator" }),
+  recordsOf("block", routes("/blocks")),
+  recordsOf("token", routes("/tokens"), routes("/tokens")),
+];
+const resourceAt = resourceFinder(resources);
+const least = (method: string, path: string): string => leastRole(resourceAt(path), method, path);
+
+test("a role has the rights of those before it", () => {
+  expect(ROLES.map((role) => ROLES.filter((other) => isAtLeast(role, other)).length)).toEqual([1, 2, 3]);
+});
+
+test.each([
+  ["GET", "/admin/tokens", "viewer"],
+  ["HEAD", "/admin/nothing", "viewer"],
+  ["POST", "/admin/health", "operator"],
+  ["POST", "/admin/health/", "operator"],
+  ["PATCH", "/admin/health/any/depth", "operator"],
+  ["DELETE", "/admin/blocks/10.0.0.0%2F8", "operator"],
+  ["POST", "/admin/config/reload", "operator"],
+  ["POST", "/admin/config/reload/now", "admin"],
+  ["POST", "/admin/config", "admin"],
+  ["POST", "/admin/tokens", "admin"],
+  // What is mounted nowhere, or only looks like it.
+  ["POST", "/admin/healthy", "admin"],
+  ["POST", "/admin/%68ealth", "admin"],
+  ["POST", "/admin//health", "admin"],
+  ["POST", "//admin/health", "admin"],
+  ["POST", "/admins/health", "admin"],
+  ["POST", "/admin", "admin"],
+  ["POST", "/admin/__proto__", "admin"],
+])("%s %s takes the role %p at least", (method, path, role) => {
+  expect(least(method, path)).toBe(role);
+});
+
+test("what instances share is changed one at a time: the records of a kind", () => {
+  expect(resources.map(({ path, isShared }) => [path, isShared])).toEqual([
+    ["health", false],
+    ["config", false],
+    ["blocks", true],
+    ["tokens", true],
+  ]);
+});
+
+test("a resource can't be mounted where its rights would not be found", () => {
+  expect(() =>
+    own(
+      new Elysia().get("/loose", () => ""),
+      "admin",
+    ),
+  ).toThrow("one prefix");
+  expect(() => own(routes("/two/segments"), "admin")).toThrow("one prefix");
+  expect(() => recordsOf("key", routes("/keys"), routes("/other"))).toThrow("one prefix");
+  expect(() => resourceFinder([own(routes("/health"), "operator"), own(routes("/health"), "admin")])).toThrow("same path");
 });
