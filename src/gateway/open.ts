@@ -43,7 +43,7 @@ import { freePages } from "../pages/landing.ts";
 import { HAND_OUT_NAME, HandOut } from "../pools/hand-out.ts";
 import { Pools } from "../pools/pools.ts";
 import { Secrets } from "../pools/secrets.ts";
-import { type Change, ChangeFeed } from "../records/changes.ts";
+import { type Change, ChangeFeed, follow } from "../records/changes.ts";
 import { Replication } from "../records/replication.ts";
 import { RedisDown, RedisLink } from "../redis/link.ts";
 import { Signals } from "../redis/signals.ts";
@@ -67,7 +67,7 @@ import type { Clock } from "../values/clock.ts";
 import { CidrSet } from "../values/ip.ts";
 import { Redactor } from "../values/redact.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
-import { createRecords } from "./records.ts";
+import { Records } from "./records.ts";
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -200,11 +200,8 @@ export function createGatewayParts(options: GatewayOptions) {
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
   /** What another process, or another instance, has changed in the database. */
-  const applyRemoteChanges = (changes: readonly Change[]): void => {
-    records.applyRemoteChanges(changes);
-    if (changes.some(({ kind }) => kind === "block")) guard.load();
-    if (changes.some(({ kind }) => kind === "token")) tokens.load();
-  };
+  const applyRemoteChanges = (changes: readonly Change[]): void =>
+    follow(changes, { ...records.followers, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } }, onOwnFault);
   // Before anything is read: a change in between is then seen twice, never missed.
   const feed = new ChangeFeed(storage, applyRemoteChanges);
   const events = new EventHub({ now: () => clock.wall(), random: Math.random });
@@ -312,14 +309,13 @@ export function createGatewayParts(options: GatewayOptions) {
     );
     pools.configure(all.map(({ name, document }) => [name, document] as const));
   };
-  const records = createRecords({
+  const records = new Records({
     storage,
     clock,
     audit,
     config: () => config,
     onRoutes: () => rebuild(),
     onPools: () => reconfigurePools(),
-    onFault: onOwnFault,
     secrets,
   });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;

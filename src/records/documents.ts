@@ -46,10 +46,13 @@ export interface DocumentsDeps {
  */
 export class Documents<T extends object> {
   readonly kind: DocumentKind;
+  /** Tells of changes that `refresh` has taken over. */
+  readonly settle: () => void;
   private items = new Map<string, Item<T>>();
 
   constructor(private readonly deps: DocumentsDeps) {
     this.kind = deps.kind;
+    this.settle = deps.onChange;
   }
 
   /** Reads what the admin API made from the database. */
@@ -162,7 +165,7 @@ export class Documents<T extends object> {
     this.deps.onChange();
   }
 
-  /** Reads one item again: another process has made, changed or deleted it. Call `deps.onChange` after a batch of these. */
+  /** Reads one item again: another process has made, changed or deleted it. Call `settle` after a batch of these. */
   refresh(name: string): void {
     if (this.items.get(name)?.source === "config") return;
     const row = this.deps.storage.db.select().from(documents).where(this.row(name)).get();

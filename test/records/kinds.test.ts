@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { openApiDocument } from "../../src/cli/openapi-document.ts";
-import { type Change, ChangeFeed } from "../../src/records/changes.ts";
+import { type Change, ChangeFeed, type Follower, type Followers, follow } from "../../src/records/changes.ts";
 import { KIND_NAMES, KINDS, type Kind } from "../../src/records/kinds.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import { folder } from "../support/process.ts";
@@ -90,4 +90,51 @@ test("whatever a trigger notes as changed is of a kind that has a row", () => {
   const named = noted.flatMap(({ sql }) => /VALUES \('(\w+)'/.exec(sql)?.[1] ?? []);
   for (const kind of named) expect(KIND_NAMES as readonly string[]).toContain(kind);
   storage.close();
+});
+
+test("changes are taken over in their order, then each kind settles once, after what it names", () => {
+  const done: string[] = [];
+  const follower = (kind: Kind, settle = () => void done.push(`${kind} settles`)): Follower => ({
+    refresh: (id, was) => {
+      done.push(`${kind} ${id}${was === null ? "" : ` was ${was}`}`);
+      if (id === "sealed") throw new Error("sealed");
+    },
+    settle,
+  });
+  const both = () => void done.push("routes settle");
+  const followers: Followers = {
+    tier: follower("tier"),
+    pool: follower("pool"),
+    upstream: follower("upstream", both),
+    route: follower("route", both),
+    consumer: { ...follower("consumer"), settle: undefined },
+    key: follower("key"),
+    block: { settle: () => void done.push("block settles") },
+    token: follower("token"),
+  };
+  const faults: unknown[] = [];
+  follow(
+    [
+      { kind: "block", id: "10.0.0.0/8", was: null },
+      { kind: "route", id: "r", was: null },
+      { kind: "pool", id: "sealed", was: null },
+      { kind: "upstream", id: "u", was: null },
+      { kind: "consumer", id: "c", was: null },
+      { kind: "key", id: "k", was: "h" },
+    ],
+    followers,
+    (error) => faults.push(error),
+  );
+  expect(done).toEqual([
+    "route r",
+    "pool sealed",
+    "upstream u",
+    "consumer c",
+    "key k was h",
+    "pool settles",
+    "routes settle",
+    "key settles",
+    "block settles",
+  ]);
+  expect(faults).toHaveLength(1);
 });
