@@ -20,7 +20,7 @@ const Rotation = Type.Object(
   { additionalProperties: false },
 );
 
-/** The grace period that the body asks for, if it has one. */
+/** Gives the grace period that the body asks for, if it has one. */
 async function readRotation(request: Request): Promise<string | undefined> {
   const text = await request.text();
   if (text === "") return undefined;
@@ -35,6 +35,7 @@ async function readRotation(request: Request): Promise<string | undefined> {
   return (body as Static<typeof Rotation>).gracePeriod;
 }
 
+/** Gives the endpoints of keys. A long function, since it is a list: each endpoint with what the API says of it. */
 export const keysAdmin = (keys: Keys) =>
   new Elysia({ prefix: `/${KINDS.key.path}`, tags: ["keys"], normalize: false })
     .get(
