@@ -37,6 +37,9 @@ const ROWS = {
 
 export type Kind = keyof typeof ROWS;
 
+/** Where the admin API has the records of all kinds, below /admin. */
+export type KindPath = (typeof ROWS)[Kind]["path"];
+
 /** Kinds that the admin API keeps as named documents. */
 export type DocumentKind = { [K in Kind]: (typeof ROWS)[K]["isDocument"] extends true ? K : never }[Kind];
 
