@@ -20,7 +20,35 @@ const Failure = Type.Object({
   error: Type.Union([Type.String(), Type.Null()], { description: "What was wrong." }),
 });
 
-/** `current`: `null` while the configuration has none. */
+const QueueState = Type.Object({
+  backlog: Type.Object(
+    {
+      activities: count("Activities that wait to be applied."),
+      batches: count("Batches that they came in."),
+      size: count("Bytes of those batches."),
+      lag: rate("How long the oldest of them waits, in milliseconds."),
+    },
+    { description: "What waits." },
+  ),
+  rates: Type.Object(
+    {
+      accepted: rate("Accepted."),
+      applied: rate("Took effect."),
+      failed: rate("Failed."),
+      rejected: rate("Batches that were refused as invalid."),
+    },
+    { description: "Activities a second, over the last minute." },
+  ),
+  accepted: count("Activities accepted since the start."),
+  applied: count("Activities that took effect since the start."),
+  failed: count("Activities that failed since the start."),
+  rejected: count("Batches that were refused as invalid since the start."),
+  trouble: Type.Union([Type.String(), Type.Null()], { description: "Why nothing can be applied at the moment." }),
+  items: Type.Array(Failure, { description: "What failed or was refused, the newest first." }),
+  nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
+});
+
+/** Gives the endpoints of activities. `current`: `null` while the configuration has none. */
 export const activitiesAdmin = (current: () => Activities | null, audit: Audit) => {
   const required = (): Activities => {
     const activities = current();
@@ -46,33 +74,7 @@ export const activitiesAdmin = (current: () => Activities | null, audit: Audit) 
       },
       {
         query: PageQuery,
-        response: Type.Object({
-          backlog: Type.Object(
-            {
-              activities: count("Activities that wait to be applied."),
-              batches: count("Batches that they came in."),
-              size: count("Bytes of those batches."),
-              lag: rate("How long the oldest of them waits, in milliseconds."),
-            },
-            { description: "What waits." },
-          ),
-          rates: Type.Object(
-            {
-              accepted: rate("Accepted."),
-              applied: rate("Took effect."),
-              failed: rate("Failed."),
-              rejected: rate("Batches that were refused as invalid."),
-            },
-            { description: "Activities a second, over the last minute." },
-          ),
-          accepted: count("Activities accepted since the start."),
-          applied: count("Activities that took effect since the start."),
-          failed: count("Activities that failed since the start."),
-          rejected: count("Batches that were refused as invalid since the start."),
-          trouble: Type.Union([Type.String(), Type.Null()], { description: "Why nothing can be applied at the moment." }),
-          items: Type.Array(Failure, { description: "What failed or was refused, the newest first." }),
-          nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
-        }),
+        response: QueueState,
         detail: { summary: "The queue's state, and what failed" },
       },
     )

@@ -4,13 +4,12 @@ import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
 import { Time, timeText } from "../http/conventions.ts";
 import { notFound, refused } from "../http/refused.ts";
+import { KINDS } from "../records/kinds.ts";
 import { IDENTIFIER } from "../schema/fields.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
 import { hashKey, randomText } from "../values/key-format.ts";
-
-/** What a token's holder may do: look; run the gateway (health, blocks, breakers, cache, limits, logging, reload); everything. */
-export type Role = "viewer" | "operator" | "admin";
+import { ROLES, type Role } from "./rights.ts";
 
 /** One token as it is known while the gateway runs. */
 export interface AdminToken {
@@ -180,23 +179,12 @@ export const bearerOf = (authorization: string | null): string | null => /^beare
 
 const digest = (token: string): Buffer => Buffer.from(hashKey(token), "hex");
 
-/** What an operator may change. */
-const OPERATORS = /^\/admin\/(health|blocks|breakers|cache|limits|logging)(\/|$)|^\/admin\/config\/reload$/;
-
-/** What changes nothing though it is a POST: it takes a key, which belongs in no URL. */
-const LOOKS = "/admin/explain/request";
-
-/** Whether a role may do this. */
-export const mayDo = (role: Role, method: string, path: string): boolean =>
-  role === "admin" ||
-  method === "GET" ||
-  method === "HEAD" ||
-  (method === "POST" && path === LOOKS) ||
-  (role === "operator" && OPERATORS.test(path));
-
-const RoleName = Type.Union([Type.Literal("viewer"), Type.Literal("operator"), Type.Literal("admin")], {
-  description: "viewer: looks. operator: health, blocks, breakers, cache, limits, logging and reload besides. admin: everything.",
-});
+const RoleName = Type.Unsafe<Role>(
+  Type.Union(
+    ROLES.map((role) => Type.Literal(role)),
+    { description: "viewer: looks. operator: health, blocks, breakers, cache, limits, logging and reload besides. admin: everything." },
+  ),
+);
 const TokenRecord = Type.Object({
   id: Type.String({ description: "The token's id." }),
   name: Type.String({ description: "Who it is for: the actor's name in the audit." }),
@@ -214,7 +202,7 @@ const toJson = (token: AdminToken): Static<typeof TokenRecord> => ({
 });
 
 export const tokensAdmin = (tokens: AdminTokens) =>
-  new Elysia({ prefix: "/tokens", tags: ["tokens"], normalize: false })
+  new Elysia({ prefix: `/${KINDS.token.path}`, tags: ["tokens"], normalize: false })
     .get("/", () => ({ items: tokens.all().map(toJson), nextCursor: null }), {
       response: Type.Object({
         items: Type.Array(TokenRecord, { description: "All of them." }),

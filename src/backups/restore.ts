@@ -16,6 +16,7 @@ import { basename, dirname, join } from "node:path";
 import { Audit } from "../audit/audit.ts";
 import { SecretFault, type Secrets } from "../pools/secrets.ts";
 import { PoolConfig } from "../pools/settings.ts";
+import type { KindPath } from "../records/kinds.ts";
 import { mapSecrets } from "../schema/secrets.ts";
 import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
@@ -47,7 +48,7 @@ export interface Restored extends Settled {
   /** The time of the last change that the backup holds, RFC 3339; `null`: it holds none. */
   readonly asOf: string | null;
   /** How many records it holds. */
-  readonly holds: Readonly<Record<"consumers" | "keys" | "tiers" | "routes" | "upstreams" | "pools" | "blocks" | "tokens", number>>;
+  readonly holds: Readonly<Record<KindPath, number>>;
   /** Pools whose secrets can't be read under this SLUICE_SECRET. */
   readonly sealedPools: readonly string[];
   /** Why it could not be looked for what was revoked or disabled after the backup; `null`: it was. */

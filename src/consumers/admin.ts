@@ -2,6 +2,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
 import type { Keys } from "../keys/keys.ts";
+import { KINDS } from "../records/kinds.ts";
 import { type Consumer, ConsumerPatch, type Consumers, NewConsumer } from "./consumers.ts";
 
 const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
@@ -29,7 +30,7 @@ const toJson = ({ version: _, ...consumer }: Consumer) => ({
 });
 
 export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
-  new Elysia({ prefix: "/consumers", tags: ["consumers"], normalize: false })
+  new Elysia({ prefix: `/${KINDS.consumer.path}`, tags: ["consumers"], normalize: false })
     .get(
       "/",
       ({ query }) => {

@@ -1,8 +1,9 @@
 import { Activities, checkUsable, compileActivities } from "../activities/activities.ts";
 import type { ActivitiesConfig } from "../activities/settings.ts";
 import { adminAnswerer } from "../admin/answerer.ts";
-import { createAdmin, tokenOf } from "../admin/app.ts";
+import { type AdminDeps, createAdmin, tokenOf } from "../admin/app.ts";
 import { IdempotentAnswers } from "../admin/idempotency.ts";
+import { adminResources, type ResourceDeps } from "../admin/resources.ts";
 import { AdminTokens } from "../admin/tokens.ts";
 import { Audit } from "../audit/audit.ts";
 import { ScheduledBackups } from "../backups/scheduled.ts";
@@ -48,7 +49,7 @@ import { pageAnswerer } from "../pages/answerer.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { Pools } from "../pools/pools.ts";
 import { Secrets } from "../pools/secrets.ts";
-import { type Change, ChangeFeed } from "../records/changes.ts";
+import { type Change, ChangeFeed, follow } from "../records/changes.ts";
 import { Replication } from "../records/replication.ts";
 import { RedisDown, RedisLink } from "../redis/link.ts";
 import { Signals } from "../redis/signals.ts";
@@ -74,7 +75,7 @@ import { parseDuration, parseSize } from "../values/units.ts";
 import { failureOf } from "./failure.ts";
 import { type LineServices, ownLineOf } from "./lines.ts";
 import { missOf, OwnRoutes } from "./own-routes.ts";
-import { createRecords } from "./records.ts";
+import { Records } from "./records.ts";
 import { Snapshots } from "./snapshots.ts";
 
 export interface GatewayOptions {
@@ -208,11 +209,8 @@ export function createGatewayParts(options: GatewayOptions) {
   /** Tells this process from others. */
   const instance = Bun.randomUUIDv7();
   /** What another process, or another instance, has changed in the database. */
-  const applyRemoteChanges = (changes: readonly Change[]): void => {
-    records.applyRemoteChanges(changes);
-    if (changes.some(({ kind }) => kind === "block")) guard.load();
-    if (changes.some(({ kind }) => kind === "token")) tokens.load();
-  };
+  const applyRemoteChanges = (changes: readonly Change[]): void =>
+    follow(changes, { ...records.followers, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } }, onOwnFault);
   // Before anything is read: a change in between is then seen twice, never missed.
   const feed = new ChangeFeed(storage, applyRemoteChanges);
   const events = new EventHub({ now: () => clock.wall(), random: Math.random });
@@ -320,7 +318,7 @@ export function createGatewayParts(options: GatewayOptions) {
     );
     pools.configure(all.map(({ name, document }) => [name, document] as const));
   };
-  const records = createRecords({
+  const records = new Records({
     storage,
     clock,
     audit,
@@ -330,7 +328,6 @@ export function createGatewayParts(options: GatewayOptions) {
       reconfigurePools();
       snapshots.rebuild();
     },
-    onFault: onOwnFault,
     secrets,
   });
   const { tiers, upstreams, routes, consumers, keys, registry } = records;
@@ -750,7 +747,7 @@ export function createGatewayParts(options: GatewayOptions) {
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
     away: () => (link === null || link.isUp ? null : (config.redis?.onFailure ?? "local")),
   });
-  const admin = createAdmin({
+  const adminDeps: AdminDeps & ResourceDeps = {
     tokens,
     guard,
     audit,
@@ -822,7 +819,8 @@ export function createGatewayParts(options: GatewayOptions) {
     unwritable: (error) => (writability.failed(error) ? writability.state : null),
     write: replication === null ? null : (work) => replication.write(work),
     onFault,
-  });
+  };
+  const admin = createAdmin(adminDeps, adminResources(adminDeps));
 
   /** For people without Prometheus. */
   const summary = () => {

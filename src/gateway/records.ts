@@ -1,3 +1,4 @@
+import type { TSchema } from "@sinclair/typebox";
 import type { Audit } from "../audit/audit.ts";
 import { takeNotYet } from "../config/not-yet.ts";
 import type { Config } from "../config/schema.ts";
@@ -10,8 +11,9 @@ import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
 import { poolSealing, type Secrets } from "../pools/secrets.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
-import type { Change } from "../records/changes.ts";
+import type { Follower } from "../records/changes.ts";
 import { Documents } from "../records/documents.ts";
+import type { Kind } from "../records/kinds.ts";
 import { overlap } from "../routes/overlap.ts";
 import { RouteConfig, routeFaults } from "../routes/settings.ts";
 import type { Fault } from "../schema/faults.ts";
@@ -35,100 +37,165 @@ export interface RecordsDeps {
   readonly onPools: () => void;
   /** Seals what must not be stored as it is. */
   readonly secrets: Secrets;
-  readonly onFault: (error: unknown) => void;
 }
 
-export type Records = ReturnType<typeof createRecords>;
-
 /** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
-export function createRecords({ storage, clock, audit, config, onRoutes, onPools, secrets, onFault }: RecordsDeps) {
-  const known = (): Known => ({
-    tiers: tiers.names(),
-    upstreams: new Set([...upstreams.names(), ...(config().demo ? DEMO_UPSTREAMS : [])]),
-    pools: pools.names(),
-    activities: config().activities?.endpoint ?? null,
-    hasAdminListener: config().admin.listen !== null,
-  });
-  const refusedUrl = (url: string, path: Fault["path"]): Fault[] => {
-    const message = upstreamFault(url, config().admin.upstreamAllow);
-    return message === null ? [] : [{ path, message }];
-  };
-  const checked = (schema: Parameters<typeof fillIn>[0], kind: string, value: unknown, rules: (filled: unknown) => Fault[]) => {
-    const copy = structuredClone(value);
-    const notYet = takeNotYet(copy, [kind, kind === "routes" ? 0 : "name"]);
-    const { value: filled, faults } = fillIn(schema, copy);
-    const wrong = faults.length > 0 ? faults : masksIn(schema, filled);
-    return { value: filled, faults: [...notYet, ...wrong, ...(wrong.length === 0 ? rules(filled) : [])] };
-  };
+export class Records {
+  readonly registry: KeyRegistry;
+  readonly tiers: Documents<TierConfig>;
+  readonly upstreams: Documents<UpstreamConfig>;
+  readonly routes: Documents<RouteConfig>;
+  readonly pools: Documents<PoolConfig>;
+  readonly consumers: Consumers;
+  readonly keys: Keys;
+  /** What takes over changes of the kinds of records that are here. */
+  readonly followers: Readonly<Record<Exclude<Kind, "block" | "token">, Follower>>;
 
-  const tiers: Documents<TierConfig> = new Documents<TierConfig>({
+  /** Reads from the database what the admin API has made. */
+  constructor(private readonly deps: RecordsDeps) {
+    const { storage, clock, audit, config } = deps;
+    this.registry = new KeyRegistry(
+      // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
+      (tier) => {
+        const document = (this.tiers.get(tier) ?? this.tiers.get(config().anonymousTier))?.document;
+        return { limits: document?.limits ?? [], quota: quotaList(document?.quota) };
+      },
+      () => config().anonymousTier,
+    );
+    this.tiers = tierDocuments(deps, this);
+    this.upstreams = upstreamDocuments(deps, this);
+    this.routes = routeDocuments(deps, this);
+    this.pools = poolDocuments(deps, this);
+    this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
+    this.keys = new Keys({ storage, clock, audit, registry: this.registry });
+
+    const { consumers, keys, tiers, upstreams, routes, pools } = this;
+    for (const each of [tiers, upstreams, routes, pools, consumers, keys]) each.load();
+    this.followers = { tier: tiers, pool: pools, upstream: upstreams, route: routes, consumer: consumers, key: keys };
+  }
+
+  /** The names that records may refer to. */
+  known(): Known {
+    const { demo, activities, admin } = this.deps.config();
+    return {
+      tiers: this.tiers.names(),
+      upstreams: new Set([...this.upstreams.names(), ...(demo ? DEMO_UPSTREAMS : [])]),
+      pools: this.pools.names(),
+      activities: activities?.endpoint ?? null,
+      hasAdminListener: admin.listen !== null,
+    };
+  }
+
+  /** Names the routes of which this is true, as in "route shop". */
+  routesThat(isMeant: (route: RouteConfig) => boolean): string[] {
+    return this.routes
+      .all()
+      .filter(({ document }) => isMeant(document))
+      .map(({ name }) => `route ${name}`);
+  }
+
+  /** Gives what of a configuration can't stand beside what the admin API made: faults of the file, which came later. */
+  clashes(next: Config): Fault[] {
+    const { tiers, upstreams, pools, routes, consumers, keys } = this;
+    const named = (place: "tiers" | "upstreams" | "pools", documents: Documents<object>): Fault[] =>
+      Object.keys(next[place])
+        .filter((name) => documents.isFromApi(name))
+        .map((name) => clash([place, name], documents.kind));
+    return [
+      ...named("tiers", tiers),
+      ...named("upstreams", upstreams),
+      ...named("pools", pools),
+      ...next.routes.flatMap((route, i): Fault[] => {
+        if (routes.isFromApi(nameOf(route))) return [clash(["routes", i], "route")];
+        const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
+        return other === undefined ? [] : [{ path: ["routes", i, "path"], message: takenBy(other.name) }];
+      }),
+      ...next.consumers.flatMap(({ id }, i) => (consumers.isFromApi(id) ? [clash(["consumers", i], "consumer")] : [])),
+      ...keys.clashes(next.consumers),
+    ];
+  }
+
+  /** Puts what a configuration declares in the place of what the one before declared. `config()` must give it already. */
+  declare(next: Config): void {
+    this.tiers.declare(Object.entries(next.tiers));
+    this.upstreams.declare(Object.entries(next.upstreams));
+    this.pools.declare(Object.entries(next.pools));
+    this.routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
+    this.consumers.declare(next.consumers);
+    this.keys.declare(next.consumers);
+    this.registry.invalidate();
+  }
+}
+
+/** Tiers: consumers and routes name them. */
+const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: Records): Documents<TierConfig> =>
+  new Documents<TierConfig>({
     kind: "tier",
     storage,
     clock,
     audit,
     schema: TierConfig,
-    check: (value) => checked(TierConfig, "tiers", value, (tier) => tierFaults(tier as TierConfig)),
+    check: (value) => checked(TierConfig, ["tiers", "name"], value, tierFaults),
     usedBy: (name) => [
       ...(config().anonymousTier === name ? ["anonymousTier"] : []),
-      ...consumers.ofTier(name).map((id) => `consumer ${id}`),
-      ...routes
-        .all()
-        .filter((route) => route.document.tiers.includes(name))
-        .map((route) => `route ${route.name}`),
+      ...records.consumers.ofTier(name).map((id) => `consumer ${id}`),
+      ...records.routesThat(({ tiers }) => tiers.includes(name)),
     ],
-    onChange: () => registry.invalidate(),
+    onChange: () => records.registry.invalidate(),
     reserved: () => [],
   });
-  const upstreams: Documents<UpstreamConfig> = new Documents<UpstreamConfig>({
+
+/** Upstreams: routes name them. */
+const upstreamDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps, records: Records): Documents<UpstreamConfig> =>
+  new Documents<UpstreamConfig>({
     kind: "upstream",
     storage,
     clock,
     audit,
     schema: UpstreamConfig,
     check: (value) =>
-      checked(UpstreamConfig, "upstreams", value, (filled) => {
-        const upstream = filled as UpstreamConfig;
+      checked(UpstreamConfig, ["upstreams", "name"], value, (upstream: UpstreamConfig) => {
         const faults = upstreamFaults(upstream);
-        return faults.length > 0 ? faults : upstream.targets.flatMap(({ url }, i) => refusedUrl(url, ["targets", i, "url"]));
+        return faults.length > 0 ? faults : upstream.targets.flatMap(({ url }, i) => refusedUrl(config(), url, ["targets", i, "url"]));
       }),
-    usedBy: (name) =>
-      routes
-        .all()
-        .filter((route) => route.document.upstream === name)
-        .map((route) => `route ${route.name}`),
+    usedBy: (name) => records.routesThat(({ upstream }) => upstream === name),
     onChange: onRoutes,
     reserved: () => (config().demo ? DEMO_UPSTREAMS : []),
   });
-  const routes: Documents<RouteConfig> = new Documents<RouteConfig>({
+
+/** Routes: nothing names them. */
+const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps, records: Records): Documents<RouteConfig> =>
+  new Documents<RouteConfig>({
     kind: "route",
     storage,
     clock,
     audit,
     schema: RouteConfig,
     check: (value, name) =>
-      checked(RouteConfig, "routes", value, (filled) => {
-        const route = filled as RouteConfig;
-        const clash = routes.all().find((other) => other.name !== name && overlap(route, other.document));
+      checked(RouteConfig, ["routes", 0], value, (route: RouteConfig) => {
+        const clash = records.routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
-        const faults = [...routeFaults(route, known()), ...taken];
-        return faults.length > 0 || !route.upstream.includes("://") ? faults : refusedUrl(route.upstream, ["upstream"]);
+        const faults = [...routeFaults(route, records.known()), ...taken];
+        return faults.length > 0 || !route.upstream.includes("://") ? faults : refusedUrl(config(), route.upstream, ["upstream"]);
       }),
     usedBy: () => [],
     onChange: onRoutes,
     reserved: () => [],
   });
-  const pools: Documents<PoolConfig> = new Documents<PoolConfig>({
+
+/** Pools: routes name them, and their secrets are stored sealed. */
+const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps, records: Records): Documents<PoolConfig> =>
+  new Documents<PoolConfig>({
     kind: "pool",
     storage,
     clock,
     audit,
     schema: PoolConfig,
     check: (value) =>
-      checked(PoolConfig, "pools", value, (filled) => {
-        const pool = filled as PoolConfig;
+      checked(PoolConfig, ["pools", "name"], value, (pool: PoolConfig) => {
         const faults = poolFaults(pool);
         // The first pool takes the path from whatever had it.
-        const taken = pools.names().size > 0 ? undefined : routes.all().find(({ document }) => isHandOut(document.path));
+        const taken = records.pools.names().size > 0 ? undefined : records.routes.all().find(({ document }) => isHandOut(document.path));
         if (taken !== undefined)
           faults.push({
             path: [],
@@ -144,92 +211,31 @@ export function createRecords({ storage, clock, audit, config, onRoutes, onPools
           ];
         return faults;
       }),
-    usedBy: (name) =>
-      routes
-        .all()
-        .filter((route) => route.document.credential?.pool === name)
-        .map((route) => `route ${route.name}`),
+    usedBy: (name) => records.routesThat(({ credential }) => credential?.pool === name),
     sealing: poolSealing(secrets),
     onChange: onPools,
     reserved: () => [],
   });
-  const registry = new KeyRegistry(
-    // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
-    (tier) => {
-      const document = (tiers.get(tier) ?? tiers.get(config().anonymousTier))?.document;
-      return { limits: document?.limits ?? [], quota: quotaList(document?.quota) };
-    },
-    () => config().anonymousTier,
-  );
-  const consumers = new Consumers({ storage, clock, audit, registry, known });
-  const keys = new Keys({ storage, clock, audit, registry });
 
-  tiers.load();
-  upstreams.load();
-  routes.load();
-  pools.load();
-  consumers.load();
-  keys.load();
+/** Checks a document as the configuration file's would be. `place`: where it stands there. `rules` are asked of what its schema allows. */
+function checked<T>(
+  schema: TSchema,
+  place: Fault["path"],
+  value: unknown,
+  rules: (filled: T) => Fault[],
+): { value: unknown; faults: Fault[] } {
+  const copy = structuredClone(value);
+  const notYet = takeNotYet(copy, place);
+  const { value: filled, faults } = fillIn(schema, copy);
+  const wrong = faults.length > 0 ? faults : masksIn(schema, filled);
+  // The schema has no faults to tell: it is a T.
+  return { value: filled, faults: [...notYet, ...wrong, ...(wrong.length === 0 ? rules(filled as T) : [])] };
+}
 
-  return {
-    tiers,
-    upstreams,
-    routes,
-    pools,
-    registry,
-    consumers,
-    keys,
-
-    /** What of a configuration can't stand beside what the admin API made: faults of the file, which came later. */
-    clashes: (next: Config): Fault[] => [
-      ...Object.keys(next.tiers)
-        .filter((name) => tiers.isFromApi(name))
-        .map((name) => clash(["tiers", name], "tier")),
-      ...Object.keys(next.upstreams)
-        .filter((name) => upstreams.isFromApi(name))
-        .map((name) => clash(["upstreams", name], "upstream")),
-      ...Object.keys(next.pools)
-        .filter((name) => pools.isFromApi(name))
-        .map((name) => clash(["pools", name], "pool")),
-      ...next.routes.flatMap((route, i): Fault[] => {
-        if (routes.isFromApi(nameOf(route))) return [clash(["routes", i], "route")];
-        const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
-        return other === undefined ? [] : [{ path: ["routes", i, "path"], message: takenBy(other.name) }];
-      }),
-      ...next.consumers.flatMap(({ id }, i) => (consumers.isFromApi(id) ? [clash(["consumers", i], "consumer")] : [])),
-      ...keys.clashes(next.consumers),
-    ],
-
-    /** Puts what a configuration declares in the place of what the one before declared. `config()` must give it already. */
-    declare: (next: Config): void => {
-      tiers.declare(Object.entries(next.tiers));
-      upstreams.declare(Object.entries(next.upstreams));
-      pools.declare(Object.entries(next.pools));
-      routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
-      consumers.declare(next.consumers);
-      keys.declare(next.consumers);
-      registry.invalidate();
-    },
-
-    /** Takes over what another process on the same database has changed. */
-    applyRemoteChanges: (changes: readonly Change[]): void => {
-      for (const { kind, id, was } of changes) {
-        try {
-          if (kind === "consumer") consumers.refresh(id);
-          else if (kind === "key") keys.refresh(id, was);
-          else if (kind === "block" || kind === "token") continue;
-          else ({ tier: tiers, route: routes, upstream: upstreams, pool: pools })[kind].refresh(id);
-        } catch (error) {
-          // A pool that was sealed under another SLUICE_SECRET: what else was changed holds all the same.
-          onFault(error);
-        }
-      }
-      const kinds = new Set(changes.map((change) => change.kind));
-      if (kinds.has("tier")) registry.invalidate();
-      if (kinds.has("pool")) onPools();
-      if (kinds.has("route") || kinds.has("upstream")) onRoutes();
-    },
-  };
+/** Tells why the admin API takes no such URL. */
+function refusedUrl(config: Config, url: string, path: Fault["path"]): Fault[] {
+  const message = upstreamFault(url, config.admin.upstreamAllow);
+  return message === null ? [] : [{ path, message }];
 }
 
 const nameOf = (route: RouteConfig): string => route.name ?? route.path;

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
 import { ADDRESS_SHOWN, DurationField, durationOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../http/conventions.ts";
 import { invalid, notFound } from "../http/refused.ts";
+import { KINDS } from "../records/kinds.ts";
 import { isCidr } from "../values/ip.ts";
 import { type Block, canonical, type Guard } from "./guard.ts";
 
@@ -36,7 +37,7 @@ const ByIp = Type.Object({
 });
 
 export const blocksAdmin = (guard: Guard, audit: Audit) =>
-  new Elysia({ prefix: "/blocks", tags: ["blocks"], normalize: false })
+  new Elysia({ prefix: `/${KINDS.block.path}`, tags: ["blocks"], normalize: false })
     .get(
       "/",
       ({ query }) => {

@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia, ParseError } from "elysia";
 import { DurationField, etagOf, Page, PageQuery, pageFrom, pageOf } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
+import { KINDS } from "../records/kinds.ts";
 import { schemaFaults } from "../schema/faults.ts";
 import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
@@ -19,7 +20,7 @@ const Rotation = Type.Object(
   { additionalProperties: false },
 );
 
-/** The grace period that the body asks for, if it has one. */
+/** Gives the grace period that the body asks for, if it has one. */
 async function readRotation(request: Request): Promise<string | undefined> {
   const text = await request.text();
   if (text === "") return undefined;
@@ -34,8 +35,9 @@ async function readRotation(request: Request): Promise<string | undefined> {
   return (body as Static<typeof Rotation>).gracePeriod;
 }
 
+/** Gives the endpoints of keys. A long function, since it is a list: each endpoint with what the API says of it. */
 export const keysAdmin = (keys: Keys) =>
-  new Elysia({ prefix: "/keys", tags: ["keys"], normalize: false })
+  new Elysia({ prefix: `/${KINDS.key.path}`, tags: ["keys"], normalize: false })
     .get(
       "/",
       ({ query }) => {

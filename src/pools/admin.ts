@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
 import { Time } from "../http/conventions.ts";
 import { notFound } from "../http/refused.ts";
+import { KINDS } from "../records/kinds.ts";
 import type { Pools } from "./pools.ts";
 
 /** What is left to each key of a pool. */
@@ -39,7 +40,7 @@ export const PoolState = Type.Object(
 
 /** What can be done with pools beside making and changing them. */
 export const poolsAdmin = (pools: Pools, audit: Audit) =>
-  new Elysia({ prefix: "/pools", tags: ["pools"], normalize: false }).post(
+  new Elysia({ prefix: `/${KINDS.pool.path}`, tags: ["pools"], normalize: false }).post(
     "/:id/reset",
     async ({ params: { id }, query: { key }, set }) => {
       const pool = pools.get(id);

@@ -5,15 +5,12 @@ import { invalid } from "../http/refused.ts";
 import { IDENTIFIER } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
+import { type DocumentKind, KINDS } from "./kinds.ts";
 
 const NAME = new RegExp(IDENTIFIER);
 
-/** What tiers, routes and upstreams are called in the API. */
+/** What tells the kinds of named documents apart in the API. */
 export interface DocumentWords {
-  /** The path below /admin, and the tag. */
-  readonly plural: string;
-  /** As in "Create a …". */
-  readonly singular: string;
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
@@ -23,33 +20,62 @@ export interface DocumentWords {
   readonly more?: { readonly schema: TProperties; readonly of: (name: string) => object };
 }
 
-/** The endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. */
-export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
-  const { plural, singular, schema, isNamedWithin, refresh } = words;
-  const article = /^[aeiou]/.test(singular) ? "an" : "a";
+/** What a record of a kind looks like: as it is told (`Record`), made (`Named`) and changed (`Patch`). */
+function schemasOf(singular: DocumentKind, { schema, isNamedWithin, more }: DocumentWords) {
   const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
-  // Open, unlike what is taken: a later version may tell more.
-  const Record = Type.Object({
-    ...schema.properties,
-    ...words.more?.schema,
-    name: Type.String({ description: name }),
-    source: Source,
-    createdAt: Time("When it was created; null for what config.json declares."),
-    updatedAt: Time("When it was last changed."),
-  });
-  const Named = Type.Object(
-    {
-      ...(isNamedWithin
-        ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
-        : { name: Type.String({ pattern: IDENTIFIER, description: name }) }),
-      ...without(schema.properties, "name"),
-    },
-    { additionalProperties: false },
-  );
-  // RFC 7396: null takes a field away, and with it what was set there.
-  const Patch = Type.Partial(Type.Object(mayBeNull(without(schema.properties, "name")), { additionalProperties: false }));
-  const ById = Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) });
+  return {
+    // Open, unlike what is taken: a later version may tell more.
+    Record: Type.Object({
+      ...schema.properties,
+      ...more?.schema,
+      name: Type.String({ description: name }),
+      source: Source,
+      createdAt: Time("When it was created; null for what config.json declares."),
+      updatedAt: Time("When it was last changed."),
+    }),
+    Named: Type.Object(
+      {
+        ...(isNamedWithin
+          ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
+          : { name: Type.String({ pattern: IDENTIFIER, description: name }) }),
+        ...withoutName(schema.properties),
+      },
+      { additionalProperties: false },
+    ),
+    // RFC 7396: null takes a field away, and with it what was set there.
+    Patch: Type.Partial(Type.Object(mayBeNull(withoutName(schema.properties)), { additionalProperties: false })),
+    ById: Type.Object({ id: Type.String({ description: `The ${singular}'s name, with a slash written as %2F.` }) }),
+  };
+}
 
+/** Gives the object that a body is. The configuration's own rules check what is in it. */
+function read(body: unknown): Record<string, unknown> {
+  if (!isObject(body)) throw invalid([{ path: [], message: "must be an object" }]);
+  return body;
+}
+
+/** Gives the name that a new record asks for. */
+function nameOf({ name, path }: Record<string, unknown>, isNamedWithin: boolean): string {
+  const key = name ?? (isNamedWithin ? path : undefined);
+  if (typeof key !== "string" || key === "" || key.length > 128)
+    throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
+  // Names stand in header fields and logs. A route's own is checked with the rest of it.
+  if (!isNamedWithin && !NAME.test(key))
+    throw invalid([{ path: ["name"], message: "must be 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit" }]);
+  return key;
+}
+
+/**
+ * Gives the endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. A long function, since it is a list: each endpoint with what the
+ * API says of it.
+ */
+export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
+  const { isNamedWithin, refresh } = words;
+  const singular = documents.kind;
+  /** The path below /admin, and the tag. */
+  const plural = KINDS[singular].path;
+  const article = /^[aeiou]/.test(singular) ? "an" : "a";
+  const { Record, Named, Patch, ById } = schemasOf(singular, words);
   const toJson = (item: Item<T>) => ({
     ...documents.shown(item.document),
     ...words.more?.of(item.name),
@@ -60,11 +86,6 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   });
   // The body is checked by the configuration's own rules, which know more than a schema: here it is only described.
   const bodyOf = (body: TObject) => ({ required: true, content: { "application/json": { schema: body } } });
-  const read = (body: unknown): Record<string, unknown> => {
-    if (!isObject(body)) throw invalid([{ path: [], message: "must be an object" }]);
-    return body;
-  };
-
   return new Elysia({ prefix: `/${plural}`, tags: [plural], normalize: false })
     .get(
       "/",
@@ -79,14 +100,8 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       "/",
       ({ body, set }) => {
         const input = read(body);
-        const { name, ...document } = input;
-        const key = name ?? (isNamedWithin ? document.path : undefined);
-        if (typeof key !== "string" || key === "" || key.length > 128)
-          throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
-        // Names stand in header fields and logs. A route's own is checked with the rest of it.
-        if (!isNamedWithin && !NAME.test(key))
-          throw invalid([{ path: ["name"], message: "must be 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit" }]);
-        const item = documents.create(key, isNamedWithin ? input : document);
+        const name = nameOf(input, isNamedWithin);
+        const item = documents.create(name, isNamedWithin ? input : withoutName(input));
         set.status = 201;
         set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;
         set.headers.etag = etagOf(item.version);
@@ -147,10 +162,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
     );
 };
 
-const without = ({ ...properties }: TProperties, name: string): TProperties => {
-  delete properties[name];
-  return properties;
-};
+const withoutName = <T>({ name: _, ...fields }: Readonly<Record<string, T>>): Record<string, T> => fields;
 
 /** The same, with null for whatever need not be there. */
 const mayBeNull = (properties: TProperties): TProperties =>

@@ -1,11 +1,36 @@
 import type { Storage } from "../storage/open.ts";
+import { KIND_NAMES, type Kind } from "./kinds.ts";
 
 /** One record that was changed. */
 export interface Change {
-  readonly kind: "consumer" | "key" | "tier" | "route" | "upstream" | "pool" | "block" | "token";
+  readonly kind: Kind;
   readonly id: string;
   /** A key's hash before the change; `null` for a new one and for other records. */
   readonly was: string | null;
+}
+
+/** What takes over changes of one kind that another process, or another instance, has made. */
+export interface Follower {
+  /** Reads one record again. `was`: a key's hash before the change. */
+  refresh?(id: string, was: string | null): void;
+  /** Acts on changes once all records of a batch were read again. A function that several kinds name is called once. */
+  readonly settle?: () => void;
+}
+
+/** A follower for each kind. */
+export type Followers = Readonly<Record<Kind, Follower>>;
+
+/** Takes over a batch of changes, oldest first. A record that can't be read again is told to `onFault`: what else was changed holds all the same. */
+export function follow(changes: readonly Change[], followers: Followers, onFault: (error: unknown) => void): void {
+  for (const { kind, id, was } of changes) {
+    try {
+      followers[kind].refresh?.(id, was);
+    } catch (error) {
+      onFault(error);
+    }
+  }
+  const kinds = new Set(changes.map(({ kind }) => kind));
+  for (const settle of new Set(KIND_NAMES.filter((kind) => kinds.has(kind)).map((kind) => followers[kind].settle))) settle?.();
 }
 
 /** How long changes are kept, in milliseconds: a process that did not look for so long has other troubles. */

@@ -9,6 +9,7 @@ import { masked, unmasked } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
+import type { DocumentKind } from "./kinds.ts";
 
 /** A named part of the configuration, from the file or from the admin API. */
 export interface Item<T> {
@@ -22,7 +23,7 @@ export interface Item<T> {
 }
 
 export interface DocumentsDeps {
-  readonly kind: "tier" | "route" | "upstream" | "pool";
+  readonly kind: DocumentKind;
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
@@ -44,9 +45,15 @@ export interface DocumentsDeps {
  * The database holds only the latter; all of them are in memory.
  */
 export class Documents<T extends object> {
+  readonly kind: DocumentKind;
+  /** Tells of changes that `refresh` has taken over. */
+  readonly settle: () => void;
   private items = new Map<string, Item<T>>();
 
-  constructor(private readonly deps: DocumentsDeps) {}
+  constructor(private readonly deps: DocumentsDeps) {
+    this.kind = deps.kind;
+    this.settle = deps.onChange;
+  }
 
   /** Reads what the admin API made from the database. */
   load(): void {
@@ -158,7 +165,7 @@ export class Documents<T extends object> {
     this.deps.onChange();
   }
 
-  /** Reads one item again: another process has made, changed or deleted it. Call `parts.onChange` after a batch of these. */
+  /** Reads one item again: another process has made, changed or deleted it. Call `settle` after a batch of these. */
   refresh(name: string): void {
     if (this.items.get(name)?.source === "config") return;
     const row = this.deps.storage.db.select().from(documents).where(this.row(name)).get();

@@ -1,30 +1,7 @@
 import { type RedisClient, RedisDown, type RedisLink } from "../redis/link.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Change } from "./changes.ts";
-
-type Kind = Change["kind"];
-
-/** Where records of a kind are kept. */
-interface Table {
-  readonly name: string;
-  /** The column that holds a record's id, and what else its row must say. */
-  readonly key: string;
-  readonly kindColumn: boolean;
-  /** What each instance has for itself. */
-  readonly own: readonly string[];
-}
-
-const DOCUMENTS: Table = { name: "documents", key: "name", kindColumn: true, own: [] };
-const TABLES: Readonly<Record<Kind, Table>> = {
-  consumer: { name: "consumers", key: "id", kindColumn: false, own: [] },
-  key: { name: "keys", key: "id", kindColumn: false, own: ["last_used_at"] },
-  tier: DOCUMENTS,
-  route: DOCUMENTS,
-  upstream: DOCUMENTS,
-  pool: DOCUMENTS,
-  block: { name: "blocks", key: "cidr", kindColumn: false, own: [] },
-  token: { name: "admin_tokens", key: "id", kindColumn: false, own: ["last_used_at"] },
-};
+import { KIND_NAMES, KINDS, type Kind } from "./kinds.ts";
 
 type Row = Record<string, string | number | null>;
 
@@ -515,19 +492,19 @@ export class Replication {
 
   private put(kind: Kind, id: string, row: Row | null): void {
     const { client } = this.deps.storage;
-    const { name, key, kindColumn, own } = TABLES[kind];
+    const { table, key, isDocument, own, putIn } = KINDS[kind];
     if (row === null) {
-      client.query(`DELETE FROM ${name} WHERE ${key} = ?1${kindColumn ? " AND kind = ?2" : ""}`).run(...(kindColumn ? [id, kind] : [id]));
+      client.query(`DELETE FROM ${table} WHERE ${key} = ?1${isDocument ? " AND kind = ?2" : ""}`).run(...(isDocument ? [id, kind] : [id]));
       return;
     }
     // A newer version's columns are left out; it fills them itself.
-    const columns = this.columnsOf(name).filter((column) => Object.hasOwn(row, column) && !own.includes(column));
+    const columns = this.columnsOf(table).filter((column) => Object.hasOwn(row, column) && !own.includes(column));
     const values = columns.map((column) => row[column] as string | number | null);
-    const target = kindColumn ? `${key}, kind` : key;
-    const isReplaced = kind === "block" || kind === "token";
+    const target = isDocument ? `${key}, kind` : key;
+    const isReplaced = putIn === "replace";
     client
       .query(
-        `INSERT ${isReplaced ? "OR REPLACE " : ""}INTO ${name} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})${
+        `INSERT ${isReplaced ? "OR REPLACE " : ""}INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})${
           isReplaced ? "" : ` ON CONFLICT (${target}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(", ")}`
         }`,
       )
@@ -536,10 +513,10 @@ export class Replication {
 
   private read(field: string): Row | null {
     const [kind, id] = partsOf(field);
-    const { name, key, kindColumn, own } = TABLES[kind];
+    const { table, key, isDocument, own } = KINDS[kind];
     const row = this.deps.storage.client
-      .query<Row, string[]>(`SELECT * FROM ${name} WHERE ${key} = ?1${kindColumn ? " AND kind = ?2" : ""}`)
-      .get(...(kindColumn ? [id, kind] : [id]));
+      .query<Row, string[]>(`SELECT * FROM ${table} WHERE ${key} = ?1${isDocument ? " AND kind = ?2" : ""}`)
+      .get(...(isDocument ? [id, kind] : [id]));
     if (row === null) return null;
     for (const column of own) delete row[column];
     return row;
@@ -548,11 +525,10 @@ export class Replication {
   /** All records that are there. */
   private *fields(): Generator<string> {
     const { client } = this.deps.storage;
-    for (const { kind, name } of client.query<{ kind: string; name: string }, []>("SELECT kind, name FROM documents").all())
-      yield fieldOf(kind, name);
-    for (const kind of ["consumer", "key", "block", "token"] as const) {
-      const { name, key } = TABLES[kind];
-      for (const { id } of client.query<{ id: string }, []>(`SELECT ${key} AS id FROM ${name}`).all()) yield fieldOf(kind, id);
+    for (const kind of KIND_NAMES) {
+      const { table, key, isDocument } = KINDS[kind];
+      const rows = client.query<{ id: string }, string[]>(`SELECT ${key} AS id FROM ${table}${isDocument ? " WHERE kind = ?1" : ""}`);
+      for (const { id } of rows.all(...(isDocument ? [kind] : []))) yield fieldOf(kind, id);
     }
   }
 

@@ -1,5 +1,7 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import type { Role } from "../admin/rights.ts";
+import type { DocumentKind, Kind } from "../records/kinds.ts";
 
 /** Times are milliseconds since 1970; JSON columns hold what the API takes and gives. */
 
@@ -7,7 +9,7 @@ export const adminTokens = sqliteTable("admin_tokens", {
   id: text().primaryKey(),
   name: text().notNull(),
   hash: text().notNull().unique(),
-  role: text().$type<"viewer" | "operator" | "admin">().notNull().default("admin"),
+  role: text().$type<Role>().notNull().default("admin"),
   createdAt: integer("created_at").notNull(),
   lastUsedAt: integer("last_used_at"),
 });
@@ -111,7 +113,7 @@ export const keys = sqliteTable(
 export const documents = sqliteTable(
   "documents",
   {
-    kind: text().$type<"tier" | "route" | "upstream" | "pool">().notNull(),
+    kind: text().$type<DocumentKind>().notNull(),
     name: text().notNull(),
     document: text({ mode: "json" }).$type<Record<string, unknown>>().notNull(),
     version: integer().notNull(),
@@ -149,8 +151,7 @@ export const changes = sqliteTable(
   "changes",
   {
     seq: integer().primaryKey({ autoIncrement: true }),
-    /** "consumer", "key", "tier", "route" or "upstream". */
-    kind: text().notNull(),
+    kind: text().$type<Kind>().notNull(),
     id: text().notNull(),
     /** A key's hash before the change. */
     was: text(),

@@ -1,0 +1,106 @@
+import type { Activities } from "../activities/activities.ts";
+import { activitiesAdmin } from "../activities/admin.ts";
+import { auditAdmin } from "../audit/admin.ts";
+import type { Audit } from "../audit/audit.ts";
+import { backupAdmin } from "../backups/admin.ts";
+import { type CacheView, cacheAdmin } from "../cache/admin.ts";
+import { consumersAdmin } from "../consumers/admin.ts";
+import type { Consumers } from "../consumers/consumers.ts";
+import { eventsAdmin } from "../events/admin.ts";
+import type { EventHub } from "../events/hub.ts";
+import { type ExplainAdminDeps, explainAdmin } from "../explain/admin.ts";
+import { blocksAdmin } from "../guard/admin.ts";
+import type { Guard } from "../guard/guard.ts";
+import { healthAdmin } from "../health/admin.ts";
+import type { SystemHealth } from "../health/health.ts";
+import type { Warnings } from "../health/warnings.ts";
+import { keysAdmin } from "../keys/admin.ts";
+import type { Keys } from "../keys/keys.ts";
+import { type LimitsAdminDeps, limitsAdmin } from "../limits/admin.ts";
+import { PoolState, poolsAdmin } from "../pools/admin.ts";
+import type { Pools } from "../pools/pools.ts";
+import { PoolConfig } from "../pools/settings.ts";
+import { documentsAdmin } from "../records/admin.ts";
+import type { Documents } from "../records/documents.ts";
+import { RouteConfig } from "../routes/settings.ts";
+import type { Log } from "../telemetry/log.ts";
+import { logAdmin } from "../telemetry/log-admin.ts";
+import { type StatsDeps, statsAdmin } from "../telemetry/stats.ts";
+import { TierConfig } from "../tiers/settings.ts";
+import { breakersAdmin } from "../upstreams/admin.ts";
+import type { Upstreams } from "../upstreams/registry.ts";
+import { UpstreamConfig } from "../upstreams/settings.ts";
+import { usageAdmin } from "../usage/admin.ts";
+import type { Usage } from "../usage/usage.ts";
+import { type ConfigView, configAdmin } from "./config.ts";
+import { type AdminResource, own, recordsOf } from "./resource.ts";
+import { type AdminTokens, tokensAdmin } from "./tokens.ts";
+
+/** What the resources show and change. */
+export interface ResourceDeps extends LimitsAdminDeps {
+  readonly tokens: AdminTokens;
+  readonly guard: Guard;
+  readonly audit: Audit;
+  readonly usage: Usage;
+  readonly databasePath: string;
+  readonly health: SystemHealth;
+  readonly components: () => Record<string, string>;
+  readonly warnings: Warnings;
+  readonly consumers: Consumers;
+  readonly keys: Keys;
+  readonly tiers: Documents<TierConfig>;
+  readonly routes: Documents<RouteConfig>;
+  readonly upstreams: Documents<UpstreamConfig>;
+  readonly pools: Pools;
+  readonly poolDocuments: Documents<PoolConfig>;
+  /** What is left to each key of a pool. */
+  readonly poolState: (name: string) => unknown;
+  /** `null` while there are none. */
+  readonly activities: () => Activities | null;
+  readonly balanced: Upstreams;
+  readonly events: EventHub;
+  readonly explain: ExplainAdminDeps;
+  readonly stats: StatsDeps;
+  /** `null`: nothing is logged. */
+  readonly log: Log | null;
+  readonly cache: CacheView;
+  readonly config: ConfigView;
+}
+
+/** Lists all that the admin API has, in the order of its documentation: each with the least role that may change something there, which for records stands in their kind's row. */
+export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => [
+  own(healthAdmin(deps.health, deps.components, deps.audit, deps.warnings), "operator"),
+  recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys)),
+  recordsOf("key", keysAdmin(deps.keys)),
+  recordsOf("tier", documentsAdmin(deps.tiers, { schema: TierConfig, isNamedWithin: false })),
+  recordsOf("route", documentsAdmin(deps.routes, { schema: RouteConfig, isNamedWithin: true })),
+  recordsOf("upstream", documentsAdmin(deps.upstreams, { schema: UpstreamConfig, isNamedWithin: false })),
+  recordsOf(
+    "pool",
+    documentsAdmin(deps.poolDocuments, {
+      schema: PoolConfig,
+      isNamedWithin: false,
+      refresh: () => deps.pools.refresh(),
+      more: { schema: { state: PoolState }, of: (name) => ({ state: deps.poolState(name) }) },
+    }),
+    poolsAdmin(deps.pools, deps.audit),
+  ),
+  own(breakersAdmin(deps.balanced, deps.clock, deps.audit), "operator"),
+  own(cacheAdmin(deps.cache, deps.audit), "operator"),
+  recordsOf("block", blocksAdmin(deps.guard, deps.audit)),
+  own(activitiesAdmin(deps.activities, deps.audit), "admin"),
+  own(auditAdmin(deps.audit), "admin"),
+  own(usageAdmin(deps.usage, deps.clock), "admin"),
+  recordsOf("token", tokensAdmin(deps.tokens)),
+  own(backupAdmin(deps.databasePath, deps.audit), "admin"),
+  own(limitsAdmin(deps), "operator"),
+  // It takes a key, which belongs in no URL: a POST that only looks.
+  own(explainAdmin(deps.explain), "admin", { "POST /request": "viewer" }),
+  own(statsAdmin(deps.stats), "admin"),
+  own(logAdmin(deps.log, deps.audit), "operator"),
+  own(
+    eventsAdmin(deps.events, (authorization) => deps.tokens.isShownIn(authorization)),
+    "admin",
+  ),
+  own(configAdmin(deps.config), "admin", { "POST /reload": "operator" }),
+];
