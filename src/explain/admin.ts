@@ -6,7 +6,7 @@ import { Since, timeText } from "../http/conventions.ts";
 import { invalid, notFound } from "../http/refused.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
-import { windowText } from "../limits/admin.ts";
+import { WINDOW_SHOWN, windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
@@ -32,7 +32,7 @@ const Limit = Type.Object({
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
   why: Type.String({ description: "Why it is this one that applies." }),
   algorithm: Type.String({ description: "How it counts." }),
-  window: Text("The window; null for concurrency and for quotas, whose period is in the name."),
+  window: Text(WINDOW_SHOWN),
   limit: Type.Integer({ description: "The number in force now." }),
   normal: Type.Integer({ description: "The number while the system is NORMAL." }),
   degraded: Type.Integer({ description: "The number while it is DEGRADED." }),

@@ -8,6 +8,7 @@ import type { KeyRegistry } from "../keys/registry.ts";
 import type { Clock } from "../values/clock.ts";
 import type { LimitReading, LimitService } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
+import { WITHOUT_WINDOW } from "./settings.ts";
 
 export interface LimitsAdminDeps {
   readonly limiter: LimitService;
@@ -19,6 +20,9 @@ export interface LimitsAdminDeps {
   readonly audit: Audit;
 }
 
+/** What a limit's window is in answers, for people. */
+export const WINDOW_SHOWN = `The window; null for ${WITHOUT_WINDOW} and for quotas, whose period is in the name.`;
+
 const Limit = Type.Object({
   name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
@@ -26,7 +30,7 @@ const Limit = Type.Object({
   subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
   limit: Type.Integer({ description: "The number in force now." }),
   window: Type.Union([Type.String(), Type.Null()], {
-    description: "The window; null for concurrency and for quotas, whose period is in the name.",
+    description: WINDOW_SHOWN,
     examples: ["60s"],
   }),
   used: Type.Integer({ description: "What is used." }),
@@ -57,7 +61,7 @@ function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; su
   return { policies: pairs.map(([policy]) => policy), subjects: pairs.map(([, subject]) => subject) };
 }
 
-/** A window for people; `null` for concurrency and quotas, which have none. */
+/** Gives a window for people; `null` for quotas, and where the algorithm has none. */
 export function windowText({ window, calendar }: Policy): string | null {
   if (window === 0 || calendar !== null) return null;
   return window % 1000 === 0 ? `${window / 1000}s` : `${window}ms`;

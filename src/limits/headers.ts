@@ -16,10 +16,11 @@ const words = new WeakMap<Policy, Words>();
 function wordsOf(policy: Policy, limit: number): Words {
   const known = words.get(policy);
   if (known !== undefined && known.limit === limit) return known;
-  const span = policy.algorithm === "concurrency" ? 'qu="concurrent-requests"' : `w=${seconds(policy.window)}`;
+  const { windowed, unit } = policy.counting;
+  const span = (windowed ? `;w=${seconds(policy.window)}` : "") + (unit === null ? "" : `;qu="${unit}"`);
   const called = (text: string) => {
     const name = `"${text.replace(/[\\"]/g, "\\$&")}"`;
-    return { name, policy: `${name};q=${limit};${span}` };
+    return { name, policy: `${name};q=${limit}${span}` };
   };
   const made = { limit, ...called(policy.name), owned: called(`${scopeText(policy)}: ${policy.name}`) };
   words.set(policy, made);
@@ -49,7 +50,7 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
     const comma = policies === "" ? "" : ", ";
     policies += comma + described;
     limits += `${comma}${name};r=${reading.remaining}`;
-    if (policy.algorithm !== "concurrency") limits += `;t=${seconds(reading.resetIn)}`;
+    if (policy.counting.windowed) limits += `;t=${seconds(reading.resetIn)}`;
     if (closest === null || isCloser(reading, closest)) closest = reading;
   }
   let text = shadow === "" ? "" : `X-RateLimit-Shadow: ${shadow}\r\n`;
@@ -67,11 +68,11 @@ function isNamedBefore(readings: readonly LimitReading[], index: number): boolea
   return false;
 }
 
-/** A limit that denies before one that does not, a window before a concurrency limit, then the smaller share that is left. */
+/** A limit that denies before one that does not, one with a window before one without, then the smaller share that is left. */
 function isCloser(a: LimitReading, b: LimitReading): boolean {
   if (a.denied !== b.denied) return a.denied;
-  const aWindow = a.policy.algorithm !== "concurrency";
-  if (aWindow !== (b.policy.algorithm !== "concurrency")) return aWindow;
+  const { windowed } = a.policy.counting;
+  if (windowed !== b.policy.counting.windowed) return windowed;
   return a.remaining * b.limit < b.remaining * a.limit;
 }
 

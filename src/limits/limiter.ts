@@ -1,6 +1,6 @@
 import type { Clock } from "../values/clock.ts";
 import { newReading } from "./algorithms/algorithm.ts";
-import { algorithmOf, type Entry, type MemoryStore } from "./memory/store.ts";
+import type { Entry, MemoryStore } from "./memory/store.ts";
 import { type Policy, type Terms, termsOf } from "./policy.ts";
 
 /** Where a subject stands under one limit. */
@@ -88,7 +88,7 @@ export class Limiter implements LimitService {
       const policy = policies[i] as Policy;
       const subject = subjects[i] as string;
       const terms = termsOf(policy, isDegraded);
-      const at = policy.calendar === null ? now : this.wall();
+      const at = this.timeFor(policy, now);
       const entry = this.deps.store.open(policy, subject, terms, at);
       entries.push(entry);
       const reading = this.read(entry, policy, subject, terms, policy.cost ?? cost, at);
@@ -105,21 +105,21 @@ export class Limiter implements LimitService {
       const entry = entries[i] as Entry;
       const { policy } = reading;
       const charge = policy.cost ?? cost;
-      const algorithm = algorithmOf(policy);
+      const { counting } = policy;
       const terms = termsOf(policy, isDegraded);
-      const at = policy.calendar === null ? now : this.wall();
-      algorithm.take(entry.state, policy, terms, charge, at);
+      const at = this.timeFor(policy, now);
+      counting.take(entry.state, policy, terms, charge, at);
       if (policy.durable) this.deps.store.markDirty(entry);
       if (policy.isMetered) {
         metered ??= [];
         metered.push({ policy, subject: reading.subject, charge });
       }
-      if (algorithm.give !== undefined) {
+      if (counting.holds) {
         held ??= [];
         held.push({ entry, cost: charge });
       }
       const { scratch } = this;
-      algorithm.peek(entry.state, policy, terms, charge, at, scratch);
+      counting.peek(entry.state, policy, terms, charge, at, scratch);
       reading.used = scratch.used;
       reading.remaining = scratch.remaining;
       reading.resetIn = scratch.resetIn;
@@ -133,11 +133,11 @@ export class Limiter implements LimitService {
     const { store } = this.deps;
     for (const { policy, subject, charge } of verdict.metered.splice(0)) {
       const terms = termsOf(policy, this.deps.isDegraded());
-      const now = policy.calendar === null ? this.now() : this.wall();
+      const { counting } = policy;
+      const now = this.timeFor(policy, this.now());
       const entry = store.open(policy, subject, terms, now);
-      const algorithm = algorithmOf(policy);
-      if (used > charge) algorithm.take(entry.state, policy, terms, used - charge, now);
-      else if (used < charge) algorithm.refund?.(entry.state, policy, terms, charge - used, now);
+      if (used > charge) counting.take(entry.state, policy, terms, used - charge, now);
+      else if (used < charge && !counting.holds) counting.refund(entry.state, policy, terms, charge - used, now);
       store.markDirty(entry);
     }
   }
@@ -146,7 +146,8 @@ export class Limiter implements LimitService {
   release(verdict: Verdict): void {
     if (!verdict.allowed) return;
     for (const held of verdict.held) {
-      algorithmOf(held.entry.policy).give?.(held.entry.state, held.cost);
+      const { policy, state } = held.entry;
+      if (policy.counting.holds) policy.counting.give(state, held.cost);
       held.cost = 0;
     }
   }
@@ -159,7 +160,7 @@ export class Limiter implements LimitService {
       const subject = subjects[i] ?? "";
       const terms = termsOf(policy, isDegraded);
       const entry = this.deps.store.find(policy, subject);
-      if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, policy.calendar === null ? now : this.wall());
+      if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, this.timeFor(policy, now));
       return {
         policy,
         subject,
@@ -177,7 +178,9 @@ export class Limiter implements LimitService {
   /** Forgets what was counted. */
   reset(policies: readonly Policy[], subjects: readonly string[]): void {
     const isDegraded = this.deps.isDegraded();
-    for (const [i, policy] of policies.entries()) this.deps.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.now());
+    const now = this.now();
+    for (const [i, policy] of policies.entries())
+      this.deps.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.timeFor(policy, now));
   }
 
   /** The counts of a subject, or `undefined` where nothing was counted yet. */
@@ -188,11 +191,11 @@ export class Limiter implements LimitService {
   /** Begins a subject's count with what another store said of it `ago` milliseconds ago: `used` units, of which more were left in `resetIn` milliseconds. */
   seed(policy: Policy, subject: string, used: number, resetIn: number, ago: number): void {
     const terms = termsOf(policy, this.deps.isDegraded());
-    const then = Math.floor((policy.calendar === null ? this.now() : this.wall()) - ago);
+    const { counting } = policy;
+    const then = Math.floor(this.timeFor(policy, this.now()) - ago);
     const { state } = this.deps.store.open(policy, subject, terms, then);
-    const algorithm = algorithmOf(policy);
-    if (algorithm.seed !== undefined) algorithm.seed(state, policy, used, resetIn, then);
-    else algorithm.take(state, policy, terms, used, then);
+    if (counting.seed !== undefined) counting.seed(state, policy, used, resetIn, then);
+    else counting.take(state, policy, terms, used, then);
   }
 
   /** Drops idle subjects; for a timer. */
@@ -202,7 +205,7 @@ export class Limiter implements LimitService {
 
   private read(entry: Entry, policy: Policy, subject: string, terms: Terms, cost: number, now: number): LimitReading {
     const { scratch } = this;
-    algorithmOf(policy).peek(entry.state, policy, terms, cost, now, scratch);
+    policy.counting.peek(entry.state, policy, terms, cost, now, scratch);
     const { used, remaining, resetIn, retryIn, fits } = scratch;
     return {
       policy,
@@ -217,9 +220,9 @@ export class Limiter implements LimitService {
     };
   }
 
-  /** The calendar's time, for quotas. */
-  private wall(): number {
-    return Math.floor(this.deps.clock.wall());
+  /** Gives the time that a policy's algorithm counts by, in whole milliseconds. `now`: that of the clock that never runs backwards. */
+  private timeFor({ counting }: Policy, now: number): number {
+    return counting.time === "monotonic" ? now : Math.floor(this.deps.clock.wall());
   }
 
   /** Whole milliseconds: the algorithms' unit. */

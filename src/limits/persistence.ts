@@ -1,5 +1,6 @@
 import type { Clock } from "../values/clock.ts";
-import { algorithmOf, type Entry, type MemoryStore } from "./memory/store.ts";
+import { ALGORITHMS, type AlgorithmName } from "./algorithms/registry.ts";
+import type { Entry, MemoryStore } from "./memory/store.ts";
 
 /** A count that survives a restart. */
 export interface SavedCount {
@@ -67,12 +68,12 @@ export class CountPersistence {
     const dirty = this.deps.store.takeDirty();
     const changed = dirty.map(({ policy, subject, state }) => {
       const copy = structuredClone(state);
-      algorithmOf(policy).shift(copy, -offset);
+      policy.counting.shift(copy, -offset);
       return {
         policy: policy.id,
         subject,
         state: JSON.stringify(copy),
-        expiresAt: Math.ceil(algorithmOf(policy).idleAt(copy, policy, policy.normal)),
+        expiresAt: Math.ceil(policy.counting.idleAt(copy, policy, policy.normal)),
       };
     });
     const { fault } = this;
@@ -101,7 +102,7 @@ export class CountPersistence {
 
 /** A policy's id names its algorithm (see `compilePolicies`). */
 function shifted(policyId: string, state: object, by: number): object {
-  const [, , , algorithm] = JSON.parse(policyId) as [string, string, string, "fixed-window"];
-  algorithmOf({ algorithm } as Parameters<typeof algorithmOf>[0]).shift(state, by);
+  const [, , , algorithm] = JSON.parse(policyId) as [string, string, string, AlgorithmName];
+  ALGORITHMS[algorithm].shift(state, by);
   return state;
 }

@@ -1,8 +1,8 @@
 import { parseDuration } from "../values/units.ts";
+import { type Algorithm, type State, usualTerms } from "./algorithms/algorithm.ts";
+import { ALGORITHMS, type AlgorithmName } from "./algorithms/registry.ts";
 import { Calendar, type PeriodKind } from "./calendar.ts";
 import type { LimitConfig, QuotaConfig } from "./settings.ts";
-
-export type AlgorithmName = LimitConfig["algorithm"] | "quota";
 
 /** Whose limit it is. */
 export interface Scope {
@@ -24,7 +24,9 @@ export interface Policy {
   readonly name: string;
   readonly scope: Scope;
   readonly algorithm: AlgorithmName;
-  /** Milliseconds; 0 for concurrency. A quota's periods have about this length. */
+  /** The algorithm of that name, looked up once. */
+  readonly counting: Algorithm<State>;
+  /** Milliseconds; 0 where the algorithm has no window. A quota's periods have about this length. */
   readonly window: number;
   /** A quota's periods; `null` for limits. */
   readonly calendar: Calendar | null;
@@ -59,27 +61,27 @@ const UNITS: readonly (readonly [milliseconds: number, name: string])[] = [
 export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): Policy[] {
   const taken = new Set<string>();
   return configs.map((config) => {
+    const counting = ALGORITHMS[config.algorithm];
     const window = config.window === undefined ? 0 : parseDuration(config.window);
     const wanted = config.name ?? defaultName(config, window);
     let name = wanted;
     for (let n = 2; taken.has(name); n++) name = `${wanted}-${n}`;
     taken.add(name);
     const by = config.by === undefined ? [] : typeof config.by === "string" ? [config.by] : config.by;
-    const degraded = config.degraded ?? config.limit;
     const aligned = config.align === "clock";
     return {
       id: JSON.stringify([scope.kind, scope.name, name, config.algorithm, window, aligned, by.join()]),
       name,
       scope,
       algorithm: config.algorithm,
+      counting,
       window,
       calendar: null,
-      normal: { limit: config.burst ?? config.limit, perMs: config.limit / window },
-      reduced: { limit: degraded, perMs: degraded / window },
+      ...(counting.terms ?? usualTerms)(config, window),
       aligned,
       by,
       // What is in flight are exchanges: a dear one is one of them all the same, unless the limit itself says otherwise.
-      cost: typeof config.cost === "number" ? config.cost : config.algorithm === "concurrency" ? 1 : null,
+      cost: typeof config.cost === "number" ? config.cost : counting.holds ? 1 : null,
       isMetered: config.cost === "usage",
       shadow: config.shadow ?? false,
       durable: window >= HOUR,
@@ -107,6 +109,7 @@ export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Po
       name,
       scope,
       algorithm: "quota",
+      counting: ALGORITHMS.quota,
       window: usual,
       calendar: new Calendar({ period: config.period, timezone: config.timezone ?? "UTC", anchor: config.anchor ?? 1 }),
       normal: terms,
@@ -122,7 +125,7 @@ export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Po
 }
 
 function defaultName(config: LimitConfig, window: number): string {
-  if (config.algorithm === "concurrency") return "concurrency";
+  if (config.window === undefined) return config.algorithm;
   const unit = UNITS.find(([milliseconds]) => milliseconds === window);
   return unit === undefined ? `per-${config.window}` : `per-${unit[1]}`;
 }

@@ -3,7 +3,14 @@ import type { Section } from "../config/section.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, Shape } from "../schema/fields.ts";
 import { parseDuration } from "../values/units.ts";
+import { ALGORITHMS, algorithmsWith } from "./algorithms/registry.ts";
 import { isTimezone } from "./calendar.ts";
+
+const NAMES = algorithmsWith();
+/** The algorithms that have no window, for people. */
+export const WITHOUT_WINDOW = algorithmsWith(({ windowed }) => !windowed).join(" and ");
+const ALIGNABLE = algorithmsWith(({ alignable }) => alignable).join(" and ");
+const CAPACITIES = NAMES.flatMap((name) => ALGORITHMS[name].capacity ?? []);
 
 const By = Type.String({
   pattern: "^(consumer|key|ip|route|global|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
@@ -21,27 +28,18 @@ export const LimitConfig = Shape(
       }),
     ),
     algorithm: Type.Union(
-      [
-        Type.Literal("fixed-window"),
-        Type.Literal("sliding-window"),
-        Type.Literal("sliding-log"),
-        Type.Literal("token-bucket"),
-        Type.Literal("concurrency"),
-      ],
-      {
-        description:
-          "fixed-window: so many per window, which opens with the first request. sliding-window: two counters weighted by overlap. sliding-log: exact. token-bucket: refills evenly. concurrency: so many at a time.",
-      },
+      NAMES.map((name) => Type.Literal(name)),
+      { description: NAMES.map((name) => `${name}: ${ALGORITHMS[name].summary}.`).join(" ") },
     ),
     limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many per window, or at a time.", examples: [100] }),
     window: Type.Optional(
-      Duration("The span that is counted; every algorithm but concurrency needs one. 1ms to 366d.", { examples: ["1m"] }),
+      Duration(`The span that is counted; every algorithm but ${WITHOUT_WINDOW} needs one. 1ms to 366d.`, { examples: ["1m"] }),
     ),
     burst: Type.Optional(
       Type.Integer({
         minimum: 1,
         maximum: 1e12,
-        description: "What is allowed while the system is NORMAL instead of limit; for a token bucket, how much it holds.",
+        description: `${["What is allowed while the system is NORMAL instead of limit", ...CAPACITIES].join("; ")}.`,
         examples: [150],
       }),
     ),
@@ -49,7 +47,7 @@ export const LimitConfig = Shape(
       Type.Integer({ minimum: 0, maximum: 1e12, description: "What is allowed while the system is DEGRADED instead of limit." }),
     ),
     align: Type.Optional(
-      Type.Literal("clock", { description: "Windows begin at multiples of the window since 1970 (fixed-window only)." }),
+      Type.Literal("clock", { description: `Windows begin at multiples of the window since 1970 (${ALIGNABLE} only).` }),
     ),
     by: Type.Optional(
       Type.Union([By, Type.Array(By, { minItems: 1, maxItems: 6 })], {
@@ -113,24 +111,24 @@ export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | u
   quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];
 
 const YEAR = 366 * 86_400_000;
-const MAX_LOG = 100_000;
 
 /** Gives what the schema can't say of limits: how their fields hang together. Paths begin with `at`. */
 export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
   return limits.flatMap((limit, i) => {
     const faults: Fault[] = [];
     const say = (field: keyof LimitConfig, message: string) => faults.push({ path: [...at, i, field], message });
-    if (limit.algorithm === "concurrency") {
-      if (limit.window !== undefined) say("window", "a concurrency limit has no window");
-    } else if (limit.window === undefined) say("window", `is required for ${limit.algorithm}`);
+    const { algorithm } = limit;
+    const { windowed, holds, capacity, alignable, max } = ALGORITHMS[algorithm];
+    if (!windowed) {
+      if (limit.window !== undefined) say("window", `a ${algorithm} limit has no window`);
+    } else if (limit.window === undefined) say("window", `is required for ${algorithm}`);
     else if (parseDuration(limit.window) < 1 || parseDuration(limit.window) > YEAR) say("window", "must be from 1ms to 366d");
-    if (limit.burst !== undefined && limit.algorithm !== "token-bucket" && limit.burst < limit.limit)
+    if (limit.burst !== undefined && capacity === null && limit.burst < limit.limit)
       say("burst", `must be at least the limit, ${limit.limit}`);
-    if (limit.cost === "usage" && limit.algorithm === "concurrency") say("cost", "a concurrency limit counts requests, not what they use");
-    if (limit.align !== undefined && limit.algorithm !== "fixed-window") say("align", "is for fixed-window only");
-    if (limit.algorithm === "sliding-log" && Math.max(limit.limit, limit.burst ?? 0) > MAX_LOG) {
-      say("limit", `must be at most ${MAX_LOG} for sliding-log, which remembers each request; use sliding-window for more`);
-    }
+    if (limit.cost === "usage" && holds) say("cost", `a ${algorithm} limit counts requests, not what they use`);
+    if (limit.align !== undefined && !alignable) say("align", `is for ${ALIGNABLE} only`);
+    if (max !== null && Math.max(limit.limit, limit.burst ?? 0) > max.limit)
+      say("limit", `must be at most ${max.limit} for ${algorithm}, ${max.because}`);
     return faults;
   });
 }

@@ -1,6 +1,7 @@
 // What a limiting decision costs, in time and in memory. `bun test/bench/limiter.ts`
 
-import { ALGORITHMS, newReading } from "../../src/limits/algorithms/algorithm.ts";
+import { newReading } from "../../src/limits/algorithms/algorithm.ts";
+import { ALGORITHMS, algorithmsWith } from "../../src/limits/algorithms/registry.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies } from "../../src/limits/policy.ts";
@@ -15,7 +16,7 @@ const START = 1_800_000_000_000;
 const count = (value: number): string => Math.round(value).toLocaleString("en").padStart(12);
 const policiesOf = (...configs: LimitConfig[]) => compilePolicies(configs, { kind: "tier", name: "bench" });
 const configOf = (algorithm: Name): LimitConfig =>
-  algorithm === "concurrency" ? { algorithm, limit: 1000 } : { algorithm, limit: 1000, window: "1s" };
+  ALGORITHMS[algorithm].windowed ? { algorithm, limit: 1000, window: "1s" } : { algorithm, limit: 1000 };
 
 /** Seconds that the best of three runs takes, after one to warm up. */
 function best(run: () => void): number {
@@ -42,7 +43,7 @@ function decisionsPerSecond(name: Name): number {
           const now = START + (i >> 1);
           algorithm.peek(state, policy, policy.normal, 1, now, reading);
           if (reading.fits) algorithm.take(state, policy, policy.normal, 1, now);
-          else if (algorithm.give !== undefined) algorithm.give(state, reading.used);
+          else if (algorithm.holds) algorithm.give(state, reading.used);
         }
       }
     })
@@ -86,7 +87,7 @@ const apart = (what: string, name: Name) =>
   Bun.spawnSync([process.execPath, import.meta.path, what, name], { stdout: "inherit", stderr: "inherit" });
 
 const [, , what, name] = Bun.argv;
-const algorithms = Object.keys(ALGORITHMS).filter((name) => name !== "quota") as Name[];
+const algorithms = algorithmsWith();
 const only = algorithms.find((each) => each === name);
 if (only !== undefined) console.log(`  ${only.padEnd(16)}${count(what === "bytes" ? bytesPerSubject(only) : decisionsPerSecond(only))}`);
 else {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { algorithmsWith } from "../../src/limits/algorithms/registry.ts";
 import { limitHeaders, retryAfterSeconds, violatedPolicies } from "../../src/limits/headers.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
@@ -7,35 +8,26 @@ import { CountPersistence, type SavedCount } from "../../src/limits/persistence.
 import { compilePolicies, termsOf } from "../../src/limits/policy.ts";
 import type { LimitConfig } from "../../src/limits/settings.ts";
 import { ipSubject, subjectOf } from "../../src/limits/subject.ts";
-import { FakeClock, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
+import { anyLimitOf, FakeClock, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
 
 describe("several limits together", () => {
   test("are charged all or not at all", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(fc.constantFrom(...WINDOWED, "concurrency" as const), fc.integer({ min: 1, max: 6 })), {
+        fc.array(fc.tuple(fc.constantFrom(...algorithmsWith()), fc.integer({ min: 1, max: 6 })), {
           minLength: 2,
           maxLength: 4,
         }),
         traces,
         (kinds, trace) => {
-          const it = limiting(
-            ...kinds.map(
-              ([algorithm, limit], i): LimitConfig => ({
-                algorithm,
-                limit,
-                name: `l${i}`,
-                ...(algorithm === "concurrency" ? {} : { window: "1s" }),
-              }),
-            ),
-          );
+          const it = limiting(...kinds.map(([algorithm, limit], i) => anyLimitOf(algorithm, limit, "1s", { name: `l${i}` })));
           for (const { wait, cost } of trace) {
             it.clock.time += wait;
             const before = it.inspect().map((reading) => reading.used);
             const verdict = it.admit(cost);
             const after = it.inspect().map((reading) => reading.used);
             // What is in flight are exchanges, whatever they cost.
-            const charges = it.policies().map(({ algorithm }) => (algorithm === "concurrency" ? 1 : cost));
+            const charges = it.policies().map(({ counting }) => (counting.holds ? 1 : cost));
             expect(after).toEqual(verdict.allowed ? before.map((used, i) => used + (charges[i] as number)) : before);
             expect(verdict.allowed).toBe(verdict.readings.every((reading) => !reading.denied));
           }

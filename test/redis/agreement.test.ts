@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import fc from "fast-check";
+import { ALGORITHMS, algorithmsWith } from "../../src/limits/algorithms/registry.ts";
 import { Limiter, type LimitReading, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, compileQuotas, type Policy } from "../../src/limits/policy.ts";
@@ -8,7 +9,7 @@ import type { LimitConfig, QuotaConfig } from "../../src/limits/settings.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { RedisConfig } from "../../src/redis/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
-import { FakeClock } from "../support/limits.ts";
+import { anyLimitOf, FakeClock } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 
@@ -70,7 +71,7 @@ const told = (readings: readonly LimitReading[]) =>
 
 const window = fc.constantFrom("1s", "3s", "10s");
 const limit = fc.record({
-  algorithm: fc.constantFrom<LimitConfig["algorithm"]>("fixed-window", "sliding-window", "sliding-log", "token-bucket", "concurrency"),
+  algorithm: fc.constantFrom(...algorithmsWith()),
   limit: fc.integer({ min: 1, max: 12 }),
   more: fc.nat(8),
   degraded: fc.nat(6),
@@ -81,17 +82,15 @@ const limit = fc.record({
 });
 const limits = fc.array(limit, { minLength: 1, maxLength: 3 }).map((list) =>
   list.map(
-    ({ algorithm, limit: number, more, degraded, window: span, aligned, shadow, usage }, i): LimitConfig => ({
-      name: `l${i}`,
-      algorithm,
-      limit: number,
-      degraded,
-      ...(more > 4 ? { burst: number + more } : {}),
-      ...(algorithm === "concurrency" ? {} : { window: span }),
-      ...(algorithm === "fixed-window" && aligned ? { align: "clock" as const } : {}),
-      ...(shadow && i > 0 ? { shadow } : {}),
-      ...(usage && algorithm !== "concurrency" ? { cost: "usage" as const } : {}),
-    }),
+    ({ algorithm, limit: number, more, degraded, window: span, aligned, shadow, usage }, i): LimitConfig =>
+      anyLimitOf(algorithm, number, span, {
+        name: `l${i}`,
+        degraded,
+        ...(more > 4 ? { burst: number + more } : {}),
+        ...(ALGORITHMS[algorithm].alignable && aligned ? { align: "clock" as const } : {}),
+        ...(shadow && i > 0 ? { shadow } : {}),
+        ...(usage && !ALGORITHMS[algorithm].holds ? { cost: "usage" as const } : {}),
+      }),
   ),
 );
 const quotas = fc.array(
@@ -156,7 +155,7 @@ test("leased, several instances never grant more than the limit, and little less
   const at = fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(900)), which: fc.nat(2), cost: fc.integer({ min: 1, max: 3 }) });
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom("fixed-window", "token-bucket", "sliding-window" as const),
+      fc.constantFrom(...algorithmsWith(({ leaseable }) => leaseable)),
       fc.integer({ min: 20, max: 400 }),
       fc.array(at, { minLength: 50, maxLength: 300 }),
       async (algorithm, max, steps) => {
@@ -164,7 +163,7 @@ test("leased, several instances never grant more than the limit, and little less
         clock.time = Math.ceil(clock.time / WINDOW) * WINDOW;
         const begun = clock.time;
         const policies = compilePolicies(
-          [{ algorithm, limit: max, window: "2s", ...(algorithm === "fixed-window" ? { align: "clock" as const } : {}) }],
+          [{ algorithm, limit: max, window: "2s", ...(ALGORITHMS[algorithm].alignable ? { align: "clock" as const } : {}) }],
           { kind: "tier", name: "leased" },
         );
         const subject = [`s${Bun.randomUUIDv7()}`];
@@ -182,7 +181,7 @@ test("leased, several instances never grant more than the limit, and little less
             perWindow.set(window, (perWindow.get(window) ?? 0) + cost);
           }
           const windows = (clock.time - begun) / WINDOW;
-          if (algorithm === "token-bucket") expect(granted).toBeLessThanOrEqual(max + max * windows);
+          if (ALGORITHMS[algorithm].capacity !== null) expect(granted).toBeLessThanOrEqual(max + max * windows);
           // The first request is at the beginning of the grid.
           else for (const used of perWindow.values()) expect(used).toBeLessThanOrEqual(max);
         } finally {

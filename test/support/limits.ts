@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { ALGORITHMS, algorithmsWith } from "../../src/limits/algorithms/registry.ts";
 import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, type Policy } from "../../src/limits/policy.ts";
@@ -37,7 +38,7 @@ export function limiting(...configs: LimitConfig[]) {
   };
 }
 
-export const WINDOWED = ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const;
+export const WINDOWED = algorithmsWith(({ windowed }) => windowed);
 
 export const limitOf = (
   algorithm: LimitConfig["algorithm"],
@@ -45,6 +46,19 @@ export const limitOf = (
   window = "1000ms",
   more: Partial<LimitConfig> = {},
 ): LimitConfig => ({ algorithm, limit, window, ...more });
+
+/** A limit with this window if its algorithm has one. */
+export const anyLimitOf = (
+  algorithm: LimitConfig["algorithm"],
+  limit: number,
+  window = "1000ms",
+  more: Partial<LimitConfig> = {},
+): LimitConfig => ({
+  algorithm,
+  limit,
+  ...(ALGORITHMS[algorithm].windowed ? { window } : {}),
+  ...more,
+});
 
 /** A caller's behaviour: how long it waits before each request, and what the request costs. Windows are 1 s. */
 export const traces = fc.array(

@@ -1,4 +1,5 @@
 import type { Algorithm } from "./algorithm.ts";
+import lua from "./concurrency.lua" with { type: "text" };
 
 export interface Concurrency {
   inFlight: number;
@@ -9,6 +10,18 @@ const ASK_AGAIN_IN = 1000;
 
 /** At most `limit` exchanges at a time; each holds its cost until it ends. */
 export const concurrency: Algorithm<Concurrency> = {
+  summary: "so many at a time",
+  time: "monotonic",
+  windowed: false,
+  unit: "concurrent-requests",
+  holds: true,
+  leaseable: false,
+  capacity: null,
+  alignable: false,
+  max: null,
+  besides: [],
+  lua,
+
   open: () => ({ inFlight: 0 }),
 
   peek(state, _policy, { limit }, cost, _now, into) {

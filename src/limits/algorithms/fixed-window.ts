@@ -1,4 +1,5 @@
 import type { Algorithm } from "./algorithm.ts";
+import lua from "./fixed-window.lua" with { type: "text" };
 
 export interface FixedWindow {
   /** When the window opened. */
@@ -8,6 +9,18 @@ export interface FixedWindow {
 
 /** At most `limit` per window. The window opens with the first request, or at multiples of its length since 1970 when aligned. At a border up to 2 × `limit` may pass within one span. */
 export const fixedWindow: Algorithm<FixedWindow> = {
+  summary: "so many per window, which opens with the first request",
+  time: "monotonic",
+  windowed: true,
+  unit: null,
+  holds: false,
+  leaseable: true,
+  capacity: null,
+  alignable: true,
+  max: null,
+  besides: [],
+  lua,
+
   open: (policy, now) => ({ start: policy.aligned ? now - (now % policy.window) : now, used: 0 }),
 
   peek(state, policy, { limit }, cost, now, into) {

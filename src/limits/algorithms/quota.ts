@@ -1,6 +1,7 @@
 import type { Calendar, Period } from "../calendar.ts";
 import type { Policy } from "../policy.ts";
 import type { Algorithm } from "./algorithm.ts";
+import lua from "./quota.lua" with { type: "text" };
 
 export interface Quota {
   /** When the period began that `used` is of, in milliseconds since 1970 by the calendar. */
@@ -24,6 +25,18 @@ function periodOf({ start }: Quota, policy: Policy, now: number): Period {
 
 /** At most `limit` per calendar period. Here `now` is the time of the calendar, not that of the clock that never runs backwards. */
 export const quota: Algorithm<Quota> = {
+  summary: "so many in a period of the calendar",
+  time: "wall",
+  windowed: true,
+  unit: null,
+  holds: false,
+  leaseable: true,
+  capacity: null,
+  alignable: false,
+  max: null,
+  besides: [],
+  lua,
+
   open: () => ({ start: 0, used: 0 }),
 
   peek(state, policy, { limit }, cost, now, into) {

@@ -1,4 +1,5 @@
 import type { Algorithm } from "./algorithm.ts";
+import lua from "./sliding-log.lua" with { type: "text" };
 
 export interface SlidingLog {
   /** When each request came and what it cost, the oldest at `head`; both lists are rings of one length. */
@@ -11,6 +12,18 @@ export interface SlidingLog {
 
 /** Exact: never more than `limit` in any span of one window (closed at its beginning, open at its end). Remembers each request that counts. */
 export const slidingLog: Algorithm<SlidingLog> = {
+  summary: "exact",
+  time: "monotonic",
+  windowed: true,
+  unit: null,
+  holds: false,
+  leaseable: false,
+  capacity: null,
+  alignable: false,
+  max: { limit: 100_000, because: "which remembers each request; use sliding-window for more" },
+  besides: [":used"],
+  lua,
+
   open: () => ({ times: new Array(8).fill(0), costs: new Array(8).fill(0), head: 0, length: 0, used: 0 }),
 
   peek(state, policy, { limit }, cost, now, into) {

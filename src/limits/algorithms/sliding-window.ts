@@ -1,5 +1,6 @@
 import type { Policy } from "../policy.ts";
 import type { Algorithm } from "./algorithm.ts";
+import lua from "./sliding-window.lua" with { type: "text" };
 
 export interface SlidingWindow {
   /** When the current window began. */
@@ -16,6 +17,18 @@ export interface SlidingWindow {
  * (the method of Cloudflare's "How we built rate limiting capable of scaling to millions of domains", 2017). Where it must be exact, use sliding-log.
  */
 export const slidingWindow: Algorithm<SlidingWindow> = {
+  summary: "two counters weighted by overlap",
+  time: "monotonic",
+  windowed: true,
+  unit: null,
+  holds: false,
+  leaseable: true,
+  capacity: null,
+  alignable: false,
+  max: null,
+  besides: [],
+  lua,
+
   open: (_policy, now) => ({ start: now, current: 0, previous: 0 }),
 
   peek(state, policy, { limit }, cost, now, into) {

@@ -1,5 +1,6 @@
 import type { Policy, Terms } from "../policy.ts";
 import type { Algorithm } from "./algorithm.ts";
+import lua from "./token-bucket.lua" with { type: "text" };
 
 export interface TokenBucket {
   /** Tokens at the time `at`; a fraction while it refills. */
@@ -12,6 +13,18 @@ export interface TokenBucket {
  * Source: RFC 2697 §3 with one rate and one bucket, refilled continuously.
  */
 export const tokenBucket: Algorithm<TokenBucket> = {
+  summary: "refills evenly",
+  time: "monotonic",
+  windowed: true,
+  unit: null,
+  holds: false,
+  leaseable: true,
+  capacity: "for a token bucket, how much it holds",
+  alignable: false,
+  max: null,
+  besides: [],
+  lua,
+
   // Full whatever the status is: what is in force caps it when it is read.
   open: ({ normal, reduced }, now) => ({ tokens: Math.max(normal.limit, reduced.limit), at: now }),
 

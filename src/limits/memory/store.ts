@@ -1,4 +1,4 @@
-import { ALGORITHMS, type Algorithm, type State } from "../algorithms/algorithm.ts";
+import type { State } from "../algorithms/algorithm.ts";
 import type { Policy, Terms } from "../policy.ts";
 
 /** One subject's state under one policy, in a list from the most to the least recently used. */
@@ -58,7 +58,7 @@ export class MemoryStore {
       this.touch(found);
       return found;
     }
-    return this.add(policy, subject, ALGORITHMS[policy.algorithm].open(policy, now, terms));
+    return this.add(policy, subject, policy.counting.open(policy, now, terms));
   }
 
   markDirty(entry: Entry): void {
@@ -106,8 +106,8 @@ export class MemoryStore {
   reset(policy: Policy, subject: string, terms: Terms, now: number): void {
     // What is saved outlives what memory had no room for.
     const entry = policy.durable ? this.open(policy, subject, terms, now) : this.find(policy, subject);
-    if (entry === undefined || policy.algorithm === "concurrency") return;
-    Object.assign(entry.state, ALGORITHMS[policy.algorithm].open(policy, now, terms));
+    if (entry === undefined || policy.counting.holds) return;
+    Object.assign(entry.state, policy.counting.open(policy, now, terms));
     this.markDirty(entry);
   }
 
@@ -236,10 +236,9 @@ export class MemoryStore {
 }
 
 function isIdle({ policy, state }: Entry, now: number): boolean {
-  const { idleAt } = ALGORITHMS[policy.algorithm];
-  return idleAt(state, policy, policy.normal) <= now && idleAt(state, policy, policy.reduced) <= now;
+  const { counting, normal, reduced } = policy;
+  return counting.idleAt(state, policy, normal) <= now && counting.idleAt(state, policy, reduced) <= now;
 }
 
-const isHeld = (entry: Entry): boolean => entry.policy.algorithm === "concurrency" && (entry.state as { inFlight: number }).inFlight > 0;
-
-export const algorithmOf = (policy: Policy): Algorithm<State> => ALGORITHMS[policy.algorithm];
+const isHeld = ({ policy, state }: Entry): boolean =>
+  policy.counting.holds && policy.counting.idleAt(state, policy, policy.normal) === Number.POSITIVE_INFINITY;

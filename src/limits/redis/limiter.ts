@@ -3,9 +3,9 @@ import type { RedisConfig } from "../../redis/settings.ts";
 import type { Clock } from "../../values/clock.ts";
 import { newReading, type State } from "../algorithms/algorithm.ts";
 import type { Limiter, LimitReading, LimitService, Verdict } from "../limiter.ts";
-import { algorithmOf, type Entry } from "../memory/store.ts";
+import type { Entry } from "../memory/store.ts";
 import { type Policy, type Terms, termsOf } from "../policy.ts";
-import script from "./limits.lua" with { type: "text" };
+import { SCRIPT } from "./script.ts";
 
 /** Limits can't be checked, and the configuration says that nobody passes then. */
 export class LimiterUnavailable extends Error {}
@@ -72,7 +72,6 @@ const widthOf = (deed: Deed): number => (deed === "lease" ? LEASE_NUMBERS : NUMB
 /** How long a slice may be used at most, in milliseconds; and which part of a limit it is at most. */
 const LEASE_FOR = 1000;
 const MAX_OF_LIMIT = 0.05;
-const LEASEABLE = new Set(["fixed-window", "sliding-window", "token-bucket", "quota"]);
 const MAX_SLICES = 100_000;
 /** Subjects of which this instance remembers what Redis said last: twice as many at most. */
 const MAX_REMEMBERED = 50_000;
@@ -137,7 +136,7 @@ export class RedisLimiter implements LimitService {
   private readonly scratch = newReading();
 
   constructor(private readonly deps: RedisLimiterDeps) {
-    deps.link.client.defineCommand("sluiceLimits", { lua: script });
+    deps.link.client.defineCommand("sluiceLimits", { lua: SCRIPT });
     this.holder = setInterval(() => this.renew(), HOLD_AGAIN_EVERY);
     this.holder.unref();
   }
@@ -311,7 +310,7 @@ export class RedisLimiter implements LimitService {
     const begun: number[] = [];
     for (const [i, policy] of policies.entries()) {
       const subject = subjects[i] as string;
-      if (policy.algorithm === "concurrency" || local.entry(policy, subject) !== undefined) continue;
+      if (policy.counting.holds || local.entry(policy, subject) !== undefined) continue;
       begun.push(i);
       const key = this.keyOf(policy, subject);
       const said = this.said.get(key) ?? this.saidBefore.get(key);
@@ -359,8 +358,8 @@ export class RedisLimiter implements LimitService {
       const charge = policy.cost ?? cost;
       const key = keys[i] as string;
       if ((readings[i] as LimitReading).denied) continue;
-      if (policy.algorithm === "concurrency") this.hold(key, charge, this.termsOf(policy, isDegraded));
-      if (policy.algorithm === "concurrency" || policy.isMetered) remote.push({ key, policy, charge });
+      if (policy.counting.holds) this.hold(key, charge, this.termsOf(policy, isDegraded));
+      if (policy.counting.holds || policy.isMetered) remote.push({ key, policy, charge });
     }
     return remote.length === 0 ? { allowed, readings, held: [], metered: [] } : { allowed, readings, held: [], metered: [], remote };
   }
@@ -372,7 +371,7 @@ export class RedisLimiter implements LimitService {
       return;
     }
     for (const { key, policy, charge } of verdict.remote.splice(0)) {
-      if (policy.algorithm !== "concurrency") continue;
+      if (!policy.counting.holds) continue;
       const terms = this.hold(key, -charge, "");
       // What does not arrive is said again soon, or expires.
       this.tell("refund", key, terms, charge);
@@ -391,7 +390,7 @@ export class RedisLimiter implements LimitService {
       if (!policy.isMetered || used === charge) continue;
       this.tell(used > charge ? "charge" : "refund", key, this.termsOf(policy, isDegraded), Math.abs(used - charge));
     }
-    const left = verdict.remote.filter(({ policy }) => policy.algorithm === "concurrency");
+    const left = verdict.remote.filter(({ policy }) => policy.counting.holds);
     verdict.remote.splice(0, verdict.remote.length, ...left);
   }
 
@@ -418,7 +417,8 @@ export class RedisLimiter implements LimitService {
       const key = this.keyOf(policy, subjects[i] ?? "");
       this.said.delete(key);
       this.saidBefore.delete(key);
-      return policy.algorithm === "concurrency" ? [] : policy.algorithm === "sliding-log" ? [key, `${key}:used`] : [key];
+      const { holds, besides } = policy.counting;
+      return holds ? [] : [key, ...besides.map((end) => key + end)];
     });
     await Promise.all(keys.map((key) => this.deps.link.run((client) => client.del(key))));
     this.deps.local.reset(policies, subjects);
@@ -456,7 +456,7 @@ export class RedisLimiter implements LimitService {
     const told: Promise<void>[] = [];
     for (const entry of entries) {
       const { policy, state } = entry;
-      if (policy.algorithm === "concurrency") continue;
+      if (policy.counting.holds) continue;
       const used = this.usedIn(policy, state, isDegraded);
       if (used <= 0) {
         forget(entry);
@@ -495,8 +495,8 @@ export class RedisLimiter implements LimitService {
 
   private usedIn(policy: Policy, state: State, isDegraded: boolean): number {
     const { clock } = this.deps;
-    const now = Math.floor(policy.calendar === null ? clock.now() : clock.wall());
-    algorithmOf(policy).peek(state, policy, termsOf(policy, isDegraded), 0, now, this.scratch);
+    const now = Math.floor(policy.counting.time === "monotonic" ? clock.now() : clock.wall());
+    policy.counting.peek(state, policy, termsOf(policy, isDegraded), 0, now, this.scratch);
     return this.scratch.used;
   }
 
@@ -695,10 +695,10 @@ export class RedisLimiter implements LimitService {
     const terms = termsOf(policy, isDegraded);
     let text = this.terms.get(terms);
     if (text === undefined) {
-      const { algorithm, window, aligned, shadow, normal, reduced } = policy;
+      const { algorithm, counting, window, aligned, shadow, normal, reduced } = policy;
       text = JSON.stringify({
         algorithm,
-        window: algorithm === "concurrency" ? HOLD_FOR : window,
+        window: counting.holds ? HOLD_FOR : window,
         limit: terms.limit,
         perMs: Number.isFinite(terms.perMs) ? terms.perMs : 0,
         full: Math.max(normal.limit, reduced.limit),
@@ -719,7 +719,7 @@ export class RedisLimiter implements LimitService {
     const before = calendar.at(calendar.at(now).start - 1);
     const { start, end } = calendar.at(now);
     const text = JSON.stringify({
-      algorithm: "quota",
+      algorithm: policy.algorithm,
       window: policy.window,
       limit: policy.normal.limit,
       shadow: policy.shadow,
@@ -731,7 +731,7 @@ export class RedisLimiter implements LimitService {
 }
 
 /** Slices of these can be taken beforehand: what is in flight can't, what must be exact must not, and what its responses cost is not known. */
-const isLeaseable = (policy: Policy): boolean => LEASEABLE.has(policy.algorithm) && !policy.isMetered && !policy.shadow;
+const isLeaseable = (policy: Policy): boolean => policy.counting.leaseable && !policy.isMetered && !policy.shadow;
 
 const PLAIN_SUBJECT = /^[\w.:[\]@/-]{1,96}$/;
 
