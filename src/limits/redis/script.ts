@@ -7,3 +7,15 @@ export const SCRIPT = frame.replace("--[[algorithms]]", () =>
     .map(([name, { lua }]) => `['${name}'] = function()\n${lua}end,`)
     .join("\n"),
 );
+
+/** What is done, by the number that the script knows it by. */
+export const DEEDS = { take: 1, peek: 2, charge: 3, refund: 4, hold: 5, extend: 6, lease: 7 } as const;
+export type Deed = keyof typeof DEEDS;
+
+/** How many numbers a reply has for each limit: used, remaining, resetIn, retryIn and whether it fits. */
+export const NUMBERS = 5;
+/** The same for a lease, with how much was taken, and for how long it may be used. */
+export const LEASE_NUMBERS = 7;
+
+/** Gives how many numbers a reply has for each limit. */
+export const widthOf = (deed: Deed): number => (deed === "lease" ? LEASE_NUMBERS : NUMBERS);
