@@ -61,6 +61,13 @@ export class Calendar {
 
   private compute(now: number): Period {
     const today = this.dayOf(now);
+    const found = this.periodOf(today);
+    // Where clocks go back from past midnight to before it, a day begins twice (Newfoundland, until 2011): what lies between belongs to one of the days beside it.
+    if (now < found.start) return this.periodOf(plusDays(today, -1));
+    return now < found.end ? found : this.periodOf(plusDays(today, 1));
+  }
+
+  private periodOf(today: Day): Period {
     const { period, anchor } = this.rule;
     switch (period) {
       case "day":
