@@ -270,7 +270,7 @@ function connect(config: RedisConfig): RedisClient {
   const parsed = new URL(url);
   const options: RedisOptions = {
     lazyConnect: true,
-    // No auto-pipelining: what comes together goes in one call already (see RedisLimiter), and that is cheaper.
+    // No auto-pipelining: what comes together goes in one call already (see Batches), and that is cheaper.
     // What can't be sent now is refused now.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
