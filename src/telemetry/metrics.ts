@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry, type RegistryContentType } from "prom-client";
+import type { Family, Sample } from "../values/family.ts";
 import type { Trace } from "./trace.ts";
 
 /** Upper bounds of latencies in milliseconds. */
@@ -67,21 +68,7 @@ export class RouteMetrics {
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
 export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number];
 
-type Labels = Readonly<Record<string, string>>;
-
-/** One number of a metric. */
-export interface Sample {
-  readonly labels: Labels;
-  readonly value: number;
-}
-
-/** A metric that is read when somebody asks. */
-export interface Family {
-  readonly name: string;
-  readonly help: string;
-  readonly type: "counter" | "gauge";
-  readonly read: () => Iterable<Sample> | Promise<Iterable<Sample>>;
-}
+type Labels = Sample["labels"];
 
 /** Counts events by labels whose values are few: names of the configuration, never what a caller sends. */
 export class Counter implements Family {
