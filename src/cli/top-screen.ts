@@ -1,4 +1,4 @@
-import type { StatsAnswer } from "../telemetry/stats.ts";
+import type { StatsAnswer } from "../stats/admin.ts";
 
 type RouteCounts = StatsAnswer["routes"][number];
 
