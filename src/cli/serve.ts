@@ -244,7 +244,7 @@ interface Read {
   readonly fileFaults: readonly Fault[];
 }
 
-/** The configuration to start with. `folder`: where the last good one may stand in for a broken file; `null`: it may not. */
+/** Reads the configuration to start with. `folder`: where the last good one may stand in for a broken file; `null`: it may not. */
 function readConfig(named: string | undefined, folder: string | undefined | null): Read {
   const file = named ?? (existsSync("config.json") ? "config.json" : null);
   let text = "";
@@ -261,7 +261,7 @@ function readConfig(named: string | undefined, folder: string | undefined | null
   return standIn(file, text, faults, folder);
 }
 
-/** The last good configuration in the place of a file with faults. `text`: the file's, as far as it could be read. */
+/** Gives the last good configuration in the place of a file with faults. `text`: the file's, as far as it could be read. */
 function standIn(file: string | null, text: string, faults: readonly Fault[], folder: string | undefined): Read {
   const broken = faultList(file ?? "config.json", faults);
   const databasePath = folder === undefined ? (storagePathIn(text) ?? "data/sluice.db") : join(folder, "sluice.db");

@@ -201,7 +201,7 @@ const MAX_WARNINGS = 3;
 
 const more = (count: number): string => (count > 1 ? ` (and ${count - 1} more)` : "");
 
-/** The first cell takes what the others leave, up to `NAME`; they stand right-aligned, and `note` behind them as far as there is room. */
+/** Puts cells in a line: the first takes what the others leave, up to `max`; they stand right-aligned, and `note` behind them as far as there is room. */
 function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE, note: string | null = null, max = NAME): string {
   const width = Math.max(1, Math.min(max, columns - others.length * cell));
   const name = first.length > width ? `${first.slice(0, width - 1)}~` : first.padEnd(width);
@@ -250,7 +250,7 @@ const sumOf = (a: RouteCounts, b: RouteCounts): RouteCounts => combine(a, b, 1);
 const lessThan = (now: RouteCounts, before: RouteCounts | undefined): RouteCounts =>
   before === undefined ? now : combine(now, before, -1);
 
-/** The latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus' histogram_quantile. `null` without requests. */
+/** Gives the latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus' histogram_quantile. `null` without requests. */
 export function quantile(share: number, buckets: readonly number[], bounds: readonly number[]): number | null {
   const total = buckets.reduce((sum, count) => sum + count, 0);
   if (total === 0) return null;

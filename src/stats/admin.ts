@@ -139,7 +139,7 @@ const Stats = Type.Object({
 /** What `GET /admin/stats` answers. */
 export type StatsAnswer = Static<typeof Stats>;
 
-/** Numbers for a terminal, or a script: what `sluice top` shows. */
+/** Answers with numbers for a terminal, or a script: what `sluice top` shows. */
 export const statsAdmin = (deps: StatsDeps) =>
   new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
     "/",
