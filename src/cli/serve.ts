@@ -12,7 +12,7 @@ import { examineCertificates } from "../http/certificates.ts";
 import { SecretFault } from "../pools/secrets.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { explained, StorageError, sqliteCode } from "../storage/faults.ts";
-import { Log } from "../telemetry/log.ts";
+import { Log, type Logger } from "../telemetry/log.ts";
 import { Output } from "../telemetry/output.ts";
 import { LEVELS, type Level } from "../telemetry/settings.ts";
 import { lineSink } from "../telemetry/stdout.ts";
@@ -55,93 +55,144 @@ export const serve: Command = {
   },
 };
 
-/** `instead`: the last good configuration, when that of the file turned out to conflict with what the database holds. */
+type Gateway = ReturnType<typeof createGatewayParts>;
+type OnFault = (error: unknown, requestId: string) => void;
+
+/** Starts the gateway and returns when it listens. `instead`: the last good configuration, when that of the file turned out to conflict with what the database holds. */
 async function start(input: Input, instead?: Read): Promise<void> {
   const { flags } = input;
   const { env } = process;
-  const option = (flag: string, variable: string): string | undefined =>
-    typeof flags[flag] === "string" ? flags[flag] : env[variable] || undefined;
-  const adminToken = env.SLUICE_ADMIN_TOKEN || undefined;
-  if (adminToken !== undefined && !/^[!-~]{16,512}$/.test(adminToken))
-    throw new CannotStart("SLUICE_ADMIN_TOKEN must have 16 to 512 printable ASCII characters without spaces");
-
-  const folder = option("data", "SLUICE_DATA");
-  const named = option("config", "SLUICE_CONFIG");
+  const adminToken = adminTokenFrom(env.SLUICE_ADMIN_TOKEN);
+  const folder = option(input, "data", "SLUICE_DATA");
   const mayStandIn = flags["last-good"] === true;
-  const { config, given, file, text, fileFaults } = instead ?? readConfig(named, mayStandIn ? folder : null);
-  const port =
-    portFrom(typeof flags.port === "string" ? flags.port : undefined, "--port") ??
-    portFrom(env.SLUICE_PORT || undefined, "SLUICE_PORT") ??
-    config.server.port;
-  const host = option("host", "SLUICE_HOST") ?? config.server.host;
+  const read = instead ?? readConfig(option(input, "config", "SLUICE_CONFIG"), mayStandIn ? folder : null);
+  const { config, given, file, text, fileFaults } = read;
+  const port = portOf(input) ?? config.server.port;
+  const host = option(input, "host", "SLUICE_HOST") ?? config.server.host;
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
 
   const certificates = examineCertificates(config, systemClock.wall());
   if (certificates.faults.length > 0) throw new CannotStart(faultList(file ?? "config.json", placed(text, certificates.faults)));
 
   const output = new Output(lineSink());
-  const isTerminal = process.stdout.isTTY === true;
-  const terminal = { isTerminal, hasColour: isTerminal && !env.NO_COLOR };
-  const redactor = new Redactor();
-  redactor.learn(
-    "environment",
-    [adminToken, env.SLUICE_SECRET, env.SLUICE_SECRET_OLD].flatMap((secret) => (secret ? [secret] : [])),
-  );
-  const log = new Log(
-    { output, clock: systemClock, random: Math.random, redactor, level: levelFrom(env.SLUICE_LOG_LEVEL), terminal },
-    config.logging,
-  );
+  const redactor = redactorFor(adminToken);
+  const log = openLog(output, redactor, config);
   const { logger } = log;
-  const onFault = (error: unknown, requestId: string): void =>
+  const onFault: OnFault = (error, requestId) =>
     logger.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
 
-  let gateway: ReturnType<typeof createGatewayParts>;
-  try {
-    gateway = createGatewayParts({
-      config,
-      file,
-      text,
-      fileFaults,
-      env,
-      databasePath,
-      adminToken,
-      secret: env.SLUICE_SECRET,
-      oldSecret: env.SLUICE_SECRET_OLD,
-      clock: systemClock,
-      log,
-      redactor,
-      onFault,
-      onConfig: (next) => {
-        log.configure(next.logging);
-        listeners.reconfigure(next);
-      },
-      host,
-    });
-  } catch (error) {
-    if (error instanceof SecretFault) throw new CannotStart(error.message);
-    // Damaged pages are often found only by who reads them.
-    if (sqliteCode(error) !== null) throw explained(error, databasePath);
-    if (!(error instanceof ConfigConflict)) throw error;
-    const faults = placed(text, error.faults);
+  let listeners: Listeners | null = null;
+  const gateway = openGateway({
+    config,
+    file,
+    text,
+    fileFaults,
+    env,
+    databasePath,
+    adminToken,
+    secret: env.SLUICE_SECRET,
+    oldSecret: env.SLUICE_SECRET_OLD,
+    clock: systemClock,
+    log,
+    redactor,
+    onFault,
+    onConfig: (next) => {
+      log.configure(next.logging);
+      listeners?.reconfigure(next);
+    },
+    host,
+  });
+  if (gateway instanceof ConfigConflict) {
+    const faults = placed(text, gateway.faults);
     if (!mayStandIn || instead !== undefined || fileFaults.length > 0) throw new CannotStart(faultList(file ?? "config.json", faults));
     return start(input, standIn(file, text, faults, folder));
   }
   // The first requests should not be limited by this instance alone, only because they come early.
   await Promise.race([gateway.ready, Bun.sleep(1000)]);
-  let listeners: Listeners;
   try {
-    listeners = listen({ config, host, port, reusePort: flags["reuse-port"] === true, gateway, onFault });
+    listeners = listen({ config: gateway.config(), host, port, reusePort: flags["reuse-port"] === true, gateway, onFault });
   } catch (error) {
     await gateway.stop();
     throw new CannotStart(listenFault(error, host, port));
   }
+  const tellSystemd = systemdFor(logger);
+  onSignals({ gateway, listeners, output, logger, onFault, tellSystemd });
 
-  process.on("unhandledRejection", (error) => onFault(error, ""));
-  process.on("uncaughtException", (error) => onFault(error, ""));
-  const tellSystemd = (state: string): void => {
-    const fault = notifySystemd(state, env.NOTIFY_SOCKET);
+  const url = urlOf(config, host, listeners.port);
+  logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
+  tellSystemd("READY=1");
+  const warnings = [...configWarnings(config, given, host, systemClock.wall()), ...certificates.warnings];
+  for (const warning of placed(text, warnings)) logger.warn(`configuration: ${formatFault(file ?? "demo", warning)}`);
+  greet(read, gateway, url, url.replace(`:${listeners.port}`, `:${listeners.adminPort}`));
+}
+
+/** Gives what the flag says, else the variable; `undefined` when neither says anything. */
+function option({ flags }: Input, flag: string, variable: string): string | undefined {
+  const given = flags[flag];
+  return typeof given === "string" ? given : process.env[variable] || undefined;
+}
+
+const portOf = ({ flags }: Input): number | undefined =>
+  portFrom(typeof flags.port === "string" ? flags.port : undefined, "--port") ??
+  portFrom(process.env.SLUICE_PORT || undefined, "SLUICE_PORT");
+
+function adminTokenFrom(text: string | undefined): string | undefined {
+  if (!text) return undefined;
+  if (/^[!-~]{16,512}$/.test(text)) return text;
+  throw new CannotStart("SLUICE_ADMIN_TOKEN must have 16 to 512 printable ASCII characters without spaces");
+}
+
+/** Makes what keeps secrets out of the log; it knows those of the environment. */
+function redactorFor(adminToken: string | undefined): Redactor {
+  const { SLUICE_SECRET, SLUICE_SECRET_OLD } = process.env;
+  const redactor = new Redactor();
+  redactor.learn(
+    "environment",
+    [adminToken, SLUICE_SECRET, SLUICE_SECRET_OLD].flatMap((secret) => (secret ? [secret] : [])),
+  );
+  return redactor;
+}
+
+function openLog(output: Output, redactor: Redactor, config: Config): Log {
+  const { env, stdout } = process;
+  const isTerminal = stdout.isTTY === true;
+  const terminal = { isTerminal, hasColour: isTerminal && !env.NO_COLOR };
+  const level = levelFrom(env.SLUICE_LOG_LEVEL);
+  return new Log({ output, clock: systemClock, random: Math.random, redactor, level, terminal }, config.logging);
+}
+
+/** Opens the gateway, or gives the conflict between its configuration and what the database holds. Throws what a person can mend as such. */
+function openGateway(options: Parameters<typeof createGatewayParts>[0]): Gateway | ConfigConflict {
+  try {
+    return createGatewayParts(options);
+  } catch (error) {
+    if (error instanceof ConfigConflict) return error;
+    if (error instanceof SecretFault) throw new CannotStart(error.message);
+    // Damaged pages are often found only by who reads them.
+    if (sqliteCode(error) !== null) throw explained(error, options.databasePath);
+    throw error;
+  }
+}
+
+/** Gives what tells systemd a state of this process; it does nothing where systemd did not start it. */
+const systemdFor =
+  (logger: Logger) =>
+  (state: string): void => {
+    const fault = notifySystemd(state, process.env.NOTIFY_SOCKET);
     if (fault !== null) logger.error({ state, why: fault }, "systemd could not be told");
   };
+
+interface Running {
+  readonly gateway: Gateway;
+  readonly listeners: Listeners;
+  readonly output: Output;
+  readonly logger: Logger;
+  readonly onFault: OnFault;
+  readonly tellSystemd: (state: string) => void;
+}
+
+/** Stops the process at SIGTERM and SIGINT, at once when it is the second, and loads the configuration again at SIGHUP. From now on a fault that nobody caught is logged and ends nothing. */
+function onSignals({ gateway, listeners, output, logger, onFault, tellSystemd }: Running): void {
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) process.exit(1);
@@ -154,17 +205,20 @@ async function start(input: Input, instead?: Read): Promise<void> {
     await output.end(LAST_LINES_WITHIN);
     process.exit(0);
   };
+  process.on("unhandledRejection", (error) => onFault(error, ""));
+  process.on("uncaughtException", (error) => onFault(error, ""));
   process.on("SIGHUP", () => void gateway.live.reload("signal"));
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
+}
 
+function urlOf(config: Config, host: string, port: number): string {
   const scheme = config.server.tls === null ? "http" : "https";
-  const url = `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${listeners.port}`;
-  logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
-  tellSystemd("READY=1");
-  const warnings = [...configWarnings(config, given, host, systemClock.wall()), ...certificates.warnings];
-  for (const warning of placed(text, warnings)) logger.warn(`configuration: ${formatFault(file ?? "demo", warning)}`);
-  // People read stderr; stdout is for the log alone.
+  return `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** Tells who started it what a log is no place for. People read stderr; stdout is for the log alone. */
+function greet({ config, file, fileFaults }: Read, gateway: Gateway, url: string, adminUrl: string): void {
   if (fileFaults.length > 0)
     process.stderr.write(
       `sluice: ${faultList(file ?? "config.json", fileFaults)}\nsluice: serving the configuration that was in force last (--last-good)\n`,
@@ -173,11 +227,10 @@ async function start(input: Input, instead?: Read): Promise<void> {
     if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
     process.stderr.write(demoBanner(config, url, gateway.demo.url));
   }
-  if (gateway.madeToken !== null) {
+  if (gateway.madeToken !== null)
     process.stderr.write(
-      `\n  Admin token (made now, shown only this once):\n\n    ${gateway.madeToken}\n\n    curl -H 'Authorization: Bearer ${gateway.madeToken}' ${url.replace(`:${listeners.port}`, `:${listeners.adminPort}`)}/admin/consumers\n\n`,
+      `\n  Admin token (made now, shown only this once):\n\n    ${gateway.madeToken}\n\n    curl -H 'Authorization: Bearer ${gateway.madeToken}' ${adminUrl}/admin/consumers\n\n`,
     );
-  }
 }
 
 interface Read {
@@ -191,7 +244,7 @@ interface Read {
   readonly fileFaults: readonly Fault[];
 }
 
-/** The configuration to start with. `folder`: where the last good one may stand in for a broken file; `null`: it may not. */
+/** Reads the configuration to start with. `folder`: where the last good one may stand in for a broken file; `null`: it may not. */
 function readConfig(named: string | undefined, folder: string | undefined | null): Read {
   const file = named ?? (existsSync("config.json") ? "config.json" : null);
   let text = "";
@@ -208,7 +261,7 @@ function readConfig(named: string | undefined, folder: string | undefined | null
   return standIn(file, text, faults, folder);
 }
 
-/** The last good configuration in the place of a file with faults. `text`: the file's, as far as it could be read. */
+/** Gives the last good configuration in the place of a file with faults. `text`: the file's, as far as it could be read. */
 function standIn(file: string | null, text: string, faults: readonly Fault[], folder: string | undefined): Read {
   const broken = faultList(file ?? "config.json", faults);
   const databasePath = folder === undefined ? (storagePathIn(text) ?? "data/sluice.db") : join(folder, "sluice.db");

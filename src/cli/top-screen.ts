@@ -1,4 +1,4 @@
-import type { StatsAnswer } from "../telemetry/stats.ts";
+import type { StatsAnswer } from "../stats/admin.ts";
 
 type RouteCounts = StatsAnswer["routes"][number];
 
@@ -12,20 +12,32 @@ const RED = "\x1b[31m";
 const BOLD = "\x1b[1m";
 const PLAIN = "\x1b[0m";
 
-/** The lines of one screen, from two answers one after the other: none longer than it is wide, and no more than it is high. */
-export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows, hasColour }: Screen): string[] {
+/** Gives the lines of one screen, from two answers one after the other: none longer than it is wide, and no more than it is high. */
+export function screenOf(before: StatsAnswer, now: StatsAnswer, screen: Screen): string[] {
+  const change = changeOf(before, now);
+  const head = headOf(now, change, screen);
+  const sections = [routesOf, consumersOf, targetsOf, blocksOf, poolsOf]
+    .map((section) => section(now, change, screen))
+    .filter(({ lines }) => lines.length > 0);
+  return [...head, ...laidOut(sections, screen.rows - head.length, screen)].slice(0, screen.rows);
+}
+
+/** What became of requests between two answers. */
+interface Change {
+  readonly seconds: number;
+  readonly routes: readonly RouteCounts[];
+  /** All routes together. */
+  readonly all: RouteCounts;
+  /** Those who called, the busiest first. */
+  readonly consumers: readonly { readonly consumer: string | null; readonly requests: number; readonly limited: number }[];
+  readonly cache: StatsAnswer["cache"];
+}
+
+function changeOf(before: StatsAnswer, now: StatsAnswer): Change {
   // A gateway that was started anew counts from nothing.
   const isSame = now.uptime >= before.uptime;
-  const seconds = isSame ? Math.max(0.001, now.uptime - before.uptime) : Math.max(0.001, now.uptime);
   const earlier = new Map(isSame ? before.routes.map((route) => [route.name, route]) : []);
   const routes = now.routes.map((route) => lessThan(route, earlier.get(route.name)));
-  const all = routes.reduce(sumOf, emptyRoute(now.latencyBounds.length + 1));
-  const rate = (count: number): string => figure(count / seconds);
-  const share = (count: number): string => `${((100 * count) / Math.max(1, all.requests)).toFixed(1)}%`;
-  const fit = (line: string): string => line.slice(0, columns);
-  const style = (line: string, code: string): string => (hasColour ? `${code}${line}${PLAIN}` : line);
-  const cached = isSame ? { hits: now.cache.hits - before.cache.hits, misses: now.cache.misses - before.cache.misses } : now.cache;
-
   // Of the same span as the routes': who was not among them before is counted since it came.
   const told = new Map(isSame ? before.consumers.map((each) => [each.consumer, each]) : []);
   const consumers = now.consumers
@@ -36,10 +48,27 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
     })
     .filter(({ requests }) => requests > 0)
     .sort((a, b) => b.requests - a.requests);
-  const head = [
-    style(
+  return {
+    seconds: Math.max(0.001, isSame ? now.uptime - before.uptime : now.uptime),
+    routes,
+    all: routes.reduce(sumOf, emptyRoute(now.latencyBounds.length + 1)),
+    consumers,
+    cache: isSame ? { hits: now.cache.hits - before.cache.hits, misses: now.cache.misses - before.cache.misses } : now.cache,
+  };
+}
+
+/** Gives the lines at the top: the whole gateway's, and what nobody should have to look for. */
+function headOf(now: StatsAnswer, { seconds, all, cache }: Change, screen: Screen): string[] {
+  const { columns } = screen;
+  const fit = (line: string): string => line.slice(0, columns);
+  const rate = (count: number): string => rateOf(count, seconds);
+  const share = (count: number): string => `${((100 * count) / Math.max(1, all.requests)).toFixed(1)}%`;
+  const lookups = cache.hits + cache.misses;
+  return [
+    styled(
       fit(ends(`sluice ${now.version}  up ${span(now.uptime)}  ${now.status}`, now.at.slice(0, 19).replace("T", " "), columns)),
       now.status === "NORMAL" ? BOLD : RED,
+      screen,
     ),
     fit(
       `${rate(all.requests)} req/s over ${figure(seconds)} s  limited ${rate(all.limited)}/s  4xx ${share(all.clientErrors + all.limited)}  5xx ${share(all.serverErrors)}  ${percentiles(all, now.latencyBounds)}`,
@@ -47,92 +76,104 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, { columns, rows,
     fit(
       [
         `in flight ${now.inFlight}`,
-        `cache ${cached.hits + cached.misses === 0 ? "-" : `${((100 * cached.hits) / (cached.hits + cached.misses)).toFixed(0)}%`} hits`,
+        `cache ${lookups === 0 ? "-" : `${((100 * cache.hits) / lookups).toFixed(0)}%`} hits`,
         ...(now.redis === null ? [] : [`redis ${now.redis}`]),
         ...(now.activities === null ? [] : [`queue ${now.activities.waiting} waiting, ${now.activities.lag.toFixed(1)} s`]),
         ...(now.blocks.count === 0 ? [] : [`${now.blocks.count} addresses blocked`]),
         ...(now.droppedLines === 0 ? [] : [`${now.droppedLines} lines of the log dropped`]),
       ].join("  "),
     ),
-    // A restart would fail with it, or lose what was counted: nobody should have to look for these.
+    // A restart would fail with it, or lose what was counted.
     ...(now.faults.length === 0
       ? []
-      : [style(fit(`the configuration is faulty, the one before is in force: ${now.faults[0]}${more(now.faults.length)}`), RED)]),
-    ...now.warnings.slice(0, MAX_WARNINGS).map(({ message }) => style(fit(message), RED)),
+      : [styled(fit(`the configuration is faulty, the one before is in force: ${now.faults[0]}${more(now.faults.length)}`), RED, screen)]),
+    ...now.warnings.slice(0, MAX_WARNINGS).map(({ message }) => styled(fit(message), RED, screen)),
   ];
-  const called = new Set(now.routes.filter(({ requests }) => requests > 0).map(({ name }) => name));
-  const busy = routes.filter(({ name }) => called.has(name)).sort((a, b) => b.requests - a.requests);
-  const troubled = [...now.targets].sort((a, b) => Number(isWell(a)) - Number(isWell(b)) || b.inFlight - a.inFlight);
-  // Why one is down stands behind it: no wider than the names need.
-  const nameWidth = Math.min(NAME, Math.max(20, ...troubled.map((target) => nameOf(target).length + 1)));
-  const low = [...now.pools].sort((a, b) => Number(a.status === "ready") - Number(b.status === "ready") || a.remaining - b.remaining);
-
-  const sections: Section[] = [
-    {
-      title: (shown: string) => row([`ROUTE${shown}`, "REQ/S", "LIM/S", "4XX/S", "5XX/S", "P50", "P95", "P99"], columns),
-      lines: busy.map((route) =>
-        row(
-          [
-            route.name === "none" ? "(no route)" : route.name,
-            rate(route.requests),
-            rate(route.limited),
-            rate(route.clientErrors + route.limited),
-            rate(route.serverErrors),
-            ...quantiles(route, now.latencyBounds),
-          ],
-          columns,
-        ),
-      ),
-    },
-    {
-      title: (shown: string) => row([`CONSUMER${shown}`, "REQ/S", "LIM/S"], columns),
-      lines: consumers.map(({ consumer, requests, limited }) => row([consumer ?? "(no key)", rate(requests), rate(limited)], columns)),
-    },
-    {
-      title: (shown: string) => row([`TARGET${shown}`, "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD, null, nameWidth),
-      lines: troubled.map((target) =>
-        style(
-          row(
-            [nameOf(target), target.breaker, target.healthy ? "up" : "down", String(target.inFlight)],
-            columns,
-            WORD,
-            target.why,
-            nameWidth,
-          ),
-          isWell(target) ? "" : RED,
-        ),
-      ),
-    },
-    {
-      title: (shown: string) => row([`BLOCKED${shown}`, "BY", "UNTIL"], columns, TIME),
-      lines: now.blocks.latest.map(({ cidr, by, expiresAt }) =>
-        row([cidr, by, expiresAt === null ? "it is lifted" : expiresAt.slice(0, 19).replace("T", " ")], columns, TIME),
-      ),
-    },
-    {
-      title: (shown: string) => row([`POOL KEY${shown}`, "STATUS", "LEFT"], columns, WORD),
-      lines: low.map(({ pool, key, status, remaining }) =>
-        style(row([`${pool} ${key}`, status, String(remaining)], columns, WORD), status === "ready" ? "" : RED),
-      ),
-    },
-  ].filter(({ lines }) => lines.length > 0);
-  // A title without a line below it says nothing.
-  while (sections.length > 1 && rows - head.length - 2 * sections.length < sections.length) sections.pop();
-  const room = shares(
-    sections.map(({ lines }) => lines.length),
-    rows - head.length - 2 * sections.length,
-  );
-  const parts = sections.flatMap(({ title, lines }, i) => {
-    const shown = lines.slice(0, room[i]);
-    return ["", style(title(shown.length < lines.length ? ` (${shown.length} of ${lines.length})` : ""), BOLD), ...shown];
-  });
-  return [...head, ...parts].slice(0, rows);
 }
 
 interface Section {
   /** `shown`: how many of how many, where that is not all. */
   readonly title: (shown: string) => string;
   readonly lines: readonly string[];
+}
+
+type SectionOf = (now: StatsAnswer, change: Change, screen: Screen) => Section;
+
+const routesOf: SectionOf = (now, { seconds, routes }, { columns }) => {
+  const rate = (count: number): string => rateOf(count, seconds);
+  const called = new Set(now.routes.filter(({ requests }) => requests > 0).map(({ name }) => name));
+  const busy = routes.filter(({ name }) => called.has(name)).sort((a, b) => b.requests - a.requests);
+  return {
+    title: (shown) => row([`ROUTE${shown}`, "REQ/S", "LIM/S", "4XX/S", "5XX/S", "P50", "P95", "P99"], columns),
+    lines: busy.map((route) =>
+      row(
+        [
+          route.name === "none" ? "(no route)" : route.name,
+          rate(route.requests),
+          rate(route.limited),
+          rate(route.clientErrors + route.limited),
+          rate(route.serverErrors),
+          ...quantiles(route, now.latencyBounds),
+        ],
+        columns,
+      ),
+    ),
+  };
+};
+
+const consumersOf: SectionOf = (_, { seconds, consumers }, { columns }) => ({
+  title: (shown) => row([`CONSUMER${shown}`, "REQ/S", "LIM/S"], columns),
+  lines: consumers.map(({ consumer, requests, limited }) =>
+    row([consumer ?? "(no key)", rateOf(requests, seconds), rateOf(limited, seconds)], columns),
+  ),
+});
+
+const targetsOf: SectionOf = (now, _, screen) => {
+  const { columns } = screen;
+  const troubled = [...now.targets].sort((a, b) => Number(isWell(a)) - Number(isWell(b)) || b.inFlight - a.inFlight);
+  // Why one is down stands behind it: no wider than the names need.
+  const nameWidth = Math.min(NAME, Math.max(20, ...troubled.map((target) => nameOf(target).length + 1)));
+  return {
+    title: (shown) => row([`TARGET${shown}`, "BREAKER", "HEALTH", "IN FLIGHT"], columns, WORD, null, nameWidth),
+    lines: troubled.map((target) => {
+      const cells = [nameOf(target), target.breaker, target.healthy ? "up" : "down", String(target.inFlight)];
+      return styled(row(cells, columns, WORD, target.why, nameWidth), isWell(target) ? "" : RED, screen);
+    }),
+  };
+};
+
+const blocksOf: SectionOf = (now, _, { columns }) => ({
+  title: (shown) => row([`BLOCKED${shown}`, "BY", "UNTIL"], columns, TIME),
+  lines: now.blocks.latest.map(({ cidr, by, expiresAt }) =>
+    row([cidr, by, expiresAt === null ? "it is lifted" : expiresAt.slice(0, 19).replace("T", " ")], columns, TIME),
+  ),
+});
+
+const poolsOf: SectionOf = (now, _, screen) => {
+  const { columns } = screen;
+  const low = [...now.pools].sort((a, b) => Number(a.status === "ready") - Number(b.status === "ready") || a.remaining - b.remaining);
+  return {
+    title: (shown) => row([`POOL KEY${shown}`, "STATUS", "LEFT"], columns, WORD),
+    lines: low.map(({ pool, key, status, remaining }) =>
+      styled(row([`${pool} ${key}`, status, String(remaining)], columns, WORD), status === "ready" ? "" : RED, screen),
+    ),
+  };
+};
+
+/** Gives the lines of sections, each with its title, in `rows` lines: the last sections are left out where there is no room. */
+function laidOut(all: readonly Section[], rows: number, screen: Screen): string[] {
+  let count = all.length;
+  // A title without a line below it says nothing.
+  while (count > 1 && rows - 2 * count < count) count--;
+  const sections = all.slice(0, count);
+  const room = shares(
+    sections.map(({ lines }) => lines.length),
+    rows - 2 * count,
+  );
+  return sections.flatMap(({ title, lines }, i) => {
+    const shown = lines.slice(0, room[i]);
+    return ["", styled(title(shown.length < lines.length ? ` (${shown.length} of ${lines.length})` : ""), BOLD, screen), ...shown];
+  });
 }
 
 /** Shares `room` lines out, one at a time in turn, to those that want more still. */
@@ -160,7 +201,7 @@ const MAX_WARNINGS = 3;
 
 const more = (count: number): string => (count > 1 ? ` (and ${count - 1} more)` : "");
 
-/** The first cell takes what the others leave, up to `NAME`; they stand right-aligned, and `note` behind them as far as there is room. */
+/** Puts cells in a line: the first takes what the others leave, up to `max`; they stand right-aligned, and `note` behind them as far as there is room. */
 function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE, note: string | null = null, max = NAME): string {
   const width = Math.max(1, Math.min(max, columns - others.length * cell));
   const name = first.length > width ? `${first.slice(0, width - 1)}~` : first.padEnd(width);
@@ -175,6 +216,10 @@ const nameOf = ({ upstream, target }: { readonly upstream: string; readonly targ
   upstream === target ? target : `${upstream} ${target}`;
 
 const isWell = ({ breaker, healthy }: { readonly breaker: string; readonly healthy: boolean }): boolean => breaker === "closed" && healthy;
+
+const styled = (line: string, code: string, { hasColour }: Screen): string => (hasColour ? `${code}${line}${PLAIN}` : line);
+
+const rateOf = (count: number, seconds: number): string => figure(count / seconds);
 
 const figure = (value: number): string => (value >= 1000 ? String(Math.round(value)) : value.toFixed(1));
 
@@ -205,7 +250,7 @@ const sumOf = (a: RouteCounts, b: RouteCounts): RouteCounts => combine(a, b, 1);
 const lessThan = (now: RouteCounts, before: RouteCounts | undefined): RouteCounts =>
   before === undefined ? now : combine(now, before, -1);
 
-/** The latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus' histogram_quantile. `null` without requests. */
+/** Gives the latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus' histogram_quantile. `null` without requests. */
 export function quantile(share: number, buckets: readonly number[], bounds: readonly number[]): number | null {
   const total = buckets.reduce((sum, count) => sum + count, 0);
   if (total === 0) return null;

@@ -1,4 +1,4 @@
-import type { StatsAnswer } from "../telemetry/stats.ts";
+import type { StatsAnswer } from "../stats/admin.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { ask, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";

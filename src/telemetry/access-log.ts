@@ -12,7 +12,7 @@ export interface AccessLogDeps {
   readonly isOfFailures: boolean;
 }
 
-/** One line for each request, written when its answer is out, as the logger would have written it. */
+/** Writes one line for each request when its answer is out, as the logger would have written it. */
 export class AccessLog {
   private readonly line = new RequestLine();
   private second = -1;
@@ -23,7 +23,7 @@ export class AccessLog {
     private readonly deps: AccessLogDeps,
   ) {}
 
-  /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
+  /** Writes a request's line. `latency`: milliseconds from the head's arrival to the answer's last byte. */
   note(exchange: Exchange, latency: number): void {
     const { sample, random, isOfFailures } = this.deps;
     const isFailure = exchange.status >= 500;

@@ -36,7 +36,7 @@ export interface LogDeps {
   readonly terminal?: { readonly isTerminal: boolean; readonly hasColour: boolean };
 }
 
-/** The gateway's log: one JSON object a line, or a line for people. Level names as in pino. */
+/** Writes the gateway's log: one JSON object a line, or a line for people. Level names as in pino. */
 export class Log {
   readonly logger: Logger;
   /** `null`: requests get no lines. */
@@ -95,7 +95,7 @@ export class Log {
     this.apply();
   }
 
-  /** For a timer: what was set for a time ends. */
+  /** Takes back what was set by hand when its time is over; for a timer. */
   look(): void {
     if (this.until !== null && this.deps.clock.wall() >= this.until) this.reset();
   }

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry, type RegistryContentType } from "prom-client";
+import type { Family, Sample } from "../values/family.ts";
 import type { Trace } from "./trace.ts";
 
 /** Upper bounds of latencies in milliseconds. */
@@ -28,7 +29,7 @@ interface Exemplar {
   readonly timestamp: number;
 }
 
-/** What is counted of one route's requests: numbers in arrays, so that a request costs two additions and no look-up of labels. */
+/** Counts one route's requests: numbers in arrays, so that a request costs two additions and no look-up of labels. */
 export class RouteMetrics {
   /** By method and status. */
   readonly requests = new Map<number, number>();
@@ -47,7 +48,7 @@ export class RouteMetrics {
     this.requests.set(METHODS.indexOf(method) * STATUSES + status, 0);
   }
 
-  /** One request has ended. `latency` in milliseconds. */
+  /** Counts one request that has ended. `latency` in milliseconds. */
   observe(method: string, status: number, latency: number, trace: Trace | null): void {
     const at = METHODS.indexOf(method);
     const key = (at < 0 ? OTHER : at) * STATUSES + status;
@@ -67,21 +68,7 @@ export class RouteMetrics {
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
 export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number];
 
-type Labels = Readonly<Record<string, string>>;
-
-/** One number of a metric. */
-export interface Sample {
-  readonly labels: Labels;
-  readonly value: number;
-}
-
-/** A metric that is read when somebody asks. */
-export interface Family {
-  readonly name: string;
-  readonly help: string;
-  readonly type: "counter" | "gauge";
-  readonly read: () => Iterable<Sample> | Promise<Iterable<Sample>>;
-}
+type Labels = Sample["labels"];
 
 /** Counts events by labels whose values are few: names of the configuration, never what a caller sends. */
 export class Counter implements Family {
@@ -97,7 +84,7 @@ export class Counter implements Family {
     this.of(labels).value += by;
   }
 
-  /** The count of these labels, for who adds to it often. */
+  /** Gives the count of these labels, for whoever adds to it often. */
   of(labels: Labels): { value: number } {
     const key = JSON.stringify(labels);
     let count = this.counts.get(key);
@@ -133,7 +120,7 @@ interface ProcessMetric {
   get(): Promise<{ readonly values: object[] }>;
 }
 
-/** What Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
+/** Holds what Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
 export class Metrics {
   readonly breakerChanges = new Counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
   readonly limited = new Counter(
@@ -166,12 +153,12 @@ export class Metrics {
     this.open = this.registry(Registry.OPENMETRICS_CONTENT_TYPE, process);
   }
 
-  /** Callers of a tier (`null`: without a key) may be limited. */
+  /** Tells a count of 0 of refusals by limits for a tier's callers (`null`: without a key) until there are some. */
   expectRefusals(tier: string | null): void {
     for (const code of ["rateLimited", "quotaExceeded"]) this.refusalCount(code, tier);
   }
 
-  /** A request was refused. `tier`: the caller's; `null` without a key. Two look-ups, since refusals are many when they are many. */
+  /** Counts a request that was refused. `tier`: the caller's; `null` without a key. Two look-ups, since refusals are many when they are many. */
   refused(code: string, tier: string | null): void {
     this.refusalCount(code, tier).value++;
   }
@@ -191,14 +178,14 @@ export class Metrics {
     return count;
   }
 
-  /** The counts of a route of this name; they go on over reloads. */
+  /** Gives the counts of a route of this name; they go on over reloads. */
   of(route: string): RouteMetrics {
     const metrics = this.series(route);
     metrics.isTraffic = true;
     return metrics;
   }
 
-  /** The counts of what Sluice itself answers. Prometheus sees them beside the routes'; sums for people are of callers' requests. A route of the same name counts here as well. */
+  /** Gives the counts of what Sluice itself answers. Prometheus sees them beside the routes'; sums for people are of callers' requests. A route of the same name counts here as well. */
   ofOwn(endpoint: OwnEndpoint): RouteMetrics {
     return this.series(endpoint);
   }
@@ -212,13 +199,13 @@ export class Metrics {
     return metrics;
   }
 
-  /** The text format, and its content type. Whoever takes OpenMetrics gets that: with exemplars, the ids of traces. */
+  /** Gives the text format, and its content type. Whoever takes OpenMetrics gets that: with exemplars, the ids of traces. */
   async text(accept: string | null): Promise<{ type: string; body: string }> {
     const registry = accept?.includes("application/openmetrics-text") === true ? this.open : this.plain;
     return { type: registry.contentType, body: await registry.metrics() };
   }
 
-  /** What became of each route's requests, for people without Prometheus. */
+  /** Tells what became of each route's requests, for people without Prometheus. */
   byRoute(): RouteCounts[] {
     const traffic = [...this.routes.values()].filter(({ isTraffic }) => isTraffic);
     return traffic.map(({ route, requests, buckets }) => {
@@ -234,7 +221,7 @@ export class Metrics {
     });
   }
 
-  /** A registry for each format, since one renames what is in it. `process`: the metrics of the process. */
+  /** Makes a registry. There is one for each format, since it renames what is in it. `process`: the metrics of the process. */
   private registry(contentType: RegistryContentType, process: Registry): Registry<RegistryContentType> {
     const registry: Registry<RegistryContentType> = new Registry();
     registry.setContentType(contentType);

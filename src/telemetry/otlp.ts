@@ -24,7 +24,7 @@ const ERROR = { code: 2 };
 const UNSET = { code: 0 };
 const SAMPLED = 1;
 
-/** The official exporter over OTLP/HTTP with JSON. In a file of its own: it is loaded when somebody wants traces. */
+/** Makes the official exporter over OTLP/HTTP with JSON. It has a file of its own, which is loaded when somebody wants traces. */
 export function otlpSender({ endpoint, headers, serviceName, instance, timeout }: OtlpOptions): {
   send: SendSpans;
   close(): Promise<void>;
@@ -77,7 +77,7 @@ export function tracesUrl(endpoint: string): string {
   return url.href;
 }
 
-/** Seconds and nanoseconds. */
+/** Gives seconds and nanoseconds. */
 function hrTime(milliseconds: number): [number, number] {
   const seconds = Math.floor(milliseconds / 1000);
   return [seconds, Math.round((milliseconds - seconds * 1000) * 1e6)];

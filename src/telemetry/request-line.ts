@@ -19,7 +19,7 @@ export class RequestLine {
   private readonly targets = new WeakMap<Target, string>();
   private readonly callers = new WeakMap<Caller, { readonly tier: string; readonly text: string }>();
 
-  /** `latency` in milliseconds, from the head's arrival to the answer's last byte. */
+  /** Gives the fields of one request. `latency`: milliseconds from the head's arrival to the answer's last byte. */
   fields(exchange: Exchange, latency: number): string {
     const { route, holder, target, trace } = exchange;
     const { refusal, trouble, cache } = exchange.notes;

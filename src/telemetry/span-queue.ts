@@ -15,7 +15,10 @@ export interface SpanQueueDeps {
   readonly onChange: (isUp: boolean, why: string) => void;
 }
 
-/** Spans on their way to the collector. Requests never wait for it: what finds no room is dropped and counted. */
+/**
+ * Holds spans on their way to the collector. Requests never wait for it: what finds no room is dropped and counted.
+ * In the place of the SDK's batch processor, which sends ever more batches at once while a collector fails (docs/adr/0011-own-span-queue.md).
+ */
 export class SpanQueue {
   private waiting: Span[] = [];
   private timer: Timer | null = null;
@@ -37,7 +40,7 @@ export class SpanQueue {
     else this.timer ??= setTimeout(() => this.send(), SEND_EVERY);
   }
 
-  /** Sends what waits, for `timeout` milliseconds at most. */
+  /** Sends what waits, for at most `timeout` milliseconds. */
   async close(timeout: number): Promise<void> {
     this.isClosed = true;
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -18,10 +18,10 @@ export interface Span {
   readonly isError: boolean;
 }
 
-/** What a span says of a method; a caller may send any word (OpenTelemetry's conventions for HTTP). */
+/** Gives what a span says of a method; a caller may send any word (OpenTelemetry's conventions for HTTP). */
 export const spanMethod = (method: string): string => (METHODS.includes(method) ? method : "_OTHER");
 
-/** The spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since 1970. */
+/** Gives the spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since 1970. */
 export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): Span[] {
   const { trace, route, holder } = exchange;
   if (trace === null) return [];

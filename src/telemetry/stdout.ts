@@ -20,13 +20,13 @@ export function print(text: string): void {
 /** Milliseconds until a terminal that takes nothing is tried again. */
 const RETRY_AFTER = 50;
 
-/** Stdout for lines that must not wait for whoever reads them. Bun writes to pipes and sockets as they take it, but waits for a terminal that somebody has halted (Ctrl-S). */
+/** Opens stdout for lines that must not wait for whoever reads them. Bun writes to pipes and sockets as they take it, but waits for a terminal that somebody has halted (Ctrl-S). */
 export function lineSink(): LineSink {
   const fd = process.stdout.isTTY ? ownTerminal() : null;
   return fd === null ? Bun.stdout.writer({ highWaterMark: 65_536 }) : new TerminalSink(fd);
 }
 
-/** The terminal opened anew, so that only our own writing does not wait; `null` where that can't be done. */
+/** Opens the terminal anew, so that only our own writing does not wait; `null` where that can't be done. */
 function ownTerminal(): number | null {
   try {
     return openSync("/proc/self/fd/1", constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);

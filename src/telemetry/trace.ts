@@ -39,7 +39,7 @@ export function parseTraceparent(text: string | null): TraceContext | null {
   return { traceId, spanId, flags: Number.parseInt(flags, 16) };
 }
 
-/** One request's trace: where it came from, and the steps that it took. */
+/** Records one request's trace: where it came from, and the steps that it took. */
 export class Trace {
   /** The request's own span. */
   readonly spanId = randomHex(8);
@@ -55,29 +55,29 @@ export class Trace {
     private readonly flags: number,
   ) {}
 
-  /** For a request that is made in this one's wake and has no spans of its own. */
+  /** Makes the trace of a request that is made in this one's wake and has no spans of its own. */
   detached(): Trace {
     return new Trace(this.traceId, this.spanId, false, 0);
   }
 
-  /** All is over: an attempt still under way was given up. */
+  /** Ends all steps: an attempt still under way was given up. */
   end(now: number): void {
     if (this.open?.isAttempt === true) this.answered(null, "aborted", now);
     else this.leave(now);
   }
 
-  /** The `traceparent` field of what is sent now. */
+  /** Gives the `traceparent` field of what is sent now. */
   get header(): string {
     const spanId = this.open?.isAttempt === true ? this.open.spanId : this.spanId;
     return `00-${this.traceId}-${spanId}-${this.flags.toString(16).padStart(2, "0")}`;
   }
 
-  /** A step of this name begins; one that is under way ends. */
+  /** Begins a step of this name; one that is under way ends. */
   enter(name: string, now: number): void {
     if (this.isSampled) this.begin(name, false, now, {});
   }
 
-  /** The step under way ends. */
+  /** Ends the step under way. */
   leave(now: number, attributes: Attributes = {}): void {
     const { open } = this;
     if (open === null) return;
@@ -86,7 +86,7 @@ export class Trace {
     this.open = null;
   }
 
-  /** The request is sent to a target, for the `attempt`th time. */
+  /** Begins the step of the `attempt`th attempt: the request is sent to a target. */
   sends(upstream: string, { url, host }: Target, attempt: number, method: string, now: number): void {
     if (!this.isSampled) return;
     const [, name = host, port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
@@ -99,7 +99,7 @@ export class Trace {
     });
   }
 
-  /** The attempt under way has its answer's head, or has failed. `failure`: a short word for how. */
+  /** Ends the attempt under way: it has its answer's head, or has failed. `failure`: a short word for how. */
   answered(status: number | null, failure: string | null, now: number): void {
     const { open } = this;
     if (open === null) return;
@@ -130,7 +130,7 @@ export interface TracerDeps {
 export class Tracer {
   constructor(private readonly deps: TracerDeps) {}
 
-  /** The trace of a request with this `traceparent` field. `null`: its caller does not record, and what it sent is passed on as it is. */
+  /** Begins the trace of a request with this `traceparent` field. `null`: its caller does not record, and what it sent is passed on as it is. */
   begin(traceparent: string | null): Trace | null {
     const parent = parseTraceparent(traceparent);
     if (parent !== null)
@@ -143,7 +143,7 @@ export class Tracer {
 const POOL = Buffer.alloc(4096);
 let used = POOL.length;
 
-/** Random bytes as hexadecimal digits, taken from a supply: the system is asked for many at once. */
+/** Gives random bytes as hexadecimal digits, taken from a supply: the system is asked for many at once. */
 function randomHex(bytes: number): string {
   if (used + bytes > POOL.length) {
     crypto.getRandomValues(POOL);

@@ -14,7 +14,7 @@ export interface TracingDeps {
   readonly onFault: (error: unknown) => void;
 }
 
-/** Whether and how requests are traced, and where their spans go. */
+/** Decides whether and how requests are traced, and where their spans go. */
 export class Tracing {
   /** What became of spans, over all collectors. */
   readonly counts = { sent: 0, dropped: 0 };
@@ -25,7 +25,7 @@ export class Tracing {
 
   constructor(private readonly deps: TracingDeps) {}
 
-  /** Begins to trace, by other rules, or no longer. */
+  /** Begins to trace, goes on by other rules, or ends it. */
   configure(config: OtlpConfig | null): void {
     if (Bun.deepEquals(this.config, config)) return;
     this.close(parseDuration(this.config?.timeout ?? "0s")).catch(this.deps.onFault);
@@ -34,14 +34,14 @@ export class Tracing {
     this.queue = config === null ? null : this.queueFor(config);
   }
 
-  /** Spans of a request that has ended. */
+  /** Sends the spans of a request that has ended, with others. */
   add(spans: readonly Span[]): void {
     // Tracing may be off since the request began.
     if (this.queue === null) this.counts.dropped += spans.length;
     else this.queue.add(spans);
   }
 
-  /** Sends what waits, for `timeout` milliseconds at most. */
+  /** Sends what waits, for at most `timeout` milliseconds. */
   async close(timeout: number): Promise<void> {
     await this.queue?.close(timeout);
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { quantile, screenOf } from "../../src/cli/top-screen.ts";
-import type { StatsAnswer } from "../../src/telemetry/stats.ts";
+import type { StatsAnswer } from "../../src/stats/admin.ts";
 
 const BOUNDS = [1, 10, 100];
 const route = (name: string, requests: number, more: object = {}) => ({

@@ -156,6 +156,24 @@ describe("spans on their way", () => {
     await queue.close(1);
   });
 
+  test("go one batch at a time, however often the collector fails: what is on its way stays bounded", async () => {
+    const counts = { sent: 0, dropped: 0 };
+    let [underWay, max] = [0, 0];
+    const send = async () => {
+      max = Math.max(max, ++underWay);
+      await Bun.sleep(2);
+      underWay--;
+      throw new Error("refused");
+    };
+    const queue = new SpanQueue({ counts, sender: async () => ({ send, close: async () => {} }), onChange: () => {} });
+    for (let i = 0; i < 20; i++) {
+      for (let k = 0; k < 600; k++) queue.add([span]);
+      await Bun.sleep(1);
+    }
+    await queue.close(5000);
+    expect([max, counts]).toEqual([1, { sent: 0, dropped: 12_000 }]);
+  });
+
   test("are given up where what sends them can't be made, and an end goes on all the same", async () => {
     const counts = { sent: 0, dropped: 0 };
     const queue = new SpanQueue({ counts, sender: () => Promise.reject(new Error("no such place")), onChange: () => {} });

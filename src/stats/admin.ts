@@ -7,13 +7,13 @@ import type { SystemHealth } from "../health/health.ts";
 import type { Warnings } from "../health/warnings.ts";
 import { timeText } from "../http/conventions.ts";
 import type { Pools } from "../pools/pools.ts";
+import type { LogState } from "../telemetry/log.ts";
+import { BUCKETS, type Metrics } from "../telemetry/metrics.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { MAX_HITTERS } from "../usage/heavy-hitters.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { VERSION } from "../version.ts";
-import type { LogState } from "./log.ts";
-import { BUCKETS, type Metrics } from "./metrics.ts";
 
 export interface StatsDeps {
   readonly clock: Clock;
@@ -139,7 +139,7 @@ const Stats = Type.Object({
 /** What `GET /admin/stats` answers. */
 export type StatsAnswer = Static<typeof Stats>;
 
-/** Numbers for a terminal, or a script: what `sluice top` shows. */
+/** Answers with numbers for a terminal, or a script: what `sluice top` shows. */
 export const statsAdmin = (deps: StatsDeps) =>
   new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
     "/",

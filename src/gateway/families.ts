@@ -1,0 +1,79 @@
+import type { Activities } from "../activities/activities.ts";
+import { activityFamilies } from "../activities/metrics.ts";
+import { backupFamilies } from "../backups/metrics.ts";
+import type { ScheduledBackups } from "../backups/scheduled.ts";
+import type { CacheCounts } from "../cache/caching.ts";
+import { cacheFamilies } from "../cache/metrics.ts";
+import type { CacheStore } from "../cache/store.ts";
+import type { LiveConfig } from "../config/live.ts";
+import { configFamilies } from "../config/metrics.ts";
+import type { EventHub } from "../events/hub.ts";
+import { eventFamilies } from "../events/metrics.ts";
+import type { Guard } from "../guard/guard.ts";
+import { guardFamilies } from "../guard/metrics.ts";
+import type { SystemHealth } from "../health/health.ts";
+import { healthFamilies } from "../health/metrics.ts";
+import type { Crowd } from "../http/crowd.ts";
+import { certificateFamilies, connectionFamilies } from "../http/metrics.ts";
+import type { MemoryStore } from "../limits/memory/store.ts";
+import { limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
+import type { RedisLimiter } from "../limits/redis/limiter.ts";
+import { poolFamilies } from "../pools/metrics.ts";
+import type { Pools } from "../pools/pools.ts";
+import type { RedisLink } from "../redis/link.ts";
+import { redisFamilies, redisTroubleFamilies } from "../redis/metrics.ts";
+import { storageFamilies } from "../storage/metrics.ts";
+import type { Log } from "../telemetry/log.ts";
+import { buildFamilies, logFamilies, spanFamilies } from "../telemetry/own-metrics.ts";
+import { upstreamFamilies } from "../upstreams/metrics.ts";
+import type { Upstreams } from "../upstreams/registry.ts";
+import type { Clock } from "../values/clock.ts";
+import type { Family } from "../values/family.ts";
+
+/** What metrics are read from. What is made later, or anew, is asked for. */
+export interface Sources {
+  readonly clock: Clock;
+  readonly health: SystemHealth;
+  readonly balanced: Upstreams;
+  readonly kept: CacheStore;
+  readonly cacheCounts: Readonly<CacheCounts>;
+  readonly store: MemoryStore;
+  readonly guard: Guard;
+  readonly pools: Pools;
+  readonly link: RedisLink | null;
+  readonly crowd: Crowd;
+  /** Limits that Redis counts; `null` without Redis. */
+  readonly shared: RedisLimiter | null;
+  readonly live: () => LiveConfig["status"];
+  readonly activities: () => Activities | null;
+  readonly backups: ScheduledBackups;
+  readonly isStorageReadOnly: () => boolean;
+  readonly log: Log | null;
+  readonly events: EventHub;
+  readonly spanCounts: Readonly<Record<string, number>>;
+  /** Milliseconds since 1970; `null` without TLS. */
+  readonly certificateExpiresAt: () => number | null;
+}
+
+/** Gives the metrics that show a state, each room's own, in the order in which a scrape lists them: they cost nothing until somebody asks. */
+export const families = (sources: Sources): readonly Family[] => [
+  ...buildFamilies(),
+  ...healthFamilies(sources.health),
+  ...upstreamFamilies(sources.balanced, sources.clock),
+  ...cacheFamilies(sources.kept, sources.cacheCounts),
+  ...limitFamilies(sources.store),
+  ...guardFamilies(sources.guard),
+  ...poolFamilies(sources.pools),
+  ...connectionFamilies(sources.crowd),
+  ...redisFamilies(sources.link),
+  ...storageFamilies(sources.isStorageReadOnly),
+  ...backupFamilies(sources.backups),
+  ...redisTroubleFamilies(sources.link),
+  ...sharedLimitFamilies(sources.shared),
+  ...configFamilies(sources.live),
+  ...certificateFamilies(sources.certificateExpiresAt),
+  ...logFamilies(sources.log),
+  ...spanFamilies(sources.spanCounts),
+  ...eventFamilies(sources.events),
+  ...activityFamilies(sources.activities),
+];

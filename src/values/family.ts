@@ -1,0 +1,26 @@
+/** One number of a metric. */
+export interface Sample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** A metric that is read when somebody asks. */
+export interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge";
+  readonly read: () => Iterable<Sample> | Promise<Iterable<Sample>>;
+}
+
+/** Makes a metric of a state, which goes up and down. */
+export const gauge = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "gauge", read });
+
+/** Makes a metric of a count, which only goes up. */
+export const counter = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "counter", read });
+
+/** Gives the one sample of a metric without labels. */
+export const single = (value: number): Sample[] => [{ labels: {}, value }];
+
+/** Gives a sample for each of the counts, whose name stands in the label `label`. */
+export const each = (label: string, counts: Readonly<Record<string, number>>): Sample[] =>
+  Object.entries(counts).map(([name, value]) => ({ labels: { [label]: name }, value }));
