@@ -6,7 +6,8 @@ import { helpOf } from "../src/cli/arguments.ts";
 import { SHOWN } from "../src/cli/program.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { Config } from "../src/config/schema.ts";
-import { createGatewayParts } from "../src/gateway/open.ts";
+import { openGateway } from "../src/gateway/open.ts";
+import { openScope } from "../src/gateway/scope.ts";
 import { CODES, type ProblemCode } from "../src/http/problem.ts";
 import { REQUEST_FIELDS } from "../src/telemetry/log-fields.ts";
 import { systemClock } from "../src/values/clock.ts";
@@ -148,7 +149,10 @@ async function metrics(): Promise<string> {
     {},
   );
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
-  const gateway = createGatewayParts({
+  const scope = openScope((error) => {
+    throw error;
+  });
+  const gateway = openGateway(scope, {
     config: loaded.config,
     file: null,
     databasePath: ":memory:",
@@ -160,7 +164,7 @@ async function metrics(): Promise<string> {
     },
   });
   const { body } = await gateway.metrics(null);
-  await gateway.stop();
+  await scope.close();
   const found = new Map<string, { help: string; type: string; labels: Set<string> }>();
   for (const line of body.split("\n")) {
     const [, what, name = "", text = ""] = /^# (HELP|TYPE) (\S+) (.*)$/.exec(line) ?? [];

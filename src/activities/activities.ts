@@ -8,6 +8,7 @@ import type { RedisConfig } from "../redis/settings.ts";
 import { isWithoutRoom } from "../storage/faults.ts";
 import { shareFiles } from "../storage/files.ts";
 import { StorageError } from "../storage/open.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
 import type { Failure } from "./activity-log.ts";
 import { openActivities } from "./database.ts";
@@ -26,10 +27,8 @@ export interface ActivitiesDeps {
   readonly redis: RedisConfig | null;
   /** Bytes that one batch may have. */
   readonly maxBodySize: () => number;
-  /** The activities can't be applied for now; they are kept. */
-  readonly onTrouble: (message: string, attempts: number) => void;
-  /** The database has the size that it may have, or has room again. */
-  readonly onFull: (isFull: boolean) => void;
+  /** Tells that activities can't be applied for now, and that there is no room for more, or some again. */
+  readonly emit: Emit;
 }
 
 /** Bodies that are on their way into the queue, together: beyond it batches are refused. In bytes. */
@@ -176,7 +175,7 @@ export class Activities {
   }
 
   /** Ends with what was accepted written down; what waits is applied after the next start. Gives true when the database is whole in its one file. */
-  async stop(): Promise<boolean> {
+  async close(): Promise<boolean> {
     const isWhole = this.failure !== null || (await this.ask({ kind: "close", id: this.next++ }).catch(() => false));
     this.worker.terminate();
     return isWhole;
@@ -185,7 +184,11 @@ export class Activities {
   private sayFull(isFull: boolean): void {
     if (isFull === this.isFull) return;
     this.isFull = isFull;
-    this.deps.onFull(isFull);
+    this.deps.emit({ type: "activitiesFull", isFull });
+  }
+
+  private tellTrouble(message: string, attempts: number): void {
+    this.deps.emit({ type: "activitiesTrouble", message, attempts });
   }
 
   private post(question: Question): void {
@@ -212,14 +215,14 @@ export class Activities {
     }
     if (answer.kind === "trouble") {
       this.trouble = answer.message;
-      this.deps.onTrouble(answer.message, answer.attempts);
+      this.tellTrouble(answer.message, answer.attempts);
       return;
     }
     const asked = this.asked.get(answer.id);
     this.asked.delete(answer.id);
     if (answer.kind === "fault") {
       // Each batch that can't be taken would say the same.
-      if (this.trouble !== answer.message) this.deps.onTrouble(answer.message, 0);
+      if (this.trouble !== answer.message) this.tellTrouble(answer.message, 0);
       this.trouble = answer.message;
       asked?.reject(new Undone(answer.message));
     } else asked?.resolve(answer.value);
@@ -227,7 +230,7 @@ export class Activities {
 
   private broke(error: Error): void {
     this.failure = error;
-    this.deps.onTrouble(error.message, 0);
+    this.tellTrouble(error.message, 0);
     for (const { reject } of this.asked.values()) reject(error);
     this.asked.clear();
   }

@@ -1,11 +1,12 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { jsonSchema } from "../config/json-schema.ts";
-import { faultLines, type LiveConfig, wireFaults } from "../config/live.ts";
+import type { LiveConfig } from "../config/live.ts";
 import { Config } from "../config/schema.ts";
 import { timeText } from "../http/conventions.ts";
 import { problem } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
+import { faultLines, wireFaults } from "../schema/faults.ts";
 import { masked } from "../schema/secrets.ts";
 
 /** The configuration in force, and its file. */

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Storage } from "../storage/open.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 
 /** Who does something. */
@@ -66,8 +67,8 @@ interface Chain {
 export interface AuditDeps {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** Something was done, and is written down. */
-  readonly onDone?: (deed: Deed, actor: Actor) => void;
+  /** Tells of what was done, once it is written down; left out: nobody. */
+  readonly emit?: Emit;
 }
 
 /**
@@ -97,7 +98,7 @@ export class Audit {
         return done;
       })
       .immediate();
-    this.deps.onDone?.(deed, this.actor);
+    this.deps.emit?.({ type: "change", deed, actor: this.actor });
     return result;
   }
 

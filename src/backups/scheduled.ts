@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 
 import { dirname, join, resolve } from "node:path";
 import { lockAlone } from "../storage/lock.ts";
 import { sync } from "../storage/sync.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { copyInto } from "./admin.ts";
 
@@ -20,9 +21,8 @@ export interface ScheduledBackupsDeps {
   readonly clock: Clock;
   /** `null`: none are made. */
   readonly policy: () => BackupPolicy | null;
-  readonly onDone: (file: string, bytes: number) => void;
-  /** Why the last one could not be made; `null` when one could be again. */
-  readonly onTrouble: (why: string | null) => void;
+  /** Tells of each backup, and of why the last one could not be made. */
+  readonly emit: Emit;
   /** How this program is started; left out: as it was. */
   readonly program?: readonly string[];
 }
@@ -81,7 +81,7 @@ export class ScheduledBackups {
   }
 
   /** Gives up one that is being made. */
-  stop(): void {
+  close(): void {
     this.stopping.abort();
   }
 
@@ -103,7 +103,7 @@ export class ScheduledBackups {
       sync(folder);
       this.counts.ok++;
       this.say(null);
-      this.deps.onDone(file, bytes);
+      this.deps.emit({ type: "backup", file, bytes });
     } finally {
       rmSync(file + PART, { force: true });
     }
@@ -134,7 +134,7 @@ export class ScheduledBackups {
   private say(trouble: string | null): void {
     if (trouble === this.trouble) return;
     this.trouble = trouble;
-    this.deps.onTrouble(trouble);
+    this.deps.emit({ type: "backupTrouble", why: trouble });
   }
 }
 

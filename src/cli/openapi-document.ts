@@ -1,12 +1,16 @@
 import { loadConfig } from "../config/load.ts";
-import { createGatewayParts } from "../gateway/open.ts";
+import { openGateway } from "../gateway/open.ts";
+import { openScope } from "../gateway/scope.ts";
 import { systemClock } from "../values/clock.ts";
 
 /** The OpenAPI document, made by the admin API itself over an empty database in memory. */
 export async function openApiDocument(): Promise<unknown> {
   const loaded = loadConfig("{}", {});
   if ("faults" in loaded) throw new Error("the empty configuration is not valid");
-  const gateway = createGatewayParts({
+  const scope = openScope((error) => {
+    throw error;
+  });
+  const gateway = openGateway(scope, {
     config: loaded.config,
     file: null,
     databasePath: ":memory:",
@@ -19,6 +23,6 @@ export async function openApiDocument(): Promise<unknown> {
     const response = await gateway.admin(new Request("http://localhost/swagger/json"), "openapi");
     return await response.json();
   } finally {
-    await gateway.stop();
+    await scope.close();
   }
 }

@@ -6,8 +6,11 @@ import { type Loaded, loadConfig, placed } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { demoBanner } from "../demo/banner.ts";
+import type { GatewayOptions } from "../gateway/ground.ts";
 import { type Listeners, listen } from "../gateway/listeners.ts";
-import { ConfigConflict, createGatewayParts } from "../gateway/open.ts";
+import { type Gateway, openGateway } from "../gateway/open.ts";
+import { ConfigConflict } from "../gateway/reload.ts";
+import { openScope, type Scope } from "../gateway/scope.ts";
 import { examineCertificates } from "../http/certificates.ts";
 import { SecretFault } from "../pools/secrets.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
@@ -55,7 +58,6 @@ export const serve: Command = {
   },
 };
 
-type Gateway = ReturnType<typeof createGatewayParts>;
 type OnFault = (error: unknown, requestId: string) => void;
 
 /** Starts the gateway and returns when it listens. `instead`: the last good configuration, when that of the file turned out to conflict with what the database holds. */
@@ -82,7 +84,8 @@ async function start(input: Input, instead?: Read): Promise<void> {
     logger.error({ requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, "a fault of the gateway");
 
   let listeners: Listeners | null = null;
-  const gateway = openGateway({
+  const scope = openScope((error) => onFault(error, ""));
+  const gateway = await opened(scope, {
     config,
     file,
     text,
@@ -110,13 +113,13 @@ async function start(input: Input, instead?: Read): Promise<void> {
   // The first requests should not be limited by this instance alone, only because they come early.
   await Promise.race([gateway.ready, Bun.sleep(1000)]);
   try {
-    listeners = listen({ config: gateway.config(), host, port, reusePort: flags["reuse-port"] === true, gateway, onFault });
+    listeners = listen(scope, { config: gateway.config(), host, port, reusePort: flags["reuse-port"] === true, gateway, onFault });
   } catch (error) {
-    await gateway.stop();
+    await scope.close();
     throw new CannotStart(listenFault(error, host, port));
   }
   const tellSystemd = systemdFor(logger);
-  onSignals({ gateway, listeners, output, logger, onFault, tellSystemd });
+  onSignals({ gateway, scope, output, logger, onFault, tellSystemd });
 
   const url = urlOf(config, host, listeners.port);
   logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
@@ -161,11 +164,12 @@ function openLog(output: Output, redactor: Redactor, config: Config): Log {
   return new Log({ output, clock: systemClock, random: Math.random, redactor, level, terminal }, config.logging);
 }
 
-/** Opens the gateway, or gives the conflict between its configuration and what the database holds. Throws what a person can mend as such. */
-function openGateway(options: Parameters<typeof createGatewayParts>[0]): Gateway | ConfigConflict {
+/** Opens the gateway, or gives the conflict between its configuration and what the database holds. Throws what a person can mend as such. Nothing is left open where it does not come to be. */
+async function opened(scope: Scope, options: GatewayOptions): Promise<Gateway | ConfigConflict> {
   try {
-    return createGatewayParts(options);
+    return openGateway(scope, options);
   } catch (error) {
+    await scope.close();
     if (error instanceof ConfigConflict) return error;
     if (error instanceof SecretFault) throw new CannotStart(error.message);
     // Damaged pages are often found only by who reads them.
@@ -184,7 +188,7 @@ const systemdFor =
 
 interface Running {
   readonly gateway: Gateway;
-  readonly listeners: Listeners;
+  readonly scope: Scope;
   readonly output: Output;
   readonly logger: Logger;
   readonly onFault: OnFault;
@@ -192,15 +196,14 @@ interface Running {
 }
 
 /** Stops the process at SIGTERM and SIGINT, at once when it is the second, and loads the configuration again at SIGHUP. From now on a fault that nobody caught is logged and ends nothing. */
-function onSignals({ gateway, listeners, output, logger, onFault, tellSystemd }: Running): void {
+function onSignals({ gateway, scope, output, logger, onFault, tellSystemd }: Running): void {
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) process.exit(1);
     isStopping = true;
     tellSystemd("STOPPING=1");
     logger.info({ signal }, "stopping: no new connections, what is in flight may end");
-    await listeners.stop();
-    await gateway.stop();
+    await scope.close();
     logger.info("stopped");
     await output.end(LAST_LINES_WITHIN);
     process.exit(0);
@@ -223,13 +226,13 @@ function greet({ config, file, fileFaults }: Read, gateway: Gateway, url: string
     process.stderr.write(
       `sluice: ${faultList(file ?? "config.json", fileFaults)}\nsluice: serving the configuration that was in force last (--last-good)\n`,
     );
-  if (config.demo && gateway.demo !== null) {
+  if (config.demo && gateway.demoUrl !== null) {
     if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
-    process.stderr.write(demoBanner(config, url, gateway.demo.url));
+    process.stderr.write(demoBanner(config, url, gateway.demoUrl));
   }
-  if (gateway.madeToken !== null)
+  if (gateway.firstToken !== null)
     process.stderr.write(
-      `\n  Admin token (made now, shown only this once):\n\n    ${gateway.madeToken}\n\n    curl -H 'Authorization: Bearer ${gateway.madeToken}' ${adminUrl}/admin/consumers\n\n`,
+      `\n  Admin token (made now, shown only this once):\n\n    ${gateway.firstToken}\n\n    curl -H 'Authorization: Bearer ${gateway.firstToken}' ${adminUrl}/admin/consumers\n\n`,
     );
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
-import { type Fault, formatFault, formatPath } from "../schema/faults.ts";
+import type { Fault } from "../schema/faults.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { type Environment, loadConfig, placed } from "./load.ts";
 import type { Config } from "./schema.ts";
@@ -7,6 +8,9 @@ import { configWarnings } from "./warnings.ts";
 
 /** Who asked for a reload. */
 export type Trigger = "file" | "signal" | "admin";
+
+/** Puts a configuration in force, whole or not at all. Gives what it conflicts with; empty when it is in force. */
+export type Apply = (config: Config, text: string) => readonly Fault[];
 
 /** What became of the last reload, or of the start. */
 export interface LoadStatus {
@@ -21,11 +25,8 @@ export interface LiveConfigDeps {
   readonly file: string | null;
   readonly env: Environment;
   readonly clock: Clock;
-  /** Puts a configuration in force, whole or not at all. Gives what it conflicts with; empty when it is in force. */
-  readonly apply: (config: Config, text: string) => readonly Fault[];
-  readonly onLoad: (trigger: Trigger, faults: readonly Fault[]) => void;
-  /** Tells what is hardly meant in a configuration that has come into force. */
-  readonly onWarnings: (warnings: readonly Fault[]) => void;
+  /** Tells of each reload, and of what is hardly meant in a configuration that has come into force. */
+  readonly emit: Emit;
   /** Where the main port listens. */
   readonly host: string;
   /** What is wrong with the file already when it starts, if it was started with another one. */
@@ -40,6 +41,7 @@ export class LiveConfig {
   private current: LoadStatus;
   private seen: string;
   private timer: Timer | null = null;
+  private apply: Apply = () => [{ path: [], message: "the gateway has not started yet" }];
 
   constructor(private readonly deps: LiveConfigDeps) {
     this.current = { loadedAt: deps.clock.wall(), faults: deps.faults };
@@ -55,7 +57,8 @@ export class LiveConfig {
   }
 
   /** Begins to watch the file. */
-  start(): void {
+  start(apply: Apply): void {
+    this.apply = apply;
     if (this.deps.file === null) return;
     this.timer = setInterval(() => {
       const now = this.look();
@@ -64,7 +67,7 @@ export class LiveConfig {
     }, LOOK_EVERY);
   }
 
-  stop(): void {
+  close(): void {
     if (this.timer !== null) clearInterval(this.timer);
   }
 
@@ -73,12 +76,12 @@ export class LiveConfig {
     this.seen = this.look();
     const faults = this.read();
     this.current = faults.length === 0 ? { loadedAt: this.deps.clock.wall(), faults } : { ...this.current, faults };
-    this.deps.onLoad(trigger, faults);
+    this.deps.emit({ type: "reload", trigger, faults });
     return faults;
   }
 
   private read(): readonly Fault[] {
-    const { file, env, apply } = this.deps;
+    const { file, env } = this.deps;
     if (file === null) return [{ path: [], message: "this is the embedded demo, which has no file: start with a config.json" }];
     let text: string;
     try {
@@ -88,9 +91,10 @@ export class LiveConfig {
     }
     const loaded = loadConfig(text, env);
     if ("faults" in loaded) return loaded.faults;
-    const conflicts = apply(loaded.config, text);
+    const conflicts = this.apply(loaded.config, text);
     if (conflicts.length > 0) return placed(text, conflicts);
-    this.deps.onWarnings(placed(text, configWarnings(loaded.config, loaded.given, this.deps.host, this.deps.clock.wall())));
+    const warnings = placed(text, configWarnings(loaded.config, loaded.given, this.deps.host, this.deps.clock.wall()));
+    this.deps.emit({ type: "configurationWarnings", warnings });
     return conflicts;
   }
 
@@ -105,11 +109,3 @@ export class LiveConfig {
     }
   }
 }
-
-/** Faults as lines for people. */
-export const faultLines = (file: string | null, faults: readonly Fault[]): string[] =>
-  faults.map((fault) => formatFault(file ?? "config.json", fault));
-
-/** Faults for a JSON answer. */
-export const wireFaults = (faults: readonly Fault[]) =>
-  faults.map(({ path, message, line, column }) => ({ path: formatPath(path), message, line: line ?? 1, column: column ?? 1 }));

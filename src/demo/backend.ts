@@ -10,7 +10,7 @@ export interface DemoTiers {
 /** A small backend on a loopback port, so that a new user has something to call. */
 export interface DemoBackend {
   readonly url: string;
-  stop(): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** The upstreams that the demo backend is offered as: all of it, which nothing cuts off, and the part that can be made to fail, behind a breaker that comes back soon. */
@@ -59,5 +59,5 @@ export function startDemoBackend(tiers: DemoTiers): DemoBackend {
       }
     },
   });
-  return { url: `http://127.0.0.1:${server.port}`, stop: () => server.stop(true) };
+  return { url: `http://127.0.0.1:${server.port}`, close: () => server.stop(true) };
 }

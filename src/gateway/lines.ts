@@ -10,7 +10,7 @@ import type { AutoHealth } from "../health/auto.ts";
 import { unavailable } from "../http/problem.ts";
 import type { Identity } from "../identity/gate.ts";
 import type { LimitsGate } from "../limits/gate.ts";
-import type { Recorder } from "../telemetry/recorder.ts";
+import type { Recorder } from "../observers/recorder.ts";
 import type { Forwarder } from "../upstreams/forwarder.ts";
 import type { Usage } from "../usage/usage.ts";
 

@@ -7,7 +7,8 @@ import { type Problem, type ProblemCode, problem } from "../http/problem.ts";
 import { problemReply } from "../http/reply.ts";
 import { type HttpLimits, HttpServer, type Reply } from "../http/server.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
-import type { GatewayParts } from "./open.ts";
+import type { Gateway } from "./open.ts";
+import type { Scope } from "./scope.ts";
 
 export interface ServerOptions {
   readonly config: Config;
@@ -15,7 +16,7 @@ export interface ServerOptions {
   readonly port: number;
   /** Lets other processes listen on the same port. */
   readonly reusePort?: boolean;
-  readonly gateway: GatewayParts;
+  readonly gateway: Gateway;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
@@ -25,8 +26,6 @@ export interface Listeners {
   readonly adminPort: number;
   /** Takes over what of a configuration is the listeners'. */
   reconfigure(config: Config): void;
-  /** Lets what is in flight end, for `drainTimeout` at most. */
-  stop(): Promise<void>;
 }
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
@@ -38,8 +37,8 @@ const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   505: "versionNotSupported",
 };
 
-/** Opens the listeners. Throws when a port is taken or a certificate can't be read. */
-export function listen({ config, host, port, reusePort, gateway, onFault }: ServerOptions): Listeners {
+/** Opens the listeners. Closing `scope` lets what is in flight end, for `drainTimeout` at most. Throws when a port is taken or a certificate can't be read. */
+export function listen(scope: Scope, { config, host, port, reusePort, gateway, onFault }: ServerOptions): Listeners {
   const { dispatcher, crowd } = gateway;
   const { tls: files } = config.server;
   const tls = files === null ? null : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
@@ -56,12 +55,19 @@ export function listen({ config, host, port, reusePort, gateway, onFault }: Serv
     },
     onFault: (error: unknown) => onFault(error, ""),
   };
+  const servers: HttpServer[] = [];
+  scope.defer(() => {
+    gateway.drain();
+    const timeout = parseDuration(gateway.config().server.drainTimeout);
+    return Promise.all(servers.map((server) => server.close(timeout)));
+  });
   const main = new HttpServer({
     ...shared,
     hostname: host,
     port,
     handle: (incoming) => dispatcher.dispatch(incoming, ({ router }) => router),
   });
+  servers.push(main);
   const own = config.admin.listen;
   const admin =
     own === null
@@ -72,6 +78,7 @@ export function listen({ config, host, port, reusePort, gateway, onFault }: Serv
           port: own.port,
           handle: (incoming) => dispatcher.dispatch(incoming, ({ router, adminRouter }) => adminRouter ?? router),
         });
+  if (admin !== null) servers.push(admin);
 
   return {
     reconfigure: (next) => {
@@ -80,11 +87,6 @@ export function listen({ config, host, port, reusePort, gateway, onFault }: Serv
     },
     port: main.port,
     adminPort: admin?.port ?? main.port,
-    stop: async () => {
-      gateway.drain();
-      const timeout = parseDuration(gateway.config().server.drainTimeout);
-      await Promise.all([main.stop(timeout), admin?.stop(timeout)]);
-    },
   };
 }
 

@@ -1,59 +1,50 @@
 import type { ActivitiesConfig } from "../activities/settings.ts";
-import type { Config } from "../config/schema.ts";
-import type { Answerer } from "../exchange/line.ts";
+import { demoUpstreams } from "../demo/backend.ts";
 import type { Route } from "../exchange/route.ts";
 import { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
-import type { Documents } from "../records/documents.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
-import type { RouteMetrics } from "../telemetry/metrics.ts";
-import type { Tracer } from "../telemetry/trace.ts";
-import type { Upstreams } from "../upstreams/registry.ts";
+import type { BreakerState } from "../upstreams/breaker.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { CidrSet } from "../values/ip.ts";
-import type { Redactor } from "../values/redact.ts";
 import { parseSize } from "../values/units.ts";
+import type { Ground } from "./ground.ts";
 import { type LineServices, lineOf, preflightOf } from "./lines.ts";
 import type { OwnRoutes } from "./own-routes.ts";
 import { compileRoute } from "./routes.ts";
+import type { Services } from "./services.ts";
 
 export interface SnapshotsDeps {
-  /** The configuration in force. */
-  readonly config: () => Config;
-  readonly routes: Documents<RouteConfig>;
-  readonly upstreamDocuments: Documents<UpstreamConfig>;
-  /** The demo's own upstreams, by name. */
-  readonly demoUpstreams: Readonly<Record<string, UpstreamConfig>>;
-  readonly upstreams: Upstreams;
-  readonly metricsOf: (route: string) => RouteMetrics;
-  readonly tracer: () => Tracer | null;
-  readonly redactor: Redactor;
+  readonly ground: Pick<Ground, "inForce" | "metrics" | "redactor">;
+  readonly services: Services;
   readonly use: LineServices;
-  readonly ownRoutes: OwnRoutes;
-  /** Keys of pools are handed out. */
-  readonly handsOut: () => boolean;
-  /** Takes activities in; `null` while there are none. */
-  readonly activities: () => Answerer | null;
   /** Stands for no route. */
   readonly miss: Route;
-  /** A snapshot is in force; `changed`: routes whose responses are of no use any more. */
-  readonly onBuilt: (routes: readonly Route[], changed: ReadonlySet<string>) => void;
 }
+
+/** The changes of a breaker that are counted. */
+const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState])[] = [
+  ["closed", "open"],
+  ["open", "half-open"],
+  ["half-open", "closed"],
+  ["half-open", "open"],
+  ["open", "closed"],
+];
 
 /** Builds what requests walk through, and keeps the one in force. What did not change keeps its state. */
 export class Snapshots {
   private byName = new Map<string, Route>();
   private activitiesRoutes: readonly Route[] = [];
-  private inForce: Snapshot;
+  private own: OwnRoutes | null = null;
+  private inForce: Snapshot | null = null;
 
-  constructor(private readonly deps: SnapshotsDeps) {
-    this.inForce = this.build();
-  }
+  constructor(private readonly deps: SnapshotsDeps) {}
 
+  /** The one in force. Throws before `serve`. */
   get current(): Snapshot {
+    if (this.inForce === null) throw new Error("nothing is served yet");
     return this.inForce;
   }
 
@@ -67,34 +58,41 @@ export class Snapshots {
     return [...this.byName.values(), ...this.activitiesRoutes];
   }
 
-  /** Puts what is configured now in force, in one step. */
-  rebuild(): void {
-    this.inForce = this.build();
+  /** Begins to serve, with Sluice's own routes beside the users'. */
+  serve(own: OwnRoutes): void {
+    this.own = own;
+    this.inForce = this.build(own);
   }
 
-  private build(): Snapshot {
-    const { ownRoutes, handsOut, tracer, redactor, miss, onBuilt } = this.deps;
-    const { identity, server, admin } = this.deps.config();
+  /** Puts what is configured now in force, in one step. */
+  rebuild(): void {
+    if (this.own !== null) this.inForce = this.build(this.own);
+  }
+
+  private build(own: OwnRoutes): Snapshot {
+    const { miss, services, ground } = this.deps;
+    const { identity, server, admin } = ground.inForce.config;
     const before = this.byName;
     const compiled = this.compileAll(before);
     this.byName = new Map(compiled.map((route) => [route.name, route]));
     this.activitiesRoutes = this.compileActivities();
+    this.forgetChanged(before);
+    this.beginCounts(compiled);
     const served = [...compiled, ...this.activitiesRoutes];
     const free = freePages(served);
     const isAdminElsewhere = admin.listen !== null;
-    onBuilt(compiled, changedBetween(before, this.byName));
     return {
       router: new Router(
         served,
-        ownRoutes.onMain(isAdminElsewhere, handsOut(), (path) => free.has(pageOf(path) ?? "")),
+        own.onMain(isAdminElsewhere, !services.pools.isEmpty, (path) => free.has(pageOf(path) ?? "")),
       ),
-      adminRouter: isAdminElsewhere ? new Router<Route>([], ownRoutes.onAdminListener()) : null,
+      adminRouter: isAdminElsewhere ? new Router<Route>([], own.onAdminListener()) : null,
       miss,
       hasCache: compiled.some((route) => route.cache !== null),
-      trustedProxies: new CidrSet(server.trustedProxies),
+      trustedProxies: ground.inForce.trustedProxies,
       maxBodySize: parseSize(server.maxBodySize),
-      tracer: tracer(),
-      redactor,
+      tracer: services.tracing.tracer,
+      redactor: ground.redactor,
       identity: {
         headerName: identity.header,
         header: identity.header.toLowerCase(),
@@ -106,40 +104,67 @@ export class Snapshots {
   }
 
   private compileAll(before: ReadonlyMap<string, Route>): Route[] {
-    const { routes, upstreams, upstreamDocuments, demoUpstreams, metricsOf, use, config } = this.deps;
-    const keyHeader = config().identity.header.toLowerCase();
+    const { use, ground } = this.deps;
+    const { records, upstreams, demo } = this.deps.services;
+    const keyHeader = ground.inForce.config.identity.header.toLowerCase();
+    const demos = demo === null ? {} : demoUpstreams(demo);
     const draft = upstreams.draft();
     const upstreamOf = (name: string): Upstream | null => {
       if (name.includes("://")) return draft.obtain(name, plainUpstream(name));
-      const document = upstreamDocuments.get(name)?.document ?? demoUpstreams[name];
+      const document = records.upstreams.get(name)?.document ?? demos[name];
       return document === undefined ? null : draft.obtain(name, document);
     };
-    const compiled = routes.all().map(({ name, document }) => {
+    const compiled = records.routes.all().map(({ name, document }) => {
       const route = compileRoute(
         { ...document, name },
-        { upstream: upstreamOf(document.upstream), metrics: metricsOf(name), before: before.get(name), keyHeader },
+        { upstream: upstreamOf(document.upstream), metrics: ground.metrics.of(name), before: before.get(name), keyHeader },
       );
       route.line = lineOf(route, use);
       route.preflight = preflightOf(route, use);
       return route;
     });
     // Upstreams that no route uses are checked and listed all the same.
-    for (const name of upstreamDocuments.names()) upstreamOf(name);
+    for (const name of records.upstreams.names()) upstreamOf(name);
     draft.commit();
     return compiled;
   }
 
+  /** What was kept of a route that serves something else now, or nothing, is of no use. */
+  private forgetChanged(before: ReadonlyMap<string, Route>): void {
+    const changed = new Set<string>();
+    for (const [name, route] of before) {
+      if (route.cache === null) continue;
+      const next = this.byName.get(name);
+      if (next === undefined || next.upstream !== route.upstream || !Bun.deepEquals(next.document, route.document)) changed.add(name);
+    }
+    if (changed.size > 0) this.deps.services.caching.purge((route) => changed.has(route));
+  }
+
+  /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */
+  private beginCounts(compiled: readonly Route[]): void {
+    const { metrics } = this.deps.ground;
+    const { upstreams, records, recorder } = this.deps.services;
+    for (const { targets } of upstreams.all())
+      for (const { url } of targets) for (const [from, to] of BREAKER_CHANGES) metrics.breakerChanges.of({ target: url, from, to });
+    for (const tier of records.tiers.names()) {
+      metrics.expectRefusals(tier);
+      recorder.expect(records.registry.policiesOfTier(tier));
+    }
+    for (const { policies } of compiled) recorder.expect(policies);
+  }
+
   private compileActivities(): Route[] {
-    const settings = this.deps.config().activities;
-    const answer = this.deps.activities();
-    if (settings === null || answer === null) return [];
+    const { use, ground, services } = this.deps;
+    const settings = ground.inForce.config.activities;
+    const { answerer } = services.activities;
+    if (settings === null || answerer === null) return [];
     const route = compileRoute(activitiesDocument(settings), {
       upstream: null,
-      metrics: this.deps.metricsOf("activities"),
+      metrics: ground.metrics.of("activities"),
       keyHeader: "",
       own: "activities",
     });
-    route.line = lineOf(route, this.deps.use, answer);
+    route.line = lineOf(route, use, answerer);
     return [route];
   }
 }
@@ -153,14 +178,3 @@ function activitiesDocument({ endpoint, auth, tiers, scopes, limits, cost }: Act
 
 /** A URL in an upstream's place, with every default. */
 const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;
-
-/** Names the routes with a cache that serve something else now, or nothing: what was kept of them is of no use. */
-function changedBetween(before: ReadonlyMap<string, Route>, now: ReadonlyMap<string, Route>): ReadonlySet<string> {
-  const changed = new Set<string>();
-  for (const [name, route] of before) {
-    if (route.cache === null) continue;
-    const next = now.get(name);
-    if (next === undefined || next.upstream !== route.upstream || !Bun.deepEquals(next.document, route.document)) changed.add(name);
-  }
-  return changed;
-}

@@ -1,5 +1,6 @@
 import type { Audit } from "../audit/audit.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { CidrSet, formatIp, parseIp } from "../values/ip.ts";
 import { hashKey, isMade } from "../values/key-format.ts";
@@ -31,9 +32,8 @@ export interface GuardDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
-  readonly onBlock: (block: Block) => void;
-  /** Requests come through a proxy that nobody named: told once, until the settings change. */
-  readonly onProxy?: (peer: string) => void;
+  /** Tells of blocks, and once, until the settings change, of a proxy that nobody named. */
+  readonly emit: Emit;
   /** A block that the database did not take: it holds in memory all the same. */
   readonly onFault: (error: unknown) => void;
 }
@@ -176,7 +176,7 @@ export class Guard {
   sawProxy(peer: string): void {
     if (this.hasSeenProxy) return;
     this.hasSeenProxy = true;
-    this.deps.onProxy?.(peer);
+    this.deps.emit({ type: "unnamedProxy", peer });
   }
 
   /** An address has shown a key or token that nobody has. */
@@ -214,7 +214,7 @@ export class Guard {
         .run(block.cidr, reason, by, now, block.expiresAt);
     });
     this.load();
-    this.deps.onBlock(block);
+    this.deps.emit({ type: "block", block });
     return block;
   }
 

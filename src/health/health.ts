@@ -21,8 +21,8 @@ export class SystemHealth {
 
   constructor(
     private readonly clock: Clock,
-    /** Called with each change, with what was before; what it throws undoes the change. */
-    private readonly onChange: (before: HealthState, after: HealthState) => void = () => {},
+    /** Called with each change, with what was before; what it throws undoes the change. `isFollowed`: another instance has made it. */
+    private readonly onChange: (before: HealthState, after: HealthState, isFollowed: boolean) => void = () => {},
   ) {
     this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null, changes: 0 };
   }
@@ -38,20 +38,20 @@ export class SystemHealth {
     return this.state;
   }
 
-  /** `ttl` in milliseconds: after it the status is NORMAL again. */
-  set(status: SystemStatus, by: string, reason: string | null, ttl: number | null): HealthState {
+  /** Sets the status. `ttl` in milliseconds: after it the status is NORMAL again. `isFollowed`: another instance has set it. */
+  set(status: SystemStatus, by: string, reason: string | null, ttl: number | null, isFollowed = false): HealthState {
     const now = this.clock.wall();
-    return this.enter({ status, since: now, by, reason, until: status === "DEGRADED" && ttl !== null ? now + ttl : null });
+    return this.enter({ status, since: now, by, reason, until: status === "DEGRADED" && ttl !== null ? now + ttl : null }, isFollowed);
   }
 
   private recover(): void {
-    this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null });
+    this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null }, false);
   }
 
-  private enter(state: Omit<HealthState, "changes">): HealthState {
+  private enter(state: Omit<HealthState, "changes">, isFollowed: boolean): HealthState {
     const after = { ...state, changes: this.state.changes + (this.state.status === state.status ? 0 : 1) };
     // First: a change that can't be written down does not happen.
-    this.onChange(this.state, after);
+    this.onChange(this.state, after, isFollowed);
     this.state = after;
     this.degraded = after.status === "DEGRADED";
     return after;

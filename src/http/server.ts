@@ -144,7 +144,7 @@ export class HttpServer {
   }
 
   /** No new connections; resolves when the last exchange is answered or `timeout` milliseconds are over, with all connections closed. */
-  async stop(timeout: number): Promise<void> {
+  async close(timeout: number): Promise<void> {
     this.draining = true;
     const isDiverted = this.options.reusePort === true && divertConnections((this.listener as { fd?: number }).fd ?? -1);
     if (!isDiverted) this.listener.stop(false);

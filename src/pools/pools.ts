@@ -1,6 +1,7 @@
 import type { RedisLink } from "../redis/link.ts";
 import { Contended, SharedState } from "../redis/shared-state.ts";
 import type { Storage } from "../storage/open.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
 import {
@@ -39,10 +40,8 @@ export interface PoolsDeps {
   /** Redis, where several instances share what is given; `null`: there is one alone. */
   readonly link: RedisLink | null;
   readonly onFault: (error: unknown) => void;
-  /** Called for each grant and each denial. `user`: the service that asked, or the route that a key was taken for. */
-  readonly onLease: (pool: string, user: string, kind: "handedOut" | "injected", lease: Lease) => void;
-  /** Called when the upstream's answer changes whether a key is used. `until` in milliseconds of the clock. */
-  readonly onStanding: (pool: string, key: string, change: "rests" | "quarantined" | "back", status: number, until: number) => void;
+  /** Tells of each grant and each denial, and when an upstream's answer changes whether a key is used. */
+  readonly emit: Emit;
 }
 
 /** What a pool's key has left, and whether it is used. Times in milliseconds of the clock. */
@@ -149,7 +148,7 @@ export class Pools {
       false,
     );
     const tell = (lease: Lease): Lease => {
-      this.deps.onLease(policy.name, user, kind, lease);
+      this.deps.emit({ type: "lease", pool: policy.name, user, kind, lease });
       return lease;
     };
     if (!(given instanceof Promise)) return tell(given);
@@ -183,7 +182,7 @@ export class Pools {
     if (status === 429) {
       this.later(
         this.perform(pool, (state, now) => rest(state, key, retryAfter, now)),
-        (until) => this.deps.onStanding(name, key.id, "rests", status, until),
+        (until) => this.tellOf(name, key.id, "rests", status, until),
       );
       return true;
     }
@@ -193,7 +192,7 @@ export class Pools {
       this.later(
         this.perform(pool, (state) => accept(state, key)),
         (wasOut) => {
-          if (wasOut) this.deps.onStanding(name, key.id, "back", status, this.known(name).now);
+          if (wasOut) this.tellOf(name, key.id, "back", status, this.known(name).now);
         },
       );
     return false;
@@ -203,7 +202,7 @@ export class Pools {
   quarantine(pool: Pool, key: PoolKey, status: number): void {
     this.later(
       this.perform(pool, (state, now) => quarantine(state, key, status, now)),
-      (until) => this.deps.onStanding(pool.policy.name, key.id, "quarantined", status, until),
+      (until) => this.tellOf(pool.policy.name, key.id, "quarantined", status, until),
     );
   }
 
@@ -344,6 +343,10 @@ export class Pools {
       this.states.set(name, state);
     }
     return state;
+  }
+
+  private tellOf(pool: string, key: string, change: "rests" | "quarantined" | "back", status: number, until: number): void {
+    this.deps.emit({ type: "poolKey", pool, key, change, status, until });
   }
 }
 

@@ -45,17 +45,14 @@ export class ChangeFeed {
   private seen: number;
   private version: number;
 
-  constructor(
-    private readonly storage: Storage,
-    /** Takes over a batch of changes, oldest first. */
-    private readonly apply: (changes: readonly Change[]) => void,
-  ) {
+  /** Begins to follow. Make it before the records are read: a change in between is then seen twice, never missed. */
+  constructor(private readonly storage: Storage) {
     this.version = this.dataVersion();
     this.seen = this.storage.client.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes").get()?.seq ?? 0;
   }
 
-  /** Takes over what is new. Call it after the records were loaded: a change that is applied twice does no harm. */
-  poll(): void {
+  /** Gives what is new to `apply`, oldest first. Call it after the records were loaded: a change that is applied twice does no harm. */
+  poll(apply: (changes: readonly Change[]) => void): void {
     const version = this.dataVersion();
     if (version === this.version) return;
     this.version = version;
@@ -64,7 +61,7 @@ export class ChangeFeed {
       .all(this.seen);
     if (rows.length === 0) return;
     this.seen = rows.at(-1)?.seq ?? this.seen;
-    this.apply(rows);
+    apply(rows);
   }
 
   /** Forgets changes that everybody has seen, with `areShared` those alone that other instances know of, a bounded number at a time: an import leaves a million of them. `now` in milliseconds since 1970. */

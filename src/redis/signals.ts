@@ -18,8 +18,8 @@ export interface SignalsDeps {
   readonly link: RedisLink;
   /** Another instance has set the system's status. `ttl` in milliseconds. */
   readonly onHealth: (status: SystemStatus, by: string, reason: string | null, ttl: number | null) => void;
-  /** Another instance's breaker has changed. `age`: milliseconds since then. */
-  readonly onBreaker: (signal: BreakerSignal & { readonly age: number }) => void;
+  /** Another instance's breaker has changed. `age`: milliseconds since then. Gives false where a person here has opened it, which holds. */
+  readonly onBreaker: (signal: BreakerSignal & { readonly age: number }) => boolean;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -55,7 +55,7 @@ export class Signals {
     this.timer.unref();
   }
 
-  stop(): void {
+  close(): void {
     clearInterval(this.timer);
   }
 
@@ -124,7 +124,9 @@ export class Signals {
       } else {
         const { upstream, url, state, isHeld, isByHand, failedProbes } = what as BreakerSignal;
         // An instance of a version before says neither.
-        this.deps.onBreaker({ upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, age });
+        const signal = { upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, age };
+        // What a person has opened stays so, here and for instances that come later.
+        if (!this.deps.onBreaker(signal)) this.sayBreaker({ upstream, url, state: "open", isHeld: true, isByHand: true, failedProbes: 0 });
       }
     } catch (error) {
       this.deps.onFault(error);

@@ -191,3 +191,11 @@ function got(value: unknown, isSecret: boolean): string {
   const text = JSON.stringify(value);
   return `, got ${text.length > 40 ? `${text.slice(0, 37)}…` : text}`;
 }
+
+/** Faults as lines for people. */
+export const faultLines = (file: string | null, faults: readonly Fault[]): string[] =>
+  faults.map((fault) => formatFault(file ?? "config.json", fault));
+
+/** Faults for a JSON answer. */
+export const wireFaults = (faults: readonly Fault[]) =>
+  faults.map(({ path, message, line, column }) => ({ path: formatPath(path), message, line: line ?? 1, column: column ?? 1 }));

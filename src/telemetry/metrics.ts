@@ -137,20 +137,24 @@ export class Metrics {
   );
   private readonly refusalsOf = new Map<string, Map<string, { value: number }>>();
   private readonly routes = new Map<string, RouteMetrics>();
-  private readonly plain: Registry<RegistryContentType>;
-  /** OpenMetrics, with exemplars. */
-  private readonly open: Registry<RegistryContentType>;
+  /** The metrics of the process. */
+  private readonly process = new Registry();
+  private families: readonly Family[] = [];
+  /** What Prometheus' own format and OpenMetrics, with exemplars, are written from; made when somebody asks first. */
+  private registries: { readonly plain: Registry<RegistryContentType>; readonly open: Registry<RegistryContentType> } | null = null;
 
-  constructor(private readonly families: readonly Family[]) {
+  constructor() {
     for (const trigger of ["file", "signal", "admin"]) for (const result of ["ok", "faulty"]) this.reloads.of({ trigger, result });
     for (const by of ["guard", "admin"]) this.blocked.of({ by });
     this.expectRefusals(null);
     for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
-    const process = new Registry();
-    collectDefaultMetrics({ register: process });
-    for (const name of NOT_OURS) process.removeSingleMetric(name);
-    this.plain = this.registry(Registry.PROMETHEUS_CONTENT_TYPE, process);
-    this.open = this.registry(Registry.OPENMETRICS_CONTENT_TYPE, process);
+    collectDefaultMetrics({ register: this.process });
+    for (const name of NOT_OURS) this.process.removeSingleMetric(name);
+  }
+
+  /** Says which metrics show a state: they are read when somebody asks. Once, before anybody does. */
+  show(families: readonly Family[]): void {
+    this.families = families;
   }
 
   /** Tells a count of 0 of refusals by limits for a tier's callers (`null`: without a key) until there are some. */
@@ -201,7 +205,11 @@ export class Metrics {
 
   /** Gives the text format, and its content type. Whoever takes OpenMetrics gets that: with exemplars, the ids of traces. */
   async text(accept: string | null): Promise<{ type: string; body: string }> {
-    const registry = accept?.includes("application/openmetrics-text") === true ? this.open : this.plain;
+    this.registries ??= {
+      plain: this.registry(Registry.PROMETHEUS_CONTENT_TYPE),
+      open: this.registry(Registry.OPENMETRICS_CONTENT_TYPE),
+    };
+    const registry = accept?.includes("application/openmetrics-text") === true ? this.registries.open : this.registries.plain;
     return { type: registry.contentType, body: await registry.metrics() };
   }
 
@@ -221,8 +229,8 @@ export class Metrics {
     });
   }
 
-  /** Makes a registry. There is one for each format, since it renames what is in it. `process`: the metrics of the process. */
-  private registry(contentType: RegistryContentType, process: Registry): Registry<RegistryContentType> {
+  /** A registry for each format, since one renames what is in it. */
+  private registry(contentType: RegistryContentType): Registry<RegistryContentType> {
     const registry: Registry<RegistryContentType> = new Registry();
     registry.setContentType(contentType);
     const register = (name: string, help: string, type: string, read: () => Iterable<object> | Promise<Iterable<object>>): void => {
@@ -234,7 +242,7 @@ export class Metrics {
         get: async () => ({ name: family, help, type, aggregator: "sum", values: [...(await read())] }),
       } as unknown as Parameters<Registry["registerMetric"]>[0]);
     };
-    for (const metric of process.getMetricsAsArray() as unknown as ProcessMetric[])
+    for (const metric of this.process.getMetricsAsArray() as unknown as ProcessMetric[])
       register(metric.name, metric.help, metric.type, async () => (await metric.get()).values);
     register("http_requests_total", "Requests by route, method and status.", "counter", () => this.requests());
     const own = [this.breakerChanges, this.limited, this.shadowed, this.refusals, this.retries, this.reloads, this.blocked];

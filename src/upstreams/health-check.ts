@@ -1,20 +1,18 @@
 import { discard, type UpstreamClient } from "../http/client.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import type { HealthCheckPolicy, Target, Upstream } from "./upstream.ts";
-
-/** Called when checks have changed what is thought of a target. */
-export type OnHealth = (upstream: string, target: Target, isHealthy: boolean, why: string) => void;
 
 /** Asks each target of an upstream at its interval, and takes those that fail out of use. */
 export class HealthChecker {
   private readonly timers = new Set<Timer>();
-  private isStopped = false;
+  private isClosed = false;
 
   constructor(
     private readonly upstream: Upstream,
     private readonly policy: HealthCheckPolicy,
     private readonly client: UpstreamClient,
-    private readonly onHealth: OnHealth,
+    private readonly emit: Emit,
     /** Numbers from 0 up to 1: checks of many gateways should not come all at once. */
     private readonly random: () => number,
     private readonly clock: Clock,
@@ -24,8 +22,8 @@ export class HealthChecker {
     for (const target of this.upstream.targets) this.watch(target, { good: 0, bad: 0 }, 0);
   }
 
-  stop(): void {
-    this.isStopped = true;
+  close(): void {
+    this.isClosed = true;
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();
   }
@@ -35,14 +33,14 @@ export class HealthChecker {
       this.timers.delete(timer);
       const began = this.clock.now();
       const fault = await this.check(target);
-      if (this.isStopped) return;
+      if (this.isClosed) return;
       if (fault === null) this.upstream.vouchFor(target, began);
       row.good = fault === null ? row.good + 1 : 0;
       row.bad = fault === null ? 0 : row.bad + 1;
       if (row.good >= this.policy.healthyAfter && this.upstream.setHealthy(target, true))
-        this.onHealth(this.upstream.name, target, true, "answers again");
+        this.emit({ type: "target", upstream: this.upstream.name, target, isHealthy: true, why: "answers again" });
       if (row.bad >= this.policy.unhealthyAfter && this.upstream.setHealthy(target, false))
-        this.onHealth(this.upstream.name, target, false, fault ?? "");
+        this.emit({ type: "target", upstream: this.upstream.name, target, isHealthy: false, why: fault ?? "" });
       this.watch(target, row, this.policy.interval * (0.9 + 0.2 * this.random()));
     }, wait);
     timer.unref();

@@ -1,14 +1,15 @@
 import type { UpstreamClient } from "../http/client.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
-import { HealthChecker, type OnHealth } from "./health-check.ts";
+import { HealthChecker } from "./health-check.ts";
 import type { UpstreamConfig } from "./settings.ts";
 import { type OnBreaker, Upstream } from "./upstream.ts";
 
 export interface UpstreamsDeps {
   readonly clock: Clock;
   readonly client: UpstreamClient;
-  readonly onBreaker: OnBreaker;
-  readonly onHealth: OnHealth;
+  /** Tells of breakers that change, and of targets that are found up or down. */
+  readonly emit: Emit;
   readonly random: () => number;
 }
 
@@ -22,7 +23,11 @@ interface Entry {
 export class Upstreams {
   private inForce = new Map<string, Entry>();
 
-  constructor(private readonly deps: UpstreamsDeps) {}
+  private readonly onBreaker: OnBreaker;
+
+  constructor(private readonly deps: UpstreamsDeps) {
+    this.onBreaker = (upstream, target, from, to, cause) => deps.emit({ type: "breaker", upstream, target, from, to, cause });
+  }
 
   /** Begins a new set. Nothing changes before `commit`. */
   draft(): Draft {
@@ -35,12 +40,12 @@ export class Upstreams {
         const entry =
           before !== undefined && (before.config === config || Bun.deepEquals(before.config, config))
             ? before
-            : { config, upstream: new Upstream(name, config, this.deps.clock, this.deps.onBreaker, before?.upstream), checker: null };
+            : { config, upstream: new Upstream(name, config, this.deps.clock, this.onBreaker, before?.upstream), checker: null };
         next.set(name, entry);
         return entry.upstream;
       },
       commit: () => {
-        for (const [name, entry] of this.inForce) if (next.get(name) !== entry) entry.checker?.stop();
+        for (const [name, entry] of this.inForce) if (next.get(name) !== entry) entry.checker?.close();
         this.inForce = next;
         for (const entry of next.values()) this.watch(entry);
       },
@@ -51,15 +56,15 @@ export class Upstreams {
     return [...this.inForce.values()].map(({ upstream }) => upstream);
   }
 
-  stop(): void {
-    for (const { checker } of this.inForce.values()) checker?.stop();
+  close(): void {
+    for (const { checker } of this.inForce.values()) checker?.close();
   }
 
   private watch(entry: Entry): void {
     const { upstream } = entry;
     if (entry.checker !== null || upstream.healthCheck === null) return;
-    const { client, onHealth, random, clock } = this.deps;
-    entry.checker = new HealthChecker(upstream, upstream.healthCheck, client, onHealth, random, clock);
+    const { client, emit, random, clock } = this.deps;
+    entry.checker = new HealthChecker(upstream, upstream.healthCheck, client, emit, random, clock);
     entry.checker.start();
   }
 }

@@ -1,6 +1,7 @@
 import { openApiDocument } from "../../src/cli/openapi-document.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { createGatewayParts } from "../../src/gateway/open.ts";
+import { openGateway } from "../../src/gateway/open.ts";
+import { openScope } from "../../src/gateway/scope.ts";
 import type { Clock } from "../../src/values/clock.ts";
 import { conformance, type Document } from "../support/openapi.ts";
 
@@ -58,7 +59,8 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
   const loaded = loadConfig(JSON.stringify(config), {});
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
   const faults: unknown[] = [];
-  const gateway = createGatewayParts({
+  const scope = openScope((error) => faults.push(error));
+  const gateway = openGateway(scope, {
     config: loaded.config,
     file: "config.json",
     databasePath: path,
@@ -73,7 +75,7 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     const { method = "GET", body, raw } = options;
     const id = `request-${++count}`;
     const headers = new Headers({ "x-request-id": id, ...options.headers });
-    const shown = options.token === undefined ? (token === "" ? (gateway.madeToken ?? "") : token) : options.token;
+    const shown = options.token === undefined ? (token === "" ? (gateway.firstToken ?? "") : token) : options.token;
     if (shown !== null) headers.set("authorization", `Bearer ${shown}`);
     const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
     if (text !== undefined && !headers.has("content-type")) headers.set("content-type", "application/json");
@@ -109,10 +111,10 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     remove: (target: string, headers: Record<string, string> = {}) => call(target, { method: "DELETE", headers }),
     clock,
     warnings: gateway.warnings,
-    madeToken: gateway.madeToken,
+    madeToken: gateway.firstToken,
     /** Faults of Sluice's own: there should be none, whatever is sent. */
     faults,
-    [Symbol.dispose]: () => gateway.stop(),
+    [Symbol.dispose]: () => scope.close(),
   };
 }
 

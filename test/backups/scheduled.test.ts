@@ -17,8 +17,10 @@ function set(data: string, policy: BackupPolicy | null) {
     databasePath: join(data, "sluice.db"),
     clock: { now: () => now, wall: () => now },
     policy: () => policy,
-    onDone: (file) => done.push(file),
-    onTrouble: (why) => told.push(why),
+    emit: (occurrence) => {
+      if (occurrence.type === "backup") done.push(occurrence.file);
+      if (occurrence.type === "backupTrouble") told.push(occurrence.why);
+    },
     program: [process.execPath, join(import.meta.dir, "../../src/main.ts")],
   });
   return {

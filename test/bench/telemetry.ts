@@ -3,11 +3,11 @@
 import { EventHub } from "../../src/events/hub.ts";
 import type { Exchange } from "../../src/exchange/exchange.ts";
 import { Denials } from "../../src/explain/denials.ts";
+import { Recorder } from "../../src/observers/recorder.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { Log } from "../../src/telemetry/log.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 import { Output } from "../../src/telemetry/output.ts";
-import { Recorder } from "../../src/telemetry/recorder.ts";
 import { spansOf } from "../../src/telemetry/spans.ts";
 import { Tracer } from "../../src/telemetry/trace.ts";
 import { Tracing } from "../../src/telemetry/tracing.ts";
@@ -22,7 +22,7 @@ const log = new Log(
   { output, clock, random: Math.random, redactor: new Redactor(), level: undefined },
   { level: "info", format: "json", accessLog: true, accessLogSample: 1 },
 );
-const metrics = new Metrics([]);
+const metrics = new Metrics();
 const usage = new Usage({ storage: openStorage(":memory:"), clock });
 const current: { accessLog: typeof log.accessLog } = { accessLog: null };
 const recorder = new Recorder({

@@ -19,7 +19,7 @@ const SETTINGS: Config["guard"] = { invalidKeyLimit: 10, window: "5m", blockFor:
 function guarding(path = ":memory:", clock = new FakeClock()) {
   const storage = openStorage(path);
   const audit = new Audit({ storage, clock });
-  const guard = new Guard({ storage, clock, audit, onBlock: () => {}, onFault: () => {} });
+  const guard = new Guard({ storage, clock, audit, emit: () => {}, onFault: () => {} });
   guard.configure(SETTINGS);
   const strike = (ip: string, times: number) => {
     for (let i = 0; i < times; i++) guard.strike(ip);

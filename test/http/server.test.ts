@@ -155,7 +155,7 @@ describe("the HTTP server", () => {
     const busy = await RawConnection.open(it.port);
     busy.write(GET("/"));
     const answer = await begun.promise;
-    const stopped = it.stop(5000);
+    const stopped = it.close(5000);
     answer();
     expect(await busy.untilClosed()).toContain("last");
     await idle.untilClosed();

@@ -9,14 +9,15 @@ test("a feed tells what another connection has changed, in order and once, and f
   const path = join(home.path, "sluice.db");
   const [ours, theirs] = [openStorage(path), openStorage(path)];
   const told: string[] = [];
-  const feed = new ChangeFeed(ours, (changes: readonly Change[]) => {
+  const feed = new ChangeFeed(ours);
+  const tell = (changes: readonly Change[]) => {
     for (const { kind, id, was } of changes) told.push(`${kind} ${id}${was === null ? "" : ` was ${was}`}`);
-  });
+  };
   const key = (id: string, hash: string) =>
     theirs.client.run(
       `INSERT INTO keys (id, hash, start, "end", consumer, enabled, version, created_at, updated_at) VALUES ('${id}', '${hash}', '', '', 'c', 1, 1, 0, 0)`,
     );
-  feed.poll();
+  feed.poll(tell);
   expect(told).toEqual([]);
   theirs.client.run("INSERT INTO consumers (id, tier, enabled, version, created_at, updated_at) VALUES ('c', 't', 1, 1, 0, 0)");
   key("k", "h1");
@@ -25,8 +26,8 @@ test("a feed tells what another connection has changed, in order and once, and f
   theirs.client.run("UPDATE keys SET last_used_at = 5 WHERE id = 'k'");
   theirs.client.run("DELETE FROM keys WHERE id = 'k'");
   theirs.client.run("INSERT INTO blocks (cidr, reason, by, created_at) VALUES ('10.0.0.0/8', '', '', 0)");
-  feed.poll();
-  feed.poll();
+  feed.poll(tell);
+  feed.poll(tell);
   expect(told).toEqual(["consumer c", "key k", "key k was h1", "key k was h2", "block 10.0.0.0/8"]);
 
   theirs.client.transaction(() => {

@@ -30,7 +30,7 @@ export function server(
       throw error;
     },
   });
-  return Object.assign(it, { [Symbol.asyncDispose]: () => it.stop(0) });
+  return Object.assign(it, { [Symbol.asyncDispose]: () => it.close(0) });
 }
 
 /** Answers with what arrived. */

@@ -1,6 +1,7 @@
 import { loadConfig } from "../../src/config/load.ts";
 import { listen } from "../../src/gateway/listeners.ts";
-import { createGatewayParts } from "../../src/gateway/open.ts";
+import { openGateway } from "../../src/gateway/open.ts";
+import { openScope } from "../../src/gateway/scope.ts";
 import { FakeClock } from "./limits.ts";
 
 /** The whole gateway in this process, on a free port, with a clock that stands still until it is moved. */
@@ -10,8 +11,9 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
   const faults: unknown[] = [];
   const onFault = (error: unknown) => void faults.push(error);
   const options = { config: loaded.config, file: "config.json", databasePath, adminToken: "an-admin-token-0123456789" };
-  const gateway = createGatewayParts({ ...options, clock, log: null, onFault });
-  const listeners = listen({ config: loaded.config, host: "127.0.0.1", port: 0, gateway, onFault });
+  const scope = openScope(onFault);
+  const gateway = openGateway(scope, { ...options, clock, log: null, onFault });
+  const listeners = listen(scope, { config: loaded.config, host: "127.0.0.1", port: 0, gateway, onFault });
   return {
     url: `http://127.0.0.1:${listeners.port}`,
     port: listeners.port,
@@ -26,9 +28,6 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
-    stop: async () => {
-      await listeners.stop();
-      await gateway.stop();
-    },
+    stop: () => scope.close(),
   };
 }

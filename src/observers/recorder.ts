@@ -6,13 +6,13 @@ import type { Denials } from "../explain/denials.ts";
 import type { LimitReading } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject } from "../limits/subject.ts";
+import type { AccessLog } from "../telemetry/access-log.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { RequestLine } from "../telemetry/request-line.ts";
+import { spansOf } from "../telemetry/spans.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 import type { Clock } from "../values/clock.ts";
-import type { AccessLog } from "./access-log.ts";
-import type { Logger } from "./log.ts";
-import type { Metrics } from "./metrics.ts";
-import { RequestLine } from "./request-line.ts";
-import { spansOf } from "./spans.ts";
-import type { Tracing } from "./tracing.ts";
 
 export interface RecorderDeps {
   readonly clock: Clock;

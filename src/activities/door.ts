@@ -1,0 +1,80 @@
+import type { Answerer } from "../exchange/line.ts";
+import type { RedisConfig } from "../redis/settings.ts";
+import { activitiesPathOf } from "../storage/files.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
+import { parseSize } from "../values/units.ts";
+import { Activities, checkUsable, compileActivities } from "./activities.ts";
+import type { ActivitiesConfig } from "./settings.ts";
+
+export interface ActivitiesDoorDeps {
+  /** The gateway's own database, beside which the activities' lies unless the configuration says otherwise. */
+  readonly databasePath: string;
+  /** The address of the thread's entry point. */
+  readonly worker: string;
+  /** Redis, in which the queue is then; `null`: it is in the file. */
+  readonly redis: RedisConfig | null;
+  /** The configuration in force. */
+  readonly config: () => { readonly activities: ActivitiesConfig | null; readonly server: { readonly maxBodySize: string } };
+  readonly emit: Emit;
+}
+
+/** Opens what takes activities in when the configuration first wants it. Once opened it stays so: where it is turned off again, what waits is applied all the same. */
+export class ActivitiesDoor {
+  private opened: Activities | null = null;
+
+  constructor(private readonly deps: ActivitiesDoorDeps) {}
+
+  /** `null`: it was never wanted. */
+  get current(): Activities | null {
+    return this.opened;
+  }
+
+  /** `null` while the configuration wants none. */
+  get wanted(): Activities | null {
+    return this.deps.config().activities === null ? null : this.opened;
+  }
+
+  /** Answers requests to the endpoint; `null` while there is none. */
+  get answerer(): Answerer | null {
+    const { wanted } = this;
+    return wanted === null ? null : (exchange) => wanted.answer(exchange);
+  }
+
+  /** Puts the rules in force that the configuration has now. Throws `StorageError` where the file can't be used. */
+  configure(): void {
+    const { databasePath, worker, redis, config, emit } = this.deps;
+    const settings = config().activities;
+    if (settings === null) return;
+    const policy = compileActivities(settings);
+    if (this.opened !== null) {
+      this.opened.configure(policy);
+      return;
+    }
+    const path = activitiesPathOf(settings.path, databasePath);
+    this.opened = new Activities({
+      path,
+      databasePath,
+      redis,
+      worker,
+      policy,
+      maxBodySize: () => parseSize(config().server.maxBodySize),
+      emit,
+    });
+  }
+
+  /** Tells why these settings can't be used, which would be opened now; `null` when they can. */
+  whyUnusable({ path }: ActivitiesConfig): string | null {
+    if (this.opened !== null) return null;
+    try {
+      checkUsable(activitiesPathOf(path, this.deps.databasePath), this.deps.databasePath);
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Ends with what was accepted written down. Gives true when the database is whole in its one file. */
+  async close(): Promise<boolean> {
+    return this.opened === null || this.opened.close();
+  }
+}

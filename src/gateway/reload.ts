@@ -1,0 +1,82 @@
+import { fixedFaults } from "../config/fixed.ts";
+import { keepLastGood } from "../config/last-good.ts";
+import { Config } from "../config/schema.ts";
+import type { Fault } from "../schema/faults.ts";
+import { secretsIn } from "../schema/secrets.ts";
+import { activitiesPathOf, shareFiles } from "../storage/files.ts";
+import { parseSize } from "../values/units.ts";
+import type { Ground } from "./ground.ts";
+import type { Services } from "./services.ts";
+import type { Snapshots } from "./snapshots.ts";
+
+/** The configuration names what the admin API made before. */
+export class ConfigConflict extends Error {
+  constructor(readonly faults: readonly Fault[]) {
+    super("the configuration conflicts with what the admin API made");
+  }
+}
+
+/** Puts what the configuration declares beside what the admin API made. Throws `ConfigConflict` where both have made something. */
+export function declare(ground: Ground, { records }: Pick<Services, "records">): void {
+  const { config } = ground.inForce;
+  const faults = conflicts(config, ground, { records });
+  if (faults.length > 0) throw new ConfigConflict(faults);
+  records.declare(config);
+  ground.emit({ type: "records", of: "pools" });
+  learnSecrets(ground);
+}
+
+/** Gives what a configuration conflicts with: what the admin API made, and the place of the gateway's own database. */
+const conflicts = (next: Config, { options }: Ground, { records }: Pick<Services, "records">): Fault[] => [
+  ...records.clashes(next),
+  ...storageClash(next, options.databasePath),
+];
+
+/** The activities' file may not be the gateway's own, wherever --data or a link has put that. */
+function storageClash({ activities }: Config, databasePath: string): Fault[] {
+  if (activities === null || !shareFiles(activitiesPathOf(activities.path, databasePath), databasePath)) return [];
+  return [
+    { path: placeOf(activities), message: `leads to the gateway's own database (${databasePath}): name another file by activities.path` },
+  ];
+}
+
+const placeOf = ({ path }: NonNullable<Config["activities"]>): string[] => ["activities", ...(path === null ? [] : ["path"])];
+
+/** Puts another configuration in force in one step: all is checked, then all is swapped. Gives the faults with which it can't be. */
+export function reload(next: Config, text: string, ground: Ground, services: Services, snapshots: Snapshots): readonly Fault[] {
+  const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
+  const { activities } = next;
+  const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
+  if (activities !== null && unusable !== null) faults.push({ path: placeOf(activities), message: unusable });
+  if (faults.length > 0) return faults;
+  swap(next, ground, services, snapshots);
+  keepGood(text, ground);
+  return [];
+}
+
+/** Nothing here may fail: what could was checked before. */
+function swap(next: Config, ground: Ground, services: Services, snapshots: Snapshots): void {
+  const { inForce, warnings, options, emit } = ground;
+  const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
+  const before = inForce.config;
+  inForce.enter(next);
+  records.declare(next);
+  limits.store.maxSubjects = next.limits.maxSubjects;
+  if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
+  guard.configure(next.guard);
+  if (!Bun.deepEquals(before.health, next.health)) auto.configure();
+  activities.configure();
+  tracing.configure(next.telemetry.otlp);
+  learnSecrets(ground);
+  cacheStore.resize(parseSize(next.cache.maxSize));
+  options.onConfig?.(next);
+  emit({ type: "records", of: "pools" });
+  snapshots.rebuild();
+}
+
+/** What stands in the configuration's fields for secrets is never logged. */
+const learnSecrets = ({ redactor, inForce }: Ground): void => redactor.learn("config", secretsIn(Config, inForce.config));
+
+/** Keeps the text of the configuration in force, for a start with a broken file. */
+export const keepGood = (text: string, { storage, clock, guarded }: Ground): void =>
+  guarded(() => keepLastGood(storage, text, clock.wall()));

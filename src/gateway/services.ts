@@ -1,0 +1,288 @@
+import { ActivitiesDoor } from "../activities/door.ts";
+import { AdminTokens } from "../admin/tokens.ts";
+import { Caching } from "../cache/caching.ts";
+import { CacheStore } from "../cache/store.ts";
+import { type DemoBackend, startDemoBackend } from "../demo/backend.ts";
+import { ACTIVITIES_WORKER } from "../entry-points.ts";
+import { Denials } from "../explain/denials.ts";
+import { Guard } from "../guard/guard.ts";
+import { AutoHealth, compileAuto, LOOK_EVERY } from "../health/auto.ts";
+import { watchCrowd } from "../health/crowded.ts";
+import { type HealthState, SystemHealth } from "../health/health.ts";
+import { PooledClient } from "../http/client.ts";
+import { timeText } from "../http/conventions.ts";
+import { type Limits, openLimits } from "../limits/open.ts";
+import { compilePolicies, termsOf } from "../limits/policy.ts";
+import { Recorder } from "../observers/recorder.ts";
+import { Pools } from "../pools/pools.ts";
+import { Secrets } from "../pools/secrets.ts";
+import { type Change, follow } from "../records/changes.ts";
+import { Replication } from "../records/replication.ts";
+import { Signals } from "../redis/signals.ts";
+import { Tracing } from "../telemetry/tracing.ts";
+import { Forwarder } from "../upstreams/forwarder.ts";
+import { Upstreams } from "../upstreams/registry.ts";
+import { Troubles } from "../upstreams/troubles.ts";
+import { Usage } from "../usage/usage.ts";
+import { parseSize } from "../values/units.ts";
+import type { Ground } from "./ground.ts";
+import { Records } from "./records.ts";
+import { declare } from "./reload.ts";
+
+/** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
+const FLUSH_COUNTS_EVERY = 1000;
+const FLUSH_USED_KEYS_EVERY = 10_000;
+const WATCH_CROWD_EVERY = 1000;
+/** How long a stop waits for the collector of traces, in milliseconds. */
+const SPANS_WITHIN = 2000;
+
+/** What the capabilities are: each is opened in the order in which one needs another, and closed in the reverse. */
+export interface Services {
+  readonly guard: Guard;
+  readonly health: SystemHealth;
+  readonly auto: AutoSlot;
+  readonly pools: Pools;
+  readonly records: Records;
+  readonly tokens: AdminTokens;
+  /** The admin token when it was made now: shown once. */
+  readonly firstToken: string | null;
+  readonly demo: DemoBackend | null;
+  readonly limits: Limits;
+  /** `null`: this instance is alone. */
+  readonly replication: Replication | null;
+  readonly signals: Signals | null;
+  readonly upstreams: Upstreams;
+  readonly troubles: Troubles;
+  readonly forwarder: Forwarder;
+  readonly cacheStore: CacheStore;
+  readonly caching: Caching;
+  readonly tracing: Tracing;
+  readonly denials: Denials;
+  readonly usage: Usage;
+  readonly recorder: Recorder;
+  readonly activities: ActivitiesDoor;
+  /** Takes over what other processes, or other instances, have changed in the database. */
+  readonly applyRemoteChanges: (changes: readonly Change[]) => void;
+}
+
+/** Watches whether the system should be DEGRADED, by the rules in force. */
+export class AutoSlot {
+  current: AutoHealth | null = null;
+
+  constructor(
+    private readonly ground: Ground,
+    private readonly health: SystemHealth,
+  ) {
+    this.configure();
+  }
+
+  configure(): void {
+    const settings = this.ground.inForce.config.health.auto;
+    this.current = settings === null ? null : new AutoHealth(compileAuto(settings), this.health, this.ground.clock);
+  }
+}
+
+/** Opens the services on their ground. Throws what keeps one from being opened; what the scope has by then is closed by whoever opened that. */
+export function openServices(ground: Ground): Services {
+  const who = openCallers(ground);
+  declare(ground, who);
+  const limits = openLimits(ground.scope, ground, who.health);
+  const usage = new Usage(ground);
+  flushRegularly(ground, who, limits, usage);
+  const shared = openSharing(ground, who);
+  const backends = openBackends(ground, who.pools);
+  const signals = openSignals(ground, who.health, backends.upstreams);
+  const demo = openDemo(ground, who.records, who.health);
+  const tracing = openTracing(ground);
+  const denials = new Denials();
+  const { clock, metrics, events, log, options } = ground;
+  const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
+  const activities = openActivities(ground);
+  return { ...who, limits, usage, ...shared, ...backends, signals, demo, tracing, denials, recorder, activities };
+}
+
+/** Who calls, and whether they may: the guard, the system's status, all records and the pools. */
+function openCallers(ground: Ground) {
+  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, scope } = ground;
+  const guard = new Guard({ storage, clock, audit, emit, onFault: tell });
+  guard.configure(inForce.config.guard);
+  const health = new SystemHealth(clock, (before, after, isFollowed) => {
+    const write = () => audit.note({ action: "health.set", subject: "health", before: auditView(before), after: auditView(after) });
+    // What time or the signals decide happens in any case, and within a request.
+    if (after.by === "ttl" || after.by === "auto") guarded(write);
+    else write();
+    emit({ type: "health", before, after, isFollowed });
+  });
+  const auto = new AutoSlot(ground, health);
+  scope.every(LOOK_EVERY, () => auto.current?.look());
+  scope.every(WATCH_CROWD_EVERY, watchCrowd(ground.crowd, ground.warnings, clock));
+  const pools = new Pools({ storage, clock, link, onFault: tell, emit });
+  const secrets = new Secrets(options.secret, options.oldSecret);
+  const records = new Records({
+    ...{ storage, clock, audit, secrets },
+    config: () => inForce.config,
+    onRoutes: () => emit({ type: "records", of: "routes" }),
+    onPools: () => emit({ type: "records", of: "pools" }),
+  });
+  const reconfigurePools = (): void => {
+    const all = records.pools.all();
+    redactor.learn(
+      "pools",
+      all.flatMap(({ document }) => document.keys.flatMap(({ secret }) => (secret === undefined ? [] : [secret]))),
+    );
+    pools.configure(all.map(({ name, document }) => [name, document] as const));
+  };
+  occurrences.subscribe({
+    records: ({ of }) => {
+      if (of === "pools") reconfigurePools();
+    },
+  });
+  const { tokens, made: firstToken } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
+  return { guard, health, auto, pools, records, tokens, firstToken };
+}
+
+/** Records that several processes and instances share. */
+function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<typeof openCallers>) {
+  const { link, storage, scope, tell, emit, occurrences } = ground;
+  const followers = { ...records.followers, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } };
+  const applyRemoteChanges = (changes: readonly Change[]): void => follow(changes, followers, tell);
+  if (link === null) return { applyRemoteChanges, replication: null };
+  const replication = new Replication({
+    link,
+    storage,
+    applyRemoteChanges,
+    onFault: tell,
+    onRebuilt: (epoch, published, taken) => emit({ type: "recordsCompared", epoch, published, taken }),
+  });
+  scope.defer(() => replication.stop());
+  occurrences.subscribe({
+    redis: ({ isUp }) => {
+      if (!isUp) replication.doubt();
+    },
+  });
+  return { applyRemoteChanges, replication };
+}
+
+/** The backends, and what stands before them. */
+function openBackends({ clock, scope, emit, occurrences, inForce, tell, options }: Ground, pools: Pools) {
+  const client = new PooledClient(clock, {
+    onUnasked: (target) => emit({ type: "unasked", target }),
+    onLookUp: (target, address, error) => emit({ type: "lookUp", target, address, error }),
+    onShortage: (isShort) => emit({ type: "shortage", isShort }),
+  });
+  scope.defer(() => client.close());
+  const upstreams = new Upstreams({ clock, client, random: Math.random, emit });
+  scope.defer(() => upstreams.close());
+  const troubles = new Troubles();
+  occurrences.subscribe({
+    breaker: ({ upstream, target, to }) => {
+      if (to === "closed") troubles.over(upstream, target.url);
+    },
+    target: ({ upstream, target, isHealthy, why }) => {
+      if (isHealthy) troubles.over(upstream, target.url);
+      else troubles.failed(upstream, target.url, `health check: ${why}`);
+    },
+    attemptFailed: ({ upstream, target, why }) =>
+      troubles.failed(upstream, target.url, typeof why === "number" ? `answered ${why}` : why.message),
+  });
+  const forwarder = new Forwarder({
+    ...{ clock, client, pools, random: Math.random, onFault: tell },
+    onFailed: (requestId, upstream, target, attempt, why) => emit({ type: "attemptFailed", requestId, upstream, target, attempt, why }),
+  });
+  const cacheStore = new CacheStore(parseSize(inForce.config.cache.maxSize));
+  const caching = new Caching({ store: cacheStore, forwarder, clock, onFault: options.onFault });
+  return { upstreams, troubles, forwarder, cacheStore, caching };
+}
+
+/** What instances tell each other at once: the system's status, and breakers. */
+function openSignals({ link, scope, tell, clock, occurrences }: Ground, health: SystemHealth, upstreams: Upstreams): Signals | null {
+  if (link === null) return null;
+  const signals = new Signals({
+    link,
+    onHealth: (status, by, reason, ttl) => void health.set(status, by, reason, ttl, true),
+    onBreaker: ({ upstream, url, age, ...said }) => {
+      const known = upstreams.all().find((each) => each.name === upstream);
+      return known?.followBreaker(url, { ...said, since: clock.now() - age }) ?? true;
+    },
+    onFault: tell,
+  });
+  scope.defer(() => signals.close());
+  occurrences.subscribe({
+    health: ({ after, isFollowed }) => {
+      if (!isFollowed) signals.sayHealth(after);
+    },
+    breaker: ({ upstream, target: { url, state }, to, cause }) => {
+      if (cause === "shared" || to === "half-open") return;
+      const isByHand = cause === "admin";
+      const { failedProbes } = state.breaker;
+      signals.sayBreaker({ upstream, url, state: to, isHeld: isByHand && to === "open", isByHand, failedProbes });
+    },
+  });
+  return signals;
+}
+
+function openDemo({ inForce, scope }: Ground, { tiers }: Records, health: SystemHealth): DemoBackend | null {
+  if (!inForce.config.demo) return null;
+  const demo = startDemoBackend({
+    limitOf: (tier) => {
+      const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
+      return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
+    },
+  });
+  scope.defer(() => demo.close());
+  return demo;
+}
+
+function openTracing({ instance, emit, tell, scope, inForce }: Ground): Tracing {
+  const tracing = new Tracing({
+    ...{ instance, random: Math.random, onFault: tell },
+    onChange: (endpoint, isUp, why) => emit({ type: "collector", endpoint, isUp, why }),
+  });
+  scope.defer(() => tracing.close(SPANS_WITHIN));
+  tracing.configure(inForce.config.telemetry.otlp);
+  return tracing;
+}
+
+function openActivities({ options: { databasePath }, inForce, emit, log, scope }: Ground): ActivitiesDoor {
+  const { redis } = inForce.config;
+  const activities = new ActivitiesDoor({ databasePath, worker: ACTIVITIES_WORKER, redis, config: () => inForce.config, emit });
+  scope.defer(async () => {
+    if (await activities.close()) return;
+    log?.info("what activities wrote last is in the file that ends in -wal, for another process has the database open: copy both together");
+  });
+  activities.configure();
+  return activities;
+}
+
+/** Writes regularly what is changed in memory, and at last. One that can't be written holds up no other. */
+function flushRegularly(ground: Ground, { pools, records, tokens, guard }: ReturnType<typeof openCallers>, limits: Limits, usage: Usage) {
+  const { scope, guarded, log, writability } = ground;
+  const flush = (): void => {
+    for (const each of [limits.counts, usage, pools]) guarded(() => each.flush());
+  };
+  const flushUsed = (): void => {
+    records.keys.flushUsed();
+    tokens.flushUsed();
+    guard.flush();
+  };
+  scope.defer(() => {
+    flush();
+    const lost = { counts: limits.store.waiting, requestsOfUsage: usage.waiting, pools: pools.waiting };
+    if (Object.values(lost).some((count) => count > 0))
+      log?.error(
+        { ...lost, why: writability.state?.detail ?? null },
+        "stopped without storing these: they could not be written and are lost",
+      );
+    guarded(flushUsed);
+  });
+  scope.every(FLUSH_COUNTS_EVERY, () => {
+    flush();
+    writability.look();
+  });
+  scope.every(FLUSH_USED_KEYS_EVERY, () => {
+    flushUsed();
+    guard.sweep();
+  });
+}
+
+const auditView = ({ status, by, reason, until }: HealthState) => ({ status, by, reason, until: timeText(until) });

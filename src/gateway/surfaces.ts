@@ -1,0 +1,133 @@
+import { adminAnswerer } from "../admin/answerer.ts";
+import { tokenOf } from "../admin/app.ts";
+import { Dispatcher } from "../exchange/dispatcher.ts";
+import type { Answerer, Gate, Line } from "../exchange/line.ts";
+import type { OwnName } from "../exchange/own-paths.ts";
+import { guardGate } from "../guard/gate.ts";
+import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
+import type { Problem } from "../http/problem.ts";
+import { ApiKeyFinder } from "../identity/api-key.ts";
+import { Identity } from "../identity/gate.ts";
+import { LimitsGate } from "../limits/gate.ts";
+import { pageAnswerer } from "../pages/answerer.ts";
+import { HandOut } from "../pools/hand-out.ts";
+import { wireFaults } from "../schema/faults.ts";
+import { metricsAnswerer } from "../telemetry/endpoint.ts";
+import { RouteMetrics } from "../telemetry/metrics.ts";
+import { type AdminApi, openAdmin } from "./admin.ts";
+import { Components } from "./components.ts";
+import { failureOf } from "./failure.ts";
+import type { Ground } from "./ground.ts";
+import { type LineServices, ownLineOf } from "./lines.ts";
+import { missOf, OwnRoutes } from "./own-routes.ts";
+import type { Services } from "./services.ts";
+import { Snapshots } from "./snapshots.ts";
+import { summaryOf } from "./summary.ts";
+
+/** What listens: every path's line, and the admin API. */
+export interface Surfaces {
+  readonly snapshots: Snapshots;
+  readonly dispatcher: Dispatcher;
+  readonly admin: AdminApi;
+  /** From here on the gateway is not ready. */
+  readonly drain: () => void;
+}
+
+/** Puts together what answers requests. */
+export function openSurfaces(ground: Ground, services: Services): Surfaces {
+  const { clock, options, occurrences, metrics } = ground;
+  const { recorder } = services;
+  const drainage = { isDraining: false };
+  const components = new Components(ground, services);
+  const use = lineServices(ground, services);
+  const miss = missOf(metrics.of("none"), (exchange, elapsed) => recorder.note(exchange, elapsed));
+  const snapshots = new Snapshots({ ground, services, use, miss });
+  const dispatcher = new Dispatcher({ clock, snapshot: () => snapshots.current, failureOf, onFault: options.onFault });
+  const admin = openAdmin(ground, services, components, snapshots);
+  const answerers = ownAnswerers(ground, services, components, admin, () => drainage.isDraining);
+  snapshots.serve(ownRoutes(ground, services, use, answerers));
+  // Also when pools come and go: keys are handed out while there are some.
+  occurrences.subscribe({ records: () => snapshots.rebuild() });
+  const drain = (): void => {
+    drainage.isDraining = true;
+  };
+  return { snapshots, dispatcher, admin, drain };
+}
+
+/** What the lines of routes are made of. */
+function lineServices({ clock }: Ground, services: Services): LineServices {
+  const { guard, records, limits, caching, forwarder, usage, recorder, auto } = services;
+  const keys = records.registry;
+  return {
+    ...{ guard, caching, forwarder, usage, recorder },
+    // Adding a way to tell who calls is adding its finder here.
+    identity: new Identity({ finders: [new ApiKeyFinder(keys, guard)], guard, clock }),
+    limits: new LimitsGate({
+      ...{ limiter: limits.limiter, keys, clock, away: limits.away },
+      onDenied: (exchange, readings) => recorder.denied(exchange, readings),
+    }),
+    auto: () => auto.current,
+  };
+}
+
+type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key">, Answerer>>;
+
+/** What answers at Sluice's own paths, but for keys of pools. */
+function ownAnswerers(
+  { warnings, live, metrics, inForce, options: { onFault } }: Ground,
+  { tokens, guard, ...services }: Services,
+  components: Components,
+  admin: AdminApi,
+  isDraining: () => boolean,
+): OwnAnswerers {
+  const tokenRefusal = (authorization: string | null, ip: string): Problem | null => {
+    const found = tokenOf({ tokens, guard }, authorization, ip);
+    return "code" in found ? found : null;
+  };
+  return {
+    health: aliveAnswerer(),
+    ready: readyAnswerer({
+      components: () => components.ofGateway(),
+      required: () => components.required(),
+      configuration: () => ({ loadedAt: live.status.loadedAt, faults: wireFaults(live.status.faults) }),
+      ...{ warnings, isDraining, tokenRefusal },
+    }),
+    metrics: metricsAnswerer({
+      text: (accept) => metrics.text(accept),
+      summary: () => summaryOf(metrics, services),
+      ...{ tokenRefusal, onFault },
+    }),
+    docs: pageAnswerer(() => inForce.config),
+    admin: adminAnswerer({ handle: admin, holdsToken: (authorization) => tokens.isShownIn(authorization), onFault }),
+  };
+}
+
+/** The routes of Sluice's own paths. */
+function ownRoutes(
+  { metrics }: Ground,
+  { pools, guard, recorder }: Services,
+  { identity }: LineServices,
+  answerers: OwnAnswerers,
+): OwnRoutes {
+  const handOut = new HandOut({ pools });
+  const lineOf = (name: OwnName, first: Gate): Line => {
+    switch (name) {
+      case "api-key":
+        return {
+          gates: [first, guardGate(guard), identity.gateFor(handOut.entrance)],
+          answer: (exchange) => handOut.answer(exchange),
+          ended: (exchange, elapsed) => recorder.note(exchange, elapsed),
+        };
+      case "admin":
+        return { gates: [first], answer: answerers.admin, ended: (exchange, elapsed) => recorder.administered(exchange, elapsed) };
+      default:
+        return ownLineOf([first], answerers[name]);
+    }
+  };
+  // Requests to the admin API have lines in the log, and no metrics.
+  const uncounted = new RouteMetrics("admin");
+  return new OwnRoutes({
+    metricsOf: (name) => (name === "admin" ? uncounted : name === "api-key" ? metrics.of(name) : metrics.ofOwn(name)),
+    lineOf,
+  });
+}

@@ -1,0 +1,90 @@
+import { timeText } from "../http/conventions.ts";
+import { faultLines } from "../schema/faults.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { OccurrenceOf, Subscriber } from "../telemetry/occurrences.ts";
+import type { Clock } from "../values/clock.ts";
+
+export interface LogLinesDeps {
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** The configuration's file; `null`: the embedded demo. */
+  readonly file: string | null;
+  /** What happens to limits while Redis is away. */
+  readonly onFailure: () => string | undefined;
+}
+
+/** Writes a line of the log for each occurrence that has one: all their wording stands here. */
+export const logLines = (deps: LogLinesDeps): Subscriber => ({ ...linesOfState(deps), ...linesOfBackends(deps) });
+
+/** What happens to the gateway itself. */
+const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
+  warning: ({ warning: { code, message, detail }, isRaised }) => {
+    if (isRaised) log.warn({ code, detail }, message);
+    else log.info({ code }, "this warning is over");
+  },
+  backup: ({ file, bytes }) => log.info({ file, bytes }, "backup made"),
+  block: ({ block: { cidr, reason, by, expiresAt } }) => log.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked"),
+  health: ({ before, after: { status, by, reason } }) =>
+    log[status === "DEGRADED" ? "warn" : "info"]({ from: before.status, to: status, by, reason }, "system health"),
+  redis: ({ isUp, why, isFirst }) => {
+    if (isFirst) log.error({ why, onFailure: onFailure() }, "Redis is not there: this instance begins by itself");
+    else if (isUp) log.info("Redis is there");
+    else log.error({ why, onFailure: onFailure() }, "Redis is lost: this instance goes on by itself");
+  },
+  recordsCompared: ({ epoch, published, taken }) => log.info({ epoch, published, taken }, "records compared with Redis"),
+  collector: ({ endpoint, isUp, why }) => {
+    if (isUp) log.info("the collector takes traces again");
+    else log.warn({ endpoint, why }, "the collector takes no traces: they are dropped");
+  },
+  activitiesTrouble: ({ message, attempts }) =>
+    log.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
+  configurationWarnings: ({ warnings }) => {
+    for (const line of faultLines(file, warnings)) log.warn(`configuration: ${line}`);
+  },
+  reload: ({ trigger, faults }) => {
+    if (faults.length === 0) log.info({ trigger, file }, "configuration reloaded");
+    else log.error({ trigger, faults: faultLines(file, faults) }, "configuration not reloaded: the one before stays in force");
+  },
+});
+
+/** What happens to backends, and to the credentials for them. */
+const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
+  lease: (occurrence) => leaseLine(log, occurrence),
+  poolKey: ({ pool, key, change, status, until }) =>
+    log[change === "back" ? "info" : "warn"](
+      { pool, key, status, ...(change === "back" ? {} : { until: timeText(clock.wall() + (until - clock.now())) }) },
+      KEY_CHANGES[change],
+    ),
+  breaker: ({ upstream, target: { url }, from, to, cause }) =>
+    log[to === "open" ? "warn" : "info"]({ upstream, target: url, from, to, cause }, "circuit breaker"),
+  target: ({ upstream, target: { url }, isHealthy, why }) =>
+    log[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
+  attemptFailed: ({ requestId, upstream, target: { url }, attempt, why }) => {
+    if (!log.isLevelEnabled("debug")) return;
+    const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
+    log.debug({ requestId, upstream, target: url, attempt, ...what }, "attempt failed");
+  },
+  unasked: ({ target }) =>
+    log.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
+});
+
+const KEY_CHANGES = {
+  rests: "the upstream limits a key: it rests",
+  quarantined: "the upstream refuses a key",
+  back: "the upstream takes a key again",
+} as const;
+
+function leaseLine(log: Logger, { pool, user, kind, lease }: OccurrenceOf<"lease">): void {
+  const who = kind === "handedOut" ? { pool, service: user } : { pool, route: user };
+  if (!lease.granted) {
+    // What no key ever holds is for the caller to change.
+    if (Number.isFinite(lease.retryIn))
+      log.error({ ...who, retryIn: Math.ceil(lease.retryIn) }, "All API keys have reached their rate limits.");
+    else log.warn(who, "a request costs more than any key of the pool holds");
+    return;
+  }
+  const { id } = lease.grant.key;
+  // A route's requests have lines of their own.
+  const level = kind === "handedOut" ? "info" : "debug";
+  if (log.isLevelEnabled(level)) log[level]({ ...who, key: id }, `API Key: ${id} - Remaining Tokens: ${lease.remaining}`);
+}

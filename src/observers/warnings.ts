@@ -1,0 +1,96 @@
+import type { Warnings } from "../health/warnings.ts";
+import { type Fault, faultLines } from "../schema/faults.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { Subscriber } from "../telemetry/occurrences.ts";
+
+export interface WarningRulesDeps {
+  readonly warnings: Warnings;
+  /** The configuration's file; `null`: the embedded demo. */
+  readonly file: string | null;
+  /** `null`: nothing is logged. */
+  readonly log: Logger | null;
+}
+
+/** Raises and clears the warnings that occurrences mean for an operator: all their wording stands here. */
+export const warningRules = (deps: WarningRulesDeps): Subscriber => ({ ...ofStorage(deps), ...ofPeers(deps), ...ofConfiguration(deps) });
+
+const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
+  storage: ({ state }) => {
+    if (state?.isDamaged !== true) warnings.clear("storageDamaged");
+    if (state === null) warnings.clear("storageReadOnly");
+    else if (state.isDamaged)
+      warnings.raise(
+        "storageDamaged",
+        "The database is damaged: stop the gateway and restore a backup (sluice restore FILE).",
+        state.detail,
+      );
+    else
+      warnings.raise(
+        "storageReadOnly",
+        "Changes can't be stored: the disk is full, or can't be written. Requests are served; admin changes are refused until there is room again.",
+        state.detail,
+      );
+  },
+  backupTrouble: ({ why }) => {
+    if (why === null) warnings.clear("backupFailed");
+    else warnings.raise("backupFailed", "The last scheduled backup could not be made.", why);
+  },
+  activitiesFull: ({ isFull }) => {
+    if (isFull)
+      warnings.raise(
+        "activitiesFull",
+        "The activities' database has the size that it may have: no more are taken.",
+        "Raise activities.maxSize, or make room: delete rows, or let activities.keepFor be shorter.",
+      );
+    else warnings.clear("activitiesFull");
+  },
+});
+
+const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
+  /** Names of backends that can't be looked up, with what to say of them. */
+  const doubted = new Map<string, string>();
+  return {
+    unnamedProxy: ({ peer }) =>
+      warnings.raise(
+        "untrustedProxy",
+        "Requests come through a proxy that server.trustedProxies does not name: all its callers count as one address, for limits and blocks.",
+        `requests come through ${peer}, which server.trustedProxies does not name`,
+      ),
+    redis: ({ isUp, why }) => {
+      if (isUp) warnings.clear("redisAway");
+      else warnings.raise("redisAway", "Redis is away: limits are as redis.onFailure says, and records can't be changed.", why, true);
+    },
+    lookUp: ({ target, address, error }) => {
+      if (error === null) doubted.delete(target);
+      else doubted.set(target, `${target}: ${error}; ${address} is used`);
+      if (doubted.size === 0) {
+        warnings.clear("nameLookUpFailed");
+        return;
+      }
+      const message = "A backend's name can't be looked up: its last address is used.";
+      warnings.raise("nameLookUpFailed", message, [...doubted.values()].join(", "));
+      // The first is in the log as a warning.
+      if (error !== null && doubted.size > 1) log?.warn({ detail: doubted.get(target) }, message);
+    },
+    shortage: ({ isShort }) => {
+      if (isShort) warnings.raise("outOfDescriptors", "Requests were refused for want of file descriptors: raise the limit of open files.");
+      else warnings.clear("outOfDescriptors");
+    },
+  };
+};
+
+const ofConfiguration = ({ warnings, file }: WarningRulesDeps): Subscriber => ({
+  reload: ({ faults }) => warnOfFile(warnings, file, faults),
+});
+
+/** Raises the warning that the file has these faults, or clears it where there are none. */
+export function warnOfFile(warnings: Warnings, file: string | null, faults: readonly Fault[]): void {
+  if (faults.length === 0) warnings.clear("configurationFaulty");
+  else
+    warnings.raise(
+      "configurationFaulty",
+      "The configuration file has faults: the one before it is in force, and a restart would fail. sluice check names the faults.",
+      faultLines(file, faults).join("; "),
+      true,
+    );
+}

@@ -1,0 +1,123 @@
+import type { Actor, Deed } from "../audit/audit.ts";
+import type { Trigger } from "../config/live.ts";
+import type { Block } from "../guard/guard.ts";
+import type { HealthState } from "../health/health.ts";
+import type { Warning } from "../health/warnings.ts";
+import type { UpstreamFailure } from "../http/client.ts";
+import type { Lease } from "../pools/pool.ts";
+import type { Fault } from "../schema/faults.ts";
+import type { Unwritable } from "../storage/writability.ts";
+import type { BreakerCause, BreakerState } from "../upstreams/breaker.ts";
+import type { Target } from "../upstreams/upstream.ts";
+
+/** What happens in the gateway besides requests: parts emit it, and whoever has to do something about it subscribes. */
+export type Occurrence =
+  /** A warning has come, or is over. */
+  | { readonly type: "warning"; readonly warning: Warning; readonly isRaised: boolean }
+  /** The database can't be written any more, or for another reason, or again (`null`). */
+  | { readonly type: "storage"; readonly state: Unwritable | null }
+  /** A scheduled backup was made. */
+  | { readonly type: "backup"; readonly file: string; readonly bytes: number }
+  /** Why the last scheduled backup could not be made; `null` when one could be again. */
+  | { readonly type: "backupTrouble"; readonly why: string | null }
+  /** Something was done, and is written down in the audit. */
+  | { readonly type: "change"; readonly deed: Deed; readonly actor: Actor }
+  /** An address is blocked. */
+  | { readonly type: "block"; readonly block: Block }
+  /** A private or loopback peer that `server.trustedProxies` does not name says for whom it asks. */
+  | { readonly type: "unnamedProxy"; readonly peer: string }
+  /** The system's status has changed. `isFollowed`: another instance said so. */
+  | { readonly type: "health"; readonly before: HealthState; readonly after: HealthState; readonly isFollowed: boolean }
+  /** Redis is there, or lost. `isFirst`: so it is found at the start. */
+  | { readonly type: "redis"; readonly isUp: boolean; readonly why: string | null; readonly isFirst: boolean }
+  /** What this instance counted alone has to be given back to Redis. */
+  | { readonly type: "owing" }
+  /** Records were compared with Redis' after they had gone apart. */
+  | { readonly type: "recordsCompared"; readonly epoch: string; readonly published: number; readonly taken: number }
+  /** Records were changed, by whomever, that routing or pools are made of. */
+  | { readonly type: "records"; readonly of: "routes" | "pools" }
+  /** A key of a pool was asked for. */
+  | {
+      readonly type: "lease";
+      readonly pool: string;
+      readonly user: string;
+      readonly kind: "handedOut" | "injected";
+      readonly lease: Lease;
+    }
+  /** A key of a pool rests, is quarantined, or is back. `until` as of `clock.now()`. */
+  | {
+      readonly type: "poolKey";
+      readonly pool: string;
+      readonly key: string;
+      readonly change: "rests" | "quarantined" | "back";
+      readonly status: number;
+      readonly until: number;
+    }
+  /** A circuit breaker's state has changed, or a person has taken it over. */
+  | {
+      readonly type: "breaker";
+      readonly upstream: string;
+      readonly target: Target;
+      readonly from: BreakerState;
+      readonly to: BreakerState;
+      readonly cause: BreakerCause;
+    }
+  /** Health checks have found a target up or down. */
+  | { readonly type: "target"; readonly upstream: string; readonly target: Target; readonly isHealthy: boolean; readonly why: string }
+  /** An attempt at a target failed: by its answer's status, or without one. */
+  | {
+      readonly type: "attemptFailed";
+      readonly requestId: string;
+      readonly upstream: string;
+      readonly target: Target;
+      readonly attempt: number;
+      readonly why: number | UpstreamFailure;
+    }
+  /** A backend's connection has brought bytes that nobody asked for. */
+  | { readonly type: "unasked"; readonly target: string }
+  /** A backend's name can't be looked up, so that its last address is used; or can be again (`error` is `null`). */
+  | { readonly type: "lookUp"; readonly target: string; readonly address: string; readonly error: string | null }
+  /** Descriptors for connections to backends are wanting, or there are some again. */
+  | { readonly type: "shortage"; readonly isShort: boolean }
+  /** The collector of traces takes none, or takes them again. */
+  | { readonly type: "collector"; readonly endpoint: string; readonly isUp: boolean; readonly why: string }
+  /** Activities can't be applied for now. */
+  | { readonly type: "activitiesTrouble"; readonly message: string; readonly attempts: number }
+  /** The activities' database has the size that it may have, or has room again. */
+  | { readonly type: "activitiesFull"; readonly isFull: boolean }
+  /** The configuration was read again: it is in force where there are no faults. */
+  | { readonly type: "reload"; readonly trigger: Trigger; readonly faults: readonly Fault[] }
+  /** What is hardly meant in a configuration that has come into force. */
+  | { readonly type: "configurationWarnings"; readonly warnings: readonly Fault[] };
+
+export type OccurrenceOf<T extends Occurrence["type"]> = Extract<Occurrence, { readonly type: T }>;
+
+/** Tells what has happened to whoever has subscribed. */
+export type Emit = (occurrence: Occurrence) => void;
+
+/** What somebody does about occurrences, by their type. */
+export type Subscriber = { readonly [T in Occurrence["type"]]?: (occurrence: OccurrenceOf<T>) => void };
+
+/**
+ * Passes on what happens, in the order in which there was subscribed.
+ *
+ * @example
+ * const occurrences = new Occurrences();
+ * occurrences.subscribe({ block: ({ block }) => console.log(block.cidr) });
+ * occurrences.emit({ type: "block", block });
+ */
+export class Occurrences {
+  private readonly subscribers = new Map<Occurrence["type"], ((occurrence: Occurrence) => void)[]>();
+
+  readonly emit: Emit = (occurrence) => {
+    for (const act of this.subscribers.get(occurrence.type) ?? []) act(occurrence);
+  };
+
+  subscribe(subscriber: Subscriber): void {
+    for (const [type, act] of Object.entries(subscriber) as [Occurrence["type"], (occurrence: Occurrence) => void][]) {
+      const acts = this.subscribers.get(type);
+      if (acts === undefined) this.subscribers.set(type, [act]);
+      else acts.push(act);
+    }
+  }
+}
