@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import type { Socket } from "bun";
-import { isLinkLocal } from "../upstreams/allow.ts";
 import type { Clock } from "../values/clock.ts";
+import { isLinkLocal } from "../values/ip.ts";
 import type { Body, Sink } from "./body.ts";
 import { type Descriptors, descriptors as ownDescriptors } from "./descriptors.ts";
 import type { Fields } from "./fields.ts";

@@ -1,11 +1,7 @@
-import { CidrSet, embeddedIpv4, isCidr, parseIp } from "../values/ip.ts";
+import { CidrSet, isCidr, isLinkLocal, parseIp } from "../values/ip.ts";
 
-/** Where clouds keep a machine's credentials, and what else only this machine and its network's fabric should reach. */
-const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"]);
+/** Names under which clouds keep a machine's credentials. */
 const METADATA_NAMES = /^(metadata|metadata\.google\.internal|instance-data|instance-data\.ec2\.internal)\.?$/i;
-
-/** True for an address that no backend has: link-local ones, those of the clouds' metadata services, and those that a translator takes to one of them. */
-export const isLinkLocal = (ip: string): boolean => LINK_LOCAL.has(ip) || embeddedIpv4(ip).some((inner) => LINK_LOCAL.has(inner));
 
 const HOST_PATTERN = /^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$/;
 

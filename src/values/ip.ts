@@ -174,3 +174,9 @@ const PRIVATE = new CidrSet([
 ]);
 
 export const isPrivate = (ip: string): boolean => PRIVATE.has(ip);
+
+/** Where clouds keep a machine's credentials, and what else only this machine and its network's fabric should reach. */
+const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"]);
+
+/** True for an address that no backend has: link-local ones, those of the clouds' metadata services, and those that a translator takes to one of them. */
+export const isLinkLocal = (ip: string): boolean => LINK_LOCAL.has(ip) || embeddedIpv4(ip).some((inner) => LINK_LOCAL.has(inner));
