@@ -5,12 +5,14 @@
 -- the first may be one that was away during the epoch before, and knows nothing of the versions that others have from it. Should the clock have been set back, it leaps from what is known.
 
 local LEAP = 1000000
+-- Seconds from 1970 to 2026. The smaller the whole numbers, the more room a double has between two of them (see `between` in replication.ts).
+local YEAR_2026 = 1767225600
 
 local epoch = redis.call('GET', KEYS[2])
 if not epoch or string.sub(epoch, 1, #ARGV[1]) ~= ARGV[1] then
   epoch = ARGV[1] .. ARGV[2]
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = (time[1] - YEAR_2026) * 1000 + math.floor(time[2] / 1000)
   local known = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[3]))
   redis.call('SET', KEYS[2], epoch)
   redis.call('SET', KEYS[1], string.format('%.0f', now > known and now or known + LEAP))
