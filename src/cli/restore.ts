@@ -96,7 +96,7 @@ async function share(redis: RedisConfig, storage: Storage, found: Revocations, s
       onRebuilt: () => {},
     });
     // It follows nobody: what others have is to be replaced.
-    replication.stop();
+    replication.close();
     await replication.replaceShared((kind, id, row) => noteShared(storage, kind, id, row, found), settle);
     if (failure !== null) throw failure;
   } catch (error) {

@@ -1,6 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Arrival, Asker } from "../exchange/exchange.ts";
 import { Exchange } from "../exchange/exchange.ts";
+import { neverTaken } from "../exchange/own-gates.ts";
 import { aimOf, place } from "../exchange/place.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
@@ -93,9 +94,8 @@ export class Walk {
     const line = place(exchange, snapshot.router, aim.fault);
     const { route } = exchange;
     if ("code" in line) {
-      const isOfPath = line.code === "badRequest";
-      if (!isOfPath && aim.fault === null) tellPath(question, aim.path, asker);
-      asker.tell(isOfPath ? "path" : "route", missText(line), false);
+      if (aim.fault === null && neverTaken(question.method) === null) tellPath(question, aim.path, asker);
+      asker.tell(line.code === "badRequest" ? "path" : "route", missText(line), false);
       return refused(line);
     }
     if (aim.fault === null) tellPath(question, aim.path, asker);

@@ -154,7 +154,7 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
     onFault: tell,
     onRebuilt: (epoch, published, taken) => emit({ type: "recordsCompared", epoch, published, taken }),
   });
-  scope.defer(() => replication.stop());
+  scope.defer(() => replication.close());
   occurrences.subscribe({
     redis: ({ isUp }) => {
       if (!isUp) replication.doubt();

@@ -90,7 +90,7 @@ export class Replication {
     this.timer.unref();
   }
 
-  stop(): void {
+  close(): void {
     clearInterval(this.timer);
   }
 

@@ -142,7 +142,7 @@ class Instance {
       onRebuilt: () => {},
     });
     // It looks when the test says so.
-    this.replication.stop();
+    this.replication.close();
     return this.replication;
   }
   private life = { isDead: false };
