@@ -1,4 +1,4 @@
-import { parseTarget, withSlashes } from "../http/path.ts";
+import { parseTarget, type Target, withSlashes } from "../http/path.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { corsHead, preflightMethod } from "./cors.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
@@ -9,36 +9,33 @@ import { isMiss, prefixOf, type Router } from "./router.ts";
 
 const NO_ROUTE = problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
 
-/** What a request target says, or why it can't be served. */
-export interface Aim {
-  readonly path: string;
-  readonly query: string;
-  readonly odd: Exchange["odd"];
-  /** `null`: it is well-formed. */
-  readonly fault: string | null;
+/** What a request target says. */
+export interface Aim extends Target {
+  /** Why it can't be served; left out: it is well-formed. */
+  readonly fault?: string;
 }
 
 /** Takes a request target apart. One that is malformed is cut at its query: an id in a path of the admin API may hold what no route's path may. */
 export function aimOf(target: string): Aim {
   const parsed = parseTarget(target);
-  if (typeof parsed !== "string") return { path: parsed.path, query: parsed.query, odd: parsed.odd, fault: null };
+  if (typeof parsed !== "string") return parsed;
   const mark = target.indexOf("?");
   const path = mark < 0 ? target : target.slice(0, mark);
   return { path, query: mark < 0 ? "" : target.slice(mark), odd: null, fault: parsed };
 }
 
 /** Finds the route that a request is for, and gives the line that it walks there; or says why there is none. `fault`: what is wrong with its target. */
-export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault: string | null): Line | Problem {
+export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault?: string): Line | Problem {
   const { head } = exchange.incoming;
   const { method } = head;
   const never = neverTaken(method);
   if (never !== null) return never;
   const own = router.findOwn(method, exchange.path);
-  if (own !== null && (fault === null || own.takesMalformed)) {
+  if (own !== null && (fault === undefined || own.takesMalformed)) {
     exchange.route = own;
     return own.line;
   }
-  if (fault !== null) return problem("badRequest", fault);
+  if (fault !== undefined) return problem("badRequest", fault);
   const asked = preflightMethod(method, head.fields);
   if (asked !== null) {
     const preflight = preflightAt(exchange, router, asked);

@@ -94,11 +94,11 @@ export class Walk {
     const line = place(exchange, snapshot.router, aim.fault);
     const { route } = exchange;
     if ("code" in line) {
-      if (aim.fault === null && neverTaken(question.method) === null) tellPath(question, aim.path, asker);
+      if (aim.fault === undefined && neverTaken(question.method) === null) tellPath(question, aim.path, asker);
       asker.tell(line.code === "badRequest" ? "path" : "route", missText(line), false);
       return refused(line);
     }
-    if (aim.fault === null) tellPath(question, aim.path, asker);
+    if (aim.fault === undefined) tellPath(question, aim.path, asker);
     // What is Sluice's own tells by its first gate what it is.
     if (route.own === null || route.own === "activities")
       asker.tell("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`, true);
