@@ -15,14 +15,14 @@ import { ConsumerConfig, consumerFaults } from "./settings.ts";
 
 const { id, tier, name, limits, quota, metadata, enabled } = ConsumerConfig.properties;
 
-/** What a consumer may be made of. */
+/** Describes the body that makes a consumer. */
 export const NewConsumer = Type.Object(
   { id, tier, name, limits, quota: Type.Optional(quota), metadata, enabled: Type.Optional(enabled) },
   { additionalProperties: false, description: "A consumer to make." },
 );
 export type NewConsumer = Static<typeof NewConsumer>;
 
-/** A merge patch: what is given is changed, null removes. */
+/** Describes a merge patch of a consumer (RFC 7396): a given field is changed, null removes one. */
 export const ConsumerPatch = Type.Object(
   {
     tier: Type.Optional(tier),
@@ -68,13 +68,13 @@ export interface ConsumersDeps {
   readonly known: () => Known;
 }
 
-/** Who may call: declared in the file, or made by the admin API and kept in the database. */
+/** Keeps those who may call: declared in the file, or made by the admin API and kept in the database. */
 export class Consumers {
   private declared = new Map<string, Consumer>();
 
   constructor(private readonly deps: ConsumersDeps) {}
 
-  /** Reads what the admin API made from the database. */
+  /** Reads from the database the consumers that the admin API made. */
   load(): void {
     const { registry, storage } = this.deps;
     for (const row of storage.client.query("SELECT id, tier, enabled, limits, quota FROM consumers").values() as [
@@ -94,12 +94,12 @@ export class Consumers {
     }
   }
 
-  /** Whether the admin API made one of this id. */
+  /** Tells whether the admin API made a consumer of this id. */
   isFromApi(id: string): boolean {
     return !this.declared.has(id) && this.deps.registry.consumer(id) !== undefined;
   }
 
-  /** Puts what the file declares in the place of what it declared before. */
+  /** Replaces the consumers that the file declared before by those that it declares now. */
   declare(declared: readonly ConsumerConfig[]): void {
     const before = this.declared;
     this.declared = new Map(
@@ -130,7 +130,7 @@ export class Consumers {
     return found;
   }
 
-  /** Up to `limit` + 1 consumers behind `after`, by id. */
+  /** Gives up to `limit` + 1 consumers that come after the id `after`, by id. */
   page(after: string, limit: number): Consumer[] {
     const rows = this.deps.storage.db
       .select()
@@ -203,7 +203,10 @@ export class Consumers {
     return consumer;
   }
 
-  /** Deletes a consumer; with `force` its keys as well. `removeKeys` deletes them within the transaction and gives what is left to do after it. */
+  /**
+   * Deletes a consumer; with `force` its keys as well. `removeKeys` deletes them within the transaction, and gives a function to be called
+   * after it.
+   */
   remove(id: string, force: boolean, ifMatch: string | null, removeKeys: (consumer: string) => () => void): void {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
@@ -218,7 +221,7 @@ export class Consumers {
     this.deps.registry.removeConsumer(id);
   }
 
-  /** Reads one consumer again: another process has made, changed or deleted it. */
+  /** Reads one consumer from the database again, after another process has made, changed or deleted it. */
   refresh(id: string): void {
     if (this.declared.has(id)) return;
     const consumer = this.stored(id);
@@ -226,7 +229,7 @@ export class Consumers {
     else this.register(consumer);
   }
 
-  /** Ids of consumers of this tier, a few of them. */
+  /** Gives ids of consumers of this tier: only the first few. */
   ofTier(tier: string): string[] {
     const rows = this.deps.storage.db.select({ id: consumers.id }).from(consumers).where(eq(consumers.tier, tier)).limit(6).all();
     return [
@@ -268,10 +271,10 @@ export class Consumers {
   }
 }
 
-/** A consumer as the audit has it. */
+/** Gives a consumer as the audit log has it. */
 const said = ({ tier, name, limits, quota, metadata, enabled }: Consumer) => ({ tier, name, limits, quota, metadata, enabled });
 
-/** A quota as it was given, with its defaults and checked; throws 422. */
+/** Gives quotas with their defaults filled in, and checked. Throws 422. */
 export function filledQuota(given: unknown): QuotaConfig[] {
   const { value, faults } = fillIn(ConsumerConfig.properties.quota, given ?? null);
   const all = faults.length > 0 ? faults : quotaFaults(value as QuotaConfig, []);

@@ -22,7 +22,7 @@ const KeyText = (description: string) =>
     secret: true,
   });
 
-/** A declared key that is more than its secret. */
+/** Describes a declared key that is more than its secret. */
 export const DeclaredKey = Shape(
   {
     key: KeyText('The key. Take it from the environment: "${ACME_KEY}", or give its SHA-256: "sha256:9f86…".'),
@@ -70,14 +70,14 @@ export const ConsumerConfig = Shape(
 );
 export type ConsumerConfig = Static<typeof ConsumerConfig>;
 
-/** Gives what the schema can't say of a consumer. Paths begin with `at`. */
+/** Gives the faults of a consumer that the schema can't express. Paths begin with `at`. */
 export const consumerFaults = (consumer: Pick<ConsumerConfig, "tier" | "limits" | "quota">, known: Known, at: Path = []): Fault[] => [
   ...limitFaults(consumer.limits ?? [], [...at, "limits"]),
   ...quotaFaults(consumer.quota, [...at, "quota"]),
   ...tierNameFaults(consumer.tier, known, [...at, "tier"]),
 ];
 
-/** Gives what is wrong with declared keys. A key in two places would make it uncertain who calls. The key itself is not shown. */
+/** Gives the faults of declared keys. A key in two places would make it uncertain who calls. The key itself is not shown. */
 function keyFaults({ consumers, routes }: Config): Fault[] {
   const faults: Fault[] = [];
   const seen = new Map<string, string>();

@@ -32,7 +32,7 @@ const Query = Type.Object({
   ),
 });
 
-/** Reads what a reader wants to see. Throws 422. */
+/** Gives the filter that a query asks for. Throws 422. */
 function filterOf({ type, route, consumer, status, sample }: Static<typeof Query>): EventFilter {
   const types = type === undefined ? [] : type.split(",").map((each) => each.trim());
   const unknown = types.find((each) => !EVENT_TYPES.includes(each as EventType));
@@ -53,7 +53,7 @@ function filterOf({ type, route, consumer, status, sample }: Static<typeof Query
   };
 }
 
-/** A stream of events for one reader. When it reads too slowly, it breaks off: the gateway goes on. */
+/** Opens a stream of events for one reader. It breaks off when the reader is too slow, so that the gateway never waits for it. */
 function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let leave = (): void => {};
@@ -88,7 +88,7 @@ function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): R
   );
 }
 
-/** `isShown`: whether an Authorization field shows an admin token. */
+/** Gives the endpoint of live events. `isShown` tells whether an Authorization field shows an admin token. */
 export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | null) => boolean) =>
   new Elysia({ prefix: "/events", tags: ["events"], normalize: false }).get(
     "/",

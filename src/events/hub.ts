@@ -1,45 +1,45 @@
-/** What an event may be about, each with what it tells. */
+/** The types of events, named after their subjects. */
 export const EVENT_TYPES = ["request", "limit", "breaker", "target", "health", "change", "pool", "redis"] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
-/** By what readers may choose among events that have it. */
+/** Names what readers can filter an event by, as far as it has it. */
 export interface EventSubject {
   readonly route?: string | null;
   readonly consumer?: string | null;
   readonly status?: number;
 }
 
-/** What a reader wants to see. */
+/** Says which events a reader wants to see. */
 export interface EventFilter {
-  /** Empty: all. */
+  /** Empty for all types. */
   readonly types: readonly EventType[];
   readonly route: string | null;
   readonly consumer: string | null;
-  /** A status, or the first digit of a class of them; `null`: any. */
+  /** A status, or the first digit of a class of them; `null` for any. */
   readonly status: number | null;
-  /** The share of requests that is shown, 0 to 1. */
+  /** The share of requests that is shown, from 0 to 1. */
   readonly sample: number;
 }
 
-/** One who follows the events. */
+/** Receives the events that its filter lets through. */
 export interface Reader {
   readonly filter: EventFilter;
-  /** False: it reads too slowly, and is dropped. */
+  /** Sends one event. False when the reader is too slow, and is dropped. */
   send(text: string): boolean;
-  /** No more events come. */
+  /** Ends the stream: no more events come. */
   end(): void;
 }
 
-/** Requests and denials a second that one reader is shown at most: more than anybody reads. */
+/** The most requests and denials a second that one reader is shown: more than anybody can read. */
 export const MAX_A_SECOND = 100;
-/** What there may be very many of. */
+/** The types of which there may be very many. */
 const MANY: readonly EventType[] = ["request", "limit"];
 export const MAX_READERS = 32;
 const BEAT_EVERY = 10_000;
 
 interface Listening {
   readonly reader: Reader;
-  /** Whether it may still listen. */
+  /** Tells whether the reader may still listen. */
   readonly mayStay: () => boolean;
   second: number;
   shown: number;
@@ -49,7 +49,7 @@ interface Listening {
 export interface HubDeps {
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Numbers from 0 up to 1. */
+  /** Gives numbers from 0 up to 1. */
   readonly random: () => number;
 }
 
@@ -63,7 +63,7 @@ export class EventHub {
 
   constructor(private readonly deps: HubDeps) {}
 
-  /** True when nobody listens: whoever makes events can spare it. */
+  /** Tells whether nobody listens, so that whoever makes events can save the work. */
   get isIdle(): boolean {
     return this.listening.size === 0;
   }
@@ -72,12 +72,12 @@ export class EventHub {
     return this.listening.size;
   }
 
-  /** True when no more readers are taken: there are too many, or the gateway stops. */
+  /** Tells whether no more readers are taken: there are too many, or the gateway stops. */
   get isFull(): boolean {
     return this.isClosed || this.listening.size >= MAX_READERS;
   }
 
-  /** Begins to tell `reader`, until the function that it gives is called. `mayStay` is asked now and then. */
+  /** Sends events to `reader` until the function that this gives is called. `mayStay` is asked from time to time. */
   add(reader: Reader, mayStay: () => boolean): () => void {
     const listening: Listening = { reader, mayStay, second: 0, shown: 0, skipped: 0 };
     this.listening.add(listening);
@@ -85,7 +85,7 @@ export class EventHub {
     return () => this.remove(listening);
   }
 
-  /** `data` makes the event's fields; it is called once, and only when somebody wants to see them. */
+  /** Sends an event to the readers that want it. `data` makes its fields: it is called once, and only when somebody wants to see them. */
   publish(type: EventType, subject: EventSubject, data: () => object): void {
     let fields: string | null = null;
     for (const listening of this.listening) {
@@ -101,7 +101,7 @@ export class EventHub {
     }
   }
 
-  /** Ends all streams; no more are taken. */
+  /** Ends all streams, and takes no more readers. */
   close(): void {
     this.isClosed = true;
     for (const listening of [...this.listening]) {
@@ -110,7 +110,10 @@ export class EventHub {
     }
   }
 
-  /** By chance, and no more than so many a second; what was left out is told with the next. */
+  /**
+   * Decides by chance, within a bound per second, whether a reader is shown an event, and counts it: what was left out is told with the
+   * next one.
+   */
   private isShown(listening: Listening, type: EventType): boolean {
     const second = Math.floor(this.deps.now() / 1000);
     if (second !== listening.second) {
@@ -133,7 +136,7 @@ export class EventHub {
     }
   }
 
-  /** A comment, so that nothing in between takes the connection for dead, and we learn of readers that are gone. */
+  /** Sends a comment, so that nothing between us takes the connection for dead, and readers that are gone are noticed. */
   private keepAlive(): void {
     this.recheck();
     for (const listening of [...this.listening]) this.send(listening, ":\n\n");

@@ -4,7 +4,8 @@ import { ipBlocked } from "../http/problem.ts";
 import type { Guard } from "./guard.ts";
 
 /**
- * Refuses addresses that an operator blocks, whatever they show. An address that the guard itself blocks goes on to identification, for some keys pass that block (`Guard.lets`).
+ * Refuses addresses that an operator blocks, whatever they show. An address that the guard itself blocks goes on to identification, for
+ * some keys pass that block (`Guard.lets`).
  */
 export const guardGate =
   (guard: Guard): Gate =>

@@ -7,22 +7,22 @@ import { hashKey, isMade } from "../values/key-format.ts";
 import { parseDuration } from "../values/units.ts";
 import type { GuardConfig } from "./settings.ts";
 
-/** An address, or a block of them, that is refused. */
+/** Describes an address, or a block of addresses, that is refused. */
 export interface Block {
   readonly cidr: string;
   readonly reason: string;
-  /** Who made it: `guard`, or an admin token's name. */
+  /** Its maker: `guard`, or an admin token's name. */
   readonly by: string;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
-  /** `null`: until it is lifted. */
+  /** Milliseconds since 1970; `null` for a block that stays until it is lifted. */
   readonly expiresAt: number | null;
 }
 
-/** By whom the guard's own blocks are. */
+/** The maker of the blocks that the guard itself makes. */
 const GUARD = "guard";
 
-/** A key, as far as the guard remembers where it came from. */
+/** Remembers, at a key, where the guard accepted it last. */
 export interface Acceptable {
   acceptedFrom?: string;
   acceptedAt?: number;
@@ -32,45 +32,52 @@ export interface GuardDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
-  /** Tells of blocks, and once, until the settings change, of a proxy that nobody named. */
+  /** Tells of each block; and of a proxy that nobody named, once until the settings change. */
   readonly emit: Emit;
-  /** A block that the database did not take: it holds in memory all the same. */
+  /** Learns of a block that the database did not take: it holds in memory all the same. */
   readonly onFault: (error: unknown) => void;
 }
 
-/** How many addresses are remembered that have shown bad keys: an attacker with a million of them must not fill memory. Kept in two halves; when the younger is full, the older is forgotten. */
+/**
+ * The most addresses with bad keys that are remembered: an attacker with a million of them must not fill memory. Kept in two halves; when
+ * the younger one is full, the older one is forgotten.
+ */
 const MAX_SUSPECTS = 100_000;
 
-/** How long an address may go on with a key that was accepted from it, though the guard blocks it; and how often that is noted. Milliseconds. */
+/**
+ * Milliseconds for which an address may go on with a key that was accepted from it, though the guard blocks the address; and milliseconds
+ * after which that is noted again.
+ */
 const ACCEPTED_FOR = 24 * 3_600_000;
 const NOTED_EVERY = 10 * 60_000;
-/** How many pairs of address and key are remembered, in two halves as well. */
+/** The most pairs of address and key that are remembered, in two halves as well. */
 const MAX_ACCEPTED = 100_000;
 
 /**
- * How many wrong keys are looked up during one block for callers that an unnamed proxy hides, as a multiple of `invalidKeyLimit`: for each caller that it names, and for all together.
- * So one who guesses uses up only what is his, and a flood under made-up addresses ends too.
+ * The wrong keys that are looked up during one block for callers that an unnamed proxy hides, as a multiple of `invalidKeyLimit`: for each
+ * caller that the proxy names, and for all of them together. So one who guesses uses up only their own share, and a flood under made-up
+ * addresses ends too.
  */
 const TRIES_OF_ONE = 1;
 const TRIES_OF_ALL = 10;
 
 /**
- * Refuses addresses: those that have shown too many keys or tokens that nobody has, for a while, and those that the admin API names. IPv6 addresses count by their network, since one subscriber has
- * a whole /64 of them (RFC 6177).
+ * Refuses addresses: for a while those that have shown too many unknown keys or tokens, and those that the admin API names. IPv6 addresses
+ * count by their network, since one subscriber has a whole /64 of them (RFC 6177).
  */
 export class Guard {
-  /** Single addresses and networks of suspects, and what the admin API made of larger ones. */
+  /** Blocks of single addresses and of suspects' networks, by their text; larger ones from the admin API are in `networks`. */
   private exact = new Map<string, Block>();
   private networks: { readonly set: CidrSet; readonly block: Block }[] = [];
-  /** When each has shown its last bad keys. */
+  /** The monotonic times at which each address has shown its last bad keys. */
   private suspects = new Map<string, number[]>();
   private olderSuspects = new Map<string, number[]>();
-  /** Hashes of address and key, and when it was accepted last. */
+  /** The time at which each pair of address and key was accepted last, by the pair's hash. */
   private acceptedLately = new Map<string, number>();
   private acceptedBefore = new Map<string, number>();
-  /** Those of them that the database has not yet. */
+  /** The accepted pairs that the database does not have yet. */
   private unwritten = new Map<string, number>();
-  /** Wrong keys during a block, by its address and by who showed them behind a proxy; the total under `null`. */
+  /** The wrong keys during a block, by its address and by the caller that a proxy names; the total under `null`. */
   private readonly tries = new Map<string, Map<string | null, number>>();
   private hasSeenProxy = false;
   private settings: GuardConfig = null;
@@ -93,7 +100,10 @@ export class Guard {
     this.prefix = settings?.ipv6Prefix ?? 64;
   }
 
-  /** Milliseconds for which an address is refused still; infinite for one that is refused until further notice, 0 for one that is not. */
+  /**
+   * Gives the milliseconds for which an address is still refused: infinite for one that is refused until further notice, 0 for one that is
+   * not refused.
+   */
   blockedFor(ip: string): number {
     if (this.exact.size === 0 && this.networks.length === 0) return 0;
     if (this.allowed.has(ip)) return 0;
@@ -105,7 +115,7 @@ export class Guard {
     return longest;
   }
 
-  /** Whether an operator refuses the address: then no key helps. */
+  /** Tells whether an operator refuses the address: then no key helps. */
   refusesAll(ip: string): boolean {
     if (this.allowed.has(ip)) return false;
     const now = this.deps.clock.wall();
@@ -114,9 +124,10 @@ export class Guard {
   }
 
   /**
-   * Whether a request from a blocked address may go on, to have its key looked up if it shows one. An operator's block stops all. The guard's own lets keys pass that can't have been guessed,
-   * and those that were good there before. `hidden`: whom an unnamed proxy names as its caller. What such a proxy passes on is blocked for what others did, so it goes on without a key,
-   * and with any key while few were wrong. `secret`: `null` where no key is shown, or none looked at.
+   * Tells whether a request from a blocked address may go on, to have its key looked up if it shows one. An operator's block stops all. The
+   * guard's own block lets keys pass that can't have been guessed, and those that were accepted from the address before. `hidden`: the
+   * caller that an unnamed proxy names. Such a proxy's address is blocked for what others did, so its requests go on without a key, and
+   * with any key while few were wrong. `secret`: `null` where no key is shown, or none is looked at.
    */
   lets(ip: string, secret: string | null, hidden: string | null): boolean {
     if (this.refusesAll(ip)) return false;
@@ -124,12 +135,15 @@ export class Guard {
     return isMade(secret) || this.letsKnown(ip, false, hashKey(secret)) || (hidden !== null && this.mayTry(ip, hidden));
   }
 
-  /** As `lets`, for a key of which only the hash is known, and whether it has the form of made ones. */
+  /** Tells the same as `lets`, for a key of which only the hash is known, and whether it has the form of made keys. */
   letsKnown(ip: string, isOfMadeForm: boolean, hash: string): boolean {
     return !this.refusesAll(ip) && (isOfMadeForm || this.hasAcceptedHash(ip, hash));
   }
 
-  /** A key that nobody has was looked up during a block, for a caller behind an unnamed proxy. One in the form of made keys is no guess at another. */
+  /**
+   * Counts a wrong key that was looked up during a block, for a caller behind an unnamed proxy. A key in the form of made keys does not
+   * count: it is no guess at another.
+   */
   tried(ip: string, secret: string, hidden: string): void {
     if (this.settings === null || isMade(secret)) return;
     const subject = this.subjectOf(ip);
@@ -151,7 +165,10 @@ export class Guard {
     return hidden === "" ? "" : this.subjectOf(hidden);
   }
 
-  /** A key was found good from this address: it may go on during a block that the guard makes. A made key may anyway. `now` in milliseconds since 1970. */
+  /**
+   * Remembers that a key was found good from this address, so that it may go on during a block that the guard makes. A made key may do so
+   * anyway. `now` in milliseconds since 1970.
+   */
   accepted(ip: string, secret: string, key: Acceptable, now: number): void {
     // The key by itself knows of the last time: most stay where they are.
     if (this.settings === null || (key.acceptedFrom === ip && now - (key.acceptedAt ?? 0) < NOTED_EVERY && now >= (key.acceptedAt ?? 0)))
@@ -165,21 +182,21 @@ export class Guard {
     if (this.unwritten.size < MAX_ACCEPTED) this.unwritten.set(pair, now);
   }
 
-  /** Whether a key was accepted from this address in the last 24 hours. Asks nobody who knows keys. */
+  /** Tells whether a key was accepted from this address in the last 24 hours. Does not ask the registry of keys. */
   private hasAcceptedHash(ip: string, hash: string): boolean {
     const pair = this.pairOf(ip, hash);
     const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
     return at !== undefined && this.deps.clock.wall() - at < ACCEPTED_FOR;
   }
 
-  /** A private or loopback peer that is not trusted says for whom it asks. */
+  /** Tells, once until the settings change, of a private or loopback peer that names its caller and is not trusted. */
   sawProxy(peer: string): void {
     if (this.hasSeenProxy) return;
     this.hasSeenProxy = true;
     this.deps.emit({ type: "unnamedProxy", peer });
   }
 
-  /** An address has shown a key or token that nobody has. */
+  /** Counts an unknown key or token from an address, and blocks the address when there were too many. */
   strike(ip: string): void {
     const { settings } = this;
     if (settings === null || this.allowed.has(ip)) return;
@@ -218,7 +235,7 @@ export class Guard {
     return block;
   }
 
-  /** Lifts a block. False when there is none. */
+  /** Lifts a block. Gives false when there is none. */
   unblock(cidr: string): boolean {
     const name = canonical(cidr);
     const before = this.find(name);
@@ -230,7 +247,7 @@ export class Guard {
     return true;
   }
 
-  /** Those in force, by address. */
+  /** Lists the blocks in force, by address. */
   all(): Block[] {
     const now = this.deps.clock.wall();
     return this.rows()
@@ -238,7 +255,7 @@ export class Guard {
       .sort((a, b) => (a.cidr < b.cidr ? -1 : 1));
   }
 
-  /** Reads them from the database: at the start, and when they were changed. */
+  /** Reads the blocks from the database: at the start, and after a change. */
   load(): void {
     const now = this.deps.clock.wall();
     this.exact = new Map();
@@ -252,7 +269,7 @@ export class Guard {
     }
   }
 
-  /** Forgets what is over; for a timer. */
+  /** Forgets blocks and notes whose time is over; for a timer. */
   sweep(): void {
     const now = this.deps.clock.wall();
     const isOver = [...this.exact.values(), ...this.networks.map(({ block }) => block)].some((block) => leftOf(block, now) <= 0);
@@ -268,7 +285,10 @@ export class Guard {
       for (const [subject, times] of half) if ((times.at(-1) ?? 0) < old) half.delete(subject);
   }
 
-  /** Writes which keys were accepted since the last time, so that they pass a block after a restart as well; for a timer and the stop. Throws what the database throws, and keeps them then. */
+  /**
+   * Writes the keys that were accepted since the last call, so that they pass a block after a restart as well; for a timer and the stop.
+   * Throws what the database throws, and then keeps them.
+   */
   flush(): void {
     if (this.unwritten.size === 0) return;
     const { client } = this.deps.storage;
@@ -284,12 +304,12 @@ export class Guard {
     this.unwritten = new Map();
   }
 
-  /** How many addresses are suspected. */
+  /** Gives the number of addresses that have shown bad keys. */
   get suspected(): number {
     return this.suspects.size + this.olderSuspects.size;
   }
 
-  /** How many pairs of address and key are remembered. */
+  /** Gives the number of pairs of address and key that are remembered. */
   get remembered(): number {
     return this.acceptedLately.size + this.acceptedBefore.size;
   }
@@ -325,7 +345,7 @@ export class Guard {
     this.acceptedLately.set(pair, at);
   }
 
-  /** The oldest first, as they were remembered. */
+  /** Reads the accepted keys from the database, the oldest first, as they were remembered. */
   private loadAccepted(): void {
     const rows = this.deps.storage.client
       .query<{ pair: string; at: number }, [number, number]>(
@@ -339,7 +359,7 @@ export class Guard {
     return hashKey(`${this.subjectOf(ip)} ${hash}`);
   }
 
-  /** What an address counts as. */
+  /** Gives the address or the network that an address counts as. */
   private subjectOf(ip: string): string {
     return ip.includes(":") ? canonical(`${ip}/${this.prefix}`) : ip;
   }
@@ -347,7 +367,10 @@ export class Guard {
 
 const leftOf = (block: Block, now: number): number => (block.expiresAt === null ? Number.POSITIVE_INFINITY : block.expiresAt - now);
 
-/** The one way to write an address or a block: the bits behind the prefix are 0, a whole address has none. */
+/**
+ * Gives the one form of an address or a block: the bits behind the prefix are 0, a whole address has no prefix. Throws for text that is
+ * neither.
+ */
 export function canonical(cidr: string): string {
   const [address = "", length] = cidr.split("/");
   const bytes = parseIp(address);

@@ -30,13 +30,13 @@ const Answer = Type.Object({
   ),
 });
 
-/** What scripts for other gateways send. */
+/** The answer to the endpoint that scripts for other gateways use. */
 const INSTEAD = {
   ttl_seconds: 'write "ttl" with a unit instead, such as "300s"',
   updated_by: "leave it out: the name of the admin token says who it was",
 };
 
-/** `components` gives each part's state now. */
+/** Gives the endpoints of the system's health. `components` gives each component's state now. */
 export const healthAdmin = (health: SystemHealth, components: () => Record<string, string>, audit: Audit, warnings: Warnings) => {
   const answer = (state: HealthState) => ({
     ...state,

@@ -2,15 +2,15 @@ import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
 import type { SystemHealth } from "./health.ts";
 
-/** When the system becomes DEGRADED by itself. Times in milliseconds; `null`: that signal is not looked at. */
+/** Says when the system becomes DEGRADED by itself. Times in milliseconds; a signal that is `null` is not looked at. */
 export interface AutoPolicy {
   readonly eventLoopLag: number | null;
   /** The share of forwarded requests that failed, above 0 up to 1. */
   readonly errorRate: number | null;
   readonly latency: number | null;
-  /** How long a signal must be over its bound. */
+  /** The time for which a signal must be over its bound. */
   readonly for: number;
-  /** How long all must be below before it is NORMAL again. */
+  /** The time for which all signals must be below their bounds before it is NORMAL again. */
   readonly recoverAfter: number;
 }
 
@@ -30,7 +30,7 @@ export const compileAuto = (config: AutoConfig): AutoPolicy => ({
   recoverAfter: parseDuration(config.recoverAfter),
 });
 
-/** What was measured since the last look. */
+/** Holds what was measured since the last look. */
 export interface Signals {
   /** Milliseconds. */
   readonly eventLoopLag: number;
@@ -39,14 +39,14 @@ export interface Signals {
   readonly latency: number | null;
 }
 
-/** Below so many requests between two looks a share of them says nothing. */
+/** The number of requests between two looks below which a share of them says nothing. */
 const FEWEST = 5;
-/** How often it looks, in milliseconds. */
+/** Milliseconds between two looks. */
 export const LOOK_EVERY = 500;
 
 /**
- * Makes the system DEGRADED while a signal is over its bound, and NORMAL again some time after all are below: two different spans, so that it does not swing.
- * What a person has set is not undone: it ends DEGRADED only when it began it itself.
+ * Makes the system DEGRADED while a signal is over its bound, and NORMAL again some time after all are below: two different spans, so that
+ * it does not swing. What a person has set is not undone: it ends DEGRADED only when it began it itself.
  */
 export class AutoHealth {
   private overSince: number | null = null;
@@ -64,14 +64,14 @@ export class AutoHealth {
     this.lookedAt = clock.now();
   }
 
-  /** One forwarded request has ended. `latency` in milliseconds. */
+  /** Counts one forwarded request that has ended. `latency` in milliseconds. */
   observe(isFailure: boolean, latency: number): void {
     this.requests++;
     if (isFailure) this.failed++;
     this.slowness += latency;
   }
 
-  /** For a timer that should come every `LOOK_EVERY`: how late it comes is the event loop's lag. */
+  /** Measures and decides, for a timer that should come every `LOOK_EVERY`: the time by which it is late is the event loop's lag. */
   look(): void {
     const now = this.clock.now();
     const isEnough = this.requests >= FEWEST;
@@ -89,7 +89,7 @@ export class AutoHealth {
     this.slowness = 0;
   }
 
-  /** Decides by what was measured. */
+  /** Decides by the signals that were measured. `now` in milliseconds. */
   judge(signals: Signals, now: number): void {
     const over = this.over(signals);
     if (over === null) {
@@ -106,7 +106,7 @@ export class AutoHealth {
       this.health.set("DEGRADED", AUTO, `${over} for ${this.policy.for / 1000} s`, null);
   }
 
-  /** The first signal that is over its bound, in words. */
+  /** Gives the first signal that is over its bound, in words; `null` when none is. */
   private over({ eventLoopLag, errorRate, latency }: Signals): string | null {
     const { policy } = this;
     if (policy.eventLoopLag !== null && eventLoopLag >= policy.eventLoopLag)

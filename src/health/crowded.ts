@@ -2,7 +2,7 @@ import type { Crowd, Excess } from "../http/crowd.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Warnings } from "./warnings.ts";
 
-/** Milliseconds without a refusal after which the warning goes. */
+/** Milliseconds without a refusal after which the warning is cleared. */
 const OVER_AFTER = 60_000;
 
 const MESSAGES: Readonly<Record<Excess, { code: string; message: string }>> = {
@@ -18,7 +18,10 @@ const MESSAGES: Readonly<Record<Excess, { code: string; message: string }>> = {
   },
 };
 
-/** Makes what raises a warning while there are too many connections, and clears it a minute after; to be called every second. However many are refused, that is one line in the log. */
+/**
+ * Makes a function, to be called every second, that raises a warning while there are too many connections and clears it a minute after.
+ * However many are refused, that is one line in the log.
+ */
 export function watchCrowd(crowd: Crowd, warnings: Warnings, clock: Clock): () => void {
   const seen = { total: 0, address: 0 };
   const last = { total: Number.NEGATIVE_INFINITY, address: Number.NEGATIVE_INFINITY };

@@ -8,20 +8,23 @@ export interface HealthState {
   readonly since: number;
   readonly by: string;
   readonly reason: string | null;
-  /** When it returns to NORMAL by itself, or `null`. */
+  /** The time at which it returns to NORMAL by itself, in milliseconds since 1970; `null` when it does not. */
   readonly until: number | null;
-  /** How often it has changed since the start. */
+  /** The number of changes since the start. */
   readonly changes: number;
 }
 
-/** Whether the system is NORMAL or DEGRADED, which decides how much each tier may do. */
+/** Keeps the system's status, NORMAL or DEGRADED, which decides how much each tier may do. */
 export class SystemHealth {
   private state: HealthState;
   private degraded = false;
 
   constructor(
     private readonly clock: Clock,
-    /** Called with each change, with what was before; what it throws undoes the change. `isFollowed`: another instance has made it. */
+    /**
+     * Called with each change, and with the state before it; what it throws undoes the change. `isFollowed`: another instance made the
+     * change.
+     */
     private readonly onChange: (before: HealthState, after: HealthState, isFollowed: boolean) => void = () => {},
   ) {
     this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null, changes: 0 };
@@ -38,7 +41,7 @@ export class SystemHealth {
     return this.state;
   }
 
-  /** Sets the status. `ttl` in milliseconds: after it the status is NORMAL again. `isFollowed`: another instance has set it. */
+  /** Sets the status. `ttl`: milliseconds after which it is NORMAL again. `isFollowed`: another instance has set it. */
   set(status: SystemStatus, by: string, reason: string | null, ttl: number | null, isFollowed = false): HealthState {
     const now = this.clock.wall();
     return this.enter({ status, since: now, by, reason, until: status === "DEGRADED" && ttl !== null ? now + ttl : null }, isFollowed);

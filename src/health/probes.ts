@@ -8,7 +8,7 @@ import type { Warnings } from "./warnings.ts";
 
 const NOT_KEPT = "Cache-Control: no-store\r\n";
 
-/** `/health`: whether the gateway is alive, and for how long it has been. */
+/** Makes the answerer of `/health`, which says that the gateway is alive, and for how long it has been. */
 export function aliveAnswerer(): Answerer {
   const startedAt = performance.now();
   return () => {
@@ -18,23 +18,26 @@ export function aliveAnswerer(): Answerer {
 }
 
 export interface ReadinessDeps {
-  /** The state of each part: ok, degraded, away or failing. */
+  /** Gives the state of each component: ok, degraded, away or failing. */
   readonly components: () => Readonly<Record<string, string>>;
-  /** The upstreams without which the gateway is not ready, and whether they are. */
+  /** Gives the upstreams without which the gateway is not ready, and whether they are there. */
   readonly required: () => Readonly<Record<string, string>>;
   readonly warnings: Warnings;
-  /** No new connections are taken. */
+  /** Tells whether the gateway takes no new connections. */
   readonly isDraining: () => boolean;
-  /** When the configuration in force was read (milliseconds since 1970), and what is wrong with its file as it is now. */
+  /** Tells when the configuration in force was read (milliseconds since 1970), and what is wrong with its file as it is now. */
   readonly configuration: () => { readonly loadedAt: number; readonly faults: readonly object[] };
   /** Tells why an Authorization field shows no admin token; `null` when it does. Wrong ones count in the guard. */
   readonly tokenRefusal: (authorization: string | null, ip: string) => Problem | null;
 }
 
-/** These keep no request from being served. */
+/** The states that keep no request from being served. */
 const FINE: readonly string[] = ["ok", "away", "degraded"];
 
-/** `/ready`: whether requests should come here, and what an operator must know. Names and files are for programs on this machine and for who shows an admin token. */
+/**
+ * Makes the answerer of `/ready`, which tells whether requests should come here, and what an operator must know. Names and files are shown
+ * only to programs on this machine and to whoever shows an admin token.
+ */
 export const readyAnswerer =
   ({ components, required, warnings, isDraining, configuration, tokenRefusal }: ReadinessDeps): Answerer =>
   ({ incoming, ip }): Answer => {

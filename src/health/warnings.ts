@@ -1,6 +1,6 @@
-/** Something that whoever runs the gateway must know, though requests are served. */
+/** Describes something that whoever runs the gateway must know, though requests are served. */
 export interface Warning {
-  /** What kind of warning it is, such as `storageReadOnly`: one of each at a time. */
+  /** The kind of warning, such as `storageReadOnly`: there is one of each at a time. */
   readonly code: string;
   /** One sentence without names of files, hosts or consumers: anybody may read it. */
   readonly message: string;
@@ -10,19 +10,22 @@ export interface Warning {
   readonly since: number;
 }
 
-/** Keeps the warnings that `/ready` and `/admin/health` list. A part raises its own and clears it again. */
+/** Keeps the warnings that `/ready` and `/admin/health` list. Each component raises its own, and clears it again. */
 export class Warnings {
   private readonly current = new Map<string, Warning>();
-  /** Those whose coming and going somebody else tells the log. */
+  /** The codes of warnings that have log lines of their own. */
   private readonly silent = new Set<string>();
 
-  /** `wall` gives milliseconds since 1970. `onChange` is told when a warning comes and when it goes, for the log. */
+  /** Takes `wall`, which gives milliseconds since 1970, and `onChange`, which is told for the log when a warning comes and when it goes. */
   constructor(
     private readonly wall: () => number,
     private readonly onChange: (warning: Warning, isRaised: boolean) => void = () => {},
   ) {}
 
-  /** Raises a warning, or gives the one of this code another text. Its time stays that of the first. `isToldElsewhere`: the log has a line of its own for it. */
+  /**
+   * Raises a warning, or changes the text of the one with this code, which keeps its time. `isToldElsewhere`: the log has a line of its own
+   * for it.
+   */
   raise(code: string, message: string, detail: string | null = null, isToldElsewhere = false): void {
     const before = this.current.get(code);
     const warning = { code, message, detail, since: before?.since ?? this.wall() };

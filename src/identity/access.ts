@@ -21,7 +21,7 @@ export const ACCESS = {
 
 type Access = { readonly [Field in keyof typeof ACCESS]: Static<(typeof ACCESS)[Field]> };
 
-/** Gives what the schema can't say of who may use something. Paths begin with `at`. */
+/** Gives the faults of access rules that the schema can't express. Paths begin with `at`. */
 export function accessFaults({ auth, tiers, scopes }: Access, known: Known, at: Path): Fault[] {
   const faults = tiers.flatMap((tier, i) => tierNameFaults(tier, known, [...at, "tiers", i]));
   if (auth === "none" && (tiers.length > 0 || scopes.length > 0))
@@ -29,7 +29,10 @@ export function accessFaults({ auth, tiers, scopes }: Access, known: Known, at: 
   return faults;
 }
 
-/** Warns of what none of the declared consumers may use. Those whose keys the admin API makes may have any scope. `name`: what keys are bound to. */
+/**
+ * Warns of rules that none of the declared consumers meets. Keys that the admin API makes may have any scope. `name`: the name that keys
+ * are bound to.
+ */
 export function accessWarnings(consumers: readonly ConsumerConfig[], access: Access, name: string, at: Path): Fault[] {
   if (access.auth === "none" || consumers.length === 0) return [];
   const ofTier = consumers.filter(({ tier, enabled }) => enabled && (access.tiers.length === 0 || access.tiers.includes(tier)));

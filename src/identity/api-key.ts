@@ -6,7 +6,7 @@ import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { isMade, isPlausible } from "../values/key-format.ts";
 import type { Finder, Refused } from "./finder.ts";
 
-/** Callers are told of their key's end for its last seven days. */
+/** Milliseconds before a key's end from which on callers are told of it: seven days. */
 const EXPIRES_SOON = 7 * 86_400_000;
 
 const REFUSED: Record<KeyRefusal, Refused> = {
@@ -36,7 +36,7 @@ const REFUSED: Record<KeyRefusal, Refused> = {
   },
 };
 
-/** Knows callers by Sluice's own API keys. */
+/** Identifies callers by Sluice's own API keys. */
 export class ApiKeyFinder implements Finder {
   readonly name = "key";
 
@@ -46,8 +46,8 @@ export class ApiKeyFinder implements Finder {
   ) {}
 
   /**
-   * Takes every key of Sluice's out of the request. The one that counts comes from the first place that holds one: the header, the bearer token, the query parameter. A bearer token that is not
-   * asked for, or is a second one, is the backend's own unless Sluice knows it.
+   * Takes every key of Sluice's out of the request. The one that counts comes from the first place that holds one: the header, the bearer
+   * token, the query parameter. A bearer token that is not asked for, or is a second one, is the backend's own unless Sluice knows it.
    */
   take(exchange: Exchange<Arrival>, isAsked: boolean): string | null {
     const { identity } = exchange.snapshot;
@@ -95,7 +95,10 @@ export class ApiKeyFinder implements Finder {
   }
 }
 
-/** Gives what an Authorization field holds that may be a key: the bearer token, or the password (RFC 7617), whoever the user; `null` when there is none. */
+/**
+ * Gives the part of an Authorization field that may be a key: the bearer token, or the password (RFC 7617) of any user; `null` when there
+ * is none.
+ */
 function shownIn(authorization: string, { bearer, basic }: IdentitySettings): string | null {
   const space = authorization.indexOf(" ");
   // Nearly every scheme is neither: no need to look closer.

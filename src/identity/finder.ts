@@ -2,19 +2,20 @@ import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { ProblemCode } from "../http/problem.ts";
 
-/** Why what was shown does not tell who calls. */
+/** Says why a credential does not tell who calls. */
 export interface Refused {
   readonly code: ProblemCode;
-  /** For the caller: what to do. */
+  /** For the caller: how to put it right. */
   readonly detail: string;
   /** For `explain`: what is wrong. */
   readonly why: string;
-  /** It may be a guess: the guard counts it. */
+  /** True when the credential may be a guess, which the guard counts. */
   readonly isGuess: boolean;
 }
 
 /**
- * Knows callers by one kind of credential. All finders take what is theirs out of a request, for none of it is the backend's business; the first that finds something decides who calls.
+ * Identifies callers by one kind of credential. All finders take what is theirs out of a request, for none of it is the backend's
+ * business; the first that finds something decides who calls.
  *
  * @example
  * const byTicket: Finder = { name: "ticket", take: (exchange) => exchange.incoming.head.fields.get("x-ticket"), find: (ticket) => tickets.get(ticket) ?? UNKNOWN, … };
@@ -22,14 +23,14 @@ export interface Refused {
 export interface Finder {
   readonly name: string;
   /**
-   * Takes the credential out of the request and gives it; `null` where there is none. `isAsked`: whether what may as well be the backend's own counts as one: not where the route looks at none,
-   * or another finder has found something.
+   * Takes the credential out of the request and gives it; `null` where there is none. `isAsked`: whether something that may as well be the
+   * backend's own counts as a credential. It is false where the route looks at none, or another finder has found something.
    */
   take(exchange: Exchange<Arrival>, isAsked: boolean): string | null;
-  /** Tells who shows this, or why it is refused. `now` in milliseconds since 1970. */
+  /** Tells who shows this credential, or why it is refused. `now` in milliseconds since 1970. */
   find(secret: string, now: number): Caller | Refused;
-  /** Gives the caller who is known by a credential that is refused, for the log; `null` where nobody is. */
+  /** Gives the caller whom a refused credential belongs to, for the log; `null` where nobody is known. */
   holderOf(secret: string): Caller | null;
-  /** The caller was found good, at `now` (milliseconds since 1970). */
+  /** Learns that the caller was found good, at `now` (milliseconds since 1970). */
   accepted(caller: Caller, exchange: Exchange<Arrival>, secret: string, now: number): void;
 }

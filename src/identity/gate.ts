@@ -8,21 +8,21 @@ import { ipBlocked, type Problem, type ProblemCode, problem } from "../http/prob
 import type { Clock } from "../values/clock.ts";
 import type { Finder, Refused } from "./finder.ts";
 
-/** What decides who may use a route. */
+/** Holds the fields of a route that decide who may use it. */
 export type Entrance = Pick<Route, "auth" | "name" | "tiers" | "scopes">;
 
 export interface IdentityDeps {
-  /** The first that finds something decides. */
+  /** In order: the first that finds something decides. */
   readonly finders: readonly Finder[];
   readonly guard: Guard;
   readonly clock: Clock;
 }
 
-/** Finds out who calls, and whether they may come in. */
+/** Identifies callers, and decides whether they may come in. */
 export class Identity {
   constructor(private readonly deps: IdentityDeps) {}
 
-  /** The gate of a route: refuses who may not use it. Comes after the guard's. */
+  /** Makes a route's gate, which refuses callers who may not use the route. It comes after the guard's. */
   gateFor(entrance: Entrance): Gate {
     return (exchange) => {
       const { clock } = this.deps;
@@ -33,7 +33,10 @@ export class Identity {
     };
   }
 
-  /** Takes what shows who calls out of the request and looks it up. Gives the refusal of a caller who may not come in. `Guard.lets` says what passes while the address is blocked. */
+  /**
+   * Takes credentials out of the request and looks up who calls. Gives the refusal of a caller who may not come in. `Guard.lets` says what
+   * passes while the address is blocked.
+   */
   private identify(exchange: Exchange<Arrival>, entrance: Entrance): Problem | null {
     const { finders, guard, clock } = this.deps;
     const { ip, hiddenCaller, blockedFor, asker } = exchange;
@@ -102,13 +105,13 @@ export class Identity {
 }
 
 const BEARER = ["WWW-Authenticate", 'Bearer realm="sluice"'] as const;
-/** Without it git and its like never send what they know. */
+/** The challenge (RFC 7617) without which git and similar clients never send the password they know. */
 const BASIC = ["WWW-Authenticate", 'Basic realm="sluice", charset="UTF-8"'] as const;
 
 const unauthorized = ({ basic }: IdentitySettings, code: ProblemCode, detail: string): Problem =>
   problem(code, detail, {}, basic ? [BEARER, BASIC] : [BEARER]);
 
-/** The refusal of a caller who shows no key where one is wanted. */
+/** Gives the refusal of a caller who shows no key where one is needed. */
 export const keyMissing = (identity: IdentitySettings): Problem =>
   unauthorized(identity, "keyMissing", `Send your API key in the ${identity.headerName} header.`);
 

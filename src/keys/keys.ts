@@ -96,7 +96,7 @@ export const KeyStatus = Type.Union([Type.Literal("active"), Type.Literal("disab
 
 const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
 
-/** A key as the API shows it: all but the secret. */
+/** Describes a key as the API shows it: all but the secret. */
 export const KeyRecord = Type.Object({
   id: Type.String({ description: "The key's id.", examples: ["key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e"] }),
   start: Type.String({ description: "Its first 8 characters; empty for one imported by hash.", examples: ["slc_9fK2"] }),
@@ -132,13 +132,13 @@ export interface KeysDeps {
   readonly registry: KeyRegistry;
 }
 
-/** Keys: made, imported, rotated, revoked. The database has their hashes; the registry answers requests. */
+/** Makes, imports, rotates and revokes keys. The database has their hashes; the registry answers requests. */
 export class Keys {
   private declared = new Map<string, Declared>();
 
   constructor(private readonly deps: KeysDeps) {}
 
-  /** Reads all keys that the admin API made into the registry. Consumers must be loaded. */
+  /** Reads into the registry all keys that the admin API made. Consumers must be loaded. */
   load(): void {
     const { registry, storage } = this.deps;
     // Drizzle's objects for a million rows would cost seconds.
@@ -185,7 +185,7 @@ export class Keys {
     }
   }
 
-  /** Faults of declared keys that the admin API made or imported already. */
+  /** Gives the faults of declared keys that the admin API made or imported already. */
   clashes(consumers: readonly ConsumerConfig[]): Fault[] {
     return consumers.flatMap((consumer, i) =>
       consumer.keys.flatMap((key, j) => {
@@ -197,7 +197,7 @@ export class Keys {
     );
   }
 
-  /** Puts the keys that the file declares in the place of those it declared before. What did not change stays, with its last use. */
+  /** Replaces the keys that the file declared before by those that it declares now. A key that did not change stays, with its last use. */
   declare(consumers: readonly ConsumerConfig[]): void {
     const { registry } = this.deps;
     const before = this.declared;
@@ -217,7 +217,7 @@ export class Keys {
     for (const [id, entry] of before) if (!this.declared.has(id)) registry.remove(entry);
   }
 
-  /** Makes or imports one key. The secret is in the answer when it was made or given, and nowhere else. */
+  /** Makes or imports one key. The answer has the secret when it was made or given here; nothing else ever has it. */
   create(input: NewKey): { record: KeyRecord; secret: string | null; version: number } {
     const [made] = this.insert([input], []);
     if (made === undefined) throw new Error("no key was made");
@@ -236,7 +236,7 @@ export class Keys {
     return { record: this.toRecord(row), version: row.version };
   }
 
-  /** Up to `limit` + 1 keys behind `after`, by id. */
+  /** Gives up to `limit` + 1 keys that come after the id `after`, by id. */
   page(after: string, limit: number, filter: { consumer?: string | undefined; status?: KeyRecord["status"] | undefined }): KeyRecord[] {
     const now = this.deps.clock.wall();
     const conditions: SQL[] = [gt(keys.id, after)];
@@ -283,7 +283,7 @@ export class Keys {
     return { record: this.toRecord(row), version: row.version };
   }
 
-  /** The same key with a new secret; the old one stays good for `gracePeriod`, never past the key's expiry. */
+  /** Gives the key a new secret. The old one stays good for `gracePeriod`, but never past the key's expiry. */
   rotate(id: string, gracePeriod: string | undefined): { record: KeyRecord; secret: string; version: number } {
     const before = this.changeable(id);
     if (before.revokedAt !== null) throw refused("conflict", "A revoked key can't be rotated: make a new one.");
@@ -304,7 +304,7 @@ export class Keys {
     return { record: this.toRecord(row), secret, version: row.version };
   }
 
-  /** Refused from the next request on; the record stays. */
+  /** Revokes a key: it is refused from the next request on, and its record stays. */
   revoke(id: string, ifMatch: string | null): void {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
@@ -313,7 +313,10 @@ export class Keys {
     this.save(before, { ...before, revokedAt: now, version: before.version + 1, updatedAt: now }, "key.revoke");
   }
 
-  /** Deletes a consumer's keys within the caller's transaction; the function it gives makes the registry follow, once that is committed. */
+  /**
+   * Deletes a consumer's keys within the caller's transaction. Gives a function that removes them from the registry, to be called once that
+   * is committed.
+   */
   removeOf(consumer: string): () => void {
     const rows = this.deps.storage.db.delete(keys).where(eq(keys.consumer, consumer)).returning({ hash: keys.hash }).all();
     return () => {
@@ -324,7 +327,7 @@ export class Keys {
     };
   }
 
-  /** Ids of a consumer's keys that may be used, and their entries. */
+  /** Gives the entries of a consumer's keys that may be used. */
   entriesOf(consumer: string): KeyEntry[] {
     const rows = this.deps.storage.db
       .select({ hash: keys.hash })
@@ -335,7 +338,10 @@ export class Keys {
     return [...stored, ...[...this.declared.values()].filter((entry) => entry.consumer.id === consumer)];
   }
 
-  /** Reads one key again: another process has made, changed or deleted it. `was`: its hash before that, `null` for a new one. */
+  /**
+   * Reads one key from the database again, after another process has made, changed or deleted it. `was`: its hash before that, `null` for a
+   * new one.
+   */
   refresh(id: string, was: string | null): void {
     const { registry, storage } = this.deps;
     const row = storage.db.select().from(keys).where(eq(keys.id, id)).get();
@@ -344,7 +350,7 @@ export class Keys {
     else if (before !== undefined && before.id === id) registry.remove(before);
   }
 
-  /** Writes when keys were used last; for a timer. */
+  /** Writes the times at which keys were used last; for a timer. */
   flushUsed(): void {
     const used = this.deps.registry.takeUsed().filter((entry) => !this.declared.has(entry.id));
     if (used.length === 0) return;
@@ -505,7 +511,7 @@ export class Keys {
   }
 }
 
-/** A key as the audit has it: all that is known of it but its hash. */
+/** Gives a key as the audit log has it: all that is known of it but its hash. */
 const said = (row: Row) => ({
   consumer: row.consumer,
   start: row.start,
@@ -562,7 +568,7 @@ const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry =
   version: 0,
 });
 
-/** What a schema can't say of a key. */
+/** Gives the faults of a key that a schema can't express. */
 function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[] {
   const faults: Fault[] = [
     ...limitFaults(input.limits ?? [], [...at, "limits"]),
@@ -590,13 +596,13 @@ const columns = (input: Omit<NewKey, "consumer">) => ({
   expiresAt: input.expiresAt === undefined ? null : parseTime(input.expiresAt),
 });
 
-/** A quota with its defaults. */
+/** Gives a quota with its defaults filled in. */
 const filled = (quota: NewKey["quota"]): QuotaConfig | QuotaConfig[] | null =>
   fillIn(editable.quota, quota ?? null).value as QuotaConfig | QuotaConfig[] | null;
 
 const orNull = <T>(list: T[] | undefined): T[] | null => (list === undefined || list.length === 0 ? null : list);
 
-/** A key of the file. */
+/** A key that the file declares. */
 interface Declared extends KeyEntry {
   readonly given: DeclaredKey;
 }
@@ -611,7 +617,7 @@ const declaredEntry = (given: DeclaredKey, id: string, consumer: ConsumerEntry, 
   given,
 });
 
-/** `now` in milliseconds since 1970. */
+/** Gives a declared key as the API shows it. `now` in milliseconds since 1970. */
 function declaredRecord(entry: Declared, now: number): KeyRecord {
   const { given } = entry;
   const isHashed = HASHED.test(given.key);

@@ -3,7 +3,7 @@ import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limi
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import { hashKey, isCutOff, isPlausible } from "../values/key-format.ts";
 
-/** A consumer as it is kept: its keys hold this very object, which changes with the record. */
+/** Describes a consumer as it is kept: its keys hold this very object, which changes with the record. */
 export interface ConsumerEntry extends Consumer {
   tier: string;
   enabled: boolean;
@@ -11,23 +11,23 @@ export interface ConsumerEntry extends Consumer {
   quota: readonly QuotaConfig[] | null;
 }
 
-/** A key as requests need it: a caller by itself, so that nothing has to be made for a request. */
+/** Describes a key as requests need it. It is a caller itself, so that nothing has to be made for a request. */
 export interface KeyEntry extends Caller {
   readonly via: "key";
   readonly consumer: ConsumerEntry;
   readonly hash: string;
-  /** The secret before the last rotation, and until when it is good (milliseconds since 1970). */
+  /** The hash of the secret before the last rotation, and the time until which it is good (milliseconds since 1970). */
   readonly previousHash: string | null;
   readonly previousExpiresAt: number;
-  /** Revoked or disabled. */
+  /** True for a key that is revoked or disabled. */
   readonly isOff: boolean;
   lastUsedAt: number;
-  /** From where the guard knows it as good, and when it was told last (milliseconds since 1970). */
+  /** The address from which the guard knows the key as good, and when it was told that last (milliseconds since 1970). */
   acceptedFrom?: string;
   acceptedAt?: number;
 }
 
-/** Who may have limits and quotas of its own. */
+/** A key or consumer, which may have limits and quotas of its own. */
 type Limited = Pick<Consumer, "limits" | "quota">;
 
 export type KeyRefusal = "keyMalformed" | "keyInvalid" | "keyExpired" | "keyRevoked";
@@ -35,11 +35,11 @@ export type KeyRefusal = "keyMalformed" | "keyInvalid" | "keyExpired" | "keyRevo
 /** Gives the limits and quotas of a tier; empty for a tier that does not exist. */
 export type TierLimits = (tier: string) => { readonly limits: readonly LimitConfig[]; readonly quota: readonly QuotaConfig[] };
 
-/** All keys, by hash: what identifies a caller in constant time, without asking the database. */
+/** Keeps all keys by their hashes: it identifies a caller in constant time, without asking the database. */
 export class KeyRegistry {
   private readonly byHash = new Map<string, KeyEntry>();
   private readonly consumers = new Map<string, ConsumerEntry>();
-  /** Consumers that keys name and that do not exist. */
+  /** Consumers that do not exist, though keys name them. */
   private readonly absent = new Map<string, ConsumerEntry>();
   private readonly used = new Set<KeyEntry>();
   private tierPolicies = new Map<string, readonly Policy[]>();
@@ -54,7 +54,7 @@ export class KeyRegistry {
     return this.byHash.size;
   }
 
-  /** The key of this secret, or why it is refused. `now` in milliseconds since 1970. */
+  /** Gives the key of this secret, or why it is refused. `now` in milliseconds since 1970. */
   find(secret: string, now: number): KeyEntry | KeyRefusal {
     if (!isPlausible(secret)) return "keyMalformed";
     const hash = hashKey(secret);
@@ -66,25 +66,28 @@ export class KeyRegistry {
     return entry;
   }
 
-  /** The key of this secret, good or not; `null` when nobody has it. */
+  /** Gives the key of this secret, good or not; `null` when there is none. */
   known(secret: string): KeyEntry | null {
     return this.byHash.get(hashKey(secret)) ?? null;
   }
 
-  /** Notes that a key was used; written in batches. */
+  /** Notes that a key was used. The notes are written in batches. */
   touch(entry: KeyEntry, now: number): void {
     entry.lastUsedAt = now;
     this.used.add(entry);
   }
 
-  /** The keys used since the last call. */
+  /** Gives the keys that were used since the last call. */
   takeUsed(): KeyEntry[] {
     const used = [...this.used];
     this.used.clear();
     return used;
   }
 
-  /** Gives the limits of a caller: the key's own if it has some, else the consumer's own, else the tier's; those of the anonymous tier for nobody. */
+  /**
+   * Gives the limits of a caller: the key's own if it has some, else the consumer's own, else the tier's; for an anonymous caller those of
+   * the anonymous tier.
+   */
   policiesFor(caller: Caller): readonly Policy[] {
     if (caller.via === "none") return this.anonymousPolicies();
     if (caller.policies === null || caller.version !== this.version) {
@@ -98,18 +101,18 @@ export class KeyRegistry {
     return this.choose([[consumer, { kind: "consumer", name: consumer.id }]], consumer.tier);
   }
 
-  /** The limits of callers without a key. */
+  /** Gives the limits of callers without a key. */
   anonymousPolicies(): readonly Policy[] {
     return this.policiesOfTier(this.anonymousTier());
   }
 
-  /** A tier or a consumer's limits changed: policies are compiled anew when next needed. */
+  /** Forgets compiled policies after a change of a tier's or a consumer's limits: they are compiled anew when next needed. */
   invalidate(): void {
     this.version++;
     this.tierPolicies = new Map();
   }
 
-  /** Adds a key, or puts it in the place of the one with its id that `before` is. */
+  /** Adds a key; `before` is the key with the same id whose place it takes. */
   put(entry: KeyEntry, before?: KeyEntry): void {
     if (before !== undefined) {
       // A use that is not written yet is the new entry's.
@@ -136,7 +139,7 @@ export class KeyRegistry {
     return this.consumers.get(id);
   }
 
-  /** The consumer, or a disabled one in its place until it is made: a key whose consumer is gone is refused. */
+  /** Gives the consumer; while there is none, a disabled one in its place, so that a key whose consumer is gone is refused. */
   consumerOrAbsent(id: string): ConsumerEntry {
     const known = this.consumers.get(id) ?? this.absent.get(id);
     if (known !== undefined) return known;
@@ -173,7 +176,7 @@ export class KeyRegistry {
     );
   }
 
-  /** The limits of the first that has some, else the tier's; and the quotas likewise. */
+  /** Gives the limits of the first owner that has some, else the tier's; and the quotas likewise. */
   private choose(owners: readonly [Limited, Scope][], tier: string): readonly Policy[] {
     const limited = owners.find(([{ limits }]) => limits !== null && limits.length > 0);
     const metered = owners.find(([{ quota }]) => quota !== null && quota.length > 0);
@@ -185,7 +188,7 @@ export class KeyRegistry {
     ];
   }
 
-  /** The tier of callers without a key. */
+  /** Gives the name of the tier of callers without a key. */
   get anonymousTierName(): string {
     return this.anonymousTier();
   }

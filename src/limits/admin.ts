@@ -20,7 +20,7 @@ export interface LimitsAdminDeps {
   readonly audit: Audit;
 }
 
-/** What a limit's window is in answers, for people. */
+/** The description of a limit's window in answers. */
 export const WINDOW_SHOWN = `The window; null for ${WITHOUT_WINDOW} and for quotas, whose period is in the name.`;
 
 const Limit = Type.Object({
@@ -39,7 +39,10 @@ const Limit = Type.Object({
 });
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
 
-/** A consumer's limits that are counted for it or for one of its keys; those by IP, route or header have other subjects. Routes' limits are among them. */
+/**
+ * Gives the limits of a consumer that are counted for the consumer or for one of its keys, routes' limits among them. Limits by IP, route
+ * or header have other subjects.
+ */
 function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; subjects: string[] } {
   const consumer = deps.registry.consumer(id);
   if (consumer === undefined) throw notFound("consumer", id);
@@ -61,7 +64,7 @@ function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; su
   return { policies: pairs.map(([policy]) => policy), subjects: pairs.map(([, subject]) => subject) };
 }
 
-/** Gives a window for people; `null` for quotas, and where the algorithm has none. */
+/** Gives a limit's window as text for people; `null` for quotas, and where the algorithm has none. */
 export function windowText({ window, calendar }: Policy): string | null {
   if (window === 0 || calendar !== null) return null;
   return window % 1000 === 0 ? `${window / 1000}s` : `${window}ms`;

@@ -1,4 +1,4 @@
-/** A span of the calendar, in milliseconds since 1970; the end is not included. */
+/** Describes a span of the calendar, in milliseconds since 1970; the end is not included. */
 export interface Period {
   readonly start: number;
   readonly end: number;
@@ -24,7 +24,7 @@ interface Day {
 
 const DAY = 86_400_000;
 
-/** Whether this is a zone that the system knows. */
+/** Tells whether this is a zone that the system knows. */
 export function isTimezone(text: string): boolean {
   try {
     new Intl.DateTimeFormat("en", { timeZone: text });
@@ -34,11 +34,14 @@ export function isTimezone(text: string): boolean {
   }
 }
 
-/** Calendar periods in a zone: days of 23 and 25 hours, months of 28 to 31 days. Computed when asked, so that no job has to run for a quota to begin anew. */
+/**
+ * Computes calendar periods in a zone: days of 23 and 25 hours, months of 28 to 31 days. It does so when asked, so that no job has to run
+ * for a quota to begin anew.
+ */
 export class Calendar {
   private readonly format: Intl.DateTimeFormat;
   private current: Period = { start: 0, end: 0 };
-  /** The one that was asked for before: at a period's border both are. */
+  /** The period of the question before: at a period's border both are in use. */
   private other: Period = { start: 0, end: 0 };
 
   constructor(private readonly rule: CalendarRule) {
@@ -50,7 +53,7 @@ export class Calendar {
     });
   }
 
-  /** The period that holds `now`, in milliseconds since 1970. */
+  /** Gives the period that holds `now`, in milliseconds since 1970. */
   at(now: number): Period {
     if (isWithin(now, this.current)) return this.current;
     const found = isWithin(now, this.other) ? this.other : this.compute(now);
@@ -90,7 +93,7 @@ export class Calendar {
     return { start: this.instantOf(first), end: this.instantOf(last) };
   }
 
-  /** The first moment of a day in the zone. Found by halving: where the clocks change at midnight, a day has no 00:00. */
+  /** Gives the first moment of a day in the zone. Found by halving: where the clocks change at midnight, a day has no 00:00. */
   private instantOf(day: Day): number {
     const wanted = numberOf(day);
     let before = wanted * DAY - 15 * 3_600_000;
@@ -116,7 +119,7 @@ export class Calendar {
 
 const isWithin = (now: number, { start, end }: Period): boolean => now >= start && now < end;
 
-/** Days since 1970. */
+/** Gives a day's number, in days since 1970. */
 const numberOf = ({ year, month, day }: Day): number => Date.UTC(year, month - 1, day) / DAY;
 
 function plusDays(day: Day, days: number): Day {
@@ -124,12 +127,12 @@ function plusDays(day: Day, days: number): Day {
   return { year: date.getUTCFullYear(), month: date.getUTCMonth() + 1, day: date.getUTCDate() };
 }
 
-/** The anchor's day in the month that lies `months` after this day's. */
+/** Gives the anchor's day in the month that lies `months` after this day's. */
 function monthFrom({ year, month }: Day, months: number, anchor: number): Day {
   const date = new Date(Date.UTC(year, month - 1 + months, 1));
   const [inYear, inMonth] = [date.getUTCFullYear(), date.getUTCMonth() + 1];
   return { year: inYear, month: inMonth, day: dayInMonth(inYear, inMonth, anchor) };
 }
 
-/** A day of a month, or its last one. */
+/** Gives a day of a month, or the month's last one where it has fewer. */
 const dayInMonth = (year: number, month: number, day: number): number => Math.min(day, new Date(Date.UTC(year, month, 0)).getUTCDate());

@@ -13,17 +13,20 @@ export interface LimitsGateDeps {
   readonly limiter: LimitService;
   readonly keys: KeyRegistry;
   readonly clock: Clock;
-  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  /** Gives what limits do while Redis is away; `null` while it is there, or there is none. */
   readonly away: () => "local" | "allow" | "deny" | null;
   /** Learns that limits denied a request, or would have in earnest. */
   readonly onDenied: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
 }
 
-/** Looks at all limits of a request at once, the caller's and the route's: one that denies charges none. What is held is free again, and what the response reports is settled, when the exchange ends. */
+/**
+ * Checks all limits of a request at once, the caller's and the route's: one that denies charges none. When the exchange ends, what it held
+ * is free again, and usage that the response reports is settled.
+ */
 export class LimitsGate {
   constructor(private readonly deps: LimitsGateDeps) {}
 
-  /** The gate of a route. */
+  /** Makes the gate of a route. */
   gateFor(route: Route): Gate {
     return (exchange) => {
       const { limiter, keys, clock } = this.deps;
@@ -97,7 +100,7 @@ function describe({ policy, remaining, limit }: LimitReading, cost: number): str
   return `${policy.name} (${scopeText(policy)})${policy.shadow ? ", in shadow" : ""}: ${remaining} of ${limit} left, a request takes ${cost}`;
 }
 
-/** The 429 of a request that limits or quotas deny. `now` in milliseconds since 1970. */
+/** Makes the 429 of a request that limits or quotas deny. `now` in milliseconds since 1970. */
 function refusalOf(verdict: Verdict, now: number): Problem {
   const retryAfter = retryAfterSeconds(verdict);
   const violated = violatedPolicies(verdict, now);

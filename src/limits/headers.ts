@@ -1,13 +1,13 @@
 import type { LimitReading, Verdict } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
 
-/** What a limit's part of the fields begins with, made once for the number in force. */
+/** The parts of the fields that do not change from answer to answer, made once for the limit's number in force. */
 interface Words {
   readonly limit: number;
   /** The name as a structured-field string (RFC 9651 §3.3.3). */
   readonly name: string;
   readonly policy: string;
-  /** The same with its owner before it, for an answer in which another limit has this name: `"route shop: per-minute"`. */
+  /** The same with the limit's owner before the name, for an answer in which another limit has this name: `"route shop: per-minute"`. */
   readonly owned: { readonly name: string; readonly policy: string };
 }
 
@@ -30,8 +30,9 @@ function wordsOf(policy: Policy, limit: number): Words {
 const seconds = (milliseconds: number): number => Math.ceil(milliseconds / 1000);
 
 /**
- * The header lines of a limited response, each ended by CRLF: X-RateLimit-* for the limit closest to its end, RateLimit-Policy and RateLimit for all
- * (draft-ietf-httpapi-ratelimit-headers). A limit in shadow is named only when it would have denied. `wallNow` in milliseconds since 1970.
+ * Gives the header lines of a limited response, each ended by CRLF: X-RateLimit-* for the limit closest to its end, RateLimit-Policy and
+ * RateLimit for all (draft-ietf-httpapi-ratelimit-headers). A limit in shadow is named only when it would have denied. `wallNow` in
+ * milliseconds since 1970.
  */
 export function limitHeaders(readings: readonly LimitReading[], wallNow: number): string {
   let policies = "";
@@ -61,14 +62,17 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
   return text;
 }
 
-/** Whether a limit before it in the same answer has its name: the caller's own stand first, the route's behind them. */
+/** Tells whether an earlier limit in the same answer has this name: the caller's own stand first, the route's behind them. */
 function isNamedBefore(readings: readonly LimitReading[], index: number): boolean {
   const { name } = (readings[index] as LimitReading).policy;
   for (let i = 0; i < index; i++) if ((readings[i] as LimitReading).policy.name === name) return true;
   return false;
 }
 
-/** A limit that denies before one that does not, one with a window before one without, then the smaller share that is left. */
+/**
+ * Tells whether `a` comes before `b`: a limit that denies before one that does not, one with a window before one without, then the one with
+ * the smaller share left.
+ */
 function isCloser(a: LimitReading, b: LimitReading): boolean {
   if (a.denied !== b.denied) return a.denied;
   const { windowed } = a.policy.counting;
@@ -78,17 +82,17 @@ function isCloser(a: LimitReading, b: LimitReading): boolean {
 
 const denying = (verdict: Verdict): LimitReading[] => verdict.readings.filter((reading) => reading.denied && !reading.policy.shadow);
 
-/** When to try again: whole seconds, at least 1, never before every limit that denied lets the request through. */
+/** Gives the whole seconds after which to try again: at least 1, never before every limit that denied lets the request through. */
 export const retryAfterSeconds = (verdict: Verdict): number =>
   Math.max(1, ...denying(verdict).map((reading) => seconds(Math.max(reading.retryIn, reading.resetIn))));
 
-/** True when a quota denies: a limit's window opens soon, a quota's period may end next month. */
+/** Tells whether a quota denies: a limit's window opens soon, a quota's period may end next month. */
 export const isQuota = (verdict: Verdict): boolean => denying(verdict).some((reading) => reading.policy.calendar !== null);
 
-/** True when nothing but DEGRADED is to blame: while NORMAL the request would have passed. */
+/** Tells whether only DEGRADED is to blame: while NORMAL the request would have passed. */
 export const isOnlyDegraded = (verdict: Verdict): boolean => denying(verdict).every((reading) => reading.onlyDegraded);
 
-/** Every limit that denied, for the problem's body. */
+/** Lists every limit that denied, for the problem's body. */
 export const violatedPolicies = (verdict: Verdict, wallNow: number) =>
   denying(verdict).map(({ policy, limit, used, resetIn, retryIn }) => ({
     name: policy.name,

@@ -3,11 +3,11 @@ import { newReading } from "./algorithms/algorithm.ts";
 import type { Entry, MemoryStore } from "./memory/store.ts";
 import { type Policy, type Terms, termsOf } from "./policy.ts";
 
-/** Where a subject stands under one limit. */
+/** Says where a subject stands under one limit. */
 export interface LimitReading {
   readonly policy: Policy;
   readonly subject: string;
-  /** The number in force. */
+  /** The number in force, from the policy's terms. */
   readonly limit: number;
   used: number;
   remaining: number;
@@ -15,9 +15,9 @@ export interface LimitReading {
   resetIn: number;
   /** Milliseconds until the request would fit; 0 when it does. */
   retryIn: number;
-  /** The limit denies; one in shadow would. */
+  /** True when the limit denies, or would if it were not in shadow. */
   denied: boolean;
-  /** It would fit while the system is NORMAL. */
+  /** True when the request would fit while the system is NORMAL. */
   onlyDegraded: boolean;
 }
 
@@ -26,14 +26,14 @@ export type Verdict =
       readonly allowed: true;
       readonly readings: readonly LimitReading[];
       readonly held: readonly Held[];
-      /** What was taken under limits that count usage, until the usage is known. */
+      /** The charges under limits that count usage, until the usage is known. */
       readonly metered: Metered[];
-      /** What was taken in Redis and is not settled yet; left out: nothing, or it was not taken there. */
+      /** The charges in Redis that are not settled yet; left out when there are none. */
       readonly remote?: { readonly key: string; readonly policy: Policy; readonly charge: number }[];
     }
   | { readonly allowed: false; readonly readings: readonly LimitReading[] };
 
-/** What a request holds until it ends. */
+/** The things that a request holds until it ends. */
 interface Held {
   readonly entry: Entry;
   cost: number;
@@ -51,27 +51,27 @@ export interface LimiterDeps {
   readonly isDegraded: () => boolean;
 }
 
-/** Where limits are counted: in this process, or in Redis for several. */
+/** Counts limits: in this process, or in Redis for several instances. */
 export interface LimitService {
   /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
   admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict>;
-  /** The request's response told what it cost: that takes the place of what was taken, also where it is more than was left. A second call does nothing. */
+  /** Replaces what was taken by what the response said it cost, also where that is more than was left. A second call does nothing. */
   settle(verdict: Verdict, used: number): void;
-  /** The request has ended: what it held is free again. A second call does nothing. */
+  /** Frees what a request held, once it has ended. A second call does nothing. */
   release(verdict: Verdict): void;
-  /** Where subjects stand, without charging or remembering anything. */
+  /** Tells where subjects stand, without charging or remembering anything. */
   inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] | Promise<LimitReading[]>;
-  /** Forgets what was counted. */
+  /** Forgets what was counted of each policy's subject. `subjects` runs beside `policies`. */
   reset(policies: readonly Policy[], subjects: readonly string[]): void | Promise<void>;
   /** Drops idle subjects; for a timer. */
   sweep(): void;
 }
 
 const NOTHING: readonly Held[] = [];
-/** Shared, and therefore never written to. */
+/** Shared by all, and therefore never written to. */
 const NONE: Metered[] = [];
 
-/** Decides whether a request may pass: all its limits at once. One that denies leaves all of them as they were. */
+/** Decides by all limits of a request at once whether it may pass. If one denies, all of them stay as they were. */
 export class Limiter implements LimitService {
   private readonly scratch = newReading();
 
@@ -127,7 +127,7 @@ export class Limiter implements LimitService {
     return { allowed: true, readings, held: held ?? NOTHING, metered: metered ?? NONE };
   }
 
-  /** The request's response told what it cost: that takes the place of what was taken, also where it is more than was left. A second call does nothing. */
+  /** Replaces what was taken by what the response said it cost, also where that is more than was left. A second call does nothing. */
   settle(verdict: Verdict, used: number): void {
     if (!verdict.allowed || verdict.metered.length === 0) return;
     const { store } = this.deps;
@@ -142,7 +142,7 @@ export class Limiter implements LimitService {
     }
   }
 
-  /** The request has ended: what it held is free again. A second call does nothing. */
+  /** Frees what a request held, once it has ended. A second call does nothing. */
   release(verdict: Verdict): void {
     if (!verdict.allowed) return;
     for (const held of verdict.held) {
@@ -152,7 +152,7 @@ export class Limiter implements LimitService {
     }
   }
 
-  /** Where subjects stand, without charging or remembering anything. */
+  /** Tells where subjects stand, without charging or remembering anything. */
   inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] {
     const now = this.now();
     const isDegraded = this.deps.isDegraded();
@@ -175,7 +175,7 @@ export class Limiter implements LimitService {
     });
   }
 
-  /** Forgets what was counted. */
+  /** Forgets what was counted of each policy's subject. `subjects` runs beside `policies`. */
   reset(policies: readonly Policy[], subjects: readonly string[]): void {
     const isDegraded = this.deps.isDegraded();
     const now = this.now();
@@ -183,12 +183,15 @@ export class Limiter implements LimitService {
       this.deps.store.reset(policy, subjects[i] ?? "", termsOf(policy, isDegraded), this.timeFor(policy, now));
   }
 
-  /** The counts of a subject, or `undefined` where nothing was counted yet. */
+  /** Gives the counts of a subject, or `undefined` where nothing was counted yet. */
   entry(policy: Policy, subject: string): Entry | undefined {
     return this.deps.store.find(policy, subject);
   }
 
-  /** Begins a subject's count with what another store said of it `ago` milliseconds ago: `used` units, of which more were left in `resetIn` milliseconds. */
+  /**
+   * Begins a subject's count with what another store said `ago` milliseconds ago: `used` units, of which more were left in `resetIn`
+   * milliseconds.
+   */
   seed(policy: Policy, subject: string, used: number, resetIn: number, ago: number): void {
     const terms = termsOf(policy, this.deps.isDegraded());
     const { counting } = policy;
@@ -220,12 +223,12 @@ export class Limiter implements LimitService {
     };
   }
 
-  /** Gives the time that a policy's algorithm counts by, in whole milliseconds. `now`: that of the clock that never runs backwards. */
+  /** Gives the time that a policy's algorithm counts by, in whole milliseconds. `now`: the time of the clock that never runs backwards. */
   private timeFor({ counting }: Policy, now: number): number {
     return counting.time === "monotonic" ? now : Math.floor(this.deps.clock.wall());
   }
 
-  /** Whole milliseconds: the algorithms' unit. */
+  /** Gives the time in whole milliseconds: the algorithms' unit. */
   private now(): number {
     return Math.floor(this.deps.clock.now());
   }

@@ -10,7 +10,7 @@ import { CountPersistence } from "./persistence.ts";
 import { RedisLimiter } from "./redis/limiter.ts";
 import { countRepository } from "./repository.ts";
 
-/** What limits need of the ground. */
+/** Names what limits need of the gateway's ground. */
 interface LimitsGround {
   readonly clock: Clock;
   readonly storage: Storage;
@@ -26,20 +26,20 @@ interface LimitsGround {
 type RedisRules = { readonly mode: "exact" | "leased"; readonly onFailure: "local" | "deny" | "allow" };
 
 export interface Limits {
-  /** Where limits are counted: here, or in Redis. */
+  /** Counts limits: in this process, or in Redis. */
   readonly limiter: LimitService;
   readonly store: MemoryStore;
   readonly counts: CountPersistence;
-  /** Limits that Redis counts; `null` without Redis. */
+  /** Counts limits in Redis; `null` without Redis. */
   readonly shared: RedisLimiter | null;
-  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  /** Gives what limits do while Redis is away; `null` while it is there, or there is none. */
   readonly away: () => "local" | "allow" | "deny" | null;
 }
 
-/** How often idle subjects are dropped, in milliseconds. */
+/** Milliseconds between two sweeps of idle subjects. */
 const SWEEP_EVERY = 1000;
 
-/** Opens what counts limits: what was counted before the start goes on. */
+/** Opens what counts limits. Counts from before the start go on. */
 export function openLimits(
   scope: { defer(close: () => unknown): void; every(milliseconds: number, work: () => unknown): void },
   ground: LimitsGround,
@@ -62,7 +62,7 @@ export function openLimits(
   return { limiter, store, counts, shared, away: () => (link === null || link.isUp ? null : onFailure()) };
 }
 
-/** Limits that Redis counts. What was counted here while it was away goes there when it is back. */
+/** Opens the limiter in Redis. What was counted here while Redis was away goes there when it is back. */
 function openShared(
   { clock, instance, inForce, emit, occurrences, tell, guarded }: LimitsGround,
   parts: {

@@ -2,34 +2,37 @@ import type { Clock } from "../values/clock.ts";
 import { ALGORITHMS, type AlgorithmName } from "./algorithms/registry.ts";
 import type { Entry, MemoryStore } from "./memory/store.ts";
 
-/** A count that survives a restart. */
+/** Describes a count that survives a restart. */
 export interface SavedCount {
   readonly policy: string;
   readonly subject: string;
   /** JSON; times in it are milliseconds of the wall clock. */
   readonly state: string;
-  /** Milliseconds of the wall clock from when on it may be forgotten. */
+  /** The time from which on it may be forgotten, in milliseconds of the wall clock. */
   readonly expiresAt: number;
 }
 
-/** Where counts are kept. */
+/** Stores counts. */
 export interface CountStore {
-  /** Those that are not over, `most` of them. */
+  /** Gives the counts that are not over, at most `max` of them. */
   load(max: number): Iterable<SavedCount>;
-  /** The state of one, as it was saved; `null` when it was not. */
+  /** Gives the saved state of one subject; `null` when there is none. */
   find(policy: string, subject: string): string | null;
   save(changed: readonly SavedCount[]): void;
   remove(policy: string, subject: string): void;
-  /** Removes some of those that are over; and beyond `most` some that end first, of the policy that has the most. Called once a second, it keeps up. */
+  /**
+   * Removes some of the counts that are over; and beyond `max` some that end first, of the policy that has the most. Called once a second,
+   * it keeps up.
+   */
   prune(max: number): void;
 }
 
-/** Counts that are stored at most, where memory is not given room for more: about 150 MB. */
+/** The most counts that are stored, where memory is not given room for more: about 150 MB. */
 const MAX_STORED = 1_000_000;
 
-/** Carries the counts of long windows over a restart. Written in batches: what changed since the last flush is what a crash loses. */
+/** Carries the counts of long windows over a restart. They are written in batches: a crash loses what changed since the last flush. */
 export class CountPersistence {
-  /** A look-up that failed since the last flush. */
+  /** The error of a look-up that failed since the last flush. */
   private fault: unknown = null;
 
   constructor(private readonly deps: { readonly store: MemoryStore; readonly counts: CountStore; readonly clock: Clock }) {
@@ -47,7 +50,7 @@ export class CountPersistence {
     if (restored >= store.maxSubjects) store.expectMore();
   }
 
-  /** Removes some of what is over, and of what is too much; for a timer of a second. */
+  /** Removes some of the stored counts that are over or too many; for a timer of a second. */
   prune(): void {
     this.deps.counts.prune(Math.max(this.deps.store.maxSubjects, MAX_STORED));
   }
@@ -89,18 +92,18 @@ export class CountPersistence {
     if (fault !== null) throw fault;
   }
 
-  /** These are counted elsewhere now. */
+  /** Removes the stored counts of these entries, which are counted elsewhere now. */
   forget(entries: readonly Entry[]): void {
     for (const { policy, subject } of entries) this.deps.counts.remove(policy.id, subject);
   }
 
-  /** What the monotonic clock is ahead of the wall clock, in whole milliseconds. */
+  /** Gives the whole milliseconds by which the monotonic clock is ahead of the wall clock. */
   private offset(): number {
     return Math.round(this.deps.clock.now() - this.deps.clock.wall());
   }
 }
 
-/** A policy's id names its algorithm (see `compilePolicies`). */
+/** Moves the times of a stored state by this many milliseconds. A policy's id names its algorithm (see `compilePolicies`). */
 function shifted(policyId: string, state: object, by: number): object {
   const [, , , algorithm] = JSON.parse(policyId) as [string, string, string, AlgorithmName];
   ALGORITHMS[algorithm].shift(state, by);

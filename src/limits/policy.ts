@@ -4,49 +4,51 @@ import { ALGORITHMS, type AlgorithmName } from "./algorithms/registry.ts";
 import { Calendar, type PeriodKind } from "./calendar.ts";
 import type { LimitConfig, QuotaConfig } from "./settings.ts";
 
-/** Whose limit it is. */
+/** Says whose limit it is. */
 export interface Scope {
   readonly kind: "tier" | "consumer" | "key" | "route";
   readonly name: string;
 }
 
-/** The numbers of a limit that are in force. */
+/** Holds the numbers of a limit that are in force. */
 export interface Terms {
   readonly limit: number;
-  /** How many a token bucket gets per millisecond. */
+  /** The tokens that a token bucket gets per millisecond. */
   readonly perMs: number;
 }
 
-/** One limit, ready for use: durations parsed, defaults filled in. */
+/** Describes one limit, ready for use: durations parsed, defaults filled in. */
 export interface Policy {
-  /** What is counted under. The limit's numbers are no part of it, so that changing them keeps what was counted. */
+  /**
+   * The name under which the store keeps its counts. The limit's numbers are no part of it, so that changing them keeps what was counted.
+   */
   readonly id: string;
   readonly name: string;
   readonly scope: Scope;
   readonly algorithm: AlgorithmName;
-  /** The algorithm of that name, looked up once. */
+  /** The algorithm of that name, looked up at load time. */
   readonly counting: Algorithm<State>;
   /** Milliseconds; 0 where the algorithm has no window. A quota's periods have about this length. */
   readonly window: number;
   /** A quota's periods; `null` for limits. */
   readonly calendar: Calendar | null;
-  /** In force while the system is NORMAL, and while it is DEGRADED. */
+  /** The terms in force while the system is NORMAL, and while it is DEGRADED. */
   readonly normal: Terms;
   readonly reduced: Terms;
-  /** Windows begin at multiples of the window since 1970. */
+  /** True when windows begin at multiples of the window since 1970. */
   readonly aligned: boolean;
-  /** Empty: by consumer with a key, by IP without. */
+  /** The parts of the subject; when empty, consumers are counted where there is a key, and IPs where there is none. */
   readonly by: readonly string[];
-  /** What one request costs, or `null` for the route's cost. */
+  /** The cost of one request; `null` for the route's cost. */
   readonly cost: number | null;
-  /** What a request took is set right afterwards, by what its response said it cost. */
+  /** True when what a request took is corrected afterwards by what its response said it cost. */
   readonly isMetered: boolean;
   readonly shadow: boolean;
-  /** Counts survive a restart: windows of an hour and more. */
+  /** True when counts survive a restart: windows of an hour and more. */
   readonly durable: boolean;
 }
 
-/** Whose limit it is, for people. */
+/** Tells people whose limit it is. */
 export const scopeText = ({ scope }: Pick<Policy, "scope">): string => `${scope.kind} ${scope.name}`;
 
 const HOUR = 3_600_000;
@@ -57,7 +59,9 @@ const UNITS: readonly (readonly [milliseconds: number, name: string])[] = [
   [1000, "second"],
 ];
 
-/** Policies from validated configuration. Limits without a name are named after their window; equal names get a number behind them. */
+/**
+ * Makes policies from validated configuration. Limits without a name are named after their window; equal names get a number behind them.
+ */
 export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): Policy[] {
   const taken = new Set<string>();
   return configs.map((config) => {
@@ -95,7 +99,7 @@ const PERIODS: Readonly<Record<PeriodKind, { name: string; usual: number }>> = {
   month: { name: "monthly", usual: 31 * 24 * HOUR },
 };
 
-/** Policies from validated quotas. The zone and the anchor are no part of what is counted under: changing them begins a new period, if any. */
+/** Makes policies from validated quotas. The id has neither the zone nor the anchor in it: changing them begins a new period, if any. */
 export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Policy[] {
   const taken = new Set<string>();
   return configs.map((config) => {
@@ -130,5 +134,5 @@ function defaultName(config: LimitConfig, window: number): string {
   return unit === undefined ? `per-${config.window}` : `per-${unit[1]}`;
 }
 
-/** What is in force now: `burst` (or `limit`) while NORMAL, `degraded` while DEGRADED. */
+/** Gives the terms in force now: `burst` (or `limit`) while NORMAL, `degraded` while DEGRADED. */
 export const termsOf = (policy: Policy, isDegraded: boolean): Terms => (isDegraded ? policy.reduced : policy.normal);

@@ -2,11 +2,14 @@ import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
 import type { CountStore, SavedCount } from "./persistence.ts";
 
-/** How many rows one pruning removes at most: it must not hold up requests. And how often it counts them, which takes longer: once in so many calls. */
+/**
+ * The most rows that one pruning removes, since it must not hold up requests; and the number of calls between two counts of all rows, which
+ * take longer.
+ */
 const BATCH = 5000;
 const COUNTED_EVERY = 60;
 
-/** Counts of long windows in SQLite. */
+/** Opens the store of counts of long windows in SQLite. */
 export function countRepository(storage: Storage, clock: Clock): CountStore {
   const upsert = storage.client.query(
     "INSERT INTO limit_counts (policy, subject, state, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (policy, subject) DO UPDATE SET state = ?3, expires_at = ?4",

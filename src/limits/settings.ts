@@ -7,7 +7,7 @@ import { ALGORITHMS, algorithmsWith } from "./algorithms/registry.ts";
 import { isTimezone } from "./calendar.ts";
 
 const NAMES = algorithmsWith();
-/** The algorithms that have no window, for people. */
+/** The algorithms that have no window, as text for people. */
 export const WITHOUT_WINDOW = algorithmsWith(({ windowed }) => !windowed).join(" and ");
 const ALIGNABLE = algorithmsWith(({ alignable }) => alignable).join(" and ");
 const CAPACITIES = NAMES.flatMap((name) => ALGORITHMS[name].capacity ?? []);
@@ -106,13 +106,13 @@ export type QuotaConfig = Static<typeof QuotaConfig>;
 export const Quotas = (description: string) =>
   Type.Union([QuotaConfig, Type.Array(QuotaConfig, { maxItems: 8 }), Type.Null()], { default: null, description });
 
-/** Gives a quota as a list: one, several or none. */
+/** Gives quotas as a list, whether one, several or none are given. */
 export const quotaList = (quota: QuotaConfig | readonly QuotaConfig[] | null | undefined): readonly QuotaConfig[] =>
   quota === null || quota === undefined ? [] : Array.isArray(quota) ? quota : [quota as QuotaConfig];
 
 const YEAR = 366 * 86_400_000;
 
-/** Gives what the schema can't say of limits: how their fields hang together. Paths begin with `at`. */
+/** Gives the faults of limits that the schema can't express: how their fields depend on each other. Paths begin with `at`. */
 export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
   return limits.flatMap((limit, i) => {
     const faults: Fault[] = [];
@@ -133,7 +133,7 @@ export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
   });
 }
 
-/** Gives what the schema can't say of a quota. Paths begin with `at`. */
+/** Gives the faults of a quota that the schema can't express. Paths begin with `at`. */
 export function quotaFaults(quota: readonly QuotaConfig[] | QuotaConfig | null | undefined, at: Path): Fault[] {
   return quotaList(quota).flatMap(({ period, timezone = "UTC", anchor = 1 }, i) => {
     const here = Array.isArray(quota) ? [...at, i] : at;
@@ -146,7 +146,7 @@ export function quotaFaults(quota: readonly QuotaConfig[] | QuotaConfig | null |
   });
 }
 
-/** How limits are kept. */
+/** Describes how limits' counts are kept. */
 export const LimitsConfig = Shape(
   {
     maxSubjects: Type.Integer({

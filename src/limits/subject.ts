@@ -2,17 +2,19 @@ import { parseIp } from "../values/ip.ts";
 import { hashKey } from "../values/key-format.ts";
 import type { Policy } from "./policy.ts";
 
-/** Who makes a request, as far as limits tell callers apart. */
+/** Describes who makes a request, as far as limits tell callers apart. */
 export interface Requester {
   readonly consumerId: string | null;
   readonly keyId: string | null;
   readonly ip: string;
   readonly route: string;
-  /** A request header's value, or `null`. */
+  /** Gives a request header's value, or `null`. */
   header(name: string): string | null;
 }
 
-/** Whom a limit counts this request for. Callers without a key are counted by IP where the limit counts keys or consumers. */
+/**
+ * Gives the subject that a limit counts this request for. Callers without a key are counted by IP where the limit counts keys or consumers.
+ */
 export function subjectOf(policy: Policy, requester: Requester): string {
   const { by } = policy;
   if (by.length === 0) return requester.consumerId ?? ipSubject(requester.ip);
@@ -37,15 +39,15 @@ function part(by: string, requester: Requester): string {
   }
 }
 
-/** As short as a key can be. */
+/** The length of the shortest key that there can be. */
 const SHORTEST_KEY = 16;
 
-/** A field's value as a subject. Subjects are stored, and a value this long may be a key: then it goes by its hash. */
+/** Gives a field's value as a subject. Subjects are stored, and a value this long may be a key: then its hash is used. */
 const headerSubject = (value: string): string => (value.length < SHORTEST_KEY ? value : `#${hashKey(value).slice(0, 32)}`);
 
 /**
- * An address as a subject, in brackets so that no consumer's id can be the same. An IPv6 caller is counted by its /64: that is what one
- * subscriber gets (RFC 6177), and taking another address from it costs nothing.
+ * Gives an address as a subject, in brackets so that no consumer's id can be the same. An IPv6 caller is counted by its /64: that is what
+ * one subscriber gets (RFC 6177), and taking another address from it costs nothing.
  */
 export function ipSubject(ip: string): string {
   if (!ip.includes(":")) return `[${ip}]`;

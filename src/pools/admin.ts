@@ -6,7 +6,7 @@ import { notFound } from "../http/refused.ts";
 import { KINDS } from "../records/kinds.ts";
 import type { Pools } from "./pools.ts";
 
-/** What is left to each key of a pool. */
+/** Describes a pool, and what each of its keys has left. */
 export const PoolState = Type.Object(
   {
     keys: Type.Array(
@@ -38,7 +38,7 @@ export const PoolState = Type.Object(
   { description: "What is left to each key." },
 );
 
-/** What can be done with pools beside making and changing them. */
+/** Gives the endpoints of pools beside those that make and change them. */
 export const poolsAdmin = (pools: Pools, audit: Audit) =>
   new Elysia({ prefix: `/${KINDS.pool.path}`, tags: ["pools"], normalize: false }).post(
     "/:id/reset",

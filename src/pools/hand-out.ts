@@ -22,14 +22,17 @@ export interface HandOutDeps {
   readonly pools: Pools;
 }
 
-/** `POST /api/v1/api-key { "type", "pool"? }`: a key of the pool whose budget holds what the service costs. */
+/** Answers `POST /api/v1/api-key { "type", "pool"? }` with a key of the pool whose budget holds what the service costs. */
 export class HandOut {
   constructor(private readonly deps: HandOutDeps) {}
 
-  /** Who may come in before it is known which pool is meant. A pool that is open to all is open to those who show no key. */
+  /** The entrance for callers before it is known which pool is meant: where any pool is open to all, those without a key too. */
   readonly entrance: Entrance = entranceOf(() => this.deps.pools.isOpen);
 
-  /** Answers one request, whose caller may come in. Who calls comes before what is asked: a stranger learns nothing of the pools. */
+  /**
+   * Answers one request, whose caller may come in. The caller is checked before the question is looked at: a stranger learns nothing of the
+   * pools.
+   */
   async answer(exchange: Exchange): Promise<Answer> {
     try {
       const granted = await this.grant(exchange);
@@ -81,7 +84,7 @@ export class HandOut {
   }
 }
 
-/** Whether a key is wanted follows the pools, which change without the routes. */
+/** Gives an entrance that asks for a key as long as no pool is open to all. Pools change without the routes. */
 const entranceOf = (isOpen: () => boolean): Entrance => ({
   get auth() {
     return isOpen() ? "optional" : "required";

@@ -1,4 +1,4 @@
-/** What a key of a pool may be used for. Times in milliseconds. */
+/** Says how much a key of a pool may be used. Times in milliseconds. */
 export interface Budget {
   /** `requests`: each grant takes one; `tokens`: each takes its cost. */
   readonly of: "requests" | "tokens";
@@ -8,9 +8,9 @@ export interface Budget {
 
 export interface PoolKey {
   readonly id: string;
-  /** What is handed out; `null`: the id itself. */
+  /** The secret that is handed out; `null` for the id itself. */
   readonly secret: string | null;
-  /** Tells its secret from another one, without being it. */
+  /** Tells one secret from another, and does not give it away. */
   readonly mark: string;
   readonly budgets: readonly Budget[];
 }
@@ -21,51 +21,54 @@ export interface PoolPolicy {
   readonly name: string;
   readonly strategy: Strategy;
   readonly keys: readonly PoolKey[];
-  /** What a grant for a service costs. */
+  /** The cost of a grant, by service. */
   readonly services: ReadonlyMap<string, number>;
 }
 
-/** What one budget has given in its window: plain, so that it can be kept. Which budget it is, is said by what it counts and for how long: the limit may change. */
+/**
+ * Holds what was taken from one budget in its window: plain, so that it can be kept. A budget is known by what it counts and for how long:
+ * its limit may change.
+ */
 export interface Spent {
   readonly of: Budget["of"];
   readonly window: number;
-  /** When the window opened; it opens with the first grant. */
+  /** The time at which the window opened, with the first grant in it. */
   start: number;
   used: number;
 }
 
-/** What the upstream's refusals say of a key: plain, so that it can be kept. Times in milliseconds. */
+/** Holds what the upstream's refusals say of a key: plain, so that it can be kept. Times in milliseconds. */
 export interface Standing {
-  /** The mark of the secret that it is said of. */
+  /** The mark of the secret that the refusals are about. */
   readonly of: string;
-  /** The upstream's 429: not used before then. */
+  /** The time before which the key is not used, after a 429 of the upstream. */
   restUntil: number;
-  /** 429s in a row that named no time. */
+  /** The number of 429s in a row that named no time. */
   rests: number;
-  /** In quarantine (401, 402, 403): one request tries it again, not before then. `null`: not in quarantine. */
+  /** In quarantine (401, 402, 403): the time from which on one request tries the key again. `null`: not in quarantine. */
   probeAt: number | null;
-  /** Such refusals in a row. */
+  /** The number of refusals in a row that put it in quarantine. */
   refusals: number;
-  /** Refusals (401, 402, 403) in a row that nothing has confirmed to be about the key. */
+  /** The number of refusals (401, 402, 403) in a row that nothing has confirmed to be about the key. */
   doubts: number;
   /** The upstream's last refusal. */
   lastError: { readonly status: number; readonly at: number } | null;
 }
 
-/** What all keys of a pool have given, by key and budget; which of them the upstream refuses; and whose turn it is. */
+/** Holds what was taken from all keys of a pool, by key and budget; which of them the upstream refuses; and whose turn it is. */
 export interface PoolState {
   readonly spent: Map<string, Spent[]>;
   readonly standing: Map<string, Standing>;
-  /** Keys in quarantine that a request is trying out, and since when. */
+  /** Keys in quarantine that a request is trying out, with the time since when. */
   readonly probing: Map<string, number>;
   turn: number;
 }
 
-/** What was taken from a key, so that it can be set right later. */
+/** Says what was taken from a key, so that it can be corrected later. */
 export interface Grant {
   readonly key: PoolKey;
   readonly cost: number;
-  /** Out of which windows it was taken. */
+  /** The windows that it was taken out of. */
   readonly from: readonly { readonly of: Budget["of"]; readonly window: number; readonly start: number }[];
 }
 
@@ -73,28 +76,28 @@ export type Lease =
   | {
       readonly granted: true;
       readonly grant: Grant;
-      /** Tokens that are left to the key in its tightest window. */
+      /** The tokens that are left to the key in its tightest window. */
       readonly remaining: number;
     }
-  /** Milliseconds until the first window reopens that would let the cost through; infinite when none ever will. */
+  /** A denial, with the milliseconds until the first window reopens that would let the cost through; infinite when none ever will. */
   | { readonly granted: false; readonly retryIn: number };
 
-/** Which keys may be used. */
+/** Says which keys may be used. */
 export interface Choice {
-  /** Ids of keys that won't do. */
+  /** Ids of keys that must not be used. */
   readonly without: readonly string[];
-  /** Whether a key in quarantine may be tried out, when its time has come. */
+  /** True when a key in quarantine may be tried out, if its time has come. */
   readonly mayProbe: boolean;
 }
 
-/** Milliseconds. */
+/** Milliseconds after which a probe without a result no longer keeps other probes away. */
 const LONGEST_PROBE = 60_000;
 
 const ANY: Choice = { without: [], mayProbe: false };
 
 export const newPoolState = (): PoolState => ({ spent: new Map(), standing: new Map(), probing: new Map(), turn: 0 });
 
-/** The state of a key, made when there is none. */
+/** Gives what was taken from a key's budgets, and makes the record when there is none. */
 export function spentOf(state: PoolState, key: PoolKey): Spent[] {
   const before = state.spent.get(key.id);
   if (
@@ -115,7 +118,7 @@ const usedNow = (spent: Spent, window: number, now: number): number => (now < sp
 
 const costOf = (budget: Budget, cost: number): number => (budget.of === "requests" ? 1 : cost);
 
-/** Whole tokens left to a key: of its tightest token budget, or of its requests when it has none. */
+/** Gives the whole tokens left to a key: of its tightest token budget, or of its requests when it has none. */
 export function remainingOf(state: PoolState, key: PoolKey, now: number): number {
   const spent = spentOf(state, key);
   let least = Number.POSITIVE_INFINITY;
@@ -127,7 +130,7 @@ export function remainingOf(state: PoolState, key: PoolKey, now: number): number
   return least;
 }
 
-/** Whether the upstream takes a key, as far as is known. */
+/** Tells whether the upstream takes a key, as far as is known. */
 function isUsable(state: PoolState, key: PoolKey, now: number, { without, mayProbe }: Choice): boolean {
   const { id } = key;
   if (without.includes(id)) return false;
@@ -140,14 +143,14 @@ function isUsable(state: PoolState, key: PoolKey, now: number, { without, mayPro
   return mayProbe && now >= standing.probeAt && (since === undefined || now >= since + LONGEST_PROBE);
 }
 
-/** Whether a key may be used and every budget of it still holds the whole cost. */
+/** Tells whether a key may be used and every budget of it still holds the whole cost. */
 function holds(state: PoolState, key: PoolKey, cost: number, now: number, choice: Choice): boolean {
   if (!isUsable(state, key, now, choice)) return false;
   const spent = spentOf(state, key);
   return key.budgets.every((budget, i) => usedNow(spent[i] as Spent, budget.window, now) + costOf(budget, cost) <= budget.limit);
 }
 
-/** Milliseconds until a key would let the cost through, if nothing else is taken from it. */
+/** Gives the milliseconds until a key would let the cost through, if nothing else is taken from it; infinite when it never will. */
 function opensIn(state: PoolState, key: PoolKey, cost: number, now: number): number {
   const spent = spentOf(state, key);
   const standing = standingOf(state, key);
@@ -161,11 +164,14 @@ function opensIn(state: PoolState, key: PoolKey, cost: number, now: number): num
   return longest;
 }
 
-/** Milliseconds until the first key would let the cost through; infinite when none ever will. */
+/** Gives the milliseconds until the first key would let the cost through; infinite when none ever will. */
 export const opensNext = ({ keys }: PoolPolicy, state: PoolState, cost: number, now: number): number =>
   Math.min(...keys.map((key) => opensIn(state, key, cost, now)));
 
-/** Takes `cost` from a key whose budgets all hold it, or from none. Pure over (policy, state, cost, now): a window opens with the first grant in it. */
+/**
+ * Takes `cost` from a key whose budgets all hold it, or from none. Pure over (policy, state, cost, now): a window opens with the first
+ * grant in it.
+ */
 export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice = ANY): Lease {
   const key = choose(policy, state, cost, now, choice);
   if (key === null) return { granted: false, retryIn: opensNext(policy, state, cost, now) };
@@ -184,8 +190,8 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
 }
 
 /**
- * Puts what was used in the place of what was reserved. `requests`: how many were made in all; a window that has closed since then is left alone, since
- * the upstream counted the request when it came.
+ * Replaces what was reserved by what was used. `requests`: the number of requests that were made in all. A window that has closed since
+ * then is left alone, since the upstream counted the request when it came.
  */
 export function settle(state: PoolState, { key, cost, from }: Grant, actual: number, requests: number): void {
   const spent = state.spent.get(key.id) ?? [];
@@ -196,13 +202,16 @@ export function settle(state: PoolState, { key, cost, from }: Grant, actual: num
   state.probing.delete(key.id);
 }
 
-/** A rest that the upstream puts no time to, and a quarantine: doubled with each refusal in a row, in milliseconds. */
+/**
+ * Milliseconds of a first rest that the upstream puts no time to, and of a first quarantine: doubled with each refusal in a row, up to the
+ * longest.
+ */
 const FIRST_REST = 1000;
 const LONGEST_REST = 60_000;
 const FIRST_QUARANTINE = 5000;
 const LONGEST_QUARANTINE = 300_000;
 
-/** What is said of a key's secret; nothing of the one before it. */
+/** Gives what is known of a key's secret, and nothing of a secret that the key had before. */
 export function standingOf(state: PoolState, { id, mark }: PoolKey): Standing | undefined {
   const standing = state.standing.get(id);
   return standing?.of === mark ? standing : undefined;
@@ -217,7 +226,10 @@ const standingFor = (state: PoolState, key: PoolKey): Standing => {
   return standing;
 };
 
-/** The upstream refused a key with 429: it rests for so many milliseconds (`null`: the upstream did not say). Gives until when. */
+/**
+ * Lets a key rest that the upstream refused with 429, for so many milliseconds (`null`: the upstream did not say). Gives the time until
+ * which it rests.
+ */
 export function rest(state: PoolState, key: PoolKey, asked: number | null, now: number): number {
   const standing = standingFor(state, key);
   const wait = asked ?? Math.min(LONGEST_REST, FIRST_REST * 2 ** standing.rests);
@@ -230,7 +242,10 @@ export function rest(state: PoolState, key: PoolKey, asked: number | null, now: 
   return standing.restUntil;
 }
 
-/** The upstream refused a key with 401, 402 or 403: it is not used before the time that this gives, and then by one request at a time until one succeeds. */
+/**
+ * Puts a key in quarantine that the upstream refused with 401, 402 or 403: it is not used before the time that this gives, and then by one
+ * request at a time until one succeeds.
+ */
 export function quarantine(state: PoolState, key: PoolKey, status: number, now: number): number {
   const standing = standingFor(state, key);
   // Requests that were under way together say the same once.
@@ -243,10 +258,10 @@ export function quarantine(state: PoolState, key: PoolKey, status: number, now: 
   return standing.probeAt;
 }
 
-/** How many refusals in a row, each of another request, make a key suspect. */
+/** The number of refusals in a row, each of another request, that make a key suspect. */
 const MAX_DOUBTS = 3;
 
-/** A request was refused with 401, 402 or 403, and no other key told whether that is about the key. Gives whether it is suspect by now. */
+/** Counts a refusal with 401, 402 or 403 where no other key told whether it is about the key. Gives whether the key is suspect by now. */
 export function doubt(state: PoolState, key: PoolKey, status: number, now: number): boolean {
   const standing = standingFor(state, key);
   standing.doubts++;
@@ -256,7 +271,10 @@ export function doubt(state: PoolState, key: PoolKey, status: number, now: numbe
   return standing.doubts >= MAX_DOUBTS || standing.probeAt !== null;
 }
 
-/** The upstream took a key, or did not refuse it as such. True when it had been in quarantine. A rest that the upstream asked for goes on. */
+/**
+ * Notes that the upstream took a key, or did not refuse it as such. Gives whether the key had been in quarantine. A rest that the upstream
+ * asked for goes on.
+ */
 export function accept(state: PoolState, key: PoolKey): boolean {
   const standing = standingOf(state, key);
   if (standing === undefined) return false;
@@ -295,14 +313,14 @@ function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, 
   }
 }
 
-/** A pool's state as it is passed between instances. */
+/** Turns a pool's state into text for other instances, and back, and merges two states. */
 export const poolShape = {
   toText: ({ spent, standing, probing, turn }: PoolState): string => JSON.stringify([[...spent], [...standing], [...probing], turn]),
   fromText: (text: string): PoolState => {
     const [spent, standing, probing, turn] = JSON.parse(text) as [[string, Spent[]][], [string, Standing][], [string, number][], number];
     return { spent: new Map(spent), standing: new Map(standing), probing: new Map(probing), turn };
   },
-  /** What was given here while Redis was away is added to what others have given; of what is said of keys the later counts. */
+  /** Adds what was given here while Redis was away to what others have given; of what is known of keys the later counts. */
   merge: (remote: PoolState, local: PoolState, base: PoolState, now: number): PoolState => {
     for (const [id, spents] of local.spent) {
       const theirs = remote.spent.get(id) ?? [];

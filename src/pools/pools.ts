@@ -28,7 +28,7 @@ import {
 } from "./pool.ts";
 import type { PoolConfig } from "./settings.ts";
 
-/** A pool, ready for use. */
+/** Describes a pool, ready for use. */
 export interface Pool {
   readonly policy: PoolPolicy;
   readonly auth: "required" | "none";
@@ -37,42 +37,45 @@ export interface Pool {
 export interface PoolsDeps {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** Redis, where several instances share what is given; `null`: there is one alone. */
+  /** Redis, where several instances share what is given; `null` for an instance on its own. */
   readonly link: RedisLink | null;
   readonly onFault: (error: unknown) => void;
   /** Tells of each grant and each denial, and when an upstream's answer changes whether a key is used. */
   readonly emit: Emit;
 }
 
-/** What a pool's key has left, and whether it is used. Times in milliseconds of the clock. */
+/** Says what a pool's key has left, and whether it is used. Times in milliseconds of the clock. */
 export interface KeyReport {
   readonly id: string;
   readonly status: "ready" | "resting" | "quarantined";
-  /** Until when it rests, or when it is tried again. */
+  /** The time until which it rests, or at which it is tried again. */
   readonly until: number | null;
   readonly lastError: { readonly status: number; readonly at: number } | null;
   readonly remaining: number;
   readonly budgets: readonly { of: string; limit: number; window: number; used: number; resetAt: number | null }[];
 }
 
-/** How long a key that the upstream was found to take is not asked about again, in milliseconds; and of how many keys that is remembered. */
+/**
+ * Milliseconds after which a key that the upstream was found to take may be asked about again; and the number of keys of which that is
+ * remembered.
+ */
 const ASKED_AGAIN_AFTER = 5000;
 const MAX_QUESTIONS = 4096;
 
-/** Statuses that are about a key or about the request that it came with. */
+/** Tells whether a status may be about the key, or just as well about the request that came with it. */
 export const isDoubtful = (status: number): boolean => status === 401 || status === 402 || status === 403;
 
-/** When to come again after others have taken from a pool all the time, in milliseconds. */
+/** Milliseconds after which to come again when others have changed a pool's state all the time. */
 const CONTENDED_FOR = 1000;
 
-/** Upstream credentials that are handed out within their budgets; with Redis by several instances together. */
+/** Hands out upstream credentials within their budgets; with Redis, several instances together. */
 export class Pools {
   private pools = new Map<string, Pool>();
-  /** States outlive the pool's configuration, and a restart. */
+  /** The pools' states, which outlive the pools' configuration, and a restart. */
   private readonly states = new Map<string, PoolState>();
   private readonly shared = new Map<string, SharedState<PoolState>>();
   private readonly dirty = new Set<string>();
-  /** What the upstream was asked about keys, by pool, key, secret and refusal. */
+  /** Questions to the upstream about keys, with its answers, by pool, key, secret and refusal. */
   private readonly questions = new Map<string, { until: number; readonly isRefused: Promise<boolean> }>();
 
   constructor(private readonly deps: PoolsDeps) {
@@ -96,12 +99,12 @@ export class Pools {
     return this.pools.size === 0;
   }
 
-  /** Whether any pool hands out to callers without a key. */
+  /** Tells whether any pool hands out to callers without a key. */
   get isOpen(): boolean {
     return [...this.pools.values()].some(({ auth }) => auth === "none");
   }
 
-  /** The pool of this name; without a name `default`, or the only one. */
+  /** Gives the pool of this name; without a name `default`, or the only one. `null` when there is none. */
   find(name: string | undefined): Pool | null {
     if (name !== undefined) return this.pools.get(name) ?? null;
     const [only, ...more] = this.pools.values();
@@ -112,7 +115,7 @@ export class Pools {
     return [...this.pools.keys()];
   }
 
-  /** The pool of this name. */
+  /** Gives the pool of this name; `null` when there is none. */
   get(name: string): Pool | null {
     return this.pools.get(name) ?? null;
   }
@@ -122,7 +125,10 @@ export class Pools {
     return this.take(pool, service, "handedOut", pool.policy.services.get(service) ?? 0, [undefined]);
   }
 
-  /** Takes `cost` from one of the pool's keys for a request on `route`, by the first of these choices that finds one; `settle` follows when it has ended. */
+  /**
+   * Takes `cost` from one of the pool's keys for a request on `route`, by the first of these choices that finds one; `settle` follows when
+   * it has ended.
+   */
   reserve(pool: Pool, route: string, cost: number, choices: readonly Choice[]): Lease | Promise<Lease> {
     return this.take(pool, route, "injected", cost, choices);
   }
@@ -159,13 +165,13 @@ export class Pools {
     });
   }
 
-  /** Milliseconds until a key can take the cost, as far as is known here; infinite when none ever will. */
+  /** Gives the milliseconds until a key can take the cost, as far as is known here; infinite when none ever will. */
   whenNext({ policy }: Pool, cost: number): number {
     const { state, now } = this.known(policy.name);
     return opensNext(policy, state, cost, now);
   }
 
-  /** Puts what a request used in the place of what was reserved for it. */
+  /** Replaces what was reserved for a request by what it used. */
   settle(pool: Pool, grant: Grant, actual: number, requests: number): void {
     this.later(
       this.perform(pool, (state) => settle(state, grant, actual, requests)),
@@ -174,8 +180,8 @@ export class Pools {
   }
 
   /**
-   * Takes note of how the upstream answered a key. `retryAfter`: what it asked for, in milliseconds.
-   * Gives whether it refused the key, or may have: 401, 402 and 403 may be about the request, and by themselves say nothing.
+   * Notes how the upstream answered a key. `retryAfter`: the milliseconds that it asked for. Gives whether it refused the key, or may have:
+   * 401, 402 and 403 may be about the request, and by themselves say nothing.
    */
   answered(pool: Pool, key: PoolKey, status: number, retryAfter: number | null): boolean {
     const { name } = pool.policy;
@@ -198,7 +204,7 @@ export class Pools {
     return false;
   }
 
-  /** The upstream refuses this key, whatever is asked with it. */
+  /** Puts a key in quarantine that the upstream refuses, whatever is asked with it. */
   quarantine(pool: Pool, key: PoolKey, status: number): void {
     this.later(
       this.perform(pool, (state, now) => quarantine(state, key, status, now)),
@@ -206,14 +212,18 @@ export class Pools {
     );
   }
 
-  /** A refusal that another key could not be asked about, or got as well. Gives whether the key itself is suspect by now: none of several requests in a row was taken. */
+  /**
+   * Counts a refusal that another key could not be asked about, or got as well. Gives whether the key itself is suspect by now: none of
+   * several requests in a row was taken.
+   */
   doubt(pool: Pool, key: PoolKey, status: number): boolean | Promise<boolean> {
     return this.perform(pool, (state, now) => doubt(state, key, status, now));
   }
 
   /**
-   * Asks the upstream about a key by a request of our own, in which nothing is the caller's, and puts the key in quarantine when that gets the same refusal. Gives whether it did.
-   * Requests that have the same doubt at the same time ask once; a key that was found good is not asked about again for some seconds, so that callers can't make us ask for each of their requests.
+   * Asks the upstream about a key by a request of our own, in which nothing is the caller's, and puts the key in quarantine when that gets
+   * the same refusal. Gives whether it did. Requests that have the same doubt at the same time ask once; a key that was found good is not
+   * asked about again for some seconds, so that callers can't make us ask for each of their requests.
    */
   async confirm(pool: Pool, key: PoolKey, status: number, ask: () => Promise<number | null>): Promise<boolean> {
     const name = `${pool.policy.name}\n${key.id}\n${key.mark}\n${status}`;
@@ -244,7 +254,10 @@ export class Pools {
     return answer === status;
   }
 
-  /** Lifts what the upstream's answers have put on a pool's keys, or on one of them. False when there is no such key. */
+  /**
+   * Lifts the rest, the quarantine and the doubts that the upstream's answers have put on a pool's keys, or on one of them. Gives false
+   * when there is no such key.
+   */
   async reset(pool: Pool, id: string | null): Promise<boolean> {
     const keys = pool.policy.keys.filter((key) => id === null || key.id === id);
     await this.perform(pool, (state) => {
@@ -256,7 +269,7 @@ export class Pools {
     return keys.length > 0;
   }
 
-  /** What is left to each key of a pool, and whether it is used, as far as is known here; see `refresh`. */
+  /** Gives what each key of a pool has left, and whether it is used, as far as is known here; see `refresh`. */
   keysOf(name: string): KeyReport[] {
     const pool = this.pools.get(name);
     if (pool === undefined) return [];
@@ -280,12 +293,12 @@ export class Pools {
     });
   }
 
-  /** Takes over what other instances have given. */
+  /** Reads what other instances have given. */
   async refresh(): Promise<void> {
     await Promise.all([...this.shared.values()].map((shared) => shared.refresh()));
   }
 
-  /** How many pools wait to be written. */
+  /** Gives the number of pools that wait to be written. */
   get waiting(): number {
     return this.dirty.size;
   }
@@ -314,7 +327,7 @@ export class Pools {
     return this.sharedOf(name, link).run(work, isPatient);
   }
 
-  /** What does not wait for the change's end. */
+  /** Calls `tell` with the result of a change, at once or when the change is done, and does not wait for it. */
   private later<T>(done: T | Promise<T>, tell: (value: T) => void): void {
     if (done instanceof Promise) done.then(tell, this.deps.onFault);
     else tell(done);
@@ -350,7 +363,7 @@ export class Pools {
   }
 }
 
-/** Counts from before it was kept which budget they are of: they stand in the order of the budgets. */
+/** Gives each count its budget's kind and window, where it was stored without them: such counts stand in the order of the budgets. */
 function named({ spent }: PoolState, { id, budgets }: PoolKey): void {
   const its = spent.get(id) as readonly (Omit<Spent, "of" | "window"> & Partial<Spent>)[] | undefined;
   if (its?.length !== budgets.length || its.every(({ of }) => of !== undefined)) return;
@@ -360,7 +373,7 @@ function named({ spent }: PoolState, { id, budgets }: PoolKey): void {
   );
 }
 
-/** Secrets themselves are not kept beside what is said of them. */
+/** Gives a mark that stands for a secret in what is kept of it, so that the secret itself is not. */
 const markOf = (secret: string): string => new Bun.CryptoHasher("sha256").update(`sluice pool key ${secret}`).digest("hex").slice(0, 16);
 
 function compilePool(name: string, config: PoolConfig): PoolPolicy {

@@ -2,16 +2,19 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:cr
 import { mapSecrets } from "../schema/secrets.ts";
 import { PoolConfig } from "./settings.ts";
 
-/** A stored secret can't be read: SLUICE_SECRET is missing or another one. */
+/** Says that a stored secret can't be read, or that none can be stored: SLUICE_SECRET is missing or another one. */
 export class SecretFault extends Error {}
 
 const PREFIX = "sealed:v1:";
 
-/** Seals the credentials that the admin API is given, so that the database holds none (AES-256-GCM under a key derived from SLUICE_SECRET, with a fresh nonce each). */
+/**
+ * Seals the credentials that the admin API is given, so that the database holds none (AES-256-GCM under a key derived from SLUICE_SECRET,
+ * with a fresh nonce each).
+ */
 export class Secrets {
   private readonly keys: readonly Buffer[];
 
-  /** `secret`: SLUICE_SECRET. `old`: the one before (SLUICE_SECRET_OLD), which still opens what it sealed. */
+  /** Takes SLUICE_SECRET, and the one before it (SLUICE_SECRET_OLD), which still opens what it sealed. */
   constructor(secret: string | undefined, old: string | undefined) {
     this.keys = [secret, old].flatMap((text) =>
       text === undefined || text === "" ? [] : [Buffer.from(hkdfSync("sha256", text, "", "sluice credentials", 32))],
@@ -45,7 +48,7 @@ export class Secrets {
   }
 }
 
-/** How pools are stored and read back. */
+/** Seals the secrets of a pool before it is stored, and opens them when it is read back. */
 export const poolSealing = (secrets: Secrets) => ({
   seal: (pool: unknown) => mapSecrets(PoolConfig, pool, (secret) => secrets.seal(secret)),
   open: (pool: unknown) => mapSecrets(PoolConfig, pool, (sealed) => secrets.open(sealed)),

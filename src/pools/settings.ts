@@ -64,7 +64,7 @@ export const CredentialConfig = Shape(
 );
 export type CredentialConfig = Static<typeof CredentialConfig>;
 
-/** Gives what the schema can't say of a route's credential. Paths begin with `at`. */
+/** Gives the faults of a route's credential that the schema can't express. Paths begin with `at`. */
 export function credentialFaults({ pool, header, value }: CredentialConfig, known: Known, at: Path): Fault[] {
   const faults: Fault[] = [];
   const say = (field: keyof CredentialConfig, message: string) => faults.push({ path: [...at, field], message });
@@ -141,7 +141,7 @@ function windowFault(window: string, path: Path, say: (path: Path, message: stri
   if (parseDuration(window) < 1 || parseDuration(window) > YEAR) say(path, "must be from 1ms to 366d");
 }
 
-/** Gives what the schema can't say of a pool. Paths begin with `at`. */
+/** Gives the faults of a pool that the schema can't express. Paths begin with `at`. */
 export function poolFaults(pool: PoolConfig, at: Path = []): Fault[] {
   const faults: Fault[] = [];
   const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });

@@ -3,7 +3,7 @@ import type { Fault } from "../schema/faults.ts";
 import { withoutEndSlash } from "./path.ts";
 import type { RouteConfig } from "./settings.ts";
 
-/** Tells whether two routes take a request in common. */
+/** Tells whether there are requests that both routes would take. */
 export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   const common = (left: readonly string[], right: readonly string[]) =>
     left.length === 0 || right.length === 0 ? left.length === right.length : left.some((each) => right.includes(each));
@@ -11,7 +11,10 @@ export function overlap(a: RouteConfig, b: RouteConfig): boolean {
   return withoutEndSlash(matchOf(a.path)) === withoutEndSlash(matchOf(b.path)) && methods && common(a.hosts, b.hosts);
 }
 
-/** Gives the faults of routes of one name, and of routes that take the same requests: the later one is the fault. Paths begin with its position. */
+/**
+ * Gives the faults of routes of one name, and of routes that take the same requests: the later one is the fault. Paths begin with its
+ * position.
+ */
 export function sameRoutes(routes: readonly RouteConfig[]): Fault[] {
   const faults: Fault[] = [];
   for (const [i, route] of routes.entries()) {

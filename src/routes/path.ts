@@ -1,4 +1,4 @@
-/** Gives a path without the slash at its end. */
+/** Gives a path without a slash at its end. */
 export const withoutEndSlash = (path: string): string => path.replace(/\/$/, "");
 
 /** Tells what is wrong with the path of a route; `null` when nothing is. */

@@ -98,7 +98,7 @@ export const RouteConfig = Shape(
 );
 export type RouteConfig = Static<typeof RouteConfig>;
 
-/** Gives what the schema can't say of a route. Paths begin with `at`. */
+/** Gives the faults of a route that the schema can't express. Paths begin with `at`. */
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
   const faults = limitFaults(route.limits, [...at, "limits"]);
   const say = (field: keyof RouteConfig, message: string) => faults.push({ path: [...at, field], message });

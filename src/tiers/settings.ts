@@ -14,13 +14,13 @@ export const TierConfig = Shape(
 );
 export type TierConfig = Static<typeof TierConfig>;
 
-/** Gives what the schema can't say of a tier. Paths begin with `at`. */
+/** Gives the faults of a tier that the schema can't express. Paths begin with `at`. */
 export const tierFaults = (tier: TierConfig, at: Path = []): Fault[] => [
   ...limitFaults(tier.limits, [...at, "limits"]),
   ...quotaFaults(tier.quota, [...at, "quota"]),
 ];
 
-/** Gives the fault of a name that is no tier's. */
+/** Gives a fault when no tier has this name. */
 export const tierNameFaults = (name: string, known: Pick<Known, "tiers">, path: Path): Fault[] =>
   known.tiers.has(name) ? [] : [{ path, message: `there is no tier ${JSON.stringify(name)}${orNearest(name, known.tiers)}` }];
 

@@ -10,16 +10,22 @@ enum Byte {
 }
 
 const FIELD = "data:";
-/** An event that is larger goes on as it comes: what is left out is small. In bytes. */
+/** The most bytes of an event that are held back: a larger event goes on as it comes, since what is left out is small. */
 const MAX_HELD = 65_536;
 
-/** Gives an event as it is to go on, in pieces, `null` when it is to be left out. It is asked when the event's JSON has been read to its end. */
+/**
+ * Gives an event as it is to go on, in pieces, or `null` when it is to be left out. It is called when the event's JSON has been read to its
+ * end.
+ */
 export type Sieve = (event: Uint8Array) => readonly Uint8Array[] | null;
 type Write = (bytes: Uint8Array) => void;
-/** Looks at a whole text of JSON: true when all that could be found in it has been said of it, and it need not be read. `until`: where it ends. */
+/**
+ * Looks at a whole text of JSON before it is read. Gives true when it has noted all that could be found in it, so that it need not be read.
+ * `until`: the text's end.
+ */
 export type Glance = (bytes: Buffer, from: number, until: number) => boolean;
 
-/** What becomes of the event that is coming. */
+/** The fate of the event that is coming in. */
 enum Event {
   Unknown = 0,
   GoesOn = 1,
@@ -27,33 +33,39 @@ enum Event {
 }
 
 /**
- * Finds numbers in the data of a stream of Server-Sent Events (WHATWG HTML §9.2.6), each of whose events is one JSON text. With a sieve it passes the stream on as well: each
- * event when its JSON is complete, before which no client can use it, and comments and what is not JSON at once.
+ * Finds numbers in the data of a stream of Server-Sent Events (WHATWG HTML §9.2.6), each of whose events is one JSON text. With a sieve it
+ * passes the stream on as well: each event when its JSON is complete, before which no client can use it, and comments and what is not JSON
+ * at once.
  */
 export class EventNumbers {
-  /** Events with JSON in them. */
+  /** The number of events with JSON in them. */
   events = 0;
-  /** How much of "data:" the line has had; -1 when the line is something else; `FIELD.length` when its data is being read. */
+  /**
+   * The number of bytes of "data:" that the line has had; -1 when the line is something else; `FIELD.length` when its data is being read.
+   */
   private at = 0;
   private isEmptyLine = true;
   private isNewEvent = true;
   private afterCr = false;
   private isObject = false;
-  /** Nothing but comments has come of the event. */
+  /** True when nothing but comments has come of the event. */
   private isBare = true;
   private isComment = false;
   private event = Event.Unknown;
-  /** The line's end that ends the event may be longer by a byte that is yet to come, and is left out as well. */
+  /**
+   * True after an event that is left out: the end of its last line may be longer by a byte that is yet to come, and that is left out as
+   * well.
+   */
   private endsLeftOut = false;
-  /** What has come of the event in pieces before this one. */
+  /** The pieces of the event that came before this one. */
   private held: Uint8Array[] = [];
   private heldSize = 0;
-  /** In the piece that is being read: where what is to be written begins, and where the event does. */
+  /** Positions in the piece that is being read: where the bytes that are to be written begin, and where the event does. */
   private from = 0;
   private eventAt = 0;
-  /** What goes on of this piece: written at once at its end, for each write is a chunk of its own. */
+  /** The parts of this piece that go on: written together at its end, for each write is a chunk of its own. */
   private out: Uint8Array[] = [];
-  /** The next carriage return in this piece; its end when there is none. */
+  /** The position of the next carriage return in this piece; its end when there is none. */
   private nextCr = 0;
   /** The event's line of data that was not read, since a glance was enough. */
   private skipped: Uint8Array | null = null;
@@ -109,7 +121,7 @@ export class EventNumbers {
     this.flush();
   }
 
-  /** The stream is over: what has come of an event goes on, unless it is to be left out. */
+  /** Ends the stream: the part of an event that has come goes on, unless it is to be left out. */
   end(): void {
     if (this.heldSize === 0) return;
     const event = this.whole();
@@ -188,7 +200,7 @@ export class EventNumbers {
     this.event = Event.Unknown;
   }
 
-  /** Writes what may go on of a piece, and keeps the event that has begun while nothing is known of it. */
+  /** Writes the parts of a piece that may go on, and keeps the event that has begun while its fate is not known. */
   private endPiece(bytes: Uint8Array): void {
     const end = bytes.length;
     if (this.event === Event.Unknown && this.eventAt < end && !this.isNewEvent && (!this.isObject || this.numbers.isClosed))
@@ -206,7 +218,7 @@ export class EventNumbers {
     this.heldSize = 0;
   }
 
-  /** Says what becomes of the event, of which this piece holds what stands before `end`. */
+  /** Decides what becomes of the event, of which this piece holds the part before `end`. */
   private decide(bytes: Uint8Array, end: number): void {
     if (!this.isRead) {
       this.goesOn(bytes, end);
@@ -228,12 +240,12 @@ export class EventNumbers {
     this.from = this.eventAt = end;
   }
 
-  /** True when the event has JSON in it, of which all that matters was read. */
+  /** Tells whether the event has JSON in it, all of which that matters was read. */
   private get isRead(): boolean {
     return !this.isNewEvent && this.isObject;
   }
 
-  /** What stands before `end` goes on as it is. */
+  /** Lets the part before `end` go on as it is. */
   private goesOn(bytes: Uint8Array, end: number): void {
     for (const piece of this.held) this.write(piece);
     if (this.held.length > 0) this.held = [];

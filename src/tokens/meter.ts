@@ -5,23 +5,23 @@ import { EventNumbers } from "./events.ts";
 import { NumbersAt, Places } from "./number-at.ts";
 import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";
 
-/** Where a response says what it cost: names of fields from the outside in. Several paths are added up. */
+/** Names the places where a response says what it cost: names of fields from the outside in. The values of several paths are added up. */
 export type UsagePaths = readonly (readonly string[])[];
 
-/** How the usage is read from a response: by paths, or from where language models' interfaces have it. */
+/** Says how the usage is read from a response: by paths, or from the places where language models' interfaces have it. */
 export interface UsageRecipe {
   readonly places: Places;
-  /** The usage of what was found: of the values by place, and of so many events that have passed; `null` when nothing was. */
+  /** Gives the usage, from the values by place and the number of events that have passed; `null` when no value was found. */
   readonly sum: (values: readonly (number | null)[], passed: number) => number | null;
-  /** A field that each of its paths goes through, in quotes: JSON without it says nothing. `null`: there is none. */
+  /** The field that each of its paths goes through, in quotes: JSON without it says nothing of the usage. `null`: there is none. */
   readonly marker: Buffer | null;
-  /** Whether it reads what OpenAI sends when a stream is asked for its usage. */
+  /** True when it reads what OpenAI sends when a stream is asked for its usage. */
   readonly isOpenAi: boolean;
 }
 
 const whole = (value: number): number => Math.max(0, Math.ceil(value));
 
-/** What tells the event that brings nothing but the usage, behind a recipe's own places. */
+/** The places that tell the event that brings nothing but the usage; they stand behind a recipe's own. */
 const OF_SIEVE: readonly UsagePaths[] = [[["choices"]], [["usage"]]];
 
 const withSieve = (own: readonly UsagePaths[]): Places => new Places([...own, ...OF_SIEVE]);
@@ -43,7 +43,10 @@ export function usageByPaths(paths: UsagePaths): UsageRecipe {
   };
 }
 
-/** A field of the usage where OpenAI's and Anthropic's interfaces have it: at the top, in a stream's last event (responses), and in a stream's first one (messages). */
+/**
+ * Gives the paths of a field of the usage where OpenAI's and Anthropic's interfaces have it: at the top, in a stream's last event
+ * (responses), and in a stream's first one (messages).
+ */
 const inAll = (field: string): UsagePaths => [
   ["usage", field],
   ["response", "usage", field],
@@ -54,7 +57,7 @@ enum Of {
   Total = 0,
   Input = 1,
   Output = 2,
-  /** What a stream of messages says of its output before there is any. */
+  /** The output that a stream of messages states before there is any. */
   FirstOutput = 3,
   CacheCreation = 4,
   CacheRead = 5,
@@ -74,8 +77,9 @@ const USAGE_PLACES: readonly UsagePaths[] = [
 ];
 
 /**
- * Reads the usage of chat completions, responses, messages and embeddings, streamed or not: the total where there is one; otherwise input and output with what was written to and read
- * from a cache, which Anthropic does not count as input. A stream of messages that breaks off has said nothing of its output: each event that has passed counts as a token then.
+ * Reads the usage of chat completions, responses, messages and embeddings, streamed or not: the total where there is one; otherwise input
+ * and output with what was written to and read from a cache, which Anthropic does not count as input. A stream of messages that breaks off
+ * has said nothing of its output: each event that has passed counts as a token then.
  */
 export const AUTO_USAGE: UsageRecipe = {
   places: withSieve(USAGE_PLACES),
@@ -92,14 +96,14 @@ export const AUTO_USAGE: UsageRecipe = {
   isOpenAi: true,
 };
 
-/** Reads from a response on its way what it cost. */
+/** Reads from a passing response what it cost. */
 export class Meter {
   private readonly numbers: NumbersAt;
   private readonly events: EventNumbers | null;
   private sink: Sink | null = null;
   private fits = true;
 
-  /** `isSieved`: the caller did not ask for the usage of this stream, and does not get to see it. */
+  /** Takes `isSieved`: true when the caller did not ask for the usage of this stream, and does not get to see it. */
   constructor(
     private readonly recipe: UsageRecipe,
     isEvents: boolean,
@@ -112,13 +116,13 @@ export class Meter {
     this.events = isEvents ? new EventNumbers(this.numbers, glance, sieve, (bytes) => this.write(bytes)) : null;
   }
 
-  /** Reads a piece of what goes to the caller as it is. */
+  /** Reads a piece of the response, which goes to the caller as it is. */
   feed(bytes: Uint8Array): void {
     if (this.events !== null) this.events.feed(bytes);
     else this.numbers.feed(bytes, 0, bytes.length);
   }
 
-  /** Reads a piece, and writes what is for the caller of it. */
+  /** Reads a piece, and writes the part of it that is for the caller. Gives false when the sink takes no more for now. */
   sieve(bytes: Uint8Array, sink: Sink): boolean {
     this.sink = sink;
     this.fits = true;
@@ -126,7 +130,7 @@ export class Meter {
     return this.fits;
   }
 
-  /** The stream is over: writes what was held back of it. */
+  /** Ends the stream: writes what was held back of it. */
   endSieve(sink: Sink): void {
     this.sink = sink;
     this.events?.end();
@@ -137,18 +141,24 @@ export class Meter {
     this.fits = this.sink?.write(bytes) ?? true;
   }
 
-  /** What the response reported so far, zero included; `null` when it reported nothing. */
+  /** Gives the usage that the response reported so far, zero included; `null` when it reported none. */
   get reported(): number | null {
     return this.recipe.sum(this.numbers.values, this.events?.events ?? 0);
   }
 
-  /** Events that have passed; `null` when the response is no stream of them. A language model sends about one token in each. */
+  /**
+   * Gives the number of events that have passed; `null` when the response is no stream of them. A language model sends about one token in
+   * each.
+   */
   get passed(): number | null {
     return this.events === null ? null : this.events.events;
   }
 }
 
-/** The meter for a response, or `null` when nothing can be read from it: it is neither JSON nor events, or it is compressed. `wasAsked`: for its usage, by us alone. */
+/**
+ * Makes the meter for a response; gives `null` when nothing can be read from it: it is neither JSON nor events, or it is compressed.
+ * `wasAsked`: only we asked it for its usage, not the caller.
+ */
 export function meterOf(response: UpstreamResponse, recipe: UsageRecipe, wasAsked: boolean): Meter | null {
   const type = response.fields.mediaType;
   const isEvents = type === "text/event-stream";
@@ -157,7 +167,7 @@ export function meterOf(response: UpstreamResponse, recipe: UsageRecipe, wasAske
   return coding === null || coding === "identity" ? new Meter(recipe, isEvents, wasAsked && isEvents) : null;
 }
 
-/** The response with its body going by the meter. */
+/** Gives the response with a body that the meter reads as it passes. */
 export function metered(response: UpstreamResponse, meter: Meter): UpstreamResponse {
   const { body } = response;
   if (body === null) return response;

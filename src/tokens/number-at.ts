@@ -13,37 +13,37 @@ enum Byte {
   CloseObject = 125,
 }
 
-/** A number has no more characters than this. */
+/** The most characters that a number has. */
 const MAX_DIGITS = 32;
-/** A name that is looked for has no more bytes than this: of longer ones it is known only that they are others. */
+/** The most bytes that a name that is looked for has: longer names are known to be others. */
 const MAX_NAME = 260;
 
-/** A name that is looked for, and those that are looked for in its object. */
+/** A name that is looked for, and the names that are looked for in its object. */
 interface Step {
   readonly name: Buffer;
-  /** Which of the places ends here; -1 when none does. */
+  /** The place whose path ends here; -1 when none does. */
   place: number;
   readonly inner: Step[];
 }
 
-/** What stands at a place. */
+/** Tells apart the kinds of values at a place. */
 export enum Kind {
   Nothing = 0,
   Number = 1,
   Object = 2,
   EmptyList = 3,
-  /** A list with something in it. */
+  /** A list that is not empty. */
   List = 4,
   /** A text, true, false or null. */
   Other = 5,
 }
 
-/** Places in JSON texts, ready to be looked for all at once. */
+/** Holds places in JSON texts, prepared so that all are looked for at once. */
 export class Places {
   readonly root: Step[] = [];
   readonly size: number;
 
-  /** `paths`: for each place the paths that lead there, names of fields from the outside in. */
+  /** Takes, for each place, the paths that lead there: names of fields from the outside in. */
   constructor(paths: readonly (readonly (readonly string[])[])[]) {
     this.size = paths.length;
     for (const [place, each] of paths.entries()) for (const path of each) this.add(path, place);
@@ -65,28 +65,29 @@ export class Places {
 }
 
 /**
- * Finds the numbers at some places of a JSON text that comes in pieces, without keeping the text. Strings are skipped by the platform's own search, so that
- * a megabyte costs about a millisecond. Of several numbers at a place the last one counts. It takes the text to be JSON: of anything else it finds nothing or something.
+ * Finds the numbers at some places of a JSON text that comes in pieces, without keeping the text. Strings are skipped by the platform's own
+ * search, so that a megabyte costs about a millisecond. Of several numbers at a place the last one counts. It takes the text to be JSON: in
+ * anything else it may find nothing or something.
  */
 export class NumbersAt {
-  /** What was found, by place; stays when another text begins. */
+  /** The numbers that were found, by place; they stay when another text begins. */
   readonly values: (number | null)[];
-  /** What stands there in this text. */
+  /** The kind of value at each place in this text. */
   readonly kinds: Uint8Array;
-  /** Containers that are open. */
+  /** The number of containers that are open. */
   private depth = 0;
-  /** What is looked for in those of them that lie on a path, and how many they are. */
+  /** The names that are looked for in each open container that lies on a path; and the number of such containers. */
   private readonly open: (readonly Step[])[] = [];
   private onPath = 0;
-  /** The next string, directly inside a path's object, is a field's name. */
+  /** True when the next string, directly inside a path's object, is a field's name. */
   private expectsName = false;
-  /** The name that was read last, where it is looked for and its value has not come. */
+  /** The name that was read last, if it is looked for and its value has not come yet. */
   private hit: Step | null = null;
   /** The place whose list has just been opened; -1 when there is none. */
   private listAt = -1;
   private inString = false;
   private isEscaped = false;
-  /** The string that is being read, when it is a name that may matter: how much of it has come; -1 when it does not. */
+  /** The bytes that have come of the string that is being read, when it is a name that may matter; -1 when it is not. */
   private nameLength = -1;
   private readonly name = Buffer.alloc(MAX_NAME);
   private digits = "";
@@ -96,7 +97,7 @@ export class NumbersAt {
     this.kinds = new Uint8Array(places.size);
   }
 
-  /** Another text begins. */
+  /** Begins another text. */
   restart(): void {
     this.depth = 0;
     this.onPath = 0;
@@ -108,7 +109,7 @@ export class NumbersAt {
     this.kinds.fill(Kind.Nothing);
   }
 
-  /** True when the text's outermost object or list has been closed, or none has been opened. */
+  /** Tells whether the text's outermost object or list has been closed, or none has been opened. */
   get isClosed(): boolean {
     return this.depth === 0;
   }
@@ -185,7 +186,7 @@ export class NumbersAt {
     this.hit = null;
   }
 
-  /** Reads on in a string and gives the position behind what it has read. */
+  /** Reads on in a string and gives the position after what it has read. */
   private readString(bytes: Uint8Array, from: number, to: number): number {
     if (this.nameLength >= 0) return this.readName(bytes, from, to);
     let i = from;
@@ -229,7 +230,7 @@ export class NumbersAt {
     return to;
   }
 
-  /** The step that has the name that was read. */
+  /** Gives the step with the name that was read; `null` when that is not looked for. */
   private named(): Step | null {
     const steps = this.open[this.onPath - 1] ?? [];
     for (const step of steps) {
@@ -243,6 +244,6 @@ export class NumbersAt {
   }
 }
 
-/** Digits, sign, point and exponent. */
+/** Tells whether a byte is a digit, sign, point or exponent. */
 const isOfNumber = (byte: number): boolean =>
   (byte >= 48 && byte <= 57) || byte === 45 || byte === 46 || byte === 43 || byte === 101 || byte === 69;

@@ -7,7 +7,7 @@ const Path = Type.String({
   examples: ["usage.total_tokens"],
 });
 
-/** Gives the schema of where a response says what it cost. `more` overrides what is said of it. */
+/** Gives the schema of the places where a response says what it cost. `more` overrides parts of it. */
 export const UsageField = (description: string, more: object) =>
   Type.Union([Type.Literal("auto"), Path, Type.Array(Path, { minItems: 1, maxItems: 4 }), Type.Null()], {
     description,

@@ -6,7 +6,7 @@ const NULL = Buffer.from("null");
 
 const LAST = Buffer.from('"usage":null}');
 
-/** Nothing is found in an event without a field of this name. `name` in quotes. */
+/** Makes a glance that skips events without a field of this name, in which nothing can be found. `name` in quotes. */
 export function without(name: Buffer): Glance {
   let seen: Buffer | null = null;
   let next = -1;
@@ -24,7 +24,10 @@ export function without(name: Buffer): Glance {
   };
 }
 
-/** As `without`; and of what ends with `"usage":null` nothing else is to be known, for that is a field of the outermost object. `usage`: its place. */
+/**
+ * Makes a glance like `without`, which also skips an event that ends with `"usage":null`: that is a field of the outermost object, and says
+ * all there is to know. `usage`: the place of the usage.
+ */
 export function withoutUsage(numbers: NumbersAt, usage: number): Glance {
   const hasNone = without(NAME);
   return (bytes, from, until) => {
@@ -37,8 +40,9 @@ export function withoutUsage(numbers: NumbersAt, usage: number): Glance {
 }
 
 /**
- * Makes the sieve for a stream of chat completions that was asked for its usage by us, and not by the caller. Left out is the event that brings nothing else (`choices: []` with a
- * usage, OpenAI's "include_usage"), and of the others the `"usage": null` that they have only because of our asking. `choices` and `usage`: the places of those.
+ * Makes the sieve for a stream of chat completions whose usage only we asked for, not the caller. It leaves out the event that brings
+ * nothing else (`choices: []` with a usage, OpenAI's "include_usage"), and from the others the `"usage": null` that they have only because
+ * we asked. `choices` and `usage`: the places of those.
  */
 export const unaskedUsage =
   (numbers: NumbersAt, choices: number, usage: number) =>
@@ -48,7 +52,7 @@ export const unaskedUsage =
     return kind === Kind.Other ? withoutNull(event) : [event];
   };
 
-/** The event without its `"usage": null`; as it is when that can't be told from something else by its looks. */
+/** Gives the event without its `"usage": null`; as it is when that can't be told from something else by its looks. */
 function withoutNull(event: Uint8Array): readonly Uint8Array[] {
   const text = Buffer.from(event.buffer, event.byteOffset, event.length);
   let from = -1;

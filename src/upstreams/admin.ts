@@ -33,7 +33,7 @@ const ByTarget = Type.Object({
   target: Type.String({ description: "The target's URL, encoded as one path segment; a breaker of each upstream that has it." }),
 });
 
-/** Breakers for people: what state each is in, and to open and close them. */
+/** Gives the endpoints of circuit breakers, which show the state of each, and open and close them. */
 export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) => {
   const all = (): [Upstream, Target][] =>
     upstreams.all().flatMap((upstream) => upstream.targets.map((target) => [upstream, target] as [Upstream, Target]));

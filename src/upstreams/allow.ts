@@ -5,12 +5,13 @@ const METADATA_NAMES = /^(metadata|metadata\.google\.internal|instance-data|inst
 
 const HOST_PATTERN = /^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$/;
 
-/** Whether this may stand in `admin.upstreamAllow`: a host name, `*.example.com`, an address or a block of them. */
+/** Tells whether this may stand in `admin.upstreamAllow`: a host name, `*.example.com`, an address or a block of them. */
 export const isAllowEntry = (text: string): boolean => isCidr(text) || HOST_PATTERN.test(text);
 
 /**
- * What is wrong with an upstream's URL that comes by the admin API, or `null`. Who holds a token must not get at what the gateway's own network position opens to it (server-side request forgery,
- * OWASP API7:2023). `allow`: host names and blocks of addresses, nothing else; `null`: everything but link-local addresses and metadata services. `url` must be valid.
+ * Tells what is wrong with an upstream's URL that comes by the admin API; `null` when nothing is. Whoever holds a token must not get at
+ * what the gateway's own network position opens to it (server-side request forgery, OWASP API7:2023). `allow`: host names and blocks of
+ * addresses, nothing else; `null`: everything but link-local addresses and metadata services. `url` must be valid.
  */
 export function upstreamFault(url: string, allow: readonly string[] | null): string | null {
   // The parser has made one form of all ways to write an address: 0x7f.1, 2130706433, [::ffff:7f00:1].

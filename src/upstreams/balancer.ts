@@ -1,12 +1,12 @@
-/** What a balancer must know of a target. */
+/** Names what a balancer must know of a target. */
 export interface Balanced {
   readonly url: string;
   readonly weight: number;
-  /** Exchanges with it that are under way. */
+  /** The number of exchanges with it that are under way. */
   readonly inFlight: number;
 }
 
-/** Gives one of the targets that `isAvailable`, or `null` when there is none. `hash`: of what the caller is told apart by. */
+/** Gives one of the targets that `isAvailable`, or `null` when there is none. `hash`: of what tells the caller from others. */
 export type Balancer<T extends Balanced> = (hash: number, isAvailable: (target: T) => boolean, weightOf: (target: T) => number) => T | null;
 
 export type Balance = "round-robin" | "least-requests" | "consistent-hash";
@@ -25,8 +25,8 @@ export function balancerOf<T extends Balanced>(balance: Balance, targets: readon
 }
 
 /**
- * Smooth weighted round-robin: in each round every available target gets its weight, spread over the round instead of in runs.
- * The algorithm is nginx's: each target gains its weight, the richest one is taken and pays the sum.
+ * Makes a smooth weighted round-robin: in each round every available target gets its weight, spread over the round instead of in runs. The
+ * algorithm is nginx's: each target gains its weight, the richest one is taken and pays the sum.
  */
 export function roundRobin<T extends Balanced>(targets: readonly T[]): Balancer<T> {
   const credit = targets.map(() => 0);
@@ -47,7 +47,7 @@ export function roundRobin<T extends Balanced>(targets: readonly T[]): Balancer<
   };
 }
 
-/** The target with the fewest exchanges under way for its weight; among equals each in turn. */
+/** Makes a balancer that gives the target with the fewest exchanges under way for its weight; among equals each in turn. */
 export function leastRequests<T extends Balanced>(targets: readonly T[]): Balancer<T> {
   let turn = 0;
   return (_hash, isAvailable, weightOf) => {
@@ -69,8 +69,9 @@ export function leastRequests<T extends Balanced>(targets: readonly T[]): Balanc
 }
 
 /**
- * Weighted rendezvous hashing: each target draws a number from the caller's hash, and the highest one for its weight wins. When a target goes, its callers alone are spread over the rest,
- * and they come back with it (D. Thaler, C. Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", 1998; weights as in IETF draft-ietf-bess-weighted-hrw).
+ * Makes a balancer by weighted rendezvous hashing: each target draws a number from the caller's hash, and the highest one for its weight
+ * wins. When a target goes, only its callers are spread over the rest, and they come back with it (D. Thaler, C. Ravishankar, "Using
+ * Name-Based Mappings to Increase Hit Rates", 1998; weights as in IETF draft-ietf-bess-weighted-hrw).
  */
 export function consistentHash<T extends Balanced>(targets: readonly T[]): Balancer<T> {
   const seeds = targets.map((target) => hashOf(target.url));
@@ -90,7 +91,7 @@ export function consistentHash<T extends Balanced>(targets: readonly T[]): Balan
   };
 }
 
-/** 32 bits of a text. */
+/** Gives 32 bits that stand for a text. */
 export const hashOf = (text: string): number => Bun.hash.xxHash32(text);
 
 /** Spreads 32 bits over all of them (the finalizer of MurmurHash3). */

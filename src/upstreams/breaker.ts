@@ -1,55 +1,56 @@
-/** When a breaker opens and closes. Times in milliseconds. */
+/** Says when a breaker opens and closes. Times in milliseconds. */
 export interface BreakerPolicy {
-  /** Consecutive failures that open it. */
+  /** The number of consecutive failures that open it. */
   readonly failureThreshold: number;
-  /** How long it stays open before it lets a probe through; `null`: 1 s, doubled with each failed probe, up to 60 s. */
+  /** The time for which it stays open before it lets a probe through; `null`: 1 s, doubled with each failed probe, up to 60 s. */
   readonly recoveryTimeout: number | null;
-  /** Successful probes, one after the other, that close it. */
+  /** The number of successful probes in a row that close it. */
   readonly successThreshold: number;
   /** The share of failures within `window` that opens it as well, above 0 up to 1; `null`: only consecutive failures count. */
   readonly failureRatio: number | null;
   readonly window: number;
-  /** Requests within `window` below which the ratio says nothing. */
+  /** The number of requests within `window` below which the ratio says nothing. */
   readonly minimumRequests: number;
 }
 
 export type BreakerState = "closed" | "open" | "half-open";
 
 /**
- * What made a breaker change: failures in a row, their share, its time, a health check that passed, that no other target was left, a probe's result, a person, another instance.
+ * Names what made a breaker change: failures in a row, their share, its time, a health check that passed, that no other target was left, a
+ * probe's result, a person, another instance.
  */
 export type BreakerCause = "failures" | "ratio" | "recovery" | "health" | "last-resort" | "probe" | "admin" | "shared";
 
-/** What is known of one target. Plain data, so that it can be listed, kept over a reload and shared. */
+/** Holds what is known of one target: plain data, so that it can be listed, kept over a reload and shared. */
 export interface Breaker {
   state: BreakerState;
-  /** Failures in a row. */
+  /** The number of failures in a row. */
   failures: number;
-  /** Successful probes in a row. */
+  /** The number of successful probes in a row. */
   successes: number;
-  /** Probes that failed since it was closed last: they decide how long it stays open. */
+  /** The number of probes that failed since it was closed last: they decide how long it stays open. */
   failedProbes: number;
-  /** When it came into its state. */
+  /** The time at which it came into its state. */
   since: number;
-  /** A probe is under way. */
+  /** True while a probe is under way. */
   isProbing: boolean;
-  /** A health check found the target well since the breaker opened: one good probe closes it. */
+  /** True when a health check found the target well since the breaker opened: one good probe closes it. */
   isVouchedFor: boolean;
-  /** A person opened it: it stays open until a person closes it. */
+  /** True when a person opened it: it stays open until a person closes it. */
   isHeld: boolean;
-  /** Counts changes of state: what a request of an earlier state brings home is no news. */
+  /** Counts changes of state: the result of a request that began in an earlier state is ignored. */
   epoch: number;
   /** Requests and failures in slices of the window, the newest last. */
   readonly slices: { start: number; requests: number; failures: number }[];
 }
 
-/** A window is counted in so many slices: how far the ratio's span may be off. */
+/** The number of slices that a window is counted in: the ratio's span may be off by one of them. */
 const SLICES = 10;
 
-/** How long a breaker without a fixed time stays open at first and at most, in milliseconds. */
+/** Milliseconds that a breaker without a fixed time stays open at first, and at most. */
 const FIRST_RECOVERY = 1000;
 const LONGEST_RECOVERY = 60_000;
-/** Doublings after which the longest time is reached in any case: a bound for the exponent. */
+/** The number of doublings after which the longest time is reached in any case: a bound for the exponent. */
 const MAX_DOUBLINGS = 16;
 
 export const newBreaker = (now: number): Breaker => ({
@@ -65,11 +66,11 @@ export const newBreaker = (now: number): Breaker => ({
   slices: [],
 });
 
-/** How long the breaker stays open this time, in milliseconds. */
+/** Gives the milliseconds for which the breaker stays open this time. */
 export const recoveryTime = ({ failedProbes }: Breaker, { recoveryTimeout }: BreakerPolicy): number =>
   recoveryTimeout ?? Math.min(LONGEST_RECOVERY, FIRST_RECOVERY * 2 ** Math.min(failedProbes, MAX_DOUBLINGS));
 
-/** Whether a request would be let through now. Changes nothing. */
+/** Tells whether a request would be let through now. Changes nothing. */
 export function letsThrough(breaker: Breaker, policy: BreakerPolicy, now: number): boolean {
   switch (breaker.state) {
     case "closed":
@@ -81,13 +82,13 @@ export function letsThrough(breaker: Breaker, policy: BreakerPolicy, now: number
   }
 }
 
-/** Milliseconds until a request may be let through again; 0 when that is uncertain or now. */
+/** Gives the milliseconds until a request may be let through again; 0 when that is uncertain or now. */
 export const reopensIn = (breaker: Breaker, policy: BreakerPolicy, now: number): number =>
   breaker.state === "open" && !breaker.isHeld ? Math.max(0, breaker.since + recoveryTime(breaker, policy) - now) : 0;
 
 /**
- * Takes a place for one request: the probe's when the breaker is not closed. `cause`: why an open one lets it through. Gives the ticket that `succeed`, `fail` or `withdraw` wants,
- * exactly one of which must follow.
+ * Takes a place for one request: the probe's when the breaker is not closed. `cause`: the reason for which an open one lets it through.
+ * Gives the ticket that `succeed`, `fail` or `withdraw` wants, exactly one of which must follow.
  */
 export function enter(breaker: Breaker, now: number, tell: Tell, cause: "recovery" | "last-resort" = "recovery"): number {
   if (breaker.state === "open") change(breaker, "half-open", now, cause, tell);
@@ -95,7 +96,7 @@ export function enter(breaker: Breaker, now: number, tell: Tell, cause: "recover
   return breaker.epoch;
 }
 
-/** The request was answered. The time is asked for only where it matters: nearly every request comes by here. */
+/** Notes that the request was answered. The time is asked for only where it matters: nearly every request comes by here. */
 export function succeed(breaker: Breaker, policy: BreakerPolicy, ticket: number, clock: { now(): number }, tell: Tell): void {
   if (ticket !== breaker.epoch) return;
   if (breaker.state === "half-open") {
@@ -108,7 +109,7 @@ export function succeed(breaker: Breaker, policy: BreakerPolicy, ticket: number,
   if (policy.failureRatio !== null) count(breaker, policy, clock.now(), 0);
 }
 
-/** The target failed the request. */
+/** Notes that the target failed the request. */
 export function fail(breaker: Breaker, policy: BreakerPolicy, ticket: number, now: number, tell: Tell): void {
   if (ticket !== breaker.epoch) return;
   breaker.failures++;
@@ -122,14 +123,14 @@ export function fail(breaker: Breaker, policy: BreakerPolicy, ticket: number, no
   else if (isTooMany) change(breaker, "open", now, "ratio", tell);
 }
 
-/** The request says nothing about the target: its caller gave up, or the gateway itself could not send it. */
+/** Gives back the place of a request that says nothing about the target: its caller gave up, or the gateway itself could not send it. */
 export function withdraw(breaker: Breaker, ticket: number): void {
   if (ticket === breaker.epoch && breaker.state === "half-open") breaker.isProbing = false;
 }
 
 /**
- * A health check that began at `began` found the target well: an open breaker lets a probe through at once, and one good one closes it. What a check saw before the breaker opened
- * is no news.
+ * Notes that a health check, which began at `began`, found the target well: an open breaker lets a probe through at once, and one good one
+ * closes it. What a check saw before the breaker opened is ignored.
  */
 export function vouchFor(breaker: Breaker, began: number, now: number, tell: Tell): void {
   if (breaker.state === "closed" || breaker.isHeld || began < breaker.since) return;
@@ -137,7 +138,7 @@ export function vouchFor(breaker: Breaker, began: number, now: number, tell: Tel
   breaker.isVouchedFor = true;
 }
 
-/** A person's decision. An open one stays so until it is closed again. */
+/** Opens or closes the breaker by a person's decision. An open one stays so until it is closed again. */
 export function setByHand(breaker: Breaker, state: "open" | "closed", now: number, tell: Tell): void {
   // One that failures have opened is told as well when it becomes a person's.
   if (breaker.state !== state || (state === "open" && !breaker.isHeld)) change(breaker, state, now, "admin", tell);
@@ -145,19 +146,19 @@ export function setByHand(breaker: Breaker, state: "open" | "closed", now: numbe
   if (state === "closed") breaker.failures = 0;
 }
 
-/** What another instance says of its breaker for the same target. */
+/** Describes what another instance says of its breaker for the same target. */
 export interface Followed {
   readonly state: "open" | "closed";
-  /** A person opened it there. */
+  /** True when a person opened it there. */
   readonly isHeld: boolean;
-  /** A person did it, whatever it is. */
+  /** True when a person made this change, whatever it is. */
   readonly isByHand: boolean;
   readonly failedProbes: number;
-  /** When, by this instance's clock. */
+  /** The time of the change, by this instance's clock. */
   readonly since: number;
 }
 
-/** Follows another instance's breaker. False when it must not: what a person has opened is for a person to close. */
+/** Follows another instance's breaker. Gives false when it must not: a breaker that a person has opened is for a person to close. */
 export function followAnother(breaker: Breaker, said: Followed, tell: Tell): boolean {
   if (breaker.isHeld && !said.isByHand) return said.state === "open";
   if (breaker.state !== said.state) change(breaker, said.state, said.since, "shared", tell);
@@ -168,7 +169,7 @@ export function followAnother(breaker: Breaker, said: Followed, tell: Tell): boo
   return true;
 }
 
-/** Called at each change of state, after it. */
+/** Learns of each change of state, after it. */
 export type Tell = (from: BreakerState, to: BreakerState, cause: BreakerCause) => void;
 
 function change(breaker: Breaker, to: BreakerState, now: number, cause: BreakerCause, tell: Tell): void {
@@ -188,7 +189,7 @@ function change(breaker: Breaker, to: BreakerState, now: number, cause: BreakerC
   tell(from, to, cause);
 }
 
-/** Enters one result into the window. True when the share of failures is reached. */
+/** Enters one result into the window. Gives true when the share of failures is reached. */
 function count(breaker: Breaker, policy: BreakerPolicy, now: number, failures: 0 | 1): boolean {
   const { slices } = breaker;
   const width = policy.window / SLICES;

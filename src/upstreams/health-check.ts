@@ -13,7 +13,7 @@ export class HealthChecker {
     private readonly policy: HealthCheckPolicy,
     private readonly client: UpstreamClient,
     private readonly emit: Emit,
-    /** Numbers from 0 up to 1: checks of many gateways should not come all at once. */
+    /** Gives numbers from 0 up to 1: checks of many gateways should not come all at once. */
     private readonly random: () => number,
     private readonly clock: Clock,
   ) {}
@@ -47,7 +47,7 @@ export class HealthChecker {
     this.timers.add(timer);
   }
 
-  /** What is wrong with the target, or `null`. */
+  /** Gives what is wrong with the target, or `null`. */
   private async check(target: Target): Promise<string | null> {
     const { path, timeout } = this.policy;
     const call = this.client.send(target.origin, {

@@ -19,7 +19,7 @@ interface Entry {
   checker: HealthChecker | null;
 }
 
-/** The upstreams in force. A new configuration gets those that did not change as they are, and the state of targets that stayed. */
+/** Keeps the upstreams in force. A new configuration gets those that did not change as they are, and the state of targets that stayed. */
 export class Upstreams {
   private inForce = new Map<string, Entry>();
 
@@ -70,7 +70,7 @@ export class Upstreams {
 }
 
 export interface Draft {
-  /** The upstream of this name with this configuration. */
+  /** Gives the upstream of this name with this configuration. */
   obtain(name: string, config: UpstreamConfig): Upstream;
   /** Puts the set in force: upstreams that were not obtained are gone. */
   commit(): void;

@@ -133,7 +133,7 @@ export const RetryConfig = Shape(
 );
 export type RetryConfig = Static<typeof RetryConfig>;
 
-/** A host with a port or a dot in it, with or without a path: what people write who leave the scheme out. */
+/** A host with a port or a dot in it, with or without a path: the form of an address whose scheme was left out. */
 const ADDRESS =
   /^(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*:\d{1,5}|\[[0-9a-fA-F:.]+\](?::\d{1,5})?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+|localhost)(?:\/\S*)?$/;
 
@@ -146,7 +146,7 @@ function urlFault(text: string): string | null {
   return null;
 }
 
-/** Says what is wrong with an upstream that is no name: it is near to one, or an address without a scheme. */
+/** Tells what is wrong with an upstream that is no name: it is close to one, or is an address without a scheme. */
 function noUpstream(upstream: string, known: ReadonlySet<string>): string {
   const hint = orNearest(upstream, known);
   const url =
@@ -154,7 +154,7 @@ function noUpstream(upstream: string, known: ReadonlySet<string>): string {
   return `there is no upstream ${JSON.stringify(upstream)}${hint}${url}`;
 }
 
-/** Gives what the schema can't say of an upstream. Paths begin with `at`. */
+/** Gives the faults of an upstream that the schema can't express. Paths begin with `at`. */
 export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[] {
   const faults: Fault[] = upstream.targets.flatMap((target, i) => {
     const message = urlFault(target.url);
@@ -176,7 +176,7 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
   return faults;
 }
 
-/** Gives what the schema can't say of how a route sends requests again. Paths begin with `at`. */
+/** Gives the faults of a route's retries that the schema can't express. Paths begin with `at`. */
 export function retryFaults(retry: RetryConfig, at: Path): Fault[] {
   const faults: Fault[] = [];
   for (const field of ["baseDelay", "maxDelay"] as const)

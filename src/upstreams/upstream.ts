@@ -22,26 +22,26 @@ import {
 } from "./breaker.ts";
 import type { UpstreamConfig } from "./settings.ts";
 
-/** What is known of a target while it serves; it outlives a change of the configuration. */
+/** Holds what is known of a target while it serves; it outlives a change of the configuration. */
 export interface TargetState {
   readonly breaker: Breaker;
-  /** Exchanges under way. */
+  /** The number of exchanges under way. */
   inFlight: number;
-  /** What health checks say; true without any. */
+  /** The verdict of health checks; true without any. */
   isHealthy: boolean;
-  /** A health check has passed since the start. */
+  /** True when a health check has passed since the start. */
   hasPassed: boolean;
-  /** When it came back after having been out, for the slow start; `-Infinity` when it never was. */
+  /** The time at which it came back after having been out, for the slow start; `-Infinity` when it never was out. */
   backSince: number;
 }
 
-/** One backend address, taken apart once, and its state. */
+/** Describes one backend address, parsed once, and its state. */
 export interface Target {
   readonly url: string;
   readonly origin: Origin;
-  /** What the Host field says. */
+  /** The value of the Host field. */
   readonly host: string;
-  /** The path before every forwarded path, without a slash at its end. */
+  /** The path that is put before every forwarded path, without a slash at its end. */
   readonly basePath: string;
   readonly weight: number;
   readonly state: TargetState;
@@ -50,13 +50,13 @@ export interface Target {
   readonly tell: Tell;
 }
 
-/** What a consistent hash is made of: the key (the address without one), the address, or a header. */
+/** Names what a consistent hash is made of: the key (the address without one), the address, or a header. */
 export type HashOn = { readonly kind: "key" | "ip" } | { readonly kind: "header"; readonly name: string };
 
-/** Why no target can take a request. */
+/** Says why no target can take a request. */
 export interface Unavailable {
   readonly code: "circuitOpen" | "noHealthyTarget";
-  /** Milliseconds until it may be otherwise. */
+  /** Milliseconds until that may change. */
   readonly retryIn: number;
 }
 
@@ -69,19 +69,19 @@ export interface HealthCheckPolicy {
   readonly healthyAfter: number;
 }
 
-/** How a target failed: a status that counts as a failure, or why there was no answer. */
+/** Says how a target failed: a status that counts as a failure, or the reason why there was no answer. */
 export type FailedOutcome = number | "connect" | "timeout" | "reset";
 
-/** Called after a breaker's change of state. */
+/** Learns of a breaker's change of state, after it. */
 export type OnBreaker = (upstream: string, target: Target, from: BreakerState, to: BreakerState, cause: BreakerCause) => void;
 
-/** How often a target gets a probe before its time where no other is left, in milliseconds. */
+/** Milliseconds between two early probes where no other target is left. */
 const LAST_RESORT_EVERY = 1000;
 
-/** A target that has just come back gets at least this share of its weight. */
+/** The smallest share of its weight that a target gets when it has just come back. */
 const SLOWEST = 0.1;
 
-/** The targets that serve a route, what state they are in, and which of them is next. */
+/** Holds the targets that serve a route and their state, and chooses which of them is next. */
 export class Upstream {
   readonly targets: readonly Target[];
   /** Milliseconds. */
@@ -91,18 +91,18 @@ export class Upstream {
   readonly hashOn: HashOn | null;
   private readonly slowStart: number;
   private readonly balance: Balancer<Target>;
-  /** By status, 1 where an answer counts as a failure of the target. */
+  /** By status: 1 where an answer counts as a failure of the target. */
   private readonly failing: Uint8Array;
   private readonly failsOn: ReadonlySet<string>;
   private now = 0;
-  /** When a target got a probe before its time. */
+  /** The time at which a target got an early probe. */
   private lastResortAt = Number.NEGATIVE_INFINITY;
   private isLastResort = false;
   private tried: readonly Target[] = [];
-  /** Called once when no target is left: those that wait for a retry need wait no longer. */
+  /** Functions to be called once when no target is left: those that wait for a retry need wait no longer. */
   private readonly waiting = new Set<() => void>();
 
-  /** `before`: the upstream of this name in the configuration before, whose targets' state is taken over. */
+  /** Takes as `before` the upstream of this name in the previous configuration, whose targets' state goes on. */
   constructor(
     readonly name: string,
     config: UpstreamConfig,
@@ -132,7 +132,10 @@ export class Upstream {
     this.balance = balancerOf(config.balance, this.targets);
   }
 
-  /** The target for a request, one that was not tried yet if there is one; `null` when none can take it (`whyNot` says why). `begin` must follow in the same turn. */
+  /**
+   * Chooses the target for a request, if possible one that was not tried yet; gives `null` when none can take it (`whyNot` says why).
+   * `begin` must follow in the same turn.
+   */
   choose(hash: number, tried: readonly Target[]): Target | null {
     this.now = this.clock.now();
     this.tried = tried;
@@ -142,26 +145,29 @@ export class Upstream {
     return (tried.length === 0 ? null : this.balance(hash, this.isAvailable, this.weightOf)) ?? this.lastResort();
   }
 
-  /** Whether any target could take a request now. */
+  /** Tells whether any target could take a request now. */
   get hasTarget(): boolean {
     this.now = this.clock.now();
     return this.targets.some(this.isAvailable);
   }
 
-  /** Whether a target could take a request now, and where there are health checks is known to be there: before the first of them nobody knows. */
+  /**
+   * Tells whether a target could take a request now, and, where there are health checks, is known to be there: before the first of them
+   * nobody knows.
+   */
   get isReady(): boolean {
     this.now = this.clock.now();
     return this.targets.some((target) => this.isAvailable(target) && (this.healthCheck === null || target.state.hasPassed));
   }
 
-  /** Whether a target that is not among `tried` could take a request now. */
+  /** Tells whether a target that is not among `tried` could take a request now. */
   hasFresh(tried: readonly Target[]): boolean {
     this.now = this.clock.now();
     this.tried = tried;
     return this.targets.some(this.isFresh);
   }
 
-  /** Whether an answer of this status says that the target is ill. */
+  /** Tells whether an answer of this status says that the target is ill. */
   isFailing(status: number): boolean {
     return this.failing[status] === 1;
   }
@@ -173,7 +179,7 @@ export class Upstream {
     return { code: "circuitOpen", retryIn: Math.min(...open.map((target) => this.probeIn(target, now))) };
   }
 
-  /** Milliseconds until an open target gets a probe, where that is known; 0 for any other. */
+  /** Gives the milliseconds until an open target gets a probe, where that is known; 0 for any other. */
   probeIn(target: Target, now: number): number {
     const wait = reopensIn(target.state.breaker, this.breakerPolicy, now);
     return wait === 0 || this.hasTarget || this.openLongest() !== target
@@ -181,7 +187,10 @@ export class Upstream {
       : Math.min(wait, Math.max(0, this.lastResortFrom(target) - now));
   }
 
-  /** A request goes to `target`, which `choose` has just given. Gives a ticket for its result. */
+  /**
+   * Counts a request that goes to `target`, which `choose` has just given. Gives the ticket that `succeeded`, `failed` or `withdrawn`
+   * wants.
+   */
   begin(target: Target): number {
     target.state.inFlight++;
     return enter(target.state.breaker, this.now, target.tell, this.isLastResort ? "last-resort" : "recovery");
@@ -191,14 +200,17 @@ export class Upstream {
     succeed(target.state.breaker, this.breakerPolicy, ticket, this.clock, target.tell);
   }
 
-  /** The request got no answer, or one whose status says that the target is ill. Only what `failures` names counts; anything else says nothing of the target. */
+  /**
+   * Notes that a request got no answer, or one whose status says that the target is ill. Only an outcome that `failures` names counts; any
+   * other says nothing of the target.
+   */
   failed(target: Target, ticket: number, outcome: FailedOutcome): void {
     const { breaker } = target.state;
     if (typeof outcome === "number" || this.failsOn.has(outcome)) fail(breaker, this.breakerPolicy, ticket, this.clock.now(), target.tell);
     else withdraw(breaker, ticket);
   }
 
-  /** The request was given up before it told anything of the target. */
+  /** Notes that a request was given up before it told anything of the target. */
   withdrawn(target: Target, ticket: number): void {
     withdraw(target.state.breaker, ticket);
   }
@@ -207,19 +219,22 @@ export class Upstream {
     setByHand(target.state.breaker, state, this.clock.now(), target.tell);
   }
 
-  /** A health check that began at `began` found the target well. */
+  /** Notes that a health check, which began at `began`, found the target well. */
   vouchFor(target: Target, began: number): void {
     target.state.hasPassed = true;
     vouchFor(target.state.breaker, began, this.clock.now(), target.tell);
   }
 
-  /** Another instance has opened or closed its breaker for the target of this URL. False when this instance's must stay as a person has set it. */
+  /**
+   * Follows another instance that has opened or closed its breaker for the target of this URL. Gives false when this instance's must stay
+   * as a person has set it.
+   */
   followBreaker(url: string, said: Followed): boolean {
     const target = this.targets.find((each) => each.url === url);
     return target === undefined || followAnother(target.state.breaker, said, target.tell);
   }
 
-  /** What a health check found. True when it changed what is thought of the target. */
+  /** Notes what health checks say of the target. Gives true when that is a change. */
   setHealthy(target: Target, isHealthy: boolean): boolean {
     if (target.state.isHealthy === isHealthy) return false;
     target.state.isHealthy = isHealthy;
@@ -228,13 +243,16 @@ export class Upstream {
     return true;
   }
 
-  /** Calls `wake` once when no target can take a request any more. The function it gives ends that. */
+  /** Calls `wake` once when no target can take a request any more. The function that it gives takes that back. */
   onUnavailable(wake: () => void): () => void {
     this.waiting.add(wake);
     return () => this.waiting.delete(wake);
   }
 
-  /** Where no target is left: the one that is open for longest, once a second. One request finds out, and the others are refused. */
+  /**
+   * Gives, once a second where no target is left, the one that has been open for longest. One request finds out whether it is well, and the
+   * others are refused.
+   */
   private lastResort(): Target | null {
     const longest = this.openLongest();
     if (longest === null || this.now < this.lastResortFrom(longest)) return null;
@@ -247,7 +265,9 @@ export class Upstream {
     return Math.max(this.lastResortAt, state.breaker.since) + LAST_RESORT_EVERY;
   }
 
-  /** The target that its breaker keeps out for longest; what a person or a health check has taken out is not among them. */
+  /**
+   * Gives the target that its breaker has kept out for longest; targets that a person or a health check has taken out are not among them.
+   */
   private openLongest(): Target | null {
     let longest: Target | null = null;
     for (const target of this.targets) {
@@ -312,7 +332,7 @@ function compileBreaker(config: UpstreamConfig["breaker"]): BreakerPolicy {
   };
 }
 
-/** One byte for each status that a response may have. */
+/** Makes the table of failing statuses: one byte for each status that a response may have. */
 function failingStatuses(failures: ReadonlySet<string>): Uint8Array {
   const failing = new Uint8Array(1000);
   for (const each of failures) {

@@ -7,7 +7,7 @@ import { parseTime } from "../values/units.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;
-/** Rows of a CSV file: a spreadsheet takes no more. */
+/** The most rows of a CSV file: a spreadsheet takes no more. */
 const MAX_LINES = 1_000_000;
 
 const Counted = {
@@ -33,7 +33,7 @@ const cell = (value: unknown): string => {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 
-/** RFC 4180. */
+/** Writes rows as CSV (RFC 4180). */
 function csv(rows: readonly UsageRow[], columns: readonly string[]): string {
   const lines = rows.map((row) => {
     const values = toJson(row) as Record<string, unknown>;

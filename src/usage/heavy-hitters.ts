@@ -1,9 +1,9 @@
-/** One of those who call most. Requests a second, over about the last ten seconds. */
+/** Describes one of those who call most. Requests a second, over about the last ten seconds. */
 export interface HeavyHitter {
   readonly name: string;
   readonly requests: number;
   readonly limited: number;
-  /** All that came since it is followed, so that two looks give exact numbers between them. */
+  /** All requests since the name has been followed, so that two looks give exact numbers between them. */
   readonly total: number;
   readonly totalLimited: number;
 }
@@ -16,20 +16,20 @@ interface Entry {
   totalLimited: number;
 }
 
-/** Names that are followed: more than anybody is shown, so that those that are shown are nearly exact. */
+/** The number of names that are followed: more than anybody is shown, so that those that are shown are nearly exact. */
 export const MAX_HITTERS = 256;
-/** Milliseconds after which a request counts by a third still. */
+/** Milliseconds after which a request still counts by a third. */
 const MEMORY = 10_000;
 
 /**
- * Who calls most at the moment, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) over counts that fade. A name that is new takes the place, and the count, of the
- * smallest one; so a count is too high by that at most.
+ * Finds who calls most at the moment, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) over counts that fade. A new name
+ * takes the place, and the count, of the smallest one; so a count is too high by that at most.
  */
 export class HeavyHitters {
   private readonly entries = new Map<string, Entry>();
   private at = 0;
 
-  /** So many more requests of this name. `now` in milliseconds. */
+  /** Adds this many requests of a name. `now` in milliseconds. */
   add(name: string, requests: number, limited: number, now: number): void {
     this.fade(now);
     const entry = this.entries.get(name) ?? this.enter(name);
@@ -39,7 +39,7 @@ export class HeavyHitters {
     entry.totalLimited += limited;
   }
 
-  /** The heaviest first. */
+  /** Lists the heaviest first, at most `count` of them. `now` in milliseconds. */
   top(count: number, now: number): HeavyHitter[] {
     this.fade(now);
     return [...this.entries.values()]
@@ -77,5 +77,5 @@ export class HeavyHitters {
   }
 }
 
-/** With a steady rate the faded sum is that rate times the memory. */
+/** Gives the requests a second of a faded sum: with a steady rate the sum is that rate times the memory. */
 const perSecond = (sum: number): number => Math.round((sum * 10_000) / MEMORY) / 10;

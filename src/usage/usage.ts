@@ -4,12 +4,12 @@ import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
 import { type HeavyHitter, HeavyHitters } from "./heavy-hitters.ts";
 
-/** What is counted of requests. */
+/** Holds what is counted of requests. */
 export interface Counts {
   requests: number;
-  /** Answered with 5xx. */
+  /** Requests answered with 5xx. */
   errors: number;
-  /** Refused with 429 by a limit or quota. */
+  /** Requests refused with 429 by a limit or quota. */
   limited: number;
   /** Units that responses reported, where a route counts them. */
   tokens: number;
@@ -18,14 +18,14 @@ export interface Counts {
 interface Counter extends Counts {
   readonly route: string;
   readonly caller: Caller;
-  /** What of it the heaviest were told of already. */
+  /** The part of it that `hitters` knows of already. */
   told: number;
   toldLimited: number;
-  /** Whether it waits to be written. */
+  /** True while it waits to be written. */
   isDirty: boolean;
 }
 
-/** By what usage may be told apart. */
+/** The dimensions that usage can be told apart by. */
 export const DIMENSIONS = ["consumer", "key", "route"] as const;
 export type Dimension = (typeof DIMENSIONS)[number];
 
@@ -47,7 +47,10 @@ export type UsageRow = Counts & { [dimension in Dimension]?: string } & { readon
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
-/** What each consumer, key and route has used, by the hour. A request costs two look-ups and an addition; it is written in batches. */
+/**
+ * Counts what each consumer, key and route has used, by the hour. A request costs two look-ups and an addition; counts are written in
+ * batches.
+ */
 export class Usage {
   private readonly byRoute = new Map<string, Map<Caller, Counter>>();
   private dirty: Counter[] = [];
@@ -80,12 +83,12 @@ export class Usage {
     }
   }
 
-  /** Requests that wait to be written. */
+  /** Gives the number of requests that wait to be written. */
   get waiting(): number {
     return this.dirty.reduce((sum, { requests }) => sum + requests, 0);
   }
 
-  /** Writes what has come since the last call; for a timer. What a crash loses is what came since. */
+  /** Writes what has come since the last call; for a timer. A crash loses what came since. */
   flush(): void {
     const { hour, dirty } = this;
     const now = this.hourNow();
@@ -113,7 +116,7 @@ export class Usage {
     this.byRoute.clear();
   }
 
-  /** Who calls most at the moment, by requests a second; `null` stands for callers without a key. */
+  /** Lists who calls most at the moment, by requests a second; `null` stands for callers without a key. */
   heaviest(count: number): (Omit<HeavyHitter, "name"> & { consumer: string | null })[] {
     this.tell();
     return this.hitters
@@ -121,7 +124,7 @@ export class Usage {
       .map(({ name, ...hitter }) => ({ consumer: name === "" ? null : name, ...hitter }));
   }
 
-  /** Lets the heaviest know of what has come since. */
+  /** Adds the requests since the last call to the heavy hitters. */
   private tell(): void {
     const at = this.deps.clock.now();
     for (const counter of this.dirty) {
@@ -132,7 +135,7 @@ export class Usage {
     }
   }
 
-  /** Sums, the oldest first. */
+  /** Sums usage, the oldest first. */
   sums({ consumer, key, route, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
     try {
       this.flush();
@@ -157,7 +160,7 @@ export class Usage {
       .all(from - (from % HOUR), to, ...given.map(([, value]) => value), limit, offset);
   }
 
-  /** Drops hours before this one. */
+  /** Drops the hours before this time, in milliseconds since 1970. */
   prune(before: number): void {
     this.deps.storage.client.query("DELETE FROM usage WHERE hour < ?1").run(before);
   }

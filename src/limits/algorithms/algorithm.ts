@@ -1,60 +1,72 @@
 import type { Policy, Terms } from "../policy.ts";
 
-/** What an algorithm says of a subject before anything is taken. Written into, so that a decision allocates nothing. */
+/** Holds what an algorithm says of a subject before anything is taken. It is written into, so that a decision allocates nothing. */
 export interface Reading {
-  /** Whether the asked cost fits now. */
+  /** True when the asked cost fits now. */
   fits: boolean;
   /** Whole units used, and left, before the cost is taken. */
   used: number;
   remaining: number;
-  /** Milliseconds until more is left; 0 when all of it is. */
+  /** Milliseconds until more is left; 0 when all of it is left. */
   resetIn: number;
   /** Milliseconds until the asked cost fits if nothing else happens; 0 when it fits, one window when it never will. */
   retryIn: number;
 }
 
-/** A subject's state: plain numbers and lists, so that it can be stored. */
+/** Holds what an algorithm keeps of one subject: plain numbers and lists, so that it can be stored. */
 export type State = object;
 
-/** What others need to know of an algorithm: they ask for it, never for a name. */
+/** Says what others need to know of an algorithm: they ask for a trait, never for a name. */
 export interface Traits {
-  /** Says in the configuration's schema how it counts, behind its name and without a full stop. */
+  /** The algorithm's way of counting in the words of the configuration's schema: follows its name, without a full stop. */
   readonly summary: string;
-  /** The clock that its `now` is of: one that never runs backwards, or that of the calendar. */
+  /** The clock that its `now` comes from: the one that never runs backwards, or that of the calendar. */
   readonly time: "monotonic" | "wall";
-  /** True when it counts over a window: a limit must have one, and answers say how long it lasts. */
+  /** True when it counts over a window: then a limit must have one, and answers say how long it lasts. */
   readonly windowed: boolean;
   /** The unit of its numbers in RateLimit-Policy (`qu`), where it isn't requests. */
   readonly unit: string | null;
-  /** True when an instance may take a part beforehand and use it later: never for what must be exact. Its Lua then has `validFor`. */
+  /**
+   * True when an instance may take a part of a limit beforehand and use it later, so never for an algorithm that must be exact. Its Lua
+   * then has `validFor`.
+   */
   readonly leaseable: boolean;
-  /** Where `burst` is a capacity, what the schema says of that; `null` where it takes the place of `limit` and so can't be less. */
+  /** The schema's words on `burst` where that is a capacity; `null` where `burst` takes the place of `limit` and so can't be less. */
   readonly capacity: string | null;
-  /** True when its windows can begin at multiples of their length (`align`). */
+  /** True when its windows can be aligned to multiples of their length (`align`). */
   readonly alignable: boolean;
-  /** The largest limit that it can count, and why; `null`: any. */
+  /** The largest limit that it can count, and the reason; `null` for no bound. */
   readonly max: { readonly limit: number; readonly because: string } | null;
-  /** What it keeps in Redis besides a subject's key: ends of further keys that begin with it. */
+  /** The endings of further keys that it keeps in Redis; each follows the subject's key. */
   readonly besides: readonly string[];
   /**
-   * The same algorithm in Lua, for the script in `../redis/limits.lua`, which says what it may use: the body of a function that gives a table with
-   * `load`, `peek`, `take`, `refund` and `save`, and `hold` or `validFor` where the traits ask for it.
+   * The same algorithm in Lua, for the script in `../redis/limits.lua`, which says what it may use: the body of a function that gives a
+   * table with `load`, `peek`, `take`, `refund` and `save`, and `hold` or `validFor` where the traits ask for it.
    */
   readonly lua: string;
 }
 
 interface Deciding<S extends State> extends Traits {
-  /** Gives the numbers in force while NORMAL and while DEGRADED, of a configured limit with this window. Left out: `usualTerms`. */
+  /**
+   * Gives the numbers in force while NORMAL and while DEGRADED, for a limit configured with these numbers and this window. Left out:
+   * `usualTerms`.
+   */
   readonly terms?: (config: Numbers, window: number) => { readonly normal: Terms; readonly reduced: Terms };
-  /** Makes the state of a subject that was never seen. */
+  /** Makes the state of a subject that is new. */
   open(policy: Policy, now: number, terms: Terms): S;
-  /** Tells without changing what later calls say. */
+  /** Writes into `into` where the subject stands. The state may change, but never what later calls say. */
   peek(state: S, policy: Policy, terms: Terms, cost: number, now: number, into: Reading): void;
   /** Takes a cost that fits. */
   take(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
-  /** Goes on from a count that another store told: `used` units, of which more are left in `resetIn` milliseconds. Left out: as if all of them were taken now. */
+  /**
+   * Continues a count that another store told: `used` units, of which more are left in `resetIn` milliseconds. Left out: all of them count
+   * as taken now.
+   */
   seed?(state: S, policy: Policy, used: number, resetIn: number, now: number): void;
-  /** Says from when on the state says no more than a new one would, so that it may be forgotten: never (infinity) while something is held. */
+  /**
+   * Gives the time from which on the state says no more than a new one would, so that it may be forgotten: infinity while something is
+   * held.
+   */
   idleAt(state: S, policy: Policy, terms: Terms): number;
   /** Moves the state's times by this many milliseconds: stored states are in wall-clock time. */
   shift(state: S, by: number): void;
@@ -63,7 +75,7 @@ interface Deciding<S extends State> extends Traits {
 /** Counts what was taken, whether or not the request has ended. */
 interface Counting<S extends State> extends Deciding<S> {
   readonly holds: false;
-  /** Gives back a part of what was taken a while ago, as far as that still counts. */
+  /** Gives back a part of what was taken earlier, as far as it still counts. */
   refund(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
 }
 
@@ -75,19 +87,19 @@ interface Holding<S extends State> extends Deciding<S> {
 }
 
 /**
- * One way to limit: pure over (state, policy, cost, now), with `now` in milliseconds. It tells before it takes, so that several limits are
- * checked before any is charged. `terms` are the numbers in force (see `termsOf`).
+ * Describes one way to limit: pure over (state, policy, cost, now), with `now` in milliseconds. It tells before it takes, so that several
+ * limits are checked before any is charged. `terms` are the numbers in force (see `termsOf`).
  */
 export type Algorithm<S extends State> = Counting<S> | Holding<S>;
 
-/** The numbers that a limit is configured with. */
+/** Holds the numbers that a limit is configured with. */
 export interface Numbers {
   readonly limit: number;
   readonly burst?: number;
   readonly degraded?: number;
 }
 
-/** Gives the terms of nearly every algorithm: `burst` (or `limit`) while NORMAL, `degraded` (or `limit`) while DEGRADED. */
+/** Gives the terms of most algorithms: `burst` (or `limit`) while NORMAL, `degraded` (or `limit`) while DEGRADED. */
 export function usualTerms({ limit, burst = limit, degraded = limit }: Numbers, window: number): { normal: Terms; reduced: Terms } {
   return { normal: { limit: burst, perMs: limit / window }, reduced: { limit: degraded, perMs: degraded / window } };
 }

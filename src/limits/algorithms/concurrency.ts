@@ -5,10 +5,10 @@ export interface Concurrency {
   inFlight: number;
 }
 
-/** Milliseconds after which it is worth asking again: nobody knows when an exchange ends. */
+/** Milliseconds after which it makes sense to ask again: nobody knows when an exchange ends. */
 const ASK_AGAIN_IN = 1000;
 
-/** At most `limit` exchanges at a time; each holds its cost until it ends. */
+/** Lets at most `limit` exchanges pass at a time; each holds its cost until it ends. */
 export const concurrency: Algorithm<Concurrency> = {
   summary: "so many at a time",
   time: "monotonic",

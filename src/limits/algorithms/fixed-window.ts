@@ -2,12 +2,15 @@ import type { Algorithm } from "./algorithm.ts";
 import lua from "./fixed-window.lua" with { type: "text" };
 
 export interface FixedWindow {
-  /** When the window opened. */
+  /** The time at which the window opened. */
   start: number;
   used: number;
 }
 
-/** At most `limit` per window. The window opens with the first request, or at multiples of its length since 1970 when aligned. At a border up to 2 × `limit` may pass within one span. */
+/**
+ * Lets at most `limit` pass per window. The window opens with the first request, or at multiples of its length since 1970 when aligned.
+ * Around a window's border up to 2 × `limit` may pass within the length of one window.
+ */
 export const fixedWindow: Algorithm<FixedWindow> = {
   summary: "so many per window, which opens with the first request",
   time: "monotonic",
@@ -58,7 +61,9 @@ export const fixedWindow: Algorithm<FixedWindow> = {
   },
 };
 
-/** Milliseconds left of the open window. A start in the future comes from a clock that was set back: the window then begins now. */
+/**
+ * Gives the milliseconds left of the open window. A start in the future comes from a clock that was set back: the window then begins now.
+ */
 function timeLeft(state: FixedWindow, window: number, now: number): number {
   if (state.start > now) state.start = now;
   return state.start + window - now;

@@ -4,7 +4,7 @@ import type { Algorithm } from "./algorithm.ts";
 import lua from "./quota.lua" with { type: "text" };
 
 export interface Quota {
-  /** When the period began that `used` is of, in milliseconds since 1970 by the calendar. */
+  /** The beginning of the period in which `used` was counted, in milliseconds since 1970 by the calendar. */
   start: number;
   used: number;
 }
@@ -14,16 +14,21 @@ const calendarOf = (policy: Policy): Calendar => {
   return policy.calendar;
 };
 
-/** How far a clock may step back over a period's border, in milliseconds, without the period that has begun being forgotten: as clocks are corrected, not as they are set. */
+/**
+ * Milliseconds by which a clock may step back over a period's border without the new period being forgotten: the size of a correction of
+ * the clock, not of setting it.
+ */
 const STEP_BACK = 10 * 60_000;
 
-/** The period that counts: that of the calendar, or the one that has begun already when the clock has stepped back a little. */
+/** Gives the period that counts: that of the calendar, or the one that has begun already when the clock has stepped back a little. */
 function periodOf({ start }: Quota, policy: Policy, now: number): Period {
   const calendar = calendarOf(policy);
   return calendar.at(start > now && start - now <= STEP_BACK ? start : now);
 }
 
-/** At most `limit` per calendar period. Here `now` is the time of the calendar, not that of the clock that never runs backwards. */
+/**
+ * Lets at most `limit` pass per calendar period. Here `now` is the time of the calendar, not that of the clock that never runs backwards.
+ */
 export const quota: Algorithm<Quota> = {
   summary: "so many in a period of the calendar",
   time: "wall",

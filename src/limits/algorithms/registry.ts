@@ -18,10 +18,13 @@ const OF_LIMITS = {
 export type LimitAlgorithm = keyof typeof OF_LIMITS;
 export type AlgorithmName = LimitAlgorithm | "quota";
 
-/** All algorithms; quotas have one of their own. The store keeps a policy's states beside its algorithm: what one opened only the same one reads. */
+/**
+ * All algorithms; quotas have one of their own. The store keeps a policy's states beside its algorithm: a state is only read by the
+ * algorithm that opened it.
+ */
 export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm<State>>> = { ...OF_LIMITS, quota };
 
-/** Gives the names of the limits' algorithms with this trait, in the order in which they are shown; without one, of all. */
+/** Gives the names of the limits' algorithms with this trait, in the order in which they are shown; all of them where no trait is given. */
 export const algorithmsWith = (trait: (algorithm: Algorithm<State>) => boolean = () => true): LimitAlgorithm[] =>
   // The keys of the object above are its names.
   (Object.keys(OF_LIMITS) as LimitAlgorithm[]).filter((name) => trait(ALGORITHMS[name]));

@@ -2,7 +2,7 @@ import type { Algorithm } from "./algorithm.ts";
 import lua from "./sliding-log.lua" with { type: "text" };
 
 export interface SlidingLog {
-  /** When each request came and what it cost, the oldest at `head`; both lists are rings of one length. */
+  /** The times and the costs of the requests, the oldest at `head`; both lists are rings of one length. */
   times: number[];
   costs: number[];
   head: number;
@@ -10,7 +10,10 @@ export interface SlidingLog {
   used: number;
 }
 
-/** Exact: never more than `limit` in any span of one window (closed at its beginning, open at its end). Remembers each request that counts. */
+/**
+ * Limits exactly: never more than `limit` in any span of one window (closed at its beginning, open at its end). Remembers each request that
+ * counts.
+ */
 export const slidingLog: Algorithm<SlidingLog> = {
   summary: "exact",
   time: "monotonic",
@@ -71,7 +74,10 @@ export const slidingLog: Algorithm<SlidingLog> = {
 const slot = (state: SlidingLog, i: number): number => (state.head + i) % state.times.length;
 const timeAt = (state: SlidingLog, i: number): number => state.times[slot(state, i)] as number;
 
-/** Drops what came at `until` or before. Entries from the future (a clock set back) are taken as of now, so that they go within a window. */
+/**
+ * Drops the requests that came at `until` or before. Times in the future (from a clock that was set back) are set to now, so that they go
+ * within a window.
+ */
 function forget(state: SlidingLog, until: number, now: number): void {
   while (state.length > 0) {
     const time = state.times[state.head] as number;

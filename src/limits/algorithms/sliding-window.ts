@@ -3,18 +3,20 @@ import type { Algorithm } from "./algorithm.ts";
 import lua from "./sliding-window.lua" with { type: "text" };
 
 export interface SlidingWindow {
-  /** When the current window began. */
+  /** The time at which the current window began. */
   start: number;
   current: number;
   previous: number;
 }
 
 /**
- * Two counters: what was used in the current window, and what was used in the one before, weighted by how much of it a window that ends now still covers.
- * The first window opens with the subject's first request; later ones follow without a gap; after two idle ones it begins anew.
+ * Keeps two counters: what was used in the current window, and what was used in the one before, weighted by how much of it a window that
+ * ends now still covers. The first window opens with the subject's first request; later ones follow without a gap; after two idle ones it
+ * begins anew.
  *
- * Bound: at most `limit` in each window of that grid, so at most 2 × `limit` in any span of one window; for a steady caller the error is a few percent
- * (the method of Cloudflare's "How we built rate limiting capable of scaling to millions of domains", 2017). Where it must be exact, use sliding-log.
+ * Bound: at most `limit` in each window of that grid, so at most 2 × `limit` in any span of one window; for a steady caller the error is a
+ * few percent (the method of Cloudflare's "How we built rate limiting capable of scaling to millions of domains", 2017). Where it must be
+ * exact, use sliding-log.
  */
 export const slidingWindow: Algorithm<SlidingWindow> = {
   summary: "two counters weighted by overlap",
@@ -74,22 +76,28 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
   },
 };
 
-/** 0 while the current window lasts, 1 during the one after it, 2 or more later. A start in the future comes from a clock that was set back: the window then begins now. */
+/**
+ * Gives 0 while the current window lasts, 1 during the one after it, 2 or more later. A start in the future comes from a clock that was set
+ * back: the window then begins now.
+ */
 function windowsPassed(state: SlidingWindow, window: number, now: number): number {
   if (state.start > now) state.start = now;
   return Math.floor((now - state.start) / window);
 }
 
-/** Whole units of the previous window that still count. Time is in whole milliseconds: the one that has begun counts as passed, so the first unit fades as the window turns. */
+/**
+ * Gives the whole units of the previous window that still count. Time is in whole milliseconds: the one that has begun counts as passed, so
+ * the first unit fades as the window turns.
+ */
 const weighted = (previous: number, elapsed: number, window: number): number => Math.floor((previous * (window - 1 - elapsed)) / window);
 
-/** Milliseconds until the carried count falls, or the current window becomes the previous one. */
+/** Gives the milliseconds until the units carried over become fewer, or the current window becomes the previous one. */
 function untilFewer(previous: number, carried: number, current: number, elapsed: number, window: number): number {
   if (carried === 0) return current === 0 ? 0 : window - elapsed + settle(current, current - 1, window);
   return Math.min(settle(previous, carried - 1, window), window) - elapsed;
 }
 
-/** Milliseconds until previous' and current's weight is at most `room`. */
+/** Gives the milliseconds until the weight of the previous and the current window is at most `room`. */
 function untilFits(previous: number, current: number, room: number, elapsed: number, window: number): number {
   if (room < 0) return window;
   if (current <= room) return settle(previous, room - current, window) - elapsed;
@@ -97,7 +105,7 @@ function untilFits(previous: number, current: number, room: number, elapsed: num
   return window - elapsed + settle(current, room, window);
 }
 
-/** The first whole millisecond of a window at which `weighted(previous, …)` is at most `room`. */
+/** Gives the first whole millisecond of a window at which `weighted(previous, …)` is at most `room`. */
 function settle(previous: number, room: number, window: number): number {
   if (previous <= room) return 0;
   let at = Math.max(0, Math.floor(window - 1 - (window * (room + 1)) / previous));

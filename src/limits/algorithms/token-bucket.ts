@@ -3,7 +3,7 @@ import type { Algorithm } from "./algorithm.ts";
 import lua from "./token-bucket.lua" with { type: "text" };
 
 export interface TokenBucket {
-  /** Tokens at the time `at`; a fraction while it refills. */
+  /** The tokens at the time `at`; a fraction while it refills. */
   tokens: number;
   at: number;
 }
@@ -56,7 +56,7 @@ export const tokenBucket: Algorithm<TokenBucket> = {
   },
 };
 
-/** Sums of fractions fall short of the whole token that they should make by about this much. */
+/** The greatest amount by which sums of fractions fall short of the whole token that they should make. */
 const PRECISION = 1e-6;
 
 function refilled(state: TokenBucket, terms: Terms, now: number): number {
@@ -65,7 +65,7 @@ function refilled(state: TokenBucket, terms: Terms, now: number): number {
   return Math.min(terms.limit, state.tokens + (now - state.at) * terms.perMs);
 }
 
-/** Whole milliseconds until this many tokens have come; a window when none ever come. */
+/** Gives the whole milliseconds until this many tokens have come; a window when none ever come. */
 function timeFor(tokens: number, policy: Policy, terms: Terms): number {
   return terms.perMs === 0 ? policy.window : Math.max(0, Math.ceil((tokens - PRECISION) / terms.perMs));
 }

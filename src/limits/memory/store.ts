@@ -1,7 +1,7 @@
 import type { State } from "../algorithms/algorithm.ts";
 import type { Policy, Terms } from "../policy.ts";
 
-/** One subject's state under one policy, in a list from the most to the least recently used. */
+/** Holds one subject's state under one policy, in a list from the most to the least recently used. */
 export interface Entry {
   readonly policy: Policy;
   readonly subject: string;
@@ -9,19 +9,19 @@ export interface Entry {
   newer: Entry | null;
   older: Entry | null;
   isKept: boolean;
-  /** Changed since it was last saved; only durable policies' entries are. */
+  /** True when it changed since it was last saved; only for durable policies' entries. */
   isDirty: boolean;
 }
 
-/** How many entries one sweep looks at: it must not hold up requests. */
+/** The number of entries that one sweep looks at: it must not hold up requests. */
 const SWEEP = 20_000;
-/** How many entries may wait to be saved that memory has no room for, however small `maxSubjects` is. */
+/** The number of entries without room in memory that may wait to be saved in any case, however small `maxSubjects` is. */
 const LEAST_UNSAVED = 10_000;
 
 /**
- * Where limits are counted: in memory, bounded. Over the bound the least recently used subject goes first; one that has been idle for so long
- * that a new one would say the same goes at the next sweep. Exchanges in flight are never forgotten, and what durable policies counted is read back
- * when its subject comes again: newcomers, however many, reset nobody's quota.
+ * Keeps the counts of limits in memory, within a bound. Over the bound the least recently used subject goes first; one that has been idle
+ * for so long that a new one would say the same goes at the next sweep. Exchanges in flight are never forgotten, and the counts of durable
+ * policies are read back when their subject comes again: newcomers, however many, reset nobody's quota.
  */
 export class MemoryStore {
   private readonly tables = new Map<string, Map<string, Entry>>();
@@ -30,28 +30,31 @@ export class MemoryStore {
   private hand: Entry | null = null;
   private count = 0;
   private dirty: Entry[] = [];
-  /** States from before a restart, by policy and subject, until their policy is first asked for. */
+  /** States from before a restart, by policy and subject, until their subject comes again. */
   private readonly saved = new Map<string, Map<string, State>>();
-  /** Durable entries that had to go before they were saved, by policy and subject. */
+  /** Durable entries that were evicted before they were saved, by policy and subject. */
   private readonly unsaved = new Map<string, Map<string, Entry>>();
   private unsavedCount = 0;
-  /** Gives what is saved of a subject that memory had no room for; `null` when nothing is. Asked only once one had to go. */
+  /**
+   * Gives the saved state of a subject that was evicted; `null` when there is none. Only asked once a durable entry was evicted, or not all
+   * were restored.
+   */
   readBack: ((policy: Policy, subject: string) => State | null) | null = null;
   private hasForgotten = false;
 
-  /** `maxSubjects` may be changed; fewer than there are take effect as new ones come. */
+  /** Takes the bound, `maxSubjects`, which may be changed later; a lower one takes effect as new subjects come. */
   constructor(public maxSubjects: number = 1_000_000) {}
 
   get size(): number {
     return this.count;
   }
 
-  /** The entry of a subject, or `undefined` when it was never seen or is forgotten. Does not count as use. */
+  /** Gives the entry of a subject, or `undefined` when it was never seen or is forgotten. Does not count as use. */
   find(policy: Policy, subject: string): Entry | undefined {
     return this.tables.get(policy.id)?.get(subject) ?? this.revive(policy, subject);
   }
 
-  /** The entry of a subject, made when there is none; it is then the most recently used. */
+  /** Gives the entry of a subject, and makes it when there is none; it is then the most recently used. */
   open(policy: Policy, subject: string, terms: Terms, now: number): Entry {
     const found = this.find(policy, subject);
     if (found !== undefined) {
@@ -67,12 +70,12 @@ export class MemoryStore {
     this.dirty.push(entry);
   }
 
-  /** How many durable entries wait to be written. */
+  /** Gives the number of durable entries that wait to be written. */
   get waiting(): number {
     return this.dirty.length;
   }
 
-  /** The durable entries that changed since the last call. */
+  /** Gives the durable entries that changed since the last call. */
   takeDirty(): Entry[] {
     // Those that were forgotten meanwhile are not.
     const dirty = this.dirty.filter((entry) => entry.isDirty);
@@ -81,18 +84,18 @@ export class MemoryStore {
     return dirty;
   }
 
-  /** What was taken is saved: nothing of it need be kept that memory has no room for. */
+  /** Drops the evicted entries that waited to be saved: all that `takeDirty` gave is saved now. */
   wasSaved(): void {
     this.unsaved.clear();
     this.unsavedCount = 0;
   }
 
-  /** Not all that is saved was restored: what is missing is read when it is asked for. */
+  /** Learns that not all that is saved was restored: the rest is read when its subject comes. */
   expectMore(): void {
     this.hasForgotten = true;
   }
 
-  /** Keeps a state from before a restart until its policy is asked for. */
+  /** Keeps a state from before a restart until its subject comes again. */
   restore(policyId: string, subject: string, state: State): void {
     let states = this.saved.get(policyId);
     if (states === undefined) {
@@ -102,7 +105,7 @@ export class MemoryStore {
     states.set(subject, state);
   }
 
-  /** Sets a subject back to where a new one would be. What is in flight stays. */
+  /** Sets a subject's count back to that of a new one. Exchanges in flight stay. */
   reset(policy: Policy, subject: string, terms: Terms, now: number): void {
     // What is saved outlives what memory had no room for.
     const entry = policy.durable ? this.open(policy, subject, terms, now) : this.find(policy, subject);
@@ -111,14 +114,14 @@ export class MemoryStore {
     this.markDirty(entry);
   }
 
-  /** All entries but those in flight. */
+  /** Lists all entries but those in flight. */
   all(): Entry[] {
     const entries: Entry[] = [];
     for (let entry = this.oldest; entry !== null; entry = entry.newer) if (!isHeld(entry)) entries.push(entry);
     return entries;
   }
 
-  /** Forgets an entry: its count is kept elsewhere. */
+  /** Forgets an entry, since its count is kept elsewhere. */
   forget(entry: Entry): void {
     entry.isDirty = false;
     this.saved.get(entry.policy.id)?.delete(entry.subject);
@@ -178,7 +181,7 @@ export class MemoryStore {
     return entry;
   }
 
-  /** Makes room: the least recently used entry that nothing in flight holds. */
+  /** Makes room: removes the least recently used entry that nothing in flight holds. */
   private evict(): void {
     let entry = this.oldest;
     while (entry !== null && isHeld(entry)) entry = entry.newer;
@@ -187,7 +190,7 @@ export class MemoryStore {
     this.remove(entry);
   }
 
-  /** A durable entry goes: what is not saved of it is kept until it is. */
+  /** Keeps a durable entry that is evicted until it is saved. */
   private lay(entry: Entry): void {
     this.hasForgotten = true;
     if (!entry.isDirty) return;

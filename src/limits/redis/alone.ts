@@ -18,35 +18,44 @@ export interface AloneDeps {
   readonly isDegraded: () => boolean;
 }
 
-/** Subjects of which this instance remembers what Redis said last: twice as many at most. */
+/** The number of subjects in each generation of what Redis said last: twice as many are remembered at most. */
 const MAX_REMEMBERED = 50_000;
-/** Subjects that are given back at a time: not a million. */
+/** The number of subjects that are given back at the same time: not a million. */
 const MAX_AT_A_TIME = 500;
 
-/** A local count, with what of it this instance let through by itself: that much is given back. Kept with the count over a restart. */
+/**
+ * A local count, with the part of it that this instance let through by itself, which is to be given back. The part is kept with the count
+ * over a restart.
+ */
 type Owed = State & { alone?: number };
 
-/** What Redis said of a subject under one limit. */
+/** The answer of Redis on a subject under one limit. */
 interface Said {
   readonly used: number;
   readonly resetIn: number;
-  /** By this instance's clock, in milliseconds. */
+  /** The time of the answer by this instance's clock, in milliseconds. */
   readonly at: number;
 }
 
-/** Decides by this instance's own counts, which go on from what Redis said last; and gives back what it let through so, once Redis is there. */
+/**
+ * Decides while Redis is away, by this instance's own counts, which go on from what Redis said last. Adds what it let through to Redis'
+ * counts when Redis is back.
+ */
 export class Alone {
-  /** What Redis said last, by key, in two generations: when the newer one is full it becomes the older one. An outage goes on from there. */
+  /**
+   * The last answers of Redis, by key, in two generations: when the newer one is full it becomes the older one. An outage goes on from
+   * there.
+   */
   private said = new Map<string, Said>();
   private saidBefore = new Map<string, Said>();
-  /** Something was decided here and is not given back yet. */
+  /** True when something was decided here that is not given back yet. */
   private owes = false;
   private isGivingBack = false;
   private readonly scratch = newReading();
 
   constructor(private readonly deps: AloneDeps) {}
 
-  /** True when something is to be given back, and nobody is at it. */
+  /** Tells whether something is to be given back, and nobody is doing it. */
   get isOwing(): boolean {
     return this.owes && !this.isGivingBack;
   }
@@ -66,7 +75,7 @@ export class Alone {
     this.saidBefore.delete(key);
   }
 
-  /** Charges all limits here, or none. */
+  /** Charges all limits in this instance's counts, or none. */
   admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
     const { local, keys, clock } = this.deps;
     const now = clock.now();
@@ -90,7 +99,7 @@ export class Alone {
     return verdict;
   }
 
-  /** Sets right what a request took here, by what its response said it used. */
+  /** Corrects what a request took here by what its response said it used. */
   settle(verdict: Verdict, used: number): void {
     if (!verdict.allowed) return;
     for (const { policy, subject, charge } of verdict.metered) this.count(policy, subject, used - charge);
@@ -98,8 +107,8 @@ export class Alone {
   }
 
   /**
-   * Adds what was counted here to what Redis has, so that an outage gives nobody twice as much for the rest of a window.
-   * `entries`: the local states; `forget` is called for each that Redis has now, and not for one that it did not take.
+   * Adds what was counted here to what Redis has, so that an outage gives nobody twice as much for the rest of a window. `entries`: the
+   * local states. `forget` is called for each that Redis has now, and not for one that it did not take. Rejects with what went wrong.
    */
   async giveBack(entries: readonly Entry[], forget: (entry: Entry) => void): Promise<void> {
     if (this.isGivingBack) {
@@ -151,7 +160,7 @@ export class Alone {
     await Promise.all(told);
   }
 
-  /** Gives back what one subject was let through. False when more came meanwhile, which is still owed. */
+  /** Adds to Redis what one subject was let through here. Gives false when more came meanwhile, which is still owed. */
   private async giveBackOne(entry: Entry, used: number, isDegraded: boolean): Promise<boolean> {
     const { batches } = this.deps;
     const { policy, subject } = entry;

@@ -6,22 +6,22 @@ import { DEEDS, type Deed, NUMBERS, SCRIPT, widthOf } from "./script.ts";
 export interface BatchesDeps {
   readonly link: RedisLink;
   readonly clock: Clock;
-  /** Tells this instance from others. */
+  /** The name that tells this instance from others. */
   readonly instance: string;
   readonly onFault: (error: unknown) => void;
-  /** The time for tests; left out: Redis' own. */
+  /** Gives the time, for tests; left out: Redis' own clock. */
   readonly now?: (() => number) | undefined;
 }
 
 interface Question {
   readonly deed: Deed;
   readonly keys: readonly string[];
-  /** For each limit its terms and what it is charged; for a lease also how much to take if that is there. */
+  /** For each limit its terms and the charge; for a lease also the amount to take if that much is left. */
   readonly args: readonly (string | number)[];
 }
 
 interface Asked extends Question {
-  /** Since when it waits. */
+  /** The time since which it waits. */
   readonly at: number;
   readonly resolve: (reply: readonly number[]) => void;
   readonly reject: (error: Error) => void;
@@ -31,36 +31,39 @@ interface RunScript {
   sluiceLimits(count: number, ...args: (string | number)[]): Promise<string>;
 }
 
-/** Requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
+/** The number of requests that one call of the script is for: enough to share its cost, few enough not to hold Redis up. */
 const MAX_TOGETHER = 64;
-/** Calls that are under way at a time: while Redis is quick one is enough, and cheapest. */
+/** The number of calls that may be under way at the same time: while Redis is quick one is enough, and cheapest. */
 const MAX_ON_THE_WAY = 16;
-/** How long a request waits at most to go along with others, in milliseconds. */
+/** Milliseconds for which a request waits at most to share a call with others. */
 const WAIT_AT_MOST = 2;
 
 /**
- * Asks the script in Redis: requests that come together share a call. On a cluster, where a script can only touch one slot, limits with different subjects are taken one subject after
- * the other, and given back when a later one denies: never too much is granted.
+ * Asks the script in Redis; requests that come together share a call. On a cluster, where a script can only touch one slot, limits with
+ * different subjects are taken one subject after the other, and given back when a later one denies: never too much is granted.
  */
 export class Batches {
   private waiting: Asked[] = [];
   private isScheduled = false;
   private patience: Timer | null = null;
-  /** Milliseconds that Redis' clock is ahead of ours; `null` before its first answer. */
+  /** Milliseconds by which Redis' clock is ahead of ours; `null` before its first answer. */
   private ahead: number | null = null;
-  /** Calls that Redis has not answered. */
+  /** The number of calls that Redis has not answered. */
   private onTheWay = 0;
 
   constructor(private readonly deps: BatchesDeps) {
     deps.link.client.defineCommand("sluiceLimits", { lua: SCRIPT });
   }
 
-  /** True while nobody waits for an answer. */
+  /** Tells whether nobody waits for an answer. */
   get isIdle(): boolean {
     return this.onTheWay === 0 && this.waiting.length === 0;
   }
 
-  /** Gives whether all limits allow it (1 or 0), then the numbers of each (see `widthOf`). Rejects with `RedisDown` when there is no answer in time. */
+  /**
+   * Gives whether all limits allow it (1 or 0), then the numbers of each (see `widthOf`). Rejects with `RedisDown` when there is no answer
+   * in time.
+   */
   ask(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
     if (this.deps.link.isCluster) return this.askCluster(deed, keys, args);
     return new Promise((resolve, reject) => {
@@ -81,7 +84,7 @@ export class Batches {
     });
   }
 
-  /** Asks for something whose answer nobody waits for; not while Redis is away. */
+  /** Asks for something whose answer nobody waits for; does nothing while Redis is away. */
   tell(deed: Deed, key: string, terms: string, cost: number): void {
     if (!this.deps.link.isUp) return;
     this.ask(deed, [key], [terms, cost]).catch((error: unknown) => {
@@ -117,7 +120,7 @@ export class Batches {
     );
   }
 
-  /** One call of the script, and its reply behind the time. */
+  /** Calls the script once, and gives its reply without the time in front. */
   private async call(asked: readonly Question[], patience = this.deps.link.patience): Promise<number[]> {
     const call = this.callOf(asked, patience);
     this.onTheWay++;
@@ -131,7 +134,7 @@ export class Batches {
     }
   }
 
-  /** The script's arguments: each key and each limit's terms once, and numbers that say which of them belong together. */
+  /** Gives the script's arguments: each key and each limit's terms once, and numbers that say which of them belong together. */
   private callOf(asked: readonly Question[], patience: number): [number, ...(string | number)[]] {
     const keys = new Map<string, number>();
     const terms = new Map<string, number>();
@@ -159,14 +162,17 @@ export class Batches {
     return [keys.size, ...keys.keys(), ...this.preamble(patience), `[${[...terms.keys()].join()}]`, numbers];
   }
 
-  /** The time, who asks, and until when anybody waits for the answer, by Redis' clock as far as it is known. */
+  /**
+   * Gives the time, the name of this instance, and the time until which anybody waits for the answer, by Redis' clock as far as it is
+   * known.
+   */
   private preamble(patience: number): (string | number)[] {
     const { now, instance, clock } = this.deps;
     if (now !== undefined) return [now(), instance, ""];
     return ["", instance, this.ahead === null ? "" : Math.ceil(clock.now() + this.ahead + patience)];
   }
 
-  /** Takes note of what Redis' clock says. A reply was some time on its way: the greatest lead that was seen is nearest to the truth. */
+  /** Notes the time by Redis' clock. A reply has been under way for a while: the greatest lead that was seen is nearest to the truth. */
   private setClock(time: number): void {
     const ahead = time - this.deps.clock.now();
     // Its clock may have been set, or another server have taken its place.
@@ -174,7 +180,7 @@ export class Batches {
     else this.ahead = Math.max(this.ahead, ahead);
   }
 
-  /** One call for each slot, which is one for each subject. */
+  /** Makes one call for each slot, which is one for each subject. */
   private async askCluster(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
     const groups = new Map<string, number[]>();
     for (const [i, key] of keys.entries()) {

@@ -1,7 +1,10 @@
 import type { LimitReading } from "../limiter.ts";
 import { type Policy, termsOf } from "../policy.ts";
 
-/** What one request asks for: its limits, and for each the subject that it counts for and the key that this is kept under. */
+/**
+ * Describes what one request asks for: its limits, and for each the subject that it counts for and the key that Redis keeps the count
+ * under.
+ */
 export interface Demand {
   readonly policies: readonly Policy[];
   readonly subjects: readonly string[];
@@ -10,7 +13,10 @@ export interface Demand {
   readonly isDegraded: boolean;
 }
 
-/** Reads one limit's numbers from a reply, where they begin `at`. `charge`: what was asked for under this limit; 0 where it was only looked at. */
+/**
+ * Reads one limit's numbers from a reply, where they begin `at`. `charge`: the amount that was asked for under this limit; 0 where it was
+ * only looked at.
+ */
 export function readingOf(
   policy: Policy,
   subject: string,

@@ -2,11 +2,14 @@ import type { Policy } from "../policy.ts";
 
 const PLAIN_SUBJECT = /^[\w.:[\]@/-]{1,96}$/;
 
-/** What stands for a subject in a key: itself, or a digest where it is long, or could be taken for something else. */
+/**
+ * Gives the part of a key that stands for a subject: the subject itself, or a digest where it is long, or could be taken for something
+ * else.
+ */
 const tagOf = (subject: string): string =>
   PLAIN_SUBJECT.test(subject) ? subject : `#${new Bun.CryptoHasher("sha256").update(subject).digest("hex").slice(0, 32)}`;
 
-/** Gives the keys under which Redis keeps what is counted. On a cluster there is a slot for each subject: its keys stand together. */
+/** Gives the keys under which Redis keeps counts. On a cluster each subject has a slot, so that its keys stand together. */
 export class LimitKeys {
   private readonly ids = new WeakMap<Policy, string>();
 
@@ -22,5 +25,5 @@ export class LimitKeys {
   }
 }
 
-/** Gives what a key has in common with those of its slot, and with no others. */
+/** Gives the part that a key shares with the keys of its slot, and with no others. */
 export const slotOf = (key: string): string => key.slice(key.indexOf("{"), key.indexOf("}"));

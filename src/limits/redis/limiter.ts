@@ -13,34 +13,34 @@ import { NUMBERS } from "./script.ts";
 import { isLeaseable, Slices } from "./slices.ts";
 import { TermTexts } from "./terms.ts";
 
-/** Limits can't be checked, and the configuration says that nobody passes then. */
+/** Says that limits can't be checked, and that nobody passes then by the configuration. */
 export class LimiterUnavailable extends Error {}
 
 export interface RedisLimiterDeps {
   readonly link: RedisLink;
-  /** Decides by itself while Redis is away. */
+  /** Decides in this process while Redis is away. */
   readonly local: Limiter;
   readonly clock: Clock;
   readonly isDegraded: () => boolean;
-  /** What happens to requests while Redis is away. */
+  /** Gives what happens to requests while Redis is away. */
   readonly onFailure: () => RedisConfig["onFailure"];
-  /** `leased`: this instance takes slices of limits, and decides by itself while they last. */
+  /** The mode; with `leased` this instance takes slices of limits, and decides by itself while they last. */
   readonly mode: RedisConfig["mode"];
-  /** Tells this instance from others. */
+  /** The name that tells this instance from others. */
   readonly instance: string;
   readonly onFault: (error: unknown) => void;
   /** Called while Redis is there and something was decided without it: `giveBack` is to follow. */
   readonly onOwing?: () => void;
-  /** The time for tests; left out: Redis' own. */
+  /** Gives the time, for tests; left out: Redis' own clock. */
   readonly now?: () => number;
 }
 
 /**
- * Limits that several instances share. All limits of a request are one atomic step in Redis, by Redis' clock (see `Batches`). While Redis is away each instance decides as
- * the configuration says.
+ * Counts limits that several instances share. All limits of a request are one atomic step in Redis, by Redis' clock (see `Batches`). While
+ * Redis is away each instance decides as the configuration says.
  */
 export class RedisLimiter implements LimitService {
-  /** Decisions without Redis, since the start. */
+  /** The number of decisions without Redis, since the start. */
   readonly counts = { alone: 0 };
   private readonly keys: LimitKeys;
   private readonly terms: TermTexts;
@@ -118,7 +118,7 @@ export class RedisLimiter implements LimitService {
     }
   }
 
-  /** Rejects with `RedisDown` while Redis is away. */
+  /** Forgets what was counted. Rejects with `RedisDown` while Redis is away. */
   async reset(policies: readonly Policy[], subjects: readonly string[]): Promise<void> {
     const keys = policies.flatMap((policy, i) => {
       const key = this.keys.of(policy, subjects[i] ?? "");
@@ -139,7 +139,7 @@ export class RedisLimiter implements LimitService {
     return this.alone.giveBack(entries, forget);
   }
 
-  /** Says again what is in flight, for a timer. */
+  /** Tells Redis again what is in flight, and drops slices that are over; for a timer. */
   renew(): void {
     this.slices.forget(this.deps.clock.now());
     if (!this.deps.link.isUp) return;
@@ -152,7 +152,7 @@ export class RedisLimiter implements LimitService {
     clearInterval(this.holder);
   }
 
-  /** Redis decides. */
+  /** Asks Redis to decide. */
   private exactly(demand: Demand): Verdict | Promise<Verdict> {
     const { policies, subjects, keys, cost, isDegraded } = demand;
     if (!this.deps.link.isUp) return this.without(policies, subjects, cost);
@@ -162,7 +162,7 @@ export class RedisLimiter implements LimitService {
     return verdict.catch((error: unknown) => this.unanswered(error, demand));
   }
 
-  /** Decides by slices that have to come first. Where they are not enough for all who waited, Redis decides: nobody waits twice. */
+  /** Decides by slices, which have to be taken first. Where they are not enough for all who waited, Redis decides: nobody waits twice. */
   private async leased(demand: Demand): Promise<Verdict> {
     let verdict: Verdict | null;
     try {

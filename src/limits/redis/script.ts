@@ -8,14 +8,14 @@ export const SCRIPT = frame.replace("--[[algorithms]]", () =>
     .join("\n"),
 );
 
-/** What is done, by the number that the script knows it by. */
+/** The script's deeds, with the numbers that it knows them by. */
 export const DEEDS = { take: 1, peek: 2, charge: 3, refund: 4, hold: 5, extend: 6, lease: 7 } as const;
 export type Deed = keyof typeof DEEDS;
 
-/** How many numbers a reply has for each limit: used, remaining, resetIn, retryIn and whether it fits. */
+/** The count of numbers in a reply for each limit: used, remaining, resetIn, retryIn and whether it fits. */
 export const NUMBERS = 5;
-/** The same for a lease, with how much was taken, and for how long it may be used. */
+/** The count of numbers in a lease's reply for each limit: the same, then the amount that was taken, and for how long it may be used. */
 export const LEASE_NUMBERS = 7;
 
-/** Gives how many numbers a reply has for each limit. */
+/** Gives the count of numbers in a reply for each limit. */
 export const widthOf = (deed: Deed): number => (deed === "lease" ? LEASE_NUMBERS : NUMBERS);

@@ -10,13 +10,13 @@ export interface SlicesDeps {
   readonly batches: Batches;
   readonly terms: TermTexts;
   readonly clock: Clock;
-  /** How long an answer may take, in milliseconds. */
+  /** Gives the milliseconds that an answer may take. */
   readonly patience: () => number;
-  /** Called with what Redis said of a subject when it was asked, at this time. */
+  /** Called with what Redis said of a subject, and with the time at which it was asked. */
   readonly onSaid: (key: string, reading: LimitReading, at: number) => void;
 }
 
-/** How long a slice may be used at most, in milliseconds; and which part of a limit it is at most. */
+/** Milliseconds for which a slice may be used at most; and the largest share of a limit that it may be. */
 const LEASE_FOR = 1000;
 const MAX_OF_LIMIT = 0.05;
 const MAX_SLICES = 100_000;
@@ -24,26 +24,29 @@ const MAX_SLICES = 100_000;
 /** A part of a limit that was taken beforehand for one subject. */
 interface Slice {
   left: number;
-  /** By this instance's clock. */
+  /** The time until which it may be used, by this instance's clock. */
   until: number;
-  /** How much to take the next time: more when it did not last, less when some was left. */
+  /** The amount to take the next time: more when it did not last, less when some was left. */
   want: number;
-  /** What Redis said when it was taken, and when. */
+  /** The answer of Redis when it was taken, and the time of that. */
   remaining: number;
   resetIn: number;
   at: number;
 }
 
-/** What a request takes under one limit, and how much of that is from a slice that this instance has. */
+/** The amount that a request takes under one limit, and how much of it comes from a slice that this instance has. */
 interface Charge {
   readonly charge: number;
   readonly own: number;
 }
 
-/** Tells whether slices of a limit can be taken beforehand: not where the algorithm says no, nor where what its responses cost is not known. */
+/**
+ * Tells whether slices of a limit can be taken beforehand: not where the algorithm does not allow it, where the cost is only known from the
+ * response, or in shadow.
+ */
 export const isLeaseable = (policy: Policy): boolean => policy.counting.leaseable && !policy.isMetered && !policy.shadow;
 
-/** Parts of limits that this instance takes beforehand for busy subjects, and decides by itself while they last: more is never granted than the limit. */
+/** Takes parts of limits beforehand for busy subjects, and decides by itself while they last: never more is granted than the limit. */
 export class Slices {
   private readonly slices = new Map<string, Slice>();
   /** Slices that Redis was asked for, by the keys of their limits. */
@@ -51,7 +54,7 @@ export class Slices {
 
   constructor(private readonly deps: SlicesDeps) {}
 
-  /** Decides by what this instance has taken beforehand; `null` when that is not enough. */
+  /** Decides by what this instance has taken beforehand; gives `null` when that is not enough. */
   take({ policies, subjects, keys, cost, isDegraded }: Demand): Verdict | null {
     const now = this.deps.clock.now();
     for (const [i, policy] of policies.entries()) {
@@ -79,8 +82,8 @@ export class Slices {
   }
 
   /**
-   * Waits for a slice that is on its way for the same limits and subjects, or asks for one: many at once must not each take one. Gives `null` where what came was not
-   * enough for all who waited. Rejects when Redis gave no answer.
+   * Waits for a slice that is on its way for the same limits and subjects, or asks for one: many at once must not each take one. Gives
+   * `null` where what came was not enough for all who waited. Rejects when Redis gave no answer.
    */
   async lease(demand: Demand): Promise<Verdict | null> {
     const name = demand.keys.join();
@@ -105,7 +108,7 @@ export class Slices {
     if (this.slices.size >= MAX_SLICES) this.slices.clear();
   }
 
-  /** Takes what the request needs, and a slice besides. */
+  /** Asks Redis for what the request needs, and for a slice besides. */
   private async askFor(demand: Demand): Promise<Verdict> {
     const { policies, keys, isDegraded } = demand;
     const asked = this.deps.clock.now();
@@ -147,7 +150,7 @@ export class Slices {
     }
   }
 
-  /** Enters what Redis answered for one limit, and gives its reading. */
+  /** Enters the answer of Redis for one limit, and gives its reading. */
   private enter(demand: Demand, i: number, { charge, own }: Charge, reply: readonly number[], asked: number): LimitReading {
     const policy = demand.policies[i] as Policy;
     const key = demand.keys[i] as string;
@@ -179,7 +182,7 @@ export class Slices {
     return slice;
   }
 
-  /** What to take for a subject: more the more often it comes, so that who comes seldom wastes nothing. */
+  /** Gives the amount to take for a subject: the more often it comes the more, so that nothing is wasted on one who comes seldom. */
   private wantOf(policy: Policy, key: string, now: number, isDegraded: boolean, charge: number): number {
     const slice = this.sliceOf(key, now);
     const max = Math.floor(termsOf(policy, isDegraded).limit * MAX_OF_LIMIT);

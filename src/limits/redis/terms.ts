@@ -29,7 +29,7 @@ export class TermTexts {
     return text;
   }
 
-  /** The period before, this one and the next: which of them it is, is for Redis' clock to say. */
+  /** Gives the terms of a quota with the period before, this one and the next: Redis' clock decides which of them it is. */
   private ofCalendar(policy: Policy, calendar: NonNullable<Policy["calendar"]>): string {
     const now = Math.floor(this.clock.wall());
     const known = this.ofCalendars.get(policy);
