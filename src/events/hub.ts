@@ -92,7 +92,7 @@ export class EventHub {
       if (!wants(listening.reader.filter, type, subject)) continue;
       let more = "";
       if (MANY.includes(type)) {
-        if (!this.isShown(listening, type)) continue;
+        if (!this.admit(listening, type)) continue;
         if (listening.skipped > 0) more = `,"skipped":${listening.skipped}`;
         listening.skipped = 0;
       }
@@ -114,7 +114,7 @@ export class EventHub {
    * Decides by chance, within a bound per second, whether a reader is shown an event, and counts it: what was left out is told with the
    * next one.
    */
-  private isShown(listening: Listening, type: EventType): boolean {
+  private admit(listening: Listening, type: EventType): boolean {
     const second = Math.floor(this.deps.now() / 1000);
     if (second !== listening.second) {
       listening.second = second;

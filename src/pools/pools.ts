@@ -230,7 +230,7 @@ export class Pools {
     const now = this.deps.clock.now();
     let question = this.questions.get(name);
     if (question === undefined || now >= question.until) {
-      const asked = { until: Number.POSITIVE_INFINITY, isRefused: this.isRefused(pool, key, status, ask) };
+      const asked = { until: Number.POSITIVE_INFINITY, isRefused: this.askUpstream(pool, key, status, ask) };
       question = asked;
       // Old answers go when there are many: keys come and go.
       if (this.questions.size >= MAX_QUESTIONS) this.questions.clear();
@@ -246,7 +246,7 @@ export class Pools {
     return question.isRefused;
   }
 
-  private async isRefused(pool: Pool, key: PoolKey, status: number, ask: () => Promise<number | null>): Promise<boolean> {
+  private async askUpstream(pool: Pool, key: PoolKey, status: number, ask: () => Promise<number | null>): Promise<boolean> {
     const answer = await ask();
     if (answer === null) return false;
     if (answer === status) this.quarantine(pool, key, status);
