@@ -210,9 +210,9 @@ export class Consumers {
   remove(id: string, force: boolean, ifMatch: string | null, removeKeys: (consumer: string) => () => void): void {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
-    const its = this.deps.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).all();
-    if (its.length > 0 && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
-    const deed = { action: "consumer.delete", subject: `consumer ${id}`, before: { ...said(before), keys: its.map((key) => key.id) } };
+    const owned = this.deps.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).all();
+    if (owned.length > 0 && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
+    const deed = { action: "consumer.delete", subject: `consumer ${id}`, before: { ...said(before), keys: owned.map((key) => key.id) } };
     const afterwards = this.deps.audit.change(deed, () => {
       this.deps.storage.db.delete(consumers).where(eq(consumers.id, id)).run();
       return removeKeys(id);

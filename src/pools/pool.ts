@@ -177,12 +177,12 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
   if (key === null) return { granted: false, retryIn: opensNext(policy, state, cost, now) };
   const spent = spentOf(state, key);
   for (const [i, budget] of key.budgets.entries()) {
-    const its = spent[i] as Spent;
-    if (usedNow(its, budget.window, now) === 0) {
-      its.start = now;
-      its.used = 0;
+    const taken = spent[i] as Spent;
+    if (usedNow(taken, budget.window, now) === 0) {
+      taken.start = now;
+      taken.used = 0;
     }
-    its.used += costOf(budget, cost);
+    taken.used += costOf(budget, cost);
   }
   if (standingOf(state, key)?.probeAt != null) state.probing.set(key.id, now);
   const from = spent.map(({ of, window, start }) => ({ of, window, start }));
@@ -196,8 +196,8 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
 export function settle(state: PoolState, { key, cost, from }: Grant, actual: number, requests: number): void {
   const spent = state.spent.get(key.id) ?? [];
   for (const { of, window, start } of from) {
-    const its = spent.find((each) => each.of === of && each.window === window && each.start === start);
-    if (its !== undefined) its.used = Math.max(0, its.used + (of === "requests" ? requests - 1 : actual - cost));
+    const reserved = spent.find((each) => each.of === of && each.window === window && each.start === start);
+    if (reserved !== undefined) reserved.used = Math.max(0, reserved.used + (of === "requests" ? requests - 1 : actual - cost));
   }
   state.probing.delete(key.id);
 }
@@ -324,22 +324,24 @@ export const poolShape = {
   merge: (remote: PoolState, local: PoolState, base: PoolState, now: number): PoolState => {
     for (const [id, spents] of local.spent) {
       const theirs = remote.spent.get(id) ?? [];
-      for (const its of spents) {
-        const before = base.spent.get(id)?.find(({ of, window, start }) => of === its.of && window === its.window && start === its.start);
-        const added = its.used - (before?.used ?? 0);
-        const other = theirs.find(({ of, window }) => of === its.of && window === its.window);
-        if (other === undefined) theirs.push(its);
+      for (const ours of spents) {
+        const before = base.spent
+          .get(id)
+          ?.find(({ of, window, start }) => of === ours.of && window === ours.window && start === ours.start);
+        const added = ours.used - (before?.used ?? 0);
+        const other = theirs.find(({ of, window }) => of === ours.of && window === ours.window);
+        if (other === undefined) theirs.push(ours);
         else if (now < other.start + other.window && other.used > 0) other.used = Math.max(0, other.used + added);
         else {
-          other.start = its.start;
-          other.used = its.used;
+          other.start = ours.start;
+          other.used = ours.used;
         }
       }
       remote.spent.set(id, theirs);
     }
-    for (const [id, its] of local.standing) {
+    for (const [id, ours] of local.standing) {
       const other = remote.standing.get(id);
-      if (other === undefined || (its.lastError?.at ?? 0) > (other.lastError?.at ?? 0)) remote.standing.set(id, its);
+      if (other === undefined || (ours.lastError?.at ?? 0) > (other.lastError?.at ?? 0)) remote.standing.set(id, ours);
     }
     return remote;
   },

@@ -312,7 +312,7 @@ export class Pools {
       .transaction(() => {
         for (const name of this.dirty) {
           const { spent, standing } = this.known(name).state;
-          for (const [key, its] of spent) put.run(name, key, JSON.stringify(its), JSON.stringify(standing.get(key) ?? null));
+          for (const [key, counts] of spent) put.run(name, key, JSON.stringify(counts), JSON.stringify(standing.get(key) ?? null));
         }
       })
       .immediate();
@@ -365,11 +365,11 @@ export class Pools {
 
 /** Gives each count its budget's kind and window, where it was stored without them: such counts stand in the order of the budgets. */
 function named({ spent }: PoolState, { id, budgets }: PoolKey): void {
-  const its = spent.get(id) as readonly (Omit<Spent, "of" | "window"> & Partial<Spent>)[] | undefined;
-  if (its?.length !== budgets.length || its.every(({ of }) => of !== undefined)) return;
+  const counts = spent.get(id) as readonly (Omit<Spent, "of" | "window"> & Partial<Spent>)[] | undefined;
+  if (counts?.length !== budgets.length || counts.every(({ of }) => of !== undefined)) return;
   spent.set(
     id,
-    budgets.map(({ of, window }, i) => ({ start: its[i]?.start ?? 0, used: its[i]?.used ?? 0, of, window })),
+    budgets.map(({ of, window }, i) => ({ start: counts[i]?.start ?? 0, used: counts[i]?.used ?? 0, of, window })),
   );
 }
 

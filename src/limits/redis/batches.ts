@@ -192,28 +192,28 @@ export class Batches {
     const reply: number[] = new Array(1 + keys.length * NUMBERS).fill(0);
     reply[0] = 1;
     const taken: number[][] = [];
-    const run = (its: readonly number[], how: Deed): Promise<number[]> =>
+    const run = (group: readonly number[], how: Deed): Promise<number[]> =>
       this.call([
         {
           deed: how,
-          keys: its.map((i) => keys[i] as string),
-          args: its.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]),
+          keys: group.map((i) => keys[i] as string),
+          args: group.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]),
         },
       ]);
     const giveBack = (): void => {
-      for (const its of taken) {
+      for (const group of taken) {
         // A limit in shadow that did not fit has taken nothing.
-        const fitted = its.filter((i) => reply[1 + i * NUMBERS + 4] === 1);
+        const fitted = group.filter((i) => reply[1 + i * NUMBERS + 4] === 1);
         if (fitted.length > 0) run(fitted, "refund").catch(() => {});
       }
     };
     try {
-      for (const its of groups.values()) {
+      for (const group of groups.values()) {
         // After a denial the others are only looked at, for the headers.
-        const part = await run(its, deed === "take" && reply[0] === 0 ? "peek" : deed);
+        const part = await run(group, deed === "take" && reply[0] === 0 ? "peek" : deed);
         if (part[0] === 0) reply[0] = 0;
-        else if (deed === "take") taken.push(its);
-        for (const [n, i] of its.entries())
+        else if (deed === "take") taken.push(group);
+        for (const [n, i] of group.entries())
           for (let k = 0; k < NUMBERS; k++) reply[1 + i * NUMBERS + k] = part[1 + n * NUMBERS + k] as number;
       }
     } catch (error) {
