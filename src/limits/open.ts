@@ -65,7 +65,7 @@ export function openLimits(
 /** Opens the limiter in Redis. What was counted here while Redis was away goes there when it is back. */
 function openShared(
   { clock, instance, inForce, emit, occurrences, tell, guarded }: LimitsGround,
-  parts: {
+  deps: {
     readonly link: RedisLink;
     readonly local: Limiter;
     readonly store: MemoryStore;
@@ -74,7 +74,7 @@ function openShared(
     readonly onFailure: () => "local" | "deny" | "allow";
   },
 ): RedisLimiter {
-  const { link, local, store, counts, isDegraded, onFailure } = parts;
+  const { link, local, store, counts, isDegraded, onFailure } = deps;
   const shared = new RedisLimiter({
     ...{ link, local, clock, isDegraded, onFailure, instance, onFault: tell },
     mode: inForce.config.redis?.mode ?? "exact",

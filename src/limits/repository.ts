@@ -21,7 +21,7 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
     "DELETE FROM limit_counts WHERE rowid IN (SELECT rowid FROM limit_counts WHERE expires_at <= ?1 LIMIT ?2)",
   );
   const count = storage.client.query<{ n: number }, []>("SELECT count(*) AS n FROM limit_counts");
-  const biggest = storage.client.query<{ policy: string }, []>(
+  const findLargest = storage.client.query<{ policy: string }, []>(
     "SELECT policy FROM limit_counts GROUP BY policy ORDER BY count(*) DESC LIMIT 1",
   );
   const removeSome = storage.client.query(
@@ -29,7 +29,7 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
   );
   let calls = 0;
   let excess = 0;
-  let fattest = "";
+  let largest = "";
   const expire = storage.client.query("DELETE FROM limit_counts WHERE expires_at <= ?1");
   const save = storage.client.transaction((changed: readonly SavedCount[]) => {
     for (const count of changed) upsert.run(count.policy, count.subject, count.state, count.expiresAt);
@@ -46,10 +46,10 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
       expireSome.run(clock.wall(), BATCH);
       if (calls++ % COUNTED_EVERY === 0) {
         excess = (count.get()?.n ?? 0) - max;
-        if (excess > 0) fattest = biggest.get()?.policy ?? "";
+        if (excess > 0) largest = findLargest.get()?.policy ?? "";
       }
       if (excess <= 0) return;
-      removeSome.run(fattest, Math.min(excess, BATCH));
+      removeSome.run(largest, Math.min(excess, BATCH));
       excess -= BATCH;
     },
     save: (changed) => save.immediate(changed),

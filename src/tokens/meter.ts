@@ -53,7 +53,7 @@ const inAll = (field: string): UsagePaths => [
   ["message", "usage", field],
 ];
 
-enum Of {
+enum Figure {
   Total = 0,
   Input = 1,
   Output = 2,
@@ -84,13 +84,13 @@ const USAGE_PLACES: readonly UsagePaths[] = [
 export const AUTO_USAGE: UsageRecipe = {
   places: withSieve(USAGE_PLACES),
   sum: (values, passed) => {
-    const total = values[Of.Total];
+    const total = values[Figure.Total];
     if (total != null) return whole(total);
-    const input = values[Of.Input] ?? values[Of.Prompt] ?? null;
-    const first = values[Of.FirstOutput] ?? null;
-    const output = values[Of.Output] ?? values[Of.Completion] ?? (first === null ? null : Math.max(first, passed));
+    const input = values[Figure.Input] ?? values[Figure.Prompt] ?? null;
+    const first = values[Figure.FirstOutput] ?? null;
+    const output = values[Figure.Output] ?? values[Figure.Completion] ?? (first === null ? null : Math.max(first, passed));
     if (input === null && output === null) return null;
-    return whole(input ?? 0) + whole(output ?? 0) + whole(values[Of.CacheCreation] ?? 0) + whole(values[Of.CacheRead] ?? 0);
+    return whole(input ?? 0) + whole(output ?? 0) + whole(values[Figure.CacheCreation] ?? 0) + whole(values[Figure.CacheRead] ?? 0);
   },
   marker: Buffer.from('"usage"'),
   isOpenAi: true,

@@ -103,7 +103,7 @@ export class Usage {
             add.run(hour, caller.consumer.id, caller.id, route, requests, errors, limited, tokens);
         })
         .immediate();
-      this.tell();
+      this.feedHitters();
       for (const counter of dirty) {
         Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0 });
         counter.isDirty = false;
@@ -118,14 +118,14 @@ export class Usage {
 
   /** Lists who calls most at the moment, by requests a second; `null` stands for callers without a key. */
   heaviest(count: number): (Omit<HeavyHitter, "name"> & { consumer: string | null })[] {
-    this.tell();
+    this.feedHitters();
     return this.hitters
       .top(count, this.deps.clock.now())
       .map(({ name, ...hitter }) => ({ consumer: name === "" ? null : name, ...hitter }));
   }
 
   /** Adds the requests since the last call to the heavy hitters. */
-  private tell(): void {
+  private feedHitters(): void {
     const at = this.deps.clock.now();
     for (const counter of this.dirty) {
       const [more, moreLimited] = [counter.requests - counter.told, counter.limited - counter.toldLimited];

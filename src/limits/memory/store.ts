@@ -186,12 +186,12 @@ export class MemoryStore {
     let entry = this.oldest;
     while (entry !== null && isHeld(entry)) entry = entry.newer;
     if (entry === null) return;
-    if (entry.policy.durable && this.readBack !== null) this.lay(entry);
+    if (entry.policy.durable && this.readBack !== null) this.keepUnsaved(entry);
     this.remove(entry);
   }
 
   /** Keeps a durable entry that is evicted until it is saved. */
-  private lay(entry: Entry): void {
+  private keepUnsaved(entry: Entry): void {
     this.hasForgotten = true;
     if (!entry.isDirty) return;
     // Nothing can be saved for long: then what is the oldest anyway is lost, but not memory.
