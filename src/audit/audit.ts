@@ -3,7 +3,7 @@ import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 
-/** Who does something. */
+/** Says who does something. */
 export interface Actor {
   /** The admin token's name, or `system`. */
   readonly name: string;
@@ -11,17 +11,17 @@ export interface Actor {
   readonly requestId: string;
 }
 
-/** What is done. Records must hold no secret. */
+/** Says what is done. Records must hold no secret. */
 export interface Deed {
-  /** Such as `key.rotate`. */
+  /** A word such as `key.rotate`. */
   readonly action: string;
-  /** Such as `key key_0199…`. */
+  /** A text such as `key key_0199…`. */
   readonly subject: string;
   readonly before?: unknown;
   readonly after?: unknown;
 }
 
-/** One row, as the API shows it. */
+/** Holds one row, as the API shows it. */
 export interface AuditRow {
   readonly seq: number;
   readonly id: string;
@@ -31,7 +31,7 @@ export interface AuditRow {
   readonly ip: string;
   readonly action: string;
   readonly subject: string;
-  /** JSON. */
+  /** The record before and after, as JSON. */
   readonly before: string | null;
   readonly after: string | null;
   readonly requestId: string;
@@ -47,7 +47,7 @@ export interface AuditFilter {
   readonly to?: number | undefined;
 }
 
-/** What a look through the whole chain found. */
+/** Says what a look through the whole chain found. */
 export interface Verification {
   readonly rows: number;
   /** The first row that is not as it was written; `null` when all are. */
@@ -67,13 +67,13 @@ interface Chain {
 export interface AuditDeps {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** Tells of what was done, once it is written down; left out: nobody. */
+  /** Tells of a deed once it is written down; left out: nobody is told. */
   readonly emit?: Emit;
 }
 
 /**
- * The record of what was done to the gateway: append-only, each row's hash over the row and the hash before it (SHA-256), so that a row that is changed, taken out or put in is found.
- * A change and its row are one transaction.
+ * Keeps the record of what was done to the gateway: append-only, each row's hash over the row and the hash before it (SHA-256), so that a
+ * row that is changed, taken out or put in is found. A change and its row are one transaction.
  */
 export class Audit {
   private readonly actors = new AsyncLocalStorage<Actor>();
@@ -107,7 +107,7 @@ export class Audit {
     this.change(deed, () => {});
   }
 
-  /** Up to `limit` + 1 rows, the newest first, before row `before`. */
+  /** Gives up to `limit` + 1 rows, the newest first, before row `before`. */
   page(filter: AuditFilter, before: number, limit: number): AuditRow[] {
     const { where, values } = conditions(filter);
     return this.deps.storage.client
@@ -115,7 +115,7 @@ export class Audit {
       .all(before, ...values, limit + 1);
   }
 
-  /** All rows that match, the oldest first, a thousand at a time. */
+  /** Gives all rows that match, the oldest first, a thousand at a time. */
   *pages(filter: AuditFilter): Generator<AuditRow[]> {
     const { where, values } = conditions(filter);
     const query = this.deps.storage.client.query<AuditRow, (string | number)[]>(
@@ -129,7 +129,7 @@ export class Audit {
     }
   }
 
-  /** Reads the whole chain and compares. */
+  /** Reads the whole chain and compares each row with its hash. */
   verify(): Verification {
     // In one transaction: rows that come meanwhile are not missed at the end.
     return this.deps.storage.client.transaction(() => {
@@ -210,7 +210,7 @@ export class Audit {
   }
 }
 
-/** A list, so that no text can be moved from one column to the next without another hash. */
+/** Gives a row's hash. It is made over a list, so that no text can be moved from one column to the next without another hash. */
 const hashOf = (previous: string, row: Omit<AuditRow, "hash">): string =>
   new Bun.CryptoHasher("sha256")
     .update(

@@ -2,15 +2,15 @@ import type { UpstreamResponse } from "../http/client.ts";
 import type { Problem } from "../http/problem.ts";
 import type { Reply } from "../http/server.ts";
 
-/** What becomes of a request. Only `finish` writes it. */
+/** Says what becomes of a request. Only `finish` writes it. */
 export type Answer =
-  /** It is refused. */
+  /** The request is refused. */
   | { readonly kind: "problem"; readonly problem: Problem }
-  /** Sluice answers by itself, or from what it has kept. */
+  /** Sluice answers by itself, or from its cache. */
   | { readonly kind: "reply"; readonly reply: Reply }
-  /** A backend answers; with a tunnel, where it has left HTTP. */
+  /** A backend answers; with a tunnel, where the connection has left HTTP. */
   | { readonly kind: "forwarded"; readonly response: UpstreamResponse }
-  /** The caller has left while somebody was waited for: there is nobody to answer. */
+  /** The caller has left while Sluice waited for somebody: there is nobody to answer. */
   | { readonly kind: "gone" };
 
 export const GONE: Answer = { kind: "gone" };

@@ -2,18 +2,18 @@ import type { Policy } from "../limits/policy.ts";
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import type { CidrSet } from "../values/ip.ts";
 
-/** A consumer as requests need it; shared by all that shows who it is. */
+/** Describes a consumer as requests need it; all credentials of the consumer share it. */
 export interface Consumer {
   readonly id: string;
   readonly tier: string;
-  /** Limits and quotas of its own; `null`: its tier's. */
+  /** Limits and quotas of the consumer's own; `null`: its tier's. */
   readonly limits: readonly LimitConfig[] | null;
   readonly quota: readonly QuotaConfig[] | null;
 }
 
-/** Whoever makes a request, however that is known. There is always one: `ANONYMOUS` where nothing says who calls. */
+/** Describes whoever makes a request, however that is known. There is always one: `ANONYMOUS` where nothing says who calls. */
 export interface Caller {
-  /** By what it is known who calls. */
+  /** The kind of credential that says who calls. */
   readonly via: "none" | "key";
   readonly consumer: Consumer;
   /** The id of the key; "" for nobody. */
@@ -28,12 +28,12 @@ export interface Caller {
   readonly quota: readonly QuotaConfig[] | null;
   /** Milliseconds since 1970, or infinite. */
   readonly expiresAt: number;
-  /** What was compiled of its limits, and for which version of all limits: whoever asks for them keeps them here. */
+  /** The policies compiled from its limits, and the version of all limits they were compiled for: whoever asks for them keeps them here. */
   policies: readonly Policy[] | null;
   version: number;
 }
 
-/** Nobody: no key was shown, or none is looked at. */
+/** The caller that is nobody: no key was shown, or none is looked at. */
 export const ANONYMOUS: Caller = {
   via: "none",
   consumer: { id: "", tier: "", limits: null, quota: null },

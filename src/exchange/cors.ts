@@ -4,17 +4,17 @@ import { parseDuration } from "../values/units.ts";
 import type { Answerer } from "./line.ts";
 import type { CorsConfig } from "./settings.ts";
 
-/** What pages of other origins may do with a route (the Fetch standard's CORS protocol), with its lines made beforehand. */
+/** Says what pages of other origins may do with a route (the Fetch standard's CORS protocol), with its header lines made beforehand. */
 export interface Cors {
   /** Lower-case origins, or `null` for any. */
   readonly origins: ReadonlySet<string> | null;
   readonly credentials: boolean;
   readonly maxAge: string;
-  /** For Access-Control-Allow-Methods; "" allows the method that is asked for. */
+  /** The value of Access-Control-Allow-Methods; "" allows the method that is asked for. */
   readonly methods: string;
 }
 
-/** What a page may read besides the few fields that it always may: those that Sluice sets. */
+/** The header fields that a page may read besides the few that it always may: those that Sluice sets. */
 const EXPOSED =
   "X-Request-ID, X-Process-Time, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After";
 
@@ -27,18 +27,21 @@ export function compileCors(config: CorsConfig, methods: readonly string[]): Cor
   };
 }
 
-/** A preflight asks what a page may send: OPTIONS with an origin and the method in question. Gives that method, or `null` for any other request. */
+/**
+ * Gives the method that a preflight asks for, or `null` for any other request. A preflight asks what a page may send: OPTIONS with an
+ * origin and the method in question.
+ */
 export function preflightMethod(method: string, fields: Fields): string | null {
   return method === "OPTIONS" && fields.get("origin") !== null ? fields.get("access-control-request-method") : null;
 }
 
-/** The header lines of an actual response. Other origins get none, so that the browser keeps the response from the page. */
+/** Gives the header lines of an actual response. Other origins get none, so that the browser keeps the response from the page. */
 export function corsHead(cors: Cors, origin: string | null): string {
   const allowed = allowedOrigin(cors, origin);
   return allowed === "" ? VARY : `${allowed}Access-Control-Expose-Headers: ${EXPOSED}\r\n${VARY}`;
 }
 
-/** The header lines of the answer to a preflight. */
+/** Gives the header lines of the answer to a preflight. */
 function preflightHead(cors: Cors, fields: Fields): string {
   const allowed = allowedOrigin(cors, fields.get("origin"));
   if (allowed === "") return VARY_PREFLIGHT;

@@ -11,7 +11,7 @@ import type { Route } from "./route.ts";
 import type { Router } from "./router.ts";
 import type { Snapshot } from "./snapshot.ts";
 
-/** What the caller is told of an error, and whether it is a fault that whoever runs the gateway has to know of. */
+/** Says what the caller is told of an error, and whether it is a fault that whoever runs the gateway has to know of. */
 export interface Failure {
   readonly refusal: Problem;
   readonly isFault: boolean;
@@ -19,9 +19,9 @@ export interface Failure {
 
 export interface DispatcherDeps {
   readonly clock: Clock;
-  /** The snapshot in force: a request keeps the one it began with. */
+  /** Gives the snapshot in force: a request keeps the one it began with. */
   readonly snapshot: () => Snapshot;
-  /** Tells what the caller is told of an error, and whether it is a fault of Sluice's own. */
+  /** Gives the refusal that the caller gets for an error, and tells whether the error is a fault of Sluice's own. */
   readonly failureOf: (error: unknown) => Failure;
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
@@ -31,7 +31,7 @@ export interface DispatcherDeps {
 export class Dispatcher {
   constructor(private readonly deps: DispatcherDeps) {}
 
-  /** Answers one request by what `routerOf` serves. In memory nothing waits before the upstream call. */
+  /** Answers one request by the routes of `routerOf`. In memory nothing waits before the upstream call. */
   dispatch(incoming: Incoming, routerOf: (snapshot: Snapshot) => Router<Route>): void {
     const { clock } = this.deps;
     const snapshot = this.deps.snapshot();
@@ -56,7 +56,7 @@ export class Dispatcher {
     finish(exchange, problemAnswer(refusal), this.deps.clock.now());
   }
 
-  /** Runs when the answer is written whole or has broken off. */
+  /** Ends the exchange when the answer is written whole or has broken off. */
   private end(exchange: Exchange): void {
     exchange.end();
     // 499 is nginx's: the client closed the connection before there was an answer.

@@ -17,7 +17,7 @@ import type { Snapshot } from "./snapshot.ts";
 
 const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** What has arrived of a request: all that is needed to send it on. */
+/** Holds everything that has arrived of a request and is needed to send it on. */
 export interface Arrival {
   readonly head: RequestHead;
   readonly body: ArrivingBody | null;
@@ -30,67 +30,70 @@ export interface Arrival {
   interim?(status: number, reason: string, head: string): void;
 }
 
-/** What the log, traces, metrics and events tell of an exchange. Nobody decides by it. */
+/** Holds what the log, traces, metrics and events tell of an exchange. Nobody decides by it. */
 export class Notes {
   /** Sluice's own answer to a request that did not come through. */
   refusal: Problem | null = null;
-  /** What went wrong with the backend, for the log alone. */
+  /** The trouble with the backend, for the log alone. */
   trouble: string | null = null;
-  /** Who was known by the key that was shown, but is refused. */
+  /** The caller whose key was shown and is known, but refused. */
   refusedCaller: Caller | null = null;
-  /** What the cache had to do with it. */
+  /** The cache's part in the answer; `null`: none. */
   cache: "hit" | "miss" | "stale" | "revalidated" | "bypass" | null = null;
-  /** The backend was, or would have been, asked. */
+  /** True when the backend was asked, or would have been. */
   isForwarded = false;
-  /** Refused by a limit or a quota. */
+  /** True when a limit or a quota refused the request. */
   isLimited = false;
 }
 
-/** Listens to the gates of a request that is only asked about: what each has found. */
+/** Listens to the gates of a request that is only asked about: each tells its findings. */
 export interface Asker {
-  /** `passed`: `null` where that can't be said. */
+  /** Takes one finding. `passed`: `null` where that can't be said. */
   tell(step: string, detail: string, passed: boolean | null): void;
 }
 
-/** One request on its way through: what is known and decided of it. */
+/** Holds one request on its way through: what is known and decided of it. */
 export class Exchange<A extends Arrival = Incoming> {
   /** The client's `X-Request-ID` when it is sane, else a UUIDv7. */
   readonly id: string;
-  /** The caller's address: the peer's, or what trusted proxies say. */
+  /** The caller's address: the peer's, or the one that trusted proxies name. */
   readonly ip: string;
   /** The snapshot's `miss` until a route takes the request. */
   route: Route;
-  /** `null`: tracing is off, or its caller does not record. */
+  /** The trace; `null`: tracing is off, or the caller does not record. */
   trace: Trace | null = null;
-  /** Who calls. */
+  /** The caller, who is somebody or `ANONYMOUS`. */
   caller: Caller = ANONYMOUS;
-  /** The lower-case name of the field that carried what shows who calls; "" where none did. */
+  /** The lower-case name of the field that carried the caller's credential; "" where none did. */
   carriedIn = "";
-  /** The Authorization field holds a key of Sluice's, which is not forwarded. */
+  /** True when the Authorization field holds a key of Sluice's, which is not forwarded. */
   dropsAuthorization = false;
-  /** Whom a proxy names that is not trusted as its caller; `null`: there is no such proxy. */
+  /** The address that a proxy names as its caller without being trusted; `null`: there is no such proxy. */
   hiddenCaller: string | null = null;
-  /** Milliseconds for which the guard blocks the address, unless what it shows passes all the same. */
+  /** Milliseconds for which the guard blocks the address; a credential may pass all the same. */
   blockedFor = 0;
   verdict: Verdict | null = null;
   /** The limits' header lines, ready for the response. */
   limitHead = "";
-  /** The route's header lines for every answer: what its rules set, and CORS. */
+  /** The route's header lines for every answer: those of its rules, and CORS. */
   routeHead = "";
-  /** The header lines that say what the cache had to do with it. */
+  /** The header lines that tell the cache's part in the answer. */
   cacheHead = "";
   target: Target | null = null;
-  /** How often the request was sent. */
+  /** The number of times that the request was sent. */
   attempts = 0;
-  /** The answer's; 0 while there is none. */
+  /** The answer's status; 0 while there is none. */
   status = 0;
   /** The body as it is sent, where it was read beforehand. */
   prompt: Prompt | null = null;
-  /** The key of a pool that it is sent with. */
+  /** The key of a pool that the request is sent with. */
   credential: CredentialUse | null = null;
-  /** Reads what the response says it cost. */
+  /** Reads from the response how much it cost. */
   meter: Meter | null = null;
-  /** `null`: the request is meant. Otherwise it is only asked what would become of it: gates tell, and charge, count and change nothing. */
+  /**
+   * Hears what would become of a request that is only asked about: gates tell it, and charge, count and change nothing. `null`: the request
+   * is meant.
+   */
   readonly asker: Asker | null;
   readonly notes = new Notes();
   /** The target that counts this exchange as under way until it is released. */
@@ -102,13 +105,13 @@ export class Exchange<A extends Arrival = Incoming> {
     readonly incoming: A,
     /** The configuration that this request began with, and ends with. */
     readonly snapshot: Snapshot,
-    /** As it is forwarded, with the route's prefix. */
+    /** The path as it is forwarded, with the route's prefix. */
     public path: string,
-    /** The query as it will be forwarded. */
+    /** The query as it is forwarded. */
     public query: string,
-    /** `clock.now()` when the head had arrived. */
+    /** The `clock.now()` when the head had arrived. */
     readonly startedAt: number,
-    /** `null`: backends can read the path in one way only. */
+    /** The path's other readings; `null`: backends can read it in one way only. */
     readonly odd: OddPath | null = null,
     asker: Asker | null = null,
   ) {
@@ -120,14 +123,16 @@ export class Exchange<A extends Arrival = Incoming> {
     if (snapshot.tracer !== null && asker === null) this.trace = snapshot.tracer.begin(fields.joined("traceparent"));
   }
 
-  /** Registers what must be done when the answer is out, or its caller gone: last in, first out. At once where that is so already. */
+  /**
+   * Registers work for the moment when the answer is out, or its caller gone: last in, first out. Does it at once where that is so already.
+   */
   onEnded(work: () => void): void {
     if (this.hasEnded) work();
     else if (this.endings === null) this.endings = [work];
     else this.endings.push(work);
   }
 
-  /** Does what was registered by `onEnded`, once. */
+  /** Does the work that was registered by `onEnded`, once. */
   end(): void {
     this.hasEnded = true;
     const { endings } = this;
@@ -135,7 +140,7 @@ export class Exchange<A extends Arrival = Incoming> {
     if (endings !== null) for (let i = endings.length - 1; i >= 0; i--) (endings[i] as () => void)();
   }
 
-  /** What it holds of a backend is free again: its target has one exchange less under way, and what its credential was used for is known. */
+  /** Frees what the exchange holds of a backend: its target has one exchange less under way, and the use of its credential is settled. */
   release(): void {
     if (this.busy !== null) this.busy.state.inFlight--;
     this.busy = null;
@@ -143,12 +148,14 @@ export class Exchange<A extends Arrival = Incoming> {
     if (this.prompt !== null) letGo(this.prompt);
   }
 
-  /** True when nothing can be answered any more: the caller has left, or has an answer. */
+  /** True when the request can't be answered any more: the caller has left, or has an answer. */
   get isOver(): boolean {
     return this.hasEnded || this.incoming.isAborted;
   }
 
-  /** What the response said it cost; of a stream that said nothing, what has passed of it. `null` when there is nothing to go by. */
+  /**
+   * The units that the response said it cost; of a stream that said nothing, those that have passed. `null` when there is nothing to go by.
+   */
   get units(): number | null {
     const { meter } = this;
     // What is kept was paid for.
@@ -156,7 +163,10 @@ export class Exchange<A extends Arrival = Incoming> {
     return meter.reported ?? (meter.passed === null ? null : meter.passed + (this.prompt?.input ?? 0));
   }
 
-  /** Gives the same request without a caller who waits for the answer: for what is fetched in the background. Whoever makes it ends it. */
+  /**
+   * Gives the same request without a caller who waits for the answer, for responses that are fetched in the background. Whoever makes it
+   * ends it.
+   */
   detached(now: number): Exchange<Arrival> {
     const { head, ip, isTls } = this.incoming;
     // A HEAD may have named a range, which means nothing then.
@@ -171,12 +181,12 @@ export class Exchange<A extends Arrival = Incoming> {
     return detached;
   }
 
-  /** What routes are matched by. */
+  /** The path that routes are matched by. */
   get match(): string {
     return this.odd === null ? this.path : this.odd.match;
   }
 
-  /** Who showed a key that is known, good or not. */
+  /** The caller whose key was shown and is known, good or not. */
   get holder(): Caller {
     return this.notes.refusedCaller ?? this.caller;
   }

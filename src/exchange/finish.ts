@@ -6,7 +6,7 @@ import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { ownHead, responseHead } from "./headers.ts";
 
-/** Writes the answer to a request. The only place that does, and that sets a status. `now` as of `clock.now()`. */
+/** Writes the answer to a request. No other function does, or sets a status. `now` as of `clock.now()`. */
 export function finish(exchange: Exchange, answer: Answer, now: number): void {
   switch (answer.kind) {
     case "problem":
@@ -32,7 +32,7 @@ function refuse(exchange: Exchange, refusal: Problem, now: number): void {
   exchange.incoming.reply(problemReply(told, exchange.id, ownHead(exchange, now - exchange.startedAt)));
 }
 
-/** The upstream's answer, and our own header lines around it. */
+/** Writes the upstream's answer, with our own header lines around it. */
 function respond(exchange: Exchange, response: UpstreamResponse, now: number): void {
   const { status, reason, body, length, tunnel } = response;
   exchange.status = status;

@@ -1,8 +1,8 @@
 import type { HeadersConfig } from "./settings.ts";
 
-/** A route's rules for the header fields of one direction, made ready. */
+/** Holds a route's rules for the header fields of one direction, made ready. */
 export interface HeaderRules {
-  /** Lower-case names that are not passed on: removed ones, and those that are set anew. */
+  /** The lower-case names of fields that are not passed on: removed ones, and those that are set anew. */
   readonly dropped: ReadonlySet<string>;
   /** The lines that are set, each ended by CRLF. */
   readonly lines: string;

@@ -7,16 +7,19 @@ import type { Arrival, Exchange } from "./exchange.ts";
 import type { Route } from "./route.ts";
 
 const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
-/** Sluice's own limits stand in a limited response, not those of the backend, which count something else. */
+/** Fields of limits that are not passed on in a limited response: Sluice's own stand there, and the backend's count something else. */
 const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
 
-/** `trailers` among the transfer codings of a TE field. */
+/** Finds `trailers` among the transfer codings of a TE field. */
 const TRAILERS = /(^|,)[ \t]*trailers[ \t]*(,|$)/i;
 
-/** What makes a request conditional (RFC 9110 §13.1), apart from If-Range. */
+/** Fields that make a request conditional (RFC 9110 §13.1), apart from If-Range. */
 const CONDITIONS = new Set(["if-none-match", "if-modified-since", "if-match", "if-unmodified-since"]);
 
-/** The head of the request for `target`, with its empty line. `conditions`: header lines in place of the caller's own conditions; `null` leaves those. */
+/**
+ * Writes the head of the request for `target`, with its empty line. `conditions`: header lines in place of the caller's own conditions;
+ * `null` leaves those.
+ */
 export function requestHead(
   exchange: Exchange<Arrival>,
   route: Route,
@@ -70,8 +73,8 @@ export function requestHead(
 }
 
 /**
- * What a request says of trailers: that its sender takes them, which stands in Connection as well (RFC 9110 §10.1.4), and so does this hop; and which follow it, where it goes on in
- * the chunks it came in.
+ * Writes the lines of a request about trailers: that its sender takes them, which stands in Connection as well (RFC 9110 §10.1.4), and so
+ * does this hop; and which follow the request, where it goes on in the chunks it came in.
  */
 function trailerLines({ fields, framing, upgrade }: RequestHead, named: ReadonlySet<string> | null, isAsItCame: boolean): string {
   const takes = upgrade === "" && named?.has("te") === true && TRAILERS.test(fields.joined("te") ?? "");
@@ -79,7 +82,7 @@ function trailerLines({ fields, framing, upgrade }: RequestHead, named: Readonly
   return (takes ? "TE: trailers\r\nConnection: TE\r\n" : "") + (announced === null ? "" : `Trailer: ${announced}\r\n`);
 }
 
-/** The header lines of an interim response for the client (RFC 9110 §15.2). */
+/** Writes the header lines of an interim response for the client (RFC 9110 §15.2). */
 export function interimHead(route: Route, { names, lower, values }: Fields, connection: string): string {
   const named = namedByConnection(connection);
   let text = "";
@@ -90,7 +93,7 @@ export function interimHead(route: Route, { names, lower, values }: Fields, conn
   return text;
 }
 
-/** The response's header lines for the client, without those that frame the message. */
+/** Writes the response's header lines for the client, without those that frame the message. */
 export function responseHead(exchange: Exchange, route: Route, response: UpstreamResponse): string {
   const { names, lower, values } = response.fields;
   const named = namedByConnection(response.connection);
@@ -111,16 +114,17 @@ export function responseHead(exchange: Exchange, route: Route, response: Upstrea
   return text;
 }
 
-/** Whether a response goes on in chunks, which trailers may follow. */
+/** Tells whether a response goes on in chunks, which trailers may follow. */
 const isStreamed = ({ body, fields }: UpstreamResponse): boolean =>
   body !== null && !(body instanceof Uint8Array) && body.length < 0 && fields.get("transfer-encoding") !== null;
 
-/** What goes with a 304 (RFC 9110 §15.4.5). */
+/** Fields that go with a 304 (RFC 9110 §15.4.5). */
 const NOT_MODIFIED = new Set(["cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"]);
 
 /**
- * What is kept of a response's fields: without those of this hop, those that are made anew for each answer, and the backend's own limits, which were another caller's.
- * `arrivedAt` in milliseconds since 1970, for a response without a Date (RFC 9110 §6.6.1).
+ * Gives the fields of a response that the cache stores: without those of this hop, those that are made anew for each answer, and the
+ * backend's own limits, which were another caller's. `arrivedAt` in milliseconds since 1970, for a response without a Date (RFC 9110
+ * §6.6.1).
  */
 export function keptFields(
   fields: Fields,
@@ -147,17 +151,17 @@ export function keptFields(
   return { fields: kept, head, notModifiedHead };
 }
 
-/** What every response of Sluice carries. `elapsed` in milliseconds. */
+/** Writes the header lines that every response of Sluice carries. `elapsed` in milliseconds. */
 export const ownHead = (exchange: Exchange, elapsed: number): string =>
   `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${Math.round(elapsed * 1000) / 1000}\r\n${exchange.limitHead}${exchange.cacheHead}${exchange.routeHead}`;
 
-/** What a trusted proxy wrote with our part behind it, or our part alone. */
+/** Gives a field that each proxy adds to: a trusted proxy's value with our part behind it, or our part alone. */
 function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {
   const before = isTrusted ? fields.joined(name) : null;
   return before === null ? own : own === "" ? before : `${before}, ${own}`;
 }
 
-/** The fields that Connection names, which are for this hop only; `null` for the values that nearly all requests have. */
+/** Gives the names of fields in Connection, which are for this hop only; `null` for the values that nearly all requests have. */
 function namedByConnection(connection: string): Set<string> | null {
   if (connection === "" || connection === "keep-alive" || connection === "close" || connection === "upgrade") return null;
   return new Set(connection.split(",").map((name) => name.trim()));

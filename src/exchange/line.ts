@@ -8,17 +8,19 @@ export type Gate = (exchange: Exchange<Arrival>) => Problem | null | Promise<Pro
 /** Answers a request that all gates have let through. It may wrap another: a cache stands around what it keeps. */
 export type Answerer = (exchange: Exchange) => Answer | Promise<Answer>;
 
-/** A route's way, compiled once: what the route does not use is not in it, and costs nothing. */
+/** Holds a route's way, compiled once: steps that the route does not use are not in it, and cost nothing. */
 export interface Line {
   readonly gates: readonly Gate[];
   readonly answer: Answerer;
-  /** Writes down what became of the request, `elapsed` milliseconds after its head had arrived: when its answer is out, or its caller gone. */
+  /**
+   * Writes down what became of the request, `elapsed` milliseconds after its head had arrived: when its answer is out, or its caller gone.
+   */
   readonly ended: (exchange: Exchange, elapsed: number) => void;
 }
 
 /**
- * Takes a request along its line, from the gate at `from` on. The only place that waits, and only for a step that gave a promise: in memory nothing waits before the backend is asked.
- * Throws, or rejects with, what a step throws.
+ * Takes a request along its line, from the gate at `from` on. The only place that waits, and only for a step that gave a promise: in memory
+ * nothing waits before the backend is asked. Throws, or rejects with, what a step throws.
  *
  * @example
  * const line = { gates: [(exchange) => (exchange.ip === "192.0.2.1" ? problem("forbidden", "Not from there.") : null)], answer: sayHello, ended: () => {} };

@@ -2,7 +2,7 @@ import { matchOf, parseTarget } from "../http/path.ts";
 import type { Route } from "./route.ts";
 import { isMiss, type Router } from "./router.ts";
 
-/** The route that a person means: of this name, or that takes this path or URL, by whatever method; `null` when there is none. */
+/** Finds the route that a person means: of this name, or that takes this path or URL, by whatever method; `null` when there is none. */
 export function namedRoute(text: string, routes: readonly Route[], router: Router<Route>): Route | null {
   const named = routes.find(({ name }) => name === text);
   if (named !== undefined) return named;

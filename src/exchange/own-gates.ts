@@ -3,13 +3,16 @@ import type { Gate } from "./line.ts";
 
 const ALL: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/** TRACE would return what only the backend should see (RFC 9110 §9.3.8), CONNECT would make a tunnel of a route. */
+/**
+ * The refusal of two methods: TRACE would return what only the backend should see (RFC 9110 §9.3.8), CONNECT would make a tunnel of a
+ * route.
+ */
 const NEVER_TAKEN = problem("methodNotAllowed", "TRACE and CONNECT are not taken here.", {}, [["Allow", ALL.join(", ")]]);
 
-/** Tells why a request with this method is refused wherever it goes; `null` for all others. */
+/** Gives the refusal of a request whose method is refused wherever it goes; `null` for all others. */
 export const neverTaken = (method: string): Problem | null => (method === "TRACE" || method === "CONNECT" ? NEVER_TAKEN : null);
 
-/** Methods that change nothing: probes ask in their own ways. */
+/** Methods that change nothing; probes use any of them. */
 export const READING: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 
 const onlyFor =
@@ -24,7 +27,7 @@ const onlyFor =
 const refusalWith = (detail: string, methods: readonly string[]): Problem =>
   problem("methodNotAllowed", detail, {}, [["Allow", methods.join(", ")]]);
 
-/** The first gates of what Sluice answers itself, by the methods that it takes. `says`: what `explain` is told of it. */
+/** Makes the first gate of an own path, by the methods that it takes. `says`: the finding that `explain` is told. */
 export const onlyReading = onlyFor(READING, refusalWith("This takes GET.", READING));
 export const onlyAdmins = onlyFor(ALL, refusalWith(`The admin API takes ${ALL.join(", ")}.`, ALL));
 export const onlyPost = onlyFor(["POST"], refusalWith("This takes POST.", ["POST"]));

@@ -1,23 +1,26 @@
 import type { Known } from "../config/section.ts";
 import { matchOf } from "../http/path.ts";
 
-/** What Sluice answers by itself. */
+/** Names what Sluice answers by itself. */
 export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key";
 
 interface OwnPath {
   readonly name: OwnName;
   readonly paths: readonly string[];
-  /** Everything below is Sluice's as well. */
+  /** True when everything below the paths is Sluice's as well. */
   readonly takesBelow: boolean;
-  /** Where: on every listener; where the admin API is; on the main port alone. */
+  /** The listeners: every one; those that serve the admin API; the main port alone. */
   readonly on: "every" | "admin" | "main";
-  /** It gives way to a route that is meant by its path. */
+  /** True when a route that is meant by its path comes first. */
   readonly yields: boolean;
-  /** What `explain` says of it. */
+  /** The sentence by which `explain` describes it. */
   readonly says: string;
 }
 
-/** The paths that Sluice answers by itself, but for the activities' endpoint, whose path the configuration names. The only list: routing, the rules for routes and `explain` read it. */
+/**
+ * The paths that Sluice answers by itself, but for the activities' endpoint, whose path the configuration names. The only list: routing,
+ * the rules for routes and `explain` read it.
+ */
 export const OWN_PATHS: readonly OwnPath[] = [
   {
     name: "health",
@@ -63,14 +66,17 @@ export const OWN_PATHS: readonly OwnPath[] = [
   },
 ];
 
-/** Where keys of pools are handed out, and what this endpoint is called where a key names the routes it is for, and where requests are counted. */
+/** The path where keys of pools are handed out, and the name of this endpoint in a key's list of routes and in the counts of requests. */
 export const [HAND_OUT_PATH = ""] = OWN_PATHS.find(({ name }) => name === "api-key")?.paths ?? [];
 export const HAND_OUT_NAME: OwnName = "api-key";
 
-/** Names that a key may be bound to besides the routes': what Sluice serves itself to callers. */
+/** The names that a key may be bound to besides the routes': endpoints of Sluice's own that serve callers. */
 export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME];
 
-/** Tells whether a route with this path would never be reached on the main port, however the path is written: routes are matched by what it means. */
+/**
+ * Tells whether a route with this path would never be reached on the main port, however the path is written: routes are matched by its
+ * decoded form.
+ */
 export function isReserved(written: string, { pools, activities, hasAdminListener }: Known): boolean {
   const path = withoutEnd(matchOf(written));
   if (activities !== null && path === withoutEnd(matchOf(activities))) return true;

@@ -9,13 +9,16 @@ import { isMiss, prefixOf, type Router } from "./router.ts";
 
 const NO_ROUTE = problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
 
-/** What a request target says. */
+/** Holds a parsed request target, or says why it can't be served. */
 export interface Aim extends Target {
-  /** Why it can't be served; left out: it is well-formed. */
+  /** The sentence that says why it can't be served; left out: it is well-formed. */
   readonly fault?: string;
 }
 
-/** Takes a request target apart. One that is malformed is cut at its query: an id in a path of the admin API may hold what no route's path may. */
+/**
+ * Parses a request target. One that is malformed is cut at its query: an id in a path of the admin API may hold characters that no route's
+ * path may.
+ */
 export function aimOf(target: string): Aim {
   const parsed = parseTarget(target);
   if (typeof parsed !== "string") return parsed;
@@ -24,7 +27,10 @@ export function aimOf(target: string): Aim {
   return { path, query: mark < 0 ? "" : target.slice(mark), odd: null, fault: parsed };
 }
 
-/** Finds the route that a request is for, and gives the line that it walks there; or says why there is none. `fault`: what is wrong with its target. */
+/**
+ * Finds the route that a request is for, and gives the line that it walks there; or says why there is none. `fault`: the sentence that says
+ * what is wrong with its target.
+ */
 export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault?: string): Line | Problem {
   const { head } = exchange.incoming;
   const { method } = head;
@@ -57,7 +63,10 @@ export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault?
   return found.line;
 }
 
-/** Gives the line of what a browser asks before it sends a page's request with this method; `null` where the route for that has no CORS. */
+/**
+ * Gives the line of the preflight that a browser sends before a page's request with this method; `null` where the route for that has no
+ * CORS.
+ */
 function preflightAt(exchange: Exchange<Arrival>, router: Router<Route>, method: string): Line | null {
   const { host } = exchange.incoming.head;
   const found = router.find(host, method, exchange.match);
@@ -67,7 +76,7 @@ function preflightAt(exchange: Exchange<Arrival>, router: Router<Route>, method:
   return found.preflight;
 }
 
-/** The request is this route's. */
+/** Enters a route: the request is its own from now on. */
 function enter(exchange: Exchange<Arrival>, route: Route): void {
   exchange.route = route;
   if (exchange.odd !== null && route.keepsSlashes) exchange.path = withSlashes(exchange.path, exchange.odd.kept, route.depth);

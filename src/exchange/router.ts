@@ -1,33 +1,34 @@
 import { matchOf } from "../http/path.ts";
 
-/** What the router must know of a route. */
+/** Describes what the router must know of a route. */
 export interface Routable {
   readonly path: string;
   /** Host names in lower case; `*.example.com` takes every name below it. Empty: any. */
   readonly hosts: readonly string[];
-  /** Empty: all. */
+  /** The methods that it takes. Empty: all. */
   readonly methods: readonly string[];
 }
 
-/** A route that comes before all others, for each of its paths. */
+/** Describes a route that comes before all others, for each of its paths. */
 export interface Own<R> {
   readonly route: R;
   readonly path: string;
-  /** It takes what is below the path as well. */
+  /** True when the route takes everything below the path as well. */
   readonly takesBelow: boolean;
 }
 
-/** Why no route was found: no path matched, or one did but not for this method. */
+/** Says why no route was found: no path matched, or one did but not for this method. */
 export type Miss = { readonly allow: readonly string[] | null };
 
-/** Routes with one path prefix, by method. */
+/** Holds the routes with one path prefix, by method. */
 interface Place<R> {
   readonly routes: R[];
 }
 
 /**
- * Finds a request's route: first by host (an exact name, then the longest wildcard, then any), then by the longest path prefix that ends at a
- * segment border. Built when the configuration changes; a look-up costs one map access a path segment. What Sluice answers by itself comes before them, by the path as it is forwarded.
+ * Finds a request's route: first by host (an exact name, then the longest wildcard, then any), then by the longest path prefix that ends at
+ * a segment border. It is built when the configuration changes; a look-up costs one map access a path segment. The paths that Sluice
+ * answers by itself come before routes, by the path as it is forwarded.
  */
 export class Router<R extends Routable> {
   private readonly exact = new Map<string, PathTable<R>>();
@@ -35,7 +36,7 @@ export class Router<R extends Routable> {
   private readonly any = new PathTable<R>();
   private readonly own = new Map<string, R>();
   private readonly ownPrefixes: (readonly [prefix: string, route: R])[] = [];
-  /** Characters of the longest path that is Sluice's own: longer ones need not be looked up. */
+  /** The number of characters of the longest path that is Sluice's own: longer ones need not be looked up. */
   private longestOwn = 0;
 
   constructor(routes: Iterable<R>, own: Iterable<Own<R>> = []) {
@@ -60,7 +61,7 @@ export class Router<R extends Routable> {
     }
   }
 
-  /** Gives what Sluice answers by itself at this path, as it would be forwarded; `null`: a route's, if any. */
+  /** Gives the route of Sluice's own at this path, as it would be forwarded; `null`: the path is a route's, if any. */
   findOwn(method: string, path: string): R | null {
     const exact = path.length <= this.longestOwn ? this.own.get(path) : undefined;
     if (exact !== undefined && takes(exact, method)) return exact;
@@ -96,7 +97,7 @@ export const isMiss = (found: object): found is Miss => "allow" in found;
 
 class PathTable<R extends Routable> {
   private readonly places = new Map<string, Place<R>>();
-  /** Segments of the longest prefix: there is nothing to be found further down. */
+  /** The segments of the longest prefix: there is nothing to be found further down. */
   private depth = 0;
 
   add(route: R): void {
@@ -123,10 +124,10 @@ class PathTable<R extends Routable> {
   }
 }
 
-/** A route's path as a prefix of segments: without a slash at the end, so "" for the root. */
+/** Gives a route's path as a prefix of segments: without a slash at the end, so "" for the root. */
 export const prefixOf = (path: string): string => (path.endsWith("/") ? path.slice(0, -1) : path);
 
-/** How many segments a prefix has. */
+/** Gives the number of segments of a prefix. */
 export const depthOf = (prefix: string): number => prefix.split("/").length - 1;
 
 function takes(route: Routable, method: string): boolean {
@@ -136,7 +137,7 @@ function takes(route: Routable, method: string): boolean {
 
 const allowed = (route: Routable): readonly string[] => (route.methods.includes("GET") ? [...route.methods, "HEAD"] : route.methods);
 
-/** The host without its port, in lower case. */
+/** Gives the host without its port, in lower case. */
 function hostName(host: string): string {
   const colon = host.indexOf(":", host.startsWith("[") ? host.indexOf("]") : 0);
   const name = (colon < 0 ? host : host.slice(0, colon)).toLowerCase();

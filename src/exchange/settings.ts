@@ -15,7 +15,7 @@ export const CorsConfig = Shape(
 );
 export type CorsConfig = Static<typeof CorsConfig>;
 
-/** Gives what the schema can't say of what pages of other origins may do. Paths begin with `at`. */
+/** Gives the faults of a CORS configuration that its schema can't express. Their paths begin with `at`. */
 export const corsFaults = ({ credentials, origins }: CorsConfig, at: Path): Fault[] =>
   credentials && origins.includes("*")
     ? [{ path: [...at, "origins"], message: 'with credentials name the origins: browsers refuse "*"' }]
@@ -54,7 +54,7 @@ export const HeadersConfig = Shape(
 );
 export type HeadersConfig = Static<typeof HeadersConfig>;
 
-/** Gives the faults of rules for fields that are Sluice's own. Paths begin with `at`. */
+/** Gives the faults of rules for fields that are Sluice's own. Their paths begin with `at`. */
 export function headerFaults(headers: HeadersConfig, at: Path): Fault[] {
   const faults: Fault[] = [];
   const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });

@@ -2,7 +2,7 @@ import { bodyTooLarge } from "../http/problem.ts";
 import type { Gate } from "./line.ts";
 import type { Route } from "./route.ts";
 
-/** Refuses bodies that say that they are larger than the route takes, and bounds those that don't say. */
+/** Refuses bodies whose stated length is larger than the route takes, and bounds the others. */
 export const sizeGate =
   ({ maxBodySize, bodyRate }: Pick<Route, "maxBodySize" | "bodyRate">): Gate =>
   ({ incoming, snapshot }) => {

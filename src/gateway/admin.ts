@@ -14,7 +14,7 @@ import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 import type { Snapshots } from "./snapshots.ts";
 
-/** The admin API as one function. */
+/** Answers requests to the admin API. */
 export type AdminApi = (request: Request, requestId: string, ip?: string) => Promise<Response>;
 
 /** Opens the admin API over all services. */
@@ -81,7 +81,7 @@ function statistics({ clock, metrics, warnings, link, live, options }: Ground, s
   };
 }
 
-/** What is left to each key of a pool, with times for people. */
+/** Gives what is left to each key of a pool, with times for people. */
 function poolState(pools: Pools, name: string, clock: Clock) {
   const wallText = (at: number | null): string | null => timeText(at === null ? null : clock.wall() + (at - clock.now()));
   return {

@@ -8,7 +8,7 @@ export class Components {
     private readonly services: Pick<Services, "activities" | "upstreams">,
   ) {}
 
-  /** The parts without which requests should go elsewhere. */
+  /** Gives the states of the parts without which requests should go elsewhere. */
   ofGateway(): Record<string, string> {
     const { inForce, writability, link } = this.ground;
     const { activities } = this.services;
@@ -23,7 +23,7 @@ export class Components {
     };
   }
 
-  /** All parts. Backends that are down are no reason to take the gateway out of service: these are for people. */
+  /** Gives the states of all parts, for people: backends that are down are no reason to take the gateway out of service. */
   all(): Record<string, string> {
     const states = this.services.upstreams.all();
     const isDown = states.some((upstream) => !upstream.hasTarget);
@@ -31,7 +31,7 @@ export class Components {
     return { ...this.ofGateway(), upstreams: isDown ? "failing" : isHurt ? "degraded" : "ok" };
   }
 
-  /** The upstreams without which the gateway is not ready, and whether they are. */
+  /** Gives the states of the upstreams without which the gateway is not ready. */
   required(): Record<string, string> {
     const states = this.services.upstreams.all();
     const stateOf = (name: string): string => (states.find((each) => each.name === name)?.isReady === true ? "ok" : "failing");

@@ -6,7 +6,7 @@ import { LimiterUnavailable } from "../limits/redis/limiter.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
 import { NoTarget } from "../upstreams/forwarder.ts";
 
-/** What becomes of an error on a request's way. */
+/** Gives the refusal for an error on a request's way, and tells whether the error is a fault of Sluice's own. */
 export function failureOf(error: unknown): Failure {
   const refusal = expected(error);
   if (refusal !== null) return { refusal, isFault: false };

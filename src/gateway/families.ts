@@ -30,7 +30,7 @@ import type { Upstreams } from "../upstreams/registry.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Family } from "../values/family.ts";
 
-/** What metrics are read from. What is made later, or anew, is asked for. */
+/** Names the sources that metrics are read from. Those that are made later, or anew, are asked for each time. */
 export interface Sources {
   readonly clock: Clock;
   readonly health: SystemHealth;
@@ -42,7 +42,7 @@ export interface Sources {
   readonly pools: Pools;
   readonly link: RedisLink | null;
   readonly crowd: Crowd;
-  /** Limits that Redis counts; `null` without Redis. */
+  /** The limits that Redis counts; `null` without Redis. */
   readonly shared: RedisLimiter | null;
   readonly live: () => LiveConfig["status"];
   readonly activities: () => Activities | null;
@@ -51,11 +51,13 @@ export interface Sources {
   readonly log: Log | null;
   readonly events: EventHub;
   readonly spanCounts: Readonly<Record<string, number>>;
-  /** Milliseconds since 1970; `null` without TLS. */
+  /** Gives the milliseconds since 1970 at which the certificate expires; `null` without TLS. */
   readonly certificateExpiresAt: () => number | null;
 }
 
-/** Gives the metrics that show a state, each room's own, in the order in which a scrape lists them: they cost nothing until somebody asks. */
+/**
+ * Gives the metrics that show a state, each room's own, in the order in which a scrape lists them: they cost nothing until somebody asks.
+ */
 export const families = (sources: Sources): readonly Family[] => [
   ...buildFamilies(),
   ...healthFamilies(sources.health),

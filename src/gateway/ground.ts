@@ -30,13 +30,13 @@ export interface GatewayOptions {
   readonly file: string | null;
   /** The file's text, to be kept as the last good one. */
   readonly text?: string;
-  /** What is wrong with the file, when `config` is the last good one in its place. */
+  /** The faults of the file, when `config` is the last good one in its place. */
   readonly fileFaults?: readonly Fault[];
-  /** For `${NAME}` when the file is read again. */
+  /** The values for `${NAME}` when the file is read again. */
   readonly env?: Environment;
-  /** Another configuration comes into force: what stands outside, such as the log's level, follows it. */
+  /** Tells that another configuration comes into force: things outside of the gateway, such as the log's level, follow it. */
   readonly onConfig?: (config: Config) => void;
-  /** Where the main port listens; by default where the configuration says. */
+  /** The address where the main port listens; by default the configuration's. */
   readonly host?: string;
   readonly databasePath: string;
   readonly adminToken: string | undefined;
@@ -44,14 +44,14 @@ export interface GatewayOptions {
   readonly secret?: string | undefined;
   readonly oldSecret?: string | undefined;
   readonly clock: Clock;
-  /** `null`: nothing is logged. */
+  /** The log; `null`: nothing is logged. */
   readonly log: Log | null;
-  /** Learns what must never be logged. */
+  /** Learns secrets that must never be logged. */
   readonly redactor?: Redactor;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
-/** What everything else stands on: time, storage, Redis, and who is told of what. */
+/** Holds what everything else stands on: time, storage, Redis, and who is told of what. */
 export interface Ground {
   readonly options: GatewayOptions;
   readonly scope: Scope;
@@ -72,13 +72,13 @@ export interface Ground {
   readonly backups: ScheduledBackups;
   /** The clients' connections, on all listeners together. */
   readonly crowd: Crowd;
-  /** `null`: this instance is alone. */
+  /** The connection to Redis; `null`: this instance is alone. */
   readonly link: RedisLink | null;
-  /** Tells this process from others. */
+  /** A name that tells this process from others. */
   readonly instance: string;
   /** Tells of a fault that belongs to no request. */
   readonly tell: (error: unknown) => void;
-  /** Does something whose fault is told and changes nothing else. */
+  /** Does some work; its fault is told and changes nothing else. */
   readonly guarded: (work: () => void) => void;
 }
 
@@ -122,7 +122,7 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
   };
 }
 
-/** The database, and who knows whether it can be written. */
+/** Opens the database, and what finds out whether it can be written. */
 function openDatabase(scope: Scope, { databasePath, clock, onFault }: GatewayOptions, emit: Emit) {
   const storage = openStorage(databasePath, { isServed: true });
   scope.defer(() => storage.close());

@@ -1,7 +1,7 @@
 import type { Config } from "../config/schema.ts";
 import { CidrSet } from "../values/ip.ts";
 
-/** The configuration in force, and what is asked of it for each connection. */
+/** Holds the configuration in force, and answers what each connection asks of it. */
 export class InForce {
   private current: Config;
   private proxies: CidrSet;
@@ -20,7 +20,7 @@ export class InForce {
     return this.proxies;
   }
 
-  /** Puts another one in its place. */
+  /** Puts another configuration in its place. */
   enter(next: Config): void {
     this.current = next;
     this.proxies = new CidrSet(next.server.trustedProxies);

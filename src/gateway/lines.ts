@@ -14,7 +14,7 @@ import type { Recorder } from "../observers/recorder.ts";
 import type { Forwarder } from "../upstreams/forwarder.ts";
 import type { Usage } from "../usage/usage.ts";
 
-/** What lines are made of. */
+/** Holds the services that lines are made of. */
 export interface LineServices {
   readonly guard: Guard;
   readonly identity: Identity;
@@ -23,22 +23,22 @@ export interface LineServices {
   readonly forwarder: Forwarder;
   readonly usage: Usage;
   readonly recorder: Recorder;
-  /** `null`: the system's status does not change by itself. */
+  /** Gives what changes the system's status by rules; `null`: the status does not change by itself. */
   readonly auto: () => AutoHealth | null;
 }
 
-/** The way of a route's requests: the product on one page. `own`: what answers in a backend's place. */
+/** Puts together the way of a route's requests: the product on one page. `own`: answers in a backend's place. */
 export const lineOf = (route: Route, use: LineServices, own: Answerer | null = null): Line => ({
   gates: [sizeGate(route), guardGate(use.guard), use.identity.gateFor(route), use.limits.gateFor(route)],
   answer: own ?? forwardingOf(route, use),
   ended: endedOf(route, use),
 });
 
-/** The way of what a browser asks before it sends a page's request: without a key, and free of charge. */
+/** Puts together the way of a browser's preflight: without a key, and free of charge. */
 export const preflightOf = (route: Route, use: LineServices): Line | null =>
   route.cors === null ? null : { gates: [], answer: preflightAnswerer(route.cors), ended: endedOf(route, use) };
 
-/** The way of what Sluice answers outside of users' routes, such as its probes: counted apart from their traffic. */
+/** Puts together the way of a request that Sluice answers outside of users' routes, such as a probe's: counted apart from their traffic. */
 export const ownLineOf = (gates: Line["gates"], answer: Answerer): Line => ({
   gates,
   answer,

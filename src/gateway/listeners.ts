@@ -20,11 +20,11 @@ export interface ServerOptions {
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
-/** The gateway's listeners: the main port, and one for the admin API when it has its own. */
+/** Controls the gateway's listeners: the main port, and one for the admin API when it has its own. */
 export interface Listeners {
   readonly port: number;
   readonly adminPort: number;
-  /** Takes over what of a configuration is the listeners'. */
+  /** Takes over the listeners' part of a configuration. */
   reconfigure(config: Config): void;
 }
 
@@ -37,7 +37,10 @@ const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
   505: "versionNotSupported",
 };
 
-/** Opens the listeners. Closing `scope` lets what is in flight end, for `drainTimeout` at most. Throws when a port is taken or a certificate can't be read. */
+/**
+ * Opens the listeners. Closing `scope` lets requests in flight end, for `drainTimeout` at most. Throws when a port is taken or a
+ * certificate can't be read.
+ */
 export function listen(scope: Scope, { config, host, port, reusePort, gateway, onFault }: ServerOptions): Listeners {
   const { dispatcher, crowd } = gateway;
   const { tls: files } = config.server;

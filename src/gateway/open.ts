@@ -14,7 +14,7 @@ import type { Scope } from "./scope.ts";
 import { openServices, type Services } from "./services.ts";
 import { openSurfaces } from "./surfaces.ts";
 
-/** The gateway, ready to serve; its listeners are opened by `listen`. */
+/** Controls the gateway, ready to serve; `listen` opens its listeners. */
 export interface Gateway {
   /** Resolves when it is known whether Redis is there; at once without one. */
   readonly ready: Promise<void>;
@@ -26,9 +26,9 @@ export interface Gateway {
   readonly live: LiveConfig;
   /** The URL of the demo's backend; `null` without the demo. */
   readonly demoUrl: string | null;
-  /** The admin token when it was made now: shown once. */
+  /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
-  /** The configuration in force. */
+  /** Gives the configuration in force. */
   config(): Config;
   /** Gives the text that Prometheus scrapes; `accept`: the field of its request. */
   metrics(accept: string | null): Promise<{ readonly type: string; readonly body: string }>;
@@ -36,18 +36,19 @@ export interface Gateway {
   certificateExpires(at: number): void;
   /** Writes down a request that could not be read. */
   malformed(request: Malformed): void;
-  /** From here on the gateway is not ready, and what would go on for ever ends, so that a stop need not wait for it. */
+  /** Makes the gateway not ready from here on, and ends what would go on for ever, so that a stop need not wait for it. */
   drain(): void;
 }
 
-/** How far this process may be behind another one on the same database, in milliseconds. */
+/** Milliseconds that this process may be behind another one on the same database. */
 const FOLLOW_EVERY = 200;
 const LOOK_FOR_BACKUPS_EVERY = 5000;
 const LOOK_AT_LOG_EVERY = 1000;
 const PRUNE_EVERY = 60_000;
 
 /**
- * Opens the gateway in `scope`, from the ground up; whoever made the scope closes it, also after a throw, and nothing is left open then. Throws `StorageError`, `SecretFault` and `ConfigConflict`.
+ * Opens the gateway in `scope`, from the ground up; whoever made the scope closes it, also after a throw, and nothing is left open then.
+ * Throws `StorageError`, `SecretFault` and `ConfigConflict`.
  *
  * @example
  * const scope = openScope(report);
@@ -83,7 +84,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   };
 }
 
-/** Follows what other processes on the same database change, and forgets what is old. */
+/** Follows the changes of other processes on the same database, and forgets what is old. */
 function follow(
   { scope, feed, clock, inForce, audit, backups, options }: Ground,
   { applyRemoteChanges, usage, replication }: Services,
@@ -99,7 +100,7 @@ function follow(
   scope.every(LOOK_AT_LOG_EVERY, () => options.log?.look());
 }
 
-/** Follows the configuration's file, and writes down what becomes of its reloads. */
+/** Follows the configuration's file, and writes down the results of its reloads. */
 function watchConfiguration(ground: Ground, services: Services, snapshots: Parameters<typeof reload>[4]): void {
   const { occurrences, audit, guarded, live, options } = ground;
   const { file, text } = options;
@@ -111,7 +112,7 @@ function watchConfiguration(ground: Ground, services: Services, snapshots: Param
   if (text !== undefined && file !== null && live.status.faults.length === 0) keepGood(text, ground);
 }
 
-/** Waits until it is known whether Redis is there, and what it has is taken over. */
+/** Waits until it is known whether Redis is there, and its records and signals are taken over. */
 async function whenReady({ replication, signals }: Services, { link }: Ground): Promise<void> {
   if (replication === null || link === null) return;
   try {

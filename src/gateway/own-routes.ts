@@ -9,7 +9,7 @@ import { fillIn } from "../schema/fill-in.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
 import { compileRoute } from "./routes.ts";
 
-/** The first gate of each of Sluice's own: by the methods that it takes. */
+/** Makes the first gate of each own path, by the methods that it takes. */
 const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   health: onlyReading,
   ready: onlyReading,
@@ -21,7 +21,7 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
 
 export interface OwnRoutesDeps {
   readonly metricsOf: (name: OwnName) => RouteMetrics;
-  /** Gives the way of what answers at this name; `first` comes before its other gates. */
+  /** Gives the way of an own path's requests; `first` comes before its other gates. */
   readonly lineOf: (name: OwnName, first: Gate) => Line;
 }
 
@@ -39,7 +39,7 @@ export class OwnRoutes {
     );
   }
 
-  /** Those of the main port. `isFree`: whether no route stands in the way of a path that yields. */
+  /** Gives the routes of the main port. `isFree` tells whether no route stands in the way of a path that yields. */
   onMain(isAdminElsewhere: boolean, handsOut: boolean, isFree: (path: string) => boolean): Own<Route>[] {
     return this.table.filter(({ on, route: { own }, path }) => {
       if (on === "admin" && isAdminElsewhere) return false;
@@ -48,7 +48,10 @@ export class OwnRoutes {
     });
   }
 
-  /** Those of the admin API's own listener, where no other route is served: what has no path there is for the admin API to refuse. */
+  /**
+   * Gives the routes of the admin API's own listener, where no other route is served: a path without a route there is for the admin API to
+   * refuse.
+   */
   onAdminListener(): Own<Route>[] {
     const own: Own<Route>[] = this.table.filter(({ on }) => on !== "main");
     const admin = own.find(({ route }) => route.own === "admin");
@@ -56,7 +59,7 @@ export class OwnRoutes {
   }
 }
 
-/** Stands for no route, where none takes a request. */
+/** Makes the route that stands for none, where no route takes a request. */
 export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
   const { value } = fillIn(RouteConfig, { name: "none", path: "/", upstream: "none" });
   const miss = compileRoute(value as RouteConfig, { upstream: null, metrics, keyHeader: "" });
@@ -64,7 +67,7 @@ export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
   return miss;
 }
 
-/** A route that no file declares. */
+/** Makes a route that no file declares. */
 function ownRoute(own: OwnName, path: string, metrics: RouteMetrics, methods: readonly string[] = []): Route {
   const { value } = fillIn(RouteConfig, { name: own, path, methods, upstream: own });
   return compileRoute(value as RouteConfig, { upstream: null, metrics, keyHeader: "", own, takesMalformed: own === "admin" });

@@ -29,17 +29,20 @@ export interface RecordsDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
-  /** The configuration in force. */
+  /** Gives the configuration in force. */
   readonly config: () => Config;
-  /** Routes or upstreams were changed. */
+  /** Tells that routes or upstreams were changed. */
   readonly onRoutes: () => void;
-  /** Pools were changed. */
+  /** Tells that pools were changed. */
   readonly onPools: () => void;
-  /** Seals what must not be stored as it is. */
+  /** Seals values that must not be stored as they are. */
   readonly secrets: Secrets;
 }
 
-/** All that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API, side by side. */
+/**
+ * Holds everything that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API,
+ * side by side.
+ */
 export class Records {
   readonly registry: KeyRegistry;
   readonly tiers: Documents<TierConfig>;
@@ -48,10 +51,10 @@ export class Records {
   readonly pools: Documents<PoolConfig>;
   readonly consumers: Consumers;
   readonly keys: Keys;
-  /** What takes over changes of the kinds of records that are here. */
+  /** The followers that take over changes of the kinds of records that are here. */
   readonly followers: Readonly<Record<Exclude<Kind, "block" | "token">, Follower>>;
 
-  /** Reads from the database what the admin API has made. */
+  /** Reads the records that the admin API has made from the database. */
   constructor(private readonly deps: RecordsDeps) {
     const { storage, clock, audit, config } = deps;
     this.registry = new KeyRegistry(
@@ -74,7 +77,7 @@ export class Records {
     this.followers = { tier: tiers, pool: pools, upstream: upstreams, route: routes, consumer: consumers, key: keys };
   }
 
-  /** The names that records may refer to. */
+  /** Gives the names that records may refer to. */
   known(): Known {
     const { demo, activities, admin } = this.deps.config();
     return {
@@ -86,7 +89,7 @@ export class Records {
     };
   }
 
-  /** Names the routes of which this is true, as in "route shop". */
+  /** Gives the names of the routes for which `isMeant` is true, as in "route shop". */
   routesThat(isMeant: (route: RouteConfig) => boolean): string[] {
     return this.routes
       .all()
@@ -94,7 +97,7 @@ export class Records {
       .map(({ name }) => `route ${name}`);
   }
 
-  /** Gives what of a configuration can't stand beside what the admin API made: faults of the file, which came later. */
+  /** Gives the faults of a configuration that can't stand beside what the admin API made: the file came later. */
   clashes(next: Config): Fault[] {
     const { tiers, upstreams, pools, routes, consumers, keys } = this;
     const named = (place: "tiers" | "upstreams" | "pools", documents: Documents<object>): Fault[] =>
@@ -115,7 +118,7 @@ export class Records {
     ];
   }
 
-  /** Puts what a configuration declares in the place of what the one before declared. `config()` must give it already. */
+  /** Puts a configuration's declarations in the place of those of the one before. `config()` must give the new one already. */
   declare(next: Config): void {
     this.tiers.declare(Object.entries(next.tiers));
     this.upstreams.declare(Object.entries(next.upstreams));
@@ -127,7 +130,7 @@ export class Records {
   }
 }
 
-/** Tiers: consumers and routes name them. */
+/** Makes the documents of tiers: consumers and routes name them. */
 const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: Records): Documents<TierConfig> =>
   new Documents<TierConfig>({
     kind: "tier",
@@ -145,7 +148,7 @@ const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: 
     reserved: () => [],
   });
 
-/** Upstreams: routes name them. */
+/** Makes the documents of upstreams: routes name them. */
 const upstreamDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps, records: Records): Documents<UpstreamConfig> =>
   new Documents<UpstreamConfig>({
     kind: "upstream",
@@ -163,7 +166,7 @@ const upstreamDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsD
     reserved: () => (config().demo ? DEMO_UPSTREAMS : []),
   });
 
-/** Routes: nothing names them. */
+/** Makes the documents of routes: nothing names them. */
 const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps, records: Records): Documents<RouteConfig> =>
   new Documents<RouteConfig>({
     kind: "route",
@@ -183,7 +186,7 @@ const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps
     reserved: () => [],
   });
 
-/** Pools: routes name them, and their secrets are stored sealed. */
+/** Makes the documents of pools: routes name them, and their secrets are stored sealed. */
 const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps, records: Records): Documents<PoolConfig> =>
   new Documents<PoolConfig>({
     kind: "pool",
@@ -217,7 +220,7 @@ const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps,
     reserved: () => [],
   });
 
-/** Checks a document as the configuration file's would be. `place`: where it stands there. `rules` are asked of what its schema allows. */
+/** Checks a document as one of the configuration file. `place`: its path there. `rules` are asked of documents that the schema allows. */
 function checked<T>(
   schema: TSchema,
   place: Fault["path"],

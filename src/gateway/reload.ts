@@ -9,14 +9,14 @@ import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 import type { Snapshots } from "./snapshots.ts";
 
-/** The configuration names what the admin API made before. */
+/** Says that the configuration names what the admin API made before. */
 export class ConfigConflict extends Error {
   constructor(readonly faults: readonly Fault[]) {
     super("the configuration conflicts with what the admin API made");
   }
 }
 
-/** Puts what the configuration declares beside what the admin API made. Throws `ConfigConflict` where both have made something. */
+/** Puts the configuration's declarations beside what the admin API made. Throws `ConfigConflict` where both have made something. */
 export function declare(ground: Ground, { records }: Pick<Services, "records">): void {
   const { config } = ground.inForce;
   const faults = conflicts(config, ground, { records });
@@ -26,13 +26,13 @@ export function declare(ground: Ground, { records }: Pick<Services, "records">):
   learnSecrets(ground);
 }
 
-/** Gives what a configuration conflicts with: what the admin API made, and the place of the gateway's own database. */
+/** Gives the faults of a configuration that conflicts with what the admin API made, or with the place of the gateway's own database. */
 const conflicts = (next: Config, { options }: Ground, { records }: Pick<Services, "records">): Fault[] => [
   ...records.clashes(next),
   ...storageClash(next, options.databasePath),
 ];
 
-/** The activities' file may not be the gateway's own, wherever --data or a link has put that. */
+/** Gives a fault when the activities' file would be the gateway's own, wherever --data or a link has put that. */
 function storageClash({ activities }: Config, databasePath: string): Fault[] {
   if (activities === null || !shareFiles(activitiesPathOf(activities.path, databasePath), databasePath)) return [];
   return [
@@ -54,7 +54,7 @@ export function reload(next: Config, text: string, ground: Ground, services: Ser
   return [];
 }
 
-/** Nothing here may fail: what could was checked before. */
+/** Swaps everything. Nothing here may fail: whatever could was checked before. */
 function swap(next: Config, ground: Ground, services: Services, snapshots: Snapshots): void {
   const { inForce, warnings, options, emit } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
@@ -74,7 +74,7 @@ function swap(next: Config, ground: Ground, services: Services, snapshots: Snaps
   snapshots.rebuild();
 }
 
-/** What stands in the configuration's fields for secrets is never logged. */
+/** Learns the values of the configuration's fields for secrets, so that they are never logged. */
 const learnSecrets = ({ redactor, inForce }: Ground): void => redactor.learn("config", secretsIn(Config, inForce.config));
 
 /** Keeps the text of the configuration in force, for a start with a broken file. */

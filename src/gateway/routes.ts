@@ -15,7 +15,7 @@ import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
 
-/** With CORS handled here, what the backend says of it would contradict. */
+/** The backend's CORS fields, which are dropped where CORS is handled here: they would contradict. */
 const BACKENDS_CORS = [
   "access-control-allow-origin",
   "access-control-allow-credentials",
@@ -25,16 +25,16 @@ const BACKENDS_CORS = [
   "access-control-max-age",
 ];
 
-/** What a route is compiled with. */
+/** Holds what a route is compiled with. */
 export interface RouteMaterial {
-  /** `null`: Sluice answers itself, or the upstream is gone. */
+  /** The upstream; `null`: Sluice answers itself, or the upstream is gone. */
   readonly upstream: Upstream | null;
   readonly metrics: RouteMetrics;
   /** The route of this name in the configuration before, whose counts go on. */
   readonly before?: Route | undefined;
   /** The lower-case name of the field that carries Sluice's keys. */
   readonly keyHeader: string;
-  /** What of Sluice itself answers. */
+  /** The part of Sluice itself that answers. */
   readonly own?: Route["own"];
   readonly takesMalformed?: boolean;
 }

@@ -1,5 +1,5 @@
 /**
- * A lifetime. Whatever is opened in it is closed by it, in the reverse order: also where what is opened next fails.
+ * Closes whatever is opened in it, in the reverse order, also where the next thing fails to open.
  *
  * @example
  * const scope = openScope(report);
@@ -8,15 +8,18 @@
  * await scope.close();
  */
 export interface Scope {
-  /** Registers how something is closed; write it on the line after the one that opens it. */
+  /** Registers a closing; write it on the line after the one that opens. */
   defer(close: () => unknown): void;
-  /** Does something again and again, every so many milliseconds, until the scope is closed. A fault is told, and the work goes on. */
+  /** Does some work again and again, every so many milliseconds, until the scope is closed. A fault is told, and the work goes on. */
   every(milliseconds: number, work: () => unknown): void;
-  /** Closes what was opened, last in first out. A closing that fails is told, and holds up no other. A second call waits for the first. */
+  /**
+   * Closes everything that was opened, last in first out. A closing that fails is told, and holds up no other. A second call waits for the
+   * first.
+   */
   close(): Promise<void>;
 }
 
-/** Opens a scope. `fault` is told what goes wrong in its timers and closings. */
+/** Opens a scope. `fault` is told the errors of its timers and closings. */
 export function openScope(fault: (error: unknown) => void): Scope {
   const closings: (() => unknown)[] = [];
   let closed: Promise<void> | null = null;

@@ -29,14 +29,14 @@ import type { Ground } from "./ground.ts";
 import { Records } from "./records.ts";
 import { declare } from "./reload.ts";
 
-/** How often things that were changed in memory are written, in milliseconds. A crash loses at most this much of them. */
+/** Milliseconds between two writes of things that were changed in memory. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
 const WATCH_CROWD_EVERY = 1000;
-/** How long a stop waits for the collector of traces, in milliseconds. */
+/** Milliseconds that a stop waits for the collector of traces. */
 const SPANS_WITHIN = 2000;
 
-/** What the capabilities are: each is opened in the order in which one needs another, and closed in the reverse. */
+/** Holds the capabilities. Each is opened in the order in which one needs another, and closed in the reverse. */
 export interface Services {
   readonly guard: Guard;
   readonly health: SystemHealth;
@@ -44,11 +44,11 @@ export interface Services {
   readonly pools: Pools;
   readonly records: Records;
   readonly tokens: AdminTokens;
-  /** The admin token when it was made now: shown once. */
+  /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
   readonly demo: DemoBackend | null;
   readonly limits: Limits;
-  /** `null`: this instance is alone. */
+  /** Shares records through Redis; `null`: this instance is alone. */
   readonly replication: Replication | null;
   readonly signals: Signals | null;
   readonly upstreams: Upstreams;
@@ -61,7 +61,7 @@ export interface Services {
   readonly usage: Usage;
   readonly recorder: Recorder;
   readonly activities: ActivitiesDoor;
-  /** Takes over what other processes, or other instances, have changed in the database. */
+  /** Takes over changes in the database that other processes, or other instances, have made. */
   readonly applyRemoteChanges: (changes: readonly Change[]) => void;
 }
 
@@ -82,7 +82,10 @@ export class AutoSlot {
   }
 }
 
-/** Opens the services on their ground. Throws what keeps one from being opened; what the scope has by then is closed by whoever opened that. */
+/**
+ * Opens the services on their ground. Throws the error that keeps one from being opened; whoever opened the scope closes what stands in it
+ * by then.
+ */
 export function openServices(ground: Ground): Services {
   const who = openCallers(ground);
   declare(ground, who);
@@ -101,7 +104,7 @@ export function openServices(ground: Ground): Services {
   return { ...who, limits, usage, ...shared, ...backends, signals, demo, tracing, denials, recorder, activities };
 }
 
-/** Who calls, and whether they may: the guard, the system's status, all records and the pools. */
+/** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
 function openCallers(ground: Ground) {
   const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, scope } = ground;
   const guard = new Guard({ storage, clock, audit, emit, onFault: tell });
@@ -141,7 +144,7 @@ function openCallers(ground: Ground) {
   return { guard, health, auto, pools, records, tokens, firstToken };
 }
 
-/** Records that several processes and instances share. */
+/** Opens the sharing of records between several processes and instances. */
 function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<typeof openCallers>) {
   const { link, storage, scope, tell, emit, occurrences } = ground;
   const followers = { ...records.followers, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } };
@@ -163,7 +166,7 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
   return { applyRemoteChanges, replication };
 }
 
-/** The backends, and what stands before them. */
+/** Opens the backends, and what stands before them. */
 function openBackends({ clock, scope, emit, occurrences, inForce, tell, options }: Ground, pools: Pools) {
   const client = new PooledClient(clock, {
     onUnasked: (target) => emit({ type: "unasked", target }),
@@ -194,7 +197,7 @@ function openBackends({ clock, scope, emit, occurrences, inForce, tell, options 
   return { upstreams, troubles, forwarder, cacheStore, caching };
 }
 
-/** What instances tell each other at once: the system's status, and breakers. */
+/** Opens the signals that instances give each other at once: the system's status, and breakers. */
 function openSignals({ link, scope, tell, clock, occurrences }: Ground, health: SystemHealth, upstreams: Upstreams): Signals | null {
   if (link === null) return null;
   const signals = new Signals({
@@ -254,7 +257,7 @@ function openActivities({ options: { databasePath }, inForce, emit, log, scope }
   return activities;
 }
 
-/** Writes regularly what is changed in memory, and at last. One that can't be written holds up no other. */
+/** Writes regularly what is changed in memory, and once more at the end. One write that fails holds up no other. */
 function flushRegularly(ground: Ground, { pools, records, tokens, guard }: ReturnType<typeof openCallers>, limits: Limits, usage: Usage) {
   const { scope, guarded, log, writability } = ground;
   const flush = (): void => {

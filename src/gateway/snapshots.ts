@@ -20,7 +20,7 @@ export interface SnapshotsDeps {
   readonly ground: Pick<Ground, "inForce" | "metrics" | "redactor">;
   readonly services: Services;
   readonly use: LineServices;
-  /** Stands for no route. */
+  /** The route that stands for none. */
   readonly miss: Route;
 }
 
@@ -33,7 +33,7 @@ const BREAKER_CHANGES: readonly (readonly [from: BreakerState, to: BreakerState]
   ["open", "closed"],
 ];
 
-/** Builds what requests walk through, and keeps the one in force. What did not change keeps its state. */
+/** Builds the routes that requests walk through, and keeps those in force. What did not change keeps its state. */
 export class Snapshots {
   private byName = new Map<string, Route>();
   private activitiesRoutes: readonly Route[] = [];
@@ -42,7 +42,7 @@ export class Snapshots {
 
   constructor(private readonly deps: SnapshotsDeps) {}
 
-  /** The one in force. Throws before `serve`. */
+  /** The snapshot in force. Throws before `serve`. */
   get current(): Snapshot {
     if (this.inForce === null) throw new Error("nothing is served yet");
     return this.inForce;
@@ -53,7 +53,7 @@ export class Snapshots {
     return [...this.byName.values()];
   }
 
-  /** All routes that callers can be meant for: the users', and the activities'. */
+  /** All routes that callers can mean: the users', and the activities'. */
   get all(): readonly Route[] {
     return [...this.byName.values(), ...this.activitiesRoutes];
   }
@@ -64,7 +64,7 @@ export class Snapshots {
     this.inForce = this.build(own);
   }
 
-  /** Puts what is configured now in force, in one step. */
+  /** Puts the present configuration in force, in one step. */
   rebuild(): void {
     if (this.own !== null) this.inForce = this.build(this.own);
   }
@@ -129,7 +129,7 @@ export class Snapshots {
     return compiled;
   }
 
-  /** What was kept of a route that serves something else now, or nothing, is of no use. */
+  /** Drops cached answers of routes that serve something else now, or nothing. */
   private forgetChanged(before: ReadonlyMap<string, Route>): void {
     const changed = new Set<string>();
     for (const [name, route] of before) {
@@ -140,7 +140,7 @@ export class Snapshots {
     if (changed.size > 0) this.deps.services.caching.purge((route) => changed.has(route));
   }
 
-  /** Counts that nothing has raised yet are told as 0: a counter that begins at 1 shows Prometheus no increase. */
+  /** Tells counts that nothing has raised yet as 0: a counter that begins at 1 shows Prometheus no increase. */
   private beginCounts(compiled: readonly Route[]): void {
     const { metrics } = this.deps.ground;
     const { upstreams, records, recorder } = this.deps.services;
@@ -169,12 +169,12 @@ export class Snapshots {
   }
 }
 
-/** The activities' endpoint as a route. */
+/** Makes a route of the activities' endpoint. */
 function activitiesDocument({ endpoint, auth, tiers, scopes, limits, cost }: ActivitiesConfig): RouteConfig {
   const rules = { auth, tiers, scopes, limits, cost };
   return fillIn(RouteConfig, { name: "activities", path: endpoint, methods: ["POST"], upstream: "activities", ...rules })
     .value as RouteConfig;
 }
 
-/** A URL in an upstream's place, with every default. */
+/** Makes an upstream, with every default, of a URL. */
 const plainUpstream = (url: string): UpstreamConfig => fillIn(UpstreamConfig, { targets: [{ url }] }).value as UpstreamConfig;

@@ -1,7 +1,7 @@
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Services } from "./services.ts";
 
-/** Gives what `/_metrics` tells people without Prometheus. */
+/** Gives the counts that `/_metrics` tells people without Prometheus. */
 export function summaryOf(metrics: Metrics, { upstreams, caching, cacheStore }: Pick<Services, "upstreams" | "caching" | "cacheStore">) {
   const sums = { total: 0, refused: 0, failed: 0, limited: 0 };
   for (const { requests, clientErrors, serverErrors, limited } of metrics.byRoute()) {

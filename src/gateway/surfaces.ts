@@ -24,12 +24,12 @@ import type { Services } from "./services.ts";
 import { Snapshots } from "./snapshots.ts";
 import { summaryOf } from "./summary.ts";
 
-/** What listens: every path's line, and the admin API. */
+/** Holds what listens: every path's line, and the admin API. */
 export interface Surfaces {
   readonly snapshots: Snapshots;
   readonly dispatcher: Dispatcher;
   readonly admin: AdminApi;
-  /** From here on the gateway is not ready. */
+  /** Makes the gateway not ready from here on. */
   readonly drain: () => void;
 }
 
@@ -54,7 +54,7 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   return { snapshots, dispatcher, admin, drain };
 }
 
-/** What the lines of routes are made of. */
+/** Gathers the services that lines are made of. */
 function lineServices({ clock }: Ground, services: Services): LineServices {
   const { guard, records, limits, caching, forwarder, usage, recorder, auto } = services;
   const keys = records.registry;
@@ -72,7 +72,7 @@ function lineServices({ clock }: Ground, services: Services): LineServices {
 
 type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key">, Answerer>>;
 
-/** What answers at Sluice's own paths, but for keys of pools. */
+/** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
   { warnings, live, metrics, inForce, options: { onFault } }: Ground,
   { tokens, guard, ...services }: Services,
@@ -102,7 +102,7 @@ function ownAnswerers(
   };
 }
 
-/** The routes of Sluice's own paths. */
+/** Compiles the routes of Sluice's own paths. */
 function ownRoutes(
   { metrics }: Ground,
   { pools, guard, recorder }: Services,

@@ -2,30 +2,30 @@ import type { Trailers } from "./trailers.ts";
 
 /** Takes a body's bytes as they come. */
 export interface Sink {
-  /** False when it can't take more for now; it will call `resume()` on the body then. The bytes are taken in any case. */
+  /** Takes bytes, in any case. False when the sink is full for now; it calls `resume()` on the body when it can take more. */
   write(bytes: Uint8Array): boolean;
-  /** That was all. `trailers`: the fields that followed it, where there were any. */
+  /** Ends the body. `trailers`: the fields that followed it, where there were any. */
   end(trailers?: Trailers | null): void;
-  /** The body broke off: what was written so far is not the whole. */
+  /** Tells the sink that the body broke off: the bytes written so far are not the whole. */
   fail(reason: Error): void;
 }
 
 /**
- * A body on its way from a socket to one sink. It is pushed, not pulled: bytes go on in the tick in which they came,
- * and the sink's slowness travels back to the socket that feeds it.
+ * Carries bytes from a socket to one sink. They are pushed, not pulled: bytes go on in the tick in which they came, and the sink's slowness
+ * travels back to the socket that feeds it.
  */
 export interface Body {
-  /** Bytes in all, or -1 when that is not known before the end. */
+  /** The number of bytes in all, or -1 when it is not known before the end. */
   readonly length: number;
   /** Begins to push into `sink`; called once. */
   start(sink: Sink): void;
-  /** The sink can take more. */
+  /** Goes on, since the sink can take more. */
   resume(): void;
-  /** Nobody wants the rest. */
+  /** Gives up the rest, which nobody wants. */
   cancel(): void;
 }
 
-/** A body that is still being received. */
+/** Describes a body that is still being received. */
 export interface ArrivingBody extends Body {
   /** True when nothing more will come. */
   readonly isComplete: boolean;
@@ -33,7 +33,7 @@ export interface ArrivingBody extends Body {
   bound(max: number, rate: number | null): void;
 }
 
-/** Reads a body to its end. Rejects when it breaks off or grows past `most` bytes (`TooLarge`). */
+/** Reads a body to its end. Rejects when it breaks off or grows past `max` bytes (`TooLarge`). */
 export function collect(body: Body, max: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const parts: Uint8Array[] = [];
@@ -55,7 +55,7 @@ export function collect(body: Body, max: number): Promise<Uint8Array> {
   });
 }
 
-/** A body that is there as a whole: it can be sent any number of times. */
+/** Holds a body that is there as a whole: it can be sent any number of times. */
 export class WholeBody implements Body {
   readonly length: number;
 
@@ -73,7 +73,7 @@ export class WholeBody implements Body {
   cancel(): void {}
 }
 
-/** A body whose bytes pass through `write` on their way to its sink. */
+/** Passes a body's bytes through `write` on their way to its sink. */
 export const through = (body: Body, write: (bytes: Uint8Array, sink: Sink) => boolean): Body => ({
   length: body.length,
   resume: () => body.resume(),
@@ -86,7 +86,7 @@ export const through = (body: Body, write: (bytes: Uint8Array, sink: Sink) => bo
     }),
 });
 
-/** A stream as a body, for what is made piece by piece. */
+/** Makes a body of a stream, for content that is made piece by piece. */
 export class StreamBody implements Body {
   readonly length = -1;
   private readonly reader: {
@@ -133,14 +133,14 @@ export class StreamBody implements Body {
   }
 }
 
-/** A body comes more slowly than the server waits for. */
+/** Says that a body comes more slowly than the server waits for. */
 export class TooSlow extends Error {
   constructor() {
     super("the client sends its body too slowly, or has stopped sending");
   }
 }
 
-/** A body grew past what the server takes. */
+/** Says that a body grew past what the server takes. */
 export class TooLarge extends Error {
   constructor(readonly max: number) {
     super(`the body is larger than ${max} bytes`);

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Fault } from "../schema/faults.ts";
 import type { ServerConfig } from "./settings.ts";
 
-/** A certificate as people want to see it. */
+/** Describes a certificate as people want to see it. */
 export interface CertificateFacts {
   readonly file: string;
   /** Names and addresses that it is for. */
@@ -14,7 +14,10 @@ export interface CertificateFacts {
 
 const SOON = 14 * 86_400_000;
 
-/** Opens the files that a configuration serves TLS with: what is wrong with them, what is worth knowing, and what they are for. `now`: milliseconds since 1970. */
+/**
+ * Reads the files that a configuration serves TLS with, and gives their faults, what else is worth knowing of them, and the certificate's
+ * facts. `now`: milliseconds since 1970.
+ */
 export function examineCertificates(
   { server }: { readonly server: ServerConfig },
   now: number,
@@ -61,5 +64,5 @@ function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
   return names.length > 0 ? names : [/CN=([^\n,]+)/.exec(subject ?? "")?.[1] ?? "no name"];
 }
 
-/** The day of a time, in UTC. */
+/** Gives the day of a time, in UTC. */
 export const day = (at: number): string => new Date(at).toISOString().slice(0, 10);

@@ -1,8 +1,8 @@
 import { type CidrSet, isPrivate, normaliseIp } from "../values/ip.ts";
 
 /**
- * The caller's address: the peer's, or, when the peer is a trusted proxy, the rightmost address of X-Forwarded-For that is not trusted.
- * An entry that is no address ends the walk: what stands to its left can't be believed.
+ * Gives the caller's address: the peer's, or, when the peer is a trusted proxy, the rightmost address of X-Forwarded-For that is not
+ * trusted. An entry that is no address ends the search: the entries to its left can't be believed.
  */
 export function clientIp(peer: string, forwardedFor: string | null, trusted: CidrSet): string {
   if (forwardedFor === null || !trusted.has(peer)) return peer;
@@ -19,24 +19,25 @@ export function clientIp(peer: string, forwardedFor: string | null, trusted: Cid
   return ip;
 }
 
-/** Some proxies write `203.0.113.7:4711` or `[2001:db8::1]:4711`. */
+/** Removes the port from an entry: some proxies write `203.0.113.7:4711` or `[2001:db8::1]:4711`. */
 export function withoutPort(entry: string): string {
   if (entry.startsWith("[")) return entry.slice(1, entry.indexOf("]"));
   const colon = entry.indexOf(":");
   return colon >= 0 && entry.indexOf(":", colon + 1) < 0 ? entry.slice(0, colon) : entry;
 }
 
-/** The fields of a request that proxies set. */
+/** Gives the fields of a request that proxies set. */
 interface TrailFields {
-  /** The first field of this name, in small letters. */
+  /** Gives the value of the first field of this name, which is in lower case. */
   get(lower: string): string | null;
-  /** All fields of this name as one. */
+  /** Joins the values of all fields of this name, which is in lower case. */
   joined(lower: string): string | null;
 }
 
 /**
- * Tells for whom a proxy on this machine or in its network asks that `server.trustedProxies` does not name; `null` where there is none. All of its callers have its address.
- * The last address of X-Forwarded-For is the one that the proxy itself has seen; "" when it says none.
+ * Tells for whom a proxy asks that is on this machine or in its network, but not in `server.trustedProxies`, under whose address all of its
+ * callers come; `null` where there is no such proxy. Gives the last address of X-Forwarded-For, which is the one that the proxy itself has
+ * seen; "" when the field holds none.
  */
 export function hiddenCaller(peer: string, fields: TrailFields, trusted: CidrSet): string | null {
   if (!isPrivate(peer)) return null;

@@ -13,9 +13,9 @@ import { Outgoing, type RawSocket } from "./outgoing.ts";
 import { isOutOfDescriptors } from "./shortage.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
-/** One target's address, taken apart once. */
+/** Holds one target's address, parsed once. */
 export interface Origin {
-  /** `https://example.com:443`: what its connections are pooled under. */
+  /** The key that its connections are pooled under: `https://example.com:443`. */
   readonly key: string;
   readonly hostname: string;
   readonly port: number;
@@ -25,8 +25,8 @@ export interface Origin {
 }
 
 /**
- * Which connection a request may take: any kept one, since it can be repeated when that turns out to be closed; a kept one of which the kernel knows no close; or a new one, for what
- * can't be sent twice and is large enough to pay for it.
+ * Says which connection a request may take: any kept one, since it can be repeated when that turns out to be closed; a kept one of which
+ * the kernel knows no close; or a new one, for a request that can't be sent twice and is large enough to pay for it.
  */
 export type Reuse = "any" | "checked" | "new";
 
@@ -39,17 +39,17 @@ export interface UpstreamRequest {
   readonly chunked: boolean;
   /** True when `head` asks to leave HTTP/1.1 (RFC 9110 §7.8). */
   readonly upgrade: boolean;
-  /** Milliseconds to make a connection. */
+  /** Milliseconds that making a connection may take. */
   readonly connectTimeout: number;
   /** Milliseconds until the response's head must be there. */
   readonly timeout: number;
   /** Milliseconds that the response's body may be silent. */
   readonly bodyTimeout: number;
-  /** Left out: any. */
+  /** The connection that the request may take; left out: any. */
   readonly reuse?: Reuse;
   /** Takes interim answers (RFC 9110 §15.2) but 100 and 101; left out: they are dropped. */
   readonly onInterim?: ((status: number, reason: string, fields: Fields, connection: string) => void) | null;
-  /** Which trailer fields of a chunked body go on; left out: all. */
+  /** Tells which trailer fields of a chunked body go on; left out: all. */
   readonly keepsTrailer?: KeepsTrailer | null;
 }
 
@@ -60,13 +60,13 @@ export interface UpstreamResponse {
   readonly connection: string;
   /** `Content-Length` as stated, or -1. */
   readonly length: number;
-  /** All of it when it came with the head, otherwise on its way. */
+  /** All of it when it came with the head, otherwise a body on its way. */
   readonly body: Uint8Array | Body | null;
   /** After a 101: the connection itself. */
   readonly tunnel: UpstreamTunnel | null;
 }
 
-/** The upstream's side of a connection that has left HTTP. */
+/** Controls the upstream's side of a connection that has left HTTP. */
 export interface UpstreamTunnel {
   write(bytes: Uint8Array): boolean;
   resume(): void;
@@ -77,13 +77,16 @@ export interface UpstreamTunnel {
 
 export type FailureKind = "connect" | "timeout" | "reset" | "protocol" | "request" | "aborted" | "descriptors";
 
-/** Why a request got no (whole) response. */
+/** Says why a request got no response, or not a whole one. */
 export class UpstreamFailure extends Error {
-  /** A kept connection that the upstream had closed before this request: a new connection will most likely do. */
+  /** True when the upstream had closed a kept connection before this request: a new connection will most likely do. */
   isStale = false;
 
   constructor(
-    /** `connect`: no connection was made. `reset`: it broke. `protocol`: the response was not HTTP. `request`: the caller's body broke off. `aborted`: the caller gave up. `descriptors`: the gateway itself has none left. */
+    /**
+     * `connect`: no connection was made. `reset`: it broke. `protocol`: the response was not HTTP. `request`: the caller's body broke off.
+     * `aborted`: the caller gave up. `descriptors`: the gateway itself has none left.
+     */
     readonly kind: FailureKind,
     message: string,
     /** False when not one byte of the request can have reached the upstream. */
@@ -94,10 +97,10 @@ export class UpstreamFailure extends Error {
   }
 }
 
-/** The caller is gone: nobody wants an answer any more. */
+/** Makes the failure of a request whose caller is gone: nobody wants an answer any more. */
 export const callerLeft = (wasSent = false): UpstreamFailure => new UpstreamFailure("aborted", "the caller gave up", wasSent);
 
-/** Gives up an answer that nobody gets. */
+/** Gives up a response that nobody gets. */
 export function discard({ body }: UpstreamResponse): void {
   if (body !== null && !(body instanceof Uint8Array)) body.cancel();
 }
@@ -110,9 +113,9 @@ export const originOf = (hostname: string, port: number, tls: boolean): Origin =
   isNamed: isIP(hostname) === 0 && hostname !== "localhost",
 });
 
-/** A request under way, which can be given up. */
+/** Controls a request under way, which can be given up. */
 export interface Call {
-  /** Whether anything of the request may have left. */
+  /** True when anything of the request may have left. */
   readonly isSent: boolean;
   readonly response: Promise<UpstreamResponse>;
   abort(): void;
@@ -123,49 +126,62 @@ export interface UpstreamClient {
   close(): void;
 }
 
-/** Idle connections kept for one origin, and for how long (ms): below the 5 s after which many servers close, so that few requests meet a closing connection. */
+/**
+ * The number of idle connections kept for one origin, and the milliseconds they are kept: fewer than the 5 s after which many servers
+ * close, so that few requests meet a closing connection.
+ */
 const MAX_IDLE = 4096;
 const IDLE_FOR = 4_000;
-/** How long a connection to a name is used: after that the name is looked up again, since it may lead elsewhere by now. */
+/** Milliseconds that a connection to a name is used: after that the name is looked up again, since it may lead elsewhere by now. */
 const NAMED_FOR = 60_000;
-/** How exact timeouts are, in milliseconds. */
+/** The exactness of timeouts, in milliseconds. */
 const TICK = 25;
-/** Ticks. */
+/** The ticks between two looks at what has been told and may be over. */
 const LOOK_BACK_EVERY = 200;
 const MAX_HEAD = 262_144;
-/** Interim answers that are read before an answer: more are a backend's fault, or a flood. */
+/** The number of interim answers that are read before an answer: more are a backend's fault, or a flood. */
 const MAX_INTERIM = 100;
-/** How a response begins: what begins otherwise is no HTTP, and is not waited for. */
+/** The beginning of every response: bytes that begin otherwise are no HTTP, and no more of them are waited for. */
 const PROTOCOL = "HTTP/1.";
 /** Milliseconds that a connection may have been idle where the kernel can't be asked whether it is still open. */
 const SURELY_OPEN_FOR = 5;
-/** How long an origin that has sent bytes that nobody asked for has its kept connections looked at before each use, and is not told of again, in milliseconds. */
+/**
+ * Milliseconds for which, after an origin has sent bytes that nobody asked for, its kept connections are looked at before each use, and
+ * such bytes are not told again.
+ */
 const SUSPECT_FOR = 60_000;
-/** How long a name that can't be looked up is not looked up again, in milliseconds. */
+/** Milliseconds for which a name that can't be looked up is not looked up again. */
 const LOOK_UP_AGAIN_AFTER = 10_000;
-/** How long it is told that descriptors are short after the last request that got none, and that a name is in doubt after the last one that went there, in milliseconds. */
+/**
+ * Milliseconds that a shortage of descriptors is told after the last request that got none, and doubt of a name after the last request that
+ * went there.
+ */
 const TOLD_FOR = 60_000;
-/** Names whose last address is remembered. */
+/** The number of names whose last address is remembered. */
 const MAX_ADDRESSES = 1024;
-/** A silent peer is asked after so many milliseconds whether it is still there; Bun then asks each second, ten times. */
+/** Milliseconds after which a silent peer is asked whether it is still there; Bun then asks each second, ten times. */
 const KEEP_ALIVE_AFTER = 60_000;
 const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 
-/**
- * A pooled HTTP/1.1 client over `Bun.connect`. Compared with `fetch`: no cap on requests in flight or on idle connections, the
- * header lines and body bytes as they are on the wire (no decompression, nothing added), and a 101 gives the connection itself.
- */
-/** What the client has to tell whoever runs the gateway. */
+/** Names what the client tells whoever runs the gateway. */
 export interface ClientNotes {
-  /** An upstream has sent bytes that belong to no answer; told once a minute for each origin. */
+  /** Tells that an upstream has sent bytes that belong to no answer; once a minute for each origin. */
   readonly onUnasked: (origin: string) => void;
-  /** A name can't be looked up, and `address` is used instead; or (`error` is `null`) it can be again, or nobody has asked for it for a while. */
+  /**
+   * Tells that a name can't be looked up, so that `address` is used; or (`error` is `null`) that it can be again, or nobody has asked for
+   * it for a while.
+   */
   readonly onLookUp: (origin: string, address: string, error: string | null) => void;
-  /** Requests are refused for want of descriptors, or have not been for a while. */
+  /** Tells that requests are refused for want of descriptors, or have not been for a while. */
   readonly onShortage: (isShort: boolean) => void;
 }
 
+/**
+ * Sends requests over pooled HTTP/1.1 connections of `Bun.connect`. Compared with `fetch`: no cap on requests in flight or on idle
+ * connections, the header lines and body bytes as they are on the wire (no decompression, nothing added), and a 101 gives the connection
+ * itself.
+ */
 export class PooledClient implements UpstreamClient {
   /** Connections with a request under way. */
   readonly active = new Set<UpstreamConnection>();
@@ -212,7 +228,7 @@ export class PooledClient implements UpstreamClient {
     }
   }
 
-  /** Closes the connection that has been idle for longest. False when there is none. */
+  /** Closes the connection that has been idle for longest. False when no connection is idle. */
   private closeIdle(): boolean {
     let longest: UpstreamConnection | undefined;
     for (const { idle } of this.pools.values()) {
@@ -225,14 +241,17 @@ export class PooledClient implements UpstreamClient {
     return true;
   }
 
-  /** An upstream has sent bytes that belong to no answer: where they came from, more may follow in the middle of another exchange. */
+  /**
+   * Suspects an origin's connections after one has brought bytes that belong to no answer: more may follow in the middle of another
+   * exchange.
+   */
   suspect(pool: Pool): void {
     if (this.now < pool.suspectUntil) return;
     pool.suspectUntil = this.now + SUSPECT_FOR;
     this.notes.onUnasked?.(pool.key);
   }
 
-  /** A connection to a name was made. */
+  /** Remembers the address that a name has led to. */
   ledTo(origin: Origin, address: string): void {
     const known = this.addresses.get(origin.key);
     if (known === undefined) {
@@ -249,7 +268,7 @@ export class PooledClient implements UpstreamClient {
     this.notes.onLookUp?.(origin.key, address, null);
   }
 
-  /** A name could not be looked up: gives the address that it led to last. */
+  /** Gives the address that a name led to last, now that it can't be looked up; `null` when there is none. */
   lastAddress(origin: Origin, error: string): string | null {
     const known = this.addresses.get(origin.key);
     if (known === undefined) return null;
@@ -258,14 +277,14 @@ export class PooledClient implements UpstreamClient {
     return known.address;
   }
 
-  /** A request got no connection, since the process has no descriptor left. */
+  /** Makes the failure of a request that got no connection, since the process has no descriptor left, and tells of the shortage. */
   lacksDescriptors(): UpstreamFailure {
     if (this.shortUntil === 0) this.notes.onShortage?.(true);
     this.shortUntil = this.now + TOLD_FOR;
     return new UpstreamFailure("descriptors", "out of file descriptors", false);
   }
 
-  /** Takes back what is over. */
+  /** Tells what is over: a shortage of descriptors, and doubts about names. */
   private lookBack(): void {
     if (this.shortUntil !== 0 && this.now > this.shortUntil) {
       this.shortUntil = 0;
@@ -307,18 +326,18 @@ export class PooledClient implements UpstreamClient {
   }
 }
 
-/** The connections to one origin. */
+/** Holds the connections to one origin. */
 interface Pool {
-  /** The origin's. */
+  /** The origin's key. */
   readonly key: string;
   readonly idle: UpstreamConnection[];
-  /** All of them, idle, busy or being made. */
+  /** The number of its connections: idle, busy or being made. */
   open: number;
-  /** `client.now` until which its connections are looked at before they are used again. */
+  /** The `client.now` until which its connections are looked at before they are used again. */
   suspectUntil: number;
 }
 
-/** One request and its promise. */
+/** Carries one request from its start to its response or failure. */
 class Exchange implements Call {
   readonly response: Promise<UpstreamResponse>;
   private settle!: (response: UpstreamResponse) => void;
@@ -358,7 +377,7 @@ class Exchange implements Call {
     this.dial(connection, patience, known !== undefined && client.now < known.doubtedUntil ? known.address : null);
   }
 
-  /** `address`: where a name led last, when it can't be looked up now. */
+  /** Connects to the target. `address`: the one that its name led to last, when it can't be looked up now. */
   private dial(connection: UpstreamConnection, patience: Timer, address: string | null): void {
     const { client, origin } = this;
     Bun.connect<UpstreamConnection>({
@@ -414,7 +433,7 @@ class Exchange implements Call {
   }
 }
 
-/** One connection to a target: one exchange at a time. */
+/** Runs one connection to a target, one exchange at a time. */
 class UpstreamConnection {
   idleUntil = Number.POSITIVE_INFINITY;
   socket!: RawSocket;
@@ -431,7 +450,7 @@ class UpstreamConnection {
   /** The request's body while it is on its way up. */
   private upload: Body | null = null;
   private isPaused = false;
-  /** `client.now` from when on it serves no further request. */
+  /** The `client.now` from which on it serves no further request. */
   private readonly retiresAt: number;
 
   constructor(
@@ -446,7 +465,7 @@ class UpstreamConnection {
     return !this.isClosed && this.idleUntil > this.client.now;
   }
 
-  /** Whether the kernel knows of nothing that has come, the end included; where it can't be asked, whether it was used a moment ago. */
+  /** True when the kernel knows of nothing that has come, the end included; where it can't be asked, when it was used a moment ago. */
   get isSurelyOpen(): boolean {
     return isQuiet(this.descriptor) ?? this.idleUntil - IDLE_FOR + SURELY_OPEN_FOR > this.client.now;
   }
@@ -630,7 +649,7 @@ class UpstreamConnection {
     exchange.resolve({ ...responseOf(head, null), tunnel });
   }
 
-  /** The exchange is over and the connection may serve another. `inStep`: nothing has come behind the answer. */
+  /** Ends the exchange; the connection may serve another. `inStep`: nothing has come behind the answer. */
   private complete(head: ResponseHead, inStep: boolean, mayServe = true): void {
     if (!inStep) this.client.suspect(this.pool);
     // Who gives up from now on must not cut off the connection's next exchange.
@@ -726,7 +745,7 @@ class UpstreamConnection {
     this.closed();
   }
 
-  /** Closes after what was written, where the kernel has taken it. */
+  /** Closes the connection after the bytes that the kernel has already taken are sent. */
   private part(): void {
     if (this.isClosed) return;
     this.socket.end();
@@ -746,7 +765,7 @@ class UpstreamConnection {
     this.socket.resume();
   }
 
-  /** A kept connection that closes before the first byte of a response was most likely closed while idle. */
+  /** Makes the failure of a connection that has closed before a response began. A kept one was most likely closed while it was idle. */
   private resetOf(exchange: Exchange): UpstreamFailure {
     const isStale = this.uses > 1 && this.buffer.length === 0;
     const failure = new UpstreamFailure(
@@ -763,7 +782,7 @@ class UpstreamConnection {
 /** Sends a request that has a body. */
 class RequestSink implements Sink {
   private readonly chunked: boolean;
-  /** Until it is sent: it goes with the first bytes of the body when they are there already. */
+  /** The head, until it is sent: it goes with the first bytes of the body when they are there already. */
   private head: string | null;
 
   constructor(
@@ -800,7 +819,7 @@ class RequestSink implements Sink {
   }
 }
 
-/** A response's body on its way. */
+/** Passes a response's body on as it comes. */
 class ResponseBody implements Body {
   readonly length: number;
   timeout = Number.POSITIVE_INFINITY;
@@ -853,7 +872,7 @@ class ResponseBody implements Body {
     return used;
   }
 
-  /** The connection is gone: the end of a body that ends so, a failure of any other. */
+  /** Ends a body whose end is the connection's end; fails any other, since the connection is gone. */
   connectionClosed(): void {
     if (this.decoder instanceof CloseDecoder) this.end();
     else this.fail(new UpstreamFailure("reset", "the upstream closed the connection within the response", true));

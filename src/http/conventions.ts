@@ -3,9 +3,12 @@ import { isObject } from "../values/json.ts";
 import { DURATION_PATTERN, parseDuration } from "../values/units.ts";
 import { invalid, refused } from "./refused.ts";
 
-/** What the admin API's lists and records have in common. */
+/** The common parts of the admin API's lists and records. */
 
-/** A query arrives as text and is read by the handlers, which say more of a fault than a schema can: `shown` is what the API document says of it. */
+/**
+ * The query of a list. It arrives as text and the handlers read it, which say more of a fault than a schema can: `shown` is what the API
+ * document says of it.
+ */
 export const PageQuery = Type.Object({
   limit: Type.Optional(
     Type.String({ description: "Most items to give: 1 to 500, 50 by default.", shown: { type: "integer", minimum: 1, maximum: 500 } }),
@@ -18,28 +21,28 @@ export const PageQuery = Type.Object({
   ),
 });
 
-/** A time in a query. */
+/** Gives the schema of a time in a query. */
 export const TimeParameter = (description: string) => Type.Optional(Type.String({ description, shown: { format: "date-time" } }));
 
-/** `?force=true`. */
+/** Gives the schema of the query `?force=true`. */
 export const Force = (deed: string) =>
   Type.Object({ force: Type.Optional(Type.String({ description: `true: ${deed}.`, shown: { type: "boolean" } })) });
 
-/** A time in an answer, or null. */
+/** Gives the schema of a time in an answer, or null. */
 export const Time = (description: string) =>
   Type.Union([Type.String(), Type.Null()], { description, shown: { anyOf: [{ type: "string", format: "date-time" }, { type: "null" }] } });
 
-/** A time that is always there. */
+/** Gives the schema of a time in an answer that is always there. */
 export const Since = (description: string) => Type.String({ description, shown: { format: "date-time" } });
 
 export const Source = Type.Union([Type.Literal("config"), Type.Literal("admin")], {
   description: "Who manages it: config.json, or this API.",
 });
 
-/** How a duration of at most ten years reads: every text of this form is accepted. */
+/** The form of a duration of at most ten years: every text of this form is accepted. */
 const SHORT = "^([0-9]{1,9}ms|[0-9]{1,8}s|[0-9]{1,6}m|[0-9]{1,4}h|([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2})d)$";
 
-/** A duration of at most ten years in a body. `example` also says what it looks like in a fault. */
+/** Gives the schema of a duration of at most ten years in a body. `example` also stands in the message of a fault. */
 export const DurationField = (description: string, example: string) =>
   Type.String({
     pattern: DURATION_PATTERN,
@@ -49,7 +52,7 @@ export const DurationField = (description: string, example: string) =>
     shown: { pattern: SHORT },
   });
 
-/** Addresses as they may be written in a body: an address, or a block of them. */
+/** The form of addresses in a body: an address, or a block of them. */
 export const ADDRESS_SHOWN = {
   anyOf: [
     { type: "string", format: "ipv4" },
@@ -74,7 +77,7 @@ export const Page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
     nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
   });
 
-/** Reads `?limit=` and `?cursor=`. Throws 422 for what is no page. */
+/** Reads `?limit=` and `?cursor=`. Throws 422 for values that make no page. */
 export function pageOf(query: Static<typeof PageQuery>): PageRequest {
   const limit = query.limit === undefined ? 50 : Number(query.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > 500)
@@ -82,7 +85,7 @@ export function pageOf(query: Static<typeof PageQuery>): PageRequest {
   return { limit, after: query.cursor === undefined ? "" : decodeCursor(query.cursor) };
 }
 
-/** A page of items that are sorted by `idOf`; `items` may hold one more than `limit`, which says that there is a next page. */
+/** Gives a page of items that are sorted by `idOf`; `items` may hold one more than `limit`, which says that there is a next page. */
 export function pageFrom<T>(items: readonly T[], limit: number, idOf: (item: T) => string): { items: T[]; nextCursor: string | null } {
   const page = items.slice(0, limit);
   const last = page.at(-1);
@@ -96,10 +99,10 @@ function decodeCursor(cursor: string): string {
   return id;
 }
 
-/** A record's ETag from its version. */
+/** Gives a record's ETag from its version. */
 export const etagOf = (version: number | string): string => `"${version}"`;
 
-/** Throws 412 when the caller read another version than this one (RFC 9110 §13.1.1). */
+/** Throws 412 when the caller has read another version than this one (RFC 9110 §13.1.1). */
 export function checkMatch(ifMatch: string | null | undefined, version: number): void {
   if (ifMatch === null || ifMatch === undefined || ifMatch.trim() === "*") return;
   const tags = ifMatch.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
@@ -107,7 +110,7 @@ export function checkMatch(ifMatch: string | null | undefined, version: number):
     throw refused("preconditionFailed", "The record has changed since you read it: read it again and repeat your change.");
 }
 
-/** RFC 7396: null removes, objects are merged, everything else replaces. */
+/** Applies a merge patch (RFC 7396): null removes, objects are merged, everything else replaces. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const merged: Record<string, unknown> = isObject(target) ? { ...target } : {};
@@ -123,10 +126,10 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 export const timeText = (milliseconds: number | null | undefined): string | null =>
   milliseconds === null || milliseconds === undefined || !Number.isFinite(milliseconds) ? null : new Date(milliseconds).toISOString();
 
-/** Beyond some 270,000 years from now there are no dates; nobody means more than ten years. */
+/** The longest duration: beyond some 270,000 years from now there are no dates, and nobody means more than ten years. */
 const LONGEST = 3660 * 86_400_000;
 
-/** Milliseconds of a duration of at most ten years; 422 for anything else. */
+/** Gives the milliseconds of a duration of at most ten years. Throws 422 for anything else. */
 export function durationOf(text: string, field: string): number {
   let milliseconds: number;
   try {

@@ -1,7 +1,7 @@
 import { isLoopback, parseIp } from "../values/ip.ts";
 import { descriptors } from "./descriptors.ts";
 
-/** How many connections clients may have open. */
+/** Says how many connections clients may have open. */
 export interface CrowdLimits {
   /** In all. */
   maxConnections: number;
@@ -9,18 +9,21 @@ export interface CrowdLimits {
   maxConnectionsPerAddress: number;
 }
 
-/** What was too much: all of them, or those of one address. */
+/** Says which bound was exceeded: that of all connections, or that of one address. */
 export type Excess = "total" | "address";
 
-/** A connection as the crowd knows it. */
+/** Represents a connection in the crowd. */
 export interface Member {
-  /** Closes it and leaves its seat at once. False when a request is on its way that was not read yet: then it has gone behind the others. */
+  /**
+   * Closes the connection and gives up its seat at once. False when a request has arrived that was not read yet: the connection has then
+   * gone behind the others.
+   */
   closeEarly(): boolean;
 }
 
-/** What clients may take of the descriptors: the rest is for backends. */
+/** The share of the descriptors that clients may take: the rest is for backends. */
 const CLIENTS_SHARE = 2 / 3;
-/** The least that one address may have by itself: many people share one behind a NAT. */
+/** The least number of connections that one address may have: many people share one behind a NAT. */
 const MIN_PER_ADDRESS = 1000;
 
 /** Reads how many connections are allowed; "auto" goes by the descriptors that this process may have. */
@@ -34,10 +37,10 @@ export function crowdLimits(server: { maxConnections: number | "auto"; maxConnec
   };
 }
 
-/** How many idle connections are looked at for one that can be closed. */
+/** The number of idle connections that are looked at to find one that can be closed. */
 const MAX_ASKED = 64;
 
-/** A place in a list, or the list itself: each is a circle. */
+/** Holds a place in a list, or the list itself: each is a circle. */
 class Place {
   private before: Place = this;
   private after: Place = this;
@@ -49,7 +52,7 @@ class Place {
     return this.after.member;
   }
 
-  /** Goes to the end of a list. */
+  /** Moves to the end of a list. */
   join(list: Place): void {
     this.leave();
     this.before = list.before;
@@ -66,7 +69,7 @@ class Place {
   }
 }
 
-/** The connections of one address. */
+/** Counts the connections of one address. */
 interface Peer {
   readonly key: string;
   open: number;
@@ -74,12 +77,13 @@ interface Peer {
 }
 
 /**
- * All clients' connections, those that wait for a request in the order in which they began to. Where there are too many, the one that has waited longest is closed, and where none waits, the new one is.
- * Each step takes the same short time however many there are.
+ * Keeps all clients' connections; those that wait for a request stand in the order in which they began to wait. Where there are too many,
+ * the one that has waited longest is closed, and where none waits, the new one is. Each step takes the same short time however many there
+ * are.
  */
 export class Crowd {
   open = 0;
-  /** Since the start. */
+  /** Connections that were refused since the start. */
   readonly refused: Record<Excess, number> = { total: 0, address: 0 };
   readonly closedEarly: Record<Excess, number> = { total: 0, address: 0 };
   /** The address that had too many last. */
@@ -88,7 +92,10 @@ export class Crowd {
   private readonly peers = new Map<string, Peer>();
   private readonly forget: () => void;
 
-  /** `limits` may be changed. `isExempt` tells addresses that many clients come from by their nature; loopback's are in any case. */
+  /**
+   * Begins empty. `limits` may be changed. `isExempt` tells addresses that many clients come from by their nature; loopback addresses are
+   * exempt in any case.
+   */
   constructor(
     readonly limits: CrowdLimits,
     private readonly isExempt: (ip: string) => boolean = () => false,
@@ -96,7 +103,7 @@ export class Crowd {
     this.forget = descriptors.holdsIdle(() => this.closeOne(this.idle, "total"));
   }
 
-  /** A seat for a connection whose descriptor is counted already; `null` when it must be closed. */
+  /** Gives a seat to a connection whose descriptor is counted already; `null` when the connection must be closed. */
   admit(member: Member, ip: string): Seat | null {
     const { limits } = this;
     const peer = this.peerOf(ip);
@@ -152,7 +159,7 @@ export class Crowd {
   }
 }
 
-/** One connection's place in the crowd. */
+/** Holds one connection's place in the crowd. */
 export class Seat {
   private readonly place: Place;
   private readonly placeAmongPeers: Place | null;
@@ -167,26 +174,26 @@ export class Seat {
     this.waits();
   }
 
-  /** It waits for a request from now on: those that waited already go before it. */
+  /** Marks the connection as waiting for a request, behind those that wait already. */
   waits(): void {
     this.place.join(this.crowd.waiting);
     if (this.peer !== null) this.placeAmongPeers?.join(this.peer.idle);
   }
 
-  /** It is in use: nothing closes it for the sake of another. */
+  /** Marks the connection as in use: nothing closes it for the sake of another. */
   works(): void {
     this.place.leave();
     this.placeAmongPeers?.leave();
   }
 
-  /** Its connection is closed; called once. */
+  /** Gives the seat up, since the connection is closed; called once. */
   leave(): void {
     this.works();
     this.crowd.left(this.peer);
   }
 }
 
-/** What counts as one address: an IPv6 subscriber has a whole /64 (RFC 6177). */
+/** Gives the network that counts as one address: an IPv6 subscriber has a whole /64 (RFC 6177). */
 function networkOf(ip: string): string {
   if (!ip.includes(":")) return ip;
   const bytes = parseIp(ip);

@@ -3,7 +3,10 @@ const FIXDATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ([a-z]{3}) (\d{4}) (\d
 const RFC850 = /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d\d)-([a-z]{3})-(\d\d) (\d\d):(\d\d):(\d\d) GMT$/i;
 const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([a-z]{3}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4})$/i;
 
-/** Milliseconds since 1970 of an HTTP date in any of its three forms and any letter case (RFC 9110 §5.6.7), or `null` for anything else. `Date.parse` would take "0" for a date. */
+/**
+ * Gives the milliseconds since 1970 of an HTTP date in any of its three forms and any letter case (RFC 9110 §5.6.7), or `null` for anything
+ * else. `Date.parse` would take "0" for a date.
+ */
 export function parseHttpDate(text: string): number | null {
   let parts = FIXDATE.exec(text);
   if (parts !== null) return timeOf(Number(parts[3]), parts[2], parts[1], parts[4], parts[5], parts[6]);

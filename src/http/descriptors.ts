@@ -1,13 +1,17 @@
 import { readFileSync } from "node:fs";
 
-/** Kept back for what is no connection of a client or a backend: databases, log, Redis, name look-ups, and a connection that is refused, which needs one until then. */
+/**
+ * Descriptors kept back for uses other than connections of clients and backends: databases, log, Redis, name look-ups, and a connection
+ * that is refused, which needs one until then.
+ */
 const MAX_RESERVE = 64;
-/** What a system without a limit (Windows, `unlimited`) is taken to allow. */
+/** The number that a system without a limit (Windows, `unlimited`) is taken to allow. */
 const PLENTY = 1_048_576;
 
 /**
- * Counts the sockets that this process holds against the number of descriptors it may hold (RLIMIT_NOFILE, read once). Server and upstream client share one count:
- * Bun tells a connect that failed for want of a descriptor as ECONNREFUSED, as for a closed port, so only the count can tell our shortage from the backend's fault.
+ * Counts the sockets that this process holds against the number of descriptors it may hold (RLIMIT_NOFILE, read once). Server and upstream
+ * client share one count: Bun tells a connect that failed for want of a descriptor as ECONNREFUSED, as for a closed port, so only the count
+ * can tell our shortage from the backend's fault.
  */
 export class Descriptors {
   /** Sockets open now, those being connected included. */
@@ -15,16 +19,16 @@ export class Descriptors {
   private max: number | null = null;
   private readonly holders = new Set<() => boolean>();
 
-  /** `read` gives the limit; it is called once, when the limit is first asked for. */
+  /** Begins to count. `read` gives the limit; it is called once, when the limit is first asked for. */
   constructor(private readonly read: () => number) {}
 
-  /** How many descriptors the process may have open. */
+  /** The number of descriptors that the process may have open. */
   get limit(): number {
     this.max ??= this.read();
     return this.max;
   }
 
-  /** How many of them are kept back: at most an eighth. */
+  /** The number of them that are kept back: at most an eighth. */
   get reserve(): number {
     return Math.min(MAX_RESERVE, this.limit >>> 3);
   }
@@ -34,7 +38,7 @@ export class Descriptors {
     return this.sockets + this.reserve >= this.limit;
   }
 
-  /** Counts one that was opened, or is about to be; `closed` follows for each. */
+  /** Counts a socket that was opened, or is about to be; `closed` follows for each. */
   opened(): void {
     this.sockets++;
   }
@@ -43,13 +47,16 @@ export class Descriptors {
     this.sockets--;
   }
 
-  /** Adds somebody who can close an idle socket when there are too few: `close` gives false when it has none. Returns what takes it off again. */
+  /**
+   * Adds somebody who can close an idle socket when there are too few: `close` gives false when it has none. Gives a function that takes it
+   * off again.
+   */
   holdsIdle(close: () => boolean): () => void {
     this.holders.add(close);
     return () => void this.holders.delete(close);
   }
 
-  /** Closes idle sockets until there is room for one more. False when all are in use: then a connect would fail. */
+  /** Closes idle sockets until there is room for one more. False when all are in use: a connect would then fail. */
   makeRoom(): boolean {
     while (this.isShort) {
       let isClosed = false;

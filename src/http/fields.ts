@@ -1,14 +1,14 @@
 /** The characters of a token (RFC 9110 §5.6.2): methods and field names are made of these. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** Bounds the table of known field names, so that a client that invents names can't fill memory. */
+/** The number of field names that are kept, so that a client that invents names can't fill memory. */
 const MAX_INTERNED = 2048;
 const interned = new Map<string, string>();
 
-/** True when `text` is a token (RFC 9110 §5.6.2). */
+/** Tells whether `text` is a token (RFC 9110 §5.6.2). */
 export const isToken = (text: string): boolean => TOKEN.test(text);
 
-/** The lower-case form of a field name, or `null` when it is not a token. Names seen before cost one look-up. */
+/** Gives the lower-case form of a field name, or `null` when it is not a token. Names seen before cost one look-up. */
 export function lowerName(name: string): string | null {
   const known = interned.get(name);
   if (known !== undefined) return known;
@@ -21,10 +21,10 @@ export function lowerName(name: string): string | null {
   return own;
 }
 
-/** Header fields of one message, in the order and with the letter case they came in. */
+/** Holds the header fields of one message, in the order and with the letter case they came in. */
 export class Fields {
   readonly names: string[] = [];
-  /** The same names in lower case: what look-ups compare. */
+  /** The same names in lower case, by which look-ups compare. */
   readonly lower: string[] = [];
   readonly values: string[] = [];
 
@@ -34,13 +34,13 @@ export class Fields {
     this.values.push(value);
   }
 
-  /** The value of the first field with this lower-case name, or `null`. */
+  /** Gives the value of the first field with this lower-case name, or `null`. */
   get(lower: string): string | null {
     const at = this.lower.indexOf(lower);
     return at < 0 ? null : (this.values[at] ?? null);
   }
 
-  /** These fields without those of these lower-case names. */
+  /** Gives these fields without those of these lower-case names. */
   without(...lower: string[]): Fields {
     const fields = new Fields();
     for (let i = 0; i < this.lower.length; i++)
@@ -53,7 +53,7 @@ export class Fields {
     return this.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
   }
 
-  /** All values of this lower-case name joined by a comma (RFC 9110 §5.3), or `null`. */
+  /** Joins all values of this lower-case name by a comma (RFC 9110 §5.3); `null` when there is none. */
   joined(lower: string): string | null {
     let all: string | null = null;
     for (let i = 0; i < this.lower.length; i++) {

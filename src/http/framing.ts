@@ -2,17 +2,20 @@ import { parseTrailers, type Trailers } from "./trailers.ts";
 
 /** Takes a body's bytes out of a connection's stream. */
 export interface Decoder {
-  /** Reads from `bytes` at `from`, hands over what belongs to the body, and gives the position behind what it used. Throws `FramingFault`. */
+  /**
+   * Reads from `bytes` at `from`, hands the body's bytes to `emit`, and gives the position behind the bytes that it used. Throws
+   * `FramingFault`.
+   */
   decode(bytes: Buffer, from: number, emit: (part: Uint8Array) => void): number;
   readonly done: boolean;
-  /** What followed a chunked body, once it is done. */
+  /** The fields that followed a chunked body, once it is done. */
   readonly trailers: Trailers | null;
 }
 
-/** The sender broke the rules of body framing; the connection can't be used further. */
+/** Says that the sender broke the rules of body framing; the connection can't be used further. */
 export class FramingFault extends Error {}
 
-/** A body of `Content-Length` bytes. */
+/** Reads a body of `Content-Length` bytes. */
 export class LengthDecoder implements Decoder {
   readonly trailers = null;
 
@@ -31,7 +34,7 @@ export class LengthDecoder implements Decoder {
   }
 }
 
-/** A body that ends with the connection (RFC 9112 §6.3, case 8). */
+/** Reads a body that ends with the connection (RFC 9112 §6.3, case 8). */
 export class CloseDecoder implements Decoder {
   readonly done = false;
   readonly trailers = null;
@@ -42,7 +45,7 @@ export class CloseDecoder implements Decoder {
   }
 }
 
-/** Longest chunk-size line and longest trailer section that are read before the sender is taken for hostile, in bytes. */
+/** The longest chunk-size line and the longest trailer section that are read before the sender is taken for hostile, in bytes. */
 const MAX_LINE = 4096;
 const MAX_TRAILERS = 16_384;
 
@@ -60,7 +63,7 @@ enum At {
   Done,
 }
 
-/** A chunked body (RFC 9112 §7.1). Chunk extensions are read and dropped; anything else than CRLF at a line's end is a fault. */
+/** Reads a chunked body (RFC 9112 §7.1). Chunk extensions are read and dropped; anything else than CRLF at a line's end is a fault. */
 export class ChunkedDecoder implements Decoder {
   trailers: Trailers | null = null;
   private at: At = At.Size;
@@ -169,7 +172,7 @@ function hexValue(byte: number): number {
 const CRLF = Buffer.from("\r\n");
 export const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 
-/** One chunk of a chunked body around these bytes, which must not be empty. */
+/** Makes one chunk of a chunked body around these bytes, which must not be empty. */
 export function encodeChunk(bytes: Uint8Array): Buffer {
   const size = Buffer.from(`${bytes.length.toString(16)}\r\n`, "latin1");
   return Buffer.concat([size, bytes, CRLF], size.length + bytes.length + 2);

@@ -1,6 +1,6 @@
 import { Fields, isToken, lowerName } from "./fields.ts";
 
-/** How the length of a message's body is known (RFC 9112 §6.3). `close`: it ends with the connection. */
+/** Says how the length of a message's body is known (RFC 9112 §6.3). `close`: it ends with the connection. */
 export type Framing = "none" | "length" | "chunked" | "close";
 
 export interface RequestHead {
@@ -35,7 +35,7 @@ export interface ResponseHead {
   readonly connection: string;
 }
 
-/** Why a message's head was refused: the status that RFC 9112 names for it and a sentence for whoever sent it. */
+/** Says why a message's head was refused: the status that RFC 9112 names for it and a sentence for whoever sent it. */
 export class HeadFault {
   constructor(
     readonly status: 400 | 408 | 417 | 431 | 501 | 505,
@@ -145,7 +145,7 @@ export function parseResponseHead(text: string, method: string): ResponseHead | 
   };
 }
 
-/** True when a comma-separated, lower-case field value holds this option. */
+/** Tells whether a comma-separated, lower-case field value holds this option. */
 export function hasOption(value: string, option: string): boolean {
   if (value === option) return true;
   if (value === "" || !value.includes(option)) return false;
@@ -202,7 +202,7 @@ function readFields(text: string, from: number, fields: Fields, framed: Framed, 
   return null;
 }
 
-/** The text between two positions without the spaces and tabs around it (OWS, RFC 9110 §5.6.3). */
+/** Gives the text between two positions without the spaces and tabs around it (OWS, RFC 9110 §5.6.3). */
 function trimmed(text: string, from: number, to: number): string {
   let start = from;
   let end = to;

@@ -3,21 +3,22 @@ import { isObject } from "../values/json.ts";
 import { bodyTooLarge } from "./problem.ts";
 import { invalid, Refused } from "./refused.ts";
 
-/** What a body may have at most. Records are some ten levels deep; what is deeper only makes whatever reads it recurse. */
+/** The levels that a body may be nested. Records are some ten levels deep; deeper ones only make whatever reads them recurse. */
 const MAX_DEPTH = 64;
-/** One record: the largest, a pool of hundreds of keys, has a few thousand values. */
+/** The bounds of one record: the largest, a pool of hundreds of keys, has a few thousand values. */
 const RECORD = { bytes: 1024 * 1024, values: 20_000 };
-/** Ten thousand keys in one import, a hundred values each. */
+/** The bounds of an import: ten thousand keys at once, a hundred values each. */
 const IMPORT = { bytes: 16 * 1024 * 1024, values: 1_000_000 };
 
 const boundsOf = (path: string): typeof RECORD => (/^\/admin\/keys\/import\/?$/.test(path) ? IMPORT : RECORD);
 
-/** Gives how many bytes a body may have that is sent to this path of the admin API. */
+/** Gives how many bytes a body sent to this path of the admin API may have. */
 export const maxBodyOf = (path: string): number => boundsOf(path).bytes;
 
 /**
- * Refuses what would keep the event loop busy, or means to change a prototype, before anything parses it: a body that is too large (413), nested too deep, of too many
- * values, or with a field `__proto__` (422). Text that is not JSON passes: the parser says what is wrong with it. Throws `Refused`.
+ * Refuses a body that would keep the event loop busy, or means to change a prototype, before anything parses it: one that is too large
+ * (413), nested too deep, of too many values, or with a field `__proto__` (422). Text that is not JSON passes: the parser says what is
+ * wrong with it. Throws `Refused`.
  */
 export function checkBody(text: string, path: string): void {
   const { bytes: max, values } = boundsOf(path);
@@ -32,7 +33,7 @@ export function checkBody(text: string, path: string): void {
   }
 }
 
-/** Counts brackets and commas outside of strings. */
+/** Counts brackets and commas outside of strings, and gives what is wrong with them; `null` when nothing is. */
 function shapeFault(text: string, max: number): string | null {
   let depth = 0;
   let values = 0;
@@ -57,7 +58,7 @@ function shapeFault(text: string, max: number): string | null {
   return null;
 }
 
-/** The place of the quote that ends the string which begins at `start`. */
+/** Gives the position of the quote that ends the string which begins at `start`. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
@@ -67,7 +68,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** Where an object has a field `__proto__`, or `null`. */
+/** Gives the path of a field `__proto__` in an object, or `null`. */
 function prototypeIn(text: string): Path | null {
   let value: unknown;
   try {
@@ -93,7 +94,7 @@ function prototypeIn(text: string): Path | null {
   return look(value, []);
 }
 
-/** What somebody keeps beside a record. */
+/** The most bytes, as JSON, that somebody may keep beside a record. */
 const MAX_METADATA = 16 * 1024;
 const MAX_METADATA_DEPTH = 32;
 

@@ -1,12 +1,12 @@
 import { dlopen, FFIType, ptr } from "bun:ffi";
 
-/** What Bun's sockets don't offer: calls of the system, by their descriptors. */
+/** System calls by a socket's descriptor, for what Bun's sockets don't offer. */
 
 const POLLIN = 0x01;
-/** MSG_PEEK | MSG_DONTWAIT, Linux. */
+/** The flags MSG_PEEK | MSG_DONTWAIT of Linux. */
 const LOOK = 0x42;
 
-/** The C library by its names: GNU's and musl's, and Apple's. */
+/** The names of the C library: GNU's and musl's, and Apple's. */
 const LIBRARIES =
   process.platform === "linux"
     ? ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]
@@ -14,20 +14,21 @@ const LIBRARIES =
       ? ["libSystem.B.dylib"]
       : [];
 
-/** `null` where the system has no such library. Opened when it is first asked for. */
+/** The library, opened when it is first asked for; `null` where the system has none. */
 let library: ReturnType<typeof open> | null | undefined;
 const kernel = (): ReturnType<typeof open> | null => {
   if (library === undefined) library = firstOf(LIBRARIES);
   return library;
 };
 
-/** One `struct pollfd`: a descriptor, what is asked, what is answered. */
+/** One `struct pollfd`: a descriptor, the events that are asked for, and those that have come. */
 const question = new DataView(new ArrayBuffer(8));
 const answer = new Uint8Array(question.buffer);
 
 /**
- * Whether nothing has come on an idle connection: no bytes, no end, no reset. The kernel knows of a close before its event is dispatched here. `null` where it can't be asked.
- * About half a microsecond (https://man7.org/linux/man-pages/man2/poll.2.html).
+ * Tells whether nothing has come on an idle connection: no bytes, no end, no reset. The kernel knows of a close before its event is
+ * dispatched here. `null` where the kernel can't be asked. Takes about half a microsecond
+ * (https://man7.org/linux/man-pages/man2/poll.2.html).
  */
 export function isQuiet(descriptor: number): boolean | null {
   const calls = kernel();
@@ -41,14 +42,14 @@ export function isQuiet(descriptor: number): boolean | null {
 
 const one = new Uint8Array(1);
 
-/** True when bytes have arrived on a socket that were not read yet (recv(2)). False where that can't be told. */
+/** Tells whether bytes have arrived on a socket that were not read yet (recv(2)). False where that can't be told. */
 export function hasUnreadBytes(descriptor: number | undefined): boolean {
   if (process.platform !== "linux" || descriptor === undefined || !(descriptor >= 0)) return false;
   const calls = kernel();
   return calls !== null && Number(calls.recv(descriptor, ptr(one), 1, LOOK)) > 0;
 }
 
-/** An option of a socket: level, name and value. */
+/** Describes an option of a socket: level, name and value. */
 export type SocketOption = readonly [level: number, name: number, value: Uint8Array];
 
 /** Sets options of one socket (setsockopt(2)). False where one could not be set, or where the system is not Linux. */

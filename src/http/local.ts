@@ -5,8 +5,8 @@ const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(
 const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /**
- * Tells whether a program on this machine asks. What a proxy on this machine passes on comes from elsewhere, and so does what a page has its visitor's browser ask
- * under a name that leads here (DNS rebinding).
+ * Tells whether a program on this machine asks. A request that a proxy on this machine passes on comes from elsewhere, and so does one that
+ * a page has its visitor's browser send under a name that leads here (DNS rebinding).
  */
 export const isLocal = ({ ip, head: { fields, host } }: Pick<Incoming, "ip" | "head">): boolean =>
   isLoopback(ip) && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);

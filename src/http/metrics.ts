@@ -2,7 +2,7 @@ import { counter, each, type Family, gauge, single } from "../values/family.ts";
 import type { Crowd } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 
-/** Tells Prometheus of connections: clients' on all listeners together, and all sockets of the process. */
+/** Gives the metrics of connections: clients' on all listeners together, and all sockets of the process. */
 export const connectionFamilies = (crowd: Crowd): readonly Family[] => [
   gauge("sluice_connections_open", "Connections of clients.", () => single(crowd.open)),
   gauge("sluice_connections_limit", "How many connections clients may have open.", () => single(crowd.limits.maxConnections)),
@@ -17,7 +17,7 @@ export const connectionFamilies = (crowd: Crowd): readonly Family[] => [
   gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets)),
 ];
 
-/** Tells Prometheus when the listeners' certificate expires. `expiresAt`: milliseconds since 1970; `null` without TLS. */
+/** Gives the metric of when the listeners' certificate expires. `expiresAt`: milliseconds since 1970; `null` without TLS. */
 export const certificateFamilies = (expiresAt: () => number | null): readonly Family[] => [
   gauge("sluice_tls_certificate_expiry_timestamp_seconds", "When the listeners' certificate is no longer valid.", () => {
     const at = expiresAt();

@@ -1,4 +1,7 @@
-/** What becomes of a request's field on its way to the backend: it passes, is dropped whoever sent it, or passes when a trusted proxy sent it. */
+/**
+ * Says what becomes of a request's field on its way to the backend: it passes, is dropped whoever sent it, or passes when a trusted proxy
+ * sent it.
+ */
 export type Passage = "always" | "never" | "trusted";
 
 /** Fields for one hop only (RFC 9110 §7.6.1), and the older ones that RFC 2616 named. */
@@ -14,21 +17,21 @@ export const HOP_BY_HOP: readonly string[] = [
   "upgrade",
 ];
 
-/** What is never copied from a request: this hop's fields, those that frame the message, and those that Sluice alone may set. */
+/** Fields that are never copied from a request: this hop's, those that frame the message, and those that Sluice alone may set. */
 const NEVER: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
   ...["host", "content-length", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "x-retry-count"],
   // No field of HTTP's, but CGI programs would send their own requests to where it says (CVE-2016-5385, "httpoxy").
   "proxy",
 ]);
-/** Who calls, as gateways tell backends: `X-Consumer-ID`, and the names that other gateways use. */
+/** The beginnings of names by which gateways tell backends who calls: `X-Consumer-ID`, and the names that other gateways use. */
 const NEVER_BEGINS: readonly string[] = ["x-consumer-"];
 
-/** By what a proxy tells where a request came from: an untrusted peer could place a false trail there (also by RFC 7239). */
+/** Fields by which a proxy tells where a request came from: an untrusted peer could place a false trail there (also by RFC 7239). */
 const TRUSTED: ReadonlySet<string> = new Set(["forwarded", "x-real-ip", "x-rewrite-url"]);
 const TRUSTED_BEGINS: readonly string[] = ["x-forwarded-", "x-original-"];
 
-/** Fields that Sluice reads, sets or keeps answers by: in another spelling it would not see what the backend does. */
+/** Fields that Sluice reads, sets or stores answers by: in another spelling Sluice would not see the value that the backend sees. */
 const READ: ReadonlySet<string> = new Set([
   "accept-charset",
   "accept-encoding",
@@ -45,16 +48,19 @@ const READ: ReadonlySet<string> = new Set([
   "user-agent",
 ]);
 
-/** Names of fields that are remembered, for all routes together: clients who invent names can't fill memory. */
+/** The number of field names that are remembered, for all routes together: clients who invent names can't fill memory. */
 const MAX_KNOWN = 2048;
 const known = new Map<string, Passage | "spelt">();
 
 const begins = (name: string, list: readonly string[]): boolean => list.some((each) => name.startsWith(each));
 
-/** A name as backends may read it that make a variable of it: CGI, FastCGI and WSGI servers turn `_`, and some of them every other character, into one and the same. */
+/**
+ * Gives the `-` form of a name, as backends read it that make a variable of it: CGI, FastCGI and WSGI servers turn `_`, and some of them
+ * every other character, into one and the same.
+ */
 export const dashedName = (lower: string): string => lower.replace(/[^a-z0-9-]/g, "-");
 
-/** What holds on every route. `spelt`: a name with other characters, of which the one with `-` has to be looked at. */
+/** Tells what holds for a name on every route. `spelt`: a name with other characters, of which the one with `-` has to be looked at. */
 function generally(name: string): Passage | "spelt" {
   const found = known.get(name);
   if (found !== undefined) return found;
@@ -68,20 +74,23 @@ function generally(name: string): Passage | "spelt" {
 }
 
 /**
- * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID, some also `X.Consumer.ID`: such a name is dropped where the one with `-` is
- * Sluice's to set, to drop or to read.
+ * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID, some also
+ * `X.Consumer.ID`: such a name is dropped where Sluice sets, drops or reads the one with `-`.
  */
 export class NameFilter {
   private readonly dropped: ReadonlySet<string>;
   private readonly spelt: ReadonlySet<string>;
 
-  /** `dropped`: more names that never pass, in any letter case. `read`: more that must not come in another spelling. */
+  /**
+   * Adds to the names that hold for every route. `dropped`: more names that never pass, in any letter case. `read`: more that must not come
+   * in another spelling.
+   */
   constructor(dropped: Iterable<string>, read: readonly string[] = []) {
     this.dropped = new Set([...dropped].map((name) => name.toLowerCase()));
     this.spelt = new Set([...this.dropped, ...read].map(dashedName));
   }
 
-  /** `name` in lower case. */
+  /** Tells what becomes of the field with this lower-case name. */
   of(name: string): Passage {
     const passage = generally(name);
     if (passage === "never" || this.dropped.has(name)) return "never";

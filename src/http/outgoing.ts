@@ -1,34 +1,34 @@
-/** What both directions of a connection need of a socket. */
+/** Describes what both directions of a connection need of a socket. */
 export interface RawSocket {
-  /** Bytes taken, fewer than given when the kernel's buffer is full, -1 when the socket is closed. */
+  /** Writes bytes and gives how many were taken: fewer than given when the kernel's buffer is full, -1 when the socket is closed. */
   write(bytes: Uint8Array, offset?: number, length?: number): number;
   pause(): void;
   resume(): void;
   /** Sends what was written and closes the write side. */
   shutdown(halfClose?: boolean): void;
   end(): void;
-  /** Closes at once, with what was written on its way; over TLS as well, where `end` waits for the peer. */
+  /** Closes at once, with the written bytes on their way; over TLS as well, where `end` waits for the peer. */
   close(): void;
   terminate(): void;
   /** The descriptor. */
   readonly fd?: number;
   /** Has the system ask after a silent peer. */
   setKeepAlive(enable: boolean, milliseconds: number): boolean;
-  /** Undefined when the peer has reset the connection. */
+  /** The peer's address; undefined when the peer has reset the connection. */
   readonly remoteAddress: string | undefined;
 }
 
-/** Bytes for one socket, in order; what the kernel does not take at once waits here. */
+/** Sends bytes to one socket, in order; those that the kernel does not take at once wait here. */
 export class Outgoing {
-  /** Bytes that wait. Above 0, `flush` must follow on `drain`. */
+  /** Bytes that wait. Above 0, `flush` must be called on `drain`. */
   pending = 0;
-  /** Bytes that had to wait and were taken since: where it does not grow, the other side does not read. */
+  /** Bytes that had to wait and were taken since: while it does not grow, the other side does not read. */
   flushed = 0;
   private readonly queue: Uint8Array[] = [];
 
   constructor(private readonly socket: RawSocket) {}
 
-  /** True when the kernel took everything. `bytes` must not be changed afterwards. */
+  /** Writes bytes, which must not be changed afterwards. True when the kernel took all of them. */
   write(bytes: Uint8Array): boolean {
     if (this.pending > 0) {
       this.wait(bytes);
@@ -56,7 +56,7 @@ export class Outgoing {
     return false;
   }
 
-  /** Goes on after `drain`. True when nothing waits any more. */
+  /** Writes on after `drain`. True when nothing waits any more. */
   flush(): boolean {
     let done = 0;
     for (const bytes of this.queue) {
@@ -82,5 +82,5 @@ export class Outgoing {
   }
 }
 
-/** Shared by all connections: used and read again within one synchronous call. */
+/** A buffer that all connections share: used and read again within one synchronous call. */
 const scratch = Buffer.allocUnsafe(65_536);

@@ -1,23 +1,23 @@
-/** A request target taken apart: the path that is forwarded, and the query as it was sent (with its `?`, or ""). */
+/** Holds a parsed request target: the path that is forwarded, and the query as it was sent (with its `?`, or ""). */
 export interface Target {
   readonly path: string;
   readonly query: string;
-  /** What there is to know of a path that backends may read in more ways than one; `null` for nearly all. */
+  /** The readings of a path that backends may read in more ways than one; `null` for nearly all. */
   readonly odd: OddPath | null;
 }
 
-/** A path with encoded characters, `;parameters` or empty segments. */
+/** Holds the readings of a path with encoded characters, `;parameters` or empty segments. */
 export interface OddPath {
-  /** What routes are matched by: segments without their parameters and decoded, an encoded slash as a character of its own. */
+  /** The path that routes are matched by: decoded segments without their parameters, an encoded slash as a character of its own. */
   readonly match: string;
-  /** The path with its empty segments, for routes that keep them. Merged, it is the path. */
+  /** The path with its empty segments, for routes that keep them. With those merged, it is the path that is forwarded. */
   readonly kept: string;
   readonly hasEncodedSlash: boolean;
-  /** How backends that decode before they split and cut would read it, where that may be otherwise. The route must be the same. */
+  /** The readings of backends that decode before they split and cut, where these may differ. The route must be the same. */
   readonly decodedFirst: readonly string[];
 }
 
-/** What makes a path worth a second look: encoding, parameters, backslashes, empty segments, and segments that begin with a dot. */
+/** Finds paths that are worth a second look: encoding, parameters, backslashes, empty segments, and segments that begin with a dot. */
 const WORTH_A_LOOK = /[%\\;]|\/[/.]/;
 /** Encoded forms that a backend may decode into a path that was never matched: backslash, NUL. */
 const AMBIGUOUS = /%(?:5c|00)|\\/i;
@@ -33,13 +33,13 @@ const UNRESERVED = /[A-Za-z0-9\-._~]/;
 const MAX_SEGMENTS = 512;
 const LONG = 2 * MAX_SEGMENTS;
 
-/** Stands for an encoded slash in what is matched: no path of a route holds it. */
+/** Stands for an encoded slash in the path that is matched: no path of a route holds it. */
 const SLASH_WITHIN = "\0";
 
 /**
- * Splits a request target (origin-form, or absolute-form with an http(s) scheme: RFC 9112 §3.2) and normalises its path: unreserved characters are
- * decoded (RFC 3986 §6.2.2.2), dot segments resolved (§5.2.4), empty segments merged. So what is matched is what is forwarded.
- * Gives a sentence instead when the target must be refused.
+ * Splits a request target (origin-form, or absolute-form with an http(s) scheme: RFC 9112 §3.2) and normalises its path: unreserved
+ * characters are decoded (RFC 3986 §6.2.2.2), dot segments resolved (§5.2.4), empty segments merged. So what is matched is what is
+ * forwarded. Gives a sentence instead when the target must be refused.
  */
 export function parseTarget(target: string): Target | string {
   let rest = target;
@@ -94,7 +94,10 @@ function normalised(raw: string, query: string): Target | string {
   return { path, query, odd: isPlain ? null : { match, kept, hasEncodedSlash, decodedFirst } };
 }
 
-/** RFC 3986 §5.2.4, with empty segments left in: one that goes back takes those before it along, as if they were merged already. */
+/**
+ * Resolves dot segments (RFC 3986 §5.2.4), with empty segments left in: one that goes back takes those before it along, as if they were
+ * merged already.
+ */
 function withoutDotSegments(path: string): string[] {
   const kept: string[] = [];
   const segments = path.split("/");
@@ -110,15 +113,15 @@ function withoutDotSegments(path: string): string[] {
   return kept;
 }
 
-/** The segments of a path as a backend reads them that decodes before it splits, without their parameters. */
+/** Gives the segments of a path, without their parameters, as a backend reads them that decodes before it splits. */
 const piecesOf = (path: string): string[] => path.split(/\/|%2f/i).map((piece) => decodedBytes(piece.split(/;|%3b/i, 1)[0] ?? ""));
 
 const isDots = (segment: string): boolean => segment === "." || segment === "..";
 
-/** A path without the parameters of its segments. */
+/** Removes the parameters of a path's segments. */
 const withoutParameters = (path: string): string => path.replace(/;[^/]*/g, "");
 
-/** A normalised path as routes are matched by it: without parameters, and decoded, so that each way to write it is one. */
+/** Gives a normalised path as routes are matched by it: without parameters, and decoded, so that each way to write it is one. */
 export function matchOf(path: string): string {
   let match = path;
   if (match.includes(";")) match = withoutParameters(match);
@@ -134,7 +137,7 @@ function slashesIn(text: string): number {
   return count;
 }
 
-/** What of a path lies below its first `depth` segments; empty segments count for none. "" when nothing does. */
+/** Gives the part of a path below its first `depth` segments, "" when there is none; empty segments don't count. */
 export function below(path: string, depth: number): string {
   let at = 0;
   for (let i = 0; i < depth; i++) {
@@ -145,11 +148,11 @@ export function below(path: string, depth: number): string {
   return path.slice(at);
 }
 
-/** The path with the empty segments that were sent below its first `depth` segments. */
+/** Gives the path with the empty segments that were sent below its first `depth` segments. */
 export const withSlashes = (path: string, kept: string, depth: number): string =>
   path.slice(0, path.length - below(path, depth).length) + below(kept, depth);
 
-/** The query without the parameter `name`, the rest untouched. */
+/** Removes the parameter `name` from a query and leaves the rest untouched. */
 export function withoutParameter(query: string, name: string): string {
   const kept = query
     .slice(1)
@@ -158,7 +161,7 @@ export function withoutParameter(query: string, name: string): string {
   return kept.length === 0 ? "" : `?${kept.join("&")}`;
 }
 
-/** The decoded value of the first parameter `name`, or `null`. */
+/** Gives the decoded value of the first parameter `name`, or `null`. */
 export function parameter(query: string, name: string): string | null {
   for (const pair of query.slice(1).split("&")) {
     const equals = pair.indexOf("=");
@@ -167,7 +170,7 @@ export function parameter(query: string, name: string): string | null {
   return null;
 }
 
-/** The query with only the parameters of these names, in the names' order: each as it was sent, all that there are of a name. */
+/** Gives the query with only the parameters of these names, in the names' order: each as it was sent, with all its repetitions. */
 export function onlyParameters(query: string, names: readonly string[]): string {
   if (query.length < 2 || names.length === 0) return "";
   const kept: string[][] = names.map(() => []);

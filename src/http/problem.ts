@@ -1,6 +1,6 @@
 import { withoutKeys } from "../values/redact.ts";
 
-/** Every error that Sluice makes: its status and title by code. The codes are part of the contract with users. */
+/** The status and title of every error that Sluice makes, by its code. The codes are part of the contract with users. */
 export const CODES = {
   badRequest: { status: 400, title: "Bad request" },
   keyMissing: { status: 401, title: "No API key" },
@@ -53,24 +53,27 @@ export const REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types
 /** The registered type of a 429 for a caller who behaves like an attacker. */
 export const ABNORMAL_USAGE = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
 
-/** A year, for who is blocked until further notice: Retry-After wants a number. */
+/** A year in seconds, for an address that is blocked until further notice: Retry-After wants a number. */
 const LONGEST_WAIT = 31_536_000;
 
-/** The refusal of a blocked address. `blockedFor` in milliseconds, infinite for until further notice. */
+/** Makes the refusal of a blocked address. `blockedFor` in milliseconds, infinite for until further notice. */
 export function ipBlocked(blockedFor: number): Problem {
   const detail =
     "Your address is blocked for now: too many invalid keys came from it, or the operator blocked it. Wait, or ask the operator.";
   return passing("ipBlocked", detail, Math.min(LONGEST_WAIT, secondsOf(blockedFor)), { type: ABNORMAL_USAGE });
 }
 
-/** No key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`, which no waiting changes. */
+/**
+ * Makes the refusal of a request for which no key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`,
+ * which no waiting changes.
+ */
 export function poolExhausted(retryIn: number, cost: number): Problem {
   if (Number.isFinite(retryIn))
     return passing("poolExhausted", "All API keys have reached their rate limits. Please try again later.", secondsOf(retryIn));
   return problem("costTooHigh", `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`);
 }
 
-/** No target of a route can be asked. `retryIn` in milliseconds. */
+/** Makes the refusal of a request for which no target of a route can be asked. `retryIn` in milliseconds. */
 export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: number): Problem {
   const retryAfter = secondsOf(retryIn);
   const detail =
@@ -80,10 +83,10 @@ export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: nu
   return passing(code, detail, retryAfter);
 }
 
-/** A body of more than `most` bytes. */
+/** Makes the refusal of a body of more than `max` bytes. */
 export const bodyTooLarge = (max: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${max} bytes.`);
 
-/** A body that did not come. */
+/** The refusal of a body that did not come. */
 export const TOO_SLOW: Problem = problem(
   "requestTimeout",
   "The request's body did not arrive in time: send it faster, or in smaller parts.",
@@ -91,7 +94,7 @@ export const TOO_SLOW: Problem = problem(
 
 const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
 
-/** One error on its way to the caller, as RFC 9457 describes it. */
+/** Describes one error on its way to the caller, as RFC 9457 does. */
 export interface Problem {
   readonly status: number;
   readonly code: ProblemCode;
@@ -102,8 +105,8 @@ export interface Problem {
 }
 
 /**
- * Makes a problem by its code. `detail` is one sentence for the caller that says what to do; it must hold no secret and no backend's address.
- * `members` are added to the body, `headers` to the response.
+ * Makes a problem by its code. `detail` is one sentence for the caller that says what to do; it must hold no secret and no backend's
+ * address. `members` are added to the body, `headers` to the response.
  */
 export function problem(
   code: ProblemCode,
@@ -116,11 +119,11 @@ export function problem(
   return { status, code, members: { type, title, status, detail, code, ...members }, headers };
 }
 
-/** A problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
+/** Makes a problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
 export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
   problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
 
-/** What providers of language models call an error of this status. */
+/** Gives the name that providers of language models have for an error of this status. */
 const providersType = (status: number): string =>
   status === 401
     ? "authentication_error"
@@ -134,11 +137,14 @@ const providersType = (status: number): string =>
             ? "api_error"
             : "invalid_request_error";
 
-/** The problem with what the clients of language models' providers read: they show `error.message`, and tell errors apart by `error.type` and `error.code`. */
+/**
+ * Adds to a problem the members that clients of language models' providers read: they show `error.message`, and tell errors apart by
+ * `error.type` and `error.code`.
+ */
 export const forModelClients = (refusal: Problem): Problem => ({
   ...refusal,
   members: { ...refusal.members, error: { message: refusal.members.detail, type: providersType(refusal.status), code: refusal.code } },
 });
 
-/** The body's text. What a caller sent may be quoted in it, but never a key. */
+/** Writes the body's text. It may quote what a caller sent, but never a key. */
 export const problemBody = (refusal: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...refusal.members, requestId }));

@@ -1,7 +1,7 @@
 import { type Fault, formatPath } from "../schema/faults.ts";
 import { type Problem, type ProblemCode, problem } from "./problem.ts";
 
-/** A request to the admin API that is not carried out; nothing was changed. */
+/** Refuses a request to the admin API; nothing was changed. */
 export class Refused extends Error {
   constructor(readonly problem: Problem) {
     super(String(problem.members.detail));
@@ -19,7 +19,7 @@ export const INTERNAL = problem("internal", "Something went wrong in the gateway
 export const refused = (code: ProblemCode, detail: string, headers: readonly (readonly [string, string])[] = []): Refused =>
   new Refused(problem(code, detail, {}, headers));
 
-/** Input with faults: 422 with all of them. */
+/** Makes the refusal of input with faults: 422 with all of them. */
 export function invalid(faults: readonly Fault[]): Refused {
   const errors = faults.map((fault) => ({ path: formatPath(fault.path), message: fault.message }));
   const [first] = errors;
@@ -34,6 +34,6 @@ export const notFound = (what: string, id: string): Refused => refused("notFound
 export const managedByConfig = (what: string, id: string): Refused =>
   refused("conflict", `The ${what} ${JSON.stringify(id)} is managed by config.json: change it there.`);
 
-/** Another process changed the record between our look at it and our change. */
+/** Makes the refusal of a change to a record that another process changed between our look at it and our change. */
 export const changedMeanwhile = (): Refused =>
   refused("conflict", "The record was changed at the same moment: read it again and repeat your change.");

@@ -1,10 +1,10 @@
 import type { Body, Sink } from "./body.ts";
 import type { Trailers } from "./trailers.ts";
 
-/** A request's body of at most this many bytes is kept, so that it can be sent again. */
+/** The size in bytes up to which a request's body is kept, so that it can be sent again. */
 export const MAX_KEPT = 65_536;
 
-/** A request's body that can be sent more than once: what has come of it is kept as long as it is small. */
+/** Lets a request's body be sent more than once: the bytes that have come are kept as long as they are few. */
 export class ReplayBody implements Body {
   readonly length: number;
   private kept: Uint8Array[] | null = [];
@@ -19,7 +19,7 @@ export class ReplayBody implements Body {
     this.length = source.length;
   }
 
-  /** True while all that has come is kept. */
+  /** True while all bytes that have come are kept. */
   get isKept(): boolean {
     return this.kept !== null && this.failure === null;
   }
@@ -53,7 +53,7 @@ export class ReplayBody implements Body {
     if (!this.isEnded) this.source.resume();
   }
 
-  /** One attempt wants no more of it; another may. */
+  /** Ends one attempt's use of the body; another may begin. */
   cancel(): void {
     this.sink = null;
     if (this.kept === null) this.source.cancel();

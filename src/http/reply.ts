@@ -34,7 +34,7 @@ export const reasonOf = (status: number): string => REASONS[status] ?? "";
 let dateLine = "";
 let dateOf = 0;
 
-/** The Date line, made anew once a second: answers of our own carry one (RFC 9110 §6.6.1), a backend's keep theirs. */
+/** Gives the Date line, made anew once a second: Sluice's own answers carry one (RFC 9110 §6.6.1), a backend's keep theirs. */
 export function date(): string {
   const second = Math.floor(Date.now() / 1000);
   if (second !== dateOf) {
@@ -44,7 +44,7 @@ export function date(): string {
   return dateLine;
 }
 
-/** A problem as an answer (RFC 9457). `head`: further header lines, the request's id among them. */
+/** Makes an answer of a problem (RFC 9457). `head`: further header lines, the request's id among them. */
 export function problemReply(refusal: Problem, requestId: string, head: string): Reply {
   let lines = `Content-Type: application/problem+json\r\nCache-Control: no-store\r\n${date()}${head}`;
   for (const [name, value] of refusal.headers) lines += `${name}: ${value}\r\n`;
@@ -57,7 +57,7 @@ export function problemReply(refusal: Problem, requestId: string, head: string):
   };
 }
 
-/** A small JSON answer. */
+/** Makes a small JSON answer. */
 export const jsonReply = (status: number, value: unknown, head: string): Reply => ({
   status,
   reason: reasonOf(status),

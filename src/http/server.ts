@@ -11,26 +11,26 @@ import { Outgoing, type RawSocket } from "./outgoing.ts";
 import { divertConnections } from "./reuseport-handover.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
-/** An answer as the wire needs it. */
+/** Holds an answer as the wire needs it. */
 export interface Reply {
   readonly status: number;
   readonly reason: string;
   /** Header lines, each ended by CRLF, without those that frame the message (Content-Length, Transfer-Encoding, Connection). */
   readonly head: string;
   readonly body: Uint8Array | Body | null;
-  /** What to state as Content-Length where no body is sent (HEAD, 304), or -1 to state none. */
+  /** The Content-Length to state where no body is sent (HEAD, 304), or -1 to state none. */
   readonly length: number;
-  /** Which trailer fields of a streamed body go on; left out: all. */
+  /** Tells which trailer fields of a streamed body go on; left out: all. */
   readonly keepsTrailer?: KeepsTrailer | null;
 }
 
-/** The two ends of a connection that has left HTTP (after 101). */
+/** Connects the two ends of a connection that has left HTTP (after 101). */
 export interface Tunnel {
-  /** Bytes from the client. False: slow down until `resume` of the exchange's tunnel end is called. */
+  /** Writes bytes from the client. False: slow down until `resume` of the exchange's tunnel end is called. */
   write(bytes: Uint8Array): boolean;
-  /** The client's side can take more. */
+  /** Goes on, since the client's side can take more. */
   resume(): void;
-  /** The client is gone. */
+  /** Closes this end, since the client is gone. */
   close(): void;
 }
 
@@ -39,7 +39,7 @@ export interface HttpLimits {
   maxHeaderSize: number;
   /** Bytes of a request's body; a chunked body is cut off when it grows past it. */
   maxBodySize: number;
-  /** Bytes a second that a request's body must bring while it is waited for; 0: any. */
+  /** Bytes a second that a request's body must bring while the server waits for it; 0: any. */
   bodyRate: number;
 }
 
@@ -49,24 +49,24 @@ export interface HttpServerOptions {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
   readonly reusePort?: boolean;
-  /** May be changed while the server runs. */
+  /** The server's bounds, which may be changed while it runs. */
   readonly limits: HttpLimits;
-  /** How many connections there may be, counted together for all servers that share it; left out: as many as there are descriptors for. */
+  /** The connections that there may be, counted together for all servers that share it; left out: as many as there are descriptors for. */
   readonly crowd?: Crowd;
-  /** Called for each request; must call `incoming.reply` or `incoming.upgrade` once, now or later. */
+  /** Handles each request; must call `incoming.reply` or `incoming.upgrade` once, now or later. */
   readonly handle: (incoming: Incoming) => void;
-  /** The answer to a head that could not be read. The connection is closed after it. */
+  /** Answers a head that could not be read. The connection is closed after it. */
   readonly refuse: (fault: HeadFault, ip: string) => Reply;
-  /** A fault of our own while a connection was served; the connection is closed. */
+  /** Tells of a fault of our own while a connection was served; the connection is closed. */
   readonly onFault: (error: unknown) => void;
 }
 
-/** Seconds; counted by a coarse tick, since none of them needs to be exact. */
+/** Seconds, counted by a coarse tick, since none of these bounds needs to be exact. */
 const KEEP_ALIVE_FOR = 75;
 const HEAD_WITHIN = 15;
 const BODY_STALLS_AFTER = 60;
 const REPLY_STALLS_AFTER = 120;
-/** A body's rate is looked at after these, and averaged over those. */
+/** Seconds after which a body's rate is first looked at, and seconds over which it is averaged. */
 const RATE_GRACE = 10;
 const RATE_WINDOW = 30;
 const LINGER_FOR = 3;
@@ -77,11 +77,11 @@ const UNDER_WAY_FOR = 250;
 /** Bytes that wait in memory for a slow reader before the writer is told to pause. */
 const HIGH_WATER = 65_536;
 
-/** Bytes of empty lines that are skipped before a request: eight of them. A client that errs sends one behind a body. */
+/** The bytes of empty lines that are skipped before a request: eight lines. A client that errs sends one behind a body. */
 const MAX_EMPTY_LINES = 16;
-/** Bytes that it takes to keep one piece of a body. */
+/** The bytes of memory that one kept piece of a body costs. */
 const PIECE = 128;
-/** What the memory for a head that comes in pieces begins with, in bytes. */
+/** The size in bytes with which the memory for a head that comes in pieces begins. */
 const MIN_PIECES = 512;
 
 /** The first byte of a TLS handshake (RFC 8446 §5.1). */
@@ -91,8 +91,8 @@ const EMPTY = Buffer.alloc(0);
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
 
 /**
- * An HTTP/1.1 server over TCP or TLS sockets. It reads strictly (RFC 9112), keeps the request as it was sent, and moves
- * bodies without buffering them: what a gateway needs and a `Request` object hides.
+ * Serves HTTP/1.1 over TCP or TLS sockets. It reads strictly (RFC 9112), keeps the request as it was sent, and moves bodies without
+ * buffering them: a gateway needs these things, and a `Request` object hides them.
  */
 export class HttpServer {
   readonly connections = new Set<Connection>();
@@ -143,7 +143,9 @@ export class HttpServer {
     return this.listener.port;
   }
 
-  /** No new connections; resolves when the last exchange is answered or `timeout` milliseconds are over, with all connections closed. */
+  /**
+   * Takes no new connections; resolves when the last exchange is answered or `timeout` milliseconds are over, with all connections closed.
+   */
   async close(timeout: number): Promise<void> {
     this.draining = true;
     const isDiverted = this.options.reusePort === true && divertConnections((this.listener as { fd?: number }).fd ?? -1);
@@ -187,7 +189,7 @@ export class HttpServer {
     return connection;
   }
 
-  /** An exchange has ended, or an answer has left: either may have been the last that a stop waits for. */
+  /** Ends a stop's wait when nothing is under way any more; called when an exchange has ended or an answer has left. */
   settle(): void {
     if (this.settled !== null && !this.isBusy) this.settled();
   }
@@ -199,10 +201,10 @@ export class HttpServer {
   }
 }
 
-/** One client's connection: requests one after the other, pipelined ones in order. */
+/** Runs one client's connection: requests one after the other, pipelined ones in order. */
 export class Connection implements Member {
   readonly out: Outgoing;
-  /** Its place among all connections. */
+  /** The connection's place among all connections. */
   seat!: Seat;
   private buffer: Buffer = EMPTY;
   private current: Incoming | null = null;
@@ -210,23 +212,26 @@ export class Connection implements Member {
   private isAdvancing = false;
   private isPaused = false;
   private isClosed = false;
-  /** All is answered and the write side is closed; what still comes is dropped until the client closes, so that it reads our answer instead of a reset. */
+  /**
+   * True when all is answered and the write side is closed; bytes that still come are dropped until the client closes, so that it reads our
+   * answer instead of a reset.
+   */
   private isLingering = false;
   private lingersSince = 0;
   private closeWhenFlushed = false;
   private isTunnelOver = false;
   private activeAt: number;
-  /** When it began to wait for a request. */
+  /** The tick when the connection began to wait for a request. */
   private idleSince: number;
-  /** When the first byte of the head that is being read came. */
+  /** The tick when the first byte of the head that is being read came. */
   private headSince = 0;
   /** Bytes of `buffer` that hold no end of a head. */
   private scanned = 0;
   /** Bytes of empty lines before the head that is being read. */
   private skipped = 0;
-  /** What `buffer` is the filled end of, when it came in pieces: so that a piece is appended without copying what was there. */
+  /** The memory whose filled end is `buffer`, when a head came in pieces: so that a piece is appended without copying those before it. */
   private pieces: Buffer | null = null;
-  /** When bytes of an answer left last, and how many had then. */
+  /** The tick when bytes of an answer left last, and how many had left by then. */
   private drainedAt = 0;
   private drainedUpTo = 0;
 
@@ -293,7 +298,7 @@ export class Connection implements Member {
     this.server.settle();
   }
 
-  /** The server stops: closes the connection without cutting off what was written. */
+  /** Closes the connection when the server stops, without cutting off what was written. */
   part(): void {
     if (this.out.pending > 0 || this.current !== null || this.tunnel !== null) this.dispose();
     else this.socket.end();
@@ -305,7 +310,9 @@ export class Connection implements Member {
     this.closed();
   }
 
-  /** Closes it for the sake of another, unless a request has arrived that is only not read yet. */
+  /**
+   * Closes the connection for the sake of another. False, with the connection left open, when a request has arrived that was not read yet.
+   */
   closeEarly(): boolean {
     if (!this.isLingering && hasUnreadBytes(this.socket.fd)) {
       this.seat.waits();
@@ -355,7 +362,7 @@ export class Connection implements Member {
     this.socket.resume();
   }
 
-  /** The current exchange's reply is written and its request read; `reusable` says whether another may follow. */
+  /** Ends an exchange whose reply is written and whose request is read; `reusable` says whether another may follow. */
   finish(reusable: boolean): void {
     if (this.current === null) return;
     this.current = null;
@@ -385,7 +392,7 @@ export class Connection implements Member {
     this.resume();
   }
 
-  /** The other end of the tunnel has closed: so does this one, after what was written. */
+  /** Closes this end of a tunnel, after what was written, since the other end has closed. */
   endTunnel(): void {
     this.isTunnelOver = true;
     if (this.out.pending === 0) this.socket.end();
@@ -404,7 +411,7 @@ export class Connection implements Member {
     if (this.out.pending === 0) this.linger();
   }
 
-  /** From now on it is idle, unless bytes of its last answer still wait: then from when they have left. */
+  /** Begins to wait for a request; while bytes of the last answer still have to leave, the wait begins when they have. */
   private waitForRequest(): void {
     this.idleSince = this.server.tick;
     // What came of the next head while the last request was answered was not waited for.
@@ -421,7 +428,7 @@ export class Connection implements Member {
     this.socket.shutdown();
   }
 
-  /** Puts what has arrived behind what waits. */
+  /** Appends bytes that have arrived to those that wait. */
   private append(chunk: Buffer): void {
     const { length } = this.buffer;
     if (length === 0) {
@@ -443,7 +450,9 @@ export class Connection implements Member {
     this.buffer = this.pieces.subarray(start, start + size);
   }
 
-  /** Begins the requests that have arrived, one at a time. A loop, not a recursion: a thousand pipelined requests may be answered at once. */
+  /**
+   * Begins the requests that have arrived, one at a time. A loop, not a recursion: a thousand pipelined requests may be answered at once.
+   */
   private advance(): void {
     if (this.isAdvancing) return;
     this.isAdvancing = true;
@@ -520,12 +529,12 @@ export class Connection implements Member {
   }
 }
 
-/** One request that has arrived, and the way to answer it. */
+/** Holds one request that has arrived, and answers it. */
 export class Incoming {
   readonly body: IncomingBody | null;
-  /** Called once when the client is gone before the answer was complete; `onEnd` follows. */
+  /** Learns that the client is gone before the answer was complete; called once, and `onEnd` follows. */
   onAbort: (() => void) | null = null;
-  /** Called once when nothing more will happen: the answer is written whole, or broke off, or the tunnel is closed. */
+  /** Learns that nothing more will happen: the answer is written whole, or broke off, or the tunnel is closed; called once. */
   onEnd: (() => void) | null = null;
   isReplied = false;
   isAborted = false;
@@ -582,7 +591,8 @@ export class Incoming {
   }
 
   /**
-   * Passes an interim answer on (RFC 9110 §15.2). `head`: its header lines. HTTP/1.0 knows none, and who does not read gets none: they are hints, which must not pile up.
+   * Passes an interim answer on (RFC 9110 §15.2). `head`: its header lines. HTTP/1.0 knows none, and who does not read gets none: they are
+   * hints, which must not pile up.
    */
   interim(status: number, reason: string, head: string): void {
     const { out } = this.connection;
@@ -608,7 +618,7 @@ export class Incoming {
     this.connection.finish(reusable);
   }
 
-  /** The exchange is over; also when the client has left its tunnel. */
+  /** Ends the exchange; also called when the client has left its tunnel. */
   end(): void {
     const { onEnd } = this;
     this.onEnd = null;
@@ -671,7 +681,7 @@ class ReplySink implements Sink {
   }
 }
 
-/** The body of a request, pushed on as it arrives; what nobody has asked for yet is held up to a bound. */
+/** Pushes the body of a request on as it arrives; bytes that nobody has asked for yet are held up to a bound. */
 export class IncomingBody implements ArrivingBody {
   readonly length: number;
   private readonly decoder: Decoder;
@@ -683,7 +693,7 @@ export class IncomingBody implements ArrivingBody {
   private failure: Error | null = null;
   private max: number;
   private rate: number;
-  /** Seconds in which nothing but this body was waited for, and what had come by the end of each of the last of them. */
+  /** Seconds in which nothing but this body was waited for, and the bytes that had come by the end of each of the last of these seconds. */
   private waited = 0;
   private arrivals: Float64Array | null = null;
   private needsContinue: boolean;
@@ -711,7 +721,7 @@ export class IncomingBody implements ArrivingBody {
     if (rate !== null) this.rate = rate;
   }
 
-  /** Counts one more second in which nothing but this body was waited for. True when it has brought too little of late. */
+  /** Counts one more second in which nothing but this body was waited for. True when the body has brought too little of late. */
   isTooSlow(): boolean {
     const judged = ++this.waited - RATE_GRACE;
     if (judged < 0 || this.rate === 0) return false;
@@ -721,12 +731,12 @@ export class IncomingBody implements ArrivingBody {
     return judged >= RATE_WINDOW && this.received - before < this.rate * RATE_WINDOW;
   }
 
-  /** True while bytes wait for a sink: then the client is not the one who is late. */
+  /** True while bytes wait for a sink: the client is then not the one who is late. */
   get isHeld(): boolean {
     return this.sink === null || this.heldSize > 0;
   }
 
-  /** True when all of it has been read: what an early answer leaves of a body must never be taken for the next request. */
+  /** True when all of it has been read: a rest that an early answer leaves of a body must never be taken for the next request. */
   get isRead(): boolean {
     return this.failure === null && this.decoder.done;
   }
@@ -762,7 +772,7 @@ export class IncomingBody implements ArrivingBody {
     this.connection.resume();
   }
 
-  /** The exchange is answered: whatever still comes is read and dropped. */
+  /** Drops whatever still comes, since the exchange is answered. */
   drop(): void {
     this.isDropped = true;
     this.sink = null;
@@ -794,7 +804,7 @@ export class IncomingBody implements ArrivingBody {
     return next;
   }
 
-  /** What a Content-Length says is looked at before. */
+  /** True for a chunked body that has grown past its bound; the size that a Content-Length states is checked before. */
   private get isTooLarge(): boolean {
     return this.received > this.max && this.decoder instanceof ChunkedDecoder;
   }
@@ -835,5 +845,5 @@ function headText(reply: Reply, persistence: string, bodiless: boolean, chunked 
   return `HTTP/1.1 ${reply.status} ${reply.reason}\r\n${reply.head}${framing}${persistence}\r\n`;
 }
 
-/** Whether a request may begin with this byte: a character of its method (RFC 9110 §5.6.2), or an empty line's. */
+/** Tells whether a request may begin with this byte: a character of its method (RFC 9110 §5.6.2), or an empty line's. */
 const mayBegin = (byte: number): boolean => byte === 13 || byte === 10 || (byte > 32 && byte < 127);

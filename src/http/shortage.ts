@@ -1,14 +1,17 @@
 import { readdirSync } from "node:fs";
 import type { Descriptors } from "./descriptors.ts";
 
-/** What systems call a want of descriptors, memory or ports of this process or machine. */
+/** The codes of systems for a want of descriptors, memory or ports of this process or machine. */
 const OURS = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "EAGAIN"]);
-/** Files besides sockets that a process may have open; only nearer to the limit than this are all of them counted. */
+/** The number of files besides sockets that a process may have open; only when the limit is nearer than this are all of them counted. */
 const FILES = 256;
 /** Descriptors that may have become free since the connect failed. */
 const SPARE = 4;
 
-/** Whether a connect failed for want of something of our own. Bun gives the code of a refused connection where no descriptor was left, so that only a look at what is open can tell. */
+/**
+ * Tells whether a connect failed for want of something of our own. Bun gives the code of a refused connection where no descriptor was left,
+ * so that only a look at what is open can tell.
+ */
 export function isOutOfDescriptors(code: string | undefined, descriptors: Descriptors): boolean {
   if (code !== undefined && OURS.has(code)) return true;
   if (code !== "ECONNREFUSED") return false;

@@ -1,6 +1,9 @@
 import { hashKey } from "../values/key-format.ts";
 
-/** Headers of everything that a browser shows of Sluice's own. Swagger UI draws its icons from data: URLs; nothing here needs a script or a style within a page. */
+/**
+ * The header fields of everything of Sluice's own that a browser shows. Swagger UI draws its icons from data: URLs; nothing here needs a
+ * script or a style within a page.
+ */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   "content-security-policy":
     "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -8,11 +11,11 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   "referrer-policy": "no-referrer",
 };
 
-/** Text that does not change while the gateway runs: made once, kept with its ETag and compressed. */
+/** Serves a text that does not change while the gateway runs: made once, kept with its ETag and compressed. */
 export class Kept {
   private made: Promise<{ plain: Uint8Array<ArrayBuffer>; gzip: Uint8Array<ArrayBuffer>; etag: string }> | null = null;
 
-  /** `cacheControl`: how long others may keep it; with `no-cache` they ask each time whether it is still the same. */
+  /** Keeps the text. `cacheControl`: how long others may keep it; with `no-cache` they ask each time whether it is still the same. */
   constructor(
     private readonly type: string,
     private readonly cacheControl: string,
@@ -41,6 +44,6 @@ export class Kept {
   }
 }
 
-/** Whether a caller has this version already (RFC 9110, section 13.1.2: the comparison is weak). */
+/** Tells whether a caller has this version already (RFC 9110, section 13.1.2: the comparison is weak). */
 const isNoneMatch = (field: string | null, etag: string): boolean =>
   field !== null && (field.trim() === "*" || field.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag.replace(/^W\//, "")));

@@ -1,14 +1,15 @@
 import { Fields, lowerName } from "./fields.ts";
 
-/** Trailer fields of a chunked message (RFC 9110 §6.5), without those that must not stand there. */
+/** Holds the trailer fields of a chunked message (RFC 9110 §6.5), without those that must not stand there. */
 export type Trailers = Fields;
 
-/** Says whether a trailer field of this lower-case name goes on to the next hop. */
+/** Tells whether a trailer field of this lower-case name goes on to the next hop. */
 export type KeepsTrailer = (lower: string) => boolean;
 
 /**
- * What is never taken from a trailer section (RFC 9110 §6.5.1): what frames or routes the message, modifies the request, authenticates, says how the content is read, or controls
- * caches. A recipient that merges trailers into the header would let a sender say these things after everybody who decides by them has decided.
+ * Fields that are never taken from a trailer section (RFC 9110 §6.5.1): those that frame or route the message, modify the request,
+ * authenticate, say how the content is read, or control caches. A recipient that merges trailers into the header would let a sender say
+ * these things after everybody who decides by them has decided.
  */
 const FORBIDDEN = new Set([
   ...["transfer-encoding", "content-length", "trailer", "te", "host", "connection", "keep-alive", "proxy-connection", "upgrade", "expect"],
@@ -38,13 +39,16 @@ const FORBIDDEN = new Set([
   ...["authorization", "proxy-authorization", "proxy-authenticate", "www-authenticate", "cookie", "set-cookie", "warning", "forwarded"],
   ...["traceparent", "tracestate", "idempotency-key"],
 ]);
-/** What gateways say of a caller or a path, in whatever spelling a backend could take for it: nobody behind one believes it from a trailer. */
+/**
+ * Fields in which gateways describe a caller or a path, in whatever spelling a backend could take for them: nobody behind one believes them
+ * from a trailer.
+ */
 const SAID_BY_GATEWAYS =
   /^(x-(consumer|forwarded|original|real-ip|request-id|retry-count|api-key|process-time|http-method)|access-control-|ratelimit|x-ratelimit)/;
 
 const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/;
 
-/** Reads trailer lines, each ended by LF alone. `null` when nothing is left of them, or "malformed". */
+/** Reads trailer lines, each ended by LF alone. Gives `null` when nothing is left of them, or "malformed". */
 export function parseTrailers(text: string): Trailers | null | "malformed" {
   if (CONTROL.test(text)) return "malformed";
   let fields: Trailers | null = null;
@@ -61,7 +65,7 @@ export function parseTrailers(text: string): Trailers | null | "malformed" {
   return fields;
 }
 
-/** The end of a chunked body with these trailers. */
+/** Makes the end of a chunked body with these trailers. */
 export function lastChunk(trailers: Trailers, keeps: KeepsTrailer | null): Buffer {
   let text = "0\r\n";
   for (let i = 0; i < trailers.names.length; i++)

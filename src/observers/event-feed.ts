@@ -1,7 +1,7 @@
 import type { EventHub } from "../events/hub.ts";
 import type { Subscriber } from "../telemetry/occurrences.ts";
 
-/** Tells who follows the events what happens besides requests. */
+/** Tells everybody who follows the events what happens besides requests. */
 export const eventFeed = (events: EventHub): Subscriber => ({
   change: ({ deed: { action, subject }, actor: { name: actor, requestId } }) =>
     events.publish("change", {}, () => ({ action, subject, actor, requestId })),

@@ -9,14 +9,14 @@ export interface LogLinesDeps {
   readonly clock: Clock;
   /** The configuration's file; `null`: the embedded demo. */
   readonly file: string | null;
-  /** What happens to limits while Redis is away. */
+  /** Says what happens to limits while Redis is away. */
   readonly onFailure: () => string | undefined;
 }
 
-/** Writes a line of the log for each occurrence that has one: all their wording stands here. */
+/** Writes a line of the log for each occurrence that has one: the wording of all of them stands here. */
 export const logLines = (deps: LogLinesDeps): Subscriber => ({ ...linesOfState(deps), ...linesOfBackends(deps) });
 
-/** What happens to the gateway itself. */
+/** Writes the lines about the gateway itself. */
 const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
   warning: ({ warning: { code, message, detail }, isRaised }) => {
     if (isRaised) log.warn({ code, detail }, message);
@@ -47,7 +47,7 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
   },
 });
 
-/** What happens to backends, and to the credentials for them. */
+/** Writes the lines about backends, and the credentials for them. */
 const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
   lease: (occurrence) => leaseLine(log, occurrence),
   poolKey: ({ pool, key, change, status, until }) =>

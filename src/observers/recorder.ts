@@ -20,13 +20,13 @@ export interface RecorderDeps {
   readonly events: EventHub;
   readonly denials: Denials;
   readonly tracing: Tracing;
-  /** `null`: nothing is logged. */
+  /** The log; `null`: nothing is logged. */
   readonly log: Logger | null;
-  /** `null`: requests are not logged. */
+  /** Gives the writer of requests' lines; `null`: requests are not logged. */
   readonly accessLog: () => AccessLog | null;
 }
 
-/** A request that could not be read. */
+/** Describes a request that could not be read. */
 export interface Malformed {
   readonly requestId: string;
   readonly status: number;
@@ -34,15 +34,15 @@ export interface Malformed {
   readonly ip: string;
 }
 
-/** Writes down what became of requests: the same for every kind that a caller can make. */
+/** Writes down what became of requests, alike for every kind that a caller can make. */
 export class Recorder {
   private readonly line = new RequestLine();
-  /** How often each limit has denied. */
+  /** The counts of each limit's denials. */
   private readonly counts = new WeakMap<Policy, { value: number }>();
 
   constructor(private readonly deps: RecorderDeps) {}
 
-  /** The request has ended, `elapsed` milliseconds after its head had arrived. */
+  /** Writes down a request that has ended, `elapsed` milliseconds after its head had arrived. */
   note(exchange: Exchange, elapsed: number): void {
     const { metrics, events, clock, tracing } = this.deps;
     const { route, notes } = exchange;
@@ -57,19 +57,19 @@ export class Recorder {
       );
   }
 
-  /** Limits denied a request, or would have in earnest. */
+  /** Counts the limits that denied a request, or would have if they were not in shadow. */
   denied(exchange: Exchange<Arrival>, readings: readonly LimitReading[]): void {
     const { events } = this.deps;
     if (!events.isIdle) events.publish("limit", { ...subjectOf(exchange), status: 429 }, () => deniedSaid(exchange, readings));
     for (const { policy, denied } of readings) if (denied) this.countOf(policy).value++;
   }
 
-  /** These limits may deny: they count from 0. */
+  /** Begins the counts of these limits at 0, since they may deny. */
   expect(policies: readonly Policy[]): void {
     for (const policy of policies) this.countOf(policy);
   }
 
-  /** A request to the admin API is answered. What only looks is logged at debug. */
+  /** Logs a request to the admin API that is answered; one that only reads is logged at debug. */
   administered({ id, incoming, path, status, ip }: Exchange, elapsed: number): void {
     const { log } = this.deps;
     const { method } = incoming.head;
@@ -78,7 +78,7 @@ export class Recorder {
     log?.[isLook ? "debug" : "info"]({ requestId: id, method, path, status, latencyMs, ip }, "admin request");
   }
 
-  /** It has a line where requests have lines. */
+  /** Counts a request that could not be read; logs it where requests are logged. */
   malformed(request: Malformed, { miss }: Snapshot): void {
     miss.metrics.observe("other", request.status, 0, null);
     if (this.deps.accessLog() !== null) this.deps.log?.info(request, "malformed request");
@@ -121,7 +121,7 @@ const consumerOf = (caller: Caller): string | null => (caller.via === "none" ? n
 
 const subjectOf = (exchange: Exchange<Arrival>) => ({ route: routeNameOf(exchange), consumer: consumerOf(exchange.holder) });
 
-/** What an event tells of a request that limits denied. */
+/** Gives the data of an event about a request that limits denied. */
 const deniedSaid = (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => ({
   requestId: exchange.id,
   route: routeNameOf(exchange),

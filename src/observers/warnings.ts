@@ -7,11 +7,11 @@ export interface WarningRulesDeps {
   readonly warnings: Warnings;
   /** The configuration's file; `null`: the embedded demo. */
   readonly file: string | null;
-  /** `null`: nothing is logged. */
+  /** The log; `null`: nothing is logged. */
   readonly log: Logger | null;
 }
 
-/** Raises and clears the warnings that occurrences mean for an operator: all their wording stands here. */
+/** Raises and clears the warnings that occurrences mean for an operator: the wording of all of them stands here. */
 export const warningRules = (deps: WarningRulesDeps): Subscriber => ({ ...ofStorage(deps), ...ofPeers(deps), ...ofConfiguration(deps) });
 
 const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
@@ -47,7 +47,7 @@ const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
 });
 
 const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
-  /** Names of backends that can't be looked up, with what to say of them. */
+  /** The names of backends that can't be looked up, with the warning's text for each. */
   const doubted = new Map<string, string>();
   return {
     unnamedProxy: ({ peer }) =>

@@ -9,18 +9,18 @@ import { type DocumentKind, KINDS } from "./kinds.ts";
 
 const NAME = new RegExp(IDENTIFIER);
 
-/** What tells the kinds of named documents apart in the API. */
+/** Says how the kinds of named documents differ in the API. */
 export interface DocumentWords {
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
-  /** Takes over what other instances have done, before it is shown. */
+  /** Takes over changes of other instances before a document is shown. */
   readonly refresh?: () => Promise<void>;
-  /** What the API tells of one beside its document, and its schema. */
+  /** Adds to each document what the API tells beside it, with the schema of that. */
   readonly more?: { readonly schema: TProperties; readonly of: (name: string) => object };
 }
 
-/** What a record of a kind looks like: as it is told (`Record`), made (`Named`) and changed (`Patch`). */
+/** Gives the schemas of a kind's records: as they are told (`Record`), made (`Named`) and changed (`Patch`). */
 function schemasOf(singular: DocumentKind, { schema, isNamedWithin, more }: DocumentWords) {
   const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
   return {
@@ -48,7 +48,7 @@ function schemasOf(singular: DocumentKind, { schema, isNamedWithin, more }: Docu
   };
 }
 
-/** Gives the object that a body is. The configuration's own rules check what is in it. */
+/** Gives the object in a body. The configuration's own rules check its fields. */
 function read(body: unknown): Record<string, unknown> {
   if (!isObject(body)) throw invalid([{ path: [], message: "must be an object" }]);
   return body;
@@ -66,8 +66,8 @@ function nameOf({ name, path }: Record<string, unknown>, isNamedWithin: boolean)
 }
 
 /**
- * Gives the endpoints of one kind of named document. It is validated as a whole by its capability, with the rules of the configuration file. A long function, since it is a list: each endpoint with what the
- * API says of it.
+ * Gives the endpoints of one kind of named document. Its capability validates a document as a whole, with the rules of the configuration
+ * file. A long function, since it is a list: each endpoint with what the API says of it.
  */
 export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
   const { isNamedWithin, refresh } = words;
@@ -164,7 +164,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
 
 const withoutName = <T>({ name: _, ...fields }: Readonly<Record<string, T>>): Record<string, T> => fields;
 
-/** The same, with null for whatever need not be there. */
+/** Gives the same properties, with null for whatever need not be there. */
 const mayBeNull = (properties: TProperties): TProperties =>
   Object.fromEntries(
     Object.entries(properties).map(([name, field]) => {

@@ -1,7 +1,7 @@
 import type { Storage } from "../storage/open.ts";
 import { KIND_NAMES, type Kind } from "./kinds.ts";
 
-/** One record that was changed. */
+/** Describes one record that was changed. */
 export interface Change {
   readonly kind: Kind;
   readonly id: string;
@@ -9,7 +9,7 @@ export interface Change {
   readonly was: string | null;
 }
 
-/** What takes over changes of one kind that another process, or another instance, has made. */
+/** Takes over changes of one kind that another process, or another instance, has made. */
 export interface Follower {
   /** Reads one record again. `was`: a key's hash before the change. */
   refresh?(id: string, was: string | null): void;
@@ -17,10 +17,12 @@ export interface Follower {
   readonly settle?: () => void;
 }
 
-/** A follower for each kind. */
+/** Holds a follower for each kind. */
 export type Followers = Readonly<Record<Kind, Follower>>;
 
-/** Takes over a batch of changes, oldest first. A record that can't be read again is told to `onFault`: what else was changed holds all the same. */
+/**
+ * Takes over a batch of changes, oldest first. `onFault` is told of a record that can't be read again; the other changes hold all the same.
+ */
 export function follow(changes: readonly Change[], followers: Followers, onFault: (error: unknown) => void): void {
   for (const { kind, id, was } of changes) {
     try {
@@ -33,13 +35,14 @@ export function follow(changes: readonly Change[], followers: Followers, onFault
   for (const settle of new Set(KIND_NAMES.filter((kind) => kinds.has(kind)).map((kind) => followers[kind].settle))) settle?.();
 }
 
-/** How long changes are kept, in milliseconds: a process that did not look for so long has other troubles. */
+/** Milliseconds that changes are kept: a process that did not look for so long has other troubles. */
 const KEPT_FOR = 600_000;
 const FORGOTTEN_AT_ONCE = 20_000;
 
 /**
- * Follows what other processes on the same database change, so that two gateways on one data folder (while one takes over from the other) agree on who may call.
- * A look costs microseconds while nothing has changed: SQLite's `data_version` tells (https://sqlite.org/pragma.html#pragma_data_version).
+ * Follows what other processes on the same database change, so that two gateways on one data folder (while one takes over from the other)
+ * agree on who may call. A look costs microseconds while nothing has changed: SQLite's `data_version` tells
+ * (https://sqlite.org/pragma.html#pragma_data_version).
  */
 export class ChangeFeed {
   private seen: number;
@@ -51,7 +54,7 @@ export class ChangeFeed {
     this.seen = this.storage.client.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes").get()?.seq ?? 0;
   }
 
-  /** Gives what is new to `apply`, oldest first. Call it after the records were loaded: a change that is applied twice does no harm. */
+  /** Gives the new changes to `apply`, oldest first. Call it after the records were loaded: a change that is applied twice does no harm. */
   poll(apply: (changes: readonly Change[]) => void): void {
     const version = this.dataVersion();
     if (version === this.version) return;
@@ -64,7 +67,10 @@ export class ChangeFeed {
     apply(rows);
   }
 
-  /** Forgets changes that everybody has seen, with `areShared` those alone that other instances know of, a bounded number at a time: an import leaves a million of them. `now` in milliseconds since 1970. */
+  /**
+   * Forgets changes that everybody has seen; with `areShared` only those that other instances know of. Forgets a bounded number at a time:
+   * an import leaves a million of them. `now` in milliseconds since 1970.
+   */
   prune(now: number, areShared: boolean): void {
     this.storage.client
       .query("DELETE FROM changes WHERE seq IN (SELECT seq FROM changes WHERE at < ?1 AND (shared = 1 OR ?3 = 0) ORDER BY seq LIMIT ?2)")

@@ -11,7 +11,7 @@ import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import type { DocumentKind } from "./kinds.ts";
 
-/** A named part of the configuration, from the file or from the admin API. */
+/** Holds a named part of the configuration, from the file or from the admin API. */
 export interface Item<T> {
   readonly name: string;
   readonly source: "config" | "admin";
@@ -27,22 +27,22 @@ export interface DocumentsDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
-  /** Of the documents: what an earlier version wrote gets the fields that came since, and secrets are not shown. */
+  /** The documents' schema: documents that an earlier version wrote get the fields that came since, and secrets are not shown. */
   readonly schema: TSchema;
-  /** The value with its defaults, and all that is wrong with it; `name` is the item's own. */
+  /** Gives the value with its defaults, and everything that is wrong with it; `name` is the item's own. */
   readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
-  /** Who would miss this item: names for the refusal to delete it. */
+  /** Gives the names of those who would miss this item, for the refusal to delete it. */
   readonly usedBy: (name: string) => readonly string[];
-  /** How a document is stored and read back where it holds what must not be stored as it is. */
+  /** Seals a document for storage and opens it again, where it holds values that must not be stored as they are. */
   readonly sealing?: { seal(document: unknown): unknown; open(document: unknown): unknown };
   readonly onChange: () => void;
-  /** Names that are in use without an item of their own. */
+  /** Gives the names that are in use without an item of their own. */
   readonly reserved: () => readonly string[];
 }
 
 /**
- * Tiers, routes or upstreams: those that the file declares and those that the admin API made, side by side.
- * The database holds only the latter; all of them are in memory.
+ * Holds tiers, routes or upstreams: those that the file declares and those that the admin API made, side by side. The database holds only
+ * the latter; all of them are in memory.
  */
 export class Documents<T extends object> {
   readonly kind: DocumentKind;
@@ -55,18 +55,18 @@ export class Documents<T extends object> {
     this.settle = deps.onChange;
   }
 
-  /** Reads what the admin API made from the database. */
+  /** Reads the documents that the admin API made from the database. */
   load(): void {
     const rows = this.deps.storage.db.select().from(documents).where(eq(documents.kind, this.deps.kind)).all();
     this.items = new Map(rows.map((row) => [row.name, this.fromRow(row)]));
   }
 
-  /** Whether the admin API made one of this name. */
+  /** Tells whether the admin API made a document of this name. */
   isFromApi(name: string): boolean {
     return this.items.get(name)?.source === "admin";
   }
 
-  /** Puts what the file declares in the place of what it declared before. One that did not change stays the same object. */
+  /** Puts the file's declarations in the place of those before. A document that did not change stays the same object. */
   declare(declared: Iterable<readonly [name: string, document: T]>): void {
     const before = this.items;
     this.items = new Map([...before].filter(([, item]) => item.source === "admin"));
@@ -81,7 +81,7 @@ export class Documents<T extends object> {
     return this.items.get(name);
   }
 
-  /** The item of this name; 404 when there is none. */
+  /** Gives the item of this name. Throws 404 when there is none. */
   require(name: string): Item<T> {
     const item = this.items.get(name);
     if (item === undefined) throw notFound(this.deps.kind, name);
@@ -96,7 +96,7 @@ export class Documents<T extends object> {
     return new Set(this.items.keys());
   }
 
-  /** Up to `limit` + 1 items behind `after`, by name. */
+  /** Gives up to `limit` + 1 items behind `after`, by name. */
   page(after: string, limit: number): Item<T>[] {
     return this.all()
       .filter((item) => item.name > after)
@@ -165,7 +165,7 @@ export class Documents<T extends object> {
     this.deps.onChange();
   }
 
-  /** Reads one item again: another process has made, changed or deleted it. Call `settle` after a batch of these. */
+  /** Reads one item again, which another process has made, changed or deleted. Call `settle` after a batch of these. */
   refresh(name: string): void {
     if (this.items.get(name)?.source === "config") return;
     const row = this.deps.storage.db.select().from(documents).where(this.row(name)).get();
@@ -178,7 +178,7 @@ export class Documents<T extends object> {
     return { ...row, source: "admin", document: fillIn(this.deps.schema, document).value as T };
   }
 
-  /** A document as others may see it. */
+  /** Gives a document as others may see it. */
   shown(document: T): T {
     return masked(this.deps.schema, document) as T;
   }

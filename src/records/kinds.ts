@@ -1,21 +1,22 @@
 import type { Role } from "../admin/rights.ts";
 
-/** What everything else needs to know of one kind of record. */
+/** Describes what everything else needs to know of one kind of record. */
 export interface RecordKind {
   /** The table that holds its records. Triggers on it note each change in `changes` (see `drizzle/`). */
   readonly table: string;
   /** The column of a record's id. */
   readonly key: string;
-  /** Whether the table is the one of all named documents, which says in its column `kind` what a row is. */
+  /** True when the table is the one of all named documents, whose column `kind` says the kind of a row. */
   readonly isDocument: boolean;
   /** Columns that each instance keeps for itself. */
   readonly own: readonly string[];
   /**
-   * How a row that comes from another instance is put in. `update`: over the row of its id, so that the trigger on `version` tells the other processes on the same database. `replace`: in the place of
-   * that row, since such records are never changed, only made and deleted, and only an insert is noted.
+   * The way in which a row from another instance is put in. `update`: over the row of its id, so that the trigger on `version` tells the
+   * other processes on the same database. `replace`: in the place of that row, since such records are never changed, only made and deleted,
+   * and only an insert is noted.
    */
   readonly putIn: "update" | "replace";
-  /** Where the admin API has them, below /admin. */
+  /** The path of its endpoints, below /admin. */
   readonly path: string;
   /** The least role that may change them. Every role may look. */
   readonly role: Role;
@@ -23,7 +24,7 @@ export interface RecordKind {
 
 const DOCUMENT = { table: "documents", key: "name", isDocument: true, own: [], putIn: "update", role: "admin" } as const;
 
-/** In this order they are passed on, and changes of them settle: what others name comes before those. */
+/** The rows of the table below. In this order kinds are passed on, and changes of them settle: those that others name come before these. */
 const ROWS = {
   tier: { ...DOCUMENT, path: "tiers" },
   pool: { ...DOCUMENT, path: "pools" },
@@ -37,15 +38,16 @@ const ROWS = {
 
 export type Kind = keyof typeof ROWS;
 
-/** Where the admin API has the records of all kinds, below /admin. */
+/** Names the paths where the admin API has the records of all kinds, below /admin. */
 export type KindPath = (typeof ROWS)[Kind]["path"];
 
-/** Kinds that the admin API keeps as named documents. */
+/** Names the kinds that the admin API keeps as named documents. */
 export type DocumentKind = { [K in Kind]: (typeof ROWS)[K]["isDocument"] extends true ? K : never }[Kind];
 
 /**
- * The kinds of records: whatever is here is stored, followed by other processes on the same database, and shared with other instances through Redis; whoever changes it by the admin API holds the write
- * lock meanwhile. A new kind is a row here, a migration with its triggers, and its follower (see `changes.ts`).
+ * The kinds of records: whatever is here is stored, followed by other processes on the same database, and shared with other instances
+ * through Redis; whoever changes it by the admin API holds the write lock meanwhile. A new kind is a row here, a migration with its
+ * triggers, and its follower (see `changes.ts`).
  */
 export const KINDS: Readonly<Record<Kind, RecordKind>> = ROWS;
 

@@ -11,13 +11,16 @@ export function partsOf(field: string): [Kind, string] {
   return [field.slice(0, at) as Kind, field.slice(at + 1)];
 }
 
-/** A record, by its kind and id. */
+/** Names a record by its kind and id. */
 interface Named {
   readonly kind: Kind;
   readonly id: string;
 }
 
-/** Keeps in the database which version of each record this instance has, deleted ones among them, which of its own changes the others don't know of, and how far it has followed theirs. */
+/**
+ * Keeps in the database the version that this instance has of each record, deleted ones among them, its own changes that the others don't
+ * know of, and how far it has followed theirs.
+ */
 export class Replicas {
   constructor(private readonly database: Database) {}
 
@@ -42,7 +45,7 @@ export class Replicas {
     return this.database.query<{ rev: number | null }, []>("SELECT max(rev) AS rev FROM replicas").get()?.rev ?? 0;
   }
 
-  /** Notes which version of a record is here. */
+  /** Notes the version of a record that is here. */
   remember(field: string, rev: number, isDeleted: boolean): void {
     const [kind, id] = partsOf(field);
     this.database
@@ -65,7 +68,7 @@ export class Replicas {
     return this.database.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes WHERE shared = 0").get()?.seq ?? 0;
   }
 
-  /** Notes that the others know of what was changed of a record up to a place in the list. */
+  /** Notes that the others know of a record's changes up to a place in the list. */
   markShared(field: string, until = Number.MAX_SAFE_INTEGER): void {
     const [kind, id] = partsOf(field);
     this.database.query("UPDATE changes SET shared = 1 WHERE kind = ?1 AND id = ?2 AND shared = 0 AND seq <= ?3").run(kind, id, until);
@@ -76,7 +79,10 @@ export class Replicas {
     this.database.query("UPDATE changes SET shared = 1 WHERE seq <= ?1 AND shared = 0").run(until);
   }
 
-  /** Gives the epoch and the stream's last entry that were taken over. Nothing is known before a comparison has come to its end, also when one was begun. */
+  /**
+   * Gives the epoch and the stream's last entry that were taken over. Nothing is known before a comparison has come to its end, also when
+   * one was begun.
+   */
   place(): { epoch: string; position: string } {
     return (
       this.database.query<{ epoch: string; position: string }, []>("SELECT epoch, position FROM replication WHERE id = 1").get() ?? {

@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import { KIND_NAMES, KINDS } from "./kinds.ts";
 import { fieldOf, partsOf } from "./replicas.ts";
 
-/** A record as a row of its table, without what each instance has for itself. */
+/** Holds a record as a row of its table, without the columns that each instance keeps for itself. */
 export type Row = Record<string, string | number | null>;
 
 /** Reads and writes records of all kinds as rows, by their fields. */
@@ -11,7 +11,7 @@ export class Rows {
 
   constructor(private readonly database: Database) {}
 
-  /** Puts a record's row in the place of the one that is there; `null` deletes it. What each instance has for itself stays. */
+  /** Puts a record's row in the place of the one that is there; `null` deletes it. Columns that each instance keeps for itself stay. */
   put(field: string, row: Row | null): void {
     const [kind, id] = partsOf(field);
     const { table, key, isDocument, own, putIn } = KINDS[kind];

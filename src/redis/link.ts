@@ -3,7 +3,7 @@ import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
 import type { RedisConfig } from "./settings.ts";
 
-/** Redis can't be asked now: it is gone, or too slow. */
+/** Says that Redis can't be asked now: it is gone, or too slow. */
 export class RedisDown extends Error {}
 
 export type RedisClient = Redis | Cluster;
@@ -11,39 +11,43 @@ export type RedisClient = Redis | Cluster;
 export interface RedisLinkDeps {
   readonly config: RedisConfig;
   readonly clock: Clock;
-  /** Called once when it is lost, and once when it is back. */
+  /** Tells that Redis is lost, or is back; called once for each. */
   readonly onChange: (isUp: boolean, why: string) => void;
 }
 
-/** A probe every so many milliseconds while it is away. */
+/** Milliseconds between two probes while Redis is away. */
 const PROBE_EVERY = 250;
-/** Good answers in a row that bring it back: one may be luck. */
+/** Good answers in a row that bring Redis back: one may be luck. */
 const PROBES_TO_TRUST = 2;
-/** How long the first probe may take, in milliseconds, before an instance begins without Redis. */
+/** Milliseconds that the first probe may take before an instance begins without Redis. */
 const FIRST_PATIENCE = 1000;
 /** Failed probes in a row after which the connection is made anew. */
 const RECONNECT_AFTER = 8;
-/** Times in a row that Redis may be late before it counts as lost. Two may be the machine's fault: a process that waits for its turn on a busy core is late by tens of milliseconds. */
+/**
+ * Times in a row that Redis may be late before it counts as lost. Two may be the machine's fault: a process that waits for its turn on a
+ * busy core is late by tens of milliseconds.
+ */
 const LATE_TO_LOSE = 3;
-/** How often this process measures how late its own timers are, in milliseconds. */
+/** Milliseconds between two measurements of how late this process's own timers are. */
 const LAG_EVERY = 25;
-/** What remains of a measured lateness at the next look: it counts for about a second. */
+/** The share of a measured lateness that remains at the next measurement: a lateness counts for about a second. */
 const LAG_FADES = 0.9;
 /**
- * What is added to the timeout for each millisecond that our own timers are late: an answer waits for this process twice and for Redis' process once, which shares the machine or
- * another busy one.
+ * Milliseconds that are added to the timeout for each millisecond that our own timers are late: an answer waits for this process twice and
+ * for Redis' process once, which shares the machine or another busy one.
  */
 const PER_LAG = 4;
-/** The most that is added for it, in milliseconds. */
+/** The most milliseconds that are added for lateness. */
 const MAX_FOR_LAG = 500;
 
 /**
- * The connection to Redis, with a breaker of its own. A late answer is waited for; when Redis was late three times in a row, or the connection closes, it is not asked any more until
- * probes in the background find it well. So nobody waits for longer than `patience`, however many wait, and one slow answer does not make an instance count by itself.
+ * Keeps the connection to Redis, with a breaker of its own. A late answer is waited for; when Redis was late three times in a row, or the
+ * connection closes, Redis is not asked any more until probes in the background find it well. So nobody waits for longer than `patience`,
+ * however many wait, and one slow answer does not make an instance count by itself.
  */
 export class RedisLink {
   readonly client: RedisClient;
-  /** Milliseconds. */
+  /** Milliseconds after which an answer is late while this process itself is not. */
   readonly timeout: number;
   readonly isCluster: boolean;
   isUp = false;
@@ -55,17 +59,17 @@ export class RedisLink {
   private isProbing = false;
   private isClosed = false;
   private readonly lagMeter: Timer;
-  /** How late our own timers are, in milliseconds; fades within a second. */
+  /** The lateness of our own timers in milliseconds; it fades within a second. */
   private lag = 0;
-  /** Times in a row that Redis was late, and when it was last. Real time, as timers are. */
+  /** The times in a row that Redis was late, and when it was last. Real time, as timers are. */
   private lates = 0;
   private lateAt = Number.NEGATIVE_INFINITY;
-  /** What the connection said last of why it can't be made. */
+  /** The connection's last error that said why it can't be made. */
   trouble: string | null = null;
-  /** Since the start. */
+  /** The number of late answers and of losses since the start. */
   readonly counts = { late: 0, lost: 0 };
   private readonly firstTry = Promise.withResolvers<void>();
-  /** Resolves when it is known for the first time whether Redis is there. */
+  /** Resolves when it is first known whether Redis is there. */
   readonly tried = this.firstTry.promise;
 
   constructor(private readonly deps: RedisLinkDeps) {
@@ -110,19 +114,25 @@ export class RedisLink {
   }
 
   /**
-   * Gives what `work` gives. Rejects with `RedisDown` when there is no answer within `patience` milliseconds, or as soon as Redis is lost.
-   * An answer that is late counts against Redis.
+   * Gives the result of `work`. Rejects with `RedisDown` when there is no answer within `patience` milliseconds, or as soon as Redis is
+   * lost. A late answer counts against Redis.
    */
   run<T>(work: (client: RedisClient) => Promise<T>, patience = this.patience): Promise<T> {
     return this.isUp ? this.within(work, patience, this.allowance) : Promise.reject(new RedisDown("Redis is away"));
   }
 
-  /** The same for work that may take longer than a request may wait, such as on many records: only the end of its patience counts, and then Redis is lost. */
+  /**
+   * Gives the result of `work` that may take longer than a request may wait, such as work on many records. No answer counts as late before
+   * `patience` milliseconds are over; then Redis is lost.
+   */
   runLong<T>(work: (client: RedisClient) => Promise<T>, patience: number): Promise<T> {
     return this.isUp ? this.within(work, patience, patience) : Promise.reject(new RedisDown("Redis is away"));
   }
 
-  /** `lateAfter` milliseconds, and each time again, the answer is late; at `patience` it is given up. */
+  /**
+   * Runs `work` with two bounds: after `lateAfter` milliseconds, and each time again, the answer counts as late; after `patience` it is
+   * given up.
+   */
   private within<T>(work: (client: RedisClient) => Promise<T>, patience: number, lateAfter: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const askedAt = performance.now();
@@ -174,7 +184,7 @@ export class RedisLink {
     });
   }
 
-  /** An answer is late. Many that wait at the same time are late once: what holds one up holds them all up. */
+  /** Counts a late answer. Many that wait at the same time are late once: the cause that holds one up holds them all up. */
   private late(isLost: boolean): void {
     if (!this.isUp) return;
     const now = performance.now();
@@ -241,15 +251,16 @@ export class RedisLink {
   }
 }
 
-/** An answer of Redis that is an error, unlike a connection's fault. */
+/** Tells whether an error is Redis' answer, unlike a fault of the connection. */
 const isRefusal = (error: Error): boolean => error.name === "ReplyError";
 
-/** Refusals that say that Redis can't do its work at the moment. */
+/** Tells whether a refusal says that Redis can't do its work at the moment. */
 const isAway = (error: Error): boolean =>
   /^(NOPERM|NOAUTH|WRONGPASS|READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|OOM|MISCONF|NOREPLICAS)/.test(error.message);
 
 /**
- * Fills in the address of a cluster's node that does not know its own: Redis then says nothing in its place, which means "the one that you came by", and ioredis would skip the node.
+ * Fills in the address of a cluster's node that does not know its own: Redis then says nothing in its place, which means "the one that you
+ * came by", and ioredis would skip the node.
  */
 function nameNodes(seeds: readonly { host: string; port: number }[]): void {
   Command.setReplyTransformer("cluster", (reply: unknown) => {

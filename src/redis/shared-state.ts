@@ -1,10 +1,10 @@
 import { type RedisClient, RedisDown, type RedisLink } from "./link.ts";
 
-/** How a state is passed on, and what becomes of two that went apart. */
+/** Says how a state is passed on, and how two states that went apart are merged. */
 export interface Shape<S> {
   toText(state: S): string;
   fromText(text: string): S;
-  /** `remote` with what `local` has done since both were like `base`: Redis was away meanwhile. */
+  /** Applies to `remote` the changes that `local` has made since both were like `base`, while Redis was away. */
   merge(remote: S, local: S, base: S, now: number): S;
 }
 
@@ -22,27 +22,28 @@ interface Scripts {
   sluiceSwap(key: string, expected: string, next: string, state: string): Promise<[number, number, string?, string?]>;
 }
 
-/** Others have changed the state again and again, and the time that a request may wait is over. */
+/** Says that others have changed the state again and again, and the time that a request may wait is over. */
 export class Contended extends Error {}
 
 interface Waiting<S> {
-  /** Until when it is tried, by this instance's clock. */
+  /** The time until which the change is tried, by this instance's clock. */
   readonly until: number;
   readonly work: (state: S, now: number) => unknown;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** No version that Redis ever has. */
+/** A version that Redis never has. */
 const UNKNOWN = "?";
 
 /**
- * A small state that several instances change as one: each change is made on a copy of the last one that is known and put into Redis if that is still the last (compare and swap); otherwise
- * it is made again on what is there now. So the same code serves one instance and many. Changes that come together go together. While Redis is away they are made here, and merged afterwards.
+ * Keeps a small state that several instances change as one. Each change is made on a copy of the last state that is known, and put into
+ * Redis if that is still the last (compare and swap); otherwise it is made again on the state that is there now. So the same code serves
+ * one instance and many. Changes that come together go together. While Redis is away changes are made here, and merged afterwards.
  */
 export class SharedState<S> {
   private version = UNKNOWN;
-  /** As it was when Redis was last asked. */
+  /** The state when Redis was last asked. */
   private base: string;
   private isApart = false;
   private waiting: Waiting<S>[] = [];
@@ -56,22 +57,22 @@ export class SharedState<S> {
     private readonly link: RedisLink,
     private readonly key: string,
     private readonly shape: Shape<S>,
-    /** As it is known here; changed by changes while Redis is away. */
+    /** The state as this instance knows it; changes alter it while Redis is away. */
     public state: S,
   ) {
     link.client.defineCommand("sluiceSwap", { lua: SWAP, numberOfKeys: 1 });
     this.base = shape.toText(state);
   }
 
-  /** Redis' time in milliseconds since 1970, as far as it is known; it never runs backwards. */
+  /** Gives Redis' time in milliseconds since 1970, as far as it is known; it never runs backwards. */
   now(): number {
     this.latest = Math.max(this.latest, Math.floor(this.link.clock.now() + this.ahead));
     return this.latest;
   }
 
   /**
-   * Makes a change, perhaps several times on different copies; what it gave the last time. At once while Redis is away. Rejects with `Contended` when others were faster for as long as
-   * a request may wait; with `isPatient` it goes on.
+   * Makes a change, perhaps several times on different copies, and gives the result of the last time. While Redis is away the change is
+   * made at once. Rejects with `Contended` when others were faster for as long as a request may wait; with `isPatient` it goes on trying.
    */
   run<T>(work: (state: S, now: number) => T, isPatient = false): T | Promise<T> {
     if (!this.link.isUp) return this.alone(work);
@@ -116,7 +117,7 @@ export class SharedState<S> {
     this.isAsking = false;
   }
 
-  /** Makes them all; those whose time is over are taken out. */
+  /** Makes all of these changes; those whose time is over are taken out and rejected. */
   private async make(changes: Set<Waiting<S>>): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       if (attempt > 1) {
@@ -166,7 +167,7 @@ export class SharedState<S> {
     }
   }
 
-  /** Goes on with what Redis has. */
+  /** Goes on with the state that Redis has. */
   private adopt(version: string, text: string): void {
     const { shape } = this;
     if (text === "") {

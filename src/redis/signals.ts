@@ -1,14 +1,14 @@
 import type { HealthState, SystemStatus } from "../health/health.ts";
 import type { RedisLink } from "./link.ts";
 
-/** What an instance says of a target. */
+/** Says what an instance tells others of a target. */
 export interface BreakerSignal {
   readonly upstream: string;
   readonly url: string;
   readonly state: "open" | "closed";
-  /** A person opened it. */
+  /** True when a person opened it. */
   readonly isHeld: boolean;
-  /** A person opened or closed it. */
+  /** True when a person opened or closed it. */
   readonly isByHand: boolean;
   /** Probes that have failed since it was closed last. */
   readonly failedProbes: number;
@@ -16,9 +16,12 @@ export interface BreakerSignal {
 
 export interface SignalsDeps {
   readonly link: RedisLink;
-  /** Another instance has set the system's status. `ttl` in milliseconds. */
+  /** Tells that another instance has set the system's status. `ttl` in milliseconds. */
   readonly onHealth: (status: SystemStatus, by: string, reason: string | null, ttl: number | null) => void;
-  /** Another instance's breaker has changed. `age`: milliseconds since then. Gives false where a person here has opened it, which holds. */
+  /**
+   * Tells that another instance's breaker has changed. `age`: milliseconds since then. Gives false where a person here has opened the
+   * breaker, which holds.
+   */
   readonly onBreaker: (signal: BreakerSignal & { readonly age: number }) => boolean;
   readonly onFault: (error: unknown) => void;
 }
@@ -33,16 +36,19 @@ interface Said<T> {
 
 type HealthSignal = Pick<HealthState, "status" | "by" | "reason" | "until">;
 
-/** How far an instance may be behind the others, in milliseconds. */
+/** Milliseconds that an instance may be behind the others. */
 const LOOK_EVERY = 250;
 
-/** What instances tell each other at once: the system's status, and which targets are cut off. What is said while Redis is away is said when it is back, unless something later was said meanwhile. */
+/**
+ * Passes on what instances tell each other at once: the system's status, and which targets are cut off. A signal that is given while Redis
+ * is away is passed on when Redis is back, unless a later one has come meanwhile.
+ */
 export class Signals {
   private readonly origin = Bun.randomUUIDv7();
   private readonly seen = new Map<string, string>();
-  /** What could not be said yet. */
+  /** The signals that could not be passed on yet. */
   private readonly unsaid = new Map<string, Said<unknown>>();
-  /** The latest of each: said again when Redis was emptied. */
+  /** The latest signal of each kind and target: passed on again when Redis was emptied. */
   private readonly latest = new Map<string, Said<unknown>>();
   private readonly timer: Timer;
   private isLooking = false;
@@ -90,7 +96,7 @@ export class Signals {
     }
   }
 
-  /** Takes over what others have said; for a timer, and once at the start. */
+  /** Takes over the signals of other instances; for a timer, and once at the start. */
   async look(): Promise<void> {
     this.isLooking = true;
     try {

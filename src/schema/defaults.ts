@@ -3,8 +3,9 @@ import { Value } from "@sinclair/typebox/value";
 import { isObject } from "../values/json.ts";
 
 /**
- * The value with the defaults of its schema. TypeBox's own `Value.Default` puts an object's fields into a default list, so that `"limits": { … }` without its brackets would pass for no limits at all.
- * What is given for a field with an object as its default is put over that.
+ * Fills the defaults of its schema into a value. TypeBox's own `Value.Default` puts an object's fields into a default list, so that
+ * `"limits": { … }` without its brackets would pass for no limits at all. A value given for a field whose default is an object is laid over
+ * that default.
  */
 export function withDefaults(schema: TSchema, given: unknown): unknown {
   const { default: otherwise } = schema;

@@ -8,18 +8,18 @@ import { hintFor } from "./words.ts";
 export type Step = string | number;
 export type Path = readonly Step[];
 
-/** One thing that is wrong with a configuration or a body. */
+/** Describes one thing that is wrong with a configuration or a body. */
 export interface Fault {
   readonly path: Path;
   readonly message: string;
-  /** The fault is that the field is there, not what its value is: it stands at the name. */
+  /** True when the field itself must not be there; the fault then points at the field's name, not at its value. */
   readonly isOfName?: true;
-  /** From 1; set for a file. */
+  /** The line in the file, from 1; missing where there is no file. */
   readonly line?: number;
   readonly column?: number;
 }
 
-/** `routes[0].limits[1].window` */
+/** Writes a path as in `routes[0].limits[1].window`. */
 export function formatPath(path: Path): string {
   let text = "";
   for (const step of path) {
@@ -30,13 +30,13 @@ export function formatPath(path: Path): string {
   return text;
 }
 
-/** `FILE:LINE:COLUMN path: what is wrong` */
+/** Writes a fault as `FILE:LINE:COLUMN path: what is wrong`. */
 export function formatFault(file: string, fault: Fault): string {
   const place = fault.path.length === 0 ? "" : `${formatPath(fault.path)}: `;
   return `${file}:${fault.line ?? 1}:${fault.column ?? 1} ${place}${fault.message}`;
 }
 
-/** The known name that is nearest to a misspelt one, or `null` when none is near. */
+/** Gives the known name that is nearest to a misspelt one, or `null` when none is near. */
 export function nearest(name: string, known: readonly string[]): string | null {
   let best: string | null = null;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
@@ -50,13 +50,13 @@ export function nearest(name: string, known: readonly string[]): string | null {
   return best;
 }
 
-/** `, did you mean "users"?`, or nothing when no known name is near. */
+/** Gives `, did you mean "users"?`, or an empty text when no known name is near. */
 export function orNearest(name: string, known: Iterable<string>): string {
   const near = nearest(name, [...known]);
   return near === null ? "" : `, did you mean ${JSON.stringify(near)}?`;
 }
 
-/** Levenshtein's distance, with a swap of neighbours as one step. */
+/** Gives the Levenshtein distance of two texts, with a swap of neighbours as one step. */
 function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   const at = (i: number, j: number) => rows[i]?.[j] ?? 0;
@@ -72,10 +72,10 @@ function editDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** More faults than these help nobody, and a long list of junk has one for each entry. */
+/** The number of faults that are told at most: more help nobody, and a long list of junk has one for each entry. */
 const MAX_FAULTS = 1000;
 
-/** All that a value lacks to be what the schema describes. */
+/** Gives everything that keeps a value from being what its schema describes. */
 export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fault[] {
   const faults: Fault[] = [];
   const told = new Set<string>();
@@ -92,7 +92,7 @@ export function schemaFaults(schema: TSchema, value: unknown, at: Path = []): Fa
   return faults;
 }
 
-/** A JSON pointer's steps; those into an array are numbers. */
+/** Splits a JSON pointer into its steps; those into an array are numbers. */
 function stepsOf(pointer: string, root: unknown): Step[] {
   let here = root;
   return pointer
@@ -183,7 +183,7 @@ function wanted(schema: TSchema): string {
   }
 }
 
-/** What stood there instead, shortened; nothing of a secret. */
+/** Describes the wrong value, shortened, and shows nothing of a secret. */
 function got(value: unknown, isSecret: boolean): string {
   if (isSecret || value === undefined) return "";
   if (Array.isArray(value)) return ", got a list";
@@ -192,10 +192,10 @@ function got(value: unknown, isSecret: boolean): string {
   return `, got ${text.length > 40 ? `${text.slice(0, 37)}…` : text}`;
 }
 
-/** Faults as lines for people. */
+/** Writes faults as lines for people. */
 export const faultLines = (file: string | null, faults: readonly Fault[]): string[] =>
   faults.map((fault) => formatFault(file ?? "config.json", fault));
 
-/** Faults for a JSON answer. */
+/** Writes faults for a JSON answer. */
 export const wireFaults = (faults: readonly Fault[]) =>
   faults.map(({ path, message, line, column }) => ({ path: formatPath(path), message, line: line ?? 1, column: column ?? 1 }));

@@ -5,11 +5,11 @@ import { DURATION_PATTERN, SIZE_PATTERN } from "../values/units.ts";
 export const Shape = <T extends TProperties>(properties: T, description: string, more: object = {}): TObject<T> =>
   Type.Object(properties, { additionalProperties: false, description, ...more });
 
-/** Gives the schema of a text such as "30s". `more` overrides what is said of it. */
+/** Gives the schema of a text such as "30s". `more` replaces or adds keywords of the schema. */
 export const Duration = (description: string, more: object = {}) =>
   Type.String({ pattern: DURATION_PATTERN, description, expects: 'a duration such as "250ms", "30s", "5m", "1h" or "30d"', ...more });
 
-/** Gives the schema of a text such as "10mb". `more` overrides what is said of it. */
+/** Gives the schema of a text such as "10mb". `more` replaces or adds keywords of the schema. */
 export const Size = (description: string, more: object = {}) =>
   Type.String({ pattern: SIZE_PATTERN, description, expects: 'a size such as "64kb" or "10mb"', ...more });
 
@@ -36,7 +36,7 @@ export const Identifier = (description: string, more: object = {}) =>
 /** The pattern of a header field's name. */
 export const FIELD_NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$";
 
-/** What keys may carry and routes may ask for. */
+/** The schema of a scope: keys may carry scopes and routes may ask for them. */
 export const Scope = Type.String({
   pattern: "^[!#-\\[\\]-~]{1,128}$",
   expects: "a scope: printable ASCII without spaces, quotes and backslashes",
@@ -48,5 +48,5 @@ export const Port = (description: string, more: object = {}) => Type.Integer({ m
 export const Nullable = <T extends TObject>(schema: T, description: string) =>
   Type.Union([schema, Type.Null()], { default: null, description });
 
-/** Gives the same schema with an empty object as its default: without one, TypeBox fills in no defaults inside a record's values. */
+/** Gives the same schema with an empty object as its default: without that, TypeBox fills in no defaults inside a record's values. */
 export const filledIn = <T extends TObject>(schema: T): T => ({ ...schema, default: {} });

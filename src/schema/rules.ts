@@ -7,13 +7,13 @@ import type { Fault, Path } from "./faults.ts";
 export const DAY = 86_400_000;
 export const YEAR = 366 * DAY;
 
-/** Gives the fault of a duration that is not from 1 ms to 24 h. */
+/** Gives a fault when a duration is not from 1 ms to 24 h. */
 export function timeFaults(duration: string, path: Path): Fault[] {
   const milliseconds = parseDuration(duration);
   return milliseconds < 1 || milliseconds > DAY ? [{ path, message: "must be from 1ms to 24h" }] : [];
 }
 
-/** Gives a fault for each entry of a list at `at` that is no address and no block of them. */
+/** Gives a fault for each entry of a list at `at` that is neither an address nor an address block. */
 export const cidrFaults = (entries: readonly string[], at: Path): Fault[] =>
   entries.flatMap((entry, i) =>
     isCidr(entry)

@@ -2,10 +2,10 @@ import type { TSchema } from "@sinclair/typebox";
 import { isObject } from "../values/json.ts";
 import type { Path, Step } from "./faults.ts";
 
-/** What takes a secret's place. `isUrl`: it is a URL in which only user and password are secret. */
+/** Gives the text that takes a secret's place. `isUrl`: only user and password of this URL are secret. */
 type Replace = (secret: string, isUrl: boolean, path: Path) => string;
 
-/** The schema of what stands at a step within a value. A record may call secret what its name says is a credential. */
+/** Gives the schema of the value at a step within another. A record may declare by `secretNames` which names hold credentials. */
 function childOf({ items, properties, patternProperties, secretNames }: TSchema, step: Step): TSchema | undefined {
   if (typeof step === "number") return items;
   const child: TSchema | undefined = properties?.[step] ?? Object.values(patternProperties ?? {})[0];
@@ -13,7 +13,7 @@ function childOf({ items, properties, patternProperties, secretNames }: TSchema,
   return isSecret && child !== undefined ? { ...child, secret: true } : child;
 }
 
-/** Whether a secret stands at this place within a value. */
+/** Tells whether the value at this path is a secret. */
 export function isSecretAt(schema: TSchema, path: Path): boolean {
   if (schema.anyOf !== undefined) return schema.anyOf.some((each: TSchema) => isSecretAt(each, path));
   const [step, ...rest] = path;
@@ -35,7 +35,7 @@ export function mayHoldSecrets(schema: TSchema): boolean {
   return within.some(mayHoldSecrets);
 }
 
-/** The value with each text in it replaced that its schema calls a secret. */
+/** Gives a copy of a value in which every text that its schema calls a secret is replaced. */
 export function mapSecrets(schema: TSchema, value: unknown, replace: Replace, path: Path = []): unknown {
   if (schema.secret === true && typeof value === "string") return replace(value, schema.isUrl === true, path);
   if (schema.anyOf !== undefined)
@@ -49,18 +49,18 @@ export function mapSecrets(schema: TSchema, value: unknown, replace: Replace, pa
   return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, within(child, name)]));
 }
 
-/** What is shown in a secret's place. */
+/** The text that people see in place of a secret. */
 const MASK = "***";
 
-/** The value for people: a URL keeps its host, any other secret is hidden whole. */
+/** Masks a value's secrets for people: a URL keeps its host, any other secret is hidden completely. */
 export const masked = (schema: TSchema, value: unknown): unknown =>
   mapSecrets(schema, value, (secret, isUrl) => (isUrl ? secret.replace(/\/\/.*@/, `//${MASK}@`) : MASK));
 
-/** A value that was read, changed and sent back: what was masked in it is what is known in its place. */
+/** Puts known secrets back where a value that was read, changed and sent back still holds masks. */
 export const unmasked = (schema: TSchema, value: unknown, known: unknown): unknown =>
   mapSecrets(schema, value, (secret, _, path) => (secret === MASK ? (knownAt(value, known, path) ?? secret) : secret));
 
-/** What stands in another value where `path` leads in the first. Entries of a list are told by their ids. */
+/** Gives the text in `known` at the place that corresponds to `path` in `value`. Entries of a list are matched by their ids. */
 function knownAt(value: unknown, known: unknown, path: Path): string | undefined {
   let [here, there] = [value, known];
   for (const step of path) {
@@ -72,7 +72,7 @@ function knownAt(value: unknown, known: unknown, path: Path): string | undefined
   return typeof there === "string" ? there : undefined;
 }
 
-/** Where masks stand in secrets' places. */
+/** Gives a fault for each mask that stands in the place of a secret. */
 export function masksIn(schema: TSchema, value: unknown): { path: Path; message: string }[] {
   const faults: { path: Path; message: string }[] = [];
   mapSecrets(schema, value, (secret, _, path) => {
@@ -82,7 +82,7 @@ export function masksIn(schema: TSchema, value: unknown): { path: Path; message:
   return faults;
 }
 
-/** All secrets in a value: of a URL its password, as it stands there and as it is. */
+/** Gives all secrets in a value; of a URL, its password both as it is written there and decoded. */
 export function secretsIn(schema: TSchema, value: unknown): string[] {
   const found: string[] = [];
   mapSecrets(schema, value, (secret, isUrl) => {

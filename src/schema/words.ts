@@ -1,7 +1,10 @@
 import type { TObject, TSchema } from "@sinclair/typebox";
 import { nearest } from "./faults.ts";
 
-/** What other gateways and proxies call Sluice's fields: a word, and what it may mean here, best guess first. Small letters without `-` and `_`. */
+/**
+ * The words that other gateways and proxies use for Sluice's fields, and what each may mean here, best guess first. In small letters
+ * without `-` and `_`.
+ */
 const FOREIGN: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries({
     upstreams: "services backends clusters servicegroups",
@@ -57,7 +60,7 @@ const FOREIGN: ReadonlyMap<string, readonly string[]> = new Map(
   }, []),
 );
 
-/** What has no field of its own at the top of the file, and where it belongs. */
+/** Settings that have no field of their own at the top of the file, and where each belongs. */
 const ELSEWHERE: ReadonlyMap<string, string> = new Map(
   (
     [
@@ -76,7 +79,7 @@ const ELSEWHERE: ReadonlyMap<string, string> = new Map(
 
 const plain = (name: string): string => name.toLowerCase().replace(/[-_]/g, "");
 
-/** Gives what an unknown field of an object should have been: a hint such as `did you mean "routes"?`, or `null` when nothing is near. */
+/** Gives a hint for an unknown field of an object, such as `did you mean "routes"?`, or `null` when nothing is near. */
 export function hintFor(schema: TSchema, name: string): string | null {
   const properties = (schema as TObject).properties as Record<string, TSchema>;
   const meant = ourWord(schema, name);
@@ -90,7 +93,7 @@ export function hintFor(schema: TSchema, name: string): string | null {
   return within.length === 0 || within.length > 3 ? null : `did you mean ${within.map(([outer]) => `${outer}.${name}`).join(" or ")}?`;
 }
 
-/** Gives the field that was meant by an unknown one; `null` when nothing is near. */
+/** Gives the field that an unknown one was most likely meant to be; `null` when nothing is near. */
 export function ourWord(schema: TSchema, name: string): string | null {
   const known = Object.keys((schema as TObject).properties);
   const same = known.find((each) => plain(each) === plain(name));

@@ -1,26 +1,29 @@
 import { SQLiteError } from "bun:sqlite";
 
-/** The database can't be used; the message says what to do. */
+/** Says that the database can't be used; the message says what to do. */
 export class StorageError extends Error {}
 
-/** SQLite's code of an error, such as `SQLITE_FULL` or `SQLITE_IOERR_WRITE`; `null` for what is not SQLite's. */
+/** Gives SQLite's code of an error, such as `SQLITE_FULL` or `SQLITE_IOERR_WRITE`; `null` when the error is not SQLite's. */
 export function sqliteCode(error: unknown): string | null {
   const cause = error instanceof Error && !(error instanceof SQLiteError) && error.cause !== undefined ? error.cause : error;
   return cause instanceof SQLiteError ? (cause.code ?? null) : null;
 }
 
-/** Codes have variants that begin like them: `SQLITE_READONLY_DIRECTORY` (https://sqlite.org/rescode.html#extrc). */
+/**
+ * Tells whether a code is one of these or a variant: variants begin like their code, as in `SQLITE_READONLY_DIRECTORY`
+ * (https://sqlite.org/rescode.html#extrc).
+ */
 const isOneOf = (code: string | null, codes: readonly string[]): boolean =>
   code !== null && codes.some((each) => code === each || code.startsWith(`${each}_`));
 
-/** Whether nothing could be written: no room, no right, or a disk that fails. What was there can most likely be read. */
+/** Tells whether nothing could be written: no room, no right, or a disk that fails. The data that was there can most likely be read. */
 export const isUnwritable = (error: unknown): boolean =>
   isOneOf(sqliteCode(error), ["SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN"]);
 
-/** Whether there may be too little room. A failing disk looks the same. */
+/** Tells whether there may be too little room. A failing disk looks the same. */
 export const isWithoutRoom = (error: unknown): boolean => isOneOf(sqliteCode(error), ["SQLITE_FULL", "SQLITE_IOERR"]);
 
-/** Whether the file is not what SQLite has written. */
+/** Tells whether the file is not as SQLite has written it. */
 export const isDamage = (error: unknown): boolean => isOneOf(sqliteCode(error), ["SQLITE_CORRUPT", "SQLITE_NOTADB"]);
 
 export const damaged = (path: string, why: string): StorageError =>
@@ -28,7 +31,7 @@ export const damaged = (path: string, why: string): StorageError =>
     `${path} is damaged or no SQLite database (${why}): restore a backup with \`sluice restore FILE\`, or move it away to start empty`,
   );
 
-/** An error of the database, or of its folder, in one sentence that says what to do; any other error as it is. */
+/** Explains an error of the database, or of its folder, in one sentence that says what to do; gives any other error as it is. */
 export function explained(error: unknown, path: string): unknown {
   const message = error instanceof Error ? error.message : String(error);
   const code = sqliteCode(error);

@@ -12,7 +12,10 @@ export const shareFiles = (path: string, other: string): boolean =>
 const filesOf = (path: string): readonly string[] =>
   path === ":memory:" ? [] : ["", "-wal", "-shm", "-journal", ".lock", ".serving"].map((end) => path + end);
 
-/** Compares by device and inode, whatever links are on the way; by name while one of them is not there. */
+/**
+ * Tells whether two paths lead to the same file, by device and inode, whatever links are on the way; by name while one of them is not
+ * there.
+ */
 function isSameFile(one: string, other: string): boolean {
   if (resolve(one) === resolve(other)) return true;
   const [a, b] = [one, other].map(statOf);

@@ -1,15 +1,15 @@
 import { Database, SQLiteError } from "bun:sqlite";
 import { existsSync } from "node:fs";
 
-/** A lock that processes hold between them. The operating system takes it back when its holder dies, however that dies. */
+/** Holds a lock between processes. The operating system takes it back when its holder dies, however that dies. */
 export interface Lock {
   close(): void;
   [Symbol.dispose](): void;
 }
 
 /**
- * Takes a lock that nobody else may hold, neither so nor shared; waits for it up to `patience` milliseconds. `null`: others have it.
- * `path` is an empty file of its own, which is made and stays. Throws `SQLiteError` when it can't be opened.
+ * Takes a lock alone, so that nobody else may hold or share it; waits for it up to `patience` milliseconds. `null`: others have it. `path`
+ * is an empty file of its own, which is made and stays. Throws `SQLiteError` when the file can't be opened.
  */
 export function lockAlone(path: string, patience: number): Lock | null {
   return locked(path, patience, "BEGIN EXCLUSIVE");
@@ -37,13 +37,13 @@ function locked(path: string, patience: number, begin: "BEGIN" | "BEGIN EXCLUSIV
   }
 }
 
-/** The lock that each gateway shares while it serves from a database. */
+/** Gives the path of the lock that each gateway shares while it serves from a database. */
 export const servingLockOf = (databasePath: string): string => `${databasePath}.serving`;
 
-/** The lock of whoever opens or exchanges a database. */
+/** Gives the path of the lock of whoever opens or exchanges a database. */
 export const openingLockOf = (databasePath: string): string => `${databasePath}.lock`;
 
-/** Whether a gateway serves from a database at this moment. */
+/** Tells whether a gateway serves from a database at this moment. */
 export function isServed(databasePath: string): boolean {
   const path = servingLockOf(databasePath);
   if (!existsSync(path)) return false;

@@ -9,21 +9,23 @@ import { embeddedMigrations } from "./migrations.macro.ts" with { type: "macro" 
 
 export { StorageError } from "./faults.ts";
 
-/** The open database. */
+/** Gives access to the open database. */
 export interface Storage {
   readonly path: string;
   readonly db: BunSQLiteDatabase;
-  /** For what drizzle would be too slow for: reading a million rows. */
+  /** The connection below drizzle, for work that drizzle would be too slow for: reading a million rows. */
   readonly client: Database;
-  /** There was no room to share it when it was opened: until `share` has come through, no other process can open it. */
+  /** True when there was no room to share the database when it was opened: until `share` has succeeded, no other process can open it. */
   readonly isAlone: boolean;
-  /** Tries to share it again, now that there may be room. Throws `SQLiteError` while there is none. */
+  /** Tries to share the database again, now that there may be room. Throws `SQLiteError` while there is none. */
   share(): void;
   close(): void;
 }
 
 export interface OpenOptions {
-  /** A gateway serves from it: nobody may exchange the file meanwhile, and on a full disk it is opened all the same, for reading. */
+  /**
+   * True when a gateway serves from it: nobody may exchange the file meanwhile, and on a full disk it is opened all the same, for reading.
+   */
   readonly isServed?: boolean;
 }
 
@@ -31,8 +33,9 @@ export interface OpenOptions {
 const TURN_WITHIN = 30_000;
 
 /**
- * Opens the database and brings it up to date. The folder is made when it is missing, for the owner only. Two processes that start together take turns.
- * Throws `StorageError` for a folder that can't be written, a file that is no database or is damaged, and a database of a newer version.
+ * Opens the database and brings it up to date. The folder is made when it is missing, for the owner only. Two processes that start together
+ * take turns. Throws `StorageError` for a folder that can't be written, a file that is no database or is damaged, and a database of a newer
+ * version.
  */
 export function openStorage(path: string, { isServed = false }: OpenOptions = {}): Storage {
   if (path === ":memory:") return opened(new Database(path, { strict: true }), path, null, false);
@@ -99,7 +102,10 @@ function opened(client: Database, path: string, serving: Lock | null, isAlone: b
   }
 }
 
-/** Says that a gateway serves from here. Where the disk has not even room for an empty file, it serves without saying so. */
+/**
+ * Marks the database as served by a gateway, by a lock. Where the disk has not even room for an empty file, gives `null`, and the gateway
+ * serves without the mark.
+ */
 function shared(path: string): Lock | null {
   try {
     const lock = lockShared(servingLockOf(path), TURN_WITHIN);
@@ -111,7 +117,7 @@ function shared(path: string): Lock | null {
   }
 }
 
-/** A database that was there and is empty now is no first start: to begin anew without a word would lose every key. */
+/** Throws for a database that was there and is empty now: this is no first start, and to begin anew without a word would lose every key. */
 function refuseEmptied(path: string, wasOpenedBefore: boolean): void {
   const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? -1;
   const size = sizeOf(path);
@@ -121,7 +127,10 @@ function refuseEmptied(path: string, wasOpenedBefore: boolean): void {
   );
 }
 
-/** Closes the database with all of it in its one file: statements that are kept prepared would leave the rest in the write-ahead log, where a copied file lacks it. */
+/**
+ * Closes the database with all of it in its one file: statements that are kept prepared would leave the rest in the write-ahead log, where
+ * a copied file lacks it.
+ */
 function close(client: Database): void {
   try {
     client.run("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -133,7 +142,7 @@ function close(client: Database): void {
   }
 }
 
-/** Who has written a database: this Sluice or an older one (`known`), a newer one, another program, or nobody yet (`none`). */
+/** Tells who has written a database: this Sluice or an older one (`known`), a newer one, another program, or nobody yet (`none`). */
 export function origin(client: Database): "known" | "newer" | "other" | "none" {
   const hasJournal = client.query("SELECT 1 FROM sqlite_master WHERE name = '__drizzle_migrations'").get() !== null;
   if (!hasJournal) return "none";
@@ -145,7 +154,7 @@ export function origin(client: Database): "known" | "newer" | "other" | "none" {
   return applied.every(({ hash }) => known.has(hash)) ? "known" : "newer";
 }
 
-/** Drizzle's own migrator with the embedded migrations: each runs once, in order, and is entered in its journal. */
+/** Runs drizzle's own migrator with the embedded migrations: each runs once, in order, and is entered in its journal. */
 function migrate(db: BunSQLiteDatabase, client: Database, path: string): void {
   const migrations: MigrationMeta[] = embeddedMigrations();
   const writer = origin(client);

@@ -3,7 +3,7 @@ import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlit
 import type { Role } from "../admin/rights.ts";
 import type { DocumentKind, Kind } from "../records/kinds.ts";
 
-/** Times are milliseconds since 1970; JSON columns hold what the API takes and gives. */
+/** The tables of the database. Times are milliseconds since 1970; JSON columns hold values as the API takes and gives them. */
 
 export const adminTokens = sqliteTable("admin_tokens", {
   id: text().primaryKey(),
@@ -14,7 +14,7 @@ export const adminTokens = sqliteTable("admin_tokens", {
   lastUsedAt: integer("last_used_at"),
 });
 
-/** Who did what: each row's hash covers the row and the hash before it. Times are milliseconds since 1970. */
+/** The audit's rows: who did what. Each row's hash covers the row and the hash before it. Times are milliseconds since 1970. */
 export const audit = sqliteTable(
   "audit",
   {
@@ -33,7 +33,7 @@ export const audit = sqliteTable(
   (table) => [index("audit_at").on(table.at), index("audit_subject").on(table.subject, table.seq)],
 );
 
-/** Where the audit's chain begins and ends: one row. What was dropped for its age is before the beginning. */
+/** The beginning and the end of the audit's chain, in one row. Rows that were dropped for their age are before the beginning. */
 export const auditChain = sqliteTable("audit_chain", {
   id: integer().primaryKey(),
   firstSeq: integer("first_seq").notNull(),
@@ -45,7 +45,7 @@ export const auditChain = sqliteTable("audit_chain", {
 
 /** Addresses that are refused. */
 export const blocks = sqliteTable("blocks", {
-  /** An address or an address block, in its one way to be written. */
+  /** An address or an address block, in the one way that Sluice writes it. */
   cidr: text().primaryKey(),
   reason: text().notNull(),
   by: text().notNull(),
@@ -54,13 +54,13 @@ export const blocks = sqliteTable("blocks", {
   expiresAt: integer("expires_at"),
 });
 
-/** Which keys were good from which addresses: they pass a block that the guard makes. */
+/** The addresses from which keys were accepted: these keys pass a block that the guard makes. */
 export const acceptedKeys = sqliteTable(
   "accepted_keys",
   {
     /** SHA-256 of the address and the key's hash. */
     pair: text().primaryKey(),
-    /** When it was accepted last. */
+    /** The time when the pair was accepted last. */
     at: integer().notNull(),
   },
   (table) => [index("accepted_keys_at").on(table.at)],
@@ -146,7 +146,10 @@ export const idempotentAnswers = sqliteTable(
   (table) => [index("idempotent_answers_created").on(table.createdAt)],
 );
 
-/** Which records were changed, in order; kept by triggers for a few minutes. Another process on the same database follows them. */
+/**
+ * The changes of records, in order; triggers write them and they are kept for a few minutes. Another process on the same database follows
+ * them.
+ */
 export const changes = sqliteTable(
   "changes",
   {
@@ -156,24 +159,27 @@ export const changes = sqliteTable(
     /** A key's hash before the change. */
     was: text(),
     at: integer().notNull(),
-    /** Other instances know of it: it was passed on, or came from them. */
+    /** True when other instances know of the change: it was passed on, or came from them. */
     shared: integer({ mode: "boolean" }).notNull().default(false),
   },
   // Without it each record of an import looks at all others that were taken over.
   (table) => [index("changes_unshared").on(table.kind, table.id).where(sql`shared = 0`)],
 );
 
-/** Which version of each record this instance has of those that several share through Redis; also of those that were deleted, so that they stay so. */
+/**
+ * The version that this instance has of each record that several share through Redis; also of those that were deleted, so that they stay
+ * deleted.
+ */
 export const replicas = sqliteTable(
   "replicas",
   { kind: text().notNull(), id: text().notNull(), rev: integer().notNull(), deleted: integer({ mode: "boolean" }).notNull() },
   (table) => [primaryKey({ columns: [table.kind, table.id] })],
 );
 
-/** How far this instance is with what it shares: one row. */
+/** The progress of this instance with the records that it shares: one row. */
 export const replication = sqliteTable("replication", {
   id: integer().primaryKey(),
-  /** Which filling of Redis it is: another one after it was emptied. */
+  /** The filling of Redis that it follows: another one after Redis was emptied. */
   epoch: text().notNull(),
   /** The last entry of the stream that was taken over. */
   position: text().notNull(),
@@ -186,7 +192,7 @@ export const configurations = sqliteTable("configurations", {
   at: integer().notNull(),
 });
 
-/** What was used, by the hour (milliseconds since 1970 at its beginning). Empty texts: callers without a key. */
+/** The requests that were counted, by the hour (milliseconds since 1970 at its beginning). Empty texts: callers without a key. */
 export const usage = sqliteTable(
   "usage",
   {
@@ -205,7 +211,7 @@ export const usage = sqliteTable(
   ],
 );
 
-/** What keys of pools have given in their windows, and whether the upstream takes them: JSON, one row a key. */
+/** The use of each key of a pool in its windows, and whether the upstream accepts the key: JSON, one row a key. */
 export const poolSpent = sqliteTable(
   "pool_spent",
   { pool: text().notNull(), key: text().notNull(), spent: text().notNull(), standing: text() },

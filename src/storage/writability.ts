@@ -4,31 +4,37 @@ import type { Clock } from "../values/clock.ts";
 import { isDamage, isUnwritable, sqliteCode } from "./faults.ts";
 import type { Storage } from "./open.ts";
 
-/** Why nothing can be stored. */
+/** Says why nothing can be stored. */
 export interface Unwritable {
-  /** The file is damaged, which does not mend by itself; otherwise the disk is full, failing or not ours to write. */
+  /** True when the file is damaged, which does not mend by itself; otherwise the disk is full, failing or not ours to write. */
   readonly isDamaged: boolean;
-  /** For the operator: the file and what SQLite said. */
+  /** The text for the operator: the file and SQLite's message. */
   readonly detail: string;
 }
 
 export interface WritabilityDeps {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** It can't be written any more, for another reason, or again (`null`). */
+  /** Tells that the database can't be written any more, or for another reason, or can be again (`null`). */
   readonly onChange: (state: Unwritable | null) => void;
 }
 
-/** Milliseconds without a failed write after which one is tried. Counts are written once a second: while those fail, nothing has to be tried. */
+/**
+ * Milliseconds without a failed write after which one is tried. Counts are written once a second: while those fail, nothing has to be
+ * tried.
+ */
 const TRY_AFTER = 2500;
-/** So many looks between two at the room that is left. */
+/** The number of looks between two at the room that is left. */
 const ROOM_EVERY = 5;
-/** Below so many bytes a write is tried, so that a full disk is known before somebody changes something. */
+/** The bytes of free room below which a write is tried, so that a full disk is known before somebody changes something. */
 const LITTLE_ROOM = 1024 * 1024;
-/** What is written to see whether it can be: some pages, since a single one may still find a place in the write-ahead log. */
+/**
+ * The text that is written to find out whether a write succeeds: some pages, since a single one may still find a place in the write-ahead
+ * log.
+ */
 const TRIAL = "0".repeat(32_768);
 
-/** Knows whether the database can be written, from what became of the last writes. */
+/** Finds out whether the database can be written, from the results of the last writes. */
 export class Writability {
   private current: Unwritable | null = null;
   private failedAt = 0;
@@ -39,12 +45,15 @@ export class Writability {
     if (deps.storage.isAlone) this.try();
   }
 
-  /** Why nothing can be stored; `null` when all is well. */
+  /** The reason why nothing can be stored; `null` when all is well. */
   get state(): Unwritable | null {
     return this.current;
   }
 
-  /** Takes an error in. Gives whether it means that the database can't be written: it is then told once by `onChange`, and need not be told again. */
+  /**
+   * Takes note of an error, and tells whether it means that the database can't be written: `onChange` then tells it once, and nobody else
+   * need tell it.
+   */
   failed(error: unknown): boolean {
     const isDamaged = isDamage(error);
     if (!isDamaged && !isUnwritable(error)) return false;
@@ -54,7 +63,7 @@ export class Writability {
     return true;
   }
 
-  /** For a timer, once a second: finds out that it can be written again, and that the disk got full while nothing was written. */
+  /** Finds out that the database can be written again, and that the disk got full while nothing was written; for a timer, once a second. */
   look(): void {
     const { storage, clock } = this.deps;
     if (this.current !== null || storage.isAlone) {

@@ -4,11 +4,11 @@ import { RequestLine } from "./request-line.ts";
 
 export interface AccessLogDeps {
   readonly clock: Clock;
-  /** Numbers from 0 up to 1. */
+  /** Gives random numbers from 0 up to 1. */
   readonly random: () => number;
   /** The share of requests below 400 that get a line, 0 to 1; all others get one. */
   readonly sample: number;
-  /** Only requests that failed get lines: the log's level is above info. */
+  /** True when only requests that failed get lines: the log's level is above info. */
   readonly isOfFailures: boolean;
 }
 

@@ -17,7 +17,7 @@ export interface MetricsEndpointDeps {
 const NOT_KEPT = "Cache-Control: no-store\r\n";
 const UNREADABLE = problem("internal", "The metrics could not be read; the log has more under this request id.");
 
-/** `/metrics` and `/_metrics`, for scrapers on this machine, and for whoever shows an admin token. */
+/** Answers `/metrics` and `/_metrics`, for scrapers on this machine, and for whoever shows an admin token. */
 export const metricsAnswerer =
   ({ text, summary, tokenRefusal, onFault }: MetricsEndpointDeps): Answerer =>
   ({ id, incoming, ip, path }) => {

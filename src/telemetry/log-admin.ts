@@ -27,7 +27,7 @@ const Logging = Type.Object({
   ),
 });
 
-/** The log as it is now, and what may be changed of it while it is written. */
+/** Gives the endpoints of the log: its settings now, and the change of those that may be changed while it is written. */
 export const logAdmin = (log: Log | null, audit: Audit) => {
   const there = (): Log => {
     if (log === null) throw refused("conflict", "This gateway writes no log.");

@@ -1,4 +1,4 @@
-/** What stands in the line of a request, for the reference. Each name is the contract with whoever reads the log. */
+/** The fields in the line of a request, for the reference. Each name is part of the contract with whoever reads the log. */
 export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
   level: "`info`; `error` where the answer was 5xx.",
   time: "When the answer was out: RFC 3339 in UTC, to the millisecond.",

@@ -8,7 +8,7 @@ import type { Level, LoggingConfig } from "./settings.ts";
 
 export type { Logger };
 
-/** What of the log may be changed while it is written. */
+/** Holds the settings of the log that may be changed while it is written. */
 export interface LogSettings {
   readonly level: Level;
   readonly accessLog: boolean;
@@ -17,9 +17,9 @@ export interface LogSettings {
 }
 
 export interface LogState extends LogSettings {
-  /** How lines are written now: "auto" is decided. */
+  /** The form of the lines now: "auto" is decided. */
   readonly format: "json" | "pretty";
-  /** When what was set by hand ends, in milliseconds since 1970; `null`: not by itself. */
+  /** The end of the settings made by hand, in milliseconds since 1970; `null`: they do not end by themselves. */
   readonly until: number | null;
   readonly dropped: Readonly<Output["dropped"]>;
 }
@@ -27,23 +27,23 @@ export interface LogState extends LogSettings {
 export interface LogDeps {
   readonly output: Output;
   readonly clock: Clock;
-  /** Numbers from 0 up to 1. */
+  /** Gives random numbers from 0 up to 1. */
   readonly random: () => number;
   readonly redactor: Redactor;
-  /** SLUICE_LOG_LEVEL, which beats the configuration. */
+  /** The level in SLUICE_LOG_LEVEL, which beats the configuration. */
   readonly level: Level | undefined;
-  /** What the lines are written to; left out: no terminal. */
+  /** The terminal that the lines are written to; left out: it is none. */
   readonly terminal?: { readonly isTerminal: boolean; readonly hasColour: boolean };
 }
 
 /** Writes the gateway's log: one JSON object a line, or a line for people. Level names as in pino. */
 export class Log {
   readonly logger: Logger;
-  /** `null`: requests get no lines. */
+  /** Writes the lines of requests; `null`: requests get no lines. */
   accessLog: AccessLog | null = null;
-  /** Called when requests get their lines otherwise than before. */
+  /** Tells that requests get their lines otherwise than before. */
   onChange: () => void = () => {};
-  /** What a person has set, until it is taken back or its time is over. */
+  /** The settings that a person has made, until they are taken back or their time is over. */
   private byHand: Partial<LogSettings> = {};
   private until: number | null = null;
 
@@ -75,27 +75,30 @@ export class Log {
     return { ...this.settings, format: this.format, until: this.until, dropped: this.deps.output.dropped };
   }
 
-  /** Another configuration is in force; what was set by hand stays. */
+  /** Takes another configuration over; settings made by hand stay. */
   configure(config: LoggingConfig): void {
     this.config = config;
     this.apply();
   }
 
-  /** Sets this by hand, for `ttl` milliseconds or, with `null`, until it is taken back. That holds for all that was set so; without it an earlier one stays. */
+  /**
+   * Sets these settings by hand, for `ttl` milliseconds or, with `null`, until they are taken back. The time holds for all settings made by
+   * hand; without `ttl` an earlier one stays.
+   */
   set(settings: Partial<LogSettings>, ttl?: number | null): void {
     this.byHand = { ...this.byHand, ...settings };
     if (ttl !== undefined) this.until = ttl === null ? null : this.deps.clock.wall() + ttl;
     this.apply();
   }
 
-  /** Takes back what was set by hand. */
+  /** Takes back the settings made by hand. */
   reset(): void {
     this.byHand = {};
     this.until = null;
     this.apply();
   }
 
-  /** Takes back what was set by hand when its time is over; for a timer. */
+  /** Takes back the settings made by hand when their time is over; for a timer. */
   look(): void {
     if (this.until !== null && this.deps.clock.wall() >= this.until) this.reset();
   }

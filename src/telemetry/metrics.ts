@@ -4,7 +4,7 @@ import type { Trace } from "./trace.ts";
 
 /** Upper bounds of latencies in milliseconds. */
 export const BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
-/** Of the default metrics those that say nothing, or nothing true, of this runtime. */
+/** The default metrics of prom-client that say nothing, or nothing true, of this runtime. */
 const NOT_OURS = [
   "process_heap_bytes",
   "nodejs_active_handles",
@@ -20,7 +20,7 @@ const OTHER = METHODS.length;
 const STATUSES = 600;
 const TENTH_OF_A_MICROSECOND = 10_000;
 
-/** A request that stands for others of its latency. */
+/** Describes a request that stands for others of its latency. */
 interface Exemplar {
   readonly labelSet: { readonly trace_id: string };
   /** Milliseconds. */
@@ -31,7 +31,7 @@ interface Exemplar {
 
 /** Counts one route's requests: numbers in arrays, so that a request costs two additions and no look-up of labels. */
 export class RouteMetrics {
-  /** By method and status. */
+  /** Requests by method and status. */
   readonly requests = new Map<number, number>();
   /** Requests by latency, each in the first bucket that holds it; the last holds the rest. */
   readonly buckets = new Float64Array(BUCKETS.length + 1);
@@ -43,7 +43,7 @@ export class RouteMetrics {
 
   constructor(readonly route: string) {}
 
-  /** Tells a count of 0 for this until there are requests: one that begins at 1 shows Prometheus no increase. */
+  /** Tells a count of 0 for this method and status until there are requests: a counter that begins at 1 shows Prometheus no increase. */
   expect(method: string, status: number): void {
     this.requests.set(METHODS.indexOf(method) * STATUSES + status, 0);
   }
@@ -64,7 +64,7 @@ export class RouteMetrics {
   }
 }
 
-/** What Sluice answers itself beside its admin API. */
+/** The endpoints that Sluice answers itself beside its admin API. */
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
 export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number];
 
@@ -98,7 +98,7 @@ export class Counter implements Family {
   readonly read = (): Iterable<Sample> => this.counts.values();
 }
 
-/** What became of one route's requests since the start. */
+/** Tells what became of one route's requests since the start. */
 export interface RouteCounts {
   readonly name: string;
   readonly requests: number;
@@ -108,11 +108,11 @@ export interface RouteCounts {
   readonly serverErrors: number;
   /** 429. */
   readonly limited: number;
-  /** By bucket. */
+  /** Requests in each bucket of latency. */
   readonly latency: number[];
 }
 
-/** What prom-client has of the process. */
+/** Describes a metric of the process as prom-client has it. */
 interface ProcessMetric {
   readonly name: string;
   readonly help: string;
@@ -120,7 +120,7 @@ interface ProcessMetric {
   get(): Promise<{ readonly values: object[] }>;
 }
 
-/** Holds what Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
+/** Holds everything that Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
 export class Metrics {
   readonly breakerChanges = new Counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
   readonly limited = new Counter(
@@ -140,7 +140,7 @@ export class Metrics {
   /** The metrics of the process. */
   private readonly process = new Registry();
   private families: readonly Family[] = [];
-  /** What Prometheus' own format and OpenMetrics, with exemplars, are written from; made when somebody asks first. */
+  /** The registries that Prometheus' own format and OpenMetrics, with exemplars, are written from; made when somebody asks first. */
   private registries: { readonly plain: Registry<RegistryContentType>; readonly open: Registry<RegistryContentType> } | null = null;
 
   constructor() {
@@ -152,7 +152,7 @@ export class Metrics {
     for (const name of NOT_OURS) this.process.removeSingleMetric(name);
   }
 
-  /** Says which metrics show a state: they are read when somebody asks. Once, before anybody does. */
+  /** Sets the metrics that show a state: they are read when somebody asks. Call it once, before anybody does. */
   show(families: readonly Family[]): void {
     this.families = families;
   }
@@ -162,7 +162,10 @@ export class Metrics {
     for (const code of ["rateLimited", "quotaExceeded"]) this.refusalCount(code, tier);
   }
 
-  /** Counts a request that was refused. `tier`: the caller's; `null` without a key. Two look-ups, since refusals are many when they are many. */
+  /**
+   * Counts a request that was refused. `tier`: the caller's; `null` without a key. Takes two look-ups and makes no text, since a flood
+   * brings many refusals.
+   */
   refused(code: string, tier: string | null): void {
     this.refusalCount(code, tier).value++;
   }
@@ -189,7 +192,10 @@ export class Metrics {
     return metrics;
   }
 
-  /** Gives the counts of what Sluice itself answers. Prometheus sees them beside the routes'; sums for people are of callers' requests. A route of the same name counts here as well. */
+  /**
+   * Gives the counts of an endpoint that Sluice itself answers. Prometheus sees them beside the routes'; sums for people are of callers'
+   * requests. A route of the same name counts here as well.
+   */
   ofOwn(endpoint: OwnEndpoint): RouteMetrics {
     return this.series(endpoint);
   }
@@ -203,7 +209,7 @@ export class Metrics {
     return metrics;
   }
 
-  /** Gives the text format, and its content type. Whoever takes OpenMetrics gets that: with exemplars, the ids of traces. */
+  /** Gives the metrics as text, and its content type. Whoever accepts OpenMetrics gets that: with exemplars, the ids of traces. */
   async text(accept: string | null): Promise<{ type: string; body: string }> {
     this.registries ??= {
       plain: this.registry(Registry.PROMETHEUS_CONTENT_TYPE),
@@ -229,7 +235,7 @@ export class Metrics {
     });
   }
 
-  /** A registry for each format, since one renames what is in it. */
+  /** Makes a registry for one format: each has its own, since one of them renames its metrics. */
   private registry(contentType: RegistryContentType): Registry<RegistryContentType> {
     const registry: Registry<RegistryContentType> = new Registry();
     registry.setContentType(contentType);

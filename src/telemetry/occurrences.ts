@@ -10,7 +10,7 @@ import type { Unwritable } from "../storage/writability.ts";
 import type { BreakerCause, BreakerState } from "../upstreams/breaker.ts";
 import type { Target } from "../upstreams/upstream.ts";
 
-/** What happens in the gateway besides requests: parts emit it, and whoever has to do something about it subscribes. */
+/** Says what happens in the gateway besides requests: its parts emit it, and whoever has to do something about it subscribes. */
 export type Occurrence =
   /** A warning has come, or is over. */
   | { readonly type: "warning"; readonly warning: Warning; readonly isRaised: boolean }
@@ -18,9 +18,9 @@ export type Occurrence =
   | { readonly type: "storage"; readonly state: Unwritable | null }
   /** A scheduled backup was made. */
   | { readonly type: "backup"; readonly file: string; readonly bytes: number }
-  /** Why the last scheduled backup could not be made; `null` when one could be again. */
+  /** A scheduled backup could not be made, and why; `null` when one could be again. */
   | { readonly type: "backupTrouble"; readonly why: string | null }
-  /** Something was done, and is written down in the audit. */
+  /** Something was done, and is written in the audit. */
   | { readonly type: "change"; readonly deed: Deed; readonly actor: Actor }
   /** An address is blocked. */
   | { readonly type: "block"; readonly block: Block }
@@ -30,11 +30,11 @@ export type Occurrence =
   | { readonly type: "health"; readonly before: HealthState; readonly after: HealthState; readonly isFollowed: boolean }
   /** Redis is there, or lost. `isFirst`: so it is found at the start. */
   | { readonly type: "redis"; readonly isUp: boolean; readonly why: string | null; readonly isFirst: boolean }
-  /** What this instance counted alone has to be given back to Redis. */
+  /** Counts that this instance made alone have to be given back to Redis. */
   | { readonly type: "owing" }
-  /** Records were compared with Redis' after they had gone apart. */
+  /** Records were compared with those of Redis after they had gone apart. */
   | { readonly type: "recordsCompared"; readonly epoch: string; readonly published: number; readonly taken: number }
-  /** Records were changed, by whomever, that routing or pools are made of. */
+  /** Records that routing or pools are made of were changed, by whomever. */
   | { readonly type: "records"; readonly of: "routes" | "pools" }
   /** A key of a pool was asked for. */
   | {
@@ -83,11 +83,11 @@ export type Occurrence =
   | { readonly type: "collector"; readonly endpoint: string; readonly isUp: boolean; readonly why: string }
   /** Activities can't be applied for now. */
   | { readonly type: "activitiesTrouble"; readonly message: string; readonly attempts: number }
-  /** The activities' database has the size that it may have, or has room again. */
+  /** The activities' database has reached its greatest size, or has room again. */
   | { readonly type: "activitiesFull"; readonly isFull: boolean }
   /** The configuration was read again: it is in force where there are no faults. */
   | { readonly type: "reload"; readonly trigger: Trigger; readonly faults: readonly Fault[] }
-  /** What is hardly meant in a configuration that has come into force. */
+  /** A configuration that has come into force has settings that are hardly meant. */
   | { readonly type: "configurationWarnings"; readonly warnings: readonly Fault[] };
 
 export type OccurrenceOf<T extends Occurrence["type"]> = Extract<Occurrence, { readonly type: T }>;
@@ -95,7 +95,7 @@ export type OccurrenceOf<T extends Occurrence["type"]> = Extract<Occurrence, { r
 /** Tells what has happened to whoever has subscribed. */
 export type Emit = (occurrence: Occurrence) => void;
 
-/** What somebody does about occurrences, by their type. */
+/** Says what somebody does about occurrences, by their type. */
 export type Subscriber = { readonly [T in Occurrence["type"]]?: (occurrence: OccurrenceOf<T>) => void };
 
 /**

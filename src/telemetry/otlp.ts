@@ -5,11 +5,11 @@ import { VERSION } from "../version.ts";
 import type { Span } from "./spans.ts";
 
 export interface OtlpOptions {
-  /** The collector's base URL, to which `/v1/traces` is added, or the whole. */
+  /** The collector's base URL, to which `/v1/traces` is added, or the whole URL. */
   readonly endpoint: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly serviceName: string;
-  /** Tells this process from others of the same service. */
+  /** A name that tells this process from others of the same service. */
   readonly instance: string;
   /** Milliseconds for one export, its repetitions included. */
   readonly timeout: number;

@@ -1,13 +1,13 @@
-/** Where lines go in the end. Both give a promise while the other end takes no more, and throw or reject when it has gone. */
+/** Carries lines to their reader. Both functions give a promise while the reader takes no more, and throw or reject when it has gone. */
 export interface LineSink {
   write(text: string): unknown;
   flush(): number | Promise<number>;
 }
 
-/** What a line is about. There are very many of requests: they give way to the others when room gets short. */
+/** Says what a line is about. There are very many lines of requests: they give way to the others when room gets short. */
 export type LineKind = "requests" | "events";
 
-/** Characters that are written at once, at the latest. */
+/** The number of characters that are written at once without waiting for more. */
 const FLUSH_AT = 65_536;
 /** Milliseconds that a line waits for others. */
 const FLUSH_EVERY = 20;
@@ -16,12 +16,13 @@ const MAX_WAITING = 4 * 1024 * 1024;
 const MAX_OF_REQUESTS = MAX_WAITING * 0.75;
 
 /**
- * Lines on their way to stdout, written in batches so that a request does not pay for a system call. It never waits for the reader: what finds no room is dropped and counted.
+ * Writes lines to stdout in batches, so that a request does not pay for a system call. It never waits for the reader: lines that find no
+ * room are dropped and counted.
  */
 export class Output {
   /** Lines that found no room, or no reader, since the start. */
   readonly dropped: Record<LineKind, number> = { requests: 0, events: 0 };
-  /** Called when there is room again after lines were dropped, with how many those were. */
+  /** Tells that there is room again after lines were dropped, and how many those were. */
   onCaughtUp: ((dropped: number) => void) | null = null;
   private waiting = "";
   private readonly lines: Record<LineKind, number> = { requests: 0, events: 0 };

@@ -8,17 +8,17 @@ const DIM = "\x1b[2m";
 const PLAIN = "\x1b[0m";
 
 const COLOURS: Readonly<Record<string, string>> = { error: RED, fatal: RED, warn: YELLOW, info: GREEN };
-/** By a status' first digit. */
+/** The colours of statuses, by their first digit. */
 const OF_STATUS: readonly string[] = ["", "", GREEN, CYAN, YELLOW, RED];
 
 const CONTROL = /[\0-\x1f\x7f-\x9f\u2028\u2029]/;
 
-/** Lines about one request: they have a form of their own. */
+/** The messages of lines about one request, which have a form of their own. */
 const OF_REQUESTS: readonly unknown[] = ["request", "admin request"];
 
 /**
- * A line of the log for people: times in UTC, what is null left out, a request's id last. `12:34:56 INFO  message key=value …`, and of a request
- * `12:34:56 401 GET /api/users/7 0.3ms keyMissing 192.0.2.1`.
+ * Writes a line of the log for people: times in UTC, null values left out, a request's id last. The form is `12:34:56 INFO  message
+ * key=value …`, and for a request `12:34:56 401 GET /api/users/7 0.3ms keyMissing 192.0.2.1`.
  */
 export function pretty(line: string, hasColour = false): string {
   const { time, level, msg, requestId, ...rest } = JSON.parse(line) as Record<string, unknown>;
@@ -54,7 +54,7 @@ const pairsOf = (fields: Readonly<Record<string, unknown>>): string[] =>
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([name, value]) => `${name}=${shown(value)}`);
 
-/** What a caller or an operator has sent must not look like a line of its own. */
+/** Writes a value so that text from a caller or an operator can't look like a line of its own. */
 const shown = (value: unknown): string => (typeof value === "string" && !CONTROL.test(value) ? value : printable(JSON.stringify(value)));
 
 const span = (milliseconds: number): string =>

@@ -4,15 +4,16 @@ import type { Route } from "../exchange/route.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { printable } from "../values/redact.ts";
 
-/** Text that stands in JSON as it is. */
+/** Matches text that stands in JSON as it is. */
 const PLAIN = /^[ !#-[\]-~]*$/;
 const NO_ROUTE = ',"route":null';
 const NO_CALLER = ',"consumer":null,"tier":null,"keyId":null,"ip":"';
 const NO_TARGET = '","upstream":null,"attempts":';
 
 /**
- * What is told of a request that has ended, as fields of a JSON object: in the log, and to those who follow the events. The query is left out: it may hold secrets.
- * It is put together by hand, from parts that are the same for many: that takes a quarter of the logger's time, and every request pays for it.
+ * Writes what is told of a request that has ended, as fields of a JSON object: in the log, and to those who follow the events. The query is
+ * left out: it may hold secrets. The text is put together by hand, from parts that are the same for many requests: that takes a quarter of
+ * the logger's time, and every request pays for it.
  */
 export class RequestLine {
   private readonly routes = new WeakMap<Route, string>();

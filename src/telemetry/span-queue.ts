@@ -1,23 +1,23 @@
 import type { SendSpans } from "./otlp.ts";
 import type { Span } from "./spans.ts";
 
-/** Spans that may wait for the collector; a batch of them; milliseconds that they wait for others. */
+/** The number of spans that may wait for the collector; the number in a batch; the milliseconds that spans wait for others. */
 const MAX_WAITING = 8192;
 const BATCH = 512;
 const SEND_EVERY = 1000;
 
 export interface SpanQueueDeps {
-  /** Loads what sends; called once, when there is something to send. */
+  /** Loads the sender; called once, when there is something to send. */
   readonly sender: () => Promise<{ send: SendSpans; close(): Promise<void> }>;
-  /** What became of spans, over all collectors. */
+  /** The numbers of spans sent and dropped, over all collectors. */
   readonly counts: { sent: number; dropped: number };
-  /** The collector takes no spans, or takes them again. */
+  /** Tells that the collector takes no spans, or takes them again. */
   readonly onChange: (isUp: boolean, why: string) => void;
 }
 
 /**
- * Holds spans on their way to the collector. Requests never wait for it: what finds no room is dropped and counted.
- * In the place of the SDK's batch processor, which sends ever more batches at once while a collector fails (docs/adr/0011-own-span-queue.md).
+ * Holds spans on their way to the collector. Requests never wait for it: spans that find no room are dropped and counted. It stands in the
+ * place of the SDK's batch processor, which sends ever more batches at once while a collector fails (docs/adr/0011-own-span-queue.md).
  */
 export class SpanQueue {
   private waiting: Span[] = [];
@@ -40,7 +40,7 @@ export class SpanQueue {
     else this.timer ??= setTimeout(() => this.send(), SEND_EVERY);
   }
 
-  /** Sends what waits, for at most `timeout` milliseconds. */
+  /** Sends the spans that wait, for at most `timeout` milliseconds. */
   async close(timeout: number): Promise<void> {
     this.isClosed = true;
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -2,15 +2,15 @@ import type { Exchange } from "../exchange/exchange.ts";
 import { METHODS } from "./metrics.ts";
 import type { Attributes, Step } from "./trace.ts";
 
-/** A span as OpenTelemetry has them. Times in milliseconds since 1970. */
+/** Describes a span as OpenTelemetry has them. Times in milliseconds since 1970. */
 export interface Span {
   readonly name: string;
   readonly kind: "server" | "internal" | "client";
   readonly traceId: string;
   readonly spanId: string;
-  /** `null`: the trace begins with it. */
+  /** The parent's id; `null`: the trace begins with this span. */
   readonly parentId: string | null;
-  /** The parent is of another process. */
+  /** True when the parent is of another process. */
   readonly isParentRemote: boolean;
   readonly startedAt: number;
   readonly endedAt: number;
@@ -18,10 +18,13 @@ export interface Span {
   readonly isError: boolean;
 }
 
-/** Gives what a span says of a method; a caller may send any word (OpenTelemetry's conventions for HTTP). */
+/** Gives the method as spans name it; a caller may send any word (OpenTelemetry's conventions for HTTP). */
 export const spanMethod = (method: string): string => (METHODS.includes(method) ? method : "_OTHER");
 
-/** Gives the spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since 1970. */
+/**
+ * Gives the spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since
+ * 1970.
+ */
 export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): Span[] {
   const { trace, route, holder } = exchange;
   if (trace === null) return [];

@@ -2,8 +2,8 @@ import { constants, openSync, writeSync } from "node:fs";
 import type { LineSink } from "./output.ts";
 
 /**
- * Writes all of `text` to stdout before it returns. A pipe takes 64 KB at a time, and a process that ends does not wait
- * for what `process.stdout` still holds. A reader that has gone is no fault of ours.
+ * Writes all of `text` to stdout before it returns. A pipe takes 64 KB at a time, and a process that ends does not wait for text that
+ * `process.stdout` still holds. A reader that has gone is no fault of ours.
  */
 export function print(text: string): void {
   const bytes = Buffer.from(text);
@@ -20,7 +20,10 @@ export function print(text: string): void {
 /** Milliseconds until a terminal that takes nothing is tried again. */
 const RETRY_AFTER = 50;
 
-/** Opens stdout for lines that must not wait for whoever reads them. Bun writes to pipes and sockets as they take it, but waits for a terminal that somebody has halted (Ctrl-S). */
+/**
+ * Opens stdout for lines that must not wait for whoever reads them. Bun writes to pipes and sockets as they take it, but waits for a
+ * terminal that somebody has halted (Ctrl-S).
+ */
 export function lineSink(): LineSink {
   const fd = process.stdout.isTTY ? ownTerminal() : null;
   return fd === null ? Bun.stdout.writer({ highWaterMark: 65_536 }) : new TerminalSink(fd);

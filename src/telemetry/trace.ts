@@ -1,12 +1,12 @@
 import type { Target } from "../upstreams/upstream.ts";
 
-/** What a span says besides its name and times. */
+/** Holds what a span says besides its name and times. */
 export type Attributes = Record<string, string | number | boolean>;
 
-/** A part of a request's way. Times in milliseconds of the clock that never runs backwards. */
+/** Describes a part of a request's way. Times in milliseconds of the clock that never runs backwards. */
 export interface Step {
   readonly name: string;
-  /** An attempt at an upstream is a client's span; everything else is the gateway's own. */
+  /** True for an attempt at an upstream, which is a client's span; every other step is the gateway's own. */
   readonly isAttempt: boolean;
   readonly spanId: string;
   readonly startedAt: number;
@@ -16,7 +16,7 @@ export interface Step {
   isError: boolean;
 }
 
-/** What a `traceparent` field says. */
+/** Holds what a `traceparent` field says. */
 export interface TraceContext {
   readonly traceId: string;
   readonly spanId: string;
@@ -29,7 +29,9 @@ const SAMPLED = 1;
 /** Flags that this version knows: recorded, and a random id. Others must not be passed on. */
 const KNOWN = 3;
 
-/** Reads a `traceparent` field; `null` when it is none (W3C Trace Context, section 3.2). A later version's is read as far as this one goes. */
+/**
+ * Reads a `traceparent` field; `null` when it is none (W3C Trace Context, section 3.2). A later version's is read as far as this one goes.
+ */
 export function parseTraceparent(text: string | null): TraceContext | null {
   const found = text === null ? null : TRACEPARENT.exec(text);
   if (found === null) return null;
@@ -50,7 +52,7 @@ export class Trace {
     readonly traceId: string,
     /** The caller's span, or `null` when the trace begins here. */
     readonly parentId: string | null,
-    /** Whether its steps are recorded and exported. Without, only its ids are passed on. */
+    /** True when its steps are recorded and exported. Otherwise only its ids are passed on. */
     readonly isSampled: boolean,
     private readonly flags: number,
   ) {}
@@ -66,7 +68,7 @@ export class Trace {
     else this.leave(now);
   }
 
-  /** Gives the `traceparent` field of what is sent now. */
+  /** The `traceparent` field of a request that is sent now. */
   get header(): string {
     const spanId = this.open?.isAttempt === true ? this.open.spanId : this.spanId;
     return `00-${this.traceId}-${spanId}-${this.flags.toString(16).padStart(2, "0")}`;
@@ -122,7 +124,7 @@ export class Trace {
 export interface TracerDeps {
   /** The share of requests that are traced whose caller has not decided already, 0 to 1. */
   readonly sample: number;
-  /** Numbers from 0 up to 1. */
+  /** Gives random numbers from 0 up to 1. */
   readonly random: () => number;
 }
 
@@ -130,7 +132,9 @@ export interface TracerDeps {
 export class Tracer {
   constructor(private readonly deps: TracerDeps) {}
 
-  /** Begins the trace of a request with this `traceparent` field. `null`: its caller does not record, and what it sent is passed on as it is. */
+  /**
+   * Begins the trace of a request with this `traceparent` field. `null`: its caller does not record, and the field is passed on as it came.
+   */
   begin(traceparent: string | null): Trace | null {
     const parent = parseTraceparent(traceparent);
     if (parent !== null)
@@ -143,7 +147,7 @@ export class Tracer {
 const POOL = Buffer.alloc(4096);
 let used = POOL.length;
 
-/** Gives random bytes as hexadecimal digits, taken from a supply: the system is asked for many at once. */
+/** Gives random bytes as hexadecimal digits, from a supply: the system is asked for many at once. */
 function randomHex(bytes: number): string {
   if (used + bytes > POOL.length) {
     crypto.getRandomValues(POOL);

@@ -5,20 +5,20 @@ import type { Span } from "./spans.ts";
 import { Tracer } from "./trace.ts";
 
 export interface TracingDeps {
-  /** Tells this process from others. */
+  /** A name that tells this process from others. */
   readonly instance: string;
-  /** Numbers from 0 up to 1. */
+  /** Gives random numbers from 0 up to 1. */
   readonly random: () => number;
-  /** The collector takes no spans, or takes them again. */
+  /** Tells that the collector takes no spans, or takes them again. */
   readonly onChange: (endpoint: string, isUp: boolean, why: string) => void;
   readonly onFault: (error: unknown) => void;
 }
 
 /** Decides whether and how requests are traced, and where their spans go. */
 export class Tracing {
-  /** What became of spans, over all collectors. */
+  /** The numbers of spans sent and dropped, over all collectors. */
   readonly counts = { sent: 0, dropped: 0 };
-  /** `null`: requests are not traced. */
+  /** Decides which requests are traced; `null`: none is. */
   tracer: Tracer | null = null;
   private queue: SpanQueue | null = null;
   private config: OtlpConfig | null = null;
@@ -41,7 +41,7 @@ export class Tracing {
     else this.queue.add(spans);
   }
 
-  /** Sends what waits, for at most `timeout` milliseconds. */
+  /** Sends the spans that wait, for at most `timeout` milliseconds. */
   async close(timeout: number): Promise<void> {
     await this.queue?.close(timeout);
   }

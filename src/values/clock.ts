@@ -1,8 +1,11 @@
-/** Where time comes from. Handed in, so that tests decide what time it is. */
+/** Tells what time it is. It is handed in, so that tests decide the time. */
 export interface Clock {
-  /** Milliseconds since 1970 that never run backwards within a process, whatever happens to the system's time. For limits and timeouts. */
+  /**
+   * Gives milliseconds since 1970 that never run backwards within a process, whatever happens to the system's time. For limits and
+   * timeouts.
+   */
   now(): number;
-  /** The system's time in milliseconds since 1970. For calendars, expiry dates and stamps that people read. */
+  /** Gives the system's time in milliseconds since 1970. For calendars, expiry dates and stamps that people read. */
   wall(): number;
 }
 

@@ -1,10 +1,10 @@
-/** One number of a metric. */
+/** Holds one number of a metric, with its labels. */
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** A metric that is read when somebody asks. */
+/** Describes a metric that is read only when somebody asks for it. */
 export interface Family {
   readonly name: string;
   readonly help: string;

@@ -1,4 +1,4 @@
-/** The 4 or 16 bytes of an address; an IPv4-mapped IPv6 address gives the 4. `null` when `text` is none. */
+/** Gives the 4 or 16 bytes of an address, and `null` when `text` is no address; an IPv4-mapped IPv6 address gives 4. */
 export function parseIp(text: string): Uint8Array | null {
   if (!text.includes(":")) return parseIpv4(text);
   const zone = text.indexOf("%");
@@ -8,13 +8,15 @@ export function parseIp(text: string): Uint8Array | null {
   return isMapped ? bytes.slice(12) : bytes;
 }
 
-/** True for an address of this machine itself. */
+/** Tells whether an address is one of this machine itself. */
 export const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
 /** Tells whether only programs on this machine reach what listens on this address. */
 export const isLoopbackHost = (host: string): boolean => host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 
-/** The one way to write an address (RFC 5952 for IPv6; IPv4-mapped as IPv4), or `null` when `text` is none. */
+/**
+ * Writes an address in the one way that Sluice writes it (RFC 5952 for IPv6; IPv4-mapped as IPv4); gives `null` when `text` is no address.
+ */
 export function normaliseIp(text: string): string | null {
   // The form that nearly every peer has needs no work.
   if (CANONICAL_IPV4.test(text)) return text;
@@ -75,7 +77,7 @@ function parseIpv6(text: string): Uint8Array | null {
   return bytes;
 }
 
-/** True for an address, or an address with a prefix length: "10.0.0.0/8", "2001:db8::/32". */
+/** Tells whether `text` is an address, or an address with a prefix length: "10.0.0.0/8", "2001:db8::/32". */
 export const isCidr = (text: string): boolean => parseCidr(text) !== null;
 
 interface Block {
@@ -95,10 +97,10 @@ function parseCidr(text: string): Block | null {
   return bits >= 0 && bits <= bytes.length * 8 ? { bytes, bits } : null;
 }
 
-/** Most addresses whose answer is remembered, so that the same peers are not parsed for each request. */
+/** The number of addresses whose answers are remembered, so that the same peers are not parsed for each request. */
 const REMEMBERED = 4096;
 
-/** A set of address blocks. Throws for an entry that is none: check with `isCidr` first. */
+/** Holds a set of address blocks. Throws for an entry that is no block: check with `isCidr` first. */
 export class CidrSet {
   private readonly blocks: readonly Block[];
   private readonly known = new Map<string, boolean>();
@@ -131,7 +133,10 @@ function isWithin(bytes: Uint8Array, block: Block): boolean {
   return rest === 0 || ((bytes[whole] as number) ^ (block.bytes[whole] as number)) >> (8 - rest) === 0;
 }
 
-/** Where an IPv6 address of a translating kind holds the IPv4 address that it leads to: the kind's prefix, and the position of each of the four bytes. */
+/**
+ * The places where a translated IPv6 address holds the IPv4 address that it leads to: the prefix, and the position of each of the four
+ * bytes.
+ */
 const EMBEDDINGS: readonly (readonly [prefix: CidrSet, at: readonly number[], isInverted: boolean])[] = [
   // NAT64 (RFC 6052), with the prefix for local use (RFC 8215) in the forms that its length allows.
   [new CidrSet(["64:ff9b::/96"]), [12, 13, 14, 15], false],
@@ -148,7 +153,10 @@ const EMBEDDINGS: readonly (readonly [prefix: CidrSet, at: readonly number[], is
   [new CidrSet(["2001::/32"]), [12, 13, 14, 15], true],
 ];
 
-/** The IPv4 addresses to which translators take an IPv6 address: NAT64, 6to4, Teredo and the like; none for others. */
+/**
+ * Gives the IPv4 addresses to which translators (NAT64, 6to4, Teredo and the like) take an IPv6 address; an empty list for any other
+ * address.
+ */
 export function embeddedIpv4(ip: string): string[] {
   const bytes = parseIp(ip);
   if (bytes === null || bytes.length === 4) return [];
@@ -160,7 +168,7 @@ export function embeddedIpv4(ip: string): string[] {
   return isIsatap ? [...found, bytes.subarray(12).join(".")] : found;
 }
 
-/** Loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local addresses: where proxies stand that belong to whoever runs the gateway. */
+/** Loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local addresses: whoever runs the gateway has proxies there. */
 const PRIVATE = new CidrSet([
   "127.0.0.0/8",
   "10.0.0.0/8",
@@ -175,8 +183,11 @@ const PRIVATE = new CidrSet([
 
 export const isPrivate = (ip: string): boolean => PRIVATE.has(ip);
 
-/** Where clouds keep a machine's credentials, and what else only this machine and its network's fabric should reach. */
+/** The addresses where clouds keep a machine's credentials, and others that only this machine and its network's fabric should reach. */
 const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"]);
 
-/** True for an address that no backend has: link-local ones, those of the clouds' metadata services, and those that a translator takes to one of them. */
+/**
+ * Tells whether an address is one that no backend has: link-local, of the clouds' metadata services, or one that a translator takes to one
+ * of these.
+ */
 export const isLinkLocal = (ip: string): boolean => LINK_LOCAL.has(ip) || embeddedIpv4(ip).some((inner) => LINK_LOCAL.has(inner));

@@ -1,4 +1,4 @@
-/** What stands in a secret's place. */
+/** The text that takes a secret's place. */
 const REDACTED = "[redacted]";
 
 /** Keys and admin tokens of Sluice's own making, what an Authorization field holds, and user and password of a URL. */
@@ -7,25 +7,25 @@ const OURS = /sl(?:c|at)_[0-9A-Za-z]{8,}/g;
 const SHOWN = /(Bearer|Basic)\s+[\w.~+/=-]{4,}/gi;
 const OF_URL = /(?<=:\/\/)[^\s/?#@"']+(?=@)/g;
 
-/** A shorter word could stand anywhere by chance. */
+/** The length of the shortest secret that is looked for: a shorter one could stand anywhere by chance. */
 const SHORTEST = 8;
 
-/** The text without keys and tokens that Sluice made. Cheap where there is none: nearly always. */
+/** Removes keys and tokens that Sluice made from a text. Cheap where there is none, which is nearly always. */
 export const withoutKeys = (text: string): string =>
   text.includes("slc_") || text.includes("slat_") ? text.replace(OURS, REDACTED) : text;
 
-/** Control characters that JSON lets stand as they are: some terminals obey them. */
+/** Control characters that JSON leaves as they are, although some terminals obey them. */
 const UNESCAPED = /[\x7f-\x9f\u2028\u2029]/;
 const ALL_UNESCAPED = /[\x7f-\x9f\u2028\u2029]/g;
 
-/** JSON without a control character that a terminal could obey. Cheap where there is none: nearly always. */
+/** Escapes the control characters in JSON that a terminal could obey. Cheap where there is none, which is nearly always. */
 export const printable = (json: string): string =>
   UNESCAPED.test(json) ? json.replace(ALL_UNESCAPED, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`) : json;
 
-/** Whether a text holds something that looks like a key or a token of Sluice's. */
+/** Tells whether a text holds something that looks like a key or a token of Sluice's. */
 export const holdsKey = (text: string): boolean => withoutKeys(text) !== text;
 
-/** A path with what is encoded in it decoded, as far as it is UTF-8. */
+/** Decodes the percent-encoded characters of a path, as far as they are UTF-8. */
 function percentDecoded(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -34,14 +34,14 @@ function percentDecoded(text: string): string {
   }
 }
 
-/** Takes secrets out of lines that may hold anything, such as what a library says of its failure. */
+/** Removes secrets from lines that may hold anything, such as a library's error messages. */
 export class Redactor {
   private readonly learnt = new Map<string, readonly string[]>();
   private exact: ReadonlySet<string> = new Set();
-  /** For a look, and for all of them. */
+  /** The known secrets as two patterns: `any` tells whether there is one, `all` finds each. */
   private known: { readonly any: RegExp; readonly all: RegExp } | null = null;
 
-  /** Secrets that have no form of their own, in place of what this owner had before. */
+  /** Learns secrets that have no form of their own; they replace those that this owner gave before. */
   learn(owner: string, secrets: readonly string[]): void {
     this.learnt.set(
       owner,
@@ -56,12 +56,12 @@ export class Redactor {
     this.known = forms.length === 0 ? null : { any: new RegExp(pattern), all: new RegExp(pattern, "g") };
   }
 
-  /** Whether a text is one of them, or looks like one of Sluice's own. */
+  /** Tells whether a text is a known secret, or looks like a key or a token of Sluice's. */
   isSecret(text: string): boolean {
     return this.exact.has(text) || holdsKey(text);
   }
 
-  /** A path or the like, of a request: nearly always there is nothing in it. */
+  /** Removes secrets from a request's path or a similar text, which nearly always holds none. */
   clean(text: string): string {
     if (text.length < SHORTEST) return text;
     const rest = this.plain(text);
@@ -75,7 +75,7 @@ export class Redactor {
     return this.known === null || !this.known.any.test(rest) ? rest : rest.replaceAll(this.known.all, REDACTED);
   }
 
-  /** A line of the log that may hold anything. */
+  /** Removes secrets from a line of the log that may hold anything. */
   redact(text: string): string {
     const rest = text.replace(OURS, REDACTED).replace(SHOWN, `$1 ${REDACTED}`).replace(OF_URL, REDACTED);
     return this.known === null ? rest : rest.replaceAll(this.known.all, REDACTED);

@@ -4,14 +4,14 @@ const BYTES: Readonly<Record<string, number>> = { b: 1, kb: 1024, mb: 1024 ** 2,
 export const DURATION_PATTERN = "^[0-9]{1,9}(ms|s|m|h|d)$";
 export const SIZE_PATTERN = "^[0-9]{1,9}(b|kb|mb|gb)$";
 
-/** Milliseconds of a duration such as "250ms", "30s", "5m", "1h", "30d". Throws for anything else. */
+/** Gives the milliseconds of a duration such as "250ms", "30s", "5m", "1h", "30d". Throws for anything else. */
 export function parseDuration(text: string): number {
   const parts = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
   if (parts === null) throw new Error(`${JSON.stringify(text)} is not a duration such as "250ms", "30s", "5m", "1h" or "30d"`);
   return Number(parts[1]) * (MILLISECONDS[parts[2] as string] as number);
 }
 
-/** Bytes of a size such as "512b", "64kb", "10mb", "1gb"; a kilobyte has 1,024. Throws for anything else. */
+/** Gives the bytes of a size such as "512b", "64kb", "10mb", "1gb"; a kilobyte has 1,024. Throws for anything else. */
 export function parseSize(text: string): number {
   const parts = /^(\d{1,9})(b|kb|mb|gb)$/.exec(text);
   if (parts === null) throw new Error(`${JSON.stringify(text)} is not a size such as "512b", "64kb", "10mb" or "1gb"`);
@@ -20,7 +20,7 @@ export function parseSize(text: string): number {
 
 const RFC3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
-/** Milliseconds of an RFC 3339 time, or `null` when `text` is none. */
+/** Gives the milliseconds since 1970 of an RFC 3339 time, or `null` when `text` is no such time. */
 export function parseTime(text: string): number | null {
   if (!RFC3339.test(text)) return null;
   const time = Date.parse(text.toUpperCase());
