@@ -110,7 +110,12 @@ export function checkMatch(ifMatch: string | null | undefined, version: number):
     throw refused("preconditionFailed", "The record has changed since you read it: read it again and repeat your change.");
 }
 
-/** Applies a merge patch (RFC 7396): null removes, objects are merged, everything else replaces. */
+/**
+ * Applies a merge patch (RFC 7396): null removes, objects are merged, everything else replaces.
+ *
+ * @example
+ * mergePatch({ tier: "gold", note: "" }, { note: null }); // { tier: "gold" }
+ */
 export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const merged: Record<string, unknown> = isObject(target) ? { ...target } : {};

@@ -107,6 +107,9 @@ export interface Problem {
 /**
  * Makes a problem by its code. `detail` is one sentence for the caller that says what to do; it must hold no secret and no backend's
  * address. `members` are added to the body, `headers` to the response.
+ *
+ * @example
+ * problem("forbidden", "This key may not use this route.").status; // 403
  */
 export function problem(
   code: ProblemCode,

@@ -19,7 +19,12 @@ export interface Fault {
   readonly column?: number;
 }
 
-/** Writes a path as in `routes[0].limits[1].window`. */
+/**
+ * Writes a path as the messages of faults do.
+ *
+ * @example
+ * formatPath(["routes", 0, "limits"]); // "routes[0].limits"
+ */
 export function formatPath(path: Path): string {
   let text = "";
   for (const step of path) {

@@ -12,7 +12,12 @@ export interface Family {
   readonly read: () => Iterable<Sample> | Promise<Iterable<Sample>>;
 }
 
-/** Makes a metric of a state, which goes up and down. */
+/**
+ * Makes a metric of a state, which goes up and down.
+ *
+ * @example
+ * gauge("sluice_pools", "Pools of keys.", () => single(2)).read(); // [{ labels: {}, value: 2 }]
+ */
 export const gauge = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "gauge", read });
 
 /** Makes a metric of a count, which only goes up. */

@@ -100,7 +100,12 @@ function parseCidr(text: string): Block | null {
 /** The number of addresses whose answers are remembered, so that the same peers are not parsed for each request. */
 const REMEMBERED = 4096;
 
-/** Holds a set of address blocks. Throws for an entry that is no block: check with `isCidr` first. */
+/**
+ * Holds a set of address blocks. Throws for an entry that is no block: check with `isCidr` first.
+ *
+ * @example
+ * new CidrSet(["10.0.0.0/8", "2001:db8::/32"]).has("10.1.2.3"); // true
+ */
 export class CidrSet {
   private readonly blocks: readonly Block[];
   private readonly known = new Map<string, boolean>();

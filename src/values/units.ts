@@ -4,14 +4,24 @@ const BYTES: Readonly<Record<string, number>> = { b: 1, kb: 1024, mb: 1024 ** 2,
 export const DURATION_PATTERN = "^[0-9]{1,9}(ms|s|m|h|d)$";
 export const SIZE_PATTERN = "^[0-9]{1,9}(b|kb|mb|gb)$";
 
-/** Gives the milliseconds of a duration such as "250ms", "30s", "5m", "1h", "30d". Throws for anything else. */
+/**
+ * Gives the milliseconds of a duration such as "250ms", "30s", "5m", "1h", "30d". Throws for anything else.
+ *
+ * @example
+ * parseDuration("5m"); // 300_000
+ */
 export function parseDuration(text: string): number {
   const parts = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
   if (parts === null) throw new Error(`${JSON.stringify(text)} is not a duration such as "250ms", "30s", "5m", "1h" or "30d"`);
   return Number(parts[1]) * (MILLISECONDS[parts[2] as string] as number);
 }
 
-/** Gives the bytes of a size such as "512b", "64kb", "10mb", "1gb"; a kilobyte has 1,024. Throws for anything else. */
+/**
+ * Gives the bytes of a size such as "512b", "64kb", "10mb", "1gb"; a kilobyte has 1,024. Throws for anything else.
+ *
+ * @example
+ * parseSize("64kb"); // 65_536
+ */
 export function parseSize(text: string): number {
   const parts = /^(\d{1,9})(b|kb|mb|gb)$/.exec(text);
   if (parts === null) throw new Error(`${JSON.stringify(text)} is not a size such as "512b", "64kb", "10mb" or "1gb"`);
