@@ -122,19 +122,19 @@ interface ProcessMetric {
 
 /** Holds everything that Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
 export class Metrics {
-  readonly breakerChanges = new Counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
-  readonly limited = new Counter(
+  /** What is counted as it happens, in the order in which a scrape lists it. */
+  private readonly counters: Counter[] = [];
+  readonly breakerChanges = this.counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
+  readonly limited = this.counter(
     "sluice_limited_requests_total",
     "Requests that limits and quotas refused, by the limit's owner and its name.",
   );
-  readonly shadowed = new Counter("sluice_shadow_denials_total", "Requests that limits in shadow would have refused.");
-  readonly retries = new Counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
-  readonly reloads = new Counter("sluice_config_reloads_total", "Reloads of the configuration, by their result.");
-  readonly blocked = new Counter("sluice_blocks_total", "Addresses that were blocked.");
-  private readonly refusals = new Counter(
+  readonly shadowed = this.counter("sluice_shadow_denials_total", "Requests that limits in shadow would have refused.");
+  private readonly refusals = this.counter(
     "sluice_refused_requests_total",
     "Requests that Sluice itself refused, by the code of its answer and the caller's tier.",
   );
+  readonly retries = this.counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
   private readonly refusalsOf = new Map<string, Map<string, { value: number }>>();
   private readonly routes = new Map<string, RouteMetrics>();
   /** The metrics of the process. */
@@ -144,12 +144,17 @@ export class Metrics {
   private registries: { readonly plain: Registry<RegistryContentType>; readonly open: Registry<RegistryContentType> } | null = null;
 
   constructor() {
-    for (const trigger of ["file", "signal", "admin"]) for (const result of ["ok", "faulty"]) this.reloads.of({ trigger, result });
-    for (const by of ["guard", "admin"]) this.blocked.of({ by });
     this.expectRefusals(null);
     for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     collectDefaultMetrics({ register: this.process });
     for (const name of NOT_OURS) this.process.removeSingleMetric(name);
+  }
+
+  /** Makes a counter that a scrape lists. Call it before anybody asks. */
+  counter(name: string, help: string): Counter {
+    const counter = new Counter(name, help);
+    this.counters.push(counter);
+    return counter;
   }
 
   /** Sets the metrics that show a state: they are read when somebody asks. Call it once, before anybody does. */
@@ -251,8 +256,7 @@ export class Metrics {
     for (const metric of this.process.getMetricsAsArray() as unknown as ProcessMetric[])
       register(metric.name, metric.help, metric.type, async () => (await metric.get()).values);
     register("http_requests_total", "Requests by route, method and status.", "counter", () => this.requests());
-    const own = [this.breakerChanges, this.limited, this.shadowed, this.refusals, this.retries, this.reloads, this.blocked];
-    for (const { name, help, type, read } of [...own, ...this.families]) register(name, help, type, read);
+    for (const { name, help, type, read } of [...this.counters, ...this.families]) register(name, help, type, read);
     register("http_request_latency_ms", "Time from a request's head to the last byte of its answer, in milliseconds.", "histogram", () =>
       this.latencies(),
     );
