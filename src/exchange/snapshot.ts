@@ -1,3 +1,4 @@
+import type { IdentitySettings } from "../identity/settings.ts";
 import type { Tracer } from "../telemetry/trace.ts";
 import type { CidrSet } from "../values/ip.ts";
 import type { Redactor } from "../values/redact.ts";
@@ -25,17 +26,4 @@ export interface Snapshot {
   /** Removes from callers' texts what must not be logged. */
   readonly redactor: Redactor;
   readonly identity: IdentitySettings;
-}
-
-/** Says where a key may stand in a request. */
-export interface IdentitySettings {
-  /** The field that carries a key, as configured and in lower case. */
-  readonly headerName: string;
-  readonly header: string;
-  /** True when `Authorization: Bearer` may carry one. */
-  readonly bearer: boolean;
-  /** True when the password of `Authorization: Basic` may be one. */
-  readonly basic: boolean;
-  /** The query parameter that may carry one, or `null`. */
-  readonly query: string | null;
 }

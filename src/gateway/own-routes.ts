@@ -62,7 +62,7 @@ export class OwnRoutes {
 /** Makes the route that stands for none, where no route takes a request. */
 export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
   const { value } = fillIn(RouteConfig, { name: "none", path: "/", upstream: "none" });
-  const miss = compileRoute(value as RouteConfig, { upstream: null, metrics, keyHeader: "" });
+  const miss = compileRoute(value as RouteConfig, { upstream: null, metrics, credentialFields: [] });
   miss.line = { gates: [], answer: () => GONE, ended };
   return miss;
 }
@@ -70,5 +70,5 @@ export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
 /** Makes a route that no file declares. */
 function ownRoute(own: OwnName, path: string, metrics: RouteMetrics, methods: readonly string[] = []): Route {
   const { value } = fillIn(RouteConfig, { name: own, path, methods, upstream: own });
-  return compileRoute(value as RouteConfig, { upstream: null, metrics, keyHeader: "", own, takesMalformed: own === "admin" });
+  return compileRoute(value as RouteConfig, { upstream: null, metrics, credentialFields: [], own, takesMalformed: own === "admin" });
 }

@@ -32,8 +32,8 @@ export interface RouteMaterial {
   readonly metrics: RouteMetrics;
   /** The route of this name in the configuration before, whose counts go on. */
   readonly before?: Route | undefined;
-  /** The lower-case name of the field that carries Sluice's keys. */
-  readonly keyHeader: string;
+  /** The lower-case names of the fields that show Sluice who calls, and are not the backend's business. */
+  readonly credentialFields: readonly string[];
   /** The part of Sluice itself that answers. */
   readonly own?: Route["own"];
   readonly takesMalformed?: boolean;
@@ -81,7 +81,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules,
     requestNames: new NameFilter(
-      [material.keyHeader, ...requestRules.dropped, ...(credential === null ? [] : [credential.field])],
+      [...material.credentialFields, ...requestRules.dropped, ...(credential === null ? [] : [credential.field])],
       cache === null ? [] : cache.headers,
     ),
     // With CORS handled here, what the backend says of it would contradict.

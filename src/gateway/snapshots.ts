@@ -3,6 +3,7 @@ import { demoUpstreams } from "../demo/backend.ts";
 import type { Route } from "../exchange/route.ts";
 import { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
+import { compileIdentity } from "../identity/settings.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
@@ -70,10 +71,11 @@ export class Snapshots {
   }
 
   private build(own: OwnRoutes): Snapshot {
-    const { miss, services, ground } = this.deps;
-    const { identity, server, admin } = ground.inForce.config;
+    const { miss, services, ground, use } = this.deps;
+    const { server, admin } = ground.inForce.config;
+    const identity = compileIdentity(ground.inForce.config.identity);
     const before = this.byName;
-    const compiled = this.compileAll(before);
+    const compiled = this.compileAll(before, use.identity.fields(identity));
     this.byName = new Map(compiled.map((route) => [route.name, route]));
     this.activitiesRoutes = this.compileActivities();
     this.forgetChanged(before);
@@ -93,20 +95,13 @@ export class Snapshots {
       maxBodySize: parseSize(server.maxBodySize),
       tracer: services.tracing.tracer,
       redactor: ground.redactor,
-      identity: {
-        headerName: identity.header,
-        header: identity.header.toLowerCase(),
-        bearer: identity.bearer,
-        basic: identity.basic,
-        query: identity.query,
-      },
+      identity,
     };
   }
 
-  private compileAll(before: ReadonlyMap<string, Route>): Route[] {
+  private compileAll(before: ReadonlyMap<string, Route>, credentialFields: readonly string[]): Route[] {
     const { use, ground } = this.deps;
     const { records, upstreams, demo } = this.deps.services;
-    const keyHeader = ground.inForce.config.identity.header.toLowerCase();
     const demos = demo === null ? {} : demoUpstreams(demo);
     const draft = upstreams.draft();
     const upstreamOf = (name: string): Upstream | null => {
@@ -117,7 +112,7 @@ export class Snapshots {
     const compiled = records.routes.all().map(({ name, document }) => {
       const route = compileRoute(
         { ...document, name },
-        { upstream: upstreamOf(document.upstream), metrics: ground.metrics.of(name), before: before.get(name), keyHeader },
+        { upstream: upstreamOf(document.upstream), metrics: ground.metrics.of(name), before: before.get(name), credentialFields },
       );
       route.line = lineOf(route, use);
       route.preflight = preflightOf(route, use);
@@ -161,7 +156,7 @@ export class Snapshots {
     const route = compileRoute(activitiesDocument(settings), {
       upstream: null,
       metrics: ground.metrics.of("activities"),
-      keyHeader: "",
+      credentialFields: [],
       own: "activities",
     });
     route.line = lineOf(route, use, answerer);

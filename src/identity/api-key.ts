@@ -1,10 +1,10 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
-import type { IdentitySettings } from "../exchange/snapshot.ts";
 import type { Guard } from "../guard/guard.ts";
 import { parameter, withoutParameter } from "../http/path.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { isMade, isPlausible } from "../values/key-format.ts";
 import type { Finder, Refused } from "./finder.ts";
+import type { IdentitySettings } from "./settings.ts";
 
 /** Milliseconds before a key's end from which on callers are told of it: seven days. */
 const EXPIRES_SOON = 7 * 86_400_000;
@@ -45,6 +45,10 @@ export class ApiKeyFinder implements Finder {
     private readonly guard: Guard,
   ) {}
 
+  fields({ header }: IdentitySettings): readonly string[] {
+    return [header];
+  }
+
   /**
    * Takes every key of Sluice's out of the request. The one that counts comes from the first place that holds one: the header, the bearer
    * token, the query parameter. A bearer token that is not asked for, or is a second one, is the backend's own unless Sluice knows it.
@@ -66,7 +70,7 @@ export class ApiKeyFinder implements Finder {
           exchange.carriedIn = "authorization";
           secret = shown;
           exchange.dropsAuthorization = true;
-        } else exchange.dropsAuthorization = isMade(shown) || (isPlausible(shown) && this.keys.known(shown) !== null);
+        } else exchange.dropsAuthorization ||= isMade(shown) || (isPlausible(shown) && this.keys.known(shown) !== null);
       }
     }
     if (identity.query !== null && exchange.query !== "") {

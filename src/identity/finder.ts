@@ -1,6 +1,7 @@
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { ProblemCode } from "../http/problem.ts";
+import type { IdentitySettings } from "./settings.ts";
 
 /** Says why a credential does not tell who calls. */
 export interface Refused {
@@ -18,10 +19,12 @@ export interface Refused {
  * business; the first that finds something decides who calls.
  *
  * @example
- * const byTicket: Finder = { name: "ticket", take: (exchange) => exchange.incoming.head.fields.get("x-ticket"), find: (ticket) => tickets.get(ticket) ?? UNKNOWN, … };
+ * const byTicket: Finder = { name: "ticket", fields: () => ["x-ticket"], take: (exchange) => exchange.incoming.head.fields.get("x-ticket"), find: (ticket) => tickets.get(ticket) ?? UNKNOWN, … };
  */
 export interface Finder {
   readonly name: string;
+  /** Gives the lower-case names of the fields that carry nothing but its credential: they are never forwarded. */
+  fields(settings: IdentitySettings): readonly string[];
   /**
    * Takes the credential out of the request and gives it; `null` where there is none. `isAsked`: whether something that may as well be the
    * backend's own counts as a credential. It is false where the route looks at none, or another finder has found something.

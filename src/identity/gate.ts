@@ -2,11 +2,11 @@ import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
-import type { IdentitySettings } from "../exchange/snapshot.ts";
 import type { Guard } from "../guard/guard.ts";
 import { ipBlocked, type Problem, type ProblemCode, problem } from "../http/problem.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Finder, Refused } from "./finder.ts";
+import type { IdentitySettings } from "./settings.ts";
 
 /** Holds the fields of a route that decide who may use it. */
 export type Entrance = Pick<Route, "auth" | "name" | "tiers" | "scopes">;
@@ -21,6 +21,11 @@ export interface IdentityDeps {
 /** Identifies callers, and decides whether they may come in. */
 export class Identity {
   constructor(private readonly deps: IdentityDeps) {}
+
+  /** Gives the lower-case names of the fields that are never forwarded: they carry what shows who calls. */
+  fields(settings: IdentitySettings): readonly string[] {
+    return this.deps.finders.flatMap((finder) => finder.fields(settings));
+  }
 
   /** Makes a route's gate, which refuses callers who may not use the route. It comes after the guard's. */
   gateFor(entrance: Entrance): Gate {

@@ -1,4 +1,4 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
 import { Shape } from "../schema/fields.ts";
 
@@ -24,5 +24,18 @@ export const IdentityConfig = Shape(
   "Where a key may be.",
   { default: {} },
 );
+
+/** Says where a key may stand in a request. */
+export interface IdentitySettings extends Omit<Static<typeof IdentityConfig>, "header"> {
+  /** The field that carries a key, as configured and in lower case. */
+  readonly headerName: string;
+  readonly header: string;
+}
+
+/** Compiles what requests need of the section, once for each snapshot. */
+export const compileIdentity = ({ header, ...rest }: Static<typeof IdentityConfig>): IdentitySettings => ({
+  ...{ headerName: header, header: header.toLowerCase() },
+  ...rest,
+});
 
 export const identitySection: Section<"identity", typeof IdentityConfig> = { name: "identity", schema: IdentityConfig };
