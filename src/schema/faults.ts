@@ -177,6 +177,8 @@ function wanted(schema: TSchema): string {
       return "a list";
     case "integer":
       return "a whole number";
+    case "number":
+      return "a number";
     case "string":
       return "text";
     case "boolean":

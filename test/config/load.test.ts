@@ -284,6 +284,7 @@ describe("a configuration", () => {
     ],
     [limit({ limit: 0 }), "must be at least 1"],
     [limit({ limit: 1.5 }), "must be a whole number"],
+    [route({ retry: { factor: "2" } }), "must be a number, got"],
     [limit({ burst: 5 }), "must be at least the limit"],
     [limit({ window: undefined }), "is required for fixed-window"],
     [limit({ window: "367d" }), "must be from 1ms to 366d"],
