@@ -7,6 +7,7 @@ import { isMiss } from "../exchange/router.ts";
 import type { Body, Sink } from "../http/body.ts";
 import { callerLeft, discard, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { Fields } from "../http/fields.ts";
+import { isSafe } from "../http/methods.ts";
 import { below, matchOf, onlyParameters } from "../http/path.ts";
 import { problem } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
@@ -118,7 +119,7 @@ export class Caching {
       return async (exchange) => {
         exchange.notes.isForwarded = true;
         const response = await forward(exchange);
-        if (exchange.snapshot.hasCache && isUnsafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
+        if (exchange.snapshot.hasCache && !isSafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
         return { kind: "forwarded", response };
       };
     return (exchange) => {
@@ -146,7 +147,7 @@ export class Caching {
     forward: (exchange: Exchange) => Promise<UpstreamResponse>,
   ): Promise<Answer> {
     const response = await forward(exchange);
-    if (isUnsafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
+    if (!isSafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
     return { kind: "forwarded", response: this.keepPosted(exchange, route, cache, response) };
   }
 
@@ -600,10 +601,6 @@ function directivesOf(exchange: Exchange<Arrival>): Directives {
   const { fields } = exchange.incoming.head;
   return requestDirectives(fields.joined("cache-control"), fields.get("pragma"));
 }
-
-const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
-/** RFC 9110 §9.2.1; methods that nobody knows are taken to change something (RFC 9111 §4.4). */
-export const isUnsafe = (method: string): boolean => !SAFE.has(method);
 
 const keyOf = (exchange: Exchange<Arrival>, route: Route, cache: RouteCache): string => {
   const uri = uriOf(exchange, route, cache, exchange.path, exchange.query);

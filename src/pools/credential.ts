@@ -1,9 +1,9 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { UpstreamResponse } from "../http/client.ts";
+import { retryAfterOf } from "../http/retry-after.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
-import { retryAfterOf } from "../upstreams/retry.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Choice, Grant, PoolKey } from "./pool.ts";
 import { isDoubtful, type Pool, type Pools } from "./pools.ts";

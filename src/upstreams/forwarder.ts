@@ -5,8 +5,10 @@ import { prefixOf } from "../exchange/router.ts";
 import { type Body, collect, WholeBody } from "../http/body.ts";
 import { callerLeft, discard, type Reuse, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import type { Fields } from "../http/fields.ts";
+import { isIdempotent } from "../http/methods.ts";
 import { below } from "../http/path.ts";
 import { MAX_KEPT, ReplayBody } from "../http/replay-body.ts";
+import { retryAfterOf } from "../http/retry-after.ts";
 import { CredentialRefused, CredentialUse, credentialLine, PoolExhausted } from "../pools/credential.ts";
 import type { PoolKey } from "../pools/pool.ts";
 import { isDoubtful, type Pools } from "../pools/pools.ts";
@@ -16,7 +18,7 @@ import { letGo, readPrompt } from "../tokens/prompt.ts";
 import type { Clock } from "../values/clock.ts";
 import { isJsonType } from "../values/json.ts";
 import { hashOf } from "./balancer.ts";
-import { isRetryable, retryAfterOf, retryDelay } from "./retry.ts";
+import { isRetryable, retryDelay } from "./retry.ts";
 import type { FailedOutcome, Target, Unavailable, Upstream } from "./upstream.ts";
 
 export interface ForwarderDeps {
@@ -38,8 +40,6 @@ export class NoTarget extends Error {
   }
 }
 
-/** RFC 9110 §9.2.2, without those that nobody sends through a gateway. */
-const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
 const NONE: readonly Target[] = [];
 /** The longest wait before the only target is asked again after it could not be reached for the first time, in milliseconds. */
 const SOON = 100;
@@ -132,7 +132,7 @@ export class Forwarder {
         if (outcome === null) upstream.withdrawn(target, ticket);
         else upstream.failed(target, ticket, outcome);
         // The connection was closed while it was idle: that was no attempt. A new one takes its place, so this ends.
-        if (failure?.isStale && !exchange.incoming.isAborted && IDEMPOTENT.has(method) && isRepeatable(body)) {
+        if (failure?.isStale && !exchange.incoming.isAborted && isIdempotent(method) && isRepeatable(body)) {
           wasStale = true;
           exchange.attempts--;
           continue;
@@ -298,7 +298,7 @@ export class Forwarder {
     const { head } = exchange.incoming;
     // A connection that was never made has brought nothing to anybody, and taken nothing of the body.
     if (failure?.kind !== "connect") {
-      if (!IDEMPOTENT.has(head.method) && head.fields.get("idempotency-key") === null) return null;
+      if (!isIdempotent(head.method) && head.fields.get("idempotency-key") === null) return null;
       if (!isRepeatable(body)) return null;
       if (failure !== null && outcomeOf(failure) === null) return null;
       if (response !== null && !isRetryable(response.status)) return null;
@@ -316,7 +316,7 @@ export class Forwarder {
  * knows no close. Over TLS a new connection costs too much for that.
  */
 function reuseOf(method: string, body: Body | null, { origin }: Target): Reuse {
-  if (IDEMPOTENT.has(method) && isRepeatable(body) && (body === null || body.length >= 0)) return "any";
+  if (isIdempotent(method) && isRepeatable(body) && (body === null || body.length >= 0)) return "any";
   return body !== null && body.length > MAX_KEPT && !origin.tls ? "new" : "checked";
 }
 

@@ -24,14 +24,6 @@ export function retryDelay(policy: RetryPolicy, attempt: number, retryAfter: num
 /** Statuses that say that another attempt may do better (RFC 9110 §15.6). */
 export const isRetryable = (status: number): boolean => status === 502 || status === 503 || status === 504;
 
-/** Milliseconds of a Retry-After field (RFC 9110 §10.2.3): seconds or a date. `null` for none and for what is neither. `now` in milliseconds since 1970. */
-export function retryAfterOf(value: string | null, now: number): number | null {
-  if (value === null) return null;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? null : Math.max(0, at - now);
-}
-
 /** Each request earns so much of a retry. */
 const EARNED = 0.2;
 /** Retries that a route may make before it has earned any, and the most it can save up. */

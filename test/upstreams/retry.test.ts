@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RetryBudget, type RetryPolicy, retryAfterOf, retryDelay } from "../../src/upstreams/retry.ts";
+import { retryAfterOf } from "../../src/http/retry-after.ts";
+import { RetryBudget, type RetryPolicy, retryDelay } from "../../src/upstreams/retry.ts";
 
 const POLICY: RetryPolicy = { attempts: 3, baseDelay: 1000, maxDelay: 30_000, factor: 2, jitter: false, attemptTimeout: null };
 const NOW = Date.parse("2026-11-21T00:00:00Z");
