@@ -13,7 +13,8 @@ import { problem } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
 import { CredentialRefused, PoolExhausted } from "../pools/credential.ts";
-import { type Forwarder, NoTarget } from "../upstreams/forwarder.ts";
+import type { Forwarder } from "../upstreams/forwarder.ts";
+import { NoTarget } from "../upstreams/no-target.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { Clock } from "../values/clock.ts";
 import { type Directives, owned, requestDirectives } from "./directives.ts";
@@ -282,6 +283,7 @@ export class Caching {
       const why = found === null ? (this.deps.store.varyOf(key) === null ? "uri-miss" : "vary-miss") : this.whyForwarded(found, request);
       const isAlone = this.isPassed(key) || request.noStore;
       const requestedAt = this.deps.clock.now();
+      const held = exchange.pendingEndings;
       let response: UpstreamResponse;
       try {
         // What the caller has already is compared here: the backend is asked for the whole, so that there is something to keep.
@@ -297,14 +299,14 @@ export class Caching {
       if (found !== null && isError(response.status)) {
         const reply = this.standIn(exchange, found, request, response.status);
         if (reply !== null) {
-          abandon(exchange, response);
+          abandon(exchange, response, held);
           done();
           return { kind: "reply", reply };
         }
       }
       if (entry !== null && response.status === 304) {
         const renewed = this.renew(exchange, route, cache, key, entry, response, requestedAt, fill.isVoid);
-        abandon(exchange, response);
+        abandon(exchange, response, held);
         done();
         this.counts.revalidated++;
         exchange.notes.cache = "revalidated";
@@ -732,9 +734,10 @@ function replyOf(exchange: Exchange<Arrival>, entry: Entry, age: number, what: s
   return { status: 206, reason: "Partial Content", head, body: bytes, length: bytes.length };
 }
 
-function abandon(exchange: Exchange<Arrival>, response: UpstreamResponse): void {
+/** Gives up a response, and what was held for it since `held`. */
+function abandon(exchange: Exchange<Arrival>, response: UpstreamResponse, held: number): void {
   discard(response);
-  exchange.release();
+  exchange.endSince(held);
 }
 
 /** Resolves to false when `promise` takes longer than this. */
