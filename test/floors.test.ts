@@ -31,8 +31,7 @@ const FLOORS = [
 ].flat();
 
 /** Files that still import from above, and what. An entry that is no longer needed fails the test. */
-const UPWARD: Readonly<Record<string, string>> = {
-};
+const UPWARD: Readonly<Record<string, string>> = {};
 
 /** Files in which a function's locals are still named above their declaration, and which. An entry that is no longer needed fails the test. */
 const NAMED_EARLY: Readonly<Record<string, string>> = {

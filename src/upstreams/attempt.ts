@@ -1,5 +1,5 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
-import type { Call, UpstreamFailure, UpstreamResponse } from "../http/client.ts";
+import { type Call, discard, type UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { spanMethod } from "../telemetry/spans.ts";
 import type { Clock } from "../values/clock.ts";
 import { outcomeOf } from "./retry.ts";
@@ -63,6 +63,12 @@ export class Attempt {
       this.upstream.failed(this.target, this.ticket, outcome);
     }
     this.end();
+  }
+
+  /** Ends it, and gives up its answer, which nobody gets. */
+  giveUp(response: UpstreamResponse): void {
+    this.end();
+    discard(response);
   }
 
   /** Ends it: its target is free of it, and hears nothing of it where there is no result yet. A second call does nothing. */

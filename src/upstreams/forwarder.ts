@@ -1,6 +1,6 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
-import { callerLeft, discard, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
+import { callerLeft, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { retryAfterOf } from "../http/retry-after.ts";
 import { CredentialUse } from "../pools/credential.ts";
 import type { Pools } from "../pools/pools.ts";
@@ -62,10 +62,8 @@ export class Forwarder {
         const isRefusal = attempt.answered(result);
         if (result.status < 500) {
           const use = isRefusal ? exchange.credential : null;
-          if (use === null || (await this.refused.decide(sending, use, attempt.target, result)) === "answer")
-            return measured(sending, result);
-          attempt.end();
-          discard(result);
+          if (use === null || (await this.refused.decide(sending, use, attempt, result)) === "answer") return measured(sending, result);
+          attempt.giveUp(result);
           continue;
         }
         this.deps.onFailed(exchange.id, upstream.name, attempt.target, exchange.attempts, result.status);
@@ -73,10 +71,7 @@ export class Forwarder {
       sending.tried = [...sending.tried, attempt.target];
       const wait = this.waitAfter(sending, result);
       if (wait === null) return this.last(sending, result);
-      if (!(result instanceof UpstreamFailure)) {
-        attempt.end();
-        discard(result);
-      }
+      if (!(result instanceof UpstreamFailure)) attempt.giveUp(result);
       if (wait > 0) await pause(exchange, upstream, wait);
     }
   }

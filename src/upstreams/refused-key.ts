@@ -4,6 +4,7 @@ import { CredentialRefused, type CredentialUse, credentialLine, PoolExhausted } 
 import type { PoolKey } from "../pools/pool.ts";
 import { isDoubtful } from "../pools/pools.ts";
 import type { Clock } from "../values/clock.ts";
+import type { Attempt } from "./attempt.ts";
 import type { Sending } from "./sending.ts";
 import type { Target } from "./upstream.ts";
 
@@ -26,11 +27,11 @@ export class RefusedKeys {
    * "answer" when the response is for the caller. Rejects with `PoolExhausted` or `CredentialRefused`, and gives the response up, when that would tell the caller of keys that are
    * not the caller's.
    */
-  async decide(sending: Sending, use: CredentialUse, target: Target, response: UpstreamResponse): Promise<"again" | "answer"> {
+  async decide(sending: Sending, use: CredentialUse, attempt: Attempt, response: UpstreamResponse): Promise<"again" | "answer"> {
     try {
-      return await this.decided(sending, use, target, response.status);
+      return await this.decided(sending, use, attempt.target, response.status);
     } catch (error) {
-      discard(response);
+      attempt.giveUp(response);
       throw error;
     }
   }
