@@ -139,7 +139,7 @@ class ArrivedBody implements ArrivingBody {
 
 /** Makes a backend's answer. A body as a string came with its head. */
 export function responseOf(
-  status: number,
+  status = 200,
   headers: Readonly<Record<string, string>> = {},
   body: UpstreamResponse["body"] | string = null,
 ): UpstreamResponse {
@@ -167,6 +167,9 @@ export class HeldBody {
   }
   end(): void {
     this.sink?.end();
+  }
+  break(): void {
+    this.sink?.fail(new Error("broke off"));
   }
 }
 
