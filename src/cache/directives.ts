@@ -19,7 +19,8 @@ export interface Directives {
   readonly staleIfError: number | null;
 }
 
-const NONE: Directives = {
+/** Nothing is said. */
+export const NO_DIRECTIVES: Directives = {
   noStore: false,
   noCache: false,
   isPrivate: false,
@@ -36,6 +37,26 @@ const NONE: Directives = {
   staleIfError: null,
 };
 
+/** Puts together what is said. `seconds`: of a directive, in milliseconds; `malformed` where they can't be read. */
+const said = (has: (name: string) => boolean, seconds: (name: string, malformed: number | null) => number | null): Directives => ({
+  noStore: has("no-store"),
+  // With field names it would be for these alone; to take it for the whole is allowed (RFC 9111 §5.2.2.4, §5.2.2.7).
+  noCache: has("no-cache"),
+  isPrivate: has("private"),
+  isPublic: has("public"),
+  mustRevalidate: has("must-revalidate"),
+  proxyRevalidate: has("proxy-revalidate"),
+  mustUnderstand: has("must-understand"),
+  onlyIfCached: has("only-if-cached"),
+  // A lifetime that can't be read is none (RFC 9111 §4.2.1).
+  maxAge: seconds("max-age", 0),
+  sMaxAge: seconds("s-maxage", 0),
+  minFresh: seconds("min-fresh", null),
+  maxStale: seconds("max-stale", has("max-stale") ? Number.POSITIVE_INFINITY : null),
+  staleWhileRevalidate: seconds("stale-while-revalidate", null),
+  staleIfError: seconds("stale-if-error", null),
+});
+
 const DIRECTIVE = /\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]*)))?\s*(?:,|$)/gy;
 /** RFC 9111 §1.2.2: greater numbers count as this one. In seconds. */
 const MAX_SECONDS = 2 ** 31;
@@ -47,7 +68,7 @@ const LONGEST_KNOWN = 256;
 
 /** Reads all Cache-Control fields of a message, joined by commas. */
 export function parseDirectives(value: string | null): Directives {
-  if (value === null || value === "") return NONE;
+  if (value === null || value === "") return NO_DIRECTIVES;
   let directives = known.get(value);
   if (directives === undefined) {
     directives = read(value);
@@ -75,30 +96,17 @@ export function targetedDirectives(value: string | null): Directives | null {
     const text = members.get(name) ?? "";
     return /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) * 1000 : null;
   };
-  return {
-    ...NONE,
-    noStore: has("no-store"),
-    noCache: has("no-cache"),
-    isPrivate: has("private"),
-    isPublic: has("public"),
-    mustRevalidate: has("must-revalidate"),
-    proxyRevalidate: has("proxy-revalidate"),
-    mustUnderstand: has("must-understand"),
-    maxAge: seconds("max-age"),
-    sMaxAge: seconds("s-maxage"),
-    staleWhileRevalidate: seconds("stale-while-revalidate"),
-    staleIfError: seconds("stale-if-error"),
-  };
+  return said(has, seconds);
 }
 
 /** What a request says; without Cache-Control, an old client's Pragma counts (RFC 9111 §5.4). */
 export function requestDirectives(cacheControl: string | null, pragma: string | null): Directives {
-  if (cacheControl === null && pragma !== null && /(^|,)\s*no-cache\s*(,|$)/i.test(pragma)) return { ...NONE, noCache: true };
+  if (cacheControl === null && pragma !== null && /(^|,)\s*no-cache\s*(,|$)/i.test(pragma)) return { ...NO_DIRECTIVES, noCache: true };
   return parseDirectives(cacheControl);
 }
 
 function read(value: string): Directives {
-  const said: Record<string, string | null>[] = [];
+  const directives: Record<string, string | null>[] = [];
   DIRECTIVE.lastIndex = 0;
   while (DIRECTIVE.lastIndex < value.length) {
     const at = DIRECTIVE.lastIndex;
@@ -110,35 +118,18 @@ function read(value: string): Directives {
       DIRECTIVE.lastIndex = comma + 1;
       continue;
     }
-    said.push({ name: (parts[1] ?? "").toLowerCase(), value: parts[2] ?? parts[3] ?? null });
+    directives.push({ name: (parts[1] ?? "").toLowerCase(), value: parts[2] ?? parts[3] ?? null });
   }
-  const has = (name: string) => said.some((each) => each.name === name);
+  const has = (name: string) => directives.some((each) => each.name === name);
   /** The lowest of what is said; `malformed` for what is no number. */
   const seconds = (name: string, malformed: number | null): number | null => {
     let least: number | null = null;
-    for (const each of said) {
+    for (const each of directives) {
       if (each.name !== name) continue;
       const number = /^\d+$/.test(each.value ?? "") ? Math.min(Number(each.value), MAX_SECONDS) * 1000 : malformed;
       if (number !== null && (least === null || number < least)) least = number;
     }
     return least;
   };
-  return {
-    noStore: has("no-store"),
-    // With field names it would be for these alone; to take it for the whole is allowed (RFC 9111 §5.2.2.4, §5.2.2.7).
-    noCache: has("no-cache"),
-    isPrivate: has("private"),
-    isPublic: has("public"),
-    mustRevalidate: has("must-revalidate"),
-    proxyRevalidate: has("proxy-revalidate"),
-    mustUnderstand: has("must-understand"),
-    onlyIfCached: has("only-if-cached"),
-    // A lifetime that can't be read is none (RFC 9111 §4.2.1).
-    maxAge: seconds("max-age", 0),
-    sMaxAge: seconds("s-maxage", 0),
-    minFresh: seconds("min-fresh", null),
-    maxStale: seconds("max-stale", has("max-stale") ? Number.POSITIVE_INFINITY : null),
-    staleWhileRevalidate: seconds("stale-while-revalidate", null),
-    staleIfError: seconds("stale-if-error", null),
-  };
+  return said(has, seconds);
 }

@@ -1,5 +1,5 @@
 import { counter, type Family, gauge, single } from "../values/family.ts";
-import type { CacheCounts } from "./caching.ts";
+import type { CacheCounts } from "./counts.ts";
 import type { CacheStore } from "./store.ts";
 
 /** Tells Prometheus how much is kept, and what that was good for. */

@@ -8,7 +8,7 @@ import type { Verdict } from "../limits/limiter.ts";
 import type { CredentialUse } from "../pools/credential.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
-import { letGo, type Prompt } from "../tokens/prompt.ts";
+import type { Prompt } from "../tokens/prompt.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import type { Redactor } from "../values/redact.ts";
 import { ANONYMOUS, type Caller } from "./caller.ts";
@@ -96,8 +96,6 @@ export class Exchange<A extends Arrival = Incoming> {
    */
   readonly asker: Asker | null;
   readonly notes = new Notes();
-  /** The target that counts this exchange as under way until it is released. */
-  busy: Target | null = null;
   private endings: (() => void)[] | null = null;
   private hasEnded = false;
 
@@ -135,17 +133,18 @@ export class Exchange<A extends Arrival = Incoming> {
   /** Does the work that was registered by `onEnded`, once. */
   end(): void {
     this.hasEnded = true;
-    const { endings } = this;
-    this.endings = null;
-    if (endings !== null) for (let i = endings.length - 1; i >= 0; i--) (endings[i] as () => void)();
+    this.endSince(0);
   }
 
-  /** Frees what the exchange holds of a backend: its target has one exchange less under way, and the use of its credential is settled. */
-  release(): void {
-    if (this.busy !== null) this.busy.state.inFlight--;
-    this.busy = null;
-    this.credential?.settle();
-    if (this.prompt !== null) letGo(this.prompt);
+  /** How much is registered by `onEnded` now: what `endSince` takes. */
+  get pendingEndings(): number {
+    return this.endings?.length ?? 0;
+  }
+
+  /** Does early, once, what was registered after `pendingEndings` was `since`: what it was for is given up, and the exchange goes on. */
+  endSince(since: number): void {
+    const { endings } = this;
+    if (endings !== null) while (endings.length > since) endings.pop()?.();
   }
 
   /** True when the request can't be answered any more: the caller has left, or has an answer. */

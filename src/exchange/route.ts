@@ -1,4 +1,4 @@
-import type { RouteCache } from "../cache/caching.ts";
+import type { RouteCache } from "../cache/route-cache.ts";
 import type { NameFilter } from "../http/name-filter.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Policy } from "../limits/policy.ts";

@@ -8,7 +8,7 @@ import type { Snapshot } from "../exchange/snapshot.ts";
 import { Fields } from "../http/fields.ts";
 import type { Problem } from "../http/problem.ts";
 import { invalid } from "../http/refused.ts";
-import { forwardedPath } from "../upstreams/forwarder.ts";
+import { forwardedPath } from "../upstreams/forwarded-path.ts";
 import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
 import type { Explain } from "./explain.ts";

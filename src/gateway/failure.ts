@@ -4,7 +4,7 @@ import { UpstreamFailure } from "../http/client.ts";
 import { bodyTooLarge, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
 import { LimiterUnavailable } from "../limits/redis/limiter.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
-import { NoTarget } from "../upstreams/forwarder.ts";
+import { NoTarget } from "../upstreams/no-target.ts";
 
 /** Gives the refusal for an error on a request's way, and tells whether the error is a fault of Sluice's own. */
 export function failureOf(error: unknown): Failure {

@@ -2,7 +2,7 @@ import type { Activities } from "../activities/activities.ts";
 import { activityFamilies } from "../activities/metrics.ts";
 import { backupFamilies } from "../backups/metrics.ts";
 import type { ScheduledBackups } from "../backups/scheduled.ts";
-import type { CacheCounts } from "../cache/caching.ts";
+import type { CacheCounts } from "../cache/counts.ts";
 import { cacheFamilies } from "../cache/metrics.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { LiveConfig } from "../config/live.ts";

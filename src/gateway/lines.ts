@@ -1,4 +1,4 @@
-import type { Caching } from "../cache/caching.ts";
+import type { Caching } from "../cache/answerer.ts";
 import { preflightAnswerer } from "../exchange/cors.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer, Line } from "../exchange/line.ts";
@@ -47,7 +47,7 @@ export const ownLineOf = (gates: Line["gates"], answer: Answerer): Line => ({
 
 function forwardingOf(route: Route, { caching, forwarder }: LineServices): Answerer {
   const { upstream } = route;
-  if (upstream !== null) return caching.around(route, upstream, (exchange) => forwarder.send(exchange, route, upstream));
+  if (upstream !== null) return caching.around(route, (exchange, conditions) => forwarder.send(exchange, route, upstream, conditions));
   return (exchange) => {
     exchange.notes.isForwarded = true;
     return { kind: "problem", problem: unavailable("noHealthyTarget", 5000) };

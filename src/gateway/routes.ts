@@ -1,4 +1,4 @@
-import type { RouteCache } from "../cache/caching.ts";
+import { compileCache } from "../cache/route-cache.ts";
 import { GONE } from "../exchange/answer.ts";
 import { compileCors } from "../exchange/cors.ts";
 import { compileHeaderRules } from "../exchange/header-rules.ts";
@@ -101,16 +101,4 @@ const compileRetry = (config: RouteConfig["retry"]): RetryPolicy | null =>
         factor: config.factor,
         jitter: config.jitter,
         attemptTimeout: config.attemptTimeout === null ? null : parseDuration(config.attemptTimeout),
-      };
-
-const compileCache = (config: RouteConfig["cache"]): RouteCache | null =>
-  config === null
-    ? null
-    : {
-        ttl: config.ttl === null ? null : parseDuration(config.ttl),
-        maxEntrySize: parseSize(config.maxEntrySize),
-        isShared: config.shared,
-        isPerConsumer: config.perConsumer,
-        headers: config.key.headers.map((name) => name.toLowerCase()),
-        query: config.key.query === null ? null : [...new Set(config.key.query)],
       };

@@ -1,6 +1,6 @@
 import { ActivitiesDoor } from "../activities/door.ts";
 import { AdminTokens } from "../admin/tokens.ts";
-import { Caching } from "../cache/caching.ts";
+import { Caching } from "../cache/answerer.ts";
 import { CacheStore } from "../cache/store.ts";
 import { type DemoBackend, startDemoBackend } from "../demo/backend.ts";
 import { ACTIVITIES_WORKER } from "../entry-points.ts";
@@ -193,7 +193,7 @@ function openBackends({ clock, scope, emit, occurrences, inForce, tell, options 
     onFailed: (requestId, upstream, target, attempt, why) => emit({ type: "attemptFailed", requestId, upstream, target, attempt, why }),
   });
   const cacheStore = new CacheStore(parseSize(inForce.config.cache.maxSize));
-  const caching = new Caching({ store: cacheStore, forwarder, clock, onFault: options.onFault });
+  const caching = new Caching({ store: cacheStore, clock, onFault: options.onFault });
   return { upstreams, troubles, forwarder, cacheStore, caching };
 }
 

@@ -1,4 +1,5 @@
 import { Fields, lowerName } from "./fields.ts";
+import { dashedName } from "./name-filter.ts";
 
 /** Holds the trailer fields of a chunked message (RFC 9110 §6.5), without those that must not stand there. */
 export type Trailers = Fields;
@@ -58,7 +59,7 @@ export function parseTrailers(text: string): Trailers | null | "malformed" {
     const name = colon < 0 ? "" : line.slice(0, colon);
     const lower = lowerName(name);
     if (lower === null) return "malformed";
-    if (FORBIDDEN.has(lower) || SAID_BY_GATEWAYS.test(lower.replace(/[^a-z0-9-]/g, "-"))) continue;
+    if (FORBIDDEN.has(lower) || SAID_BY_GATEWAYS.test(dashedName(lower))) continue;
     fields ??= new Fields();
     fields.add(name, lower, line.slice(colon + 1).trim());
   }

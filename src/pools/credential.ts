@@ -1,9 +1,9 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { UpstreamResponse } from "../http/client.ts";
+import { retryAfterOf } from "../http/retry-after.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
-import { retryAfterOf } from "../upstreams/retry.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Choice, Grant, PoolKey } from "./pool.ts";
 import { isDoubtful, type Pool, type Pools } from "./pools.ts";
@@ -101,8 +101,8 @@ export class CredentialUse {
 
   private constructor(
     private readonly deps: { readonly pools: Pools; readonly clock: Clock },
+    private readonly exchange: Exchange<Arrival>,
     private readonly pool: Pool,
-    private readonly route: string,
     private readonly credential: RouteCredential,
     private readonly cost: number,
     /** Tokens of the request itself; `null` when its cost is no estimate. */
@@ -110,11 +110,10 @@ export class CredentialUse {
     private grant: Grant,
   ) {}
 
-  /** Reserves what the request will cost with one of the pool's keys. Throws `PoolExhausted` and `PoolMissing`. */
+  /** Reserves what the request will cost with one of the pool's keys, until the exchange ends. Throws `PoolExhausted` and `PoolMissing`. */
   static async begin(
     deps: { readonly pools: Pools; readonly clock: Clock },
     exchange: Exchange<Arrival>,
-    route: string,
     credential: RouteCredential,
     prompt: Prompt,
     mayProbe: boolean,
@@ -123,8 +122,11 @@ export class CredentialUse {
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
     const stated = statedCost(exchange, credential);
     const cost = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
-    const grant = await take(deps.pools, pool, route, cost, { without: [], mayProbe });
-    return new CredentialUse(deps, pool, route, credential, cost, stated === null && prompt.isRead ? prompt.input : null, grant);
+    const grant = await take(deps.pools, pool, exchange.route.name, cost, { without: [], mayProbe });
+    const input = stated === null && prompt.isRead ? prompt.input : null;
+    const use = new CredentialUse(deps, exchange, pool, credential, cost, input, grant);
+    exchange.onEnded(() => use.settle());
+    return use;
   }
 
   /** The header line that carries the key. */
@@ -167,8 +169,10 @@ export class CredentialUse {
     this.isSettled = true;
     this.requests = 0;
     this.call = null;
-    this.grant = await take(pools, this.pool, this.route, this.cost, { without: this.refused, mayProbe: true });
+    this.grant = await take(pools, this.pool, this.exchange.route.name, this.cost, { without: this.refused, mayProbe: true });
     this.isSettled = false;
+    // It may have ended meanwhile.
+    this.exchange.onEnded(() => this.settle());
     return true;
   }
 

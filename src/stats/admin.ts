@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { ActivityStats } from "../activities/engine.ts";
-import type { CacheCounts } from "../cache/caching.ts";
+import type { CacheCounts } from "../cache/counts.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { SystemHealth } from "../health/health.ts";
 import type { Warnings } from "../health/warnings.ts";

@@ -1,3 +1,7 @@
+import type { FailureKind } from "../http/client.ts";
+import { isIdempotent } from "../http/methods.ts";
+import type { FailedOutcome } from "./upstream.ts";
+
 /** When a request is sent again. Times in milliseconds. */
 export interface RetryPolicy {
   /** How often a request is sent at most, the first time included. */
@@ -21,15 +25,56 @@ export function retryDelay(policy: RetryPolicy, attempt: number, retryAfter: num
   return policy.jitter ? random() * max : max;
 }
 
+/** The longest wait before the only target is asked again after it could not be reached for the first time, in milliseconds. */
+const SOON = 100;
+
+/** As `retryDelay`, by how the attempt went: `why` is its answer's status, or why there was none. */
+export function delayBefore(
+  policy: RetryPolicy,
+  attempt: number,
+  why: number | FailureKind,
+  retryAfter: number | null,
+  random: () => number,
+): number {
+  const delay = retryDelay(policy, attempt, retryAfter, random);
+  // A refused connection costs the backend nothing, and the first time it is most often a restart: it is soon asked again.
+  return why === "connect" && attempt === 1 ? Math.min(delay, random() * SOON) : delay;
+}
+
 /** Statuses that say that another attempt may do better (RFC 9110 §15.6). */
 export const isRetryable = (status: number): boolean => status === 502 || status === 503 || status === 504;
 
-/** Milliseconds of a Retry-After field (RFC 9110 §10.2.3): seconds or a date. `null` for none and for what is neither. `now` in milliseconds since 1970. */
-export function retryAfterOf(value: string | null, now: number): number | null {
-  if (value === null) return null;
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? null : Math.max(0, at - now);
+/** Tells what a failure says of the target; `null` for what is the caller's doing or the gateway's own want. */
+export function outcomeOf(kind: FailureKind): FailedOutcome | null {
+  switch (kind) {
+    case "connect":
+    case "timeout":
+    case "reset":
+      return kind;
+    case "protocol":
+      return "reset";
+    default:
+      return null;
+  }
+}
+
+/** An attempt that did not do, and what decides whether the request is sent again. */
+export interface Setback {
+  /** The answer's status, or why there was none. */
+  readonly why: number | FailureKind;
+  readonly method: string;
+  /** It carries an Idempotency-Key: its sender says that it may be sent again. */
+  readonly hasKey: boolean;
+  /** Its body can be sent again. */
+  readonly isRepeatable: boolean;
+}
+
+/** Tells whether a request may be sent again, and another attempt may do better. */
+export function mayBeRepeated({ why, method, hasKey, isRepeatable }: Setback): boolean {
+  // A connection that was never made has brought nothing to anybody, and taken nothing of the body.
+  if (why === "connect") return true;
+  if (!isRepeatable || !(hasKey || isIdempotent(method))) return false;
+  return typeof why === "number" ? isRetryable(why) : outcomeOf(why) !== null;
 }
 
 /** Each request earns so much of a retry. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { RetryBudget, type RetryPolicy, retryAfterOf, retryDelay } from "../../src/upstreams/retry.ts";
+import { retryAfterOf } from "../../src/http/retry-after.ts";
+import { delayBefore, mayBeRepeated, outcomeOf, RetryBudget, type RetryPolicy, retryDelay } from "../../src/upstreams/retry.ts";
 
 const POLICY: RetryPolicy = { attempts: 3, baseDelay: 1000, maxDelay: 30_000, factor: 2, jitter: false, attemptTimeout: null };
 const NOW = Date.parse("2026-11-21T00:00:00Z");
@@ -31,6 +32,39 @@ describe("the wait before a retry", () => {
     expect(retryAfterOf("Fri, 20 Nov 2026 00:00:00 GMT", NOW)).toBe(0);
     expect(retryAfterOf("soon", NOW)).toBeNull();
     expect(retryAfterOf(null, NOW)).toBeNull();
+  });
+});
+
+describe("a request", () => {
+  const failures = ["timeout", "reset", "protocol"] as const;
+  const others = ["request", "aborted", "descriptors"] as const;
+
+  test("may be sent again where that changes nothing twice, and may help", () => {
+    for (const method of ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+      for (const why of [502, 503, 504, ...failures])
+        expect([method, why, mayBeRepeated({ why, method, hasKey: false, isRepeatable: true })]).toEqual([method, why, true]);
+    for (const why of [200, 404, 429, 500, 501, ...others])
+      expect([why, mayBeRepeated({ why, method: "GET", hasKey: true, isRepeatable: true })]).toEqual([why, false]);
+  });
+
+  test("that changes something may be sent again when its sender says so, and never when its body is gone", () => {
+    for (const method of ["POST", "PATCH", "BREW"])
+      for (const why of [503, ...failures]) {
+        expect(mayBeRepeated({ why, method, hasKey: false, isRepeatable: true })).toBe(false);
+        expect(mayBeRepeated({ why, method, hasKey: true, isRepeatable: true })).toBe(true);
+        expect(mayBeRepeated({ why, method, hasKey: true, isRepeatable: false })).toBe(false);
+      }
+  });
+
+  test("that reached nobody may always be sent again, and the first time soon", () => {
+    expect(mayBeRepeated({ why: "connect", method: "POST", hasKey: false, isRepeatable: false })).toBe(true);
+    expect([1, 2].map((attempt) => delayBefore(POLICY, attempt, "connect", null, () => 0.5))).toEqual([50, 2000]);
+    expect(delayBefore(POLICY, 1, "reset", null, () => 0.5)).toBe(1000);
+  });
+
+  test("tells of a target only what the target did", () => {
+    expect([...failures, "connect" as const].map(outcomeOf)).toEqual(["timeout", "reset", "reset", "connect"]);
+    expect(others.map(outcomeOf)).toEqual([null, null, null]);
   });
 });
 

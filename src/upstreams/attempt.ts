@@ -1,0 +1,81 @@
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import { type Call, discard, type UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
+import { spanMethod } from "../telemetry/spans.ts";
+import type { Clock } from "../values/clock.ts";
+import { outcomeOf } from "./retry.ts";
+import type { Target, Upstream } from "./upstream.ts";
+
+/**
+ * One sending of a request to one target, which counts as under way there from its beginning to its end. It ends once, whatever happens: by its failure, when it is given up for
+ * another, or with the exchange at the latest.
+ */
+export class Attempt {
+  /** What the target's breaker wants for the result, of which it is told once. */
+  private readonly ticket: number;
+  private hasResult = false;
+  private hasEnded = false;
+
+  /** Begins it. The target is the one that `upstream.choose` has just given. */
+  constructor(
+    private readonly exchange: Exchange<Arrival>,
+    private readonly upstream: Upstream,
+    readonly target: Target,
+    private readonly clock: Clock,
+  ) {
+    exchange.target = target;
+    exchange.attempts++;
+    this.ticket = upstream.begin(target);
+    exchange.trace?.sends(upstream.name, target, exchange.attempts, spanMethod(exchange.incoming.head.method), clock.now());
+    exchange.onEnded(this.end);
+  }
+
+  /** Takes note of how it is sent: a caller who leaves ends that. */
+  sent(call: Call): void {
+    this.exchange.credential?.sent(call);
+    this.exchange.incoming.onAbort = () => call.abort();
+  }
+
+  /**
+   * Takes note of an answer's head. The target stays busy with the answer until the end. Gives whether the upstream refused the credential with it, or may have.
+   */
+  answered(response: UpstreamResponse): boolean {
+    const { exchange, upstream, target, ticket } = this;
+    const { status } = response;
+    const isRefusal = exchange.credential?.answered(response) === true;
+    if (this.hasEnded) return isRefusal;
+    exchange.trace?.answered(status, null, this.clock.now());
+    this.hasResult = true;
+    if (upstream.isFailing(status)) upstream.failed(target, ticket, status);
+    else upstream.succeeded(target, ticket);
+    return isRefusal;
+  }
+
+  /** Takes note of why no answer came, and ends. */
+  failed(failure: UpstreamFailure): void {
+    if (this.hasEnded) return;
+    const { exchange } = this;
+    const { isStale } = failure;
+    exchange.trace?.answered(null, isStale ? "stale" : failure.kind, this.clock.now());
+    if (!failure.wasSent || isStale) exchange.credential?.unsent();
+    const outcome = isStale ? null : outcomeOf(failure.kind);
+    if (outcome !== null) {
+      this.hasResult = true;
+      this.upstream.failed(this.target, this.ticket, outcome);
+    }
+    this.end();
+  }
+
+  /** Ends it, and gives up its answer, which nobody gets. */
+  giveUp(response: UpstreamResponse): void {
+    this.end();
+    discard(response);
+  }
+
+  /** Ends it: its target is free of it, and hears nothing of it where there is no result yet. A second call does nothing. */
+  readonly end = (): void => {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.target.state.inFlight--;
+    if (!this.hasResult) this.upstream.withdrawn(this.target, this.ticket);
+  };
+}
