@@ -7,7 +7,7 @@ import { ActivityEngine, type ActivityPolicy } from "../../src/activities/engine
 import type { Outcome, Run, Sink } from "../../src/activities/sink.ts";
 import { SqliteQueue } from "../../src/activities/sqlite-queue.ts";
 import { SqliteSink } from "../../src/activities/sqlite-sink.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 import { folder } from "../support/process.ts";
 
 const POLICY: ActivityPolicy = {

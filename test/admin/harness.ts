@@ -2,28 +2,10 @@ import { openApiDocument } from "../../src/cli/openapi-document.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { openGateway } from "../../src/gateway/open.ts";
 import { openScope } from "../../src/gateway/scope.ts";
-import type { Clock } from "../../src/values/clock.ts";
+import { FakeClock } from "../support/clock.ts";
 import { conformance, type Document } from "../support/openapi.ts";
 
 export const TOKEN = "admin-token-for-tests-0123456789";
-export const START = Date.parse("2026-11-21T00:00:00Z");
-
-/** Time stands until it is moved. */
-export class FakeClock implements Clock {
-  constructor(private at = START) {}
-
-  now(): number {
-    return this.at;
-  }
-
-  wall(): number {
-    return this.at;
-  }
-
-  advance(milliseconds: number): void {
-    this.at += milliseconds;
-  }
-}
 
 export interface Call {
   readonly method?: string;

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Audit } from "../../src/audit/audit.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { admin, TOKEN } from "../admin/harness.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 import { folder, start } from "../support/process.ts";
 
 const auditing = (path = ":memory:") => {

@@ -5,8 +5,8 @@ import type { Answer } from "../../src/exchange/answer.ts";
 import type { Arrival, Exchange } from "../../src/exchange/exchange.ts";
 import { UpstreamFailure, type UpstreamResponse } from "../../src/http/client.ts";
 import { NoTarget } from "../../src/upstreams/no-target.ts";
+import { FakeClock } from "../support/clock.ts";
 import { type Asked, exchangeOn, type FakeExchange, HeldBody, responseOf, routeOf, turn } from "../support/exchange.ts";
-import { FakeClock } from "../support/limits.ts";
 
 /** A request that was passed on to what the cache stands around. */
 interface Forwarded {

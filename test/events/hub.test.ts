@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { type EventFilter, EventHub, MAX_A_SECOND, MAX_READERS } from "../../src/events/hub.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 
 const ALL: EventFilter = { types: [], route: null, consumer: null, status: null, sample: 1 };
 

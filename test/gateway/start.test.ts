@@ -8,7 +8,7 @@ import { listen } from "../../src/gateway/listeners.ts";
 import { openGateway } from "../../src/gateway/open.ts";
 import { ConfigConflict } from "../../src/gateway/reload.ts";
 import { openScope } from "../../src/gateway/scope.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 import { folder, run } from "../support/process.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 

@@ -8,7 +8,7 @@ import { openStorage } from "../../src/storage/open.ts";
 import { CidrSet, formatIp } from "../../src/values/ip.ts";
 import { hashKey, makeKey } from "../../src/values/key-format.ts";
 import { backend } from "../support/backend.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 import { folder } from "../support/process.ts";
 import { exchange } from "../support/raw.ts";
 import { serving } from "../support/serving.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { SystemHealth } from "../../src/health/health.ts";
-import { admin, errorsOf, FakeClock } from "../admin/harness.ts";
+import { admin, errorsOf } from "../admin/harness.ts";
+import { FakeClock } from "../support/clock.ts";
 
 describe("the system's status", () => {
   test("is NORMAL at the start", async () => {

@@ -4,7 +4,7 @@ import { watchCrowd } from "../../src/health/crowded.ts";
 import { Warnings } from "../../src/health/warnings.ts";
 import { Crowd, crowdLimits, type Member, type Seat } from "../../src/http/crowd.ts";
 import { Descriptors, descriptors } from "../../src/http/descriptors.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 import { RawConnection } from "../support/raw.ts";
 import { echo, server, text } from "../support/relay.ts";
 

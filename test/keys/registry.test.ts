@@ -7,7 +7,7 @@ import { Keys } from "../../src/keys/keys.ts";
 import { KeyRegistry } from "../../src/keys/registry.ts";
 import type { LimitConfig } from "../../src/limits/settings.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
-import { FakeClock, START } from "../admin/harness.ts";
+import { FakeClock, START } from "../support/clock.ts";
 import { folder } from "../support/process.ts";
 
 const perMinute = (limit: number): LimitConfig[] => [{ algorithm: "fixed-window", limit, window: "1m" }];

@@ -4,7 +4,7 @@ import { Calendar, type CalendarRule, isTimezone } from "../../src/limits/calend
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compileQuotas } from "../../src/limits/policy.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 
 const HOUR = 3_600_000;
 const periodOf = (rule: Partial<CalendarRule>, at: string): string[] => {

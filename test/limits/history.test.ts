@@ -4,7 +4,8 @@ import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { CountPersistence, type SavedCount } from "../../src/limits/persistence.ts";
 import { compilePolicies } from "../../src/limits/policy.ts";
-import { FakeClock, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
+import { limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
 
 const WINDOW = 1000;
 const HOUR = 3_600_000;

@@ -8,7 +8,8 @@ import { CountPersistence, type SavedCount } from "../../src/limits/persistence.
 import { compilePolicies, termsOf } from "../../src/limits/policy.ts";
 import type { LimitConfig } from "../../src/limits/settings.ts";
 import { ipSubject, subjectOf } from "../../src/limits/subject.ts";
-import { anyLimitOf, FakeClock, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
+import { anyLimitOf, limiting, limitOf, traces, WINDOWED } from "../support/limits.ts";
 
 describe("several limits together", () => {
   test("are charged all or not at all", () => {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { countRepository } from "../../src/limits/repository.ts";
 import { openStorage } from "../../src/storage/open.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 
 test("stored counts go when they are over, and those of the policy with the most beyond the bound, the first to end first", () => {
   const storage = openStorage(":memory:");

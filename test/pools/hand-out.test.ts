@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { FakeClock } from "../support/clock.ts";
 import { inParallel } from "../support/flaky.ts";
-import { FakeClock } from "../support/limits.ts";
 import { folder, type Running, start } from "../support/process.ts";
 import { serving } from "../support/serving.ts";
 

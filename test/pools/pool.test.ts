@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { lease, newPoolState, type PoolKey, type PoolPolicy, remainingOf, type Strategy, settle, spentOf } from "../../src/pools/pool.ts";
 import { Pools } from "../../src/pools/pools.ts";
 import { openStorage } from "../../src/storage/open.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 
 const tokens = (limit: number, window = 60_000) => ({ of: "tokens" as const, limit, window });
 const poolOf = (strategy: Strategy, ...limits: number[]): PoolPolicy => ({

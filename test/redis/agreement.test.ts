@@ -9,7 +9,8 @@ import type { LimitConfig, QuotaConfig } from "../../src/limits/settings.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { RedisConfig } from "../../src/redis/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
-import { anyLimitOf, FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
+import { anyLimitOf } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 

@@ -4,7 +4,7 @@ import { RedisLink } from "../../src/redis/link.ts";
 import { RedisConfig } from "../../src/redis/settings.ts";
 import { Contended, SharedState } from "../../src/redis/shared-state.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 import { having } from "../support/programs.ts";
 import { redisServer } from "../support/redis.ts";
 

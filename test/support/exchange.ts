@@ -24,7 +24,7 @@ import { UpstreamConfig } from "../../src/upstreams/settings.ts";
 import { Upstream } from "../../src/upstreams/upstream.ts";
 import { CidrSet } from "../../src/values/ip.ts";
 import { Redactor } from "../../src/values/redact.ts";
-import type { FakeClock } from "./limits.ts";
+import type { FakeClock } from "./clock.ts";
 
 /** Compiles a route on `/r` by what a configuration says of it. */
 export function routeOf(config: object = {}, upstream: Upstream | null = null): Route {

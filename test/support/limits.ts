@@ -4,17 +4,7 @@ import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, type Policy } from "../../src/limits/policy.ts";
 import type { LimitConfig } from "../../src/limits/settings.ts";
-
-/** A clock that stands still until a test moves it. */
-export class FakeClock {
-  constructor(
-    public time = 1_800_000_000_000,
-    /** What the wall clock is ahead of the monotonic one. */
-    public ahead = 0,
-  ) {}
-  now = () => this.time;
-  wall = () => this.time + this.ahead;
-}
+import { FakeClock } from "./clock.ts";
 
 /** A limiter over a memory store, with everything that tests move at hand. */
 export function limiting(...configs: LimitConfig[]) {

@@ -2,7 +2,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import { listen } from "../../src/gateway/listeners.ts";
 import { openGateway } from "../../src/gateway/open.ts";
 import { openScope } from "../../src/gateway/scope.ts";
-import { FakeClock } from "./limits.ts";
+import { FakeClock } from "./clock.ts";
 
 /** The whole gateway in this process, on a free port, with a clock that stands still until it is moved. */
 export function serving(config: object, clock = new FakeClock(Date.now()), databasePath = ":memory:") {

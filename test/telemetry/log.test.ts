@@ -7,7 +7,7 @@ import { Log } from "../../src/telemetry/log.ts";
 import { Output } from "../../src/telemetry/output.ts";
 import { pretty } from "../../src/telemetry/pretty.ts";
 import { holdsKey, Redactor, withoutKeys } from "../../src/values/redact.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 
 const CONFIG = { level: "info", format: "json", accessLog: true, accessLogSample: 1 } as const;
 const KEY = `slc_${"a1B2".repeat(8)}x5Yz9Q`;

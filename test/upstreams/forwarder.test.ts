@@ -6,8 +6,8 @@ import { Pools } from "../../src/pools/pools.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { Forwarder } from "../../src/upstreams/forwarder.ts";
 import { NoTarget } from "../../src/upstreams/no-target.ts";
+import { FakeClock } from "../support/clock.ts";
 import { type Asked, CountedUpstream, exchangeOn, FakeClient, HeldBody, routeOf, turn } from "../support/exchange.ts";
-import { FakeClock } from "../support/limits.ts";
 
 const URLS = ["http://a.test", "http://b.test", "http://c.test"];
 const RETRY = { attempts: 4, baseDelay: "1ms", maxDelay: "1ms", factor: 1, jitter: true };

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { fillIn } from "../../src/schema/fill-in.ts";
 import { UpstreamConfig } from "../../src/upstreams/settings.ts";
 import { type Target, Upstream } from "../../src/upstreams/upstream.ts";
-import { FakeClock } from "../support/limits.ts";
+import { FakeClock } from "../support/clock.ts";
 
 const A = "http://a:1";
 const B = "http://b:1";

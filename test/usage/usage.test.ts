@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { AutoHealth, compileAuto, type Signals } from "../../src/health/auto.ts";
 import { SystemHealth } from "../../src/health/health.ts";
 import { backend } from "../support/backend.ts";
+import { FakeClock } from "../support/clock.ts";
 import { flaky } from "../support/flaky.ts";
-import { FakeClock } from "../support/limits.ts";
 import { folder, start } from "../support/process.ts";
 import { serving } from "../support/serving.ts";
 
