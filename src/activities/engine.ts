@@ -212,6 +212,8 @@ export class ActivityEngine {
         written.push({ id, payload: activity.payload });
       }
     }
+    const confirm = (now: number): void | Promise<void> =>
+      part === null ? this.queue.done(leased) : this.queue.advance(part.of, part.end, now);
     let failed = 0;
     const settle = this.deps.database.quick.transaction((outcomes: readonly Outcome[]) => {
       const now = this.deps.clock.wall();
@@ -226,8 +228,6 @@ export class ActivityEngine {
       }
       if (this.queue.isTransactional) void confirm(now);
     });
-    const confirm = (now: number): void | Promise<void> =>
-      part === null ? this.queue.done(leased) : this.queue.advance(part.of, part.end, now);
     await this.deps.sink.apply(runs, settle);
     if (!this.queue.isTransactional) await confirm(this.deps.clock.wall());
     this.counts.applied += written.length - failed;
