@@ -40,6 +40,60 @@ const PER_LAG = 4;
 /** The most milliseconds that are added for lateness. */
 const MAX_FOR_LAG = 500;
 
+/** Waits for one answer of Redis, up to `patience` milliseconds. */
+class Wait {
+  isOver = false;
+  private readonly since = performance.now();
+  private timer: Timer | undefined;
+
+  constructor(
+    /** All that wait: this one is among them until it is over. */
+    private readonly all: Set<Wait>,
+    /** Told each time that the answer is late; `isLost`: it will not be waited for any longer. */
+    private readonly onLate: (isLost: boolean) => void,
+    private readonly reject: (error: Error) => void,
+    private readonly patience: number,
+    private readonly lateAfter: number,
+  ) {
+    this.arm();
+    all.add(this);
+  }
+
+  /** Tells whether `lateAfter` milliseconds have gone by. */
+  get isLate(): boolean {
+    return performance.now() - this.since >= this.lateAfter;
+  }
+
+  /** Ends the waiting: there is an answer. */
+  end(): void {
+    this.isOver = true;
+    clearTimeout(this.timer);
+    this.all.delete(this);
+  }
+
+  /** Ends it without an answer; does nothing where it is over. */
+  fail(error: Error): void {
+    if (this.isOver) return;
+    this.end();
+    this.reject(error);
+  }
+
+  private arm(): void {
+    const left = this.patience - (performance.now() - this.since);
+    // This process may be what was late: what has arrived meanwhile is read first.
+    this.timer = setTimeout(() => setImmediate(() => this.look()), Math.max(1, Math.min(this.lateAfter, left)));
+  }
+
+  private look(): void {
+    if (this.isOver) return;
+    const waited = performance.now() - this.since;
+    if (waited >= this.lateAfter) this.onLate(this.lateAfter >= this.patience);
+    if (this.isOver) return;
+    if (waited >= this.patience) this.fail(new RedisDown(`Redis took longer than ${Math.round(this.patience)} ms`));
+    else this.arm();
+  }
+}
+
 /**
  * Keeps the connection to Redis, with a breaker of its own. A late answer is waited for; when Redis was late three times in a row, or the
  * connection closes, Redis is not asked any more until probes in the background find it well. So nobody waits for longer than `patience`,
@@ -52,7 +106,7 @@ export class RedisLink {
   readonly isCluster: boolean;
   isUp = false;
   private wasEverUp = false;
-  private readonly waiting = new Set<(error: Error) => void>();
+  private readonly waiting = new Set<Wait>();
   private readonly prober: Timer;
   private goodProbes = 0;
   private badProbes = 0;
@@ -135,57 +189,30 @@ export class RedisLink {
    */
   private within<T>(work: (client: RedisClient) => Promise<T>, patience: number, lateAfter: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const askedAt = performance.now();
-      let isDone = false;
-      let timer: Timer;
-      const end = (): void => {
-        isDone = true;
-        clearTimeout(timer);
-        this.waiting.delete(fail);
-      };
-      const fail = (error: Error): void => {
-        if (isDone) return;
-        end();
-        reject(error);
-      };
-      const arm = (): void => {
-        const left = patience - (performance.now() - askedAt);
-        // This process may be what was late: what has arrived meanwhile is read first.
-        timer = setTimeout(() => setImmediate(look), Math.max(1, Math.min(lateAfter, left)));
-      };
-      const look = (): void => {
-        if (isDone) return;
-        const waited = performance.now() - askedAt;
-        if (waited >= lateAfter) this.late(lateAfter >= patience);
-        if (isDone) return;
-        if (waited >= patience) fail(new RedisDown(`Redis took longer than ${Math.round(patience)} ms`));
-        else arm();
-      };
-      arm();
-      this.waiting.add(fail);
+      const wait = new Wait(this.waiting, this.late, reject, patience, lateAfter);
       work(this.client).then(
         (value) => {
-          if (isDone) return;
-          end();
-          if (performance.now() - askedAt < lateAfter) this.lates = 0;
+          if (wait.isOver) return;
+          wait.end();
+          if (!wait.isLate) this.lates = 0;
           resolve(value);
         },
         (error: Error) => {
           // One node of a cluster that is gone leaves the others: what was for it goes without.
           if (this.isCluster) {
-            fail(isRefusal(error) && !isAway(error) ? error : new RedisDown(error.message));
+            wait.fail(isRefusal(error) && !isAway(error) ? error : new RedisDown(error.message));
             return;
           }
           // What Redis refuses for the command's sake, such as a wrong type, is no reason to leave it.
           if (!isRefusal(error) || isAway(error)) this.lost(error.message);
-          fail(isRefusal(error) && this.isUp ? error : new RedisDown(error.message));
+          wait.fail(isRefusal(error) && this.isUp ? error : new RedisDown(error.message));
         },
       );
     });
   }
 
   /** Counts a late answer. Many that wait at the same time are late once: the cause that holds one up holds them all up. */
-  private late(isLost: boolean): void {
+  private readonly late = (isLost: boolean): void => {
     if (!this.isUp) return;
     const now = performance.now();
     if (!isLost && now - this.lateAt < this.timeout) return;
@@ -193,7 +220,7 @@ export class RedisLink {
     this.counts.late++;
     if (isLost || ++this.lates >= LATE_TO_LOSE)
       this.lost(isLost ? "it does not answer" : `it was late ${LATE_TO_LOSE} times in a row: over ${this.timeout} ms`);
-  }
+  };
 
   private lost(why: string): void {
     this.goodProbes = 0;
@@ -203,7 +230,7 @@ export class RedisLink {
     this.isUp = false;
     this.counts.lost++;
     // Who waits must not wait each for its own timeout.
-    for (const fail of [...this.waiting]) fail(new RedisDown(`Redis was lost: ${why}`));
+    for (const wait of [...this.waiting]) wait.fail(new RedisDown(`Redis was lost: ${why}`));
     if (!this.isClosed) this.deps.onChange(false, why);
   }
 
