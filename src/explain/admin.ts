@@ -1,24 +1,17 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Route } from "../exchange/route.ts";
 import type { SystemHealth } from "../health/health.ts";
 import { Since, timeText } from "../http/conventions.ts";
-import { invalid, notFound } from "../http/refused.ts";
-import type { Keys } from "../keys/keys.ts";
-import type { KeyRegistry } from "../keys/registry.ts";
 import { WINDOW_SHOWN, windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
-import { normaliseIp } from "../values/ip.ts";
-import type { Applied, Explain, Explanation, Situation } from "./explain.ts";
+import type { Denial } from "./denials.ts";
+import type { Applied, Explain, Explanation } from "./explain.ts";
+import { type AskedSituation, type SituationDeps, SituationQuery, situationOf } from "./situation.ts";
 import { type Walk, WalkedRequest, WalkQuestion } from "./walk.ts";
 
-export interface ExplainAdminDeps {
+export interface ExplainAdminDeps extends SituationDeps {
   readonly explain: Explain;
-  readonly registry: KeyRegistry;
-  readonly keys: Keys;
-  /** The route of this name, or that takes this path; `null` when there is none. */
-  readonly routeOf: (nameOrPath: string) => Route | null;
   readonly health: SystemHealth;
   readonly clock: Clock;
   readonly walk: Walk;
@@ -117,47 +110,6 @@ const Answer = Type.Object({
 /** What `GET /admin/explain` answers. */
 export type ExplainAnswer = Static<typeof Answer>;
 
-const Query = Type.Object({
-  consumer: Type.Optional(Type.String({ description: "The consumer's id.", examples: ["acme"] })),
-  key: Type.Optional(Type.String({ description: "A key's id, where keys have limits of their own." })),
-  route: Type.Optional(Type.String({ description: "The route's name, or a path that it takes." })),
-  ip: Type.Optional(
-    Type.String({
-      description: "The caller's address, for callers without a key and for limits by address.",
-      examples: ["203.0.113.9"],
-      shown: { anyOf: [{ format: "ipv4" }, { format: "ipv6" }] },
-    }),
-  ),
-  header: Type.Optional(
-    Type.Union([Type.String(), Type.Array(Type.String())], {
-      description: "A field of the request, for limits by header; may be given several times.",
-      examples: ["X-Tenant: acme"],
-      shown: {
-        type: undefined,
-        anyOf: [
-          { type: "string", pattern: "^[A-Za-z0-9-]+:" },
-          { type: "array", items: { type: "string", pattern: "^[A-Za-z0-9-]+:" } },
-        ],
-      },
-    }),
-  ),
-});
-
-/** Fields of a request, by names in small letters. Throws 422. */
-function fieldsOf(given: string | string[] | undefined): Map<string, string> {
-  const lines = given === undefined ? [] : typeof given === "string" ? [given] : given;
-  const fields = new Map<string, string>();
-  for (const line of lines) {
-    const at = line.indexOf(":");
-    if (at < 1) throw invalid([{ path: ["header"], message: 'must be a field, such as "X-Tenant: acme"' }]);
-    const name = line.slice(0, at).trim().toLowerCase();
-    const before = fields.get(name);
-    const value = line.slice(at + 1).trim();
-    fields.set(name, before === undefined ? value : `${before}, ${value}`);
-  }
-  return fields;
-}
-
 /** Whether the next request would come through; `null` when that can't be said. */
 function isAllowed(
   { refusal, backendRefusal, unknown, away }: Explanation,
@@ -170,60 +122,74 @@ function isAllowed(
   return mayBeOthers || unknown.length > 0 || counted.some(({ denies }) => denies === null) ? null : true;
 }
 
-export const explainAdmin = (deps: ExplainAdminDeps) => {
-  const { explain, registry, keys, health, clock } = deps;
-
-  /** Finds what is asked about. Throws 404 and 422. */
-  const situationOf = (query: Static<typeof Query>): Situation & { readonly others: string[] } => {
-    if (query.consumer === undefined && query.key === undefined && query.route === undefined && query.ip === undefined)
-      throw invalid([{ path: [], message: "must name a consumer, a key, a route or an ip, or several of them" }]);
-    const ip = query.ip === undefined ? null : normaliseIp(query.ip);
-    if (query.ip !== undefined && ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
-    const route = query.route === undefined ? null : deps.routeOf(query.route);
-    if (query.route !== undefined && route === null) throw notFound("route", query.route);
-    const owner = query.key === undefined ? query.consumer : keys.get(query.key).record.consumer;
-    if (query.consumer !== undefined && query.consumer !== owner)
-      throw invalid([{ path: ["key"], message: `is a key of ${JSON.stringify(owner)}` }]);
-    const fields = fieldsOf(query.header);
-    const header = (name: string): string | null => fields.get(name.toLowerCase()) ?? null;
-    if (owner === undefined) return { consumer: null, key: null, keys: [], route, ip, header, others: [] };
-    const consumer = registry.consumer(owner);
-    if (consumer === undefined) throw notFound("consumer", owner);
-    const entries = keys.entriesOf(owner);
-    const isSpecial = (entry: (typeof entries)[number]): boolean => (entry.limits ?? []).length > 0 || (entry.quota ?? []).length > 0;
-    const key =
-      query.key === undefined ? (entries.length === 1 ? (entries[0] ?? null) : null) : (entries.find(({ id }) => id === query.key) ?? null);
-    // A revoked key has no limits any more.
-    if (query.key !== undefined && key === null) throw notFound("key in use", query.key);
-    return { consumer, key, keys: entries, route, ip, header, others: key === null ? entries.filter(isSpecial).map(({ id }) => id) : [] };
+/** Gives a limit as the answer shows it. */
+function limitShown({ policy, why, cost, subject, reading }: Applied, isDegraded: boolean, now: number): Static<typeof Limit> {
+  const isKnown = typeof subject === "string";
+  const limit = isDegraded ? policy.reduced.limit : policy.normal.limit;
+  return {
+    name: policy.name,
+    scope: scopeText(policy),
+    why,
+    algorithm: policy.algorithm,
+    window: windowText(policy),
+    limit: reading?.limit ?? limit,
+    normal: policy.normal.limit,
+    degraded: policy.reduced.limit,
+    cost,
+    usage: policy.isMetered,
+    shadow: policy.shadow,
+    subject: isKnown ? subject : null,
+    subjectUnknown: isKnown ? null : subject.unknown,
+    used: reading?.used ?? null,
+    remaining: reading?.remaining ?? null,
+    reset: reading === null || reading.resetIn === 0 ? null : timeText(now + reading.resetIn),
+    // One that is overdrawn denies what costs nothing as well.
+    denies: reading === null ? null : !policy.shadow && (reading.denied || reading.remaining < cost),
   };
+}
 
-  const toJson = ({ policy, why, cost, subject, reading }: Applied) => {
-    const isKnown = typeof subject === "string";
-    const limit = health.isDegraded ? policy.reduced.limit : policy.normal.limit;
-    return {
-      name: policy.name,
-      scope: scopeText(policy),
-      why,
-      algorithm: policy.algorithm,
-      window: windowText(policy),
-      limit: reading?.limit ?? limit,
-      normal: policy.normal.limit,
-      degraded: policy.reduced.limit,
-      cost,
-      usage: policy.isMetered,
-      shadow: policy.shadow,
-      subject: isKnown ? subject : null,
-      subjectUnknown: isKnown ? null : subject.unknown,
-      used: reading?.used ?? null,
-      remaining: reading?.remaining ?? null,
-      reset: reading === null || reading.resetIn === 0 ? null : timeText(clock.wall() + reading.resetIn),
-      // One that is overdrawn denies what costs nothing as well.
-      denies: reading === null ? null : !policy.shadow && (reading.denied || reading.remaining < cost),
-    };
+/** Gives a refusal as the answer shows it. */
+const denialShown = ({ at, requestId, route, refusal }: Denial): ExplainAnswer["denials"][number] => ({
+  at: timeText(at) ?? "",
+  requestId,
+  route,
+  status: refusal.status,
+  code: refusal.code,
+  detail: String(refusal.members.detail),
+  // Problems have members of any kind; only limits make this one (`violatedPolicies`).
+  limits: (refusal.members.violatedPolicies ?? []) as ExplainAnswer["denials"][number]["limits"],
+});
+
+/** Gives the answer's JSON from what was found of a situation. */
+function answerOf(situation: AskedSituation, found: Explanation, { registry, health, clock }: ExplainAdminDeps): ExplainAnswer {
+  const now = clock.wall();
+  const limits = found.limits.map((applied) => limitShown(applied, health.isDegraded, now));
+  return {
+    consumer: situation.consumer?.id ?? null,
+    tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),
+    key: found.isAnonymous ? null : (situation.key?.id ?? null),
+    route: situation.route?.name ?? null,
+    ip: situation.ip,
+    anonymous: found.isAnonymous,
+    system: health.current().status,
+    allowed: isAllowed(found, limits, situation.others.length > 0),
+    unknown: [
+      ...found.unknown,
+      ...situation.others.map((id) => `which key is used: ${id} has limits of its own`),
+      ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
+    ],
+    redisAway: found.away,
+    refusal: found.refusal ?? (limits.some(({ denies }) => denies === true) ? null : found.backendRefusal),
+    limits,
+    passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),
+    keysWithOwnLimits: [...situation.others],
+    denials: found.denials.map(denialShown),
   };
+}
 
-  return new Elysia({ prefix: "/explain", tags: ["limits"], normalize: false })
+/** Gives the endpoints that explain a caller's limits, and a request's way. */
+export const explainAdmin = (deps: ExplainAdminDeps) =>
+  new Elysia({ prefix: "/explain", tags: ["limits"], normalize: false })
     .post("/request", ({ body }) => deps.walk.walk(body), {
       parse: "json",
       body: WalkQuestion,
@@ -237,47 +203,11 @@ export const explainAdmin = (deps: ExplainAdminDeps) => {
     .get(
       "/",
       async ({ query }) => {
-        const situation = situationOf(query);
-        const found = await explain.explain(situation);
-        const limits = found.limits.map(toJson);
-        return {
-          consumer: situation.consumer?.id ?? null,
-          tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),
-          key: found.isAnonymous ? null : (situation.key?.id ?? null),
-          route: situation.route?.name ?? null,
-          ip: situation.ip,
-          anonymous: found.isAnonymous,
-          system: health.current().status,
-          allowed: isAllowed(found, limits, situation.others.length > 0),
-          unknown: [
-            ...found.unknown,
-            ...situation.others.map((id) => `which key is used: ${id} has limits of its own`),
-            ...limits.flatMap(({ name, subjectUnknown }) => (subjectUnknown === null ? [] : [`${name}: ${subjectUnknown}`])),
-          ],
-          redisAway: found.away,
-          refusal: found.refusal ?? (limits.some(({ denies }) => denies === true) ? null : found.backendRefusal),
-          limits,
-          passedOver: [...found.passedOver].map((each) => ({ ...each, names: [...each.names] })),
-          keysWithOwnLimits: situation.others,
-          denials: found.denials.map(({ at, requestId, route, refusal }) => ({
-            at: timeText(at) ?? "",
-            requestId,
-            route,
-            status: refusal.status,
-            code: refusal.code,
-            detail: String(refusal.members.detail),
-            limits: (refusal.members.violatedPolicies ?? []) as {
-              name: string;
-              scope: string;
-              limit: number;
-              used: number;
-              reset: string;
-            }[],
-          })),
-        };
+        const situation = situationOf(query, deps);
+        return answerOf(situation, await deps.explain.explain(situation), deps);
       },
       {
-        query: Query,
+        query: SituationQuery,
         response: Answer,
         detail: {
           summary: "Explain a caller's limits and last refusals",
@@ -286,4 +216,3 @@ export const explainAdmin = (deps: ExplainAdminDeps) => {
         },
       },
     );
-};
