@@ -1,0 +1,131 @@
+import { describe, expect, test } from "bun:test";
+import { type Answer, GONE } from "../../src/exchange/answer.ts";
+import { type Arrival, Exchange } from "../../src/exchange/exchange.ts";
+import { finish } from "../../src/exchange/finish.ts";
+import { type Gate, type Line, walk } from "../../src/exchange/line.ts";
+import type { Snapshot } from "../../src/exchange/snapshot.ts";
+import { Fields } from "../../src/http/fields.ts";
+import { problem } from "../../src/http/problem.ts";
+import type { Reply } from "../../src/http/server.ts";
+import { CidrSet } from "../../src/values/ip.ts";
+import { Redactor } from "../../src/values/redact.ts";
+
+const HELLO: Answer = { kind: "reply", reply: { status: 200, reason: "OK", head: "", body: null, length: 0 } };
+const REFUSAL = problem("forbidden", "Not from there.");
+
+/** A request whose caller can leave, and what was written to it. */
+function arrived() {
+  const replies: Reply[] = [];
+  const arrival = {
+    head: { method: "GET", target: "/", minor: 1, fields: new Fields(), host: "h", framing: "none", contentLength: -1 },
+    body: null,
+    ip: "192.0.2.1",
+    isTls: false,
+    isAborted: false,
+    onAbort: null,
+    reply: (reply: Reply) => void replies.push(reply),
+  };
+  const snapshot = { redactor: new Redactor(), trustedProxies: new CidrSet([]), miss: { credential: null }, tracer: null };
+  // Neither the line nor finish looks at more of a request, of its snapshot or of its route.
+  const exchange = new Exchange(arrival as unknown as Arrival, snapshot as unknown as Snapshot, "/", "", 0) as Exchange;
+  const leave = (): void => {
+    arrival.isAborted = true;
+  };
+  return { exchange, replies, leave };
+}
+
+/** A line of these gates, and the steps that were taken on it. */
+function lineOf(...gates: readonly Gate[]) {
+  const steps: string[] = [];
+  const line: Line = {
+    gates: gates.map(
+      (gate, i): Gate =>
+        (exchange) => {
+          steps.push(`gate ${i + 1}`);
+          return gate(exchange);
+        },
+    ),
+    answer: () => {
+      steps.push("answer");
+      return HELLO;
+    },
+    ended: () => {},
+  };
+  return { line, steps };
+}
+
+const letsOn: Gate = () => null;
+const refuses: Gate = () => REFUSAL;
+const letsOnLater: Gate = () => Promise.resolve(null);
+
+describe("a request on its line", () => {
+  test("is answered when all gates have let it on, at once where none waits", () => {
+    const { line, steps } = lineOf(letsOn, letsOn);
+    expect(walk(arrived().exchange, line)).toBe(HELLO);
+    expect(steps).toEqual(["gate 1", "gate 2", "answer"]);
+  });
+
+  test("stops at the first gate that refuses it", () => {
+    const { line, steps } = lineOf(letsOn, refuses, refuses);
+    expect(walk(arrived().exchange, line)).toEqual({ kind: "problem", problem: REFUSAL });
+    expect(steps).toEqual(["gate 1", "gate 2"]);
+  });
+
+  test("waits for a gate that gives a promise, and goes on behind it", async () => {
+    const { line, steps } = lineOf(letsOn, letsOnLater, letsOn, letsOnLater);
+    const answer = walk(arrived().exchange, line);
+    expect(answer).toBeInstanceOf(Promise);
+    expect(steps).toEqual(["gate 1", "gate 2"]);
+    expect(await answer).toBe(HELLO);
+    expect(steps).toEqual(["gate 1", "gate 2", "gate 3", "gate 4", "answer"]);
+  });
+
+  test("stops at a refusal that was waited for", async () => {
+    const { line, steps } = lineOf(() => Promise.resolve(REFUSAL), letsOn);
+    expect(await walk(arrived().exchange, line)).toEqual({ kind: "problem", problem: REFUSAL });
+    expect(steps).toEqual(["gate 1"]);
+  });
+
+  test("goes no further when its caller has left while a gate waited, whatever the gate says", async () => {
+    for (const verdict of [null, REFUSAL]) {
+      const { exchange, leave } = arrived();
+      const { line, steps } = lineOf(() => Promise.resolve(verdict), letsOn);
+      const answer = walk(exchange, line);
+      leave();
+      expect(await answer).toBe(GONE);
+      expect(steps).toEqual(["gate 1"]);
+    }
+  });
+
+  test("passes on what a gate throws, or rejects with", async () => {
+    const throws = lineOf(() => {
+      throw new Error("thrown");
+    });
+    expect(() => walk(arrived().exchange, throws.line)).toThrow("thrown");
+    const rejects = lineOf(() => Promise.reject(new Error("rejected")));
+    await expect(Promise.resolve(walk(arrived().exchange, rejects.line))).rejects.toThrow("rejected");
+    expect([...throws.steps, ...rejects.steps]).toEqual(["gate 1", "gate 1"]);
+  });
+});
+
+describe("an answer", () => {
+  test("is written once, with its status and the head of every answer", () => {
+    const { exchange, replies } = arrived();
+    finish(exchange, HELLO, 2.5);
+    expect(exchange.status).toBe(200);
+    expect(replies).toHaveLength(1);
+    expect(replies[0]?.head).toBe(`X-Request-ID: ${exchange.id}\r\nX-Process-Time: 2.5\r\n`);
+  });
+
+  test("that refuses is written as its problem, and noted", () => {
+    const { exchange, replies } = arrived();
+    finish(exchange, { kind: "problem", problem: REFUSAL }, 0);
+    expect([exchange.status, exchange.notes.refusal, replies.map(({ status }) => status)]).toEqual([403, REFUSAL, [403]]);
+  });
+
+  test("to a caller who has left is not written, and has no status", () => {
+    const { exchange, replies } = arrived();
+    finish(exchange, GONE, 0);
+    expect([exchange.status, exchange.notes.refusal, replies]).toEqual([0, null, []]);
+  });
+});
