@@ -18,25 +18,25 @@ import type { ActivitiesConfig } from "./settings.ts";
 
 export interface ActivitiesDeps {
   readonly path: string;
-  /** The gateway's own database, which `path` may not lead to. */
+  /** The path of the gateway's own database, which `path` may not lead to. */
   readonly databasePath: string;
   /** The address of the thread's entry point. */
   readonly worker: string;
   readonly policy: ActivityPolicy;
-  /** Redis, in which the queue is then; `null`: it is in the file. */
+  /** Redis, which then holds the queue; `null`: the queue is in the file. */
   readonly redis: RedisConfig | null;
-  /** Bytes that one batch may have. */
+  /** Gives the bytes that one batch may have. */
   readonly maxBodySize: () => number;
-  /** Tells that activities can't be applied for now, and that there is no room for more, or some again. */
+  /** Tells that activities can't be applied for now, that there is no room for more, or that there is some again. */
   readonly emit: Emit;
 }
 
-/** Bodies that are on their way into the queue, together: beyond it batches are refused. In bytes. */
+/** The bytes of all bodies together that are on their way into the queue; beyond them batches are refused. */
 const MAX_UNDER_WAY = 64 * 1024 * 1024;
 
 /**
- * Finds out at the start what would otherwise fail each batch, and refuses the gateway's own database, in which whoever may send activities could make themselves admin.
- * `databasePath`: where that is. Throws `StorageError`.
+ * Finds out at the start what would otherwise fail each batch, and refuses the gateway's own database, in which whoever may send activities
+ * could make themselves admin. `databasePath`: where that is. Throws `StorageError`.
  */
 export function checkUsable(path: string, databasePath: string): void {
   if (path === ":memory:") return;
@@ -72,13 +72,13 @@ const unavailable = (): Problem => passing("queueUnavailable", "The batch can't 
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Too much is on its way at once. */
+/** Says that too many bytes are on their way at once. */
 class Crowded extends Error {}
 
-/** The thread could not do what it was asked: the disk is full, or the like. */
+/** Says that the thread could not do what it was asked: the disk is full, or the like. */
 class Undone extends Error {}
 
-/** A body whose bytes are counted as they come; it breaks off when `count` gives false. */
+/** Gives a body whose bytes are counted as they come; it breaks off when `count` gives false. */
 const counted = (body: Body, count: (bytes: number) => boolean): Body =>
   through(body, (bytes, sink) => {
     if (count(bytes.length)) return sink.write(bytes);
@@ -87,7 +87,7 @@ const counted = (body: Body, count: (bytes: number) => boolean): Body =>
     return true;
   });
 
-/** `POST /api/activities`, and what the admin API tells of it. The work is done by a thread of its own. */
+/** Answers `POST /api/activities`, and what the admin API asks about it. The work is done by a thread of its own. */
 export class Activities {
   private readonly worker: Worker;
   private readonly asked = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
@@ -97,7 +97,7 @@ export class Activities {
   private trouble: string | null = null;
   private isFull = false;
 
-  /** Throws `StorageError` when the file can't be used. */
+  /** Opens the file and starts the thread. Throws `StorageError` when the file can't be used. */
   constructor(private readonly deps: ActivitiesDeps) {
     checkUsable(deps.path, deps.databasePath);
     this.worker = new Worker(deps.worker);
@@ -169,12 +169,15 @@ export class Activities {
     return this.ask({ kind: "replay", id: this.next++, of });
   }
 
-  /** Whether batches are taken and applied: `null`, or why not. */
+  /** Gives the reason why batches are not taken or not applied; `null` when they are. */
   get fault(): string | null {
     return this.failure === null ? this.trouble : this.failure.message;
   }
 
-  /** Ends with what was accepted written down; what waits is applied after the next start. Gives true when the database is whole in its one file. */
+  /**
+   * Ends when what was accepted is written down; what waits is applied after the next start. Gives true when the database is whole in its
+   * one file.
+   */
   async close(): Promise<boolean> {
     const isWhole = this.failure !== null || (await this.ask({ kind: "close", id: this.next++ }).catch(() => false));
     this.worker.terminate();
@@ -195,7 +198,7 @@ export class Activities {
     this.worker.postMessage(question);
   }
 
-  /** Rejects with `Undone` when the thread could not do it. */
+  /** Asks the thread and gives its answer. Rejects with `Undone` when the thread could not do it. */
   private ask<K extends keyof Values>(question: Extract<Question, { id: number }> & { kind: K }): Promise<Values[K]> {
     if (this.failure !== null) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {

@@ -1,6 +1,9 @@
 import type { Database } from "bun:sqlite";
 
-/** What became of an activity. `rejected`: refused as it came in; `failed`: it can be replayed; `replaying`: it waits to be tried again. */
+/**
+ * Names what became of an activity. `rejected`: refused as it came in; `failed`: it can be replayed; `replaying`: it waits to be tried
+ * again.
+ */
 export type LogState = "applied" | "failed" | "rejected" | "replaying";
 
 export interface Failure {
@@ -11,7 +14,7 @@ export interface Failure {
   readonly error: string | null;
 }
 
-/** One row for each activity, and one for each batch that was refused. */
+/** Keeps one row for each activity, and one for each batch that was refused. */
 export class ActivityLog {
   constructor(private readonly client: Database) {}
 
@@ -23,12 +26,12 @@ export class ActivityLog {
       .run(id, payload, createdAt, error === null ? 0 : 1, error, state);
   }
 
-  /** What became of it, or `null` when nothing has yet. */
+  /** Gives what became of an activity; `null` while nothing has. */
   stateOf(id: string): LogState | null {
     return this.client.query<{ state: LogState }, [string]>("SELECT state FROM activity_log WHERE id = ?1").get(id)?.state ?? null;
   }
 
-  /** What failed or was refused, the newest first: up to `limit` + 1 before `before` ("" for the newest). */
+  /** Gives what failed or was refused, the newest first: up to `limit` + 1 from before `before` ("" for the newest). */
   failures(before: string, limit: number): Failure[] {
     return this.client
       .query<Failure, [string, number]>(
@@ -37,7 +40,7 @@ export class ActivityLog {
       .all(before, limit + 1);
   }
 
-  /** The activity of this id, or all of a batch. */
+  /** Finds the activity of this id, or all of a batch. */
   find(id: string): { id: string; payload: string; state: LogState }[] {
     return this.client
       .query<{ id: string; payload: string; state: LogState }, [string, string, string]>(
@@ -50,7 +53,7 @@ export class ActivityLog {
     this.client.query("UPDATE activity_log SET state = 'replaying' WHERE id = ?1").run(id);
   }
 
-  /** Drops a bounded number of rows from before this time. Gives how many. */
+  /** Drops a bounded number of rows from before this time. Gives their number. */
   prune(before: string): number {
     return this.client
       .query(

@@ -6,18 +6,18 @@ export interface Column {
   readonly type: ColumnType;
 }
 
-/** One change to one table, checked. */
+/** Describes one change to one table, checked. */
 export interface Activity {
   readonly operation: "insert" | "delete";
   readonly table: string;
   readonly columns: readonly Column[];
-  /** Beside `columns`. */
+  /** The values, in the order of `columns`. */
   readonly values: readonly SqlValue[];
-  /** As it was sent, for the log. */
+  /** The activity as it was sent, for the log. */
   readonly payload: unknown;
 }
 
-/** What is wrong with a batch, as a problem's `errors` say it. */
+/** Describes one fault of a batch, as a problem's `errors` tell it. */
 export interface ActivityFault {
   readonly path: string;
   readonly message: string;
@@ -27,18 +27,16 @@ export type Batch = { readonly activities: readonly Activity[] } | { readonly fa
 
 const MAX_ACTIVITIES = 10_000;
 const MAX_COLUMNS = 500;
-/** Making tables takes long: a batch that names thousands would hold up all others. */
+/** The most tables that a batch may name. Making tables takes long: a batch that names thousands would hold up all others. */
 const MAX_TABLES = 100;
-/** A batch with thousands of faults has one cause: nobody reads the rest. */
+/** The most faults that are told of a batch. One with thousands of faults has one cause: nobody reads the rest. */
 const MAX_FAULTS = 1000;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 const NAME_RULE = "must be 1 to 63 letters, digits and _, beginning with a letter or _";
-/** What SQLite, its tools and Sluice keep for themselves in the same database. */
+/** Names that SQLite, its tools and Sluice keep for themselves in the same database. */
 const TAKEN = /^(sqlite_|sluice_|__drizzle_|activity_log$)/i;
 
-/**
- * Reads the body of `POST /api/activities`: all of it is good, or every fault is told.
- */
+/** Reads the body of `POST /api/activities`. Gives its activities when all of it is good, otherwise every fault. */
 export function parseBatch(text: string): Batch {
   let body: unknown;
   try {

@@ -1,12 +1,12 @@
 import { rawJson } from "../values/json.ts";
 
-/** The kinds of columns that activities may have. */
+/** Lists the kinds of columns that activities may have. */
 export type ColumnType =
   | { readonly kind: "INTEGER" | "TEXT" | "FLOAT" | "BOOLEAN" }
   | { readonly kind: "VARCHAR" /** Characters. */; readonly length: number }
   | { readonly kind: "DECIMAL" /** Digits in all, and of them behind the point. */; readonly precision: number; readonly scale: number };
 
-/** A value as the database takes it. Decimals are text, so that they stay exact. */
+/** Holds a value as the database takes it. Decimals are text, so that they stay exact. */
 export type SqlValue = string | number | bigint | null;
 
 export const TYPES = "INTEGER, TEXT, VARCHAR(n), FLOAT, DOUBLE, BOOLEAN or DECIMAL(p,s)";
@@ -20,7 +20,7 @@ const PLAIN = new Map<string, ColumnType>([
   ["BOOLEAN", { kind: "BOOLEAN" }],
 ]);
 
-/** The type that a text names, whatever its case; `null` for no type. */
+/** Gives the type that a text names, in large or small letters; `null` for no type. */
 export function parseType(text: string): ColumnType | null {
   const plain = PLAIN.get(text);
   if (plain !== undefined) return plain;
@@ -43,12 +43,12 @@ const NUMBER = /^([+-]?)(\d{1,1100})(?:\.(\d{0,1100}))?(?:[eE]([+-]?\d{1,4}))?$/
 const GREATEST = 2n ** 63n - 1n;
 const LEAST = -(2n ** 63n);
 
-/** What is wrong with a value; to be told apart from values. */
+/** Tells what is wrong with a value; a class of its own, so that no value can be taken for it. */
 export class Unfit {
   constructor(readonly why: string) {}
 }
 
-/** A JSON value as the database takes it in a column of this type, or what is wrong with it. `null` fits everywhere. */
+/** Gives a JSON value as the database takes it in a column of this type, or what is wrong with it. `null` fits everywhere. */
 export function fit(value: unknown, type: ColumnType): SqlValue | Unfit {
   if (value === null) return null;
   const raw = rawJson.isRawJSON(value);
@@ -96,7 +96,7 @@ export function fit(value: unknown, type: ColumnType): SqlValue | Unfit {
   }
 }
 
-/** A number without its point: `digits` × 10^-`scale`, with as few digits behind the point as it needs. */
+/** Gives a number without its point: `digits` × 10^-`scale`, with as few digits behind the point as it needs. */
 function partsOf(value: unknown): { digits: bigint; scale: number } | null {
   if (typeof value === "boolean") return null;
   const found = NUMBER.exec(textOf(value).trim());

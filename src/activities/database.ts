@@ -3,8 +3,8 @@ import { chmodSync, existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
- * The tables beside those that activities make: the queue and the log. Names beginning with sluice_ and activity_log are refused to activities.
- * To change it: append to the list; each entry runs once, in order.
+ * The tables beside those that activities make: the queue and the log. Names that begin with sluice_ and activity_log are refused to
+ * activities. To change the tables, append to the list; each entry runs once, in order.
  */
 const MIGRATIONS = [
   `CREATE TABLE sluice_queue (
@@ -15,17 +15,20 @@ const MIGRATIONS = [
    CREATE INDEX activity_log_failed ON activity_log (id) WHERE is_error = 1;`,
 ];
 
-/** A connection for each durability: both to one file, used by one thread. */
+/** Holds a connection for each durability: both to one file, used by one thread. */
 export interface ActivityDatabase {
-  /** Its commits are on the disk when they return. */
+  /** The connection whose commits are on the disk when they return. */
   readonly durable: Database;
-  /** Its commits may be lost with the machine's power, as a whole and in order: for work that is done again then. */
+  /** The connection whose commits may be lost with the machine's power, as a whole and in order: for work that is done again then. */
   readonly quick: Database;
-  /** Closes both. Gives true when all of it is in the one file: false while another process has it open, whose last one moves the rest there. */
+  /**
+   * Closes both. Gives true when all of the database is in the one file: false while another process has it open, whose last one moves the
+   * rest there.
+   */
   close(): boolean;
 }
 
-/** Opens the activities' database and brings it up to date; the folder is made when it is missing. Throws for a file that can't be used. */
+/** Opens the activities' database and brings it up to date; makes its folder when it is missing. Throws for a file that can't be used. */
 export function openActivities(path: string): ActivityDatabase {
   if (path === ":memory:") {
     const only = prepared(new Database(path, { strict: true }), "OFF");
@@ -68,7 +71,7 @@ export function openActivities(path: string): ActivityDatabase {
   };
 }
 
-/** Refuses a database that holds a gateway's records, whichever way it was reached. Nothing is written to it. */
+/** Refuses a database that holds a gateway's records, whichever way it was reached. Writes nothing to it. */
 function refuseOwn(path: string): void {
   using database = new Database(path, { readwrite: true, create: false });
   database.run("PRAGMA busy_timeout = 5000");

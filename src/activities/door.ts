@@ -7,34 +7,37 @@ import { Activities, checkUsable, compileActivities } from "./activities.ts";
 import type { ActivitiesConfig } from "./settings.ts";
 
 export interface ActivitiesDoorDeps {
-  /** The gateway's own database, beside which the activities' lies unless the configuration says otherwise. */
+  /** The path of the gateway's own database, beside which the activities' lies unless the configuration says otherwise. */
   readonly databasePath: string;
   /** The address of the thread's entry point. */
   readonly worker: string;
-  /** Redis, in which the queue is then; `null`: it is in the file. */
+  /** Redis, which then holds the queue; `null`: the queue is in the file. */
   readonly redis: RedisConfig | null;
-  /** The configuration in force. */
+  /** Gives the configuration in force. */
   readonly config: () => { readonly activities: ActivitiesConfig | null; readonly server: { readonly maxBodySize: string } };
   readonly emit: Emit;
 }
 
-/** Opens what takes activities in when the configuration first wants it. Once opened it stays so: where it is turned off again, what waits is applied all the same. */
+/**
+ * Opens `Activities` when the configuration first wants it. Once opened it stays open: when it is turned off again, what waits is applied
+ * all the same.
+ */
 export class ActivitiesDoor {
   private opened: Activities | null = null;
 
   constructor(private readonly deps: ActivitiesDoorDeps) {}
 
-  /** `null`: it was never wanted. */
+  /** Gives what was opened; `null` when no configuration ever wanted it. */
   get current(): Activities | null {
     return this.opened;
   }
 
-  /** `null` while the configuration wants none. */
+  /** Gives what was opened while the configuration wants it; otherwise `null`. */
   get wanted(): Activities | null {
     return this.deps.config().activities === null ? null : this.opened;
   }
 
-  /** Answers requests to the endpoint; `null` while there is none. */
+  /** Gives what answers requests to the endpoint; `null` while there is none. */
   get answerer(): Answerer | null {
     const { wanted } = this;
     return wanted === null ? null : (exchange) => wanted.answer(exchange);
@@ -73,7 +76,7 @@ export class ActivitiesDoor {
     }
   }
 
-  /** Ends with what was accepted written down. Gives true when the database is whole in its one file. */
+  /** Ends when what was accepted is written down. Gives true when the database is whole in its one file. */
   async close(): Promise<boolean> {
     return this.opened === null || this.opened.close();
   }

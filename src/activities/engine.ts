@@ -6,7 +6,7 @@ import type { ActivityDatabase } from "./database.ts";
 import { type Accepted, type ActivityQueue, activityId, type Backlog, LeaseLost, sizeOf, type Waiting } from "./queue.ts";
 import type { Outcome, Row, Sink } from "./sink.ts";
 
-/** How activities are worked off. Times in milliseconds. */
+/** Describes how activities are worked off. Times in milliseconds. */
 export interface ActivityPolicy {
   /** Activities that may wait; beyond it batches are refused. */
   readonly maxBacklog: number;
@@ -14,11 +14,11 @@ export interface ActivityPolicy {
   readonly maxBacklogSize: number;
   /** Bytes that the database may have; beyond it batches are refused, and refusals leave no row. `null`: no bound. */
   readonly maxSize: number | null;
-  /** How often a batch is tried that can't be applied for want of disk, or of a lock. */
+  /** The attempts at a batch that can't be applied for want of disk, or of a lock. */
   readonly attempts: number;
   readonly baseDelay: number;
   readonly maxDelay: number;
-  /** How long the log is kept; `null`: for ever. */
+  /** The time for which the log is kept; `null`: for ever. */
   readonly keepFor: number | null;
 }
 
@@ -38,15 +38,15 @@ export interface ActivityStats {
   readonly waiting: number;
   /** The bytes of the batches that wait. */
   readonly waitingSize: number;
-  /** How long the oldest activity waits, in milliseconds. */
+  /** The time for which the oldest activity has waited, in milliseconds. */
   readonly lag: number;
-  /** A second, over the last minute. */
+  /** Activities a second, over the last minute. */
   readonly acceptedRate: number;
   readonly appliedRate: number;
   readonly failedRate: number;
-  /** Batches, unlike the others. */
+  /** Batches a second, unlike the others. */
   readonly rejectedRate: number;
-  /** Why nothing is applied at the moment, or `null`. */
+  /** The reason why nothing is applied at the moment; `null` when it is. */
   readonly trouble: string | null;
 }
 
@@ -61,9 +61,9 @@ export interface EngineDeps {
 
 /** Activities that one transaction applies: some milliseconds of work, so that batches that come meanwhile need not wait. */
 const SLICE = 1000;
-/** What a refused body leaves in the log, in characters. */
+/** The most of a refused body that the log keeps, in characters. */
 const MAX_LOGGED = 65_536;
-/** How much of what was parsed when it was accepted is kept until it is applied, in characters of its text. */
+/** The most that is kept of what was parsed on arrival, until it is applied; in characters of its text. */
 const MAX_PARSED = 32_000_000;
 
 /** Takes batches in, and applies them: each activity once. Runs in one thread; `take` and `work` are called by turns. */
@@ -82,7 +82,7 @@ export class ActivityEngine {
   private readonly refused: Rate;
   private trouble: string | null = null;
   private pausedUntil = 0;
-  /** Batches are taken one by one, to find the one that can't be applied. */
+  /** True while batches are taken one by one, to find the one that can't be applied. */
   private isCareful = false;
   private readonly parsed = new Map<string, { activities: readonly Activity[]; size: number }>();
   private parsedSize = 0;
@@ -264,7 +264,7 @@ export class ActivityEngine {
     this.waitingBatches -= batches.length;
   }
 
-  /** Another process on the same database, or another instance, may have taken some. */
+  /** Counts again: another process on the same database, or another instance, may have taken some. */
   private async recount(): Promise<Backlog> {
     const backlog = await this.queue.backlog();
     this.waiting = backlog.activities;
@@ -273,7 +273,7 @@ export class ActivityEngine {
     return backlog;
   }
 
-  /** Whether the database has the size that it may have. What was deleted in it is room again. */
+  /** Tells whether the database has the size that it may have. What was deleted in it counts as room. */
   private isDatabaseFull(): boolean {
     const { maxSize } = this.policy;
     if (maxSize === null) return false;
@@ -283,7 +283,9 @@ export class ActivityEngine {
     return size >= maxSize;
   }
 
-  /** The sink could not apply a batch: it is tried again later, and in the end given up. Gives the milliseconds until then. */
+  /**
+   * Puts a batch off that the sink could not apply: it is tried again later, and in the end given up. Gives the milliseconds until then.
+   */
   private async putOff(waiting: Waiting, error: unknown): Promise<number> {
     const { attempts, baseDelay, maxDelay } = this.policy;
     const message = error instanceof Error ? error.message : String(error);
@@ -313,7 +315,7 @@ export class ActivityEngine {
     return delay;
   }
 
-  /** Whether what waits is being applied. */
+  /** Tells whether what waits is being applied. */
   get isWell(): boolean {
     return this.trouble === null;
   }
@@ -338,7 +340,7 @@ export class ActivityEngine {
     return this.log.failures(before, limit);
   }
 
-  /** Tries a failed activity again, or all that failed of a batch. Gives how many; `null` when there is no such id. */
+  /** Tries a failed activity again, or all that failed of a batch. Gives their number; `null` when there is no such id. */
   async replay(id: string): Promise<{ replayed: number; states: string[] } | null> {
     const { durable } = this.deps.database;
     const found = this.log.find(id);
@@ -361,21 +363,24 @@ export class ActivityEngine {
     return { replayed: puts.length, states: [...new Set(found.map(({ state }) => state))] };
   }
 
-  /** Forgets what is older than the policy keeps; a bounded number at a time. True when there may be more. */
+  /** Forgets what is older than the policy keeps; a bounded number at a time. Gives true when there may be more. */
   prune(): boolean {
     const { keepFor } = this.policy;
     return keepFor !== null && this.log.prune(new Date(this.deps.clock.wall() - keepFor).toISOString()) > 0;
   }
 }
 
-/** A large batch is applied in parts: what comes meanwhile need not wait for all of it. `end`: where the next part ends; `null`: all that is leased is applied. */
+/**
+ * Gives the next part of a large batch, which is applied in parts so that what comes meanwhile need not wait for all of it. `end`: where
+ * that part ends; `null`: all that is leased is applied.
+ */
 function partOf([of, another]: readonly Waiting[]): { readonly of: Waiting; readonly end: number } | null {
   if (of === undefined || another !== undefined) return null;
   const end = of.done + SLICE;
   return end < of.activities ? { of, end } : null;
 }
 
-/** How many a second, over the last minute. */
+/** Measures how many come a second, over the last minute. */
 class Rate {
   private readonly slots = new Array<number>(60).fill(0);
   private readonly since: number;

@@ -4,7 +4,7 @@ import type { ActivityStats } from "./engine.ts";
 
 /** Tells Prometheus of activities; nothing while there are none, or while their worker does not answer. */
 export function activityFamilies(activities: () => Activities | null): readonly Family[] {
-  /** One scrape reads several metrics of one answer. */
+  /** The answer to one scrape, of which several metrics read. */
   let asked: Promise<ActivityStats | null> | null = null;
   const readStats = (read: (stats: ActivityStats) => Sample[]) => async (): Promise<Sample[]> => {
     asked ??= Promise.resolve(activities()?.stats() ?? null)

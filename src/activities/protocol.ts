@@ -2,7 +2,7 @@ import type { RedisConfig } from "../redis/settings.ts";
 import type { Failure } from "./activity-log.ts";
 import type { ActivityPolicy, ActivityStats, Admission } from "./engine.ts";
 
-/** What the gateway asks of the thread that works on activities. `id` comes back with the answer. */
+/** Lists the questions of the gateway to the thread that works on activities. `id` comes back with the answer. */
 export type Question =
   | { readonly kind: "open"; readonly path: string; readonly policy: ActivityPolicy; readonly redis: RedisConfig | null }
   | { readonly kind: "policy"; readonly policy: ActivityPolicy }
@@ -12,13 +12,13 @@ export type Question =
   | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "close"; readonly id: number };
 
-/** What is answered to each kind of question. */
+/** Names the answer to each kind of question. */
 export interface Values {
   readonly take: Admission;
   readonly failures: readonly Failure[];
   readonly replay: { replayed: number; states: string[] } | null;
   readonly stats: ActivityStats;
-  /** Whether all of the database is in its one file. */
+  /** True when all of the database is in its one file. */
   readonly close: boolean;
 }
 
@@ -27,6 +27,6 @@ export type Answer =
   | { readonly kind: "answer"; readonly id: number; readonly value: Values[keyof Values] }
   /** The question could not be answered: the disk is full, or the like. */
   | { readonly kind: "fault"; readonly id: number; readonly message: string }
-  /** What could not be applied can be again. */
+  /** Batches that could not be applied can be again. */
   | { readonly kind: "fine" }
   | { readonly kind: "trouble"; readonly message: string; readonly attempts: number };

@@ -2,7 +2,7 @@ import { type RedisClient, RedisDown, type RedisLink } from "../redis/link.ts";
 import { type Accepted, type ActivityQueue, type Backlog, sizeOf, type Waiting } from "./queue.ts";
 
 const GROUP = "sluice";
-/** How long one instance is the one that applies, without saying so again. In milliseconds. */
+/** The time for which one instance is the one that applies, without saying so again. In milliseconds. */
 const ACTIVE_FOR = 3000;
 /** Batches that are read at once: each may have megabytes. */
 const AT_ONCE = 8;
@@ -33,7 +33,7 @@ end
 redis.call('DECRBY', KEYS[3], ARGV[2])
 return redis.call('DECRBY', KEYS[2], ARGV[1])`;
 
-/** Becomes the one that applies, or stays it; what another has left behind goes to the new one. */
+/** Makes this instance the one that applies, or keeps it so; what another has left behind goes to the new one. */
 const LEAD = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -56,18 +56,19 @@ interface Scripts {
 }
 
 /**
- * Batches that wait in a Redis stream which several instances share. One of them at a time applies, so that no batch overtakes another; when it is gone, another claims what it had
- * begun. What was applied and not confirmed is delivered again, and known by the ids of its activities.
+ * Keeps batches that wait in a Redis stream which several instances share. One of them at a time applies, so that no batch overtakes
+ * another; when it is gone, another claims what it had begun. What was applied and not confirmed is delivered again, and known by the ids
+ * of its activities.
  */
 export class RedisQueue implements ActivityQueue {
   readonly isTransactional = false;
   private readonly owner = Bun.randomUUIDv7();
   private readonly keys: { stream: string; count: string; size: string; leader: string };
-  /** What was read and is not done, in order. */
+  /** Batches that were read and are not done, in order. */
   private held: Waiting[] = [];
-  /** Where to read on in what was begun before this instance led; `null`: all of that is read. */
+  /** The place from which to read on in what was begun before this instance led; `null`: all of that is read. */
   private begunFrom: string | null = null;
-  /** Milliseconds that Redis' clock is ahead of ours; `null` while that is not known. */
+  /** The milliseconds that Redis' clock is ahead of ours; `null` while they are not known. */
   private ahead: number | null = null;
 
   constructor(private readonly link: RedisLink) {
@@ -82,7 +83,7 @@ export class RedisQueue implements ActivityQueue {
     return this.link.runLong((client) => work(client as RedisClient & Scripts), this.patience);
   }
 
-  /** A batch is more work than a limit: it may take somewhat longer. */
+  /** Gives the milliseconds that a command may take. A batch is more work than a limit: it may take somewhat longer. */
   private get patience(): number {
     return Math.max(250, this.link.patience);
   }
@@ -160,13 +161,13 @@ export class RedisQueue implements ActivityQueue {
     this.held = this.held.map((waiting) => (waiting.seq === seq ? { ...waiting, done } : waiting));
   }
 
-  /** They stay with this instance, which waits before it takes them again. */
+  /** Keeps batches with this instance, which waits before it takes them again. */
   retry(batches: readonly Waiting[]): void {
     const again = new Set(batches.map(({ seq }) => seq));
     this.held = this.held.map((waiting) => (again.has(waiting.seq) ? { ...waiting, attempts: waiting.attempts + 1 } : waiting));
   }
 
-  /** Others may put something in, or die. */
+  /** Gives a time shortly after `now`: others may put something in, or die. */
   nextAt(now: number): number {
     return now + 200;
   }

@@ -60,7 +60,7 @@ export const ActivitiesConfig = Shape(
 );
 export type ActivitiesConfig = Static<typeof ActivitiesConfig>;
 
-/** `databasePath`: the file of the gateway's own database. */
+/** Gives the faults of these settings. `databasePath`: the file of the gateway's own database. */
 function activitiesFaults(activities: ActivitiesConfig, known: Known, databasePath: string): Fault[] {
   const faults = limitFaults(activities.limits, ["activities", "limits"]);
   const say = (path: Path, message: string) => faults.push({ path: ["activities", ...path], message });

@@ -1,14 +1,14 @@
 import type { Column } from "./activity.ts";
 import type { SqlValue } from "./column-type.ts";
 
-/** One row of an activity. */
+/** Describes one row of an activity. */
 export interface Row {
   /** The activity's id: the same when it is delivered again. */
   readonly id: string;
   readonly values: readonly SqlValue[];
 }
 
-/** Activities that follow each other and do the same to the same columns of the same table. */
+/** Joins activities that follow each other and do the same to the same columns of the same table. */
 export interface Run {
   readonly operation: "insert" | "delete";
   readonly table: string;
@@ -16,16 +16,18 @@ export interface Run {
   readonly rows: readonly Row[];
 }
 
-/** What became of an activity: `null` when it took effect, otherwise what was wrong with it. It is not tried again by itself. */
+/** Tells what became of an activity: `null` when it took effect, otherwise what was wrong with it. It is not tried again by itself. */
 export type Outcome = string | null;
 
 /**
- * Where activities take effect: tables of SQLite, or of a warehouse. Delivery is at least once: an activity that was applied before (by its id) must take no effect again.
+ * Lets activities take effect: in tables of SQLite, or in a warehouse. Delivery is at least once: an activity that was applied before (by
+ * its id) must take no effect again.
  */
 export interface Sink {
   /**
-   * Applies runs in their order and gives the outcomes of all rows, in the order of the runs and their rows. `settle` writes down that they are done: it must be called with the outcomes
-   * when what was applied is durable, or within the transaction that makes it so. Throws when nothing was applied and it may be tried again later.
+   * Applies runs in their order and gives the outcomes of all rows, in the order of the runs and their rows. `settle` writes down that they
+   * are done: it must be called with the outcomes when what was applied is durable, or within the transaction that makes it so. Throws when
+   * nothing was applied and it may be tried again later.
    */
   apply(runs: readonly Run[], settle: (outcomes: readonly Outcome[]) => void): void | Promise<void>;
 }

@@ -1,16 +1,24 @@
 import type { Database } from "bun:sqlite";
 import { type Accepted, type ActivityQueue, type Backlog, LeaseLost, type Waiting } from "./queue.ts";
 
-/** How long a batch is one worker's, in milliseconds: applying takes some milliseconds, and a worker that died has it no longer than this. */
+/**
+ * The milliseconds for which a batch is one worker's: applying takes some milliseconds, and a worker that died has it no longer than this.
+ */
 const LEASE = 3000;
 
-/** Batches that wait in a table, oldest first. Handed out under a lease; gone in the transaction in which they took effect. */
+/**
+ * Keeps batches that wait in a table, oldest first. They are handed out under a lease, and are gone in the transaction in which they took
+ * effect.
+ */
 export class SqliteQueue implements ActivityQueue {
   readonly isTransactional = true;
   /** Tells workers on the same database apart. */
   private readonly owner = Bun.randomUUIDv7();
 
-  /** `durable`: the connection whose commits are on the disk when they return. `client`: the one in whose transactions activities take effect. */
+  /**
+   * Takes two connections. `durable`: the one whose commits are on the disk when they return. `client`: the one in whose transactions
+   * activities take effect.
+   */
   constructor(
     private readonly durable: Database,
     private readonly client: Database,
@@ -23,7 +31,10 @@ export class SqliteQueue implements ActivityQueue {
     for (const { batch, body, activities, replayOf } of batches) insert.run(batch, body, activities, replayOf ?? null, now);
   }
 
-  /** Takes the oldest batches, of about `most` activities together. None overtakes one that another worker has, or that waits to be tried again. */
+  /**
+   * Takes the oldest batches, of about `max` activities together. None overtakes one that another worker has, or that waits to be tried
+   * again.
+   */
   lease(max: number, now: number): Waiting[] {
     return this.client.transaction(() => this.take(max, now)).immediate();
   }
@@ -47,13 +58,16 @@ export class SqliteQueue implements ActivityQueue {
     return taken;
   }
 
-  /** They took effect, or never will. Within the transaction of what they did: throws `LeaseLost` when another worker has one of them now. */
+  /**
+   * Removes batches that took effect, or never will. Belongs within the transaction of what they did: throws `LeaseLost` when another
+   * worker has one of them now.
+   */
   done(batches: readonly Waiting[]): void {
     const remove = this.client.query("DELETE FROM sluice_queue WHERE seq = ?1 AND owner = ?2");
     for (const { seq } of batches) if (remove.run(seq, this.owner).changes !== 1) throw new LeaseLost("another worker has the batch");
   }
 
-  /** The first `done` of a batch are done, and the rest is the same worker's. Throws `LeaseLost`. */
+  /** Notes that the first `done` activities of a batch are done; the rest stays the same worker's. Throws `LeaseLost`. */
   advance({ seq }: Waiting, done: number, now: number): void {
     const { changes } = this.client
       .query("UPDATE sluice_queue SET done = ?2, attempts = 0, available_at = ?3, owner = NULL WHERE seq = ?1 AND owner = ?4")
@@ -61,7 +75,7 @@ export class SqliteQueue implements ActivityQueue {
     if (changes !== 1) throw new LeaseLost("another worker has the batch");
   }
 
-  /** They could not be applied: they are handed out again from `at` on. */
+  /** Gives batches back that could not be applied: they are handed out again from `at` on. */
   retry(batches: readonly Waiting[], at: number): void {
     const put = this.client.query("UPDATE sluice_queue SET available_at = ?2, owner = NULL WHERE seq = ?1 AND owner = ?3");
     this.client.transaction(() => {
@@ -69,7 +83,7 @@ export class SqliteQueue implements ActivityQueue {
     })();
   }
 
-  /** When the oldest batch can be handed out; `null` when none waits. */
+  /** Gives the time when the oldest batch can be handed out; `null` when none waits. */
   nextAt(): number | null {
     return (
       (this.client.query("SELECT available_at AS at FROM sluice_queue ORDER BY seq LIMIT 1").get() as { at: number } | null)?.at ?? null

@@ -3,18 +3,21 @@ import type { Column } from "./activity.ts";
 import { type ColumnType, fit, parseType, type SqlValue, typeText, Unfit } from "./column-type.ts";
 import type { Outcome, Run, Sink } from "./sink.ts";
 
-/** How a column is declared. The types that SQLite takes for numbers would be rounded: a decimal is text, by a name that holds "TEXT" (https://www.sqlite.org/datatype3.html §3.1). */
+/**
+ * Gives the words that declare a column. The types that SQLite takes for numbers would be rounded: a decimal is text, by a name that holds
+ * "TEXT" (https://www.sqlite.org/datatype3.html §3.1).
+ */
 const declared = (type: ColumnType): string =>
   type.kind === "DECIMAL" ? `DECIMAL_TEXT(${type.precision},${type.scale})` : type.kind === "FLOAT" ? "DOUBLE" : typeText(type);
 
 const typeOf = (declaration: string): ColumnType => parseType(declaration.replace("DECIMAL_TEXT", "DECIMAL")) ?? { kind: "TEXT" };
 
-/** Deletes look rows up by the columns they name: in a table of this many rows that needs an index. */
+/** The rows from which on a table gets an index for deletes, which look rows up by the columns they name. */
 const INDEX_FROM = 2000;
 const MAX_INDEXES = 4;
 const MAX_INDEXED_COLUMNS = 3;
 const MAX_STATEMENTS = 500;
-/** Each table makes the next one slower to make. */
+/** The most tables that are made: each makes the next one slower to make. */
 const MAX_TABLES = 10_000;
 
 interface Table {
@@ -22,16 +25,19 @@ interface Table {
   readonly columns: Map<string, ColumnType>;
   /** Columns of our own indexes, joined by commas. */
   readonly indexes: Set<string>;
-  /** About how many rows there are. */
+  /** The approximate number of rows. */
   rows: number;
 }
 
-/** What an activity names is there, but is no table. */
+/** Says that what an activity names is there, but is no table. */
 class NoTable extends Error {
   readonly code = "SQLITE_ERROR";
 }
 
-/** Tables of an SQLite database. A missing table is made by the first row for it, a missing column by the first row with it. */
+/**
+ * Writes activities to tables of an SQLite database. A missing table is made by the first row for it, a missing column by the first row
+ * with it.
+ */
 export class SqliteSink implements Sink {
   private readonly tables = new Map<string, Table | null>();
   private readonly statements = new Map<string, Statement>();
@@ -56,7 +62,7 @@ export class SqliteSink implements Sink {
     }
   }
 
-  /** Another process, or a person, may have changed the tables. */
+  /** Forgets what is known of the tables when another process, or a person, may have changed them. */
   private followSchema(): void {
     const version = this.versionNow();
     if (version !== this.schemaVersion) this.forget();
@@ -96,7 +102,7 @@ export class SqliteSink implements Sink {
     if (run.operation === "delete") this.indexFor(run, table);
   }
 
-  /** What a run's rows go into and by what, or why they can't. */
+  /** Gives the table and the statement for a run's rows, or the reason why there can be none. */
   private readyFor(run: Run): { readonly table: Table; readonly statement: Statement } | string {
     try {
       const table = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
@@ -124,7 +130,7 @@ export class SqliteSink implements Sink {
     return statement;
   }
 
-  /** The table with all columns of an insert, made where they are missing; or why that can't be. */
+  /** Gives the table with all columns of an insert, made where they are missing; or the reason why that can't be. */
   private makeRoom(run: Run): Table | string {
     const table = this.tableOf(run.table);
     if (table === null) {
@@ -144,7 +150,7 @@ export class SqliteSink implements Sink {
     return table;
   }
 
-  /** The table with all columns of a delete, or what of it is missing. */
+  /** Gives the table with all columns of a delete, or what of it is missing. */
   private findRoom(run: Run): Table | string {
     const table = this.tableOf(run.table);
     if (table === null) return `there is no table ${run.table}`;
@@ -170,7 +176,7 @@ export class SqliteSink implements Sink {
     this.changed(null);
   }
 
-  /** The schema was changed by us: what is known of tables stays, apart from `table`. */
+  /** Keeps what is known of tables, apart from `table`, after a change of the schema by ourselves. */
   private changed(table: string | null): void {
     if (table !== null) this.tables.delete(table.toLowerCase());
     this.schemaVersion = this.versionNow();

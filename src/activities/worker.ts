@@ -24,9 +24,9 @@ let isWorking = false;
 let isClosed = false;
 let opening: Promise<void> = Promise.resolve();
 let wasWell = true;
-/** There was no room to open the database. */
+/** True while there is no room to open the database. */
 let isWaiting = false;
-/** Milliseconds. */
+/** The milliseconds after which opening is tried again. */
 const OPEN_AGAIN_AFTER = 1000;
 
 const say = (answer: Answer): void => self.postMessage(answer);

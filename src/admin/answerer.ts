@@ -9,7 +9,7 @@ import { date, reasonOf } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
 
 export interface AdminAnswererDeps {
-  /** The admin API, which speaks in Request and Response. */
+  /** Answers a request to the admin API, which speaks in Request and Response. */
   readonly handle: (request: Request, requestId: string, ip: string) => Promise<Response>;
   /** Tells whether an Authorization field shows an admin token. */
   readonly holdsToken: (authorization: string | null) => boolean;
@@ -63,5 +63,5 @@ async function answer({ id, ip, path, query, incoming }: Exchange, { handle, hol
   return { status: response.status, reason: reasonOf(response.status), head: lines, body: answered, length: -1 };
 }
 
-/** What frames the message, and what every answer of Sluice's carries, is set where answers are written. */
+/** Fields that frame the message, and those that every answer of Sluice's carries: they are set where answers are written. */
 const OURS: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "x-request-id"]);

@@ -63,7 +63,10 @@ export function createAdmin(deps: AdminDeps, resources: readonly AdminResource[]
   };
 }
 
-/** Finds the methods that a path takes: Elysia answers 404 where only the method is wrong. The routes are read at the first question, when all are mounted. */
+/**
+ * Finds the methods that a path takes: Elysia answers 404 where only the method is wrong. The routes are read at the first question, when
+ * all are mounted.
+ */
 function methodFinder(routes: () => readonly { readonly method: string; readonly path: string }[]): (path: string) => string[] {
   let endpoints: readonly { readonly method: string; readonly isExact: boolean; readonly pattern: RegExp }[] | null = null;
   return (path) => {
@@ -79,7 +82,9 @@ function methodFinder(routes: () => readonly { readonly method: string; readonly
   };
 }
 
-/** Gives the token that an Authorization field shows, or why it is refused. Who holds one may always come in: somebody has to lift a block. */
+/**
+ * Gives the token that an Authorization field shows, or why it is refused. Who holds one may always come in: somebody has to lift a block.
+ */
 export function tokenOf(
   { tokens, guard }: Pick<AdminDeps, "tokens" | "guard">,
   authorization: string | null,
@@ -95,7 +100,7 @@ export function tokenOf(
   return TOKEN_UNKNOWN;
 }
 
-/** A request on its way, and the resource that its path leads to. */
+/** Holds a request on its way, and the resource that its path leads to. */
 interface Sent {
   readonly request: Request;
   readonly path: string;

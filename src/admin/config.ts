@@ -9,7 +9,7 @@ import { Refused } from "../http/refused.ts";
 import { faultLines, wireFaults } from "../schema/faults.ts";
 import { masked } from "../schema/secrets.ts";
 
-/** The configuration in force, and its file. */
+/** Shows the configuration in force, and its file. */
 export interface ConfigView {
   readonly live: LiveConfig;
   readonly config: () => Config;

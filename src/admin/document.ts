@@ -35,7 +35,7 @@ const PARTS: readonly (readonly [name: string, schema: TSchema])[] = [
   ["Credential", CredentialConfig],
 ];
 
-/** What JSON Schema knows (draft 2020-12): our own words for the reader of a fault stay within. */
+/** The words that JSON Schema knows (draft 2020-12): our own, which serve the reader of a fault, are left out of the document. */
 const KEYWORDS = new Set(
   (
     "type enum const anyOf allOf oneOf not properties patternProperties propertyNames additionalProperties required items prefixItems minItems maxItems uniqueItems " +
@@ -44,7 +44,10 @@ const KEYWORDS = new Set(
   ).split(" "),
 );
 
-/** A schema as JSON Schema has it: without words of our own, with what has a default left out of `required`. `shown` in a schema says what readers see in its place. */
+/**
+ * Gives a schema as JSON Schema has it: without words of our own, with what has a default left out of `required`. `shown` in a schema says
+ * what readers see in its place.
+ */
 export function plainSchema(schema: unknown): Json {
   if (!isObject(schema)) return schema as unknown as Json;
   const { shown, ...own } = schema;
@@ -89,7 +92,10 @@ export function plainSchema(schema: unknown): Json {
   return to;
 }
 
-/** The default moves into the description: generators of clients make a field required that has one, and a patch that leaves a field out leaves it as it is. */
+/**
+ * Moves the default into the description: generators of clients make a field required that has one, and a patch that leaves a field out
+ * leaves it as it is.
+ */
 function withDefaultTold({ default: given, ...schema }: Json): Json {
   if (given === undefined || typeof schema.description !== "string" || (typeof given === "object" && given !== null)) return schema;
   return { ...schema, description: `${schema.description} Default: ${JSON.stringify(given)}.` };
@@ -98,28 +104,28 @@ function withDefaultTold({ default: given, ...schema }: Json): Json {
 const mapValues = <T>(record: Json, change: (value: unknown) => T): Record<string, T> =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 
-/** What tells two schemas apart: all but the words around them, in whatever order. */
+/** Gives what tells two schemas apart: all but the words around them, in whatever order. */
 function identityOf({ description: _, default: __, examples: ___, ...schema }: Json): string {
   return JSON.stringify(schema, (_name, value: unknown) =>
     isObject(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value,
   );
 }
 
-/** Whether it is an object or null. */
+/** Tells whether a schema takes an object or null, and nothing else. */
 const isNullable = ({ type }: Json): boolean => Array.isArray(type) && type.length === 2 && type[0] === "object" && type[1] === "null";
 
-/** Schemas that have a name; where one stands in the document, a reference takes its place. */
+/** Keeps schemas that have a name; where one stands in the document, a reference takes its place. */
 class Names {
   readonly schemas: Record<string, Json> = {};
   private readonly names = new Map<string, string>();
 
-  /** The first name of a schema is the one that counts. */
+  /** Names a schema. The first name of a schema is the one that counts. */
   name(name: string, schema: Json): void {
     const identity = identityOf(schema);
     if (!this.names.has(identity)) this.names.set(identity, name);
   }
 
-  /** The schema with references in the place of what has a name. */
+  /** Gives the schema with references in the place of what has a name. */
   refer(schema: Json): Json {
     if (isObject(schema) && isNullable(schema) && this.names.has(identityOf({ ...schema, type: "object" }))) {
       const { description, ...object } = schema;
@@ -252,7 +258,7 @@ const LOCATION = { description: "Where the record is.", schema: { type: "string"
 /** Kinds of records that have a version. */
 const VERSIONED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools)(\/\{id\}(\/rotate)?)?$/;
 
-/** The statuses of an operation of the admin API, beside those of success, and why. */
+/** Gives the statuses of an operation of the admin API, beside those of success, and the reason for each. */
 function refusalsOf(method: string, path: string, operation: OperationObject, { refuses = {} }: Operation): Record<number, string | null> {
   const isChange = method !== "GET";
   const hasBody = operation.requestBody !== undefined;
@@ -269,7 +275,7 @@ function refusalsOf(method: string, path: string, operation: OperationObject, { 
 
 type App = Parameters<typeof toOpenAPISchema>[0];
 
-/** The app as the generator sees it: with schemas in which nothing is left to change, since what it changes loses its description. */
+/** Gives the app as the generator sees it: with schemas in which nothing is left to change, since what it changes loses its description. */
 function withPlainSchemas(app: App): App {
   const { getGlobalRoutes, getGlobalDefinitions } = app as unknown as Record<string, () => unknown>;
   const plain = (schema: unknown): unknown =>
@@ -286,7 +292,7 @@ function withPlainSchemas(app: App): App {
   return { getGlobalRoutes: () => described, getGlobalDefinitions: () => getGlobalDefinitions?.call(app) } as unknown as App;
 }
 
-/** The OpenAPI document of all that `app` serves, and of what Sluice answers beside it. */
+/** Makes the OpenAPI document of all that `app` serves, and of what Sluice answers beside it. */
 export function openApiDocument(app: App): object {
   const raw = toOpenAPISchema(withPlainSchemas(app), undefined, undefined, undefined, "3.1.2").paths as Record<string, Methods>;
   const names = new Names();
@@ -360,7 +366,7 @@ export function openApiDocument(app: App): object {
   };
 }
 
-/** An operation as the document has it. */
+/** Gives an operation as the document has it. */
 function finished(
   path: string,
   method: string,

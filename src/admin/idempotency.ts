@@ -16,17 +16,18 @@ export interface KeptAnswer {
   readonly body: string;
 }
 
-/** One request that names itself by an Idempotency-Key. */
+/** Holds what identifies one request that names itself by an Idempotency-Key. */
 export interface Idempotent {
   readonly id: string;
-  /** A hash of what was asked: the same key with another body is a mistake. */
+  /** A hash of the request: the same key with another body is a mistake. */
   readonly request: string;
   readonly secret: Buffer;
 }
 
 /**
- * Keeps answers to POST requests for 24 hours, over restarts (draft-ietf-httpapi-idempotency-key-header). An answer may hold an API key, which is stored nowhere in clear:
- * it is encrypted (AES-256-GCM) under a key derived from the caller's admin token and Idempotency-Key, neither of which is stored.
+ * Keeps answers to POST requests for 24 hours, over restarts (draft-ietf-httpapi-idempotency-key-header). An answer may hold an API key,
+ * which is stored nowhere in clear: it is encrypted (AES-256-GCM) under a key derived from the caller's admin token and Idempotency-Key,
+ * neither of which is stored.
  */
 export class IdempotentAnswers {
   private readonly working = new Map<string, Promise<unknown>>();
@@ -57,7 +58,7 @@ export class IdempotentAnswers {
     }
   }
 
-  /** The answer that this request had before. Throws 422 when its key was used for another request. */
+  /** Gives the answer that this request had before; `null` when it had none. Throws 422 when its key was used for another request. */
   async find(identified: Idempotent): Promise<KeptAnswer | null> {
     const own = this.storage.db.select().from(idempotentAnswers).where(eq(idempotentAnswers.id, identified.id)).get();
     const isGood = own !== undefined && own.createdAt > this.clock.wall() - DAY;

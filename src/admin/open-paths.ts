@@ -12,7 +12,7 @@ const SUMS = [
 
 const text = (description: string) => ({ type: "string", description });
 
-/** What `/ready` says. */
+/** Gives the schema of what `/ready` says. */
 const readiness = (status: string) => ({
   type: "object",
   required: ["status", "failing", "components", "configuration", "warnings"],
@@ -55,7 +55,10 @@ const readiness = (status: string) => ({
   },
 });
 
-/** What Sluice serves itself beside its admin API: described here, since it does not go through the framework that describes that. `x-refuses` becomes the refusals of an operation. */
+/**
+ * The paths that Sluice serves itself beside its admin API: described here, since they do not go through the framework that describes that.
+ * `x-refuses` becomes the refusals of an operation.
+ */
 export const OPEN_PATHS: Record<string, Record<string, object>> = {
   "/api/v1/api-key": {
     post: {

@@ -1,4 +1,4 @@
-/** What the API document tells of an operation beside what its endpoint says itself. */
+/** Holds what the API document tells of an operation beside what its endpoint says itself. */
 export interface Operation {
   readonly id: string;
   /** A body that the endpoint accepts on a fresh gateway: as small as can be. */
@@ -6,13 +6,13 @@ export interface Operation {
   /** The names of its body and of its answer among the document's schemas. */
   readonly body?: string;
   readonly answer?: string;
-  /** Why it refuses, by status, besides what every operation of its kind may answer. */
+  /** The reasons why it refuses, by status, besides those that every operation of its kind may give. */
   readonly refuses?: Readonly<Record<number, string>>;
 }
 
 const MANAGED = "It is declared in config.json, and only changed there.";
 
-/** The five operations of a kind of record. */
+/** Gives the five operations of a kind of record. */
 const records = (
   plural: string,
   name: string,
@@ -41,8 +41,8 @@ const records = (
 const taken = (what: string): string => `There is such a ${what} already.`;
 
 /**
- * The operations of the document by method and path. The examples work in this order on a gateway with activities and nothing else of its own; each may be sent as it
- * stands, as Swagger UI prefills it.
+ * The operations of the document by method and path. The examples work in this order on a gateway with activities and nothing else of its
+ * own; each may be sent as it stands, as Swagger UI prefills it.
  */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...records(
@@ -215,7 +215,7 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string>> = {
   tokens: "tok_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e",
 };
 
-/** What the tags mean, in the order in which people need them. */
+/** The meaning of each tag, in the order in which people need them. */
 export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["consumers", "Who calls: a person or program with a tier and keys"],
   ["keys", "API keys: create, import, rotate, revoke"],

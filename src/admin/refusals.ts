@@ -73,7 +73,7 @@ export function notHere(methods: readonly string[]): Problem {
   return problem("methodNotAllowed", `This takes ${allow}.`, {}, [["Allow", allow]]);
 }
 
-/** Elysia's own texts name one fault at a time and know no near names. */
+/** Gives the faults of a request in our own words: Elysia's texts name one fault at a time and know no near names. */
 function validationProblem(error: ValidationError): Problem {
   const { schema } = error.validator as unknown as { schema?: Parameters<typeof schemaFaults>[0] };
   const faults = schema === undefined ? [] : schemaFaults(schema, error.value);

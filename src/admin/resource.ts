@@ -2,21 +2,24 @@ import type { AnyElysia } from "elysia";
 import { KINDS, type Kind } from "../records/kinds.ts";
 import type { Role } from "./rights.ts";
 
-/** A part of the admin API as it is mounted: its endpoints, and who may use them. */
+/** Describes a part of the admin API as it is mounted: its endpoints, and who may use them. */
 export interface AdminResource {
   /** Its endpoints, all of them with the prefix `/path`. */
   readonly endpoints: readonly AnyElysia[];
-  /** What follows /admin/ in the paths of its endpoints: one segment. */
+  /** The segment that follows /admin/ in the paths of its endpoints. */
   readonly path: string;
   /** The least role that may change something here. Every role may look. */
   readonly role: Role;
   /** The least roles of endpoints for which it is another one, by method and path below this resource, as in "POST /reload". */
   readonly endpointRoles: Readonly<Record<string, Role>>;
-  /** Whether instances share what is here, so that they change it one at a time. */
+  /** True when instances share what is here, so that they change it one at a time. */
   readonly isShared: boolean;
 }
 
-/** Mounts what each instance has for itself: `role` is the least one that may change something, `endpointRoles` those of endpoints for which it is another one. */
+/**
+ * Mounts what each instance has for itself: `role` is the least one that may change something, `endpointRoles` those of endpoints for which
+ * it is another one.
+ */
 export const own = (endpoints: AnyElysia, role: Role, endpointRoles: AdminResource["endpointRoles"] = {}): AdminResource => ({
   endpoints: [endpoints],
   path: pathOf([endpoints]),
@@ -34,7 +37,7 @@ export const recordsOf = (kind: Kind, ...endpoints: readonly AnyElysia[]): Admin
   isShared: true,
 });
 
-/** The one prefix of all these endpoints. Rights go by it, so that none may lie elsewhere. */
+/** Gives the one prefix of all these endpoints. Rights go by it, so that none may lie elsewhere: throws where one does. */
 function pathOf(endpoints: readonly AnyElysia[]): string {
   const [prefix, ...others] = new Set(endpoints.map(({ config }) => config.prefix));
   if (prefix === undefined || others.length > 0 || !/^\/[a-z]+$/.test(prefix))

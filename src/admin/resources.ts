@@ -36,7 +36,7 @@ import { type ConfigView, configAdmin } from "./config.ts";
 import { type AdminResource, own, recordsOf } from "./resource.ts";
 import { type AdminTokens, tokensAdmin } from "./tokens.ts";
 
-/** What the resources show and change. */
+/** Holds what the resources show and change. */
 export interface ResourceDeps extends LimitsAdminDeps {
   readonly tokens: AdminTokens;
   readonly guard: Guard;
@@ -53,21 +53,24 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly upstreams: Documents<UpstreamConfig>;
   readonly pools: Pools;
   readonly poolDocuments: Documents<PoolConfig>;
-  /** What is left to each key of a pool. */
+  /** Tells what is left to each key of a pool. */
   readonly poolState: (name: string) => unknown;
-  /** `null` while there are none. */
+  /** Gives what takes activities; `null` while there are none. */
   readonly activities: () => Activities | null;
   readonly balanced: Upstreams;
   readonly events: EventHub;
   readonly explain: ExplainAdminDeps;
   readonly stats: StatsDeps;
-  /** `null`: nothing is logged. */
+  /** The log; `null`: nothing is logged. */
   readonly log: Log | null;
   readonly cache: CacheView;
   readonly config: ConfigView;
 }
 
-/** Lists all that the admin API has, in the order of its documentation: each with the least role that may change something there, which for records stands in their kind's row. */
+/**
+ * Lists all that the admin API has, in the order of its documentation: each with the least role that may change something there, which for
+ * records stands in their kind's row.
+ */
 export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => [
   own(healthAdmin(deps.health, deps.components, deps.audit, deps.warnings), "operator"),
   recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys)),

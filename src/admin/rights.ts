@@ -1,6 +1,9 @@
 import type { AdminResource } from "./resource.ts";
 
-/** The roles of admin tokens, each with the rights of those before it: looks; runs the gateway (health, blocks, breakers, cache, limits, logging, reload); everything. */
+/**
+ * The roles of admin tokens, each with the rights of those before it: looks; runs the gateway (health, blocks, breakers, cache, limits,
+ * logging, reload); everything.
+ */
 export const ROLES = ["viewer", "operator", "admin"] as const;
 
 export type Role = (typeof ROLES)[number];
@@ -12,8 +15,8 @@ export const isAtLeast = (role: Role, least: Role): boolean => ROLES.indexOf(rol
 export const isLook = (method: string): boolean => method === "GET" || method === "HEAD";
 
 /**
- * Gives the least role that may send a request to the resource at its path. What is mounted nowhere takes an admin: others are not told what there is.
- * An endpoint's own role goes by the path as it is written, without a slash at its end.
+ * Gives the least role that may send a request to the resource at its path. What is mounted nowhere takes an admin: others are not told
+ * what there is. An endpoint's own role goes by the path as it is written, without a slash at its end.
  */
 export function leastRole(resource: AdminResource | undefined, method: string, path: string): Role {
   if (isLook(method)) return "viewer";

@@ -60,7 +60,7 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect 
 
 const HOUR = "public, max-age=3600";
 
-/** Swagger UI at /swagger and the document at /swagger/json. The UI's files are in the binary: it needs no internet. */
+/** Serves Swagger UI at /swagger and the document at /swagger/json. The UI's files are in the binary: it needs no internet. */
 export const swagger = (document: () => object) => {
   const page = new Kept("text/html; charset=utf-8", "no-cache", () => PAGE);
   const json = new Kept("application/json", "no-cache", () => JSON.stringify(document()));

@@ -11,7 +11,7 @@ import type { Clock } from "../values/clock.ts";
 import { hashKey, randomText } from "../values/key-format.ts";
 import { ROLES, type Role } from "./rights.ts";
 
-/** One token as it is known while the gateway runs. */
+/** Describes one token as it is known while the gateway runs. */
 export interface AdminToken {
   readonly id: string;
   readonly name: string;
@@ -25,7 +25,7 @@ export interface TokensDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly audit: Audit;
-  /** Tokens were read anew: one may have been revoked. */
+  /** Called when tokens were read anew: one may have been revoked. */
   readonly onLoad?: () => void;
 }
 
@@ -41,7 +41,10 @@ interface Row {
   lastUsedAt: number | null;
 }
 
-/** Who may use the admin API: whoever shows the token of SLUICE_ADMIN_TOKEN (or, without one, the token made at the first start), or one that the API made. */
+/**
+ * Knows who may use the admin API: whoever shows the token of SLUICE_ADMIN_TOKEN (or, without one, the token made at the first start), or
+ * one that the API made.
+ */
 export class AdminTokens {
   private tokens: AdminToken[] = [];
   private readonly used = new Set<AdminToken>();
@@ -51,7 +54,10 @@ export class AdminTokens {
     private readonly given: string | undefined,
   ) {}
 
-  /** `made` is the token when one was made now: to be shown once, since only its hash is kept. */
+  /**
+   * Reads the tokens, and makes the first one where there is none. `made`: that token, to be shown once, since only its hash is kept;
+   * `null` when none was made now.
+   */
   static open(deps: TokensDeps, given: string | undefined): { tokens: AdminTokens; made: string | null } {
     const tokens = new AdminTokens(deps, given);
     // Two processes that start together must not both make one.
@@ -60,7 +66,10 @@ export class AdminTokens {
     return { tokens, made };
   }
 
-  /** The token of this text, or `null`. All hashes are compared, each in constant time: neither a token's length, beginning nor place can be measured. */
+  /**
+   * Finds the token of this text; `null` when there is none. All hashes are compared, each in constant time: neither a token's length,
+   * beginning nor place can be measured.
+   */
   find(text: string): AdminToken | null {
     const shown = digest(text);
     let found: AdminToken | null = null;
@@ -68,13 +77,13 @@ export class AdminTokens {
     return found;
   }
 
-  /** Whether an Authorization field shows an admin token. */
+  /** Tells whether an Authorization field shows an admin token. */
   isShownIn(authorization: string | null): boolean {
     const text = bearerOf(authorization);
     return text !== null && this.find(text) !== null;
   }
 
-  /** Notes that a token was used; written in batches. */
+  /** Notes that a token was used; writes in batches. */
   touch(token: AdminToken): void {
     token.lastUsedAt = this.deps.clock.wall();
     this.used.add(token);
@@ -125,7 +134,7 @@ export class AdminTokens {
     this.load();
   }
 
-  /** Reads them from the database: at the start, and when they were changed. */
+  /** Reads the tokens from the database: at the start, and when they were changed. */
   load(): void {
     const { given } = this;
     const isGiven = given !== undefined && given !== "";
@@ -139,7 +148,7 @@ export class AdminTokens {
   }
 }
 
-/** Puts a new first token in the place of the one before, for who has lost it. Gives its text. */
+/** Puts a new first token in the place of the one before, for whoever has lost it. Gives its text. */
 export function resetFirst(deps: TokensDeps): string {
   const text = makeToken();
   deps.audit.change({ action: "token.reset", subject: `token ${FIRST}` }, () => {
@@ -149,7 +158,7 @@ export function resetFirst(deps: TokensDeps): string {
   return text;
 }
 
-/** Makes the first token when there is none. */
+/** Makes the first token when there is none. Gives its text; `null` when there was one. */
 function makeFirst({ storage, clock }: TokensDeps): string | null {
   return storage.client
     .transaction(() => {
@@ -174,7 +183,7 @@ function insert(storage: Storage, row: Row): void {
 
 const makeToken = (): string => `slat_${randomText(40)}`;
 
-/** The token of `Authorization: Bearer TOKEN`, or `null`. */
+/** Gives the token of `Authorization: Bearer TOKEN`; `null` for any other field. */
 export const bearerOf = (authorization: string | null): string | null => /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1] ?? null;
 
 const digest = (token: string): Buffer => Buffer.from(hashKey(token), "hex");

@@ -5,10 +5,13 @@ import { refused } from "../http/refused.ts";
 
 const CHUNK = 262_144;
 
-/** This program, as it was started: the binary, or Bun with the source. */
+/** Gives the command that started this program: the binary, or Bun with the source. */
 const self = (): string[] => (Bun.main.includes("$bunfs") || Bun.main.includes("~BUN") ? [process.execPath] : [process.execPath, Bun.main]);
 
-/** Copies a database that is in use to a new file, in a process of its own: requests must not wait for it. Rejects with the reason when that can't be done, and leaves nothing behind. */
+/**
+ * Copies a database that is in use to a new file, in a process of its own: requests must not wait for it. Rejects with the reason when that
+ * can't be done, and leaves nothing behind.
+ */
 export async function copyInto(
   databasePath: string,
   file: string,
@@ -25,7 +28,7 @@ export async function copyInto(
   throw new Error(said.trim().slice(0, 300) || `the copy ended with ${status}`);
 }
 
-/** A consistent copy of the database as a stream, which removes the copy when it has been read or given up. */
+/** Gives a consistent copy of the database as a stream, which removes the copy when it has been read or given up. */
 export async function copyOf(databasePath: string): Promise<{ stream: ReadableStream<Uint8Array>; size: number }> {
   const copy = `${databasePath}.copy-${Bun.randomUUIDv7()}`;
   try {

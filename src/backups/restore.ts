@@ -26,32 +26,32 @@ import type { Clock } from "../values/clock.ts";
 import { noRevocations, type Revocations, revokedSince, type Settled, settle } from "./revocations.ts";
 
 export interface RestoreOptions {
-  /** The backup. */
+  /** The path of the backup. */
   readonly file: string;
-  /** Where the gateway's database is, or will be. */
+  /** The place where the gateway's database is, or will be. */
   readonly databasePath: string;
-  /** What was revoked or disabled after the backup is valid again. */
+  /** True: what was revoked or disabled after the backup becomes valid again. */
   readonly isAsItWas: boolean;
   readonly secrets: Secrets;
   readonly clock: Clock;
   /**
-   * Makes the records of a database those that all instances share; `null`: this one is alone. `found` learns what was revoked and disabled by what they share now, and `settle` is called once that is known,
-   * before anything is passed on.
+   * Makes the records of a database those that all instances share; `null`: this one is alone. `found` learns what was revoked and disabled
+   * by what they share now, and `settle` is called once that is known, before anything is passed on.
    */
   readonly share: ((storage: Storage, found: Revocations, settle: () => void) => Promise<void>) | null;
 }
 
 export interface Restored extends Settled {
   readonly database: string;
-  /** Where the database is that was there before; `null`: there was none. */
+  /** The place of the database that was there before; `null`: there was none. */
   readonly before: string | null;
   /** The time of the last change that the backup holds, RFC 3339; `null`: it holds none. */
   readonly asOf: string | null;
-  /** How many records it holds. */
+  /** The number of records that it holds, by kind. */
   readonly holds: Readonly<Record<KindPath, number>>;
   /** Pools whose secrets can't be read under this SLUICE_SECRET. */
   readonly sealedPools: readonly string[];
-  /** Why it could not be looked for what was revoked or disabled after the backup; `null`: it was. */
+  /** The reason why it could not be known what was revoked or disabled after the backup; `null`: it was known. */
   readonly unknown: string | null;
 }
 
@@ -59,8 +59,9 @@ export interface Restored extends Settled {
 const TURN_WITHIN = 2000;
 
 /**
- * Puts a backup in the place of the database that no gateway uses. The backup itself stays as it is, and so does the database before, under another name.
- * Throws `StorageError` while a gateway uses it, and for a file that is damaged, not Sluice's or of a newer version; nothing was changed then.
+ * Puts a backup in the place of the database that no gateway uses. The backup itself stays as it is, and so does the database before, under
+ * another name. Throws `StorageError` while a gateway uses it, and for a file that is damaged, not Sluice's or of a newer version; nothing
+ * was changed then.
  */
 export async function restore(options: RestoreOptions): Promise<Restored> {
   const { file, databasePath } = options;
@@ -133,7 +134,7 @@ async function exchange(options: RestoreOptions): Promise<Restored> {
   }
 }
 
-/** Whether a program has it open that does not say so: an older gateway, or a shell of SQLite's. */
+/** Tells whether a program has the database open that does not say so: an older gateway, or a shell of SQLite's. */
 function isOpenElsewhere(databasePath: string): boolean {
   if (!existsSync(databasePath)) return false;
   try {
@@ -148,7 +149,7 @@ function isOpenElsewhere(databasePath: string): boolean {
   }
 }
 
-/** Throws `StorageError` for what is no whole backup of this Sluice or an older one. */
+/** Checks that a file is a whole backup of this Sluice or an older one. Throws `StorageError`. */
 function check(copy: string, file: string): void {
   try {
     using database = new Database(copy, { readwrite: true, create: false });
@@ -164,7 +165,10 @@ function check(copy: string, file: string): void {
   }
 }
 
-/** Looks in the database that is there for what was revoked or disabled after the backup. Gives why that can't be known. */
+/**
+ * Looks in the database that is there for what was revoked or disabled after the backup. Gives the reason why that can't be known; `null`
+ * when it can.
+ */
 function compare(backup: Storage, databasePath: string, found: Revocations): string | null {
   if (!existsSync(databasePath)) return "there was no database";
   try {

@@ -1,7 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { Storage } from "../storage/open.ts";
 
-/** What became invalid after a backup was made. To restore it as it was would make it valid again. */
+/** Collects what became invalid after a backup was made. To restore the backup unchanged would make it valid again. */
 export interface Revocations {
   /** Keys that were revoked, or deleted with their consumer. */
   readonly keys: Set<string>;
@@ -17,7 +17,7 @@ export interface Revocations {
   firstToken: { readonly hash: string; readonly createdAt: number } | null;
 }
 
-/** The columns of a key that a rotation changes. */
+/** Holds the columns of a key that a rotation changes. */
 export interface KeySecret {
   readonly hash: string;
   readonly previous_hash: string | null;
@@ -27,13 +27,13 @@ export interface KeySecret {
   readonly version: number;
 }
 
-/** Whether a key or a consumer is enabled, as of a version of it. */
+/** Tells whether a key or a consumer is enabled, as of a version of it. */
 interface State {
   readonly isEnabled: boolean;
   readonly version: number;
 }
 
-/** A record by its kind, as another copy of the records has it; `null`: it was deleted there. */
+/** Holds a record by its kind, as another copy of the records has it; `null`: it was deleted there. */
 type Row = Readonly<Record<string, string | number | null>>;
 
 export const noRevocations = (): Revocations => ({
@@ -45,7 +45,10 @@ export const noRevocations = (): Revocations => ({
   firstToken: null,
 });
 
-/** Finds what `now`, the database that the backup takes the place of, says of revocations since. Throws what SQLite throws when that file can't be read. */
+/**
+ * Finds what `now`, the database that the backup takes the place of, says of revocations since. Throws what SQLite throws when that file
+ * can't be read.
+ */
 export function revokedSince(backup: Storage, now: Database, found: Revocations): void {
   const keys = now.query<Row & { id: string }, []>(
     "SELECT id, hash, previous_hash, previous_expires_at, start, end, version, revoked_at, enabled, updated_at FROM keys",
@@ -93,13 +96,16 @@ function compareConsumer(backup: Storage, id: string, row: Row, found: Revocatio
   if (before !== null) noteState(found.consumerStates, id, before, row);
 }
 
-/** What says how often and when a record was changed. */
+/** Tells how often and when a record was changed. */
 interface Changed {
   readonly version: number;
   readonly updated_at: number;
 }
 
-/** Notes whether a record is enabled where it was changed after the backup: by its version, or by its time where it goes on from an older backup. The later of two words counts. */
+/**
+ * Notes whether a record is enabled where it was changed after the backup: by its version, or by its time where it goes on from an older
+ * backup. The later of two words counts.
+ */
 function noteState(states: Map<string, State>, id: string, before: Changed, row: Row): void {
   const version = Number(row.version);
   if (version <= before.version && Number(row.updated_at) <= before.updated_at) return;
@@ -107,7 +113,7 @@ function noteState(states: Map<string, State>, id: string, before: Changed, row:
   if (known === undefined || version >= known.version) states.set(id, { isEnabled: row.enabled !== 0, version });
 }
 
-/** Rows of the audit that came after the backup's last one; none where its chain is another. */
+/** Gives the rows of the audit that came after the backup's last one; none where its chain is another. */
 function auditSince(backup: Database, now: Database): { action: string; subject: string; before: string | null }[] {
   const end = backup
     .query<{ lastSeq: number; lastHash: string }, []>("SELECT last_seq AS lastSeq, last_hash AS lastHash FROM audit_chain WHERE id = 1")
@@ -133,11 +139,11 @@ function keysIn(before: string | null): string[] {
   return Array.isArray(keys) ? keys.filter((id) => typeof id === "string") : [];
 }
 
-/** A key, token or consumer that became invalid after the backup. */
+/** Names a key, token or consumer that became invalid after the backup. */
 export interface Named {
   readonly id: string;
   readonly name: string | null;
-  /** A key's. */
+  /** The consumer of a key. */
   readonly consumer?: string;
 }
 
@@ -151,7 +157,9 @@ export interface Settled {
   readonly isFirstTokenKept: boolean;
 }
 
-/** Makes invalid in the backup what has become so since, and names it; with `isAsItWas` it is only named. `at` in milliseconds since 1970. */
+/**
+ * Makes invalid in the backup what has become so since, and names it; with `isAsItWas` it is only named. `at` in milliseconds since 1970.
+ */
 export function settle(backup: Storage, found: Revocations, isAsItWas: boolean, at: number): Settled {
   const { client } = backup;
   const named = (ids: Iterable<string>, live: string): Named[] =>

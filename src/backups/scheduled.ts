@@ -6,11 +6,11 @@ import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { copyInto } from "./admin.ts";
 
-/** When backups are made. */
+/** Says when backups are made. */
 export interface BackupPolicy {
-  /** Milliseconds. */
+  /** The time between two backups, in milliseconds. */
   readonly every: number;
-  /** How many are kept. */
+  /** The number of backups that are kept. */
   readonly keep: number;
   /** The folder; a relative one lies in the database's. */
   readonly path: string;
@@ -19,11 +19,11 @@ export interface BackupPolicy {
 export interface ScheduledBackupsDeps {
   readonly databasePath: string;
   readonly clock: Clock;
-  /** `null`: none are made. */
+  /** Gives the policy in force; `null`: no backups are made. */
   readonly policy: () => BackupPolicy | null;
   /** Tells of each backup, and of why the last one could not be made. */
   readonly emit: Emit;
-  /** How this program is started; left out: as it was. */
+  /** The command that starts this program; left out: the one that did. */
   readonly program?: readonly string[];
 }
 
@@ -31,11 +31,17 @@ export interface ScheduledBackupsDeps {
 const NAME = /^sluice-(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)Z\.db$/;
 /** Milliseconds until one that failed is tried again, at the latest. */
 const RETRY_AFTER = 300_000;
-/** Milliseconds that a clock may have been set back since a backup was made. One that is dated later comes from a clock that was wrong: it says nothing, and is left alone. */
+/**
+ * Milliseconds that a clock may have been set back since a backup was made. One that is dated later comes from a clock that was wrong: it
+ * says nothing, and is left alone.
+ */
 const SET_BACK = 60_000;
 const PART = ".part";
 
-/** Makes copies of the database from time to time, and keeps the newest of them. A file under its own name is a whole one: it is written under another. */
+/**
+ * Makes copies of the database from time to time, and keeps the newest of them. A file under its own name is a whole one: it is written
+ * under another.
+ */
 export class ScheduledBackups {
   readonly counts = { ok: 0, failed: 0 };
   private isBusy = false;
@@ -45,12 +51,12 @@ export class ScheduledBackups {
 
   constructor(private readonly deps: ScheduledBackupsDeps) {}
 
-  /** Whether the last one could not be made; `null` while none are made. */
+  /** Tells whether the last backup could not be made; `null` while none are made. */
   get hasFailed(): boolean | null {
     return this.deps.policy() === null ? null : this.trouble !== null;
   }
 
-  /** Milliseconds since the newest one was made, by this process or another; `null` without one. */
+  /** Gives the milliseconds since the newest backup was made, by this process or another; `null` without one. */
   get age(): number | null {
     const policy = this.deps.policy();
     if (policy === null) return null;
@@ -58,7 +64,7 @@ export class ScheduledBackups {
     return newest === undefined ? null : Math.max(0, this.deps.clock.wall() - timeOf(newest));
   }
 
-  /** For a timer: makes one when it is time. Never rejects. */
+  /** Makes a backup when it is time; for a timer. Never rejects. */
   async look(): Promise<void> {
     const { clock } = this.deps;
     const policy = this.deps.policy();
@@ -80,7 +86,7 @@ export class ScheduledBackups {
     }
   }
 
-  /** Gives up one that is being made. */
+  /** Gives up a backup that is being made. */
   close(): void {
     this.stopping.abort();
   }
@@ -119,7 +125,7 @@ export class ScheduledBackups {
     return resolve(dirname(this.deps.databasePath), path);
   }
 
-  /** The names of those that were made up to now, the oldest first. */
+  /** Gives the names of the backups that were made up to now, the oldest first. */
   private made(folder: string): string[] {
     const until = this.deps.clock.wall() + SET_BACK;
     try {

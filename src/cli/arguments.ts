@@ -1,28 +1,28 @@
 import { parseArgs } from "node:util";
 import { nearest } from "../schema/faults.ts";
 
-/** A flag of a command. */
+/** Describes a flag of a command. */
 export interface Flag {
   readonly name: string;
-  /** What stands for its value in the help; left out for a switch. */
+  /** The word that stands for its value in the help; left out for a switch. */
   readonly value?: string;
   readonly help: string;
 }
 
-/** One command of the program. */
+/** Describes one command of the program. */
 export interface Command {
   readonly name: string;
-  /** How it is called, behind `sluice`. */
+  /** The words that call it, behind `sluice`. */
   readonly usage: string;
   readonly summary: string;
   readonly flags: readonly Flag[];
-  /** What may stand as its first argument, for completion. */
+  /** The words that may stand as its first argument, for completion. */
   readonly actions?: readonly string[];
-  /** Most positional arguments it takes. */
+  /** The most positional arguments that it takes. */
   readonly positionals: number;
-  /** Not for people: left out of the overview. */
+  /** True for a command that is not for people: the overview leaves it out. */
   readonly isHidden?: true;
-  /** Gives the exit status; `null` while it goes on. */
+  /** Runs it. Gives the exit status; `null` while it goes on. */
   run(input: Input): Promise<number | null>;
 }
 
@@ -31,10 +31,10 @@ export interface Input {
   readonly positionals: readonly string[];
 }
 
-/** The command line was wrong: exit status 2, with a hint. */
+/** Says that the command line was wrong: exit status 2, with a hint. */
 export class UsageError extends Error {}
 
-/** Reads what stands behind a command's name. Throws `UsageError` for what it does not know. */
+/** Reads the words behind a command's name. Throws `UsageError` for those that the command does not know. */
 export function readInput(command: Command, args: readonly string[]): Input {
   const known = [...command.flags, { name: "help", help: "" } as Flag];
   const { tokens } = parseArgs({

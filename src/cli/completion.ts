@@ -4,7 +4,7 @@ import { type Command, UsageError } from "./arguments.ts";
 const SHELLS = ["bash", "zsh", "fish"] as const;
 type Shell = (typeof SHELLS)[number];
 
-/** The command that prints what a shell needs to complete all of `commands`. */
+/** Makes the command that prints what a shell needs to complete all of `commands`. */
 export const completionOf = (commands: () => readonly Command[]): Command => ({
   name: "completion",
   usage: "completion bash|zsh|fish",
@@ -24,10 +24,10 @@ export const completionOf = (commands: () => readonly Command[]): Command => ({
 const flagsOf = ({ flags }: Command): string[] => [...flags.map(({ name }) => `--${name}`), "--help"];
 const wordsOf = (command: Command): string => [...(command.actions ?? []), ...flagsOf(command)].join(" ");
 const namesOf = (commands: readonly Command[]): string => commands.map(({ name }) => name).join(" ");
-/** The first sentence, for lists. */
+/** Gives the first sentence, for lists. */
 const shortOf = ({ summary }: Command): string => summary.split(/[.:;](?:\s|$)/, 1)[0] ?? "";
 
-/** A text within single quotes of a shell. */
+/** Gives a text within single quotes of a shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 const WRITERS: Readonly<Record<Shell, (commands: readonly Command[]) => string>> = {

@@ -3,7 +3,10 @@ import { closeSync, openSync } from "node:fs";
 import { sync } from "../storage/sync.ts";
 import type { Command } from "./arguments.ts";
 
-/** What `POST /admin/backup` runs in a process of its own: copying takes seconds for a large database, and requests must not wait for it. */
+/**
+ * The command that `POST /admin/backup` runs in a process of its own: copying takes seconds for a large database, and requests must not
+ * wait for it.
+ */
 export const copyDatabase: Command = {
   name: "copy-database",
   usage: "copy-database FROM TO",

@@ -5,7 +5,7 @@ import { gatewayUrl, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.
 /** The demo's public keys. */
 const FREE = "demo_free_key_123";
 const PRO = "demo_pro_key_789";
-/** Nobody has it. */
+/** A key that nobody has. */
 const UNKNOWN = "demo_key_that_nobody_has";
 /** Requests after which a limit that was expected is not there. */
 const MAX_REQUESTS = 200;

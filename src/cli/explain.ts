@@ -29,7 +29,7 @@ export const explain: Command = {
     }),
 };
 
-/** For people: who, what would happen, each limit, and what has happened. */
+/** Tells people who is asked about, what would happen, each limit, and what has happened. */
 export function described(found: ExplainAnswer): string {
   const { consumer, tier, key, route, ip, system, allowed, refusal, limits, passedOver, keysWithOwnLimits, denials, unknown, redisAway } =
     found;

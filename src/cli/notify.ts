@@ -7,8 +7,9 @@ const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 
 /**
- * Tells systemd how it stands (sd_notify(3)): `READY=1`, `STOPPING=1`. Does nothing where nobody asked, which is where NOTIFY_SOCKET is not set.
- * Gives what went wrong, for the log: systemd would wait for a word that never comes. Bun has no datagrams over Unix sockets, so that the C library sends it.
+ * Tells systemd the state of this process (sd_notify(3)): `READY=1`, `STOPPING=1`. Does nothing where nobody asked, which is where
+ * NOTIFY_SOCKET is not set. Gives what went wrong, for the log: systemd would wait for a word that never comes. Bun has no datagrams over
+ * Unix sockets, so that the C library sends it.
  */
 export function notifySystemd(state: string, path: string | undefined): string | null {
   if (!path || process.platform !== "linux") return null;

@@ -3,7 +3,7 @@ import { openGateway } from "../gateway/open.ts";
 import { openScope } from "../gateway/scope.ts";
 import { systemClock } from "../values/clock.ts";
 
-/** The OpenAPI document, made by the admin API itself over an empty database in memory. */
+/** Makes the OpenAPI document: the admin API itself does, over an empty database in memory. */
 export async function openApiDocument(): Promise<unknown> {
   const loaded = loadConfig("{}", {});
   if ("faults" in loaded) throw new Error("the empty configuration is not valid");

@@ -95,7 +95,7 @@ function overview(): string {
   ].join("\n");
 }
 
-/** The rest stands in the command's own help. */
+/** Gives the first sentence; the rest stands in the command's own help. */
 const firstSentence = (text: string): string => `${text.split(". ", 1)[0]?.replace(/\.$/, "")}.`;
 
 function show(text: string): number {

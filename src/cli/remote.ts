@@ -12,10 +12,10 @@ export const REMOTE_FLAGS: readonly Flag[] = [
 export const PATIENCE = 5000;
 export const NO_SLUICE = "what answers there is no Sluice, or another version of it";
 
-/** The gateway refused, or could not be asked; the message is for whoever typed the command. */
+/** Says that the gateway refused, or could not be asked; the message is for whoever typed the command. */
 export class RemoteFault extends Error {}
 
-/** Where the gateway runs: what was given, else SLUICE_URL, else this machine. `http://` may be left out. */
+/** Gives the address where the gateway runs: the one that was given, else SLUICE_URL, else this machine. `http://` may be left out. */
 export function gatewayUrl(given: string | undefined): string {
   const url = given ?? (process.env.SLUICE_URL || `127.0.0.1:${process.env.SLUICE_PORT || "8080"}`);
   const whole = url.includes("://") ? url : `http://${url}`;
@@ -56,7 +56,7 @@ export async function ask<T>(input: Input, method: string, path: string, body?: 
   }
 }
 
-/** All items of a list, page by page. */
+/** Gives all items of a list, page by page. */
 export async function askAll(input: Input, path: string): Promise<Record<string, unknown>[]> {
   const items: Record<string, unknown>[] = [];
   for (let cursor = ""; ; ) {
@@ -72,7 +72,7 @@ export async function askAll(input: Input, path: string): Promise<Record<string,
   }
 }
 
-/** The flags of these names that were given, as a query. */
+/** Gives the flags of these names that were given, as a query. */
 export function queryOf(input: Input, names: readonly string[]): URLSearchParams {
   const query = new URLSearchParams();
   for (const name of names) {
@@ -82,7 +82,7 @@ export function queryOf(input: Input, names: readonly string[]): URLSearchParams
   return query;
 }
 
-/** A flag's text, when it was given. */
+/** Gives a flag's text, when it was given. */
 export const text = ({ flags }: Input, name: string): string | undefined => (typeof flags[name] === "string" ? flags[name] : undefined);
 
 /** Runs the action that the first positional argument names. Gives the exit status. */
@@ -110,13 +110,13 @@ export async function remotely(work: () => Promise<unknown>): Promise<number> {
   }
 }
 
-/** What an action needs behind its name. */
+/** Gives what an action needs behind its name. Throws `UsageError` when it is missing. */
 export function required(value: string | undefined, what: string): string {
   if (value === undefined || value === "") throw new UsageError(`${what} is needed`);
   return value;
 }
 
-/** One record: JSON, or a line for each field. */
+/** Prints one record: as JSON, or a line for each field. */
 export function show(input: Input, record: object): void {
   if (input.flags.json === true) {
     print(`${JSON.stringify(record)}\n`);
@@ -127,7 +127,7 @@ export function show(input: Input, record: object): void {
   print(entries.map(([name, value]) => `${name.padEnd(width)}${cell(value)}\n`).join(""));
 }
 
-/** Records: JSON, or a table of these fields. */
+/** Prints records: as JSON, or as a table of these fields. */
 export function table(input: Input, records: readonly Record<string, unknown>[], fields: readonly string[]): void {
   if (input.flags.json === true) {
     print(`${JSON.stringify(records)}\n`);
@@ -148,10 +148,13 @@ export function table(input: Input, records: readonly Record<string, unknown>[],
   );
 }
 
-/** `expiresAt`: `EXPIRES AT`. */
+/** Gives the heading of a field: `EXPIRES AT` for `expiresAt`. */
 const headingOf = (field: string): string => field.replace(/[A-Z]/g, (letter) => ` ${letter}`).toUpperCase();
 
-/** A record with a secret that is shown only now: the secret on a line of its own, so that it can be copied; with --quiet the secret alone. */
+/**
+ * Prints a record with a secret that is shown only now: the secret on a line of its own, so that it can be copied; with --quiet the secret
+ * alone.
+ */
 export function showSecret(input: Input, record: Readonly<Record<string, unknown>>, field: string): void {
   const { [field]: secret, ...rest } = record;
   if (input.flags.json === true || typeof secret !== "string") show(input, record);

@@ -3,21 +3,21 @@ import { print } from "../telemetry/stdout.ts";
 import { type Command, type Flag, type Input, UsageError } from "./arguments.ts";
 import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
 
-/** A kind of named records that the admin API makes, changes and deletes alike. */
+/** Describes a kind of named records that the admin API makes, changes and deletes alike. */
 interface Kind {
   readonly plural: string;
   readonly singular: string;
-  /** What a list shows of each. */
+  /** The fields that a list shows of each record. */
   readonly columns: readonly string[];
 }
 
 const FILE: Flag = { name: "file", value: "FILE", help: "the record as JSON, as the configuration file has it; - reads it from stdin" };
 const FORCE: Flag = { name: "force", help: "delete it though others use it" };
 
-/** Words of the actions that a command knows, for its help and for completion. */
+/** Gives the words of the actions that a command knows, for its help and for completion. */
 const actionsOf = (kind: Kind): string[] => ["list", "get", "create", "update", "delete"].map((action) => `${action} ${kind.plural}`);
 
-/** The command of one kind: list, get, create, update, delete. */
+/** Makes the command of one kind: list, get, create, update, delete. */
 function commandOf(kind: Kind): Command {
   const { plural, singular, columns } = kind;
   const path = (id: string | undefined): string => `/admin/${plural}/${encodeURIComponent(required(id, `a ${singular}'s name`))}`;
@@ -50,7 +50,7 @@ export function recordActions(
   };
 }
 
-/** The record that --file names. */
+/** Reads the record that --file names. */
 function recordIn(input: Input): object {
   const file = required(text(input, "file"), "--file FILE");
   let content: string;

@@ -16,7 +16,7 @@ import { type Command, type Input, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
 import { text } from "./remote.ts";
 
-/** How long Redis has to answer, when all records are written to it. */
+/** The time that Redis has to answer, when all records are written to it. */
 const REDIS_TIMEOUT = "5s";
 
 export const restore: Command = {
@@ -59,7 +59,7 @@ export const restore: Command = {
   },
 };
 
-/** Redis' settings, when the records are shared through it; they may only be replaced when that is wished. */
+/** Gives Redis' settings, when the records are shared through it; they may only be replaced when that is wished. */
 function redisOf(named: string | undefined, mayReplace: boolean): RedisConfig | null {
   const given = named ?? (process.env.SLUICE_CONFIG || undefined);
   const file = given ?? "config.json";

@@ -59,7 +59,7 @@ async function test(input: Input, method: string | undefined): Promise<number> {
   return found.refusal === null ? 0 : 1;
 }
 
-/** The key that the request shows: what was given, else SLUICE_KEY. */
+/** Gives the key that the request shows: the one that was given, else SLUICE_KEY. */
 function keyOf(input: Input): string | undefined {
   const given = text(input, "key") ?? (process.env.SLUICE_KEY || undefined);
   if (given !== "-") return given;

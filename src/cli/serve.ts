@@ -27,7 +27,7 @@ import { notifySystemd } from "./notify.ts";
 /** Milliseconds that a stop waits for whatever reads the log. */
 const LAST_LINES_WITHIN = 1000;
 
-/** The start failed for a reason that the person who starts it can mend. */
+/** Says that the start failed for a reason that the person who starts it can mend. */
 class CannotStart extends Error {}
 
 export const serve: Command = {
@@ -60,7 +60,10 @@ export const serve: Command = {
 
 type OnFault = (error: unknown, requestId: string) => void;
 
-/** Starts the gateway and returns when it listens. `instead`: the last good configuration, when that of the file turned out to conflict with what the database holds. */
+/**
+ * Starts the gateway and returns when it listens. `instead`: the last good configuration, when that of the file turned out to conflict with
+ * what the database holds.
+ */
 async function start(input: Input, instead?: Read): Promise<void> {
   const { flags } = input;
   const { env } = process;
@@ -164,7 +167,10 @@ function openLog(output: Output, redactor: Redactor, config: Config): Log {
   return new Log({ output, clock: systemClock, random: Math.random, redactor, level, terminal }, config.logging);
 }
 
-/** Opens the gateway, or gives the conflict between its configuration and what the database holds. Throws what a person can mend as such. Nothing is left open where it does not come to be. */
+/**
+ * Opens the gateway, or gives the conflict between its configuration and what the database holds. Throws what a person can mend as such.
+ * Nothing is left open where it does not come to be.
+ */
 async function opened(scope: Scope, options: GatewayOptions): Promise<Gateway | ConfigConflict> {
   try {
     return openGateway(scope, options);
@@ -195,7 +201,10 @@ interface Running {
   readonly tellSystemd: (state: string) => void;
 }
 
-/** Stops the process at SIGTERM and SIGINT, at once when it is the second, and loads the configuration again at SIGHUP. From now on a fault that nobody caught is logged and ends nothing. */
+/**
+ * Stops the process at SIGTERM and SIGINT, at once when it is the second, and loads the configuration again at SIGHUP. From now on a fault
+ * that nobody caught is logged and ends nothing.
+ */
 function onSignals({ gateway, scope, output, logger, onFault, tellSystemd }: Running): void {
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
@@ -238,12 +247,12 @@ function greet({ config, file, fileFaults }: Read, gateway: Gateway, url: string
 
 interface Read {
   readonly config: Config;
-  /** What the file says, without defaults. */
+  /** The file's values, without defaults. */
   readonly given: unknown;
-  /** `null`: the embedded demo. */
+  /** The file's path; `null`: the embedded demo. */
   readonly file: string | null;
   readonly text: string;
-  /** What is wrong with the file when `config` is the last good one in its place. */
+  /** The faults of the file when `config` is the last good one in its place. */
   readonly fileFaults: readonly Fault[];
 }
 

@@ -22,7 +22,7 @@ export function screenOf(before: StatsAnswer, now: StatsAnswer, screen: Screen):
   return [...head, ...laidOut(sections, screen.rows - head.length, screen)].slice(0, screen.rows);
 }
 
-/** What became of requests between two answers. */
+/** Holds what became of requests between two answers. */
 interface Change {
   readonly seconds: number;
   readonly routes: readonly RouteCounts[];
@@ -92,7 +92,7 @@ function headOf(now: StatsAnswer, { seconds, all, cache }: Change, screen: Scree
 }
 
 interface Section {
-  /** `shown`: how many of how many, where that is not all. */
+  /** Gives the title. `shown`: how many of how many, where that is not all. */
   readonly title: (shown: string) => string;
   readonly lines: readonly string[];
 }
@@ -201,7 +201,10 @@ const MAX_WARNINGS = 3;
 
 const more = (count: number): string => (count > 1 ? ` (and ${count - 1} more)` : "");
 
-/** Puts cells in a line: the first takes what the others leave, up to `max`; they stand right-aligned, and `note` behind them as far as there is room. */
+/**
+ * Puts cells in a line: the first takes what the others leave, up to `max`; they stand right-aligned, and `note` behind them as far as
+ * there is room.
+ */
 function row([first = "", ...others]: readonly string[], columns: number, cell = FIGURE, note: string | null = null, max = NAME): string {
   const width = Math.max(1, Math.min(max, columns - others.length * cell));
   const name = first.length > width ? `${first.slice(0, width - 1)}~` : first.padEnd(width);
@@ -250,7 +253,10 @@ const sumOf = (a: RouteCounts, b: RouteCounts): RouteCounts => combine(a, b, 1);
 const lessThan = (now: RouteCounts, before: RouteCounts | undefined): RouteCounts =>
   before === undefined ? now : combine(now, before, -1);
 
-/** Gives the latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus' histogram_quantile. `null` without requests. */
+/**
+ * Gives the latency that a share of the requests did not exceed, in milliseconds: linear within its bucket, as Prometheus'
+ * histogram_quantile. `null` without requests.
+ */
 export function quantile(share: number, buckets: readonly number[], bounds: readonly number[]): number | null {
   const total = buckets.reduce((sum, count) => sum + count, 0);
   if (total === 0) return null;

@@ -5,13 +5,13 @@ import { Config } from "./schema.ts";
 
 type Schema = Record<string, unknown>;
 
-/** What a text may hold that is replaced from the environment before anything is checked. */
+/** A pattern for the part of a text that is replaced from the environment before anything is checked. */
 const VARIABLE = "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}";
 
 /** Annotations of our own. Strict validators refuse keywords that they don't know. */
 const OWN_KEYWORDS: readonly string[] = ["expects", "secret", "isUrl", "secretNames"];
 
-/** What switches a feature off that this version does not have: the loader takes it. */
+/** The values that switch a feature off which this version does not have: the loader takes them. */
 const OFF: Schema = {
   description: "Not yet supported: only what switches it off is taken.",
   anyOf: [
@@ -23,8 +23,8 @@ const OFF: Schema = {
 };
 
 /**
- * Gives the configuration's JSON Schema (draft 2020-12) for editors and validators: what `sluice check` takes is valid by it.
- * The schema that the loader checks by describes a configuration with all defaults filled in and all variables replaced; this one describes the file.
+ * Gives the configuration's JSON Schema (draft 2020-12) for editors and validators: what `sluice check` takes is valid by it. The schema
+ * that the loader checks by describes a configuration with all defaults filled in and all variables replaced; this one describes the file.
  */
 export function jsonSchema(): object {
   const root = ofFile(JSON.parse(JSON.stringify(Config)));
@@ -59,7 +59,7 @@ function ofFile(schema: TSchema): Schema {
   return variants.length === 1 ? { ...out, ...variants[0] } : { ...out, anyOf: variants };
 }
 
-/** One of some constants; where they are texts, a variable may stand for them. */
+/** Gives the schema for one of some constants; where they are texts, a variable may stand for them. */
 function oneOf(constants: readonly unknown[]): Schema {
   const texts = constants.filter((each) => typeof each === "string");
   if (texts.length < constants.length) return { enum: constants };

@@ -5,8 +5,8 @@ import type { Storage } from "../storage/open.ts";
 import { hashKey } from "../values/key-format.ts";
 
 /**
- * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their hashes, and a text with a pool's secret in it
- * (not as "${NAME}") is not kept.
+ * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their
+ * hashes, and a text with a pool's secret in it (not as "${NAME}") is not kept.
  */
 export function keepLastGood(storage: Storage, text: string, now: number): void {
   if (hasPoolSecret(text)) return;
@@ -16,7 +16,7 @@ export function keepLastGood(storage: Storage, text: string, now: number): void 
   storage.client.query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (1, ?1, ?2)").run(kept, now);
 }
 
-/** The text that was kept, and when; `null` when there is none, or no database. */
+/** Gives the text that was kept, and when; `null` when there is none, or no database. */
 export function lastGood(databasePath: string): { text: string; at: number } | null {
   if (!existsSync(databasePath)) return null;
   try {
@@ -29,7 +29,7 @@ export function lastGood(databasePath: string): { text: string; at: number } | n
   }
 }
 
-/** Where a broken file says that the database is, as far as it can be read. */
+/** Gives the place where a broken file says that the database is; `null` where that can't be read. */
 export function storagePathIn(text: string): string | null {
   const root = parseTree(text, [], { allowTrailingComma: true });
   const node = root === undefined ? undefined : findNodeAtLocation(root, ["storage", "path"]);

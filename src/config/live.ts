@@ -6,37 +6,42 @@ import { type Environment, loadConfig, placed } from "./load.ts";
 import type { Config } from "./schema.ts";
 import { configWarnings } from "./warnings.ts";
 
-/** Who asked for a reload. */
+/** Names who asked for a reload. */
 export type Trigger = "file" | "signal" | "admin";
 
-/** Puts a configuration in force, whole or not at all. Gives what it conflicts with; empty when it is in force. */
+/** Puts a configuration in force, whole or not at all. Gives the faults with which it conflicts; none when it is in force. */
 export type Apply = (config: Config, text: string) => readonly Fault[];
 
-/** What became of the last reload, or of the start. */
+/** Tells what became of the last reload, or of the start. */
 export interface LoadStatus {
-  /** When the configuration in force was read, in milliseconds since 1970. */
+  /** The time when the configuration in force was read, in milliseconds since 1970. */
   readonly loadedAt: number;
-  /** What is wrong with the file as it is now; empty when it is in force. */
+  /** The faults of the file as it is now; empty when it is in force. */
   readonly faults: readonly Fault[];
 }
 
 export interface LiveConfigDeps {
-  /** `null`: the embedded demo, which never changes. */
+  /** The file's path; `null`: the embedded demo, which never changes. */
   readonly file: string | null;
   readonly env: Environment;
   readonly clock: Clock;
   /** Tells of each reload, and of what is hardly meant in a configuration that has come into force. */
   readonly emit: Emit;
-  /** Where the main port listens. */
+  /** The host on which the main port listens. */
   readonly host: string;
-  /** What is wrong with the file already when it starts, if it was started with another one. */
+  /** The faults that the file has already at the start, when the gateway was started with another configuration. */
   readonly faults: readonly Fault[];
 }
 
-/** How often the file is looked at, in milliseconds. Asking for its state works on every file system, also when an editor or an orchestrator puts another file in its place. */
+/**
+ * The milliseconds between two looks at the file. Asking for its state works on every file system, also when an editor or an orchestrator
+ * puts another file in its place.
+ */
 const LOOK_EVERY = 500;
 
-/** The configuration file while the gateway runs: read again when it changes, and put in force if nothing is wrong with it. */
+/**
+ * Follows the configuration file while the gateway runs: reads it again when it changes, and puts it in force if nothing is wrong with it.
+ */
 export class LiveConfig {
   private current: LoadStatus;
   private seen: string;
@@ -71,7 +76,7 @@ export class LiveConfig {
     if (this.timer !== null) clearInterval(this.timer);
   }
 
-  /** Reads the file and puts it in force. Gives its faults, with which the old one stays. */
+  /** Reads the file and puts it in force. Gives the file's faults, with which the old configuration stays. */
   reload(trigger: Trigger): readonly Fault[] {
     this.seen = this.look();
     const faults = this.read();
@@ -98,7 +103,7 @@ export class LiveConfig {
     return conflicts;
   }
 
-  /** What changes when the file does. */
+  /** Gives a text that changes when the file does. */
   private look(): string {
     if (this.deps.file === null) return "";
     try {

@@ -7,14 +7,14 @@ import { crossFaultsDespite } from "./partial.ts";
 import { crossFaults } from "./rules.ts";
 import { Config } from "./schema.ts";
 
-/** `given`: what the file says, without defaults. */
+/** Holds a configuration, or its faults. `given`: what the file says, without defaults. */
 export type Loaded = { readonly config: Config; readonly given: unknown } | { readonly faults: readonly Fault[] };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads a configuration: JSON with comments and trailing commas, `${NAME}` replaced from the environment, checked as a whole, defaults filled in.
- * Gives every fault, not just the first, each with the line and column it stands at.
+ * Reads a configuration: JSON with comments and trailing commas, `${NAME}` replaced from the environment, checked as a whole, defaults
+ * filled in. Gives every fault, not just the first, each with the line and column it stands at.
  */
 export function loadConfig(text: string, env: Environment): Loaded {
   const errors: ParseError[] = [];
@@ -61,7 +61,7 @@ export function placed(text: string, faults: readonly Fault[]): Fault[] {
 
 const byPlace = (a: Fault, b: Fault): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 
-/** The value of a syntax tree's node. Faults: names given twice, and variables that are not set. */
+/** Gives the value of a syntax tree's node. Adds faults for names that are given twice, and for variables that are not set. */
 function valueAt(node: Node, path: Path, env: Environment, faults: Fault[]): unknown {
   switch (node.type) {
     case "object": {
@@ -86,7 +86,10 @@ function valueAt(node: Node, path: Path, env: Environment, faults: Fault[]): unk
   }
 }
 
-/** `${NAME}` becomes the variable's value; `$${` stands for a literal `${`. */
+/**
+ * Replaces `${NAME}` by the variable's value; `$${` stands for a literal `${`. Adds faults for variables that are not set, or not written
+ * so.
+ */
 function fromEnvironment(text: string, path: Path, env: Environment, faults: Fault[]): string {
   if (!text.includes("${")) return text;
   return text.replace(/\$(\$\{)|\$\{([^}]*)\}?/g, (whole, escaped: string | undefined, name: string | undefined) => {
@@ -113,7 +116,7 @@ const SYNTAX: Readonly<Record<string, string>> = {
   UnexpectedEndOfString: "this text has no closing quote",
 };
 
-/** What the file is instead of JSON, when that can be told by its first lines. */
+/** Tells what the file is instead of JSON; `null` when its first lines don't tell. */
 function otherFormat(text: string): string | null {
   const lines = text.split("\n").filter((line) => !/^\s*(#|\/\/|$)/.test(line));
   const [first = "", second = ""] = lines;

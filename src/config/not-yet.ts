@@ -42,7 +42,7 @@ function take(here: unknown, pattern: readonly string[], path: Path, faults: Fau
   delete record[part];
 }
 
-/** Null, false, nothing in it, or nothing in it that is on. */
+/** Tells whether a value switches its feature off: null, false, nothing in it, or nothing in it that is on. */
 function isOff(value: unknown): boolean {
   if (value === null || value === false) return true;
   return typeof value === "object" && Object.values(value).every(isOff);

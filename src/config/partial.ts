@@ -6,12 +6,13 @@ import { crossFaults } from "./rules.ts";
 import { Config } from "./schema.ts";
 import type { Known } from "./section.ts";
 
-/** How often what is faulty is taken out, until nothing is: what lacks a field takes what it stands in with it. */
+/** The times that faulty parts are taken out, at most, until none is left: an object that lacks a field is taken out with it. */
 const MAX_PASSES = 32;
 
 /**
- * Gives what is wrong between the sound parts of a configuration whose fields are not all of the right kind, so that one misspelt field does not hide a dangling name elsewhere.
- * Faulty fields are left out, and nothing is said of what hangs on them. `value` is the file's, without defaults.
+ * Gives what is wrong between the sound parts of a configuration whose fields are not all of the right kind, so that one misspelt field
+ * does not hide a dangling name elsewhere. Faulty fields are left out, and nothing is said of what hangs on them. `value` is the file's,
+ * without defaults.
  */
 export function crossFaultsDespite(value: unknown, faults: readonly Fault[]): Fault[] {
   if (!isObject(value)) return [];
@@ -39,13 +40,13 @@ export function crossFaultsDespite(value: unknown, faults: readonly Fault[]): Fa
     );
 }
 
-/** The field of the top level that a name stands for. */
+/** Gives the field of the top level that a name stands for. */
 const meaning = (name: Step | undefined): string => {
   if (typeof name !== "string") return "";
   return Object.hasOwn(Config.properties, name) ? name : (ourWord(Config, name) ?? name);
 };
 
-/** Names that others may refer to, also where what they name is faulty or its list is misspelt. */
+/** Gives the names that others may refer to, also where what they name is faulty or its list is misspelt. */
 function namesIn(value: Record<string, unknown>): Partial<Pick<Known, "tiers" | "upstreams" | "pools">> {
   const named = (kind: string) =>
     new Set(Object.entries(value).flatMap(([name, child]) => (meaning(name) === kind && isObject(child) ? Object.keys(child) : [])));
@@ -54,7 +55,9 @@ function namesIn(value: Record<string, unknown>): Partial<Pick<Known, "tiers" | 
 
 const isWithin = (path: Path, outer: Path): boolean => outer.every((step, i) => path[i] === step);
 
-/** Takes what is faulty out of a value, and notes where the entries of shortened lists were. False when nothing could be taken out. */
+/**
+ * Takes what is faulty out of a value, and notes where the entries of shortened lists were. Gives false when nothing could be taken out.
+ */
 function takeOut(root: Record<string, unknown>, faults: readonly Fault[], places: WeakMap<readonly unknown[], number[]>): boolean {
   const entries = new Map<unknown[], Set<number>>();
   let isLess = false;
@@ -87,7 +90,7 @@ function takeOut(root: Record<string, unknown>, faults: readonly Fault[], places
   return isLess;
 }
 
-/** A fault with the positions that entries have in the file. */
+/** Gives a fault with the positions that entries have in the file. */
 function moved(fault: Fault, root: unknown, places: WeakMap<readonly unknown[], number[]>): Fault {
   let here: unknown = root;
   const path = fault.path.map((step) => {

@@ -3,7 +3,10 @@ import type { Fault } from "../schema/faults.ts";
 import { type Config, SECTIONS, settingsOf } from "./schema.ts";
 import type { Known } from "./section.ts";
 
-/** Gives all that is wrong with a configuration whose fields are each of the right kind. `also`: names that may be referred to besides those in it. */
+/**
+ * Gives all that is wrong with a configuration whose fields are each of the right kind. `also`: names that may be referred to besides those
+ * in it.
+ */
 export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | "upstreams" | "pools">> = {}): Fault[] {
   const known: Known = {
     tiers: new Set([...Object.keys(config.tiers), ...(also.tiers ?? [])]),

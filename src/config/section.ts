@@ -2,34 +2,34 @@ import type { Static, TSchema } from "@sinclair/typebox";
 import type { Fault } from "../schema/faults.ts";
 import type { Config } from "./schema.ts";
 
-/** Names that settings may refer to, and what stands in a route's way. */
+/** Names what settings may refer to, and what stands in a route's way. */
 export interface Known {
   readonly tiers: ReadonlySet<string>;
   readonly upstreams: ReadonlySet<string>;
   readonly pools: ReadonlySet<string>;
-  /** Where activities are posted; `null` while they are off. */
+  /** The path to which activities are posted; `null` while they are off. */
   readonly activities: string | null;
   /** True when the admin API has a listener of its own, so that its paths are free on the main port. */
   readonly hasAdminListener: boolean;
 }
 
-/** What warnings are judged by besides a section's own settings. */
+/** Holds what warnings are judged by besides a section's own settings. */
 export interface Circumstances {
   readonly config: Config;
-  /** What the file says, without defaults. */
+  /** The file's values, without defaults. */
   readonly given: unknown;
-  /** Where the main port listens. */
+  /** The host on which the main port listens. */
   readonly host: string;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
 
-/** What only a restart can change of a section: some of its fields, or all of it but some. */
+/** Names what only a restart can change of a section: some of its fields, or all of it but some. */
 export type Restart = { readonly fields: readonly string[] } | { readonly allBut: readonly string[] };
 
 /**
- * Describes one field at the top of the configuration. The room whose capability it is brings it in its settings.ts; schema.ts lists all of them.
- * Paths of faults and warnings begin at the top of the file.
+ * Describes one field at the top of the configuration. The room whose capability it is brings it in its settings.ts; schema.ts lists all of
+ * them. Paths of faults and warnings begin at the top of the file.
  */
 export interface Section<Name extends string = string, Schema extends TSchema = TSchema> {
   readonly name: Name;
@@ -39,8 +39,11 @@ export interface Section<Name extends string = string, Schema extends TSchema = 
   faults?(settings: Static<Schema>, known: Known, config: Config): Fault[];
   /** Gives what is valid and hardly meant: told by `sluice check` and at the start, a fault with `--strict`. */
   warnings?(settings: Static<Schema>, circumstances: Circumstances): Fault[];
-  /** Absent: a reload can change all of it. */
+  /** The fields that need a restart; absent: a reload can change all of the section. */
   readonly restart?: Restart;
-  /** Fields by their place within the section (`*` is any name, `[]` any entry) that this version refuses unless their value switches the feature off. */
+  /**
+   * Fields by their place within the section (`*` is any name, `[]` any entry) that this version refuses unless their value switches the
+   * feature off.
+   */
   readonly notYet?: readonly string[];
 }

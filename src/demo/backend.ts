@@ -1,19 +1,22 @@
 import { fillIn } from "../schema/fill-in.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
 
-/** What the demo backend needs to know of the gateway, to tell callers what they are allowed. */
+/** Tells the demo backend what it has to know of the gateway, so that it can tell callers what they are allowed. */
 export interface DemoTiers {
-  /** Requests a minute that callers of this tier may make now, or `null` for an unknown tier. */
+  /** Gives the requests a minute that callers of this tier may make now; `null` for an unknown tier. */
   limitOf(tier: string): number | null;
 }
 
-/** A small backend on a loopback port, so that a new user has something to call. */
+/** Runs on a loopback port, so that a new user has something to call. */
 export interface DemoBackend {
   readonly url: string;
   close(): Promise<void>;
 }
 
-/** The upstreams that the demo backend is offered as: all of it, which nothing cuts off, and the part that can be made to fail, behind a breaker that comes back soon. */
+/**
+ * Gives the upstreams that the demo backend is offered as: all of it, which nothing cuts off, and the part that can be made to fail, behind
+ * a breaker that comes back soon.
+ */
 export const demoUpstreams = ({ url }: DemoBackend): Readonly<Record<string, UpstreamConfig>> => ({
   demo: upstream({ targets: [{ url }], breaker: null }),
   "demo-downstream": upstream({

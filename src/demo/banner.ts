@@ -1,13 +1,13 @@
 import type { Config } from "../config/schema.ts";
 import { declaredKey } from "../consumers/settings.ts";
 
-/** A request to try, as a person types it. */
+/** Describes a request to try, as a person types it. */
 export interface DemoRequest {
   readonly label: string;
   readonly command: string;
 }
 
-/** A request for each key of the demo, and for what else it can do. `url` is where the gateway is. */
+/** Gives a request for each key of the demo, and for what else it can do. `url`: where the gateway is. */
 export function demoRequests(config: Config, url: string): DemoRequest[] {
   const requests = config.consumers.flatMap(({ tier, keys: [key] }) =>
     key === undefined ? [] : [{ label: tier, command: `curl -i -H 'X-API-Key: ${declaredKey(key).key}' ${url}/test` }],
@@ -23,7 +23,7 @@ export function demoRequests(config: Config, url: string): DemoRequest[] {
   ];
 }
 
-/** What a person sees at the start of the demo: where it is, and a request to try for each key. */
+/** Gives the text that a person sees at the start of the demo: where it is, and a request to try for each key. */
 export function demoBanner(config: Config, url: string, backendUrl: string): string {
   const lines = [
     "",

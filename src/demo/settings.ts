@@ -6,10 +6,8 @@ import { isLoopbackHost } from "../values/ip.ts";
 import { declaredHash } from "../values/key-format.ts";
 import { PUBLIC_KEYS } from "./public-keys.ts";
 
-/** What the demo backend is offered as. */
+/** The names of the upstreams that the demo backend is offered as. */
 export const DEMO_UPSTREAMS = ["demo", "demo-downstream"] as const;
-
-/** What is valid and hardly meant: told by `sluice check` and at the start, a fault with `--strict`. */
 
 /** SHA-256 of the demo's keys: a file may hold them so. */
 const PUBLIC_HASHES: ReadonlySet<string> = new Set([...PUBLIC_KEYS].map(declaredHash));

@@ -107,10 +107,10 @@ const Answer = Type.Object({
   ),
 });
 
-/** What `GET /admin/explain` answers. */
+/** Describes the answer of `GET /admin/explain`. */
 export type ExplainAnswer = Static<typeof Answer>;
 
-/** Whether the next request would come through; `null` when that can't be said. */
+/** Tells whether the next request would come through; `null` when that can't be said. */
 function isAllowed(
   { refusal, backendRefusal, unknown, away }: Explanation,
   limits: readonly { denies: boolean | null; shadow: boolean }[],

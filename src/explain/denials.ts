@@ -1,6 +1,6 @@
 import type { Problem } from "../http/problem.ts";
 
-/** A request that was refused. */
+/** Describes a request that was refused. */
 export interface Denial {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -9,15 +9,15 @@ export interface Denial {
   readonly refusal: Problem;
 }
 
-/** Callers whose denials are remembered, and how many of each. */
+/** The most callers whose denials are remembered, and the most denials of each. */
 const MAX_CALLERS = 10_000;
 const MAX_EACH = 5;
 
-/** The last refusals of each caller, for who asks why. The callers that were refused longest ago go first. */
+/** Remembers the last refusals of each caller, for who asks why. Forgets the callers first that were refused longest ago. */
 export class Denials {
   private readonly byCaller = new Map<string, Denial[]>();
 
-  /** `caller`: a consumer's id, or an address as a subject. */
+  /** Remembers a refusal. `caller`: a consumer's id, or an address as a subject. */
   note(caller: string, denial: Denial): void {
     const before = this.byCaller.get(caller);
     // Put at the end again: the map's order is that of the last denial.
@@ -29,7 +29,7 @@ export class Denials {
     this.byCaller.set(caller, denials);
   }
 
-  /** The newest first. */
+  /** Gives the refusals of a caller, the newest first. */
   of(caller: string): readonly Denial[] {
     return this.byCaller.get(caller)?.toReversed() ?? [];
   }

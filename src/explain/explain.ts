@@ -14,17 +14,17 @@ export interface ExplainDeps {
   readonly registry: KeyRegistry;
   readonly limiter: LimitService;
   readonly denials: Denials;
-  /** Why a key may not be used on a route from an address; `null` when it may. */
+  /** Tells why a key may not be used on a route from an address; `null` when it may. */
   readonly mayUse: (key: KeyEntry, route: Route, ip: string) => Problem | null;
-  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  /** Tells what limits do now that Redis is away; `null` while it is there, or there is none. */
   readonly away: () => "local" | "allow" | "deny" | null;
-  /** Whether a key has the form of those that Sluice makes. */
+  /** Tells whether a key has the form of those that Sluice makes. */
   readonly isOfMadeForm: (key: KeyEntry) => boolean;
-  /** Whether a key of a pool is ready and has anything left. */
+  /** Tells whether a key of a pool is ready and has anything left. */
   readonly poolHolds: (pool: string) => boolean;
 }
 
-/** Who asks for what. What is not known is `null`. */
+/** Describes who asks for what. What is not known is `null`. */
 export interface Situation {
   readonly consumer: ConsumerEntry | null;
   /** The key that is asked about, or the only one there is. */
@@ -33,40 +33,40 @@ export interface Situation {
   readonly keys: readonly KeyEntry[];
   readonly route: Route | null;
   readonly ip: string | null;
-  /** A field of the request; `null` when it is not known. */
+  /** Gives a field of the request; `null` when it is not known. */
   readonly header: (name: string) => string | null;
-  /** It is known already that the guard lets the request on. */
+  /** True when it is known already that the guard lets the request on. */
   readonly isPastGuard?: boolean;
 }
 
-/** Why a request would be refused. */
+/** Says why a request would be refused. */
 export interface Refusal {
   readonly code: string;
   readonly detail: string;
 }
 
-/** One limit that applies, and where the caller stands under it. */
+/** Describes one limit that applies, and where the caller stands under it. */
 export interface Applied {
   readonly policy: Policy;
-  /** Why it is this one. */
+  /** The reason why this limit applies, for people. */
   readonly why: string;
-  /** What must be left for a request to pass. */
+  /** The number that must be left for a request to pass. */
   readonly cost: number;
-  /** Whom it is counted for, or why that can't be said. */
+  /** The subject that it is counted for, or the reason why that can't be said. */
   readonly subject: string | { readonly unknown: string };
   readonly reading: LimitReading | null;
 }
 
 export interface Explanation {
-  /** The caller counts as one without a key. */
+  /** True when the caller counts as one without a key. */
   readonly isAnonymous: boolean;
-  /** Why a request would be refused before any limit is looked at; `null` when it would not. */
+  /** The reason why a request would be refused before any limit is looked at; `null` when it would not. */
   readonly refusal: Refusal | null;
-  /** Why it would be refused after all limits have let it through. */
+  /** The reason why it would be refused after all limits have let it through; `null` when it would not. */
   readonly backendRefusal: Refusal | null;
-  /** What would have to be known to say more, for people. */
+  /** Facts that would have to be known to say more, in words for people. */
   readonly unknown: readonly string[];
-  /** What limits do now that Redis is away; `null` while it is there, or there is none. */
+  /** The choice that limits make now that Redis is away; `null` while it is there, or there is none. */
   readonly away: "local" | "allow" | "deny" | null;
   readonly limits: readonly Applied[];
   /** Limits that do not apply because others come before them. */
@@ -74,7 +74,10 @@ export interface Explanation {
   readonly denials: readonly Denial[];
 }
 
-/** Answers what operators ask most: which limits hold for this caller, and why was the last request refused. Changes nothing and charges nothing. */
+/**
+ * Answers what operators ask most: which limits hold for this caller, and why was the last request refused. Changes nothing and charges
+ * nothing.
+ */
 export class Explain {
   constructor(private readonly deps: ExplainDeps) {}
 
@@ -131,7 +134,10 @@ export class Explain {
     };
   }
 
-  /** In the order in which a request is looked at: the address, then the key. Adds to `unknown` what would have to be known. */
+  /**
+   * Tells why a request would be refused before any limit, in the order in which requests are looked at: the address, then the key. Adds to
+   * `unknown` what would have to be known.
+   */
   private refusalOf(situation: Situation, isAnonymous: boolean, unknown: string[]): Refusal | null {
     const { guard, clock } = this.deps;
     const { route, ip } = situation;
@@ -148,7 +154,7 @@ export class Explain {
     return isAnonymous ? null : this.keysRefusal(situation, unknown);
   }
 
-  /** Whether the block of an address lets one of the keys in question on. */
+  /** Tells whether the block of an address lets one of the keys in question on. */
   private isLetOn({ isPastGuard, key, keys }: Situation, ip: string, isAnonymous: boolean, unknown: string[]): boolean {
     if (isPastGuard === true) return true;
     if (isAnonymous) return false;
@@ -176,7 +182,7 @@ export class Explain {
     return { code: upstream.whyNot().code, detail: `No target of the upstream ${upstream.name} can be asked at the moment.` };
   }
 
-  /** Why none of the keys in question would be taken. */
+  /** Tells why none of the keys in question would be taken; `null` when one would be, or may be. */
   private keysRefusal({ consumer, key, keys, route, ip }: Situation, unknown: string[]): Refusal | null {
     if (consumer !== null && !consumer.enabled) return { code: "keyRevoked", detail: "The consumer is disabled." };
     const asked = key === null ? keys : [key];
@@ -201,7 +207,7 @@ export class Explain {
   }
 }
 
-/** Whom a limit is counted for, as far as that is known. */
+/** Gives the subject that a limit is counted for, or what would have to be known to say it. */
 function subjectFor(policy: Policy, { consumer, key, route, ip, header }: Situation): string | { unknown: string } {
   const by = policy.by.length > 0 ? policy.by : ["consumer"];
   for (const each of by) {
@@ -238,7 +244,7 @@ function whyOf({ scope, calendar }: Policy, isAnonymous: boolean, route: Route |
   }
 }
 
-/** Those that the limits in force stand in place of. */
+/** Gives the limits that those in force stand in place of. */
 function passedOver(
   own: readonly Policy[],
   consumer: ConsumerEntry | null,

@@ -16,7 +16,7 @@ import type { Explain } from "./explain.ts";
 export interface WalkDeps {
   readonly clock: Clock;
   readonly explain: Explain;
-  /** What the main port serves. */
+  /** Gives what the main port serves. */
   readonly snapshot: () => Snapshot;
 }
 
@@ -78,7 +78,10 @@ export type WalkedAnswer = Static<typeof WalkedRequest>;
 
 type Step = WalkedAnswer["steps"][number];
 
-/** Tells what would become of a request, step by step: it walks the request's own line, whose gates tell what they find. Sends, charges and counts nothing. */
+/**
+ * Tells what would become of a request, step by step: it walks the request's own line, whose gates tell what they find. Sends, charges and
+ * counts nothing.
+ */
 export class Walk {
   constructor(private readonly deps: WalkDeps) {}
 
@@ -109,7 +112,7 @@ export class Walk {
     return this.answered(exchange, steps, asker);
   }
 
-  /** What would answer a request that all gates let through. */
+  /** Tells what would answer a request that all gates let through. */
   private answered(exchange: Exchange<Arrival>, steps: Step[], asker: Asker): WalkedAnswer {
     const { route } = exchange;
     const through: WalkedAnswer = { steps, refusal: null, forwarded: null };
@@ -135,20 +138,20 @@ export class Walk {
   }
 }
 
-/** What is not 503 of the refusals of backends. */
+/** The statuses of backends' refusals that are not 503. */
 const STATUSES: Readonly<Record<string, number>> = { poolExhausted: 429 };
 
 const tellPath = ({ target }: WalkQuestion, path: string, asker: Asker): void =>
   asker.tell("path", path === target.split("?", 1)[0] ? path : `${path} (normalised: that is matched and forwarded)`, true);
 
-/** Why no route takes it, for an operator, who knows the routes. */
+/** Tells why no route takes a request, for an operator, who knows the routes. */
 function missText({ code, members, headers }: Problem): string {
   if (code === "routeNotFound") return "no route takes this path";
   const allow = headers.find(([name]) => name === "Allow")?.[1];
   return String(members.detail).startsWith("This route takes") ? `the routes of this path take ${allow}` : String(members.detail);
 }
 
-/** The method and URL that a backend would get. */
+/** Gives the method and URL that a backend would get. */
 function forwardedText({ incoming, path, odd, query }: Exchange<Arrival>, route: Route): string | null {
   const targets = route.upstream?.targets ?? [];
   const first = targets.find(({ state }) => state.isHealthy && state.breaker.state !== "open") ?? targets[0];
@@ -156,7 +159,7 @@ function forwardedText({ incoming, path, odd, query }: Exchange<Arrival>, route:
   return `${incoming.head.method} ${new URL(first.url).origin}${forwardedPath({ path, odd }, route, first)}${query}`;
 }
 
-/** The request that is asked about, as if it had arrived. Throws 422. */
+/** Gives the request that is asked about, as if it had arrived. Throws 422. */
 function arrivalOf(question: WalkQuestion, keyHeader: string): Arrival {
   const ip = normaliseIp(question.ip ?? "127.0.0.1");
   if (ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
@@ -176,7 +179,7 @@ function arrivalOf(question: WalkQuestion, keyHeader: string): Arrival {
   return { head, body: null, ip, isTls: false, isAborted: false, onAbort: null };
 }
 
-/** The fields of the request; a key that is given by itself stands in the header for keys. Throws 422. */
+/** Gives the fields of the request; a key that is given by itself stands in the header for keys. Throws 422. */
 function fieldsOf({ headers = [], key = "" }: WalkQuestion, header: string): Fields {
   const fields = new Fields();
   if (key !== "") fields.add(header, header.toLowerCase(), key);

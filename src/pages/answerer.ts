@@ -6,10 +6,13 @@ import { demoOf, pageAt, pageHead, wantsPage } from "./landing.ts";
 
 const NO_PAGE = problem("routeNotFound", "The documentation has no such page; /docs lists what there is.");
 
-/** What may stand in a page as the name by which somebody came. */
+/** Matches what may stand in a page as the name by which somebody came. */
 const SANE_HOST = /^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?$/;
 
-/** A page of our own, for who comes with a browser, or the same as JSON. The demo's keys are public; those of any other configuration are nobody's business. */
+/**
+ * Answers with a page of our own for who comes with a browser, or the same as JSON. The demo's keys are public; those of any other
+ * configuration are nobody's business.
+ */
 export const pageAnswerer =
   (config: () => Config): Answerer =>
   ({ incoming, path }) => {

@@ -2,12 +2,15 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
- * Tells whether a page of the docs folder, by its path there, is for those who run or call Sluice. How it is built, and why so, is read beside the source: those pages
- * name its files, and would only lengthen what users search.
+ * Tells whether a page of the docs folder, by its path there, is for those who run or call Sluice. How it is built, and why so, is read
+ * beside the source: those pages name its files, and would only lengthen what users search.
  */
 export const isForUsers = (file: string): boolean => file !== "ARCHITECTURE.md" && !file.startsWith("adr/");
 
-/** Gives the users' pages by their path without `.md`. Runs when the program is bundled: they become part of the binary, so that they fit its version and work offline. */
+/**
+ * Gives the users' pages by their path without `.md`. Runs when the program is bundled: they become part of the binary, so that they fit
+ * its version and work offline.
+ */
 export const embeddedDocs = (): Record<string, string> => {
   const folder = fileURLToPath(new URL("../../docs", import.meta.url));
   const pages: Record<string, string> = {};

@@ -3,11 +3,11 @@ import { embeddedDocs } from "./docs.macro.ts" with { type: "macro" };
 /** The pages of the documentation as Markdown, by their path below `/docs/`; `README` is the index. */
 const PAGES: Readonly<Record<string, string>> = embeddedDocs();
 
-/** One page of the documentation. */
+/** Describes one page of the documentation. */
 export interface Doc {
   readonly title: string;
   readonly markdown: string;
-  /** The page's content as HTML, without the frame around it. */
+  /** Gives the page's content as HTML, without the frame around it. */
   html(): string;
 }
 
@@ -29,7 +29,7 @@ function htmlOf(name: string, markdown: string): string {
     });
 }
 
-/** What stands at `/llms.txt`: the pages of the documentation as Markdown, for programs that read on somebody's behalf. */
+/** Gives the text of `/llms.txt`: the pages of the documentation as Markdown, for programs that read on somebody's behalf. */
 export const llmsText = (): string =>
   `# Sluice\n\n> An API gateway in one binary: API keys, rate limits, quotas, load balancing, retries, circuit breakers, cache, audit.\n\n## Documentation\n\n${Object.entries(
     PAGES,

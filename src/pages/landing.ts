@@ -11,17 +11,20 @@ const PAGES: readonly string[] = ["/", "/docs", "/llms.txt"];
 
 const HTML = "text/html; charset=utf-8";
 
-/** What goes over the wire. */
+/** Holds a text as it goes over the wire. */
 interface Text {
   readonly type: string;
   readonly body: Uint8Array;
 }
 
-/** Which of the pages a path belongs to, or `null`: `/docs` holds all below it. */
+/** Tells which of the pages a path belongs to; `null` for none. `/docs` holds all below it. */
 export const pageOf = (path: string): string | null =>
   path === "/" || path === "/llms.txt" ? path : path === "/docs" || path.startsWith("/docs/") ? "/docs" : null;
 
-/** The pages that no route stands in the way of: those whose path is no route's, none is below, and none but `/` covers. `/` itself is any route's that has this path. */
+/**
+ * Gives the pages that no route stands in the way of: those whose path is no route's, none is below, and none but `/` covers. `/` itself is
+ * any route's that has this path.
+ */
 export function freePages(routes: Iterable<{ readonly path: string }>): ReadonlySet<string> {
   const free = new Set(PAGES);
   for (const { path } of routes) {
@@ -64,13 +67,19 @@ const LINKS = {
   llms: "/llms.txt",
 };
 
-/** The configuration with no other consumers than those with public keys; `null` where there are none, since it is not the demo's then. */
+/**
+ * Gives the configuration with no other consumers than those with public keys; `null` where there are none, since it is not the demo's
+ * then.
+ */
 export function demoOf(config: Config): Config | null {
   const consumers = config.consumers.filter(({ keys }) => keys.length > 0 && keys.every((key) => PUBLIC_KEYS.has(declaredKey(key).key)));
   return config.demo && consumers.length > 0 ? { ...config, consumers } : null;
 }
 
-/** What stands at `/`. `demo`: the embedded demo's configuration, whose keys are public; `null` for any other, whose keys are nobody's business. `origin` such as `http://localhost:8080`. */
+/**
+ * Makes the page at `/`. `demo`: the embedded demo's configuration, whose keys are public; `null` for any other, whose keys are nobody's
+ * business. `origin` such as `http://localhost:8080`.
+ */
 function landing(demo: Config | null, origin: string): { html: string; json: object } {
   const requests = demo === null ? [] : demoRequests(demo, origin);
   const tryIt =
@@ -102,7 +111,10 @@ ${tryIt}<p class="version">Version ${escaped(VERSION)}</p>`,
 /** Pages that were framed, by their Markdown. */
 const framed = new Map<string, Text>();
 
-/** What stands at `/docs` and below: a page for a browser, Markdown for a program and for a path that ends so. `null` where there is no page. */
+/**
+ * Gives what stands at `/docs` and below: a page for a browser, Markdown for a program and for a path that ends so. `null` where there is
+ * no page.
+ */
 function docs(path: string, isPage: boolean): Text | null {
   const doc = docAt(path);
   if (doc === null) return null;
@@ -116,7 +128,7 @@ function docs(path: string, isPage: boolean): Text | null {
   return text;
 }
 
-/** The text of a page of our own, or `null` where there is none. `demo` and `origin` as for the landing page. */
+/** Gives the text of a page of our own, or `null` where there is none. `demo` and `origin` as for the landing page. */
 export function pageAt(path: string, isPage: boolean, demo: Config | null, origin: string): Text | null {
   if (path === "/llms.txt") return { type: "text/plain; charset=utf-8", body: Buffer.from(llmsText()) };
   if (path !== "/") return docs(path, isPage);
@@ -137,11 +149,11 @@ dd { margin: 0; }
 .version { opacity: 0.7; }
 `;
 
-/** Header lines of a page, `Content-Type` among them. */
+/** Gives the header lines of a page, `Content-Type` among them. */
 export const pageHead = (type: string): string =>
   `Content-Type: ${type}\r\nVary: Accept\r\n${Object.entries(PAGE_HEADERS)
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join("")}`;
 
-/** Whether a caller would rather have a page than JSON: a browser names text/html, programs mostly don't. */
+/** Tells whether a caller would rather have a page than JSON: a browser names text/html, programs mostly don't. */
 export const wantsPage = (accept: string | null): boolean => accept !== null && /\btext\/html\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(accept);

@@ -24,23 +24,23 @@ export interface StatsDeps {
   readonly balanced: Upstreams;
   readonly pools: Pools;
   readonly cacheCounts: Readonly<CacheCounts>;
-  /** `null`: limits are counted by this instance alone. */
+  /** Tells whether Redis is there; `null`: limits are counted by this instance alone. */
   readonly isRedisUp: () => boolean | null;
-  /** `null`: off. */
+  /** Asks for the numbers of activities; `null`: they are off. */
   readonly activities: () => Promise<ActivityStats> | null;
   readonly log: () => LogState | null;
   readonly guard: Guard;
   readonly warnings: Warnings;
-  /** Why a target is not well; `null` when that is not known. */
+  /** Tells why a target is not well; `null` when that is not known. */
   readonly troubleOf: (upstream: string, url: string) => string | null;
-  /** What is wrong with the configuration file, one line each. */
+  /** Gives the faults of the configuration file, one line each. */
   readonly faults: () => readonly string[];
 }
 
-/** Blocks that are listed. */
+/** The most blocks that are listed. */
 const MAX_BLOCKS = 20;
 
-/** Consumers that are listed: all that are followed, so that one that is missing from an answer is new in the next. */
+/** The most consumers that are listed: all that are followed, so that one that is missing from an answer is new in the next. */
 const MAX_CONSUMERS = MAX_HITTERS;
 
 const Counts = {
@@ -136,7 +136,7 @@ const Stats = Type.Object({
   droppedLines: Type.Integer({ description: "Lines of the log that found no room." }),
 });
 
-/** What `GET /admin/stats` answers. */
+/** Describes the answer of `GET /admin/stats`. */
 export type StatsAnswer = Static<typeof Stats>;
 
 /** Answers with numbers for a terminal, or a script: what `sluice top` shows. */
