@@ -1,37 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { type Answer, GONE } from "../../src/exchange/answer.ts";
-import { type Arrival, Exchange } from "../../src/exchange/exchange.ts";
 import { finish } from "../../src/exchange/finish.ts";
 import { type Gate, type Line, walk } from "../../src/exchange/line.ts";
-import type { Snapshot } from "../../src/exchange/snapshot.ts";
-import { Fields } from "../../src/http/fields.ts";
 import { problem } from "../../src/http/problem.ts";
 import type { Reply } from "../../src/http/server.ts";
-import { CidrSet } from "../../src/values/ip.ts";
-import { Redactor } from "../../src/values/redact.ts";
+import { FakeClock } from "../support/clock.ts";
+import { exchangeOn, routeOf } from "../support/exchange.ts";
 
 const HELLO: Answer = { kind: "reply", reply: { status: 200, reason: "OK", head: "", body: null, length: 0 } };
 const REFUSAL = problem("forbidden", "Not from there.");
 
-/** A request whose caller can leave, and what was written to it. */
+/** A request, and what was written to its caller. */
 function arrived() {
   const replies: Reply[] = [];
-  const arrival = {
-    head: { method: "GET", target: "/", minor: 1, fields: new Fields(), host: "h", framing: "none", contentLength: -1 },
-    body: null,
-    ip: "192.0.2.1",
-    isTls: false,
-    isAborted: false,
-    onAbort: null,
-    reply: (reply: Reply) => void replies.push(reply),
-  };
-  const snapshot = { redactor: new Redactor(), trustedProxies: new CidrSet([]), miss: { credential: null }, tracer: null };
-  // Neither the line nor finish looks at more of a request, of its snapshot or of its route.
-  const exchange = new Exchange(arrival as unknown as Arrival, snapshot as unknown as Snapshot, "/", "", 0) as Exchange;
-  const leave = (): void => {
-    arrival.isAborted = true;
-  };
-  return { exchange, replies, leave };
+  const exchange = exchangeOn(routeOf(), new FakeClock(0));
+  exchange.incoming.reply = (reply) => void replies.push(reply);
+  return { exchange, replies };
 }
 
 /** A line of these gates, and the steps that were taken on it. */
@@ -88,10 +72,10 @@ describe("a request on its line", () => {
 
   test("goes no further when its caller has left while a gate waited, whatever the gate says", async () => {
     for (const verdict of [null, REFUSAL]) {
-      const { exchange, leave } = arrived();
+      const { exchange } = arrived();
       const { line, steps } = lineOf(() => Promise.resolve(verdict), letsOn);
       const answer = walk(exchange, line);
-      leave();
+      exchange.leave();
       expect(await answer).toBe(GONE);
       expect(steps).toEqual(["gate 1"]);
     }
