@@ -37,7 +37,7 @@ export interface CachingDeps {
 }
 
 /**
- * A shared cache by RFC 9111 before the backends: gives what is fresh, asks about what is stale, lets one request fetch what many want, and keeps private answers apart.
+ * Caches by RFC 9111 for all callers before the backends: gives what is fresh, asks about what is stale, lets one request fetch what many want, and keeps private answers apart.
  */
 export class Caching {
   readonly counts: CacheCounts = { hits: 0, misses: 0, stale: 0, revalidated: 0, collapsed: 0, stored: 0, bypassed: 0 };
@@ -137,7 +137,7 @@ export class Caching {
     return reply === null ? this.ask(lookup, waits + 1) : { kind: "reply", reply };
   }
 
-  /** After a wait: what the other request has brought, if it is for this one too. */
+  /** Gives, after a wait, what the other request has brought, if it is for this one too. */
   private collapsed(lookup: Lookup): Reply | null {
     const entry = findKept(this.deps.store, lookup);
     if (entry === null) return null;
@@ -171,7 +171,7 @@ export class Caching {
     }
   }
 
-  /** What becomes of the backend's answer. `pending`: what the exchange was to end when the backend was asked. */
+  /** Decides what becomes of the backend's answer. `pending`: the exchange's endings when the backend was asked. */
   private answered(asked: Asked, response: UpstreamResponse, pending: number): Answer {
     const { lookup, fill, found, entry, why } = asked;
     const { exchange } = lookup;
@@ -195,13 +195,13 @@ export class Caching {
     return { kind: "forwarded", response: this.keeper.take(asked, response) };
   }
 
-  /** Why what is kept does not do (RFC 9211 §2.2). */
+  /** Tells why what is kept does not do (RFC 9211 §2.2). */
   private whyForwarded({ key, directives }: Lookup, found: Entry | null): Asked["why"] {
     if (found === null) return this.deps.store.varyOf(key) === null ? "uri-miss" : "vary-miss";
     return useOf(found.freshness, ageOf(found, this.deps.clock.now()), directives) === "asked-for" ? "request" : "stale";
   }
 
-  /** A kept response in the place of an error, where that is allowed. `status`: that of the backend's answer. */
+  /** Gives a kept response in the place of an error, where that is allowed. `status`: that of the backend's answer. */
   private standIn(lookup: Lookup, entry: Entry, status: number | null): Reply | null {
     const age = ageOf(entry, this.deps.clock.now());
     if (!mayStandIn(entry.freshness, age, lookup.directives)) return null;
@@ -258,14 +258,14 @@ export class Caching {
     }
   }
 
-  /** The values of the fields by which the URI's last response varied. */
+  /** Gives the values of the fields by which the URI's last response varied. */
   private variantOf({ key, valueFor }: Lookup): string {
     const vary = this.deps.store.varyOf(key);
     return vary === null ? "" : vary.map(valueFor).join("\n");
   }
 }
 
-/** Whether the backend is to blame, so that a stale response may stand in. */
+/** Tells whether the backend is to blame, so that a stale response may stand in. */
 const isBackends = (error: unknown): boolean =>
   error instanceof NoTarget || (error instanceof UpstreamFailure && error.kind !== "aborted" && error.kind !== "request");
 

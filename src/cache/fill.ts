@@ -4,7 +4,7 @@ import type { Clock } from "../values/clock.ts";
 const PASS_FOR = 10_000;
 const MAX_PASSED = 10_000;
 
-/** A request that fetches what is to be kept, and what others may wait for. */
+/** Stands for a request that fetches what is to be kept, and what others may wait for. */
 export class Fill {
   /** A change or a purge came in between: what is fetched must not be kept. */
   isVoid = false;
@@ -38,7 +38,7 @@ export class Fill {
   }
 }
 
-/** Who fetches what, so that one request fetches what many want. */
+/** Knows who fetches what, so that one request fetches what many want. */
 export class Fills {
   /** Those that others may wait for, and all of them. */
   private readonly named = new Map<string, Fill>();
@@ -70,12 +70,12 @@ export class Fills {
     this.hide(fill);
   }
 
-  /** What is under way for a URI must not be kept. */
+  /** Keeps nothing of what is under way for a URI. */
   voidUri(uri: string): void {
     for (const fill of this.active) if (fill.uri === uri) fill.isVoid = true;
   }
 
-  /** Nothing that is under way may be kept, and nothing is believed of what could not be. */
+  /** Keeps nothing of what is under way, and believes nothing of what could not be kept. */
   voidAll(): void {
     for (const fill of this.active) fill.isVoid = true;
     this.passed.clear();
@@ -87,7 +87,7 @@ export class Fills {
     this.passed.set(hashOf(key), this.clock.now() + PASS_FOR);
   }
 
-  /** A response was kept under this key. */
+  /** Takes note of a response that was kept under this key: requests for it wait for each other again. */
   kept(key: string): void {
     this.passed.delete(hashOf(key));
   }

@@ -97,7 +97,7 @@ export class Keeper {
     return renewed;
   }
 
-  /** The response, which is kept when it has gone by. */
+  /** Gives the response, which is kept when it has gone by. */
   private keeping(lookup: Lookup, response: UpstreamResponse, freshness: Freshness, arrivedAt: number, fill: Fill): UpstreamResponse {
     const { exchange, on, key, valueFor } = lookup;
     const vary = varyOf(response.fields);
@@ -143,7 +143,7 @@ export class Keeper {
   }
 }
 
-/** Why a response is not kept; `null` when it is. */
+/** Tells why a response is not kept; `null` when it is. */
 function whyNot({ exchange, on, directives }: Lookup, response: UpstreamResponse, freshness: Freshness): NotStored | null {
   const { status, fields, length } = response;
   const hasCookie = exchange.incoming.head.fields.get("cookie") !== null;
@@ -151,7 +151,7 @@ function whyNot({ exchange, on, directives }: Lookup, response: UpstreamResponse
   return why ?? (length > on.cache.maxEntrySize ? "too-large" : null);
 }
 
-/** By what the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
+/** Tells by what the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
 function identityOf(
   { caller, carriedIn, incoming }: Lookup["exchange"],
   { cache: { isShared, isPerConsumer } }: Lookup["on"],

@@ -1,6 +1,6 @@
 import type { Body, Sink } from "../http/body.ts";
 
-/** A response's body that is kept while it passes. A slow reader does not hold up what others wait for: what is kept is bounded anyway. */
+/** Keeps a response's body while it passes. A slow reader does not hold up what others wait for: what is kept is bounded anyway. */
 export class KeptBody implements Body {
   readonly length: number;
   private parts: Uint8Array[] | null = [];

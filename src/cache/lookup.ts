@@ -32,6 +32,7 @@ export interface Lookup {
   readonly valueFor: (name: string) => string;
 }
 
+/** Works out what a request is looked up by. */
 export function lookupOf(exchange: Exchange<Arrival>, on: CachedRoute, isForPart: boolean): Lookup {
   const { fields } = exchange.incoming.head;
   const uri = uriOf(exchange, on.route, on.cache);
@@ -58,7 +59,7 @@ export function inBackground(lookup: Lookup, now: number): Lookup {
  */
 export type Role = "whole" | "part" | "none";
 
-/** Only GET and HEAD without a body, and not on condition that nothing was changed. A HEAD is always for the whole (RFC 9110 §14.2). */
+/** Tells the cache's part: only in GET and HEAD without a body, and not on condition that nothing was changed. A HEAD is always for the whole (RFC 9110 §14.2). */
 export function roleOf({ incoming: { head, body } }: Exchange<Arrival>): Role {
   const { method, fields } = head;
   if ((method !== "GET" && method !== "HEAD") || body !== null || head.upgrade !== "") return "none";
@@ -74,5 +75,5 @@ export function findKept(store: CacheStore, { exchange, key, valueFor }: Lookup)
   return head === null || (found !== null && found.arrivedAt >= head.arrivedAt) ? found : head;
 }
 
-/** What the answer to a HEAD is kept under. */
+/** Gives what the answer to a HEAD is kept under. */
 export const headKey = (key: string): string => `HEAD ${key}`;

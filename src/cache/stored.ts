@@ -56,7 +56,7 @@ export function renewedFields(entry: Entry, by: Fields): Fields {
   return fields;
 }
 
-/** The fields that `lines` were made of. */
+/** Gives the fields that `lines` were made of. */
 function fieldsOf(lines: string): Fields {
   const fields = new Fields();
   for (const line of lines.split("\r\n")) {
@@ -78,11 +78,11 @@ export function isAnotherVersion({ etag, lastModified, body }: Entry, { fields, 
   return differs(etag, "etag") || differs(lastModified, "last-modified") || (length >= 0 && length !== body?.length);
 }
 
-/** Milliseconds. `now`: on the clock that never runs backwards. */
+/** Gives the age of a kept response, in milliseconds. `now`: on the clock that never runs backwards. */
 export const ageOf = ({ freshness, arrivedAt }: { freshness: Freshness; arrivedAt: number }, now: number): number =>
   freshness.initialAge + (now - arrivedAt);
 
-/** The header line that says what the cache had to do with an answer (RFC 9211). */
+/** Gives the header line that says what the cache had to do with an answer (RFC 9211). */
 export const cacheStatus = (what: string): string => `Cache-Status: sluice; ${what}\r\n`;
 
 /** Gives a kept response as an answer: whole, the part that is asked for, or a 304 when the caller has it already. `what`: for Cache-Status. */

@@ -6,7 +6,7 @@ import { outcomeOf } from "./retry.ts";
 import type { Target, Upstream } from "./upstream.ts";
 
 /**
- * One sending of a request to one target, which counts as under way there from its beginning to its end. It ends once, whatever happens: by its failure, when it is given up for
+ * Follows one sending of a request to one target, which counts as under way there from its beginning to its end. It ends once, whatever happens: by its failure, when it is given up for
  * another, or with the exchange at the latest.
  */
 export class Attempt {

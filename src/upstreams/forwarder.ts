@@ -135,7 +135,7 @@ export class Forwarder {
   }
 }
 
-/** The answer for the caller, its cost being read as it goes by. */
+/** Gives the answer for the caller, its cost being read as it goes by. */
 function measured({ exchange, route }: Sending, response: UpstreamResponse): UpstreamResponse {
   if (route.usage === null || response.tunnel !== null) return response;
   exchange.meter = meterOf(response, route.usage, exchange.prompt?.asksForUsage === true);
@@ -146,7 +146,7 @@ function measured({ exchange, route }: Sending, response: UpstreamResponse): Ups
 /** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
 const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
 
-/** Whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
+/** Tells whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
 const mayAskForUsage = (exchange: Exchange<Arrival>, { usage }: Route): boolean =>
   usage?.isOpenAi === true && exchange.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(exchange.path);
 

@@ -1,6 +1,6 @@
 import type { Unavailable } from "./upstream.ts";
 
-/** No target can take the request now. */
+/** Tells that no target can take the request now. */
 export class NoTarget extends Error {
   constructor(readonly why: Unavailable) {
     super("no target is available");

@@ -15,7 +15,7 @@ export interface RetryPolicy {
 }
 
 /**
- * How long to wait before the retry that follows attempt `attempt` (from 1), in milliseconds. Exponential, capped, with full jitter: evenly between 0 and the cap, which
+ * Tells how long to wait before the retry that follows attempt `attempt` (from 1), in milliseconds. Exponential, capped, with full jitter: evenly between 0 and the cap, which
  * spreads callers that failed together best (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). `retryAfter`: what the upstream asked for, obeyed up to
  * `maxDelay`; `null` when it asked for nothing. `random` gives numbers from 0 up to 1.
  */
@@ -28,7 +28,7 @@ export function retryDelay(policy: RetryPolicy, attempt: number, retryAfter: num
 /** The longest wait before the only target is asked again after it could not be reached for the first time, in milliseconds. */
 const SOON = 100;
 
-/** As `retryDelay`, by how the attempt went: `why` is its answer's status, or why there was none. */
+/** Tells the same as `retryDelay`, by how the attempt went: `why` is its answer's status, or why there was none. */
 export function delayBefore(
   policy: RetryPolicy,
   attempt: number,
@@ -41,7 +41,7 @@ export function delayBefore(
   return why === "connect" && attempt === 1 ? Math.min(delay, random() * SOON) : delay;
 }
 
-/** Statuses that say that another attempt may do better (RFC 9110 §15.6). */
+/** Tells whether a status says that another attempt may do better (RFC 9110 §15.6). */
 export const isRetryable = (status: number): boolean => status === 502 || status === 503 || status === 504;
 
 /** Tells what a failure says of the target; `null` for what is the caller's doing or the gateway's own want. */
@@ -90,12 +90,12 @@ const AT_MOST = 100;
 export class RetryBudget {
   private balance = AT_START;
 
-  /** A request begins. */
+  /** Earns for a request that begins. */
   earn(): void {
     if (this.balance < AT_MOST) this.balance += EARNED;
   }
 
-  /** True, and paid for, when a retry may be made. */
+  /** Pays for a retry. False when there is too little for it. */
   spend(): boolean {
     // Fifths don't add up exactly in binary.
     if (this.balance < 1 - 1e-9) return false;

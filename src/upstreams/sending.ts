@@ -12,7 +12,7 @@ import type { Target, Upstream } from "./upstream.ts";
 
 const NONE: readonly Target[] = [];
 
-/** One request on its way to an upstream, however often it is sent: what holds for all of its attempts, worked out once. */
+/** Holds what is the same for all attempts of one request, worked out once, and which targets have failed it. */
 export class Sending {
   /** `clock.now()` by which a response must have begun. */
   readonly deadline: number;
@@ -43,7 +43,7 @@ export class Sending {
     this.onInterim = incoming.interim === undefined ? null : interimFor(exchange, route);
   }
 
-  /** The request for a target, of which an attempt has begun. `now`: as of `clock.now()`. */
+  /** Makes the request for a target at which an attempt has begun. `now`: as of `clock.now()`. */
   requestTo(target: Target, now: number): UpstreamRequest {
     const { exchange, route, upstream, body } = this;
     const { method, upgrade } = exchange.incoming.head;
@@ -63,7 +63,7 @@ export class Sending {
     };
   }
 
-  /** Whether it can be sent again, as far as its body goes. */
+  /** Tells whether the request can be sent again, as far as its body goes. */
   get isRepeatable(): boolean {
     return isRepeatable(this.body);
   }
@@ -100,14 +100,14 @@ export async function gather(exchange: Exchange<Arrival>): Promise<Body | null> 
   return new WholeBody(bytes);
 }
 
-/** The request's body, in a form that can be sent again where it is small enough. */
+/** Gives the request's body, in a form that can be sent again where it is small enough. */
 function bodyOf(exchange: Exchange<Arrival>, mayRetry: boolean): Body | null {
   const { body, head } = exchange.incoming;
   return body === null || !mayRetry || head.contentLength > MAX_KEPT ? body : new ReplayBody(body);
 }
 
 /**
- * Which connection a request may go by. What can be sent again takes any; of the rest, what is large takes a new one, for which it makes up, and the others one of which the kernel
+ * Tells which connection a request may go by. What can be sent again takes any; of the rest, what is large takes a new one, for which it makes up, and the others one of which the kernel
  * knows no close. Over TLS a new connection costs too much for that.
  */
 function reuseOf(method: string, body: Body | null, { origin }: Target): Reuse {
@@ -121,13 +121,13 @@ const interimFor =
   (status, reason, fields, connection) =>
     exchange.incoming.interim?.(status, reason, interimHead(route, fields, connection));
 
-/** Which trailers of a request go on: what would go on as a field of its head, whoever sent it, and no key. */
+/** Tells which trailers of a request go on: what would go on as a field of its head, whoever sent it, and no key. */
 function trailersFor(exchange: Exchange<Arrival>, { requestNames }: Route): KeepsTrailer {
   const { header } = exchange.snapshot.identity;
   return (lower) => lower !== header && requestNames.of(lower) === "always";
 }
 
-/** What a consistent hash is made of. */
+/** Gives what a consistent hash is made of. */
 function subjectOf(exchange: Exchange<Arrival>, { hashOn }: Upstream): string {
   if (hashOn?.kind === "header") return exchange.incoming.head.fields.joined(hashOn.name) ?? exchange.ip;
   return hashOn?.kind === "key" && exchange.caller.via !== "none" ? exchange.caller.id : exchange.ip;
