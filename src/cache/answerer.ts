@@ -27,6 +27,8 @@ const NOT_CACHED: Answer = {
   problem: problem("notCached", "The request takes only what is kept (only-if-cached), and nothing is: leave that out."),
 };
 
+const forwarded = (response: UpstreamResponse): Answer => ({ kind: "forwarded", response });
+
 /** A request waits for the URI's first answer, and once more for that of its own variant. */
 const MAX_WAITS = 2;
 
@@ -61,11 +63,14 @@ export class Caching {
   around(route: Route, forward: Forward): Answerer {
     const { cache } = route;
     if (cache === null)
-      return async (exchange) => {
+      return (exchange) => {
         exchange.notes.isForwarded = true;
-        const response = await forward(exchange, null);
-        if (exchange.snapshot.hasCache && !isSafe(exchange.incoming.head.method)) this.invalidate(exchange, response);
-        return { kind: "forwarded", response };
+        const answering = forward(exchange, null);
+        if (!exchange.snapshot.hasCache || isSafe(exchange.incoming.head.method)) return answering.then(forwarded);
+        return answering.then((response) => {
+          this.invalidate(exchange, response);
+          return forwarded(response);
+        });
       };
     const on: CachedRoute = { route, cache, forward };
     return (exchange) => {

@@ -42,7 +42,20 @@ export class Dispatcher {
       const line = place(exchange, routerOf(snapshot), aim.fault);
       const answer = "code" in line ? problemAnswer(line) : walk(exchange, line);
       if (!(answer instanceof Promise)) finish(exchange, answer, clock.now());
-      else answer.then((given) => finish(exchange, given, clock.now())).catch((error: unknown) => this.fail(exchange, error));
+      else
+        answer.then(
+          (given) => this.finish(exchange, given),
+          (error: unknown) => this.fail(exchange, error),
+        );
+    } catch (error) {
+      this.fail(exchange, error);
+    }
+  }
+
+  /** Writes an answer that was waited for. */
+  private finish(exchange: Exchange, answer: Answer): void {
+    try {
+      finish(exchange, answer, this.deps.clock.now());
     } catch (error) {
       this.fail(exchange, error);
     }

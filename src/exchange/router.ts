@@ -34,16 +34,14 @@ export class Router<R extends Routable> {
   private readonly exact = new Map<string, PathTable<R>>();
   private readonly wildcard = new Map<string, PathTable<R>>();
   private readonly any = new PathTable<R>();
-  private readonly own = new Map<string, R>();
-  private readonly ownPrefixes: (readonly [prefix: string, route: R])[] = [];
-  /** The number of characters of the longest path that is Sluice's own: longer ones need not be looked up. */
-  private longestOwn = 0;
+  /** Sluice's own, by the character behind the first slash: nearly every request is for none of them, and learns it by one look. */
+  private readonly own: (readonly Own<R>[] | undefined)[] = Array.from({ length: LETTERS });
 
   constructor(routes: Iterable<R>, own: Iterable<Own<R>> = []) {
-    for (const { route, path, takesBelow } of own) {
-      this.own.set(path, route);
-      this.longestOwn = Math.max(this.longestOwn, path.length);
-      if (takesBelow) this.ownPrefixes.push([`${path}/`, route]);
+    for (const each of own) {
+      // A path that is empty takes everything.
+      const letters = each.path === "" ? this.own.keys() : [letterOf(each.path)];
+      for (const letter of letters) this.own[letter] = [...(this.own[letter] ?? []), each];
     }
     for (const route of routes) {
       if (route.hosts.length === 0) this.any.add(route);
@@ -63,9 +61,12 @@ export class Router<R extends Routable> {
 
   /** Gives the route of Sluice's own at this path, as it would be forwarded; `null`: the path is a route's, if any. */
   findOwn(method: string, path: string): R | null {
-    const exact = path.length <= this.longestOwn ? this.own.get(path) : undefined;
-    if (exact !== undefined && takes(exact, method)) return exact;
-    for (const [prefix, route] of this.ownPrefixes) if (path.startsWith(prefix) && takes(route, method)) return route;
+    const here = this.own[letterOf(path)];
+    if (here === undefined) return null;
+    for (const { path: own, takesBelow, route } of here) {
+      const isMeant = path === own || (takesBelow && path.startsWith(own) && path.charCodeAt(own.length) === SLASH);
+      if (isMeant && takes(route, method)) return route;
+    }
     return null;
   }
 
@@ -92,6 +93,11 @@ export class Router<R extends Routable> {
 }
 
 const NOT_FOUND: Miss = { allow: null };
+
+const SLASH = 47;
+const LETTERS = 128;
+/** Gives the character behind the first slash of a path, as a place in a list; 0 for the root. */
+const letterOf = (path: string): number => (path.length < 2 ? 0 : path.charCodeAt(1) % LETTERS);
 
 export const isMiss = (found: object): found is Miss => "allow" in found;
 

@@ -125,7 +125,7 @@ export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | n
   if (route.tiers.length > 0 && !route.tiers.includes(caller.consumer.tier)) {
     return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${caller.consumer.tier}.`);
   }
-  const missing = route.scopes.filter((scope) => !caller.scopes.includes(scope));
+  const missing = route.scopes.length === 0 ? route.scopes : route.scopes.filter((scope) => !caller.scopes.includes(scope));
   if (missing.length > 0) return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
   if (caller.routes.length > 0 && !caller.routes.includes(route.name)) return problem("forbidden", "This API key may not use this route.");
   if (caller.ips !== null && !caller.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
