@@ -4,7 +4,6 @@ import type { RequestHead } from "../http/head.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
 import type { Incoming } from "../http/server.ts";
-import type { Verdict } from "../limits/limiter.ts";
 import type { CredentialUse } from "../pools/credential.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
@@ -72,7 +71,6 @@ export class Exchange<A extends Arrival = Incoming> {
   hiddenCaller: string | null = null;
   /** Milliseconds for which the guard blocks the address; a credential may pass all the same. */
   blockedFor = 0;
-  verdict: Verdict | null = null;
   /** The limits' header lines, ready for the response. */
   limitHead = "";
   /** The route's header lines for every answer: those of its rules, and CORS. */

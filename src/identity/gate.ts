@@ -48,7 +48,8 @@ export class Identity {
     const looks = entrance.auth !== "none";
     let secret: string | null = null;
     let finder: Finder | null = null;
-    for (const each of finders) {
+    for (let i = 0; i < finders.length; i++) {
+      const each = finders[i] as Finder;
       const shown = each.take(exchange, looks && secret === null);
       if (shown === null || secret !== null || !looks) continue;
       secret = shown;

@@ -57,12 +57,13 @@ export class LimitsGate {
     exchange.trace?.leave(clock.now(), { "sluice.limits": namesOf(readings), "sluice.allowed": verdict.allowed });
     if (readings.some(isDenied)) this.deps.onDenied(exchange, readings);
     if (verdict.allowed) {
-      exchange.verdict = verdict;
-      exchange.onEnded(() => {
-        const { units } = exchange;
-        if (units !== null) limiter.settle(verdict, units);
-        limiter.release(verdict);
-      });
+      // Most limits have nothing to give back or to settle.
+      if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined)
+        exchange.onEnded(() => {
+          const { units } = exchange;
+          if (units !== null) limiter.settle(verdict, units);
+          limiter.release(verdict);
+        });
       return null;
     }
     exchange.notes.isLimited = true;
