@@ -121,7 +121,7 @@ describe("a configuration", () => {
       'c:4:15 routes[0].path: must begin with "/"',
       'c:4:34 routes[0].upstream: there is no upstream "usrs"',
       "c:5:5 routes[1].path: is required",
-      'c:5:54 routes[1].limits[0].algorithm: must be one of "fixed-window", "sliding-window", "sliding-log", "token-bucket", "concurrency", got "sliding"',
+      'c:5:54 routes[1].limits[0].algorithm: must be one of "fixed-window", "sliding-window", "sliding-log", "token-bucket", "gcra", "concurrency", got "sliding"',
       'c:5:87 routes[1].limits[0].window: must be a duration such as "250ms", "30s", "5m", "1h" or "30d", got "1 minute"',
       "c:7:24 admin.listen.port: is required",
       "c:8:54 consumers[0].keys[0]: the environment variable NOT_SET is not set",

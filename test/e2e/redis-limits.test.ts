@@ -39,7 +39,7 @@ async function says(gateway: Running, text: string, times = 1): Promise<void> {
 
 test("five instances grant exactly the limit together, for every algorithm, ten times out of ten", async () => {
   await using redis = await redisServer();
-  const algorithms = ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const;
+  const algorithms = ["fixed-window", "sliding-window", "sliding-log", "token-bucket", "gcra"] as const;
   const routes = algorithms.map((algorithm) => ({
     path: `/${algorithm}`,
     upstream: `${behind.url}/status`,
@@ -165,7 +165,7 @@ describe("Redis that", () => {
     expect(await (await fetch(`${gateway.url}/metrics`)).text()).toContain("sluice_limits_decided_alone_total 0");
   });
 
-  for (const algorithm of ["fixed-window", "sliding-window", "sliding-log", "token-bucket"] as const)
+  for (const algorithm of ["fixed-window", "sliding-window", "sliding-log", "token-bucket", "gcra"] as const)
     test(`is lost does not give a caller who has used up a ${algorithm} the whole of it again`, async () => {
       await using redis = await redisServer();
       const limit = { algorithm, limit: 10, window: "1h" };

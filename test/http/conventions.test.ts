@@ -145,7 +145,7 @@ describe.each(KINDS.map((kind) => [kind.path, kind] as const))("%s", (path, kind
     );
     const limit = fc.record(
       {
-        algorithm: fc.constantFrom("fixed-window", "token-bucket", "concurrency", "x"),
+        algorithm: fc.constantFrom("fixed-window", "token-bucket", "gcra", "concurrency", "x"),
         limit: fc.oneof(fc.integer(), fc.double(), fc.string()),
         window: fc.constantFrom("1m", "0s", "999999999d", "", "x"),
       },

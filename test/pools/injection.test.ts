@@ -689,7 +689,7 @@ describe("limits that count usage", () => {
   const asAcme = { "x-api-key": KEY };
 
   test("count what answers report: a tier may have so many tokens", async () => {
-    for (const algorithm of ["fixed-window", "sliding-window", "sliding-log", "token-bucket"]) {
+    for (const algorithm of ["fixed-window", "sliding-window", "sliding-log", "token-bucket", "gcra"]) {
       using upstream = provider();
       const gateway = serving({
         ...tiers([{ algorithm, limit: 1000, window: "1d", cost: "usage" }]),

@@ -1,6 +1,7 @@
 import type { Algorithm, State } from "./algorithm.ts";
 import { concurrency } from "./concurrency.ts";
 import { fixedWindow } from "./fixed-window.ts";
+import { gcra } from "./gcra.ts";
 import { quota } from "./quota.ts";
 import { slidingLog } from "./sliding-log.ts";
 import { slidingWindow } from "./sliding-window.ts";
@@ -12,6 +13,7 @@ const OF_LIMITS = {
   "sliding-window": slidingWindow,
   "sliding-log": slidingLog,
   "token-bucket": tokenBucket,
+  gcra,
   concurrency,
 };
 
