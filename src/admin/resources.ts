@@ -50,14 +50,14 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly keys: Keys;
   readonly tiers: Documents<TierConfig>;
   readonly routes: Documents<RouteConfig>;
-  readonly upstreams: Documents<UpstreamConfig>;
+  readonly upstreamDocuments: Documents<UpstreamConfig>;
   readonly pools: Pools;
   readonly poolDocuments: Documents<PoolConfig>;
   /** Tells what is left to each key of a pool. */
   readonly poolState: (name: string) => unknown;
   /** Gives what takes activities; `null` while there are none. */
   readonly activities: () => Activities | null;
-  readonly balanced: Upstreams;
+  readonly upstreams: Upstreams;
   readonly events: EventHub;
   readonly explain: ExplainAdminDeps;
   readonly stats: StatsDeps;
@@ -77,7 +77,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   recordsOf("key", keysAdmin(deps.keys)),
   recordsOf("tier", documentsAdmin(deps.tiers, { schema: TierConfig, isNamedWithin: false })),
   recordsOf("route", documentsAdmin(deps.routes, { schema: RouteConfig, isNamedWithin: true })),
-  recordsOf("upstream", documentsAdmin(deps.upstreams, { schema: UpstreamConfig, isNamedWithin: false })),
+  recordsOf("upstream", documentsAdmin(deps.upstreamDocuments, { schema: UpstreamConfig, isNamedWithin: false })),
   recordsOf(
     "pool",
     documentsAdmin(deps.poolDocuments, {
@@ -88,7 +88,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
     }),
     poolsAdmin(deps.pools, deps.audit),
   ),
-  own(breakersAdmin(deps.balanced, deps.clock, deps.audit), "operator"),
+  own(breakersAdmin(deps.upstreams, deps.clock, deps.audit), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),
   recordsOf("block", blocksAdmin(deps.guard, deps.audit)),
   own(activitiesAdmin(deps.activities, deps.audit), "admin"),

@@ -12,7 +12,7 @@ export interface Actor {
 }
 
 /** Says what is done. Records must hold no secret. */
-export interface Deed {
+export interface AuditedChange {
   /** A word such as `key.rotate`. */
   readonly action: string;
   /** A text such as `key key_0199…`. */
@@ -67,7 +67,7 @@ interface Chain {
 export interface AuditDeps {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** Tells of a deed once it is written down; left out: nobody is told. */
+  /** Tells of a change once it is written down; left out: nobody is told. */
   readonly emit?: Emit;
 }
 
@@ -90,21 +90,21 @@ export class Audit {
   }
 
   /** Runs a change and writes its row, both or neither. */
-  change<T>(deed: Deed, work: () => T): T {
+  change<T>(change: AuditedChange, work: () => T): T {
     const result = this.deps.storage.client
       .transaction(() => {
         const done = work();
-        this.append(deed);
+        this.append(change);
         return done;
       })
       .immediate();
-    this.deps.emit?.({ type: "change", deed, actor: this.actor });
+    this.deps.emit?.({ type: "change", change, actor: this.actor });
     return result;
   }
 
   /** Writes the row of something that changes nothing in the database. */
-  note(deed: Deed): void {
-    this.change(deed, () => {});
+  note(change: AuditedChange): void {
+    this.change(change, () => {});
   }
 
   /** Gives up to `limit` + 1 rows, the newest first, before row `before`. */
@@ -175,7 +175,7 @@ export class Audit {
       .immediate();
   }
 
-  private append({ action, subject, before, after }: Deed): void {
+  private append({ action, subject, before, after }: AuditedChange): void {
     const { client } = this.deps.storage;
     const { actor } = this;
     const chain = this.chain();

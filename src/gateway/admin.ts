@@ -23,12 +23,11 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
   const { guard, records, usage, health, tokens, pools, upstreams, limits, cacheStore, caching, activities, replication } = services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
-    ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, pools, registry, clock, events },
+    ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },
     databasePath: options.databasePath,
     answers: new IdempotentAnswers(storage, clock, link),
     components: () => components.all(),
-    upstreams: records.upstreams,
-    balanced: upstreams,
+    upstreamDocuments: records.upstreams,
     activities: () => activities.wanted,
     poolDocuments: records.pools,
     poolState: (name) => poolState(pools, name, clock),
@@ -69,9 +68,8 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
 function statistics({ clock, metrics, warnings, link, live, options }: Ground, services: Services): ResourceDeps["stats"] {
   const { health, usage, upstreams, pools, caching, activities, guard, troubles } = services;
   return {
-    ...{ clock, health, metrics, usage, pools, guard, warnings },
+    ...{ clock, health, metrics, usage, upstreams, pools, guard, warnings },
     startedAt: clock.now(),
-    balanced: upstreams,
     cacheCounts: caching.counts,
     isRedisUp: () => link?.isUp ?? null,
     activities: () => activities.current?.stats() ?? null,

@@ -34,8 +34,8 @@ import type { Family } from "../values/family.ts";
 export interface Sources {
   readonly clock: Clock;
   readonly health: SystemHealth;
-  readonly balanced: Upstreams;
-  readonly kept: CacheStore;
+  readonly upstreams: Upstreams;
+  readonly cacheStore: CacheStore;
   readonly cacheCounts: Readonly<CacheCounts>;
   readonly store: MemoryStore;
   readonly guard: Guard;
@@ -61,8 +61,8 @@ export interface Sources {
 export const families = (sources: Sources): readonly Family[] => [
   ...buildFamilies(),
   ...healthFamilies(sources.health),
-  ...upstreamFamilies(sources.balanced, sources.clock),
-  ...cacheFamilies(sources.kept, sources.cacheCounts),
+  ...upstreamFamilies(sources.upstreams, sources.clock),
+  ...cacheFamilies(sources.cacheStore, sources.cacheCounts),
   ...limitFamilies(sources.store),
   ...guardFamilies(sources.guard),
   ...poolFamilies(sources.pools),

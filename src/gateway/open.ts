@@ -127,9 +127,7 @@ const sourcesOf = (ground: Ground, services: Services, certificateExpiresAt: () 
   const { clock, link, crowd, live, backups, writability, events, options } = ground;
   const { health, upstreams, cacheStore, caching, limits, guard, pools, activities, tracing } = services;
   return {
-    ...{ clock, health, guard, pools, link, crowd, backups, events, certificateExpiresAt },
-    balanced: upstreams,
-    kept: cacheStore,
+    ...{ clock, health, upstreams, cacheStore, guard, pools, link, crowd, backups, events, certificateExpiresAt },
     cacheCounts: caching.counts,
     store: limits.store,
     shared: limits.shared,

@@ -3,7 +3,7 @@ import type { Subscriber } from "../telemetry/occurrences.ts";
 
 /** Tells everybody who follows the events what happens besides requests. */
 export const eventFeed = (events: EventHub): Subscriber => ({
-  change: ({ deed: { action, subject }, actor: { name: actor, requestId } }) =>
+  change: ({ change: { action, subject }, actor: { name: actor, requestId } }) =>
     events.publish("change", {}, () => ({ action, subject, actor, requestId })),
   health: ({ before, after: { status, by, reason } }) =>
     events.publish("health", {}, () => ({ from: before.status, to: status, by, reason })),

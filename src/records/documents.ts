@@ -126,14 +126,14 @@ export class Documents<T extends object> {
     checkMatch(ifMatch, before.version);
     const document = this.checked(unmasked(this.deps.schema, mergePatch(before.document, patch), before.document), name);
     const item: Item<T> = { ...before, document, version: before.version + 1, updatedAt: this.deps.clock.wall() };
-    const deed = {
+    const change = {
       action: `${this.deps.kind}.update`,
       subject: `${this.deps.kind} ${name}`,
       before: this.shown(before.document),
       after: this.shown(document),
     };
     const stored = this.stored(document);
-    this.deps.audit.change(deed, () => {
+    this.deps.audit.change(change, () => {
       const changed = this.deps.storage.db
         .update(documents)
         .set({ document: stored, version: item.version, updatedAt: item.updatedAt ?? 0 })

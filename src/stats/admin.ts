@@ -21,7 +21,7 @@ export interface StatsDeps {
   readonly health: SystemHealth;
   readonly metrics: Metrics;
   readonly usage: Usage;
-  readonly balanced: Upstreams;
+  readonly upstreams: Upstreams;
   readonly pools: Pools;
   readonly cacheCounts: Readonly<CacheCounts>;
   /** Tells whether Redis is there; `null`: limits are counted by this instance alone. */
@@ -144,8 +144,8 @@ export const statsAdmin = (deps: StatsDeps) =>
   new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
     "/",
     async () => {
-      const { clock, health, metrics, usage, balanced, pools, cacheCounts } = deps;
-      const targets = balanced.all().flatMap(({ name, targets: each }) =>
+      const { clock, health, metrics, usage, upstreams, pools, cacheCounts } = deps;
+      const targets = upstreams.all().flatMap(({ name, targets: each }) =>
         each.map(({ url, state }) => ({
           upstream: name,
           target: url,

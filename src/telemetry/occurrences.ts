@@ -1,4 +1,4 @@
-import type { Actor, Deed } from "../audit/audit.ts";
+import type { Actor, AuditedChange } from "../audit/audit.ts";
 import type { Trigger } from "../config/live.ts";
 import type { Block } from "../guard/guard.ts";
 import type { HealthState } from "../health/health.ts";
@@ -21,7 +21,7 @@ export type Occurrence =
   /** A scheduled backup could not be made, and why; `null` when one could be again. */
   | { readonly type: "backupTrouble"; readonly why: string | null }
   /** Something was done, and is written in the audit. */
-  | { readonly type: "change"; readonly deed: Deed; readonly actor: Actor }
+  | { readonly type: "change"; readonly change: AuditedChange; readonly actor: Actor }
   /** An address is blocked. */
   | { readonly type: "block"; readonly block: Block }
   /** A private or loopback peer that `server.trustedProxies` does not name says for whom it asks. */

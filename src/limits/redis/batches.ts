@@ -1,7 +1,7 @@
 import { RedisDown, type RedisLink } from "../../redis/link.ts";
 import type { Clock } from "../../values/clock.ts";
 import { slotOf } from "./keys.ts";
-import { DEEDS, type Deed, NUMBERS, SCRIPT, widthOf } from "./script.ts";
+import { NUMBERS, OPERATIONS, type Operation, SCRIPT, widthOf } from "./script.ts";
 
 export interface BatchesDeps {
   readonly link: RedisLink;
@@ -14,7 +14,7 @@ export interface BatchesDeps {
 }
 
 interface Question {
-  readonly deed: Deed;
+  readonly operation: Operation;
   readonly keys: readonly string[];
   /** For each limit its terms and the charge; for a lease also the amount to take if that much is left. */
   readonly args: readonly (string | number)[];
@@ -64,10 +64,10 @@ export class Batches {
    * Gives whether all limits allow it (1 or 0), then the numbers of each (see `widthOf`). Rejects with `RedisDown` when there is no answer
    * in time.
    */
-  ask(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
-    if (this.deps.link.isCluster) return this.askCluster(deed, keys, args);
+  ask(operation: Operation, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
+    if (this.deps.link.isCluster) return this.askCluster(operation, keys, args);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ deed, keys, args, at: this.deps.clock.now(), resolve, reject });
+      this.waiting.push({ operation, keys, args, at: this.deps.clock.now(), resolve, reject });
       // What else arrives in this turn of the event loop, or while Redis is at work, goes along; but not for long.
       if (this.isScheduled) return;
       if (this.onTheWay === 0) {
@@ -85,9 +85,9 @@ export class Batches {
   }
 
   /** Asks for something whose answer nobody waits for; does nothing while Redis is away. */
-  tell(deed: Deed, key: string, terms: string, cost: number): void {
+  tell(operation: Operation, key: string, terms: string, cost: number): void {
     if (!this.deps.link.isUp) return;
-    this.ask(deed, [key], [terms, cost]).catch((error: unknown) => {
+    this.ask(operation, [key], [terms, cost]).catch((error: unknown) => {
       if (!(error instanceof RedisDown)) this.deps.onFault(error);
     });
   }
@@ -107,8 +107,8 @@ export class Batches {
       (reply) => {
         this.flush();
         let at = 0;
-        for (const { deed, keys: its, resolve } of asked) {
-          const next = at + 1 + its.length * widthOf(deed);
+        for (const { operation, keys: its, resolve } of asked) {
+          const next = at + 1 + its.length * widthOf(operation);
           resolve(reply.slice(at, next));
           at = next;
         }
@@ -139,9 +139,9 @@ export class Batches {
     const keys = new Map<string, number>();
     const terms = new Map<string, number>();
     let numbers = "";
-    for (const { deed, keys: its, args } of asked) {
-      numbers += `${numbers === "" ? "" : " "}${its.length} ${DEEDS[deed]}`;
-      const width = deed === "lease" ? 3 : 2;
+    for (const { operation, keys: its, args } of asked) {
+      numbers += `${numbers === "" ? "" : " "}${its.length} ${OPERATIONS[operation]}`;
+      const width = operation === "lease" ? 3 : 2;
       for (let i = 0; i < its.length; i++) {
         const key = its[i] as string;
         let at = keys.get(key);
@@ -181,7 +181,7 @@ export class Batches {
   }
 
   /** Makes one call for each slot, which is one for each subject. */
-  private async askCluster(deed: Deed, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
+  private async askCluster(operation: Operation, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
     const groups = new Map<string, number[]>();
     for (const [i, key] of keys.entries()) {
       const slot = slotOf(key);
@@ -192,10 +192,10 @@ export class Batches {
     const reply: number[] = new Array(1 + keys.length * NUMBERS).fill(0);
     reply[0] = 1;
     const taken: number[][] = [];
-    const run = (group: readonly number[], how: Deed): Promise<number[]> =>
+    const run = (group: readonly number[], how: Operation): Promise<number[]> =>
       this.call([
         {
-          deed: how,
+          operation: how,
           keys: group.map((i) => keys[i] as string),
           args: group.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]),
         },
@@ -210,9 +210,9 @@ export class Batches {
     try {
       for (const group of groups.values()) {
         // After a denial the others are only looked at, for the headers.
-        const part = await run(group, deed === "take" && reply[0] === 0 ? "peek" : deed);
+        const part = await run(group, operation === "take" && reply[0] === 0 ? "peek" : operation);
         if (part[0] === 0) reply[0] = 0;
-        else if (deed === "take") taken.push(group);
+        else if (operation === "take") taken.push(group);
         for (const [n, i] of group.entries())
           for (let k = 0; k < NUMBERS; k++) reply[1 + i * NUMBERS + k] = part[1 + n * NUMBERS + k] as number;
       }

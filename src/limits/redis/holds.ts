@@ -34,7 +34,7 @@ export class Holds {
 
   /** Tells Redis again what is in flight, for a timer: the exact number when no call is under way that would change it. */
   renew(): void {
-    const deed = this.batches.isIdle ? "hold" : "extend";
-    for (const [key, { count, terms }] of this.held) this.batches.tell(deed, key, terms, count);
+    const operation = this.batches.isIdle ? "hold" : "extend";
+    for (const [key, { count, terms }] of this.held) this.batches.tell(operation, key, terms, count);
   }
 }

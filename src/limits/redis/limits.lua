@@ -3,10 +3,10 @@
 -- They may use the locals below: now, instance, text, numbers, put, pair, pack, unpack, call, floor, ceil, max and min. Terms have algorithm, window, limit, perMs, full
 -- (the most that is ever in force), aligned and shadow, and periods where the calendar counts (see terms.ts).
 -- KEYS: one for each limit and subject. ARGV: the time in milliseconds or "" for Redis' own, who asks, until when anybody waits for the answer ("" for ever), the terms of
--- all limits (JSON), and numbers: for each request how many limits it has and its deed, then for each limit its key, its terms (both from 1) and what it is charged.
+-- all limits (JSON), and numbers: for each request how many limits it has and its operation, then for each limit its key, its terms (both from 1) and what it is charged.
 -- Few arguments and one text as the reply, since each of them costs the gateway more than it costs here.
 -- Reply, joined by spaces: the time, then for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
--- With the deed "lease" each limit has a fourth number, how much to take if that is there, and its reply two more: how much was taken, and for how long it may be used.
+-- With the operation "lease" each limit has a fourth number, how much to take if that is there, and its reply two more: how much was taken, and for how long it may be used.
 
 local now
 if ARGV[1] == '' then
@@ -70,12 +70,12 @@ local read, changed = {}, {}
 local reply = { now }
 local argument = 1
 while argument <= size do
-  local count, deed = numbersOf[argument], numbersOf[argument + 1]
+  local count, operation = numbersOf[argument], numbersOf[argument + 1]
   argument = argument + 2
-  local isLease = deed == LEASE
+  local isLease = operation == LEASE
   local width = isLease and 7 or 5
   local names, terms, charges, states, wants, first = {}, {}, {}, {}, {}, #reply + 1
-  local allowed = not (isLate and (deed == TAKE or isLease))
+  local allowed = not (isLate and (operation == TAKE or isLease))
   reply[first] = 1
   for i = 1, count do
     local name = KEYS[numbersOf[argument]]
@@ -99,15 +99,15 @@ while argument <= size do
     if isLease then reply[at + 6], reply[at + 7] = 0, 0 end
     if not fits and not p.shadow then allowed = false end
   end
-  if deed == HOLD or deed == EXTEND then
+  if operation == HOLD or operation == EXTEND then
     -- An instance says what it has in flight; while requests are on their way it may not know, and says only that it lives.
-    terms[1].algorithm.hold(states[1], charges[1], deed == HOLD)
+    terms[1].algorithm.hold(states[1], charges[1], operation == HOLD)
     changed[names[1]] = terms[1]
-  elseif deed == CHARGE or deed == REFUND then
+  elseif operation == CHARGE or operation == REFUND then
     -- They set right what was taken before, and ask nobody.
     for i = 1, count do
       local algorithm = terms[i].algorithm
-      algorithm[deed == CHARGE and 'take' or 'refund'](states[i], terms[i], charges[i])
+      algorithm[operation == CHARGE and 'take' or 'refund'](states[i], terms[i], charges[i])
       changed[names[i]] = terms[i]
     end
   elseif not allowed then
@@ -125,7 +125,7 @@ while argument <= size do
       reply[at + 1], reply[at + 2], reply[at + 3] = algorithm.peek(states[i], p, 0)
       reply[at + 6], reply[at + 7] = amount, algorithm.validFor(states[i], p)
     end
-  elseif deed == TAKE then
+  elseif operation == TAKE then
     for i = 1, count do
       local at = first + (i - 1) * width
       -- A limit in shadow counts what it would have let through.

@@ -8,9 +8,9 @@ export const SCRIPT = frame.replace("--[[algorithms]]", () =>
     .join("\n"),
 );
 
-/** The script's deeds, with the numbers that it knows them by. */
-export const DEEDS = { take: 1, peek: 2, charge: 3, refund: 4, hold: 5, extend: 6, lease: 7 } as const;
-export type Deed = keyof typeof DEEDS;
+/** The script's operations, with the numbers that it knows them by. */
+export const OPERATIONS = { take: 1, peek: 2, charge: 3, refund: 4, hold: 5, extend: 6, lease: 7 } as const;
+export type Operation = keyof typeof OPERATIONS;
 
 /** The count of numbers in a reply for each limit: used, remaining, resetIn, retryIn and whether it fits. */
 export const NUMBERS = 5;
@@ -18,4 +18,4 @@ export const NUMBERS = 5;
 export const LEASE_NUMBERS = 7;
 
 /** Gives the count of numbers in a reply for each limit. */
-export const widthOf = (deed: Deed): number => (deed === "lease" ? LEASE_NUMBERS : NUMBERS);
+export const widthOf = (operation: Operation): number => (operation === "lease" ? LEASE_NUMBERS : NUMBERS);
