@@ -159,7 +159,7 @@ export class Consumers {
       createdAt: now,
       updatedAt: now,
     });
-    this.deps.audit.change({ action: "consumer.create", subject: `consumer ${input.id}`, after: said(consumer) }, () =>
+    this.deps.audit.change({ action: "consumer.create", subject: `consumer ${input.id}`, after: auditView(consumer) }, () =>
       this.deps.storage.db.insert(consumers).values(toRow(consumer)).run(),
     );
     this.register(consumer);
@@ -190,15 +190,18 @@ export class Consumers {
       version: before.version + 1,
       updatedAt: this.deps.clock.wall(),
     });
-    this.deps.audit.change({ action: "consumer.update", subject: `consumer ${id}`, before: said(before), after: said(consumer) }, () => {
-      const changed = this.deps.storage.db
-        .update(consumers)
-        .set(toRow(consumer))
-        .where(and(eq(consumers.id, id), eq(consumers.version, before.version)))
-        .returning({ id: consumers.id })
-        .all();
-      if (changed.length === 0) throw changedMeanwhile();
-    });
+    this.deps.audit.change(
+      { action: "consumer.update", subject: `consumer ${id}`, before: auditView(before), after: auditView(consumer) },
+      () => {
+        const changed = this.deps.storage.db
+          .update(consumers)
+          .set(toRow(consumer))
+          .where(and(eq(consumers.id, id), eq(consumers.version, before.version)))
+          .returning({ id: consumers.id })
+          .all();
+        if (changed.length === 0) throw changedMeanwhile();
+      },
+    );
     this.register(consumer);
     return consumer;
   }
@@ -212,8 +215,12 @@ export class Consumers {
     checkMatch(ifMatch, before.version);
     const owned = this.deps.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.consumer, id)).all();
     if (owned.length > 0 && !force) throw refused("conflict", "This consumer has keys: delete it with them by ?force=true, or disable it.");
-    const deed = { action: "consumer.delete", subject: `consumer ${id}`, before: { ...said(before), keys: owned.map((key) => key.id) } };
-    const afterwards = this.deps.audit.change(deed, () => {
+    const audited = {
+      action: "consumer.delete",
+      subject: `consumer ${id}`,
+      before: { ...auditView(before), keys: owned.map((key) => key.id) },
+    };
+    const afterwards = this.deps.audit.change(audited, () => {
       this.deps.storage.db.delete(consumers).where(eq(consumers.id, id)).run();
       return removeKeys(id);
     });
@@ -272,7 +279,7 @@ export class Consumers {
 }
 
 /** Gives a consumer as the audit log has it. */
-const said = ({ tier, name, limits, quota, metadata, enabled }: Consumer) => ({ tier, name, limits, quota, metadata, enabled });
+const auditView = ({ tier, name, limits, quota, metadata, enabled }: Consumer) => ({ tier, name, limits, quota, metadata, enabled });
 
 /** Gives quotas with their defaults filled in, and checked. Throws 422. */
 export function filledQuota(given: unknown): QuotaConfig[] {

@@ -25,8 +25,8 @@ export const PageQuery = Type.Object({
 export const TimeParameter = (description: string) => Type.Optional(Type.String({ description, shown: { format: "date-time" } }));
 
 /** Gives the schema of the query `?force=true`. */
-export const Force = (deed: string) =>
-  Type.Object({ force: Type.Optional(Type.String({ description: `true: ${deed}.`, shown: { type: "boolean" } })) });
+export const Force = (effect: string) =>
+  Type.Object({ force: Type.Optional(Type.String({ description: `true: ${effect}.`, shown: { type: "boolean" } })) });
 
 /** Gives the schema of a time in an answer, or null. */
 export const Time = (description: string) =>

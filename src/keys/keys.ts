@@ -404,11 +404,11 @@ export class Keys {
     });
     if (faults.length > 0) throw invalid(faults.slice(0, 100));
     const [only] = made;
-    const deed =
+    const audited =
       at.length === 0 && only !== undefined
-        ? { action: "key.create", subject: `key ${only.row.id}`, after: said(only.row) }
+        ? { action: "key.create", subject: `key ${only.row.id}`, after: auditView(only.row) }
         : { action: "key.import", subject: `${made.length} keys`, after: { keys: made.map(({ row }) => row.id) } };
-    this.deps.audit.change(deed, () => {
+    this.deps.audit.change(audited, () => {
       // 100 rows a statement: few enough for SQLite's bound on parameters.
       for (let i = 0; i < made.length; i += 100)
         this.deps.storage.db
@@ -421,7 +421,7 @@ export class Keys {
   }
 
   private save(before: Row, row: Row, action: string): void {
-    this.deps.audit.change({ action, subject: `key ${row.id}`, before: said(before), after: said(row) }, () => {
+    this.deps.audit.change({ action, subject: `key ${row.id}`, before: auditView(before), after: auditView(row) }, () => {
       const changed = this.deps.storage.db
         .update(keys)
         .set(row)
@@ -512,7 +512,7 @@ export class Keys {
 }
 
 /** Gives a key as the audit log has it: all that is known of it but its hash. */
-const said = (row: Row) => ({
+const auditView = (row: Row) => ({
   consumer: row.consumer,
   start: row.start,
   end: row.end,
