@@ -2,6 +2,7 @@ import type { Answerer } from "../exchange/line.ts";
 import type { RedisConfig } from "../redis/settings.ts";
 import { activitiesPathOf } from "../storage/files.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
+import type { Clock } from "../values/clock.ts";
 import { parseSize } from "../values/units.ts";
 import { Activities, checkUsable, compileActivities } from "./activities.ts";
 import type { ActivitiesConfig } from "./settings.ts";
@@ -15,6 +16,7 @@ export interface ActivitiesDoorDeps {
   readonly redis: RedisConfig | null;
   /** Gives the configuration in force. */
   readonly config: () => { readonly activities: ActivitiesConfig | null; readonly server: { readonly maxBodySize: string } };
+  readonly clock: Clock;
   readonly emit: Emit;
 }
 
@@ -40,7 +42,11 @@ export class ActivitiesDoor {
   /** Gives what answers requests to the endpoint; `null` while there is none. */
   get answerer(): Answerer | null {
     const { wanted } = this;
-    return wanted === null ? null : (exchange) => wanted.answer(exchange);
+    if (wanted === null) return null;
+    return (exchange) => {
+      exchange.trace?.enter("activities", this.deps.clock.now());
+      return wanted.answer(exchange);
+    };
   }
 
   /** Puts the rules in force that the configuration has now. Throws `StorageError` where the file can't be used. */

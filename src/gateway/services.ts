@@ -246,9 +246,9 @@ function openTracing({ instance, emit, tell, scope, inForce }: Ground): Tracing 
   return tracing;
 }
 
-function openActivities({ options: { databasePath }, inForce, emit, log, scope }: Ground): ActivitiesDoor {
+function openActivities({ options: { databasePath }, inForce, clock, emit, log, scope }: Ground): ActivitiesDoor {
   const { redis } = inForce.config;
-  const activities = new ActivitiesDoor({ databasePath, worker: ACTIVITIES_WORKER, redis, config: () => inForce.config, emit });
+  const activities = new ActivitiesDoor({ databasePath, worker: ACTIVITIES_WORKER, redis, config: () => inForce.config, clock, emit });
   scope.defer(async () => {
     if (await activities.close()) return;
     log?.info("what activities wrote last is in the file that ends in -wal, for another process has the database open: copy both together");

@@ -125,6 +125,19 @@ describe("traces", () => {
     expect(behind.seen[0]?.headers.traceparent).toBe("mine");
   });
 
+  test("show the step in which a batch of activities is taken", async () => {
+    using behind = backend();
+    using traces = collector();
+    const config = configFor(behind, { telemetry: { otlp: { endpoint: traces.url } }, activities: { auth: "none" } });
+    await using gateway = await start({ config });
+    const activities = [{ operation: "insert", table: "visits", colNames: ["page"], colTypes: ["TEXT"], colValues: ["/"] }];
+    const body = JSON.stringify({ activities });
+    const taken = await fetch(`${gateway.url}/api/activities`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    expect(taken.status).toBe(202);
+    await traces.has(3);
+    expect(traces.spans.map(({ name }) => name)).toContain("activities");
+  });
+
   test("are off by default: what a caller sends is passed on, and nothing is added", async () => {
     using behind = backend();
     await using gateway = await start({ config: configFor(behind) });
