@@ -80,6 +80,8 @@ export interface Ground {
   readonly tell: (error: unknown) => void;
   /** Does some work; its fault is told and changes nothing else. */
   readonly guarded: (work: () => void) => void;
+  /** Does some work again and again, every so many milliseconds, until the gateway is closed; guarded each time. */
+  readonly every: (milliseconds: number, work: () => void) => void;
 }
 
 /** Opens the ground in `scope`. Throws `StorageError`. */
@@ -118,6 +120,7 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
   warnOfFile(warnings, file, faults);
   return {
     ...{ options, scope, clock, log, redactor: options.redactor ?? new Redactor(), inForce, live, emit, occurrences, warnings, metrics },
+    every: (milliseconds, work) => scope.every(milliseconds, () => guarded(work)),
     ...{ events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
   };
 }

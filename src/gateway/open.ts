@@ -86,18 +86,19 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
 
 /** Follows the changes of other processes on the same database, and forgets what is old. */
 function follow(
-  { scope, feed, clock, inForce, audit, backups, options }: Ground,
+  { every, guarded, feed, clock, inForce, audit, backups, options }: Ground,
   { applyRemoteChanges, usage, replication }: Services,
 ): void {
-  scope.every(FOLLOW_EVERY, () => feed.poll(applyRemoteChanges));
-  scope.every(PRUNE_EVERY, () => {
+  every(FOLLOW_EVERY, () => feed.poll(applyRemoteChanges));
+  every(PRUNE_EVERY, () => {
     const { config } = inForce;
-    feed.prune(clock.wall(), replication !== null);
-    usage.prune(clock.wall() - parseDuration(config.usage.keepFor));
-    if (config.audit.keepFor !== null) audit.prune(clock.wall() - parseDuration(config.audit.keepFor));
+    const { keepFor } = config.audit;
+    guarded(() => feed.prune(clock.wall(), replication !== null));
+    guarded(() => usage.prune(clock.wall() - parseDuration(config.usage.keepFor)));
+    if (keepFor !== null) guarded(() => audit.prune(clock.wall() - parseDuration(keepFor)));
   });
-  scope.every(LOOK_FOR_BACKUPS_EVERY, () => void backups.look());
-  scope.every(LOOK_AT_LOG_EVERY, () => options.log?.look());
+  every(LOOK_FOR_BACKUPS_EVERY, () => void backups.look());
+  every(LOOK_AT_LOG_EVERY, () => options.log?.look());
 }
 
 /** Follows the configuration's file, and writes down the results of its reloads. */

@@ -106,7 +106,7 @@ export function openServices(ground: Ground): Services {
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
 function openCallers(ground: Ground) {
-  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, scope } = ground;
+  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every } = ground;
   const guard = new Guard({ storage, clock, audit, emit, onFault: tell });
   guard.configure(inForce.config.guard);
   const health = new SystemHealth(clock, (before, after, isFollowed) => {
@@ -117,8 +117,8 @@ function openCallers(ground: Ground) {
     emit({ type: "health", before, after, isFollowed });
   });
   const auto = new AutoSlot(ground, health);
-  scope.every(LOOK_EVERY, () => auto.current?.look());
-  scope.every(WATCH_CROWD_EVERY, watchCrowd(ground.crowd, ground.warnings, clock));
+  every(LOOK_EVERY, () => auto.current?.look());
+  every(WATCH_CROWD_EVERY, watchCrowd(ground.crowd, ground.warnings, clock));
   const pools = new Pools({ storage, clock, link, onFault: tell, emit });
   const secrets = new Secrets(options.secret, options.oldSecret);
   const records = new Records({
@@ -259,14 +259,12 @@ function openActivities({ options: { databasePath }, inForce, clock, emit, log, 
 
 /** Writes regularly what is changed in memory, and once more at the end. One write that fails holds up no other. */
 function flushRegularly(ground: Ground, { pools, records, tokens, guard }: ReturnType<typeof openCallers>, limits: Limits, usage: Usage) {
-  const { scope, guarded, log, writability } = ground;
+  const { scope, every, guarded, log, writability } = ground;
   const flush = (): void => {
     for (const each of [limits.counts, usage, pools]) guarded(() => each.flush());
   };
   const flushUsed = (): void => {
-    records.keys.flushUsed();
-    tokens.flushUsed();
-    guard.flush();
+    for (const work of [() => records.keys.flushUsed(), () => tokens.flushUsed(), () => guard.flush()]) guarded(work);
   };
   scope.defer(() => {
     flush();
@@ -276,13 +274,13 @@ function flushRegularly(ground: Ground, { pools, records, tokens, guard }: Retur
         { ...lost, why: writability.state?.detail ?? null },
         "stopped without storing these: they could not be written and are lost",
       );
-    guarded(flushUsed);
+    flushUsed();
   });
-  scope.every(FLUSH_COUNTS_EVERY, () => {
+  every(FLUSH_COUNTS_EVERY, () => {
     flush();
     writability.look();
   });
-  scope.every(FLUSH_USED_KEYS_EVERY, () => {
+  every(FLUSH_USED_KEYS_EVERY, () => {
     flushUsed();
     guard.sweep();
   });

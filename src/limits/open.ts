@@ -21,6 +21,7 @@ interface LimitsGround {
   readonly occurrences: Occurrences;
   readonly tell: (error: unknown) => void;
   readonly guarded: (work: () => void) => void;
+  readonly every: (milliseconds: number, work: () => void) => void;
 }
 
 type RedisRules = { readonly mode: "exact" | "leased"; readonly onFailure: "local" | "deny" | "allow" };
@@ -40,12 +41,8 @@ export interface Limits {
 const SWEEP_EVERY = 1000;
 
 /** Opens what counts limits. Counts from before the start go on. */
-export function openLimits(
-  scope: { defer(close: () => unknown): void; every(milliseconds: number, work: () => unknown): void },
-  ground: LimitsGround,
-  health: SystemHealth,
-): Limits {
-  const { clock, storage, link, inForce } = ground;
+export function openLimits(scope: { defer(close: () => unknown): void }, ground: LimitsGround, health: SystemHealth): Limits {
+  const { clock, storage, link, inForce, every, guarded } = ground;
   const isDegraded = () => health.isDegraded;
   const onFailure = () => inForce.config.redis?.onFailure ?? "local";
   const store = new MemoryStore(inForce.config.limits.maxSubjects);
@@ -55,9 +52,9 @@ export function openLimits(
   const shared = link === null ? null : openShared(ground, { link, local, store, counts, isDegraded, onFailure });
   if (shared !== null) scope.defer(() => shared.close());
   const limiter = shared ?? local;
-  scope.every(SWEEP_EVERY, () => {
-    limiter.sweep();
-    counts.prune();
+  every(SWEEP_EVERY, () => {
+    guarded(() => limiter.sweep());
+    guarded(() => counts.prune());
   });
   return { limiter, store, counts, shared, away: () => (link === null || link.isUp ? null : onFailure()) };
 }
