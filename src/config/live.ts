@@ -72,8 +72,10 @@ export class LiveConfig {
     }, LOOK_EVERY);
   }
 
+  /** Ends the watch. A reload that is asked for afterwards changes nothing. */
   close(): void {
     if (this.timer !== null) clearInterval(this.timer);
+    this.apply = () => [{ path: [], message: "the gateway is stopping" }];
   }
 
   /** Reads the file and puts it in force. Gives the file's faults, with which the old configuration stays. */

@@ -116,12 +116,11 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
   const link = config().redis === null ? null : openLink(scope, config, clock, emit);
   const faults = options.fileFaults ?? [];
   const live = new LiveConfig({ file, env: options.env ?? {}, clock, faults, host: options.host ?? config().server.host, emit });
-  scope.defer(() => live.close());
   warnOfFile(warnings, file, faults);
   return {
     ...{ options, scope, clock, log, redactor: options.redactor ?? new Redactor(), inForce, live, emit, occurrences, warnings, metrics },
-    every: (milliseconds, work) => scope.every(milliseconds, () => guarded(work)),
     ...{ events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
+    every: (milliseconds, work) => scope.every(milliseconds, () => guarded(work)),
   };
 }
 

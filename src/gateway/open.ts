@@ -102,14 +102,15 @@ function follow(
 }
 
 /** Follows the configuration's file, and writes down the results of its reloads. */
-function watchConfiguration(ground: Ground, services: Services, snapshots: Parameters<typeof reload>[4]): void {
-  const { occurrences, audit, guarded, live, options } = ground;
+function watchConfiguration(ground: Ground, services: Services): void {
+  const { occurrences, audit, guarded, live, options, scope } = ground;
   const { file, text } = options;
   occurrences.subscribe({
     reload: ({ trigger, faults }) =>
       guarded(() => audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(file, faults) } })),
   });
-  live.start((next, nextText) => reload(next, nextText, ground, services, snapshots));
+  live.start((next, nextText) => reload(next, nextText, ground, services));
+  scope.defer(() => live.close());
   if (text !== undefined && file !== null && live.status.faults.length === 0) keepGood(text, ground);
 }
 
