@@ -64,7 +64,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   const certificate: { expiresAt: number | null } = { expiresAt: null };
   metrics.show(families(sourcesOf(ground, services, () => certificate.expiresAt)));
   follow(ground, services);
-  watchConfiguration(ground, services, surfaces.snapshots);
+  watchConfiguration(ground, services);
   return {
     ...{ ready: whenReady(services, ground), warnings, crowd, live },
     dispatcher: surfaces.dispatcher,

@@ -7,7 +7,6 @@ import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import { parseSize } from "../values/units.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
-import type { Snapshots } from "./snapshots.ts";
 
 /** Says that the configuration names what the admin API made before. */
 export class ConfigConflict extends Error {
@@ -43,19 +42,19 @@ function storageClash({ activities }: Config, databasePath: string): Fault[] {
 const placeOf = ({ path }: NonNullable<Config["activities"]>): string[] => ["activities", ...(path === null ? [] : ["path"])];
 
 /** Puts another configuration in force in one step: all is checked, then all is swapped. Gives the faults with which it can't be. */
-export function reload(next: Config, text: string, ground: Ground, services: Services, snapshots: Snapshots): readonly Fault[] {
+export function reload(next: Config, text: string, ground: Ground, services: Services): readonly Fault[] {
   const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
   const { activities } = next;
   const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
   if (activities !== null && unusable !== null) faults.push({ path: placeOf(activities), message: unusable });
   if (faults.length > 0) return faults;
-  swap(next, ground, services, snapshots);
+  swap(next, ground, services);
   keepGood(text, ground);
   return [];
 }
 
 /** Swaps everything. Nothing here may fail: whatever could was checked before. */
-function swap(next: Config, ground: Ground, services: Services, snapshots: Snapshots): void {
+function swap(next: Config, ground: Ground, services: Services): void {
   const { inForce, warnings, options, emit } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
   const before = inForce.config;
@@ -70,8 +69,8 @@ function swap(next: Config, ground: Ground, services: Services, snapshots: Snaps
   learnSecrets(ground);
   cacheStore.resize(parseSize(next.cache.maxSize));
   options.onConfig?.(next);
+  // Whoever serves records reads them again: also the snapshot in force is built anew.
   emit({ type: "records", of: "pools" });
-  snapshots.rebuild();
 }
 
 /** Learns the values of the configuration's fields for secrets, so that they are never logged. */
