@@ -15,24 +15,28 @@ const REFUSED: Record<KeyRefusal, Refused> = {
     detail: "This is not a whole API key: it is mistyped or cut off. Copy it again.",
     why: "the key can't be one: its form or its checksum is wrong",
     isGuess: false,
+    isKnown: false,
   },
   keyInvalid: {
     code: "keyInvalid",
     detail: "This API key is not known; check it for typing errors.",
     why: "the key is not known",
     isGuess: true,
+    isKnown: false,
   },
   keyExpired: {
     code: "keyExpired",
     detail: "This API key has expired; ask for a new one.",
     why: "the key has expired",
     isGuess: false,
+    isKnown: true,
   },
   keyRevoked: {
     code: "keyRevoked",
     detail: "This API key is revoked or disabled; ask for a new one.",
     why: "the key is revoked or disabled, or its consumer is disabled",
     isGuess: false,
+    isKnown: true,
   },
 };
 

@@ -12,6 +12,8 @@ export interface Refused {
   readonly why: string;
   /** True when the credential may be a guess, which the guard counts. */
   readonly isGuess: boolean;
+  /** True when it is known whose it was: `holderOf` can tell. What can be nobody's is never looked up. */
+  readonly isKnown: boolean;
 }
 
 /**

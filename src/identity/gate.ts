@@ -92,7 +92,8 @@ export class Identity {
     return keyMissing(exchange.snapshot.identity);
   }
 
-  private refuse(exchange: Exchange<Arrival>, finder: Finder, secret: string, { code, detail, why, isGuess }: Refused): Problem {
+  private refuse(exchange: Exchange<Arrival>, finder: Finder, secret: string, refused: Refused): Problem {
+    const { code, detail, why, isGuess, isKnown } = refused;
     const { guard } = this.deps;
     const { ip, hiddenCaller, blockedFor, asker, snapshot } = exchange;
     asker?.tell("identify", blockedFor > 0 ? `${why}, and ${ip} is blocked` : why, false);
@@ -104,7 +105,7 @@ export class Identity {
     if (asker === null) {
       if (isGuess) guard.strike(ip);
       // Whose it is, is worth knowing: nobody asks more often why they were refused.
-      else exchange.notes.refusedCaller = finder.holderOf(secret);
+      if (isKnown) exchange.notes.refusedCaller = finder.holderOf(secret);
     }
     return unauthorized(snapshot.identity, code, detail);
   }
