@@ -35,8 +35,6 @@ export interface Situation {
   readonly ip: string | null;
   /** Gives a field of the request; `null` when it is not known. */
   readonly header: (name: string) => string | null;
-  /** True when it is known already that the guard lets the request on. */
-  readonly isPastGuard?: boolean;
 }
 
 /** Says why a request would be refused. */
@@ -155,8 +153,7 @@ export class Explain {
   }
 
   /** Tells whether the block of an address lets one of the keys in question on. */
-  private isLetOn({ isPastGuard, key, keys }: Situation, ip: string, isAnonymous: boolean, unknown: string[]): boolean {
-    if (isPastGuard === true) return true;
+  private isLetOn({ key, keys }: Situation, ip: string, isAnonymous: boolean, unknown: string[]): boolean {
     if (isAnonymous) return false;
     const asked = key === null ? keys : [key];
     const held = asked.filter((each) => !this.deps.guard.letsKnown(ip, this.deps.isOfMadeForm(each), each.hash));

@@ -109,7 +109,7 @@ export class Walk {
       const refusal = await gate(exchange);
       if (refusal !== null) return refused(refusal);
     }
-    return this.answered(exchange, steps, asker);
+    return line === route.preflight ? preflighted(steps, asker) : this.answered(exchange, steps, asker);
   }
 
   /** Tells what would answer a request that all gates let through. */
@@ -136,6 +136,12 @@ export class Walk {
       );
     return { ...through, forwarded: forwardedText(exchange, route) };
   }
+}
+
+/** Tells of a browser's preflight, which reaches no backend. */
+function preflighted(steps: Step[], asker: Asker): WalkedAnswer {
+  asker.tell("target", "Sluice itself answers the preflight, by the route's cors", true);
+  return { steps, refusal: null, forwarded: null };
 }
 
 /** The statuses of backends' refusals that are not 503. */

@@ -157,7 +157,20 @@ test("what Sluice itself answers is no route's, and is told so, with the methods
   await it.stop();
 });
 
-test("a key in the query is used as the pipeline uses it, and is neither forwarded nor told", async () => {
+test("a browser's preflight reaches no backend", async () => {
+  const it = asked({
+    routes: [{ name: "pages", path: "/pages", upstream: "users", cors: { origins: ["https://app.example"] } }],
+  });
+  const headers = ["Origin: https://app.example", "Access-Control-Request-Method: GET"];
+  const question = { method: "OPTIONS", target: "/pages", headers };
+  expect(await it.both(question)).toEqual([null, null]);
+  const { steps, forwarded } = await it.walk(question);
+  expect([steps.map(({ step }) => step), forwarded]).toEqual([["path", "route", "target"], null]);
+  expect(it.behind.seen.length).toBe(0);
+  await it.stop();
+});
+
+test("a key in the query is used as requests use it, and is neither forwarded nor told", async () => {
   const it = asked();
   const question = { target: `/users/7?a=1&api_key=${KEY}&b=2` };
   expect(await it.both(question)).toEqual([null, null]);
