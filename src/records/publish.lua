@@ -10,7 +10,7 @@ local MAX_ENTRIES = 100000
 
 local function current(field)
   local known = redis.call('HGET', KEYS[1], field)
-  return known and tonumber(string.match(known, '^{"rev":([%d.]+)')) or 0
+  return known and tonumber(string.match(known, '^{"rev":([%d.eE+-]+)')) or 0
 end
 
 -- Before the lock, which goes with all the rest when Redis is emptied.

@@ -1,4 +1,4 @@
-import { expect } from "bun:test";
+import { expect, spyOn } from "bun:test";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 import { type Fault, World } from "../support/replicas.ts";
@@ -135,6 +135,17 @@ describe("replication", () => {
         meanwhile: () => (instances[1] as (typeof instances)[0]).replication.catchUp(),
       });
       expect(world.counts.refused).toBe(1);
+    });
+  });
+
+  test("a record from before there was a Redis can be changed whatever version chance has given it", async () => {
+    await after(async (world) => {
+      world.old(0, "consumer c1");
+      const chance = spyOn(Math, "random").mockReturnValue(9.3e-7);
+      await world.catchUp(0, null);
+      chance.mockRestore();
+      await world.write(1, "consumer c1", false, null);
+      expect(world.counts.refused).toBe(0);
     });
   });
 
