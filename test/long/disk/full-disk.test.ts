@@ -143,7 +143,12 @@ test("with activities a gateway starts on a full disk as well: batches are refus
   await first.stop("SIGKILL");
   full.fill();
   await using again = await start({ cwd: home.path, args });
-  const refused = await post(again);
+  // What the start has tidied up may leave room for one more.
+  let refused = await post(again);
+  for (let i = 0; i < 5 && refused.status === 202; i++) {
+    full.fill();
+    refused = await post(again);
+  }
   expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([503, "queueUnavailable"]);
   for (let i = 0; i < 3; i++) await post(again);
   expect(linesOf(again, "activities can't be applied for now").length).toBeLessThanOrEqual(3);
