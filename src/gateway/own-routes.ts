@@ -14,6 +14,7 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   health: onlyReading,
   ready: onlyReading,
   metrics: onlyReading,
+  // It yields to routes, and never sees another method: that is a route's, or nobody's.
   docs: onlyReading,
   admin: onlyAdmins,
   "api-key": onlyPost,
