@@ -19,7 +19,7 @@ const Statistics = {
   bypassed: count("Requests that the cache has no part in, such as those for a range."),
 };
 
-/** What the admin API must know of the cache. */
+/** Gives the admin API what it must know of the cache. */
 export interface CacheView {
   /** Bytes now, and counts since the start. */
   readonly statistics: () => Record<keyof typeof Statistics, number>;

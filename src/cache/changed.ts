@@ -2,7 +2,7 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { UpstreamResponse } from "../http/client.ts";
 import { below } from "../http/path.ts";
 
-/** A path and query of the caller's own host. */
+/** Holds a path and query of the caller's own host. */
 export interface Changed {
   readonly path: string;
   readonly query: string;

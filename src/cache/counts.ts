@@ -1,4 +1,4 @@
-/** Counted since the start. */
+/** Counts the cache's answers since the start. */
 export interface CacheCounts {
   hits: number;
   misses: number;

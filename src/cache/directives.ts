@@ -1,6 +1,6 @@
 import { parseDictionary } from "./targeted.ts";
 
-/** What a Cache-Control field says (RFC 9111 §5.2, RFC 5861). Times in milliseconds; `null` where nothing is said. */
+/** Holds what a Cache-Control field says (RFC 9111 §5.2, RFC 5861). Times in milliseconds; `null` where nothing is said. */
 export interface Directives {
   readonly noStore: boolean;
   readonly noCache: boolean;
@@ -91,7 +91,7 @@ export function targetedDirectives(value: string | null): Directives | null {
   const members = value === null ? null : parseDictionary(value);
   if (members === null) return null;
   const has = (name: string): boolean => members.has(name) && members.get(name) !== "?0";
-  /** A value of another type is not used (§2.1). */
+  /** Gives a number of seconds in milliseconds; a value of another type is not used (§2.1). */
   const seconds = (name: string): number | null => {
     const text = members.get(name) ?? "";
     return /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) * 1000 : null;
@@ -99,7 +99,7 @@ export function targetedDirectives(value: string | null): Directives | null {
   return said(has, seconds);
 }
 
-/** What a request says; without Cache-Control, an old client's Pragma counts (RFC 9111 §5.4). */
+/** Reads what a request says; without Cache-Control, an old client's Pragma counts (RFC 9111 §5.4). */
 export function requestDirectives(cacheControl: string | null, pragma: string | null): Directives {
   if (cacheControl === null && pragma !== null && /(^|,)\s*no-cache\s*(,|$)/i.test(pragma)) return { ...NO_DIRECTIVES, noCache: true };
   return parseDirectives(cacheControl);
@@ -121,7 +121,7 @@ function read(value: string): Directives {
     directives.push({ name: (parts[1] ?? "").toLowerCase(), value: parts[2] ?? parts[3] ?? null });
   }
   const has = (name: string) => directives.some((each) => each.name === name);
-  /** The lowest of what is said; `malformed` for what is no number. */
+  /** Gives the lowest of what is said; `malformed` for what is no number. */
   const seconds = (name: string, malformed: number | null): number | null => {
     let least: number | null = null;
     for (const each of directives) {

@@ -11,7 +11,7 @@ import { type Freshness, freshnessOf, isError, type NotStored, varyOf, whyNotSto
 import type { CacheStore, Entry } from "./store.ts";
 import { cacheStatus, isAnotherVersion, keptHead, renewedFields } from "./stored.ts";
 
-/** A request for which the backend is asked. */
+/** Holds a request for which the backend is asked. */
 export interface Asked {
   readonly lookup: Lookup;
   readonly fill: Fill;

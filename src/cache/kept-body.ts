@@ -6,7 +6,7 @@ export class KeptBody implements Body {
   private parts: Uint8Array[] | null = [];
   private size = 0;
 
-  /** `max` in bytes. `keep` gets the whole; `giveUp` is called instead when it breaks off or is too large. */
+  /** Takes `max` in bytes. `keep` gets the whole; `giveUp` is called instead when it breaks off or is too large. */
   constructor(
     private readonly source: Body,
     private readonly max: number,

@@ -9,14 +9,14 @@ import type { CacheStore, Entry } from "./store.ts";
 /** Asks a backend. `conditions`: header lines in place of the caller's own conditions; `null` leaves those. What it holds for the response is registered with the exchange. */
 export type Forward = (exchange: Exchange<Arrival>, conditions: string | null) => Promise<UpstreamResponse>;
 
-/** A route with a cache, and how its requests are forwarded. */
+/** Holds a route with a cache, and how its requests are forwarded. */
 export interface CachedRoute {
   readonly route: Route;
   readonly cache: RouteCache;
   readonly forward: Forward;
 }
 
-/** A request as the cache sees it, worked out once. */
+/** Holds a request as the cache sees it, worked out once. */
 export interface Lookup {
   readonly exchange: Exchange<Arrival>;
   readonly on: CachedRoute;
@@ -54,7 +54,7 @@ export function inBackground(lookup: Lookup, now: number): Lookup {
 }
 
 /**
- * What part the cache has in a request: it answers it by what is kept, and keeps what a backend answers ("whole"); it answers it by a part of what is kept, and if nothing is, the
+ * Says what part the cache has in a request: it answers it by what is kept, and keeps what a backend answers ("whole"); it answers it by a part of what is kept, and if nothing is, the
  * request goes by the cache ("part"); or it has none.
  */
 export type Role = "whole" | "part" | "none";

@@ -38,7 +38,7 @@ export interface StorableQuestion {
   readonly freshness: Freshness;
 }
 
-/** Why a response was not kept, as Cache-Status says it (`detail`, RFC 9211 §2.7). */
+/** Says why a response was not kept, as Cache-Status says it (`detail`, RFC 9211 §2.7). */
 export type NotStored =
   | "request-no-store"
   | "status"
@@ -85,7 +85,7 @@ export function whyNotStored({ status, fields, request, identity, hasCookie, fre
 }
 
 /**
- * A response's age and lifetime. `arrivedAt`: when it came, by the calendar (milliseconds since 1970); `delay`: how long it took.
+ * Works out a response's age and lifetime. `arrivedAt`: when it came, by the calendar (milliseconds since 1970); `delay`: how long it took.
  * `ttl`: the lifetime of responses that state none; `null`: a tenth of the time since they were modified.
  */
 export function freshnessOf(status: number, fields: Fields, arrivedAt: number, delay: number, ttl: number | null): Freshness {
@@ -98,7 +98,7 @@ export function freshnessOf(status: number, fields: Fields, arrivedAt: number, d
   return { directives, isStated, initialAge, lifetime: lifetimeOf(status, fields, directives, expires, date, arrivedAt, ttl) };
 }
 
-/** The age it came with: of a list its first member (RFC 9111 §5.1). */
+/** Reads the age that a response came with: of a list its first member (RFC 9111 §5.1). */
 function ageOf(fields: Fields): number {
   const [first = ""] = (fields.get("age") ?? "").split(",", 1);
   return /^\s*\d+\s*$/.test(first) ? Number(first) * 1000 : 0;
@@ -133,7 +133,7 @@ export type Use =
   | "asked-for"
   | "expired";
 
-/** What may be done with a kept response of this age. */
+/** Decides what may be done with a kept response of this age. */
 export function useOf({ directives, lifetime }: Freshness, age: number, request: Directives): Use {
   if (request.noCache || request.maxAge === 0) return "asked-for";
   if (directives.noCache) return "expired";
@@ -147,7 +147,7 @@ export function useOf({ directives, lifetime }: Freshness, age: number, request:
   return "expired";
 }
 
-/** Whether a kept response may stand in for an error of the backend (RFC 5861 §4). */
+/** Tells whether a kept response may stand in for an error of the backend (RFC 5861 §4). */
 export function mayStandIn({ directives, lifetime }: Freshness, age: number, request: Directives): boolean {
   if (isNeverStale(directives) || directives.noCache) return false;
   const span = Math.max(directives.staleIfError ?? -1, request.staleIfError ?? -1);
@@ -157,13 +157,13 @@ export function mayStandIn({ directives, lifetime }: Freshness, age: number, req
 /** Errors that a kept response may stand in for (RFC 5861 §4). */
 export const isError = (status: number): boolean => status === 500 || status === 502 || status === 503 || status === 504;
 
-/** RFC 9111 §4.2.4: these forbid to give a stale one; s-maxage includes proxy-revalidate (§5.2.2.10). */
+/** Tells whether a stale answer is forbidden (RFC 9111 §4.2.4); s-maxage includes proxy-revalidate (§5.2.2.10). */
 const isNeverStale = (directives: Directives): boolean =>
   directives.mustRevalidate || directives.proxyRevalidate || directives.sMaxAge !== null;
 
 const hasValidator = (fields: Fields): boolean => fields.get("etag") !== null || fields.get("last-modified") !== null;
 
-/** The names in Vary, in lower case and order; "*" when one of them is that. */
+/** Gives the names in Vary, in lower case and order; "*" when one of them is that. */
 export function varyOf(fields: Fields): readonly string[] | "*" {
   const vary = fields.joined("vary");
   if (vary === null) return NOTHING;
@@ -179,14 +179,14 @@ export function varyOf(fields: Fields): readonly string[] | "*" {
 }
 const NOTHING: readonly string[] = [];
 
-/** The fields of a response that tell its versions apart. */
+/** Holds the fields of a response that tell its versions apart. */
 export interface Validators {
   readonly etag: string | null;
   readonly lastModified: string | null;
   readonly date: string | null;
 }
 
-/** Whether the caller has this representation already (RFC 9110 §13.1.2, §13.1.3, §13.2.2). One without Last-Modified goes by its Date (RFC 9111 §4.3.2). */
+/** Tells whether the caller has this representation already (RFC 9110 §13.1.2, §13.1.3, §13.2.2). One without Last-Modified goes by its Date (RFC 9111 §4.3.2). */
 export function isUnmodified(request: Fields, status: number, { etag, lastModified, date }: Validators): boolean {
   if (status !== 200) return false;
   const tags = request.joined("if-none-match");
@@ -201,7 +201,7 @@ export function isUnmodified(request: Fields, status: number, { etag, lastModifi
   return sinceTime !== null && modified !== null && modified <= sinceTime;
 }
 
-/** A tag without its weakness: If-None-Match compares weakly (RFC 9110 §8.8.3.2). */
+/** Gives a tag without its weakness: If-None-Match compares weakly (RFC 9110 §8.8.3.2). */
 const opaque = (tag: string): string => tag.trim().replace(/^W\//, "");
 
 function dateOf(fields: Fields, name: string): number | null {
@@ -233,14 +233,14 @@ export function normalized(name: string, value: string): string {
   return text;
 }
 
-/** A part of a body: from its first byte up to, not including, `end`. */
+/** Holds a part of a body: from its first byte up to, not including, `end`. */
 export interface Part {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * What a request's Range asks of a body of `length` bytes (RFC 9110 §14.2): a part, `"unsatisfiable"`, or `null` for the whole: several parts, other units and what can't be read are
+ * Reads what a request's Range asks of a body of `length` bytes (RFC 9110 §14.2): a part, `"unsatisfiable"`, or `null` for the whole: several parts, other units and what can't be read are
  * answered so, and what If-Range says is another version (§13.1.5).
  */
 export function partOf(request: Fields, length: number, validators: Validators): Part | "unsatisfiable" | null {

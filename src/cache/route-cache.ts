@@ -1,7 +1,7 @@
 import type { RouteConfig } from "../routes/settings.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
 
-/** What a route's cache is set to, ready for requests. */
+/** Holds what a route's cache is set to, ready for requests. */
 export interface RouteCache {
   /** Milliseconds that a response is fresh which says nothing of it; `null`: by when it was modified. */
   readonly ttl: number | null;

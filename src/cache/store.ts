@@ -1,6 +1,6 @@
 import type { Freshness } from "./policy.ts";
 
-/** One kept response. */
+/** Holds one kept response. */
 export interface Entry {
   /** The request's fields that chose it, by name, and their values. */
   readonly vary: readonly string[];
@@ -24,7 +24,7 @@ export interface Entry {
   readonly arrivedAt: number;
 }
 
-/** All kept responses of one URI: one for each combination of the request's fields that Vary names. */
+/** Holds all kept responses of one URI: one for each combination of the request's fields that Vary names. */
 interface Slot {
   readonly route: string;
   readonly path: string;
@@ -49,7 +49,7 @@ const OVERHEAD = 512;
 /** Representations of one URI; beyond it the oldest goes. */
 const MAX_VARIANTS = 64;
 
-/** Kept responses in memory, bounded in bytes; the least recently used goes first. */
+/** Keeps responses in memory, bounded in bytes; the least recently used goes first. */
 export class CacheStore {
   readonly stats: CacheStats = { entries: 0, size: 0, evicted: 0 };
   private readonly slots = new Map<string, Slot>();
@@ -59,10 +59,10 @@ export class CacheStore {
   private newest: Slot | null = null;
   private oldest: Slot | null = null;
 
-  /** `maxSize` in bytes. */
+  /** Takes `maxSize` in bytes. */
   constructor(public maxSize: number) {}
 
-  /** The entry under `key` that `valueFor` (a request's field by lower-case name) chooses. */
+  /** Gives the entry under `key` that `valueFor` (a request's field by lower-case name) chooses. */
   find(key: string, valueFor: (name: string) => string): Entry | null {
     const slot = this.slots.get(key);
     if (slot === undefined) return null;
@@ -77,7 +77,7 @@ export class CacheStore {
     return null;
   }
 
-  /** The field names that the newest response under `key` varied by; `null` when there is none. */
+  /** Gives the field names that the newest response under `key` varied by; `null` when there is none. */
   varyOf(key: string): readonly string[] | null {
     return this.slots.get(key)?.entries.at(-1)?.vary ?? null;
   }
@@ -186,7 +186,7 @@ export class CacheStore {
   }
 }
 
-/** What Vary named may be as long as a request's head may be: it counts like all that is kept. */
+/** Gives the bytes that an entry takes. What Vary named may be as long as a request's head may be: it counts like all that is kept. */
 function sizeOf({ lines, head, body, vary, varied }: Entry): number {
   let size = OVERHEAD + 4 * head.length + (lines === head ? 0 : lines.length) + (body?.length ?? 0);
   for (let i = 0; i < vary.length; i++) size += 2 * ((vary[i] as string).length + (varied[i] as string).length);

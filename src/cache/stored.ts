@@ -9,7 +9,7 @@ import type { Lookup } from "./lookup.ts";
 import { type Freshness, isUnmodified, partOf } from "./policy.ts";
 import type { Entry } from "./store.ts";
 
-/** What is kept of a response's head. */
+/** Holds what is kept of a response's head. */
 export type KeptHead = Pick<Entry, "lines" | "head" | "notModifiedHead" | "etag" | "lastModified" | "date">;
 
 /**

@@ -11,7 +11,7 @@ const AROUND_COMMA = /[ \t]*/y;
  */
 export function parseDictionary(text: string): ReadonlyMap<string, string> | null {
   let at = 0;
-  /** The text that is next, or `null` when it is of another kind. */
+  /** Gives the text that is next, or `null` when it is of another kind. */
   const next = (kind: RegExp): string | null => {
     kind.lastIndex = at;
     const found = kind.exec(text);

@@ -804,7 +804,7 @@ export class IncomingBody implements ArrivingBody {
     return next;
   }
 
-  /** True for a chunked body that has grown past its bound; the size that a Content-Length states is checked before. */
+  /** Tells whether a chunked body has grown past its bound; the size that a Content-Length states is checked before. */
   private get isTooLarge(): boolean {
     return this.received > this.max && this.decoder instanceof ChunkedDecoder;
   }

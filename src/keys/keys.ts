@@ -602,7 +602,7 @@ const filled = (quota: NewKey["quota"]): QuotaConfig | QuotaConfig[] | null =>
 
 const orNull = <T>(list: T[] | undefined): T[] | null => (list === undefined || list.length === 0 ? null : list);
 
-/** A key that the file declares. */
+/** Holds a key that the file declares. */
 interface Declared extends KeyEntry {
   readonly given: DeclaredKey;
 }

@@ -27,7 +27,7 @@ export interface KeyEntry extends Caller {
   acceptedAt?: number;
 }
 
-/** A key or consumer, which may have limits and quotas of its own. */
+/** Holds a key or consumer, which may have limits and quotas of its own. */
 type Limited = Pick<Consumer, "limits" | "quota">;
 
 export type KeyRefusal = "keyMalformed" | "keyInvalid" | "keyExpired" | "keyRevoked";

@@ -14,7 +14,7 @@ export interface LimitsAdminDeps {
   readonly limiter: LimitService;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
-  /** The routes' own limits. */
+  /** Gives the routes' own limits. */
   readonly routePolicies: () => Policy[];
   readonly clock: Clock;
   readonly audit: Audit;

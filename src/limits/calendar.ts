@@ -14,7 +14,7 @@ export interface CalendarRule {
   readonly anchor: number;
 }
 
-/** A day of the calendar, without a zone. `Date.UTC` of it serves as its number. */
+/** Holds a day of the calendar, without a zone. `Date.UTC` of it serves as its number. */
 interface Day {
   readonly year: number;
   /** From 1. */

@@ -1,7 +1,7 @@
 import type { LimitReading, Verdict } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
 
-/** The parts of the fields that do not change from answer to answer, made once for the limit's number in force. */
+/** Holds the parts of the fields that do not change from answer to answer, made once for the limit's number in force. */
 interface Words {
   readonly limit: number;
   /** The name as a structured-field string (RFC 9651 §3.3.3). */

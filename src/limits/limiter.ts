@@ -33,7 +33,7 @@ export type Verdict =
     }
   | { readonly allowed: false; readonly readings: readonly LimitReading[] };
 
-/** The things that a request holds until it ends. */
+/** Holds what a request has taken until it ends. */
 interface Held {
   readonly entry: Entry;
   cost: number;

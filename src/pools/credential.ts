@@ -8,7 +8,7 @@ import type { Clock } from "../values/clock.ts";
 import type { Choice, Grant, PoolKey } from "./pool.ts";
 import { isDoubtful, type Pool, type Pools } from "./pools.ts";
 
-/** How a route's requests get a credential of a pool. */
+/** Says how a route's requests get a credential of a pool. */
 export interface RouteCredential {
   readonly pool: string;
   /** The field that carries it, as configured and in lower case. */
@@ -28,11 +28,11 @@ export interface RouteCredential {
   readonly probe: string | null;
 }
 
-/** The header line that carries a key. */
+/** Writes the header line that carries a key. */
 export const credentialLine = ({ header, before, after }: RouteCredential, { secret, id }: PoolKey): string =>
   `${header}: ${before}${secret ?? id}${after}\r\n`;
 
-/** `route.cost` of more than one says what a request costs; otherwise it is estimated. */
+/** Compiles a route's credential. A cost of the route that is more than one says what a request costs; otherwise it is estimated. */
 export function compileCredential(config: RouteConfig["credential"], routeCost: number): RouteCredential | null {
   if (config === null) return null;
   const field = config.header.toLowerCase();
@@ -58,15 +58,15 @@ export function compileCredential(config: RouteConfig["credential"], routeCost: 
   };
 }
 
-/** `auto`, a path such as `usage.total_tokens`, or several that are added up. */
+/** Reads `auto`, a path such as `usage.total_tokens`, or several that are added up. */
 export function compileUsage(usage: string | readonly string[] | null): UsageRecipe | null {
   if (usage === null) return null;
   return usage === "auto" ? AUTO_USAGE : usageByPaths((typeof usage === "string" ? [usage] : usage).map((path) => path.split(".")));
 }
 
-/** No key of the pool can take the request now. */
+/** Says that no key of the pool can take the request now. */
 export class PoolExhausted extends Error {
-  /** `retryIn`: milliseconds, infinite when no key will ever hold the cost. */
+  /** Takes `retryIn` in milliseconds, infinite when no key will ever hold the cost. */
   constructor(
     readonly retryIn: number,
     readonly cost: number,
@@ -75,20 +75,20 @@ export class PoolExhausted extends Error {
   }
 }
 
-/** The upstream refused the caller's request, or it is not known that it refused our key: what it said may be about the key, and is not for the caller. */
+/** Says that the upstream refused the caller's request, or that it is not known whether it refused our key: what it said may be about the key, and is not for the caller. */
 export class CredentialRefused extends Error {}
 
-/** The route names a pool that was deleted. */
+/** Says that the route names a pool that was deleted. */
 export class PoolMissing extends Error {}
 
-/** The fields by which providers say when a key may be used again: OpenAI's, in milliseconds, before the standard's. */
+/** Reads the fields by which providers say when a key may be used again: OpenAI's, in milliseconds, before the standard's. */
 function restAsked({ fields }: UpstreamResponse, clock: Clock): number | null {
   const exact = fields.get("retry-after-ms");
   if (exact !== null && /^\d{1,12}(\.\d{1,9})?$/.test(exact)) return Math.ceil(Number(exact));
   return retryAfterOf(fields.get("retry-after"), clock.wall());
 }
 
-/** The key of a pool that a request uses, from before it is sent until what it cost is known. */
+/** Holds the key of a pool that a request uses, from before it is sent until what it cost is known. */
 export class CredentialUse {
   private requests = 0;
   private call: { readonly isSent: boolean } | null = null;
@@ -134,14 +134,14 @@ export class CredentialUse {
     return credentialLine(this.credential, this.grant.key);
   }
 
-  /** A request with the key goes out. */
+  /** Notes that a request with the key goes out. */
   sent(call: { readonly isSent: boolean }): void {
     this.requests++;
     this.call = call;
     this.status = 0;
   }
 
-  /** The request can't have reached anybody. */
+  /** Notes that the request can't have reached anybody. */
   unsent(): void {
     this.requests--;
     this.call = null;
@@ -176,14 +176,14 @@ export class CredentialUse {
     return true;
   }
 
-  /** The key's refusal may be about the request. */
+  /** Notes that the key's refusal may be about the request. */
   private isDoubted(): void {
     const { key } = this.grant;
     if (isDoubtful(this.status) && !this.doubtful.some((doubt) => doubt.key === key)) this.doubtful.push({ key, status: this.status });
   }
 
   /**
-   * No other key tells whose fault it is: asks the upstream about the keys themselves (`ask`: the status that a request of our own with this key gets, or `null`), and puts
+   * Asks the upstream about the keys themselves, where no other key tells whose fault it is (`ask`: the status that a request of our own with this key gets, or `null`), and puts
    * those in quarantine that it refuses. Gives whether the key that was refused last is known to be at fault.
    * Of 403, which is seldom about a key, only several requests in a row make us ask.
    */
@@ -200,7 +200,7 @@ export class CredentialUse {
     return verdicts.at(-1) ?? false;
   }
 
-  /** Two keys got the same refusal, which is about the request: only if no request at all gets through with them, the upstream is asked about them, and nobody waits for it. */
+  /** Notes that two keys got the same refusal, which is about the request: only if no request at all gets through with them, the upstream is asked about them, and nobody waits for it. */
   repeated(ask: Ask, onFault: (error: unknown) => void): void {
     const { pools } = this.deps;
     for (const { key, status } of this.doubtful)
@@ -209,18 +209,18 @@ export class CredentialUse {
       })().catch(onFault);
   }
 
-  /** The response that the caller gets goes by this meter. */
+  /** Takes the meter of the response that the caller gets. */
   measure(meter: Meter | null): void {
     this.meter = meter;
   }
 
-  /** When the first key can be used again after this one was refused, as an error for the caller. */
+  /** Says when the first key can be used again after this one was refused, as an error for the caller. */
   exhausted(): PoolExhausted {
     const retryIn = this.deps.pools.whenNext(this.pool, this.cost);
     return new PoolExhausted(retryIn, this.cost);
   }
 
-  /** The exchange is over: what it used takes the place of what was reserved. A second call does nothing. */
+  /** Settles the cost when the exchange is over: what it used takes the place of what was reserved. A second call does nothing. */
   settle(): void {
     if (this.isSettled) return;
     this.isSettled = true;
@@ -249,7 +249,7 @@ export class CredentialUse {
 /** Asks the upstream about a key: the status that a request of our own gets with it, `null` without an answer. */
 export type Ask = (key: PoolKey) => Promise<number | null>;
 
-/** A key that takes the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
+/** Takes a key that has room for the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
 async function take(pools: Pools, pool: Pool, route: string, cost: number, choice: Choice): Promise<Grant> {
   const lease = await pools.reserve(pool, route, cost, choice.mayProbe ? [choice] : [choice, { ...choice, mayProbe: true }]);
   if (!lease.granted) throw new PoolExhausted(lease.retryIn, cost);

@@ -7,7 +7,7 @@ import publish from "./publish.lua" with { type: "text" };
 import { fieldOf, partsOf, Replicas } from "./replicas.ts";
 import { type Row, Rows } from "./rows.ts";
 
-/** A record as it is passed on. */
+/** Holds a record as it is passed on. */
 interface Version {
   /** Orders all changes: the greater one is the later one. */
   readonly rev: number;
@@ -15,10 +15,10 @@ interface Version {
   readonly row: Row | null;
 }
 
-/** The lock was held for too long and is another's now, or another has changed a record without it. */
+/** Says that the lock was held for too long and is another's now, or another has changed a record without it. */
 class LockLost extends Error {}
 
-/** Another instance has changed something at the same time, and was first. */
+/** Says that another instance has changed something at the same time, and was first. */
 export class WriteConflict extends Error {}
 
 export interface ReplicationDeps {

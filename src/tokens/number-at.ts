@@ -18,7 +18,7 @@ const MAX_DIGITS = 32;
 /** The most bytes that a name that is looked for has: longer names are known to be others. */
 const MAX_NAME = 260;
 
-/** A name that is looked for, and the names that are looked for in its object. */
+/** Holds a name that is looked for, and the names that are looked for in its object. */
 interface Step {
   readonly name: Buffer;
   /** The place whose path ends here; -1 when none does. */

@@ -14,7 +14,7 @@ const BYTES_PER_TOKEN = 4;
 
 let readAtOnce = 0;
 
-/** A request's body, and what it will probably cost. */
+/** Holds a request's body, and what it will probably cost. */
 export interface Prompt {
   readonly body: Body | null;
   /** Bytes; -1 when not known, and then the body is chunked. */
@@ -31,7 +31,7 @@ export interface Prompt {
   weight: number;
 }
 
-/** The exchange is over: other bodies may take this one's place. A second call does nothing. */
+/** Lets the body go when the exchange is over: other bodies may take this one's place. A second call does nothing. */
 export function letGo(prompt: Prompt): void {
   readAtOnce -= prompt.weight;
   prompt.weight = 0;
@@ -109,12 +109,12 @@ function textBytes(value: unknown): number {
   return sum;
 }
 
-/** An object whose `data` is a file in Base64: Anthropic's source, OpenAI's input_audio, Google's inlineData. */
+/** Tells whether an object's `data` is a file in Base64: Anthropic's source, OpenAI's input_audio, Google's inlineData. */
 const holdsFile = (part: Record<string, unknown>): boolean =>
   typeof part.data === "string" &&
   (part.type === "base64" || typeof part.format === "string" || typeof part.mimeType === "string" || typeof part.mime_type === "string");
 
-/** The most tokens that the answer may have: what OpenAI (two names), Anthropic and others call it; for each of `n` answers. */
+/** Gives the most tokens that the answer may have: what OpenAI (two names), Anthropic and others call it; for each of `n` answers. */
 function outputOf(request: Record<string, unknown>): number {
   const asked = request.max_completion_tokens ?? request.max_output_tokens ?? request.max_tokens;
   if (typeof asked !== "number" || !(asked > 0) || asked > 1e12) return 0;
@@ -123,7 +123,7 @@ function outputOf(request: Record<string, unknown>): number {
 }
 
 /**
- * Whether this is a request for a stream of chat completions (or of the older completions) that does not ask for the usage itself. The Responses API has `input` and refuses
+ * Tells whether this is a request for a stream of chat completions (or of the older completions) that does not ask for the usage itself. The Responses API has `input` and refuses
  * "stream_options"; so does Anthropic's, whose bodies on clouds name their version.
  */
 const takesStreamOptions = (request: Record<string, unknown>): boolean =>
@@ -133,7 +133,7 @@ const takesStreamOptions = (request: Record<string, unknown>): boolean =>
   request.anthropic_version === undefined &&
   !(isObject(request.stream_options) && request.stream_options.include_usage === true);
 
-/** The same request, asking for the usage. */
+/** Gives the same request, asking for the usage. */
 function askedForUsage(bytes: Uint8Array, request: Record<string, unknown>): Uint8Array {
   if (request.stream_options === undefined) {
     // Put in behind the last field: writing it all anew could change numbers that JavaScript does not hold exactly.
@@ -156,7 +156,7 @@ class Gathering implements Body {
   private trailers: Trailers | null = null;
   private failure: Error | null = null;
 
-  /** `most`: bytes that are kept. */
+  /** Takes `most`, the bytes that are kept. */
   constructor(
     private readonly source: Body,
     private readonly max: number,

@@ -23,7 +23,7 @@ export interface ForwarderDeps {
   readonly random: () => number;
   /** Tells of an error that nobody waits for. */
   readonly onFault: (error: unknown) => void;
-  /** An attempt failed: by its answer's status, or without one. */
+  /** Learns that an attempt failed: by its answer's status, or without one. */
   readonly onFailed: (requestId: string, upstream: string, target: Target, attempt: number, why: number | UpstreamFailure) => void;
 }
 

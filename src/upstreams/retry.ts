@@ -2,7 +2,7 @@ import type { FailureKind } from "../http/client.ts";
 import { isIdempotent } from "../http/methods.ts";
 import type { FailedOutcome } from "./upstream.ts";
 
-/** When a request is sent again. Times in milliseconds. */
+/** Says when a request is sent again. Times in milliseconds. */
 export interface RetryPolicy {
   /** How often a request is sent at most, the first time included. */
   readonly attempts: number;
@@ -58,7 +58,7 @@ export function outcomeOf(kind: FailureKind): FailedOutcome | null {
   }
 }
 
-/** An attempt that did not do, and what decides whether the request is sent again. */
+/** Holds an attempt that did not do, and what decides whether the request is sent again. */
 export interface Setback {
   /** The answer's status, or why there was none. */
   readonly why: number | FailureKind;

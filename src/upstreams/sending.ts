@@ -26,7 +26,7 @@ export class Sending {
   /** The kept connection that it took had been closed: the next one is new. */
   private wasStale = false;
 
-  /** `conditions`: header lines in place of the caller's own conditions; `null` leaves those. `gathered`: the body, where it was waited for. `now`: as of `clock.now()`. */
+  /** Takes `conditions`: header lines in place of the caller's own conditions; `null` leaves those. `gathered`: the body, where it was waited for. `now`: as of `clock.now()`. */
   constructor(
     readonly exchange: Exchange<Arrival>,
     readonly route: Route,

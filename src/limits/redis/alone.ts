@@ -24,12 +24,12 @@ const MAX_REMEMBERED = 50_000;
 const MAX_AT_A_TIME = 500;
 
 /**
- * A local count, with the part of it that this instance let through by itself, which is to be given back. The part is kept with the count
+ * Holds a local count, with the part of it that this instance let through by itself, which is to be given back. The part is kept with the count
  * over a restart.
  */
 type Owed = State & { alone?: number };
 
-/** The answer of Redis on a subject under one limit. */
+/** Holds the answer of Redis on a subject under one limit. */
 interface Said {
   readonly used: number;
   readonly resetIn: number;

@@ -12,7 +12,7 @@ export interface SlicesDeps {
   readonly clock: Clock;
   /** Gives the milliseconds that an answer may take. */
   readonly patience: () => number;
-  /** Called with what Redis said of a subject, and with the time at which it was asked. */
+  /** Learns what Redis said of a subject, and with the time at which it was asked. */
   readonly onSaid: (key: string, reading: LimitReading, at: number) => void;
 }
 
@@ -21,7 +21,7 @@ const LEASE_FOR = 1000;
 const MAX_OF_LIMIT = 0.05;
 const MAX_SLICES = 100_000;
 
-/** A part of a limit that was taken beforehand for one subject. */
+/** Holds a part of a limit that was taken beforehand for one subject. */
 interface Slice {
   left: number;
   /** The time until which it may be used, by this instance's clock. */
@@ -34,7 +34,7 @@ interface Slice {
   at: number;
 }
 
-/** The amount that a request takes under one limit, and how much of it comes from a slice that this instance has. */
+/** Holds the amount that a request takes under one limit, and how much of it comes from a slice that this instance has. */
 interface Charge {
   readonly charge: number;
   readonly own: number;
