@@ -18,8 +18,25 @@ export interface RedisServer {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** `args`: more of redis-server's options. Fails where there is no redis-server: .ci/run installs one. */
-export async function redisServer(args: readonly string[] = [], port = freePort()): Promise<RedisServer> {
+/**
+ * Starts a redis-server. `args`: more of its options. Another takes a free port, or the one that a cluster needs beside it, now and then: it
+ * is tried again then. Fails where there is no redis-server: .ci/run installs one.
+ */
+export async function redisServer(args: readonly string[] = [], port?: number): Promise<RedisServer> {
+  for (let left = 5; port === undefined && left > 1; left--) {
+    try {
+      return await serverAt(freePort(), args);
+    } catch (error) {
+      if (!(error instanceof Ended)) throw error;
+    }
+  }
+  return serverAt(port ?? freePort(), args);
+}
+
+/** Says that the server has ended where it should have begun. */
+class Ended extends Error {}
+
+async function serverAt(port: number, args: readonly string[]): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), "sluice-redis-"));
   const launch = () =>
     Bun.spawn(
@@ -34,13 +51,20 @@ export async function redisServer(args: readonly string[] = [], port = freePort(
   client.on("error", () => {});
   const answers = async (): Promise<void> => {
     for (;;) {
-      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`);
-      if ((await client.ping().catch(() => "")) === "PONG") return;
+      const answer = await Promise.race([client.ping().catch(() => ""), child.exited]);
+      if (answer === "PONG") return;
+      if (child.exitCode !== null) throw new Ended(`redis-server ended with ${child.exitCode}`);
       await Bun.sleep(10);
     }
   };
   client.connect().catch(() => {});
-  await answers();
+  try {
+    await answers();
+  } catch (error) {
+    client.disconnect();
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
