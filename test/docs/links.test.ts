@@ -1,21 +1,13 @@
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { isForUsers } from "../../src/pages/docs.macro.ts";
 import { docAt, llmsText } from "../../src/pages/docs.ts";
-
-const ROOT = resolve(import.meta.dir, "../..");
-const files = [
-  "README.md",
-  "CONTRIBUTING.md",
-  ...readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".md"))
-    .map((file) => join("docs", file)),
-];
+import { FILES, ROOT } from "./files.ts";
 
 test("every link of the documentation leads to a file, and every anchor to a heading or a row", async () => {
   const broken: string[] = [];
-  for (const file of files) {
+  for (const file of FILES) {
     const text = await Bun.file(join(ROOT, file)).text();
     for (const [, to = ""] of text.replace(/```[\s\S]*?```/g, "").matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^[a-z]+:/.test(to)) continue;
@@ -31,7 +23,7 @@ test("every link of the documentation leads to a file, and every anchor to a hea
   expect(broken).toEqual([]);
 });
 
-const users = files.filter((file) => file.startsWith("docs/") && isForUsers(file.slice("docs/".length)));
+const users = FILES.filter((file) => file.startsWith("docs/") && isForUsers(file.slice("docs/".length)));
 
 test("every page for users is reached from the documentation's index", async () => {
   const index = await Bun.file(join(ROOT, "docs/README.md")).text();
@@ -40,7 +32,7 @@ test("every page for users is reached from the documentation's index", async () 
 
 test("every decision that is written down is reached from the list of decisions", async () => {
   const index = await Bun.file(join(ROOT, "docs/adr/README.md")).text();
-  for (const file of files.filter((each) => each.startsWith("docs/adr/") && each !== "docs/adr/README.md"))
+  for (const file of FILES.filter((each) => each.startsWith("docs/adr/") && each !== "docs/adr/README.md"))
     expect(index).toContain(`(${file.slice("docs/adr/".length)})`);
 });
 

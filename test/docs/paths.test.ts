@@ -1,16 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
-
-const ROOT = resolve(import.meta.dir, "../..");
-const pages = [
-  "README.md",
-  "CONTRIBUTING.md",
-  ...readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".md"))
-    .sort()
-    .map((file) => join("docs", file)),
-];
+import { join } from "node:path";
+import { FILES, ROOT } from "./files.ts";
 
 /** Files and folders of the repository that a text names, but for those with a word in capitals in place of a name. */
 const namedIn = (text: string): string[] =>
@@ -20,7 +11,7 @@ const namedIn = (text: string): string[] =>
 
 test("every file of the repository that the documentation names is there", async () => {
   const gone: string[] = [];
-  for (const page of pages)
+  for (const page of FILES)
     for (const path of namedIn(await Bun.file(join(ROOT, page)).text())) if (!existsSync(join(ROOT, path))) gone.push(`${page}: ${path}`);
   expect(gone).toEqual([]);
 });
