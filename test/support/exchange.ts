@@ -3,7 +3,7 @@ import type { Route } from "../../src/exchange/route.ts";
 import { Router } from "../../src/exchange/router.ts";
 import type { Snapshot } from "../../src/exchange/snapshot.ts";
 import { compileRoute } from "../../src/gateway/routes.ts";
-import type { ArrivingBody, Sink } from "../../src/http/body.ts";
+import { type ArrivingBody, type Sink, WholeBody } from "../../src/http/body.ts";
 import {
   type Call,
   callerLeft,
@@ -121,19 +121,9 @@ const snapshotOf = (route: Route): Snapshot => ({
 });
 
 /** A body that came with its head. */
-class ArrivedBody implements ArrivingBody {
+class ArrivedBody extends WholeBody implements ArrivingBody {
   readonly isComplete = true;
-  readonly length: number;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.length = bytes.length;
-  }
-  start(sink: Sink): void {
-    sink.write(this.bytes);
-    sink.end();
-  }
-  resume(): void {}
-  cancel(): void {}
   bound(): void {}
 }
 
