@@ -6,7 +6,7 @@ import type { Body, Sink } from "./body.ts";
 import { type Descriptors, descriptors as ownDescriptors } from "./descriptors.ts";
 import type { Fields } from "./fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
-import { HeadFault, parseResponseHead, type ResponseHead } from "./head.ts";
+import { HEAD_END, HeadFault, parseResponseHead, type ResponseHead } from "./head.ts";
 import { giveUpUnacknowledged } from "./keep-alive.ts";
 import { isQuiet } from "./kernel.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
@@ -161,7 +161,6 @@ const TOLD_FOR = 60_000;
 const MAX_ADDRESSES = 1024;
 /** Milliseconds after which a silent peer is asked whether it is still there; Bun then asks each second, ten times. */
 const KEEP_ALIVE_AFTER = 60_000;
-const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 
 /** Names what the client tells whoever runs the gateway. */

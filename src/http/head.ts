@@ -1,5 +1,8 @@
 import { Fields, isToken, lowerName } from "./fields.ts";
 
+/** The bytes that end a head (RFC 9112 §2.1). */
+export const HEAD_END = Buffer.from("\r\n\r\n");
+
 /** Says how the length of a message's body is known (RFC 9112 §6.3). `close`: it ends with the connection. */
 export type Framing = "none" | "length" | "chunked" | "close";
 

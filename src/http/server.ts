@@ -4,7 +4,7 @@ import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./bo
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
-import { HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
+import { HEAD_END, HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
 import { hasUnreadBytes } from "./kernel.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
@@ -86,7 +86,6 @@ const MIN_PIECES = 512;
 
 /** The first byte of a TLS handshake (RFC 8446 §5.1). */
 const TLS_HANDSHAKE = 22;
-const HEAD_END = Buffer.from("\r\n\r\n");
 const EMPTY = Buffer.alloc(0);
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
 
