@@ -20,7 +20,7 @@ export function clientIp(peer: string, forwardedFor: string | null, trusted: Cid
 }
 
 /** Removes the port from an entry: some proxies write `203.0.113.7:4711` or `[2001:db8::1]:4711`. */
-export function withoutPort(entry: string): string {
+function withoutPort(entry: string): string {
   if (entry.startsWith("[")) return entry.slice(1, entry.indexOf("]"));
   const colon = entry.indexOf(":");
   return colon >= 0 && entry.indexOf(":", colon + 1) < 0 ? entry.slice(0, colon) : entry;

@@ -4,9 +4,9 @@ import type { Trailers } from "../http/trailers.ts";
 import { isObject, parseExactly } from "../values/json.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
-export const MAX_KEPT_PLAIN = 1_048_576;
+const MAX_KEPT_PLAIN = 1_048_576;
 /** JSON is read up to this size: pictures and sounds stand in it as text. In bytes. */
-export const MAX_READ = 16_777_216;
+const MAX_READ = 16_777_216;
 /** What all requests together may have under way of bodies that are larger than `MAX_KEPT_PLAIN`; beyond it they go through unread. In bytes. */
 const MAX_READ_AT_ONCE = 134_217_728;
 /** Bytes of a text per token, as providers of language models reckon. */

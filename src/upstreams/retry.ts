@@ -42,7 +42,7 @@ export function delayBefore(
 }
 
 /** Tells whether a status says that another attempt may do better (RFC 9110 §15.6). */
-export const isRetryable = (status: number): boolean => status === 502 || status === 503 || status === 504;
+const isRetryable = (status: number): boolean => status === 502 || status === 503 || status === 504;
 
 /** Tells what a failure says of the target; `null` for what is the caller's doing or the gateway's own want. */
 export function outcomeOf(kind: FailureKind): FailedOutcome | null {

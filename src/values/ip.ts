@@ -162,7 +162,7 @@ const EMBEDDINGS: readonly (readonly [prefix: CidrSet, at: readonly number[], is
  * Gives the IPv4 addresses to which translators (NAT64, 6to4, Teredo and the like) take an IPv6 address; an empty list for any other
  * address.
  */
-export function embeddedIpv4(ip: string): string[] {
+function embeddedIpv4(ip: string): string[] {
   const bytes = parseIp(ip);
   if (bytes === null || bytes.length === 4) return [];
   const found = EMBEDDINGS.filter(([prefix]) => prefix.has(ip)).map(([, at, isInverted]) =>
