@@ -1,4 +1,5 @@
 import { DEMO_UPSTREAMS } from "../demo/settings.ts";
+import { wantedOf } from "../exchange/own-paths.ts";
 import type { Fault } from "../schema/faults.ts";
 import { type Config, SECTIONS, settingsOf } from "./schema.ts";
 import type { Known } from "./section.ts";
@@ -8,10 +9,12 @@ import type { Known } from "./section.ts";
  * in it.
  */
 export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | "upstreams" | "pools">> = {}): Fault[] {
+  const pools = new Set([...Object.keys(config.pools), ...(also.pools ?? [])]);
   const known: Known = {
     tiers: new Set([...Object.keys(config.tiers), ...(also.tiers ?? [])]),
     upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : []), ...(also.upstreams ?? [])]),
-    pools: new Set([...Object.keys(config.pools), ...(also.pools ?? [])]),
+    pools,
+    wanted: wantedOf(pools.size > 0),
     activities: config.activities?.endpoint ?? null,
     hasAdminListener: config.admin.listen !== null,
   };

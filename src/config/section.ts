@@ -1,4 +1,5 @@
 import type { Static, TSchema } from "@sinclair/typebox";
+import type { Wanted } from "../exchange/own-paths.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Config } from "./schema.ts";
 
@@ -7,6 +8,8 @@ export interface Known {
   readonly tiers: ReadonlySet<string>;
   readonly upstreams: ReadonlySet<string>;
   readonly pools: ReadonlySet<string>;
+  /** What there is of Sluice's own paths. */
+  readonly wanted: Wanted;
   /** The path to which activities are posted; `null` while they are off. */
   readonly activities: string | null;
   /** True when the admin API has a listener of its own, so that its paths are free on the main port. */

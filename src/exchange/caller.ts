@@ -13,10 +13,10 @@ export interface Consumer {
 
 /** Describes whoever makes a request, however that is known. There is always one: `ANONYMOUS` where nothing says who calls. */
 export interface Caller {
-  /** The kind of credential that says who calls. */
-  readonly via: "none" | "key";
+  /** What says who calls: nothing, a key of Sluice's, an issuer's token, or a plug-in. */
+  readonly via: "none" | "key" | "token" | "plugin";
   readonly consumer: Consumer;
-  /** The id of the key; "" for nobody. */
+  /** What tells it apart from all other callers: a key's id, or the consumer's where there is no key; "" for nobody. */
   readonly id: string;
   readonly scopes: readonly string[];
   /** The routes that it may use. Empty: all. */
@@ -31,6 +31,10 @@ export interface Caller {
   /** The policies compiled from its limits, and the version of all limits they were compiled for: whoever asks for them keeps them here. */
   policies: readonly Policy[] | null;
   version: number;
+  /** Header lines for the backend, each ended by CRLF; left out: none. */
+  readonly lines?: string;
+  /** What is known of it besides; left out: what the record of its key or consumer says. */
+  readonly metadata?: Readonly<Record<string, unknown>>;
 }
 
 /** The caller that is nobody: no key was shown, or none is looked at. */

@@ -69,6 +69,10 @@ export class Exchange<A extends Arrival = Incoming> {
   dropsAuthorization = false;
   /** The address that a proxy names as its caller without being trusted; `null`: there is no such proxy. */
   hiddenCaller: string | null = null;
+  /** What the request takes from each limit; `null`: the route's cost. */
+  cost: number | null = null;
+  /** What limits may count it by besides what it shows; `null`: nothing. */
+  tags: Readonly<Record<string, string>> | null = null;
   /** Milliseconds for which the guard blocks the address; a credential may pass all the same. */
   blockedFor = 0;
   /** The limits' header lines, ready for the response. */
@@ -174,6 +178,8 @@ export class Exchange<A extends Arrival = Incoming> {
     detached.caller = this.caller;
     detached.carriedIn = this.carriedIn;
     detached.dropsAuthorization = this.dropsAuthorization;
+    detached.cost = this.cost;
+    detached.tags = this.tags;
     detached.trace = this.trace?.detached() ?? null;
     return detached;
   }

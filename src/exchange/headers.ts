@@ -67,8 +67,9 @@ export function requestHead(
   text += `X-Request-ID: ${exchange.id}\r\n`;
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  if (exchange.caller.via !== "none")
-    text += `X-Consumer-ID: ${exchange.caller.consumer.id}\r\nX-Consumer-Tier: ${exchange.caller.consumer.tier}\r\n`;
+  const { caller } = exchange;
+  if (caller.via !== "none") text += `X-Consumer-ID: ${caller.consumer.id}\r\nX-Consumer-Tier: ${caller.consumer.tier}\r\n`;
+  if (caller.lines !== undefined) text += caller.lines;
   return `${text}\r\n`;
 }
 

@@ -2,8 +2,11 @@ import type { Problem } from "../http/problem.ts";
 import { type Answer, GONE } from "./answer.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 
-/** Refuses a request, or lets it go on (`null`). It gives a promise only where it has to wait. */
-export type Gate = (exchange: Exchange<Arrival>) => Problem | null | Promise<Problem | null>;
+/** Says with what a gate stops a request: a refusal, or an answer of somebody who was asked about it. */
+export type Stop = Problem | Answer;
+
+/** Stops a request, or lets it go on (`null`). It gives a promise only where it has to wait. */
+export type Gate = (exchange: Exchange<Arrival>) => Stop | null | Promise<Stop | null>;
 
 /** Answers a request that all gates have let through. It may wrap another: a cache stands around what it keeps. */
 export type Answerer = (exchange: Exchange) => Answer | Promise<Answer>;
@@ -15,7 +18,7 @@ export interface Line {
   /**
    * Writes down what became of the request, `elapsed` milliseconds after its head had arrived: when its answer is out, or its caller gone.
    */
-  readonly ended: (exchange: Exchange, elapsed: number) => void;
+  readonly ended: (exchange: Exchange<Arrival>, elapsed: number) => void;
 }
 
 /**
@@ -29,17 +32,19 @@ export interface Line {
 export function walk(exchange: Exchange, line: Line, from = 0): Answer | Promise<Answer> {
   const { gates } = line;
   for (let i = from; i < gates.length; i++) {
-    const refusal = (gates[i] as Gate)(exchange);
-    if (refusal === null) continue;
-    if (refusal instanceof Promise) return walkOn(exchange, line, i, refusal);
-    return { kind: "problem", problem: refusal };
+    const stop = (gates[i] as Gate)(exchange);
+    if (stop === null) continue;
+    return stop instanceof Promise ? walkOn(exchange, line, i, stop) : answerOf(stop);
   }
   return line.answer(exchange);
 }
 
-async function walkOn(exchange: Exchange, line: Line, at: number, waiting: Promise<Problem | null>): Promise<Answer> {
-  const refusal = await waiting;
+/** Gives the answer to a request that a gate has stopped. */
+export const answerOf = (stop: Stop): Answer => ("kind" in stop ? stop : { kind: "problem", problem: stop });
+
+async function walkOn(exchange: Exchange, line: Line, at: number, waiting: Promise<Stop | null>): Promise<Answer> {
+  const stop = await waiting;
   // The caller has left meanwhile, or its body was refused: nothing more is done in its name.
   if (exchange.isOver) return GONE;
-  return refusal === null ? walk(exchange, line, at + 1) : { kind: "problem", problem: refusal };
+  return stop === null ? walk(exchange, line, at + 1) : answerOf(stop);
 }

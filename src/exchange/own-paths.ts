@@ -4,6 +4,12 @@ import { matchOf } from "../http/path.ts";
 /** Names what Sluice answers by itself. */
 export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key";
 
+/** Says which of the own paths are there that exist only while they are wanted. */
+export interface Wanted {
+  /** True while there are pools, whose keys are handed out. */
+  readonly handsOut: boolean;
+}
+
 interface OwnPath {
   readonly name: OwnName;
   readonly paths: readonly string[];
@@ -13,6 +19,8 @@ interface OwnPath {
   readonly on: "every" | "admin" | "main";
   /** True when a route that is meant by its path comes first. */
   readonly yields: boolean;
+  /** Tells whether it is there; left out: always. */
+  readonly isWanted?: (wanted: Wanted) => boolean;
   /** The sentence by which `explain` describes it. */
   readonly says: string;
 }
@@ -62,9 +70,13 @@ export const OWN_PATHS: readonly OwnPath[] = [
     takesBelow: false,
     on: "main",
     yields: false,
+    isWanted: ({ handsOut }) => handsOut,
     says: "Sluice itself answers: it hands out keys of pools",
   },
 ];
+
+/** Tells which own paths a configuration wants. `hasPools`: pools may also be made by the admin API. */
+export const wantedOf = (hasPools: boolean): Wanted => ({ handsOut: hasPools });
 
 /** The path where keys of pools are handed out, and the name of this endpoint in a key's list of routes and in the counts of requests. */
 export const [HAND_OUT_PATH = ""] = OWN_PATHS.find(({ name }) => name === "api-key")?.paths ?? [];
@@ -77,11 +89,11 @@ export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME];
  * Tells whether a route with this path would never be reached on the main port, however the path is written: routes are matched by its
  * decoded form.
  */
-export function isReserved(written: string, { pools, activities, hasAdminListener }: Known): boolean {
+export function isReserved(written: string, { wanted, activities, hasAdminListener }: Known): boolean {
   const path = withoutEnd(matchOf(written));
   if (activities !== null && path === withoutEnd(matchOf(activities))) return true;
-  return OWN_PATHS.some(({ name, paths, takesBelow, yields }) => {
-    if (yields || (name === "api-key" && pools.size === 0) || (name === "admin" && hasAdminListener)) return false;
+  return OWN_PATHS.some(({ name, paths, takesBelow, yields, isWanted }) => {
+    if (yields || isWanted?.(wanted) === false || (name === "admin" && hasAdminListener)) return false;
     return paths.some((own) => path === own || (takesBelow && path.startsWith(`${own}/`)));
   });
 }

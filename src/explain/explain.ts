@@ -210,6 +210,7 @@ function subjectFor(policy: Policy, { consumer, key, route, ip, header }: Situat
   for (const each of by) {
     if (each.startsWith("header:") && header(each.slice(7)) === null)
       return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
+    if (each.startsWith("tag:")) return { unknown: `it is counted by ${each}, which a plug-in says for each request` };
     if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
     if (each === "key" && consumer !== null && key === null) return { unknown: "it is counted by key: name one" };
     const isByIp = each === "ip" || ((each === "consumer" || each === "key") && consumer === null);
@@ -221,6 +222,7 @@ function subjectFor(policy: Policy, { consumer, key, route, ip, header }: Situat
     ip: ip ?? "",
     route: route?.name ?? "",
     header,
+    tag: () => null,
   });
 }
 

@@ -106,8 +106,9 @@ export class Walk {
     if (route.own === null || route.own === "activities")
       asker.tell("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`, true);
     for (const gate of line.gates) {
-      const refusal = await gate(exchange);
-      if (refusal !== null) return refused(refusal);
+      const stop = await gate(exchange);
+      // Whoever would answer by themselves is not asked: only refusals come here.
+      if (stop !== null && "code" in stop) return refused(stop);
     }
     return line === route.preflight ? preflighted(steps, asker) : this.answered(exchange, steps, asker);
   }

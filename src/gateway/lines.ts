@@ -1,6 +1,6 @@
 import type { Caching } from "../cache/answerer.ts";
 import { preflightAnswerer } from "../exchange/cors.ts";
-import type { Exchange } from "../exchange/exchange.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Answerer, Line } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { sizeGate } from "../exchange/size-gate.ts";
@@ -56,7 +56,7 @@ function forwardingOf(route: Route, { caching, forwarder }: LineServices): Answe
 
 const endedOf =
   (route: Route, { usage, recorder, auto }: LineServices) =>
-  (exchange: Exchange, elapsed: number): void => {
+  (exchange: Exchange<Arrival>, elapsed: number): void => {
     const { status, caller, notes } = exchange;
     usage.note(route.name, caller, status, notes.isLimited, exchange.units ?? 0);
     // The caller who gave up says nothing of the backend.

@@ -1,7 +1,7 @@
 import { GONE } from "../exchange/answer.ts";
 import type { Gate, Line } from "../exchange/line.ts";
 import { onlyAdmins, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
-import { OWN_PATHS, type OwnName } from "../exchange/own-paths.ts";
+import { OWN_PATHS, type OwnName, type Wanted } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Own } from "../exchange/router.ts";
 import { RouteConfig } from "../routes/settings.ts";
@@ -28,23 +28,22 @@ export interface OwnRoutesDeps {
 
 /** Compiles the routes of Sluice's own paths, once: no configuration changes them. */
 export class OwnRoutes {
-  private readonly table: readonly { readonly path: string; readonly takesBelow: boolean; readonly on: string; readonly route: Route }[];
+  private readonly table: readonly (Own<Route> & { readonly on: string; readonly isWanted: (wanted: Wanted) => boolean })[];
 
   constructor({ metricsOf, lineOf }: OwnRoutesDeps) {
-    this.table = OWN_PATHS.flatMap(({ name, paths, takesBelow, on, yields, says }) =>
+    this.table = OWN_PATHS.flatMap(({ name, paths, takesBelow, on, yields, isWanted = () => true, says }) =>
       paths.map((path) => {
         const route = ownRoute(name, path, metricsOf(name), yields ? READING : []);
         route.line = lineOf(name, METHOD_GATES[name](says));
-        return { path, takesBelow, on, route };
+        return { path, takesBelow, on, isWanted, route };
       }),
     );
   }
 
   /** Gives the routes of the main port. `isFree` tells whether no route stands in the way of a path that yields. */
-  onMain(isAdminElsewhere: boolean, handsOut: boolean, isFree: (path: string) => boolean): Own<Route>[] {
-    return this.table.filter(({ on, route: { own }, path }) => {
-      if (on === "admin" && isAdminElsewhere) return false;
-      if (own === "api-key") return handsOut;
+  onMain(isAdminElsewhere: boolean, wanted: Wanted, isFree: (path: string) => boolean): Own<Route>[] {
+    return this.table.filter(({ on, route: { own }, path, isWanted }) => {
+      if ((on === "admin" && isAdminElsewhere) || !isWanted(wanted)) return false;
       return own !== "docs" || isFree(path);
     });
   }

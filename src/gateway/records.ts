@@ -5,7 +5,7 @@ import type { Config } from "../config/schema.ts";
 import type { Known } from "../config/section.ts";
 import { Consumers } from "../consumers/consumers.ts";
 import { DEMO_UPSTREAMS } from "../demo/settings.ts";
-import { HAND_OUT_PATH, isHandOut } from "../exchange/own-paths.ts";
+import { HAND_OUT_PATH, isHandOut, wantedOf } from "../exchange/own-paths.ts";
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
@@ -80,10 +80,12 @@ export class Records {
   /** Gives the names that records may refer to. */
   known(): Known {
     const { demo, activities, admin } = this.deps.config();
+    const pools = this.pools.names();
     return {
       tiers: this.tiers.names(),
       upstreams: new Set([...this.upstreams.names(), ...(demo ? DEMO_UPSTREAMS : [])]),
-      pools: this.pools.names(),
+      pools,
+      wanted: wantedOf(pools.size > 0),
       activities: activities?.endpoint ?? null,
       hasAdminListener: admin.listen !== null,
     };

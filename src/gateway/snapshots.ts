@@ -1,5 +1,6 @@
 import type { ActivitiesConfig } from "../activities/settings.ts";
 import { demoUpstreams } from "../demo/backend.ts";
+import { wantedOf } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
@@ -86,7 +87,7 @@ export class Snapshots {
     return {
       router: new Router(
         served,
-        own.onMain(isAdminElsewhere, !services.pools.isEmpty, (path) => free.has(pageOf(path) ?? "")),
+        own.onMain(isAdminElsewhere, wantedOf(!services.pools.isEmpty), (path) => free.has(pageOf(path) ?? "")),
       ),
       adminRouter: isAdminElsewhere ? new Router<Route>([], own.onAdminListener()) : null,
       miss,

@@ -32,8 +32,11 @@ export interface Finder {
    * backend's own counts as a credential. It is false where the route looks at none, or another finder has found something.
    */
   take(exchange: Exchange<Arrival>, isAsked: boolean): string | null;
-  /** Tells who shows this credential, or why it is refused. `now` in milliseconds since 1970. */
-  find(secret: string, now: number): Caller | Refused;
+  /**
+   * Tells who shows this credential, or why it is refused. `now` in milliseconds since 1970. It gives a promise only where somebody else has
+   * to be asked.
+   */
+  find(secret: string, now: number): Caller | Refused | Promise<Caller | Refused>;
   /** Gives the caller whom a refused credential belongs to, for the log; `null` where nobody is known. */
   holderOf(secret: string): Caller | null;
   /** Learns that the caller was found good, at `now` (milliseconds since 1970). */

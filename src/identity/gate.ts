@@ -1,6 +1,7 @@
+import type { Answer } from "../exchange/answer.ts";
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
-import type { Gate } from "../exchange/line.ts";
+import type { Gate, Stop } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
 import { ipBlocked, type Problem, type ProblemCode, problem } from "../http/problem.ts";
@@ -18,6 +19,9 @@ export interface IdentityDeps {
   readonly clock: Clock;
 }
 
+/** Says who calls where no credential does; `null` where it can't say either. It may answer the request by itself. */
+export type Otherwise = (exchange: Exchange<Arrival>) => Caller | Answer | null | Promise<Caller | Answer | null>;
+
 /** Identifies callers, and decides whether they may come in. */
 export class Identity {
   constructor(private readonly deps: IdentityDeps) {}
@@ -27,22 +31,28 @@ export class Identity {
     return this.deps.finders.flatMap((finder) => finder.fields(settings));
   }
 
-  /** Makes a route's gate, which refuses callers who may not use the route. It comes after the guard's. */
-  gateFor(entrance: Entrance): Gate {
+  /**
+   * Makes a route's gate, which refuses callers who may not use the route. It comes after the guard's. `otherwise` is asked about requests
+   * without a credential; `null`: nobody is.
+   */
+  gateFor(entrance: Entrance, otherwise: Otherwise | null = null): Gate {
     return (exchange) => {
-      const { clock } = this.deps;
-      exchange.trace?.enter("identify", clock.now());
-      const refusal = this.identify(exchange, entrance);
-      exchange.trace?.leave(clock.now(), refusal === null ? {} : { "sluice.code": refusal.code });
-      return refusal;
+      exchange.trace?.enter("identify", this.deps.clock.now());
+      const stop = this.identify(exchange, entrance, otherwise);
+      return stop instanceof Promise ? stop.then((decided) => this.leave(exchange, decided)) : this.leave(exchange, stop);
     };
+  }
+
+  private leave({ trace }: Exchange<Arrival>, stop: Stop | null): Stop | null {
+    trace?.leave(this.deps.clock.now(), stop !== null && "code" in stop ? { "sluice.code": stop.code } : {});
+    return stop;
   }
 
   /**
    * Takes credentials out of the request and looks up who calls. Gives the refusal of a caller who may not come in. `Guard.lets` says what
    * passes while the address is blocked.
    */
-  private identify(exchange: Exchange<Arrival>, entrance: Entrance): Problem | null {
+  private identify(exchange: Exchange<Arrival>, entrance: Entrance, otherwise: Otherwise | null): Stop | null | Promise<Stop | null> {
     const { finders, guard, clock } = this.deps;
     const { ip, hiddenCaller, blockedFor, asker } = exchange;
     const looks = entrance.auth !== "none";
@@ -66,16 +76,45 @@ export class Identity {
       );
       if (!isLet) return ipBlocked(blockedFor);
     }
-    if (secret === null || finder === null) return this.withoutCredential(exchange, entrance);
+    if (secret === null || finder === null)
+      return otherwise === null || !looks
+        ? this.withoutCredential(exchange, entrance)
+        : this.identifyOtherwise(exchange, entrance, otherwise);
     const now = clock.wall();
     const found = finder.find(secret, now);
+    const by = finder;
+    const shown = secret;
+    return found instanceof Promise
+      ? found.then((known) => this.decide(exchange, entrance, by, shown, known))
+      : this.decide(exchange, entrance, by, shown, found);
+  }
+
+  /** Decides about a caller whose credential was looked at. */
+  private decide(exchange: Exchange<Arrival>, entrance: Entrance, finder: Finder, secret: string, found: Caller | Refused): Problem | null {
+    const { asker } = exchange;
     if ("isGuess" in found) return this.refuse(exchange, finder, secret, found);
-    if (asker === null) finder.accepted(found, exchange, secret, now);
-    else asker.tell("identify", `key ${found.id} of consumer ${found.consumer.id}, tier ${found.consumer.tier}`, true);
-    exchange.caller = found;
-    const forbidden = mayUse(found, entrance, ip);
+    if (asker === null) finder.accepted(found, exchange, secret, this.deps.clock.wall());
+    return this.enter(exchange, entrance, found, finder.name);
+  }
+
+  /** Lets a caller in who may use the route. `by`: what says who it is. */
+  private enter(exchange: Exchange<Arrival>, entrance: Entrance, caller: Caller, by: string): Problem | null {
+    const { asker, ip } = exchange;
+    const { id, tier } = caller.consumer;
+    asker?.tell("identify", `${by}${caller.id === id ? "" : ` ${caller.id}`} of consumer ${id}, tier ${tier}`, true);
+    exchange.caller = caller;
+    const forbidden = mayUse(caller, entrance, ip);
     if (forbidden !== null) asker?.tell("identify", String(forbidden.members.detail), false);
     return forbidden;
+  }
+
+  private identifyOtherwise(exchange: Exchange<Arrival>, entrance: Entrance, otherwise: Otherwise): Stop | null | Promise<Stop | null> {
+    const decide = (found: Caller | Answer | null): Stop | null => {
+      if (found === null) return this.withoutCredential(exchange, entrance);
+      return "kind" in found ? found : this.enter(exchange, entrance, found, "a plug-in");
+    };
+    const found = otherwise(exchange);
+    return found instanceof Promise ? found.then(decide) : decide(found);
   }
 
   private withoutCredential(exchange: Exchange<Arrival>, { auth }: Entrance): Problem | null {

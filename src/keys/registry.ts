@@ -163,6 +163,7 @@ export class KeyRegistry {
     known.enabled = false;
     this.consumers.delete(id);
     this.absent.set(id, known);
+    this.invalidate();
   }
 
   private compile(caller: Caller): readonly Policy[] {

@@ -37,9 +37,10 @@ export class LimitsGate {
         return null;
       }
       const subjects = subjectsOf(policies, exchange, route);
-      if (exchange.asker !== null) return this.ask(exchange, policies, subjects, route.cost);
+      const cost = exchange.cost ?? route.cost;
+      if (exchange.asker !== null) return this.ask(exchange, policies, subjects, cost);
       exchange.trace?.enter("limits", clock.now());
-      const verdict = limiter.admit(policies, subjects, route.cost);
+      const verdict = limiter.admit(policies, subjects, cost);
       return verdict instanceof Promise ? verdict.then((decided) => this.decide(exchange, decided)) : this.decide(exchange, verdict);
     };
   }
@@ -116,7 +117,7 @@ function refusalOf(verdict: Verdict, now: number): Problem {
   );
 }
 
-function subjectsOf(policies: readonly Policy[], { caller, ip, incoming }: Exchange<Arrival>, route: Route): string[] {
+function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags }: Exchange<Arrival>, route: Route): string[] {
   const { fields } = incoming.head;
   const isKnown = caller.via !== "none";
   const requester = {
@@ -125,6 +126,7 @@ function subjectsOf(policies: readonly Policy[], { caller, ip, incoming }: Excha
     ip,
     route: route.name,
     header: (name: string) => fields.joined(name.toLowerCase()),
+    tag: (name: string) => tags?.[name] ?? null,
   };
   return policies.map((policy) => subjectOf(policy, requester));
 }

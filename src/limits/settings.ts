@@ -13,9 +13,9 @@ const ALIGNABLE = algorithmsWith(({ alignable }) => alignable).join(" and ");
 const CAPACITIES = NAMES.flatMap((name) => ALGORITHMS[name].capacity ?? []);
 
 const By = Type.String({
-  pattern: "^(consumer|key|ip|route|global|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+  pattern: "^(consumer|key|ip|route|global|(header|tag):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
   description: "What is counted separately.",
-  expects: '"consumer", "key", "ip", "route", "global" or "header:NAME"',
+  expects: '"consumer", "key", "ip", "route", "global", "header:NAME" or "tag:NAME"',
 });
 
 export const LimitConfig = Shape(
@@ -52,8 +52,8 @@ export const LimitConfig = Shape(
     by: Type.Optional(
       Type.Union([By, Type.Array(By, { minItems: 1, maxItems: 6 })], {
         description:
-          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, header:NAME, or a list of these.",
-        expects: '"consumer", "key", "ip", "route", "global", "header:NAME" or a list of these',
+          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, header:NAME, tag:NAME (what a plug-in says), or a list of these.",
+        expects: '"consumer", "key", "ip", "route", "global", "header:NAME", "tag:NAME" or a list of these',
       }),
     ),
     cost: Type.Optional(

@@ -10,6 +10,8 @@ export interface Requester {
   readonly route: string;
   /** Gives a request header's value, or `null`. */
   header(name: string): string | null;
+  /** Gives what a plug-in says of the request under this name, or `null`. */
+  tag(name: string): string | null;
 }
 
 /**
@@ -35,15 +37,18 @@ function part(by: string, requester: Requester): string {
     case "global":
       return "";
     default:
-      return headerSubject(requester.header(by.slice("header:".length)) ?? "");
+      return textSubject((by.startsWith(TAG) ? requester.tag(by.slice(TAG.length)) : requester.header(by.slice(HEADER.length))) ?? "");
   }
 }
 
 /** The length of the shortest key that there can be. */
 const SHORTEST_KEY = 16;
 
-/** Gives a field's value as a subject. Subjects are stored, and a value this long may be a key: then its hash is used. */
-const headerSubject = (value: string): string => (value.length < SHORTEST_KEY ? value : `#${hashKey(value).slice(0, 32)}`);
+const HEADER = "header:";
+const TAG = "tag:";
+
+/** Gives a field's or a tag's value as a subject. Subjects are stored, and a value this long may be a key: then its hash is used. */
+const textSubject = (value: string): string => (value.length < SHORTEST_KEY ? value : `#${hashKey(value).slice(0, 32)}`);
 
 /**
  * Gives an address as a subject, in brackets so that no consumer's id can be the same. An IPv6 caller is counted by its /64: that is what

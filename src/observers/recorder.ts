@@ -43,7 +43,7 @@ export class Recorder {
   constructor(private readonly deps: RecorderDeps) {}
 
   /** Writes down a request that has ended, `elapsed` milliseconds after its head had arrived. */
-  note(exchange: Exchange, elapsed: number): void {
+  note(exchange: Exchange<Arrival>, elapsed: number): void {
     const { metrics, events, clock, tracing } = this.deps;
     const { route, notes } = exchange;
     route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
@@ -70,7 +70,7 @@ export class Recorder {
   }
 
   /** Logs a request to the admin API that is answered; one that only reads is logged at debug. */
-  administered({ id, incoming, path, status, ip }: Exchange, elapsed: number): void {
+  administered({ id, incoming, path, status, ip }: Exchange<Arrival>, elapsed: number): void {
     const { log } = this.deps;
     const { method } = incoming.head;
     const isLook = (method === "GET" || method === "HEAD") && status < 400;
@@ -98,7 +98,7 @@ export class Recorder {
     return count;
   }
 
-  private refused(exchange: Exchange): void {
+  private refused(exchange: Exchange<Arrival>): void {
     const { metrics, denials, clock } = this.deps;
     const { holder, caller } = exchange;
     const { refusal } = exchange.notes;

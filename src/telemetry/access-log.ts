@@ -1,4 +1,4 @@
-import type { Exchange } from "../exchange/exchange.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Clock } from "../values/clock.ts";
 import { RequestLine } from "./request-line.ts";
 
@@ -24,7 +24,7 @@ export class AccessLog {
   ) {}
 
   /** Writes a request's line. `latency`: milliseconds from the head's arrival to the answer's last byte. */
-  note(exchange: Exchange, latency: number): void {
+  note(exchange: Exchange<Arrival>, latency: number): void {
     const { sample, random, isOfFailures } = this.deps;
     const isFailure = exchange.status >= 500;
     if (isOfFailures && !isFailure) return;

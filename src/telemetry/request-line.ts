@@ -1,5 +1,5 @@
 import type { Caller } from "../exchange/caller.ts";
-import type { Exchange } from "../exchange/exchange.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { printable } from "../values/redact.ts";
@@ -21,7 +21,7 @@ export class RequestLine {
   private readonly callers = new WeakMap<Caller, { readonly tier: string; readonly text: string }>();
 
   /** Gives the fields of one request. `latency`: milliseconds from the head's arrival to the answer's last byte. */
-  fields(exchange: Exchange, latency: number): string {
+  fields(exchange: Exchange<Arrival>, latency: number): string {
     const { route, holder, target, trace } = exchange;
     const { refusal, trouble, cache } = exchange.notes;
     const { redactor, miss } = exchange.snapshot;
@@ -56,7 +56,10 @@ export class RequestLine {
     let known = this.callers.get(caller);
     // A consumer's tier may change.
     if (known === undefined || known.tier !== tier) {
-      known = { tier, text: `,"consumer":${quoted(id)},"tier":${quoted(tier)},"keyId":${quoted(caller.id)},"ip":"` };
+      known = {
+        tier,
+        text: `,"consumer":${quoted(id)},"tier":${quoted(tier)},"keyId":${caller.via === "key" ? quoted(caller.id) : "null"},"ip":"`,
+      };
       this.callers.set(caller, known);
     }
     return known.text;

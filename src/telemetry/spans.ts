@@ -1,4 +1,4 @@
-import type { Exchange } from "../exchange/exchange.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { METHODS } from "./metrics.ts";
 import type { Attributes, Step } from "./trace.ts";
 
@@ -25,7 +25,7 @@ export const spanMethod = (method: string): string => (METHODS.includes(method) 
  * Gives the spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since
  * 1970.
  */
-export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): Span[] {
+export function spansOf(exchange: Exchange<Arrival>, elapsed: number, wallNow: number): Span[] {
   const { trace, route, holder } = exchange;
   if (trace === null) return [];
   const endedAt = exchange.startedAt + elapsed;
@@ -48,7 +48,7 @@ export function spansOf(exchange: Exchange, elapsed: number, wallNow: number): S
   if (holder.via !== "none") {
     attributes["sluice.consumer"] = holder.consumer.id;
     attributes["sluice.tier"] = holder.consumer.tier;
-    attributes["sluice.key_id"] = holder.id;
+    if (holder.via === "key") attributes["sluice.key_id"] = holder.id;
   }
   if (exchange.incoming.isAborted) attributes["sluice.aborted"] = true;
   if (exchange.notes.cache !== null) attributes["sluice.cache"] = exchange.notes.cache;

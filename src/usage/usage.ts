@@ -100,13 +100,15 @@ export class Usage {
       client
         .transaction(() => {
           for (const { route, caller, requests, errors, limited, tokens } of dirty)
-            add.run(hour, caller.consumer.id, caller.id, route, requests, errors, limited, tokens);
+            add.run(hour, caller.consumer.id, caller.via === "key" ? caller.id : "", route, requests, errors, limited, tokens);
         })
         .immediate();
       this.feedHitters();
       for (const counter of dirty) {
         Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0 });
         counter.isDirty = false;
+        // Callers without a key are made anew with each of their tokens.
+        if (counter.caller.via === "token" || counter.caller.via === "plugin") this.byRoute.get(counter.route)?.delete(counter.caller);
       }
       this.dirty = [];
     }

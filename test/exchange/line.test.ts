@@ -70,6 +70,13 @@ describe("a request on its line", () => {
     expect(steps).toEqual(["gate 1"]);
   });
 
+  test("gets the answer that a gate gives in the place of a refusal", async () => {
+    const { line, steps } = lineOf(() => HELLO, letsOn);
+    expect(walk(arrived().exchange, line)).toBe(HELLO);
+    expect(await walk(arrived().exchange, lineOf(() => Promise.resolve(HELLO)).line)).toBe(HELLO);
+    expect(steps).toEqual(["gate 1"]);
+  });
+
   test("goes no further when its caller has left while a gate waited, whatever the gate says", async () => {
     for (const verdict of [null, REFUSAL]) {
       const { exchange } = arrived();

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Audit } from "../../src/audit/audit.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { Consumers } from "../../src/consumers/consumers.ts";
+import { wantedOf } from "../../src/exchange/own-paths.ts";
 import { Keys } from "../../src/keys/keys.ts";
 import { KeyRegistry } from "../../src/keys/registry.ts";
 import type { LimitConfig } from "../../src/limits/settings.ts";
@@ -32,6 +33,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
     tiers: new Set(tiers.keys()),
     upstreams: new Set<string>(),
     pools: new Set<string>(),
+    wanted: wantedOf(false),
     activities: null,
     hasAdminListener: false,
   });

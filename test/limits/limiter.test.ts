@@ -253,6 +253,7 @@ describe("whom a limit counts", () => {
     ip: "203.0.113.7",
     route: "users",
     header: (name: string) => (name === "X-Tenant" ? "blue" : null),
+    tag: (name: string) => (name === "team" ? "red" : null),
   };
   const subject = (by: LimitConfig["by"], who = caller) => {
     const [policy] = compilePolicies([limitOf("fixed-window", 1, "1s", by === undefined ? {} : { by })], { kind: "route", name: "users" });
@@ -268,8 +269,9 @@ describe("whom a limit counts", () => {
       subject("route"),
       subject("global"),
       subject("header:X-Tenant"),
+      subject("tag:team"),
       subject(["ip", "route"]),
-    ]).toEqual(["acme", "acme", "k1", "[203.0.113.7]", "users", "", "blue", '["[203.0.113.7]","users"]']);
+    ]).toEqual(["acme", "acme", "k1", "[203.0.113.7]", "users", "", "blue", "red", '["[203.0.113.7]","users"]']);
   });
 
   test("is the address for callers without a key, one /64 for IPv6, and no consumer can be called like one", () => {
