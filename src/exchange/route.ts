@@ -1,4 +1,5 @@
 import type { RouteCache } from "../cache/route-cache.ts";
+import type { RouteIps } from "../guard/ips.ts";
 import type { NameFilter } from "../http/name-filter.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Policy } from "../limits/policy.ts";
@@ -39,6 +40,8 @@ export interface Route extends Routable {
   readonly passesEncodedSlashes: boolean;
   /** True when empty segments below it are forwarded. */
   readonly keepsSlashes: boolean;
+  /** The addresses that it takes requests from; `null`: all. */
+  readonly ips: RouteIps | null;
   readonly auth: "required" | "optional" | "none";
   /** The tiers that may use it. Empty: every tier. */
   readonly tiers: readonly string[];

@@ -1,5 +1,6 @@
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
+import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
 import type { Problem } from "../http/problem.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
@@ -133,12 +134,16 @@ export class Explain {
   }
 
   /**
-   * Tells why a request would be refused before any limit, in the order in which requests are looked at: the address, then the key. Adds to
-   * `unknown` what would have to be known.
+   * Tells why a request would be refused before any limit, in the order in which requests are looked at: the address, by the route and by
+   * the guard, then the key. Adds to `unknown` what would have to be known.
    */
   private refusalOf(situation: Situation, isAnonymous: boolean, unknown: string[]): Refusal | null {
     const { guard, clock } = this.deps;
     const { route, ip } = situation;
+    if (route !== null && route.ips !== null) {
+      if (ip === null) unknown.push("the address: the route takes requests from some alone");
+      else if (route.ips.keptOutBy(ip) !== null) return refusalOf(NOT_FROM_THERE);
+    }
     const blockedFor = ip === null ? 0 : guard.blockedFor(ip);
     if (blockedFor > 0 && ip !== null && !this.isLetOn(situation, ip, isAnonymous, unknown)) {
       const detail = Number.isFinite(blockedFor)
@@ -200,9 +205,11 @@ export class Explain {
     const anyIp = ip === null && key.ips !== null;
     if (anyIp) unknown.push(`the address: the key ${key.id} is bound to some`);
     const refusal = this.deps.mayUse(anyIp ? { ...key, ips: null } : key, route, ip ?? "");
-    return refusal === null ? null : { code: refusal.code, detail: String(refusal.members.detail) };
+    return refusal === null ? null : refusalOf(refusal);
   }
 }
+
+const refusalOf = ({ code, members }: Problem): Refusal => ({ code, detail: String(members.detail) });
 
 /** Gives the subject that a limit is counted for, or what would have to be known to say it. */
 function subjectFor(policy: Policy, { consumer, key, route, ip, header }: Situation): string | { unknown: string } {

@@ -6,6 +6,7 @@ import type { Route } from "../exchange/route.ts";
 import { sizeGate } from "../exchange/size-gate.ts";
 import { guardGate } from "../guard/gate.ts";
 import type { Guard } from "../guard/guard.ts";
+import { ipsGate } from "../guard/ips-gate.ts";
 import type { AutoHealth } from "../health/auto.ts";
 import { unavailable } from "../http/problem.ts";
 import type { Identity } from "../identity/gate.ts";
@@ -29,7 +30,13 @@ export interface LineServices {
 
 /** Puts together the way of a route's requests: the product on one page. `own`: answers in a backend's place. */
 export const lineOf = (route: Route, use: LineServices, own: Answerer | null = null): Line => ({
-  gates: [sizeGate(route), guardGate(use.guard), use.identity.gateFor(route), use.limits.gateFor(route)],
+  gates: [
+    ...(route.ips === null ? [] : [ipsGate(route.ips, use.guard)]),
+    sizeGate(route),
+    guardGate(use.guard),
+    use.identity.gateFor(route),
+    use.limits.gateFor(route),
+  ],
   answer: own ?? forwardingOf(route, use),
   ended: endedOf(route, use),
 });

@@ -5,6 +5,7 @@ import { compileHeaderRules } from "../exchange/header-rules.ts";
 import type { Line } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { depthOf, prefixOf } from "../exchange/router.ts";
+import { compileIps } from "../guard/ips.ts";
 import { NameFilter } from "../http/name-filter.ts";
 import { matchOf } from "../http/path.ts";
 import { compilePolicies } from "../limits/policy.ts";
@@ -65,6 +66,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     depth: depthOf(prefix),
     passesEncodedSlashes: config.encodedSlashes === "pass",
     keepsSlashes: config.slashes === "keep",
+    ips: compileIps(config.ips),
     auth: config.auth,
     tiers: config.tiers,
     scopes: config.scopes,

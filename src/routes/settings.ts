@@ -4,11 +4,12 @@ import { cacheWarning } from "../cache/warning.ts";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
 import { CorsConfig, corsFaults, HeadersConfig, headerFaults } from "../exchange/settings.ts";
+import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
 import { Limits, limitFaults } from "../limits/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
 import type { Fault, Path } from "../schema/faults.ts";
-import { Duration, Name, Shape, Size } from "../schema/fields.ts";
+import { Duration, Name, Nullable, Shape, Size } from "../schema/fields.ts";
 import { timeFaults } from "../schema/rules.ts";
 import { UsageField } from "../tokens/settings.ts";
 import { RetryConfig, retryFaults, upstreamNameFault } from "../upstreams/settings.ts";
@@ -57,6 +58,10 @@ export const RouteConfig = Shape(
       description:
         "What becomes of empty segments below the path. merge: // is forwarded as /, as most backends read it anyway. keep: they are forwarded, for S3; which route takes a request is decided by the merged path all the same.",
     }),
+    ips: Nullable(
+      IpsConfig,
+      "Whose requests it takes, by address, before anybody looks at a key: others get 403 and are charged nothing. null: everybody's. Preflights, which reach no backend, are answered all the same.",
+    ),
     ...ACCESS,
     limits: Limits("Limits of this route, besides the caller's own.", { default: [] }),
     cost: Type.Integer({ minimum: 0, maximum: 1e9, default: 1, description: "What one request takes from each limit." }),
@@ -107,6 +112,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   else if (isReserved(route.path, known)) say("path", "is served by Sluice itself, so that this route would never be reached");
   const upstream = upstreamNameFault(route.upstream, known.upstreams);
   if (upstream !== null) say("upstream", upstream);
+  if (route.ips !== null) faults.push(...ipsFaults(route.ips, [...at, "ips"]));
   faults.push(...accessFaults(route, known, at), ...timeFaults(route.timeout, [...at, "timeout"]));
   if (route.cache !== null) faults.push(...cacheFaults(route.cache, [...at, "cache"]));
   if (route.retry !== null) faults.push(...retryFaults(route.retry, [...at, "retry"]));
@@ -127,6 +133,7 @@ export const routesSection: Section<"routes", typeof schema> = {
     ...sameRoutes(routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })),
   ],
   warnings: (routes, { config }) => [
+    ...routes.flatMap(({ ips }, i) => (ips === null ? [] : ipsWarnings(ips, ["routes", i, "ips"]))),
     ...routes.flatMap((route, i) => accessWarnings(config.consumers, route, route.name ?? route.path, ["routes", i])),
     ...routes.flatMap((route, i) => {
       const message = cacheWarning(route);

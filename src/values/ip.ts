@@ -128,6 +128,12 @@ export class CidrSet {
     this.known.set(ip, found);
     return found;
   }
+
+  /** Tells whether one of the blocks holds all addresses of `block`, an address or an address block; false for other text. */
+  covers(block: string): boolean {
+    const inner = parseCidr(block);
+    return inner !== null && this.blocks.some((outer) => outer.bits <= inner.bits && isWithin(inner.bytes, outer));
+  }
 }
 
 function isWithin(bytes: Uint8Array, block: Block): boolean {

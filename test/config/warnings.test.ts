@@ -45,6 +45,12 @@ describe("a warning tells of", () => {
       { upstreams: { u: { targets: [{ url: "http://h" }] } } },
       "upstreams.u: no route of this file uses it",
     ],
+    ["a route's addresses that keep nobody out", { routes: [route({ ips: {} })] }, "routes[0].ips: names no address"],
+    [
+      "an address that is let in and denied at once",
+      { routes: [route({ ips: { allow: ["192.0.2.7", "10.0.0.0/8"], deny: ["10.0.0.0/8", "::/0"] } })] },
+      "routes[0].ips.allow[1]: lets nobody in",
+    ],
     ["a cache on a route without GET", { routes: [route({ methods: ["POST"], cache: {} })] }, "routes[0].cache: keeps nothing"],
     [
       "a cache that keeps nothing for callers with a key",
@@ -92,6 +98,7 @@ describe("nothing is said of", () => {
     ["routes while no consumer is declared", { routes: [route({ scopes: ["x"], tiers: ["enterprise"] })] }],
     ["tiers that somebody is of", { tiers: { anonymous2: { limits: [] } }, consumers: [{ id: "a", tier: "anonymous2" }] }],
     ["an anonymous tier of the file's own", { tiers: { anonymous: { limits: [] }, anonymus: { limits: [] } } }],
+    ["a part of what is let in that is denied", { routes: [route({ ips: { allow: ["10.0.0.0/8", "::1"], deny: ["10.1.0.0/16"] } })] }],
     ["a cache on a route that takes all methods", { routes: [route({ cache: {}, auth: "none" })] }],
   ])("%s", (_what, config) => {
     expect(warningsOf({ ...LOCAL, ...config })).toEqual([]);

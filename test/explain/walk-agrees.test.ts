@@ -170,6 +170,44 @@ test("a browser's preflight reaches no backend", async () => {
   await it.stop();
 });
 
+test("a route's addresses refuse before the guard looks, and both ways to ask say so", async () => {
+  const it = asked({
+    server: { host: "127.0.0.1", drainTimeout: "0s", trustedProxies: ["127.0.0.1"] },
+    routes: [
+      { name: "office", path: "/office", upstream: "users", ips: { allow: ["10.0.0.0/8", "2001:db8::/32"], deny: ["10.6.6.6"] } },
+      { name: "most", path: "/most", upstream: "users", auth: "none", ips: { deny: ["10.6.6.6"] } },
+    ],
+  });
+  await it.gateway.admin("POST", "/admin/blocks", { ip: "10.6.6.6" });
+  await it.gateway.admin("POST", "/admin/blocks", { ip: "10.7.7.7" });
+  const FORBIDDEN = { status: 403, code: "forbidden" };
+  const explained = async (query: string) => {
+    const answer = await it.gateway.admin("GET", `/admin/explain?${query}`);
+    return (await answer.json()) as { allowed: boolean | null; refusal: { code: string; detail: string } | null; unknown: string[] };
+  };
+  for (const [route, ip, wanted, told] of [
+    ["office", "10.1.2.3", null, "the route takes requests from 10.1.2.3"],
+    ["office", "::ffff:10.1.2.3", null, "the route takes requests from 10.1.2.3"],
+    ["office", "2001:db8::7", null, "the route takes requests from 2001:db8::7"],
+    ["office", "10.6.6.6", FORBIDDEN, "10.6.6.6 is among the addresses that the route's ips.deny names"],
+    ["office", "203.0.113.9", FORBIDDEN, "203.0.113.9 is not among the addresses that the route's ips.allow names"],
+    ["office", "10.7.7.7", BLOCKED, "the route takes requests from 10.7.7.7"],
+    ["most", "203.0.113.9", null, "the route takes requests from 203.0.113.9"],
+    ["most", "10.6.6.6", FORBIDDEN, "10.6.6.6 is among the addresses that the route's ips.deny names"],
+  ] as const) {
+    const question = { target: `/${route}`, key: KEY, headers: [`X-Forwarded-For: ${ip}`] };
+    expect([route, ip, ...(await it.both(question))]).toEqual([route, ip, wanted, wanted]);
+    expect((await it.walk(question)).steps.find(({ step }) => step === "ips")?.detail).toBe(told);
+    const { refusal } = await explained(`consumer=acme&route=${route}&ip=${ip}`);
+    expect([route, ip, refusal?.code]).toEqual([route, ip, wanted?.code]);
+    if (wanted === FORBIDDEN) expect(refusal?.detail).toBe("This route may not be used from your address.");
+  }
+  const unknown = await explained("consumer=acme&route=office");
+  expect([unknown.allowed, unknown.refusal]).toEqual([null, null]);
+  expect(unknown.unknown).toContain("the address: the route takes requests from some alone");
+  await it.stop();
+});
+
 test("a key in the query is used as requests use it, and is neither forwarded nor told", async () => {
   const it = asked();
   const question = { target: `/users/7?a=1&api_key=${KEY}&b=2` };
