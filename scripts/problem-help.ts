@@ -21,9 +21,10 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
   keyExpired: { meaning: "The key was good until its date.", who: "caller", fix: "Ask for a new key." },
   keyRevoked: { meaning: "The key, or its consumer, was revoked or disabled.", who: "caller", fix: "Ask for a new key." },
   forbidden: {
-    meaning: "The key is good, but not for this: tier, scope, route or address. Or the route takes no requests from your address.",
+    meaning:
+      "The key is good, but not for this: tier, scope, route or address. Or the route, or the admin API, takes no requests from your address.",
     who: "operator",
-    fix: "Give the key what `detail` says it lacks, or use another key. Operators: the route's `ips`.",
+    fix: "Give the key what `detail` says it lacks, or use another key. Operators: the route's `ips`, `admin.allowFrom`.",
   },
   routeNotFound: {
     meaning: "No route takes this path (and host).",

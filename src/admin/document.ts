@@ -171,7 +171,7 @@ const REFUSALS: Readonly<Record<number, readonly [name: string, description: str
   401: ["Unauthorized", "There is no valid token or key in the request.", TOKEN_MISSING],
   403: [
     "Forbidden",
-    "The token's role, or the key, does not allow it.",
+    "The token's role, the key or the caller's address (`admin.allowFrom`) does not allow it.",
     problem("forbidden", "This takes a token with more rights than viewer."),
   ],
   404: ["NotFound", "There is no such record.", refused("notFound", 'There is no consumer "acme".').problem],
@@ -263,9 +263,9 @@ function refusalsOf(method: string, path: string, operation: OperationObject, { 
   const isChange = method !== "GET";
   const hasBody = operation.requestBody !== undefined;
   const hasQuery = (operation.parameters ?? []).some((each) => each.in === "query");
-  const statuses: Record<number, string | null> = { 401: null, 429: null };
+  const statuses: Record<number, string | null> = { 401: null, 403: null, 429: null };
   if (hasBody || method === "POST" || path.includes("{")) statuses[400] = null;
-  if (isChange) Object.assign(statuses, { 403: null, 503: null });
+  if (isChange) statuses[503] = null;
   if (path.includes("{")) statuses[404] = null;
   if (hasBody || hasQuery || method === "POST") statuses[422] = null;
   if (hasBody) statuses[413] = null;

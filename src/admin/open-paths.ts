@@ -243,7 +243,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
           },
         },
       },
-      "x-refuses": { 401: null, 429: null },
+      "x-refuses": { 401: null, 403: "`admin.allowFrom` does not name the address.", 429: null },
     },
   },
 
@@ -273,7 +273,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
           },
         }),
       },
-      "x-refuses": { 401: null, 429: null },
+      "x-refuses": { 401: null, 403: "`admin.allowFrom` does not name the address.", 429: null },
     },
   },
 };

@@ -59,6 +59,8 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly activities: () => Activities | null;
   readonly upstreams: Upstreams;
   readonly events: EventHub;
+  /** Tells whether the admin API may be used from an address. */
+  readonly admits: (ip: string) => boolean;
   readonly explain: ExplainAdminDeps;
   readonly stats: StatsDeps;
   /** The log; `null`: nothing is logged. */
@@ -102,7 +104,10 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(statsAdmin(deps.stats), "admin"),
   own(logAdmin(deps.log, deps.audit), "operator"),
   own(
-    eventsAdmin(deps.events, (authorization) => deps.tokens.isShownIn(authorization)),
+    eventsAdmin(deps.events, (authorization) => {
+      const { ip } = deps.audit.actor;
+      return () => deps.admits(ip) && deps.tokens.isShownIn(authorization);
+    }),
     "admin",
   ),
   own(configAdmin(deps.config), "admin", { "POST /reload": "operator" }),

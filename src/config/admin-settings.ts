@@ -1,8 +1,9 @@
 import { Type } from "@sinclair/typebox";
 import type { Fault } from "../schema/faults.ts";
 import { Nullable, Port, Shape } from "../schema/fields.ts";
+import { cidrFaults } from "../schema/rules.ts";
 import { isAllowEntry } from "../upstreams/allow.ts";
-import { isLoopbackHost } from "../values/ip.ts";
+import { CidrSet, isLoopbackHost, isPrivateBlock } from "../values/ip.ts";
 import type { Section } from "./section.ts";
 
 // The admin API stands above the configuration, which it shows; so its section is here.
@@ -19,6 +20,13 @@ export const AdminConfig = Shape(
       ),
       "Where /admin and /swagger are served; null: on the main port.",
     ),
+    allowFrom: Type.Array(Type.String({ maxLength: 64 }), {
+      default: [],
+      maxItems: 256,
+      description:
+        "Addresses and blocks (CIDR) from which the admin API, its documentation and, with a token, /metrics can be used, on whichever listener; none means all. By the caller's address: the peer's, or the one that server.trustedProxies name. Others get 403, and no token of theirs is looked up. Programs on this machine read /metrics all the same.",
+      examples: [["127.0.0.1", "::1", "10.0.0.0/8"]],
+    }),
     upstreamAllow: Type.Union(
       [Type.Array(Type.String({ maxLength: 256 }), { maxItems: 1024, examples: [["10.0.0.0/8", "*.internal.example.com"]] }), Type.Null()],
       {
@@ -32,12 +40,28 @@ export const AdminConfig = Shape(
   { default: {} },
 );
 
+/** The addresses by which programs on this machine come to a listener that only they reach. */
+const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
+
+/** Warns where the admin API can be reached from this machine alone, and not be used from there: by nobody, unless a proxy names others. */
+function lockedOut(allowFrom: readonly string[], proxies: readonly string[], host: string): Fault[] {
+  const isIn = (entries: readonly string[]): boolean => LOOPBACK.some((ip) => new CidrSet(entries).has(ip));
+  if (allowFrom.length === 0 || isIn(allowFrom) || isIn(proxies)) return [];
+  return [
+    {
+      path: ["admin", "allowFrom"],
+      message: `lets nobody in: the admin API listens on ${host}, where all callers come from this machine: add "127.0.0.1" and "::1", or name the proxy before it in server.trustedProxies`,
+    },
+  ];
+}
+
 export const adminSection: Section<"admin", typeof AdminConfig> = {
   name: "admin",
   schema: AdminConfig,
   restart: { fields: ["listen"] },
-  faults: ({ upstreamAllow }) =>
-    (upstreamAllow ?? []).flatMap((entry, i): Fault[] =>
+  faults: ({ allowFrom, upstreamAllow }) => [
+    ...cidrFaults(allowFrom, ["admin", "allowFrom"]),
+    ...(upstreamAllow ?? []).flatMap((entry, i): Fault[] =>
       isAllowEntry(entry)
         ? []
         : [
@@ -47,9 +71,13 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
             },
           ],
     ),
-  warnings: ({ listen }, { config, host }) => {
+  ],
+  warnings: ({ listen, allowFrom }, { config, host }) => {
     const adminHost = listen?.host ?? host;
-    if (isLoopbackHost(adminHost) || config.server.tls !== null) return [];
+    if (isLoopbackHost(adminHost)) return lockedOut(allowFrom, config.server.trustedProxies, adminHost);
+    // Whoever lets in private networks alone has decided whom they trust with what is on the way.
+    const isPrivate = allowFrom.length > 0 && allowFrom.every(isPrivateBlock);
+    if (isPrivate || config.server.tls !== null) return [];
     return [
       {
         path: listen === null ? ["admin"] : ["admin", "listen"],

@@ -88,8 +88,11 @@ function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): R
   );
 }
 
-/** Gives the endpoint of live events. `isShown` tells whether an Authorization field shows an admin token. */
-export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | null) => boolean) =>
+/**
+ * Gives the endpoint of live events. `watch` is called when somebody begins to read, with the Authorization field: what it gives tells, as
+ * often as it is asked, whether they may still read.
+ */
+export const eventsAdmin = (hub: EventHub, watch: (authorization: string | null) => () => boolean) =>
   new Elysia({ prefix: "/events", tags: ["events"], normalize: false }).get(
     "/",
     ({ query, request }) => {
@@ -100,11 +103,9 @@ export const eventsAdmin = (hub: EventHub, isShown: (authorization: string | nul
           `Events are read by ${MAX_READERS} already, or the gateway stops: end one of them, or come again.`,
           [["Retry-After", "10"]],
         );
-      const authorization = request.headers.get("authorization");
-      return new Response(
-        streamOf(hub, filter, () => isShown(authorization)),
-        { headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" } },
-      );
+      return new Response(streamOf(hub, filter, watch(request.headers.get("authorization"))), {
+        headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" },
+      });
     },
     {
       query: Query,

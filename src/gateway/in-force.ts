@@ -1,14 +1,16 @@
 import type { Config } from "../config/schema.ts";
 import { CidrSet } from "../values/ip.ts";
 
-/** Holds the configuration in force, and answers what each connection asks of it. */
+/** Holds the configuration in force, and answers what connections and requests ask of it. */
 export class InForce {
   private current: Config;
   private proxies: CidrSet;
+  private admins: CidrSet;
 
   constructor(config: Config) {
     this.current = config;
     this.proxies = new CidrSet(config.server.trustedProxies);
+    this.admins = new CidrSet(config.admin.allowFrom);
   }
 
   get config(): Config {
@@ -20,9 +22,15 @@ export class InForce {
     return this.proxies;
   }
 
+  /** Tells whether what takes an admin token may be used from an address. */
+  admitsAdmin(ip: string): boolean {
+    return this.current.admin.allowFrom.length === 0 || this.admins.has(ip);
+  }
+
   /** Puts another configuration in its place. */
   enter(next: Config): void {
     this.current = next;
     this.proxies = new CidrSet(next.server.trustedProxies);
+    this.admins = new CidrSet(next.admin.allowFrom);
   }
 }

@@ -55,13 +55,15 @@ export function reload(next: Config, text: string, ground: Ground, services: Ser
 
 /** Swaps everything. Nothing here may fail: whatever could was checked before. */
 function swap(next: Config, ground: Ground, services: Services): void {
-  const { inForce, warnings, options, emit } = ground;
+  const { inForce, warnings, events, options, emit } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
   const before = inForce.config;
   inForce.enter(next);
   records.declare(next);
   limits.store.maxSubjects = next.limits.maxSubjects;
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
+  // Who follows the events is asked again whether they still may.
+  if (!Bun.deepEquals(before.admin.allowFrom, next.admin.allowFrom)) events.recheck();
   guard.configure(next.guard);
   if (!Bun.deepEquals(before.health, next.health)) auto.configure();
   activities.configure();

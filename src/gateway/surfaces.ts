@@ -1,5 +1,6 @@
 import { adminAnswerer } from "../admin/answerer.ts";
 import { tokenOf } from "../admin/app.ts";
+import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import type { OwnName } from "../exchange/own-paths.ts";
@@ -81,6 +82,7 @@ function ownAnswerers(
   isDraining: () => boolean,
 ): OwnAnswerers {
   const tokenRefusal = (authorization: string | null, ip: string): Problem | null => {
+    if (!inForce.admitsAdmin(ip)) return NOT_ADMITTED;
     const found = tokenOf({ tokens, guard }, authorization, ip);
     return "code" in found ? found : null;
   };
@@ -104,12 +106,13 @@ function ownAnswerers(
 
 /** Compiles the routes of Sluice's own paths. */
 function ownRoutes(
-  { metrics }: Ground,
+  { metrics, inForce }: Ground,
   { pools, guard, recorder }: Services,
   { identity }: LineServices,
   answerers: OwnAnswerers,
 ): OwnRoutes {
   const handOut = new HandOut({ pools });
+  const admitted = fromGate((ip) => inForce.admitsAdmin(ip));
   const lineOf = (name: OwnName, first: Gate): Line => {
     switch (name) {
       case "api-key":
@@ -119,7 +122,11 @@ function ownRoutes(
           ended: (exchange, elapsed) => recorder.note(exchange, elapsed),
         };
       case "admin":
-        return { gates: [first], answer: answerers.admin, ended: (exchange, elapsed) => recorder.administered(exchange, elapsed) };
+        return {
+          gates: [first, admitted],
+          answer: answerers.admin,
+          ended: (exchange, elapsed) => recorder.administered(exchange, elapsed),
+        };
       default:
         return ownLineOf([first], answerers[name]);
     }

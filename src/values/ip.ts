@@ -194,6 +194,9 @@ const PRIVATE = new CidrSet([
 
 export const isPrivate = (ip: string): boolean => PRIVATE.has(ip);
 
+/** Tells whether all addresses of a block are private. */
+export const isPrivateBlock = (block: string): boolean => PRIVATE.covers(block);
+
 /** The addresses where clouds keep a machine's credentials, and others that only this machine and its network's fabric should reach. */
 const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"]);
 

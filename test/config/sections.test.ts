@@ -33,7 +33,10 @@ describe("a reload", () => {
   });
 
   test.each([
-    [{}, { server: { drainTimeout: "1s" }, admin: { upstreamAllow: ["a.example"] }, limits: { maxSubjects: 5 } }],
+    [
+      {},
+      { server: { drainTimeout: "1s" }, admin: { allowFrom: ["10.0.0.0/8"], upstreamAllow: ["a.example"] }, limits: { maxSubjects: 5 } },
+    ],
     [{ redis: REDIS }, { redis: { ...REDIS, onFailure: "deny" } }],
     [{}, { activities: { path: "a.db" } }],
     [{ activities: { path: "a.db" } }, {}],

@@ -51,6 +51,11 @@ describe("a warning tells of", () => {
       { routes: [route({ ips: { allow: ["192.0.2.7", "10.0.0.0/8"], deny: ["10.0.0.0/8", "::/0"] } })] },
       "routes[0].ips.allow[1]: lets nobody in",
     ],
+    [
+      "an admin API for which all are too far away, or too near",
+      { admin: { listen: { port: 8081 }, allowFrom: ["10.0.0.0/8"] } },
+      "admin.allowFrom: lets nobody in: the admin API listens on 127.0.0.1",
+    ],
     ["a cache on a route without GET", { routes: [route({ methods: ["POST"], cache: {} })] }, "routes[0].cache: keeps nothing"],
     [
       "a cache that keeps nothing for callers with a key",
@@ -74,6 +79,10 @@ describe("a warning tells of", () => {
     expect(warningsOf({ admin: { listen: { port: 8081 } } })).toEqual([]);
     expect(warningsOf({ admin: { listen: { host: "10.0.0.5", port: 8081 } } })).toEqual([expect.stringMatching(/^admin\.listen: /)]);
     expect(warningsOf({ server: { tls: { cert: "a", key: "b" } } })).toEqual([]);
+    // A token that crosses private networks alone is their owner's to judge.
+    expect(warningsOf({ admin: { allowFrom: ["10.0.0.0/8", "192.168.1.0/24", "::1", "fd00::/8"] } })).toEqual([]);
+    for (const entry of ["203.0.113.9", "8.0.0.0/5", "0.0.0.0/0"])
+      expect(warningsOf({ admin: { allowFrom: ["10.0.0.0/8", entry] } })).toEqual([expect.stringMatching(/without TLS/)]);
     expect(warningsOf({ demo: true })).toEqual([]);
     const listen = { admin: { listen: { port: 8081 } } };
     expect(warningsOf({ demo: true, ...listen }, "0.0.0.0")).toEqual([
@@ -94,6 +103,11 @@ describe("nothing is said of", () => {
       "routes whose scopes a declared key has",
       { routes: [route({ scopes: ["x"] })], consumers: consumer(KEY, { key: `${KEY}2`, scopes: ["x", "y"] }) },
     ],
+    [
+      "an admin API on this machine behind a proxy that names its callers",
+      { admin: { allowFrom: ["10.0.0.0/8"] }, server: { host: "127.0.0.1", trustedProxies: ["127.0.0.0/8"] } },
+    ],
+    ["an admin API for this machine alone", { admin: { allowFrom: ["127.0.0.1"] } }],
     ["routes for consumers whose keys the admin API makes", { routes: [route({ scopes: ["x"] })], consumers: consumer() }],
     ["routes while no consumer is declared", { routes: [route({ scopes: ["x"], tiers: ["enterprise"] })] }],
     ["tiers that somebody is of", { tiers: { anonymous2: { limits: [] } }, consumers: [{ id: "a", tier: "anonymous2" }] }],

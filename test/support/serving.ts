@@ -17,6 +17,7 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
   return {
     url: `http://127.0.0.1:${listeners.port}`,
     port: listeners.port,
+    adminPort: listeners.adminPort,
     clock,
     faults,
     admin: (method: string, path: string, body?: object) =>
