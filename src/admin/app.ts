@@ -20,6 +20,8 @@ export interface AdminDeps {
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
   readonly unwritable: WhyUnwritable;
+  /** Gives what the types of problems begin with (`typesFrom`). */
+  readonly problemTypes: () => string;
   /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
   readonly write: ((work: () => Promise<Response>) => Promise<Response>) | null;
   /** Logs a fault of Sluice's own. */
@@ -40,7 +42,7 @@ export function createAdmin(deps: AdminDeps, resources: readonly AdminResource[]
       const found =
         code === "NOT_FOUND" ? notHere(methodsOf(new URL(request.url).pathname)) : endpointRefusalOf(error, code, deps.unwritable);
       if (found.status === 500) deps.onFault(error, requestId);
-      return toResponse(found, requestId);
+      return toResponse(found, requestId, deps.problemTypes());
     })
     .use(swagger((): object => openApiDocument(app)))
     .group("/admin", (admin) => {
@@ -115,10 +117,11 @@ async function guarded(deps: AdminDeps, app: { handle(request: Request): Promise
   const authorization = request.headers.get("authorization");
   const token = bearerOf(authorization);
   const found = tokenOf(deps, authorization, ip);
-  if ("code" in found) return toResponse(found, requestId);
+  const refuse = (refusal: Problem): Response => toResponse(refusal, requestId, deps.problemTypes());
+  if ("code" in found) return refuse(found);
   deps.tokens.touch(found);
   if (!isAtLeast(found.role, leastRole(resource, request.method, path)))
-    return toResponse(problem("forbidden", `This takes a token with more rights than ${found.role}.`), requestId);
+    return refuse(problem("forbidden", `This takes a token with more rights than ${found.role}.`));
 
   const actor = { name: found.name, ip, requestId };
   const { write } = deps;
@@ -153,7 +156,7 @@ async function guarded(deps: AdminDeps, app: { handle(request: Request): Promise
     return await deps.answers.oneAtATime(identified, () => (isShared ? write(once) : once()));
   } catch (error) {
     const refusal = refusalOf(error, deps.unwritable);
-    if (refusal !== null) return toResponse(refusal, requestId);
+    if (refusal !== null) return refuse(refusal);
     throw error;
   }
 }

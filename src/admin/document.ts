@@ -2,7 +2,7 @@ import { toOpenAPISchema } from "@elysiajs/openapi/openapi";
 import type { TSchema } from "@sinclair/typebox";
 import { CacheConfig } from "../cache/settings.ts";
 import { maxBodyOf } from "../http/json-bounds.ts";
-import { ipBlocked, type Problem, passing, problem, problemBody } from "../http/problem.ts";
+import { ipBlocked, type Problem, passing, problem, problemBody, typesFrom } from "../http/problem.ts";
 import { invalid, refused, TOKEN_MISSING } from "../http/refused.ts";
 import { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import { CredentialConfig } from "../pools/settings.ts";
@@ -159,7 +159,7 @@ class Names {
 }
 
 const REQUEST_ID = "01a1fdce-be85-7755-8433-50e520793303";
-const example = (refusal: Problem): unknown => JSON.parse(problemBody(refusal, REQUEST_ID));
+const example = (refusal: Problem): unknown => JSON.parse(problemBody(refusal, REQUEST_ID, typesFrom(null)));
 
 /** Refusals that many operations have: by status, the name among the document's responses, what it means, an example. */
 const REFUSALS: Readonly<Record<number, readonly [name: string, description: string, example: Problem]>> = {
@@ -204,7 +204,11 @@ const PROBLEM: Json = {
   description: "An error (RFC 9457).",
   required: ["type", "title", "status", "detail", "code", "requestId"],
   properties: {
-    type: { type: "string", format: "uri-reference", description: "What kind of problem it is: one for each code, or a registered type." },
+    type: {
+      type: "string",
+      format: "uri-reference",
+      description: "What kind of problem it is: one for each code, or a registered type. `problemBase` says where they lead.",
+    },
     title: { type: "string", description: "The same for each problem of the kind." },
     status: { type: "integer", description: "The response's status." },
     detail: { type: "string", description: "One sentence that says what to do." },

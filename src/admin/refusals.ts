@@ -80,9 +80,9 @@ function validationProblem(error: ValidationError): Problem {
   return invalid(faults.length > 0 ? faults : [{ path: [], message: "is not what is expected here" }]).problem;
 }
 
-/** Makes the answer of a refusal. */
-export function toResponse(refusal: Problem, requestId: string): Response {
-  return new Response(problemBody(refusal, requestId), {
+/** Makes the answer of a refusal. `types`: see `typesFrom`. */
+export function toResponse(refusal: Problem, requestId: string, types: string): Response {
+  return new Response(problemBody(refusal, requestId, types), {
     status: refusal.status,
     headers: [["Content-Type", "application/problem+json"], ["Cache-Control", "no-store"], ...refusal.headers] as [string, string][],
   });

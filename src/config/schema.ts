@@ -7,7 +7,7 @@ import { consumersSection } from "../consumers/settings.ts";
 import { demoSection } from "../demo/settings.ts";
 import { guardSection } from "../guard/settings.ts";
 import { healthSection, readySection } from "../health/settings.ts";
-import { serverSection } from "../http/settings.ts";
+import { problemBaseSection, serverSection } from "../http/settings.ts";
 import { identitySection } from "../identity/settings.ts";
 import { limitsSection } from "../limits/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
@@ -45,6 +45,7 @@ const LIST = [
   poolsSection,
   activitiesSection,
   consumersSection,
+  problemBaseSection,
   demoSection,
 ] as const;
 

@@ -29,7 +29,7 @@ function refuse(exchange: Exchange, refusal: Problem, now: number): void {
   exchange.status = refusal.status;
   exchange.notes.refusal = refusal;
   const told = exchange.route.credential === null ? refusal : forModelClients(refusal);
-  exchange.incoming.reply(problemReply(told, exchange.id, ownHead(exchange, now - exchange.startedAt)));
+  exchange.incoming.reply(problemReply(told, exchange.id, exchange.snapshot.problemTypes, ownHead(exchange, now - exchange.startedAt)));
 }
 
 /** Writes the upstream's answer, with our own header lines around it. */

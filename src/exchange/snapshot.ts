@@ -26,4 +26,6 @@ export interface Snapshot {
   /** Removes from callers' texts what must not be logged. */
   readonly redactor: Redactor;
   readonly identity: IdentitySettings;
+  /** What the types of problems begin with (`typesFrom`). */
+  readonly problemTypes: string;
 }

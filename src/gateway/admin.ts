@@ -25,6 +25,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
   const deps: AdminDeps & ResourceDeps = {
     ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },
     admits: (ip) => inForce.admitsAdmin(ip),
+    problemTypes: () => snapshots.current.problemTypes,
     databasePath: options.databasePath,
     answers: new IdempotentAnswers(storage, clock, link),
     components: () => components.all(),

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
 import { crowdLimits } from "../http/crowd.ts";
 import type { HeadFault } from "../http/head.ts";
-import { type Problem, type ProblemCode, problem } from "../http/problem.ts";
+import { type ProblemCode, problem, typesFrom } from "../http/problem.ts";
 import { problemReply } from "../http/reply.ts";
 import { type HttpLimits, HttpServer, type Reply } from "../http/server.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
@@ -54,7 +54,8 @@ export function listen(scope: Scope, { config, host, port, reusePort, gateway, o
     refuse: (fault: HeadFault, ip: string): Reply => {
       const id = Bun.randomUUIDv7();
       gateway.malformed({ requestId: id, status: fault.status, detail: fault.detail, ip });
-      return refusal(problem(FAULT_CODES[fault.status], fault.detail), id);
+      const types = typesFrom(gateway.config().problemBase);
+      return problemReply(problem(FAULT_CODES[fault.status], fault.detail), id, types, `X-Request-ID: ${id}\r\n`);
     },
     onFault: (error: unknown) => onFault(error, ""),
   };
@@ -98,5 +99,3 @@ const limitsOf = ({ server }: Config): HttpLimits => ({
   maxBodySize: parseSize(server.maxBodySize),
   bodyRate: parseSize(server.bodyRate),
 });
-
-const refusal = (problem: Problem, id: string): Reply => problemReply(problem, id, `X-Request-ID: ${id}\r\n`);

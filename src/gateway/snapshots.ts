@@ -4,6 +4,7 @@ import { wantedOf } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
+import { typesFrom } from "../http/problem.ts";
 import { compileIdentity } from "../identity/settings.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
 import { RouteConfig } from "../routes/settings.ts";
@@ -73,7 +74,7 @@ export class Snapshots {
 
   private build(own: OwnRoutes): Snapshot {
     const { miss, services, ground, use } = this.deps;
-    const { server, admin } = ground.inForce.config;
+    const { server, admin, problemBase } = ground.inForce.config;
     const identity = compileIdentity(ground.inForce.config.identity);
     const before = this.byName;
     const compiled = this.compileAll(before, use.identity.fields(identity));
@@ -97,6 +98,7 @@ export class Snapshots {
       tracer: services.tracing.tracer,
       redactor: ground.redactor,
       identity,
+      problemTypes: typesFrom(problemBase),
     };
   }
 

@@ -44,6 +44,18 @@ export const CODES = {
 
 export type ProblemCode = keyof typeof CODES;
 
+/**
+ * Gives what the types of problems without a registered one begin with; their codes follow. `base`: `problemBase` of the configuration. Its
+ * path ends with a slash, whether it is written or not; a query or a fragment stays as it is.
+ *
+ * @example
+ * typesFrom("https://errors.example.com"); // "https://errors.example.com/", so that a type is "https://errors.example.com/keyMissing"
+ */
+export function typesFrom(base: string | null): string {
+  if (base === null) return "urn:sluice:problem:";
+  return base.endsWith("/") || /[?#]/.test(base) ? base : `${base}/`;
+}
+
 /** The registered type of a 429 (draft-ietf-httpapi-ratelimit-headers, "Problem Types"). */
 const QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
@@ -98,7 +110,7 @@ const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(millis
 export interface Problem {
   readonly status: number;
   readonly code: ProblemCode;
-  /** All members of the body but `requestId`, which the edge adds. */
+  /** All members of the body but those that the edge adds: `requestId`, and `type` where none is registered. */
   readonly members: Readonly<Record<string, unknown>>;
   /** Further header fields: `Allow`, `Retry-After`, `WWW-Authenticate`. */
   readonly headers: readonly (readonly [name: string, value: string])[];
@@ -118,8 +130,8 @@ export function problem(
   headers: readonly (readonly [string, string])[] = [],
 ): Problem {
   const { status, title } = CODES[code];
-  const type = status === 429 && code !== "tooManyReaders" ? QUOTA_EXCEEDED : `urn:sluice:problem:${code}`;
-  return { status, code, members: { type, title, status, detail, code, ...members }, headers };
+  const registered = status === 429 && code !== "tooManyReaders" ? { type: QUOTA_EXCEEDED } : {};
+  return { status, code, members: { ...registered, title, status, detail, code, ...members }, headers };
 }
 
 /** Makes a problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
@@ -149,5 +161,6 @@ export const forModelClients = (refusal: Problem): Problem => ({
   members: { ...refusal.members, error: { message: refusal.members.detail, type: providersType(refusal.status), code: refusal.code } },
 });
 
-/** Writes the body's text. It may quote what a caller sent, but never a key. */
-export const problemBody = (refusal: Problem, requestId: string): string => withoutKeys(JSON.stringify({ ...refusal.members, requestId }));
+/** Writes the body's text. It may quote what a caller sent, but never a key. `types`: see `typesFrom`. */
+export const problemBody = ({ code, members }: Problem, requestId: string, types: string): string =>
+  withoutKeys(JSON.stringify({ type: types + code, ...members, requestId }));

@@ -44,15 +44,15 @@ export function date(): string {
   return dateLine;
 }
 
-/** Makes an answer of a problem (RFC 9457). `head`: further header lines, the request's id among them. */
-export function problemReply(refusal: Problem, requestId: string, head: string): Reply {
+/** Makes an answer of a problem (RFC 9457). `types`: see `typesFrom`; `head`: further header lines, the request's id among them. */
+export function problemReply(refusal: Problem, requestId: string, types: string, head: string): Reply {
   let lines = `Content-Type: application/problem+json\r\nCache-Control: no-store\r\n${date()}${head}`;
   for (const [name, value] of refusal.headers) lines += `${name}: ${value}\r\n`;
   return {
     status: refusal.status,
     reason: reasonOf(refusal.status),
     head: lines,
-    body: Buffer.from(problemBody(refusal, requestId)),
+    body: Buffer.from(problemBody(refusal, requestId, types)),
     length: -1,
   };
 }

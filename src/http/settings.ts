@@ -55,6 +55,38 @@ export const ServerConfig = Shape(
 );
 export type ServerConfig = Static<typeof ServerConfig>;
 
+const ProblemBase = Type.Union(
+  [
+    Type.String({
+      maxLength: 1024,
+      // What a URI may hold (RFC 3986).
+      pattern: "^https?://[A-Za-z0-9._~:/?#\\[\\]@!$&'()*+,;=%-]+$",
+      expects: 'a URL such as "https://errors.example.com"',
+    }),
+    Type.Null(),
+  ],
+  {
+    default: null,
+    description:
+      "Where the types of Sluice's own errors lead: a URL to which the code is added, behind a slash unless it ends with one or has a query or fragment, as in https://errors.example.com/keyMissing. Registered types of 429 stay. null: urn:sluice:problem:CODE, which leads nowhere.",
+    examples: ["https://errors.example.com", "https://docs.example.com/errors#"],
+    expects: 'a URL such as "https://errors.example.com", or null',
+  },
+);
+
+export const problemBaseSection: Section<"problemBase", typeof ProblemBase> = {
+  name: "problemBase",
+  schema: ProblemBase,
+  faults: (base) => {
+    if (base === null) return [];
+    const url = URL.parse(base);
+    if (url === null) return [{ path: ["problemBase"], message: 'must be a URL such as "https://errors.example.com"' }];
+    return url.username === "" && url.password === ""
+      ? []
+      : [{ path: ["problemBase"], message: "must hold no user name and no password: every caller who is refused reads it" }];
+  },
+};
+
 export const serverSection: Section<"server", typeof ServerConfig> = {
   name: "server",
   schema: ServerConfig,

@@ -16,6 +16,7 @@ import {
 } from "../../src/http/client.ts";
 import { Fields } from "../../src/http/fields.ts";
 import { HeadFault, parseRequestHead } from "../../src/http/head.ts";
+import { typesFrom } from "../../src/http/problem.ts";
 import type { Incoming } from "../../src/http/server.ts";
 import { RouteConfig } from "../../src/routes/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
@@ -118,6 +119,7 @@ const snapshotOf = (route: Route): Snapshot => ({
   tracer: null,
   redactor: new Redactor(),
   identity: { headerName: "X-API-Key", header: "x-api-key", bearer: true, basic: false, query: null },
+  problemTypes: typesFrom(null),
 });
 
 /** A body that came with its head. */
