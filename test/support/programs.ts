@@ -13,6 +13,7 @@ const INSTALL = {
   curl: "apt-get install curl",
   openssl: "apt-get install openssl",
   python3: "apt-get install python3",
+  git: "apt-get install git",
   npm: "install Node.js",
   prlimit: "apt-get install util-linux, on Linux",
   // Not programs alone: what they do takes root.
