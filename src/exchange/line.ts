@@ -29,22 +29,35 @@ export interface Line {
  * const line = { gates: [(exchange) => (exchange.ip === "192.0.2.1" ? problem("forbidden", "Not from there.") : null)], answer: sayHello, ended: () => {} };
  * const answer = await walk(exchange, line);
  */
-export function walk(exchange: Exchange, line: Line, from = 0): Answer | Promise<Answer> {
-  const { gates } = line;
+export function walk(exchange: Exchange, line: Line): Answer | Promise<Answer> {
+  const stop = admit(exchange, line.gates);
+  if (stop instanceof Promise) return stop.then((decided) => (decided === null ? line.answer(exchange) : answerOf(decided)));
+  return stop === null ? line.answer(exchange) : answerOf(stop);
+}
+
+/**
+ * Takes a request through gates, from the one at `from` on: says with what the first one stops it, or lets it go on (`null`). Throws, or
+ * rejects with, what a gate throws.
+ */
+export function admit(exchange: Exchange<Arrival>, gates: readonly Gate[], from = 0): Stop | null | Promise<Stop | null> {
   for (let i = from; i < gates.length; i++) {
     const stop = (gates[i] as Gate)(exchange);
-    if (stop === null) continue;
-    return stop instanceof Promise ? walkOn(exchange, line, i, stop) : answerOf(stop);
+    if (stop !== null) return stop instanceof Promise ? admitOn(exchange, gates, i, stop) : stop;
   }
-  return line.answer(exchange);
+  return null;
 }
 
 /** Gives the answer to a request that a gate has stopped. */
 export const answerOf = (stop: Stop): Answer => ("kind" in stop ? stop : { kind: "problem", problem: stop });
 
-async function walkOn(exchange: Exchange, line: Line, at: number, waiting: Promise<Stop | null>): Promise<Answer> {
+async function admitOn(
+  exchange: Exchange<Arrival>,
+  gates: readonly Gate[],
+  at: number,
+  waiting: Promise<Stop | null>,
+): Promise<Stop | null> {
   const stop = await waiting;
   // The caller has left meanwhile, or its body was refused: nothing more is done in its name.
   if (exchange.isOver) return GONE;
-  return stop === null ? walk(exchange, line, at + 1) : answerOf(stop);
+  return stop === null ? admit(exchange, gates, at + 1) : stop;
 }
