@@ -55,7 +55,7 @@ export interface Asker {
 export class Exchange<A extends Arrival = Incoming> {
   /** The client's `X-Request-ID` when it is sane, else a UUIDv7. */
   readonly id: string;
-  /** The caller's address: the peer's, or the one that trusted proxies name. */
+  /** The caller's address: the peer's, or the one that trusted proxies name; "" where a proxy asks about a request and names none. */
   readonly ip: string;
   /** The snapshot's `miss` until a route takes the request. */
   route: Route;

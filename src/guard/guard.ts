@@ -1,4 +1,5 @@
 import type { Audit } from "../audit/audit.ts";
+import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
@@ -171,6 +172,7 @@ export class Guard {
    */
   accepted(ip: string, secret: string, key: Acceptable, now: number): void {
     // The key by itself knows of the last time: most stay where they are.
+    if (ip === UNKNOWN_ADDRESS) return;
     if (this.settings === null || (key.acceptedFrom === ip && now - (key.acceptedAt ?? 0) < NOTED_EVERY && now >= (key.acceptedAt ?? 0)))
       return;
     key.acceptedFrom = ip;
@@ -199,7 +201,7 @@ export class Guard {
   /** Counts an unknown key or token from an address, and blocks the address when there were too many. */
   strike(ip: string): void {
     const { settings } = this;
-    if (settings === null || this.allowed.has(ip)) return;
+    if (settings === null || ip === UNKNOWN_ADDRESS || this.allowed.has(ip)) return;
     const subject = this.subjectOf(ip);
     const now = this.deps.clock.now();
     const times = this.timesOf(subject);

@@ -6,14 +6,25 @@ import { type CidrSet, isPrivate, normaliseIp } from "../values/ip.ts";
  */
 export function clientIp(peer: string, forwardedFor: string | null, trusted: CidrSet): string {
   if (forwardedFor === null || !trusted.has(peer)) return peer;
-  let ip = peer;
+  return namedClient(forwardedFor, trusted, peer) ?? peer;
+}
+
+/** Stands for an address that nobody has told: who calls is not known by it, and nothing is counted by it. */
+export const UNKNOWN_ADDRESS = "";
+
+/**
+ * Gives the rightmost address of an X-Forwarded-For field that is neither `peer`'s, which has sent it, nor trusted; the leftmost where all
+ * are. An entry that is no address ends the search: `null` where it is the last one.
+ */
+export function namedClient(forwardedFor: string, trusted: CidrSet, peer: string): string | null {
+  let ip: string | null = null;
   let end = forwardedFor.length;
   while (end >= 0) {
     const comma = forwardedFor.lastIndexOf(",", end - 1);
     const entry = normaliseIp(withoutPort(forwardedFor.slice(comma + 1, end).trim()));
     if (entry === null) return ip;
     ip = entry;
-    if (comma < 0 || !trusted.has(entry)) return ip;
+    if (comma < 0 || (entry !== peer && !trusted.has(entry))) return ip;
     end = comma;
   }
   return ip;

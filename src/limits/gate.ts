@@ -1,13 +1,15 @@
+import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
+import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
 import { type Problem, passing, REDUCED_CAPACITY } from "../http/problem.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Clock } from "../values/clock.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "./headers.ts";
 import type { LimitReading, LimitService, Verdict } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
-import { subjectOf } from "./subject.ts";
+import { countsByAddress, subjectOf } from "./subject.ts";
 
 export interface LimitsGateDeps {
   readonly limiter: LimitService;
@@ -31,7 +33,8 @@ export class LimitsGate {
     return (exchange) => {
       const { limiter, keys, clock } = this.deps;
       const own = keys.policiesFor(exchange.caller);
-      const policies = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
+      const all = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
+      const policies = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
       if (policies.length === 0) {
         exchange.asker?.tell("limits", "no limit holds", true);
         return null;
@@ -129,6 +132,11 @@ function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags }:
     tag: (name: string) => tags?.[name] ?? null,
   };
   return policies.map((policy) => subjectOf(policy, requester));
+}
+
+/** Gives the limits that hold for a request whose address is not known. */
+function withoutAddress(policies: readonly Policy[], { via }: Caller): readonly Policy[] {
+  return policies.filter((policy) => !countsByAddress(policy, via !== "none"));
 }
 
 const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");

@@ -24,6 +24,15 @@ export function subjectOf(policy: Policy, requester: Requester): string {
   return JSON.stringify(by.map((each) => part(each, requester)));
 }
 
+/**
+ * Tells whether a limit counts this request by its address, or among others by it. `isKnown`: whether it is known who calls, so that it
+ * isn't counted by address for want of that.
+ */
+export function countsByAddress({ by }: Policy, isKnown: boolean): boolean {
+  const isOfAddress = (each: string): boolean => each === "ip" || (!isKnown && (each === "consumer" || each === "key"));
+  return by.length === 0 ? !isKnown : by.some(isOfAddress);
+}
+
 function part(by: string, requester: Requester): string {
   switch (by) {
     case "consumer":
