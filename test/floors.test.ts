@@ -26,7 +26,7 @@ const FLOORS = [
     "cache",
     "routes",
   ],
-  ["activities", "activities-worker.ts", "entry-points.ts", "explain", "backups", "demo", "pages", "stats", "observers"],
+  ["activities", "activities-worker.ts", "entry-points.ts", "explain", "judge", "backups", "demo", "pages", "stats", "observers"],
   ["config", "admin", "gateway", "cli", "main.ts"],
 ].flat();
 

@@ -14,7 +14,7 @@ export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | 
     tiers: new Set([...Object.keys(config.tiers), ...(also.tiers ?? [])]),
     upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : []), ...(also.upstreams ?? [])]),
     pools,
-    wanted: wantedOf(pools.size > 0),
+    wanted: wantedOf(config, pools.size > 0),
     activities: config.activities?.endpoint ?? null,
     hasAdminListener: config.admin.listen !== null,
   };

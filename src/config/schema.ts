@@ -9,6 +9,7 @@ import { guardSection } from "../guard/settings.ts";
 import { healthSection, readySection } from "../health/settings.ts";
 import { problemBaseSection, serverSection } from "../http/settings.ts";
 import { identitySection } from "../identity/settings.ts";
+import { authzSection } from "../judge/settings.ts";
 import { limitsSection } from "../limits/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
 import { redisSection } from "../redis/settings.ts";
@@ -43,6 +44,7 @@ const LIST = [
   upstreamsSection,
   routesSection,
   poolsSection,
+  authzSection,
   activitiesSection,
   consumersSection,
   problemBaseSection,

@@ -3,6 +3,7 @@ import { Fields } from "../http/fields.ts";
 import type { RequestHead } from "../http/head.ts";
 import { HOP_BY_HOP } from "../http/name-filter.ts";
 import type { Target } from "../upstreams/upstream.ts";
+import type { Caller } from "./caller.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import type { Route } from "./route.ts";
 
@@ -67,10 +68,12 @@ export function requestHead(
   text += `X-Request-ID: ${exchange.id}\r\n`;
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  const { caller } = exchange;
-  if (caller.via !== "none") text += `X-Consumer-ID: ${caller.consumer.id}\r\nX-Consumer-Tier: ${caller.consumer.tier}\r\n`;
-  if (caller.lines !== undefined) text += caller.lines;
-  return `${text}\r\n`;
+  return `${text}${callerHead(exchange.caller)}\r\n`;
+}
+
+/** Writes the header lines that tell a backend who calls. */
+export function callerHead({ via, consumer, lines = "" }: Caller): string {
+  return via === "none" ? lines : `X-Consumer-ID: ${consumer.id}\r\nX-Consumer-Tier: ${consumer.tier}\r\n${lines}`;
 }
 
 /**

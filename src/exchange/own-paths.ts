@@ -1,13 +1,16 @@
+import type { Config } from "../config/schema.ts";
 import type { Known } from "../config/section.ts";
 import { matchOf } from "../http/path.ts";
 
 /** Names what Sluice answers by itself. */
-export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key";
+export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key" | "authz";
 
 /** Says which of the own paths are there that exist only while they are wanted. */
 export interface Wanted {
   /** True while there are pools, whose keys are handed out. */
   readonly handsOut: boolean;
+  /** True while other proxies may ask about requests. */
+  readonly judges: boolean;
 }
 
 interface OwnPath {
@@ -73,13 +76,28 @@ export const OWN_PATHS: readonly OwnPath[] = [
     isWanted: ({ handsOut }) => handsOut,
     says: "Sluice itself answers: it hands out keys of pools",
   },
+  {
+    name: "authz",
+    paths: ["/authz"],
+    // Envoy asks below it.
+    takesBelow: true,
+    on: "main",
+    yields: false,
+    isWanted: ({ judges }) => judges,
+    says: "Sluice itself answers: whether a request may pass that another proxy describes",
+  },
 ];
 
 /** Tells which own paths a configuration wants. `hasPools`: pools may also be made by the admin API. */
-export const wantedOf = (hasPools: boolean): Wanted => ({ handsOut: hasPools });
+export const wantedOf = ({ authz }: Pick<Config, "authz">, hasPools: boolean): Wanted => ({
+  handsOut: hasPools,
+  judges: authz !== null,
+});
 
 /** The path where keys of pools are handed out, and the name of this endpoint in a key's list of routes and in the counts of requests. */
 export const [HAND_OUT_PATH = ""] = OWN_PATHS.find(({ name }) => name === "api-key")?.paths ?? [];
+/** The path at which other proxies ask about requests. */
+export const [AUTHZ_PATH = ""] = OWN_PATHS.find(({ name }) => name === "authz")?.paths ?? [];
 export const HAND_OUT_NAME: OwnName = "api-key";
 
 /** The names that a key may be bound to besides the routes': endpoints of Sluice's own that serve callers. */

@@ -7,7 +7,8 @@ import { neverTaken } from "./own-gates.ts";
 import { ambiguityOf, type Route } from "./route.ts";
 import { isMiss, prefixOf, type Router } from "./router.ts";
 
-const NO_ROUTE = problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
+/** The refusal of a request for whose path there is nobody. */
+export const NO_ROUTE = problem("routeNotFound", "No route takes this path; check it, or ask for the list of routes.");
 
 /** Holds a parsed request target, or says why it can't be served. */
 export interface Aim extends Target {

@@ -1,4 +1,5 @@
 import type { IdentitySettings } from "../identity/settings.ts";
+import type { JudgeSettings } from "../judge/answerer.ts";
 import type { Tracer } from "../telemetry/trace.ts";
 import type { CidrSet } from "../values/ip.ts";
 import type { Redactor } from "../values/redact.ts";
@@ -28,4 +29,6 @@ export interface Snapshot {
   readonly identity: IdentitySettings;
   /** What the types of problems begin with (`typesFrom`). */
   readonly problemTypes: string;
+  /** What requests are judged by that another proxy asks about; `null`: none may ask. */
+  readonly judge: JudgeSettings | null;
 }

@@ -4,12 +4,13 @@ import { onlyAdmins, onlyPost, onlyReading, READING } from "../exchange/own-gate
 import { OWN_PATHS, type OwnName, type Wanted } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Own } from "../exchange/router.ts";
+import { onlyAskers } from "../judge/gate.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import type { RouteMetrics } from "../telemetry/metrics.ts";
 import { compileRoute } from "./routes.ts";
 
-/** Makes the first gate of each own path, by the methods that it takes. */
+/** Makes the first gate of each own path, by the methods that it takes, or by who may come. */
 const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   health: onlyReading,
   ready: onlyReading,
@@ -18,6 +19,7 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   docs: onlyReading,
   admin: onlyAdmins,
   "api-key": onlyPost,
+  authz: onlyAskers,
 };
 
 export interface OwnRoutesDeps {
@@ -67,8 +69,17 @@ export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
   return miss;
 }
 
+/** What takes targets that no route's path may have: ids in paths of the admin API, and the paths that Envoy asks about. */
+const TAKES_MALFORMED: readonly OwnName[] = ["admin", "authz"];
+
 /** Makes a route that no file declares. */
 function ownRoute(own: OwnName, path: string, metrics: RouteMetrics, methods: readonly string[] = []): Route {
   const { value } = fillIn(RouteConfig, { name: own, path, methods, upstream: own });
-  return compileRoute(value as RouteConfig, { upstream: null, metrics, credentialFields: [], own, takesMalformed: own === "admin" });
+  return compileRoute(value as RouteConfig, {
+    upstream: null,
+    metrics,
+    credentialFields: [],
+    own,
+    takesMalformed: TAKES_MALFORMED.includes(own),
+  });
 }

@@ -79,13 +79,14 @@ export class Records {
 
   /** Gives the names that records may refer to. */
   known(): Known {
-    const { demo, activities, admin } = this.deps.config();
+    const config = this.deps.config();
+    const { demo, activities, admin } = config;
     const pools = this.pools.names();
     return {
       tiers: this.tiers.names(),
       upstreams: new Set([...this.upstreams.names(), ...(demo ? DEMO_UPSTREAMS : [])]),
       pools,
-      wanted: wantedOf(pools.size > 0),
+      wanted: wantedOf(config, pools.size > 0),
       activities: activities?.endpoint ?? null,
       hasAdminListener: admin.listen !== null,
     };

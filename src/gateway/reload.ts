@@ -64,6 +64,7 @@ function swap(next: Config, ground: Ground, services: Services): void {
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
   // Who follows the events is asked again whether they still may.
   if (!Bun.deepEquals(before.admin.allowFrom, next.admin.allowFrom)) events.recheck();
+  warnings.clear("addressUnknown");
   guard.configure(next.guard);
   if (!Bun.deepEquals(before.health, next.health)) auto.configure();
   activities.configure();

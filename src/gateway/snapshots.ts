@@ -12,6 +12,7 @@ import { fillIn } from "../schema/fill-in.ts";
 import type { BreakerState } from "../upstreams/breaker.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import { CidrSet } from "../values/ip.ts";
 import { parseSize } from "../values/units.ts";
 import type { Ground } from "./ground.ts";
 import { type LineServices, lineOf, preflightOf } from "./lines.ts";
@@ -88,7 +89,7 @@ export class Snapshots {
     return {
       router: new Router(
         served,
-        own.onMain(isAdminElsewhere, wantedOf(!services.pools.isEmpty), (path) => free.has(pageOf(path) ?? "")),
+        own.onMain(isAdminElsewhere, wantedOf(ground.inForce.config, !services.pools.isEmpty), (path) => free.has(pageOf(path) ?? "")),
       ),
       adminRouter: isAdminElsewhere ? new Router<Route>([], own.onAdminListener()) : null,
       miss,
@@ -99,7 +100,15 @@ export class Snapshots {
       redactor: ground.redactor,
       identity,
       problemTypes: typesFrom(problemBase),
+      judge: this.judgeOf(compiled),
     };
+  }
+
+  /** Compiles what requests are judged by that another proxy asks about; `null` where none may ask. */
+  private judgeOf(compiled: readonly Route[]): Snapshot["judge"] {
+    const { authz } = this.deps.ground.inForce.config;
+    if (authz === null) return null;
+    return { allowFrom: new CidrSet(authz.allowFrom), denyAs: authz.denyAs, router: new Router(compiled) };
   }
 
   private compileAll(before: ReadonlyMap<string, Route>, credentialFields: readonly string[]): Route[] {

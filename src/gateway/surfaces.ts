@@ -3,12 +3,13 @@ import { tokenOf } from "../admin/app.ts";
 import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
-import type { OwnName } from "../exchange/own-paths.ts";
+import { AUTHZ_PATH, type OwnName } from "../exchange/own-paths.ts";
 import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import type { Problem } from "../http/problem.ts";
 import { ApiKeyFinder } from "../identity/api-key.ts";
 import { Identity } from "../identity/gate.ts";
+import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
 import { HandOut } from "../pools/hand-out.ts";
@@ -46,7 +47,14 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   const dispatcher = new Dispatcher({ clock, snapshot: () => snapshots.current, failureOf, onFault: options.onFault });
   const admin = openAdmin(ground, services, components, snapshots);
   const answerers = ownAnswerers(ground, services, components, admin, () => drainage.isDraining);
-  snapshots.serve(ownRoutes(ground, services, use, answerers));
+  const judge = new Judge(
+    {
+      ...{ clock, emit: ground.emit, isDraining: () => drainage.isDraining, failureOf, onFault: options.onFault },
+      note: (exchange, elapsed) => recorder.note(exchange, elapsed),
+    },
+    AUTHZ_PATH,
+  );
+  snapshots.serve(ownRoutes(ground, services, use, answerers, judge));
   // Also when pools come and go: keys are handed out while there are some.
   occurrences.subscribe({ records: () => snapshots.rebuild() });
   const drain = (): void => {
@@ -71,7 +79,7 @@ function lineServices({ clock }: Ground, services: Services): LineServices {
   };
 }
 
-type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key">, Answerer>>;
+type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key" | "authz">, Answerer>>;
 
 /** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
@@ -110,6 +118,7 @@ function ownRoutes(
   { pools, guard, recorder }: Services,
   { identity }: LineServices,
   answerers: OwnAnswerers,
+  judge: Judge,
 ): OwnRoutes {
   const handOut = new HandOut({ pools });
   const admitted = fromGate((ip) => inForce.admitsAdmin(ip));
@@ -120,6 +129,12 @@ function ownRoutes(
           gates: [first, guardGate(guard), identity.gateFor(handOut.entrance)],
           answer: (exchange) => handOut.answer(exchange),
           ended: (exchange, elapsed) => recorder.note(exchange, elapsed),
+        };
+      case "authz":
+        return {
+          gates: [first],
+          answer: (exchange) => judge.answer(exchange),
+          ended: (exchange, elapsed) => judge.ended(exchange, elapsed),
         };
       case "admin":
         return {

@@ -51,6 +51,12 @@ const FORBIDDEN = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)/;
 const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
 // RFC 3986 §3.2.2 without the comma, so that two hosts joined into one field can't pass for one.
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(?::\d{0,5})?$/;
+/** Tells whether `text` may stand in a request line as its target. */
+export const isTarget = (text: string): boolean => TARGET.test(text);
+
+/** Tells whether `text` is a host name or an address, with or without a port. */
+export const isHost = (text: string): boolean => HOST.test(text);
+
 const LENGTH = /^\d{1,15}$/;
 
 interface Framed {

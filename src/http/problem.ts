@@ -138,6 +138,10 @@ export function problem(
 export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
   problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
 
+/** Gives the same problem under another status, for whoever understands few of them. */
+export const toldAs = (status: number, refusal: Problem): Problem =>
+  status === refusal.status ? refusal : { ...refusal, status, members: { ...refusal.members, status } };
+
 /** Gives the name that providers of language models have for an error of this status. */
 const providersType = (status: number): string =>
   status === 401

@@ -56,6 +56,12 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
         "Requests come through a proxy that server.trustedProxies does not name: all its callers count as one address, for limits and blocks.",
         `requests come through ${peer}, which server.trustedProxies does not name`,
       ),
+    unknownAddress: () =>
+      warnings.raise(
+        "addressUnknown",
+        "A proxy asks at /authz without the caller's address: limits by address and the guard are left out for its requests.",
+        "let it send X-Forwarded-For or X-Real-IP",
+      ),
     redis: ({ isUp, why }) => {
       if (isUp) warnings.clear("redisAway");
       else warnings.raise("redisAway", "Redis is away: limits are as redis.onFailure says, and records can't be changed.", why, true);

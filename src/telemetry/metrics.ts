@@ -64,9 +64,9 @@ export class RouteMetrics {
   }
 }
 
-/** The endpoints that Sluice answers itself beside its admin API. */
+/** The endpoints that Sluice always answers itself beside its admin API, and those that may be turned on. */
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
-export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number];
+export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number] | "authz";
 
 type Labels = Sample["labels"];
 

@@ -26,6 +26,8 @@ export type Occurrence =
   | { readonly type: "block"; readonly block: Block }
   /** A private or loopback peer that `server.trustedProxies` does not name says for whom it asks. */
   | { readonly type: "unnamedProxy"; readonly peer: string }
+  /** A proxy has asked about a request and not told the caller's address. */
+  | { readonly type: "unknownAddress" }
   /** The system's status has changed. `isFollowed`: another instance said so. */
   | { readonly type: "health"; readonly before: HealthState; readonly after: HealthState; readonly isFollowed: boolean }
   /** Redis is there, or lost. `isFirst`: so it is found at the start. */

@@ -120,6 +120,7 @@ const snapshotOf = (route: Route): Snapshot => ({
   redactor: new Redactor(),
   identity: { headerName: "X-API-Key", header: "x-api-key", bearer: true, basic: false, query: null },
   problemTypes: typesFrom(null),
+  judge: null,
 });
 
 /** A body that came with its head. */

@@ -29,6 +29,8 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
+    /** As at the begin of a stop: it is not ready from here on. */
+    drain: () => gateway.drain(),
     stop: () => scope.close(),
   };
 }
