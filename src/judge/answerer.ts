@@ -168,11 +168,17 @@ function toldToProxy(refusal: Problem, denyAs: number | null): Problem {
   return saysWhen ? told : { ...told, members: { ...told.members, retryAfter: 1 }, headers: [...told.headers, ["Retry-After", "1"]] };
 }
 
+/**
+ * What a proxy is told of a caller who is nobody. The fields are there, for most proxies put those that they get in the place of the
+ * caller's own, and leave those alone otherwise.
+ */
+const NOBODY = "X-Consumer-ID: \r\nX-Consumer-Tier: \r\n";
+
 /** Makes the answer for a request that may pass: what its proxy may tell the backend of the caller. */
 const permission = (caller: Caller): Reply => ({
   status: 200,
   reason: "OK",
-  head: `Cache-Control: no-store\r\n${date()}${callerHead(caller)}`,
+  head: `Cache-Control: no-store\r\n${date()}${caller.via === "none" ? NOBODY : ""}${callerHead(caller)}`,
   body: null,
   length: 0,
 });

@@ -28,7 +28,7 @@ const AROUND = {
  */
 export async function runPage(path: string): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "sluice-docs-"));
-  const ports = new Map<number, number>([8080, 8443, 9100].map((port) => [port, freePort()]));
+  const ports = new Map<number, number>([8080, 8081, 8082, 8443, 9100].map((port) => [port, freePort()]));
   const backends = BACKENDS.map((port) => {
     const backend = echo(port);
     ports.set(port, backend.port ?? 0);

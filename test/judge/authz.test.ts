@@ -69,6 +69,12 @@ describe("a proxy that asks", () => {
     expect(it.behind.seen).toEqual([]);
   });
 
+  test("is told that nobody calls by empty fields, which take the place of what the caller claims", async () => {
+    await using it = judging();
+    const answer = await it.ask("/open", { "X-Consumer-ID": "root", "X-Consumer-Tier": "enterprise" });
+    expect([answer.status, answer.headers.get("x-consumer-id"), answer.headers.get("x-consumer-tier")]).toEqual([200, "", ""]);
+  });
+
   test("is told of refusals in the words of forwarded requests, and both count as one", async () => {
     await using it = judging();
     const both = async (path: string, headers: Record<string, string>) => {

@@ -10,6 +10,7 @@ const INSTALL = {
   chromium: "apt-get install chromium",
   skopeo: "apt-get install skopeo",
   nginx: "apt-get install nginx-light",
+  caddy: "apt-get install caddy",
   curl: "apt-get install curl",
   openssl: "apt-get install openssl",
   python3: "apt-get install python3",
