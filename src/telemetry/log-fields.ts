@@ -12,7 +12,7 @@ export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
   consumer: "Who called; `null` without a good key.",
   tier: "The consumer's tier.",
   keyId: "The key's id, never the key.",
-  ip: "The client's address (behind trusted proxies, the one that they name).",
+  ip: "The client's address (behind trusted proxies, the one that they name); empty where a proxy asks at `/authz` and names none.",
   upstream: "The target that answered last: its URL.",
   attempts: "How often the request was sent to a backend.",
   cache: "`hit`, `miss`, `stale`, `revalidated`, `collapsed` or `bypass`; `null` where the route has no cache.",
