@@ -49,7 +49,7 @@ export type ProblemCode = keyof typeof CODES;
  * path ends with a slash, whether it is written or not; a query or a fragment stays as it is.
  *
  * @example
- * typesFrom("https://errors.example.com"); // "https://errors.example.com/", so that a type is "https://errors.example.com/keyMissing"
+ * typesFrom("https://errors.example.com") + "keyMissing"; // "https://errors.example.com/keyMissing"
  */
 export function typesFrom(base: string | null): string {
   if (base === null) return "urn:sluice:problem:";
