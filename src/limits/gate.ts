@@ -9,6 +9,7 @@ import type { Clock } from "../values/clock.ts";
 import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "./headers.ts";
 import type { LimitReading, LimitService, Verdict } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
+import { LimiterUnavailable } from "./redis/limiter.ts";
 import { countsByAddress, subjectOf } from "./subject.ts";
 
 export interface LimitsGateDeps {
@@ -21,6 +22,14 @@ export interface LimitsGateDeps {
   readonly onDenied: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
 }
 
+/** Does something with the limits of a request: it counts for `subjects`, which run beside `policies`, and takes `cost` from each. */
+type Act = (
+  exchange: Exchange<Arrival>,
+  policies: readonly Policy[],
+  subjects: readonly string[],
+  cost: number,
+) => Problem | null | Promise<Problem | null>;
+
 /**
  * Checks all limits of a request at once, the caller's and the route's: one that denies charges none. When the exchange ends, what it held
  * is free again, and usage that the response reports is settled.
@@ -30,22 +39,56 @@ export class LimitsGate {
 
   /** Makes the gate of a route. */
   gateFor(route: Route): Gate {
-    return (exchange) => {
-      const { limiter, keys, clock } = this.deps;
-      const own = keys.policiesFor(exchange.caller);
-      const all = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
-      const policies = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
-      if (policies.length === 0) {
-        exchange.asker?.tell("limits", "no limit holds", true);
-        return null;
-      }
-      const subjects = subjectsOf(policies, exchange, route);
-      const cost = exchange.cost ?? route.cost;
-      if (exchange.asker !== null) return this.ask(exchange, policies, subjects, cost);
-      exchange.trace?.enter("limits", clock.now());
-      const verdict = limiter.admit(policies, subjects, cost);
-      return verdict instanceof Promise ? verdict.then((decided) => this.decide(exchange, decided)) : this.decide(exchange, verdict);
+    return (exchange) => this.onLimitsOf(exchange, route, exchange.asker === null ? this.take : this.ask);
+  }
+
+  /**
+   * Makes the two gates of a route whose requests have others to pass before they are charged: `look` refuses what would be refused, and
+   * charges nothing; `take` charges.
+   */
+  gatesAround(route: Route): { readonly look: Gate; readonly take: Gate } {
+    return {
+      look: (exchange) => this.onLimitsOf(exchange, route, exchange.asker === null ? this.look : this.ask),
+      // Whoever only asks was told everything by `look`.
+      take: (exchange) => (exchange.asker === null ? this.onLimitsOf(exchange, route, this.take) : null),
     };
+  }
+
+  private onLimitsOf(exchange: Exchange<Arrival>, route: Route, act: Act): Problem | null | Promise<Problem | null> {
+    const own = this.deps.keys.policiesFor(exchange.caller);
+    const all = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
+    const policies = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
+    if (policies.length > 0) return act(exchange, policies, subjectsOf(policies, exchange, route), exchange.cost ?? route.cost);
+    exchange.asker?.tell("limits", "no limit holds", true);
+    return null;
+  }
+
+  private readonly take: Act = (exchange, policies, subjects, cost) => {
+    const { limiter, clock } = this.deps;
+    exchange.trace?.enter("limits", clock.now());
+    const verdict = limiter.admit(policies, subjects, cost);
+    return verdict instanceof Promise ? verdict.then((decided) => this.decide(exchange, decided)) : this.decide(exchange, verdict);
+  };
+
+  private readonly look: Act = (exchange, policies, subjects, cost) => {
+    const { limiter, clock, away } = this.deps;
+    switch (away()) {
+      case "deny":
+        throw new LimiterUnavailable("limits can't be checked");
+      case "allow":
+        return null;
+    }
+    exchange.trace?.enter("limits", clock.now());
+    const readings = limiter.inspect(policies, subjects, cost);
+    return readings instanceof Promise ? readings.then((seen) => this.looked(exchange, seen)) : this.looked(exchange, readings);
+  };
+
+  private looked(exchange: Exchange<Arrival>, readings: readonly LimitReading[]): Problem | null {
+    const isDeniedInEarnest = readings.some(({ denied, policy }) => denied && !policy.shadow);
+    if (isDeniedInEarnest && this.deps.away() !== "allow") return this.decide(exchange, { allowed: false, readings });
+    // What passes is written down when it is charged.
+    exchange.trace?.leave(this.deps.clock.now());
+    return null;
   }
 
   private decide(exchange: Exchange<Arrival>, verdict: Verdict): Problem | null {
@@ -75,12 +118,7 @@ export class LimitsGate {
   }
 
   /** Tells where the caller stands under each limit, without charging anything. */
-  private async ask(
-    exchange: Exchange<Arrival>,
-    policies: readonly Policy[],
-    subjects: readonly string[],
-    cost: number,
-  ): Promise<Problem | null> {
+  private readonly ask: Act = async (exchange, policies, subjects, cost) => {
     const { limiter, clock } = this.deps;
     const away = this.deps.away();
     if (away === "deny") {
@@ -96,7 +134,7 @@ export class LimitsGate {
     });
     const allowed = away === "allow" || !readings.some(({ denied, policy }) => denied && !policy.shadow);
     return allowed ? null : refusalOf({ allowed: false, readings }, clock.wall());
-  }
+  };
 }
 
 const AWAY = "Redis is away, and redis.onFailure is deny.";

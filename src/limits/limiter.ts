@@ -1,5 +1,5 @@
 import type { Clock } from "../values/clock.ts";
-import { newReading } from "./algorithms/algorithm.ts";
+import { newReading, type State } from "./algorithms/algorithm.ts";
 import type { Entry, MemoryStore } from "./memory/store.ts";
 import { type Policy, type Terms, termsOf } from "./policy.ts";
 
@@ -59,13 +59,19 @@ export interface LimitService {
   settle(verdict: Verdict, used: number): void;
   /** Frees what a request held, once it has ended. A second call does nothing. */
   release(verdict: Verdict): void;
-  /** Tells where subjects stand, without charging or remembering anything. */
-  inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] | Promise<LimitReading[]>;
+  /**
+   * Tells where subjects stand, without charging or remembering anything. `cost`: what would be charged (or each policy's own), for which
+   * the readings say whether it fits; left out: nothing.
+   */
+  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): LimitReading[] | Promise<LimitReading[]>;
   /** Forgets what was counted of each policy's subject. `subjects` runs beside `policies`. */
   reset(policies: readonly Policy[], subjects: readonly string[]): void | Promise<void>;
   /** Drops idle subjects; for a timer. */
   sweep(): void;
 }
+
+/** Gives what `inspect` asks a policy for. */
+export const chargeOf = (policy: Policy, cost: number | undefined): number => (cost === undefined ? 0 : (policy.cost ?? cost));
 
 const NOTHING: readonly Held[] = [];
 /** Shared by all, and therefore never written to. */
@@ -91,7 +97,7 @@ export class Limiter implements LimitService {
       const at = this.timeFor(policy, now);
       const entry = this.deps.store.open(policy, subject, terms, at);
       entries.push(entry);
-      const reading = this.read(entry, policy, subject, terms, policy.cost ?? cost, at);
+      const reading = this.read(entry.state, policy, subject, terms, policy.cost ?? cost, at);
       readings.push(reading);
       if (reading.denied && !policy.shadow) isDenied = true;
     }
@@ -152,15 +158,17 @@ export class Limiter implements LimitService {
     }
   }
 
-  /** Tells where subjects stand, without charging or remembering anything. */
-  inspect(policies: readonly Policy[], subjects: readonly string[]): LimitReading[] {
+  /** Tells where subjects stand, without charging or remembering anything. `cost`: see `LimitService`. */
+  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): LimitReading[] {
     const now = this.now();
     const isDegraded = this.deps.isDegraded();
     return policies.map((policy, i) => {
       const subject = subjects[i] ?? "";
       const terms = termsOf(policy, isDegraded);
-      const entry = this.deps.store.find(policy, subject);
-      if (entry !== undefined) return this.read(entry, policy, subject, terms, 0, this.timeFor(policy, now));
+      const charge = chargeOf(policy, cost);
+      const at = this.timeFor(policy, now);
+      const state = this.deps.store.find(policy, subject)?.state ?? (charge > 0 ? policy.counting.open(policy, at, terms) : null);
+      if (state !== null) return this.read(state, policy, subject, terms, charge, at);
       return {
         policy,
         subject,
@@ -206,9 +214,9 @@ export class Limiter implements LimitService {
     this.deps.store.sweep(this.now());
   }
 
-  private read(entry: Entry, policy: Policy, subject: string, terms: Terms, cost: number, now: number): LimitReading {
+  private read(state: State, policy: Policy, subject: string, terms: Terms, cost: number, now: number): LimitReading {
     const { scratch } = this;
-    policy.counting.peek(entry.state, policy, terms, cost, now, scratch);
+    policy.counting.peek(state, policy, terms, cost, now, scratch);
     const { used, remaining, resetIn, retryIn, fits } = scratch;
     return {
       policy,

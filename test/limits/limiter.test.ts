@@ -37,6 +37,31 @@ describe("several limits together", () => {
     );
   });
 
+  test("say before they are charged what they would decide, and stay as they were", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom(...algorithmsWith()), fc.integer({ min: 1, max: 6 })), { minLength: 1, maxLength: 3 }),
+        traces,
+        fc.boolean(),
+        (kinds, trace, isDegraded) => {
+          const it = limiting(...kinds.map(([algorithm, limit], i) => anyLimitOf(algorithm, limit, "1s", { name: `l${i}`, degraded: 2 })));
+          it.state.isDegraded = isDegraded;
+          const subjects = it.policies().map(() => "a");
+          for (const { wait, cost } of trace) {
+            it.clock.time += wait;
+            const before = it.inspect();
+            const foreseen = it.limiter.inspect(it.policies(), subjects, cost);
+            expect(it.inspect()).toEqual(before);
+            const verdict = it.admit(cost);
+            expect(foreseen.map(({ denied }) => denied)).toEqual(verdict.readings.map(({ denied }) => denied));
+            // The refusal of a look is that of a charge.
+            if (!verdict.allowed) expect(foreseen).toEqual([...verdict.readings]);
+          }
+        },
+      ),
+    );
+  });
+
   test("may each have a cost of their own", () => {
     const it = limiting(limitOf("fixed-window", 10, "1s", { name: "one", cost: 3 }), limitOf("fixed-window", 10, "1s", { name: "two" }));
     it.admit(2);

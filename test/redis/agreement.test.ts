@@ -125,9 +125,10 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
           else if (deed === "reset") {
             memory.reset(policies, subjects);
             await redis.reset(policies, subjects);
-          } else if (deed === "look")
-            expect(told(await redis.inspect(policies, subjects))).toEqual(told(memory.inspect(policies, subjects)));
-          else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined) {
+          } else if (deed === "look") {
+            for (const asked of [undefined, cost])
+              expect(told(await redis.inspect(policies, subjects, asked))).toEqual(told(memory.inspect(policies, subjects, asked)));
+          } else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined) {
             if (deed === "settle") {
               memory.settle(mine, used);
               redis.settle(its, used);
@@ -152,7 +153,7 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
   );
 });
 
-test("leased, several instances never grant more than the limit, and little less to who comes often", async () => {
+test("leased, several instances never grant more than the limit, and little less to who comes often; what a look denies is denied", async () => {
   const at = fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(900)), which: fc.nat(2), cost: fc.integer({ min: 1, max: 3 }) });
   await fc.assert(
     fc.asyncProperty(
@@ -175,7 +176,11 @@ test("leased, several instances never grant more than the limit, and little less
           for (const [i, { wait, which, cost }] of steps.entries()) {
             // The grid begins with the first request.
             if (i > 0) clock.time += wait;
-            const verdict = await (instances[which] as RedisLimiter).admit(policies, subject, cost);
+            const asked = instances[which] as RedisLimiter;
+            const isForeseen = (await asked.inspect(policies, subject, cost)).some(({ denied }) => denied);
+            const verdict = await asked.admit(policies, subject, cost);
+            // What it has taken beforehand is its own to grant.
+            if (isForeseen) expect(verdict.allowed).toBe(false);
             if (!verdict.allowed) continue;
             granted += cost;
             const window = Math.floor((clock.time - begun) / WINDOW);

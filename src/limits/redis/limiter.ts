@@ -1,7 +1,7 @@
 import { RedisDown, type RedisLink } from "../../redis/link.ts";
 import type { RedisConfig } from "../../redis/settings.ts";
 import type { Clock } from "../../values/clock.ts";
-import type { Limiter, LimitReading, LimitService, Verdict } from "../limiter.ts";
+import { chargeOf, type Limiter, type LimitReading, type LimitService, type Verdict } from "../limiter.ts";
 import type { Entry } from "../memory/store.ts";
 import type { Policy } from "../policy.ts";
 import { Alone } from "./alone.ts";
@@ -101,20 +101,27 @@ export class RedisLimiter implements LimitService {
     verdict.remote.splice(0, verdict.remote.length, ...left);
   }
 
-  async inspect(policies: readonly Policy[], subjects: readonly string[]): Promise<LimitReading[]> {
+  async inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): Promise<LimitReading[]> {
     if (policies.length === 0) return [];
+    const { clock, mode, link, local } = this.deps;
     const isDegraded = this.deps.isDegraded();
     try {
       const keys = policies.map((policy, i) => this.keys.of(policy, subjects[i] ?? ""));
+      const isLeased = cost !== undefined && mode === "leased" && !link.isCluster && policies.every(isLeaseable);
+      const charges = policies.map((policy, i) => {
+        const charge = chargeOf(policy, cost);
+        // What this instance has taken beforehand counts as used in Redis.
+        return isLeased ? Math.max(0, charge - this.slices.leftOf(keys[i] as string, clock.now())) : charge;
+      });
       const reply = await this.batches.ask(
         "peek",
         keys,
-        policies.flatMap((policy) => [this.terms.of(policy, isDegraded), 0]),
+        policies.flatMap((policy, i) => [this.terms.of(policy, isDegraded), charges[i] as number]),
       );
-      return policies.map((policy, i) => readingOf(policy, subjects[i] ?? "", 0, isDegraded, reply, 1 + i * NUMBERS));
+      return policies.map((policy, i) => readingOf(policy, subjects[i] ?? "", charges[i] as number, isDegraded, reply, 1 + i * NUMBERS));
     } catch (error) {
       if (!(error instanceof RedisDown)) throw error;
-      return this.deps.local.inspect(policies, subjects);
+      return local.inspect(policies, subjects, cost);
     }
   }
 

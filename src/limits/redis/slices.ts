@@ -131,13 +131,19 @@ export class Slices {
     return allowed ? { allowed, readings, held: [], metered: [] } : { allowed, readings };
   }
 
+  /** Gives how much of the limit under `key` was taken beforehand, is left, and may be used at the time `at`. */
+  leftOf(key: string, at: number): number {
+    const slice = this.slices.get(key);
+    return slice !== undefined && at < slice.until ? slice.left : 0;
+  }
+
   /** Takes what is left of slices first: it was counted already. */
   private takeOwn({ policies, keys, cost }: Demand, now: number): Charge[] {
     return policies.map((policy, i) => {
       const slice = this.slices.get(keys[i] as string);
       const charge = policy.cost ?? cost;
       // Not what may be over before the answer is there.
-      const own = slice !== undefined && now + this.deps.patience() < slice.until ? Math.min(slice.left, charge) : 0;
+      const own = Math.min(this.leftOf(keys[i] as string, now + this.deps.patience()), charge);
       if (slice !== undefined) slice.left -= own;
       return { charge, own };
     });
