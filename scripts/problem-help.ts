@@ -100,6 +100,11 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     who: "operator",
     fix: "Check health checks and targets: `GET /admin/upstreams`.",
   },
+  authorizeFailed: {
+    meaning: "The service that decides whether requests on this route may pass gave no answer.",
+    who: "operator",
+    fix: "Callers: wait for `Retry-After`. Operators: the log says why it does not answer; `authorize` of the route says whom Sluice asks.",
+  },
   backlogFull: {
     meaning: "Too many activities wait to be applied.",
     who: "operator",

@@ -24,6 +24,7 @@ const FLOORS = [
     "upstreams",
     "events",
     "cache",
+    "authorize",
     "routes",
   ],
   ["activities", "activities-worker.ts", "entry-points.ts", "explain", "judge", "backups", "demo", "pages", "stats", "observers"],

@@ -154,8 +154,9 @@ function whyNot({ exchange, on, directives }: Lookup, response: UpstreamResponse
 /** Tells by what the response may be for this caller alone, unless it says otherwise (RFC 9111 §3.5). */
 function identityOf(
   { caller, carriedIn, incoming }: Lookup["exchange"],
-  { cache: { isShared, isPerConsumer } }: Lookup["on"],
+  { route, cache: { isShared, isPerConsumer } }: Lookup["on"],
 ): "key" | "authorization" | null {
-  if (caller.via !== "none" && !isShared && !isPerConsumer) return "key";
+  // Whom another service lets through is not anybody, whether or not Sluice knows them.
+  if ((caller.via !== "none" || route.authorize !== null) && !isShared && !isPerConsumer) return "key";
   return carriedIn !== "authorization" && incoming.head.fields.get("authorization") !== null ? "authorization" : null;
 }

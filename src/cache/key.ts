@@ -9,8 +9,16 @@ import type { RouteCache } from "./route-cache.ts";
 export function keyOf(exchange: Exchange<Arrival>, cache: RouteCache, uri: string): string {
   if (!hasSeveral(cache)) return uri;
   // No consumer's id is empty: callers without a key have copies of their own.
-  const consumer = cache.isPerConsumer ? exchange.caller.consumer.id : "";
+  const consumer = cache.isPerConsumer ? exchange.caller.consumer.id + grantedTo(exchange) : "";
   return `${uri}\n\n${consumer}\n${cache.headers.map(valuesOf(exchange)).join("\n")}`;
+}
+
+/** Gives what a service that was asked about the request says of its caller: two of whom it says different things are not one. */
+function grantedTo({ granted }: Exchange<Arrival>): string {
+  if (granted === null) return "";
+  let text = "";
+  for (let i = 0; i < granted.lower.length; i++) text += `\r${granted.lower[i]}: ${granted.values[i]}`;
+  return text;
 }
 
 /** Tells whether one URI has several keys: all of them go when it is changed. */
@@ -59,6 +67,7 @@ export const valuesOf =
         return exchange.incoming.head.host;
     }
     // No field holds a NUL (the head's parser refuses it): nobody can send what stands for somebody else's key.
+    if (exchange.route.authorize?.sets.has(name) === true) return exchange.granted?.joined(name) ?? "";
     if (name === exchange.carriedIn && exchange.caller.via !== "none") return `\0${exchange.caller.id}`;
     if (exchange.route.requestRules.dropped.has(name) === true) return "";
     const value = exchange.incoming.head.fields.joined(name);

@@ -1,5 +1,6 @@
 import type { ArrivingBody } from "../http/body.ts";
 import { clientIp } from "../http/client-ip.ts";
+import type { Fields } from "../http/fields.ts";
 import type { RequestHead } from "../http/head.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
@@ -73,6 +74,8 @@ export class Exchange<A extends Arrival = Incoming> {
   cost: number | null = null;
   /** What limits may count it by besides what it shows; `null`: nothing. */
   tags: Readonly<Record<string, string>> | null = null;
+  /** Fields for the backend that the service has given which was asked whether the request may pass; `null`: none was asked, or gave any. */
+  granted: Fields | null = null;
   /** Milliseconds for which the guard blocks the address; a credential may pass all the same. */
   blockedFor = 0;
   /** The limits' header lines, ready for the response. */
@@ -180,6 +183,7 @@ export class Exchange<A extends Arrival = Incoming> {
     detached.dropsAuthorization = this.dropsAuthorization;
     detached.cost = this.cost;
     detached.tags = this.tags;
+    detached.granted = this.granted;
     detached.trace = this.trace?.detached() ?? null;
     return detached;
   }

@@ -68,7 +68,14 @@ export function requestHead(
   text += `X-Request-ID: ${exchange.id}\r\n`;
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  return `${text}${callerHead(exchange.caller)}\r\n`;
+  return `${text}${callerHead(exchange.caller)}${exchange.granted === null ? "" : grantedHead(exchange.granted)}\r\n`;
+}
+
+/** Writes the header lines that a service which was asked about a request gives the backend. */
+export function grantedHead({ names, values }: Fields): string {
+  let text = "";
+  for (let i = 0; i < names.length; i++) text += `${names[i]}: ${values[i]}\r\n`;
+  return text;
 }
 
 /** Writes the header lines that tell a backend who calls. */
@@ -166,7 +173,7 @@ function trail(fields: Fields, name: string, own: string, isTrusted: boolean): s
 }
 
 /** Gives the names of fields in Connection, which are for this hop only; `null` for the values that nearly all requests have. */
-function namedByConnection(connection: string): Set<string> | null {
+export function namedByConnection(connection: string): Set<string> | null {
   if (connection === "" || connection === "keep-alive" || connection === "close" || connection === "upgrade") return null;
   return new Set(connection.split(",").map((name) => name.trim()));
 }

@@ -1,3 +1,4 @@
+import type { RouteAuthorize } from "../authorize/route-authorize.ts";
 import type { RouteCache } from "../cache/route-cache.ts";
 import type { RouteIps } from "../guard/ips.ts";
 import type { NameFilter } from "../http/name-filter.ts";
@@ -55,6 +56,8 @@ export interface Route extends Routable {
   readonly bodyRate: number | null;
   readonly retry: RetryPolicy | null;
   readonly budget: RetryBudget;
+  /** The service that is asked whether requests may pass; `null`: nobody is asked. */
+  readonly authorize: RouteAuthorize | null;
   readonly cache: RouteCache | null;
   readonly credential: RouteCredential | null;
   /** The place where a response says how much it cost; `null`: it is not read. */

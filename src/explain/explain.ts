@@ -118,6 +118,8 @@ export class Explain {
       unknown.push(
         "whether answers are kept: for callers with a key only those that say public, s-maxage or must-revalidate, unless the route's cache has perConsumer or shared",
       );
+    if (route !== null && route.authorize !== null)
+      unknown.push(`what ${route.authorize.shownUrl} says, which is asked whether the request may pass`);
     return {
       isAnonymous,
       refusal:

@@ -52,7 +52,10 @@ export type WalkQuestion = Static<typeof WalkQuestion>;
 export const WalkedRequest = Type.Object({
   steps: Type.Array(
     Type.Object({
-      step: Type.String({ description: "path, route, ips, guard, identify, limits, cache or target.", examples: ["route"] }),
+      step: Type.String({
+        description: "path, route, ips, guard, identify, limits, authorize, cache or target.",
+        examples: ["route"],
+      }),
       passed: Type.Union([Type.Boolean(), Type.Null()], {
         description: "Whether the request gets past it; null where that can't be said.",
       }),

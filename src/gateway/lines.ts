@@ -1,7 +1,8 @@
+import type { Authorize } from "../authorize/gate.ts";
 import type { Caching } from "../cache/answerer.ts";
 import { preflightAnswerer } from "../exchange/cors.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
-import type { Answerer, Line } from "../exchange/line.ts";
+import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { sizeGate } from "../exchange/size-gate.ts";
 import { guardGate } from "../guard/gate.ts";
@@ -20,6 +21,7 @@ export interface LineServices {
   readonly guard: Guard;
   readonly identity: Identity;
   readonly limits: LimitsGate;
+  readonly authorize: Authorize;
   readonly caching: Caching;
   readonly forwarder: Forwarder;
   readonly usage: Usage;
@@ -35,11 +37,21 @@ export const lineOf = (route: Route, use: LineServices, own: Answerer | null = n
     sizeGate(route),
     guardGate(use.guard),
     use.identity.gateFor(route),
-    use.limits.gateFor(route),
+    ...admissionOf(route, use),
   ],
   answer: own ?? forwardingOf(route, use),
   ended: endedOf(route, use),
 });
+
+/**
+ * Gives the gates that decide whether a known caller's request is admitted. A service that is asked gets no request that limits would
+ * refuse, and what it refuses is not charged.
+ */
+function admissionOf(route: Route, { limits, authorize }: LineServices): readonly Gate[] {
+  if (route.authorize === null) return [limits.gateFor(route)];
+  const { look, take } = limits.gatesAround(route);
+  return [look, authorize.gateFor(route.name, route.authorize), take];
+}
 
 /** Puts together the way of a browser's preflight: without a key, and free of charge. */
 export const preflightOf = (route: Route, use: LineServices): Line | null =>

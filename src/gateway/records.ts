@@ -182,7 +182,9 @@ const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps
         const clash = records.routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
         const faults = [...routeFaults(route, records.known()), ...taken];
-        return faults.length > 0 || !route.upstream.includes("://") ? faults : refusedUrl(config(), route.upstream, ["upstream"]);
+        if (faults.length > 0) return faults;
+        const asked = route.authorize === null ? [] : refusedUrl(config(), route.authorize.url, ["authorize", "url"]);
+        return route.upstream.includes("://") ? [...refusedUrl(config(), route.upstream, ["upstream"]), ...asked] : asked;
       }),
     usedBy: () => [],
     onChange: onRoutes,

@@ -1,3 +1,4 @@
+import { compileAuthorize } from "../authorize/route-authorize.ts";
 import { compileCache } from "../cache/route-cache.ts";
 import { GONE } from "../exchange/answer.ts";
 import { compileCors } from "../exchange/cors.ts";
@@ -50,6 +51,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
   const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
   const credential = compileCredential(config.credential, config.cost);
   const cache = compileCache(config.cache);
+  const authorize = compileAuthorize(config.authorize, name, material.credentialFields);
   return {
     name,
     metrics: material.metrics,
@@ -77,14 +79,20 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     bodyRate: config.bodyRate === null ? null : parseSize(config.bodyRate),
     retry: compileRetry(config.retry),
     budget: material.before?.budget ?? new RetryBudget(),
+    authorize,
     cache,
     credential,
     usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules,
     requestNames: new NameFilter(
-      [...material.credentialFields, ...requestRules.dropped, ...(credential === null ? [] : [credential.field])],
-      cache === null ? [] : cache.headers,
+      [
+        ...material.credentialFields,
+        ...requestRules.dropped,
+        ...(credential === null ? [] : [credential.field]),
+        ...(authorize === null ? [] : authorize.sets),
+      ],
+      [...(cache === null ? [] : cache.headers), ...(authorize === null ? [] : authorize.headers)],
     ),
     // With CORS handled here, what the backend says of it would contradict.
     responseRules: compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS),

@@ -1,5 +1,6 @@
 import { ActivitiesDoor } from "../activities/door.ts";
 import { AdminTokens } from "../admin/tokens.ts";
+import { Authorize } from "../authorize/gate.ts";
 import { Caching } from "../cache/answerer.ts";
 import { CacheStore } from "../cache/store.ts";
 import { type DemoBackend, startDemoBackend } from "../demo/backend.ts";
@@ -54,6 +55,8 @@ export interface Services {
   readonly upstreams: Upstreams;
   readonly troubles: Troubles;
   readonly forwarder: Forwarder;
+  /** Asks the services that decide whether requests may pass. */
+  readonly authorize: Authorize;
   readonly cacheStore: CacheStore;
   readonly caching: Caching;
   readonly tracing: Tracing;
@@ -167,7 +170,7 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
 }
 
 /** Opens the backends, and what stands before them. */
-function openBackends({ clock, scope, emit, occurrences, inForce, tell, options }: Ground, pools: Pools) {
+function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell, options }: Ground, pools: Pools) {
   const client = new PooledClient(clock, {
     onUnasked: (target) => emit({ type: "unasked", target }),
     onLookUp: (target, address, error) => emit({ type: "lookUp", target, address, error }),
@@ -192,9 +195,10 @@ function openBackends({ clock, scope, emit, occurrences, inForce, tell, options 
     ...{ clock, client, pools, random: Math.random, onFault: tell },
     onFailed: (requestId, upstream, target, attempt, why) => emit({ type: "attemptFailed", requestId, upstream, target, attempt, why }),
   });
+  const authorize = new Authorize({ clock, client, metrics, emit });
   const cacheStore = new CacheStore(parseSize(inForce.config.cache.maxSize));
   const caching = new Caching({ store: cacheStore, clock, onFault: options.onFault });
-  return { upstreams, troubles, forwarder, cacheStore, caching };
+  return { upstreams, troubles, forwarder, authorize, cacheStore, caching };
 }
 
 /** Opens the signals that instances give each other at once: the system's status, and breakers. */

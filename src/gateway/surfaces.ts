@@ -65,10 +65,10 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 
 /** Gathers the services that lines are made of. */
 function lineServices({ clock }: Ground, services: Services): LineServices {
-  const { guard, records, limits, caching, forwarder, usage, recorder, auto } = services;
+  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto } = services;
   const keys = records.registry;
   return {
-    ...{ guard, caching, forwarder, usage, recorder },
+    ...{ guard, authorize, caching, forwarder, usage, recorder },
     // Adding a way to tell who calls is adding its finder here.
     identity: new Identity({ finders: [new ApiKeyFinder(keys, guard)], guard, clock }),
     limits: new LimitsGate({

@@ -31,6 +31,7 @@ export const CODES = {
   upstreamFailed: { status: 502, title: "The backend failed" },
   circuitOpen: { status: 503, title: "The backend is cut off for now" },
   noHealthyTarget: { status: 503, title: "No backend available" },
+  authorizeFailed: { status: 503, title: "Nobody could say whether this is allowed" },
   backlogFull: { status: 503, title: "Too much waits to be applied" },
   queueUnavailable: { status: 503, title: "Nothing can be written at the moment" },
   storageReadOnly: { status: 503, title: "Changes can't be stored at the moment" },

@@ -158,7 +158,7 @@ function refusalOf(verdict: Verdict, now: number): Problem {
   );
 }
 
-function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags }: Exchange<Arrival>, route: Route): string[] {
+function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags, granted }: Exchange<Arrival>, route: Route): string[] {
   const { fields } = incoming.head;
   const isKnown = caller.via !== "none";
   const requester = {
@@ -166,7 +166,11 @@ function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags }:
     keyId: isKnown ? caller.id : null,
     ip,
     route: route.name,
-    header: (name: string) => fields.joined(name.toLowerCase()),
+    header: (name: string) => {
+      const lower = name.toLowerCase();
+      // What a service says of the caller is not the caller's to say.
+      return route.authorize?.sets.has(lower) === true ? (granted?.joined(lower) ?? null) : fields.joined(lower);
+    },
     tag: (name: string) => tags?.[name] ?? null,
   };
   return policies.map((policy) => subjectOf(policy, requester));

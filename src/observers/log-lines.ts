@@ -64,6 +64,14 @@ const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
     const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
     log.debug({ requestId, upstream, target: url, attempt, ...what }, "attempt failed");
   },
+  authorize: ({ route, service, isDenied, why }) => {
+    if (why === null) log.info({ route, service }, "the service that authorizes requests decides again");
+    else
+      log.error(
+        { route, service, why },
+        `the service that authorizes requests does not decide: they are ${isDenied ? "refused" : "let through"}`,
+      );
+  },
   unasked: ({ target }) =>
     log.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
 });

@@ -1,4 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
+import { AuthorizeConfig, authorizeFaults } from "../authorize/settings.ts";
 import { CacheConfig, cacheFaults } from "../cache/settings.ts";
 import { cacheWarning } from "../cache/warning.ts";
 import type { Known, Section } from "../config/section.ts";
@@ -63,6 +64,11 @@ export const RouteConfig = Shape(
       "Whose requests it takes, by address, before anybody looks at a key: others get 403 and are charged nothing. null: everybody's. Preflights, which reach no backend, are answered all the same.",
     ),
     ...ACCESS,
+    authorize: Type.Union([AuthorizeConfig, Type.Null()], {
+      default: null,
+      description:
+        "Asks a service of yours whether a request may pass, after the caller is known. Limits are looked at before it is asked, and charged after. null: nobody is asked.",
+    }),
     limits: Limits("Limits of this route, besides the caller's own.", { default: [] }),
     cost: Type.Integer({ minimum: 0, maximum: 1e9, default: 1, description: "What one request takes from each limit." }),
     timeout: Duration(
@@ -114,6 +120,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (upstream !== null) say("upstream", upstream);
   if (route.ips !== null) faults.push(...ipsFaults(route.ips, [...at, "ips"]));
   faults.push(...accessFaults(route, known, at), ...timeFaults(route.timeout, [...at, "timeout"]));
+  if (route.authorize !== null) faults.push(...authorizeFaults(route.authorize, route, [...at, "authorize"]));
   if (route.cache !== null) faults.push(...cacheFaults(route.cache, [...at, "cache"]));
   if (route.retry !== null) faults.push(...retryFaults(route.retry, [...at, "retry"]));
   if (route.credential !== null) faults.push(...credentialFaults(route.credential, known, [...at, "credential"]));

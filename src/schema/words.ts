@@ -20,6 +20,8 @@ const FOREIGN: ReadonlyMap<string, readonly string[]> = new Map(
     hosts: "domains servername domain hostname hostnames",
     methods: "verbs method",
     auth: "authentication authenticated requireauth security",
+    authorize: "forwardauth authrequest extauthz externalauth externalauthorization authorization authorizer",
+    upstreamHeaders: "authresponseheaders copyheaders allowedupstreamheaders responseheaders",
     limits: "ratelimit ratelimits ratelimiting throttle throttling rate quotas",
     limit: "max requests rate count permits average maxrequests calls",
     window: "per period interval duration seconds unit timewindow timeunit every",

@@ -75,6 +75,17 @@ export type Occurrence =
       readonly attempt: number;
       readonly why: number | UpstreamFailure;
     }
+  /**
+   * A service that a route asks whether requests may pass does not decide, and why; or it does again (`null`). `isDenied`: requests are
+   * refused meanwhile.
+   */
+  | {
+      readonly type: "authorize";
+      readonly route: string;
+      readonly service: string;
+      readonly isDenied: boolean;
+      readonly why: string | null;
+    }
   /** A backend's connection has brought bytes that nobody asked for. */
   | { readonly type: "unasked"; readonly target: string }
   /** A backend's name can't be looked up, so that its last address is used; or can be again (`error` is `null`). */

@@ -137,14 +137,16 @@ export type RetryConfig = Static<typeof RetryConfig>;
 const ADDRESS =
   /^(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*:\d{1,5}|\[[0-9a-fA-F:.]+\](?::\d{1,5})?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+|localhost)(?:\/\S*)?$/;
 
-function urlFault(text: string): string | null {
+/** Tells what is wrong with the URL of a service that is asked by HTTP; `null` when nothing is. It may have a query. */
+export function addressFault(text: string): string | null {
   if (ADDRESS.test(text)) return `must be a URL, which begins with http:// or https://: write ${JSON.stringify(`http://${text}`)}`;
   const url = URL.parse(text);
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return 'must be a URL such as "http://users-1:8001"';
-  if (url.username !== "" || url.password !== "") return "must not hold a user name or password";
-  if (text.includes("?") || text.includes("#")) return 'must not hold "?" or "#"';
-  return null;
+  return url.username !== "" || url.password !== "" ? "must not hold a user name or password" : null;
 }
+
+const urlFault = (text: string): string | null =>
+  addressFault(text) ?? (text.includes("?") || text.includes("#") ? 'must not hold "?" or "#"' : null);
 
 /** Tells what is wrong with an upstream that is no name: it is close to one, or is an address without a scheme. */
 function noUpstream(upstream: string, known: ReadonlySet<string>): string {

@@ -64,6 +64,7 @@ describe("a configuration", () => {
       auth: "required",
       tiers: [],
       scopes: [],
+      authorize: null,
       limits: [],
       cost: 1,
       timeout: "30s",
