@@ -160,6 +160,9 @@ export class Authorize {
   private conclude(exchange: Exchange<Arrival>, on: AskingRoute, decision: Decision, isKept: boolean): Stop | null {
     if (exchange.isOver) return null;
     on.outcomes[decision.kind].value++;
+    const { notes } = exchange;
+    if (decision.kind !== "allowed") notes.authorize = decision.kind;
+    if (decision.kind === "failed") notes.trouble = `authorize: ${decision.why}`;
     exchange.trace?.leave(this.deps.clock.now(), { "sluice.authorize": decision.kind, "sluice.kept": isKept });
     switch (decision.kind) {
       case "allowed":

@@ -34,8 +34,10 @@ export interface Arrival {
 export class Notes {
   /** Sluice's own answer to a request that did not come through. */
   refusal: Problem | null = null;
-  /** The trouble with the backend, for the log alone. */
+  /** The trouble with the backend, or with the service that was asked, for the log alone. */
   trouble: string | null = null;
+  /** How the service that was asked whether the request may pass stopped it, or did not decide; `null`: it let it pass, or none was asked. */
+  authorize: "refused" | "failed" | null = null;
   /** The caller whose key was shown and is known, but refused. */
   refusedCaller: Caller | null = null;
   /** The cache's part in the answer; `null`: none. */

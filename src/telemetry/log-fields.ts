@@ -17,7 +17,8 @@ export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
   attempts: "How often the request was sent to a backend.",
   cache: "`hit`, `miss`, `stale`, `revalidated`, `collapsed` or `bypass`; `null` where the route has no cache.",
   code: "Only where Sluice refused: the problem's code.",
-  error: "Only where a backend failed: what went wrong.",
+  authorize: "Only where the service that the route asks (`authorize`) has `refused`, or has not decided (`failed`).",
+  error: "Only where a backend, or the service that the route asks, failed: what went wrong.",
   aborted: "Only where the client left before the answer was complete.",
   traceId: "Only where the request is traced.",
 };

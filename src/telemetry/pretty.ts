@@ -26,7 +26,7 @@ export function pretty(line: string, hasColour = false): string {
   const at = style(String(time).slice(11, 19), DIM);
   const id = typeof requestId === "string" && requestId !== "" ? [style(shown(requestId), DIM)] : [];
   if (OF_REQUESTS.includes(msg) && typeof rest.status === "number") {
-    const { method, path, status, latencyMs, code, consumer, ip, cache, attempts, aborted, error, limits } = rest;
+    const { method, path, status, latencyMs, code, consumer, ip, cache, attempts, aborted, authorize, error, limits } = rest;
     const words = [
       at,
       style(String(status), OF_STATUS[Math.floor(status / 100)] ?? ""),
@@ -39,6 +39,7 @@ export function pretty(line: string, hasColour = false): string {
         attempts: typeof attempts === "number" && attempts > 1 ? attempts : null,
         aborted: aborted === true ? true : null,
         limits,
+        authorize,
         error,
       }),
       ...id,

@@ -23,10 +23,11 @@ export class RequestLine {
   /** Gives the fields of one request. `latency`: milliseconds from the head's arrival to the answer's last byte. */
   fields(exchange: Exchange<Arrival>, latency: number): string {
     const { route, holder, target, trace } = exchange;
-    const { refusal, trouble, cache } = exchange.notes;
+    const { refusal, trouble, cache, authorize } = exchange.notes;
     const { redactor, miss } = exchange.snapshot;
     let more = "";
     if (refusal !== null) more += `,"code":"${refusal.code}"`;
+    if (authorize !== null) more += `,"authorize":"${authorize}"`;
     if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;
     if (exchange.incoming.isAborted) more += ',"aborted":true';
     if (trace !== null) more += `,"traceId":"${trace.traceId}"`;

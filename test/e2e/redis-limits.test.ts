@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import type { LimitConfig } from "../../src/limits/settings.ts";
+import { authorizer } from "../support/authorizer.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { inParallel } from "../support/flaky.ts";
 import { folder, type Running, start } from "../support/process.ts";
@@ -36,6 +37,32 @@ const end = (running: readonly AsyncDisposable[]) => Promise.all(running.map((ea
 async function says(gateway: Running, text: string, times = 1): Promise<void> {
   while (gateway.output().split(text).length <= times) await Bun.sleep(5);
 }
+
+test("on a route that asks another service, instances grant exactly the limit together, and what it refuses costs nothing", async () => {
+  await using redis = await redisServer();
+  using asked = authorizer((request) => new Response(null, { status: request.headers.get("cookie") === "in=1" ? 200 : 403 }));
+  for (const mode of ["exact", "leased"]) {
+    const config = configFor(redis.url, [fixed(40)], { timeout: "2s", mode, prefix: mode });
+    const routes = [{ ...config.routes[0], authorize: { url: asked.url } }];
+    const instances = await all(2, () => start({ config: { ...config, routes } }));
+    try {
+      const statuses = async (count: number, cookie: string) =>
+        (await all(count, (i) => ask(instances[i % 2] as Running, "/status?code=200", { cookie }))).map(({ status }) => status);
+      expect(await statuses(30, "out")).toEqual(Array(30).fill(403));
+      const before = asked.seen.length;
+      const granted = await statuses(60, "in=1");
+      expect(granted.filter((status) => status === 200)).toHaveLength(40);
+      expect(granted.filter((status) => status === 429)).toHaveLength(20);
+      expect(asked.seen.length - before).toBeGreaterThanOrEqual(40);
+      // What limits refuse asks nobody.
+      const after = asked.seen.length;
+      expect(await statuses(4, "in=1")).toEqual([429, 429, 429, 429]);
+      expect(asked.seen.length).toBe(after);
+    } finally {
+      await end(instances);
+    }
+  }
+});
 
 test("five instances grant exactly the limit together, for every algorithm, ten times out of ten", async () => {
   await using redis = await redisServer();
