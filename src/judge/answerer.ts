@@ -1,13 +1,14 @@
+import type { RouteAuthorize } from "../authorize/route-authorize.ts";
 import type { Answer } from "../exchange/answer.ts";
-import type { Caller } from "../exchange/caller.ts";
 import type { Failure } from "../exchange/dispatcher.ts";
 import { type Arrival, Exchange } from "../exchange/exchange.ts";
-import { callerHead } from "../exchange/headers.ts";
+import { callerHead, grantedHead } from "../exchange/headers.ts";
 import { admit, type Line, type Stop } from "../exchange/line.ts";
 import { aimOf, NO_ROUTE, place } from "../exchange/place.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Router } from "../exchange/router.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
+import type { Fields } from "../http/fields.ts";
 import { forModelClients, type Problem, passing, problem, toldAs } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
@@ -107,7 +108,7 @@ export class Judge {
     question.routeHead = asked.routeHead;
     if (stop === null) {
       asked.status = 200;
-      return { kind: "reply", reply: permission(asked.caller) };
+      return { kind: "reply", reply: permission(asked) };
     }
     if (!("kind" in stop)) return this.refusal(question, asked, stop);
     switch (stop.kind) {
@@ -175,10 +176,16 @@ function toldToProxy(refusal: Problem, denyAs: number | null): Problem {
 const NOBODY = "X-Consumer-ID: \r\nX-Consumer-Tier: \r\n";
 
 /** Makes the answer for a request that may pass: what its proxy may tell the backend of the caller. */
-const permission = (caller: Caller): Reply => ({
+const permission = ({ caller, granted, route }: Exchange<Arrival>): Reply => ({
   status: 200,
   reason: "OK",
-  head: `Cache-Control: no-store\r\n${date()}${caller.via === "none" ? NOBODY : ""}${callerHead(caller)}`,
+  head: `Cache-Control: no-store\r\n${date()}${caller.via === "none" ? NOBODY : ""}${callerHead(caller)}${route.authorize === null ? "" : grantedLines(route.authorize, granted)}`,
   body: null,
   length: 0,
 });
+
+/** Writes the fields that the service gives which the route asks. Those that it has not given are there as well, for the same reason. */
+function grantedLines({ sets }: RouteAuthorize, granted: Fields | null): string {
+  const missing = [...sets].filter((name) => granted === null || granted.get(name) === null);
+  return `${granted === null ? "" : grantedHead(granted)}${missing.map((name) => `${name}: \r\n`).join("")}`;
+}

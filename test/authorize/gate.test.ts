@@ -482,6 +482,24 @@ describe("a route's cache", () => {
   });
 });
 
+test("another proxy that asks at /authz gets what the service says: its fields, its refusal, and no failure as a permission", async () => {
+  using asked = authorizer((request) => {
+    const uri = request.headers.get("x-forwarded-uri");
+    if (uri === "/shop/in") return new Response("in", { status: 302, headers: { location: "/sign-in" } });
+    return uri === "/shop/500" ? new Response(null, { status: 500 }) : new Response(null, { headers: { "x-user": "alice" } });
+  });
+  await using gateway = asking(asked.url, { upstreamHeaders: ["X-User", "X-Role"] }, {}, { authz: {} });
+  const judged = (uri: string) =>
+    get(`${gateway.url}/authz`, { "x-forwarded-method": "GET", "x-forwarded-uri": uri, "x-forwarded-for": "203.0.113.9" });
+  const may = await judged("/shop/7");
+  // An empty one takes the place of what the caller has claimed.
+  expect([may.status, may.headers.get("x-user"), may.headers.get("x-role")]).toEqual([200, "alice", ""]);
+  expect(asked.seen[0]?.headers).toMatchObject({ "x-forwarded-for": "203.0.113.9", "x-forwarded-uri": "/shop/7" });
+  const redirect = await judged("/shop/in");
+  expect([redirect.status, redirect.headers.get("location")]).toEqual([302, "/sign-in"]);
+  expect((await judged("/shop/500")).status).toBe(503);
+});
+
 test("asking what would become of a request asks nobody", async () => {
   using asked = authorizer();
   await using gateway = asking(`${asked.url}/may?token=secret`, {}, { limits: [{ algorithm: "fixed-window", limit: 1, window: "1h" }] });
