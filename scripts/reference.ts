@@ -145,7 +145,7 @@ async function metrics(): Promise<string> {
       server: { host: "127.0.0.1" },
       activities: { path: ":memory:" },
       pools: { p: { keys: [{ id: "k", limit: 1, window: "1m" }] } },
-      routes: [{ name: "r", path: "/", upstream: "http://127.0.0.1:1", auth: "none", cache: {} }],
+      routes: [{ name: "r", path: "/", upstream: "http://127.0.0.1:1", auth: "none", cache: {}, authorize: { url: "http://127.0.0.1:1" } }],
     }),
     {},
   );

@@ -198,6 +198,7 @@ const echo = (port: number) =>
         url: pathname + search,
         consumer: request.headers.get("x-consumer-id"),
         tier: request.headers.get("x-consumer-tier"),
+        user: request.headers.get("x-user"),
         body: await request.text(),
       });
     },
