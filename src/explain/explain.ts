@@ -200,7 +200,7 @@ export class Explain {
   }
 
   private keyRefusal(key: KeyEntry, route: Route | null, ip: string | null, unknown: string[]): Refusal | null {
-    if (key.isOff) return { code: "keyRevoked", detail: "The key is revoked or disabled." };
+    if (key.off !== null) return { code: "keyRevoked", detail: "The key is revoked or disabled." };
     if (this.deps.clock.wall() >= key.expiresAt) return { code: "keyExpired", detail: "The key has expired." };
     if (route === null) return null;
     // An address that the key is surely good from, where none is known.

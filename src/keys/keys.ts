@@ -176,7 +176,7 @@ export class Keys {
         limits: row[8] === null ? null : (JSON.parse(row[8]) as LimitConfig[]),
         quota: row[13] === null ? null : (JSON.parse(row[13]) as QuotaConfig[]),
         expiresAt: row[9] ?? Number.POSITIVE_INFINITY,
-        isOff: row[10] !== null || row[11] === 0,
+        off: row[10] !== null ? "revoked" : row[11] === 0 ? "disabled" : null,
         lastUsedAt: row[12] ?? 0,
         policies: null,
         version: 0,
@@ -471,7 +471,7 @@ export class Keys {
       limits: row.limits as LimitConfig[] | null,
       quota: row.quota as QuotaConfig[] | null,
       expiresAt: row.expiresAt ?? Number.POSITIVE_INFINITY,
-      isOff: row.revokedAt !== null || !row.enabled,
+      off: row.revokedAt !== null ? "revoked" : row.enabled ? null : "disabled",
       lastUsedAt: row.lastUsedAt ?? 0,
     };
   }
@@ -562,7 +562,7 @@ const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry =
   limits: null,
   quota: null,
   expiresAt: Number.POSITIVE_INFINITY,
-  isOff: false,
+  off: null,
   lastUsedAt: 0,
   policies: null,
   version: 0,

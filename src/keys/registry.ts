@@ -19,8 +19,8 @@ export interface KeyEntry extends Caller {
   /** The hash of the secret before the last rotation, and the time until which it is good (milliseconds since 1970). */
   readonly previousHash: string | null;
   readonly previousExpiresAt: number;
-  /** True for a key that is revoked or disabled. */
-  readonly isOff: boolean;
+  /** Says why it is no good for now, or for ever; `null`: nobody has turned it off. */
+  readonly off: "revoked" | "disabled" | null;
   lastUsedAt: number;
   /** The address from which the guard knows the key as good, and when it was told that last (milliseconds since 1970). */
   acceptedFrom?: string;
@@ -61,7 +61,7 @@ export class KeyRegistry {
     const entry = this.byHash.get(hash);
     if (entry === undefined) return isCutOff(secret) ? "keyMalformed" : "keyInvalid";
     if (entry.hash !== hash && now >= entry.previousExpiresAt) return "keyInvalid";
-    if (entry.isOff || !entry.consumer.enabled) return "keyRevoked";
+    if (entry.off !== null || !entry.consumer.enabled) return "keyRevoked";
     if (now >= entry.expiresAt) return "keyExpired";
     return entry;
   }
