@@ -27,7 +27,19 @@ const FLOORS = [
     "authorize",
     "routes",
   ],
-  ["activities", "activities-worker.ts", "entry-points.ts", "explain", "judge", "backups", "demo", "pages", "stats", "observers"],
+  [
+    "activities",
+    "activities-worker.ts",
+    "entry-points.ts",
+    "explain",
+    "judge",
+    "verification",
+    "backups",
+    "demo",
+    "pages",
+    "stats",
+    "observers",
+  ],
   ["config", "admin", "gateway", "cli", "main.ts"],
 ].flat();
 

@@ -10,6 +10,18 @@ const SUMS = [
   ["cache_size", "Responses in the cache."],
 ] as const;
 
+const list = (description: string) => ({ type: "array", items: { type: "string" }, description });
+
+const timeOrNull = (description: string) => ({ type: ["string", "null"], format: "date-time", description });
+
+/** What is told of a limit or quota. */
+const LEFT = {
+  name: { type: "string", description: "Its name, as in the headers of limited answers.", examples: ["per-minute"] },
+  limit: { type: "integer", description: "The number in force." },
+  remaining: { type: "integer", description: "What is left." },
+  reset: timeOrNull("When more is left; of a limit that denies: when it lets the request through. null when nothing is used."),
+};
+
 const text = (description: string) => ({ type: "string", description });
 
 /** Gives the schema of what `/ready` says. */
@@ -110,6 +122,90 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         413: "No key of the pool could ever hold the cost (code costTooHigh), or the body is too large.",
         422: "There is no such service or pool.",
         429: "No key holds the cost now (code poolExhausted): `Retry-After` says when the first window reopens. Or your address is blocked.",
+      },
+    },
+  },
+
+  "/v1/keys/verify": {
+    post: {
+      tags: ["keys"],
+      summary: "Verify a key",
+      description:
+        "For services of your own that do not stand behind Sluice: tells whether the key that a caller has shown them is good, and charges its limits as if the request had been forwarded. A key that is no good is a 200 as well, with `valid: false` and a `code`. Only where `keyVerification` is turned on; for admin tokens (operator and admin) and for keys with the scope keys:verify. Keys of Sluice alone are verified, not tokens of issuers.",
+      security: [{ adminToken: [] }, { consumerKey: [] }],
+      requestBody: {
+        required: true,
+        content: {
+          "application/json": {
+            schema: {
+              type: "object",
+              required: ["key"],
+              additionalProperties: false,
+              properties: {
+                key: { type: "string", description: "What the caller has shown." },
+                cost: {
+                  type: "integer",
+                  minimum: 0,
+                  maximum: 1e9,
+                  description:
+                    "What is taken from each limit; the route's cost where one is named, otherwise 1. With 0 nothing is charged or counted, and the key is good also when nothing is left.",
+                },
+                scopes: { ...list("Scopes that the key must carry, all of them."), maxItems: 64 },
+                route: {
+                  type: "string",
+                  minLength: 1,
+                  maxLength: 1024,
+                  description: "A route's name: its tiers, scopes and limits hold as well, and the key must be allowed to use it.",
+                },
+                ip: {
+                  anyOf: [
+                    { type: "string", format: "ipv4" },
+                    { type: "string", format: "ipv6" },
+                  ],
+                  description:
+                    "The caller's address, for keys that are bound to addresses, which are forbidden without it, and for limits by ip, which are left out without it.",
+                },
+              },
+            },
+          },
+        },
+      },
+      responses: {
+        200: json({
+          type: "object",
+          required: ["valid", "code", "keyId", "consumer", "tier", "scopes", "metadata", "limits"],
+          properties: {
+            valid: { type: "boolean", description: "Whether the caller may be served." },
+            code: {
+              type: ["string", "null"],
+              enum: ["notFound", "disabled", "expired", "revoked", "forbidden", "rateLimited", "quotaExceeded", null],
+              description: "Why not; null for a key that is good.",
+            },
+            keyId: { type: ["string", "null"], description: "The key's id; null for a key that nobody has." },
+            consumer: { type: ["string", "null"], description: "Whose it is." },
+            tier: { type: ["string", "null"], description: "The consumer's tier." },
+            scopes: list("The key's scopes."),
+            metadata: {
+              type: ["object", "null"],
+              additionalProperties: true,
+              description: "What you keep with the key; where that is nothing, with its consumer.",
+            },
+            limits: {
+              type: "array",
+              description: "The limits and quotas that were counted; empty where none was.",
+              items: { type: "object", required: Object.keys(LEFT), properties: LEFT },
+            },
+          },
+        }),
+      },
+      "x-refuses": {
+        400: null,
+        401: "There is neither a good admin token nor a good key.",
+        403: "The admin token is a viewer's, or the key lacks the scope keys:verify.",
+        413: null,
+        422: "The body has faults, or there is no such route.",
+        429: "Your address is blocked.",
+        503: "Limits can't be checked (code limiterUnavailable).",
       },
     },
   },

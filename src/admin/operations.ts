@@ -118,6 +118,12 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ),
   "POST /admin/pools/{id}/reset": { id: "resetPool" },
   "POST /api/v1/api-key": { id: "takeApiKey", body: "ApiKeyRequest", answer: "ApiKey", example: { type: "service_1" } },
+  "POST /v1/keys/verify": {
+    id: "verifyKey",
+    body: "KeyToVerify",
+    answer: "VerifiedKey",
+    example: { key: "what-a-caller-has-shown" },
+  },
   "POST /api/activities": {
     id: "postActivities",
     body: "ActivityBatch",

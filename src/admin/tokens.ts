@@ -181,7 +181,13 @@ function insert(storage: Storage, row: Row): void {
     .run(row.id, row.name, row.hash, row.role, row.createdAt);
 }
 
-const makeToken = (): string => `slat_${randomText(40)}`;
+/** The beginning of each token that is made. */
+const PREFIX = "slat_";
+
+const makeToken = (): string => PREFIX + randomText(40);
+
+/** Tells whether a text begins like the tokens that Sluice makes. */
+export const isMadeToken = (text: string): boolean => text.startsWith(PREFIX);
 
 /** Gives the token of `Authorization: Bearer TOKEN`; `null` for any other field. */
 export const bearerOf = (authorization: string | null): string | null => /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1] ?? null;

@@ -20,6 +20,7 @@ import { loggingSection, telemetrySection } from "../telemetry/settings.ts";
 import { anonymousTierSection, tiersSection } from "../tiers/settings.ts";
 import { upstreamsSection } from "../upstreams/settings.ts";
 import { usageSection } from "../usage/settings.ts";
+import { keyVerificationSection } from "../verification/settings.ts";
 import { adminSection } from "./admin-settings.ts";
 import type { Section } from "./section.ts";
 
@@ -45,6 +46,7 @@ const LIST = [
   routesSection,
   poolsSection,
   authzSection,
+  keyVerificationSection,
   activitiesSection,
   consumersSection,
   problemBaseSection,

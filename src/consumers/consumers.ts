@@ -130,6 +130,11 @@ export class Consumers {
     return found;
   }
 
+  /** Gives what is kept with a consumer; `null` where nothing is, or there is no such consumer. */
+  metadataOf(id: string): Record<string, unknown> | null {
+    return (this.declared.get(id) ?? this.stored(id))?.metadata ?? null;
+  }
+
   /** Gives up to `limit` + 1 consumers that come after the id `after`, by id. */
   page(after: string, limit: number): Consumer[] {
     const rows = this.deps.storage.db

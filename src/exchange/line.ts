@@ -47,6 +47,26 @@ export function admit(exchange: Exchange<Arrival>, gates: readonly Gate[], from 
   return null;
 }
 
+/**
+ * Makes one gate of several, which are asked one after the other: for a line whose steps depend on the request.
+ *
+ * @example
+ * const known = inTurn([guardGate(guard), identity.gateFor(entrance)]);
+ * const gate: Gate = (exchange) => (isOperator(exchange) ? null : known(exchange));
+ */
+export function inTurn(gates: readonly Gate[]): Gate {
+  const askFrom = (exchange: Exchange<Arrival>, from: number): ReturnType<Gate> => {
+    for (let i = from; i < gates.length; i++) {
+      const stop = (gates[i] as Gate)(exchange);
+      if (stop instanceof Promise)
+        return stop.then((decided) => (decided === null && !exchange.isOver ? askFrom(exchange, i + 1) : decided));
+      if (stop !== null) return stop;
+    }
+    return null;
+  };
+  return (exchange) => askFrom(exchange, 0);
+}
+
 /** Gives the answer to a request that a gate has stopped. */
 export const answerOf = (stop: Stop): Answer => ("kind" in stop ? stop : { kind: "problem", problem: stop });
 

@@ -3,7 +3,7 @@ import type { Known } from "../config/section.ts";
 import { matchOf } from "../http/path.ts";
 
 /** Names what Sluice answers by itself. */
-export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key" | "authz";
+export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key" | "authz" | "key-verification";
 
 /** Says which of the own paths are there that exist only while they are wanted. */
 export interface Wanted {
@@ -11,7 +11,12 @@ export interface Wanted {
   readonly handsOut: boolean;
   /** True while other proxies may ask about requests. */
   readonly judges: boolean;
+  /** True while services of somebody's own may ask about keys. */
+  readonly verifies: boolean;
 }
+
+/** Holds the sections that turn own paths on. */
+type TurningOn = Pick<Config, "authz" | "keyVerification">;
 
 interface OwnPath {
   readonly name: OwnName;
@@ -24,6 +29,8 @@ interface OwnPath {
   readonly yields: boolean;
   /** Tells whether it is there; left out: always. */
   readonly isWanted?: (wanted: Wanted) => boolean;
+  /** The section whose turning on makes it be there, for the fault of a file that takes a route's path away; left out: there is none. */
+  readonly section?: keyof TurningOn;
   /** The sentence by which `explain` describes it. */
   readonly says: string;
 }
@@ -84,14 +91,26 @@ export const OWN_PATHS: readonly OwnPath[] = [
     on: "main",
     yields: false,
     isWanted: ({ judges }) => judges,
+    section: "authz",
     says: "Sluice itself answers: whether a request may pass that another proxy describes",
+  },
+  {
+    name: "key-verification",
+    paths: ["/v1/keys/verify"],
+    takesBelow: false,
+    on: "main",
+    yields: false,
+    isWanted: ({ verifies }) => verifies,
+    section: "keyVerification",
+    says: "Sluice itself answers: it tells whether a key is good",
   },
 ];
 
 /** Tells which own paths a configuration wants. `hasPools`: pools may also be made by the admin API. */
-export const wantedOf = ({ authz }: Pick<Config, "authz">, hasPools: boolean): Wanted => ({
+export const wantedOf = ({ authz, keyVerification }: TurningOn, hasPools: boolean): Wanted => ({
   handsOut: hasPools,
   judges: authz !== null,
+  verifies: keyVerification !== null,
 });
 
 /** The path where keys of pools are handed out, and the name of this endpoint in a key's list of routes and in the counts of requests. */
@@ -99,9 +118,11 @@ export const [HAND_OUT_PATH = ""] = OWN_PATHS.find(({ name }) => name === "api-k
 /** The path at which other proxies ask about requests. */
 export const [AUTHZ_PATH = ""] = OWN_PATHS.find(({ name }) => name === "authz")?.paths ?? [];
 export const HAND_OUT_NAME: OwnName = "api-key";
+/** The name of the endpoint that verifies keys, likewise. */
+export const VERIFICATION_NAME: OwnName = "key-verification";
 
 /** The names that a key may be bound to besides the routes': endpoints of Sluice's own that serve callers. */
-export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME];
+export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME, VERIFICATION_NAME];
 
 /**
  * Tells whether a route with this path would never be reached on the main port, however the path is written: routes are matched by its
@@ -110,10 +131,23 @@ export const OWN_ROUTE_NAMES: readonly string[] = ["activities", HAND_OUT_NAME];
 export function isReserved(written: string, { wanted, activities, hasAdminListener }: Known): boolean {
   const path = withoutEnd(matchOf(written));
   if (activities !== null && path === withoutEnd(matchOf(activities))) return true;
-  return OWN_PATHS.some(({ name, paths, takesBelow, yields, isWanted }) => {
+  return OWN_PATHS.some(({ name, yields, isWanted, ...each }) => {
     if (yields || isWanted?.(wanted) === false || (name === "admin" && hasAdminListener)) return false;
-    return paths.some((own) => path === own || (takesBelow && path.startsWith(`${own}/`)));
+    return isAt(path, each);
   });
+}
+
+/** Tells whether a path is one of these, or below one that takes everything there. */
+const isAt = (path: string, { paths, takesBelow }: Pick<OwnPath, "paths" | "takesBelow">): boolean =>
+  paths.some((own) => path === own || (takesBelow && path.startsWith(`${own}/`)));
+
+/** Gives the section that takes a route's path for an endpoint of Sluice's own; `null`: none does. */
+export function takenBySection(written: string, wanted: Wanted): keyof TurningOn | null {
+  const path = withoutEnd(matchOf(written));
+  const own = OWN_PATHS.find(
+    ({ paths, section, isWanted }) => section !== undefined && isWanted?.(wanted) === true && paths.includes(path),
+  );
+  return own?.section ?? null;
 }
 
 /** Tells whether a route's path is the one where keys of pools are handed out. */

@@ -121,8 +121,8 @@ export class Walk {
     const { route } = exchange;
     const through: WalkedAnswer = { steps, refusal: null, forwarded: null };
     if (route.own !== null) {
-      if (route.own === "api-key") asker.tell("target", "the answer is a key of the pool that the body names", null);
-      if (route.own === "activities") asker.tell("target", "Sluice itself answers", true);
+      const said = OWN_ANSWERS[route.own];
+      if (said !== undefined) asker.tell("target", ...said);
       return through;
     }
     if (route.cache !== null) asker.tell("cache", "an answer that is kept and fresh is given without asking a backend", null);
@@ -141,6 +141,13 @@ export class Walk {
     return { ...through, forwarded: forwardedText(exchange, route) };
   }
 }
+
+/** What is told of Sluice's own answers to callers, and whether they get past: `null` where that depends on what the request holds. */
+const OWN_ANSWERS: Partial<Record<NonNullable<Route["own"]>, readonly [says: string, passed: boolean | null]>> = {
+  activities: ["Sluice itself answers", true],
+  "api-key": ["the answer is a key of the pool that the body names", null],
+  "key-verification": ["the answer says whether the key that the body names is good", null],
+};
 
 /** Tells of a browser's preflight, which reaches no backend. */
 function preflighted(steps: Step[], asker: Asker): WalkedAnswer {

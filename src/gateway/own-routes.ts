@@ -20,6 +20,7 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   admin: onlyAdmins,
   "api-key": onlyPost,
   authz: onlyAskers,
+  "key-verification": onlyPost,
 };
 
 export interface OwnRoutesDeps {

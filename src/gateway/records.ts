@@ -5,7 +5,7 @@ import type { Config } from "../config/schema.ts";
 import type { Known } from "../config/section.ts";
 import { Consumers } from "../consumers/consumers.ts";
 import { DEMO_UPSTREAMS } from "../demo/settings.ts";
-import { HAND_OUT_PATH, isHandOut, wantedOf } from "../exchange/own-paths.ts";
+import { HAND_OUT_PATH, isHandOut, takenBySection, wantedOf } from "../exchange/own-paths.ts";
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
@@ -115,6 +115,13 @@ export class Records {
         if (routes.isFromApi(nameOf(route))) return [clash(["routes", i], "route")];
         const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
         return other === undefined ? [] : [{ path: ["routes", i, "path"], message: takenBy(other.name) }];
+      }),
+      ...routes.all().flatMap(({ source, name, document: { path } }): Fault[] => {
+        // A route of the file at such a path is a fault of its own.
+        const section = source === "admin" ? takenBySection(path, wantedOf(next, false)) : null;
+        if (section === null) return [];
+        const message = `takes ${path} from the route ${JSON.stringify(name)}, which the admin API made: move or delete that first`;
+        return [{ path: [section], message }];
       }),
       ...next.consumers.flatMap(({ id }, i) => (consumers.isFromApi(id) ? [clash(["consumers", i], "consumer")] : [])),
       ...keys.clashes(next.consumers),

@@ -62,6 +62,11 @@ export class Snapshots {
     return [...this.byName.values(), ...this.activitiesRoutes];
   }
 
+  /** Gives the route of this name that callers can mean; `null`: there is none. */
+  named(name: string): Route | null {
+    return this.byName.get(name) ?? this.activitiesRoutes.find((route) => route.name === name) ?? null;
+  }
+
   /** Begins to serve, with Sluice's own routes beside the users'. */
   serve(own: OwnRoutes): void {
     this.own = own;

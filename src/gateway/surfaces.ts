@@ -1,12 +1,14 @@
 import { adminAnswerer } from "../admin/answerer.ts";
 import { tokenOf } from "../admin/app.ts";
 import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
+import { isAtLeast } from "../admin/rights.ts";
+import { bearerOf, isMadeToken } from "../admin/tokens.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import { AUTHZ_PATH, type OwnName } from "../exchange/own-paths.ts";
 import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
-import type { Problem } from "../http/problem.ts";
+import { type Problem, problem } from "../http/problem.ts";
 import { ApiKeyFinder } from "../identity/api-key.ts";
 import { Identity } from "../identity/gate.ts";
 import { Judge } from "../judge/answerer.ts";
@@ -16,6 +18,9 @@ import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/metrics.ts";
+import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
+import { KnownMetadata } from "../verification/metadata.ts";
+import { Verifier } from "../verification/verifier.ts";
 import { type AdminApi, openAdmin } from "./admin.ts";
 import { Components } from "./components.ts";
 import { failureOf } from "./failure.ts";
@@ -46,7 +51,10 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   const snapshots = new Snapshots({ ground, services, use, miss });
   const dispatcher = new Dispatcher({ clock, snapshot: () => snapshots.current, failureOf, onFault: options.onFault });
   const admin = openAdmin(ground, services, components, snapshots);
-  const answerers = ownAnswerers(ground, services, components, admin, () => drainage.isDraining);
+  const answerers = {
+    ...ownAnswerers(ground, services, components, admin, () => drainage.isDraining),
+    ...callersAnswerers(ground, services, snapshots),
+  };
   const judge = new Judge(
     {
       ...{ clock, emit: ground.emit, isDraining: () => drainage.isDraining, failureOf, onFault: options.onFault },
@@ -80,6 +88,7 @@ function lineServices({ clock }: Ground, services: Services): LineServices {
 }
 
 type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key" | "authz">, Answerer>>;
+type CallersAnswerers = Pick<OwnAnswerers, "key-verification">;
 
 /** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
@@ -88,7 +97,7 @@ function ownAnswerers(
   components: Components,
   admin: AdminApi,
   isDraining: () => boolean,
-): OwnAnswerers {
+): Omit<OwnAnswerers, keyof CallersAnswerers> {
   const tokenRefusal = (authorization: string | null, ip: string): Problem | null => {
     if (!inForce.admitsAdmin(ip)) return NOT_ADMITTED;
     const found = tokenOf({ tokens, guard }, authorization, ip);
@@ -112,23 +121,63 @@ function ownAnswerers(
   };
 }
 
+/** Makes the answerers of the paths that callers, and services of somebody's own, ask about keys. */
+function callersAnswerers(ground: Ground, services: Services, snapshots: Snapshots): CallersAnswerers {
+  const { clock } = ground;
+  const { records, limits, usage, recorder } = services;
+  const { keys, consumers, registry } = records;
+  const { limiter } = limits;
+  const verifier = new Verifier({
+    ...{ keys: registry, limiter, usage, clock },
+    metadata: new KnownMetadata({
+      registry,
+      ofKey: (id) => keys.metadataOf(id),
+      ofConsumer: (id) => consumers.metadataOf(id),
+    }),
+    routeOf: (name) => snapshots.named(name),
+    routeNames: () => snapshots.all.map(({ name }) => name),
+    onRefused: ({ id: requestId }, key, { route, ip }, refusal, readings) =>
+      recorder.judged({ requestId, route: route?.name ?? null, caller: key, ip }, refusal, readings),
+  });
+  return {
+    "key-verification": (exchange) => verifier.answer(exchange),
+  };
+}
+
+/** Tells whether an admin token is shown, and why its holder may not verify keys: `undefined` without a token, `null` for one who may. */
+const verifierRefusal =
+  ({ inForce }: Ground, { tokens }: Services): VerifierGateDeps["adminRefusal"] =>
+  ({ incoming, ip, asker }) => {
+    const text = bearerOf(incoming.head.fields.get("authorization"));
+    if (text === null) return undefined;
+    // From where no token is taken none is looked up: what could be one of another form counts as a wrong key.
+    if (!inForce.admitsAdmin(ip)) return isMadeToken(text) ? NOT_ADMITTED : undefined;
+    const token = tokens.find(text);
+    if (token === null) return undefined;
+    if (asker === null) tokens.touch(token);
+    return isAtLeast(token.role, "operator") ? null : problem("forbidden", `This takes a token with more rights than ${token.role}.`);
+  };
+
 /** Compiles the routes of Sluice's own paths. */
-function ownRoutes(
-  { metrics, inForce }: Ground,
-  { pools, guard, recorder }: Services,
-  { identity }: LineServices,
-  answerers: OwnAnswerers,
-  judge: Judge,
-): OwnRoutes {
+function ownRoutes(ground: Ground, services: Services, { identity }: LineServices, answerers: OwnAnswerers, judge: Judge): OwnRoutes {
+  const { metrics, inForce } = ground;
+  const { pools, guard, recorder } = services;
   const handOut = new HandOut({ pools });
   const admitted = fromGate((ip) => inForce.admitsAdmin(ip));
+  const noted: Line["ended"] = (exchange, elapsed) => recorder.note(exchange, elapsed);
   const lineOf = (name: OwnName, first: Gate): Line => {
     switch (name) {
       case "api-key":
         return {
           gates: [first, guardGate(guard), identity.gateFor(handOut.entrance)],
           answer: (exchange) => handOut.answer(exchange),
-          ended: (exchange, elapsed) => recorder.note(exchange, elapsed),
+          ended: noted,
+        };
+      case "key-verification":
+        return {
+          gates: [first, verifierGate({ identity, guard, adminRefusal: verifierRefusal(ground, services) })],
+          answer: answerers[name],
+          ended: noted,
         };
       case "authz":
         return {
@@ -148,8 +197,16 @@ function ownRoutes(
   };
   // Requests to the admin API have lines in the log, and no metrics.
   const uncounted = new RouteMetrics("admin");
-  return new OwnRoutes({
-    metricsOf: (name) => (name === "admin" ? uncounted : name === "api-key" ? metrics.of(name) : metrics.ofOwn(name)),
-    lineOf,
-  });
+  const metricsOf = (name: OwnName): RouteMetrics => {
+    switch (name) {
+      case "admin":
+        return uncounted;
+      case "api-key":
+      case "key-verification":
+        return metrics.of(name);
+      default:
+        return metrics.ofOwn(name);
+    }
+  };
+  return new OwnRoutes({ metricsOf, lineOf });
 }

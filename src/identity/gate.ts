@@ -10,7 +10,10 @@ import type { Finder, Refused } from "./finder.ts";
 import type { IdentitySettings } from "./settings.ts";
 
 /** Holds the fields of a route that decide who may use it. */
-export type Entrance = Pick<Route, "auth" | "name" | "tiers" | "scopes">;
+export interface Entrance extends Pick<Route, "auth" | "tiers" | "scopes"> {
+  /** The name that a key may be bound to; `null`: the routes that a key is bound to do not matter here. */
+  readonly name: string | null;
+}
 
 export interface IdentityDeps {
   /** In order: the first that finds something decides. */
@@ -168,7 +171,8 @@ export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | n
   }
   const missing = route.scopes.length === 0 ? route.scopes : route.scopes.filter((scope) => !caller.scopes.includes(scope));
   if (missing.length > 0) return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
-  if (caller.routes.length > 0 && !caller.routes.includes(route.name)) return problem("forbidden", "This API key may not use this route.");
+  if (route.name !== null && caller.routes.length > 0 && !caller.routes.includes(route.name))
+    return problem("forbidden", "This API key may not use this route.");
   if (caller.ips !== null && !caller.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
   return null;
 }

@@ -125,6 +125,9 @@ export type KeyRecord = Static<typeof KeyRecord>;
 
 type Row = typeof keys.$inferSelect;
 
+/** What operators keep with a record: anything that is JSON. */
+export type Metadata = Record<string, unknown>;
+
 export interface KeysDeps {
   readonly storage: Storage;
   readonly clock: Clock;
@@ -234,6 +237,13 @@ export class Keys {
     if (declared !== undefined) return { record: declaredRecord(declared, this.deps.clock.wall()), version: 1 };
     const row = this.row(id);
     return { record: this.toRecord(row), version: row.version };
+  }
+
+  /** Gives what is kept with a key; `null` where nothing is, as with all that the file declares. */
+  metadataOf(id: string): Metadata | null {
+    if (this.declared.has(id)) return null;
+    const row = this.deps.storage.client.query<{ metadata: string | null }, [string]>("SELECT metadata FROM keys WHERE id = ?1").get(id);
+    return row === null || row.metadata === null ? null : (JSON.parse(row.metadata) as Metadata);
   }
 
   /** Gives up to `limit` + 1 keys that come after the id `after`, by id. */

@@ -50,6 +50,11 @@ export class KeyRegistry {
     private readonly anonymousTier: () => string,
   ) {}
 
+  /** The number of changes of consumers and tiers so far: what was read of them before the last one may not hold any more. */
+  get changes(): number {
+    return this.version;
+  }
+
   get size(): number {
     return this.byHash.size;
   }

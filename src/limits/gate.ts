@@ -56,7 +56,7 @@ export class LimitsGate {
 
   private onLimitsOf(exchange: Exchange<Arrival>, route: Route, act: Act): Problem | null | Promise<Problem | null> {
     const own = this.deps.keys.policiesFor(exchange.caller);
-    const all = route.policies.length === 0 ? own : own.length === 0 ? route.policies : [...own, ...route.policies];
+    const all = besides(own, route.policies);
     const policies = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
     if (policies.length > 0) return act(exchange, policies, subjectsOf(policies, exchange, route), exchange.cost ?? route.cost);
     exchange.asker?.tell("limits", "no limit holds", true);
@@ -143,8 +143,12 @@ function describe({ policy, remaining, limit }: LimitReading, cost: number): str
   return `${policy.name} (${scopeText(policy)})${policy.shadow ? ", in shadow" : ""}: ${remaining} of ${limit} left, a request takes ${cost}`;
 }
 
+/** Gives the limits of a request: the caller's own, and a route's besides. */
+export const besides = (own: readonly Policy[], ofRoute: readonly Policy[]): readonly Policy[] =>
+  ofRoute.length === 0 ? own : own.length === 0 ? ofRoute : [...own, ...ofRoute];
+
 /** Makes the 429 of a request that limits or quotas deny. `now` in milliseconds since 1970. */
-function refusalOf(verdict: Verdict, now: number): Problem {
+export function refusalOf(verdict: Verdict, now: number): Problem {
   const retryAfter = retryAfterSeconds(verdict);
   const violated = violatedPolicies(verdict, now);
   const isOfQuota = isQuota(verdict);

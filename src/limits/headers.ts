@@ -63,7 +63,7 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
 }
 
 /** Tells whether an earlier limit in the same answer has this name: the caller's own stand first, the route's behind them. */
-function isNamedBefore(readings: readonly LimitReading[], index: number): boolean {
+export function isNamedBefore(readings: readonly LimitReading[], index: number): boolean {
   const { name } = (readings[index] as LimitReading).policy;
   for (let i = 0; i < index; i++) if ((readings[i] as LimitReading).policy.name === name) return true;
   return false;

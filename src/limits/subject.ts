@@ -50,6 +50,9 @@ function part(by: string, requester: Requester): string {
   }
 }
 
+/** Tells whether a subject can be told of a requester of whom no more than these parts is known, such as "key" and "ip". */
+export const isToldBy = ({ by }: Policy, known: readonly string[]): boolean => by.every((part) => known.includes(part));
+
 /** The length of the shortest key that there can be. */
 const SHORTEST_KEY = 16;
 

@@ -3,6 +3,7 @@ import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Denials } from "../explain/denials.ts";
+import type { Problem } from "../http/problem.ts";
 import type { LimitReading } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject } from "../limits/subject.ts";
@@ -34,6 +35,16 @@ export interface Malformed {
   readonly ip: string;
 }
 
+/** Says who was refused where; in the name of the request of this id. */
+export interface Judged {
+  readonly requestId: string;
+  /** The route's name; `null`: there is none. */
+  readonly route: string | null;
+  readonly caller: Caller;
+  /** The caller's address; `null`: it is not known. */
+  readonly ip: string | null;
+}
+
 /** Writes down what became of requests, alike for every kind that a caller can make. */
 export class Recorder {
   private readonly line = new RequestLine();
@@ -59,9 +70,19 @@ export class Recorder {
 
   /** Counts the limits that denied a request, or would have if they were not in shadow. */
   denied(exchange: Exchange<Arrival>, readings: readonly LimitReading[]): void {
-    const { events } = this.deps;
-    if (!events.isIdle) events.publish("limit", { ...subjectOf(exchange), status: 429 }, () => deniedSaid(exchange, readings));
-    for (const { policy, denied } of readings) if (denied) this.countOf(policy).value++;
+    const { id, ip, caller, holder } = exchange;
+    this.countDenied({ requestId: id, ip, caller, route: routeNameOf(exchange) }, consumerOf(holder), readings);
+  }
+
+  /**
+   * Writes down that a service of somebody's own was told that a key may not be used there: in the same places as a request that the key is
+   * refused. `refusal`: `null` where only
+   * limits in shadow would refuse it.
+   */
+  judged(asked: Judged, refusal: Problem | null, readings: readonly LimitReading[]): void {
+    const { requestId, caller, route } = asked;
+    if (readings.some(({ denied }) => denied)) this.countDenied(asked, caller.consumer.id, readings);
+    if (refusal !== null) this.deps.denials.note(caller.consumer.id, { at: this.deps.clock.wall(), requestId, route, refusal });
   }
 
   /** Begins the counts of these limits at 0, since they may deny. */
@@ -82,6 +103,12 @@ export class Recorder {
   malformed(request: Malformed, { miss }: Snapshot): void {
     miss.metrics.observe("other", request.status, 0, null);
     if (this.deps.accessLog() !== null) this.deps.log?.info(request, "malformed request");
+  }
+
+  private countDenied(asked: Judged, consumer: string | null, readings: readonly LimitReading[]): void {
+    const { events } = this.deps;
+    if (!events.isIdle) events.publish("limit", { route: asked.route, consumer, status: 429 }, () => deniedSaid(asked, readings));
+    for (const { policy, denied } of readings) if (denied) this.countOf(policy).value++;
   }
 
   private countOf(policy: Policy): { value: number } {
@@ -122,12 +149,12 @@ const consumerOf = (caller: Caller): string | null => (caller.via === "none" ? n
 const subjectOf = (exchange: Exchange<Arrival>) => ({ route: routeNameOf(exchange), consumer: consumerOf(exchange.holder) });
 
 /** Gives the data of an event about a request that limits denied. */
-const deniedSaid = (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => ({
-  requestId: exchange.id,
-  route: routeNameOf(exchange),
-  consumer: consumerOf(exchange.caller),
-  tier: exchange.caller.via === "none" ? null : exchange.caller.consumer.tier,
-  ip: exchange.ip,
+const deniedSaid = ({ requestId, route, caller, ip }: Judged, readings: readonly LimitReading[]) => ({
+  requestId,
+  route,
+  consumer: consumerOf(caller),
+  tier: caller.via === "none" ? null : caller.consumer.tier,
+  ip,
   limits: readings
     .filter(({ denied }) => denied)
     .map(({ policy, limit, used }) => ({ name: policy.name, scope: scopeText(policy), limit, used, shadow: policy.shadow })),

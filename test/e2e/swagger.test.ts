@@ -19,7 +19,7 @@ test("every endpoint of the document has a summary, and those that take a body d
 
 /** A configuration of nobody's own, and the demo. */
 const GATEWAYS = [
-  ["a fresh gateway", { activities: { auth: "optional" } }],
+  ["a fresh gateway", { activities: { auth: "optional" }, keyVerification: {} }],
   ["the demo", undefined],
 ] as const;
 

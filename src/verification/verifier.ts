@@ -1,0 +1,238 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { Answer } from "../exchange/answer.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import { VERIFICATION_NAME } from "../exchange/own-paths.ts";
+import type { Route } from "../exchange/route.ts";
+import { collect } from "../http/body.ts";
+import type { Problem } from "../http/problem.ts";
+import { invalid, Refused, refused } from "../http/refused.ts";
+import { jsonReply } from "../http/reply.ts";
+import { type Entrance, mayUse } from "../identity/gate.ts";
+import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
+import { besides, refusalOf } from "../limits/gate.ts";
+import { allLeft, type Left } from "../limits/left.ts";
+import type { LimitReading, LimitService } from "../limits/limiter.ts";
+import type { Policy } from "../limits/policy.ts";
+import { isToldBy, type Requester, subjectOf } from "../limits/subject.ts";
+import { nearest, schemaFaults } from "../schema/faults.ts";
+import { Scope } from "../schema/fields.ts";
+import type { Usage } from "../usage/usage.ts";
+import type { Clock } from "../values/clock.ts";
+import { normaliseIp } from "../values/ip.ts";
+import type { KnownMetadata } from "./metadata.ts";
+
+const MAX_BODY = 65_536;
+
+/** Describes the question. Any text may stand for a key: callers of others send what they like. */
+const Question = Type.Object(
+  {
+    key: Type.String({ secret: true }),
+    cost: Type.Optional(Type.Integer({ minimum: 0, maximum: 1e9 })),
+    scopes: Type.Optional(Type.Array(Scope, { maxItems: 64 })),
+    route: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
+    ip: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { additionalProperties: false },
+);
+type Question = Static<typeof Question>;
+
+/** Says why a key is no good. */
+export type VerificationCode = "notFound" | "disabled" | "expired" | "revoked" | "forbidden" | "rateLimited" | "quotaExceeded";
+
+/** Describes the answer. What is not known of a key that nobody has is `null`. */
+export interface Verification {
+  readonly valid: boolean;
+  /** `null` for a key that is good. */
+  readonly code: VerificationCode | null;
+  readonly keyId: string | null;
+  readonly consumer: string | null;
+  readonly tier: string | null;
+  readonly scopes: readonly string[];
+  readonly metadata: Readonly<Record<string, unknown>> | null;
+  readonly limits: readonly Left[];
+}
+
+export interface VerifierDeps {
+  readonly keys: KeyRegistry;
+  readonly metadata: KnownMetadata;
+  readonly limiter: LimitService;
+  readonly usage: Usage;
+  readonly clock: Clock;
+  readonly routeOf: (name: string) => Route | null;
+  readonly routeNames: () => readonly string[];
+  /** Learns that a key may not be used, or that limits in shadow would not let it (`null`). `readings`: where it stands under its limits. */
+  readonly onRefused: (exchange: Exchange, key: KeyEntry, asked: Asked, refusal: Problem | null, readings: readonly LimitReading[]) => void;
+}
+
+/** Says what a key is wanted for. */
+export interface Asked {
+  readonly route: Route | null;
+  /** The address of whoever shows the key; `null`: it was not said. */
+  readonly ip: string | null;
+  readonly scopes: readonly string[];
+  readonly cost: number;
+}
+
+const UNKNOWN: Verification = {
+  valid: false,
+  code: "notFound",
+  keyId: null,
+  consumer: null,
+  tier: null,
+  scopes: [],
+  metadata: null,
+  limits: [],
+};
+
+/** The parts of subjects that are known of every key, and those that are known where the address is said. */
+const TOLD = ["consumer", "key", "route", "global"];
+const TOLD_WITH_IP = [...TOLD, "ip"];
+
+/**
+ * Answers `POST /v1/keys/verify { "key", "cost"?, "scopes"?, "route"?, "ip"? }`: services of somebody's own ask it about each of their
+ * requests, and the key pays as if Sluice had forwarded it.
+ */
+export class Verifier {
+  constructor(private readonly deps: VerifierDeps) {}
+
+  async answer(exchange: Exchange): Promise<Answer> {
+    try {
+      const { body } = exchange.incoming;
+      const question = read(body === null ? new Uint8Array() : await collect(body, MAX_BODY));
+      const asked = this.understood(question);
+      return { kind: "reply", reply: jsonReply(200, await this.verify(exchange, question.key, asked), "Cache-Control: no-store\r\n") };
+    } catch (error) {
+      if (error instanceof Refused) return { kind: "problem", problem: error.problem };
+      throw error;
+    }
+  }
+
+  /** Looks up what a question names. Throws 422. */
+  private understood({ route: name, ip: text, scopes = [], cost }: Question): Asked {
+    const route = name === undefined ? null : this.deps.routeOf(name);
+    if (name !== undefined && route === null) {
+      const hint = nearest(name, this.deps.routeNames());
+      const near = hint === null ? "" : `, did you mean ${JSON.stringify(hint)}?`;
+      throw invalid([{ path: ["route"], message: `there is no route ${JSON.stringify(name)}${near}` }]);
+    }
+    const ip = text === undefined ? null : normaliseIp(text);
+    if (text !== undefined && ip === null) throw invalid([{ path: ["ip"], message: "must be an IPv4 or IPv6 address" }]);
+    return { route, ip, scopes, cost: cost ?? route?.cost ?? 1 };
+  }
+
+  private verify(exchange: Exchange, secret: string, asked: Asked): Verification | Promise<Verification> {
+    const { keys, clock } = this.deps;
+    const now = clock.wall();
+    const key = keys.find(secret, now);
+    if (typeof key === "string") {
+      const code = this.codeOf(key, secret);
+      const known = code === "notFound" ? null : keys.known(secret);
+      return known === null ? UNKNOWN : this.said(known, code, []);
+    }
+    keys.touch(key, now);
+    const forbidden = forbids(key, asked);
+    if (forbidden === null) return this.charge(exchange, key, asked);
+    this.note(exchange, key, asked, forbidden, []);
+    return this.said(key, "forbidden", []);
+  }
+
+  private codeOf(refusal: KeyRefusal, secret: string): VerificationCode {
+    switch (refusal) {
+      case "keyMalformed":
+      case "keyInvalid":
+        return "notFound";
+      case "keyExpired":
+        return "expired";
+      case "keyRevoked":
+        // A key whose consumer is disabled is itself as it was.
+        return this.deps.keys.known(secret)?.off ?? "disabled";
+    }
+  }
+
+  /** Charges a key that may be used, or only looks where the cost is 0. In memory nothing waits. */
+  private charge(exchange: Exchange, key: KeyEntry, asked: Asked): Verification | Promise<Verification> {
+    const { keys, limiter, clock } = this.deps;
+    const policies = judged(besides(keys.policiesFor(key), asked.route?.policies ?? []), asked.ip);
+    const requester = requesterOf(key, asked);
+    const subjects = policies.map((policy) => subjectOf(policy, requester));
+    if (asked.cost === 0) {
+      const readings = limiter.inspect(policies, subjects);
+      const looked = (found: LimitReading[]): Verification => this.said(key, null, allLeft(found, clock.wall()));
+      return readings instanceof Promise ? readings.then(looked) : looked(readings);
+    }
+    const verdict = policies.length === 0 ? FREE : limiter.admit(policies, subjects, asked.cost);
+    const decided = (found: Awaited<typeof verdict>): Verification => {
+      const { readings } = found;
+      const refusal = found.allowed ? null : refusalOf(found, clock.wall());
+      this.note(exchange, key, asked, refusal, readings);
+      // Limits and quotas refuse with a code of their own, which is one of the answer's as well.
+      return this.said(key, refusal === null ? null : (refusal.code as VerificationCode), allLeft(readings, clock.wall()));
+    };
+    return verdict instanceof Promise ? verdict.then(decided) : decided(verdict);
+  }
+
+  /** Counts a verification in the key's usage, and tells of a refusal. One that only looks leaves no trace. */
+  private note(exchange: Exchange, key: KeyEntry, asked: Asked, refusal: Problem | null, readings: readonly LimitReading[]): void {
+    const { usage, onRefused } = this.deps;
+    if (asked.cost === 0) return;
+    usage.note(asked.route?.name ?? VERIFICATION_NAME, key, refusal?.status ?? 200, refusal?.status === 429, 0);
+    if (refusal !== null || readings.some(({ denied }) => denied)) onRefused(exchange, key, asked, refusal, readings);
+  }
+
+  private said(key: KeyEntry, code: VerificationCode | null, limits: readonly Left[]): Verification {
+    const { id, consumer, scopes } = key;
+    return {
+      valid: code === null,
+      code,
+      keyId: id,
+      consumer: consumer.id,
+      tier: consumer.tier,
+      scopes,
+      metadata: this.deps.metadata.of(key),
+      limits,
+    };
+  }
+}
+
+const FREE = { allowed: true, readings: [], held: [], metered: [] } as const;
+
+/** Reads the body. Throws 400 and 422. */
+function read(bytes: Uint8Array): Question {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString());
+  } catch {
+    throw refused("badRequest", 'The body is not JSON: send { "key": "KEY" }.');
+  }
+  if (!Value.Check(Question, value)) throw invalid(schemaFaults(Question, value));
+  return value;
+}
+
+/** Tells why a key may not be used for what is asked; `null` when it may. */
+function forbids(key: KeyEntry, { route, ip, scopes }: Asked): Problem | null {
+  // A key that is bound to addresses is not good from one that nobody names.
+  const from = ip ?? "";
+  const entrance: Entrance = route ?? ANYWHERE;
+  return mayUse(key, entrance, from) ?? (scopes.length === 0 ? null : mayUse(key, { ...ANYWHERE, scopes }, from));
+}
+
+const ANYWHERE: Entrance = { auth: "required", name: null, tiers: [], scopes: [] };
+
+/** Gives the limits that can be judged: what holds until a response has ended is not held, and of a request only its address may be known. */
+function judged(policies: readonly Policy[], ip: string | null): readonly Policy[] {
+  const told = ip === null ? TOLD : TOLD_WITH_IP;
+  const isJudged = (policy: Policy): boolean => !policy.counting.holds && isToldBy(policy, told);
+  return policies.every(isJudged) ? policies : policies.filter(isJudged);
+}
+
+const nothing = (): null => null;
+
+const requesterOf = (key: KeyEntry, { route, ip }: Asked): Requester => ({
+  consumerId: key.consumer.id,
+  keyId: key.id,
+  ip: ip ?? "",
+  route: route?.name ?? VERIFICATION_NAME,
+  header: nothing,
+  tag: nothing,
+});
