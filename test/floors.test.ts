@@ -34,6 +34,7 @@ const FLOORS = [
     "explain",
     "judge",
     "verification",
+    "selfservice",
     "backups",
     "demo",
     "pages",

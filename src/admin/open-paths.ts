@@ -22,6 +22,10 @@ const LEFT = {
   reset: timeOrNull("When more is left; of a limit that denies: when it lets the request through. null when nothing is used."),
 };
 
+const EXPIRES = timeOrNull("From when on it is refused; null: never.");
+const PREVIOUS_EXPIRES = timeOrNull("Until when the secret before the last rotation is good; null: there is none.");
+const OWN_LEFT = { ...LEFT, scope: { type: "string", description: "Whose limit it is.", examples: ["tier free"] } };
+
 const text = (description: string) => ({ type: "string", description });
 
 /** Gives the schema of what `/ready` says. */
@@ -206,6 +210,102 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         422: "The body has faults, or there is no such route.",
         429: "Your address is blocked.",
         503: "Limits can't be checked (code limiterUnavailable).",
+      },
+    },
+  },
+
+  "/api/v1/me": {
+    get: {
+      tags: ["consumers"],
+      summary: "What a caller has left and has used",
+      description:
+        "With a consumer's key: whose it is, what is left of each limit and quota, and what was used this month. Takes nothing from any limit. Only where `selfService` is turned on.",
+      security: [{ consumerKey: [] }],
+      responses: {
+        200: json({
+          type: "object",
+          required: ["consumer", "tier", "key", "limits", "quotas", "usage"],
+          properties: {
+            consumer: { type: "string", description: "Who calls." },
+            tier: { type: "string", description: "The consumer's tier." },
+            key: {
+              type: ["object", "null"],
+              description: "The key that is shown; null with another kind of credential.",
+              required: ["id", "name", "start", "end", "scopes", "routes", "expiresAt", "previousExpiresAt"],
+              properties: {
+                id: { type: "string", description: "The key's id." },
+                name: { type: ["string", "null"], description: "A name for people." },
+                start: { type: "string", description: "Its first 8 characters; empty for one imported by hash." },
+                end: { type: "string", description: "Its last 4 characters." },
+                scopes: list("Its scopes."),
+                routes: list("Names of the routes it may use; none means all."),
+                expiresAt: EXPIRES,
+                previousExpiresAt: PREVIOUS_EXPIRES,
+              },
+            },
+            limits: {
+              type: "array",
+              description: "The caller's limits, and those of the routes that it may use.",
+              items: { type: "object", required: Object.keys(OWN_LEFT), properties: OWN_LEFT },
+            },
+            quotas: {
+              type: "array",
+              description: "The caller's quotas.",
+              items: { type: "object", required: Object.keys(OWN_LEFT), properties: OWN_LEFT },
+            },
+            usage: {
+              type: "array",
+              description: "This month's days (UTC) with requests, as this instance has counted them, some ten seconds ago.",
+              items: {
+                type: "object",
+                required: ["time", "requests", "errors", "limited", "tokens"],
+                properties: {
+                  time: { type: "string", format: "date-time", description: "When the day begins." },
+                  requests: { type: "integer", description: "Requests that have ended." },
+                  errors: { type: "integer", description: "Answered with 5xx." },
+                  limited: { type: "integer", description: "Refused with 429 by a limit or quota." },
+                  tokens: { type: "integer", description: "Units that responses reported." },
+                },
+              },
+            },
+          },
+        }),
+      },
+      "x-refuses": { 400: null, 401: "There is no key, or not a good one.", 403: "The key may not be used from your address.", 429: null },
+    },
+  },
+
+  "/api/v1/me/rotate": {
+    post: {
+      tags: ["keys"],
+      summary: "Rotate one's own key",
+      description:
+        "Gives the key that is shown a new secret, which is in this answer and nowhere else. The old one stays good for an hour, but never past the key's expiry; meanwhile there is no other rotation. Nothing else of the key changes. Only where `selfService` is turned on.",
+      security: [{ consumerKey: [] }],
+      requestBody: { required: false, content: { "application/json": { schema: { type: "object", additionalProperties: false } } } },
+      responses: {
+        200: json({
+          type: "object",
+          required: ["id", "key", "start", "end", "expiresAt", "previousExpiresAt"],
+          properties: {
+            id: { type: "string", description: "The key's id, which stays." },
+            key: { type: "string", description: "The new secret: here and nowhere else." },
+            start: { type: "string", description: "Its first 8 characters." },
+            end: { type: "string", description: "Its last 4 characters." },
+            expiresAt: EXPIRES,
+            previousExpiresAt: PREVIOUS_EXPIRES,
+          },
+        }),
+      },
+      "x-refuses": {
+        400: null,
+        401: "There is no key, or not a good one.",
+        403: "The tier does not allow it, the key may not be used from your address, or you call without a key.",
+        409: "The key stands in config.json, or an old secret of it is still good.",
+        413: null,
+        422: "The body is not empty.",
+        429: "Your address is blocked.",
+        503: "Nothing can be changed at the moment.",
       },
     },
   },

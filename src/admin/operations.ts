@@ -75,6 +75,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     example: { keys: [{ consumer: "acme", hash: "5c2b1f9b2a2e4d0f0c7f4a8ad8f2f3b6b9d1e0a7c4835f6e1d2c3b4a59687f70" }] },
     refuses: { 409: "One of the keys is there already: nothing was imported." },
   },
+  // Before the other rotation, whose grace period is longer than its holder has to wait for.
+  "POST /api/v1/me/rotate": { id: "rotateMyKey", answer: "RotatedKey", example: {} },
   "GET /admin/keys/{id}": { id: "getKey", answer: "Key" },
   "PATCH /admin/keys/{id}": {
     id: "updateKey",
@@ -124,6 +126,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     answer: "VerifiedKey",
     example: { key: "what-a-caller-has-shown" },
   },
+  "GET /api/v1/me": { id: "getMe", answer: "Me" },
   "POST /api/activities": {
     id: "postActivities",
     body: "ActivityBatch",

@@ -15,6 +15,7 @@ import { poolsSection } from "../pools/settings.ts";
 import { redisSection } from "../redis/settings.ts";
 import { routesSection } from "../routes/settings.ts";
 import { Shape } from "../schema/fields.ts";
+import { selfServiceSection } from "../selfservice/settings.ts";
 import { storageSection } from "../storage/settings.ts";
 import { loggingSection, telemetrySection } from "../telemetry/settings.ts";
 import { anonymousTierSection, tiersSection } from "../tiers/settings.ts";
@@ -47,6 +48,7 @@ const LIST = [
   poolsSection,
   authzSection,
   keyVerificationSection,
+  selfServiceSection,
   activitiesSection,
   consumersSection,
   problemBaseSection,

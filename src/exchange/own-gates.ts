@@ -30,4 +30,5 @@ const refusalWith = (detail: string, methods: readonly string[]): Problem =>
 /** Makes the first gate of an own path, by the methods that it takes. `says`: the finding that `explain` is told. */
 export const onlyReading = onlyFor(READING, refusalWith("This takes GET.", READING));
 export const onlyAdmins = onlyFor(ALL, refusalWith(`The admin API takes ${ALL.join(", ")}.`, ALL));
+export const onlyGet = onlyFor(["GET", "HEAD"], refusalWith("This takes GET.", ["GET", "HEAD"]));
 export const onlyPost = onlyFor(["POST"], refusalWith("This takes POST.", ["POST"]));

@@ -3,7 +3,7 @@ import type { Known } from "../config/section.ts";
 import { matchOf } from "../http/path.ts";
 
 /** Names what Sluice answers by itself. */
-export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key" | "authz" | "key-verification";
+export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key" | "authz" | "key-verification" | "me" | "me-rotate";
 
 /** Says which of the own paths are there that exist only while they are wanted. */
 export interface Wanted {
@@ -13,10 +13,12 @@ export interface Wanted {
   readonly judges: boolean;
   /** True while services of somebody's own may ask about keys. */
   readonly verifies: boolean;
+  /** True while callers may ask about themselves. */
+  readonly servesThemselves: boolean;
 }
 
 /** Holds the sections that turn own paths on. */
-type TurningOn = Pick<Config, "authz" | "keyVerification">;
+type TurningOn = Pick<Config, "authz" | "keyVerification" | "selfService">;
 
 interface OwnPath {
   readonly name: OwnName;
@@ -104,13 +106,34 @@ export const OWN_PATHS: readonly OwnPath[] = [
     section: "keyVerification",
     says: "Sluice itself answers: it tells whether a key is good",
   },
+  {
+    name: "me",
+    paths: ["/api/v1/me"],
+    takesBelow: false,
+    on: "main",
+    yields: false,
+    isWanted: ({ servesThemselves }) => servesThemselves,
+    section: "selfService",
+    says: "Sluice itself answers: it tells callers where they stand",
+  },
+  {
+    name: "me-rotate",
+    paths: ["/api/v1/me/rotate"],
+    takesBelow: false,
+    on: "main",
+    yields: false,
+    isWanted: ({ servesThemselves }) => servesThemselves,
+    section: "selfService",
+    says: "Sluice itself answers: it gives the caller's key a new secret",
+  },
 ];
 
 /** Tells which own paths a configuration wants. `hasPools`: pools may also be made by the admin API. */
-export const wantedOf = ({ authz, keyVerification }: TurningOn, hasPools: boolean): Wanted => ({
+export const wantedOf = ({ authz, keyVerification, selfService }: TurningOn, hasPools: boolean): Wanted => ({
   handsOut: hasPools,
   judges: authz !== null,
   verifies: keyVerification !== null,
+  servesThemselves: selfService !== null,
 });
 
 /** The path where keys of pools are handed out, and the name of this endpoint in a key's list of routes and in the counts of requests. */

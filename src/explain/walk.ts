@@ -147,6 +147,8 @@ const OWN_ANSWERS: Partial<Record<NonNullable<Route["own"]>, readonly [says: str
   activities: ["Sluice itself answers", true],
   "api-key": ["the answer is a key of the pool that the body names", null],
   "key-verification": ["the answer says whether the key that the body names is good", null],
+  me: ["the answer is where the caller stands", true],
+  "me-rotate": ["the answer is the key's new secret, unless its tier or the file forbids it", null],
 };
 
 /** Tells of a browser's preflight, which reaches no backend. */

@@ -1,6 +1,6 @@
 import { GONE } from "../exchange/answer.ts";
 import type { Gate, Line } from "../exchange/line.ts";
-import { onlyAdmins, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
+import { onlyAdmins, onlyGet, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
 import { OWN_PATHS, type OwnName, type Wanted } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Own } from "../exchange/router.ts";
@@ -21,6 +21,8 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   "api-key": onlyPost,
   authz: onlyAskers,
   "key-verification": onlyPost,
+  me: onlyGet,
+  "me-rotate": onlyPost,
 };
 
 export interface OwnRoutesDeps {

@@ -1,6 +1,7 @@
 import { adminAnswerer } from "../admin/answerer.ts";
 import { tokenOf } from "../admin/app.ts";
 import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
+import { refusalOf } from "../admin/refusals.ts";
 import { isAtLeast } from "../admin/rights.ts";
 import { bearerOf, isMadeToken } from "../admin/tokens.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
@@ -16,6 +17,8 @@ import { LimitsGate } from "../limits/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
+import { Rotation } from "../selfservice/rotation.ts";
+import { OWN_ENTRANCE, Standing } from "../selfservice/standing.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
@@ -88,7 +91,7 @@ function lineServices({ clock }: Ground, services: Services): LineServices {
 }
 
 type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key" | "authz">, Answerer>>;
-type CallersAnswerers = Pick<OwnAnswerers, "key-verification">;
+type CallersAnswerers = Pick<OwnAnswerers, "key-verification" | "me" | "me-rotate">;
 
 /** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
@@ -123,9 +126,9 @@ function ownAnswerers(
 
 /** Makes the answerers of the paths that callers, and services of somebody's own, ask about keys. */
 function callersAnswerers(ground: Ground, services: Services, snapshots: Snapshots): CallersAnswerers {
-  const { clock } = ground;
-  const { records, limits, usage, recorder } = services;
-  const { keys, consumers, registry } = records;
+  const { clock, audit, feed, guarded, writability } = ground;
+  const { records, limits, usage, recorder, replication, applyRemoteChanges } = services;
+  const { keys, consumers, registry, tiers } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
     ...{ keys: registry, limiter, usage, clock },
@@ -139,8 +142,18 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
     onRefused: ({ id: requestId }, key, { route, ip }, refusal, readings) =>
       recorder.judged({ requestId, route: route?.name ?? null, caller: key, ip }, refusal, readings),
   });
+  const standing = new Standing({ keys, registry, limiter, usage, clock, routes: () => snapshots.all });
+  const rotation = new Rotation({
+    ...{ keys, audit },
+    mayRotate: (tier) => tiers.get(tier)?.document.selfService?.rotate !== false,
+    catchUp: () => guarded(() => feed.poll(applyRemoteChanges)),
+    write: replication === null ? null : (work) => replication.write(work),
+    refusalOf: (error) => refusalOf(error, (failed) => (writability.failed(failed) ? writability.state : null)),
+  });
   return {
     "key-verification": (exchange) => verifier.answer(exchange),
+    me: (exchange) => standing.answer(exchange),
+    "me-rotate": (exchange) => rotation.answer(exchange),
   };
 }
 
@@ -179,6 +192,9 @@ function ownRoutes(ground: Ground, services: Services, { identity }: LineService
           answer: answerers[name],
           ended: noted,
         };
+      case "me":
+      case "me-rotate":
+        return { gates: [first, guardGate(guard), identity.gateFor(OWN_ENTRANCE)], answer: answerers[name], ended: noted };
       case "authz":
         return {
           gates: [first],
@@ -203,7 +219,10 @@ function ownRoutes(ground: Ground, services: Services, { identity }: LineService
         return uncounted;
       case "api-key":
       case "key-verification":
+      case "me":
         return metrics.of(name);
+      case "me-rotate":
+        return metrics.of("me");
       default:
         return metrics.ofOwn(name);
     }

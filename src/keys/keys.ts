@@ -314,6 +314,27 @@ export class Keys {
     return { record: this.toRecord(row), secret, version: row.version };
   }
 
+  /**
+   * Gives a key a new secret in its holder's name. The old one stays good for `grace` milliseconds, and meanwhile there is no other
+   * rotation: whoever has found the old secret can't take the key over by it, and nobody keeps the database busy. Throws 409 for a key that
+   * the file declares, that is no good, or that was rotated too lately.
+   */
+  rotateOwn(id: string, grace: number): { record: KeyRecord; secret: string } {
+    if (this.declared.has(id))
+      throw refused(
+        "conflict",
+        "This key stands in the gateway's configuration and is changed there: ask whoever runs the API for another.",
+      );
+    const { previousExpiresAt } = this.row(id);
+    if (previousExpiresAt !== null && previousExpiresAt > this.deps.clock.wall())
+      throw refused(
+        "conflict",
+        `This key was rotated lately: the secret before is good until ${timeText(previousExpiresAt)}, and a new one can be made after that.`,
+      );
+    const { record, secret } = this.rotate(id, `${grace}ms`);
+    return { record, secret };
+  }
+
   /** Revokes a key: it is refused from the next request on, and its record stays. */
   revoke(id: string, ifMatch: string | null): void {
     const before = this.changeable(id);

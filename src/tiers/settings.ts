@@ -2,13 +2,26 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Known, Section } from "../config/section.ts";
 import { Limits, limitFaults, Quotas, quotaFaults } from "../limits/settings.ts";
 import { type Fault, nearest, orNearest, type Path } from "../schema/faults.ts";
-import { filledIn, IDENTIFIER, Shape } from "../schema/fields.ts";
+import { filledIn, IDENTIFIER, Nullable, Shape } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 
 export const TierConfig = Shape(
   {
     limits: Limits("The limits of callers of this tier.", { default: [] }),
     quota: Quotas("What a consumer of this tier may use in a period of the calendar; one, or a list of them."),
+    selfService: Nullable(
+      Shape(
+        {
+          rotate: Type.Boolean({
+            default: true,
+            description:
+              "Whether callers may give their own key a new secret by POST /api/v1/me/rotate. They get nothing by it that they did not have.",
+          }),
+        },
+        "What callers of this tier may do to their own keys.",
+      ),
+      "What callers of this tier may do to their own keys, while selfService is on; null: the defaults.",
+    ),
   },
   "A named set of limits.",
 );

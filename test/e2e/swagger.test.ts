@@ -19,7 +19,7 @@ test("every endpoint of the document has a summary, and those that take a body d
 
 /** A configuration of nobody's own, and the demo. */
 const GATEWAYS = [
-  ["a fresh gateway", { activities: { auth: "optional" }, keyVerification: {} }],
+  ["a fresh gateway", { activities: { auth: "optional" }, keyVerification: {}, selfService: {} }],
   ["the demo", undefined],
 ] as const;
 
@@ -56,6 +56,7 @@ describe.each(GATEWAYS)("on %s", (_, config) => {
         key = made.key;
         ids.set("keys", made.id);
       }
+      if (path.endsWith("/rotate")) ({ key } = JSON.parse(text) as { key: string });
       if (method === "POST" && path === "/admin/tokens") ids.set("tokens", (JSON.parse(text) as { id: string }).id);
       return new Response(isStream ? "" : text, { status: answer.status === 204 || answer.status === 304 ? 200 : answer.status });
     };

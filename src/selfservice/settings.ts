@@ -1,0 +1,11 @@
+import { Type } from "@sinclair/typebox";
+import type { Section } from "../config/section.ts";
+import { Shape } from "../schema/fields.ts";
+
+const schema = Type.Union([Shape({}, "Lets callers see where they stand."), Type.Null()], {
+  default: null,
+  description:
+    "{}: GET /api/v1/me tells callers what is left of their limits and what they have used, and POST /api/v1/me/rotate gives their key a new secret, unless their tier's selfService says otherwise. null: there are no such paths.",
+});
+
+export const selfServiceSection: Section<"selfService", typeof schema> = { name: "selfService", schema };
