@@ -82,11 +82,7 @@ export class Standing {
     };
     return [
       ...of(registry.policiesFor(caller), "", TOLD),
-      ...routes().flatMap((route) =>
-        route.policies.length === 0 || route.auth === "none" || mayUse(caller, route, ip) !== null
-          ? []
-          : of(route.policies, route.name, TOLD_ON_ROUTE),
-      ),
+      ...routes().flatMap((route) => (isOpenTo(route, caller, ip) ? of(route.policies, route.name, TOLD_ON_ROUTE) : [])),
     ];
   }
 
@@ -117,5 +113,12 @@ export class Standing {
 /** The parts of subjects that are known of a caller, and on a route. */
 const TOLD = ["consumer", "key", "ip", "global"];
 const TOLD_ON_ROUTE = [...TOLD, "route"];
+
+/** Tells whether a caller may use a route that has limits of its own: others are nobody's business. */
+const isOpenTo = (route: Route, caller: Caller, ip: string): boolean =>
+  route.policies.length > 0 &&
+  route.auth !== "none" &&
+  (route.ips === null || route.ips.keptOutBy(ip) === null) &&
+  mayUse(caller, route, ip) === null;
 
 const nothing = (): null => null;

@@ -4,6 +4,7 @@ import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { VERIFICATION_NAME } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
+import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
 import { collect } from "../http/body.ts";
 import type { Problem } from "../http/problem.ts";
 import { invalid, Refused, refused } from "../http/refused.ts";
@@ -211,7 +212,8 @@ function read(bytes: Uint8Array): Question {
 
 /** Tells why a key may not be used for what is asked; `null` when it may. */
 function forbids(key: KeyEntry, { route, ip, scopes }: Asked): Problem | null {
-  // A key that is bound to addresses is not good from one that nobody names.
+  // A key or route that is bound to addresses is of no use from one that nobody names.
+  if (route !== null && route.ips !== null && (ip === null || route.ips.keptOutBy(ip) !== null)) return NOT_FROM_THERE;
   const from = ip ?? "";
   const entrance: Entrance = route ?? ANYWHERE;
   return mayUse(key, entrance, from) ?? (scopes.length === 0 ? null : mayUse(key, { ...ANYWHERE, scopes }, from));

@@ -20,6 +20,7 @@ const config = (more: object = {}) => ({
   routes: [
     { name: "shop", path: "/shop", upstream: UPSTREAM },
     { name: "dear", path: "/dear", upstream: UPSTREAM, cost: 2, limits: [perMinute(4)] },
+    { name: "inside", path: "/inside", upstream: UPSTREAM, ips: { deny: ["192.0.2.0/24"] } },
     { name: "written", path: "/written", upstream: UPSTREAM, scopes: ["write"], tiers: ["small"] },
   ],
   consumers: [
@@ -156,6 +157,9 @@ describe("POST /v1/keys/verify", () => {
         [{ key: bound, ip: "10.1.2.3", route: "dear" }, "forbidden"],
         [{ key: bound, ip: "192.0.2.1", route: "shop" }, "forbidden"],
         [{ key: bound, route: "shop" }, "forbidden"],
+        [{ key: KEY, route: "inside", ip: "10.1.2.3" }, null],
+        [{ key: KEY, route: "inside", ip: "192.0.2.1" }, "forbidden"],
+        [{ key: KEY, route: "inside" }, "forbidden"],
       ];
       for (const [question, code] of cases) {
         const { status, json } = await ask(gateway, { cost: 0, ...question });
@@ -255,6 +259,20 @@ describe("POST /v1/keys/verify", () => {
       expect((await ask(gateway, { key: KEY }, { "x-api-key": "a-key-that-nobody-has" })).json.code).toBe("ipBlocked");
       expect((await ask(gateway, { key: KEY, cost: 0 }, by("an-admin-token-0123456789"))).status).toBe(200);
     }));
+
+  test("takes no admin token from where admin.allowFrom takes none, and looks none up", () =>
+    using(
+      async (gateway) => {
+        const by = async (text: string) => {
+          const { status, json } = await ask(gateway, { key: KEY, cost: 0 }, { authorization: `Bearer ${text}` });
+          return [status, json.code];
+        };
+        expect(await by("slat_whatever-it-may-be-0123456789")).toEqual([403, "forbidden"]);
+        expect(await by("an-admin-token-0123456789")).toEqual([401, "keyInvalid"]);
+        expect(await by(ASKER)).toEqual([200, null]);
+      },
+      { admin: { allowFrom: ["10.0.0.0/8"] } },
+    ));
 
   test("refuses what it does not understand, and quotes no key", () =>
     using(async (gateway) => {
