@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Answer, GONE } from "../../src/exchange/answer.ts";
 import { finish } from "../../src/exchange/finish.ts";
-import { type Gate, type Line, walk } from "../../src/exchange/line.ts";
+import { type Gate, inTurn, type Line, walk } from "../../src/exchange/line.ts";
 import { problem } from "../../src/http/problem.ts";
 import type { Reply } from "../../src/http/server.ts";
 import { FakeClock } from "../support/clock.ts";
@@ -118,5 +118,34 @@ describe("an answer", () => {
     const { exchange, replies } = arrived();
     finish(exchange, GONE, 0);
     expect([exchange.status, exchange.notes.refusal, replies]).toEqual([0, null, []]);
+  });
+});
+
+describe("gates that are asked as one", () => {
+  test("are asked in order, up to the first that stops the request, whether one waits or not", async () => {
+    for (const [gates, asked, stop] of [
+      [[letsOn, letsOn], 2, null],
+      [[letsOn, refuses, letsOn], 2, REFUSAL],
+      [[letsOnLater, letsOn, letsOnLater, refuses, letsOn], 4, REFUSAL],
+      [[letsOn, letsOnLater], 2, null],
+      [[], 0, null],
+    ] as const) {
+      const { line, steps } = lineOf(...gates);
+      expect(await inTurn(line.gates)(arrived().exchange)).toEqual(stop);
+      expect(steps).toHaveLength(asked);
+    }
+  });
+
+  test("answer at once where none waits", () => {
+    expect(inTurn([letsOn, refuses])(arrived().exchange)).toBe(REFUSAL);
+    expect(inTurn([letsOn])(arrived().exchange)).toBeNull();
+  });
+
+  test("are not asked on in the name of a caller who has left", async () => {
+    const { line, steps } = lineOf(letsOnLater, refuses);
+    const { exchange } = arrived();
+    const stop = inTurn(line.gates)(exchange);
+    exchange.end();
+    expect([await stop, steps]).toEqual([null, ["gate 1"]]);
   });
 });

@@ -1,8 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import fc from "fast-check";
 import { loadConfig } from "../../src/config/load.ts";
+import { openGateway } from "../../src/gateway/open.ts";
+import { ConfigConflict } from "../../src/gateway/reload.ts";
+import { openScope } from "../../src/gateway/scope.ts";
 import { backend } from "../support/backend.ts";
 import { FakeClock } from "../support/clock.ts";
+import { folder } from "../support/process.ts";
 import { serving } from "../support/serving.ts";
 
 const ASKER = "a-key-that-asks-0123456789";
@@ -362,6 +367,35 @@ describe("the path of key verification", () => {
     });
     const below = [{ name: "mine", path: "/v1/keys", upstream: UPSTREAM }];
     expect(loadConfig(JSON.stringify(config({ routes: below })), {})).not.toHaveProperty("faults");
+  });
+
+  test("can't be turned on while the admin API's route has it", async () => {
+    using home = folder();
+    const path = join(home.path, "sluice.db");
+    const before = serving(config({ keyVerification: null }), new FakeClock(Date.now()), path);
+    const made = [
+      { name: "one", path: "/v1/keys/verify", upstream: UPSTREAM },
+      { name: "two", path: "/api/v1/me/", upstream: UPSTREAM },
+    ];
+    for (const route of made) expect((await before.admin("POST", "/admin/routes", route)).status).toBe(201);
+    await before.stop();
+
+    const loaded = loadConfig(JSON.stringify(config({ selfService: {} })), {});
+    if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+    const onFault = () => {};
+    const scope = openScope(onFault);
+    const options = { config: loaded.config, file: "config.json", databasePath: path, adminToken: "an-admin-token-0123456789" };
+    const fault = (section: string, message: string) => ({ path: [section], message: expect.stringContaining(message) });
+    expect(() => openGateway(scope, { ...options, clock: new FakeClock(Date.now()), log: null, onFault })).toThrow(
+      expect.objectContaining({
+        constructor: ConfigConflict,
+        faults: [
+          fault("keyVerification", 'takes /v1/keys/verify from the route "one"'),
+          fault("selfService", 'takes /api/v1/me/ from the route "two"'),
+        ],
+      }),
+    );
+    await scope.close();
   });
 
   test("is told by explain, with who may ask", () =>
