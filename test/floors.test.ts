@@ -15,6 +15,7 @@ const FLOORS = [
     "tiers",
     "consumers",
     "keys",
+    "issuers",
     "identity",
     "guard",
     "health",

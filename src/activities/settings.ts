@@ -88,6 +88,5 @@ export const activitiesSection: Section<"activities", typeof schema> = {
   schema,
   restart: { fields: ["path"] },
   faults: (activities, known, { storage }) => (activities === null ? [] : activitiesFaults(activities, known, storage.path)),
-  warnings: (activities, { config }) =>
-    activities === null ? [] : accessWarnings(config.consumers, activities, "activities", ["activities"]),
+  warnings: (activities, { config }) => (activities === null ? [] : accessWarnings(config, activities, "activities", ["activities"])),
 };

@@ -9,7 +9,7 @@ type Schema = Record<string, unknown>;
 const VARIABLE = "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}";
 
 /** Annotations of our own. Strict validators refuse keywords that they don't know. */
-const OWN_KEYWORDS: readonly string[] = ["expects", "secret", "isUrl", "secretNames"];
+const OWN_KEYWORDS: readonly string[] = ["expects", "secret", "isUrl", "secretNames", "names"];
 
 /** The values that switch a feature off which this version does not have: the loader takes them. */
 const OFF: Schema = {

@@ -27,7 +27,7 @@ export function crossFaultsDespite(value: unknown, faults: readonly Fault[]): Fa
   const config = withDefaults(Config, structuredClone(pruned)) as Config;
   const told = faults.map(({ path }) => path);
   /** Lists of names that could not be read: whatever refers to them may be right. */
-  const unread = ["tier", "upstream", "pool", "route"].filter((kind) =>
+  const unread = ["tier", "upstream", "pool", "issuer", "route"].filter((kind) =>
     told.some(([first, ...rest]) => rest.length === 0 && meaning(first) === `${kind}s` && !isObject(value[first as string])),
   );
   return crossFaults(config, namesIn(value))
@@ -47,10 +47,10 @@ const meaning = (name: Step | undefined): string => {
 };
 
 /** Gives the names that others may refer to, also where what they name is faulty or its list is misspelt. */
-function namesIn(value: Record<string, unknown>): Partial<Pick<Known, "tiers" | "upstreams" | "pools">> {
+function namesIn(value: Record<string, unknown>): Partial<Pick<Known, "tiers" | "upstreams" | "pools" | "issuers">> {
   const named = (kind: string) =>
     new Set(Object.entries(value).flatMap(([name, child]) => (meaning(name) === kind && isObject(child) ? Object.keys(child) : [])));
-  return { tiers: named("tiers"), upstreams: named("upstreams"), pools: named("pools") };
+  return { tiers: named("tiers"), upstreams: named("upstreams"), pools: named("pools"), issuers: named("issuers") };
 }
 
 const isWithin = (path: Path, outer: Path): boolean => outer.every((step, i) => path[i] === step);

@@ -8,12 +8,13 @@ import type { Known } from "./section.ts";
  * Gives all that is wrong with a configuration whose fields are each of the right kind. `also`: names that may be referred to besides those
  * in it.
  */
-export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | "upstreams" | "pools">> = {}): Fault[] {
+export function crossFaults(config: Config, also: Partial<Pick<Known, "tiers" | "upstreams" | "pools" | "issuers">> = {}): Fault[] {
   const pools = new Set([...Object.keys(config.pools), ...(also.pools ?? [])]);
   const known: Known = {
     tiers: new Set([...Object.keys(config.tiers), ...(also.tiers ?? [])]),
     upstreams: new Set([...Object.keys(config.upstreams), ...(config.demo ? DEMO_UPSTREAMS : []), ...(also.upstreams ?? [])]),
     pools,
+    issuers: new Set([...Object.keys(config.issuers), ...(also.issuers ?? [])]),
     wanted: wantedOf(config, pools.size > 0),
     activities: config.activities?.endpoint ?? null,
     hasAdminListener: config.admin.listen !== null,

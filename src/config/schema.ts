@@ -9,6 +9,7 @@ import { guardSection } from "../guard/settings.ts";
 import { healthSection, readySection } from "../health/settings.ts";
 import { problemBaseSection, serverSection } from "../http/settings.ts";
 import { identitySection } from "../identity/settings.ts";
+import { issuersSection } from "../issuers/settings.ts";
 import { authzSection } from "../judge/settings.ts";
 import { limitsSection } from "../limits/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
@@ -34,6 +35,7 @@ const LIST = [
   loggingSection,
   telemetrySection,
   identitySection,
+  issuersSection,
   guardSection,
   healthSection,
   usageSection,

@@ -8,6 +8,7 @@ export interface Known {
   readonly tiers: ReadonlySet<string>;
   readonly upstreams: ReadonlySet<string>;
   readonly pools: ReadonlySet<string>;
+  readonly issuers: ReadonlySet<string>;
   /** What there is of Sluice's own paths. */
   readonly wanted: Wanted;
   /** The path to which activities are posted; `null` while they are off. */

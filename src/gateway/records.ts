@@ -80,12 +80,13 @@ export class Records {
   /** Gives the names that records may refer to. */
   known(): Known {
     const config = this.deps.config();
-    const { demo, activities, admin } = config;
+    const { demo, activities, admin, issuers } = config;
     const pools = this.pools.names();
     return {
       tiers: this.tiers.names(),
       upstreams: new Set([...this.upstreams.names(), ...(demo ? DEMO_UPSTREAMS : [])]),
       pools,
+      issuers: new Set(Object.keys(issuers)),
       wanted: wantedOf(config, pools.size > 0),
       activities: activities?.endpoint ?? null,
       hasAdminListener: admin.listen !== null,

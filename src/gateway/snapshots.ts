@@ -182,8 +182,8 @@ export class Snapshots {
 }
 
 /** Makes a route of the activities' endpoint. */
-function activitiesDocument({ endpoint, auth, tiers, scopes, limits, cost }: ActivitiesConfig): RouteConfig {
-  const rules = { auth, tiers, scopes, limits, cost };
+function activitiesDocument({ endpoint, auth, issuers, tiers, scopes, limits, cost }: ActivitiesConfig): RouteConfig {
+  const rules = { auth, issuers, tiers, scopes, limits, cost };
   return fillIn(RouteConfig, { name: "activities", path: endpoint, methods: ["POST"], upstream: "activities", ...rules })
     .value as RouteConfig;
 }

@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Known } from "../config/section.ts";
 import { type ConsumerConfig, declaredKey } from "../consumers/settings.ts";
-import type { Fault, Path } from "../schema/faults.ts";
+import { type Fault, orNearest, type Path } from "../schema/faults.ts";
 import { Scope } from "../schema/fields.ts";
 import { tierNameFaults } from "../tiers/settings.ts";
 
@@ -11,6 +11,11 @@ export const ACCESS = {
     default: "required",
     description: "Whether callers need a key. Required by default: a route must not be open by oversight.",
   }),
+  issuers: Type.Array(Type.String({ maxLength: 64 }), {
+    default: [],
+    maxItems: 64,
+    description: "If not empty, only callers with tokens of these issuers, and none with keys.",
+  }),
   tiers: Type.Array(Type.String(), { default: [], maxItems: 256, description: "If not empty, only callers of these tiers." }),
   scopes: Type.Array(Scope, {
     default: [],
@@ -19,22 +24,36 @@ export const ACCESS = {
   }),
 };
 
+interface AccessCircumstances {
+  readonly consumers: readonly ConsumerConfig[];
+  readonly issuers: object;
+}
+
 type Access = { readonly [Field in keyof typeof ACCESS]: Static<(typeof ACCESS)[Field]> };
 
 /** Gives the faults of access rules that the schema can't express. Paths begin with `at`. */
-export function accessFaults({ auth, tiers, scopes }: Access, known: Known, at: Path): Fault[] {
+export function accessFaults({ auth, issuers, tiers, scopes }: Access, known: Known, at: Path): Fault[] {
   const faults = tiers.flatMap((tier, i) => tierNameFaults(tier, known, [...at, "tiers", i]));
-  if (auth === "none" && (tiers.length > 0 || scopes.length > 0))
-    faults.push({ path: [...at, "auth"], message: 'tiers and scopes need a key: use "required" or "optional"' });
+  for (const [i, name] of issuers.entries())
+    if (!known.issuers.has(name))
+      faults.push({
+        path: [...at, "issuers", i],
+        message: `there is no issuer ${JSON.stringify(name)}${orNearest(name, known.issuers)}`,
+      });
+  if (auth === "none" && (tiers.length > 0 || scopes.length > 0 || issuers.length > 0))
+    faults.push({
+      path: [...at, "auth"],
+      message: `${issuers.length > 0 ? "issuers need a token" : "tiers and scopes need a key"}: use "required" or "optional"`,
+    });
   return faults;
 }
 
 /**
- * Warns of rules that none of the declared consumers meets. Keys that the admin API makes may have any scope. `name`: the name that keys
- * are bound to.
+ * Warns of rules that none of the declared consumers meets. Keys that the admin API makes may have any scope, and tokens bring scopes and
+ * tiers of their own. `name`: the name that keys are bound to.
  */
-export function accessWarnings(consumers: readonly ConsumerConfig[], access: Access, name: string, at: Path): Fault[] {
-  if (access.auth === "none" || consumers.length === 0) return [];
+export function accessWarnings({ consumers, issuers }: AccessCircumstances, access: Access, name: string, at: Path): Fault[] {
+  if (access.auth === "none" || consumers.length === 0 || Object.keys(issuers).length > 0) return [];
   const ofTier = consumers.filter(({ tier, enabled }) => enabled && (access.tiers.length === 0 || access.tiers.includes(tier)));
   if (ofTier.length === 0)
     return access.tiers.length === 0

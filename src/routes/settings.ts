@@ -141,7 +141,7 @@ export const routesSection: Section<"routes", typeof schema> = {
   ],
   warnings: (routes, { config }) => [
     ...routes.flatMap(({ ips }, i) => (ips === null ? [] : ipsWarnings(ips, ["routes", i, "ips"]))),
-    ...routes.flatMap((route, i) => accessWarnings(config.consumers, route, route.name ?? route.path, ["routes", i])),
+    ...routes.flatMap((route, i) => accessWarnings(config, route, route.name ?? route.path, ["routes", i])),
     ...routes.flatMap((route, i) => {
       const message = cacheWarning(route);
       return message === null ? [] : [{ path: ["routes", i, "cache"], message }];

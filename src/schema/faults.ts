@@ -144,7 +144,7 @@ function explain(error: ValueError, path: Path, isSecret: boolean): Fault[] {
 
 function unexpected(schema: TSchema, name: string): string {
   if (schema.patternProperties !== undefined)
-    return "is not a name: use 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit";
+    return `is not a name: use ${schema.names ?? "1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit"}`;
   // Words of other programs: `instead` says what to write.
   const { instead } = schema as { instead?: Record<string, string> };
   if (instead !== undefined && Object.hasOwn(instead, name)) return `unknown field ${JSON.stringify(name)}: ${instead[name]}`;

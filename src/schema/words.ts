@@ -73,7 +73,6 @@ const ELSEWHERE: ReadonlyMap<string, string> = new Map(
         "ratelimit ratelimits ratelimiting throttle throttling quota quotas",
         'limits belong to a tier, a consumer, a key or a route: "tiers": { "free": { "limits": [ … ] } }',
       ],
-      ["jwt jwks oidc openid oauth oauth2", "this version knows callers by API keys: see consumers"],
       [
         "plugins middleware middlewares filters policies",
         "what a plug-in does elsewhere are fields of the route here: auth, limits, cache, cors, headers",

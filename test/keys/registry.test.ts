@@ -33,6 +33,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock() }: { pa
     tiers: new Set(tiers.keys()),
     upstreams: new Set<string>(),
     pools: new Set<string>(),
+    issuers: new Set<string>(),
     wanted: wantedOf({ authz: null, keyVerification: null, selfService: null }, false),
     activities: null,
     hasAdminListener: false,
