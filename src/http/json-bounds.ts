@@ -34,7 +34,7 @@ export function checkBody(text: string, path: string): void {
 }
 
 /** Counts brackets and commas outside of strings, and gives what is wrong with them; `null` when nothing is. */
-function shapeFault(text: string, max: number): string | null {
+export function shapeFault(text: string, max: number): string | null {
   let depth = 0;
   let values = 0;
   for (let i = 0; i < text.length; i++) {

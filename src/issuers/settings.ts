@@ -3,7 +3,7 @@ import type { Known, Section } from "../config/section.ts";
 import { isOwnField } from "../exchange/settings.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, FIELD_NAME, filledIn, Nullable, Shape } from "../schema/fields.ts";
-import { timeFaults, YEAR } from "../schema/rules.ts";
+import { YEAR } from "../schema/rules.ts";
 import { tierNameFaults } from "../tiers/settings.ts";
 import { isLoopbackHost } from "../values/ip.ts";
 import { parseDuration } from "../values/units.ts";
@@ -42,7 +42,7 @@ const Introspection = Shape(
     clientId: Type.String({ minLength: 1, maxLength: 256, description: "The id by which Sluice shows who asks." }),
     clientSecret: Type.String({ minLength: 1, maxLength: 1024, description: "Its secret. Take it from the environment.", secret: true }),
     cacheFor: Duration(
-      "How long an answer holds, and no longer than the token. 0s: every request asks. A token that is taken back is good for this long.",
+      "How long an answer holds, and no longer than the token. At most 5m; 0s: every request asks. A token that is taken back is good for this long.",
       { default: "30s" },
     ),
   },
@@ -147,6 +147,8 @@ export type IssuerConfig = Static<typeof IssuerConfig>;
 /** The most header fields that an issuer's claims may fill, and the longest tolerance and age. */
 const MAX_HEADERS = 32;
 const MAX_TOLERANCE = 10 * 60_000;
+/** Milliseconds for which a token is remembered at most: its issuer may take it back. */
+export const MAX_CACHED = 5 * 60_000;
 
 /** Tells whether keys or answers are fetched from a place, in place of read from a file. */
 export const isUrl = (place: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(place);
@@ -187,7 +189,7 @@ export function issuerFaults(issuer: IssuerConfig, known: Pick<Known, "tiers">, 
   if (introspection !== null) {
     const wrong = urlFault(introspection.endpoint);
     if (wrong !== null) say(["introspection", "endpoint"], wrong);
-    if (parseDuration(introspection.cacheFor) > 0) faults.push(...timeFaults(introspection.cacheFor, [...at, "introspection", "cacheFor"]));
+    if (parseDuration(introspection.cacheFor) > MAX_CACHED) say(["introspection", "cacheFor"], "must be at most 5m");
   }
   return faults;
 }

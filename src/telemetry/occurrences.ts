@@ -92,6 +92,8 @@ export type Occurrence =
   | { readonly type: "lookUp"; readonly target: string; readonly address: string; readonly error: string | null }
   /** Descriptors for connections to backends are wanting, or there are some again. */
   | { readonly type: "shortage"; readonly isShort: boolean }
+  /** An issuer of tokens gives no answer, and why; or does again (`null`). */
+  | { readonly type: "issuer"; readonly issuer: string; readonly why: string | null }
   /** The collector of traces takes none, or takes them again. */
   | { readonly type: "collector"; readonly endpoint: string; readonly isUp: boolean; readonly why: string }
   /** Activities can't be applied for now. */

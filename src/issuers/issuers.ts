@@ -1,0 +1,192 @@
+import type { KeyRegistry } from "../keys/registry.ts";
+import type { Emit } from "../telemetry/occurrences.ts";
+import type { Clock } from "../values/clock.ts";
+import { hashKey, isMade } from "../values/key-format.ts";
+import { TokenCaller } from "./caller.ts";
+import { invalid, isFault, MALFORMED, type TokenFault, UNKNOWN_ISSUER } from "./faults.ts";
+import { Issuer, type Proven } from "./issuer.ts";
+import { Remembered } from "./remembered.ts";
+import { type IssuerConfig, MAX_CACHED } from "./settings.ts";
+import { isJwt, readToken } from "./token.ts";
+
+/** The most tokens that are remembered as good. */
+const MAX_REMEMBERED = 10_000;
+/** The most tokens of which is remembered that an issuer does not know them. */
+const MAX_REFUSED = 1000;
+
+export interface IssuersDeps {
+  readonly clock: Clock;
+  /** Knows the records that bring limits to callers with tokens. */
+  readonly keys: Pick<KeyRegistry, "consumer" | "known">;
+  readonly emit: Emit;
+}
+
+interface Known {
+  readonly issuer: Issuer;
+  readonly caller: TokenCaller;
+}
+
+/** Tells who calls by tokens that others have signed. */
+export class Issuers {
+  /** Counts tokens that no issuer was found for. */
+  readonly strangers = { tokenInvalid: 0, issuerUnknown: 0 };
+  private byName = new Map<string, Issuer>();
+  private byIss = new Map<string, Issuer>();
+  /** Those that are asked about tokens which are no JWTs. */
+  private asked: readonly Issuer[] = [];
+  private readonly remembered = new Remembered<Known>(MAX_REMEMBERED);
+  private readonly refused = new Remembered<TokenFault>(MAX_REFUSED);
+  private readonly underWay = new Map<string, Promise<Known | TokenFault>>();
+
+  constructor(private readonly deps: IssuersDeps) {}
+
+  /** Puts these issuers in force. Keys and proven tokens of those that stay as they are stay as well. Their `issuer`s must differ. */
+  configure(list: Iterable<readonly [name: string, config: IssuerConfig]>): void {
+    const before = this.byName;
+    const { clock, emit } = this.deps;
+    const onChange = (issuer: string, why: string | null) => emit({ type: "issuer", issuer, why });
+    this.byName = new Map(
+      [...list].map(([name, config]) => {
+        const known = before.get(name) ?? null;
+        return [
+          name,
+          known !== null && Bun.deepEquals(known.config, config) ? known : new Issuer(name, config, { clock, onChange }, known),
+        ];
+      }),
+    );
+    this.byIss = new Map([...this.byName.values()].map((issuer) => [issuer.config.issuer, issuer]));
+    this.asked = [...this.byName.values()].filter(({ introspection }) => introspection !== null);
+    for (const [name, issuer] of before) {
+      const next = this.byName.get(name) ?? null;
+      if (next === issuer) continue;
+      issuer.close(next);
+      // What was wrong with it is not so any more, as far as anybody knows.
+      if (issuer.whyAway !== null && next?.whyAway == null) onChange(name, null);
+    }
+    this.remembered.forget(({ issuer }) => !issuer.isInForce);
+    // An answer of one issuer may be another's to give now.
+    this.refused.forget(() => true);
+    this.look();
+  }
+
+  get isEmpty(): boolean {
+    return this.byName.size === 0;
+  }
+
+  all(): readonly Issuer[] {
+    return [...this.byName.values()];
+  }
+
+  get(name: string): Issuer | null {
+    return this.byName.get(name) ?? null;
+  }
+
+  /** Fetches keys in the background where that is due; for a timer. */
+  look(): void {
+    for (const issuer of this.byName.values()) issuer.look();
+  }
+
+  close(): void {
+    for (const issuer of this.byName.values()) issuer.close();
+  }
+
+  /**
+   * Tells whether a bearer token is for issuers to judge: a JWT, or one that is no key where an issuer is asked about such. Without issuers
+   * none is.
+   */
+  takes(token: string): boolean {
+    if (this.byName.size === 0) return false;
+    return isJwt(token) || (this.asked.length > 0 && !isMade(token) && this.deps.keys.known(token) === null);
+  }
+
+  /**
+   * Gives the caller who shows a token, at once where it was proven before, or why it is refused. It must be one that `takes` takes. `now`
+   * in milliseconds since 1970.
+   */
+  find(token: string, now: number): TokenCaller | TokenFault | Promise<TokenCaller | TokenFault> {
+    const hash = hashKey(token);
+    const known = this.remembered.get(hash, now);
+    if (known !== null) {
+      known.issuer.counts.remembered++;
+      return this.admitted(known.caller);
+    }
+    const underWay = this.underWay.get(hash) ?? this.judge(token, hash, now);
+    return underWay.then((found) => (isFault(found) ? found : this.admitted(found.caller)));
+  }
+
+  /** Gives the caller of a token that was proven before, whether they may come in or not; `null` where nobody is known. */
+  holderOf(token: string): TokenCaller | null {
+    return this.remembered.get(hashKey(token), this.deps.clock.wall())?.caller ?? null;
+  }
+
+  /** Gives the issuer whose token this claims to be, and which may be none. */
+  issuerOf(token: string): Issuer | null {
+    const read = readToken(token);
+    return read !== null && typeof read.claims.iss === "string" ? (this.byIss.get(read.claims.iss) ?? null) : null;
+  }
+
+  /** Gives the caller with what its record says now, or the refusal of one whose record is disabled. */
+  private admitted(caller: TokenCaller): TokenCaller | TokenFault {
+    const record = this.deps.keys.consumer(caller.id) ?? null;
+    caller.consumer.record = record;
+    return record === null || record.enabled ? caller : disabled(caller.id);
+  }
+
+  private judge(token: string, hash: string, now: number): Promise<Known | TokenFault> {
+    const judged = (isJwt(token) ? this.judgeJwt(token, now, hash) : this.askAbout(token, hash, now)).finally(() =>
+      this.underWay.delete(hash),
+    );
+    this.underWay.set(hash, judged);
+    return judged;
+  }
+
+  private async judgeJwt(text: string, now: number, hash: string): Promise<Known | TokenFault> {
+    const token = readToken(text);
+    if (token === null) {
+      this.strangers.tokenInvalid++;
+      return MALFORMED;
+    }
+    const { iss } = token.claims;
+    const issuer = typeof iss === "string" ? this.byIss.get(iss) : undefined;
+    if (issuer === undefined) {
+      this.strangers.issuerUnknown++;
+      return UNKNOWN_ISSUER;
+    }
+    return this.settled(issuer, await issuer.judge(token, now), hash, now, MAX_CACHED);
+  }
+
+  /** Asks the issuers about a token that is no JWT, one after the other, until one knows it. */
+  private async askAbout(token: string, hash: string, now: number): Promise<Known | TokenFault> {
+    const refused = this.refused.get(hash, now);
+    if (refused !== null) return refused;
+    let said: TokenFault = invalid("The token is not known");
+    let isJudged = true;
+    let shortest = MAX_CACHED;
+    for (const issuer of this.asked) {
+      const found = await issuer.ask(token, hash, now);
+      const known = this.settled(issuer, found, hash, now, issuer.cacheFor);
+      if (!isFault(known)) return known;
+      shortest = Math.min(shortest, issuer.cacheFor);
+      // Who was not there might have known it.
+      if (isJudged) said = known;
+      isJudged &&= known.code !== "issuerUnavailable";
+    }
+    if (isJudged) this.refused.put(hash, said, now + shortest, now);
+    return said;
+  }
+
+  private settled(issuer: Issuer, found: Proven | TokenFault, hash: string, now: number, keepFor: number): Known | TokenFault {
+    const { counts } = issuer;
+    if (isFault(found)) {
+      if (found.code !== "issuerUnknown") counts[found.code]++;
+      return found;
+    }
+    counts.proven++;
+    const known: Known = { issuer, caller: new TokenCaller(found, issuer.name) };
+    // Another configuration may have come while it was judged.
+    if (issuer.isInForce) this.remembered.put(hash, known, Math.min(now + keepFor, found.endsAt), now);
+    return known;
+  }
+}
+
+const disabled = (id: string): TokenFault => invalid("The consumer of the token is disabled", `the record of consumer ${id} is disabled`);

@@ -1,0 +1,98 @@
+import { readFile, stat } from "node:fs/promises";
+import { isObject } from "../values/json.ts";
+import { askIssuer, IssuerTrouble } from "./ask.ts";
+import { type IssuerConfig, isUrl } from "./settings.ts";
+
+/** Brings an issuer's key set from where it is. */
+export interface KeySource {
+  /** Gives the set as JSON. Throws `IssuerTrouble`. */
+  load(signal: AbortSignal): Promise<unknown>;
+  /** Tells whether there may be another set, where that can be seen from outside. */
+  hasChanged?(): Promise<boolean>;
+}
+
+/** Gives the place that an issuer's keys come from. */
+export const sourceOf = ({ issuer, jwks }: Pick<IssuerConfig, "issuer" | "jwks">): KeySource =>
+  jwks === null ? new DiscoveredSource(issuer) : isUrl(jwks) ? new UrlSource(jwks) : new FileSource(jwks);
+
+class UrlSource implements KeySource {
+  constructor(private readonly url: string) {}
+
+  load(signal: AbortSignal): Promise<unknown> {
+    return askIssuer({ url: this.url, signal });
+  }
+}
+
+/**
+ * Finds out from the issuer where its keys are (OpenID Connect Discovery 1.0, section 4), once: it asks again when nothing is there any
+ * more.
+ */
+class DiscoveredSource implements KeySource {
+  private found: string | null = null;
+
+  constructor(private readonly issuer: string) {}
+
+  async load(signal: AbortSignal): Promise<unknown> {
+    const known = this.found;
+    if (known !== null) {
+      // What this one says will be told if the other place is gone as well.
+      this.found = null;
+      const set = await askIssuer({ url: known, signal });
+      this.found = known;
+      return set;
+    }
+    const url = await this.discover(signal);
+    const set = await askIssuer({ url, signal });
+    this.found = url;
+    return set;
+  }
+
+  private async discover(signal: AbortSignal): Promise<string> {
+    const place = `${this.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+    const document = await askIssuer({ url: place, signal });
+    if (!isObject(document)) throw new IssuerTrouble(`${place} is no JSON object`);
+    if (document.issuer !== this.issuer) throw new IssuerTrouble(`${place} is of another issuer: ${JSON.stringify(document.issuer)}`);
+    const { jwks_uri: uri } = document;
+    if (typeof uri !== "string" || !URL.canParse(uri)) throw new IssuerTrouble(`${place} names no jwks_uri`);
+    const { protocol } = new URL(uri);
+    if (protocol !== "https:" && (protocol !== "http:" || place.startsWith("https:")))
+      throw new IssuerTrouble(`${place} names a jwks_uri that begins with ${protocol}`);
+    return uri;
+  }
+}
+
+const MAX_FILE = 1024 * 1024;
+
+class FileSource implements KeySource {
+  private seen = "";
+
+  constructor(private readonly file: string) {}
+
+  async load(): Promise<unknown> {
+    try {
+      this.seen = await this.mark();
+      if ((await stat(this.file)).size > MAX_FILE) throw new IssuerTrouble(`${this.file} has more than ${MAX_FILE} bytes`);
+      return JSON.parse(await readFile(this.file, "utf8"));
+    } catch (error) {
+      if (error instanceof IssuerTrouble) throw error;
+      throw new IssuerTrouble(
+        error instanceof SyntaxError
+          ? `${this.file} is no JSON`
+          : `${this.file} can't be read: ${error instanceof Error ? error.message : error}`,
+      );
+    }
+  }
+
+  async hasChanged(): Promise<boolean> {
+    return (await this.mark()) !== this.seen;
+  }
+
+  private async mark(): Promise<string> {
+    try {
+      const { mtimeMs, size, ino } = await stat(this.file);
+      return `${mtimeMs} ${size} ${ino}`;
+    } catch {
+      return "";
+    }
+  }
+}
