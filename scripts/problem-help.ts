@@ -20,6 +20,17 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
   },
   keyExpired: { meaning: "The key was good until its date.", who: "caller", fix: "Ask for a new key." },
   keyRevoked: { meaning: "The key, or its consumer, was revoked or disabled.", who: "caller", fix: "Ask for a new key." },
+  tokenInvalid: {
+    meaning: "The token is malformed, wrongly signed, not for this API, or its caller is disabled.",
+    who: "caller",
+    fix: "Get another token. Operators: `GET /admin/explain?token=` says which check failed. Malformed and wrongly signed ones count towards a block.",
+  },
+  tokenExpired: { meaning: "The token was good until its `exp`, or is older than `maxAge`.", who: "caller", fix: "Get another token." },
+  issuerUnknown: {
+    meaning: "No issuer of this gateway has the token's `iss`.",
+    who: "caller",
+    fix: "Send a token of the right issuer. Operators: `iss` is compared with `issuer` exactly, a slash at the end included.",
+  },
   forbidden: {
     meaning:
       "The key is good, but not for this: tier, scope, route or address. Or the route, or the admin API, takes no requests from your address.",
@@ -126,6 +137,12 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     fix: "Raise the limit of open files (`LimitNOFILE`), or lower `server.maxConnections`.",
   },
   draining: { meaning: "This instance is shutting down.", who: "caller", fix: "Send again: another instance answers." },
+  issuerUnavailable: {
+    meaning:
+      "The token can't be checked: its issuer's keys were never there, or it is away and has to be asked. It counts towards no block.",
+    who: "operator",
+    fix: "Try again after `Retry-After`. Operators: the log and `/ready` say why the issuer can't be asked.",
+  },
   limiterUnavailable: { meaning: "Redis is away, and `redis.onFailure` is `deny`.", who: "operator", fix: "Bring Redis back." },
   notCached: {
     meaning: "The request takes only what is cached, and nothing is.",

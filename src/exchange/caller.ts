@@ -35,6 +35,8 @@ export interface Caller {
   readonly lines?: string;
   /** What is known of it besides; left out: what the record of its key or consumer says. */
   readonly metadata?: Readonly<Record<string, unknown>>;
+  /** The name of the issuer whose token says who calls; left out: none does. */
+  readonly issuer?: string;
 }
 
 /** The caller that is nobody: no key was shown, or none is looked at. */

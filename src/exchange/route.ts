@@ -44,6 +44,8 @@ export interface Route extends Routable {
   /** The addresses that it takes requests from; `null`: all. */
   readonly ips: RouteIps | null;
   readonly auth: "required" | "optional" | "none";
+  /** The issuers whose tokens alone are taken. Empty: keys, and tokens of every issuer. */
+  readonly issuers: readonly string[];
   /** The tiers that may use it. Empty: every tier. */
   readonly tiers: readonly string[];
   readonly scopes: readonly string[];

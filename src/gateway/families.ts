@@ -15,6 +15,8 @@ import type { SystemHealth } from "../health/health.ts";
 import { healthFamilies } from "../health/metrics.ts";
 import type { Crowd } from "../http/crowd.ts";
 import { certificateFamilies, connectionFamilies } from "../http/metrics.ts";
+import type { Issuers } from "../issuers/issuers.ts";
+import { issuerFamilies } from "../issuers/metrics.ts";
 import type { MemoryStore } from "../limits/memory/store.ts";
 import { limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
 import type { RedisLimiter } from "../limits/redis/limiter.ts";
@@ -40,6 +42,7 @@ export interface Sources {
   readonly store: MemoryStore;
   readonly guard: Guard;
   readonly pools: Pools;
+  readonly issuers: Issuers;
   readonly link: RedisLink | null;
   readonly crowd: Crowd;
   /** The limits that Redis counts; `null` without Redis. */
@@ -66,6 +69,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...limitFamilies(sources.store),
   ...guardFamilies(sources.guard),
   ...poolFamilies(sources.pools),
+  ...issuerFamilies(sources.issuers),
   ...connectionFamilies(sources.crowd),
   ...redisFamilies(sources.link),
   ...storageFamilies(sources.isStorageReadOnly),

@@ -127,9 +127,9 @@ async function whenReady({ replication, signals }: Services, { link }: Ground): 
 
 const sourcesOf = (ground: Ground, services: Services, certificateExpiresAt: () => number | null): Parameters<typeof families>[0] => {
   const { clock, link, crowd, live, backups, writability, events, options } = ground;
-  const { health, upstreams, cacheStore, caching, limits, guard, pools, activities, tracing } = services;
+  const { health, upstreams, cacheStore, caching, limits, guard, pools, issuers, activities, tracing } = services;
   return {
-    ...{ clock, health, upstreams, cacheStore, guard, pools, link, crowd, backups, events, certificateExpiresAt },
+    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, link, crowd, backups, events, certificateExpiresAt },
     cacheCounts: caching.counts,
     store: limits.store,
     shared: limits.shared,

@@ -36,6 +36,8 @@ export interface RouteMaterial {
   readonly before?: Route | undefined;
   /** The lower-case names of the fields that show Sluice who calls, and are not the backend's business. */
   readonly credentialFields: readonly string[];
+  /** The lower-case names of the fields in which the backend is told claims of the route's callers. */
+  readonly claimFields?: readonly string[];
   /** The part of Sluice itself that answers. */
   readonly own?: Route["own"];
   readonly takesMalformed?: boolean;
@@ -70,6 +72,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     keepsSlashes: config.slashes === "keep",
     ips: compileIps(config.ips),
     auth: config.auth,
+    issuers: config.issuers,
     tiers: config.tiers,
     scopes: config.scopes,
     policies: compilePolicies(config.limits, { kind: "route", name }),
@@ -88,6 +91,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     requestNames: new NameFilter(
       [
         ...material.credentialFields,
+        ...(material.claimFields ?? []),
         ...requestRules.dropped,
         ...(credential === null ? [] : [credential.field]),
         ...(authorize === null ? [] : authorize.sets),

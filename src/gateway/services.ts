@@ -12,6 +12,7 @@ import { watchCrowd } from "../health/crowded.ts";
 import { type HealthState, SystemHealth } from "../health/health.ts";
 import { PooledClient } from "../http/client.ts";
 import { timeText } from "../http/conventions.ts";
+import { Issuers } from "../issuers/issuers.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
 import { compilePolicies, termsOf } from "../limits/policy.ts";
 import { Recorder } from "../observers/recorder.ts";
@@ -34,6 +35,8 @@ import { declare } from "./reload.ts";
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
 const WATCH_CROWD_EVERY = 1000;
+/** Milliseconds between two looks at whether an issuer's keys are due. */
+const LOOK_FOR_KEYS_EVERY = 1000;
 /** Milliseconds that a stop waits for the collector of traces. */
 const SPANS_WITHIN = 2000;
 
@@ -44,6 +47,7 @@ export interface Services {
   readonly auto: AutoSlot;
   readonly pools: Pools;
   readonly records: Records;
+  readonly issuers: Issuers;
   readonly tokens: AdminTokens;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
@@ -109,7 +113,7 @@ export function openServices(ground: Ground): Services {
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
 function openCallers(ground: Ground) {
-  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every } = ground;
+  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every, scope } = ground;
   const guard = new Guard({ storage, clock, audit, emit, onFault: tell });
   guard.configure(inForce.config.guard);
   const health = new SystemHealth(clock, (before, after, isFollowed) => {
@@ -144,7 +148,10 @@ function openCallers(ground: Ground) {
     },
   });
   const { tokens, made: firstToken } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
-  return { guard, health, auto, pools, records, tokens, firstToken };
+  const issuers = new Issuers({ clock, emit, keys: records.registry });
+  scope.defer(() => issuers.close());
+  every(LOOK_FOR_KEYS_EVERY, () => issuers.look());
+  return { guard, health, auto, pools, records, issuers, tokens, firstToken };
 }
 
 /** Opens the sharing of records between several processes and instances. */

@@ -118,7 +118,7 @@ export class Snapshots {
 
   private compileAll(before: ReadonlyMap<string, Route>, credentialFields: readonly string[]): Route[] {
     const { use, ground } = this.deps;
-    const { records, upstreams, demo } = this.deps.services;
+    const { records, upstreams, demo, issuers } = this.deps.services;
     const demos = demo === null ? {} : demoUpstreams(demo);
     const draft = upstreams.draft();
     const upstreamOf = (name: string): Upstream | null => {
@@ -129,7 +129,13 @@ export class Snapshots {
     const compiled = records.routes.all().map(({ name, document }) => {
       const route = compileRoute(
         { ...document, name },
-        { upstream: upstreamOf(document.upstream), metrics: ground.metrics.of(name), before: before.get(name), credentialFields },
+        {
+          upstream: upstreamOf(document.upstream),
+          metrics: ground.metrics.of(name),
+          before: before.get(name),
+          credentialFields,
+          claimFields: document.auth === "none" ? [] : issuers.claimFields(document.issuers),
+        },
       );
       route.line = lineOf(route, use);
       route.preflight = preflightOf(route, use);

@@ -12,6 +12,7 @@ import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { ApiKeyFinder } from "../identity/api-key.ts";
 import { Identity } from "../identity/gate.ts";
+import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
@@ -76,12 +77,13 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 
 /** Gathers the services that lines are made of. */
 function lineServices({ clock }: Ground, services: Services): LineServices {
-  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto } = services;
+  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers } = services;
   const keys = records.registry;
+  const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer));
   return {
     ...{ guard, authorize, caching, forwarder, usage, recorder },
     // Adding a way to tell who calls is adding its finder here.
-    identity: new Identity({ finders: [new ApiKeyFinder(keys, guard)], guard, clock }),
+    identity: new Identity({ finders: [apiKeys, new TokenFinder(issuers, guard)], guard, clock }),
     limits: new LimitsGate({
       ...{ limiter: limits.limiter, keys, clock, away: limits.away },
       onDenied: (exchange, readings) => recorder.denied(exchange, readings),

@@ -47,6 +47,8 @@ export class ApiKeyFinder implements Finder {
   constructor(
     private readonly keys: KeyRegistry,
     private readonly guard: Guard,
+    /** Tells whether a bearer token is for others to judge: it is left where it is. */
+    private readonly isOthers: (bearer: string) => boolean,
   ) {}
 
   fields({ header }: IdentitySettings): readonly string[] {
@@ -69,7 +71,7 @@ export class ApiKeyFinder implements Finder {
     if (identity.bearer || identity.basic) {
       const authorization = fields.get("authorization");
       const shown = authorization === null ? null : shownIn(authorization, identity);
-      if (shown !== null) {
+      if (shown !== null && !(isBearer(authorization) && this.isOthers(shown))) {
         if (secret === null && isAsked) {
           exchange.carriedIn = "authorization";
           secret = shown;
@@ -102,6 +104,9 @@ export class ApiKeyFinder implements Finder {
     this.guard.accepted(exchange.ip, secret, key, now);
   }
 }
+
+/** Tells whether an Authorization field has the scheme Bearer (RFC 6750), or another of six letters: nearly none is. */
+const isBearer = (authorization: string | null): boolean => authorization?.charCodeAt(6) === 0x20;
 
 /**
  * Gives the part of an Authorization field that may be a key: the bearer token, or the password (RFC 7617) of any user; `null` when there

@@ -14,6 +14,10 @@ export interface Refused {
   readonly isGuess: boolean;
   /** True when it is known whose it was: `holderOf` can tell. What can be nobody's is never looked up. */
   readonly isKnown: boolean;
+  /** What the challenge says of it (RFC 6750, section 3), as `error="…"`; left out: nothing. */
+  readonly challenge?: string;
+  /** Seconds after which it may be judged, where it could not be now: then it is no refusal of the credential. Left out: it was judged. */
+  readonly retryAfter?: number;
 }
 
 /**

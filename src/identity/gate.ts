@@ -4,13 +4,13 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate, Stop } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
-import { ipBlocked, type Problem, type ProblemCode, problem } from "../http/problem.ts";
+import { ipBlocked, type Problem, type ProblemCode, passing, problem } from "../http/problem.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Finder, Refused } from "./finder.ts";
 import type { IdentitySettings } from "./settings.ts";
 
 /** Holds the fields of a route that decide who may use it. */
-export interface Entrance extends Pick<Route, "auth" | "tiers" | "scopes"> {
+export interface Entrance extends Pick<Route, "auth" | "issuers" | "tiers" | "scopes"> {
   /** The name that a key may be bound to; `null`: the routes that a key is bound to do not matter here. */
   readonly name: string | null;
 }
@@ -149,7 +149,8 @@ export class Identity {
       // Whose it is, is worth knowing: nobody asks more often why they were refused.
       if (isKnown) exchange.notes.refusedCaller = finder.holderOf(secret);
     }
-    return unauthorized(snapshot.identity, code, detail);
+    if (refused.retryAfter !== undefined) return passing(code, detail, refused.retryAfter);
+    return unauthorized(snapshot.identity, code, detail, refused.challenge);
   }
 }
 
@@ -157,8 +158,10 @@ const BEARER = ["WWW-Authenticate", 'Bearer realm="sluice"'] as const;
 /** The challenge (RFC 7617) without which git and similar clients never send the password they know. */
 const BASIC = ["WWW-Authenticate", 'Basic realm="sluice", charset="UTF-8"'] as const;
 
-const unauthorized = ({ basic }: IdentitySettings, code: ProblemCode, detail: string): Problem =>
-  problem(code, detail, {}, basic ? [BEARER, BASIC] : [BEARER]);
+function unauthorized({ basic }: IdentitySettings, code: ProblemCode, detail: string, challenge?: string): Problem {
+  const bearer = challenge === undefined ? BEARER : (["WWW-Authenticate", `Bearer ${challenge}`] as const);
+  return problem(code, detail, {}, basic ? [bearer, BASIC] : [bearer]);
+}
 
 /** Gives the refusal of a caller who shows no key where one is needed. */
 export const keyMissing = (identity: IdentitySettings): Problem =>
@@ -166,13 +169,22 @@ export const keyMissing = (identity: IdentitySettings): Problem =>
 
 /** Tells why a caller may not use a route from an address; `null` when they may. */
 export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | null {
+  if (route.issuers.length > 0 && (caller.issuer === undefined || !route.issuers.includes(caller.issuer)))
+    return problem("forbidden", `This route takes tokens of ${route.issuers.join(", ")} alone.`);
   if (route.tiers.length > 0 && !route.tiers.includes(caller.consumer.tier)) {
     return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${caller.consumer.tier}.`);
   }
   const missing = route.scopes.length === 0 ? route.scopes : route.scopes.filter((scope) => !caller.scopes.includes(scope));
-  if (missing.length > 0) return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
+  if (missing.length > 0) return withoutScope(caller, missing, route.scopes);
   if (route.name !== null && caller.routes.length > 0 && !caller.routes.includes(route.name))
     return problem("forbidden", "This API key may not use this route.");
   if (caller.ips !== null && !caller.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
   return null;
+}
+
+/** Gives the refusal of a caller who lacks scopes; one with a token is told by a challenge which to ask for (RFC 6750, section 3.1). */
+function withoutScope({ via }: Caller, missing: readonly string[], wanted: readonly string[]): Problem {
+  if (via !== "token") return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
+  const challenge = `Bearer error="insufficient_scope", scope="${wanted.join(" ")}"`;
+  return problem("forbidden", `This token lacks the scope ${missing.join(", ")}.`, {}, [["WWW-Authenticate", challenge]]);
 }

@@ -37,6 +37,9 @@ export class TokenCaller implements Caller {
   readonly lines: string;
   policies: readonly Policy[] | null = null;
   version = 0;
+  /** The address from which the guard knows the token as good, and when it was told that last (milliseconds since 1970). */
+  acceptedFrom?: string;
+  acceptedAt?: number;
 
   /** `issuer`: the issuer's name. */
   constructor(

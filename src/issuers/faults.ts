@@ -7,6 +7,8 @@ export interface TokenFault {
   readonly why: string;
   /** True when the token may be a guess, which the guard counts. */
   readonly isGuess: boolean;
+  /** True when the token is proven, so that it is known whose it is; left out: it is not. */
+  readonly isKnown?: boolean;
 }
 
 export const isFault = (value: object): value is TokenFault => "isGuess" in value;

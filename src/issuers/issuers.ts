@@ -1,7 +1,7 @@
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
-import { hashKey, isMade } from "../values/key-format.ts";
+import { beginsLikeMade, hashKey } from "../values/key-format.ts";
 import { TokenCaller } from "./caller.ts";
 import { invalid, isFault, MALFORMED, type TokenFault, UNKNOWN_ISSUER } from "./faults.ts";
 import { Issuer, type Proven } from "./issuer.ts";
@@ -36,6 +36,8 @@ export class Issuers {
   private asked: readonly Issuer[] = [];
   private readonly remembered = new Remembered<Known>(MAX_REMEMBERED);
   private readonly refused = new Remembered<TokenFault>(MAX_REFUSED);
+  /** The callers that were seen lately, by their ids: for people who ask about them. */
+  private readonly callers = new Remembered<Known>(MAX_REMEMBERED);
   private readonly underWay = new Map<string, Promise<Known | TokenFault>>();
 
   constructor(private readonly deps: IssuersDeps) {}
@@ -63,7 +65,7 @@ export class Issuers {
       // What was wrong with it is not so any more, as far as anybody knows.
       if (issuer.whyAway !== null && next?.whyAway == null) onChange(name, null);
     }
-    this.remembered.forget(({ issuer }) => !issuer.isInForce);
+    for (const each of [this.remembered, this.callers]) each.forget(({ issuer }) => !issuer.isInForce);
     // An answer of one issuer may be another's to give now.
     this.refused.forget(() => true);
     this.look();
@@ -73,12 +75,31 @@ export class Issuers {
     return this.byName.size === 0;
   }
 
+  /** The number of tokens that are remembered as good. */
+  get rememberedTokens(): number {
+    return this.remembered.size;
+  }
+
   all(): readonly Issuer[] {
     return [...this.byName.values()];
   }
 
   get(name: string): Issuer | null {
     return this.byName.get(name) ?? null;
+  }
+
+  /**
+   * Gives the lower-case names of the fields in which backends are told claims of callers with tokens of these issuers; without names, of
+   * all.
+   */
+  claimFields(names: readonly string[]): string[] {
+    const meant = names.length === 0 ? this.all() : this.all().filter(({ name }) => names.includes(name));
+    return meant.flatMap(({ config }) => Object.keys(config.headers).map((name) => name.toLowerCase()));
+  }
+
+  /** Gives the caller of this id whose token was proven last, as long as it is good; `null` where none is known. */
+  callerOf(id: string): TokenCaller | null {
+    return this.callers.get(id, this.deps.clock.wall())?.caller ?? null;
   }
 
   /** Fetches keys in the background where that is due; for a timer. */
@@ -96,7 +117,7 @@ export class Issuers {
    */
   takes(token: string): boolean {
     if (this.byName.size === 0) return false;
-    return isJwt(token) || (this.asked.length > 0 && !isMade(token) && this.deps.keys.known(token) === null);
+    return isJwt(token) || (this.asked.length > 0 && !beginsLikeMade(token) && this.deps.keys.known(token) === null);
   }
 
   /**
@@ -184,9 +205,15 @@ export class Issuers {
     counts.proven++;
     const known: Known = { issuer, caller: new TokenCaller(found, issuer.name) };
     // Another configuration may have come while it was judged.
-    if (issuer.isInForce) this.remembered.put(hash, known, Math.min(now + keepFor, found.endsAt), now);
+    if (issuer.isInForce) {
+      this.remembered.put(hash, known, Math.min(now + keepFor, found.endsAt), now);
+      this.callers.put(known.caller.id, known, found.endsAt, now);
+    }
     return known;
   }
 }
 
-const disabled = (id: string): TokenFault => invalid("The consumer of the token is disabled", `the record of consumer ${id} is disabled`);
+const disabled = (id: string): TokenFault => ({
+  ...invalid("The consumer of the token is disabled", `the record of consumer ${id} is disabled`),
+  isKnown: true,
+});

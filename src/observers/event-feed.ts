@@ -10,6 +10,7 @@ export const eventFeed = (events: EventHub): Subscriber => ({
   redis: ({ isUp, why, isFirst }) => {
     if (!isFirst) events.publish("redis", {}, () => ({ up: isUp, why: isUp ? null : why }));
   },
+  issuer: ({ issuer, why }) => events.publish("issuer", {}, () => ({ issuer, up: why === null, why })),
   poolKey: ({ pool, key, change, status }) => events.publish("pool", {}, () => ({ pool, key, change, status })),
   breaker: ({ upstream, target: { url }, from, to, cause }) =>
     events.publish("breaker", {}, () => ({ upstream, target: url, from, to, cause })),

@@ -72,6 +72,10 @@ const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
         `the service that authorizes requests does not decide: they are ${isDenied ? "refused" : "let through"}`,
       );
   },
+  issuer: ({ issuer, why }) => {
+    if (why === null) log.info({ issuer }, "the issuer can be asked again");
+    else log.warn({ issuer, why }, "an issuer of tokens can't be asked: tokens that it has to be asked about are 503");
+  },
   unasked: ({ target }) =>
     log.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
 });

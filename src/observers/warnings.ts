@@ -49,6 +49,8 @@ const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
 const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
   /** The names of backends that can't be looked up, with the warning's text for each. */
   const doubted = new Map<string, string>();
+  /** The issuers that can't be asked, with the reason for each. */
+  const away = new Map<string, string>();
   return {
     unnamedProxy: ({ peer }) =>
       warnings.raise(
@@ -77,6 +79,18 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
       warnings.raise("nameLookUpFailed", message, [...doubted.values()].join(", "));
       // The first is in the log as a warning.
       if (error !== null && doubted.size > 1) log?.warn({ detail: doubted.get(target) }, message);
+    },
+    issuer: ({ issuer, why }) => {
+      if (why === null) away.delete(issuer);
+      else away.set(issuer, why);
+      if (away.size === 0) warnings.clear("issuerUnavailable");
+      else
+        warnings.raise(
+          "issuerUnavailable",
+          "An issuer of tokens can't be asked: its last keys serve for 24 hours, and what it would have to be asked about is 503.",
+          [...away].map(([name, reason]) => `${name}: ${reason}`).join(", "),
+          true,
+        );
     },
     shortage: ({ isShort }) => {
       if (isShort) warnings.raise("outOfDescriptors", "Requests were refused for want of file descriptors: raise the limit of open files.");

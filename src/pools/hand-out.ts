@@ -90,6 +90,7 @@ const entranceOf = (isOpen: () => boolean): Entrance => ({
     return isOpen() ? "optional" : "required";
   },
   name: HAND_OUT_NAME,
+  issuers: [],
   tiers: [],
   scopes: [],
 });

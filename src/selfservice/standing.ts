@@ -15,7 +15,7 @@ import type { Usage, UsageRow } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 
 /** The entrance of what callers ask about themselves: for any good key, wherever else it may be used. */
-export const OWN_ENTRANCE: Entrance = { auth: "required", name: null, tiers: [], scopes: [] };
+export const OWN_ENTRANCE: Entrance = { auth: "required", name: null, issuers: [], tiers: [], scopes: [] };
 
 export interface StandingDeps {
   readonly keys: Keys;

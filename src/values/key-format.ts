@@ -46,6 +46,9 @@ export function isPlausible(secret: string): boolean {
   return POSSIBLE.test(secret) && (!isShaped(secret) || hasChecksum(secret));
 }
 
+/** Tells whether a text begins like the keys that Sluice makes. */
+export const beginsLikeMade = (secret: string): boolean => secret.startsWith(PREFIX);
+
 /** Tells whether a key has the form of those that Sluice makes, its checksum included: nobody guesses another caller's key. */
 export const isMade = (secret: string): boolean => isShaped(secret) && hasChecksum(secret);
 

@@ -9,7 +9,7 @@ import type { Entrance, Identity } from "../identity/gate.ts";
 /** The scope of keys that may ask about other keys. */
 export const VERIFY_SCOPE = "keys:verify";
 
-const ENTRANCE: Entrance = { auth: "required", name: VERIFICATION_NAME, tiers: [], scopes: [VERIFY_SCOPE] };
+const ENTRANCE: Entrance = { auth: "required", name: VERIFICATION_NAME, issuers: [], tiers: [], scopes: [VERIFY_SCOPE] };
 
 const MISSING: Problem = problem(
   "keyMissing",

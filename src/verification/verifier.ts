@@ -219,7 +219,7 @@ function forbids(key: KeyEntry, { route, ip, scopes }: Asked): Problem | null {
   return mayUse(key, entrance, from) ?? (scopes.length === 0 ? null : mayUse(key, { ...ANYWHERE, scopes }, from));
 }
 
-const ANYWHERE: Entrance = { auth: "required", name: null, tiers: [], scopes: [] };
+const ANYWHERE: Entrance = { auth: "required", name: null, issuers: [], tiers: [], scopes: [] };
 
 /** Gives the limits that can be judged: what holds until a response has ended is not held, and of a request only its address may be known. */
 function judged(policies: readonly Policy[], ip: string | null): readonly Policy[] {
