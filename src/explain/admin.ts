@@ -43,6 +43,17 @@ const Answer = Type.Object({
   consumer: Text("The caller; null: one without a key."),
   tier: Text("The tier whose limits the caller has, unless others come first."),
   key: Text("The key's id."),
+  token: Type.Union(
+    [
+      Type.Object({
+        issuer: Text("The issuer that its `iss` names; null: none is known by that name, or it can't be read."),
+        passed: Type.Boolean({ description: "Whether it is good." }),
+        why: Text("The check that failed, and what was found; null: none did."),
+      }),
+      Type.Null(),
+    ],
+    { description: "What became of the token; null where none was asked about." },
+  ),
   route: Text("The route."),
   ip: Text("The address."),
   anonymous: Type.Boolean({ description: "The caller counts as one without a key: there is none, or the route takes none." }),
@@ -161,13 +172,27 @@ const denialShown = ({ at, requestId, route, refusal }: Denial): ExplainAnswer["
 });
 
 /** Gives the answer's JSON from what was found of a situation. */
-function answerOf(situation: AskedSituation, found: Explanation, { registry, health, clock }: ExplainAdminDeps): ExplainAnswer {
+function answerOf(situation: AskedSituation, explained: Explanation, { registry, health, clock }: ExplainAdminDeps): ExplainAnswer {
+  const { judged } = situation;
+  const fault = situation.route?.auth === "none" ? null : (judged?.fault ?? null);
+  // Whose token is refused is nobody, and does not get to the limits.
+  const found =
+    fault === null
+      ? explained
+      : {
+          ...explained,
+          isAnonymous: false,
+          limits: [],
+          unknown: [],
+          refusal: { code: fault.code, detail: `${fault.says}: ${fault.why}.` },
+        };
   const now = clock.wall();
   const limits = found.limits.map((applied) => limitShown(applied, health.isDegraded, now));
   return {
     consumer: situation.consumer?.id ?? null,
     tier: found.isAnonymous ? registry.anonymousTierName : (situation.consumer?.tier ?? null),
     key: found.isAnonymous ? null : (situation.key?.id ?? null),
+    token: judged === null ? null : { issuer: judged.issuer, passed: judged.fault === null, why: judged.fault?.why ?? null },
     route: situation.route?.name ?? null,
     ip: situation.ip,
     anonymous: found.isAnonymous,
@@ -203,7 +228,7 @@ export const explainAdmin = (deps: ExplainAdminDeps) =>
     .get(
       "/",
       async ({ query }) => {
-        const situation = situationOf(query, deps);
+        const situation = await situationOf(query, deps);
         return answerOf(situation, await deps.explain.explain(situation), deps);
       },
       {

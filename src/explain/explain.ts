@@ -1,8 +1,10 @@
+import type { Caller, Consumer } from "../exchange/caller.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
 import type { Problem } from "../http/problem.ts";
-import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
+import type { TokenCaller } from "../issuers/caller.ts";
+import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
@@ -16,7 +18,7 @@ export interface ExplainDeps {
   readonly limiter: LimitService;
   readonly denials: Denials;
   /** Tells why a key may not be used on a route from an address; `null` when it may. */
-  readonly mayUse: (key: KeyEntry, route: Route, ip: string) => Problem | null;
+  readonly mayUse: (caller: Caller, route: Route, ip: string) => Problem | null;
   /** Tells what limits do now that Redis is away; `null` while it is there, or there is none. */
   readonly away: () => "local" | "allow" | "deny" | null;
   /** Tells whether a key has the form of those that Sluice makes. */
@@ -27,7 +29,9 @@ export interface ExplainDeps {
 
 /** Describes who asks for what. What is not known is `null`. */
 export interface Situation {
-  readonly consumer: ConsumerEntry | null;
+  readonly consumer: Consumer | null;
+  /** The caller who shows a token, or has shown one lately. */
+  readonly caller: TokenCaller | null;
   /** The key that is asked about, or the only one there is. */
   readonly key: KeyEntry | null;
   /** All of the consumer's keys in use. */
@@ -86,13 +90,14 @@ export class Explain {
     // A route without keys does not look at one.
     const isAnonymous = consumer === null || route?.auth === "none";
     const key = isAnonymous ? null : situation.key;
+    const shown = key ?? situation.caller;
     const own = isAnonymous
       ? registry.anonymousPolicies()
-      : key !== null
-        ? registry.policiesFor(key)
+      : shown !== null
+        ? registry.policiesFor(shown)
         : registry.policiesOfConsumer(consumer);
     const policies = [...own, ...(route?.policies ?? [])];
-    const known = { ...situation, consumer: isAnonymous ? null : consumer, key };
+    const known = { ...situation, consumer: isAnonymous ? null : consumer, key, caller: isAnonymous ? null : situation.caller };
     const subjects = policies.map((policy) => subjectFor(policy, known));
     const countable = policies.flatMap((policy, i) => (typeof subjects[i] === "string" ? [[policy, subjects[i]] as const] : []));
     const readings = await limiter.inspect(
@@ -156,7 +161,15 @@ export class Explain {
       return { code: "ipBlocked", detail: isByGuard ? detail + but : detail };
     }
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
-    return isAnonymous ? null : this.keysRefusal(situation, unknown);
+    if (isAnonymous) return null;
+    return situation.caller === null ? this.keysRefusal(situation, unknown) : this.tokenRefusal(situation.caller, route, ip);
+  }
+
+  /** Tells why a caller with a token may not use a route; `null` when they may. The token was judged before. */
+  private tokenRefusal(caller: TokenCaller, route: Route | null, ip: string | null): Refusal | null {
+    if (this.deps.clock.wall() >= caller.expiresAt) return { code: "tokenExpired", detail: "The token has expired." };
+    const refusal = route === null ? null : this.deps.mayUse(caller, route, ip ?? "");
+    return refusal === null ? null : refusalOf(refusal);
   }
 
   /** Tells whether the block of an address lets one of the keys in question on. */
@@ -188,7 +201,8 @@ export class Explain {
 
   /** Tells why none of the keys in question would be taken; `null` when one would be, or may be. */
   private keysRefusal({ consumer, key, keys, route, ip }: Situation, unknown: string[]): Refusal | null {
-    if (consumer !== null && !consumer.enabled) return { code: "keyRevoked", detail: "The consumer is disabled." };
+    if (consumer !== null && "enabled" in consumer && consumer.enabled === false)
+      return { code: "keyRevoked", detail: "The consumer is disabled." };
     const asked = key === null ? keys : [key];
     if (asked.length === 0) return { code: "keyMissing", detail: "The consumer has no key." };
     const refusals = asked.map((each) => this.keyRefusal(each, route, ip, unknown));
@@ -214,8 +228,9 @@ export class Explain {
 const refusalOf = ({ code, members }: Problem): Refusal => ({ code, detail: String(members.detail) });
 
 /** Gives the subject that a limit is counted for, or what would have to be known to say it. */
-function subjectFor(policy: Policy, { consumer, key, route, ip, header }: Situation): string | { unknown: string } {
+function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, header }: Situation): string | { unknown: string } {
   const by = policy.by.length > 0 ? policy.by : ["consumer"];
+  const key = known ?? caller;
   for (const each of by) {
     if (each.startsWith("header:") && header(each.slice(7)) === null)
       return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
@@ -255,7 +270,7 @@ function whyOf({ scope, calendar }: Policy, isAnonymous: boolean, route: Route |
 /** Gives the limits that those in force stand in place of. */
 function passedOver(
   own: readonly Policy[],
-  consumer: ConsumerEntry | null,
+  consumer: Consumer | null,
   key: KeyEntry | null,
   registry: KeyRegistry,
 ): Explanation["passedOver"] {

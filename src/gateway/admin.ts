@@ -20,7 +20,8 @@ export type AdminApi = (request: Request, requestId: string, ip?: string) => Pro
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
-  const { guard, records, usage, health, tokens, pools, upstreams, limits, cacheStore, caching, activities, replication } = services;
+  const { guard, records, usage, health, tokens, pools, upstreams, limits, cacheStore, caching, activities, replication, issuers } =
+    services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
     ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },
@@ -39,6 +40,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
       purge: (isMeant) => caching.purge(isMeant),
     },
     limiter: limits.limiter,
+    callerOf: (id) => issuers.callerOf(id),
     config: { live, config: () => inForce.config },
     log: options.log,
     explain: explanations(ground, services, snapshots),
@@ -52,7 +54,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
 }
 
 function explanations({ clock }: Ground, services: Services, snapshots: Snapshots): ResourceDeps["explain"] {
-  const { guard, records, limits, denials, pools, health } = services;
+  const { guard, records, limits, denials, pools, health, issuers } = services;
   const { keys, registry } = records;
   const explain = new Explain({
     ...{ clock, guard, registry, limiter: limits.limiter, denials, mayUse, away: limits.away },
@@ -61,7 +63,7 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
   });
   return {
-    ...{ explain, registry, keys, health, clock },
+    ...{ explain, registry, keys, health, clock, issuers },
     walk: new Walk({ clock, explain, snapshot: () => snapshots.current }),
     routeOf: (text) => namedRoute(text, snapshots.all, snapshots.current.router),
   };

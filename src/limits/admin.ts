@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
+import type { Caller } from "../exchange/caller.ts";
 import { Time, timeText } from "../http/conventions.ts";
 import { notFound } from "../http/refused.ts";
 import type { Keys } from "../keys/keys.ts";
@@ -14,6 +15,8 @@ export interface LimitsAdminDeps {
   readonly limiter: LimitService;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
+  /** Gives the caller of this id who has shown an issuer's token lately; `null` where there is none. */
+  readonly callerOf: (id: string) => Caller | null;
   /** Gives the routes' own limits. */
   readonly routePolicies: () => Policy[];
   readonly clock: Clock;
@@ -45,7 +48,8 @@ const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consu
  */
 function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; subjects: string[] } {
   const consumer = deps.registry.consumer(id);
-  if (consumer === undefined) throw notFound("consumer", id);
+  const caller = deps.callerOf(id);
+  if (consumer === undefined && caller === null) throw notFound("consumer", id);
   const found = new Map<string, [Policy, string]>();
   const add = (policy: Policy, keyId: string | null) => {
     const [by = "consumer", ...more] = policy.by;
@@ -53,11 +57,12 @@ function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; su
     const subject = by === "consumer" ? id : by === "key" ? keyId : null;
     if (subject !== null) found.set(`${policy.id} ${subject}`, [policy, subject]);
   };
-  for (const policy of deps.registry.policiesOfConsumer(consumer)) add(policy, null);
+  if (consumer !== undefined) for (const policy of deps.registry.policiesOfConsumer(consumer)) add(policy, null);
+  if (caller !== null) for (const policy of deps.registry.policiesFor(caller)) add(policy, caller.id);
   const keys = deps.keys.entriesOf(id);
   for (const key of keys) for (const policy of deps.registry.policiesFor(key)) add(policy, key.id);
   for (const policy of deps.routePolicies()) {
-    add(policy, null);
+    add(policy, caller?.id ?? null);
     for (const key of keys) add(policy, key.id);
   }
   const pairs = [...found.values()];
