@@ -66,6 +66,8 @@ export interface Route extends Routable {
   readonly usage: UsageRecipe | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
+  /** The lower-case names of the fields in which backends are told claims of callers, and which callers can't send. */
+  readonly claimFields: ReadonlySet<string>;
   /** Tells which fields of a request are forwarded. */
   readonly requestNames: NameFilter;
   readonly responseRules: HeaderRules;

@@ -88,6 +88,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules,
+    claimFields: new Set(material.claimFields),
     requestNames: new NameFilter(
       [
         ...material.credentialFields,

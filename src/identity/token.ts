@@ -45,7 +45,11 @@ export class TokenFinder implements Finder {
 
   accepted(caller: Caller, exchange: Exchange<Arrival>, token: string, now: number): void {
     if (!(caller instanceof TokenCaller)) return;
-    if (this.issuers.get(caller.issuer)?.config.forward === true) exchange.dropsAuthorization = false;
+    if (this.issuers.get(caller.issuer)?.config.forward === true) {
+      exchange.dropsAuthorization = false;
+      // Answers may be for this token, not for whoever has it.
+      exchange.carriedIn = "";
+    }
     this.guard.accepted(exchange.ip, token, caller, now);
   }
 }

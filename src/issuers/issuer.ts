@@ -108,7 +108,7 @@ export class Issuer {
     if (introspection === null) return invalid("The token is not a JWT");
     const answer = await introspection.ask(token, hash);
     if ("trouble" in answer) return unjudged(`issuer ${this.name} was not there to ask: ${answer.trouble}`);
-    const { claims } = answer;
+    const claims = answer.claims === null ? null : withSubject(answer.claims);
     if (claims === null) return invalid("The token is not known, or not good any more", `issuer ${this.name} says that it is not active`);
     if (claims.iss !== undefined && claims.iss !== rules.issuer) return invalid("The token is of another issuer");
     // The answer itself says that the token is good now: it need not say until when.
@@ -154,5 +154,9 @@ export class Issuer {
     this.deps.onChange(this.name, whyAway);
   }
 }
+
+/** Names a client that has a token for itself as its subject, as JWTs do (RFC 9068, section 2.2): answers to questions may leave that out. */
+const withSubject = (claims: Claims): Claims =>
+  claims.sub === undefined && typeof claims.client_id === "string" ? { ...claims, sub: claims.client_id } : claims;
 
 const hasSameKeys = (before: IssuerConfig, next: IssuerConfig): boolean => before.issuer === next.issuer && before.jwks === next.jwks;

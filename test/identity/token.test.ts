@@ -348,6 +348,43 @@ describe("what is told of callers with tokens", () => {
   });
 });
 
+describe("the cache", () => {
+  /** A backend that tells what it was told of the caller, and how often it was asked. */
+  function telling(headers: Record<string, string>) {
+    let asked = 0;
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: (request) => new Response(`${++asked} ${request.headers.get("x-user-email")}`, { headers }),
+    });
+    return Object.assign(server, { target: `http://127.0.0.1:${server.port}` });
+  }
+
+  test("keeps answers apart that vary by a claim which the backend was told", async () => {
+    await using told = telling({ "cache-control": "public, max-age=60", vary: "X-User-Email" });
+    const { ask } = gateway({ more: { headers: { "X-User-Email": "email" } }, route: { upstream: told.target, cache: { shared: true } } });
+    const answer = async (email?: string) =>
+      (await ask(await issuer.token({ claims: { email, plan: "gold" } }), { "x-user-email": "a@x" })).text();
+    expect([await answer("a@x"), await answer("b@x"), await answer("a@x"), await answer(), await answer()]).toEqual([
+      ...["1 a@x", "2 b@x", "1 a@x", "3 null", "3 null"],
+    ]);
+  });
+
+  test("keeps answers for each caller by whichever token, and nothing where the backend gets the token", async () => {
+    await using told = telling({ "cache-control": "max-age=60" });
+    const cache = { perConsumer: true, ttl: "1m" };
+    const answers = async (more: object) => {
+      const { ask } = gateway({ more, route: { upstream: told.target, cache } });
+      const texts: string[] = [];
+      for (const sub of ["alice", "alice", "bob"])
+        texts.push(await (await ask(await issuer.token({ claims: { sub, jti: crypto.randomUUID() } }))).text());
+      return texts.map((text) => text.split(" ")[0]);
+    };
+    expect(await answers({})).toEqual(["1", "1", "2"]);
+    expect(await answers({ forward: true })).toEqual(["3", "4", "5"]);
+  });
+});
+
 test("a request with a token keeps its body while its keys are fetched", async () => {
   const later = Promise.withResolvers<Response>();
   issuer.answer = () => later.promise;

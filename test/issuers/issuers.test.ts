@@ -209,6 +209,12 @@ describe("a token that is no JWT", () => {
     ]);
   });
 
+  test("that a client has for itself is the client's", async () => {
+    introspecting();
+    issuer.opaque.set(TOKEN, { client_id: "shop", aud: "api" });
+    expect(await find(TOKEN)).toBe("main:shop");
+  });
+
   test("is never a key of Sluice's, known or made", () => {
     introspecting();
     expect(issuers.takes(makeKey())).toBe(false);

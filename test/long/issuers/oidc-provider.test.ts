@@ -15,7 +15,7 @@ async function startAll() {
       issuers: {
         main: {
           issuer: issuer.url,
-          audience: ["api"],
+          audience: ["api", "urn:opaque"],
           tier: { claim: "plan", map: { gold: "gold" }, default: "free" },
           introspection: { endpoint: `${issuer.url}/token/introspection`, clientId: "shop", clientSecret: "a-client-secret-0123456789" },
         },
