@@ -17,7 +17,6 @@ import { Audit } from "../audit/audit.ts";
 import { SecretFault, type Secrets } from "../pools/secrets.ts";
 import { PoolConfig } from "../pools/settings.ts";
 import type { KindPath } from "../records/kinds.ts";
-import { mapSecrets } from "../schema/secrets.ts";
 import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
 import { openStorage, origin, type Storage } from "../storage/open.ts";
@@ -227,7 +226,7 @@ function sealedPools({ client }: Storage, secrets: Secrets): string[] {
     .all()
     .filter(({ document }) => {
       try {
-        mapSecrets(PoolConfig, JSON.parse(document), (sealed) => secrets.open(sealed));
+        secrets.openIn(PoolConfig, JSON.parse(document));
         return false;
       } catch (error) {
         if (error instanceof SecretFault) return true;

@@ -9,7 +9,7 @@ import { HAND_OUT_PATH, isHandOut, takenBySection, wantedOf } from "../exchange/
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
-import { poolSealing, type Secrets } from "../pools/secrets.ts";
+import type { Secrets } from "../pools/secrets.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Follower } from "../records/changes.ts";
 import { Documents } from "../records/documents.ts";
@@ -217,18 +217,10 @@ const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps,
             path: [],
             message: `the route ${JSON.stringify(taken.name)} takes ${HAND_OUT_PATH}, where keys of pools are handed out: move it first`,
           });
-        const at = pool.keys.findIndex((key) => key.secret !== undefined);
-        if (faults.length === 0 && at >= 0 && !secrets.canSeal)
-          return [
-            {
-              path: ["keys", at, "secret"],
-              message: "can't be stored: start the gateway with SLUICE_SECRET, under which secrets are encrypted",
-            },
-          ];
         return faults;
       }),
     usedBy: (name) => records.routesThat(({ credential }) => credential?.pool === name),
-    sealing: poolSealing(secrets),
+    secrets,
     onChange: onPools,
     reserved: () => [],
   });

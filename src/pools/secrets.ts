@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import type { TSchema } from "@sinclair/typebox";
+import type { Fault } from "../schema/faults.ts";
 import { mapSecrets } from "../schema/secrets.ts";
-import { PoolConfig } from "./settings.ts";
 
 /** Says that a stored secret can't be read, or that none can be stored: SLUICE_SECRET is missing or another one. */
 export class SecretFault extends Error {}
@@ -13,6 +14,7 @@ const PREFIX = "sealed:v1:";
  */
 export class Secrets {
   private readonly keys: readonly Buffer[];
+  private readonly canSeal: boolean;
 
   /** Takes SLUICE_SECRET, and the one before it (SLUICE_SECRET_OLD), which still opens what it sealed. */
   constructor(secret: string | undefined, old: string | undefined) {
@@ -22,9 +24,7 @@ export class Secrets {
     this.canSeal = secret !== undefined && secret !== "";
   }
 
-  readonly canSeal: boolean;
-
-  seal(text: string): string {
+  private seal(text: string): string {
     const [key] = this.keys;
     if (!this.canSeal || key === undefined) throw new SecretFault("SLUICE_SECRET is not set");
     const nonce = randomBytes(12);
@@ -32,7 +32,7 @@ export class Secrets {
     return PREFIX + Buffer.concat([nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64");
   }
 
-  open(sealed: string): string {
+  private open(sealed: string): string {
     if (!sealed.startsWith(PREFIX)) throw new SecretFault("this is no sealed secret");
     const bytes = Buffer.from(sealed.slice(PREFIX.length), "base64");
     for (const key of this.keys) {
@@ -46,10 +46,25 @@ export class Secrets {
     }
     throw new SecretFault("a stored credential can't be read: set SLUICE_SECRET (or SLUICE_SECRET_OLD) to the one it was stored under");
   }
-}
 
-/** Seals the secrets of a pool before it is stored, and opens them when it is read back. */
-export const poolSealing = (secrets: Secrets) => ({
-  seal: (pool: unknown) => mapSecrets(PoolConfig, pool, (secret) => secrets.seal(secret)),
-  open: (pool: unknown) => mapSecrets(PoolConfig, pool, (sealed) => secrets.open(sealed)),
-});
+  /** Gives a value with what its schema calls secret sealed, as it is stored. */
+  sealIn(schema: TSchema, value: unknown): unknown {
+    return mapSecrets(schema, value, (secret) => this.seal(secret));
+  }
+
+  /** Gives a value that `sealIn` has made as it was before. Throws `SecretFault`. */
+  openIn(schema: TSchema, value: unknown): unknown {
+    return mapSecrets(schema, value, (sealed) => this.open(sealed));
+  }
+
+  /** Gives a fault for each secret in a value that can't be sealed. */
+  faultsIn(schema: TSchema, value: unknown): Fault[] {
+    if (this.canSeal) return [];
+    const faults: Fault[] = [];
+    mapSecrets(schema, value, (secret, _, path) => {
+      faults.push({ path, message: "can't be stored: start the gateway with SLUICE_SECRET, under which secrets are encrypted" });
+      return secret;
+    });
+    return faults;
+  }
+}

@@ -3,6 +3,7 @@ import { and, eq } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
+import type { Secrets } from "../pools/secrets.ts";
 import type { Fault } from "../schema/faults.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import { masked, unmasked } from "../schema/secrets.ts";
@@ -33,8 +34,8 @@ export interface DocumentsDeps {
   readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
   /** Gives the names of those who would miss this item, for the refusal to delete it. */
   readonly usedBy: (name: string) => readonly string[];
-  /** Seals a document for storage and opens it again, where it holds values that must not be stored as they are. */
-  readonly sealing?: { seal(document: unknown): unknown; open(document: unknown): unknown };
+  /** Seals what the schema calls secret before it is stored; left out: it is stored as it is. */
+  readonly secrets?: Secrets;
   readonly onChange: () => void;
   /** Gives the names that are in use without an item of their own. */
   readonly reserved: () => readonly string[];
@@ -174,8 +175,9 @@ export class Documents<T extends object> {
   }
 
   private fromRow(row: typeof documents.$inferSelect): Item<T> {
-    const document = this.deps.sealing?.open(row.document) ?? row.document;
-    return { ...row, source: "admin", document: fillIn(this.deps.schema, document).value as T };
+    const { schema, secrets } = this.deps;
+    const document = secrets?.openIn(schema, row.document) ?? row.document;
+    return { ...row, source: "admin", document: fillIn(schema, document).value as T };
   }
 
   /** Gives a document as others may see it. */
@@ -184,12 +186,15 @@ export class Documents<T extends object> {
   }
 
   private stored(document: T): Record<string, unknown> {
-    return (this.deps.sealing?.seal(document) ?? document) as Record<string, unknown>;
+    const { schema, secrets } = this.deps;
+    return (secrets?.sealIn(schema, document) ?? document) as Record<string, unknown>;
   }
 
   private checked(value: unknown, name: string | null): T {
-    const { value: filled, faults } = this.deps.check(value, name);
-    if (faults.length > 0) throw invalid(faults);
+    const { check, schema, secrets } = this.deps;
+    const { value: filled, faults } = check(value, name);
+    const wrong = faults.length > 0 ? faults : (secrets?.faultsIn(schema, filled) ?? []);
+    if (wrong.length > 0) throw invalid(wrong);
     return filled as T;
   }
 
