@@ -14,9 +14,9 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Audit } from "../audit/audit.ts";
-import { SecretFault, type Secrets } from "../pools/secrets.ts";
 import { PoolConfig } from "../pools/settings.ts";
 import type { KindPath } from "../records/kinds.ts";
+import { SecretFault, type Secrets } from "../records/sealing.ts";
 import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
 import { openStorage, origin, type Storage } from "../storage/open.ts";

@@ -12,7 +12,7 @@ import { type Gateway, openGateway } from "../gateway/open.ts";
 import { ConfigConflict } from "../gateway/reload.ts";
 import { openScope, type Scope } from "../gateway/scope.ts";
 import { examineCertificates } from "../http/certificates.ts";
-import { SecretFault } from "../pools/secrets.ts";
+import { SecretFault } from "../records/sealing.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { explained, StorageError, sqliteCode } from "../storage/faults.ts";
 import { Log, type Logger } from "../telemetry/log.ts";

@@ -9,11 +9,11 @@ import { HAND_OUT_PATH, isHandOut, takenBySection, wantedOf } from "../exchange/
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
-import type { Secrets } from "../pools/secrets.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Follower } from "../records/changes.ts";
 import { Documents } from "../records/documents.ts";
 import type { Kind } from "../records/kinds.ts";
+import type { Secrets } from "../records/sealing.ts";
 import { overlap } from "../routes/overlap.ts";
 import { RouteConfig, routeFaults } from "../routes/settings.ts";
 import type { Fault } from "../schema/faults.ts";

@@ -3,7 +3,6 @@ import { and, eq } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
-import type { Secrets } from "../pools/secrets.ts";
 import type { Fault } from "../schema/faults.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import { masked, unmasked } from "../schema/secrets.ts";
@@ -11,6 +10,7 @@ import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import type { DocumentKind } from "./kinds.ts";
+import type { Secrets } from "./sealing.ts";
 
 /** Holds a named part of the configuration, from the file or from the admin API. */
 export interface Item<T> {

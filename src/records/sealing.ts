@@ -24,6 +24,27 @@ export class Secrets {
     this.canSeal = secret !== undefined && secret !== "";
   }
 
+  /** Gives a value with what its schema calls secret sealed, as it is stored. */
+  sealIn(schema: TSchema, value: unknown): unknown {
+    return mapSecrets(schema, value, (secret) => this.seal(secret));
+  }
+
+  /** Gives a value that `sealIn` has made as it was before. Throws `SecretFault`. */
+  openIn(schema: TSchema, value: unknown): unknown {
+    return mapSecrets(schema, value, (sealed) => this.open(sealed));
+  }
+
+  /** Gives a fault for each secret in a value that can't be sealed. */
+  faultsIn(schema: TSchema, value: unknown): Fault[] {
+    if (this.canSeal) return [];
+    const faults: Fault[] = [];
+    mapSecrets(schema, value, (secret, _, path) => {
+      faults.push({ path, message: "can't be stored: start the gateway with SLUICE_SECRET, under which secrets are encrypted" });
+      return secret;
+    });
+    return faults;
+  }
+
   private seal(text: string): string {
     const [key] = this.keys;
     if (!this.canSeal || key === undefined) throw new SecretFault("SLUICE_SECRET is not set");
@@ -45,26 +66,5 @@ export class Secrets {
       }
     }
     throw new SecretFault("a stored credential can't be read: set SLUICE_SECRET (or SLUICE_SECRET_OLD) to the one it was stored under");
-  }
-
-  /** Gives a value with what its schema calls secret sealed, as it is stored. */
-  sealIn(schema: TSchema, value: unknown): unknown {
-    return mapSecrets(schema, value, (secret) => this.seal(secret));
-  }
-
-  /** Gives a value that `sealIn` has made as it was before. Throws `SecretFault`. */
-  openIn(schema: TSchema, value: unknown): unknown {
-    return mapSecrets(schema, value, (sealed) => this.open(sealed));
-  }
-
-  /** Gives a fault for each secret in a value that can't be sealed. */
-  faultsIn(schema: TSchema, value: unknown): Fault[] {
-    if (this.canSeal) return [];
-    const faults: Fault[] = [];
-    mapSecrets(schema, value, (secret, _, path) => {
-      faults.push({ path, message: "can't be stored: start the gateway with SLUICE_SECRET, under which secrets are encrypted" });
-      return secret;
-    });
-    return faults;
   }
 }
