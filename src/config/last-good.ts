@@ -1,15 +1,19 @@
 import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { findNodeAtLocation, parseTree } from "jsonc-parser";
+import { findNodeAtLocation, parse, parseTree } from "jsonc-parser";
+import { issuersSection } from "../issuers/settings.ts";
+import { poolsSection } from "../pools/settings.ts";
+import { secretsIn } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
+import { isObject } from "../values/json.ts";
 import { hashKey } from "../values/key-format.ts";
 
 /**
  * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their
- * hashes, and a text with a pool's secret in it (not as "${NAME}") is not kept.
+ * hashes, and a text with a secret of a pool or an issuer in it (not as "${NAME}") is not kept.
  */
 export function keepLastGood(storage: Storage, text: string, now: number): void {
-  if (hasPoolSecret(text)) return;
+  if (holdsSecret(text)) return;
   const kept = withoutKeys(text);
   const before = storage.client.query<{ text: string }, []>("SELECT text FROM configurations WHERE id = 1").get();
   if (before?.text === kept) return;
@@ -36,17 +40,12 @@ export function storagePathIn(text: string): string | null {
   return node?.type === "string" && !String(node.value).includes("${") ? String(node.value) : null;
 }
 
-function hasPoolSecret(text: string): boolean {
-  const root = parseTree(text, [], { allowTrailingComma: true });
-  const pools = root === undefined ? undefined : findNodeAtLocation(root, ["pools"]);
-  return (pools?.children ?? [])
-    .flatMap((property) =>
-      property.children?.[1] === undefined ? [] : (findNodeAtLocation(property.children[1], ["keys"])?.children ?? []),
-    )
-    .some((key) => {
-      const secret = findNodeAtLocation(key, ["secret"]);
-      return secret?.type === "string" && !/^\$\{[^}]*\}$/.test(String(secret.value));
-    });
+/** Tells whether a secret of a pool or an issuer stands in the text itself, not as "${NAME}". */
+function holdsSecret(text: string): boolean {
+  const value: unknown = parse(text, [], { allowTrailingComma: true });
+  return [poolsSection, issuersSection]
+    .flatMap(({ name, schema }) => secretsIn(schema, isObject(value) ? value[name] : undefined))
+    .some((secret) => !/^\$\{[^}]*\}$/.test(secret));
 }
 
 function withoutKeys(text: string): string {
