@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
+import { type DocumentKind, type KindPath, withArticle } from "../records/kinds.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Flag, type Input, UsageError } from "./arguments.ts";
 import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
 
 /** Describes a kind of named records that the admin API makes, changes and deletes alike. */
 interface Kind {
-  readonly plural: string;
-  readonly singular: string;
+  readonly plural: KindPath;
+  readonly singular: DocumentKind;
   /** The fields that a list shows of each record. */
   readonly columns: readonly string[];
 }
@@ -20,7 +21,8 @@ const actionsOf = (kind: Kind): string[] => ["list", "get", "create", "update", 
 /** Makes the command of one kind: list, get, create, update, delete. */
 function commandOf(kind: Kind): Command {
   const { plural, singular, columns } = kind;
-  const path = (id: string | undefined): string => `/admin/${plural}/${encodeURIComponent(required(id, `a ${singular}'s name`))}`;
+  const path = (id: string | undefined): string =>
+    `/admin/${plural}/${encodeURIComponent(required(id, `${withArticle(singular)}'s name`))}`;
   return {
     name: plural,
     usage: `${plural} list | get NAME | create NAME --file FILE | update NAME --file FILE | delete NAME`,

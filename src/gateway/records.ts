@@ -12,7 +12,7 @@ import { quotaList } from "../limits/settings.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Follower } from "../records/changes.ts";
 import { Documents } from "../records/documents.ts";
-import type { Kind } from "../records/kinds.ts";
+import { type Kind, withArticle } from "../records/kinds.ts";
 import type { Secrets } from "../records/sealing.ts";
 import { overlap } from "../routes/overlap.ts";
 import { RouteConfig, routeFaults } from "../routes/settings.ts";
@@ -250,7 +250,7 @@ const nameOf = (route: RouteConfig): string => route.name ?? route.path;
 
 const takenBy = (name: string): string => `the route ${JSON.stringify(name)} takes this path already, with a host and a method in common`;
 
-const clash = (path: Fault["path"], what: string): Fault => ({
+const clash = (path: Fault["path"], kind: Kind): Fault => ({
   path,
-  message: `the admin API made a ${what} of this name already: delete that one, or rename this one`,
+  message: `the admin API made ${withArticle(kind)} of this name already: delete that one, or rename this one`,
 });

@@ -5,7 +5,7 @@ import { invalid } from "../http/refused.ts";
 import { IDENTIFIER } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
-import { type DocumentKind, KINDS } from "./kinds.ts";
+import { type DocumentKind, KINDS, withArticle } from "./kinds.ts";
 
 const NAME = new RegExp(IDENTIFIER);
 
@@ -74,7 +74,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   const singular = documents.kind;
   /** The path below /admin, and the tag. */
   const plural = KINDS[singular].path;
-  const article = /^[aeiou]/.test(singular) ? "an" : "a";
+  const one = withArticle(singular);
   const { Record, Named, Patch, ById } = schemasOf(singular, words);
   const toJson = (item: Item<T>) => ({
     ...documents.shown(item.document),
@@ -111,7 +111,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         parse: "json",
         detail: {
           requestBody: bodyOf(Named),
-          summary: `Create ${article} ${singular}`,
+          summary: `Create ${one}`,
           description: "Takes effect at once.",
           responses: { 201: jsonOf(Record, "Created") },
         },
@@ -125,7 +125,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         set.headers.etag = etagOf(item.version);
         return toJson(item);
       },
-      { params: ById, detail: { summary: `Get ${article} ${singular}`, responses: { 200: jsonOf(Record) } } },
+      { params: ById, detail: { summary: `Get ${one}`, responses: { 200: jsonOf(Record) } } },
     )
     .patch(
       "/:id",
@@ -142,7 +142,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
         params: ById,
         detail: {
           requestBody: bodyOf(Patch),
-          summary: `Update ${article} ${singular}`,
+          summary: `Update ${one}`,
           description: "A merge patch (RFC 7396). Takes effect at once.",
           responses: { 200: jsonOf(Record) },
         },
@@ -157,7 +157,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       {
         params: ById,
         query: Force("delete it though others use it"),
-        detail: { summary: `Delete ${article} ${singular}` },
+        detail: { summary: `Delete ${one}` },
       },
     );
 };

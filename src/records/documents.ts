@@ -9,7 +9,7 @@ import { masked, unmasked } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
-import type { DocumentKind } from "./kinds.ts";
+import { type DocumentKind, withArticle } from "./kinds.ts";
 import type { Secrets } from "./sealing.ts";
 
 /** Holds a named part of the configuration, from the file or from the admin API. */
@@ -107,7 +107,10 @@ export class Documents<T extends object> {
 
   create(name: string, value: unknown): Item<T> {
     if (this.items.has(name) || this.deps.reserved().includes(name))
-      throw refused("conflict", `There is a ${this.deps.kind} ${JSON.stringify(name)} already: change it, or choose another name.`);
+      throw refused(
+        "conflict",
+        `There is ${withArticle(this.deps.kind)} ${JSON.stringify(name)} already: change it, or choose another name.`,
+      );
     const document = this.checked(value, null);
     const stored = this.stored(document);
     const now = this.deps.clock.wall();

@@ -53,3 +53,6 @@ export const KINDS: Readonly<Record<Kind, RecordKind>> = ROWS;
 
 /** The names of all kinds, in their order. A cast, since `Object.keys` forgets what the keys are. */
 export const KIND_NAMES: readonly Kind[] = Object.keys(ROWS) as Kind[];
+
+/** Gives a kind with its article, as people read it: "a route", "an upstream". */
+export const withArticle = (kind: Kind): string => `${/^[aeiou]/.test(kind) ? "an" : "a"} ${kind}`;

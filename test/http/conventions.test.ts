@@ -82,6 +82,7 @@ describe.each(KINDS.map((kind) => [kind.path, kind] as const))("%s", (path, kind
     await gateway.post(path, kind.make);
     const again = await gateway.post(path, kind.make);
     expect([again.status, again.json.code]).toEqual([409, "conflict"]);
+    expect(again.json.detail).toMatch(/^There is (a [^aeiou]|an [aeiou])/);
   });
 
   test("what config.json declares is shown, and changed only there", async () => {
