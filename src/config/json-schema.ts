@@ -8,6 +8,9 @@ type Schema = Record<string, unknown>;
 /** A pattern for the part of a text that is replaced from the environment before anything is checked. */
 const VARIABLE = "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}";
 
+/** The characters of "${A}". */
+const SHORTEST_VARIABLE = 4;
+
 /** Annotations of our own. Strict validators refuse keywords that they don't know. */
 const OWN_KEYWORDS: readonly string[] = ["expects", "secret", "isUrl", "secretNames", "names"];
 
@@ -44,7 +47,8 @@ function ofFile(schema: TSchema): Schema {
       // A field with a default may be left out.
       const required = (value as string[]).filter((name) => schema.properties[name]?.default === undefined);
       if (required.length > 0) out.required = required;
-    } else if (keyword === "pattern") out.pattern = `(?:${value})|${VARIABLE}`;
+    } else if (keyword === "minLength" && value > SHORTEST_VARIABLE) out.pattern = `^[\\s\\S]{${value},}$|${VARIABLE}`;
+    else if (keyword === "pattern") out.pattern = `(?:${value})|${VARIABLE}`;
     else if (keyword !== "anyOf" && keyword !== "const") out[keyword] = value;
   }
   // Editors show it as not to be read back.
