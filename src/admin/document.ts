@@ -55,6 +55,8 @@ export function plainSchema(schema: unknown): Json {
   const to: Json = {};
   for (const [key, value] of Object.entries(from)) {
     if (!KEYWORDS.has(key) || value === undefined) continue;
+    // In a secret's place stands a mask, in answers and in what is sent back.
+    if (key === "minLength" && from.secret === true) continue;
     if (key === "properties") to[key] = mapValues(value as Json, plainSchema);
     else if (key === "items" || key === "additionalProperties" || key === "not" || key === "propertyNames") to[key] = plainSchema(value);
     else if (Array.isArray(value) && (key === "anyOf" || key === "allOf" || key === "oneOf"))
@@ -260,7 +262,7 @@ const ETAG = { description: "The record's version, for `If-Match`.", schema: { t
 const LOCATION = { description: "Where the record is.", schema: { type: "string", format: "uri-reference" } };
 
 /** Kinds of records that have a version. */
-const VERSIONED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools)(\/\{id\}(\/rotate)?)?$/;
+const VERSIONED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools|issuers)(\/\{id\}(\/rotate)?)?$/;
 
 /** Gives the statuses of an operation of the admin API, beside those of success, and the reason for each. */
 function refusalsOf(method: string, path: string, operation: OperationObject, { refuses = {} }: Operation): Record<number, string | null> {

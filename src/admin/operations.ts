@@ -119,6 +119,15 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     { create: taken("pool"), remove: `Routes use it: change them first, or use \`force\`. Or: ${MANAGED}` },
   ),
   "POST /admin/pools/{id}/reset": { id: "resetPool" },
+  ...records(
+    "issuers",
+    "Issuer",
+    {
+      create: { name: "main", issuer: "https://id.example.com/realms/app", audience: ["api"] },
+      update: { tier: { claim: "plan", map: { gold: "pro" } } },
+    },
+    { create: taken("issuer"), remove: `Routes name it: change them first, or use \`force\`. Or: ${MANAGED}` },
+  ),
   "POST /api/v1/api-key": { id: "takeApiKey", body: "ApiKeyRequest", answer: "ApiKey", example: { type: "service_1" } },
   "POST /v1/keys/verify": {
     id: "verifyKey",
@@ -216,6 +225,7 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string>> = {
   routes: "users",
   upstreams: "users",
   pools: "models",
+  issuers: "main",
   keys: "key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e",
   limits: "acme",
   breakers: "http://127.0.0.1:8001",
@@ -232,6 +242,7 @@ export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["routes", "Path prefixes joined to upstreams, with their rules"],
   ["upstreams", "Backends: one or more targets, load balancing, health checks, circuit breaker"],
   ["pools", "Upstream credentials that are handed out or injected within their budgets"],
+  ["issuers", "Those whose signed tokens tell who calls"],
   ["limits", "Rate limits: what a consumer has used, and why a request was refused"],
   ["health", "Liveness, readiness, and the system's status (NORMAL or DEGRADED)"],
   ["breakers", "Circuit breakers: see, open and close them"],

@@ -13,9 +13,11 @@ import {
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import type { TSchema } from "@sinclair/typebox";
 import { Audit } from "../audit/audit.ts";
+import { IssuerConfig } from "../issuers/settings.ts";
 import { PoolConfig } from "../pools/settings.ts";
-import type { KindPath } from "../records/kinds.ts";
+import type { DocumentKind, KindPath } from "../records/kinds.ts";
 import { SecretFault, type Secrets } from "../records/sealing.ts";
 import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
@@ -48,8 +50,8 @@ export interface Restored extends Settled {
   readonly asOf: string | null;
   /** The number of records that it holds, by kind. */
   readonly holds: Readonly<Record<KindPath, number>>;
-  /** Pools whose secrets can't be read under this SLUICE_SECRET. */
-  readonly sealedPools: readonly string[];
+  /** Records whose secrets can't be read under this SLUICE_SECRET, as in "pool llm". */
+  readonly sealed: readonly string[];
   /** The reason why it could not be known what was revoked or disabled after the backup; `null`: it was known. */
   readonly unknown: string | null;
 }
@@ -112,7 +114,7 @@ async function exchange(options: RestoreOptions): Promise<Restored> {
         asOf: textOf(asOf),
         holds: holdings(storage),
         ...settled,
-        sealedPools: sealedPools(storage, options.secrets),
+        sealed: sealed(storage, options.secrets),
         unknown,
       };
     } finally {
@@ -213,27 +215,33 @@ function holdings({ client }: Storage): Restored["holds"] {
     routes: documents("route"),
     upstreams: documents("upstream"),
     pools: documents("pool"),
+    issuers: documents("issuer"),
     blocks: count("blocks"),
     tokens: count("admin_tokens"),
   };
 }
 
-function sealedPools({ client }: Storage, secrets: Secrets): string[] {
-  const pools = client.query<{ name: string; document: string }, []>(
-    "SELECT name, document FROM documents WHERE kind = 'pool' ORDER BY name",
+/** The kinds of documents with secrets. */
+const WITH_SECRETS = { pool: PoolConfig, issuer: IssuerConfig } satisfies Partial<Record<DocumentKind, TSchema>>;
+
+function sealed({ client }: Storage, secrets: Secrets): string[] {
+  const documents = client.query<{ name: string; document: string }, [string]>(
+    "SELECT name, document FROM documents WHERE kind = ?1 ORDER BY name",
   );
-  return pools
-    .all()
-    .filter(({ document }) => {
-      try {
-        secrets.openIn(PoolConfig, JSON.parse(document));
-        return false;
-      } catch (error) {
-        if (error instanceof SecretFault) return true;
-        throw error;
-      }
-    })
-    .map(({ name }) => name);
+  return Object.entries(WITH_SECRETS).flatMap(([kind, schema]) =>
+    documents
+      .all(kind)
+      .filter(({ document }) => {
+        try {
+          secrets.openIn(schema, JSON.parse(document));
+          return false;
+        } catch (error) {
+          if (error instanceof SecretFault) return true;
+          throw error;
+        }
+      })
+      .map(({ name }) => `${kind} ${name}`),
+  );
 }
 
 const textOf = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString());

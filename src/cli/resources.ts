@@ -71,6 +71,7 @@ function recordIn(input: Input): object {
 export const tiers = commandOf({ plural: "tiers", singular: "tier", columns: ["name", "source", "limits", "quota"] });
 export const upstreams = commandOf({ plural: "upstreams", singular: "upstream", columns: ["name", "source", "targets", "balance"] });
 export const pools = commandOf({ plural: "pools", singular: "pool", columns: ["name", "source", "strategy", "state"] });
+export const issuers = commandOf({ plural: "issuers", singular: "issuer", columns: ["name", "source", "issuer", "audience"] });
 export const ROUTES: Kind = {
   plural: "routes",
   singular: "route",

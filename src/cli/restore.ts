@@ -112,7 +112,7 @@ async function share(redis: RedisConfig, storage: Storage, found: Revocations, s
 const called = ({ id, name }: Named): string => (name === null ? id : `${id} "${name}"`);
 
 function described(file: string, restored: Restored, input: Input): string {
-  const { database, before, asOf, holds, keys, rotated, disabledKeys, disabledConsumers, tokens, isFirstTokenKept, sealedPools, unknown } =
+  const { database, before, asOf, holds, keys, rotated, disabledKeys, disabledConsumers, tokens, isFirstTokenKept, sealed, unknown } =
     restored;
   const isAsItWas = input.flags["as-it-was"] === true;
   const lines = [
@@ -139,9 +139,9 @@ function described(file: string, restored: Restored, input: Input): string {
     );
   if (unknown !== null && unknown !== "there was no database" && !isAsItWas)
     lines.push(`whether keys, consumers or tokens were revoked or disabled after the backup can't be told: ${unknown}`);
-  if (sealedPools.length > 0)
+  if (sealed.length > 0)
     lines.push(
-      `the secrets of these pools can't be read: ${sealedPools.join(", ")}. Start the gateway with the SLUICE_SECRET of the time of the backup`,
+      `the secrets of these can't be read: ${sealed.join(", ")}. Start the gateway with the SLUICE_SECRET of the time of the backup`,
     );
   return `${lines.join("\n")}\n`;
 }

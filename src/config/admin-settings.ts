@@ -32,7 +32,7 @@ export const AdminConfig = Shape(
       {
         default: null,
         description:
-          "Hosts (also *.example.com) and address blocks that upstreams made by the admin API may have; null: all but link-local addresses and clouds' metadata services.",
+          "Hosts (also *.example.com) and address blocks that upstreams and issuers made by the admin API may have; null: all but link-local addresses and clouds' metadata services.",
       },
     ),
   },

@@ -33,6 +33,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     upstreamDocuments: records.upstreams,
     activities: () => activities.wanted,
     poolDocuments: records.pools,
+    issuerDocuments: records.issuers,
     poolState: (name) => poolState(pools, name, clock),
     routePolicies: () => snapshots.routes.flatMap((route) => route.policies),
     cache: {

@@ -6,6 +6,7 @@ import type { Known } from "../config/section.ts";
 import { Consumers } from "../consumers/consumers.ts";
 import { DEMO_UPSTREAMS } from "../demo/settings.ts";
 import { HAND_OUT_PATH, isHandOut, takenBySection, wantedOf } from "../exchange/own-paths.ts";
+import { askedPlaces, IssuerConfig, isIssuerOf, issuerFaults, isUrl } from "../issuers/settings.ts";
 import { Keys } from "../keys/keys.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
@@ -35,12 +36,14 @@ export interface RecordsDeps {
   readonly onRoutes: () => void;
   /** Tells that pools were changed. */
   readonly onPools: () => void;
+  /** Tells that issuers were changed. */
+  readonly onIssuers: () => void;
   /** Seals values that must not be stored as they are. */
   readonly secrets: Secrets;
 }
 
 /**
- * Holds everything that has a name: tiers, upstreams, routes, consumers and their keys, declared by the file and made by the admin API,
+ * Holds everything that has a name: tiers, upstreams, routes, pools, issuers, consumers and their keys, declared by the file and made by the admin API,
  * side by side.
  */
 export class Records {
@@ -49,6 +52,7 @@ export class Records {
   readonly upstreams: Documents<UpstreamConfig>;
   readonly routes: Documents<RouteConfig>;
   readonly pools: Documents<PoolConfig>;
+  readonly issuers: Documents<IssuerConfig>;
   readonly consumers: Consumers;
   readonly keys: Keys;
   /** The followers that take over changes of the kinds of records that are here. */
@@ -69,24 +73,25 @@ export class Records {
     this.upstreams = upstreamDocuments(deps, this);
     this.routes = routeDocuments(deps, this);
     this.pools = poolDocuments(deps, this);
+    this.issuers = issuerDocuments(deps, this);
     this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
     this.keys = new Keys({ storage, clock, audit, registry: this.registry });
 
-    const { consumers, keys, tiers, upstreams, routes, pools } = this;
-    for (const each of [tiers, upstreams, routes, pools, consumers, keys]) each.load();
-    this.followers = { tier: tiers, pool: pools, upstream: upstreams, route: routes, consumer: consumers, key: keys };
+    const { consumers, keys, tiers, upstreams, routes, pools, issuers } = this;
+    for (const each of [tiers, upstreams, routes, pools, issuers, consumers, keys]) each.load();
+    this.followers = { tier: tiers, pool: pools, issuer: issuers, upstream: upstreams, route: routes, consumer: consumers, key: keys };
   }
 
   /** Gives the names that records may refer to. */
   known(): Known {
     const config = this.deps.config();
-    const { demo, activities, admin, issuers } = config;
+    const { demo, activities, admin } = config;
     const pools = this.pools.names();
     return {
       tiers: this.tiers.names(),
       upstreams: new Set([...this.upstreams.names(), ...(demo ? DEMO_UPSTREAMS : [])]),
       pools,
-      issuers: new Set(Object.keys(issuers)),
+      issuers: this.issuers.names(),
       wanted: wantedOf(config, pools.size > 0),
       activities: activities?.endpoint ?? null,
       hasAdminListener: admin.listen !== null,
@@ -101,10 +106,18 @@ export class Records {
       .map(({ name }) => `route ${name}`);
   }
 
+  /** Gives the names of the issuers for which `isMeant` is true, as in "issuer main". */
+  issuersThat(isMeant: (issuer: IssuerConfig) => boolean): string[] {
+    return this.issuers
+      .all()
+      .filter(({ document }) => isMeant(document))
+      .map(({ name }) => `issuer ${name}`);
+  }
+
   /** Gives the faults of a configuration that can't stand beside what the admin API made: the file came later. */
   clashes(next: Config): Fault[] {
-    const { tiers, upstreams, pools, routes, consumers, keys } = this;
-    const named = (place: "tiers" | "upstreams" | "pools", documents: Documents<object>): Fault[] =>
+    const { tiers, upstreams, pools, issuers, routes, consumers, keys } = this;
+    const named = (place: "tiers" | "upstreams" | "pools" | "issuers", documents: Documents<object>): Fault[] =>
       Object.keys(next[place])
         .filter((name) => documents.isFromApi(name))
         .map((name) => clash([place, name], documents.kind));
@@ -112,6 +125,11 @@ export class Records {
       ...named("tiers", tiers),
       ...named("upstreams", upstreams),
       ...named("pools", pools),
+      ...named("issuers", issuers),
+      ...Object.entries(next.issuers).flatMap(([name, { issuer }]): Fault[] => {
+        const other = issuers.all().find((each) => each.source === "admin" && each.name !== name && each.document.issuer === issuer);
+        return other === undefined ? [] : [{ path: ["issuers", name, "issuer"], message: isIssuerOf(other.name) }];
+      }),
       ...next.routes.flatMap((route, i): Fault[] => {
         if (routes.isFromApi(nameOf(route))) return [clash(["routes", i], "route")];
         const other = routes.all().find(({ source, document }) => source === "admin" && overlap(route, document));
@@ -134,6 +152,7 @@ export class Records {
     this.tiers.declare(Object.entries(next.tiers));
     this.upstreams.declare(Object.entries(next.upstreams));
     this.pools.declare(Object.entries(next.pools));
+    this.issuers.declare(Object.entries(next.issuers));
     this.routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
     this.consumers.declare(next.consumers);
     this.keys.declare(next.consumers);
@@ -141,7 +160,7 @@ export class Records {
   }
 }
 
-/** Makes the documents of tiers: consumers and routes name them. */
+/** Makes the documents of tiers: consumers, routes and issuers name them. */
 const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: Records): Documents<TierConfig> =>
   new Documents<TierConfig>({
     kind: "tier",
@@ -154,6 +173,7 @@ const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: 
       ...(config().anonymousTier === name ? ["anonymousTier"] : []),
       ...records.consumers.ofTier(name).map((id) => `consumer ${id}`),
       ...records.routesThat(({ tiers }) => tiers.includes(name)),
+      ...records.issuersThat(({ tier }) => tier.default === name || Object.values(tier.map).includes(name)),
     ],
     onChange: () => records.registry.invalidate(),
     reserved: () => [],
@@ -222,6 +242,29 @@ const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps,
     usedBy: (name) => records.routesThat(({ credential }) => credential?.pool === name),
     secrets,
     onChange: onPools,
+    reserved: () => [],
+  });
+
+/** Makes the documents of issuers: routes name them, and their secrets are stored sealed. */
+const issuerDocuments = ({ storage, clock, audit, config, secrets, onIssuers }: RecordsDeps, records: Records): Documents<IssuerConfig> =>
+  new Documents<IssuerConfig>({
+    kind: "issuer",
+    storage,
+    clock,
+    audit,
+    schema: IssuerConfig,
+    check: (value, name) =>
+      checked(IssuerConfig, ["issuers", "name"], value, (issuer: IssuerConfig) => {
+        const faults = issuerFaults(issuer, records.known());
+        if (issuer.jwks !== null && !isUrl(issuer.jwks))
+          faults.push({ path: ["jwks"], message: "must be a URL: files are named in config.json alone" });
+        const other = records.issuers.all().find((each) => each.name !== name && each.document.issuer === issuer.issuer);
+        if (other !== undefined) faults.push({ path: ["issuer"], message: isIssuerOf(other.name) });
+        return faults.length > 0 ? faults : askedPlaces(issuer).flatMap(({ path, place }) => refusedUrl(config(), place, path));
+      }),
+    usedBy: (name) => records.routesThat(({ issuers }) => issuers.includes(name)),
+    secrets,
+    onChange: onIssuers,
     reserved: () => [],
   });
 

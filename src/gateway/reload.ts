@@ -22,7 +22,7 @@ export function declare(ground: Ground, { records, issuers }: Pick<Services, "re
   if (faults.length > 0) throw new ConfigConflict(faults);
   records.declare(config);
   issuers.configure(Object.entries(config.issuers));
-  ground.emit({ type: "records", of: "pools" });
+  ground.emit({ type: "records", of: "all" });
   learnSecrets(ground);
 }
 
@@ -75,7 +75,7 @@ function swap(next: Config, ground: Ground, services: Services): void {
   cacheStore.resize(parseSize(next.cache.maxSize));
   options.onConfig?.(next);
   // Whoever serves records reads them again: also the snapshot in force is built anew.
-  emit({ type: "records", of: "pools" });
+  emit({ type: "records", of: "all" });
 }
 
 /** Learns the values of the configuration's fields for secrets, so that they are never logged. */

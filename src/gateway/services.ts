@@ -13,14 +13,17 @@ import { type HealthState, SystemHealth } from "../health/health.ts";
 import { PooledClient } from "../http/client.ts";
 import { timeText } from "../http/conventions.ts";
 import { Issuers } from "../issuers/issuers.ts";
+import { IssuerConfig } from "../issuers/settings.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
 import { compilePolicies, termsOf } from "../limits/policy.ts";
 import { Recorder } from "../observers/recorder.ts";
 import { Pools } from "../pools/pools.ts";
+import { PoolConfig } from "../pools/settings.ts";
 import { type Change, follow } from "../records/changes.ts";
 import { Replication } from "../records/replication.ts";
 import { Secrets } from "../records/sealing.ts";
 import { Signals } from "../redis/signals.ts";
+import { secretsIn } from "../schema/secrets.ts";
 import { Tracing } from "../telemetry/tracing.ts";
 import { Forwarder } from "../upstreams/forwarder.ts";
 import { Upstreams } from "../upstreams/registry.ts";
@@ -133,18 +136,27 @@ function openCallers(ground: Ground) {
     config: () => inForce.config,
     onRoutes: () => emit({ type: "records", of: "routes" }),
     onPools: () => emit({ type: "records", of: "pools" }),
+    onIssuers: () => emit({ type: "records", of: "issuers" }),
   });
   const reconfigurePools = (): void => {
     const all = records.pools.all();
     redactor.learn(
       "pools",
-      all.flatMap(({ document }) => document.keys.flatMap(({ secret }) => (secret === undefined ? [] : [secret]))),
+      all.flatMap(({ document }) => secretsIn(PoolConfig, document)),
     );
     pools.configure(all.map(({ name, document }) => [name, document] as const));
   };
+  const reconfigureIssuers = (): void => {
+    const all = records.issuers.all();
+    redactor.learn(
+      "issuers",
+      all.flatMap(({ document }) => secretsIn(IssuerConfig, document)),
+    );
+  };
   occurrences.subscribe({
     records: ({ of }) => {
-      if (of === "pools") reconfigurePools();
+      if (of === "pools" || of === "all") reconfigurePools();
+      if (of === "issuers" || of === "all") reconfigureIssuers();
     },
   });
   const { tokens, made: firstToken } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);

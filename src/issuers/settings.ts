@@ -26,6 +26,9 @@ export const algorithmsOf = ({ algorithms, secret }: Pick<IssuerConfig, "algorit
 /** The name of an issuer: the first part of its callers' names, which ends at the first colon. */
 export const ISSUER_NAME = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$";
 
+/** The same in words. */
+const NAME_WORDS = "1 to 64 letters, digits and . _ @ -, beginning with a letter or digit";
+
 /** Names that no issuer may have: callers by other means have them. */
 const TAKEN: readonly string[] = ["certificate"];
 
@@ -213,17 +216,27 @@ export const issuerNameFaults = (name: string, at: Path): Fault[] =>
     ? [{ path: at, isOfName: true, message: "is taken: callers with client certificates have it before their names" }]
     : [];
 
-/** Gives a fault for each issuer whose `issuer` an earlier one has: a token would have two. */
+/** The names of issuers that the admin API makes. */
+export const ISSUER_NAMES = { pattern: ISSUER_NAME, expects: NAME_WORDS, faults: issuerNameFaults };
+
+/** Says that another issuer has this `issuer`: a token would have two. */
+export const isIssuerOf = (other: string): string => `is the issuer of ${JSON.stringify(other)} already`;
+
+/** Gives a fault for each issuer whose `issuer` an earlier one has. */
 function sameIssuers(issuers: Readonly<Record<string, IssuerConfig>>): Fault[] {
   const seen = new Map<string, string>();
   return Object.entries(issuers).flatMap(([name, { issuer }]): Fault[] => {
     const before = seen.get(issuer);
     if (before === undefined) seen.set(issuer, name);
-    return before === undefined
-      ? []
-      : [{ path: ["issuers", name, "issuer"], message: `is the issuer of ${JSON.stringify(before)} already` }];
+    return before === undefined ? [] : [{ path: ["issuers", name, "issuer"], message: isIssuerOf(before) }];
   });
 }
+
+/** Gives the places that Sluice asks about an issuer's keys and tokens, each with the field that names it. */
+export const askedPlaces = ({ issuer, jwks, secret, introspection }: IssuerConfig): { readonly path: Path; readonly place: string }[] => [
+  ...(secret !== null ? [] : [jwks === null ? { path: ["issuer"], place: issuer } : { path: ["jwks"], place: jwks }]),
+  ...(introspection === null ? [] : [{ path: ["introspection", "endpoint"], place: introspection.endpoint }]),
+];
 
 /** Tells whether what is sent to a URL can be read, or answered, by others on the way. */
 const isOpenOnTheWay = (place: string): boolean => {
@@ -255,7 +268,7 @@ export function issuerWarnings(
 const schema = Type.Record(Type.String({ pattern: ISSUER_NAME }), filledIn(IssuerConfig), {
   additionalProperties: false,
   default: {},
-  names: "1 to 64 letters, digits and . _ @ -, beginning with a letter or digit",
+  names: NAME_WORDS,
   description: "Issuers by name: their tokens tell who calls, as NAME:VALUE.",
 });
 

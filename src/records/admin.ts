@@ -2,18 +2,34 @@ import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from
 import { Elysia } from "elysia";
 import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
+import type { Fault, Path } from "../schema/faults.ts";
 import { IDENTIFIER } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
 import { type DocumentKind, KINDS, withArticle } from "./kinds.ts";
 
-const NAME = new RegExp(IDENTIFIER);
+/** Says which names the records of a kind may have. */
+export interface NameRule {
+  readonly pattern: string;
+  /** Says in words what the pattern takes. */
+  readonly expects: string;
+  /** Gives what else is wrong with a name. */
+  readonly faults: (name: string, at: Path) => Fault[];
+}
+
+const IDENTIFIERS: NameRule = {
+  pattern: IDENTIFIER,
+  expects: "1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit",
+  faults: () => [],
+};
 
 /** Says how the kinds of named documents differ in the API. */
 export interface DocumentWords {
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
+  /** The names that they may have; left out: those of most records. */
+  readonly names?: NameRule;
   /** Takes over changes of other instances before a document is shown. */
   readonly refresh?: () => Promise<void>;
   /** Adds to each document what the API tells beside it, with the schema of that. */
@@ -21,7 +37,7 @@ export interface DocumentWords {
 }
 
 /** Gives the schemas of a kind's records: as they are told (`Record`), made (`Named`) and changed (`Patch`). */
-function schemasOf(singular: DocumentKind, { schema, isNamedWithin, more }: DocumentWords) {
+function schemasOf(singular: DocumentKind, { schema, isNamedWithin, names = IDENTIFIERS, more }: DocumentWords) {
   const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
   return {
     // Open, unlike what is taken: a later version may tell more.
@@ -37,7 +53,7 @@ function schemasOf(singular: DocumentKind, { schema, isNamedWithin, more }: Docu
       {
         ...(isNamedWithin
           ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
-          : { name: Type.String({ pattern: IDENTIFIER, description: name }) }),
+          : { name: Type.String({ pattern: names.pattern, description: name }) }),
         ...withoutName(schema.properties),
       },
       { additionalProperties: false },
@@ -55,13 +71,15 @@ function read(body: unknown): Record<string, unknown> {
 }
 
 /** Gives the name that a new record asks for. */
-function nameOf({ name, path }: Record<string, unknown>, isNamedWithin: boolean): string {
+function nameOf({ name, path }: Record<string, unknown>, { isNamedWithin, names = IDENTIFIERS }: DocumentWords): string {
   const key = name ?? (isNamedWithin ? path : undefined);
   if (typeof key !== "string" || key === "" || key.length > 128)
     throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
   // Names stand in header fields and logs. A route's own is checked with the rest of it.
-  if (!isNamedWithin && !NAME.test(key))
-    throw invalid([{ path: ["name"], message: "must be 1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit" }]);
+  if (isNamedWithin) return key;
+  const at = ["name"];
+  const faults = new RegExp(names.pattern).test(key) ? names.faults(key, at) : [{ path: at, message: `must be ${names.expects}` }];
+  if (faults.length > 0) throw invalid(faults);
   return key;
 }
 
@@ -100,7 +118,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       "/",
       ({ body, set }) => {
         const input = read(body);
-        const name = nameOf(input, isNamedWithin);
+        const name = nameOf(input, words);
         const item = documents.create(name, isNamedWithin ? input : withoutName(input));
         set.status = 201;
         set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;

@@ -42,7 +42,7 @@ export interface DocumentsDeps {
 }
 
 /**
- * Holds tiers, routes or upstreams: those that the file declares and those that the admin API made, side by side. The database holds only
+ * Holds tiers, routes, upstreams, pools or issuers: those that the file declares and those that the admin API made, side by side. The database holds only
  * the latter; all of them are in memory.
  */
 export class Documents<T extends object> {

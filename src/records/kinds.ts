@@ -28,6 +28,7 @@ const DOCUMENT = { table: "documents", key: "name", isDocument: true, own: [], p
 const ROWS = {
   tier: { ...DOCUMENT, path: "tiers" },
   pool: { ...DOCUMENT, path: "pools" },
+  issuer: { ...DOCUMENT, path: "issuers" },
   upstream: { ...DOCUMENT, path: "upstreams" },
   route: { ...DOCUMENT, path: "routes" },
   consumer: { table: "consumers", key: "id", isDocument: false, own: [], putIn: "update", path: "consumers", role: "admin" },

@@ -109,7 +109,7 @@ export const keys = sqliteTable(
   (table) => [index("keys_consumer").on(table.consumer, table.id)],
 );
 
-/** Tiers, routes and upstreams that the admin API made: one table, since they are named documents alike. */
+/** Tiers, routes, upstreams, pools and issuers that the admin API made: one table, since they are named documents alike. */
 export const documents = sqliteTable(
   "documents",
   {

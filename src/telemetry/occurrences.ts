@@ -36,8 +36,8 @@ export type Occurrence =
   | { readonly type: "owing" }
   /** Records were compared with those of Redis after they had gone apart. */
   | { readonly type: "recordsCompared"; readonly epoch: string; readonly published: number; readonly taken: number }
-  /** Records that routing or pools are made of were changed, by whomever. */
-  | { readonly type: "records"; readonly of: "routes" | "pools" }
+  /** Records that routing, pools or issuers are made of were changed, by whomever; `all`: another configuration came into force. */
+  | { readonly type: "records"; readonly of: "routes" | "pools" | "issuers" | "all" }
   /** A key of a pool was asked for. */
   | {
       readonly type: "lease";

@@ -31,13 +31,16 @@ export interface Options {
   readonly config?: object;
   readonly clock?: FakeClock;
   readonly token?: string | undefined;
+  /** SLUICE_SECRET, and the one before it. */
+  readonly secret?: string | undefined;
+  readonly oldSecret?: string | undefined;
 }
 
 /** Every answer that any test gets is what the API document says of it. */
 const documented = conformance((await openApiDocument()) as Document);
 
 /** The admin API over a real database, called as the server calls it, without a socket. */
-export function admin({ path = ":memory:", config = {}, clock = new FakeClock(), token = TOKEN }: Options = {}) {
+export function admin({ path = ":memory:", config = {}, clock = new FakeClock(), token = TOKEN, secret, oldSecret }: Options = {}) {
   const loaded = loadConfig(JSON.stringify(config), {});
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
   const faults: unknown[] = [];
@@ -47,6 +50,8 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
     file: "config.json",
     databasePath: path,
     adminToken: token === "" ? undefined : token,
+    secret,
+    oldSecret,
     clock,
     log: null,
     onFault: (error) => faults.push(error),

@@ -111,6 +111,8 @@ describe("the command line, with a running gateway", () => {
     expect(await json<object>("cache", "purge")).toEqual({ purged: 0 });
     expect((await sluice("cache", "get")).status).toBe(0);
     expect((await sluice("pools", "list")).status).toBe(0);
+    expect((await sluice("issuers", "get")).stderr).toContain("an issuer's name is needed");
+    expect((await sluice("issuers", "list")).status).toBe(0);
     expect(await json<object>("reload")).toMatchObject({ file: "config.json" });
   });
 

@@ -75,6 +75,7 @@ test("what is made, changed and deleted on one instance is so on all within a se
     keys: [{ id: "k", secret: "sk-real", limit: 5, window: "1h" }],
     services: { s: { cost: 1 } },
   });
+  await made("issuers", { name: "main", issuer: "https://id.example.com", secret: "s".repeat(32), tier: { default: "tight" } });
   await made("blocks", { ip: "192.0.2.7", reason: "test" });
   const token = (await json(await made("tokens", { name: "viewer", role: "viewer" }))) as { token: string };
   await soon(async () => (await fetch(`${b.url}/new/status`)).status, 200);
@@ -82,6 +83,7 @@ test("what is made, changed and deleted on one instance is so on all within a se
   await soon(async () => ((await json(await b.admin("GET", "/admin/blocks"))).items as unknown[]).length, 1);
   const handedOut = await fetch(`${b.url}/api/v1/api-key`, { method: "POST", body: '{"type":"s","pool":"mine"}' });
   expect(await handedOut.json()).toEqual({ api_key: "sk-real" });
+  expect(await json(await b.admin("GET", "/admin/issuers/main"))).toMatchObject({ secret: "***", tier: { default: "tight" } });
   // And from the other side.
   await b.admin("PATCH", "/admin/consumers/acme", { tier: "tight" });
   await soon(async () => (await json(await a.admin("GET", "/admin/consumers/acme"))).tier, "tight");

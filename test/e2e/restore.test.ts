@@ -235,7 +235,7 @@ test("a damaged database gives way to a backup, and what can't be known is said"
   expect((await fetch(`${again.url}/ready`)).status).toBe(200);
 });
 
-test("on a new machine it makes the folder, and says which pools have no secrets without the SLUICE_SECRET of the backup", async () => {
+test("on a new machine it makes the folder, and says which pools and issuers have no secrets without the SLUICE_SECRET of the backup", async () => {
   using home = folder();
   using there = folder();
   const gateway = await start({
@@ -245,10 +245,15 @@ test("on a new machine it makes the folder, and says which pools have no secrets
   });
   const pool = { name: "llm", keys: [{ id: "one", secret: "sk-of-a-provider", limit: 10, window: "1m" }] };
   expect((await gateway.admin("POST", "/admin/pools", pool)).status).toBe(201);
+  const issuer = { issuer: "https://id.example.com", secret: "what-signs-the-tokens-of-the-issuer", tier: { default: "anonymous" } };
+  expect((await gateway.admin("POST", "/admin/issuers", { ...issuer, name: "signing" })).status).toBe(201);
+  expect((await gateway.admin("POST", "/admin/issuers", { ...issuer, name: "open", issuer: "https://b", secret: null })).status).toBe(201);
   fine(await backup(gateway, "copy.db"));
   await gateway.stop();
   const args = ["restore", join(home.path, "copy.db"), "--data", "new/place"];
-  expect(fine(await run(args, { cwd: there.path, env: { SLUICE_SECRET: "another-secret" } }))).toContain("these pools can't be read: llm");
+  expect(fine(await run(args, { cwd: there.path, env: { SLUICE_SECRET: "another-secret" } }))).toContain(
+    "the secrets of these can't be read: pool llm, issuer signing. Start",
+  );
   const said = fine(await run(args, { cwd: there.path, env: { SLUICE_SECRET: "the-secret-of-then" } }));
   expect(said).not.toContain("can't be read");
   expect(statSync(join(there.path, "new/place")).mode & 0o777).toBe(0o700);

@@ -7,6 +7,7 @@ import { type Admin, admin, errorsOf } from "../admin/harness.ts";
 const CONFIG = {
   upstreams: { declared: { targets: [{ url: "http://127.0.0.1:1" }] } },
   routes: [{ name: "declared", path: "/declared", upstream: "declared" }],
+  issuers: { declared: { issuer: "https://declared.example.com" } },
   pools: { declared: { keys: [{ id: "one", limit: 1, window: "1m" }] } },
   consumers: [{ id: "declared", tier: "free", keys: ["declared_key_0123456789"] }],
 };
@@ -40,6 +41,13 @@ const KINDS = [
     make: { name: "models", keys: [{ id: "one", limit: 1000, window: "1m" }], services: { chat: { cost: 10 } } },
     id: "models",
     change: { strategy: "round-robin" },
+    declared: "declared",
+  },
+  {
+    path: "/admin/issuers",
+    make: { name: "main", issuer: "https://id.example.com", audience: ["api"] },
+    id: "main",
+    change: { audience: ["api", "web"] },
     declared: "declared",
   },
 ] as const;

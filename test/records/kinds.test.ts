@@ -105,6 +105,7 @@ test("changes are taken over in their order, then each kind settles once, after 
   const followers: Followers = {
     tier: follower("tier"),
     pool: follower("pool"),
+    issuer: follower("issuer"),
     upstream: follower("upstream", both),
     route: follower("route", both),
     consumer: { ...follower("consumer"), settle: undefined },
