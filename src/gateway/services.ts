@@ -100,7 +100,7 @@ export function openServices(ground: Ground): Services {
   const who = openCallers(ground);
   declare(ground, who);
   const limits = openLimits(ground.scope, ground, who.health);
-  const usage = new Usage(ground);
+  const usage = new Usage({ ...ground, hasRecord: (id) => who.records.registry.consumer(id) !== undefined });
   flushRegularly(ground, who, limits, usage);
   const shared = openSharing(ground, who);
   const backends = openBackends(ground, who.pools);

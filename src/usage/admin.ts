@@ -4,7 +4,7 @@ import { Page, PageQuery, pageOf, TimeParameter, timeText } from "../http/conven
 import { invalid } from "../http/refused.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseTime } from "../values/units.ts";
-import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
+import { DIMENSIONS, type Dimension, MAX_NAMED, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;
 /** The most rows of a CSV file: a spreadsheet takes no more. */
@@ -18,7 +18,11 @@ const Counted = {
 };
 const Row = Type.Object({
   time: Type.Optional(Type.String({ description: "The beginning of the hour or day, with ?per=." })),
-  consumer: Type.Optional(Type.String({ description: "With ?by=consumer; empty for callers without a key." })),
+  consumer: Type.Optional(
+    Type.String({
+      description: "With ?by=consumer; empty for callers whom nothing names; others of NAME: further callers with tokens of this issuer.",
+    }),
+  ),
   key: Type.Optional(Type.String({ description: "With ?by=key; empty for callers without a key." })),
   route: Type.Optional(Type.String({ description: "With ?by=route." })),
   ...Counted,
@@ -101,7 +105,7 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
       }),
       detail: {
         summary: "What consumers have used",
-        description: "Counted by the hour; within a second of what has happened.",
+        description: `Counted by the hour; within a second of what has happened. Of callers that tokens or plug-ins name, ${MAX_NAMED.toLocaleString("en")} ids without a record are told apart in an hour, besides all that have one. Further ones are counted together: as \`others of NAME\` for each issuer, and as \`others by plug-ins\`.`,
         responses: {
           200: {
             description: "OK",

@@ -17,7 +17,9 @@ export interface Counts {
 
 interface Counter extends Counts {
   readonly route: string;
-  readonly caller: Caller;
+  readonly consumer: string;
+  /** The key's id; "" for callers without one. */
+  readonly key: string;
   /** The part of it that `hitters` knows of already. */
   told: number;
   toldLimited: number;
@@ -48,31 +50,48 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
 /**
+ * The most ids without a record that are told apart in an hour. Tokens and plug-ins may name anybody: an issuer with a million users is
+ * ten thousand rows an hour for each route, not a million.
+ */
+export const MAX_NAMED = 10_000;
+
+/** Tells whether a caller is named by something that can name anybody: a token or a plug-in. */
+const isNamedFreely = ({ via }: Caller): boolean => via === "token" || via === "plugin";
+
+/** Gives the name under which callers beyond `MAX_NAMED` are counted. It has spaces, as no id of a consumer has. */
+const othersOf = ({ issuer }: Caller): string => (issuer === undefined ? "others by plug-ins" : `others of ${issuer}`);
+
+export interface UsageDeps {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** Tells whether a consumer with this id was made, by the file or the admin API. */
+  readonly hasRecord: (consumer: string) => boolean;
+}
+
+/**
  * Counts what each consumer, key and route has used, by the hour. A request costs two look-ups and an addition; counts are written in
  * batches.
  */
 export class Usage {
-  private readonly byRoute = new Map<string, Map<Caller, Counter>>();
+  /** Counters by route and caller; of those who are named freely, by what they are counted as: each token makes another caller. */
+  private readonly byRoute = new Map<string, Map<Caller | string, Counter>>();
+  /** The ids without a record that were told apart in this hour. */
+  private readonly named = new Set<string>();
   private dirty: Counter[] = [];
   private hour = 0;
   private readonly hitters = new HeavyHitters();
 
-  constructor(private readonly deps: { readonly storage: Storage; readonly clock: Clock }) {
+  constructor(private readonly deps: UsageDeps) {
     this.hour = this.hourNow();
+    const before = deps.storage.client.query<{ consumer: string }, [number]>(
+      "SELECT DISTINCT consumer FROM usage WHERE hour = ?1 AND key = '' AND consumer <> '' AND instr(consumer, ' ') = 0",
+    );
+    for (const { consumer } of before.all(this.hour)) if (!deps.hasRecord(consumer)) this.named.add(consumer);
   }
 
   /** Counts one request that has ended. */
   note(route: string, caller: Caller, status: number, isLimited: boolean, tokens: number): void {
-    let counters = this.byRoute.get(route);
-    if (counters === undefined) {
-      counters = new Map();
-      this.byRoute.set(route, counters);
-    }
-    let counter = counters.get(caller);
-    if (counter === undefined) {
-      counter = { route, caller, requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0, isDirty: false };
-      counters.set(caller, counter);
-    }
+    const counter = this.counterOf(route, caller);
     counter.requests++;
     if (status >= 500) counter.errors++;
     if (isLimited) counter.limited++;
@@ -99,16 +118,16 @@ export class Usage {
       );
       client
         .transaction(() => {
-          for (const { route, caller, requests, errors, limited, tokens } of dirty)
-            add.run(hour, caller.consumer.id, caller.via === "key" ? caller.id : "", route, requests, errors, limited, tokens);
+          for (const { route, consumer, key, requests, errors, limited, tokens } of dirty)
+            add.run(hour, consumer, key, route, requests, errors, limited, tokens);
         })
         .immediate();
       this.feedHitters();
       for (const counter of dirty) {
         Object.assign(counter, { requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0 });
         counter.isDirty = false;
-        // Callers without a key are made anew with each of their tokens.
-        if (counter.caller.via === "token" || counter.caller.via === "plugin") this.byRoute.get(counter.route)?.delete(counter.caller);
+        // Of those who are named freely there may be many: their names are kept, not their counters.
+        this.byRoute.get(counter.route)?.delete(counter.consumer);
       }
       this.dirty = [];
     }
@@ -116,9 +135,10 @@ export class Usage {
     // Keys come and go: who was silent for an hour is forgotten here, not in the database.
     this.hour = now;
     this.byRoute.clear();
+    this.named.clear();
   }
 
-  /** Lists who calls most at the moment, by requests a second; `null` stands for callers without a key. */
+  /** Lists who calls most at the moment, by requests a second; `null` stands for callers whom nothing names. */
   heaviest(count: number): (Omit<HeavyHitter, "name"> & { consumer: string | null })[] {
     this.feedHitters();
     return this.hitters
@@ -131,7 +151,7 @@ export class Usage {
     const at = this.deps.clock.now();
     for (const counter of this.dirty) {
       const [more, moreLimited] = [counter.requests - counter.told, counter.limited - counter.toldLimited];
-      if (more > 0) this.hitters.add(counter.caller.consumer.id, more, moreLimited, at);
+      if (more > 0) this.hitters.add(counter.consumer, more, moreLimited, at);
       counter.told = counter.requests;
       counter.toldLimited = counter.limited;
     }
@@ -165,6 +185,35 @@ export class Usage {
   /** Drops the hours before this time, in milliseconds since 1970. */
   prune(before: number): void {
     this.deps.storage.client.query("DELETE FROM usage WHERE hour < ?1").run(before);
+  }
+
+  private counterOf(route: string, caller: Caller): Counter {
+    let counters = this.byRoute.get(route);
+    if (counters === undefined) {
+      counters = new Map();
+      this.byRoute.set(route, counters);
+    }
+    const { id } = caller.consumer;
+    const isFree = isNamedFreely(caller);
+    const known = counters.get(isFree ? id : caller);
+    if (known !== undefined) return known;
+    const consumer = isFree ? this.nameOf(caller) : id;
+    const others = consumer === id ? undefined : counters.get(consumer);
+    if (others !== undefined) return others;
+    const key = caller.via === "key" ? caller.id : "";
+    const none = { requests: 0, errors: 0, limited: 0, tokens: 0, told: 0, toldLimited: 0, isDirty: false };
+    const counter: Counter = { route, consumer, key, ...none };
+    counters.set(isFree ? consumer : caller, counter);
+    return counter;
+  }
+
+  /** Gives the name that a caller who is named freely is counted under: its id, or that of all further ones of its issuer. */
+  private nameOf(caller: Caller): string {
+    const { id } = caller.consumer;
+    if (this.named.has(id) || this.deps.hasRecord(id)) return id;
+    if (this.named.size >= MAX_NAMED) return othersOf(caller);
+    this.named.add(id);
+    return id;
   }
 
   private hourNow(): number {

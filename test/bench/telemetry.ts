@@ -23,7 +23,7 @@ const log = new Log(
   { level: "info", format: "json", accessLog: true, accessLogSample: 1 },
 );
 const metrics = new Metrics();
-const usage = new Usage({ storage: openStorage(":memory:"), clock });
+const usage = new Usage({ storage: openStorage(":memory:"), clock, hasRecord: () => true });
 const current: { accessLog: typeof log.accessLog } = { accessLog: null };
 const recorder = new Recorder({
   clock,

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { ANONYMOUS, type Caller } from "../../src/exchange/caller.ts";
 import { AutoHealth, compileAuto, type Signals } from "../../src/health/auto.ts";
 import { SystemHealth } from "../../src/health/health.ts";
+import { openStorage } from "../../src/storage/open.ts";
+import { MAX_NAMED, Usage } from "../../src/usage/usage.ts";
 import { backend } from "../support/backend.ts";
 import { FakeClock } from "../support/clock.ts";
 import { flaky } from "../support/flaky.ts";
@@ -167,6 +170,58 @@ describe("usage", () => {
     for (const query of ["?by=colour", "?per=minute", "?from=now", "?format=xml", "?limit=0"])
       expect([query, (await gateway.admin("GET", `/admin/usage${query}`)).status]).toEqual([query, 422]);
     await gateway.stop();
+  });
+});
+
+describe("usage of callers whom tokens or plug-ins name", () => {
+  const HOUR = 3_600_000;
+  const caller = (id: string, issuer?: string): Caller => ({
+    ...ANONYMOUS,
+    ...{ via: issuer === undefined ? "plugin" : "token", consumer: { ...ANONYMOUS.consumer, id }, id },
+    ...(issuer === undefined ? {} : { issuer }),
+  });
+
+  test("tells 10,000 ids apart in an hour besides those with a record, and counts all further ones of an issuer as one", () => {
+    const storage = openStorage(":memory:");
+    const clock = new FakeClock(Date.parse("2026-11-21T10:00:00Z"));
+    const open = () => new Usage({ storage, clock, hasRecord: (id) => id.endsWith(":known") });
+    let usage = open();
+    const note = (id: string, issuer?: string) => usage.note("all", caller(id, issuer), 200, false, 0);
+    const counted = (from = 0) => {
+      const rows = usage.sums({ from, to: Number.MAX_SAFE_INTEGER, by: ["consumer"], per: null, limit: 100_000, offset: 0 });
+      return new Map(rows.map(({ consumer, requests }) => [consumer, requests]));
+    };
+    for (let n = 0; n < MAX_NAMED; n++) {
+      note(`main:${n}`, "main");
+      note("main:known", "main");
+    }
+    expect(counted().size).toBe(MAX_NAMED + 1);
+    for (let n = 0; n < 500; n++) note(`main:late-${n}`, "main");
+    note("late", "trusting");
+    note("tenant");
+    note("main:7", "main");
+    // Also of those with a record that call late, and of keys, each is told apart.
+    note("trusting:known", "trusting");
+    usage.note("all", { ...caller("late"), via: "key", id: "key_1" }, 200, false, 0);
+    const others = [
+      ["others of main", 500],
+      ["others of trusting", 1],
+      ["others by plug-ins", 1],
+    ] as const;
+    const told = counted();
+    for (const [name, requests] of [...others, ["main:7", 2], ["main:known", MAX_NAMED], ["trusting:known", 1], ["late", 1]] as const)
+      expect([name, told.get(name)]).toEqual([name, requests]);
+    expect(told.size).toBe(MAX_NAMED + 2 + others.length + 1);
+    // A restart within the hour opens no room for more.
+    usage = open();
+    note("main:later", "main");
+    note("main:7", "main");
+    expect([counted().get("others of main"), counted().get("main:7"), counted().size]).toEqual([501, 3, told.size]);
+    clock.time += HOUR;
+    usage.flush();
+    note("main:later", "main");
+    expect([...counted(clock.time)]).toEqual([["main:later", 1]]);
+    storage.close();
   });
 });
 
