@@ -14,6 +14,7 @@ import type { Guard } from "../guard/guard.ts";
 import { healthAdmin } from "../health/admin.ts";
 import type { SystemHealth } from "../health/health.ts";
 import type { Warnings } from "../health/warnings.ts";
+import { IssuerState } from "../issuers/admin.ts";
 import { ISSUER_NAMES, IssuerConfig } from "../issuers/settings.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
@@ -55,6 +56,8 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly pools: Pools;
   readonly poolDocuments: Documents<PoolConfig>;
   readonly issuerDocuments: Documents<IssuerConfig>;
+  /** Tells whether an issuer's tokens can be judged. */
+  readonly issuerState: (name: string) => unknown;
   /** Tells what is left to each key of a pool. */
   readonly poolState: (name: string) => unknown;
   /** Gives what takes activities; `null` while there are none. */
@@ -92,7 +95,15 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
     }),
     poolsAdmin(deps.pools, deps.audit),
   ),
-  recordsOf("issuer", documentsAdmin(deps.issuerDocuments, { schema: IssuerConfig, isNamedWithin: false, names: ISSUER_NAMES })),
+  recordsOf(
+    "issuer",
+    documentsAdmin(deps.issuerDocuments, {
+      schema: IssuerConfig,
+      isNamedWithin: false,
+      names: ISSUER_NAMES,
+      more: { schema: { state: IssuerState }, of: (name) => ({ state: deps.issuerState(name) }) },
+    }),
+  ),
   own(breakersAdmin(deps.upstreams, deps.clock, deps.audit), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),
   recordsOf("block", blocksAdmin(deps.guard, deps.audit)),

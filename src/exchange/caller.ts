@@ -16,8 +16,6 @@ export interface Caller {
   /** What says who calls: nothing, a key of Sluice's, an issuer's token, or a plug-in. */
   readonly via: "none" | "key" | "token" | "plugin";
   readonly consumer: Consumer;
-  /** The name of the issuer whose token told who calls; left out: no token did. */
-  readonly issuer?: string;
   /** What tells it apart from all other callers: a key's id, or the consumer's where there is no key; "" for nobody. */
   readonly id: string;
   readonly scopes: readonly string[];

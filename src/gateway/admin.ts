@@ -6,6 +6,7 @@ import { Explain } from "../explain/explain.ts";
 import { Walk } from "../explain/walk.ts";
 import { timeText } from "../http/conventions.ts";
 import { mayUse } from "../identity/gate.ts";
+import { issuerState } from "../issuers/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { faultLines } from "../schema/faults.ts";
 import type { Clock } from "../values/clock.ts";
@@ -20,7 +21,7 @@ export type AdminApi = (request: Request, requestId: string, ip?: string) => Pro
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
-  const { guard, records, usage, health, tokens, pools, upstreams, limits, cacheStore, caching, activities, replication, issuers } =
+  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, cacheStore, caching, activities, replication } =
     services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
@@ -34,6 +35,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     activities: () => activities.wanted,
     poolDocuments: records.pools,
     issuerDocuments: records.issuers,
+    issuerState: (name) => issuerState(issuers.get(name), clock),
     poolState: (name) => poolState(pools, name, clock),
     routePolicies: () => snapshots.routes.flatMap((route) => route.policies),
     cache: {

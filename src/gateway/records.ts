@@ -12,7 +12,7 @@ import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Follower } from "../records/changes.ts";
-import { Documents } from "../records/documents.ts";
+import { Documents, type Item } from "../records/documents.ts";
 import { type Kind, withArticle } from "../records/kinds.ts";
 import type { Secrets } from "../records/sealing.ts";
 import { overlap } from "../routes/overlap.ts";
@@ -112,6 +112,23 @@ export class Records {
       .all()
       .filter(({ document }) => isMeant(document))
       .map(({ name }) => `issuer ${name}`);
+  }
+
+  /**
+   * Gives the issuers in force. Of those with the same `issuer` the first counts, and what the file declares comes first: an issuer that
+   * another instance made may be one that only this instance's file has.
+   */
+  issuersInForce(): (readonly [name: string, issuer: IssuerConfig])[] {
+    const taken = new Set<string>();
+    const rank = ({ source, name }: Item<IssuerConfig>): string => `${source === "config" ? 0 : 1} ${name}`;
+    return this.issuers
+      .all()
+      .sort((a, b) => (rank(a) < rank(b) ? -1 : 1))
+      .flatMap(({ name, document }) => {
+        if (taken.has(document.issuer)) return [];
+        taken.add(document.issuer);
+        return [[name, document] as const];
+      });
   }
 
   /** Gives the faults of a configuration that can't stand beside what the admin API made: the file came later. */

@@ -16,12 +16,11 @@ export class ConfigConflict extends Error {
 }
 
 /** Puts the configuration's declarations beside what the admin API made. Throws `ConfigConflict` where both have made something. */
-export function declare(ground: Ground, { records, issuers }: Pick<Services, "records" | "issuers">): void {
+export function declare(ground: Ground, { records }: Pick<Services, "records">): void {
   const { config } = ground.inForce;
   const faults = conflicts(config, ground, { records });
   if (faults.length > 0) throw new ConfigConflict(faults);
   records.declare(config);
-  issuers.configure(Object.entries(config.issuers));
   ground.emit({ type: "records", of: "all" });
   learnSecrets(ground);
 }
@@ -57,11 +56,10 @@ export function reload(next: Config, text: string, ground: Ground, services: Ser
 /** Swaps everything. Nothing here may fail: whatever could was checked before. */
 function swap(next: Config, ground: Ground, services: Services): void {
   const { inForce, warnings, events, options, emit } = ground;
-  const { records, issuers, limits, guard, auto, activities, tracing, cacheStore } = services;
+  const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
   const before = inForce.config;
   inForce.enter(next);
   records.declare(next);
-  issuers.configure(Object.entries(next.issuers));
   limits.store.maxSubjects = next.limits.maxSubjects;
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
   // Who follows the events is asked again whether they still may.

@@ -38,8 +38,8 @@ import { declare } from "./reload.ts";
 const FLUSH_COUNTS_EVERY = 1000;
 const FLUSH_USED_KEYS_EVERY = 10_000;
 const WATCH_CROWD_EVERY = 1000;
-/** Milliseconds between two looks at whether an issuer's keys are due. */
-const LOOK_FOR_KEYS_EVERY = 1000;
+/** Milliseconds between two looks whether keys of issuers are due, or their file has changed. */
+const LOOK_AT_ISSUERS_EVERY = 1000;
 /** Milliseconds that a stop waits for the collector of traces. */
 const SPANS_WITHIN = 2000;
 
@@ -49,8 +49,8 @@ export interface Services {
   readonly health: SystemHealth;
   readonly auto: AutoSlot;
   readonly pools: Pools;
-  readonly records: Records;
   readonly issuers: Issuers;
+  readonly records: Records;
   readonly tokens: AdminTokens;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
@@ -146,12 +146,15 @@ function openCallers(ground: Ground) {
     );
     pools.configure(all.map(({ name, document }) => [name, document] as const));
   };
+  const issuers = new Issuers({ clock, emit, keys: records.registry });
+  scope.defer(() => issuers.close());
+  every(LOOK_AT_ISSUERS_EVERY, () => issuers.look());
   const reconfigureIssuers = (): void => {
-    const all = records.issuers.all();
     redactor.learn(
       "issuers",
-      all.flatMap(({ document }) => secretsIn(IssuerConfig, document)),
+      records.issuers.all().flatMap(({ document }) => secretsIn(IssuerConfig, document)),
     );
+    issuers.configure(records.issuersInForce());
   };
   occurrences.subscribe({
     records: ({ of }) => {
@@ -160,10 +163,7 @@ function openCallers(ground: Ground) {
     },
   });
   const { tokens, made: firstToken } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
-  const issuers = new Issuers({ clock, emit, keys: records.registry });
-  scope.defer(() => issuers.close());
-  every(LOOK_FOR_KEYS_EVERY, () => issuers.look());
-  return { guard, health, auto, pools, records, issuers, tokens, firstToken };
+  return { guard, health, auto, pools, issuers, records, tokens, firstToken };
 }
 
 /** Opens the sharing of records between several processes and instances. */

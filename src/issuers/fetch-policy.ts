@@ -20,7 +20,8 @@ export type Standing = "none" | "fresh" | "due" | "overdue" | "lapsed";
  * rotation is followed at once. Times in milliseconds of a clock that never runs backwards.
  */
 export class FetchPolicy {
-  private goodAt: number | null = null;
+  /** The time at which a fetch last brought a key set; `null`: none has. */
+  goodAt: number | null = null;
   /** The budget, in milliseconds that were waited for it. */
   private left = AT_ONCE * ONE_EACH;
   private countedAt = 0;

@@ -55,6 +55,11 @@ export class KeySet {
     return this.policy.isAway ? this.why : null;
   }
 
+  /** The time at which they were fetched last, as of `clock.now()`; `null`: never. */
+  get fetchedAt(): number | null {
+    return this.policy.goodAt;
+  }
+
   /** True while there is a set that may serve. */
   get isUsable(): boolean {
     const standing = this.policy.standing(this.deps.clock.now());

@@ -6,6 +6,7 @@ import { ConfigConflict } from "../../src/gateway/reload.ts";
 import { SecretFault } from "../../src/records/sealing.ts";
 import { admin, errorsOf } from "../admin/harness.ts";
 import { folder, start } from "../support/process.ts";
+import { testIssuer, until } from "../support/token-issuer.ts";
 
 const SECRET = "what-signs-the-tokens-of-the-issuer";
 const CLIENT_SECRET = "what-shows-the-issuer-who-asks";
@@ -135,6 +136,22 @@ describe("an issuer that the admin API makes", () => {
     expect(faults(declared.issuers)).toEqual([]);
   });
 
+  test("gives way to the one that this instance's file declares, where another instance has made it", async () => {
+    using home = folder();
+    const path = join(home.path, "sluice.db");
+    using other = admin({ path });
+    using gateway = admin({ path, config: { issuers: { zeta: { issuer: MAIN.issuer, jwks: "./keys.json" } } } });
+    expect((await other.post("/admin/issuers", MAIN)).status).toBe(201);
+    const { items } = (await gateway.get("/admin/issuers")).json as { items: { name: string; state: { trouble: string | null } }[] };
+    const counts = ({ state }: { state: { trouble: string | null } }) =>
+      state.trouble?.includes("another issuer has the same iss") !== true;
+    expect(items.map((item) => [item.name, counts(item)])).toEqual([
+      ["main", false],
+      ["zeta", true],
+    ]);
+    expect((await other.get("/admin/issuers/main")).json.state.trouble ?? "").not.toContain("another issuer");
+  });
+
   test("can be named by routes, and is missed by those that name it, as its tiers are by it", async () => {
     using gateway = admin();
     const route = { name: "users", path: "/users", upstream: "http://127.0.0.1:2", issuers: ["main"] };
@@ -151,6 +168,31 @@ describe("an issuer that the admin API makes", () => {
       expect((await gateway.remove(`${target}?force=true`)).status).toBe(204);
     }
   });
+});
+
+test("an issuer says whether its tokens can be judged: when its keys came, and why they can't be had", async () => {
+  using theirs = await testIssuer();
+  using gateway = admin({ secret: "the-first-secret" });
+  const state = async (name: string) => (await gateway.get(`/admin/issuers/${name}`)).json.state;
+  await gateway.post("/admin/issuers", { ...MAIN, issuer: theirs.url });
+  await until(async () => (await state("main")).hasKeys);
+  expect(await state("main")).toEqual({ hasKeys: true, fetchedAt: "2026-11-21T00:00:00.000Z", trouble: null });
+  await theirs.away();
+  await gateway.post("/admin/issuers", { ...MAIN, name: "gone", issuer: "https://gone.example.com", jwks: `${theirs.url}/jwks` });
+  await until(async () => (await state("gone")).trouble !== null);
+  expect(await state("gone")).toEqual({ hasKeys: false, fetchedAt: null, trouble: expect.stringContaining(theirs.url) });
+  // A secret is there at once, and nobody is asked.
+  expect((await gateway.post("/admin/issuers", { ...SIGNING, introspection: null })).json.state).toEqual({
+    hasKeys: true,
+    fetchedAt: null,
+    trouble: null,
+  });
+  const { items } = (await gateway.get("/admin/issuers")).json;
+  expect(items.map((each: { name: string; state: { hasKeys: boolean } }) => [each.name, each.state.hasKeys])).toEqual([
+    ["gone", false],
+    ["main", true],
+    ["signing", true],
+  ]);
 });
 
 test("two processes on one data folder have the same issuers, and neither logs their secrets", async () => {
