@@ -131,6 +131,14 @@ export class Records {
       });
   }
 
+  /**
+   * Says why an issuer may not be asked at a URL, which it may itself have named; `null`: it may. One that the admin API made leads only
+   * where the API's upstreams could.
+   */
+  refusesToAsk(name: string, url: string): string | null {
+    return this.issuers.isFromApi(name) ? upstreamFault(url, this.deps.config().admin.upstreamAllow) : null;
+  }
+
   /** Gives the faults of a configuration that can't stand beside what the admin API made: the file came later. */
   clashes(next: Config): Fault[] {
     const { tiers, upstreams, pools, issuers, routes, consumers, keys } = this;

@@ -146,7 +146,7 @@ function openCallers(ground: Ground) {
     );
     pools.configure(all.map(({ name, document }) => [name, document] as const));
   };
-  const issuers = new Issuers({ clock, emit, keys: records.registry });
+  const issuers = new Issuers({ clock, emit, keys: records.registry, refuses: (name, url) => records.refusesToAsk(name, url) });
   scope.defer(() => issuers.close());
   every(LOOK_AT_ISSUERS_EVERY, () => issuers.look());
   const reconfigureIssuers = (): void => {

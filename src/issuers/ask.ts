@@ -5,8 +5,13 @@ export class IssuerTrouble extends Error {}
 const MAX_ANSWER = 1024 * 1024;
 const MAX_REDIRECTS = 3;
 
+/** Says why a URL may not be asked; `null`: it may. */
+export type Refuses = (url: string) => string | null;
+
 export interface Question {
   readonly url: string;
+  /** Judges the URL, and each to which it redirects. */
+  readonly refuses: Refuses;
   readonly signal: AbortSignal;
   /** A form that is posted, and the Authorization field that goes with it; left out: the question is a GET. */
   readonly form?: { readonly fields: URLSearchParams; readonly authorization: string };
@@ -16,9 +21,11 @@ export interface Question {
  * Asks an issuer and gives the JSON of its answer, which must be 200 and of 1 MB at most. Throws `IssuerTrouble`, and what `signal` was
  * aborted with. A GET follows redirects, but never to an address that others on the way can read.
  */
-export async function askIssuer({ url, signal, form }: Question): Promise<unknown> {
+export async function askIssuer({ url, refuses, signal, form }: Question): Promise<unknown> {
   let at = new URL(url);
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+    const refusal = refuses(at.href);
+    if (refusal !== null) throw new IssuerTrouble(`${at} ${refusal}`);
     const response = await sent(at, signal, form);
     const location = response.headers.get("location");
     if (form === undefined && response.status >= 300 && response.status < 400 && location !== null) {

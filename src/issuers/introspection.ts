@@ -1,5 +1,5 @@
 import { isObject } from "../values/json.ts";
-import { askIssuer, IssuerTrouble } from "./ask.ts";
+import { askIssuer, IssuerTrouble, type Refuses } from "./ask.ts";
 import type { IntrospectionConfig } from "./settings.ts";
 import type { Claims } from "./token.ts";
 
@@ -23,6 +23,7 @@ export class Introspection {
     private readonly config: IntrospectionConfig,
     /** Learns that the issuer gives no answer and why, or does again (`null`). */
     private readonly onChange: (trouble: string | null) => void,
+    private readonly refuses: Refuses,
   ) {
     // RFC 6749, section 2.3.1: both are encoded as in a form first.
     const encoded = [config.clientId, config.clientSecret].map((part) => new URLSearchParams([["", part]]).toString().slice(1)).join(":");
@@ -48,7 +49,7 @@ export class Introspection {
     try {
       const fields = new URLSearchParams({ token, token_type_hint: "access_token" });
       const signal = AbortSignal.any([AbortSignal.timeout(WITHIN), this.closing.signal]);
-      const answer = await askIssuer({ url: endpoint, signal, form: { fields, authorization: this.authorization } });
+      const answer = await askIssuer({ url: endpoint, refuses: this.refuses, signal, form: { fields, authorization: this.authorization } });
       if (!isObject(answer) || typeof answer.active !== "boolean")
         throw new IssuerTrouble(`${endpoint} did not say whether the token is active`);
       this.onChange(null);

@@ -1,5 +1,6 @@
 import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
+import type { Refuses } from "./ask.ts";
 import { type Bearer, bearerOf } from "./claims.ts";
 import { invalid, isFault, type TokenFault, unjudged } from "./faults.ts";
 import { Introspection } from "./introspection.ts";
@@ -24,6 +25,8 @@ export interface IssuerDeps {
   readonly clock: Clock;
   /** Learns that the issuer gives no answer and why, or does again (`null`). */
   readonly onChange: (issuer: string, trouble: string | null) => void;
+  /** Says why this issuer may not be asked at a URL; `null`: it may. */
+  readonly refuses: (issuer: string, url: string) => string | null;
 }
 
 /** Holds one issuer: its rules, and what it has said. */
@@ -50,23 +53,28 @@ export class Issuer {
   ) {
     const { secret, introspection } = config;
     this.rules = compileRules(config);
+    const refuses: Refuses = (url) => deps.refuses(name, url);
     if (secret !== null) this.by = Buffer.from(secret);
     else {
       const known = before?.keys ?? null;
       this.by =
         before !== null && known !== null && hasSameKeys(before.config, config)
           ? known
-          : new KeySet({ source: sourceOf(config), clock: deps.clock });
+          : new KeySet({ source: sourceOf(config, refuses), clock: deps.clock });
       this.by.onChange = () => this.tell();
     }
     this.cacheFor = introspection === null ? 0 : parseDuration(introspection.cacheFor);
     this.introspection =
       introspection === null
         ? null
-        : new Introspection(introspection, (trouble) => {
-            this.trouble = trouble;
-            this.tell();
-          });
+        : new Introspection(
+            introspection,
+            (trouble) => {
+              this.trouble = trouble;
+              this.tell();
+            },
+            refuses,
+          );
     // What the keys are short of was told when they were the other's.
     this.isToldAway = this.whyAway !== null;
     if (before !== null) Object.assign(this.counts, before.counts);

@@ -4,7 +4,7 @@ import type { Clock } from "../values/clock.ts";
 import { beginsLikeMade, hashKey } from "../values/key-format.ts";
 import { TokenCaller } from "./caller.ts";
 import { invalid, isFault, MALFORMED, type TokenFault, UNKNOWN_ISSUER } from "./faults.ts";
-import { Issuer, type Proven } from "./issuer.ts";
+import { Issuer, type IssuerDeps, type Proven } from "./issuer.ts";
 import { Remembered } from "./remembered.ts";
 import { type IssuerConfig, MAX_CACHED } from "./settings.ts";
 import { isJwt, readToken } from "./token.ts";
@@ -19,6 +19,8 @@ export interface IssuersDeps {
   /** Knows the records that bring limits to callers with tokens. */
   readonly keys: Pick<KeyRegistry, "consumer" | "known">;
   readonly emit: Emit;
+  /** Says why an issuer may not be asked at a URL; `null`: it may. Left out: every one may. */
+  readonly refuses?: IssuerDeps["refuses"];
 }
 
 interface Known {
@@ -45,14 +47,14 @@ export class Issuers {
   /** Puts these issuers in force. Keys and proven tokens of those that stay as they are stay as well. Their `issuer`s must differ. */
   configure(list: Iterable<readonly [name: string, config: IssuerConfig]>): void {
     const before = this.byName;
-    const { clock, emit } = this.deps;
+    const { clock, emit, refuses = () => null } = this.deps;
     const onChange = (issuer: string, why: string | null) => emit({ type: "issuer", issuer, why });
     this.byName = new Map(
       [...list].map(([name, config]) => {
         const known = before.get(name) ?? null;
         return [
           name,
-          known !== null && Bun.deepEquals(known.config, config) ? known : new Issuer(name, config, { clock, onChange }, known),
+          known !== null && Bun.deepEquals(known.config, config) ? known : new Issuer(name, config, { clock, onChange, refuses }, known),
         ];
       }),
     );

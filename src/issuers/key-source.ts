@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { isObject } from "../values/json.ts";
-import { askIssuer, IssuerTrouble } from "./ask.ts";
+import { askIssuer, IssuerTrouble, type Refuses } from "./ask.ts";
 import { type IssuerConfig, isUrl } from "./settings.ts";
 
 /** Brings an issuer's key set from where it is. */
@@ -11,15 +11,19 @@ export interface KeySource {
   hasChanged?(): Promise<boolean>;
 }
 
-/** Gives the place that an issuer's keys come from. */
-export const sourceOf = ({ issuer, jwks }: Pick<IssuerConfig, "issuer" | "jwks">): KeySource =>
-  jwks === null ? new DiscoveredSource(issuer) : isUrl(jwks) ? new UrlSource(jwks) : new FileSource(jwks);
+/** Gives the place that an issuer's keys come from. `refuses` left out: every URL may be asked. */
+export const sourceOf = ({ issuer, jwks }: Pick<IssuerConfig, "issuer" | "jwks">, refuses: Refuses = () => null): KeySource =>
+  jwks === null ? new DiscoveredSource(issuer, refuses) : isUrl(jwks) ? new UrlSource(jwks, refuses) : new FileSource(jwks);
 
 class UrlSource implements KeySource {
-  constructor(private readonly url: string) {}
+  constructor(
+    private readonly url: string,
+    private readonly refuses: Refuses,
+  ) {}
 
   load(signal: AbortSignal): Promise<unknown> {
-    return askIssuer({ url: this.url, signal });
+    const { url, refuses } = this;
+    return askIssuer({ url, refuses, signal });
   }
 }
 
@@ -30,26 +34,29 @@ class UrlSource implements KeySource {
 class DiscoveredSource implements KeySource {
   private found: string | null = null;
 
-  constructor(private readonly issuer: string) {}
+  constructor(
+    private readonly issuer: string,
+    private readonly refuses: Refuses,
+  ) {}
 
   async load(signal: AbortSignal): Promise<unknown> {
-    const known = this.found;
+    const { found: known, refuses } = this;
     if (known !== null) {
       // What this one says will be told if the other place is gone as well.
       this.found = null;
-      const set = await askIssuer({ url: known, signal });
+      const set = await askIssuer({ url: known, refuses, signal });
       this.found = known;
       return set;
     }
     const url = await this.discover(signal);
-    const set = await askIssuer({ url, signal });
+    const set = await askIssuer({ url, refuses, signal });
     this.found = url;
     return set;
   }
 
   private async discover(signal: AbortSignal): Promise<string> {
     const place = `${this.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
-    const document = await askIssuer({ url: place, signal });
+    const document = await askIssuer({ url: place, refuses: this.refuses, signal });
     if (!isObject(document)) throw new IssuerTrouble(`${place} is no JSON object`);
     if (document.issuer !== this.issuer) throw new IssuerTrouble(`${place} is of another issuer: ${JSON.stringify(document.issuer)}`);
     const { jwks_uri: uri } = document;

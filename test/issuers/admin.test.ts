@@ -195,6 +195,19 @@ test("an issuer says whether its tokens can be judged: when its keys came, and w
   ]);
 });
 
+test("an issuer of the admin API can't lead Sluice where the API's upstreams can't, also not by a redirect; one of config.json may", async () => {
+  using theirs = await testIssuer();
+  theirs.answer = () => Response.redirect("http://169.254.169.254/keys", 302);
+  using gateway = admin();
+  await gateway.post("/admin/issuers", { ...MAIN, issuer: theirs.url });
+  const state = async (name: string) => (await gateway.get(`/admin/issuers/${name}`)).json.state;
+  await until(async () => (await state("main")).trouble !== null);
+  expect((await state("main")).trouble).toStartWith("http://169.254.169.254/keys is link-local");
+  theirs.answer = null;
+  using strict = admin({ config: { admin: { upstreamAllow: [] }, issuers: { declared: { issuer: theirs.url } } } });
+  await until(async () => (await strict.get("/admin/issuers/declared")).json.state.hasKeys);
+});
+
 test("two processes on one data folder have the same issuers, and neither logs their secrets", async () => {
   using home = folder();
   const env = { SLUICE_SECRET: "the-first-secret" };
