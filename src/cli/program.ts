@@ -15,6 +15,7 @@ import { restore } from "./restore.ts";
 import { routes } from "./routes.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
+import { signToken } from "./sign-token.ts";
 import { top } from "./top.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -40,6 +41,7 @@ const COMMANDS: readonly Command[] = [
   top,
   audit,
   tokens,
+  signToken,
   reload,
   backup,
   restore,
