@@ -1,18 +1,19 @@
 import type { ExplainAnswer } from "../explain/admin.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, UsageError } from "./arguments.ts";
-import { ask, NO_SLUICE, PATIENCE, queryOf, REMOTE_FLAGS, RemoteFault, remotely } from "./remote.ts";
+import { ask, NO_SLUICE, PATIENCE, queryOf, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
 
 const ASKED = ["consumer", "key", "route", "ip", "header"] as const;
 
 export const explain: Command = {
   name: "explain",
-  usage: "explain [--consumer ID] [--key ID] [--route NAME] [--ip ADDRESS] [--header FIELD]",
+  usage: "explain [--consumer ID] [--key ID] [--bearer TOKEN] [--route NAME] [--ip ADDRESS] [--header FIELD]",
   summary: "Tells which limits hold for a caller and why, what is left of them, and why the last requests were refused.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "the caller; left out: one without a key" },
     { name: "key", value: "ID", help: "the caller's key, where keys have limits of their own" },
+    { name: "bearer", value: "TOKEN", help: "a token of an issuer: says whether it is good, and which check it fails" },
     { name: "route", value: "NAME", help: "the route that is called, by its name, or a path or URL that it takes" },
     { name: "ip", value: "ADDRESS", help: "the caller's address" },
     { name: "header", value: "FIELD", help: 'a field of the request, for limits by header, as in "X-Tenant: acme"' },
@@ -21,8 +22,10 @@ export const explain: Command = {
   run: (input) =>
     remotely(async () => {
       const query = queryOf(input, ASKED);
+      const shown = text(input, "bearer");
+      if (shown !== undefined) query.set("token", shown);
       if (query.size === (query.has("header") ? 1 : 0))
-        throw new UsageError("name a consumer, a key, a route or an ip, or several of them");
+        throw new UsageError("name a consumer, a key, a token, a route or an ip, or several of them");
       const found = await ask<ExplainAnswer>(input, "GET", `/admin/explain?${query}`, undefined, PATIENCE);
       if (!Array.isArray(found?.limits) || !Array.isArray(found.denials)) throw new RemoteFault(NO_SLUICE);
       print(input.flags.json === true ? `${JSON.stringify(found)}\n` : described(found));
@@ -31,8 +34,23 @@ export const explain: Command = {
 
 /** Tells people who is asked about, what would happen, each limit, and what has happened. */
 export function described(found: ExplainAnswer): string {
-  const { consumer, tier, key, route, ip, system, allowed, refusal, limits, passedOver, keysWithOwnLimits, denials, unknown, redisAway } =
-    found;
+  const {
+    consumer,
+    tier,
+    key,
+    token,
+    route,
+    ip,
+    system,
+    allowed,
+    refusal,
+    limits,
+    passedOver,
+    keysWithOwnLimits,
+    denials,
+    unknown,
+    redisAway,
+  } = found;
   const who = [
     consumer === null ? "a caller without a key" : `consumer ${consumer}`,
     ...(key === null ? [] : [`key ${key}`]),
@@ -41,6 +59,8 @@ export function described(found: ExplainAnswer): string {
     ...(ip === null ? [] : [`from ${ip}`]),
   ].join(", ");
   const lines = [`${who}; the system is ${system}`];
+  if (token?.passed === true) lines.push(`the token of ${token.issuer} is good`);
+  else if (token !== null) lines.push(`the token is refused: ${token.why}`);
   if (refusal !== null) lines.push(`the next request is refused: ${refusal.code}: ${refusal.detail}`);
   else if (allowed === null)
     lines.push("whether the next request comes through can't be said without", ...unknown.map((each) => `  ${each}`));

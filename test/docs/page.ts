@@ -57,6 +57,7 @@ export async function runPage(path: string): Promise<number> {
     OPENAI_KEY_2: "sk-docs-2-0123456789",
     ANTHROPIC_KEY: "sk-ant-docs-0123456789",
     REDIS_PASSWORD: "a-password",
+    TOKEN_SECRET: "a-secret-for-tokens-of-the-docs-0123456789",
     OTLP_TOKEN: "a-token-0123456789",
   };
   const running: Bun.Subprocess[] = [];

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { backend } from "../support/backend.ts";
-import { type Running, run, start } from "../support/process.ts";
+import { ADMIN_TOKEN, type Running, run, start } from "../support/process.ts";
 import { signingKey, type TestIssuer, testIssuer } from "../support/token-issuer.ts";
 
 const KEY = "a-declared-key-0123456789";
@@ -101,4 +101,25 @@ test("sluice check warns of issuers that let in more than they should", async ()
     expect(checked.stdout + checked.stderr).toContain(warning);
   expect(checked.status).toBe(0);
   expect((await run(["check", "--strict", file], { cwd: gateway.folder })).status).toBe(1);
+});
+
+test("an issuer that the admin API makes is asked at once, and its callers are refused when it is gone", async () => {
+  using issuer = await testIssuer();
+  using behind = backend();
+  const { issuers: _, ...config } = configFor(issuer, behind.url);
+  await using gateway = await start({ config: { ...config, admin: { upstreamAllow: ["127.0.0.0/8"] } } });
+  const token = await issuer.token();
+  expect((await ask(gateway, token)).status).toBe(401);
+  expect((await gateway.admin("POST", "/admin/issuers", { name: "made", issuer: issuer.url, audience: ["api"] })).status).toBe(201);
+  const answer = await ask(gateway, token);
+  expect(answer.status).toBe(200);
+  expect(((await answer.json()) as { headers: Record<string, string> }).headers["x-consumer-id"]).toBe("made:alice");
+
+  const env = { SLUICE_URL: gateway.url, SLUICE_ADMIN_TOKEN: ADMIN_TOKEN };
+  const explained = async (shown: string) => Object.values(await run(["explain", "--bearer", shown], { cwd: gateway.folder, env })).join();
+  expect(await explained(token)).toContain("the token of made is good");
+  expect(await explained(await issuer.token({ claims: { aud: "web" } }))).toMatch(/the token is refused: .*aud/);
+
+  expect((await gateway.admin("DELETE", "/admin/issuers/made")).status).toBe(204);
+  expect((await ask(gateway, token)).status).toBe(401);
 });
