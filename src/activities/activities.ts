@@ -118,7 +118,8 @@ export class Activities {
   }
 
   private async admit(exchange: Exchange): Promise<Reply | Problem> {
-    const { body, head } = exchange.incoming;
+    const { body } = exchange;
+    const { head } = exchange.incoming;
     if (this.failure !== null) return unavailable();
     const stated = Math.max(0, head.contentLength);
     if (this.underWay + stated > MAX_UNDER_WAY) return fullBacklog();

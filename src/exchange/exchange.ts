@@ -1,4 +1,4 @@
-import type { ArrivingBody } from "../http/body.ts";
+import type { ArrivingBody, Body } from "../http/body.ts";
 import { clientIp } from "../http/client-ip.ts";
 import type { Fields } from "../http/fields.ts";
 import type { RequestHead } from "../http/head.ts";
@@ -91,7 +91,9 @@ export class Exchange<A extends Arrival = Incoming> {
   attempts = 0;
   /** The answer's status; 0 while there is none. */
   status = 0;
-  /** The body as it is sent, where it was read beforehand. */
+  /** The body in the place of the one that arrives, where it was read beforehand: the same bytes. */
+  held: Body | null = null;
+  /** The body as it is sent, where it was read for what it costs. */
   prompt: Prompt | null = null;
   /** The key of a pool that the request is sent with. */
   credential: CredentialUse | null = null;
@@ -141,6 +143,11 @@ export class Exchange<A extends Arrival = Incoming> {
   end(): void {
     this.hasEnded = true;
     this.endSince(0);
+  }
+
+  /** The request's body, for whoever reads it next; `null`: there is none. */
+  get body(): Body | null {
+    return this.held ?? this.incoming.body;
   }
 
   /** How much is registered by `onEnded` now: what `endSince` takes. */

@@ -34,10 +34,39 @@ export class Fields {
     this.values.push(value);
   }
 
+  /** Puts one field in the place of all of this lower-case name; it stands where the first of them stood, or at the end. */
+  set(name: string, lower: string, value: string): void {
+    const at = this.lower.indexOf(lower);
+    if (at < 0) {
+      this.add(name, lower, value);
+      return;
+    }
+    this.names[at] = name;
+    this.values[at] = value;
+    this.removeFrom(at + 1, lower);
+  }
+
+  /** Takes out all fields of this lower-case name. */
+  remove(lower: string): void {
+    this.removeFrom(0, lower);
+  }
+
+  private removeFrom(from: number, lower: string): void {
+    for (let at = this.lower.indexOf(lower, from); at >= 0; at = this.lower.indexOf(lower, at))
+      for (const list of [this.names, this.lower, this.values]) list.splice(at, 1);
+  }
+
   /** Gives the value of the first field with this lower-case name, or `null`. */
   get(lower: string): string | null {
     const at = this.lower.indexOf(lower);
     return at < 0 ? null : (this.values[at] ?? null);
+  }
+
+  /** Takes over other fields in the place of all of these. */
+  become({ names, lower, values }: Fields): void {
+    this.names.splice(0, this.names.length, ...names);
+    this.lower.splice(0, this.lower.length, ...lower);
+    this.values.splice(0, this.values.length, ...values);
   }
 
   /** Gives these fields without those of these lower-case names. */

@@ -1,6 +1,6 @@
-import { type Body, type Sink, WholeBody } from "../http/body.ts";
+import { type Body, WholeBody } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
-import type { Trailers } from "../http/trailers.ts";
+import { HeldBody } from "../http/held-body.ts";
 import { isObject, parseExactly } from "../values/json.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
@@ -59,15 +59,15 @@ export async function readPrompt(body: Body | null, length: number, isJson: bool
   // How large a chunked one is shows at its end.
   const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MAX_READ : Math.max(0, length);
   readAtOnce += reserved;
-  const gathering = new Gathering(body, max);
-  const bytes = await gathering.whole
+  const held = new HeldBody(body, max);
+  const bytes = await held.whole
     .catch((error: Error) => {
       throw new UpstreamFailure("request", "the request's body broke off", false, error);
     })
     .finally(() => {
       readAtOnce -= reserved;
     });
-  if (bytes === null) return unread(gathering, length);
+  if (bytes === null) return unread(held, length);
   const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
   const value = isJson || beginsAsObject(bytes) ? parsed(bytes) : null;
@@ -142,68 +142,4 @@ function askedForUsage(bytes: Uint8Array, request: Record<string, unknown>): Uin
   }
   const exact = parseExactly(Buffer.from(bytes).toString()) as Record<string, unknown>;
   return Buffer.from(JSON.stringify({ ...exact, stream_options: { ...(exact.stream_options as object | null), include_usage: true } }));
-}
-
-/** Reads a body that turns out to be small; one that does not goes on as it comes, from its beginning. */
-class Gathering implements Body {
-  readonly length: number;
-  /** All of it, or `null` when it is too large. */
-  readonly whole: Promise<Uint8Array | null>;
-  private held: Uint8Array[] = [];
-  private size = 0;
-  private sink: Sink | null = null;
-  private isEnded = false;
-  private trailers: Trailers | null = null;
-  private failure: Error | null = null;
-
-  /** Takes `most`, the bytes that are kept. */
-  constructor(
-    private readonly source: Body,
-    private readonly max: number,
-  ) {
-    this.length = source.length;
-    this.whole = new Promise((resolve, reject) => {
-      source.start({
-        write: (bytes) => {
-          if (this.sink !== null) return this.sink.write(bytes);
-          this.held.push(bytes);
-          this.size += bytes.length;
-          if (this.size <= this.max) return true;
-          resolve(null);
-          return false;
-        },
-        end: (trailers = null) => {
-          this.isEnded = true;
-          resolve(this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.size));
-          this.trailers = trailers;
-          this.sink?.end(trailers);
-        },
-        fail: (reason) => {
-          this.failure = reason;
-          reject(reason);
-          this.sink?.fail(reason);
-        },
-      });
-    });
-  }
-
-  start(sink: Sink): void {
-    const { held } = this;
-    this.held = [];
-    this.sink = sink;
-    let fits = true;
-    for (const bytes of held) fits = sink.write(bytes) && fits;
-    if (this.failure !== null) sink.fail(this.failure);
-    else if (this.isEnded) sink.end(this.trailers);
-    else if (fits) this.source.resume();
-  }
-
-  resume(): void {
-    this.source.resume();
-  }
-
-  cancel(): void {
-    this.sink = null;
-    this.source.cancel();
-  }
 }

@@ -122,9 +122,9 @@ export class Forwarder {
 
   /** Reads what the request will cost, and takes a credential for it. */
   private async prepare(exchange: Exchange<Arrival>, route: Route): Promise<void> {
-    const { head, body } = exchange.incoming;
+    const { head } = exchange.incoming;
     const length = head.framing === "chunked" ? -1 : head.contentLength;
-    const prompt = await readPrompt(body, length, isJsonType(head.fields.mediaType), mayAskForUsage(exchange, route));
+    const prompt = await readPrompt(exchange.body, length, isJsonType(head.fields.mediaType), mayAskForUsage(exchange, route));
     if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));
     exchange.prompt = prompt;
     // Nothing may be taken for it any more.

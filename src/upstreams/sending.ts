@@ -87,8 +87,8 @@ export const isRepeatable = (body: Body | null): boolean =>
 const MAX_GATHERED = 16_384;
 
 /** Tells whether the body is waited for, since it is small and was not sent with the head. */
-export function isSmallAndOnItsWay({ incoming: { body, head } }: Exchange<Arrival>): boolean {
-  return body !== null && head.framing === "length" && head.contentLength <= MAX_GATHERED && !body.isComplete;
+export function isSmallAndOnItsWay({ held, incoming: { body, head } }: Exchange<Arrival>): boolean {
+  return held === null && body !== null && head.framing === "length" && head.contentLength <= MAX_GATHERED && !body.isComplete;
 }
 
 /** Waits for a small body. Rejects when it breaks off, or its caller leaves. */
@@ -102,8 +102,9 @@ export async function gather(exchange: Exchange<Arrival>): Promise<Body | null> 
 
 /** Gives the request's body, in a form that can be sent again where it is small enough. */
 function bodyOf(exchange: Exchange<Arrival>, mayRetry: boolean): Body | null {
-  const { body, head } = exchange.incoming;
-  return body === null || !mayRetry || head.contentLength > MAX_KEPT ? body : new ReplayBody(body);
+  const { body } = exchange;
+  if (body === null || !mayRetry || body instanceof WholeBody) return body;
+  return exchange.incoming.head.contentLength > MAX_KEPT ? body : new ReplayBody(body);
 }
 
 /**
