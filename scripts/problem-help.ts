@@ -94,6 +94,11 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     who: "caller",
     fix: "Send less. Operators: `server.maxHeaderSize`.",
   },
+  pluginFailed: {
+    meaning: "A plug-in of the operator's threw, took too long, or gave what means nothing.",
+    who: "operator",
+    fix: "Look in the log for the request id: the line names the plug-in, its hook and the error.",
+  },
   internal: { meaning: "A fault of Sluice's own.", who: "operator", fix: "Look in the log for the request id, and report it." },
   notImplemented: { meaning: "A transfer coding that is not spoken here.", who: "caller", fix: "Send the body as it is, or chunked." },
   upstreamFailed: {

@@ -17,6 +17,7 @@ const FLOORS = [
     "keys",
     "issuers",
     "identity",
+    "plugins",
     "guard",
     "health",
     "usage",

@@ -53,8 +53,8 @@ export const configAdmin = ({ live, config }: ConfigView) =>
     )
     .post(
       "/reload",
-      () => {
-        const faults = live.reload("admin");
+      async () => {
+        const faults = await live.reload("admin");
         if (faults.length > 0) throw unusable(faultLines(live.file, faults), wireFaults(faults));
         return { file: live.file ?? "", loadedAt: timeText(live.status.loadedAt) ?? "" };
       },

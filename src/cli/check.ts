@@ -1,6 +1,7 @@
 import { loadConfig, placed } from "../config/load.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { day, examineCertificates } from "../http/certificates.ts";
+import { pluginFileFaults } from "../plugins/plugins.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
 import type { Command } from "./arguments.ts";
@@ -9,7 +10,7 @@ export const check: Command = {
   name: "check",
   usage: "check [FILE] [--strict]",
   summary:
-    "Validates a configuration file (config.json by default) and prints each fault as FILE:LINE:COLUMN path: what is wrong. Warnings are told likewise and don't change the exit status.",
+    "Validates a configuration file (config.json by default) and prints each fault as FILE:LINE:COLUMN path: what is wrong. Warnings are told likewise and don't change the exit status. Plug-ins are loaded, and not set up.",
   flags: [{ name: "strict", help: "count warnings as faults: exit status 1" }],
   positionals: 1,
   run: async ({ positionals, flags }) => {
@@ -26,7 +27,8 @@ export const check: Command = {
     const { config, given } = loaded;
     const now = Date.now();
     const { faults, warnings: ofCertificates, certificates } = examineCertificates(config, now);
-    if (faults.length > 0) return tell(file, placed(text, faults));
+    const wrong = [...faults, ...(await pluginFileFaults(config, file))];
+    if (wrong.length > 0) return tell(file, placed(text, wrong));
     const host = process.env.SLUICE_HOST || config.server.host;
     const warnings = placed(text, [...configWarnings(config, given, host, now), ...ofCertificates]);
     for (const { file: certificate, names, endsAt } of certificates)

@@ -17,11 +17,13 @@ import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 import { signToken } from "./sign-token.ts";
 import { top } from "./top.ts";
+import { types } from "./types.ts";
 
 const COMMANDS: readonly Command[] = [
   serve,
   check,
   schema,
+  types,
   openapi,
   ping,
   keys,

@@ -9,6 +9,7 @@ import { demoBanner } from "../demo/banner.ts";
 import type { GatewayOptions } from "../gateway/ground.ts";
 import { type Listeners, listen } from "../gateway/listeners.ts";
 import { type Gateway, openGateway } from "../gateway/open.ts";
+import { openPlugins } from "../gateway/plugins.ts";
 import { ConfigConflict } from "../gateway/reload.ts";
 import { openScope, type Scope } from "../gateway/scope.ts";
 import { examineCertificates } from "../http/certificates.ts";
@@ -168,12 +169,12 @@ function openLog(output: Output, redactor: Redactor, config: Config): Log {
 }
 
 /**
- * Opens the gateway, or gives the conflict between its configuration and what the database holds. Throws what a person can mend as such.
+ * Opens the gateway, or gives the conflict between its configuration and what the database holds, or what its plug-ins are. Throws what a person can mend as such.
  * Nothing is left open where it does not come to be.
  */
 async function opened(scope: Scope, options: GatewayOptions): Promise<Gateway | ConfigConflict> {
   try {
-    return openGateway(scope, options);
+    return openGateway(scope, { ...options, plugins: await openPlugins(scope, options) });
   } catch (error) {
     await scope.close();
     if (error instanceof ConfigConflict) return error;

@@ -16,7 +16,7 @@ const PLAIN = "\x1b[0m";
 export function screenOf(before: StatsAnswer, now: StatsAnswer, screen: Screen): string[] {
   const change = changeOf(before, now);
   const head = headOf(now, change, screen);
-  const sections = [routesOf, consumersOf, targetsOf, blocksOf, poolsOf]
+  const sections = [routesOf, consumersOf, targetsOf, pluginsOf, blocksOf, poolsOf]
     .map((section) => section(now, change, screen))
     .filter(({ lines }) => lines.length > 0);
   return [...head, ...laidOut(sections, screen.rows - head.length, screen)].slice(0, screen.rows);
@@ -31,6 +31,8 @@ interface Change {
   /** Those who called, the busiest first. */
   readonly consumers: readonly { readonly consumer: string | null; readonly requests: number; readonly limited: number }[];
   readonly cache: StatsAnswer["cache"];
+  /** Plug-ins, those that took most time first; `longestHold` is since the start. */
+  readonly plugins: StatsAnswer["plugins"];
 }
 
 function changeOf(before: StatsAnswer, now: StatsAnswer): Change {
@@ -53,8 +55,21 @@ function changeOf(before: StatsAnswer, now: StatsAnswer): Change {
     routes,
     all: routes.reduce(sumOf, emptyRoute(now.latencyBounds.length + 1)),
     consumers,
+    plugins: pluginsSince(now, isSame ? before.plugins : []),
     cache: isSame ? { hits: now.cache.hits - before.cache.hits, misses: now.cache.misses - before.cache.misses } : now.cache,
   };
+}
+
+function pluginsSince(now: StatsAnswer, before: StatsAnswer["plugins"]): StatsAnswer["plugins"] {
+  const earlier = new Map(before.map((plugin) => [plugin.plugin, plugin]));
+  return now.plugins
+    .map((plugin) => {
+      const then = earlier.get(plugin.plugin);
+      if (then === undefined || then.calls > plugin.calls) return plugin;
+      const { calls, seconds, failures } = plugin;
+      return { ...plugin, calls: calls - then.calls, seconds: seconds - then.seconds, failures: failures - then.failures };
+    })
+    .sort((a, b) => b.seconds - a.seconds);
 }
 
 /** Gives the lines at the top: the whole gateway's, and what nobody should have to look for. */
@@ -138,6 +153,21 @@ const targetsOf: SectionOf = (now, _, screen) => {
     lines: troubled.map((target) => {
       const cells = [nameOf(target), target.breaker, target.healthy ? "up" : "down", String(target.inFlight)];
       return styled(row(cells, columns, WORD, target.why, nameWidth), isWell(target) ? "" : RED, screen);
+    }),
+  };
+};
+
+/** Milliseconds for which a plug-in may keep everything else waiting without being shown in red. */
+const LONG_HOLD = 100;
+
+const pluginsOf: SectionOf = (_, { seconds, plugins }, screen) => {
+  const { columns } = screen;
+  return {
+    title: (shown) => row([`PLUG-IN${shown}`, "CALLS/S", "FAILS/S", "AVG MS", "HELD UP MS"], columns, WORD),
+    lines: plugins.map(({ plugin, calls, seconds: taken, failures, longestHold }) => {
+      const average = calls === 0 ? "-" : ((1000 * taken) / calls).toFixed(2);
+      const cells = [plugin, rateOf(calls, seconds), rateOf(failures, seconds), average, longestHold.toFixed(1)];
+      return styled(row(cells, columns, WORD), failures > 0 || longestHold > LONG_HOLD ? RED : "", screen);
     }),
   };
 };

@@ -27,7 +27,16 @@ export const top: Command = {
       if (!(interval >= 0.2 && interval <= 60)) throw new UsageError("--interval must be a number of seconds from 0.2 to 60");
       const look = async (): Promise<StatsAnswer> => {
         const stats = await ask<StatsAnswer>(input, "GET", "/admin/stats", undefined, PATIENCE);
-        const lists = [stats?.routes, stats?.consumers, stats?.targets, stats?.pools, stats?.latencyBounds, stats?.faults, stats?.warnings];
+        const lists = [
+          stats?.routes,
+          stats?.consumers,
+          stats?.targets,
+          stats?.pools,
+          stats?.plugins,
+          stats?.latencyBounds,
+          stats?.faults,
+          stats?.warnings,
+        ];
         if (!lists.every(Array.isArray) || stats.cache === undefined || stats.blocks === undefined) throw new RemoteFault(NO_SLUICE);
         return stats;
       };

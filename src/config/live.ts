@@ -9,8 +9,19 @@ import { configWarnings } from "./warnings.ts";
 /** Names who asked for a reload. */
 export type Trigger = "file" | "signal" | "admin";
 
-/** Puts a configuration in force, whole or not at all. Gives the faults with which it conflicts; none when it is in force. */
-export type Apply = (config: Config, text: string) => readonly Fault[];
+/**
+ * Makes a configuration ready, which may take a while, and puts it in force, whole or not at all, unless the gateway is stopping by then.
+ * Gives the faults with which it conflicts; none when it is in force.
+ */
+export type Apply = (config: Config, text: string, isStopping: () => boolean) => Promise<readonly Fault[]>;
+
+/** Watches files that the configuration names, and that are read with it. */
+export interface OtherFiles {
+  /** Tells whether one of them is another than when they were looked at last. */
+  isChanged(): boolean;
+  /** Looks at them. */
+  look(): void;
+}
 
 /** Tells what became of the last reload, or of the start. */
 export interface LoadStatus {
@@ -29,6 +40,8 @@ export interface LiveConfigDeps {
   readonly emit: Emit;
   /** The host on which the main port listens. */
   readonly host: string;
+  /** The files that are read again with it. */
+  readonly others: OtherFiles;
   /** The faults that the file has already at the start, when the gateway was started with another configuration. */
   readonly faults: readonly Fault[];
 }
@@ -39,14 +52,22 @@ export interface LiveConfigDeps {
  */
 const LOOK_EVERY = 500;
 
+const NOT_STARTED: readonly Fault[] = [{ path: [], message: "the gateway has not started yet" }];
+const STOPPING: readonly Fault[] = [{ path: [], message: "the gateway is stopping" }];
+
 /**
  * Follows the configuration file while the gateway runs: reads it again when it changes, and puts it in force if nothing is wrong with it.
+ * One reload follows the other.
  */
 export class LiveConfig {
   private current: LoadStatus;
   private seen: string;
   private timer: Timer | null = null;
-  private apply: Apply = () => [{ path: [], message: "the gateway has not started yet" }];
+  private apply: Apply = async () => NOT_STARTED;
+  private isClosed = false;
+  /** The reload under way, and the one that begins after it: whoever asks meanwhile gets that one's faults. */
+  private running: Promise<readonly Fault[]> | null = null;
+  private waiting: Promise<readonly Fault[]> | null = null;
 
   constructor(private readonly deps: LiveConfigDeps) {
     this.current = { loadedAt: deps.clock.wall(), faults: deps.faults };
@@ -66,28 +87,48 @@ export class LiveConfig {
     this.apply = apply;
     if (this.deps.file === null) return;
     this.timer = setInterval(() => {
-      const now = this.look();
-      if (now === this.seen) return;
-      this.reload("file");
+      // What is under way looks at the files as well.
+      if (this.running !== null || (this.look() === this.seen && !this.deps.others.isChanged())) return;
+      void this.reload("file");
     }, LOOK_EVERY);
   }
 
-  /** Ends the watch. A reload that is asked for afterwards changes nothing. */
+  /** Ends the watch. A reload that is asked for afterwards, or under way, changes nothing. */
   close(): void {
     if (this.timer !== null) clearInterval(this.timer);
-    this.apply = () => [{ path: [], message: "the gateway is stopping" }];
+    this.isClosed = true;
   }
 
   /** Reads the file and puts it in force. Gives the file's faults, with which the old configuration stays. */
-  reload(trigger: Trigger): readonly Fault[] {
+  reload(trigger: Trigger): Promise<readonly Fault[]> {
+    if (this.running === null) return this.begin(trigger);
+    const next = (): Promise<readonly Fault[]> => {
+      this.waiting = null;
+      return this.begin(trigger);
+    };
+    this.waiting ??= this.running.then(next, next);
+    return this.waiting;
+  }
+
+  private begin(trigger: Trigger): Promise<readonly Fault[]> {
+    this.running = this.once(trigger).finally(() => {
+      this.running = null;
+    });
+    return this.running;
+  }
+
+  private async once(trigger: Trigger): Promise<readonly Fault[]> {
+    if (this.isClosed) return STOPPING;
     this.seen = this.look();
-    const faults = this.read();
+    this.deps.others.look();
+    const faults = await this.read();
+    if (this.isClosed) return STOPPING;
     this.current = faults.length === 0 ? { loadedAt: this.deps.clock.wall(), faults } : { ...this.current, faults };
     this.deps.emit({ type: "reload", trigger, faults });
     return faults;
   }
 
-  private read(): readonly Fault[] {
+  private async read(): Promise<readonly Fault[]> {
     const { file, env } = this.deps;
     if (file === null) return [{ path: [], message: "this is the embedded demo, which has no file: start with a config.json" }];
     let text: string;
@@ -98,7 +139,8 @@ export class LiveConfig {
     }
     const loaded = loadConfig(text, env);
     if ("faults" in loaded) return loaded.faults;
-    const conflicts = this.apply(loaded.config, text);
+    const conflicts = await this.apply(loaded.config, text, () => this.isClosed);
+    if (this.isClosed) return conflicts;
     if (conflicts.length > 0) return placed(text, conflicts);
     const warnings = placed(text, configWarnings(loaded.config, loaded.given, this.deps.host, this.deps.clock.wall()));
     this.deps.emit({ type: "configurationWarnings", warnings });

@@ -5,10 +5,9 @@ import { SECTIONS } from "./schema.ts";
  * Fields of the configuration that this version does not serve yet, by their place (`*` is any name, `[]` any entry).
  * They are refused, never ignored, unless their value switches the feature off anyway. To make one work: move it to its section's schema.
  */
-export const NOT_YET: readonly (readonly string[])[] = [
-  "plugins",
-  ...SECTIONS.flatMap(({ name, notYet = [] }) => notYet.map((place) => `${name}.${place}`)),
-].map((pattern) => pattern.split("."));
+export const NOT_YET: readonly (readonly string[])[] = SECTIONS.flatMap(({ name, notYet = [] }) =>
+  notYet.map((place) => `${name}.${place}`.split(".")),
+);
 
 /** Takes the fields that are not served yet out of `value` (which it changes) and gives a fault for each that was meant. */
 export function takeNotYet(value: unknown, within: Path = []): Fault[] {

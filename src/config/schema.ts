@@ -12,6 +12,7 @@ import { identitySection } from "../identity/settings.ts";
 import { issuersSection } from "../issuers/settings.ts";
 import { authzSection } from "../judge/settings.ts";
 import { limitsSection } from "../limits/settings.ts";
+import { pluginsSection } from "../plugins/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
 import { redisSection } from "../redis/settings.ts";
 import { routesSection } from "../routes/settings.ts";
@@ -47,6 +48,7 @@ const LIST = [
   tiersSection,
   upstreamsSection,
   routesSection,
+  pluginsSection,
   poolsSection,
   authzSection,
   keyVerificationSection,

@@ -5,6 +5,7 @@ import type { RequestHead } from "../http/head.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
 import type { Incoming } from "../http/server.ts";
+import type { Visits } from "../plugins/visit.ts";
 import type { CredentialUse } from "../pools/credential.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
@@ -95,6 +96,8 @@ export class Exchange<A extends Arrival = Incoming> {
   held: Body | null = null;
   /** The body as it is sent, where it was read for what it costs. */
   prompt: Prompt | null = null;
+  /** What plug-ins keep of the request; `null`: its route has none. */
+  visits: Visits | null = null;
   /** The key of a pool that the request is sent with. */
   credential: CredentialUse | null = null;
   /** Reads from the response how much it cost. */

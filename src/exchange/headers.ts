@@ -7,9 +7,16 @@ import type { Caller } from "./caller.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import type { Route } from "./route.ts";
 
-const NOT_RETURNED = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
+/** Fields that are not passed on in a response: this hop's, those that frame the message, and those that Sluice sets. */
+export const NOT_RETURNED: ReadonlySet<string> = new Set([...HOP_BY_HOP, "content-length", "x-request-id", "x-process-time"]);
 /** Fields of limits that are not passed on in a limited response: Sluice's own stand there, and the backend's count something else. */
-const LIMIT_FIELDS = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"]);
+export const LIMIT_FIELDS: ReadonlySet<string> = new Set([
+  "x-ratelimit-limit",
+  "x-ratelimit-remaining",
+  "x-ratelimit-reset",
+  "ratelimit",
+  "ratelimit-policy",
+]);
 
 /** Finds `trailers` among the transfer codings of a TE field. */
 const TRAILERS = /(^|,)[ \t]*trailers[ \t]*(,|$)/i;

@@ -53,7 +53,7 @@ export const WalkedRequest = Type.Object({
   steps: Type.Array(
     Type.Object({
       step: Type.String({
-        description: "path, route, ips, guard, identify, limits, authorize, cache or target.",
+        description: "path, route, ips, guard, identify, plugin, limits, authorize, cache or target.",
         examples: ["route"],
       }),
       passed: Type.Union([Type.Boolean(), Type.Null()], {

@@ -72,10 +72,11 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
   };
 }
 
-function statistics({ clock, metrics, warnings, link, live, options }: Ground, services: Services): ResourceDeps["stats"] {
+function statistics({ clock, metrics, warnings, link, live, plugins, options }: Ground, services: Services): ResourceDeps["stats"] {
   const { health, usage, upstreams, pools, caching, activities, guard, troubles } = services;
   return {
     ...{ clock, health, metrics, usage, upstreams, pools, guard, warnings },
+    plugins: () => plugins.allCounts,
     startedAt: clock.now(),
     cacheCounts: caching.counts,
     isRedisUp: () => link?.isUp ?? null,

@@ -20,6 +20,8 @@ import { issuerFamilies } from "../issuers/metrics.ts";
 import type { MemoryStore } from "../limits/memory/store.ts";
 import { limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
 import type { RedisLimiter } from "../limits/redis/limiter.ts";
+import type { PluginCounts } from "../plugins/counts.ts";
+import { pluginFamilies } from "../plugins/metrics.ts";
 import { poolFamilies } from "../pools/metrics.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { RedisLink } from "../redis/link.ts";
@@ -48,6 +50,8 @@ export interface Sources {
   /** The limits that Redis counts; `null` without Redis. */
   readonly shared: RedisLimiter | null;
   readonly live: () => LiveConfig["status"];
+  /** Gives the counts of plug-ins, by their names. */
+  readonly plugins: () => ReadonlyMap<string, PluginCounts>;
   readonly activities: () => Activities | null;
   readonly backups: ScheduledBackups;
   readonly isStorageReadOnly: () => boolean;
@@ -77,6 +81,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...redisTroubleFamilies(sources.link),
   ...sharedLimitFamilies(sources.shared),
   ...configFamilies(sources.live),
+  ...pluginFamilies(sources.plugins),
   ...certificateFamilies(sources.certificateExpiresAt),
   ...logFamilies(sources.log),
   ...spanFamilies(sources.spanCounts),

@@ -10,6 +10,7 @@ import { counters } from "../observers/counters.ts";
 import { eventFeed } from "../observers/event-feed.ts";
 import { logLines } from "../observers/log-lines.ts";
 import { warningRules, warnOfFile } from "../observers/warnings.ts";
+import { Plugins } from "../plugins/plugins.ts";
 import { ChangeFeed } from "../records/changes.ts";
 import { RedisLink } from "../redis/link.ts";
 import type { Fault } from "../schema/faults.ts";
@@ -28,6 +29,8 @@ export interface GatewayOptions {
   readonly config: Config;
   /** The file that `config` was read from; `null` for the embedded demo. */
   readonly file: string | null;
+  /** The configuration's plug-ins, which are in force; left out: it names none. */
+  readonly plugins?: Plugins;
   /** The file's text, to be kept as the last good one. */
   readonly text?: string;
   /** The faults of the file, when `config` is the last good one in its place. */
@@ -59,6 +62,7 @@ export interface Ground {
   readonly log: Logger | null;
   readonly redactor: Redactor;
   readonly inForce: InForce;
+  readonly plugins: Plugins;
   readonly live: LiveConfig;
   readonly emit: Emit;
   readonly occurrences: Occurrences;
@@ -115,11 +119,20 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
   scope.defer(() => crowd.close());
   const link = config().redis === null ? null : openLink(scope, config, clock, emit);
   const faults = options.fileFaults ?? [];
-  const live = new LiveConfig({ file, env: options.env ?? {}, clock, faults, host: options.host ?? config().server.host, emit });
+  const plugins = options.plugins ?? new Plugins({ file, log, env: options.env ?? {} });
+  const live = new LiveConfig({
+    others: plugins,
+    file,
+    env: options.env ?? {},
+    clock,
+    faults,
+    host: options.host ?? config().server.host,
+    emit,
+  });
   warnOfFile(warnings, file, faults);
   return {
     ...{ options, scope, clock, log, redactor: options.redactor ?? new Redactor(), inForce, live, emit, occurrences, warnings, metrics },
-    ...{ events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
+    ...{ plugins, events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
     every: (milliseconds, work) => scope.every(milliseconds, () => guarded(work)),
   };
 }

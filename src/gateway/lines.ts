@@ -13,6 +13,8 @@ import { unavailable } from "../http/problem.ts";
 import type { Identity } from "../identity/gate.ts";
 import type { LimitsGate } from "../limits/gate.ts";
 import type { Recorder } from "../observers/recorder.ts";
+import type { PluginSteps } from "../plugins/steps.ts";
+import type { RouteConfig } from "../routes/settings.ts";
 import type { Forwarder } from "../upstreams/forwarder.ts";
 import type { Usage } from "../usage/usage.ts";
 
@@ -20,6 +22,8 @@ import type { Usage } from "../usage/usage.ts";
 export interface LineServices {
   readonly guard: Guard;
   readonly identity: Identity;
+  /** Gives the steps of the plug-ins that are asked on a route: those of all routes, and its own. */
+  readonly pluginsOf: (route: Pick<RouteConfig, "plugins">) => PluginSteps;
   readonly limits: LimitsGate;
   readonly authorize: Authorize;
   readonly caching: Caching;
@@ -31,17 +35,24 @@ export interface LineServices {
 }
 
 /** Puts together the way of a route's requests: the product on one page. `own`: answers in a backend's place. */
-export const lineOf = (route: Route, use: LineServices, own: Answerer | null = null): Line => ({
-  gates: [
-    ...(route.ips === null ? [] : [ipsGate(route.ips, use.guard)]),
-    sizeGate(route),
-    guardGate(use.guard),
-    use.identity.gateFor(route),
-    ...admissionOf(route, use),
-  ],
-  answer: own ?? forwardingOf(route, use),
-  ended: endedOf(route, use),
-});
+export function lineOf(route: Route, use: LineServices, own: Answerer | null = null): Line {
+  const plugins = use.pluginsOf(route.document);
+  return {
+    gates: [
+      ...plugins.first,
+      ...(route.ips === null ? [] : [ipsGate(route.ips, use.guard)]),
+      sizeGate(route),
+      guardGate(use.guard),
+      ...plugins.request,
+      // A route that names issuers takes their tokens alone.
+      use.identity.gateFor(route, route.issuers.length === 0 ? plugins.identify : null),
+      ...plugins.admit,
+      ...admissionOf(route, use),
+    ],
+    answer: own ?? plugins.around(forwardingOf(route, use)),
+    ended: plugins.ending(endedOf(route, use)),
+  };
+}
 
 /**
  * Gives the gates that decide whether a known caller's request is admitted. A service that is asked gets no request that limits would

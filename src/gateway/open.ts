@@ -109,7 +109,7 @@ function watchConfiguration(ground: Ground, services: Services): void {
     reload: ({ trigger, faults }) =>
       guarded(() => audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(file, faults) } })),
   });
-  live.start((next, nextText) => reload(next, nextText, ground, services));
+  live.start((next, nextText, isStopping) => reload({ next, text: nextText, isStopping }, ground, services));
   scope.defer(() => live.close());
   if (text !== undefined && file !== null && live.status.faults.length === 0) keepGood(text, ground);
 }
@@ -126,7 +126,7 @@ async function whenReady({ replication, signals }: Services, { link }: Ground): 
 }
 
 const sourcesOf = (ground: Ground, services: Services, certificateExpiresAt: () => number | null): Parameters<typeof families>[0] => {
-  const { clock, link, crowd, live, backups, writability, events, options } = ground;
+  const { clock, link, crowd, live, backups, writability, events, plugins, options } = ground;
   const { health, upstreams, cacheStore, caching, limits, guard, pools, issuers, activities, tracing } = services;
   return {
     ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, link, crowd, backups, events, certificateExpiresAt },
@@ -134,6 +134,7 @@ const sourcesOf = (ground: Ground, services: Services, certificateExpiresAt: () 
     store: limits.store,
     shared: limits.shared,
     live: () => live.status,
+    plugins: () => plugins.allCounts,
     activities: () => activities.current,
     isStorageReadOnly: () => writability.state !== null,
     log: options.log,

@@ -234,7 +234,7 @@ const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps
       checked(RouteConfig, ["routes", 0], value, (route: RouteConfig) => {
         const clash = records.routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
-        const faults = [...routeFaults(route, records.known()), ...taken];
+        const faults = [...routeFaults(route, records.known()), ...localFiles(route), ...taken];
         if (faults.length > 0) return faults;
         const asked = route.authorize === null ? [] : refusedUrl(config(), route.authorize.url, ["authorize", "url"]);
         return route.upstream.includes("://") ? [...refusedUrl(config(), route.upstream, ["upstream"]), ...asked] : asked;
@@ -307,6 +307,12 @@ function checked<T>(
   // The schema has no faults to tell: it is a T.
   return { value: filled, faults: [...notYet, ...wrong, ...(wrong.length === 0 ? rules(filled as T) : [])] };
 }
+
+/** Refuses what names files of this machine: whoever may change routes may not choose which programs run here. */
+const localFiles = ({ plugins }: RouteConfig): Fault[] =>
+  plugins.length === 0
+    ? []
+    : [{ path: ["plugins"], message: "can't be set by the admin API: name plug-ins in the configuration file, there also for all routes" }];
 
 /** Tells why the admin API takes no such URL. */
 function refusedUrl(config: Config, url: string, path: Fault["path"]): Fault[] {

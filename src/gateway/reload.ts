@@ -1,6 +1,7 @@
 import { fixedFaults } from "../config/fixed.ts";
 import { keepLastGood } from "../config/last-good.ts";
 import { Config } from "../config/schema.ts";
+import type { PreparedPlugins } from "../plugins/plugins.ts";
 import type { Fault } from "../schema/faults.ts";
 import { secretsIn } from "../schema/secrets.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
@@ -8,10 +9,10 @@ import { parseSize } from "../values/units.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 
-/** Says that the configuration names what the admin API made before. */
+/** Says that a valid configuration can't come into force: it names what the admin API made before, or a plug-in that does not load. */
 export class ConfigConflict extends Error {
   constructor(readonly faults: readonly Fault[]) {
-    super("the configuration conflicts with what the admin API made");
+    super("the configuration conflicts with what the admin API made, or with what its plug-ins are");
   }
 }
 
@@ -41,24 +42,49 @@ function storageClash({ activities }: Config, databasePath: string): Fault[] {
 
 const placeOf = ({ path }: NonNullable<Config["activities"]>): string[] => ["activities", ...(path === null ? [] : ["path"])];
 
-/** Puts another configuration in force in one step: all is checked, then all is swapped. Gives the faults with which it can't be. */
-export function reload(next: Config, text: string, ground: Ground, services: Services): readonly Fault[] {
-  const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
-  const { activities } = next;
-  const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
-  if (activities !== null && unusable !== null) faults.push({ path: placeOf(activities), message: unusable });
-  if (faults.length > 0) return faults;
-  swap(next, ground, services);
+/** Describes a configuration that was read again. */
+export interface Reread {
+  readonly next: Config;
+  readonly text: string;
+  /** Tells whether the gateway is stopping: then nothing comes into force any more. */
+  readonly isStopping: () => boolean;
+}
+
+/**
+ * Puts another configuration in force in one step: its plug-ins are loaded beside those in force, which may take a while; then all is checked
+ * and all is swapped, at once. Gives the faults with which it can't be.
+ */
+export async function reload({ next, text, isStopping }: Reread, ground: Ground, services: Services): Promise<readonly Fault[]> {
+  const plugins = await ground.plugins.prepare(next);
+  const faults = isStopping() ? STOPPING : [...plugins.faults, ...faultsOf(next, ground, services)];
+  if (faults.length > 0) {
+    plugins.drop();
+    return faults;
+  }
+  swap(next, plugins, ground, services);
   keepGood(text, ground);
   return [];
 }
 
+const STOPPING: readonly Fault[] = [{ path: [], message: "the gateway is stopping" }];
+
+/** Gives the faults with which a configuration can't come into force now. */
+function faultsOf(next: Config, ground: Ground, services: Services): readonly Fault[] {
+  const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
+  const { activities } = next;
+  const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
+  if (activities !== null && unusable !== null) faults.push({ path: placeOf(activities), message: unusable });
+  return faults;
+}
+
 /** Swaps everything. Nothing here may fail: whatever could was checked before. */
-function swap(next: Config, ground: Ground, services: Services): void {
+function swap(next: Config, plugins: PreparedPlugins, ground: Ground, services: Services): void {
   const { inForce, warnings, events, options, emit } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
   const before = inForce.config;
   inForce.enter(next);
+  // Before routes are compiled, which name them.
+  plugins.enter();
   records.declare(next);
   limits.store.maxSubjects = next.limits.maxSubjects;
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");

@@ -16,6 +16,9 @@ import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
+import { NamedCallers } from "../plugins/callers.ts";
+import { Calls } from "../plugins/calls.ts";
+import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { Rotation } from "../selfservice/rotation.ts";
@@ -76,11 +79,14 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 }
 
 /** Gathers the services that lines are made of. */
-function lineServices({ clock }: Ground, services: Services): LineServices {
+function lineServices({ clock, emit, plugins, inForce }: Ground, services: Services): LineServices {
   const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers } = services;
   const keys = records.registry;
   const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer));
+  const calls = new Calls({ clock, emit });
+  const callers = new NamedCallers({ registry: keys, hasTier: (name) => records.tiers.get(name) !== undefined });
   return {
+    pluginsOf: (route) => stepsOf(plugins.usesOf([inForce.config.plugins, route.plugins]), { calls, callers }),
     ...{ guard, authorize, caching, forwarder, usage, recorder },
     // Adding a way to tell who calls is adding its finder here.
     identity: new Identity({ finders: [apiKeys, new TokenFinder(issuers, guard)], guard, clock }),

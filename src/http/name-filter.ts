@@ -73,6 +73,9 @@ function generally(name: string): Passage | "spelt" {
   return passage;
 }
 
+/** Tells whether a request's field with this lower-case name is never copied, on whatever route: it is this hop's, or Sluice's own to set. */
+export const isNeverCopied = (lower: string): boolean => generally(lower) === "never";
+
 /**
  * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID, some also
  * `X.Consumer.ID`: such a name is dropped where Sluice sets, drops or reads the one with `-`.

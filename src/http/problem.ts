@@ -30,6 +30,7 @@ export const CODES = {
   headersTooLarge: { status: 431, title: "Headers too large" },
   tooManyReaders: { status: 429, title: "Too many readers" },
   internal: { status: 500, title: "Internal error" },
+  pluginFailed: { status: 500, title: "A plug-in failed" },
   notImplemented: { status: 501, title: "Not implemented" },
   upstreamFailed: { status: 502, title: "The backend failed" },
   circuitOpen: { status: 503, title: "The backend is cut off for now" },

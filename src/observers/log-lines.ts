@@ -36,6 +36,10 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     if (isUp) log.info("the collector takes traces again");
     else log.warn({ endpoint, why }, "the collector takes no traces: they are dropped");
   },
+  pluginFailed: ({ plugin, hook, kind, error, requestId, skips }) =>
+    log[skips ? "warn" : "error"]({ requestId, plugin, hook, kind, error }, `a plug-in failed${skips ? ": it is skipped" : ""}`),
+  pluginHeldUp: ({ plugin, hook, milliseconds, requestId }) =>
+    log.warn({ requestId, plugin, hook, milliseconds: Math.round(milliseconds) }, "a plug-in has kept everything else waiting"),
   activitiesTrouble: ({ message, attempts }) =>
     log.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
   configurationWarnings: ({ warnings }) => {

@@ -8,6 +8,7 @@ import { CorsConfig, corsFaults, HeadersConfig, headerFaults } from "../exchange
 import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
 import { Limits, limitFaults } from "../limits/settings.ts";
+import { Plugins, pluginFaults } from "../plugins/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, Name, Nullable, Shape, Size } from "../schema/fields.ts";
@@ -104,6 +105,7 @@ export const RouteConfig = Shape(
       description: "Lets pages of other origins use the route; preflights are answered by Sluice.",
     }),
     headers: HeadersConfig,
+    plugins: Plugins("Plug-ins of this route, asked after those of all routes. A route that the admin API makes has none of its own."),
   },
   "A path prefix joined to an upstream, with rules of its own.",
 );
@@ -125,7 +127,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (route.retry !== null) faults.push(...retryFaults(route.retry, [...at, "retry"]));
   if (route.credential !== null) faults.push(...credentialFaults(route.credential, known, [...at, "credential"]));
   if (route.cors !== null) faults.push(...corsFaults(route.cors, [...at, "cors"]));
-  faults.push(...headerFaults(route.headers, [...at, "headers"]));
+  faults.push(...headerFaults(route.headers, [...at, "headers"]), ...pluginFaults(route.plugins, [...at, "plugins"]));
   return faults;
 }
 
@@ -134,7 +136,6 @@ const schema = Type.Array(RouteConfig, { default: [], description: "What is forw
 export const routesSection: Section<"routes", typeof schema> = {
   name: "routes",
   schema,
-  notYet: ["[].plugins"],
   faults: (routes, known) => [
     ...routes.flatMap((route, i) => routeFaults(route, known, ["routes", i])),
     ...sameRoutes(routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })),

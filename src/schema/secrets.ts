@@ -5,10 +5,17 @@ import type { Path, Step } from "./faults.ts";
 /** Gives the text that takes a secret's place. `isUrl`: only user and password of this URL are secret. */
 type Replace = (secret: string, isUrl: boolean, path: Path) => string;
 
-/** Gives the schema of the value at a step within another. A record may declare by `secretNames` which names hold credentials. */
-function childOf({ items, properties, patternProperties, secretNames }: TSchema, step: Step): TSchema | undefined {
-  if (typeof step === "number") return items;
-  const child: TSchema | undefined = properties?.[step] ?? Object.values(patternProperties ?? {})[0];
+/**
+ * Gives the schema of the value at a step within another. A record, or what may be anything, may declare by `secretNames` which names hold
+ * credentials.
+ */
+function childOf(schema: TSchema, step: Step): TSchema | undefined {
+  const { items, properties, patternProperties, secretNames } = schema;
+  const isAnything = secretNames !== undefined && (items ?? properties ?? patternProperties) === undefined;
+  // What stands in it may be anything as well, and its names say the same.
+  const inside = isAnything ? schema : undefined;
+  if (typeof step === "number") return items ?? inside;
+  const child: TSchema | undefined = properties?.[step] ?? Object.values(patternProperties ?? {})[0] ?? inside;
   const isSecret = secretNames !== undefined && new RegExp(secretNames, "i").test(step);
   return isSecret && child !== undefined ? { ...child, secret: true } : child;
 }

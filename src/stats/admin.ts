@@ -6,6 +6,7 @@ import type { Guard } from "../guard/guard.ts";
 import type { SystemHealth } from "../health/health.ts";
 import type { Warnings } from "../health/warnings.ts";
 import { timeText } from "../http/conventions.ts";
+import type { PluginCounts } from "../plugins/counts.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { LogState } from "../telemetry/log.ts";
 import { BUCKETS, type Metrics } from "../telemetry/metrics.ts";
@@ -23,6 +24,8 @@ export interface StatsDeps {
   readonly usage: Usage;
   readonly upstreams: Upstreams;
   readonly pools: Pools;
+  /** Gives the counts of plug-ins, by their names. */
+  readonly plugins: () => ReadonlyMap<string, PluginCounts>;
   readonly cacheCounts: Readonly<CacheCounts>;
   /** Tells whether Redis is there; `null`: limits are counted by this instance alone. */
   readonly isRedisUp: () => boolean | null;
@@ -118,6 +121,16 @@ const Stats = Type.Object({
     }),
     { description: "All keys of all pools." },
   ),
+  plugins: Type.Array(
+    Type.Object({
+      plugin: Type.String({ description: "The plug-in." }),
+      calls: Type.Integer({ description: "How often its hooks were called." }),
+      seconds: Type.Number({ description: "What all of these took together, the waiting of async ones included." }),
+      failures: Type.Integer({ description: "How often one threw, took too long, or gave what means nothing." }),
+      longestHold: Type.Number({ description: "The longest that one call kept everything else waiting, in milliseconds." }),
+    }),
+    { description: "All plug-ins, since the start." },
+  ),
   cache: Type.Object(
     { hits: Type.Integer({ description: "Answered from it." }), misses: Type.Integer({ description: "Not in it." }) },
     { description: "The response cache, since the start." },
@@ -138,6 +151,18 @@ const Stats = Type.Object({
 
 /** Describes the answer of `GET /admin/stats`. */
 export type StatsAnswer = Static<typeof Stats>;
+
+const pluginNumbers = (all: ReadonlyMap<string, PluginCounts>): StatsAnswer["plugins"] =>
+  [...all].map(([plugin, counts]) => {
+    const sums = { calls: 0, seconds: 0, failures: 0, longestHold: 0 };
+    for (const { calls, seconds, failures, longestHold } of counts.values()) {
+      sums.calls += calls;
+      sums.seconds += seconds;
+      sums.failures += failures.thrown + failures.late + failures.nonsense;
+      sums.longestHold = Math.max(sums.longestHold, longestHold);
+    }
+    return { plugin, ...sums };
+  });
 
 /** Answers with numbers for a terminal, or a script: what `sluice top` shows. */
 export const statsAdmin = (deps: StatsDeps) =>
@@ -178,6 +203,7 @@ export const statsAdmin = (deps: StatsDeps) =>
         },
         faults: [...deps.faults()],
         warnings: deps.warnings.all().map(({ code, message }) => ({ code, message })),
+        plugins: pluginNumbers(deps.plugins()),
         cache: { hits: cacheCounts.hits, misses: cacheCounts.misses },
         redis: isRedisUp === null ? null : isRedisUp ? ("ok" as const) : ("away" as const),
         activities: activities ? { waiting: activities.waiting, lag: activities.lag / 1000 } : null,

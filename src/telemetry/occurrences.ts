@@ -96,6 +96,24 @@ export type Occurrence =
   | { readonly type: "issuer"; readonly issuer: string; readonly why: string | null }
   /** The collector of traces takes none, or takes them again. */
   | { readonly type: "collector"; readonly endpoint: string; readonly isUp: boolean; readonly why: string }
+  /** A plug-in's hook has thrown, taken too long, or given what means nothing. `skips`: the request goes on without it. */
+  | {
+      readonly type: "pluginFailed";
+      readonly plugin: string;
+      readonly hook: string;
+      readonly kind: string;
+      readonly error: string;
+      readonly requestId: string;
+      readonly skips: boolean;
+    }
+  /** A plug-in's hook has kept everything else waiting, for so many milliseconds: it gave back control only then. */
+  | {
+      readonly type: "pluginHeldUp";
+      readonly plugin: string;
+      readonly hook: string;
+      readonly milliseconds: number;
+      readonly requestId: string;
+    }
   /** Activities can't be applied for now. */
   | { readonly type: "activitiesTrouble"; readonly message: string; readonly attempts: number }
   /** The activities' database has reached its greatest size, or has room again. */

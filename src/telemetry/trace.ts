@@ -88,6 +88,12 @@ export class Trace {
     this.open = null;
   }
 
+  /** Ends the step under way, which has failed. `failure`: a short word for how. */
+  fail(now: number, failure: string, attributes: Attributes): void {
+    if (this.open !== null) this.open.isError = true;
+    this.leave(now, { ...attributes, "error.type": failure });
+  }
+
   /** Begins the step of the `attempt`th attempt: the request is sent to a target. */
   sends(upstream: string, { url, host }: Target, attempt: number, method: string, now: number): void {
     if (!this.isSampled) return;

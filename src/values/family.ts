@@ -2,13 +2,15 @@
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
+  /** The sample's own name, where it is not the metric's: a histogram has several. */
+  readonly metricName?: string;
 }
 
 /** Describes a metric that is read only when somebody asks for it. */
 export interface Family {
   readonly name: string;
   readonly help: string;
-  readonly type: "counter" | "gauge";
+  readonly type: "counter" | "gauge" | "histogram";
   readonly read: () => Iterable<Sample> | Promise<Iterable<Sample>>;
 }
 
@@ -22,6 +24,9 @@ export const gauge = (name: string, help: string, read: Family["read"]): Family 
 
 /** Makes a metric of a count, which only goes up. */
 export const counter = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "counter", read });
+
+/** Makes a metric of how values are spread; its samples have the names that Prometheus wants (_bucket, _sum, _count). */
+export const histogram = (name: string, help: string, read: Family["read"]): Family => ({ name, help, type: "histogram", read });
 
 /** Gives the one sample of a metric without labels. */
 export const single = (value: number): Sample[] => [{ labels: {}, value }];

@@ -118,8 +118,10 @@ const config = {
   routes: [
     { name: "all", path: "/", upstream: `http://127.0.0.1:${backendPort}` },
     { name: "kept", path: "/kept", upstream: `http://127.0.0.1:${backendPort}`, cache: { ttl: "1h", shared: true } },
+    { name: "hooked", path: "/hooked", upstream: `http://127.0.0.1:${backendPort}`, plugins: [{ file: "empty.ts" }] },
   ],
 };
+writeFileSync(join(folder, "empty.ts"), "export default { request(_request, _context) {} };\n");
 writeFileSync(join(folder, "config.json"), JSON.stringify(config));
 const redisPort = freePort();
 
@@ -158,6 +160,7 @@ try {
   const subjects: [string, number, string, Record<string, string>][] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
     ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }],
+    ["sluice: the same, with an empty hook", gateway.pid, `${url}hooked`, { "x-api-key": KEY }],
     ["sluice: the same, with an access log", ...logged, { "x-api-key": KEY }],
     ...withRedis,
     ["sluice: key, two limits, cache hit", gateway.pid, `${url}kept`, { "x-api-key": KEY }],

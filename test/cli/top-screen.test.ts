@@ -30,6 +30,7 @@ const stats = (more: Partial<StatsAnswer> = {}): StatsAnswer => ({
     { upstream: "users", target: "http://users-2:8001", breaker: "open", healthy: true, inFlight: 0, why: "answered 503" },
   ],
   pools: [{ pool: "llm", key: "one", status: "resting", remaining: 700 }],
+  plugins: [{ plugin: "tenant", calls: 210, seconds: 0.4, failures: 2, longestHold: 1500 }],
   cache: { hits: 75, misses: 25 },
   redis: "ok",
   activities: { waiting: 7, lag: 0.24 },
@@ -43,6 +44,7 @@ const before = stats({
   uptime: 100,
   routes: [route("users", 100, { limited: 10, latency: [100, 0, 0, 0] })],
   consumers: [{ consumer: "acme", requests: 40, limited: 4, total: 1000, totalLimited: 10 }],
+  plugins: [{ plugin: "tenant", calls: 10, seconds: 0.2, failures: 0, longestHold: 3 }],
   cache: { hits: 0, misses: 0 },
 });
 const SCREEN = { columns: 80, rows: 24, hasColour: false };
@@ -58,6 +60,7 @@ describe("the screen of sluice top", () => {
     expect(line("acme")).toBe("acme 99.0 5.0");
     expect(line("(no key)")).toBe("(no key) 1.0 0.0");
     expect(line("llm one")).toBe("llm one resting 700");
+    expect(line("tenant")).toBe("tenant 100.0 1.0 1.00 1500.0");
     expect(line("users http://users-2")).toBe("users http://users-2:8001 open up 0 answered 503");
     expect(text.findIndex((each) => each.includes("users-2"))).toBeLessThan(text.findIndex((each) => each.includes("users-1")));
   });

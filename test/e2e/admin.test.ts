@@ -158,9 +158,10 @@ describe("the admin API", () => {
 
     expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "required" })).status).toBe(200);
     expect((await fetch(`${gateway.url}/early`)).status).toBe(401);
-    expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "none", plugins: ["./p.ts"] })).body.errors[0]?.message).toContain(
-      "not yet supported",
-    );
+    expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "none", plugins: [{ file: "./p.ts" }] })).body.errors[0]).toMatchObject({
+      path: "plugins",
+      message: expect.stringContaining("can't be set by the admin API"),
+    });
 
     expect((await ask("DELETE", "/admin/upstreams/later")).status).toBe(409);
     expect((await ask("PATCH", "/admin/routes/%2Fearly", { auth: "none" })).status).toBe(200);

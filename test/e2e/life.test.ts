@@ -195,11 +195,14 @@ describe("under load", () => {
 describe("a start", () => {
   test("says what is wrong with a configuration, with its place, and ends with 1", async () => {
     using home = folder();
-    writeFileSync(join(home.path, "config.json"), '{\n  "server": { "prot": 1 },\n  "plugins": ["./x.ts"]\n}\n');
+    writeFileSync(
+      join(home.path, "config.json"),
+      '{\n  "server": { "prot": 1 },\n  "plugins": [{ "file": "./x.ts", "timeot": "1s" }]\n}\n',
+    );
     const { status, stderr } = await run(["serve"], { cwd: home.path });
     expect(status).toBe(1);
     expect(stderr).toContain('config.json:2:15 server.prot: unknown field "prot", did you mean "port"?');
-    expect(stderr).toContain("config.json:3:3 plugins: not yet supported");
+    expect(stderr).toContain('config.json:3:35 plugins[0].timeot: unknown field "timeot", did you mean "timeout"?');
   });
 
   test("refuses a taken port, a damaged database, one of a newer version and bad variables, and says what to do", async () => {

@@ -1,0 +1,78 @@
+import { readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, extname, join } from "node:path";
+
+/** The files that are followed from one plug-in: more are no plug-in but a whole program, and are read once. */
+const MAX_FILES = 512;
+
+const PROGRAMS: Readonly<Record<string, "ts" | "tsx" | "js" | "jsx">> = {
+  ...{ ".ts": "ts", ".mts": "ts", ".cts": "ts", ".tsx": "tsx" },
+  ...{ ".js": "js", ".mjs": "js", ".cjs": "js", ".jsx": "jsx" },
+};
+const ENDINGS: readonly string[] = ["", ...Object.keys(PROGRAMS), ".json", "/index.ts", "/index.js"];
+
+/** Holds a plug-in's file and all that it imports by relative paths, each with a text that changes when the file does. */
+export type Sources = ReadonlyMap<string, string>;
+
+/** Gives a text that changes when the file does. */
+export function stampOf(file: string): string {
+  try {
+    const { mtimeMs, size, ino } = statSync(file);
+    return `${mtimeMs} ${size} ${ino}`;
+  } catch {
+    return "gone";
+  }
+}
+
+/**
+ * Finds a plug-in's file and what it imports by relative paths, as they are now. Where an import leads to no file, the places are among
+ * them at which it would be found: it may come.
+ */
+export function sourcesOf(file: string): Sources {
+  const found = new Map<string, string>();
+  const open = [file];
+  for (let next = open.pop(); next !== undefined && found.size < MAX_FILES; next = open.pop()) {
+    if (found.has(next)) continue;
+    // Before it is read: what changes meanwhile is seen as a change afterwards.
+    found.set(next, stampOf(next));
+    for (const path of importedBy(next)) open.push(...placesOf(path, dirname(next)));
+  }
+  return found;
+}
+
+/** Tells whether the files are what they were. */
+export const isUnchanged = (sources: Sources): boolean => [...sources].every(([file, stamp]) => stampOf(file) === stamp);
+
+/** Makes Bun read these files again when they are imported next. */
+export function forget(files: Iterable<string>): void {
+  for (const file of files) {
+    delete require.cache[file];
+    try {
+      delete require.cache[realpathSync(file)];
+    } catch {
+      // It is gone.
+    }
+  }
+}
+
+/** Gives the relative paths that a file imports; none where it can't be read. */
+function importedBy(file: string): string[] {
+  const loader = PROGRAMS[extname(file)];
+  if (loader === undefined) return [];
+  try {
+    return new Bun.Transpiler({ loader })
+      .scanImports(readFileSync(file))
+      .map(({ path }) => path)
+      .filter((path) => path.startsWith("./") || path.startsWith("../"));
+  } catch {
+    // Whoever loads it says what is wrong.
+    return [];
+  }
+}
+
+function placesOf(path: string, folder: string): string[] {
+  try {
+    return [Bun.resolveSync(path, folder)];
+  } catch {
+    return ENDINGS.map((ending) => join(folder, path) + ending);
+  }
+}
