@@ -124,7 +124,7 @@ const variables = (text: string): Record<string, string> =>
   Object.fromEntries(
     [...text.matchAll(/\$\{([A-Z_0-9]+)\}/g)].map(([, name = ""], i) => [
       name,
-      /KEY|PASSWORD|SECRET|TOKEN/.test(name) ? `value-of-a-variable-${i}` : `http://value-${i}`,
+      /KEY|PASSWORD|SECRET|TOKEN/.test(name) ? `value-of-a-variable-of-thirty-two-characters-${i}` : `http://value-${i}`,
     ]),
   );
 
