@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { SignJWT } from "jose";
 import { freePort } from "../support/process.ts";
 
 const option = (name: string): string | undefined => {
@@ -13,6 +14,15 @@ const SECONDS = Number(option("seconds") ?? 5);
 const BINARY = option("binary");
 const LOADER = Bun.which("wrk") ?? Bun.which("autocannon");
 const KEY = "a-key-for-the-bench-0123456789";
+const SECRET = "a-secret-for-the-bench-of-32-characters";
+const TOKEN = await new SignJWT({ email: "alice@example.com", scope: "orders:read orders:write" })
+  .setProtectedHeader({ alg: "HS256" })
+  .setIssuer("https://id.example.com")
+  .setAudience("api")
+  .setSubject("alice")
+  .setIssuedAt()
+  .setExpirationTime("1h")
+  .sign(new TextEncoder().encode(SECRET));
 
 if (LOADER === null) {
   console.error("bench: neither wrk nor autocannon is on the PATH: install one (apt-get install wrk, or npm install -g autocannon)");
@@ -111,6 +121,15 @@ const config = {
     },
     tight: { limits: [{ algorithm: "fixed-window", limit: 1, window: "1d" }] },
   },
+  issuers: {
+    main: {
+      issuer: "https://id.example.com",
+      audience: ["api"],
+      secret: SECRET,
+      tier: { default: "bench" },
+      headers: { "X-User-Email": "email" },
+    },
+  },
   consumers: [
     { id: "bench", tier: "bench", keys: [KEY] },
     { id: "limited", tier: "tight", keys: [`${KEY}-limited`] },
@@ -160,6 +179,7 @@ try {
   const subjects: [string, number, string, Record<string, string>][] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
     ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }],
+    ["sluice: token, two limits, forwarded", gateway.pid, url, { authorization: `Bearer ${TOKEN}` }],
     ["sluice: the same, with an empty hook", gateway.pid, `${url}hooked`, { "x-api-key": KEY }],
     ["sluice: the same, with an access log", ...logged, { "x-api-key": KEY }],
     ...withRedis,
