@@ -113,6 +113,15 @@ function withoutDotSegments(path: string): string[] {
   return kept;
 }
 
+/** Finds a segment that is a dot or two, encoded or not, with parameters or without. */
+const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:[/;]|$)/i;
+
+/** Tells whether a request target's path holds dot segments as it was sent: who resolves them otherwise reads another path. */
+export function hasDotSegments(target: string): boolean {
+  const mark = target.indexOf("?");
+  return DOT_SEGMENT.test(mark < 0 ? target : target.slice(0, mark));
+}
+
 /** Gives the segments of a path, without their parameters, as a backend reads them that decodes before it splits. */
 const piecesOf = (path: string): string[] => path.split(/\/|%2f/i).map((piece) => decodedBytes(piece.split(/;|%3b/i, 1)[0] ?? ""));
 

@@ -1,14 +1,16 @@
 import type { RouteAuthorize } from "../authorize/route-authorize.ts";
 import type { Answer } from "../exchange/answer.ts";
+import { preflightMethod } from "../exchange/cors.ts";
 import type { Failure } from "../exchange/dispatcher.ts";
 import { type Arrival, Exchange } from "../exchange/exchange.ts";
 import { callerHead, grantedHead } from "../exchange/headers.ts";
 import { admit, type Line, type Stop } from "../exchange/line.ts";
 import { aimOf, NO_ROUTE, place } from "../exchange/place.ts";
 import type { Route } from "../exchange/route.ts";
-import type { Router } from "../exchange/router.ts";
+import { isMiss, type Router } from "../exchange/router.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
 import type { Fields } from "../http/fields.ts";
+import { hasDotSegments, matchOf } from "../http/path.ts";
 import { forModelClients, type Problem, passing, problem, toldAs } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
@@ -47,6 +49,10 @@ const ANSWERED_HERE = problem(
   "This request has an answer of the gateway's own, which a proxy can't pass on that only asks: forward the request to the gateway.",
 );
 
+/** The fault of a path that the proxy's backend gets as it was sent, and may read in another way: it must not be judged by another route. */
+const WITH_DOTS = "The path must not hold dot segments: ask for the path that they lead to.";
+const READ_OTHERWISE = problem("badRequest", "The path belongs to another route with its empty segments: write it without them.");
+
 /**
  * Judges requests that other proxies ask about: takes each along its route's own gates, as if it were forwarded, and tells what became of
  * it by few statuses. What is counted and written down is the request that was described, not the question.
@@ -78,8 +84,8 @@ export class Judge {
     incoming.onAbort = () => arrival.onAbort?.();
     if (asked.ip === UNKNOWN_ADDRESS) this.tellOfUnknownAddress(judge);
     try {
-      const line = place(asked, judge.router, aim.fault);
-      const stop = "code" in line ? line : admit(asked, line.gates);
+      const line = place(asked, judge.router, aim.fault ?? (hasDotSegments(target) ? WITH_DOTS : undefined));
+      const stop = "code" in line ? line : isReadOtherwise(asked, line, judge.router) ? READ_OTHERWISE : admit(asked, line.gates);
       if (!(stop instanceof Promise)) return this.verdict(question, asked, stop);
       return stop.then(
         (decided) => this.verdict(question, asked, decided),
@@ -151,6 +157,15 @@ export class Judge {
     this.toldUnder.add(settings);
     this.deps.emit({ type: "unknownAddress" });
   }
+}
+
+/** Tells whether a backend that keeps empty segments would take the path for another route's than `line`, which is the judged one's. */
+function isReadOtherwise({ odd, route, incoming }: Exchange<Arrival>, line: Line, router: Router<Route>): boolean {
+  if (odd === null || !odd.kept.includes("//")) return false;
+  const { host, method, fields } = incoming.head;
+  const asked = line === route.preflight ? preflightMethod(method, fields) : null;
+  const other = router.find(host, asked ?? method, matchOf(odd.kept));
+  return isMiss(other) ? other.allow !== null : other !== route;
 }
 
 const refused = (refusal: Problem): Answer => ({ kind: "problem", problem: refusal });

@@ -111,6 +111,25 @@ describe("a proxy that asks", () => {
     expect((await it.ask("/api/x", withKey)).headers.get("x-ratelimit-remaining")).toBe("2");
   });
 
+  test("is told 403 of a path that its backend may read as another route's: the backend gets it as it was sent", async () => {
+    await using it = judging({
+      tiers: { anonymous: { limits: [] }, small: { limits: [] } },
+      routes: [
+        { name: "site", path: "/", upstream: "http://127.0.0.1:1", auth: "none", cors: { origins: ["https://app.example.com"] } },
+        { name: "admin", path: "/a/admin", methods: ["GET"], upstream: "http://127.0.0.1:1" },
+        { name: "news", path: "/a/admin/news", upstream: "http://127.0.0.1:1", auth: "none" },
+      ],
+    });
+    const dots = ["/a/admin/../x", "/a/admin/%2e%2E/x", "/a/admin/./news", "/a/admin/..", "/x/../a/admin/%2e./%2e./y", "/a/admin/.;x/news"];
+    for (const uri of [...dots, "/a/admin//news", "/a/admin//news/%41"])
+      expect([uri, await codeOf(await it.ask(uri))]).toEqual([uri, [403, "badRequest"]]);
+    expect(await codeOf(await it.ask("/a/admin//news", {}, "DELETE"))).toEqual([403, "badRequest"]);
+    for (const uri of ["//x//y", "/a/admin/news//today", "/...", "/x/.y/z..", "/x?a=/../b"])
+      expect([uri, (await it.ask(uri)).status]).toEqual([uri, 200]);
+    const preflight = { Origin: "https://app.example.com", "Access-Control-Request-Method": "GET" };
+    expect((await it.ask("//x//y", preflight, "OPTIONS")).status).toBe(200);
+  });
+
   test("gets 403 in place of 429 where it wants that, with Retry-After", async () => {
     await using it = judging({ authz: { denyAs: 403 } });
     for (let i = 0; i < 3; i++) await it.ask("/api/x", withKey);
