@@ -4,6 +4,7 @@ import { corsHead, preflightMethod } from "./cors.ts";
 import type { Arrival, Exchange } from "./exchange.ts";
 import type { Line } from "./line.ts";
 import { neverTaken } from "./own-gates.ts";
+import { AUTHZ_PATH } from "./own-paths.ts";
 import { ambiguityOf, type Route } from "./route.ts";
 import { isMiss, prefixOf, type Router } from "./router.ts";
 
@@ -38,6 +39,7 @@ export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault?
   const never = neverTaken(method);
   if (never !== null) return never;
   const own = router.findOwn(method, exchange.path);
+  if (exchange.snapshot.judge !== null && leadsOut(exchange, router, own)) return NO_ROUTE;
   if (own !== null && (fault === undefined || own.takesMalformed)) {
     exchange.route = own;
     return own.line;
@@ -63,6 +65,13 @@ export function place(exchange: Exchange<Arrival>, router: Router<Route>, fault?
   enter(exchange, found);
   return found.line;
 }
+
+/**
+ * Tells whether a path begins below the one where proxies ask and leads out of there: Envoy asks by the path as its caller has sent it, and
+ * must not take an answer of Sluice's own, such as a probe's, for a permission. `own`: what takes the path it leads to.
+ */
+const leadsOut = ({ incoming, snapshot }: Exchange<Arrival>, router: Router<Route>, own: Route | null): boolean =>
+  router !== snapshot.judge?.router && incoming.head.target.startsWith(`${AUTHZ_PATH}/`) && own?.own !== "authz";
 
 /**
  * Gives the line of the preflight that a browser sends before a page's request with this method; `null` where the route for that has no

@@ -254,6 +254,17 @@ describe("the description", () => {
       expect(await raw(it.gateway.port, [`GET ${target} HTTP/1.1`, "Host: a"])).toEqual([403, "badRequest"]);
   });
 
+  test("below /authz leads nowhere else: Sluice's own answers are no permission", async () => {
+    await using it = judging();
+    const ask = (target: string) => raw(it.gateway.port, [`GET ${target} HTTP/1.1`, "Host: a"]);
+    for (const target of ["/authz/../health", "/authz/%2e%2e/docs", "/authz/../open", "/authz/x/../../ready", "/authz/.."])
+      expect([target, await ask(target)]).toEqual([target, [404, "routeNotFound"]]);
+    expect(await ask("/authz/page/../api/x")).toEqual([403, "badRequest"]);
+    expect(await ask("/authz/../authz/page")).toEqual([403, "badRequest"]);
+    await using other = judging({ authz: null });
+    expect((await raw(other.gateway.port, ["GET /authz/../health HTTP/1.1", "Host: a"]))[0]).toBe(200);
+  });
+
   test("may say the same thing twice", async () => {
     await using it = judging();
     const headers = { "X-Original-Method": "GET", "X-Original-URL": "http://api.example.com/api/x", "X-Forwarded-Host": "api.example.com" };
