@@ -1,5 +1,6 @@
 import { Fields } from "../http/fields.ts";
 import type { Clock } from "../values/clock.ts";
+import { Halves } from "../values/halves.ts";
 import type { Decision } from "./asking.ts";
 
 /** Decisions that may be given again. */
@@ -28,53 +29,34 @@ export const mayBeKept = (decision: Decision): decision is Lasting =>
   decision.kind === "allowed" ||
   (decision.kind === "refused" && decision.response.status === 403 && decision.response.fields.get("set-cookie") === null);
 
-/**
- * Keeps decisions for a while, bounded in number and bytes. Two halves: when the younger one is full it becomes the older one, and what
- * was in that is gone, unless somebody has asked for it meanwhile.
- */
+/** Keeps decisions for a while, bounded in number and bytes. */
 export class KeptDecisions {
-  private young = new Map<string, Kept>();
-  private old: ReadonlyMap<string, Kept> = new Map();
-  /** The bytes of the younger half. */
-  private size = 0;
+  private readonly kept: Halves<string, Kept>;
 
   constructor(
     private readonly clock: Clock,
-    private readonly maxEntries = MAX_ENTRIES,
+    maxEntries = MAX_ENTRIES,
     private readonly maxBytes = MAX_BYTES,
-  ) {}
+  ) {
+    this.kept = new Halves(maxEntries, { max: maxBytes, of: ({ size }) => size });
+  }
 
   /** The number of decisions in memory, some of which may be over. */
   get count(): number {
-    return this.young.size + this.old.size;
+    return this.kept.size;
   }
 
   /** Gives the decision that is kept under this key; `null`: none is, or not any more. */
   find(key: string): Lasting | null {
-    let kept = this.young.get(key);
-    if (kept === undefined) {
-      kept = this.old.get(key);
-      if (kept === undefined) return null;
-      if (this.clock.now() < kept.until) this.add(key, kept);
-    }
-    return this.clock.now() < kept.until ? kept.decision : null;
+    const kept = this.kept.get(key);
+    return kept !== undefined && this.clock.now() < kept.until ? kept.decision : null;
   }
 
   /** Keeps a decision for so many milliseconds. */
   put(key: string, decision: Lasting, duration: number): void {
     const own = copyOf(decision);
     const size = sizeOf(own);
-    if (size <= Math.min(MAX_SIZE, this.maxBytes / 2)) this.add(key, { decision: own, until: this.clock.now() + duration, size });
-  }
-
-  private add(key: string, kept: Kept): void {
-    if (this.young.size + 1 > this.maxEntries / 2 || this.size + kept.size > this.maxBytes / 2) {
-      this.old = this.young;
-      this.young = new Map();
-      this.size = 0;
-    }
-    this.size += kept.size - (this.young.get(key)?.size ?? 0);
-    this.young.set(key, kept);
+    if (size <= Math.min(MAX_SIZE, this.maxBytes / 2)) this.kept.set(key, { decision: own, until: this.clock.now() + duration, size });
   }
 }
 

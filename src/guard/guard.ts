@@ -3,6 +3,7 @@ import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
+import { Halves } from "../values/halves.ts";
 import { CidrSet, formatIp, parseIp } from "../values/ip.ts";
 import { hashKey, isMade } from "../values/key-format.ts";
 import { parseDuration } from "../values/units.ts";
@@ -39,10 +40,7 @@ export interface GuardDeps {
   readonly onFault: (error: unknown) => void;
 }
 
-/**
- * The most addresses with bad keys that are remembered: an attacker with a million of them must not fill memory. Kept in two halves; when
- * the younger one is full, the older one is forgotten.
- */
+/** The most addresses with bad keys that are remembered: an attacker with a million of them must not fill memory. */
 const MAX_SUSPECTS = 100_000;
 
 /**
@@ -51,7 +49,7 @@ const MAX_SUSPECTS = 100_000;
  */
 const ACCEPTED_FOR = 24 * 3_600_000;
 const NOTED_EVERY = 10 * 60_000;
-/** The most pairs of address and key that are remembered, in two halves as well. */
+/** The most pairs of address and key that are remembered. */
 const MAX_ACCEPTED = 100_000;
 
 /**
@@ -71,11 +69,9 @@ export class Guard {
   private exact = new Map<string, Block>();
   private networks: { readonly set: CidrSet; readonly block: Block }[] = [];
   /** The monotonic times at which each address has shown its last bad keys. */
-  private suspects = new Map<string, number[]>();
-  private olderSuspects = new Map<string, number[]>();
+  private readonly suspects = new Halves<string, number[]>(MAX_SUSPECTS);
   /** The time at which each pair of address and key was accepted last, by the pair's hash. */
-  private acceptedLately = new Map<string, number>();
-  private acceptedBefore = new Map<string, number>();
+  private readonly acceptedPairs = new Halves<string, number>(MAX_ACCEPTED);
   /** The accepted pairs that the database does not have yet. */
   private unwritten = new Map<string, number>();
   /** The wrong keys during a block, by its address and by the caller that a proxy names; the total under `null`. */
@@ -179,15 +175,14 @@ export class Guard {
     key.acceptedAt = now;
     if (isMade(secret)) return;
     const pair = this.pairOf(ip, hashKey(secret));
-    this.remember(pair, now);
+    this.acceptedPairs.set(pair, now);
     // While the database can't be written, the newest are not worth more than those that wait.
     if (this.unwritten.size < MAX_ACCEPTED) this.unwritten.set(pair, now);
   }
 
   /** Tells whether a key was accepted from this address in the last 24 hours. Does not ask the registry of keys. */
   private hasAcceptedHash(ip: string, hash: string): boolean {
-    const pair = this.pairOf(ip, hash);
-    const at = this.acceptedLately.get(pair) ?? this.acceptedBefore.get(pair);
+    const at = this.acceptedPairs.get(this.pairOf(ip, hash));
     return at !== undefined && this.deps.clock.wall() - at < ACCEPTED_FOR;
   }
 
@@ -211,7 +206,6 @@ export class Guard {
     // Only the last so many are remembered: the first of them says whether all lie within the window.
     if (now - first >= this.window) return;
     this.suspects.delete(subject);
-    this.olderSuspects.delete(subject);
     this.tries.delete(subject);
     const reason = `${settings.invalidKeyLimit} invalid keys within ${settings.window}`;
     try {
@@ -281,10 +275,8 @@ export class Guard {
     }
     for (const subject of this.tries.keys()) if (!this.exact.has(subject)) this.tries.delete(subject);
     const old = this.deps.clock.now() - this.window;
-    for (const half of [this.acceptedLately, this.acceptedBefore])
-      for (const [pair, at] of half) if (now - at >= ACCEPTED_FOR) half.delete(pair);
-    for (const half of [this.suspects, this.olderSuspects])
-      for (const [subject, times] of half) if ((times.at(-1) ?? 0) < old) half.delete(subject);
+    this.acceptedPairs.forget((at) => now - at >= ACCEPTED_FOR);
+    this.suspects.forget((times) => (times.at(-1) ?? 0) < old);
   }
 
   /**
@@ -308,23 +300,18 @@ export class Guard {
 
   /** Gives the number of addresses that have shown bad keys. */
   get suspected(): number {
-    return this.suspects.size + this.olderSuspects.size;
+    return this.suspects.size;
   }
 
   /** Gives the number of pairs of address and key that are remembered. */
   get remembered(): number {
-    return this.acceptedLately.size + this.acceptedBefore.size;
+    return this.acceptedPairs.size;
   }
 
   private timesOf(subject: string): number[] {
     const known = this.suspects.get(subject);
     if (known !== undefined) return known;
-    if (this.suspects.size >= MAX_SUSPECTS / 2) {
-      this.olderSuspects = this.suspects;
-      this.suspects = new Map();
-    }
-    const times = this.olderSuspects.get(subject) ?? [];
-    this.olderSuspects.delete(subject);
+    const times: number[] = [];
     this.suspects.set(subject, times);
     return times;
   }
@@ -339,14 +326,6 @@ export class Guard {
       .all();
   }
 
-  private remember(pair: string, at: number): void {
-    if (this.acceptedLately.size >= MAX_ACCEPTED / 2) {
-      this.acceptedBefore = this.acceptedLately;
-      this.acceptedLately = new Map();
-    }
-    this.acceptedLately.set(pair, at);
-  }
-
   /** Reads the accepted keys from the database, the oldest first, as they were remembered. */
   private loadAccepted(): void {
     const rows = this.deps.storage.client
@@ -354,7 +333,7 @@ export class Guard {
         "SELECT pair, at FROM (SELECT pair, at FROM accepted_keys WHERE at > ?1 ORDER BY at DESC LIMIT ?2) ORDER BY at",
       )
       .all(this.deps.clock.wall() - ACCEPTED_FOR, MAX_ACCEPTED);
-    for (const { pair, at } of rows) this.remember(pair, at);
+    for (const { pair, at } of rows) this.acceptedPairs.set(pair, at);
   }
 
   private pairOf(ip: string, hash: string): string {

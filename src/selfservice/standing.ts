@@ -13,6 +13,7 @@ import { type Policy, scopeText } from "../limits/policy.ts";
 import { isToldBy, subjectOf } from "../limits/subject.ts";
 import type { Usage, UsageRow } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
+import { Halves } from "../values/halves.ts";
 
 /** The entrance of what callers ask about themselves: for any good key, wherever else it may be used. */
 export const OWN_ENTRANCE: Entrance = { auth: "required", name: null, issuers: [], tiers: [], scopes: [] };
@@ -45,7 +46,7 @@ interface Kept {
 
 /** Answers `GET /api/v1/me`: tells callers where they stand, and charges them nothing. */
 export class Standing {
-  private readonly kept = new Map<string, Kept>();
+  private readonly kept = new Halves<string, Kept>(MAX_KEPT);
 
   constructor(private readonly deps: StandingDeps) {}
 
@@ -103,8 +104,6 @@ export class Standing {
     if (known !== undefined && begun < known.until && known.month === month) return known.days;
     const days = usage.sums({ consumer, from: month, to: now + 1, by: [], per: "day", limit: 31, offset: 0 });
     const ended = clock.now();
-    this.kept.delete(consumer);
-    if (this.kept.size >= MAX_KEPT) this.kept.delete(this.kept.keys().next().value as string);
     this.kept.set(consumer, { days, month, until: ended + Math.max(KEPT_FOR, KEPT_FOR_TIMES * (ended - begun)) });
     return days;
   }
