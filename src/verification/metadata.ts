@@ -1,4 +1,5 @@
 import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
+import { Halves } from "../values/halves.ts";
 
 type Metadata = Readonly<Record<string, unknown>>;
 
@@ -9,17 +10,13 @@ export interface KnownMetadataDeps {
   readonly ofConsumer: (id: string) => Metadata | null;
 }
 
-/**
- * The keys whose metadata is remembered, in each of two halves: when the younger one is full, the older one is forgotten. A key's may have
- * 16 KB, and hardly has one.
- */
-const MAX_KNOWN = 5000;
+/** The keys whose metadata is remembered. A key's may have 16 KB, and hardly has one. */
+const MAX_KNOWN = 10_000;
 
 /** Remembers the metadata of the keys that are asked for: the registry has none of it, and the database would be asked each time. */
 export class KnownMetadata {
   /** A key that is changed is another object in the registry. */
-  private lately = new Map<KeyEntry, Metadata | null>();
-  private before = new Map<KeyEntry, Metadata | null>();
+  private readonly known = new Halves<KeyEntry, Metadata | null>(MAX_KNOWN);
   private changes = -1;
 
   constructor(private readonly deps: KnownMetadataDeps) {}
@@ -29,17 +26,12 @@ export class KnownMetadata {
     const { registry, ofKey, ofConsumer } = this.deps;
     if (registry.changes !== this.changes) {
       this.changes = registry.changes;
-      this.lately.clear();
-      this.before.clear();
+      this.known.clear();
     }
-    const known = this.lately.get(key) ?? this.before.get(key);
+    const known = this.known.get(key);
     if (known !== undefined) return known;
     const read = ofKey(key.id) ?? ofConsumer(key.consumer.id);
-    if (this.lately.size >= MAX_KNOWN) {
-      this.before = this.lately;
-      this.lately = new Map();
-    }
-    this.lately.set(key, read);
+    this.known.set(key, read);
     return read;
   }
 }

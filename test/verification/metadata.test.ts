@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { type KeyEntry, KeyRegistry } from "../../src/keys/registry.ts";
+import { KnownMetadata } from "../../src/verification/metadata.ts";
+
+// Nobody asks for more of a key than this.
+const keyOf = (id: string) => ({ id, consumer: { id: "acme" } }) as KeyEntry;
+
+test("the database is asked once for what is kept with a key, also where nothing is", () => {
+  const registry = new KeyRegistry(
+    () => ({ limits: [], quota: [] }),
+    () => "anonymous",
+  );
+  const asked: string[] = [];
+  const known = new KnownMetadata({
+    registry,
+    ofKey: (id) => {
+      asked.push(id);
+      return id === "gold" ? { plan: "gold" } : null;
+    },
+    ofConsumer: () => null,
+  });
+  const [gold, bare] = [keyOf("gold"), keyOf("bare")];
+  for (let i = 0; i < 3; i++) expect([known.of(gold), known.of(bare)]).toEqual([{ plan: "gold" }, null]);
+  expect(asked).toEqual(["gold", "bare"]);
+  // Its consumer's may be others now.
+  registry.invalidate();
+  expect(known.of(bare)).toBeNull();
+  expect(asked).toEqual(["gold", "bare", "bare"]);
+});
