@@ -2,6 +2,7 @@ import type { Failure } from "../exchange/dispatcher.ts";
 import { TooLarge, TooSlow } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
 import { bodyTooLarge, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
+import { Refused } from "../http/refused.ts";
 import { LimiterUnavailable } from "../limits/redis/limiter.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
 import { NoTarget } from "../upstreams/no-target.ts";
@@ -21,6 +22,7 @@ export function failureOf(error: unknown): Failure {
 }
 
 function expected(error: unknown): Problem | null {
+  if (error instanceof Refused) return error.problem;
   if (error instanceof NoTarget) return unavailable(error.why.code, error.why.retryIn);
   if (error instanceof LimiterUnavailable)
     return passing("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", 1);

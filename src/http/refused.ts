@@ -1,7 +1,7 @@
 import { type Fault, formatPath } from "../schema/faults.ts";
 import { type Problem, type ProblemCode, problem } from "./problem.ts";
 
-/** Refuses a request to the admin API; nothing was changed. */
+/** Refuses a request; nothing was changed. */
 export class Refused extends Error {
   constructor(readonly problem: Problem) {
     super(String(problem.members.detail));

@@ -1,22 +1,20 @@
 import { Type } from "@sinclair/typebox";
-import { Value } from "@sinclair/typebox/value";
 import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { HAND_OUT_NAME } from "../exchange/own-paths.ts";
-import { collect } from "../http/body.ts";
-import { type Problem, poolExhausted, problem } from "../http/problem.ts";
-import { invalid, Refused } from "../http/refused.ts";
+import { readJson } from "../http/json-body.ts";
+import { type Problem, poolExhausted } from "../http/problem.ts";
+import { invalid } from "../http/refused.ts";
 import { jsonReply } from "../http/reply.ts";
 import { type Entrance, keyMissing } from "../identity/gate.ts";
-import { nearest, schemaFaults } from "../schema/faults.ts";
+import { nearest } from "../schema/faults.ts";
 import type { Pools } from "./pools.ts";
-
-const MAX_BODY = 65_536;
 
 const Asked = Type.Object(
   { type: Type.String({ minLength: 1, maxLength: 128 }), pool: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })) },
   { additionalProperties: false },
 );
+const QUESTION = { schema: Asked, max: 65_536, advice: 'send { "type": "SERVICE" }' };
 
 export interface HandOutDeps {
   readonly pools: Pools;
@@ -31,22 +29,17 @@ export class HandOut {
 
   /**
    * Answers one request, whose caller may come in. The caller is checked before the question is looked at: a stranger learns nothing of the
-   * pools.
+   * pools. Throws a `Refused` for a question that is none.
    */
   async answer(exchange: Exchange): Promise<Answer> {
-    try {
-      const granted = await this.grant(exchange);
-      if ("code" in granted) return { kind: "problem", problem: granted };
-      return { kind: "reply", reply: jsonReply(200, { api_key: granted.key }, "Cache-Control: no-store\r\n") };
-    } catch (error) {
-      if (error instanceof Refused) return { kind: "problem", problem: error.problem };
-      throw error;
-    }
+    const granted = await this.grant(exchange);
+    if ("code" in granted) return { kind: "problem", problem: granted };
+    return { kind: "reply", reply: jsonReply(200, { api_key: granted.key }, "Cache-Control: no-store\r\n") };
   }
 
   private async grant(exchange: Exchange): Promise<{ key: string } | Problem> {
     const { pools } = this.deps;
-    const { type, pool: name } = await this.read(exchange);
+    const { type, pool: name } = await readJson(exchange.incoming.body, QUESTION);
     const pool = pools.find(name);
     if (pool === null) {
       const hint = name === undefined ? null : nearest(name, pools.names());
@@ -68,19 +61,6 @@ export class HandOut {
     const given = await pools.lease(pool, type);
     if (given.granted) return { key: given.grant.key.secret ?? given.grant.key.id };
     return poolExhausted(given.retryIn, pool.policy.services.get(type) ?? 0);
-  }
-
-  private async read(exchange: Exchange): Promise<{ type: string; pool?: string }> {
-    const { body } = exchange.incoming;
-    const bytes = body === null ? new Uint8Array() : await collect(body, MAX_BODY);
-    let value: unknown;
-    try {
-      value = JSON.parse(Buffer.from(bytes).toString());
-    } catch {
-      throw new Refused(problem("badRequest", 'The body is not JSON: send { "type": "SERVICE" }.'));
-    }
-    if (!Value.Check(Asked, value)) throw invalid(schemaFaults(Asked, value));
-    return value as { type: string; pool?: string };
   }
 }
 

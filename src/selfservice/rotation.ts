@@ -2,19 +2,17 @@ import { Type } from "@sinclair/typebox";
 import type { Audit } from "../audit/audit.ts";
 import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
-import { collect } from "../http/body.ts";
+import { readJson } from "../http/json-body.ts";
 import { type Problem, passing } from "../http/problem.ts";
-import { invalid, refused } from "../http/refused.ts";
+import { refused } from "../http/refused.ts";
 import { jsonReply } from "../http/reply.ts";
 import type { Keys } from "../keys/keys.ts";
-import { schemaFaults } from "../schema/faults.ts";
 
 /** Milliseconds for which the secret before stays good: time to change over, and not for ever. */
 const GRACE = 3_600_000;
-const MAX_BODY = 4096;
 
 /** Describes the body, which may be left out: there is nothing to choose, or a caller would get more than an operator gave. */
-const Body = Type.Object({}, { additionalProperties: false });
+const BODY = { schema: Type.Object({}, { additionalProperties: false }), max: 4096, advice: "send none, or {}", empty: {} };
 
 export interface RotationDeps {
   readonly keys: Keys;
@@ -36,8 +34,7 @@ export class Rotation {
   async answer(exchange: Exchange): Promise<Answer> {
     const { write, catchUp, refusalOf } = this.deps;
     try {
-      const { body } = exchange.incoming;
-      if (body !== null) check(await collect(body, MAX_BODY));
+      await readJson(exchange.incoming.body, BODY);
       catchUp();
       const work = async (): Promise<Answer> => this.rotate(exchange);
       return await (write === null ? work() : write(work));
@@ -61,19 +58,6 @@ export class Rotation {
     const made = { id, key: secret, start, end, expiresAt, previousExpiresAt };
     return { kind: "reply", reply: jsonReply(200, made, "Cache-Control: no-store\r\n") };
   }
-}
-
-/** Checks the body. Throws 400 and 422. */
-function check(bytes: Uint8Array): void {
-  if (bytes.length === 0) return;
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString());
-  } catch {
-    throw refused("badRequest", "The body is not JSON: send none, or {}.");
-  }
-  const faults = schemaFaults(Body, value);
-  if (faults.length > 0) throw invalid(faults);
 }
 
 /** Words what keeps changes from being stored for callers, who can do nothing about it and need not know what there is behind. */

@@ -1,13 +1,12 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { Value } from "@sinclair/typebox/value";
 import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { VERIFICATION_NAME } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
-import { collect } from "../http/body.ts";
+import { readJson } from "../http/json-body.ts";
 import type { Problem } from "../http/problem.ts";
-import { invalid, Refused, refused } from "../http/refused.ts";
+import { invalid } from "../http/refused.ts";
 import { jsonReply } from "../http/reply.ts";
 import { type Entrance, mayUse } from "../identity/gate.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
@@ -16,14 +15,12 @@ import { allLeft, type Left } from "../limits/left.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import type { Policy } from "../limits/policy.ts";
 import { isToldBy, type Requester, subjectOf } from "../limits/subject.ts";
-import { nearest, schemaFaults } from "../schema/faults.ts";
+import { nearest } from "../schema/faults.ts";
 import { Scope } from "../schema/fields.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
 import type { KnownMetadata } from "./metadata.ts";
-
-const MAX_BODY = 65_536;
 
 /** Describes the question. Any text may stand for a key: callers of others send what they like. */
 const Question = Type.Object(
@@ -37,6 +34,8 @@ const Question = Type.Object(
   { additionalProperties: false },
 );
 type Question = Static<typeof Question>;
+
+const QUESTION = { schema: Question, max: 65_536, advice: 'send { "key": "KEY" }' };
 
 /** Says why a key is no good. */
 export type VerificationCode = "notFound" | "disabled" | "expired" | "revoked" | "forbidden" | "rateLimited" | "quotaExceeded";
@@ -97,16 +96,11 @@ const TOLD_WITH_IP = [...TOLD, "ip"];
 export class Verifier {
   constructor(private readonly deps: VerifierDeps) {}
 
+  /** Answers one question. Throws a `Refused` where it is none. */
   async answer(exchange: Exchange): Promise<Answer> {
-    try {
-      const { body } = exchange.incoming;
-      const question = read(body === null ? new Uint8Array() : await collect(body, MAX_BODY));
-      const asked = this.understood(question);
-      return { kind: "reply", reply: jsonReply(200, await this.verify(exchange, question.key, asked), "Cache-Control: no-store\r\n") };
-    } catch (error) {
-      if (error instanceof Refused) return { kind: "problem", problem: error.problem };
-      throw error;
-    }
+    const question = await readJson(exchange.incoming.body, QUESTION);
+    const asked = this.understood(question);
+    return { kind: "reply", reply: jsonReply(200, await this.verify(exchange, question.key, asked), "Cache-Control: no-store\r\n") };
   }
 
   /** Looks up what a question names. Throws 422. */
@@ -197,18 +191,6 @@ export class Verifier {
 }
 
 const FREE = { allowed: true, readings: [], held: [], metered: [] } as const;
-
-/** Reads the body. Throws 400 and 422. */
-function read(bytes: Uint8Array): Question {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString());
-  } catch {
-    throw refused("badRequest", 'The body is not JSON: send { "key": "KEY" }.');
-  }
-  if (!Value.Check(Question, value)) throw invalid(schemaFaults(Question, value));
-  return value;
-}
 
 /** Tells why a key may not be used for what is asked; `null` when it may. */
 function forbids(key: KeyEntry, { route, ip, scopes }: Asked): Problem | null {
