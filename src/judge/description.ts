@@ -84,6 +84,8 @@ interface Told {
 function toldBy(all: Fields): Told | string {
   const fields = new Fields();
   const parts: Record<Part, string | null> = { method: null, target: null, host: null, scheme: null };
+  // Of a request without a Host nginx and Caddy name none, so that one of the other kind is the caller's.
+  const namesNoHost = !!all.get("x-forwarded-uri") && !all.get("x-forwarded-host");
   for (let i = 0; i < all.lower.length; i++) {
     const lower = all.lower[i] as string;
     const value = all.values[i] as string;
@@ -93,9 +95,10 @@ function toldBy(all: Fields): Told | string {
       continue;
     }
     const url = part === "target" ? URL_PARTS.exec(value) : null;
-    const isClear = url === null ? put(parts, part, value) : put(parts, "target", url[3] || "/") && put(parts, "host", url[2] as string);
+    const host = part === "host" ? value : (url?.[2] ?? "");
+    const isClear = url === null ? put(parts, part, value) : put(parts, "target", url[3] || "/") && put(parts, "host", host);
     // A field that the proxy does not set is the caller's, who could describe another request by it.
-    if (!isClear)
+    if (!isClear || (host !== "" && namesNoHost && lower.startsWith("x-original-")))
       return `${all.names[i]} says something else than another header about the request: let your proxy set one kind of them, and remove the other.`;
     if (url !== null) parts.scheme ??= url[1] as string;
   }
