@@ -11,7 +11,7 @@ import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { ApiKeyFinder } from "../identity/api-key.ts";
-import { Identity } from "../identity/gate.ts";
+import { FOR_KNOWN_CALLERS, Identity } from "../identity/gate.ts";
 import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
@@ -22,7 +22,7 @@ import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { Rotation } from "../selfservice/rotation.ts";
-import { OWN_ENTRANCE, Standing } from "../selfservice/standing.ts";
+import { Standing } from "../selfservice/standing.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
@@ -202,7 +202,7 @@ function ownRoutes(ground: Ground, services: Services, { identity }: LineService
         };
       case "me":
       case "me-rotate":
-        return { gates: [first, guardGate(guard), identity.gateFor(OWN_ENTRANCE)], answer: answerers[name], ended: noted };
+        return { gates: [first, guardGate(guard), identity.gateFor(FOR_KNOWN_CALLERS)], answer: answerers[name], ended: noted };
       case "authz":
         return {
           gates: [first],

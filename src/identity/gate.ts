@@ -15,6 +15,9 @@ export interface Entrance extends Pick<Route, "auth" | "issuers" | "tiers" | "sc
   readonly name: string | null;
 }
 
+/** The entrance of what every caller with a good credential may use, wherever else it may be used. */
+export const FOR_KNOWN_CALLERS: Entrance = { auth: "required", name: null, issuers: [], tiers: [], scopes: [] };
+
 export interface IdentityDeps {
   /** In order: the first that finds something decides. */
   readonly finders: readonly Finder[];

@@ -4,7 +4,7 @@ import type { Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import { timeText } from "../http/conventions.ts";
 import { jsonReply } from "../http/reply.ts";
-import { type Entrance, mayUse } from "../identity/gate.ts";
+import { mayUse } from "../identity/gate.ts";
 import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { leftOf } from "../limits/left.ts";
@@ -14,9 +14,6 @@ import { isToldBy, subjectOf } from "../limits/subject.ts";
 import type { Usage, UsageRow } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { Halves } from "../values/halves.ts";
-
-/** The entrance of what callers ask about themselves: for any good key, wherever else it may be used. */
-export const OWN_ENTRANCE: Entrance = { auth: "required", name: null, issuers: [], tiers: [], scopes: [] };
 
 export interface StandingDeps {
   readonly keys: Keys;

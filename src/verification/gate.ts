@@ -4,12 +4,12 @@ import { VERIFICATION_NAME } from "../exchange/own-paths.ts";
 import { guardGate } from "../guard/gate.ts";
 import type { Guard } from "../guard/guard.ts";
 import { type Problem, problem } from "../http/problem.ts";
-import type { Entrance, Identity } from "../identity/gate.ts";
+import { type Entrance, FOR_KNOWN_CALLERS, type Identity } from "../identity/gate.ts";
 
 /** The scope of keys that may ask about other keys. */
 export const VERIFY_SCOPE = "keys:verify";
 
-const ENTRANCE: Entrance = { auth: "required", name: VERIFICATION_NAME, issuers: [], tiers: [], scopes: [VERIFY_SCOPE] };
+const ENTRANCE: Entrance = { ...FOR_KNOWN_CALLERS, name: VERIFICATION_NAME, scopes: [VERIFY_SCOPE] };
 
 const MISSING: Problem = problem(
   "keyMissing",

@@ -8,7 +8,7 @@ import { readJson } from "../http/json-body.ts";
 import type { Problem } from "../http/problem.ts";
 import { invalid } from "../http/refused.ts";
 import { jsonReply } from "../http/reply.ts";
-import { type Entrance, mayUse } from "../identity/gate.ts";
+import { FOR_KNOWN_CALLERS, mayUse } from "../identity/gate.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { besides, refusalOf } from "../limits/gate.ts";
 import { allLeft, type Left } from "../limits/left.ts";
@@ -197,11 +197,10 @@ function forbids(key: KeyEntry, { route, ip, scopes }: Asked): Problem | null {
   // A key or route that is bound to addresses is of no use from one that nobody names.
   if (route !== null && route.ips !== null && (ip === null || route.ips.keptOutBy(ip) !== null)) return NOT_FROM_THERE;
   const from = ip ?? "";
-  const entrance: Entrance = route ?? ANYWHERE;
-  return mayUse(key, entrance, from) ?? (scopes.length === 0 ? null : mayUse(key, { ...ANYWHERE, scopes }, from));
+  return (
+    mayUse(key, route ?? FOR_KNOWN_CALLERS, from) ?? (scopes.length === 0 ? null : mayUse(key, { ...FOR_KNOWN_CALLERS, scopes }, from))
+  );
 }
-
-const ANYWHERE: Entrance = { auth: "required", name: null, issuers: [], tiers: [], scopes: [] };
 
 /** Gives the limits that can be judged: what holds until a response has ended is not held, and of a request only its address may be known. */
 function judged(policies: readonly Policy[], ip: string | null): readonly Policy[] {
