@@ -23,14 +23,10 @@ export interface RouteAuthorize {
 }
 
 /**
- * Compiles what a route says of whom it asks; `null`: nobody. `credentialFields`: lower-case names of the fields that show Sluice who calls,
- * which are nobody else's business.
+ * Compiles what a route says of whom it asks; `null`: nobody. `hidden`: lower-case names of the fields of which it gets nothing that the
+ * caller has sent: those that show Sluice who calls, and those in which Sluice says that itself.
  */
-export function compileAuthorize(
-  config: AuthorizeConfig | null,
-  route: string,
-  credentialFields: readonly string[],
-): RouteAuthorize | null {
+export function compileAuthorize(config: AuthorizeConfig | null, route: string, hidden: readonly string[]): RouteAuthorize | null {
   if (config === null) return null;
   const { protocol, hostname, port, host, pathname, search, origin } = new URL(config.url);
   const isTls = protocol === "https:";
@@ -39,7 +35,7 @@ export function compileAuthorize(
     shownUrl: origin + pathname,
     origin: originOf(hostname.replace(/^\[|\]$/g, ""), Number(port) || (isTls ? 443 : 80), isTls),
     opening: `GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\n`,
-    headers: new Set(config.headers.map((name) => name.toLowerCase()).filter((name) => !credentialFields.includes(name))),
+    headers: new Set(config.headers.map((name) => name.toLowerCase()).filter((name) => !hidden.includes(name))),
     sets: new Set(config.upstreamHeaders.map((name) => name.toLowerCase())),
     timeout: parseDuration(config.timeout),
     mayPassOnError: config.onError === "allow",

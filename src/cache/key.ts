@@ -1,4 +1,5 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import { claimOf } from "../exchange/headers.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Fields } from "../http/fields.ts";
 import { onlyParameters } from "../http/path.ts";
@@ -50,12 +51,6 @@ function forwardedUri(fields: Fields): string {
   return `${proto}\n${host}${standard === null ? "" : `;${standard.match(FORWARDED)?.join(";") ?? ""}`}`;
 }
 
-/** Gives what the backend is told of the caller in a field of this lower-case name; "" where it is told nothing. */
-function claimOf(lines: string, name: string): string {
-  const line = lines.split("\r\n").find((each) => each.slice(0, each.indexOf(":")).toLowerCase() === name);
-  return line === undefined ? "" : line.slice(name.length + 2);
-}
-
 /** Gives a request's field as the backend saw it, for Vary: what Sluice sets counts, not what a caller claims. */
 export const valuesOf =
   (exchange: Exchange<Arrival>) =>
@@ -76,7 +71,7 @@ export const valuesOf =
     if (exchange.route.authorize?.sets.has(name) === true) return exchange.granted?.joined(name) ?? "";
     if (name === exchange.carriedIn && exchange.caller.via !== "none") return `\0${exchange.caller.id}`;
     if (exchange.route.requestRules.dropped.has(name) === true) return "";
-    if (exchange.route.claimFields.has(name)) return claimOf(exchange.caller.lines ?? "", name);
+    if (exchange.route.claimFields.has(name)) return claimOf(exchange.caller, name) ?? "";
     const value = exchange.incoming.head.fields.joined(name);
     return value === null ? "" : normalized(name, value);
   };

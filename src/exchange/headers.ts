@@ -75,7 +75,7 @@ export function requestHead(
   text += `X-Request-ID: ${exchange.id}\r\n`;
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  return `${text}${callerHead(exchange.caller)}${exchange.granted === null ? "" : grantedHead(exchange.granted)}\r\n`;
+  return `${text}${callerHead(exchange.caller, route.overruledClaims)}${exchange.granted === null ? "" : grantedHead(exchange.granted)}\r\n`;
 }
 
 /** Writes the header lines that a service which was asked about a request gives the backend. */
@@ -85,9 +85,28 @@ export function grantedHead({ names, values }: Fields): string {
   return text;
 }
 
-/** Writes the header lines that tell a backend who calls. */
-export function callerHead({ via, consumer, lines = "" }: Caller): string {
-  return via === "none" ? lines : `X-Consumer-ID: ${consumer.id}\r\nX-Consumer-Tier: ${consumer.tier}\r\n${lines}`;
+/**
+ * Writes the header lines that tell a backend who calls. `overruled`: lower-case names of fields whose claims are left out, since somebody
+ * else says what stands there; `null`: none.
+ */
+export function callerHead({ via, consumer, lines = "" }: Caller, overruled: ReadonlySet<string> | null = null): string {
+  const claims = overruled === null ? lines : linesWithout(lines, overruled);
+  return via === "none" ? claims : `X-Consumer-ID: ${consumer.id}\r\nX-Consumer-Tier: ${consumer.tier}\r\n${claims}`;
+}
+
+const nameOf = (line: string): string => line.slice(0, line.indexOf(":")).toLowerCase();
+
+const linesWithout = (lines: string, names: ReadonlySet<string>): string =>
+  lines
+    .split("\r\n")
+    .filter((line) => line !== "" && !names.has(nameOf(line)))
+    .map((line) => `${line}\r\n`)
+    .join("");
+
+/** Gives what a backend is told of a caller in a field of this lower-case name; `null` where it is told nothing. */
+export function claimOf({ lines = "" }: Caller, name: string): string | null {
+  const line = lines.split("\r\n").find((each) => nameOf(each) === name);
+  return line === undefined ? null : line.slice(name.length + 2);
 }
 
 /**

@@ -68,6 +68,8 @@ export interface Route extends Routable {
   readonly requestRules: HeaderRules;
   /** The lower-case names of the fields in which backends are told claims of callers, and which callers can't send. */
   readonly claimFields: ReadonlySet<string>;
+  /** Those of them in which the route's own rules, its credential or its service have the say, so that no claim goes there; `null`: none. */
+  readonly overruledClaims: ReadonlySet<string> | null;
   /** Tells which fields of a request are forwarded. */
   readonly requestNames: NameFilter;
   readonly responseRules: HeaderRules;

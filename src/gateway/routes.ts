@@ -53,7 +53,14 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
   const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
   const credential = compileCredential(config.credential, config.cost);
   const cache = compileCache(config.cache);
-  const authorize = compileAuthorize(config.authorize, name, material.credentialFields);
+  const claimFields = new Set(material.claimFields);
+  const authorize = compileAuthorize(config.authorize, name, [...material.credentialFields, ...claimFields]);
+  /** The fields that somebody sets or removes on the way to the backend. */
+  const ruled = [
+    ...requestRules.dropped,
+    ...(credential === null ? [] : [credential.field]),
+    ...(authorize === null ? [] : authorize.sets),
+  ];
   return {
     name,
     metrics: material.metrics,
@@ -88,15 +95,10 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),
     requestRules,
-    claimFields: new Set(material.claimFields),
+    claimFields,
+    overruledClaims: ruled.some((field) => claimFields.has(field)) ? new Set(ruled) : null,
     requestNames: new NameFilter(
-      [
-        ...material.credentialFields,
-        ...(material.claimFields ?? []),
-        ...requestRules.dropped,
-        ...(credential === null ? [] : [credential.field]),
-        ...(authorize === null ? [] : authorize.sets),
-      ],
+      [...material.credentialFields, ...claimFields, ...ruled],
       [...(cache === null ? [] : cache.headers), ...(authorize === null ? [] : authorize.headers)],
     ),
     // With CORS handled here, what the backend says of it would contradict.

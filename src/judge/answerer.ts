@@ -1,9 +1,10 @@
 import type { RouteAuthorize } from "../authorize/route-authorize.ts";
 import type { Answer } from "../exchange/answer.ts";
+import type { Caller } from "../exchange/caller.ts";
 import { preflightMethod } from "../exchange/cors.ts";
 import type { Failure } from "../exchange/dispatcher.ts";
 import { type Arrival, Exchange } from "../exchange/exchange.ts";
-import { callerHead, grantedHead } from "../exchange/headers.ts";
+import { callerHead, claimOf, grantedHead } from "../exchange/headers.ts";
 import { admit, type Line, type Stop } from "../exchange/line.ts";
 import { aimOf, NO_ROUTE, place } from "../exchange/place.ts";
 import type { Route } from "../exchange/route.ts";
@@ -194,10 +195,17 @@ const NOBODY = "X-Consumer-ID: \r\nX-Consumer-Tier: \r\n";
 const permission = ({ caller, granted, route }: Exchange<Arrival>): Reply => ({
   status: 200,
   reason: "OK",
-  head: `Cache-Control: no-store\r\n${date()}${caller.via === "none" ? NOBODY : ""}${callerHead(caller)}${route.authorize === null ? "" : grantedLines(route.authorize, granted)}`,
+  head: `Cache-Control: no-store\r\n${date()}${caller.via === "none" ? NOBODY : ""}${callerHead(caller, route.overruledClaims)}${missingClaims(caller, route)}${route.authorize === null ? "" : grantedLines(route.authorize, granted)}`,
   body: null,
   length: 0,
 });
+
+/** Writes, empty, the fields in which a backend would be told claims that this caller does not have. */
+const missingClaims = (caller: Caller, { claimFields, overruledClaims, authorize }: Route): string =>
+  [...claimFields]
+    .filter((name) => authorize?.sets.has(name) !== true && (overruledClaims?.has(name) === true || claimOf(caller, name) === null))
+    .map((name) => `${name}: \r\n`)
+    .join("");
 
 /** Writes the fields that the service gives which the route asks. Those that it has not given are there as well, for the same reason. */
 function grantedLines({ sets }: RouteAuthorize, granted: Fields | null): string {

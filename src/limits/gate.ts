@@ -1,5 +1,6 @@
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import { claimOf } from "../exchange/headers.ts";
 import type { Gate } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
@@ -172,8 +173,9 @@ function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags, g
     route: route.name,
     header: (name: string) => {
       const lower = name.toLowerCase();
-      // What a service says of the caller is not the caller's to say.
-      return route.authorize?.sets.has(lower) === true ? (granted?.joined(lower) ?? null) : fields.joined(lower);
+      // What a service or an issuer says of the caller is not the caller's to say.
+      if (route.authorize?.sets.has(lower) === true) return granted?.joined(lower) ?? null;
+      return route.claimFields.has(lower) ? claimOf(caller, lower) : fields.joined(lower);
     },
     tag: (name: string) => tags?.[name] ?? null,
   };

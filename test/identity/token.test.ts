@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createServer } from "node:http";
+import { authorizer } from "../support/authorizer.ts";
 import { type Backend, backend } from "../support/backend.ts";
 import { serving } from "../support/serving.ts";
 import { signingKey, type TestIssuer, testIssuer, until } from "../support/token-issuer.ts";
@@ -95,6 +96,50 @@ describe("a request with a token", () => {
       expect(JSON.stringify(await forwarded(shown, { [name]: "root@example.com" }))).not.toContain("root@");
     await (await ask(null, { "x-api-key": KEY, "x-user-email": "root@example.com" })).text();
     expect(JSON.stringify(upstream.seen.at(-1))).not.toContain("root@");
+  });
+
+  test("brings each claim in one line: what the route sets, removes, or has a service or a key for comes before it", async () => {
+    const claims = { email: "alice@example.com", name: "Alice", role: "admin", plan: "silver" };
+    const said = authorizer(() => new Response("fine", { headers: { "X-Role": "reader" } }));
+    open.push({ stop: async () => said[Symbol.dispose]() });
+    const { forwarded } = gateway({
+      more: { headers: { "X-Email": "email", "X-Name": "name", "X-Role": "role", "X-Plan": "plan", "X-Seat": "sub" } },
+      pools: { p: { keys: [{ id: "k", secret: "a-pool-key", limit: 9, window: "1h" }] } },
+      route: {
+        headers: { request: { set: { "x-email": "nobody@example.com" }, remove: ["X-NAME"] } },
+        authorize: { url: `${said.url}/`, headers: ["X-Plan"], upstreamHeaders: ["X-Role"] },
+        credential: { pool: "p", header: "X-Seat" },
+      },
+    });
+    const headers = await forwarded(await issuer.token({ claims }), { "x-plan": "platinum" });
+    expect(headers).toMatchObject({ "x-email": "nobody@example.com", "x-role": "reader", "x-plan": "silver", "x-seat": "a-pool-key" });
+    expect(headers["x-name"]).toBeUndefined();
+    // The service learns of claims what Sluice knows, and not what the caller says.
+    expect(said.seen.at(-1)?.headers).toMatchObject({ "x-plan": "silver", "x-role": "admin" });
+  });
+
+  test("is counted by its claims where a limit counts by their field, and not by what the caller writes there", async () => {
+    const { ask } = gateway({
+      more: { headers: { "X-Tenant": "tenant" } },
+      route: { auth: "optional", limits: [{ algorithm: "fixed-window", limit: 1, window: "1h", by: "header:X-Tenant" }] },
+    });
+    const of = async (tenant: string, sub: string, field: string) =>
+      (await ask(await issuer.token({ claims: { tenant, sub } }), { "x-tenant": field })).status;
+    expect([await of("red", "a", "x"), await of("red", "b", "y"), await of("blue", "c", "x")]).toEqual([200, 429, 200]);
+    expect([(await ask(null, { "x-tenant": "1" })).status, (await ask(null, { "x-tenant": "2" })).status]).toEqual([200, 429]);
+  });
+
+  test("leaves no field of claims to the caller of a proxy that only asks: those that the caller lacks are empty", async () => {
+    const { url } = gateway({ more: { headers: { "X-User-Email": "email", "X-Role": "role" } }, route: { auth: "optional" }, authz: {} });
+    const asked = async (headers: Record<string, string>) => {
+      const described = { "X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/a/x", "X-Forwarded-For": "203.0.113.7" };
+      const answer = await fetch(`${url}/authz`, { headers: { ...described, "X-User-Email": "root@example.com", ...headers } });
+      return [answer.status, answer.headers.get("x-user-email"), answer.headers.get("x-role")];
+    };
+    const token = await issuer.token({ claims: { email: "alice@example.com" } });
+    expect(await asked({ authorization: `Bearer ${token}` })).toEqual([200, "alice@example.com", ""]);
+    expect(await asked({ "x-api-key": KEY })).toEqual([200, "", ""]);
+    expect(await asked({})).toEqual([200, "", ""]);
   });
 
   test("may be one by a key as well: who shows a key in its header is that key's", async () => {
