@@ -4,6 +4,7 @@ const MAX_LOOKS = 64;
 interface Kept<T> {
   readonly value: T;
   /** Milliseconds since 1970. */
+  readonly since: number;
   readonly until: number;
   wasAsked: boolean;
 }
@@ -25,7 +26,8 @@ export class Remembered<T> {
   get(name: string, now: number): T | null {
     const kept = this.kept.get(name);
     if (kept === undefined) return null;
-    if (now >= kept.until) {
+    // A clock that was set back must not make it last longer.
+    if (now >= kept.until || now < kept.since) {
       this.kept.delete(name);
       return null;
     }
@@ -38,7 +40,7 @@ export class Remembered<T> {
     if (until <= now) return;
     this.kept.delete(name);
     if (this.kept.size >= this.max) this.makeRoom(now);
-    this.kept.set(name, { value, until, wasAsked: false });
+    this.kept.set(name, { value, since: now, until, wasAsked: false });
   }
 
   /** Forgets all for which `isOver` holds. */

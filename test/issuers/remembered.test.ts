@@ -12,6 +12,13 @@ describe("what is remembered", () => {
     expect(remembered.size).toBe(0);
   });
 
+  test("is there no longer when the clock is set back", () => {
+    const remembered = new Remembered<string>(10);
+    remembered.put("a", "A", 1100, 1000);
+    expect(remembered.get("a", 999)).toBeNull();
+    expect(remembered.size).toBe(0);
+  });
+
   test("never is more than there is room for", () => {
     const remembered = new Remembered<number>(100);
     for (let i = 0; i < 10_000; i++) {
