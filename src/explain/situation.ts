@@ -110,7 +110,7 @@ async function judged(
     throw invalid([{ path: ["token"], message: "says who calls by itself: name no consumer and no key" }]);
   if (!issuers.takes(token)) throw invalid([{ path: ["token"], message: NO_TOKEN }]);
   const issuer = issuers.issuerOf(token)?.name ?? null;
-  const found = await issuers.find(token, clock.wall());
+  const found = await issuers.find(token, clock.wall(), false);
   if (isFault(found)) return { judged: { issuer, fault: found }, caller: null, consumer: null };
   return { judged: { issuer: found.issuer, fault: null }, caller: found, consumer: found.consumer };
 }

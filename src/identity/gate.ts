@@ -87,7 +87,7 @@ export class Identity {
         ? this.withoutCredential(exchange, entrance)
         : this.identifyOtherwise(exchange, entrance, otherwise);
     const now = clock.wall();
-    const found = finder.find(secret, now);
+    const found = finder.find(secret, now, asker === null);
     const by = finder;
     const shown = secret;
     return found instanceof Promise

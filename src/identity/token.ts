@@ -34,8 +34,8 @@ export class TokenFinder implements Finder {
     return token;
   }
 
-  find(token: string, now: number): Caller | Refused | Promise<Caller | Refused> {
-    const found = this.issuers.find(token, now);
+  find(token: string, now: number, isShown: boolean): Caller | Refused | Promise<Caller | Refused> {
+    const found = this.issuers.find(token, now, isShown);
     return found instanceof Promise ? found.then(decided) : decided(found);
   }
 

@@ -23,6 +23,16 @@ export interface IssuersDeps {
   readonly refuses?: IssuerDeps["refuses"];
 }
 
+/** Holds a token that is to be judged. */
+interface Shown {
+  readonly token: string;
+  readonly hash: string;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** False where somebody only asks about it. */
+  readonly isShown: boolean;
+}
+
 interface Known {
   readonly issuer: Issuer;
   readonly caller: TokenCaller;
@@ -124,16 +134,16 @@ export class Issuers {
 
   /**
    * Gives the caller who shows a token, at once where it was proven before, or why it is refused. It must be one that `takes` takes. `now`
-   * in milliseconds since 1970.
+   * in milliseconds since 1970. `isShown`: false where somebody only asks about it, so that nothing is counted or remembered.
    */
-  find(token: string, now: number): TokenCaller | TokenFault | Promise<TokenCaller | TokenFault> {
+  find(token: string, now: number, isShown = true): TokenCaller | TokenFault | Promise<TokenCaller | TokenFault> {
     const hash = hashKey(token);
     const known = this.remembered.get(hash, now);
     if (known !== null) {
-      known.issuer.counts.remembered++;
+      if (isShown) known.issuer.counts.remembered++;
       return this.admitted(known.caller);
     }
-    const underWay = this.underWay.get(hash) ?? this.judge(token, hash, now);
+    const underWay = this.underWay.get(hash) ?? (isShown ? this.judge(token, hash, now) : this.judged({ token, hash, now, isShown }));
     return underWay.then((found) => (isFault(found) ? found : this.admitted(found.caller)));
   }
 
@@ -155,31 +165,29 @@ export class Issuers {
     return record === null || record.enabled ? caller : disabled(caller.id);
   }
 
+  /** Judges a token for all who show it meanwhile. */
   private judge(token: string, hash: string, now: number): Promise<Known | TokenFault> {
-    const judged = (isJwt(token) ? this.judgeJwt(token, now, hash) : this.askAbout(token, hash, now)).finally(() =>
-      this.underWay.delete(hash),
-    );
+    const judged = this.judged({ token, hash, now, isShown: true }).finally(() => this.underWay.delete(hash));
     this.underWay.set(hash, judged);
     return judged;
   }
 
-  private async judgeJwt(text: string, now: number, hash: string): Promise<Known | TokenFault> {
-    const token = readToken(text);
-    if (token === null) {
-      this.strangers.tokenInvalid++;
-      return MALFORMED;
-    }
+  private judged(shown: Shown): Promise<Known | TokenFault> {
+    return isJwt(shown.token) ? this.judgeJwt(shown) : this.askAbout(shown);
+  }
+
+  private async judgeJwt(shown: Shown): Promise<Known | TokenFault> {
+    const token = readToken(shown.token);
+    if (token === null) return this.stranger("tokenInvalid", MALFORMED, shown);
     const { iss } = token.claims;
     const issuer = typeof iss === "string" ? this.byIss.get(iss) : undefined;
-    if (issuer === undefined) {
-      this.strangers.issuerUnknown++;
-      return UNKNOWN_ISSUER;
-    }
-    return this.settled(issuer, await issuer.judge(token, now), hash, now, MAX_CACHED);
+    if (issuer === undefined) return this.stranger("issuerUnknown", UNKNOWN_ISSUER, shown);
+    return this.settled(issuer, await issuer.judge(token, shown.now), shown, MAX_CACHED);
   }
 
   /** Asks the issuers about a token that is no JWT, one after the other, until one knows it. */
-  private async askAbout(token: string, hash: string, now: number): Promise<Known | TokenFault> {
+  private async askAbout(shown: Shown): Promise<Known | TokenFault> {
+    const { token, hash, now, isShown } = shown;
     const refused = this.refused.get(hash, now);
     if (refused !== null) return refused;
     let said: TokenFault = invalid("The token is not known");
@@ -187,25 +195,31 @@ export class Issuers {
     let shortest = MAX_CACHED;
     for (const issuer of this.asked) {
       const found = await issuer.ask(token, hash, now);
-      const known = this.settled(issuer, found, hash, now, issuer.cacheFor);
+      const known = this.settled(issuer, found, shown, issuer.cacheFor);
       if (!isFault(known)) return known;
       shortest = Math.min(shortest, issuer.cacheFor);
       // Who was not there might have known it.
       if (isJudged) said = known;
       isJudged &&= known.code !== "issuerUnavailable";
     }
-    if (isJudged) this.refused.put(hash, said, now + shortest, now);
+    if (isJudged && isShown) this.refused.put(hash, said, now + shortest, now);
     return said;
   }
 
-  private settled(issuer: Issuer, found: Proven | TokenFault, hash: string, now: number, keepFor: number): Known | TokenFault {
+  private stranger(outcome: keyof Issuers["strangers"], fault: TokenFault, { isShown }: Shown): TokenFault {
+    if (isShown) this.strangers[outcome]++;
+    return fault;
+  }
+
+  private settled(issuer: Issuer, found: Proven | TokenFault, { hash, now, isShown }: Shown, keepFor: number): Known | TokenFault {
     const { counts } = issuer;
     if (isFault(found)) {
-      if (found.code !== "issuerUnknown") counts[found.code]++;
+      if (isShown && found.code !== "issuerUnknown") counts[found.code]++;
       return found;
     }
-    counts.proven++;
     const known: Known = { issuer, caller: new TokenCaller(found, issuer.name) };
+    if (!isShown) return known;
+    counts.proven++;
     // Another configuration may have come while it was judged.
     if (issuer.isInForce) {
       this.remembered.put(hash, known, Math.min(now + keepFor, found.endsAt), now);

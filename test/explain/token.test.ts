@@ -97,6 +97,21 @@ describe("a token that is asked about", () => {
     expect((await ask(await issuer.token())).status).toBe(200);
   });
 
+  test("is in no count, and is remembered by nobody", async () => {
+    const counts = async () => (await (await fetch(`${gateway.url}/metrics`)).text()).match(/^sluice_tokens.*$/gm);
+    const good = await issuer.token();
+    const shown = await issuer.token({ claims: { sub: "bob" } });
+    await ask(shown);
+    const before = await counts();
+    for (const token of [good, shown, await issuer.token({ claims: { aud: "x", iss: "y" } }), await issuer.token({ claims: { exp: 1 } })]) {
+      await explained(token);
+      await json("/admin/explain/request", { method: "GET", target: "/a", headers: [`Authorization: Bearer ${token}`] });
+    }
+    expect(await counts()).toEqual(before);
+    expect((await json("/admin/explain?consumer=main:bob")).status).toBe(200);
+    expect((await json("/admin/explain?consumer=main:alice")).status).toBe(404);
+  });
+
   test("may not use what its scopes do not allow", async () => {
     expect(await explained(await issuer.token(), "&route=write")).toMatchObject({
       allowed: false,
