@@ -78,8 +78,9 @@ export class Issuers {
       if (issuer.whyAway !== null && next?.whyAway == null) onChange(name, null);
     }
     for (const each of [this.remembered, this.callers]) each.forget(({ issuer }) => !issuer.isInForce);
-    // An answer of one issuer may be another's to give now.
+    // An answer of one issuer may be another's to give now, and what is judged by those before is for requests of before.
     this.refused.forget(() => true);
+    this.underWay.clear();
     this.look();
   }
 
@@ -167,7 +168,10 @@ export class Issuers {
 
   /** Judges a token for all who show it meanwhile. */
   private judge(token: string, hash: string, now: number): Promise<Known | TokenFault> {
-    const judged = this.judged({ token, hash, now, isShown: true }).finally(() => this.underWay.delete(hash));
+    const judged = this.judged({ token, hash, now, isShown: true }).finally(() => {
+      // Another configuration may have begun to judge it anew.
+      if (this.underWay.get(hash) === judged) this.underWay.delete(hash);
+    });
     this.underWay.set(hash, judged);
     return judged;
   }
@@ -190,10 +194,11 @@ export class Issuers {
     const { token, hash, now, isShown } = shown;
     const refused = this.refused.get(hash, now);
     if (refused !== null) return refused;
+    const { asked } = this;
     let said: TokenFault = invalid("The token is not known");
     let isJudged = true;
     let shortest = MAX_CACHED;
-    for (const issuer of this.asked) {
+    for (const issuer of asked) {
       const found = await issuer.ask(token, hash, now);
       const known = this.settled(issuer, found, shown, issuer.cacheFor);
       if (!isFault(known)) return known;
@@ -202,7 +207,8 @@ export class Issuers {
       if (isJudged) said = known;
       isJudged &&= known.code !== "issuerUnavailable";
     }
-    if (isJudged && isShown) this.refused.put(hash, said, now + shortest, now);
+    // Another configuration may have come while it was asked about, whose issuers know it.
+    if (isJudged && isShown && asked === this.asked) this.refused.put(hash, said, now + shortest, now);
     return said;
   }
 

@@ -184,6 +184,19 @@ describe("another configuration", () => {
     expect(issuer.asked).toHaveLength(asked);
   });
 
+  test("judges for itself what is shown from then on, also while the one before still judges the same token", async () => {
+    const keys = Promise.withResolvers<void>();
+    const published = issuer.keys.map(({ published }) => published);
+    issuer.answer = () => keys.promise.then(() => Response.json({ keys: published }));
+    configure();
+    const token = await issuer.token();
+    const before = find(token);
+    configure({ audience: ["others"] });
+    const after = find(token);
+    keys.resolve();
+    expect([await before, await after, await find(token)]).toEqual(["main:alice", "tokenInvalid", "tokenInvalid"]);
+  });
+
   test("without an issuer takes none of its tokens, and tells no more of it", async () => {
     await issuer.away();
     configure();
