@@ -1,5 +1,12 @@
+/** The most characters of what operators are told: an issuer's answer may stand in it. */
+const MAX_TOLD = 500;
+
 /** Says that an issuer gave no answer that can be used, and why; for operators. */
-export class IssuerTrouble extends Error {}
+export class IssuerTrouble extends Error {
+  constructor(why: string) {
+    super(why.length > MAX_TOLD ? `${why.slice(0, MAX_TOLD - 1)}…` : why);
+  }
+}
 
 /** The most bytes of an answer, and the most times that one leads elsewhere. */
 const MAX_ANSWER = 1024 * 1024;

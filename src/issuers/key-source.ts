@@ -78,7 +78,10 @@ class FileSource implements KeySource {
   async load(): Promise<unknown> {
     try {
       this.seen = await this.mark();
-      if ((await stat(this.file)).size > MAX_FILE) throw new IssuerTrouble(`${this.file} has more than ${MAX_FILE} bytes`);
+      const stats = await stat(this.file);
+      // A pipe or a device may never end.
+      if (!stats.isFile()) throw new IssuerTrouble(`${this.file} is no file`);
+      if (stats.size > MAX_FILE) throw new IssuerTrouble(`${this.file} has more than ${MAX_FILE} bytes`);
       return JSON.parse(await readFile(this.file, "utf8"));
     } catch (error) {
       if (error instanceof IssuerTrouble) throw error;

@@ -233,6 +233,14 @@ describe("an issuer's keys", () => {
   });
 });
 
+test("what an issuer says of itself is told in a few words, however long it is", async () => {
+  using other = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => Response.json({ issuer: "x".repeat(100_000) }) });
+  const set = new KeySet({ source: sourceOf({ issuer: `http://127.0.0.1:${other.port}`, jwks: null }), clock });
+  await set.find("first", "ES256");
+  expect(set.trouble).toContain("is of another issuer");
+  expect(set.trouble?.length).toBe(500);
+});
+
 describe("keys in a file", () => {
   let folder: string;
   beforeEach(() => {
@@ -263,6 +271,7 @@ describe("keys in a file", () => {
   test("that is not there, or is none, say so", async () => {
     const file = join(folder, "keys.json");
     expect(await keySet(file).find("first", "ES256")).toMatchObject({ kind: "unavailable", why: expect.stringContaining("can't be read") });
+    expect(await keySet("/dev/zero").find("first", "ES256")).toMatchObject({ kind: "unavailable", why: "/dev/zero is no file" });
     writeFileSync(file, "{");
     expect(await keySet(file).find("first", "ES256")).toMatchObject({ kind: "unavailable", why: `${file} is no JSON` });
     writeFileSync(file, " ".repeat(1024 * 1024 + 1));
