@@ -29,10 +29,10 @@ export const signToken: Command = {
     const issuer = issuerOf(input);
     if (issuer === null) return 1;
     const now = Math.floor(Date.now() / 1000);
-    const named = issuer.consumer.includes(".") ? "sub" : issuer.consumer;
     const usual = {
       iss: issuer.issuer,
-      [named]: subject,
+      // Also where dots would lead inwards: a claim whose name holds them comes first.
+      [issuer.consumer]: subject,
       ...audienceOf(issuer),
       iat: now,
       exp: now + Math.ceil(parseDuration(lasts) / 1000),

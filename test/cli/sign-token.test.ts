@@ -2,7 +2,9 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeProtectedHeader, jwtVerify } from "jose";
+import { bearerOf } from "../../src/issuers/claims.ts";
 import { folder, run } from "../support/process.ts";
+import { issuerConfig } from "../support/token-issuer.ts";
 
 const SECRET = "a-secret-of-at-least-32-characters";
 const own = { issuer: "https://own.example.com", audience: ["api", "web"], secret: "${TOKEN_SECRET}", type: "at+jwt" };
@@ -28,6 +30,9 @@ test("the subject stands in the claim that names the issuer's callers", async ()
   const { stdout } = await signing({ own: { ...own, consumer: "client_id" } }, "shop");
   const { payload } = await jwtVerify(stdout.trim(), new TextEncoder().encode(SECRET));
   expect([payload.client_id, payload.sub]).toEqual(["shop", undefined]);
+  const inner = await signing({ own: { ...own, consumer: "user.id" } }, "shop");
+  const claims = (await jwtVerify(inner.stdout.trim(), new TextEncoder().encode(SECRET))).payload;
+  expect(bearerOf(claims, "own", issuerConfig({ ...own, consumer: "user.id" }))).toMatchObject({ id: "own:shop" });
 });
 
 test("what can't be signed is told of, with what to do", async () => {
