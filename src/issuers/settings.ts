@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Known, Section } from "../config/section.ts";
-import { isOwnField } from "../exchange/settings.ts";
+import { dashedName, isNeverCopied } from "../http/name-filter.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, FIELD_NAME, filledIn, Nullable, Shape } from "../schema/fields.ts";
 import { YEAR } from "../schema/rules.ts";
@@ -165,6 +165,14 @@ function urlFault(text: string): string | null {
   return hash === "" ? null : "must not hold a fragment (#)";
 }
 
+/** Tells whether a backend may take a field of this name for one that Sluice writes by itself. */
+function isOwn(name: string): boolean {
+  const dashed = dashedName(name.toLowerCase());
+  // Of the fields that tell who calls, which are never copied, Sluice writes two alone.
+  if (dashed.startsWith("x-consumer-")) return dashed === "x-consumer-id" || dashed === "x-consumer-tier";
+  return isNeverCopied(dashed) || dashed === "authorization" || dashed === "traceparent";
+}
+
 /** Gives the faults of an issuer that the schema can't express. Paths begin with `at`. */
 export function issuerFaults(issuer: IssuerConfig, known: Pick<Known, "tiers">, at: Path = []): Fault[] {
   const faults: Fault[] = [];
@@ -186,7 +194,7 @@ export function issuerFaults(issuer: IssuerConfig, known: Pick<Known, "tiers">, 
   const names = Object.keys(headers);
   if (names.length > MAX_HEADERS) say(["headers"], `must have at most ${MAX_HEADERS} entries`);
   for (const [i, name] of names.entries()) {
-    if (isOwnField(name, "request") || /^(host|authorization)$/i.test(name)) say(["headers", name], "is Sluice's own to set");
+    if (isOwn(name)) say(["headers", name], "is Sluice's own to set");
     if (names.findIndex((other) => other.toLowerCase() === name.toLowerCase()) < i) say(["headers", name], "stands here twice");
   }
   if (introspection !== null) {
