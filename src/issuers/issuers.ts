@@ -13,6 +13,8 @@ import { isJwt, readToken } from "./token.ts";
 const MAX_REMEMBERED = 10_000;
 /** The most tokens of which is remembered that an issuer does not know them. */
 const MAX_REFUSED = 1000;
+/** The form of bearer tokens (RFC 6750, section 2.1). An issuer is not asked about anything else: many answer it with an error. */
+const OPAQUE = /^[A-Za-z0-9._~+/-]+=*$/;
 
 export interface IssuersDeps {
   readonly clock: Clock;
@@ -130,7 +132,7 @@ export class Issuers {
    */
   takes(token: string): boolean {
     if (this.byName.size === 0) return false;
-    return isJwt(token) || (this.asked.length > 0 && !beginsLikeMade(token) && this.deps.keys.known(token) === null);
+    return isJwt(token) || (this.asked.length > 0 && OPAQUE.test(token) && !beginsLikeMade(token) && this.deps.keys.known(token) === null);
   }
 
   /**

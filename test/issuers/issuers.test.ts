@@ -233,6 +233,12 @@ describe("a token that is no JWT", () => {
     expect(issuers.takes(makeKey())).toBe(false);
   });
 
+  test("is none where it has other characters than bearer tokens have", () => {
+    introspecting();
+    const texts = ["a b", '"quoted"', "a,b", "caf\u00e9", "=", "a=b", "a-._~+/Z9=="];
+    expect(texts.map((text) => issuers.takes(text))).toEqual([false, false, false, false, false, false, true]);
+  });
+
   test("is asked about once in cacheFor, by however many requests", async () => {
     introspecting({ cacheFor: "30s" });
     issuer.opaque.set(TOKEN, { sub: "alice", aud: ["api"] });
