@@ -184,7 +184,7 @@ function answerOf(situation: AskedSituation, explained: Explanation, { registry,
           isAnonymous: false,
           limits: [],
           unknown: [],
-          refusal: { code: fault.code, detail: `${fault.says}: ${fault.why}.` },
+          refusal: { code: fault.code, detail: fault.why === fault.says ? `${fault.says}.` : `${fault.says}: ${fault.why}.` },
         };
   const now = clock.wall();
   const limits = found.limits.map((applied) => limitShown(applied, health.isDegraded, now));

@@ -91,6 +91,11 @@ describe("a token that is asked about", () => {
     expect(await explained(await issuer.token(), "&consumer=acme")).toMatchObject({ status: 422 });
   });
 
+  test("is told once what is wrong where no more is to be said", async () => {
+    const { refusal } = await explained(await issuer.token({ claims: { exp: undefined } }));
+    expect(refusal).toEqual({ code: "tokenInvalid", detail: "The token lacks the claim exp." });
+  });
+
   test("counts in no guard, however often it is wrong", async () => {
     const forged = `${(await issuer.token()).slice(0, -8)}AAAAAAAA`;
     for (let i = 0; i < 20; i++) await explained(forged, "&ip=127.0.0.1");
