@@ -58,9 +58,4 @@ export class FetchPolicy {
   failed(): void {
     this.hasFailed = true;
   }
-
-  /** Gives the milliseconds until a fetch may be made. */
-  opensIn(now: number): number {
-    return Math.max(0, ONE_EACH - this.left - (now - this.countedAt));
-  }
 }

@@ -92,11 +92,6 @@ export class KeySet {
     return found ?? this.afterFetch(kid, algorithm, newerThan);
   }
 
-  /** Gives the milliseconds until the keys may be there: until the next fetch. */
-  get opensIn(): number {
-    return this.underWay === null ? this.policy.opensIn(this.deps.clock.now()) : 0;
-  }
-
   close(): void {
     this.closing.abort();
   }

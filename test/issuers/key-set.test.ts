@@ -148,7 +148,6 @@ describe("an issuer's keys", () => {
     expect(set.isUsable).toBe(false);
     issuer.back();
     clock.advance(5000);
-    expect(set.opensIn).toBe(0);
     expect(await kindOf(set, "first")).toBe("keys");
     expect(set.trouble).toBeNull();
   });
