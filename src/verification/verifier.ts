@@ -9,6 +9,7 @@ import type { Problem } from "../http/problem.ts";
 import { invalid } from "../http/refused.ts";
 import { jsonReply } from "../http/reply.ts";
 import { FOR_KNOWN_CALLERS, mayUse } from "../identity/gate.ts";
+import type { KnownMetadata } from "../keys/metadata.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { besides, refusalOf } from "../limits/gate.ts";
 import { allLeft, type Left } from "../limits/left.ts";
@@ -20,7 +21,6 @@ import { Scope } from "../schema/fields.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
-import type { KnownMetadata } from "./metadata.ts";
 
 /** Describes the question. Any text may stand for a key: callers of others send what they like. */
 const Question = Type.Object(

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
+import { KnownMetadata } from "../../src/keys/metadata.ts";
 import { type KeyEntry, KeyRegistry } from "../../src/keys/registry.ts";
-import { KnownMetadata } from "../../src/verification/metadata.ts";
 
 // Nobody asks for more of a key than this.
 const keyOf = (id: string) => ({ id, consumer: { id: "acme" } }) as KeyEntry;

@@ -1,5 +1,5 @@
-import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import { Halves } from "../values/halves.ts";
+import type { KeyEntry, KeyRegistry } from "./registry.ts";
 
 type Metadata = Readonly<Record<string, unknown>>;
 
