@@ -8,6 +8,7 @@ import { DEMO_UPSTREAMS } from "../demo/settings.ts";
 import { HAND_OUT_PATH, isHandOut, takenBySection, wantedOf } from "../exchange/own-paths.ts";
 import { askedPlaces, IssuerConfig, isIssuerOf, issuerFaults, isUrl } from "../issuers/settings.ts";
 import { Keys } from "../keys/keys.ts";
+import { KnownMetadata } from "../keys/metadata.ts";
 import { KeyRegistry } from "../keys/registry.ts";
 import { quotaList } from "../limits/settings.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
@@ -55,6 +56,7 @@ export class Records {
   readonly issuers: Documents<IssuerConfig>;
   readonly consumers: Consumers;
   readonly keys: Keys;
+  readonly metadata: KnownMetadata;
   /** The followers that take over changes of the kinds of records that are here. */
   readonly followers: Readonly<Record<Exclude<Kind, "block" | "token">, Follower>>;
 
@@ -76,6 +78,11 @@ export class Records {
     this.issuers = issuerDocuments(deps, this);
     this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
     this.keys = new Keys({ storage, clock, audit, registry: this.registry });
+    this.metadata = new KnownMetadata({
+      registry: this.registry,
+      ofKey: (id) => this.keys.metadataOf(id),
+      ofConsumer: (id) => this.consumers.metadataOf(id),
+    });
 
     const { consumers, keys, tiers, upstreams, routes, pools, issuers } = this;
     for (const each of [tiers, upstreams, routes, pools, issuers, consumers, keys]) each.load();

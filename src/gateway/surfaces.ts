@@ -4,6 +4,7 @@ import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
 import { refusalOf } from "../admin/refusals.ts";
 import { isAtLeast } from "../admin/rights.ts";
 import { bearerOf, isMadeToken } from "../admin/tokens.ts";
+import type { Caller } from "../exchange/caller.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import { AUTHZ_PATH, type OwnName } from "../exchange/own-paths.ts";
@@ -14,7 +15,6 @@ import { ApiKeyFinder } from "../identity/api-key.ts";
 import { FOR_KNOWN_CALLERS, Identity } from "../identity/gate.ts";
 import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
-import { KnownMetadata } from "../keys/metadata.ts";
 import { LimitsGate } from "../limits/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
 import { NamedCallers } from "../plugins/callers.ts";
@@ -85,8 +85,9 @@ function lineServices({ clock, emit, plugins, inForce }: Ground, services: Servi
   const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer));
   const calls = new Calls({ clock, emit });
   const callers = new NamedCallers({ registry: keys, hasTier: (name) => records.tiers.get(name) !== undefined });
+  const metadataOf = (caller: Caller) => records.metadata.of(caller);
   return {
-    pluginsOf: (route) => stepsOf(plugins.usesOf([inForce.config.plugins, route.plugins]), { calls, callers }),
+    pluginsOf: (route) => stepsOf(plugins.usesOf([inForce.config.plugins, route.plugins]), { calls, callers, metadataOf }),
     ...{ guard, authorize, caching, forwarder, usage, recorder },
     // Adding a way to tell who calls is adding its finder here.
     identity: new Identity({ finders: [apiKeys, new TokenFinder(issuers, guard)], guard, clock }),
@@ -136,15 +137,10 @@ function ownAnswerers(
 function callersAnswerers(ground: Ground, services: Services, snapshots: Snapshots): CallersAnswerers {
   const { clock, audit, feed, guarded, writability } = ground;
   const { records, limits, usage, recorder, replication, applyRemoteChanges } = services;
-  const { keys, consumers, registry, tiers } = records;
+  const { keys, registry, metadata, tiers } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
-    ...{ keys: registry, limiter, usage, clock },
-    metadata: new KnownMetadata({
-      registry,
-      ofKey: (id) => keys.metadataOf(id),
-      ofConsumer: (id) => consumers.metadataOf(id),
-    }),
+    ...{ keys: registry, metadata, limiter, usage, clock },
     routeOf: (name) => snapshots.named(name),
     routeNames: () => snapshots.all.map(({ name }) => name),
     onRefused: ({ id: requestId }, key, { route, ip }, refusal, readings) =>

@@ -1,5 +1,6 @@
+import type { Caller } from "../exchange/caller.ts";
 import { Halves } from "../values/halves.ts";
-import type { KeyEntry, KeyRegistry } from "./registry.ts";
+import type { KeyRegistry } from "./registry.ts";
 
 type Metadata = Readonly<Record<string, unknown>>;
 
@@ -10,28 +11,31 @@ export interface KnownMetadataDeps {
   readonly ofConsumer: (id: string) => Metadata | null;
 }
 
-/** The keys whose metadata is remembered. A key's may have 16 KB, and hardly has one. */
+/** The keys and consumers whose metadata is remembered. One may have 16 KB, and hardly has one. */
 const MAX_KNOWN = 10_000;
 
-/** Remembers the metadata of the keys that are asked for: the registry has none of it, and the database would be asked each time. */
+/** Remembers the metadata of callers that are asked for: the registry has none of it, and the database would be asked each time. */
 export class KnownMetadata {
-  /** A key that is changed is another object in the registry. */
-  private readonly known = new Halves<KeyEntry, Metadata | null>(MAX_KNOWN);
+  /** By keys, of which one that is changed is another object in the registry; of callers without a key by their consumers' ids. */
+  private readonly known = new Halves<Caller | string, Metadata | null>(MAX_KNOWN);
   private changes = -1;
 
   constructor(private readonly deps: KnownMetadataDeps) {}
 
-  /** Gives what is kept with the key; where nothing is, with its consumer. */
-  of(key: KeyEntry): Metadata | null {
+  /** Gives what is kept with the caller's key; where nothing is, or there is no key, with the record of its consumer. */
+  of(caller: Caller): Metadata | null {
     const { registry, ofKey, ofConsumer } = this.deps;
+    const { via, id, consumer } = caller;
+    if (via === "none") return null;
     if (registry.changes !== this.changes) {
       this.changes = registry.changes;
       this.known.clear();
     }
-    const known = this.known.get(key);
+    const by = via === "key" ? caller : consumer.id;
+    const known = this.known.get(by);
     if (known !== undefined) return known;
-    const read = ofKey(key.id) ?? ofConsumer(key.consumer.id);
-    this.known.set(key, read);
+    const read = (via === "key" ? ofKey(id) : null) ?? ofConsumer(consumer.id);
+    this.known.set(by, read);
     return read;
   }
 }

@@ -1,7 +1,7 @@
 import type { Caller, Context, Log } from "sluice";
 import type { Caller as KnownCaller } from "../exchange/caller.ts";
 import type { Hook } from "./hook.ts";
-import type { Visit } from "./visit.ts";
+import type { MetadataOf, Visit } from "./visit.ts";
 
 const MAX_COST = 1e9;
 const MAX_TAGS = 16;
@@ -37,7 +37,7 @@ export class PluginContext implements Context {
 
   get caller(): Caller | null {
     const { caller } = this.#visit.exchange;
-    if (this.#caller?.of !== caller) this.#caller = { of: caller, view: viewOf(caller) };
+    if (this.#caller?.of !== caller) this.#caller = { of: caller, view: viewOf(caller, this.#visit.visits.metadataOf) };
     return this.#caller.view;
   }
 
@@ -113,7 +113,16 @@ export function tagsFault(tags: Readonly<Record<string, unknown>> | null): strin
   return null;
 }
 
-const viewOf = ({ via, consumer, id, scopes, metadata }: KnownCaller): Caller | null =>
-  via === "none"
-    ? null
-    : { via, consumer: consumer.id, tier: consumer.tier, scopes, keyId: via === "key" ? id : null, metadata: metadata ?? {} };
+/** Shows a caller. What the records say of it besides is read when it is asked for, and is the plug-in's own copy. */
+function viewOf(caller: KnownCaller, metadataOf: MetadataOf): Caller | null {
+  const { via, consumer, id, scopes } = caller;
+  if (via === "none") return null;
+  let metadata: Caller["metadata"] | null = null;
+  return {
+    ...{ via, consumer: consumer.id, tier: consumer.tier, scopes, keyId: via === "key" ? id : null },
+    get metadata() {
+      metadata ??= caller.metadata ?? structuredClone(metadataOf(caller) ?? {});
+      return metadata;
+    },
+  };
+}

@@ -77,6 +77,7 @@ declare module "sluice" {
     readonly scopes: readonly string[];
     /** The key's id; `null` where there is none. */
     readonly keyId: string | null;
+    /** What `identify` said, else what is kept with the key or with the record of the consumer; `{}` where nothing is. */
     readonly metadata: Readonly<Record<string, unknown>>;
   }
 

@@ -11,7 +11,7 @@ import type { Hook } from "./hook.ts";
 import { PluginResponse } from "./response.ts";
 import { summaryOf } from "./summary.ts";
 import type { Use } from "./use.ts";
-import { type Visit, Visits } from "./visit.ts";
+import { type MetadataOf, type Visit, Visits } from "./visit.ts";
 
 /** Holds the steps of a route's line that plug-ins have a part in. Those without a hook there are in none of them. */
 export interface PluginSteps {
@@ -67,6 +67,7 @@ const asAnswer = (stop: Stop | null): Answer | null => (stop === null || "kind" 
 export interface StepsDeps {
   readonly calls: Calls;
   readonly callers: NamedCallers;
+  readonly metadataOf: MetadataOf;
 }
 
 /** Makes the steps of a route. `uses`: its plug-ins, in the order in which they are asked. */
@@ -96,7 +97,7 @@ class Steps {
   /** Takes note that a request has begun: its plug-ins stay until it has ended. */
   readonly enter: Gate = (exchange) => {
     if (exchange.asker !== null) return null;
-    exchange.visits = new Visits(exchange, this.maxBody);
+    exchange.visits = new Visits(exchange, this.maxBody, this.deps.metadataOf);
     for (const { instance } of this.uses) instance.enter();
     return null;
   };

@@ -1,3 +1,4 @@
+import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { BodyReader } from "./body-reader.ts";
 import { PluginContext } from "./context.ts";
@@ -5,6 +6,9 @@ import type { Deadline } from "./deadline.ts";
 import type { Hook } from "./hook.ts";
 import { PluginRequest } from "./request.ts";
 import type { Use } from "./use.ts";
+
+/** Gives what the records say of a caller besides; `null`: nothing. */
+export type MetadataOf = (caller: Caller) => Readonly<Record<string, unknown>> | null;
 
 /** Holds what the plug-ins of a route keep of one request. */
 export class Visits {
@@ -15,6 +19,7 @@ export class Visits {
   constructor(
     readonly exchange: Exchange<Arrival>,
     readonly maxBody: number,
+    readonly metadataOf: MetadataOf,
   ) {}
 
   /** Gives what one of the plug-ins keeps. */

@@ -3,7 +3,7 @@ import { KnownMetadata } from "../../src/keys/metadata.ts";
 import { type KeyEntry, KeyRegistry } from "../../src/keys/registry.ts";
 
 // Nobody asks for more of a key than this.
-const keyOf = (id: string) => ({ id, consumer: { id: "acme" } }) as KeyEntry;
+const keyOf = (id: string) => ({ via: "key", id, consumer: { id: "acme" } }) as KeyEntry;
 
 test("the database is asked once for what is kept with a key, also where nothing is", () => {
   const registry = new KeyRegistry(

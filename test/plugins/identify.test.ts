@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { SignJWT } from "jose";
 import { backend } from "../support/backend.ts";
 import { servingPlugins } from "../support/plugins.ts";
 
@@ -32,6 +33,7 @@ export default {
 } satisfies Plugin;
 `;
 
+const SECRET = "a-secret-of-an-issuer-0123456789-0123456789";
 const KEY = "a-declared-key-0123456789";
 let gateway: Awaited<ReturnType<typeof servingPlugins>>;
 let behind: ReturnType<typeof backend>;
@@ -63,9 +65,10 @@ beforeAll(async () => {
           plugins: [{ file: "later.ts" }],
         },
       ],
-      issuers: { main: { issuer: "https://id.example.com", secret: "a-secret-of-an-issuer-0123456789-0123456789" } },
+      issuers: { main: { issuer: "https://id.example.com", secret: SECRET, audience: ["api"], tier: { default: "gold" } } },
       consumers: [
-        { id: "acme", tier: "silver", keys: [KEY], limits: [{ ...window, name: "own", limit: 70 }] },
+        { id: "acme", tier: "silver", keys: [KEY], limits: [{ ...window, name: "own", limit: 70 }], metadata: { seats: 4 } },
+        { id: "main:alice", tier: "silver", keys: [], metadata: { floor: 2 } },
         { id: "closed", tier: "gold", enabled: false, keys: [] },
       ],
     },
@@ -95,6 +98,17 @@ describe("whom a plug-in names", () => {
     const keyed = await seen("/r/a", as({ consumer: "other" }, { "X-API-Key": KEY }));
     expect(keyed).toMatchObject({ "x-consumer-id": "acme", "x-via": "key" });
     expect((await ask("/r/a", as({ consumer: "other" }, { "X-API-Key": "wrong-key-0123456789" }))).status).toBe(401);
+  });
+
+  test("is shown with what the record of its consumer says besides, as callers with keys and tokens are", async () => {
+    const claims = { iss: "https://id.example.com", aud: "api", exp: Date.now() / 1000 + 600 };
+    const token = (sub: string) => new SignJWT({ ...claims, sub }).setProtectedHeader({ alg: "HS256" }).sign(Buffer.from(SECRET));
+    const metadataOf = async (init: RequestInit) => JSON.parse((await seen("/r/a", init))["x-metadata"] ?? "");
+    expect(await metadataOf({ headers: { "X-API-Key": KEY } })).toEqual({ seats: 4 });
+    expect(await metadataOf({ headers: { Authorization: `Bearer ${await token("alice")}` } })).toEqual({ floor: 2 });
+    expect(await metadataOf({ headers: { Authorization: `Bearer ${await token("bob")}` } })).toEqual({});
+    expect(await metadataOf(as({ consumer: "acme" }))).toEqual({ seats: 4 });
+    expect(await metadataOf(as({ consumer: "acme", metadata: { plan: "b" } }))).toEqual({ plan: "b" });
   });
 
   test("has the anonymous tier without a tier and without a record", async () => {

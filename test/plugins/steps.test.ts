@@ -18,6 +18,7 @@ const deps = {
     registry: { consumer: () => undefined, anonymousTierName: "anonymous", policiesFor: () => [] },
     hasTier: () => true,
   }),
+  metadataOf: () => null,
 };
 const answer: Answerer = () => ({ kind: "forwarded", response: responseOf(200, { "X-One": "1" }, "body") });
 const ended = (): void => {};
