@@ -1,4 +1,5 @@
 import type { Caller, Consumer } from "../exchange/caller.ts";
+import { claimOf } from "../exchange/headers.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
@@ -231,8 +232,13 @@ const refusalOf = ({ code, members }: Problem): Refusal => ({ code, detail: Stri
 function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, header }: Situation): string | { unknown: string } {
   const by = policy.by.length > 0 ? policy.by : ["consumer"];
   const key = known ?? caller;
+  const fieldOf = (name: string): string | null => {
+    const lower = name.toLowerCase();
+    // What an issuer says there is known, and what is sent there counts for nothing.
+    return route?.claimFields.has(lower) === true ? ((caller === null ? null : claimOf(caller, lower)) ?? "") : header(name);
+  };
   for (const each of by) {
-    if (each.startsWith("header:") && header(each.slice(7)) === null)
+    if (each.startsWith("header:") && fieldOf(each.slice(7)) === null)
       return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
     if (each.startsWith("tag:")) return { unknown: `it is counted by ${each}, which a plug-in says for each request` };
     if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
@@ -245,7 +251,7 @@ function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, h
     keyId: key?.id ?? null,
     ip: ip ?? "",
     route: route?.name ?? "",
-    header,
+    header: fieldOf,
     tag: () => null,
   });
 }

@@ -119,7 +119,7 @@ describe("a request with a token", () => {
   });
 
   test("is counted by its claims where a limit counts by their field, and not by what the caller writes there", async () => {
-    const { ask } = gateway({
+    const { ask, admin } = gateway({
       more: { headers: { "X-Tenant": "tenant" } },
       route: { auth: "optional", limits: [{ algorithm: "fixed-window", limit: 1, window: "1h", by: "header:X-Tenant" }] },
     });
@@ -127,6 +127,9 @@ describe("a request with a token", () => {
       (await ask(await issuer.token({ claims: { tenant, sub } }), { "x-tenant": field })).status;
     expect([await of("red", "a", "x"), await of("red", "b", "y"), await of("blue", "c", "x")]).toEqual([200, 429, 200]);
     expect([(await ask(null, { "x-tenant": "1" })).status, (await ask(null, { "x-tenant": "2" })).status]).toEqual([200, 429]);
+    const token = await issuer.token({ claims: { tenant: "red" } });
+    const explained = await admin("GET", `/admin/explain?token=${token}&route=/a&header=X-Tenant:+other`);
+    expect(await explained.json()).toMatchObject({ allowed: false, limits: [{}, { subject: "red", remaining: 0 }] });
   });
 
   test("leaves no field of claims to the caller of a proxy that only asks: those that the caller lacks are empty", async () => {
