@@ -1,6 +1,7 @@
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Guard } from "../guard/guard.ts";
+import type { Fields } from "../http/fields.ts";
 import { TokenCaller } from "../issuers/caller.ts";
 import { isFault, type TokenFault } from "../issuers/faults.ts";
 import type { Issuers } from "../issuers/issuers.ts";
@@ -45,7 +46,8 @@ export class TokenFinder implements Finder {
 
   accepted(caller: Caller, exchange: Exchange<Arrival>, token: string, now: number): void {
     if (!(caller instanceof TokenCaller)) return;
-    if (this.issuers.get(caller.issuer)?.config.forward === true) {
+    // Of several fields one was checked, and the backend may read another: none goes on.
+    if (this.issuers.get(caller.issuer)?.config.forward === true && !hasSeveral(exchange.incoming.head.fields)) {
       exchange.dropsAuthorization = false;
       // Answers may be for this token, not for whoever has it.
       exchange.carriedIn = "";
@@ -53,6 +55,8 @@ export class TokenFinder implements Finder {
     this.guard.accepted(exchange.ip, token, caller, now);
   }
 }
+
+const hasSeveral = ({ lower }: Fields): boolean => lower.indexOf("authorization") !== lower.lastIndexOf("authorization");
 
 /** Gives the token of an Authorization field; `null` where it holds none. */
 function bearerOf(authorization: string): string | null {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createServer } from "node:http";
 import { authorizer } from "../support/authorizer.ts";
 import { type Backend, backend } from "../support/backend.ts";
+import { exchange } from "../support/raw.ts";
 import { serving } from "../support/serving.ts";
 import { signingKey, type TestIssuer, testIssuer, until } from "../support/token-issuer.ts";
 
@@ -61,6 +62,16 @@ describe("a request with a token", () => {
     const { forwarded } = gateway({ more: { forward: true } });
     const token = await issuer.token();
     for (let i = 0; i < 2; i++) expect((await forwarded(token)).authorization).toBe(`Bearer ${token}`);
+  });
+
+  test("brings no other one to the backend beside the one that was checked", async () => {
+    const { port } = gateway({ more: { forward: true } });
+    const forged = `${(await issuer.token({ claims: { sub: "root" } })).slice(0, -8)}AAAAAAAA`;
+    const lines = [`Authorization: Bearer ${await issuer.token()}`, `AUTHORIZATION: Bearer ${forged}`];
+    const answer = await exchange(port, `GET /a/x HTTP/1.1\r\nHost: a\r\n${lines.join("\r\n")}\r\nConnection: close\r\n\r\n`);
+    expect(answer).toStartWith("HTTP/1.1 200 ");
+    expect(upstream.seen.at(-1)?.headers).toMatchObject({ "x-consumer-id": "main:alice" });
+    expect(upstream.seen.at(-1)?.headers.authorization).toBeUndefined();
   });
 
   test("has the limits of its tier, counted for the caller by however many tokens", async () => {
