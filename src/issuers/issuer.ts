@@ -124,11 +124,16 @@ export class Issuer {
     return claimsFault(claims, { ...rules, requiredClaims: required }, now) ?? this.proven(claims);
   }
 
-  /** Gives up what is under way. `next`: the issuer that takes its place and may keep its keys. */
-  close(next: Issuer | null = null): void {
+  /** Ends: what it proves from now on is not remembered. What is under way goes on, for the requests that wait for it: 5 s at most. */
+  retire(): void {
     this.holds = false;
+  }
+
+  /** Ends, and gives up what is under way. */
+  close(): void {
+    this.retire();
     this.introspection?.close();
-    if (this.keys !== next?.keys) this.keys?.close();
+    this.keys?.close();
   }
 
   /** Gives the fault of a token that none of the issuer's keys has signed; `null` where one has. */

@@ -75,7 +75,8 @@ export class Issuers {
     for (const [name, issuer] of before) {
       const next = this.byName.get(name) ?? null;
       if (next === issuer) continue;
-      issuer.close(next);
+      if (next === null) issuer.close();
+      else issuer.retire();
       // What was wrong with it is not so any more, as far as anybody knows.
       if (issuer.whyAway !== null && next?.whyAway == null) onChange(name, null);
     }

@@ -252,6 +252,18 @@ describe("a token that is no JWT", () => {
     expect(issuer.forms).toHaveLength(2);
   });
 
+  test("is judged by what its issuer was asked before a reload, for the request that waits for it", async () => {
+    const answer = Promise.withResolvers<Response>();
+    introspecting();
+    issuer.answer = () => answer.promise;
+    const before = find(TOKEN);
+    await until(() => issuer.forms.length === 1);
+    introspecting({ cacheFor: "1m" });
+    answer.resolve(Response.json({ active: true, sub: "alice", aud: "api" }));
+    expect(await before).toBe("main:alice");
+    expect(issuers.find(TOKEN, clock.wall())).toBeInstanceOf(Promise);
+  });
+
   test("is asked about each time where answers are not kept", async () => {
     introspecting({ cacheFor: "0s" });
     issuer.opaque.set(TOKEN, { sub: "alice", aud: "api" });
