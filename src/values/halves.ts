@@ -9,9 +9,7 @@ export interface Weight<V> {
  * then, unless somebody has asked for it meanwhile. So it costs a look-up or two, and no list of who came when.
  *
  * @example
- * const known = new Halves<string, number>(1000);
- * known.set("a", 1);
- * known.get("a"); // 1
+ * [new Halves(1000)].map((known) => (known.set("a", 1), known.get("a")))[0]; // 1
  */
 export class Halves<K, V extends object | string | number | boolean | null> {
   private young = new Map<K, V>();
