@@ -123,7 +123,7 @@ async function start(input: Input, instead?: Read): Promise<void> {
     throw new CannotStart(listenFault(error, host, port));
   }
   const tellSystemd = systemdFor(logger);
-  onSignals({ gateway, scope, output, logger, onFault, tellSystemd });
+  onSignals({ gateway, scope, output, logger, tellSystemd });
 
   const url = urlOf(config, host, listeners.port);
   logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
@@ -169,14 +169,20 @@ function openLog(output: Output, redactor: Redactor, config: Config): Log {
 }
 
 /**
- * Opens the gateway, or gives the conflict between its configuration and what the database holds, or what its plug-ins are. Throws what a person can mend as such.
- * Nothing is left open where it does not come to be.
+ * Opens the gateway, or gives the conflict between its configuration and what the database holds, or what its plug-ins are. Throws what a
+ * person can mend as such. Nothing is left open where it does not come to be. From here on a fault that nobody caught is logged and ends
+ * nothing: it may be a plug-in's.
  */
 async function opened(scope: Scope, options: GatewayOptions): Promise<Gateway | ConfigConflict> {
+  const onStray = (error: unknown): void => options.onFault(error, "");
+  process.on("unhandledRejection", onStray);
+  process.on("uncaughtException", onStray);
   try {
     return openGateway(scope, { ...options, plugins: await openPlugins(scope, options) });
   } catch (error) {
     await scope.close();
+    process.off("unhandledRejection", onStray);
+    process.off("uncaughtException", onStray);
     if (error instanceof ConfigConflict) return error;
     if (error instanceof SecretFault) throw new CannotStart(error.message);
     // Damaged pages are often found only by who reads them.
@@ -198,15 +204,11 @@ interface Running {
   readonly scope: Scope;
   readonly output: Output;
   readonly logger: Logger;
-  readonly onFault: OnFault;
   readonly tellSystemd: (state: string) => void;
 }
 
-/**
- * Stops the process at SIGTERM and SIGINT, at once when it is the second, and loads the configuration again at SIGHUP. From now on a fault
- * that nobody caught is logged and ends nothing.
- */
-function onSignals({ gateway, scope, output, logger, onFault, tellSystemd }: Running): void {
+/** Stops the process at SIGTERM and SIGINT, at once when it is the second, and loads the configuration again at SIGHUP. */
+function onSignals({ gateway, scope, output, logger, tellSystemd }: Running): void {
   let isStopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (isStopping) process.exit(1);
@@ -218,8 +220,6 @@ function onSignals({ gateway, scope, output, logger, onFault, tellSystemd }: Run
     await output.end(LAST_LINES_WITHIN);
     process.exit(0);
   };
-  process.on("unhandledRejection", (error) => onFault(error, ""));
-  process.on("uncaughtException", (error) => onFault(error, ""));
   process.on("SIGHUP", () => void gateway.live.reload("signal"));
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));

@@ -21,7 +21,31 @@ const CONFIG = (url: string) => ({
   routes: [{ path: "/a", upstream: url, auth: "none" }],
 });
 
+const STRAY = `
+const stray = (where: string): void => {
+  void Promise.reject(new Error("stray promise " + where));
+  setTimeout(() => { throw new Error("stray timer " + where); }, 1);
+};
+stray("at load");
+export default {
+  async setup() { stray("in setup"); await Bun.sleep(20); },
+  request() { stray("in a hook"); },
+};
+`;
+
 describe("the program", () => {
+  test("goes on whatever a plug-in throws that nobody catches, also before it listens", async () => {
+    using behind = backend();
+    using home = folder();
+    write(home.path, { "plugins/versioned.ts": STRAY });
+    await using gateway = await start({ config: CONFIG(behind.url), cwd: home.path });
+    expect((await fetch(`${gateway.url}/a/x`)).status).toBe(200);
+    for (const where of ["at load", "in setup", "in a hook"])
+      for (const what of ["promise", "timer"]) while (!gateway.output().includes(`stray ${what} ${where}`)) await Bun.sleep(10);
+    expect((await fetch(`${gateway.url}/a/x`)).status).toBe(200);
+    expect(await gateway.stop()).toBe(0);
+  });
+
   test("loads TypeScript from disk by itself, and again when it is changed, at a signal or by itself", async () => {
     using behind = backend();
     using home = folder();
