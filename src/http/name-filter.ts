@@ -77,6 +77,15 @@ function generally(name: string): Passage | "spelt" {
 export const isNeverCopied = (lower: string): boolean => generally(lower) === "never";
 
 /**
+ * Tells whether a request's field with this lower-case name is for nobody but proxies to set: it is this hop's, Sluice's own, or tells where
+ * the request came from.
+ */
+export const isOfProxies = (lower: string): boolean => {
+  const passage = generally(lower);
+  return passage === "never" || passage === "trusted";
+};
+
+/**
  * Tells which fields of a request go to the backend, by name. CGI, WSGI and PHP read `X_Consumer_ID` as X-Consumer-ID, some also
  * `X.Consumer.ID`: such a name is dropped where Sluice sets, drops or reads the one with `-`.
  */

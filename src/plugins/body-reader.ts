@@ -96,11 +96,16 @@ export class BodyReader {
       return body;
     }
     let counted = 0;
+    let isOver = false;
+    const over = Promise.withResolvers<null>();
     this.exchange.onEnded(() => {
       heldNow -= counted;
-      counted = 0;
+      isOver = true;
+      over.resolve(null);
     });
     const held = new HeldBody(body, max, (bytes) => {
+      // Nobody would give it back.
+      if (isOver) return false;
       counted += bytes;
       heldNow += bytes;
       return heldNow <= MAX_HELD;
@@ -108,10 +113,11 @@ export class BodyReader {
     put(held);
     let bytes: Uint8Array | null;
     try {
-      bytes = await held.whole;
+      bytes = await Promise.race([held.whole, over.promise]);
     } catch (error) {
       throw this.brokenOff(error);
     }
+    if (bytes === null && isOver) throw new Error("the request has ended before its body was read");
     if (bytes === null && heldNow > MAX_HELD) throw new Error("plug-ins hold too many bodies at the moment: this one is not read");
     if (bytes === null) throw this.tooLarge(this.max);
     // Chunks stay chunks, and what follows them follows them.

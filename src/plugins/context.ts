@@ -61,13 +61,15 @@ export class PluginContext implements Context {
   get tags(): Record<string, string> {
     const visit = this.#visit;
     const { exchange } = visit;
+    // What a hook does that took too long changes nothing.
+    if (visit.isOver) return { ...exchange.tags };
     if (!visit.hasTags) {
       const before = exchange.tags;
       visit.changes(() => () => {
         exchange.tags = before;
       });
-      // What it puts in there goes to the limits, if it is asked early enough.
-      if (!visit.isOver) exchange.tags = { ...before };
+      // A tag may be called as what all objects have.
+      exchange.tags = Object.assign(Object.create(null), before);
       visit.hasTags = true;
     }
     // This class alone makes them, and as a copy that may be changed.

@@ -1,4 +1,4 @@
-import { isNeverCopied } from "../http/name-filter.ts";
+import { isOfProxies } from "../http/name-filter.ts";
 import { type HeaderTarget, LiveHeaders } from "./live-headers.ts";
 import { MessageBody } from "./message-body.ts";
 import type { Visit } from "./visit.ts";
@@ -10,6 +10,8 @@ import type { Visit } from "./visit.ts";
 export class PluginRequest {
   readonly #visit: Visit;
   #headers: LiveHeaders | null = null;
+  /** The changes that `#headers` shows. */
+  #shown = 0;
   #content: MessageBody | null = null;
   #signal: AbortSignal | null = null;
 
@@ -28,7 +30,11 @@ export class PluginRequest {
   }
 
   get headers(): Headers {
-    this.#headers ??= new LiveHeaders(this.#visit.exchange.incoming.head.fields, this.#target());
+    const { visits, exchange } = this.#visit;
+    // Another plug-in may have changed them since an earlier hook of this one.
+    if (this.#headers === null || this.#shown !== visits.changes)
+      this.#headers = new LiveHeaders(exchange.incoming.head.fields, this.#target());
+    this.#shown = visits.changes;
     return this.#headers.web;
   }
 
@@ -131,7 +137,7 @@ export class PluginRequest {
     return {
       forChange: (lower) => {
         if (visit.isOver) return null;
-        if (isNeverCopied(lower)) {
+        if (isOfProxies(lower)) {
           use.instance.ignores(lower);
           return null;
         }
@@ -144,6 +150,8 @@ export class PluginRequest {
             this.#headers = null;
           };
         });
+        visit.visits.changes++;
+        this.#shown = visit.visits.changes;
         // What stands there from now on is for the backend; what the caller sent was a key of Sluice's.
         if (lower === "authorization") exchange.dropsAuthorization = false;
         return fields;

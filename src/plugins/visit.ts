@@ -14,6 +14,8 @@ export type MetadataOf = (caller: Caller) => Readonly<Record<string, unknown>> |
 export class Visits {
   private readonly all: (Visit | undefined)[] = [];
   private reader: BodyReader | null = null;
+  /** The changes of the request's headers up to now, whichever plug-in has made them. */
+  changes = 0;
 
   /** Takes `maxBody`: the most bytes of a body that any of the plug-ins may read. */
   constructor(
@@ -48,7 +50,12 @@ export class Visits {
       {
         length: head.framing === "chunked" ? -1 : Math.max(0, head.contentLength),
         fields: head.fields,
-        take: () => exchange.body,
+        take: () => {
+          // Whoever sends it on has it by then.
+          if (exchange.attempts > 0 || exchange.status !== 0)
+            throw new Error("the request's body is no longer there: read it in request, identify or admit");
+          return exchange.body;
+        },
         put: (body) => {
           // Only a response's is put there as bytes.
           if (!(body instanceof Uint8Array)) exchange.held = body;

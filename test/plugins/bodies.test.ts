@@ -28,9 +28,15 @@ export default {
       case "begun": void request.text().catch(() => {}); break;
       case "answers": return new Response(String((await request.text()).length));
       case "hangs": await new Promise(() => {}); break;
+      case "late": context.state.late = request; break;
       case "nothing": tell(request.body === null); break;
     }
     return undefined;
+  },
+  async response(response, context) {
+    const { late } = context.state as { late?: Request };
+    if (late === undefined) return undefined;
+    return new Response(await late.text().catch((error) => error.message));
   },
   ended(summary, context) { context.log.info("ended", { status: summary.status }); },
 } satisfies Plugin;
@@ -143,6 +149,11 @@ describe("a body that a plug-in reads", () => {
     expect(await answer.json()).toMatchObject({ size: 2000 });
     expect(behind.seen.at(-1)?.headers).toMatchObject({ "x-read": "2000", "x-read-again": "2000" });
     expect((await send("text", "x".repeat(3000), { "X-Again": "1" })).status).toBe(413);
+  });
+
+  test("is read before it goes on, or not at all", async () => {
+    const answer = await send("late", TEXT);
+    expect(await answer.text()).toBe("the request's body is no longer there: read it in request, identify or admit");
   });
 
   test("may be read in the background while it goes on", async () => {
