@@ -43,9 +43,11 @@ export class Calls {
     visit.exchange.trace?.enter(spanName, begun);
     let given: unknown;
     let hasThrown = false;
+    let waits = false;
     try {
       // A plug-in's hooks differ in their arguments, which the one who calls this has chosen by the hook's name.
       given = (plugin[hook] as AnyHook).call(plugin, subject, visit.context);
+      waits = isPromise(given);
     } catch (error) {
       given = error;
       hasThrown = true;
@@ -53,7 +55,7 @@ export class Calls {
     const now = clock.now();
     this.gaveBack(visit, hook, now - begun);
     if (hasThrown) return this.ended(visit, hook, begun, now, this.threw(visit, hook, given));
-    if (isPromise(given)) return this.waitFor(visit, hook, begun, given, faultOf);
+    if (waits) return this.waitFor(visit, hook, begun, given, faultOf);
     return this.ended(visit, hook, begun, now, this.looked(visit, hook, given, faultOf));
   }
 
@@ -63,13 +65,18 @@ export class Calls {
     const { instance, skips } = use;
     (instance.counts.get(hook) as HookCounts).failures[kind]++;
     visit.undo();
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.deps.emit({ type: "pluginFailed", plugin: instance.name, hook, kind, error: text, requestId: exchange.id, skips });
-    exchange.notes.trouble = `plug-in ${instance.name}, ${hook}: ${error instanceof Error ? error.message : String(error)}`;
+    const { message, stack } = told(error);
+    this.deps.emit({ type: "pluginFailed", plugin: instance.name, hook, kind, error: stack, requestId: exchange.id, skips });
+    exchange.notes.trouble = `plug-in ${instance.name}, ${hook}: ${message}`;
     return new Failed(skips ? null : PLUGIN_FAILED);
   }
 
-  private async waitFor(visit: Visit, hook: Hook, begun: number, given: PromiseLike<unknown>, faultOf: FaultOf): Promise<unknown> {
+  /** Takes note of a Response of a plug-in's that broke off when a part of it was sent: the source of its stream may be to blame. */
+  broken({ exchange, use }: Visit, hook: Hook, error: unknown): void {
+    exchange.notes.trouble = `plug-in ${use.instance.name}, ${hook}: its Response broke off: ${told(error).message}`;
+  }
+
+  private async waitFor(visit: Visit, hook: Hook, begun: number, given: unknown, faultOf: FaultOf): Promise<unknown> {
     const late = Promise.withResolvers<typeof LATE>();
     const { timeout } = visit.use;
     const deadline = new Deadline(timeout, () => late.resolve(LATE));
@@ -101,7 +108,13 @@ export class Calls {
 
   /** Gives what a hook gave, or that it can't be. */
   private looked(visit: Visit, hook: Hook, given: unknown, faultOf: FaultOf): unknown {
-    const fault = faultOf(given) ?? (visit.hasTags ? tagsFault(visit.exchange.tags) : null);
+    let fault: string | null;
+    try {
+      fault = faultOf(given) ?? (visit.hasTags ? tagsFault(visit.exchange.tags) : null);
+    } catch (error) {
+      // What is given is the plug-in's own, and may throw when it is looked at.
+      return this.fail(visit, hook, "thrown", error);
+    }
     return fault === null ? given : this.fail(visit, hook, "nonsense", fault);
   }
 
@@ -127,5 +140,16 @@ export class Calls {
 
 const LATE = Symbol("late");
 
-const isPromise = (given: unknown): given is PromiseLike<unknown> =>
+/** Says what was thrown, which may be anything. */
+function told(error: unknown): { readonly message: string; readonly stack: string } {
+  try {
+    if (!(error instanceof Error)) return { message: String(error), stack: String(error) };
+    return { message: String(error.message), stack: String(error.stack ?? error.message) };
+  } catch {
+    const message = "it threw what can't be shown";
+    return { message, stack: message };
+  }
+}
+
+const isPromise = (given: unknown): boolean =>
   typeof given === "object" && given !== null && "then" in given && typeof given.then === "function";

@@ -19,8 +19,11 @@ export function responseFault(response: Response): string | null {
   return response.status >= 200 && response.status <= 599 ? null : `a Response with the status ${response.status}`;
 }
 
-/** Takes a Response apart. One that is there as a whole has a length; others go on as they come. Rejects when its body breaks off at once. */
-export async function taken(response: Response): Promise<GivenResponse> {
+/**
+ * Takes a Response apart. One that is there as a whole has a length; others go on as they come. Rejects when its body breaks off at once;
+ * `onBroken` is told when it does so later.
+ */
+export async function taken(response: Response, onBroken: (error: unknown) => void): Promise<GivenResponse> {
   const { status, statusText, headers } = response;
   const fields = new Fields();
   headers.forEach((value, name) => {
@@ -32,21 +35,21 @@ export async function taken(response: Response): Promise<GivenResponse> {
     // It stands in the status line.
     reason: statusText.replace(/[^\t\x20-\x7e]/g, ""),
     fields,
-    body: isBodiless || response.body === null ? null : await bodyOf(response.body),
+    body: isBodiless || response.body === null ? null : await bodyOf(response.body, onBroken),
   };
 }
 
 type Read = { readonly done: boolean; readonly value?: unknown };
 
 /** Reads a stream as far as it is there by now. */
-async function bodyOf(stream: ReadableStream): Promise<Uint8Array | Body> {
+async function bodyOf(stream: ReadableStream, onBroken: (error: unknown) => void): Promise<Uint8Array | Body> {
   // Two libraries describe readers, and differ in what this one has besides.
   const reader = stream.getReader() as unknown as { read(): Promise<Read>; cancel(reason?: unknown): Promise<void> };
   const parts: Uint8Array[] = [];
   for (let size = 0; ; ) {
     const next = reader.read();
     const read = size > MAX_WHOLE ? null : await Promise.race([next, nextTurn()]);
-    if (read === null) return new StreamBody(goingOn(reader, parts, next));
+    if (read === null) return new StreamBody(goingOn(reader, parts, next, onBroken));
     if (read.done) return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, size);
     const part = bytesOf(read.value);
     size += part.length;
@@ -62,6 +65,7 @@ function goingOn(
   reader: { read(): Promise<Read>; cancel(reason?: unknown): Promise<void> },
   parts: readonly Uint8Array[],
   next: Promise<Read>,
+  onBroken: (error: unknown) => void,
 ): ReadableStream<Uint8Array> {
   let reading: Promise<Read> | null = next;
   return new ReadableStream<Uint8Array>({
@@ -69,10 +73,15 @@ function goingOn(
       for (const part of parts) controller.enqueue(part);
     },
     pull: async (controller) => {
-      const { done, value } = await (reading ?? reader.read());
-      reading = null;
-      if (done) controller.close();
-      else controller.enqueue(bytesOf(value));
+      try {
+        const { done, value } = await (reading ?? reader.read());
+        reading = null;
+        if (done) controller.close();
+        else controller.enqueue(bytesOf(value));
+      } catch (error) {
+        onBroken(error);
+        throw error;
+      }
     },
     cancel: (reason) => reader.cancel(reason),
   });

@@ -106,12 +106,22 @@ export class Instance {
   }
 }
 
+/** The fields that every line of the log has of itself: a second one of that name would make two of it. */
+const OF_LINES: readonly string[] = ["level", "time", "msg"];
+
+/** Gives a plug-in's fields under names of their own. */
+const ownFields = (fields: Readonly<Record<string, unknown>>): object =>
+  OF_LINES.some((name) => fields !== null && name in fields)
+    ? Object.fromEntries(Object.entries(fields).map(([name, value]) => [OF_LINES.includes(name) ? `${name}_` : name, value]))
+    : fields;
+
 /** Makes a plug-in's log. */
 export function pluginLog(log: Logger | null, plugin: string, requestId: string | null): Log {
   const write =
     (level: "debug" | "info" | "warn" | "error") =>
     (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-      if (log?.isLevelEnabled(level)) log[level]({ ...fields, plugin, ...(requestId === null ? {} : { requestId }) }, String(message));
+      if (log?.isLevelEnabled(level))
+        log[level]({ ...ownFields(fields), plugin, ...(requestId === null ? {} : { requestId }) }, String(message));
     };
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }

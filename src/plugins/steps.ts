@@ -202,7 +202,7 @@ class Steps {
   /** Makes an answer of a Response that a hook gave before a backend was asked. */
   private async answerOf(visit: Visit, hook: Hook, response: Response): Promise<Stop | null> {
     try {
-      return answerOfGiven(visit.exchange, await taken(response));
+      return answerOfGiven(visit.exchange, await taken(response, (error) => this.deps.calls.broken(visit, hook, error)));
     } catch (error) {
       return this.deps.calls.fail(visit, hook, "thrown", error).refusal;
     }
@@ -242,7 +242,7 @@ class Steps {
       return { kind: "problem", problem: refusal };
     }
     if (!(outcome instanceof Response) || outcome === (shown as unknown)) return draft;
-    return taken(outcome).then(
+    return taken(outcome, (error) => this.deps.calls.broken(visit, "response", error)).then(
       (given) => draft.replacedBy(given),
       (error: unknown) => this.draftOf(visit, draft, shown, this.deps.calls.fail(visit, "response", "thrown", error)),
     );

@@ -43,6 +43,17 @@ export default {
         break;
       case "/r/nonsense":
         return 42 as never;
+      case "/r/odd":
+        return Object.create(Response.prototype);
+      case "/r/unspeakable":
+        throw { toString() { throw new Error("x"); } };
+      case "/r/breaks":
+        return new Response(new ReadableStream({
+          async pull(controller) { if (broke++ === 0) controller.enqueue("part;"); else { await new Promise((done) => setTimeout(done, 5)); throw new Error("half way"); } },
+        }, { highWaterMark: 0 }));
+      case "/r/logs":
+        context.log.info("told", { level: "fatal", time: 7, msg: "other", other: 1 });
+        break;
       case "/r/used": {
         const response = new Response("x");
         await response.text();
@@ -73,6 +84,7 @@ export default {
   },
 } satisfies Plugin;
 let parts = 0;
+let broke = 0;
 `;
 
 let gateway: Awaited<ReturnType<typeof servingPlugins>>;
@@ -145,6 +157,20 @@ describe("a plug-in's request hook", () => {
     expect(await answer.text()).toBe("part;part;part;");
   });
 
+  test("whose stream breaks off is named in the log", async () => {
+    const answer = await ask("/r/breaks", { headers: { "X-Request-ID": "broke-off" } });
+    expect(await answer.text().catch(() => "broken off")).toBe("broken off");
+    const line = async () => lineOf(({ msg, requestId }) => msg === "request" && requestId === "broke-off");
+    while ((await line()) === undefined) await Bun.sleep(5);
+    expect((await line())?.error).toBe("plug-in tried, request: its Response broke off: half way");
+  });
+
+  test("logs no second level, time or message into a line", async () => {
+    await ask("/r/logs");
+    const line = await lineOf(({ msg }) => msg === "told");
+    expect(line).toMatchObject({ level: "info", level_: "fatal", time: expect.any(String), time_: 7, msg_: "other", other: 1 });
+  });
+
   test("comes before anybody is identified, so that it can put a key where Sluice finds it", async () => {
     expect((await ask("/r/legacy", { headers: { "X-Old-Key": "wrong-key-0123456789" } })).status).toBe(401);
     const headers = await seen("/r/legacy", { headers: { "X-Old-Key": KEY } });
@@ -210,6 +236,8 @@ describe("a hook that fails", () => {
     ["/r/hangs", "late", "it did not answer within 100 ms"],
     ["/r/nonsense", "nonsense", "request gave 42 in place of a Response, or nothing"],
     ["/r/used", "nonsense", "request gave a Response whose body was read already"],
+    ["/r/odd", "thrown", "The Response.bodyUsed getter can only be used on instances of Response"],
+    ["/r/unspeakable", "thrown", "it threw what can't be shown"],
   ])("%s: the caller gets 500, and the log names the plug-in, its hook and why (%s)", async (path, kind, why) => {
     const id = `fails-${kind}-${path.length}`;
     const answer = await ask(path, { headers: { "X-Request-ID": id } });
@@ -250,6 +278,23 @@ const ORDER = (name: string): string => `
 export default {
   request(request) { request.headers.append("X-Order", "${name}"); },
   admit(request, context) { request.headers.append("X-Admitted", "${name}"); request.headers.set("X-Tags", JSON.stringify(context.tags)); },
+};
+`;
+
+const LATER = `
+export default {
+  async admit(request, context) {
+    await new Promise((done) => setTimeout(done, 80));
+    context.tags.tenant = "late";
+    globalThis.__lateIsDone();
+  },
+};
+`;
+const TAGGING = `
+export default {
+  request(request, context) { context.tags.tenant = "on time"; return request.headers.get("X-Order") === null ? undefined : new Response("too early"); },
+  admit(request, context) { if (request.url.endsWith("/order")) return new Response(request.headers.get("X-Order")); },
+  response(response, context) { response.headers.set("X-Tags", JSON.stringify(context.tags)); },
 };
 `;
 
@@ -302,6 +347,29 @@ describe("plug-ins", () => {
     expect(await headers("/made/x")).toMatchObject({ "x-order": "c, a" });
     const refused = await ordered.admin("PATCH", "/admin/routes/made", { plugins: [{ file: "b.ts" }] });
     expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining("can't be set by the admin API")]);
+  });
+
+  test("see in later hooks what others have changed meanwhile", async () => {
+    await using seeing = await servingPlugins(
+      { "a.ts": ORDER("a"), "tagging.ts": TAGGING },
+      { plugins: [{ file: "tagging.ts" }, { file: "a.ts" }], routes: [{ path: "/r", upstream: behind.url, auth: "none" }] },
+    );
+    expect(await (await fetch(`${seeing.url}/r/order`)).text()).toBe("a");
+  });
+
+  test("that are too late change no tag of another's", async () => {
+    const late = Promise.withResolvers<void>();
+    Object.assign(globalThis, { __lateIsDone: late.resolve });
+    const answering = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => late.promise.then(() => new Response("x")) });
+    await using seeing = await servingPlugins(
+      { "later.ts": LATER, "tagging.ts": TAGGING },
+      {
+        plugins: [{ file: "tagging.ts" }, { file: "later.ts", onError: "skip", timeout: "10ms" }],
+        routes: [{ path: "/r", upstream: answering.url.origin, auth: "none" }],
+      },
+    );
+    expect((await fetch(`${seeing.url}/r/x`)).headers.get("x-tags")).toBe('{"tenant":"on time"}');
+    await answering.stop(true);
   });
 
   test("have steps in traces, which say that one failed", async () => {
