@@ -21,6 +21,9 @@ export class Unreadable extends Error {
 const MAX_HELD = 268_435_456;
 let heldNow = 0;
 
+/** Makes the error of a body for which there is no room at the moment. */
+const tooMany = (): Error => new Error("plug-ins hold too many bodies at the moment: this one is not read");
+
 /** The content codings of one body that are undone, at most. */
 const MAX_CODINGS = 3;
 
@@ -37,6 +40,9 @@ const CODINGS: Readonly<Record<string, Decode>> = {
 /** Reads a body as plug-ins get it: decoded, and once, however often it is asked for. What goes on to the other side are the bytes as they came. */
 export class BodyReader {
   private reading: Promise<Uint8Array> | null = null;
+  /** The bytes that it holds of what all bodies together may hold. */
+  private counted = 0;
+  private isOver = false;
 
   /** Takes `max`: the bytes that any of the plug-ins may have of it, decoded. `whose`: "request's" or "response's". */
   constructor(
@@ -72,6 +78,7 @@ export class BodyReader {
     // What does not become smaller becomes a little larger.
     let bytes = await this.raw(codings.length === 0 ? this.max : this.max + (this.max >> 8) + 1024);
     for (const coding of codings.reverse()) bytes = await this.undone(CODINGS[coding] as Decode, bytes);
+    if (codings.length > 0 && bytes.length > 0 && !this.hasRoomFor(bytes.length)) throw tooMany();
     return bytes;
   }
 
@@ -95,21 +102,12 @@ export class BodyReader {
       if (body.length > max) throw this.tooLarge(this.max);
       return body;
     }
-    let counted = 0;
-    let isOver = false;
     const over = Promise.withResolvers<null>();
     this.exchange.onEnded(() => {
-      heldNow -= counted;
-      isOver = true;
+      this.isOver = true;
       over.resolve(null);
     });
-    const held = new HeldBody(body, max, (bytes) => {
-      // Nobody would give it back.
-      if (isOver) return false;
-      counted += bytes;
-      heldNow += bytes;
-      return heldNow <= MAX_HELD;
-    });
+    const held = new HeldBody(body, max, (more) => this.hasRoomFor(more));
     put(held);
     let bytes: Uint8Array | null;
     try {
@@ -117,12 +115,25 @@ export class BodyReader {
     } catch (error) {
       throw this.brokenOff(error);
     }
-    if (bytes === null && isOver) throw new Error("the request has ended before its body was read");
-    if (bytes === null && heldNow > MAX_HELD) throw new Error("plug-ins hold too many bodies at the moment: this one is not read");
+    if (bytes === null && this.isOver) throw new Error("the request has ended before its body was read");
+    if (bytes === null && heldNow > MAX_HELD) throw tooMany();
     if (bytes === null) throw this.tooLarge(this.max);
     // Chunks stay chunks, and what follows them follows them.
     if (length >= 0 && held.trailers === null) put(this.source.isRequest ? new WholeBody(bytes) : bytes);
     return bytes;
+  }
+
+  /** Counts more bytes that are held until the exchange has ended. False when all bodies together are too large. */
+  private hasRoomFor(bytes: number): boolean {
+    // Nobody would give it back.
+    if (this.isOver) return false;
+    if (this.counted === 0)
+      this.exchange.onEnded(() => {
+        heldNow -= this.counted;
+      });
+    this.counted += bytes;
+    heldNow += bytes;
+    return heldNow <= MAX_HELD;
   }
 
   private tooLarge(max: number): Unreadable {

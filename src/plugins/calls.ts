@@ -119,7 +119,12 @@ export class Calls {
   }
 
   private threw(visit: Visit, hook: Hook, error: unknown): Failed {
-    if (!(error instanceof Unreadable) || error.refusal === null) return this.fail(visit, hook, "thrown", error);
+    if (visit.exchange.incoming.isAborted && isOfLeaving(error)) {
+      visit.undo();
+      // Nobody gets an answer.
+      return new Failed(null);
+    }
+    if (!isUnreadable(error) || error.refusal === null) return this.fail(visit, hook, "thrown", error);
     // The plug-in has done nothing wrong.
     visit.undo();
     return new Failed(visit.use.skips ? null : error.refusal);
@@ -139,6 +144,11 @@ export class Calls {
 }
 
 const LATE = Symbol("late");
+
+const isUnreadable = (error: unknown): error is Unreadable => error instanceof Unreadable;
+
+/** Tells whether an error is what a hook meets whose caller leaves: the bodies break off, and `request.signal` aborts. */
+const isOfLeaving = (error: unknown): boolean => isUnreadable(error) || (error instanceof DOMException && error.name === "AbortError");
 
 /** Says what was thrown, which may be anything. */
 function told(error: unknown): { readonly message: string; readonly stack: string } {

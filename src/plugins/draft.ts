@@ -84,7 +84,10 @@ export class Draft {
       {
         length: this.content === null ? 0 : this.content.length,
         fields: this.fields,
-        take: () => this.content,
+        take: () => {
+          if (this.isTaken) throw new Error("the response's body is read as a stream already");
+          return this.content;
+        },
         put: (body) => {
           this.content = body;
         },

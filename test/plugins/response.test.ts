@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { servingPlugins } from "../support/plugins.ts";
+import { RawConnection } from "../support/raw.ts";
 
 const OUTER = `
 import type { Plugin } from "sluice";
@@ -53,6 +54,13 @@ export default {
         return undefined;
       case "/nonsense":
         return "text" as never;
+      case "/endless":
+        context.log.info("reads", {});
+        await response.text();
+        return undefined;
+      case "/twice":
+        await response.body?.getReader().read();
+        return new Response(await response.text().catch((error) => error.message));
       case "/same":
         return response;
       case "/nobody":
@@ -87,6 +95,8 @@ const behind = Bun.serve({
         return new Response(new Uint8Array(2_000_000), { headers: { ...headers, "x-path": "/read" } });
       case "/nobody":
         return new Response(null, { status: 204, headers });
+      case "/endless":
+        return new Response(new ReadableStream({ start: (controller) => controller.enqueue("begins;") }), { headers });
       case "/events":
         return new Response(
           new ReadableStream({
@@ -154,6 +164,23 @@ describe("a response hook", () => {
   test("that only reads the body leaves it as it was", async () => {
     const answer = await ask("/r/read");
     expect(await answer.text()).toBe("body of /read");
+  });
+
+  test("reads the body as a stream or as a whole", async () => {
+    expect(await (await ask("/r/twice")).text()).toBe("the response's body is read as a stream already");
+  });
+
+  test("whose caller leaves while it reads has not failed", async () => {
+    const leaving = await RawConnection.open(gateway.port);
+    leaving.write("GET /r/endless HTTP/1.1\r\nHost: gateway.test\r\nX-Request-ID: left-early\r\n\r\n");
+    const line = async (wanted: string) =>
+      (await gateway.logged()).find(({ msg, requestId }) => msg === wanted && requestId === "left-early");
+    while ((await line("reads")) === undefined) await Bun.sleep(5);
+    leaving.close();
+    while ((await line("request")) === undefined) await Bun.sleep(5);
+    // What follows the end of a request has been done by then.
+    await (await ask("/r/x")).text();
+    expect(await line("a plug-in failed")).toBeUndefined();
   });
 
   test("makes a stream of the stream, piece by piece", async () => {
