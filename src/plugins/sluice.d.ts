@@ -1,4 +1,4 @@
-/** What a plug-in of Sluice is written against: `sluice types` prints it. Keep it beside your plug-ins as sluice.d.ts. */
+/** What a plug-in of Sluice is written against: `sluice types` prints it. Keep it beside your plug-ins as sluice.d.ts, with a tsconfig.json. */
 declare module "sluice" {
   /**
    * Takes part in requests. Leave out what you don't need: a hook that is not there costs nothing. Each hook may be async.
