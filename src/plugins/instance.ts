@@ -102,6 +102,8 @@ export class Instance {
     } finally {
       clearTimeout(timer);
       forget([this.deps.module.kept]);
+      // What it held would stay until much else is thrown away: a reload makes little. This begins beside the requests, and nobody waits.
+      Bun.gc(false);
     }
   }
 }
