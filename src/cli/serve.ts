@@ -111,7 +111,8 @@ async function start(input: Input, instead?: Read): Promise<void> {
   });
   if (gateway instanceof ConfigConflict) {
     const faults = placed(text, gateway.faults);
-    if (!mayStandIn || instead !== undefined || fileFaults.length > 0) throw new CannotStart(faultList(file ?? "config.json", faults));
+    if (fileFaults.length > 0) throw new CannotStart(noneUsable(faultList(file ?? "config.json", fileFaults), faults));
+    if (!mayStandIn) throw new CannotStart(faultList(file ?? "config.json", faults));
     return start(input, standIn(file, text, faults, folder));
   }
   // The first requests should not be limited by this instance alone, only because they come early.
@@ -282,10 +283,13 @@ function standIn(file: string | null, text: string, faults: readonly Fault[], fo
   const loaded = kept === null ? null : loadConfig(kept.text, process.env);
   if (kept === null || loaded === null)
     throw new CannotStart(`${broken}\n  ${databasePath} holds no configuration that was in force before`);
-  if ("faults" in loaded)
-    throw new CannotStart(`${broken}\n  nor can the one that was in force last be used:\n${faultList("kept", loaded.faults)}`);
+  if ("faults" in loaded) throw new CannotStart(noneUsable(broken, loaded.faults));
   return { ...loaded, file, text: kept.text, fileFaults: faults };
 }
+
+/** Says that neither the file's configuration can be used, which is `broken`, nor the one that was in force last. */
+const noneUsable = (broken: string, faults: readonly Fault[]): string =>
+  `${broken}\n  nor can the one that was in force last be used:\n${faultList("kept", faults)}`;
 
 const faultList = (file: string, faults: readonly Fault[]): string =>
   `the configuration is not valid:\n${faults.map((fault) => `  ${formatFault(file, fault)}`).join("\n")}`;

@@ -71,7 +71,8 @@ export class LiveConfig {
 
   constructor(private readonly deps: LiveConfigDeps) {
     this.current = { loadedAt: deps.clock.wall(), faults: deps.faults };
-    this.seen = this.look();
+    // With faults it is read once more, so that the files are looked at that it names, and not only those in force.
+    this.seen = deps.faults.length === 0 ? this.look() : "";
   }
 
   get status(): LoadStatus {

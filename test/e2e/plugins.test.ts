@@ -72,6 +72,31 @@ describe("the program", () => {
     expect(gateway.output().match(/stopped 3/g)).toHaveLength(1);
   });
 
+  test("serves with the plug-ins that were in force last, until those of its file are mended", async () => {
+    using behind = backend();
+    using home = folder();
+    const answering = (text: string) => `export default { request() { return new Response("${text}"); } };\n`;
+    const config = (name: string) => ({ ...CONFIG(behind.url), plugins: [{ file: name }] });
+    const answer = async (url: string) => (await fetch(`${url}/a/x`)).text();
+    write(home.path, { "good.ts": answering("good"), "bad.ts": "export default {\n" });
+    {
+      await using gateway = await start({ config: config("good.ts"), cwd: home.path });
+      expect(await answer(gateway.url)).toBe("good");
+    }
+    {
+      await using gateway = await start({ config: config("bad.ts"), cwd: home.path, args: ["--last-good"] });
+      expect(await answer(gateway.url)).toBe("good");
+      write(home.path, { "bad.ts": answering("mended") });
+      while ((await answer(gateway.url)) !== "mended") await Bun.sleep(10);
+    }
+    write(home.path, { "good.ts": "export default {\n", "bad.ts": "export default {\n", "config.json": JSON.stringify(config("none.ts")) });
+    const { status, stderr } = await run(["serve", "--last-good"], { cwd: home.path });
+    expect(status).toBe(1);
+    expect(stderr).toContain("plugins[0].file: there is no file");
+    expect(stderr).toContain("nor can the one that was in force last be used");
+    expect(stderr).toMatch(/kept:\d+:\d+ plugins\[0\]\.file: bad\.ts:1:17: /);
+  });
+
   test("does not start with a plug-in that does not load, and says where it is wrong; check says the same", async () => {
     using home = folder();
     write(home.path, {
