@@ -113,6 +113,6 @@ const isScope = (value: unknown): boolean => typeof value === "string" && SCOPE.
 export function wordFor(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "an object";
-  const text = JSON.stringify(value);
+  const text = typeof value === "bigint" ? undefined : JSON.stringify(value);
   return text === undefined ? `a ${typeof value}` : text.length > 40 ? `${text.slice(0, 37)}…` : text;
 }
