@@ -25,9 +25,11 @@ export function responseFault(response: Response): string | null {
  */
 export async function taken(response: Response, onBroken: (error: unknown) => void): Promise<GivenResponse> {
   const { status, statusText, headers } = response;
+  // What fetch gives has its URL, is decoded, and still says how it was encoded.
+  const isDecoded = response.url !== "";
   const fields = new Fields();
   headers.forEach((value, name) => {
-    fields.add(name, name.toLowerCase(), value);
+    if (!isDecoded || name.toLowerCase() !== "content-encoding") fields.add(name, name.toLowerCase(), value);
   });
   const isBodiless = status === 204 || status === 304;
   return {

@@ -3,6 +3,9 @@ import { type HeaderTarget, LiveHeaders } from "./live-headers.ts";
 import { MessageBody } from "./message-body.ts";
 import type { Visit } from "./visit.ts";
 
+/** Fields that say how a body is encoded and framed on its way. */
+const OF_BODY = ["content-encoding", "content-length", "transfer-encoding"];
+
 /**
  * Shows a request to a plug-in as the web's `Request`, of which it is an instance. Nothing of it is made before it is asked for: most hooks
  * look at one header. Its headers may be changed; its method and its URL are what the route was found by.
@@ -86,8 +89,11 @@ export class PluginRequest {
   /** Gives a request of the plug-in's own, which may be sent and changed. */
   clone(): Request {
     const { method, url, signal } = this;
-    const hasBody = method !== "GET" && method !== "HEAD" && this.body !== null;
-    return new Request(url, { method, headers: new Headers(this.headers), signal, ...(hasBody ? { body: this.body } : {}) });
+    const body = method === "GET" || method === "HEAD" ? null : this.body;
+    const headers = new Headers(this.headers);
+    // It is decoded by then, and framed anew.
+    if (body !== null) for (const name of OF_BODY) headers.delete(name);
+    return new Request(url, { method, headers, signal, ...(body === null ? {} : { body }) });
   }
 
   // What follows has no meaning here; the web's defaults stand there, for programs that take a Request apart.

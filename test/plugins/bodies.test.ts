@@ -28,6 +28,11 @@ export default {
       case "begun": void request.text().catch(() => {}); break;
       case "answers": return new Response(String((await request.text()).length));
       case "hangs": await new Promise(() => {}); break;
+      case "clone": {
+        const own = request.clone();
+        tell([await own.json(), own.headers.get("content-encoding"), request.headers.get("content-encoding")]);
+        break;
+      }
       case "late": context.state.late = request; break;
       case "nothing": tell(request.body === null); break;
     }
@@ -125,6 +130,13 @@ describe("a body that a plug-in reads", () => {
     expect(readBy()).toEqual(VALUE);
     expect(await answer.json()).toEqual({ size: bytes.length, sha256: sha256(bytes) });
     expect(behind.seen.at(-1)?.headers["content-encoding"]).toBe(coding);
+  });
+
+  test("is decoded in a copy of the request, which says so", async () => {
+    const bytes = gzipSync(TEXT);
+    const answer = await send("clone", bytes, { "Content-Encoding": "gzip" });
+    expect(readBy()).toEqual([VALUE, null, "gzip"]);
+    expect(await answer.json()).toEqual({ size: bytes.length, sha256: sha256(bytes) });
   });
 
   test("in chunks goes on in chunks", async () => {

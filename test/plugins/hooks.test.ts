@@ -43,6 +43,8 @@ export default {
         break;
       case "/r/nonsense":
         return 42 as never;
+      case "/r/fetched":
+        return fetch(request.headers.get("X-Url") ?? "");
       case "/r/odd":
         return Object.create(Response.prototype);
       case "/r/unspeakable":
@@ -155,6 +157,15 @@ describe("a plug-in's request hook", () => {
     const answer = await ask("/r/stream");
     expect(answer.headers.get("content-length")).toBeNull();
     expect(await answer.text()).toBe("part;part;part;");
+  });
+
+  test("answers with what it has fetched, decoded and said to be so", async () => {
+    await using encoding = Bun.serve({
+      ...{ port: 0, hostname: "127.0.0.1" },
+      fetch: () => new Response(Bun.gzipSync("fetched"), { headers: { "content-encoding": "gzip", "x-kept": "1" } }),
+    });
+    const answer = await fetch(`${gateway.url}/r/fetched`, { headers: { "X-Url": encoding.url.href }, decompress: false });
+    expect([await answer.text(), answer.headers.get("content-encoding"), answer.headers.get("x-kept")]).toEqual(["fetched", null, "1"]);
   });
 
   test("whose stream breaks off is named in the log", async () => {
