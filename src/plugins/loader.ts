@@ -39,13 +39,16 @@ export async function loadModule(file: string, sources: Sources, folder: string)
   forget(sources.keys());
   imports++;
   const kept = `${realpathSync(file)}?v=${imports}`;
+  const importing: Promise<{ readonly default?: unknown }> = import(kept);
   try {
-    const module = await inTime<{ readonly default?: unknown }>(import(kept), "the file did not load");
+    const module = await inTime(importing, "the file did not load");
     const plugin = pluginOf(module.default, file);
     if (!("fault" in plugin)) return { ...plugin, kept };
     forget([kept]);
     return { fault: `${shown(file, folder)}: ${plugin.fault}` };
   } catch (error) {
+    // Also when it comes late.
+    void importing.catch(() => {}).finally(() => forget([kept]));
     return { fault: faultText(error, file, sources, folder) };
   }
 }
