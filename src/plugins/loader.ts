@@ -1,10 +1,10 @@
-import { readFileSync, realpathSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, extname, isAbsolute, relative } from "node:path";
 import type { Plugin, Tools } from "sluice";
 import { orNearest } from "../schema/faults.ts";
 import { isObject } from "../values/json.ts";
 import { FUNCTIONS, HOOKS } from "./hook.ts";
-import { forget, type Sources } from "./source.ts";
+import { forget, realPathOf, type Sources } from "./source.ts";
 
 /** Milliseconds that the program of a plug-in, and its setup, may take: a reload waits for them. */
 const LOADS_WITHIN = 10_000;
@@ -38,7 +38,7 @@ export async function loadModule(file: string, sources: Sources, folder: string)
   if (sources.get(file) === "gone") return { fault: `there is no file ${file}` };
   forget(sources.keys());
   imports++;
-  const kept = `${realpathSync(file)}?v=${imports}`;
+  const kept = `${realPathOf(file)}?v=${imports}`;
   const importing: Promise<{ readonly default?: unknown }> = import(kept);
   try {
     const module = await inTime(importing, "the file did not load");
@@ -138,21 +138,13 @@ const messageOf = (error: unknown): BuildError =>
 
 /** Gives the innermost place of a stack that is in one of these files. */
 function frameIn(error: Error, sources: Sources): { readonly file: string; readonly line: string; readonly column: string } | null {
-  const files = new Set([...sources.keys()].flatMap((file) => [file, realPath(file)]));
+  const files = new Set([...sources.keys()].flatMap((file) => [file, realPathOf(file)]));
   for (const line of (error.stack ?? "").split("\n")) {
     const [, path = "", row = "", column = ""] = /([^\s(]+):(\d+):(\d+)\)?$/.exec(line) ?? [];
     const file = withoutVersion(path);
     if (files.has(file)) return { file, line: row, column };
   }
   return null;
-}
-
-function realPath(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch {
-    return file;
-  }
 }
 
 /** Gives the line and column at which a file imports this, as ":3:7"; "" where they are not found. */

@@ -34,7 +34,9 @@ export function sourcesOf(file: string): Sources {
     if (found.has(next)) continue;
     // Before it is read: what changes meanwhile is seen as a change afterwards.
     found.set(next, stampOf(next));
-    for (const path of importedBy(next)) open.push(...placesOf(path, dirname(next)));
+    const paths = importedBy(next);
+    // Bun looks for them from where a link leads.
+    if (paths.length > 0) open.push(...paths.flatMap((path) => placesOf(path, dirname(realPathOf(next)))));
   }
   return found;
 }
@@ -46,11 +48,16 @@ export const isUnchanged = (sources: Sources): boolean => [...sources].every(([f
 export function forget(files: Iterable<string>): void {
   for (const file of files) {
     delete require.cache[file];
-    try {
-      delete require.cache[realpathSync(file)];
-    } catch {
-      // It is gone.
-    }
+    delete require.cache[realPathOf(file)];
+  }
+}
+
+/** Gives where a path leads to by links; the path itself where there is nothing. */
+export function realPathOf(file: string): string {
+  try {
+    return realpathSync(file);
+  } catch {
+    return file;
   }
 }
 

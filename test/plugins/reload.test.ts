@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { backend } from "../support/backend.ts";
 import { servingPlugins } from "../support/plugins.ts";
@@ -59,6 +59,32 @@ describe("a plug-in that changes", () => {
     gateway.write({ "lib/name.ts": lib("two") });
     await until(async () => (await versions())[0] === "2 two");
     expect(world.stopped).toEqual(["1", "2"]);
+  });
+
+  test.each([
+    ["its folder is", "current/v.ts"],
+    ["it is, as Kubernetes puts a ConfigMap's files in place,", "v-link.ts"],
+  ])("is followed where %s a link that is turned", async (_, file) => {
+    using behind = backend();
+    await using tried = await versioned(behind);
+    const { gateway, routes, versions } = tried;
+    const turn = (to: string): void => {
+      symlinkSync(to, join(gateway.folder, "next"));
+      renameSync(join(gateway.folder, "next"), join(gateway.folder, "current"));
+    };
+    gateway.write({ "r1/v.ts": plugin("1"), "r1/lib/name.ts": lib("first") });
+    gateway.write({ "r2/v.ts": plugin("2"), "r2/lib/name.ts": lib("second") });
+    symlinkSync("current/v.ts", join(gateway.folder, "v-link.ts"));
+    turn("r1");
+    gateway.configure({ plugins: [{ file }], routes, tiers: { anonymous: { limits: [] } } });
+    const reloaded = async () => [await gateway.reload(), (await versions())[0]];
+    expect(await reloaded()).toEqual([[], "1 first"]);
+    turn("r2");
+    expect(await reloaded()).toEqual([[], "2 second"]);
+    gateway.write({ "r2/lib/name.ts": lib("third") });
+    await until(async () => (await versions())[0] === "2 third");
+    turn("r1");
+    expect(await reloaded()).toEqual([[], "1 first"]);
   });
 
   test("is loaded again with other options, and not when nothing has changed", async () => {
