@@ -20,7 +20,7 @@ export default {
         request.headers.delete("X-Gone");
         break;
       case "/r/own":
-        for (const name of ["Content-Length", "Transfer-Encoding", "Connection", "Host", "X-Forwarded-For", "X-Consumer-ID", "X_Request_ID"])
+        for (const name of ["Content-Length", "Transfer-Encoding", "Connection", "Host", "X-Forwarded-For", "X-Consumer-ID", "X_Request_ID", "X-Real-IP"])
           request.headers.set(name, "mine");
         break;
       case "/r/state":
@@ -136,6 +136,8 @@ describe("a plug-in's request hook", () => {
     }
     const told = (await gateway.logged()).filter(({ msg }) => msg.startsWith("this header field is not a plug-in's to set"));
     expect(told.map(({ field }) => field).filter((field) => field === "host")).toHaveLength(1);
+    // Where a request came from is told by proxies alone.
+    expect(told.map(({ field }) => field)).toContain("x-real-ip");
     expect(told[0]).toMatchObject({ level: "warn", plugin: "tried" });
   });
 
