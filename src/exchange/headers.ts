@@ -75,7 +75,9 @@ export function requestHead(
   text += `X-Request-ID: ${exchange.id}\r\n`;
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
-  return `${text}${callerHead(exchange.caller, route.overruledClaims)}${exchange.granted === null ? "" : grantedHead(exchange.granted)}\r\n`;
+  text += callerHead(exchange.caller, route.overruledClaims);
+  if (exchange.granted !== null) text += grantedHead(exchange.granted);
+  return `${text}\r\n`;
 }
 
 /** Writes the header lines that a service which was asked about a request gives the backend. */
@@ -89,9 +91,10 @@ export function grantedHead({ names, values }: Fields): string {
  * Writes the header lines that tell a backend who calls. `overruled`: lower-case names of fields whose claims are left out, since somebody
  * else says what stands there; `null`: none.
  */
-export function callerHead({ via, consumer, lines = "" }: Caller, overruled: ReadonlySet<string> | null = null): string {
-  const claims = overruled === null ? lines : linesWithout(lines, overruled);
-  return via === "none" ? claims : `X-Consumer-ID: ${consumer.id}\r\nX-Consumer-Tier: ${consumer.tier}\r\n${claims}`;
+export function callerHead({ via, consumer, lines }: Caller, overruled: ReadonlySet<string> | null = null): string {
+  const text = via === "none" ? "" : `X-Consumer-ID: ${consumer.id}\r\nX-Consumer-Tier: ${consumer.tier}\r\n`;
+  if (lines === undefined) return text;
+  return text + (overruled === null ? lines : linesWithout(lines, overruled));
 }
 
 const nameOf = (line: string): string => line.slice(0, line.indexOf(":")).toLowerCase();
