@@ -143,7 +143,8 @@ export class PluginRequest {
     return {
       forChange: (lower) => {
         if (visit.isOver) return null;
-        if (isOfProxies(lower)) {
+        // What an issuer's claims fill is theirs: the backend takes it for proven.
+        if (isOfProxies(lower) || exchange.route.claimFields.has(lower)) {
           use.instance.ignores(lower);
           return null;
         }

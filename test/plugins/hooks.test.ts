@@ -20,7 +20,7 @@ export default {
         request.headers.delete("X-Gone");
         break;
       case "/r/own":
-        for (const name of ["Content-Length", "Transfer-Encoding", "Connection", "Host", "X-Forwarded-For", "X-Consumer-ID", "X_Request_ID", "X-Real-IP"])
+        for (const name of ["Content-Length", "Transfer-Encoding", "Connection", "Host", "X-Forwarded-For", "X-Consumer-ID", "X_Request_ID", "X-Real-IP", "X-User-Email"])
           request.headers.set(name, "mine");
         break;
       case "/r/state":
@@ -100,6 +100,15 @@ beforeAll(async () => {
     { "plugins/tried.ts": PLUGIN, "plugins/lib/greeting.ts": 'export const greeting: string = "acme";\n' },
     {
       tiers: { small: { limits: [] } },
+      issuers: {
+        main: {
+          issuer: "https://id.example.com",
+          audience: ["api"],
+          secret: "a-secret-of-at-least-32-characters",
+          headers: { "X-User-Email": "email" },
+          tier: { default: "small" },
+        },
+      },
       routes: [
         { path: "/r", ...to, auth: "optional", plugins: [{ file: "./plugins/tried.ts", timeout: "100ms" }] },
         { path: "/plain", ...to },
@@ -136,8 +145,8 @@ describe("a plug-in's request hook", () => {
     }
     const told = (await gateway.logged()).filter(({ msg }) => msg.startsWith("this header field is not a plug-in's to set"));
     expect(told.map(({ field }) => field).filter((field) => field === "host")).toHaveLength(1);
-    // Where a request came from is told by proxies alone.
-    expect(told.map(({ field }) => field)).toContain("x-real-ip");
+    // Where a request came from is told by proxies alone, and what an issuer says by its tokens.
+    expect(told.map(({ field }) => field)).toEqual(expect.arrayContaining(["x-real-ip", "x-user-email"]));
     expect(told[0]).toMatchObject({ level: "warn", plugin: "tried" });
   });
 
