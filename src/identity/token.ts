@@ -19,7 +19,7 @@ export class TokenFinder implements Finder {
     private readonly guard: Guard,
   ) {}
 
-  /** Authorization carries other things as well. */
+  /** Gives none: Authorization carries other things as well. */
   fields(): readonly string[] {
     return [];
   }
@@ -68,7 +68,7 @@ function bearerOf(authorization: string): string | null {
 const decided = (found: TokenCaller | TokenFault): Caller | Refused => (isFault(found) ? refusedBy(found) : found);
 
 /** Gives a token's refusal as callers are told of it. */
-export function refusedBy({ code, says, why, isGuess, isKnown = false }: TokenFault): Refused {
+function refusedBy({ code, says, why, isGuess, isKnown = false }: TokenFault): Refused {
   const refused = { code, why, isGuess, isKnown };
   if (code === "issuerUnavailable") return { ...refused, detail: `${says}; try again in ${COME_AGAIN} seconds.`, retryAfter: COME_AGAIN };
   // What stands within the quotes of a challenge has none itself (RFC 6750, section 3).

@@ -17,7 +17,7 @@ export type Algorithm = (typeof PUBLIC)[number] | (typeof SECRET)[number];
 const DEFAULT_PUBLIC: readonly Algorithm[] = ["RS256", "ES256", "EdDSA"];
 const DEFAULT_SECRET: readonly Algorithm[] = ["HS256"];
 
-export const isSecretAlgorithm = (algorithm: string): boolean => (SECRET as readonly string[]).includes(algorithm);
+const isSecretAlgorithm = (algorithm: string): boolean => (SECRET as readonly string[]).includes(algorithm);
 
 /** Gives the algorithms that an issuer's tokens may be signed by. */
 export const algorithmsOf = ({ algorithms, secret }: Pick<IssuerConfig, "algorithms" | "secret">): readonly Algorithm[] =>
@@ -254,10 +254,7 @@ const isOpenOnTheWay = (place: string): boolean => {
 };
 
 /** Gives what is valid and hardly meant of an issuer. Paths begin with `at`. */
-export function issuerWarnings(
-  { issuer, audience, jwks, secret, trustNames, requiredClaims, introspection }: IssuerConfig,
-  at: Path,
-): Fault[] {
+function issuerWarnings({ issuer, audience, jwks, secret, trustNames, requiredClaims, introspection }: IssuerConfig, at: Path): Fault[] {
   const warnings: Fault[] = [];
   const say = (path: Path, message: string) => warnings.push({ path: [...at, ...path], message });
   if (audience.length === 0) say(["audience"], "is empty, so that tokens which the issuer made for other services are taken here");

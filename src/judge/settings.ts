@@ -1,4 +1,4 @@
-import { type Static, Type } from "@sinclair/typebox";
+import { Type } from "@sinclair/typebox";
 import type { Config } from "../config/schema.ts";
 import type { Section } from "../config/section.ts";
 import { ALGORITHMS } from "../limits/algorithms/registry.ts";
@@ -7,7 +7,7 @@ import type { Fault, Path } from "../schema/faults.ts";
 import { Nullable, Shape } from "../schema/fields.ts";
 import { cidrFaults } from "../schema/rules.ts";
 
-export const AuthzConfig = Nullable(
+const AuthzConfig = Nullable(
   Shape(
     {
       allowFrom: Type.Array(Type.String({ maxLength: 64 }), {
@@ -27,7 +27,6 @@ export const AuthzConfig = Nullable(
   ),
   "Turns on /authz, where another proxy (nginx auth_request, Traefik ForwardAuth, Caddy forward_auth, Envoy ext_authz) asks whether a request may pass; null: there is no such path.",
 );
-export type AuthzConfig = Static<typeof AuthzConfig>;
 
 export const authzSection: Section<"authz", typeof AuthzConfig> = {
   name: "authz",

@@ -116,7 +116,7 @@ interface BuildError {
 }
 
 /** Says what is wrong, with the place in the plug-in's own files as far as it is known. */
-export function faultText(error: unknown, file: string, sources: Sources, folder: string): string {
+function faultText(error: unknown, file: string, sources: Sources, folder: string): string {
   if (error instanceof AggregateError)
     return error.errors
       .slice(0, MAX_ERRORS)

@@ -28,7 +28,7 @@ export interface PluginSteps {
 }
 
 /** The steps of a route without plug-ins: none, so that it costs nothing. */
-export const NO_STEPS: PluginSteps = {
+const NO_STEPS: PluginSteps = {
   first: [],
   request: [],
   identify: null,
