@@ -117,14 +117,18 @@ describe("what is deployed for Prometheus and Grafana", () => {
     using behind = backend();
     using traces = collector();
     const KEY = "a-key-of-a-caller-0123456";
+    using hook = folder();
+    const HOOK = join(hook.path, "hook.ts");
+    writeFileSync(HOOK, "export default { request() {} };\n");
     const shared = {
       tiers: { anonymous: { limits: [] }, small: { limits: [{ algorithm: "fixed-window", limit: 5, window: "1h" }] } },
       consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
+      issuers: { main: { issuer: "http://127.0.0.1:1", tier: { default: "small" } } },
       logging: { accessLog: false },
       activities: { auth: "none" },
       routes: [
         { name: "all", path: "/", upstream: behind.url, stripPrefix: false, auth: "none" },
-        { name: "mine", path: "/mine", upstream: behind.url },
+        { name: "mine", path: "/mine", upstream: behind.url, plugins: [{ file: HOOK }] },
         { name: "kept", path: "/kept", upstream: behind.url, auth: "none", cache: { ttl: "1h" } },
         { name: "dead", path: "/dead", upstream: "dead", auth: "none", retry: { attempts: 2, baseDelay: "1ms" } },
       ],
