@@ -193,6 +193,11 @@ const REFUSALS: Readonly<Record<number, readonly [name: string, description: str
     "The input is not valid: `errors` names every fault.",
     invalid([{ path: ["tier"], message: 'there is no tier "platin", did you mean "platinum"?' }]).problem,
   ],
+  431: [
+    "HeadersTooLarge",
+    "The request line and the headers are larger than `server.maxHeaderSize`.",
+    problem("headersTooLarge", "The request line and headers are larger than 16384 bytes."),
+  ],
   429: ["TooManyRequests", "Your address is blocked, or there is a limit: come again after `Retry-After`.", ipBlocked(60_000)],
   503: [
     "Unavailable",
@@ -274,6 +279,8 @@ function refusalsOf(method: string, path: string, operation: OperationObject, { 
   if (isChange) statuses[503] = null;
   if (path.includes("{")) statuses[404] = null;
   if (hasBody || hasQuery || method === "POST") statuses[422] = null;
+  // A query takes texts of any kind, which may be long.
+  if (hasQuery) statuses[431] = null;
   if (hasBody) statuses[413] = null;
   if (isChange && method !== "POST" && VERSIONED.test(path)) statuses[412] = null;
   return { ...statuses, ...refuses };

@@ -71,6 +71,9 @@ const readiness = (status: string) => ({
   },
 });
 
+/** Says of an endpoint when it is not there. */
+const OFF = "The configuration does not turn it on.";
+
 /**
  * The paths that Sluice serves itself beside its admin API: described here, since they do not go through the framework that describes that.
  * `x-refuses` becomes the refusals of an operation.
@@ -206,6 +209,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         400: null,
         401: "There is neither a good admin token nor a good key.",
         403: "The admin token is a viewer's, or the key lacks the scope keys:verify.",
+        404: OFF,
         413: null,
         422: "The body has faults, or there is no such route.",
         429: "Your address is blocked.",
@@ -271,7 +275,13 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
           },
         }),
       },
-      "x-refuses": { 400: null, 401: "There is no key, or not a good one.", 403: "The key may not be used from your address.", 429: null },
+      "x-refuses": {
+        400: null,
+        401: "There is no key, or not a good one.",
+        403: "The key may not be used from your address.",
+        404: OFF,
+        429: null,
+      },
     },
   },
 
@@ -301,6 +311,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         400: null,
         401: "There is no key, or not a good one.",
         403: "The tier does not allow it, the key may not be used from your address, or you call without a key.",
+        404: OFF,
         409: "The key stands in config.json, or an old secret of it is still good.",
         413: null,
         422: "The body is not empty.",

@@ -58,6 +58,8 @@ test("two minutes of requests by schemathesis meet no status, type or body that 
   await using gateway = await start({
     config: {
       activities: { auth: "optional" },
+      selfService: {},
+      keyVerification: {},
       pools: {
         default: { keys: [{ id: "one", limit: 1000, window: "60s" }], services: { service_1: { cost: 1 } }, auth: "none" },
       },
