@@ -13,13 +13,42 @@ const ENDINGS: readonly string[] = ["", ...Object.keys(PROGRAMS), ".json", "/ind
 /** Holds a plug-in's file and all that it imports by relative paths, each with a text that changes when the file does. */
 export type Sources = ReadonlyMap<string, string>;
 
-/** Gives a text that changes when the file does. */
+/**
+ * Milliseconds within which a file that was just written may be written again without another time: file systems count by ticks of the
+ * kernel, of ten milliseconds at most.
+ */
+const TICK = 50;
+
+const GONE = "gone";
+
+/** Gives a text that changes when the file does: its time and size, and what is in it where it was written this very moment. */
 export function stampOf(file: string): string {
+  const state = stateOf(file);
+  if (state === null) return GONE;
+  return Math.abs(Date.now() - state.at) > TICK ? state.text : `${state.text}#${contentOf(file)}`;
+}
+
+/** Tells whether a file is what it was when it had this stamp. */
+function isAsBefore(file: string, stamp: string): boolean {
+  const [before, content] = stamp.split("#", 2);
+  return (stateOf(file)?.text ?? GONE) === before && (content === undefined || contentOf(file) === content);
+}
+
+/** Gives a file's time, size and number, and the time alone (milliseconds since 1970); `null` where there is none. */
+function stateOf(file: string): { readonly text: string; readonly at: number } | null {
   try {
     const { mtimeMs, size, ino } = statSync(file);
-    return `${mtimeMs} ${size} ${ino}`;
+    return { text: `${mtimeMs} ${size} ${ino}`, at: mtimeMs };
   } catch {
-    return "gone";
+    return null;
+  }
+}
+
+function contentOf(file: string): string {
+  try {
+    return Bun.hash(readFileSync(file)).toString(36);
+  } catch {
+    return "";
   }
 }
 
@@ -42,7 +71,7 @@ export function sourcesOf(file: string): Sources {
 }
 
 /** Tells whether the files are what they were. */
-export const isUnchanged = (sources: Sources): boolean => [...sources].every(([file, stamp]) => stampOf(file) === stamp);
+export const isUnchanged = (sources: Sources): boolean => [...sources].every(([file, stamp]) => isAsBefore(file, stamp));
 
 /** Makes Bun read these files again when they are imported next. */
 export function forget(files: Iterable<string>): void {
