@@ -661,8 +661,9 @@ export class World {
     const changes = this.made.filter((each) => each.record === record && !each.isRefused);
     const last = this.lastPassedOn(record);
     if (last !== undefined && last.value === value) return;
+    // What Redis lost while a change was being passed on may be that change, though its maker was told afterwards that it is passed on.
     const isHeardOf = (change: Made): boolean =>
-      last === undefined || change.base >= last.rev || this.losses.some((loss) => loss > (last.passedOn ?? 0) && loss < change.begun);
+      last === undefined || change.base >= last.rev || this.losses.some((loss) => loss > last.begun && loss < change.begun);
     const able = changes.filter((each) => each.value === value && isHeardOf(each));
     if (value === null && last === undefined && changes.length === 0) return;
     if (able.length === 0) throw new Error(`${record} is ${value}, which is not what was acknowledged last, nor later\n${story()}`);
