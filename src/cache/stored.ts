@@ -1,7 +1,7 @@
 import { keptFields } from "../exchange/headers.ts";
 import type { Route } from "../exchange/route.ts";
 import type { UpstreamResponse } from "../http/client.ts";
-import { Fields } from "../http/fields.ts";
+import { Fields, fieldsOf, linesOf } from "../http/fields.ts";
 import { date } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
 import { owned } from "./directives.ts";
@@ -18,10 +18,8 @@ export type KeptHead = Pick<Entry, "lines" | "head" | "notModifiedHead" | "etag"
  */
 export function keptHead(allFields: Fields, connection: string, route: Route, wall: number): KeptHead {
   const kept = keptFields(allFields, connection, route, wall);
-  const { names, values } = kept.fields;
   const head = owned(kept.head);
-  let lines = "";
-  for (let i = 0; i < names.length; i++) lines += `${names[i]}: ${values[i]}\r\n`;
+  const lines = linesOf(kept.fields);
   const copy = (name: string): string | null => {
     const value = kept.fields.get(name);
     return value === null ? null : owned(value);
@@ -52,16 +50,6 @@ export function renewedFields(entry: Entry, by: Fields): Fields {
   for (let i = 0; i < by.names.length; i++) {
     const lower = by.lower[i] as string;
     if (isNew(lower)) fields.add(by.names[i] as string, lower, by.values[i] as string);
-  }
-  return fields;
-}
-
-/** Gives the fields that `lines` were made of. */
-function fieldsOf(lines: string): Fields {
-  const fields = new Fields();
-  for (const line of lines.split("\r\n")) {
-    const colon = line.indexOf(": ");
-    if (colon > 0) fields.add(line.slice(0, colon), line.slice(0, colon).toLowerCase(), line.slice(colon + 2));
   }
   return fields;
 }

@@ -1,5 +1,5 @@
 import type { UpstreamResponse } from "../http/client.ts";
-import { Fields } from "../http/fields.ts";
+import { Fields, fieldsOf, linesOf } from "../http/fields.ts";
 import type { RequestHead } from "../http/head.ts";
 import { HOP_BY_HOP } from "../http/name-filter.ts";
 import type { Target } from "../upstreams/upstream.ts";
@@ -76,15 +76,8 @@ export function requestHead(
   if (exchange.attempts > 1) text += `X-Retry-Count: ${exchange.attempts - 1}\r\n`;
   if (conditions !== null) text += conditions;
   text += callerHead(exchange.caller, route.overruledClaims);
-  if (exchange.granted !== null) text += grantedHead(exchange.granted);
+  if (exchange.granted !== null) text += linesOf(exchange.granted);
   return `${text}\r\n`;
-}
-
-/** Writes the header lines that a service which was asked about a request gives the backend. */
-export function grantedHead({ names, values }: Fields): string {
-  let text = "";
-  for (let i = 0; i < names.length; i++) text += `${names[i]}: ${values[i]}\r\n`;
-  return text;
 }
 
 /**
@@ -94,23 +87,11 @@ export function grantedHead({ names, values }: Fields): string {
 export function callerHead({ via, consumer, lines }: Caller, overruled: ReadonlySet<string> | null = null): string {
   const text = via === "none" ? "" : `X-Consumer-ID: ${consumer.id}\r\nX-Consumer-Tier: ${consumer.tier}\r\n`;
   if (lines === undefined) return text;
-  return text + (overruled === null ? lines : linesWithout(lines, overruled));
+  return text + (overruled === null ? lines : linesOf(fieldsOf(lines).without(...overruled)));
 }
-
-const nameOf = (line: string): string => line.slice(0, line.indexOf(":")).toLowerCase();
-
-const linesWithout = (lines: string, names: ReadonlySet<string>): string =>
-  lines
-    .split("\r\n")
-    .filter((line) => line !== "" && !names.has(nameOf(line)))
-    .map((line) => `${line}\r\n`)
-    .join("");
 
 /** Gives what a backend is told of a caller in a field of this lower-case name; `null` where it is told nothing. */
-export function claimOf({ lines = "" }: Caller, name: string): string | null {
-  const line = lines.split("\r\n").find((each) => nameOf(each) === name);
-  return line === undefined ? null : line.slice(name.length + 2);
-}
+export const claimOf = ({ lines = "" }: Caller, name: string): string | null => fieldsOf(lines).get(name);
 
 /**
  * Writes the lines of a request about trailers: that its sender takes them, which stands in Connection as well (RFC 9110 §10.1.4), and so

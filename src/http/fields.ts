@@ -91,3 +91,20 @@ export class Fields {
     return all;
   }
 }
+
+/** Gives the fields that header lines, each ended by CRLF, were made of. */
+export function fieldsOf(lines: string): Fields {
+  const fields = new Fields();
+  for (const line of lines.split("\r\n")) {
+    const colon = line.indexOf(": ");
+    if (colon > 0) fields.add(line.slice(0, colon), line.slice(0, colon).toLowerCase(), line.slice(colon + 2));
+  }
+  return fields;
+}
+
+/** Writes fields as header lines, each ended by CRLF. */
+export function linesOf({ names, values }: Fields): string {
+  let lines = "";
+  for (let i = 0; i < names.length; i++) lines += `${names[i]}: ${values[i]}\r\n`;
+  return lines;
+}

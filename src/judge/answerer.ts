@@ -4,13 +4,14 @@ import type { Caller } from "../exchange/caller.ts";
 import { preflightMethod } from "../exchange/cors.ts";
 import type { Failure } from "../exchange/dispatcher.ts";
 import { type Arrival, Exchange } from "../exchange/exchange.ts";
-import { callerHead, claimOf, grantedHead } from "../exchange/headers.ts";
+import { callerHead, claimOf } from "../exchange/headers.ts";
 import { admit, type Line, type Stop } from "../exchange/line.ts";
 import { aimOf, NO_ROUTE, place } from "../exchange/place.ts";
 import type { Route } from "../exchange/route.ts";
 import { isMiss, type Router } from "../exchange/router.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
 import type { Fields } from "../http/fields.ts";
+import { linesOf } from "../http/fields.ts";
 import { hasDotSegments, matchOf } from "../http/path.ts";
 import { forModelClients, type Problem, passing, problem, toldAs } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
@@ -210,5 +211,5 @@ const missingClaims = (caller: Caller, { claimFields, overruledClaims, authorize
 /** Writes the fields that the service gives which the route asks. Those that it has not given are there as well, for the same reason. */
 function grantedLines({ sets }: RouteAuthorize, granted: Fields | null): string {
   const missing = [...sets].filter((name) => granted === null || granted.get(name) === null);
-  return `${granted === null ? "" : grantedHead(granted)}${missing.map((name) => `${name}: \r\n`).join("")}`;
+  return `${granted === null ? "" : linesOf(granted)}${missing.map((name) => `${name}: \r\n`).join("")}`;
 }

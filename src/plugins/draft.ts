@@ -3,7 +3,7 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { LIMIT_FIELDS, NOT_RETURNED } from "../exchange/headers.ts";
 import { isOwnField } from "../exchange/settings.ts";
 import type { Body } from "../http/body.ts";
-import { Fields } from "../http/fields.ts";
+import { type Fields, fieldsOf } from "../http/fields.ts";
 import { date, reasonOf } from "../http/reply.ts";
 import { BodyReader } from "./body-reader.ts";
 import type { GivenResponse } from "./given-response.ts";
@@ -141,13 +141,3 @@ export const answerOfGiven = (exchange: Exchange<Arrival>, given: GivenResponse)
 export const mayChange = (lower: string): boolean =>
   // How the body is encoded is what it is; who gives another one says so in another Response.
   !isOwnField(lower, "response") && !LIMIT_FIELDS.has(lower) && !OF_CACHE.has(lower) && lower !== "content-encoding";
-
-/** Gives the fields that header lines were made of. */
-function fieldsOf(lines: string): Fields {
-  const fields = new Fields();
-  for (const line of lines.split("\r\n")) {
-    const colon = line.indexOf(": ");
-    if (colon > 0) fields.add(line.slice(0, colon), line.slice(0, colon).toLowerCase(), line.slice(colon + 2));
-  }
-  return fields;
-}
