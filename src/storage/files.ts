@@ -10,7 +10,9 @@ export const shareFiles = (path: string, other: string): boolean =>
   filesOf(path).some((file) => filesOf(other).some((its) => isSameFile(file, its)));
 
 const filesOf = (path: string): readonly string[] =>
-  path === ":memory:" ? [] : ["", "-wal", "-shm", "-journal", ".lock", ".serving"].map((end) => path + end);
+  path === ":memory:"
+    ? []
+    : ["", "-wal", "-shm", "-journal", ".lock", ".serving", "-counts", "-counts.lock", "-counts.used"].map((end) => path + end);
 
 /**
  * Tells whether two paths lead to the same file, by device and inode, whatever links are on the way; by name while one of them is not
