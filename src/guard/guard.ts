@@ -1,5 +1,6 @@
 import type { Audit } from "../audit/audit.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
+import type { Bus } from "../shared/bus.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
@@ -8,6 +9,8 @@ import { CidrSet, formatIp, parseIp } from "../values/ip.ts";
 import { hashKey, isMade } from "../values/key-format.ts";
 import { parseDuration } from "../values/units.ts";
 import type { GuardConfig } from "./settings.ts";
+import type { Strikes } from "./strikes.ts";
+import type { Tries } from "./tries.ts";
 
 /** Describes an address, or a block of addresses, that is refused. */
 export interface Block {
@@ -38,10 +41,30 @@ export interface GuardDeps {
   readonly emit: Emit;
   /** Learns of a block that the database did not take: it holds in memory all the same. */
   readonly onFault: (error: unknown) => void;
+  /** Counts unknown keys and tokens: for all processes of this gateway together. */
+  readonly strikes: Strikes;
+  /** Counts wrong keys during a block in the same way. */
+  readonly tries: Tries;
+  /** Tells the other processes of blocks, and of keys that were accepted. */
+  readonly bus: Bus;
 }
 
-/** The most addresses with bad keys that are remembered: an attacker with a million of them must not fill memory. */
-const MAX_SUSPECTS = 100_000;
+/** What processes tell each other: a block, the end of one, accepted pairs; and what workers ask of the keeper: to write a block, to write pairs. */
+const BLOCK = "guard.block";
+const UNBLOCK = "guard.unblock";
+const ACCEPTED = "guard.accepted";
+const WRITE_BLOCK = "guard.writeBlock";
+const WRITE_ACCEPTED = "guard.writeAccepted";
+/** What is asked at a start: the pairs that the database does not have yet. */
+const UNWRITTEN = "guard.unwritten";
+/** Milliseconds that a worker waits for the keeper to write: another one has long taken the place of one that died. */
+const WRITTEN_WITHIN = 60_000;
+/** Milliseconds that a start waits for what others have accepted. */
+const LOOK_WITHIN = 1000;
+/** The most pairs that are told in one message. */
+const MAX_TOLD = 2000;
+
+type Pairs = readonly (readonly [pair: string, at: number])[];
 
 /**
  * Milliseconds for which an address may go on with a key that was accepted from it, though the guard blocks the address; and milliseconds
@@ -68,14 +91,14 @@ export class Guard {
   /** Blocks of single addresses and of suspects' networks, by their text; larger ones from the admin API are in `networks`. */
   private exact = new Map<string, Block>();
   private networks: { readonly set: CidrSet; readonly block: Block }[] = [];
-  /** The monotonic times at which each address has shown its last bad keys. */
-  private readonly suspects = new Halves<string, number[]>(MAX_SUSPECTS);
   /** The time at which each pair of address and key was accepted last, by the pair's hash. */
   private readonly acceptedPairs = new Halves<string, number>(MAX_ACCEPTED);
+  /** Blocks that hold here, and were not seen in the database yet. */
+  private readonly pending = new Map<string, Block>();
   /** The accepted pairs that the database does not have yet. */
   private unwritten = new Map<string, number>();
-  /** The wrong keys during a block, by its address and by the caller that a proxy names; the total under `null`. */
-  private readonly tries = new Map<string, Map<string | null, number>>();
+  /** True while the keeper is asked to write accepted pairs. */
+  private isHandingOver = false;
   private hasSeenProxy = false;
   private settings: GuardConfig = null;
   private allowed = new CidrSet([]);
@@ -86,6 +109,39 @@ export class Guard {
   constructor(private readonly deps: GuardDeps) {
     this.load();
     this.loadAccepted();
+    this.hearOthers();
+  }
+
+  /** Takes over what other processes of this gateway have accepted and the database does not have yet; once at the start. */
+  async look(): Promise<void> {
+    for (const pairs of await this.deps.bus.askAll<Pairs>(UNWRITTEN, null, LOOK_WITHIN)) this.learn(pairs);
+  }
+
+  private hearOthers(): void {
+    const { bus, emit } = this.deps;
+    bus.hear<Block>(BLOCK, (block) => {
+      this.hold(block);
+      emit({ type: "block", block, origin: "process" });
+    });
+    bus.hear<string>(UNBLOCK, (cidr) => {
+      this.pending.delete(cidr);
+      this.load();
+    });
+    bus.hear<Pairs>(ACCEPTED, (pairs) => this.learn(pairs));
+    bus.answer(UNWRITTEN, () => [...this.unwritten].slice(-MAX_TOLD));
+    bus.answer<Block>(WRITE_BLOCK, (block) => {
+      this.write(block);
+      this.load();
+    });
+    bus.answer<Pairs>(WRITE_ACCEPTED, (pairs) => {
+      this.learn(pairs);
+      for (const [pair, at] of pairs) this.toBeWritten(pair, at);
+    });
+  }
+
+  /** Remembers keys that another process has accepted. */
+  private learn(pairs: Pairs): void {
+    for (const [pair, at] of pairs) this.acceptedPairs.set(pair, at);
   }
 
   configure(settings: GuardConfig): void {
@@ -144,17 +200,20 @@ export class Guard {
   tried(ip: string, secret: string, hidden: string): void {
     if (this.settings === null || isMade(secret)) return;
     const subject = this.subjectOf(ip);
-    const tries = this.tries.get(subject) ?? new Map<string | null, number>();
-    this.tries.set(subject, tries);
-    for (const who of [null, this.callerOf(hidden)]) tries.set(who, (tries.get(who) ?? 0) + 1);
+    const block = this.exact.get(subject);
+    if (block === undefined) return;
+    const { clock, tries } = this.deps;
+    const now = clock.now();
+    tries.add(nameOf(block), [null, this.callerOf(hidden)], now, now + leftOf(block, clock.wall()));
   }
 
   private mayTry(ip: string, hidden: string): boolean {
-    const tries = this.tries.get(this.subjectOf(ip));
+    const block = this.exact.get(this.subjectOf(ip));
     const { settings } = this;
     // A block that is left over from when the guard was on.
-    if (settings === null || tries === undefined) return true;
-    const few = (who: string | null, times: number) => (tries.get(who) ?? 0) < settings.invalidKeyLimit * times;
+    if (settings === null || block === undefined) return true;
+    const name = nameOf(block);
+    const few = (who: string | null, times: number) => this.deps.tries.of(name, who) < settings.invalidKeyLimit * times;
     return few(null, TRIES_OF_ALL) && few(this.callerOf(hidden), TRIES_OF_ONE);
   }
 
@@ -176,8 +235,12 @@ export class Guard {
     if (isMade(secret)) return;
     const pair = this.pairOf(ip, hashKey(secret));
     this.acceptedPairs.set(pair, now);
+    this.toBeWritten(pair, now);
+  }
+
+  private toBeWritten(pair: string, at: number): void {
     // While the database can't be written, the newest are not worth more than those that wait.
-    if (this.unwritten.size < MAX_ACCEPTED) this.unwritten.set(pair, now);
+    if (this.unwritten.size < MAX_ACCEPTED) this.unwritten.set(pair, at);
   }
 
   /** Tells whether a key was accepted from this address in the last 24 hours. Does not ask the registry of keys. */
@@ -198,37 +261,62 @@ export class Guard {
     const { settings } = this;
     if (settings === null || ip === UNKNOWN_ADDRESS || this.allowed.has(ip)) return;
     const subject = this.subjectOf(ip);
-    const now = this.deps.clock.now();
-    const times = this.timesOf(subject);
-    times.push(now);
-    if (times.length < settings.invalidKeyLimit) return;
-    const first = times.shift() as number;
-    // Only the last so many are remembered: the first of them says whether all lie within the window.
-    if (now - first >= this.window) return;
-    this.suspects.delete(subject);
-    this.tries.delete(subject);
+    const { strikes, clock, bus, onFault } = this.deps;
+    if (!strikes.count(subject, settings.invalidKeyLimit, this.window, clock.now())) return;
     const reason = `${settings.invalidKeyLimit} invalid keys within ${settings.window}`;
-    try {
-      this.block(subject, reason, this.blockFor, GUARD);
-    } catch (error) {
-      const createdAt = this.deps.clock.wall();
-      this.exact.set(subject, { cidr: subject, reason, by: GUARD, createdAt, expiresAt: createdAt + this.blockFor });
-      this.deps.onFault(error);
+    const block = this.made(canonical(subject), reason, this.blockFor, GUARD);
+    if (bus.role !== "worker") {
+      try {
+        this.put(block);
+      } catch (error) {
+        this.hold(block);
+        onFault(error);
+      }
+      return;
     }
+    this.hold(block);
+    this.tell(block);
+    // Written down without anybody waiting for it.
+    bus.askKeeper(WRITE_BLOCK, block, WRITTEN_WITHIN).catch(onFault);
   }
 
   /** Refuses an address or a block of them, for `ttl` milliseconds or until further notice. `cidr` must be valid. */
   block(cidr: string, reason: string, ttl: number | null, by: string): Block {
+    const block = this.made(canonical(cidr), reason, ttl, by);
+    this.put(block);
+    return block;
+  }
+
+  private made(cidr: string, reason: string, ttl: number | null, by: string): Block {
     const now = this.deps.clock.wall();
-    const block: Block = { cidr: canonical(cidr), reason, by, createdAt: now, expiresAt: ttl === null ? null : now + ttl };
-    this.deps.audit.change({ action: "block.create", subject: `block ${block.cidr}`, before: this.find(block.cidr), after: block }, () => {
+    return { cidr, reason, by, createdAt: now, expiresAt: ttl === null ? null : now + ttl };
+  }
+
+  private put(block: Block): void {
+    this.write(block);
+    this.load();
+    this.tell(block);
+  }
+
+  private write(block: Block): void {
+    const { cidr, reason, by, createdAt, expiresAt } = block;
+    this.deps.audit.change({ action: "block.create", subject: `block ${cidr}`, before: this.find(cidr), after: block }, () => {
       this.deps.storage.client
         .query("INSERT OR REPLACE INTO blocks (cidr, reason, by, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)")
-        .run(block.cidr, reason, by, now, block.expiresAt);
+        .run(cidr, reason, by, createdAt, expiresAt);
     });
-    this.load();
-    this.deps.emit({ type: "block", block });
-    return block;
+  }
+
+  private tell(block: Block): void {
+    this.deps.bus.tell(BLOCK, block);
+    this.deps.emit({ type: "block", block, origin: "here" });
+  }
+
+  /** Lets a block hold here that the database does not have yet. */
+  private hold(block: Block): void {
+    this.pending.set(block.cidr, block);
+    this.networks = this.networks.filter((each) => each.block.cidr !== block.cidr);
+    this.enter(block);
   }
 
   /** Lifts a block. Gives false when there is none. */
@@ -239,7 +327,9 @@ export class Guard {
     this.deps.audit.change({ action: "block.delete", subject: `block ${name}`, before }, () => {
       this.deps.storage.client.query("DELETE FROM blocks WHERE cidr = ?1").run(name);
     });
+    this.pending.delete(name);
     this.load();
+    this.deps.bus.tell(UNBLOCK, name);
     return true;
   }
 
@@ -257,12 +347,20 @@ export class Guard {
     this.exact = new Map();
     this.networks = [];
     for (const block of this.rows()) {
-      if (leftOf(block, now) <= 0) continue;
-      const [address = "", bits] = block.cidr.split("/");
-      const isWhole = bits === undefined || (address.includes(":") && Number(bits) === this.prefix);
-      if (isWhole) this.exact.set(block.cidr, block);
-      else this.networks.push({ set: new CidrSet([block.cidr]), block });
+      if (leftOf(block, now) > 0) this.enter(block);
+      if ((this.pending.get(block.cidr)?.createdAt ?? Number.POSITIVE_INFINITY) <= block.createdAt) this.pending.delete(block.cidr);
     }
+    for (const [cidr, block] of this.pending) {
+      if (leftOf(block, now) > 0) this.enter(block);
+      else this.pending.delete(cidr);
+    }
+  }
+
+  private enter(block: Block): void {
+    const [address = "", bits] = block.cidr.split("/");
+    const isWhole = bits === undefined || (address.includes(":") && Number(bits) === this.prefix);
+    if (isWhole) this.exact.set(block.cidr, block);
+    else this.networks.push({ set: new CidrSet([block.cidr]), block });
   }
 
   /** Forgets blocks and notes whose time is over; for a timer. */
@@ -270,21 +368,24 @@ export class Guard {
     const now = this.deps.clock.wall();
     const isOver = [...this.exact.values(), ...this.networks.map(({ block }) => block)].some((block) => leftOf(block, now) <= 0);
     if (isOver) {
-      this.deps.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
+      if (this.deps.bus.role !== "worker") this.deps.storage.client.query("DELETE FROM blocks WHERE expires_at <= ?1").run(now);
       this.load();
     }
-    for (const subject of this.tries.keys()) if (!this.exact.has(subject)) this.tries.delete(subject);
-    const old = this.deps.clock.now() - this.window;
+    this.deps.tries.keepOnly(new Set(Array.from(this.exact.values(), nameOf)));
     this.acceptedPairs.forget((at) => now - at >= ACCEPTED_FOR);
-    this.suspects.forget((times) => (times.at(-1) ?? 0) < old);
+    this.deps.strikes.forget(this.deps.clock.now() - this.window);
   }
 
   /**
    * Writes the keys that were accepted since the last call, so that they pass a block after a restart as well; for a timer and the stop.
-   * Throws what the database throws, and then keeps them.
+   * A worker hands them to the keeper and the other workers. Throws what the database throws, and then keeps them.
    */
   flush(): void {
     if (this.unwritten.size === 0) return;
+    if (this.deps.bus.role === "worker") {
+      this.handOver();
+      return;
+    }
     const { client } = this.deps.storage;
     client.transaction(() => {
       const insert = client.query("INSERT OR REPLACE INTO accepted_keys (pair, at) VALUES (?1, ?2)");
@@ -298,22 +399,31 @@ export class Guard {
     this.unwritten = new Map();
   }
 
+  private handOver(): void {
+    if (this.isHandingOver) return;
+    const { bus, onFault } = this.deps;
+    const pairs: Pairs = [...this.unwritten].slice(0, MAX_TOLD);
+    this.isHandingOver = true;
+    bus.tell(ACCEPTED, pairs);
+    bus
+      .askKeeper(WRITE_ACCEPTED, pairs, WRITTEN_WITHIN)
+      .then(() => {
+        for (const [pair, at] of pairs) if (this.unwritten.get(pair) === at) this.unwritten.delete(pair);
+      })
+      .catch(onFault)
+      .finally(() => {
+        this.isHandingOver = false;
+      });
+  }
+
   /** Gives the number of addresses that have shown bad keys. */
   get suspected(): number {
-    return this.suspects.size;
+    return this.deps.strikes.size;
   }
 
   /** Gives the number of pairs of address and key that are remembered. */
   get remembered(): number {
     return this.acceptedPairs.size;
-  }
-
-  private timesOf(subject: string): number[] {
-    const known = this.suspects.get(subject);
-    if (known !== undefined) return known;
-    const times: number[] = [];
-    this.suspects.set(subject, times);
-    return times;
   }
 
   private find(cidr: string): Block | null {
@@ -345,6 +455,9 @@ export class Guard {
     return ip.includes(":") ? canonical(`${ip}/${this.prefix}`) : ip;
   }
 }
+
+/** Names a block, and not another one of the same address. */
+const nameOf = ({ cidr, createdAt }: Block): string => `${createdAt} ${cidr}`;
 
 const leftOf = (block: Block, now: number): number => (block.expiresAt === null ? Number.POSITIVE_INFINITY : block.expiresAt - now);
 

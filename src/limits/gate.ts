@@ -4,14 +4,13 @@ import { claimOf } from "../exchange/headers.ts";
 import type { Gate } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
-import { type Problem, passing, REDUCED_CAPACITY } from "../http/problem.ts";
+import { limited, type Problem, passing } from "../http/problem.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Clock } from "../values/clock.ts";
-import { isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "./headers.ts";
-import type { LimitReading, LimitService, Verdict } from "./limiter.ts";
+import { denying, isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "./headers.ts";
+import { LimiterUnavailable, type LimitReading, type LimitService, type Verdict } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
-import { LimiterUnavailable } from "./redis/limiter.ts";
-import { countsByAddress, subjectOf } from "./subject.ts";
+import { countsByAddress, type Requester, subjectOf } from "./subject.ts";
 
 export interface LimitsGateDeps {
   readonly limiter: LimitService;
@@ -109,8 +108,12 @@ export class LimitsGate {
       if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined)
         exchange.onEnded(() => {
           const { units } = exchange;
-          if (units !== null) limiter.settle(verdict, units);
-          limiter.release(verdict);
+          try {
+            if (units !== null) limiter.settle(verdict, units);
+          } finally {
+            // What is not released stays held for as long as this process lives.
+            limiter.release(verdict);
+          }
         });
       return null;
     }
@@ -150,36 +153,57 @@ export const besides = (own: readonly Policy[], ofRoute: readonly Policy[]): rea
 
 /** Makes the 429 of a request that limits or quotas deny. `now` in milliseconds since 1970. */
 export function refusalOf(verdict: Verdict, now: number): Problem {
-  const retryAfter = retryAfterSeconds(verdict);
-  const violated = violatedPolicies(verdict, now);
-  const isOfQuota = isQuota(verdict);
-  return passing(
-    isOfQuota ? "quotaExceeded" : "rateLimited",
-    isOfQuota
-      ? `Your quota is used up: a new period begins in ${retryAfter} seconds.`
-      : `Too many requests: wait ${retryAfter} seconds, then try again.`,
-    retryAfter,
-    { ...(isOnlyDegraded(verdict) ? { type: REDUCED_CAPACITY } : {}), limit: violated[0]?.limit, violatedPolicies: violated },
-  );
+  const denied = denying(verdict);
+  const retryAfter = retryAfterSeconds(denied);
+  const [code, detail] = isQuota(denied)
+    ? (["quotaExceeded", `Your quota is used up: a new period begins in ${retryAfter} seconds.`] as const)
+    : (["rateLimited", `Too many requests: wait ${retryAfter} seconds, then try again.`] as const);
+  return limited(code, detail, retryAfter, isOnlyDegraded(denied), violatedPolicies(denied, now));
 }
 
-function subjectsOf(policies: readonly Policy[], { caller, ip, incoming, tags, granted }: Exchange<Arrival>, route: Route): string[] {
-  const { fields } = incoming.head;
-  const isKnown = caller.via !== "none";
-  const requester = {
-    consumerId: isKnown ? caller.consumer.id : null,
-    keyId: isKnown ? caller.id : null,
-    ip,
-    route: route.name,
-    header: (name: string) => {
-      const lower = name.toLowerCase();
-      // What a service or an issuer says of the caller is not the caller's to say.
-      if (route.authorize?.sets.has(lower) === true) return granted?.joined(lower) ?? null;
-      return route.claimFields.has(lower) ? claimOf(caller, lower) : fields.joined(lower);
-    },
-    tag: (name: string) => tags?.[name] ?? null,
-  };
-  return policies.map((policy) => subjectOf(policy, requester));
+/** Tells limits who makes a request. Most ask for nothing but the consumer's id or the address. */
+class OfExchange implements Requester {
+  constructor(
+    private readonly exchange: Exchange<Arrival>,
+    private readonly taken: Route,
+  ) {}
+
+  get consumerId(): string | null {
+    const { caller } = this.exchange;
+    return caller.via === "none" ? null : caller.consumer.id;
+  }
+
+  get keyId(): string | null {
+    const { caller } = this.exchange;
+    return caller.via === "none" ? null : caller.id;
+  }
+
+  get ip(): string {
+    return this.exchange.ip;
+  }
+
+  get route(): string {
+    return this.taken.name;
+  }
+
+  header(name: string): string | null {
+    const lower = name.toLowerCase();
+    const { exchange, taken } = this;
+    // What a service or an issuer says of the caller is not the caller's to say.
+    if (taken.authorize?.sets.has(lower) === true) return exchange.granted?.joined(lower) ?? null;
+    return taken.claimFields.has(lower) ? claimOf(exchange.caller, lower) : exchange.incoming.head.fields.joined(lower);
+  }
+
+  tag(name: string): string | null {
+    return this.exchange.tags?.[name] ?? null;
+  }
+}
+
+function subjectsOf(policies: readonly Policy[], exchange: Exchange<Arrival>, route: Route): string[] {
+  const requester = new OfExchange(exchange, route);
+  const subjects: string[] = [];
+  for (let i = 0; i < policies.length; i++) subjects.push(subjectOf(policies[i] as Policy, requester));
+  return subjects;
 }
 
 /** Gives the limits that hold for a request whose address is not known. */

@@ -1,3 +1,5 @@
+import { inOnePiece } from "../http/latin1.ts";
+import type { ViolatedPolicy } from "../http/problem.ts";
 import type { LimitReading, Verdict } from "./limiter.ts";
 import { type Policy, scopeText } from "./policy.ts";
 
@@ -29,37 +31,79 @@ function wordsOf(policy: Policy, limit: number): Words {
 
 const seconds = (milliseconds: number): number => Math.ceil(milliseconds / 1000);
 
+/** Holds what does not change in the lines of answers with the same limits, in the same order and with the same numbers in force. */
+interface Lines {
+  readonly policies: readonly Policy[];
+  readonly limits: readonly number[];
+  /** The names, as they stand in the field RateLimit. */
+  readonly names: readonly string[];
+  /** The line of RateLimit-Policy, and the beginning of that of RateLimit. */
+  readonly text: string;
+}
+
+/** The lines of the answers last made, by the first of their limits: a caller's are nearly always the same. */
+const lines = new WeakMap<Policy, Lines>();
+
+/** Gives the lines of these limits, none of which is in shadow. */
+function linesOf(readings: readonly LimitReading[]): Lines {
+  const { policy: first } = readings[0] as LimitReading;
+  const known = lines.get(first);
+  if (known !== undefined && areOf(known, readings)) return known;
+  const described = readings.map((reading, i) => {
+    const own = wordsOf(reading.policy, reading.limit);
+    return isNamedBefore(readings, i) ? own.owned : own;
+  });
+  const made: Lines = {
+    policies: readings.map(({ policy }) => policy),
+    limits: readings.map(({ limit }) => limit),
+    names: described.map(({ name }) => name),
+    text: inOnePiece(`RateLimit-Policy: ${described.map(({ policy }) => policy).join(", ")}\r\nRateLimit: `),
+  };
+  lines.set(first, made);
+  return made;
+}
+
+function areOf({ policies, limits }: Lines, readings: readonly LimitReading[]): boolean {
+  if (policies.length !== readings.length) return false;
+  for (let i = 0; i < policies.length; i++) {
+    const { policy, limit } = readings[i] as LimitReading;
+    if (policies[i] !== policy || limits[i] !== limit) return false;
+  }
+  return true;
+}
+
 /**
  * Gives the header lines of a limited response, each ended by CRLF: X-RateLimit-* for the limit closest to its end, RateLimit-Policy and
  * RateLimit for all (draft-ietf-httpapi-ratelimit-headers). A limit in shadow is named only when it would have denied. `wallNow` in
  * milliseconds since 1970.
  */
 export function limitHeaders(readings: readonly LimitReading[], wallNow: number): string {
-  let policies = "";
+  const inEarnest = readings.some(isInShadow) ? readings.filter((reading) => !isInShadow(reading)) : readings;
+  let text = inEarnest === readings ? "" : shadowLine(readings);
+  if (inEarnest.length === 0) return text;
+  const { names, text: described } = linesOf(inEarnest);
+  let closest = inEarnest[0] as LimitReading;
   let limits = "";
-  let shadow = "";
-  let closest: LimitReading | null = null;
-  for (let i = 0; i < readings.length; i++) {
-    const reading = readings[i] as LimitReading;
-    const { policy } = reading;
-    const known = wordsOf(policy, reading.limit);
-    const { name, policy: described } = isNamedBefore(readings, i) ? known.owned : known;
-    if (policy.shadow) {
-      if (reading.denied) shadow += `${shadow === "" ? "" : ", "}${name};denied`;
-      continue;
-    }
-    const comma = policies === "" ? "" : ", ";
-    policies += comma + described;
-    limits += `${comma}${name};r=${reading.remaining}`;
-    if (policy.counting.windowed) limits += `;t=${seconds(reading.resetIn)}`;
-    if (closest === null || isCloser(reading, closest)) closest = reading;
+  for (let i = 0; i < inEarnest.length; i++) {
+    const reading = inEarnest[i] as LimitReading;
+    limits += `${i === 0 ? "" : ", "}${names[i]};r=${reading.remaining}`;
+    if (reading.policy.counting.windowed) limits += `;t=${seconds(reading.resetIn)}`;
+    if (i > 0 && isCloser(reading, closest)) closest = reading;
   }
-  let text = shadow === "" ? "" : `X-RateLimit-Shadow: ${shadow}\r\n`;
-  if (closest !== null) {
-    text += `X-RateLimit-Limit: ${closest.limit}\r\nX-RateLimit-Remaining: ${closest.remaining}\r\nX-RateLimit-Reset: ${seconds(wallNow + closest.resetIn)}\r\n`;
-    text += `RateLimit-Policy: ${policies}\r\nRateLimit: ${limits}\r\n`;
-  }
-  return text;
+  text += `X-RateLimit-Limit: ${closest.limit}\r\nX-RateLimit-Remaining: ${closest.remaining}\r\nX-RateLimit-Reset: ${seconds(wallNow + closest.resetIn)}\r\n`;
+  return `${text}${described}${limits}\r\n`;
+}
+
+const isInShadow = ({ policy }: LimitReading): boolean => policy.shadow;
+
+/** Gives the line that names the limits in shadow that would have denied; empty where there are none. */
+function shadowLine(readings: readonly LimitReading[]): string {
+  const denied = readings.flatMap((reading, i) => {
+    if (!reading.policy.shadow || !reading.denied) return [];
+    const own = wordsOf(reading.policy, reading.limit);
+    return [`${(isNamedBefore(readings, i) ? own.owned : own).name};denied`];
+  });
+  return denied.length === 0 ? "" : `X-RateLimit-Shadow: ${denied.join(", ")}\r\n`;
 }
 
 /** Tells whether an earlier limit in the same answer has this name: the caller's own stand first, the route's behind them. */
@@ -80,21 +124,31 @@ function isCloser(a: LimitReading, b: LimitReading): boolean {
   return a.remaining * b.limit < b.remaining * a.limit;
 }
 
-const denying = (verdict: Verdict): LimitReading[] => verdict.readings.filter((reading) => reading.denied && !reading.policy.shadow);
+/** Gives the limits that denied a request in earnest. */
+export function denying({ readings }: Pick<Verdict, "readings">): readonly LimitReading[] {
+  // Nearly always the only one has.
+  if (readings.length === 1 && isDenying(readings[0] as LimitReading)) return readings;
+  return readings.filter(isDenying);
+}
 
-/** Gives the whole seconds after which to try again: at least 1, never before every limit that denied lets the request through. */
-export const retryAfterSeconds = (verdict: Verdict): number =>
-  Math.max(1, ...denying(verdict).map((reading) => seconds(Math.max(reading.retryIn, reading.resetIn))));
+const isDenying = ({ denied, policy }: LimitReading): boolean => denied && !policy.shadow;
+
+/** Gives the whole seconds after which to try again: at least 1, never before every limit in `denied` lets the request through. */
+export function retryAfterSeconds(denied: readonly LimitReading[]): number {
+  let most = 1;
+  for (const { retryIn, resetIn } of denied) most = Math.max(most, seconds(Math.max(retryIn, resetIn)));
+  return most;
+}
 
 /** Tells whether a quota denies: a limit's window opens soon, a quota's period may end next month. */
-export const isQuota = (verdict: Verdict): boolean => denying(verdict).some((reading) => reading.policy.calendar !== null);
+export const isQuota = (denied: readonly LimitReading[]): boolean => denied.some(({ policy }) => policy.calendar !== null);
 
 /** Tells whether only DEGRADED is to blame: while NORMAL the request would have passed. */
-export const isOnlyDegraded = (verdict: Verdict): boolean => denying(verdict).every((reading) => reading.onlyDegraded);
+export const isOnlyDegraded = (denied: readonly LimitReading[]): boolean => denied.every((reading) => reading.onlyDegraded);
 
-/** Lists every limit that denied, for the problem's body. */
-export const violatedPolicies = (verdict: Verdict, wallNow: number) =>
-  denying(verdict).map(({ policy, limit, used, resetIn, retryIn }) => ({
+/** Describes every limit that denied, for the problem's body. */
+export const violatedPolicies = (denied: readonly LimitReading[], wallNow: number): ViolatedPolicy[] =>
+  denied.map(({ policy, limit, used, resetIn, retryIn }) => ({
     name: policy.name,
     scope: scopeText(policy),
     limit,

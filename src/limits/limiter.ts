@@ -33,13 +33,13 @@ export type Verdict =
     }
   | { readonly allowed: false; readonly readings: readonly LimitReading[] };
 
-/** Holds what a request has taken until it ends. */
-interface Held {
-  readonly entry: Entry;
+/** Holds what a request has taken until it ends: where that is counted, as its limiter says it, and how much is still held. */
+export interface Held {
+  readonly place: Entry | number;
   cost: number;
 }
 
-interface Metered {
+export interface Metered {
   readonly policy: Policy;
   readonly subject: string;
   readonly charge: number;
@@ -51,7 +51,10 @@ export interface LimiterDeps {
   readonly isDegraded: () => boolean;
 }
 
-/** Counts limits: in this process, or in Redis for several instances. */
+/** Says that limits can't be checked: nobody passes then. */
+export class LimiterUnavailable extends Error {}
+
+/** Counts limits: in memory that the processes of one gateway share, in this process, or in Redis for several instances. */
 export interface LimitService {
   /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
   admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict>;
@@ -122,7 +125,7 @@ export class Limiter implements LimitService {
       }
       if (counting.holds) {
         held ??= [];
-        held.push({ entry, cost: charge });
+        held.push({ place: entry, cost: charge });
       }
       const { scratch } = this;
       counting.peek(entry.state, policy, terms, charge, at, scratch);
@@ -152,7 +155,8 @@ export class Limiter implements LimitService {
   release(verdict: Verdict): void {
     if (!verdict.allowed) return;
     for (const held of verdict.held) {
-      const { policy, state } = held.entry;
+      if (typeof held.place === "number") continue;
+      const { policy, state } = held.place;
       if (policy.counting.holds) policy.counting.give(state, held.cost);
       held.cost = 0;
     }
@@ -232,8 +236,9 @@ export class Limiter implements LimitService {
   }
 
   /** Gives the time that a policy's algorithm counts by, in whole milliseconds. `now`: the time of the clock that never runs backwards. */
-  private timeFor({ counting }: Policy, now: number): number {
-    return counting.time === "monotonic" ? now : Math.floor(this.deps.clock.wall());
+  private timeFor(policy: Policy, now: number): number {
+    if (policy.aligned) policy.ahead = Math.floor(this.deps.clock.wall()) - now;
+    return policy.counting.time === "monotonic" ? now : Math.floor(this.deps.clock.wall());
   }
 
   /** Gives the time in whole milliseconds: the algorithms' unit. */

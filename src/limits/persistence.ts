@@ -1,4 +1,5 @@
 import type { Clock } from "../values/clock.ts";
+import type { State } from "./algorithms/algorithm.ts";
 import { ALGORITHMS, type AlgorithmName } from "./algorithms/registry.ts";
 import type { Entry, MemoryStore } from "./memory/store.ts";
 
@@ -28,7 +29,7 @@ export interface CountStore {
 }
 
 /** The most counts that are stored, where memory is not given room for more: about 150 MB. */
-const MAX_STORED = 1_000_000;
+export const MAX_STORED = 1_000_000;
 
 /** Carries the counts of long windows over a restart. They are written in batches: a crash loses what changed since the last flush. */
 export class CountPersistence {
@@ -39,12 +40,17 @@ export class CountPersistence {
     deps.store.readBack = ({ id }, subject) => this.readBack(id, subject);
   }
 
+  /** Gives the number of counts that wait to be written. */
+  get waiting(): number {
+    return this.deps.store.waiting;
+  }
+
   restore(): void {
     const { store, counts } = this.deps;
     const offset = this.offset();
     let restored = 0;
     for (const { policy, subject, state } of counts.load(store.maxSubjects)) {
-      store.restore(policy, subject, shifted(policy, JSON.parse(state) as object, offset));
+      store.restore(policy, subject, revived(policy, state, offset));
       restored++;
     }
     if (restored >= store.maxSubjects) store.expectMore();
@@ -58,7 +64,7 @@ export class CountPersistence {
   private readBack(policy: string, subject: string): object | null {
     try {
       const state = this.deps.counts.find(policy, subject);
-      return state === null ? null : shifted(policy, JSON.parse(state) as object, this.offset());
+      return state === null ? null : revived(policy, state, this.offset());
     } catch (error) {
       // The request goes on as a newcomer's; the next flush tells.
       this.fault = error;
@@ -70,14 +76,11 @@ export class CountPersistence {
     const offset = this.offset();
     const dirty = this.deps.store.takeDirty();
     const changed = dirty.map(({ policy, subject, state }) => {
-      const copy = structuredClone(state);
-      policy.counting.shift(copy, -offset);
-      return {
-        policy: policy.id,
-        subject,
-        state: JSON.stringify(copy),
-        expiresAt: Math.ceil(policy.counting.idleAt(copy, policy, policy.normal)),
-      };
+      const { counting } = policy;
+      const stored = counting.stored(state);
+      const expiresAt = Math.ceil(counting.idleAt(state, policy, policy.normal) - (counting.time === "monotonic" ? offset : 0));
+      counting.shift(stored, -offset);
+      return { policy: policy.id, subject, state: JSON.stringify(stored), expiresAt };
     });
     const { fault } = this;
     this.fault = null;
@@ -103,9 +106,16 @@ export class CountPersistence {
   }
 }
 
-/** Moves the times of a stored state by this many milliseconds. A policy's id names its algorithm (see `compilePolicies`). */
-function shifted(policyId: string, state: object, by: number): object {
+/** Gives the algorithm of a policy's id (see `compilePolicies`). */
+export function algorithmOf(policyId: string): (typeof ALGORITHMS)[AlgorithmName] {
   const [, , , algorithm] = JSON.parse(policyId) as [string, string, string, AlgorithmName];
-  ALGORITHMS[algorithm].shift(state, by);
-  return state;
+  return ALGORITHMS[algorithm];
+}
+
+/** Makes a state of its stored form, with its times moved by this many milliseconds. */
+export function revived(policyId: string, text: string, by: number): State {
+  const algorithm = algorithmOf(policyId);
+  const stored = JSON.parse(text) as object;
+  algorithm.shift(stored, by);
+  return algorithm.revived(stored);
 }

@@ -37,6 +37,8 @@ export interface Policy {
   readonly reduced: Terms;
   /** True when windows begin at multiples of the window since 1970. */
   readonly aligned: boolean;
+  /** The whole milliseconds by which the time since 1970 is ahead of the algorithm's `now`: whoever counts an aligned limit keeps it. */
+  ahead: number;
   /** The parts of the subject; when empty, consumers are counted where there is a key, and IPs where there is none. */
   readonly by: readonly string[];
   /** The cost of one request; `null` for the route's cost. */
@@ -83,6 +85,7 @@ export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): 
       calendar: null,
       ...(counting.terms ?? usualTerms)(config, window),
       aligned,
+      ahead: 0,
       by,
       // What is in flight are exchanges: a dear one is one of them all the same, unless the limit itself says otherwise.
       cost: typeof config.cost === "number" ? config.cost : counting.holds ? 1 : null,
@@ -119,6 +122,7 @@ export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Po
       normal: terms,
       reduced: terms,
       aligned: false,
+      ahead: 0,
       by: [],
       cost: null,
       isMetered: config.cost === "usage",

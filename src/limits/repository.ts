@@ -36,13 +36,16 @@ export function countRepository(storage: Storage, clock: Clock): CountStore {
   });
   return {
     load: (max) => {
-      expire.run(clock.wall());
+      if (!storage.isOnlyRead) expire.run(clock.wall());
       return storage.client
-        .query("SELECT policy, subject, state, expires_at AS expiresAt FROM limit_counts ORDER BY expires_at DESC LIMIT ?1")
-        .all(max) as SavedCount[];
+        .query(
+          "SELECT policy, subject, state, expires_at AS expiresAt FROM limit_counts WHERE expires_at > ?2 ORDER BY expires_at DESC LIMIT ?1",
+        )
+        .all(max, clock.wall()) as SavedCount[];
     },
     find: (policy, subject) => find.get(policy, subject)?.state ?? null,
     prune: (max) => {
+      if (storage.isOnlyRead) return;
       expireSome.run(clock.wall(), BATCH);
       if (calls++ % COUNTED_EVERY === 0) {
         excess = (count.get()?.n ?? 0) - max;

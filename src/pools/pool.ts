@@ -55,12 +55,18 @@ export interface Standing {
   lastError: { readonly status: number; readonly at: number } | null;
 }
 
+/** Says since when a key is tried out, and which process does so. */
+export interface Probe {
+  readonly since: number;
+  readonly by: string;
+}
+
 /** Holds what was taken from all keys of a pool, by key and budget; which of them the upstream refuses; and whose turn it is. */
 export interface PoolState {
   readonly spent: Map<string, Spent[]>;
   readonly standing: Map<string, Standing>;
-  /** Keys in quarantine that a request is trying out, with the time since when. */
-  readonly probing: Map<string, number>;
+  /** Keys in quarantine that a request is trying out. */
+  readonly probing: Map<string, Probe>;
   turn: number;
 }
 
@@ -138,7 +144,7 @@ function isUsable(state: PoolState, key: PoolKey, now: number, { without, mayPro
   if (standing === undefined) return true;
   if (now < standing.restUntil) return false;
   if (standing.probeAt === null) return true;
-  const since = state.probing.get(id);
+  const since = state.probing.get(id)?.since;
   // A probe that nobody hears of again must not keep the key out for ever.
   return mayProbe && now >= standing.probeAt && (since === undefined || now >= since + LONGEST_PROBE);
 }
@@ -170,9 +176,9 @@ export const opensNext = ({ keys }: PoolPolicy, state: PoolState, cost: number, 
 
 /**
  * Takes `cost` from a key whose budgets all hold it, or from none. Pure over (policy, state, cost, now): a window opens with the first
- * grant in it.
+ * grant in it. `by`: the process that tries a key out, if one must be.
  */
-export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice = ANY): Lease {
+export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice = ANY, by = ""): Lease {
   const key = choose(policy, state, cost, now, choice);
   if (key === null) return { granted: false, retryIn: opensNext(policy, state, cost, now) };
   const spent = spentOf(state, key);
@@ -184,7 +190,7 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: n
     }
     taken.used += costOf(budget, cost);
   }
-  if (standingOf(state, key)?.probeAt != null) state.probing.set(key.id, now);
+  if (standingOf(state, key)?.probeAt != null) state.probing.set(key.id, { since: now, by });
   const from = spent.map(({ of, window, start }) => ({ of, window, start }));
   return { granted: true, grant: { key, cost, from }, remaining: remainingOf(state, key, now) };
 }
@@ -315,10 +321,22 @@ function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, 
 
 /** Turns a pool's state into text for other instances, and back, and merges two states. */
 export const poolShape = {
-  toText: ({ spent, standing, probing, turn }: PoolState): string => JSON.stringify([[...spent], [...standing], [...probing], turn]),
+  toText: ({ spent, standing, probing, turn }: PoolState): string =>
+    JSON.stringify([[...spent], [...standing], [...probing].map(([key, { since, by }]) => [key, since, by]), turn]),
   fromText: (text: string): PoolState => {
-    const [spent, standing, probing, turn] = JSON.parse(text) as [[string, Spent[]][], [string, Standing][], [string, number][], number];
-    return { spent: new Map(spent), standing: new Map(standing), probing: new Map(probing), turn };
+    const [spent, standing, probing, turn] = JSON.parse(text) as [
+      [string, Spent[]][],
+      [string, Standing][],
+      // An instance of a version before says nothing of who it is.
+      [key: string, since: number, by?: string][],
+      number,
+    ];
+    return {
+      spent: new Map(spent),
+      standing: new Map(standing),
+      probing: new Map(probing.map(([key, since, by = ""]) => [key, { since, by }])),
+      turn,
+    };
   },
   /** Adds what was given here while Redis was away to what others have given; of what is known of keys the later counts. */
   merge: (remote: PoolState, local: PoolState, base: PoolState, now: number): PoolState => {

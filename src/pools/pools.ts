@@ -1,5 +1,7 @@
 import type { RedisLink } from "../redis/link.ts";
 import { Contended, SharedState } from "../redis/shared-state.ts";
+import type { Chunks } from "../shared/chunks.ts";
+import type { Table } from "../shared/table.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
@@ -11,7 +13,6 @@ import {
   type Grant,
   type Lease,
   lease,
-  newPoolState,
   opensNext,
   type PoolKey,
   type PoolPolicy,
@@ -21,12 +22,12 @@ import {
   remainingOf,
   rest,
   type Spent,
-  type Standing,
   settle,
   spentOf,
   standingOf,
 } from "./pool.ts";
 import type { PoolConfig } from "./settings.ts";
+import { MemoryStates, type PoolStates, type Repair, SharedStates, shifted } from "./states.ts";
 
 /** Describes a pool, ready for use. */
 export interface Pool {
@@ -39,6 +40,10 @@ export interface PoolsDeps {
   readonly clock: Clock;
   /** Redis, where several instances share what is given; `null` for an instance on its own. */
   readonly link: RedisLink | null;
+  /** The table that the processes of this gateway share; `null`: states are in the memory of this one. */
+  readonly table: { readonly table: Table; readonly chunks: Chunks } | null;
+  /** True in the process that writes the database. */
+  readonly isWriter: boolean;
   readonly onFault: (error: unknown) => void;
   /** Tells of each grant and each denial, and when an upstream's answer changes whether a key is used. */
   readonly emit: Emit;
@@ -65,34 +70,37 @@ const MAX_QUESTIONS = 4096;
 /** Tells whether a status may be about the key, or just as well about the request that came with it. */
 export const isDoubtful = (status: number): boolean => status === 401 || status === 402 || status === 403;
 
+/** Milliseconds between two tries of a change that must be made, and how many there are: whoever holds a state holds it for microseconds. */
+const TRY_AGAIN_EVERY = 20;
+const MAX_TRIES = 500;
+
 /** Milliseconds after which to come again when others have changed a pool's state all the time. */
 const CONTENDED_FOR = 1000;
 
 /** Hands out upstream credentials within their budgets; with Redis, several instances together. */
 export class Pools {
   private pools = new Map<string, Pool>();
-  /** The pools' states, which outlive the pools' configuration, and a restart. */
-  private readonly states = new Map<string, PoolState>();
+  private readonly states: PoolStates;
   private readonly shared = new Map<string, SharedState<PoolState>>();
-  private readonly dirty = new Set<string>();
   /** Questions to the upstream about keys, with its answers, by pool, key, secret and refusal. */
   private readonly questions = new Map<string, { until: number; readonly isRefused: Promise<boolean> }>();
 
   constructor(private readonly deps: PoolsDeps) {
-    const rows = deps.storage.client
-      .query<{ pool: string; key: string; spent: string; standing: string | null }, []>("SELECT pool, key, spent, standing FROM pool_spent")
-      .all();
-    for (const { pool, key, spent, standing } of rows) {
-      const state = this.stateOf(pool);
-      state.spent.set(key, JSON.parse(spent) as Spent[]);
-      if (standing !== null) state.standing.set(key, JSON.parse(standing) as Standing);
-    }
+    const { storage, clock, link, table } = deps;
+    const repair: Repair = (name, state) => {
+      for (const key of this.pools.get(name)?.policy.keys ?? []) named(state, key);
+    };
+    const of = { storage, clock, repair, isByWall: link !== null };
+    this.states = link === null && table !== null ? new SharedStates(of, table.table, table.chunks) : new MemoryStates(of);
   }
 
   /** Puts these pools in force. What their keys have spent stays; what the upstream said of a secret goes with the secret. */
   configure(configs: Iterable<readonly [name: string, config: PoolConfig]>): void {
     this.pools = new Map([...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth }]));
-    for (const [name, { policy }] of this.pools) for (const key of policy.keys) named(this.stateOf(name), key);
+    for (const [name, { policy }] of this.pools) {
+      const state = this.states.known(name);
+      for (const key of policy.keys) named(state, key);
+    }
   }
 
   get isEmpty(): boolean {
@@ -141,28 +149,29 @@ export class Pools {
     choices: readonly (Choice | undefined)[],
   ): Lease | Promise<Lease> {
     const { policy } = pool;
-    const given = this.perform(
-      pool,
-      (state, now) => {
-        let result: Lease = { granted: false, retryIn: 0 };
-        for (const choice of choices) {
-          result = lease(policy, state, cost, now, choice);
-          if (result.granted) break;
-        }
-        return result;
-      },
-      false,
-    );
+    const work = (state: PoolState, now: number): Lease => {
+      let result: Lease = { granted: false, retryIn: 0 };
+      for (const choice of choices) {
+        result = lease(policy, state, cost, now, choice, this.states.self);
+        if (result.granted) break;
+      }
+      return result;
+    };
     const tell = (lease: Lease): Lease => {
       this.deps.emit({ type: "lease", pool: policy.name, user, kind, lease });
       return lease;
     };
-    if (!(given instanceof Promise)) return tell(given);
     // Nobody knows what is left: better none than one too many.
-    return given.then(tell, (error: unknown) => {
+    const none = (error: unknown): Lease => {
       if (error instanceof Contended) return tell({ granted: false, retryIn: CONTENDED_FOR });
       throw error;
-    });
+    };
+    try {
+      const given = this.perform(pool, work, { isPatient: false, isChange: ({ granted }) => granted });
+      return given instanceof Promise ? given.then(tell, none) : tell(given);
+    } catch (error) {
+      return none(error);
+    }
   }
 
   /** Gives the milliseconds until a key can take the cost, as far as is known here; infinite when none ever will. */
@@ -274,6 +283,9 @@ export class Pools {
     const pool = this.pools.get(name);
     if (pool === undefined) return [];
     const { state, now } = this.known(name);
+    // With Redis the times are those of its clock.
+    const behind = this.deps.clock.now() - now;
+    const here = (at: number): number => at + behind;
     return pool.policy.keys.map((key) => {
       const standing = standingOf(state, key);
       const rests = standing !== undefined && now < standing.restUntil;
@@ -281,13 +293,13 @@ export class Pools {
       return {
         id: key.id,
         status: rests ? "resting" : probeAt !== null ? "quarantined" : "ready",
-        until: rests ? standing.restUntil : probeAt,
-        lastError: standing?.lastError ?? null,
+        until: rests ? here(standing.restUntil) : probeAt === null ? null : here(probeAt),
+        lastError: standing?.lastError ? { ...standing.lastError, at: here(standing.lastError.at) } : null,
         remaining: remainingOf(state, key, now),
         budgets: key.budgets.map(({ of, limit, window }, i) => {
           const { start, used } = spentOf(state, key)[i] as Spent;
           const isOpen = now < start + window;
-          return { of, limit, window, used: isOpen ? used : 0, resetAt: isOpen && used > 0 ? start + window : null };
+          return { of, limit, window, used: isOpen ? used : 0, resetAt: isOpen && used > 0 ? here(start + window) : null };
         }),
       };
     });
@@ -300,31 +312,61 @@ export class Pools {
 
   /** Gives the number of pools that wait to be written. */
   get waiting(): number {
-    return this.dirty.size;
+    return this.deps.isWriter ? this.states.unsaved().length : 0;
   }
 
-  /** Writes what was spent since the last call; for a timer. */
+  /** Writes what was spent since the last call; for a timer. Times are written as the system's: another clock may begin anew with the system. */
   flush(): void {
-    if (this.dirty.size === 0) return;
-    const { client } = this.deps.storage;
+    const pools = this.deps.isWriter ? this.states.unsaved() : [];
+    if (pools.length === 0) return;
+    const { storage, clock } = this.deps;
+    const { client } = storage;
+    const all = pools.map((name) => ({ name, ...this.known(name) }));
     const put = client.query("INSERT OR REPLACE INTO pool_spent (pool, key, spent, standing) VALUES (?1, ?2, ?3, ?4)");
     client
       .transaction(() => {
-        for (const name of this.dirty) {
-          const { spent, standing } = this.known(name).state;
-          for (const [key, counts] of spent) put.run(name, key, JSON.stringify(counts), JSON.stringify(standing.get(key) ?? null));
+        for (const { name, state, now } of all) {
+          const ahead = this.deps.link === null ? clock.wall() - now : 0;
+          for (const [key, counts] of state.spent) {
+            const spent = counts.map((each) => ({ ...each, start: each.start + ahead }));
+            const standing = state.standing.get(key);
+            put.run(name, key, JSON.stringify(spent), JSON.stringify(standing === undefined ? null : shifted(standing, ahead)));
+          }
         }
       })
       .immediate();
-    this.dirty.clear();
+    for (const { name, state } of all) this.states.saved(name, state);
   }
 
-  /** Changes a pool's state: here, or by way of Redis. */
-  private perform<T>({ policy: { name } }: Pool, work: (state: PoolState, now: number) => T, isPatient = true): T | Promise<T> {
-    this.dirty.add(name);
-    const { link, clock } = this.deps;
-    if (link === null) return work(this.stateOf(name), clock.now());
-    return this.sharedOf(name, link).run(work, isPatient);
+  /** Changes a pool's state: here, or by way of Redis. `isChange`: tells by the result whether anything was changed. */
+  private perform<T>(
+    { policy: { name } }: Pool,
+    work: (state: PoolState, now: number) => T,
+    { isPatient = true, isChange = () => true }: { readonly isPatient?: boolean; readonly isChange?: (result: T) => boolean } = {},
+  ): T | Promise<T> {
+    const { link } = this.deps;
+    const { states } = this;
+    if (link !== null) {
+      if (states instanceof MemoryStates) states.touch(name);
+      return this.sharedOf(name, link).run(work, isPatient);
+    }
+    try {
+      return states.change(name, work, isChange);
+    } catch (error) {
+      if (!isPatient || !(error instanceof Contended)) throw error;
+      return this.performLater(name, work, isChange);
+    }
+  }
+
+  private async performLater<T>(name: string, work: (state: PoolState, now: number) => T, isChange: (result: T) => boolean): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await Bun.sleep(TRY_AGAIN_EVERY);
+      try {
+        return this.states.change(name, work, isChange);
+      } catch (error) {
+        if (!(error instanceof Contended) || attempt >= MAX_TRIES) throw error;
+      }
+    }
   }
 
   /** Calls `tell` with the result of a change, at once or when the change is done, and does not wait for it. */
@@ -335,7 +377,7 @@ export class Pools {
 
   private known(name: string): { state: PoolState; now: number } {
     const { link, clock } = this.deps;
-    if (link === null) return { state: this.stateOf(name), now: clock.now() };
+    if (link === null) return { state: this.states.known(name), now: clock.now() };
     const shared = this.sharedOf(name, link);
     return { state: shared.state, now: shared.now() };
   }
@@ -343,23 +385,16 @@ export class Pools {
   private sharedOf(name: string, link: RedisLink): SharedState<PoolState> {
     let shared = this.shared.get(name);
     if (shared === undefined) {
-      shared = new SharedState(link, `${link.prefix}:pool:${name}`, poolShape, this.stateOf(name));
+      shared = new SharedState(link, `${link.prefix}:pool:${name}`, poolShape, this.states.known(name));
       this.shared.set(name, shared);
     }
     return shared;
   }
 
-  private stateOf(name: string): PoolState {
-    let state = this.states.get(name);
-    if (state === undefined) {
-      state = newPoolState();
-      this.states.set(name, state);
-    }
-    return state;
-  }
-
   private tellOf(pool: string, key: string, change: "rests" | "quarantined" | "back", status: number, until: number): void {
-    this.deps.emit({ type: "poolKey", pool, key, change, status, until });
+    // With Redis the time is that of its clock.
+    const behind = this.deps.clock.now() - this.known(pool).now;
+    this.deps.emit({ type: "poolKey", pool, key, change, status, until: until + behind });
   }
 }
 

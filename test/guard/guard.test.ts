@@ -4,6 +4,9 @@ import fc from "fast-check";
 import { Audit } from "../../src/audit/audit.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { canonical, Guard } from "../../src/guard/guard.ts";
+import { MemoryStrikes } from "../../src/guard/strikes.ts";
+import { MemoryTries } from "../../src/guard/tries.ts";
+import { aloneBus } from "../../src/shared/bus.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { CidrSet, formatIp } from "../../src/values/ip.ts";
 import { hashKey, makeKey } from "../../src/values/key-format.ts";
@@ -19,7 +22,16 @@ const SETTINGS: Config["guard"] = { invalidKeyLimit: 10, window: "5m", blockFor:
 function guarding(path = ":memory:", clock = new FakeClock()) {
   const storage = openStorage(path);
   const audit = new Audit({ storage, clock });
-  const guard = new Guard({ storage, clock, audit, emit: () => {}, onFault: () => {} });
+  const guard = new Guard({
+    storage,
+    clock,
+    audit,
+    emit: () => {},
+    onFault: () => {},
+    bus: aloneBus(),
+    strikes: new MemoryStrikes(),
+    tries: new MemoryTries(),
+  });
   guard.configure(SETTINGS);
   const strike = (ip: string, times: number) => {
     for (let i = 0; i < times; i++) guard.strike(ip);

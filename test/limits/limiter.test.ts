@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { algorithmsWith } from "../../src/limits/algorithms/registry.ts";
-import { limitHeaders, retryAfterSeconds, violatedPolicies } from "../../src/limits/headers.ts";
+import { denying, limitHeaders, retryAfterSeconds, violatedPolicies } from "../../src/limits/headers.ts";
 import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { CountPersistence, type SavedCount } from "../../src/limits/persistence.ts";
@@ -253,7 +253,7 @@ describe("headers", () => {
           it.clock.time += wait;
           const verdict = it.admit(cost);
           if (verdict.allowed) continue;
-          const retryAfter = retryAfterSeconds(verdict);
+          const retryAfter = retryAfterSeconds(denying(verdict));
           const t = Number(/RateLimit: .*;t=(\d+)/.exec(limitHeaders(verdict.readings, 0))?.[1]);
           expect(Number.isInteger(retryAfter) && retryAfter >= Math.max(1, t)).toBe(true);
         }
@@ -264,7 +264,7 @@ describe("headers", () => {
   test("of a denial are followed by every limit that denied", () => {
     const it = limiting(limitOf("fixed-window", 1, "1m"), limitOf("fixed-window", 1, "1h"), limitOf("fixed-window", 9, "1d"));
     it.admit();
-    expect(violatedPolicies(it.admit(), it.clock.wall())).toEqual([
+    expect(violatedPolicies(denying(it.admit()), it.clock.wall())).toEqual([
       { name: "per-minute", scope: "tier test", limit: 1, used: 1, reset: new Date(it.clock.time + 60_000).toISOString() },
       { name: "per-hour", scope: "tier test", limit: 1, used: 1, reset: new Date(it.clock.time + 3_600_000).toISOString() },
     ]);

@@ -153,7 +153,7 @@ test("counts that were kept before budgets had names are those of the budgets in
     { start: clock.time, used: 2 },
   ];
   storage.client.query("INSERT INTO pool_spent (pool, key, spent) VALUES ('p', 'k', ?1)").run(JSON.stringify(old));
-  const pools = new Pools({ storage, clock, link: null, onFault: () => {}, emit: () => {} });
+  const pools = new Pools({ storage, clock, link: null, table: null, isWriter: true, onFault: () => {}, emit: () => {} });
   const budgets = [{ of: "requests" as const, limit: 5, window: "1h" }];
   pools.configure([["p", { strategy: "in-order", auth: "none", services: {}, keys: [{ id: "k", limit: 100, window: "1h", budgets }] }]]);
   expect(pools.keysOf("p")).toMatchObject([{ remaining: 70, budgets: [{ used: 30 }, { of: "requests", used: 2 }] }]);

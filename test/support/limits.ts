@@ -1,9 +1,15 @@
 import fc from "fast-check";
 import { ALGORITHMS, algorithmsWith } from "../../src/limits/algorithms/registry.ts";
-import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
+import { Limiter, type LimitReading, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, type Policy } from "../../src/limits/policy.ts";
-import type { LimitConfig } from "../../src/limits/settings.ts";
+import type { LimitConfig, QuotaConfig } from "../../src/limits/settings.ts";
+import { type DurableCounts, SharedLimiter } from "../../src/limits/shared/limiter.ts";
+import { Logs } from "../../src/limits/shared/logs.ts";
+import { Chunks } from "../../src/shared/chunks.ts";
+import { openRegion, type Region } from "../../src/shared/region.ts";
+import { Table } from "../../src/shared/table.ts";
+import type { Clock } from "../../src/values/clock.ts";
 import { FakeClock } from "./clock.ts";
 
 /** A limiter over a memory store, with everything that tests move at hand. */
@@ -54,4 +60,82 @@ export const anyLimitOf = (
 export const traces = fc.array(
   fc.record({ wait: fc.oneof(fc.constant(0), fc.nat(50), fc.nat(700), fc.nat(3000)), cost: fc.integer({ min: 1, max: 4 }) }),
   { minLength: 1, maxLength: 120 },
+);
+
+/** A limiter over a table: by default in memory of its own, with room for a thousand subjects. */
+export function overTable({
+  clock,
+  isDegraded = () => false,
+  region = openRegion(null, { maxSubjects: 1000 }),
+  durable = null,
+}: {
+  readonly clock: Clock;
+  readonly isDegraded?: () => boolean;
+  readonly region?: Region;
+  readonly durable?: DurableCounts | null;
+}) {
+  const ticket = region.becomeWorker();
+  if (ticket === null) throw new Error("all of the region's workers are taken");
+  const table = new Table(region.memory, ticket);
+  const logs = new Logs(new Chunks(region, table));
+  return { region, ticket, table, logs, limiter: new SharedLimiter({ table, logs, clock, isDegraded, durable }) };
+}
+
+/** What readings say, without the policies themselves. */
+export const told = (readings: readonly LimitReading[]) =>
+  readings.map(({ policy, limit, used, remaining, resetIn, retryIn, denied, onlyDegraded }) => ({
+    name: policy.name,
+    limit,
+    used,
+    remaining,
+    resetIn,
+    retryIn,
+    denied,
+    onlyDegraded,
+  }));
+
+/** The limits of one request, of any kinds. */
+export const anyLimits = fc
+  .array(
+    fc.record({
+      algorithm: fc.constantFrom(...algorithmsWith()),
+      limit: fc.integer({ min: 1, max: 12 }),
+      more: fc.nat(8),
+      degraded: fc.nat(6),
+      window: fc.constantFrom("1s", "3s", "10s"),
+      aligned: fc.boolean(),
+      shadow: fc.boolean(),
+      usage: fc.boolean(),
+    }),
+    { minLength: 1, maxLength: 3 },
+  )
+  .map((list) =>
+    list.map(
+      ({ algorithm, limit, more, degraded, window, aligned, shadow, usage }, i): LimitConfig =>
+        anyLimitOf(algorithm, limit, window, {
+          name: `l${i}`,
+          degraded,
+          ...(more > 4 ? { burst: limit + more } : {}),
+          ...(ALGORITHMS[algorithm].alignable && aligned ? { align: "clock" as const } : {}),
+          ...(shadow && i > 0 ? { shadow } : {}),
+          ...(usage && !ALGORITHMS[algorithm].holds ? { cost: "usage" as const } : {}),
+        }),
+    ),
+  );
+
+/** No quota, or one. */
+export const anyQuotas = fc.array(
+  fc.record({ limit: fc.integer({ min: 1, max: 40 }), period: fc.constantFrom<QuotaConfig["period"]>("day", "week", "month") }),
+  { maxLength: 1 },
+);
+
+/** What callers and the system do, one after another. */
+export const anySteps = fc.array(
+  fc.record({
+    wait: fc.oneof(fc.constant(0), fc.nat(400), fc.nat(4000), fc.constant(30_000)),
+    cost: fc.integer({ min: 1, max: 6 }),
+    deed: fc.constantFrom("ask", "ask", "ask", "ask", "end", "settle", "look", "degrade", "reset"),
+    used: fc.nat(12),
+  }),
+  { minLength: 1, maxLength: 40 },
 );

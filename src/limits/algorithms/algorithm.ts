@@ -35,6 +35,8 @@ export interface Traits {
   readonly capacity: string | null;
   /** True when its windows can be aligned to multiples of their length (`align`). */
   readonly alignable: boolean;
+  /** True when it remembers requests in a ring (see `SlidingLog`), for which a slot of the shared table has no room. */
+  readonly ringed: boolean;
   /** The largest limit that it can count, and the reason; `null` for no bound. */
   readonly max: { readonly limit: number; readonly because: string } | null;
   /** The endings of further keys that it keeps in Redis; each follows the subject's key. */
@@ -46,7 +48,7 @@ export interface Traits {
   readonly lua: string;
 }
 
-interface Deciding<S extends State> extends Traits {
+interface Deciding<S extends State, Stored extends object> extends Traits {
   /**
    * Gives the numbers in force while NORMAL and while DEGRADED, for a limit configured with these numbers and this window. Left out:
    * `usualTerms`.
@@ -68,20 +70,32 @@ interface Deciding<S extends State> extends Traits {
    * held.
    */
   idleAt(state: S, policy: Policy, terms: Terms): number;
-  /** Moves the state's times by this many milliseconds: stored states are in wall-clock time. */
-  shift(state: S, by: number): void;
+  /** Gives a copy of the state that JSON can hold. */
+  stored(state: S): Stored;
+  /** Makes a state of what `stored` gave, in this version or an earlier one. */
+  revived(stored: Stored): S;
+  /** Moves the times of a stored state by this many milliseconds: they are in wall-clock time. */
+  shift(stored: Stored, by: number): void;
 }
 
 /** Counts what was taken, whether or not the request has ended. */
-interface Counting<S extends State> extends Deciding<S> {
+interface Counting<S extends State, Stored extends object> extends Deciding<S, Stored> {
   readonly holds: false;
   /** Gives back a part of what was taken earlier, as far as it still counts. */
   refund(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
+  /** Writes into `state` what `save` wrote into the three numbers from `at` on. */
+  load(numbers: Float64Array, at: number, state: S): void;
+  /** Gives the latest time in a state: a process whose clock is a little behind counts by it. 0 where the time is the calendar's. */
+  latest(state: S): number;
+  /** Writes the state into the three numbers from `at` on: a slot of the shared table has no room for more. */
+  save(state: S, numbers: Float64Array, at: number): void;
 }
 
 /** Lets a request hold what it took until it ends. */
-interface Holding<S extends State> extends Deciding<S> {
+interface Holding<S extends State, Stored extends object> extends Deciding<S, Stored> {
   readonly holds: true;
+  /** Makes the state say that so much is held. */
+  countHeld(state: S, held: number): void;
   /** Gives back what `take` took. */
   give(state: S, cost: number): void;
 }
@@ -90,7 +104,7 @@ interface Holding<S extends State> extends Deciding<S> {
  * Describes one way to limit: pure over (state, policy, cost, now), with `now` in milliseconds. It tells before it takes, so that several
  * limits are checked before any is charged. `terms` are the numbers in force (see `termsOf`).
  */
-export type Algorithm<S extends State> = Counting<S> | Holding<S>;
+export type Algorithm<S extends State, Stored extends object = S> = Counting<S, Stored> | Holding<S, Stored>;
 
 /** Holds the numbers that a limit is configured with. */
 export interface Numbers {
@@ -101,7 +115,9 @@ export interface Numbers {
 
 /** Gives the terms of most algorithms: `burst` (or `limit`) while NORMAL, `degraded` (or `limit`) while DEGRADED. */
 export function usualTerms({ limit, burst = limit, degraded = limit }: Numbers, window: number): { normal: Terms; reduced: Terms } {
-  return { normal: { limit: burst, perMs: limit / window }, reduced: { limit: degraded, perMs: degraded / window } };
+  const normal = { limit: burst, perMs: limit / window };
+  // One where they are alike, which is seen at once.
+  return { normal, reduced: burst === limit && degraded === limit ? normal : { limit: degraded, perMs: degraded / window } };
 }
 
 export const newReading = (): Reading => ({ fits: false, used: 0, remaining: 0, resetIn: 0, retryIn: 0 });

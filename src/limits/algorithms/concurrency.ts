@@ -18,6 +18,7 @@ export const concurrency: Algorithm<Concurrency> = {
   leaseable: false,
   capacity: null,
   alignable: false,
+  ringed: false,
   max: null,
   besides: [],
   lua,
@@ -36,11 +37,18 @@ export const concurrency: Algorithm<Concurrency> = {
     state.inFlight += cost;
   },
 
+  countHeld(state, held) {
+    state.inFlight = held;
+  },
+
   give(state, cost) {
     state.inFlight -= cost;
   },
 
   idleAt: (state) => (state.inFlight > 0 ? Number.POSITIVE_INFINITY : 0),
+
+  stored: (state) => ({ ...state }),
+  revived: (stored) => stored,
 
   shift: () => {},
 };

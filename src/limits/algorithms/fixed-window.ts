@@ -1,3 +1,4 @@
+import type { Policy } from "../policy.ts";
 import type { Algorithm } from "./algorithm.ts";
 import lua from "./fixed-window.lua" with { type: "text" };
 
@@ -20,11 +21,12 @@ export const fixedWindow: Algorithm<FixedWindow> = {
   leaseable: true,
   capacity: null,
   alignable: true,
+  ringed: false,
   max: null,
   besides: [],
   lua,
 
-  open: (policy, now) => ({ start: policy.aligned ? now - (now % policy.window) : now, used: 0 }),
+  open: (policy, now) => ({ start: beginningAt(policy, now), used: 0 }),
 
   peek(state, policy, { limit }, cost, now, into) {
     const left = timeLeft(state, policy.window, now);
@@ -39,7 +41,7 @@ export const fixedWindow: Algorithm<FixedWindow> = {
   take(state, policy, _terms, cost, now) {
     // A window in which nothing was let through has not opened yet.
     if (state.used === 0 || timeLeft(state, policy.window, now) <= 0) {
-      state.start = policy.aligned ? now - (now % policy.window) : now;
+      state.start = beginningAt(policy, now);
       state.used = 0;
     }
     state.used += cost;
@@ -56,10 +58,28 @@ export const fixedWindow: Algorithm<FixedWindow> = {
 
   idleAt: (state, policy) => state.start + policy.window,
 
-  shift(state, by) {
-    state.start += by;
+  stored: (state) => ({ ...state }),
+  revived: (stored) => stored,
+
+  shift(stored, by) {
+    stored.start += by;
+  },
+
+  load(numbers, at, state) {
+    state.start = numbers[at] as number;
+    state.used = numbers[at + 1] as number;
+  },
+
+  latest: (state) => state.start,
+
+  save(state, numbers, at) {
+    numbers[at] = state.start;
+    numbers[at + 1] = state.used;
   },
 };
+
+/** Gives the beginning of a window that opens now. */
+const beginningAt = ({ aligned, ahead, window }: Policy, now: number): number => (aligned ? now - ((now + ahead) % window) : now);
 
 /**
  * Gives the milliseconds left of the open window. A start in the future comes from a clock that was set back: the window then begins now.

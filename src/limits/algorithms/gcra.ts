@@ -19,6 +19,7 @@ export const gcra: Algorithm<Gcra> = {
   leaseable: true,
   capacity: "for gcra, how many may come at once",
   alignable: false,
+  ringed: false,
   max: null,
   besides: [],
   lua,
@@ -47,9 +48,24 @@ export const gcra: Algorithm<Gcra> = {
 
   idleAt: (state) => state.next,
 
-  shift(state, by) {
-    state.next += by;
-    state.at += by;
+  stored: (state) => ({ ...state }),
+  revived: (stored) => stored,
+
+  shift(stored, by) {
+    stored.next += by;
+    stored.at += by;
+  },
+
+  load(numbers, at, state) {
+    state.next = numbers[at] as number;
+    state.at = numbers[at + 1] as number;
+  },
+
+  latest: (state) => state.at,
+
+  save(state, numbers, at) {
+    numbers[at] = state.next;
+    numbers[at + 1] = state.at;
   },
 };
 

@@ -38,6 +38,7 @@ export const quota: Algorithm<Quota> = {
   leaseable: true,
   capacity: null,
   alignable: false,
+  ringed: false,
   max: null,
   besides: [],
   lua,
@@ -70,6 +71,21 @@ export const quota: Algorithm<Quota> = {
   // Later than exactly, with a few hours for clocks that change.
   idleAt: (state, policy) => (state.start === 0 ? 0 : state.start + policy.window + 4 * 3_600_000),
 
+  stored: (state) => ({ ...state }),
+  revived: (stored) => stored,
+
   // The calendar's time is stored as it is.
   shift() {},
+
+  load(numbers, at, state) {
+    state.start = numbers[at] as number;
+    state.used = numbers[at + 1] as number;
+  },
+
+  latest: () => 0,
+
+  save(state, numbers, at) {
+    numbers[at] = state.start;
+    numbers[at + 1] = state.used;
+  },
 };

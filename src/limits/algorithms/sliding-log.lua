@@ -65,15 +65,17 @@ return {
   refund = function(s, p, cost)
     local left = min(cost, s.used)
     s.used = s.used - left
-    local at = -1
     while left > 0 do
-      local entry = call('LINDEX', s.key, at)
+      local entry = call('LINDEX', s.key, -1)
       if not entry then break end
       local time, its = numbers(entry)
       local part = min(left, its)
-      call('LSET', s.key, at, text(time) .. ' ' .. text(its - part))
+      if part < its then
+        call('LSET', s.key, -1, text(time) .. ' ' .. text(its - part))
+      else
+        call('RPOP', s.key)
+      end
       left = left - part
-      at = at - 1
     end
     s.head = call('LINDEX', s.key, 0)
   end,

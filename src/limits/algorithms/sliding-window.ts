@@ -27,6 +27,7 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
   leaseable: true,
   capacity: null,
   alignable: false,
+  ringed: false,
   max: null,
   besides: [],
   lua,
@@ -71,8 +72,25 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
 
   idleAt: (state, policy: Policy) => state.start + 2 * policy.window,
 
-  shift(state, by) {
-    state.start += by;
+  stored: (state) => ({ ...state }),
+  revived: (stored) => stored,
+
+  shift(stored, by) {
+    stored.start += by;
+  },
+
+  load(numbers, at, state) {
+    state.start = numbers[at] as number;
+    state.current = numbers[at + 1] as number;
+    state.previous = numbers[at + 2] as number;
+  },
+
+  latest: (state) => state.start,
+
+  save(state, numbers, at) {
+    numbers[at] = state.start;
+    numbers[at + 1] = state.current;
+    numbers[at + 2] = state.previous;
   },
 };
 

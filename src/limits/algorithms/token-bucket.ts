@@ -21,6 +21,7 @@ export const tokenBucket: Algorithm<TokenBucket> = {
   leaseable: true,
   capacity: "for a token bucket, how much it holds",
   alignable: false,
+  ringed: false,
   max: null,
   besides: [],
   lua,
@@ -51,8 +52,23 @@ export const tokenBucket: Algorithm<TokenBucket> = {
 
   idleAt: (state, policy, terms) => state.at + timeFor(terms.limit - state.tokens, policy, terms),
 
-  shift(state, by) {
-    state.at += by;
+  stored: (state) => ({ ...state }),
+  revived: (stored) => stored,
+
+  shift(stored, by) {
+    stored.at += by;
+  },
+
+  load(numbers, at, state) {
+    state.tokens = numbers[at] as number;
+    state.at = numbers[at + 1] as number;
+  },
+
+  latest: (state) => state.at,
+
+  save(state, numbers, at) {
+    numbers[at] = state.tokens;
+    numbers[at + 1] = state.at;
   },
 };
 

@@ -41,6 +41,8 @@ export class MemoryStore {
    */
   readBack: ((policy: Policy, subject: string) => State | null) | null = null;
   private hasForgotten = false;
+  /** The number of subjects that had to go for others. */
+  evictions = 0;
 
   /** Takes the bound, `maxSubjects`, which may be changed later; a lower one takes effect as new subjects come. */
   constructor(public maxSubjects: number = 1_000_000) {}
@@ -187,6 +189,7 @@ export class MemoryStore {
     while (entry !== null && isHeld(entry)) entry = entry.newer;
     if (entry === null) return;
     if (entry.policy.durable && this.readBack !== null) this.keepUnsaved(entry);
+    this.evictions++;
     this.remove(entry);
   }
 

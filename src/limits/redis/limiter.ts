@@ -1,7 +1,7 @@
 import { RedisDown, type RedisLink } from "../../redis/link.ts";
 import type { RedisConfig } from "../../redis/settings.ts";
 import type { Clock } from "../../values/clock.ts";
-import { chargeOf, type Limiter, type LimitReading, type LimitService, type Verdict } from "../limiter.ts";
+import { chargeOf, type Limiter, LimiterUnavailable, type LimitReading, type LimitService, type Verdict } from "../limiter.ts";
 import type { Entry } from "../memory/store.ts";
 import type { Policy } from "../policy.ts";
 import { Alone } from "./alone.ts";
@@ -12,9 +12,6 @@ import { LimitKeys } from "./keys.ts";
 import { NUMBERS } from "./script.ts";
 import { isLeaseable, Slices } from "./slices.ts";
 import { TermTexts } from "./terms.ts";
-
-/** Says that limits can't be checked, and that nobody passes then by the configuration. */
-export class LimiterUnavailable extends Error {}
 
 export interface RedisLimiterDeps {
   readonly link: RedisLink;

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { newReading } from "../../../src/limits/algorithms/algorithm.ts";
 import { ALGORITHMS } from "../../../src/limits/algorithms/registry.ts";
+import { compilePolicies } from "../../../src/limits/policy.ts";
 import type { LimitConfig } from "../../../src/limits/settings.ts";
 import { limiting, limitOf, traces, WINDOWED } from "../../support/limits.ts";
 
@@ -211,4 +213,29 @@ describe.each(WINDOWED.map((algorithm) => [algorithm]))("%s", (algorithm) => {
     expect(verdict.allowed).toBe(false);
     expect(verdict.readings[0]).toMatchObject({ retryIn: WINDOW, remaining: 3 });
   });
+});
+
+test("a sliding log that an earlier version stored goes on, whatever its ring and however many of its requests were given back", () => {
+  const policies = compilePolicies([limitOf("sliding-log", 10)], { kind: "tier", name: "t" });
+  const stored = { times: [30, 40, 0, 10, 20], costs: [0, 2, 9, 1, 3], head: 3, length: 4, used: 6 };
+  const state = ALGORITHMS["sliding-log"].revived(stored);
+  const reading = newReading();
+  const usedAt = (now: number) => {
+    for (const policy of policies) policy.counting.peek(state, policy, policy.normal, 0, now, reading);
+    return [reading.used, reading.resetIn];
+  };
+  expect([40, 1010, 1020, 1039, 1040].map(usedAt)).toEqual([
+    [6, 970],
+    [5, 10],
+    [2, 20],
+    [2, 1],
+    [0, 0],
+  ]);
+});
+
+test("a sliding log says that nothing is used once all of it was given back", () => {
+  const it = limiting(limitOf("sliding-log", 10, "1s", { cost: "usage" }));
+  const verdict = it.admit(3);
+  it.limiter.settle(verdict, 0);
+  expect(it.inspect()[0]).toMatchObject({ used: 0, resetIn: 0 });
 });

@@ -1,0 +1,234 @@
+import { Contended } from "../redis/shared-state.ts";
+import type { Chunks } from "../shared/chunks.ts";
+import { ALIVE, RECORD } from "../shared/layout.ts";
+import { recordOf } from "../shared/members.ts";
+import type { Table } from "../shared/table.ts";
+import { SharedValue, type ValueCodec } from "../shared/value.ts";
+import type { Storage } from "../storage/open.ts";
+import type { Clock } from "../values/clock.ts";
+import { newPoolState, type PoolState, type Probe, type Spent, type Standing } from "./pool.ts";
+
+/** Keeps the states of pools, which outlive the pools' configuration, and a restart. */
+export interface PoolStates {
+  /** Names this process in what it holds. */
+  readonly self: string;
+  /**
+   * Changes a pool's state by `work`, which may be called on a copy; what it gives for which `isChange` does not hold has changed nothing. Throws `Contended`
+   * when the state can't be had now, and what `work` throws.
+   */
+  change<T>(pool: string, work: (state: PoolState, now: number) => T, isChange: (result: T) => boolean): T;
+  /** Gives a pool's state as it is now. It must not be changed. */
+  known(pool: string): PoolState;
+  /** Lists the pools whose states the database lacks. */
+  unsaved(): string[];
+  /** Notes that the database has a state that `known` gave. */
+  saved(pool: string, state: PoolState): void;
+}
+
+/** Repairs what was stored by a version before; see `Pools`. */
+export type Repair = (pool: string, state: PoolState) => void;
+
+export interface StatesDeps {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly repair: Repair;
+  /** True where the times of states are the system's, as Redis tells it: those in the database are so. */
+  readonly isByWall: boolean;
+}
+
+interface Row {
+  readonly pool: string;
+  readonly key: string;
+  readonly spent: string;
+  readonly standing: string | null;
+}
+
+const COLUMNS = "SELECT pool, key, spent, standing FROM pool_spent";
+
+function enter(state: PoolState, { key, spent, standing }: Row, ahead: number): void {
+  state.spent.set(
+    key,
+    (JSON.parse(spent) as Spent[]).map((each) => ({ ...each, start: each.start - ahead })),
+  );
+  if (standing === null) return;
+  const said = JSON.parse(standing) as Standing | null;
+  if (said !== null) state.standing.set(key, shifted(said, -ahead));
+}
+
+/** Gives what is known of a key with its times `by` milliseconds later. */
+export const shifted = (standing: Standing, by: number): Standing => ({
+  ...standing,
+  restUntil: standing.restUntil === 0 ? 0 : standing.restUntil + by,
+  probeAt: standing.probeAt === null ? null : standing.probeAt + by,
+  lastError: standing.lastError === null ? null : { ...standing.lastError, at: standing.lastError.at + by },
+});
+
+/** Milliseconds by which the clocks of two processes on one machine may differ. */
+const SKEW = 1000;
+
+/** Gives the time, or that at which another process has opened a window, where its clock is a little ahead: the window is open then. */
+function notBefore({ spent }: PoolState, now: number): number {
+  let latest = now;
+  for (const all of spent.values()) for (const { start } of all) if (start > latest && start < now + SKEW) latest = start;
+  return latest;
+}
+
+/** Keeps states in the memory of this process. */
+export class MemoryStates implements PoolStates {
+  readonly self = "";
+  private readonly states = new Map<string, PoolState>();
+  private readonly dirty = new Set<string>();
+
+  constructor(private readonly deps: StatesDeps) {
+    const ahead = deps.isByWall ? 0 : deps.clock.wall() - deps.clock.now();
+    for (const row of deps.storage.client.query<Row, []>(COLUMNS).all()) enter(this.known(row.pool), row, ahead);
+  }
+
+  change<T>(pool: string, work: (state: PoolState, now: number) => T): T {
+    this.dirty.add(pool);
+    return work(this.known(pool), this.deps.clock.now());
+  }
+
+  known(pool: string): PoolState {
+    let state = this.states.get(pool);
+    if (state === undefined) {
+      state = newPoolState();
+      this.states.set(pool, state);
+    }
+    return state;
+  }
+
+  /** Notes that a state has changed somewhere else. */
+  touch(pool: string): void {
+    this.dirty.add(pool);
+  }
+
+  unsaved(): string[] {
+    return [...this.dirty];
+  }
+
+  saved(pool: string): void {
+    this.dirty.delete(pool);
+  }
+}
+
+/** Stands for a state that the table does not have. */
+const NONE: PoolState = newPoolState();
+
+/** Writes what each lease changes as flat lists: for each key its id, the number of its budgets, and of each what it counts, its window, start and use. */
+const CODEC: ValueCodec<PoolState> = {
+  initial: () => NONE,
+  encode: ({ spent, standing, probing, turn }) => {
+    const flat: (string | number)[] = [];
+    for (const [key, all] of spent) {
+      flat.push(key, all.length);
+      for (const { of, window, start, used } of all) flat.push(of === "tokens" ? 1 : 0, window, start, used);
+    }
+    return JSON.stringify([flat, turn, [...standing], [...probing]]);
+  },
+  decode: (text) => {
+    const [flat, turn, standing, probing] = JSON.parse(text) as [(string | number)[], number, [string, Standing][], [string, Probe][]];
+    const state: PoolState = { spent: new Map(), standing: new Map(standing), probing: new Map(probing), turn };
+    for (let i = 0; i < flat.length; ) {
+      const key = flat[i++] as string;
+      const all: Spent[] = [];
+      const end = i + 1 + 4 * (flat[i] as number);
+      for (i++; i < end; i += 4) {
+        const [of, window = 0, start = 0, used = 0] = flat.slice(i, i + 4) as number[];
+        all.push({ of: of === 1 ? "tokens" : "requests", window, start, used });
+      }
+      state.spent.set(key, all);
+    }
+    return state;
+  },
+};
+
+/**
+ * Keeps states in the table that the processes of a gateway share: each change is made by one of them at a time. A state that the table has goes before what
+ * the database has, which is a second behind.
+ */
+export class SharedStates implements PoolStates {
+  readonly self: string;
+  private readonly values = new Map<string, SharedValue<PoolState>>();
+  private readonly lastSaved = new Map<string, PoolState>();
+
+  constructor(
+    private readonly deps: StatesDeps,
+    private readonly table: Table,
+    private readonly chunks: Chunks,
+  ) {
+    this.self = `${table.worker}:${table.generation}`;
+  }
+
+  change<T>(pool: string, work: (state: PoolState, now: number) => T, isChange: (result: T) => boolean): T {
+    const { clock } = this.deps;
+    const value = this.valueOf(pool);
+    // Nobody should wait for the database with the state locked.
+    const stored = value.read() === NONE ? this.stored(pool) : null;
+    let made: { readonly result: T } | null = null;
+    let isDone = false;
+    try {
+      isDone = value.change(clock.now(), (before) => {
+        const state = before === NONE ? (stored ?? this.stored(pool)) : before;
+        this.freeProbes(state);
+        // Only now: what another process has changed while this one waited must not lie in the future.
+        const now = notBefore(state, Math.floor(clock.now()));
+        const result = work(state, now);
+        made = { result };
+        // Another object around what was changed in place: a copy would cost more than the change.
+        return isChange(result) ? { ...state } : before;
+      });
+    } finally {
+      if (!isDone) value.forget();
+    }
+    const done = made as { readonly result: T } | null;
+    if (!isDone || done === null) throw new Contended("the pool's state is held by another process");
+    return done.result;
+  }
+
+  known(pool: string): PoolState {
+    const state = this.valueOf(pool).read();
+    return state === NONE ? this.stored(pool) : state;
+  }
+
+  unsaved(): string[] {
+    return [...this.values.keys()].filter((pool) => {
+      const state = this.valueOf(pool).read();
+      return state !== NONE && state !== this.lastSaved.get(pool);
+    });
+  }
+
+  saved(pool: string, state: PoolState): void {
+    this.lastSaved.set(pool, state);
+  }
+
+  private valueOf(pool: string): SharedValue<PoolState> {
+    let value = this.values.get(pool);
+    if (value === undefined) {
+      value = new SharedValue(this.table, this.chunks, this.table.keyOf("pool"), pool, CODEC);
+      this.values.set(pool, value);
+    }
+    return value;
+  }
+
+  /** Lets keys be tried again whose probe was a process' that is dead. */
+  private freeProbes({ probing }: PoolState): void {
+    for (const [key, { by }] of probing) if (!this.lives(by)) probing.delete(key);
+  }
+
+  private lives(by: string): boolean {
+    if (by === this.self) return true;
+    const [worker = 0, generation = -1] = by.split(":").map(Number);
+    const word = Atomics.load(this.table.i32, recordOf(worker) + RECORD.state);
+    return word >>> 2 === generation && (word & 3) === ALIVE;
+  }
+
+  private stored(pool: string): PoolState {
+    const { storage, clock, repair } = this.deps;
+    const ahead = clock.wall() - clock.now();
+    const state = newPoolState();
+    for (const row of storage.client.query<Row, [string]>(`${COLUMNS} WHERE pool = ?1`).all(pool)) enter(state, row, ahead);
+    repair(pool, state);
+    return state;
+  }
+}

@@ -1,0 +1,169 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { Pools } from "../../src/pools/pools.ts";
+import { Chunks } from "../../src/shared/chunks.ts";
+import { openRegion, type Region } from "../../src/shared/region.ts";
+import { Table } from "../../src/shared/table.ts";
+import { openStorage, type Storage } from "../../src/storage/open.ts";
+import { type Clock, systemClock } from "../../src/values/clock.ts";
+import { FakeClock } from "../support/clock.ts";
+import { folder } from "../support/process.ts";
+import { ticketText } from "../support/tickets.ts";
+
+const PROGRAM = join(import.meta.dir, "../support/shared-program.ts");
+
+/** One worker in a process of its own. */
+function spawn(region: Region, path: string, work: string, count: number, saysAll = false) {
+  const ticket = region.letWorker();
+  if (ticket === null) throw new Error("no id");
+  const child = Bun.spawn([process.execPath, PROGRAM, path, ticketText(ticket), work, String(count)], {
+    stdout: "pipe",
+    stderr: "inherit",
+    env: { ...process.env, SAYS_ALL: saysAll ? "1" : "0" },
+  });
+  return { ticket, child };
+}
+
+/** Reads all lines; `onGranted` learns of each as it comes. */
+async function linesOf(stream: ReadableStream<Uint8Array>, onGranted: (granted: number) => void = () => {}) {
+  const lines: { granted?: number }[] = [];
+  let rest = "";
+  for await (const bytes of stream) {
+    const [...whole] = (rest + new TextDecoder().decode(bytes)).split("\n");
+    rest = whole.pop() ?? "";
+    for (const line of whole) {
+      const said = JSON.parse(line) as { granted?: number };
+      lines.push(said);
+      if (said.granted !== undefined) onGranted(said.granted);
+    }
+  }
+  return lines;
+}
+
+/** The pools of `shared-program.ts`, in this process. */
+function poolsHere(region: Region, storage: Storage, isWriter = true, clock: Clock = systemClock) {
+  const ticket = region.becomeWorker();
+  if (ticket === null) throw new Error("no id");
+  const table = new Table(region.memory, ticket);
+  const onFault = (error: unknown) => {
+    throw error;
+  };
+  const pools = new Pools({
+    ...{ storage, clock, link: null, table: { table, chunks: new Chunks(region, table) }, isWriter, onFault, emit: () => {} },
+  });
+  const keys = [1000, 2000, 3000].map((limit, i) => ({ id: `k${i + 1}`, limit, window: "1h" }));
+  pools.configure([["p", { strategy: "round-robin", auth: "none", services: { one: { cost: 1 } }, keys }]]);
+  return pools;
+}
+
+const leftIn = (pools: Pools): number[] => pools.keysOf("p").map(({ remaining }) => remaining);
+
+describe("a pool of several processes", () => {
+  test("gives exactly its budget, whichever of them is asked", async () => {
+    using home = folder();
+    const path = join(home.path, "table");
+    const region = openRegion(path, { maxSubjects: 1000 });
+    const children = [0, 1, 2].map(() => spawn(region, path, "lease", 2500));
+    const granted = await Promise.all(children.map(async ({ child }) => (await linesOf(child.stdout)).at(-1)?.granted ?? 0));
+    expect(granted.reduce((sum, each) => sum + each, 0)).toBe(6000);
+    using storage = storageOf(":memory:");
+    expect(leftIn(poolsHere(region, storage.storage))).toEqual([0, 0, 0]);
+    region.close();
+  }, 30_000);
+
+  test("gives no more and loses nothing when processes are killed", async () => {
+    using home = folder();
+    const path = join(home.path, "table");
+    const region = openRegion(path, { maxSubjects: 1000 });
+    let said = 0;
+    let kills = 0;
+    for (let round = 0; round < 3; round++) {
+      const { child, ticket } = spawn(region, path, "lease", 100_000, true);
+      const lines = linesOf(child.stdout, (granted) => {
+        if (granted === 300 + 100 * round) child.kill("SIGKILL");
+      });
+      await child.exited;
+      if (child.signalCode === "SIGKILL") kills++;
+      region.declareDead(ticket);
+      said += (await lines).at(-1)?.granted ?? 0;
+    }
+    expect(kills).toBe(3);
+    using storage = storageOf(":memory:");
+    const pools = poolsHere(region, storage.storage);
+    const used = 6000 - leftIn(pools).reduce((sum, each) => sum + each, 0);
+    // One more than was said may have been given by each that was killed.
+    expect(said).toBeGreaterThanOrEqual(1200);
+    expect(used).toBeGreaterThanOrEqual(said);
+    expect(used).toBeLessThanOrEqual(said + kills);
+    region.close();
+  }, 30_000);
+
+  test("has a window open that another process has just opened, though its clock is a little ahead", () => {
+    const region = openRegion(null, { maxSubjects: 1000 });
+    using storage = storageOf(":memory:");
+    const clock = new FakeClock();
+    const ahead = poolsHere(region, storage.storage, false, new FakeClock(clock.time + 5));
+    const behind = poolsHere(region, storage.storage, false, clock);
+    for (const pools of [ahead, behind, ahead, behind]) {
+      const pool = pools.get("p");
+      if (pool === null) throw new Error("no pool");
+      for (let i = 0; i < 3; i++) pools.lease(pool, "one");
+    }
+    clock.advance(10);
+    expect(leftIn(behind)).toEqual([996, 1996, 2996]);
+  });
+
+  test("frees the probes of a process that was killed", async () => {
+    using home = folder();
+    const path = join(home.path, "table");
+    const region = openRegion(path, { maxSubjects: 1000 });
+    const { child, ticket } = spawn(region, path, "probe", 0);
+    const reader = child.stdout.getReader();
+    let text = "";
+    while (!text.includes("probing")) text += new TextDecoder().decode((await reader.read()).value);
+    expect(text).toContain('{"probing":3}');
+    using storage = storageOf(":memory:");
+    const pools = poolsHere(region, storage.storage);
+    const pool = pools.get("p");
+    if (pool === null) throw new Error("no pool");
+    const probe = () => pools.reserve(pool, "r", 1, [{ without: [], mayProbe: true }]);
+    expect(probe()).toMatchObject({ granted: false });
+    child.kill("SIGKILL");
+    await child.exited;
+    region.declareDead(ticket);
+    expect(probe()).toMatchObject({ granted: true });
+    region.close();
+  }, 30_000);
+
+  test("goes on from the table rather than from the database, and from that where there is no table", () => {
+    using home = folder();
+    const database = join(home.path, "sluice.db");
+    const path = join(home.path, "table");
+    const region = openRegion(path, { maxSubjects: 1000 });
+    using first = storageOf(database);
+    const pools = poolsHere(region, first.storage);
+    const pool = pools.get("p");
+    if (pool === null) throw new Error("no pool");
+    for (let i = 0; i < 30; i++) pools.lease(pool, "one");
+    expect(pools.waiting).toBe(1);
+    pools.flush();
+    expect(pools.waiting).toBe(0);
+    for (let i = 0; i < 3; i++) pools.lease(pool, "one");
+    // Not written: the database is behind.
+    using second = storageOf(database);
+    expect(leftIn(poolsHere(region, second.storage))).toEqual([989, 1989, 2989]);
+    const other = openRegion(null, { maxSubjects: 1000 });
+    expect(leftIn(poolsHere(other, second.storage))).toEqual([990, 1990, 2990]);
+    // A worker writes nothing.
+    const worker = poolsHere(region, second.storage, false);
+    expect(worker.waiting).toBe(0);
+    worker.flush();
+    expect(second.storage.client.query("SELECT count(*) AS n FROM pool_spent").get()).toEqual({ n: 3 });
+    region.close();
+  });
+});
+
+function storageOf(path: string) {
+  const storage = openStorage(path);
+  return { storage, [Symbol.dispose]: () => storage.close() };
+}
