@@ -9,13 +9,15 @@ import { LimitConfig, limitFaults, type QuotaConfig, Quotas, quotaFaults, quotaL
 import type { Fault } from "../schema/faults.ts";
 import { Scope } from "../schema/fields.ts";
 import { fillIn } from "../schema/fill-in.ts";
+import { type Bus, NoAnswer } from "../shared/bus.ts";
 import type { Storage } from "../storage/open.ts";
 import { keys } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
-import { CidrSet, isCidr } from "../values/ip.ts";
+import { isCidr } from "../values/ip.ts";
 import { declaredHash, HASHED, hashKey, isPlausible, makeKey } from "../values/key-format.ts";
 import { parseTime } from "../values/units.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
+import { cidrsOf, type Stored } from "./stored.ts";
 
 const Moment = (description: string) =>
   Type.String({ description: `${description} RFC 3339.`, examples: ["2027-01-31T00:00:00Z"], shown: { format: "date-time" } });
@@ -133,69 +135,41 @@ export interface KeysDeps {
   readonly clock: Clock;
   readonly audit: Audit;
   readonly registry: KeyRegistry;
+  readonly stored: Pick<Stored, "placeOf">;
+  /** Takes to the keeper what a worker may not write. */
+  readonly bus: Pick<Bus, "role" | "askKeeper" | "answer">;
+  readonly onFault: (error: unknown) => void;
 }
+
+/** The topic under which workers tell the keeper when keys were used last. */
+const KEYS_USED = "keys.used";
+/** Milliseconds within which the keeper takes what a worker tells it: meanwhile there may be none. */
+const HANDED_OVER_WITHIN = 30_000;
+/** The most keys whose last use is remembered while it can't be written. */
+const MAX_UNWRITTEN = 100_000;
 
 /** Makes, imports, rotates and revokes keys. The database has their hashes; the registry answers requests. */
 export class Keys {
   private declared = new Map<string, Declared>();
+  /** When keys were used last, of those for which that could not be written so far. */
+  private unwritten = new Map<string, number>();
 
-  constructor(private readonly deps: KeysDeps) {}
+  constructor(private readonly deps: KeysDeps) {
+    if (deps.bus.role !== "worker") deps.bus.answer(KEYS_USED, (used: [id: string, at: number][]) => this.writeUsed(used));
+  }
 
-  /** Reads into the registry all keys that the admin API made. Consumers must be loaded. */
+  /** Learns which keys the admin API has made. */
   load(): void {
-    const { registry, storage } = this.deps;
-    // Drizzle's objects for a million rows would cost seconds.
-    const rows = storage.client
-      .query(
-        "SELECT id, consumer, hash, previous_hash, previous_expires_at, scopes, routes, ips, limits, expires_at, revoked_at, enabled, last_used_at, quota FROM keys",
-      )
-      .values() as [
-      string,
-      string,
-      string,
-      string | null,
-      number | null,
-      string | null,
-      string | null,
-      string | null,
-      string | null,
-      number | null,
-      number | null,
-      number,
-      number | null,
-      string | null,
-    ][];
-    for (const row of rows) {
-      const entry: KeyEntry = {
-        via: "key",
-        id: row[0],
-        consumer: registry.consumerOrAbsent(row[1]),
-        hash: row[2],
-        previousHash: row[3],
-        previousExpiresAt: row[4] ?? 0,
-        scopes: listOf(row[5]),
-        routes: listOf(row[6]),
-        ips: cidrsOf(listOf(row[7])),
-        limits: row[8] === null ? null : (JSON.parse(row[8]) as LimitConfig[]),
-        quota: row[13] === null ? null : (JSON.parse(row[13]) as QuotaConfig[]),
-        expiresAt: row[9] ?? Number.POSITIVE_INFINITY,
-        off: row[10] !== null ? "revoked" : row[11] === 0 ? "disabled" : null,
-        lastUsedAt: row[12] ?? 0,
-        policies: null,
-        version: 0,
-      };
-      registry.put(entry);
-    }
+    this.deps.registry.load();
   }
 
   /** Gives the faults of declared keys that the admin API made or imported already. */
   clashes(consumers: readonly ConsumerConfig[]): Fault[] {
     return consumers.flatMap((consumer, i) =>
       consumer.keys.flatMap((key, j) => {
-        const known = this.deps.registry.findByHash(declaredHash(declaredKey(key).key));
-        return known === undefined || this.declared.has(known.id)
-          ? []
-          : [{ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" }];
+        return this.deps.registry.isStored(declaredHash(declaredKey(key).key))
+          ? [{ path: ["consumers", i, "keys", j], message: "is a key that the admin API made or imported already" }]
+          : [];
       }),
     );
   }
@@ -212,12 +186,14 @@ export class Keys {
         const id = `key_${hash.slice(0, 16)}`;
         const known = before.get(id);
         const isKept = known?.consumer.id === consumer.id && Bun.deepEquals(known.given, given);
-        const entry = isKept ? known : declaredEntry(given, id, registry.consumerOrAbsent(consumer.id), hash);
+        const owner = registry.consumerOrAbsent(consumer.id);
+        const entry = isKept ? known : declaredEntry(given, id, owner, hash);
+        entry.consumer = owner;
         this.declared.set(id, entry);
-        if (!isKept) registry.put(entry, known);
+        if (!isKept) registry.declare(entry, known);
       }
     }
-    for (const [id, entry] of before) if (!this.declared.has(id)) registry.remove(entry);
+    for (const [id, entry] of before) if (!this.declared.has(id)) registry.withdraw(entry);
   }
 
   /** Makes or imports one key. The answer has the secret when it was made or given here; nothing else ever has it. */
@@ -349,46 +325,70 @@ export class Keys {
    * is committed.
    */
   removeOf(consumer: string): () => void {
-    const rows = this.deps.storage.db.delete(keys).where(eq(keys.consumer, consumer)).returning({ hash: keys.hash }).all();
+    const rows = this.deps.storage.client
+      .query<Pick<Row, "id" | "hash" | "previousHash">, [string]>(
+        "DELETE FROM keys WHERE consumer = ?1 RETURNING id, hash, previous_hash AS previousHash",
+      )
+      .all(consumer);
     return () => {
-      for (const { hash } of rows) {
-        const entry = this.deps.registry.findByHash(hash);
-        if (entry !== undefined) this.deps.registry.remove(entry);
-      }
+      for (const { id, hash, previousHash } of rows) this.deps.registry.follow(id, null, [hash, previousHash]);
     };
   }
 
   /** Gives the entries of a consumer's keys that may be used. */
   entriesOf(consumer: string): KeyEntry[] {
-    const rows = this.deps.storage.db
-      .select({ hash: keys.hash })
-      .from(keys)
-      .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt)))
-      .all();
-    const stored = rows.flatMap(({ hash }) => this.deps.registry.findByHash(hash) ?? []);
-    return [...stored, ...[...this.declared.values()].filter((entry) => entry.consumer.id === consumer)];
+    return this.deps.registry.keysOf(consumer);
+  }
+
+  /** Takes over that another process has made, changed or deleted a key. `was`: its hash before that, `null` for a new one. */
+  refresh(id: string, was: string | null): void {
+    const { registry, stored } = this.deps;
+    try {
+      registry.follow(id, stored.placeOf(id), [was]);
+    } catch (error) {
+      // It may be revoked.
+      if (was !== null) registry.forget(was);
+      throw error;
+    }
+  }
+
+  /** Writes the times at which keys were used last, or hands them to the keeper; for a timer. What is not taken is tried again. */
+  flushUsed(): void {
+    const { registry, bus, onFault } = this.deps;
+    const used = registry.takeUsed();
+    for (const [id, at] of this.unwritten) if (used.size < MAX_UNWRITTEN || used.has(id)) used.set(id, Math.max(at, used.get(id) ?? 0));
+    this.unwritten = used;
+    if (used.size === 0) return;
+    const list = [...used];
+    if (bus.role !== "worker") {
+      this.writeUsed(list);
+      this.unwritten = new Map();
+      return;
+    }
+    this.unwritten = new Map();
+    void bus.askKeeper(KEYS_USED, list, HANDED_OVER_WITHIN).catch((error) => {
+      for (const [id, at] of list) if (!this.unwritten.has(id)) this.unwritten.set(id, at);
+      // A keeper that died is told of elsewhere, and another one comes.
+      if (!(error instanceof NoAnswer)) onFault(error);
+    });
   }
 
   /**
-   * Reads one key from the database again, after another process has made, changed or deleted it. `was`: its hash before that, `null` for a
-   * new one.
+   * Writes when keys were used last: ids and milliseconds since 1970. Of two times of a key the later one stays. That of a key that the file
+   * declares is kept in memory.
    */
-  refresh(id: string, was: string | null): void {
-    const { registry, storage } = this.deps;
-    const row = storage.db.select().from(keys).where(eq(keys.id, id)).get();
-    const before = (was === null ? undefined : registry.findByHash(was)) ?? (row === undefined ? undefined : registry.findByHash(row.hash));
-    if (row !== undefined) registry.put(this.toEntry(row), before);
-    else if (before !== undefined && before.id === id) registry.remove(before);
-  }
-
-  /** Writes the times at which keys were used last; for a timer. */
-  flushUsed(): void {
-    const used = this.deps.registry.takeUsed().filter((entry) => !this.declared.has(entry.id));
-    if (used.length === 0) return;
-    const update = this.deps.storage.client.query("UPDATE keys SET last_used_at = ?1 WHERE id = ?2");
-    this.deps.storage.client
+  writeUsed(used: readonly (readonly [id: string, at: number])[]): void {
+    const { client } = this.deps.storage;
+    const stored = used.filter(([id, at]) => {
+      const declared = this.declared.get(id);
+      if (declared !== undefined) declared.lastUsedAt = Math.max(declared.lastUsedAt, at);
+      return declared === undefined;
+    });
+    if (stored.length === 0) return;
+    const update = client.query("UPDATE keys SET last_used_at = ?1 WHERE id = ?2 AND coalesce(last_used_at, 0) < ?1");
+    client
       .transaction(() => {
-        for (const entry of used) update.run(entry.lastUsedAt, entry.id);
+        for (const [id, at] of stored) update.run(at, id);
       })
       .immediate();
   }
@@ -415,7 +415,7 @@ export class Keys {
       const secret = input.hash === undefined ? (input.key ?? makeKey()) : null;
       const hash = secret === null ? (input.hash ?? "").toLowerCase() : hashKey(secret);
       if (seen.has(hash)) faults.push({ path: [...path, input.hash === undefined ? "key" : "hash"], message: "stands here twice" });
-      else if (this.deps.registry.findByHash(hash) !== undefined) {
+      else if (this.deps.registry.isTaken(hash)) {
         if (at.length === 0) throw refused("conflict", "This key exists already.");
         faults.push({ path: [...path, input.hash === undefined ? "key" : "hash"], message: "exists already" });
       }
@@ -439,16 +439,15 @@ export class Keys {
       at.length === 0 && only !== undefined
         ? { action: "key.create", subject: `key ${only.row.id}`, after: auditView(only.row) }
         : { action: "key.import", subject: `${made.length} keys`, after: { keys: made.map(({ row }) => row.id) } };
-    this.deps.audit.change(audited, () => {
-      // 100 rows a statement: few enough for SQLite's bound on parameters.
-      for (let i = 0; i < made.length; i += 100)
-        this.deps.storage.db
-          .insert(keys)
-          .values(made.slice(i, i + 100).map(({ row }) => row))
-          .run();
-    });
-    for (const { row } of made) this.deps.registry.put(this.toEntry(row));
+    const rows = this.deps.audit.change(audited, () => made.map(({ row }) => this.put(row)));
+    for (const [i, { row }] of made.entries()) this.deps.registry.follow(row.id, { ...row, row: rows[i] as number }, []);
     return made;
+  }
+
+  /** Inserts a row, and gives its number. Drizzle would take twice as long for a million of them. */
+  private put(row: Row): number {
+    const { lastInsertRowid } = this.deps.storage.client.query(INSERT).run(...INSERTED.map(([, of]) => of(row)));
+    return Number(lastInsertRowid);
   }
 
   private save(before: Row, row: Row, action: string): void {
@@ -461,7 +460,7 @@ export class Keys {
         .all();
       if (changed.length === 0) throw changedMeanwhile();
     });
-    this.deps.registry.put(this.toEntry(row), this.deps.registry.findByHash(before.hash));
+    this.deps.registry.follow(row.id, this.deps.stored.placeOf(row.id), [before.hash, before.previousHash]);
   }
 
   private changeable(id: string): Row {
@@ -491,25 +490,9 @@ export class Keys {
     }
   }
 
-  private toEntry(row: Row): KeyEntry {
-    return {
-      ...newEntry(row.id, this.deps.registry.consumerOrAbsent(row.consumer), row.hash),
-      previousHash: row.previousHash,
-      previousExpiresAt: row.previousExpiresAt ?? 0,
-      scopes: row.scopes ?? [],
-      routes: row.routes ?? [],
-      ips: cidrsOf(row.ips ?? []),
-      limits: row.limits as LimitConfig[] | null,
-      quota: row.quota as QuotaConfig[] | null,
-      expiresAt: row.expiresAt ?? Number.POSITIVE_INFINITY,
-      off: row.revokedAt !== null ? "revoked" : row.enabled ? null : "disabled",
-      lastUsedAt: row.lastUsedAt ?? 0,
-    };
-  }
-
   private toRecord(row: Row): KeyRecord {
     const now = this.deps.clock.wall();
-    const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.deps.registry.findByHash(row.hash)?.lastUsedAt ?? 0);
+    const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.deps.registry.lastUseOf(row.hash));
     return {
       id: row.id,
       start: row.start,
@@ -576,28 +559,29 @@ const EMPTY_ROW = {
   version: 1,
 };
 
-const NOTHING: readonly string[] = [];
-const listOf = (json: string | null): readonly string[] => (json === null ? NOTHING : (JSON.parse(json) as string[]));
-const cidrsOf = (ips: readonly string[]): CidrSet | null => (ips.length === 0 ? null : new CidrSet(ips));
+const json = (value: unknown): string | null => (value === null ? null : JSON.stringify(value));
 
-const newEntry = (id: string, consumer: ConsumerEntry, hash: string): KeyEntry => ({
-  via: "key",
-  id,
-  consumer,
-  hash,
-  previousHash: null,
-  previousExpiresAt: 0,
-  scopes: NOTHING,
-  routes: NOTHING,
-  ips: null,
-  limits: null,
-  quota: null,
-  expiresAt: Number.POSITIVE_INFINITY,
-  off: null,
-  lastUsedAt: 0,
-  policies: null,
-  version: 0,
-});
+/** The columns of a new key, and what stands in them. */
+const INSERTED: readonly (readonly [column: string, of: (row: Row) => string | number | null])[] = [
+  ["id", (row) => row.id],
+  ["hash", (row) => row.hash],
+  ["start", (row) => row.start],
+  ['"end"', (row) => row.end],
+  ["consumer", (row) => row.consumer],
+  ["name", (row) => row.name],
+  ["scopes", (row) => json(row.scopes)],
+  ["routes", (row) => json(row.routes)],
+  ["ips", (row) => json(row.ips)],
+  ["limits", (row) => json(row.limits)],
+  ["quota", (row) => json(row.quota)],
+  ["metadata", (row) => json(row.metadata)],
+  ["enabled", (row) => (row.enabled ? 1 : 0)],
+  ["expires_at", (row) => row.expiresAt],
+  ["version", (row) => row.version],
+  ["created_at", (row) => row.createdAt],
+  ["updated_at", (row) => row.updatedAt],
+];
+const INSERT = `INSERT INTO keys (${INSERTED.map(([column]) => column).join(", ")}) VALUES (${INSERTED.map((_, i) => `?${i + 1}`).join(", ")})`;
 
 /** Gives the faults of a key that a schema can't express. */
 function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[] {
@@ -639,12 +623,23 @@ interface Declared extends KeyEntry {
 }
 
 const declaredEntry = (given: DeclaredKey, id: string, consumer: ConsumerEntry, hash: string): Declared => ({
-  ...newEntry(id, consumer, hash),
-  scopes: given.scopes ?? NOTHING,
-  routes: given.routes ?? NOTHING,
-  ips: cidrsOf(given.ips ?? NOTHING),
+  via: "key",
+  id,
+  consumer,
+  hash,
+  previousHash: null,
+  previousExpiresAt: 0,
+  scopes: given.scopes ?? [],
+  routes: given.routes ?? [],
+  ips: cidrsOf(given.ips ?? []),
   limits: given.limits ?? null,
+  quota: null,
   expiresAt: (given.expiresAt === undefined ? null : parseTime(given.expiresAt)) ?? Number.POSITIVE_INFINITY,
+  off: null,
+  lastUsedAt: 0,
+  policies: null,
+  version: 0,
+  resolvedAt: -1,
   given,
 });
 

@@ -4,7 +4,8 @@ import { Page, PageQuery, pageOf, TimeParameter, timeText } from "../http/conven
 import { invalid } from "../http/refused.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseTime } from "../values/units.ts";
-import { DIMENSIONS, type Dimension, MAX_NAMED, type Usage, type UsageRow } from "./usage.ts";
+import { MAX_NAMED } from "./intake.ts";
+import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;
 /** The most rows of a CSV file: a spreadsheet takes no more. */
