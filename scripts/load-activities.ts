@@ -1,223 +1,220 @@
-import { Database } from "bun:sqlite";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { writeFileSync } from "node:fs";
+import { Figures, percentile, sortedTimes } from "./load-figures.ts";
+import { namedGateway, ownGateway } from "./load-gateway.ts";
 import { loadOptions, retryAfter } from "./load-options.ts";
-import { reportPage, type Second } from "./load-report.ts";
+import { reportPage } from "./load-report.ts";
+import { faultsOf, postgresTables, type Row, settled, sqliteTables } from "./load-tables.ts";
 
-const USAGE = `Posts activities like many users, and checks in the end that what was accepted is what is in the tables.
+const USAGE = `Posts activities like many users, checks in the end that what was accepted is what is in the tables, and leaves a page with charts.
 
   bun run load:activities [options]
 
-Without --url it starts a gateway of its own, without limits, in a folder that goes afterwards.
-Each user waits one to two seconds, then posts an insert or a delete.
+Without --url it starts a gateway of its own, without limits, in a folder that goes afterwards. Against the demo (bun start):
+
+  bun run load:activities --url http://127.0.0.1:8080
+
+Each user waits one to two seconds, then posts an insert or a delete with an Idempotency-Key. A request whose answer is lost or is 5xx is
+sent again with the same key, until it is known what became of it. Ctrl-C ends the load early, and the report is written all the same; a second one
+ends at once.
 
   --users N           how many at once (50; with --batch 4)
   --ramp SECONDS      they begin one after the other within this time, not all at once
   --duration SECONDS  how long (30; with --batch 10)
   --batch N           nobody waits, and each request holds so many activities: for measuring
-  --report FILE       writes a page with charts: requests a second, response times, users
+  --report FILE       the page with charts: users, response times, requests a second, failures (load-activities.html; none: no page)
   --url URL           a running gateway (SLUICE_URL)
   --key KEY           the key to send to it
   --endpoint PATH     where it takes activities (/api/activities)
   --database FILE     its activities.db, to check the tables
+  --postgres URL      the database of its sink in PostgreSQL, to check the tables there
+  --schema NAME       the schema of that sink (public)
   --binary FILE       the compiled sluice to start, instead of the source
 
-Against a gateway with limits give the key of a consumer that may send so much: the demo lets callers without a key send 100 requests a
-minute, and one with the key demo_enterprise_key_abc 1000, which is about 25 users. Who is refused by a limit waits as long as it says.`;
+The demo takes activities without limits. Against another gateway give --key of a consumer that may send so much; or set
+SLUICE_ADMIN_TOKEN, and a consumer without limits is made for the time of the test. Who is refused by a limit waits as long as it says.
+
+It ends with 1 when a row is wrong, when nobody knows what became of a request, or when nothing was accepted.`;
 const { text: option, number } = loadOptions("load:activities", USAGE);
 const batch = option("batch") === undefined ? 0 : Math.floor(number("batch", 1));
 const users = Math.floor(number("users", batch === 0 ? 50 : 4));
 const ramp = option("ramp") === undefined ? 0 : number("ramp", 1) * 1000;
 const duration = number("duration", batch === 0 ? 30 : 10);
-const key = option("key");
+const report = option("report") ?? "load-activities.html";
 const table = `load_${Date.now()}`;
+/** Milliseconds after the end for which a request is sent again of which nobody knows what became. */
+const PATIENCE = 60_000;
+/** Milliseconds after which an answer counts as lost. */
+const LOST_AFTER = 30_000;
 
-/** A gateway of our own in a folder of its own, or the one that was named. */
-async function gateway(): Promise<{ url: string; database: string | undefined; stop: () => Promise<void> }> {
-  const named = option("url") ?? process.env.SLUICE_URL;
-  if (named !== undefined) return { url: named, database: option("database"), stop: async () => {} };
-  const folder = mkdtempSync(join(tmpdir(), "sluice-load-"));
-  const config = { logging: { level: "warn" }, tiers: { anonymous: { limits: [] } }, activities: { auth: "none" } };
-  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
-  const binary = option("binary");
-  const program = binary === undefined ? [process.execPath, resolve(import.meta.dir, "../src/main.ts")] : [resolve(binary)];
-  using listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-  const { port } = listener;
-  listener.stop(true);
-  const child = Bun.spawn([...program, "--host", "127.0.0.1", "--port", String(port)], {
-    cwd: folder,
-    stdout: "inherit",
-    stderr: "ignore",
-  });
-  const url = `http://127.0.0.1:${port}`;
-  while (
-    !(await fetch(`${url}/health`).then(
-      (answer) => answer.ok,
-      () => false,
-    ))
-  )
-    await Bun.sleep(20);
-  return {
-    url,
-    database: join(folder, "data/activities.db"),
-    stop: async () => {
-      const { user, system } = usageOf(child.pid);
-      console.log(`gateway: ${(user + system).toFixed(2)} s of CPU`);
-      child.kill("SIGTERM");
-      await child.exited;
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
+/** What Ctrl-C does: from the first moment on it leaves no gateway behind. */
+let interrupted = (): void => process.exit(130);
+process.on("SIGINT", () => interrupted());
 
-/** Seconds of CPU that a process has had (Linux). */
-function usageOf(pid: number): { user: number; system: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { user: Number(fields[11]) / 100, system: Number(fields[12]) / 100 };
-}
+const url = option("url") ?? process.env.SLUICE_URL;
+const gateway = await (url === undefined
+  ? ownGateway(option("binary"))
+  : namedGateway(url, { key: option("key"), token: process.env.SLUICE_ADMIN_TOKEN || undefined, database: option("database") })
+).catch((error: Error): never => {
+  console.error(`load:activities: ${error.message}`);
+  process.exit(1);
+});
+const endpoint = new URL(option("endpoint") ?? "/api/activities", gateway.url);
+const headers = { "content-type": "application/json", ...(gateway.key === undefined ? {} : { "x-api-key": gateway.key }) };
 
-const lists = (id: number, name: string, price: string) => ({
+/** Rows that must be there in the end, and those of requests of which nobody knows what became. */
+const rows = new Map<number, Row>();
+const uncertain = new Set<number>();
+let accepted = 0;
+let nextId = 1;
+
+const lists = ({ id, name, price }: Row) => ({
   colNames: ["id", "name", "price"],
   colTypes: ["INTEGER", "VARCHAR(40)", "DECIMAL(12,2)"],
   colValues: [id, name, price],
 });
 
-interface Row {
-  readonly id: number;
-  readonly name: string;
-  readonly price: string;
+/** Sends a body once. Gives the answer's status, or 0 when it was lost, and the milliseconds to wait before it is sent again. */
+async function send(kind: string, key: string, body: string): Promise<{ readonly status: number; readonly wait: number }> {
+  const at = performance.now();
+  const failed = (failure: string) => figures.add(kind, { time: null, bytes: null, failure, isLimited: false });
+  try {
+    const answer = await fetch(endpoint, {
+      method: "POST",
+      headers: { ...headers, "idempotency-key": key },
+      body,
+      signal: AbortSignal.timeout(LOST_AFTER),
+    });
+    const text = await answer.text();
+    const { status } = answer;
+    const isLimited = status === 429;
+    figures.add(kind, {
+      time: performance.now() - at,
+      bytes: Buffer.byteLength(text),
+      failure: answer.ok || isLimited ? null : `${status} ${text.slice(0, 200).replace(/"requestId":"[^"]*"/, '"requestId":"…"')}`,
+      isLimited,
+    });
+    return { status, wait: answer.headers.has("retry-after") ? retryAfter(answer) : 1000 };
+  } catch (error) {
+    failed(error instanceof Error ? error.message : String(error));
+    return { status: 0, wait: 500 };
+  }
 }
 
-const target = await gateway();
-const endpoint = new URL(option("endpoint") ?? "/api/activities", target.url);
-/** Rows that must be there in the end, and those of requests of which nobody knows what became. */
-const rows = new Map<number, Row>();
-const uncertain = new Set<number>();
-const latencies: number[] = [];
-const failures = new Map<string, number>();
-let requests = 0;
-let accepted = 0;
-let limited = 0;
-let running = 0;
-/** By the second in which the answer came. */
-const seconds: Second[] = [];
-const second = (): Second => {
-  const at = Math.floor((performance.now() - from) / 1000);
-  for (let i = seconds.length; i <= at; i++) seconds.push({ users: running, times: [], failures: 0 });
-  return seconds[at] as Second;
-};
-let nextId = 1;
+/** Sends a body until it is known what became of it: true when it was accepted, false when not, `null` when nobody knows in the end. */
+async function settle(kind: string, body: string): Promise<boolean | null> {
+  const key = crypto.randomUUID();
+  /** True when an earlier answer was lost, or told of trouble: the batch may have been accepted. */
+  let isUncertain = false;
+  for (;;) {
+    const { status, wait } = await send(kind, key, body);
+    if (status === 202) return true;
+    if (status === 0 || status >= 500) isUncertain = true;
+    else if (status !== 429) return false;
+    const left = end - performance.now() + (isUncertain ? PATIENCE : 0);
+    if (left < wait) {
+      await Bun.sleep(Math.min(wait, Math.max(0, end - performance.now())));
+      return isUncertain ? null : false;
+    }
+    await Bun.sleep(wait);
+  }
+}
 
 async function user(index: number): Promise<void> {
   const mine: Row[] = [];
   if (ramp > 0) await Bun.sleep((index / users) * ramp);
-  running++;
+  figures.count(1);
   while (performance.now() < end) {
-    if (batch === 0) await Bun.sleep(Math.min(1000 + Math.random() * 1000, Math.max(0, end - performance.now())));
+    if (batch === 0) {
+      const wait = 1000 + Math.random() * 1000;
+      await Bun.sleep(Math.min(wait, Math.max(0, end - performance.now())));
+      // Whoever still waits in the end sends nothing: all of them at once would be no load of users.
+      if (performance.now() >= end) break;
+    }
     const made: Row[] = [];
     const gone: Row[] = [];
     const activities = Array.from({ length: Math.max(1, batch) }, () => {
       const old = Math.random() < 0.3 ? mine.shift() : undefined;
       if (old !== undefined) {
         gone.push(old);
-        return { operation: "delete", table, oldValue: lists(old.id, old.name, old.price) };
+        return { operation: "delete", table, oldValue: lists(old) };
       }
       const id = nextId++;
       const row = { id, name: `user ${id % 97}'s`, price: `${id}.${String(id % 100).padStart(2, "0")}` };
       made.push(row);
-      return { operation: "insert", table, ...lists(row.id, row.name, row.price) };
+      return { operation: "insert", table, ...lists(row) };
     });
-    const at = performance.now();
-    requests++;
-    try {
-      const answer = await fetch(endpoint, {
-        method: "POST",
-        headers: { "content-type": "application/json", ...(key === undefined ? {} : { "x-api-key": key }) },
-        body: JSON.stringify({ activities }),
-      });
-      const text = await answer.text();
-      latencies.push(performance.now() - at);
-      if (answer.ok) second().times.push(performance.now() - at);
-      else second().failures++;
-      if (answer.status === 202) {
-        accepted += activities.length;
-        for (const row of made) rows.set(row.id, row);
-        for (const row of gone) rows.delete(row.id);
-        mine.push(...made);
-      } else {
-        mine.unshift(...gone);
-        if (answer.status === 429) {
-          limited++;
-          await Bun.sleep(Math.min(retryAfter(answer), Math.max(0, end - performance.now())));
-          continue;
-        }
-        failures.set(`${answer.status} ${text.slice(0, 200)}`, (failures.get(`${answer.status} ${text.slice(0, 200)}`) ?? 0) + 1);
-        if (batch > 0) await Bun.sleep(100);
-      }
-    } catch (error) {
-      for (const { id } of [...made, ...gone]) uncertain.add(id);
-      const why = error instanceof Error ? error.message : String(error);
-      failures.set(why, (failures.get(why) ?? 0) + 1);
-      second().failures++;
-      await Bun.sleep(200);
+    const kind = batch > 0 ? `batch of ${batch}` : gone.length > 0 ? "delete" : "insert";
+    const isAccepted = await settle(kind, JSON.stringify({ activities }));
+    if (isAccepted === null) for (const { id } of [...made, ...gone]) uncertain.add(id);
+    else if (isAccepted) {
+      accepted += activities.length;
+      for (const row of made) rows.set(row.id, row);
+      for (const row of gone) rows.delete(row.id);
+      mine.push(...made);
+    } else {
+      mine.unshift(...gone);
+      // Whatever is wrong with it: not as often as the machine can ask.
+      if (batch > 0) await Bun.sleep(100);
     }
   }
+  figures.count(-1);
 }
 
-const from = performance.now();
-const end = from + duration * 1000;
+const began = new Date();
+const figures = new Figures();
+let end = performance.now() + duration * 1000;
+interrupted = () => {
+  // The second time nobody wants the report either.
+  if (performance.now() >= end) process.exit(130);
+  end = performance.now();
+};
+console.log(`${users} users for ${duration} s at ${endpoint.href}`);
 await Promise.all(Array.from({ length: users }, (_, i) => user(i)));
-const took = (performance.now() - from) / 1000;
+const took = figures.elapsed;
 
-latencies.sort((a, b) => a - b);
-const percentile = (share: number): string =>
-  (latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0).toFixed(1);
 const summary: string[] = [];
 const say = (line: string): void => {
   summary.push(line);
   console.log(line);
 };
+const all = figures.all;
+const times = sortedTimes(all.times);
+const at = (share: number): string => percentile(times, share).toFixed(1);
 say(
-  `${requests} requests, ${[...failures.values()].reduce((sum, count) => sum + count, 0)} failures, ${accepted} activities accepted in ${took.toFixed(1)} s (${Math.round(accepted / took)}/s)`,
+  `${all.requests} requests, ${all.failures} failures, ${accepted} activities accepted in ${took.toFixed(1)} s (${Math.round(accepted / took)}/s)`,
 );
-for (const [why, count] of failures) say(`  ${count} × ${why}`);
-if (limited > 0)
+for (const { kind, what, count } of figures.failures.values()) say(`  ${count} × ${kind}: ${what}`);
+if (all.limited > 0)
   say(
-    `  ${limited} × 429: the gateway limits this caller, which is no failure, but then its limit was measured. Give --key of a consumer that may send more, fewer --users, or a higher limit to its tier.`,
+    `  ${all.limited} × 429: the gateway limits this caller, which is no failure, but then its limit was measured. Give --key of a consumer that may send more, set SLUICE_ADMIN_TOKEN, take fewer --users, or give its tier a higher limit.`,
   );
-say(`latency: p50 ${percentile(0.5)} ms, p95 ${percentile(0.95)} ms, p99 ${percentile(0.99)} ms, most ${percentile(1)} ms`);
+say(`latency: p50 ${at(0.5)} ms, p95 ${at(0.95)} ms, p99 ${at(0.99)} ms, most ${at(1)} ms`);
+if (uncertain.size > 0) say(`nobody knows what became of ${uncertain.size} activities, whose answers were lost to the end`);
 
-let isRight = true;
-if (target.database === undefined) say("not checked: name the tables' file with --database");
-else {
-  using database = new Database(target.database, { readonly: true });
-  const waiting = () => (database.query("SELECT count(*) AS count FROM sluice_queue").get() as { count: number }).count;
-  while (waiting() > 0) await Bun.sleep(20);
-  const applied = (performance.now() - from) / 1000;
-  say(`all applied after ${applied.toFixed(1)} s (${Math.round(accepted / applied)}/s accepted and applied)`);
-  const found = new Map<number, number>();
-  const wrong: string[] = [];
-  for (const row of accepted === 0 ? [] : (database.query(`SELECT id, name, price FROM "${table}"`).all() as Row[])) {
-    found.set(row.id, (found.get(row.id) ?? 0) + 1);
-    if (uncertain.has(row.id)) continue;
-    const should = rows.get(row.id);
-    if (should === undefined) wrong.push(`row ${row.id} should not be there`);
-    else if (should.name !== row.name || should.price !== row.price) wrong.push(`row ${row.id} is not as it was sent`);
-  }
-  for (const id of rows.keys()) if (!uncertain.has(id) && found.get(id) !== 1) wrong.push(`row ${id} is there ${found.get(id) ?? 0} times`);
-  isRight = wrong.length === 0;
+let isRight = uncertain.size === 0 && accepted > 0;
+const { database } = gateway;
+const postgres = option("postgres");
+const places = [
+  ...(database === undefined ? [] : [sqliteTables(database, table)]),
+  ...(postgres === undefined ? [] : [postgresTables(postgres, option("schema") ?? "public", table)]),
+];
+if (places.length === 0) say("not checked: name the tables with --database or --postgres");
+for (const tables of places) {
+  const isSettled = await settled(tables, rows.size, gateway.waiting);
+  const applied = figures.elapsed;
+  if (isSettled) say(`all applied after ${applied.toFixed(1)} s (${Math.round(accepted / applied)}/s accepted and applied)`);
+  const wrong = faultsOf(await tables.rows(), rows, uncertain);
+  if (wrong.length > 0) isRight = false;
   say(
-    isRight
-      ? `${rows.size} rows are there, each once and as it was sent`
-      : `${wrong.length} rows are wrong: ${wrong.slice(0, 5).join("; ")}`,
+    wrong.length === 0
+      ? `${rows.size} rows are there, each once and as it was sent (${tables.name})`
+      : `${wrong.length} rows are wrong: ${wrong.slice(0, 5).join("; ")} (${tables.name})`,
   );
+  await tables.close();
 }
-const report = option("report");
-if (report !== undefined) {
-  writeFileSync(report, reportPage(`Activities at ${target.url}`, summary, seconds));
+await gateway.close();
+if (report !== "none") {
+  writeFileSync(report, reportPage({ title: `Activities at ${endpoint.href}`, began, took, summary, figures }));
   console.log(`charts: ${report}`);
 }
-await target.stop();
 process.exit(isRight ? 0 : 1);

@@ -63,6 +63,25 @@ export function parseBatch(text: string): Batch {
   return { faults, isJson: true };
 }
 
+/** Gives the activities of a body that was accepted before. Only a newer version's rules can refuse it: then there are none. */
+export function activitiesIn(body: string): readonly Activity[] {
+  const batch = parseBatch(body);
+  return "faults" in batch ? [] : batch.activities;
+}
+
+/** Reads one activity as JSON, such as another instance has put into a queue. Gives the activity, or what is wrong with it. */
+export function parseActivity(text: string): Activity | { readonly faults: readonly ActivityFault[] } {
+  const faults: ActivityFault[] = [];
+  let value: unknown;
+  try {
+    value = parseExactly(text);
+  } catch {
+    return { faults: [{ path: "", message: "is not JSON" }] };
+  }
+  const activity = readActivity(value, "activity", (path, message) => faults.push({ path, message }));
+  return activity === null || faults.length > 0 ? { faults } : activity;
+}
+
 type Say = (path: string, message: string) => void;
 
 function readActivity(value: unknown, at: string, say: Say): Activity | null {

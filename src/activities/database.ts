@@ -13,6 +13,26 @@ const MIGRATIONS = [
    CREATE TABLE activity_log (
      id TEXT PRIMARY KEY, payload TEXT NOT NULL, created_at TEXT NOT NULL, is_error INTEGER NOT NULL, error_message TEXT, state TEXT NOT NULL);
    CREATE INDEX activity_log_failed ON activity_log (id) WHERE is_error = 1;`,
+  // Each sink has a cursor of its own. There was one, whose place was the first row; its index did not follow the order of writing.
+  `CREATE TABLE sluice_cursors (
+     sink TEXT PRIMARY KEY, seq INTEGER NOT NULL, done INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+     available_at INTEGER NOT NULL DEFAULT 0, owner TEXT, log TEXT, history_from TEXT, history_after TEXT NOT NULL DEFAULT '', history_to TEXT)
+     WITHOUT ROWID;
+   INSERT INTO sluice_cursors (sink, seq, done, log)
+     SELECT 'sqlite', coalesce((SELECT min(seq) - 1 FROM sluice_queue), (SELECT seq FROM sqlite_sequence WHERE name = 'sluice_queue'), 0),
+       coalesce((SELECT done FROM sluice_queue ORDER BY seq LIMIT 1), 0), 'local'
+     WHERE EXISTS (SELECT 1 FROM activity_log) OR EXISTS (SELECT 1 FROM sluice_queue);
+   ALTER TABLE sluice_queue ADD COLUMN sink TEXT;
+   DROP INDEX activity_log_failed;
+   CREATE INDEX activity_log_errors ON activity_log (is_error) WHERE is_error = 1;
+   CREATE TABLE sluice_keys (key TEXT PRIMARY KEY, body TEXT NOT NULL, is_accepted INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+   CREATE INDEX sluice_keys_at ON sluice_keys (at);
+   CREATE TABLE sluice_ids (id TEXT PRIMARY KEY, error TEXT, at INTEGER NOT NULL) WITHOUT ROWID;
+   CREATE INDEX sluice_ids_at ON sluice_ids (at);
+   CREATE TABLE sluice_dead_letters (
+     place INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, id TEXT NOT NULL, payload TEXT NOT NULL, created_at TEXT NOT NULL,
+     error TEXT NOT NULL, state TEXT NOT NULL, UNIQUE (sink, id));
+   CREATE TABLE sluice_refusals (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL, error TEXT NOT NULL);`,
 ];
 
 /** Holds a connection for each durability: both to one file, used by one thread. */

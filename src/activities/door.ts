@@ -51,7 +51,7 @@ export class ActivitiesDoor {
 
   /** Puts the rules in force that the configuration has now. Throws `StorageError` where the file can't be used. */
   configure(): void {
-    const { databasePath, worker, redis, config, emit } = this.deps;
+    const { databasePath, worker, redis, config, clock, emit } = this.deps;
     const settings = config().activities;
     if (settings === null) return;
     const policy = compileActivities(settings);
@@ -61,21 +61,21 @@ export class ActivitiesDoor {
     }
     const path = activitiesPathOf(settings.path, databasePath);
     this.opened = new Activities({
-      path,
-      databasePath,
-      redis,
+      opening: { path, databasePath, redis, queue: settings.queue, sinks: settings.sinks },
       worker,
       policy,
       maxBodySize: () => parseSize(config().server.maxBodySize),
+      clock,
       emit,
     });
   }
 
   /** Tells why these settings can't be used, which would be opened now; `null` when they can. */
-  whyUnusable({ path }: ActivitiesConfig): string | null {
+  whyUnusable({ path, sinks }: ActivitiesConfig): string | null {
     if (this.opened !== null) return null;
     try {
-      checkUsable(activitiesPathOf(path, this.deps.databasePath), this.deps.databasePath);
+      const { databasePath } = this.deps;
+      checkUsable({ path: activitiesPathOf(path, databasePath), databasePath, sinks });
       return null;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);

@@ -1,43 +1,37 @@
 import type { Clock } from "../values/clock.ts";
-import { type Activity, type ActivityFault, type Column, parseBatch } from "./activity.ts";
-import { ActivityLog, type Failure } from "./activity-log.ts";
-import { typeText } from "./column-type.ts";
+import { parseActivity } from "./activity.ts";
 import type { ActivityDatabase } from "./database.ts";
-import { type Accepted, type ActivityQueue, activityId, type Backlog, LeaseLost, sizeOf, type Waiting } from "./queue.ts";
-import type { Outcome, Row, Sink } from "./sink.ts";
+import { DeadLetters, LettersOfKeeper } from "./dead-letters.ts";
+import { Follower, type Record, type RetryPolicy, type SinkState } from "./follower.ts";
+import { type Admission, Intake, type IntakePolicy, type Post } from "./intake.ts";
+import { IdempotencyKeys, REMEMBERED_FOR } from "./queues/keys.ts";
+import { type Accepted, type ActivityQueue, type Backlog, QueueAway } from "./queues/queue.ts";
+import type { SharedKeys } from "./queues/shared-keys.ts";
+import { type KeptLog, SqliteQueue } from "./queues/sqlite.ts";
+import { Rate, type Rates } from "./rate.ts";
+import { Refusals } from "./refusals.ts";
+import { type Failure, type Ledger, type Sink, SinkAway } from "./sinks/sink.ts";
+import { SqliteLedger } from "./sinks/sqlite-ledger.ts";
 
-/** Describes how activities are worked off. Times in milliseconds. */
-export interface ActivityPolicy {
-  /** Activities that may wait; beyond it batches are refused. */
-  readonly maxBacklog: number;
-  /** Bytes that may wait; beyond it batches are refused. */
-  readonly maxBacklogSize: number;
-  /** Bytes that the database may have; beyond it batches are refused, and refusals leave no row. `null`: no bound. */
-  readonly maxSize: number | null;
-  /** The attempts at a batch that can't be applied for want of disk, or of a lock. */
-  readonly attempts: number;
-  readonly baseDelay: number;
-  readonly maxDelay: number;
-  /** The time for which the log is kept; `null`: for ever. */
+/** Describes how activities are taken in and worked off. Times in milliseconds. */
+export interface ActivityPolicy extends IntakePolicy, RetryPolicy {
+  /** The time for which the log, ids and dead letters are kept; `null`: for ever. */
   readonly keepFor: number | null;
 }
 
-export type Admission =
-  | { readonly kind: "accepted"; readonly id: string; readonly accepted: number }
-  | { readonly kind: "invalid"; readonly faults: readonly ActivityFault[]; readonly isJson: boolean }
-  /** The backlog is full, or the database has the size that it may have. */
-  | { readonly kind: "full"; readonly what: "backlog" | "database" };
-
 export interface ActivityStats {
   readonly accepted: number;
+  /** What took effect in the first sink. */
   readonly applied: number;
   readonly failed: number;
   /** Batches that were refused as invalid. */
   readonly rejected: number;
-  readonly waitingBatches: number;
+  /** What waits for the slowest sink. */
   readonly waiting: number;
-  /** The bytes of the batches that wait. */
-  readonly waitingSize: number;
+  /** `null`: the queue does not count them. */
+  readonly waitingBatches: number | null;
+  /** The bytes of the batches that wait; `null`: the queue does not count them. */
+  readonly waitingSize: number | null;
   /** The time for which the oldest activity has waited, in milliseconds. */
   readonly lag: number;
   /** Activities a second, over the last minute. */
@@ -46,366 +40,282 @@ export interface ActivityStats {
   readonly failedRate: number;
   /** Batches a second, unlike the others. */
   readonly rejectedRate: number;
-  /** The reason why nothing is applied at the moment; `null` when it is. */
+  /** The reason why nothing is applied to one of the sinks at the moment; `null` when it is. */
   readonly trouble: string | null;
+  readonly queue: { readonly kind: ActivityQueue["kind"]; readonly trouble: string | null };
+  readonly sinks: readonly SinkState[];
+}
+
+/** Lists what failed or was refused. */
+export interface Failures {
+  readonly items: readonly Failure[];
+  /** Why that can't be listed at the moment; `null` when it is. */
+  readonly trouble: string | null;
+}
+
+export interface NamedSink {
+  readonly name: string;
+  readonly type: string;
+  readonly sink: Sink;
 }
 
 export interface EngineDeps {
   readonly database: ActivityDatabase;
   readonly queue: ActivityQueue;
-  readonly sink: Sink;
+  /** Idempotency-Keys that all instances know, where the queue itself knows none. */
+  readonly sharedKeys?: SharedKeys | null;
+  readonly sinks: readonly NamedSink[];
+  /** The sink that keeps `activity_log`; `null`: none of them can, and it is kept beside the queue. */
+  readonly keeper: string | null;
+  /** True when that log is in the same file as the queue. */
+  readonly isLogLocal: boolean;
   readonly clock: Clock;
   readonly policy: ActivityPolicy;
-  readonly onTrouble: (message: string, attempts: number) => void;
+  readonly onTrouble: (sink: string, message: string, attempts: number) => void;
 }
 
-/** Activities that one transaction applies: some milliseconds of work, so that batches that come meanwhile need not wait. */
-const SLICE = 1000;
-/** The most of a refused body that the log keeps, in characters. */
-const MAX_LOGGED = 65_536;
-/** The most that is kept of what was parsed on arrival, until it is applied; in characters of its text. */
-const MAX_PARSED = 32_000_000;
+/** Batches that another queue takes over at once. */
+const TAKEN_OVER = 100;
 
-/** Takes batches in, and applies them: each activity once. Runs in one thread; `take` and `work` are called by turns. */
+/**
+ * The milliseconds after which Kafka may hand out again what is older than is kept: a group's place is forgotten after
+ * `offsets.retention.minutes`, and records are deleted by whole segments (`segment.ms`), which are seven days each by default.
+ */
+const HANDED_OUT_AGAIN = 14 * 86_400_000;
+const NOTHING: Backlog = { batches: 0, activities: 0, size: 0, oldest: null };
+
+/** Takes batches in, and lets each sink follow them. Runs in one thread. */
 export class ActivityEngine {
   policy: ActivityPolicy;
-  private readonly queue: ActivityQueue;
-  private readonly log: ActivityLog;
-  private readonly refusals: ActivityLog;
-  private waiting = 0;
-  private waitingBatches = 0;
-  private waitingSize = 0;
-  private readonly counts = { accepted: 0, applied: 0, failed: 0, rejected: 0 };
-  private readonly accepted: Rate;
-  private readonly done: Rate;
-  private readonly wrong: Rate;
-  private readonly refused: Rate;
-  private trouble: string | null = null;
-  private pausedUntil = 0;
-  /** True while batches are taken one by one, to find the one that can't be applied. */
-  private isCareful = false;
-  private readonly parsed = new Map<string, { activities: readonly Activity[]; size: number }>();
-  private parsedSize = 0;
+  /** One for each sink, in their order. */
+  readonly followers: readonly Follower[];
+  /** Why batches can't be put into the queue; `null` when they can. */
+  queueTrouble: string | null = null;
+  private readonly intake: Intake;
+  private readonly rates: Rates;
+  private readonly refusals: Refusals;
+  private readonly keys: IdempotencyKeys;
+  /** True when what another queue had before is in this one. */
+  private isTakenOver: boolean;
+  private takingOver: Promise<void> | null = null;
 
   constructor(private readonly deps: EngineDeps) {
-    const { durable, quick } = deps.database;
+    const { database, clock, queue, sinks } = deps;
     this.policy = deps.policy;
-    this.queue = deps.queue;
-    this.log = new ActivityLog(quick);
-    this.refusals = new ActivityLog(durable);
-    this.accepted = new Rate(deps.clock);
-    this.done = new Rate(deps.clock);
-    this.wrong = new Rate(deps.clock);
-    this.refused = new Rate(deps.clock);
+    this.isTakenOver = queue.kind === "embedded";
+    this.rates = { applied: new Rate(clock), failed: new Rate(clock) };
+    this.keys = new IdempotencyKeys(database.durable);
+    this.refusals = new Refusals(database.durable, deps.isLogLocal ? null : (this.ledgerOf(deps.keeper) ?? this.refuserOf(deps.keeper)));
+    this.followers = sinks.map((each, i) => this.follow(each, i));
+    if (queue instanceof SqliteQueue) {
+      queue.ledgerOf = (keeper) => this.ledgerOf(keeper === "local" ? null : keeper);
+      queue.keep(new Map(sinks.map(({ name }, i) => [name, this.logOf(name, i)])));
+    }
+    this.intake = new Intake({
+      durable: database.durable,
+      queue,
+      sharedKeys: deps.sharedKeys ?? null,
+      clock,
+      policy: () => this.policy,
+      backlog: () => this.slowest(),
+      refuse: (refusals) => this.refusals.write(refusals),
+    });
   }
 
-  /** Takes request bodies in. All of them are durable, or written down as refused, when it returns: one commit for all (group commit). */
-  async take(bodies: readonly string[]): Promise<Admission[]> {
-    const now = this.deps.clock.wall();
-    const puts: Accepted[] = [];
-    const refused: { id: string; body: string; error: string }[] = [];
-    const { maxBacklog, maxBacklogSize } = this.policy;
-    if (this.waiting < 0 || this.waiting > maxBacklog / 2 || this.waitingSize > maxBacklogSize / 2) await this.recount();
-    const isDatabaseFull = this.isDatabaseFull();
-    let room = maxBacklog - this.waiting;
-    let bytes = maxBacklogSize - this.waitingSize;
-    const admissions = bodies.map((body): Admission => {
-      const batch = parseBatch(body);
-      const id = Bun.randomUUIDv7();
-      if ("faults" in batch) {
-        if (!isDatabaseFull)
-          refused.push({
-            id,
-            body,
-            error: batch.faults.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; "),
-          });
-        return { kind: "invalid", faults: batch.faults, isJson: batch.isJson };
-      }
-      const { length } = batch.activities;
-      if (isDatabaseFull) return { kind: "full", what: "database" };
-      const size = sizeOf({ body });
-      // What is larger than the whole backlog may be would never get in.
-      if ((length > room || size > bytes) && (this.waiting > 0 || puts.length > 0)) return { kind: "full", what: "backlog" };
-      room -= length;
-      bytes -= size;
-      puts.push({ batch: id, body, activities: length });
-      // Another instance may be the one that applies it.
-      if (this.queue.isTransactional) this.keepParsed(id, batch.activities, body.length);
-      return { kind: "accepted", id, accepted: length };
+  private follow({ name, type, sink }: NamedSink, place: number): Follower {
+    const { queue, clock, onTrouble } = this.deps;
+    return new Follower({
+      name,
+      type,
+      sink,
+      feed: queue.feed(name),
+      record: this.recordOf(name, sink, place),
+      clock,
+      policy: () => this.policy,
+      // The first sink's are the gateway's.
+      rates: place === 0 ? this.rates : { applied: new Rate(clock), failed: new Rate(clock) },
+      onTrouble: (message, attempts) => onTrouble(name, message, attempts),
     });
-    if (puts.length > 0 || refused.length > 0) {
-      const refuse = (): void => {
-        for (const { id, body, error } of refused)
-          this.refusals.write(id, body.slice(0, MAX_LOGGED), new Date(now).toISOString(), "rejected", error.slice(0, MAX_LOGGED));
-      };
-      const { durable } = this.deps.database;
-      if (this.queue.isTransactional)
-        durable
-          .transaction(() => {
-            void this.queue.put(puts, now);
-            refuse();
-          })
-          .immediate();
-      else {
-        if (refused.length > 0) durable.transaction(refuse).immediate();
-        await this.queue.put(puts, now);
-      }
-      for (const { body, activities } of puts) {
-        this.waitingSize += sizeOf({ body });
-        this.counts.accepted += activities;
-        this.accepted.add(activities);
-        this.waiting += activities;
-      }
-      this.waitingBatches += puts.length;
-      this.counts.rejected += refused.length;
-      this.refused.add(refused.length);
+  }
+
+  private recordOf(name: string, { ledger, sharesQueue }: Sink, place: number): Record {
+    const { durable, quick } = this.deps.database;
+    // Part of the transaction that settles them.
+    const letters = new DeadLetters(sharesQueue ? quick : durable, name);
+    if (ledger !== null) return { kind: "own", letters: new LettersOfKeeper(ledger, letters), earlier: letters };
+    if (this.deps.keeper === null && place === 0)
+      return { kind: "log", letters: new SqliteLedger(durable), transaction: (work) => durable.transaction(work).immediate() };
+    return { kind: "letters", letters };
+  }
+
+  private logOf(name: string, place: number): KeptLog | null {
+    const { keeper, isLogLocal } = this.deps;
+    if (keeper === null ? place > 0 : name !== keeper) return null;
+    if (isLogLocal) return "local";
+    return this.ledgerOf(keeper) === null ? null : "own";
+  }
+
+  /** Gives the log that a sink keeps, or the one beside the queue (`null`). */
+  private ledgerOf(keeper: string | null): Ledger | null {
+    if (keeper === null) return new SqliteLedger(this.deps.database.quick);
+    return this.deps.sinks.find(({ name }) => name === keeper)?.sink.ledger ?? null;
+  }
+
+  private refuserOf(keeper: string | null): Pick<Ledger, "refuse"> | null {
+    const sink = this.deps.sinks.find(({ name }) => name === keeper)?.sink;
+    return sink?.refuse === undefined ? null : { refuse: (refusals) => sink.refuse?.(refusals) };
+  }
+
+  /** Takes request bodies in. All of them are durable, or written down as refused, when it is done. Throws `QueueAway`. */
+  async take(posts: readonly Post[]): Promise<Admission[]> {
+    await this.takeOver();
+    return this.intake.take(posts);
+  }
+
+  /** Puts what waits in the file into the queue that there is now, before anything that comes later. Throws `QueueAway`. */
+  private async takeOver(): Promise<void> {
+    if (this.isTakenOver) return;
+    // Whoever takes batches in and each sink that looks for work: one of them moves it, and all wait for that.
+    this.takingOver ??= this.move().finally(() => {
+      this.takingOver = null;
+    });
+    await this.takingOver;
+  }
+
+  private async move(): Promise<void> {
+    const { database, queue, clock } = this.deps;
+    const old = new SqliteQueue(database.durable, database.quick);
+    for (let left = old.leftOver(TAKEN_OVER); left.length > 0; left = old.leftOver(TAKEN_OVER)) {
+      const results = await queue.put(left, clock.wall());
+      const stuck = left.filter((_, i) => results[i] === "tooLarge");
+      old.drop(left.filter((each) => !stuck.includes(each)).map(({ seq }) => seq));
+      if (stuck.length > 0)
+        throw new QueueAway(
+          `the batch ${stuck[0]?.batch} waits in the file and has an activity that is larger than the queue takes: let the queue take more, or set activities.queue back to "embedded" until nothing waits`,
+        );
     }
-    return admissions;
+    this.isTakenOver = true;
   }
 
   /** Applies some of what waits. Gives the milliseconds until there is more to do: 0 at once, infinite when nothing waits. */
   async work(): Promise<number> {
-    const now = this.deps.clock.wall();
-    if (now < this.pausedUntil) return this.pausedUntil - now;
-    const leased = await this.queue.lease(this.isCareful ? 1 : SLICE, now);
-    if (leased.length === 0) {
-      const at = this.queue.nextAt(now);
-      if (this.queue.isTransactional) await this.recount();
-      return at === null ? Number.POSITIVE_INFINITY : Math.max(1, at - now);
-    }
-    try {
-      await this.apply(leased);
-      this.trouble = null;
-      this.isCareful = false;
-      return 0;
-    } catch (error) {
-      if (error instanceof LeaseLost) return 0;
-      const [only, another] = leased;
-      if (only !== undefined && another === undefined) return await this.putOff(only, error);
-      // One of them may be to blame: they are tried one by one.
-      this.isCareful = true;
-      await this.queue.retry(leased, now);
-      return 0;
-    }
+    return Math.min(...(await Promise.all(this.followers.map((follower) => this.workOf(follower)))));
   }
 
-  private async apply(leased: readonly Waiting[]): Promise<void> {
-    const runs: { operation: "insert" | "delete"; table: string; columns: readonly Column[]; rows: Row[]; key: string }[] = [];
-    const written: { id: string; payload: unknown }[] = [];
-    const part = partOf(leased);
-    for (const waiting of leased) {
-      const { replayOf, attempts, done } = waiting;
-      const activities = this.activitiesOf(waiting);
-      for (let index = done; index < (part?.end ?? activities.length); index++) {
-        const activity = activities[index] as Activity;
-        const id = activityId(waiting, index);
-        // Handed out before, or replayed: it may have taken effect already.
-        if (attempts > 1 || replayOf !== null) {
-          const state = this.log.stateOf(id);
-          if (state === "applied" || (state === "failed" && replayOf === null)) continue;
-        }
-        const key = `${activity.operation} ${activity.table} ${activity.columns.map(({ name, type }) => `${name} ${typeText(type)}`).join()}`;
-        const last = runs.at(-1);
-        const row = { id, values: activity.values };
-        if (last?.key === key) last.rows.push(row);
-        else runs.push({ operation: activity.operation, table: activity.table, columns: activity.columns, rows: [row], key });
-        written.push({ id, payload: activity.payload });
-      }
-    }
-    const confirm = (now: number): void | Promise<void> =>
-      part === null ? this.queue.done(leased) : this.queue.advance(part.of, part.end, now);
-    let failed = 0;
-    const settle = this.deps.database.quick.transaction((outcomes: readonly Outcome[]) => {
-      const now = this.deps.clock.wall();
-      const at = new Date(now).toISOString();
-      failed = 0;
-      for (const [i, { id, payload }] of written.entries()) {
-        const error = outcomes[i] ?? null;
-        if (error !== null) failed++;
-        // Another worker has done it meanwhile: what was done here goes back.
-        if (!this.queue.isTransactional && this.log.stateOf(id) === "applied") throw new LeaseLost("another worker has the batch");
-        this.log.write(id, JSON.stringify(payload), at, error === null ? "applied" : "failed", error);
-      }
-      if (this.queue.isTransactional) void confirm(now);
-    });
-    await this.deps.sink.apply(runs, settle);
-    if (!this.queue.isTransactional) await confirm(this.deps.clock.wall());
-    this.counts.applied += written.length - failed;
-    this.counts.failed += failed;
-    this.done.add(written.length - failed);
-    this.wrong.add(failed);
-    if (part === null) this.gone(leased);
-    else this.waiting -= part.end - part.of.done;
+  /** Lets one sink apply some of what waits for it. Gives the milliseconds until there is more to do. */
+  async workOf(follower: Follower): Promise<number> {
+    if (!this.isTakenOver) await this.takeOver().catch(() => {});
+    const wait = await follower.work();
+    this.intake.applied();
+    return wait;
   }
 
-  private activitiesOf({ batch, body, replayOf }: Waiting): readonly Activity[] {
-    const parsed = replayOf === null ? this.parsed.get(batch) : undefined;
-    if (parsed !== undefined) return parsed.activities;
-    const again = parseBatch(body);
-    // It was checked when it was accepted; only a newer version's rules can differ.
-    return "faults" in again ? [] : again.activities;
+  /** Hands refused batches to whoever keeps the log. Gives true when there may be more. Throws when it can't take them now. */
+  flush(): Promise<boolean> {
+    return this.refusals.flush();
   }
 
-  private keepParsed(batch: string, activities: readonly Activity[], size: number): void {
-    if (this.parsedSize + size > MAX_PARSED) return;
-    this.parsed.set(batch, { activities, size });
-    this.parsedSize += size;
+  private async slowest(): Promise<Backlog> {
+    const backlogs = await Promise.all(this.followers.map((follower) => follower.backlog()));
+    return backlogs.reduce<Backlog>((most, each) => (each !== null && each.activities > most.activities ? each : most), NOTHING);
   }
 
-  private gone(batches: readonly Waiting[]): void {
-    for (const { batch, body, activities, done } of batches) {
-      this.waiting -= activities - done;
-      this.waitingSize -= sizeOf({ body });
-      const parsed = this.parsed.get(batch);
-      if (parsed === undefined) continue;
-      this.parsed.delete(batch);
-      this.parsedSize -= parsed.size;
-    }
-    this.waitingBatches -= batches.length;
-  }
-
-  /** Counts again: another process on the same database, or another instance, may have taken some. */
-  private async recount(): Promise<Backlog> {
-    const backlog = await this.queue.backlog();
-    this.waiting = backlog.activities;
-    this.waitingBatches = backlog.batches;
-    this.waitingSize = backlog.size;
-    return backlog;
-  }
-
-  /** Tells whether the database has the size that it may have. What was deleted in it counts as room. */
-  private isDatabaseFull(): boolean {
-    const { maxSize } = this.policy;
-    if (maxSize === null) return false;
-    const { size } = this.deps.database.quick
-      .query("SELECT (page_count - freelist_count) * page_size AS size FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
-      .get() as { size: number };
-    return size >= maxSize;
-  }
-
-  /**
-   * Puts a batch off that the sink could not apply: it is tried again later, and in the end given up. Gives the milliseconds until then.
-   */
-  private async putOff(waiting: Waiting, error: unknown): Promise<number> {
-    const { attempts, baseDelay, maxDelay } = this.policy;
-    const message = error instanceof Error ? error.message : String(error);
-    const now = this.deps.clock.wall();
-    this.trouble = message;
-    this.deps.onTrouble(message, waiting.attempts);
-    const delay = Math.min(maxDelay, baseDelay * 2 ** (waiting.attempts - 1));
-    this.pausedUntil = now + delay;
-    if (waiting.attempts < attempts) {
-      await this.queue.retry([waiting], now + delay);
-      return delay;
-    }
-    const at = new Date(now).toISOString();
-    const why = `given up after ${waiting.attempts} attempts: ${message}`;
-    this.deps.database.quick
-      .transaction(() => {
-        for (const [index, { payload }] of this.activitiesOf(waiting).entries()) {
-          if (index < waiting.done) continue;
-          this.log.write(activityId(waiting, index), JSON.stringify(payload), at, "failed", why);
-          this.counts.failed++;
-        }
-        if (this.queue.isTransactional) void this.queue.done([waiting]);
-      })
-      .immediate();
-    if (!this.queue.isTransactional) await this.queue.done([waiting]);
-    this.gone([waiting]);
-    return delay;
-  }
-
-  /** Tells whether what waits is being applied. */
-  get isWell(): boolean {
-    return this.trouble === null;
+  /** Gives the reason why nothing is applied to one of the sinks at the moment; `null` when it is. */
+  get trouble(): string | null {
+    const [first] = this.followers.filter(({ fault }) => fault !== null);
+    if (first === undefined) return null;
+    return this.followers.length === 1 ? first.fault : `${first.name}: ${first.fault}`;
   }
 
   async stats(): Promise<ActivityStats> {
-    const { oldest, activities, batches, size } = await this.recount();
+    const sinks = await Promise.all(this.followers.map((follower) => follower.state()));
+    const [first] = sinks as [SinkState];
+    const slowest = sinks.reduce((most, each) => ((each.waiting ?? 0) > (most.waiting ?? 0) ? each : most));
     return {
-      ...this.counts,
-      waiting: activities,
-      waitingBatches: batches,
-      waitingSize: size,
-      lag: oldest === null ? 0 : Math.max(0, this.deps.clock.wall() - oldest),
-      acceptedRate: this.accepted.perSecond,
-      appliedRate: this.done.perSecond,
-      failedRate: this.wrong.perSecond,
-      rejectedRate: this.refused.perSecond,
+      ...this.intake.counts,
+      applied: first.applied,
+      failed: first.failed,
+      waiting: slowest.waiting ?? 0,
+      waitingBatches: slowest.waitingBatches,
+      waitingSize: slowest.waitingSize,
+      lag: Math.max(...sinks.map(({ lag }) => lag ?? 0)),
+      acceptedRate: this.intake.accepted.perSecond,
+      appliedRate: this.rates.applied.perSecond,
+      failedRate: this.rates.failed.perSecond,
+      rejectedRate: this.intake.refused.perSecond,
       trouble: this.trouble,
+      queue: { kind: this.deps.queue.kind, trouble: this.queueTrouble },
+      sinks,
     };
   }
 
-  failures(before: string, limit: number): Failure[] {
-    return this.log.failures(before, limit);
+  /** Gives what failed in a sink (`null`: the one that keeps the log) or was refused, the newest first; `null` when there is no such sink. */
+  async failures(sink: string | null, place: string, limit: number): Promise<Failures | null> {
+    const follower = sink === null ? this.keeping : this.followers.find(({ name }) => name === sink);
+    if (follower === undefined) return null;
+    try {
+      return { items: await follower.letters.failures(place, limit), trouble: null };
+    } catch (error) {
+      if (!(error instanceof SinkAway)) throw error;
+      return { items: [], trouble: error.message };
+    }
   }
 
-  /** Tries a failed activity again, or all that failed of a batch. Gives their number; `null` when there is no such id. */
-  async replay(id: string): Promise<{ replayed: number; states: string[] } | null> {
-    const { durable } = this.deps.database;
-    const found = this.log.find(id);
-    if (found.length === 0) return null;
-    const failed = found.filter(({ state }) => state === "failed");
-    const puts = failed.map(
-      (each): Accepted => ({ batch: Bun.randomUUIDv7(), body: `{"activities":[${each.payload}]}`, activities: 1, replayOf: each.id }),
-    );
-    const now = this.deps.clock.wall();
-    if (!this.queue.isTransactional) await this.queue.put(puts, now);
-    durable
-      .transaction(() => {
-        if (this.queue.isTransactional) void this.queue.put(puts, now);
-        for (const each of failed) this.refusals.replaying(each.id);
-      })
-      .immediate();
-    this.waiting += puts.length;
-    this.waitingBatches += puts.length;
-    for (const put of puts) this.waitingSize += sizeOf(put);
-    return { replayed: puts.length, states: [...new Set(found.map(({ state }) => state))] };
+  /** Gives the follower of the sink whose log, or dead letters, come first. */
+  private get keeping(): Follower | undefined {
+    return this.followers.find(({ name }) => name === this.deps.keeper) ?? this.followers[0];
+  }
+
+  /** Tries a failed activity again, or all that failed of a batch: in one sink, or wherever (`null`). Gives their number; `null` when there is no such id. */
+  async replay(id: string, sink: string | null): Promise<{ replayed: number; states: string[] } | null> {
+    const { queue, clock } = this.deps;
+    const states = new Set<string>();
+    let replayed = 0;
+    for (const { name, letters } of this.followers.filter((each) => sink === null || each.name === sink)) {
+      const found = await letters.find(id);
+      for (const { state } of found) states.add(state);
+      const puts = found.flatMap((each): Accepted[] => {
+        const activity = parseActivity(each.payload);
+        if (each.state !== "failed" || "faults" in activity) return [];
+        const body = `{"activities":[${each.payload}]}`;
+        return [{ batch: Bun.randomUUIDv7(), body, activities: [activity], key: null, replay: { id: each.id, sink: name } }];
+      });
+      if (puts.length === 0) continue;
+      if (queue.isTransactional) this.deps.database.durable.transaction(() => void queue.put(puts, clock.wall())).immediate();
+      else await queue.put(puts, clock.wall());
+      await letters.replaying(puts.flatMap(({ replay }) => (replay === null ? [] : [replay.id])));
+      replayed += puts.length;
+    }
+    return states.size === 0 ? null : { replayed, states: [...states] };
   }
 
   /** Forgets what is older than the policy keeps; a bounded number at a time. Gives true when there may be more. */
-  prune(): boolean {
+  async prune(): Promise<boolean> {
+    const now = this.deps.clock.wall();
     const { keepFor } = this.policy;
-    return keepFor !== null && this.log.prune(new Date(this.deps.clock.wall() - keepFor).toISOString()) > 0;
-  }
-}
-
-/**
- * Gives the next part of a large batch, which is applied in parts so that what comes meanwhile need not wait for all of it. `end`: where
- * that part ends; `null`: all that is leased is applied.
- */
-function partOf([of, another]: readonly Waiting[]): { readonly of: Waiting; readonly end: number } | null {
-  if (of === undefined || another !== undefined) return null;
-  const end = of.done + SLICE;
-  return end < of.activities ? { of, end } : null;
-}
-
-/** Measures how many come a second, over the last minute. */
-class Rate {
-  private readonly slots = new Array<number>(60).fill(0);
-  private readonly since: number;
-  private second: number;
-
-  constructor(private readonly clock: Clock) {
-    this.second = Math.floor(clock.now() / 1000);
-    this.since = this.second;
+    const log = keepFor === null ? null : now - keepFor;
+    // As long as somebody may send a batch again under its key, or a queue may hand it out again, its ids must be known.
+    const again = this.deps.queue.kind === "kafka" ? HANDED_OUT_AGAIN : 0;
+    const ids = keepFor === null ? null : now - Math.max(keepFor, REMEMBERED_FOR) - again;
+    let hasMore = this.keys.prune(now) > 0;
+    if (log !== null && !this.deps.isLogLocal) {
+      // The log from before somebody else kept it, and what was refused and could not be handed on.
+      const stamp = new Date(log).toISOString();
+      hasMore = new SqliteLedger(this.deps.database.quick).prune(stamp) > 0 || this.refusals.prune(log) > 0 || hasMore;
+    }
+    for (const follower of this.followers) {
+      const hadMore = await follower.prune({ log, ids }).catch((error: unknown) => {
+        // Its follower says so.
+        if (error instanceof SinkAway) return false;
+        throw error;
+      });
+      hasMore ||= hadMore;
+    }
+    return hasMore;
   }
 
-  add(count: number): void {
-    this.turn();
-    const slot = this.second % 60;
-    this.slots[slot] = (this.slots[slot] as number) + count;
-  }
-
-  get perSecond(): number {
-    this.turn();
-    const span = Math.min(60, this.second - this.since + 1);
-    return Math.round((this.slots.reduce((sum, count) => sum + count, 0) / span) * 100) / 100;
-  }
-
-  private turn(): void {
-    const now = Math.floor(this.clock.now() / 1000);
-    for (let i = Math.max(this.second + 1, now - 59); i <= now; i++) this.slots[i % 60] = 0;
-    this.second = Math.max(this.second, now);
+  async close(): Promise<void> {
+    await Promise.all(this.followers.map((follower) => follower.close()));
+    await this.deps.queue.close();
   }
 }

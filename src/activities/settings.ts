@@ -10,6 +10,7 @@ import { Duration, Shape, Size } from "../schema/fields.ts";
 import { timeFaults } from "../schema/rules.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import { parseDuration } from "../values/units.ts";
+import { destinationFaults, destinationWarnings, QueueConfig, SinkConfig } from "./destinations.ts";
 
 const { limits, cost } = RouteConfig.properties;
 
@@ -24,6 +25,13 @@ export const ActivitiesConfig = Shape(
     path: Type.Union([Type.String({ minLength: 1, maxLength: 4096 }), Type.Null()], {
       default: null,
       description: "The file of the database with the tables, the queue and the log; null: activities.db beside the database.",
+    }),
+    queue: QueueConfig,
+    sinks: Type.Array(SinkConfig, {
+      default: [{ type: "sqlite", name: null, path: null }],
+      minItems: 1,
+      maxItems: 16,
+      description: "Where activities take effect. Each follows the queue by itself; the first that can keeps activity_log.",
     }),
     ...ACCESS,
     limits,
@@ -47,13 +55,14 @@ export const ActivitiesConfig = Shape(
       minimum: 1,
       maximum: 100,
       default: 10,
-      description: "How often a batch is tried while it can't be applied (no space, a lock), before its activities count as failed.",
+      description:
+        "How often an activity is tried that can't be applied (no space, a lock), before it counts as failed. While a sink can't be reached nothing is given up.",
     }),
     baseDelay: Duration("The wait before the second attempt; it doubles with each.", { default: "500ms" }),
     maxDelay: Duration("The longest wait between attempts.", { default: "1m" }),
     keepFor: Type.Union([Duration("A duration."), Type.Null()], {
       default: "30d",
-      description: "How long the log of activities is kept; null: for ever.",
+      description: "How long the log of activities, their ids and what failed are kept, ids for a day at least; null: for ever.",
     }),
   },
   "Takes batches of inserts and deletes by POST, and applies them to tables, each once.",
@@ -72,6 +81,7 @@ function activitiesFaults(activities: ActivitiesConfig, known: Known, databasePa
   const wrong = pathFault(activities.endpoint);
   if (wrong !== null) say(["endpoint"], wrong);
   else if (isReserved(activities.endpoint, { ...known, activities: null })) say(["endpoint"], "is served by another part of Sluice");
+  faults.push(...destinationFaults(activities, activitiesPathOf(activities.path, databasePath), databasePath));
   faults.push(...accessFaults(activities, known, ["activities"]));
   for (const field of ["baseDelay", "maxDelay"] as const) faults.push(...timeFaults(activities[field], ["activities", field]));
   if (activities.keepFor !== null && parseDuration(activities.keepFor) < 60_000) say(["keepFor"], "must be at least 1m");
@@ -86,7 +96,8 @@ const schema = Type.Union([ActivitiesConfig, Type.Null()], {
 export const activitiesSection: Section<"activities", typeof schema> = {
   name: "activities",
   schema,
-  restart: { fields: ["path"] },
+  restart: { fields: ["path", "queue", "sinks"] },
   faults: (activities, known, { storage }) => (activities === null ? [] : activitiesFaults(activities, known, storage.path)),
-  warnings: (activities, { config }) => (activities === null ? [] : accessWarnings(config, activities, "activities", ["activities"])),
+  warnings: (activities, { config }) =>
+    activities === null ? [] : [...accessWarnings(config, activities, "activities", ["activities"]), ...destinationWarnings(activities)],
 };

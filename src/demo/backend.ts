@@ -27,12 +27,12 @@ export const demoUpstreams = ({ url }: DemoBackend): Readonly<Record<string, Ups
 
 const upstream = (config: object): UpstreamConfig => fillIn(UpstreamConfig, config).value as UpstreamConfig;
 
-/** Starts the demo backend on a free port of 127.0.0.1. */
-export function startDemoBackend(tiers: DemoTiers): DemoBackend {
+/** Starts the demo backend on a port of 127.0.0.1; 0: a free one. */
+export function startDemoBackend(tiers: DemoTiers, port = 0): DemoBackend {
   let isFailing = false;
   const server = Bun.serve({
     hostname: "127.0.0.1",
-    port: 0,
+    port,
     development: false,
     reusePort: false,
     fetch: async (request) => {

@@ -4,44 +4,40 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { openActivities } from "../../src/activities/database.ts";
 import { ActivityEngine, type ActivityPolicy } from "../../src/activities/engine.ts";
-import type { Outcome, Run, Sink } from "../../src/activities/sink.ts";
-import { SqliteQueue } from "../../src/activities/sqlite-queue.ts";
-import { SqliteSink } from "../../src/activities/sqlite-sink.ts";
+import { SqliteQueue } from "../../src/activities/queues/sqlite.ts";
+import { type Outcome, type Run, type Sink, SinkAway } from "../../src/activities/sinks/sink.ts";
+import { SqliteSink } from "../../src/activities/sinks/sqlite.ts";
+import { POLICY } from "../support/activities.ts";
 import { FakeClock } from "../support/clock.ts";
 import { folder } from "../support/process.ts";
+import { insert, int, remove } from "../support/runs.ts";
 
-const POLICY: ActivityPolicy = {
-  maxBacklog: 1000,
-  maxBacklogSize: 1e9,
-  maxSize: null,
-  attempts: 3,
-  baseDelay: 1000,
-  maxDelay: 10_000,
-  keepFor: null,
-};
 const clock = new FakeClock(Date.UTC(2026, 0, 1));
 
 function engineOn(
   path = ":memory:",
   policy: Partial<ActivityPolicy> = {},
-  sinkOn: (client: Database) => Sink = (client) => new SqliteSink(client),
+  sinkOn: (client: Database) => Sink = (client) => new SqliteSink(client, { sharesQueue: true, keepsLog: true }),
 ) {
   const database = openActivities(path);
   const troubles: string[] = [];
   const engine = new ActivityEngine({
     database,
     queue: new SqliteQueue(database.durable, database.quick),
-    sink: sinkOn(database.quick),
+    sinks: [{ name: "sqlite", type: "sqlite", sink: sinkOn(database.quick) }],
+    keeper: "sqlite",
+    isLogLocal: true,
     clock,
-    policy: { ...POLICY, ...policy },
-    onTrouble: (message) => void troubles.push(message),
+    policy: { ...POLICY, maxBacklog: 1000, ...policy },
+    onTrouble: (_sink, message) => void troubles.push(message),
   });
   return {
     engine,
     troubles,
     database,
     all: (query: string) => database.quick.query(query).all() as Record<string, unknown>[],
-    post: async (...activities: object[]) => (await engine.take([JSON.stringify({ activities })]))[0] as { kind: string; id: string },
+    post: async (...activities: object[]) =>
+      (await engine.take([{ body: JSON.stringify({ activities }), key: null }]))[0] as { kind: string; id: string },
     work: async () => {
       while ((await engine.work()) === 0);
     },
@@ -49,14 +45,7 @@ function engineOn(
   };
 }
 
-const row = (names: Record<string, [type: string, value: unknown]>) => ({
-  colNames: Object.keys(names),
-  colTypes: Object.values(names).map(([type]) => type),
-  colValues: Object.values(names).map(([, value]) => value),
-});
-const insert = (table: string, names: Parameters<typeof row>[0]) => ({ operation: "insert", table, ...row(names) });
-const remove = (table: string, names: Parameters<typeof row>[0]) => ({ operation: "delete", table, oldValue: row(names) });
-const int = (value: unknown): [string, unknown] => ["INTEGER", value];
+const failuresOf = async (engine: ActivityEngine, place: string, limit: number) => (await engine.failures(null, place, limit))?.items ?? [];
 
 describe("activities", () => {
   test("make tables and columns, insert, and delete by all the columns they name", async () => {
@@ -104,10 +93,10 @@ describe("activities", () => {
       },
     ]);
     expect(it.all("SELECT * FROM t")).toEqual([{ id: 1 }]);
-    expect(it.engine.failures("", 2).map((failure) => failure.id)).toEqual([`${id}:3`, `${id}:2`, `${id}:0`]);
-    expect(it.engine.failures(`${id}:2`, 2).map((failure) => [failure.id, JSON.parse(failure.payload).operation])).toEqual([
-      [`${id}:0`, "delete"],
-    ]);
+    const newest = await failuresOf(it.engine, "", 3);
+    expect(newest.map((failure) => failure.id)).toEqual([`${id}:3`, `${id}:2`, `${id}:0`]);
+    const older = await failuresOf(it.engine, newest[1]?.place ?? "", 2);
+    expect(older.map((failure) => [failure.id, JSON.parse(failure.payload).operation])).toEqual([[`${id}:0`, "delete"]]);
   });
 
   test("that failed can be replayed, one or a whole batch, and take effect once", async () => {
@@ -116,27 +105,33 @@ describe("activities", () => {
     await it.work();
     await it.post(insert("t", { id: int(1) }), insert("t", { id: int(2) }), insert("t", { id: int(3) }));
     await it.work();
-    expect(await it.engine.replay(`${id}:1`)).toEqual({ replayed: 1, states: ["failed"] });
-    expect(await it.engine.replay(`${id}:1`)).toEqual({ replayed: 0, states: ["replaying"] });
+    expect(await it.engine.replay(`${id}:1`, null)).toEqual({ replayed: 1, states: ["failed"] });
+    expect(await it.engine.replay(`${id}:1`, null)).toEqual({ replayed: 0, states: ["replaying"] });
     expect(await it.engine.stats()).toMatchObject({ waiting: 1 });
     await it.work();
     expect(it.all("SELECT id FROM t")).toEqual([{ id: 1 }, { id: 3 }]);
-    expect(await it.engine.replay(id)).toEqual({ replayed: 1, states: ["failed", "applied"] });
+    expect(await it.engine.replay(id, null)).toEqual({ replayed: 1, states: ["failed", "applied"] });
     await it.work();
     expect(it.all("SELECT id FROM t")).toEqual([{ id: 3 }]);
-    expect([await it.engine.replay(id), await it.engine.replay("nobody")]).toEqual([{ replayed: 0, states: ["applied"] }, null]);
+    expect([await it.engine.replay(id, null), await it.engine.replay("nobody", null)]).toEqual([
+      { replayed: 0, states: ["applied"] },
+      null,
+    ]);
     expect(it.all("SELECT count(*) AS rows, sum(is_error) AS errors FROM activity_log")).toEqual([{ rows: 5, errors: 0 }]);
   });
 
   test("that are refused leave a row, and can't be replayed", async () => {
     using it = engineOn();
-    expect((await it.engine.take(['{"activities":[]}', "{"])).map(({ kind }) => kind)).toEqual(["invalid", "invalid"]);
+    expect((await it.engine.take(['{"activities":[]}', "{"].map((body) => ({ body, key: null })))).map(({ kind }) => kind)).toEqual([
+      "invalid",
+      "invalid",
+    ]);
     const rows = it.all("SELECT id, payload, is_error, error_message, state FROM activity_log ORDER BY rowid");
     expect(rows).toMatchObject([
       { payload: '{"activities":[]}', is_error: 1, error_message: "activities: must hold at least one activity", state: "rejected" },
       { payload: "{", is_error: 1, state: "rejected" },
     ]);
-    expect(await it.engine.replay(String(rows[0]?.id))).toEqual({ replayed: 0, states: ["rejected"] });
+    expect(await it.engine.replay(String(rows[0]?.id), null)).toEqual({ replayed: 0, states: ["rejected"] });
   });
 
   test("are refused while too many wait, and taken again when they are applied", async () => {
@@ -166,7 +161,10 @@ describe("activities", () => {
     expect((await it.engine.stats()).waitingSize).toBe(0);
     // One of more than may ever wait is taken when nothing waits; of several at once the first.
     const large = JSON.stringify({ activities: [of(2000)] });
-    expect((await it.engine.take([large, large])).map(({ kind }) => kind)).toEqual(["accepted", "full"]);
+    expect((await it.engine.take([large, large].map((body) => ({ body, key: null })))).map(({ kind }) => kind)).toEqual([
+      "accepted",
+      "full",
+    ]);
   });
 
   test("are refused when the database has the size that it may have, and leave no row; what is deleted makes room", async () => {
@@ -178,12 +176,14 @@ describe("activities", () => {
       await it.work();
     }
     expect([kinds[0], kinds.at(-1)]).toEqual(["accepted", "full"]);
-    expect(await it.engine.take(["{"])).toMatchObject([{ kind: "invalid" }]);
-    expect(await it.engine.take([JSON.stringify({ activities: [large] })])).toEqual([{ kind: "full", what: "database" }]);
+    expect(await it.engine.take([{ body: "{", key: null }])).toMatchObject([{ kind: "invalid" }]);
+    expect(await it.engine.take([{ body: JSON.stringify({ activities: [large] }), key: null }])).toEqual([
+      { kind: "full", what: "database" },
+    ]);
     const accepted = kinds.filter((kind) => kind === "accepted").length;
     expect(it.all("SELECT count(*) AS rows FROM activity_log")).toEqual([{ rows: accepted }]);
     clock.time += 120_000;
-    expect(it.engine.prune()).toBe(true);
+    expect(await it.engine.prune()).toBe(true);
     expect((await it.post(large)).kind).toBe("accepted");
   });
 
@@ -198,9 +198,9 @@ describe("activities", () => {
     expect(await it.engine.stats()).toMatchObject({ waiting: 2, waitingBatches: 1 });
     await it.work();
     expect(it.all("SELECT id FROM t")).toEqual([{ id: 1 }]);
-    expect(it.engine.prune()).toBe(false);
+    expect(await it.engine.prune()).toBe(false);
     clock.time += 61_000;
-    expect([it.engine.prune(), it.engine.prune()]).toEqual([true, false]);
+    expect([await it.engine.prune(), await it.engine.prune()]).toEqual([true, false]);
     expect(it.all("SELECT id FROM activity_log")).toEqual([]);
   });
 
@@ -277,7 +277,7 @@ describe("activities", () => {
     await one.engine.work();
     expect([one.all("SELECT count(*) AS rows FROM t"), (await one.engine.stats()).waiting]).toEqual([[{ rows: 1000 }], 1501]);
     // The first worker has it and is gone: until its lease is over nobody goes past it.
-    one.database.quick.run("UPDATE sluice_queue SET owner = 'one', available_at = ? WHERE seq = 1", [clock.wall() + 3000]);
+    one.database.quick.run("UPDATE sluice_cursors SET owner = 'one', available_at = ?", [clock.wall() + 3000]);
     expect(await two.engine.work()).toBe(3000);
     clock.time += 3000;
     await two.work();
@@ -304,7 +304,7 @@ describe("activities", () => {
     );
     await it.work();
     const indexed = it.all(
-      "SELECT tbl_name AS t, (SELECT group_concat(name) FROM pragma_index_info(m.name)) AS columns FROM sqlite_master AS m WHERE name LIKE 'sluice_%' AND type = 'index' ORDER BY 1, 2",
+      "SELECT tbl_name AS t, (SELECT group_concat(name) FROM pragma_index_info(m.name)) AS columns FROM sqlite_master AS m WHERE name LIKE 'sluice_%' AND tbl_name NOT LIKE 'sluice_%' AND type = 'index' ORDER BY 1, 2",
     );
     expect(indexed).toEqual([
       { t: "t", columns: "id" },
@@ -317,21 +317,30 @@ describe("activities", () => {
 
 /** A warehouse: it has no transaction in common with the queue, takes its time, and is away at times. */
 class Warehouse implements Sink {
+  readonly delivery = "atLeastOnce";
+  readonly sharesQueue = false;
+  readonly ledger = null;
   readonly rows = new Map<string, string>();
   readonly asked: number[] = [];
   isAway = false;
   breaksOff = false;
   poison = "";
 
-  async apply(runs: readonly Run[], settle: (outcomes: readonly Outcome[]) => void): Promise<void> {
+  async apply(runs: readonly Run[]): Promise<Outcome[]> {
     this.asked.push(runs.reduce((sum, run) => sum + run.rows.length, 0));
     await Bun.sleep(1);
     if (runs.some(({ table }) => table === this.poison)) throw new Error("it can't take that");
-    if (this.isAway) throw new Error("the warehouse is away");
+    if (this.isAway) throw new SinkAway("the warehouse is away");
     for (const run of runs) for (const { id, values } of run.rows) this.rows.set(id, `${run.table} ${values.join()}`);
-    if (this.breaksOff) throw new Error("the connection broke");
-    settle(runs.flatMap((run) => run.rows.map(() => null)));
+    if (this.breaksOff) throw new SinkAway("the connection broke");
+    return runs.flatMap((run) => run.rows.map(({ values }) => (values.includes(13) ? "13 is not taken" : null)));
   }
+
+  prune(): boolean {
+    return false;
+  }
+
+  close(): void {}
 }
 
 describe("a sink that is a warehouse", () => {
@@ -348,44 +357,54 @@ describe("a sink that is a warehouse", () => {
     expect(await it.engine.work()).toBe(1000);
     warehouse.breaksOff = false;
     expect([(await it.engine.stats()).trouble, (await it.engine.stats()).waiting]).toEqual(["the connection broke", 3]);
+    expect((await it.engine.stats()).sinks).toMatchObject([
+      { state: "away", lastError: { at: clock.wall(), message: "the connection broke" } },
+    ]);
     clock.time += 1000;
     await it.work();
     expect([...warehouse.rows.values()]).toEqual(["a 1", "a 2", "b 3"]);
-    expect(it.all("SELECT count(*) AS rows FROM activity_log WHERE is_error = 0")).toEqual([{ rows: 3 }]);
-    expect(await it.engine.stats()).toMatchObject({ trouble: null, waiting: 0, applied: 3 });
+    expect(await it.engine.stats()).toMatchObject({ trouble: null, waiting: 0, applied: 3, sinks: [{ state: "following" }] });
   });
 
-  test("that refuses one batch holds up that one, and gives up no other", async () => {
+  test("that can't take one activity gives up that one, and no other", async () => {
     const { warehouse, it } = withWarehouse();
     using _ = it;
-    const ids = await Promise.all([1, 2, 3].map(async (n) => (await it.post(insert(n === 2 ? "poison" : "a", { x: int(n) }))).id));
+    const { id } = await it.post(...[1, 2, 3].map((n) => insert(n === 2 ? "poison" : "a", { x: int(n) })));
     warehouse.poison = "poison";
     while ((await it.engine.stats()).waiting > 0) clock.time += Math.min(10_000, await it.engine.work());
-    expect([...warehouse.rows.keys()]).toEqual([`${ids[0]}:0`, `${ids[2]}:0`]);
-    expect(it.engine.failures("", 9)).toMatchObject([{ id: `${ids[1]}:0`, error: "given up after 3 attempts: it can't take that" }]);
+    expect([...warehouse.rows.keys()]).toEqual([`${id}:0`, `${id}:2`]);
+    expect(await failuresOf(it.engine, "", 9)).toMatchObject([{ id: `${id}:1`, error: "given up after 3 attempts: it can't take that" }]);
+    expect(await it.engine.stats()).toMatchObject({ applied: 2, failed: 1 });
+    // The last that waits is given up: nothing keeps others from being applied then.
+    await it.post(insert("poison", { x: int(4) }));
+    while ((await it.engine.stats()).waiting > 0) clock.time += Math.min(10_000, await it.engine.work());
+    expect((await it.engine.stats()).sinks).toMatchObject([{ state: "away" }]);
+    clock.time += 10_000;
+    await it.work();
+    expect(await it.engine.stats()).toMatchObject({ failed: 2, trouble: null, sinks: [{ state: "following" }] });
+    warehouse.poison = "";
+    expect(await it.engine.replay(id, "nobody")).toBe(null);
+    expect(await it.engine.replay(id, "sqlite")).toEqual({ replayed: 1, states: ["failed"] });
+    expect(await failuresOf(it.engine, "", 9)).toMatchObject([{ state: "failed" }, { state: "replaying" }]);
+    await it.work();
+    expect([[...warehouse.rows.keys()].at(-1), (await failuresOf(it.engine, "", 9)).length]).toEqual([`${id}:1`, 1]);
   });
 
-  test("that stays away is tried again ever more rarely, and then what was for it counts as failed, to be replayed", async () => {
+  test("that stays away is tried again ever more rarely, for ever, and gets all of it in the end", async () => {
     const { warehouse, it } = withWarehouse();
     using _ = it;
     const { id } = await it.post(insert("a", { x: int(1) }), insert("a", { x: int(2) }));
     warehouse.isAway = true;
     const waits = [];
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 7; i++) {
       waits.push(await it.engine.work());
       expect(await it.engine.work()).toBe(waits.at(-1) ?? 0);
       clock.time += waits.at(-1) ?? 0;
     }
-    expect([waits, it.troubles.length, warehouse.asked]).toEqual([[1000, 2000, 4000], 3, [2, 2, 2]]);
-    expect(it.engine.failures("", 9)).toMatchObject([
-      { id: `${id}:1`, state: "failed", error: "given up after 3 attempts: the warehouse is away" },
-      { id: `${id}:0`, state: "failed" },
-    ]);
-    expect(await it.engine.work()).toBe(Number.POSITIVE_INFINITY);
+    expect([waits, it.troubles.length, warehouse.asked]).toEqual([[1000, 2000, 4000, 8000, 10_000, 10_000, 10_000], 7, Array(7).fill(2)]);
     warehouse.isAway = false;
-    expect(await it.engine.replay(id)).toMatchObject({ replayed: 2 });
     await it.work();
     expect([...warehouse.rows.keys()]).toEqual([`${id}:0`, `${id}:1`]);
-    expect(it.engine.failures("", 9)).toEqual([]);
+    expect(await failuresOf(it.engine, "", 9)).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 import type { Database, Statement } from "bun:sqlite";
-import type { Column } from "./activity.ts";
-import { type ColumnType, fit, parseType, type SqlValue, typeText, Unfit } from "./column-type.ts";
-import type { Outcome, Run, Sink } from "./sink.ts";
+import type { Column } from "../activity.ts";
+import { type ColumnType, fit, parseType, type SqlValue, typeText, Unfit } from "../column-type.ts";
+import { type Delivery, type Outcome, REPEATED, type Row, type Run, type Sink } from "./sink.ts";
+import { SqliteLedger } from "./sqlite-ledger.ts";
 
 /**
  * Gives the words that declare a column. The types that SQLite takes for numbers would be rounded: a decimal is text, by a name that holds
@@ -29,30 +30,60 @@ interface Table {
   rows: number;
 }
 
+interface Ready {
+  readonly table: Table;
+  readonly statement: Statement;
+  /** The types of the table's columns, where values must be converted to them; `null`: they are as they were given. */
+  readonly types: readonly (ColumnType | undefined)[] | null;
+  readonly change: 1 | -1;
+}
+
 /** Says that what an activity names is there, but is no table. */
 class NoTable extends Error {
   readonly code = "SQLITE_ERROR";
 }
 
+export interface SqliteSinkOptions {
+  /** True when the queue is in the same file, and settled on the same connection. */
+  readonly sharesQueue: boolean;
+  readonly keepsLog: boolean;
+}
+
 /**
  * Writes activities to tables of an SQLite database. A missing table is made by the first row for it, a missing column by the first row
- * with it.
+ * with it. Takes the database's activities once: where the queue is in the same file by settling both in one transaction, otherwise by their
+ * ids.
  */
 export class SqliteSink implements Sink {
+  readonly delivery = "once";
+  readonly sharesQueue: boolean;
+  readonly ledger: SqliteLedger | null;
+  /** False where the log alone tells what is settled. */
+  private readonly usesIds: boolean;
+  private readonly log: SqliteLedger;
   private readonly tables = new Map<string, Table | null>();
   private readonly statements = new Map<string, Statement>();
   private schemaVersion = -1;
 
-  constructor(private readonly client: Database) {}
+  constructor(
+    private readonly client: Database,
+    options: SqliteSinkOptions,
+    private readonly onClose: () => void = () => {},
+  ) {
+    this.sharesQueue = options.sharesQueue;
+    this.log = new SqliteLedger(client);
+    this.ledger = options.keepsLog ? this.log : null;
+    this.usesIds = !options.sharesQueue || !options.keepsLog;
+  }
 
-  apply(runs: readonly Run[], settle: (outcomes: readonly Outcome[]) => void): void {
+  apply(runs: readonly Run[], delivery: Delivery): Outcome[] {
+    const outcomes: Outcome[] = [];
     try {
       this.client
         .transaction(() => {
           this.followSchema();
-          const outcomes: Outcome[] = [];
-          for (const run of runs) this.applyRun(run, outcomes);
-          settle(outcomes);
+          for (const run of runs) this.applyRun(run, delivery, outcomes);
+          if (this.sharesQueue) delivery.settle(outcomes);
         })
         .immediate();
     } catch (error) {
@@ -60,6 +91,48 @@ export class SqliteSink implements Sink {
       this.forget();
       throw error;
     }
+    return outcomes;
+  }
+
+  prune({ log, ids }: { readonly log: number | null; readonly ids: number | null }): boolean {
+    const rows = log === null ? 0 : (this.ledger?.prune(new Date(log).toISOString()) ?? 0);
+    const forgotten =
+      ids === null
+        ? 0
+        : this.client.query("DELETE FROM sluice_ids WHERE id IN (SELECT id FROM sluice_ids WHERE at < ?1 ORDER BY at LIMIT 5000)").run(ids)
+            .changes;
+    return rows + forgotten > 0;
+  }
+
+  close(): void {
+    this.onClose();
+  }
+
+  /** Gives what became of an activity before; `undefined` when nothing did, or when it is to be tried again. */
+  private settledAs({ id, isReplay }: Row, mayRepeat: boolean): Outcome | undefined {
+    // With the queue in the same transaction only what is handed out a second time can be.
+    if (this.sharesQueue && !mayRepeat && !isReplay) return undefined;
+    const known = this.usesIds
+      ? this.client.query<{ error: string | null }, [string]>("SELECT error FROM sluice_ids WHERE id = ?1").get(id)
+      : null;
+    if (known !== null) {
+      if (known.error === null) return REPEATED;
+      if (isReplay) return undefined;
+      // Whoever keeps the dead letters may not have heard of it.
+      return this.ledger === null ? known.error : REPEATED;
+    }
+    // What the queue in this file settled has no other id than the log's.
+    const state = this.log.stateOf(id);
+    return state === "applied" || (state === "failed" && !isReplay) ? REPEATED : undefined;
+  }
+
+  /** Writes down that an activity is settled. */
+  private note({ id, payload }: Row, error: string | null, at: number): void {
+    if (this.usesIds)
+      this.client
+        .query("INSERT INTO sluice_ids (id, error, at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET error = ?2")
+        .run(id, error, at);
+    this.ledger?.write(id, JSON.stringify(payload), new Date(at).toISOString(), error);
   }
 
   /** Forgets what is known of the tables when another process, or a person, may have changed them. */
@@ -79,34 +152,42 @@ export class SqliteSink implements Sink {
     this.schemaVersion = -1;
   }
 
-  private applyRun(run: Run, outcomes: Outcome[]): void {
-    const ready = this.readyFor(run);
-    if (typeof ready === "string") {
-      for (let i = 0; i < run.rows.length; i++) outcomes.push(ready);
-      return;
-    }
-    const { table, statement } = ready;
-    // Values are kept as the table's column says, so that what was inserted is found again by whatever type it is named with.
-    const types = run.columns.map(({ name }) => table.columns.get(name.toLowerCase()));
-    const isAsGiven = run.columns.every(({ type }, i) => isSame(type, types[i]));
+  private applyRun(run: Run, delivery: Delivery, outcomes: Outcome[]): void {
+    let ready: Ready | string | null = delivery.giveUp;
     for (const row of run.rows) {
-      const values = isAsGiven ? row.values : converted(row.values, run.columns, types);
-      if (typeof values === "string") outcomes.push(values);
-      else {
-        // bun:sqlite's types leave out what it takes: whole numbers of 64 bits are bigints.
-        const { changes } = statement.run(...(values as (string | number | null)[]));
-        table.rows += run.operation === "insert" ? 1 : -changes;
-        outcomes.push(null);
+      // The same activity may come twice in one delivery.
+      const before = this.settledAs(row, delivery.mayRepeat);
+      if (before !== undefined) {
+        outcomes.push(before);
+        continue;
       }
+      ready ??= this.readyFor(run);
+      const error = typeof ready === "string" ? ready : this.applyRow(row, run.columns, ready);
+      this.note(row, error, delivery.at);
+      outcomes.push(error);
     }
-    if (run.operation === "delete") this.indexFor(run, table);
+    if (run.operation === "delete" && ready !== null && typeof ready !== "string") this.indexFor(run, ready.table);
+  }
+
+  /** Applies one row. Gives what is wrong with it, or `null`. */
+  private applyRow({ values }: Row, columns: readonly Column[], { table, statement, types, change }: Ready): string | null {
+    const fitted = types === null ? values : converted(values, columns, types);
+    if (typeof fitted === "string") return fitted;
+    // bun:sqlite's types leave out what it takes: whole numbers of 64 bits are bigints.
+    const { changes } = statement.run(...(fitted as (string | number | null)[]));
+    table.rows += change * changes;
+    return null;
   }
 
   /** Gives the table and the statement for a run's rows, or the reason why there can be none. */
-  private readyFor(run: Run): { readonly table: Table; readonly statement: Statement } | string {
+  private readyFor(run: Run): Ready | string {
     try {
       const table = run.operation === "insert" ? this.makeRoom(run) : this.findRoom(run);
-      return typeof table === "string" ? table : { table, statement: this.statementFor(run) };
+      if (typeof table === "string") return table;
+      // Values are kept as the table's column says, so that what was inserted is found again by whatever type it is named with.
+      const types = run.columns.map(({ name }) => table.columns.get(name.toLowerCase()));
+      const isAsGiven = run.columns.every(({ type }, i) => isSame(type, types[i]));
+      return { table, statement: this.statementFor(run), types: isAsGiven ? null : types, change: run.operation === "insert" ? 1 : -1 };
     } catch (error) {
       // Too many columns, a name that is something else: that stays so. A full disk or a lock is no fault of the activity.
       if (error instanceof Error && "code" in error && error.code === "SQLITE_ERROR")
