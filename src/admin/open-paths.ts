@@ -326,8 +326,18 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
       tags: ["activities"],
       summary: "Post a batch of changes",
       description:
-        "202 when the whole batch is durable in the queue; it is then applied to tables, each change once. Both spellings of the lists are taken, `colNames` and `col_names`. Where it is posted and who may is the configuration's (`activities`).",
+        "202 when the whole batch is durable in the queue; it is then applied to tables, each change once. Both spellings of the lists are taken, `colNames` and `col_names`. After a lost answer or a 503 send the batch again under the same `Idempotency-Key`: it takes effect once. Where it is posted and who may is the configuration's (`activities`).",
       security: [{ consumerKey: [] }, {}],
+      parameters: [
+        {
+          name: "Idempotency-Key",
+          in: "header",
+          required: false,
+          description:
+            "1 to 255 characters. The same key and body of the same caller take effect once within 24 hours; another body is 422.",
+          schema: { type: "string", minLength: 1, maxLength: 255 },
+        },
+      ],
       requestBody: {
         required: true,
         content: {
@@ -393,7 +403,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         401: "`activities.auth` asks for an API key, and there is none, or not a good one.",
         403: "The API key is not for this.",
         413: null,
-        422: "Nothing was accepted: `errors` names every mistake.",
+        422: "Nothing was accepted: `errors` names every mistake, or the Idempotency-Key was used for another batch.",
         429: "A limit refuses it (codes rateLimited, quotaExceeded), or your address is blocked.",
         503: "Too much waits to be applied (code backlogFull), or nothing can be written at the moment (queueUnavailable).",
       },

@@ -26,10 +26,11 @@ import { documentsAdmin } from "../records/admin.ts";
 import type { Documents } from "../records/documents.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { type StatsDeps, statsAdmin } from "../stats/admin.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log, LogState } from "../telemetry/log.ts";
 import { logAdmin } from "../telemetry/log-admin.ts";
 import { TierConfig } from "../tiers/settings.ts";
 import { breakersAdmin } from "../upstreams/admin.ts";
+import type { CountsInAll } from "../upstreams/in-all.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
 import { usageAdmin } from "../usage/admin.ts";
@@ -71,6 +72,10 @@ export interface ResourceDeps extends LimitsAdminDeps {
   /** The log; `null`: nothing is logged. */
   readonly log: Log | null;
   readonly cache: CacheView;
+  /** Gives what all processes of the gateway know of targets. */
+  readonly inAll: CountsInAll;
+  /** Gives the lines of the log that found no room, in all processes. */
+  readonly droppedInAll: () => Promise<LogState["dropped"]>;
   readonly config: ConfigView;
 }
 
@@ -104,7 +109,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
       more: { schema: { state: IssuerState }, of: (name) => ({ state: deps.issuerState(name) }) },
     }),
   ),
-  own(breakersAdmin(deps.upstreams, deps.clock, deps.audit), "operator"),
+  own(breakersAdmin(deps.upstreams, deps.clock, deps.audit, deps.inAll), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),
   recordsOf("block", blocksAdmin(deps.guard, deps.audit)),
   own(activitiesAdmin(deps.activities, deps.audit), "admin"),
@@ -116,7 +121,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   // It takes a key, which belongs in no URL: a POST that only looks.
   own(explainAdmin(deps.explain), "admin", { "POST /request": "viewer" }),
   own(statsAdmin(deps.stats), "admin"),
-  own(logAdmin(deps.log, deps.audit), "operator"),
+  own(logAdmin(deps.log, deps.audit, deps.droppedInAll), "operator"),
   own(
     eventsAdmin(deps.events, (authorization) => {
       const { ip } = deps.audit.actor;

@@ -27,6 +27,8 @@ export interface TokensDeps {
   readonly audit: Audit;
   /** Called when tokens were read anew: one may have been revoked. */
   readonly onLoad?: () => void;
+  /** False where another process makes the first token. */
+  readonly mayMake?: boolean;
 }
 
 /** The id of the token that is made at the first start; with SLUICE_ADMIN_TOKEN that one stands in its place. */
@@ -61,7 +63,7 @@ export class AdminTokens {
   static open(deps: TokensDeps, given: string | undefined): { tokens: AdminTokens; made: string | null } {
     const tokens = new AdminTokens(deps, given);
     // Two processes that start together must not both make one.
-    const made = given === undefined || given === "" ? makeFirst(deps) : null;
+    const made = (given === undefined || given === "") && deps.mayMake !== false ? makeFirst(deps) : null;
     tokens.load();
     return { tokens, made };
   }
@@ -87,6 +89,23 @@ export class AdminTokens {
   touch(token: AdminToken): void {
     token.lastUsedAt = this.deps.clock.wall();
     this.used.add(token);
+  }
+
+  /** Gives the ids of the tokens that were used since the last call, with the times (milliseconds since 1970): for the process that writes them. */
+  takeUsed(): [id: string, at: number][] {
+    const used = Array.from(this.used, ({ id, lastUsedAt }): [string, number] => [id, lastUsedAt ?? 0]);
+    this.used.clear();
+    return used;
+  }
+
+  /** Notes that another process has seen tokens used. */
+  usedThere(used: readonly (readonly [id: string, at: number])[]): void {
+    for (const [id, at] of used) {
+      const token = this.tokens.find((each) => each.id === id);
+      if (token === undefined || (token.lastUsedAt ?? 0) >= at) continue;
+      token.lastUsedAt = at;
+      this.used.add(token);
+    }
   }
 
   flushUsed(): void {

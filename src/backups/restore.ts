@@ -19,6 +19,7 @@ import { IssuerConfig } from "../issuers/settings.ts";
 import { PoolConfig } from "../pools/settings.ts";
 import type { DocumentKind, KindPath } from "../records/kinds.ts";
 import { SecretFault, type Secrets } from "../records/sealing.ts";
+import { CellFolder } from "../shared/cell-folder.ts";
 import { explained, isDamage, StorageError, sqliteCode } from "../storage/faults.ts";
 import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
 import { openStorage, origin, type Storage } from "../storage/open.ts";
@@ -127,6 +128,8 @@ async function exchange(options: RestoreOptions): Promise<Restored> {
     // In one step: there is no moment without a database.
     renameSync(copy, databasePath);
     for (const rest of ["-wal", "-shm"]) rmSync(databasePath + rest, { force: true });
+    // Which of the counts in there are in this database nobody can tell.
+    rmSync(new CellFolder(databasePath).path, { recursive: true, force: true });
     sync(dirname(databasePath));
     return { ...restored, before };
   } finally {

@@ -19,22 +19,36 @@ const Statistics = {
   bypassed: count("Requests that the cache has no part in, such as those for a range."),
 };
 
+export type CacheStatistics = Readonly<Record<keyof typeof Statistics, number>>;
+
+/** Says what is to be forgotten: the responses of a route, those whose path begins so, or all. */
+export interface Purge {
+  readonly route?: string | undefined;
+  readonly prefix?: string | undefined;
+}
+
 /** Gives the admin API what it must know of the cache. */
 export interface CacheView {
-  /** Bytes now, and counts since the start. */
-  readonly statistics: () => Record<keyof typeof Statistics, number>;
-  /** Forgets what `isMeant`. Gives how many responses that were. */
-  readonly purge: (isMeant: (route: string, path: string) => boolean) => number;
+  /** Bytes now, and counts since the start, of all processes together. */
+  readonly statistics: () => Promise<CacheStatistics>;
+  /** Forgets what is meant, in all processes. Gives how many responses that were. */
+  readonly purge: (what: Purge) => Promise<number>;
 }
 
 export const cacheAdmin = (cache: CacheView, audit: Audit) =>
   new Elysia({ prefix: "/cache", tags: ["cache"], normalize: false })
-    .get("/", () => cache.statistics(), { response: Type.Object(Statistics), detail: { summary: "Cache statistics" } })
+    .get("/", () => cache.statistics(), {
+      response: Type.Object(Statistics),
+      detail: {
+        summary: "Cache statistics",
+        description: "Each worker has a cache of its own, of cache.maxSize: the numbers are those of all of them together.",
+      },
+    })
     .delete(
       "/",
-      ({ query: { route, prefix } }) => {
+      async ({ query: { route, prefix } }) => {
         if (prefix !== undefined && !prefix.startsWith("/")) throw invalid([{ path: ["prefix"], message: 'must begin with "/"' }]);
-        const purged = cache.purge((itsRoute, path) => (route ?? itsRoute) === itsRoute && path.startsWith(prefix ?? "/"));
+        const purged = await cache.purge({ route, prefix });
         audit.note({ action: "cache.purge", subject: "cache", after: { route, prefix, purged } });
         return { purged };
       },
@@ -46,6 +60,6 @@ export const cacheAdmin = (cache: CacheView, audit: Audit) =>
           ),
         }),
         response: Type.Object({ purged: count("Responses that were purged.") }),
-        detail: { summary: "Purge the cache", description: "The responses of a route, below a path, or all." },
+        detail: { summary: "Purge the cache", description: "The responses of a route, below a path, or all; in all workers." },
       },
     );

@@ -12,7 +12,7 @@ import { CredentialRefused, PoolExhausted } from "../pools/credential.ts";
 import { NoTarget } from "../upstreams/no-target.ts";
 import type { Clock } from "../values/clock.ts";
 import { type Changed, changedBy } from "./changed.ts";
-import type { CacheCounts } from "./counts.ts";
+import { type CacheCounts, noCacheCounts } from "./counts.ts";
 import { type Fill, Fills } from "./fill.ts";
 import { type Asked, Keeper } from "./keeper.ts";
 import { hasSeveral, uriOf } from "./key.ts";
@@ -36,13 +36,15 @@ export interface CachingDeps {
   readonly store: CacheStore;
   readonly clock: Clock;
   readonly onFault: (error: unknown, requestId: string) => void;
+  /** Is counted in; left out: in numbers of its own. */
+  readonly counts?: CacheCounts;
 }
 
 /**
  * Caches by RFC 9111 for all callers before the backends: gives what is fresh, asks about what is stale, lets one request fetch what many want, and keeps private answers apart.
  */
 export class Caching {
-  readonly counts: CacheCounts = { hits: 0, misses: 0, stale: 0, revalidated: 0, collapsed: 0, stored: 0, bypassed: 0 };
+  readonly counts: CacheCounts;
   private readonly fills: Fills;
   private readonly keeper: Keeper;
   /** Entries that are being revalidated in the background. */
@@ -50,6 +52,7 @@ export class Caching {
 
   constructor(private readonly deps: CachingDeps) {
     const { store, clock } = deps;
+    this.counts = deps.counts ?? noCacheCounts();
     this.fills = new Fills(clock);
     this.keeper = new Keeper({ store, fills: this.fills, counts: this.counts, clock });
   }

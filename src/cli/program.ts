@@ -18,6 +18,7 @@ import { serve } from "./serve.ts";
 import { signToken } from "./sign-token.ts";
 import { top } from "./top.ts";
 import { types } from "./types.ts";
+import { worker } from "./worker.ts";
 
 const COMMANDS: readonly Command[] = [
   serve,
@@ -51,6 +52,7 @@ const COMMANDS: readonly Command[] = [
   demo,
   completionOf(() => SHOWN),
   copyDatabase,
+  worker,
 ];
 export const SHOWN = COMMANDS.filter((command) => !command.isHidden);
 

@@ -16,7 +16,7 @@ const PLAIN = "\x1b[0m";
 export function screenOf(before: StatsAnswer, now: StatsAnswer, screen: Screen): string[] {
   const change = changeOf(before, now);
   const head = headOf(now, change, screen);
-  const sections = [routesOf, consumersOf, targetsOf, pluginsOf, blocksOf, poolsOf]
+  const sections = [routesOf, consumersOf, targetsOf, workersOf, pluginsOf, blocksOf, poolsOf]
     .map((section) => section(now, change, screen))
     .filter(({ lines }) => lines.length > 0);
   return [...head, ...laidOut(sections, screen.rows - head.length, screen)].slice(0, screen.rows);
@@ -33,6 +33,8 @@ interface Change {
   readonly cache: StatsAnswer["cache"];
   /** Plug-ins, those that took most time first; `longestHold` is since the start. */
   readonly plugins: StatsAnswer["plugins"];
+  /** The processes, with the requests of each since then. */
+  readonly workers: StatsAnswer["workers"];
 }
 
 function changeOf(before: StatsAnswer, now: StatsAnswer): Change {
@@ -55,9 +57,16 @@ function changeOf(before: StatsAnswer, now: StatsAnswer): Change {
     routes,
     all: routes.reduce(sumOf, emptyRoute(now.latencyBounds.length + 1)),
     consumers,
+    workers: workersSince(now, isSame ? before.workers : []),
     plugins: pluginsSince(now, isSame ? before.plugins : []),
     cache: isSame ? { hits: now.cache.hits - before.cache.hits, misses: now.cache.misses - before.cache.misses } : now.cache,
   };
+}
+
+function workersSince(now: StatsAnswer, before: StatsAnswer["workers"]): StatsAnswer["workers"] {
+  // Another process in the place of one counts from nothing.
+  const earlier = new Map(before.map(({ pid, requests }) => [pid, requests]));
+  return now.workers.map((worker) => ({ ...worker, requests: worker.requests - (earlier.get(worker.pid) ?? 0) }));
 }
 
 function pluginsSince(now: StatsAnswer, before: StatsAnswer["plugins"]): StatsAnswer["plugins"] {
@@ -156,6 +165,18 @@ const targetsOf: SectionOf = (now, _, screen) => {
     }),
   };
 };
+
+const workersOf: SectionOf = (_, { seconds, workers }, { columns }) => ({
+  title: (shown) => row([`WORKER${shown}`, "REQ/S", "CONNECTIONS", "MEMORY MB", "RESTARTS"], columns, WORD),
+  // One that is alone is the whole gateway, of which the lines above tell.
+  lines: (workers.length < 2 ? [] : workers).map(({ worker, requests, connections, memory, restarts }) =>
+    row(
+      [worker, rateOf(requests, seconds), String(connections), (memory / 1e6).toFixed(0), restarts === null ? "-" : String(restarts)],
+      columns,
+      WORD,
+    ),
+  ),
+});
 
 /** Milliseconds for which a plug-in may keep everything else waiting without being shown in red. */
 const LONG_HOLD = 100;

@@ -33,6 +33,7 @@ export const top: Command = {
           stats?.targets,
           stats?.pools,
           stats?.plugins,
+          stats?.workers,
           stats?.latencyBounds,
           stats?.faults,
           stats?.warnings,

@@ -44,6 +44,8 @@ export interface LiveConfigDeps {
   readonly others: OtherFiles;
   /** The faults that the file has already at the start, when the gateway was started with another configuration. */
   readonly faults: readonly Fault[];
+  /** The text of the configuration in force; left out: that of the file. */
+  readonly text?: string | undefined;
 }
 
 /**
@@ -71,8 +73,9 @@ export class LiveConfig {
 
   constructor(private readonly deps: LiveConfigDeps) {
     this.current = { loadedAt: deps.clock.wall(), faults: deps.faults };
-    // With faults it is read once more, so that the files are looked at that it names, and not only those in force.
-    this.seen = deps.faults.length === 0 ? this.look() : "";
+    // With faults it is read once more, so that the files are looked at that it names, and not only those in force; and where it was changed while
+    // the process was away that looked at it before.
+    this.seen = deps.faults.length === 0 && this.isInForce() ? this.look() : "";
   }
 
   get status(): LoadStatus {
@@ -146,6 +149,17 @@ export class LiveConfig {
     const warnings = placed(text, configWarnings(loaded.config, loaded.given, this.deps.host, this.deps.clock.wall()));
     this.deps.emit({ type: "configurationWarnings", warnings });
     return conflicts;
+  }
+
+  /** Tells whether the file has the text that is in force. */
+  private isInForce(): boolean {
+    const { file, text } = this.deps;
+    if (file === null || text === undefined) return true;
+    try {
+      return readFileSync(file, "utf8") === text;
+    } catch {
+      return false;
+    }
   }
 
   /** Gives a text that changes when the file does. */

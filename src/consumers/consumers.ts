@@ -74,26 +74,6 @@ export class Consumers {
 
   constructor(private readonly deps: ConsumersDeps) {}
 
-  /** Reads from the database the consumers that the admin API made. */
-  load(): void {
-    const { registry, storage } = this.deps;
-    for (const row of storage.client.query("SELECT id, tier, enabled, limits, quota FROM consumers").values() as [
-      string,
-      string,
-      number,
-      string | null,
-      string | null,
-    ][]) {
-      registry.putConsumer({
-        id: row[0],
-        tier: row[1],
-        enabled: row[2] === 1,
-        limits: row[3] === null ? null : (JSON.parse(row[3]) as LimitConfig[]),
-        quota: row[4] === null ? null : (JSON.parse(row[4]) as QuotaConfig[]),
-      });
-    }
-  }
-
   /** Tells whether the admin API made a consumer of this id. */
   isFromApi(id: string): boolean {
     return !this.declared.has(id) && this.deps.registry.consumer(id) !== undefined;
@@ -120,8 +100,10 @@ export class Consumers {
         },
       ]),
     );
-    for (const id of before.keys()) if (!this.declared.has(id)) this.deps.registry.removeConsumer(id);
-    for (const consumer of this.declared.values()) this.register(consumer);
+    const { registry } = this.deps;
+    for (const id of before.keys()) if (!this.declared.has(id)) registry.withdrawConsumer(id);
+    for (const { id, tier, enabled, limits, quota } of this.declared.values())
+      registry.declareConsumer({ id, tier, enabled, limits, quota });
   }
 
   get(id: string): Consumer {
@@ -167,7 +149,7 @@ export class Consumers {
     this.deps.audit.change({ action: "consumer.create", subject: `consumer ${input.id}`, after: auditView(consumer) }, () =>
       this.deps.storage.db.insert(consumers).values(toRow(consumer)).run(),
     );
-    this.register(consumer);
+    this.deps.registry.followConsumer(consumer.id);
     return consumer;
   }
 
@@ -207,7 +189,7 @@ export class Consumers {
         if (changed.length === 0) throw changedMeanwhile();
       },
     );
-    this.register(consumer);
+    this.deps.registry.followConsumer(id);
     return consumer;
   }
 
@@ -230,15 +212,12 @@ export class Consumers {
       return removeKeys(id);
     });
     afterwards();
-    this.deps.registry.removeConsumer(id);
+    this.deps.registry.followConsumer(id);
   }
 
-  /** Reads one consumer from the database again, after another process has made, changed or deleted it. */
+  /** Takes over that another process has made, changed or deleted a consumer. */
   refresh(id: string): void {
-    if (this.declared.has(id)) return;
-    const consumer = this.stored(id);
-    if (consumer === undefined) this.deps.registry.removeConsumer(id);
-    else this.register(consumer);
+    this.deps.registry.followConsumer(id);
   }
 
   /** Gives ids of consumers of this tier: only the first few. */
@@ -275,11 +254,6 @@ export class Consumers {
       );
     if (all.length > 0) throw invalid(all);
     return consumer;
-  }
-
-  private register(consumer: Consumer): void {
-    const { id, tier, enabled, limits, quota } = consumer;
-    this.deps.registry.putConsumer({ id, tier, enabled, limits, quota });
   }
 }
 

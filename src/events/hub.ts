@@ -26,6 +26,8 @@ export interface Reader {
   readonly filter: EventFilter;
   /** Sends one event. False when the reader is too slow, and is dropped. */
   send(text: string): boolean;
+  /** Takes an event as it is before it is written, for a reader elsewhere: the JSON without its last brace, and how many were left out before it. */
+  pass?(type: EventType, fields: string, skipped: number): void;
   /** Ends the stream: no more events come. */
   end(): void;
 }
@@ -38,6 +40,7 @@ export const MAX_READERS = 32;
 const BEAT_EVERY = 10_000;
 
 interface Listening {
+  readonly id: number;
   readonly reader: Reader;
   /** Tells whether the reader may still listen. */
   readonly mayStay: () => boolean;
@@ -60,6 +63,9 @@ export class EventHub {
   private readonly listening = new Set<Listening>();
   private beat: Timer | null = null;
   private isClosed = false;
+  private added = 0;
+  /** Learns that readers have come or gone. */
+  onReaders: () => void = () => {};
 
   constructor(private readonly deps: HubDeps) {}
 
@@ -79,8 +85,9 @@ export class EventHub {
 
   /** Sends events to `reader` until the function that this gives is called. `mayStay` is asked from time to time. */
   add(reader: Reader, mayStay: () => boolean): () => void {
-    const listening: Listening = { reader, mayStay, second: 0, shown: 0, skipped: 0 };
+    const listening: Listening = { id: ++this.added, reader, mayStay, second: 0, shown: 0, skipped: 0 };
     this.listening.add(listening);
+    this.onReaders();
     this.beat ??= setInterval(() => this.keepAlive(), BEAT_EVERY);
     return () => this.remove(listening);
   }
@@ -90,15 +97,31 @@ export class EventHub {
     let fields: string | null = null;
     for (const listening of this.listening) {
       if (!wants(listening.reader.filter, type, subject)) continue;
-      let more = "";
-      if (MANY.includes(type)) {
-        if (!this.admit(listening, type)) continue;
-        if (listening.skipped > 0) more = `,"skipped":${listening.skipped}`;
-        listening.skipped = 0;
-      }
+      if (MANY.includes(type) && !this.admit(listening, type !== "request" ? 1 : listening.reader.filter.sample)) continue;
       fields ??= JSON.stringify({ type, at: new Date(this.deps.now()).toISOString(), ...data() }).slice(0, -1);
-      this.send(listening, `event: ${type}\ndata: ${fields}${more}}\n\n`);
+      this.show(listening, type, fields);
     }
+  }
+
+  /** Says what each reader wants to see, for who makes events elsewhere. */
+  wishes(): { readonly id: number; readonly filter: EventFilter }[] {
+    return [...this.listening].map(({ id, reader: { filter } }) => ({ id, filter }));
+  }
+
+  /** Sends an event that was made elsewhere, and passed its filter there, to the reader of this id. */
+  forwarded(id: number, type: EventType, fields: string, skipped: number): void {
+    const listening = [...this.listening].find((each) => each.id === id);
+    if (listening === undefined) return;
+    listening.skipped += skipped;
+    if (MANY.includes(type) && !this.admit(listening, 1)) return;
+    this.show(listening, type, fields);
+  }
+
+  private show(listening: Listening, type: EventType, fields: string): void {
+    const { reader, skipped } = listening;
+    if (MANY.includes(type)) listening.skipped = 0;
+    if (reader.pass !== undefined) reader.pass(type, fields, MANY.includes(type) ? skipped : 0);
+    else this.send(listening, `event: ${type}\ndata: ${fields}${MANY.includes(type) && skipped > 0 ? `,"skipped":${skipped}` : ""}}\n\n`);
   }
 
   /** Ends all streams, and takes no more readers. */
@@ -111,17 +134,16 @@ export class EventHub {
   }
 
   /**
-   * Decides by chance, within a bound per second, whether a reader is shown an event, and counts it: what was left out is told with the
-   * next one.
+   * Decides by chance, with the share `sample` and within a bound per second, whether a reader is shown an event, and counts it: what was
+   * left out is told with the next one.
    */
-  private admit(listening: Listening, type: EventType): boolean {
+  private admit(listening: Listening, sample: number): boolean {
     const second = Math.floor(this.deps.now() / 1000);
     if (second !== listening.second) {
       listening.second = second;
       listening.shown = 0;
     }
-    const { sample } = listening.reader.filter;
-    const isShown = listening.shown < MAX_A_SECOND && (type !== "request" || sample >= 1 || this.deps.random() < sample);
+    const isShown = listening.shown < MAX_A_SECOND && (sample >= 1 || this.deps.random() < sample);
     if (isShown) listening.shown++;
     else listening.skipped++;
     return isShown;
@@ -150,6 +172,7 @@ export class EventHub {
 
   private remove(listening: Listening): void {
     this.listening.delete(listening);
+    this.onReaders();
     if (this.listening.size > 0 || this.beat === null) return;
     clearInterval(this.beat);
     this.beat = null;

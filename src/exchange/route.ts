@@ -6,7 +6,7 @@ import type { OddPath } from "../http/path.ts";
 import type { Policy } from "../limits/policy.ts";
 import type { RouteCredential } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
-import type { RouteMetrics } from "../telemetry/metrics.ts";
+import type { RouteMetrics } from "../telemetry/route-metrics.ts";
 import type { UsageRecipe } from "../tokens/meter.ts";
 import type { RetryBudget, RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";

@@ -10,14 +10,15 @@ import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
 import type { Clock } from "../values/clock.ts";
-import type { Denial, Denials } from "./denials.ts";
+import type { Denial } from "./denials.ts";
 
 export interface ExplainDeps {
   readonly clock: Clock;
   readonly guard: Guard;
   readonly registry: KeyRegistry;
   readonly limiter: LimitService;
-  readonly denials: Denials;
+  /** Gives the refusals of callers that are remembered, by their ids and addresses. */
+  readonly denials: (callers: readonly string[]) => Promise<readonly Denial[]>;
   /** Tells why a key may not be used on a route from an address; `null` when it may. */
   readonly mayUse: (caller: Caller, route: Route, ip: string) => Problem | null;
   /** Tells what limits do now that Redis is away; `null` while it is there, or there is none. */
@@ -115,7 +116,7 @@ export class Explain {
         reading: at < 0 ? null : (readings[at] ?? null),
       };
     });
-    const remembered = [...(consumer === null ? [] : denials.of(consumer.id)), ...(ip === null ? [] : denials.of(ipSubject(ip)))];
+    const remembered = await denials([...(consumer === null ? [] : [consumer.id]), ...(ip === null ? [] : [ipSubject(ip)])]);
     const unknown: string[] = [];
     const away = this.deps.away();
     const refusal = this.refusalOf(situation, isAnonymous, unknown);
@@ -137,7 +138,7 @@ export class Explain {
       away,
       limits,
       passedOver: isAnonymous ? [] : passedOver(own, consumer, key, registry),
-      denials: remembered.sort((a, b) => b.at - a.at),
+      denials: [...remembered].sort((a, b) => b.at - a.at),
     };
   }
 

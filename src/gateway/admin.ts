@@ -9,9 +9,12 @@ import { mayUse } from "../identity/gate.ts";
 import { issuerState } from "../issuers/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { faultLines } from "../schema/faults.ts";
+import type { Bus } from "../shared/bus.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Components } from "./components.ts";
+import { cacheCountsOf } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
+import { SETTLED } from "./picture.ts";
 import type { Services } from "./services.ts";
 import type { Snapshots } from "./snapshots.ts";
 
@@ -21,8 +24,7 @@ export type AdminApi = (request: Request, requestId: string, ip?: string) => Pro
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
-  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, cacheStore, caching, activities, replication } =
-    services;
+  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
     ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },
@@ -38,10 +40,9 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     issuerState: (name) => issuerState(issuers.get(name), clock),
     poolState: (name) => poolState(pools, name, clock),
     routePolicies: () => snapshots.routes.flatMap((route) => route.policies),
-    cache: {
-      statistics: () => ({ ...cacheStore.stats, maxSize: cacheStore.maxSize, ...caching.counts }),
-      purge: (isMeant) => caching.purge(isMeant),
-    },
+    cache: { statistics: picture.cache, purge: picture.purge },
+    inAll: picture.targets,
+    droppedInAll: picture.dropped,
     limiter: limits.limiter,
     callerOf: (id) => issuers.callerOf(id),
     config: { live, config: () => inForce.config },
@@ -53,14 +54,31 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     write: replication === null ? null : (work) => replication.write(work),
     onFault: options.onFault,
   };
-  return createAdmin(deps, adminResources(deps));
+  return settledBefore(createAdmin(deps, adminResources(deps)), ground.bus);
+}
+
+/** Milliseconds that an answer waits for a process that does not say that it has taken over what was changed: one that hangs must not hold it up. */
+const SETTLED_WITHIN = 250;
+
+/**
+ * Has the keeper answer a change, and whoever wants to follow the events, only when all workers have taken it over: what was made works at once, whichever
+ * worker is asked next.
+ */
+function settledBefore(handle: AdminApi, bus: Bus): AdminApi {
+  if (bus.role !== "keeper") return handle;
+  return async (request, requestId, ip) => {
+    const answer = await handle(request, requestId, ip);
+    const isStream = answer.headers.get("content-type") === "text/event-stream";
+    if (isStream || (request.method !== "GET" && request.method !== "HEAD")) await bus.askAll(SETTLED, null, SETTLED_WITHIN);
+    return answer;
+  };
 }
 
 function explanations({ clock }: Ground, services: Services, snapshots: Snapshots): ResourceDeps["explain"] {
-  const { guard, records, limits, denials, pools, health, issuers } = services;
+  const { guard, records, limits, everyone, pools, health, issuers } = services;
   const { keys, registry } = records;
   const explain = new Explain({
-    ...{ clock, guard, registry, limiter: limits.limiter, denials, mayUse, away: limits.away },
+    ...{ clock, guard, registry, limiter: limits.limiter, denials: everyone.denials, mayUse, away: limits.away },
     // Of a key only its beginning is kept: one that was imported in nearly that form is taken for one.
     isOfMadeForm: ({ id }) => keys.get(id).record.start.startsWith("slc_"),
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
@@ -72,17 +90,19 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
   };
 }
 
-function statistics({ clock, metrics, warnings, link, live, plugins, options }: Ground, services: Services): ResourceDeps["stats"] {
-  const { health, usage, upstreams, pools, caching, activities, guard, troubles } = services;
+function statistics({ clock, metrics, warnings, link, live, options }: Ground, services: Services): ResourceDeps["stats"] {
+  const { health, usage, upstreams, pools, activities, guard, picture, everyone } = services;
   return {
     ...{ clock, health, metrics, usage, upstreams, pools, guard, warnings },
-    plugins: () => plugins.allCounts,
+    plugins: picture.plugins,
+    inAll: picture.targets,
+    dropped: picture.dropped,
     startedAt: clock.now(),
-    cacheCounts: caching.counts,
+    cacheCounts: () => cacheCountsOf(metrics),
+    processes: () => everyone.processes(),
+    restarts: async () => (await options.restarts?.()) ?? {},
     isRedisUp: () => link?.isUp ?? null,
     activities: () => activities.current?.stats() ?? null,
-    log: () => options.log?.state ?? null,
-    troubleOf: (upstream, url) => troubles.of(upstream, url),
     faults: () => faultLines(options.file, live.status.faults),
   };
 }

@@ -1,3 +1,5 @@
+import type { Activities } from "../activities/activities.ts";
+import { nameOf } from "../activities/sinks/names.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 
@@ -17,7 +19,7 @@ export class Components {
       // Keys and limits are in memory: a database that can't be written, or is damaged, is no reason to serve no longer.
       database: writability.state === null ? "ok" : "degraded",
       // Requests are served all the same.
-      ...(config.activities === null ? {} : { queue: activities.current?.fault === null ? "ok" : "degraded" }),
+      ...(config.activities === null ? {} : activitiesStates(config.activities.sinks.map(nameOf), activities.current)),
       ...(link === null ? {} : { redis: link.isUp ? "ok" : config.redis?.onFailure === "deny" ? "failing" : "away" }),
       ...(config.ready.upstreams.length === 0 ? {} : { upstreams: Object.values(this.required()).includes("failing") ? "failing" : "ok" }),
     };
@@ -37,4 +39,12 @@ export class Components {
     const stateOf = (name: string): string => (states.find((each) => each.name === name)?.isReady === true ? "ok" : "failing");
     return Object.fromEntries(this.ground.inForce.config.ready.upstreams.map((name) => [name, stateOf(name)]));
   }
+}
+
+/** Gives the states of the queue of activities and of each sink that they go to. */
+function activitiesStates(sinks: readonly string[], activities: Activities | null): Record<string, string> {
+  if (activities === null) return { queue: "degraded" };
+  const { away } = activities;
+  const states = sinks.map((sink) => [`sink ${sink}`, away.includes(sink) ? "away" : "ok"]);
+  return { queue: activities.queueFault === null ? "ok" : "degraded", ...Object.fromEntries(states) };
 }

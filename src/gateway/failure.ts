@@ -3,7 +3,7 @@ import { TooLarge, TooSlow } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
 import { bodyTooLarge, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
-import { LimiterUnavailable } from "../limits/redis/limiter.ts";
+import { LimiterUnavailable } from "../limits/limiter.ts";
 import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
 import { NoTarget } from "../upstreams/no-target.ts";
 

@@ -17,8 +17,7 @@ import type { Crowd } from "../http/crowd.ts";
 import { certificateFamilies, connectionFamilies } from "../http/metrics.ts";
 import type { Issuers } from "../issuers/issuers.ts";
 import { issuerFamilies } from "../issuers/metrics.ts";
-import type { MemoryStore } from "../limits/memory/store.ts";
-import { limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
+import { type Census, limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
 import type { RedisLimiter } from "../limits/redis/limiter.ts";
 import type { PluginCounts } from "../plugins/counts.ts";
 import { pluginFamilies } from "../plugins/metrics.ts";
@@ -40,8 +39,8 @@ export interface Sources {
   readonly health: SystemHealth;
   readonly upstreams: Upstreams;
   readonly cacheStore: CacheStore;
-  readonly cacheCounts: Readonly<CacheCounts>;
-  readonly store: MemoryStore;
+  readonly cacheCounts: () => Readonly<CacheCounts>;
+  readonly census: () => Census;
   readonly guard: Guard;
   readonly pools: Pools;
   readonly issuers: Issuers;
@@ -70,7 +69,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...healthFamilies(sources.health),
   ...upstreamFamilies(sources.upstreams, sources.clock),
   ...cacheFamilies(sources.cacheStore, sources.cacheCounts),
-  ...limitFamilies(sources.store),
+  ...limitFamilies(sources.census),
   ...guardFamilies(sources.guard),
   ...poolFamilies(sources.pools),
   ...issuerFamilies(sources.issuers),

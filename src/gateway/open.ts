@@ -4,26 +4,33 @@ import type { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Warnings } from "../health/warnings.ts";
 import type { Crowd } from "../http/crowd.ts";
 import type { Malformed } from "../observers/recorder.ts";
+import type { PreparedPlugins } from "../plugins/plugins.ts";
 import { faultLines } from "../schema/faults.ts";
 import { parseDuration } from "../values/units.ts";
 import type { AdminApi } from "./admin.ts";
+import { cacheCountsOf, countTogether } from "./everyone.ts";
 import { families } from "./families.ts";
 import { type GatewayOptions, type Ground, openGround } from "./ground.ts";
-import { keepGood, reload } from "./reload.ts";
+import { faultsOf, keepGood, reload, swap } from "./reload.ts";
 import type { Scope } from "./scope.ts";
 import { openServices, type Services } from "./services.ts";
 import { openSurfaces } from "./surfaces.ts";
+import { ReloadFollower, tellInForce } from "./together.ts";
 
 /** Controls the gateway, ready to serve; `listen` opens its listeners. */
 export interface Gateway {
-  /** Resolves when it is known whether Redis is there; at once without one. */
+  /** Resolves when it is known whether Redis is there, and a worker has in force what all have; at once for a process that is alone. */
   readonly ready: Promise<void>;
+  /** Takes over what the others have said before this process could hear them; once, when it can. Resolves when that is done. */
+  readonly lookAgain: () => Promise<void>;
   readonly dispatcher: Dispatcher;
   readonly warnings: Warnings;
   /** The clients' connections, on all listeners together. */
   readonly crowd: Crowd;
   readonly admin: AdminApi;
   readonly live: LiveConfig;
+  /** The number of workers that share connections. */
+  readonly workers: number;
   /** The URL of the demo's backend; `null` without the demo. */
   readonly demoUrl: string | null;
   /** The admin token when it was made now; it is shown once. */
@@ -63,10 +70,13 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   const { metrics, warnings, crowd, live, events, inForce } = ground;
   const certificate: { expiresAt: number | null } = { expiresAt: null };
   metrics.show(families(sourcesOf(ground, services, () => certificate.expiresAt)));
+  countTogether(ground);
   follow(ground, services);
-  watchConfiguration(ground, services);
+  const follower = ground.bus.role === "worker" ? followReloads(ground, services) : null;
+  const inStep = follower === null ? watchConfiguration(ground, services) : follower.catchUp();
   return {
-    ...{ ready: whenReady(services, ground), warnings, crowd, live },
+    ...{ ready: Promise.all([whenReady(services, ground), inStep]).then(() => {}), warnings, crowd, live, workers: options.workers ?? 1 },
+    lookAgain: async () => void (await Promise.all([follower?.catchUp(), services.picture.look()])),
     dispatcher: surfaces.dispatcher,
     admin: surfaces.admin,
     demoUrl: services.demo?.url ?? null,
@@ -86,52 +96,68 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
 
 /** Follows the changes of other processes on the same database, and forgets what is old. */
 function follow(
-  { every, guarded, feed, clock, inForce, audit, backups, options }: Ground,
+  { every, once, guarded, feed, clock, inForce, audit, backups, options }: Ground,
   { applyRemoteChanges, usage, replication }: Services,
 ): void {
   every(FOLLOW_EVERY, () => feed.poll(applyRemoteChanges));
-  every(PRUNE_EVERY, () => {
+  once(PRUNE_EVERY, () => {
     const { config } = inForce;
     const { keepFor } = config.audit;
     guarded(() => feed.prune(clock.wall(), replication !== null));
     guarded(() => usage.prune(clock.wall() - parseDuration(config.usage.keepFor)));
     if (keepFor !== null) guarded(() => audit.prune(clock.wall() - parseDuration(keepFor)));
   });
-  every(LOOK_FOR_BACKUPS_EVERY, () => void backups.look());
+  once(LOOK_FOR_BACKUPS_EVERY, () => void backups.look());
   every(LOOK_AT_LOG_EVERY, () => options.log?.look());
 }
 
+/** Follows in a worker what the keeper puts in force. */
+function followReloads(ground: Ground, services: Services): ReloadFollower {
+  const own = {
+    faultsOf: (next: Config) => faultsOf(next, ground, services),
+    swap: (next: Config, plugins: PreparedPlugins) => swap(next, plugins, ground, services),
+  };
+  return new ReloadFollower(ground, own, (why) => ground.options.onApart?.(why));
+}
+
 /** Follows the configuration's file, and writes down the results of its reloads. */
-function watchConfiguration(ground: Ground, services: Services): void {
+async function watchConfiguration(ground: Ground, services: Services): Promise<void> {
   const { occurrences, audit, guarded, live, options, scope } = ground;
   const { file, text } = options;
   occurrences.subscribe({
     reload: ({ trigger, faults }) =>
       guarded(() => audit.note({ action: "config.reload", subject: "config", after: { trigger, faults: faultLines(file, faults) } })),
   });
-  live.start((next, nextText, isStopping) => reload({ next, text: nextText, isStopping }, ground, services));
+  let inForce = text ?? "";
+  tellInForce(ground, () => inForce);
+  live.start(async (next, nextText, isStopping) => {
+    const faults = await reload({ next, text: nextText, isStopping }, ground, services);
+    if (faults.length > 0) return faults;
+    inForce = nextText;
+    options.onInForce?.(nextText);
+    return faults;
+  });
   scope.defer(() => live.close());
   if (text !== undefined && file !== null && live.status.faults.length === 0) keepGood(text, ground);
 }
 
-/** Waits until it is known whether Redis is there, and its records and signals are taken over. */
-async function whenReady({ replication, signals }: Services, { link }: Ground): Promise<void> {
-  if (replication === null || link === null) return;
+/** Waits until it is known whether Redis is there, its records are taken over, and what the other processes and instances say. */
+async function whenReady({ replication, picture }: Services, { link }: Ground): Promise<void> {
   try {
-    await link.tried;
-    await Promise.all([replication.catchUp(), signals?.look()]);
+    await link?.tried;
+    await Promise.all([replication?.catchUp(), picture.look()]);
   } catch {
     // Redis is away: it is caught up with when it is back.
   }
 }
 
 const sourcesOf = (ground: Ground, services: Services, certificateExpiresAt: () => number | null): Parameters<typeof families>[0] => {
-  const { clock, link, crowd, live, backups, writability, events, plugins, options } = ground;
-  const { health, upstreams, cacheStore, caching, limits, guard, pools, issuers, activities, tracing } = services;
+  const { clock, link, crowd, live, backups, metrics, writability, events, plugins, options } = ground;
+  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing } = services;
   return {
     ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, link, crowd, backups, events, certificateExpiresAt },
-    cacheCounts: caching.counts,
-    store: limits.store,
+    cacheCounts: () => cacheCountsOf(metrics),
+    census: limits.census,
     shared: limits.shared,
     live: () => live.status,
     plugins: () => plugins.allCounts,

@@ -7,7 +7,7 @@ import type { Own } from "../exchange/router.ts";
 import { onlyAskers } from "../judge/gate.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
-import type { RouteMetrics } from "../telemetry/metrics.ts";
+import type { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { compileRoute } from "./routes.ts";
 
 /** Makes the first gate of each own path, by the methods that it takes, or by who may come. */

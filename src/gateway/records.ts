@@ -10,6 +10,7 @@ import { askedPlaces, IssuerConfig, isIssuerOf, issuerFaults, isUrl } from "../i
 import { Keys } from "../keys/keys.ts";
 import { KnownMetadata } from "../keys/metadata.ts";
 import { KeyRegistry } from "../keys/registry.ts";
+import { StoredRecords } from "../keys/stored.ts";
 import { quotaList } from "../limits/settings.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Follower } from "../records/changes.ts";
@@ -21,6 +22,7 @@ import { RouteConfig, routeFaults } from "../routes/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import { masksIn } from "../schema/secrets.ts";
+import type { Bus } from "../shared/bus.ts";
 import type { Storage } from "../storage/open.ts";
 import { TierConfig, tierFaults } from "../tiers/settings.ts";
 import { upstreamFault } from "../upstreams/allow.ts";
@@ -41,6 +43,9 @@ export interface RecordsDeps {
   readonly onIssuers: () => void;
   /** Seals values that must not be stored as they are. */
   readonly secrets: Secrets;
+  readonly bus: Bus;
+  /** Learns why a record can't be read, or be handed to the keeper. */
+  readonly onFault: (error: unknown) => void;
 }
 
 /**
@@ -62,7 +67,8 @@ export class Records {
 
   /** Reads the records that the admin API has made from the database. */
   constructor(private readonly deps: RecordsDeps) {
-    const { storage, clock, audit, config } = deps;
+    const { storage, clock, audit, config, bus, onFault } = deps;
+    const stored = new StoredRecords(storage.client);
     this.registry = new KeyRegistry(
       // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
       (tier) => {
@@ -70,6 +76,8 @@ export class Records {
         return { limits: document?.limits ?? [], quota: quotaList(document?.quota) };
       },
       () => config().anonymousTier,
+      stored,
+      onFault,
     );
     this.tiers = tierDocuments(deps, this);
     this.upstreams = upstreamDocuments(deps, this);
@@ -77,7 +85,7 @@ export class Records {
     this.pools = poolDocuments(deps, this);
     this.issuers = issuerDocuments(deps, this);
     this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
-    this.keys = new Keys({ storage, clock, audit, registry: this.registry });
+    this.keys = new Keys({ storage, clock, audit, registry: this.registry, stored, bus, onFault });
     this.metadata = new KnownMetadata({
       registry: this.registry,
       ofKey: (id) => this.keys.metadataOf(id),
@@ -85,7 +93,7 @@ export class Records {
     });
 
     const { consumers, keys, tiers, upstreams, routes, pools, issuers } = this;
-    for (const each of [tiers, upstreams, routes, pools, issuers, consumers, keys]) each.load();
+    for (const each of [tiers, upstreams, routes, pools, issuers, keys]) each.load();
     this.followers = { tier: tiers, pool: pools, issuer: issuers, upstream: upstreams, route: routes, consumer: consumers, key: keys };
   }
 

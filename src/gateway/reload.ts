@@ -8,6 +8,7 @@ import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import { parseSize } from "../values/units.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
+import { checkedByAll, dropWithAll, enterWithAll } from "./together.ts";
 
 /** Says that a valid configuration can't come into force: it names what the admin API made before, or a plug-in that does not load. */
 export class ConfigConflict extends Error {
@@ -51,17 +52,21 @@ export interface Reread {
 }
 
 /**
- * Puts another configuration in force in one step: its plug-ins are loaded beside those in force, which may take a while; then all is checked
- * and all is swapped, at once. Gives the faults with which it can't be.
+ * Puts another configuration in force in one step: its plug-ins are loaded beside those in force, which may take a while; then all is checked,
+ * by each process of the gateway, and all is swapped, at once. Gives the faults with which it can't be.
  */
 export async function reload({ next, text, isStopping }: Reread, ground: Ground, services: Services): Promise<readonly Fault[]> {
   const plugins = await ground.plugins.prepare(next);
-  const faults = isStopping() ? STOPPING : [...plugins.faults, ...faultsOf(next, ground, services)];
-  if (faults.length > 0) {
+  const step = { number: Bun.randomUUIDv7(), text };
+  const own = isStopping() ? STOPPING : [...plugins.faults, ...faultsOf(next, ground, services)];
+  const faults = own.length > 0 ? own : await checkedByAll(ground, step);
+  if (faults.length > 0 || isStopping()) {
     plugins.drop();
-    return faults;
+    dropWithAll(ground, step);
+    return faults.length > 0 ? faults : STOPPING;
   }
   swap(next, plugins, ground, services);
+  enterWithAll(ground, step);
   keepGood(text, ground);
   return [];
 }
@@ -69,7 +74,7 @@ export async function reload({ next, text, isStopping }: Reread, ground: Ground,
 const STOPPING: readonly Fault[] = [{ path: [], message: "the gateway is stopping" }];
 
 /** Gives the faults with which a configuration can't come into force now. */
-function faultsOf(next: Config, ground: Ground, services: Services): readonly Fault[] {
+export function faultsOf(next: Config, ground: Ground, services: Services): readonly Fault[] {
   const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
   const { activities } = next;
   const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
@@ -78,7 +83,7 @@ function faultsOf(next: Config, ground: Ground, services: Services): readonly Fa
 }
 
 /** Swaps everything. Nothing here may fail: whatever could was checked before. */
-function swap(next: Config, plugins: PreparedPlugins, ground: Ground, services: Services): void {
+export function swap(next: Config, plugins: PreparedPlugins, ground: Ground, services: Services): void {
   const { inForce, warnings, events, options, emit } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
   const before = inForce.config;
@@ -86,14 +91,15 @@ function swap(next: Config, plugins: PreparedPlugins, ground: Ground, services: 
   // Before routes are compiled, which name them.
   plugins.enter();
   records.declare(next);
-  limits.store.maxSubjects = next.limits.maxSubjects;
+  limits.resize(next.limits.maxSubjects);
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
   // Who follows the events is asked again whether they still may.
   if (!Bun.deepEquals(before.admin.allowFrom, next.admin.allowFrom)) events.recheck();
   warnings.clear("addressUnknown");
   guard.configure(next.guard);
   if (!Bun.deepEquals(before.health, next.health)) auto.configure();
-  activities.configure();
+  // A worker passes batches on to the keeper.
+  if (ground.bus.role !== "worker") activities.configure();
   tracing.configure(next.telemetry.otlp);
   learnSecrets(ground);
   cacheStore.resize(parseSize(next.cache.maxSize));

@@ -12,7 +12,7 @@ import { matchOf } from "../http/path.ts";
 import { compilePolicies } from "../limits/policy.ts";
 import { compileCredential, compileUsage } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
-import type { RouteMetrics } from "../telemetry/metrics.ts";
+import type { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { parseDuration, parseSize } from "../values/units.ts";

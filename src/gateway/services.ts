@@ -2,14 +2,18 @@ import { ActivitiesDoor } from "../activities/door.ts";
 import { AdminTokens } from "../admin/tokens.ts";
 import { Authorize } from "../authorize/gate.ts";
 import { Caching } from "../cache/answerer.ts";
+import { CACHE_COUNTS, CACHE_REQUESTS } from "../cache/counts.ts";
 import { CacheStore } from "../cache/store.ts";
 import { type DemoBackend, startDemoBackend } from "../demo/backend.ts";
 import { ACTIVITIES_WORKER } from "../entry-points.ts";
 import { Denials } from "../explain/denials.ts";
 import { Guard } from "../guard/guard.ts";
-import { AutoHealth, compileAuto, LOOK_EVERY } from "../health/auto.ts";
+import { SharedStrikes } from "../guard/shared-strikes.ts";
+import { MemoryStrikes } from "../guard/strikes.ts";
+import { MemoryTries, SharedTries } from "../guard/tries.ts";
+import { AutoHealth, compileAuto } from "../health/auto.ts";
 import { watchCrowd } from "../health/crowded.ts";
-import { type HealthState, SystemHealth } from "../health/health.ts";
+import { type HealthState, type Origin, SystemHealth } from "../health/health.ts";
 import { PooledClient } from "../http/client.ts";
 import { timeText } from "../http/conventions.ts";
 import { Issuers } from "../issuers/issuers.ts";
@@ -22,15 +26,17 @@ import { PoolConfig } from "../pools/settings.ts";
 import { type Change, follow } from "../records/changes.ts";
 import { Replication } from "../records/replication.ts";
 import { Secrets } from "../records/sealing.ts";
-import { Signals } from "../redis/signals.ts";
 import { secretsIn } from "../schema/secrets.ts";
 import { Tracing } from "../telemetry/tracing.ts";
 import { Forwarder } from "../upstreams/forwarder.ts";
+import type { OnChecked } from "../upstreams/health-check.ts";
 import { Upstreams } from "../upstreams/registry.ts";
 import { Troubles } from "../upstreams/troubles.ts";
 import { Usage } from "../usage/usage.ts";
 import { parseSize } from "../values/units.ts";
+import { type Everyone, openEveryone } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
+import { onRecords, openPicture, type Picture } from "./picture.ts";
 import { Records } from "./records.ts";
 import { declare } from "./reload.ts";
 
@@ -58,7 +64,9 @@ export interface Services {
   readonly limits: Limits;
   /** Shares records through Redis; `null`: this instance is alone. */
   readonly replication: Replication | null;
-  readonly signals: Signals | null;
+  readonly client: PooledClient;
+  /** Joins what this process knows with what the others of the gateway know. */
+  readonly picture: Picture;
   readonly upstreams: Upstreams;
   readonly troubles: Troubles;
   readonly forwarder: Forwarder;
@@ -68,6 +76,8 @@ export interface Services {
   readonly caching: Caching;
   readonly tracing: Tracing;
   readonly denials: Denials;
+  /** Asks all processes of the gateway for what each knows by itself. */
+  readonly everyone: Everyone;
   readonly usage: Usage;
   readonly recorder: Recorder;
   readonly activities: ActivitiesDoor;
@@ -100,39 +110,52 @@ export function openServices(ground: Ground): Services {
   const who = openCallers(ground);
   declare(ground, who);
   const limits = openLimits(ground.scope, ground, who.health);
-  const usage = new Usage({ ...ground, hasRecord: (id) => who.records.registry.consumer(id) !== undefined });
+  const usage = new Usage({
+    ...{ storage: ground.storage, clock: ground.clock, writer: ground.cells, isLeft: ground.bus.role === "worker" },
+    hasRecord: (id) => who.records.registry.hasConsumer(id),
+  });
+  // What is closed can be dropped by whoever has written it.
+  ground.scope.defer(() => usage.close());
   flushRegularly(ground, who, limits, usage);
   const shared = openSharing(ground, who);
   const backends = openBackends(ground, who.pools);
-  const signals = openSignals(ground, who.health, backends.upstreams);
+  const picture = openPicture(ground, { ...who, ...backends });
+  onRecords(ground, () => ground.guarded(() => ground.feed.poll(shared.applyRemoteChanges)));
   const demo = openDemo(ground, who.records, who.health);
   const tracing = openTracing(ground);
   const denials = new Denials();
   const { clock, metrics, events, log, options } = ground;
   const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
   const activities = openActivities(ground);
-  return { ...who, limits, usage, ...shared, ...backends, signals, demo, tracing, denials, recorder, activities };
+  const everyone = openEveryone(ground, { denials, cacheStore: backends.cacheStore });
+  return { ...who, limits, usage, ...shared, ...backends, picture, demo, tracing, denials, everyone, recorder, activities };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
 function openCallers(ground: Ground) {
-  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every, scope } = ground;
-  const guard = new Guard({ storage, clock, audit, emit, onFault: tell });
+  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every, scope, bus } = ground;
+  const shared = ground.table?.table ?? null;
+  const strikes = shared === null ? new MemoryStrikes() : new SharedStrikes(shared);
+  const tries = shared === null ? new MemoryTries() : new SharedTries(shared);
+  const guard = new Guard({ storage, clock, audit, emit, onFault: tell, bus, strikes, tries });
   guard.configure(inForce.config.guard);
-  const health = new SystemHealth(clock, (before, after, isFollowed) => {
-    const write = () => audit.note({ action: "health.set", subject: "health", before: auditView(before), after: auditView(after) });
+  const health = new SystemHealth(clock, (before, after, by) => {
+    // Each worker sees by itself that a status' time is over: the keeper tells of it.
+    const origin: Origin = bus.role === "worker" ? "process" : by;
+    const write = () =>
+      origin !== "process" && audit.note({ action: "health.set", subject: "health", before: auditView(before), after: auditView(after) });
     // What time or the signals decide happens in any case, and within a request.
     if (after.by === "ttl" || after.by === "auto") guarded(write);
     else write();
-    emit({ type: "health", before, after, isFollowed });
+    emit({ type: "health", before, after, origin });
   });
   const auto = new AutoSlot(ground, health);
-  every(LOOK_EVERY, () => auto.current?.look());
   every(WATCH_CROWD_EVERY, watchCrowd(ground.crowd, ground.warnings, clock));
-  const pools = new Pools({ storage, clock, link, onFault: tell, emit });
+  const isWriter = bus.role !== "worker";
+  const pools = new Pools({ storage, clock, link, table: ground.table, isWriter, onFault: tell, emit });
   const secrets = new Secrets(options.secret, options.oldSecret);
   const records = new Records({
-    ...{ storage, clock, audit, secrets },
+    ...{ storage, clock, audit, secrets, bus, onFault: tell },
     config: () => inForce.config,
     onRoutes: () => emit({ type: "records", of: "routes" }),
     onPools: () => emit({ type: "records", of: "pools" }),
@@ -162,16 +185,20 @@ function openCallers(ground: Ground) {
       if (of === "issuers" || of === "all") reconfigureIssuers();
     },
   });
-  const { tokens, made: firstToken } = AdminTokens.open({ storage, clock, audit, onLoad: () => events.recheck() }, options.adminToken);
+  const { tokens, made: firstToken } = AdminTokens.open(
+    { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
+    options.adminToken,
+  );
   return { guard, health, auto, pools, issuers, records, tokens, firstToken };
 }
 
 /** Opens the sharing of records between several processes and instances. */
 function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<typeof openCallers>) {
-  const { link, storage, scope, tell, emit, occurrences } = ground;
+  const { link, storage, scope, tell, emit, occurrences, bus } = ground;
   const followers = { ...records.followers, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } };
   const applyRemoteChanges = (changes: readonly Change[]): void => follow(changes, followers, tell);
-  if (link === null) return { applyRemoteChanges, replication: null };
+  // The keeper takes over what other machines change: workers read it from the database, as all that the keeper changes.
+  if (link === null || bus.role === "worker") return { applyRemoteChanges, replication: null };
   const replication = new Replication({
     link,
     storage,
@@ -189,14 +216,16 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
 }
 
 /** Opens the backends, and what stands before them. */
-function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell, options }: Ground, pools: Pools) {
+function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell, options, bus }: Ground, pools: Pools) {
   const client = new PooledClient(clock, {
     onUnasked: (target) => emit({ type: "unasked", target }),
     onLookUp: (target, address, error) => emit({ type: "lookUp", target, address, error }),
     onShortage: (isShort) => emit({ type: "shortage", isShort }),
   });
   scope.defer(() => client.close());
-  const upstreams = new Upstreams({ clock, client, random: Math.random, emit });
+  const onChecked: OnChecked = ({ name }, target, began, why) => emit({ type: "checked", upstream: name, target, began, why });
+  const isChecking = bus.role !== "worker";
+  const upstreams = new Upstreams({ clock, client, random: Math.random, emit, onChecked: isChecking ? onChecked : null });
   scope.defer(() => upstreams.close());
   const troubles = new Troubles();
   occurrences.subscribe({
@@ -216,45 +245,20 @@ function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell,
   });
   const authorize = new Authorize({ clock, client, metrics, emit });
   const cacheStore = new CacheStore(parseSize(inForce.config.cache.maxSize));
-  const caching = new Caching({ store: cacheStore, clock, onFault: options.onFault });
-  return { upstreams, troubles, forwarder, authorize, cacheStore, caching };
+  const counts = metrics.tally(CACHE_REQUESTS, "result", CACHE_COUNTS);
+  const caching = new Caching({ store: cacheStore, clock, onFault: options.onFault, counts });
+  return { client, upstreams, troubles, forwarder, authorize, cacheStore, caching };
 }
 
-/** Opens the signals that instances give each other at once: the system's status, and breakers. */
-function openSignals({ link, scope, tell, clock, occurrences }: Ground, health: SystemHealth, upstreams: Upstreams): Signals | null {
-  if (link === null) return null;
-  const signals = new Signals({
-    link,
-    onHealth: (status, by, reason, ttl) => void health.set(status, by, reason, ttl, true),
-    onBreaker: ({ upstream, url, age, ...said }) => {
-      const known = upstreams.all().find((each) => each.name === upstream);
-      return known?.followBreaker(url, { ...said, since: clock.now() - age }) ?? true;
-    },
-    onFault: tell,
-  });
-  scope.defer(() => signals.close());
-  occurrences.subscribe({
-    health: ({ after, isFollowed }) => {
-      if (!isFollowed) signals.sayHealth(after);
-    },
-    breaker: ({ upstream, target: { url, state }, to, cause }) => {
-      if (cause === "shared" || to === "half-open") return;
-      const isByHand = cause === "admin";
-      const { failedProbes } = state.breaker;
-      signals.sayBreaker({ upstream, url, state: to, isHeld: isByHand && to === "open", isByHand, failedProbes });
-    },
-  });
-  return signals;
-}
-
-function openDemo({ inForce, scope }: Ground, { tiers }: Records, health: SystemHealth): DemoBackend | null {
+function openDemo({ inForce, scope, bus, options: { demoPort } }: Ground, { tiers }: Records, health: SystemHealth): DemoBackend | null {
   if (!inForce.config.demo) return null;
-  const demo = startDemoBackend({
-    limitOf: (tier) => {
-      const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
-      return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
-    },
-  });
+  // The keeper has it: that it was told to fail holds for all.
+  if (bus.role === "worker") return { url: `http://127.0.0.1:${demoPort ?? 0}`, close: async () => {} };
+  const limitOf = (tier: string): number | null => {
+    const [policy] = compilePolicies(tiers.get(tier)?.document.limits ?? [], { kind: "tier", name: tier });
+    return policy === undefined ? null : termsOf(policy, health.isDegraded).limit;
+  };
+  const demo = startDemoBackend({ limitOf }, demoPort);
   scope.defer(() => demo.close());
   return demo;
 }
@@ -269,29 +273,32 @@ function openTracing({ instance, emit, tell, scope, inForce }: Ground): Tracing 
   return tracing;
 }
 
-function openActivities({ options: { databasePath }, inForce, clock, emit, log, scope }: Ground): ActivitiesDoor {
+function openActivities({ options: { databasePath }, inForce, clock, emit, log, scope, bus }: Ground): ActivitiesDoor {
   const { redis } = inForce.config;
   const activities = new ActivitiesDoor({ databasePath, worker: ACTIVITIES_WORKER, redis, config: () => inForce.config, clock, emit });
   scope.defer(async () => {
     if (await activities.close()) return;
     log?.info("what activities wrote last is in the file that ends in -wal, for another process has the database open: copy both together");
   });
-  activities.configure();
+  // A worker passes batches on to the keeper.
+  if (bus.role !== "worker") activities.configure();
   return activities;
 }
 
 /** Writes regularly what is changed in memory, and once more at the end. One write that fails holds up no other. */
 function flushRegularly(ground: Ground, { pools, records, tokens, guard }: ReturnType<typeof openCallers>, limits: Limits, usage: Usage) {
-  const { scope, every, guarded, log, writability } = ground;
+  const { scope, every, guarded, log, writability, bus } = ground;
+  const isWriter = bus.role !== "worker";
   const flush = (): void => {
-    for (const each of [limits.counts, usage, pools]) guarded(() => each.flush());
+    // A worker has the keeper write its counts; of usage it writes nothing, but begins another hour.
+    for (const each of isWriter ? [limits.counts, usage, pools] : [limits.counts, usage]) guarded(() => each.flush());
   };
   const flushUsed = (): void => {
-    for (const work of [() => records.keys.flushUsed(), () => tokens.flushUsed(), () => guard.flush()]) guarded(work);
+    for (const work of [() => records.keys.flushUsed(), () => isWriter && tokens.flushUsed(), () => guard.flush()]) guarded(work);
   };
   scope.defer(() => {
     flush();
-    const lost = { counts: limits.store.waiting, requestsOfUsage: usage.waiting, pools: pools.waiting };
+    const lost = { counts: limits.counts.waiting, requestsOfUsage: usage.waiting, pools: pools.waiting };
     if (Object.values(lost).some((count) => count > 0))
       log?.error(
         { ...lost, why: writability.state?.detail ?? null },

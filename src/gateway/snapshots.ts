@@ -1,10 +1,13 @@
 import type { ActivitiesConfig } from "../activities/settings.ts";
 import { demoUpstreams } from "../demo/backend.ts";
+import { ANONYMOUS } from "../exchange/caller.ts";
+import type { Answerer, Line } from "../exchange/line.ts";
 import { wantedOf } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
-import { typesFrom } from "../http/problem.ts";
+import { problem, typesFrom } from "../http/problem.ts";
+import type { Incoming } from "../http/server.ts";
 import { compileIdentity } from "../identity/settings.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
 import { RouteConfig } from "../routes/settings.ts";
@@ -17,11 +20,12 @@ import { parseSize } from "../values/units.ts";
 import type { Ground } from "./ground.ts";
 import { type LineServices, lineOf, preflightOf } from "./lines.ts";
 import type { OwnRoutes } from "./own-routes.ts";
+import { relayOf } from "./relay.ts";
 import { compileRoute } from "./routes.ts";
 import type { Services } from "./services.ts";
 
 export interface SnapshotsDeps {
-  readonly ground: Pick<Ground, "inForce" | "metrics" | "redactor">;
+  readonly ground: Pick<Ground, "inForce" | "metrics" | "redactor" | "bus" | "clock" | "options">;
   readonly services: Services;
   readonly use: LineServices;
   /** The route that stands for none. */
@@ -174,7 +178,8 @@ export class Snapshots {
   private compileActivities(): Route[] {
     const { use, ground, services } = this.deps;
     const settings = ground.inForce.config.activities;
-    const { answerer } = services.activities;
+    const { role } = ground.bus;
+    const answerer = relayOf(ground, services, true) ?? services.activities.answerer;
     if (settings === null || answerer === null) return [];
     const route = compileRoute(activitiesDocument(settings), {
       upstream: null,
@@ -182,10 +187,26 @@ export class Snapshots {
       credentialFields: [],
       own: "activities",
     });
-    route.line = lineOf(route, use, answerer);
+    // What reaches the keeper a worker has let pass, and writes down.
+    route.line = role === "keeper" ? admittedLine(answerer) : lineOf(route, use, answerer);
     return [route];
   }
 }
+
+/** Makes the line of requests that a worker has let pass and passes on: with the caller that it names. */
+const admittedLine = (answer: Answerer): Line => ({
+  gates: [
+    (exchange) => {
+      const { relay } = exchange.incoming as Partial<Incoming>;
+      if (relay?.caller === undefined) return problem("forbidden", "Activities are taken by the workers.");
+      const { via, id, consumer, tier } = relay.caller;
+      exchange.caller = { ...ANONYMOUS, via, id, consumer: { ...ANONYMOUS.consumer, id: consumer, tier } };
+      return null;
+    },
+  ],
+  answer,
+  ended: () => {},
+});
 
 /** Makes a route of the activities' endpoint. */
 function activitiesDocument({ endpoint, auth, issuers, tiers, scopes, limits, cost }: ActivitiesConfig): RouteConfig {

@@ -1,8 +1,9 @@
 import type { Metrics } from "../telemetry/metrics.ts";
+import { cacheCountsOf } from "./everyone.ts";
 import type { Services } from "./services.ts";
 
-/** Gives the counts that `/_metrics` tells people without Prometheus. */
-export function summaryOf(metrics: Metrics, { upstreams, caching, cacheStore }: Pick<Services, "upstreams" | "caching" | "cacheStore">) {
+/** Gives the counts of all processes that `/_metrics` tells people without Prometheus. */
+export async function summaryOf(metrics: Metrics, { upstreams, everyone, picture }: Pick<Services, "upstreams" | "everyone" | "picture">) {
   const sums = { total: 0, refused: 0, failed: 0, limited: 0 };
   for (const { requests, clientErrors, serverErrors, limited } of metrics.byRoute()) {
     sums.total += requests;
@@ -10,17 +11,22 @@ export function summaryOf(metrics: Metrics, { upstreams, caching, cacheStore }: 
     sums.failed += serverErrors;
     sums.limited += limited;
   }
+  const [countsOf, processes] = await Promise.all([picture.targets(), everyone.processes()]);
   const breakers: Record<string, { state: string; failures: number }> = {};
-  for (const { targets } of upstreams.all())
-    for (const { url, state } of targets) breakers[url] = { state: state.breaker.state, failures: state.breaker.failures };
+  for (const { name, targets } of upstreams.all())
+    for (const target of targets) {
+      const { state, failures } = countsOf(name, target);
+      breakers[target.url] = { state, failures };
+    }
+  const { hits, misses } = cacheCountsOf(metrics);
   return {
     requests_total: sums.total,
     requests_success: sums.total - sums.refused - sums.failed - sums.limited,
     requests_failed: sums.failed,
     requests_rate_limited: sums.limited,
-    cache_hits: caching.counts.hits,
-    cache_misses: caching.counts.misses,
-    cache_size: cacheStore.stats.entries,
+    cache_hits: hits,
+    cache_misses: misses,
+    cache_size: processes.reduce((sum, { cached }) => sum + cached, 0),
     circuit_breakers: breakers,
   };
 }

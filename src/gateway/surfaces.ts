@@ -25,7 +25,7 @@ import { wireFaults } from "../schema/faults.ts";
 import { Rotation } from "../selfservice/rotation.ts";
 import { Standing } from "../selfservice/standing.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
-import { RouteMetrics } from "../telemetry/metrics.ts";
+import { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
 import { Verifier } from "../verification/verifier.ts";
 import { type AdminApi, openAdmin } from "./admin.ts";
@@ -34,6 +34,7 @@ import { failureOf } from "./failure.ts";
 import type { Ground } from "./ground.ts";
 import { type LineServices, ownLineOf } from "./lines.ts";
 import { missOf, OwnRoutes } from "./own-routes.ts";
+import { RELAYED, relayOf } from "./relay.ts";
 import type { Services } from "./services.ts";
 import { Snapshots } from "./snapshots.ts";
 import { summaryOf } from "./summary.ts";
@@ -61,6 +62,7 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   const answerers = {
     ...ownAnswerers(ground, services, components, admin, () => drainage.isDraining),
     ...callersAnswerers(ground, services, snapshots),
+    isDraining: () => drainage.isDraining,
   };
   const judge = new Judge(
     {
@@ -71,7 +73,12 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   );
   snapshots.serve(ownRoutes(ground, services, use, answerers, judge));
   // Also when pools come and go: keys are handed out while there are some.
-  occurrences.subscribe({ records: () => snapshots.rebuild() });
+  occurrences.subscribe({
+    records: () => {
+      snapshots.rebuild();
+      services.picture.settle();
+    },
+  });
   const drain = (): void => {
     drainage.isDraining = true;
   };
@@ -79,10 +86,11 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 }
 
 /** Gathers the services that lines are made of. */
-function lineServices({ clock, emit, plugins, inForce }: Ground, services: Services): LineServices {
+function lineServices(ground: Ground, services: Services): LineServices {
+  const { clock, emit, plugins, inForce } = ground;
   const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers } = services;
   const keys = records.registry;
-  const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer));
+  const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer), catchingUp(ground, services));
   const calls = new Calls({ clock, emit });
   const callers = new NamedCallers({ registry: keys, hasTier: (name) => records.tiers.get(name) !== undefined });
   const metadataOf = (caller: Caller) => records.metadata.of(caller);
@@ -96,6 +104,19 @@ function lineServices({ clock, emit, plugins, inForce }: Ground, services: Servi
       onDenied: (exchange, readings) => recorder.denied(exchange, readings),
     }),
     auto: () => auto.current,
+  };
+}
+
+/** Gives what takes over what the keeper has changed; `null` where there is none. */
+function catchingUp({ bus, feed, tell }: Ground, { applyRemoteChanges }: Services): (() => boolean) | null {
+  if (bus.role !== "worker") return null;
+  return () => {
+    try {
+      return feed.poll(applyRemoteChanges);
+    } catch (error) {
+      tell(error);
+      return false;
+    }
   };
 }
 
@@ -140,7 +161,7 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
   const { keys, registry, metadata, tiers } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
-    ...{ keys: registry, metadata, limiter, usage, clock },
+    ...{ keys: registry, metadata, limiter, usage, clock, catchUp: catchingUp(ground, services) },
     routeOf: (name) => snapshots.named(name),
     routeNames: () => snapshots.all.map(({ name }) => name),
     onRefused: ({ id: requestId }, key, { route, ip }, refusal, readings) =>
@@ -162,27 +183,44 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
 }
 
 /** Tells whether an admin token is shown, and why its holder may not verify keys: `undefined` without a token, `null` for one who may. */
-const verifierRefusal =
-  ({ inForce }: Ground, { tokens }: Services): VerifierGateDeps["adminRefusal"] =>
-  ({ incoming, ip, asker }) => {
+const verifierRefusal = (ground: Ground, services: Services): VerifierGateDeps["adminRefusal"] => {
+  const { inForce } = ground;
+  const { tokens } = services;
+  const catchUp = catchingUp(ground, services);
+  return ({ incoming, ip, asker }) => {
     const text = bearerOf(incoming.head.fields.get("authorization"));
     if (text === null) return undefined;
     // From where no token is taken none is looked up: what could be one of another form counts as a wrong key.
     if (!inForce.admitsAdmin(ip)) return isMadeToken(text) ? NOT_ADMITTED : undefined;
-    const token = tokens.find(text);
+    // One that was made a moment ago is no guess.
+    const token = tokens.find(text) ?? (isMadeToken(text) && catchUp?.() === true ? tokens.find(text) : null);
     if (token === null) return undefined;
     if (asker === null) tokens.touch(token);
     return isAtLeast(token.role, "operator") ? null : problem("forbidden", `This takes a token with more rights than ${token.role}.`);
   };
+};
+
+/** Lets a worker that stops say so by itself: the keeper does not stop with it. */
+const drainingFirst = (name: OwnName, { ready, isDraining }: OwnAnswerers & { isDraining: () => boolean }, relayed: Answerer): Answerer =>
+  name === "ready" ? (exchange) => (isDraining() ? ready(exchange) : relayed(exchange)) : relayed;
 
 /** Compiles the routes of Sluice's own paths. */
-function ownRoutes(ground: Ground, services: Services, { identity }: LineServices, answerers: OwnAnswerers, judge: Judge): OwnRoutes {
+function ownRoutes(
+  ground: Ground,
+  services: Services,
+  { identity }: LineServices,
+  answerers: OwnAnswerers & { isDraining: () => boolean },
+  judge: Judge,
+): OwnRoutes {
   const { metrics, inForce } = ground;
   const { pools, guard, recorder } = services;
   const handOut = new HandOut({ pools });
   const admitted = fromGate((ip) => inForce.admitsAdmin(ip));
   const noted: Line["ended"] = (exchange, elapsed) => recorder.note(exchange, elapsed);
+  const relayed = relayOf(ground, services);
   const lineOf = (name: OwnName, first: Gate): Line => {
+    // The keeper counts and writes down what it answers.
+    if (relayed !== null && RELAYED.has(name)) return { gates: [], answer: drainingFirst(name, answerers, relayed), ended: () => {} };
     switch (name) {
       case "api-key":
         return {

@@ -39,14 +39,27 @@ export interface Signals {
   readonly latency: number | null;
 }
 
+/** Holds what one process has seen since it was asked last: plain, so that it can be told. */
+export interface Observed {
+  readonly requests: number;
+  readonly failed: number;
+  /** Milliseconds that all of these requests took together. */
+  readonly slowness: number;
+  /** Milliseconds. */
+  readonly eventLoopLag: number;
+}
+
 /** The number of requests between two looks below which a share of them says nothing. */
 const FEWEST = 5;
 /** Milliseconds between two looks. */
 export const LOOK_EVERY = 500;
+/** Milliseconds between two tellings of what a worker has seen. */
+export const TELL_EVERY = 200;
 
 /**
  * Makes the system DEGRADED while a signal is over its bound, and NORMAL again some time after all are below: two different spans, so that
- * it does not swing. What a person has set is not undone: it ends DEGRADED only when it began it itself.
+ * it does not swing. What a person has set is not undone: it ends DEGRADED only when it began it itself. One process decides for all of a
+ * gateway; the others tell it what they have seen.
  */
 export class AutoHealth {
   private overSince: number | null = null;
@@ -54,6 +67,8 @@ export class AutoHealth {
   private requests = 0;
   private failed = 0;
   private slowness = 0;
+  /** The longest lag of another process' event loop since the last look. */
+  private othersLag = 0;
   private lookedAt: number;
 
   constructor(
@@ -71,22 +86,39 @@ export class AutoHealth {
     this.slowness += latency;
   }
 
-  /** Measures and decides, for a timer that should come every `LOOK_EVERY`: the time by which it is late is the event loop's lag. */
-  look(): void {
+  /** Counts what another process has seen. */
+  add({ requests, failed, slowness, eventLoopLag }: Observed): void {
+    this.requests += requests;
+    this.failed += failed;
+    this.slowness += slowness;
+    this.othersLag = Math.max(this.othersLag, eventLoopLag);
+  }
+
+  /** Gives what was seen since the last call, for a timer that should come every `every` milliseconds: the time by which it is late is the event loop's lag. */
+  take(every: number): Observed {
     const now = this.clock.now();
-    const isEnough = this.requests >= FEWEST;
-    this.judge(
-      {
-        eventLoopLag: Math.max(0, now - this.lookedAt - LOOK_EVERY),
-        errorRate: isEnough ? this.failed / this.requests : null,
-        latency: isEnough ? this.slowness / this.requests : null,
-      },
-      now,
-    );
+    const { requests, failed, slowness } = this;
+    const eventLoopLag = Math.max(0, now - this.lookedAt - every);
     this.lookedAt = now;
     this.requests = 0;
     this.failed = 0;
     this.slowness = 0;
+    return { requests, failed, slowness, eventLoopLag };
+  }
+
+  /** Measures and decides, for a timer that should come every `LOOK_EVERY`. */
+  look(): void {
+    const { requests, failed, slowness, eventLoopLag } = this.take(LOOK_EVERY);
+    const isEnough = requests >= FEWEST;
+    this.judge(
+      {
+        eventLoopLag: Math.max(eventLoopLag, this.othersLag),
+        errorRate: isEnough ? failed / requests : null,
+        latency: isEnough ? slowness / requests : null,
+      },
+      this.lookedAt,
+    );
+    this.othersLag = 0;
   }
 
   /** Decides by the signals that were measured. `now` in milliseconds. */

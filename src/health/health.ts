@@ -1,3 +1,4 @@
+import type { HealthSignal } from "../shared/signals.ts";
 import type { Clock } from "../values/clock.ts";
 
 export type SystemStatus = "NORMAL" | "DEGRADED";
@@ -14,6 +15,9 @@ export interface HealthState {
   readonly changes: number;
 }
 
+/** Says who made a change: this process, another process of this gateway, or another instance. */
+export type Origin = "here" | "process" | "instance";
+
 /** Keeps the system's status, NORMAL or DEGRADED, which decides how much each tier may do. */
 export class SystemHealth {
   private state: HealthState;
@@ -22,10 +26,9 @@ export class SystemHealth {
   constructor(
     private readonly clock: Clock,
     /**
-     * Called with each change, and with the state before it; what it throws undoes the change. `isFollowed`: another instance made the
-     * change.
+     * Called with each change, and with the state before it; what it throws undoes the change.
      */
-    private readonly onChange: (before: HealthState, after: HealthState, isFollowed: boolean) => void = () => {},
+    private readonly onChange: (before: HealthState, after: HealthState, origin: Origin) => void = () => {},
   ) {
     this.state = { status: "NORMAL", since: clock.wall(), by: "start", reason: null, until: null, changes: 0 };
   }
@@ -41,20 +44,27 @@ export class SystemHealth {
     return this.state;
   }
 
-  /** Sets the status. `ttl`: milliseconds after which it is NORMAL again. `isFollowed`: another instance has set it. */
-  set(status: SystemStatus, by: string, reason: string | null, ttl: number | null, isFollowed = false): HealthState {
+  /** Sets the status. `ttl`: milliseconds after which it is NORMAL again. */
+  set(status: SystemStatus, by: string, reason: string | null, ttl: number | null): HealthState {
     const now = this.clock.wall();
-    return this.enter({ status, since: now, by, reason, until: status === "DEGRADED" && ttl !== null ? now + ttl : null }, isFollowed);
+    return this.enter({ status, since: now, by, reason, until: status === "DEGRADED" && ttl !== null ? now + ttl : null }, "here");
+  }
+
+  /** Follows what another has set. What is over by now is left alone. */
+  follow({ status, by, reason, until, since, changes }: HealthSignal, origin: "process" | "instance"): void {
+    const now = this.clock.wall();
+    if (until !== null && until <= now) return;
+    this.enter({ status, since: since ?? now, by, reason, until: status === "DEGRADED" ? until : null }, origin, changes);
   }
 
   private recover(): void {
-    this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null }, false);
+    this.enter({ status: "NORMAL", since: this.state.until ?? this.clock.wall(), by: "ttl", reason: null, until: null }, "here");
   }
 
-  private enter(state: Omit<HealthState, "changes">, isFollowed: boolean): HealthState {
-    const after = { ...state, changes: this.state.changes + (this.state.status === state.status ? 0 : 1) };
+  private enter(state: Omit<HealthState, "changes">, origin: Origin, changes?: number): HealthState {
+    const after = { ...state, changes: changes ?? this.state.changes + (this.state.status === state.status ? 0 : 1) };
     // First: a change that can't be written down does not happen.
-    this.onChange(this.state, after, isFollowed);
+    this.onChange(this.state, after, origin);
     this.state = after;
     this.degraded = after.status === "DEGRADED";
     return after;

@@ -6,7 +6,7 @@ import type { Body, Sink } from "./body.ts";
 import { type Descriptors, descriptors as ownDescriptors } from "./descriptors.ts";
 import type { Fields } from "./fields.ts";
 import { ChunkedDecoder, CloseDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
-import { HEAD_END, HeadFault, parseResponseHead, type ResponseHead } from "./head.ts";
+import { HeadFault, HeadReader, type ResponseHead } from "./head.ts";
 import { giveUpUnacknowledged } from "./keep-alive.ts";
 import { isQuiet } from "./kernel.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
@@ -22,6 +22,8 @@ export interface Origin {
   readonly tls: boolean;
   /** True for a name, false for an address. */
   readonly isNamed: boolean;
+  /** The path of a Unix socket in the place of hostname and port; left out: none. */
+  readonly unix?: string;
 }
 
 /**
@@ -306,7 +308,7 @@ export class PooledClient implements UpstreamClient {
   private poolOf(origin: Origin): Pool {
     let pool = this.pools.get(origin.key);
     if (pool === undefined) {
-      pool = { key: origin.key, idle: [], open: 0, suspectUntil: 0 };
+      pool = { key: origin.key, heads: new HeadReader(), idle: [], open: 0, suspectUntil: 0 };
       this.pools.set(origin.key, pool);
     }
     return pool;
@@ -329,6 +331,7 @@ export class PooledClient implements UpstreamClient {
 interface Pool {
   /** The origin's key. */
   readonly key: string;
+  readonly heads: HeadReader;
   readonly idle: UpstreamConnection[];
   /** The number of its connections: idle, busy or being made. */
   open: number;
@@ -382,6 +385,7 @@ class Exchange implements Call {
     Bun.connect<UpstreamConnection>({
       hostname: address ?? origin.hostname,
       port: origin.port,
+      ...((origin.unix === undefined ? {} : { unix: origin.unix }) as object),
       data: connection,
       ...(origin.tls ? { tls: { serverName: origin.hostname, rejectUnauthorized: true } } : {}),
       socket: HANDLERS,
@@ -548,14 +552,14 @@ class UpstreamConnection {
 
   private readHead(exchange: Exchange): void {
     for (;;) {
-      const end = this.buffer.indexOf(HEAD_END);
+      const end = this.pool.heads.find(this.buffer);
       if (end < 0) {
         if (this.buffer.length > MAX_HEAD) this.break("protocol", "the response's head is too large");
         else if (!PROTOCOL.startsWith(this.buffer.toString("latin1", 0, PROTOCOL.length)))
           this.break("protocol", "the response is not HTTP");
         return;
       }
-      const head = parseResponseHead(this.buffer.toString("latin1", 0, end), exchange.request.method);
+      const head = this.pool.heads.response(exchange.request.method);
       if (head instanceof HeadFault) {
         this.break("protocol", head.detail);
         return;

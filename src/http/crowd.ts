@@ -26,14 +26,23 @@ const CLIENTS_SHARE = 2 / 3;
 /** The least number of connections that one address may have: many people share one behind a NAT. */
 const MIN_PER_ADDRESS = 1000;
 
-/** Reads how many connections are allowed; "auto" goes by the descriptors that this process may have. */
-export function crowdLimits(server: { maxConnections: number | "auto"; maxConnectionsPerAddress: number | "auto" }): CrowdLimits {
+/**
+ * Reads how many connections are allowed; "auto" goes by the descriptors that this process may have. `workers`: the number of processes that share them out
+ * evenly, each of which allows its part.
+ */
+export function crowdLimits(
+  server: { maxConnections: number | "auto"; maxConnectionsPerAddress: number | "auto" },
+  workers = 1,
+): CrowdLimits {
   const usable = descriptors.limit - descriptors.reserve;
-  const maxConnections = server.maxConnections === "auto" ? Math.floor(usable * CLIENTS_SHARE) : Math.min(server.maxConnections, usable);
+  const maxConnections =
+    server.maxConnections === "auto" ? Math.floor(usable * CLIENTS_SHARE) : Math.min(Math.ceil(server.maxConnections / workers), usable);
   const perAddress = server.maxConnectionsPerAddress;
   return {
     maxConnections,
-    maxConnectionsPerAddress: perAddress === "auto" ? Math.max(MIN_PER_ADDRESS, Math.floor(maxConnections / 4)) : perAddress,
+    maxConnectionsPerAddress: Math.ceil(
+      (perAddress === "auto" ? Math.max(MIN_PER_ADDRESS, Math.floor((maxConnections * workers) / 4)) : perAddress) / workers,
+    ),
   };
 }
 

@@ -1,37 +1,107 @@
 /** The characters of a token (RFC 9110 §5.6.2): methods and field names are made of these. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** The number of field names that are kept, so that a client that invents names can't fill memory. */
-const MAX_INTERNED = 2048;
-const interned = new Map<string, string>();
+/** Holds a field name as it was sent, and its lower-case form. */
+export interface Name {
+  readonly name: string;
+  readonly lower: string;
+}
+
+/**
+ * The field names that were seen before, in slots by their length, first and last character. Their numbers are bounded, so that a client
+ * that invents names can't fill memory, nor one slot.
+ */
+const SLOTS = 1024;
+const MAX_IN_SLOT = 4;
+const known: (Name[] | undefined)[] = new Array(SLOTS).fill(undefined);
 
 /** Tells whether `text` is a token (RFC 9110 §5.6.2). */
 export const isToken = (text: string): boolean => TOKEN.test(text);
 
-/** Gives the lower-case form of a field name, or `null` when it is not a token. Names seen before cost one look-up. */
-export function lowerName(name: string): string | null {
-  const known = interned.get(name);
-  if (known !== undefined) return known;
+/** Gives the field name between two positions of `text`, or `null` when that is no token. One that was seen before is not made anew. */
+export function nameAt(text: string, from: number, to: number): Name | null {
+  if (to <= from) return null;
+  const at = ((to - from) * 31 + text.charCodeAt(from) * 7 + text.charCodeAt(to - 1)) % SLOTS;
+  const slot = known[at];
+  if (slot !== undefined)
+    for (let i = 0; i < slot.length; i++) {
+      const seen = slot[i] as Name;
+      if (stands(seen.name, text, from, to)) return seen;
+    }
+  const name = text.slice(from, to);
   if (!TOKEN.test(name)) return null;
   const lower = name.toLowerCase();
-  if (interned.size >= MAX_INTERNED) return lower;
+  if (slot !== undefined && slot.length >= MAX_IN_SLOT) return { name, lower };
   // Copies: a name is a part of a whole head, which it would keep in memory.
-  const own = Buffer.from(lower).toString();
-  interned.set(Buffer.from(name).toString(), own);
-  return own;
+  const seen = { name: Buffer.from(name).toString(), lower: Buffer.from(lower).toString() };
+  if (slot === undefined) known[at] = [seen];
+  else slot.push(seen);
+  return seen;
 }
+
+/** Tells whether `name` is what stands between two positions of `text`. By characters: a part of the text would have to be made first. */
+function stands(name: string, text: string, from: number, to: number): boolean {
+  if (name.length !== to - from) return false;
+  for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) !== text.charCodeAt(from + i)) return false;
+  return true;
+}
+
+/** Gives the lower-case form of a field name, or `null` when it is not a token. */
+export const lowerName = (name: string): string | null => nameAt(name, 0, name.length)?.lower ?? null;
 
 /** Holds the header fields of one message, in the order and with the letter case they came in. */
 export class Fields {
-  readonly names: string[] = [];
-  /** The same names in lower case, by which look-ups compare. */
-  readonly lower: string[] = [];
-  readonly values: string[] = [];
+  /** True while the lists are another message's as well. */
+  private isShared = false;
+  /** The message's text and where in it each field's line begins, with the end of the last; "" when the lines have to be made. */
+  private source = "";
+  private starts: readonly number[] = [];
+
+  constructor(
+    public names: string[] = [],
+    /** The same names in lower case, by which look-ups compare. */
+    public lower: string[] = [],
+    public values: string[] = [],
+  ) {}
 
   add(name: string, lower: string, value: string): void {
+    this.own();
     this.names.push(name);
     this.lower.push(lower);
     this.values.push(value);
+  }
+
+  /** Tells where the lines of these fields stand as they would be written: `starts` of each, and the end of the last. */
+  standIn(source: string, starts: readonly number[]): void {
+    this.source = source;
+    this.starts = starts;
+  }
+
+  /** Gives these fields for one more message. What is changed in those does not change in these, which must not be changed any more. */
+  shared(): Fields {
+    const fields = new Fields(this.names, this.lower, this.values);
+    fields.isShared = true;
+    fields.source = this.source;
+    fields.starts = this.starts;
+    return fields;
+  }
+
+  /** Writes the fields from the one at `from` up to the one at `to` as header lines, each ended by CRLF. */
+  lines(from: number, to: number): string {
+    if (this.source !== "") return this.source.slice(this.starts[from], this.starts[to]);
+    let lines = "";
+    for (let i = from; i < to; i++) lines += `${this.names[i]}: ${this.values[i]}\r\n`;
+    return lines;
+  }
+
+  /** Makes the lists this message's own, since they are about to be changed. */
+  private own(): void {
+    this.source = "";
+    if (!this.isShared) return;
+    this.isShared = false;
+    this.names = [...this.names];
+    this.lower = [...this.lower];
+    this.values = [...this.values];
   }
 
   /** Puts one field in the place of all of this lower-case name; it stands where the first of them stood, or at the end. */
@@ -41,6 +111,7 @@ export class Fields {
       this.add(name, lower, value);
       return;
     }
+    this.own();
     this.names[at] = name;
     this.values[at] = value;
     this.removeFrom(at + 1, lower);
@@ -52,6 +123,7 @@ export class Fields {
   }
 
   private removeFrom(from: number, lower: string): void {
+    this.own();
     for (let at = this.lower.indexOf(lower, from); at >= 0; at = this.lower.indexOf(lower, at))
       for (const list of [this.names, this.lower, this.values]) list.splice(at, 1);
   }
@@ -64,9 +136,10 @@ export class Fields {
 
   /** Takes over other fields in the place of all of these. */
   become({ names, lower, values }: Fields): void {
-    this.names.splice(0, this.names.length, ...names);
-    this.lower.splice(0, this.lower.length, ...lower);
-    this.values.splice(0, this.values.length, ...values);
+    this.own();
+    this.names = [...names];
+    this.lower = [...lower];
+    this.values = [...values];
   }
 
   /** Gives these fields without those of these lower-case names. */
@@ -103,8 +176,4 @@ export function fieldsOf(lines: string): Fields {
 }
 
 /** Writes fields as header lines, each ended by CRLF. */
-export function linesOf({ names, values }: Fields): string {
-  let lines = "";
-  for (let i = 0; i < names.length; i++) lines += `${names[i]}: ${values[i]}\r\n`;
-  return lines;
-}
+export const linesOf = (fields: Fields): string => fields.lines(0, fields.names.length);

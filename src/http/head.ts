@@ -1,7 +1,8 @@
-import { Fields, isToken, lowerName } from "./fields.ts";
+import { Fields, isToken, nameAt } from "./fields.ts";
+import { latin1Of } from "./latin1.ts";
 
 /** The bytes that end a head (RFC 9112 §2.1). */
-export const HEAD_END = Buffer.from("\r\n\r\n");
+const HEAD_END = Buffer.from("\r\n\r\n");
 
 /** Says how the length of a message's body is known (RFC 9112 §6.3). `close`: it ends with the connection. */
 export type Framing = "none" | "length" | "chunked" | "close";
@@ -59,6 +60,7 @@ export const isHost = (text: string): boolean => HOST.test(text);
 
 const LENGTH = /^\d{1,15}$/;
 
+/** Holds what header lines say of a message's framing and of its connection. */
 interface Framed {
   contentLength: number;
   chunked: boolean;
@@ -68,35 +70,119 @@ interface Framed {
   expect: string;
 }
 
+/** Holds header lines that were read: each further message with the same lines gets their fields. */
+interface Lines {
+  /** From the CRLF before the first line to the one behind the last. */
+  readonly text: string;
+  readonly fields: Fields;
+  readonly framed: Readonly<Framed>;
+}
+
+const CRLF = "\r\n";
+/** Bytes of a first line with which the lines behind it are compared with the last ones before the head's end is looked for. */
+const FIRST_LINE = 512;
+
 /**
- * Reads a request's head: all before the empty line, each line ended by CRLF but the last.
- * Stricter than it must be wherever leniency has led to request smuggling: no line folding, no space before a colon,
- * no second `Host` or differing `Content-Length`, no `Content-Length` beside `Transfer-Encoding`.
+ * Reads the heads of messages that one sender sends one after the other. Header lines that are the same as the last ones are recognised and
+ * not read again: most clients send the same ones all the time.
  */
-export function parseRequestHead(text: string): RequestHead | HeadFault {
-  if (FORBIDDEN.test(text)) return new HeadFault(400, "The request's head holds a control character.");
-  let end = text.indexOf("\r\n");
-  if (end < 0) end = text.length;
+export class HeadReader {
+  private last: Lines | null = null;
+  private text = "";
+
+  /**
+   * Finds the head that `bytes` begin with. Gives the number of bytes before the CRLF CRLF that ends it, or -1 when that has not come.
+   * `from`: the number of bytes that are known to hold no end.
+   */
+  find(bytes: Buffer, from = 0): number {
+    const { last } = this;
+    if (last !== null && from === 0) {
+      const text = latin1Of(bytes, 0, Math.min(bytes.length, FIRST_LINE + last.text.length));
+      const line = text.indexOf(CRLF);
+      const end = line + last.text.length;
+      if (line > 0 && text.startsWith(last.text, line) && text.startsWith(CRLF, end)) {
+        this.text = text.slice(0, end);
+        return end - CRLF.length;
+      }
+    }
+    const end = bytes.indexOf(HEAD_END, from);
+    if (end >= 0) this.text = latin1Of(bytes, 0, end + CRLF.length);
+    return end;
+  }
+
+  /** Reads the head that was found, as a request's. */
+  request(): RequestHead | HeadFault {
+    return readRequest(this.text, this);
+  }
+
+  /** Reads the head that was found, as that of the response to a request with this method, which decides whether a body follows. */
+  response(method: string): ResponseHead | HeadFault {
+    return readResponse(this.text, method, this);
+  }
+
+  /** Forgets the last lines, for a connection that is idle. */
+  forget(): void {
+    this.last = null;
+    this.text = "";
+  }
+
+  /** Gives the last lines where a head whose first line ends at `end` has the same; `null`: they have to be read. */
+  same(text: string, end: number): Lines | null {
+    const { last } = this;
+    return last !== null && end + last.text.length === text.length && text.endsWith(last.text) ? last : null;
+  }
+
+  /** Reads the header lines of a head whose first line ends at `end`. */
+  read(text: string, end: number, isResponse: boolean): Lines | HeadFault {
+    const fields = new Fields();
+    const framed: Framed = { contentLength: -1, chunked: false, connection: "", host: isResponse ? "" : null, upgrade: "", expect: "" };
+    const fault = readFields(text, end + CRLF.length, fields, framed, isResponse);
+    if (fault !== null) return fault;
+    this.last = { text: text.slice(end), fields, framed };
+    return this.last;
+  }
+}
+
+/** Reads a request's head: all before the empty line, each line ended by CRLF but the last. */
+export const parseRequestHead = (text: string): RequestHead | HeadFault => readRequest(ended(text), new HeadReader());
+
+/** Reads a response's head. `method` is the request's: it decides whether a body follows (RFC 9112 §6.3). */
+export const parseResponseHead = (text: string, method: string): ResponseHead | HeadFault =>
+  readResponse(ended(text), method, new HeadReader());
+
+const ended = (text: string): string => (text.endsWith(CRLF) ? text : text + CRLF);
+
+const NO_REQUEST_LINE = "The request line must be METHOD SP TARGET SP HTTP/1.1.";
+const HOLDS_CONTROL = "The request's head holds a control character.";
+
+/** Makes the fault of a request line that is malformed. */
+const faultOf = (text: string, detail: string): HeadFault => new HeadFault(400, FORBIDDEN.test(text) ? HOLDS_CONTROL : detail);
+
+/**
+ * Reads a request's head. Stricter than it must be wherever leniency has led to request smuggling: no line folding, no space before a
+ * colon, no second `Host` or differing `Content-Length`, no `Content-Length` beside `Transfer-Encoding`.
+ */
+function readRequest(text: string, reader: HeadReader): RequestHead | HeadFault {
+  const end = text.indexOf(CRLF);
+  const same = reader.same(text, end);
+  // In lines that were read before there is no control character, and one in the request line is refused below.
+  if (same === null && FORBIDDEN.test(text)) return new HeadFault(400, HOLDS_CONTROL);
   const methodEnd = text.indexOf(" ");
   const targetEnd = text.indexOf(" ", methodEnd + 1);
-  if (methodEnd <= 0 || targetEnd < 0 || targetEnd > end)
-    return new HeadFault(400, "The request line must be METHOD SP TARGET SP HTTP/1.1.");
-  const method = text.slice(0, methodEnd);
+  if (methodEnd <= 0 || targetEnd < 0 || targetEnd > end) return faultOf(text, NO_REQUEST_LINE);
+  const method = text.startsWith("GET ") ? "GET" : text.slice(0, methodEnd);
   const target = text.slice(methodEnd + 1, targetEnd);
-  const version = text.slice(targetEnd + 1, end);
-  if (!isToken(method) || !TARGET.test(target)) return new HeadFault(400, "The request line must be METHOD SP TARGET SP HTTP/1.1.");
-  if (version !== "HTTP/1.1" && version !== "HTTP/1.0") {
-    return /^HTTP\/\d\.\d$/.test(version)
+  if (!isToken(method) || !TARGET.test(target)) return faultOf(text, NO_REQUEST_LINE);
+  const minor = text.startsWith(" HTTP/1.1\r\n", targetEnd) ? 1 : 0;
+  if (minor === 0 && !text.startsWith(" HTTP/1.0\r\n", targetEnd)) {
+    return /^HTTP\/\d\.\d$/.test(text.slice(targetEnd + 1, end))
       ? new HeadFault(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-      : new HeadFault(400, "The request line must end with HTTP/1.1.");
+      : faultOf(text, "The request line must end with HTTP/1.1.");
   }
-  const minor = version === "HTTP/1.1" ? 1 : 0;
 
-  const fields = new Fields();
-  const framed: Framed = { contentLength: -1, chunked: false, connection: "", host: null, upgrade: "", expect: "" };
-  const fault = readFields(text, end + 2, fields, framed);
-  if (fault) return fault;
-
+  const lines = same ?? reader.read(text, end, false);
+  if (lines instanceof HeadFault) return lines;
+  const { framed } = lines;
   if (framed.host === null && minor === 1) return new HeadFault(400, "A request needs exactly one Host field.");
   if (framed.chunked && minor === 0) return new HeadFault(400, "HTTP/1.0 has no Transfer-Encoding.");
   // RFC 9112 §3.2.2: the authority of an absolute-form target stands for Host, whatever that says.
@@ -111,7 +197,7 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
     method,
     target,
     minor,
-    fields,
+    fields: lines.fields.shared(),
     host: authority ?? framed.host ?? "",
     framing: framed.chunked ? "chunked" : framed.contentLength > 0 ? "length" : "none",
     contentLength: framed.chunked ? -1 : framed.contentLength,
@@ -123,29 +209,29 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
   };
 }
 
-/** Reads a response's head. `method` is the request's: it decides whether a body follows (RFC 9112 §6.3). */
-export function parseResponseHead(text: string, method: string): ResponseHead | HeadFault {
-  if (FORBIDDEN.test(text)) return new HeadFault(400, "control character in the response's head");
-  let end = text.indexOf("\r\n");
-  if (end < 0) end = text.length;
-  const version = text.slice(0, 9);
-  const status = Number(text.slice(9, 12));
+function readResponse(text: string, method: string, reader: HeadReader): ResponseHead | HeadFault {
+  const end = text.indexOf(CRLF);
+  const same = reader.same(text, end);
+  // Nearly all responses begin so.
+  const isOk = text.startsWith("HTTP/1.1 200 OK\r\n");
+  if ((same === null || !isOk) && FORBIDDEN.test(text)) return new HeadFault(400, "control character in the response's head");
+  const version = isOk ? "HTTP/1.1 " : text.slice(0, 9);
+  const status = isOk ? 200 : Number(text.slice(9, 12));
   if ((version !== "HTTP/1.1 " && version !== "HTTP/1.0 ") || !(status >= 100 && status <= 999) || (end > 12 && text[12] !== " ")) {
     return new HeadFault(400, "malformed status line");
   }
   const minor = version === "HTTP/1.1 " ? 1 : 0;
-  const fields = new Fields();
-  const framed: Framed = { contentLength: -1, chunked: false, connection: "", host: "", upgrade: "", expect: "" };
-  const fault = readFields(text, end + 2, fields, framed, true);
-  if (fault) return fault;
+  const lines = same ?? reader.read(text, end, true);
+  if (lines instanceof HeadFault) return lines;
+  const { framed } = lines;
   // RFC 9112 §6.1: HTTP/1.0 knows no transfer codings, so that such a message's framing is faulty.
   if (framed.chunked && minor === 0) return new HeadFault(400, "HTTP/1.0 has no Transfer-Encoding.");
   const bodiless = method === "HEAD" || status === 204 || status === 304 || status < 200;
   return {
     status,
-    reason: text.slice(13, end),
+    reason: isOk ? "OK" : text.slice(13, end),
     minor,
-    fields,
+    fields: lines.fields.shared(),
     framing: bodiless || framed.contentLength === 0 ? "none" : framed.chunked ? "chunked" : framed.contentLength > 0 ? "length" : "close",
     contentLength: framed.contentLength,
     statesBody: bodiless && (framed.chunked || framed.contentLength > 0),
@@ -161,20 +247,22 @@ export function hasOption(value: string, option: string): boolean {
   return value.split(",").some((part) => part.trim() === option);
 }
 
-function readFields(text: string, from: number, fields: Fields, framed: Framed, isResponse = false): HeadFault | null {
+function readFields(text: string, from: number, fields: Fields, framed: Framed, isResponse: boolean): HeadFault | null {
+  const starts = [from];
+  /** True while each line stands there as it would be written. */
+  let isPlain = true;
   let at = from;
   while (at < text.length) {
-    let end = text.indexOf("\n", at);
-    if (end < 0) end = text.length;
-    else if (text.charCodeAt(end - 1) !== 13) return new HeadFault(400, "Lines end with CRLF.");
-    else end--;
+    const end = text.indexOf("\n", at) - 1;
+    if (text.charCodeAt(end) !== 13) return new HeadFault(400, "Lines end with CRLF.");
     const colon = text.indexOf(":", at);
     if (colon < 0 || colon >= end) return new HeadFault(400, "A header line has no colon.");
-    const name = text.slice(at, colon);
-    const lower = lowerName(name);
-    if (lower === null) return new HeadFault(400, "A header's name holds a character that is not allowed there, or a line is folded.");
+    const name = nameAt(text, at, colon);
+    if (name === null) return new HeadFault(400, "A header's name holds a character that is not allowed there, or a line is folded.");
     const value = trimmed(text, colon + 1, end);
-    fields.add(name, lower, value);
+    if (value.length !== end - colon - 2 || text.charCodeAt(colon + 1) !== 32) isPlain = false;
+    const { lower } = name;
+    fields.add(name.name, lower, value);
     switch (lower) {
       case "content-length": {
         if (!LENGTH.test(value)) return new HeadFault(400, "Content-Length must be one whole number of bytes.");
@@ -204,8 +292,10 @@ function readFields(text: string, from: number, fields: Fields, framed: Framed, 
         framed.expect = value.toLowerCase();
         break;
     }
-    at = end + 2;
+    at = end + CRLF.length;
+    starts.push(at);
   }
+  if (isPlain) fields.standIn(text, starts);
   // RFC 9112 §6.1: a message with both is either an attempt at smuggling or a fault; a request is refused, and so is a response.
   if (framed.chunked && framed.contentLength >= 0) return new HeadFault(400, "Content-Length and Transfer-Encoding exclude each other.");
   return null;

@@ -1,23 +1,18 @@
-import { dlopen, FFIType, ptr } from "bun:ffi";
+import { FFIType, ptr } from "bun:ffi";
+import { openLibc } from "../values/libc.ts";
 
 /** System calls by a socket's descriptor, for what Bun's sockets don't offer. */
 
 const POLLIN = 0x01;
 /** The flags MSG_PEEK | MSG_DONTWAIT of Linux. */
 const LOOK = 0x42;
-
-/** The names of the C library: GNU's and musl's, and Apple's. */
-const LIBRARIES =
-  process.platform === "linux"
-    ? ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]
-    : process.platform === "darwin"
-      ? ["libSystem.B.dylib"]
-      : [];
+/** The command F_DUPFD_CLOEXEC of Linux. */
+const F_DUPFD_CLOEXEC = 1030;
 
 /** The library, opened when it is first asked for; `null` where the system has none. */
-let library: ReturnType<typeof open> | null | undefined;
-const kernel = (): ReturnType<typeof open> | null => {
-  if (library === undefined) library = firstOf(LIBRARIES);
+let library: ReturnType<typeof open> | undefined;
+const kernel = (): ReturnType<typeof open> => {
+  if (library === undefined) library = open();
   return library;
 };
 
@@ -61,20 +56,18 @@ export function setSocketOptions(descriptor: number, options: readonly SocketOpt
   );
 }
 
-function firstOf(names: readonly string[]): ReturnType<typeof open> | null {
-  for (const name of names) {
-    try {
-      return open(name);
-    } catch {
-      // Not this library: the next one.
-    }
-  }
-  return null;
+/** Gives another descriptor of the same file or socket (dup(2)); children don't inherit it. Throws where there is none left. */
+export function copyDescriptor(descriptor: number): number {
+  const copy = kernel()?.fcntl(descriptor, F_DUPFD_CLOEXEC, 3) ?? -1;
+  if (copy < 0) throw new Error(`descriptor ${descriptor} can't be copied: there are too many open files, or this system has no such call`);
+  return copy;
 }
 
-const open = (name: string) =>
-  dlopen(name, {
+const open = () =>
+  openLibc({
     poll: { args: [FFIType.ptr, FFIType.u32, FFIType.i32], returns: FFIType.i32 },
+    // The third argument is an int for the one command that is used.
+    fcntl: { args: [FFIType.i32, FFIType.i32, FFIType.i32], returns: FFIType.i32 },
     recv: { args: [FFIType.i32, FFIType.ptr, FFIType.u64, FFIType.i32], returns: FFIType.i64 },
     setsockopt: { args: [FFIType.i32, FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.u32], returns: FFIType.i32 },
-  }).symbols;
+  });

@@ -4,8 +4,8 @@ import { descriptors } from "./descriptors.ts";
 
 /** Gives the metrics of connections: clients' on all listeners together, and all sockets of the process. */
 export const connectionFamilies = (crowd: Crowd): readonly Family[] => [
-  gauge("sluice_connections_open", "Connections of clients.", () => single(crowd.open)),
-  gauge("sluice_connections_limit", "How many connections clients may have open.", () => single(crowd.limits.maxConnections)),
+  gauge("sluice_connections_open", "Connections of clients.", () => single(crowd.open), "workers"),
+  gauge("sluice_connections_limit", "How many connections clients may have open.", () => single(crowd.limits.maxConnections), "workers"),
   counter(
     "sluice_connections_refused_total",
     "New connections that were closed since there were too many: of all, or of one address.",
@@ -14,13 +14,18 @@ export const connectionFamilies = (crowd: Crowd): readonly Family[] => [
   counter("sluice_connections_closed_early_total", "Idle connections that were closed to make room for others.", () =>
     each("of", crowd.closedEarly),
   ),
-  gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets)),
+  gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets), "sum"),
 ];
 
 /** Gives the metric of when the listeners' certificate expires. `expiresAt`: milliseconds since 1970; `null` without TLS. */
 export const certificateFamilies = (expiresAt: () => number | null): readonly Family[] => [
-  gauge("sluice_tls_certificate_expiry_timestamp_seconds", "When the listeners' certificate is no longer valid.", () => {
-    const at = expiresAt();
-    return at === null ? [] : single(at / 1000);
-  }),
+  gauge(
+    "sluice_tls_certificate_expiry_timestamp_seconds",
+    "When the listeners' certificate is no longer valid.",
+    () => {
+      const at = expiresAt();
+      return at === null ? [] : single(at / 1000);
+    },
+    "min",
+  ),
 ];

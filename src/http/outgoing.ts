@@ -1,3 +1,5 @@
+import { writeLatin1, writeUtf8 } from "./latin1.ts";
+
 /** Describes what both directions of a connection need of a socket. */
 export interface RawSocket {
   /** Writes bytes and gives how many were taken: fewer than given when the kernel's buffer is full, -1 when the socket is closed. */
@@ -40,15 +42,20 @@ export class Outgoing {
     return false;
   }
 
-  /** Writes a head and, in the same call, the bytes behind it: one packet for a small message. */
-  writeMessage(head: string, body: Uint8Array | null): boolean {
-    const size = head.length + (body === null ? 0 : body.length);
-    if (size > scratch.length || this.pending > 0) {
+  /** Writes a head and, in the same call, the bytes behind it, or a text in UTF-8: one packet for a small message. */
+  writeMessage(head: string, body: Uint8Array | string | null): boolean {
+    const most = head.length + (body === null ? 0 : typeof body === "string" ? MOST_OF_UTF8 * body.length : body.length);
+    if (most > scratch.length || this.pending > 0) {
       const fits = this.write(Buffer.from(head, "latin1"));
-      return body === null || body.length === 0 ? fits : this.write(body);
+      return body === null || body.length === 0 ? fits : this.write(typeof body === "string" ? Buffer.from(body) : body);
     }
-    scratch.write(head, 0, "latin1");
-    if (body !== null) scratch.set(body, head.length);
+    writeLatin1(scratch, head, 0);
+    let size = head.length;
+    if (typeof body === "string") size += writeUtf8(scratch, body, size);
+    else if (body !== null) {
+      scratch.set(body, size);
+      size += body.length;
+    }
     const taken = this.socket.write(scratch, 0, size);
     if (taken >= size) return true;
     // The scratch buffer belongs to the next message: what waits must be a copy.
@@ -81,6 +88,9 @@ export class Outgoing {
     this.pending += bytes.length;
   }
 }
+
+/** The most bytes that a text takes for each unit of its length. */
+const MOST_OF_UTF8 = 3;
 
 /** A buffer that all connections share: used and read again within one synchronous call. */
 const scratch = Buffer.allocUnsafe(65_536);

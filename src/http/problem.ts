@@ -41,6 +41,8 @@ export const CODES = {
   storageReadOnly: { status: 503, title: "Changes can't be stored at the moment" },
   outOfDescriptors: { status: 503, title: "The gateway has no connection to spare" },
   draining: { status: 503, title: "Shutting down" },
+  keeperUnavailable: { status: 503, title: "A part of the gateway is starting again" },
+  keysUnavailable: { status: 503, title: "Keys can't be checked" },
   issuerUnavailable: { status: 503, title: "Tokens can't be checked" },
   limiterUnavailable: { status: 503, title: "Limits can't be checked" },
   notCached: { status: 504, title: "Nothing is kept for this request" },
@@ -66,7 +68,7 @@ export function typesFrom(base: string | null): string {
 const QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /** The registered type of a 429 that a NORMAL system would not have given. */
-export const REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+const REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 /** The registered type of a 429 for a caller who behaves like an attacker. */
 export const ABNORMAL_USAGE = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
@@ -100,6 +102,16 @@ export function unavailable(code: "circuitOpen" | "noHealthyTarget", retryIn: nu
       : "This route has no healthy backend at the moment; try again later.";
   return passing(code, detail, retryAfter);
 }
+
+/** Seconds after which a caller may come again whose key, or whose record, could not be read. */
+export const READABLE_AGAIN = 5;
+
+/** The refusal of a caller of whom nobody can say who it is, since the database can't be read. */
+export const KEYS_UNAVAILABLE: Problem = passing(
+  "keysUnavailable",
+  `API keys can't be checked at the moment; try again in ${READABLE_AGAIN} seconds.`,
+  READABLE_AGAIN,
+);
 
 /** Makes the refusal of a body of more than `max` bytes. */
 export const bodyTooLarge = (max: number): Problem => problem("bodyTooLarge", `The body must not be larger than ${max} bytes.`);
@@ -141,8 +153,38 @@ export function problem(
 }
 
 /** Makes a problem that may be over in `retryAfter` seconds: its body and `Retry-After` (RFC 9110, section 10.2.3) say so. */
-export const passing = (code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem =>
-  problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
+export function passing(code: ProblemCode, detail: string, retryAfter: number, members: Readonly<Record<string, unknown>> = {}): Problem {
+  return problem(code, detail, { retryAfter, ...members }, [["Retry-After", String(retryAfter)]]);
+}
+
+/** Describes one limit that denied a request, for the caller. */
+export interface ViolatedPolicy {
+  readonly name: string;
+  readonly scope: string;
+  readonly limit: number;
+  readonly used: number;
+  /** When it lets requests through again, as ISO 8601. */
+  readonly reset: string;
+}
+
+/** Makes the refusal of a request that limits deny, the first of them in `violated`. `isReduced`: a NORMAL system would have let it through. */
+export function limited(
+  code: "rateLimited" | "quotaExceeded",
+  detail: string,
+  retryAfter: number,
+  isReduced: boolean,
+  violated: readonly ViolatedPolicy[],
+): Problem {
+  const { status, title } = CODES[code];
+  const type = isReduced ? REDUCED_CAPACITY : QUOTA_EXCEEDED;
+  return {
+    status,
+    code,
+    // In one piece: a flood brings many.
+    members: { type, title, status, detail, code, retryAfter, limit: violated[0]?.limit, violatedPolicies: violated },
+    headers: [["Retry-After", String(retryAfter)]],
+  };
+}
 
 /** Gives the same problem under another status, for whoever understands few of them. */
 export const toldAs = (status: number, refusal: Problem): Problem =>
@@ -171,6 +213,36 @@ export const forModelClients = (refusal: Problem): Problem => ({
   members: { ...refusal.members, error: { message: refusal.members.detail, type: providersType(refusal.status), code: refusal.code } },
 });
 
-/** Writes the body's text. It may quote what a caller sent, but never a key. `types`: see `typesFrom`. */
-export const problemBody = ({ code, members }: Problem, requestId: string, types: string): string =>
-  withoutKeys(JSON.stringify({ type: types + code, ...members, requestId }));
+/** The beginning of the bodies of problems that are told again and again, with the `types` that it was written for; `null`: it is not written yet. */
+const beginnings = new WeakMap<Problem, { readonly types: string; readonly text: string } | null>();
+
+/** Has the body of a problem written once, but for the request's id: for one that is the same for everybody. Gives the same problem. */
+export function standing(refusal: Problem): Problem {
+  beginnings.set(refusal, null);
+  return refusal;
+}
+
+/**
+ * Writes the body's text. It may quote what a caller sent, but never a key. `requestId`: as `requestId` of the exchange takes and makes it;
+ * `types`: see `typesFrom`.
+ */
+export function problemBody(refusal: Problem, requestId: string, types: string): string {
+  const known = beginnings.get(refusal);
+  if (known !== undefined) return `${(known?.types === types ? known : beginningOf(refusal, types)).text}${requestId}"}`;
+  const { code, members } = refusal;
+  return withoutKeys(JSON.stringify({ type: types + code, ...members, requestId }));
+}
+
+function beginningOf(refusal: Problem, types: string): { readonly types: string; readonly text: string } {
+  const { code, members } = refusal;
+  const beginning = { types, text: withoutKeys(JSON.stringify({ type: types + code, ...members, requestId: "" })).slice(0, -'"}'.length) };
+  beginnings.set(refusal, beginning);
+  return beginning;
+}
+
+/** The refusal of what one process does for all, while that process is not there. */
+export const KEEPER_UNAVAILABLE: Problem = passing(
+  "keeperUnavailable",
+  "The part of the gateway that answers this is starting again: send the request again in a second.",
+  1,
+);

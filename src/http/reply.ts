@@ -52,7 +52,7 @@ export function problemReply(refusal: Problem, requestId: string, types: string,
     status: refusal.status,
     reason: reasonOf(refusal.status),
     head: lines,
-    body: Buffer.from(problemBody(refusal, requestId, types)),
+    body: problemBody(refusal, requestId, types),
     length: -1,
   };
 }
@@ -62,6 +62,6 @@ export const jsonReply = (status: number, value: unknown, head: string): Reply =
   status,
   reason: reasonOf(status),
   head: `Content-Type: application/json\r\n${date()}${head}`,
-  body: Buffer.from(JSON.stringify(value)),
+  body: JSON.stringify(value),
   length: -1,
 });

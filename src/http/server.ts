@@ -4,10 +4,12 @@ import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./bo
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
-import { HEAD_END, HeadFault, parseRequestHead, type RequestHead } from "./head.ts";
+import { HeadFault, HeadReader, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
 import { hasUnreadBytes } from "./kernel.ts";
+import { type ConnectionCounts, type ListeningSocket, SharedAccept } from "./listening-socket.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
+import { RELAY_FIELD, type Relay, relayIn } from "./relay.ts";
 import { divertConnections } from "./reuseport-handover.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
@@ -17,7 +19,8 @@ export interface Reply {
   readonly reason: string;
   /** Header lines, each ended by CRLF, without those that frame the message (Content-Length, Transfer-Encoding, Connection). */
   readonly head: string;
-  readonly body: Uint8Array | Body | null;
+  /** A text goes out as UTF-8: it is written where it is sent from, which a short one is worth. */
+  readonly body: Uint8Array | string | Body | null;
   /** The Content-Length to state where no body is sent (HEAD, 304), or -1 to state none. */
   readonly length: number;
   /** Tells which trailer fields of a streamed body go on; left out: all. */
@@ -49,6 +52,12 @@ export interface HttpServerOptions {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
   readonly reusePort?: boolean;
+  /** A listening socket that other processes share, in the place of one of its own. */
+  readonly shared?: { readonly socket: ListeningSocket; readonly counts: ConnectionCounts };
+  /** Serves requests that workers pass on over this socket of theirs: each says by `RELAY_FIELD` whom it is of. */
+  readonly relays?: ListeningSocket;
+  /** True for the admin API's own listener; left out: it is another. */
+  readonly isAdmin?: boolean;
   /** The server's bounds, which may be changed while it runs. */
   readonly limits: HttpLimits;
   /** The connections that there may be, counted together for all servers that share it; left out: as many as there are descriptors for. */
@@ -64,6 +73,8 @@ export interface HttpServerOptions {
 /** Seconds, counted by a coarse tick, since none of these bounds needs to be exact. */
 const KEEP_ALIVE_FOR = 75;
 const HEAD_WITHIN = 15;
+/** Seconds without a request after which nothing is kept of the last one. */
+const FORGETS_AFTER = 1;
 const BODY_STALLS_AFTER = 60;
 const REPLY_STALLS_AFTER = 120;
 /** Seconds after which a body's rate is first looked at, and seconds over which it is averaged. */
@@ -87,6 +98,8 @@ const MIN_PIECES = 512;
 /** The first byte of a TLS handshake (RFC 8446 §5.1). */
 const TLS_HANDSHAKE = 22;
 const EMPTY = Buffer.alloc(0);
+/** Stands for the address of a worker that passes requests on. */
+const RELAYED = "127.0.0.1";
 const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
 
 /**
@@ -100,7 +113,11 @@ export class HttpServer {
   draining = false;
   /** Exchanges that have begun and are not answered completely, tunnels included. */
   inFlight = 0;
-  private readonly listener: TCPSocketListener<Connection>;
+  readonly port: number;
+  private readonly listener: Pick<TCPSocketListener<Connection>, "stop">;
+  /** The descriptor of the listening socket; -1 where there is none. */
+  private readonly descriptor: number;
+  private readonly accepts: SharedAccept | null = null;
   private readonly ticker: Timer;
   private settled: (() => void) | null = null;
   private readonly crowd: Crowd;
@@ -110,11 +127,34 @@ export class HttpServer {
   constructor(readonly options: HttpServerOptions) {
     this.crowd =
       options.crowd ?? new Crowd({ maxConnections: Number.POSITIVE_INFINITY, maxConnectionsPerAddress: Number.POSITIVE_INFINITY });
-    this.listener = Bun.listen<Connection>({
-      hostname: options.hostname,
-      port: options.port,
-      // Bun takes it, its types don't say so.
-      ...({ reusePort: options.reusePort === true } as object),
+    const { shared, relays } = options;
+    if (shared !== undefined) {
+      this.accepts = new SharedAccept(shared.socket, shared.counts, (descriptor) => this.listenOn({ fd: descriptor }));
+      this.listener = { stop: () => this.accepts?.close() };
+      this.descriptor = shared.socket.descriptor;
+      this.port = shared.socket.port;
+    } else if (relays !== undefined) {
+      this.listener = this.listenOn({ fd: relays.descriptor });
+      this.descriptor = -1;
+      this.port = relays.port;
+    } else {
+      // Bun takes reusePort, and tells the descriptor: its types say neither.
+      const listener = this.listenOn({ hostname: options.hostname, port: options.port, reusePort: options.reusePort === true });
+      this.listener = listener;
+      this.descriptor = (listener as { fd?: number }).fd ?? -1;
+      this.port = listener.port;
+    }
+    this.asksForLife = !noticeVanishedPeers(this.descriptor);
+    this.ticker = setInterval(() => {
+      this.tick++;
+      for (const connection of this.connections) connection.checkDeadline(this.tick);
+    }, 1000);
+  }
+
+  private listenOn(where: object): TCPSocketListener<Connection> {
+    const { options } = this;
+    return Bun.listen<Connection>({
+      ...(where as { hostname: string; port: number }),
       ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
       socket: {
         open: (socket) => {
@@ -131,15 +171,6 @@ export class HttpServer {
         },
       },
     });
-    this.asksForLife = !noticeVanishedPeers((this.listener as { fd?: number }).fd ?? -1);
-    this.ticker = setInterval(() => {
-      this.tick++;
-      for (const connection of this.connections) connection.checkDeadline(this.tick);
-    }, 1000);
-  }
-
-  get port(): number {
-    return this.listener.port;
   }
 
   /**
@@ -147,7 +178,7 @@ export class HttpServer {
    */
   async close(timeout: number): Promise<void> {
     this.draining = true;
-    const isDiverted = this.options.reusePort === true && divertConnections((this.listener as { fd?: number }).fd ?? -1);
+    const isDiverted = this.options.reusePort === true && divertConnections(this.descriptor);
     if (!isDiverted) this.listener.stop(false);
     // An idle connection may have a request on its way to us: its answer says that it is the last one.
     const underWay = isDiverted || this.connections.size > 0 ? Math.min(UNDER_WAY_FOR, timeout) : 0;
@@ -167,7 +198,7 @@ export class HttpServer {
 
   /** Takes a new connection in, or closes it where there are too many. */
   private accept(socket: RawSocket): Connection | null {
-    const { remoteAddress } = socket;
+    const remoteAddress = this.options.relays === undefined ? socket.remoteAddress : RELAYED;
     if (remoteAddress === undefined) {
       // Port scanners and health checks of load balancers reset a connection that we have not looked at yet.
       socket.terminate();
@@ -184,8 +215,15 @@ export class HttpServer {
     }
     connection.seat = seat;
     this.connections.add(connection);
+    this.accepts?.changed(this.connections.size);
     if (this.asksForLife) socket.setKeepAlive(true, 60_000);
     return connection;
+  }
+
+  /** Takes out a connection that is closed. */
+  left(connection: Connection): void {
+    this.connections.delete(connection);
+    this.accepts?.changed(this.connections.size);
   }
 
   /** Ends a stop's wait when nothing is under way any more; called when an exchange has ended or an answer has left. */
@@ -206,6 +244,7 @@ export class Connection implements Member {
   /** The connection's place among all connections. */
   seat!: Seat;
   private buffer: Buffer = EMPTY;
+  private readonly heads = new HeadReader();
   private current: Incoming | null = null;
   private tunnel: Tunnel | null = null;
   private isAdvancing = false;
@@ -282,7 +321,7 @@ export class Connection implements Member {
     this.isClosed = true;
     descriptors.closed();
     this.seat.leave();
-    this.server.connections.delete(this);
+    this.server.left(this);
     const current = this.current;
     this.current = null;
     if (this.tunnel !== null) {
@@ -345,7 +384,10 @@ export class Connection implements Member {
       // Counted from the head's first byte: one that drips in would otherwise hold the connection for hours.
       if (tick - this.headSince > HEAD_WITHIN)
         this.answerAndClose(this.server.options.refuse(new HeadFault(408, "The request's head did not arrive in time."), this.ip));
-    } else if (pending === 0 && tick - this.idleSince > KEEP_ALIVE_FOR) this.dispose();
+    } else {
+      if (pending === 0 && tick - this.idleSince > KEEP_ALIVE_FOR) this.dispose();
+      if (tick - this.idleSince > FORGETS_AFTER) this.heads.forget();
+    }
   }
 
   pause(): void {
@@ -398,7 +440,7 @@ export class Connection implements Member {
   }
 
   answerAndClose(reply: Reply): void {
-    this.out.writeMessage(headText(reply, "Connection: close\r\n", true), reply.body instanceof Uint8Array ? reply.body : null);
+    this.out.writeMessage(headText(reply, "Connection: close\r\n", true), isWhole(reply.body) ? reply.body : null);
     this.closeAfterFlush();
   }
 
@@ -485,7 +527,7 @@ export class Connection implements Member {
       this.buffer = empty === this.buffer.length ? EMPTY : this.buffer.subarray(empty);
       this.scanned = 0;
     }
-    const end = this.buffer.indexOf(HEAD_END, this.scanned);
+    const end = this.heads.find(this.buffer, this.scanned);
     if ((end < 0 ? this.buffer.length : end) > options.limits.maxHeaderSize) {
       this.answerAndClose(
         options.refuse(new HeadFault(431, `The request line and headers are larger than ${options.limits.maxHeaderSize} bytes.`), this.ip),
@@ -508,7 +550,7 @@ export class Connection implements Member {
     }
     this.scanned = 0;
     this.skipped = 0;
-    const head = parseRequestHead(this.buffer.toString("latin1", 0, end));
+    const head = this.heads.request();
     const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
       this.buffer = EMPTY;
@@ -537,6 +579,8 @@ export class Incoming {
   onEnd: (() => void) | null = null;
   isReplied = false;
   isAborted = false;
+  /** What a worker says of a request that it passes on; `null`: it has come here by itself. */
+  readonly relay: Relay | null;
   private replySink: ReplySink | null = null;
 
   constructor(
@@ -544,15 +588,17 @@ export class Incoming {
     readonly head: RequestHead,
     limits: HttpLimits,
   ) {
+    this.relay = connection.server.options.relays === undefined ? null : relayIn(head.fields.get(RELAY_FIELD));
     this.body = head.framing === "none" ? null : new IncomingBody(connection, this, head, limits);
   }
 
+  /** The peer's address. */
   get ip(): string {
-    return this.connection.ip;
+    return this.relay?.ip ?? this.connection.ip;
   }
 
   get isTls(): boolean {
-    return this.connection.server.options.tls !== null;
+    return this.relay?.isTls ?? this.connection.server.options.tls !== null;
   }
 
   /** True while the client owes us bytes that somebody waits for. */
@@ -562,13 +608,13 @@ export class Incoming {
 
   reply(reply: Reply): void {
     if (this.isReplied || this.isAborted) {
-      if (reply.body !== null && !(reply.body instanceof Uint8Array)) reply.body.cancel();
+      if (!isWhole(reply.body)) reply.body.cancel();
       return;
     }
     this.isReplied = true;
     const { head, connection } = this;
     const bodiless = head.method === "HEAD" || reply.status === 204 || reply.status === 304;
-    const streamed = reply.body !== null && !(reply.body instanceof Uint8Array) ? reply.body : null;
+    const streamed = isWhole(reply.body) ? null : reply.body;
     const chunked = streamed !== null && streamed.length < 0 && head.minor === 1;
     const reusable =
       head.keepAlive &&
@@ -579,7 +625,7 @@ export class Incoming {
     const text = headText(reply, persistence, bodiless, chunked);
     if (streamed === null || bodiless) {
       streamed?.cancel();
-      connection.out.writeMessage(text, bodiless ? null : (reply.body as Uint8Array | null));
+      connection.out.writeMessage(text, bodiless ? null : (reply.body as Uint8Array | string | null));
       this.finish(reusable);
       return;
     }
@@ -836,13 +882,17 @@ export class IncomingBody implements ArrivingBody {
 function headText(reply: Reply, persistence: string, bodiless: boolean, chunked = false): string {
   let framing = "";
   if (chunked) framing = "Transfer-Encoding: chunked\r\n";
-  else if (!bodiless || reply.body instanceof Uint8Array) {
-    const length = reply.body === null ? 0 : reply.body.length;
+  else if (!bodiless || (reply.body !== null && isWhole(reply.body))) {
+    const length = reply.body === null ? 0 : typeof reply.body === "string" ? Buffer.byteLength(reply.body) : reply.body.length;
     // 204 has no Content-Length (RFC 9110 §8.6).
     if (length >= 0 && reply.status !== 204) framing = `Content-Length: ${length}\r\n`;
   } else if (reply.length >= 0 && reply.status !== 204) framing = `Content-Length: ${reply.length}\r\n`;
   return `HTTP/1.1 ${reply.status} ${reply.reason}\r\n${reply.head}${framing}${persistence}\r\n`;
 }
+
+/** Tells whether a body is there already, or is none. */
+export const isWhole = (body: Reply["body"]): body is Uint8Array | string | null =>
+  body === null || typeof body === "string" || body instanceof Uint8Array;
 
 /** Tells whether a request may begin with this byte: a character of its method (RFC 9110 §5.6.2), or an empty line's. */
 const mayBegin = (byte: number): boolean => byte === 13 || byte === 10 || (byte > 32 && byte < 127);

@@ -21,6 +21,12 @@ export const ServerConfig = Shape(
       description: 'The address to listen on. By default all there are; with "demo": true 127.0.0.1, because the demo\'s keys are public.',
     }),
     port: Port("The port to listen on; 0 takes a free one.", { default: 8080 }),
+    workers: Type.Union([Type.Integer({ minimum: 1, maximum: 64 }), Type.Literal("auto")], {
+      default: 1,
+      description:
+        'Processes that serve requests as one gateway: what limits, quotas, budgets and blocks count, they count together. "auto": one for each core; on systems other than Linux one.',
+      expects: 'a whole number from 1 to 64, or "auto"',
+    }),
     trustedProxies: Type.Array(Type.String({ maxLength: 64 }), {
       default: [],
       maxItems: 256,
@@ -90,7 +96,7 @@ export const problemBaseSection: Section<"problemBase", typeof ProblemBase> = {
 export const serverSection: Section<"server", typeof ServerConfig> = {
   name: "server",
   schema: ServerConfig,
-  restart: { fields: ["host", "port", "tls"] },
+  restart: { fields: ["host", "port", "workers", "tls"] },
   notYet: ["tls.http2", "tls.http3"],
   faults: ({ trustedProxies, maxHeaderSize }) => {
     const faults = cidrFaults(trustedProxies, ["server", "trustedProxies"]);

@@ -1,6 +1,7 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Guard } from "../guard/guard.ts";
 import { parameter, withoutParameter } from "../http/path.ts";
+import { KEYS_UNAVAILABLE, READABLE_AGAIN } from "../http/problem.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { isMade, isPlausible } from "../values/key-format.ts";
 import type { Finder, Refused } from "./finder.ts";
@@ -38,6 +39,14 @@ const REFUSED: Record<KeyRefusal, Refused> = {
     isGuess: false,
     isKnown: true,
   },
+  keysUnavailable: {
+    code: "keysUnavailable",
+    detail: String(KEYS_UNAVAILABLE.members.detail),
+    why: "the key is not in use so far, and the database can't be read",
+    isGuess: false,
+    isKnown: false,
+    retryAfter: READABLE_AGAIN,
+  },
 };
 
 /** Identifies callers by Sluice's own API keys. */
@@ -49,6 +58,11 @@ export class ApiKeyFinder implements Finder {
     private readonly guard: Guard,
     /** Tells whether a bearer token is for others to judge: it is left where it is. */
     private readonly isOthers: (bearer: string) => boolean,
+    /**
+     * Takes over what another process has changed a moment ago, and tells whether there was something: so a key that was made by way of one worker is known to
+     * all at once, and is no guess. `null`: there is no other.
+     */
+    private readonly catchUp: (() => boolean) | null = null,
   ) {}
 
   fields({ header }: IdentitySettings): readonly string[] {
@@ -76,7 +90,7 @@ export class ApiKeyFinder implements Finder {
           exchange.carriedIn = "authorization";
           secret = shown;
           exchange.dropsAuthorization = true;
-        } else exchange.dropsAuthorization ||= isMade(shown) || (isPlausible(shown) && this.keys.known(shown) !== null);
+        } else exchange.dropsAuthorization ||= isMade(shown) || (isPlausible(shown) && this.keys.knows(shown));
       }
     }
     if (identity.query !== null && exchange.query !== "") {
@@ -90,7 +104,8 @@ export class ApiKeyFinder implements Finder {
   }
 
   find(secret: string, now: number): KeyEntry | Refused {
-    const found = this.keys.find(secret, now);
+    let found = this.keys.find(secret, now);
+    if (found === "keyInvalid" && this.catchUp?.() === true) found = this.keys.find(secret, now);
     return typeof found === "string" ? REFUSED[found] : found;
   }
 

@@ -4,7 +4,7 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate, Stop } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
-import { ipBlocked, type Problem, type ProblemCode, passing, problem } from "../http/problem.ts";
+import { ipBlocked, type Problem, type ProblemCode, passing, problem, standing } from "../http/problem.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Finder, Refused } from "./finder.ts";
 import type { IdentitySettings } from "./settings.ts";
@@ -153,7 +153,9 @@ export class Identity {
       if (isKnown) exchange.notes.refusedCaller = finder.holderOf(secret);
     }
     if (refused.retryAfter !== undefined) return passing(code, detail, refused.retryAfter);
-    return unauthorized(snapshot.identity, code, detail, refused.challenge);
+    return refused.challenge === undefined
+      ? sameFor(refused, snapshot.identity, () => unauthorized(snapshot.identity, code, detail))
+      : unauthorized(snapshot.identity, code, detail, refused.challenge);
   }
 }
 
@@ -166,9 +168,23 @@ function unauthorized({ basic }: IdentitySettings, code: ProblemCode, detail: st
   return problem(code, detail, {}, basic ? [bearer, BASIC] : [bearer]);
 }
 
+/** The refusals that are the same for everybody, by their reason, with the settings that they were made for: a flood brings many of few. */
+const same = new WeakMap<object, { readonly identity: IdentitySettings; readonly refusal: Problem }>();
+
+function sameFor(reason: object, identity: IdentitySettings, make: () => Problem): Problem {
+  let known = same.get(reason);
+  if (known === undefined || known.identity !== identity) {
+    known = { identity, refusal: standing(make()) };
+    same.set(reason, known);
+  }
+  return known.refusal;
+}
+
+const MISSING = {};
+
 /** Gives the refusal of a caller who shows no key where one is needed. */
 export const keyMissing = (identity: IdentitySettings): Problem =>
-  unauthorized(identity, "keyMissing", `Send your API key in the ${identity.headerName} header.`);
+  sameFor(MISSING, identity, () => unauthorized(identity, "keyMissing", `Send your API key in the ${identity.headerName} header.`));
 
 /** Tells why a caller may not use a route from an address; `null` when they may. */
 export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | null {

@@ -1,4 +1,4 @@
-import type { KeyRegistry } from "../keys/registry.ts";
+import type { ConsumerEntry, KeyRegistry } from "../keys/registry.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { beginsLikeMade, hashKey } from "../values/key-format.ts";
@@ -19,7 +19,7 @@ const OPAQUE = /^[A-Za-z0-9._~+/-]+=*$/;
 export interface IssuersDeps {
   readonly clock: Clock;
   /** Knows the records that bring limits to callers with tokens. */
-  readonly keys: Pick<KeyRegistry, "consumer" | "known">;
+  readonly keys: Pick<KeyRegistry, "consumer" | "knows">;
   readonly emit: Emit;
   /** Says why an issuer may not be asked at a URL; `null`: it may. Left out: every one may. */
   readonly refuses?: IssuerDeps["refuses"];
@@ -133,7 +133,7 @@ export class Issuers {
    */
   takes(token: string): boolean {
     if (this.byName.size === 0) return false;
-    return isJwt(token) || (this.asked.length > 0 && OPAQUE.test(token) && !beginsLikeMade(token) && this.deps.keys.known(token) === null);
+    return isJwt(token) || (this.asked.length > 0 && OPAQUE.test(token) && !beginsLikeMade(token) && !this.deps.keys.knows(token));
   }
 
   /**
@@ -164,7 +164,12 @@ export class Issuers {
 
   /** Gives the caller with what its record says now, or the refusal of one whose record is disabled. */
   private admitted(caller: TokenCaller): TokenCaller | TokenFault {
-    const record = this.deps.keys.consumer(caller.id) ?? null;
+    let record: ConsumerEntry | null;
+    try {
+      record = this.deps.keys.consumer(caller.id) ?? null;
+    } catch {
+      return UNREADABLE;
+    }
     caller.consumer.record = record;
     return record === null || record.enabled ? caller : disabled(caller.id);
   }
@@ -237,6 +242,14 @@ export class Issuers {
     return known;
   }
 }
+
+/** Says that nobody knows whether the caller is disabled. */
+const UNREADABLE: TokenFault = {
+  code: "issuerUnavailable",
+  says: "The token can not be checked at the moment, since the record of its consumer can not be read",
+  why: "the database can't be read, where the record of the token's consumer may be",
+  isGuess: false,
+};
 
 const disabled = (id: string): TokenFault => ({
   ...invalid("The consumer of the token is disabled", `the record of consumer ${id} is disabled`),

@@ -14,8 +14,11 @@ export const issuerFamilies = (issuers: Issuers): readonly Family[] => [
           ...Object.entries(issuers.strangers).map(([outcome, value]) => ({ labels: { issuer: "", outcome }, value })),
         ],
   ),
-  gauge("sluice_tokens_remembered", "Tokens that were proven and need not be for a while.", () =>
-    issuers.isEmpty ? [] : single(issuers.rememberedTokens),
+  gauge(
+    "sluice_tokens_remembered",
+    "Tokens that were proven and need not be for a while.",
+    () => (issuers.isEmpty ? [] : single(issuers.rememberedTokens)),
+    "sum",
   ),
   counter("sluice_issuer_key_fetches_total", "Times that an issuer's keys were fetched, well or in vain.", () =>
     issuers.all().flatMap(({ name, keys }) =>
@@ -27,7 +30,10 @@ export const issuerFamilies = (issuers: Issuers): readonly Family[] => [
           ],
     ),
   ),
-  gauge("sluice_issuer_up", "0 while an issuer can't be asked.", () =>
-    issuers.all().map(({ name, whyAway }) => ({ labels: { issuer: name }, value: whyAway === null ? 1 : 0 })),
+  gauge(
+    "sluice_issuer_up",
+    "0 while an issuer can't be asked.",
+    () => issuers.all().map(({ name, whyAway }) => ({ labels: { issuer: name }, value: whyAway === null ? 1 : 0 })),
+    "min",
   ),
 ];

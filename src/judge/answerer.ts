@@ -15,7 +15,7 @@ import { linesOf } from "../http/fields.ts";
 import { hasDotSegments, matchOf } from "../http/path.ts";
 import { forModelClients, type Problem, passing, problem, toldAs } from "../http/problem.ts";
 import { date } from "../http/reply.ts";
-import type { Reply } from "../http/server.ts";
+import { isWhole, type Reply } from "../http/server.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import type { CidrSet } from "../values/ip.ts";
@@ -129,7 +129,7 @@ export class Judge {
         const answered = stop.kind === "reply" ? stop.reply : stop.response;
         if (answered.status < 300) {
           const { body } = answered;
-          if (body !== null && !(body instanceof Uint8Array)) body.cancel();
+          if (!isWhole(body)) body.cancel();
           return this.refusal(question, asked, ANSWERED_HERE);
         }
         asked.status = answered.status;

@@ -40,8 +40,12 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     log[skips ? "warn" : "error"]({ requestId, plugin, hook, kind, error }, `a plug-in failed${skips ? ": it is skipped" : ""}`),
   pluginHeldUp: ({ plugin, hook, milliseconds, requestId }) =>
     log.warn({ requestId, plugin, hook, milliseconds: Math.round(milliseconds) }, "a plug-in has kept everything else waiting"),
-  activitiesTrouble: ({ message, attempts }) =>
-    log.error({ attempts, error: message }, "activities can't be applied for now: they are kept"),
+  activitiesNotice: ({ sink, message }) =>
+    log.warn({ ...(sink === null ? {} : { sink }), error: message }, "activities take effect, but not all is well"),
+  activitiesTrouble: ({ sink, message, attempts }) =>
+    sink === null
+      ? log.error({ error: message }, "activities can't be taken in or handed on for now")
+      : log.error({ sink, attempts, error: message }, "activities can't be applied for now: they are kept"),
   configurationWarnings: ({ warnings }) => {
     for (const line of faultLines(file, warnings)) log.warn(`configuration: ${line}`);
   },

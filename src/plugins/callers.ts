@@ -1,5 +1,5 @@
 import type { Caller, Consumer } from "../exchange/caller.ts";
-import { type Problem, problem } from "../http/problem.ts";
+import { KEYS_UNAVAILABLE, type Problem, problem } from "../http/problem.ts";
 import type { ConsumerEntry, KeyRegistry } from "../keys/registry.ts";
 import { isObject } from "../values/json.ts";
 
@@ -65,7 +65,12 @@ export class NamedCallers {
     // Found to be sound by whoever calls.
     const named = given as Named;
     const { registry } = this.deps;
-    const record = registry.consumer(named.consumer) ?? null;
+    let record: ConsumerEntry | null;
+    try {
+      record = registry.consumer(named.consumer) ?? null;
+    } catch {
+      return KEYS_UNAVAILABLE;
+    }
     if (record !== null && !record.enabled) return NO_ACCESS;
     const tier = named.tier ?? record?.tier ?? registry.anonymousTierName;
     const scopes = named.scopes ?? [];

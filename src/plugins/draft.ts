@@ -34,7 +34,7 @@ export class Draft {
     const message = answer.kind === "forwarded" ? answer.response : answer.reply;
     this.status = message.status;
     this.reason = message.reason;
-    this.content = message.body;
+    this.content = typeof message.body === "string" ? Buffer.from(message.body) : message.body;
     this.hasChanged = hasChanged;
   }
 

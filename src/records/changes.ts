@@ -54,17 +54,18 @@ export class ChangeFeed {
     this.seen = this.storage.client.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes").get()?.seq ?? 0;
   }
 
-  /** Gives the new changes to `apply`, oldest first. Call it after the records were loaded: a change that is applied twice does no harm. */
-  poll(apply: (changes: readonly Change[]) => void): void {
+  /** Gives the new changes to `apply`, oldest first, and tells whether there were some. Call it after the records were loaded: a change that is applied twice does no harm. */
+  poll(apply: (changes: readonly Change[]) => void): boolean {
     const version = this.dataVersion();
-    if (version === this.version) return;
+    if (version === this.version) return false;
     this.version = version;
     const rows = this.storage.client
       .query<Change & { seq: number }, [number]>("SELECT seq, kind, id, was FROM changes WHERE seq > ?1 ORDER BY seq")
       .all(this.seen);
-    if (rows.length === 0) return;
+    if (rows.length === 0) return false;
     this.seen = rows.at(-1)?.seq ?? this.seen;
     apply(rows);
+    return true;
   }
 
   /**

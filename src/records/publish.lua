@@ -1,6 +1,6 @@
 -- Passes changes of records on, in one order.
 -- KEYS: all records, the stream of changes, the count of changes, the lock, the epoch
--- ARGV: the lock's token, or "" for what needs none; the epoch that the caller knows; who it is;
+-- ARGV: the lock's token, or "" for what needs none; the epoch that the caller knows; who it is; milliseconds for which the lock holds on;
 --       then for each record: its field, its version (0: a new one), the version that it was made on, its row as JSON
 -- A change is refused (0) where Redis has a later version than the one that it was made on; under the lock all are refused with it. A change with a version of its own puts back what Redis has lost.
 -- The errors have two words: one of a single word would get another code, ERR.
@@ -17,12 +17,14 @@ end
 if redis.call('GET', KEYS[5]) ~= ARGV[2] then return redis.error_reply('EPOCH another was begun') end
 if ARGV[1] ~= '' then
   if redis.call('GET', KEYS[4]) ~= ARGV[1] then return redis.error_reply('LOCKLOST it took too long') end
-  for i = 4, #ARGV, 4 do
+  for i = 5, #ARGV, 4 do
     if current(ARGV[i]) > tonumber(ARGV[i + 2]) then return redis.error_reply('LOCKLOST another was faster') end
   end
+  -- Ten thousand records go in many calls, and a slow machine takes its time for each.
+  redis.call('PEXPIRE', KEYS[4], ARGV[4])
 end
 local revs = {}
-for i = 4, #ARGV, 4 do
+for i = 5, #ARGV, 4 do
   local known = current(ARGV[i])
   local rev = ARGV[i + 1]
   if known > tonumber(ARGV[i + 2]) or (rev ~= '0' and known >= tonumber(rev)) then

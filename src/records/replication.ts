@@ -32,7 +32,7 @@ export interface ReplicationDeps {
 
 /** How often it is looked whether others have changed something, in milliseconds. */
 const LOOK_EVERY = 100;
-/** How long a change may hold the lock, and how long others wait for it. */
+/** How long a change may hold the lock, from its beginning and from each portion that is passed on, and how long others wait for it. */
 const FIRST_LOCK_FOR = 700;
 const LOCK_FOR = 5000;
 const LOCK_PATIENCE = 6000;
@@ -339,7 +339,9 @@ export class Replication {
           .immediate();
       let revs: number[];
       try {
-        revs = await this.run((client) => client.sluicePublish(5, all, log, count, lock, epoch, token, this.epoch, this.origin, ...args));
+        revs = await this.run((client) =>
+          client.sluicePublish(5, all, log, count, lock, epoch, token, this.epoch, this.origin, LOCK_FOR, ...args),
+        );
       } catch (error) {
         if (error instanceof Error && error.message.startsWith("LOCKLOST")) throw new LockLost("the lock was lost");
         if (error instanceof Error && error.message.startsWith("EPOCH")) {

@@ -3,7 +3,7 @@ import type { RedisLink } from "./link.ts";
 
 /** Gives the metric of whether Redis is used. `link`: `null` without Redis. */
 export const redisFamilies = (link: RedisLink | null): readonly Family[] => [
-  gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0))),
+  gauge("sluice_redis_up", "1 while Redis is used.", () => (link === null ? [] : single(link.isUp ? 1 : 0)), "min"),
 ];
 
 /** Gives the metrics of how often Redis was late or given up. `link`: `null` without Redis. */

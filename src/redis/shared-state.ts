@@ -48,7 +48,7 @@ export class SharedState<S> {
   private isApart = false;
   private waiting: Waiting<S>[] = [];
   private isAsking = false;
-  private ahead = 0;
+  private ahead: number;
   private latest = 0;
   private count = 0;
   private readonly origin = Bun.randomUUIDv7();
@@ -62,6 +62,8 @@ export class SharedState<S> {
   ) {
     link.client.defineCommand("sluiceSwap", { lua: SWAP, numberOfKeys: 1 });
     this.base = shape.toText(state);
+    // Until Redis has said what time it is: its clock is the system's, or nearly.
+    this.ahead = link.clock.wall() - link.clock.now();
   }
 
   /** Gives Redis' time in milliseconds since 1970, as far as it is known; it never runs backwards. */

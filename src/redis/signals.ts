@@ -1,28 +1,9 @@
-import type { HealthState, SystemStatus } from "../health/health.ts";
+import { type BreakerSignal, type HealthSignal, held, type Signals, type SignalsHearer } from "../shared/signals.ts";
 import type { RedisLink } from "./link.ts";
 
-/** Says what an instance tells others of a target. */
-export interface BreakerSignal {
-  readonly upstream: string;
-  readonly url: string;
-  readonly state: "open" | "closed";
-  /** True when a person opened it. */
-  readonly isHeld: boolean;
-  /** True when a person opened or closed it. */
-  readonly isByHand: boolean;
-  /** Probes that have failed since it was closed last. */
-  readonly failedProbes: number;
-}
-
-export interface SignalsDeps {
+export interface RedisSignalsDeps {
   readonly link: RedisLink;
-  /** Tells that another instance has set the system's status. `ttl` in milliseconds. */
-  readonly onHealth: (status: SystemStatus, by: string, reason: string | null, ttl: number | null) => void;
-  /**
-   * Tells that another instance's breaker has changed. `age`: milliseconds since then. Gives false where a person here has opened the
-   * breaker, which holds.
-   */
-  readonly onBreaker: (signal: BreakerSignal & { readonly age: number }) => boolean;
+  readonly hearer: SignalsHearer;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -34,8 +15,6 @@ interface Said<T> {
   readonly what: T;
 }
 
-type HealthSignal = Pick<HealthState, "status" | "by" | "reason" | "until">;
-
 /** Milliseconds that an instance may be behind the others. */
 const LOOK_EVERY = 250;
 
@@ -43,7 +22,7 @@ const LOOK_EVERY = 250;
  * Passes on what instances tell each other at once: the system's status, and which targets are cut off. A signal that is given while Redis
  * is away is passed on when Redis is back, unless a later one has come meanwhile.
  */
-export class Signals {
+export class RedisSignals implements Signals {
   private readonly origin = Bun.randomUUIDv7();
   private readonly seen = new Map<string, string>();
   /** The signals that could not be passed on yet. */
@@ -54,7 +33,7 @@ export class Signals {
   private isLooking = false;
   private count = 0;
 
-  constructor(private readonly deps: SignalsDeps) {
+  constructor(private readonly deps: RedisSignalsDeps) {
     this.timer = setInterval(() => {
       if (!this.isLooking && deps.link.isUp) void this.look();
     }, LOOK_EVERY);
@@ -65,13 +44,17 @@ export class Signals {
     clearInterval(this.timer);
   }
 
-  sayHealth({ status, by, reason, until }: HealthState): void {
+  sayHealth({ status, by, reason, until }: HealthSignal): void {
     this.say("health", { status, by, reason, until } satisfies HealthSignal);
   }
 
-  sayBreaker(signal: BreakerSignal): void {
+  sayBreaker({ since: _, ...signal }: BreakerSignal): void {
+    // Another machine's clock says nothing of this one's.
     this.say(`${signal.upstream}\n${signal.url}`, signal);
   }
+
+  /** Says nothing: what one machine can't reach another may. */
+  sayTarget(): void {}
 
   private get key(): string {
     return `${this.deps.link.prefix}:signals`;
@@ -122,17 +105,18 @@ export class Signals {
   }
 
   private applyRemoteChanges(field: string, { at, what }: Said<unknown>): void {
-    const age = Math.max(0, Date.now() - at);
+    const since = this.deps.link.clock.now() - Math.max(0, Date.now() - at);
+    const { hearer } = this.deps;
     try {
       if (field === "health") {
-        const { status, by, reason, until } = what as HealthSignal;
-        if (until === null || until > Date.now()) this.deps.onHealth(status, by, reason, until === null ? null : until - Date.now());
+        const signal = what as HealthSignal;
+        if (signal.until === null || signal.until > Date.now()) hearer.onHealth(signal);
       } else {
         const { upstream, url, state, isHeld, isByHand, failedProbes } = what as BreakerSignal;
         // An instance of a version before says neither.
-        const signal = { upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, age };
+        const signal = { upstream, url, state, isHeld, isByHand: isByHand ?? true, failedProbes: failedProbes ?? 0, since };
         // What a person has opened stays so, here and for instances that come later.
-        if (!this.deps.onBreaker(signal)) this.sayBreaker({ upstream, url, state: "open", isHeld: true, isByHand: true, failedProbes: 0 });
+        if (hearer.onBreaker(signal) === "held") this.sayBreaker(held(signal));
       }
     } catch (error) {
       this.deps.onFault(error);

@@ -1,6 +1,7 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
+import { isObject } from "../values/json.ts";
 import { withDefaults } from "./defaults.ts";
 import { isSecretAt } from "./secrets.ts";
 import { hintFor } from "./words.ts";
@@ -160,11 +161,28 @@ function explainUnion(schema: TSchema, value: unknown, path: Path, isSecret: boo
     ];
   }
   const kind = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
-  const meant = variants.find((variant) => variant.type === kind);
+  const tag = tagOf(variants);
+  if (tag !== null && isObject(value) && !tag.values.includes(value[tag.name])) {
+    const given = value[tag.name];
+    const wanted = `must be one of ${tag.values.map((each) => JSON.stringify(each)).join(", ")}`;
+    return [{ path: [...path, tag.name], message: given === undefined ? `is required: ${wanted}` : `${wanted}${got(given, isSecret)}` }];
+  }
+  const meant =
+    tag !== null && isObject(value)
+      ? variants.find((variant) => variant.properties?.[tag.name]?.const === value[tag.name])
+      : variants.find((variant) => variant.type === kind);
   // The variant that was meant tells more than the union can. Its defaults are not filled in yet: that is done only for values that are valid then.
   if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
     return schemaFaults(meant, withDefaults(meant, structuredClone(value)), path);
   return [{ path, message: `must be ${schema.expects ?? variants.map(wanted).join(" or ")}${got(value, isSecret)}` }];
+}
+
+/** Finds the field whose value says which of several objects is meant; `null`: there is none. */
+function tagOf(variants: readonly TSchema[]): { readonly name: string; readonly values: readonly unknown[] } | null {
+  if (variants.length < 2 || !variants.every(({ type }) => type === "object")) return null;
+  const [first] = variants as [TSchema];
+  const name = Object.keys(first.properties).find((each) => variants.every(({ properties }) => properties[each]?.const !== undefined));
+  return name === undefined ? null : { name, values: variants.map(({ properties }) => properties[name].const) };
 }
 
 function wanted(schema: TSchema): string {

@@ -9,12 +9,15 @@ import { timeText } from "../http/conventions.ts";
 import type { PluginCounts } from "../plugins/counts.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { LogState } from "../telemetry/log.ts";
-import { BUCKETS, type Metrics } from "../telemetry/metrics.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { BUCKETS } from "../telemetry/route-metrics.ts";
+import type { CountsInAll } from "../upstreams/in-all.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import { MAX_HITTERS } from "../usage/heavy-hitters.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { VERSION } from "../version.ts";
+import type { ProcessNumbers } from "./processes.ts";
 
 export interface StatsDeps {
   readonly clock: Clock;
@@ -24,18 +27,24 @@ export interface StatsDeps {
   readonly usage: Usage;
   readonly upstreams: Upstreams;
   readonly pools: Pools;
-  /** Gives the counts of plug-ins, by their names. */
-  readonly plugins: () => ReadonlyMap<string, PluginCounts>;
-  readonly cacheCounts: Readonly<CacheCounts>;
+  /** Gives the numbers of plug-ins, of all processes together. */
+  readonly plugins: () => Promise<readonly PluginNumbers[]>;
+  /** Gives the counts of the caches of all processes. */
+  readonly cacheCounts: () => Readonly<CacheCounts>;
+  /** Gives the numbers of each process. */
+  readonly processes: () => Promise<readonly ProcessNumbers[]>;
+  /** Tells how often processes were started anew, by their names; a name is missing where nobody counts. */
+  readonly restarts: () => Promise<Readonly<Record<string, number>>>;
   /** Tells whether Redis is there; `null`: limits are counted by this instance alone. */
   readonly isRedisUp: () => boolean | null;
   /** Asks for the numbers of activities; `null`: they are off. */
   readonly activities: () => Promise<ActivityStats> | null;
-  readonly log: () => LogState | null;
   readonly guard: Guard;
   readonly warnings: Warnings;
-  /** Tells why a target is not well; `null` when that is not known. */
-  readonly troubleOf: (upstream: string, url: string) => string | null;
+  /** Gives what all processes know of targets. */
+  readonly inAll: CountsInAll;
+  /** Gives the lines of the log that found no room, in all processes. */
+  readonly dropped: () => Promise<LogState["dropped"]>;
   /** Gives the faults of the configuration file, one line each. */
   readonly faults: () => readonly string[];
 }
@@ -131,6 +140,20 @@ const Stats = Type.Object({
     }),
     { description: "All plug-ins, since the start." },
   ),
+  workers: Type.Array(
+    Type.Object({
+      worker: Type.String({ description: "Its number, or `keeper`: the one that writes the database and answers the admin API." }),
+      pid: Type.Integer({ description: "Its id in the operating system." }),
+      since: Type.String({ description: "When it began, RFC 3339." }),
+      connections: Type.Integer({ description: "Connections of clients that are open." }),
+      requests: Type.Integer({ description: "Requests that have ended since it began." }),
+      memory: Type.Integer({ description: "Bytes of main memory that it takes." }),
+      restarts: Type.Union([Type.Integer(), Type.Null()], {
+        description: "How often another took its place since the start; null where nobody counts.",
+      }),
+    }),
+    { description: "The processes of the gateway that answered at once." },
+  ),
   cache: Type.Object(
     { hits: Type.Integer({ description: "Answered from it." }), misses: Type.Integer({ description: "Not in it." }) },
     { description: "The response cache, since the start." },
@@ -152,7 +175,10 @@ const Stats = Type.Object({
 /** Describes the answer of `GET /admin/stats`. */
 export type StatsAnswer = Static<typeof Stats>;
 
-const pluginNumbers = (all: ReadonlyMap<string, PluginCounts>): StatsAnswer["plugins"] =>
+export type PluginNumbers = StatsAnswer["plugins"][number];
+
+/** Gives the numbers of plug-ins from their counts, by their names. */
+export const pluginNumbers = (all: ReadonlyMap<string, PluginCounts>): readonly PluginNumbers[] =>
   [...all].map(([plugin, counts]) => {
     const sums = { calls: 0, seconds: 0, failures: 0, longestHold: 0 };
     for (const { calls, seconds, failures, longestHold } of counts.values()) {
@@ -169,21 +195,27 @@ export const statsAdmin = (deps: StatsDeps) =>
   new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
     "/",
     async () => {
-      const { clock, health, metrics, usage, upstreams, pools, cacheCounts } = deps;
+      const { clock, health, metrics, usage, upstreams, pools } = deps;
+      // All at once: one process that hangs is waited for once.
+      const [countsOf, processes, restarts, plugins, dropped, activities] = await Promise.all([
+        deps.inAll(),
+        deps.processes(),
+        deps.restarts(),
+        deps.plugins(),
+        deps.dropped(),
+        deps.activities()?.catch(() => null),
+      ]);
+      const { hits, misses } = deps.cacheCounts();
       const targets = upstreams.all().flatMap(({ name, targets: each }) =>
-        each.map(({ url, state }) => ({
-          upstream: name,
-          target: url,
-          breaker: state.breaker.state,
-          healthy: state.isHealthy,
-          inFlight: state.inFlight,
-          why: state.isHealthy && state.breaker.state === "closed" ? null : deps.troubleOf(name, url),
-        })),
+        each.map((target) => {
+          const { isHealthy } = target.state;
+          const { state, inFlight, trouble } = countsOf(name, target);
+          const why = isHealthy && state === "closed" ? null : trouble;
+          return { upstream: name, target: target.url, breaker: state, healthy: isHealthy, inFlight, why };
+        }),
       );
-      const activities = await deps.activities()?.catch(() => null);
       const blocks = deps.guard.all().sort((a, b) => b.createdAt - a.createdAt);
       const isRedisUp = deps.isRedisUp();
-      const dropped = deps.log()?.dropped;
       return {
         at: timeText(clock.wall()) ?? "",
         version: VERSION,
@@ -203,17 +235,21 @@ export const statsAdmin = (deps: StatsDeps) =>
         },
         faults: [...deps.faults()],
         warnings: deps.warnings.all().map(({ code, message }) => ({ code, message })),
-        plugins: pluginNumbers(deps.plugins()),
-        cache: { hits: cacheCounts.hits, misses: cacheCounts.misses },
+        plugins: [...plugins],
+        workers: processes.map(({ worker, pid, since, connections, requests, memory }) => ({
+          ...{ worker, pid, since: timeText(since) ?? "", connections, requests, memory },
+          restarts: restarts[worker] ?? null,
+        })),
+        cache: { hits, misses },
         redis: isRedisUp === null ? null : isRedisUp ? ("ok" as const) : ("away" as const),
         activities: activities ? { waiting: activities.waiting, lag: activities.lag / 1000 } : null,
-        droppedLines: dropped === undefined ? 0 : dropped.requests + dropped.events,
+        droppedLines: dropped.requests + dropped.events,
       };
     },
     {
       response: Stats,
       detail: {
-        summary: "Numbers of this instance, for a terminal",
+        summary: "Numbers of this instance, all of its processes together, for a terminal",
         description: "Counts go on from the start: two answers, one after the other, give rates. `sluice top` shows them.",
       },
     },

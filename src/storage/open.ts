@@ -17,6 +17,8 @@ export interface Storage {
   readonly client: Database;
   /** True when there was no room to share the database when it was opened: until `share` has succeeded, no other process can open it. */
   readonly isAlone: boolean;
+  /** True where another process writes it: a write throws here. */
+  readonly isOnlyRead: boolean;
   /** Tries to share the database again, now that there may be room. Throws `SQLiteError` while there is none. */
   share(): void;
   close(): void;
@@ -27,6 +29,11 @@ export interface OpenOptions {
    * True when a gateway serves from it: nobody may exchange the file meanwhile, and on a full disk it is opened all the same, for reading.
    */
   readonly isServed?: boolean;
+  /**
+   * True where another process writes it, and has opened it before: nothing is ever written here, so that nobody waits for whoever writes
+   * (https://sqlite.org/wal.html: readers wait for no writer).
+   */
+  readonly isOnlyRead?: boolean;
 }
 
 /** Milliseconds that a process waits for another one that opens the same database. */
@@ -37,8 +44,9 @@ const TURN_WITHIN = 30_000;
  * take turns. Throws `StorageError` for a folder that can't be written, a file that is no database or is damaged, and a database of a newer
  * version.
  */
-export function openStorage(path: string, { isServed = false }: OpenOptions = {}): Storage {
+export function openStorage(path: string, { isServed = false, isOnlyRead = false }: OpenOptions = {}): Storage {
   if (path === ":memory:") return opened(new Database(path, { strict: true }), path, null, false);
+  if (isOnlyRead) return openedToRead(path);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const wasOpenedBefore = existsSync(openingLockOf(path));
@@ -80,6 +88,7 @@ function opened(client: Database, path: string, serving: Lock | null, isAlone: b
       path,
       db,
       client,
+      isOnlyRead: false,
       get isAlone() {
         return isAlone;
       },
@@ -100,6 +109,44 @@ function opened(client: Database, path: string, serving: Lock | null, isAlone: b
     client.close();
     throw error;
   }
+}
+
+/** Opens the database for reading. Throws `StorageError` where nobody has brought it up to date. */
+function openedToRead(path: string): Storage {
+  try {
+    const serving = shared(path);
+    let client: Database | null = null;
+    try {
+      client = new Database(path, { readwrite: true, create: false, strict: true });
+      client.run("PRAGMA busy_timeout = 5000");
+      client.run("PRAGMA query_only = ON");
+      if (!isUpToDate(client)) throw new StorageError(`${path} is not up to date: the process that writes it must have opened it before`);
+      const opened = client;
+      return {
+        ...{ path, db: drizzle(opened), client: opened, isAlone: false, isOnlyRead: true },
+        share: () => {},
+        close: () => {
+          opened.close();
+          serving?.close();
+        },
+      };
+    } catch (error) {
+      client?.close();
+      serving?.close();
+      throw error;
+    }
+  } catch (error) {
+    throw explained(error, path);
+  }
+}
+
+/** Tells whether all migrations of this version have been made. */
+function isUpToDate(client: Database): boolean {
+  if (origin(client) !== "known") return false;
+  const { count } = client.query<{ count: number }, []>("SELECT count(DISTINCT hash) AS count FROM __drizzle_migrations").get() ?? {
+    count: 0,
+  };
+  return count >= embeddedMigrations().length;
 }
 
 /**

@@ -211,6 +211,9 @@ export const usage = sqliteTable(
   ],
 );
 
+/** The files that processes count usage in, and how often something of each was written: which of its marks hold depends on it. */
+export const usageFiles = sqliteTable("usage_files", { file: text().primaryKey(), sequence: integer().notNull() });
+
 /** The use of each key of a pool in its windows, and whether the upstream accepts the key: JSON, one row a key. */
 export const poolSpent = sqliteTable(
   "pool_spent",

@@ -70,7 +70,7 @@ export class Writability {
       if (clock.now() - this.failedAt >= TRY_AFTER) this.try();
       return;
     }
-    if (storage.path === ":memory:" || ++this.looks % ROOM_EVERY !== 0) return;
+    if (storage.isOnlyRead || storage.path === ":memory:" || ++this.looks % ROOM_EVERY !== 0) return;
     const { bavail, bsize } = statfsSync(dirname(storage.path));
     if (bavail * bsize < LITTLE_ROOM) this.try();
   }
@@ -79,9 +79,12 @@ export class Writability {
     const { storage, clock } = this.deps;
     try {
       storage.share();
-      // A row that nothing else reads: the configuration is row 1.
-      storage.client.query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (0, ?1, ?2)").run(TRIAL, clock.wall());
-      storage.client.query("DELETE FROM configurations WHERE id = 0").run();
+      // Where another process writes, the next read tells.
+      if (!storage.isOnlyRead) {
+        // A row that nothing else reads: the configuration is row 1.
+        storage.client.query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (0, ?1, ?2)").run(TRIAL, clock.wall());
+        storage.client.query("DELETE FROM configurations WHERE id = 0").run();
+      }
       // What is damaged stays so, wherever there is still a page to write.
       if (this.current?.isDamaged !== true) this.enter(null);
     } catch (error) {

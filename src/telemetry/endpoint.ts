@@ -8,7 +8,7 @@ export interface MetricsEndpointDeps {
   /** Gives the text that Prometheus scrapes. `accept`: the field of its request. */
   readonly text: (accept: string | null) => Promise<{ readonly type: string; readonly body: string }>;
   /** Gives the same in short, for people without Prometheus. */
-  readonly summary: () => object;
+  readonly summary: () => Promise<object>;
   /** Tells why an Authorization field shows no admin token; `null` when it does. Wrong ones count in the guard. */
   readonly tokenRefusal: (authorization: string | null, ip: string) => Problem | null;
   readonly onFault: (error: unknown, requestId: string) => void;
@@ -24,15 +24,14 @@ export const metricsAnswerer =
     const { fields } = incoming.head;
     const stranger = isLocal(incoming) ? null : tokenRefusal(fields.get("authorization"), ip);
     if (stranger !== null) return { kind: "problem", problem: stranger };
-    if (path === "/_metrics") return { kind: "reply", reply: jsonReply(200, summary(), NOT_KEPT) };
-    return text(fields.get("accept")).then(
-      ({ type, body }): Answer => {
-        const head = `Content-Type: ${type}\r\n${date()}${NOT_KEPT}`;
-        return { kind: "reply", reply: { status: 200, reason: "OK", head, body: Buffer.from(body), length: -1 } };
-      },
-      (error: unknown): Answer => {
-        onFault(error, id);
-        return { kind: "problem", problem: UNREADABLE };
-      },
-    );
+    const answer = async (): Promise<Answer> => {
+      if (path === "/_metrics") return { kind: "reply", reply: jsonReply(200, await summary(), NOT_KEPT) };
+      const { type, body } = await text(fields.get("accept"));
+      const head = `Content-Type: ${type}\r\n${date()}${NOT_KEPT}`;
+      return { kind: "reply", reply: { status: 200, reason: "OK", head, body, length: -1 } };
+    };
+    return answer().catch((error: unknown): Answer => {
+      onFault(error, id);
+      return { kind: "problem", problem: UNREADABLE };
+    });
   };

@@ -3,7 +3,7 @@ import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
 import { DurationField, durationOf, timeText } from "../http/conventions.ts";
 import { invalid, refused } from "../http/refused.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogState } from "./log.ts";
 import { LevelName } from "./settings.ts";
 
 const Sample = Type.Number({
@@ -28,14 +28,14 @@ const Logging = Type.Object({
 });
 
 /** Gives the endpoints of the log: its settings now, and the change of those that may be changed while it is written. */
-export const logAdmin = (log: Log | null, audit: Audit) => {
+export const logAdmin = (log: Log | null, audit: Audit, droppedInAll: () => Promise<LogState["dropped"]>) => {
   const there = (): Log => {
     if (log === null) throw refused("conflict", "This gateway writes no log.");
     return log;
   };
-  const answer = () => {
-    const { until, dropped, ...settings } = there().state;
-    return { ...settings, until: timeText(until), dropped: { ...dropped } };
+  const answer = async () => {
+    const { until, dropped: _, ...settings } = there().state;
+    return { ...settings, until: timeText(until), dropped: await droppedInAll() };
   };
   const change = (work: () => void) => {
     const { settings: before } = there();
@@ -73,7 +73,8 @@ export const logAdmin = (log: Log | null, audit: Audit) => {
         response: Logging,
         detail: {
           summary: "Change the log's level while the gateway runs",
-          description: "Of this instance alone. It goes before the configuration and SLUICE_LOG_LEVEL, and outlasts a reload.",
+          description:
+            "Of this instance alone, in all of its processes. It goes before the configuration and SLUICE_LOG_LEVEL, and outlasts a reload.",
         },
       },
     )

@@ -24,6 +24,12 @@ export interface LogState extends LogSettings {
   readonly dropped: Readonly<Output["dropped"]>;
 }
 
+/** Holds the settings that a person has made, and their end in milliseconds since 1970; `null`: they do not end by themselves. */
+export interface LogHand {
+  readonly settings: Partial<LogSettings>;
+  readonly until: number | null;
+}
+
 export interface LogDeps {
   readonly output: Output;
   readonly clock: Clock;
@@ -32,6 +38,8 @@ export interface LogDeps {
   readonly redactor: Redactor;
   /** The level in SLUICE_LOG_LEVEL, which beats the configuration. */
   readonly level: Level | undefined;
+  /** The name of the process among several workers, which stands in the lines of events; left out or `null`: in none. */
+  readonly worker?: string | null;
   /** The terminal that the lines are written to; left out: it is none. */
   readonly terminal?: { readonly isTerminal: boolean; readonly hasColour: boolean };
 }
@@ -43,6 +51,8 @@ export class Log {
   accessLog: AccessLog | null = null;
   /** Tells that requests get their lines otherwise than before. */
   onChange: () => void = () => {};
+  /** Tells that a person has changed the settings here, or has taken them back. */
+  onHand: (hand: LogHand) => void = () => {};
   /** The settings that a person has made, until they are taken back or their time is over. */
   private byHand: Partial<LogSettings> = {};
   private until: number | null = null;
@@ -54,7 +64,7 @@ export class Log {
     const { output, redactor } = deps;
     this.logger = pino(
       {
-        base: null,
+        base: deps.worker == null ? null : { worker: deps.worker },
         messageKey: "msg",
         timestamp: () => `,"time":"${new Date(deps.clock.wall()).toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
@@ -89,18 +99,31 @@ export class Log {
     this.byHand = { ...this.byHand, ...settings };
     if (ttl !== undefined) this.until = ttl === null ? null : this.deps.clock.wall() + ttl;
     this.apply();
+    this.onHand(this.hand);
   }
 
   /** Takes back the settings made by hand. */
   reset(): void {
-    this.byHand = {};
-    this.until = null;
+    this.follow({ settings: {}, until: null });
+    this.onHand(this.hand);
+  }
+
+  /** What a person has set here. */
+  get hand(): LogHand {
+    return { settings: this.byHand, until: this.until };
+  }
+
+  /** Takes over what a person has set at another process of this gateway. */
+  follow({ settings, until }: LogHand): void {
+    this.byHand = settings;
+    this.until = until;
     this.apply();
   }
 
   /** Takes back the settings made by hand when their time is over; for a timer. */
   look(): void {
-    if (this.until !== null && this.deps.clock.wall() >= this.until) this.reset();
+    // Each process does so by itself.
+    if (this.until !== null && this.deps.clock.wall() >= this.until) this.follow({ settings: {}, until: null });
   }
 
   private apply(): void {

@@ -1,9 +1,11 @@
 import { collectDefaultMetrics, Registry, type RegistryContentType } from "prom-client";
-import type { Family, Sample } from "../values/family.ts";
-import type { Trace } from "./trace.ts";
+import { CellBook } from "../shared/cell-book.ts";
+import type { CellSums } from "../shared/cell-sums.ts";
+import type { Across, Family, Sample } from "../values/family.ts";
+import { merged, type Told } from "./merging.ts";
+import { Keys, keyOf, Picture, type RouteCounts } from "./picture.ts";
+import { LATENCY, REQUESTS, RouteMetrics } from "./route-metrics.ts";
 
-/** Upper bounds of latencies in milliseconds. */
-export const BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000];
 /** The default metrics of prom-client that say nothing, or nothing true, of this runtime. */
 const NOT_OURS = [
   "process_heap_bytes",
@@ -14,55 +16,13 @@ const NOT_OURS = [
   "nodejs_active_resources",
   "nodejs_active_resources_total",
 ];
-/** Methods that have a label of their own: a caller may send any word. */
-export const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
-const OTHER = METHODS.length;
-const STATUSES = 600;
-const TENTH_OF_A_MICROSECOND = 10_000;
-
-/** Describes a request that stands for others of its latency. */
-interface Exemplar {
-  readonly labelSet: { readonly trace_id: string };
-  /** Milliseconds. */
-  readonly value: number;
-  /** Seconds since 1970. */
-  readonly timestamp: number;
-}
-
-/** Counts one route's requests: numbers in arrays, so that a request costs two additions and no look-up of labels. */
-export class RouteMetrics {
-  /** Requests by method and status. */
-  readonly requests = new Map<number, number>();
-  /** Requests by latency, each in the first bucket that holds it; the last holds the rest. */
-  readonly buckets = new Float64Array(BUCKETS.length + 1);
-  /** The last traced request of each bucket. */
-  readonly exemplars: (Exemplar | undefined)[] = [];
-  sum = 0;
-  /** False while nobody but Sluice itself counts here: callers' requests are another number than those of probes and scrapers. */
-  isTraffic = false;
-
-  constructor(readonly route: string) {}
-
-  /** Tells a count of 0 for this method and status until there are requests: a counter that begins at 1 shows Prometheus no increase. */
-  expect(method: string, status: number): void {
-    this.requests.set(METHODS.indexOf(method) * STATUSES + status, 0);
-  }
-
-  /** Counts one request that has ended. `latency` in milliseconds. */
-  observe(method: string, status: number, latency: number, trace: Trace | null): void {
-    const at = METHODS.indexOf(method);
-    const key = (at < 0 ? OTHER : at) * STATUSES + status;
-    this.requests.set(key, (this.requests.get(key) ?? 0) + 1);
-    // A connection that has left HTTP lasts as long as it likes.
-    if (status === 101) return;
-    let bucket = 0;
-    while (bucket < BUCKETS.length && latency > (BUCKETS[bucket] as number)) bucket++;
-    (this.buckets[bucket] as number)++;
-    this.sum += latency;
-    if (trace?.isSampled === true)
-      this.exemplars[bucket] = { labelSet: { trace_id: trace.traceId }, value: latency, timestamp: Date.now() / 1000 };
-  }
-}
+/** How the metrics of prom-client are put together that are not added up. */
+const ACROSS_PROCESSES: Readonly<Record<string, Across>> = {
+  process_start_time_seconds: "min",
+  nodejs_version_info: "keeper",
+  nodejs_eventloop_lag_min_seconds: "min",
+};
+const LAG = "nodejs_eventloop_lag";
 
 /** The endpoints that Sluice always answers itself beside its admin API, and those that may be turned on. */
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
@@ -70,14 +30,27 @@ export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number] | "authz";
 
 type Labels = Sample["labels"];
 
+/** Is a number that is added to, wherever it lies. */
+class Cell {
+  constructor(private readonly cells: Float64Array) {}
+
+  get value(): number {
+    return this.cells[0] ?? 0;
+  }
+
+  set value(value: number) {
+    this.cells[0] = value;
+  }
+}
+
 /** Counts events by labels whose values are few: names of the configuration, never what a caller sends. */
-export class Counter implements Family {
-  readonly type = "counter";
-  private readonly counts = new Map<string, { labels: Labels; value: number }>();
+export class Counter {
+  private readonly counts = new Map<string, { value: number }>();
 
   constructor(
     readonly name: string,
     readonly help: string,
+    private readonly book: CellBook,
   ) {}
 
   add(labels: Labels, by = 1): void {
@@ -86,64 +59,86 @@ export class Counter implements Family {
 
   /** Gives the count of these labels, for whoever adds to it often. */
   of(labels: Labels): { value: number } {
-    const key = JSON.stringify(labels);
+    const key = keyOf(this.name, labels);
     let count = this.counts.get(key);
     if (count === undefined) {
-      count = { labels, value: 0 };
+      count = new Cell(this.cellOf(labels));
       this.counts.set(key, count);
     }
     return count;
   }
 
-  readonly read = (): Iterable<Sample> => this.counts.values();
-}
-
-/** Tells what became of one route's requests since the start. */
-export interface RouteCounts {
-  readonly name: string;
-  readonly requests: number;
-  /** 4xx other than 429. */
-  readonly clientErrors: number;
-  /** 5xx, and callers who left before there was an answer. */
-  readonly serverErrors: number;
-  /** 429. */
-  readonly limited: number;
-  /** Requests in each bucket of latency. */
-  readonly latency: number[];
+  /** Gives the same as a cell, for who adds to it for each request of a flood. */
+  cellOf(labels: Labels): Float64Array {
+    return this.book.of(keyOf(this.name, labels), 1);
+  }
 }
 
 /** Describes a metric of the process as prom-client has it. */
 interface ProcessMetric {
   readonly name: string;
   readonly help: string;
-  readonly type: string;
-  get(): Promise<{ readonly values: object[] }>;
+  readonly type: Family["type"];
+  get(): Promise<{ readonly values: Sample[] }>;
+}
+
+/** Names where a process counts, and how it knows what others have counted. */
+export interface MetricsDeps {
+  /** Gives the cells that this process counts in. */
+  readonly book: CellBook;
+  /** Names this process. */
+  readonly self: string;
+  /** Gives what all processes have counted; `null`: this one speaks for itself alone. */
+  readonly sums: CellSums | null;
+  /** Asks all workers. */
+  readonly ask: () => Promise<readonly Told[]>;
+}
+
+const alone = (): MetricsDeps => ({ book: new CellBook(null), self: "", sums: null, ask: async () => [] });
+
+/** Holds what was read for one scrape. */
+interface Scrape {
+  readonly picture: Picture;
+  /** Gives the samples of a metric of a state. */
+  readonly stateOf: (family: Family) => Iterable<Sample> | Promise<Iterable<Sample>>;
 }
 
 /** Holds everything that Prometheus scrapes. Requests are counted in plain arrays; names, labels and text are made when it asks. */
 export class Metrics {
+  private readonly book: CellBook;
+  private readonly keys = new Keys();
   /** What is counted as it happens, in the order in which a scrape lists it. */
   private readonly counters: Counter[] = [];
-  readonly breakerChanges = this.counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
-  readonly limited = this.counter(
-    "sluice_limited_requests_total",
-    "Requests that limits and quotas refused, by the limit's owner and its name.",
-  );
-  readonly shadowed = this.counter("sluice_shadow_denials_total", "Requests that limits in shadow would have refused.");
-  private readonly refusals = this.counter(
-    "sluice_refused_requests_total",
-    "Requests that Sluice itself refused, by the code of its answer and the caller's tier.",
-  );
-  readonly retries = this.counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
-  private readonly refusalsOf = new Map<string, Map<string, { value: number }>>();
+  readonly breakerChanges: Counter;
+  readonly limited: Counter;
+  readonly shadowed: Counter;
+  private readonly refusals: Counter;
+  readonly retries: Counter;
+  private readonly refusalsOf = new Map<string, Map<string, Float64Array>>();
   private readonly routes = new Map<string, RouteMetrics>();
   /** The metrics of the process. */
   private readonly process = new Registry();
   private families: readonly Family[] = [];
+  /** What of each sample, by its key, was added to the cells already. */
+  private readonly mirrored = new Map<string, number>();
+  private mirroring: Promise<void> | null = null;
+  private scrape: Scrape | null = null;
   /** The registries that Prometheus' own format and OpenMetrics, with exemplars, are written from; made when somebody asks first. */
   private registries: { readonly plain: Registry<RegistryContentType>; readonly open: Registry<RegistryContentType> } | null = null;
 
-  constructor() {
+  constructor(private readonly deps: MetricsDeps = alone()) {
+    this.book = deps.book;
+    this.breakerChanges = this.counter("circuit_breaker_state_changes_total", "Changes of circuit breakers' states.");
+    this.limited = this.counter(
+      "sluice_limited_requests_total",
+      "Requests that limits and quotas refused, by the limit's owner and its name.",
+    );
+    this.shadowed = this.counter("sluice_shadow_denials_total", "Requests that limits in shadow would have refused.");
+    this.refusals = this.counter(
+      "sluice_refused_requests_total",
+      "Requests that Sluice itself refused, by the code of its answer and the caller's tier.",
+    );
+    this.retries = this.counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
     this.expectRefusals(null);
     for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     collectDefaultMetrics({ register: this.process });
@@ -152,7 +147,7 @@ export class Metrics {
 
   /** Makes a counter that a scrape lists. Call it before anybody asks. */
   counter(name: string, help: string): Counter {
-    const counter = new Counter(name, help);
+    const counter = new Counter(name, help, this.book);
     this.counters.push(counter);
     return counter;
   }
@@ -172,10 +167,10 @@ export class Metrics {
    * brings many refusals.
    */
   refused(code: string, tier: string | null): void {
-    this.refusalCount(code, tier).value++;
+    (this.refusalCount(code, tier)[0] as number)++;
   }
 
-  private refusalCount(code: string, tier: string | null): { value: number } {
+  private refusalCount(code: string, tier: string | null): Float64Array {
     const of = tier ?? "none";
     let codes = this.refusalsOf.get(of);
     if (codes === undefined) {
@@ -184,7 +179,7 @@ export class Metrics {
     }
     let count = codes.get(code);
     if (count === undefined) {
-      count = this.refusals.of({ code, tier: of });
+      count = this.refusals.cellOf({ code, tier: of });
       codes.set(code, count);
     }
     return count;
@@ -193,7 +188,7 @@ export class Metrics {
   /** Gives the counts of a route of this name; they go on over reloads. */
   of(route: string): RouteMetrics {
     const metrics = this.series(route);
-    metrics.isTraffic = true;
+    metrics.isOfTraffic();
     return metrics;
   }
 
@@ -208,35 +203,154 @@ export class Metrics {
   private series(route: string): RouteMetrics {
     let metrics = this.routes.get(route);
     if (metrics === undefined) {
-      metrics = new RouteMetrics(route);
+      metrics = new RouteMetrics(route, this.book);
       this.routes.set(route, metrics);
     }
     return metrics;
   }
 
-  /** Gives the metrics as text, and its content type. Whoever accepts OpenMetrics gets that: with exemplars, the ids of traces. */
+  /**
+   * Gives counts by name that lie in cells: properties that are added to. `family` and `label` tell them from others.
+   */
+  tally<Name extends string>(family: string, label: string, names: readonly Name[]): Record<Name, number> {
+    const tally = {};
+    for (const name of names) {
+      const cells = this.book.of(keyOf(family, { [label]: name }), 1);
+      Object.defineProperty(tally, name, {
+        enumerable: true,
+        get: () => cells[0],
+        set: (value: number) => {
+          cells[0] = value;
+        },
+      });
+    }
+    return tally as Record<Name, number>;
+  }
+
+  /** Gives the sums of such counts over all processes. */
+  totals<Name extends string>(family: string, label: string, names: readonly Name[]): Record<Name, number> {
+    const samples = this.picture().of(family);
+    const of = (name: Name): number => samples.find(({ labels }) => labels[label] === name)?.value ?? 0;
+    return Object.fromEntries(names.map((name) => [name, of(name)])) as Record<Name, number>;
+  }
+
+  /** Gives the metrics of all processes as text, and its content type. Whoever accepts OpenMetrics gets that: with exemplars, the ids of traces. */
   async text(accept: string | null): Promise<{ type: string; body: string }> {
     this.registries ??= {
       plain: this.registry(Registry.PROMETHEUS_CONTENT_TYPE),
       open: this.registry(Registry.OPENMETRICS_CONTENT_TYPE),
     };
     const registry = accept?.includes("application/openmetrics-text") === true ? this.registries.open : this.registries.plain;
+    this.scrape = await this.look();
     return { type: registry.contentType, body: await registry.metrics() };
   }
 
-  /** Tells what became of each route's requests, for people without Prometheus. */
+  /** Tells what became of each route's requests, for people without Prometheus; over all processes. */
   byRoute(): RouteCounts[] {
-    const traffic = [...this.routes.values()].filter(({ isTraffic }) => isTraffic);
-    return traffic.map(({ route, requests, buckets }) => {
-      const sums = { requests: 0, clientErrors: 0, serverErrors: 0, limited: 0 };
-      for (const [key, count] of requests) {
-        const status = key % STATUSES;
-        sums.requests += count;
-        if (status === 429) sums.limited += count;
-        else if (status >= 500 || status === 499) sums.serverErrors += count;
-        else if (status >= 400) sums.clientErrors += count;
+    return this.picture().byRoute();
+  }
+
+  /** Gives the number of requests of callers that this process has counted. */
+  get ownRequests(): number {
+    return new Picture(this.book.all, this.keys).byRoute().reduce((sum, { requests }) => sum + requests, 0);
+  }
+
+  /** Gives the sums over all processes of a metric's samples. */
+  counted(name: string): readonly Sample[] {
+    return this.picture().of(name);
+  }
+
+  /**
+   * Adds to the cells what was counted elsewhere since the last call, so that it outlives this process: for a timer, where there are several
+   * processes.
+   */
+  mirror(): Promise<void> {
+    // One at a time: values that were read before another's would look as if they had begun anew.
+    this.mirroring ??= this.mirrorNow().finally(() => {
+      this.mirroring = null;
+    });
+    return this.mirroring;
+  }
+
+  private async mirrorNow(): Promise<void> {
+    for (const family of this.readFamilies()) {
+      if (family.type === "gauge" || family.across === "keeper") continue;
+      for (const { labels, metricName, value } of await family.read()) {
+        const key = keyOf(family.name, labels, metricName);
+        const more = value - (this.mirrored.get(key) ?? 0);
+        this.mirrored.set(key, value);
+        // One that is less has begun anew.
+        const cells = this.book.of(key, 1);
+        (cells[0] as number) += more >= 0 ? more : value;
       }
-      return { name: route, ...sums, latency: [...buckets] };
+    }
+  }
+
+  /** Puts together what dead processes had counted; for a timer. */
+  absorb(): void {
+    this.deps.sums?.absorb();
+  }
+
+  /** Tells another process what it can't read in the cells of this one. */
+  async told(): Promise<Told> {
+    await this.mirror();
+    const states: Record<string, readonly Sample[]> = {};
+    for (const { name, type, across, read } of this.readFamilies())
+      if (type === "gauge" && across !== "keeper") states[name] = [...(await read())];
+    return {
+      ...{ worker: this.deps.self, states },
+      counts: [...this.book.homeless].map(([key, cells]) => [key, [...cells]]),
+      exemplars: [...this.exemplars()],
+    };
+  }
+
+  private async look(): Promise<Scrape> {
+    const { sums, ask } = this.deps;
+    if (sums === null) return { picture: this.withExemplars(this.picture(), []), stateOf: ({ read }) => read() };
+    const [told] = await Promise.all([ask(), this.mirror()]);
+    return {
+      picture: this.withExemplars(this.picture(told), told),
+      stateOf: async ({ name, across, read }) => merged(across, [[...(await read())], ...told.map(({ states }) => states[name] ?? [])]),
+    };
+  }
+
+  /** Reads what all processes have counted; `told`: with what they alone can read. */
+  private picture(told: readonly Told[] = []): Picture {
+    const { sums } = this.deps;
+    if (sums === null) return new Picture(this.book.all, this.keys);
+    const read = sums.read();
+    // In the order in which this process knows them: a scrape lists routes as the configuration does.
+    const all = new Map([...this.book.all.keys()].map((key) => [key, read.get(key) ?? new Float64Array(0)]));
+    for (const [key, counts] of read) all.set(key, counts);
+    const further = [
+      this.book.homeless,
+      ...told.map(({ counts }) => counts.map(([key, cells]) => [key, Float64Array.from(cells)] as const)),
+    ];
+    for (const counts of further) for (const [key, cells] of counts) all.set(key, plus(all.get(key), cells));
+    return new Picture(all, this.keys);
+  }
+
+  private withExemplars(picture: Picture, told: readonly Told[]): Picture {
+    for (const exemplars of [this.exemplars(), ...told.map((each) => each.exemplars)])
+      for (const [route, bucket, exemplar] of exemplars) picture.show(route, bucket, exemplar);
+    return picture;
+  }
+
+  private *exemplars(): Generator<Told["exemplars"][number]> {
+    for (const { route, exemplars } of this.routes.values())
+      for (const [bucket, exemplar] of exemplars.entries()) if (exemplar !== undefined) yield [route, bucket, exemplar];
+  }
+
+  /** Gives all metrics that are read elsewhere than in cells: those of the process, and those that were shown. */
+  private readFamilies(): Family[] {
+    return [...this.processFamilies(), ...this.families];
+  }
+
+  private processFamilies(): Family[] {
+    return (this.process.getMetricsAsArray() as unknown as ProcessMetric[]).map((metric): Family => {
+      const { name, help, type } = metric;
+      const across = ACROSS_PROCESSES[name] ?? (name.startsWith(LAG) ? "max" : "sum");
+      return { name, help, type, across, read: async () => (await metric.get()).values };
     });
   }
 
@@ -244,52 +358,37 @@ export class Metrics {
   private registry(contentType: RegistryContentType): Registry<RegistryContentType> {
     const registry: Registry<RegistryContentType> = new Registry();
     registry.setContentType(contentType);
-    const register = (name: string, help: string, type: string, read: () => Iterable<object> | Promise<Iterable<object>>): void => {
+    const register = (
+      { name, help, type }: Pick<Family, "name" | "help"> & { readonly type: string },
+      read: (scrape: Scrape) => Iterable<object> | Promise<Iterable<object>>,
+    ): void => {
       // OpenMetrics names a counter without the ending of its samples.
       const family = contentType === Registry.OPENMETRICS_CONTENT_TYPE && type === "counter" ? name.replace(/_total$/, "") : name;
-      registry.registerMetric({
-        name: family,
-        type,
-        get: async () => ({ name: family, help, type, aggregator: "sum", values: [...(await read())] }),
-      } as unknown as Parameters<Registry["registerMetric"]>[0]);
+      const get = async () => {
+        const values = this.scrape === null ? [] : [...(await read(this.scrape))];
+        return { name: family, help, type, aggregator: "sum", values };
+      };
+      registry.registerMetric({ name: family, type, get } as unknown as Parameters<Registry["registerMetric"]>[0]);
     };
-    for (const metric of this.process.getMetricsAsArray() as unknown as ProcessMetric[])
-      register(metric.name, metric.help, metric.type, async () => (await metric.get()).values);
-    register("http_requests_total", "Requests by route, method and status.", "counter", () => this.requests());
-    for (const { name, help, type, read } of [...this.counters, ...this.families]) register(name, help, type, read);
-    register("http_request_latency_ms", "Time from a request's head to the last byte of its answer, in milliseconds.", "histogram", () =>
-      this.latencies(),
+    const isAlone = this.deps.sums === null;
+    const registerFamily = (family: Family): void => {
+      const isCounted = family.type !== "gauge" && family.across !== "keeper";
+      register(family, isAlone || !isCounted ? ({ stateOf }) => stateOf(family) : ({ picture }) => picture.of(family.name));
+    };
+    for (const family of this.processFamilies()) registerFamily(family);
+    register({ name: REQUESTS, help: "Requests by route, method and status.", type: "counter" }, ({ picture }) => picture.requests());
+    for (const { name, help } of this.counters) register({ name, help, type: "counter" }, ({ picture }) => picture.of(name));
+    for (const family of this.families) registerFamily(family);
+    register(
+      {
+        name: LATENCY,
+        help: "Time from a request's head to the last byte of its answer, in milliseconds.",
+        type: "histogram",
+      },
+      ({ picture }) => picture.latencies(),
     );
     return registry;
   }
-
-  private *requests(): Generator<Sample> {
-    for (const { route, requests } of this.routes.values())
-      for (const [key, value] of requests) {
-        const method = METHODS[Math.floor(key / STATUSES)] ?? "other";
-        yield { labels: { route, method, status: String(key % STATUSES) }, value };
-      }
-  }
-
-  private *latencies(): Generator<Sample & { metricName: string; exemplar?: Exemplar }> {
-    for (const { route, buckets, sum, exemplars } of this.routes.values()) {
-      let count = 0;
-      for (const [i, value] of buckets.entries()) {
-        count += value;
-        const exemplar = exemplars[i];
-        yield {
-          metricName: "http_request_latency_ms_bucket",
-          labels: { route, le: String(BUCKETS[i] ?? "+Inf") },
-          value: count,
-          ...(exemplar === undefined ? {} : { exemplar }),
-        };
-      }
-      yield {
-        metricName: "http_request_latency_ms_sum",
-        labels: { route },
-        value: Math.round(sum * TENTH_OF_A_MICROSECOND) / TENTH_OF_A_MICROSECOND,
-      };
-      yield { metricName: "http_request_latency_ms_count", labels: { route }, value: count };
-    }
-  }
 }
+
+const plus = (a: Float64Array | undefined, b: Float64Array): Float64Array => b.map((value, i) => value + (a?.[i] ?? 0));

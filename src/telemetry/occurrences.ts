@@ -1,7 +1,7 @@
 import type { Actor, AuditedChange } from "../audit/audit.ts";
 import type { Trigger } from "../config/live.ts";
 import type { Block } from "../guard/guard.ts";
-import type { HealthState } from "../health/health.ts";
+import type { HealthState, Origin } from "../health/health.ts";
 import type { Warning } from "../health/warnings.ts";
 import type { UpstreamFailure } from "../http/client.ts";
 import type { Lease } from "../pools/pool.ts";
@@ -22,14 +22,14 @@ export type Occurrence =
   | { readonly type: "backupTrouble"; readonly why: string | null }
   /** Something was done, and is written in the audit. */
   | { readonly type: "change"; readonly change: AuditedChange; readonly actor: Actor }
-  /** An address is blocked. */
-  | { readonly type: "block"; readonly block: Block }
+  /** An address is blocked. `origin`: where that was decided. */
+  | { readonly type: "block"; readonly block: Block; readonly origin: Origin }
   /** A private or loopback peer that `server.trustedProxies` does not name says for whom it asks. */
   | { readonly type: "unnamedProxy"; readonly peer: string }
   /** A proxy has asked about a request and not told the caller's address. */
   | { readonly type: "unknownAddress" }
-  /** The system's status has changed. `isFollowed`: another instance said so. */
-  | { readonly type: "health"; readonly before: HealthState; readonly after: HealthState; readonly isFollowed: boolean }
+  /** The system's status has changed. */
+  | { readonly type: "health"; readonly before: HealthState; readonly after: HealthState; readonly origin: Origin }
   /** Redis is there, or lost. `isFirst`: so it is found at the start. */
   | { readonly type: "redis"; readonly isUp: boolean; readonly why: string | null; readonly isFirst: boolean }
   /** Counts that this instance made alone have to be given back to Redis. */
@@ -65,7 +65,16 @@ export type Occurrence =
       readonly cause: BreakerCause;
     }
   /** Health checks have found a target up or down. */
-  | { readonly type: "target"; readonly upstream: string; readonly target: Target; readonly isHealthy: boolean; readonly why: string }
+  | {
+      readonly type: "target";
+      readonly upstream: string;
+      readonly target: Target;
+      readonly isHealthy: boolean;
+      readonly why: string;
+      readonly origin: Origin;
+    }
+  /** A health check that was made here says something new of a target. `began`: when the check began, if it passed; otherwise `null`. */
+  | { readonly type: "checked"; readonly upstream: string; readonly target: Target; readonly began: number | null; readonly why: string }
   /** An attempt at a target failed: by its answer's status, or without one. */
   | {
       readonly type: "attemptFailed";
@@ -114,8 +123,10 @@ export type Occurrence =
       readonly milliseconds: number;
       readonly requestId: string;
     }
-  /** Activities can't be applied for now. */
-  | { readonly type: "activitiesTrouble"; readonly message: string; readonly attempts: number }
+  /** Activities can't be taken in (`sink`: `null`), or applied to a sink, for now. */
+  | { readonly type: "activitiesTrouble"; readonly sink: string | null; readonly message: string; readonly attempts: number }
+  /** Something is wrong with a sink, or with what the queue holds (`null`), that keeps no other activity from taking effect. */
+  | { readonly type: "activitiesNotice"; readonly sink: string | null; readonly message: string }
   /** The activities' database has reached its greatest size, or has room again. */
   | { readonly type: "activitiesFull"; readonly isFull: boolean }
   /** The configuration was read again: it is in force where there are no faults. */

@@ -3,6 +3,7 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { printable } from "../values/redact.ts";
+import { inThousandths } from "../values/thousandths.ts";
 
 /** Matches text that stands in JSON as it is. */
 const PLAIN = /^[ !#-[\]-~]*$/;
@@ -31,7 +32,7 @@ export class RequestLine {
     if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;
     if (exchange.incoming.isAborted) more += ',"aborted":true';
     if (trace !== null) more += `,"traceId":"${trace.traceId}"`;
-    return `"requestId":"${exchange.id}","method":${quoted(redactor.clean(exchange.incoming.head.method))},"path":${quoted(redactor.clean(exchange.path))},"status":${exchange.status},"latencyMs":${Math.round(latency * 1000) / 1000}${route === miss ? NO_ROUTE : this.route(route)}${holder.via === "none" ? NO_CALLER : this.caller(holder)}${exchange.ip}${target === null ? NO_TARGET : this.upstream(target)}${exchange.attempts},"cache":${cache === null ? "null" : `"${cache}"`}${more}`;
+    return `"requestId":"${exchange.id}","method":${quoted(redactor.clean(exchange.incoming.head.method))},"path":${quoted(redactor.clean(exchange.path))},"status":${exchange.status},"latencyMs":${inThousandths(latency)}${route === miss ? NO_ROUTE : this.route(route)}${holder.via === "none" ? NO_CALLER : this.caller(holder)}${exchange.ip}${target === null ? NO_TARGET : this.upstream(target)}${exchange.attempts},"cache":${cache === null ? "null" : `"${cache}"`}${more}`;
   }
 
   private route(route: Route): string {

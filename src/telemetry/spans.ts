@@ -1,5 +1,5 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
-import { METHODS } from "./metrics.ts";
+import { METHODS } from "./route-metrics.ts";
 import type { Attributes, Step } from "./trace.ts";
 
 /** Describes a span as OpenTelemetry has them. Times in milliseconds since 1970. */

@@ -4,6 +4,7 @@ import type { Audit } from "../audit/audit.ts";
 import { Since, timeText } from "../http/conventions.ts";
 import { notFound } from "../http/refused.ts";
 import type { Clock } from "../values/clock.ts";
+import type { CountsInAll } from "./in-all.ts";
 import type { Upstreams } from "./registry.ts";
 import type { Target, Upstream } from "./upstream.ts";
 
@@ -34,29 +35,34 @@ const ByTarget = Type.Object({
 });
 
 /** Gives the endpoints of circuit breakers, which show the state of each, and open and close them. */
-export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) => {
+export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit, inAll: CountsInAll) => {
   const all = (): [Upstream, Target][] =>
     upstreams.all().flatMap((upstream) => upstream.targets.map((target) => [upstream, target] as [Upstream, Target]));
-  const toJson = ([upstream, target]: [Upstream, Target]): Static<typeof Breaker> => {
-    const { breaker, isHealthy, inFlight } = target.state;
-    const waits = breaker.state === "open" && !breaker.isHeld;
+  const toJson = ([upstream, target]: [Upstream, Target], countsOf: Awaited<ReturnType<CountsInAll>>): Static<typeof Breaker> => {
+    const { breaker, isHealthy } = target.state;
+    const counts = countsOf(upstream.name, target);
+    const waits = counts.state === "open" && !breaker.isHeld;
     return {
       target: target.url,
       upstream: upstream.name,
-      state: breaker.state,
+      state: counts.state,
       held: breaker.isHeld,
       healthy: isHealthy,
-      failures: breaker.failures,
-      successes: breaker.successes,
-      failedProbes: breaker.failedProbes,
-      vouchedFor: breaker.isVouchedFor,
+      failures: counts.failures,
+      successes: counts.successes,
+      failedProbes: counts.failedProbes,
+      vouchedFor: counts.isVouchedFor,
       changes: breaker.epoch - 1,
-      inFlight,
+      inFlight: counts.inFlight,
       since: timeText(clock.wall() - (clock.now() - breaker.since)) ?? "",
       retryAfter: waits ? Math.ceil(upstream.probeIn(target, clock.now()) / 1000) : null,
     };
   };
-  const set = (url: string, state: "open" | "closed"): { items: Static<typeof Breaker>[] } => {
+  const listed = async (targets: readonly [Upstream, Target][]): Promise<{ items: Static<typeof Breaker>[] }> => {
+    const countsOf = await inAll();
+    return { items: targets.map((each) => toJson(each, countsOf)) };
+  };
+  const set = (url: string, state: "open" | "closed"): Promise<{ items: Static<typeof Breaker>[] }> => {
     const trimmed = url.replace(/\/$/, "");
     const found = all().filter(([, target]) => target.url.replace(/\/$/, "") === trimmed);
     if (found.length === 0) throw notFound("target", url);
@@ -65,11 +71,11 @@ export const breakersAdmin = (upstreams: Upstreams, clock: Clock, audit: Audit) 
       audit.note({ action: `breaker.${state === "open" ? "open" : "close"}`, subject: `target ${target.url}`, before, after: { state } });
       upstream.setBreaker(target, state);
     }
-    return { items: found.map(toJson) };
+    return listed(found);
   };
   const List = Type.Object({ items: Type.Array(Breaker, { description: "One for each target of each upstream." }) });
   return new Elysia({ prefix: "/breakers", tags: ["breakers"], normalize: false })
-    .get("/", () => ({ items: all().map(toJson) }), { response: List, detail: { summary: "List circuit breakers" } })
+    .get("/", () => listed(all()), { response: List, detail: { summary: "List circuit breakers" } })
     .post("/:target/open", ({ params }) => set(params.target, "open"), {
       params: ByTarget,
       response: List,

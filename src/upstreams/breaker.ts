@@ -17,9 +17,9 @@ export type BreakerState = "closed" | "open" | "half-open";
 
 /**
  * Names what made a breaker change: failures in a row, their share, its time, a health check that passed, that no other target was left, a
- * probe's result, a person, another instance.
+ * probe's result, a person, another instance; or another process of this gateway, which tells of the change itself.
  */
-export type BreakerCause = "failures" | "ratio" | "recovery" | "health" | "last-resort" | "probe" | "admin" | "shared";
+export type BreakerCause = "failures" | "ratio" | "recovery" | "health" | "last-resort" | "probe" | "admin" | "shared" | "process";
 
 /** Holds what is known of one target: plain data, so that it can be listed, kept over a reload and shared. */
 export interface Breaker {
@@ -132,9 +132,9 @@ export function withdraw(breaker: Breaker, ticket: number): void {
  * Notes that a health check, which began at `began`, found the target well: an open breaker lets a probe through at once, and one good one
  * closes it. What a check saw before the breaker opened is ignored.
  */
-export function vouchFor(breaker: Breaker, began: number, now: number, tell: Tell): void {
+export function vouchFor(breaker: Breaker, began: number, now: number, tell: Tell, cause: "health" | "process" = "health"): void {
   if (breaker.state === "closed" || breaker.isHeld || began < breaker.since) return;
-  if (breaker.state === "open") change(breaker, "half-open", now, "health", tell);
+  if (breaker.state === "open") change(breaker, "half-open", now, cause, tell);
   breaker.isVouchedFor = true;
 }
 
@@ -146,7 +146,7 @@ export function setByHand(breaker: Breaker, state: "open" | "closed", now: numbe
   if (state === "closed") breaker.failures = 0;
 }
 
-/** Describes what another instance says of its breaker for the same target. */
+/** Describes what another instance, or another process of this gateway, says of its breaker for the same target. */
 export interface Followed {
   readonly state: "open" | "closed";
   /** True when a person opened it there. */
@@ -158,10 +158,10 @@ export interface Followed {
   readonly since: number;
 }
 
-/** Follows another instance's breaker. Gives false when it must not: a breaker that a person has opened is for a person to close. */
-export function followAnother(breaker: Breaker, said: Followed, tell: Tell): boolean {
+/** Follows another's breaker. Gives false when it must not: a breaker that a person has opened is for a person to close. */
+export function followAnother(breaker: Breaker, said: Followed, tell: Tell, cause: "shared" | "process" = "shared"): boolean {
   if (breaker.isHeld && !said.isByHand) return said.state === "open";
-  if (breaker.state !== said.state) change(breaker, said.state, said.since, "shared", tell);
+  if (breaker.state !== said.state) change(breaker, said.state, said.since, cause, tell);
   else if (said.state === "open") breaker.since = Math.max(breaker.since, said.since);
   breaker.isHeld = said.isHeld;
   // A probe that failed anywhere makes all of them wait for the longer time.

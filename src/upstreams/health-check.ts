@@ -3,6 +3,9 @@ import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import type { HealthCheckPolicy, Target, Upstream } from "./upstream.ts";
 
+/** Learns of a check that says something new of its target. `began`: the time at which it began, where it passed; otherwise `null`. */
+export type OnChecked = (upstream: Upstream, target: Target, began: number | null, why: string) => void;
+
 /** Asks each target of an upstream at its interval, and takes those that fail out of use. */
 export class HealthChecker {
   private readonly timers = new Set<Timer>();
@@ -16,6 +19,8 @@ export class HealthChecker {
     /** Gives numbers from 0 up to 1: checks of many gateways should not come all at once. */
     private readonly random: () => number,
     private readonly clock: Clock,
+    /** Told after the result has taken effect here. */
+    private readonly onChecked: OnChecked,
   ) {}
 
   start(): void {
@@ -34,13 +39,20 @@ export class HealthChecker {
       const began = this.clock.now();
       const fault = await this.check(target);
       if (this.isClosed) return;
+      const { state } = target;
+      let isNews = fault === null && (!state.hasPassed || state.breaker.state !== "closed");
       if (fault === null) this.upstream.vouchFor(target, began);
       row.good = fault === null ? row.good + 1 : 0;
       row.bad = fault === null ? 0 : row.bad + 1;
-      if (row.good >= this.policy.healthyAfter && this.upstream.setHealthy(target, true))
-        this.emit({ type: "target", upstream: this.upstream.name, target, isHealthy: true, why: "answers again" });
-      if (row.bad >= this.policy.unhealthyAfter && this.upstream.setHealthy(target, false))
-        this.emit({ type: "target", upstream: this.upstream.name, target, isHealthy: false, why: fault ?? "" });
+      if (row.good >= this.policy.healthyAfter && this.upstream.setHealthy(target, true)) {
+        isNews = true;
+        this.emit({ type: "target", upstream: this.upstream.name, target, isHealthy: true, why: "answers again", origin: "here" });
+      }
+      if (row.bad >= this.policy.unhealthyAfter && this.upstream.setHealthy(target, false)) {
+        isNews = true;
+        this.emit({ type: "target", upstream: this.upstream.name, target, isHealthy: false, why: fault ?? "", origin: "here" });
+      }
+      if (isNews) this.onChecked(this.upstream, target, fault === null ? began : null, fault ?? "answers again");
       this.watch(target, row, this.policy.interval * (0.9 + 0.2 * this.random()));
     }, wait);
     timer.unref();

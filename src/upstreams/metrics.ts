@@ -13,14 +13,18 @@ export function upstreamFamilies(upstreams: Upstreams, clock: Clock): readonly F
         upstream.targets.map(({ url, state }) => ({ labels: { upstream: upstream.name, target: url }, value: value(state, upstream) })),
       );
   return [
-    gauge("circuit_breaker_state", "0 closed, 1 half-open (the next request is a probe), 2 open.", () =>
-      eachTarget(({ breaker }, { breakerPolicy }) => {
-        if (breaker.state === "closed") return 0;
-        // One whose time is over lets the next request through, whenever that comes.
-        return breaker.state === "open" && !letsThrough(breaker, breakerPolicy, clock.now()) ? 2 : 1;
-      }),
+    gauge(
+      "circuit_breaker_state",
+      "0 closed, 1 half-open (the next request is a probe), 2 open.",
+      () =>
+        eachTarget(({ breaker }, { breakerPolicy }) => {
+          if (breaker.state === "closed") return 0;
+          // One whose time is over lets the next request through, whenever that comes.
+          return breaker.state === "open" && !letsThrough(breaker, breakerPolicy, clock.now()) ? 2 : 1;
+        }),
+      "max",
     ),
-    gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0))),
-    gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight)),
+    gauge("sluice_target_healthy", "What health checks say of a target.", () => eachTarget(({ isHealthy }) => (isHealthy ? 1 : 0)), "min"),
+    gauge("sluice_target_in_flight", "Requests under way to a target.", () => eachTarget(({ inFlight }) => inFlight), "sum"),
   ];
 }

@@ -1,7 +1,7 @@
 import type { UpstreamClient } from "../http/client.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
-import { HealthChecker } from "./health-check.ts";
+import { HealthChecker, type OnChecked } from "./health-check.ts";
 import type { UpstreamConfig } from "./settings.ts";
 import { type OnBreaker, Upstream } from "./upstream.ts";
 
@@ -11,6 +11,8 @@ export interface UpstreamsDeps {
   /** Tells of breakers that change, and of targets that are found up or down. */
   readonly emit: Emit;
   readonly random: () => number;
+  /** Learns of the results of health checks; `null`: another process makes them. */
+  readonly onChecked: OnChecked | null;
 }
 
 interface Entry {
@@ -52,6 +54,11 @@ export class Upstreams {
     };
   }
 
+  /** Gives the upstream of this name; `undefined`: there is none. */
+  named(name: string): Upstream | undefined {
+    return this.inForce.get(name)?.upstream;
+  }
+
   all(): Upstream[] {
     return [...this.inForce.values()].map(({ upstream }) => upstream);
   }
@@ -62,9 +69,9 @@ export class Upstreams {
 
   private watch(entry: Entry): void {
     const { upstream } = entry;
-    if (entry.checker !== null || upstream.healthCheck === null) return;
-    const { client, emit, random, clock } = this.deps;
-    entry.checker = new HealthChecker(upstream, upstream.healthCheck, client, emit, random, clock);
+    const { client, emit, random, clock, onChecked } = this.deps;
+    if (onChecked === null || entry.checker !== null || upstream.healthCheck === null) return;
+    entry.checker = new HealthChecker(upstream, upstream.healthCheck, client, emit, random, clock, onChecked);
     entry.checker.start();
   }
 }

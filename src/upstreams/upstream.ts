@@ -1,4 +1,5 @@
 import { type Origin, originOf } from "../http/client.ts";
+import type { Heard, TargetSignal } from "../shared/signals.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
 import { type Balancer, balancerOf } from "./balancer.ts";
@@ -226,12 +227,26 @@ export class Upstream {
   }
 
   /**
-   * Follows another instance that has opened or closed its breaker for the target of this URL. Gives false when this instance's must stay
-   * as a person has set it.
+   * Follows another instance (`shared`), or another process of this gateway, that has opened or closed its breaker for the target of this
+   * URL.
    */
-  followBreaker(url: string, said: Followed): boolean {
-    const target = this.targets.find((each) => each.url === url);
-    return target === undefined || followAnother(target.state.breaker, said, target.tell);
+  followBreaker(url: string, said: Followed, cause: "shared" | "process"): Heard {
+    const target = this.targetOf(url);
+    if (target === undefined) return "unknown";
+    return followAnother(target.state.breaker, said, target.tell, cause) ? "followed" : "held";
+  }
+
+  /** Notes what another process of this gateway has found out about a target by a health check; `null`: it does not know the target. */
+  followCheck({ url, isHealthy, hasPassed, began }: TargetSignal): { readonly target: Target; readonly isChange: boolean } | null {
+    const target = this.targetOf(url);
+    if (target === undefined) return null;
+    if (hasPassed) target.state.hasPassed = true;
+    if (began !== null) vouchFor(target.state.breaker, began, this.clock.now(), target.tell, "process");
+    return { target, isChange: this.healthCheck !== null && this.setHealthy(target, isHealthy) };
+  }
+
+  private targetOf(url: string): Target | undefined {
+    return this.targets.find((each) => each.url === url);
   }
 
   /** Notes what health checks say of the target. Gives true when that is a change. */

@@ -5,8 +5,8 @@ import { VERIFICATION_NAME } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
 import { readJson } from "../http/json-body.ts";
-import type { Problem } from "../http/problem.ts";
-import { invalid } from "../http/refused.ts";
+import { KEYS_UNAVAILABLE, type Problem } from "../http/problem.ts";
+import { invalid, Refused } from "../http/refused.ts";
 import { jsonReply } from "../http/reply.ts";
 import { FOR_KNOWN_CALLERS, mayUse } from "../identity/gate.ts";
 import type { KnownMetadata } from "../keys/metadata.ts";
@@ -59,6 +59,8 @@ export interface VerifierDeps {
   readonly limiter: LimitService;
   readonly usage: Usage;
   readonly clock: Clock;
+  /** Takes over what another process has changed a moment ago, and tells whether there was something; `null`: there is no other. */
+  readonly catchUp: (() => boolean) | null;
   readonly routeOf: (name: string) => Route | null;
   readonly routeNames: () => readonly string[];
   /** Learns that a key may not be used, or that limits in shadow would not let it (`null`). `readings`: where it stands under its limits. */
@@ -117,10 +119,12 @@ export class Verifier {
   }
 
   private verify(exchange: Exchange, secret: string, asked: Asked): Verification | Promise<Verification> {
-    const { keys, clock } = this.deps;
+    const { keys, clock, catchUp } = this.deps;
     const now = clock.wall();
-    const key = keys.find(secret, now);
+    let key = keys.find(secret, now);
+    if (key === "keyInvalid" && catchUp?.() === true) key = keys.find(secret, now);
     if (typeof key === "string") {
+      if (key === "keysUnavailable") throw new Refused(KEYS_UNAVAILABLE);
       const code = this.codeOf(key, secret);
       const known = code === "notFound" ? null : keys.known(secret);
       return known === null ? UNKNOWN : this.said(known, code, []);
@@ -132,7 +136,7 @@ export class Verifier {
     return this.said(key, "forbidden", []);
   }
 
-  private codeOf(refusal: KeyRefusal, secret: string): VerificationCode {
+  private codeOf(refusal: Exclude<KeyRefusal, "keysUnavailable">, secret: string): VerificationCode {
     switch (refusal) {
       case "keyMalformed":
       case "keyInvalid":

@@ -31,6 +31,7 @@ const stats = (more: Partial<StatsAnswer> = {}): StatsAnswer => ({
   ],
   pools: [{ pool: "llm", key: "one", status: "resting", remaining: 700 }],
   plugins: [{ plugin: "tenant", calls: 210, seconds: 0.4, failures: 2, longestHold: 1500 }],
+  workers: [],
   cache: { hits: 75, misses: 25 },
   redis: "ok",
   activities: { waiting: 7, lag: 0.24 },
@@ -50,6 +51,19 @@ const before = stats({
 const SCREEN = { columns: 80, rows: 24, hasColour: false };
 
 describe("the screen of sluice top", () => {
+  test("shows what each process serves, also one that took another's place, where there are several", () => {
+    const worker = (name: string, pid: number, requests: number) => ({
+      ...{ worker: name, pid, requests, since: "2026-11-21T09:00:00.000Z", connections: 3, memory: 81_000_000, restarts: null },
+    });
+    const then = stats({ ...before, workers: [worker("1", 11, 100), worker("2", 12, 7)] });
+    const now = stats({ workers: [worker("1", 11, 150), { ...worker("2", 13, 20), restarts: 1 }] });
+    const text = screenOf(then, now, SCREEN).map((each) => each.replace(/ +/g, " "));
+    expect(text).toContain("1 25.0 3 81 -");
+    expect(text).toContain("2 10.0 3 81 1");
+    const alone = screenOf(before, stats({ workers: [worker("1", 11, 150)] }), SCREEN);
+    expect(alone.some((line) => line.startsWith("WORKER"))).toBe(false);
+  });
+
   test("shows rates between two looks, and what is not well first", () => {
     const text = screenOf(before, stats(), SCREEN);
     expect(text[0]).toStartWith("sluice 0.1.0  up 1m 42s  NORMAL");

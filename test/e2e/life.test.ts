@@ -290,7 +290,7 @@ describe("a start", () => {
   });
 });
 
-test("100,000 keys are imported in bulk, loaded at the start, and found", async () => {
+test("20,000 keys are imported in bulk, loaded at the start, and found", async () => {
   using home = folder();
   const secretOf = (i: number) => `bulk-import-key-${String(i).padStart(8, "0")}`;
   {
@@ -298,7 +298,7 @@ test("100,000 keys are imported in bulk, loaded at the start, and found", async 
       cwd: home.path,
       config: { tiers: { anonymous: {}, plain: {} }, consumers: [{ id: "bulk", tier: "plain" }] },
     });
-    for (let from = 0; from < 100_000; from += 10_000) {
+    for (let from = 0; from < 20_000; from += 10_000) {
       const keys = Array.from({ length: 10_000 }, (_, i) => ({ consumer: "bulk", hash: Bun.SHA256.hash(secretOf(from + i), "hex") }));
       expect((await gateway.admin("POST", "/admin/keys/import", { keys })).status).toBe(201);
     }
@@ -314,7 +314,7 @@ test("100,000 keys are imported in bulk, loaded at the start, and found", async 
       routes: [{ path: "/", upstream: behind.url }],
     },
   });
-  console.log(`100,000 keys: first answer ${Math.round(performance.now() - begun)} ms after the start`);
-  for (const i of [0, 1, 50_000, 99_999]) expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(i) } })).status).toBe(200);
-  expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(100_000) } })).status).toBe(401);
+  console.log(`20,000 keys: first answer ${Math.round(performance.now() - begun)} ms after the start`);
+  for (const i of [0, 1, 10_000, 19_999]) expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(i) } })).status).toBe(200);
+  expect((await fetch(gateway.url, { headers: { "x-api-key": secretOf(20_000) } })).status).toBe(401);
 });

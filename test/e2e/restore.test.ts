@@ -214,7 +214,7 @@ test("a file that is no whole backup of this version or an older one is refused,
     expect(stderr.split("\n").length).toBe(2);
   }
   expect(readFileSync(join(home.path, "data/sluice.db")).equals(before)).toBe(true);
-  expect(filesIn(home.path).filter((name) => !["sluice.db", "sluice.db.lock", "sluice.db.serving"].includes(name))).toEqual([]);
+  expect(filesIn(home.path).filter((name) => !/^sluice\.db(-counts)?(\.lock|\.serving|\.used)?$/.test(name))).toEqual([]);
   expect((await run(["restore"], { cwd: home.path })).status).toBe(2);
   const mistyped = await run(["restore", "copy.db", "--config", "confg.json"], { cwd: home.path });
   expect([mistyped.status, mistyped.stderr]).toEqual([1, "sluice: there is no configuration file confg.json\n"]);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { EventForwarder, readWorkers } from "../../src/events/forwarding.ts";
 import { type EventFilter, EventHub, MAX_A_SECOND, MAX_READERS } from "../../src/events/hub.ts";
+import type { Bus } from "../../src/shared/bus.ts";
 import { FakeClock } from "../support/clock.ts";
 
 const ALL: EventFilter = { types: [], route: null, consumer: null, status: null, sample: 1 };
@@ -92,3 +94,47 @@ describe("events", () => {
     expect([hub.isIdle, others.every(({ isEnded }) => isEnded)]).toEqual([true, true]);
   });
 });
+
+test("what happens in a worker reaches the keeper's readers who want it, within the same bound, and with what was left out", async () => {
+  const { hub, seen, leave } = listening({ types: ["request"] });
+  const other = new EventHub({ now: () => Date.parse("2026-11-21T10:00:00Z"), random: () => 0.5 });
+  const [keeper, worker] = busPair();
+  readWorkers(hub, keeper);
+  new EventForwarder(other, worker);
+  await Bun.sleep(0);
+  expect(other.isIdle).toBe(false);
+  for (let n = 0; n < MAX_A_SECOND + 5; n++) other.publish("request", request(200), () => ({ n }));
+  other.publish("breaker", {}, () => ({}));
+  while (seen.length < MAX_A_SECOND) await Bun.sleep(5);
+  expect(seen[0]).toBe('event: request\ndata: {"type":"request","at":"2026-11-21T10:00:00.000Z","n":0}\n\n');
+  expect(seen).toHaveLength(MAX_A_SECOND);
+  leave();
+  expect(other.isIdle).toBe(true);
+  // A reader that comes later is followed as well.
+  const late = listening();
+  readWorkers(late.hub, keeper);
+  expect(other.isIdle).toBe(true);
+  const gone = late.hub.add({ filter: ALL, send: () => true, end: () => {} }, () => true);
+  expect(other.isIdle).toBe(false);
+  gone();
+  late.leave();
+  expect(other.isIdle).toBe(true);
+});
+
+/** Gives the buses of a keeper and a worker that hear each other at once. */
+function busPair(): [Bus, Bus] {
+  const hearers: [Map<string, (what: never, from: string) => unknown>, Map<string, (what: never, from: string) => unknown>] = [
+    new Map(),
+    new Map(),
+  ];
+  const answerers = new Map<string, (what: never, from: string) => unknown>();
+  const busOf = (at: 0 | 1): Bus => ({
+    ...{ role: at === 0 ? "keeper" : "worker", self: at === 0 ? "keeper" : "1" },
+    tell: (topic, what) => void hearers[at === 0 ? 1 : 0].get(topic)?.(what as never, ""),
+    hear: (topic, hearer) => void hearers[at].set(topic, hearer as never),
+    askAll: async () => [],
+    askKeeper: async <T>(topic: string, what: unknown) => (await answerers.get(topic)?.(what as never, "1")) as T,
+    answer: (topic, answerer) => void answerers.set(topic, answerer as never),
+  });
+  return [busOf(0), busOf(1)];
+}

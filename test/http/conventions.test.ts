@@ -175,7 +175,7 @@ describe.each(KINDS.map((kind) => [kind.path, kind] as const))("%s", (path, kind
         const answer = await gateway.call(method === "POST" ? path : `${path}/${kind.id}`, { method, body: it });
         expect(answer.status).toBeLessThan(500);
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
     expect(gateway.faults).toEqual([]);
     expect((await gateway.get(path)).status).toBe(200);

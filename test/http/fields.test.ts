@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Fields } from "../../src/http/fields.ts";
+import { Fields, nameAt } from "../../src/http/fields.ts";
 
 function fieldsOf(...lines: readonly (readonly [name: string, value: string])[]): Fields {
   const fields = new Fields();
@@ -40,5 +40,17 @@ describe("header fields that are changed", () => {
     expect(linesOf(fields)).toEqual([["x", "x", "y"]]);
     fields.become(copy);
     expect(linesOf(fields)).toEqual(linesOf(all()));
+  });
+});
+
+describe("a field's name", () => {
+  test("is known again in the letter case it came in, however many others have been seen", () => {
+    const names = Array.from({ length: 20_000 }, (_, i) => `X-${i.toString(36)}`);
+    for (let round = 0; round < 2; round++)
+      for (const name of names) expect(nameAt(`a: b\r\n${name}: c`, 6, 6 + name.length)).toEqual({ name, lower: name.toLowerCase() });
+  });
+
+  test.each(["", "a b", "a:", "ä", "a\t"])("is not %p", (name) => {
+    expect(nameAt(name, 0, name.length)).toBeNull();
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { HeadFault, parseRequestHead, parseResponseHead, type RequestHead } from "../../src/http/head.ts";
+import { linesOf } from "../../src/http/fields.ts";
+import { HeadFault, HeadReader, parseRequestHead, parseResponseHead, type RequestHead } from "../../src/http/head.ts";
 
 const request = (...lines: string[]) => parseRequestHead(["GET /a HTTP/1.1", "Host: example.com", ...lines].join("\r\n"));
 
@@ -82,6 +83,80 @@ describe("a request's head", () => {
         if (!(head instanceof HeadFault)) for (const value of head.fields.values) expect(value).not.toMatch(/[\r\n\0]/);
       }),
     );
+  });
+});
+
+describe("heads that follow each other", () => {
+  const told = (head: ReturnType<HeadReader["request"]> | ReturnType<HeadReader["response"]>) =>
+    head instanceof HeadFault
+      ? head
+      : { ...head, fields: [head.fields.names, head.fields.lower, head.fields.values, linesOf(head.fields)] };
+  const line = fc.constantFrom(
+    ...[
+      "Host: a",
+      "Host: b:80",
+      "Content-Length: 3",
+      "content-length:4",
+      "Transfer-Encoding: chunked",
+      "Connection: close",
+      "X:  y ",
+      "X:",
+    ],
+    ...["Expect: 100-continue", "no colon", "X: \0", "Upgrade: websocket", ""],
+  );
+  const first = fc.constantFrom(
+    ...[
+      "GET / HTTP/1.1",
+      "POST /b?c HTTP/1.1",
+      "GET / HTTP/1.0",
+      "GET http://c/ HTTP/1.1",
+      "GET / HTTP/2.0",
+      "GET /\0 HTTP/1.1",
+      "HTTP/1.1 200 OK",
+    ],
+    ...["HTTP/1.1 204 No Content", "HTTP/1.0 200 \x01", `GET /${"a".repeat(600)} HTTP/1.1`],
+  );
+
+  test("are read as each would be by itself, also where their lines are those of the one before", () => {
+    const message = fc.tuple(first, fc.array(line, { maxLength: 3 }), fc.constantFrom("", "body", "\r\n\r\n"));
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 8 }), fc.boolean(), (messages, areRequests) => {
+        const reader = new HeadReader();
+        for (const [first, lines, body] of messages) {
+          const bytes = Buffer.from(`${[first, ...lines].join("\r\n")}\r\n\r\n${body}`, "latin1");
+          const end = bytes.indexOf("\r\n\r\n");
+          expect(reader.find(bytes)).toBe(end);
+          const text = bytes.toString("latin1", 0, end);
+          const [read, alone] = areRequests
+            ? [reader.request(), parseRequestHead(text)]
+            : [reader.response("GET"), parseResponseHead(text, "GET")];
+          expect(told(read)).toEqual(told(alone));
+        }
+      }),
+    );
+  });
+
+  test("share no change of their fields", () => {
+    const reader = new HeadReader();
+    const read = (): RequestHead => {
+      reader.find(Buffer.from("GET / HTTP/1.1\r\nHost: a\r\nX-One: 1\r\n\r\n"));
+      return accepted(reader.request());
+    };
+    const [before, changed] = [read(), read()];
+    changed.fields.set("X-One", "x-one", "2");
+    changed.fields.add("X-Two", "x-two", "3");
+    expect(linesOf(changed.fields)).toBe("Host: a\r\nX-One: 2\r\nX-Two: 3\r\n");
+    changed.fields.remove("x-one");
+    for (const { fields } of [before, read()]) expect(linesOf(fields)).toBe("Host: a\r\nX-One: 1\r\n");
+  });
+
+  test("are not complete before their empty line has come", () => {
+    const whole = Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const reader = new HeadReader();
+    reader.find(whole);
+    reader.request();
+    for (let size = 0; size < whole.length; size++) expect(reader.find(whole.subarray(0, size))).toBe(-1);
+    expect(reader.find(whole)).toBe(whole.length - 4);
   });
 });
 

@@ -19,6 +19,18 @@ describe("the HTTP server", () => {
     expect(bodyOf(answer)).toBe("end");
   });
 
+  test.each([
+    ["a short one", "Grüße, 你好 🙂"],
+    ["one of more than is sent at once", "Grüße, 你好 🙂 ".repeat(5000)],
+    ["none at all", ""],
+  ])("sends a text in UTF-8, with its length in bytes: %s", async (_, body) => {
+    await using it = server((incoming) => incoming.reply({ status: 200, reason: "OK", head: "", body, length: -1 }));
+    const answer = await fetch(`http://127.0.0.1:${it.port}/`);
+    expect([answer.headers.get("content-length"), await answer.text()]).toEqual([String(Buffer.byteLength(body)), body]);
+    const head = await fetch(`http://127.0.0.1:${it.port}/`, { method: "HEAD" });
+    expect([head.headers.get("content-length"), await head.text()]).toEqual([String(Buffer.byteLength(body)), ""]);
+  });
+
   test("reads a request that comes byte by byte", async () => {
     await using it = server(echo);
     const connection = await RawConnection.open(it.port);

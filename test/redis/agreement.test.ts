@@ -1,16 +1,15 @@
 import { expect } from "bun:test";
 import fc from "fast-check";
 import { ALGORITHMS, algorithmsWith } from "../../src/limits/algorithms/registry.ts";
-import { Limiter, type LimitReading, type Verdict } from "../../src/limits/limiter.ts";
+import { Limiter, type Verdict } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { compilePolicies, compileQuotas, type Policy } from "../../src/limits/policy.ts";
 import { RedisLimiter } from "../../src/limits/redis/limiter.ts";
-import type { LimitConfig, QuotaConfig } from "../../src/limits/settings.ts";
 import { RedisLink } from "../../src/redis/link.ts";
 import { RedisConfig } from "../../src/redis/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
 import { FakeClock } from "../support/clock.ts";
-import { anyLimitOf } from "../support/limits.ts";
+import { anyLimits, anyQuotas, anySteps, overTable, told } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 
@@ -58,60 +57,14 @@ function both(policies: Policy[]) {
   return { memory, redis, subjects, policies };
 }
 
-const told = (readings: readonly LimitReading[]) =>
-  readings.map(({ policy, limit, used, remaining, resetIn, retryIn, denied, onlyDegraded }) => ({
-    name: policy.name,
-    limit,
-    used,
-    remaining,
-    resetIn,
-    retryIn,
-    denied,
-    onlyDegraded,
-  }));
-
-const window = fc.constantFrom("1s", "3s", "10s");
-const limit = fc.record({
-  algorithm: fc.constantFrom(...algorithmsWith()),
-  limit: fc.integer({ min: 1, max: 12 }),
-  more: fc.nat(8),
-  degraded: fc.nat(6),
-  window,
-  aligned: fc.boolean(),
-  shadow: fc.boolean(),
-  usage: fc.boolean(),
-});
-const limits = fc.array(limit, { minLength: 1, maxLength: 3 }).map((list) =>
-  list.map(
-    ({ algorithm, limit: number, more, degraded, window: span, aligned, shadow, usage }, i): LimitConfig =>
-      anyLimitOf(algorithm, number, span, {
-        name: `l${i}`,
-        degraded,
-        ...(more > 4 ? { burst: number + more } : {}),
-        ...(ALGORITHMS[algorithm].alignable && aligned ? { align: "clock" as const } : {}),
-        ...(shadow && i > 0 ? { shadow } : {}),
-        ...(usage && !ALGORITHMS[algorithm].holds ? { cost: "usage" as const } : {}),
-      }),
-  ),
-);
-const quotas = fc.array(
-  fc.record({ limit: fc.integer({ min: 1, max: 40 }), period: fc.constantFrom<QuotaConfig["period"]>("day", "week", "month") }),
-  { maxLength: 1 },
-);
-const step = fc.record({
-  wait: fc.oneof(fc.constant(0), fc.nat(400), fc.nat(4000), fc.constant(30_000)),
-  cost: fc.integer({ min: 1, max: 6 }),
-  deed: fc.constantFrom("ask", "ask", "ask", "ask", "end", "settle", "look", "degrade", "reset"),
-  used: fc.nat(12),
-});
-
-test("memory and Redis agree on every trace, for every algorithm and any limits together", async () => {
+test("memory, the shared table and Redis agree on every trace, for every algorithm and any limits together", async () => {
   await fc.assert(
-    fc.asyncProperty(limits, quotas, fc.array(step, { minLength: 1, maxLength: 40 }), async (configs, periods, steps) => {
+    fc.asyncProperty(anyLimits, anyQuotas, anySteps, async (configs, periods, steps) => {
       const scope = { kind: "tier" as const, name: "t" };
       const { memory, redis, subjects, policies } = both([...compilePolicies(configs, scope), ...compileQuotas(periods, scope)]);
+      const { limiter: table } = overTable({ clock, isDegraded: () => state.isDegraded });
       state.isDegraded = false;
-      const open: [Verdict, Verdict][] = [];
+      const open: [Verdict, Verdict, Verdict][] = [];
       try {
         for (const { wait, cost, deed, used } of steps) {
           // What is in flight is said again every second, by a timer.
@@ -120,20 +73,26 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
             redis.renew();
             if (left > 1000) await redis.inspect(policies, subjects);
           }
-          const [mine, its] = open[0] ?? [];
+          const [mine, its, tables] = open[0] ?? [];
           if (deed === "degrade") state.isDegraded = !state.isDegraded;
           else if (deed === "reset") {
             memory.reset(policies, subjects);
+            table.reset(policies, subjects);
             await redis.reset(policies, subjects);
           } else if (deed === "look") {
-            for (const asked of [undefined, cost])
-              expect(told(await redis.inspect(policies, subjects, asked))).toEqual(told(memory.inspect(policies, subjects, asked)));
-          } else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined) {
+            for (const asked of [undefined, cost]) {
+              const expected = told(memory.inspect(policies, subjects, asked));
+              expect(told(table.inspect(policies, subjects, asked))).toEqual(expected);
+              expect(told(await redis.inspect(policies, subjects, asked))).toEqual(expected);
+            }
+          } else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined && tables !== undefined) {
             if (deed === "settle") {
+              table.settle(tables, used);
               memory.settle(mine, used);
               redis.settle(its, used);
             }
             memory.release(mine);
+            table.release(tables);
             redis.release(its);
             open.shift();
             // What was told is there before the next question.
@@ -141,15 +100,17 @@ test("memory and Redis agree on every trace, for every algorithm and any limits 
           } else if (deed === "ask") {
             const one = memory.admit(policies, subjects, cost);
             const other = await redis.admit(policies, subjects, cost);
+            const third = table.admit(policies, subjects, cost);
+            expect([third.allowed, told(third.readings)]).toEqual([one.allowed, told(one.readings)]);
             expect([other.allowed, told(other.readings)]).toEqual([one.allowed, told(one.readings)]);
-            if (one.allowed) open.push([one, other]);
+            if (one.allowed) open.push([one, other, third]);
           }
         }
       } finally {
         redis.close();
       }
     }),
-    { numRuns: 400 },
+    { numRuns: 150 },
   );
 });
 
@@ -195,7 +156,7 @@ test("leased, several instances never grant more than the limit, and little less
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
   // Who comes often, on all of them: nearly all of the limit.
   const policies = compilePolicies([{ algorithm: "fixed-window", limit: 1000, window: "1h" }], { kind: "tier", name: "often" });

@@ -20,7 +20,7 @@ import { typesFrom } from "../../src/http/problem.ts";
 import type { Incoming } from "../../src/http/server.ts";
 import { RouteConfig } from "../../src/routes/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
-import { RouteMetrics } from "../../src/telemetry/metrics.ts";
+import { RouteMetrics } from "../../src/telemetry/route-metrics.ts";
 import { UpstreamConfig } from "../../src/upstreams/settings.ts";
 import { Upstream } from "../../src/upstreams/upstream.ts";
 import { CidrSet } from "../../src/values/ip.ts";

@@ -1,4 +1,5 @@
 import * as bun from "bun:test";
+import { existsSync, readdirSync } from "node:fs";
 import { mayMount } from "./disk.ts";
 
 /** Programs of others that some tests need, and how to get them on Debian. */
@@ -11,11 +12,14 @@ const INSTALL = {
   skopeo: "apt-get install skopeo",
   nginx: "apt-get install nginx-light",
   caddy: "apt-get install caddy",
+  postgres: "apt-get install postgresql",
   curl: "apt-get install curl",
   openssl: "apt-get install openssl",
   python3: "apt-get install python3",
   git: "apt-get install git",
   npm: "install Node.js",
+  java: "apt-get install default-jre-headless",
+  mvn: "apt-get install maven",
   prlimit: "apt-get install util-linux, on Linux",
   // Not programs alone: what they do takes root.
   setpriv: "run the tests as root, on Linux",
@@ -28,8 +32,15 @@ const NAMES: Partial<Record<Program, readonly string[]>> = {
   chromium: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"],
 };
 
-/** Servers lie where only root's PATH leads. */
-const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`;
+const DEBIAN_POSTGRES = "/usr/lib/postgresql";
+const POSTGRES = existsSync(DEBIAN_POSTGRES)
+  ? readdirSync(DEBIAN_POSTGRES)
+      .sort((a, b) => Number(b) - Number(a))
+      .map((version) => `${DEBIAN_POSTGRES}/${version}/bin`)
+  : [];
+
+/** Servers lie where only root's PATH leads, and Debian's PostgreSQL, of which there may be several, where nobody's does. */
+const PATH = [process.env.PATH, "/usr/sbin", "/usr/local/sbin", ...POSTGRES].join(":");
 
 /** Gives where a program is on the PATH; `null` when it is not there, or may not do its work. */
 export function programAt(program: Program): string | null {

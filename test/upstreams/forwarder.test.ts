@@ -19,7 +19,7 @@ afterAll(() => storage.close());
 function forwarding(config: object = {}, { urls = URLS, breaker = null as object | null } = {}) {
   const clock = new FakeClock();
   const client = new FakeClient();
-  const pools = new Pools({ storage, clock, link: null, onFault: () => {}, emit: () => {} });
+  const pools = new Pools({ storage, clock, link: null, table: null, isWriter: true, onFault: () => {}, emit: () => {} });
   const keys = ["k1", "k2", "k3"].map((id) => ({ id, limit: 1000, window: "1h" }));
   pools.configure([["p", { strategy: "in-order", auth: "none", services: {}, keys }]]);
   const faults: unknown[] = [];

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { flaky } from "../support/flaky.ts";
-import { type Running, start } from "../support/process.ts";
-import { redisServer } from "../support/redis.ts";
+import { flaky } from "../../support/flaky.ts";
+import { type Running, start } from "../../support/process.ts";
+import { redisServer } from "../../support/redis.ts";
 
 interface Item {
   readonly state: string;

@@ -1,9 +1,9 @@
 import { expect } from "bun:test";
-import { type Backend, backend } from "../support/backend.ts";
-import { inParallel } from "../support/flaky.ts";
-import { type Running, start } from "../support/process.ts";
-import { having } from "../support/programs.ts";
-import { redisServer } from "../support/redis.ts";
+import { type Backend, backend } from "../../support/backend.ts";
+import { inParallel } from "../../support/flaky.ts";
+import { type Running, start } from "../../support/process.ts";
+import { having } from "../../support/programs.ts";
+import { redisServer } from "../../support/redis.ts";
 
 const { afterAll, beforeAll, test } = having("redis-server");
 

@@ -1,0 +1,24 @@
+import { demoBanner } from "../demo/banner.ts";
+import type { Gateway } from "../gateway/open.ts";
+import { faultList, type Read } from "./reading.ts";
+
+/** Tells who started it what a log is no place for. People read stderr; stdout is for the log alone. */
+export function greet(
+  { config, file, fileFaults }: Read,
+  gateway: Pick<Gateway, "demoUrl" | "firstToken">,
+  url: string,
+  adminUrl: string,
+): void {
+  if (fileFaults.length > 0)
+    process.stderr.write(
+      `sluice: ${faultList(file ?? "config.json", fileFaults)}\nsluice: serving the configuration that was in force last (--last-good)\n`,
+    );
+  if (config.demo && gateway.demoUrl !== null) {
+    if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
+    process.stderr.write(demoBanner(config, url, gateway.demoUrl));
+  }
+  if (gateway.firstToken !== null)
+    process.stderr.write(
+      `\n  Admin token (made now, shown only this once):\n\n    ${gateway.firstToken}\n\n    curl -H 'Authorization: Bearer ${gateway.firstToken}' ${adminUrl}/admin/consumers\n\n`,
+    );
+}

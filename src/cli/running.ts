@@ -1,0 +1,69 @@
+import type { Config } from "../config/schema.ts";
+import { Log, type Logger } from "../telemetry/log.ts";
+import type { Output } from "../telemetry/output.ts";
+import { LEVELS, type Level } from "../telemetry/settings.ts";
+import { systemClock } from "../values/clock.ts";
+import { Redactor } from "../values/redact.ts";
+import { notifySystemd } from "./notify.ts";
+
+/** Milliseconds that a stop waits for whatever reads the log. */
+export const LAST_LINES_WITHIN = 1000;
+
+/** Says that the start failed for a reason that the person who starts it can mend. */
+export class CannotStart extends Error {}
+
+/** Reads SLUICE_ADMIN_TOKEN. */
+export function adminTokenFrom(text: string | undefined): string | undefined {
+  if (!text) return undefined;
+  if (/^[!-~]{16,512}$/.test(text)) return text;
+  throw new CannotStart("SLUICE_ADMIN_TOKEN must have 16 to 512 printable ASCII characters without spaces");
+}
+
+/** Makes what keeps secrets out of the log; it knows those of the environment. */
+export function redactorFor(adminToken: string | undefined): Redactor {
+  const { SLUICE_SECRET, SLUICE_SECRET_OLD } = process.env;
+  const redactor = new Redactor();
+  redactor.learn(
+    "environment",
+    [adminToken, SLUICE_SECRET, SLUICE_SECRET_OLD].flatMap((secret) => (secret ? [secret] : [])),
+  );
+  return redactor;
+}
+
+/** Opens the log on stdout. `worker`: the name of the process among several, which stands in its lines; `null`: it is alone, or the keeper. */
+export function openLog(output: Output, redactor: Redactor, config: Config, worker: string | null = null): Log {
+  const { env, stdout } = process;
+  const isTerminal = stdout.isTTY === true;
+  const terminal = { isTerminal, hasColour: isTerminal && !env.NO_COLOR };
+  const level = levelFrom(env.SLUICE_LOG_LEVEL);
+  return new Log({ output, clock: systemClock, random: Math.random, redactor, level, terminal, worker }, config.logging);
+}
+
+function levelFrom(text: string | undefined): Level | undefined {
+  if (!text) return undefined;
+  const level = LEVELS.find((each) => each === text);
+  if (level !== undefined) return level;
+  throw new CannotStart(`SLUICE_LOG_LEVEL must be one of ${LEVELS.join(", ")}, got ${JSON.stringify(text)}`);
+}
+
+/** Gives what tells systemd a state of this process; it does nothing where systemd did not start it. */
+export const systemdFor =
+  (logger: Logger) =>
+  (state: string): void => {
+    const fault = notifySystemd(state, process.env.NOTIFY_SOCKET);
+    if (fault !== null) logger.error({ state, why: fault }, "systemd could not be told");
+  };
+
+/** Gives the URL that people call the gateway by. */
+export function urlOf(config: Config, host: string, port: number): string {
+  const scheme = config.server.tls === null ? "http" : "https";
+  return `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** Says why a port can't be listened on, and what to do. */
+export function listenFault(error: unknown, host: string, port: number): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EADDRINUSE") return `port ${port} on ${host} is taken: stop what listens there, or choose another with --port`;
+  if (code === "EACCES") return `port ${port} on ${host} is not allowed: choose one above 1023, or give the program CAP_NET_BIND_SERVICE`;
+  return `can't listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`;
+}

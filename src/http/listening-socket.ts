@@ -1,0 +1,97 @@
+import { closeSync } from "node:fs";
+import { copyDescriptor, isQuiet } from "./kernel.ts";
+
+/** Holds a listening socket that processes share: the supervisor opens it, and each worker takes connections from its one queue. */
+export interface ListeningSocket {
+  readonly descriptor: number;
+  readonly port: number;
+}
+
+/** Counts connections for all processes that share a socket. */
+export interface ConnectionCounts {
+  /** Notes how many connections this process has now. */
+  note(count: number): void;
+  /** Gives the number of connections of that other process which has the fewest; `null` while there is no other. */
+  readonly least: number | null;
+}
+
+/** Milliseconds between two looks of a process that takes no connections for now. */
+const LOOK_EVERY = 10;
+/** The looks in a row at which a connection waited that nobody took: the one with the fewest is busy, or hangs. */
+const UNATTENDED = 3;
+
+/**
+ * Takes part in sharing out the connections of one listening socket. Whoever wakes first takes all that wait, and what is kept alive stays where it is: so
+ * a process that has clearly more connections than the one with the fewest leaves them to others until they have caught up. (With a queue of its own for each
+ * process, SO_REUSEPORT, the kernel shares out by chance, and what waits in the queue of a process that is killed is reset.)
+ */
+export class SharedAccept {
+  private listener: { stop(closeActive?: boolean): void } | null = null;
+  private timer: Timer | null = null;
+  private unattended = 0;
+  private isClosed = false;
+  private count = 0;
+
+  constructor(
+    private readonly socket: ListeningSocket,
+    private readonly counts: ConnectionCounts,
+    /** Begins to take connections from a descriptor, which is then its own. */
+    private readonly begin: (descriptor: number) => { stop(closeActive?: boolean): void },
+  ) {
+    counts.note(0);
+    this.join();
+  }
+
+  /** Learns of each connection that has come or gone. `count`: how many there are now. */
+  changed(count: number): void {
+    this.count = count;
+    this.counts.note(count);
+    if (this.isClosed) return;
+    if (this.hasEnough) this.leave();
+    else if (this.listener === null) this.tryToJoin();
+  }
+
+  /** Takes no more connections, whatever waits: the socket is closed when all processes have closed it. */
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.listener?.stop(false);
+    this.listener = null;
+    if (this.timer !== null) clearInterval(this.timer);
+    closeSync(this.socket.descriptor);
+  }
+
+  private get hasEnough(): boolean {
+    const { least } = this.counts;
+    return least !== null && this.count > least + 1 + (least >> 3);
+  }
+
+  private join(): void {
+    this.listener = this.begin(copyDescriptor(this.socket.descriptor));
+    if (this.timer !== null) clearInterval(this.timer);
+    this.timer = null;
+    this.unattended = 0;
+  }
+
+  /** Joins, or leaves that to the next look where there is no descriptor left. */
+  private tryToJoin(): void {
+    try {
+      this.join();
+    } catch {
+      // Its connections hold them: some will end.
+    }
+  }
+
+  private leave(): void {
+    if (this.listener === null) return;
+    // Also within the loop that takes what waits: it ends with this one.
+    this.listener.stop(false);
+    this.listener = null;
+    this.timer = setInterval(() => this.look(), LOOK_EVERY);
+  }
+
+  private look(): void {
+    this.unattended = isQuiet(this.socket.descriptor) === false ? this.unattended + 1 : 0;
+    if (!this.hasEnough || this.unattended >= UNATTENDED) this.tryToJoin();
+  }
+}
