@@ -142,13 +142,30 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     fix: "Raise the limit of open files (`LimitNOFILE`), or lower `server.maxConnections`.",
   },
   draining: { meaning: "This instance is shutting down.", who: "caller", fix: "Send again: another instance answers." },
+  keeperUnavailable: {
+    meaning:
+      "With several workers: the process that does what is done once for all of them is starting again. Proxied requests go on meanwhile.",
+    who: "caller",
+    fix: "Send again after `Retry-After`.",
+  },
+  keysUnavailable: {
+    meaning:
+      "The key, or its consumer, was not used lately, and the database can't be read. Keys in use go on. It counts towards no block.",
+    who: "operator",
+    fix: "Try again after `Retry-After`. Operators: the log says why the database can't be read.",
+  },
   issuerUnavailable: {
     meaning:
       "The token can't be checked: its issuer's keys were never there, or it is away and has to be asked. It counts towards no block.",
     who: "operator",
     fix: "Try again after `Retry-After`. Operators: the log and `/ready` say why the issuer can't be asked.",
   },
-  limiterUnavailable: { meaning: "Redis is away, and `redis.onFailure` is `deny`.", who: "operator", fix: "Bring Redis back." },
+  limiterUnavailable: {
+    meaning:
+      "Redis is away, and `redis.onFailure` is `deny`; or, without Redis, a process that was counting has been stopped for a quarter of a second.",
+    who: "operator",
+    fix: "Bring Redis back. Without Redis: see which of the gateway's processes does not go on (SIGSTOP, a debugger, want of memory).",
+  },
   notCached: {
     meaning: "The request takes only what is cached, and nothing is.",
     who: "caller",

@@ -64,7 +64,9 @@ function inside(schema: Schema): { readonly more: string; readonly schema: Schem
     return Object.values(schema.patternProperties).flatMap((each) =>
       inside(each).map((found) => ({ ...found, more: `.NAME${found.more}` })),
     );
-  if (schema.items !== undefined) return inside(schema.items).map((found) => ({ ...found, more: `[]${found.more}` }));
+  // Objects that differ by their type are told apart by it: `sinks[kafka]`.
+  if (schema.items !== undefined)
+    return inside(schema.items).map((found) => ({ ...found, more: `[${found.schema.properties?.type?.const ?? ""}]${found.more}` }));
   return (schema.anyOf ?? []).flatMap(inside);
 }
 
@@ -97,7 +99,7 @@ function sections(path: string, schema: Schema, depth: number): string {
 }
 
 const join2 = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`);
-const idOf = (path: string): string => path.replaceAll("[]", "");
+const idOf = (path: string): string => path.replaceAll("[]", "").replace(/\[(\w+)\]/g, ".$1");
 const isLong = (value: unknown): boolean => value !== undefined && JSON.stringify(value).length > 60;
 const exampleOf = ({ examples }: Schema): string =>
   examples === undefined || examples.length === 0 ? "" : ` For example ${examples.slice(0, 2).map(code).join(", ")}.`;

@@ -40,7 +40,7 @@ const read = (path: string): Uint8Array => readFileSync(join(ROOT, path));
 
 for (const target of targets) {
   const file = binary ?? binaryFor(target);
-  if (binary === undefined) compile(file, target);
+  if (binary === undefined) await compile(file, target);
   const isWindows = target.startsWith("windows");
   const folder = `sluice-${version}-${target}`;
   const entry = (path: string, from: string, mode = 0o644): Entry => ({ path: `${folder}/${path}`, bytes: read(from), mode });

@@ -1,8 +1,10 @@
-// Runs `bun test` and closes with `N passed, N failed`, before that why: how many tests ran out of time, and which can't run because a program is not here.
+// Runs `bun test` and closes with `N passed, N failed`, before that why: each test that failed with the last lines of what it said, how many ran out of time,
+// and which can't run because a program is not here.
 // Those count as failed with CI=true; elsewhere the last line is then `N passed, N failed, N skipped`. Any other skipped test counts as failed: nobody would miss it if it broke.
 // A run that was cut short (a test that ended the process, a file that did not load) counts as failed. What takes long has a command of its own (test/long.ts).
 import { BOUND, measure, slowness } from "./support/patience.ts";
 
+const LINES_OF_FAILURE = 30;
 const parallel = Number(process.env.SLUICE_TEST_PARALLEL ?? 3);
 const areas = Bun.argv.length > 2 ? Bun.argv.slice(2) : ["--path-ignore-patterns=test/long/**"];
 
@@ -49,6 +51,25 @@ const isSpared = unable > 0 && !process.env.CI;
 const silent = count("skip") + count("todo") - unable;
 const wrong = count("fail") + silent + (isSpared ? 0 : unable);
 const failed = Math.max(wrong, status === 0 && isComplete && passed + unable > 0 ? 0 : 1);
+
+/** Tells each test that failed, with its file and what it said last: a reader of a long run has its end before their eyes. */
+function tellFailed(): void {
+  let file = "";
+  let said: string[] = [];
+  // Bun names them once more at its end.
+  for (const line of text.replace(/^\d+ tests? failed:\n[\s\S]*/m, "").split("\n")) {
+    const heading = /^(test\/\S+\.ts):$/.exec(line);
+    if (heading !== null) file = heading[1] ?? "";
+    if (heading !== null || /^\((pass|skip|todo)\) /.test(line)) said = [];
+    else if (!line.startsWith("(fail) ")) said.push(line);
+    else {
+      console.log(`\nFailed: ${file}: ${line.slice("(fail) ".length)}`);
+      for (const each of said.slice(-LINES_OF_FAILURE)) console.log(`  | ${each}`);
+      said = [];
+    }
+  }
+}
+tellFailed();
 
 for (const [key, tests] of spared) {
   const [program, install] = key.split("\0");

@@ -73,14 +73,14 @@ describe("the audit's chain", () => {
     expect(it.audit.verify()).toEqual({ rows: 1, broken: null });
   });
 
-  test("of 100,000 rows is verified whole", () => {
+  test("of 20,000 rows is verified whole", () => {
     using it = auditing();
     it.storage.client.transaction(() => {
-      for (let i = 0; i < 100_000; i++) note(it.audit, i);
+      for (let i = 0; i < 20_000; i++) note(it.audit, i);
     })();
     const from = performance.now();
-    expect(it.audit.verify()).toEqual({ rows: 100_000, broken: null });
-    console.log(`100,000 audit rows verified in ${Math.round(performance.now() - from)} ms`);
+    expect(it.audit.verify()).toEqual({ rows: 20_000, broken: null });
+    console.log(`20,000 audit rows verified in ${Math.round(performance.now() - from)} ms`);
   });
 
   test("has a change and its row together or neither", () => {

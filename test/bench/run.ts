@@ -1,6 +1,9 @@
 // CPU time per request and throughput of the gateway beside a bare `Bun.serve` + `fetch` pass-through, in one run on one core each.
-// Needs wrk or autocannon on the PATH; with redis-server beside it limits in Redis are measured as well. `bun run bench [--seconds N] [--binary dist/sluice]`
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Needs wrk or autocannon on the PATH. With nginx and haproxy there these are measured beside it, as limiting proxies with one worker; with redis-server limits
+// in Redis are. `--workers N` adds the gateway with N workers on N cores. Each is measured `--rounds` times in turn, and the medians are told: on a machine that
+// others use, one round is compared with itself alone. `--only` names subjects by a pattern.
+// `bun run bench [--seconds N] [--rounds N] [--only PATTERN] [--binary dist/sluice] [--workers N]`
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { SignJWT } from "jose";
@@ -10,8 +13,13 @@ const option = (name: string): string | undefined => {
   const at = Bun.argv.indexOf(`--${name}`);
   return at < 0 ? undefined : Bun.argv[at + 1];
 };
-const SECONDS = Number(option("seconds") ?? 5);
+const SECONDS = Number(option("seconds") ?? 2);
+const ROUNDS = Number(option("rounds") ?? 5);
+/** Seconds for which each is loaded before: JavaScript that runs for a second has not been compiled for the last time. */
+const WARM_UP = 8;
+const ONLY = new RegExp(option("only") ?? "");
 const BINARY = option("binary");
+const WORKERS = Number(option("workers") ?? 1);
 const LOADER = Bun.which("wrk") ?? Bun.which("autocannon");
 const KEY = "a-key-for-the-bench-0123456789";
 const SECRET = "a-secret-for-the-bench-of-32-characters";
@@ -28,21 +36,23 @@ if (LOADER === null) {
   console.error("bench: neither wrk nor autocannon is on the PATH: install one (apt-get install wrk, or npm install -g autocannon)");
   process.exit(1);
 }
-// The subject on one core, what loads it and what serves it on the other.
+/** The subject's core, and that of what loads it and serves it. With as many workers as cores they share the last one. */
+const SUBJECT = "0";
+const OTHERS = String(Math.min(Math.max(WORKERS, 1), cpus().length - 1));
 const isSplit = cpus().length > 1 && Bun.which("taskset") !== null;
-const on = (core: 0 | 1, command: string[]): string[] => (isSplit ? ["taskset", "-c", String(core), ...command] : command);
+const on = (cores: string, command: string[]): string[] => (isSplit ? ["taskset", "-c", cores, ...command] : command);
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
 const children: Bun.Subprocess[] = [];
 
-function spawn(core: 0 | 1, command: string[], env: Record<string, string> = {}): Bun.Subprocess {
-  const child = Bun.spawn(on(core, command), { cwd: folder, env: { ...process.env, ...env }, stdout: "ignore", stderr: "ignore" });
+function spawn(cores: string, command: string[], env: Record<string, string> = {}): Bun.Subprocess {
+  const child = Bun.spawn(on(cores, command), { cwd: folder, env: { ...process.env, ...env }, stdout: "ignore", stderr: "ignore" });
   children.push(child);
   return child;
 }
 
 async function answering(url: string, headers: Record<string, string> = {}): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 3000; i++) {
     if (
       await fetch(url, { headers }).then(
         (answer) => answer.ok,
@@ -55,13 +65,35 @@ async function answering(url: string, headers: Record<string, string> = {}): Pro
   throw new Error(`${url} does not answer`);
 }
 
-/** CPU time that a process has used, in microseconds (Linux). */
+/** CPU time that a process and its descendants have used, those that have ended included, in microseconds (Linux). */
 function cpuTime(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  const children = new Map<number, number[]>();
+  const ticks = new Map<number, number>();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const fields = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+      const [parent, spent] = [Number(fields[1]), fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0)];
+      ticks.set(Number(name), spent);
+      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+    } catch {
+      // It has ended meanwhile: its parent has its time.
+    }
+  }
+  const sum = (of: number): number => (children.get(of) ?? []).reduce((all, child) => all + sum(child), ticks.get(of) ?? 0);
+  return sum(pid) * 10_000;
 }
 
+/** Puts what is told of one subject into columns. */
+const rowOf = (name: string, cells: readonly string[]): string =>
+  name.padEnd(38) + cells.map((cell, i) => cell.padStart(WIDTHS[i] ?? 12)).join("");
+const WIDTHS = [12, 12, 12, 9, 8, 11];
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
 const timeWait = (): number => Number(/TCP: .*tw (\d+)/.exec(readFileSync("/proc/net/sockstat", "utf8"))?.[1] ?? 0);
+
+type Subject = [name: string, pid: number, url: string, headers: Record<string, string>];
 
 interface Figures {
   readonly perSecond: number;
@@ -70,14 +102,14 @@ interface Figures {
   readonly timeWait: number;
 }
 
-async function load(pid: number, url: string, connections: number, headers: Record<string, string>): Promise<Figures> {
+async function load(pid: number, url: string, connections: number, headers: Record<string, string>, seconds = SECONDS): Promise<Figures> {
   const isWrk = LOADER?.endsWith("wrk") === true;
   const fields = Object.entries(headers).flatMap(([name, value]) => ["-H", isWrk ? `${name}: ${value}` : `${name}=${value}`]);
   const command = isWrk
-    ? [LOADER ?? "", "-t1", `-c${connections}`, `-d${SECONDS}s`, ...fields, url]
-    : [LOADER ?? "", "-c", String(connections), "-d", String(SECONDS), "--json", ...fields, url];
+    ? [LOADER ?? "", "-t1", `-c${connections}`, `-d${seconds}s`, ...fields, url]
+    : [LOADER ?? "", "-c", String(connections), "-d", String(seconds), "--json", ...fields, url];
   const [cpuBefore, waitBefore] = [cpuTime(pid), timeWait()];
-  const child = Bun.spawn(on(1, command), { stdout: "pipe", stderr: "ignore" });
+  const child = Bun.spawn(on(OTHERS, command), { stdout: "pipe", stderr: "ignore" });
   const text = await new Response(child.stdout).text();
   const cpu = cpuTime(pid) - cpuBefore;
   if (isWrk) {
@@ -144,22 +176,71 @@ writeFileSync(join(folder, "empty.ts"), "export default { request(_request, _con
 writeFileSync(join(folder, "config.json"), JSON.stringify(config));
 const redisPort = freePort();
 
+/** The configurations of other proxies that count requests by key and forward them over kept connections, by the program's name. */
+const nginxPort = freePort();
+const nginxTemporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${folder}/${of};`).join(" ");
+const haproxyPort = freePort();
+const proxies = {
+  nginx: {
+    port: nginxPort,
+    command: ["-c", join(folder, "nginx.conf"), "-p", folder],
+    config: `user root; worker_processes 1; daemon off; error_log /dev/null; pid ${folder}/nginx.pid;
+events { worker_connections 4096; }
+http {
+  access_log off; keepalive_requests 1000000000; ${nginxTemporary}
+  limit_req_zone $http_x_api_key zone=keys:10m rate=1000000r/s;
+  upstream backend { server 127.0.0.1:${backendPort}; keepalive 1024; keepalive_requests 1000000000; }
+  server {
+    listen 127.0.0.1:${nginxPort} backlog=4096;
+    location / { limit_req zone=keys burst=1000000 nodelay; proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; }
+  }
+}
+`,
+  },
+  haproxy: {
+    port: haproxyPort,
+    command: ["-f", join(folder, "haproxy.conf"), "-db"],
+    config: `global
+  maxconn 4096
+  nbthread 1
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+frontend all
+  bind 127.0.0.1:${haproxyPort} backlog 4096
+  stick-table type string len 64 size 100k expire 1m store http_req_rate(1m)
+  http-request track-sc0 req.hdr(x-api-key)
+  http-request deny deny_status 429 if { sc_http_req_rate(0) gt 1000000000 }
+  default_backend all
+backend all
+  server one 127.0.0.1:${backendPort}
+`,
+  },
+};
+
 try {
-  spawn(1, [process.execPath, "backend.ts"]);
+  spawn(OTHERS, [process.execPath, "backend.ts"]);
   await answering(`http://127.0.0.1:${backendPort}`);
-  const bare = spawn(0, [process.execPath, "bare.ts"]);
+  const bare = spawn(SUBJECT, [process.execPath, "bare.ts"]);
   const program = BINARY === undefined ? [process.execPath, resolve(import.meta.dir, "../../src/main.ts")] : [resolve(BINARY)];
-  const gateway = spawn(0, program, { SLUICE_PORT: String(port), SLUICE_HOST: "127.0.0.1", SLUICE_ADMIN_TOKEN: "bench-token-0123456789" });
+  const gateway = spawn(SUBJECT, program, {
+    SLUICE_PORT: String(port),
+    SLUICE_HOST: "127.0.0.1",
+    SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
+  });
   const url = `http://127.0.0.1:${port}/`;
   await answering(`http://127.0.0.1:${barePort}/`);
   await answering(url, { "x-api-key": KEY });
   await fetch(url, { headers: { "x-api-key": `${KEY}-limited` } });
 
   /** Another gateway beside it, by the same configuration with something more. */
-  const beside = async (name: string, more: object): Promise<[pid: number, url: string]> => {
+  const beside = async (name: string, more: object, cores = SUBJECT): Promise<[pid: number, url: string]> => {
     const its = freePort();
     writeFileSync(join(folder, `${name}.json`), JSON.stringify({ ...config, ...more }));
-    const { pid } = spawn(0, [...program, "--config", `${name}.json`, "--port", String(its), "--data", name], {
+    const { pid } = spawn(cores, [...program, "--config", `${name}.json`, "--port", String(its), "--data", name], {
       SLUICE_HOST: "127.0.0.1",
       SLUICE_ADMIN_TOKEN: "bench-token-0123456789",
     });
@@ -167,18 +248,41 @@ try {
     return [pid, `http://127.0.0.1:${its}/`];
   };
   const logged = await beside("logged", { logging: { accessLog: true } });
-  const withRedis: [string, number, string, Record<string, string>][] = [];
+  const withRedis: Subject[] = [];
   if (Bun.which("redis-server") !== null) {
-    spawn(1, ["redis-server", "--port", String(redisPort), "--save", "", "--appendonly", "no"]);
+    spawn(OTHERS, ["redis-server", "--port", String(redisPort), "--save", "", "--appendonly", "no"]);
     for (const mode of ["exact", "leased"]) {
       const its = await beside(mode, { redis: { url: `redis://127.0.0.1:${redisPort}`, mode, prefix: mode } });
       withRedis.push([`sluice: limits in Redis, ${mode}`, ...its, { "x-api-key": KEY }]);
     }
   }
 
-  const subjects: [string, number, string, Record<string, string>][] = [
+  const others: Subject[] = [];
+  for (const [name, { port: its, command, config: text }] of Object.entries(proxies)) {
+    if (Bun.which(name) === null) continue;
+    writeFileSync(join(folder, `${name}.conf`), text);
+    const { pid } = spawn(SUBJECT, [name, ...command]);
+    await answering(`http://127.0.0.1:${its}/`, { "x-api-key": KEY });
+    others.push([`${name}: one limit, forwarded`, pid, `http://127.0.0.1:${its}/`, { "x-api-key": KEY }]);
+  }
+  const cores = Array.from({ length: Math.min(WORKERS, cpus().length) }, (_, core) => core).join(",");
+  const severally: Subject[] =
+    WORKERS === 1
+      ? []
+      : [
+          [
+            `sluice: the same, ${WORKERS} workers`,
+            ...(await beside("workers", { server: { workers: WORKERS } }, cores)),
+            { "x-api-key": KEY },
+          ],
+        ];
+
+  const one: Subject = ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }];
+  const all: Subject[] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
-    ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }],
+    ...others,
+    one,
+    ...severally,
     ["sluice: token, two limits, forwarded", gateway.pid, url, { authorization: `Bearer ${TOKEN}` }],
     ["sluice: the same, with an empty hook", gateway.pid, `${url}hooked`, { "x-api-key": KEY }],
     ["sluice: the same, with an access log", ...logged, { "x-api-key": KEY }],
@@ -187,23 +291,49 @@ try {
     ["sluice: 429", gateway.pid, url, { "x-api-key": `${KEY}-limited` }],
     ["sluice: 401", gateway.pid, url, { "x-api-key": "nobody-has-this-key-0123" }],
   ];
+  const [reference, ...compared] = all as [Subject, ...Subject[]];
+  const subjects = [reference, ...compared.filter(([name]) => ONLY.test(name))];
   // Once without counting: the code is compiled while it warms up.
-  for (const [, pid, address, headers] of subjects.slice(0, 5)) await load(pid, address, 64, headers);
-  console.log(
-    `${"".padEnd(38)}${"connections".padStart(12)}${"requests/s".padStart(12)}${"CPU µs/req".padStart(12)}${"of bare".padStart(9)}${"errors".padStart(8)}${"TIME_WAIT".padStart(11)}`,
-  );
-  for (const connections of [64, 1000]) {
-    let reference = 0;
-    for (const [name, pid, address, headers] of subjects) {
-      const { perSecond, cpu, errors, timeWait: waiting } = await load(pid, address, connections, headers);
-      reference ||= cpu;
-      const isRefusal = /\d{3}$/.test(name);
+  for (const [, pid, address, headers] of subjects) await load(pid, address, 64, headers, Math.max(SECONDS, WARM_UP));
+  console.log(rowOf("", ["connections", "requests/s", "CPU µs/req", "of bare", "errors", "TIME_WAIT"]));
+  const measured = new Map<number, Map<string, Figures[]>>([64, 1000].map((connections) => [connections, new Map()]));
+  for (let round = 0; round < ROUNDS; round++)
+    for (const [connections, figures] of measured)
+      for (const [name, pid, address, headers] of subjects)
+        figures.set(name, [...(figures.get(name) ?? []), await load(pid, address, connections, headers)]);
+  for (const [connections, figures] of measured) {
+    const of = (name: string) => figures.get(name) as Figures[];
+    /** The median of what one costs or does, as a share of the other in the same round. */
+    const share = (what: "cpu" | "perSecond", one: readonly Figures[], other: readonly Figures[]) =>
+      median(one.map((each, i) => each[what] / (other[i] as Figures)[what]));
+    for (const [name] of subjects) {
+      const its = of(name);
+      const errors = its.reduce((sum, each) => sum + each.errors, 0);
+      const waiting = its.reduce((sum, each) => sum + each.timeWait, 0);
       console.log(
-        `${name.padEnd(38)}${String(connections).padStart(12)}${String(Math.round(perSecond)).padStart(12)}${cpu.toFixed(1).padStart(12)}${(cpu / reference).toFixed(2).padStart(9)}${(isRefusal ? "-" : String(errors)).padStart(8)}${`+${waiting}`.padStart(11)}`,
+        rowOf(name, [
+          String(connections),
+          String(Math.round(median(its.map(({ perSecond }) => perSecond)))),
+          median(its.map(({ cpu }) => cpu)).toFixed(1),
+          share("cpu", its, of(reference[0])).toFixed(2),
+          /\d{3}$/.test(name) ? "-" : String(errors),
+          `${waiting < 0 ? "" : "+"}${waiting}`,
+        ]),
+      );
+      const few = measured.get(64)?.get(name);
+      if (connections !== 64 && few !== undefined) console.log(`  ${share("perSecond", its, few).toFixed(2)} of its throughput at 64`);
+    }
+    for (const [name] of severally) {
+      if (!figures.has(name) || !figures.has(one[0])) continue;
+      console.log(
+        `${WORKERS} workers at ${connections} connections: ${share("cpu", of(name), of(one[0])).toFixed(2)} of one worker's CPU per request, ${share("perSecond", of(name), of(one[0])).toFixed(2)} of its throughput`,
       );
     }
   }
 } finally {
+  // A program of several processes ends its others when it is asked to end.
+  for (const child of children) child.kill("SIGTERM");
+  await Promise.race([Promise.all(children.map(({ exited }) => exited)), Bun.sleep(2000)]);
   for (const child of children) child.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 }

@@ -8,7 +8,7 @@ import { type Block, blocksOf, isAsSaid, stepsOf } from "./blocks.ts";
 /** What a page's commands may find: these stand for the reader's own services and addresses. */
 const BACKENDS = [3000, 3001, 3002, 9000];
 /** Why a block is not run, and only looked at for its syntax. */
-const ELSEWHERE = new Set(["systemd", "docker", "root", "network", "release", "redis", "long", "code"]);
+const ELSEWHERE = new Set(["systemd", "docker", "root", "network", "release", "redis", "postgres", "kafka", "bigquery", "long", "code"]);
 
 /** Fragments of a configuration are checked inside this one, whose sections they replace. */
 const AROUND = {
@@ -57,6 +57,8 @@ export async function runPage(path: string): Promise<number> {
     OPENAI_KEY_2: "sk-docs-2-0123456789",
     ANTHROPIC_KEY: "sk-ant-docs-0123456789",
     REDIS_PASSWORD: "a-password",
+    POSTGRES_PASSWORD: "a-password",
+    KAFKA_PASSWORD: "a-password",
     TOKEN_SECRET: "a-secret-for-tokens-of-the-docs-0123456789",
     OTLP_TOKEN: "a-token-0123456789",
   };

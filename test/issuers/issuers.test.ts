@@ -139,10 +139,10 @@ describe("a record", () => {
     const caller = await issuers.find(token, clock.wall());
     if (isFault(caller)) throw new Error(caller.why);
     expect([caller.consumer.tier, keys.policiesFor(caller).length]).toEqual(["free", 0]);
-    keys.putConsumer(consumer({ limits: [{ algorithm: "fixed-window", limit: 5, window: "1m" }] }));
+    keys.declareConsumer(consumer({ limits: [{ algorithm: "fixed-window", limit: 5, window: "1m" }] }));
     await find(token);
     expect([caller.consumer.tier, keys.policiesFor(caller).length]).toEqual(["free", 1]);
-    keys.removeConsumer("main:alice");
+    keys.withdrawConsumer("main:alice");
     await find(token);
     expect(keys.policiesFor(caller)).toHaveLength(0);
   });
@@ -151,11 +151,11 @@ describe("a record", () => {
     configure();
     const token = await issuer.token();
     expect(await find(token)).toBe("main:alice");
-    keys.putConsumer(consumer({ enabled: false }));
+    keys.declareConsumer(consumer({ enabled: false }));
     expect(await find(token)).toBe("tokenInvalid");
     expect(await find(await issuer.token({ claims: { jti: "another" } }))).toBe("tokenInvalid");
     expect(issuers.holderOf(token)?.id).toBe("main:alice");
-    keys.putConsumer(consumer());
+    keys.declareConsumer(consumer());
     expect(await find(token)).toBe("main:alice");
   });
 });

@@ -7,7 +7,9 @@ import { having } from "../../support/programs.ts";
 
 const { test } = having("mount");
 
+/** Few subjects: the table of counts has room beside the database then. */
 const config = (url: string) => ({
+  limits: { maxSubjects: 1000 },
   tiers: { anonymous: { limits: [{ algorithm: "fixed-window", limit: 100_000, window: "1h" }] }, plain: { limits: [] } },
   routes: [
     { name: "all", path: "/", upstream: url },

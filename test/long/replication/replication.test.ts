@@ -6,7 +6,7 @@ import { runModel } from "../../support/replication-model.ts";
 const { afterAll, beforeAll, test } = having("redis-server");
 
 /** Milliseconds for each test. */
-const WITHIN = 120_000;
+const WITHIN = 60_000;
 
 let server: RedisServer;
 beforeAll(async () => {
