@@ -52,7 +52,10 @@ const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
 export function listen(scope: Scope, { config, host, port, reusePort, sockets, gateway, onFault }: ServerOptions): Listeners {
   const { dispatcher, crowd } = gateway;
   const { tls: files } = config.server;
-  const tls = files === null ? null : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
+  const tls =
+    files === null || files.cert === null || files.key === null
+      ? null
+      : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
   if (tls !== null) gateway.certificateExpires(Date.parse(new X509Certificate(tls.cert).validTo));
   const shared = {
     tls,

@@ -26,6 +26,7 @@ export function examineCertificates(
   const warnings: Fault[] = [];
   if (server.tls === null) return { faults, warnings, certificates: [] };
   const { cert, key } = server.tls;
+  if (cert === null || key === null) return { faults, warnings, certificates: [] };
   const at = (field: string, message: string): Fault => ({ path: ["server", "tls", field], message });
   const read = <T>(field: string, file: string, parse: (pem: string) => T, what: string): T | null => {
     let text: string;

@@ -1,7 +1,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
+import { TlsConfig } from "../edge/settings.ts";
 import type { Fault } from "../schema/faults.ts";
-import { Duration, Nullable, Port, Shape, Size } from "../schema/fields.ts";
+import { Duration, Port, Shape, Size } from "../schema/fields.ts";
 import { cidrFaults } from "../schema/rules.ts";
 import { isLoopbackHost } from "../values/ip.ts";
 import { parseSize } from "../values/units.ts";
@@ -45,16 +46,7 @@ export const ServerConfig = Shape(
       { default: "1kb" },
     ),
     drainTimeout: Duration("How long requests in flight may take after SIGTERM.", { default: "10s" }),
-    tls: Nullable(
-      Shape(
-        {
-          cert: Type.String({ minLength: 1, description: "File with the certificate chain, PEM." }),
-          key: Type.String({ minLength: 1, description: "File with the private key, PEM." }),
-        },
-        "Serve https.",
-      ),
-      "Serve https with these files; null serves http.",
-    ),
+    tls: Type.Union([TlsConfig, Type.Null()], { default: null, description: "Serve https; null serves http." }),
   },
   "The listener.",
   { default: {} },
@@ -97,9 +89,12 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
   name: "server",
   schema: ServerConfig,
   restart: { fields: ["host", "port", "workers", "tls"] },
-  notYet: ["tls.http2", "tls.http3"],
-  faults: ({ trustedProxies, maxHeaderSize }) => {
+  notYet: ["tls.port", "tls.certificates", "tls.acme", "tls.clientCertificates", "tls.http2", "tls.http3"],
+  faults: ({ trustedProxies, maxHeaderSize, tls }) => {
     const faults = cidrFaults(trustedProxies, ["server", "trustedProxies"]);
+    for (const field of ["cert", "key"] as const)
+      if (tls !== null && tls[field] === null)
+        faults.push({ path: ["server", "tls", field], message: "is required: https needs a certificate and its key" });
     const size = parseSize(maxHeaderSize);
     if (size < 1024 || size > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
     return faults;
