@@ -9,7 +9,21 @@ const SOURCE = join(ROOT, "src");
 
 /** The folders and single files of src, lowest first. A file imports values from its own floor and from those before it, types from all. */
 const FLOORS = [
-  ["version.ts", "assets.d.ts", "values", "schema", "http", "storage", "shared", "redis", "telemetry", "exchange", "audit", "records"],
+  [
+    "version.ts",
+    "assets.d.ts",
+    "values",
+    "schema",
+    "edge",
+    "http",
+    "storage",
+    "shared",
+    "redis",
+    "telemetry",
+    "exchange",
+    "audit",
+    "records",
+  ],
   [
     "limits",
     "tiers",

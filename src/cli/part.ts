@@ -1,3 +1,4 @@
+import type { ListenerName } from "../gateway/places.ts";
 import type { TablePlace } from "../gateway/shared-table.ts";
 import type { FromProcess, ToProcess } from "../shared/process-bus.ts";
 
@@ -14,9 +15,10 @@ export interface Part {
   /** The faults of the file, where `text` is the configuration that was in force last. */
   readonly fileFaults: readonly { readonly path: readonly (string | number)[]; readonly message: string }[];
   readonly host: string;
-  /** The ports that the supervisor listens on; `admin`: `null` without a listener of its own. */
+  /** The main port. */
   readonly port: number;
-  readonly adminPort: number | null;
+  /** The sockets that a worker inherits, in the order of their descriptors from `FIRST_DESCRIPTOR` on; the keeper has its own alone there. */
+  readonly sockets: readonly { readonly name: ListenerName; readonly port: number }[];
   readonly databasePath: string;
   readonly folder: string | undefined;
   readonly mayStandIn: boolean;
@@ -54,6 +56,5 @@ export type FromPart =
   /** The keeper can't start with the file's configuration: the one that was in force last is to stand in. */
   | { readonly kind: "standsIn"; readonly text: string; readonly fileFaults: Part["fileFaults"] };
 
-/** The descriptors by which a process inherits the sockets: the main one or, in the keeper, its own; and the admin API's. */
-export const MAIN_DESCRIPTOR = 3;
-export const ADMIN_DESCRIPTOR = 4;
+/** The first of the descriptors by which a process inherits sockets. */
+export const FIRST_DESCRIPTOR = 3;

@@ -1,4 +1,6 @@
 import type { Config } from "../config/schema.ts";
+import { ListenFault } from "../gateway/listeners.ts";
+import type { ListenerName } from "../gateway/places.ts";
 import { Log, type Logger } from "../telemetry/log.ts";
 import type { Output } from "../telemetry/output.ts";
 import { LEVELS, type Level } from "../telemetry/settings.ts";
@@ -54,16 +56,55 @@ export const systemdFor =
     if (fault !== null) logger.error({ state, why: fault }, "systemd could not be told");
   };
 
-/** Gives the URL that people call the gateway by. */
-export function urlOf(config: Config, host: string, port: number): string {
-  const scheme = config.server.tls === null ? "http" : "https";
-  return `${scheme}://${host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
+/** Says on which ports a gateway listens. */
+export interface Ports {
+  readonly port: number;
+  /** That of https beside the main one; `null`: there is none. */
+  readonly tlsPort: number | null;
+  /** That of the admin API: the main one's, where it has none of its own. */
+  readonly adminPort: number;
 }
 
-/** Says why a port can't be listened on, and what to do. */
-export function listenFault(error: unknown, host: string, port: number): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "EADDRINUSE") return `port ${port} on ${host} is taken: stop what listens there, or choose another with --port`;
-  if (code === "EACCES") return `port ${port} on ${host} is not allowed: choose one above 1023, or give the program CAP_NET_BIND_SERVICE`;
-  return `can't listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`;
+/** Gives the URLs that people call the gateway and its admin API by; and the one of http beside https, where there is one. */
+export function urlsOf(
+  config: Config,
+  host: string,
+  { port, tlsPort, adminPort }: Ports,
+): { url: string; adminUrl: string; plain?: string } {
+  const isTls = config.server.tls !== null;
+  const at = (scheme: string, own: string, its: number): string => {
+    const name = own === "0.0.0.0" || own === "::" ? "localhost" : own.includes(":") ? `[${own}]` : own;
+    return `${scheme}://${name}:${its}`;
+  };
+  const url = at(isTls ? "https" : "http", host, tlsPort ?? port);
+  const { listen } = config.admin;
+  return {
+    url,
+    adminUrl: listen === null ? url : at(isTls ? "https" : "http", listen.host, adminPort),
+    ...(tlsPort === null ? {} : { plain: at("http", host, port) }),
+  };
 }
+
+/** Says why a place can't be listened at, and what to do. */
+export function listenFault(error: unknown): string {
+  if (!(error instanceof ListenFault)) return `can't listen: ${error instanceof Error ? error.message : String(error)}`;
+  const { code, message } = error;
+  const { host, port, unix, name } = error.place;
+  if (unix !== undefined) return `can't listen at ${unix.path}: ${WHY_NO_SOCKET[String(code)] ?? message}`;
+  const other = name === "main" ? "choose another with --port" : `choose another by ${SETTINGS[name]}`;
+  if (code === "EADDRINUSE") return `port ${port} on ${host} is taken: stop what listens there, or ${other}`;
+  if (code === "EACCES") return `port ${port} on ${host} is not allowed: choose one above 1023, or give the program CAP_NET_BIND_SERVICE`;
+  return `can't listen on ${host}:${port}: ${message}`;
+}
+
+const SETTINGS: Readonly<Record<Exclude<ListenerName, "main">, string>> = {
+  tls: "server.tls.port",
+  unix: "server.unix",
+  admin: "admin.listen.port",
+};
+
+const WHY_NO_SOCKET: Readonly<Record<string, string>> = {
+  EEXIST: "another program has just begun to listen there",
+  ENOENT: "there is no such folder: make it, or choose another path by server.unix",
+  EACCES: "this user may not write there: choose another path by server.unix, or give the folder to the user",
+};

@@ -3,6 +3,8 @@ import { placed } from "../config/load.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { type Listeners, listen } from "../gateway/listeners.ts";
 import { examineCertificates } from "../http/certificates.ts";
+import { unixPathOf } from "../http/settings.ts";
+import { clearStale } from "../http/unix-socket.ts";
 import { formatFault } from "../schema/faults.ts";
 import { StorageError } from "../storage/faults.ts";
 import { systemClock } from "../values/clock.ts";
@@ -11,7 +13,7 @@ import { Ended } from "./child.ts";
 import { greet } from "./greet.ts";
 import { openProcess, type Process, StandsIn } from "./process.ts";
 import { faultList, type Read, readConfig } from "./reading.ts";
-import { CannotStart, LAST_LINES_WITHIN, listenFault, systemdFor, urlOf } from "./running.ts";
+import { CannotStart, LAST_LINES_WITHIN, listenFault, systemdFor, urlsOf } from "./running.ts";
 import { supervise } from "./supervise.ts";
 import { regionFor, workersOf } from "./workers.ts";
 
@@ -67,6 +69,9 @@ export interface Start {
 async function start(input: Input, instead?: Read): Promise<void> {
   const begun = startOf(input, instead);
   const { config } = begun.read;
+  const path = unixPathOf(config.server.unix);
+  const taken = path === null ? null : await clearStale(path, begun.reusePort);
+  if (taken !== null) throw new CannotStart(taken);
   const count = workersOf(config.server.workers, begun.databasePath);
   try {
     if (count === 1) await serveAlone(begun);
@@ -113,16 +118,17 @@ async function serveAlone({ read, host, port, databasePath, folder, mayStandIn, 
     running.follow(listeners);
   } catch (error) {
     await scope.close();
-    throw new CannotStart(listenFault(error, host, port));
+    throw new CannotStart(listenFault(error));
   }
   const tellSystemd = systemdFor(logger);
   onSignals(running, tellSystemd);
 
-  const url = urlOf(config, host, listeners.port);
-  logger.info({ url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
+  const { url, plain, adminUrl } = urlsOf(config, host, listeners);
+  const unix = unixPathOf(config.server.unix) ?? undefined;
+  logger.info({ url, plain, unix, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
   tellSystemd("READY=1");
   for (const warning of warnings) logger.warn(warning);
-  greet(read, gateway, url, url.replace(`:${listeners.port}`, `:${listeners.adminPort}`));
+  greet(read, gateway, url, adminUrl);
 }
 
 /** Gives what the flag says, else the variable; `undefined` when neither says anything. */

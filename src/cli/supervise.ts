@@ -1,8 +1,12 @@
-import { closeSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ListenFault } from "../gateway/listeners.ts";
+import { type ListenerName, type ListeningPlace, placesOf } from "../gateway/places.ts";
 import { BURY_EVERY, tellAnew } from "../gateway/shared-table.ts";
 import { copyDescriptor } from "../http/kernel.ts";
+import { unixPathOf } from "../http/settings.ts";
+import { listenAt } from "../http/unix-socket.ts";
 import { Hub, KEEPER } from "../shared/hub.ts";
 import type { Region } from "../shared/region.ts";
 import { Output } from "../telemetry/output.ts";
@@ -12,7 +16,17 @@ import { Child, type ChildExit } from "./child.ts";
 import { greet } from "./greet.ts";
 import type { FromPart, Part } from "./part.ts";
 import { StandsIn } from "./process.ts";
-import { adminTokenFrom, CannotStart, LAST_LINES_WITHIN, listenFault, openLog, redactorFor, systemdFor, urlOf } from "./running.ts";
+import {
+  adminTokenFrom,
+  CannotStart,
+  LAST_LINES_WITHIN,
+  listenFault,
+  openLog,
+  type Ports,
+  redactorFor,
+  systemdFor,
+  urlsOf,
+} from "./running.ts";
 import type { Start } from "./serve.ts";
 
 /** Milliseconds that processes may take to stop beyond `drainTimeout`. */
@@ -34,16 +48,13 @@ export async function supervise(start: Start, count: number, region: Region | nu
   }
 }
 
-/** Holds the sockets that children inherit. */
-interface Sockets {
-  readonly main: Held;
-  readonly admin: Held | null;
-}
-
 /** Holds a socket that is listened on, and from which this process takes no connection. */
 interface Held {
+  readonly name: ListenerName;
   readonly descriptor: number;
   readonly port: number;
+  /** Leaves the path that it is at, where it is at one. */
+  readonly leave: () => void;
 }
 
 /**
@@ -55,8 +66,8 @@ class Supervisor {
   private readonly run = Bun.randomUUIDv7();
   private readonly folder: string;
   private readonly keeper: Held;
-  /** The workers' sockets; `null` before they are listened on. */
-  private sockets: Sockets | null = null;
+  /** The workers' sockets, the main port's first; `null` before they are listened on. */
+  private sockets: readonly Held[] | null = null;
   private readonly children = new Map<string, Child>();
   private readonly output = new Output(lineSink());
   private readonly logger;
@@ -115,15 +126,16 @@ class Supervisor {
     await this.begin(KEEPER);
     if (this.isStopping) return;
     this.sockets ??= this.listen();
-    const { main, admin } = this.sockets;
+    const ports = portsOf(this.sockets);
     await Promise.all(Array.from({ length: this.count }, (_, i) => this.begin(String(i + 1))));
     if (this.isStopping) return;
-    const url = urlOf(config, host, main.port);
-    const shown = { url, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length, workers: this.count };
-    this.logger.info(shown, "listening");
+    const { url, plain, adminUrl } = urlsOf(config, host, ports);
+    const unix = unixPathOf(config.server.unix) ?? undefined;
+    const shown = { url, plain, unix, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length };
+    this.logger.info({ ...shown, workers: this.count }, "listening");
     this.tellSystemd("READY=1");
     for (const warning of warnings) this.logger.warn(warning);
-    greet(read, { demoUrl: this.demoUrl, firstToken: this.firstToken }, url, url.replace(`:${main.port}`, `:${(admin ?? main).port}`));
+    greet(read, { demoUrl: this.demoUrl, firstToken: this.firstToken }, url, adminUrl);
   }
 
   /** Ends a start that has failed. */
@@ -143,29 +155,30 @@ class Supervisor {
     return join(this.folder, "keeper");
   }
 
-  private listen(): Sockets {
+  private listen(): readonly Held[] {
     const { host, port, reusePort, read } = this.deps;
-    const { listen: own } = read.config.admin;
-    const main = held(host, port, () => ({ hostname: host, port, reusePort }));
-    const admin = own === null ? null : held(own.host, own.port, () => ({ hostname: own.host, port: own.port, reusePort }));
-    return { main, admin };
+    const sockets: Held[] = [];
+    try {
+      for (const place of placesOf(read.config, host, port, reusePort)) sockets.push(held(place, reusePort));
+    } catch (error) {
+      for (const socket of sockets) letGo(socket);
+      throw new CannotStart(listenFault(error));
+    }
+    return sockets;
   }
 
   private listenAsKeeper(): Held {
-    // Who stops listening on a path removes it: it goes on under another name.
-    const before = `${this.keeperSocket}.new`;
-    return held(
-      this.keeperSocket,
-      0,
-      () => ({ unix: before }),
-      () => renameSync(before, this.keeperSocket),
-    );
+    const unix = { path: this.keeperSocket, mode: 0o600, mayReplace: true };
+    try {
+      return held({ name: "main", host: this.keeperSocket, port: 0, unix }, false);
+    } catch (error) {
+      throw new CannotStart(listenFault(error));
+    }
   }
 
   /** The descriptors that a process inherits. */
   private descriptorsFor(name: string): readonly number[] {
-    const { main, admin } = this.sockets ?? { main: null, admin: null };
-    return (name === KEEPER ? [this.keeper] : [main, admin]).flatMap((socket) => (socket === null ? [] : [socket.descriptor]));
+    return (name === KEEPER ? [this.keeper] : (this.sockets ?? [])).map(({ descriptor }) => descriptor);
   }
 
   /** Begins a process, and another in its place whenever it ends. Resolves when it serves, or is left out; rejects where the first one can't start. */
@@ -210,8 +223,8 @@ class Supervisor {
       },
       ...{
         host,
-        port: this.sockets?.main.port ?? port,
-        adminPort: this.sockets?.admin?.port ?? null,
+        port: this.sockets?.[0]?.port ?? port,
+        sockets: (this.sockets ?? []).map((socket) => ({ name: socket.name, port: socket.port })),
         databasePath,
         folder,
         mayStandIn,
@@ -302,13 +315,12 @@ class Supervisor {
   private closeSockets(): void {
     if (this.areSocketsClosed || this.sockets === null) return;
     this.areSocketsClosed = true;
-    const { main, admin } = this.sockets;
-    for (const socket of [main, admin]) if (socket !== null) closeQuietly(socket.descriptor);
+    for (const socket of this.sockets) letGo(socket);
   }
 
   private close(): void {
     this.closeSockets();
-    closeQuietly(this.keeper.descriptor);
+    letGo(this.keeper);
     if (this.burying !== null) clearInterval(this.burying);
     this.region?.close();
     rmSync(this.folder, { recursive: true, force: true });
@@ -329,18 +341,34 @@ const noFolder = (error: unknown): CannotStart =>
     `several workers need a folder for their sockets, and it can't be made in ${tmpdir()} (${error instanceof Error ? error.message : String(error)}): make room there, or name another place by TMPDIR`,
   );
 
-/** Listens, and keeps the socket by a descriptor that nothing reads from. */
-function held(host: string, port: number, where: () => object, then: () => void = () => {}): Held {
+/** Listens, and keeps the socket by a descriptor that nothing reads from. Throws `ListenFault`. */
+function held(place: ListeningPlace, reusePort: boolean): Held {
+  const { name, host, port, unix } = place;
   try {
-    const listener = Bun.listen({ ...(where() as { hostname: string; port: number }), socket: { data: () => {} } });
+    const begin = (where: object) => Bun.listen({ ...(where as { hostname: string; port: number }), socket: { data: () => {} } });
+    const { listener, leave } =
+      unix === undefined
+        ? { listener: begin({ hostname: host, port, reusePort }), leave: () => {} }
+        : listenAt(unix, (path) => begin({ unix: path }));
     const descriptor = copyDescriptor((listener as { fd?: number }).fd ?? -1);
-    const taken = { descriptor, port: listener.port };
-    then();
+    const socket = { name, descriptor, port: listener.port ?? 0, leave };
+    // Who stops listening on a path removes it: it has another name by now.
     listener.stop(true);
-    return taken;
+    return socket;
   } catch (error) {
-    throw new CannotStart(listenFault(error, host, port));
+    throw new ListenFault(place, error);
   }
+}
+
+function letGo({ descriptor, leave }: Held): void {
+  leave();
+  closeQuietly(descriptor);
+}
+
+function portsOf(sockets: readonly Held[]): Ports {
+  const portOf = (name: ListenerName): number | null => sockets.find((socket) => socket.name === name)?.port ?? null;
+  const port = portOf("main") ?? 0;
+  return { port, tlsPort: portOf("tls"), adminPort: portOf("admin") ?? port };
 }
 
 function closeQuietly(descriptor: number): void {

@@ -7,7 +7,7 @@ import type { Fault } from "../schema/faults.ts";
 import { ProcessBus } from "../shared/process-bus.ts";
 import { StorageError } from "../storage/faults.ts";
 import type { Command } from "./arguments.ts";
-import { ADMIN_DESCRIPTOR, type FromPart, MAIN_DESCRIPTOR, type Part, type ToPart } from "./part.ts";
+import { FIRST_DESCRIPTOR, type FromPart, type Part, type ToPart } from "./part.ts";
 import { openProcess, type Process, StandsIn } from "./process.ts";
 import { CannotStart, LAST_LINES_WITHIN } from "./running.ts";
 
@@ -174,13 +174,10 @@ function stopOf({ scope, logger, output }: Process, folder: string): (why: strin
   };
 }
 
-function socketsOf({ role, self, port, adminPort, connections, workers }: Part): Sockets {
-  if (role === "keeper") return { relays: { descriptor: MAIN_DESCRIPTOR, port } };
-  return {
-    main: { descriptor: MAIN_DESCRIPTOR, port },
-    admin: adminPort === null ? null : { descriptor: ADMIN_DESCRIPTOR, port: adminPort },
-    counts: countsIn(connections, Number(self) - 1, workers),
-  };
+function socketsOf({ role, self, port, sockets, connections, workers }: Part): Sockets {
+  if (role === "keeper") return { relays: { descriptor: FIRST_DESCRIPTOR, port } };
+  const shared = new Map(sockets.map(({ name, port: own }, i) => [name, { descriptor: FIRST_DESCRIPTOR + i, port: own }]));
+  return { shared, counts: countsIn(connections, Number(self) - 1, workers) };
 }
 
 /** Gives what tells whether the keeper serves. */
@@ -191,7 +188,7 @@ function keeperIn({ connections, workers }: Part): () => boolean {
 }
 
 /** Shares the numbers of connections with the other workers. A number below 0: there is no such worker now. */
-function countsIn(path: string, own: number, workers: number): ConnectionCounts {
+function countsIn(path: string, own: number, workers: number): Pick<ConnectionCounts, "note" | "least"> {
   const bytes = Bun.mmap(path, { shared: true });
   const counts = new Int32Array(bytes.buffer, bytes.byteOffset, workers);
   return {

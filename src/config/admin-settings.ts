@@ -1,9 +1,11 @@
 import { Type } from "@sinclair/typebox";
+import { redirects, tlsPortOf } from "../edge/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import { Nullable, Port, Shape } from "../schema/fields.ts";
-import { cidrFaults } from "../schema/rules.ts";
+import { peerFaults } from "../schema/rules.ts";
 import { isAllowEntry } from "../upstreams/allow.ts";
-import { CidrSet, isLoopbackHost, isPrivateBlock } from "../values/ip.ts";
+import { CidrSet, isLoopbackHost, isPrivateBlock, UNIX_PEER } from "../values/ip.ts";
+import type { Config } from "./schema.ts";
 import type { Section } from "./section.ts";
 
 // The admin API stands above the configuration, which it shows; so its section is here.
@@ -24,7 +26,7 @@ export const AdminConfig = Shape(
       default: [],
       maxItems: 256,
       description:
-        "Addresses and blocks (CIDR) from which the admin API, its documentation and, with a token, /metrics can be used, on whichever listener; none means all. By the caller's address: the peer's, or the one that server.trustedProxies name. Others get 403, and no token of theirs is looked up. Programs on this machine read /metrics all the same.",
+        "Addresses and blocks (CIDR) from which the admin API, its documentation and, with a token, /metrics can be used, on whichever listener; none means all. By the caller's address: the peer's, or the one that server.trustedProxies name; \"unix\": callers on the Unix socket of whom no address is told. Others get 403, and no token of theirs is looked up. Programs on this machine read /metrics all the same.",
       examples: [["127.0.0.1", "::1", "10.0.0.0/8"]],
     }),
     upstreamAllow: Type.Union(
@@ -60,7 +62,7 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
   schema: AdminConfig,
   restart: { fields: ["listen"] },
   faults: ({ allowFrom, upstreamAllow }) => [
-    ...cidrFaults(allowFrom, ["admin", "allowFrom"]),
+    ...peerFaults(allowFrom, ["admin", "allowFrom"]),
     ...(upstreamAllow ?? []).flatMap((entry, i): Fault[] =>
       isAllowEntry(entry)
         ? []
@@ -75,9 +77,7 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
   warnings: ({ listen, allowFrom }, { config, host }) => {
     const adminHost = listen?.host ?? host;
     if (isLoopbackHost(adminHost)) return lockedOut(allowFrom, config.server.trustedProxies, adminHost);
-    // Whoever lets in private networks alone has decided whom they trust with what is on the way.
-    const isPrivate = allowFrom.length > 0 && allowFrom.every(isPrivateBlock);
-    if (isPrivate || config.server.tls !== null) return [];
+    if (!isAdminUnencrypted(config, host)) return [];
     return [
       {
         path: listen === null ? ["admin"] : ["admin", "listen"],
@@ -86,3 +86,14 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
     ];
   },
 };
+
+/** Tells whether the admin API can be reached from elsewhere without TLS. `host`: where the main port listens. */
+export function isAdminUnencrypted({ server, admin: { listen, allowFrom } }: Pick<Config, "server" | "admin">, host: string): boolean {
+  if (isLoopbackHost(listen?.host ?? host)) return false;
+  // Whoever lets in private networks alone has decided whom they trust with what is on the way.
+  if (allowFrom.length > 0 && allowFrom.every((entry) => entry === UNIX_PEER || isPrivateBlock(entry))) return false;
+  const { tls } = server;
+  if (tls === null) return true;
+  // The plain port beside the one for https serves the admin API as well, unless it sends callers there.
+  return listen === null && tlsPortOf(tls) !== null && !redirects(tls);
+}

@@ -7,11 +7,11 @@ import type { Restart } from "./section.ts";
 
 /** Gives a fault for each change that only a restart can make: where a running gateway listens, keeps its records and meets others. */
 export const fixedFaults = (before: Config, next: Config): Fault[] =>
-  SECTIONS.flatMap((section) =>
-    section.restart === undefined
-      ? []
-      : changed(section.name, section.schema, section.restart, settingsOf(before, section), settingsOf(next, section)),
-  );
+  SECTIONS.flatMap((section) => {
+    const [was, is] = [settingsOf(before, section), settingsOf(next, section)];
+    const faults = section.fixed?.(was, is) ?? [];
+    return section.restart === undefined ? faults : [...changed(section.name, section.schema, section.restart, was, is), ...faults];
+  });
 
 function changed(name: string, schema: TSchema, restart: Restart, before: unknown, next: unknown): Fault[] {
   if ("allBut" in restart)

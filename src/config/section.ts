@@ -45,6 +45,8 @@ export interface Section<Name extends string = string, Schema extends TSchema = 
   warnings?(settings: Static<Schema>, circumstances: Circumstances): Fault[];
   /** The fields that need a restart; absent: a reload can change all of the section. */
   readonly restart?: Restart;
+  /** Gives a fault for each change that only a restart can make and that `restart` can't say; paths begin at the top of the file. */
+  fixed?(before: Static<Schema>, next: Static<Schema>): Fault[];
   /**
    * Fields by their place within the section (`*` is any name, `[]` any entry) that this version refuses unless their value switches the
    * feature off.

@@ -110,3 +110,9 @@ export const TlsConfig = Shape(
   "Serve https.",
 );
 export type TlsConfig = Static<typeof TlsConfig>;
+
+/** Gives the port of https beside `server.port`; `null`: that one itself speaks it. */
+export const tlsPortOf = ({ port, acme }: Pick<TlsConfig, "port" | "acme">): number | null => port ?? (acme === null ? null : 443);
+
+/** Tells whether the plain port beside the one for https sends callers there. */
+export const redirects = (tls: TlsConfig | null): boolean => tls?.redirect === true && tlsPortOf(tls) !== null;

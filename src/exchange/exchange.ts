@@ -22,8 +22,10 @@ const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 export interface Arrival {
   readonly head: RequestHead;
   readonly body: ArrivingBody | null;
-  /** The peer's address. */
+  /** The peer's address: its connection's own, or the one that its balancer's PROXY line says; `UNIX_PEER` on a Unix socket. */
   readonly ip: string;
+  /** True when a PROXY line stood before the connection; left out: none did. */
+  readonly hasProxyLine?: boolean;
   readonly isTls: boolean;
   readonly isAborted: boolean;
   onAbort: (() => void) | null;

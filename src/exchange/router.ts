@@ -1,4 +1,5 @@
 import { matchOf } from "../http/path.ts";
+import { hostName } from "../values/host-name.ts";
 
 /** Describes what the router must know of a route. */
 export interface Routable {
@@ -142,11 +143,3 @@ function takes(route: Routable, method: string): boolean {
 }
 
 const allowed = (route: Routable): readonly string[] => (route.methods.includes("GET") ? [...route.methods, "HEAD"] : route.methods);
-
-/** Gives the host without its port, in lower case. */
-function hostName(host: string): string {
-  const colon = host.indexOf(":", host.startsWith("[") ? host.indexOf("]") : 0);
-  const name = (colon < 0 ? host : host.slice(0, colon)).toLowerCase();
-  // `a.test.` is the same name written in full.
-  return name.endsWith(".") ? name.slice(0, -1) : name;
-}

@@ -15,6 +15,8 @@ export interface Snapshot {
   readonly router: Router<Route>;
   /** Finds the routes that the admin API's own listener serves; `null` where it has none. */
   readonly adminRouter: Router<Route> | null;
+  /** Finds what the plain port beside the one for https serves; `null` where there is none, or it serves as the other does. */
+  readonly plainRouter: Router<Route> | null;
   /** Stands for no route: it takes what no other does, and answers 404. */
   readonly miss: Route;
   /** True when any route has a cache. */

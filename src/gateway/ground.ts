@@ -3,6 +3,7 @@ import { ScheduledBackups } from "../backups/scheduled.ts";
 import { LiveConfig } from "../config/live.ts";
 import type { Environment } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import { PlainPort } from "../edge/plain-port.ts";
 import { EventForwarder, readWorkers } from "../events/forwarding.ts";
 import { EventHub } from "../events/hub.ts";
 import { Warnings } from "../health/warnings.ts";
@@ -107,6 +108,8 @@ export interface Ground {
   readonly backups: ScheduledBackups;
   /** The clients' connections, on all listeners together. */
   readonly crowd: Crowd;
+  /** What the plain port beside the one for https does. */
+  readonly plainPort: PlainPort;
   /** The connection to Redis; `null`: this instance is alone. */
   readonly link: RedisLink | null;
   /** A name that tells this process from others. */
@@ -192,6 +195,7 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
       warnings,
       metrics,
     },
+    plainPort: new PlainPort(),
     ...{ plugins, events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
     every,
     once: bus.role === "worker" ? () => {} : every,

@@ -1,14 +1,20 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
+import { redirects } from "../edge/settings.ts";
+import { namesOf } from "../http/certificates.ts";
 import { Crowd, crowdLimits } from "../http/crowd.ts";
 import type { HeadFault } from "../http/head.ts";
-import type { ConnectionCounts, ListeningSocket } from "../http/listening-socket.ts";
+import { type ConnectionCounts, type ListeningSocket, sharesOf } from "../http/listening-socket.ts";
 import { type ProblemCode, problem, typesFrom } from "../http/problem.ts";
+import { ProxyPeers } from "../http/proxy-peers.ts";
 import { problemReply } from "../http/reply.ts";
-import { type HttpLimits, HttpServer, type Reply } from "../http/server.ts";
+import { type HttpLimits, HttpServer, type HttpServerOptions } from "../http/server.ts";
+import { CidrSet } from "../values/ip.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
 import type { Gateway } from "./open.ts";
+import { type ListenerName, type ListeningPlace, placesOf, speaksTls } from "./places.ts";
+import { plainRouterOf } from "./plain-port.ts";
 import type { Scope } from "./scope.ts";
 
 export interface ServerOptions {
@@ -25,15 +31,31 @@ export interface ServerOptions {
 
 /** Says where a process of several takes its requests from: a worker from the sockets that all share, the keeper from the workers. */
 export type Sockets =
-  | { readonly main: ListeningSocket; readonly admin: ListeningSocket | null; readonly counts: ConnectionCounts }
+  | { readonly shared: ReadonlyMap<ListenerName, ListeningSocket>; readonly counts: Pick<ConnectionCounts, "note" | "least"> }
   | { readonly relays: ListeningSocket };
 
-/** Controls the gateway's listeners: the main port, and one for the admin API when it has its own. */
+/** Controls the gateway's listeners: the main port, one for https beside it, a Unix socket, and one for the admin API when it has its own. */
 export interface Listeners {
   readonly port: number;
   readonly adminPort: number;
+  /** The port for https beside the main one; `null`: there is none. */
+  readonly tlsPort: number | null;
   /** Takes over the listeners' part of a configuration. */
   reconfigure(config: Config): void;
+}
+
+/** Says that a listener could not be opened, and where it was to be. */
+export class ListenFault extends Error {
+  /** The system's name of what was wrong, such as EADDRINUSE; `undefined`: it has said none. */
+  readonly code: unknown;
+
+  constructor(
+    readonly place: ListeningPlace,
+    reason: unknown,
+  ) {
+    super(reason instanceof Error ? reason.message : String(reason));
+    this.code = reason instanceof Error && "code" in reason ? reason.code : undefined;
+  }
 }
 
 const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
@@ -46,83 +68,102 @@ const FAULT_CODES: Readonly<Record<HeadFault["status"], ProblemCode>> = {
 };
 
 /**
- * Opens the listeners. Closing `scope` lets requests in flight end, for `drainTimeout` at most. Throws when a port is taken or a
- * certificate can't be read.
+ * Opens the listeners. Closing `scope` lets requests in flight end, for `drainTimeout` at most. Throws when a certificate can't be read, and
+ * `ListenFault`.
  */
-export function listen(scope: Scope, { config, host, port, reusePort, sockets, gateway, onFault }: ServerOptions): Listeners {
-  const { dispatcher, crowd } = gateway;
-  const { tls: files } = config.server;
-  const tls =
-    files === null || files.cert === null || files.key === null
-      ? null
-      : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
-  if (tls !== null) gateway.certificateExpires(Date.parse(new X509Certificate(tls.cert).validTo));
-  const shared = {
-    tls,
-    limits: limitsOf(config),
-    crowd,
-    reusePort: reusePort === true,
-    refuse: (fault: HeadFault, ip: string): Reply => {
-      const id = Bun.randomUUIDv7();
-      gateway.malformed({ requestId: id, status: fault.status, detail: fault.detail, ip });
-      const types = typesFrom(gateway.config().problemBase);
-      return problemReply(problem(FAULT_CODES[fault.status], fault.detail), id, types, `X-Request-ID: ${id}\r\n`);
-    },
-    onFault: (error: unknown) => onFault(error, ""),
-  };
-  const servers: HttpServer[] = [];
+export function listen(scope: Scope, options: ServerOptions): Listeners {
+  const { config, host, port, reusePort = false, sockets, gateway } = options;
+  const { crowd, plainPort } = gateway;
+  const limits = limitsOf(config);
+  const proxies = new ProxyPeers(new CidrSet(config.server.proxyProtocol), gateway.onProxyLine);
+  const servers = new Map<ListenerName, HttpServer>();
   scope.defer(() => {
     gateway.drain();
     const timeout = parseDuration(gateway.config().server.drainTimeout);
-    return Promise.all(servers.map((server) => server.close(timeout)));
+    return Promise.all([...servers.values()].map((server) => server.close(timeout)));
   });
-  const isKeeper = sockets !== undefined && "relays" in sockets;
-  const main = new HttpServer({
-    ...shared,
-    ...(sockets === undefined
-      ? {}
-      : "relays" in sockets
-        ? // Who comes from a worker has been let in there.
-          { relays: sockets.relays, crowd: EVERYBODY, tls: null }
-        : { shared: { socket: sockets.main, counts: sockets.counts } }),
-    hostname: host,
-    port,
-    // A worker says to which listener it came.
-    handle: (incoming) =>
-      dispatcher.dispatch(incoming, ({ router, adminRouter }) => (incoming.relay?.isAdmin === true ? (adminRouter ?? router) : router)),
-  });
-  servers.push(main);
-  const own = config.admin.listen;
-  const admin =
-    own === null || isKeeper
-      ? null
-      : new HttpServer({
-          ...shared,
-          ...(sockets === undefined || "relays" in sockets || sockets.admin === null
-            ? {}
-            : { shared: { socket: sockets.admin, counts: ALONE } }),
-          isAdmin: true,
-          hostname: own.host,
-          port: own.port,
-          handle: (incoming) => dispatcher.dispatch(incoming, ({ router, adminRouter }) => adminRouter ?? router),
-        });
-  if (admin !== null) servers.push(admin);
-
+  const common = { limits, crowd, reusePort, refuse: refuserOf(gateway), onFault: (error: unknown) => options.onFault(error, "") };
+  const open = (place: ListeningPlace, more: Pick<HttpServerOptions, "tls" | "handle"> & Partial<HttpServerOptions>): void => {
+    try {
+      servers.set(place.name, new HttpServer({ ...common, hostname: place.host, port: place.port, ...more }));
+    } catch (error) {
+      throw new ListenFault(place, error);
+    }
+  };
+  const tls = tlsOf(config, gateway);
+  if (sockets !== undefined && "relays" in sockets) {
+    // Who comes from a worker has been let in there.
+    open({ name: "main", host, port }, { relays: sockets.relays, crowd: EVERYBODY, tls: null, handle: relayedHandler(gateway) });
+  } else {
+    const counts = sockets === undefined ? null : sharesOf(sockets.counts);
+    for (const place of placesOf(config, host, port, reusePort)) {
+      const { name, unix } = place;
+      const socket = sockets?.shared.get(name);
+      open(place, {
+        tls: speaksTls(name, config) ? tls : null,
+        handle: handlerOf(name, config, gateway),
+        ...(unix === undefined ? {} : { unix }),
+        ...(name === "admin" ? { isAdmin: true } : { proxies }),
+        ...(socket === undefined || counts === null ? {} : { shared: { socket, counts: name === "admin" ? ALONE : counts() } }),
+      });
+    }
+  }
+  const portOf = (name: ListenerName): number | null => servers.get(name)?.port ?? null;
+  const main = portOf("main") ?? port;
+  const tlsPort = portOf("tls");
+  if (tlsPort !== null) plainPort.listensOn(main, tlsPort);
   return {
     reconfigure: (next) => {
-      Object.assign(shared.limits, limitsOf(next));
+      Object.assign(limits, limitsOf(next));
       Object.assign(crowd.limits, crowdLimits(next.server, gateway.workers));
+      proxies.configure(new CidrSet(next.server.proxyProtocol));
     },
-    port: main.port,
-    adminPort: admin?.port ?? main.port,
+    port: main,
+    adminPort: portOf("admin") ?? main,
+    tlsPort,
   };
 }
+
+/** Reads the certificate that is served; `null`: https is not spoken. */
+function tlsOf({ server }: Config, { certificateExpires, plainPort }: Gateway): HttpServerOptions["tls"] {
+  const { tls } = server;
+  if (tls === null || tls.cert === null || tls.key === null) return null;
+  const cert = readFileSync(tls.cert, "utf8");
+  const certificate = new X509Certificate(cert);
+  certificateExpires(Date.parse(certificate.validTo));
+  plainPort.serve([...namesOf(certificate), ...(tls.acme?.hosts ?? [])]);
+  return { cert, key: readFileSync(tls.key, "utf8") };
+}
+
+/** Gives what answers a head that could not be read. */
+const refuserOf =
+  (gateway: Gateway): HttpServerOptions["refuse"] =>
+  (fault, ip) => {
+    const id = Bun.randomUUIDv7();
+    gateway.malformed({ requestId: id, status: fault.status, detail: fault.detail, ip });
+    const types = typesFrom(gateway.config().problemBase);
+    return problemReply(problem(FAULT_CODES[fault.status], fault.detail), id, types, `X-Request-ID: ${id}\r\n`);
+  };
+
+/** Gives what handles a listener's requests. */
+function handlerOf(name: ListenerName, { server }: Config, { dispatcher }: Gateway): HttpServerOptions["handle"] {
+  if (name === "admin") return (incoming) => dispatcher.dispatch(incoming, ({ router, adminRouter }) => adminRouter ?? router);
+  if (name === "main" && redirects(server.tls))
+    return (incoming) => dispatcher.dispatch(incoming, (snapshot) => plainRouterOf(snapshot, incoming));
+  return (incoming) => dispatcher.dispatch(incoming, ({ router }) => router);
+}
+
+/** Gives what handles the requests that workers pass on: they say to which listener each came. */
+const relayedHandler =
+  ({ dispatcher }: Gateway): HttpServerOptions["handle"] =>
+  (incoming) =>
+    dispatcher.dispatch(incoming, ({ router, adminRouter }) => (incoming.relay?.isAdmin === true ? (adminRouter ?? router) : router));
 
 /** Lets all connections in. */
 const EVERYBODY = new Crowd({ maxConnections: Number.POSITIVE_INFINITY, maxConnectionsPerAddress: Number.POSITIVE_INFINITY });
 
 /** Shares out nothing: connections to the admin API are few. */
-const ALONE: ConnectionCounts = { note: () => {}, least: null };
+const ALONE: ConnectionCounts = { note: () => {}, own: 0, least: null };
 
 const limitsOf = ({ server }: Config): HttpLimits => ({
   maxHeaderSize: parseSize(server.maxHeaderSize),

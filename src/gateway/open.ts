@@ -1,5 +1,6 @@
 import type { LiveConfig } from "../config/live.ts";
 import type { Config } from "../config/schema.ts";
+import type { PlainPort } from "../edge/plain-port.ts";
 import type { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Warnings } from "../health/warnings.ts";
 import type { Crowd } from "../http/crowd.ts";
@@ -9,6 +10,7 @@ import { faultLines } from "../schema/faults.ts";
 import { parseDuration } from "../values/units.ts";
 import type { AdminApi } from "./admin.ts";
 import { cacheCountsOf, countTogether } from "./everyone.ts";
+import { warnOfExposure } from "./exposure.ts";
 import { families } from "./families.ts";
 import { type GatewayOptions, type Ground, openGround } from "./ground.ts";
 import { faultsOf, keepGood, reload, swap } from "./reload.ts";
@@ -41,6 +43,10 @@ export interface Gateway {
   metrics(accept: string | null): Promise<{ readonly type: string; readonly body: string }>;
   /** Says until when the listeners' certificate is valid, in milliseconds since 1970. */
   certificateExpires(at: number): void;
+  /** What the plain port beside the one for https does. */
+  readonly plainPort: PlainPort;
+  /** Learns of a balancer whose connections come without a PROXY line, or with it again. */
+  readonly onProxyLine: (peer: string, isMissing: boolean) => void;
   /** Writes down a request that could not be read. */
   malformed(request: Malformed): void;
   /** Makes the gateway not ready from here on, and ends what would go on for ever, so that a stop need not wait for it. */
@@ -71,6 +77,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   const certificate: { expiresAt: number | null } = { expiresAt: null };
   metrics.show(families(sourcesOf(ground, services, () => certificate.expiresAt)));
   countTogether(ground);
+  warnOfExposure(ground, true);
   follow(ground, services);
   const follower = ground.bus.role === "worker" ? followReloads(ground, services) : null;
   const inStep = follower === null ? watchConfiguration(ground, services) : follower.catchUp();
@@ -86,6 +93,8 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     certificateExpires: (at) => {
       certificate.expiresAt = at;
     },
+    plainPort: ground.plainPort,
+    onProxyLine: (peer, isMissing) => ground.emit({ type: "proxyLine", peer, isMissing }),
     malformed: (request) => services.recorder.malformed(request, surfaces.snapshots.current),
     drain: () => {
       surfaces.drain();

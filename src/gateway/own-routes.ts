@@ -27,22 +27,46 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
 
 export interface OwnRoutesDeps {
   readonly metricsOf: (name: OwnName) => RouteMetrics;
+  /** The line of requests that are sent to https, and their counts. */
+  readonly redirect: { readonly line: Line; readonly metrics: RouteMetrics };
+  /** Gives the line of an own path on the plain port beside the one for https, by the one that it has elsewhere; `null`: it is not there. */
+  readonly plainLineOf: (name: OwnName, line: Line) => Line | null;
   /** Gives the way of an own path's requests; `first` comes before its other gates. */
   readonly lineOf: (name: OwnName, first: Gate) => Line;
 }
 
 /** Compiles the routes of Sluice's own paths, once: no configuration changes them. */
 export class OwnRoutes {
-  private readonly table: readonly (Own<Route> & { readonly on: string; readonly isWanted: (wanted: Wanted) => boolean })[];
+  private readonly table: readonly (Own<Route> & {
+    readonly name: OwnName;
+    readonly on: string;
+    readonly isWanted: (wanted: Wanted) => boolean;
+  })[];
+  /** Those of the plain port; the one that sends callers to https comes last, and takes everything. */
+  private readonly plain: readonly (Own<Route> & { readonly on: string })[];
 
-  constructor({ metricsOf, lineOf }: OwnRoutesDeps) {
+  constructor({ metricsOf, lineOf, redirect, plainLineOf }: OwnRoutesDeps) {
     this.table = OWN_PATHS.flatMap(({ name, paths, takesBelow, on, yields, isWanted = () => true, says }) =>
       paths.map((path) => {
         const route = ownRoute(name, path, metricsOf(name), yields ? READING : []);
         route.line = lineOf(name, METHOD_GATES[name](says));
-        return { path, takesBelow, on, isWanted, route };
+        return { name, path, takesBelow, on, isWanted, route };
       }),
     );
+    const onPlain = this.table.flatMap(({ name, route: elsewhere, ...row }) => {
+      const line = plainLineOf(name, elsewhere.line);
+      if (line === null) return [];
+      const route = ownRoute(name, row.path, metricsOf(name));
+      route.line = line;
+      return [{ ...row, route }];
+    });
+    const toHttps = routeOf("redirect", redirect.metrics, redirect.line);
+    this.plain = [...onPlain, { path: "", takesBelow: true, on: "every", route: toHttps }];
+  }
+
+  /** Gives the routes of the plain port beside the one for https. */
+  onPlainPort(isAdminElsewhere: boolean): Own<Route>[] {
+    return this.plain.filter(({ on }) => on !== "admin" || !isAdminElsewhere);
   }
 
   /** Gives the routes of the main port. `isFree` tells whether no route stands in the way of a path that yields. */
@@ -65,11 +89,15 @@ export class OwnRoutes {
 }
 
 /** Makes the route that stands for none, where no route takes a request. */
-export function missOf(metrics: RouteMetrics, ended: Line["ended"]): Route {
-  const { value } = fillIn(RouteConfig, { name: "none", path: "/", upstream: "none" });
-  const miss = compileRoute(value as RouteConfig, { upstream: null, metrics, credentialFields: [] });
-  miss.line = { gates: [], answer: () => GONE, ended };
-  return miss;
+export const missOf = (metrics: RouteMetrics, ended: Line["ended"]): Route =>
+  routeOf("none", metrics, { gates: [], answer: () => GONE, ended });
+
+/** Makes a route that stands for no path. */
+function routeOf(name: string, metrics: RouteMetrics, line: Line): Route {
+  const { value } = fillIn(RouteConfig, { name, path: "/", upstream: name });
+  const route = compileRoute(value as RouteConfig, { upstream: null, metrics, credentialFields: [] });
+  route.line = line;
+  return route;
 }
 
 /** What takes targets that no route's path may have: ids in paths of the admin API, and the paths that Envoy asks about. */

@@ -102,7 +102,7 @@ export const relayOf = (
  * see what this process would, such as X-Forwarded-For.
  */
 function headOf({ id, incoming, caller, body }: Exchange, isAdmitted: boolean): string {
-  const { head, ip, isTls } = incoming;
+  const { head, ip, isTls, hasProxyLine } = incoming;
   const { names, lower, values } = head.fields;
   let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
   for (let i = 0; i < names.length; i++) {
@@ -113,7 +113,13 @@ function headOf({ id, incoming, caller, body }: Exchange, isAdmitted: boolean): 
   if (head.framing === "chunked") text += "Transfer-Encoding: chunked\r\n";
   else if (body !== null) text += `Content-Length: ${body.length}\r\n`;
   const isAdmin = incoming.connection.server.options.isAdmin === true;
-  const relay: Relay = { ip, isTls, ...(isAdmin ? { isAdmin } : {}), ...(isAdmitted ? { caller: toldOf(caller) } : {}) };
+  const relay: Relay = {
+    ip,
+    isTls,
+    ...(hasProxyLine ? { hasProxyLine } : {}),
+    ...(isAdmin ? { isAdmin } : {}),
+    ...(isAdmitted ? { caller: toldOf(caller) } : {}),
+  };
   return `${text}X-Request-ID: ${id}\r\n${relayLine(relay)}\r\n`;
 }
 

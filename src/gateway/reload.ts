@@ -6,6 +6,7 @@ import type { Fault } from "../schema/faults.ts";
 import { secretsIn } from "../schema/secrets.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
 import { parseSize } from "../values/units.ts";
+import { warnOfExposure } from "./exposure.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 import { checkedByAll, dropWithAll, enterWithAll } from "./together.ts";
@@ -96,6 +97,7 @@ export function swap(next: Config, plugins: PreparedPlugins, ground: Ground, ser
   // Who follows the events is asked again whether they still may.
   if (!Bun.deepEquals(before.admin.allowFrom, next.admin.allowFrom)) events.recheck();
   warnings.clear("addressUnknown");
+  warnOfExposure(ground, false);
   guard.configure(next.guard);
   if (!Bun.deepEquals(before.health, next.health)) auto.configure();
   // A worker passes batches on to the keeper.

@@ -1,5 +1,6 @@
 import type { ActivitiesConfig } from "../activities/settings.ts";
 import { demoUpstreams } from "../demo/backend.ts";
+import { redirects } from "../edge/settings.ts";
 import { ANONYMOUS } from "../exchange/caller.ts";
 import type { Answerer, Line } from "../exchange/line.ts";
 import { wantedOf } from "../exchange/own-paths.ts";
@@ -100,6 +101,7 @@ export class Snapshots {
         served,
         own.onMain(isAdminElsewhere, wantedOf(ground.inForce.config, !services.pools.isEmpty), (path) => free.has(pageOf(path) ?? "")),
       ),
+      plainRouter: redirects(server.tls) ? new Router<Route>([], own.onPlainPort(isAdminElsewhere)) : null,
       adminRouter: isAdminElsewhere ? new Router<Route>([], own.onAdminListener()) : null,
       miss,
       hasCache: compiled.some((route) => route.cache !== null),

@@ -34,6 +34,7 @@ import { failureOf } from "./failure.ts";
 import type { Ground } from "./ground.ts";
 import { type LineServices, ownLineOf } from "./lines.ts";
 import { missOf, OwnRoutes } from "./own-routes.ts";
+import { plainLineOf, redirectLine } from "./plain-port.ts";
 import { RELAYED, relayOf } from "./relay.ts";
 import type { Services } from "./services.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -269,5 +270,10 @@ function ownRoutes(
         return metrics.ofOwn(name);
     }
   };
-  return new OwnRoutes({ metricsOf, lineOf });
+  const { plainPort } = ground;
+  return new OwnRoutes({
+    ...{ metricsOf, lineOf },
+    redirect: { line: redirectLine(plainPort, noted), metrics: metrics.ofOwn("redirect") },
+    plainLineOf: (name, line) => plainLineOf(name, line, plainPort),
+  });
 }

@@ -4,7 +4,7 @@ import type { Audit } from "../audit/audit.ts";
 import { ADDRESS_SHOWN, DurationField, durationOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../http/conventions.ts";
 import { invalid, notFound } from "../http/refused.ts";
 import { KINDS } from "../records/kinds.ts";
-import { isCidr } from "../values/ip.ts";
+import { isCidr, UNIX_PEER } from "../values/ip.ts";
 import { type Block, canonical, type Guard } from "./guard.ts";
 
 const BlockRecord = Type.Object({
@@ -24,7 +24,7 @@ const toJson = (block: Block) => ({
 });
 
 const read = (text: string, field: string): string => {
-  if (!isCidr(text))
+  if (!isCidr(text) && text !== UNIX_PEER)
     throw invalid([{ path: [field], message: `must be an address or a block such as "203.0.113.0/24", got ${JSON.stringify(text)}` }]);
   return canonical(text);
 };

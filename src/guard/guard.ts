@@ -5,7 +5,7 @@ import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { Halves } from "../values/halves.ts";
-import { CidrSet, formatIp, parseIp } from "../values/ip.ts";
+import { CidrSet, formatIp, parseIp, UNIX_PEER } from "../values/ip.ts";
 import { hashKey, isMade } from "../values/key-format.ts";
 import { parseDuration } from "../values/units.ts";
 import type { GuardConfig } from "./settings.ts";
@@ -462,10 +462,11 @@ const nameOf = ({ cidr, createdAt }: Block): string => `${createdAt} ${cidr}`;
 const leftOf = (block: Block, now: number): number => (block.expiresAt === null ? Number.POSITIVE_INFINITY : block.expiresAt - now);
 
 /**
- * Gives the one form of an address or a block: the bits behind the prefix are 0, a whole address has no prefix. Throws for text that is
- * neither.
+ * Gives the one form of an address or a block: the bits behind the prefix are 0, a whole address has no prefix. Peers on a Unix socket stand
+ * by their name. Throws for text that is none of these.
  */
 export function canonical(cidr: string): string {
+  if (cidr === UNIX_PEER) return cidr;
   const [address = "", length] = cidr.split("/");
   const bytes = parseIp(address);
   if (bytes === null) throw new Error(`${JSON.stringify(cidr)} is no address`);

@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
 import { Duration, Shape } from "../schema/fields.ts";
-import { cidrFaults, YEAR } from "../schema/rules.ts";
+import { peerFaults, YEAR } from "../schema/rules.ts";
 import { parseDuration } from "../values/units.ts";
 
 export const GuardConfig = Type.Union(
@@ -25,7 +25,7 @@ export const GuardConfig = Type.Union(
         allow: Type.Array(Type.String({ maxLength: 64 }), {
           default: [],
           maxItems: 256,
-          description: "Addresses and blocks (CIDR) that are never refused.",
+          description: 'Addresses and blocks (CIDR) that are never refused; "unix": callers on the Unix socket of whom no address is told.',
         }),
       },
       "Refuses addresses that try out keys.",
@@ -41,7 +41,7 @@ export const guardSection: Section<"guard", typeof GuardConfig> = {
   schema: GuardConfig,
   faults: (guard) => {
     if (guard === null) return [];
-    const faults = cidrFaults(guard.allow, ["guard", "allow"]);
+    const faults = peerFaults(guard.allow, ["guard", "allow"]);
     for (const field of ["window", "blockFor"] as const)
       if (parseDuration(guard[field]) < 1000 || parseDuration(guard[field]) > YEAR)
         faults.push({ path: ["guard", field], message: "must be from 1s to 366d" });

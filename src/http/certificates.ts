@@ -60,7 +60,8 @@ function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
+/** Gives the names and addresses that a certificate is for. */
+export function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
   const names = [...(subjectAltName ?? "").matchAll(/(?:DNS|IP Address|URI):([^,"\s]+)/g)].map((match) => match[1] ?? "");
   return names.length > 0 ? names : [/CN=([^\n,]+)/.exec(subject ?? "")?.[1] ?? "no name"];
 }

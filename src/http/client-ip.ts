@@ -1,4 +1,4 @@
-import { type CidrSet, isPrivate, normaliseIp } from "../values/ip.ts";
+import { type CidrSet, isPrivate, normaliseIp, UNIX_PEER } from "../values/ip.ts";
 
 /**
  * Gives the caller's address: the peer's, or, when the peer is a trusted proxy, the rightmost address of X-Forwarded-For that is not
@@ -51,7 +51,7 @@ interface TrailFields {
  * seen; "" when the field holds none.
  */
 export function hiddenCaller(peer: string, fields: TrailFields, trusted: CidrSet): string | null {
-  if (!isPrivate(peer)) return null;
+  if (peer !== UNIX_PEER && !isPrivate(peer)) return null;
   const trail = fields.joined("x-forwarded-for");
   if ((trail === null && fields.get("forwarded") === null) || trusted.has(peer)) return null;
   if (trail === null) return "";

@@ -1,4 +1,4 @@
-import { isLoopback, parseIp } from "../values/ip.ts";
+import { isLoopback, parseIp, UNIX_PEER } from "../values/ip.ts";
 import { descriptors } from "./descriptors.ts";
 
 /** Says how many connections clients may have open. */
@@ -102,8 +102,8 @@ export class Crowd {
   private readonly forget: () => void;
 
   /**
-   * Begins empty. `limits` may be changed. `isExempt` tells addresses that many clients come from by their nature; loopback addresses are
-   * exempt in any case.
+   * Begins empty. `limits` may be changed. `isExempt` tells addresses that many clients come from by their nature; loopback addresses and
+   * peers on Unix sockets are exempt in any case.
    */
   constructor(
     readonly limits: CrowdLimits,
@@ -162,7 +162,7 @@ export class Crowd {
   }
 
   private peerOf(ip: string): Peer | null {
-    if (isLoopback(ip) || this.isExempt(ip)) return null;
+    if (ip === UNIX_PEER || isLoopback(ip) || this.isExempt(ip)) return null;
     const key = networkOf(ip);
     return this.peers.get(key) ?? { key, open: 0, idle: new Place(null) };
   }

@@ -9,10 +9,33 @@ export interface ListeningSocket {
 
 /** Counts connections for all processes that share a socket. */
 export interface ConnectionCounts {
-  /** Notes how many connections this process has now. */
+  /** Notes how many connections this process has now on one of its sockets. */
   note(count: number): void;
+  /** The number of connections that this process has, on all its sockets together. */
+  readonly own: number;
   /** Gives the number of connections of that other process which has the fewest; `null` while there is no other. */
   readonly least: number | null;
+}
+
+/** Makes, for each socket of a process, what counts its connections: all as one number, which others compare with theirs. */
+export function sharesOf(counts: Pick<ConnectionCounts, "note" | "least">): () => ConnectionCounts {
+  let own = 0;
+  return () => {
+    let part = 0;
+    return {
+      note: (count) => {
+        own += count - part;
+        part = count;
+        counts.note(own);
+      },
+      get own() {
+        return own;
+      },
+      get least() {
+        return counts.least;
+      },
+    };
+  };
 }
 
 /** Milliseconds between two looks of a process that takes no connections for now. */
@@ -30,7 +53,6 @@ export class SharedAccept {
   private timer: Timer | null = null;
   private unattended = 0;
   private isClosed = false;
-  private count = 0;
 
   constructor(
     private readonly socket: ListeningSocket,
@@ -42,9 +64,8 @@ export class SharedAccept {
     this.join();
   }
 
-  /** Learns of each connection that has come or gone. `count`: how many there are now. */
+  /** Learns of each connection of this socket that has come or gone. `count`: how many there are now. */
   changed(count: number): void {
-    this.count = count;
     this.counts.note(count);
     if (this.isClosed) return;
     if (this.hasEnough) this.leave();
@@ -62,8 +83,8 @@ export class SharedAccept {
   }
 
   private get hasEnough(): boolean {
-    const { least } = this.counts;
-    return least !== null && this.count > least + 1 + (least >> 3);
+    const { least, own } = this.counts;
+    return least !== null && own > least + 1 + (least >> 3);
   }
 
   private join(): void {

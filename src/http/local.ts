@@ -1,12 +1,12 @@
+import type { Arrival } from "../exchange/exchange.ts";
 import { isLoopback } from "../values/ip.ts";
-import type { Incoming } from "./server.ts";
 
 const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
 const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /**
- * Tells whether a program on this machine asks. A request that a proxy on this machine passes on comes from elsewhere, and so does one that
- * a page has its visitor's browser send under a name that leads here (DNS rebinding).
+ * Tells whether a program on this machine asks. A request that a proxy on this machine passes on comes from elsewhere, whether it says so by
+ * a PROXY line or by a field, and so does one that a page has its visitor's browser send under a name that leads here (DNS rebinding).
  */
-export const isLocal = ({ ip, head: { fields, host } }: Pick<Incoming, "ip" | "head">): boolean =>
-  isLoopback(ip) && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);
+export const isLocal = ({ ip, hasProxyLine, head: { fields, host } }: Pick<Arrival, "ip" | "head" | "hasProxyLine">): boolean =>
+  isLoopback(ip) && hasProxyLine !== true && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);

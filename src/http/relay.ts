@@ -9,6 +9,8 @@ export interface Relay {
   /** The peer's address. */
   readonly ip: string;
   readonly isTls: boolean;
+  /** True where a balancer's PROXY line has said it; left out: none has. */
+  readonly hasProxyLine?: boolean;
   /** True where it came to the admin API's own listener; left out: it came to the main port. */
   readonly isAdmin?: boolean;
   /** Who calls, where the worker has found that out and admitted the request; left out: that is still to be done. */

@@ -7,6 +7,7 @@ const REASONS: Readonly<Record<number, string>> = {
   202: "Accepted",
   204: "No Content",
   304: "Not Modified",
+  308: "Permanent Redirect",
   400: "Bad Request",
   401: "Unauthorized",
   403: "Forbidden",

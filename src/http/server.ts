@@ -1,5 +1,5 @@
-import type { TCPSocketListener } from "bun";
-import { normaliseIp } from "../values/ip.ts";
+import type { SocketHandler, TCPSocketListener } from "bun";
+import { normaliseIp, UNIX_PEER } from "../values/ip.ts";
 import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
@@ -9,9 +9,13 @@ import { noticeVanishedPeers } from "./keep-alive.ts";
 import { hasUnreadBytes } from "./kernel.ts";
 import { type ConnectionCounts, type ListeningSocket, SharedAccept } from "./listening-socket.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
+import { Prelude } from "./prelude.ts";
+import { misplacedLine } from "./proxy-line.ts";
+import type { ProxyPeers } from "./proxy-peers.ts";
 import { RELAY_FIELD, type Relay, relayIn } from "./relay.ts";
 import { divertConnections } from "./reuseport-handover.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
+import { listenAt, type UnixPlace } from "./unix-socket.ts";
 
 /** Holds an answer as the wire needs it. */
 export interface Reply {
@@ -49,6 +53,10 @@ export interface HttpLimits {
 export interface HttpServerOptions {
   readonly hostname: string;
   readonly port: number;
+  /** The path to listen on, in the place of a host and a port; of a socket that processes share whoever has opened it holds the path. */
+  readonly unix?: UnixPlace;
+  /** The peers whose connections begin with a PROXY line; left out: nobody's do. */
+  readonly proxies?: ProxyPeers;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
   readonly reusePort?: boolean;
@@ -108,26 +116,33 @@ const CONTINUE = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
  */
 export class HttpServer {
   readonly connections = new Set<Connection>();
+  /** Connections of which it is not known yet whom they are of. */
+  readonly preludes = new Set<Prelude>();
   /** Seconds since the start, coarse. */
   tick = 0;
   draining = false;
   /** Exchanges that have begun and are not answered completely, tunnels included. */
   inFlight = 0;
   readonly port: number;
-  private readonly listener: Pick<TCPSocketListener<Connection>, "stop">;
+  private readonly listener: Pick<TCPSocketListener<Guest>, "stop">;
+  /** Leaves the path that this process listens on; `null` where it holds none. */
+  private readonly leavePath: (() => void) | null = null;
   /** The descriptor of the listening socket; -1 where there is none. */
   private readonly descriptor: number;
   private readonly accepts: SharedAccept | null = null;
   private readonly ticker: Timer;
   private settled: (() => void) | null = null;
   private readonly crowd: Crowd;
+  /** True when TLS begins on connections that are plain at first, since a PROXY line may come before it. */
+  private readonly readsPreludes: boolean;
   /** True when each connection must be told to notice a peer that vanishes. */
   private readonly asksForLife: boolean;
 
   constructor(readonly options: HttpServerOptions) {
     this.crowd =
       options.crowd ?? new Crowd({ maxConnections: Number.POSITIVE_INFINITY, maxConnectionsPerAddress: Number.POSITIVE_INFINITY });
-    const { shared, relays } = options;
+    const { shared, relays, unix } = options;
+    this.readsPreludes = options.tls !== null && options.proxies?.isEmpty === false;
     if (shared !== undefined) {
       this.accepts = new SharedAccept(shared.socket, shared.counts, (descriptor) => this.listenOn({ fd: descriptor }));
       this.listener = { stop: () => this.accepts?.close() };
@@ -137,6 +152,12 @@ export class HttpServer {
       this.listener = this.listenOn({ fd: relays.descriptor });
       this.descriptor = -1;
       this.port = relays.port;
+    } else if (unix !== undefined) {
+      const { listener, leave } = listenAt(unix, (path) => this.listenOn({ unix: path }));
+      this.listener = listener;
+      this.leavePath = leave;
+      this.descriptor = -1;
+      this.port = 0;
     } else {
       // Bun takes reusePort, and tells the descriptor: its types say neither.
       const listener = this.listenOn({ hostname: options.hostname, port: options.port, reusePort: options.reusePort === true });
@@ -148,29 +169,44 @@ export class HttpServer {
     this.ticker = setInterval(() => {
       this.tick++;
       for (const connection of this.connections) connection.checkDeadline(this.tick);
+      for (const prelude of this.preludes) prelude.checkDeadline(this.tick);
     }, 1000);
   }
 
-  private listenOn(where: object): TCPSocketListener<Connection> {
-    const { options } = this;
-    return Bun.listen<Connection>({
+  private listenOn(where: object): TCPSocketListener<Guest> {
+    // A PROXY line stands before TLS.
+    const tls = this.readsPreludes ? null : this.tlsOptions;
+    return Bun.listen<Guest>({
       ...(where as { hostname: string; port: number }),
-      ...(options.tls ? { tls: { cert: options.tls.cert, key: options.tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") } } : {}),
+      ...(tls === null ? {} : { tls }),
       socket: {
+        ...this.handlers(),
         open: (socket) => {
-          const connection = this.accept(socket as unknown as RawSocket);
-          if (connection !== null) socket.data = connection;
-        },
-        data: (socket, bytes) => socket.data?.receive(bytes as Buffer),
-        drain: (socket) => socket.data?.drained(),
-        close: (socket) => socket.data?.closed(),
-        error: (socket, error) => {
-          // Bun reports here both a broken connection and what a handler threw.
-          if (!("code" in error)) options.onFault(error);
-          socket.data?.dispose();
+          const guest = this.accept(socket as unknown as RawSocket);
+          if (guest !== null) socket.data = guest;
         },
       },
     });
+  }
+
+  /** Gives what hears of a connection from its first byte on. */
+  handlers(): SocketHandler<Guest> {
+    return {
+      data: (socket, bytes) => socket.data?.receive(bytes as Buffer),
+      drain: (socket) => socket.data?.drained(),
+      close: (socket) => socket.data?.closed(),
+      error: (socket, error) => {
+        // Bun reports here both a broken connection and what a handler threw.
+        if (!("code" in error)) this.options.onFault(error);
+        socket.data?.dispose();
+      },
+    };
+  }
+
+  /** What TLS is spoken by; `null`: plain http is. */
+  get tlsOptions(): { cert: string; key: string; ALPNProtocols: Buffer } | null {
+    const { tls } = this.options;
+    return tls === null ? null : { cert: tls.cert, key: tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") };
   }
 
   /**
@@ -178,7 +214,9 @@ export class HttpServer {
    */
   async close(timeout: number): Promise<void> {
     this.draining = true;
-    const isDiverted = this.options.reusePort === true && divertConnections(this.descriptor);
+    this.leavePath?.();
+    // Whoever has opened a path has left it by now, or another listens there.
+    const isDiverted = this.options.unix !== undefined || (this.options.reusePort === true && divertConnections(this.descriptor));
     if (!isDiverted) this.listener.stop(false);
     // An idle connection may have a request on its way to us: its answer says that it is the last one.
     const underWay = isDiverted || this.connections.size > 0 ? Math.min(UNDER_WAY_FOR, timeout) : 0;
@@ -193,37 +231,65 @@ export class HttpServer {
     clearTimeout(patience);
     clearInterval(this.ticker);
     for (const connection of [...this.connections]) connection.part();
+    for (const prelude of [...this.preludes]) prelude.dispose();
     if (this.options.crowd === undefined) this.crowd.close();
   }
 
   /** Takes a new connection in, or closes it where there are too many. */
-  private accept(socket: RawSocket): Connection | null {
-    const remoteAddress = this.options.relays === undefined ? socket.remoteAddress : RELAYED;
+  private accept(socket: RawSocket): Guest | null {
+    const { options } = this;
+    const remoteAddress = options.relays !== undefined ? RELAYED : options.unix !== undefined ? UNIX_PEER : socket.remoteAddress;
     if (remoteAddress === undefined) {
       // Port scanners and health checks of load balancers reset a connection that we have not looked at yet.
       socket.terminate();
       return null;
     }
-    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
-    const connection = new Connection(this, socket, normaliseIp(remoteAddress) ?? remoteAddress);
     descriptors.opened();
-    const seat = this.crowd.admit(connection, connection.ip);
-    if (seat === null) {
-      descriptors.closed();
-      socket.close();
-      return null;
-    }
+    // On a socket for both families an IPv4 peer shows as ::ffff:192.0.2.1.
+    const ip = normaliseIp(remoteAddress) ?? remoteAddress;
+    if (this.asksForLife) socket.setKeepAlive(true, 60_000);
+    const isOfProxy = options.proxies?.has(ip) === true;
+    return isOfProxy || this.readsPreludes ? this.hear(new Prelude(this, socket, ip, isOfProxy)) : this.begin(socket, ip, false);
+  }
+
+  /** Waits for what stands before HTTP on a connection. */
+  private hear(prelude: Prelude): Prelude | null {
+    const seat = this.seatFor(prelude, prelude.ip);
+    if (seat === null) return null;
+    prelude.seat = seat;
+    this.preludes.add(prelude);
+    this.countAnew();
+    return prelude;
+  }
+
+  /** Begins to serve a connection whose client is known, or closes it (`null`) where there are too many. Its descriptor is counted already. */
+  begin(socket: RawSocket, ip: string, hasProxyLine: boolean): Connection | null {
+    const connection = new Connection(this, socket, ip, hasProxyLine);
+    const seat = this.seatFor(connection, ip);
+    if (seat === null) return null;
     connection.seat = seat;
     this.connections.add(connection);
-    this.accepts?.changed(this.connections.size);
-    if (this.asksForLife) socket.setKeepAlive(true, 60_000);
+    this.countAnew();
     return connection;
   }
 
-  /** Takes out a connection that is closed. */
-  left(connection: Connection): void {
-    this.connections.delete(connection);
-    this.accepts?.changed(this.connections.size);
+  private seatFor(guest: Guest & Member, ip: string): Seat | null {
+    const seat = this.crowd.admit(guest, ip);
+    if (seat !== null) return seat;
+    descriptors.closed();
+    guest.socket.close();
+    return null;
+  }
+
+  /** Takes out a connection that is closed, or goes on as another. */
+  left(guest: Connection | Prelude): void {
+    if (guest instanceof Connection) this.connections.delete(guest);
+    else this.preludes.delete(guest);
+    this.countAnew();
+  }
+
+  private countAnew(): void {
+    this.accepts?.changed(this.connections.size + this.preludes.size);
   }
 
   /** Ends a stop's wait when nothing is under way any more; called when an exchange has ended or an answer has left. */
@@ -238,8 +304,18 @@ export class HttpServer {
   }
 }
 
+/** Hears what happens to a connection. */
+export interface Guest {
+  readonly socket: RawSocket;
+  receive(chunk: Buffer): void;
+  drained(): void;
+  closed(): void;
+  /** Ends the connection now, whatever is under way. */
+  dispose(): void;
+}
+
 /** Runs one client's connection: requests one after the other, pipelined ones in order. */
-export class Connection implements Member {
+export class Connection implements Guest, Member {
   readonly out: Outgoing;
   /** The connection's place among all connections. */
   seat!: Seat;
@@ -276,8 +352,10 @@ export class Connection implements Member {
   constructor(
     readonly server: HttpServer,
     readonly socket: RawSocket,
-    /** The peer's address in its canonical form. */
+    /** The peer's address in its canonical form: its own, or the one that its balancer's PROXY line says. */
     readonly ip: string,
+    /** True when a balancer has made the connection, for itself or somebody else. */
+    readonly hasProxyLine: boolean,
   ) {
     this.out = new Outgoing(socket);
     this.activeAt = server.tick;
@@ -537,7 +615,9 @@ export class Connection implements Member {
     if (end < 0 && this.scanned === 0 && !mayBegin(this.buffer[0] as number)) {
       // What is no HTTP has no end that could be waited for.
       const isTls = this.buffer[0] === TLS_HANDSHAKE;
-      const detail = isTls ? "This port speaks http: call it with http://, or ask for its https port." : "This is not HTTP.";
+      const detail = isTls
+        ? "This port speaks http: call it with http://, or ask for its https port."
+        : (misplacedLine(this.buffer) ?? "This is not HTTP.");
       this.answerAndClose(options.refuse(new HeadFault(400, detail), this.ip));
       return false;
     }
@@ -553,8 +633,9 @@ export class Connection implements Member {
     const head = this.heads.request();
     const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
+      const line = misplacedLine(this.buffer);
       this.buffer = EMPTY;
-      this.answerAndClose(options.refuse(head, this.ip));
+      this.answerAndClose(options.refuse(line === null ? head : new HeadFault(400, line), this.ip));
       return false;
     }
     const incoming = new Incoming(this, head, options.limits);
@@ -595,6 +676,11 @@ export class Incoming {
   /** The peer's address. */
   get ip(): string {
     return this.relay?.ip ?? this.connection.ip;
+  }
+
+  /** True when a PROXY line stood before the connection: then a balancer has made it. */
+  get hasProxyLine(): boolean {
+    return this.relay?.hasProxyLine ?? this.connection.hasProxyLine;
   }
 
   get isTls(): boolean {

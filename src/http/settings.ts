@@ -1,11 +1,12 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
-import { TlsConfig } from "../edge/settings.ts";
+import { TlsConfig, tlsPortOf } from "../edge/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import { Duration, Port, Shape, Size } from "../schema/fields.ts";
-import { cidrFaults } from "../schema/rules.ts";
+import { peerFaults } from "../schema/rules.ts";
 import { isLoopbackHost } from "../values/ip.ts";
 import { parseSize } from "../values/units.ts";
+import { MAX_UNIX_PATH } from "./unix-socket.ts";
 
 const Connections = (description: string) =>
   Type.Union([Type.Integer({ minimum: 1, maximum: 1e7 }), Type.Literal("auto")], {
@@ -13,6 +14,31 @@ const Connections = (description: string) =>
     description,
     expects: 'a whole number from 1, or "auto"',
   });
+
+const UnixConfig = Type.Union(
+  [
+    Type.String({ minLength: 1, examples: ["/run/sluice/sluice.sock"] }),
+    Shape(
+      {
+        path: Type.String({ minLength: 1, description: "The socket's path." }),
+        mode: Type.String({
+          pattern: "^0?[0-7]{3}$",
+          default: "0660",
+          description: "The file's rights, octal: who may write it may connect.",
+          expects: 'rights such as "0660"',
+        }),
+      },
+      "A path, and the rights of the file.",
+    ),
+    Type.Null(),
+  ],
+  {
+    default: null,
+    description:
+      'A Unix socket to listen on besides, with http: a path, or { "path", "mode" }. A peer there is named "unix"; the caller\'s address is what X-Forwarded-For says where trustedProxies lists "unix", or a PROXY line where proxyProtocol does. null: none.',
+    expects: 'a path, or { "path": "/run/sluice/sluice.sock", "mode": "0660" }',
+  },
+);
 
 export const ServerConfig = Shape(
   {
@@ -28,10 +54,18 @@ export const ServerConfig = Shape(
         'Processes that serve requests as one gateway: what limits, quotas, budgets and blocks count, they count together. "auto": one for each core; on systems other than Linux one.',
       expects: 'a whole number from 1 to 64, or "auto"',
     }),
+    unix: UnixConfig,
+    proxyProtocol: Type.Array(Type.String({ maxLength: 64 }), {
+      default: [],
+      maxItems: 256,
+      description:
+        'Addresses and blocks (CIDR) of balancers whose connections begin with a PROXY line (version 1 or 2), before TLS where that is spoken; "unix": those on the Unix socket. They must; nobody else may. The address in it is the caller\'s. Not on admin.listen.',
+      examples: [["10.0.0.0/24", "unix"]],
+    }),
     trustedProxies: Type.Array(Type.String({ maxLength: 64 }), {
       default: [],
       maxItems: 256,
-      description: "Addresses and blocks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed.",
+      description: 'Addresses and blocks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed; "unix": peers on the Unix socket.',
     }),
     maxBodySize: Size("Largest request body.", { default: "10mb" }),
     maxHeaderSize: Size("Largest request head. At least 1kb, at most 1mb.", { default: "16kb" }),
@@ -39,7 +73,7 @@ export const ServerConfig = Shape(
       "Most connections that clients may have open; beyond it the longest idle one is closed, and where none is idle the new one. auto: two thirds of the files that the process may open, so that the others are left for backends.",
     ),
     maxConnectionsPerAddress: Connections(
-      "The same for one address (one /64 of IPv6); not for trustedProxies and loopback. auto: a quarter of maxConnections, at least 1000, since many callers may share one address.",
+      "The same for one address (one /64 of IPv6); not for trustedProxies, proxyProtocol, loopback and the Unix socket. auto: a quarter of maxConnections, at least 1000, since many callers may share one address.",
     ),
     bodyRate: Size(
       "The least that a request's body must bring a second, averaged over 30 s after 10 s of grace, while Sluice waits for it: slower ones get 408. 0b: any.",
@@ -52,6 +86,13 @@ export const ServerConfig = Shape(
   { default: {} },
 );
 export type ServerConfig = Static<typeof ServerConfig>;
+
+/** Gives the path of `server.unix`; `null`: there is none. */
+export const unixPathOf = (unix: ServerConfig["unix"]): string | null => (typeof unix === "string" ? unix : (unix?.path ?? null));
+
+/** Gives the rights of the file there, as of chmod(2). */
+export const unixModeOf = (unix: ServerConfig["unix"]): number =>
+  Number.parseInt(unix === null || typeof unix === "string" ? "0660" : unix.mode, 8);
 
 const ProblemBase = Type.Union(
   [
@@ -88,13 +129,28 @@ export const problemBaseSection: Section<"problemBase", typeof ProblemBase> = {
 export const serverSection: Section<"server", typeof ServerConfig> = {
   name: "server",
   schema: ServerConfig,
-  restart: { fields: ["host", "port", "workers", "tls"] },
-  notYet: ["tls.port", "tls.certificates", "tls.acme", "tls.clientCertificates", "tls.http2", "tls.http3"],
-  faults: ({ trustedProxies, maxHeaderSize, tls }) => {
-    const faults = cidrFaults(trustedProxies, ["server", "trustedProxies"]);
+  restart: { fields: ["host", "port", "workers", "unix", "tls"] },
+  fixed: (before, next) => {
+    // TLS begins otherwise where a line may come before it.
+    const isSame = next.tls === null || (before.proxyProtocol.length === 0) === (next.proxyProtocol.length === 0);
+    const message = "can't be turned on or off while the gateway speaks TLS: restart it";
+    return isSame ? [] : [{ path: ["server", "proxyProtocol"], message }];
+  },
+  notYet: ["tls.certificates", "tls.acme", "tls.clientCertificates", "tls.http2", "tls.http3"],
+  faults: ({ trustedProxies, proxyProtocol, unix, port, maxHeaderSize, tls }) => {
+    const faults = peerFaults(trustedProxies, ["server", "trustedProxies"]);
+    faults.push(...peerFaults(proxyProtocol, ["server", "proxyProtocol"]));
     for (const field of ["cert", "key"] as const)
       if (tls !== null && tls[field] === null)
         faults.push({ path: ["server", "tls", field], message: "is required: https needs a certificate and its key" });
+    if (tls !== null && port !== 0 && tlsPortOf(tls) === port)
+      faults.push({
+        path: ["server", "tls", "port"],
+        message: "is server.port as well: take another, or leave it out to speak https on that one alone",
+      });
+    const path = unixPathOf(unix);
+    if (path !== null && Buffer.byteLength(path) > MAX_UNIX_PATH)
+      faults.push({ path: ["server", "unix"], message: `must have at most ${MAX_UNIX_PATH} bytes: systems take no longer ones` });
     const size = parseSize(maxHeaderSize);
     if (size < 1024 || size > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
     return faults;

@@ -5,7 +5,7 @@ import { ALGORITHMS } from "../limits/algorithms/registry.ts";
 import { type LimitConfig, type QuotaConfig, quotaList } from "../limits/settings.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Nullable, Shape } from "../schema/fields.ts";
-import { cidrFaults } from "../schema/rules.ts";
+import { peerFaults } from "../schema/rules.ts";
 
 const AuthzConfig = Nullable(
   Shape(
@@ -14,7 +14,7 @@ const AuthzConfig = Nullable(
         default: ["127.0.0.0/8", "::1"],
         maxItems: 256,
         description:
-          "The addresses and blocks (CIDR) of the proxies that may ask, compared with the connection's own address; others get 404. By default this machine alone: who may ask can try out keys under any address.",
+          'The addresses and blocks (CIDR) of the proxies that may ask, compared with the connection\'s own address ("unix": peers on the Unix socket); others get 404. By default this machine alone: who may ask can try out keys under any address.',
       }),
       denyAs: Type.Union([Type.Literal(403), Type.Null()], {
         default: null,
@@ -31,7 +31,7 @@ const AuthzConfig = Nullable(
 export const authzSection: Section<"authz", typeof AuthzConfig> = {
   name: "authz",
   schema: AuthzConfig,
-  faults: (authz) => (authz === null ? [] : cidrFaults(authz.allowFrom, ["authz", "allowFrom"])),
+  faults: (authz) => (authz === null ? [] : peerFaults(authz.allowFrom, ["authz", "allowFrom"])),
   warnings: (authz, { config }) => (authz === null ? [] : limitsThatWait(config)),
 };
 

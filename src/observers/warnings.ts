@@ -51,6 +51,8 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
   const doubted = new Map<string, string>();
   /** The issuers that can't be asked, with the reason for each. */
   const away = new Map<string, string>();
+  /** The balancers whose connections come without a PROXY line. */
+  const withoutLine = new Set<string>();
   return {
     unnamedProxy: ({ peer }) =>
       warnings.raise(
@@ -58,6 +60,17 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
         "Requests come through a proxy that server.trustedProxies does not name: all its callers count as one address, for limits and blocks.",
         `requests come through ${peer}, which server.trustedProxies does not name`,
       ),
+    proxyLine: ({ peer, isMissing }) => {
+      if (isMissing) withoutLine.add(peer);
+      else withoutLine.delete(peer);
+      if (withoutLine.size === 0) warnings.clear("proxyLineMissing");
+      else
+        warnings.raise(
+          "proxyLineMissing",
+          "Connections of a balancer that server.proxyProtocol names come without a PROXY line: they are refused.",
+          `let it send one (HAProxy: send-proxy-v2; nginx: proxy_protocol on): ${[...withoutLine].join(", ")}`,
+        );
+    },
     unknownAddress: () =>
       warnings.raise(
         "addressUnknown",

@@ -1,4 +1,4 @@
-import { isCidr } from "../values/ip.ts";
+import { isCidr, UNIX_PEER } from "../values/ip.ts";
 import { parseDuration } from "../values/units.ts";
 import type { Fault, Path } from "./faults.ts";
 
@@ -19,4 +19,12 @@ export const cidrFaults = (entries: readonly string[], at: Path): Fault[] =>
     isCidr(entry)
       ? []
       : [{ path: [...at, i], message: `must be an address or a block such as "10.0.0.0/8", got ${JSON.stringify(entry)}` }],
+  );
+
+/** Gives the same as `cidrFaults`, for a list of peers: those on a Unix socket may stand in it by their name. */
+export const peerFaults = (entries: readonly string[], at: Path): Fault[] =>
+  entries.flatMap((entry, i) =>
+    isCidr(entry) || entry === UNIX_PEER
+      ? []
+      : [{ path: [...at, i], message: `must be an address or a block such as "10.0.0.0/8", or "unix", got ${JSON.stringify(entry)}` }],
   );

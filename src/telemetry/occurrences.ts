@@ -26,6 +26,8 @@ export type Occurrence =
   | { readonly type: "block"; readonly block: Block; readonly origin: Origin }
   /** A private or loopback peer that `server.trustedProxies` does not name says for whom it asks. */
   | { readonly type: "unnamedProxy"; readonly peer: string }
+  /** Connections of a balancer that `server.proxyProtocol` names come without a PROXY line, or with it again. */
+  | { readonly type: "proxyLine"; readonly peer: string; readonly isMissing: boolean }
   /** A proxy has asked about a request and not told the caller's address. */
   | { readonly type: "unknownAddress" }
   /** The system's status has changed. */

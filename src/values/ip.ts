@@ -8,6 +8,9 @@ export function parseIp(text: string): Uint8Array | null {
   return isMapped ? bytes.slice(12) : bytes;
 }
 
+/** The name of a peer on a Unix socket, which has no address. Sets of addresses may hold it. */
+export const UNIX_PEER = "unix";
+
 /** Tells whether an address is one of this machine itself. */
 export const isLoopback = (ip: string): boolean => ip === "::1" || ip.startsWith("127.") || ip.startsWith("::ffff:127.");
 
@@ -101,24 +104,34 @@ function parseCidr(text: string): Block | null {
 const REMEMBERED = 4096;
 
 /**
- * Holds a set of address blocks. Throws for an entry that is no block: check with `isCidr` first.
+ * Holds a set of address blocks, and perhaps the peers on Unix sockets (`UNIX_PEER`). Throws for an entry that is neither: check with
+ * `isCidr` first.
  *
  * @example
  * new CidrSet(["10.0.0.0/8", "2001:db8::/32"]).has("10.1.2.3"); // true
  */
 export class CidrSet {
   private readonly blocks: readonly Block[];
+  private readonly hasUnix: boolean;
   private readonly known = new Map<string, boolean>();
 
   constructor(list: readonly string[]) {
-    this.blocks = list.map((text) => {
+    this.hasUnix = list.includes(UNIX_PEER);
+    const blocks = this.hasUnix ? list.filter((text) => text !== UNIX_PEER) : list;
+    this.blocks = blocks.map((text) => {
       const block = parseCidr(text);
       if (block === null) throw new Error(`${JSON.stringify(text)} is not an address or an address block`);
       return block;
     });
   }
 
+  /** True when nothing is in it. */
+  get isEmpty(): boolean {
+    return this.blocks.length === 0 && !this.hasUnix;
+  }
+
   has(ip: string): boolean {
+    if (ip === UNIX_PEER) return this.hasUnix;
     if (this.blocks.length === 0) return false;
     const known = this.known.get(ip);
     if (known !== undefined) return known;

@@ -308,7 +308,10 @@ describe("a configuration", () => {
     [limit({ by: "tenant" }), '"header:NAME"'],
     [limit({ by: [] }), "at least 1 entry"],
     [{ server: { trustedProxies: ["10.0.0.0/33"] } }, "must be an address or a block"],
-    [{ admin: { allowFrom: ["::1", "office"] } }, 'admin.allowFrom[1]: must be an address or a block such as "10.0.0.0/8", got "office"'],
+    [
+      { admin: { allowFrom: ["::1", "office"] } },
+      'admin.allowFrom[1]: must be an address or a block such as "10.0.0.0/8", or "unix", got "office"',
+    ],
     [{ problemBase: "errors.example.com" }, 'problemBase: must be a URL such as "https://errors.example.com", or null'],
     [{ problemBase: "ftp://example.com" }, "problemBase: must be a URL such as"],
     [{ problemBase: "https://exa mple.com" }, "problemBase: must be a URL such as"],

@@ -112,6 +112,7 @@ export function exchangeOn(
 const snapshotOf = (route: Route): Snapshot => ({
   router: new Router([route]),
   adminRouter: null,
+  plainRouter: null,
   miss: route,
   hasCache: route.cache !== null,
   trustedProxies: new CidrSet([]),
