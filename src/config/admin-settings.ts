@@ -76,7 +76,8 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
   ],
   warnings: ({ listen, allowFrom }, { config, host }) => {
     const adminHost = listen?.host ?? host;
-    if (isLoopbackHost(adminHost)) return lockedOut(allowFrom, config.server.trustedProxies, adminHost);
+    const isOnSocket = listen === null && config.server.unix !== null && allowFrom.includes(UNIX_PEER);
+    if (isLoopbackHost(adminHost)) return isOnSocket ? [] : lockedOut(allowFrom, config.server.trustedProxies, adminHost);
     if (!isAdminUnencrypted(config, host)) return [];
     return [
       {

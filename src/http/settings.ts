@@ -4,7 +4,7 @@ import { TlsConfig, tlsPortOf } from "../edge/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import { Duration, Port, Shape, Size } from "../schema/fields.ts";
 import { peerFaults } from "../schema/rules.ts";
-import { isLoopbackHost } from "../values/ip.ts";
+import { isLoopbackHost, UNIX_PEER } from "../values/ip.ts";
 import { parseSize } from "../values/units.ts";
 import { MAX_UNIX_PATH } from "./unix-socket.ts";
 
@@ -155,17 +155,25 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     if (size < 1024 || size > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
     return faults;
   },
-  warnings: ({ trustedProxies }, { host }) =>
-    isLoopbackHost(host)
-      ? []
-      : trustedProxies.flatMap((entry, i): Fault[] =>
-          /\/0$/.test(entry)
-            ? [
-                {
-                  path: ["server", "trustedProxies", i],
-                  message: "believes everybody's X-Forwarded-For: any caller can pass for any address",
-                },
-              ]
-            : [],
-        ),
+  warnings: ({ trustedProxies, proxyProtocol, unix }, { host }) => [
+    ...(isLoopbackHost(host) ? [] : [...everybody(trustedProxies, "trustedProxies"), ...everybody(proxyProtocol, "proxyProtocol")]),
+    ...(unix === null ? [...noSocket(trustedProxies, "trustedProxies"), ...noSocket(proxyProtocol, "proxyProtocol")] : []),
+  ],
 };
+
+type Peers = "trustedProxies" | "proxyProtocol";
+
+const BELIEVES: Readonly<Record<Peers, string>> = {
+  trustedProxies: "believes everybody's X-Forwarded-For: any caller can pass for any address",
+  proxyProtocol: "believes everybody's PROXY line: any caller can pass for any address, and none without a line is served",
+};
+
+/** Warns of entries that take all addresses. */
+const everybody = (entries: readonly string[], field: Peers): Fault[] =>
+  entries.flatMap((entry, i) => (/\/0$/.test(entry) ? [{ path: ["server", field, i], message: BELIEVES[field] }] : []));
+
+/** Warns of entries that mean the Unix socket, where there is none. */
+const noSocket = (entries: readonly string[], field: Peers): Fault[] =>
+  entries.flatMap((entry, i) =>
+    entry === UNIX_PEER ? [{ path: ["server", field, i], message: "means the Unix socket, and there is none: set server.unix" }] : [],
+  );

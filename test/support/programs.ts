@@ -12,6 +12,7 @@ const INSTALL = {
   skopeo: "apt-get install skopeo",
   nginx: "apt-get install nginx-light",
   caddy: "apt-get install caddy",
+  haproxy: "apt-get install haproxy",
   postgres: "apt-get install postgresql",
   curl: "apt-get install curl",
   openssl: "apt-get install openssl",

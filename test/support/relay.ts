@@ -2,7 +2,7 @@ import { type Body, collect } from "../../src/http/body.ts";
 import { type ClientNotes, originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/http/client.ts";
 import type { Crowd } from "../../src/http/crowd.ts";
 import type { Descriptors } from "../../src/http/descriptors.ts";
-import { type HttpLimits, HttpServer, type Incoming, type Reply } from "../../src/http/server.ts";
+import { type HttpLimits, HttpServer, type HttpServerOptions, type Incoming, type Reply } from "../../src/http/server.ts";
 import { systemClock } from "../../src/values/clock.ts";
 
 export const text = (status: number, body: string, head = ""): Reply => ({
@@ -17,6 +17,7 @@ export const text = (status: number, body: string, head = ""): Reply => ({
 export function server(
   handle: (incoming: Incoming) => void,
   { crowd, ...limits }: Partial<HttpLimits & { crowd: Crowd }> = {},
+  more: Partial<HttpServerOptions> = {},
 ): HttpServer & AsyncDisposable {
   const it = new HttpServer({
     hostname: "127.0.0.1",
@@ -29,6 +30,7 @@ export function server(
     onFault: (error) => {
       throw error;
     },
+    ...more,
   });
   return Object.assign(it, { [Symbol.asyncDispose]: () => it.close(0) });
 }

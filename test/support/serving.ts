@@ -18,6 +18,7 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
     url: `http://127.0.0.1:${listeners.port}`,
     port: listeners.port,
     adminPort: listeners.adminPort,
+    tlsPort: listeners.tlsPort,
     clock,
     faults,
     admin: (method: string, path: string, body?: object) =>
