@@ -3,12 +3,9 @@ import type { Ground } from "./ground.ts";
 
 /**
  * Raises the warning that the admin API can be reached from elsewhere without TLS, or clears it: at the start, and after each change of the
- * configuration. A worker leaves it to the keeper. `isStart`: the log has a line of the configuration's own warnings for it.
+ * configuration. A worker leaves it to the keeper.
  */
-export function warnOfExposure(
-  { inForce, warnings, options, bus }: Pick<Ground, "inForce" | "warnings" | "options" | "bus">,
-  isStart: boolean,
-): void {
+export function warnOfExposure({ inForce, warnings, options, bus }: Pick<Ground, "inForce" | "warnings" | "options" | "bus">): void {
   const { config } = inForce;
   if (bus.role === "worker") return;
   if (!isAdminUnencrypted(config, options.host ?? config.server.host)) warnings.clear("adminUnencrypted");
@@ -17,6 +14,7 @@ export function warnOfExposure(
       "adminUnencrypted",
       "The admin API can be reached from elsewhere without TLS: its token can be read on the way.",
       'give it a listener of its own ("admin": { "listen": { "host": "127.0.0.1", "port": 8081 } }), or set server.tls',
-      isStart,
+      // The log has a line of the configuration's own warnings.
+      true,
     );
 }

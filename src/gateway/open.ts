@@ -77,7 +77,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   const certificate: { expiresAt: number | null } = { expiresAt: null };
   metrics.show(families(sourcesOf(ground, services, () => certificate.expiresAt)));
   countTogether(ground);
-  warnOfExposure(ground, true);
+  warnOfExposure(ground);
   follow(ground, services);
   const follower = ground.bus.role === "worker" ? followReloads(ground, services) : null;
   const inStep = follower === null ? watchConfiguration(ground, services) : follower.catchUp();

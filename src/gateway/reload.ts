@@ -97,7 +97,7 @@ export function swap(next: Config, plugins: PreparedPlugins, ground: Ground, ser
   // Who follows the events is asked again whether they still may.
   if (!Bun.deepEquals(before.admin.allowFrom, next.admin.allowFrom)) events.recheck();
   warnings.clear("addressUnknown");
-  warnOfExposure(ground, false);
+  warnOfExposure(ground);
   guard.configure(next.guard);
   if (!Bun.deepEquals(before.health, next.health)) auto.configure();
   // A worker passes batches on to the keeper.
