@@ -6,6 +6,8 @@ import { backupAdmin } from "../backups/admin.ts";
 import { type CacheView, cacheAdmin } from "../cache/admin.ts";
 import { consumersAdmin } from "../consumers/admin.ts";
 import type { Consumers } from "../consumers/consumers.ts";
+import { certificatesAdmin } from "../edge/admin.ts";
+import type { Standing } from "../edge/certificates.ts";
 import { eventsAdmin } from "../events/admin.ts";
 import type { EventHub } from "../events/hub.ts";
 import { type ExplainAdminDeps, explainAdmin } from "../explain/admin.ts";
@@ -77,6 +79,8 @@ export interface ResourceDeps extends LimitsAdminDeps {
   /** Gives the lines of the log that found no room, in all processes. */
   readonly droppedInAll: () => Promise<LogState["dropped"]>;
   readonly config: ConfigView;
+  /** Tells how it stands with each place that certificates come from. */
+  readonly certificates: () => readonly Standing[];
 }
 
 /**
@@ -109,6 +113,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
       more: { schema: { state: IssuerState }, of: (name) => ({ state: deps.issuerState(name) }) },
     }),
   ),
+  own(certificatesAdmin(deps.certificates), "admin"),
   own(breakersAdmin(deps.upstreams, deps.clock, deps.audit, deps.inAll), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),
   recordsOf("block", blocksAdmin(deps.guard, deps.audit)),

@@ -1,6 +1,7 @@
 import { loadConfig, placed } from "../config/load.ts";
 import { configWarnings } from "../config/warnings.ts";
-import { day, examineCertificates } from "../http/certificates.ts";
+import { day } from "../edge/ends.ts";
+import { examineFiles } from "../edge/files.ts";
 import { pluginFileFaults } from "../plugins/plugins.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
@@ -26,7 +27,7 @@ export const check: Command = {
     if ("faults" in loaded) return tell(file, loaded.faults);
     const { config, given } = loaded;
     const now = Date.now();
-    const { faults, warnings: ofCertificates, certificates } = examineCertificates(config, now);
+    const { faults, warnings: ofCertificates, certificates } = examineFiles(config.server.tls, now);
     const wrong = [...faults, ...(await pluginFileFaults(config, file))];
     if (wrong.length > 0) return tell(file, placed(text, wrong));
     const host = process.env.SLUICE_HOST || config.server.host;

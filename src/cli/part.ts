@@ -1,3 +1,4 @@
+import type { TlsInForce } from "../edge/certificates.ts";
 import type { ListenerName } from "../gateway/places.ts";
 import type { TablePlace } from "../gateway/shared-table.ts";
 import type { FromProcess, ToProcess } from "../shared/process-bus.ts";
@@ -34,6 +35,8 @@ export interface Part {
   readonly restarts: Readonly<Record<string, number>>;
   /** The port of the demo's backend; 0: none yet. */
   readonly demoPort: number;
+  /** What https was served with last: it serves on while a file is broken. */
+  readonly tls: TlsInForce;
 }
 
 /** What the supervisor says to a process of it. */
@@ -53,6 +56,8 @@ export type FromPart =
   | { readonly kind: "ready"; readonly demoUrl: string | null; readonly firstToken: string | null }
   /** It has another configuration in force: whoever begins from here on begins with that. */
   | { readonly kind: "inForce"; readonly text: string }
+  /** It has other certificates in force: likewise. */
+  | { readonly kind: "certificates"; readonly inForce: TlsInForce }
   /** The keeper can't start with the file's configuration: the one that was in force last is to stand in. */
   | { readonly kind: "standsIn"; readonly text: string; readonly fileFaults: Part["fileFaults"] };
 

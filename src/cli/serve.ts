@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { placed } from "../config/load.ts";
 import { configWarnings } from "../config/warnings.ts";
+import type { TlsInForce } from "../edge/certificates.ts";
+import { examineFiles } from "../edge/files.ts";
 import { type Listeners, listen } from "../gateway/listeners.ts";
-import { examineCertificates } from "../http/certificates.ts";
 import { unixPathOf } from "../http/settings.ts";
 import { clearStale } from "../http/unix-socket.ts";
 import { formatFault } from "../schema/faults.ts";
@@ -58,6 +59,8 @@ export interface Start {
   readonly mayStandIn: boolean;
   /** True where another process may listen on the same port. */
   readonly reusePort: boolean;
+  /** What https is served with. */
+  readonly tls: TlsInForce;
   /** What is valid and hardly meant, as lines of the log. */
   readonly warnings: readonly string[];
 }
@@ -97,17 +100,18 @@ function startOf(input: Input, instead?: Read): Start {
   const port = portOf(input) ?? config.server.port;
   const host = option(input, "host", "SLUICE_HOST") ?? config.server.host;
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
-  const certificates = examineCertificates(config, systemClock.wall());
+  const certificates = examineFiles(config.server.tls, systemClock.wall());
   if (certificates.faults.length > 0) throw new CannotStart(faultList(file ?? "config.json", placed(text, certificates.faults)));
   const warnings = placed(text, [...configWarnings(config, given, host, systemClock.wall()), ...certificates.warnings]);
   return {
     ...{ read, host, port, databasePath, folder, mayStandIn, reusePort: flags["reuse-port"] === true },
+    tls: certificates.inForce,
     warnings: warnings.map((warning) => `configuration: ${formatFault(file ?? "demo", warning)}`),
   };
 }
 
-async function serveAlone({ read, host, port, databasePath, folder, mayStandIn, reusePort, warnings }: Start): Promise<void> {
-  const running = await openProcess(read, { host, databasePath, folder, mayStandIn });
+async function serveAlone({ read, host, port, databasePath, folder, mayStandIn, reusePort, tls, warnings }: Start): Promise<void> {
+  const running = await openProcess(read, { host, databasePath, folder, mayStandIn, tls });
   const { gateway, scope, logger, onFault } = running;
   const { config, file } = read;
   // The first requests should not be limited by this instance alone, only because they come early.

@@ -75,6 +75,7 @@ class Supervisor {
   private readonly connections: Int32Array;
   private text: string;
   private fileFaults: Part["fileFaults"];
+  private tls: Part["tls"];
   private readonly restarts: Record<string, number> = {};
   private demoPort = 0;
   private firstToken: string | null = null;
@@ -91,6 +92,7 @@ class Supervisor {
     const { read } = deps;
     this.text = read.text;
     this.fileFaults = read.fileFaults;
+    this.tls = deps.tls;
     this.logger = openLog(this.output, redactorFor(adminTokenFrom(process.env.SLUICE_ADMIN_TOKEN)), read.config).logger;
     this.tellSystemd = systemdFor(this.logger);
     this.folder = folderForSockets();
@@ -233,6 +235,7 @@ class Supervisor {
       restarts: { ...this.restarts },
       table: this.ticketFor(self),
       ...{ keeperSocket: this.keeperSocket, connections: this.countsPath, workers: this.count, demoPort: this.demoPort },
+      tls: this.tls,
     };
   }
 
@@ -254,6 +257,9 @@ class Supervisor {
       case "inForce":
         this.text = message.text;
         this.fileFaults = [];
+        break;
+      case "certificates":
+        this.tls = message.inForce;
         break;
       case "standsIn":
         throw new StandsIn({ ...this.deps.read, text: message.text, fileFaults: message.fileFaults as never });

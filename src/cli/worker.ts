@@ -95,6 +95,8 @@ async function serveAs(part: Part, hear: (take: (message: ToPart) => void) => vo
       orders.stop("apart");
     },
     onInForce: (text) => say({ kind: "inForce", text }),
+    tls: part.tls,
+    onCertificates: (inForce) => say({ kind: "certificates", inForce }),
     restarts: async () => orders.restarts,
   });
   const { gateway, scope, onFault } = running;

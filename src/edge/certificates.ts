@@ -35,6 +35,25 @@ export interface ClientAuthorities {
 export interface CertificateSource {
   /** Those that there are now; the best of each name. */
   readonly certificates: readonly ServedCertificate[];
+  /** How it stands with each of its places, also with those that have no certificate yet. */
+  readonly standings?: readonly Standing[];
   /** Called after each change of `certificates`. */
   onChange: (() => void) | null;
+}
+
+/** Tells how it stands with a place that certificates come from. Times are milliseconds since 1970. */
+export interface Standing {
+  /** The file that it is read from, or the host that it is ordered for. */
+  readonly place: string;
+  readonly source: ServedCertificate["source"];
+  /** What the certificate that serves is for; empty: there is none yet. */
+  readonly names: readonly string[];
+  /** When it ends; `null`: there is none yet. */
+  readonly endsAt: number | null;
+  /** When another one is ordered; `null`: somebody puts it into the place of the file. */
+  readonly renewsAt: number | null;
+  /** What is wrong: the last good one serves on; `null`: all is well. */
+  readonly trouble: string | null;
+  /** Since when. */
+  readonly troubledSince: number | null;
 }

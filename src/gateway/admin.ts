@@ -24,7 +24,8 @@ export type AdminApi = (request: Request, requestId: string, ip?: string) => Pro
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
-  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
+  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication, certificates } =
+    services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
     ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },
@@ -43,6 +44,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     cache: { statistics: picture.cache, purge: picture.purge },
     inAll: picture.targets,
     droppedInAll: picture.dropped,
+    certificates: () => certificates.standings(),
     limiter: limits.limiter,
     callerOf: (id) => issuers.callerOf(id),
     config: { live, config: () => inForce.config },

@@ -7,6 +7,8 @@ import { cacheFamilies } from "../cache/metrics.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { LiveConfig } from "../config/live.ts";
 import { configFamilies } from "../config/metrics.ts";
+import type { Standing, TlsInForce } from "../edge/certificates.ts";
+import { certificateFamilies } from "../edge/metrics.ts";
 import type { EventHub } from "../events/hub.ts";
 import { eventFamilies } from "../events/metrics.ts";
 import type { Guard } from "../guard/guard.ts";
@@ -14,7 +16,7 @@ import { guardFamilies } from "../guard/metrics.ts";
 import type { SystemHealth } from "../health/health.ts";
 import { healthFamilies } from "../health/metrics.ts";
 import type { Crowd } from "../http/crowd.ts";
-import { certificateFamilies, connectionFamilies } from "../http/metrics.ts";
+import { connectionFamilies } from "../http/metrics.ts";
 import type { Issuers } from "../issuers/issuers.ts";
 import { issuerFamilies } from "../issuers/metrics.ts";
 import { type Census, limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
@@ -57,8 +59,10 @@ export interface Sources {
   readonly log: Log | null;
   readonly events: EventHub;
   readonly spanCounts: Readonly<Record<string, number>>;
-  /** Gives the milliseconds since 1970 at which the certificate expires; `null` without TLS. */
-  readonly certificateExpiresAt: () => number | null;
+  /** Gives what this process serves TLS with. */
+  readonly tls: () => TlsInForce;
+  /** Tells how it stands with each place that certificates come from. */
+  readonly certificates: () => readonly Standing[];
 }
 
 /**
@@ -81,7 +85,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...sharedLimitFamilies(sources.shared),
   ...configFamilies(sources.live),
   ...pluginFamilies(sources.plugins),
-  ...certificateFamilies(sources.certificateExpiresAt),
+  ...certificateFamilies(sources.tls, sources.certificates),
   ...logFamilies(sources.log),
   ...spanFamilies(sources.spanCounts),
   ...eventFamilies(sources.events),

@@ -3,6 +3,7 @@ import { ScheduledBackups } from "../backups/scheduled.ts";
 import { LiveConfig } from "../config/live.ts";
 import type { Environment } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import type { TlsInForce } from "../edge/certificates.ts";
 import { PlainPort } from "../edge/plain-port.ts";
 import { EventForwarder, readWorkers } from "../events/forwarding.ts";
 import { EventHub } from "../events/hub.ts";
@@ -74,6 +75,10 @@ export interface GatewayOptions {
   readonly workers?: number;
   /** Learns, in the keeper, of each configuration that comes into force. */
   readonly onInForce?: (text: string) => void;
+  /** What https was served with last, which serves on while a file is broken; left out: nothing was. */
+  readonly tls?: TlsInForce;
+  /** Learns, in the keeper, what https is served with from here on. */
+  readonly onCertificates?: (inForce: TlsInForce) => void;
   /** The path of the keeper's socket, for a worker. */
   readonly keeperSocket?: string;
   /** Tells a worker whether the keeper serves now; left out: it is taken to. */

@@ -1,8 +1,6 @@
-import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
+import { ListenerTls } from "../edge/listener-tls.ts";
 import { redirects } from "../edge/settings.ts";
-import { namesOf } from "../http/certificates.ts";
 import { Crowd, crowdLimits } from "../http/crowd.ts";
 import type { HeadFault } from "../http/head.ts";
 import { type ConnectionCounts, type ListeningSocket, sharesOf } from "../http/listening-socket.ts";
@@ -90,7 +88,13 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
       throw new ListenFault(place, error);
     }
   };
-  const tls = tlsOf(config, gateway);
+  const tls = config.server.tls === null ? null : new ListenerTls();
+  const followTls = (): void => {
+    followWith(tls, gateway);
+    for (const server of servers.values()) server.renewTls();
+  };
+  followTls();
+  gateway.certificates.held.follow(followTls);
   if (sockets !== undefined && "relays" in sockets) {
     // Who comes from a worker has been let in there.
     open({ name: "main", host, port }, { relays: sockets.relays, crowd: EVERYBODY, tls: null, handle: relayedHandler(gateway) });
@@ -117,6 +121,7 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
       Object.assign(limits, limitsOf(next));
       Object.assign(crowd.limits, crowdLimits(next.server, gateway.workers));
       proxies.configure(new CidrSet(next.server.proxyProtocol));
+      followTls();
     },
     port: main,
     adminPort: portOf("admin") ?? main,
@@ -124,15 +129,13 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
   };
 }
 
-/** Reads the certificate that is served; `null`: https is not spoken. */
-function tlsOf({ server }: Config, { certificateExpires, plainPort }: Gateway): HttpServerOptions["tls"] {
-  const { tls } = server;
-  if (tls === null || tls.cert === null || tls.key === null) return null;
-  const cert = readFileSync(tls.cert, "utf8");
-  const certificate = new X509Certificate(cert);
-  certificateExpires(Date.parse(certificate.validTo));
-  plainPort.serve([...namesOf(certificate), ...(tls.acme?.hosts ?? [])]);
-  return { cert, key: readFileSync(tls.key, "utf8") };
+/** Has TLS be spoken by what is in force, and the plain port know for which hosts. */
+function followWith(tls: ListenerTls | null, { certificates, config, plainPort }: Gateway): void {
+  const settings = config().server.tls;
+  if (tls === null || settings === null) return;
+  const { current } = certificates.held;
+  tls.follow(current, settings, certificates.canChoose);
+  plainPort.serve([...current.certificates.flatMap(({ names }) => names), ...(settings.acme?.hosts ?? [])]);
 }
 
 /** Gives what answers a head that could not be read. */

@@ -9,6 +9,7 @@ import type { PreparedPlugins } from "../plugins/plugins.ts";
 import { faultLines } from "../schema/faults.ts";
 import { parseDuration } from "../values/units.ts";
 import type { AdminApi } from "./admin.ts";
+import type { Certificates } from "./certificates.ts";
 import { cacheCountsOf, countTogether } from "./everyone.ts";
 import { warnOfExposure } from "./exposure.ts";
 import { families } from "./families.ts";
@@ -41,8 +42,8 @@ export interface Gateway {
   config(): Config;
   /** Gives the text that Prometheus scrapes; `accept`: the field of its request. */
   metrics(accept: string | null): Promise<{ readonly type: string; readonly body: string }>;
-  /** Says until when the listeners' certificate is valid, in milliseconds since 1970. */
-  certificateExpires(at: number): void;
+  /** What https is served with. */
+  readonly certificates: Certificates;
   /** What the plain port beside the one for https does. */
   readonly plainPort: PlainPort;
   /** Learns of a balancer whose connections come without a PROXY line, or with it again. */
@@ -74,25 +75,29 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   const services = openServices(ground);
   const surfaces = openSurfaces(ground, services);
   const { metrics, warnings, crowd, live, events, inForce } = ground;
-  const certificate: { expiresAt: number | null } = { expiresAt: null };
-  metrics.show(families(sourcesOf(ground, services, () => certificate.expiresAt)));
+  const { certificates } = services;
+  metrics.show(families(sourcesOf(ground, services)));
   countTogether(ground);
   warnOfExposure(ground);
   follow(ground, services);
   const follower = ground.bus.role === "worker" ? followReloads(ground, services) : null;
   const inStep = follower === null ? watchConfiguration(ground, services) : follower.catchUp();
   return {
-    ...{ ready: Promise.all([whenReady(services, ground), inStep]).then(() => {}), warnings, crowd, live, workers: options.workers ?? 1 },
-    lookAgain: async () => void (await Promise.all([follower?.catchUp(), services.picture.look()])),
+    ...{
+      ready: Promise.all([whenReady(services, ground), inStep, certificates.tried, certificates.look()]).then(() => {}),
+      warnings,
+      crowd,
+      live,
+      workers: options.workers ?? 1,
+    },
+    lookAgain: async () => void (await Promise.all([follower?.catchUp(), services.picture.look(), certificates.look()])),
     dispatcher: surfaces.dispatcher,
     admin: surfaces.admin,
     demoUrl: services.demo?.url ?? null,
     firstToken: services.firstToken,
     config: () => inForce.config,
     metrics: (accept) => metrics.text(accept),
-    certificateExpires: (at) => {
-      certificate.expiresAt = at;
-    },
+    certificates,
     plainPort: ground.plainPort,
     onProxyLine: (peer, isMissing) => ground.emit({ type: "proxyLine", peer, isMissing }),
     malformed: (request) => services.recorder.malformed(request, surfaces.snapshots.current),
@@ -160,11 +165,13 @@ async function whenReady({ replication, picture }: Services, { link }: Ground): 
   }
 }
 
-const sourcesOf = (ground: Ground, services: Services, certificateExpiresAt: () => number | null): Parameters<typeof families>[0] => {
+const sourcesOf = (ground: Ground, services: Services): Parameters<typeof families>[0] => {
   const { clock, link, crowd, live, backups, metrics, writability, events, plugins, options } = ground;
-  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing } = services;
+  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates } = services;
   return {
-    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, link, crowd, backups, events, certificateExpiresAt },
+    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, link, crowd, backups, events },
+    tls: () => certificates.held.current,
+    certificates: () => certificates.standings(),
     cacheCounts: () => cacheCountsOf(metrics),
     census: limits.census,
     shared: limits.shared,

@@ -58,8 +58,9 @@ export interface Reread {
  */
 export async function reload({ next, text, isStopping }: Reread, ground: Ground, services: Services): Promise<readonly Fault[]> {
   const plugins = await ground.plugins.prepare(next);
+  const certificates = await services.certificates.prepare(next.server.tls);
   const step = { number: Bun.randomUUIDv7(), text };
-  const own = isStopping() ? STOPPING : [...plugins.faults, ...faultsOf(next, ground, services)];
+  const own = isStopping() ? STOPPING : [...plugins.faults, ...certificates.faults, ...faultsOf(next, ground, services)];
   const faults = own.length > 0 ? own : await checkedByAll(ground, step);
   if (faults.length > 0 || isStopping()) {
     plugins.drop();
@@ -67,6 +68,7 @@ export async function reload({ next, text, isStopping }: Reread, ground: Ground,
     return faults.length > 0 ? faults : STOPPING;
   }
   swap(next, plugins, ground, services);
+  certificates.enter();
   enterWithAll(ground, step);
   keepGood(text, ground);
   return [];

@@ -34,6 +34,7 @@ import { Upstreams } from "../upstreams/registry.ts";
 import { Troubles } from "../upstreams/troubles.ts";
 import { Usage } from "../usage/usage.ts";
 import { parseSize } from "../values/units.ts";
+import { type Certificates, openCertificates } from "./certificates.ts";
 import { type Everyone, openEveryone } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
 import { onRecords, openPicture, type Picture } from "./picture.ts";
@@ -81,6 +82,8 @@ export interface Services {
   readonly usage: Usage;
   readonly recorder: Recorder;
   readonly activities: ActivitiesDoor;
+  /** What https is served with. */
+  readonly certificates: Certificates;
   /** Takes over changes in the database that other processes, or other instances, have made. */
   readonly applyRemoteChanges: (changes: readonly Change[]) => void;
 }
@@ -128,7 +131,8 @@ export function openServices(ground: Ground): Services {
   const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
   const activities = openActivities(ground);
   const everyone = openEveryone(ground, { denials, cacheStore: backends.cacheStore });
-  return { ...who, limits, usage, ...shared, ...backends, picture, demo, tracing, denials, everyone, recorder, activities };
+  const certificates = openCertificates(ground);
+  return { ...who, limits, usage, ...shared, ...backends, picture, demo, tracing, denials, everyone, recorder, activities, certificates };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */

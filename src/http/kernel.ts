@@ -6,8 +6,8 @@ import { openLibc } from "../values/libc.ts";
 const POLLIN = 0x01;
 /** The flags MSG_PEEK | MSG_DONTWAIT of Linux. */
 const LOOK = 0x42;
-/** The command F_DUPFD_CLOEXEC of Linux. */
-const F_DUPFD_CLOEXEC = 1030;
+/** The command F_DUPFD_CLOEXEC of Linux, and of macOS. */
+const F_DUPFD_CLOEXEC = process.platform === "darwin" ? 67 : 1030;
 
 /** The library, opened when it is first asked for; `null` where the system has none. */
 let library: ReturnType<typeof open> | undefined;

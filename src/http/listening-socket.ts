@@ -72,6 +72,14 @@ export class SharedAccept {
     else if (this.listener === null) this.tryToJoin();
   }
 
+  /** Begins to take connections anew, by another `begin`; one that leaves them to others does so when it joins again. Throws where it can't. */
+  renew(): void {
+    const { listener } = this;
+    if (listener === null) return;
+    this.listener = this.begin(copyDescriptor(this.socket.descriptor));
+    listener.stop(false);
+  }
+
   /** Takes no more connections, whatever waits: the socket is closed when all processes have closed it. */
   close(): void {
     if (this.isClosed) return;

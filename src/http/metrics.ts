@@ -16,16 +16,3 @@ export const connectionFamilies = (crowd: Crowd): readonly Family[] => [
   ),
   gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets), "sum"),
 ];
-
-/** Gives the metric of when the listeners' certificate expires. `expiresAt`: milliseconds since 1970; `null` without TLS. */
-export const certificateFamilies = (expiresAt: () => number | null): readonly Family[] => [
-  gauge(
-    "sluice_tls_certificate_expiry_timestamp_seconds",
-    "When the listeners' certificate is no longer valid.",
-    () => {
-      const at = expiresAt();
-      return at === null ? [] : single(at / 1000);
-    },
-    "min",
-  ),
-];

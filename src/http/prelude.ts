@@ -94,7 +94,7 @@ export class Prelude implements Guest, Member {
       const upgradable = this.socket as unknown as Upgradable;
       // What is on the wire is nobody's business from here on.
       upgradable.data = undefined;
-      const socket = this.server.handlers();
+      const socket = this.server.handlers(true);
       const [, secured] = upgradable.upgradeTLS({ data: undefined, tls: tlsOptions, isServer: true, initialData: rest, socket });
       secured.data = this.server.begin(secured, ip, hasLine) ?? undefined;
     }

@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import type { SocketHandler, TCPSocketListener } from "bun";
 import { normaliseIp, UNIX_PEER } from "../values/ip.ts";
 import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
@@ -6,7 +7,7 @@ import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, HeadReader, type RequestHead } from "./head.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
-import { hasUnreadBytes } from "./kernel.ts";
+import { copyDescriptor, hasUnreadBytes } from "./kernel.ts";
 import { type ConnectionCounts, type ListeningSocket, SharedAccept } from "./listening-socket.ts";
 import { Outgoing, type RawSocket } from "./outgoing.ts";
 import { Prelude } from "./prelude.ts";
@@ -14,6 +15,7 @@ import { misplacedLine } from "./proxy-line.ts";
 import type { ProxyPeers } from "./proxy-peers.ts";
 import { RELAY_FIELD, type Relay, relayIn } from "./relay.ts";
 import { divertConnections } from "./reuseport-handover.ts";
+import type { ServerTls } from "./server-tls.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 import { listenAt, type UnixPlace } from "./unix-socket.ts";
 
@@ -57,7 +59,8 @@ export interface HttpServerOptions {
   readonly unix?: UnixPlace;
   /** The peers whose connections begin with a PROXY line; left out: nobody's do. */
   readonly proxies?: ProxyPeers;
-  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** By what TLS is spoken; `null`: it is not. */
+  readonly tls: ServerTls | null;
   /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
   readonly reusePort?: boolean;
   /** A listening socket that other processes share, in the place of one of its own. */
@@ -103,6 +106,7 @@ const PIECE = 128;
 /** The size in bytes with which the memory for a head that comes in pieces begins. */
 const MIN_PIECES = 512;
 
+const NOT_SECURE = new HeadFault(400, "This port speaks https, and the request came by http: write https:// before the host.");
 /** The first byte of a TLS handshake (RFC 8446 §5.1). */
 const TLS_HANDSHAKE = 22;
 const EMPTY = Buffer.alloc(0);
@@ -124,11 +128,14 @@ export class HttpServer {
   /** Exchanges that have begun and are not answered completely, tunnels included. */
   inFlight = 0;
   readonly port: number;
-  private readonly listener: Pick<TCPSocketListener<Guest>, "stop">;
+  private listener: Pick<TCPSocketListener<Guest>, "stop">;
   /** Leaves the path that this process listens on; `null` where it holds none. */
   private readonly leavePath: (() => void) | null = null;
   /** The descriptor of the listening socket; -1 where there is none. */
-  private readonly descriptor: number;
+  private descriptor: number;
+  /** The version of `options.tls` that is listened with, and whether it could not be the one that is in force. */
+  private tlsVersion: number;
+  private isBehind = false;
   private readonly accepts: SharedAccept | null = null;
   private readonly ticker: Timer;
   private settled: (() => void) | null = null;
@@ -143,6 +150,7 @@ export class HttpServer {
       options.crowd ?? new Crowd({ maxConnections: Number.POSITIVE_INFINITY, maxConnectionsPerAddress: Number.POSITIVE_INFINITY });
     const { shared, relays, unix } = options;
     this.readsPreludes = options.tls !== null && options.proxies?.isEmpty === false;
+    this.tlsVersion = options.tls?.version ?? 0;
     if (shared !== undefined) {
       this.accepts = new SharedAccept(shared.socket, shared.counts, (descriptor) => this.listenOn({ fd: descriptor }));
       this.listener = { stop: () => this.accepts?.close() };
@@ -168,6 +176,7 @@ export class HttpServer {
     this.asksForLife = !noticeVanishedPeers(this.descriptor);
     this.ticker = setInterval(() => {
       this.tick++;
+      this.renewTls();
       for (const connection of this.connections) connection.checkDeadline(this.tick);
       for (const prelude of this.preludes) prelude.checkDeadline(this.tick);
     }, 1000);
@@ -180,7 +189,7 @@ export class HttpServer {
       ...(where as { hostname: string; port: number }),
       ...(tls === null ? {} : { tls }),
       socket: {
-        ...this.handlers(),
+        ...this.handlers(tls !== null),
         open: (socket) => {
           const guest = this.accept(socket as unknown as RawSocket);
           if (guest !== null) socket.data = guest;
@@ -189,9 +198,11 @@ export class HttpServer {
     });
   }
 
-  /** Gives what hears of a connection from its first byte on. */
-  handlers(): SocketHandler<Guest> {
+  /** Gives what hears of a connection from its first byte on. `isSecure`: whether it begins with TLS. */
+  handlers(isSecure: boolean): SocketHandler<Guest> {
     return {
+      ...(isSecure ? this.options.tls?.handlers : {}),
+      ...(isSecure ? { handshake: (socket, isDone, error) => socket.data?.secured?.(isDone, error) } : {}),
       data: (socket, bytes) => socket.data?.receive(bytes as Buffer),
       drain: (socket) => socket.data?.drained(),
       close: (socket) => socket.data?.closed(),
@@ -204,9 +215,36 @@ export class HttpServer {
   }
 
   /** What TLS is spoken by; `null`: plain http is. */
-  get tlsOptions(): { cert: string; key: string; ALPNProtocols: Buffer } | null {
+  get tlsOptions(): object | null {
     const { tls } = this.options;
-    return tls === null ? null : { cert: tls.cert, key: tls.key, ALPNProtocols: Buffer.from("\x08http/1.1") };
+    return tls === null ? null : { ...tls.options, ALPNProtocols: Buffer.from("\x08http/1.1") };
+  }
+
+  /**
+   * Listens anew where TLS is spoken by something else than before. The socket stays, and whatever waits in its queue: no connection is refused or lost, and
+   * those that there are go on. What fails for want of a descriptor is done a second later.
+   */
+  renewTls(): void {
+    const { tls, onFault } = this.options;
+    if (tls === null || tls.version === this.tlsVersion || this.draining) return;
+    if (this.readsPreludes) {
+      // Where TLS begins later, it begins by what is in force then.
+      this.tlsVersion = tls.version;
+      return;
+    }
+    try {
+      if (this.accepts !== null) this.accepts.renew();
+      else {
+        const next = this.listenOn({ fd: copyDescriptor(this.descriptor) });
+        this.listener.stop(false);
+        this.listener = next;
+        this.descriptor = (next as { fd?: number }).fd ?? -1;
+      }
+      this.tlsVersion = tls.version;
+    } catch (error) {
+      if (!this.isBehind) onFault(error);
+    }
+    this.isBehind = this.tlsVersion !== tls.version;
   }
 
   /**
@@ -307,6 +345,8 @@ export class HttpServer {
 /** Hears what happens to a connection. */
 export interface Guest {
   readonly socket: RawSocket;
+  /** Learns what became of the handshake, where there is one. `error`: what Bun found wrong. */
+  secured?(isDone: boolean, error: Error | null): void;
   receive(chunk: Buffer): void;
   drained(): void;
   closed(): void;
@@ -360,6 +400,23 @@ export class Connection implements Guest, Member {
     this.out = new Outgoing(socket);
     this.activeAt = server.tick;
     this.idleSince = server.tick;
+  }
+
+  /** Learns what became of the handshake. `error`: what Bun found wrong. */
+  secured(isSecure: boolean, error: Error | null): void {
+    if (!isSecure && error?.message.includes("HTTP_REQUEST") === true) this.refusePlain();
+  }
+
+  /** Answers a request that came without TLS. Only the descriptor takes bytes that TLS has not made; the connection is closed after it. */
+  private refusePlain(): void {
+    const { fd } = this.socket;
+    const reply = this.server.options.refuse(NOT_SECURE, this.ip);
+    if (fd === undefined || !(fd >= 0) || typeof reply.body !== "string") return;
+    try {
+      writeSync(fd, headText(reply, "Connection: close\r\n", true) + reply.body);
+    } catch {
+      // It has gone.
+    }
   }
 
   receive(chunk: Buffer): void {

@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
+import { fixedTlsFaults, tlsFaults } from "../edge/rules.ts";
 import { TlsConfig, tlsPortOf } from "../edge/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import { Duration, Port, Shape, Size } from "../schema/fields.ts";
@@ -129,20 +130,19 @@ export const problemBaseSection: Section<"problemBase", typeof ProblemBase> = {
 export const serverSection: Section<"server", typeof ServerConfig> = {
   name: "server",
   schema: ServerConfig,
-  restart: { fields: ["host", "port", "workers", "unix", "tls"] },
+  restart: { fields: ["host", "port", "workers", "unix"] },
   fixed: (before, next) => {
     // TLS begins otherwise where a line may come before it.
+    const faults = fixedTlsFaults(before.tls, next.tls);
     const isSame = next.tls === null || (before.proxyProtocol.length === 0) === (next.proxyProtocol.length === 0);
     const message = "can't be turned on or off while the gateway speaks TLS: restart it";
-    return isSame ? [] : [{ path: ["server", "proxyProtocol"], message }];
+    return isSame ? faults : [...faults, { path: ["server", "proxyProtocol"], message }];
   },
-  notYet: ["tls.certificates", "tls.acme", "tls.clientCertificates", "tls.http2", "tls.http3"],
+  notYet: ["tls.acme", "tls.clientCertificates", "tls.http2", "tls.http3"],
   faults: ({ trustedProxies, proxyProtocol, unix, port, maxHeaderSize, tls }) => {
     const faults = peerFaults(trustedProxies, ["server", "trustedProxies"]);
     faults.push(...peerFaults(proxyProtocol, ["server", "proxyProtocol"]));
-    for (const field of ["cert", "key"] as const)
-      if (tls !== null && tls[field] === null)
-        faults.push({ path: ["server", "tls", field], message: "is required: https needs a certificate and its key" });
+    if (tls !== null) faults.push(...tlsFaults(tls));
     if (tls !== null && port !== 0 && tlsPortOf(tls) === port)
       faults.push({
         path: ["server", "tls", "port"],

@@ -22,6 +22,12 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     if (isRaised) log.warn({ code, detail }, message);
     else log.info({ code }, "this warning is over");
   },
+  certificateFailing: ({ name, why, nextAt }) => {
+    if (why === null) log.info({ name }, "the certificate is well again");
+    else log.error({ name, why, ...(nextAt === null ? {} : { nextAt: timeText(nextAt) }) }, "a certificate can't be had, or renewed");
+  },
+  certificateReplaced: ({ place, names, endsAt }) =>
+    log.info({ file: place, names, until: timeText(endsAt) }, "another certificate is served"),
   backup: ({ file, bytes }) => log.info({ file, bytes }, "backup made"),
   block: ({ block: { cidr, reason, by, expiresAt } }) => log.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked"),
   health: ({ before, after: { status, by, reason } }) =>

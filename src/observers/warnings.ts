@@ -12,7 +12,12 @@ export interface WarningRulesDeps {
 }
 
 /** Raises and clears the warnings that occurrences mean for an operator: the wording of all of them stands here. */
-export const warningRules = (deps: WarningRulesDeps): Subscriber => ({ ...ofStorage(deps), ...ofPeers(deps), ...ofConfiguration(deps) });
+export const warningRules = (deps: WarningRulesDeps): Subscriber => ({
+  ...ofStorage(deps),
+  ...ofCertificates(deps),
+  ...ofPeers(deps),
+  ...ofConfiguration(deps),
+});
 
 const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
   storage: ({ state }) => {
@@ -45,6 +50,25 @@ const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
     else warnings.clear("activitiesFull");
   },
 });
+
+const ofCertificates = ({ warnings }: WarningRulesDeps): Subscriber => {
+  /** Why each certificate is not well, by its name. */
+  const failing = new Map<string, string>();
+  return {
+    certificateFailing: ({ name, why }) => {
+      if (why === null) failing.delete(name);
+      else failing.set(name, why);
+      if (failing.size === 0) warnings.clear("certificateFailing");
+      else
+        warnings.raise(
+          "certificateFailing",
+          "A certificate can't be read, ordered or renewed: the last good one serves until it ends.",
+          [...failing].map(([each, reason]) => `${each}: ${reason}`).join(", "),
+          true,
+        );
+    },
+  };
+};
 
 const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
   /** The names of backends that can't be looked up, with the warning's text for each. */

@@ -125,6 +125,13 @@ export type Occurrence =
       readonly milliseconds: number;
       readonly requestId: string;
     }
+  /**
+   * A certificate can't be read, ordered or renewed, and why; `null`: it is well again. `name`: its file, or the host that it is ordered for. `nextAt`: when
+   * it is tried again, in milliseconds since 1970; `null`: as soon as something changes.
+   */
+  | { readonly type: "certificateFailing"; readonly name: string; readonly why: string | null; readonly nextAt: number | null }
+  /** A file holds another certificate, which is served from here on. `endsAt`: milliseconds since 1970. */
+  | { readonly type: "certificateReplaced"; readonly place: string; readonly names: readonly string[]; readonly endsAt: number }
   /** Activities can't be taken in (`sink`: `null`), or applied to a sink, for now. */
   | { readonly type: "activitiesTrouble"; readonly sink: string | null; readonly message: string; readonly attempts: number }
   /** Something is wrong with a sink, or with what the queue holds (`null`), that keeps no other activity from taking effect. */

@@ -104,21 +104,6 @@ describe("a start that fails half-way leaves nothing open, with Redis set", () =
     expect(openFiles(home.path)).toEqual([]);
     expect(faults).toEqual([]);
   });
-
-  test("where a certificate can't be read", async () => {
-    using home = folder();
-    const [cert, key] = [join(home.path, "cert.pem"), join(home.path, "key.pem")];
-    writeFileSync(cert, "no certificate");
-    writeFileSync(key, "no key");
-    const config = configOf({ server: { host: "127.0.0.1", tls: { cert, key } } });
-    const { scope, open, onFault, faults } = opened(config, join(home.path, "sluice.db"));
-    const gateway = open();
-    expect(() => listen(scope, { config, host: "127.0.0.1", port: 0, gateway, onFault })).toThrow();
-    await scope.close();
-    await settled(links, 0);
-    expect(openFiles(home.path)).toEqual([]);
-    expect(faults).toEqual([]);
-  });
 });
 
 describe("a start that fails half-way says one clear sentence", () => {

@@ -1,0 +1,26 @@
+import { X509Certificate } from "node:crypto";
+
+const DAY = 86_400_000;
+/** Milliseconds before its end from which a certificate is spoken of. */
+const SOON = 14 * DAY;
+/** The part of its life that may be left then: one of six days, which is renewed after four, is well until its last. */
+const SOON_OF_LIFE = 1 / 6;
+
+/** When a certificate is valid, in milliseconds since 1970. */
+export interface Life {
+  readonly beginsAt: number;
+  readonly endsAt: number;
+}
+
+/** Gives when the first certificate of a chain is valid. */
+export function lifeOf(cert: string): Life {
+  const { validFrom, validTo } = new X509Certificate(cert);
+  return { beginsAt: Date.parse(validFrom), endsAt: Date.parse(validTo) };
+}
+
+/** Tells whether a certificate ends so soon, or has ended, that somebody must know. */
+export const endsSoon = ({ beginsAt, endsAt }: Life, now: number): boolean =>
+  endsAt - now < Math.min(SOON, Math.max(0, endsAt - beginsAt) * SOON_OF_LIFE);
+
+/** Gives the day of a time, in UTC. */
+export const day = (at: number): string => new Date(at).toISOString().slice(0, 10);

@@ -1,0 +1,25 @@
+import type { Fault } from "../schema/faults.ts";
+import type { TlsConfig } from "./settings.ts";
+
+/** Gives what the schema of `server.tls` can't say. */
+export function tlsFaults({ cert, key, certificates, acme }: TlsConfig): Fault[] {
+  const needsPair = cert !== null || key !== null || (certificates.length === 0 && acme === null);
+  return (["cert", "key"] as const)
+    .filter((field) => needsPair && (field === "cert" ? cert : key) === null)
+    .map((field) => ({ path: ["server", "tls", field], message: "is required: https needs a certificate and its key" }));
+}
+
+/** The settings of `server.tls` that say where and how is listened. */
+const FIXED = ["port", "redirect", "acme", "http2"] as const;
+
+/** Gives a fault for each change of `server.tls` that only a restart can make. */
+export function fixedTlsFaults(before: TlsConfig | null, next: TlsConfig | null): Fault[] {
+  if (before === null || next === null)
+    return before === next
+      ? []
+      : [{ path: ["server", "tls"], message: `can't be turned ${next === null ? "off" : "on"} while the gateway runs: restart it` }];
+  return FIXED.filter((field) => !Bun.deepEquals(before[field], next[field])).map((field) => ({
+    path: ["server", "tls", field],
+    message: "can't be changed while the gateway runs: restart it, or put the one before back",
+  }));
+}
