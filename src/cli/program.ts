@@ -10,7 +10,7 @@ import { explain } from "./explain.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
-import { blocks, breakers, cache, issuers, limits, pools, reload, tiers, tokens, upstreams, usage } from "./resources.ts";
+import { blocks, breakers, cache, certificates, issuers, limits, pools, reload, tiers, tokens, upstreams, usage } from "./resources.ts";
 import { restore } from "./restore.ts";
 import { routes } from "./routes.ts";
 import { schema } from "./schema.ts";
@@ -37,6 +37,7 @@ const COMMANDS: readonly Command[] = [
   limits,
   usage,
   blocks,
+  certificates,
   breakers,
   cache,
   health,

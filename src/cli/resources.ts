@@ -187,6 +187,24 @@ export const tokens: Command = {
     }),
 };
 
+export const certificates: Command = {
+  name: "certificates",
+  usage: "certificates list",
+  summary:
+    "Lists the certificates that a running gateway serves https with, until when each is valid, and what is wrong. Exit status 1 where something is.",
+  flags: REMOTE_FLAGS,
+  actions: ["list"],
+  positionals: 1,
+  run: (input) =>
+    act(input, "certificates list", {
+      list: async () => {
+        const { items } = await ask<{ items: Record<string, unknown>[] }>(input, "GET", "/admin/certificates");
+        table(input, items, ["names", "source", "place", "endsAt", "renewsAt", "trouble"]);
+        return items.some(({ trouble }) => trouble !== null) ? 1 : 0;
+      },
+    }),
+};
+
 export const breakers: Command = {
   name: "breakers",
   usage: "breakers list | open TARGET | close TARGET",

@@ -21,13 +21,14 @@ export const pairsOf = ({ cert, key, certificates }: TlsConfig): readonly Config
 /** Makes of a pair's texts what is served. */
 export function madeOfPair(files: PairFiles, [cert = "", key = ""]: readonly (string | Error)[]): Made<ServedCertificate> {
   const { served, faults } = judgePair(files, { cert, key });
-  return served === null ? { trouble: faults.map(({ message }) => message).join("; ") } : { value: served };
+  if (served !== null) return { value: served };
+  return { trouble: faults.map(({ message }) => message).join("; "), file: faults[0]?.field === "key" ? 1 : 0 };
 }
 
 /** Makes of the authorities' text what clients are judged by. */
 export function madeOfAuthorities(file: string, [text = ""]: readonly (string | Error)[]): Made<string> {
   const judged = judgeAuthorities(file, text);
-  return "message" in judged ? { trouble: judged.message } : { value: judged.pem };
+  return "message" in judged ? { trouble: judged.message, file: 0 } : { value: judged.pem };
 }
 
 /** Describes a certificate as people want to see it. */

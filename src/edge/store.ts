@@ -144,8 +144,8 @@ function clientsOf({ of: { require, consumer, tier }, watched }: NonNullable<Fil
 }
 
 function faultsOf({ pairs, authorities }: Files): Fault[] {
-  const faults = pairs.flatMap(({ of: { path }, watched: { good, trouble } }): Fault[] =>
-    good === null ? [{ path: [...path, "cert"], message: trouble ?? "can't be read" }] : [],
+  const faults = pairs.flatMap(({ of: { path }, watched: { good, trouble, troubledFile } }): Fault[] =>
+    good === null ? [{ path: [...path, troubledFile === 1 ? "key" : "cert"], message: trouble ?? "can't be read" }] : [],
   );
   if (authorities !== null && authorities.watched.good === null)
     faults.push({ path: ["server", "tls", "clientCertificates", "ca"], message: authorities.watched.trouble ?? "can't be read" });

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 
-/** Says what was made of the texts of files, or why nothing can be made of them. */
-export type Made<T> = { readonly value: T } | { readonly trouble: string };
+/** Says what was made of the texts of files, or why nothing can be made of them, and which of them is to blame. */
+export type Made<T> = { readonly value: T } | { readonly trouble: string; readonly file: number };
 
 /** Milliseconds within which a file may be written again without looking another one: the clocks of file systems are coarse. */
 const UNSETTLED_FOR = 1500;
@@ -16,6 +16,8 @@ export class Watched<T> {
   good: T | null;
   /** What is wrong with them now; `null`: nothing. */
   trouble: string | null = null;
+  /** The place among them of the one to blame. */
+  troubledFile = 0;
   /** Since when, in milliseconds since 1970. */
   troubledSince: number | null = null;
   private seen = "";
@@ -105,6 +107,7 @@ export class Watched<T> {
     if (this.trouble === made.trouble) return false;
     this.troubledSince ??= this.wall();
     this.trouble = made.trouble;
+    this.troubledFile = made.file;
     return true;
   }
 }
