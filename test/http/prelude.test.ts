@@ -17,6 +17,7 @@ import { until } from "../support/until.ts";
 const GET = "GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const LINE = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n";
 const TLS = { cert: CERTIFICATE, key: PRIVATE_KEY };
+const SERVED = { version: 1, options: TLS, handlers: {} };
 
 /** Takes lines from these peers; tells who came without. */
 function peers(...list: string[]) {
@@ -150,7 +151,7 @@ describe("a connection that begins with a PROXY line", () => {
 describe("TLS behind a PROXY line", () => {
   const secure = (...list: string[]) => {
     const { proxies, told } = peers(...list);
-    return { told, it: server(who, {}, { proxies, tls: TLS }) };
+    return { told, it: server(who, {}, { proxies, tls: SERVED }) };
   };
 
   test.each([
@@ -189,7 +190,7 @@ describe("TLS behind a PROXY line", () => {
   test("carries large bodies both ways, and slows down who sends more than is read", async () => {
     const { proxies } = peers("127.0.0.1");
     const body = Buffer.alloc(20_000_000, "0123456789");
-    await using it: HttpServer & AsyncDisposable = server(echo, {}, { proxies, tls: TLS });
+    await using it: HttpServer & AsyncDisposable = server(echo, {}, { proxies, tls: SERVED });
     const socket = await securely(it.port, LINE);
     socket.write(`POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`);
     socket.write(body);
