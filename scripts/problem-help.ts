@@ -31,6 +31,12 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     who: "caller",
     fix: "Send a token of the right issuer. Operators: `iss` is compared with `issuer` exactly, a slash at the end included.",
   },
+  certificateInvalid: {
+    meaning:
+      "The connection shows a client certificate that does not hold: no known authority has signed it, it is over, revoked, not for clients, or names nobody. Or its caller is disabled.",
+    who: "caller",
+    fix: "Use another certificate, with the ones between it and the authority, or send a key. Operators: the log's line says whose certificate it is and what was found.",
+  },
   forbidden: {
     meaning:
       "The key is good, but not for this: tier, scope, route or address. Or the route, or the admin API, takes no requests from your address.",

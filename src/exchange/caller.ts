@@ -11,10 +11,13 @@ export interface Consumer {
   readonly quota: readonly QuotaConfig[] | null;
 }
 
+/** The ways to know who calls. */
+export type Via = "none" | "key" | "token" | "certificate" | "plugin";
+
 /** Describes whoever makes a request, however that is known. There is always one: `ANONYMOUS` where nothing says who calls. */
 export interface Caller {
-  /** What says who calls: nothing, a key of Sluice's, an issuer's token, or a plug-in. */
-  readonly via: "none" | "key" | "token" | "plugin";
+  /** What says who calls: nothing, a key of Sluice's, an issuer's token, a client's certificate, or a plug-in. */
+  readonly via: Via;
   readonly consumer: Consumer;
   /** What tells it apart from all other callers: a key's id, or the consumer's where there is no key; "" for nobody. */
   readonly id: string;

@@ -1,4 +1,5 @@
 import type { ArrivingBody, Body } from "../http/body.ts";
+import type { JudgedCertificate, ShownCertificate } from "../http/client-certificate.ts";
 import { clientIp } from "../http/client-ip.ts";
 import type { Fields } from "../http/fields.ts";
 import type { RequestHead } from "../http/head.ts";
@@ -27,6 +28,8 @@ export interface Arrival {
   /** True when a PROXY line stood before the connection; left out: none did. */
   readonly hasProxyLine?: boolean;
   readonly isTls: boolean;
+  /** The certificate that the client has shown in the handshake; left out or `null`: none, or there was none to show. */
+  readonly certificate?: ShownCertificate | JudgedCertificate | null;
   readonly isAborted: boolean;
   onAbort: (() => void) | null;
   /** Passes an interim answer on; missing where nobody waits for one. */

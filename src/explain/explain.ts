@@ -4,6 +4,7 @@ import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
 import type { Problem } from "../http/problem.ts";
+import type { CertificateCaller } from "../identity/client-certificates.ts";
 import type { TokenCaller } from "../issuers/caller.ts";
 import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
@@ -32,8 +33,8 @@ export interface ExplainDeps {
 /** Describes who asks for what. What is not known is `null`. */
 export interface Situation {
   readonly consumer: Consumer | null;
-  /** The caller who shows a token, or has shown one lately. */
-  readonly caller: TokenCaller | null;
+  /** The caller who shows a token, or has shown one lately, or may show a certificate. */
+  readonly caller: TokenCaller | CertificateCaller | null;
   /** The key that is asked about, or the only one there is. */
   readonly key: KeyEntry | null;
   /** All of the consumer's keys in use. */
@@ -164,11 +165,11 @@ export class Explain {
     }
     if (isAnonymous && route?.auth === "required") return { code: "keyMissing", detail: "The route takes only callers with a key." };
     if (isAnonymous) return null;
-    return situation.caller === null ? this.keysRefusal(situation, unknown) : this.tokenRefusal(situation.caller, route, ip);
+    return situation.caller === null ? this.keysRefusal(situation, unknown) : this.callersRefusal(situation.caller, route, ip);
   }
 
-  /** Tells why a caller with a token may not use a route; `null` when they may. The token was judged before. */
-  private tokenRefusal(caller: TokenCaller, route: Route | null, ip: string | null): Refusal | null {
+  /** Tells why a caller with a token, or a certificate, may not use a route; `null` when they may. A token was judged before. */
+  private callersRefusal(caller: TokenCaller | CertificateCaller, route: Route | null, ip: string | null): Refusal | null {
     if (this.deps.clock.wall() >= caller.expiresAt) return { code: "tokenExpired", detail: "The token has expired." };
     const refusal = route === null ? null : this.deps.mayUse(caller, route, ip ?? "");
     return refusal === null ? null : refusalOf(refusal);

@@ -1,6 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Route } from "../exchange/route.ts";
 import { invalid, notFound } from "../http/refused.ts";
+import type { ClientCertificates } from "../identity/client-certificates.ts";
 import { isFault, type TokenFault } from "../issuers/faults.ts";
 import type { Issuers } from "../issuers/issuers.ts";
 import type { Keys } from "../keys/keys.ts";
@@ -15,6 +16,7 @@ export interface SituationDeps {
   /** Gives the route of this name, or the one that takes this path; `null` when there is none. */
   readonly routeOf: (nameOrPath: string) => Route | null;
   readonly issuers: Issuers;
+  readonly certificates: Pick<ClientCertificates, "callerOf">;
   readonly clock: Clock;
 }
 
@@ -121,7 +123,7 @@ const NO_TOKEN =
 /** Finds the consumer and the key that a query names. Throws 404 and 422. */
 function whoIs(
   query: Static<typeof SituationQuery>,
-  { registry, keys, issuers }: SituationDeps,
+  { registry, keys, issuers, certificates }: SituationDeps,
 ): Partial<Pick<AskedSituation, "consumer" | "key" | "keys" | "caller" | "others">> {
   const owner = query.key === undefined ? query.consumer : keys.get(query.key).record.consumer;
   if (query.consumer !== undefined && query.consumer !== owner)
@@ -129,8 +131,8 @@ function whoIs(
   if (owner === undefined) return {};
   const consumer = registry.consumer(owner);
   const entries = keys.entriesOf(owner);
-  // Who has shown a token lately, and can show nothing else.
-  const caller = entries.length === 0 ? issuers.callerOf(owner) : null;
+  // Who has shown a token lately, or may show a certificate, and can show nothing else.
+  const caller = entries.length === 0 ? (issuers.callerOf(owner) ?? certificates.callerOf(owner)) : null;
   if (caller !== null && consumer?.enabled !== false) return { caller, consumer: caller.consumer };
   if (consumer === undefined) throw notFound("consumer", owner);
   const isSpecial = (entry: (typeof entries)[number]): boolean => (entry.limits ?? []).length > 0 || (entry.quota ?? []).length > 0;

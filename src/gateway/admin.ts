@@ -24,7 +24,8 @@ export type AdminApi = (request: Request, requestId: string, ip?: string) => Pro
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
-  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication, certificates } =
+  const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
+  const { certificates, clientCertificates } = services;
     services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
@@ -46,7 +47,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     droppedInAll: picture.dropped,
     certificates: () => certificates.standings(),
     limiter: limits.limiter,
-    callerOf: (id) => issuers.callerOf(id),
+    callerOf: (id) => issuers.callerOf(id) ?? certificates.callerOf(id),
     config: { live, config: () => inForce.config },
     log: options.log,
     explain: explanations(ground, services, snapshots),
@@ -77,7 +78,7 @@ function settledBefore(handle: AdminApi, bus: Bus): AdminApi {
 }
 
 function explanations({ clock }: Ground, services: Services, snapshots: Snapshots): ResourceDeps["explain"] {
-  const { guard, records, limits, everyone, pools, health, issuers } = services;
+  const { guard, records, limits, everyone, pools, health, issuers, certificates } = services;
   const { keys, registry } = records;
   const explain = new Explain({
     ...{ clock, guard, registry, limiter: limits.limiter, denials: everyone.denials, mayUse, away: limits.away },
@@ -86,7 +87,7 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
   });
   return {
-    ...{ explain, registry, keys, health, clock, issuers },
+    ...{ explain, registry, keys, health, clock, issuers, certificates },
     walk: new Walk({ clock, explain, snapshot: () => snapshots.current }),
     routeOf: (text) => namedRoute(text, snapshots.all, snapshots.current.router),
   };

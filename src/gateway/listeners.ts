@@ -105,6 +105,7 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
       const socket = sockets?.shared.get(name);
       open(place, {
         tls: speaksTls(name, config) ? tls : null,
+        clientHolds: gateway.clientHolds,
         handle: handlerOf(name, config, gateway),
         ...(unix === undefined ? {} : { unix }),
         ...(name === "admin" ? { isAdmin: true } : { proxies }),
@@ -130,10 +131,12 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
 }
 
 /** Has TLS be spoken by what is in force, and the plain port know for which hosts. */
-function followWith(tls: ListenerTls | null, { certificates, config, plainPort }: Gateway): void {
+function followWith(tls: ListenerTls | null, gateway: Gateway): void {
+  const { certificates, config, plainPort } = gateway;
   const settings = config().server.tls;
   if (tls === null || settings === null) return;
   const { current } = certificates.held;
+  gateway.useAuthorities(current.clients);
   tls.follow(current, settings, certificates.canChoose);
   plainPort.serve([...current.certificates.flatMap(({ names }) => names), ...(settings.acme?.hosts ?? [])]);
 }

@@ -1,8 +1,10 @@
 import type { LiveConfig } from "../config/live.ts";
 import type { Config } from "../config/schema.ts";
+import type { ClientAuthorities } from "../edge/certificates.ts";
 import type { PlainPort } from "../edge/plain-port.ts";
 import type { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Warnings } from "../health/warnings.ts";
+import type { ShownCertificate } from "../http/client-certificate.ts";
 import type { Crowd } from "../http/crowd.ts";
 import type { Malformed } from "../observers/recorder.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
@@ -48,6 +50,10 @@ export interface Gateway {
   readonly plainPort: PlainPort;
   /** Learns of a balancer whose connections come without a PROXY line, or with it again. */
   readonly onProxyLine: (peer: string, isMissing: boolean) => void;
+  /** Puts other authorities of clients' certificates in force; `null`: clients are asked for none. Throws `AuthoritiesFault`. */
+  useAuthorities(clients: ClientAuthorities | null): void;
+  /** Learns of a client's handshake, and tells whether the certificate that was shown holds (`null`: none was). */
+  readonly clientHolds: (shown: ShownCertificate | null) => boolean;
   /** Writes down a request that could not be read. */
   malformed(request: Malformed): void;
   /** Makes the gateway not ready from here on, and ends what would go on for ever, so that a stop need not wait for it. */
@@ -100,6 +106,8 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     certificates,
     plainPort: ground.plainPort,
     onProxyLine: (peer, isMissing) => ground.emit({ type: "proxyLine", peer, isMissing }),
+    useAuthorities: (clients) => services.clientCertificates.use(clients),
+    clientHolds: (shown) => services.clientCertificates.holds(shown),
     malformed: (request) => services.recorder.malformed(request, surfaces.snapshots.current),
     drain: () => {
       surfaces.drain();

@@ -4,9 +4,11 @@ import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer } from "../exchange/line.ts";
 import type { OwnName } from "../exchange/own-paths.ts";
 import { callerLeft, type Origin, type UpstreamClient, UpstreamFailure } from "../http/client.ts";
+import type { JudgedCertificate } from "../http/client-certificate.ts";
 import { HOP_BY_HOP } from "../http/name-filter.ts";
 import { KEEPER_UNAVAILABLE } from "../http/problem.ts";
 import { RELAY_FIELD, type Relay, relayLine } from "../http/relay.ts";
+import type { ClientCertificates } from "../identity/client-certificates.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
@@ -35,7 +37,14 @@ const keeperOrigin = (path: string): Origin => ({
  * here, and the limits let the request pass.
  */
 const relayAnswerer =
-  (client: UpstreamClient, keeper: Origin, clock: Clock, isThere: () => boolean, isAdmitted: boolean): Answerer =>
+  (
+    client: UpstreamClient,
+    certificates: ClientCertificates,
+    keeper: Origin,
+    clock: Clock,
+    isThere: () => boolean,
+    isAdmitted: boolean,
+  ): Answerer =>
   async (exchange) => {
     const { incoming } = exchange;
     if (isAdmitted) exchange.trace?.enter("activities", clock.now());
@@ -46,7 +55,7 @@ const relayAnswerer =
     }
     const call = client.send(keeper, {
       method: incoming.head.method,
-      head: headOf(exchange, isAdmitted),
+      head: headOf(exchange, certificates, isAdmitted),
       body: exchange.body,
       chunked: incoming.head.framing === "chunked",
       upgrade: false,
@@ -90,19 +99,19 @@ const NOT_STARTED = "it has not started again";
 /** Gives what passes requests on to the keeper; `null` where this process answers by itself. `isAdmitted`: see `relayAnswerer`. */
 export const relayOf = (
   { bus, clock, options: { keeperSocket, isKeeperThere } }: Pick<Ground, "bus" | "clock" | "options">,
-  { client }: Pick<Services, "client">,
+  { client, certificates }: Pick<Services, "client" | "certificates">,
   isAdmitted = false,
 ): Answerer | null =>
   bus.role !== "worker" || keeperSocket === undefined
     ? null
-    : relayAnswerer(client, keeperOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
+    : relayAnswerer(client, certificates, keeperOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
 
 /**
  * Writes the head for the keeper: all fields that are not of this hop. What a caller's `Connection` names goes on, since the keeper is no further hop: it must
  * see what this process would, such as X-Forwarded-For.
  */
-function headOf({ id, incoming, caller, body }: Exchange, isAdmitted: boolean): string {
-  const { head, ip, isTls, hasProxyLine } = incoming;
+function headOf({ id, incoming, caller, body }: Exchange, certificates: ClientCertificates, isAdmitted: boolean): string {
+  const { head, ip, isTls, hasProxyLine, certificate } = incoming;
   const { names, lower, values } = head.fields;
   let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
   for (let i = 0; i < names.length; i++) {
@@ -114,14 +123,15 @@ function headOf({ id, incoming, caller, body }: Exchange, isAdmitted: boolean): 
   else if (body !== null) text += `Content-Length: ${body.length}\r\n`;
   const isAdmin = incoming.connection.server.options.isAdmin === true;
   const relay: Relay = {
-    ip,
-    isTls,
-    ...(hasProxyLine ? { hasProxyLine } : {}),
-    ...(isAdmin ? { isAdmin } : {}),
+    ...{ ip, isTls, ...(hasProxyLine ? { hasProxyLine } : {}), ...(isAdmin ? { isAdmin } : {}) },
     ...(isAdmitted ? { caller: toldOf(caller) } : {}),
+    ...(certificate === null || isAdmitted ? {} : { certificate: briefly(certificates.judge(certificate)) }),
   };
   return `${text}X-Request-ID: ${id}\r\n${relayLine(relay)}\r\n`;
 }
+
+/** Leaves out what nobody reads of a certificate that holds. */
+const briefly = (judged: JudgedCertificate): JudgedCertificate => (judged.fault === null ? { ...judged, detail: "" } : judged);
 
 const toldOf = ({ via, id, consumer }: Caller): NonNullable<Relay["caller"]> => ({ via, id, consumer: consumer.id, tier: consumer.tier });
 

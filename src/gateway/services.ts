@@ -16,6 +16,7 @@ import { watchCrowd } from "../health/crowded.ts";
 import { type HealthState, type Origin, SystemHealth } from "../health/health.ts";
 import { PooledClient } from "../http/client.ts";
 import { timeText } from "../http/conventions.ts";
+import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES, ClientCertificates } from "../identity/client-certificates.ts";
 import { Issuers } from "../issuers/issuers.ts";
 import { IssuerConfig } from "../issuers/settings.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
@@ -47,6 +48,8 @@ const FLUSH_USED_KEYS_EVERY = 10_000;
 const WATCH_CROWD_EVERY = 1000;
 /** Milliseconds between two looks whether keys of issuers are due, or their file has changed. */
 const LOOK_AT_ISSUERS_EVERY = 1000;
+/** Milliseconds between two looks whether revocation lists are old. */
+const LOOK_AT_LISTS_EVERY = 10_000;
 /** Milliseconds that a stop waits for the collector of traces. */
 const SPANS_WITHIN = 2000;
 
@@ -57,6 +60,8 @@ export interface Services {
   readonly auto: AutoSlot;
   readonly pools: Pools;
   readonly issuers: Issuers;
+  /** Tells who calls by the certificates of clients. */
+  readonly certificates: ClientCertificates;
   readonly records: Records;
   readonly tokens: AdminTokens;
   /** The admin token when it was made now; it is shown once. */
@@ -189,11 +194,29 @@ function openCallers(ground: Ground) {
       if (of === "issuers" || of === "all") reconfigureIssuers();
     },
   });
+  const certificates = openCertificates(ground, records);
   const { tokens, made: firstToken } = AdminTokens.open(
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  return { guard, health, auto, pools, issuers, records, tokens, firstToken };
+  return { guard, health, auto, pools, issuers, certificates, records, tokens, firstToken };
+}
+
+/** Opens what judges clients' certificates, and warns of revocation lists that are old. */
+function openCertificates({ clock, metrics, warnings, once }: Ground, { registry }: Records): ClientCertificates {
+  const counts = metrics.tally(CLIENT_CERTIFICATES, "outcome", CLIENT_CERTIFICATE_OUTCOMES);
+  const certificates = new ClientCertificates({ clock, keys: registry, counts });
+  once(LOOK_AT_LISTS_EVERY, () => {
+    const why = certificates.whyOutdated();
+    if (why === null) warnings.clear("revocationListOld");
+    else
+      warnings.raise(
+        "revocationListOld",
+        "A revocation list of clients' certificates should have been followed by a newer one: what was revoked since is not known.",
+        why,
+      );
+  });
+  return certificates;
 }
 
 /** Opens the sharing of records between several processes and instances. */

@@ -12,6 +12,7 @@ import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { ApiKeyFinder } from "../identity/api-key.ts";
+import { CertificateFinder } from "../identity/certificate.ts";
 import { FOR_KNOWN_CALLERS, Identity } from "../identity/gate.ts";
 import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
@@ -89,7 +90,7 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 /** Gathers the services that lines are made of. */
 function lineServices(ground: Ground, services: Services): LineServices {
   const { clock, emit, plugins, inForce } = ground;
-  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers } = services;
+  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers, certificates } = services;
   const keys = records.registry;
   const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer), catchingUp(ground, services));
   const calls = new Calls({ clock, emit });
@@ -99,7 +100,11 @@ function lineServices(ground: Ground, services: Services): LineServices {
     pluginsOf: (route) => stepsOf(plugins.usesOf([inForce.config.plugins, route.plugins]), { calls, callers, metadataOf }),
     ...{ guard, authorize, caching, forwarder, usage, recorder },
     // Adding a way to tell who calls is adding its finder here.
-    identity: new Identity({ finders: [apiKeys, new TokenFinder(issuers, guard)], guard, clock }),
+    identity: new Identity({
+      finders: [apiKeys, new TokenFinder(issuers, guard), new CertificateFinder(certificates, guard)],
+      guard,
+      clock,
+    }),
     limits: new LimitsGate({
       ...{ limiter: limits.limiter, keys, clock, away: limits.away },
       onDenied: (exchange, readings) => recorder.denied(exchange, readings),

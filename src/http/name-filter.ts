@@ -29,7 +29,20 @@ const NEVER_BEGINS: readonly string[] = ["x-consumer-"];
 
 /** Fields by which a proxy tells where a request came from: an untrusted peer could place a false trail there (also by RFC 7239). */
 const TRUSTED: ReadonlySet<string> = new Set(["forwarded", "x-real-ip", "x-rewrite-url"]);
-const TRUSTED_BEGINS: readonly string[] = ["x-forwarded-", "x-original-"];
+const TRUSTED_BEGINS: readonly string[] = [
+  ...["x-forwarded-", "x-original-"],
+  // Those by which proxies tell which certificate a client has shown (RFC 9440, and what nginx, HAProxy and clouds call it).
+  ...[
+    "client-cert",
+    "x-client-cert",
+    "ssl-client-",
+    "x-ssl-client-",
+    "x-tls-client-",
+    "x-amzn-mtls-",
+    "x-arr-clientcert",
+    "cf-client-cert",
+  ],
+];
 
 /** Fields that Sluice reads, sets or stores answers by: in another spelling Sluice would not see the value that the backend sees. */
 const READ: ReadonlySet<string> = new Set([

@@ -11,6 +11,7 @@ export const CODES = {
   tokenInvalid: { status: 401, title: "Invalid token" },
   tokenExpired: { status: 401, title: "Expired token" },
   issuerUnknown: { status: 401, title: "Unknown issuer" },
+  certificateInvalid: { status: 401, title: "Invalid client certificate" },
   forbidden: { status: 403, title: "Not allowed" },
   routeNotFound: { status: 404, title: "No such route" },
   notFound: { status: 404, title: "No such record" },

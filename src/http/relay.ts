@@ -1,3 +1,6 @@
+import type { Via } from "../exchange/caller.ts";
+import type { JudgedCertificate } from "./client-certificate.ts";
+
 /**
  * The field by which a worker tells the keeper of whom a request is that it passes on. It means something on the keeper's own socket alone, which nobody but
  * the gateway's processes can reach; a caller's field of this name is not passed on.
@@ -13,9 +16,11 @@ export interface Relay {
   readonly hasProxyLine?: boolean;
   /** True where it came to the admin API's own listener; left out: it came to the main port. */
   readonly isAdmin?: boolean;
+  /** What became of the certificate that the caller's connection has shown; left out: none was. */
+  readonly certificate?: JudgedCertificate;
   /** Who calls, where the worker has found that out and admitted the request; left out: that is still to be done. */
   readonly caller?: {
-    readonly via: "none" | "key" | "token" | "plugin";
+    readonly via: Via;
     readonly id: string;
     readonly consumer: string;
     readonly tier: string;

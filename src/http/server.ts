@@ -2,6 +2,7 @@ import { writeSync } from "node:fs";
 import type { SocketHandler, TCPSocketListener } from "bun";
 import { normaliseIp, UNIX_PEER } from "../values/ip.ts";
 import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
+import { type ClientCertificateRules, certificateOf, type JudgedCertificate, type ShownCertificate } from "./client-certificate.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
@@ -61,6 +62,8 @@ export interface HttpServerOptions {
   readonly proxies?: ProxyPeers;
   /** By what TLS is spoken; `null`: it is not. */
   readonly tls: ServerTls | null;
+  /** Learns of a handshake where clients are asked for certificates: which was shown (`null`: none). Tells whether it holds. */
+  readonly clientHolds?: (shown: ShownCertificate | null) => boolean;
   /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
   readonly reusePort?: boolean;
   /** A listening socket that other processes share, in the place of one of its own. */
@@ -359,6 +362,8 @@ export class Connection implements Guest, Member {
   readonly out: Outgoing;
   /** The connection's place among all connections. */
   seat!: Seat;
+  /** The certificate that the client has shown; `null`: none. */
+  certificate: ShownCertificate | null = null;
   private buffer: Buffer = EMPTY;
   private readonly heads = new HeadReader();
   private current: Incoming | null = null;
@@ -402,9 +407,18 @@ export class Connection implements Guest, Member {
     this.idleSince = server.tick;
   }
 
-  /** Learns what became of the handshake. `error`: what Bun found wrong. */
-  secured(isSecure: boolean, error: Error | null): void {
-    if (!isSecure && error?.message.includes("HTTP_REQUEST") === true) this.refusePlain();
+  /** Goes on after the handshake of TLS, before anything is received. `error`: what was wrong with it, or with the certificate. */
+  secured(isOver: boolean, error: Error | null): void {
+    if (!isOver && error?.message.includes("HTTP_REQUEST") === true) this.refusePlain();
+    const { tls, clientHolds } = this.server.options;
+    if (tls === null || tls.asks === null || clientHolds === undefined) return;
+    if (!isOver) {
+      if (isForWantOfCertificate(error)) clientHolds(null);
+      return;
+    }
+    this.certificate = certificateOf(this.socket, error);
+    // TLS has closed the others itself, but knows nothing of revocation lists.
+    if (!clientHolds(this.certificate) && tls.asks === "requires") this.dispose();
   }
 
   /** Answers a request that came without TLS. Only the descriptor takes bytes that TLS has not made; the connection is closed after it. */
@@ -738,6 +752,11 @@ export class Incoming {
   /** True when a PROXY line stood before the connection: then a balancer has made it. */
   get hasProxyLine(): boolean {
     return this.relay?.hasProxyLine ?? this.connection.hasProxyLine;
+  }
+
+  /** The certificate that the client has shown, or what a worker says of it; `null`: none. */
+  get certificate(): ShownCertificate | JudgedCertificate | null {
+    return this.relay === null ? this.connection.certificate : (this.relay.certificate ?? null);
   }
 
   get isTls(): boolean {

@@ -2,7 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
 import { fixedTlsFaults, tlsFaults } from "../edge/rules.ts";
 import { TlsConfig, tlsPortOf } from "../edge/settings.ts";
-import type { Fault } from "../schema/faults.ts";
+import { type Fault, orNearest } from "../schema/faults.ts";
 import { Duration, Port, Shape, Size } from "../schema/fields.ts";
 import { peerFaults } from "../schema/rules.ts";
 import { isLoopbackHost, UNIX_PEER } from "../values/ip.ts";
@@ -138,11 +138,17 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     const message = "can't be turned on or off while the gateway speaks TLS: restart it";
     return isSame ? faults : [...faults, { path: ["server", "proxyProtocol"], message }];
   },
-  notYet: ["tls.acme", "tls.clientCertificates", "tls.http2", "tls.http3"],
-  faults: ({ trustedProxies, proxyProtocol, unix, port, maxHeaderSize, tls }) => {
+  notYet: ["tls.acme", "tls.http2", "tls.http3"],
+  faults: ({ trustedProxies, proxyProtocol, unix, port, maxHeaderSize, tls }, known) => {
     const faults = peerFaults(trustedProxies, ["server", "trustedProxies"]);
     faults.push(...peerFaults(proxyProtocol, ["server", "proxyProtocol"]));
     if (tls !== null) faults.push(...tlsFaults(tls));
+    const tier = tls?.clientCertificates?.tier;
+    if (tier !== undefined && !known.tiers.has(tier))
+      faults.push({
+        path: ["server", "tls", "clientCertificates", "tier"],
+        message: `there is no tier ${JSON.stringify(tier)}${orNearest(tier, known.tiers)}`,
+      });
     if (tls !== null && port !== 0 && tlsPortOf(tls) === port)
       faults.push({
         path: ["server", "tls", "port"],

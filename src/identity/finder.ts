@@ -40,9 +40,9 @@ export interface Finder {
    * Tells who shows this credential, or why it is refused. `now` in milliseconds since 1970. It gives a promise only where somebody else has
    * to be asked. `isShown`: false where somebody only asks what would become of it, so that nothing is counted or kept.
    */
-  find(secret: string, now: number, isShown: boolean): Caller | Refused | Promise<Caller | Refused>;
+  find(secret: string, now: number, isShown: boolean, exchange: Exchange<Arrival>): Caller | Refused | Promise<Caller | Refused>;
   /** Gives the caller whom a refused credential belongs to, for the log; `null` where nobody is known. */
-  holderOf(secret: string): Caller | null;
+  holderOf(secret: string, exchange: Exchange<Arrival>): Caller | null;
   /** Learns that the caller was found good, at `now` (milliseconds since 1970). */
   accepted(caller: Caller, exchange: Exchange<Arrival>, secret: string, now: number): void;
 }

@@ -87,7 +87,7 @@ export class Identity {
         ? this.withoutCredential(exchange, entrance)
         : this.identifyOtherwise(exchange, entrance, otherwise);
     const now = clock.wall();
-    const found = finder.find(secret, now, asker === null);
+    const found = finder.find(secret, now, asker === null, exchange);
     const by = finder;
     const shown = secret;
     return found instanceof Promise
@@ -150,7 +150,7 @@ export class Identity {
     if (asker === null) {
       if (isGuess) guard.strike(ip);
       // Whose it is, is worth knowing: nobody asks more often why they were refused.
-      if (isKnown) exchange.notes.refusedCaller = finder.holderOf(secret);
+      if (isKnown) exchange.notes.refusedCaller = finder.holderOf(secret, exchange);
     }
     if (refused.retryAfter !== undefined) return passing(code, detail, refused.retryAfter);
     return refused.challenge === undefined
@@ -203,6 +203,7 @@ export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | n
 
 /** Gives the refusal of a caller who lacks scopes; one with a token is told by a challenge which to ask for (RFC 6750, section 3.1). */
 function withoutScope({ via }: Caller, missing: readonly string[], wanted: readonly string[]): Problem {
+  if (via === "certificate") return problem("forbidden", `Certificates carry no scopes, and this takes ${missing.join(", ")}: send a key.`);
   if (via !== "token") return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
   const challenge = `Bearer error="insufficient_scope", scope="${wanted.join(" ")}"`;
   return problem("forbidden", `This token lacks the scope ${missing.join(", ")}.`, {}, [["WWW-Authenticate", challenge]]);

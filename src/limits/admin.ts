@@ -15,7 +15,7 @@ export interface LimitsAdminDeps {
   readonly limiter: LimitService;
   readonly registry: KeyRegistry;
   readonly keys: Keys;
-  /** Gives the caller of this id who has shown an issuer's token lately; `null` where there is none. */
+  /** Gives the caller of this id who has shown an issuer's token lately, or may show a certificate; `null` where there is none. */
   readonly callerOf: (id: string) => Caller | null;
   /** Gives the routes' own limits. */
   readonly routePolicies: () => Policy[];

@@ -17,7 +17,7 @@ declare module "sluice" {
     /** Is asked when the route is found and nobody is identified. A Response answers the request. */
     request?(request: Request, context: Context): Result<Response | Nothing>;
     /**
-     * Is asked who calls where neither a key nor a token says so. The first plug-in that names somebody decides; `null`: this one does not
+     * Is asked who calls where neither a key nor a token nor a client's certificate says so. The first plug-in that names somebody decides; `null`: this one does not
      * know. A Response answers the request.
      */
     identify?(request: Request, context: Context): Result<Identified | Response | Nothing>;
@@ -71,7 +71,7 @@ declare module "sluice" {
 
   /** Describes who calls. */
   export interface Caller {
-    readonly via: "key" | "token" | "plugin";
+    readonly via: "key" | "token" | "certificate" | "plugin";
     readonly consumer: string;
     readonly tier: string;
     readonly scopes: readonly string[];

@@ -28,11 +28,12 @@ const MAX_SIZE = 2 * 1024 * 1024;
 /** The most blocks that wait to be written before counters are no longer forgotten to begin another. */
 const MAX_WAITING = 8;
 
-/** Tells whether a caller is named by something that can name anybody: a token or a plug-in. */
-const isNamedFreely = ({ via }: Caller): boolean => via === "token" || via === "plugin";
+/** Tells whether a caller is named by something that can name anybody: a token, a certificate or a plug-in. */
+const isNamedFreely = ({ via }: Caller): boolean => via === "token" || via === "certificate" || via === "plugin";
 
 /** Gives the name under which callers beyond those that are told apart are counted. It has spaces, as no id of a consumer has. */
-const othersOf = ({ issuer }: Caller): string => (issuer === undefined ? "others by plug-ins" : `others of ${issuer}`);
+const othersOf = ({ via, issuer }: Caller): string =>
+  issuer !== undefined ? `others of ${issuer}` : via === "certificate" ? "others by certificates" : "others by plug-ins";
 
 interface Block {
   readonly cells: Cells;
