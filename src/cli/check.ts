@@ -27,13 +27,14 @@ export const check: Command = {
     if ("faults" in loaded) return tell(file, loaded.faults);
     const { config, given } = loaded;
     const now = Date.now();
-    const { faults, warnings: ofCertificates, certificates } = examineFiles(config.server.tls, now);
+    const { faults, warnings: ofCertificates, certificates, lines } = examineFiles(config.server.tls, now);
     const wrong = [...faults, ...(await pluginFileFaults(config, file))];
     if (wrong.length > 0) return tell(file, placed(text, wrong));
     const host = process.env.SLUICE_HOST || config.server.host;
     const warnings = placed(text, [...configWarnings(config, given, host, now), ...ofCertificates]);
     for (const { file: certificate, names, endsAt } of certificates)
       print(`${certificate}: a certificate for ${names.join(", ")}, until ${day(endsAt)}\n`);
+    for (const line of lines) print(`${line}\n`);
     if (flags.strict === true && warnings.length > 0) return tell(file, warnings);
     for (const warning of warnings) print(`${formatFault(file, { ...warning, message: `warning: ${warning.message}` })}\n`);
     const count = warnings.length === 0 ? "" : `, with ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`;

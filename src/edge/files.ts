@@ -46,6 +46,8 @@ export interface Examined {
   /** What is valid, and somebody should know. */
   readonly warnings: readonly Fault[];
   readonly certificates: readonly CertificateFacts[];
+  /** By whom clients' certificates may be signed, in lines for people. */
+  readonly lines: readonly string[];
   /** What is served with them. */
   readonly inForce: TlsInForce;
 }
@@ -75,32 +77,48 @@ export function examineFiles(tls: TlsConfig | null, now: number): Examined {
     warnings.push(...judged.notes.map(at));
     served.push(judged.served);
   }
+  const authorities = tls === null ? NOBODY_ASKED : examineAuthorities(tls, now);
   return {
-    ...{ faults, warnings },
+    faults: [...faults, ...authorities.faults],
+    warnings: [...warnings, ...authorities.warnings],
+    lines: authorities.lines,
     certificates: served.map(({ place, names, endsAt }) => ({ file: place, names, endsAt })),
-    inForce: { certificates: served, clients: tls === null ? null : examineAuthorities(tls, now, faults, warnings) },
+    inForce: { certificates: served, clients: authorities.clients },
   };
 }
 
-function examineAuthorities({ clientCertificates }: TlsConfig, now: number, faults: Fault[], warnings: Fault[]): ClientAuthorities | null {
-  if (clientCertificates === null) return null;
-  const { ca, require, consumer, tier } = clientCertificates;
-  const path = ["server", "tls", "clientCertificates", "ca"];
-  const judged = judgeAuthorities(ca, textOf(ca));
-  if ("message" in judged) {
-    faults.push({ path, message: judged.message });
-    return null;
-  }
-  for (const { subject, validTo } of judged.certificates) {
-    const endsAt = Date.parse(validTo);
-    if (endsAt <= now)
-      warnings.push({
-        path,
-        message: `the authority ${subject.replaceAll("\n", ", ")} ended on ${day(endsAt)}: no certificate of its own holds`,
-      });
-  }
-  return { pem: judged.pem, require, consumer, tier };
+/** Holds what was found of the file by which clients are judged. */
+interface ExaminedAuthorities {
+  readonly faults: readonly Fault[];
+  readonly warnings: readonly Fault[];
+  /** What it holds, in lines for people. */
+  readonly lines: readonly string[];
+  readonly clients: ClientAuthorities | null;
 }
+
+function examineAuthorities({ clientCertificates }: TlsConfig, now: number): ExaminedAuthorities {
+  if (clientCertificates === null) return NOBODY_ASKED;
+  const { ca: file, require, consumer, tier } = clientCertificates;
+  const at = (message: string): Fault => ({ path: ["server", "tls", "clientCertificates", "ca"], message });
+  const judged = judgeAuthorities(file, textOf(file));
+  if ("message" in judged) return { ...NOBODY_ASKED, faults: [at(judged.message)] };
+  const { names, revocations } = judged.authorities;
+  const ended = names.filter(({ endsAt }) => endsAt <= now);
+  const lines = names.map(({ name, endsAt }) => `${file}: takes clients' certificates signed by ${name}, until ${day(endsAt)}`);
+  return {
+    faults: [],
+    warnings: [
+      ...ended.map(({ name, endsAt }) => at(`the authority ${name} ended on ${day(endsAt)}: what it has signed is refused`)),
+      ...judged.authorities
+        .outdated(now)
+        .map(({ name, nextAt }) => at(`the revocation list of ${name} was good until ${day(nextAt)}: what was revoked since is not known`)),
+    ],
+    lines: revocations === 0 ? lines : [...lines, `${file}: ${revocations} revoked`],
+    clients: { pem: judged.pem, require, consumer, tier },
+  };
+}
+
+const NOBODY_ASKED: ExaminedAuthorities = { faults: [], warnings: [], lines: [], clients: null };
 
 function textOf(file: string): string | Error {
   try {

@@ -1,7 +1,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import type { ServedCertificate } from "./certificates.ts";
-import { isCertificate, isPrivateKey, isRevocationList, type PemBlock, pemBlocks } from "./pem.ts";
+import { Authorities, AuthoritiesFault } from "./clients/authorities.ts";
+import { isCertificate, isPrivateKey, type PemBlock, pemBlocks } from "./pem.ts";
 
 /** Names the files of a certificate and its key. */
 export interface PairFiles {
@@ -109,17 +110,19 @@ function notesOf(file: string, certificates: readonly X509Certificate[]): FileFa
 }
 
 /** Holds what was found of a file of authorities: their text, or why it can't be used. */
-export type JudgedAuthorities = { readonly pem: string; readonly certificates: readonly X509Certificate[] } | { readonly message: string };
+export type JudgedAuthorities = { readonly pem: string; readonly authorities: Authorities } | { readonly message: string };
 
 /** Judges a file with the authorities of clients' certificates, and their revocation lists. */
 export function judgeAuthorities(file: string, text: string | Error): JudgedAuthorities {
   if (text instanceof Error) return { message: `${file} can't be read: ${reasonOf(text)}` };
-  const blocks = pemBlocks(text);
-  if (blocks.some(isPrivateKey)) return { message: `${file} holds a private key: name the authorities' certificates, which are no secret` };
-  const certificates = certificatesOf(blocks.filter(isCertificate));
-  if (certificates === null || certificates.length === 0) return { message: `${file} holds no certificate in PEM format` };
-  const pem = blocks.filter((block) => isCertificate(block) || isRevocationList(block));
-  return { pem: pem.map((block) => block.text).join(""), certificates };
+  if (pemBlocks(text).some(isPrivateKey))
+    return { message: `${file} holds a private key: name the authorities' certificates, which are no secret` };
+  try {
+    return { pem: text, authorities: Authorities.read(text) };
+  } catch (error) {
+    if (!(error instanceof AuthoritiesFault)) throw error;
+    return { message: `${file} ${error.message}` };
+  }
 }
 
 /** Gives the certificates of blocks; `null` where one can't be read. */

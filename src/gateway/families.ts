@@ -17,6 +17,8 @@ import type { SystemHealth } from "../health/health.ts";
 import { healthFamilies } from "../health/metrics.ts";
 import type { Crowd } from "../http/crowd.ts";
 import { connectionFamilies } from "../http/metrics.ts";
+import type { CertificateCounts, ClientCertificates } from "../identity/client-certificates.ts";
+import { clientCertificateFamilies } from "../identity/metrics.ts";
 import type { Issuers } from "../issuers/issuers.ts";
 import { issuerFamilies } from "../issuers/metrics.ts";
 import { type Census, limitFamilies, sharedLimitFamilies } from "../limits/metrics.ts";
@@ -63,6 +65,9 @@ export interface Sources {
   readonly tls: () => TlsInForce;
   /** Tells how it stands with each place that certificates come from. */
   readonly certificates: () => readonly Standing[];
+  readonly clientCertificates: ClientCertificates;
+  /** Gives the counts of clients' certificates in all processes. */
+  readonly certificateCounts: () => CertificateCounts;
 }
 
 /**
@@ -86,6 +91,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...configFamilies(sources.live),
   ...pluginFamilies(sources.plugins),
   ...certificateFamilies(sources.tls, sources.certificates),
+  ...clientCertificateFamilies(sources.clientCertificates, sources.certificateCounts),
   ...logFamilies(sources.log),
   ...spanFamilies(sources.spanCounts),
   ...eventFamilies(sources.events),

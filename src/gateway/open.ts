@@ -6,6 +6,7 @@ import type { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Warnings } from "../health/warnings.ts";
 import type { ShownCertificate } from "../http/client-certificate.ts";
 import type { Crowd } from "../http/crowd.ts";
+import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES } from "../identity/client-certificates.ts";
 import type { Malformed } from "../observers/recorder.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
 import { faultLines } from "../schema/faults.ts";
@@ -175,12 +176,13 @@ async function whenReady({ replication, picture }: Services, { link }: Ground): 
 
 const sourcesOf = (ground: Ground, services: Services): Parameters<typeof families>[0] => {
   const { clock, link, crowd, live, backups, metrics, writability, events, plugins, options } = ground;
-  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates } = services;
+  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates, clientCertificates } = services;
   return {
-    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, link, crowd, backups, events },
+    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, clientCertificates, link, crowd, backups, events },
     tls: () => certificates.held.current,
     certificates: () => certificates.standings(),
     cacheCounts: () => cacheCountsOf(metrics),
+    certificateCounts: () => metrics.totals(CLIENT_CERTIFICATES, "outcome", CLIENT_CERTIFICATE_OUTCOMES),
     census: limits.census,
     shared: limits.shared,
     live: () => live.status,

@@ -203,19 +203,14 @@ function openCallers(ground: Ground) {
 }
 
 /** Opens what judges clients' certificates, and warns of revocation lists that are old. */
-function openCertificates({ clock, metrics, warnings, once }: Ground, { registry }: Records): ClientCertificates {
+function openCertificates({ clock, metrics, emit, bus, every }: Ground, { registry }: Records): ClientCertificates {
   const counts = metrics.tally(CLIENT_CERTIFICATES, "outcome", CLIENT_CERTIFICATE_OUTCOMES);
-  const certificates = new ClientCertificates({ clock, keys: registry, counts });
-  once(LOOK_AT_LISTS_EVERY, () => {
-    const why = certificates.whyOutdated();
-    if (why === null) warnings.clear("revocationListOld");
-    else
-      warnings.raise(
-        "revocationListOld",
-        "A revocation list of clients' certificates should have been followed by a newer one: what was revoked since is not known.",
-        why,
-      );
+  const certificates = new ClientCertificates({
+    ...{ clock, counts, keys: registry },
+    onOutdated: (why) => emit({ type: "revocationLists", why }),
   });
+  // The keeper speaks for all.
+  if (bus.role !== "worker") every(LOOK_AT_LISTS_EVERY, () => certificates.look());
   return certificates;
 }
 

@@ -64,5 +64,9 @@ export function certificateOf(socket: object, error: unknown): ShownCertificate 
   return { chain, fault: tls.authorized === true ? null : (codeOf(error) ?? tls.getAuthorizationError?.()?.code ?? "UNVERIFIED") };
 }
 
+/** Tells whether a handshake has failed because the client has shown no certificate where one is required. */
+export const isForWantOfCertificate = (error: unknown): boolean =>
+  error instanceof Error && error.message.includes("PEER_DID_NOT_RETURN_A_CERTIFICATE");
+
 const codeOf = (error: unknown): string | undefined =>
   typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code : undefined;

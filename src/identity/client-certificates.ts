@@ -22,6 +22,8 @@ export const CLIENT_CERTIFICATE_OUTCOMES = [
 ] as const;
 export const CLIENT_CERTIFICATES = "sluice_client_certificates_total";
 
+export type CertificateCounts = Record<(typeof CLIENT_CERTIFICATE_OUTCOMES)[number], number>;
+
 /** What callers with certificates have before their names. No issuer can have this name. */
 export const CERTIFICATE_CALLERS = "certificate:";
 
@@ -80,7 +82,9 @@ export interface ClientCertificatesDeps {
   /** Knows the records that bring limits to callers with certificates. */
   readonly keys: Pick<KeyRegistry, "consumer">;
   /** Counts handshakes by what became of the certificate. */
-  readonly counts: Record<(typeof CLIENT_CERTIFICATE_OUTCOMES)[number], number>;
+  readonly counts: CertificateCounts;
+  /** Learns which revocation lists there should be newer ones of, in words; `null`: none is old any more. Called when that has changed. */
+  readonly onOutdated: (why: string | null) => void;
 }
 
 /** Says why a certificate names no caller who may come in. */
@@ -102,6 +106,8 @@ interface InForce {
 /** Tells who calls by the certificates that clients show in their handshakes. */
 export class ClientCertificates {
   private inForce: InForce | null = null;
+  /** What was told of old lists last. */
+  private outdated: string | null = null;
   private readonly callers = new Remembered<CertificateCaller>(MAX_CALLERS);
 
   constructor(private readonly deps: ClientCertificatesDeps) {}
@@ -113,6 +119,15 @@ export class ClientCertificates {
   use(clients: ClientAuthorities | null): void {
     this.inForce = clients === null ? null : { authorities: Authorities.read(clients.pem), clients, judged: new WeakMap() };
     this.callers.forget(() => true);
+    this.look();
+  }
+
+  /** Looks whether revocation lists are old; for a timer. */
+  look(): void {
+    const why = this.whyOutdated();
+    if (why === this.outdated) return;
+    this.outdated = why;
+    this.deps.onOutdated(why);
   }
 
   /** True where no client is asked for a certificate. */
@@ -176,8 +191,7 @@ export class ClientCertificates {
     return caller;
   }
 
-  /** Gives the revocation lists of which there should be newer ones by now, in words; `null`: there is none. */
-  whyOutdated(): string | null {
+  private whyOutdated(): string | null {
     const outdated = this.inForce?.authorities.outdated(this.deps.clock.wall()) ?? [];
     return outdated.length === 0
       ? null

@@ -129,6 +129,15 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
           true,
         );
     },
+    revocationLists: ({ why }) => {
+      if (why === null) warnings.clear("revocationListOld");
+      else
+        warnings.raise(
+          "revocationListOld",
+          "A revocation list of clients' certificates should have been followed by a newer one: what was revoked since is not known.",
+          why,
+        );
+    },
     shortage: ({ isShort }) => {
       if (isShort) warnings.raise("outOfDescriptors", "Requests were refused for want of file descriptors: raise the limit of open files.");
       else warnings.clear("outOfDescriptors");

@@ -132,6 +132,8 @@ export type Occurrence =
   | { readonly type: "certificateFailing"; readonly name: string; readonly why: string | null; readonly nextAt: number | null }
   /** A file holds another certificate, which is served from here on. `endsAt`: milliseconds since 1970. */
   | { readonly type: "certificateReplaced"; readonly place: string; readonly names: readonly string[]; readonly endsAt: number }
+  /** Revocation lists of clients' certificates should have been followed by newer ones; `why`: which, or `null` where none is old any more. */
+  | { readonly type: "revocationLists"; readonly why: string | null }
   /** Activities can't be taken in (`sink`: `null`), or applied to a sink, for now. */
   | { readonly type: "activitiesTrouble"; readonly sink: string | null; readonly message: string; readonly attempts: number }
   /** Something is wrong with a sink, or with what the queue holds (`null`), that keeps no other activity from taking effect. */

@@ -171,7 +171,7 @@ describe("a request over a connection with a client's certificate", () => {
     const { ask, adminGet, clock } = gateway({ selfService: {} });
     await ask(alice);
     expect((await ask(alice, {}, "/api/v1/me")).json).toMatchObject({ consumer: "certificate:alice", tier: "free", key: null });
-    await clock.advance(2000);
+    clock.advance(2000);
     const { json } = await adminGet("/usage?by=consumer");
     expect(JSON.stringify(json)).toContain('"certificate:alice"');
   });
@@ -234,7 +234,7 @@ describe("a certificate", () => {
     const { port, clock } = gateway();
     const client = await TlsClient.open(port, pair);
     expect((await client.ask("/a/x")).status).toBe(200);
-    await clock.advance(3_700_000);
+    clock.advance(3_700_000);
     expect((await client.ask("/a/x")).json).toMatchObject({
       code: "certificateInvalid",
       detail: "The certificate has expired; show another one, or send a key.",
@@ -293,5 +293,48 @@ describe("a gateway that requires certificates", () => {
     const { ask, adminPort } = gateway({ clients: { require: true }, admin: { listen: { host: "127.0.0.1", port: 0 } } });
     expect((await ask(null, {}, "/health")).status).toBe(0);
     expect((await askWith(adminPort, null, "/admin/stats", { authorization: "Bearer an-admin-token-0123456789" })).status).toBe(200);
+  });
+});
+
+describe("authorities that change", () => {
+  test("hold for connections and sessions that are there already", async () => {
+    const { port, useAuthorities } = gateway();
+    const client = await TlsClient.open(port, alice);
+    expect((await client.ask("/a/x")).status).toBe(200);
+    const list = own.authority("/CN=Root");
+    const named = { require: false, consumer: "subject.CN", tier: "pro" } as const;
+    // The same name, and another key.
+    useAuthorities({ ...named, pem: list.cert });
+    expect((await client.ask("/a/x")).json).toMatchObject({ code: "certificateInvalid" });
+    const resumed = await TlsClient.open(port, null, { session: client.session });
+    expect(await resumed.ask("/a/x")).toMatchObject({ status: 401, isResumed: true, json: { code: "certificateInvalid" } });
+    useAuthorities({ ...named, pem: root.cert });
+    expect((await client.ask("/a/x")).headers["x-ratelimit-limit"]).toBe("100");
+    useAuthorities(null);
+    expect((await client.ask("/a/x")).json).toMatchObject({ code: "certificateInvalid" });
+    for (const each of [client, resumed]) each.close();
+  });
+
+  test("leave those before in force when they can't be read", async () => {
+    const { ask, useAuthorities } = gateway();
+    expect(() => useAuthorities({ require: false, consumer: "subject.CN", tier: "pro", pem: "nothing" })).toThrow(
+      "holds no certificate in PEM format",
+    );
+    expect((await ask(alice)).headers["x-ratelimit-limit"]).toBe("3");
+  });
+
+  test("are warned of when their lists are old", async () => {
+    const pem = root.cert + root.list("21000101000000Z");
+    const { clock, ask, useAuthorities } = gateway({ ca: pem });
+    const codes = async () => {
+      const { json } = await ask(null, { authorization: "Bearer an-admin-token-0123456789" }, "/ready");
+      return (json.warnings as { code: string }[]).map(({ code }) => code);
+    };
+    expect(await codes()).not.toContain("revocationListOld");
+    clock.advance(Date.UTC(2101, 0) - clock.wall());
+    useAuthorities({ require: false, consumer: "subject.CN", tier: "pro", pem });
+    expect(await codes()).toContain("revocationListOld");
+    useAuthorities({ require: false, consumer: "subject.CN", tier: "pro", pem: root.cert });
+    expect(await codes()).not.toContain("revocationListOld");
   });
 });

@@ -1,4 +1,5 @@
 import { loadConfig } from "../../src/config/load.ts";
+import type { ClientAuthorities } from "../../src/edge/certificates.ts";
 import { listen } from "../../src/gateway/listeners.ts";
 import { openGateway } from "../../src/gateway/open.ts";
 import { openScope } from "../../src/gateway/scope.ts";
@@ -30,6 +31,7 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
+    useAuthorities: (clients: ClientAuthorities | null) => gateway.useAuthorities(clients),
     /** As at the begin of a stop: it is not ready from here on. */
     drain: () => gateway.drain(),
     stop: () => scope.close(),

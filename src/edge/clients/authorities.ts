@@ -29,7 +29,7 @@ interface Authority {
 }
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----/g;
-const CERTIFICATES: readonly string[] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
+const CERTIFICATES: readonly string[] = ["CERTIFICATE", "X509 CERTIFICATE"];
 const LISTS: readonly string[] = ["X509 CRL"];
 
 /** Judges clients' certificates by the authorities, and the revocation lists, of one file. */
