@@ -20,7 +20,7 @@ export interface Wanted {
   readonly until?: string;
   /** The authority that signs; left out: this one. */
   readonly isAuthority?: boolean;
-  /** "rsa:2048", "rsa-pss:2048" or "ed25519"; left out: an elliptic curve. */
+  /** "rsa:2048", "rsa-pss" (a key for RSA that signs so) or "ed25519"; left out: an elliptic curve. */
   readonly kind?: string;
 }
 
@@ -41,7 +41,7 @@ export interface Authorities {
 
 const KINDS: Readonly<Record<string, readonly string[]>> = {
   "rsa:2048": ["-newkey", "rsa:2048"],
-  "rsa-pss:2048": ["-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"],
+  "rsa-pss": ["-newkey", "rsa:2048"],
   ed25519: ["-newkey", "ed25519"],
 };
 const EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
@@ -65,7 +65,21 @@ export function authorities(): Authorities {
     authority: (subject, kind) =>
       made((at, key) => {
         const out = join(at, "self.pem");
-        openssl("req", "-x509", ...(KINDS[kind ?? ""] ?? EC), "-nodes", "-days", "3650", "-subj", subject, "-keyout", key, "-out", out);
+        openssl(
+          "req",
+          "-x509",
+          ...(KINDS[kind ?? ""] ?? EC),
+          "-nodes",
+          "-utf8",
+          "-days",
+          "3650",
+          "-subj",
+          subject,
+          "-keyout",
+          key,
+          "-out",
+          out,
+        );
         return readFileSync(out, "utf8");
       }, kind),
     [Symbol.dispose]: () => {
@@ -86,6 +100,7 @@ function authorityIn(at: string, own: Pair, kind: string, make: Make): TestAutho
     `[ca]\ndefault_ca=own\n[own]\ndatabase=${at}/index.txt\ncrlnumber=${at}/crlnumber\nrand_serial=yes\nnew_certs_dir=${at}\ndefault_md=${kind === "ed25519" ? "default" : "sha256"}\ndefault_crl_days=30\npolicy=any\nunique_subject=no\nemail_in_dn=yes\n[any]\ncommonName=optional\norganizationName=optional\norganizationalUnitName=optional\ncountryName=optional\nemailAddress=optional\n`,
   );
   const ca = ["-config", config, "-batch", "-keyfile", join(at, "own.key"), "-cert", join(at, "own.pem")];
+  const signing = kind === "rsa-pss" ? ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"] : [];
   let count = 0;
   const signInto = (
     keyFile: string,
@@ -101,6 +116,7 @@ function authorityIn(at: string, own: Pair, kind: string, make: Make): TestAutho
     openssl(
       "ca",
       ...ca,
+      ...signing,
       ...dates,
       "-extfile",
       `${name}.ext`,
@@ -134,6 +150,7 @@ function authorityIn(at: string, own: Pair, kind: string, make: Make): TestAutho
         "ca",
         ...ca,
         "-gencrl",
+        ...signing,
         ...(until === undefined ? [] : ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", until]),
         "-out",
         file,

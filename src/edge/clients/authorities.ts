@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { type KeyObject, X509Certificate } from "node:crypto";
 import type { ShownCertificate } from "../../http/client-certificate.ts";
 import type { ClientAuthorities } from "../certificates.ts";
 import { type ReadCertificate, readCertificate } from "./certificate.ts";
@@ -25,7 +25,7 @@ export class AuthoritiesFault extends Error {}
 
 interface Authority {
   readonly read: ReadCertificate;
-  readonly x509: X509Certificate;
+  readonly key: KeyObject;
 }
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----/g;
@@ -59,7 +59,7 @@ export class Authorities {
       number++;
       const der = Buffer.from(text, "base64");
       if (CERTIFICATES.includes(kind))
-        authorities.push(read(number, () => ({ read: readCertificate(der), x509: new X509Certificate(der) })));
+        authorities.push(read(number, () => ({ read: readCertificate(der), key: keyOf(new X509Certificate(der)) })));
       else if (LISTS.includes(kind)) lists.push(read(number, () => readRevocationList(der)));
       else
         throw new AuthoritiesFault(`holds ${kind} as its block ${number}: only certificates and revocation lists (X509 CRL) belong there`);
@@ -97,23 +97,22 @@ export class Authorities {
 
   /** Finds what no time changes; when it was shown TLS has looked at the time. */
   private look({ chain, fault }: ShownCertificate): Judgement {
-    let certificates: ReadCertificate[];
-    try {
-      certificates = chain.map(readCertificate);
-    } catch (error) {
-      return { certificate: null, endsAt: 0, fault: "unreadable", detail: `a certificate that can't be read: ${reasonOf(error)}` };
-    }
-    const [certificate = null] = certificates;
+    let certificate: ReadCertificate | null = null;
     const say = (why: WhyNot | null, detail: string, endsAt = 0): Judgement => ({
       ...{ certificate, endsAt, fault: why },
       detail: `${whose(certificate)}: ${detail}`,
     });
-    if (fault !== null) return say(WORDS[fault] ?? "untrusted", fault);
-    const path = this.pathOf(chain, certificates);
-    if (path === null) return say("untrusted", "none of the authorities in force has signed it");
-    const gone = path.find(({ issuer, serial }) => this.revoked.get(issuer.id)?.has(serial));
-    if (gone !== undefined) return say("revoked", `${gone === certificate ? "it" : gone.subject.text} is revoked by ${gone.issuer.text}`);
-    return say(null, "it holds", Math.min(...path.map(({ endsAt }) => endsAt)));
+    try {
+      certificate = readCertificate(chain[0] ?? NOTHING);
+      if (fault !== null) return say(WORDS[fault] ?? "untrusted", fault);
+      const path = this.pathOf(chain);
+      if (path === null) return say("untrusted", "none of the authorities in force has signed it");
+      const gone = path.find(({ issuer, serial }) => this.revoked.get(issuer.id)?.has(serial));
+      if (gone === undefined) return say(null, "it holds", Math.min(...path.map(({ endsAt }) => endsAt)));
+      return say("revoked", `${gone === path[0] ? "it" : gone.subject.text} is revoked by ${gone.issuer.text}`);
+    } catch (error) {
+      return say("unreadable", `it, or one that has signed it, can't be read: it ${reasonOf(error)}`);
+    }
   }
 
   /**
@@ -121,25 +120,28 @@ export class Authorities {
    * in force then: of a resumed session, or of a connection that was there before, these may be others. And what a client sends behind the
    * way that TLS has taken means nothing.
    */
-  private pathOf(chain: readonly Uint8Array[], certificates: readonly ReadCertificate[]): readonly ReadCertificate[] | null {
+  private pathOf(chain: readonly Uint8Array[]): readonly ReadCertificate[] | null {
     const path: ReadCertificate[] = [];
-    let above: X509Certificate | null = null;
-    for (const [i, each] of certificates.entries()) {
-      const below = above;
-      above = new X509Certificate(chain[i] as Uint8Array);
-      if (below !== null && !below.verify(above.publicKey)) return null;
-      path.push(each);
-      if (this.fingerprints.has(each.fingerprint)) return path;
-      const signer = this.signerOf(each, above);
+    let below: X509Certificate | null = null;
+    for (const der of chain) {
+      const x509 = new X509Certificate(der);
+      const certificate = readCertificate(der);
+      if (below !== null && !below.verify(x509.publicKey)) return null;
+      path.push(certificate);
+      if (this.fingerprints.has(certificate.fingerprint)) return path;
+      const signer = this.signerOf(certificate, x509);
       if (signer !== null) return [...path, signer.read];
+      below = x509;
     }
     return null;
   }
 
-  private signerOf({ issuer }: ReadCertificate, certificate: X509Certificate): Authority | null {
-    return this.authorities.find(({ read, x509 }) => read.subject.id === issuer.id && certificate.verify(x509.publicKey)) ?? null;
+  private signerOf({ issuer }: ReadCertificate, x509: X509Certificate): Authority | null {
+    return this.authorities.find(({ read, key }) => read.subject.id === issuer.id && x509.verify(key)) ?? null;
   }
 }
+
+const NOTHING = new Uint8Array();
 
 /** What TLS says of certificates that do not hold, where that says more than that nobody known has signed it. */
 const WORDS: Readonly<Record<string, WhyNot>> = {
@@ -154,6 +156,15 @@ const whose = (certificate: ReadCertificate | null): string =>
     ? "a certificate"
     : `the certificate of ${certificate.subject.text.slice(0, 256)} (serial ${certificate.serial.slice(0, 64)})`;
 
+/** Gives a certificate's key. Throws `DerFault` for one of a kind that TLS does not know here. */
+function keyOf(certificate: X509Certificate): KeyObject {
+  try {
+    return certificate.publicKey;
+  } catch {
+    throw new DerFault("has a key of a kind that is not taken: use one for RSA, an elliptic curve or Ed25519");
+  }
+}
+
 /** Reads one block of a file, or says which it is that can't be. */
 function read<T>(number: number, work: () => T): T {
   try {
@@ -166,13 +177,14 @@ function read<T>(number: number, work: () => T): T {
 const reasonOf = (error: unknown): string => (error instanceof DerFault ? error.message : "is malformed");
 
 /** Takes a list only from an authority of the file: others could say that nothing is revoked. */
-function mustBeSigned({ issuer, isSignedBy }: RevocationList, authorities: readonly Authority[]): void {
+function mustBeSigned(list: RevocationList, authorities: readonly Authority[]): void {
+  const { issuer } = list;
   const named = authorities.filter(({ read }) => read.subject.id === issuer.id);
   if (named.length === 0)
     throw new AuthoritiesFault(
       `holds a revocation list of ${issuer.text}, but not the certificate of ${issuer.text}: add it, so that the list can be checked`,
     );
-  if (!named.some(({ x509 }) => isSignedBy(x509.publicKey)))
+  if (!named.some(({ key }) => list.isSignedBy(key)))
     throw new AuthoritiesFault(`holds a revocation list that is not signed by the certificate of ${issuer.text} beside it`);
 }
 
