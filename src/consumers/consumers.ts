@@ -11,13 +11,13 @@ import { fillIn } from "../schema/fill-in.ts";
 import type { Storage } from "../storage/open.ts";
 import { consumers, keys } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
-import { ConsumerConfig, consumerFaults } from "./settings.ts";
+import { ConsumerConfig, consumerFaults, StoredConsumerId } from "./settings.ts";
 
-const { id, tier, name, limits, quota, metadata, enabled } = ConsumerConfig.properties;
+const { tier, name, limits, quota, metadata, enabled } = ConsumerConfig.properties;
 
 /** Describes the body that makes a consumer. */
 export const NewConsumer = Type.Object(
-  { id, tier, name, limits, quota: Type.Optional(quota), metadata, enabled: Type.Optional(enabled) },
+  { id: StoredConsumerId, tier, name, limits, quota: Type.Optional(quota), metadata, enabled: Type.Optional(enabled) },
   { additionalProperties: false, description: "A consumer to make." },
 );
 export type NewConsumer = Static<typeof NewConsumer>;

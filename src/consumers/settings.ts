@@ -4,7 +4,7 @@ import type { Known, Section } from "../config/section.ts";
 import { OWN_ROUTE_NAMES } from "../exchange/own-paths.ts";
 import { Limits, limitFaults, Quotas, quotaFaults } from "../limits/settings.ts";
 import { type Fault, orNearest, type Path } from "../schema/faults.ts";
-import { Identifier, Scope, Shape } from "../schema/fields.ts";
+import { IDENTIFIER, Identifier, Scope, Shape } from "../schema/fields.ts";
 import { cidrFaults } from "../schema/rules.ts";
 import { tierNameFaults } from "../tiers/settings.ts";
 import { declaredHash, isPlausible } from "../values/key-format.ts";
@@ -50,9 +50,22 @@ export type DeclaredKey = Static<typeof DeclaredKey>;
 /** Gives a declared key as an object, however it was written. */
 export const declaredKey = (key: string | DeclaredKey): DeclaredKey => (typeof key === "string" ? { key } : key);
 
+/**
+ * Makes the schema of a consumer's id. What a client's certificate names may be more than an identifier, such as a URL. `name`: the characters
+ * of such names, as a part of a pattern.
+ */
+const ConsumerId = (name: string) =>
+  Identifier("The consumer's id, which backends get as X-Consumer-ID.", {
+    pattern: `${IDENTIFIER}|^certificate:${name}{1,128}$`,
+    examples: ["acme"],
+  });
+
+/** The id of a consumer that the admin API makes: its paths hold no encoded slash. */
+export const StoredConsumerId = ConsumerId("[!#-.0-[\\]-~]");
+
 export const ConsumerConfig = Shape(
   {
-    id: Identifier("The consumer's id, which backends get as X-Consumer-ID.", { examples: ["acme"] }),
+    id: ConsumerId("[!#-[\\]-~]"),
     name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people." })),
     tier: Type.String({ description: "The name of its tier.", examples: ["pro"] }),
     keys: Type.Array(Type.Union([KeyText("The key alone."), DeclaredKey]), {

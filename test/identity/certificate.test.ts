@@ -133,6 +133,8 @@ describe("a request over a connection with a client's certificate", () => {
     expect((await adminGet("/explain?consumer=certificate:alice")).json).toMatchObject({ tier: "pro", anonymous: false, allowed: true });
     const own = gateway({ consumers: [{ ...record, limits: [{ algorithm: "fixed-window", limit: 7, window: "1m" }] }] });
     expect((await own.ask(alice)).headers["x-ratelimit-limit"]).toBe("7");
+    const url = gateway({ clients: { consumer: "san.uri" }, consumers: [{ ...record, id: "certificate:spiffe://acme/alice" }] });
+    expect((await url.ask(alice)).headers["x-ratelimit-limit"]).toBe("100");
     const off = gateway({ consumers: [{ ...record, enabled: false }] });
     expect((await off.ask(alice)).json).toMatchObject({ status: 401, code: "certificateInvalid" });
     expect((await off.adminGet("/explain?consumer=certificate:alice")).json.denials).toMatchObject([{ code: "certificateInvalid" }]);
