@@ -47,7 +47,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     droppedInAll: picture.dropped,
     certificates: () => certificates.standings(),
     limiter: limits.limiter,
-    callerOf: (id) => issuers.callerOf(id) ?? certificates.callerOf(id),
+    callerOf: (id) => issuers.callerOf(id) ?? clientCertificates.callerOf(id),
     config: { live, config: () => inForce.config },
     log: options.log,
     explain: explanations(ground, services, snapshots),
@@ -78,7 +78,7 @@ function settledBefore(handle: AdminApi, bus: Bus): AdminApi {
 }
 
 function explanations({ clock }: Ground, services: Services, snapshots: Snapshots): ResourceDeps["explain"] {
-  const { guard, records, limits, everyone, pools, health, issuers, certificates } = services;
+  const { guard, records, limits, everyone, pools, health, issuers, clientCertificates } = services;
   const { keys, registry } = records;
   const explain = new Explain({
     ...{ clock, guard, registry, limiter: limits.limiter, denials: everyone.denials, mayUse, away: limits.away },
@@ -87,7 +87,7 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
     poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
   });
   return {
-    ...{ explain, registry, keys, health, clock, issuers, certificates },
+    ...{ explain, registry, keys, health, clock, issuers, certificates: clientCertificates },
     walk: new Walk({ clock, explain, snapshot: () => snapshots.current }),
     routeOf: (text) => namedRoute(text, snapshots.all, snapshots.current.router),
   };

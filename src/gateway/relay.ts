@@ -99,12 +99,12 @@ const NOT_STARTED = "it has not started again";
 /** Gives what passes requests on to the keeper; `null` where this process answers by itself. `isAdmitted`: see `relayAnswerer`. */
 export const relayOf = (
   { bus, clock, options: { keeperSocket, isKeeperThere } }: Pick<Ground, "bus" | "clock" | "options">,
-  { client, certificates }: Pick<Services, "client" | "certificates">,
+  { client, clientCertificates }: Pick<Services, "client" | "clientCertificates">,
   isAdmitted = false,
 ): Answerer | null =>
   bus.role !== "worker" || keeperSocket === undefined
     ? null
-    : relayAnswerer(client, certificates, keeperOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
+    : relayAnswerer(client, clientCertificates, keeperOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
 
 /**
  * Writes the head for the keeper: all fields that are not of this hop. What a caller's `Connection` names goes on, since the keeper is no further hop: it must

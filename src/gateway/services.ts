@@ -61,7 +61,7 @@ export interface Services {
   readonly pools: Pools;
   readonly issuers: Issuers;
   /** Tells who calls by the certificates of clients. */
-  readonly certificates: ClientCertificates;
+  readonly clientCertificates: ClientCertificates;
   readonly records: Records;
   readonly tokens: AdminTokens;
   /** The admin token when it was made now; it is shown once. */
@@ -194,16 +194,16 @@ function openCallers(ground: Ground) {
       if (of === "issuers" || of === "all") reconfigureIssuers();
     },
   });
-  const certificates = openCertificates(ground, records);
+  const clientCertificates = openClientCertificates(ground, records);
   const { tokens, made: firstToken } = AdminTokens.open(
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  return { guard, health, auto, pools, issuers, certificates, records, tokens, firstToken };
+  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, firstToken };
 }
 
 /** Opens what judges clients' certificates, and warns of revocation lists that are old. */
-function openCertificates({ clock, metrics, emit, bus, every }: Ground, { registry }: Records): ClientCertificates {
+function openClientCertificates({ clock, metrics, emit, bus, every }: Ground, { registry }: Records): ClientCertificates {
   const counts = metrics.tally(CLIENT_CERTIFICATES, "outcome", CLIENT_CERTIFICATE_OUTCOMES);
   const certificates = new ClientCertificates({
     ...{ clock, counts, keys: registry },

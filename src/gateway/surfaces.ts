@@ -90,7 +90,7 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 /** Gathers the services that lines are made of. */
 function lineServices(ground: Ground, services: Services): LineServices {
   const { clock, emit, plugins, inForce } = ground;
-  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers, certificates } = services;
+  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers, clientCertificates } = services;
   const keys = records.registry;
   const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer), catchingUp(ground, services));
   const calls = new Calls({ clock, emit });
@@ -101,7 +101,7 @@ function lineServices(ground: Ground, services: Services): LineServices {
     ...{ guard, authorize, caching, forwarder, usage, recorder },
     // Adding a way to tell who calls is adding its finder here.
     identity: new Identity({
-      finders: [apiKeys, new TokenFinder(issuers, guard), new CertificateFinder(certificates, guard)],
+      finders: [apiKeys, new TokenFinder(issuers, guard), new CertificateFinder(clientCertificates, guard)],
       guard,
       clock,
     }),

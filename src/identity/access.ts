@@ -9,12 +9,12 @@ import { tierNameFaults } from "../tiers/settings.ts";
 export const ACCESS = {
   auth: Type.Union([Type.Literal("required"), Type.Literal("optional"), Type.Literal("none")], {
     default: "required",
-    description: "Whether callers need a key. Required by default: a route must not be open by oversight.",
+    description: "Whether callers need a key, a token or a client certificate. Required by default: a route must not be open by oversight.",
   }),
   issuers: Type.Array(Type.String({ maxLength: 64 }), {
     default: [],
     maxItems: 64,
-    description: "If not empty, only callers with tokens of these issuers, and none with keys.",
+    description: "If not empty, only callers with tokens of these issuers, and none with keys or client certificates.",
   }),
   tiers: Type.Array(Type.String(), { default: [], maxItems: 256, description: "If not empty, only callers of these tiers." }),
   scopes: Type.Array(Scope, {
