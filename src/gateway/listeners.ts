@@ -88,7 +88,7 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
       throw new ListenFault(place, error);
     }
   };
-  const tls = config.server.tls === null ? null : new ListenerTls();
+  const tls = config.server.tls === null ? null : { callers: new ListenerTls(), admin: new ListenerTls() };
   const followTls = (): void => {
     followWith(tls, gateway);
     for (const server of servers.values()) server.renewTls();
@@ -104,7 +104,7 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
       const { name, unix } = place;
       const socket = sockets?.shared.get(name);
       open(place, {
-        tls: speaksTls(name, config) ? tls : null,
+        tls: tls !== null && speaksTls(name, config) ? tls[name === "admin" ? "admin" : "callers"] : null,
         clientHolds: gateway.clientHolds,
         handle: handlerOf(name, config, gateway),
         ...(unix === undefined ? {} : { unix }),
@@ -131,13 +131,16 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
 }
 
 /** Has TLS be spoken by what is in force, and the plain port know for which hosts. */
-function followWith(tls: ListenerTls | null, gateway: Gateway): void {
+function followWith(tls: { readonly callers: ListenerTls; readonly admin: ListenerTls } | null, gateway: Gateway): void {
   const { certificates, config, plainPort } = gateway;
   const settings = config().server.tls;
   if (tls === null || settings === null) return;
   const { current } = certificates.held;
-  gateway.useAuthorities(current.clients);
-  tls.follow(current, settings, certificates.canChoose);
+  // Where none could ever be read nobody comes in.
+  gateway.useAuthorities(current.clients?.pem === "" ? null : current.clients);
+  tls.callers.follow(current, settings, certificates.canChoose);
+  // Who runs the gateway shows a token, and must come in when the authorities of clients are at fault.
+  tls.admin.follow({ ...current, clients: null }, settings, certificates.canChoose);
   plainPort.serve([...current.certificates.flatMap(({ names }) => names), ...(settings.acme?.hosts ?? [])]);
 }
 

@@ -20,16 +20,6 @@ export interface JudgedCertificate {
   readonly detail: string;
 }
 
-/** Describes what a listener that asks clients for certificates needs to know. */
-export interface ClientCertificateRules {
-  /** The settings of TLS by which they are asked for. */
-  readonly tls: object;
-  /** True where a connection without a certificate that holds is closed. */
-  readonly require: boolean;
-  /** Learns of a handshake: which certificate was shown (`null`: none). Tells whether it holds. */
-  readonly holds: (shown: ShownCertificate | null) => boolean;
-}
-
 /** Describes what Bun tells of a client's certificate. Its types leave the argument out that asks for the whole chain. */
 interface TlsSocket {
   readonly authorized?: boolean;

@@ -2,13 +2,7 @@ import { writeSync } from "node:fs";
 import type { SocketHandler, TCPSocketListener } from "bun";
 import { normaliseIp, UNIX_PEER } from "../values/ip.ts";
 import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
-import {
-  type ClientCertificateRules,
-  certificateOf,
-  isForWantOfCertificate,
-  type JudgedCertificate,
-  type ShownCertificate,
-} from "./client-certificate.ts";
+import { certificateOf, isForWantOfCertificate, type JudgedCertificate, type ShownCertificate } from "./client-certificate.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
