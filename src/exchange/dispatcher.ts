@@ -1,6 +1,6 @@
 import { UpstreamFailure } from "../http/client.ts";
+import type { Incoming } from "../http/incoming.ts";
 import type { Problem } from "../http/problem.ts";
-import type { Incoming } from "../http/server.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Answer } from "./answer.ts";
 import { Exchange } from "./exchange.ts";

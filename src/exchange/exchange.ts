@@ -3,9 +3,9 @@ import type { JudgedCertificate, ShownCertificate } from "../http/client-certifi
 import { clientIp } from "../http/client-ip.ts";
 import type { Fields } from "../http/fields.ts";
 import type { RequestHead } from "../http/head.ts";
+import type { Incoming } from "../http/incoming.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
-import type { Incoming } from "../http/server.ts";
 import type { Visits } from "../plugins/visit.ts";
 import type { CredentialUse } from "../pools/credential.ts";
 import type { Trace } from "../telemetry/trace.ts";

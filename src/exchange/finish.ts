@@ -1,7 +1,6 @@
 import type { UpstreamResponse } from "../http/client.ts";
 import { forModelClients, type Problem } from "../http/problem.ts";
 import { problemReply } from "../http/reply.ts";
-import type { Tunnel } from "../http/server.ts";
 import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { ownHead, responseHead } from "./headers.ts";
@@ -57,17 +56,11 @@ function enterTunnel(
     tunnel.close();
     return;
   }
-  const { connection } = incoming;
   const protocol = response.fields.get("upgrade") ?? "websocket";
-  const toBackend: Tunnel = {
+  const client = incoming.upgrade(`HTTP/1.1 101 ${response.reason}\r\n${head}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`, {
     write: (bytes) => tunnel.write(bytes),
     resume: () => tunnel.resume(),
     close: () => tunnel.close(),
-  };
-  incoming.upgrade(`HTTP/1.1 101 ${response.reason}\r\n${head}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`, toBackend);
-  tunnel.start({
-    write: (bytes) => connection.out.write(bytes),
-    drained: () => connection.resume(),
-    close: () => connection.endTunnel(),
   });
+  tunnel.start({ write: (bytes) => client.write(bytes), drained: () => client.resume(), close: () => client.close() });
 }

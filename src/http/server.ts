@@ -7,6 +7,7 @@ import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, HeadReader, type RequestHead } from "./head.ts";
+import type { Incoming } from "./incoming.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
 import { copyDescriptor, hasUnreadBytes } from "./kernel.ts";
 import { type ConnectionCounts, type ListeningSocket, SharedAccept } from "./listening-socket.ts";
@@ -41,6 +42,16 @@ export interface Tunnel {
   /** Goes on, since the client's side can take more. */
   resume(): void;
   /** Closes this end, since the client is gone. */
+  close(): void;
+}
+
+/** Takes what the backend sends over a connection that has left HTTP. */
+export interface TunnelEnd {
+  /** Writes bytes for the client. False: slow down until `resume` of the tunnel is called. */
+  write(bytes: Uint8Array): boolean;
+  /** Goes on, since the backend's side can take more. */
+  resume(): void;
+  /** Closes the client's connection, after what was written, since the backend has closed. */
   close(): void;
 }
 
@@ -366,7 +377,7 @@ export class Connection implements Guest, Member {
   certificate: ShownCertificate | null = null;
   private buffer: Buffer = EMPTY;
   private readonly heads = new HeadReader();
-  private current: Incoming | null = null;
+  private current: Http1Incoming | null = null;
   private tunnel: Tunnel | null = null;
   private isAdvancing = false;
   private isPaused = false;
@@ -567,7 +578,7 @@ export class Connection implements Guest, Member {
     this.advance();
   }
 
-  enterTunnel(incoming: Incoming, tunnel: Tunnel): void {
+  enterTunnel(incoming: Http1Incoming, tunnel: Tunnel): void {
     this.tunnel = {
       ...tunnel,
       close: () => {
@@ -709,7 +720,7 @@ export class Connection implements Guest, Member {
       this.answerAndClose(options.refuse(line === null ? head : new HeadFault(400, line), this.ip));
       return false;
     }
-    const incoming = new Incoming(this, head, options.limits);
+    const incoming = new Http1Incoming(this, head, options.limits);
     this.current = incoming;
     this.seat.works();
     this.server.inFlight++;
@@ -722,8 +733,8 @@ export class Connection implements Guest, Member {
   }
 }
 
-/** Holds one request that has arrived, and answers it. */
-export class Incoming {
+/** Holds one request that has come by HTTP/1.1, and answers it. */
+export class Http1Incoming implements Incoming {
   readonly body: IncomingBody | null;
   /** Learns that the client is gone before the answer was complete; called once, and `onEnd` follows. */
   onAbort: (() => void) | null = null;
@@ -807,11 +818,16 @@ export class Incoming {
     out.writeMessage(`HTTP/1.1 ${status} ${reason}\r\n${head}\r\n`, null);
   }
 
-  /** Answers 101 and leaves HTTP: from here on bytes go to `tunnel`. */
-  upgrade(head: string, tunnel: Tunnel): void {
+  upgrade(head: string, tunnel: Tunnel): TunnelEnd {
+    const { connection } = this;
     this.isReplied = true;
-    this.connection.out.writeMessage(head, null);
-    this.connection.enterTunnel(this, tunnel);
+    connection.out.writeMessage(head, null);
+    connection.enterTunnel(this, tunnel);
+    return {
+      write: (bytes) => connection.out.write(bytes),
+      resume: () => connection.resume(),
+      close: () => connection.endTunnel(),
+    };
   }
 
   resumeReply(): void {
@@ -848,7 +864,7 @@ class ReplySink implements Sink {
   private head: string | null;
 
   constructor(
-    private readonly incoming: Incoming,
+    private readonly incoming: Http1Incoming,
     readonly body: Body,
     private readonly chunked: boolean,
     private readonly reusable: boolean,
@@ -907,7 +923,7 @@ export class IncomingBody implements ArrivingBody {
 
   constructor(
     private readonly connection: Connection,
-    private readonly incoming: Incoming,
+    private readonly incoming: Http1Incoming,
     head: RequestHead,
     limits: HttpLimits,
   ) {

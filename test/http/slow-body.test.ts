@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { TooSlow } from "../../src/http/body.ts";
-import type { HttpServer, Incoming } from "../../src/http/server.ts";
+import type { Incoming } from "../../src/http/incoming.ts";
+import type { HttpServer } from "../../src/http/server.ts";
 import { RawConnection } from "../support/raw.ts";
 import { echo, server, text } from "../support/relay.ts";
 import { serving } from "../support/serving.ts";

@@ -16,8 +16,8 @@ import {
 } from "../../src/http/client.ts";
 import { Fields } from "../../src/http/fields.ts";
 import { HeadFault, parseRequestHead } from "../../src/http/head.ts";
+import type { Incoming } from "../../src/http/incoming.ts";
 import { typesFrom } from "../../src/http/problem.ts";
-import type { Incoming } from "../../src/http/server.ts";
 import { RouteConfig } from "../../src/routes/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
 import { RouteMetrics } from "../../src/telemetry/route-metrics.ts";

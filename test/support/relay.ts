@@ -2,7 +2,8 @@ import { type Body, collect } from "../../src/http/body.ts";
 import { type ClientNotes, originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/http/client.ts";
 import type { Crowd } from "../../src/http/crowd.ts";
 import type { Descriptors } from "../../src/http/descriptors.ts";
-import { type HttpLimits, HttpServer, type HttpServerOptions, type Incoming, type Reply } from "../../src/http/server.ts";
+import type { Incoming } from "../../src/http/incoming.ts";
+import { type HttpLimits, HttpServer, type HttpServerOptions, type Reply } from "../../src/http/server.ts";
 import { systemClock } from "../../src/values/clock.ts";
 
 export const text = (status: number, body: string, head = ""): Reply => ({
