@@ -33,6 +33,10 @@ export interface ArrivingBody extends Body {
   bound(max: number, rate: number | null): void;
 }
 
+/** Tells whether a body is there already, or is none. */
+export const isWhole = (body: Uint8Array | string | Body | null): body is Uint8Array | string | null =>
+  body === null || typeof body === "string" || body instanceof Uint8Array;
+
 /** Reads a body to its end. Rejects when it breaks off or grows past `max` bytes (`TooLarge`). */
 export function collect(body: Body, max: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {

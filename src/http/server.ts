@@ -1,9 +1,11 @@
 import { writeSync } from "node:fs";
 import type { SocketHandler, TCPSocketListener } from "bun";
 import { normaliseIp, UNIX_PEER } from "../values/ip.ts";
-import { type ArrivingBody, type Body, type Sink, TooLarge, TooSlow } from "./body.ts";
+import { type ArrivingBody, type Body, isWhole, type Sink, TooLarge, TooSlow } from "./body.ts";
+import { BodyRate } from "./body-rate.ts";
 import { certificateOf, isForWantOfCertificate, type JudgedCertificate, type ShownCertificate } from "./client-certificate.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
+import { BODY_STALLS_AFTER, HEAD_WITHIN, KEEP_ALIVE_FOR, REPLY_STALLS_AFTER } from "./deadlines.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import { HeadFault, HeadReader, type RequestHead } from "./head.ts";
@@ -95,16 +97,9 @@ export interface HttpServerOptions {
   readonly onFault: (error: unknown) => void;
 }
 
-/** Seconds, counted by a coarse tick, since none of these bounds needs to be exact. */
-const KEEP_ALIVE_FOR = 75;
-const HEAD_WITHIN = 15;
 /** Seconds without a request after which nothing is kept of the last one. */
 const FORGETS_AFTER = 1;
-const BODY_STALLS_AFTER = 60;
-const REPLY_STALLS_AFTER = 120;
-/** Seconds after which a body's rate is first looked at, and seconds over which it is averaged. */
-const RATE_GRACE = 10;
-const RATE_WINDOW = 30;
+/** Seconds for which a client that has its last answer may go on sending. */
 const LINGER_FOR = 3;
 
 /** Milliseconds that handshakes and requests may be under way when a stop begins. */
@@ -915,10 +910,7 @@ export class IncomingBody implements ArrivingBody {
   private isDropped = false;
   private failure: Error | null = null;
   private max: number;
-  private rate: number;
-  /** Seconds in which nothing but this body was waited for, and the bytes that had come by the end of each of the last of these seconds. */
-  private waited = 0;
-  private arrivals: Float64Array | null = null;
+  private readonly rate: BodyRate;
   private needsContinue: boolean;
 
   constructor(
@@ -928,7 +920,7 @@ export class IncomingBody implements ArrivingBody {
     limits: HttpLimits,
   ) {
     this.max = limits.maxBodySize;
-    this.rate = limits.bodyRate;
+    this.rate = new BodyRate(limits.bodyRate);
     this.length = head.contentLength;
     this.needsContinue = head.expectsContinue;
     this.decoder = head.framing === "chunked" ? new ChunkedDecoder() : new LengthDecoder(head.contentLength);
@@ -941,17 +933,12 @@ export class IncomingBody implements ArrivingBody {
   /** Sets other bounds than the server's, in bytes and bytes a second, before anybody takes it; `null` leaves the rate. */
   bound(max: number, rate: number | null): void {
     this.max = max;
-    if (rate !== null) this.rate = rate;
+    if (rate !== null) this.rate.least = rate;
   }
 
   /** Counts one more second in which nothing but this body was waited for. True when the body has brought too little of late. */
   isTooSlow(): boolean {
-    const judged = ++this.waited - RATE_GRACE;
-    if (judged < 0 || this.rate === 0) return false;
-    this.arrivals ??= new Float64Array(RATE_WINDOW).fill(this.received);
-    const before = this.arrivals[judged % RATE_WINDOW] as number;
-    this.arrivals[judged % RATE_WINDOW] = this.received;
-    return judged >= RATE_WINDOW && this.received - before < this.rate * RATE_WINDOW;
+    return this.rate.isTooSlow(this.received);
   }
 
   /** True while bytes wait for a sink: the client is then not the one who is late. */
@@ -1067,10 +1054,6 @@ function headText(reply: Reply, persistence: string, bodiless: boolean, chunked 
   } else if (reply.length >= 0 && reply.status !== 204) framing = `Content-Length: ${reply.length}\r\n`;
   return `HTTP/1.1 ${reply.status} ${reply.reason}\r\n${reply.head}${framing}${persistence}\r\n`;
 }
-
-/** Tells whether a body is there already, or is none. */
-export const isWhole = (body: Reply["body"]): body is Uint8Array | string | null =>
-  body === null || typeof body === "string" || body instanceof Uint8Array;
 
 /** Tells whether a request may begin with this byte: a character of its method (RFC 9110 §5.6.2), or an empty line's. */
 const mayBegin = (byte: number): boolean => byte === 13 || byte === 10 || (byte > 32 && byte < 127);
