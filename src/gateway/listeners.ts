@@ -80,7 +80,8 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
     const timeout = parseDuration(gateway.config().server.drainTimeout);
     return Promise.all([...servers.values()].map((server) => server.close(timeout)));
   });
-  const common = { limits, crowd, reusePort, refuse: refuserOf(gateway), onFault: (error: unknown) => options.onFault(error, "") };
+  const http2 = config.server.tls?.http2 !== false;
+  const common = { limits, crowd, reusePort, http2, refuse: refuserOf(gateway), onFault: (error: unknown) => options.onFault(error, "") };
   const open = (place: ListeningPlace, more: Pick<HttpServerOptions, "tls" | "handle"> & Partial<HttpServerOptions>): void => {
     try {
       servers.set(place.name, new HttpServer({ ...common, hostname: place.host, port: place.port, ...more }));
@@ -97,7 +98,7 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
   gateway.certificates.held.follow(followTls);
   if (sockets !== undefined && "relays" in sockets) {
     // Who comes from a worker has been let in there.
-    open({ name: "main", host, port }, { relays: sockets.relays, crowd: EVERYBODY, tls: null, handle: relayedHandler(gateway) });
+    open({ name: "main", host, port }, { relays: sockets.relays, crowd: EVERYBODY, tls: null, http2: false, handle: relayedHandler(gateway) });
   } else {
     const counts = sockets === undefined ? null : sharesOf(sockets.counts);
     for (const place of placesOf(config, host, port, reusePort)) {

@@ -1,5 +1,6 @@
-import { isLoopback, parseIp, UNIX_PEER } from "../values/ip.ts";
+import { isLoopback, networkOf, UNIX_PEER } from "../values/ip.ts";
 import { descriptors } from "./descriptors.ts";
+import { CutOffs } from "./h2/cut-offs.ts";
 
 /** Says how many connections clients may have open. */
 export interface CrowdLimits {
@@ -97,6 +98,8 @@ export class Crowd {
   readonly closedEarly: Record<Excess, number> = { total: 0, address: 0 };
   /** The address that had too many last. */
   lastCrowded: string | null = null;
+  /** Those that spoke HTTP/2 and were cut off. */
+  readonly cutOffs: CutOffs;
   private readonly idle = new Place(null);
   private readonly peers = new Map<string, Peer>();
   private readonly forget: () => void;
@@ -109,6 +112,7 @@ export class Crowd {
     readonly limits: CrowdLimits,
     private readonly isExempt: (ip: string) => boolean = () => false,
   ) {
+    this.cutOffs = new CutOffs((ip) => this.isShared(ip));
     this.forget = descriptors.holdsIdle(() => this.closeOne(this.idle, "total"));
   }
 
@@ -161,8 +165,12 @@ export class Crowd {
     return false;
   }
 
+  private isShared(ip: string): boolean {
+    return ip === UNIX_PEER || isLoopback(ip) || this.isExempt(ip);
+  }
+
   private peerOf(ip: string): Peer | null {
-    if (ip === UNIX_PEER || isLoopback(ip) || this.isExempt(ip)) return null;
+    if (this.isShared(ip)) return null;
     const key = networkOf(ip);
     return this.peers.get(key) ?? { key, open: 0, idle: new Place(null) };
   }
@@ -200,11 +208,4 @@ export class Seat {
     this.works();
     this.crowd.left(this.peer);
   }
-}
-
-/** Gives the network that counts as one address: an IPv6 subscriber has a whole /64 (RFC 6177). */
-function networkOf(ip: string): string {
-  if (!ip.includes(":")) return ip;
-  const bytes = parseIp(ip);
-  return bytes === null || bytes.length === 4 ? ip : Buffer.from(bytes.subarray(0, 8)).toString("hex");
 }

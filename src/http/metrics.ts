@@ -14,5 +14,8 @@ export const connectionFamilies = (crowd: Crowd): readonly Family[] => [
   counter("sluice_connections_closed_early_total", "Idle connections that were closed to make room for others.", () =>
     each("of", crowd.closedEarly),
   ),
+  counter("sluice_http2_cut_off_total", "Connections of HTTP/2 that were ended, by what the client did too much of.", () =>
+    each("why", crowd.cutOffs.counts),
+  ),
   gauge("sluice_sockets_open", "Connections of clients and to backends, out of process_max_fds.", () => single(descriptors.sockets), "sum"),
 ];

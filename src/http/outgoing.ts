@@ -16,6 +16,8 @@ export interface RawSocket {
   readonly fd?: number;
   /** Has the system ask after a silent peer. */
   setKeepAlive(enable: boolean, milliseconds: number): boolean;
+  /** What was agreed on by ALPN, once the handshake is over; Bun's types don't know it. */
+  readonly alpnProtocol?: string | false | null;
   /** The peer's address; undefined when the peer has reset the connection. */
   readonly remoteAddress: string | undefined;
 }

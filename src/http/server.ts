@@ -8,6 +8,9 @@ import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { BODY_STALLS_AFTER, HEAD_WITHIN, KEEP_ALIVE_FOR, REPLY_STALLS_AFTER } from "./deadlines.ts";
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
+import type { CutOffCause } from "./h2/frame-watch.ts";
+import { ERROR, goAway, PREFACE_HEAD } from "./h2/frames.ts";
+import { Http2Session } from "./h2/session.ts";
 import { HeadFault, HeadReader, type RequestHead } from "./head.ts";
 import type { Incoming } from "./incoming.ts";
 import { noticeVanishedPeers } from "./keep-alive.ts";
@@ -83,6 +86,10 @@ export interface HttpServerOptions {
   readonly shared?: { readonly socket: ListeningSocket; readonly counts: ConnectionCounts };
   /** Serves requests that workers pass on over this socket of theirs: each says by `RELAY_FIELD` whom it is of. */
   readonly relays?: ListeningSocket;
+  /** Speaks HTTP/2 as well: by ALPN on TLS, and otherwise with those who begin with it (prior knowledge, RFC 9113 §3.3); left out: never. */
+  readonly http2?: boolean;
+  /** Hears of connections that are cut off, the first of an address for a while. */
+  readonly onCutOff?: (cause: CutOffCause, ip: string) => void;
   /** True for the admin API's own listener; left out: it is another. */
   readonly isAdmin?: boolean;
   /** The server's bounds, which may be changed while it runs. */
@@ -148,7 +155,7 @@ export class HttpServer {
   private readonly accepts: SharedAccept | null = null;
   private readonly ticker: Timer;
   private settled: (() => void) | null = null;
-  private readonly crowd: Crowd;
+  readonly crowd: Crowd;
   /** True when TLS begins on connections that are plain at first, since a PROXY line may come before it. */
   private readonly readsPreludes: boolean;
   /** True when each connection must be told to notice a peer that vanishes. */
@@ -226,7 +233,7 @@ export class HttpServer {
   /** What TLS is spoken by; `null`: plain http is. */
   get tlsOptions(): object | null {
     const { tls } = this.options;
-    return tls === null ? null : { ...tls.options, ALPNProtocols: Buffer.from("\x08http/1.1") };
+    return tls === null ? null : { ...tls.options, ALPNProtocols: Buffer.from(this.options.http2 ? "\x02h2\x08http/1.1" : "\x08http/1.1") };
   }
 
   /**
@@ -265,10 +272,12 @@ export class HttpServer {
     // Whoever has opened a path has left it by now, or another listens there.
     const isDiverted = this.options.unix !== undefined || (this.options.reusePort === true && divertConnections(this.descriptor));
     if (!isDiverted) this.listener.stop(false);
+    for (const connection of this.connections) connection.drain(false);
     // An idle connection may have a request on its way to us: its answer says that it is the last one.
     const underWay = isDiverted || this.connections.size > 0 ? Math.min(UNDER_WAY_FOR, timeout) : 0;
     if (underWay > 0) await Bun.sleep(underWay);
     if (isDiverted) this.listener.stop(false);
+    for (const connection of this.connections) connection.drain(true);
     const patience = setTimeout(() => this.settled?.(), timeout - underWay);
     if (this.isBusy) {
       await new Promise<void>((resolve) => {
@@ -374,6 +383,10 @@ export class Connection implements Guest, Member {
   private readonly heads = new HeadReader();
   private current: Http1Incoming | null = null;
   private tunnel: Tunnel | null = null;
+  /** Serves the connection in HTTP/2; `null`: it is one of HTTP/1.1. */
+  private session: Http2Session | null = null;
+  /** True until a request has come. */
+  private isFresh = true;
   private isAdvancing = false;
   private isPaused = false;
   private isClosed = false;
@@ -416,15 +429,22 @@ export class Connection implements Guest, Member {
   /** Goes on after the handshake of TLS, before anything is received. `error`: what was wrong with it, or with the certificate. */
   secured(isOver: boolean, error: Error | null): void {
     if (!isOver && error?.message.includes("HTTP_REQUEST") === true) this.refusePlain();
+    if (this.learnsCertificate(isOver, error) && isOver && this.socket.alpnProtocol === "h2") this.speakHttp2();
+  }
+
+  /** Learns whose certificate was shown, where one is asked for. False when the connection is closed for want of one that holds. */
+  private learnsCertificate(isOver: boolean, error: Error | null): boolean {
     const { tls, clientHolds } = this.server.options;
-    if (tls === null || tls.asks === null || clientHolds === undefined) return;
+    if (tls === null || tls.asks === null || clientHolds === undefined) return true;
     if (!isOver) {
       if (isForWantOfCertificate(error)) clientHolds(null);
-      return;
+      return true;
     }
     this.certificate = certificateOf(this.socket, error);
     // TLS has closed the others itself, but knows nothing of revocation lists.
-    if (!clientHolds(this.certificate) && tls.asks === "requires") this.dispose();
+    if (clientHolds(this.certificate) || tls.asks !== "requires") return true;
+    this.dispose();
+    return false;
   }
 
   /** Answers a request that came without TLS. Only the descriptor takes bytes that TLS has not made; the connection is closed after it. */
@@ -446,6 +466,10 @@ export class Connection implements Guest, Member {
       return;
     }
     if (this.isLingering || this.closeWhenFlushed) return;
+    if (this.session !== null) {
+      this.session.receive(chunk);
+      return;
+    }
     let rest = chunk;
     const body = this.current?.body;
     if (body && !body.isComplete) {
@@ -463,6 +487,7 @@ export class Connection implements Guest, Member {
     if (this.isTunnelOver) this.socket.end();
     else if (this.tunnel !== null) this.tunnel.resume();
     else if (this.closeWhenFlushed) this.linger();
+    else if (this.session !== null) this.session.drained();
     else if (this.current !== null) this.current.resumeReply();
     else {
       this.waitForRequest();
@@ -479,6 +504,7 @@ export class Connection implements Guest, Member {
     this.server.left(this);
     const current = this.current;
     this.current = null;
+    this.session?.closed();
     if (this.tunnel !== null) {
       const tunnel = this.tunnel;
       this.tunnel = null;
@@ -493,7 +519,7 @@ export class Connection implements Guest, Member {
 
   /** Closes the connection when the server stops, without cutting off what was written. */
   part(): void {
-    if (this.out.pending > 0 || this.current !== null || this.tunnel !== null) this.dispose();
+    if (this.out.pending > 0 || this.current !== null || this.tunnel !== null || (this.session?.open ?? 0) > 0) this.dispose();
     else this.socket.end();
   }
 
@@ -511,9 +537,33 @@ export class Connection implements Guest, Member {
       this.seat.waits();
       return false;
     }
+    this.session?.end(ERROR.none);
     this.socket.close();
     this.closed();
     return true;
+  }
+
+  /** Tells a client of HTTP/2 that the server stops. `isLast`: what it begins from here on is refused. */
+  drain(isLast: boolean): void {
+    this.session?.drain(isLast);
+  }
+
+  /** Goes on in HTTP/2, which the client has agreed on or begun with. */
+  speakHttp2(): void {
+    const { cutOffs } = this.server.crowd;
+    this.isFresh = false;
+    if (!cutOffs.isBarred(this.ip)) {
+      this.session = new Http2Session(this);
+      return;
+    }
+    this.cutOff("address");
+    this.out.write(goAway(0, ERROR.enhanceYourCalm));
+    this.closeAfterFlush();
+  }
+
+  /** Counts that the connection is cut off. */
+  cutOff(cause: CutOffCause): void {
+    if (this.server.crowd.cutOffs.note(cause, this.ip)) this.server.options.onCutOff?.(cause, this.ip);
   }
 
   checkDeadline(tick: number): void {
@@ -529,6 +579,8 @@ export class Connection implements Guest, Member {
     } else if (pending > 0 && tick - this.drainedAt > REPLY_STALLS_AFTER) {
       // By what was read of it alone: who goes on sending reads nothing all the same.
       this.dispose();
+    } else if (this.session !== null) {
+      this.session.checkDeadline(tick);
     } else if (this.isPaused) {
       // We asked the client to wait.
     } else if (this.current !== null) {
@@ -599,7 +651,8 @@ export class Connection implements Guest, Member {
     this.closeAfterFlush();
   }
 
-  private closeAfterFlush(): void {
+  /** Closes the connection after what was written; what still comes is dropped. */
+  closeAfterFlush(): void {
     if (this.isClosed) return;
     this.seat.works();
     this.buffer = EMPTY;
@@ -667,6 +720,12 @@ export class Connection implements Guest, Member {
     if (this.current === null ? this.tunnel === null && this.out.pending > HIGH_WATER : this.buffer.length > HIGH_WATER) this.pause();
   }
 
+  /** Tells whether the client begins in HTTP/2. Over TLS that is agreed on before (RFC 9113 §3.2). */
+  private isPreface(bytes: Buffer): boolean {
+    const { http2, tls } = this.server.options;
+    return http2 === true && tls === null && this.isFresh && bytes.subarray(0, PREFACE_HEAD.length).equals(PREFACE_HEAD);
+  }
+
   /** Reads the next head and hands the exchange over. False when it is not complete yet. */
   private begin(): boolean {
     const { options } = this.server;
@@ -710,13 +769,20 @@ export class Connection implements Guest, Member {
     const head = this.heads.request();
     const rest = end + 4 === this.buffer.length ? EMPTY : this.buffer.subarray(end + 4);
     if (head instanceof HeadFault) {
-      const line = misplacedLine(this.buffer);
+      const all = this.buffer;
+      const line = misplacedLine(all);
       this.buffer = EMPTY;
+      if (this.isPreface(all)) {
+        this.speakHttp2();
+        this.receive(all);
+        return false;
+      }
       this.answerAndClose(options.refuse(line === null ? head : new HeadFault(400, line), this.ip));
       return false;
     }
     const incoming = new Http1Incoming(this, head, options.limits);
     this.current = incoming;
+    this.isFresh = false;
     this.seat.works();
     this.server.inFlight++;
     this.buffer = incoming.body === null ? rest : rest.subarray(incoming.body.feed(rest, 0));

@@ -138,7 +138,7 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     const message = "can't be turned on or off while the gateway speaks TLS: restart it";
     return isSame ? faults : [...faults, { path: ["server", "proxyProtocol"], message }];
   },
-  notYet: ["tls.acme", "tls.http2", "tls.http3"],
+  notYet: ["tls.acme", "tls.http3"],
   faults: ({ trustedProxies, proxyProtocol, unix, port, maxHeaderSize, tls }, known) => {
     const faults = peerFaults(trustedProxies, ["server", "trustedProxies"]);
     faults.push(...peerFaults(proxyProtocol, ["server", "proxyProtocol"]));

@@ -218,3 +218,10 @@ const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/12
  * of these.
  */
 export const isLinkLocal = (ip: string): boolean => LINK_LOCAL.has(ip) || embeddedIpv4(ip).some((inner) => LINK_LOCAL.has(inner));
+
+/** Gives the network that counts as one address: an IPv6 subscriber has a whole /64 (RFC 6177). */
+export function networkOf(ip: string): string {
+  if (!ip.includes(":")) return ip;
+  const bytes = parseIp(ip);
+  return bytes === null || bytes.length === 4 ? ip : Buffer.from(bytes.subarray(0, 8)).toString("hex");
+}
