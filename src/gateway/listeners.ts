@@ -98,7 +98,10 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
   gateway.certificates.held.follow(followTls);
   if (sockets !== undefined && "relays" in sockets) {
     // Who comes from a worker has been let in there.
-    open({ name: "main", host, port }, { relays: sockets.relays, crowd: EVERYBODY, tls: null, http2: false, handle: relayedHandler(gateway) });
+    open(
+      { name: "main", host, port },
+      { relays: sockets.relays, crowd: EVERYBODY, tls: null, http2: false, handle: relayedHandler(gateway) },
+    );
   } else {
     const counts = sockets === undefined ? null : sharesOf(sockets.counts);
     for (const place of placesOf(config, host, port, reusePort)) {

@@ -7,9 +7,9 @@ import { NO_ROUTE } from "../exchange/place.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
+import type { Incoming } from "../http/incoming.ts";
 import { isLocal } from "../http/local.ts";
 import { date } from "../http/reply.ts";
-import type { Incoming } from "../http/server.ts";
 
 /** What the plain port beside the one for https answers everybody, and what programs on this machine alone. */
 const FOR_ALL: ReadonlySet<OwnName> = new Set(["health", "ready"]);

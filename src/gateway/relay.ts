@@ -111,7 +111,7 @@ export const relayOf = (
  * see what this process would, such as X-Forwarded-For.
  */
 function headOf({ id, incoming, caller, body }: Exchange, certificates: ClientCertificates, isAdmitted: boolean): string {
-  const { head, ip, isTls, hasProxyLine, certificate } = incoming;
+  const { head, ip, isTls, hasProxyLine, certificate = null } = incoming;
   const { names, lower, values } = head.fields;
   let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
   for (let i = 0; i < names.length; i++) {

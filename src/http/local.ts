@@ -1,6 +1,5 @@
 import type { Arrival } from "../exchange/exchange.ts";
 import { isLoopback } from "../values/ip.ts";
-import type { Incoming } from "./incoming.ts";
 
 const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
 const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];

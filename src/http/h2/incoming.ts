@@ -1,5 +1,6 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { type Body, isWhole, type Sink, TooSlow } from "../body.ts";
+import type { ShownCertificate } from "../client-certificate.ts";
 import { BODY_STALLS_AFTER, REPLY_STALLS_AFTER } from "../deadlines.ts";
 import type { RequestHead } from "../head.ts";
 import type { Incoming } from "../incoming.ts";
@@ -65,6 +66,14 @@ export class Http2Incoming implements Incoming {
 
   get ip(): string {
     return this.connection.ip;
+  }
+
+  get hasProxyLine(): boolean {
+    return this.connection.hasProxyLine;
+  }
+
+  get certificate(): ShownCertificate | null {
+    return this.connection.certificate;
   }
 
   get isTls(): boolean {
