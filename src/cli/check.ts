@@ -5,6 +5,7 @@ import { examineFiles } from "../edge/files.ts";
 import { pluginFileFaults } from "../plugins/plugins.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
+import { examineBackendFiles } from "../upstreams/tls-files.ts";
 import type { Command } from "./arguments.ts";
 
 export const check: Command = {
@@ -28,13 +29,16 @@ export const check: Command = {
     const { config, given } = loaded;
     const now = Date.now();
     const { faults, warnings: ofCertificates, certificates, lines } = examineFiles(config.server.tls, now);
-    const wrong = [...faults, ...(await pluginFileFaults(config, file))];
+    const backends = examineBackendFiles(config, now);
+    const wrong = [...faults, ...backends.faults, ...(await pluginFileFaults(config, file))];
     if (wrong.length > 0) return tell(file, placed(text, wrong));
     const host = process.env.SLUICE_HOST || config.server.host;
-    const warnings = placed(text, [...configWarnings(config, given, host, now), ...ofCertificates]);
+    const warnings = placed(text, [...configWarnings(config, given, host, now), ...ofCertificates, ...backends.warnings]);
     for (const { file: certificate, names, endsAt } of certificates)
       print(`${certificate}: a certificate for ${names.join(", ")}, until ${day(endsAt)}\n`);
     for (const line of lines) print(`${line}\n`);
+    for (const { file: certificate, subject, endsAt } of backends.shown)
+      print(`${certificate}: a certificate for backends, ${subject}, until ${day(endsAt)}\n`);
     if (flags.strict === true && warnings.length > 0) return tell(file, warnings);
     for (const warning of warnings) print(`${formatFault(file, { ...warning, message: `warning: ${warning.message}` })}\n`);
     const count = warnings.length === 0 ? "" : `, with ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`;

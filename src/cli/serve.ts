@@ -8,6 +8,7 @@ import { unixPathOf } from "../http/settings.ts";
 import { clearStale } from "../http/unix-socket.ts";
 import { formatFault } from "../schema/faults.ts";
 import { StorageError } from "../storage/faults.ts";
+import { examineBackendFiles } from "../upstreams/tls-files.ts";
 import { systemClock } from "../values/clock.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 import { Ended } from "./child.ts";
@@ -101,8 +102,14 @@ function startOf(input: Input, instead?: Read): Start {
   const host = option(input, "host", "SLUICE_HOST") ?? config.server.host;
   const databasePath = folder === undefined ? config.storage.path : join(folder, "sluice.db");
   const certificates = examineFiles(config.server.tls, systemClock.wall());
-  if (certificates.faults.length > 0) throw new CannotStart(faultList(file ?? "config.json", placed(text, certificates.faults)));
-  const warnings = placed(text, [...configWarnings(config, given, host, systemClock.wall()), ...certificates.warnings]);
+  const backends = examineBackendFiles(config, systemClock.wall());
+  const faults = [...certificates.faults, ...backends.faults];
+  if (faults.length > 0) throw new CannotStart(faultList(file ?? "config.json", placed(text, faults)));
+  const warnings = placed(text, [
+    ...configWarnings(config, given, host, systemClock.wall()),
+    ...certificates.warnings,
+    ...backends.warnings,
+  ]);
   return {
     ...{ read, host, port, databasePath, folder, mayStandIn, reusePort: flags["reuse-port"] === true },
     tls: certificates.inForce,

@@ -34,7 +34,7 @@ export const AdminConfig = Shape(
       {
         default: null,
         description:
-          "Hosts (also *.example.com) and address blocks that upstreams and issuers made by the admin API may have; null: all but link-local addresses and clouds' metadata services.",
+          "Hosts (also *.example.com), address blocks and Unix sockets (unix:/run/app.sock, unix:/run/apps/*) that upstreams and issuers made by the admin API may have; null: all but link-local addresses, clouds' metadata services and Unix sockets.",
       },
     ),
   },
@@ -69,7 +69,7 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
         : [
             {
               path: ["admin", "upstreamAllow", i],
-              message: `must be a host, "*.example.com" or a block of addresses, got ${JSON.stringify(entry)}`,
+              message: `must be a host, "*.example.com", a block of addresses or a Unix socket such as "unix:/run/app.sock", got ${JSON.stringify(entry)}`,
             },
           ],
     ),

@@ -175,7 +175,9 @@ function forwardedText({ incoming, path, odd, query }: Exchange<Arrival>, route:
   const targets = route.upstream?.targets ?? [];
   const first = targets.find(({ state }) => state.isHealthy && state.breaker.state !== "open") ?? targets[0];
   if (first === undefined) return null;
-  return `${incoming.head.method} ${new URL(first.url).origin}${forwardedPath({ path, odd }, route, first)}${query}`;
+  const { unix } = first.origin;
+  const place = unix === undefined ? new URL(first.url).origin : `unix:${unix}:`;
+  return `${incoming.head.method} ${place}${forwardedPath({ path, odd }, route, first)}${query}`;
 }
 
 /** Gives the request that is asked about, as if it had arrived. Throws 422. */

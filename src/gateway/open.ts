@@ -21,7 +21,7 @@ import { faultsOf, keepGood, reload, swap } from "./reload.ts";
 import type { Scope } from "./scope.ts";
 import { openServices, type Services } from "./services.ts";
 import { openSurfaces } from "./surfaces.ts";
-import { ReloadFollower, tellInForce } from "./together.ts";
+import { ReloadFollower, shareBackendFiles, tellInForce } from "./together.ts";
 
 /** Controls the gateway, ready to serve; `listen` opens its listeners. */
 export interface Gateway {
@@ -89,9 +89,10 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
   follow(ground, services);
   const follower = ground.bus.role === "worker" ? followReloads(ground, services) : null;
   const inStep = follower === null ? watchConfiguration(ground, services) : follower.catchUp();
+  const shared = shareBackendFiles(ground, services);
   return {
     ...{
-      ready: Promise.all([whenReady(services, ground), inStep, certificates.tried, certificates.look()]).then(() => {}),
+      ready: Promise.all([whenReady(services, ground), inStep, shared, certificates.tried, certificates.look()]).then(() => {}),
       warnings,
       crowd,
       live,

@@ -27,6 +27,7 @@ import type { Storage } from "../storage/open.ts";
 import { TierConfig, tierFaults } from "../tiers/settings.ts";
 import { upstreamFault } from "../upstreams/allow.ts";
 import { UpstreamConfig, upstreamFaults } from "../upstreams/settings.ts";
+import { isAddress } from "../upstreams/unix-target.ts";
 import type { Clock } from "../values/clock.ts";
 
 export interface RecordsDeps {
@@ -229,7 +230,7 @@ const upstreamDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsD
     schema: UpstreamConfig,
     check: (value) =>
       checked(UpstreamConfig, ["upstreams", "name"], value, (upstream: UpstreamConfig) => {
-        const faults = upstreamFaults(upstream);
+        const faults = [...upstreamFaults(upstream), ...filesOf(upstream)];
         return faults.length > 0 ? faults : upstream.targets.flatMap(({ url }, i) => refusedUrl(config(), url, ["targets", i, "url"]));
       }),
     usedBy: (name) => records.routesThat(({ upstream }) => upstream === name),
@@ -252,7 +253,7 @@ const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps
         const faults = [...routeFaults(route, records.known()), ...localFiles(route), ...taken];
         if (faults.length > 0) return faults;
         const asked = route.authorize === null ? [] : refusedUrl(config(), route.authorize.url, ["authorize", "url"]);
-        return route.upstream.includes("://") ? [...refusedUrl(config(), route.upstream, ["upstream"]), ...asked] : asked;
+        return isAddress(route.upstream) ? [...refusedUrl(config(), route.upstream, ["upstream"]), ...asked] : asked;
       }),
     usedBy: () => [],
     onChange: onRoutes,
@@ -328,6 +329,12 @@ const localFiles = ({ plugins }: RouteConfig): Fault[] =>
   plugins.length === 0
     ? []
     : [{ path: ["plugins"], message: "can't be set by the admin API: name plug-ins in the configuration file, there also for all routes" }];
+
+/** Refuses what names files of this machine, for whoever may change upstreams could have any of them read. */
+const filesOf = ({ tls }: UpstreamConfig): Fault[] =>
+  (["ca", "cert", "key"] as const)
+    .filter((field) => tls !== null && tls[field] !== null)
+    .map((field) => ({ path: ["tls", field], message: "can't be set by the admin API: files are named in config.json alone" }));
 
 /** Tells why the admin API takes no such URL. */
 function refusedUrl(config: Config, url: string, path: Fault["path"]): Fault[] {

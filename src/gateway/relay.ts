@@ -3,7 +3,7 @@ import type { Caller } from "../exchange/caller.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer } from "../exchange/line.ts";
 import type { OwnName } from "../exchange/own-paths.ts";
-import { callerLeft, type Origin, type UpstreamClient, UpstreamFailure } from "../http/client.ts";
+import { callerLeft, type Origin, type UpstreamClient, UpstreamFailure, unixOrigin } from "../http/client.ts";
 import type { JudgedCertificate } from "../http/client-certificate.ts";
 import { HOP_BY_HOP } from "../http/name-filter.ts";
 import { KEEPER_UNAVAILABLE } from "../http/problem.ts";
@@ -21,16 +21,6 @@ const KEEPER_WITHIN = 10_000;
 const LOOK_EVERY = 20;
 /** Milliseconds until the keeper has answered: a backup of a large database takes its time. */
 const ANSWER_WITHIN = 600_000;
-
-/** Gives the origin of the keeper's socket. */
-const keeperOrigin = (path: string): Origin => ({
-  key: `unix:${path}`,
-  hostname: "localhost",
-  port: 0,
-  tls: false,
-  isNamed: false,
-  unix: path,
-});
 
 /**
  * Makes the answerer of what the keeper does for all: it passes the request on as it came, and tells whom it is of. With `isAdmitted` who calls was found out
@@ -104,7 +94,7 @@ export const relayOf = (
 ): Answerer | null =>
   bus.role !== "worker" || keeperSocket === undefined
     ? null
-    : relayAnswerer(client, clientCertificates, keeperOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
+    : relayAnswerer(client, clientCertificates, unixOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
 
 /**
  * Writes the head for the keeper: all fields that are not of this hop. What a caller's `Connection` names goes on, since the keeper is no further hop: it must

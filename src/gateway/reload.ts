@@ -5,6 +5,7 @@ import type { PreparedPlugins } from "../plugins/plugins.ts";
 import type { Fault } from "../schema/faults.ts";
 import { secretsIn } from "../schema/secrets.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
+import { examineBackendFiles } from "../upstreams/tls-files.ts";
 import { parseSize } from "../values/units.ts";
 import { warnOfExposure } from "./exposure.ts";
 import type { Ground } from "./ground.ts";
@@ -79,6 +80,7 @@ const STOPPING: readonly Fault[] = [{ path: [], message: "the gateway is stoppin
 /** Gives the faults with which a configuration can't come into force now. */
 export function faultsOf(next: Config, ground: Ground, services: Services): readonly Fault[] {
   const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
+  faults.push(...examineBackendFiles(next, ground.clock.wall()).faults);
   const { activities } = next;
   const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
   if (activities !== null && unusable !== null) faults.push({ path: placeOf(activities), message: unusable });
@@ -88,11 +90,12 @@ export function faultsOf(next: Config, ground: Ground, services: Services): read
 /** Swaps everything. Nothing here may fail: whatever could was checked before. */
 export function swap(next: Config, plugins: PreparedPlugins, ground: Ground, services: Services): void {
   const { inForce, warnings, events, options, emit } = ground;
-  const { records, limits, guard, auto, activities, tracing, cacheStore } = services;
+  const { records, limits, guard, auto, activities, tracing, cacheStore, upstreams } = services;
   const before = inForce.config;
   inForce.enter(next);
   // Before routes are compiled, which name them.
   plugins.enter();
+  upstreams.files.reread();
   records.declare(next);
   limits.resize(next.limits.maxSubjects);
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");

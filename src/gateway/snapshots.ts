@@ -15,6 +15,7 @@ import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import type { BreakerState } from "../upstreams/breaker.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
+import { isAddress } from "../upstreams/unix-target.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { CidrSet } from "../values/ip.ts";
 import { parseSize } from "../values/units.ts";
@@ -128,7 +129,7 @@ export class Snapshots {
     const demos = demo === null ? {} : demoUpstreams(demo);
     const draft = upstreams.draft();
     const upstreamOf = (name: string): Upstream | null => {
-      if (name.includes("://")) return draft.obtain(name, plainUpstream(name));
+      if (isAddress(name)) return draft.obtain(name, plainUpstream(name));
       const document = records.upstreams.get(name)?.document ?? demos[name];
       return document === undefined ? null : draft.obtain(name, document);
     };

@@ -3,7 +3,9 @@ import type { Config } from "../config/schema.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
 import type { Fault } from "../schema/faults.ts";
 import { NoAnswer } from "../shared/bus.ts";
+import type { BackendFiles } from "../upstreams/tls-files.ts";
 import type { Ground } from "./ground.ts";
+import type { Services } from "./services.ts";
 
 /** Milliseconds within which each process must have checked another configuration. */
 const CHECK_WITHIN = 15_000;
@@ -43,6 +45,15 @@ export const dropWithAll = ({ bus }: Ground, { number }: Step): void => bus.tell
 /** Answers, in the keeper, what is in force: for processes that begin while it changes. */
 export function tellInForce({ bus }: Ground, text: () => string): void {
   bus.answer("reload.inForce", text);
+}
+
+/** Takes over from the other processes, before this one takes requests, what stood in files of upstreams that can't be used now; and tells others the same. */
+export async function shareBackendFiles({ bus, emit }: Ground, { upstreams: { files } }: Pick<Services, "upstreams">): Promise<void> {
+  bus.answer("upstreams.files", () => files.told());
+  if (!files.hasFaults) return;
+  const all = await bus.askAll<ReturnType<BackendFiles["told"]>>("upstreams.files", null, IN_FORCE_WITHIN);
+  const changes = all.filter((told) => files.takeOver(told));
+  if (changes.length > 0) emit({ type: "records", of: "all" });
 }
 
 /** Follows the keeper's reloads in a worker. What it was told to put in force and can't is told to `onApart`: another worker is to take its place. */

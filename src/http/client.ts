@@ -13,13 +13,32 @@ import { Outgoing, type RawSocket } from "./outgoing.ts";
 import { isOutOfDescriptors } from "./shortage.ts";
 import { type KeepsTrailer, lastChunk, type Trailers } from "./trailers.ts";
 
+/** Holds what is to be trusted, shown and asked for in TLS with one target, as read from files: all PEM. */
+export interface OwnTls {
+  /** Tells it from what the same files held at another time, and from that of others. */
+  readonly id: string;
+  /** The authorities, in the place of the system's; `null`: the system's. */
+  readonly ca: string | null;
+  /** The chain that is shown, and its key; `null`: none. */
+  readonly cert: string | null;
+  readonly key: string | null;
+  /** The name that is asked for, and that the target's certificate must be for; `null`: the one in its address. */
+  readonly serverName: string | null;
+  /** Says why it can't be used: then no connection is made. `null`: it can. */
+  readonly fault: string | null;
+}
+
 /** Holds one target's address, parsed once. */
 export interface Origin {
-  /** The key that its connections are pooled under: `https://example.com:443`. */
+  /** The key that its connections are pooled under: those with other TLS have another one. */
   readonly key: string;
+  /** What it is called where people read it: `https://example.com:443`. */
+  readonly name: string;
   readonly hostname: string;
   readonly port: number;
   readonly tls: boolean;
+  /** What its TLS is made with in the place of the defaults; `null`: nothing. */
+  readonly own: OwnTls | null;
   /** True for a name, false for an address. */
   readonly isNamed: boolean;
   /** The path of a Unix socket in the place of hostname and port; left out: none. */
@@ -107,13 +126,36 @@ export function discard({ body }: UpstreamResponse): void {
   if (body !== null && !(body instanceof Uint8Array)) body.cancel();
 }
 
-export const originOf = (hostname: string, port: number, tls: boolean): Origin => ({
-  key: `${tls ? "https" : "http"}://${hostname}:${port}`,
-  hostname,
-  port,
-  tls,
-  isNamed: isIP(hostname) === 0 && hostname !== "localhost",
-});
+/** Gives the origin of a host and port. `own`: what its TLS is made with in the place of the defaults. */
+export function originOf(hostname: string, port: number, tls: boolean, own: OwnTls | null = null): Origin {
+  const name = `${tls ? "https" : "http"}://${hostname}:${port}`;
+  return {
+    key: own === null ? name : `${name}#${own.id}`,
+    name,
+    hostname,
+    port,
+    tls,
+    own,
+    isNamed: isIP(hostname) === 0 && hostname !== "localhost",
+  };
+}
+
+/** Gives the origin of a Unix socket. */
+export function unixOrigin(path: string): Origin {
+  const name = `unix:${path}`;
+  return { key: name, name, hostname: "localhost", port: 0, tls: false, own: null, isNamed: false, unix: path };
+}
+
+/** Gives what `Bun.connect` takes for the TLS of a target. */
+function tlsOptions({ hostname, own }: Origin): object {
+  const { ca = null, cert = null, key = null, serverName = null } = own ?? {};
+  return {
+    serverName: serverName ?? hostname,
+    rejectUnauthorized: true,
+    ...(ca === null ? {} : { ca }),
+    ...(cert === null ? {} : { cert, key }),
+  };
+}
 
 /** Controls a request under way, which can be given up. */
 export interface Call {
@@ -249,31 +291,31 @@ export class PooledClient implements UpstreamClient {
   suspect(pool: Pool): void {
     if (this.now < pool.suspectUntil) return;
     pool.suspectUntil = this.now + SUSPECT_FOR;
-    this.notes.onUnasked?.(pool.key);
+    this.notes.onUnasked?.(pool.name);
   }
 
   /** Remembers the address that a name has led to. */
   ledTo(origin: Origin, address: string): void {
-    const known = this.addresses.get(origin.key);
+    const known = this.addresses.get(origin.name);
     if (known === undefined) {
       for (const oldest of this.addresses.keys()) {
         if (this.addresses.size < MAX_ADDRESSES) break;
         this.addresses.delete(oldest);
       }
-      this.addresses.set(origin.key, { address, doubtedUntil: 0 });
+      this.addresses.set(origin.name, { address, doubtedUntil: 0 });
       return;
     }
     known.address = address;
     if (known.doubtedUntil === 0) return;
     known.doubtedUntil = 0;
-    this.notes.onLookUp?.(origin.key, address, null);
+    this.notes.onLookUp?.(origin.name, address, null);
   }
 
   /** Gives the address that a name led to last, now that it can't be looked up; `null` when there is none. */
   lastAddress(origin: Origin, error: string): string | null {
-    const known = this.addresses.get(origin.key);
+    const known = this.addresses.get(origin.name);
     if (known === undefined) return null;
-    if (known.doubtedUntil === 0) this.notes.onLookUp?.(origin.key, known.address, error);
+    if (known.doubtedUntil === 0) this.notes.onLookUp?.(origin.name, known.address, error);
     known.doubtedUntil = this.now + LOOK_UP_AGAIN_AFTER;
     return known.address;
   }
@@ -308,7 +350,7 @@ export class PooledClient implements UpstreamClient {
   private poolOf(origin: Origin): Pool {
     let pool = this.pools.get(origin.key);
     if (pool === undefined) {
-      pool = { key: origin.key, heads: new HeadReader(), idle: [], open: 0, suspectUntil: 0 };
+      pool = { name: origin.name, heads: new HeadReader(), idle: [], open: 0, suspectUntil: 0 };
       this.pools.set(origin.key, pool);
     }
     return pool;
@@ -329,8 +371,8 @@ export class PooledClient implements UpstreamClient {
 
 /** Holds the connections to one origin. */
 interface Pool {
-  /** The origin's key. */
-  readonly key: string;
+  /** The origin's name. */
+  readonly name: string;
   readonly heads: HeadReader;
   readonly idle: UpstreamConnection[];
   /** The number of its connections: idle, busy or being made. */
@@ -363,6 +405,10 @@ class Exchange implements Call {
   connect(): void {
     const { client, origin, request } = this;
     const { descriptors } = client;
+    if (origin.own !== null && origin.own.fault !== null) {
+      this.fail(new UpstreamFailure("connect", origin.own.fault, false));
+      return;
+    }
     if (descriptors.isShort && !descriptors.makeRoom()) {
       this.fail(client.lacksDescriptors());
       return;
@@ -374,7 +420,7 @@ class Exchange implements Call {
       () => this.fail(new UpstreamFailure("connect", "no connection within the connect timeout", false)),
       request.connectTimeout,
     );
-    const known = origin.isNamed ? client.addresses.get(origin.key) : undefined;
+    const known = origin.isNamed ? client.addresses.get(origin.name) : undefined;
     // While a name can't be looked up, not every connection waits for that.
     this.dial(connection, patience, known !== undefined && client.now < known.doubtedUntil ? known.address : null);
   }
@@ -387,7 +433,7 @@ class Exchange implements Call {
       port: origin.port,
       ...((origin.unix === undefined ? {} : { unix: origin.unix }) as object),
       data: connection,
-      ...(origin.tls ? { tls: { serverName: origin.hostname, rejectUnauthorized: true } } : {}),
+      ...((origin.tls ? { tls: tlsOptions(origin) } : {}) as object),
       socket: HANDLERS,
     }).then(
       (socket) => {

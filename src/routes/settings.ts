@@ -41,8 +41,8 @@ export const RouteConfig = Shape(
     upstream: Type.String({
       minLength: 1,
       maxLength: 2048,
-      description: "The name of an upstream, or a URL.",
-      examples: ["users", "http://127.0.0.1:3000"],
+      description: "The name of an upstream, a URL, or a Unix socket.",
+      examples: ["users", "http://127.0.0.1:3000", "unix:/run/app.sock"],
     }),
     stripPrefix: Type.Boolean({ default: true, description: "Drops the route's path before forwarding: /api/users/7 becomes /7." }),
     host: Type.Union([Type.Literal("target"), Type.Literal("preserve")], {

@@ -1,8 +1,9 @@
-import type { UpstreamClient } from "../http/client.ts";
+import type { OwnTls, UpstreamClient } from "../http/client.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { HealthChecker, type OnChecked } from "./health-check.ts";
 import type { UpstreamConfig } from "./settings.ts";
+import { BackendFiles } from "./tls-files.ts";
 import { type OnBreaker, Upstream } from "./upstream.ts";
 
 export interface UpstreamsDeps {
@@ -17,12 +18,16 @@ export interface UpstreamsDeps {
 
 interface Entry {
   readonly config: UpstreamConfig;
+  /** What stands in its files; `null`: it names none. */
+  readonly tls: OwnTls | null;
   readonly upstream: Upstream;
   checker: HealthChecker | null;
 }
 
 /** Keeps the upstreams in force. A new configuration gets those that did not change as they are, and the state of targets that stayed. */
 export class Upstreams {
+  /** What stands in the files that they name. */
+  readonly files = new BackendFiles();
   private inForce = new Map<string, Entry>();
 
   private readonly onBreaker: OnBreaker;
@@ -39,16 +44,18 @@ export class Upstreams {
         const known = next.get(name);
         if (known !== undefined) return known.upstream;
         const before = this.inForce.get(name);
-        const entry =
-          before !== undefined && (before.config === config || Bun.deepEquals(before.config, config))
-            ? before
-            : { config, upstream: new Upstream(name, config, this.deps.clock, this.onBreaker, before?.upstream), checker: null };
+        const tls = this.files.of(config.tls);
+        const isSame = before !== undefined && before.tls === tls && Bun.deepEquals(before.config, config);
+        const entry = isSame
+          ? before
+          : { config, tls, upstream: new Upstream(name, config, this.deps.clock, this.onBreaker, before?.upstream, tls), checker: null };
         next.set(name, entry);
         return entry.upstream;
       },
       commit: () => {
         for (const [name, entry] of this.inForce) if (next.get(name) !== entry) entry.checker?.close();
         this.inForce = next;
+        this.files.keep([...next.values()].map(({ config }) => config.tls));
         for (const entry of next.values()) this.watch(entry);
       },
     };

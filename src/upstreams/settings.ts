@@ -4,11 +4,14 @@ import { type Fault, orNearest, type Path } from "../schema/faults.ts";
 import { Duration, filledIn, IDENTIFIER, Shape } from "../schema/fields.ts";
 import { DAY, timeFaults } from "../schema/rules.ts";
 import { parseDuration } from "../values/units.ts";
+import { OwnTlsConfig, ownTlsFaults } from "./own-tls.ts";
+import { isAddress, unixFault } from "./unix-target.ts";
 
 export const TargetConfig = Shape(
   {
     url: Type.String({
-      description: "Where it is: http or https, with a base path if need be.",
+      description:
+        "Where it is: http or https, with a base path if need be, or a Unix socket such as unix:/run/app.sock, with its base path behind another colon (unix:/run/app.sock:/v1).",
       examples: ["http://users-1:8001"],
       maxLength: 2048,
     }),
@@ -86,6 +89,11 @@ export const HealthCheckConfig = Shape(
 export const UpstreamConfig = Shape(
   {
     targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 256, description: "The backend's addresses." }),
+    tls: Type.Union([OwnTlsConfig, Type.Null()], {
+      default: null,
+      description:
+        "How https targets are checked, and what this gateway shows them, health checks included; null: by the system's authorities and the name in the URL, without a certificate.",
+    }),
     balance: Type.Union([Type.Literal("round-robin"), Type.Literal("least-requests"), Type.Literal("consistent-hash")], {
       default: "round-robin",
       description:
@@ -146,7 +154,9 @@ export function addressFault(text: string): string | null {
 }
 
 const urlFault = (text: string): string | null =>
-  addressFault(text) ?? (text.includes("?") || text.includes("#") ? 'must not hold "?" or "#"' : null);
+  text.startsWith("unix:")
+    ? unixFault(text)
+    : (addressFault(text) ?? (text.includes("?") || text.includes("#") ? 'must not hold "?" or "#"' : null));
 
 /** Tells what is wrong with an upstream that is no name: it is close to one, or is an address without a scheme. */
 function noUpstream(upstream: string, known: ReadonlySet<string>): string {
@@ -162,6 +172,11 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
     const message = urlFault(target.url);
     return message === null ? [] : [{ path: [...at, "targets", i, "url"], message }];
   });
+  if (upstream.tls !== null) {
+    faults.push(...ownTlsFaults(upstream.tls, [...at, "tls"]));
+    if (!upstream.targets.some(({ url }) => url.startsWith("https:")))
+      faults.push({ path: [...at, "tls"], message: "is for https targets, and this upstream has none" });
+  }
   faults.push(...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"]));
   if (parseDuration(upstream.slowStart) > DAY) faults.push({ path: [...at, "slowStart"], message: "must be at most 24h" });
   for (const part of ["breaker", "healthCheck"] as const) {
@@ -189,7 +204,7 @@ export function retryFaults(retry: RetryConfig, at: Path): Fault[] {
 
 /** Tells what is wrong with a route's upstream, which is a name or a URL; `null` when nothing is. */
 export const upstreamNameFault = (upstream: string, known: ReadonlySet<string>): string | null =>
-  upstream.includes("://") ? urlFault(upstream) : known.has(upstream) ? null : noUpstream(upstream, known);
+  isAddress(upstream) ? urlFault(upstream) : known.has(upstream) ? null : noUpstream(upstream, known);
 
 const schema = Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(UpstreamConfig), {
   additionalProperties: false,

@@ -1,4 +1,4 @@
-import { type Origin, originOf } from "../http/client.ts";
+import { type Origin, type OwnTls, originOf, unixOrigin } from "../http/client.ts";
 import type { Heard, TargetSignal } from "../shared/signals.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseDuration } from "../values/units.ts";
@@ -22,6 +22,7 @@ import {
   withdraw,
 } from "./breaker.ts";
 import type { UpstreamConfig } from "./settings.ts";
+import { unixTargetOf } from "./unix-target.ts";
 
 /** Holds what is known of a target while it serves; it outlives a change of the configuration. */
 export interface TargetState {
@@ -103,17 +104,21 @@ export class Upstream {
   /** Functions to be called once when no target is left: those that wait for a retry need wait no longer. */
   private readonly waiting = new Set<() => void>();
 
-  /** Takes as `before` the upstream of this name in the previous configuration, whose targets' state goes on. */
+  /**
+   * Takes as `before` the upstream of this name in the previous configuration, whose targets' state goes on. `tls`: what stands in its files
+   * for https targets; `null`: it names none.
+   */
   constructor(
     readonly name: string,
     config: UpstreamConfig,
     private readonly clock: Clock,
     onBreaker: OnBreaker,
     before?: Upstream,
+    tls: OwnTls | null = null,
   ) {
     this.targets = config.targets.map(({ url, weight }) => {
       const state = before?.targets.find((target) => target.url === url)?.state ?? newState(clock.now());
-      const target: Target = compileTarget(url, weight, state, (from, to, cause) => {
+      const target: Target = compileTarget({ url, weight, tls, state }, (from, to, cause) => {
         if (to === "closed") state.backSince = clock.now();
         onBreaker(name, target, from, to, cause);
         if (to === "open") this.wakeWhenUnavailable();
@@ -311,20 +316,37 @@ export class Upstream {
   };
 }
 
-function compileTarget(url: string, weight: number, state: TargetState, tell: Tell): Target {
-  const parsed = new URL(url);
-  const tls = parsed.protocol === "https:";
+/** Holds what a target is made of. */
+interface TargetMaterial {
+  readonly url: string;
+  readonly weight: number;
+  readonly tls: OwnTls | null;
+  readonly state: TargetState;
+}
+
+function compileTarget({ url, weight, tls, state }: TargetMaterial, tell: Tell): Target {
   return {
     url,
-    origin: originOf(parsed.hostname.replace(/^\[|\]$/g, ""), Number(parsed.port) || (tls ? 443 : 80), tls),
-    host: parsed.host,
-    basePath: parsed.pathname.replace(/\/$/, ""),
+    ...placeOf(url, tls),
     weight,
     state,
     tell,
     get inFlight() {
       return state.inFlight;
     },
+  };
+}
+
+function placeOf(url: string, tls: OwnTls | null): Pick<Target, "origin" | "host" | "basePath"> {
+  const unix = unixTargetOf(url);
+  // What stands in Host then nothing says: this is what nginx and curl send.
+  if (unix !== null) return { origin: unixOrigin(unix.socket), host: "localhost", basePath: unix.basePath };
+  const { protocol, hostname, port, host, pathname } = new URL(url);
+  const isTls = protocol === "https:";
+  return {
+    origin: originOf(hostname.replace(/^\[|\]$/g, ""), Number(port) || (isTls ? 443 : 80), isTls, isTls ? tls : null),
+    host,
+    basePath: pathname.replace(/\/$/, ""),
   };
 }
 

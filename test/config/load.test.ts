@@ -82,6 +82,7 @@ describe("a configuration", () => {
     });
     expect(valid('{ "upstreams": { "u": { "targets": [{ "url": "http://h" }] } } }').upstreams.u).toEqual({
       targets: [{ url: "http://h", weight: 1 }],
+      tls: null,
       balance: "round-robin",
       hashOn: "key",
       connectTimeout: "5s",
