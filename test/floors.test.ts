@@ -40,6 +40,7 @@ const FLOORS = [
     "upstreams",
     "events",
     "cache",
+    "compression",
     "authorize",
     "routes",
   ],

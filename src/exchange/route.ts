@@ -1,5 +1,6 @@
 import type { RouteAuthorize } from "../authorize/route-authorize.ts";
 import type { RouteCache } from "../cache/route-cache.ts";
+import type { RouteCompress } from "../compression/route-compress.ts";
 import type { RouteIps } from "../guard/ips.ts";
 import type { NameFilter } from "../http/name-filter.ts";
 import type { OddPath } from "../http/path.ts";
@@ -61,6 +62,8 @@ export interface Route extends Routable {
   /** The service that is asked whether requests may pass; `null`: nobody is asked. */
   readonly authorize: RouteAuthorize | null;
   readonly cache: RouteCache | null;
+  /** How answers are compressed; `null`: they are not. */
+  readonly compress: RouteCompress | null;
   readonly credential: RouteCredential | null;
   /** The place where a response says how much it cost; `null`: it is not read. */
   readonly usage: UsageRecipe | null;

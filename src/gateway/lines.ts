@@ -1,5 +1,6 @@
 import type { Authorize } from "../authorize/gate.ts";
 import type { Caching } from "../cache/answerer.ts";
+import { compressing } from "../compression/answerer.ts";
 import { preflightAnswerer } from "../exchange/cors.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
@@ -49,7 +50,7 @@ export function lineOf(route: Route, use: LineServices, own: Answerer | null = n
       ...plugins.admit,
       ...admissionOf(route, use),
     ],
-    answer: own ?? plugins.around(forwardingOf(route, use)),
+    answer: own ?? compressing(route.compress, plugins.around(forwardingOf(route, use))),
     ended: plugins.ending(endedOf(route, use)),
   };
 }

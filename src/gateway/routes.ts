@@ -1,5 +1,6 @@
 import { compileAuthorize } from "../authorize/route-authorize.ts";
 import { compileCache } from "../cache/route-cache.ts";
+import { compileCompress } from "../compression/route-compress.ts";
 import { GONE } from "../exchange/answer.ts";
 import { compileCors } from "../exchange/cors.ts";
 import { compileHeaderRules } from "../exchange/header-rules.ts";
@@ -91,6 +92,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     budget: material.before?.budget ?? new RetryBudget(),
     authorize,
     cache,
+    compress: compileCompress(config.compress),
     credential,
     usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods),

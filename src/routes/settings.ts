@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { AuthorizeConfig, authorizeFaults } from "../authorize/settings.ts";
 import { CacheConfig, cacheFaults } from "../cache/settings.ts";
 import { cacheWarning } from "../cache/warning.ts";
+import { CompressConfig, compressFaults } from "../compression/settings.ts";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
 import { CorsConfig, corsFaults, HeadersConfig, headerFaults } from "../exchange/settings.ts";
@@ -91,6 +92,11 @@ export const RouteConfig = Shape(
       default: null,
       description: "Keeps responses; null: every request goes to the backend.",
     }),
+    compress: Type.Union([CompressConfig, Type.Null()], {
+      default: null,
+      description:
+        "Compresses responses that are not compressed yet, on their way out; what is kept stays whole. null: never. Off by default: the size of a compressed response can give away a secret in it to someone who can put text beside it (BREACH).",
+    }),
     retry: Type.Union([RetryConfig, Type.Null()], { default: {}, description: "Sends a failed request again; null: never." }),
     credential: Type.Union([CredentialConfig, Type.Null()], {
       default: null,
@@ -124,6 +130,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   faults.push(...accessFaults(route, known, at), ...timeFaults(route.timeout, [...at, "timeout"]));
   if (route.authorize !== null) faults.push(...authorizeFaults(route.authorize, route, [...at, "authorize"]));
   if (route.cache !== null) faults.push(...cacheFaults(route.cache, [...at, "cache"]));
+  if (route.compress !== null) faults.push(...compressFaults(route.headers, at));
   if (route.retry !== null) faults.push(...retryFaults(route.retry, [...at, "retry"]));
   if (route.credential !== null) faults.push(...credentialFaults(route.credential, known, [...at, "credential"]));
   if (route.cors !== null) faults.push(...corsFaults(route.cors, [...at, "cors"]));

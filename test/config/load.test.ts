@@ -73,6 +73,7 @@ describe("a configuration", () => {
       maxBodySize: null,
       bodyRate: null,
       cache: null,
+      compress: null,
       retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null },
       credential: null,
       usage: null,
