@@ -4,6 +4,7 @@ import { problemReply } from "../http/reply.ts";
 import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { ownHead, responseHead } from "./headers.ts";
+import { enterTunnel } from "./tunnel.ts";
 
 /** Writes the answer to a request. No other function does, or sets a status. `now` as of `clock.now()`. */
 export function finish(exchange: Exchange, answer: Answer, now: number): void {
@@ -43,24 +44,4 @@ function respond(exchange: Exchange, response: UpstreamResponse, now: number): v
     const { dropped } = exchange.route.responseRules;
     exchange.incoming.reply({ status, reason, head, body, length, keepsTrailer: (lower) => !dropped.has(lower) });
   }
-}
-
-/** Joins the two connections that have left HTTP. */
-function enterTunnel(
-  { incoming }: Exchange,
-  response: UpstreamResponse,
-  tunnel: NonNullable<UpstreamResponse["tunnel"]>,
-  head: string,
-): void {
-  if (incoming.isAborted) {
-    tunnel.close();
-    return;
-  }
-  const protocol = response.fields.get("upgrade") ?? "websocket";
-  const client = incoming.upgrade(`HTTP/1.1 101 ${response.reason}\r\n${head}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`, {
-    write: (bytes) => tunnel.write(bytes),
-    resume: () => tunnel.resume(),
-    close: () => tunnel.close(),
-  });
-  tunnel.start({ write: (bytes) => client.write(bytes), drained: () => client.resume(), close: () => client.close() });
 }

@@ -4,6 +4,7 @@ import type { RouteCompress } from "../compression/route-compress.ts";
 import type { RouteIps } from "../guard/ips.ts";
 import type { NameFilter } from "../http/name-filter.ts";
 import type { OddPath } from "../http/path.ts";
+import type { MessagePolicy } from "../http/websocket/bounds.ts";
 import type { Policy } from "../limits/policy.ts";
 import type { RouteCredential } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
@@ -57,6 +58,8 @@ export interface Route extends Routable {
   /** The most bytes of a body, and its least bytes a second; `null`: the server's. */
   readonly maxBodySize: number | null;
   readonly bodyRate: number | null;
+  /** What callers may send over WebSockets; `null`: anything. */
+  readonly websocket: MessagePolicy | null;
   readonly retry: RetryPolicy | null;
   readonly budget: RetryBudget;
   /** The service that is asked whether requests may pass; `null`: nobody is asked. */

@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Fault, Path } from "../schema/faults.ts";
-import { Duration, FIELD_NAME, Shape } from "../schema/fields.ts";
+import { Duration, FIELD_NAME, Shape, Size } from "../schema/fields.ts";
 
 export const CorsConfig = Shape(
   {
@@ -20,6 +20,25 @@ export const corsFaults = ({ credentials, origins }: CorsConfig, at: Path): Faul
   credentials && origins.includes("*")
     ? [{ path: [...at, "origins"], message: 'with credentials name the origins: browsers refuse "*"' }]
     : [];
+
+export const WebSocketConfig = Shape(
+  {
+    maxMessage: Type.Union([Size("A size."), Type.Null()], {
+      default: "1mb",
+      description:
+        "Largest message, all its fragments together: a larger one does not reach the backend, and both sides are closed with 1009. It is measured as it is sent, so that backends are offered no compression (permessage-deflate). null: any.",
+      expects: 'a size such as "64kb" or "1mb", or null',
+    }),
+    messagesPerSecond: Type.Union([Type.Integer({ minimum: 1, maximum: 1e6 }), Type.Null()], {
+      default: null,
+      description:
+        "Messages and pings that one connection may send in a second, with a second's worth at once: beyond it both sides are closed with 1008. null: any number.",
+      expects: "a whole number from 1, or null",
+    }),
+  },
+  "What callers may send over a WebSocket; backends may send what they like.",
+);
+export type WebSocketConfig = Static<typeof WebSocketConfig>;
 
 const HeaderRules = (description: string) =>
   Shape(

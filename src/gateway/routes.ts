@@ -7,6 +7,7 @@ import { compileHeaderRules } from "../exchange/header-rules.ts";
 import type { Line } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { depthOf, prefixOf } from "../exchange/router.ts";
+import { compileWebSocket, unmeasurable } from "../exchange/websocket.ts";
 import { compileIps } from "../guard/ips.ts";
 import { NameFilter } from "../http/name-filter.ts";
 import { matchOf } from "../http/path.ts";
@@ -54,6 +55,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
   const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
   const credential = compileCredential(config.credential, config.cost);
   const cache = compileCache(config.cache);
+  const websocket = compileWebSocket(config.websocket);
   const claimFields = new Set(material.claimFields);
   const authorize = compileAuthorize(config.authorize, name, [...material.credentialFields, ...claimFields]);
   /** The fields that somebody sets or removes on the way to the backend. */
@@ -88,6 +90,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     timeout: parseDuration(config.timeout),
     maxBodySize: config.maxBodySize === null ? null : parseSize(config.maxBodySize),
     bodyRate: config.bodyRate === null ? null : parseSize(config.bodyRate),
+    websocket,
     retry: compileRetry(config.retry),
     budget: material.before?.budget ?? new RetryBudget(),
     authorize,
@@ -100,7 +103,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     claimFields,
     overruledClaims: ruled.some((field) => claimFields.has(field)) ? new Set(ruled) : null,
     requestNames: new NameFilter(
-      [...material.credentialFields, ...claimFields, ...ruled],
+      [...material.credentialFields, ...claimFields, ...ruled, ...unmeasurable(websocket)],
       [...(cache === null ? [] : cache.headers), ...(authorize === null ? [] : authorize.headers)],
     ),
     // With CORS handled here, what the backend says of it would contradict.

@@ -9,6 +9,7 @@ import { Router } from "../exchange/router.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Incoming } from "../http/incoming.ts";
 import { problem, typesFrom } from "../http/problem.ts";
+import { CLOSE_CODES } from "../http/websocket/bounds.ts";
 import { compileIdentity } from "../identity/settings.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
 import { RouteConfig } from "../routes/settings.ts";
@@ -175,7 +176,10 @@ export class Snapshots {
       metrics.expectRefusals(tier);
       recorder.expect(records.registry.policiesOfTier(tier));
     }
-    for (const { policies } of compiled) recorder.expect(policies);
+    for (const { name, policies, websocket } of compiled) {
+      recorder.expect(policies);
+      if (websocket !== null) for (const code of CLOSE_CODES) metrics.closedWebSockets.of({ route: name, code: String(code) });
+    }
   }
 
   private compileActivities(): Route[] {

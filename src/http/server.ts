@@ -646,6 +646,20 @@ export class Connection implements Guest, Member {
     if (this.out.pending === 0) this.socket.end();
   }
 
+  /**
+   * Leaves a tunnel and closes this end, after what was written. The client may still be sending: what comes is dropped until it closes, so
+   * that it reads what was written instead of a reset.
+   */
+  partTunnel(): void {
+    const { tunnel } = this;
+    if (tunnel === null) return;
+    this.tunnel = null;
+    this.server.inFlight--;
+    tunnel.close();
+    this.server.settle();
+    this.closeAfterFlush();
+  }
+
   answerAndClose(reply: Reply): void {
     this.out.writeMessage(headText(reply, "Connection: close\r\n", true), isWhole(reply.body) ? reply.body : null);
     this.closeAfterFlush();

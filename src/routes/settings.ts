@@ -5,7 +5,7 @@ import { cacheWarning } from "../cache/warning.ts";
 import { CompressConfig, compressFaults } from "../compression/settings.ts";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
-import { CorsConfig, corsFaults, HeadersConfig, headerFaults } from "../exchange/settings.ts";
+import { CorsConfig, corsFaults, HeadersConfig, headerFaults, WebSocketConfig } from "../exchange/settings.ts";
 import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
 import { Limits, limitFaults } from "../limits/settings.ts";
@@ -96,6 +96,10 @@ export const RouteConfig = Shape(
       default: null,
       description:
         "Compresses responses that are not compressed yet, on their way out; what is kept stays whole. null: never. Off by default: the size of a compressed response can give away a secret in it to someone who can put text beside it (BREACH).",
+    }),
+    websocket: Type.Union([WebSocketConfig, Type.Null()], {
+      default: null,
+      description: "Bounds what callers send over WebSockets; null: anything passes.",
     }),
     retry: Type.Union([RetryConfig, Type.Null()], { default: {}, description: "Sends a failed request again; null: never." }),
     credential: Type.Union([CredentialConfig, Type.Null()], {

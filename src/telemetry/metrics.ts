@@ -114,6 +114,7 @@ export class Metrics {
   readonly shadowed: Counter;
   private readonly refusals: Counter;
   readonly retries: Counter;
+  readonly closedWebSockets: Counter;
   private readonly refusalsOf = new Map<string, Map<string, Float64Array>>();
   private readonly routes = new Map<string, RouteMetrics>();
   /** The metrics of the process. */
@@ -139,6 +140,10 @@ export class Metrics {
       "Requests that Sluice itself refused, by the code of its answer and the caller's tier.",
     );
     this.retries = this.counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
+    this.closedWebSockets = this.counter(
+      "sluice_websockets_closed_total",
+      "WebSockets that were closed since their callers went beyond the route's bounds, by the code they were closed with.",
+    );
     this.expectRefusals(null);
     for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     collectDefaultMetrics({ register: this.process });
@@ -203,7 +208,7 @@ export class Metrics {
   private series(route: string): RouteMetrics {
     let metrics = this.routes.get(route);
     if (metrics === undefined) {
-      metrics = new RouteMetrics(route, this.book);
+      metrics = new RouteMetrics(route, this.book, this.closedWebSockets);
       this.routes.set(route, metrics);
     }
     return metrics;

@@ -1,5 +1,6 @@
 import { CellBook } from "../shared/cell-book.ts";
 import type { Exemplar } from "./merging.ts";
+import type { Counter } from "./metrics.ts";
 import type { Trace } from "./trace.ts";
 
 /** Upper bounds of latencies in milliseconds. */
@@ -28,6 +29,7 @@ export class RouteMetrics {
   constructor(
     readonly route: string,
     private readonly book: CellBook = new CellBook(null),
+    private readonly closedWebSockets: Counter | null = null,
   ) {
     this.latency = book.of(JSON.stringify([LATENCY, route]), LATENCY_CELLS);
   }
@@ -56,6 +58,11 @@ export class RouteMetrics {
     (this.latency[SUM] as number) += latency;
     if (trace?.isSampled === true)
       this.exemplars[bucket] = { labelSet: { trace_id: trace.traceId }, value: latency, timestamp: Date.now() / 1000 };
+  }
+
+  /** Counts a WebSocket that was closed since its caller went beyond the route's bounds. `code`: that of the Close frame. */
+  closedWebSocket(code: number): void {
+    this.closedWebSockets?.add({ route: this.route, code: String(code) });
   }
 
   private begin(at: number, status: number): Float64Array {

@@ -74,6 +74,7 @@ describe("a configuration", () => {
       bodyRate: null,
       cache: null,
       compress: null,
+      websocket: null,
       retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null },
       credential: null,
       usage: null,
