@@ -30,7 +30,7 @@ interface Method {
 
 // Levels at which a core compresses about 100 MB of JSON a second; windows that keep a stream's memory below 2 MB.
 const GZIP = { level: 5 };
-const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4, [constants.BROTLI_PARAM_LGWIN]: 18 } };
+const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4, [constants.BROTLI_PARAM_LGWIN]: 17 } };
 // Decoders take no window above 8 MB (RFC 9659 §3).
 const ZSTD = { params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_windowLog]: 18 } };
 

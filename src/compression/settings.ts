@@ -13,7 +13,6 @@ export const CompressConfig = Shape(
       default: ["zstd", "br", "gzip"],
       minItems: 1,
       maxItems: 3,
-      uniqueItems: true,
       description: "The codings to use, the best first: of those that a caller likes equally it decides.",
     }),
     types: Type.Array(

@@ -98,10 +98,12 @@ export class Trace {
   sends(upstream: string, { url, host }: Target, attempt: number, method: string, now: number): void {
     if (!this.isSampled) return;
     const [, name = host, port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
+    const socket = /^unix:([^:]+)/.exec(url)?.[1];
     this.begin(`${method} ${upstream}`, true, now, {
       "http.request.method": method,
-      "server.address": name,
-      "server.port": port === undefined ? (url.startsWith("https:") ? 443 : 80) : Number(port),
+      // Of a Unix socket its path, without a port (OpenTelemetry's conventions for server.address).
+      "server.address": socket ?? name,
+      ...(socket === undefined ? { "server.port": port === undefined ? (url.startsWith("https:") ? 443 : 80) : Number(port) } : {}),
       "sluice.upstream": upstream,
       ...(attempt > 1 ? { "http.request.resend_count": attempt - 1 } : {}),
     });

@@ -153,10 +153,21 @@ export function addressFault(text: string): string | null {
   return url.username !== "" || url.password !== "" ? "must not hold a user name or password" : null;
 }
 
-const urlFault = (text: string): string | null =>
-  text.startsWith("unix:")
-    ? unixFault(text)
-    : (addressFault(text) ?? (text.includes("?") || text.includes("#") ? 'must not hold "?" or "#"' : null));
+/** The path of a Unix socket without what says that it is one, or as nginx writes it. */
+const BARE_SOCKET = /^(?:https?:\/\/unix:)?(\/[^/].*)$/;
+
+/** Tells what is wrong with what is meant for a Unix socket; `null` where nothing is, or something else is meant. */
+function socketFault(text: string): string | null {
+  if (text.startsWith("unix:")) return unixFault(text);
+  const [, socket] = BARE_SOCKET.exec(text) ?? [];
+  return socket === undefined ? null : `must be a URL, or a Unix socket: write ${JSON.stringify(`unix:${socket.replace(/:$/, "")}`)}`;
+}
+
+function urlFault(text: string): string | null {
+  const socket = socketFault(text);
+  if (socket !== null || text.startsWith("unix:")) return socket;
+  return addressFault(text) ?? (text.includes("?") || text.includes("#") ? 'must not hold "?" or "#"' : null);
+}
 
 /** Tells what is wrong with an upstream that is no name: it is close to one, or is an address without a scheme. */
 function noUpstream(upstream: string, known: ReadonlySet<string>): string {
@@ -202,9 +213,9 @@ export function retryFaults(retry: RetryConfig, at: Path): Fault[] {
   return faults;
 }
 
-/** Tells what is wrong with a route's upstream, which is a name or a URL; `null` when nothing is. */
+/** Tells what is wrong with a route's upstream, which is a name, a URL or a Unix socket; `null` when nothing is. */
 export const upstreamNameFault = (upstream: string, known: ReadonlySet<string>): string | null =>
-  isAddress(upstream) ? urlFault(upstream) : known.has(upstream) ? null : noUpstream(upstream, known);
+  isAddress(upstream) ? urlFault(upstream) : known.has(upstream) ? null : (socketFault(upstream) ?? noUpstream(upstream, known));
 
 const schema = Type.Record(Type.String({ pattern: IDENTIFIER }), filledIn(UpstreamConfig), {
   additionalProperties: false,

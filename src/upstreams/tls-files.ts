@@ -178,6 +178,7 @@ function isPrivateKey(pem: string): boolean {
 function reasonOf(error: unknown): string {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code === "ENOENT") return "there is no such file";
+  if (code === "EISDIR") return "it is a folder";
   if (code === "EACCES") return "the user who starts Sluice may not read it";
   return error instanceof Error ? error.message : String(error);
 }

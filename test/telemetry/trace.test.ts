@@ -99,6 +99,14 @@ describe("a trace", () => {
     ]);
     expect([first, second]).toEqual([`00-${TRACE}-${trace.steps[1]?.spanId}-01`, `00-${TRACE}-${trace.steps[2]?.spanId}-01`]);
   });
+
+  test("names a Unix socket by its path", () => {
+    const trace = tracer(1).begin(`00-${TRACE}-${SPAN}-01`);
+    trace?.sends("app", { url: "unix:/run/app.sock:/v1", host: "localhost" } as Target, 1, "GET", 12);
+    trace?.answered(200, null, 22);
+    expect(trace?.steps[0]?.attributes["server.address"]).toBe("/run/app.sock");
+    expect(trace?.steps[0]?.attributes["server.port"]).toBeUndefined();
+  });
 });
 
 describe("spans on their way", () => {
