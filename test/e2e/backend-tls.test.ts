@@ -2,7 +2,7 @@ import { expect } from "bun:test";
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import tls from "node:tls";
-import { type Authority, authority, type Issued } from "../support/issued.ts";
+import { type Authority, authority, type Issued } from "../support/backend-authority.ts";
 import { folder, run, start } from "../support/process.ts";
 import { killAndWait, startAll } from "../support/processes.ts";
 import { having } from "../support/programs.ts";

@@ -2,7 +2,7 @@
 import { expect } from "bun:test";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { authority } from "../../support/authority.ts";
+import { authority } from "../../support/backend-authority.ts";
 import { folder, freePort, start } from "../../support/process.ts";
 import { having, programAt } from "../../support/programs.ts";
 import { until } from "../../support/until.ts";
