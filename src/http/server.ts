@@ -50,14 +50,16 @@ export interface Tunnel {
   close(): void;
 }
 
-/** Takes what the backend sends over a connection that has left HTTP. */
+/** Is the client's end of a connection that has left HTTP. */
 export interface TunnelEnd {
-  /** Writes bytes for the client. False: slow down until `resume` of the tunnel is called. */
+  /** Writes bytes to the client. False: slow down until the tunnel's `resume` is called. */
   write(bytes: Uint8Array): boolean;
-  /** Goes on, since the backend's side can take more. */
+  /** Goes on reading, since the other end can take more. */
   resume(): void;
-  /** Closes the client's connection, after what was written, since the backend has closed. */
+  /** Closes it after what was written, since the other end has closed. */
   close(): void;
+  /** Closes it after what was written, for a client that may still be sending: what comes is dropped, so that it reads what was written. */
+  part(): void;
 }
 
 export interface HttpLimits {
@@ -902,6 +904,7 @@ export class Http1Incoming implements Incoming {
       write: (bytes) => connection.out.write(bytes),
       resume: () => connection.resume(),
       close: () => connection.endTunnel(),
+      part: () => connection.partTunnel(),
     };
   }
 

@@ -198,6 +198,20 @@ describe("a route's websocket", () => {
     ]);
   });
 
+  test("looks at what came with the request, before there was an answer", async () => {
+    client = await RawConnection.open(gateway.port);
+    const head = "GET /size HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    client.write(Buffer.concat([Buffer.from(head), text("early"), text("x".repeat(1025))]));
+    await client.untilClosed();
+    expect(client.text).toStartWith("HTTP/1.1 101");
+    expect(codesIn(got())).toEqual([1009]);
+    await until(() => backend.codes.length > 0);
+    expect(backend.frames.map(({ opcode, payload }) => (opcode === 8 ? payload.readUInt16BE() : payload.toString()))).toEqual([
+      "early",
+      1009,
+    ]);
+  });
+
   test("tells a client that is still sending, and a backend that does not answer is closed all the same", async () => {
     await open("/size");
     const large = text(new Uint8Array(20_000_000));

@@ -1,17 +1,7 @@
 import type { UpstreamTunnel } from "../client.ts";
-import type { Tunnel } from "../server.ts";
+import type { Tunnel, TunnelEnd } from "../server.ts";
 import { MessageBounds, type MessagePolicy, type Violation } from "./bounds.ts";
 import { CLOSE, closeFrame, FrameReader } from "./frames.ts";
-
-/** Describes a client's end of a WebSocket, as its connection has it. */
-export interface ClientEnd {
-  write(bytes: Uint8Array): boolean;
-  resume(): void;
-  /** Closes it after what was written: the other end has closed. */
-  end(): void;
-  /** Closes it after what was written, for a client that may still be sending: what comes is dropped, so that it reads what was written. */
-  part(): void;
-}
 
 /** Milliseconds that both ends have to take note of a close. */
 const CLOSES_WITHIN = 2000;
@@ -24,6 +14,8 @@ export class BoundedWebSocket {
   private readonly bounds: MessageBounds;
   private readonly up = new FrameReader();
   private readonly down = new FrameReader();
+  /** The client's end; `null` until it has its 101. */
+  private client: TunnelEnd | null = null;
   /** Why it is being closed; `null`: it is not. */
   private violation: Violation | null = null;
   private isClientOver = false;
@@ -34,7 +26,6 @@ export class BoundedWebSocket {
   /** `now`: milliseconds of a clock. `onViolation` learns why it is closed. */
   constructor(
     policy: MessagePolicy,
-    private readonly client: ClientEnd,
     private readonly backend: UpstreamTunnel,
     private readonly now: () => number,
     private readonly onViolation: (violation: Violation) => void,
@@ -51,12 +42,15 @@ export class BoundedWebSocket {
     };
   }
 
-  /** What the backend's connection writes to. */
-  get fromBackend(): Parameters<UpstreamTunnel["start"]>[0] {
+  /** Begins to write to the client. Gives what the backend's connection writes to. */
+  join(client: TunnelEnd): Parameters<UpstreamTunnel["start"]>[0] {
+    this.client = client;
+    // Frames may have come with its request.
+    if (this.violation !== null) this.tellClient(this.violation);
     return {
-      write: (bytes) => this.pass(bytes),
-      drained: () => this.client.resume(),
-      close: () => this.backendLeft(),
+      write: (bytes) => this.pass(client, bytes),
+      drained: () => client.resume(),
+      close: () => this.backendLeft(client),
     };
   }
 
@@ -75,7 +69,7 @@ export class BoundedWebSocket {
     return true;
   }
 
-  private pass(bytes: Uint8Array): boolean {
+  private pass(client: TunnelEnd, bytes: Uint8Array): boolean {
     const { violation } = this;
     if (violation === null) {
       // A frame's end is looked for in case one has to be put in behind it.
@@ -83,12 +77,12 @@ export class BoundedWebSocket {
         if (frame.opcode === CLOSE) this.hasBackendClosed = true;
         return true;
       });
-      return passed.length === 0 || this.client.write(passed);
+      return passed.length === 0 || client.write(passed);
     }
     if (this.isClientOver) return true;
     // The frame under way has to be whole before the client can be told.
     const passed = this.down.read(bytes, () => false);
-    const fits = passed.length === 0 || this.client.write(passed);
+    const fits = passed.length === 0 || client.write(passed);
     this.tellClient(violation);
     return fits || this.isClientOver;
   }
@@ -103,11 +97,12 @@ export class BoundedWebSocket {
 
   /** Tells the client, once no frame of the backend's is under way. */
   private tellClient({ code, reason }: Violation): void {
-    if (this.isClientOver || !this.down.isBetween) return;
+    const { client } = this;
+    if (client === null || this.isClientOver || !this.down.isBetween) return;
     this.isClientOver = true;
     // The backend's own Close is the last word.
-    if (!this.hasBackendClosed) this.client.write(closeFrame(code, reason, false));
-    this.client.part();
+    if (!this.hasBackendClosed) client.write(closeFrame(code, reason, false));
+    client.part();
     // What still comes is dropped, up to the backend's own Close.
     this.backend.resume();
   }
@@ -116,7 +111,7 @@ export class BoundedWebSocket {
   private giveUp(): void {
     if (!this.isClientOver) {
       this.isClientOver = true;
-      this.client.part();
+      this.client?.part();
     }
     if (!this.isBackendOver) {
       this.isBackendOver = true;
@@ -132,12 +127,12 @@ export class BoundedWebSocket {
     this.backend.close();
   }
 
-  private backendLeft(): void {
+  private backendLeft(client: TunnelEnd): void {
     if (this.patience !== null) clearTimeout(this.patience);
     this.isBackendOver = true;
     if (this.isClientOver) return;
     this.isClientOver = true;
-    if (this.violation === null) this.client.end();
-    else this.client.part();
+    if (this.violation === null) client.close();
+    else client.part();
   }
 }
