@@ -1,9 +1,9 @@
 import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer } from "../exchange/line.ts";
-import type { Body } from "../http/body.ts";
+import { type Body, isWhole } from "../http/body.ts";
 import { type Fields, fieldsOf, linesOf } from "../http/fields.ts";
-import { isWhole, type Reply } from "../http/server.ts";
+import type { Reply } from "../http/server.ts";
 import { EncodedBody, encoded, hasRoom } from "./encoder.ts";
 import { codingFor } from "./negotiation.ts";
 import type { RouteCompress } from "./route-compress.ts";
