@@ -20,7 +20,7 @@ function changed(name: string, schema: TSchema, restart: Restart, before: unknow
   if (!isObject(before) || !isObject(next)) return [];
   return restart.fields
     .filter((field) => !Bun.deepEquals(before[field], next[field]))
-    .map((field) => needsRestart([name, field], schema, before[field]));
+    .map((field) => needsRestart([name, field], schema.properties?.[field] ?? schema, before[field]));
 }
 
 const without = (fields: readonly string[], settings: unknown): unknown =>

@@ -43,7 +43,7 @@ export const AcmeConfig = Shape(
       Shape(
         {
           kid: Type.String({ minLength: 1, maxLength: 256, description: "The key's identifier." }),
-          hmacKey: Type.String({ minLength: 1, maxLength: 1024, description: "The key, base64url." }),
+          hmacKey: Type.String({ minLength: 1, maxLength: 1024, secret: true, description: "The key, base64url." }),
         },
         "A key that binds the account to one that you have with the authority.",
       ),
