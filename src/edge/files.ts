@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Fault, Path } from "../schema/faults.ts";
+import { acmeFileFaults } from "./acme/rules.ts";
 import type { ClientAuthorities, ServedCertificate, TlsInForce } from "./certificates.ts";
 import { day, endsSoon, lifeOf } from "./ends.ts";
 import { type FileFault, judgeAuthorities, judgePair, type PairFiles } from "./judge.ts";
@@ -77,6 +78,7 @@ export function examineFiles(tls: TlsConfig | null, now: number): Examined {
     warnings.push(...judged.notes.map(at));
     served.push(judged.served);
   }
+  if (tls !== null && tls.acme !== null) faults.push(...acmeFileFaults(tls.acme, ["server", "tls", "acme"]));
   const authorities = tls === null ? NOBODY_ASKED : examineAuthorities(tls, now);
   return {
     faults: [...faults, ...authorities.faults],

@@ -1,5 +1,5 @@
 import type { Fault } from "../schema/faults.ts";
-import type { TlsConfig } from "./settings.ts";
+import { type TlsConfig, tlsPortOf } from "./settings.ts";
 
 /** Gives what the schema of `server.tls` can't say. */
 export function tlsFaults({ cert, key, certificates, acme }: TlsConfig): Fault[] {
@@ -10,7 +10,7 @@ export function tlsFaults({ cert, key, certificates, acme }: TlsConfig): Fault[]
 }
 
 /** The settings of `server.tls` that say where and how is listened. */
-const FIXED = ["port", "redirect", "acme", "http2"] as const;
+const FIXED = ["port", "redirect", "http2"] as const;
 
 /** Gives a fault for each change of `server.tls` that only a restart can make. */
 export function fixedTlsFaults(before: TlsConfig | null, next: TlsConfig | null): Fault[] {
@@ -18,7 +18,8 @@ export function fixedTlsFaults(before: TlsConfig | null, next: TlsConfig | null)
     return before === next
       ? []
       : [{ path: ["server", "tls"], message: `can't be turned ${next === null ? "off" : "on"} while the gateway runs: restart it` }];
-  return FIXED.filter((field) => !Bun.deepEquals(before[field], next[field])).map((field) => ({
+  const isOther = { port: tlsPortOf(before) !== tlsPortOf(next), redirect: before.redirect !== next.redirect, http2: before.http2 !== next.http2 };
+  return FIXED.filter((field) => isOther[field]).map((field) => ({
     path: ["server", "tls", field],
     message: "can't be changed while the gateway runs: restart it, or put the one before back",
   }));

@@ -3,7 +3,18 @@ import type { Known } from "../config/section.ts";
 import { matchOf } from "../http/path.ts";
 
 /** Names what Sluice answers by itself. */
-export type OwnName = "health" | "ready" | "metrics" | "docs" | "admin" | "api-key" | "authz" | "key-verification" | "me" | "me-rotate";
+export type OwnName =
+  | "acme-challenge"
+  | "health"
+  | "ready"
+  | "metrics"
+  | "docs"
+  | "admin"
+  | "api-key"
+  | "authz"
+  | "key-verification"
+  | "me"
+  | "me-rotate";
 
 /** Says which of the own paths are there that exist only while they are wanted. */
 export interface Wanted {
@@ -15,10 +26,20 @@ export interface Wanted {
   readonly verifies: boolean;
   /** True while callers may ask about themselves. */
   readonly servesThemselves: boolean;
+  /** True while an authority may look whether a host leads here. */
+  readonly provesHosts: boolean;
 }
 
 /** Holds the sections that turn own paths on. */
 type TurningOn = Pick<Config, "authz" | "keyVerification" | "selfService">;
+
+/** Holds what tells whether certificates are ordered. */
+interface WithTls {
+  readonly server: { readonly tls: { readonly acme: object | null } | null };
+}
+
+/** The path below which an authority looks for its tokens (RFC 8555 §8.3). */
+export const ACME_CHALLENGES = "/.well-known/acme-challenge";
 
 interface OwnPath {
   readonly name: OwnName;
@@ -49,6 +70,15 @@ export const OWN_PATHS: readonly OwnPath[] = [
     on: "every",
     yields: false,
     says: "Sluice itself answers: whether it is alive",
+  },
+  {
+    name: "acme-challenge",
+    paths: [ACME_CHALLENGES],
+    takesBelow: true,
+    on: "main",
+    yields: false,
+    isWanted: ({ provesHosts }) => provesHosts,
+    says: "Sluice itself answers: it proves to an authority that a host leads here",
   },
   { name: "ready", paths: ["/ready"], takesBelow: false, on: "every", yields: false, says: "Sluice itself answers: whether it is ready" },
   {
@@ -129,11 +159,12 @@ export const OWN_PATHS: readonly OwnPath[] = [
 ];
 
 /** Tells which own paths a configuration wants. `hasPools`: pools may also be made by the admin API. */
-export const wantedOf = ({ authz, keyVerification, selfService }: TurningOn, hasPools: boolean): Wanted => ({
+export const wantedOf = ({ authz, keyVerification, selfService, server }: TurningOn & WithTls, hasPools: boolean): Wanted => ({
   handsOut: hasPools,
   judges: authz !== null,
   verifies: keyVerification !== null,
   servesThemselves: selfService !== null,
+  provesHosts: server.tls !== null && server.tls.acme !== null,
 });
 
 /** The path where keys of pools are handed out, and the name of this endpoint in a key's list of routes and in the counts of requests. */

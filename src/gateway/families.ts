@@ -7,6 +7,8 @@ import { cacheFamilies } from "../cache/metrics.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { LiveConfig } from "../config/live.ts";
 import { configFamilies } from "../config/metrics.ts";
+import { acmeFamilies } from "../edge/acme/metrics.ts";
+import type { AcmeOrders } from "../edge/acme/orders.ts";
 import type { Standing, TlsInForce } from "../edge/certificates.ts";
 import { certificateFamilies } from "../edge/metrics.ts";
 import type { EventHub } from "../events/hub.ts";
@@ -68,6 +70,8 @@ export interface Sources {
   readonly clientCertificates: ClientCertificates;
   /** Gives the counts of clients' certificates in all processes. */
   readonly certificateCounts: () => CertificateCounts;
+  /** Orders certificates; `null`: another process does. */
+  readonly acme: AcmeOrders | null;
 }
 
 /**
@@ -92,6 +96,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...pluginFamilies(sources.plugins),
   ...certificateFamilies(sources.tls, sources.certificates),
   ...clientCertificateFamilies(sources.clientCertificates, sources.certificateCounts),
+  ...acmeFamilies(sources.acme),
   ...logFamilies(sources.log),
   ...spanFamilies(sources.spanCounts),
   ...eventFamilies(sources.events),

@@ -121,6 +121,8 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
   const main = portOf("main") ?? port;
   const tlsPort = portOf("tls");
   if (tlsPort !== null) plainPort.listensOn(main, tlsPort);
+  // Before it listened an authority would have found nobody.
+  gateway.acme?.look();
   return {
     reconfigure: (next) => {
       Object.assign(limits, limitsOf(next));

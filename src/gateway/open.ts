@@ -1,5 +1,6 @@
 import type { LiveConfig } from "../config/live.ts";
 import type { Config } from "../config/schema.ts";
+import type { AcmeOrders } from "../edge/acme/orders.ts";
 import type { ClientAuthorities } from "../edge/certificates.ts";
 import type { PlainPort } from "../edge/plain-port.ts";
 import type { Dispatcher } from "../exchange/dispatcher.ts";
@@ -41,6 +42,8 @@ export interface Gateway {
   readonly demoUrl: string | null;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
+  /** Orders certificates; `null`: another process does. */
+  readonly acme: AcmeOrders | null;
   /** Gives the configuration in force. */
   config(): Config;
   /** Gives the text that Prometheus scrapes; `accept`: the field of its request. */
@@ -103,6 +106,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     admin: surfaces.admin,
     demoUrl: services.demo?.url ?? null,
     firstToken: services.firstToken,
+    acme: services.acme,
     config: () => inForce.config,
     metrics: (accept) => metrics.text(accept),
     certificates,
@@ -177,9 +181,9 @@ async function whenReady({ replication, picture }: Services, { link }: Ground): 
 
 const sourcesOf = (ground: Ground, services: Services): Parameters<typeof families>[0] => {
   const { clock, link, crowd, live, backups, metrics, writability, events, plugins, options } = ground;
-  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates, clientCertificates } = services;
+  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates, clientCertificates, acme } = services;
   return {
-    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, clientCertificates, link, crowd, backups, events },
+    ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, clientCertificates, link, crowd, backups, events, acme },
     tls: () => certificates.held.current,
     certificates: () => certificates.standings(),
     cacheCounts: () => cacheCountsOf(metrics),

@@ -12,6 +12,7 @@ import { compileRoute } from "./routes.ts";
 
 /** Makes the first gate of each own path, by the methods that it takes, or by who may come. */
 const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
+  "acme-challenge": onlyReading,
   health: onlyReading,
   ready: onlyReading,
   metrics: onlyReading,

@@ -5,6 +5,7 @@ import { Caching } from "../cache/answerer.ts";
 import { CACHE_COUNTS, CACHE_REQUESTS } from "../cache/counts.ts";
 import { CacheStore } from "../cache/store.ts";
 import { type DemoBackend, startDemoBackend } from "../demo/backend.ts";
+import type { AcmeOrders } from "../edge/acme/orders.ts";
 import { ACTIVITIES_WORKER } from "../entry-points.ts";
 import { Denials } from "../explain/denials.ts";
 import { Guard } from "../guard/guard.ts";
@@ -35,6 +36,7 @@ import { Upstreams } from "../upstreams/registry.ts";
 import { Troubles } from "../upstreams/troubles.ts";
 import { Usage } from "../usage/usage.ts";
 import { parseSize } from "../values/units.ts";
+import { openAcme } from "./acme.ts";
 import { type Certificates, openCertificates } from "./certificates.ts";
 import { type Everyone, openEveryone } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
@@ -89,6 +91,8 @@ export interface Services {
   readonly activities: ActivitiesDoor;
   /** What https is served with. */
   readonly certificates: Certificates;
+  /** Orders certificates; `null`: another process does. */
+  readonly acme: AcmeOrders | null;
   /** Takes over changes in the database that other processes, or other instances, have made. */
   readonly applyRemoteChanges: (changes: readonly Change[]) => void;
 }
@@ -136,8 +140,10 @@ export function openServices(ground: Ground): Services {
   const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
   const activities = openActivities(ground);
   const everyone = openEveryone(ground, { denials, cacheStore: backends.cacheStore });
-  const certificates = openCertificates(ground);
-  return { ...who, limits, usage, ...shared, ...backends, picture, demo, tracing, denials, everyone, recorder, activities, certificates };
+  const acme = openAcme(ground, who.secrets);
+  const certificates = openCertificates(ground, acme);
+  const own = { denials, everyone, recorder, activities, acme, certificates };
+  return { ...who, limits, usage, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
@@ -199,7 +205,7 @@ function openCallers(ground: Ground) {
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, firstToken };
+  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, firstToken, secrets };
 }
 
 /** Opens what judges clients' certificates, and warns of revocation lists that are old. */

@@ -29,6 +29,7 @@ import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
 import { Verifier } from "../verification/verifier.ts";
+import { acmeAnswerer } from "./acme.ts";
 import { type AdminApi, openAdmin } from "./admin.ts";
 import { Components } from "./components.ts";
 import { failureOf } from "./failure.ts";
@@ -143,6 +144,7 @@ function ownAnswerers(
     return "code" in found ? found : null;
   };
   return {
+    "acme-challenge": acmeAnswerer(services.acme),
     health: aliveAnswerer(),
     ready: readyAnswerer({
       components: () => components.ofGateway(),

@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
+import { acmeFaults, acmeWarnings } from "../edge/acme/rules.ts";
 import { fixedTlsFaults, tlsFaults } from "../edge/rules.ts";
 import { TlsConfig, tlsPortOf } from "../edge/settings.ts";
 import { type Fault, orNearest } from "../schema/faults.ts";
@@ -138,11 +139,12 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     const message = "can't be turned on or off while the gateway speaks TLS: restart it";
     return isSame ? faults : [...faults, { path: ["server", "proxyProtocol"], message }];
   },
-  notYet: ["tls.acme", "tls.http3"],
+  notYet: ["tls.http3"],
   faults: ({ trustedProxies, proxyProtocol, unix, port, maxHeaderSize, tls }, known) => {
     const faults = peerFaults(trustedProxies, ["server", "trustedProxies"]);
     faults.push(...peerFaults(proxyProtocol, ["server", "proxyProtocol"]));
     if (tls !== null) faults.push(...tlsFaults(tls));
+    if (tls !== null && tls.acme !== null) faults.push(...acmeFaults(tls.acme, ["server", "tls", "acme"]));
     const tier = tls?.clientCertificates?.tier;
     if (tier !== undefined && !known.tiers.has(tier))
       faults.push({
@@ -161,7 +163,8 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     if (size < 1024 || size > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
     return faults;
   },
-  warnings: ({ trustedProxies, proxyProtocol, unix }, { host }) => [
+  warnings: ({ trustedProxies, proxyProtocol, unix, port, tls }, { host }) => [
+    ...(tls === null || tls.acme === null ? [] : acmeWarnings(tls.acme, ["server", "tls", "acme"], port, isLoopbackHost(host))),
     ...(isLoopbackHost(host) ? [] : [...everybody(trustedProxies, "trustedProxies"), ...everybody(proxyProtocol, "proxyProtocol")]),
     ...(unix === null ? [...noSocket(trustedProxies, "trustedProxies"), ...noSocket(proxyProtocol, "proxyProtocol")] : []),
   ],

@@ -37,6 +37,8 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     else if (isUp) log.info("Redis is there");
     else log.error({ why, onFailure: onFailure() }, "Redis is lost: this instance goes on by itself");
   },
+  certificateOrdered: ({ host, endsAt, renewsAt }) =>
+    log.info({ host, until: timeText(endsAt), renewsAt: timeText(renewsAt) }, "certificate ordered"),
   recordsCompared: ({ epoch, published, taken }) => log.info({ epoch, published, taken }, "records compared with Redis"),
   collector: ({ endpoint, isUp, why }) => {
     if (isUp) log.info("the collector takes traces again");

@@ -14,7 +14,8 @@ const PREFIX = "sealed:v1:";
  */
 export class Secrets {
   private readonly keys: readonly Buffer[];
-  private readonly canSeal: boolean;
+  /** True where there is a secret to seal under. */
+  readonly canSeal: boolean;
 
   /** Takes SLUICE_SECRET, and the one before it (SLUICE_SECRET_OLD), which still opens what it sealed. */
   constructor(secret: string | undefined, old: string | undefined) {
@@ -45,12 +46,18 @@ export class Secrets {
     return faults;
   }
 
-  private seal(text: string): string {
+  /** Seals a text. Throws `SecretFault` where it can't. */
+  seal(text: string): string {
     const [key] = this.keys;
     if (!this.canSeal || key === undefined) throw new SecretFault("SLUICE_SECRET is not set");
     const nonce = randomBytes(12);
     const cipher = createCipheriv("aes-256-gcm", key, nonce);
     return PREFIX + Buffer.concat([nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64");
+  }
+
+  /** Opens what may have been sealed; gives what was not as it is. Throws `SecretFault`. */
+  openIfSealed(text: string): string {
+    return text.startsWith(PREFIX) ? this.open(text) : text;
   }
 
   private open(sealed: string): string {

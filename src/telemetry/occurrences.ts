@@ -105,6 +105,8 @@ export type Occurrence =
   | { readonly type: "shortage"; readonly isShort: boolean }
   /** An issuer of tokens gives no answer, and why; or does again (`null`). */
   | { readonly type: "issuer"; readonly issuer: string; readonly why: string | null }
+  /** An authority has given a certificate. Times are milliseconds since 1970. */
+  | { readonly type: "certificateOrdered"; readonly host: string; readonly endsAt: number; readonly renewsAt: number }
   /** The collector of traces takes none, or takes them again. */
   | { readonly type: "collector"; readonly endpoint: string; readonly isUp: boolean; readonly why: string }
   /** A plug-in's hook has thrown, taken too long, or given what means nothing. `skips`: the request goes on without it. */

@@ -52,7 +52,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock(), bus = 
     upstreams: new Set<string>(),
     pools: new Set<string>(),
     issuers: new Set<string>(),
-    wanted: wantedOf({ authz: null, keyVerification: null, selfService: null }, false),
+    wanted: wantedOf({ authz: null, keyVerification: null, selfService: null, server: { tls: null } }, false),
     activities: null,
     hasAdminListener: false,
   });
