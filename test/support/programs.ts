@@ -18,6 +18,7 @@ const INSTALL = {
   openssl: "apt-get install openssl",
   python3: "apt-get install python3",
   git: "apt-get install git",
+  pebble: "apt-get install pebble",
   npm: "install Node.js",
   java: "apt-get install default-jre-headless",
   mvn: "apt-get install maven",
