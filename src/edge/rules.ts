@@ -18,7 +18,11 @@ export function fixedTlsFaults(before: TlsConfig | null, next: TlsConfig | null)
     return before === next
       ? []
       : [{ path: ["server", "tls"], message: `can't be turned ${next === null ? "off" : "on"} while the gateway runs: restart it` }];
-  const isOther = { port: tlsPortOf(before) !== tlsPortOf(next), redirect: before.redirect !== next.redirect, http2: before.http2 !== next.http2 };
+  const isOther = {
+    port: tlsPortOf(before) !== tlsPortOf(next),
+    redirect: before.redirect !== next.redirect,
+    http2: before.http2 !== next.http2,
+  };
   return FIXED.filter((field) => isOther[field]).map((field) => ({
     path: ["server", "tls", field],
     message: "can't be changed while the gateway runs: restart it, or put the one before back",

@@ -181,7 +181,8 @@ async function whenReady({ replication, picture }: Services, { link }: Ground): 
 
 const sourcesOf = (ground: Ground, services: Services): Parameters<typeof families>[0] => {
   const { clock, link, crowd, live, backups, metrics, writability, events, plugins, options } = ground;
-  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates, clientCertificates, acme } = services;
+  const { health, upstreams, cacheStore, limits, guard, pools, issuers, activities, tracing, certificates, clientCertificates, acme } =
+    services;
   return {
     ...{ clock, health, upstreams, cacheStore, guard, pools, issuers, clientCertificates, link, crowd, backups, events, acme },
     tls: () => certificates.held.current,
