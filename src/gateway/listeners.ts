@@ -1,6 +1,6 @@
 import type { Config } from "../config/schema.ts";
 import { ListenerTls } from "../edge/listener-tls.ts";
-import { redirects } from "../edge/settings.ts";
+import { tlsPortOf } from "../edge/settings.ts";
 import { Crowd, crowdLimits } from "../http/crowd.ts";
 import type { HeadFault } from "../http/head.ts";
 import { type ConnectionCounts, type ListeningSocket, sharesOf } from "../http/listening-socket.ts";
@@ -163,7 +163,7 @@ const refuserOf =
 /** Gives what handles a listener's requests. */
 function handlerOf(name: ListenerName, { server }: Config, { dispatcher }: Gateway): HttpServerOptions["handle"] {
   if (name === "admin") return (incoming) => dispatcher.dispatch(incoming, ({ router, adminRouter }) => adminRouter ?? router);
-  if (name === "main" && redirects(server.tls))
+  if (name === "main" && server.tls !== null && tlsPortOf(server.tls) !== null)
     return (incoming) => dispatcher.dispatch(incoming, (snapshot) => plainRouterOf(snapshot, incoming));
   return (incoming) => dispatcher.dispatch(incoming, ({ router }) => router);
 }
