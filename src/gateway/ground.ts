@@ -166,7 +166,7 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
   occurrences.subscribe({
     backup: ({ file, bytes }) => guarded(() => audit.note({ action: "backup.create", subject: "database", after: { file, bytes } })),
   });
-  const crowd = new Crowd(crowdLimits(config().server, options.workers), (ip) => inForce.trustedProxies.has(ip));
+  const crowd = new Crowd(crowdLimits(config().server, options.workers), (ip) => inForce.isOfMany(ip));
   scope.defer(() => crowd.close());
   const link = config().redis === null ? null : openLink(scope, config, clock, emit);
   // The keeper tells of the file: a worker would not learn that it was mended.

@@ -5,11 +5,13 @@ import { CidrSet } from "../values/ip.ts";
 export class InForce {
   private current: Config;
   private proxies: CidrSet;
+  private balancers: CidrSet;
   private admins: CidrSet;
 
   constructor(config: Config) {
     this.current = config;
     this.proxies = new CidrSet(config.server.trustedProxies);
+    this.balancers = new CidrSet(config.server.proxyProtocol);
     this.admins = new CidrSet(config.admin.allowFrom);
   }
 
@@ -22,6 +24,11 @@ export class InForce {
     return this.proxies;
   }
 
+  /** Tells whether many clients' connections come from an address. */
+  isOfMany(ip: string): boolean {
+    return this.proxies.has(ip) || this.balancers.has(ip);
+  }
+
   /** Tells whether what takes an admin token may be used from an address. */
   admitsAdmin(ip: string): boolean {
     return this.current.admin.allowFrom.length === 0 || this.admins.has(ip);
@@ -31,6 +38,7 @@ export class InForce {
   enter(next: Config): void {
     this.current = next;
     this.proxies = new CidrSet(next.server.trustedProxies);
+    this.balancers = new CidrSet(next.server.proxyProtocol);
     this.admins = new CidrSet(next.admin.allowFrom);
   }
 }

@@ -191,7 +191,7 @@ export class HttpServer {
       this.descriptor = (listener as { fd?: number }).fd ?? -1;
       this.port = listener.port;
     }
-    this.asksForLife = !noticeVanishedPeers(this.descriptor);
+    this.asksForLife = unix === undefined && !noticeVanishedPeers(this.descriptor);
     this.ticker = setInterval(() => {
       this.tick++;
       this.renewTls();
@@ -276,7 +276,7 @@ export class HttpServer {
     if (!isDiverted) this.listener.stop(false);
     for (const connection of this.connections) connection.drain(false);
     // An idle connection may have a request on its way to us: its answer says that it is the last one.
-    const underWay = isDiverted || this.connections.size > 0 ? Math.min(UNDER_WAY_FOR, timeout) : 0;
+    const underWay = isDiverted || this.connections.size + this.preludes.size > 0 ? Math.min(UNDER_WAY_FOR, timeout) : 0;
     if (underWay > 0) await Bun.sleep(underWay);
     if (isDiverted) this.listener.stop(false);
     for (const connection of this.connections) connection.drain(true);

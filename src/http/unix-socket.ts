@@ -1,4 +1,4 @@
-import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, linkSync, lstatSync, renameSync, type Stats, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** Says at which path to listen. */
@@ -24,16 +24,24 @@ export function listenAt<L>({ path, mode, mayReplace }: UnixPlace, begin: (path:
   try {
     chmodSync(own, mode);
     const { ino, dev } = lstatSync(own);
-    if (mayReplace) renameSync(own, path);
-    else {
-      linkSync(own, path);
-      unlinkSync(own);
-    }
+    if (mayReplace || !isLinked(own, path)) renameSync(own, path);
+    else unlinkSync(own);
     return { listener, leave: () => leave(path, ino, dev) };
   } catch (error) {
     (listener as { stop?: (closeActive: boolean) => void }).stop?.(true);
     quietly(() => unlinkSync(own));
     throw error;
+  }
+}
+
+/** Gives a file a second name, unless that is taken (EEXIST). False where the file system knows no second names. */
+function isLinked(own: string, path: string): boolean {
+  try {
+    linkSync(own, path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "EEXIST" || existsSync(path)) throw error;
+    return false;
   }
 }
 
@@ -58,14 +66,18 @@ function quietly(work: () => void): void {
  * that says why the path can't be used; `null`: it can.
  */
 export async function clearStale(path: string, mayReplace: boolean): Promise<string | null> {
-  let isSocket: boolean;
+  let there: Stats;
   try {
-    isSocket = lstatSync(path).isSocket();
+    there = lstatSync(path);
   } catch (error) {
     return codeOf(error) === "ENOENT" ? null : `${path} can't be used: ${codeOf(error)}`;
   }
-  if (!isSocket) return `${path} is there and is no socket: name another path by server.unix, or remove it`;
-  if (await isAnswered(path)) return mayReplace ? null : `${path} is taken: stop what listens there, or choose another path by server.unix`;
+  if (!there.isSocket()) return `${path} is there and is no socket: name another path by server.unix, or remove it`;
+  if (await isAnswered(path)) {
+    // Another user's is no gateway that hands over.
+    if (mayReplace && there.uid === process.getuid?.()) return null;
+    return `${path} is taken: stop what listens there, or choose another path by server.unix`;
+  }
   try {
     unlinkSync(path);
   } catch (error) {
