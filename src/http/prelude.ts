@@ -16,7 +16,7 @@ const EMPTY = Buffer.alloc(0);
 interface Upgradable {
   data: unknown;
   /** Begins TLS: gives the socket as it was, which goes on to hear of the bytes as they are on the wire, and the one of what they mean. */
-  upgradeTLS(options: object): readonly [raw: unknown, secured: RawSocket & { data: unknown }];
+  upgradeTLS(options: object): readonly [raw: { data: unknown }, secured: RawSocket & { data: unknown }];
 }
 
 /** Reads what stands before HTTP on a connection: a balancer's PROXY line, where its peer must send one, and where TLS begins. */
@@ -24,6 +24,8 @@ export class Prelude implements Guest, Member {
   /** The connection's place among all connections. */
   seat!: Seat;
   private read: Buffer = EMPTY;
+  /** The client that the line has named; `null`: none has come yet. */
+  private client: string | null = null;
   private readonly since: number;
   private isOver = false;
 
@@ -40,16 +42,16 @@ export class Prelude implements Guest, Member {
 
   receive(chunk: Buffer): void {
     if (this.isOver) return;
-    const bytes = this.read.length === 0 ? chunk : Buffer.concat([this.read, chunk]);
-    if (!this.isOfProxy) {
-      this.goOn(this.ip, false, bytes);
+    if (!this.isOfProxy || this.client !== null) {
+      this.goOn(this.client ?? this.ip, this.isOfProxy, chunk);
       return;
     }
+    const bytes = this.read.length === 0 ? chunk : Buffer.concat([this.read, chunk]);
     const line = proxyLineIn(bytes);
     if (typeof line !== "string") {
       this.server.options.proxies?.began(this.ip, true);
-      // TLS may begin in another packet: it waits there like any other connection.
-      this.goOn(line.source ?? this.ip, true, bytes.subarray(line.length));
+      this.client = line.source ?? this.ip;
+      this.goOn(this.client, true, bytes.subarray(line.length));
     } else if (line === "incomplete") this.read = Buffer.from(bytes);
     else {
       if (line === "absent") this.server.options.proxies?.began(this.ip, false);
@@ -88,14 +90,16 @@ export class Prelude implements Guest, Member {
   private goOn(ip: string, hasLine: boolean, rest: Buffer): void {
     const { tlsOptions } = this.server;
     if (tlsOptions === null) this.begin(this.socket, ip, hasLine, rest);
-    else if (rest.length > 0 && rest[0] !== TLS_HANDSHAKE) this.refuse(rest, NOT_TLS);
+    else if (rest.length === 0) {
+      // Whether TLS begins says the next byte.
+    } else if (rest[0] !== TLS_HANDSHAKE) this.refuse(rest, NOT_TLS);
     else {
-      this.leave();
-      const upgradable = this.socket as unknown as Upgradable;
-      // What is on the wire is nobody's business from here on.
-      upgradable.data = undefined;
       const socket = this.server.handlers(true);
-      const [, secured] = upgradable.upgradeTLS({ data: undefined, tls: tlsOptions, isServer: true, initialData: rest, socket });
+      const options = { data: undefined, tls: tlsOptions, isServer: true, initialData: rest, socket };
+      const [raw, secured] = (this.socket as unknown as Upgradable).upgradeTLS(options);
+      this.leave();
+      // What is on the wire is nobody's business from here on.
+      raw.data = undefined;
       secured.data = this.server.begin(secured, ip, hasLine) ?? undefined;
     }
   }

@@ -186,6 +186,11 @@ describe("TLS behind a PROXY line", () => {
     await until(() => told.length > 0);
     expect(told).toEqual(["127.0.0.1 true"]);
     expect(await exchange(it.port, LINE + GET)).toMatch(/^HTTP\/1\.1 400 [\s\S]*speaks https/);
+    const connection = await RawConnection.open(it.port);
+    connection.write(LINE);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    connection.write(GET);
+    expect(await connection.untilClosed()).toMatch(/^HTTP\/1\.1 400 [\s\S]*speaks https/);
   });
 
   test("carries large bodies both ways, and slows down who sends more than is read", async () => {
