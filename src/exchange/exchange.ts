@@ -25,8 +25,8 @@ export interface Arrival {
   readonly body: ArrivingBody | null;
   /** The peer's address: its connection's own, or the one that its balancer's PROXY line says; `UNIX_PEER` on a Unix socket. */
   readonly ip: string;
-  /** True when a PROXY line stood before the connection; left out: none did. */
-  readonly hasProxyLine?: boolean;
+  /** True when a PROXY line stood before the connection: then a balancer has made it. */
+  readonly hasProxyLine: boolean;
   readonly isTls: boolean;
   /** The certificate that the client has shown in the handshake; left out or `null`: none, or there was none to show. */
   readonly certificate?: ShownCertificate | JudgedCertificate | null;
@@ -189,10 +189,18 @@ export class Exchange<A extends Arrival = Incoming> {
    * ends it.
    */
   detached(now: number): Exchange<Arrival> {
-    const { head, ip, isTls } = this.incoming;
+    const { head, ip, hasProxyLine, isTls } = this.incoming;
     // A HEAD may have named a range, which means nothing then.
     const fields = head.fields.without("range", "if-range");
-    const arrival: Arrival = { head: { ...head, method: "GET", fields }, body: null, ip, isTls, isAborted: false, onAbort: null };
+    const arrival: Arrival = {
+      head: { ...head, method: "GET", fields },
+      body: null,
+      ip,
+      hasProxyLine,
+      isTls,
+      isAborted: false,
+      onAbort: null,
+    };
     const detached = new Exchange(arrival, this.snapshot, this.path, this.query, now, this.odd);
     detached.route = this.route;
     detached.caller = this.caller;

@@ -197,7 +197,7 @@ function arrivalOf(question: WalkQuestion, keyHeader: string): Arrival {
     upgrade: "",
     expectsContinue: false,
   };
-  return { head, body: null, ip, isTls: false, isAborted: false, onAbort: null };
+  return { head, body: null, ip, hasProxyLine: false, isTls: false, isAborted: false, onAbort: null };
 }
 
 /** Gives the fields of the request; a key that is given by itself stands in the header for keys. Throws 422. */

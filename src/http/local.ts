@@ -9,4 +9,4 @@ const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real
  * a PROXY line or by a field, and so does one that a page has its visitor's browser send under a name that leads here (DNS rebinding).
  */
 export const isLocal = ({ ip, hasProxyLine, head: { fields, host } }: Pick<Arrival, "ip" | "head" | "hasProxyLine">): boolean =>
-  isLoopback(ip) && hasProxyLine !== true && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);
+  isLoopback(ip) && !hasProxyLine && LOOPBACK_HOST.test(host) && PROXY_FIELDS.every((name) => fields.get(name) === null);

@@ -139,6 +139,7 @@ function arrived(
   const arrival: Arrival = {
     ...{ head, body: null, onAbort: null },
     ip: callerOf(incoming.head.fields, incoming.ip, snapshot.trustedProxies),
+    hasProxyLine: incoming.hasProxyLine,
     isTls: scheme !== null && /^(?:https|wss)\b/i.test(scheme),
     get isAborted() {
       return incoming.isAborted;

@@ -98,6 +98,7 @@ export function exchangeOn(
     head,
     body: body === undefined ? null : new ArrivedBody(Buffer.from(body)),
     ip: "192.0.2.1",
+    hasProxyLine: false,
     isTls: false,
     isAborted: false,
     onAbort: null,
