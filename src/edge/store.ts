@@ -5,8 +5,6 @@ import type { ClientCertificatesConfig, TlsConfig } from "./settings.ts";
 import { Watched } from "./watched.ts";
 
 export interface CertificateStoreDeps {
-  /** What was in force last, which serves on while a file is broken; `null`: nothing was. */
-  readonly last: TlsInForce | null;
   /** Gives milliseconds since 1970. */
   readonly wall: () => number;
   /** Told of what is served from here on. */
@@ -40,12 +38,13 @@ export class CertificateStore {
   private source: CertificateSource | null = null;
   private readonly troubled = new Map<string, string>();
 
-  /** Reads the files that `tls` names. One that is broken, and was not in force before, is left out. */
+  /** Reads the files that `tls` names. Of one that is broken serves what was in force `last`; where nothing was, it is left out. */
   constructor(
     tls: TlsConfig | null,
+    last: TlsInForce | null,
     private readonly deps: CertificateStoreDeps,
   ) {
-    this.files = this.filesOf(tls, NO_FILES);
+    this.files = this.filesOf(tls, NO_FILES, last);
     for (const watched of watchedOf(this.files)) watched.readNow();
     this.tellTroubles();
   }
@@ -97,9 +96,9 @@ export class CertificateStore {
   }
 
   /** Takes those of `before` that are named again, with what they have in force. */
-  private filesOf(tls: TlsConfig | null, before: Files): Files {
+  private filesOf(tls: TlsConfig | null, before: Files, last: TlsInForce | null = null): Files {
     if (tls === null) return NO_FILES;
-    const { last, wall } = this.deps;
+    const { wall } = this.deps;
     const pairs = pairsOf(tls).map((of) => {
       const known = before.pairs.find(({ of: { cert, key } }) => cert === of.cert && key === of.key);
       if (known !== undefined) return { of, watched: known.watched };

@@ -86,8 +86,8 @@ function openStore(ground: Ground, last: TlsInForce | null, source: CertificateS
   const { bus, clock, emit, every, tell, occurrences, options, inForce } = ground;
   const wall = () => clock.wall();
   const held = new HeldTls(NOTHING_SERVED);
-  const store = new CertificateStore(inForce.config.server.tls, {
-    ...{ last, wall },
+  const store = new CertificateStore(inForce.config.server.tls, last, {
+    wall,
     onChange: (next) => {
       const before = held.current;
       if (!held.put(next)) return;

@@ -72,8 +72,8 @@ export interface StartOptions {
   readonly args?: readonly string[];
   /** How many files it may open; left out: as many as this process. */
   readonly files?: number;
-  /** The certificate of a gateway that serves https. */
-  readonly tls?: string;
+  /** The certificate of a gateway that serves https; `true`: any will do. */
+  readonly tls?: string | true;
   /** An existing folder, which stays; left out: a new one, which goes. */
   readonly cwd?: string;
 }
@@ -98,7 +98,7 @@ export async function start(options: StartOptions = {}): Promise<Running> {
   };
   const reading = Promise.all([read(child.stdout), read(child.stderr)]);
   const url = `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
-  const trust = options.tls === undefined ? {} : { tls: { ca: options.tls } };
+  const trust = options.tls === undefined ? {} : { tls: options.tls === true ? { rejectUnauthorized: false } : { ca: options.tls } };
   for (;;) {
     if (child.exitCode !== null) {
       await reading;
@@ -134,6 +134,7 @@ export async function start(options: StartOptions = {}): Promise<Running> {
           ...(body === undefined ? {} : { "content-type": "application/json" }),
           ...headers,
         },
+        ...trust,
         ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
       }),
     [Symbol.asyncDispose]: async () => {
