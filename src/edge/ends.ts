@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import type { ServedCertificate } from "./certificates.ts";
 
 const DAY = 86_400_000;
 /** Milliseconds before its end from which a certificate is spoken of. */
@@ -12,10 +13,17 @@ export interface Life {
   readonly endsAt: number;
 }
 
-/** Gives when the first certificate of a chain is valid. */
-export function lifeOf(cert: string): Life {
-  const { validFrom, validTo } = new X509Certificate(cert);
-  return { beginsAt: Date.parse(validFrom), endsAt: Date.parse(validTo) };
+/** What was found before: there may be a thousand, and each scrape asks for all. */
+const lives = new WeakMap<ServedCertificate, Life>();
+
+/** Gives when a certificate is valid. */
+export function lifeOf(served: ServedCertificate): Life {
+  const known = lives.get(served);
+  if (known !== undefined) return known;
+  const { validFrom, validTo } = new X509Certificate(served.cert);
+  const life = { beginsAt: Date.parse(validFrom), endsAt: Date.parse(validTo) };
+  lives.set(served, life);
+  return life;
 }
 
 /** Tells whether a certificate ends so soon, or has ended, that somebody must know. */

@@ -63,8 +63,8 @@ export function examineFiles(tls: TlsConfig | null, now: number): Examined {
     const judged = judgePair(files, { cert: textOf(files.cert), key: textOf(files.key) });
     faults.push(...judged.faults.map(at));
     if (judged.served === null) continue;
-    const { cert, names, place } = judged.served;
-    const life = lifeOf(cert);
+    const { names, place } = judged.served;
+    const life = lifeOf(judged.served);
     if (life.endsAt <= now)
       warnings.push(at({ field: "cert", message: `the certificate ended on ${day(life.endsAt)}: callers refuse it` }));
     else if (endsSoon(life, now)) warnings.push(at({ field: "cert", message: `the certificate ends on ${day(life.endsAt)}` }));

@@ -27,9 +27,9 @@ export const certificateFamilies = (inForce: () => TlsInForce, standings: () => 
 /** Gives the least time of all certificates of one name, in seconds. */
 function leastOf({ certificates }: TlsInForce, timeOf: (life: Life) => number): Sample[] {
   const least = new Map<string, number>();
-  for (const { names, place, cert } of certificates) {
-    const name = names[0] ?? place;
-    const at = timeOf(lifeOf(cert)) / 1000;
+  for (const served of certificates) {
+    const name = served.names[0] ?? served.place;
+    const at = timeOf(lifeOf(served)) / 1000;
     least.set(name, Math.min(at, least.get(name) ?? at));
   }
   return [...least].map(([name, value]) => ({ labels: { name }, value }));

@@ -122,7 +122,7 @@ function tellReplaced({ emit }: Ground, before: TlsInForce, { certificates }: Tl
 
 /** Raises a warning of what ends soon, or clears it. */
 function lookAtEnds({ warnings, clock }: Ground, { certificates }: TlsInForce): void {
-  const ending = certificates.filter(({ cert }) => endsSoon(lifeOf(cert), clock.wall()));
+  const ending = certificates.filter((served) => endsSoon(lifeOf(served), clock.wall()));
   if (ending.length === 0) warnings.clear("certificateEnding");
   else
     warnings.raise(
