@@ -7,7 +7,7 @@ import { Watched } from "./watched.ts";
 export interface CertificateStoreDeps {
   /** Gives milliseconds since 1970. */
   readonly wall: () => number;
-  /** Told of what is served from here on. */
+  /** Told of what is served from here on; also where that is what was served before. */
   readonly onChange: (inForce: TlsInForce) => void;
   /** Told when a file is found broken, and why; `null`: it is well again. */
   readonly onTrouble: (file: string, why: string | null) => void;
@@ -27,6 +27,9 @@ interface Files {
   readonly authorities: { readonly of: ClientCertificatesConfig; readonly watched: Watched<string> } | null;
 }
 
+/** The certificates that one look is at: each takes a few microseconds, every second. */
+const MAX_LOOKS = 50;
+
 const NO_FILES: Files = { pairs: [], authorities: null };
 
 /**
@@ -37,6 +40,8 @@ export class CertificateStore {
   private files: Files;
   private source: CertificateSource | null = null;
   private readonly troubled = new Map<string, string>();
+  /** The place from which the next look goes on. */
+  private turn = 0;
 
   /** Reads the files that `tls` names. Of one that is broken serves what was in force `last`; where nothing was, it is left out. */
   constructor(
@@ -71,12 +76,15 @@ export class CertificateStore {
     if (source.certificates.length > 0) this.tell();
   }
 
-  /** Looks whether files have changed, and reads these; or reads all, in any case (`isCertain`). */
+  /** Looks whether files have changed, a part of them in turn where there are many, and reads these; or reads all, in any case (`isCertain`). */
   async look(isCertain = false): Promise<void> {
     const { files } = this;
-    const changes = await Promise.all(watchedOf(files).map((watched) => watched.look(isCertain)));
-    // Another configuration may have come into force meanwhile.
-    if (files !== this.files || !changes.includes(true)) return;
+    const all = watchedOf(files);
+    const from = this.turn < all.length ? this.turn : 0;
+    this.turn = from + MAX_LOOKS;
+    const changes = await Promise.all((isCertain ? all : all.slice(from, this.turn)).map((watched) => watched.look(isCertain)));
+    // Another configuration may have come into force meanwhile. One that was refused has read files as well: what it has found is told here.
+    if (files !== this.files || (!isCertain && !changes.includes(true))) return;
     this.tellTroubles();
     this.tell();
   }

@@ -138,6 +138,30 @@ test("another configuration is refused for files that never were well, and not f
   expect(take()).toEqual(["own.pem: well", "serves b.test"]);
 });
 
+test("of many certificates each has its turn", async () => {
+  using home = folder();
+  const [one, other] = [certified(["a.test"]), certified(["b.test"])];
+  const all = Array.from({ length: 120 }, (_, i) => put(home, String(i), one));
+  const { store, take } = opened(home, { certificates: all });
+  for (let i = 0; i < 3; i++) await store.look();
+  expect(take()).toEqual([]);
+  put(home, "119", other);
+  for (let i = 0; i < 3; i++) await store.look();
+  expect(take().length).toBe(1);
+  expect(store.inForce.certificates.map(({ names }) => names[0]).indexOf("b.test")).toBe(119);
+});
+
+test("what a refused configuration has found of files that are in force is told by the next look at all", async () => {
+  using home = folder();
+  const own = put(home, "own", certified(["a.test"]));
+  const { store, take, prepare } = opened(home, own);
+  put(home, "own", certified(["b.test"]));
+  const { faults } = await prepare({ ...own, certificates: [{ cert: "none.pem", key: "none.key" }] });
+  expect([faults.length, take()]).toEqual([1, []]);
+  await store.look(true);
+  expect(take()).toEqual(["serves b.test"]);
+});
+
 test("what another source has is served behind the files, from when it has it", async () => {
   using home = folder();
   const { store, take } = opened(home, put(home, "own", certified(["a.test"])));
