@@ -27,11 +27,9 @@ export class ListenerTls implements ServerTls {
     const chooses = choosesByName && !isClosed && certificates.length > 1;
     this.asks = clients === null ? null : clients.require ? "requires" : "may";
     this.byName = chooses ? this.contextsOf(certificates, clients) : new ByName([]);
-    const options = {
-      // Without a certificate each handshake is refused.
-      ...(first === undefined || isClosed ? {} : { cert: first.cert, key: first.key }),
-      ...{ minVersion: VERSIONS[minVersion], ...asking },
-    };
+    const own = first === undefined || isClosed ? {} : { cert: first.cert, key: first.key, ...asking };
+    // Without a certificate each handshake is refused.
+    const options = { ...own, minVersion: VERSIONS[minVersion] };
     // A listener is begun anew for what stands in it alone: another certificate for one name of several is chosen from the next handshake on.
     const text = JSON.stringify([options, chooses]);
     if (text === this.text) return;
