@@ -167,6 +167,7 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     ...(tls === null || tls.acme === null ? [] : acmeWarnings(tls.acme, ["server", "tls", "acme"], port, isLoopbackHost(host))),
     ...(isLoopbackHost(host) ? [] : [...everybody(trustedProxies, "trustedProxies"), ...everybody(proxyProtocol, "proxyProtocol")]),
     ...(unix === null ? [...noSocket(trustedProxies, "trustedProxies"), ...noSocket(proxyProtocol, "proxyProtocol")] : []),
+    ...(tls === null ? [] : openBesideRequired(tls)),
   ],
 };
 
@@ -186,3 +187,14 @@ const noSocket = (entries: readonly string[], field: Peers): Fault[] =>
   entries.flatMap((entry, i) =>
     entry === UNIX_PEER ? [{ path: ["server", field, i], message: "means the Unix socket, and there is none: set server.unix" }] : [],
   );
+
+/** Warns of a plain port that serves beside one where clients must show certificates. */
+const openBesideRequired = ({ port, acme, redirect, clientCertificates }: TlsConfig): Fault[] =>
+  (port === null && acme === null) || redirect || clientCertificates?.require !== true
+    ? []
+    : [
+        {
+          path: ["server", "tls", "redirect"],
+          message: "is false: the plain port serves also those who show none of the client certificates that are required on the other",
+        },
+      ];

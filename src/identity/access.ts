@@ -27,6 +27,7 @@ export const ACCESS = {
 interface AccessCircumstances {
   readonly consumers: readonly ConsumerConfig[];
   readonly issuers: object;
+  readonly server: { readonly tls: { readonly clientCertificates: object | null } | null };
 }
 
 type Access = { readonly [Field in keyof typeof ACCESS]: Static<(typeof ACCESS)[Field]> };
@@ -50,10 +51,11 @@ export function accessFaults({ auth, issuers, tiers, scopes }: Access, known: Kn
 
 /**
  * Warns of rules that none of the declared consumers meets. Keys that the admin API makes may have any scope, and tokens bring scopes and
- * tiers of their own. `name`: the name that keys are bound to.
+ * tiers of their own, certificates tiers. `name`: the name that keys are bound to.
  */
-export function accessWarnings({ consumers, issuers }: AccessCircumstances, access: Access, name: string, at: Path): Fault[] {
+export function accessWarnings({ consumers, issuers, server }: AccessCircumstances, access: Access, name: string, at: Path): Fault[] {
   if (access.auth === "none" || consumers.length === 0 || Object.keys(issuers).length > 0) return [];
+  if (server.tls !== null && server.tls.clientCertificates !== null && access.scopes.length === 0) return [];
   const ofTier = consumers.filter(({ tier, enabled }) => enabled && (access.tiers.length === 0 || access.tiers.includes(tier)));
   if (ofTier.length === 0)
     return access.tiers.length === 0

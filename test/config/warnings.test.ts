@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { loadConfig, placed } from "../../src/config/load.ts";
 import { configWarnings } from "../../src/config/warnings.ts";
+import { serverSection } from "../../src/http/settings.ts";
 import { formatFault } from "../../src/schema/faults.ts";
 import { documentedConfigs, repositoryConfigs } from "../support/documents.ts";
 
@@ -140,5 +141,28 @@ describe("a configuration that people are shown", () => {
       const lines = configWarnings(loaded.config, loaded.given, "127.0.0.1", NOW).map((warning) => formatFault(place, warning));
       expect(lines.filter((line) => line.includes("no declared"))).toEqual([]);
     }
+  });
+});
+
+describe("client certificates", () => {
+  const TLS = { cert: "cert.pem", key: "key.pem", clientCertificates: { ca: "clients.pem" } };
+  test("may bring callers of every tier, of whom no record speaks", () => {
+    const config = { routes: [route({ tiers: ["enterprise"] })], consumers: consumer(KEY) };
+    expect(warningsOf({ ...config, server: { host: "127.0.0.1", tls: TLS } })).toEqual([]);
+  });
+
+  test("that are required on one port are not on the plain one beside it", () => {
+    const loaded = loadConfig(JSON.stringify({ server: { tls: TLS } }), {});
+    if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+    const { config, given } = loaded;
+    const warned = (tls: object, require = true) => {
+      const clientCertificates = { ...(config.server.tls as { clientCertificates: object }).clientCertificates, require };
+      const server = { ...config.server, tls: { ...config.server.tls, clientCertificates, ...tls } } as typeof config.server;
+      return serverSection.warnings?.(server, { config, given, host: "127.0.0.1", now: NOW }).map(({ path }) => path.join("."));
+    };
+    expect(warned({ port: 8443, redirect: false })).toEqual(["server.tls.redirect"]);
+    expect(warned({ port: 8443 })).toEqual([]);
+    expect(warned({ redirect: false })).toEqual([]);
+    expect(warned({ port: 8443, redirect: false }, false)).toEqual([]);
   });
 });

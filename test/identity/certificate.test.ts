@@ -133,6 +133,16 @@ describe("a request over a connection with a client's certificate", () => {
     expect((await adminGet("/explain?consumer=certificate:alice")).json).toMatchObject({ tier: "pro", anonymous: false, allowed: true });
     const own = gateway({ consumers: [{ ...record, limits: [{ algorithm: "fixed-window", limit: 7, window: "1m" }] }] });
     expect((await own.ask(alice)).headers["x-ratelimit-limit"]).toBe("7");
+    const made = gateway();
+    expect((await made.ask(alice)).headers["x-ratelimit-limit"]).toBe("3");
+    await fetch(`https://127.0.0.1:${made.port}/admin/consumers`, {
+      method: "POST",
+      headers: { authorization: "Bearer an-admin-token-0123456789", "content-type": "application/json" },
+      body: JSON.stringify({ id: "certificate:alice", tier: "pro" }),
+      tls: { ca: CERTIFICATE, checkServerIdentity: () => undefined },
+    });
+    expect((await made.ask(alice)).headers["x-ratelimit-limit"]).toBe("100");
+    expect(upstream.seen.at(-1)?.headers["x-consumer-tier"]).toBe("pro");
     const url = gateway({ clients: { consumer: "san.uri" }, consumers: [{ ...record, id: "certificate:spiffe://acme/alice" }] });
     expect((await url.ask(alice)).headers["x-ratelimit-limit"]).toBe("100");
     const off = gateway({ consumers: [{ ...record, enabled: false }] });
