@@ -13,7 +13,6 @@ export class ListenerTls implements ServerTls {
   version = 0;
   options: object = {};
   handlers: object = {};
-  asks: ServerTls["asks"] = null;
   private text = "";
   private byName = new ByName<NativeContext>([]);
   private contexts = new Map<string, NativeContext>();
@@ -25,7 +24,6 @@ export class ListenerTls implements ServerTls {
     const isClosed = clients?.pem === "";
     const asking = isClosed ? {} : askingFor(clients);
     const chooses = choosesByName && !isClosed && certificates.length > 1;
-    this.asks = clients === null ? null : clients.require ? "requires" : "may";
     this.byName = chooses ? this.contextsOf(certificates, clients) : new ByName([]);
     const own = first === undefined || isClosed ? {} : { cert: first.cert, key: first.key, ...asking };
     // Without a certificate each handshake is refused.

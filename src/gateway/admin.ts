@@ -26,7 +26,6 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
   const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
   const { certificates, clientCertificates } = services;
-  services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
     ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },

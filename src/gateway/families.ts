@@ -69,7 +69,7 @@ export interface Sources {
   readonly certificates: () => readonly Standing[];
   readonly clientCertificates: ClientCertificates;
   /** Gives the counts of clients' certificates in all processes. */
-  readonly certificateCounts: () => CertificateCounts;
+  readonly clientCertificateCounts: () => CertificateCounts;
   /** Orders certificates; `null`: another process does. */
   readonly acme: AcmeOrders | null;
 }
@@ -95,7 +95,7 @@ export const families = (sources: Sources): readonly Family[] => [
   ...configFamilies(sources.live),
   ...pluginFamilies(sources.plugins),
   ...certificateFamilies(sources.tls, sources.certificates),
-  ...clientCertificateFamilies(sources.clientCertificates, sources.certificateCounts),
+  ...clientCertificateFamilies(sources.clientCertificates, sources.clientCertificateCounts),
   ...acmeFamilies(sources.acme),
   ...logFamilies(sources.log),
   ...spanFamilies(sources.spanCounts),

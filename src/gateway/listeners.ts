@@ -109,10 +109,10 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
       const socket = sockets?.shared.get(name);
       open(place, {
         tls: tls !== null && speaksTls(name, config) ? tls[name === "admin" ? "admin" : "callers"] : null,
-        clientHolds: gateway.clientHolds,
         handle: handlerOf(name, config, gateway),
         ...(unix === undefined ? {} : { unix }),
-        ...(name === "admin" ? { isAdmin: true } : { proxies }),
+        // The admin API's own listener asks for no certificate: who comes there shows an admin token.
+        ...(name === "admin" ? { isAdmin: true } : { proxies, clients: gateway.clientRules }),
         ...(socket === undefined || counts === null ? {} : { shared: { socket, counts: name === "admin" ? ALONE : counts() } }),
       });
     }

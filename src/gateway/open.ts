@@ -5,7 +5,7 @@ import type { ClientAuthorities } from "../edge/certificates.ts";
 import type { PlainPort } from "../edge/plain-port.ts";
 import type { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Warnings } from "../health/warnings.ts";
-import type { ShownCertificate } from "../http/client-certificate.ts";
+import type { ClientCertificateRules } from "../http/client-certificate.ts";
 import type { Crowd } from "../http/crowd.ts";
 import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES } from "../identity/client-certificates.ts";
 import type { Malformed } from "../observers/recorder.ts";
@@ -56,8 +56,8 @@ export interface Gateway {
   readonly onProxyLine: (peer: string, isMissing: boolean) => void;
   /** Puts other authorities of clients' certificates in force; `null`: clients are asked for none. Throws `AuthoritiesFault`. */
   useAuthorities(clients: ClientAuthorities | null): void;
-  /** Learns of a client's handshake, and tells whether the certificate that was shown holds (`null`: none was). */
-  readonly clientHolds: (shown: ShownCertificate | null) => boolean;
+  /** How listeners judge clients' certificates. */
+  readonly clientRules: ClientCertificateRules;
   /** Writes down a request that could not be read. */
   malformed(request: Malformed): void;
   /** Makes the gateway not ready from here on, and ends what would go on for ever, so that a stop need not wait for it. */
@@ -113,7 +113,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     plainPort: ground.plainPort,
     onProxyLine: (peer, isMissing) => ground.emit({ type: "proxyLine", peer, isMissing }),
     useAuthorities: (clients) => services.clientCertificates.use(clients),
-    clientHolds: (shown) => services.clientCertificates.holds(shown),
+    clientRules: services.clientCertificates,
     malformed: (request) => services.recorder.malformed(request, surfaces.snapshots.current),
     drain: () => {
       surfaces.drain();
@@ -188,7 +188,7 @@ const sourcesOf = (ground: Ground, services: Services): Parameters<typeof famili
     tls: () => certificates.held.current,
     certificates: () => certificates.standings(),
     cacheCounts: () => cacheCountsOf(metrics),
-    certificateCounts: () => metrics.totals(CLIENT_CERTIFICATES, "outcome", CLIENT_CERTIFICATE_OUTCOMES),
+    clientCertificateCounts: () => metrics.totals(CLIENT_CERTIFICATES, "outcome", CLIENT_CERTIFICATE_OUTCOMES),
     census: limits.census,
     shared: limits.shared,
     live: () => live.status,

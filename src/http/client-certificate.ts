@@ -20,6 +20,16 @@ export interface JudgedCertificate {
   readonly detail: string;
 }
 
+/** Says what becomes of connections by the certificates that their clients show. It may change while a server runs. */
+export interface ClientCertificateRules {
+  /** True where a connection without a certificate that holds is closed. */
+  readonly isRequired: boolean;
+  /** True where no client is asked for a certificate. */
+  readonly isEmpty: boolean;
+  /** Learns of a handshake: which certificate was shown (`null`: none). Tells whether it holds. */
+  holds(shown: ShownCertificate | null): boolean;
+}
+
 /** Describes what Bun tells of a client's certificate. Its types leave the argument out that asks for the whole chain. */
 interface TlsSocket {
   readonly authorized?: boolean;

@@ -6,6 +6,4 @@ export interface ServerTls {
   readonly options: object;
   /** What a listening socket's handlers have besides those of its connections. */
   readonly handlers: object;
-  /** Whether clients are asked for certificates, and let in only with one that holds; `null`: they are not asked. */
-  readonly asks: "may" | "requires" | null;
 }

@@ -80,8 +80,8 @@ export interface HttpServerOptions {
   readonly proxies?: ProxyPeers;
   /** By what TLS is spoken; `null`: it is not. */
   readonly tls: ServerTls | null;
-  /** Learns of a handshake where clients are asked for certificates: which was shown (`null`: none). Tells whether it holds. */
-  readonly clientHolds?: (shown: ShownCertificate | null) => boolean;
+  /** How clients' certificates are judged, which `tls` asks for; left out: none is looked at. */
+  readonly clients?: ClientCertificateRules;
   /** Lets other processes that ask for it listen on the same port (SO_REUSEPORT): the kernel shares new connections out. */
   readonly reusePort?: boolean;
   /** A listening socket that other processes share, in the place of one of its own. */
@@ -436,15 +436,15 @@ export class Connection implements Guest, Member {
 
   /** Learns whose certificate was shown, where one is asked for. False when the connection is closed for want of one that holds. */
   private learnsCertificate(isOver: boolean, error: Error | null): boolean {
-    const { tls, clientHolds } = this.server.options;
-    if (tls === null || tls.asks === null || clientHolds === undefined) return true;
+    const { clients } = this.server.options;
+    if (clients === undefined || clients.isEmpty) return true;
     if (!isOver) {
-      if (isForWantOfCertificate(error)) clientHolds(null);
+      if (isForWantOfCertificate(error)) clients.holds(null);
       return true;
     }
     this.certificate = certificateOf(this.socket, error);
     // TLS has closed the others itself, but knows nothing of revocation lists.
-    if (clientHolds(this.certificate) || tls.asks !== "requires") return true;
+    if (clients.holds(this.certificate) || !clients.isRequired) return true;
     this.dispose();
     return false;
   }

@@ -2,7 +2,7 @@ import type { ClientAuthorities } from "../edge/certificates.ts";
 import { Authorities, type WhyNot } from "../edge/clients/authorities.ts";
 import { callerName } from "../edge/clients/caller-name.ts";
 import type { Caller, Consumer } from "../exchange/caller.ts";
-import type { JudgedCertificate, ShownCertificate } from "../http/client-certificate.ts";
+import type { ClientCertificateRules, JudgedCertificate, ShownCertificate } from "../http/client-certificate.ts";
 import { Remembered } from "../issuers/remembered.ts";
 import type { ConsumerEntry, KeyRegistry } from "../keys/registry.ts";
 import type { Policy } from "../limits/policy.ts";
@@ -104,7 +104,7 @@ interface InForce {
 }
 
 /** Tells who calls by the certificates that clients show in their handshakes. */
-export class ClientCertificates {
+export class ClientCertificates implements ClientCertificateRules {
   private inForce: InForce | null = null;
   /** What was told of old lists last. */
   private outdated: string | null = null;
@@ -133,6 +133,11 @@ export class ClientCertificates {
   /** True where no client is asked for a certificate. */
   get isEmpty(): boolean {
     return this.inForce === null;
+  }
+
+  /** True where a connection without a certificate that holds is closed. */
+  get isRequired(): boolean {
+    return this.inForce?.clients.require === true;
   }
 
   /** Learns of a handshake, counts it, and tells whether its certificate holds. */

@@ -18,7 +18,7 @@ import { until } from "../support/until.ts";
 const GET = "GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const LINE = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n";
 const TLS = { cert: CERTIFICATE, key: PRIVATE_KEY };
-const SERVED = { version: 1, options: TLS, handlers: {}, asks: null };
+const SERVED = { version: 1, options: TLS, handlers: {} };
 
 /** Takes lines from these peers; tells who came without. */
 function peers(...list: string[]) {
