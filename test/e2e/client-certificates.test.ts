@@ -93,8 +93,9 @@ describe("client certificates", () => {
       PRIVATE_KEY,
       "clients.pem holds EC PRIVATE KEY as its block 1: only certificates and revocation lists (X509 CRL) belong there",
     ],
+    ["ends in the middle", `${CERTIFICATE}-----BEGIN X509 CRL-----\nMIIB\n`, "clients.pem is cut off, or not whole, behind its block 1"],
     [
-      "is cut off",
+      "is damaged",
       "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
       "clients.pem can't be read at its block 1: it has an element of unknown length",
     ],

@@ -64,6 +64,8 @@ export class Authorities {
       else
         throw new AuthoritiesFault(`holds ${kind} as its block ${number}: only certificates and revocation lists (X509 CRL) belong there`);
     }
+    // What is cut off may be the list that says who is no longer to come in.
+    if (pem.split("-----BEGIN ").length - 1 > number) throw new AuthoritiesFault(`is cut off, or not whole, behind its block ${number}`);
     if (authorities.length === 0) throw new AuthoritiesFault("holds no certificate in PEM format");
     for (const list of lists) mustBeSigned(list, authorities);
     return new Authorities(authorities, lists);
