@@ -113,11 +113,12 @@ export class ClientCertificates implements ClientCertificateRules {
   constructor(private readonly deps: ClientCertificatesDeps) {}
 
   /**
-   * Puts these authorities in force, for connections that are there already as well; `null`: clients are asked for nothing. Throws
-   * `AuthoritiesFault`, with those before still in force.
+   * Puts these authorities in force, for connections that are there already as well; `null`: clients are asked for nothing. An empty text
+   * stands for authorities that could never be read: then no certificate holds. Throws `AuthoritiesFault`, with those before still in force.
    */
   use(clients: ClientAuthorities | null): void {
-    this.inForce = clients === null ? null : { authorities: Authorities.read(clients.pem), clients, judged: new WeakMap() };
+    const authorities = clients === null || clients.pem === "" ? Authorities.none : Authorities.read(clients.pem);
+    this.inForce = clients === null ? null : { authorities, clients, judged: new WeakMap() };
     this.callers.forget(() => true);
     this.look();
   }

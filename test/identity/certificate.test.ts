@@ -322,6 +322,8 @@ describe("authorities that change", () => {
     expect(await resumed.ask("/a/x")).toMatchObject({ status: 401, isResumed: true, json: { code: "certificateInvalid" } });
     useAuthorities({ ...named, pem: root.cert });
     expect((await client.ask("/a/x")).headers["x-ratelimit-limit"]).toBe("100");
+    useAuthorities({ ...named, pem: "" });
+    expect((await client.ask("/a/x")).json).toMatchObject({ code: "certificateInvalid" });
     useAuthorities(null);
     expect((await client.ask("/a/x")).json).toMatchObject({ code: "certificateInvalid" });
     for (const each of [client, resumed]) each.close();

@@ -50,6 +50,9 @@ export class Authorities {
     }
   }
 
+  /** None: no certificate holds. */
+  static readonly none = new Authorities([], []);
+
   /** Reads certificates and revocation lists in PEM format. Throws `AuthoritiesFault`. */
   static read(pem: string): Authorities {
     const authorities: Authority[] = [];
