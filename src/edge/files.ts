@@ -89,6 +89,9 @@ export function examineFiles(tls: TlsConfig | null, now: number): Examined {
   };
 }
 
+/** The most authorities that are told one by one: a system's own file has over a hundred. */
+const MAX_TOLD = 10;
+
 /** Holds what was found of the file by which clients are judged. */
 interface ExaminedAuthorities {
   readonly faults: readonly Fault[];
@@ -106,7 +109,10 @@ function examineAuthorities({ clientCertificates }: TlsConfig, now: number): Exa
   if ("message" in judged) return { ...NOBODY_ASKED, faults: [at(judged.message)] };
   const { names, revocations } = judged.authorities;
   const ended = names.filter(({ endsAt }) => endsAt <= now);
-  const lines = names.map(({ name, endsAt }) => `${file}: takes clients' certificates signed by ${name}, until ${day(endsAt)}`);
+  const lines = names
+    .slice(0, MAX_TOLD)
+    .map(({ name, endsAt }) => `${file}: takes clients' certificates signed by ${name}, until ${day(endsAt)}`);
+  if (names.length > MAX_TOLD) lines.push(`${file}: takes those signed by ${names.length - MAX_TOLD} others as well`);
   return {
     faults: [],
     warnings: [

@@ -142,8 +142,7 @@ function followWith(tls: { readonly callers: ListenerTls; readonly admin: Listen
   const settings = config().server.tls;
   if (tls === null || settings === null) return;
   const { current } = certificates.held;
-  // Where none could ever be read nobody comes in.
-  gateway.useAuthorities(current.clients?.pem === "" ? null : current.clients);
+  gateway.useAuthorities(current.clients);
   tls.callers.follow(current, settings, certificates.canChoose);
   // Who runs the gateway shows a token, and must come in when the authorities of clients are at fault.
   tls.admin.follow({ ...current, clients: null }, settings, certificates.canChoose);

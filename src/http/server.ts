@@ -3,7 +3,13 @@ import type { SocketHandler, TCPSocketListener } from "bun";
 import { normaliseIp, UNIX_PEER } from "../values/ip.ts";
 import { type ArrivingBody, type Body, isWhole, type Sink, TooLarge, TooSlow } from "./body.ts";
 import { BodyRate } from "./body-rate.ts";
-import { certificateOf, isForWantOfCertificate, type JudgedCertificate, type ShownCertificate } from "./client-certificate.ts";
+import {
+  type ClientCertificateRules,
+  certificateOf,
+  isForWantOfCertificate,
+  type JudgedCertificate,
+  type ShownCertificate,
+} from "./client-certificate.ts";
 import { Crowd, type Member, type Seat } from "./crowd.ts";
 import { BODY_STALLS_AFTER, HEAD_WITHIN, KEEP_ALIVE_FOR, REPLY_STALLS_AFTER } from "./deadlines.ts";
 import { descriptors } from "./descriptors.ts";
