@@ -245,6 +245,7 @@ export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["issuers", "Those whose signed tokens tell who calls"],
   ["limits", "Rate limits: what a consumer has used, and why a request was refused"],
   ["health", "Liveness, readiness, and the system's status (NORMAL or DEGRADED)"],
+  ["certificates", "Certificates that https is served with: until when each is valid, and what is wrong"],
   ["breakers", "Circuit breakers: see, open and close them"],
   ["cache", "Response cache: statistics and purge"],
   ["blocks", "Blocked addresses"],
