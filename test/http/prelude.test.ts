@@ -182,7 +182,7 @@ describe("TLS behind a PROXY line", () => {
   test("is not begun where the line is missing", async () => {
     const { it, told } = secure("127.0.0.1");
     await using _it = it;
-    expect(securely(it.port, "")).rejects.toThrow();
+    await expect(securely(it.port, "")).rejects.toThrow();
     await until(() => told.length > 0);
     expect(told).toEqual(["127.0.0.1 true"]);
     expect(await exchange(it.port, LINE + GET)).toMatch(/^HTTP\/1\.1 400 [\s\S]*speaks https/);
