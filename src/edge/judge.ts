@@ -115,10 +115,10 @@ export type JudgedAuthorities = { readonly pem: string; readonly authorities: Au
 /** Judges a file with the authorities of clients' certificates, and their revocation lists. */
 export function judgeAuthorities(file: string, text: string | Error): JudgedAuthorities {
   if (text instanceof Error) return { message: `${file} can't be read: ${reasonOf(text)}` };
-  if (pemBlocks(text).some(isPrivateKey))
-    return { message: `${file} holds a private key: name the authorities' certificates, which are no secret` };
   try {
-    return { pem: text, authorities: Authorities.read(text) };
+    const authorities = Authorities.read(text);
+    const blocks = pemBlocks(text).map((block) => block.text);
+    return { pem: blocks.join(""), authorities };
   } catch (error) {
     if (!(error instanceof AuthoritiesFault)) throw error;
     return { message: `${file} ${error.message}` };

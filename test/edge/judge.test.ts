@@ -73,8 +73,15 @@ test("no text makes the judge throw", () => {
 test("authorities are certificates and revocation lists, and no key", () => {
   const { cert, key } = certified([], 90, "/CN=root");
   const list = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
-  expect(judgeAuthorities("ca.pem", `text\n${cert}${list}`)).toMatchObject({ pem: cert + list });
-  expect(judgeAuthorities("ca.pem", cert + key)).toEqual({ message: expect.stringContaining("holds a private key") });
-  for (const text of ["", list, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
-    expect(judgeAuthorities("ca.pem", text)).toEqual({ message: "ca.pem holds no certificate in PEM format" });
+  expect(judgeAuthorities("ca.pem", `text\n${cert}`)).toMatchObject({ pem: cert });
+  for (const [text, message] of [
+    [cert + key, "ca.pem holds PRIVATE KEY as its block 2: only certificates and revocation lists (X509 CRL) belong there"],
+    ["", "ca.pem holds no certificate in PEM format"],
+    [cert + list, "ca.pem can't be read at its block 2: it holds tag 0 in place of 48"],
+    [
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+      "ca.pem can't be read at its block 1: it holds tag 0 in place of 48",
+    ],
+  ] as const)
+    expect(judgeAuthorities("ca.pem", text)).toEqual({ message });
 });
