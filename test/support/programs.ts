@@ -21,6 +21,11 @@ const INSTALL = {
   pebble: "apt-get install pebble",
   npm: "install Node.js",
   java: "apt-get install default-jre-headless",
+  javac: "apt-get install default-jdk-headless",
+  go: "apt-get install golang-go",
+  node: "install Node.js",
+  nghttp: "apt-get install nghttp2-client",
+  h2load: "apt-get install nghttp2-client",
   mvn: "apt-get install maven",
   prlimit: "apt-get install util-linux, on Linux",
   // Not programs alone: what they do takes root.
