@@ -1,7 +1,7 @@
 // CPU time per request and throughput of the gateway beside a bare `Bun.serve` + `fetch` pass-through, in one run on one core each.
 // Needs wrk or autocannon on the PATH. With nginx and haproxy there these are measured beside it, as limiting proxies with one worker; with redis-server limits
-// in Redis are. `--workers N` adds the gateway with N workers on N cores. Each is measured `--rounds` times in turn, and the medians are told: on a machine that
-// others use, one round is compared with itself alone. `--only` names subjects by a pattern.
+// in Redis are; with h2load (nghttp2-client) requests over HTTP/2 are. `--workers N` adds the gateway with N workers on N cores. Each is measured `--rounds`
+// times in turn, and the medians are told: on a machine that others use, one round is compared with itself alone. `--only` names subjects by a pattern.
 // `bun run bench [--seconds N] [--rounds N] [--only PATTERN] [--binary dist/sluice] [--workers N]`
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -93,7 +93,8 @@ const median = (values: readonly number[]): number => values.toSorted((a, b) => 
 
 const timeWait = (): number => Number(/TCP: .*tw (\d+)/.exec(readFileSync("/proc/net/sockstat", "utf8"))?.[1] ?? 0);
 
-type Subject = [name: string, pid: number, url: string, headers: Record<string, string>];
+/** `streams`: as many requests at a time share a connection, over HTTP/2; left out: HTTP/1.1. */
+type Subject = [name: string, pid: number, url: string, headers: Record<string, string>, streams?: number];
 
 interface Figures {
   readonly perSecond: number;
@@ -102,7 +103,27 @@ interface Figures {
   readonly timeWait: number;
 }
 
-async function load(pid: number, url: string, connections: number, headers: Record<string, string>, seconds = SECONDS): Promise<Figures> {
+/** Loads one subject with as many requests at a time as there would be connections over HTTP/1.1. */
+async function loadHttp2([, pid, url, headers, streams = 1]: Subject, connections: number, seconds: number): Promise<Figures> {
+  const fields = Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
+  const counts = ["-t", "1", "-c", String(Math.ceil(connections / streams)), "-m", String(streams), "-D", String(seconds)];
+  const [cpuBefore, waitBefore] = [cpuTime(pid), timeWait()];
+  const child = Bun.spawn(on(OTHERS, ["h2load", ...counts, ...fields, url]), { stdout: "pipe", stderr: "ignore" });
+  const text = await new Response(child.stdout).text();
+  const cpu = cpuTime(pid) - cpuBefore;
+  const [, , done = "0", succeeded = "0"] = /requests: (\d+) total, \d+ started, (\d+) done, (\d+) succeeded/.exec(text) ?? [];
+  const good = Number(/status codes: (\d+) 2xx/.exec(text)?.[1] ?? 0);
+  return {
+    perSecond: Number(done) / seconds,
+    cpu: cpu / Number(done),
+    errors: Number(succeeded) - good,
+    timeWait: timeWait() - waitBefore,
+  };
+}
+
+async function load(subject: Subject, connections: number, seconds = SECONDS): Promise<Figures> {
+  const [, pid, url, headers, streams] = subject;
+  if (streams !== undefined) return loadHttp2(subject, connections, seconds);
   const isWrk = LOADER?.endsWith("wrk") === true;
   const fields = Object.entries(headers).flatMap(([name, value]) => ["-H", isWrk ? `${name}: ${value}` : `${name}=${value}`]);
   const command = isWrk
@@ -277,6 +298,11 @@ try {
           ],
         ];
 
+  const overHttp2: Subject[] =
+    Bun.which("h2load") === null
+      ? []
+      : [1, 16].map((streams) => [`sluice: the same, HTTP/2, ${streams} at a time`, gateway.pid, url, { "x-api-key": KEY }, streams]);
+
   const one: Subject = ["sluice: key, two limits, forwarded", gateway.pid, url, { "x-api-key": KEY }];
   const all: Subject[] = [
     ["bare Bun.serve + fetch", bare.pid, `http://127.0.0.1:${barePort}/`, { "x-api-key": KEY }],
@@ -286,6 +312,7 @@ try {
     ["sluice: token, two limits, forwarded", gateway.pid, url, { authorization: `Bearer ${TOKEN}` }],
     ["sluice: the same, with an empty hook", gateway.pid, `${url}hooked`, { "x-api-key": KEY }],
     ["sluice: the same, with an access log", ...logged, { "x-api-key": KEY }],
+    ...overHttp2,
     ...withRedis,
     ["sluice: key, two limits, cache hit", gateway.pid, `${url}kept`, { "x-api-key": KEY }],
     ["sluice: 429", gateway.pid, url, { "x-api-key": `${KEY}-limited` }],
@@ -294,13 +321,12 @@ try {
   const [reference, ...compared] = all as [Subject, ...Subject[]];
   const subjects = [reference, ...compared.filter(([name]) => ONLY.test(name))];
   // Once without counting: the code is compiled while it warms up.
-  for (const [, pid, address, headers] of subjects) await load(pid, address, 64, headers, Math.max(SECONDS, WARM_UP));
+  for (const subject of subjects) await load(subject, 64, Math.max(SECONDS, WARM_UP));
   console.log(rowOf("", ["connections", "requests/s", "CPU µs/req", "of bare", "errors", "TIME_WAIT"]));
   const measured = new Map<number, Map<string, Figures[]>>([64, 1000].map((connections) => [connections, new Map()]));
   for (let round = 0; round < ROUNDS; round++)
     for (const [connections, figures] of measured)
-      for (const [name, pid, address, headers] of subjects)
-        figures.set(name, [...(figures.get(name) ?? []), await load(pid, address, connections, headers)]);
+      for (const subject of subjects) figures.set(subject[0], [...(figures.get(subject[0]) ?? []), await load(subject, connections)]);
   for (const [connections, figures] of measured) {
     const of = (name: string) => figures.get(name) as Figures[];
     /** The median of what one costs or does, as a share of the other in the same round. */
