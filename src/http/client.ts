@@ -41,6 +41,8 @@ export interface Origin {
   readonly own: OwnTls | null;
   /** True for a name, false for an address. */
   readonly isNamed: boolean;
+  /** True when HTTP/2 is spoken there (RFC 9113); left out: HTTP/1.1. */
+  readonly http2?: boolean;
   /** The path of a Unix socket in the place of hostname and port; left out: none. */
   readonly unix?: string;
 }
@@ -64,6 +66,8 @@ export interface UpstreamRequest {
   readonly connectTimeout: number;
   /** Milliseconds until the response's head must be there. */
   readonly timeout: number;
+  /** Milliseconds until the response's head must be there whatever the caller still sends, over HTTP/2 alone; left out: any time. */
+  readonly deadline?: number | null;
   /** Milliseconds that the response's body may be silent. */
   readonly bodyTimeout: number;
   /** The connection that the request may take; left out: any. */
@@ -102,6 +106,8 @@ export type FailureKind = "connect" | "timeout" | "reset" | "protocol" | "reques
 export class UpstreamFailure extends Error {
   /** True when the upstream had closed a kept connection before this request: a new connection will most likely do. */
   isStale = false;
+  /** True when the upstream has said that it did not look at the request (RFC 9113 §8.7): it can be sent again, whatever it does. */
+  isUnprocessed = false;
 
   constructor(
     /**
