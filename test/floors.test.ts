@@ -16,6 +16,7 @@ const FLOORS = [
     "schema",
     "edge",
     "http",
+    "grpc",
     "storage",
     "shared",
     "redis",
