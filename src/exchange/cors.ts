@@ -12,16 +12,23 @@ export interface Cors {
   readonly maxAge: string;
   /** The value of Access-Control-Allow-Methods; "" allows the method that is asked for. */
   readonly methods: string;
+  /** The value of Access-Control-Expose-Headers. */
+  readonly exposed: string;
 }
 
 /** The header fields that a page may read besides the few that it always may: those that Sluice sets. */
 const EXPOSED =
   "X-Request-ID, X-Process-Time, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After";
 
-export function compileCors(config: CorsConfig, methods: readonly string[]): Cors {
+/** Those in which a refused call of gRPC has its status. */
+const EXPOSED_OF_CALLS = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin";
+
+/** Compiles what pages of other origins may do. `hasCalls`: they may call gRPC. */
+export function compileCors(config: CorsConfig, methods: readonly string[], hasCalls = false): Cors {
   return {
     origins: config.origins.includes("*") ? null : new Set(config.origins.map((origin) => origin.toLowerCase())),
     credentials: config.credentials,
+    exposed: hasCalls ? `${EXPOSED}, ${EXPOSED_OF_CALLS}` : EXPOSED,
     maxAge: String(Math.floor(parseDuration(config.maxAge) / 1000)),
     methods: methods.includes("GET") && !methods.includes("HEAD") ? [...methods, "HEAD"].join(", ") : methods.join(", "),
   };
@@ -38,7 +45,7 @@ export function preflightMethod(method: string, fields: Fields): string | null {
 /** Gives the header lines of an actual response. Other origins get none, so that the browser keeps the response from the page. */
 export function corsHead(cors: Cors, origin: string | null): string {
   const allowed = allowedOrigin(cors, origin);
-  return allowed === "" ? VARY : `${allowed}Access-Control-Expose-Headers: ${EXPOSED}\r\n${VARY}`;
+  return allowed === "" ? VARY : `${allowed}Access-Control-Expose-Headers: ${cors.exposed}\r\n${VARY}`;
 }
 
 /** Gives the header lines of the answer to a preflight. */

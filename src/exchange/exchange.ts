@@ -1,3 +1,5 @@
+import type { GrpcCall } from "../grpc/call.ts";
+import { type GrpcStatus, httpStatusOf } from "../grpc/status.ts";
 import type { ArrivingBody, Body } from "../http/body.ts";
 import type { JudgedCertificate, ShownCertificate } from "../http/client-certificate.ts";
 import { clientIp } from "../http/client-ip.ts";
@@ -52,6 +54,8 @@ export class Notes {
   isForwarded = false;
   /** True when a limit or a quota refused the request. */
   isLimited = false;
+  /** The status that a call of gRPC ended with; `null`: it has none yet, or is no such call. */
+  grpcStatus: GrpcStatus | null = null;
 }
 
 /** Listens to the gates of a request that is only asked about: each tells its findings. */
@@ -99,6 +103,8 @@ export class Exchange<A extends Arrival = Incoming> {
   status = 0;
   /** The body in the place of the one that arrives, where it was read beforehand: the same bytes. */
   held: Body | null = null;
+  /** What is known of a call of gRPC; `null`: the request is none, or its route's backends speak HTTP/1.1. */
+  grpc: GrpcCall | null = null;
   /** The body as it is sent, where it was read for what it costs. */
   prompt: Prompt | null = null;
   /** What plug-ins keep of the request; `null`: its route has none. */
@@ -151,6 +157,12 @@ export class Exchange<A extends Arrival = Incoming> {
   end(): void {
     this.hasEnded = true;
     this.endSince(0);
+  }
+
+  /** Notes the status that a call of gRPC ends with: it counts as the HTTP status that stands for it. */
+  endedWith(status: GrpcStatus): void {
+    this.notes.grpcStatus = status;
+    if (this.status === 200) this.status = httpStatusOf(status);
   }
 
   /** The request's body, for whoever reads it next; `null`: there is none. */

@@ -1,3 +1,6 @@
+import { kindOf } from "../grpc/call.ts";
+import { grpcRefusal } from "../grpc/refusal.ts";
+import { httpStatusOf, statusOfRefusal } from "../grpc/status.ts";
 import type { UpstreamResponse } from "../http/client.ts";
 import { forModelClients, type Problem } from "../http/problem.ts";
 import { problemReply } from "../http/reply.ts";
@@ -28,6 +31,13 @@ export function finish(exchange: Exchange, answer: Answer, now: number): void {
 function refuse(exchange: Exchange, refusal: Problem, now: number): void {
   exchange.status = refusal.status;
   exchange.notes.refusal = refusal;
+  const kind = exchange.grpc?.kind ?? kindOf(exchange.incoming.head.fields.get("content-type"));
+  if (kind !== null) {
+    // Its own libraries read nothing else.
+    exchange.notes.grpcStatus = statusOfRefusal(refusal);
+    exchange.incoming.reply(grpcRefusal(refusal, exchange.id, kind, ownHead(exchange, now - exchange.startedAt)));
+    return;
+  }
   const told = exchange.route.credential === null ? refusal : forModelClients(refusal);
   exchange.incoming.reply(problemReply(told, exchange.id, exchange.snapshot.problemTypes, ownHead(exchange, now - exchange.startedAt)));
 }
@@ -35,7 +45,8 @@ function refuse(exchange: Exchange, refusal: Problem, now: number): void {
 /** Writes the upstream's answer, with our own header lines around it. */
 function respond(exchange: Exchange, response: UpstreamResponse, now: number): void {
   const { status, reason, body, length, tunnel } = response;
-  exchange.status = status;
+  const { grpcStatus } = exchange.notes;
+  exchange.status = grpcStatus === null || status !== 200 ? status : httpStatusOf(grpcStatus);
   const head = responseHead(exchange, exchange.route, response) + ownHead(exchange, now - exchange.startedAt);
   if (tunnel !== null) enterTunnel(exchange, response, tunnel, head);
   // Trailers come in chunks alone.

@@ -65,7 +65,8 @@ export function requestHead(
   if (trace !== null && !rules.dropped.has("traceparent")) text += `traceparent: ${trace.header}\r\n`;
   if (prompt !== null && prompt.length >= 0 && body !== null) text += `Content-Length: ${prompt.length}\r\n`;
   else if (body !== null)
-    text += head.framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
+    text +=
+      head.framing === "chunked" || exchange.grpc !== null ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${head.contentLength}\r\n`;
   else if (head.contentLength === 0) text += "Content-Length: 0\r\n";
   if (named !== null || head.framing === "chunked") text += trailerLines(head, named, prompt === null);
   if (head.upgrade === "websocket") text += "Connection: Upgrade\r\nUpgrade: websocket\r\n";

@@ -1,4 +1,5 @@
 import type { Failure } from "../exchange/dispatcher.ts";
+import { MalformedBase64 } from "../grpc/web.ts";
 import { TooLarge, TooSlow } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
 import { bodyTooLarge, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
@@ -39,6 +40,11 @@ function expected(error: unknown): Problem | null {
 
 function ofUpstream({ kind, cause }: UpstreamFailure): Problem {
   if (cause instanceof TooLarge) return bodyTooLarge(cause.max);
+  if (cause instanceof MalformedBase64)
+    return problem(
+      "badRequest",
+      "The body must be base64, since its type is application/grpc-web-text: send it so, or as application/grpc-web.",
+    );
   if (kind === "descriptors")
     return passing("outOfDescriptors", "The gateway has no connection to the backend to spare at the moment; try again in a second.", 1);
   if (kind === "request") return TOO_SLOW;

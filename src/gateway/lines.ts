@@ -3,9 +3,11 @@ import type { Caching } from "../cache/answerer.ts";
 import { compressing } from "../compression/answerer.ts";
 import { preflightAnswerer } from "../exchange/cors.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import { grpcGate } from "../exchange/grpc-gate.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import type { Route } from "../exchange/route.ts";
 import { sizeGate } from "../exchange/size-gate.ts";
+import { statusOfHttp } from "../grpc/status.ts";
 import { guardGate } from "../guard/gate.ts";
 import type { Guard } from "../guard/guard.ts";
 import { ipsGate } from "../guard/ips-gate.ts";
@@ -42,7 +44,7 @@ export function lineOf(route: Route, use: LineServices, own: Answerer | null = n
     gates: [
       ...plugins.first,
       ...(route.ips === null ? [] : [ipsGate(route.ips, use.guard)]),
-      sizeGate(route),
+      route.upstream?.speaksHttp2 === true ? grpcGate(route, route.upstream.isGrpc) : sizeGate(route),
       guardGate(use.guard),
       ...plugins.request,
       // A route that names issuers takes their tokens alone.
@@ -88,6 +90,7 @@ function forwardingOf(route: Route, { caching, forwarder }: LineServices): Answe
 const endedOf =
   (route: Route, { usage, recorder, auto }: LineServices) =>
   (exchange: Exchange<Arrival>, elapsed: number): void => {
+    if (exchange.grpc !== null && exchange.notes.grpcStatus === null) exchange.endedWith(statusOfHttp(exchange.status));
     const { status, caller, notes } = exchange;
     usage.note(route.name, caller, status, notes.isLimited, exchange.units ?? 0);
     // The caller who gave up says nothing of the backend.

@@ -16,7 +16,7 @@ import { compileCredential, compileUsage } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
-import type { Upstream } from "../upstreams/upstream.ts";
+import type { GrpcOutcome, Upstream } from "../upstreams/upstream.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
 
 /** The backend's CORS fields, which are dropped where CORS is handled here: they would contradict. */
@@ -98,7 +98,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     compress: compileCompress(config.compress),
     credential,
     usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
-    cors: config.cors === null ? null : compileCors(config.cors, config.methods),
+    cors: config.cors === null ? null : compileCors(config.cors, config.methods, material.upstream?.isGrpc === true),
     requestRules,
     claimFields,
     overruledClaims: ruled.some((field) => claimFields.has(field)) ? new Set(ruled) : null,
@@ -123,4 +123,5 @@ const compileRetry = (config: RouteConfig["retry"]): RetryPolicy | null =>
         factor: config.factor,
         jitter: config.jitter,
         attemptTimeout: config.attemptTimeout === null ? null : parseDuration(config.attemptTimeout),
+        on: new Set(config.on as GrpcOutcome[]),
       };

@@ -15,8 +15,10 @@ import { MemoryTries, SharedTries } from "../guard/tries.ts";
 import { AutoHealth, compileAuto } from "../health/auto.ts";
 import { watchCrowd } from "../health/crowded.ts";
 import { type HealthState, type Origin, SystemHealth } from "../health/health.ts";
-import { PooledClient } from "../http/client.ts";
+import { PooledClient, type UpstreamClient, UpstreamFailure } from "../http/client.ts";
+import { Clients } from "../http/clients.ts";
 import { timeText } from "../http/conventions.ts";
+import { Http2Client } from "../http/upstream-h2/client.ts";
 import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES, ClientCertificates } from "../identity/client-certificates.ts";
 import { Issuers } from "../issuers/issuers.ts";
 import { IssuerConfig } from "../issuers/settings.ts";
@@ -72,7 +74,7 @@ export interface Services {
   readonly limits: Limits;
   /** Shares records through Redis; `null`: this instance is alone. */
   readonly replication: Replication | null;
-  readonly client: PooledClient;
+  readonly client: UpstreamClient;
   /** Joins what this process knows with what the others of the gateway know. */
   readonly picture: Picture;
   readonly upstreams: Upstreams;
@@ -245,11 +247,12 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
 
 /** Opens the backends, and what stands before them. */
 function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell, options, bus }: Ground, pools: Pools) {
-  const client = new PooledClient(clock, {
+  const http1 = new PooledClient(clock, {
     onUnasked: (target) => emit({ type: "unasked", target }),
     onLookUp: (target, address, error) => emit({ type: "lookUp", target, address, error }),
     onShortage: (isShort) => emit({ type: "shortage", isShort }),
   });
+  const client = new Clients(http1, new Http2Client(clock, http1, tell));
   scope.defer(() => client.close());
   const onChecked: OnChecked = ({ name }, target, began, why) => emit({ type: "checked", upstream: name, target, began, why });
   const isChecking = bus.role !== "worker";
@@ -265,7 +268,7 @@ function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell,
       else troubles.failed(upstream, target.url, `health check: ${why}`);
     },
     attemptFailed: ({ upstream, target, why }) =>
-      troubles.failed(upstream, target.url, typeof why === "number" ? `answered ${why}` : why.message),
+      troubles.failed(upstream, target.url, why instanceof UpstreamFailure ? why.message : `answered ${why}`),
   });
   const forwarder = new Forwarder({
     ...{ clock, client, pools, random: Math.random, onFault: tell },

@@ -180,6 +180,7 @@ export class Snapshots {
       recorder.expect(policies);
       if (websocket !== null) for (const code of CLOSE_CODES) metrics.closedWebSockets.of({ route: name, code: String(code) });
     }
+    for (const { name, upstream } of compiled) if (upstream?.isGrpc === true) metrics.expectCalls(name);
   }
 
   private compileActivities(): Route[] {

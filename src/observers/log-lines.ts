@@ -77,7 +77,8 @@ const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
     log[isHealthy ? "info" : "warn"]({ upstream, target: url, healthy: isHealthy, why }, "health check"),
   attemptFailed: ({ requestId, upstream, target: { url }, attempt, why }) => {
     if (!log.isLevelEnabled("debug")) return;
-    const what = typeof why === "number" ? { status: why } : { kind: why.kind, error: why.message };
+    const what =
+      typeof why === "number" ? { status: why } : typeof why === "string" ? { outcome: why } : { kind: why.kind, error: why.message };
     log.debug({ requestId, upstream, target: url, attempt, ...what }, "attempt failed");
   },
   authorize: ({ route, service, isDenied, why }) => {

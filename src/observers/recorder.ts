@@ -3,6 +3,7 @@ import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Snapshot } from "../exchange/snapshot.ts";
 import type { Denials } from "../explain/denials.ts";
+import { nameOf } from "../grpc/status.ts";
 import type { Problem } from "../http/problem.ts";
 import type { LimitReading } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
@@ -60,6 +61,7 @@ export class Recorder {
     route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
     if (exchange.attempts > 1) metrics.retries.add({ route: route.name }, exchange.attempts - 1);
     if (notes.refusal !== null) this.refused(exchange);
+    if (notes.grpcStatus !== null) metrics.grpcCalls.add({ route: route.metrics.route, status: nameOf(notes.grpcStatus) });
     this.deps.accessLog()?.note(exchange, elapsed);
     if (exchange.trace?.isSampled === true) tracing.add(spansOf(exchange, elapsed, clock.wall()));
     if (!events.isIdle)

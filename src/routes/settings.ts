@@ -142,6 +142,12 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   return faults;
 }
 
+/** Tells that a route would strip what a server of gRPC knows its calls by: the full name of a service has dots. */
+const strippedService = ({ path, stripPrefix }: RouteConfig): string | null =>
+  stripPrefix && /\.[^/]+\/?$/.test(path)
+    ? 'is stripped before the call is forwarded, so that the backend knows no such method: set "stripPrefix": false'
+    : null;
+
 const schema = Type.Array(RouteConfig, { default: [], description: "What is forwarded where." });
 
 export const routesSection: Section<"routes", typeof schema> = {
@@ -154,6 +160,10 @@ export const routesSection: Section<"routes", typeof schema> = {
   warnings: (routes, { config }) => [
     ...routes.flatMap(({ ips }, i) => (ips === null ? [] : ipsWarnings(ips, ["routes", i, "ips"]))),
     ...routes.flatMap((route, i) => accessWarnings(config, route, route.name ?? route.path, ["routes", i])),
+    ...routes.flatMap((route, i) => {
+      const message = config.upstreams[route.upstream]?.protocol === "grpc" ? strippedService(route) : null;
+      return message === null ? [] : [{ path: ["routes", i, "path"], message }];
+    }),
     ...routes.flatMap((route, i) => {
       const message = cacheWarning(route);
       return message === null ? [] : [{ path: ["routes", i, "cache"], message }];

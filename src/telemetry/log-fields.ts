@@ -16,6 +16,8 @@ export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
   upstream: "The target that answered last: its URL.",
   attempts: "How often the request was sent to a backend.",
   cache: "`hit`, `miss`, `stale`, `revalidated`, `collapsed` or `bypass`; `null` where the route has no cache.",
+  grpcStatus:
+    "Only for calls of gRPC: the status that the call ended with, such as `UNAVAILABLE`. `status` is then the HTTP status that stands for it.",
   code: "Only where Sluice refused: the problem's code.",
   authorize: "Only where the service that the route asks (`authorize`) has `refused`, or has not decided (`failed`).",
   error: "Only where a backend, or the service that the route asks, failed: what went wrong.",

@@ -115,6 +115,7 @@ export class Metrics {
   private readonly refusals: Counter;
   readonly retries: Counter;
   readonly closedWebSockets: Counter;
+  readonly grpcCalls: Counter;
   private readonly refusalsOf = new Map<string, Map<string, Float64Array>>();
   private readonly routes = new Map<string, RouteMetrics>();
   /** The metrics of the process. */
@@ -144,6 +145,7 @@ export class Metrics {
       "sluice_websockets_closed_total",
       "WebSockets that were closed since their callers went beyond the route's bounds, by the code they were closed with.",
     );
+    this.grpcCalls = this.counter("sluice_grpc_calls_total", "Calls of gRPC, by the status that they ended with.");
     this.expectRefusals(null);
     for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     collectDefaultMetrics({ register: this.process });
@@ -165,6 +167,11 @@ export class Metrics {
   /** Tells a count of 0 of refusals by limits for a tier's callers (`null`: without a key) until there are some. */
   expectRefusals(tier: string | null): void {
     for (const code of ["rateLimited", "quotaExceeded"]) this.refusalCount(code, tier);
+  }
+
+  /** Tells a count of 0 of a route's calls of gRPC, for the statuses that alerts are made of, until there are some. */
+  expectCalls(route: string): void {
+    for (const status of ["OK", "RESOURCE_EXHAUSTED", "UNAVAILABLE"]) this.grpcCalls.of({ route, status });
   }
 
   /**

@@ -8,7 +8,7 @@ import type { Lease } from "../pools/pool.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Unwritable } from "../storage/writability.ts";
 import type { BreakerCause, BreakerState } from "../upstreams/breaker.ts";
-import type { Target } from "../upstreams/upstream.ts";
+import type { GrpcOutcome, Target } from "../upstreams/upstream.ts";
 
 /** Says what happens in the gateway besides requests: its parts emit it, and whoever has to do something about it subscribes. */
 export type Occurrence =
@@ -77,14 +77,14 @@ export type Occurrence =
     }
   /** A health check that was made here says something new of a target. `began`: when the check began, if it passed; otherwise `null`. */
   | { readonly type: "checked"; readonly upstream: string; readonly target: Target; readonly began: number | null; readonly why: string }
-  /** An attempt at a target failed: by its answer's status, or without one. */
+  /** An attempt at a target failed: by its answer's status, that of a call of gRPC, or without one. */
   | {
       readonly type: "attemptFailed";
       readonly requestId: string;
       readonly upstream: string;
       readonly target: Target;
       readonly attempt: number;
-      readonly why: number | UpstreamFailure;
+      readonly why: number | GrpcOutcome | UpstreamFailure;
     }
   /**
    * A service that a route asks whether requests may pass does not decide, and why; or it does again (`null`). `isDenied`: requests are

@@ -1,6 +1,7 @@
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
+import { nameOf } from "../grpc/status.ts";
 import type { Target } from "../upstreams/upstream.ts";
 import { printable } from "../values/redact.ts";
 import { inThousandths } from "../values/thousandths.ts";
@@ -24,9 +25,10 @@ export class RequestLine {
   /** Gives the fields of one request. `latency`: milliseconds from the head's arrival to the answer's last byte. */
   fields(exchange: Exchange<Arrival>, latency: number): string {
     const { route, holder, target, trace } = exchange;
-    const { refusal, trouble, cache, authorize } = exchange.notes;
+    const { refusal, trouble, cache, authorize, grpcStatus } = exchange.notes;
     const { redactor, miss } = exchange.snapshot;
     let more = "";
+    if (grpcStatus !== null) more += `,"grpcStatus":"${nameOf(grpcStatus)}"`;
     if (refusal !== null) more += `,"code":"${refusal.code}"`;
     if (authorize !== null) more += `,"authorize":"${authorize}"`;
     if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;

@@ -53,6 +53,7 @@ export function spansOf(exchange: Exchange<Arrival>, elapsed: number, wallNow: n
   if (exchange.incoming.isAborted) attributes["sluice.aborted"] = true;
   if (exchange.notes.cache !== null) attributes["sluice.cache"] = exchange.notes.cache;
   if (exchange.notes.refusal !== null) attributes["sluice.code"] = exchange.notes.refusal.code;
+  if (exchange.notes.grpcStatus !== null) attributes["rpc.grpc.status_code"] = exchange.notes.grpcStatus;
   const isError = exchange.status >= 500;
   if (isError) attributes["error.type"] = exchange.notes.refusal?.code ?? String(exchange.status);
   const { traceId, spanId } = trace;

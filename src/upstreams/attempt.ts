@@ -1,9 +1,10 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import { type GrpcStatus, nameOf } from "../grpc/status.ts";
 import { type Call, discard, type UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { spanMethod } from "../telemetry/spans.ts";
 import type { Clock } from "../values/clock.ts";
 import { outcomeOf } from "./retry.ts";
-import type { Target, Upstream } from "./upstream.ts";
+import type { FailedOutcome, Target, Upstream } from "./upstream.ts";
 
 /**
  * Follows one sending of a request to one target, which counts as under way there from its beginning to its end. It ends once, whatever happens: by its failure, when it is given up for
@@ -37,17 +38,31 @@ export class Attempt {
 
   /**
    * Takes note of an answer's head. The target stays busy with the answer until the end. Gives whether the upstream refused the credential with it, or may have.
+   * `call`: the status that it gives a call of gRPC, "open" where that comes with its end and `settled` follows; `null`: it is no such call.
    */
-  answered(response: UpstreamResponse): boolean {
+  answered(response: UpstreamResponse, call: GrpcStatus | "open" | null = null): boolean {
     const { exchange, upstream, target, ticket } = this;
     const { status } = response;
     const isRefusal = exchange.credential?.answered(response) === true;
     if (this.hasEnded) return isRefusal;
     exchange.trace?.answered(status, null, this.clock.now());
+    if (call === "open") return isRefusal;
+    if (call !== null && status === 200) {
+      this.settled(upstream.isFailingCall(call) ? `grpc:${nameOf(call)}` : null);
+      return isRefusal;
+    }
     this.hasResult = true;
     if (upstream.isFailing(status)) upstream.failed(target, ticket, status);
     else upstream.succeeded(target, ticket);
     return isRefusal;
+  }
+
+  /** Takes note, once, of what a call's answer says of its target. `failed`: `null`: it is well. */
+  settled(failed: FailedOutcome | null): void {
+    if (this.hasEnded || this.hasResult) return;
+    this.hasResult = true;
+    if (failed === null) this.upstream.succeeded(this.target, this.ticket);
+    else this.upstream.failed(this.target, this.ticket, failed);
   }
 
   /** Takes note of why no answer came, and ends. */

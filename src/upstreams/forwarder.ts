@@ -1,5 +1,6 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
+import { type GrpcStatus, nameOf } from "../grpc/status.ts";
 import { callerLeft, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { retryAfterOf } from "../http/retry-after.ts";
 import { CredentialUse } from "../pools/credential.ts";
@@ -9,11 +10,12 @@ import { letGo, readPrompt } from "../tokens/prompt.ts";
 import type { Clock } from "../values/clock.ts";
 import { isJsonType } from "../values/json.ts";
 import { Attempt } from "./attempt.ts";
+import { callAnswer, statusAtHead } from "./grpc-answer.ts";
 import { NoTarget } from "./no-target.ts";
 import { RefusedKeys } from "./refused-key.ts";
 import { delayBefore, mayBeRepeated } from "./retry.ts";
 import { gather, isRepeatable, isSmallAndOnItsWay, Sending } from "./sending.ts";
-import type { Target, Upstream } from "./upstream.ts";
+import type { GrpcOutcome, Target, Upstream } from "./upstream.ts";
 
 export interface ForwarderDeps {
   readonly clock: Clock;
@@ -24,7 +26,13 @@ export interface ForwarderDeps {
   /** Tells of an error that nobody waits for. */
   readonly onFault: (error: unknown) => void;
   /** Learns that an attempt failed: by its answer's status, or without one. */
-  readonly onFailed: (requestId: string, upstream: string, target: Target, attempt: number, why: number | UpstreamFailure) => void;
+  readonly onFailed: (
+    requestId: string,
+    upstream: string,
+    target: Target,
+    attempt: number,
+    why: number | GrpcOutcome | UpstreamFailure,
+  ) => void;
 }
 
 /** Sends a request to one of an upstream's targets, and again to another where that is allowed and may help. */
@@ -59,18 +67,21 @@ export class Forwarder {
       if (result instanceof UpstreamFailure) {
         if (sending.takesNewConnection(result)) continue;
       } else {
-        const isRefusal = attempt.answered(result);
-        if (result.status < 500) {
+        const call = callStatus(sending, result);
+        const isRefusal = attempt.answered(result, call);
+        const why = setbackOf(sending, result, call);
+        if (why === null) {
           const use = isRefusal ? exchange.credential : null;
-          if (use === null || (await this.refused.decide(sending, use, attempt, result)) === "answer") return measured(sending, result);
+          if (use === null || (await this.refused.decide(sending, use, attempt, result)) === "answer")
+            return this.answer(sending, attempt, result);
           attempt.giveUp(result);
           continue;
         }
-        this.deps.onFailed(exchange.id, upstream.name, attempt.target, exchange.attempts, result.status);
+        this.deps.onFailed(exchange.id, upstream.name, attempt.target, exchange.attempts, why);
       }
       sending.tried = [...sending.tried, attempt.target];
       const wait = this.waitAfter(sending, result);
-      if (wait === null) return this.last(sending, result);
+      if (wait === null) return this.last(sending, attempt, result);
       if (!(result instanceof UpstreamFailure)) attempt.giveUp(result);
       if (wait > 0) await pause(exchange, upstream, wait);
     }
@@ -101,20 +112,30 @@ export class Forwarder {
     const { exchange, route, upstream, isRepeatable, deadline } = sending;
     if (route.retry === null || exchange.attempts >= route.retry.attempts) return null;
     const { method, fields } = exchange.incoming.head;
-    const why = result instanceof UpstreamFailure ? result.kind : result.status;
-    if (!mayBeRepeated({ why, method, hasKey: fields.get("idempotency-key") !== null, isRepeatable })) return null;
+    const why =
+      result instanceof UpstreamFailure ? result.kind : (setbackOf(sending, result, callStatus(sending, result)) ?? result.status);
+    const isUnprocessed = result instanceof UpstreamFailure && result.isUnprocessed;
+    const on = exchange.grpc === null ? null : route.retry.on;
+    if (!mayBeRepeated({ why, method, hasKey: fields.get("idempotency-key") !== null, isRepeatable, isUnprocessed, on })) return null;
     let wait = 0;
     if (!upstream.hasFresh(sending.tried)) {
-      const asked = result instanceof UpstreamFailure ? null : retryAfterOf(result.fields.get("retry-after"), clock.wall());
+      const asked = result instanceof UpstreamFailure ? null : askedBy(result, clock.wall());
       wait = delayBefore(route.retry, exchange.attempts, why, asked, random);
     }
     const isInTime = clock.now() + wait < deadline;
     return isInTime && !exchange.isOver && upstream.hasTarget && route.budget.spend() ? wait : null;
   }
 
+  /** Gives an answer for the caller. */
+  private answer(sending: Sending, attempt: Attempt, response: UpstreamResponse): UpstreamResponse {
+    const { exchange, upstream } = sending;
+    if (exchange.grpc === null) return measured(sending, response);
+    return measured(sending, callAnswer(exchange, upstream, attempt, response, sending.callLeft(this.deps.clock.now())));
+  }
+
   /** Gives the last attempt's answer to the caller, or throws why there was none. */
-  private last(sending: Sending, result: UpstreamResponse | UpstreamFailure): UpstreamResponse {
-    if (!(result instanceof UpstreamFailure)) return measured(sending, result);
+  private last(sending: Sending, attempt: Attempt, result: UpstreamResponse | UpstreamFailure): UpstreamResponse {
+    if (!(result instanceof UpstreamFailure)) return this.answer(sending, attempt, result);
     // What ran out was the time for all of it, whatever the last attempt was at.
     if (result.kind === "connect" && this.deps.clock.now() >= sending.deadline) throw new UpstreamFailure("timeout", result.message, false);
     throw result;
@@ -133,6 +154,27 @@ export class Forwarder {
     exchange.credential = await CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body));
     if (exchange.isOver) throw callerLeft();
   }
+}
+
+/** Gives the milliseconds that a backend asks to wait for before the next attempt; `null`: it says nothing. */
+const askedBy = ({ fields }: UpstreamResponse, now: number): number | null => {
+  const pushback = fields.get("grpc-retry-pushback-ms");
+  return pushback !== null && /^\d{1,9}$/.test(pushback) ? Number(pushback) : retryAfterOf(fields.get("retry-after"), now);
+};
+
+const callStatus = ({ exchange }: Sending, response: UpstreamResponse): GrpcStatus | "open" | null =>
+  exchange.grpc === null ? null : statusAtHead(response);
+
+/** Tells with what an answer is no good one, so that another attempt may do better; `null`: it is one. `call`: the status that it gives a call. */
+function setbackOf(
+  { route, upstream }: Sending,
+  { status }: UpstreamResponse,
+  call: GrpcStatus | "open" | null,
+): number | GrpcOutcome | null {
+  if (status >= 500) return status;
+  if (call === null || call === "open" || call === 0) return null;
+  const outcome: GrpcOutcome = `grpc:${nameOf(call)}`;
+  return upstream.isFailingCall(call) || route.retry?.on.has(outcome) === true ? outcome : null;
 }
 
 /** Gives the answer for the caller, its cost being read as it goes by. */

@@ -1,3 +1,4 @@
+import { HEALTH_CHECK_PATH, healthFault, healthQuestion } from "../grpc/health.ts";
 import { discard, type UpstreamClient } from "../http/client.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
@@ -61,7 +62,8 @@ export class HealthChecker {
 
   /** Gives what is wrong with the target, or `null`. */
   private async check(target: Target): Promise<string | null> {
-    const { path, timeout } = this.policy;
+    const { path, timeout, service } = this.policy;
+    if (service !== null) return this.askService(target, service);
     const call = this.client.send(target.origin, {
       method: "GET",
       head: `GET ${target.basePath}${path} HTTP/1.1\r\nHost: ${target.host}\r\nUser-Agent: sluice-health-check\r\nAccept: */*\r\n\r\n`,
@@ -79,6 +81,27 @@ export class HealthChecker {
       const { status } = response;
       discard(response);
       return status >= 200 && status < 400 ? null : `answers ${status}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Asks by gRPC whether a service is well. */
+  private async askService(target: Target, service: string): Promise<string | null> {
+    const { timeout } = this.policy;
+    const call = this.client.send(target.origin, {
+      method: "POST",
+      head: `POST ${target.basePath}${HEALTH_CHECK_PATH} HTTP/1.1\r\nHost: ${target.host}\r\nUser-Agent: sluice-health-check\r\nContent-Type: application/grpc\r\ngrpc-timeout: ${timeout}m\r\n\r\n`,
+      body: healthQuestion(service),
+      chunked: true,
+      upgrade: false,
+      connectTimeout: timeout,
+      timeout,
+      deadline: timeout,
+      bodyTimeout: timeout,
+    });
+    try {
+      return await healthFault(await call.response);
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }

@@ -1,6 +1,10 @@
+import { nameOf, statusOfHttp } from "../grpc/status.ts";
 import type { FailureKind } from "../http/client.ts";
 import { isIdempotent } from "../http/methods.ts";
-import type { FailedOutcome } from "./upstream.ts";
+import type { FailedOutcome, GrpcOutcome } from "./upstream.ts";
+
+/** Says how an attempt went: its answer's status, the one that a call of gRPC ended with, or why there was none. */
+export type Why = number | GrpcOutcome | FailureKind;
 
 /** Says when a request is sent again. Times in milliseconds. */
 export interface RetryPolicy {
@@ -12,6 +16,8 @@ export interface RetryPolicy {
   readonly jitter: boolean;
   /** How long one attempt may take; `null`: as long as the route's timeout leaves. */
   readonly attemptTimeout: number | null;
+  /** The outcomes with which a call of gRPC is sent again. */
+  readonly on: ReadonlySet<GrpcOutcome>;
 }
 
 /**
@@ -29,13 +35,7 @@ export function retryDelay(policy: RetryPolicy, attempt: number, retryAfter: num
 const SOON = 100;
 
 /** Tells the same as `retryDelay`, by how the attempt went: `why` is its answer's status, or why there was none. */
-export function delayBefore(
-  policy: RetryPolicy,
-  attempt: number,
-  why: number | FailureKind,
-  retryAfter: number | null,
-  random: () => number,
-): number {
+export function delayBefore(policy: RetryPolicy, attempt: number, why: Why, retryAfter: number | null, random: () => number): number {
   const delay = retryDelay(policy, attempt, retryAfter, random);
   // A refused connection costs the backend nothing, and the first time it is most often a restart: it is soon asked again.
   return why === "connect" && attempt === 1 ? Math.min(delay, random() * SOON) : delay;
@@ -60,21 +60,40 @@ export function outcomeOf(kind: FailureKind): FailedOutcome | null {
 
 /** Holds an attempt that did not do, and what decides whether the request is sent again. */
 export interface Setback {
-  /** The answer's status, or why there was none. */
-  readonly why: number | FailureKind;
+  readonly why: Why;
   readonly method: string;
   /** It carries an Idempotency-Key: its sender says that it may be sent again. */
   readonly hasKey: boolean;
   /** Its body can be sent again. */
   readonly isRepeatable: boolean;
+  /** The backend has said that it did not look at it. */
+  readonly isUnprocessed?: boolean;
+  /** For a call of gRPC, the outcomes with which it may be sent again; `null`: it is none. */
+  readonly on?: ReadonlySet<GrpcOutcome> | null;
 }
 
 /** Tells whether a request may be sent again, and another attempt may do better. */
-export function mayBeRepeated({ why, method, hasKey, isRepeatable }: Setback): boolean {
+export function mayBeRepeated({ why, method, hasKey, isRepeatable, isUnprocessed = false, on = null }: Setback): boolean {
   // A connection that was never made has brought nothing to anybody, and taken nothing of the body.
   if (why === "connect") return true;
-  if (!isRepeatable || !(hasKey || isIdempotent(method))) return false;
+  if (!isRepeatable) return false;
+  if (isUnprocessed) return true;
+  if (on !== null) {
+    const outcome = grpcOutcomeOf(why);
+    if (outcome !== null && on.has(outcome)) return true;
+  }
+  if (isGrpcOutcome(why) || !(hasKey || isIdempotent(method))) return false;
   return typeof why === "number" ? isRetryable(why) : outcomeOf(why) !== null;
+}
+
+const isGrpcOutcome = (why: Why): why is GrpcOutcome => typeof why === "string" && why.startsWith("grpc:");
+
+/** Gives the outcome of a call as its caller would see it; `null`: the backend has no part in it. */
+function grpcOutcomeOf(why: Why): GrpcOutcome | null {
+  if (isGrpcOutcome(why)) return why;
+  if (typeof why === "number") return `grpc:${nameOf(statusOfHttp(why))}`;
+  const outcome = outcomeOf(why);
+  return outcome === null ? null : outcome === "timeout" ? "grpc:DEADLINE_EXCEEDED" : "grpc:UNAVAILABLE";
 }
 
 /** Each request earns so much of a retry. */

@@ -21,6 +21,8 @@ export class Sending {
   readonly hash: number;
   /** The targets that have failed it. */
   tried = NONE;
+  /** Milliseconds that a call of gRPC may take, as its caller has said; `null`: any. */
+  private readonly callTimeout: number | null;
   private readonly isChunked: boolean;
   private readonly onInterim: UpstreamRequest["onInterim"];
   /** The kept connection that it took had been closed: the next one is new. */
@@ -36,9 +38,11 @@ export class Sending {
     now: number,
   ) {
     const { prompt, incoming } = exchange;
-    this.deadline = now + route.timeout;
+    this.callTimeout = exchange.grpc?.timeout ?? null;
+    const callEnds = this.callTimeout === null ? Number.POSITIVE_INFINITY : exchange.startedAt + this.callTimeout;
+    this.deadline = Math.min(now + route.timeout, callEnds);
     this.body = gathered ?? (prompt === null ? bodyOf(exchange, route.retry !== null && route.retry.attempts > 1) : prompt.body);
-    this.isChunked = prompt === null ? incoming.head.framing === "chunked" : prompt.length < 0;
+    this.isChunked = prompt === null ? incoming.head.framing === "chunked" || exchange.grpc !== null : prompt.length < 0;
     this.hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(exchange, upstream));
     this.onInterim = incoming.interim === undefined ? null : interimFor(exchange, route);
   }
@@ -56,11 +60,18 @@ export class Sending {
       upgrade: upgrade === "websocket",
       connectTimeout: Math.min(upstream.connectTimeout, left),
       timeout: Math.min(route.retry?.attemptTimeout ?? left, left),
-      bodyTimeout: route.timeout,
-      reuse: this.wasStale ? "new" : reuseOf(method, body, target),
+      deadline: this.callLeft(now),
+      // A call may be silent for as long as its caller likes.
+      bodyTimeout: exchange.grpc === null ? route.timeout : Number.POSITIVE_INFINITY,
+      reuse: this.wasStale ? "new" : target.origin.http2 === true ? "any" : reuseOf(method, body, target),
       onInterim: this.onInterim,
       keepsTrailer: this.isChunked ? trailersFor(exchange, route) : null,
     };
+  }
+
+  /** Gives the milliseconds that a call of gRPC may still take; `null`: any. `now`: as of `clock.now()`. */
+  callLeft(now: number): number | null {
+    return this.callTimeout === null ? null : Math.max(0, this.exchange.startedAt + this.callTimeout - now);
   }
 
   /** Tells whether the request can be sent again, as far as its body goes. */
@@ -69,10 +80,11 @@ export class Sending {
   }
 
   /** Takes back an attempt that was none, since its connection had been closed while it was idle: the next one makes a new connection. False where it is a failure like any other. */
-  takesNewConnection({ isStale }: UpstreamFailure): boolean {
+  takesNewConnection({ isStale, isUnprocessed }: UpstreamFailure): boolean {
     const { exchange } = this;
     // A new connection can't be stale, so this ends.
-    if (!isStale || exchange.isOver || !isIdempotent(exchange.incoming.head.method) || !this.isRepeatable) return false;
+    if (!isStale || exchange.isOver || !this.isRepeatable) return false;
+    if (!isUnprocessed && !isIdempotent(exchange.incoming.head.method)) return false;
     this.wasStale = true;
     exchange.attempts--;
     return true;

@@ -1,11 +1,15 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
+import { GRPC_STATUSES } from "../grpc/status.ts";
 import { type Fault, orNearest, type Path } from "../schema/faults.ts";
 import { Duration, filledIn, IDENTIFIER, Shape } from "../schema/fields.ts";
 import { DAY, timeFaults } from "../schema/rules.ts";
 import { parseDuration } from "../values/units.ts";
 import { OwnTlsConfig, ownTlsFaults } from "./own-tls.ts";
 import { isAddress, unixFault } from "./unix-target.ts";
+
+/** The statuses of gRPC that a configuration may name as failures: all but OK. */
+const GRPC_FAILURES = `grpc:(?:${GRPC_STATUSES.slice(1).join("|")})`;
 
 export const TargetConfig = Shape(
   {
@@ -49,15 +53,15 @@ export const BreakerConfig = Shape(
     }),
     failures: Type.Array(
       Type.String({
-        pattern: "^(connect|timeout|reset|[45][0-9][0-9]|[45]xx)$",
-        expects: '"connect", "timeout", "reset", a status such as "503", or "5xx"',
+        pattern: `^(connect|timeout|reset|[45][0-9][0-9]|[45]xx|${GRPC_FAILURES})$`,
+        expects: '"connect", "timeout", "reset", a status such as "503", "5xx", or a status of gRPC such as "grpc:UNAVAILABLE"',
       }),
       {
         minItems: 1,
         maxItems: 64,
-        default: ["connect", "timeout", "reset", "502", "503", "504"],
+        default: ["connect", "timeout", "reset", "502", "503", "504", "grpc:UNAVAILABLE"],
         description:
-          'Which outcomes count as failures: no connection, no answer in time, a connection that broke or did not speak HTTP, and statuses. By default what says that the backend is ill; 500 and 501, which one request can cause by itself, count only where they are named ("500", "5xx").',
+          'Which outcomes count as failures: no connection, no answer in time, a connection that broke or did not speak HTTP, and statuses, those of gRPC calls as grpc:NAME. By default what says that the backend is ill; 500 and 501, which one request can cause by itself, count only where they are named ("500", "5xx").',
       },
     ),
   },
@@ -82,6 +86,15 @@ export const HealthCheckConfig = Shape(
       description: "Bad answers in a row that take the target out of use.",
     }),
     healthyAfter: Type.Integer({ minimum: 1, maximum: 100, default: 2, description: "Good answers in a row that bring it back." }),
+    service: Type.String({
+      maxLength: 256,
+      pattern: "^[A-Za-z0-9_.]*$",
+      default: "",
+      description:
+        'The service that a target with "protocol": "grpc" is asked about by grpc.health.v1, in the path\'s place; "": the whole server.',
+      examples: ["shop.v1.Orders"],
+      expects: 'a service\'s full name such as "shop.v1.Orders", or ""',
+    }),
   },
   "Asks each target whether it is well.",
 );
@@ -93,6 +106,11 @@ export const UpstreamConfig = Shape(
       default: null,
       description:
         "How https targets are checked, and what this gateway shows them, health checks included; null: by the system's authorities and the name in the URL, without a certificate.",
+    }),
+    protocol: Type.Union([Type.Literal("http/1.1"), Type.Literal("h2"), Type.Literal("h2c"), Type.Literal("grpc")], {
+      default: "http/1.1",
+      description:
+        "What the targets speak. h2: HTTP/2 over TLS. h2c: HTTP/2 without TLS, begun without asking. grpc: gRPC, over TLS where a target is https; browsers' gRPC-Web is translated. WebSockets go by HTTP/1.1 in any case.",
     }),
     balance: Type.Union([Type.Literal("round-robin"), Type.Literal("least-requests"), Type.Literal("consistent-hash")], {
       default: "round-robin",
@@ -136,6 +154,13 @@ export const RetryConfig = Shape(
       default: null,
       description: "How long one attempt may take until its response begins; null: as long as the route's timeout leaves.",
     }),
+    on: Type.Array(Type.String({ pattern: `^${GRPC_FAILURES}$`, expects: 'a status of gRPC such as "grpc:UNAVAILABLE"' }), {
+      maxItems: 16,
+      default: [],
+      description:
+        'The statuses with which a gRPC call is sent again, such as "grpc:UNAVAILABLE": name them where calls may be repeated. Without a name here a call is sent again only where the backend has not looked at it.',
+      examples: [["grpc:UNAVAILABLE"]],
+    }),
   },
   "How a failed request is sent again: idempotent methods, requests with an Idempotency-Key, and connections that were never made.",
 );
@@ -177,6 +202,21 @@ function noUpstream(upstream: string, known: ReadonlySet<string>): string {
   return `there is no upstream ${JSON.stringify(upstream)}${hint}${url}`;
 }
 
+/** Gives the faults of what an upstream's targets speak. */
+function protocolFaults({ protocol, targets, healthCheck }: UpstreamConfig, at: Path): Fault[] {
+  const faults: Fault[] = targets.flatMap(({ url }, i) => {
+    const path = [...at, "targets", i, "url"];
+    if (protocol === "h2" && url.startsWith("http:"))
+      return [{ path, message: 'must begin with https://, since "protocol": "h2" is HTTP/2 over TLS: without TLS it is "h2c"' }];
+    if (protocol === "h2c" && url.startsWith("https:"))
+      return [{ path, message: 'must begin with http://, since "protocol": "h2c" is HTTP/2 without TLS: with TLS it is "h2"' }];
+    return [];
+  });
+  if (healthCheck !== null && healthCheck.service !== "" && protocol !== "grpc")
+    faults.push({ path: [...at, "healthCheck", "service"], message: 'is for "protocol": "grpc" alone: others are asked by path' });
+  return faults;
+}
+
 /** Gives the faults of an upstream that the schema can't express. Paths begin with `at`. */
 export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[] {
   const faults: Fault[] = upstream.targets.flatMap((target, i) => {
@@ -188,7 +228,7 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
     if (!upstream.targets.some(({ url }) => url.startsWith("https:")))
       faults.push({ path: [...at, "tls"], message: "is for https targets, and this upstream has none" });
   }
-  faults.push(...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"]));
+  faults.push(...protocolFaults(upstream, at), ...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"]));
   if (parseDuration(upstream.slowStart) > DAY) faults.push({ path: [...at, "slowStart"], message: "must be at most 24h" });
   for (const part of ["breaker", "healthCheck"] as const) {
     const times = part === "breaker" ? (["recoveryTimeout", "window"] as const) : (["interval", "timeout"] as const);

@@ -1,3 +1,4 @@
+import { type GrpcStatus, type GrpcStatusName, nameOf } from "../grpc/status.ts";
 import { type Origin, type OwnTls, originOf, unixOrigin } from "../http/client.ts";
 import type { Heard, TargetSignal } from "../shared/signals.ts";
 import type { Clock } from "../values/clock.ts";
@@ -69,10 +70,15 @@ export interface HealthCheckPolicy {
   readonly timeout: number;
   readonly unhealthyAfter: number;
   readonly healthyAfter: number;
+  /** The service that is asked about by gRPC; `null`: the path is asked for. */
+  readonly service: string | null;
 }
 
 /** Says how a target failed: a status that counts as a failure, or the reason why there was no answer. */
-export type FailedOutcome = number | "connect" | "timeout" | "reset";
+export type FailedOutcome = number | "connect" | "timeout" | "reset" | GrpcOutcome;
+
+/** Names a status that a call of gRPC ended with, as a configuration does. */
+export type GrpcOutcome = `grpc:${GrpcStatusName}`;
 
 /** Learns of a breaker's change of state, after it. */
 export type OnBreaker = (upstream: string, target: Target, from: BreakerState, to: BreakerState, cause: BreakerCause) => void;
@@ -86,6 +92,9 @@ const SLOWEST = 0.1;
 /** Holds the targets that serve a route and their state, and chooses which of them is next. */
 export class Upstream {
   readonly targets: readonly Target[];
+  /** True when its targets speak HTTP/2, and whether that is gRPC alone. */
+  readonly speaksHttp2: boolean;
+  readonly isGrpc: boolean;
   /** Milliseconds. */
   readonly connectTimeout: number;
   readonly breakerPolicy: BreakerPolicy;
@@ -116,9 +125,11 @@ export class Upstream {
     before?: Upstream,
     tls: OwnTls | null = null,
   ) {
+    this.speaksHttp2 = config.protocol !== "http/1.1";
+    this.isGrpc = config.protocol === "grpc";
     this.targets = config.targets.map(({ url, weight }) => {
       const state = before?.targets.find((target) => target.url === url)?.state ?? newState(clock.now());
-      const target: Target = compileTarget({ url, weight, tls, state }, (from, to, cause) => {
+      const target: Target = compileTarget({ url, weight, tls, http2: this.speaksHttp2, state }, (from, to, cause) => {
         if (to === "closed") state.backSince = clock.now();
         onBreaker(name, target, from, to, cause);
         if (to === "open") this.wakeWhenUnavailable();
@@ -130,7 +141,7 @@ export class Upstream {
     this.failsOn = new Set(config.breaker?.failures ?? []);
     this.failing = failingStatuses(this.failsOn);
     if (before !== undefined) this.lastResortAt = before.lastResortAt;
-    this.healthCheck = compileHealthCheck(config.healthCheck);
+    this.healthCheck = compileHealthCheck(config.healthCheck, this.isGrpc);
     // Without checks nobody would find out that it is well again.
     if (this.healthCheck === null) for (const { state } of this.targets) state.isHealthy = true;
     this.hashOn = config.balance === "consistent-hash" ? compileHashOn(config.hashOn) : null;
@@ -176,6 +187,11 @@ export class Upstream {
   /** Tells whether an answer of this status says that the target is ill. */
   isFailing(status: number): boolean {
     return this.failing[status] === 1;
+  }
+
+  /** Tells whether a call that ended with this status says that the target is ill. */
+  isFailingCall(status: GrpcStatus): boolean {
+    return this.failsOn.has(`grpc:${nameOf(status)}`);
   }
 
   whyNot(): Unavailable {
@@ -321,13 +337,16 @@ interface TargetMaterial {
   readonly url: string;
   readonly weight: number;
   readonly tls: OwnTls | null;
+  readonly http2: boolean;
   readonly state: TargetState;
 }
 
-function compileTarget({ url, weight, tls, state }: TargetMaterial, tell: Tell): Target {
+function compileTarget({ url, weight, tls, http2, state }: TargetMaterial, tell: Tell): Target {
+  const place = placeOf(url, tls);
   return {
     url,
-    ...placeOf(url, tls),
+    ...place,
+    origin: { ...place.origin, http2 },
     weight,
     state,
     tell,
@@ -379,8 +398,15 @@ function failingStatuses(failures: ReadonlySet<string>): Uint8Array {
   return failing;
 }
 
-const compileHealthCheck = (config: UpstreamConfig["healthCheck"]): HealthCheckPolicy | null =>
-  config === null ? null : { ...config, interval: parseDuration(config.interval), timeout: parseDuration(config.timeout) };
+const compileHealthCheck = (config: UpstreamConfig["healthCheck"], isGrpc: boolean): HealthCheckPolicy | null =>
+  config === null
+    ? null
+    : {
+        ...config,
+        interval: parseDuration(config.interval),
+        timeout: parseDuration(config.timeout),
+        service: isGrpc ? config.service : null,
+      };
 
 const compileHashOn = (text: string): HashOn =>
   text === "ip" ? { kind: "ip" } : text === "key" ? { kind: "key" } : { kind: "header", name: text.slice("header:".length).toLowerCase() };

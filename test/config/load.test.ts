@@ -75,7 +75,7 @@ describe("a configuration", () => {
       cache: null,
       compress: null,
       websocket: null,
-      retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null },
+      retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null, on: [] },
       credential: null,
       usage: null,
       cors: null,
@@ -85,6 +85,7 @@ describe("a configuration", () => {
     expect(valid('{ "upstreams": { "u": { "targets": [{ "url": "http://h" }] } } }').upstreams.u).toEqual({
       targets: [{ url: "http://h", weight: 1 }],
       tls: null,
+      protocol: "http/1.1",
       balance: "round-robin",
       hashOn: "key",
       connectTimeout: "5s",
@@ -96,7 +97,7 @@ describe("a configuration", () => {
         failureRatio: null,
         window: "10s",
         minimumRequests: 20,
-        failures: ["connect", "timeout", "reset", "502", "503", "504"],
+        failures: ["connect", "timeout", "reset", "502", "503", "504", "grpc:UNAVAILABLE"],
       },
       healthCheck: null,
     });

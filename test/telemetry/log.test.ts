@@ -39,7 +39,7 @@ const exchange = ({ notes = {}, ...more }: { notes?: object; [field: string]: un
     target: { url: "http://127.0.0.1:3000" },
     attempts: 1,
     trace: null,
-    notes: { cache: null, refusal: null, authorize: null, trouble: null, ...notes },
+    notes: { cache: null, refusal: null, authorize: null, trouble: null, grpcStatus: null, ...notes },
     ...more,
   }) as unknown as Exchange;
 

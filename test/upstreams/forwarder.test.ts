@@ -30,7 +30,7 @@ function forwarding(config: object = {}, { urls = URLS, breaker = null as object
     pools,
     random: () => 0,
     onFault: (error) => faults.push(error),
-    onFailed: (_id, _upstream, _target, _attempt, why) => failed.push(typeof why === "number" ? why : why.kind),
+    onFailed: (_id, _upstream, _target, _attempt, why) => failed.push(why instanceof UpstreamFailure ? why.kind : why),
   });
   const upstream = CountedUpstream.of(urls, clock, { breaker });
   const route = routeOf({ retry: RETRY, ...config }, upstream);

@@ -3,7 +3,15 @@ import fc from "fast-check";
 import { retryAfterOf } from "../../src/http/retry-after.ts";
 import { delayBefore, mayBeRepeated, outcomeOf, RetryBudget, type RetryPolicy, retryDelay } from "../../src/upstreams/retry.ts";
 
-const POLICY: RetryPolicy = { attempts: 3, baseDelay: 1000, maxDelay: 30_000, factor: 2, jitter: false, attemptTimeout: null };
+const POLICY: RetryPolicy = {
+  attempts: 3,
+  baseDelay: 1000,
+  maxDelay: 30_000,
+  factor: 2,
+  jitter: false,
+  attemptTimeout: null,
+  on: new Set(),
+};
 const NOW = Date.parse("2026-11-21T00:00:00Z");
 
 describe("the wait before a retry", () => {
