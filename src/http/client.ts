@@ -153,7 +153,7 @@ export function unixOrigin(path: string): Origin {
 }
 
 /** Gives what `Bun.connect` takes for the TLS of a target. */
-function tlsOptions({ hostname, own }: Origin): object {
+export function tlsOptions({ hostname, own }: Origin): object {
   const { ca = null, cert = null, key = null, serverName = null } = own ?? {};
   return {
     serverName: serverName ?? hostname,

@@ -1,6 +1,6 @@
 import * as http2 from "node:http2";
 import { isLinkLocal } from "../../values/ip.ts";
-import { type Origin, UpstreamFailure } from "../client.ts";
+import { type Origin, tlsOptions, UpstreamFailure } from "../client.ts";
 import { giveUpUnacknowledged } from "../keep-alive.ts";
 import { isQuiet } from "../kernel.ts";
 import type { RawSocket } from "../outgoing.ts";
@@ -78,7 +78,12 @@ export class Http2Session {
   connect(): void {
     const { addresses, descriptors } = this.client.names;
     descriptors.opened();
-    const known = this.origin.isNamed ? addresses.get(this.origin.key) : undefined;
+    const fault = this.origin.own?.fault ?? null;
+    if (fault !== null) {
+      this.broke(new UpstreamFailure("connect", fault, false));
+      return;
+    }
+    const known = this.origin.isNamed ? addresses.get(this.origin.name) : undefined;
     // While a name can't be looked up, not every connection waits for that.
     this.dial(known !== undefined && this.client.now < known.doubtedUntil ? known.address : null);
   }
@@ -91,7 +96,7 @@ export class Http2Session {
       port: origin.port,
       ...((origin.unix === undefined ? {} : { unix: origin.unix }) as object),
       data: this,
-      ...(origin.tls ? { tls: { serverName: origin.hostname, rejectUnauthorized: true, ALPNProtocols: Buffer.from("\x02h2") } } : {}),
+      ...((origin.tls ? { tls: { ...tlsOptions(origin), ALPNProtocols: Buffer.from("\x02h2") } } : {}) as object),
       socket: HANDLERS,
     }).then(
       (socket) => {
