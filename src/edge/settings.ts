@@ -105,7 +105,7 @@ export const TlsConfig = Shape(
       default: "1.2",
       description: "The oldest version of TLS that is spoken.",
     }),
-    http2: Type.Boolean({ default: true, description: "Offers HTTP/2 by ALPN." }),
+    http2: Type.Boolean({ default: true, description: "Speaks HTTP/2, by ALPN; false: HTTP/1.1 alone, on every listener." }),
   },
   "Serve https.",
 );

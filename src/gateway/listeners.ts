@@ -2,6 +2,7 @@ import type { Config } from "../config/schema.ts";
 import { ListenerTls } from "../edge/listener-tls.ts";
 import { tlsPortOf } from "../edge/settings.ts";
 import { Crowd, crowdLimits } from "../http/crowd.ts";
+import type { CutOffCause } from "../http/h2/frame-watch.ts";
 import type { HeadFault } from "../http/head.ts";
 import { type ConnectionCounts, type ListeningSocket, sharesOf } from "../http/listening-socket.ts";
 import { type ProblemCode, problem, typesFrom } from "../http/problem.ts";
@@ -81,7 +82,11 @@ export function listen(scope: Scope, options: ServerOptions): Listeners {
     return Promise.all([...servers.values()].map((server) => server.close(timeout)));
   });
   const http2 = config.server.tls?.http2 !== false;
-  const common = { limits, crowd, reusePort, http2, refuse: refuserOf(gateway), onFault: (error: unknown) => options.onFault(error, "") };
+  const common = {
+    ...{ limits, crowd, reusePort, http2, refuse: refuserOf(gateway) },
+    onFault: (error: unknown) => options.onFault(error, ""),
+    onCutOff: (cause: CutOffCause, ip: string) => gateway.cutOff(cause, ip),
+  };
   const open = (place: ListeningPlace, more: Pick<HttpServerOptions, "tls" | "handle"> & Partial<HttpServerOptions>): void => {
     try {
       servers.set(place.name, new HttpServer({ ...common, hostname: place.host, port: place.port, ...more }));

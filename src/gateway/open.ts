@@ -7,6 +7,7 @@ import type { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Warnings } from "../health/warnings.ts";
 import type { ClientCertificateRules } from "../http/client-certificate.ts";
 import type { Crowd } from "../http/crowd.ts";
+import type { CutOffCause } from "../http/h2/frame-watch.ts";
 import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES } from "../identity/client-certificates.ts";
 import type { Malformed } from "../observers/recorder.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
@@ -60,6 +61,8 @@ export interface Gateway {
   readonly clientRules: ClientCertificateRules;
   /** Writes down a request that could not be read. */
   malformed(request: Malformed): void;
+  /** Tells of a connection that was cut off. */
+  cutOff(cause: CutOffCause, ip: string): void;
   /** Makes the gateway not ready from here on, and ends what would go on for ever, so that a stop need not wait for it. */
   drain(): void;
 }
@@ -115,6 +118,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     useAuthorities: (clients) => services.clientCertificates.use(clients),
     clientRules: services.clientCertificates,
     malformed: (request) => services.recorder.malformed(request, surfaces.snapshots.current),
+    cutOff: (cause, ip) => ground.emit({ type: "cutOff", cause, ip }),
     drain: () => {
       surfaces.drain();
       events.close();

@@ -15,7 +15,8 @@ import { BODY_STALLS_AFTER, HEAD_WITHIN, KEEP_ALIVE_FOR, REPLY_STALLS_AFTER } fr
 import { descriptors } from "./descriptors.ts";
 import { ChunkedDecoder, type Decoder, encodeChunk, LAST_CHUNK, LengthDecoder } from "./framing.ts";
 import type { CutOffCause } from "./h2/frame-watch.ts";
-import { ERROR, goAway, PREFACE_HEAD } from "./h2/frames.ts";
+import { ERROR, goAway, NO_SETTINGS, PREFACE_HEAD } from "./h2/frames.ts";
+import { http2Works } from "./h2/self-test.ts";
 import { Http2Session } from "./h2/session.ts";
 import { HeadFault, HeadReader, type RequestHead } from "./head.ts";
 import type { Incoming } from "./incoming.ts";
@@ -149,6 +150,8 @@ export class HttpServer {
   /** Seconds since the start, coarse. */
   tick = 0;
   draining = false;
+  /** False where node:http2 turned out not to be what HTTP/2 takes here. */
+  speaksHttp2 = true;
   /** Exchanges that have begun and are not answered completely, tunnels included. */
   inFlight = 0;
   readonly port: number;
@@ -197,6 +200,12 @@ export class HttpServer {
       this.descriptor = (listener as { fd?: number }).fd ?? -1;
       this.port = listener.port;
     }
+    if (options.http2 === true)
+      http2Works().then((works) => {
+        if (works) return;
+        this.speaksHttp2 = false;
+        options.onFault(new Error("node:http2 of this Bun does not do what Sluice needs of it: HTTP/2 is refused"));
+      });
     this.asksForLife = unix === undefined && !noticeVanishedPeers(this.descriptor);
     this.ticker = setInterval(() => {
       this.tick++;
@@ -558,14 +567,17 @@ export class Connection implements Guest, Member {
 
   /** Goes on in HTTP/2, which the client has agreed on or begun with. */
   speakHttp2(): void {
-    const { cutOffs } = this.server.crowd;
+    const { crowd, speaksHttp2 } = this.server;
     this.isFresh = false;
-    if (!cutOffs.isBarred(this.ip)) {
+    const isBarred = crowd.cutOffs.isBarred(this.ip);
+    if (speaksHttp2 && !isBarred) {
       this.session = new Http2Session(this);
       return;
     }
-    this.cutOff("address");
-    this.out.write(goAway(0, ERROR.enhanceYourCalm));
+    if (isBarred) this.cutOff("address");
+    // RFC 9113 §3.4: SETTINGS come first, also where nothing follows them.
+    this.out.write(NO_SETTINGS);
+    this.out.write(goAway(0, isBarred ? ERROR.enhanceYourCalm : ERROR.http11Required));
     this.closeAfterFlush();
   }
 

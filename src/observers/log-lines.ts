@@ -30,6 +30,8 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     log.info({ file: place, names, until: timeText(endsAt) }, "another certificate is served"),
   backup: ({ file, bytes }) => log.info({ file, bytes }, "backup made"),
   block: ({ block: { cidr, reason, by, expiresAt } }) => log.warn({ ip: cidr, reason, by, until: timeText(expiresAt) }, "address blocked"),
+  cutOff: ({ cause, ip }) =>
+    log.warn({ ip, why: cause }, "an HTTP/2 connection was cut off: its client did too much of what costs the server"),
   health: ({ before, after: { status, by, reason } }) =>
     log[status === "DEGRADED" ? "warn" : "info"]({ from: before.status, to: status, by, reason }, "system health"),
   redis: ({ isUp, why, isFirst }) => {

@@ -4,6 +4,7 @@ import type { Block } from "../guard/guard.ts";
 import type { HealthState, Origin } from "../health/health.ts";
 import type { Warning } from "../health/warnings.ts";
 import type { UpstreamFailure } from "../http/client.ts";
+import type { CutOffCause } from "../http/h2/frame-watch.ts";
 import type { Lease } from "../pools/pool.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Unwritable } from "../storage/writability.ts";
@@ -24,6 +25,8 @@ export type Occurrence =
   | { readonly type: "change"; readonly change: AuditedChange; readonly actor: Actor }
   /** An address is blocked. `origin`: where that was decided. */
   | { readonly type: "block"; readonly block: Block; readonly origin: Origin }
+  /** A connection of HTTP/2 was cut off, the first of its address for a while. */
+  | { readonly type: "cutOff"; readonly cause: CutOffCause; readonly ip: string }
   /** A private or loopback peer that `server.trustedProxies` does not name says for whom it asks. */
   | { readonly type: "unnamedProxy"; readonly peer: string }
   /** Connections of a balancer that `server.proxyProtocol` names come without a PROXY line, or with it again. */

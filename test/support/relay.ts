@@ -1,6 +1,5 @@
 import { type Body, collect } from "../../src/http/body.ts";
 import { type ClientNotes, originOf, PooledClient, UpstreamFailure, type UpstreamRequest } from "../../src/http/client.ts";
-import type { Crowd } from "../../src/http/crowd.ts";
 import type { Descriptors } from "../../src/http/descriptors.ts";
 import type { Incoming } from "../../src/http/incoming.ts";
 import { type HttpLimits, HttpServer, type HttpServerOptions, type Reply } from "../../src/http/server.ts";
@@ -17,13 +16,14 @@ export const text = (status: number, body: string, head = ""): Reply => ({
 /** A server on a free port with this handler, and small limits. */
 export function server(
   handle: (incoming: Incoming) => void,
-  { crowd, ...limits }: Partial<HttpLimits & { crowd: Crowd }> = {},
-  more: Partial<HttpServerOptions> = {},
+  { crowd, http2 = true, ...limits }: Partial<HttpLimits & Pick<HttpServerOptions, "crowd" | "http2">> = {},
+  { tls = null, ...more }: Partial<HttpServerOptions> = {},
 ): HttpServer & AsyncDisposable {
   const it = new HttpServer({
     hostname: "127.0.0.1",
     port: 0,
-    tls: null,
+    tls,
+    http2,
     limits: { maxHeaderSize: 16_384, maxBodySize: 1_000_000_000, bodyRate: 0, ...limits },
     ...(crowd === undefined ? {} : { crowd }),
     handle,

@@ -6,11 +6,14 @@ import type { HttpLimits } from "../server.ts";
 import { parseTrailers, type Trailers } from "../trailers.ts";
 import { ERROR } from "./frames.ts";
 import { linesOf } from "./lines.ts";
+import { resetStream } from "./reset.ts";
 
 /** Describes what a body tells the request that it is part of. */
 export interface BodyOwner {
   /** True when the client's last frame has come. */
   readonly isEnded: boolean;
+  /** True when nothing can be sent on the stream any more. */
+  readonly isGone: boolean;
   /** Hears of bytes that were taken over, or dropped. */
   took(bytes: number): void;
 }
@@ -67,7 +70,7 @@ export class Http2Body implements ArrivingBody {
       return;
     }
     this.sink = sink;
-    if (this.needsContinue && !this.owner.isEnded) this.stream.additionalHeaders({ ":status": 100 });
+    if (this.needsContinue && !this.owner.isEnded && !this.owner.isGone) this.stream.additionalHeaders({ ":status": 100 });
     this.needsContinue = false;
     this.flow();
   }
@@ -127,7 +130,7 @@ export class Http2Body implements ArrivingBody {
   /** Resets the stream: what was sent on already must not pass for a whole body (RFC 9113 §8.1.1). */
   private break(why: string): void {
     this.fail(new Error(why));
-    this.stream.close(ERROR.protocol);
+    resetStream(this.stream, ERROR.protocol);
   }
 
   private takeTrailers(raw: readonly string[]): void {

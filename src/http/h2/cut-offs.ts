@@ -31,6 +31,7 @@ export class CutOffs {
     address: 0,
   };
   private sweptAt = -1;
+  private toldAt = -1;
   private readonly offenders = new Map<string, Offender>();
 
   /** `isShared` tells addresses that many clients come from by their nature: of these none is remembered. `now`: milliseconds. */
@@ -43,7 +44,7 @@ export class CutOffs {
   note(cause: CutOffCause, ip: string): boolean {
     this.counts[cause]++;
     const offender = this.of(ip);
-    if (offender === null) return true;
+    if (offender === null) return this.isFirstOfSecond();
     offender.at = this.second;
     return ++offender.count === 1;
   }
@@ -57,6 +58,14 @@ export class CutOffs {
   /** Counts a stream that was reset before it was answered. False when its address has reset too many. */
   mayReset(ip: string): boolean {
     return this.of(ip)?.resets.take(this.second) ?? true;
+  }
+
+  /** Of addresses that are not remembered one a second is told. */
+  private isFirstOfSecond(): boolean {
+    const { second } = this;
+    if (second === this.toldAt) return false;
+    this.toldAt = second;
+    return true;
   }
 
   private get second(): number {

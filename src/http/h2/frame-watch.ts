@@ -35,7 +35,7 @@ const BYTES_A_FRAME = 512;
 
 /** Tells of a connection's streams, and hears of what comes for them. */
 export interface Streams {
-  /** True while this stream is not answered. */
+  /** True while this stream, which the client has opened, is not answered. */
   isUnanswered(id: number): boolean;
   /** The number of streams that are open. */
   readonly open: number;
@@ -68,8 +68,7 @@ export class FrameWatch {
   private blockSize = 0;
   private continuations = 0;
   private isHeaderFrame = false;
-  /** The highest stream that was open before the bytes that are being read, and how many these have opened. */
-  private before = 0;
+  /** How many streams the bytes have opened that are being read. */
   private opened = 0;
 
   /** `maxBlock`: bytes that a block of fields may have as it is sent, packed. */
@@ -98,7 +97,6 @@ export class FrameWatch {
   /** Reads what has arrived. `second`: the clock, coarse. Gives why the connection has to be ended, or `null`. */
   read(bytes: Buffer, second: number): FrameFault | null {
     let at = 0;
-    this.before = this.last;
     this.opened = 0;
     while (this.greeted < PREFACE.length && at < bytes.length) if (bytes[at++] !== PREFACE[this.greeted++]) return BROKEN;
     while (at < bytes.length) {
@@ -152,7 +150,7 @@ export class FrameWatch {
         return this.goesOn(length, flags);
       case FRAME.rstStream:
         if (id > this.last) return BROKEN;
-        if (id <= this.before && !this.streams.isUnanswered(id)) return this.take("frames", second);
+        if (!this.streams.isUnanswered(id)) return this.take("frames", second);
         return this.streams.mayReset() ? this.take("resets", second) : ENOUGH("resets");
       case FRAME.settings:
         return (flags & FLAG.ack) !== 0 ? this.take("frames", second) : this.take("settings", second);
@@ -172,11 +170,10 @@ export class FrameWatch {
     this.blockSize = length;
     this.continuations = 0;
     if ((flags & FLAG.endHeaders) === 0) this.block = id;
-    if (id <= this.last) {
-      if ((flags & FLAG.endStream) === 0 || this.streams.arrives(id, 0, true)) return null;
-      return { code: ERROR.streamClosed, cause: null };
-    }
-    this.last = id;
+    const isNew = id > this.last;
+    if (isNew) this.last = id;
+    if ((flags & FLAG.endStream) !== 0 && !this.streams.arrives(id, 0, true)) return { code: ERROR.streamClosed, cause: null };
+    if (!isNew) return null;
     return this.streams.open + ++this.opened > this.maxStreams ? this.take("streams", second) : null;
   }
 

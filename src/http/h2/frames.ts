@@ -20,13 +20,12 @@ export const ERROR = {
   none: 0,
   protocol: 1,
   internal: 2,
-  flowControl: 3,
   streamClosed: 5,
   frameSize: 6,
   refusedStream: 7,
   cancel: 8,
-  compression: 9,
   enhanceYourCalm: 11,
+  http11Required: 13,
 } as const;
 export type ErrorCode = (typeof ERROR)[keyof typeof ERROR];
 
@@ -41,6 +40,9 @@ export const HEADER = 9;
 export const MAX_FRAME = 16_384;
 /** The highest id that a stream can have. */
 export const MAX_STREAM = 2 ** 31 - 1;
+
+/** The frame of SETTINGS that are all as they are without. */
+export const NO_SETTINGS = Buffer.from([0, 0, 0, FRAME.settings, 0, 0, 0, 0, 0]);
 
 /** Makes the frame that ends a connection. `last`: the highest stream that may have been answered; those above can be sent again elsewhere. */
 export function goAway(last: number, code: ErrorCode): Buffer {

@@ -8,7 +8,8 @@ import type { Connection, Reply, TunnelEnd } from "../server.ts";
 import type { KeepsTrailer, Trailers } from "../trailers.ts";
 import { Http2Body } from "./body.ts";
 import { ERROR, type ErrorCode } from "./frames.ts";
-import { addLines, trailersOf } from "./lines.ts";
+import { addLines, gathered, trailersOf } from "./lines.ts";
+import { resetStream } from "./reset.ts";
 import { SlicedBody } from "./sliced-body.ts";
 
 /** Describes what a request tells the session that it came by. */
@@ -91,19 +92,31 @@ export class Http2Incoming implements Incoming {
       return;
     }
     this.isReplied = true;
+    try {
+      this.write(reply);
+    } catch (error) {
+      // The stream is gone, which "aborted" is about to tell; or a field of the answer is none that can be sent.
+      if (!this.isGone) this.connection.server.options.onFault(error);
+      if (!isWhole(reply.body)) reply.body.cancel();
+      this.isAnswered = false;
+      this.reset(ERROR.internal);
+    }
+  }
+
+  private write(reply: Reply): void {
     const isBodiless = this.head.method === "HEAD" || reply.status === 204 || reply.status === 304;
     const body = typeof reply.body === "string" ? Buffer.from(reply.body) : reply.body;
     const isStreamed = body !== null && (!isWhole(body) || body.length > AT_ONCE);
     const fields = fieldsOf(reply, body, isBodiless);
     if (isBodiless || body === null) {
       if (!isWhole(body)) body.cancel();
-      this.respond(fields, { endStream: true });
-      this.answered();
+      this.finish(() => this.respond(fields, { endStream: true }));
     } else if (!isStreamed) {
-      this.respond(fields, {});
       this.session.sent(body.length);
-      this.stream.end(body);
-      this.answered();
+      this.finish(() => {
+        this.respond(fields, {});
+        this.stream.end(body);
+      });
     } else {
       const source = isWhole(body) ? new SlicedBody(body) : body;
       this.source = source;
@@ -116,21 +129,20 @@ export class Http2Incoming implements Incoming {
 
   /** Passes an interim answer on (RFC 9110 §15.2). Who does not read gets none: they are hints, which must not pile up. */
   interim(status: number, _reason: string, head: string): void {
-    if (this.isReplied || this.isAborted || this.connection.out.pending > 0) return;
+    if (this.isReplied || this.isAborted || this.isGone || this.connection.out.pending > 0) return;
     const pairs: (string | number)[] = [];
     addLines(pairs, head);
-    const fields: Record<string, string | string[]> = Object.create(null);
-    for (let i = 0; i < pairs.length; i += 2) {
-      const name = pairs[i] as string;
-      const before = fields[name];
-      fields[name] = before === undefined ? String(pairs[i + 1]) : [before, String(pairs[i + 1])].flat();
-    }
-    this.stream.additionalHeaders({ ...fields, ":status": status });
+    this.stream.additionalHeaders({ ...gathered(pairs), ":status": status });
   }
 
   // Extended CONNECT (RFC 8441) is not offered: WebSockets come by HTTP/1.1, and nothing else asks for an upgrade.
   upgrade(): TunnelEnd {
     throw new Error("HTTP/2 has no Upgrade");
+  }
+
+  /** True when nothing can be sent on the stream any more. */
+  get isGone(): boolean {
+    return this.stream.destroyed || this.stream.closed;
   }
 
   took(bytes: number): void {
@@ -139,10 +151,12 @@ export class Http2Incoming implements Incoming {
     this.session.took(bytes);
   }
 
-  /** Hands over that the whole answer is written. */
-  answered(): void {
+  /** Ends the answer by `write`, which writes the last of it. */
+  finish(write: () => void): void {
     this.source = null;
+    // node:http2 may say that the stream is aborted while it ends it.
     this.isAnswered = true;
+    write();
     this.body?.drop();
     // RFC 9113 §8.1: who has the answer need not send the rest of the request.
     if (!this.isEnded) this.stream.once("finish", () => this.isEnded || this.stream.close(ERROR.none));
@@ -151,7 +165,7 @@ export class Http2Incoming implements Incoming {
 
   /** Ends the stream before its time: the client learns that what it has is not the whole. */
   reset(code: ErrorCode): void {
-    if (!this.stream.destroyed && !this.stream.closed) this.stream.close(code);
+    resetStream(this.stream, code);
     this.abort();
   }
 
@@ -167,11 +181,13 @@ export class Http2Incoming implements Incoming {
     this.end();
   }
 
-  /** Gives up what takes too long, once a second. */
-  checkDeadline(tick: number): void {
+  /** Gives up what takes too long, once a second. `isRead`: the connection is being read from. */
+  checkDeadline(tick: number, isRead: boolean): void {
     const { body, stream } = this;
-    if (body !== null && !body.isComplete && !body.isHeld && !this.isReplied) {
-      if (body.isTooSlow() || tick - this.activeAt > BODY_STALLS_AFTER) body.fail(new TooSlow());
+    if (body !== null && !body.isComplete && !this.isReplied) {
+      // Who has to wait for others is not late.
+      if (body.isHeld || !isRead) this.activeAt = tick;
+      else if (body.isTooSlow() || tick - this.activeAt > BODY_STALLS_AFTER) body.fail(new TooSlow());
     }
     if (!this.isReplied) return;
     const { writableLength } = stream;
@@ -213,8 +229,7 @@ class ReplySink implements Sink {
     incoming.stream.once("wantTrailers", () =>
       incoming.stream.sendTrailers(trailers === null ? {} : trailersOf(trailers, this.keepsTrailer)),
     );
-    incoming.stream.end();
-    incoming.answered();
+    incoming.finish(() => incoming.stream.end());
   }
 
   fail(): void {

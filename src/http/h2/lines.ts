@@ -29,15 +29,19 @@ export function addLines(pairs: (string | number)[], lines: string): void {
   }
 }
 
-/** Gives trailers as node:http2 takes them: a name that comes twice has a list. */
-export function trailersOf({ lower, values }: Trailers, keeps: KeepsTrailer | null): Record<string, string | string[]> {
+/** Gives names and values in turn as an object: a name that comes more than once has a list. node:http2 takes lists of pairs for answers alone. */
+export function gathered(pairs: readonly (string | number)[]): Record<string, string | string[]> {
+  // Without a prototype, whose names a field may have.
   const all: Record<string, string | string[]> = Object.create(null);
-  for (let i = 0; i < lower.length; i++) {
-    const name = lower[i] as string;
-    if (keeps !== null && !keeps(name)) continue;
-    const value = values[i] as string;
+  for (let i = 0; i < pairs.length; i += 2) {
+    const name = String(pairs[i]);
+    const value = String(pairs[i + 1]);
     const before = all[name];
-    all[name] = before === undefined ? value : [...(typeof before === "string" ? [before] : before), value];
+    all[name] = before === undefined ? value : typeof before === "string" ? [before, value] : [...before, value];
   }
   return all;
 }
+
+/** Gives trailers as node:http2 takes them. */
+export const trailersOf = ({ lower, values }: Trailers, keeps: KeepsTrailer | null): Record<string, string | string[]> =>
+  gathered(lower.flatMap((name, i) => (keeps === null || keeps(name) ? [name, values[i] as string] : [])));

@@ -7,27 +7,35 @@ import { type FrameFault, FrameWatch, type Streams } from "./frame-watch.ts";
 import { ERROR, type ErrorCode, goAway, MAX_STREAM } from "./frames.ts";
 import { MALFORMED, readHead } from "./head.ts";
 import { Http2Incoming, type Session } from "./incoming.ts";
+import { resetStream } from "./reset.ts";
 import { Wire } from "./wire.ts";
 
 /** The streams that one connection may have open at once. */
 export const MAX_STREAMS = 250;
-/** Bytes that a client may send of one body before they are taken over, and of all bodies of its connection together. */
-const STREAM_WINDOW = 131_072;
-const CONNECTION_WINDOW = 1_048_576;
+/**
+ * Bytes that a client may send of one body before they are taken over, and of all bodies of its connection before they have arrived. They are the same, since
+ * Bun gives nothing of a stream's window back before half of the connection's was used: with a larger one uploads stand still.
+ */
+const WINDOW = 262_144;
 /** Bytes of a connection that wait to be taken over before nothing more is read of it; and where those of all connections are too many. */
 const MAX_UNREAD = 4_194_304;
 const MAX_UNREAD_OF_ALL = 67_108_864;
-const MAX_UNREAD_IN_NEED = 262_144;
+const MAX_UNREAD_IN_NEED = 524_288;
 /** Seconds for which a connection is not read from for that, before the body that holds it up most is given up. */
 const UNREAD_FOR = 10;
 /** Bytes for a client that does not read, above which nothing more is read of what it sends. */
 const MAX_PENDING = 1_048_576;
 /** Bytes by which fields may be larger than is answered: these get 431, and larger ones a reset or a cut. */
 const BEYOND_HEAD = 16_384;
+/** The streams that are remembered when they are over. */
+const FINISHED = 64;
 /** The fields of one block. */
 const MAX_FIELDS = 2000;
 /** Higher than our own counts come, which are told and answered: node:http2's would end the connection without a word. */
 const NEVER = 1_000_000;
+
+/** The error of a session that the client has ended with one of its own. All others of a session are by rules that the client has broken. */
+const ENDED_BY_CLIENT = "ERR_HTTP2_SESSION_ERROR";
 
 /** Bytes that wait to be taken over, on all connections of the process. */
 let unreadOfAll = 0;
@@ -51,6 +59,9 @@ export class Http2Session implements Session, Streams {
   private idleSince: number;
   /** The tick when fields began to come that are not whole. */
   private fieldsSince = -1;
+  /** The last streams that the client had sent all of: it sends nothing more on these, closed or not. */
+  private readonly finished = new Uint32Array(FINISHED);
+  private finishedCount = 0;
   private isOver = false;
   private lastBegun = 0;
   /** The highest stream that is served. */
@@ -65,7 +76,7 @@ export class Http2Session implements Session, Streams {
     this.session = http2.performServerHandshake(this.wire, {
       settings: {
         maxConcurrentStreams: MAX_STREAMS,
-        initialWindowSize: STREAM_WINDOW,
+        initialWindowSize: WINDOW,
         maxHeaderListSize: limits.maxHeaderSize + BEYOND_HEAD,
         enablePush: false,
       },
@@ -77,11 +88,11 @@ export class Http2Session implements Session, Streams {
       // A backend may send a field twice that should stand once: it goes on as it came.
       strictSingleValueFields: false,
     } as http2.ServerOptions);
-    this.session.on("error", (error: Error & { errno?: number }) => this.over(codeOf(error)));
+    this.session.on("error", (error: Error & { code?: string }) => this.over(error.code === ENDED_BY_CLIENT ? ERROR.none : ERROR.protocol));
     this.session.on("stream", (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw?: readonly string[]) =>
       this.begin(stream, (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0, raw ?? []),
     );
-    this.session.setLocalWindowSize(CONNECTION_WINDOW);
+    this.session.setLocalWindowSize(WINDOW);
   }
 
   get open(): number {
@@ -109,6 +120,7 @@ export class Http2Session implements Session, Streams {
   /** Goes on after the client has read all that waited for it. */
   drained(): void {
     this.wire.drained();
+    if (this.streams.size === 0) this.connection.seat.waits();
     if (!this.isUnreadHigh) this.connection.resume();
   }
 
@@ -135,7 +147,7 @@ export class Http2Session implements Session, Streams {
   }
 
   checkDeadline(tick: number): void {
-    for (const incoming of this.streams.values()) incoming.checkDeadline(tick);
+    for (const incoming of this.streams.values()) incoming.checkDeadline(tick, !this.isUnreadHigh);
     if (this.isOver) return;
     if (this.isUnreadHigh && tick - this.unreadSince > UNREAD_FOR) this.giveUpLargest(tick);
     if ((this.fieldsSince >= 0 && tick - this.fieldsSince > HEAD_WITHIN) || (this.watch.isSilent && tick - this.idleSince > HEAD_WITHIN))
@@ -150,7 +162,8 @@ export class Http2Session implements Session, Streams {
   }
 
   isUnanswered(id: number): boolean {
-    return this.streams.get(id)?.isUnanswered === true;
+    // What was opened and not begun yet comes in the same bytes, or its fields are not whole.
+    return this.streams.get(id)?.isUnanswered ?? id > this.lastBegun;
   }
 
   mayReset(): boolean {
@@ -161,6 +174,7 @@ export class Http2Session implements Session, Streams {
   arrives(id: number, bytes: number, isLast: boolean): boolean {
     const incoming = this.streams.get(id);
     if (incoming === undefined) {
+      if (this.endedEarly.has(id) || this.finished.includes(id)) return false;
       if (isLast) this.endedEarly.add(id);
       this.early.set(id, (this.early.get(id) ?? 0) + bytes);
       return true;
@@ -217,7 +231,7 @@ export class Http2Session implements Session, Streams {
     const isEnded = isWhole || this.endedEarly.has(id);
     if (head === MALFORMED || id > this.lastServed) {
       stream.on("error", () => {});
-      stream.close(head === MALFORMED ? ERROR.protocol : ERROR.refusedStream);
+      resetStream(stream, head === MALFORMED ? ERROR.protocol : ERROR.refusedStream);
       return;
     }
     if (id <= this.lastBegun) {
@@ -243,6 +257,7 @@ export class Http2Session implements Session, Streams {
   private leave(id: number, incoming: Http2Incoming): void {
     if (this.streams.get(id) !== incoming) return;
     this.streams.delete(id);
+    if (incoming.isEnded) this.finished[this.finishedCount++ % FINISHED] = id;
     const { connection } = this;
     const { server } = connection;
     server.inFlight--;
@@ -251,7 +266,7 @@ export class Http2Session implements Session, Streams {
     this.took(unread);
     if (this.streams.size === 0) {
       this.idleSince = server.tick;
-      if (connection.out.pending === 0) connection.seat.waits();
+      if (connection.out.pending === 0 && !this.isOver) connection.seat.waits();
       if (this.lastServed < MAX_STREAM) this.over(ERROR.none);
     }
     server.settle();
@@ -283,17 +298,3 @@ const unreadable = (isWhole: boolean): RequestHead => ({
   ...{ connection: "", upgrade: "", expectsContinue: false },
   framing: isWhole ? "none" : "chunked",
 });
-
-/** Gives the code of an error that node:http2 has ended a connection for: its own, or one of nghttp2's. */
-function codeOf({ errno, message }: Error & { errno?: number }): ErrorCode {
-  const told = /error code (\d+)/.exec(message)?.[1];
-  if (told !== undefined) return Number(told) as ErrorCode;
-  return (errno === undefined ? undefined : OF_NGHTTP2[errno]) ?? ERROR.protocol;
-}
-
-const OF_NGHTTP2: Readonly<Record<number, ErrorCode>> = {
-  [-522]: ERROR.frameSize,
-  [-523]: ERROR.compression,
-  [-524]: ERROR.flowControl,
-  [-510]: ERROR.streamClosed,
-};
