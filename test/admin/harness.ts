@@ -48,6 +48,8 @@ export function admin({ path = ":memory:", config = {}, clock = new FakeClock(),
   const gateway = openGateway(scope, {
     config: loaded.config,
     file: "config.json",
+    // Nobody reaches it from elsewhere.
+    host: "127.0.0.1",
     databasePath: path,
     adminToken: token === "" ? undefined : token,
     secret,

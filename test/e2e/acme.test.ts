@@ -73,7 +73,7 @@ test("a failing order is a warning and a metric, and requests are served", async
   expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
   ca.instead = () => null;
   // It is tried again after a minute.
-  expect(gateway.output()).toContain('"nextAt"');
+  await until(() => gateway.output().includes('"nextAt"'));
 });
 
 test("what nobody asks for is not there, and nothing else is answered", async () => {

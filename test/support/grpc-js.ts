@@ -77,7 +77,10 @@ export async function echoServer(): Promise<EchoServer> {
       const piece = Buffer.alloc(size, 1);
       let resume = () => {};
       for (const event of ["drain", "close", "cancelled"]) call.on(event, () => resume());
-      const resumed = () => new Promise<void>((resolve) => void (resume = resolve));
+      const resumed = () =>
+        new Promise<void>((resolve) => {
+          resume = resolve;
+        });
       for (let i = 0; i < count && !call.cancelled; i++) if (!call.write(piece)) await resumed();
       call.end();
     },

@@ -74,6 +74,8 @@ export interface StartOptions {
   readonly files?: number;
   /** The certificate of a gateway that serves https; `true`: any will do. */
   readonly tls?: string | true;
+  /** A word of the log that says that it serves; left out: it is asked. */
+  readonly isReady?: string;
   /** An existing folder, which stays; left out: a new one, which goes. */
   readonly cwd?: string;
 }
@@ -104,7 +106,9 @@ export async function start(options: StartOptions = {}): Promise<Running> {
       await reading;
       throw new Error(`the gateway ended with ${child.exitCode}:\n${printed}`);
     }
-    if (
+    if (options.isReady !== undefined) {
+      if (printed.includes(options.isReady)) break;
+    } else if (
       await fetch(`${url}/health`, trust).then(
         (answer) => answer.ok,
         () => false,

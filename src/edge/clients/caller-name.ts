@@ -9,10 +9,7 @@ const CONTROL = /[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]/;
 
 /**
  * Gives the name of a certificate's caller by the field that is to name it; `null` where there is none, or it can't be one. Of several
- * common names it is the last, of other names the first.
- *
- * @example
- * callerName(certificate, "subject.CN"); // "Jane%20Doe" for CN=Jane Doe
+ * common names it is the last, of other names the first. A name such as `Jane Doe` is `Jane%20Doe`.
  */
 export function callerName({ subject, others }: ReadCertificate, field: ClientAuthorities["consumer"]): string | null {
   const name = named(field, subject.commonName, others);
