@@ -32,7 +32,7 @@ export const WebSocketConfig = Shape(
     messagesPerSecond: Type.Union([Type.Integer({ minimum: 1, maximum: 1e6 }), Type.Null()], {
       default: null,
       description:
-        "Messages and pings that one connection may send in a second, with a second's worth at once: beyond it both sides are closed with 1008. null: any number.",
+        "Messages and pings that one connection may send in a second, with a second's worth at once: beyond it both sides are closed with 1008. Small fragments and unasked pongs count as well. null: any number.",
       expects: "a whole number from 1, or null",
     }),
   },

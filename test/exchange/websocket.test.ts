@@ -174,6 +174,20 @@ describe("a route's websocket", () => {
     expect(backend.codes).toEqual([1008]);
   });
 
+  test("counts frames that are no messages, but not the answers to the backend's pings", async () => {
+    await open("/rate");
+    const pong = frameOf({ opcode: 10, payload: "" });
+    for (let i = 1; i <= 4; i++) {
+      backend.send(frameOf({ opcode: 9, payload: "", isMasked: false }));
+      await until(() => got().length === i);
+      client.write(pong);
+      await until(() => backend.frames.length === i);
+    }
+    client.write(Buffer.concat(Array(100).fill(pong)));
+    await client.untilClosed();
+    expect(codesIn(got())).toEqual([1008]);
+  });
+
   test("offers backends no compression where it measures messages", async () => {
     await open("/size");
     expect(backend.head.toLowerCase()).not.toContain("sec-websocket-extensions");

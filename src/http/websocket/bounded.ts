@@ -1,7 +1,7 @@
 import type { UpstreamTunnel } from "../client.ts";
 import type { Tunnel, TunnelEnd } from "../server.ts";
 import { MessageBounds, type MessagePolicy, type Violation } from "./bounds.ts";
-import { CLOSE, closeFrame, FrameReader } from "./frames.ts";
+import { CLOSE, closeFrame, FrameReader, PING } from "./frames.ts";
 
 /** Milliseconds that both ends have to take note of a close. */
 const CLOSES_WITHIN = 2000;
@@ -73,8 +73,9 @@ export class BoundedWebSocket {
     const { violation } = this;
     if (violation === null) {
       // A frame's end is looked for in case one has to be put in behind it.
-      const passed = this.down.read(bytes, (frame) => {
-        if (frame.opcode === CLOSE) this.hasBackendClosed = true;
+      const passed = this.down.read(bytes, ({ opcode }) => {
+        if (opcode === CLOSE) this.hasBackendClosed = true;
+        if (opcode === PING) this.bounds.pinged();
         return true;
       });
       return passed.length === 0 || client.write(passed);

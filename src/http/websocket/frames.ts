@@ -13,6 +13,7 @@ export const TEXT = 0x1;
 export const BINARY = 0x2;
 export const CLOSE = 0x8;
 export const PING = 0x9;
+export const PONG = 0xa;
 
 /** The longest head: two bytes, eight of length, four of the mask. */
 const MAX_HEAD = 14;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { MessageBounds } from "../../../src/http/websocket/bounds.ts";
-import { CONTINUATION, closeFrame, type FrameHead, FrameReader, PING, TEXT } from "../../../src/http/websocket/frames.ts";
+import { CLOSE, CONTINUATION, closeFrame, type FrameHead, FrameReader, PING, PONG, TEXT } from "../../../src/http/websocket/frames.ts";
 import { frameOf } from "../../support/frames.ts";
 
 const anyFrame = fc.record({
@@ -136,12 +136,35 @@ describe("what a client may send", () => {
     const of = bounds(100, 4);
     for (let i = 0; i < 3; i++) expect(of.judge(frame(TEXT, 1), 0)).toBeNull();
     expect(of.judge(frame(PING, 1), 0)).toBeNull();
-    expect(of.judge(frame(0xa, 1), 0)).toBeNull();
     expect(of.judge(frame(TEXT, 1), 100)?.code).toBe(1008);
     expect(of.judge(frame(TEXT, 1), 300)).toBeNull();
     expect(of.judge(frame(PING, 1), 300)?.code).toBe(1008);
     // Fragments are one message.
-    expect(of.judge(frame(TEXT, 1, false), 600)).toBeNull();
-    for (let i = 0; i < 20; i++) expect(of.judge(frame(CONTINUATION, 1, false), 600)).toBeNull();
+    const large = bounds(Number.POSITIVE_INFINITY, 1);
+    expect(large.judge(frame(TEXT, 1, false), 0)).toBeNull();
+    for (let i = 0; i < 20; i++) expect(large.judge(frame(CONTINUATION, 126, false), 0)).toBeNull();
+    expect(large.judge(frame(CONTINUATION, 0, true), 0)).toBeNull();
+  });
+
+  test("is no flood of frames that are no messages", () => {
+    const fragments = bounds(100, 3);
+    expect(fragments.judge(frame(TEXT, 1, false), 0)).toBeNull();
+    for (const length of [0, 1]) expect(fragments.judge(frame(CONTINUATION, length, false), 0)).toBeNull();
+    expect(fragments.judge(frame(CONTINUATION, 0, false), 0)?.code).toBe(1008);
+
+    // A pong that answers the backend's ping is free, and so is a Close.
+    const pongs = bounds(100, 2);
+    for (let i = 0; i < 5; i++) {
+      pongs.pinged();
+      expect(pongs.judge(frame(PONG, 4), 0)).toBeNull();
+    }
+    for (let i = 0; i < 2; i++) expect(pongs.judge(frame(PONG, 0), 0)).toBeNull();
+    expect(pongs.judge(frame(PONG, 0), 0)?.code).toBe(1008);
+    expect(pongs.judge(frame(CLOSE, 2), 0)).toBeNull();
+    // Who never answers pings has no more than a few pongs to spare.
+    const silent = bounds(100, 1);
+    for (let i = 0; i < 1000; i++) silent.pinged();
+    const passed = Array.from({ length: 100 }, () => silent.judge(frame(PONG, 0), 0)).filter((each) => each === null).length;
+    expect(passed).toBe(17);
   });
 });
