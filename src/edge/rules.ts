@@ -3,10 +3,14 @@ import { type TlsConfig, tlsPortOf } from "./settings.ts";
 
 /** Gives what the schema of `server.tls` can't say. */
 export function tlsFaults({ cert, key, certificates, acme }: TlsConfig): Fault[] {
-  const needsPair = cert !== null || key !== null || (certificates.length === 0 && acme === null);
+  const isEmpty = cert === null && key === null;
+  const needsPair = !isEmpty || (certificates.length === 0 && acme === null);
   return (["cert", "key"] as const)
     .filter((field) => needsPair && (field === "cert" ? cert : key) === null)
-    .map((field) => ({ path: ["server", "tls", field], message: "is required: https needs a certificate and its key" }));
+    .map((field) => ({
+      path: ["server", "tls", field],
+      message: `is required: https needs a certificate and its key${isEmpty ? ', or "acme" to have one ordered' : ""}`,
+    }));
 }
 
 /** The settings of `server.tls` that say where and how is listened. */

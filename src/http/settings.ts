@@ -159,6 +159,9 @@ export const serverSection: Section<"server", typeof ServerConfig> = {
     const path = unixPathOf(unix);
     if (path !== null && Buffer.byteLength(path) > MAX_UNIX_PATH)
       faults.push({ path: ["server", "unix"], message: `must have at most ${MAX_UNIX_PATH} bytes: systems take no longer ones` });
+    // As targets are written: it would name a folder "unix:" here.
+    if (path?.startsWith("unix:") === true)
+      faults.push({ path: ["server", "unix"], message: `is the path alone: write ${JSON.stringify(path.slice("unix:".length))}` });
     const size = parseSize(maxHeaderSize);
     if (size < 1024 || size > 1024 ** 2) faults.push({ path: ["server", "maxHeaderSize"], message: "must be from 1kb to 1mb" });
     return faults;

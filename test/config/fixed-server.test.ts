@@ -35,6 +35,9 @@ test.each([
 test.each([
   [{ port: 8443, tls: { port: 8443, cert: "c", key: "k" } }, "is server.port as well"],
   [{ unix: `/run/${"x".repeat(100)}` }, "at most 96 bytes"],
+  [{ unix: "unix:/run/s.sock" }, 'is the path alone: write "/run/s.sock"'],
+  [{ unix: { path: "unix:s.sock" } }, 'write "s.sock"'],
+  [{ tls: {} }, 'a certificate and its key, or "acme" to have one ordered'],
   [{ unix: { path: "s", mode: "0999" } }, 'rights such as "0660"'],
   [{ proxyProtocol: ["balancer"] }, 'or "unix"'],
 ])("%j is a fault", (server, message) => {
