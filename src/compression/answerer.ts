@@ -112,11 +112,12 @@ function encodedHead(message: Message, coding: Coding, body: Message["body"], le
 
 const weak = (tag: string): string => (tag.startsWith("W/") ? tag : `W/${tag}`);
 
-/** Gives a 304 the weak tag that its caller has the answer under, by which it finds that answer again (RFC 9111 §4.3.4). */
+/** Gives a 304 the weak tag that its caller has the answer under, by which it finds that answer again (RFC 9111 §4.3.4), and that answer's Vary (RFC 9110 §15.4.5). */
 function weakenedLike(known: string | null, { status, fields, body, length }: Message): Changed {
   const tag = fields.get("etag");
   if (tag === null || known === null || tag.startsWith("W/")) return null;
   if (!known.split(",").some((each) => each.trim() === `W/${tag}`)) return null;
   fields.set("ETag", "etag", weak(tag));
+  varies(fields);
   return { status, fields, body, length };
 }
