@@ -168,6 +168,23 @@ describe("the command line", () => {
     expect((await here(["ping", "--url", "http://127.0.0.1:1"])).status).toBe(1);
   });
 
+  test("asks one that speaks https as well, whatever name its certificate is for", async () => {
+    using home = folder();
+    for (const [name, text] of [
+      ["cert.pem", CERTIFICATE],
+      ["key.pem", PRIVATE_KEY],
+    ] as const)
+      writeFileSync(join(home.path, name), text);
+    await using gateway = await start({
+      cwd: home.path,
+      config: { server: { tls: { cert: "cert.pem", key: "key.pem" } } },
+      tls: CERTIFICATE,
+    });
+    const places: Record<string, string>[] = [{ SLUICE_PORT: String(gateway.port) }, { SLUICE_URL: `https://127.0.0.1:${gateway.port}` }];
+    for (const env of places)
+      expect(await here(["ping"], {}, env)).toMatchObject({ status: 0, stdout: expect.stringContaining("healthy") });
+  });
+
   test("lets a flag beat the environment, and the environment the file", async () => {
     const config = { server: { port: 1 }, logging: { level: "info" } };
     await using gateway = await start({
