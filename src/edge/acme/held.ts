@@ -1,4 +1,5 @@
 import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
+import { createSecureContext } from "node:tls";
 import { normaliseIp } from "../../values/ip.ts";
 import type { ServedCertificate } from "../certificates.ts";
 import { placeTag, read, TAG } from "./der.ts";
@@ -38,8 +39,11 @@ export function heldOf(host: string, pem: string): Held {
   const beginsAt = Date.parse(certificate.validFrom);
   const endsAt = Date.parse(certificate.validTo);
   if (!(beginsAt < endsAt)) throw new Error("the certificate's times can't be read");
+  const cert = chain.join("");
+  // What stands behind the first in the chain has been looked at by nobody: a listener that can't be begun with it would serve nobody at all.
+  createSecureContext({ cert, key });
   const print = createHash("sha256").update(certificate.raw).digest("hex");
-  return { host, cert: chain.join(""), key, names, beginsAt, endsAt, print, id: certificateId(certificate.raw) };
+  return { host, cert, key, names, beginsAt, endsAt, print, id: certificateId(certificate.raw) };
 }
 
 /** Writes a certificate with its key, as `heldOf` reads it. */

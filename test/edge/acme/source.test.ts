@@ -272,6 +272,24 @@ test("a stored certificate that can't be used is ordered anew, and told", async 
   expect(own.events[1]).toMatchObject({ why: null });
 });
 
+test("a chain that no listener could be begun with is refused, whatever stands first in it", async () => {
+  using place = folder();
+  using ca = authority();
+  const store = storeIn(place.path, ca.directory);
+  {
+    await using own = ordering({ settings: { directory: ca.directory }, store });
+    ca.httpPort = own.httpPort;
+    await own.look();
+  }
+  const pem = store.certificate(HOST) ?? "";
+  store.keepCertificate(HOST, `${pem}-----BEGIN CERTIFICATE-----\n${Buffer.alloc(200).toString("base64")}\n-----END CERTIFICATE-----\n`);
+  await using own = ordering({ settings: { directory: ca.directory }, store });
+  expect(own.source.certificates).toEqual([]);
+  expect(own.events).toMatchObject([
+    { type: "certificateFailing", name: HOST, why: expect.stringContaining("the stored certificate can't be used, another is ordered") },
+  ]);
+});
+
 test("the certificate of another authority serves until that of this one is there", async () => {
   using place = folder();
   using before = authority();
