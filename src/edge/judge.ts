@@ -60,9 +60,17 @@ function chainIn(
   text: string | Error,
 ): { readonly certificates: readonly X509Certificate[]; readonly texts: readonly string[] } | { readonly message: string } {
   if (text instanceof Error) return { message: `${file} can't be read: ${reasonOf(text)}` };
-  const blocks = pemBlocks(text).filter(isCertificate);
-  const certificates = certificatesOf(blocks);
-  if (certificates === null || certificates.length === 0) return { message: `${file} holds no certificate in PEM format` };
+  const all = pemBlocks(text);
+  const blocks = all.filter(isCertificate);
+  if (blocks.length === 0) return { message: `${file} holds no certificate in PEM format` };
+  // Without what is cut off many clients find no way to an authority that they know.
+  if (text.split("-----BEGIN ").length - 1 > all.length) return { message: `${file} is cut off, or not whole: a block in it has no end` };
+  const certificates: X509Certificate[] = [];
+  for (const block of blocks) {
+    const certificate = certificateIn(block);
+    if (certificate === null) return { message: `${file} can't be read at its certificate ${certificates.length + 1}` };
+    certificates.push(certificate);
+  }
   return { certificates, texts: blocks.map((block) => block.text) };
 }
 
@@ -125,10 +133,10 @@ export function judgeAuthorities(file: string, text: string | Error): JudgedAuth
   }
 }
 
-/** Gives the certificates of blocks; `null` where one can't be read. */
-function certificatesOf(blocks: readonly PemBlock[]): readonly X509Certificate[] | null {
+/** Gives the certificate of a block; `null` where it can't be read. */
+function certificateIn({ text }: PemBlock): X509Certificate | null {
   try {
-    return blocks.map(({ text }) => new X509Certificate(text));
+    return new X509Certificate(text);
   } catch {
     return null;
   }

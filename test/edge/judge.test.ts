@@ -32,7 +32,10 @@ test("what can't be served is said, with the file that is to blame", () => {
     "key: key.pem holds no private key without a password in PEM format",
   ]);
   expect(faultsOf(a.cert, keyAs("encrypted", a.key))).toEqual([expect.stringContaining("holds a private key with a password")]);
-  expect(faultsOf(a.cert.replace(/\n.{40}/, "\n"), a.key)).toEqual(["cert: cert.pem holds no certificate in PEM format"]);
+  expect(faultsOf(a.cert.replace(/\n.{40}/, "\n"), a.key)).toEqual(["cert: cert.pem can't be read at its certificate 1"]);
+  // Served without what is behind it, many clients would refuse it.
+  expect(faultsOf(a.cert + b.cert.replace(/\n.{40}/, "\n"), a.key)).toEqual(["cert: cert.pem can't be read at its certificate 2"]);
+  expect(faultsOf(a.cert + b.cert.slice(0, 200), a.key)).toEqual(["cert: cert.pem is cut off, or not whole: a block in it has no end"]);
 });
 
 test("a chain begins with the certificate of the key, and its order is looked at", () => {
