@@ -34,7 +34,8 @@ export const grpcServer = (handle: (call: ServedCall) => unknown) =>
     let hasHead = false;
     const trailers: Record<string, string> = {};
     const head = () => {
-      if (hasHead) return;
+      // A caller may have given up meanwhile.
+      if (hasHead || stream.destroyed) return;
       hasHead = true;
       stream.respond({ ":status": 200, "content-type": "application/grpc+proto" }, { waitForTrailers: true });
       stream.on("wantTrailers", () => stream.sendTrailers(trailers));
@@ -46,14 +47,15 @@ export const grpcServer = (handle: (call: ServedCall) => unknown) =>
       headers,
       say: (text) => {
         head();
-        stream.write(framedMessage(Buffer.from(text)));
+        if (!stream.destroyed) stream.write(framedMessage(Buffer.from(text)));
       },
       end: (status, more = {}) => {
         head();
         Object.assign(trailers, { "grpc-status": String(status), ...more });
-        stream.end();
+        if (!stream.destroyed) stream.end();
       },
       refuse: (status, more = {}) =>
+        stream.destroyed ||
         stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-status": String(status), ...more }, { endStream: true }),
       heard: new Promise((resolve) => stream.on("end", () => resolve(messagesIn(Buffer.concat(parts)).map(({ text }) => text)))),
     });

@@ -71,9 +71,10 @@ export function word(...values: number[]): Buffer {
   return bytes;
 }
 
-/** A server that speaks frames: `script` is given each stream that a client opens, with a connection to write to. */
+/** A server that speaks frames: `script` is given each stream that a client opens, with a connection to write to. It shows the frames that have come. */
 export async function framed(script: (stream: number, socket: Socket, nth: number) => void) {
   let connections = 0;
+  const frames: { readonly type: number; readonly flags: number; readonly stream: number }[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     const nth = ++connections;
@@ -92,6 +93,7 @@ export async function framed(script: (stream: number, socket: Socket, nth: numbe
       while (buffer.length >= 9 && buffer.length >= 9 + buffer.readUIntBE(0, 3)) {
         const length = buffer.readUIntBE(0, 3);
         if (buffer[3] === SETTINGS && ((buffer[4] as number) & 1) === 0) socket.write(frame(SETTINGS, 1, 0));
+        frames.push({ type: buffer[3] as number, flags: buffer[4] as number, stream: buffer.readUInt32BE(5) });
         if (buffer[3] === HEADERS) script(buffer.readUInt32BE(5), socket, nth);
         buffer = buffer.subarray(9 + length);
       }
@@ -101,6 +103,7 @@ export async function framed(script: (stream: number, socket: Socket, nth: numbe
   return {
     port: (server.address() as AddressInfo).port,
     connections: () => connections,
+    frames,
     [Symbol.dispose]: () => {
       for (const socket of sockets) socket.destroy();
       server.close();

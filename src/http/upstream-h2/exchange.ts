@@ -1,6 +1,7 @@
 import type { ClientHttp2Stream } from "node:http2";
 import type { Body, Sink } from "../body.ts";
 import { type Call, callerLeft, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../client.ts";
+import { resetStream } from "../h2/reset.ts";
 import { parseTrailers, type Trailers } from "../trailers.ts";
 import type { Http2Client } from "./client.ts";
 import { CANCEL, REFUSED_STREAM } from "./frames.ts";
@@ -156,7 +157,7 @@ export class Http2Exchange implements Call {
     // The server may answer before it has read all; nobody sends on then.
     if (this.upload !== null && !this.upload.isDone) {
       this.upload.cancel();
-      this.stream?.close(CANCEL);
+      if (this.stream !== null) resetStream(this.stream, CANCEL);
     }
   }
 
@@ -165,7 +166,8 @@ export class Http2Exchange implements Call {
     if (this.isOver) return;
     this.over();
     this.upload?.cancel();
-    if (this.stream !== null && !this.stream.destroyed) this.stream.close(CANCEL);
+    // A body that has come in part must not pass for a whole one.
+    if (this.stream !== null) resetStream(this.stream, CANCEL);
     if (!this.hasAnswer) {
       this.hasAnswer = true;
       this.refuse(failure);
