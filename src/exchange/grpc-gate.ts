@@ -24,6 +24,8 @@ export function grpcGate(route: Pick<Route, "maxBodySize" | "bodyRate">, transla
     const { body } = incoming;
     if (body === null) return null;
     body.bound(Number.POSITIVE_INFINITY, 0);
+    // Of a call that streams both ways many a backend begins its answer with the first message that it has, which may be hours away. Browsers send no streams.
+    if (kind === "grpc") body.mayRest();
     exchange.held = new BoundedMessages(kind === "web-text" ? new WebRequest(body) : body, route.maxBodySize ?? snapshot.maxBodySize);
     return null;
   };

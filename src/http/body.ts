@@ -31,6 +31,8 @@ export interface ArrivingBody extends Body {
   readonly isComplete: boolean;
   /** Sets other bounds than the server's, in bytes and bytes a second, before anybody takes it; `null` leaves the rate. */
   bound(max: number, rate: number | null): void;
+  /** Lets the client be silent for as long as it likes, where the version of HTTP knows streams that go both ways. */
+  mayRest(): void;
 }
 
 /** Tells whether a body is there already, or is none. */

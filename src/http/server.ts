@@ -1037,6 +1037,9 @@ export class IncomingBody implements ArrivingBody {
     if (rate !== null) this.rate.least = rate;
   }
 
+  // HTTP/1.1's clients read an answer when they have sent all.
+  mayRest(): void {}
+
   /** Counts one more second in which nothing but this body was waited for. True when the body has brought too little of late. */
   isTooSlow(): boolean {
     return this.rate.isTooSlow(this.received);

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { ClientHttp2Stream } from "node:http2";
+import { Exchange } from "../../src/exchange/exchange.ts";
+import { grpcGate } from "../../src/exchange/grpc-gate.ts";
 import { framedMessage } from "../../src/grpc/messages.ts";
+import { routeOf, snapshotOf } from "../support/exchange.ts";
 import { http2To } from "../support/http2.ts";
+import { server, text } from "../support/relay.ts";
 import { serving } from "../support/serving.ts";
 import { until } from "../support/until.ts";
 import { DATA, frame, framed, HEADERS, hpack, RST_STREAM } from "../support/upstream-h2.ts";
@@ -52,5 +56,37 @@ describe("a call that has come by HTTP/2", () => {
     await until(() => of(RST_STREAM).length > 0);
     expect(of(DATA).some(({ flags }) => (flags & END_STREAM) !== 0)).toBe(false);
     expect(gateway.faults).toEqual([]);
+  });
+
+  test.each([
+    ["application/grpc", true],
+    ["application/grpc-web", false],
+    ["application/json", false],
+  ])("of %s may be silent before its answer begins: %p", async (type, maySilent) => {
+    const gate = grpcGate({ maxBodySize: null, bodyRate: null }, true);
+    let heard = "";
+    await using it = server((incoming) => {
+      const exchange = new Exchange(incoming, snapshotOf(routeOf()), "/a.B/C", "", 0);
+      gate(exchange);
+      exchange.body?.start({
+        write: (bytes) => {
+          heard += Buffer.from(bytes);
+          return true;
+        },
+        end: () => incoming.reply(text(200, "")),
+        fail: () => incoming.reply(text(408, "")),
+      });
+    });
+    using session = http2To(`http://127.0.0.1:${it.port}`);
+    const stream = session.request({ ":method": "POST", ":path": "/a.B/C", "content-type": type, te: "trailers" });
+    stream.on("error", () => {});
+    const status = new Promise((resolve) => stream.on("response", (fields) => resolve(fields[":status"])));
+    stream.write(framedMessage(Buffer.from("one")));
+    await until(() => heard.endsWith("one"));
+    const [connection] = it.connections;
+    for (let second = 1; second <= 600; second++) connection?.checkDeadline(it.tick + second);
+    stream.end(framedMessage(Buffer.from("two")));
+    expect(await status).toBe(maySilent ? 200 : 408);
+    expect(heard.endsWith("two")).toBe(maySilent);
   });
 });

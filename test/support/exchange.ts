@@ -110,7 +110,8 @@ export function exchangeOn(
   return exchange;
 }
 
-const snapshotOf = (route: Route): Snapshot => ({
+/** Makes what is in force where there is nothing but this route. */
+export const snapshotOf = (route: Route): Snapshot => ({
   router: new Router([route]),
   adminRouter: null,
   plainRouter: null,
@@ -130,6 +131,8 @@ class ArrivedBody extends WholeBody implements ArrivingBody {
   readonly isComplete = true;
 
   bound(): void {}
+
+  mayRest(): void {}
 }
 
 /** Makes a backend's answer. A body as a string came with its head. */

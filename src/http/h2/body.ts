@@ -30,6 +30,7 @@ export class Http2Body implements ArrivingBody {
   private max: number;
   private readonly rate: BodyRate;
   private needsContinue: boolean;
+  private rests = false;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
@@ -53,9 +54,13 @@ export class Http2Body implements ArrivingBody {
     if (rate !== null) this.rate.least = rate;
   }
 
-  /** True while bytes wait for a sink, or none is there: the client is then not the one who is late. */
+  mayRest(): void {
+    this.rests = true;
+  }
+
+  /** True while bytes wait for a sink, none is there, or the client may be silent: it is then not the one who is late. */
   get isHeld(): boolean {
-    return this.sink === null || this.stream.isPaused();
+    return this.rests || this.sink === null || this.stream.isPaused();
   }
 
   /** Counts one more second in which nothing but this body was waited for. True when the body has brought too little of late. */
