@@ -241,9 +241,34 @@ test("what a connection's bodies hold is bounded: it is read no further, and goe
   await until(() => it.inFlight === 0);
 });
 
+test("padding is not held against a body that is taken over", async () => {
+  let got = 0;
+  await using it = server((incoming) =>
+    incoming.body?.start({
+      write: (bytes) => {
+        got += bytes.length;
+        return true;
+      },
+      end: () => incoming.reply(text(200, "all")),
+      fail: () => {},
+    }),
+  );
+  const client = await FrameConnection.open(it.port);
+  client.headers(1, request("/", "POST"), false);
+  const part = frame(FRAME.data, FLAG.padded, 1, Buffer.alloc(256, 245));
+  // More padding in all than a connection's bodies may hold.
+  for (let sent = 0; sent < 20_000; sent += 200) {
+    client.write(times(200, () => part));
+    await until(() => got === (sent + 200) * 10);
+  }
+  client.write(frame(FRAME.data, FLAG.padded | FLAG.endStream, 1, Buffer.from([2, 0, 0])));
+  expect((await client.frame(FRAME.data, 1)).payload.toString()).toBe("all");
+  client.close();
+});
+
 describe("what is counted", () => {
   test("is the same in whatever pieces the frames come", () => {
-    const kinds = fc.constantFrom("headers", "reset", "ping", "settings", "data", "update", "priority");
+    const kinds = fc.constantFrom("headers", "reset", "ping", "settings", "data", "padded", "update", "priority");
     fc.assert(
       fc.property(fc.array(kinds, { maxLength: 60 }), fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), (sent, sizes) => {
         let id = -1;
@@ -262,6 +287,8 @@ describe("what is counted", () => {
                 return frame(FRAME.settings, 0, 0, Buffer.alloc(6));
               case "data":
                 return id < 0 ? Buffer.alloc(0) : frame(FRAME.data, 0, id, Buffer.alloc(33));
+              case "padded":
+                return id < 0 ? Buffer.alloc(0) : frame(FRAME.data, FLAG.padded, id, Buffer.alloc(33, 7));
               case "update":
                 return frame(FRAME.windowUpdate, 0, 0, Buffer.from([0, 0, 0, 9]));
               default:
@@ -276,6 +303,7 @@ describe("what is counted", () => {
             isUnanswered: () => true,
             mayReset: () => seen.push("reset") > 0,
             arrives: (of: number, size: number) => seen.push(of, size) > 0,
+            isPadded: (of: number, size: number) => seen.push("padded", of, size),
           };
           const watch = new FrameWatch(streams, () => 16_384, 250);
           for (const piece of pieces) expect(watch.read(piece, 0)).toBeNull();
@@ -312,7 +340,11 @@ describe("what is counted", () => {
   });
 
   test("credits who gets much: it may ask for more, and measure the way", () => {
-    const watch = new FrameWatch({ open: 0, isUnanswered: () => false, mayReset: () => true, arrives: () => true }, () => 16_384, 250);
+    const watch = new FrameWatch(
+      { open: 0, isUnanswered: () => false, mayReset: () => true, arrives: () => true, isPadded: () => {} },
+      () => 16_384,
+      250,
+    );
     watch.read(PREFACE, 0);
     const ping = frame(FRAME.ping, 0, 0, Buffer.alloc(8));
     for (let i = 0; i < 10 * ALLOWED.pings.burst; i++) {

@@ -43,6 +43,8 @@ export interface Streams {
   mayReset(): boolean;
   /** Hears of content. `isLast`: it is whole with this. False when it was whole before. */
   arrives(id: number, bytes: number, isLast: boolean): boolean;
+  /** Hears how many bytes of the content that has arrived last are padding, which nobody takes over. */
+  isPadded(id: number, bytes: number): void;
 }
 
 const ENOUGH = (cause: CutOffCause): FrameFault => ({ code: ERROR.enhanceYourCalm, cause });
@@ -63,6 +65,8 @@ export class FrameWatch {
   private filled = 0;
   /** Bytes of the frame's payload that are still to come. */
   private left = 0;
+  /** The stream of the frame whose payload begins with the length of its padding, which is still to come; 0: it is none. */
+  private padded = 0;
   /** The stream whose block of fields goes on in CONTINUATION; 0: none does. */
   private block = 0;
   private blockSize = 0;
@@ -101,6 +105,11 @@ export class FrameWatch {
     while (this.greeted < PREFACE.length && at < bytes.length) if (bytes[at++] !== PREFACE[this.greeted++]) return BROKEN;
     while (at < bytes.length) {
       if (this.left > 0) {
+        if (this.padded !== 0) {
+          // RFC 9113 §6.1; the byte itself is none of the content either.
+          this.streams.isPadded(this.padded, Math.min((bytes[at] as number) + 1, this.left));
+          this.padded = 0;
+        }
         const take = Math.min(this.left, bytes.length - at);
         this.left -= take;
         at += take;
@@ -141,6 +150,7 @@ export class FrameWatch {
         if (!this.streams.arrives(id, length, (flags & FLAG.endStream) !== 0)) return { code: ERROR.streamClosed, cause: null };
         if (length > 0) {
           this.budgets.get("pings")?.credit(Number.POSITIVE_INFINITY);
+          if ((flags & FLAG.padded) !== 0) this.padded = id;
           return null;
         }
         return (flags & FLAG.endStream) !== 0 ? null : this.take("frames", second);

@@ -13,7 +13,7 @@ export const FRAME = {
 } as const;
 
 /** The flags of frames that are looked at. */
-export const FLAG = { endStream: 1, ack: 1, endHeaders: 4 } as const;
+export const FLAG = { endStream: 1, ack: 1, endHeaders: 4, padded: 8 } as const;
 
 /** The codes of errors (RFC 9113 §7). */
 export const ERROR = {

@@ -185,6 +185,12 @@ export class Http2Session implements Session, Streams {
     return true;
   }
 
+  isPadded(id: number, bytes: number): void {
+    const incoming = this.streams.get(id);
+    if (incoming !== undefined) incoming.took(bytes);
+    else if (this.early.has(id)) this.early.set(id, (this.early.get(id) ?? 0) - bytes);
+  }
+
   took(bytes: number): void {
     this.unread -= bytes;
     unreadOfAll -= bytes;
