@@ -1,9 +1,9 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
-import { systemClock } from "../../src/values/clock.ts";
-import { backend } from "../support/backend.ts";
-import { together, until } from "../support/picture.ts";
+import { systemClock } from "../../../src/values/clock.ts";
+import { backend } from "../../support/backend.ts";
+import { together, until } from "../../support/picture.ts";
 
 const GUARD = { invalidKeyLimit: 6, window: "5m", blockFor: "15m", ipv6Prefix: 64, allow: [] };
 const KEY = "imported-key-0123456789";

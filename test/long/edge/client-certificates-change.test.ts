@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Authorities, askWith, authorities, type Pair, type TestAuthority } from "../support/authority.ts";
-import { type Backend, backend } from "../support/backend.ts";
-import { folder, start } from "../support/process.ts";
-import { having } from "../support/programs.ts";
-import { CERTIFICATE, PRIVATE_KEY } from "../support/tls.ts";
-import { until } from "../support/until.ts";
+import { type Authorities, askWith, authorities, type Pair, type TestAuthority } from "../../support/authority.ts";
+import { type Backend, backend } from "../../support/backend.ts";
+import { folder, start } from "../../support/process.ts";
+import { having } from "../../support/programs.ts";
+import { CERTIFICATE, PRIVATE_KEY } from "../../support/tls.ts";
+import { until } from "../../support/until.ts";
 
 const { describe, test } = having("openssl");
 

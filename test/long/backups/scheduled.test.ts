@@ -2,9 +2,9 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type BackupPolicy, ScheduledBackups } from "../../src/backups/scheduled.ts";
-import { openStorage } from "../../src/storage/open.ts";
-import { folder, start } from "../support/process.ts";
+import { type BackupPolicy, ScheduledBackups } from "../../../src/backups/scheduled.ts";
+import { openStorage } from "../../../src/storage/open.ts";
+import { folder, start } from "../../support/process.ts";
 
 const HOUR = 3_600_000;
 
@@ -21,7 +21,7 @@ function set(data: string, policy: BackupPolicy | null) {
       if (occurrence.type === "backup") done.push(occurrence.file);
       if (occurrence.type === "backupTrouble") told.push(occurrence.why);
     },
-    program: [process.execPath, join(import.meta.dir, "../../src/main.ts")],
+    program: [process.execPath, join(import.meta.dir, "../../../src/main.ts")],
   });
   return {
     backups,
