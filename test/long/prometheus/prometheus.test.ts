@@ -48,7 +48,7 @@ const RELABEL = Bun.YAML.parse(
 const QUERIES = [
   ...dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => [title, expr])),
   ...dashboard.annotations.list.map(({ name, target }) => [name, target.expr]),
-  ...groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => [alert, compared(expr)])),
+  ...groups.flatMap(({ rules }) => rules.flatMap(({ alert, expr }) => compared(expr).map((each) => [alert, each]))),
 ] as [string, string][];
 
 const promtool = async (args: string[], cwd: string) => {
@@ -236,9 +236,12 @@ describe("what is deployed for Prometheus and Grafana", () => {
   });
 });
 
-/** What a rule looks at, whatever its value is. */
-function compared(expr: string): string {
-  return expr.replace(/ (==|>|<) [\d.* ]+( or .*)?$/, "");
+/** What a rule looks at, whatever its value is: where it compares two of them, both. */
+function compared(expr: string): string[] {
+  return expr.split(" and ").flatMap((each) => {
+    const bare = each.replace(/ (==|>|<) [\d.* ]+( or .*)?$/, "");
+    return bare === each ? each.split(/ < (?=\()/) : [bare];
+  });
 }
 
 /** A panel's query with Grafana's variables filled in. */
