@@ -83,7 +83,14 @@ export async function playRounds(options: Options): Promise<Outcome> {
   let before = totalsOf(region, table);
   for (let round = 0; round < rounds && outcome.faults.length === 0; round++) {
     const journals = await playRound(region, `${mutant}-${round}`, options, outcome);
-    const after = totalsOf(region, table);
+    let after: Totals;
+    try {
+      after = totalsOf(region, table);
+    } catch (error) {
+      // What was half written may be no text at all.
+      outcome.faults.push(`round ${round}: the table can't be read: ${String(error)}`);
+      break;
+    }
     compare(before, after, journals, outcome);
     outcome.faults.push(...leftovers(region, table).map((fault) => `round ${round}: ${fault}`));
     before = after;
