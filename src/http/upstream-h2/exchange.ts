@@ -1,10 +1,10 @@
 import type { ClientHttp2Stream } from "node:http2";
 import type { Body, Sink } from "../body.ts";
 import { type Call, callerLeft, UpstreamFailure, type UpstreamRequest, type UpstreamResponse } from "../client.ts";
+import { ERROR } from "../h2/frames.ts";
 import { resetStream } from "../h2/reset.ts";
 import { parseTrailers, type Trailers } from "../trailers.ts";
 import type { Http2Client } from "./client.ts";
-import { CANCEL, REFUSED_STREAM } from "./frames.ts";
 import { headersOf, isGrpc, readHead, trailerHeaders, trailerText } from "./head.ts";
 import type { Http2Session } from "./session.ts";
 import { Upload } from "./upload.ts";
@@ -81,7 +81,7 @@ export class Http2Exchange implements Call {
     stream.on("error", (error) => this.broke(new UpstreamFailure("reset", `HTTP/2: ${error.message}`, true)));
     stream.on("close", () => this.streamClosed());
     // A peer of HTTP/2 may push, which was refused.
-    stream.on("push", () => stream.close(CANCEL));
+    stream.on("push", () => stream.close(ERROR.cancel));
   }
 
   /** The server has sent its last frame of this stream. */
@@ -92,7 +92,7 @@ export class Http2Exchange implements Call {
   /** The server has given the stream up. */
   wasReset(code: number): void {
     if (this.isLast) return;
-    if (code === REFUSED_STREAM && !this.hasAnswer) this.wasRefused();
+    if (code === ERROR.refusedStream && !this.hasAnswer) this.wasRefused();
     else this.broke(new UpstreamFailure("reset", `the upstream gave the request up (HTTP/2 error ${code})`, true));
   }
 
@@ -157,7 +157,7 @@ export class Http2Exchange implements Call {
     // The server may answer before it has read all; nobody sends on then.
     if (this.upload !== null && !this.upload.isDone) {
       this.upload.cancel();
-      if (this.stream !== null) resetStream(this.stream, CANCEL);
+      if (this.stream !== null) resetStream(this.stream, ERROR.cancel);
     }
   }
 
@@ -167,7 +167,7 @@ export class Http2Exchange implements Call {
     this.over();
     this.upload?.cancel();
     // A body that has come in part must not pass for a whole one.
-    if (this.stream !== null) resetStream(this.stream, CANCEL);
+    if (this.stream !== null) resetStream(this.stream, ERROR.cancel);
     if (!this.hasAnswer) {
       this.hasAnswer = true;
       this.refuse(failure);

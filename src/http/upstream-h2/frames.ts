@@ -1,21 +1,7 @@
-/** The types of frames that say what becomes of a stream (RFC 9113 §6). */
-const DATA = 0;
-const HEADERS = 1;
-const RST_STREAM = 3;
-const GOAWAY = 7;
+import { FLAG, FRAME, HEADER } from "../h2/frames.ts";
 
-/** Flags of DATA and HEADERS. */
-const END_STREAM = 1;
-
-/** Bytes of a frame's header. */
-const HEADER = 9;
 /** Bytes of a GOAWAY's payload that are read: the last stream, and the code. */
 const GOAWAY_READ = 8;
-
-/** The codes of errors that mean something here (RFC 9113 §7). */
-export const NO_ERROR = 0;
-export const REFUSED_STREAM = 7;
-export const CANCEL = 8;
 
 /** Hears what becomes of streams. */
 export interface FrameEvents {
@@ -63,7 +49,7 @@ export class FrameReader {
     const { part } = this;
     const length = part.readUIntBE(0, 3);
     const type = part[3] as number;
-    const read = type === RST_STREAM ? Math.min(length, 4) : type === GOAWAY ? Math.min(length, GOAWAY_READ) : 0;
+    const read = type === FRAME.rstStream ? Math.min(length, 4) : type === FRAME.goAway ? Math.min(length, GOAWAY_READ) : 0;
     if (this.wanted === HEADER && read > 0) {
       this.wanted = HEADER + read;
       return;
@@ -72,11 +58,11 @@ export class FrameReader {
     this.filled = 0;
     this.left = length - read;
     const stream = part.readUInt32BE(5) & 0x7fffffff;
-    if (type === DATA || type === HEADERS) {
-      if (((part[4] as number) & END_STREAM) !== 0) this.events.ended(stream);
-    } else if (type === RST_STREAM) {
+    if (type === FRAME.data || type === FRAME.headers) {
+      if (((part[4] as number) & FLAG.endStream) !== 0) this.events.ended(stream);
+    } else if (type === FRAME.rstStream) {
       if (read === 4) this.events.reset(stream, part.readUInt32BE(HEADER));
-    } else if (type === GOAWAY && read === GOAWAY_READ) {
+    } else if (type === FRAME.goAway && read === GOAWAY_READ) {
       this.events.goesAway(part.readUInt32BE(HEADER) & 0x7fffffff, part.readUInt32BE(HEADER + 4));
     }
   }
