@@ -1,5 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { day } from "../edge/ends.ts";
+import { reasonOf } from "../edge/judge.ts";
 import type { OwnTls } from "../http/client.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { OwnTlsConfig } from "./own-tls.ts";
@@ -48,9 +50,9 @@ export function examineBackendFiles(
     faults.push(...found.map(({ field, message }) => ({ path: at(field), message })));
     if (shown === null) continue;
     certificates.push(shown);
-    const day = new Date(shown.endsAt).toISOString().slice(0, 10);
-    if (shown.endsAt <= now) warnings.push({ path: at("cert"), message: `the certificate ended on ${day}: targets refuse it` });
-    else if (shown.endsAt - now < SOON) warnings.push({ path: at("cert"), message: `the certificate ends on ${day}` });
+    const { endsAt } = shown;
+    if (endsAt <= now) warnings.push({ path: at("cert"), message: `the certificate ended on ${day(endsAt)}: targets refuse it` });
+    else if (endsAt - now < SOON) warnings.push({ path: at("cert"), message: `the certificate ends on ${day(endsAt)}` });
   }
   return { faults, warnings, shown: certificates };
 }
@@ -173,12 +175,4 @@ function isPrivateKey(pem: string): boolean {
   } catch {
     return false;
   }
-}
-
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ENOENT") return "there is no such file";
-  if (code === "EISDIR") return "it is a folder";
-  if (code === "EACCES") return "the user who starts Sluice may not read it";
-  return error instanceof Error ? error.message : String(error);
 }
