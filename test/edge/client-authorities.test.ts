@@ -4,9 +4,9 @@ import fc from "fast-check";
 import { Authorities } from "../../src/edge/clients/authorities.ts";
 import { callerName } from "../../src/edge/clients/caller-name.ts";
 import { readCertificate } from "../../src/edge/clients/certificate.ts";
-import { DerFault } from "../../src/edge/clients/der.ts";
 import { nameOf } from "../../src/edge/clients/names.ts";
 import { readRevocationList } from "../../src/edge/clients/revocations.ts";
+import { DerFault } from "../../src/edge/der.ts";
 import { authorities, type Authorities as Made, type Pair } from "../support/authority.ts";
 import { having } from "../support/programs.ts";
 

@@ -1,5 +1,16 @@
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from "node:crypto";
-import { type Element, objectIdentifier, placeTag, read, TAG, write } from "../../src/edge/acme/der.ts";
+import {
+  BIT_STRING,
+  context,
+  type Element,
+  INTEGER,
+  OCTET_STRING,
+  objectIdentifier,
+  read,
+  SEQUENCE,
+  SET,
+  write,
+} from "../../src/edge/der.ts";
 import { CERTIFICATE, PRIVATE_KEY } from "./tls.ts";
 
 /** What it is asked, and what a test may have it say. */
@@ -185,28 +196,25 @@ function certificateFor(csr: Buffer, life: Authority["life"], issuer: { readonly
     .update(issuer.privateKey.export({ type: "pkcs8", format: "der" }))
     .digest();
   const authorityKeyId = write(
-    TAG.sequence,
+    SEQUENCE,
     objectIdentifier("2.5.29.35"),
-    write(TAG.octetString, write(TAG.sequence, write(placeTag(0, false), keyId))),
+    write(OCTET_STRING, write(SEQUENCE, write(context(0, false), keyId))),
   );
-  const algorithm = write(TAG.sequence, objectIdentifier("1.2.840.10045.4.3.2"));
-  const name = write(
-    TAG.sequence,
-    write(TAG.set, write(TAG.sequence, objectIdentifier("2.5.4.3"), write(0x0c, Buffer.from("an authority of tests")))),
-  );
+  const algorithm = write(SEQUENCE, objectIdentifier("1.2.840.10045.4.3.2"));
+  const name = write(SEQUENCE, write(SET, write(SEQUENCE, objectIdentifier("2.5.4.3"), write(0x0c, Buffer.from("an authority of tests")))));
   const content = write(
-    TAG.sequence,
-    write(placeTag(0, true), write(TAG.integer, Buffer.of(2))),
-    write(TAG.integer, Buffer.concat([Buffer.of(1), randomBytes(8)])),
+    SEQUENCE,
+    write(context(0, true), write(INTEGER, Buffer.of(2))),
+    write(INTEGER, Buffer.concat([Buffer.of(1), randomBytes(8)])),
     algorithm,
     name,
-    write(TAG.sequence, timeOf(life.beginsAt), timeOf(life.endsAt)),
-    write(TAG.sequence),
-    write(TAG.sequence, contentOf(spki)),
-    write(placeTag(3, true), write(TAG.sequence, extensions, authorityKeyId)),
+    write(SEQUENCE, timeOf(life.beginsAt), timeOf(life.endsAt)),
+    write(SEQUENCE),
+    write(SEQUENCE, contentOf(spki)),
+    write(context(3, true), write(SEQUENCE, extensions, authorityKeyId)),
   );
-  const signature = write(TAG.bitString, Buffer.of(0), sign("sha256", content, issuer.privateKey));
-  const lines = write(TAG.sequence, content, algorithm, signature)
+  const signature = write(BIT_STRING, Buffer.of(0), sign("sha256", content, issuer.privateKey));
+  const lines = write(SEQUENCE, content, algorithm, signature)
     .toString("base64")
     .replace(/.{1,64}/g, "$&\n");
   return `-----BEGIN CERTIFICATE-----\n${lines}-----END CERTIFICATE-----\n`;

@@ -2,7 +2,7 @@ import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import { normaliseIp } from "../../values/ip.ts";
 import type { ServedCertificate } from "../certificates.ts";
-import { placeTag, read, TAG } from "./der.ts";
+import { context, INTEGER, read } from "../der.ts";
 import type { Life } from "./schedule.ts";
 
 /** Holds a certificate that was ordered. */
@@ -72,15 +72,15 @@ export function certificateId(raw: Uint8Array): string | null {
     const [signedPart] = read(certificate?.content ?? raw);
     const parts = read(signedPart?.content ?? raw);
     // After the version, which is [0], where it is not the first.
-    const serial = parts.find(({ tag }) => tag === TAG.integer)?.content;
-    const list = parts.find(({ tag }) => tag === placeTag(3, true))?.content;
+    const serial = parts.find(({ tag }) => tag === INTEGER)?.content;
+    const list = parts.find(({ tag }) => tag === context(3, true))?.content;
     if (serial === undefined || list === undefined) return null;
     const [extensions] = read(list);
     for (const { content } of read(extensions?.content ?? new Uint8Array())) {
       const [id, ...rest] = read(content);
       if (id === undefined || !AUTHORITY_KEY_ID.equals(id.content)) continue;
       const [value] = read(rest.at(-1)?.content ?? new Uint8Array());
-      const keyId = read(value?.content ?? new Uint8Array()).find(({ tag }) => tag === placeTag(0, false))?.content;
+      const keyId = read(value?.content ?? new Uint8Array()).find(({ tag }) => tag === context(0, false))?.content;
       return keyId === undefined ? null : `${Buffer.from(keyId).toString("base64url")}.${Buffer.from(serial).toString("base64url")}`;
     }
     return null;

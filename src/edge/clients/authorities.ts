@@ -1,8 +1,8 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import type { ShownCertificate } from "../../http/client-certificate.ts";
 import type { ClientAuthorities } from "../certificates.ts";
+import { DerFault } from "../der.ts";
 import { type ReadCertificate, readCertificate } from "./certificate.ts";
-import { DerFault } from "./der.ts";
 import { type RevocationList, readRevocationList } from "./revocations.ts";
 
 /** Says why a client's certificate does not hold. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { context, DerFault, hex, INTEGER, integerOf, isTime, Reader, SEQUENCE, timeOf, whole } from "./der.ts";
+import { context, DerFault, hex, INTEGER, integerOf, isTime, Reader, SEQUENCE, timeOf, whole } from "../der.ts";
 import { type DistinguishedName, extensionsOf, nameOf, type OtherNames, otherNames } from "./names.ts";
 
 /** Holds what is read from a certificate (RFC 5280 §4.1). Nothing of it is proven by reading it. */

@@ -1,4 +1,4 @@
-import { hex, identifierOf, OBJECT_IDENTIFIER, Reader, SEQUENCE, SET, whole } from "./der.ts";
+import { hex, identifierOf, OBJECT_IDENTIFIER, Reader, SEQUENCE, SET, whole } from "../der.ts";
 
 /** The attribute of a name that says what people call it (RFC 5280 §4.1.2.4). */
 export const COMMON_NAME = "2.5.4.3";

@@ -13,7 +13,7 @@ import {
   SEQUENCE,
   timeOf,
   whole,
-} from "./der.ts";
+} from "../der.ts";
 import { type DistinguishedName, extensionsOf, nameOf } from "./names.ts";
 
 /** Holds a revocation list (RFC 5280 §5). Nothing of it is proven before `isSignedBy` has said so. */

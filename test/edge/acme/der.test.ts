@@ -4,9 +4,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { certificateRequest } from "../../../src/edge/acme/csr.ts";
-import { objectIdentifier, read, TAG, write } from "../../../src/edge/acme/der.ts";
 import { certificateId } from "../../../src/edge/acme/held.ts";
 import { newKey } from "../../../src/edge/acme/jws.ts";
+import { OCTET_STRING, objectIdentifier, read, write } from "../../../src/edge/der.ts";
 import { folder } from "../../support/process.ts";
 import { having } from "../../support/programs.ts";
 import { CERTIFICATE } from "../../support/tls.ts";
@@ -15,9 +15,9 @@ describe("DER", () => {
   test("what is written is read again, however long it is", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 70_000, size: "max" }), { maxLength: 4 }), (contents) => {
-        const bytes = Buffer.concat(contents.map((content) => write(TAG.octetString, content)));
+        const bytes = Buffer.concat(contents.map((content) => write(OCTET_STRING, content)));
         expect(read(bytes).map(({ tag, content }) => [tag, Buffer.from(content)])).toEqual(
-          contents.map((content) => [TAG.octetString, Buffer.from(content)]),
+          contents.map((content) => [OCTET_STRING, Buffer.from(content)]),
         );
       }),
       { numRuns: 50 },

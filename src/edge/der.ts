@@ -1,5 +1,5 @@
 /** Says that bytes are no DER, or not what was expected of them. */
-export class DerFault extends Error {}
+export class DerFault extends RangeError {}
 
 /** Holds one element of DER (X.690): its tag, what it holds, and all of its bytes. */
 export interface Element {
@@ -9,6 +9,7 @@ export interface Element {
 }
 
 /** Universal tags (X.680 §8.6); those of sequences and sets say that they hold elements. */
+export const BOOLEAN = 0x01;
 export const INTEGER = 0x02;
 export const BIT_STRING = 0x03;
 export const OCTET_STRING = 0x04;
@@ -109,3 +110,31 @@ export function timeOf({ tag, content }: Element): number {
 
 /** Tells whether the next element holds a time. */
 export const isTime = (reader: Reader): Element | null => reader.optional(UTC_TIME) ?? reader.optional(GENERALIZED_TIME);
+
+/** Reads elements that stand one behind the other, to the end. Throws `DerFault`. */
+export const read = (bytes: Uint8Array): Element[] => [...new Reader(bytes).rest()];
+
+/** Writes an element with this content. */
+export function write(tag: number, ...content: readonly Uint8Array[]): Buffer {
+  const length = content.reduce((sum, { length }) => sum + length, 0);
+  return Buffer.concat([Buffer.from([tag, ...lengthBytes(length)]), ...content]);
+}
+
+function lengthBytes(length: number): number[] {
+  if (length < 0x80) return [length];
+  const bytes: number[] = [];
+  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) bytes.unshift(rest % 256);
+  return [0x80 | bytes.length, ...bytes];
+}
+
+/** Writes an object identifier such as "2.5.29.17". */
+export function objectIdentifier(text: string): Buffer {
+  const [first = 0, second = 0, ...rest] = text.split(".").map(Number);
+  return write(OBJECT_IDENTIFIER, Buffer.from([first * 40 + second, ...rest.flatMap(base128)]));
+}
+
+function base128(number: number): number[] {
+  const bytes = [number % 128];
+  for (let rest = Math.floor(number / 128); rest > 0; rest = Math.floor(rest / 128)) bytes.unshift(0x80 | (rest % 128));
+  return bytes;
+}
