@@ -4,6 +4,8 @@ import { nearest } from "../schema/faults.ts";
 /** Describes a flag of a command. */
 export interface Flag {
   readonly name: string;
+  /** The letter that may stand for it behind one dash; left out: there is none. */
+  readonly short?: string;
   /** The word that stands for its value in the help; left out for a switch. */
   readonly value?: string;
   readonly help: string;
@@ -36,11 +38,14 @@ export class UsageError extends Error {}
 
 /** Reads the words behind a command's name. Throws `UsageError` for those that the command does not know. */
 export function readInput(command: Command, args: readonly string[]): Input {
-  const known = [...command.flags, { name: "help", help: "" } as Flag];
+  const known: readonly Flag[] = [...command.flags, { name: "help", short: "h", help: "" }];
   const { tokens } = parseArgs({
     args: [...args],
     options: Object.fromEntries(
-      known.map((flag) => [flag.name, { type: flag.value === undefined ? ("boolean" as const) : ("string" as const) }]),
+      known.map(({ name, short, value }) => [
+        name,
+        { type: value === undefined ? ("boolean" as const) : ("string" as const), ...(short === undefined ? {} : { short }) },
+      ]),
     ),
     strict: false,
     tokens: true,
@@ -49,10 +54,6 @@ export function readInput(command: Command, args: readonly string[]): Input {
   const positionals: string[] = [];
   for (const token of tokens) {
     if (token.kind === "positional") positionals.push(token.value);
-    if (token.kind === "option" && token.rawName === "-h") {
-      flags.help = true;
-      continue;
-    }
     if (token.kind !== "option") continue;
     const flag = known.find((each) => each.name === token.name);
     if (flag === undefined) {
@@ -75,7 +76,9 @@ export function readInput(command: Command, args: readonly string[]): Input {
 export function helpOf(command: Command): string {
   const lines = [`Usage: sluice ${command.usage}`, "", command.summary];
   if (command.flags.length > 0) {
-    const left = command.flags.map((flag) => `  --${flag.name}${flag.value === undefined ? "" : ` ${flag.value}`}`);
+    const left = command.flags.map(
+      ({ name, short, value }) => `  ${short === undefined ? "" : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`,
+    );
     const width = Math.max(...left.map((text) => text.length)) + 2;
     lines.push("", ...command.flags.map((flag, i) => `${left[i]?.padEnd(width)}${flag.help}`));
   }

@@ -21,7 +21,10 @@ export const completionOf = (commands: () => readonly Command[]): Command => ({
   },
 });
 
-const flagsOf = ({ flags }: Command): string[] => [...flags.map(({ name }) => `--${name}`), "--help"];
+const flagsOf = ({ flags }: Command): string[] => [
+  ...flags.flatMap(({ name, short }) => [`--${name}`, ...(short === undefined ? [] : [`-${short}`])]),
+  "--help",
+];
 const wordsOf = (command: Command): string => [...(command.actions ?? []), ...flagsOf(command)].join(" ");
 const namesOf = (commands: readonly Command[]): string => commands.map(({ name }) => name).join(" ");
 /** Gives the first sentence, for lists. */
@@ -74,7 +77,10 @@ const WRITERS: Readonly<Record<Shell, (commands: readonly Command[]) => string>>
         const within = `complete -c sluice -n ${quoted(`__fish_seen_subcommand_from ${command.name}`)}`;
         return [
           ...(command.actions === undefined ? [] : [`${within} -f -a ${quoted(command.actions.join(" "))}`]),
-          ...command.flags.map(({ name, value, help }) => `${within} -l ${name}${value === undefined ? "" : " -r"} -d ${quoted(help)}`),
+          ...command.flags.map(
+            ({ name, short, value, help }) =>
+              `${within} -l ${name}${short === undefined ? "" : ` -s ${short}`}${value === undefined ? "" : " -r"} -d ${quoted(help)}`,
+          ),
         ];
       }),
       "",

@@ -6,16 +6,34 @@ import { isServed } from "../storage/lock.ts";
 import { openStorage, StorageError } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
 import { systemClock } from "../values/clock.ts";
-import { type Command, UsageError } from "./arguments.ts";
+import { type Command, type Input, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
+import { FILE, recordIn } from "./record-file.ts";
 import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, showSecret, table, text } from "./remote.ts";
 
 const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
 
+/** Gives what a record is to be changed to: by the flags that were given and, where there is --file, by that file. Throws `UsageError` for nothing. */
+function changesIn(input: Input, fields: Readonly<Record<string, unknown>>): object {
+  const changes = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  if (text(input, "file") !== undefined) return { ...recordIn(input), ...changes };
+  if (Object.keys(changes).length === 0) throw new UsageError("say what is to be changed, by a flag or by --file FILE");
+  return changes;
+}
+
+/** Gives the fields of a key that flags can set. */
+const keyFieldsIn = (input: Input) => ({
+  name: text(input, "name"),
+  scopes: listOf(text(input, "scopes")),
+  routes: listOf(text(input, "routes")),
+  ips: listOf(text(input, "ips")),
+  expiresAt: text(input, "expires"),
+});
+
 export const keys: Command = {
   name: "keys",
-  usage: "keys create --consumer ID | list | get ID | rotate ID | disable ID | enable ID | revoke ID",
-  summary: "Creates, lists, shows, rotates, disables and revokes API keys of a running gateway. A secret is printed once.",
+  usage: "keys create --consumer ID | list | get ID | update ID | rotate ID | disable ID | enable ID | revoke ID",
+  summary: "Creates, lists, shows, changes, rotates, disables and revokes API keys of a running gateway. A secret is printed once.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "whose key it is; in a list, only this consumer's" },
@@ -25,28 +43,26 @@ export const keys: Command = {
     { name: "ips", value: "A,B", help: "the only addresses and blocks it may be used from" },
     { name: "expires", value: "TIME", help: "when it expires, as in 2027-01-31T00:00:00Z" },
     { name: "grace", value: "DURATION", help: "how long the secret before stays good, as in 24h" },
+    FILE,
     { name: "quiet", help: "print the new secret alone" },
     { name: "status", value: "STATUS", help: "in a list, only active, disabled, expired or revoked ones" },
   ],
-  actions: ["create", "list", "get", "rotate", "disable", "enable", "revoke"],
+  actions: ["create", "list", "get", "update", "rotate", "disable", "enable", "revoke"],
   positionals: 2,
   run: (input) => {
-    const enable = async (id: string | undefined, enabled: boolean) =>
-      show(input, await ask(input, "PATCH", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`, { enabled }));
-    return act(input, "keys create|list|get|rotate|disable|enable|revoke", {
+    const change = async (id: string | undefined, fields: object) =>
+      show(input, await ask(input, "PATCH", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`, fields));
+    return act(input, "keys create|list|get|update|rotate|disable|enable|revoke", {
       get: async (id) => show(input, await ask(input, "GET", `/admin/keys/${encodeURIComponent(required(id, "a key's id"))}`)),
-      disable: (id) => enable(id, false),
-      enable: (id) => enable(id, true),
+      update: (id) => change(id, changesIn(input, keyFieldsIn(input))),
+      disable: (id) => change(id, { enabled: false }),
+      enable: (id) => change(id, { enabled: true }),
       create: async () =>
         showSecret(
           input,
           await ask(input, "POST", "/admin/keys", {
             consumer: required(text(input, "consumer"), "--consumer ID"),
-            name: text(input, "name"),
-            scopes: listOf(text(input, "scopes")),
-            routes: listOf(text(input, "routes")),
-            ips: listOf(text(input, "ips")),
-            expiresAt: text(input, "expires"),
+            ...keyFieldsIn(input),
           }),
           "key",
         ),
@@ -86,18 +102,24 @@ export const keys: Command = {
 
 export const consumers: Command = {
   name: "consumers",
-  usage: "consumers create ID --tier TIER | list | get ID | delete ID",
-  summary: "Creates, lists, shows and deletes consumers of a running gateway.",
+  usage: "consumers create ID --tier TIER | list | get ID | update ID | disable ID | enable ID | delete ID",
+  summary: "Creates, lists, shows, changes, disables, enables and deletes consumers of a running gateway.",
   flags: [
     ...REMOTE_FLAGS,
-    { name: "tier", value: "TIER", help: "the tier of a new consumer" },
+    { name: "tier", value: "TIER", help: "the tier of a new consumer, or the one to change to" },
     { name: "name", value: "NAME", help: "a name for people" },
+    FILE,
     { name: "force", help: "delete the consumer's keys as well" },
   ],
-  actions: ["create", "list", "get", "delete"],
+  actions: ["create", "list", "get", "update", "disable", "enable", "delete"],
   positionals: 2,
-  run: (input) =>
-    act(input, "consumers create|list|get|delete", {
+  run: (input) => {
+    const change = async (id: string | undefined, fields: object) =>
+      show(input, await ask(input, "PATCH", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}`, fields));
+    return act(input, "consumers create|list|get|update|disable|enable|delete", {
+      update: (id) => change(id, changesIn(input, { tier: text(input, "tier"), name: text(input, "name") })),
+      disable: (id) => change(id, { enabled: false }),
+      enable: (id) => change(id, { enabled: true }),
       create: async (id) =>
         show(
           input,
@@ -114,7 +136,8 @@ export const consumers: Command = {
         await ask(input, "DELETE", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}${query}`);
         print(input.flags.json === true ? "{}\n" : `${id} is deleted\n`);
       },
-    }),
+    });
+  },
 };
 
 export const health: Command = {

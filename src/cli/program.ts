@@ -7,10 +7,27 @@ import { completionOf } from "./completion.ts";
 import { copyDatabase } from "./copy-database.ts";
 import { demo } from "./demo.ts";
 import { explain } from "./explain.ts";
+import { logs } from "./logs.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
-import { blocks, breakers, cache, certificates, issuers, limits, pools, reload, tiers, tokens, upstreams, usage } from "./resources.ts";
+import {
+  activities,
+  blocks,
+  breakers,
+  cache,
+  certificates,
+  config,
+  issuers,
+  limits,
+  logging,
+  pools,
+  reload,
+  tiers,
+  tokens,
+  upstreams,
+  usage,
+} from "./resources.ts";
 import { restore } from "./restore.ts";
 import { routes } from "./routes.ts";
 import { schema } from "./schema.ts";
@@ -40,12 +57,16 @@ const COMMANDS: readonly Command[] = [
   certificates,
   breakers,
   cache,
+  activities,
   health,
   explain,
   top,
+  logs,
+  logging,
   audit,
   tokens,
   signToken,
+  config,
   reload,
   backup,
   restore,

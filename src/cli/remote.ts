@@ -13,7 +13,15 @@ export const PATIENCE = 5000;
 export const NO_SLUICE = "what answers there is no Sluice, or another version of it";
 
 /** Says that the gateway refused, or could not be asked; the message is for whoever typed the command. */
-export class RemoteFault extends Error {}
+export class RemoteFault extends Error {
+  /** `isRefusal`: the gateway was there, and said no. */
+  constructor(
+    message: string,
+    readonly isRefusal = false,
+  ) {
+    super(message);
+  }
+}
 
 /** Gives the address where the gateway runs: the one that was given, else SLUICE_URL, else this machine. `http://` may be left out. */
 export function gatewayUrl(given: string | undefined): string {
@@ -43,7 +51,7 @@ export async function askRaw(input: Input, method: string, path: string, body?: 
   const refusal = (await answer.json().catch(() => ({}))) as { detail?: string; errors?: { path: string; message: string }[] };
   const more = (Array.isArray(refusal?.errors) ? refusal.errors : []).slice(1).map(({ path: at, message }) => `\n  ${at}: ${message}`);
   const detail = refusal?.detail ?? `it answers ${answer.status} without a reason: ${NO_SLUICE}`;
-  throw new RemoteFault(`${detail.replaceAll("?force=true", "--force")}${more.join("")}`);
+  throw new RemoteFault(`${detail.replaceAll("?force=true", "--force")}${more.join("")}`, true);
 }
 
 export async function ask<T>(input: Input, method: string, path: string, body?: unknown, timeout?: number): Promise<T> {

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { type DocumentKind, type KindPath, withArticle } from "../records/kinds.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Flag, type Input, UsageError } from "./arguments.ts";
+import { FILE, recordIn } from "./record-file.ts";
 import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
 
 /** Describes a kind of named records that the admin API makes, changes and deletes alike. */
@@ -12,7 +12,6 @@ interface Kind {
   readonly columns: readonly string[];
 }
 
-const FILE: Flag = { name: "file", value: "FILE", help: "the record as JSON, as the configuration file has it; - reads it from stdin" };
 const FORCE: Flag = { name: "force", help: "delete it though others use it" };
 
 /** Gives the words of the actions that a command knows, for its help and for completion. */
@@ -50,22 +49,6 @@ export function recordActions(
       print(input.flags.json === true ? "{}\n" : `${id} is deleted\n`);
     },
   };
-}
-
-/** Reads the record that --file names. */
-function recordIn(input: Input): object {
-  const file = required(text(input, "file"), "--file FILE");
-  let content: string;
-  try {
-    content = readFileSync(file === "-" ? 0 : file, "utf8");
-  } catch (error) {
-    throw new UsageError(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  try {
-    return JSON.parse(content) as object;
-  } catch {
-    throw new UsageError(`${file} is not JSON`);
-  }
 }
 
 export const tiers = commandOf({ plural: "tiers", singular: "tier", columns: ["name", "source", "limits", "quota"] });
@@ -241,6 +224,92 @@ export const cache: Command = {
     act(input, "cache get|purge", {
       get: async () => show(input, await ask(input, "GET", "/admin/cache")),
       purge: async () => show(input, await ask(input, "DELETE", `/admin/cache?${queryOf(input, ["route", "prefix"])}`)),
+    }),
+};
+
+const ACTIVITIES_FLAGS: readonly Flag[] = [
+  ...REMOTE_FLAGS,
+  { name: "sink", value: "NAME", help: "what failed in this sink, or try it again there alone" },
+];
+
+export const activities: Command = {
+  name: "activities",
+  usage: "activities get | list | replay ID",
+  summary: "Shows the state of queue and sinks of a running gateway, lists the activities that failed, and tries them again.",
+  flags: ACTIVITIES_FLAGS,
+  actions: ["get", "list", "replay"],
+  positionals: 2,
+  run: (input) => {
+    const query = queryOf(input, ["sink"]);
+    return act(input, "activities get|list|replay", {
+      get: async () => {
+        const {
+          items: _,
+          itemsTrouble: __,
+          nextCursor: ___,
+          ...state
+        } = await ask<Record<string, unknown>>(input, "GET", `/admin/activities?${query}`);
+        show(input, state);
+      },
+      list: async () => table(input, await askAll(input, `/admin/activities?${query}`), ["id", "state", "createdAt", "error", "payload"]),
+      replay: async (id) => {
+        const { replayed } = await ask<{ replayed: number }>(
+          input,
+          "POST",
+          `/admin/activities/${encodeURIComponent(required(id, "an activity's or a batch's id"))}/replay?${query}`,
+        );
+        if (input.flags.json === true) show(input, { replayed });
+        else print(`${replayed} will be tried again\n`);
+      },
+    });
+  },
+};
+
+export const logging: Command = {
+  name: "logging",
+  usage: "logging get | set [--level LEVEL] [--sample SHARE] [--access-log on|off] [--ttl DURATION] | reset",
+  summary: "Shows or changes the log's settings of a running gateway; reset goes back to the configuration's.",
+  flags: [
+    ...REMOTE_FLAGS,
+    { name: "level", value: "LEVEL", help: "the least severe lines that are written, as in debug" },
+    { name: "sample", value: "SHARE", help: "the share of requests with a status below 400 that get a line, 0 to 1" },
+    { name: "access-log", value: "on|off", help: "a line for each request, or none" },
+    { name: "ttl", value: "DURATION", help: "after this the configuration's settings hold again, as in 10m" },
+  ],
+  actions: ["get", "set", "reset"],
+  positionals: 1,
+  run: (input) =>
+    act(input, "logging get|set|reset", {
+      get: async () => show(input, await ask(input, "GET", "/admin/logging")),
+      set: async () => show(input, await ask(input, "PATCH", "/admin/logging", logSettingsIn(input))),
+      reset: async () => show(input, await ask(input, "DELETE", "/admin/logging")),
+    }),
+};
+
+function logSettingsIn(input: Input): object {
+  const [sample, accessLog] = [text(input, "sample"), text(input, "access-log")];
+  if (accessLog !== undefined && accessLog !== "on" && accessLog !== "off") throw new UsageError("--access-log must be on or off");
+  return {
+    level: text(input, "level"),
+    accessLogSample: sample === undefined ? undefined : Number(sample),
+    accessLog: accessLog === undefined ? undefined : accessLog === "on",
+    ttl: text(input, "ttl"),
+  };
+}
+
+export const config: Command = {
+  name: "config",
+  usage: "config get",
+  summary: "Prints the configuration that a running gateway has in force, with all defaults, as JSON. Secrets are masked.",
+  flags: REMOTE_FLAGS,
+  actions: ["get"],
+  positionals: 1,
+  run: (input) =>
+    act(input, "config get", {
+      get: async () => {
+        const found = await ask<{ config: object }>(input, "GET", "/admin/config");
+        print(input.flags.json === true ? `${JSON.stringify(found)}\n` : `${JSON.stringify(found.config, null, 2)}\n`);
+      },
     }),
 };
 

@@ -114,6 +114,32 @@ describe("the command line, with a running gateway", () => {
     expect((await sluice("issuers", "get")).stderr).toContain("an issuer's name is needed");
     expect((await sluice("issuers", "list")).status).toBe(0);
     expect(await json<object>("reload")).toMatchObject({ file: "config.json" });
+    expect(JSON.parse((await sluice("config", "get")).stdout)).toMatchObject({ routes: [{ name: "all" }] });
+    expect((await sluice("activities", "list")).stderr).toContain("Activities are off");
+  });
+
+  test("changes consumers, keys and the log's settings by flags or by a file", async () => {
+    await json("consumers", "create", "changing", "--tier", "plain");
+    expect(await json<object>("consumers", "update", "changing", "--tier", "anonymous")).toMatchObject({ tier: "anonymous", name: null });
+    writeFileSync(join(gateway.folder, "changes.json"), '{ "metadata": { "plan": "gold" } }');
+    expect(await json<object>("consumers", "update", "changing", "--name", "New", "--file", "changes.json")).toMatchObject({
+      name: "New",
+      metadata: { plan: "gold" },
+    });
+    const made = await json<{ id: string; key: string }>("keys", "create", "--consumer", "changing");
+    expect(await json<object>("keys", "update", made.id, "--scopes", "a,b", "--ips", "192.0.2.0/24")).toMatchObject({
+      scopes: ["a", "b"],
+      ips: ["192.0.2.0/24"],
+    });
+    expect((await sluice("keys", "update", made.id)).stderr).toContain("say what is to be changed");
+    expect((await sluice("consumers", "disable", "changing")).status).toBe(0);
+    expect(await use(made.key)).toBe(401);
+    expect(await json<object>("consumers", "enable", "changing")).toMatchObject({ enabled: true });
+    expect((await sluice("consumers", "delete", "changing", "--force")).status).toBe(0);
+    const log = ["logging", "set", "--level", "debug", "--sample", "0.5", "--access-log", "off", "--ttl", "10m"];
+    expect(await json<object>(...log)).toMatchObject({ level: "debug", accessLogSample: 0.5, accessLog: false });
+    expect((await sluice("logging", "set", "--access-log", "maybe")).status).toBe(2);
+    expect(await json<object>("logging", "reset")).toMatchObject({ level: "info", accessLog: true });
   });
 
   test("sets the system's status, verifies and lists the audit", async () => {
@@ -132,7 +158,7 @@ describe("the command line, with a running gateway", () => {
 
   test("says what is wrong with the command, the token, or that nobody answers", async () => {
     const cases: [string[], number, string][] = [
-      [["keys"], 2, "an action is needed: keys create|list|get|rotate|disable|enable|revoke"],
+      [["keys"], 2, "an action is needed: keys create|list|get|update|rotate|disable|enable|revoke"],
       [["keys", "make"], 2, 'unknown action "make"'],
       [["keys", "create"], 2, "--consumer ID is needed"],
       [["keys", "rotate"], 2, "a key's id is needed"],
