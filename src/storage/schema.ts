@@ -220,3 +220,58 @@ export const poolSpent = sqliteTable(
   { pool: text().notNull(), key: text().notNull(), spent: text().notNull(), standing: text() },
   (table) => [primaryKey({ columns: [table.pool, table.key] })],
 );
+
+/** The buckets of latency that history counts requests in, in columns `latency_0` and on: those of `http_request_latency_ms`. */
+export const HISTORY_BUCKETS = 15;
+
+/**
+ * What became of requests, by the minute and by the hour. A row is added to as long as its minute or hour goes on. The migration makes it WITHOUT ROWID: it
+ * is its own index, in the order of time.
+ */
+export const history = sqliteTable(
+  "history",
+  {
+    /** 0: a minute, 1: an hour. */
+    step: integer().notNull(),
+    /** Milliseconds since 1970 at which it begins. */
+    time: integer().notNull(),
+    /** What is counted, as `src/history/table.ts` numbers it. */
+    kind: integer().notNull(),
+    /** The route, the consumer or the code of refusals; empty for callers whom nothing names, and where all are counted together. */
+    name: text().notNull(),
+    /** Milliseconds of it in which somebody counted; only where all routes are counted together. */
+    covered: integer().notNull(),
+    requests: integer().notNull(),
+    clientErrors: integer("client_errors").notNull(),
+    errors: integer().notNull(),
+    limited: integer().notNull(),
+    ...Object.fromEntries(Array.from({ length: HISTORY_BUCKETS }, (_, i) => [`latency${i}`, integer(`latency_${i}`).notNull()])),
+  },
+  (table) => [primaryKey({ columns: [table.step, table.time, table.kind, table.name] })],
+);
+
+/** What each start of the gateway had counted, all processes together, when it was last added to history: JSON. */
+export const historyMarks = sqliteTable("history_marks", {
+  run: text().primaryKey(),
+  at: integer().notNull(),
+  sums: text().notNull(),
+});
+
+/** What limits in shadow looked at and would have refused, by the hour. WITHOUT ROWID, as `history`. */
+export const shadowHours = sqliteTable(
+  "shadow_hours",
+  {
+    /** Milliseconds since 1970 at which it begins. */
+    hour: integer().notNull(),
+    /** Whose limit it is, as in "tier free", and its name. */
+    owner: text().notNull(),
+    limitName: text("limit_name").notNull(),
+    /** 1: all consumers together. */
+    whole: integer().notNull(),
+    /** Empty for callers whom nothing names. */
+    consumer: text().notNull(),
+    requests: integer().notNull(),
+    refused: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.hour, table.owner, table.limitName, table.whole, table.consumer] })],
+);
