@@ -57,6 +57,7 @@ const FLOORS = [
     "demo",
     "pages",
     "stats",
+    "history",
     "observers",
   ],
   ["config", "admin", "gateway", "cli", "main.ts"],

@@ -16,6 +16,8 @@ import type { Guard } from "../guard/guard.ts";
 import { healthAdmin } from "../health/admin.ts";
 import type { SystemHealth } from "../health/health.ts";
 import type { Warnings } from "../health/warnings.ts";
+import { historyAdmin } from "../history/admin.ts";
+import type { History } from "../history/history.ts";
 import { IssuerState } from "../issuers/admin.ts";
 import { ISSUER_NAMES, IssuerConfig } from "../issuers/settings.ts";
 import { keysAdmin } from "../keys/admin.ts";
@@ -47,6 +49,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly guard: Guard;
   readonly audit: Audit;
   readonly usage: Usage;
+  readonly history: History;
   readonly databasePath: string;
   readonly health: SystemHealth;
   readonly components: () => Record<string, string>;
@@ -120,6 +123,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(activitiesAdmin(deps.activities, deps.audit), "admin"),
   own(auditAdmin(deps.audit), "admin"),
   own(usageAdmin(deps.usage, deps.clock), "admin"),
+  own(historyAdmin(deps), "admin"),
   recordsOf("token", tokensAdmin(deps.tokens)),
   own(backupAdmin(deps.databasePath, deps.audit), "admin"),
   own(limitsAdmin(deps), "operator"),

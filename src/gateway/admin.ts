@@ -51,6 +51,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     log: options.log,
     explain: explanations(ground, services, snapshots),
     stats: statistics(ground, services),
+    history: services.history,
     catchUp: () => guarded(() => feed.poll(services.applyRemoteChanges)),
     unwritable: (error) => (writability.failed(error) ? writability.state : null),
     write: replication === null ? null : (work) => replication.write(work),

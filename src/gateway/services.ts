@@ -15,6 +15,8 @@ import { MemoryTries, SharedTries } from "../guard/tries.ts";
 import { AutoHealth, compileAuto } from "../health/auto.ts";
 import { watchCrowd } from "../health/crowded.ts";
 import { type HealthState, type Origin, SystemHealth } from "../health/health.ts";
+import { ConsumerCounts } from "../history/consumer-counts.ts";
+import type { History } from "../history/history.ts";
 import { PooledClient, type UpstreamClient, UpstreamFailure } from "../http/client.ts";
 import { Clients } from "../http/clients.ts";
 import { timeText } from "../http/conventions.ts";
@@ -36,12 +38,14 @@ import { Forwarder } from "../upstreams/forwarder.ts";
 import type { OnChecked } from "../upstreams/health-check.ts";
 import { Upstreams } from "../upstreams/registry.ts";
 import { Troubles } from "../upstreams/troubles.ts";
+import { ERRORS, LIMITED, REQUESTS } from "../usage/book.ts";
 import { Usage } from "../usage/usage.ts";
 import { parseSize } from "../values/units.ts";
 import { openAcme } from "./acme.ts";
 import { type Certificates, openCertificates } from "./certificates.ts";
 import { type Everyone, openEveryone } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
+import { keepHistory } from "./history.ts";
 import { onRecords, openPicture, type Picture } from "./picture.ts";
 import { Records } from "./records.ts";
 import { declare } from "./reload.ts";
@@ -89,6 +93,7 @@ export interface Services {
   /** Asks all processes of the gateway for what each knows by itself. */
   readonly everyone: Everyone;
   readonly usage: Usage;
+  readonly history: History;
   readonly recorder: Recorder;
   readonly activities: ActivitiesDoor;
   /** What https is served with. */
@@ -124,12 +129,15 @@ export function openServices(ground: Ground): Services {
   const who = openCallers(ground);
   declare(ground, who);
   const limits = openLimits(ground.scope, ground, who.health);
+  const consumers = new ConsumerCounts();
   const usage = new Usage({
     ...{ storage: ground.storage, clock: ground.clock, writer: ground.cells, isLeft: ground.bus.role === "worker" },
     hasRecord: (id) => who.records.registry.hasConsumer(id),
+    onWritten: (id, more) => consumers.note(id, more[REQUESTS] ?? 0, more[ERRORS] ?? 0, more[LIMITED] ?? 0),
   });
   // What is closed can be dropped by whoever has written it.
   ground.scope.defer(() => usage.close());
+  const history = keepHistory(ground, usage, consumers);
   flushRegularly(ground, who, limits, usage);
   const shared = openSharing(ground, who);
   const backends = openBackends(ground, who.pools);
@@ -145,7 +153,7 @@ export function openServices(ground: Ground): Services {
   const acme = openAcme(ground, who.secrets);
   const certificates = openCertificates(ground, acme);
   const own = { denials, everyone, recorder, activities, acme, certificates };
-  return { ...who, limits, usage, ...shared, ...backends, picture, demo, tracing, ...own };
+  return { ...who, limits, usage, history, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */

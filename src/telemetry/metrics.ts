@@ -23,6 +23,7 @@ const ACROSS_PROCESSES: Readonly<Record<string, Across>> = {
   nodejs_eventloop_lag_min_seconds: "min",
 };
 const LAG = "nodejs_eventloop_lag";
+const REFUSALS = "sluice_refused_requests_total";
 
 /** The endpoints that Sluice always answers itself beside its admin API, and those that may be turned on. */
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs"] as const;
@@ -136,10 +137,7 @@ export class Metrics {
       "Requests that limits and quotas refused, by the limit's owner and its name.",
     );
     this.shadowed = this.counter("sluice_shadow_denials_total", "Requests that limits in shadow would have refused.");
-    this.refusals = this.counter(
-      "sluice_refused_requests_total",
-      "Requests that Sluice itself refused, by the code of its answer and the caller's tier.",
-    );
+    this.refusals = this.counter(REFUSALS, "Requests that Sluice itself refused, by the code of its answer and the caller's tier.");
     this.retries = this.counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
     this.closedWebSockets = this.counter(
       "sluice_websockets_closed_total",
@@ -260,6 +258,18 @@ export class Metrics {
   /** Tells what became of each route's requests, for people without Prometheus; over all processes. */
   byRoute(): RouteCounts[] {
     return this.picture().byRoute();
+  }
+
+  /** Gives the same with the refusals by their code, as of one moment. */
+  traffic(): { readonly routes: readonly RouteCounts[]; readonly refusals: ReadonlyMap<string, number> } {
+    const picture = this.picture();
+    return { routes: picture.byRoute(), refusals: refusalsIn(picture) };
+  }
+
+  /** Gives what another start of the gateway on this database had counted, of which no process lives; `sums`: reads that. */
+  static trafficOf(sums: CellSums): ReturnType<Metrics["traffic"]> {
+    const picture = new Picture(sums.read(), new Keys());
+    return { routes: picture.byRoute(), refusals: refusalsIn(picture) };
   }
 
   /** Gives the number of requests of callers that this process has counted. */
@@ -404,3 +414,13 @@ export class Metrics {
 }
 
 const plus = (a: Float64Array | undefined, b: Float64Array): Float64Array => b.map((value, i) => value + (a?.[i] ?? 0));
+
+/** Sums refusals by their code. */
+function refusalsIn(picture: Picture): Map<string, number> {
+  const codes = new Map<string, number>();
+  for (const { labels, value } of picture.of(REFUSALS)) {
+    const code = String(labels.code);
+    if (value > 0) codes.set(code, (codes.get(code) ?? 0) + value);
+  }
+  return codes;
+}

@@ -49,7 +49,12 @@ export interface IntakeDeps {
   readonly hasRecord: (consumer: string) => boolean;
   /** The blocks in private memory in which this process counts. */
   readonly private: Set<Cells>;
+  /** Learns of what was written, each count once. */
+  readonly onWritten?: OnWritten;
 }
+
+/** Learns what a consumer ("" for callers whom nothing names) has used more, by the places that `book.ts` names. */
+export type OnWritten = (consumer: string, more: Float64Array) => void;
 
 /**
  * Puts what all processes have counted into the database, each count once: also those of processes that were killed, and when this one is.
@@ -88,7 +93,11 @@ export class UsageIntake {
     const changed = sources.filter((source) => final.has(source) || source.counters.some(({ cells, written }) => isBehind(written, cells)));
     if (changed.length > 0) {
       const taken = this.deps.storage.client.transaction(() => changed.map((source) => this.write(source))).immediate();
-      for (const counts of taken) for (const [counter, count] of counts) counter.written.set(count);
+      for (const counts of taken)
+        for (const [counter, count, more] of counts) {
+          counter.written.set(count);
+          if (more !== null) this.deps.onWritten?.(counter.consumer, more);
+        }
     }
     this.tell(sources);
     for (const source of final) this.drop(source);
@@ -136,26 +145,24 @@ export class UsageIntake {
     source.read = used;
   }
 
-  /** Writes what a source has counted, within a transaction. Gives what is then written. */
-  private write({ file, counters }: Source): [Counter, Float64Array][] {
+  /** Writes what a source has counted, within a transaction. Gives what is then written, and how much of it was not before. */
+  private write({ file, counters }: Source): [Counter, counts: Float64Array, more: Float64Array | null][] {
     const { client } = this.deps.storage;
     const add = client.query(
       "INSERT INTO usage (hour, consumer, key, route, requests, errors, limited, tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET requests = requests + ?5, errors = errors + ?6, limited = limited + ?7, tokens = tokens + ?8",
     );
     const sequence = file === null ? 0 : this.sequenceOf(file);
-    const taken: [Counter, Float64Array][] = [];
+    const taken: [Counter, Float64Array, Float64Array | null][] = [];
     // Another gateway on this database has taken all of it meanwhile, and its number may be gone.
     if (file !== null && !existsSync(file.path)) return taken;
     for (const counter of counters) {
       const { cells, hour, consumer, key, route } = counter;
       const counts = cells.slice(0, COUNTS);
       const written = file === null ? counter.written : markOf(cells, sequence);
-      if (isBehind(written, counts)) {
-        const more = counts.map((count, i) => count - at(written, i));
-        add.run(hour, consumer, key, route, at(more, REQUESTS), at(more, ERRORS), at(more, LIMITED), at(more, TOKENS));
-      }
+      const more = isBehind(written, counts) ? counts.map((count, i) => count - at(written, i)) : null;
+      if (more !== null) add.run(hour, consumer, key, route, at(more, REQUESTS), at(more, ERRORS), at(more, LIMITED), at(more, TOKENS));
       if (file !== null) markOf(cells, sequence + 1).set(counts);
-      if (isBehind(counter.written, counts)) taken.push([counter, counts]);
+      if (isBehind(counter.written, counts)) taken.push([counter, counts, more]);
     }
     if (file !== null)
       client

@@ -6,7 +6,7 @@ import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
 import { ERRORS, LIMITED, REQUESTS, TOKENS, UsageBook } from "./book.ts";
 import type { HeavyHitter } from "./heavy-hitters.ts";
-import { UsageIntake } from "./intake.ts";
+import { type OnWritten, UsageIntake } from "./intake.ts";
 
 /** Holds what is counted of requests. */
 export interface Counts {
@@ -50,6 +50,8 @@ export interface UsageDeps {
   readonly writer?: CellWriter | null;
   /** True where another process puts what was counted into the database. */
   readonly isLeft?: boolean;
+  /** Learns of what was put into the database, each count once. */
+  readonly onWritten?: OnWritten;
 }
 
 /**
