@@ -58,6 +58,7 @@ const FLOORS = [
     "pages",
     "stats",
     "history",
+    "shadow",
     "observers",
   ],
   ["config", "admin", "gateway", "cli", "main.ts"],

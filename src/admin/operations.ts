@@ -50,7 +50,12 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     "Tier",
     {
       create: { name: "gold", limits: [{ algorithm: "sliding-window", limit: 1000, window: "1m" }] },
-      update: { limits: [{ algorithm: "sliding-window", limit: 2000, window: "1m" }] },
+      update: {
+        limits: [
+          { algorithm: "sliding-window", limit: 2000, window: "1m" },
+          { name: "trial", algorithm: "sliding-window", limit: 500, window: "1m", shadow: true },
+        ],
+      },
     },
     { create: taken("tier"), remove: `Consumers have it or routes name it: change them first, or use \`force\`. Or: ${MANAGED}` },
   ),
@@ -146,6 +151,17 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "GET /admin/limits/{consumer}": { id: "getLimits", answer: "ConsumerLimits" },
   "DELETE /admin/limits/{consumer}": { id: "resetLimits" },
+  "GET /admin/shadow": { id: "getShadowReport", answer: "ShadowReport" },
+  "POST /admin/shadow/arm": {
+    id: "armLimit",
+    body: "LimitToArm",
+    answer: "ArmedLimit",
+    example: { owner: "tier gold", limit: "trial" },
+    refuses: {
+      404: "There is no such owner, or it has no such limit.",
+      409: `It is not in shadow. Or: ${MANAGED} Or it was changed at the same moment.`,
+    },
+  },
   "POST /admin/explain/request": {
     id: "explainRequest",
     body: "RequestToExplain",
@@ -245,6 +261,7 @@ export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["pools", "Upstream credentials that are handed out or injected within their budgets"],
   ["issuers", "Those whose signed tokens tell who calls"],
   ["limits", "Rate limits: what a consumer has used, and why a request was refused"],
+  ["shadow", "Limits in shadow: what they would have refused, and how to put them in force"],
   ["health", "Liveness, readiness, and the system's status (NORMAL or DEGRADED)"],
   ["certificates", "Certificates that https is served with: until when each is valid, and what is wrong"],
   ["breakers", "Circuit breakers: see, open and close them"],

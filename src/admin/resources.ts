@@ -29,6 +29,7 @@ import { PoolConfig } from "../pools/settings.ts";
 import { documentsAdmin } from "../records/admin.ts";
 import type { Documents } from "../records/documents.ts";
 import { RouteConfig } from "../routes/settings.ts";
+import { type ShadowAdminDeps, shadowAdmin } from "../shadow/admin.ts";
 import { type StatsDeps, statsAdmin } from "../stats/admin.ts";
 import type { Log, LogState } from "../telemetry/log.ts";
 import { logAdmin } from "../telemetry/log-admin.ts";
@@ -50,6 +51,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly audit: Audit;
   readonly usage: Usage;
   readonly history: History;
+  readonly shadow: ShadowAdminDeps;
   readonly databasePath: string;
   readonly health: SystemHealth;
   readonly components: () => Record<string, string>;
@@ -127,6 +129,8 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   recordsOf("token", tokensAdmin(deps.tokens)),
   own(backupAdmin(deps.databasePath, deps.audit), "admin"),
   own(limitsAdmin(deps), "operator"),
+  // What it arms may be a record that instances share.
+  { ...own(shadowAdmin(deps.shadow), "admin"), isShared: true },
   // It takes a key, which belongs in no URL: a POST that only looks.
   own(explainAdmin(deps.explain), "admin", { "POST /request": "viewer" }),
   own(statsAdmin(deps.stats), "admin"),

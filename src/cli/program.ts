@@ -7,6 +7,7 @@ import { completionOf } from "./completion.ts";
 import { copyDatabase } from "./copy-database.ts";
 import { demo } from "./demo.ts";
 import { explain } from "./explain.ts";
+import { history, shadow } from "./history.ts";
 import { logs } from "./logs.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
@@ -52,7 +53,9 @@ const COMMANDS: readonly Command[] = [
   pools,
   issuers,
   limits,
+  shadow,
   usage,
+  history,
   blocks,
   certificates,
   breakers,

@@ -1,6 +1,7 @@
 import { type AdminDeps, createAdmin } from "../admin/app.ts";
 import { IdempotentAnswers } from "../admin/idempotency.ts";
 import { adminResources, type ResourceDeps } from "../admin/resources.ts";
+import { placeIn } from "../config/place.ts";
 import { namedRoute } from "../exchange/named-route.ts";
 import { Explain } from "../explain/explain.ts";
 import { Walk } from "../explain/walk.ts";
@@ -8,7 +9,8 @@ import { timeText } from "../http/conventions.ts";
 import { mayUse } from "../identity/gate.ts";
 import { issuerState } from "../issuers/admin.ts";
 import type { Pools } from "../pools/pools.ts";
-import { faultLines } from "../schema/faults.ts";
+import { faultLines, type Path } from "../schema/faults.ts";
+import { ShadowLimits } from "../shadow/limits.ts";
 import type { Bus } from "../shared/bus.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Components } from "./components.ts";
@@ -52,6 +54,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     explain: explanations(ground, services, snapshots),
     stats: statistics(ground, services),
     history: services.history,
+    shadow: shadowReport(ground, services),
     catchUp: () => guarded(() => feed.poll(services.applyRemoteChanges)),
     unwritable: (error) => (writability.failed(error) ? writability.state : null),
     write: replication === null ? null : (work) => replication.write(work),
@@ -91,6 +94,13 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
     walk: new Walk({ clock, explain, snapshot: () => snapshots.current }),
     routeOf: (text) => namedRoute(text, snapshots.all, snapshots.current.router),
   };
+}
+
+function shadowReport({ clock, inForce, options }: Ground, { shadow, records }: Services): ResourceDeps["shadow"] {
+  const { tiers, routes, consumers, keys } = records;
+  const { table, flush } = shadow;
+  const placeOf = (path: Path) => placeIn(options.file, path);
+  return { limits: new ShadowLimits({ tiers, routes, consumers, keys, config: () => inForce.config, placeOf }), table, flush, clock };
 }
 
 function statistics({ clock, metrics, warnings, link, live, options }: Ground, services: Services): ResourceDeps["stats"] {

@@ -45,7 +45,7 @@ import { openAcme } from "./acme.ts";
 import { type Certificates, openCertificates } from "./certificates.ts";
 import { type Everyone, openEveryone } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
-import { keepHistory } from "./history.ts";
+import { keepHistory, keepShadow, type Shadow } from "./history.ts";
 import { onRecords, openPicture, type Picture } from "./picture.ts";
 import { Records } from "./records.ts";
 import { declare } from "./reload.ts";
@@ -94,6 +94,8 @@ export interface Services {
   readonly everyone: Everyone;
   readonly usage: Usage;
   readonly history: History;
+  /** What limits in shadow look at. */
+  readonly shadow: Shadow;
   readonly recorder: Recorder;
   readonly activities: ActivitiesDoor;
   /** What https is served with. */
@@ -138,6 +140,7 @@ export function openServices(ground: Ground): Services {
   // What is closed can be dropped by whoever has written it.
   ground.scope.defer(() => usage.close());
   const history = keepHistory(ground, usage, consumers);
+  const shadow = keepShadow(ground);
   flushRegularly(ground, who, limits, usage);
   const shared = openSharing(ground, who);
   const backends = openBackends(ground, who.pools);
@@ -153,7 +156,7 @@ export function openServices(ground: Ground): Services {
   const acme = openAcme(ground, who.secrets);
   const certificates = openCertificates(ground, acme);
   const own = { denials, everyone, recorder, activities, acme, certificates };
-  return { ...who, limits, usage, history, ...shared, ...backends, picture, demo, tracing, ...own };
+  return { ...who, limits, usage, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */

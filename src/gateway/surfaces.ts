@@ -91,7 +91,7 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
 /** Gathers the services that lines are made of. */
 function lineServices(ground: Ground, services: Services): LineServices {
   const { clock, emit, plugins, inForce } = ground;
-  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers, clientCertificates } = services;
+  const { guard, records, limits, authorize, caching, forwarder, usage, recorder, auto, issuers, clientCertificates, shadow } = services;
   const keys = records.registry;
   const apiKeys = new ApiKeyFinder(keys, guard, (bearer) => issuers.takes(bearer), catchingUp(ground, services));
   const calls = new Calls({ clock, emit });
@@ -109,6 +109,7 @@ function lineServices(ground: Ground, services: Services): LineServices {
     limits: new LimitsGate({
       ...{ limiter: limits.limiter, keys, clock, away: limits.away },
       onDenied: (exchange, readings) => recorder.denied(exchange, readings),
+      onShadow: ({ holder }, readings) => shadow.counts.note(holder.via === "none" ? "" : holder.consumer.id, readings),
     }),
     auto: () => auto.current,
   };
@@ -165,7 +166,7 @@ function ownAnswerers(
 /** Makes the answerers of the paths that callers, and services of somebody's own, ask about keys. */
 function callersAnswerers(ground: Ground, services: Services, snapshots: Snapshots): CallersAnswerers {
   const { clock, audit, feed, guarded, writability } = ground;
-  const { records, limits, usage, recorder, replication, applyRemoteChanges } = services;
+  const { records, limits, usage, recorder, shadow, replication, applyRemoteChanges } = services;
   const { keys, registry, metadata, tiers } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
@@ -174,6 +175,7 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
     routeNames: () => snapshots.all.map(({ name }) => name),
     onRefused: ({ id: requestId }, key, { route, ip }, refusal, readings) =>
       recorder.judged({ requestId, route: route?.name ?? null, caller: key, ip }, refusal, readings),
+    onShadow: (key, readings) => shadow.counts.note(key.consumer.id, readings),
   });
   const standing = new Standing({ keys, registry, limiter, usage, clock, routes: () => snapshots.all });
   const rotation = new Rotation({

@@ -183,7 +183,7 @@ export class Keys {
       for (const key of consumer.keys) {
         const given = declaredKey(key);
         const hash = declaredHash(given.key);
-        const id = `key_${hash.slice(0, 16)}`;
+        const id = declaredIdOf(given);
         const known = before.get(id);
         const isKept = known?.consumer.id === consumer.id && Bun.deepEquals(known.given, given);
         const owner = registry.consumerOrAbsent(consumer.id);
@@ -670,3 +670,6 @@ function declaredRecord(entry: Declared, now: number): KeyRecord {
     previousExpiresAt: null,
   };
 }
+
+/** Gives the id of a key that the file declares: the same as long as the key is. */
+export const declaredIdOf = ({ key }: Pick<DeclaredKey, "key">): string => `key_${declaredHash(key).slice(0, 16)}`;

@@ -20,6 +20,8 @@ export interface LimitsGateDeps {
   readonly away: () => "local" | "allow" | "deny" | null;
   /** Learns that limits denied a request, or would have in earnest. */
   readonly onDenied: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
+  /** Learns of a request that limits have looked at of which some are in shadow. */
+  readonly onShadow: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
 }
 
 /** Does something with the limits of a request: it counts for `subjects`, which run beside `policies`, and takes `cost` from each. */
@@ -103,6 +105,7 @@ export class LimitsGate {
     exchange.limitHead = limitHeaders(readings, now);
     exchange.trace?.leave(clock.now(), { "sluice.limits": namesOf(readings), "sluice.allowed": verdict.allowed });
     if (readings.some(isDenied)) this.deps.onDenied(exchange, readings);
+    if (readings.some(isInShadow)) this.deps.onShadow(exchange, readings);
     if (verdict.allowed) {
       // Most limits have nothing to give back or to settle.
       if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined)
@@ -213,3 +216,4 @@ function withoutAddress(policies: readonly Policy[], { via }: Caller): readonly 
 
 const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");
 const isDenied = ({ denied }: LimitReading): boolean => denied;
+const isInShadow = ({ policy }: LimitReading): boolean => policy.shadow;

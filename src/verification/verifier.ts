@@ -65,6 +65,8 @@ export interface VerifierDeps {
   readonly routeNames: () => readonly string[];
   /** Learns that a key may not be used, or that limits in shadow would not let it (`null`). `readings`: where it stands under its limits. */
   readonly onRefused: (exchange: Exchange, key: KeyEntry, asked: Asked, refusal: Problem | null, readings: readonly LimitReading[]) => void;
+  /** Learns where a key stands under its limits of which some are in shadow. */
+  readonly onShadow: (key: KeyEntry, readings: readonly LimitReading[]) => void;
 }
 
 /** Says what a key is wanted for. */
@@ -173,10 +175,11 @@ export class Verifier {
 
   /** Counts a verification in the key's usage, and tells of a refusal. One that only looks leaves no trace. */
   private note(exchange: Exchange, key: KeyEntry, asked: Asked, refusal: Problem | null, readings: readonly LimitReading[]): void {
-    const { usage, onRefused } = this.deps;
+    const { usage, onRefused, onShadow } = this.deps;
     if (asked.cost === 0) return;
     usage.note(asked.route?.name ?? VERIFICATION_NAME, key, refusal?.status ?? 200, refusal?.status === 429, 0);
     if (refusal !== null || readings.some(({ denied }) => denied)) onRefused(exchange, key, asked, refusal, readings);
+    if (readings.some(({ policy }) => policy.shadow)) onShadow(key, readings);
   }
 
   private said(key: KeyEntry, code: VerificationCode | null, limits: readonly Left[]): Verification {
