@@ -61,7 +61,7 @@ const FLOORS = [
     "shadow",
     "observers",
   ],
-  ["config", "admin", "gateway", "cli", "main.ts"],
+  ["config", "versions", "admin", "gateway", "cli", "main.ts"],
 ].flat();
 
 const floorOf = (file: string): string => file.split("/", 1)[0] ?? file;

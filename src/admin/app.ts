@@ -4,6 +4,7 @@ import type { Guard } from "../guard/guard.ts";
 import { checkBody } from "../http/json-bounds.ts";
 import { ipBlocked, type Problem, problem } from "../http/problem.ts";
 import { TOKEN_MISSING, TOKEN_UNKNOWN } from "../http/refused.ts";
+import { CONSOLE_HEADER, NOTE_HEADER, noteIn } from "../versions/note.ts";
 import { openApiDocument } from "./document.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { endpointRefusalOf, notHere, refusalOf, toResponse, type WhyUnwritable } from "./refusals.ts";
@@ -123,7 +124,8 @@ async function guarded(deps: AdminDeps, app: { handle(request: Request): Promise
   if (!isAtLeast(found.role, leastRole(resource, request.method, path)))
     return refuse(problem("forbidden", `This takes a token with more rights than ${found.role}.`));
 
-  const actor = { name: found.name, ip, requestId };
+  const isInConsole = request.headers.has(CONSOLE_HEADER);
+  const actor = { name: found.name, ip, requestId, note: noteIn(request.headers.get(NOTE_HEADER)), isInConsole };
   const { write } = deps;
   const isShared = write !== null && !isLook(request.method) && resource?.isShared === true;
   const act = (request: Request): Promise<Response> => deps.audit.as(actor, () => app.handle(request));

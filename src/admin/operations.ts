@@ -223,6 +223,37 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     refuses: { 422: "The file has faults: the configuration before stays in force." },
   },
   "GET /admin/config/schema": { id: "getConfigSchema" },
+  "GET /admin/config/file": {
+    id: "getConfigFile",
+    answer: "ConfigurationFile",
+    refuses: { 409: "There is no file, or it can't be read." },
+  },
+  "PUT /admin/config/file": {
+    id: "writeConfigFile",
+    body: "NewConfigurationFile",
+    answer: "WrittenConfigurationFile",
+    example: { text: "{}\n", note: "no routes for now" },
+    refuses: {
+      403: "The token's role is not admin, or `admin.editFile` is not set.",
+      409: "There is no file, or it can't be written.",
+      412: "The file was changed since you read it (`If-Match`).",
+      422: "The text has faults, each with its line and column: nothing was changed.",
+    },
+  },
+  "GET /admin/versions": { id: "listVersions", answer: "VersionPage" },
+  "GET /admin/versions/{id}": { id: "getVersion", answer: "VersionWithState" },
+  "GET /admin/versions/{id}/diff": { id: "compareVersions", answer: "VersionDifference" },
+  "POST /admin/versions/{id}/restore": {
+    id: "restoreVersion",
+    body: "Restoration",
+    answer: "RestoredVersion",
+    example: { note: "back to before black friday", file: false },
+    refuses: {
+      403: "The token's role is not admin, or it takes `admin.editFile`.",
+      409: "The configuration file was another: `difference` says how. Say what is to be done by `file`.",
+      422: "It does not hold any more: `errors` names every fault, and nothing was changed.",
+    },
+  },
   "GET /admin/stats": { id: "getStats", answer: "Stats" },
   "GET /admin/events": {
     id: "readEvents",
@@ -236,7 +267,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
 };
 
 /** Values for path parameters: those of the records that the examples make. */
-export const PARAMETER_EXAMPLES: Readonly<Record<string, string>> = {
+export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   consumers: "acme",
   tiers: "gold",
   routes: "users",
@@ -249,6 +280,7 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string>> = {
   blocks: "203.0.113.9",
   activities: "0199f3a8-1c3b-7c3e-9d5e-1f2a3b4c5d6e:0",
   tokens: "tok_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e",
+  versions: 1,
 };
 
 /** The meaning of each tag, in the order in which people need them. */
@@ -276,6 +308,7 @@ export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["stats", "Numbers of this instance, as `sluice top` shows them"],
   ["logging", "The log's level, while the gateway runs"],
   ["tokens", "Admin tokens and their roles"],
-  ["config", "The configuration in force: show, reload, JSON Schema"],
+  ["config", "The configuration in force: show, reload, JSON Schema, the file"],
+  ["versions", "What changed, by whom and why: compare, restore"],
   ["backup", "Copies of the database"],
 ];

@@ -20,9 +20,13 @@ export interface AdminResource {
  * Mounts what each instance has for itself: `role` is the least one that may change something, `endpointRoles` those of endpoints for which
  * it is another one.
  */
-export const own = (endpoints: AnyElysia, role: Role, endpointRoles: AdminResource["endpointRoles"] = {}): AdminResource => ({
-  endpoints: [endpoints],
-  path: pathOf([endpoints]),
+export const own = (
+  endpoints: AnyElysia | readonly AnyElysia[],
+  role: Role,
+  endpointRoles: AdminResource["endpointRoles"] = {},
+): AdminResource => ({
+  endpoints: [endpoints].flat(),
+  path: pathOf([endpoints].flat()),
   role,
   endpointRoles,
   isShared: false,

@@ -40,6 +40,9 @@ import type { Upstreams } from "../upstreams/registry.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
 import { usageAdmin } from "../usage/admin.ts";
 import type { Usage } from "../usage/usage.ts";
+import { versionsAdmin } from "../versions/admin.ts";
+import { configFileAdmin } from "../versions/file-admin.ts";
+import type { Versions } from "../versions/versions.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import { type AdminResource, own, recordsOf } from "./resource.ts";
 import { type AdminTokens, tokensAdmin } from "./tokens.ts";
@@ -84,6 +87,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   /** Gives the lines of the log that found no room, in all processes. */
   readonly droppedInAll: () => Promise<LogState["dropped"]>;
   readonly config: ConfigView;
+  readonly versions: Versions;
   /** Tells how it stands with each place that certificates come from. */
   readonly certificates: () => readonly Standing[];
 }
@@ -142,5 +146,6 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
     }),
     "admin",
   ),
-  own(configAdmin(deps.config), "admin", { "POST /reload": "operator" }),
+  own([configAdmin(deps.config), configFileAdmin(deps.versions)], "admin", { "POST /reload": "operator" }),
+  recordsOf("version", versionsAdmin(deps.versions)),
 ];

@@ -9,6 +9,10 @@ export interface Actor {
   readonly name: string;
   readonly ip: string;
   readonly requestId: string;
+  /** Why it is done, in the actor's own words; left out: nobody has said. */
+  readonly note?: string | null;
+  /** True where it is done in the console. */
+  readonly isInConsole?: boolean;
 }
 
 /** Says what is done. Records must hold no secret. */
@@ -78,6 +82,9 @@ export interface AuditDeps {
 export class Audit {
   private readonly actors = new AsyncLocalStorage<Actor>();
 
+  /** What is told of once a transaction of several changes is over; `null`: there is none. */
+  private untold: (() => void)[] | null = null;
+
   constructor(private readonly deps: AuditDeps) {}
 
   /** Runs `work` in this actor's name. */
@@ -98,7 +105,25 @@ export class Audit {
         return done;
       })
       .immediate();
-    this.deps.emit?.({ type: "change", change, actor: this.actor });
+    const { actor } = this;
+    const tell = (): void => this.deps.emit?.({ type: "change", change, actor });
+    if (this.untold === null) tell();
+    else this.untold.push(tell);
+    return result;
+  }
+
+  /** Runs several changes in one transaction: all of them or none. Nobody is told of one before it is over. */
+  together<T>(work: () => T): T {
+    if (this.untold !== null) return work();
+    const untold: (() => void)[] = [];
+    this.untold = untold;
+    let result: T;
+    try {
+      result = this.deps.storage.client.transaction(work).immediate();
+    } finally {
+      this.untold = null;
+    }
+    for (const tell of untold) tell();
     return result;
   }
 

@@ -220,6 +220,7 @@ function holdings({ client }: Storage): Restored["holds"] {
     pools: documents("pool"),
     issuers: documents("issuer"),
     blocks: count("blocks"),
+    versions: count("versions"),
     tokens: count("admin_tokens"),
   };
 }

@@ -37,6 +37,11 @@ export const AdminConfig = Shape(
           "Hosts (also *.example.com), address blocks and Unix sockets (unix:/run/app.sock, unix:/run/apps/*) that upstreams and issuers made by the admin API may have; null: all but link-local addresses, clouds' metadata services and Unix sockets.",
       },
     ),
+    editFile: Type.Boolean({
+      default: false,
+      description:
+        "Whether the admin API and the console may write the configuration file. Never what belongs to the process (server, admin, storage, redis, plugins, telemetry.otlp), nor files, sockets and variables of the environment that the file did not name before. false, since whoever holds an admin token could otherwise change what you declared.",
+    }),
   },
   "The admin API.",
   { default: {} },

@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
+import type { StagedDocument } from "../records/staged.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
@@ -13,7 +14,17 @@ export type Trigger = "file" | "signal" | "admin";
  * Makes a configuration ready, which may take a while, and puts it in force, whole or not at all, unless the gateway is stopping by then.
  * Gives the faults with which it conflicts; none when it is in force.
  */
-export type Apply = (config: Config, text: string, isStopping: () => boolean) => Promise<readonly Fault[]>;
+export type Apply = (config: Config, text: string, isStopping: () => boolean, along?: Along) => Promise<readonly Fault[]>;
+
+/** Says what comes into force in one step with another text of the file, which is not in the file yet. */
+export interface Along {
+  /** Documents of the admin API. */
+  readonly documents: readonly StagedDocument[];
+  /** Gives further faults of the configuration. */
+  readonly check: (next: Config) => readonly Fault[];
+  /** Stores the documents and writes the file, or throws with neither done; `null`: all is only checked. */
+  readonly commit: (() => void) | null;
+}
 
 /** Watches files that the configuration names, and that are read with it. */
 export interface OtherFiles {
@@ -67,12 +78,16 @@ export class LiveConfig {
   private timer: Timer | null = null;
   private apply: Apply = async () => NOT_STARTED;
   private isClosed = false;
-  /** The reload under way, and the one that begins after it: whoever asks meanwhile gets that one's faults. */
-  private running: Promise<readonly Fault[]> | null = null;
+  private textInForce: string | null;
+  /** What is under way or waits, one thing after the other. */
+  private line: Promise<unknown> = Promise.resolve();
+  private inLine = 0;
+  /** The reload that has not begun yet: whoever asks meanwhile gets that one's faults. */
   private waiting: Promise<readonly Fault[]> | null = null;
 
   constructor(private readonly deps: LiveConfigDeps) {
     this.current = { loadedAt: deps.clock.wall(), faults: deps.faults };
+    this.textInForce = deps.text ?? null;
     // With faults it is read once more, so that the files are looked at that it names, and not only those in force; and where it was changed while
     // the process was away that looked at it before.
     this.seen = deps.faults.length === 0 && this.isInForce() ? this.look() : "";
@@ -86,13 +101,23 @@ export class LiveConfig {
     return this.deps.file;
   }
 
+  /** Gives the text of the configuration in force; `null`: it has no file, or nobody has said. */
+  get text(): string | null {
+    return this.deps.file === null ? null : this.textInForce;
+  }
+
+  /** Gives the file's text as it is now. Throws what reading it throws. */
+  onDisk(): string {
+    return readFileSync(this.deps.file ?? "", "utf8");
+  }
+
   /** Begins to watch the file. */
   start(apply: Apply): void {
     this.apply = apply;
     if (this.deps.file === null) return;
     this.timer = setInterval(() => {
       // What is under way looks at the files as well.
-      if (this.running !== null || (this.look() === this.seen && !this.deps.others.isChanged())) return;
+      if (this.inLine > 0 || (this.look() === this.seen && !this.deps.others.isChanged())) return;
       void this.reload("file");
     }, LOOK_EVERY);
   }
@@ -105,20 +130,40 @@ export class LiveConfig {
 
   /** Reads the file and puts it in force. Gives the file's faults, with which the old configuration stays. */
   reload(trigger: Trigger): Promise<readonly Fault[]> {
-    if (this.running === null) return this.begin(trigger);
-    const next = (): Promise<readonly Fault[]> => {
+    this.waiting ??= this.alone(() => {
       this.waiting = null;
-      return this.begin(trigger);
-    };
-    this.waiting ??= this.running.then(next, next);
+      return this.once(trigger);
+    });
     return this.waiting;
   }
 
-  private begin(trigger: Trigger): Promise<readonly Fault[]> {
-    this.running = this.once(trigger).finally(() => {
-      this.running = null;
+  /**
+   * Puts another text in force, with what comes along; `commit` writes it into the file. Gives the faults with which nothing is changed. Rejects with what
+   * `commit` throws.
+   */
+  replace(text: string, along: Along): Promise<readonly Fault[]> {
+    return this.alone(async () => {
+      if (this.isClosed) return STOPPING;
+      const loaded = loadConfig(text, this.deps.env);
+      if ("faults" in loaded) return loaded.faults;
+      const faults = placed(text, await this.apply(loaded.config, text, () => this.isClosed, along));
+      if (faults.length > 0 || along.commit === null) return faults;
+      this.seen = this.look();
+      this.deps.others.look();
+      this.entered(text, loaded.config, loaded.given);
+      this.current = { loadedAt: this.deps.clock.wall(), faults };
+      this.deps.emit({ type: "reload", trigger: "admin", faults });
+      return faults;
     });
-    return this.running;
+  }
+
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    this.inLine++;
+    const turn = this.line.then(work).finally(() => {
+      this.inLine--;
+    });
+    this.line = turn.catch(() => {});
+    return turn;
   }
 
   private async once(trigger: Trigger): Promise<readonly Fault[]> {
@@ -146,9 +191,14 @@ export class LiveConfig {
     const conflicts = await this.apply(loaded.config, text, () => this.isClosed);
     if (this.isClosed) return conflicts;
     if (conflicts.length > 0) return placed(text, conflicts);
-    const warnings = placed(text, configWarnings(loaded.config, loaded.given, this.deps.host, this.deps.clock.wall()));
-    this.deps.emit({ type: "configurationWarnings", warnings });
+    this.entered(text, loaded.config, loaded.given);
     return conflicts;
+  }
+
+  private entered(text: string, config: Config, given: unknown): void {
+    this.textInForce = text;
+    const warnings = placed(text, configWarnings(config, given, this.deps.host, this.deps.clock.wall()));
+    this.deps.emit({ type: "configurationWarnings", warnings });
   }
 
   /** Tells whether the file has the text that is in force. */

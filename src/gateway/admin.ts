@@ -27,10 +27,27 @@ export type AdminApi = (request: Request, requestId: string, ip?: string) => Pro
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
   const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
-  const { certificates, clientCertificates } = services;
+  const { certificates, clientCertificates, versions } = services;
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
-    ...{ tokens, guard, audit, usage, health, warnings, consumers, keys, tiers, routes, upstreams, pools, registry, clock, events },
+    ...{
+      tokens,
+      guard,
+      audit,
+      usage,
+      health,
+      warnings,
+      consumers,
+      keys,
+      tiers,
+      routes,
+      upstreams,
+      pools,
+      registry,
+      clock,
+      events,
+      versions,
+    },
     admits: (ip) => inForce.admitsAdmin(ip),
     problemTypes: () => snapshots.current.problemTypes,
     databasePath: options.databasePath,

@@ -11,6 +11,7 @@ import type { CutOffCause } from "../http/h2/frame-watch.ts";
 import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES } from "../identity/client-certificates.ts";
 import type { Malformed } from "../observers/recorder.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
+import type { StagedDocument } from "../records/staged.ts";
 import { faultLines } from "../schema/faults.ts";
 import { parseDuration } from "../values/units.ts";
 import type { AdminApi } from "./admin.ts";
@@ -24,6 +25,7 @@ import type { Scope } from "./scope.ts";
 import { openServices, type Services } from "./services.ts";
 import { openSurfaces } from "./surfaces.ts";
 import { ReloadFollower, shareBackendFiles, tellInForce } from "./together.ts";
+import { noteVersions } from "./versions.ts";
 
 /** Controls the gateway, ready to serve; `listen` opens its listeners. */
 export interface Gateway {
@@ -146,8 +148,9 @@ function follow(
 /** Follows in a worker what the keeper puts in force. */
 function followReloads(ground: Ground, services: Services): ReloadFollower {
   const own = {
-    faultsOf: (next: Config) => faultsOf(next, ground, services),
-    swap: (next: Config, plugins: PreparedPlugins) => swap(next, plugins, ground, services),
+    faultsOf: (next: Config, documents: readonly StagedDocument[]) => faultsOf(next, documents, ground, services),
+    swap: (next: Config, plugins: PreparedPlugins, documents: readonly StagedDocument[]) =>
+      swap(next, plugins, documents, ground, services),
   };
   return new ReloadFollower(ground, own, (why) => ground.options.onApart?.(why));
 }
@@ -162,13 +165,14 @@ async function watchConfiguration(ground: Ground, services: Services): Promise<v
   });
   let inForce = text ?? "";
   tellInForce(ground, () => inForce);
-  live.start(async (next, nextText, isStopping) => {
-    const faults = await reload({ next, text: nextText, isStopping }, ground, services);
-    if (faults.length > 0) return faults;
+  live.start(async (next, nextText, isStopping, along) => {
+    const faults = await reload({ next, text: nextText, isStopping, along }, ground, services);
+    if (faults.length > 0 || along?.commit === null) return faults;
     inForce = nextText;
     options.onInForce?.(nextText);
     return faults;
   });
+  noteVersions(ground, services);
   scope.defer(() => live.close());
   if (text !== undefined && file !== null && live.status.faults.length === 0) keepGood(text, ground);
 }

@@ -15,8 +15,9 @@ import { quotaList } from "../limits/settings.ts";
 import { PoolConfig, poolFaults } from "../pools/settings.ts";
 import type { Follower } from "../records/changes.ts";
 import { Documents, type Item } from "../records/documents.ts";
-import { type Kind, withArticle } from "../records/kinds.ts";
+import { DOCUMENT_KINDS, type DocumentKind, KINDS, type Kind, withArticle } from "../records/kinds.ts";
 import type { Secrets } from "../records/sealing.ts";
+import type { StagedDocument, WriteDown } from "../records/staged.ts";
 import { overlap } from "../routes/overlap.ts";
 import { RouteConfig, routeFaults } from "../routes/settings.ts";
 import type { Fault } from "../schema/faults.ts";
@@ -45,6 +46,8 @@ export interface RecordsDeps {
   /** Seals values that must not be stored as they are. */
   readonly secrets: Secrets;
   readonly bus: Bus;
+  /** Writes down changes of documents as a version. */
+  readonly writeDown: WriteDown;
   /** Learns why a record can't be read, or be handed to the keeper. */
   readonly onFault: (error: unknown) => void;
 }
@@ -63,11 +66,18 @@ export class Records {
   readonly consumers: Consumers;
   readonly keys: Keys;
   readonly metadata: KnownMetadata;
+  /** All that are named documents, by their kinds: a new kind is a row here. */
+  readonly documents: Readonly<Record<DocumentKind, Documents<object>>>;
+  private readonly deps: RecordsDeps;
+  /** The configuration that `asIf` takes to be in force. */
+  private supposed: Config | null = null;
   /** The followers that take over changes of the kinds of records that are here. */
-  readonly followers: Readonly<Record<Exclude<Kind, "block" | "token">, Follower>>;
+  readonly followers: Readonly<Record<Exclude<Kind, "block" | "token" | "version">, Follower>>;
 
   /** Reads the records that the admin API has made from the database. */
-  constructor(private readonly deps: RecordsDeps) {
+  constructor(given: RecordsDeps) {
+    const deps: RecordsDeps = { ...given, config: () => this.supposed ?? given.config() };
+    this.deps = deps;
     const { storage, clock, audit, config, bus, onFault } = deps;
     const stored = new StoredRecords(storage.client);
     this.registry = new KeyRegistry(
@@ -94,8 +104,38 @@ export class Records {
     });
 
     const { consumers, keys, tiers, upstreams, routes, pools, issuers } = this;
-    for (const each of [tiers, upstreams, routes, pools, issuers, keys]) each.load();
-    this.followers = { tier: tiers, pool: pools, issuer: issuers, upstream: upstreams, route: routes, consumer: consumers, key: keys };
+    this.documents = { tier: tiers, pool: pools, issuer: issuers, upstream: upstreams, route: routes };
+    for (const each of [...Object.values(this.documents), keys]) each.load();
+    this.followers = { ...this.documents, consumer: consumers, key: keys };
+  }
+
+  /**
+   * Runs `work` as if these documents were in force, with what `next` declares in the place of what is declared now; `null`: what is. Nothing of it
+   * stays, and nobody sees it: `work` must not wait.
+   */
+  asIf<T>(staged: readonly StagedDocument[], next: Config | null, work: (clashes: readonly Fault[]) => T): T {
+    if (staged.length === 0 && next === null) return work([]);
+    const puttingBack = DOCUMENT_KINDS.map((kind) => this.documents[kind].remembered());
+    try {
+      if (next !== null) {
+        this.supposed = next;
+        this.declareDocuments(next);
+      }
+      const clashes = staged.flatMap(({ kind, name, text }): Fault[] => {
+        const message = this.documents[kind].pretend(name, text);
+        return message === null ? [] : [{ path: [KINDS[kind].path, name], message }];
+      });
+      return work(clashes);
+    } finally {
+      this.supposed = null;
+      for (const putBack of puttingBack) putBack();
+    }
+  }
+
+  /** Takes over documents that were stored; whoever calls it tells that records were changed. */
+  takeOver(staged: readonly StagedDocument[]): void {
+    for (const { kind, name } of staged) this.documents[kind].refresh(name);
+    if (staged.length > 0) this.registry.invalidate();
   }
 
   /** Gives the names that records may refer to. */
@@ -190,24 +230,29 @@ export class Records {
 
   /** Puts a configuration's declarations in the place of those of the one before. `config()` must give the new one already. */
   declare(next: Config): void {
+    this.declareDocuments(next);
+    this.consumers.declare(next.consumers);
+    this.keys.declare(next.consumers);
+    this.registry.invalidate();
+  }
+
+  private declareDocuments(next: Config): void {
     this.tiers.declare(Object.entries(next.tiers));
     this.upstreams.declare(Object.entries(next.upstreams));
     this.pools.declare(Object.entries(next.pools));
     this.issuers.declare(Object.entries(next.issuers));
     this.routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
-    this.consumers.declare(next.consumers);
-    this.keys.declare(next.consumers);
-    this.registry.invalidate();
   }
 }
 
 /** Makes the documents of tiers: consumers, routes and issuers name them. */
-const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: Records): Documents<TierConfig> =>
+const tierDocuments = ({ storage, clock, audit, writeDown, config }: RecordsDeps, records: Records): Documents<TierConfig> =>
   new Documents<TierConfig>({
     kind: "tier",
     storage,
     clock,
     audit,
+    writeDown,
     schema: TierConfig,
     check: (value) => checked(TierConfig, ["tiers", "name"], value, tierFaults),
     usedBy: (name) => [
@@ -221,12 +266,16 @@ const tierDocuments = ({ storage, clock, audit, config }: RecordsDeps, records: 
   });
 
 /** Makes the documents of upstreams: routes name them. */
-const upstreamDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps, records: Records): Documents<UpstreamConfig> =>
+const upstreamDocuments = (
+  { storage, clock, audit, writeDown, config, onRoutes }: RecordsDeps,
+  records: Records,
+): Documents<UpstreamConfig> =>
   new Documents<UpstreamConfig>({
     kind: "upstream",
     storage,
     clock,
     audit,
+    writeDown,
     schema: UpstreamConfig,
     check: (value) =>
       checked(UpstreamConfig, ["upstreams", "name"], value, (upstream: UpstreamConfig) => {
@@ -239,12 +288,13 @@ const upstreamDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsD
   });
 
 /** Makes the documents of routes: nothing names them. */
-const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps, records: Records): Documents<RouteConfig> =>
+const routeDocuments = ({ storage, clock, audit, writeDown, config, onRoutes }: RecordsDeps, records: Records): Documents<RouteConfig> =>
   new Documents<RouteConfig>({
     kind: "route",
     storage,
     clock,
     audit,
+    writeDown,
     schema: RouteConfig,
     check: (value, name) =>
       checked(RouteConfig, ["routes", 0], value, (route: RouteConfig) => {
@@ -261,12 +311,13 @@ const routeDocuments = ({ storage, clock, audit, config, onRoutes }: RecordsDeps
   });
 
 /** Makes the documents of pools: routes name them, and their secrets are stored sealed. */
-const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps, records: Records): Documents<PoolConfig> =>
+const poolDocuments = ({ storage, clock, audit, writeDown, secrets, onPools }: RecordsDeps, records: Records): Documents<PoolConfig> =>
   new Documents<PoolConfig>({
     kind: "pool",
     storage,
     clock,
     audit,
+    writeDown,
     schema: PoolConfig,
     check: (value) =>
       checked(PoolConfig, ["pools", "name"], value, (pool: PoolConfig) => {
@@ -287,12 +338,16 @@ const poolDocuments = ({ storage, clock, audit, secrets, onPools }: RecordsDeps,
   });
 
 /** Makes the documents of issuers: routes name them, and their secrets are stored sealed. */
-const issuerDocuments = ({ storage, clock, audit, config, secrets, onIssuers }: RecordsDeps, records: Records): Documents<IssuerConfig> =>
+const issuerDocuments = (
+  { storage, clock, audit, writeDown, config, secrets, onIssuers }: RecordsDeps,
+  records: Records,
+): Documents<IssuerConfig> =>
   new Documents<IssuerConfig>({
     kind: "issuer",
     storage,
     clock,
     audit,
+    writeDown,
     schema: IssuerConfig,
     check: (value, name) =>
       checked(IssuerConfig, ["issuers", "name"], value, (issuer: IssuerConfig) => {

@@ -1,7 +1,9 @@
 import { fixedFaults } from "../config/fixed.ts";
 import { keepLastGood } from "../config/last-good.ts";
+import type { Along } from "../config/live.ts";
 import { Config } from "../config/schema.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
+import type { StagedDocument } from "../records/staged.ts";
 import type { Fault } from "../schema/faults.ts";
 import { secretsIn } from "../schema/secrets.ts";
 import { activitiesPathOf, shareFiles } from "../storage/files.ts";
@@ -10,6 +12,7 @@ import { parseSize } from "../values/units.ts";
 import { warnOfExposure } from "./exposure.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
+import { stagedFaults } from "./staged.ts";
 import { checkedByAll, dropWithAll, enterWithAll } from "./together.ts";
 
 /** Says that a valid configuration can't come into force: it names what the admin API made before, or a plug-in that does not load. */
@@ -51,24 +54,44 @@ export interface Reread {
   readonly text: string;
   /** Tells whether the gateway is stopping: then nothing comes into force any more. */
   readonly isStopping: () => boolean;
+  /** What comes into force with it; left out: nothing does. */
+  readonly along?: Along | undefined;
 }
 
 /**
  * Puts another configuration in force in one step: its plug-ins are loaded beside those in force, which may take a while; then all is checked,
  * by each process of the gateway, and all is swapped, at once. Gives the faults with which it can't be.
  */
-export async function reload({ next, text, isStopping }: Reread, ground: Ground, services: Services): Promise<readonly Fault[]> {
+export async function reload({ next, text, isStopping, along }: Reread, ground: Ground, services: Services): Promise<readonly Fault[]> {
+  const documents = along?.documents ?? [];
   const plugins = await ground.plugins.prepare(next);
   const certificates = await services.certificates.prepare(next.server.tls);
-  const step = { number: Bun.randomUUIDv7(), text };
-  const own = isStopping() ? STOPPING : [...plugins.faults, ...certificates.faults, ...faultsOf(next, ground, services)];
+  const step = { number: Bun.randomUUIDv7(), text, documents };
+  const own = isStopping()
+    ? STOPPING
+    : [
+        ...plugins.faults,
+        ...certificates.faults,
+        ...faultsOf(next, documents, ground, services),
+        ...(along?.check(next) ?? []),
+        ...stagedFaults(documents, next, services.records),
+      ];
   const faults = own.length > 0 ? own : await checkedByAll(ground, step);
-  if (faults.length > 0 || isStopping()) {
+  const drop = (): void => {
     plugins.drop();
     dropWithAll(ground, step);
-    return faults.length > 0 ? faults : STOPPING;
+  };
+  if (faults.length > 0 || isStopping() || along?.commit === null) {
+    drop();
+    return faults.length > 0 || !isStopping() ? faults : STOPPING;
   }
-  swap(next, plugins, ground, services);
+  try {
+    along?.commit?.();
+  } catch (error) {
+    drop();
+    throw error;
+  }
+  swap(next, plugins, documents, ground, services);
   certificates.enter();
   enterWithAll(ground, step);
   keepGood(text, ground);
@@ -77,9 +100,12 @@ export async function reload({ next, text, isStopping }: Reread, ground: Ground,
 
 const STOPPING: readonly Fault[] = [{ path: [], message: "the gateway is stopping" }];
 
-/** Gives the faults with which a configuration can't come into force now. */
-export function faultsOf(next: Config, ground: Ground, services: Services): readonly Fault[] {
-  const faults = [...fixedFaults(ground.inForce.config, next), ...conflicts(next, ground, services)];
+/** Gives the faults with which a configuration can't come into force now, together with these documents. */
+export function faultsOf(next: Config, documents: readonly StagedDocument[], ground: Ground, services: Services): readonly Fault[] {
+  const faults = [
+    ...fixedFaults(ground.inForce.config, next),
+    ...services.records.asIf(documents, null, () => conflicts(next, ground, services)),
+  ];
   faults.push(...examineBackendFiles(next, ground.clock.wall()).faults);
   const { activities } = next;
   const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
@@ -87,8 +113,14 @@ export function faultsOf(next: Config, ground: Ground, services: Services): read
   return faults;
 }
 
-/** Swaps everything. Nothing here may fail: whatever could was checked before. */
-export function swap(next: Config, plugins: PreparedPlugins, ground: Ground, services: Services): void {
+/** Swaps everything, with documents that are stored by now. Nothing here may fail: whatever could was checked before. */
+export function swap(
+  next: Config,
+  plugins: PreparedPlugins,
+  documents: readonly StagedDocument[],
+  ground: Ground,
+  services: Services,
+): void {
   const { inForce, warnings, events, options, emit } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore, upstreams } = services;
   const before = inForce.config;
@@ -97,6 +129,7 @@ export function swap(next: Config, plugins: PreparedPlugins, ground: Ground, ser
   plugins.enter();
   upstreams.files.reread();
   records.declare(next);
+  records.takeOver(documents);
   limits.resize(next.limits.maxSubjects);
   if (!Bun.deepEquals(before.server.trustedProxies, next.server.trustedProxies)) warnings.clear("untrustedProxy");
   // Who follows the events is asked again whether they still may.

@@ -41,6 +41,8 @@ import { Troubles } from "../upstreams/troubles.ts";
 import { ERRORS, LIMITED, REQUESTS } from "../usage/book.ts";
 import { Usage } from "../usage/usage.ts";
 import { parseSize } from "../values/units.ts";
+import { Journal } from "../versions/journal.ts";
+import type { Versions } from "../versions/versions.ts";
 import { openAcme } from "./acme.ts";
 import { type Certificates, openCertificates } from "./certificates.ts";
 import { type Everyone, openEveryone } from "./everyone.ts";
@@ -49,6 +51,7 @@ import { keepHistory, keepShadow, type Shadow } from "./history.ts";
 import { onRecords, openPicture, type Picture } from "./picture.ts";
 import { Records } from "./records.ts";
 import { declare } from "./reload.ts";
+import { openVersions } from "./versions.ts";
 
 /** Milliseconds between two writes of things that were changed in memory. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
@@ -72,6 +75,10 @@ export interface Services {
   readonly clientCertificates: ClientCertificates;
   readonly records: Records;
   readonly tokens: AdminTokens;
+  /** Keeps what was changed. */
+  readonly journal: Journal;
+  /** Tells and restores what the rules were. */
+  readonly versions: Versions;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
   readonly demo: DemoBackend | null;
@@ -152,16 +159,18 @@ export function openServices(ground: Ground): Services {
   const { clock, metrics, events, log, options } = ground;
   const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
   const activities = openActivities(ground);
+  const versions = openVersions(ground, { ...who, ...shared });
   const everyone = openEveryone(ground, { denials, cacheStore: backends.cacheStore });
   const acme = openAcme(ground, who.secrets);
   const certificates = openCertificates(ground, acme);
-  const own = { denials, everyone, recorder, activities, acme, certificates };
+  const own = { denials, everyone, recorder, activities, acme, certificates, versions };
   return { ...who, limits, usage, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
 function openCallers(ground: Ground) {
-  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every, scope, bus } = ground;
+  const { clock, storage, audit, link, emit, tell, guarded, inForce, occurrences, options, events, redactor, every, scope, bus, live } =
+    ground;
   const shared = ground.table?.table ?? null;
   const strikes = shared === null ? new MemoryStrikes() : new SharedStrikes(shared);
   const tries = shared === null ? new MemoryTries() : new SharedTries(shared);
@@ -182,8 +191,9 @@ function openCallers(ground: Ground) {
   const isWriter = bus.role !== "worker";
   const pools = new Pools({ storage, clock, link, table: ground.table, isWriter, onFault: tell, emit });
   const secrets = new Secrets(options.secret, options.oldSecret);
+  const journal = new Journal({ storage, clock, audit, secrets, fileText: () => live.text });
   const records = new Records({
-    ...{ storage, clock, audit, secrets, bus, onFault: tell },
+    ...{ storage, clock, audit, secrets, bus, onFault: tell, writeDown: journal.writeDown },
     config: () => inForce.config,
     onRoutes: () => emit({ type: "records", of: "routes" }),
     onPools: () => emit({ type: "records", of: "pools" }),
@@ -218,7 +228,7 @@ function openCallers(ground: Ground) {
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, firstToken, secrets };
+  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, firstToken, secrets, journal };
 }
 
 /** Opens what judges clients' certificates, and warns of revocation lists that are old. */
@@ -236,7 +246,8 @@ function openClientCertificates({ clock, metrics, emit, bus, every }: Ground, { 
 /** Opens the sharing of records between several processes and instances. */
 function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<typeof openCallers>) {
   const { link, storage, scope, tell, emit, occurrences, bus } = ground;
-  const followers = { ...records.followers, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } };
+  // Versions are read from the database whenever somebody asks.
+  const followers = { ...records.followers, version: {}, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } };
   const applyRemoteChanges = (changes: readonly Change[]): void => follow(changes, followers, tell);
   // The keeper takes over what other machines change: workers read it from the database, as all that the keeper changes.
   if (link === null || bus.role === "worker") return { applyRemoteChanges, replication: null };

@@ -1,6 +1,7 @@
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
+import type { StagedDocument } from "../records/staged.ts";
 import type { Fault } from "../schema/faults.ts";
 import { NoAnswer } from "../shared/bus.ts";
 import type { BackendFiles } from "../upstreams/tls-files.ts";
@@ -12,11 +13,16 @@ const CHECK_WITHIN = 15_000;
 /** Milliseconds that a worker's start waits for the keeper to say what is in force. */
 const IN_FORCE_WITHIN = 5000;
 
+/** Milliseconds that a worker takes over no changes of records while a configuration is on its way that belongs with them. */
+const HELD_FOR = CHECK_WITHIN + 1000;
+
 /** A configuration on its way into force. */
 interface Step {
   /** Tells one reload from the next. */
   readonly number: string;
   readonly text: string;
+  /** Documents that come into force with it. */
+  readonly documents: readonly StagedDocument[];
 }
 
 /** What a process says of a configuration that it has checked. */
@@ -58,7 +64,7 @@ export async function shareBackendFiles({ bus, emit }: Ground, { upstreams: { fi
 
 /** Follows the keeper's reloads in a worker. What it was told to put in force and can't is told to `onApart`: another worker is to take its place. */
 export class ReloadFollower {
-  private ready: { readonly number: string; readonly next: Config; readonly plugins: PreparedPlugins } | null = null;
+  private ready: { readonly step: Step; readonly next: Config; readonly plugins: PreparedPlugins } | null = null;
   /** One thing after the other: plug-ins take a while to load. */
   private line: Promise<unknown> = Promise.resolve();
   private text: string;
@@ -67,9 +73,9 @@ export class ReloadFollower {
     private readonly ground: Ground,
     private readonly own: {
       /** Gives the faults with which a configuration can't come into force now. */
-      readonly faultsOf: (next: Config) => readonly Fault[];
-      /** Puts a configuration in force whose faults were asked for. */
-      readonly swap: (next: Config, plugins: PreparedPlugins) => void;
+      readonly faultsOf: (next: Config, documents: readonly StagedDocument[]) => readonly Fault[];
+      /** Puts a configuration in force whose faults were asked for, with these documents, which are stored by now. */
+      readonly swap: (next: Config, plugins: PreparedPlugins, documents: readonly StagedDocument[]) => void;
     },
     private readonly onApart: (why: string) => void,
   ) {
@@ -86,40 +92,46 @@ export class ReloadFollower {
   async catchUp(): Promise<void> {
     try {
       const text = await this.ground.bus.askKeeper<string>("reload.inForce", null, IN_FORCE_WITHIN);
-      if (text !== this.text) await this.inLine(() => this.enter({ number: "start", text }));
+      if (text !== this.text) await this.inLine(() => this.enter({ number: "start", text, documents: [] }));
     } catch (error) {
       // While there is no keeper nothing else can have come into force.
       if (!(error instanceof NoAnswer)) throw error;
     }
   }
 
-  private async check({ number, text }: Step): Promise<readonly Fault[]> {
+  private async check(step: Step): Promise<readonly Fault[]> {
     this.drop(null);
     const { ground, own } = this;
-    const loaded = loadConfig(text, ground.options.env ?? {});
+    const loaded = loadConfig(step.text, ground.options.env ?? {});
     if ("faults" in loaded) return loaded.faults;
     const plugins = await ground.plugins.prepare(loaded.config);
-    const faults = [...plugins.faults, ...own.faultsOf(loaded.config)];
+    const faults = [...plugins.faults, ...own.faultsOf(loaded.config, step.documents)];
     if (faults.length > 0) plugins.drop();
-    else this.ready = { number, next: loaded.config, plugins };
+    else {
+      this.ready = { step, next: loaded.config, plugins };
+      // What is stored before the word to enter comes would show between two states.
+      if (step.documents.length > 0) ground.feed.hold(HELD_FOR);
+    }
     return faults;
   }
 
   private async enter(step: Step): Promise<void> {
     // Who was busy while all others checked it does so now.
-    const faults = this.ready?.number === step.number ? [] : await this.check(step);
+    const faults = this.ready?.step.number === step.number ? [] : await this.check({ ...step, documents: [] });
     const { ready } = this;
     this.ready = null;
+    this.ground.feed.hold(0);
     if (ready === null) {
       this.onApart(faults.map(({ path, message }) => `${path.join(".")} ${message}`).join("; "));
       return;
     }
     this.text = step.text;
-    this.own.swap(ready.next, ready.plugins);
+    this.own.swap(ready.next, ready.plugins, step.documents);
   }
 
   private drop(number: string | null): void {
-    if (this.ready === null || (number !== null && number !== this.ready.number)) return;
+    if (this.ready === null || (number !== null && number !== this.ready.step.number)) return;
+    this.ground.feed.hold(0);
     this.ready.plugins.drop();
     this.ready = null;
   }

@@ -103,7 +103,7 @@ function decodeCursor(cursor: string): string {
 export const etagOf = (version: number | string): string => `"${version}"`;
 
 /** Throws 412 when the caller has read another version than this one (RFC 9110 §13.1.1). */
-export function checkMatch(ifMatch: string | null | undefined, version: number): void {
+export function checkMatch(ifMatch: string | null | undefined, version: number | string): void {
   if (ifMatch === null || ifMatch === undefined || ifMatch.trim() === "*") return;
   const tags = ifMatch.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
   if (!tags.includes(etagOf(version)))

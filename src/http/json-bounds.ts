@@ -7,10 +7,10 @@ import { invalid, Refused } from "./refused.ts";
 const MAX_DEPTH = 64;
 /** The bounds of one record: the largest, a pool of hundreds of keys, has a few thousand values. */
 const RECORD = { bytes: 1024 * 1024, values: 20_000 };
-/** The bounds of an import: ten thousand keys at once, a hundred values each. */
+/** The bounds of an import, of ten thousand keys at once, a hundred values each; and of all that the API made, and of the configuration file. */
 const IMPORT = { bytes: 16 * 1024 * 1024, values: 1_000_000 };
 
-const boundsOf = (path: string): typeof RECORD => (/^\/admin\/keys\/import\/?$/.test(path) ? IMPORT : RECORD);
+const boundsOf = (path: string): typeof RECORD => (/^\/admin\/(keys\/import|config\/file|state)\/?$/.test(path) ? IMPORT : RECORD);
 
 /** Gives how many bytes a body sent to this path of the admin API may have. */
 export const maxBodyOf = (path: string): number => boundsOf(path).bytes;

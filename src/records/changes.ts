@@ -47,6 +47,8 @@ const FORGOTTEN_AT_ONCE = 20_000;
 export class ChangeFeed {
   private seen: number;
   private version: number;
+  /** Until when nothing is taken over, in milliseconds of `performance.now()`. */
+  private heldUntil = 0;
 
   /** Begins to follow. Make it before the records are read: a change in between is then seen twice, never missed. */
   constructor(private readonly storage: Storage) {
@@ -56,6 +58,7 @@ export class ChangeFeed {
 
   /** Gives the new changes to `apply`, oldest first, and tells whether there were some. Call it after the records were loaded: a change that is applied twice does no harm. */
   poll(apply: (changes: readonly Change[]) => void): boolean {
+    if (this.heldUntil > performance.now()) return false;
     const version = this.dataVersion();
     if (version === this.version) return false;
     this.version = version;
@@ -66,6 +69,11 @@ export class ChangeFeed {
     this.seen = rows.at(-1)?.seq ?? this.seen;
     apply(rows);
     return true;
+  }
+
+  /** Takes nothing over for so many milliseconds, or until 0 is given: what comes belongs together with a configuration that is on its way. */
+  hold(milliseconds: number): void {
+    this.heldUntil = performance.now() + milliseconds;
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { TSchema } from "@sinclair/typebox";
 import { and, eq } from "drizzle-orm";
-import type { Audit } from "../audit/audit.ts";
+import type { Audit, AuditedChange } from "../audit/audit.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
 import type { Fault } from "../schema/faults.ts";
@@ -10,7 +10,8 @@ import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import { type DocumentKind, withArticle } from "./kinds.ts";
-import type { Secrets } from "./sealing.ts";
+import { SecretFault, type Secrets } from "./sealing.ts";
+import type { WriteDown } from "./staged.ts";
 
 /** Holds a named part of the configuration, from the file or from the admin API. */
 export interface Item<T> {
@@ -37,6 +38,8 @@ export interface DocumentsDeps {
   /** Seals what the schema calls secret before it is stored; left out: it is stored as it is. */
   readonly secrets?: Secrets;
   readonly onChange: () => void;
+  /** Writes down what is changed, within the transaction that changes it. */
+  readonly writeDown: WriteDown;
   /** Gives the names that are in use without an item of their own. */
   readonly reserved: () => readonly string[];
 }
@@ -115,7 +118,7 @@ export class Documents<T extends object> {
     const stored = this.stored(document);
     const now = this.deps.clock.wall();
     const item: Item<T> = { name, source: "admin", document, version: 1, createdAt: now, updatedAt: now };
-    this.deps.audit.change({ action: `${this.deps.kind}.create`, subject: `${this.deps.kind} ${name}`, after: this.shown(document) }, () =>
+    this.change(name, { action: `${this.deps.kind}.create`, subject: `${this.deps.kind} ${name}`, after: this.shown(document) }, () =>
       this.deps.storage.db
         .insert(documents)
         .values({ kind: this.deps.kind, name, document: stored, version: 1, createdAt: now, updatedAt: now })
@@ -137,7 +140,7 @@ export class Documents<T extends object> {
       after: this.shown(document),
     };
     const stored = this.stored(document);
-    this.deps.audit.change(change, () => {
+    this.change(name, change, () => {
       const changed = this.deps.storage.db
         .update(documents)
         .set({ document: stored, version: item.version, updatedAt: item.updatedAt ?? 0 })
@@ -161,7 +164,8 @@ export class Documents<T extends object> {
         `${some}${users.length > 5 ? ` and ${users.length - 5} more` : ""} use it: change them first, or repeat with ?force=true.`,
       );
     }
-    this.deps.audit.change(
+    this.change(
+      name,
       { action: `${this.deps.kind}.delete`, subject: `${this.deps.kind} ${name}`, before: this.shown(before.document) },
       () => this.deps.storage.db.delete(documents).where(this.row(name)).run(),
     );
@@ -175,6 +179,104 @@ export class Documents<T extends object> {
     const row = this.deps.storage.db.select().from(documents).where(this.row(name)).get();
     if (row === undefined) this.items.delete(name);
     else this.items.set(name, this.fromRow(row));
+  }
+
+  /** Gives the texts of all documents that the admin API made, as they are stored, by name. */
+  texts(): Map<string, string> {
+    const rows = this.deps.storage.client
+      .query<{ name: string; document: string }, [string]>("SELECT name, document FROM documents WHERE kind = ?1 ORDER BY name")
+      .all(this.kind);
+    return new Map(rows.map(({ name, document }) => [name, document]));
+  }
+
+  /** Gives a document with its secrets, from the text that is stored for it. Throws `SecretFault`. */
+  opened(text: string): T {
+    const { schema, secrets } = this.deps;
+    const document: unknown = JSON.parse(text);
+    return fillIn(schema, secrets?.openIn(schema, document) ?? document).value as T;
+  }
+
+  /** Gives the text to be stored for a document that has all its fields. */
+  closed(document: T): string {
+    return JSON.stringify(this.stored(document));
+  }
+
+  /** Gives the document's schema. */
+  get schema(): TSchema {
+    return this.deps.schema;
+  }
+
+  /** Gives a value with its defaults, and all that keeps it from being a document of this name here. */
+  tried(value: unknown, name: string): { value: unknown; faults: readonly Fault[] } {
+    const { check, schema, secrets } = this.deps;
+    const { value: filled, faults } = check(value, name);
+    return { value: filled, faults: faults.length > 0 ? faults : (secrets?.faultsIn(schema, filled) ?? []) };
+  }
+
+  /** Gives the names of those who would miss an item. */
+  usersOf(name: string): readonly string[] {
+    return this.deps.usedBy(name);
+  }
+
+  /** Stores a document's text, or deletes it, within the caller's transaction. What is in memory stays: `refresh` takes it over. */
+  write(name: string, text: string | null): void {
+    const { client } = this.deps.storage;
+    const now = this.deps.clock.wall();
+    if (text === null) client.query("DELETE FROM documents WHERE kind = ?1 AND name = ?2").run(this.kind, name);
+    else
+      client
+        .query(
+          "INSERT INTO documents (kind, name, document, version, created_at, updated_at) VALUES (?1, ?2, ?3, 1, ?4, ?4) ON CONFLICT (kind, name) DO UPDATE SET document = excluded.document, version = version + 1, updated_at = excluded.updated_at",
+        )
+        .run(this.kind, name, text, now);
+  }
+
+  /**
+   * Puts a document's text in the place of what is in memory, without storing it; `null`: takes it away. Gives why that can't be, or `null`. For a
+   * while that nobody sees: `remembered` gives what puts all back.
+   */
+  pretend(name: string, text: string | null): string | null {
+    const known = this.items.get(name);
+    if (known?.source === "config") return text === null ? null : `is declared in config.json as well: take it out there first`;
+    if (this.deps.reserved().includes(name) && text !== null) return "is a name that the gateway has for itself";
+    if (text === null) {
+      this.items.delete(name);
+      return null;
+    }
+    try {
+      const times = { createdAt: known?.createdAt ?? 0, updatedAt: known?.updatedAt ?? 0 };
+      this.items.set(name, { name, source: "admin", document: this.opened(text), version: known?.version ?? 1, ...times });
+      return null;
+    } catch (error) {
+      if (error instanceof SecretFault) return error.message;
+      throw error;
+    }
+  }
+
+  /** Gives what puts back all that is in memory now. */
+  remembered(): () => void {
+    const items = new Map(this.items);
+    return () => {
+      this.items = items;
+    };
+  }
+
+  /** Runs a change of one document with its audit row, and writes down what it was and is. */
+  private change(name: string, change: AuditedChange, work: () => unknown): void {
+    this.deps.audit.change(change, () => {
+      const before = this.textOf(name);
+      work();
+      const after = this.textOf(name);
+      if (before !== after) this.deps.writeDown([{ kind: this.kind, name, before, after }]);
+    });
+  }
+
+  private textOf(name: string): string | null {
+    return (
+      this.deps.storage.client
+        .query<{ document: string }, [string, string]>("SELECT document FROM documents WHERE kind = ?1 AND name = ?2")
+        .get(this.kind, name)?.document ?? null
+    );
   }
 
   private fromRow(row: typeof documents.$inferSelect): Item<T> {

@@ -34,6 +34,7 @@ const ROWS = {
   consumer: { table: "consumers", key: "id", isDocument: false, own: [], putIn: "update", path: "consumers", role: "admin" },
   key: { table: "keys", key: "id", isDocument: false, own: ["last_used_at"], putIn: "update", path: "keys", role: "admin" },
   block: { table: "blocks", key: "cidr", isDocument: false, own: [], putIn: "replace", path: "blocks", role: "operator" },
+  version: { table: "versions", key: "slot", isDocument: false, own: [], putIn: "update", path: "versions", role: "admin" },
   token: { table: "admin_tokens", key: "id", isDocument: false, own: ["last_used_at"], putIn: "replace", path: "tokens", role: "admin" },
 } as const satisfies Readonly<Record<string, RecordKind>>;
 
@@ -54,6 +55,9 @@ export const KINDS: Readonly<Record<Kind, RecordKind>> = ROWS;
 
 /** The names of all kinds, in their order. A cast, since `Object.keys` forgets what the keys are. */
 export const KIND_NAMES: readonly Kind[] = Object.keys(ROWS) as Kind[];
+
+/** The names of the kinds of named documents, whose changes are versions. */
+export const DOCUMENT_KINDS: readonly DocumentKind[] = KIND_NAMES.filter((kind): kind is DocumentKind => KINDS[kind].isDocument);
 
 /** Gives a kind with its article, as people read it: "a route", "an upstream". */
 export const withArticle = (kind: Kind): string => `${/^[aeiou]/.test(kind) ? "an" : "a"} ${kind}`;

@@ -275,3 +275,29 @@ export const shadowHours = sqliteTable(
   },
   (table) => [primaryKey({ columns: [table.hour, table.owner, table.limitName, table.whole, table.consumer] })],
 );
+
+/**
+ * The last versions of what rules requests, each with what it changed. The slot is the number modulo 100, so that as many are kept and as many
+ * ids are shared. `documents` and the texts of the file are as `versions/journal.ts` writes them.
+ */
+export const versions = sqliteTable(
+  "versions",
+  {
+    slot: text().primaryKey(),
+    number: integer().notNull(),
+    at: integer().notNull(),
+    actor: text().notNull(),
+    source: text().$type<"api" | "file" | "console" | "restore">().notNull(),
+    note: text(),
+    /** The names of what it created, changed and deleted: JSON. */
+    summary: text().notNull(),
+    documents: text().notNull(),
+    fileBefore: text("file_before"),
+    fileAfter: text("file_after"),
+    /** The version that it restored. */
+    restored: integer(),
+    /** The number once more: the trigger that tells others goes by a change of it. */
+    version: integer().notNull(),
+  },
+  (table) => [index("versions_number").on(table.number)],
+);

@@ -115,6 +115,7 @@ function lookUps(path: string): void {
     onRoutes: nothing,
     onPools: nothing,
     onIssuers: nothing,
+    writeDown: nothing,
     onFault: nothing,
     bus: aloneBus(),
   });
