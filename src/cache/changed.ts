@@ -19,8 +19,12 @@ export function changedBy({ path, query, route, incoming }: Exchange<Arrival>, r
     if (url === null || url.host !== URL.parse(`http://${host}`)?.host) continue;
     changed.push({ path: url.pathname, query: url.search });
     // A backend behind a prefix names its own paths.
-    if (route.strip > 0)
-      changed.push({ path: path.slice(0, path.length - below(path, route.depth).length) + url.pathname, query: url.search });
+    const { addPrefix } = route;
+    const isBelow = addPrefix === "" || url.pathname === addPrefix || url.pathname.startsWith(`${addPrefix}/`);
+    if (isBelow && (route.strip > 0 || addPrefix !== "")) {
+      const dropped = route.strip > 0 ? path.slice(0, path.length - below(path, route.depth).length) : "";
+      changed.push({ path: dropped + url.pathname.slice(addPrefix.length), query: url.search });
+    }
   }
   return changed;
 }

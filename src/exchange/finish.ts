@@ -17,7 +17,8 @@ export function finish(exchange: Exchange, answer: Answer, now: number): void {
       break;
     case "reply": {
       const { reply } = answer;
-      exchange.status = reply.status;
+      const { grpcStatus } = exchange.notes;
+      exchange.status = grpcStatus === null || reply.status !== 200 ? reply.status : httpStatusOf(grpcStatus);
       exchange.incoming.reply({ ...reply, head: reply.head + ownHead(exchange, now - exchange.startedAt) });
       break;
     }

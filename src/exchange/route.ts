@@ -16,6 +16,7 @@ import type { Cors } from "./cors.ts";
 import type { HeaderRules } from "./header-rules.ts";
 import type { Line } from "./line.ts";
 import type { OwnName } from "./own-paths.ts";
+import type { FixedAnswer } from "./respond.ts";
 import { isMiss, type Miss, type Routable } from "./router.ts";
 
 /** Describes a route as a request needs it: everything parsed, looked up and joined beforehand. */
@@ -33,10 +34,14 @@ export interface Route extends Routable {
   readonly takesMalformed: boolean;
   /** The configuration that it was compiled from. */
   readonly document: RouteConfig;
-  /** The upstream, or `null` when it was deleted under the route. */
+  /** The upstream; `null`: the route answers by itself, or its upstream was deleted under it. */
   readonly upstream: Upstream | null;
+  /** The answer in an upstream's place; `null`: a backend answers. */
+  readonly respond: FixedAnswer | null;
   /** The number of characters of the path that are dropped before it is forwarded. */
   readonly strip: number;
+  /** What is put before the path that is forwarded; "": nothing. */
+  readonly addPrefix: string;
   /** The number of segments of the path. */
   readonly depth: number;
   /** True when an encoded slash may stand in a path below it, as a character of its segment. */

@@ -187,7 +187,7 @@ export class Explain {
 
   /** Tells why a request would be refused after all limits have let it through. Adds to `unknown` what would have to be known. */
   backendRefusal(route: Route | null, unknown: string[]): Refusal | null {
-    if (route === null || route.own !== null) return null;
+    if (route === null || route.own !== null || route.respond !== null) return null;
     const refusal = this.targetRefusal(route);
     if (refusal === null || route.cache === null) return refusal;
     unknown.push(`whether the answer is kept: ${refusal.detail}`);

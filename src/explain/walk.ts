@@ -125,6 +125,10 @@ export class Walk {
       if (said !== undefined) asker.tell("target", ...said);
       return through;
     }
+    if (route.respond !== null) {
+      asker.tell("target", `Sluice itself answers, by the route's respond: ${route.respond.says}`, true);
+      return through;
+    }
     if (route.cache !== null) asker.tell("cache", "an answer that is kept and fresh is given without asking a backend", null);
     const refusal = this.deps.explain.backendRefusal(route, []);
     if (refusal !== null) {

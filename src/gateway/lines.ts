@@ -79,7 +79,8 @@ export const ownLineOf = (gates: Line["gates"], answer: Answerer): Line => ({
 });
 
 function forwardingOf(route: Route, { caching, forwarder }: LineServices): Answerer {
-  const { upstream } = route;
+  const { upstream, respond } = route;
+  if (respond !== null) return respond.answer;
   if (upstream !== null) return caching.around(route, (exchange, conditions) => forwarder.send(exchange, route, upstream, conditions));
   return (exchange) => {
     exchange.notes.isForwarded = true;

@@ -303,7 +303,9 @@ const routeDocuments = ({ storage, clock, audit, writeDown, config, onRoutes }: 
         const faults = [...routeFaults(route, records.known()), ...localFiles(route), ...taken];
         if (faults.length > 0) return faults;
         const asked = route.authorize === null ? [] : refusedUrl(config(), route.authorize.url, ["authorize", "url"]);
-        return isAddress(route.upstream) ? [...refusedUrl(config(), route.upstream, ["upstream"]), ...asked] : asked;
+        return route.upstream !== null && isAddress(route.upstream)
+          ? [...refusedUrl(config(), route.upstream, ["upstream"]), ...asked]
+          : asked;
       }),
     usedBy: () => [],
     onChange: onRoutes,

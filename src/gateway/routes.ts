@@ -5,6 +5,7 @@ import { GONE } from "../exchange/answer.ts";
 import { compileCors } from "../exchange/cors.ts";
 import { compileHeaderRules } from "../exchange/header-rules.ts";
 import type { Line } from "../exchange/line.ts";
+import { compileRespond } from "../exchange/respond.ts";
 import type { Route } from "../exchange/route.ts";
 import { depthOf, prefixOf } from "../exchange/router.ts";
 import { compileWebSocket, unmeasurable } from "../exchange/websocket.ts";
@@ -53,6 +54,9 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
   const name = config.name ?? config.path;
   const prefix = matchOf(prefixOf(config.path));
   const requestRules = compileHeaderRules(config.headers.request, config.credential?.drop ?? []);
+  // With CORS handled here, what the backend says of it would contradict.
+  const responseRules = compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS);
+  const depth = depthOf(prefix);
   const credential = compileCredential(config.credential, config.cost);
   const cache = compileCache(config.cache);
   const websocket = compileWebSocket(config.websocket);
@@ -76,8 +80,10 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     hosts: config.hosts.map((host) => host.toLowerCase()),
     methods: config.methods,
     upstream: material.upstream,
+    respond: config.respond === null ? null : compileRespond(config.respond, responseRules.dropped, depth),
     strip: config.stripPrefix ? prefix.length : 0,
-    depth: depthOf(prefix),
+    addPrefix: prefixOf(config.addPrefix ?? ""),
+    depth,
     passesEncodedSlashes: config.encodedSlashes === "pass",
     keepsSlashes: config.slashes === "keep",
     ips: compileIps(config.ips),
@@ -106,8 +112,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
       [...material.credentialFields, ...claimFields, ...ruled, ...unmeasurable(websocket)],
       [...(cache === null ? [] : cache.headers), ...(authorize === null ? [] : authorize.headers)],
     ),
-    // With CORS handled here, what the backend says of it would contradict.
-    responseRules: compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS),
+    responseRules,
     setsHost: Object.keys(config.headers.request.set).some((name) => name.toLowerCase() === "host"),
     preservesHost: config.host === "preserve",
   };

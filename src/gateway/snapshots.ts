@@ -129,7 +129,8 @@ export class Snapshots {
     const { records, upstreams, demo, issuers } = this.deps.services;
     const demos = demo === null ? {} : demoUpstreams(demo);
     const draft = upstreams.draft();
-    const upstreamOf = (name: string): Upstream | null => {
+    const upstreamOf = (name: string | null): Upstream | null => {
+      if (name === null) return null;
       if (isAddress(name)) return draft.obtain(name, plainUpstream(name));
       const document = records.upstreams.get(name)?.document ?? demos[name];
       return document === undefined ? null : draft.obtain(name, document);

@@ -5,19 +5,21 @@ import { cacheWarning } from "../cache/warning.ts";
 import { CompressConfig, compressFaults } from "../compression/settings.ts";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
+import { RespondConfig, respondFaults } from "../exchange/respond-settings.ts";
 import { CorsConfig, corsFaults, HeadersConfig, headerFaults, WebSocketConfig } from "../exchange/settings.ts";
 import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
 import { Limits, limitFaults } from "../limits/settings.ts";
 import { Plugins, pluginFaults } from "../plugins/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
+import { withDefaults } from "../schema/defaults.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, Name, Nullable, Shape, Size } from "../schema/fields.ts";
 import { timeFaults } from "../schema/rules.ts";
 import { UsageField } from "../tokens/settings.ts";
 import { RetryConfig, retryFaults, upstreamNameFault } from "../upstreams/settings.ts";
 import { sameRoutes } from "./overlap.ts";
-import { pathFault } from "./path.ts";
+import { pathFault, prefixFault } from "./path.ts";
 
 export const RouteConfig = Shape(
   {
@@ -39,13 +41,22 @@ export const RouteConfig = Shape(
         description: "The hosts it answers for; none means any. *.example.com takes every name below example.com.",
       },
     ),
-    upstream: Type.String({
-      minLength: 1,
-      maxLength: 2048,
-      description: "The name of an upstream, a URL, or a Unix socket.",
+    upstream: Type.Union([Type.String({ minLength: 1, maxLength: 2048 }), Type.Null()], {
+      default: null,
+      description: "The name of an upstream, a URL, or a Unix socket. A route has one, or respond.",
       examples: ["users", "http://127.0.0.1:3000", "unix:/run/app.sock"],
     }),
+    respond: Nullable(
+      RespondConfig,
+      "What Sluice answers by itself, in an upstream's place: for maintenance, redirects, and paths that are gone. All else holds as on any route: who may call, limits, CORS. null: the upstream answers.",
+    ),
     stripPrefix: Type.Boolean({ default: true, description: "Drops the route's path before forwarding: /api/users/7 becomes /7." }),
+    addPrefix: Type.Union([Type.String({ maxLength: 1024 }), Type.Null()], {
+      default: null,
+      description:
+        "What is put before the path that is forwarded, behind the target's own base path: with /v2, /api/users/7 becomes /v2/7, and without stripPrefix /v2/api/users/7. null: nothing.",
+      examples: ["/v2"],
+    }),
     host: Type.Union([Type.Literal("target"), Type.Literal("preserve")], {
       default: "target",
       description:
@@ -128,8 +139,9 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   const path = pathFault(route.path);
   if (path !== null) say("path", path);
   else if (isReserved(route.path, known)) say("path", "is served by Sluice itself, so that this route would never be reached");
-  const upstream = upstreamNameFault(route.upstream, known.upstreams);
-  if (upstream !== null) say("upstream", upstream);
+  faults.push(...answererFaults(route, known, at));
+  const prefix = route.addPrefix === null ? null : prefixFault(route.addPrefix);
+  if (prefix !== null) say("addPrefix", prefix);
   if (route.ips !== null) faults.push(...ipsFaults(route.ips, [...at, "ips"]));
   faults.push(...accessFaults(route, known, at), ...timeFaults(route.timeout, [...at, "timeout"]));
   if (route.authorize !== null) faults.push(...authorizeFaults(route.authorize, route, [...at, "authorize"]));
@@ -141,6 +153,41 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   faults.push(...headerFaults(route.headers, [...at, "headers"]), ...pluginFaults(route.plugins, [...at, "plugins"]));
   return faults;
 }
+
+/** Gives the faults of what answers a route's requests: an upstream or an answer of its own, one of them, and what goes with each. */
+function answererFaults(route: RouteConfig, known: Known, at: Path): Fault[] {
+  const { upstream, respond } = route;
+  if (respond === null) {
+    const message = upstream === null ? 'is required, or "respond" in its place' : upstreamNameFault(upstream, known.upstreams);
+    return message === null ? [] : [{ path: [...at, "upstream"], message }];
+  }
+  const faults = respondFaults(respond, [...at, "respond"]);
+  if (upstream !== null)
+    faults.push({ path: [...at, "respond"], message: "stands beside upstream: a route has one of them", isOfName: true });
+  else
+    for (const field of FORWARDING)
+      if (!Bun.deepEquals(route[field], fieldDefault(field)))
+        faults.push({ path: [...at, field], message: "means nothing beside respond: nothing is forwarded", isOfName: true });
+  if (route.headers.request.remove.length > 0 || Object.keys(route.headers.request.set).length > 0)
+    faults.push({ path: [...at, "headers", "request"], message: "means nothing beside respond: nothing is forwarded", isOfName: true });
+  return faults;
+}
+
+/** The fields that are about what is forwarded. */
+const FORWARDING = [
+  "stripPrefix",
+  "addPrefix",
+  "host",
+  "slashes",
+  "timeout",
+  "cache",
+  "websocket",
+  "retry",
+  "credential",
+  "usage",
+] as const satisfies readonly (keyof RouteConfig)[];
+
+const fieldDefault = (field: (typeof FORWARDING)[number]): unknown => withDefaults(RouteConfig.properties[field], undefined);
 
 /** Tells that a route would strip what a server of gRPC knows its calls by: the full name of a service has dots. */
 const strippedService = ({ path, stripPrefix }: RouteConfig): string | null =>
@@ -161,7 +208,7 @@ export const routesSection: Section<"routes", typeof schema> = {
     ...routes.flatMap(({ ips }, i) => (ips === null ? [] : ipsWarnings(ips, ["routes", i, "ips"]))),
     ...routes.flatMap((route, i) => accessWarnings(config, route, route.name ?? route.path, ["routes", i])),
     ...routes.flatMap((route, i) => {
-      const message = config.upstreams[route.upstream]?.protocol === "grpc" ? strippedService(route) : null;
+      const message = config.upstreams[route.upstream ?? ""]?.protocol === "grpc" ? strippedService(route) : null;
       return message === null ? [] : [{ path: ["routes", i, "path"], message }];
     }),
     ...routes.flatMap((route, i) => {

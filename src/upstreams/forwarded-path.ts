@@ -7,5 +7,6 @@ import type { Target } from "./upstream.ts";
 export function forwardedPath({ path, odd }: Pick<Exchange, "path" | "odd">, route: Route, target: Target): string {
   // As it was sent, the prefix may be longer than as it is matched.
   const rest = route.strip === 0 ? path : odd === null ? path.slice(route.strip) : below(path, route.depth);
-  return rest === "" ? (target.basePath === "" ? "/" : target.basePath) : target.basePath + rest;
+  const base = route.addPrefix === "" ? target.basePath : target.basePath + route.addPrefix;
+  return rest === "" ? (base === "" ? "/" : base) : base + rest;
 }

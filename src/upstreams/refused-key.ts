@@ -64,7 +64,7 @@ export class RefusedKeys {
   private async statusOf({ exchange, route, upstream }: Sending, target: Target, key: PoolKey): Promise<number | null> {
     const { credential, requestRules, setsHost } = route;
     if (credential === null) return null;
-    const path = target.basePath + (credential.probe ?? `${route.strip === 0 ? prefixOf(route.path) : ""}/models`);
+    const path = target.basePath + (credential.probe ?? `${route.addPrefix}${route.strip === 0 ? prefixOf(route.path) : ""}/models`);
     // Anthropic's interface asks for its version before anything else.
     const version = exchange.incoming.head.fields.get("anthropic-version");
     const lines = version !== null && /^\d{4}-\d\d-\d\d$/.test(version) ? `Anthropic-Version: ${version}\r\n` : "";

@@ -37,7 +37,7 @@ describe("the schema that sluice prints", () => {
     { rutes: [] },
     { server: { port: "8080" } },
     { server: { host: "" } },
-    { routes: [{ path: "/a" }] },
+    { routes: [{ upstream: "http://127.0.0.1:1" }] },
     { routes: [{ path: "/a", upstream: "http://h", auth: "maybe" }] },
     { routes: [{ path: "/a", upstream: "http://h", timeout: "1 minute" }] },
     { upstreams: { "a b": { targets: [{ url: "http://h" }] } } },
