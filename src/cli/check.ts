@@ -7,16 +7,17 @@ import { type Fault, formatFault } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
 import { examineBackendFiles } from "../upstreams/tls-files.ts";
 import type { Command } from "./arguments.ts";
+import { meantFile, passedOver } from "./config-file.ts";
 
 export const check: Command = {
   name: "check",
   usage: "check [FILE] [--strict]",
   summary:
-    "Validates a configuration file (config.json by default) and prints each fault as FILE:LINE:COLUMN path: what is wrong. Warnings are told likewise and don't change the exit status. Plug-ins are loaded, and not set up.",
+    "Validates a configuration file (by default config.json, config.yaml or config.yml) and prints each fault as FILE:LINE:COLUMN path: what is wrong. Warnings are told likewise and don't change the exit status. Plug-ins are loaded, and not set up.",
   flags: [{ name: "strict", help: "count warnings as faults: exit status 1" }],
   positionals: 1,
   run: async ({ positionals, flags }) => {
-    const file = positionals[0] ?? process.env.SLUICE_CONFIG ?? "config.json";
+    const file = meantFile(positionals[0]);
     const text = await Bun.file(file)
       .text()
       .catch(() => null);
@@ -24,7 +25,7 @@ export const check: Command = {
       process.stderr.write(`sluice: ${file} can't be read: name an existing file, as in \`sluice check config.json\`\n`);
       return 1;
     }
-    const loaded = loadConfig(text, process.env);
+    const loaded = loadConfig(text, process.env, file);
     if ("faults" in loaded) return tell(file, loaded.faults);
     const { config, given } = loaded;
     const now = Date.now();
@@ -41,6 +42,8 @@ export const check: Command = {
       print(`${certificate}: a certificate for backends, ${subject}, until ${day(endsAt)}\n`);
     if (flags.strict === true && warnings.length > 0) return tell(file, warnings);
     for (const warning of warnings) print(`${formatFault(file, { ...warning, message: `warning: ${warning.message}` })}\n`);
+    if (positionals[0] === undefined && !process.env.SLUICE_CONFIG)
+      for (const line of passedOver(file)) process.stderr.write(`sluice: ${line}\n`);
     const count = warnings.length === 0 ? "" : `, with ${warnings.length} ${warnings.length === 1 ? "warning" : "warnings"}`;
     print(`${file}: valid${count}\n`);
     return 0;

@@ -14,7 +14,7 @@ export function greet(
       `sluice: ${faultList(file ?? "config.json", fileFaults)}\nsluice: serving the configuration that was in force last (--last-good)\n`,
     );
   if (config.demo && gateway.demoUrl !== null) {
-    if (file === null) process.stderr.write("sluice: there is no config.json here: running the embedded demo\n");
+    if (file === null) process.stderr.write("sluice: there is no config.json or config.yaml here: running the embedded demo\n");
     process.stderr.write(demoBanner(config, url, gateway.demoUrl));
   }
   if (gateway.firstToken !== null)

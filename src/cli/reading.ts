@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import demoConfig from "../../config.json";
 import { lastGood, storagePathIn } from "../config/last-good.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
+import { fileHere } from "./config-file.ts";
 import { CannotStart } from "./running.ts";
 
 /** Holds the configuration to start with. */
@@ -21,12 +22,12 @@ export interface Read {
 
 /** Reads the configuration to start with. `folder`: where the last good one may stand in for a broken file; `null`: it may not. */
 export function readConfig(named: string | undefined, folder: string | undefined | null): Read {
-  const file = named ?? (existsSync("config.json") ? "config.json" : null);
+  const file = named ?? fileHere();
   let text = "";
   let faults: readonly Fault[];
   try {
     text = file === null ? JSON.stringify(demoConfig) : readFileSync(file, "utf8");
-    const loaded: Loaded = loadConfig(text, process.env);
+    const loaded: Loaded = loadConfig(text, process.env, file);
     if ("config" in loaded) return { ...loaded, file, text, fileFaults: [] };
     ({ faults } = loaded);
   } catch (error) {

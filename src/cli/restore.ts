@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
-import { findNodeAtLocation, parseTree } from "jsonc-parser";
+import { findNodeAtLocation } from "jsonc-parser";
 import demoConfig from "../../config.json";
 import { type Restored, restore as restoreFile } from "../backups/restore.ts";
 import { type Named, noteShared, type Revocations } from "../backups/revocations.ts";
 import { loadConfig } from "../config/load.ts";
+import { treeOf } from "../config/tree.ts";
 import { Replication } from "../records/replication.ts";
 import { Secrets } from "../records/sealing.ts";
 import { RedisDown, RedisLink } from "../redis/link.ts";
@@ -13,6 +14,7 @@ import type { Storage } from "../storage/open.ts";
 import { print } from "../telemetry/stdout.ts";
 import { systemClock } from "../values/clock.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
+import { meantFile } from "./config-file.ts";
 import { databasePathOf } from "./database.ts";
 import { text } from "./remote.ts";
 
@@ -62,11 +64,11 @@ export const restore: Command = {
 /** Gives Redis' settings, when the records are shared through it; they may only be replaced when that is wished. */
 function redisOf(named: string | undefined, mayReplace: boolean): RedisConfig | null {
   const given = named ?? (process.env.SLUICE_CONFIG || undefined);
-  const file = given ?? "config.json";
+  const file = given ?? meantFile(undefined);
   // It says whether records are shared: a name that is mistyped must not mean that they are not.
   if (given !== undefined && !existsSync(given)) throw new StorageError(`there is no configuration file ${given}`);
   const content = existsSync(file) ? readFileSync(file, "utf8") : JSON.stringify(demoConfig);
-  const loaded = loadConfig(content, process.env);
+  const loaded = loadConfig(content, process.env, existsSync(file) ? file : null);
   if ("config" in loaded) {
     const { redis } = loaded.config;
     if (redis !== null && !mayReplace)
@@ -75,7 +77,7 @@ function redisOf(named: string | undefined, mayReplace: boolean): RedisConfig | 
       );
     return redis;
   }
-  const root = parseTree(content, [], { allowTrailingComma: true });
+  const { root } = treeOf(content, null);
   const node = root === undefined ? undefined : findNodeAtLocation(root, ["redis"]);
   if ((node === undefined || node.type === "null") && !process.env.SLUICE_REDIS_URL) return null;
   throw new StorageError(`${file} has faults, and says where Redis is, which is needed here: \`sluice check ${file}\` names them`);

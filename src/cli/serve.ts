@@ -12,6 +12,7 @@ import { examineBackendFiles } from "../upstreams/tls-files.ts";
 import { systemClock } from "../values/clock.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 import { Ended } from "./child.ts";
+import { passedOver } from "./config-file.ts";
 import { greet } from "./greet.ts";
 import { openProcess, type Process, StandsIn } from "./process.ts";
 import { faultList, type Read, readConfig } from "./reading.ts";
@@ -22,9 +23,10 @@ import { regionFor, workersOf } from "./workers.ts";
 export const serve: Command = {
   name: "serve",
   usage: "[serve] [--config FILE] [--host ADDRESS] [--port N] [--data DIR] [--reuse-port] [--last-good]",
-  summary: "Runs the gateway. Without a config.json in the working directory it runs the embedded demo.",
+  summary:
+    "Runs the gateway. The configuration is JSON with comments, or YAML where the file's name ends in .yaml or .yml. Without a config.json, config.yaml or config.yml in the working directory it runs the embedded demo.",
   flags: [
-    { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json)" },
+    { name: "config", value: "FILE", help: "the configuration file (SLUICE_CONFIG, else config.json, config.yaml or config.yml)" },
     { name: "host", value: "ADDRESS", help: "the address to listen on (SLUICE_HOST, else server.host)" },
     { name: "port", value: "N", help: "the port to listen on (SLUICE_PORT, else server.port)" },
     { name: "data", value: "DIR", help: "the folder for the database (SLUICE_DATA, else that of storage.path)" },
@@ -96,7 +98,8 @@ function startOf(input: Input, instead?: Read): Start {
   const { flags } = input;
   const folder = option(input, "data", "SLUICE_DATA");
   const mayStandIn = flags["last-good"] === true;
-  const read = instead ?? readConfig(option(input, "config", "SLUICE_CONFIG"), mayStandIn ? folder : null);
+  const named = option(input, "config", "SLUICE_CONFIG");
+  const read = instead ?? readConfig(named, mayStandIn ? folder : null);
   const { config, given, file, text } = read;
   const port = portOf(input) ?? config.server.port;
   const host = option(input, "host", "SLUICE_HOST") ?? config.server.host;
@@ -113,7 +116,10 @@ function startOf(input: Input, instead?: Read): Start {
   return {
     ...{ read, host, port, databasePath, folder, mayStandIn, reusePort: flags["reuse-port"] === true },
     tls: certificates.inForce,
-    warnings: warnings.map((warning) => `configuration: ${formatFault(file ?? "demo", warning)}`),
+    warnings: [
+      ...warnings.map((warning) => formatFault(file ?? "demo", warning)),
+      ...(named === undefined && file !== null ? passedOver(file) : []),
+    ].map((warning) => `configuration: ${warning}`),
   };
 }
 

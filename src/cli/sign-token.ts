@@ -6,6 +6,7 @@ import { print } from "../telemetry/stdout.ts";
 import { isObject } from "../values/json.ts";
 import { DURATION_PATTERN, parseDuration } from "../values/units.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
+import { meantFile } from "./config-file.ts";
 import { text } from "./remote.ts";
 
 export const signToken: Command = {
@@ -64,7 +65,7 @@ function claimsIn(input: Input): Record<string, unknown> {
 
 /** Gives the issuer that is meant; `null`, with its reason on stderr, where there is none. */
 function issuerOf(input: Input): IssuerConfig | null {
-  const file = text(input, "config") ?? (process.env.SLUICE_CONFIG || "config.json");
+  const file = meantFile(text(input, "config"));
   const say = (message: string): null => {
     process.stderr.write(`sluice: ${message}\n`);
     return null;
@@ -75,7 +76,7 @@ function issuerOf(input: Input): IssuerConfig | null {
   } catch {
     return say(`${file} can't be read: name the configuration file, as in \`sluice sign-token alice --config FILE\``);
   }
-  const loaded = loadConfig(content, process.env);
+  const loaded = loadConfig(content, process.env, file);
   if ("faults" in loaded) return say(loaded.faults.map((fault) => formatFault(file, fault)).join("\nsluice: "));
   const able = Object.entries(loaded.config.issuers).filter(([, { secret }]) => secret !== null);
   const wanted = text(input, "issuer");

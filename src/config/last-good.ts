@@ -1,12 +1,13 @@
 import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { findNodeAtLocation, parse, parseTree } from "jsonc-parser";
+import { findNodeAtLocation, getNodeValue } from "jsonc-parser";
 import { issuersSection } from "../issuers/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
 import { secretsIn } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
 import { isObject } from "../values/json.ts";
 import { hashKey } from "../values/key-format.ts";
+import { treeOf } from "./tree.ts";
 
 /**
  * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their
@@ -35,29 +36,35 @@ export function lastGood(databasePath: string): { text: string; at: number } | n
 
 /** Gives the place where a broken file says that the database is; `null` where that can't be read. */
 export function storagePathIn(text: string): string | null {
-  const root = parseTree(text, [], { allowTrailingComma: true });
+  const { root } = treeOf(text, null);
   const node = root === undefined ? undefined : findNodeAtLocation(root, ["storage", "path"]);
   return node?.type === "string" && !String(node.value).includes("${") ? String(node.value) : null;
 }
 
 /** Tells whether a secret of a pool or an issuer stands in the text itself, not as "${NAME}". */
 function holdsSecret(text: string): boolean {
-  const value: unknown = parse(text, [], { allowTrailingComma: true });
+  const { root } = treeOf(text, null);
+  const value: unknown = root === undefined ? undefined : getNodeValue(root);
   return [poolsSection, issuersSection]
     .flatMap(({ name, schema }) => secretsIn(schema, isObject(value) ? value[name] : undefined))
     .some((secret) => !/^\$\{[^}]*\}$/.test(secret));
 }
 
 function withoutKeys(text: string): string {
-  const root = parseTree(text, [], { allowTrailingComma: true });
+  const { root } = treeOf(text, null);
   const consumers = root === undefined ? undefined : findNodeAtLocation(root, ["consumers"]);
   const secrets = (consumers?.children ?? [])
     .flatMap((consumer) => findNodeAtLocation(consumer, ["keys"])?.children ?? [])
     .map((node) => (node.type === "object" ? (findNodeAtLocation(node, ["key"]) ?? node) : node))
     .filter((node) => node.type === "string" && !String(node.value).includes("${") && !String(node.value).startsWith("sha256:"));
+  // What an alias of YAML names stands in several places of the tree, and in one of the text.
+  const places = [...new Map(secrets.map((node) => [node.offset, node])).values()].sort((a, b) => b.offset - a.offset);
   let kept = text;
   // From the last one on, so that the places before it stay right.
-  for (const { offset, length, value } of secrets.reverse())
-    kept = `${kept.slice(0, offset)}${JSON.stringify(`sha256:${hashKey(String(value))}`)}${kept.slice(offset + length)}`;
+  for (const { offset, length, value } of places) {
+    const hash = JSON.stringify(`sha256:${hashKey(String(value))}`);
+    const end = text.slice(offset, offset + length).endsWith("\n") ? "\n" : "";
+    kept = `${kept.slice(0, offset)}${hash}${end}${kept.slice(offset + length)}`;
+  }
   return kept;
 }

@@ -186,7 +186,7 @@ export class LiveConfig {
     } catch (error) {
       return [{ path: [], message: `can't be read: ${error instanceof Error ? error.message : String(error)}` }];
     }
-    const loaded = loadConfig(text, env);
+    const loaded = loadConfig(text, env, file);
     if ("faults" in loaded) return loaded.faults;
     const conflicts = await this.apply(loaded.config, text, () => this.isClosed);
     if (this.isClosed) return conflicts;

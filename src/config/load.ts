@@ -1,4 +1,4 @@
-import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import type { Node } from "jsonc-parser";
 import type { Fault, Path } from "../schema/faults.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import { isObject } from "../values/json.ts";
@@ -6,6 +6,7 @@ import { takeNotYet } from "./not-yet.ts";
 import { crossFaultsDespite } from "./partial.ts";
 import { crossFaults } from "./rules.ts";
 import { Config } from "./schema.ts";
+import { EMPTY, position, treeOf } from "./tree.ts";
 
 /** Holds a configuration, or its faults. `given`: what the file says, without defaults. */
 export type Loaded = { readonly config: Config; readonly given: unknown } | { readonly faults: readonly Fault[] };
@@ -13,24 +14,13 @@ export type Loaded = { readonly config: Config; readonly given: unknown } | { re
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads a configuration: JSON with comments and trailing commas, `${NAME}` replaced from the environment, checked as a whole, defaults
- * filled in. Gives every fault, not just the first, each with the line and column it stands at.
+ * Reads a configuration: JSON with comments and trailing commas, or YAML; `${NAME}` replaced from the environment, checked as a whole,
+ * defaults filled in. Gives every fault, not just the first, each with the line and column it stands at. `file`: the one whose name says
+ * which of the two it is; `null`: the text itself tells, as in what was kept of a file.
  */
-export function loadConfig(text: string, env: Environment): Loaded {
-  const errors: ParseError[] = [];
-  const root = parseTree(text, errors, { allowTrailingComma: true });
-  if (errors.length > 0 || root === undefined) {
-    const [first] = errors;
-    return {
-      faults: [
-        {
-          path: [],
-          message: first === undefined || text.trim() === "" ? "the file is empty" : (otherFormat(text) ?? syntaxFault(first)),
-          ...position(text, first?.offset ?? 0),
-        },
-      ],
-    };
-  }
+export function loadConfig(text: string, env: Environment, file: string | null = null): Loaded {
+  const { root, fault } = treeOf(text, file);
+  if (root === undefined || fault !== null) return { faults: [fault ?? { path: [], message: EMPTY, line: 1, column: 1 }] };
   const faults: Fault[] = [];
   const value = valueAt(root, [], env, faults);
   const unset = [...faults];
@@ -55,7 +45,7 @@ export function loadConfig(text: string, env: Environment): Loaded {
 
 /** Adds to each fault the line and column it stands at in the file's text. */
 export function placed(text: string, faults: readonly Fault[]): Fault[] {
-  const locate = locator(text, parseTree(text, [], { allowTrailingComma: true }));
+  const locate = locator(text, treeOf(text, null).root);
   return faults.map((fault) => ({ ...fault, ...locate(fault) })).sort(byPlace);
 }
 
@@ -104,35 +94,6 @@ function fromEnvironment(text: string, path: Path, env: Environment, faults: Fau
   });
 }
 
-const SYNTAX: Readonly<Record<string, string>> = {
-  InvalidSymbol: "this is not JSON: text needs double quotes",
-  PropertyNameExpected: "a field's name in double quotes is expected here",
-  ValueExpected: "a value is expected here",
-  ColonExpected: "a colon is expected here",
-  CommaExpected: "a comma is expected here",
-  CloseBraceExpected: "a } is missing",
-  CloseBracketExpected: "a ] is missing",
-  EndOfFileExpected: "the configuration ends before this; nothing may follow it",
-  UnexpectedEndOfString: "this text has no closing quote",
-};
-
-/** Tells what the file is instead of JSON; `null` when its first lines don't tell. */
-function otherFormat(text: string): string | null {
-  const lines = text.split("\n").filter((line) => !/^\s*(#|\/\/|$)/.test(line));
-  const [first = "", second = ""] = lines;
-  const sluices = "Sluice reads JSON with comments";
-  if (/^(---|%YAML)/.test(first) || /^"?[A-Za-z_][\w-]*"?:(\s|$)/.test(first) || (/^- /.test(first) && !first.includes("{")))
-    return `this is YAML; ${sluices}: convert it, for example with \`yq -o=json\``;
-  if (/^\[+[A-Za-z_][\w.-]*\]+\s*$/.test(first) || (/^[A-Za-z_][\w.-]*\s*=\s*\S/.test(first) && !second.includes("{")))
-    return `this is TOML; ${sluices}: convert it, for example with \`yq -p=toml -o=json\``;
-  return null;
-}
-
-const syntaxFault = (error: ParseError): string => {
-  const code = printParseErrorCode(error.error);
-  return SYNTAX[code] ?? `this is not JSON (${code})`;
-};
-
 /** Finds where a fault stands: a fault of a name at the name, a missing field at the object that lacks it, anything else at its value. */
 function locator(text: string, root: Node | undefined): (fault: Fault) => { line: number; column: number } {
   return ({ path, isOfName }) => {
@@ -152,9 +113,4 @@ function locator(text: string, root: Node | undefined): (fault: Fault) => { line
     }
     return position(text, node?.offset ?? 0);
   };
-}
-
-function position(text: string, offset: number): { line: number; column: number } {
-  const before = text.slice(0, offset);
-  return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
 }

@@ -13,7 +13,7 @@ function valid(text: string, env: Record<string, string> = {}): Config {
 
 /** What `sluice check` would print. */
 function faultsOf(text: string, env: Record<string, string> = {}): string[] {
-  const loaded = loadConfig(text, env);
+  const loaded = loadConfig(text, env, "config.json");
   return "faults" in loaded ? loaded.faults.map((fault) => formatFault("c", fault)) : [];
 }
 
@@ -193,7 +193,7 @@ describe("a configuration", () => {
 
   test("in another format is told which", () => {
     expect(faultsOf("server:\n  port: 8080\n")).toEqual([
-      "c:1:1 this is YAML; Sluice reads JSON with comments: convert it, for example with `yq -o=json`",
+      "c:1:1 this is YAML, and the file is read as JSON: let its name end in .yaml, as in config.yaml",
     ]);
     expect(faultsOf("---\n# x\nroutes: []\n")[0]).toContain("this is YAML");
     expect(faultsOf("# x\n[server]\nport = 8080\n")[0]).toContain("this is TOML");
@@ -461,7 +461,7 @@ describe("a configuration", () => {
         fc.constantFrom("", "{", "}", "]", '"', ",", "\0", "$", "${", "x", "9"),
         fc.boolean(),
         (at, character, cut) => {
-          const loaded = loadConfig(cut ? text.slice(0, at) : text.slice(0, at) + character + text.slice(at + 1), {});
+          const loaded = loadConfig(cut ? text.slice(0, at) : text.slice(0, at) + character + text.slice(at + 1), {}, "config.json");
           if (cut) expect("faults" in loaded).toBe(true);
         },
       ),

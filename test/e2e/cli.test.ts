@@ -25,6 +25,23 @@ describe("the command line", () => {
     expect((await run(["check", "none.json"], { cwd: home.path })).status).toBe(1);
   });
 
+  test("finds config.json, config.yaml or config.yml, in this order, and tells which it passes over", async () => {
+    using home = folder();
+    writeFileSync(join(home.path, "config.yml"), "demo: true\n");
+    expect(await run(["check"], { cwd: home.path })).toMatchObject({ status: 0, stdout: "config.yml: valid\n", stderr: "" });
+    writeFileSync(join(home.path, "config.yaml"), "server:\n  prt: 1\n");
+    expect(await run(["check"], { cwd: home.path })).toMatchObject({
+      status: 1,
+      stdout: 'config.yaml:2:3 server.prt: unknown field "prt", did you mean "port"?\n',
+    });
+    writeFileSync(join(home.path, "config.json"), '{ "demo": true }');
+    expect(await run(["check"], { cwd: home.path })).toMatchObject({
+      status: 0,
+      stdout: "config.json: valid\n",
+      stderr: expect.stringMatching(/config\.yaml:1:1 is not read: config\.json comes first.*\n.*config\.yml:1:1 is not read/),
+    });
+  });
+
   test("checks the files of TLS, and tells what a certificate is for and until when", async () => {
     using home = folder();
     const check = async (more: object, ...args: string[]) => {

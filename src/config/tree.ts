@@ -1,0 +1,79 @@
+import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import type { Fault } from "../schema/faults.ts";
+
+/** Holds a configuration's text as a syntax tree, as far as it could be read, and the first thing that is wrong with its syntax. */
+export interface Tree {
+  /** `undefined`: nothing could be read. YAML gives the same kinds of nodes as JSON; one that is named by an alias stands in several places. */
+  readonly root: Node | undefined;
+  readonly fault: Fault | null;
+}
+
+/** Tells whether a file's name says that it holds YAML. */
+export const isYamlName = (file: string): boolean => /\.ya?ml$/i.test(file);
+
+/**
+ * Reads a configuration's text: YAML where its file's name says so, else JSON with comments and trailing commas. Without a file its first
+ * character tells: JSON begins with a brace. What is named as YAML may be JSON as well.
+ */
+export function treeOf(text: string, file: string | null): Tree {
+  if (file !== null && !isYamlName(file)) return jsonTree(text, file);
+  if (!/^\uFEFF?\s*(?:[{[]|\/[/*])/.test(text)) return yamlTree(text);
+  const json = jsonTree(text, file);
+  if (json.fault === null) return json;
+  const yaml = yamlTree(text);
+  return yaml.fault === null || file !== null ? yaml : json;
+}
+
+/** Gives line and column of a place in a text, both from 1. */
+export function position(text: string, offset: number): { line: number; column: number } {
+  const before = text.slice(0, offset);
+  return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
+}
+
+export const EMPTY = "the file is empty";
+
+/** Reads YAML. Its library is loaded with the first text that needs it: a start with JSON does without. */
+function yamlTree(text: string): Tree {
+  // `import()` would make everybody wait who reads a configuration.
+  const { yamlTreeOf } = require("./yaml-tree.ts") as typeof import("./yaml-tree.ts");
+  return yamlTreeOf(text);
+}
+
+function jsonTree(text: string, file: string | null): Tree {
+  const errors: ParseError[] = [];
+  const root = parseTree(text, errors, { allowTrailingComma: true });
+  const [first] = errors;
+  if (first === undefined && root !== undefined) return { root, fault: null };
+  const message = first === undefined || text.trim() === "" ? EMPTY : (otherFormat(text, file) ?? syntaxFault(first));
+  return { root, fault: { path: [], message, ...position(text, first?.offset ?? 0) } };
+}
+
+const SYNTAX: Readonly<Record<string, string>> = {
+  InvalidSymbol: "this is not JSON: text needs double quotes",
+  PropertyNameExpected: "a field's name in double quotes is expected here",
+  ValueExpected: "a value is expected here",
+  ColonExpected: "a colon is expected here",
+  CommaExpected: "a comma is expected here",
+  CloseBraceExpected: "a } is missing",
+  CloseBracketExpected: "a ] is missing",
+  EndOfFileExpected: "the configuration ends before this; nothing may follow it",
+  UnexpectedEndOfString: "this text has no closing quote",
+};
+
+/** Tells what the file is instead of JSON; `null` when its first lines don't tell. */
+function otherFormat(text: string, file: string | null): string | null {
+  const lines = text.split("\n").filter((line) => !/^\s*(#|\/\/|$)/.test(line));
+  const [first = "", second = ""] = lines;
+  if (/^(---|%YAML)/.test(first) || /^"?[A-Za-z_][\w-]*"?:(\s|$)/.test(first) || (/^- /.test(first) && !first.includes("{")))
+    return `this is YAML, and the file is read as JSON: let its name end in .yaml${file === null ? "" : `, as in ${yamlNameFor(file)}`}`;
+  if (/^\[+[A-Za-z_][\w.-]*\]+\s*$/.test(first) || (/^[A-Za-z_][\w.-]*\s*=\s*\S/.test(first) && !second.includes("{")))
+    return "this is TOML; Sluice reads JSON with comments, and YAML: convert it, for example with `yq -p=toml -o=json`";
+  return null;
+}
+
+const yamlNameFor = (file: string): string => `${file.replace(/^.*[\\/]/, "").replace(/\.[^.]*$/, "")}.yaml`;
+
+const syntaxFault = (error: ParseError): string => {
+  const code = printParseErrorCode(error.error);
+  return SYNTAX[code] ?? `this is not JSON (${code})`;
+};
