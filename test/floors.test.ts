@@ -44,6 +44,7 @@ const FLOORS = [
     "compression",
     "authorize",
     "routes",
+    "sessions",
   ],
   [
     "activities",

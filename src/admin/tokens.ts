@@ -6,6 +6,7 @@ import { Time, timeText } from "../http/conventions.ts";
 import { notFound, refused } from "../http/refused.ts";
 import { KINDS } from "../records/kinds.ts";
 import { IDENTIFIER } from "../schema/fields.ts";
+import { endSessionsOfToken } from "../sessions/sessions.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
 import { hashKey, randomText } from "../values/key-format.ts";
@@ -149,6 +150,7 @@ export class AdminTokens {
       throw refused("conflict", "This is the last token with the role admin: make another first.");
     this.deps.audit.change({ action: "token.revoke", subject: `token ${id}`, before: { name: token.name, role: token.role } }, () => {
       this.deps.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(id);
+      endSessionsOfToken(this.deps.storage, id);
     });
     this.load();
   }
@@ -172,6 +174,7 @@ export function resetFirst(deps: TokensDeps): string {
   const text = makeToken();
   deps.audit.change({ action: "token.reset", subject: `token ${FIRST}` }, () => {
     deps.storage.client.query("DELETE FROM admin_tokens WHERE id = ?1").run(FIRST);
+    endSessionsOfToken(deps.storage, FIRST);
     insert(deps.storage, { id: FIRST, name: FIRST, hash: hashKey(text), role: "admin", createdAt: deps.clock.wall(), lastUsedAt: null });
   });
   return text;

@@ -201,6 +201,8 @@ export function settle(backup: Storage, found: Revocations, isAsItWas: boolean, 
     for (const { id } of records) disable.run(id, at);
   }
   for (const { id } of tokens) client.query("DELETE FROM admin_tokens WHERE id = ?1").run(id);
+  // Who signed out since would be signed in again.
+  client.run("DELETE FROM sessions");
   if (found.firstToken !== null)
     client
       .query("UPDATE admin_tokens SET hash = ?1, created_at = ?2 WHERE id = 'first'")

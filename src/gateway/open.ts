@@ -131,12 +131,13 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
 /** Follows the changes of other processes on the same database, and forgets what is old. */
 function follow(
   { every, once, guarded, feed, clock, inForce, audit, backups, options }: Ground,
-  { applyRemoteChanges, usage, replication }: Services,
+  { applyRemoteChanges, usage, replication, sessions }: Services,
 ): void {
   every(FOLLOW_EVERY, () => feed.poll(applyRemoteChanges));
   once(PRUNE_EVERY, () => {
     const { config } = inForce;
     const { keepFor } = config.audit;
+    guarded(() => sessions.prune());
     guarded(() => feed.prune(clock.wall(), replication !== null));
     guarded(() => usage.prune(clock.wall() - parseDuration(config.usage.keepFor)));
     if (keepFor !== null) guarded(() => audit.prune(clock.wall() - parseDuration(keepFor)));

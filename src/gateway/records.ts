@@ -72,7 +72,7 @@ export class Records {
   /** The configuration that `asIf` takes to be in force. */
   private supposed: Config | null = null;
   /** The followers that take over changes of the kinds of records that are here. */
-  readonly followers: Readonly<Record<Exclude<Kind, "block" | "token" | "version">, Follower>>;
+  readonly followers: Readonly<Record<Exclude<Kind, "block" | "token" | "session" | "version">, Follower>>;
 
   /** Reads the records that the admin API has made from the database. */
   constructor(given: RecordsDeps) {

@@ -33,6 +33,7 @@ import { type Change, follow } from "../records/changes.ts";
 import { Replication } from "../records/replication.ts";
 import { Secrets } from "../records/sealing.ts";
 import { secretsIn } from "../schema/secrets.ts";
+import { Sessions } from "../sessions/sessions.ts";
 import { Tracing } from "../telemetry/tracing.ts";
 import { Forwarder } from "../upstreams/forwarder.ts";
 import type { OnChecked } from "../upstreams/health-check.ts";
@@ -79,6 +80,8 @@ export interface Services {
   readonly journal: Journal;
   /** Tells and restores what the rules were. */
   readonly versions: Versions;
+  /** Sessions of browsers. */
+  readonly sessions: Sessions;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
   readonly demo: DemoBackend | null;
@@ -228,7 +231,8 @@ function openCallers(ground: Ground) {
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, firstToken, secrets, journal };
+  const sessions = new Sessions({ storage, clock });
+  return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, sessions, firstToken, secrets, journal };
 }
 
 /** Opens what judges clients' certificates, and warns of revocation lists that are old. */
@@ -245,9 +249,16 @@ function openClientCertificates({ clock, metrics, emit, bus, every }: Ground, { 
 
 /** Opens the sharing of records between several processes and instances. */
 function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<typeof openCallers>) {
-  const { link, storage, scope, tell, emit, occurrences, bus } = ground;
-  // Versions are read from the database whenever somebody asks.
-  const followers = { ...records.followers, version: {}, block: { settle: () => guard.load() }, token: { settle: () => tokens.load() } };
+  const { link, storage, scope, tell, emit, occurrences, bus, events } = ground;
+  const followers = {
+    ...records.followers,
+    block: { settle: () => guard.load() },
+    token: { settle: () => tokens.load() },
+    // Sessions are read from the database each time; but whoever reads events by one that has ended is to leave.
+    session: { settle: () => events.recheck() },
+    // Versions are read from the database whenever somebody asks.
+    version: {},
+  };
   const applyRemoteChanges = (changes: readonly Change[]): void => follow(changes, followers, tell);
   // The keeper takes over what other machines change: workers read it from the database, as all that the keeper changes.
   if (link === null || bus.role === "worker") return { applyRemoteChanges, replication: null };

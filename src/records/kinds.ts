@@ -16,8 +16,8 @@ export interface RecordKind {
    * and only an insert is noted.
    */
   readonly putIn: "update" | "replace";
-  /** The path of its endpoints, below /admin. */
-  readonly path: string;
+  /** The path of its endpoints, below /admin; `null` for records that nobody lists. */
+  readonly path: string | null;
   /** The least role that may change them. Every role may look. */
   readonly role: Role;
 }
@@ -36,12 +36,13 @@ const ROWS = {
   block: { table: "blocks", key: "cidr", isDocument: false, own: [], putIn: "replace", path: "blocks", role: "operator" },
   version: { table: "versions", key: "slot", isDocument: false, own: [], putIn: "update", path: "versions", role: "admin" },
   token: { table: "admin_tokens", key: "id", isDocument: false, own: ["last_used_at"], putIn: "replace", path: "tokens", role: "admin" },
+  session: { table: "sessions", key: "hash", isDocument: false, own: [], putIn: "replace", path: null, role: "admin" },
 } as const satisfies Readonly<Record<string, RecordKind>>;
 
 export type Kind = keyof typeof ROWS;
 
 /** Names the paths where the admin API has the records of all kinds, below /admin. */
-export type KindPath = (typeof ROWS)[Kind]["path"];
+export type KindPath = NonNullable<(typeof ROWS)[Kind]["path"]>;
 
 /** Names the kinds that the admin API keeps as named documents. */
 export type DocumentKind = { [K in Kind]: (typeof ROWS)[K]["isDocument"] extends true ? K : never }[Kind];
@@ -51,7 +52,7 @@ export type DocumentKind = { [K in Kind]: (typeof ROWS)[K]["isDocument"] extends
  * through Redis; whoever changes it by the admin API holds the write lock meanwhile. A new kind is a row here, a migration with its
  * triggers, and its follower (see `changes.ts`).
  */
-export const KINDS: Readonly<Record<Kind, RecordKind>> = ROWS;
+export const KINDS: Readonly<{ [K in Kind]: RecordKind & Pick<(typeof ROWS)[K], "path"> }> = ROWS;
 
 /** The names of all kinds, in their order. A cast, since `Object.keys` forgets what the keys are. */
 export const KIND_NAMES: readonly Kind[] = Object.keys(ROWS) as Kind[];

@@ -3,6 +3,11 @@ import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlit
 import type { Role } from "../admin/rights.ts";
 import type { DocumentKind, Kind } from "../records/kinds.ts";
 
+/**
+ * The uses of sessions: the console's and the page for consumers, each with the links that begin one.
+ */
+export type SessionUse = "console" | "my" | "consoleLink" | "myLink";
+
 /** The tables of the database. Times are milliseconds since 1970; JSON columns hold values as the API takes and gives them. */
 
 export const adminTokens = sqliteTable("admin_tokens", {
@@ -13,6 +18,27 @@ export const adminTokens = sqliteTable("admin_tokens", {
   createdAt: integer("created_at").notNull(),
   lastUsedAt: integer("last_used_at"),
 });
+
+/** Sessions of browsers, and links that begin one. */
+export const sessions = sqliteTable(
+  "sessions",
+  {
+    /** SHA-256 of the id that the browser shows, in hexadecimal. */
+    hash: text().primaryKey(),
+    use: text().$type<SessionUse>().notNull(),
+    /** What names the admin token that it was made with. */
+    token: text(),
+    actor: text(),
+    /** The role that an issuer gave. */
+    role: text().$type<Role>(),
+    /** The values of the issuer's claim that the role comes from. */
+    claims: text({ mode: "json" }).$type<string[]>(),
+    consumer: text(),
+    madeAt: integer("made_at").notNull(),
+    expiresAt: integer("expires_at").notNull(),
+  },
+  (table) => [index("sessions_made").on(table.madeAt)],
+);
 
 /** The audit's rows: who did what. Each row's hash covers the row and the hash before it. Times are milliseconds since 1970. */
 export const audit = sqliteTable(

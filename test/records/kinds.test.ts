@@ -70,7 +70,8 @@ describe.each(KIND_NAMES)("records of the kind %s", (kind) => {
     theirs.close();
   });
 
-  test("are in the admin API at the path that their row names", async () => {
+  test("are in the admin API at the path that their row names, where it names one", async () => {
+    if (path === null) return;
     const { paths } = (await openApiDocument()) as { paths: Record<string, Record<string, unknown>> };
     const methods = Object.entries(paths).flatMap(([each, found]) =>
       each.replace(/\/$/, "") === `/admin/${path}` ? Object.keys(found) : [],
@@ -114,6 +115,7 @@ test("changes are taken over in their order, then each kind settles once, after 
     block: { settle: () => void done.push("block settles") },
     token: follower("token"),
     version: follower("version"),
+    session: follower("session"),
   };
   const faults: unknown[] = [];
   follow(
