@@ -1,3 +1,4 @@
+import { dropOwnCookies } from "../http/own-cookies.ts";
 import { parseTarget, type Target, withSlashes } from "../http/path.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { corsHead, preflightMethod } from "./cors.ts";
@@ -86,9 +87,11 @@ function preflightAt(exchange: Exchange<Arrival>, router: Router<Route>, method:
   return found.preflight;
 }
 
-/** Enters a route: the request is its own from now on. */
+/** Enters a route: the request is its own from now on, and nobody on its way sees Sluice's own cookies. */
 function enter(exchange: Exchange<Arrival>, route: Route): void {
   exchange.route = route;
+  const { head } = exchange.incoming;
+  if (head.mayHoldOwnCookie) dropOwnCookies(head.fields);
   if (exchange.odd !== null && route.keepsSlashes) exchange.path = withSlashes(exchange.path, exchange.odd.kept, route.depth);
   exchange.routeHead = route.responseRules.lines;
   if (route.cors !== null) exchange.routeHead += corsHead(route.cors, exchange.incoming.head.fields.get("origin"));

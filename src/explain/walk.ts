@@ -200,6 +200,7 @@ function arrivalOf(question: WalkQuestion, keyHeader: string): Arrival {
     connection: "",
     upgrade: "",
     expectsContinue: false,
+    mayHoldOwnCookie: false,
   };
   return { head, body: null, ip, hasProxyLine: false, isTls: false, isAborted: false, onAbort: null };
 }

@@ -94,7 +94,14 @@ export const relayOf = (
 ): Answerer | null =>
   bus.role !== "worker" || keeperSocket === undefined
     ? null
-    : relayAnswerer(client, clientCertificates, unixOrigin(keeperSocket), clock, isKeeperThere ?? (() => true), isAdmitted);
+    : relayAnswerer(
+        client,
+        clientCertificates,
+        { ...unixOrigin(keeperSocket), isOurs: true },
+        clock,
+        isKeeperThere ?? (() => true),
+        isAdmitted,
+      );
 
 /**
  * Writes the head for the keeper: all fields that are not of this hop. What a caller's `Connection` names goes on, since the keeper is no further hop: it must

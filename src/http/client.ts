@@ -45,6 +45,8 @@ export interface Origin {
   readonly http2?: boolean;
   /** The path of a Unix socket in the place of hostname and port; left out: none. */
   readonly unix?: string;
+  /** True where another process of this gateway answers, which may set Sluice's own cookies; left out: somebody else does. */
+  readonly isOurs?: boolean;
 }
 
 /**
@@ -356,7 +358,7 @@ export class PooledClient implements UpstreamClient {
   private poolOf(origin: Origin): Pool {
     let pool = this.pools.get(origin.key);
     if (pool === undefined) {
-      pool = { name: origin.name, heads: new HeadReader(), idle: [], open: 0, suspectUntil: 0 };
+      pool = { name: origin.name, heads: new HeadReader(origin.isOurs !== true), idle: [], open: 0, suspectUntil: 0 };
       this.pools.set(origin.key, pool);
     }
     return pool;

@@ -117,6 +117,16 @@ export class Fields {
     this.removeFrom(at + 1, lower);
   }
 
+  /** Puts what `change` gives in the place of each value of this lower-case name; where that is `null`, the field is taken out. */
+  replace(lower: string, change: (value: string) => string | null): void {
+    this.own();
+    for (let at = this.lower.indexOf(lower); at >= 0; at = this.lower.indexOf(lower, at)) {
+      const value = change(this.values[at] as string);
+      if (value !== null) this.values[at++] = value;
+      else for (const list of [this.names, this.lower, this.values]) list.splice(at, 1);
+    }
+  }
+
   /** Takes out all fields of this lower-case name. */
   remove(lower: string): void {
     this.removeFrom(0, lower);

@@ -1,5 +1,6 @@
 import { Fields, isToken, nameAt } from "./fields.ts";
 import { latin1Of } from "./latin1.ts";
+import { mayHoldOwnCookie, setsOwnCookie } from "./own-cookies.ts";
 
 /** The bytes that end a head (RFC 9112 §2.1). */
 const HEAD_END = Buffer.from("\r\n\r\n");
@@ -24,6 +25,8 @@ export interface RequestHead {
   /** The protocol that an `Upgrade` field asks for when `Connection` names it, in lower case, or "". */
   readonly upgrade: string;
   readonly expectsContinue: boolean;
+  /** True where a Cookie field may hold a cookie of Sluice's own, which no backend gets. */
+  readonly mayHoldOwnCookie: boolean;
 }
 
 export interface ResponseHead {
@@ -68,6 +71,7 @@ interface Framed {
   host: string | null;
   upgrade: string;
   expect: string;
+  mayHoldOwnCookie: boolean;
 }
 
 /** Holds header lines that were read: each further message with the same lines gets their fields. */
@@ -89,6 +93,9 @@ const FIRST_LINE = 512;
 export class HeadReader {
   private last: Lines | null = null;
   private text = "";
+
+  /** `isOfBackend`: it reads responses of somebody who may not set Sluice's own cookies, so that these are left out. */
+  constructor(private readonly isOfBackend = false) {}
 
   /**
    * Finds the head that `bytes` begin with. Gives the number of bytes before the CRLF CRLF that ends it, or -1 when that has not come.
@@ -135,8 +142,13 @@ export class HeadReader {
   /** Reads the header lines of a head whose first line ends at `end`. */
   read(text: string, end: number, isResponse: boolean): Lines | HeadFault {
     const fields = new Fields();
-    const framed: Framed = { contentLength: -1, chunked: false, connection: "", host: isResponse ? "" : null, upgrade: "", expect: "" };
+    const framed: Framed = {
+      ...{ contentLength: -1, chunked: false, connection: "", host: isResponse ? "" : null, upgrade: "", expect: "" },
+      mayHoldOwnCookie: false,
+    };
     const fault = readFields(text, end + CRLF.length, fields, framed, isResponse);
+    if (fault === null && framed.mayHoldOwnCookie && isResponse && this.isOfBackend)
+      fields.replace("set-cookie", (value) => (setsOwnCookie(value) ? null : value));
     if (fault !== null) return fault;
     this.last = { text: text.slice(end), fields, framed };
     return this.last;
@@ -206,6 +218,7 @@ function readRequest(text: string, reader: HeadReader): RequestHead | HeadFault 
     // RFC 9110 §7.8: an HTTP/1.0 client's Upgrade is ignored.
     upgrade: minor === 1 && framed.upgrade !== "" && hasOption(connection, "upgrade") ? framed.upgrade : "",
     expectsContinue: framed.expect !== "" && minor === 1,
+    mayHoldOwnCookie: framed.mayHoldOwnCookie,
   };
 }
 
@@ -284,6 +297,10 @@ function readFields(text: string, from: number, fields: Fields, framed: Framed, 
         if (framed.host !== null) return new HeadFault(400, "A request needs exactly one Host field.");
         if (!HOST.test(value)) return new HeadFault(400, "Host must be a host name or address, with a port if need be.");
         framed.host = value;
+        break;
+      case "cookie":
+      case "set-cookie":
+        framed.mayHoldOwnCookie ||= mayHoldOwnCookie(value);
         break;
       case "upgrade":
         framed.upgrade = value.toLowerCase();

@@ -1,5 +1,6 @@
 import { Fields, isToken, nameAt } from "../fields.ts";
 import { HeadFault, isHost, isTarget, type RequestHead } from "../head.ts";
+import { mayHoldOwnCookie } from "../own-cookies.ts";
 import { isOfHttp1 } from "./lines.ts";
 
 /** Says that a request breaks a rule of HTTP/2 in a way that has no answer: its stream is reset (RFC 9113 §8.1.1). */
@@ -54,6 +55,7 @@ export function readHead(raw: readonly string[], isWhole: boolean, maxSize: numb
     connection: fields.get("te") === null ? "" : "te",
     upgrade: "",
     expectsContinue: expect !== null && !isWhole,
+    mayHoldOwnCookie: mayHoldOwnCookie(fields.get("cookie") ?? ""),
   };
 }
 

@@ -301,6 +301,6 @@ export class Http2Session implements Session, Streams {
 /** Makes the head of a request that could not be read, and is answered all the same. */
 const unreadable = (isWhole: boolean): RequestHead => ({
   ...{ method: "GET", target: "/", minor: 1, fields: new Fields(), host: "", contentLength: -1, keepAlive: true },
-  ...{ connection: "", upgrade: "", expectsContinue: false },
+  ...{ connection: "", upgrade: "", expectsContinue: false, mayHoldOwnCookie: false },
   framing: isWhole ? "none" : "chunked",
 });

@@ -1,5 +1,6 @@
 import type { Origin } from "../client.ts";
 import { Fields, nameAt } from "../fields.ts";
+import { setsOwnCookie } from "../own-cookies.ts";
 
 /** Fields of HTTP/1.1 alone: they say how its messages are framed and what its connections are used for (RFC 9113 §8.2.2). */
 const OF_HTTP1: ReadonlySet<string> = new Set([
@@ -77,7 +78,7 @@ export function readHead(raw: readonly string[]): H2Head | string {
     }
     const known = nameAt(name, 0, name.length);
     if (known === null) return "malformed name in the response's head";
-    if (OF_HTTP1.has(known.lower)) continue;
+    if (OF_HTTP1.has(known.lower) || (known.lower === "set-cookie" && setsOwnCookie(value))) continue;
     if (known.lower === "content-length") {
       if (!LENGTH.test(value) || (length >= 0 && Number(value) !== length)) return "malformed Content-Length";
       length = Number(value);
