@@ -1,3 +1,8 @@
+CREATE TABLE `admin_use` (
+	`id` integer PRIMARY KEY NOT NULL,
+	`at` integer NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE `sessions` (
 	`hash` text PRIMARY KEY NOT NULL,
 	`use` text NOT NULL,
@@ -11,11 +16,6 @@ CREATE TABLE `sessions` (
 );
 --> statement-breakpoint
 CREATE INDEX `sessions_made` ON `sessions` (`made_at`);
---> statement-breakpoint
-CREATE TABLE `admin_use` (
-	`id` integer PRIMARY KEY NOT NULL,
-	`at` integer NOT NULL
-);
 --> statement-breakpoint
 CREATE TRIGGER `sessions_inserted` AFTER INSERT ON `sessions` BEGIN
 	INSERT INTO `changes` (`kind`, `id`, `was`, `at`) VALUES ('session', NEW.hash, NULL, unixepoch() * 1000);

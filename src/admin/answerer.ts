@@ -2,17 +2,20 @@ import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer } from "../exchange/line.ts";
 import { collect, StreamBody, TooLarge, TooSlow } from "../http/body.ts";
-import { maxBodyOf } from "../http/json-bounds.ts";
+import { isSignIn, maxBodyOf } from "../http/json-bounds.ts";
 import { bodyTooLarge, type Problem, TOO_SLOW } from "../http/problem.ts";
 import { INTERNAL } from "../http/refused.ts";
 import { date, reasonOf } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
+import type { Browser } from "../sessions/browser.ts";
 
 export interface AdminAnswererDeps {
   /** Answers a request to the admin API, which speaks in Request and Response. */
-  readonly handle: (request: Request, requestId: string, ip: string) => Promise<Response>;
-  /** Tells whether an Authorization field shows an admin token. */
-  readonly holdsToken: (authorization: string | null) => boolean;
+  readonly handle: (request: Request, requestId: string, ip: string, browser: Browser) => Promise<Response>;
+  /** Tells how a request has come that a browser may have sent. */
+  readonly browserOf: (exchange: Exchange) => Browser;
+  /** Tells whether a request's fields show an admin token, or the cookie of a session. */
+  readonly isKnown: (authorization: string | null, cookie: string | null, browser: Browser) => boolean;
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
@@ -35,7 +38,8 @@ function refusalOf(error: unknown, { id, isOver }: Exchange, { onFault }: AdminA
   return INTERNAL;
 }
 
-async function answer({ id, ip, path, query, incoming }: Exchange, { handle, holdsToken }: AdminAnswererDeps): Promise<Reply> {
+async function answer(exchange: Exchange, { handle, browserOf, isKnown }: AdminAnswererDeps): Promise<Reply> {
+  const { id, ip, path, query, incoming } = exchange;
   const { head } = incoming;
   const headers = new Headers();
   for (let i = 0; i < head.fields.names.length; i++) {
@@ -47,7 +51,8 @@ async function answer({ id, ip, path, query, incoming }: Exchange, { handle, hol
   // Strangers get their refusal before a byte of their body is kept in memory.
   const max = maxBodyOf(path);
   if (head.contentLength > max) throw new TooLarge(max);
-  const isWelcome = holdsToken(head.fields.get("authorization"));
+  const browser = browserOf(exchange);
+  const isWelcome = isSignIn(head.method, path) || isKnown(head.fields.get("authorization"), head.fields.get("cookie"), browser);
   const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, max);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
   const request = new Request(`http://localhost${path}${query}`, {
@@ -55,7 +60,7 @@ async function answer({ id, ip, path, query, incoming }: Exchange, { handle, hol
     headers,
     ...(hasBody ? { body } : {}),
   });
-  const response = await handle(request, id, ip);
+  const response = await handle(request, id, ip, browser);
   let lines = date();
   for (const [name, value] of response.headers) if (!OURS.has(name)) lines += `${name}: ${value}\r\n`;
   const isStream = STREAMS.includes(response.headers.get("content-type") ?? "");

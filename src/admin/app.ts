@@ -1,22 +1,25 @@
 import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
-import type { Guard } from "../guard/guard.ts";
 import { checkBody } from "../http/json-bounds.ts";
-import { ipBlocked, type Problem, problem } from "../http/problem.ts";
-import { TOKEN_MISSING, TOKEN_UNKNOWN } from "../http/refused.ts";
-import { CONSOLE_HEADER, NOTE_HEADER, noteIn } from "../versions/note.ts";
+import { type Problem, problem } from "../http/problem.ts";
+import type { Browser } from "../sessions/browser.ts";
+import { NOTE_HEADER, noteIn } from "../versions/note.ts";
 import { openApiDocument } from "./document.ts";
+import { foreignRefusal, type Holders } from "./holders.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { endpointRefusalOf, notHere, refusalOf, toResponse, type WhyUnwritable } from "./refusals.ts";
 import type { AdminResource } from "./resource.ts";
-import { isAtLeast, isLook, leastRole, resourceFinder } from "./rights.ts";
+import { isAtLeast, isLook, isOpenToAll, leastRole, resourceFinder } from "./rights.ts";
 import { swagger } from "./swagger.ts";
-import { type AdminToken, type AdminTokens, bearerOf } from "./tokens.ts";
+import type { AdminTokens } from "./tokens.ts";
+import type { Visit, Visits } from "./visits.ts";
 
 export interface AdminDeps {
   readonly tokens: AdminTokens;
+  /** Knows who may use it. */
+  readonly holders: Holders;
+  readonly visits: Visits;
   readonly answers: IdempotentAnswers;
-  readonly guard: Guard;
   readonly audit: Audit;
   /** Takes over what other processes on the same database have changed. */
   readonly catchUp: () => void;
@@ -29,8 +32,11 @@ export interface AdminDeps {
   readonly onFault: (error: unknown, requestId: string) => void;
 }
 
-/** Answers a request to the admin API. `ip` is its sender's address. */
-export type AdminHandler = (request: Request, requestId: string, ip?: string) => Promise<Response>;
+/**
+ * Answers a request to the admin API. `ip` is its sender's address, `browser` tells how it has come; left out: over no connection, so that
+ * no cookie counts.
+ */
+export type AdminHandler = (request: Request, requestId: string, ip?: string, browser?: Browser | null) => Promise<Response>;
 
 /** Makes the admin API of these resources, with its documentation. */
 export function createAdmin(deps: AdminDeps, resources: readonly AdminResource[]): AdminHandler {
@@ -51,13 +57,13 @@ export function createAdmin(deps: AdminDeps, resources: readonly AdminResource[]
       return admin;
     });
 
-  return async (request, requestId, ip = "") => {
+  return async (request, requestId, ip = "", browser = null) => {
     const { pathname } = new URL(request.url);
     const isOpen = pathname === "/swagger" || pathname.startsWith("/swagger/");
     deps.catchUp();
     const response = isOpen
       ? await app.handle(request)
-      : await guarded(deps, app, { request, path: pathname, resource: resourceAt(pathname), requestId, ip });
+      : await guarded(deps, app, { request, path: pathname, resource: resourceAt(pathname), requestId, ip, browser });
     response.headers.set("X-Request-ID", requestId);
     response.headers.set("X-Content-Type-Options", "nosniff");
     // An answer may hold an API key; the documentation's files say for themselves how long they keep.
@@ -85,24 +91,6 @@ function methodFinder(routes: () => readonly { readonly method: string; readonly
   };
 }
 
-/**
- * Gives the token that an Authorization field shows, or why it is refused. Who holds one may always come in: somebody has to lift a block.
- */
-export function tokenOf(
-  { tokens, guard }: Pick<AdminDeps, "tokens" | "guard">,
-  authorization: string | null,
-  ip: string,
-): AdminToken | Problem {
-  const token = bearerOf(authorization);
-  const found = token === null ? null : tokens.find(token);
-  if (found !== null) return found;
-  const blockedFor = guard.blockedFor(ip);
-  if (blockedFor > 0) return ipBlocked(blockedFor);
-  if (token === null) return TOKEN_MISSING;
-  guard.strike(ip);
-  return TOKEN_UNKNOWN;
-}
-
 /** Holds a request on its way, and the resource that its path leads to. */
 interface Sent {
   readonly request: Request;
@@ -110,55 +98,71 @@ interface Sent {
   readonly resource: AdminResource | undefined;
   readonly requestId: string;
   readonly ip: string;
+  readonly browser: Browser | null;
 }
 
-/** Answers everything but the documentation: a token first, then the answer, which an Idempotency-Key may repeat. */
-async function guarded(deps: AdminDeps, app: { handle(request: Request): Promise<Response> }, sent: Sent): Promise<Response> {
-  const { request, path, resource, requestId, ip } = sent;
-  const authorization = request.headers.get("authorization");
-  const token = bearerOf(authorization);
-  const found = tokenOf(deps, authorization, ip);
-  const refuse = (refusal: Problem): Response => toResponse(refusal, requestId, deps.problemTypes());
-  if ("code" in found) return refuse(found);
-  deps.tokens.touch(found);
-  if (!isAtLeast(found.role, leastRole(resource, request.method, path)))
-    return refuse(problem("forbidden", `This takes a token with more rights than ${found.role}.`));
+interface App {
+  handle(request: Request): Promise<Response>;
+}
 
-  const isInConsole = request.headers.has(CONSOLE_HEADER);
-  const actor = { name: found.name, ip, requestId, note: noteIn(request.headers.get(NOTE_HEADER)), isInConsole };
-  const { write } = deps;
-  const isShared = write !== null && !isLook(request.method) && resource?.isShared === true;
-  const act = (request: Request): Promise<Response> => deps.audit.as(actor, () => app.handle(request));
-  const handle = (request: Request): Promise<Response> => (isShared ? write(() => act(request)) : act(request));
-  // A copy of the database is no answer to keep in the database.
-  const mayRepeat = request.method === "POST" && !path.startsWith("/admin/backup");
-  const key = mayRepeat ? request.headers.get("idempotency-key") : null;
-  const again = (body: string | null): Request => new Request(request.url, { method: request.method, headers: request.headers, body });
+/** Answers everything but the documentation: to somebody who may, or to anybody where an endpoint is open to all. */
+async function guarded(deps: AdminDeps, app: App, sent: Sent): Promise<Response> {
+  const { request, path, resource, requestId, ip, browser } = sent;
+  const refuse = (refusal: Problem): Response => toResponse(refusal, requestId, deps.problemTypes());
+  const isOpen = isOpenToAll(resource, request.method, path);
+  const holder = isOpen ? null : deps.holders.of(request, ip, browser);
+  if (holder !== null && "code" in holder) return refuse(holder);
+  if (holder !== null) {
+    if (holder.token !== null) deps.tokens.touch(holder.token);
+    const foreign = foreignRefusal(holder, request, browser);
+    if (foreign !== null) return refuse(foreign);
+    if (!isAtLeast(holder.role, leastRole(resource, request.method, path)))
+      return refuse(problem("forbidden", `This takes a token with more rights than ${holder.role}.`));
+  }
   try {
-    const body = request.body === null ? null : await request.text();
-    if (body !== null) checkBody(body, path);
-    if (key === null) return await handle(body === null ? request : again(body));
-    const identified = deps.answers.identify(key, token as string, request.method, path, body ?? "");
-    // A repetition that comes while the first is still at work waits for it, or both would make a record.
-    const once = async (): Promise<Response> => {
-      const before = await deps.answers.find(identified);
-      if (before !== null)
-        return new Response(before.body, {
-          status: before.status,
-          headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
-        });
-      const response = await act(again(body));
-      const text = await response.text();
-      const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
-      // A refusal changed nothing: the corrected request may use the same key.
-      if (response.ok) await deps.answers.keep(identified, { status: response.status, headers, body: text });
-      return new Response(text, { status: response.status, headers: response.headers });
-    };
-    // The look for an answer is within the turn of the change: the same request may be on its way to another instance.
-    return await deps.answers.oneAtATime(identified, () => (isShared ? write(once) : once()));
+    return await answered(deps, app, sent, { ip, requestId, browser, origin: request.headers.get("origin"), holder });
   } catch (error) {
     const refusal = refusalOf(error, deps.unwritable);
     if (refusal !== null) return refuse(refusal);
     throw error;
   }
+}
+
+/** Answers a request of somebody who may send it, which an Idempotency-Key may repeat. */
+async function answered(deps: AdminDeps, app: App, { request, path, resource }: Sent, visit: Visit): Promise<Response> {
+  const { holder, ip, requestId } = visit;
+  const note = noteIn(request.headers.get(NOTE_HEADER));
+  const actor = holder === null ? null : { name: holder.name, ip, requestId, note, isInConsole: holder.via === "session" };
+  const { write } = deps;
+  const isShared = write !== null && !isLook(request.method) && resource?.isShared === true;
+  const act = (request: Request): Promise<Response> => {
+    const handled = () => app.handle(deps.visits.put(request, visit));
+    return actor === null ? handled() : deps.audit.as(actor, handled);
+  };
+  const handle = (request: Request): Promise<Response> => (isShared ? write(() => act(request)) : act(request));
+  // A copy of the database is no answer to keep in the database.
+  const mayRepeat = request.method === "POST" && !path.startsWith("/admin/backup");
+  const key = mayRepeat && holder !== null ? request.headers.get("idempotency-key") : null;
+  const again = (body: string | null): Request => new Request(request.url, { method: request.method, headers: request.headers, body });
+  const body = request.body === null ? null : await request.text();
+  if (body !== null) checkBody(body, path);
+  if (key === null || holder === null) return await handle(body === null ? request : again(body));
+  const identified = deps.answers.identify(key, holder.shown, request.method, path, body ?? "");
+  // A repetition that comes while the first is still at work waits for it, or both would make a record.
+  const once = async (): Promise<Response> => {
+    const before = await deps.answers.find(identified);
+    if (before !== null)
+      return new Response(before.body, {
+        status: before.status,
+        headers: [...before.headers, ["Idempotent-Replayed", "true"]] as [string, string][],
+      });
+    const response = await act(again(body));
+    const text = await response.text();
+    const headers = [...response.headers].filter(([name]) => ["content-type", "location", "etag"].includes(name));
+    // A refusal changed nothing: the corrected request may use the same key.
+    if (response.ok) await deps.answers.keep(identified, { status: response.status, headers, body: text });
+    return new Response(text, { status: response.status, headers: response.headers });
+  };
+  // The look for an answer is within the turn of the change: the same request may be on its way to another instance.
+  return await deps.answers.oneAtATime(identified, () => (isShared ? write(once) : once()));
 }

@@ -12,23 +12,26 @@ export interface AdminResource {
   readonly role: Role;
   /** The least roles of endpoints for which it is another one, by method and path below this resource, as in "POST /reload". */
   readonly endpointRoles: Readonly<Record<string, Role>>;
+  /** The endpoints that anybody may use, likewise. */
+  readonly openEndpoints: readonly string[];
   /** True when instances share what is here, so that they change it one at a time. */
   readonly isShared: boolean;
 }
 
 /**
  * Mounts what each instance has for itself: `role` is the least one that may change something, `endpointRoles` those of endpoints for which
- * it is another one.
+ * it is another one, `openEndpoints` those that anybody may use.
  */
 export const own = (
   endpoints: AnyElysia | readonly AnyElysia[],
   role: Role,
   endpointRoles: AdminResource["endpointRoles"] = {},
+  openEndpoints: AdminResource["openEndpoints"] = [],
 ): AdminResource => ({
   endpoints: [endpoints].flat(),
   path: pathOf([endpoints].flat()),
   role,
-  endpointRoles,
+  ...{ endpointRoles, openEndpoints },
   isShared: false,
 });
 
@@ -37,7 +40,7 @@ export const recordsOf = (kind: Kind, ...endpoints: readonly AnyElysia[]): Admin
   endpoints,
   path: pathOf(endpoints),
   role: KINDS[kind].role,
-  endpointRoles: {},
+  ...{ endpointRoles: {}, openEndpoints: [] },
   isShared: true,
 });
 

@@ -44,12 +44,18 @@ import { versionsAdmin } from "../versions/admin.ts";
 import { configFileAdmin } from "../versions/file-admin.ts";
 import type { Versions } from "../versions/versions.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
+import type { Holders } from "./holders.ts";
 import { type AdminResource, own, recordsOf } from "./resource.ts";
+import { OPEN_TO_ALL, type SessionAdminDeps, sessionAdmin } from "./session.ts";
 import { type AdminTokens, tokensAdmin } from "./tokens.ts";
+import type { Visits } from "./visits.ts";
 
 /** Holds what the resources show and change. */
 export interface ResourceDeps extends LimitsAdminDeps {
   readonly tokens: AdminTokens;
+  readonly holders: Holders;
+  readonly visits: Visits;
+  readonly session: SessionAdminDeps;
   readonly guard: Guard;
   readonly audit: Audit;
   readonly usage: Usage;
@@ -131,6 +137,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(usageAdmin(deps.usage, deps.clock), "admin"),
   own(historyAdmin(deps), "admin"),
   recordsOf("token", tokensAdmin(deps.tokens)),
+  own(sessionAdmin(deps.session), "viewer", {}, OPEN_TO_ALL),
   own(backupAdmin(deps.databasePath, deps.audit), "admin"),
   own(limitsAdmin(deps), "operator"),
   // What it arms may be a record that instances share.
@@ -140,9 +147,13 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(statsAdmin(deps.stats), "admin"),
   own(logAdmin(deps.log, deps.audit, deps.droppedInAll), "operator"),
   own(
-    eventsAdmin(deps.events, (authorization) => {
-      const { ip } = deps.audit.actor;
-      return () => deps.admits(ip) && deps.tokens.isShownIn(authorization);
+    eventsAdmin(deps.events, (request) => {
+      const { ip, browser } = deps.visits.of(request);
+      const [authorization, cookie] = ["authorization", "cookie"].map((name) => request.headers.get(name)) as [
+        string | null,
+        string | null,
+      ];
+      return () => deps.admits(ip) && deps.holders.isKnown(authorization, cookie, browser);
     }),
     "admin",
   ),

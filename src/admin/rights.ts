@@ -21,8 +21,15 @@ export const isLook = (method: string): boolean => method === "GET" || method ==
 export function leastRole(resource: AdminResource | undefined, method: string, path: string): Role {
   if (isLook(method)) return "viewer";
   if (resource === undefined) return "admin";
-  return resource.endpointRoles[`${method} ${path.slice(`/admin/${resource.path}`.length)}`] ?? resource.role;
+  return resource.endpointRoles[endpointOf(resource, method, path)] ?? resource.role;
 }
+
+/** Tells whether anybody may send a request to the resource at its path, without a token. */
+export const isOpenToAll = (resource: AdminResource | undefined, method: string, path: string): boolean =>
+  resource?.openEndpoints.includes(endpointOf(resource, method, path)) === true;
+
+const endpointOf = (resource: AdminResource, method: string, path: string): string =>
+  `${method} ${path.slice(`/admin/${resource.path}`.length)}`;
 
 /** Finds the resource of a request's path, by what follows /admin/. Throws for two resources of one path: which one's rights would hold? */
 export function resourceFinder(resources: readonly AdminResource[]): (path: string) => AdminResource | undefined {

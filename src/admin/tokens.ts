@@ -19,6 +19,8 @@ export interface AdminToken {
   readonly role: Role;
   readonly hash: Buffer;
   readonly createdAt: number | null;
+  /** What its sessions know it by: another token under the same id has another one. */
+  readonly mark: string;
   lastUsedAt: number | null;
 }
 
@@ -34,6 +36,9 @@ export interface TokensDeps {
 
 /** The id of the token that is made at the first start; with SLUICE_ADMIN_TOKEN that one stands in its place. */
 const FIRST = "first";
+
+/** Tokens other than the first are made by whoever has used one. */
+const EVER_USED = `SELECT 1 FROM admin_use UNION ALL SELECT 1 FROM admin_tokens WHERE last_used_at IS NOT NULL OR id <> '${FIRST}' LIMIT 1`;
 
 interface Row {
   id: string;
@@ -51,6 +56,7 @@ interface Row {
 export class AdminTokens {
   private tokens: AdminToken[] = [];
   private readonly used = new Set<AdminToken>();
+  private hasBeenUsed = false;
 
   private constructor(
     private readonly deps: TokensDeps,
@@ -80,14 +86,26 @@ export class AdminTokens {
     return found;
   }
 
+  /** Finds the token that a session was made with; `null` when there is none any more. */
+  byMark(mark: string): AdminToken | null {
+    return this.tokens.find((token) => token.mark === mark) ?? null;
+  }
+
   /** Tells whether an Authorization field shows an admin token. */
   isShownIn(authorization: string | null): boolean {
     const text = bearerOf(authorization);
     return text !== null && this.find(text) !== null;
   }
 
+  /** Tells whether anybody has ever used an admin token here, before a restart as well. */
+  get wasEverUsed(): boolean {
+    this.hasBeenUsed ||= this.deps.storage.client.query(EVER_USED).get() !== null;
+    return this.hasBeenUsed;
+  }
+
   /** Notes that a token was used; writes in batches. */
   touch(token: AdminToken): void {
+    this.hasBeenUsed = true;
     token.lastUsedAt = this.deps.clock.wall();
     this.used.add(token);
   }
@@ -113,6 +131,8 @@ export class AdminTokens {
     if (this.used.size === 0) return;
     const update = this.deps.storage.client.query("UPDATE admin_tokens SET last_used_at = ?1 WHERE id = ?2");
     for (const token of this.used) update.run(token.lastUsedAt, token.id);
+    // The one of SLUICE_ADMIN_TOKEN has no row.
+    this.deps.storage.client.query("INSERT OR IGNORE INTO admin_use (id, at) VALUES (1, ?1)").run(this.deps.clock.wall());
     this.used.clear();
   }
 
@@ -161,9 +181,9 @@ export class AdminTokens {
     const isGiven = given !== undefined && given !== "";
     const stored = rowsOf(this.deps.storage)
       .filter(({ id }) => !isGiven || id !== FIRST)
-      .map((row) => ({ ...row, hash: Buffer.from(row.hash, "hex") }));
+      .map((row) => ({ ...row, mark: row.id, hash: Buffer.from(row.hash, "hex") }));
     this.tokens = isGiven
-      ? [{ id: "env", name: "env", role: "admin", hash: digest(given), createdAt: null, lastUsedAt: null }, ...stored]
+      ? [{ id: "env", name: "env", role: "admin", mark: markOf(given), hash: digest(given), createdAt: null, lastUsedAt: null }, ...stored]
       : stored;
     this.deps.onLoad?.();
   }
@@ -214,9 +234,13 @@ export const isMadeToken = (text: string): boolean => text.startsWith(PREFIX);
 /** Gives the token of `Authorization: Bearer TOKEN`; `null` for any other field. */
 export const bearerOf = (authorization: string | null): string | null => /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1] ?? null;
 
+/** Gives what tells one token of SLUICE_ADMIN_TOKEN from the next, of which nobody can tell the token. */
+const markOf = (given: string): string => `env ${hashKey(`session ${hashKey(given)}`).slice(0, 16)}`;
+
 const digest = (token: string): Buffer => Buffer.from(hashKey(token), "hex");
 
-const RoleName = Type.Unsafe<Role>(
+/** The schema of a role. */
+export const RoleName = Type.Unsafe<Role>(
   Type.Union(
     ROLES.map((role) => Type.Literal(role)),
     { description: "viewer: looks. operator: health, blocks, breakers, cache, limits, logging and reload besides. admin: everything." },

@@ -22,6 +22,11 @@ export const AdminConfig = Shape(
       ),
       "Where /admin and /swagger are served; null: on the main port.",
     ),
+    console: Type.Union([Type.Literal("auto"), Type.Literal("main"), Type.Literal("off")], {
+      default: "auto",
+      description:
+        "Where the console is served, and its sessions hold. auto: on the admin API's own listener; without one on the main port, for this machine alone, by a Host such as localhost. main: without one on the main port for all, where a page of a backend can act as whoever is signed in. off: nowhere.",
+    }),
     allowFrom: Type.Array(Type.String({ maxLength: 64 }), {
       default: [],
       maxItems: 256,
@@ -79,12 +84,17 @@ export const adminSection: Section<"admin", typeof AdminConfig> = {
           ],
     ),
   ],
-  warnings: ({ listen, allowFrom }, { config, host }) => {
+  warnings: ({ listen, allowFrom, console }, { config, host }) => {
     const adminHost = listen?.host ?? host;
     const isOnSocket = listen === null && config.server.unix !== null && allowFrom.includes(UNIX_PEER);
     if (isLoopbackHost(adminHost)) return isOnSocket ? [] : lockedOut(allowFrom, config.server.trustedProxies, adminHost);
     if (!isAdminUnencrypted(config, host)) return [];
+    const openConsole: Fault = {
+      path: ["admin", "console"],
+      message: `has the console on ${adminHost} without TLS, where the cookie of whoever is signed in can be read on the way: set server.tls, or give the admin API a listener of its own`,
+    };
     return [
+      ...(listen === null && console === "main" ? [openConsole] : []),
       {
         path: listen === null ? ["admin"] : ["admin", "listen"],
         message: `the admin API can be reached on ${adminHost} without TLS, so that its token can be read on the way: give it a listener of its own ("admin": { "listen": { "host": "127.0.0.1", "port": 8081 } }), or set server.tls`,

@@ -89,10 +89,10 @@ function streamOf(hub: EventHub, filter: EventFilter, mayStay: () => boolean): R
 }
 
 /**
- * Gives the endpoint of live events. `watch` is called when somebody begins to read, with the Authorization field: what it gives tells, as
+ * Gives the endpoint of live events. `watch` is called when somebody begins to read, with the request: what it gives tells, as
  * often as it is asked, whether they may still read.
  */
-export const eventsAdmin = (hub: EventHub, watch: (authorization: string | null) => () => boolean) =>
+export const eventsAdmin = (hub: EventHub, watch: (request: Request) => () => boolean) =>
   new Elysia({ prefix: "/events", tags: ["events"], normalize: false }).get(
     "/",
     ({ query, request }) => {
@@ -103,7 +103,7 @@ export const eventsAdmin = (hub: EventHub, watch: (authorization: string | null)
           `Events are read by ${MAX_READERS} already, or the gateway stops: end one of them, or come again.`,
           [["Retry-After", "10"]],
         );
-      return new Response(streamOf(hub, filter, watch(request.headers.get("authorization"))), {
+      return new Response(streamOf(hub, filter, watch(request)), {
         headers: { "content-type": "text/event-stream", "x-accel-buffering": "no" },
       });
     },

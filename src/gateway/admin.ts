@@ -1,6 +1,7 @@
-import { type AdminDeps, createAdmin } from "../admin/app.ts";
+import { type AdminDeps, type AdminHandler, createAdmin } from "../admin/app.ts";
 import { IdempotentAnswers } from "../admin/idempotency.ts";
 import { adminResources, type ResourceDeps } from "../admin/resources.ts";
+import { Visits } from "../admin/visits.ts";
 import { placeIn } from "../config/place.ts";
 import { namedRoute } from "../exchange/named-route.ts";
 import { Explain } from "../explain/explain.ts";
@@ -21,17 +22,20 @@ import type { Services } from "./services.ts";
 import type { Snapshots } from "./snapshots.ts";
 
 /** Answers requests to the admin API. */
-export type AdminApi = (request: Request, requestId: string, ip?: string) => Promise<Response>;
+export type AdminApi = AdminHandler;
 
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
   const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
-  const { certificates, clientCertificates, versions } = services;
+  const { certificates, clientCertificates, versions, holders, signIn } = services;
+  const visits = new Visits();
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
     ...{
       tokens,
+      holders,
+      visits,
       guard,
       audit,
       usage,
@@ -49,6 +53,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
       versions,
     },
     admits: (ip) => inForce.admitsAdmin(ip),
+    session: { visits, signIn, issuerName: () => null, isFirstRun: () => !tokens.wasEverUsed },
     problemTypes: () => snapshots.current.problemTypes,
     databasePath: options.databasePath,
     answers: new IdempotentAnswers(storage, clock, link),
@@ -89,8 +94,8 @@ const SETTLED_WITHIN = 250;
  */
 function settledBefore(handle: AdminApi, bus: Bus): AdminApi {
   if (bus.role !== "keeper") return handle;
-  return async (request, requestId, ip) => {
-    const answer = await handle(request, requestId, ip);
+  return async (request, requestId, ip, browser) => {
+    const answer = await handle(request, requestId, ip, browser);
     const isStream = answer.headers.get("content-type") === "text/event-stream";
     if (isStream || (request.method !== "GET" && request.method !== "HEAD")) await bus.askAll(SETTLED, null, SETTLED_WITHIN);
     return answer;

@@ -45,6 +45,8 @@ export interface Gateway {
   readonly demoUrl: string | null;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
+  /** Makes the secret of a link that signs in to the console, to be shown now; `null` where an admin token was ever used, or there is no console. */
+  firstRunLink(): string | null;
   /** Orders certificates; `null`: another process does. */
   readonly acme: AcmeOrders | null;
   /** Gives the configuration in force. */
@@ -111,6 +113,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     admin: surfaces.admin,
     demoUrl: services.demo?.url ?? null,
     firstToken: services.firstToken,
+    firstRunLink: () => firstRunLink(ground, services),
     acme: services.acme,
     config: () => inForce.config,
     metrics: (accept) => metrics.text(accept),
@@ -126,6 +129,16 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
       events.close();
     },
   };
+}
+
+/** Makes the link, unless nothing can be written: then somebody has a token, or will see why there is none. */
+function firstRunLink({ inForce, guarded }: Ground, { signIn }: Services): string | null {
+  let link: string | null = null;
+  if (inForce.config.admin.console !== "off")
+    guarded(() => {
+      link = signIn.firstRunLink();
+    });
+  return link;
 }
 
 /** Follows the changes of other processes on the same database, and forgets what is old. */

@@ -1,4 +1,6 @@
 import { ActivitiesDoor } from "../activities/door.ts";
+import { Holders } from "../admin/holders.ts";
+import { SignIn, type SignInDeps } from "../admin/sign-in.ts";
 import { AdminTokens } from "../admin/tokens.ts";
 import { Authorize } from "../authorize/gate.ts";
 import { Caching } from "../cache/answerer.ts";
@@ -82,6 +84,9 @@ export interface Services {
   readonly versions: Versions;
   /** Sessions of browsers. */
   readonly sessions: Sessions;
+  /** Knows who may use the admin API. */
+  readonly holders: Holders;
+  readonly signIn: SignIn;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
   readonly demo: DemoBackend | null;
@@ -153,6 +158,7 @@ export function openServices(ground: Ground): Services {
   const shadow = keepShadow(ground);
   flushRegularly(ground, who, limits, usage);
   const shared = openSharing(ground, who);
+  const signing = openSigning(ground, who, shared.replication);
   const backends = openBackends(ground, who.pools);
   const picture = openPicture(ground, { ...who, ...backends });
   onRecords(ground, () => ground.guarded(() => ground.feed.poll(shared.applyRemoteChanges)));
@@ -167,7 +173,7 @@ export function openServices(ground: Ground): Services {
   const acme = openAcme(ground, who.secrets);
   const certificates = openCertificates(ground, acme);
   const own = { denials, everyone, recorder, activities, acme, certificates, versions };
-  return { ...who, limits, usage, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
+  return { ...who, ...signing, limits, usage, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */
@@ -231,7 +237,7 @@ function openCallers(ground: Ground) {
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  const sessions = new Sessions({ storage, clock });
+  const sessions = new Sessions({ storage, clock, onEnd: () => events.recheck() });
   return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, sessions, firstToken, secrets, journal };
 }
 
@@ -276,6 +282,15 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
     },
   });
   return { applyRemoteChanges, replication };
+}
+
+/** Opens what signs people in to the console, and knows them again. */
+function openSigning({ audit }: Ground, { tokens, sessions, guard }: ReturnType<typeof openCallers>, replication: Replication | null) {
+  const write: SignInDeps["write"] = replication === null ? null : (work) => replication.write(work);
+  return {
+    holders: new Holders({ tokens, sessions, guard, issuedRole: () => null }),
+    signIn: new SignIn({ tokens, sessions, guard, audit, write }),
+  };
 }
 
 /** Opens the backends, and what stands before them. */

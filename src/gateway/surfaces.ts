@@ -1,6 +1,6 @@
 import { adminAnswerer } from "../admin/answerer.ts";
-import { tokenOf } from "../admin/app.ts";
 import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
+import { tokenOf } from "../admin/holders.ts";
 import { refusalOf } from "../admin/refusals.ts";
 import { isAtLeast } from "../admin/rights.ts";
 import { bearerOf, isMadeToken } from "../admin/tokens.ts";
@@ -25,6 +25,7 @@ import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { Rotation } from "../selfservice/rotation.ts";
 import { Standing } from "../selfservice/standing.ts";
+import { browserOf } from "../sessions/browser.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
@@ -134,7 +135,7 @@ type CallersAnswerers = Pick<OwnAnswerers, "key-verification" | "me" | "me-rotat
 /** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
   { warnings, live, metrics, inForce, options: { onFault } }: Ground,
-  { tokens, guard, ...services }: Services,
+  { tokens, guard, holders, ...services }: Services,
   components: Components,
   admin: AdminApi,
   isDraining: () => boolean,
@@ -142,7 +143,9 @@ function ownAnswerers(
   const tokenRefusal = (authorization: string | null, ip: string): Problem | null => {
     if (!inForce.admitsAdmin(ip)) return NOT_ADMITTED;
     const found = tokenOf({ tokens, guard }, authorization, ip);
-    return "code" in found ? found : null;
+    if ("code" in found) return found;
+    tokens.touch(found);
+    return null;
   };
   return {
     "acme-challenge": acmeAnswerer(services.acme),
@@ -159,7 +162,11 @@ function ownAnswerers(
       ...{ tokenRefusal, onFault },
     }),
     docs: pageAnswerer(() => inForce.config),
-    admin: adminAnswerer({ handle: admin, holdsToken: (authorization) => tokens.isShownIn(authorization), onFault }),
+    admin: adminAnswerer({
+      ...{ handle: admin, onFault },
+      browserOf: ({ incoming, snapshot }) => browserOf(incoming, snapshot.trustedProxies, inForce.config.admin),
+      isKnown: (authorization, cookie, browser) => holders.isKnown(authorization, cookie, browser),
+    }),
   };
 }
 

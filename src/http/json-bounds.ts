@@ -10,7 +10,15 @@ const RECORD = { bytes: 1024 * 1024, values: 20_000 };
 /** The bounds of an import, of ten thousand keys at once, a hundred values each; and of all that the API made, and of the configuration file. */
 const IMPORT = { bytes: 16 * 1024 * 1024, values: 1_000_000 };
 
-const boundsOf = (path: string): typeof RECORD => (/^\/admin\/(keys\/import|config\/file|state)\/?$/.test(path) ? IMPORT : RECORD);
+const SIGN_IN_PATH = "/admin/session";
+/** The bounds of what anybody may send there. */
+const SIGN_IN = { bytes: 4096, values: 16 };
+
+const boundsOf = (path: string): typeof RECORD =>
+  /^\/admin\/(keys\/import|config\/file|state)\/?$/.test(path) ? IMPORT : path === SIGN_IN_PATH ? SIGN_IN : RECORD;
+
+/** Tells whether a request is a sign-in, whose body is read whoever sends it. */
+export const isSignIn = (method: string, path: string): boolean => method === "POST" && path === SIGN_IN_PATH;
 
 /** Gives how many bytes a body sent to this path of the admin API may have. */
 export const maxBodyOf = (path: string): number => boundsOf(path).bytes;

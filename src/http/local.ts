@@ -1,7 +1,8 @@
 import type { Arrival } from "../exchange/exchange.ts";
 import { isLoopback } from "../values/ip.ts";
 
-const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
+/** Matches a Host field that names this machine itself. */
+export const LOOPBACK_HOST = /^(?:localhost\.?|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(?::\d*)?$/i;
 const PROXY_FIELDS: readonly string[] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /**

@@ -32,6 +32,8 @@ export interface NewSession extends Pick<Session, "use" | "token" | "actor" | "r
 export interface SessionsDeps {
   readonly storage: Storage;
   readonly clock: Clock;
+  /** Learns that somebody was signed out, who may be reading something at the moment. */
+  readonly onEnd?: () => void;
 }
 
 /** Sessions and links that there may be: the oldest go. Each takes a sign-in or a link that an operator makes. */
@@ -99,21 +101,19 @@ export class Sessions {
   /** Ends one session. */
   end(id: string): void {
     this.deps.storage.client.query("DELETE FROM sessions WHERE hash = ?1").run(hashKey(id));
+    this.deps.onEnd?.();
   }
 
   /** Ends all sessions and links of an admin token. */
   endOfToken(token: string): void {
     endSessionsOfToken(this.deps.storage, token);
+    this.deps.onEnd?.();
   }
 
   /** Ends all sessions and links of a consumer. */
   endOfConsumer(consumer: string): void {
     this.deps.storage.client.query("DELETE FROM sessions WHERE consumer = ?1").run(consumer);
-  }
-
-  /** Ends all links of a use that nobody has taken. */
-  endLinks(use: "consoleLink" | "myLink"): void {
-    this.deps.storage.client.query('DELETE FROM sessions WHERE "use" = ?1').run(use);
+    this.deps.onEnd?.();
   }
 
   /** Forgets those whose time is over. */

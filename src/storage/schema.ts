@@ -19,6 +19,9 @@ export const adminTokens = sqliteTable("admin_tokens", {
   lastUsedAt: integer("last_used_at"),
 });
 
+/** The first use of any admin token: one row, or none while nobody has used one. */
+export const adminUse = sqliteTable("admin_use", { id: integer().primaryKey(), at: integer().notNull() });
+
 /** Sessions of browsers, and links that begin one. */
 export const sessions = sqliteTable(
   "sessions",

@@ -10,8 +10,6 @@ export const Note = Type.Optional(
 
 /** The header that says it where the body is a record. */
 export const NOTE_HEADER = "x-sluice-note";
-/** The header that the console sends with its requests. */
-export const CONSOLE_HEADER = "x-sluice-console";
 
 /**
  * Gives the note in a header, cut to 500 characters; `null`: there is none. Headers hold ASCII alone, so that other letters are percent-encoded

@@ -8,6 +8,8 @@ import { admin, TOKEN } from "./harness.ts";
 /** Whoever may call an operation that changes something, besides admins. */
 const NOT_FOR_ADMINS_ALONE: Readonly<Record<string, "viewer" | "operator">> = {
   "POST /admin/explain/request": "viewer",
+  "POST /admin/session": "viewer",
+  "DELETE /admin/session": "viewer",
   "POST /admin/health": "operator",
   "POST /admin/blocks": "operator",
   "DELETE /admin/blocks/{ip}": "operator",

@@ -32,6 +32,7 @@ export function serving(config: object, clock = new FakeClock(Date.now()), datab
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
     useAuthorities: (clients: ClientAuthorities | null) => gateway.useAuthorities(clients),
+    firstRunLink: () => gateway.firstRunLink(),
     /** As at the begin of a stop: it is not ready from here on. */
     drain: () => gateway.drain(),
     stop: () => scope.close(),
