@@ -53,7 +53,7 @@ export type ToPart =
 export type FromPart =
   | FromProcess
   /** It takes requests from here on. */
-  | { readonly kind: "ready"; readonly demoUrl: string | null; readonly firstToken: string | null }
+  | { readonly kind: "ready"; readonly demoUrl: string | null; readonly firstToken: string | null; readonly link: string | null }
   /** It has another configuration in force: whoever begins from here on begins with that. */
   | { readonly kind: "inForce"; readonly text: string }
   /** It has other certificates in force: likewise. */

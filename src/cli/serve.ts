@@ -145,7 +145,7 @@ async function serveAlone({ read, host, port, databasePath, folder, mayStandIn, 
   logger.info({ url, plain, unix, config: file ?? "embedded demo", database: databasePath, routes: config.routes.length }, "listening");
   tellSystemd("READY=1");
   for (const warning of warnings) logger.warn(warning);
-  greet(read, gateway, url, adminUrl);
+  greet(read, { ...gateway, link: gateway.firstRunLink() }, url, adminUrl);
 }
 
 /** Gives what the flag says, else the variable; `undefined` when neither says anything. */

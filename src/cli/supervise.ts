@@ -79,6 +79,7 @@ class Supervisor {
   private readonly restarts: Record<string, number> = {};
   private demoPort = 0;
   private firstToken: string | null = null;
+  private link: string | null = null;
   private demoUrl: string | null = null;
   private isStopping = false;
   private readonly signals = new Map<NodeJS.Signals, () => void>();
@@ -137,7 +138,7 @@ class Supervisor {
     this.logger.info({ ...shown, workers: this.count }, "listening");
     this.tellSystemd("READY=1");
     for (const warning of warnings) this.logger.warn(warning);
-    greet(read, { demoUrl: this.demoUrl, firstToken: this.firstToken }, url, adminUrl);
+    greet(read, { demoUrl: this.demoUrl, firstToken: this.firstToken, link: this.link }, url, adminUrl);
   }
 
   /** Ends a start that has failed. */
@@ -252,6 +253,7 @@ class Supervisor {
       case "ready":
         this.demoUrl ??= message.demoUrl;
         this.firstToken ??= message.firstToken;
+        this.link ??= message.link;
         if (message.demoUrl !== null) this.demoPort = Number(new URL(message.demoUrl).port);
         break;
       case "inForce":

@@ -115,7 +115,8 @@ async function serveAs(part: Part, hear: (take: (message: ToPart) => void) => vo
   orders.stop = stopOf(running, dirname(keeperSocket));
   orders.drain = () => gateway.drain();
   orders.reload = () => void gateway.live.reload("signal");
-  say({ kind: "ready", demoUrl: gateway.demoUrl, firstToken: gateway.firstToken });
+  const link = role === "keeper" ? gateway.firstRunLink() : null;
+  say({ kind: "ready", demoUrl: gateway.demoUrl, firstToken: gateway.firstToken, link });
   // What was told between the first look and this reached those who were there then.
   gateway.lookAgain().catch(orders.report);
 }
