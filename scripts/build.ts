@@ -1,5 +1,7 @@
 // Compiles the gateway into one file. `bun run build` for this platform, `bun run build:all` for every one that is released.
 import { rmSync } from "node:fs";
+import { buildPage, SMALLEST } from "../src/console/build.ts";
+import { PAGES } from "../src/console/pages.ts";
 import { kafkaPlugin } from "./kafka-plugin.ts";
 
 /** The platforms that are released. */
@@ -18,6 +20,7 @@ export async function compile(outfile: string, target: string | null): Promise<v
 
 /** Compiles a program as the gateway is compiled; the first of the files is where it begins. Ends the process when it can't. */
 export async function compileProgram(files: string[], outfile: string, target: string | null): Promise<void> {
+  await buildPages();
   const build = await Bun.build({
     entrypoints: files,
     compile: {
@@ -33,11 +36,21 @@ export async function compileProgram(files: string[], outfile: string, target: s
     bytecode: true,
     format: "esm",
     plugins: [await kafkaPlugin()],
+    define: { SLUICE_HAS_PAGES: "true" },
     throw: false,
   });
   if (build.success) return;
   for (const log of build.logs) console.error(String(log));
   process.exit(1);
+}
+
+/** Builds the pages that the binary holds, where `src/console/embedded.ts` looks for them. */
+async function buildPages(): Promise<void> {
+  for (const page of PAGES) {
+    const { script, style } = await buildPage(page, SMALLEST);
+    await Bun.write(`dist/pages/${page.name}.js.br`, script);
+    await Bun.write(`dist/pages/${page.name}.css.br`, style);
+  }
 }
 
 /** Where the binary for a platform goes. */

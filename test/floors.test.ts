@@ -57,6 +57,7 @@ const FLOORS = [
     "backups",
     "demo",
     "pages",
+    "console",
     "stats",
     "history",
     "shadow",

@@ -9,6 +9,7 @@ export type OwnName =
   | "ready"
   | "metrics"
   | "docs"
+  | "console"
   | "admin"
   | "api-key"
   | "authz"
@@ -98,6 +99,14 @@ export const OWN_PATHS: readonly OwnPath[] = [
     says: "Sluice itself answers with a page of its own",
   },
   { name: "docs", paths: ["/docs"], takesBelow: true, on: "admin", yields: true, says: "Sluice itself answers with a page of its own" },
+  {
+    name: "console",
+    paths: ["/console"],
+    takesBelow: true,
+    on: "admin",
+    yields: true,
+    says: "Sluice itself answers with its console",
+  },
   {
     name: "admin",
     paths: ["/admin", "/swagger"],

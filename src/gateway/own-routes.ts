@@ -18,6 +18,7 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   metrics: onlyReading,
   // It yields to routes, and never sees another method: that is a route's, or nobody's.
   docs: onlyReading,
+  console: onlyReading,
   admin: onlyAdmins,
   "api-key": onlyPost,
   authz: onlyAskers,
@@ -41,6 +42,7 @@ export class OwnRoutes {
   private readonly table: readonly (Own<Route> & {
     readonly name: OwnName;
     readonly on: string;
+    readonly yields: boolean;
     readonly isWanted: (wanted: Wanted) => boolean;
   })[];
   /** Those of the plain port; the one that sends callers to https comes last, and takes everything. */
@@ -51,7 +53,7 @@ export class OwnRoutes {
       paths.map((path) => {
         const route = ownRoute(name, path, metricsOf(name), yields ? READING : []);
         route.line = lineOf(name, METHOD_GATES[name](says));
-        return { name, path, takesBelow, on, isWanted, route };
+        return { name, path, takesBelow, on, yields, isWanted, route };
       }),
     );
     const onPlain = this.table.flatMap(({ name, route: elsewhere, ...row }) => {
@@ -72,9 +74,9 @@ export class OwnRoutes {
 
   /** Gives the routes of the main port. `isFree` tells whether no route stands in the way of a path that yields. */
   onMain(isAdminElsewhere: boolean, wanted: Wanted, isFree: (path: string) => boolean): Own<Route>[] {
-    return this.table.filter(({ on, route: { own }, path, isWanted }) => {
+    return this.table.filter(({ on, path, yields, isWanted }) => {
       if ((on === "admin" && isAdminElsewhere) || !isWanted(wanted)) return false;
-      return own !== "docs" || isFree(path);
+      return !yields || isFree(path);
     });
   }
 

@@ -13,7 +13,7 @@ import { date } from "../http/reply.ts";
 
 /** What the plain port beside the one for https answers everybody, and what programs on this machine alone. */
 const FOR_ALL: ReadonlySet<OwnName> = new Set(["health", "ready"]);
-const FOR_LOCALS: ReadonlySet<OwnName> = new Set(["metrics", "admin"]);
+const FOR_LOCALS: ReadonlySet<OwnName> = new Set(["metrics", "admin", "console"]);
 
 /** Makes the line by which the plain port sends callers to the one for https. */
 export const redirectLine = (port: PlainPort, ended: Line["ended"]): Line => ({

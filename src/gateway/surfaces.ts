@@ -4,6 +4,8 @@ import { tokenOf } from "../admin/holders.ts";
 import { refusalOf } from "../admin/refusals.ts";
 import { isAtLeast } from "../admin/rights.ts";
 import { bearerOf, isMadeToken } from "../admin/tokens.ts";
+import { scriptedPage } from "../console/answerer.ts";
+import { CONSOLE } from "../console/pages.ts";
 import type { Caller } from "../exchange/caller.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
@@ -162,6 +164,7 @@ function ownAnswerers(
       ...{ tokenRefusal, onFault },
     }),
     docs: pageAnswerer(() => inForce.config),
+    console: scriptedPage(CONSOLE),
     admin: adminAnswerer({
       ...{ handle: admin, onFault },
       browserOf: ({ incoming, snapshot }) => browserOf(incoming, snapshot.trustedProxies, inForce.config.admin),
@@ -260,6 +263,8 @@ function ownRoutes(
           answer: (exchange) => judge.answer(exchange),
           ended: (exchange, elapsed) => judge.ended(exchange, elapsed),
         };
+      case "console":
+        return ownLineOf([first, admitted], answerers.console);
       case "admin":
         return {
           gates: [first, admitted],

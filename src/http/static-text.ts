@@ -45,5 +45,5 @@ export class Kept {
 }
 
 /** Tells whether a caller has this version already (RFC 9110, section 13.1.2: the comparison is weak). */
-const isNoneMatch = (field: string | null, etag: string): boolean =>
+export const isNoneMatch = (field: string | null, etag: string): boolean =>
   field !== null && (field.trim() === "*" || field.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag.replace(/^W\//, "")));

@@ -7,7 +7,7 @@ import { VERSION } from "../version.ts";
 import { docAt, llmsText } from "./docs.ts";
 
 /** Paths that Sluice answers itself where no route is meant. */
-const PAGES: readonly string[] = ["/", "/docs", "/llms.txt"];
+const PAGES: readonly string[] = ["/", "/docs", "/llms.txt", "/console"];
 
 const HTML = "text/html; charset=utf-8";
 
@@ -17,9 +17,9 @@ interface Text {
   readonly body: Uint8Array;
 }
 
-/** Tells which of the pages a path belongs to; `null` for none. `/docs` holds all below it. */
+/** Tells which of the pages a path belongs to, or is below; `null` for none. */
 export const pageOf = (path: string): string | null =>
-  path === "/" || path === "/llms.txt" ? path : path === "/docs" || path.startsWith("/docs/") ? "/docs" : null;
+  PAGES.find((page) => path === page || (page !== "/" && path.startsWith(`${page}/`))) ?? null;
 
 /**
  * Gives the pages that no route stands in the way of: those whose path is no route's, none is below, and none but `/` covers. `/` itself is
@@ -60,6 +60,7 @@ const link = (href: string, text: string, words: string): string => `<li><a href
 
 const LINKS = {
   docs: "/docs",
+  console: "/console",
   swagger: "/swagger",
   openapi: "/swagger/json",
   health: "/health",
@@ -98,6 +99,7 @@ ${requests.map(({ label, command }) => `<dt>${escaped(label)}</dt><dd><pre><code
 <p>This is an API gateway. It knows who calls, decides how much they may call, and forwards what may pass.</p>
 <ul>
 ${link(LINKS.docs, "Documentation", "where to begin")}
+${link(LINKS.console, "Console", "what the gateway does now, and why; for who has an admin token")}
 ${link(LINKS.swagger, "API", "every endpoint of the admin API, to read and to try")}
 ${link(LINKS.health, "Health", "whether the gateway is alive")}
 ${link(LINKS.ready, "Readiness", "whether it takes requests, and what an operator must know")}

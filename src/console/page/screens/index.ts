@@ -1,0 +1,25 @@
+import type { ComponentType } from "preact";
+import type { IconName } from "../parts/icon.tsx";
+import { Now } from "./now.tsx";
+
+/** What a screen is told of the place that is shown. */
+export interface ScreenProps {
+  /** The parts of the path behind the screen's own. */
+  readonly rest: readonly string[];
+  readonly query: URLSearchParams;
+}
+
+/** Describes a screen of the console. */
+export interface Screen {
+  /** The first part of its path below /console; empty for the one at /console itself. */
+  readonly path: string;
+  /** The word of its link. */
+  readonly name: string;
+  readonly icon: IconName;
+  readonly component: ComponentType<ScreenProps>;
+  /** True for one that no link in the navigation leads to. */
+  readonly isHidden?: boolean;
+}
+
+/** The screens, in the order of their links: Now, Why, Consumers and keys, Routes and upstreams, Limits and tiers, Pools, Activities, Events, Audit, Versions, Configuration, Certificates, Webhooks. */
+export const SCREENS: readonly Screen[] = [{ path: "", name: "Now", icon: "now", component: Now }];
