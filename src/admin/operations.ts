@@ -168,6 +168,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     answer: "ExplainedRequest",
     example: { method: "GET", target: "/api/users/7" },
   },
+  "POST /admin/explain/find": { id: "findWhatToExplain", body: "TextToFind", answer: "FoundToExplain", example: { text: "acme" } },
+  "GET /admin/explain/refusals": { id: "listRefusals", answer: "RefusalList" },
   "GET /admin/explain": { id: "explain", answer: "Explanation", refuses: { 404: "There is no such consumer, key or route." } },
   "GET /admin/health": { id: "getHealth", answer: "SystemHealth" },
   "POST /admin/health": {

@@ -142,8 +142,8 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(limitsAdmin(deps), "operator"),
   // What it arms may be a record that instances share.
   { ...own(shadowAdmin(deps.shadow), "admin"), isShared: true },
-  // It takes a key, which belongs in no URL: a POST that only looks.
-  own(explainAdmin(deps.explain), "admin", { "POST /request": "viewer" }),
+  // They take keys, which belong in no URL: POSTs that only look.
+  own(explainAdmin(deps.explain), "admin", { "POST /request": "viewer", "POST /find": "viewer" }),
   own(statsAdmin(deps.stats), "admin"),
   own(logAdmin(deps.log, deps.audit, deps.droppedInAll), "operator"),
   own(

@@ -1,12 +1,14 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { SystemHealth } from "../health/health.ts";
-import { Since, timeText } from "../http/conventions.ts";
+import { timeText } from "../http/conventions.ts";
 import { WINDOW_SHOWN, windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
-import type { Denial } from "./denials.ts";
+import type { CallersDenial } from "./denials.ts";
 import type { Applied, Explain, Explanation } from "./explain.ts";
+import { FindQuestion, Found, find } from "./find.ts";
+import { DenialShown, denialShown, MAX_REFUSALS, Refusal, refusalShown } from "./refusals.ts";
 import { type AskedSituation, type SituationDeps, SituationQuery, situationOf } from "./situation.ts";
 import { type Walk, WalkedRequest, WalkQuestion } from "./walk.ts";
 
@@ -15,6 +17,10 @@ export interface ExplainAdminDeps extends SituationDeps {
   readonly health: SystemHealth;
   readonly clock: Clock;
   readonly walk: Walk;
+  /** Gives the last refusals of all callers that processes remember, so many of each process, in no order. */
+  readonly latest: (most: number) => Promise<readonly CallersDenial[]>;
+  /** Gives the refusal of a request by its id; `null` when none is remembered. */
+  readonly refusalOf: (requestId: string) => Promise<CallersDenial | null>;
 }
 
 const Text = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
@@ -90,32 +96,10 @@ const Answer = Type.Object({
     },
   ),
   keysWithOwnLimits: Type.Array(Type.String(), { description: "Keys of the consumer to which other limits apply: ask with &key=." }),
-  denials: Type.Array(
-    Type.Object({
-      at: Since("When it was."),
-      requestId: Type.String({ description: "As in the log and in X-Request-ID." }),
-      route: Text("The route."),
-      status: Type.Integer({ description: "401, 403 or 429." }),
-      code: Type.String({ description: "Why.", examples: ["rateLimited"] }),
-      detail: Type.String({ description: "What the caller was told." }),
-      limits: Type.Array(
-        Type.Object({
-          name: Type.String({ description: "Its name." }),
-          scope: Type.String({ description: "Whose limit it is." }),
-          limit: Type.Integer({ description: "The number that was in force." }),
-          used: Type.Integer({ description: "What was used." }),
-          reset: Since("When more was left."),
-        }),
-        {
-          description: "The limits that denied.",
-        },
-      ),
-    }),
-    {
-      description:
-        "The last refusals (401, 403, 429) of this caller by this instance, the newest first: five at most of a consumer, and five of an address. Those of keys that nobody has are remembered by address.",
-    },
-  ),
+  denials: Type.Array(DenialShown, {
+    description:
+      "The last refusals (401, 403, 429) of this caller by this instance, the newest first: five at most of a consumer, and five of an address. Those of keys that nobody has are remembered by address.",
+  }),
 });
 
 /** Describes the answer of `GET /admin/explain`. */
@@ -158,18 +142,6 @@ function limitShown({ policy, why, cost, subject, reading }: Applied, isDegraded
     denies: reading === null ? null : !policy.shadow && (reading.denied || reading.remaining < cost),
   };
 }
-
-/** Gives a refusal as the answer shows it. */
-const denialShown = ({ at, requestId, route, refusal }: Denial): ExplainAnswer["denials"][number] => ({
-  at: timeText(at) ?? "",
-  requestId,
-  route,
-  status: refusal.status,
-  code: refusal.code,
-  detail: String(refusal.members.detail),
-  // Problems have members of any kind; only limits make this one (`violatedPolicies`).
-  limits: (refusal.members.violatedPolicies ?? []) as ExplainAnswer["denials"][number]["limits"],
-});
 
 /** Gives the answer's JSON from what was found of a situation. */
 function answerOf(situation: AskedSituation, explained: Explanation, { registry, health, clock }: ExplainAdminDeps): ExplainAnswer {
@@ -225,6 +197,32 @@ export const explainAdmin = (deps: ExplainAdminDeps) =>
           "What would become of a request, without sending it: nothing is charged, counted or changed. `sluice routes test` prints it.",
       },
     })
+    .post("/find", ({ body }) => find(body.text, deps), {
+      parse: "json",
+      body: FindQuestion,
+      response: Found,
+      detail: {
+        summary: "Find out what a text stands for",
+        description:
+          "A consumer, a key's id, a key itself, an address, a token, a route or the id of a request that was refused: what the text can be, with why a key is refused that is good no more. Ask `GET /admin/explain` for the rest. Charges and counts nothing.",
+      },
+    })
+    .get(
+      "/refusals",
+      async () => ({
+        items: (await deps.latest(MAX_REFUSALS))
+          .toSorted((a, b) => b.at - a.at)
+          .slice(0, MAX_REFUSALS)
+          .map(refusalShown),
+      }),
+      {
+        response: Type.Object({ items: Type.Array(Refusal, { description: "The newest first." }) }),
+        detail: {
+          summary: "The last refusals of all callers",
+          description: `Requests that this instance refused with 401, 403 or 429: the last ${MAX_REFUSALS}, but of each caller five at most.`,
+        },
+      },
+    )
     .get(
       "/",
       async ({ query }) => {

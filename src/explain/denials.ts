@@ -13,6 +13,11 @@ export interface Denial {
 const MAX_CALLERS = 10_000;
 const MAX_EACH = 5;
 
+/** Holds a denial with the caller that it is remembered for: a consumer's id, or an address as a subject. */
+export interface CallersDenial extends Denial {
+  readonly caller: string;
+}
+
 /** Remembers the last refusals of each caller, for who asks why. Forgets the callers first that were refused longest ago. */
 export class Denials {
   private readonly byCaller = new Map<string, Denial[]>();
@@ -32,5 +37,20 @@ export class Denials {
   /** Gives the refusals of a caller, the newest first. */
   of(caller: string): readonly Denial[] {
     return this.byCaller.get(caller)?.toReversed() ?? [];
+  }
+
+  /** Gives the last refusals of all callers together, the newest first. */
+  latest(most: number): readonly CallersDenial[] {
+    // The newest ones are of those who were refused last, since each of them has one of its own there.
+    const callers = [...this.byCaller].slice(-most);
+    const all = callers.flatMap(([caller, denials]) => denials.map((denial) => ({ ...denial, caller })));
+    return all.sort((a, b) => b.at - a.at).slice(0, most);
+  }
+
+  /** Gives the refusal of a request; `null` when none is remembered. */
+  find(requestId: string): CallersDenial | null {
+    for (const [caller, denials] of this.byCaller)
+      for (const denial of denials) if (denial.requestId === requestId) return { ...denial, caller };
+    return null;
   }
 }

@@ -115,6 +115,8 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
     ...{ explain, registry, keys, health, clock, issuers, certificates: clientCertificates },
     walk: new Walk({ clock, explain, snapshot: () => snapshots.current }),
     routeOf: (text) => namedRoute(text, snapshots.all, snapshots.current.router),
+    latest: everyone.latestDenials,
+    refusalOf: everyone.denialOf,
   };
 }
 

@@ -1,5 +1,5 @@
 import { CACHE_COUNTS, CACHE_REQUESTS, type CacheCounts } from "../cache/counts.ts";
-import type { Denial } from "../explain/denials.ts";
+import type { CallersDenial, Denial } from "../explain/denials.ts";
 import { ofAll } from "../shared/of-all.ts";
 import type { ProcessNumbers } from "../stats/processes.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -17,6 +17,10 @@ export interface Everyone {
   processes(): Promise<readonly ProcessNumbers[]>;
   /** Gives the refusals of callers that are remembered, in no order. */
   denials(callers: readonly string[]): Promise<readonly Denial[]>;
+  /** Gives the last refusals of all callers, so many of each process, in no order. */
+  latestDenials(most: number): Promise<readonly CallersDenial[]>;
+  /** Gives the refusal of a request; `null` when nobody remembers one. */
+  denialOf(requestId: string): Promise<CallersDenial | null>;
 }
 
 /** Answers others what this process knows by itself, and gives what asks all of them. */
@@ -33,9 +37,13 @@ export function openEveryone(
   const denialsOf = ofAll(bus, "denials", (callers: readonly string[]): readonly Denial[] =>
     callers.flatMap((caller) => denials.of(caller)),
   );
+  const latestOf = ofAll(bus, "denials.latest", (most: number) => denials.latest(most));
+  const denialOf = ofAll(bus, "denials.one", (requestId: string) => denials.find(requestId));
   return {
     processes: async () => [...(await numbersOf(null))].sort((a, b) => placeOf(a) - placeOf(b)),
     denials: async (callers) => (await denialsOf(callers)).flat(),
+    latestDenials: async (most) => (await latestOf(most)).flat(),
+    denialOf: async (requestId) => (await denialOf(requestId)).find((found) => found !== null) ?? null,
   };
 }
 

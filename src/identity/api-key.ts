@@ -10,7 +10,8 @@ import type { IdentitySettings } from "./settings.ts";
 /** Milliseconds before a key's end from which on callers are told of it: seven days. */
 const EXPIRES_SOON = 7 * 86_400_000;
 
-const REFUSED: Record<KeyRefusal, Refused> = {
+/** How keys are refused, by why. */
+export const REFUSED_KEYS: Readonly<Record<KeyRefusal, Refused>> = {
   keyMalformed: {
     code: "keyMalformed",
     detail: "This is not a whole API key: it is mistyped or cut off. Copy it again.",
@@ -106,7 +107,7 @@ export class ApiKeyFinder implements Finder {
   find(secret: string, now: number): KeyEntry | Refused {
     let found = this.keys.find(secret, now);
     if (found === "keyInvalid" && this.catchUp?.() === true) found = this.keys.find(secret, now);
-    return typeof found === "string" ? REFUSED[found] : found;
+    return typeof found === "string" ? REFUSED_KEYS[found] : found;
   }
 
   holderOf(secret: string): KeyEntry | null {

@@ -208,6 +208,11 @@ export class Keys {
     return this.insert(inputs, ["keys"]).map(({ row }) => row.id);
   }
 
+  /** Tells whether there is a key of this id, good or not. */
+  has(id: string): boolean {
+    return this.declared.has(id) || this.deps.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.id, id)).get() !== undefined;
+  }
+
   get(id: string): { record: KeyRecord; version: number } {
     const declared = this.declared.get(id);
     if (declared !== undefined) return { record: declaredRecord(declared, this.deps.clock.wall()), version: 1 };

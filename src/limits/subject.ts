@@ -72,3 +72,10 @@ export function ipSubject(ip: string): string {
   if (bytes === null) return `[${ip}]`;
   return bytes.length === 4 ? `[${bytes.join(".")}]` : `[${bytes.subarray(0, 8).toHex()}::/64]`;
 }
+
+/** Gives the address that a subject was made of, of IPv6 the first one of its network; `null`: it was made of none. */
+export function addressOf(subject: string): string | null {
+  const [, network, address] = /^\[(?:([0-9a-f]{16})::\/64|([^\]]+))\]$/.exec(subject) ?? [];
+  if (network !== undefined) return `${network.match(/.{4}/g)?.join(":")}::`;
+  return address ?? null;
+}

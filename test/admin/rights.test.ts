@@ -10,6 +10,7 @@ const NOT_FOR_ADMINS_ALONE: Readonly<Record<string, "viewer" | "operator">> = {
   "POST /admin/explain/request": "viewer",
   "POST /admin/session": "viewer",
   "DELETE /admin/session": "viewer",
+  "POST /admin/explain/find": "viewer",
   "POST /admin/health": "operator",
   "POST /admin/blocks": "operator",
   "DELETE /admin/blocks/{ip}": "operator",
