@@ -76,6 +76,13 @@ const Stats = Type.Object({
   inFlight: Type.Integer({ description: "Requests under way to targets." }),
   latencyBounds: Type.Array(Type.Number(), { description: "Upper bounds of the buckets, in milliseconds." }),
   routes: Type.Array(Route, { description: "What became of each route's requests." }),
+  refusals: Type.Array(
+    Type.Object({
+      code: Type.String({ description: "Why, as in the answer.", examples: ["rateLimited"] }),
+      count: Type.Integer({ description: "How often, since the start." }),
+    }),
+    { description: "Requests that Sluice itself refused, by the code of its answer, the most frequent first." },
+  ),
   consumers: Type.Array(
     Type.Object({
       consumer: Type.Union([Type.String(), Type.Null()], { description: "null: callers without a key." }),
@@ -190,6 +197,17 @@ export const pluginNumbers = (all: ReadonlyMap<string, PluginCounts>): readonly 
     return { plugin, ...sums };
   });
 
+/** The metric that counts refusals. */
+const REFUSALS = "sluice_refused_requests_total";
+
+/** Gives how often requests were refused, by the code of the answer. */
+function refusalsOf(metrics: Metrics): StatsAnswer["refusals"] {
+  const counts = new Map<string, number>();
+  for (const { labels, value } of metrics.counted(REFUSALS))
+    if (value > 0) counts.set(String(labels.code), (counts.get(String(labels.code)) ?? 0) + value);
+  return [...counts].map(([code, count]) => ({ code, count })).sort((a, b) => b.count - a.count);
+}
+
 /** Answers with numbers for a terminal, or a script: what `sluice top` shows. */
 export const statsAdmin = (deps: StatsDeps) =>
   new Elysia({ prefix: "/stats", tags: ["stats"], normalize: false }).get(
@@ -224,6 +242,7 @@ export const statsAdmin = (deps: StatsDeps) =>
         inFlight: targets.reduce((sum, { inFlight }) => sum + inFlight, 0),
         latencyBounds: [...BUCKETS],
         routes: metrics.byRoute(),
+        refusals: refusalsOf(metrics),
         consumers: usage.heaviest(MAX_CONSUMERS),
         targets,
         pools: pools

@@ -20,6 +20,7 @@ const stats = (more: Partial<StatsAnswer> = {}): StatsAnswer => ({
   status: "NORMAL",
   inFlight: 3,
   latencyBounds: BOUNDS,
+  refusals: [],
   routes: [route("users", 300, { limited: 20, latency: [200, 90, 10, 0] })],
   consumers: [
     { consumer: "acme", requests: 40, limited: 4, total: 1198, totalLimited: 20 },

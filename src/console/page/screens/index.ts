@@ -1,6 +1,6 @@
 import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
-import { Now } from "./now.tsx";
+import { Now } from "./now/index.tsx";
 
 /** What a screen is told of the place that is shown. */
 export interface ScreenProps {

@@ -1,0 +1,98 @@
+import { get, type Page } from "../../api.ts";
+import { type GatewayEvent, useEvents } from "../../events.ts";
+import { clock } from "../../format.ts";
+import { useLive } from "../../live.ts";
+import { Badge, type Tone } from "../../parts/badge.tsx";
+import { Panel } from "../../parts/screen.tsx";
+import { Table } from "../../parts/table.tsx";
+import { hrefTo } from "../../router.ts";
+import type { Refusal } from "../../shapes.ts";
+
+/** Milliseconds between two looks at the last refusals, and how many are shown. */
+const LOOK_EVERY = 3000;
+const REFUSALS = 8;
+/** Events that are shown. */
+const EVENTS = 10;
+
+/** Lists who was refused last: each leads to why. */
+export function LastRefusals() {
+  const { value } = useLive("refusals", (signal) => get<Pick<Page<Refusal>, "items">>("explain/refusals", {}, signal), LOOK_EVERY);
+  return (
+    <Panel title="Refused last">
+      <Table
+        caption="The last requests that were refused"
+        rows={(value?.items ?? []).slice(0, REFUSALS)}
+        keyOf={({ requestId }) => requestId}
+        empty={<p>Nobody was refused lately. Whoever is will be listed here, with the reason.</p>}
+        columns={[
+          { name: "Time", isNumber: true, cell: ({ at }) => clock(at) },
+          { name: "Who", cell: ({ consumer, ip }) => consumer ?? ip ?? "–" },
+          {
+            name: "Why",
+            cell: ({ code, requestId }) => <a href={hrefTo(["why"], { request: requestId })}>{code}</a>,
+          },
+          { name: "Route", isWide: true, cell: ({ route }) => route ?? "–" },
+        ]}
+      />
+    </Panel>
+  );
+}
+
+/** Lists what happened to the gateway itself, as it happens. */
+export function Happenings() {
+  const { latest, state } = useEvents({ type: "breaker,target,health,change,pool,redis,issuer" });
+  return (
+    <Panel title="What happens" acts={<Badge tone={state === "open" ? "good" : "warn"}>{state === "open" ? "live" : state}</Badge>}>
+      {latest.length === 0 ? (
+        <p class="empty">
+          Quiet. Breakers that open, backends that fall ill, changes that somebody makes: they are listed here as they happen.
+        </p>
+      ) : (
+        <ol class="happenings">
+          {latest.slice(0, EVENTS).map((event) => (
+            <li key={event.n}>
+              <time dateTime={event.at} class="number">
+                {clock(event.at)}
+              </time>
+              <Badge tone={toneOf(event)}>{event.type}</Badge>
+              <span>{sentenceOf(event)}</span>
+            </li>
+          ))}
+        </ol>
+      )}
+    </Panel>
+  );
+}
+
+const text = (value: unknown): string => (value === null || value === undefined ? "" : String(value));
+
+/** Says an event in words. */
+export function sentenceOf(event: GatewayEvent): string {
+  const { type } = event;
+  const why = text(event.why ?? event.cause ?? event.reason);
+  const because = why === "" ? "" : `: ${why}`;
+  switch (type) {
+    case "breaker":
+      return `${text(event.upstream)}, ${text(event.target)}: ${text(event.from)} to ${text(event.to)}${because}`;
+    case "target":
+      return `${text(event.upstream)}, ${text(event.target)} is ${event.healthy === true ? "up" : "down"}${because}`;
+    case "health":
+      return `The system is ${text(event.status ?? event.to)}${because}`;
+    case "change":
+      return `${text(event.actor)}: ${text(event.action)} ${text(event.subject)}`;
+    case "pool":
+      return `${text(event.pool)}, key ${text(event.key)}: ${text(event.change)}`;
+    case "redis":
+      return `Redis is ${event.up === true ? "back" : "away"}${because}`;
+    case "issuer":
+      return `Issuer ${text(event.issuer)}: ${event.up === true ? "its keys are known" : "its keys can't be had"}${because}`;
+    default:
+      return JSON.stringify(event);
+  }
+}
+
+function toneOf({ type, ...event }: GatewayEvent): Tone {
+  const isBad = event.to === "open" || event.healthy === false || event.up === false || event.change === "quarantined";
+  if (isBad) return "bad";
+  return type === "change" ? "accent" : "plain";
+}
