@@ -27,11 +27,14 @@ const TOP = 8;
 const BOTTOM = 22;
 const LINES = 3;
 
+/** What the top of a chart may begin with: thirds of them are short. */
+const STEPS = [1.2, 1.5, 1.8, 2.4, 3, 4.5, 6, 7.5, 9, 12];
+
 /** Gives a round number at or above `value`, so that the grid's lines have short numbers. */
 export function ceiling(value: number): number {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 1.5, 3, 6, 10].find((each) => each * power >= value) ?? 10;
+  const step = STEPS.find((each) => each * power >= value) ?? 12;
   return step * power;
 }
 

@@ -1,6 +1,7 @@
 import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
 import { Now } from "./now/index.tsx";
+import { Why } from "./why/index.tsx";
 
 /** What a screen is told of the place that is shown. */
 export interface ScreenProps {
@@ -22,4 +23,7 @@ export interface Screen {
 }
 
 /** The screens, in the order of their links: Now, Why, Consumers and keys, Routes and upstreams, Limits and tiers, Pools, Activities, Events, Audit, Versions, Configuration, Certificates, Webhooks. */
-export const SCREENS: readonly Screen[] = [{ path: "", name: "Now", icon: "now", component: Now }];
+export const SCREENS: readonly Screen[] = [
+  { path: "", name: "Now", icon: "now", component: Now },
+  { path: "why", name: "Why", icon: "why", component: Why },
+];

@@ -58,7 +58,7 @@ export function Refusals({ now, before }: Both) {
           {
             name: "Reason",
             cell: ({ code }) => (
-              <a href={`/docs/reference/errors#${code.toLowerCase()}`}>
+              <a href={`/docs/reference/errors#${code}`}>
                 <code>{code}</code>
               </a>
             ),
