@@ -50,6 +50,7 @@ const FLOORS = [
     "activities",
     "activities-worker.ts",
     "entry-points.ts",
+    "webhooks",
     "explain",
     "judge",
     "verification",

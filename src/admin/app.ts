@@ -134,7 +134,7 @@ async function answered(deps: AdminDeps, app: App, { request, path, resource }: 
   const note = noteIn(request.headers.get(NOTE_HEADER));
   const actor = holder === null ? null : { name: holder.name, ip, requestId, note, isInConsole: holder.via === "session" };
   const { write } = deps;
-  const isShared = write !== null && !isLook(request.method) && resource?.isShared === true;
+  const isShared = write !== null && !isLook(request.method) && resource?.isShared === true && resource.local?.test(path) !== true;
   const act = (request: Request): Promise<Response> => {
     const handled = () => app.handle(deps.visits.put(request, visit));
     return actor === null ? handled() : deps.audit.as(actor, handled);

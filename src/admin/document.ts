@@ -267,7 +267,7 @@ const ETAG = { description: "The record's version, for `If-Match`.", schema: { t
 const LOCATION = { description: "Where the record is.", schema: { type: "string", format: "uri-reference" } };
 
 /** Kinds of records that have a version. */
-const VERSIONED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools|issuers)(\/\{id\}(\/rotate)?)?$/;
+const VERSIONED = /^\/admin\/(consumers|keys|tiers|routes|upstreams|pools|issuers|webhooks)(\/\{id\}(\/rotate)?)?$/;
 
 /** Gives the statuses of an operation of the admin API, beside those of success, and the reason for each. */
 function refusalsOf(method: string, path: string, operation: OperationObject, { refuses = {} }: Operation): Record<number, string | null> {

@@ -16,6 +16,8 @@ export interface AdminResource {
   readonly openEndpoints: readonly string[];
   /** True when instances share what is here, so that they change it one at a time. */
   readonly isShared: boolean;
+  /** The paths below /admin of what is here and changes nothing that instances share; left out: there are none. */
+  readonly local?: RegExp;
 }
 
 /**

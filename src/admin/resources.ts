@@ -43,6 +43,8 @@ import type { Usage } from "../usage/usage.ts";
 import { versionsAdmin } from "../versions/admin.ts";
 import { configFileAdmin } from "../versions/file-admin.ts";
 import type { Versions } from "../versions/versions.ts";
+import { LOCAL_PATHS, madeForWebhook, WebhookState, type WebhooksAdminDeps, webhookState, webhooksAdmin } from "../webhooks/admin.ts";
+import { WebhookConfig } from "../webhooks/settings.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import type { Holders } from "./holders.ts";
 import { type AdminResource, own, recordsOf } from "./resource.ts";
@@ -94,6 +96,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly droppedInAll: () => Promise<LogState["dropped"]>;
   readonly config: ConfigView;
   readonly versions: Versions;
+  readonly hooks: WebhooksAdminDeps;
   /** Tells how it stands with each place that certificates come from. */
   readonly certificates: () => readonly Standing[];
 }
@@ -128,6 +131,19 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
       more: { schema: { state: IssuerState }, of: (name) => ({ state: deps.issuerState(name) }) },
     }),
   ),
+  {
+    ...recordsOf(
+      "webhook",
+      documentsAdmin(deps.hooks.documents, {
+        schema: WebhookConfig,
+        isNamedWithin: false,
+        made: madeForWebhook,
+        more: { schema: { state: WebhookState }, of: (name) => ({ state: webhookState(name, deps.hooks) }) },
+      }),
+      webhooksAdmin(deps.hooks),
+    ),
+    local: LOCAL_PATHS,
+  },
   own(certificatesAdmin(deps.certificates), "admin"),
   own(breakersAdmin(deps.upstreams, deps.clock, deps.audit, deps.inAll), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),

@@ -81,6 +81,8 @@ export interface AuditDeps {
  */
 export class Audit {
   private readonly actors = new AsyncLocalStorage<Actor>();
+  /** Writes what belongs to a change besides its row, in the same transaction: all of it holds, or none. */
+  alongside: (change: AuditedChange, actor: Actor) => void = () => {};
 
   /** What is told of once a transaction of several changes is over; `null`: there is none. */
   private untold: (() => void)[] | null = null;
@@ -102,6 +104,7 @@ export class Audit {
       .transaction(() => {
         const done = work();
         this.append(change);
+        this.alongside(change, this.actor);
         return done;
       })
       .immediate();

@@ -25,6 +25,7 @@ import { lockAlone, openingLockOf, servingLockOf } from "../storage/lock.ts";
 import { openStorage, origin, type Storage } from "../storage/open.ts";
 import { sync } from "../storage/sync.ts";
 import type { Clock } from "../values/clock.ts";
+import { WebhookConfig } from "../webhooks/settings.ts";
 import { noRevocations, type Revocations, revokedSince, type Settled, settle } from "./revocations.ts";
 
 export interface RestoreOptions {
@@ -219,6 +220,7 @@ function holdings({ client }: Storage): Restored["holds"] {
     upstreams: documents("upstream"),
     pools: documents("pool"),
     issuers: documents("issuer"),
+    webhooks: documents("webhook"),
     blocks: count("blocks"),
     versions: count("versions"),
     tokens: count("admin_tokens"),
@@ -226,7 +228,7 @@ function holdings({ client }: Storage): Restored["holds"] {
 }
 
 /** The kinds of documents with secrets. */
-const WITH_SECRETS = { pool: PoolConfig, issuer: IssuerConfig } satisfies Partial<Record<DocumentKind, TSchema>>;
+const WITH_SECRETS = { pool: PoolConfig, issuer: IssuerConfig, webhook: WebhookConfig } satisfies Partial<Record<DocumentKind, TSchema>>;
 
 function sealed({ client }: Storage, secrets: Secrets): string[] {
   const documents = client.query<{ name: string; document: string }, [string]>(

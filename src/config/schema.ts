@@ -24,6 +24,7 @@ import { anonymousTierSection, tiersSection } from "../tiers/settings.ts";
 import { upstreamsSection } from "../upstreams/settings.ts";
 import { usageSection } from "../usage/settings.ts";
 import { keyVerificationSection } from "../verification/settings.ts";
+import { webhooksSection } from "../webhooks/settings.ts";
 import { adminSection } from "./admin-settings.ts";
 import type { Section } from "./section.ts";
 
@@ -54,6 +55,7 @@ const LIST = [
   keyVerificationSection,
   selfServiceSection,
   activitiesSection,
+  webhooksSection,
   consumersSection,
   problemBaseSection,
   demoSection,

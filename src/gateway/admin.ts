@@ -62,6 +62,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     activities: () => activities.wanted,
     poolDocuments: records.pools,
     issuerDocuments: records.issuers,
+    hooks: { ...services.hooks, documents: records.webhooks },
     issuerState: (name) => issuerState(issuers.get(name), clock),
     poolState: (name) => poolState(pools, name, clock),
     routePolicies: () => snapshots.routes.flatMap((route) => route.policies),

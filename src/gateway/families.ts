@@ -38,6 +38,7 @@ import { upstreamFamilies } from "../upstreams/metrics.ts";
 import type { Upstreams } from "../upstreams/registry.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Family } from "../values/family.ts";
+import { webhookFamilies } from "../webhooks/metrics.ts";
 
 /** Names the sources that metrics are read from. Those that are made later, or anew, are asked for each time. */
 export interface Sources {
@@ -72,6 +73,8 @@ export interface Sources {
   readonly clientCertificateCounts: () => CertificateCounts;
   /** Orders certificates; `null`: another process does. */
   readonly acme: AcmeOrders | null;
+  /** What webhooks are told; `null`: another process tells them. */
+  readonly hooks: Parameters<typeof webhookFamilies>[0];
 }
 
 /**
@@ -101,4 +104,5 @@ export const families = (sources: Sources): readonly Family[] => [
   ...spanFamilies(sources.spanCounts),
   ...eventFamilies(sources.events),
   ...activityFamilies(sources.activities),
+  ...webhookFamilies(sources.hooks),
 ];

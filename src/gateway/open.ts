@@ -219,5 +219,6 @@ const sourcesOf = (ground: Ground, services: Services): Parameters<typeof famili
     isStorageReadOnly: () => writability.state !== null,
     log: options.log,
     spanCounts: tracing.counts,
+    hooks: ground.bus.role === "worker" ? null : services.hooks,
   };
 };

@@ -30,6 +30,8 @@ import { upstreamFault } from "../upstreams/allow.ts";
 import { UpstreamConfig, upstreamFaults } from "../upstreams/settings.ts";
 import { isAddress } from "../upstreams/unix-target.ts";
 import type { Clock } from "../values/clock.ts";
+import { destinationFault } from "../webhooks/destination.ts";
+import { WebhookConfig, webhookFaults, webhookNameOf } from "../webhooks/settings.ts";
 
 export interface RecordsDeps {
   readonly storage: Storage;
@@ -43,6 +45,8 @@ export interface RecordsDeps {
   readonly onPools: () => void;
   /** Tells that issuers were changed. */
   readonly onIssuers: () => void;
+  /** Tells that webhooks were changed. */
+  readonly onWebhooks: () => void;
   /** Seals values that must not be stored as they are. */
   readonly secrets: Secrets;
   readonly bus: Bus;
@@ -53,7 +57,7 @@ export interface RecordsDeps {
 }
 
 /**
- * Holds everything that has a name: tiers, upstreams, routes, pools, issuers, consumers and their keys, declared by the file and made by the admin API,
+ * Holds everything that has a name: tiers, upstreams, routes, pools, issuers, webhooks, consumers and their keys, declared by the file and made by the admin API,
  * side by side.
  */
 export class Records {
@@ -63,6 +67,7 @@ export class Records {
   readonly routes: Documents<RouteConfig>;
   readonly pools: Documents<PoolConfig>;
   readonly issuers: Documents<IssuerConfig>;
+  readonly webhooks: Documents<WebhookConfig>;
   readonly consumers: Consumers;
   readonly keys: Keys;
   readonly metadata: KnownMetadata;
@@ -95,6 +100,7 @@ export class Records {
     this.routes = routeDocuments(deps, this);
     this.pools = poolDocuments(deps, this);
     this.issuers = issuerDocuments(deps, this);
+    this.webhooks = webhookDocuments(deps);
     this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
     this.keys = new Keys({ storage, clock, audit, registry: this.registry, stored, bus, onFault });
     this.metadata = new KnownMetadata({
@@ -103,8 +109,8 @@ export class Records {
       ofConsumer: (id) => this.consumers.metadataOf(id),
     });
 
-    const { consumers, keys, tiers, upstreams, routes, pools, issuers } = this;
-    this.documents = { tier: tiers, pool: pools, issuer: issuers, upstream: upstreams, route: routes };
+    const { consumers, keys, tiers, upstreams, routes, pools, issuers, webhooks } = this;
+    this.documents = { tier: tiers, pool: pools, issuer: issuers, upstream: upstreams, route: routes, webhook: webhooks };
     for (const each of [...Object.values(this.documents), keys]) each.load();
     this.followers = { ...this.documents, consumer: consumers, key: keys };
   }
@@ -197,7 +203,7 @@ export class Records {
 
   /** Gives the faults of a configuration that can't stand beside what the admin API made: the file came later. */
   clashes(next: Config): Fault[] {
-    const { tiers, upstreams, pools, issuers, routes, consumers, keys } = this;
+    const { tiers, upstreams, pools, issuers, webhooks, routes, consumers, keys } = this;
     const named = (place: "tiers" | "upstreams" | "pools" | "issuers", documents: Documents<object>): Fault[] =>
       Object.keys(next[place])
         .filter((name) => documents.isFromApi(name))
@@ -223,6 +229,7 @@ export class Records {
         const message = `takes ${path} from the route ${JSON.stringify(name)}, which the admin API made: move or delete that first`;
         return [{ path: [section], message }];
       }),
+      ...next.webhooks.flatMap((webhook, i) => (webhooks.isFromApi(webhookNameOf(webhook)) ? [clash(["webhooks", i], "webhook")] : [])),
       ...next.consumers.flatMap(({ id }, i) => (consumers.isFromApi(id) ? [clash(["consumers", i], "consumer")] : [])),
       ...keys.clashes(next.consumers),
     ];
@@ -241,6 +248,7 @@ export class Records {
     this.upstreams.declare(Object.entries(next.upstreams));
     this.pools.declare(Object.entries(next.pools));
     this.issuers.declare(Object.entries(next.issuers));
+    this.webhooks.declare(next.webhooks.map(({ name, ...webhook }) => [webhookNameOf({ name, url: webhook.url }), webhook] as const));
     this.routes.declare(next.routes.map((route) => [nameOf(route), route] as const));
   }
 }
@@ -363,6 +371,28 @@ const issuerDocuments = (
     usedBy: (name) => records.routesThat(({ issuers }) => issuers.includes(name)),
     secrets,
     onChange: onIssuers,
+    reserved: () => [],
+  });
+
+/** Makes the documents of webhooks: nothing names them, and their secrets are stored sealed. */
+const webhookDocuments = ({ storage, clock, audit, writeDown, config, secrets, onWebhooks }: RecordsDeps): Documents<WebhookConfig> =>
+  new Documents<WebhookConfig>({
+    kind: "webhook",
+    storage,
+    clock,
+    audit,
+    writeDown,
+    schema: WebhookConfig,
+    check: (value) =>
+      checked(WebhookConfig, ["webhooks", 0], value, (webhook: WebhookConfig) => {
+        const faults = webhookFaults(webhook);
+        if (faults.length > 0) return faults;
+        const message = destinationFault(webhook.url, config().admin.upstreamAllow);
+        return message === null ? [] : [{ path: ["url"], message }];
+      }),
+    usedBy: () => [],
+    secrets,
+    onChange: onWebhooks,
     reserved: () => [],
   });
 

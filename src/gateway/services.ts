@@ -55,6 +55,7 @@ import { onRecords, openPicture, type Picture } from "./picture.ts";
 import { Records } from "./records.ts";
 import { declare } from "./reload.ts";
 import { openVersions } from "./versions.ts";
+import { type Hooks, openWebhooks } from "./webhooks.ts";
 
 /** Milliseconds between two writes of things that were changed in memory. A crash loses at most this much of them. */
 const FLUSH_COUNTS_EVERY = 1000;
@@ -113,6 +114,8 @@ export interface Services {
   readonly shadow: Shadow;
   readonly recorder: Recorder;
   readonly activities: ActivitiesDoor;
+  /** Tells webhooks what happens. */
+  readonly hooks: Hooks;
   /** What https is served with. */
   readonly certificates: Certificates;
   /** Orders certificates; `null`: another process does. */
@@ -172,7 +175,8 @@ export function openServices(ground: Ground): Services {
   const everyone = openEveryone(ground, { denials, cacheStore: backends.cacheStore });
   const acme = openAcme(ground, who.secrets);
   const certificates = openCertificates(ground, acme);
-  const own = { denials, everyone, recorder, activities, acme, certificates, versions };
+  const hooks = openWebhooks(ground, { ...who, ...shared, activities });
+  const own = { denials, everyone, recorder, activities, acme, certificates, versions, hooks };
   return { ...who, ...signing, limits, usage, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
@@ -207,6 +211,7 @@ function openCallers(ground: Ground) {
     onRoutes: () => emit({ type: "records", of: "routes" }),
     onPools: () => emit({ type: "records", of: "pools" }),
     onIssuers: () => emit({ type: "records", of: "issuers" }),
+    onWebhooks: () => emit({ type: "records", of: "webhooks" }),
   });
   const reconfigurePools = (): void => {
     const all = records.pools.all();

@@ -113,6 +113,7 @@ function lineServices(ground: Ground, services: Services): LineServices {
       ...{ limiter: limits.limiter, keys, clock, away: limits.away },
       onDenied: (exchange, readings) => recorder.denied(exchange, readings),
       onShadow: ({ holder }, readings) => shadow.counts.note(holder.via === "none" ? "" : holder.consumer.id, readings),
+      quotas: services.hooks.quotas,
     }),
     auto: () => auto.current,
   };
@@ -180,7 +181,7 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
   const { keys, registry, metadata, tiers } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
-    ...{ keys: registry, metadata, limiter, usage, clock, catchUp: catchingUp(ground, services) },
+    ...{ keys: registry, metadata, limiter, usage, clock, catchUp: catchingUp(ground, services), quotas: services.hooks.quotas },
     routeOf: (name) => snapshots.named(name),
     routeNames: () => snapshots.all.map(({ name }) => name),
     onRefused: ({ id: requestId }, key, { route, ip }, refusal, readings) =>

@@ -251,6 +251,19 @@ export class Keys {
     return [...rows.map((row) => this.toRecord(row)), ...declared].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit + 1);
   }
 
+  /** Gives the keys that the file declares and that expire after the one time and until the other, in milliseconds since 1970. */
+  declaredExpiring(
+    after: number,
+    until: number,
+  ): { id: string; consumer: string; name: string | null; start: string; end: string; expiresAt: number }[] {
+    return [...this.declared.values()].flatMap((entry) => {
+      const { expiresAt } = entry;
+      if (expiresAt === null || expiresAt <= after || expiresAt > until) return [];
+      const { id, consumer, name, start, end } = declaredRecord(entry, after);
+      return [{ id, consumer, name, start, end, expiresAt }];
+    });
+  }
+
   patch(id: string, patch: Static<typeof KeyPatch>, ifMatch: string | null): { record: KeyRecord; version: number } {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);

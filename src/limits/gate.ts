@@ -12,6 +12,14 @@ import { LimiterUnavailable, type LimitReading, type LimitService, type Verdict 
 import { type Policy, scopeText } from "./policy.ts";
 import { countsByAddress, type Requester, subjectOf } from "./subject.ts";
 
+/** Sees how far quotas are used. It is asked for each request: it costs next to nothing while nobody wants to know. */
+export interface QuotaSight {
+  readonly isOn: boolean;
+  saw(readings: readonly LimitReading[]): void;
+  /** Sees what a request has taken in the end, as its response said: `used` in the place of each charge. */
+  settled(verdict: Verdict, used: number): void;
+}
+
 export interface LimitsGateDeps {
   readonly limiter: LimitService;
   readonly keys: KeyRegistry;
@@ -22,6 +30,7 @@ export interface LimitsGateDeps {
   readonly onDenied: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
   /** Learns of a request that limits have looked at of which some are in shadow. */
   readonly onShadow: (exchange: Exchange<Arrival>, readings: readonly LimitReading[]) => void;
+  readonly quotas: QuotaSight;
 }
 
 /** Does something with the limits of a request: it counts for `subjects`, which run beside `policies`, and takes `cost` from each. */
@@ -94,7 +103,7 @@ export class LimitsGate {
   }
 
   private decide(exchange: Exchange<Arrival>, verdict: Verdict): Problem | null {
-    const { limiter, clock } = this.deps;
+    const { limiter, clock, quotas } = this.deps;
     // The caller left meanwhile, or its body was refused: the exchange is recorded already.
     if (exchange.isOver) {
       limiter.release(verdict);
@@ -103,6 +112,7 @@ export class LimitsGate {
     const now = clock.wall();
     const { readings } = verdict;
     exchange.limitHead = limitHeaders(readings, now);
+    if (quotas.isOn) quotas.saw(readings);
     exchange.trace?.leave(clock.now(), { "sluice.limits": namesOf(readings), "sluice.allowed": verdict.allowed });
     if (readings.some(isDenied)) this.deps.onDenied(exchange, readings);
     if (readings.some(isInShadow)) this.deps.onShadow(exchange, readings);
@@ -112,7 +122,11 @@ export class LimitsGate {
         exchange.onEnded(() => {
           const { units } = exchange;
           try {
-            if (units !== null) limiter.settle(verdict, units);
+            if (units !== null) {
+              // Before: what is settled is no longer in the verdict.
+              if (quotas.isOn) quotas.settled(verdict, units);
+              limiter.settle(verdict, units);
+            }
           } finally {
             // What is not released stays held for as long as this process lives.
             limiter.release(verdict);

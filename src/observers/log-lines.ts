@@ -56,6 +56,13 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     sink === null
       ? log.error({ error: message }, "activities can't be taken in or handed on for now")
       : log.error({ sink, attempts, error: message }, "activities can't be applied for now: they are kept"),
+  webhookFailed: ({ webhook, id, event, tries, why, isLast }) =>
+    log[isLast ? "error" : "warn"](
+      { webhook, id, event, tries, why },
+      isLast
+        ? "an event could not be delivered to a webhook: it is given up"
+        : "an event could not be delivered to a webhook: it is tried again",
+    ),
   configurationWarnings: ({ warnings }) => {
     for (const line of faultLines(file, warnings)) log.warn(`configuration: ${line}`);
   },

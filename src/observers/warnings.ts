@@ -16,6 +16,7 @@ export const warningRules = (deps: WarningRulesDeps): Subscriber => ({
   ...ofStorage(deps),
   ...ofCertificates(deps),
   ...ofPeers(deps),
+  ...ofWebhooks(deps),
   ...ofConfiguration(deps),
 });
 
@@ -141,6 +142,30 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
     shortage: ({ isShort }) => {
       if (isShort) warnings.raise("outOfDescriptors", "Requests were refused for want of file descriptors: raise the limit of open files.");
       else warnings.clear("outOfDescriptors");
+    },
+  };
+};
+
+const ofWebhooks = ({ warnings }: WarningRulesDeps): Subscriber => {
+  const gone = new Set<string>();
+  const full = new Set<string>();
+  return {
+    webhookGone: ({ webhook, isGone }) => {
+      if (isGone) gone.add(webhook);
+      else gone.delete(webhook);
+      if (gone.size === 0) warnings.clear("webhookGone");
+      else
+        warnings.raise(
+          "webhookGone",
+          "A webhook's receiver wants no more events (410): nothing is sent to it. Enable it again when it does, or delete it.",
+          [...gone].join(", "),
+        );
+    },
+    webhookFull: ({ webhook, isFull }) => {
+      if (isFull) full.add(webhook);
+      else full.delete(webhook);
+      if (full.size === 0) warnings.clear("webhookFull");
+      else warnings.raise("webhookFull", "As many events wait for a webhook as are kept: the oldest are dropped.", [...full].join(", "));
     },
   };
 };

@@ -32,12 +32,18 @@ export interface DocumentWords {
   readonly names?: NameRule;
   /** Takes over changes of other instances before a document is shown. */
   readonly refresh?: () => Promise<void>;
+  /** Makes fields that a new record comes without. They may be left out, and are shown in the answer, secrets as well. */
+  readonly made?: {
+    readonly fields: readonly string[];
+    readonly of: (input: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
+  };
   /** Adds to each document what the API tells beside it, with the schema of that. */
   readonly more?: { readonly schema: TProperties; readonly of: (name: string) => object };
 }
 
 /** Gives the schemas of a kind's records: as they are told (`Record`), made (`Named`) and changed (`Patch`). */
-function schemasOf(singular: DocumentKind, { schema, isNamedWithin, names = IDENTIFIERS, more }: DocumentWords) {
+function schemasOf(singular: DocumentKind, { schema, isNamedWithin, names = IDENTIFIERS, more, made }: DocumentWords) {
+  const optional = ([field, each]: [string, TSchema]) => [field, made?.fields.includes(field) ? Type.Optional(each) : each];
   const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
   return {
     // Open, unlike what is taken: a later version may tell more.
@@ -54,7 +60,7 @@ function schemasOf(singular: DocumentKind, { schema, isNamedWithin, names = IDEN
         ...(isNamedWithin
           ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
           : { name: Type.String({ pattern: names.pattern, description: name }) }),
-        ...withoutName(schema.properties),
+        ...(Object.fromEntries(Object.entries(withoutName(schema.properties)).map(optional)) as TProperties),
       },
       { additionalProperties: false },
     ),
@@ -119,11 +125,12 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       ({ body, set }) => {
         const input = read(body);
         const name = nameOf(input, words);
-        const item = documents.create(name, isNamedWithin ? input : withoutName(input));
+        const made = words.made?.of(input) ?? {};
+        const item = documents.create(name, { ...(isNamedWithin ? input : withoutName(input)), ...made });
         set.status = 201;
         set.headers.location = `/admin/${plural}/${encodeURIComponent(item.name)}`;
         set.headers.etag = etagOf(item.version);
-        return toJson(item);
+        return { ...toJson(item), ...made };
       },
       {
         parse: "json",

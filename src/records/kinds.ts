@@ -31,6 +31,7 @@ const ROWS = {
   issuer: { ...DOCUMENT, path: "issuers" },
   upstream: { ...DOCUMENT, path: "upstreams" },
   route: { ...DOCUMENT, path: "routes" },
+  webhook: { ...DOCUMENT, path: "webhooks" },
   consumer: { table: "consumers", key: "id", isDocument: false, own: [], putIn: "update", path: "consumers", role: "admin" },
   key: { table: "keys", key: "id", isDocument: false, own: ["last_used_at"], putIn: "update", path: "keys", role: "admin" },
   block: { table: "blocks", key: "cidr", isDocument: false, own: [], putIn: "replace", path: "blocks", role: "operator" },

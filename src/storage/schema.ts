@@ -135,10 +135,14 @@ export const keys = sqliteTable(
     createdAt: integer("created_at").notNull(),
     updatedAt: integer("updated_at").notNull(),
   },
-  (table) => [index("keys_consumer").on(table.consumer, table.id)],
+  (table) => [
+    index("keys_consumer").on(table.consumer, table.id),
+    // Most keys never expire, and those that do are looked for again and again.
+    index("keys_expires").on(table.expiresAt).where(sql`expires_at IS NOT NULL AND revoked_at IS NULL`),
+  ],
 );
 
-/** Tiers, routes, upstreams, pools and issuers that the admin API made: one table, since they are named documents alike. */
+/** Tiers, routes, upstreams, pools, issuers and webhooks that the admin API made: one table, since they are named documents alike. */
 export const documents = sqliteTable(
   "documents",
   {
@@ -330,3 +334,40 @@ export const versions = sqliteTable(
   },
   (table) => [index("versions_number").on(table.number)],
 );
+
+/** Events on their way to webhooks, and what became of the last of them. */
+export const webhookDeliveries = sqliteTable(
+  "webhook_deliveries",
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    /** The field webhook-id, the same at each try. */
+    id: text().notNull().unique(),
+    webhook: text().notNull(),
+    type: text().notNull(),
+    /** The body, byte for byte as it is signed. */
+    body: text().notNull(),
+    state: text().$type<"waiting" | "delivered" | "failed">().notNull().default("waiting"),
+    tries: integer().notNull().default(0),
+    createdAt: integer("created_at").notNull(),
+    /** The time of the next try; `null`: it has ended. */
+    nextAt: integer("next_at"),
+    endedAt: integer("ended_at"),
+    /** The name that other instances have for the same event, and until when it tells them; `null`: it is of this instance alone. */
+    claim: text(),
+    claimUntil: integer("claim_until"),
+    /** The receiver's last answer, or why there was none. */
+    lastAt: integer("last_at"),
+    status: integer(),
+    answer: text(),
+    error: text(),
+  },
+  (table) => [
+    index("webhook_deliveries_webhook").on(table.webhook, table.seq),
+    index("webhook_deliveries_first").on(table.webhook, table.seq).where(sql`state = 'waiting' AND tries = 0`),
+    index("webhook_deliveries_next").on(table.webhook, table.nextAt).where(sql`state = 'waiting' AND tries > 0`),
+    index("webhook_deliveries_ended").on(table.webhook, table.endedAt).where(sql`ended_at IS NOT NULL`),
+  ],
+);
+
+/** What webhooks were told that is to be told once, and until when that is remembered. */
+export const webhookMarks = sqliteTable("webhook_marks", { name: text().primaryKey(), until: integer().notNull() });

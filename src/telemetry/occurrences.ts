@@ -41,8 +41,8 @@ export type Occurrence =
   | { readonly type: "owing" }
   /** Records were compared with those of Redis after they had gone apart. */
   | { readonly type: "recordsCompared"; readonly epoch: string; readonly published: number; readonly taken: number }
-  /** Records that routing, pools or issuers are made of were changed, by whomever; `all`: another configuration came into force. */
-  | { readonly type: "records"; readonly of: "routes" | "pools" | "issuers" | "all" }
+  /** Records that routing, pools, issuers or webhooks are made of were changed, by whomever; `all`: another configuration came into force. */
+  | { readonly type: "records"; readonly of: "routes" | "pools" | "issuers" | "webhooks" | "all" }
   /** A key of a pool was asked for. */
   | {
       readonly type: "lease";
@@ -145,6 +145,20 @@ export type Occurrence =
   | { readonly type: "activitiesNotice"; readonly sink: string | null; readonly message: string }
   /** The activities' database has reached its greatest size, or has room again. */
   | { readonly type: "activitiesFull"; readonly isFull: boolean }
+  /** An event could not be delivered to a webhook. `id`: of the delivery; `isLast`: it is not tried again. */
+  | {
+      readonly type: "webhookFailed";
+      readonly webhook: string;
+      readonly id: string;
+      readonly event: string;
+      readonly tries: number;
+      readonly why: string;
+      readonly isLast: boolean;
+    }
+  /** A receiver wants no more events (410): nothing is sent to it any more; or it is again (`isGone` is false). */
+  | { readonly type: "webhookGone"; readonly webhook: string; readonly isGone: boolean }
+  /** As many events wait for a webhook as are kept, so that the oldest go; or there is room again. */
+  | { readonly type: "webhookFull"; readonly webhook: string; readonly isFull: boolean }
   /** The configuration was read again: it is in force where there are no faults. */
   | { readonly type: "reload"; readonly trigger: Trigger; readonly faults: readonly Fault[] }
   /** A configuration that has come into force has settings that are hardly meant. */

@@ -219,6 +219,18 @@ const LINK_LOCAL = new CidrSet(["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/12
  */
 export const isLinkLocal = (ip: string): boolean => LINK_LOCAL.has(ip) || embeddedIpv4(ip).some((inner) => LINK_LOCAL.has(inner));
 
+/** What is not for anybody on the internet, by the registries of special-purpose addresses (RFC 6890): tests, documentation, multicast and the like. */
+const SPECIAL = new CidrSet([
+  ...["0.0.0.0/8", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"],
+  ...["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"],
+]);
+/** The addresses that IPv6 has for the internet (RFC 4291). */
+const GLOBAL_IPV6 = new CidrSet(["2000::/3"]);
+
+/** Tells whether an address is one of the internet: neither of a private network nor for a special purpose, nor one that a translator takes elsewhere. */
+export const isPublic = (ip: string): boolean =>
+  !PRIVATE.has(ip) && !isLinkLocal(ip) && !SPECIAL.has(ip) && (GLOBAL_IPV6.has(ip) || parseIp(ip)?.length === 4);
+
 /** Gives the network that counts as one address: an IPv6 subscriber has a whole /64 (RFC 6177). */
 export function networkOf(ip: string): string {
   if (!ip.includes(":")) return ip;

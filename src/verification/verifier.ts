@@ -11,7 +11,7 @@ import { jsonReply } from "../http/reply.ts";
 import { FOR_KNOWN_CALLERS, mayUse } from "../identity/gate.ts";
 import type { KnownMetadata } from "../keys/metadata.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
-import { besides, refusalOf } from "../limits/gate.ts";
+import { besides, type QuotaSight, refusalOf } from "../limits/gate.ts";
 import { allLeft, type Left } from "../limits/left.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import type { Policy } from "../limits/policy.ts";
@@ -63,6 +63,7 @@ export interface VerifierDeps {
   readonly catchUp: (() => boolean) | null;
   readonly routeOf: (name: string) => Route | null;
   readonly routeNames: () => readonly string[];
+  readonly quotas: Pick<QuotaSight, "isOn" | "saw">;
   /** Learns that a key may not be used, or that limits in shadow would not let it (`null`). `readings`: where it stands under its limits. */
   readonly onRefused: (exchange: Exchange, key: KeyEntry, asked: Asked, refusal: Problem | null, readings: readonly LimitReading[]) => void;
   /** Learns where a key stands under its limits of which some are in shadow. */
@@ -165,6 +166,7 @@ export class Verifier {
     const verdict = policies.length === 0 ? FREE : limiter.admit(policies, subjects, asked.cost);
     const decided = (found: Awaited<typeof verdict>): Verification => {
       const { readings } = found;
+      if (this.deps.quotas.isOn) this.deps.quotas.saw(readings);
       const refusal = found.allowed ? null : refusalOf(found, clock.wall());
       this.note(exchange, key, asked, refusal, readings);
       // Limits and quotas refuse with a code of their own, which is one of the answer's as well.

@@ -116,6 +116,7 @@ function lookUps(path: string): void {
     onPools: nothing,
     onIssuers: nothing,
     writeDown: nothing,
+    onWebhooks: nothing,
     onFault: nothing,
     bus: aloneBus(),
   });

@@ -110,6 +110,7 @@ test("changes are taken over in their order, then each kind settles once, after 
     issuer: follower("issuer"),
     upstream: follower("upstream", both),
     route: follower("route", both),
+    webhook: follower("webhook"),
     consumer: { ...follower("consumer"), settle: undefined },
     key: follower("key"),
     block: { settle: () => void done.push("block settles") },

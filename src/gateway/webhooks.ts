@@ -1,0 +1,123 @@
+import { hostname } from "node:os";
+import type { ActivitiesDoor } from "../activities/door.ts";
+import { PooledClient } from "../http/client.ts";
+import type { Replication } from "../records/replication.ts";
+import { secretsIn } from "../schema/secrets.ts";
+import { Deliveries } from "../webhooks/deliveries.ts";
+import type { WebhookEvent } from "../webhooks/events.ts";
+import { QuotaWatch } from "../webhooks/quotas.ts";
+import { Sender } from "../webhooks/sender.ts";
+import { WebhookConfig } from "../webhooks/settings.ts";
+import { eventOfChange, ofEachProcess, ofKeeper } from "../webhooks/sources.ts";
+import { SinkWatch, tellExpiring } from "../webhooks/watches.ts";
+import { Webhooks } from "../webhooks/webhooks.ts";
+import type { Ground } from "./ground.ts";
+import type { Records } from "./records.ts";
+
+/** What workers have the keeper tell. */
+const TELL = "webhooks.tell";
+/** Milliseconds within which the keeper takes it: meanwhile there may be none. */
+const TOLD_WITHIN = 60_000;
+const LOOK_EVERY = 250;
+const LOOK_AT_KEYS_EVERY = 10_000;
+const LOOK_AT_SINKS_EVERY = 15_000;
+const PRUNE_EVERY = 30_000;
+
+/** Holds what tells webhooks. */
+export interface Hooks {
+  readonly webhooks: Webhooks;
+  readonly deliveries: Deliveries;
+  /** Sees how far quotas are used. */
+  readonly quotas: QuotaWatch;
+}
+
+export interface WebhookServices {
+  readonly records: Records;
+  readonly replication: Replication | null;
+  readonly activities: ActivitiesDoor;
+}
+
+/** Opens what tells webhooks. In a worker it tells nothing itself: what is seen there the keeper writes down. */
+export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
+  const { clock, bus, occurrences, redactor, tell: fault } = ground;
+  const { records } = services;
+  const { webhooks, deliveries } = openDelivering(ground, services);
+  const { events } = webhooks;
+  const isWorker = bus.role === "worker";
+  const put = (event: WebhookEvent): Promise<void> | void => {
+    if (!events.wants(event.type)) return;
+    if (isWorker) return bus.askKeeper<boolean>(TELL, event, TOLD_WITHIN).then(() => {});
+    events.put(event);
+  };
+  const tell = (event: WebhookEvent): void => {
+    try {
+      put(event)?.catch(fault);
+    } catch (error) {
+      fault(error);
+    }
+  };
+  const quotas = new QuotaWatch({ clock, tell: async (event) => put(event) });
+  const refresh = (isReload: boolean): void => {
+    redactor.learn(
+      "webhooks",
+      records.webhooks.all().flatMap(({ document }) => secretsIn(WebhookConfig, document)),
+    );
+    webhooks.configure(isReload);
+    quotas.isOn = events.wants("quota.80", "quota.100");
+  };
+  refresh(false);
+  occurrences.subscribe({
+    records: ({ of }) => {
+      if (of === "webhooks" || of === "all") refresh(of === "all");
+    },
+  });
+  const sources = { clock, file: ground.options.file, tell };
+  occurrences.subscribe(ofEachProcess(sources));
+  if (!isWorker) followAsKeeper(ground, services, { webhooks, deliveries, quotas }, sources);
+  return { webhooks, deliveries, quotas };
+}
+
+/** Opens what sends events and writes down what has come of it. */
+function openDelivering(ground: Ground, { records, replication }: WebhookServices): Omit<Hooks, "quotas"> {
+  const { clock, storage, inForce, link, emit, scope, tell, bus, options } = ground;
+  const deliveries = new Deliveries(storage);
+  const client = new PooledClient(clock);
+  scope.defer(() => client.close());
+  const sender = new Sender({ client, wall: () => clock.wall(), allow: () => inForce.config.admin.upstreamAllow });
+  const webhooks = new Webhooks({
+    ...{ documents: records.webhooks, deliveries, sender, clock, link, emit, random: Math.random, onFault: tell },
+    instance: hostname(),
+    sends: bus.role !== "worker",
+    write: async (work) => (replication === null ? work() : await replication.write(async () => work())),
+    ...(options.webhookDelays === undefined ? {} : { delays: options.webhookDelays }),
+  });
+  scope.defer(() => webhooks.close());
+  return { webhooks, deliveries };
+}
+
+/** Follows what only the keeper sees, or a gateway of one process. */
+function followAsKeeper(
+  ground: Ground,
+  { records, activities }: WebhookServices,
+  { webhooks }: Hooks,
+  sources: Parameters<typeof ofKeeper>[0],
+): void {
+  const { audit, bus, clock, every, occurrences, storage } = ground;
+  const { events } = webhooks;
+  audit.alongside = (change, actor) => {
+    const event = eventOfChange(change, actor);
+    if (event !== null) events.put(event);
+  };
+  bus.answer(TELL, (event: WebhookEvent) => {
+    events.put(event);
+    return true;
+  });
+  occurrences.subscribe(ofKeeper(sources));
+  every(LOOK_EVERY, () => webhooks.look());
+  every(PRUNE_EVERY, () => webhooks.prune());
+  every(LOOK_AT_KEYS_EVERY, () =>
+    tellExpiring({ storage, clock, events, declared: (after, until) => records.keys.declaredExpiring(after, until) }),
+  );
+  const sinks = new SinkWatch({ clock, events, activities: () => activities.current, tell: sources.tell });
+  every(LOOK_AT_SINKS_EVERY, () => void sinks.look());
+}

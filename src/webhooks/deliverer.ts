@@ -1,0 +1,139 @@
+import type { Emit } from "../telemetry/occurrences.ts";
+import type { Clock } from "../values/clock.ts";
+import type { Deliveries, Delivery, Outcome } from "./deliveries.ts";
+import { delayAfter } from "./schedule.ts";
+import type { Receiver, Sender } from "./sender.ts";
+
+/** The tries of events that failed before that are under way at once for one webhook, beside the one of an event that is new. */
+const RETRIES_AT_ONCE = 4;
+/** What a receiver answers that wants no more events: 410 Gone. */
+const GONE = 410;
+
+/** What tries have come to, as the metric counts them. */
+export const RESULTS = ["delivered", "retried", "failed", "dropped"] as const;
+export type Result = (typeof RESULTS)[number];
+
+/** A webhook that is to be told. */
+export interface Listed extends Receiver {
+  readonly name: string;
+  readonly events: readonly string[];
+  readonly enabled: boolean;
+}
+
+export interface DelivererDeps {
+  readonly deliveries: Deliveries;
+  readonly sender: Pick<Sender, "send">;
+  readonly clock: Clock;
+  /** Gives numbers from 0 up to 1. */
+  readonly random: () => number;
+  /** Gives the webhooks in force. */
+  readonly webhooks: () => readonly Listed[];
+  /** Tells whether this instance is the one that tells an event which others may have seen as well. */
+  readonly claims: (delivery: Delivery) => Promise<boolean>;
+  /** Learns that a receiver wants no more events. */
+  readonly onGone: (webhook: Listed) => void;
+  readonly count: (result: Result) => void;
+  readonly emit: Emit;
+  readonly onFault: (error: unknown) => void;
+  /** Milliseconds between the tries; left out: over a day. */
+  readonly delays?: readonly number[];
+}
+
+/** What is under way for one webhook. */
+interface Lane {
+  isFirstUnderWay: boolean;
+  readonly retries: Set<string>;
+}
+
+/**
+ * Sends what waits: of each webhook the new events one after the other, in their order, and beside them those that failed before, when they
+ * are due. So a failed event holds up no later one, and one receiver no other.
+ */
+export class Deliverer {
+  private readonly lanes = new Map<string, Lane>();
+  private isClosed = false;
+
+  constructor(private readonly deps: DelivererDeps) {}
+
+  /** Begins whatever can be begun; for a timer, and when there is something new. */
+  look(): void {
+    if (this.isClosed) return;
+    for (const webhook of this.deps.webhooks()) {
+      if (!webhook.enabled || this.deps.deliveries.waiting(webhook.name) === 0) continue;
+      const lane = this.laneOf(webhook.name);
+      if (!lane.isFirstUnderWay) void this.sendNew(webhook, lane);
+      this.sendAgain(webhook, lane);
+    }
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+
+  private laneOf(name: string): Lane {
+    let lane = this.lanes.get(name);
+    if (lane === undefined) {
+      lane = { isFirstUnderWay: false, retries: new Set() };
+      this.lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  /** Gives the webhook as it is now; `null`: it is gone, or gets nothing. */
+  private current({ name }: Listed): Listed | null {
+    const webhook = this.deps.webhooks().find((each) => each.name === name);
+    return webhook?.enabled === true && !this.isClosed ? webhook : null;
+  }
+
+  private async sendNew(begun: Listed, lane: Lane): Promise<void> {
+    lane.isFirstUnderWay = true;
+    try {
+      for (let webhook = this.current(begun); webhook !== null; webhook = this.current(begun)) {
+        const next = this.deps.deliveries.first(webhook.name);
+        if (next === null) return;
+        await this.attempt(webhook, next);
+      }
+    } catch (error) {
+      this.deps.onFault(error);
+    } finally {
+      lane.isFirstUnderWay = false;
+    }
+  }
+
+  private sendAgain(webhook: Listed, { retries }: Lane): void {
+    const room = RETRIES_AT_ONCE - retries.size;
+    if (room <= 0) return;
+    const due = this.deps.deliveries.due(webhook.name, this.deps.clock.wall(), RETRIES_AT_ONCE + retries.size);
+    for (const delivery of due.filter(({ id }) => !retries.has(id)).slice(0, room)) {
+      retries.add(delivery.id);
+      this.attempt(webhook, delivery)
+        .catch(this.deps.onFault)
+        .finally(() => {
+          retries.delete(delivery.id);
+          this.look();
+        });
+    }
+  }
+
+  private async attempt(webhook: Listed, delivery: Delivery): Promise<void> {
+    const { deliveries, sender, clock, random, delays, count } = this.deps;
+    if (delivery.tries === 0 && delivery.claim !== null && !(await this.deps.claims(delivery))) {
+      deliveries.drop(delivery);
+      return;
+    }
+    const outcome = await sender.send(webhook, delivery);
+    // What was cut off by the stop is tried again after the next start.
+    if (this.isClosed) return;
+    const now = clock.wall();
+    const isGone = outcome.status === GONE;
+    const delay = outcome.error === null || isGone ? null : delayAfter(delivery.tries + 1, random(), delays);
+    deliveries.tried(delivery, now, outcome, delay === null ? null : now + delay);
+    count(outcome.error === null ? "delivered" : delay === null ? "failed" : "retried");
+    this.tell(webhook, delivery, outcome, delay === null);
+    if (isGone) this.deps.onGone(webhook);
+  }
+
+  private tell({ name }: Listed, { id, type, tries }: Delivery, { error }: Outcome, isLast: boolean): void {
+    if (error !== null) this.deps.emit({ type: "webhookFailed", webhook: name, id, event: type, tries: tries + 1, why: error, isLast });
+  }
+}
