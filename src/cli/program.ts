@@ -36,6 +36,7 @@ import { serve } from "./serve.ts";
 import { signToken } from "./sign-token.ts";
 import { top } from "./top.ts";
 import { types } from "./types.ts";
+import { webhooks } from "./webhooks.ts";
 import { worker } from "./worker.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -52,6 +53,7 @@ const COMMANDS: readonly Command[] = [
   upstreams,
   pools,
   issuers,
+  webhooks,
   limits,
   shadow,
   usage,

@@ -9,7 +9,7 @@ import { QuotaWatch } from "../webhooks/quotas.ts";
 import { Sender } from "../webhooks/sender.ts";
 import { WebhookConfig } from "../webhooks/settings.ts";
 import { eventOfChange, ofEachProcess, ofKeeper } from "../webhooks/sources.ts";
-import { SinkWatch, tellExpiring } from "../webhooks/watches.ts";
+import { KeyWatch, SinkWatch } from "../webhooks/watches.ts";
 import { Webhooks } from "../webhooks/webhooks.ts";
 import type { Ground } from "./ground.ts";
 import type { Records } from "./records.ts";
@@ -19,7 +19,7 @@ const TELL = "webhooks.tell";
 /** Milliseconds within which the keeper takes it: meanwhile there may be none. */
 const TOLD_WITHIN = 60_000;
 const LOOK_EVERY = 250;
-const LOOK_AT_KEYS_EVERY = 10_000;
+const LOOK_AT_KEYS_EVERY = 1000;
 const LOOK_AT_SINKS_EVERY = 15_000;
 const PRUNE_EVERY = 30_000;
 
@@ -115,9 +115,8 @@ function followAsKeeper(
   occurrences.subscribe(ofKeeper(sources));
   every(LOOK_EVERY, () => webhooks.look());
   every(PRUNE_EVERY, () => webhooks.prune());
-  every(LOOK_AT_KEYS_EVERY, () =>
-    tellExpiring({ storage, clock, events, declared: (after, until) => records.keys.declaredExpiring(after, until) }),
-  );
+  const keys = new KeyWatch({ storage, clock, events, declared: (after, until) => records.keys.declaredExpiring(after, until) });
+  every(LOOK_AT_KEYS_EVERY, () => keys.look());
   const sinks = new SinkWatch({ clock, events, activities: () => activities.current, tell: sources.tell });
   every(LOOK_AT_SINKS_EVERY, () => void sinks.look());
 }

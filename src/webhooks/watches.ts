@@ -7,6 +7,8 @@ import { eventOf, type WebhookEvent, type WebhookEvents } from "./events.ts";
 const DAY = 86_400_000;
 /** The most keys that one look tells of: the next one tells of the others. */
 const KEYS_AT_ONCE = 1000;
+/** Milliseconds between two looks at the keys that expire. */
+const LOOK_AT_KEYS_EVERY = 60_000;
 /** Milliseconds that a sink may be behind, and for which it is not told again. */
 const LAGS_AFTER = 10 * 60_000;
 const LAGS_AGAIN_AFTER = 3_600_000;
@@ -38,22 +40,37 @@ const WINDOWS = [
 const markOf = ({ id, expiresAt }: Pick<ExpiringKey, "id" | "expiresAt">, within: string): string =>
   `key.expiring:${id}:${expiresAt}:${within}`;
 
-/** Tells of keys that expire within a week, and again of those that do within a day; for a timer. */
-export function tellExpiring({ storage, clock, events, declared }: KeyWatchDeps): void {
-  if (!events.wants("key.expiring")) return;
-  const now = clock.wall();
-  // The marks are asked here, so that a million keys of which is told already are not read again and again. They have the form of `markOf`.
-  const untold = storage.client.query<ExpiringKey, [number, number, string, number]>(
-    `SELECT id, consumer, name, start, "end", expires_at AS expiresAt FROM keys INDEXED BY keys_expires
-     WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND expires_at > ?1 AND expires_at <= ?2
-     AND NOT EXISTS (SELECT 1 FROM webhook_marks WHERE webhook_marks.name = 'key.expiring:' || keys.id || ':' || keys.expires_at || ':' || ?3) ORDER BY expires_at LIMIT ?4`,
-  );
-  for (const [within, from, to] of WINDOWS)
-    for (const key of [...untold.all(now + from, now + to, within, KEYS_AT_ONCE), ...declared(now + from, now + to)]) {
-      const { id, expiresAt, ...rest } = key;
-      const once = { name: markOf(key, within), until: expiresAt + DAY };
-      events.put(eventOf("key.expiring", { key: id, ...rest, expiresAt: timeText(expiresAt) ?? "", within }, { once }));
-    }
+/** Tells of keys that expire within a week, and again of those that do within a day. */
+export class KeyWatch {
+  private nextAt = 0;
+
+  constructor(private readonly deps: KeyWatchDeps) {}
+
+  /** Looks, if the last time is long enough ago; for a timer. */
+  look(): void {
+    const { clock, events, declared } = this.deps;
+    const now = clock.wall();
+    if (now < this.nextAt || !events.wants("key.expiring")) return;
+    this.nextAt = now + LOOK_AT_KEYS_EVERY;
+    for (const [within, from, to] of WINDOWS)
+      for (const key of [...this.stored(now + from, now + to, within), ...declared(now + from, now + to)]) {
+        const { id, expiresAt, ...rest } = key;
+        const once = { name: markOf(key, within), until: expiresAt + DAY };
+        events.put(eventOf("key.expiring", { key: id, ...rest, expiresAt: timeText(expiresAt) ?? "", within }, { once }));
+      }
+  }
+
+  /** Gives keys of which it was not told yet. */
+  private stored(after: number, until: number, within: string): ExpiringKey[] {
+    // The marks are asked here, so that a million keys of which is told already are not read again and again. They have the form of `markOf`.
+    const untold = this.deps.storage.client.query<ExpiringKey, [number, number, string, number]>(
+      `SELECT id, consumer, name, start, "end", expires_at AS expiresAt FROM keys INDEXED BY keys_expires
+       WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND expires_at > ?1 AND expires_at <= ?2
+       AND NOT EXISTS (SELECT 1 FROM webhook_marks WHERE webhook_marks.name = 'key.expiring:' || keys.id || ':' || keys.expires_at || ':' || ?3)
+       ORDER BY expires_at LIMIT ?4`,
+    );
+    return untold.all(after, until, within, KEYS_AT_ONCE);
+  }
 }
 
 export interface SinkWatchDeps {

@@ -1,0 +1,133 @@
+// Each type of event, where it comes from, and how often it is told.
+import { describe, expect, test } from "bun:test";
+import { Value } from "@sinclair/typebox/value";
+import { EVENT_NAMES, EVENT_TYPES, type EventName, eventSchema } from "../../src/webhooks/event-types.ts";
+import { backend } from "../support/backend.ts";
+import { FakeClock } from "../support/clock.ts";
+import { folder } from "../support/process.ts";
+import { type Received, receiver, WEBHOOK_SECRET } from "../support/receiver.ts";
+import { serving } from "../support/serving.ts";
+import { until } from "../support/until.ts";
+
+const DAY = 86_400_000;
+const KEY = "a-key-of-the-test-0123";
+const everything = (url: string, events: readonly string[] = ["*"]) => [{ name: "all", url, secret: WEBHOOK_SECRET, events }];
+const of = (all: readonly Received[], type: EventName) => all.filter(({ body }) => body.type === type).map(({ body }) => body.data);
+
+test("a sample of each type is what its schema says", () => {
+  for (const name of EVENT_NAMES) {
+    const { sample: data } = EVENT_TYPES[name];
+    expect([name, [...Value.Errors(eventSchema(name), { type: name, timestamp: "2026-11-29T12:00:00Z", data })]]).toEqual([name, []]);
+  }
+});
+
+describe("quotas", () => {
+  const config = (hook: string, target: string, events?: readonly string[]) => ({
+    webhooks: everything(hook, events),
+    upstreams: { users: { targets: [{ url: target }] } },
+    routes: [{ path: "/users", upstream: "users", auth: "required" }],
+    tiers: { small: { quota: { limit: 10, period: "day" } } },
+    consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
+  });
+  const ask = (url: string) => fetch(`${url}/users`, { headers: { "x-api-key": KEY } }).then(({ status }) => status);
+
+  test("are told at 80 % and when they are used up, once in a period, also over a restart", async () => {
+    using home = folder();
+    using hook = receiver();
+    await using users = backend();
+    const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
+    const path = `${home.path}/sluice.db`;
+    const one = serving(config(hook.url, users.url), clock, path);
+    for (let i = 0; i < 7; i++) expect(await ask(one.url)).toBe(200);
+    for (let i = 0; i < 2; i++) await ask(one.url);
+    await until(() => hook.all.length === 1);
+    expect(hook.types()).toEqual(["quota.80"]);
+    expect(of(hook.all, "quota.80")[0]).toMatchObject({
+      ...{ quota: "daily", scope: "tier small", subject: "acme", limit: 10, used: 8, resetAt: "2026-11-30T00:00:00.000Z" },
+    });
+    await one.stop();
+    const other = serving(config(hook.url, users.url), clock, path);
+    for (let i = 0; i < 4; i++) await ask(other.url);
+    await until(() => hook.all.length === 2);
+    expect(hook.types()).toEqual(["quota.80", "quota.100"]);
+    clock.advance(DAY);
+    for (let i = 0; i < 8; i++) await ask(other.url);
+    await until(() => hook.all.length === 3);
+    expect(hook.types()).toEqual(["quota.80", "quota.100", "quota.80"]);
+    expect(Value.Check(eventSchema("quota.80"), hook.all[2]?.body)).toBe(true);
+    await other.stop();
+  });
+
+  test("that one request uses up are told as both", async () => {
+    using hook = receiver();
+    await using users = backend();
+    const own = config(hook.url, users.url);
+    const gateway = serving({ ...own, routes: [{ ...own.routes[0], cost: 10 }] });
+    expect(await ask(gateway.url)).toBe(200);
+    await until(() => hook.all.length === 2);
+    expect(hook.types()).toEqual(["quota.80", "quota.100"]);
+    await gateway.stop();
+  });
+});
+
+test("a key that expires is told a week before, and again a day before, whether the file or the API made it", async () => {
+  using hook = receiver();
+  const clock = new FakeClock(Date.now());
+  const at = new Date(clock.wall() + 10 * DAY).toISOString();
+  const gateway = serving(
+    { webhooks: everything(hook.url, ["key.expiring"]), consumers: [{ id: "acme", tier: "free", keys: [{ key: KEY, expiresAt: at }] }] },
+    clock,
+  );
+  const { id } = (await (await gateway.admin("POST", "/admin/keys", { consumer: "acme", expiresAt: at })).json()) as { id: string };
+  clock.advance(4 * DAY);
+  await until(() => hook.all.length === 2);
+  expect(hook.all.map(({ body }) => body.data.within)).toEqual(["7d", "7d"]);
+  expect(hook.all.map(({ body }) => body.data.key)).toContain(id);
+  clock.advance(5.5 * DAY);
+  await until(() => hook.all.length === 4);
+  expect(hook.all.slice(2).map(({ body }) => body.data.within)).toEqual(["1d", "1d"]);
+  expect(of(hook.all, "key.expiring").every((data) => Value.Check(EVENT_TYPES["key.expiring"].data, data))).toBe(true);
+  await gateway.stop();
+});
+
+test("breakers, targets, pools, consumers with their keys and refused configurations are told", async () => {
+  using hook = receiver();
+  const gateway = serving({
+    webhooks: everything(hook.url),
+    upstreams: {
+      users: { targets: [{ url: "http://127.0.0.1:1" }] },
+      down: { targets: [{ url: "http://127.0.0.1:2" }], healthCheck: { path: "/", interval: "100ms", timeout: "50ms", unhealthyAfter: 1 } },
+    },
+    pools: { models: { keys: [{ id: "key_1", limit: 10, window: "60s" }], services: { service_1: { cost: 6 } } } },
+    tiers: { free: { limits: [] } },
+    consumers: [{ id: "acme", tier: "free", keys: [KEY] }],
+  });
+  const target = encodeURIComponent("http://127.0.0.1:1");
+  await gateway.admin("POST", `/admin/breakers/${target}/open`);
+  await gateway.admin("POST", `/admin/breakers/${target}/close`);
+  await until(() => hook.types().includes("target.down"));
+  for (let i = 0; i < 4; i++)
+    await fetch(`${gateway.url}/api/v1/api-key`, {
+      method: "POST",
+      headers: { "x-api-key": KEY, "content-type": "application/json" },
+      body: JSON.stringify({ type: "service_1" }),
+    });
+  await gateway.admin("POST", "/admin/consumers", { id: "gone", tier: "free" });
+  await gateway.admin("POST", "/admin/keys/import", {
+    keys: ["one", "two"].map((each) => ({ consumer: "gone", key: `an-imported-key-${each}` })),
+  });
+  await gateway.admin("DELETE", "/admin/consumers/gone?force=true");
+  await gateway.admin("POST", "/admin/config/reload");
+  await until(() => hook.types().includes("config.refused"));
+  expect(of(hook.all, "breaker.opened")).toMatchObject([{ upstream: "users", target: "http://127.0.0.1:1", cause: "admin" }]);
+  expect(of(hook.all, "breaker.closed")).toMatchObject([{ upstream: "users", cause: "admin" }]);
+  expect(of(hook.all, "target.down")).toMatchObject([{ upstream: "down", target: "http://127.0.0.1:2" }]);
+  expect(of(hook.all, "pool.empty")).toMatchObject([{ pool: "models", user: "service_1", retryIn: 60 }]);
+  expect(of(hook.all, "key.created")).toMatchObject([{ key: null, count: 2 }]);
+  expect(of(hook.all, "key.revoked")).toMatchObject([{ key: null, count: 2, consumer: "gone" }]);
+  expect(of(hook.all, "config.refused")).toMatchObject([{ trigger: "admin" }]);
+  for (const { body } of hook.all)
+    expect([body.type, [...Value.Errors(eventSchema(body.type as EventName), body)]]).toEqual([body.type, []]);
+  expect(gateway.faults).toEqual([]);
+  await gateway.stop();
+});
