@@ -11,6 +11,7 @@ import { openScope } from "../src/gateway/scope.ts";
 import { CODES, type ProblemCode } from "../src/http/problem.ts";
 import { REQUEST_FIELDS } from "../src/telemetry/log-fields.ts";
 import { systemClock } from "../src/values/clock.ts";
+import { EVENT_NAMES, EVENT_TYPES } from "../src/webhooks/event-types.ts";
 import { PROBLEM_HELP } from "./problem-help.ts";
 
 const FOLDER = resolve(import.meta.dir, "../docs/reference");
@@ -147,6 +148,7 @@ async function metrics(): Promise<string> {
       server: { host: "127.0.0.1" },
       activities: { path: ":memory:" },
       pools: { p: { keys: [{ id: "k", limit: 1, window: "1m" }] } },
+      webhooks: [{ url: "http://127.0.0.1:1", secret: `whsec_${"A".repeat(32)}`, events: ["block.made"] }],
       routes: [{ name: "r", path: "/", upstream: "http://127.0.0.1:1", auth: "none", cache: {}, authorize: { url: "http://127.0.0.1:1" } }],
     }),
     {},
@@ -208,6 +210,22 @@ One JSON object a line on stdout. A request has one line, at \`info\`, or at \`e
 ${rows.join("\n")}`;
 }
 
+function events(): string {
+  const each = EVENT_NAMES.map((name) => {
+    const { summary, data, sample } = EVENT_TYPES[name];
+    const rows = Object.entries(data.properties as Readonly<Record<string, Schema>>).map(
+      ([field, schema]) => `| \`${field}\` | ${kindOf(schema)} | ${cell(schema.description ?? "")} |`,
+    );
+    const body = JSON.stringify({ type: name, timestamp: "2026-11-29T12:00:00.000Z", data: sample }, null, 2);
+    return `## ${name}\n\n${summary}\n\n| field of \`data\` | what it is | |\n| --- | --- | --- |\n${rows.join("\n")}\n\n\`\`\`text\n${body}\n\`\`\`\n`;
+  });
+  return `${MADE}# Events of webhooks
+
+What [webhooks](../guides/webhooks.md) are told. Each body is \`{ "type", "timestamp", "data" }\`: \`timestamp\` is when it happened, RFC 3339, and \`data\` is as below. Later versions may add fields and types.
+
+${each.join("\n")}`;
+}
+
 /** The pages by their names. */
 export async function reference(): Promise<Record<string, string>> {
   const pages = {
@@ -216,6 +234,7 @@ export async function reference(): Promise<Record<string, string>> {
     "errors.md": errors(),
     "metrics.md": await metrics(),
     "logs.md": logs(),
+    "events.md": events(),
   };
   return Object.fromEntries(Object.entries(pages).map(([name, text]) => [name, `${text.trimEnd()}\n`]));
 }

@@ -94,6 +94,11 @@ export class Audit {
     return this.actors.run(actor, work);
   }
 
+  /** Runs `work` in the gateway's own name, whoever's request has led to it. */
+  asSystem<T>(work: () => T): T {
+    return this.actors.run(SYSTEM, work);
+  }
+
   get actor(): Actor {
     return this.actors.getStore() ?? SYSTEM;
   }

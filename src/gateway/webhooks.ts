@@ -79,7 +79,7 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
 
 /** Opens what sends events and writes down what has come of it. */
 function openDelivering(ground: Ground, { records, replication }: WebhookServices): Omit<Hooks, "quotas"> {
-  const { clock, storage, inForce, link, emit, scope, tell, bus, options } = ground;
+  const { audit, clock, storage, inForce, link, emit, scope, tell, bus, options } = ground;
   const deliveries = new Deliveries(storage);
   const client = new PooledClient(clock);
   scope.defer(() => client.close());
@@ -88,7 +88,12 @@ function openDelivering(ground: Ground, { records, replication }: WebhookService
     ...{ documents: records.webhooks, deliveries, sender, clock, link, emit, random: Math.random, onFault: tell },
     instance: hostname(),
     sends: bus.role !== "worker",
-    write: async (work) => (replication === null ? work() : await replication.write(async () => work())),
+    // The request that an event comes from is not to answer for what its receiver says.
+    write: async (work) => {
+      const change = (): void => audit.asSystem(work);
+      if (replication === null) change();
+      else await replication.write(async () => change());
+    },
     ...(options.webhookDelays === undefined ? {} : { delays: options.webhookDelays }),
   });
   scope.defer(() => webhooks.close());

@@ -71,7 +71,7 @@ const EventField = Type.String({
 const TestBody = Shape({ event: EventField }, "What to send a sample of.");
 const RotationBody = Shape(
   {
-    keepOld: Type.Boolean({ default: true, description: "Whether the secret before goes on signing as well, until the next rotation." }),
+    keepOld: Type.Boolean({ default: true, description: "Whether the secret before goes on signing as well, until the next change. false: it has leaked." }),
   },
   "How to change the secret.",
 );
@@ -178,7 +178,7 @@ export const webhooksAdmin = ({ webhooks, deliveries, documents }: WebhooksAdmin
           requestBody: optionalBody(RotationBody),
           summary: "Give a webhook another secret",
           description:
-            "The secret before signs as well, so that the receiver can be changed meanwhile; `keepOld: false` ends that. The body may be left out.",
+            "The secret before signs as well, so that the receiver can be changed meanwhile: set the new one alone after that. `keepOld: false` ends the one before at once. The body may be left out.",
           responses: { 200: jsonOf(RotatedSecret) },
         },
       },

@@ -61,6 +61,7 @@ export async function runPage(path: string): Promise<number> {
     KAFKA_PASSWORD: "a-password",
     TOKEN_SECRET: "a-secret-for-tokens-of-the-docs-0123456789",
     OTLP_TOKEN: "a-token-0123456789",
+    WEBHOOK_SECRET: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw8QpIhbOrWXk=",
   };
   const running: Bun.Subprocess[] = [];
   /** What earlier commands have exported stays. */

@@ -125,6 +125,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
       consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
       issuers: { main: { issuer: "http://127.0.0.1:1", tier: { default: "small" } } },
       logging: { accessLog: false },
+      webhooks: [{ url: behind.url, secret: `whsec_${"A".repeat(32)}`, events: ["block.made"] }],
       activities: { auth: "none" },
       routes: [
         { name: "all", path: "/", upstream: behind.url, stripPrefix: false, auth: "none" },
