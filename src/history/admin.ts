@@ -5,10 +5,10 @@ import { invalid } from "../http/refused.ts";
 import { BUCKETS } from "../telemetry/route-metrics.ts";
 import type { Clock } from "../values/clock.ts";
 import { parseTime } from "../values/units.ts";
-import { type History, type HistoryItem, type HistoryQuestion, type HistorySeries, MAX_POINTS, TooMuch } from "./history.ts";
+import { type History, type HistoryQuestion, type HistorySeries, MAX_POINTS, TooMuch } from "./history.ts";
 import { percentile } from "./percentile.ts";
 import type { Sums } from "./sums.ts";
-import { type By, DIMENSIONS, MAX_CONSUMERS, STEPS, type Step } from "./table.ts";
+import { type By, DIMENSIONS, MAX_CONSUMERS, type Point, STEPS, type Step } from "./table.ts";
 
 const DAY = 86_400_000;
 /** The most series that one answer tells apart, and how many where nobody says. */
@@ -84,7 +84,7 @@ function counted(by: By | null, { requests, clientErrors, errors, limited, laten
 
 const itemOf =
   (by: By | null) =>
-  ({ time, covered, sums }: HistoryItem) => ({
+  ({ time, covered, sums }: Point) => ({
     time: timeText(time) ?? "",
     seconds: covered / 1000,
     rate: covered > 0 ? rounded((sums.requests * 1000) / covered) : 0,

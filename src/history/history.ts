@@ -1,6 +1,6 @@
 import { isUnwritable } from "../storage/faults.ts";
 import type { Clock } from "../values/clock.ts";
-import { only, plus, type Sums, since } from "./sums.ts";
+import { NOTHING, type Sums, since, sumOf } from "./sums.ts";
 import { type By, beginOf, type HistoryTable, KINDS, type Point, STEPS, type Step } from "./table.ts";
 import type { HistoryWriter } from "./writer.ts";
 
@@ -22,18 +22,12 @@ export interface HistoryQuestion {
   readonly limit: number;
 }
 
-/** Is what was counted in one step in which somebody counted. */
-export interface HistoryItem extends Point {
-  /** Milliseconds of it in which somebody counted. */
-  readonly covered: number;
-}
-
 /** Is the history of one route, consumer or code, or of all others. */
 export interface HistorySeries {
   /** `null`: all others together. */
   readonly name: string | null;
   readonly total: Sums;
-  readonly items: readonly HistoryItem[];
+  readonly items: readonly Point[];
 }
 
 export interface HistoryAnswer {
@@ -77,20 +71,16 @@ export class History {
     const points = ((to - first) / length) * (count + 2);
     if (points > MAX_POINTS) throw new TooMuch(points);
     this.catchUp();
-    const covered = table.covered(step, first, to);
-    const read = (kind: number, of: string): HistoryItem[] => filled(covered, table.points(step, kind, of, first, to));
-    const kinds = KINDS[by ?? "route"];
-    const whole = by !== null && name !== null ? seriesOf(name, read(kinds.each, name)) : seriesOf(null, read(kinds.all, ""));
-    const names = count === 0 || by === null ? [] : table.busiest(kinds.each, first, to, count);
+    const all = table.points(step, KINDS.route.all, "", first, to);
+    if (by === null) return { step, from: first, to, whole: seriesOf(null, all), series: [] };
+    const read = (kind: number, of: string): Point[] => filled(all, table.points(step, kind, of, first, to));
+    const kinds = KINDS[by];
+    if (name !== null) return { step, from: first, to, whole: seriesOf(name, read(kinds.each, name)), series: [] };
+    const whole = seriesOf(null, by === "route" ? all : read(kinds.all, ""));
+    const names = table.busiest(kinds.each, first, to, count);
     const series = names.map((each) => seriesOf(each, read(kinds.each, each))).filter(({ total }) => total.requests > 0);
     const others = seriesOf(null, othersOf(whole.items, series));
-    return {
-      step,
-      from: first,
-      to,
-      whole,
-      series: others.total.requests > 0 && by !== null && name === null ? [...series, others] : series,
-    };
+    return { step, from: first, to, whole, series: others.total.requests > 0 ? [...series, others] : series };
   }
 
   private stepFor(from: number, to: number): Step {
@@ -110,22 +100,22 @@ export class History {
 
 const endOf = (time: number, step: Step): number => beginOf(time + STEPS[step].length - 1, step);
 
-const seriesOf = (name: string | null, items: readonly HistoryItem[]): HistorySeries => ({
+const seriesOf = (name: string | null, items: readonly Point[]): HistorySeries => ({
   name,
-  total: items.reduce((sum, { sums }) => plus(sum, sums), only(0)),
+  total: sumOf(items.map(({ sums }) => sums)),
   items,
 });
 
-/** Gives an item for each step in which somebody counted, also where nothing happened; and none for a gap. */
-function filled(covered: ReadonlyMap<number, number>, points: readonly Point[]): HistoryItem[] {
+/** Gives an item for each step in which somebody counted, also where nothing of this happened; and none for a gap. */
+function filled(all: readonly Point[], points: readonly Point[]): Point[] {
   const byTime = new Map(points.map(({ time, sums }) => [time, sums]));
-  return [...covered].map(([time, during]) => ({ time, covered: during, sums: byTime.get(time) ?? only(0) }));
+  return all.map(({ time, covered }) => ({ time, covered, sums: byTime.get(time) ?? NOTHING }));
 }
 
 /** Gives what of the whole is in no series. */
-function othersOf(whole: readonly HistoryItem[], series: readonly HistorySeries[]): HistoryItem[] {
+function othersOf(whole: readonly Point[], series: readonly HistorySeries[]): Point[] {
   return whole.map((item, i) => ({
     ...item,
-    sums: series.reduce((left, { items }) => since(left, items[i]?.sums ?? only(0)), item.sums),
+    sums: series.reduce((left, { items }) => since(left, items[i]?.sums ?? NOTHING), item.sums),
   }));
 }

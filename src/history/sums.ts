@@ -28,6 +28,20 @@ export const only = (requests: number): Sums => ({ ...NOTHING, requests });
 /** Adds two sums, field by field. */
 export const plus = (a: Sums, b: Sums): Sums => joined(a, b, (x, y) => x + y);
 
+/** Adds many sums. */
+export function sumOf(all: readonly Sums[]): Sums {
+  const sum = { requests: 0, clientErrors: 0, errors: 0, limited: 0 };
+  const latency: number[] = [];
+  for (const each of all) {
+    sum.requests += each.requests;
+    sum.clientErrors += each.clientErrors;
+    sum.errors += each.errors;
+    sum.limited += each.limited;
+    for (let i = 0; i < each.latency.length; i++) latency[i] = (latency[i] ?? 0) + (each.latency[i] ?? 0);
+  }
+  return { ...sum, latency };
+}
+
 /**
  * Gives what was counted between two moments. Counts only grow: one that is less, for whatever reason, tells nothing.
  */

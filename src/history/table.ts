@@ -43,6 +43,8 @@ export interface Row {
 export interface Point {
   /** Milliseconds since 1970 at which the step begins. */
   readonly time: number;
+  /** Milliseconds of it in which somebody counted. */
+  readonly covered: number;
   readonly sums: Sums;
 }
 
@@ -82,28 +84,18 @@ export class HistoryTable {
       .immediate();
   }
 
-  /** Gives the points of one name, the oldest first; those of a step in which nothing was counted of it are missing. `from` begins a step. */
+  /** Gives the points of one name, the oldest first; those of a step in which nothing was counted of it are missing, and a step in which nobody counted has none of all routes together. `covered` is told of the latter alone. `from` begins a step. */
   points(step: Step, kind: number, name: string, from: number, to: number): Point[] {
     const rows = this.storage.client
       .query<unknown, (number | string)[]>(
         // A look for each step, since rows lie in the order of time: thousands of other names may stand between two of them.
-        `WITH RECURSIVE steps(at) AS (SELECT ?1 WHERE ?1 < ?2 UNION ALL SELECT at + ?3 FROM steps WHERE at + ?3 < ?2) SELECT time, ${COUNTS.join(", ")} FROM steps CROSS JOIN history ON step = ?4 AND time = at AND kind = ?5 AND name = ?6`,
+        `WITH RECURSIVE steps(at) AS (SELECT ?1 WHERE ?1 < ?2 UNION ALL SELECT at + ?3 FROM steps WHERE at + ?3 < ?2) SELECT time, covered, ${COUNTS.join(", ")} FROM steps CROSS JOIN history ON step = ?4 AND time = at AND kind = ?5 AND name = ?6`,
       )
       .values(from, to, STEPS[step].length, STEPS[step].number, kind, name) as number[][];
-    return rows.map(([time = 0, requests = 0, clientErrors = 0, errors = 0, limited = 0, ...latency]) => ({
-      time,
+    return rows.map(([time = 0, covered = 0, requests = 0, clientErrors = 0, errors = 0, limited = 0, ...latency]) => ({
+      ...{ time, covered },
       sums: { requests, clientErrors, errors, limited, latency },
     }));
-  }
-
-  /** Gives the milliseconds of each step in which somebody counted, by its time; a step that is missing is a gap. */
-  covered(step: Step, from: number, to: number): Map<number, number> {
-    const rows = this.storage.client
-      .query<unknown, number[]>(
-        `WITH RECURSIVE steps(at) AS (SELECT ?1 WHERE ?1 < ?2 UNION ALL SELECT at + ?3 FROM steps WHERE at + ?3 < ?2) SELECT time, covered FROM steps CROSS JOIN history ON step = ?4 AND time = at AND kind = ${KINDS.route.all} AND name = ''`,
-      )
-      .values(from, to, STEPS[step].length, STEPS[step].number) as [number, number][];
-    return new Map(rows);
   }
 
   /** Lists the names with most requests, the busiest first: of the hours that end the time, of which there are 48 at most. */

@@ -1,6 +1,6 @@
 import type { Clock } from "../values/clock.ts";
 import type { ConsumerCounts } from "./consumer-counts.ts";
-import { highest, isNothing, NO_TRAFFIC, only, plus, type Sums, type Traffic, trafficFrom, trafficSince, trafficText } from "./sums.ts";
+import { highest, isNothing, NO_TRAFFIC, only, type Sums, sumOf, type Traffic, trafficFrom, trafficSince, trafficText } from "./sums.ts";
 import { beginOf, type HistoryTable, KINDS, MAX_CONSUMERS, MAX_ROUTES, type Row } from "./table.ts";
 
 /** Milliseconds between two writes while there are requests: what a killed process may lose. */
@@ -39,11 +39,12 @@ export class HistoryWriter {
   /** Takes over what starts before have left: what they had counted and not written, and rows that are too many. */
   begin(): void {
     const { table, run, trafficOf } = this.deps;
-    for (const mark of table.marks()) {
-      if (mark.run === run) {
-        this.written = trafficFrom(mark.sums);
-        continue;
-      }
+    const marks = table.marks();
+    const own = marks.find((mark) => mark.run === run);
+    // First: whatever is wrong with the others, what is written is not written again.
+    if (own !== undefined) this.written = trafficFrom(own.sums);
+    for (const mark of marks) {
+      if (mark === own) continue;
       const left = trafficOf(mark.run);
       if (left === "lives") continue;
       // It was counted soon after the last write.
@@ -96,7 +97,7 @@ export class HistoryWriter {
 
 /** Makes the rows of what was counted by route and by code: the busiest each with its own, and all together. */
 function rowsOf({ routes, refusals }: Traffic): Row[] {
-  const all = [...routes.values()].reduce(plus, only(0));
+  const all = sumOf([...routes.values()]);
   const busiest = [...routes].sort(([, a], [, b]) => b.requests - a.requests).slice(0, MAX_ROUTES);
   const refused = [...refusals.values()].reduce((sum, count) => sum + count, 0);
   return [
