@@ -17,6 +17,8 @@ const FOREIGN: ReadonlyMap<string, readonly string[]> = new Map(
     url: "address host uri server endpoint target",
     path: "uri url prefix pathprefix location match paths uris listenpath route pattern",
     stripPrefix: "strippath rewrite striplistenpath prefixrewrite",
+    addPrefix: "addpath pathprefixadd prependpath uriprefix",
+    respond: "return redirect redirectto staticresponse fixedresponse directresponse maintenance",
     hosts: "domains servername domain hostname hostnames",
     methods: "verbs method",
     auth: "authentication authenticated requireauth security",

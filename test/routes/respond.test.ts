@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createServer } from "node:http2";
 import { loadConfig } from "../../src/config/load.ts";
 import { formatFault } from "../../src/schema/faults.ts";
 import { backend } from "../support/backend.ts";
@@ -142,6 +143,33 @@ describe("a route that answers by itself", () => {
 });
 
 describe("addPrefix", () => {
+  test("goes before the path of WebSockets, and of backends that speak HTTP/2", async () => {
+    const paths: unknown[] = [];
+    const http2 = createServer((request, response) => {
+      paths.push(request.url);
+      response.end("fine");
+    });
+    await new Promise<void>((resolve) => http2.listen(0, "127.0.0.1", resolve));
+    const { port } = http2.address() as { port: number };
+    const other = serving({
+      upstreams: { newer: { targets: [{ url: `http://127.0.0.1:${port}` }], protocol: "h2c" } },
+      routes: [
+        { path: "/socket", auth: "none", upstream: behind.url, addPrefix: "/ws" },
+        { path: "/newer", auth: "none", upstream: "newer", addPrefix: "/v2" },
+      ],
+    });
+    const socket = new WebSocket(`${other.url.replace("http", "ws")}/socket`, "chat");
+    await new Promise<void>((resolve, reject) => {
+      socket.onopen = () => resolve();
+      socket.onerror = () => reject(new Error("not opened"));
+    });
+    socket.close();
+    expect(await fetch(`${other.url}/newer/7?x`).then((answer) => answer.text())).toBe("fine");
+    expect(paths).toEqual(["/v2/7?x"]);
+    await other.stop();
+    http2.close();
+  });
+
   test("stands before what is forwarded, with and without the route's own path, behind the target's", async () => {
     const target = (more: object) => ({ auth: "none", upstream: `${behind.url}/base`, ...more });
     const other = serving({
