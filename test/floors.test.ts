@@ -64,7 +64,7 @@ const FLOORS = [
     "shadow",
     "observers",
   ],
-  ["config", "versions", "admin", "gateway", "cli", "main.ts"],
+  ["config", "imports", "versions", "admin", "gateway", "cli", "main.ts"],
 ].flat();
 
 const floorOf = (file: string): string => file.split("/", 1)[0] ?? file;

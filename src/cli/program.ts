@@ -9,6 +9,7 @@ import { demo } from "./demo.ts";
 import { explain } from "./explain.ts";
 import { history, shadow } from "./history.ts";
 import { logs } from "./logs.ts";
+import { importConfig } from "./import.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
@@ -43,6 +44,7 @@ const COMMANDS: readonly Command[] = [
   serve,
   check,
   schema,
+  importConfig,
   types,
   openapi,
   ping,

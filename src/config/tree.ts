@@ -11,16 +11,21 @@ export interface Tree {
 /** Tells whether a file's name says that it holds YAML. */
 export const isYamlName = (file: string): boolean => /\.ya?ml$/i.test(file);
 
+/** Says that a text is another program's: names that YAML 1.1 merges (`<<`) and tags that only that program knows are taken. */
+export interface Foreign {
+  readonly isForeign: true;
+}
+
 /**
  * Reads a configuration's text: YAML where its file's name says so, else JSON with comments and trailing commas. Without a file its first
  * character tells: JSON begins with a brace. What is named as YAML may be JSON as well.
  */
-export function treeOf(text: string, file: string | null): Tree {
+export function treeOf(text: string, file: string | null, foreign?: Foreign): Tree {
   if (file !== null && !isYamlName(file)) return jsonTree(text, file);
-  if (!/^\uFEFF?\s*(?:[{[]|\/[/*])/.test(text)) return yamlTree(text);
+  if (!/^\uFEFF?\s*(?:[{[]|\/[/*])/.test(text)) return yamlTree(text, foreign);
   const json = jsonTree(text, file);
   if (json.fault === null) return json;
-  const yaml = yamlTree(text);
+  const yaml = yamlTree(text, foreign);
   return yaml.fault === null || file !== null ? yaml : json;
 }
 
@@ -32,12 +37,14 @@ export function position(text: string, offset: number): { line: number; column: 
 
 export const EMPTY = "the file is empty";
 
-/** Reads YAML. Its library is loaded with the first text that needs it: a start with JSON does without. */
-function yamlTree(text: string): Tree {
-  // `import()` would make everybody wait who reads a configuration.
-  const { yamlTreeOf } = require("./yaml-tree.ts") as typeof import("./yaml-tree.ts");
-  return yamlTreeOf(text);
-}
+/** Writes a value as YAML. */
+export const yamlText = (value: unknown): string => yamlReader().yamlTextOf(value);
+
+const yamlTree = (text: string, foreign?: Foreign): Tree => yamlReader().yamlTreeOf(text, foreign !== undefined);
+
+/** Loads what reads YAML with the first text that needs it: a start with JSON does without. */
+// `import()` would make everybody wait who reads a configuration.
+const yamlReader = () => require("./yaml-tree.ts") as typeof import("./yaml-tree.ts");
 
 function jsonTree(text: string, file: string | null): Tree {
   const errors: ParseError[] = [];

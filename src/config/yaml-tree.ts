@@ -1,5 +1,16 @@
 import type { Node } from "jsonc-parser";
-import { type Document, isAlias, isMap, isScalar, isSeq, type Pair, parseDocument, type YAMLMap, type Node as YamlNode } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Pair,
+  parseDocument,
+  stringify,
+  type YAMLMap,
+  type Node as YamlNode,
+} from "yaml";
 import { EMPTY, position, type Tree } from "./tree.ts";
 
 /** The most levels of a document within each other. */
@@ -18,8 +29,8 @@ class Refused extends Error {
   }
 }
 
-/** Reads YAML 1.2 by its core schema, as the tree that the same in JSON would give. */
-export function yamlTreeOf(text: string): Tree {
+/** Reads YAML 1.2 by its core schema, as the tree that the same in JSON would give. `isForeign`: see `Foreign`. */
+export function yamlTreeOf(text: string, isForeign = false): Tree {
   const refused = (message: string, offset: number, root?: Node): Tree => ({
     root,
     fault: { path: [], message, ...position(text, offset) },
@@ -37,9 +48,10 @@ export function yamlTreeOf(text: string): Tree {
   const [first] = document.errors;
   const [unknown] = document.warnings;
   try {
-    const root = document.contents === null ? undefined : new Conversion().of(document.contents, 0);
+    const root = document.contents === null ? undefined : new Conversion(isForeign).of(document.contents, 0);
     if (first !== undefined) return refused(syntaxText(first.code, first.message), first.pos[0], root);
-    if (unknown !== undefined) return refused(`this is no tag of YAML's core schema: ${unknown.message}`, unknown.pos[0], root);
+    if (unknown !== undefined && !isForeign)
+      return refused(`this is no tag of YAML's core schema: ${unknown.message}`, unknown.pos[0], root);
     if (root === undefined) return refused(EMPTY, 0);
     return { root, fault: null };
   } catch (error) {
@@ -50,6 +62,9 @@ export function yamlTreeOf(text: string): Tree {
     throw error;
   }
 }
+
+/** Writes a value as YAML, each text in one line. */
+export const yamlTextOf = (value: unknown): string => stringify(value, { lineWidth: 0 });
 
 const TOO_DEEP = `has more than ${MAX_DEPTH} levels within each other`;
 
@@ -66,6 +81,8 @@ class Conversion {
   private readonly sizes = new Map<Node, number>();
   private readonly open = new Set<YamlNode>();
   private aliased = 0;
+
+  constructor(private readonly isForeign: boolean) {}
 
   of(node: unknown, depth: number): Node {
     if (isAlias(node)) return this.named(node.source, node.range?.[0] ?? 0);
@@ -88,7 +105,7 @@ class Conversion {
   }
 
   private object(map: YAMLMap, offset: number, length: number, depth: number): Node {
-    return this.withSize({ type: "object", offset, length, children: map.items.map((pair) => this.property(pair, offset, depth)) });
+    return this.withSize({ type: "object", offset, length, children: merged(map.items.map((pair) => this.property(pair, offset, depth))) });
   }
 
   private property({ key, value }: Pair, outer: number, depth: number): Node {
@@ -101,7 +118,7 @@ class Conversion {
       this.anchors.set(key.anchor, key);
       this.made.set(key, { type: "string", value: text, offset, length: end - offset });
     }
-    if (text === "<<" && isScalar(key) && key.type === "PLAIN")
+    if (text === "<<" && isScalar(key) && key.type === "PLAIN" && !this.isForeign)
       throw new Refused("<< is not in YAML 1.2: write the fields themselves, or name the whole value by an alias", offset);
     const child = value === null ? nothing(end) : this.of(value, depth + 1);
     const named: Node = { type: "string", value: text, offset, length: end - offset };
@@ -127,6 +144,24 @@ class Conversion {
     this.sizes.set(node, size);
     return node;
   }
+}
+
+/** Puts the fields of what `<<` names among an object's own, which come first. */
+function merged(properties: Node[]): Node[] {
+  if (!properties.some(({ children }) => children?.[0]?.value === "<<")) return properties;
+  const own = properties.filter(({ children }) => children?.[0]?.value !== "<<");
+  const names = new Set(own.map(({ children }) => children?.[0]?.value));
+  const given = properties
+    .filter((property) => !own.includes(property))
+    .flatMap(({ children }) => (children?.[1]?.type === "array" ? (children[1].children ?? []) : [children?.[1]]))
+    .flatMap((node) => (node?.type === "object" ? (node.children ?? []) : []));
+  for (const property of given) {
+    const name = property.children?.[0]?.value;
+    if (names.has(name)) continue;
+    names.add(name);
+    own.push(property);
+  }
+  return own;
 }
 
 const nothing = (offset: number): Node => ({ type: "null", value: null, offset, length: 0 });

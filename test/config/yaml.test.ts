@@ -88,7 +88,7 @@ describe("a configuration in YAML", () => {
       tens("a", "x"),
     );
     expect(faultsOf(laughs)).toEqual([expect.stringContaining("aliases stand for more than 100000 values")]);
-    for (const depth of [200, 100_000]) expect(faultsOf(`server: ${"[".repeat(depth)}${"]".repeat(depth)}`)).toHaveLength(1);
+    for (const depth of [200, 20_000]) expect(faultsOf(`server: ${"[".repeat(depth)}${"]".repeat(depth)}`)).toHaveLength(1);
   });
 
   test("has the same faults as the same content in JSON", () => {
@@ -117,7 +117,7 @@ describe("a configuration in YAML", () => {
           expect(said(stringify(config), FILE)).toEqual(said(JSON.stringify(config, null, 2), "config.json"));
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 40 },
     );
   });
 

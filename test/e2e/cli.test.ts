@@ -42,6 +42,31 @@ describe("the command line", () => {
     });
   });
 
+  test("imports another program's configuration: what it prints, check takes", async () => {
+    using home = folder();
+    writeFileSync(
+      join(home.path, "site.conf"),
+      "server {\n  location /api/ { proxy_pass http://127.0.0.1:9/v2/; }\n  location ~ x$ { return 200; }\n}\n",
+    );
+    const made = await run(["import", "nginx", "site.conf"], { cwd: home.path });
+    expect(made).toMatchObject({ status: 0, stderr: expect.stringMatching(/^site\.conf:3: location ~ x\$ is a pattern[^\n]*\n$/) });
+    expect(JSON.parse(made.stdout).routes).toEqual([{ path: "/api", upstream: "127.0.0.1-9", addPrefix: "/v2", auth: "none" }]);
+    const yaml = await run(["import", "nginx", "site.conf", "--yaml"], { cwd: home.path });
+    writeFileSync(join(home.path, "config.yaml"), yaml.stdout);
+    expect(await run(["check"], { cwd: home.path })).toMatchObject({ status: 0, stdout: expect.stringContaining("config.yaml: valid") });
+    expect(await run(["import", "kong", "site.conf"], { cwd: home.path })).toMatchObject({
+      status: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^site\.conf:\d: /),
+    });
+    expect(await run(["import", "nginx", "none.conf"], { cwd: home.path })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("can't be read"),
+    });
+    for (const wrong of [["import"], ["import", "caddy", "x"], ["import", "kong"]])
+      expect(await run(wrong, { cwd: home.path })).toMatchObject({ status: 2, stdout: "" });
+  });
+
   test("checks the files of TLS, and tells what a certificate is for and until when", async () => {
     using home = folder();
     const check = async (more: object, ...args: string[]) => {

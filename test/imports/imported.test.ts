@@ -1,0 +1,279 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { stringify } from "yaml";
+import { loadConfig } from "../../src/config/load.ts";
+import { imported, Unreadable } from "../../src/imports/imported.ts";
+
+type Kind = Parameters<typeof imported>[0];
+const FIXTURES = join(import.meta.dir, "fixtures");
+const FILES: readonly (readonly [Kind, string])[] = [
+  ...["deck-kong", "deck-consumers", "deck-consumer", "deck-route", "deck-upstream", "gateway"].map(
+    (name) => ["kong", `${name}.yaml`] as const,
+  ),
+  ...["petstore-expanded", "uspto", "keys"].map((name) => ["openapi", `${name}.yaml`] as const),
+  ...["debian-nginx", "debian-default", "site"].map((name) => ["nginx", `${name}.conf`] as const),
+];
+
+const pathOf = (name: string): string => join(FIXTURES, name);
+const textOf = (name: string): string => readFileSync(pathOf(name), "utf8");
+
+/** What comes of a fixture; of its notes the line and what is said. */
+function of(kind: Kind, name: string) {
+  const { config, notes, variables } = imported(kind, pathOf(name), textOf(name));
+  return { config, variables, notes: notes.map(({ line, message }) => `${line}: ${message}`) };
+}
+
+const holds = (config: object, variables: readonly string[] = []): boolean =>
+  !("faults" in loadConfig(JSON.stringify(config), Object.fromEntries(variables.map((name, i) => [name, `from-the-environment-${i}`]))));
+
+describe("what is imported", () => {
+  test.each(FILES)("from %s, %s, holds as JSON and as YAML", (kind, name) => {
+    const { config, variables } = of(kind, name);
+    expect(holds(config, variables)).toBe(true);
+    const env = Object.fromEntries(variables.map((each) => [each, "from-the-environment"]));
+    expect("config" in loadConfig(stringify(config, { lineWidth: 0 }), env, "config.yaml")).toBe(true);
+  });
+
+  test("from Kong has its services, routes, consumers and plug-ins, and names the rest with its line", () => {
+    const { config, variables, notes } = of("kong", "gateway.yaml");
+    expect(variables).toEqual(["DECK_KEY"]);
+    expect(config).toEqual({
+      tiers: { anonymous: { limits: [] }, imported: { limits: [] } },
+      upstreams: {
+        users: {
+          targets: [{ url: "http://10.0.0.1:8000/v1" }, { url: "http://10.0.0.2:8000/v1", weight: 10 }],
+          balance: "least-requests",
+          healthCheck: { path: "/up", interval: "10s" },
+        },
+        closed: { targets: [{ url: "https://closed.example.com:8443/base" }] },
+      },
+      routes: [
+        {
+          ...{ name: "users", path: "/users", methods: ["GET"], hosts: ["api.example.com"], upstream: "users", timeout: "45s" },
+          ...{ retry: { attempts: 3 }, auth: "required", maxBodySize: "2mb" },
+          cors: { origins: ["https://app.example.com"], credentials: true, maxAge: "10m" },
+          headers: { request: { set: { "X-From": "kong" }, remove: ["X-Secret"] } },
+          limits: [
+            { algorithm: "fixed-window", limit: 5, window: "1s", by: "ip" },
+            { algorithm: "fixed-window", limit: 1000, window: "1h", by: "ip" },
+          ],
+        },
+        { name: "closed", path: "/closed", auth: "none", respond: { status: 503, body: { message: "gone" } } },
+        {
+          name: "moved",
+          path: "/moved",
+          auth: "none",
+          respond: { status: 308, headers: { Location: "https://new.example.com{path}{query}" } },
+        },
+      ],
+      consumers: [
+        { id: "acme-corp", tier: "imported", keys: ["${DECK_KEY}"], limits: [{ algorithm: "fixed-window", limit: 10, window: "1m" }] },
+      ],
+    });
+    expect(notes).toEqual([
+      expect.stringContaining("16: the plug-in jwt is left out: tokens are taken from issuers"),
+      expect.stringContaining(
+        '19: the path ~/people/\\d+ of the route users is a pattern, and a route\'s path is a prefix: the nearest one is "/people"',
+      ),
+      expect.stringContaining("21: the host api.* is left out"),
+      expect.stringContaining("26: rename.headers is left out"),
+      expect.stringContaining("31: the route admin-only is left out, path: is served by Sluice itself"),
+      expect.stringContaining("35: a key of the consumer acme-corp is left out: must be a key of 16 to 512"),
+    ]);
+  });
+
+  test("from an OpenAPI document has few routes, with the methods and the credential of what is below each", () => {
+    const { config, notes } = of("openapi", "keys.yaml");
+    const route = { upstream: "shop-api", stripPrefix: false };
+    expect(config).toEqual({
+      identity: { header: "X-Shop-Key" },
+      tiers: { anonymous: { limits: [] } },
+      upstreams: { "shop-api": { targets: [{ url: "https://eu.shop.example.com/api" }] } },
+      routes: [
+        { path: "/v1/orders", methods: ["GET", "POST", "DELETE"], ...route, auth: "required" },
+        { path: "/v1/status", methods: ["GET"], ...route, auth: "none" },
+        { path: "/v1", ...route, auth: "required" },
+      ],
+    });
+    expect(notes).toEqual([
+      expect.stringContaining("4: the server's address has variables: their defaults make https://eu.shop.example.com/api"),
+      expect.stringContaining("6: the server https://test.shop.example.com is left out"),
+      expect.stringContaining("10: /v1/orders/{id}: a route's path is a prefix"),
+      expect.stringContaining("12: the path's operations stand in another file"),
+      expect.stringContaining("12: /v1/{tenant}/users: a route's path is a prefix"),
+      expect.stringContaining("15: the security scheme key: callers send keys in X-Shop-Key"),
+      expect.stringContaining("16: the security scheme login: tokens are taken from issuers"),
+    ]);
+  });
+
+  test("from nginx has its upstreams, locations, limits and answers, and names the rest with its line", () => {
+    const { config, notes } = of("nginx", "site.conf");
+    const place = (path: string) => ({
+      name: `a.example.com${path}`,
+      path: path === "/" ? path : path.replace(/\/$/, ""),
+      hosts: ["a.example.com", "*.b.example.com"],
+    });
+    const headers = { response: { set: { "Strict-Transport-Security": "max-age=31536000" } } };
+    const app = { upstream: "app", maxBodySize: "8mb" };
+    expect(config).toEqual({
+      server: { port: 80 },
+      tiers: { anonymous: { limits: [] } },
+      upstreams: {
+        app: { targets: [{ url: "http://10.0.0.1:8000", weight: 3 }, { url: "unix:/run/app.sock" }], balance: "least-requests" },
+        "10.0.0.9-50051": { targets: [{ url: "http://10.0.0.9:50051" }], protocol: "grpc" },
+      },
+      routes: [
+        {
+          ...{ ...place("/"), ...app, stripPrefix: false, auth: "none", host: "preserve" },
+          limits: [{ algorithm: "gcra", limit: 10, window: "1s", by: "ip", burst: 21 }],
+          headers: { request: { set: { "X-Env": "prod" } }, ...headers },
+        },
+        {
+          ...{ ...place("/api/"), ...app, addPrefix: "/v2", auth: "none", timeout: "90s", headers },
+          ips: { allow: ["10.0.0.0/8"], deny: ["10.1.0.1"] },
+          limits: [{ algorithm: "concurrency", limit: 10, by: "ip" }],
+        },
+        { ...place("/strip/"), ...app, auth: "required", headers },
+        {
+          ...place("/old"),
+          respond: { status: 301, headers: { Location: "https://new.example.com{path}{query}" } },
+          auth: "none",
+          headers,
+        },
+        {
+          ...place("/down"),
+          respond: { status: 503, body: "back at noon\n" },
+          auth: "none",
+          headers: { response: { set: { "Retry-After": "3600" } } },
+        },
+        { ...place("/grpc.Service/"), upstream: "10.0.0.9-50051", stripPrefix: false, maxBodySize: "8mb", auth: "none", headers },
+      ],
+    });
+    expect(notes.map((note) => note.slice(0, note.indexOf(":")))).toEqual(["4", "8", "11", "12", "22", "24", "26", "28", "29", "30", "31"]);
+    expect(notes.join("\n")).toContain(
+      '26: location ~ ^/img/(.*)\\.png$ is a pattern, and a route\'s path is a prefix: the nearest one is "/img"',
+    );
+    expect(notes.join("\n")).toContain("31: weird_directive is left out: it has no counterpart");
+  });
+
+  test("from Debian's nginx as it comes names that it serves files, which Sluice does not", () => {
+    expect(of("nginx", "debian-default.conf").notes).toEqual([
+      expect.stringContaining("48: location / is left out: Sluice serves no files"),
+      expect.stringContaining("51: try_files is left out"),
+    ]);
+  });
+
+  test("whom another program keeps out stays out: what guards and can't be carried over leaves a route that asks for a key", () => {
+    const auth = (kind: Kind, text: string): unknown => (imported(kind, "x", text).config.routes as { auth: string }[])[0]?.auth;
+    for (const name of ["jwt", "basic-auth", "hmac-auth", "acl", "openid-connect", "key-auth", "my-auth"])
+      expect(auth("kong", `services: [{ name: s, host: h, routes: [{ paths: [/a] }] }]\nplugins: [{ name: ${name} }]\n`)).toBe("required");
+    for (const line of ["auth_basic x;", "auth_request /auth;", "auth_jwt x;"])
+      expect(auth("nginx", `server { ${line} location /a { proxy_pass http://h; } }`)).toBe("required");
+    expect(auth("nginx", "server { auth_basic off; location /a { proxy_pass http://h; } }")).toBe("none");
+    const ips = (list: string): unknown =>
+      (imported("nginx", "x", `location /a { proxy_pass http://h; ${list} }`).config.routes as { ips?: object }[])[0]?.ips;
+    expect(ips("deny all;")).toEqual({ allow: ["192.0.2.0/32"] });
+    expect(ips("allow 10.0.0.1; deny 10.0.0.0/8;")).toEqual({ deny: ["10.0.0.0/8"] });
+    expect(ips("allow all;")).toBeUndefined();
+  });
+
+  test("is nothing where a file is not what it is said to be: that is told with its line", () => {
+    const fault = (kind: Kind, text: string): string => {
+      try {
+        return JSON.stringify(imported(kind, "f", text).config);
+      } catch (error) {
+        if (!(error instanceof Unreadable)) throw error;
+        return `${error.file}:${error.line}: ${error.message}`;
+      }
+    };
+    expect(fault("kong", "a: b\n")).toContain("f:1: is no declarative configuration of Kong");
+    expect(fault("kong", "services:\n  - a: [\n")).toMatch(/^f:\d: this is not YAML/);
+    expect(fault("openapi", "{}")).toContain("f:1: is no OpenAPI document");
+    expect(fault("openapi", '{\n "openapi": ]')).toMatch(/^f:2: /);
+    expect(fault("nginx", "server {\n location / {\n")).toBe("f:2: the block location has no end");
+    expect(fault("nginx", "server {}\n}\n")).toBe('f:2: unexpected "}"');
+    expect(fault("nginx", 'server { add_header A "b;\n}')).toBe("f:1: this text has no closing quote");
+    expect(fault("nginx", "x y;")).toContain("is no configuration of nginx");
+    expect(fault("nginx", "{".repeat(50_000))).toContain("f:1: ");
+    expect(fault("nginx", "a {".repeat(50_000))).toContain("too many levels");
+    expect(fault("openapi", "[".repeat(50_000))).toMatch(/^f:\d+: /);
+  });
+
+  test("never comes of a crash, and always holds, whatever is changed in a file", () => {
+    const junk = fc.constantFrom(
+      "",
+      "{",
+      "}",
+      "[",
+      "]",
+      ":",
+      ";",
+      '"',
+      "'",
+      "#",
+      "\n",
+      " ",
+      "$",
+      "${",
+      "~",
+      "/",
+      "*",
+      "-1",
+      "null",
+      "é",
+      "\0",
+      "&a ",
+      "*a",
+      "9".repeat(30),
+      "../..",
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...FILES), fc.array(fc.tuple(fc.nat(), fc.nat(12), junk), { maxLength: 4 }), ([kind, name], changes) => {
+        let text = textOf(name);
+        for (const [where, length, put] of changes) {
+          const at = where % (text.length + 1);
+          text = text.slice(0, at) + put + text.slice(at + length);
+        }
+        try {
+          const { config, variables } = imported(kind, pathOf(name), text);
+          expect(holds(config, variables)).toBe(true);
+        } catch (error) {
+          if (!(error instanceof Unreadable)) throw error;
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("never comes of a crash where values of another kind stand in their places", () => {
+    const value = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constantFrom("${X}", "{a}", "https://[", "http://h:99999", "/a/../b", -1));
+    for (const [kind, name] of FILES.filter(([each]) => each !== "nginx")) {
+      const loaded = Bun.YAML.parse(textOf(name).replaceAll("${{", "${ {")) as object;
+      const places: (readonly (string | number)[])[] = [];
+      const walk = (here: unknown, path: readonly (string | number)[]): void => {
+        places.push(path);
+        if (typeof here === "object" && here !== null)
+          for (const [key, child] of Object.entries(here)) walk(child, [...path, Array.isArray(here) ? Number(key) : key]);
+      };
+      walk(loaded, []);
+      fc.assert(
+        fc.property(fc.constantFrom(...places.slice(1)), value, (path, put) => {
+          const changed = structuredClone(loaded);
+          // biome-ignore lint/suspicious/noExplicitAny: any document
+          let here: any = changed;
+          for (const step of path.slice(0, -1)) here = here[step];
+          here[path.at(-1) as string] = put;
+          try {
+            const { config, variables } = imported(kind, name, JSON.stringify(changed));
+            expect(holds(config, variables)).toBe(true);
+          } catch (error) {
+            if (!(error instanceof Unreadable)) throw error;
+          }
+        }),
+        { numRuns: 25 },
+      );
+    }
+  });
+});
