@@ -1,6 +1,6 @@
 import type { Subprocess } from "bun";
 import type { Hub, Member } from "../shared/hub.ts";
-import type { FromPart, Part, ToPart } from "./part.ts";
+import { APART, type FromPart, type Part, type ToPart } from "./part.ts";
 import { CannotStart } from "./running.ts";
 
 /** Says how a process has ended. */
@@ -87,13 +87,13 @@ export class Child {
   }
 
   /** Starts another in its place. */
-  private spawnNext(): void {
+  private spawnNext(first: Awaiting | null): void {
     if (this.deps.isStopping()) return;
     try {
-      this.spawn(null);
+      this.spawn(first);
     } catch (error) {
       this.deps.onNotBegun(error);
-      setTimeout(() => this.spawnNext(), NOT_BEGUN_WAIT);
+      setTimeout(() => this.spawnNext(first), NOT_BEGUN_WAIT);
     }
   }
 
@@ -142,7 +142,9 @@ export class Child {
         this.deps.onEnded(own);
         const why = signal === null ? `status ${status}` : `signal ${signal}`;
         const exit: ChildExit = { pid: child.pid, why, hadServed: state.isServing, wasKilled: `${signal}` === "SIGKILL" };
-        if (first !== null && !state.isServing) {
+        // One that lost a race with a change of the configuration does not end the start of all.
+        const mayTryAgain = status === APART && !state.isRefused;
+        if (first !== null && !state.isServing && !mayTryAgain) {
           // What it said on stderr tells why; who is killed says nothing.
           if (!state.isRefused)
             first.reject(
@@ -151,16 +153,17 @@ export class Child {
           return;
         }
         this.deps.onExit(exit);
-        if (!isStopping()) this.again(exit);
+        if (!isStopping()) this.again(exit, state.isServing ? null : first);
       },
     });
     return child;
   }
 
-  private again(exit: ChildExit): void {
+  /** Starts another one, at once or after a while. `first`: who still waits for the first one to serve. */
+  private again(exit: ChildExit, first: Awaiting | null): void {
     if (exit.hadServed) {
       this.failed = [];
-      this.spawnNext();
+      this.spawnNext(null);
       return;
     }
     const now = performance.now();
@@ -168,9 +171,10 @@ export class Child {
     if (this.failed.length >= MAX_FAILED && !exit.wasKilled && this.name !== "keeper") {
       this.isLeftOut = true;
       this.deps.onLeftOut(exit);
+      first?.reject(new Ended(this.name, 1));
       return;
     }
-    setTimeout(() => this.spawnNext(), Math.min(exit.wasKilled ? FIRST_WAIT : 5000, FIRST_WAIT * 2 ** (this.failed.length - 1)));
+    setTimeout(() => this.spawnNext(first), Math.min(exit.wasKilled ? FIRST_WAIT : 5000, FIRST_WAIT * 2 ** (this.failed.length - 1)));
   }
 }
 

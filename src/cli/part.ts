@@ -63,3 +63,9 @@ export type FromPart =
 
 /** The first of the descriptors by which a process inherits sockets. */
 export const FIRST_DESCRIPTOR = 3;
+
+/**
+ * The status with which a worker ends that can't have in force what all others have, since that was just being changed: another one begins with what is in
+ * force then. sysexits(3) has it for what is worth another try.
+ */
+export const APART = 75;

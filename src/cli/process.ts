@@ -42,6 +42,9 @@ export class StandsIn extends Error {
   }
 }
 
+/** Says that the configuration conflicts with what the database holds. */
+export class Conflicting extends CannotStart {}
+
 /** Opens the gateway in this process. Throws `CannotStart`, `StorageError` and `StandsIn`, with nothing left open. */
 export async function openProcess(read: Read, { folder, mayStandIn, ...place }: Place): Promise<Process> {
   const { config, file, text, fileFaults } = read;
@@ -68,7 +71,7 @@ export async function openProcess(read: Read, { folder, mayStandIn, ...place }: 
   if (gateway instanceof ConfigConflict) {
     const faults = placed(text, gateway.faults);
     if (fileFaults.length > 0) throw new CannotStart(noneUsable(faultList(file ?? "config.json", fileFaults), faults));
-    if (!mayStandIn) throw new CannotStart(faultList(file ?? "config.json", faults));
+    if (!mayStandIn) throw new Conflicting(faultList(file ?? "config.json", faults));
     throw new StandsIn(standIn(file, text, faults, folder));
   }
   return {

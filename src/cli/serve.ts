@@ -43,7 +43,7 @@ export const serve: Command = {
       return null;
     } catch (error) {
       // The process has said why by itself.
-      if (error instanceof Ended) return error.status;
+      if (error instanceof Ended) return error.status || 1;
       if (!(error instanceof CannotStart) && !(error instanceof StorageError)) throw error;
       process.stderr.write(`sluice: ${error.message}\n`);
       return 1;

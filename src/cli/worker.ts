@@ -7,8 +7,8 @@ import type { Fault } from "../schema/faults.ts";
 import { ProcessBus } from "../shared/process-bus.ts";
 import { StorageError } from "../storage/faults.ts";
 import type { Command } from "./arguments.ts";
-import { FIRST_DESCRIPTOR, type FromPart, type Part, type ToPart } from "./part.ts";
-import { openProcess, type Process, StandsIn } from "./process.ts";
+import { APART, FIRST_DESCRIPTOR, type FromPart, type Part, type ToPart } from "./part.ts";
+import { Conflicting, openProcess, type Process, StandsIn } from "./process.ts";
 import { CannotStart, LAST_LINES_WITHIN } from "./running.ts";
 
 /** Runs one process of several: the supervisor starts it, and tells it what it is to be. */
@@ -50,11 +50,14 @@ export const worker: Command = {
       }
       if (!(error instanceof CannotStart) && !(error instanceof StorageError)) throw error;
       process.stderr.write(`sluice: ${error.message}\n`);
-      return 1;
+      // What the keeper has in force conflicts with nothing: it was being changed.
+      return error instanceof Conflicting && part.role === "worker" ? APART : 1;
     }
   },
 };
 
+/** Why a process stops that can't put in force what all others have. */
+const GONE_APART = "apart";
 /** Why a process stops that its supervisor tells to. */
 const ORDERED = "the supervisor";
 /** Milliseconds that a keeper which gets SIGTERM by itself waits for the supervisor's word. */
@@ -69,7 +72,13 @@ const say = (message: FromPart): void => {
 async function serveAs(part: Part, hear: (take: (message: ToPart) => void) => void): Promise<void> {
   const { role, self, run, host, port, databasePath, folder, mayStandIn, keeperSocket, demoPort } = part;
   /** What the supervisor's messages lead to; while the process starts, to little. */
-  const orders: Orders = { stop: () => process.exit(0), drain: () => {}, reload: () => {}, report: () => {}, restarts: part.restarts };
+  const orders: Orders = {
+    stop: (why) => process.exit(why === GONE_APART ? APART : 0),
+    drain: () => {},
+    reload: () => {},
+    report: () => {},
+    restarts: part.restarts,
+  };
   const bus = new ProcessBus(role, self, { send: say, onFault: (error) => orders.report(error) });
   onOrders(role, (why) => orders.stop(why));
   hear((message) => obey(message, orders, bus));
@@ -81,7 +90,8 @@ async function serveAs(part: Part, hear: (take: (message: ToPart) => void) => vo
       host,
       databasePath,
       folder,
-      mayStandIn,
+      // The keeper has found out whether it must.
+      mayStandIn: mayStandIn && role === "keeper",
       bus,
       run,
       keeperSocket,
@@ -92,7 +102,7 @@ async function serveAs(part: Part, hear: (take: (message: ToPart) => void) => vo
     },
     onApart: (why) => {
       running.logger.error({ why }, "this worker can't put in force what all others have: another takes its place");
-      orders.stop("apart");
+      orders.stop(GONE_APART);
     },
     onInForce: (text) => say({ kind: "inForce", text }),
     tls: part.tls,

@@ -163,6 +163,7 @@ function follow(
 function followReloads(ground: Ground, services: Services): ReloadFollower {
   const own = {
     faultsOf: (next: Config, documents: readonly StagedDocument[]) => faultsOf(next, documents, ground, services),
+    takeOverRecords: () => void ground.feed.poll(services.applyRemoteChanges),
     swap: (next: Config, plugins: PreparedPlugins, documents: readonly StagedDocument[]) =>
       swap(next, plugins, documents, ground, services),
   };

@@ -16,6 +16,10 @@ const IN_FORCE_WITHIN = 5000;
 /** Milliseconds that a worker takes over no changes of records while a configuration is on its way that belongs with them. */
 const HELD_FOR = CHECK_WITHIN + 1000;
 
+/** The times that a worker tries to begin with what is in force, and milliseconds between two of them. */
+const FIRST_TRIES = 10;
+const TRY_AGAIN_AFTER = 50;
+
 /** A configuration on its way into force. */
 interface Step {
   /** Tells one reload from the next. */
@@ -74,6 +78,8 @@ export class ReloadFollower {
     private readonly own: {
       /** Gives the faults with which a configuration can't come into force now. */
       readonly faultsOf: (next: Config, documents: readonly StagedDocument[]) => readonly Fault[];
+      /** Takes over what was changed of records. */
+      readonly takeOverRecords: () => void;
       /** Puts a configuration in force whose faults were asked for, with these documents, which are stored by now. */
       readonly swap: (next: Config, plugins: PreparedPlugins, documents: readonly StagedDocument[]) => void;
     },
@@ -91,11 +97,24 @@ export class ReloadFollower {
   /** Puts in force what the keeper has now, where that is no longer what this process began with; before it takes requests. */
   async catchUp(): Promise<void> {
     try {
-      const text = await this.ground.bus.askKeeper<string>("reload.inForce", null, IN_FORCE_WITHIN);
-      if (text !== this.text) await this.inLine(() => this.enter({ number: "start", text, documents: [] }));
+      await this.inLine(() => this.enterPresent(FIRST_TRIES));
     } catch (error) {
       // While there is no keeper nothing else can have come into force.
       if (!(error instanceof NoAnswer)) throw error;
+    }
+  }
+
+  /** The records and the configuration may be of two moments, when both were changed in between: then it is asked again. */
+  private async enterPresent(triesLeft: number): Promise<void> {
+    const text = await this.ground.bus.askKeeper<string>("reload.inForce", null, IN_FORCE_WITHIN);
+    if (text === this.text) return;
+    this.own.takeOverRecords();
+    const step = { number: "start", text, documents: [] };
+    const faults = await this.check(step);
+    if (faults.length === 0 || triesLeft === 1) await this.enter(step);
+    else {
+      await Bun.sleep(TRY_AGAIN_AFTER);
+      await this.enterPresent(triesLeft - 1);
     }
   }
 
