@@ -280,6 +280,17 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       422: "The text has faults, each with its line and column: nothing was changed.",
     },
   },
+  "GET /admin/state": { id: "dumpState", answer: "DumpedState", refuses: { 409: "There is too much for one document." } },
+  "PUT /admin/state": {
+    id: "applyState",
+    body: "StateToApply",
+    answer: "AppliedState",
+    example: { state: { tiers: { gold: { limits: [{ algorithm: "sliding-window", limit: 1000, window: "1m" }] } } }, note: "from git" },
+    refuses: {
+      409: "It deletes more than ten records, and `yes` does not say that this is meant.",
+      422: "It has faults, or names a secret that is not there: nothing was changed.",
+    },
+  },
   "GET /admin/versions": { id: "listVersions", answer: "VersionPage" },
   "GET /admin/versions/{id}": { id: "getVersion", answer: "VersionWithState" },
   "GET /admin/versions/{id}/diff": { id: "compareVersions", answer: "VersionDifference" },

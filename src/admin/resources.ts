@@ -42,6 +42,8 @@ import { usageAdmin } from "../usage/admin.ts";
 import type { Usage } from "../usage/usage.ts";
 import { versionsAdmin } from "../versions/admin.ts";
 import { configFileAdmin } from "../versions/file-admin.ts";
+import type { State } from "../versions/state.ts";
+import { stateAdmin } from "../versions/state-admin.ts";
 import type { Versions } from "../versions/versions.ts";
 import { LOCAL_PATHS, madeForWebhook, WebhookState, type WebhooksAdminDeps, webhookState, webhooksAdmin } from "../webhooks/admin.ts";
 import { WebhookConfig } from "../webhooks/settings.ts";
@@ -97,6 +99,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly config: ConfigView;
   readonly versions: Versions;
   readonly hooks: WebhooksAdminDeps;
+  readonly state: State;
   /** Tells how it stands with each place that certificates come from. */
   readonly certificates: () => readonly Standing[];
 }
@@ -175,4 +178,5 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   ),
   own([configAdmin(deps.config), configFileAdmin(deps.versions)], "admin", { "POST /reload": "operator" }),
   recordsOf("version", versionsAdmin(deps.versions)),
+  recordsOf("version", stateAdmin(deps.state)),
 ];

@@ -8,8 +8,8 @@ import { copyDatabase } from "./copy-database.ts";
 import { demo } from "./demo.ts";
 import { explain } from "./explain.ts";
 import { history, shadow } from "./history.ts";
-import { logs } from "./logs.ts";
 import { importConfig } from "./import.ts";
+import { logs } from "./logs.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
@@ -37,6 +37,7 @@ import { serve } from "./serve.ts";
 import { signToken } from "./sign-token.ts";
 import { top } from "./top.ts";
 import { types } from "./types.ts";
+import { apply, diff, dump, versions } from "./versions.ts";
 import { webhooks } from "./webhooks.ts";
 import { worker } from "./worker.ts";
 
@@ -75,6 +76,10 @@ const COMMANDS: readonly Command[] = [
   signToken,
   config,
   reload,
+  versions,
+  dump,
+  diff,
+  apply,
   backup,
   restore,
   admin,

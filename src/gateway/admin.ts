@@ -14,6 +14,7 @@ import { faultLines, type Path } from "../schema/faults.ts";
 import { ShadowLimits } from "../shadow/limits.ts";
 import type { Bus } from "../shared/bus.ts";
 import type { Clock } from "../values/clock.ts";
+import { State } from "../versions/state.ts";
 import type { Components } from "./components.ts";
 import { cacheCountsOf } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
@@ -71,6 +72,11 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     droppedInAll: picture.dropped,
     certificates: () => certificates.standings(),
     limiter: limits.limiter,
+    state: new State({
+      ...{ versions, consumers, keys, documents: records.documents },
+      asIf: (staged, work) => records.asIf(staged, null, work),
+      together: (work) => audit.together(work),
+    }),
     callerOf: (id) => issuers.callerOf(id) ?? clientCertificates.callerOf(id),
     config: { live, config: () => inForce.config },
     log: options.log,

@@ -10,12 +10,21 @@ const MAX_USERS = 5;
 
 /**
  * Gives all that keeps documents from coming into force together, beside the declarations of `next`; `null`: beside those in force. Each is checked among
- * all the others as they would be then.
+ * all the others as they would be then. `leaving`: who is changed in the same step, as in "consumer acme", and checked there.
  */
-export const stagedFaults = (staged: readonly StagedDocument[], next: Config | null, records: Records): Fault[] =>
-  records.asIf(staged, next, (clashes) => (clashes.length > 0 ? [...clashes] : staged.flatMap((each) => faultsOf(each, staged, records))));
+export function stagedFaults(
+  staged: readonly StagedDocument[],
+  next: Config | null,
+  records: Records,
+  leaving: ReadonlySet<string> = new Set(),
+): Fault[] {
+  const changed = new Set([...staged.map(subjectOf), ...leaving]);
+  return records.asIf(staged, next, (clashes) =>
+    clashes.length > 0 ? [...clashes] : staged.flatMap((each) => faultsOf(each, changed, records)),
+  );
+}
 
-function faultsOf({ kind, name, text }: StagedDocument, staged: readonly StagedDocument[], records: Records): Fault[] {
+function faultsOf({ kind, name, text }: StagedDocument, changed: ReadonlySet<string>, records: Records): Fault[] {
   const documents = records.documents[kind];
   const at = [KINDS[kind].path, name];
   const document = documents.get(name)?.document;
@@ -25,7 +34,6 @@ function faultsOf({ kind, name, text }: StagedDocument, staged: readonly StagedD
   }
   // One that is declared from then on is there.
   if (document !== undefined) return [];
-  const changed = new Set(staged.map(subjectOf));
   const users = documents.usersOf(name).filter((user) => !changed.has(user));
   if (users.length === 0) return [];
   const more = users.length > MAX_USERS ? ` and ${users.length - MAX_USERS} more` : "";

@@ -15,7 +15,7 @@ export function openVersions(
   return new Versions({
     ...{ journal, audit, live, env: options.env ?? {}, documents: records.documents },
     config: () => inForce.config,
-    faultsOf: (staged) => stagedFaults(staged, null, records),
+    faultsOf: (staged, leaving) => stagedFaults(staged, null, records, leaving),
     enter: (staged) => {
       records.takeOver(staged);
       emit({ type: "records", of: "all" });

@@ -127,6 +127,13 @@ export type KeyRecord = Static<typeof KeyRecord>;
 
 type Row = typeof keys.$inferSelect;
 
+/** Holds a key as a dump has it: its hash, what is shown of it, and what may be changed of it. */
+export interface DumpedKey extends Omit<NewKey, "consumer" | "key" | "hash"> {
+  readonly hash: string;
+  readonly start: string;
+  readonly end: string;
+}
+
 /** What operators keep with a record: anything that is JSON. */
 export type Metadata = Record<string, unknown>;
 
@@ -211,6 +218,29 @@ export class Keys {
   /** Tells whether there is a key of this id, good or not. */
   has(id: string): boolean {
     return this.declared.has(id) || this.deps.storage.db.select({ id: keys.id }).from(keys).where(eq(keys.id, id)).get() !== undefined;
+  }
+
+  /** Imports a key by its hash, with what is shown of its secret, from where it was dumped. Throws 409 where it is there already. */
+  importDumped(input: NewKey, shown: { readonly start: string; readonly end: string }): string {
+    return this.insert([input], [], shown)[0]?.row.id ?? "";
+  }
+
+  /** Gives a consumer's keys that the API made and that are not revoked, as a dump has them, by their ids. */
+  dumpOf(consumer: string): (DumpedKey & { readonly id: string })[] {
+    const rows = this.deps.storage.db
+      .select()
+      .from(keys)
+      .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt)))
+      .orderBy(asc(keys.id))
+      .all();
+    return rows.map((row) => {
+      const { id, hash, start, end, name, scopes, routes, ips, limits, quota, metadata, enabled } = row;
+      const fields = { name, scopes, routes, ips, limits, quota, metadata, expiresAt: timeText(row.expiresAt), enabled };
+      // The columns hold what the API takes.
+      return { id, hash, start, end, ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) } as DumpedKey & {
+        id: string;
+      };
+    });
   }
 
   get(id: string): { record: KeyRecord; version: number } {
@@ -411,7 +441,11 @@ export class Keys {
       .immediate();
   }
 
-  private insert(inputs: readonly NewKey[], at: Fault["path"]): { row: Row; secret: string | null }[] {
+  private insert(
+    inputs: readonly NewKey[],
+    at: Fault["path"],
+    shown: { readonly start: string; readonly end: string } = { start: "", end: "" },
+  ): { row: Row; secret: string | null }[] {
     const now = this.deps.clock.wall();
     const faults: Fault[] = [];
     const seen = new Set<string>();
@@ -442,8 +476,8 @@ export class Keys {
         ...EMPTY_ROW,
         id: `key_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`,
         hash,
-        start: secret === null ? "" : secret.slice(0, 8),
-        end: secret === null ? "" : secret.slice(-4),
+        start: secret === null ? shown.start : secret.slice(0, 8),
+        end: secret === null ? shown.end : secret.slice(-4),
         consumer: input.consumer,
         ...(faults.length === 0 ? columns(input) : {}),
         createdAt: now,

@@ -5,7 +5,7 @@ import { checkMatch, mergePatch } from "../http/conventions.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
 import type { Fault } from "../schema/faults.ts";
 import { fillIn } from "../schema/fill-in.ts";
-import { masked, unmasked } from "../schema/secrets.ts";
+import { masked, masksIn, unmasked } from "../schema/secrets.ts";
 import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
@@ -199,6 +199,14 @@ export class Documents<T extends object> {
   /** Gives the text to be stored for a document that has all its fields. */
   closed(document: T): string {
     return JSON.stringify(this.stored(document));
+  }
+
+  /** Gives a value with its defaults, and what is wrong with it whatever else there is. */
+  filled(value: unknown): { value: unknown; faults: readonly Fault[] } {
+    const { schema, secrets } = this.deps;
+    const { value: filled, faults } = fillIn(schema, value);
+    const wrong = faults.length > 0 ? faults : masksIn(schema, filled);
+    return { value: filled, faults: wrong.length > 0 ? wrong : (secrets?.faultsIn(schema, filled) ?? []) };
   }
 
   /** Gives the document's schema. */

@@ -33,8 +33,8 @@ export interface VersionsDeps {
   readonly env: Environment;
   readonly config: () => Config;
   readonly documents: Readonly<Record<DocumentKind, Documents<object>>>;
-  /** Gives all that keeps documents from coming into force beside the configuration in force. */
-  readonly faultsOf: (staged: readonly StagedDocument[]) => readonly Fault[];
+  /** Gives all that keeps documents from coming into force beside the configuration in force. `leaving`: users that are changed in the same step. */
+  readonly faultsOf: (staged: readonly StagedDocument[], leaving?: ReadonlySet<string>) => readonly Fault[];
   /** Puts documents in force that were stored. */
   readonly enter: (staged: readonly StagedDocument[]) => void;
   /** Runs a change of what instances share while no other instance changes anything. Rejects with `RedisDown`. */
@@ -51,8 +51,10 @@ export interface Step {
   readonly source?: VersionSource;
   readonly note: string | null;
   readonly restored?: number;
-  /** Changes something more within the transaction. */
+  /** Changes something more within the transaction, and checks it there. */
   readonly more?: () => void;
+  /** Names what that changes, as in "consumer acme". */
+  readonly leaving?: ReadonlySet<string>;
 }
 
 /** Says what a step has changed. `number`: its version, or the last one where it changed nothing that a version holds. */
@@ -251,7 +253,7 @@ export class Versions {
     };
     if (text !== null) await this.putInForce({ ...step, text }, store);
     else {
-      const faults = faultsOf(documents);
+      const faults = faultsOf(documents, step.leaving);
       if (faults.length > 0) throw invalid(faults);
       store();
       if (documents.length > 0) enter(documents);
@@ -260,8 +262,8 @@ export class Versions {
   }
 
   /** Says what a change would be, without making it. Throws 422 with all that is wrong. */
-  tried(documents: readonly StagedDocument[]): Done {
-    const faults = this.deps.faultsOf(documents);
+  tried(documents: readonly StagedDocument[], leaving?: ReadonlySet<string>): Done {
+    const faults = this.deps.faultsOf(documents, leaving);
     if (faults.length > 0) throw invalid(faults);
     return { ...this.lastOne(), ...summaryOf(this.changesOf(documents)) };
   }
