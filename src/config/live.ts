@@ -20,7 +20,7 @@ export type Apply = (config: Config, text: string, isStopping: () => boolean, al
 export interface Along {
   /** Documents of the admin API. */
   readonly documents: readonly StagedDocument[];
-  /** Gives further faults of the configuration. */
+  /** Gives what is not allowed in the configuration; asked first. */
   readonly check: (next: Config) => readonly Fault[];
   /** Stores the documents and writes the file, or throws with neither done; `null`: all is only checked. */
   readonly commit: (() => void) | null;

@@ -64,6 +64,9 @@ export interface Reread {
  */
 export async function reload({ next, text, isStopping, along }: Reread, ground: Ground, services: Services): Promise<readonly Fault[]> {
   const documents = along?.documents ?? [];
+  // Before anything of it is loaded: whoever sent it may not be allowed to have that run.
+  const refused = along?.check(next) ?? [];
+  if (refused.length > 0) return refused;
   const plugins = await ground.plugins.prepare(next);
   const certificates = await services.certificates.prepare(next.server.tls);
   const step = { number: Bun.randomUUIDv7(), text, documents };
@@ -73,7 +76,6 @@ export async function reload({ next, text, isStopping, along }: Reread, ground: 
         ...plugins.faults,
         ...certificates.faults,
         ...faultsOf(next, documents, ground, services),
-        ...(along?.check(next) ?? []),
         ...stagedFaults(documents, next, services.records),
       ];
   const faults = own.length > 0 ? own : await checkedByAll(ground, step);
