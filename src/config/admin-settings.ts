@@ -39,7 +39,7 @@ export const AdminConfig = Shape(
       {
         default: null,
         description:
-          "Hosts (also *.example.com), address blocks and Unix sockets (unix:/run/app.sock, unix:/run/apps/*) that upstreams and issuers made by the admin API may have; null: all but link-local addresses, clouds' metadata services and Unix sockets.",
+          "Hosts (also *.example.com), address blocks and Unix sockets (unix:/run/app.sock, unix:/run/apps/*) that upstreams and issuers made by the admin API may have; null: all but link-local addresses, clouds' metadata services and Unix sockets. Webhooks made by the admin API may have these besides the addresses of the internet.",
       },
     ),
     editFile: Type.Boolean({

@@ -87,8 +87,6 @@ export interface GatewayOptions {
   readonly demoPort?: number;
   /** Names this start of the gateway, the same in all of its processes: letters, digits, `-`. Metrics begin at 0 under another. Left out: this process is alone. */
   readonly run?: string;
-  /** Milliseconds between the tries of events for webhooks; left out: over a day. */
-  readonly webhookDelays?: readonly number[];
   /** Tells the keeper how often each process of the gateway was started anew, by its name. */
   readonly restarts?: () => Promise<Readonly<Record<string, number>>>;
 }

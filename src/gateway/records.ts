@@ -31,7 +31,7 @@ import { UpstreamConfig, upstreamFaults } from "../upstreams/settings.ts";
 import { isAddress } from "../upstreams/unix-target.ts";
 import type { Clock } from "../values/clock.ts";
 import { destinationFault } from "../webhooks/destination.ts";
-import { WebhookConfig, webhookFaults, webhookNameOf } from "../webhooks/settings.ts";
+import { MAX_WEBHOOKS, WebhookConfig, webhookFaults, webhookNameOf } from "../webhooks/settings.ts";
 
 export interface RecordsDeps {
   readonly storage: Storage;
@@ -100,7 +100,7 @@ export class Records {
     this.routes = routeDocuments(deps, this);
     this.pools = poolDocuments(deps, this);
     this.issuers = issuerDocuments(deps, this);
-    this.webhooks = webhookDocuments(deps);
+    this.webhooks = webhookDocuments(deps, this);
     this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
     this.keys = new Keys({ storage, clock, audit, registry: this.registry, stored, bus, onFault });
     this.metadata = new KnownMetadata({
@@ -375,7 +375,10 @@ const issuerDocuments = (
   });
 
 /** Makes the documents of webhooks: nothing names them, and their secrets are stored sealed. */
-const webhookDocuments = ({ storage, clock, audit, writeDown, config, secrets, onWebhooks }: RecordsDeps): Documents<WebhookConfig> =>
+const webhookDocuments = (
+  { storage, clock, audit, writeDown, config, secrets, onWebhooks }: RecordsDeps,
+  records: Records,
+): Documents<WebhookConfig> =>
   new Documents<WebhookConfig>({
     kind: "webhook",
     storage,
@@ -383,9 +386,11 @@ const webhookDocuments = ({ storage, clock, audit, writeDown, config, secrets, o
     audit,
     writeDown,
     schema: WebhookConfig,
-    check: (value) =>
+    check: (value, name) =>
       checked(WebhookConfig, ["webhooks", 0], value, (webhook: WebhookConfig) => {
         const faults = webhookFaults(webhook);
+        if (name === null && records.webhooks.all().length >= MAX_WEBHOOKS)
+          faults.push({ path: [], message: `there are ${MAX_WEBHOOKS} webhooks already, which is the most: delete one first` });
         if (faults.length > 0) return faults;
         const message = destinationFault(webhook.url, config().admin.upstreamAllow);
         return message === null ? [] : [{ path: ["url"], message }];

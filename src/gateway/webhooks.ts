@@ -2,12 +2,11 @@ import { hostname } from "node:os";
 import type { ActivitiesDoor } from "../activities/door.ts";
 import { PooledClient } from "../http/client.ts";
 import type { Replication } from "../records/replication.ts";
-import { secretsIn } from "../schema/secrets.ts";
 import { Deliveries } from "../webhooks/deliveries.ts";
 import type { WebhookEvent } from "../webhooks/events.ts";
 import { QuotaWatch } from "../webhooks/quotas.ts";
 import { Sender } from "../webhooks/sender.ts";
-import { WebhookConfig } from "../webhooks/settings.ts";
+import { secretsOf } from "../webhooks/signature.ts";
 import { eventOfChange, ofEachProcess, ofKeeper } from "../webhooks/sources.ts";
 import { KeyWatch, SinkWatch } from "../webhooks/watches.ts";
 import { Webhooks } from "../webhooks/webhooks.ts";
@@ -60,7 +59,7 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
   const refresh = (isReload: boolean): void => {
     redactor.learn(
       "webhooks",
-      records.webhooks.all().flatMap(({ document }) => secretsIn(WebhookConfig, document)),
+      records.webhooks.all().flatMap(({ document }) => secretsOf(document.secret)),
     );
     webhooks.configure(isReload);
     quotas.isOn = events.wants("quota.80", "quota.100");
@@ -79,7 +78,7 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
 
 /** Opens what sends events and writes down what has come of it. */
 function openDelivering(ground: Ground, { records, replication }: WebhookServices): Omit<Hooks, "quotas"> {
-  const { audit, clock, storage, inForce, link, emit, scope, tell, bus, options } = ground;
+  const { audit, clock, storage, inForce, link, emit, scope, tell, bus } = ground;
   const deliveries = new Deliveries(storage);
   const client = new PooledClient(clock);
   scope.defer(() => client.close());
@@ -94,7 +93,6 @@ function openDelivering(ground: Ground, { records, replication }: WebhookService
       if (replication === null) change();
       else await replication.write(async () => change());
     },
-    ...(options.webhookDelays === undefined ? {} : { delays: options.webhookDelays }),
   });
   scope.defer(() => webhooks.close());
   return { webhooks, deliveries };

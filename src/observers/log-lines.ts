@@ -56,13 +56,12 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     sink === null
       ? log.error({ error: message }, "activities can't be taken in or handed on for now")
       : log.error({ sink, attempts, error: message }, "activities can't be applied for now: they are kept"),
-  webhookFailed: ({ webhook, id, event, tries, why, isLast }) =>
-    log[isLast ? "error" : "warn"](
-      { webhook, id, event, tries, why },
-      isLast
-        ? "an event could not be delivered to a webhook: it is given up"
-        : "an event could not be delivered to a webhook: it is tried again",
-    ),
+  webhookAway: ({ webhook, why }) => {
+    if (why === null) log.info({ webhook }, "the webhook's receiver takes events again");
+    else log.warn({ webhook, why }, "a webhook's receiver does not take events: they are kept, and tried again over a day");
+  },
+  webhookFailed: ({ webhook, id, event, tries, why }) =>
+    log.error({ webhook, id, event, tries, why }, "an event could not be delivered to a webhook: it is given up"),
   configurationWarnings: ({ warnings }) => {
     for (const line of faultLines(file, warnings)) log.warn(`configuration: ${line}`);
   },

@@ -59,6 +59,7 @@ const FOREIGN: ReadonlyMap<string, readonly string[]> = new Map(
     weight: "weights",
     storage: "database db data persistence",
     activities: "ingestion ingest",
+    webhooks: "hooks notifications callbacks notify",
     issuers: "jwt oidc oauth oauth2 openid jwks",
   }).reduce<[string, string[]][]>((all, [ours, theirs]) => {
     for (const word of theirs.split(" ")) {

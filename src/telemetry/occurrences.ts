@@ -145,7 +145,9 @@ export type Occurrence =
   | { readonly type: "activitiesNotice"; readonly sink: string | null; readonly message: string }
   /** The activities' database has reached its greatest size, or has room again. */
   | { readonly type: "activitiesFull"; readonly isFull: boolean }
-  /** An event could not be delivered to a webhook. `id`: of the delivery; `isLast`: it is not tried again. */
+  /** A webhook's receiver does not take events, and why; or does again (`null`). */
+  | { readonly type: "webhookAway"; readonly webhook: string; readonly why: string | null }
+  /** An event could not be delivered to a webhook, and is not tried again. `id`: of the delivery. */
   | {
       readonly type: "webhookFailed";
       readonly webhook: string;
@@ -153,7 +155,6 @@ export type Occurrence =
       readonly event: string;
       readonly tries: number;
       readonly why: string;
-      readonly isLast: boolean;
     }
   /** A receiver wants no more events (410): nothing is sent to it any more; or it is again (`isGone` is false). */
   | { readonly type: "webhookGone"; readonly webhook: string; readonly isGone: boolean }

@@ -71,7 +71,10 @@ const EventField = Type.String({
 const TestBody = Shape({ event: EventField }, "What to send a sample of.");
 const RotationBody = Shape(
   {
-    keepOld: Type.Boolean({ default: true, description: "Whether the secret before goes on signing as well, until the next change. false: it has leaked." }),
+    keepOld: Type.Boolean({
+      default: true,
+      description: "Whether the secret before goes on signing as well, until the next change. false: it has leaked.",
+    }),
   },
   "How to change the secret.",
 );

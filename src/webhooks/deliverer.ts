@@ -35,8 +35,6 @@ export interface DelivererDeps {
   readonly count: (result: Result) => void;
   readonly emit: Emit;
   readonly onFault: (error: unknown) => void;
-  /** Milliseconds between the tries; left out: over a day. */
-  readonly delays?: readonly number[];
 }
 
 /** What is under way for one webhook. */
@@ -51,6 +49,8 @@ interface Lane {
  */
 export class Deliverer {
   private readonly lanes = new Map<string, Lane>();
+  /** The webhooks whose last try has failed: what follows is not told again. */
+  private readonly away = new Set<string>();
   private isClosed = false;
 
   constructor(private readonly deps: DelivererDeps) {}
@@ -64,6 +64,12 @@ export class Deliverer {
       if (!lane.isFirstUnderWay) void this.sendNew(webhook, lane);
       this.sendAgain(webhook, lane);
     }
+  }
+
+  /** Forgets a webhook that is gone. */
+  forget(name: string): void {
+    this.away.delete(name);
+    this.lanes.delete(name);
   }
 
   close(): void {
@@ -116,7 +122,7 @@ export class Deliverer {
   }
 
   private async attempt(webhook: Listed, delivery: Delivery): Promise<void> {
-    const { deliveries, sender, clock, random, delays, count } = this.deps;
+    const { deliveries, sender, clock, random, count } = this.deps;
     if (delivery.tries === 0 && delivery.claim !== null && !(await this.deps.claims(delivery))) {
       deliveries.drop(delivery);
       return;
@@ -126,14 +132,21 @@ export class Deliverer {
     if (this.isClosed) return;
     const now = clock.wall();
     const isGone = outcome.status === GONE;
-    const delay = outcome.error === null || isGone ? null : delayAfter(delivery.tries + 1, random(), delays);
+    const delay = outcome.error === null || isGone ? null : delayAfter(delivery.tries + 1, random());
     deliveries.tried(delivery, now, outcome, delay === null ? null : now + delay);
     count(outcome.error === null ? "delivered" : delay === null ? "failed" : "retried");
     this.tell(webhook, delivery, outcome, delay === null);
     if (isGone) this.deps.onGone(webhook);
   }
 
-  private tell({ name }: Listed, { id, type, tries }: Delivery, { error }: Outcome, isLast: boolean): void {
-    if (error !== null) this.deps.emit({ type: "webhookFailed", webhook: name, id, event: type, tries: tries + 1, why: error, isLast });
+  private tell({ name: webhook }: Listed, { id, type: event, tries }: Delivery, { error: why }: Outcome, isLast: boolean): void {
+    const { emit } = this.deps;
+    if (why === null) {
+      if (this.away.delete(webhook)) emit({ type: "webhookAway", webhook, why });
+      return;
+    }
+    if (!this.away.has(webhook)) emit({ type: "webhookAway", webhook, why });
+    this.away.add(webhook);
+    if (isLast) emit({ type: "webhookFailed", webhook, id, event, tries: tries + 1, why });
   }
 }

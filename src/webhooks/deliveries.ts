@@ -190,6 +190,12 @@ export class Deliveries {
     this.recount();
   }
 
+  /** Forgets all of a webhook that is gone. */
+  forget(webhook: string): void {
+    this.storage.client.query("DELETE FROM webhook_deliveries WHERE webhook = ?1").run(webhook);
+    this.waitingFor.delete(webhook);
+  }
+
   private recount(): void {
     this.waitingFor.clear();
     for (const { webhook, n } of this.storage.client

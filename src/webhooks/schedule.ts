@@ -14,7 +14,7 @@ const JITTER = 0.1;
  * @example
  * delayAfter(1, 0.5); // 5000
  */
-export function delayAfter(tries: number, random: number, delays: readonly number[] = DELAYS): number | null {
-  const delay = delays[tries - 1];
+export function delayAfter(tries: number, random: number): number | null {
+  const delay = DELAYS[tries - 1];
   return delay === undefined ? null : Math.round(delay * (1 - JITTER + 2 * JITTER * random));
 }

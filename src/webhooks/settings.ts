@@ -6,8 +6,8 @@ import { isLoopbackHost } from "../values/ip.ts";
 import { EVENT_NAMES } from "./event-types.ts";
 import { isSecret, MAX_SECRETS, secretsOf } from "./signature.ts";
 
-/** The most webhooks, and the most that the file may declare: each event is written down once for each. */
-const MAX_WEBHOOKS = 64;
+/** The most webhooks: each event is written down once for each. */
+export const MAX_WEBHOOKS = 64;
 
 /** What stands for all types of events, also of later versions. */
 export const ALL = "*";

@@ -37,7 +37,7 @@ export interface Signed {
  * Gives the field `webhook-signature` (Standard Webhooks 1.0): HMAC-SHA256 over id, timestamp and body, one signature for each secret.
  *
  * @example
- * signatureOf("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", { id: "msg_1", timestamp: 1700000000, body: "{}" }); // "v1,…"
+ * signatureOf("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", { id: "msg_1", timestamp: 1700000000, body: "{}" }); // "v1,x5lVgj0b/JJJaUYaa1+6I5J/EECcryrPlFN4VrkmI94="
  */
 export const signatureOf = (secrets: string, { id, timestamp, body }: Signed): string =>
   secretsOf(secrets)

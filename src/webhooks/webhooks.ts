@@ -30,8 +30,6 @@ export interface WebhooksDeps {
   readonly write: (work: () => void) => Promise<void>;
   readonly emit: Emit;
   readonly onFault: (error: unknown) => void;
-  /** Milliseconds between the tries; left out: over a day. */
-  readonly delays?: readonly number[];
 }
 
 /** Tells receivers what happens. */
@@ -48,7 +46,7 @@ export class Webhooks {
   private readonly full = new Set<string>();
 
   constructor(private readonly deps: WebhooksDeps) {
-    const { deliveries, sender, clock, random, onFault, instance, delays } = deps;
+    const { deliveries, sender, clock, random, onFault, instance } = deps;
     const count = (result: Result): void => void this.counts[result]++;
     const emit: Emit = (occurrence) => {
       if (occurrence.type === "webhookFull") {
@@ -61,7 +59,6 @@ export class Webhooks {
     this.events = new WebhookEvents({ deliveries, clock, instance, webhooks, count, emit });
     this.deliverer = new Deliverer({
       ...{ deliveries, sender, clock, random, webhooks, count, emit, onFault },
-      ...(delays === undefined ? {} : { delays }),
       claims: (delivery) => this.claims(delivery),
       onGone: (webhook) => this.rest(webhook),
     });
@@ -85,6 +82,12 @@ export class Webhooks {
     const there = new Map(items.map(({ name, document }) => [name, document]));
     for (const [name, document] of this.gone) if (isReload || there.get(name) !== document) this.back(name);
     for (const name of this.disabled) if (there.get(name)?.enabled !== false) this.back(name);
+    // One that is made later under the same name is another, which gets nothing of what waited.
+    for (const { name } of this.listed)
+      if (this.deps.sends && !there.has(name)) {
+        this.deps.deliveries.forget(name);
+        this.deliverer.forget(name);
+      }
     this.listed = items.map(({ name, source, document: { url, secret, events, enabled } }) => ({
       ...{ name, url, secret, events },
       enabled: enabled && !this.gone.has(name),

@@ -130,7 +130,11 @@ const variables = (text: string): Record<string, string> =>
   Object.fromEntries(
     [...text.matchAll(/\$\{([A-Z_0-9]+)\}/g)].map(([, name = ""], i) => [
       name,
-      /KEY|PASSWORD|SECRET|TOKEN/.test(name) ? `value-of-a-variable-of-thirty-two-characters-${i}` : `http://value-${i}`,
+      name.startsWith("WEBHOOK")
+        ? `whsec_${"A".repeat(43)}=`
+        : /KEY|PASSWORD|SECRET|TOKEN/.test(name)
+          ? `value-of-a-variable-of-thirty-two-characters-${i}`
+          : `http://value-${i}`,
     ]),
   );
 
