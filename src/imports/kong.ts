@@ -137,12 +137,15 @@ class KongImport {
   }
 
   private hostsOf(route: Place): readonly string[] {
-    return route.at("hosts").items.flatMap((place) => {
+    const hosts = route.at("hosts").items.flatMap((place) => {
       const host = (place.text ?? "").replace(/:\d+$/, "");
       if (/^(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*$/.test(host)) return [host];
       this.draft.note(place, `the host ${place.text} is left out: only *.example.com is a pattern`);
       return [];
     });
+    if (hosts.length === 0 && route.at("hosts").items.length > 0)
+      this.draft.note(route.at("hosts"), `no host is left: the route ${nameOf(route)} takes every one`);
+    return hosts;
   }
 
   /** Adds the upstream of a service, and gives its name; `null` where there is no address. */

@@ -71,11 +71,11 @@ class NginxImport {
         ? []
         : [{ port: port === undefined ? 80 : Number(port), isSecure: directive.words.includes("ssl") }];
     });
-    return {
-      from,
-      ports,
-      hosts: isDefault || names.some(({ words }) => words.includes("_") || words.includes("")) ? [] : [...new Set(hosts)],
-    };
+    const isForAll = isDefault || names.some(({ words }) => words.includes("_") || words.includes(""));
+    const [named] = names;
+    if (named !== undefined && hosts.length === 0 && !isForAll)
+      this.draft.note(named, "no name is left: the routes of this server take every host");
+    return { from, ports, hosts: isForAll ? [] : [...new Set(hosts)] };
   }
 
   private hostsOf(word: string, from: Directive): string[] {

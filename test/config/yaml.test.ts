@@ -1,13 +1,18 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { stringify } from "yaml";
 import demo from "../../config.json";
 import { keepLastGood } from "../../src/config/last-good.ts";
+import { LiveConfig } from "../../src/config/live.ts";
 import { loadConfig, placed } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { type Fault, formatFault, formatPath } from "../../src/schema/faults.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import { hashKey } from "../../src/values/key-format.ts";
+import { FakeClock } from "../support/clock.ts";
+import { folder } from "../support/process.ts";
 
 const FILE = "config.yaml";
 const valid = (text: string, env: Record<string, string> = {}): Config => {
@@ -135,6 +140,32 @@ describe("a configuration in YAML", () => {
       { numRuns: 60 },
     );
   });
+});
+
+test("a file of YAML is read anew while the gateway runs, and one with faults is told where", async () => {
+  using home = folder();
+  const file = join(home.path, "config.yaml");
+  const write = (port: string): void => writeFileSync(file, `server:\n  port: ${port}\n`);
+  write("8080");
+  const deps = { file, env: {}, clock: new FakeClock(0), emit: () => {}, host: "127.0.0.1", faults: [] };
+  const live = new LiveConfig({ ...deps, others: { isChanged: () => false, look: () => {} } });
+  const ports: number[] = [];
+  live.start(async ({ server }) => {
+    ports.push(server.port);
+    return [];
+  });
+  write("8081");
+  expect(await live.reload("admin")).toEqual([]);
+  write("[");
+  expect((await live.reload("admin")).map((fault) => formatFault(FILE, fault))).toEqual([
+    expect.stringMatching(/^config\.yaml:\d:\d+ this is not YAML/),
+  ]);
+  write("x");
+  expect((await live.reload("admin")).map((fault) => formatFault(FILE, fault))).toEqual([
+    'config.yaml:2:9 server.port: must be a whole number, got "x"',
+  ]);
+  live.close();
+  expect(ports).toEqual([8081]);
 });
 
 describe("the last good configuration", () => {
