@@ -36,7 +36,7 @@ export interface SessionsDeps {
   readonly onEnd?: () => void;
 }
 
-/** Sessions and links that there may be: the oldest go. Each takes a sign-in or a link that an operator makes. */
+/** Sessions, or links, of each use that there may be: the oldest go. Each takes a sign-in, or a link that an operator makes. */
 const MAX_SESSIONS = 10_000;
 
 /** Characters of an id, 62 of each: 238 bits, which nobody guesses. */
@@ -65,8 +65,10 @@ export class Sessions {
     storage.client
       .transaction(() => {
         storage.client
-          .query("DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions ORDER BY made_at DESC, hash LIMIT -1 OFFSET ?1)")
-          .run(MAX_SESSIONS - 1);
+          .query(
+            'DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE "use" = ?1 ORDER BY made_at DESC, hash LIMIT -1 OFFSET ?2)',
+          )
+          .run(use, MAX_SESSIONS - 1);
         storage.client
           .query(
             'INSERT INTO sessions (hash, "use", token, actor, role, claims, consumer, made_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)',

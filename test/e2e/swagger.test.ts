@@ -63,7 +63,9 @@ describe.each(GATEWAYS)("on %s", (_, config) => {
     const examples = Object.keys(OPERATIONS).flatMap((name) => {
       const [method = "", path = ""] = name.split(" ");
       const content = document.paths[path]?.[method.toLowerCase()]?.requestBody?.content["application/json"];
-      return content === undefined ? [] : [{ method, path, body: content.example }];
+      // Nobody's token can stand in the document.
+      const body = path === "/admin/session" ? { token: ADMIN_TOKEN } : content?.example;
+      return content === undefined ? [] : [{ method, path, body }];
     });
     expect(examples.length).toBeGreaterThanOrEqual(20);
     for (const { method, path, body } of examples) {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { AdminTokens } from "../../src/admin/tokens.ts";
+import { Audit } from "../../src/audit/audit.ts";
 import { type NewSession, Sessions } from "../../src/sessions/sessions.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { FakeClock } from "../support/clock.ts";
@@ -60,6 +62,7 @@ describe("a session", () => {
     const first = it.sessions.make(CONSOLE).id;
     it.clock.advance(1);
     const second = it.sessions.make({ ...CONSOLE, ttl: 1_000_000 }).id;
+    it.sessions.make(LINK);
     it.storage.client.run(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9998)
        INSERT INTO sessions (hash, "use", made_at, expires_at) SELECT 'h' || i, 'console', ?1, ?1 FROM n`,
@@ -68,8 +71,19 @@ describe("a session", () => {
     it.clock.advance(1);
     it.sessions.make(CONSOLE);
     expect([it.sessions.find(first, "console"), it.sessions.find(second, "console")]).toEqual([null, expect.anything()]);
-    expect(it.storage.client.query("SELECT count(*) AS n FROM sessions").get()).toEqual({ n: 10_000 });
+    expect(it.storage.client.query("SELECT count(*) AS n FROM sessions").get()).toEqual({ n: 10_001 });
   });
+});
+
+test("a session of SLUICE_ADMIN_TOKEN ends where that becomes another, or is left out", () => {
+  using it = sessionsOf();
+  const deps = { ...it, audit: new Audit(it) };
+  const open = (token: string | undefined) => AdminTokens.open(deps, token).tokens;
+  const before = open("a-token-0123456789");
+  const mark = before.find("a-token-0123456789")?.mark ?? "";
+  expect(mark).not.toContain("token");
+  expect(open("a-token-0123456789").byMark(mark)).not.toBeNull();
+  expect([open("another-token-0123456789").byMark(mark), open(undefined).byMark(mark)]).toEqual([null, null]);
 });
 
 describe("a link", () => {
