@@ -1,31 +1,26 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Since, Time, timeText } from "../http/conventions.ts";
-import { SESSION_COOKIE } from "../http/own-cookies.ts";
 import { invalid } from "../http/refused.ts";
 import { VERSION } from "../version.ts";
-import { SESSION_LASTS, type SignedIn, type SignIn } from "./sign-in.ts";
+import type { IssuerSignIn, Onward } from "./issuer-sign-in.ts";
+import { SESSION_LASTS, type SignedIn, type SignIn, sessionCookie } from "./sign-in.ts";
 import { RoleName } from "./tokens.ts";
 import type { Visit, Visits } from "./visits.ts";
 
 export interface SessionAdminDeps {
   readonly visits: Visits;
   readonly signIn: SignIn;
-  /** Names the issuer by which people may sign in; `null`: there is none. */
-  readonly issuerName: () => string | null;
+  readonly issuer: IssuerSignIn;
   /** Tells whether no admin token has ever been used. */
   readonly isFirstRun: () => boolean;
 }
 
 /** The endpoints, by method and path below the resource, that nobody needs a token for. */
-export const OPEN_TO_ALL: readonly string[] = ["POST ", "GET /options"];
+export const OPEN_TO_ALL: readonly string[] = ["POST ", "GET /options", "GET /start", "GET /callback"];
 
 /** Where sign-in by an issuer begins. */
 const START = "/admin/session/start";
-
-/** Writes the Set-Cookie field of a session; `maxAge` in seconds. */
-export const sessionCookie = (id: string, maxAge: number, { browser }: Pick<Visit, "browser">): string =>
-  `${SESSION_COOKIE}=${id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAge}${browser?.isSecure === true ? "; Secure" : ""}`;
 
 const Name = Type.String({ description: "Who is signed in: the actor's name in the audit.", examples: ["first"] });
 
@@ -61,6 +56,14 @@ const Options = Type.Object({
   firstRun: Type.Boolean({ description: "True while no admin token has ever been used: a link to sign in was printed at the start." }),
 });
 
+/** What an issuer adds to the callback's address, and whatever else it likes. */
+const CameBackQuery = Type.Object({
+  code: Type.Optional(Type.String()),
+  state: Type.Optional(Type.String()),
+  iss: Type.Optional(Type.String()),
+  error: Type.Optional(Type.String()),
+});
+
 const shown = ({ name, role, expiresAt }: SignedIn): Static<typeof SessionBegun> => ({
   name,
   role,
@@ -68,7 +71,7 @@ const shown = ({ name, role, expiresAt }: SignedIn): Static<typeof SessionBegun>
 });
 
 /** Gives the endpoints by which people sign in to the console and out, and are told who they are. */
-export const sessionAdmin = ({ visits, signIn, issuerName, isFirstRun }: SessionAdminDeps) =>
+export const sessionAdmin = ({ visits, signIn, issuer, isFirstRun }: SessionAdminDeps) =>
   new Elysia({ prefix: "/session", tags: ["session"], normalize: false })
     .get("/", ({ request }) => whoIs(visits.of(request)), {
       response: WhoAmI,
@@ -110,14 +113,39 @@ export const sessionAdmin = ({ visits, signIn, issuerName, isFirstRun }: Session
       "/options",
       ({ request }) => {
         signIn.mustBeServed(visits.of(request));
-        const name = issuerName();
+        const { issuerName: name } = issuer;
         return { issuer: name === null ? null : { name, start: START }, firstRun: isFirstRun() };
       },
       {
         response: Options,
         detail: { summary: "Show how to sign in", description: "For the console's sign-in page: open to all for whom it is served." },
       },
+    )
+    .get(
+      "/start",
+      async ({ request }) => {
+        const visit = visits.of(request);
+        signIn.mustBeServed(visit);
+        return redirect(await issuer.begin(visit));
+      },
+      { detail: { hide: true } },
+    )
+    .get(
+      "/callback",
+      async ({ request, query }) => {
+        const visit = visits.of(request);
+        signIn.mustBeServed(visit);
+        return redirect(await issuer.finish(query, request.headers.get("cookie"), visit));
+      },
+      { query: CameBackQuery, detail: { hide: true } },
     );
+
+/** Sends a browser on. */
+function redirect({ status, location, cookies }: Onward): Response {
+  const headers = new Headers({ location });
+  for (const cookie of cookies) headers.append("set-cookie", cookie);
+  return new Response(null, { status, headers });
+}
 
 const whoIs = ({ holder }: Visit): Static<typeof WhoAmI> => {
   if (holder === null) throw new Error("nobody is told who nobody is");

@@ -1,4 +1,5 @@
 import type { Audit } from "../audit/audit.ts";
+import { SESSION_COOKIE } from "../http/own-cookies.ts";
 import { ipBlocked, problem } from "../http/problem.ts";
 import { Refused, TOKEN_UNKNOWN } from "../http/refused.ts";
 import type { NewSession, Sessions } from "../sessions/sessions.ts";
@@ -17,6 +18,10 @@ export interface SignInDeps extends Pick<HoldersDeps, "tokens" | "guard"> {
   /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. Rejects while Redis is away. */
   readonly write: (<T>(work: () => Promise<T>) => Promise<T>) | null;
 }
+
+/** Writes the Set-Cookie field of a session; `maxAge` in seconds. */
+export const sessionCookie = (id: string, maxAge: number, { browser }: Pick<Visit, "browser">): string =>
+  `${SESSION_COOKIE}=${id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAge}${browser?.isSecure === true ? "; Secure" : ""}`;
 
 /** Says that somebody is signed in. */
 export interface SignedIn {

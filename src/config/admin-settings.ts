@@ -1,14 +1,33 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { redirects, tlsPortOf } from "../edge/settings.ts";
-import type { Fault } from "../schema/faults.ts";
-import { Nullable, Port, Shape } from "../schema/fields.ts";
+import { Claim, isUrl } from "../issuers/settings.ts";
+import { type Fault, orNearest } from "../schema/faults.ts";
+import { Nullable, Port, Scope, Shape } from "../schema/fields.ts";
 import { peerFaults } from "../schema/rules.ts";
 import { isAllowEntry } from "../upstreams/allow.ts";
 import { CidrSet, isLoopbackHost, isPrivateBlock, UNIX_PEER } from "../values/ip.ts";
 import type { Config } from "./schema.ts";
-import type { Section } from "./section.ts";
+import type { Known, Section } from "./section.ts";
 
 // The admin API stands above the configuration, which it shows; so its section is here.
+
+const Roles = Shape(
+  {
+    claim: Claim("The claim of the ID token that says what somebody belongs to: a list, or one text; dots lead inwards.", {
+      default: "groups",
+    }),
+    map: Type.Record(
+      Type.String({ minLength: 1, maxLength: 256 }),
+      Type.Union([Type.Literal("viewer"), Type.Literal("operator"), Type.Literal("admin")]),
+      {
+        maxProperties: 256,
+        description: "The role of each value; of several values the one with the most rights holds. Whoever has none is refused.",
+        examples: [{ "platform-team": "admin", support: "viewer" }],
+      },
+    ),
+  },
+  "Roles of people, by what their issuer says of them.",
+);
 
 export const AdminConfig = Shape(
   {
@@ -34,6 +53,30 @@ export const AdminConfig = Shape(
         "Addresses and blocks (CIDR) from which the admin API, its documentation and, with a token, /metrics can be used, on whichever listener; none means all. By the caller's address: the peer's, or the one that server.trustedProxies name; \"unix\": callers on the Unix socket of whom no address is told. Others get 403, and no token of theirs is looked up. Programs on this machine read /metrics all the same.",
       examples: [["127.0.0.1", "::1", "10.0.0.0/8"]],
     }),
+    issuer: Type.Union([Type.String({ maxLength: 64 }), Type.Null()], {
+      default: null,
+      description: "The name of the issuer by which people may sign in to the console, besides an admin token; null: by none.",
+      examples: ["main"],
+    }),
+    clientId: Type.Union([Type.String({ minLength: 1, maxLength: 256 }), Type.Null()], {
+      default: null,
+      description:
+        "The client's id by which the issuer knows the console. Its redirect URI there is /admin/session/callback, below the console's address.",
+    }),
+    clientSecret: Type.Union(
+      [
+        Type.String({ minLength: 1, maxLength: 1024, secret: true, description: "The client's secret. Take it from the environment." }),
+        Type.Null(),
+      ],
+      { default: null, description: "The client's secret; null: a public client, which PKCE alone protects." },
+    ),
+    scopes: Type.Array(Scope, {
+      default: [],
+      maxItems: 32,
+      description: "What is asked of the issuer besides openid: some give the claim for roles with a scope of its own.",
+      examples: [["groups"]],
+    }),
+    roles: Nullable(Roles, "Who may do what of those who sign in by the issuer."),
     upstreamAllow: Type.Union(
       [Type.Array(Type.String({ maxLength: 256 }), { maxItems: 1024, examples: [["10.0.0.0/8", "*.internal.example.com"]] }), Type.Null()],
       {
@@ -67,23 +110,55 @@ function lockedOut(allowFrom: readonly string[], proxies: readonly string[], hos
   ];
 }
 
+/** Gives the faults of a sign-in by an issuer. */
+function signInFaults(
+  { issuer, clientId, clientSecret, scopes, roles }: Static<typeof AdminConfig>,
+  { issuers: names }: Pick<Known, "issuers">,
+  issuers: Config["issuers"],
+): Fault[] {
+  const say = (field: string, message: string): Fault => ({ path: ["admin", field], message });
+  if (issuer === null) {
+    const idle = Object.entries({ clientId, clientSecret, roles, scopes: scopes.length === 0 ? null : scopes });
+    return idle
+      .filter(([, value]) => value !== null)
+      .map(([field]) => say(field, "is for people who sign in by an issuer: set admin.issuer"));
+  }
+  if (!names.has(issuer)) return [say("issuer", `there is no issuer ${JSON.stringify(issuer)}${orNearest(issuer, names)}`)];
+  const { [issuer]: settings } = issuers;
+  return [
+    ...(settings !== undefined && (settings.secret !== null || !isUrl(settings.issuer))
+      ? [
+          say(
+            "issuer",
+            `${JSON.stringify(issuer)} can't say where people sign in: its issuer must be a URL, and its tokens signed by public keys`,
+          ),
+        ]
+      : []),
+    ...(clientId === null ? [say("clientId", "is missing: the id under which the issuer knows the console")] : []),
+    ...(roles === null ? [say("roles", "is missing: without it nobody who signs in by the issuer may do anything")] : []),
+  ];
+}
+
+/** Gives the faults of addresses and hosts. */
+const faultsOfAddresses = ({ allowFrom, upstreamAllow }: Static<typeof AdminConfig>): Fault[] => [
+  ...peerFaults(allowFrom, ["admin", "allowFrom"]),
+  ...(upstreamAllow ?? []).flatMap((entry, i): Fault[] =>
+    isAllowEntry(entry)
+      ? []
+      : [
+          {
+            path: ["admin", "upstreamAllow", i],
+            message: `must be a host, "*.example.com", a block of addresses or a Unix socket such as "unix:/run/app.sock", got ${JSON.stringify(entry)}`,
+          },
+        ],
+  ),
+];
+
 export const adminSection: Section<"admin", typeof AdminConfig> = {
   name: "admin",
   schema: AdminConfig,
   restart: { fields: ["listen"] },
-  faults: ({ allowFrom, upstreamAllow }) => [
-    ...peerFaults(allowFrom, ["admin", "allowFrom"]),
-    ...(upstreamAllow ?? []).flatMap((entry, i): Fault[] =>
-      isAllowEntry(entry)
-        ? []
-        : [
-            {
-              path: ["admin", "upstreamAllow", i],
-              message: `must be a host, "*.example.com", a block of addresses or a Unix socket such as "unix:/run/app.sock", got ${JSON.stringify(entry)}`,
-            },
-          ],
-    ),
-  ],
+  faults: (admin, known, { issuers }) => [...signInFaults(admin, known, issuers), ...faultsOfAddresses(admin)],
   warnings: ({ listen, allowFrom, console }, { config, host }) => {
     const adminHost = listen?.host ?? host;
     const isOnSocket = listen === null && config.server.unix !== null && allowFrom.includes(UNIX_PEER);

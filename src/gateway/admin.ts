@@ -54,7 +54,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
       versions,
     },
     admits: (ip) => inForce.admitsAdmin(ip),
-    session: { visits, signIn, issuerName: () => null, isFirstRun: () => !tokens.wasEverUsed },
+    session: { visits, signIn, issuer: services.issuerSignIn, isFirstRun: () => !tokens.wasEverUsed },
     problemTypes: () => snapshots.current.problemTypes,
     databasePath: options.databasePath,
     answers: new IdempotentAnswers(storage, clock, link),

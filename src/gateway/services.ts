@@ -1,5 +1,6 @@
 import { ActivitiesDoor } from "../activities/door.ts";
 import { Holders } from "../admin/holders.ts";
+import { IssuerSignIn } from "../admin/issuer-sign-in.ts";
 import { SignIn, type SignInDeps } from "../admin/sign-in.ts";
 import { AdminTokens } from "../admin/tokens.ts";
 import { Authorize } from "../authorize/gate.ts";
@@ -24,6 +25,7 @@ import { Clients } from "../http/clients.ts";
 import { timeText } from "../http/conventions.ts";
 import { Http2Client } from "../http/upstream-h2/client.ts";
 import { CLIENT_CERTIFICATE_OUTCOMES, CLIENT_CERTIFICATES, ClientCertificates } from "../identity/client-certificates.ts";
+import { CodeFlow } from "../issuers/code-flow.ts";
 import { Issuers } from "../issuers/issuers.ts";
 import { IssuerConfig } from "../issuers/settings.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
@@ -88,6 +90,7 @@ export interface Services {
   /** Knows who may use the admin API. */
   readonly holders: Holders;
   readonly signIn: SignIn;
+  readonly issuerSignIn: IssuerSignIn;
   /** The admin token when it was made now; it is shown once. */
   readonly firstToken: string | null;
   readonly demo: DemoBackend | null;
@@ -290,12 +293,21 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
 }
 
 /** Opens what signs people in to the console, and knows them again. */
-function openSigning({ audit }: Ground, { tokens, sessions, guard }: ReturnType<typeof openCallers>, replication: Replication | null) {
+function openSigning(
+  { audit, clock, inForce, log }: Ground,
+  { tokens, sessions, guard, issuers }: ReturnType<typeof openCallers>,
+  replication: Replication | null,
+) {
   const write: SignInDeps["write"] = replication === null ? null : (work) => replication.write(work);
-  return {
-    holders: new Holders({ tokens, sessions, guard, issuedRole: () => null }),
-    signIn: new SignIn({ tokens, sessions, guard, audit, write }),
-  };
+  const signIn = new SignIn({ tokens, sessions, guard, audit, write });
+  const issuerSignIn = new IssuerSignIn({
+    ...{ signIn, clock, flow: new CodeFlow(() => clock.now()) },
+    settings: () => inForce.config.admin,
+    issuerOf: (name) => issuers.get(name),
+    onTrouble: (issuer, why) => log?.warn({ issuer, why }, "somebody could not be signed in by an issuer"),
+  });
+  const holders = new Holders({ tokens, sessions, guard, issuedRole: (session) => issuerSignIn.roleOf(session) });
+  return { signIn, issuerSignIn, holders };
 }
 
 /** Opens the backends, and what stands before them. */

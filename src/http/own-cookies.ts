@@ -1,16 +1,21 @@
 import type { Fields } from "./fields.ts";
 
-/** The cookie of the console's sessions, and that of the page for consumers. No backend gets them, and none may set them. */
+/**
+ * The cookie of the console's sessions, that of a sign-in by an issuer that is under way, and that of the page for consumers. No backend
+ * gets them, and none may set them.
+ */
 export const SESSION_COOKIE = "sluice_session";
+export const SIGN_IN_COOKIE = "sluice_sign_in";
 export const MY_COOKIE = "sluice_my";
 
-const OWN = `(?:${SESSION_COOKIE}|${MY_COOKIE})`;
+const NAMES: readonly string[] = [SESSION_COOKIE, SIGN_IN_COOKIE, MY_COOKIE];
+const OWN = `(?:${NAMES.join("|")})`;
 // What a browser sends for a cookie without a name looks like one with a name (RFC 6265 §5.4).
 const SETS_OWN = new RegExp(`^[ \\t]*=?[ \\t]*${OWN}[ \\t]*(?:[=;]|$)`);
 const IS_OWN = new RegExp(`^[ \\t]*${OWN}[ \\t]*(?:=|$)`);
 
 /** Tells whether the value of a Cookie field may hold a cookie of Sluice's own; one that does is never missed. */
-export const mayHoldOwnCookie = (value: string): boolean => value.includes(SESSION_COOKIE) || value.includes(MY_COOKIE);
+export const mayHoldOwnCookie = (value: string): boolean => value.includes("sluice_") && NAMES.some((name) => value.includes(name));
 
 /** Tells whether the value of a Set-Cookie field sets a cookie of Sluice's own. */
 export const setsOwnCookie = (value: string): boolean => SETS_OWN.test(value);

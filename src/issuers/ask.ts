@@ -20,8 +20,8 @@ export interface Question {
   /** Judges the URL, and each to which it redirects. */
   readonly refuses: Refuses;
   readonly signal: AbortSignal;
-  /** A form that is posted, and the Authorization field that goes with it; left out: the question is a GET. */
-  readonly form?: { readonly fields: URLSearchParams; readonly authorization: string };
+  /** A form that is posted, and the Authorization field that goes with it, if any; left out: the question is a GET. */
+  readonly form?: { readonly fields: URLSearchParams; readonly authorization: string | null };
 }
 
 /**
@@ -59,7 +59,10 @@ async function sent(url: URL, signal: AbortSignal, form: Question["form"]): Prom
       redirect: "manual",
       // Questions are rare: a connection that was kept would often be found closed.
       keepalive: false,
-      headers: { accept: "application/json", ...(form === undefined ? {} : { authorization: form.authorization }) },
+      headers: {
+        accept: "application/json",
+        ...(form === undefined || form.authorization === null ? {} : { authorization: form.authorization }),
+      },
       ...(form === undefined ? {} : { method: "POST", body: form.fields }),
     });
   } catch (error) {

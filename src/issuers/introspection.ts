@@ -8,6 +8,12 @@ const WITHIN = 5000;
 /** The most questions to one issuer that are under way: further ones are not asked. */
 const MAX_ASKING = 128;
 
+/** Writes the Authorization field by which a client shows who it is (RFC 6749, section 2.3.1): both parts are encoded as in a form first. */
+export function basicOf(clientId: string, clientSecret: string): string {
+  const encoded = [clientId, clientSecret].map((part) => new URLSearchParams([["", part]]).toString().slice(1)).join(":");
+  return `Basic ${Buffer.from(encoded).toString("base64")}`;
+}
+
 /** Says what an issuer answers about a token; `null`: that it is not good, or not one of its own. */
 export type Introspected = { readonly claims: Claims | null } | { readonly trouble: string };
 
@@ -25,9 +31,7 @@ export class Introspection {
     private readonly onChange: (trouble: string | null) => void,
     private readonly refuses: Refuses,
   ) {
-    // RFC 6749, section 2.3.1: both are encoded as in a form first.
-    const encoded = [config.clientId, config.clientSecret].map((part) => new URLSearchParams([["", part]]).toString().slice(1)).join(":");
-    this.authorization = `Basic ${Buffer.from(encoded).toString("base64")}`;
+    this.authorization = basicOf(config.clientId, config.clientSecret);
   }
 
   /** Asks about a token. `hash`: what tells it from others. */

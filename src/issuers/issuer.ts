@@ -21,6 +21,12 @@ export interface Proven {
 export const OUTCOMES = ["remembered", "proven", "tokenInvalid", "tokenExpired", "issuerUnavailable"] as const;
 export type TokenOutcome = (typeof OUTCOMES)[number];
 
+/** Says for whom an ID token is to be. */
+export interface IdTokenFor {
+  readonly clientId: string;
+  readonly nonce: string;
+}
+
 export interface IssuerDeps {
   readonly clock: Clock;
   /** Learns that the issuer gives no answer and why, or does again (`null`). */
@@ -103,11 +109,33 @@ export class Issuer {
 
   /** Tells whether a JWT is good, and who shows it. `now` in milliseconds since 1970. */
   async judge(token: Token, now: number): Promise<Proven | TokenFault> {
-    const demand = demandOf(token, this.rules);
+    return (await this.faultOf(token, this.rules, now)) ?? this.proven(token.claims);
+  }
+
+  /**
+   * Gives what is wrong with an ID token (OpenID Connect Core 1.0, section 3.1.3.7) that was made for a client and for the sign-in with this
+   * nonce; `null` when nothing is. `now` in milliseconds since 1970.
+   */
+  async idTokenFault(token: Token, { clientId, nonce }: IdTokenFor, now: number): Promise<TokenFault | null> {
+    const { iss, azp } = token.claims;
+    if (iss !== this.rules.issuer) return invalid("The ID token is of another issuer");
+    if (azp !== undefined && azp !== clientId) return invalid("The ID token is for another client");
+    const rules: TokenRules = { ...this.rules, audience: [clientId], type: null, requiredClaims: ["sub", "aud", "exp", "iat"] };
+    const fault = await this.faultOf(token, rules, now);
+    return fault ?? (token.claims.nonce === nonce ? null : invalid("The ID token is of another sign-in"));
+  }
+
+  /** Says why the issuer may not be asked at a URL; `null`: it may. */
+  refuses(url: string): string | null {
+    return this.deps.refuses(this.name, url);
+  }
+
+  private async faultOf(token: Token, rules: TokenRules, now: number): Promise<TokenFault | null> {
+    const demand = demandOf(token, rules);
     if (isFault(demand)) return demand;
     const { by } = this;
     const fault = by instanceof KeySet ? await this.keysFault(by, token, demand) : await signatureFault(token, demand.algorithm, by);
-    return fault ?? claimsFault(token.claims, this.rules, now) ?? this.proven(token.claims);
+    return fault ?? claimsFault(token.claims, rules, now);
   }
 
   /** Asks whether a token that is no JWT is good. `hash`: what tells it from others. */

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
-import { isObject } from "../values/json.ts";
 import { askIssuer, IssuerTrouble, type Refuses } from "./ask.ts";
+import { discover, placeIn } from "./discovery.ts";
 import { type IssuerConfig, isUrl } from "./settings.ts";
 
 /** Brings an issuer's key set from where it is. */
@@ -48,23 +48,10 @@ class DiscoveredSource implements KeySource {
       this.found = known;
       return set;
     }
-    const url = await this.discover(signal);
+    const url = placeIn(await discover(this.issuer, refuses, signal), "jwks_uri");
     const set = await askIssuer({ url, refuses, signal });
     this.found = url;
     return set;
-  }
-
-  private async discover(signal: AbortSignal): Promise<string> {
-    const place = `${this.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
-    const document = await askIssuer({ url: place, refuses: this.refuses, signal });
-    if (!isObject(document)) throw new IssuerTrouble(`${place} is no JSON object`);
-    if (document.issuer !== this.issuer) throw new IssuerTrouble(`${place} is of another issuer: ${JSON.stringify(document.issuer)}`);
-    const { jwks_uri: uri } = document;
-    if (typeof uri !== "string" || !URL.canParse(uri)) throw new IssuerTrouble(`${place} names no jwks_uri`);
-    const { protocol } = new URL(uri);
-    if (protocol !== "https:" && (protocol !== "http:" || place.startsWith("https:")))
-      throw new IssuerTrouble(`${place} names a jwks_uri that begins with ${protocol}`);
-    return uri;
   }
 }
 

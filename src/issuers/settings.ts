@@ -32,7 +32,8 @@ const NAME_WORDS = "1 to 64 letters, digits and . _ @ -, beginning with a letter
 /** Names that no issuer may have: callers by other means have them. */
 const TAKEN: readonly string[] = ["certificate"];
 
-const Claim = (description: string, more: object = {}) =>
+/** Gives the schema of a claim's name. */
+export const Claim = (description: string, more: object = {}) =>
   Type.String({ pattern: "^[\\x21-\\x7e]{1,256}$", description, expects: "a claim's name, in which dots lead inwards", ...more });
 
 const Introspection = Shape(

@@ -10,6 +10,8 @@ export interface Issuer {
   token(form?: "jwt" | "opaque"): Promise<string>;
   /** Makes another signing key; the last two stay in the set. */
   rotate(): Promise<void>;
+  /** Lets the client "console" send browsers, which come back to `redirect` signed in as this person. */
+  signsIn(redirect: string, name: string, groups: readonly string[]): Promise<void>;
   /** Tells how often it was asked for its configuration, its keys, tokens, and what tokens are worth. */
   counts(): Promise<{ discovery: number; keys: number; tokens: number; introspections: number }>;
   /** Kills it, as a crash would. */
@@ -45,6 +47,10 @@ export async function startIssuer(): Promise<Issuer> {
       return token;
     },
     rotate: async () => void (await (await fetch(`${url}/rotate`, { method: "POST" })).text()),
+    signsIn: async (redirect, name, groups) => {
+      const query = new URLSearchParams({ redirect, as: name, groups: groups.join(",") });
+      await (await fetch(`${url}/browser?${query}`, { method: "POST" })).text();
+    },
     counts: async () => (await (await fetch(`${url}/counts`)).json()) as Awaited<ReturnType<Issuer["counts"]>>,
     kill,
     [Symbol.asyncDispose]: kill,

@@ -1,5 +1,6 @@
 // A certified issuer of tokens (npm oidc-provider) as a program of its own, so that tests can kill it. Prints its address when it listens.
-// POST /rotate makes another signing key; GET /counts tells how often the key set was asked for.
+// POST /rotate makes another signing key; GET /counts tells how often the key set was asked for. POST /browser?redirect=URI&as=NAME&groups=A,B lets
+// a client "console" send browsers, which are then signed in as NAME without being asked.
 import { createServer } from "node:http";
 import { exportJWK, generateKeyPair, type JWK } from "jose";
 import Provider from "oidc-provider";
@@ -11,6 +12,8 @@ const port = Number(process.argv[2] ?? 0);
 const counts = { discovery: 0, keys: 0, tokens: 0, introspections: 0 };
 let keys: JWK[] = [];
 let provider: Provider;
+/** Who is signed in, and where to. */
+let person = { redirect: "http://127.0.0.1/nowhere", name: "nobody", groups: [] as string[] };
 
 async function rotate(): Promise<string> {
   const { privateKey } = await generateKeyPair("RS256", { extractable: true });
@@ -26,7 +29,27 @@ async function rotate(): Promise<string> {
         redirect_uris: [],
         response_types: [],
       },
+      {
+        client_id: "console",
+        client_secret: "a-console-secret-0123456789",
+        grant_types: ["authorization_code"],
+        redirect_uris: [person.redirect],
+        response_types: ["code"],
+      },
     ],
+    claims: { openid: ["sub", "groups"] },
+    // As most issuers do: the ID token itself tells the claims.
+    conformIdTokenClaims: false,
+    findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, groups: person.groups }) }),
+    interactions: { url: (_, { uid }) => `/interaction/${uid}` },
+    loadExistingGrant: async ({ oidc }) => {
+      const { client, session } = oidc;
+      if (client === undefined || session?.accountId === undefined) return undefined;
+      const grant = new oidc.provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+      grant.addOIDCScope("openid");
+      await grant.save();
+      return grant;
+    },
     scopes: ["orders:read", "orders:write"],
     clientAuthMethods: ["client_secret_basic"],
     features: {
@@ -54,6 +77,16 @@ const server = createServer((request, response) => {
   const path = request.url ?? "";
   if (path === "/rotate") {
     rotate().then((kid) => response.end(kid));
+    return;
+  }
+  if (path.startsWith("/browser?")) {
+    const query = new URLSearchParams(path.slice(path.indexOf("?")));
+    person = { redirect: query.get("redirect") ?? "", name: query.get("as") ?? "", groups: (query.get("groups") ?? "").split(",") };
+    rotate().then((kid) => response.end(kid));
+    return;
+  }
+  if (path.startsWith("/interaction/")) {
+    void provider.interactionFinished(request, response, { login: { accountId: person.name } });
     return;
   }
   if (path === "/counts") {
