@@ -1,6 +1,6 @@
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const ONE = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-const TWO = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const PERCENT = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 
@@ -10,8 +10,8 @@ export const count = (value: number): string => WHOLE.format(value);
 /** Writes a number for where there is little room: `12.3K`. */
 export const short = (value: number): string => (Math.abs(value) < 10_000 ? ONE.format(value) : SHORT.format(value));
 
-/** Writes a rate a second, as precise as it is worth reading: `0.25`, `7.3`, `1,204`. */
-export const rate = (value: number): string => (value < 1 ? TWO : value < 100 ? ONE : WHOLE).format(value);
+/** Writes a rate a second, so that it lines up with others: `0.0`, `7.3`, `98.1`, `1,204`. */
+export const rate = (value: number): string => (value > 0 && value < 0.05 ? "< 0.1" : (value < 100 ? TENTHS : WHOLE).format(value));
 
 /** Writes a share from 0 to 1: `99.9%`. */
 export const percent = (share: number): string => PERCENT.format(share);
@@ -56,7 +56,7 @@ export function span(seconds: number): string {
 /** Writes how long ago a time was, or how long it is until then: `12 s ago`, `in 3 h 5 min`. `now` in milliseconds since 1970. */
 export function ago(time: string | number, now = Date.now()): string {
   const seconds = (now - new Date(time).getTime()) / 1000;
-  if (Math.abs(seconds) < 1) return "now";
+  if (seconds >= 0 && seconds < 1) return "now";
   return seconds > 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
 }
 

@@ -1,11 +1,12 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import { isUnreachable, problemOf } from "./api.ts";
 import { Badge } from "./parts/badge.tsx";
+import { ErrorNote } from "./parts/error-note.tsx";
 import { Icon } from "./parts/icon.tsx";
 import { ScreenFrame } from "./parts/screen.tsx";
 import { say, Toasts } from "./parts/toast.tsx";
 import { hrefTo, place, visits } from "./router.ts";
-import { SCREENS, type Screen } from "./screens/index.ts";
+import { SCREENS, type Screen, type ScreenProps } from "./screens/index.ts";
 import { type Me, signOut, whoAmI } from "./session.ts";
 
 /** Milliseconds between two looks whether the session is still there, and whether the gateway answers. */
@@ -32,10 +33,21 @@ export function Shell({ me }: { readonly me: Me }) {
         </p>
       )}
       <main id="main" tabIndex={-1}>
-        {screen === undefined ? <NoScreen /> : <screen.component key={screen.path} rest={parts.slice(1)} query={query} />}
+        {screen === undefined ? <NoScreen /> : <Guarded key={screen.path} screen={screen} rest={parts.slice(1)} query={query} />}
       </main>
       <Toasts />
     </div>
+  );
+}
+
+/** Shows a screen, or why it can't be shown: a fault of one must not take the others with it. */
+function Guarded({ screen, ...props }: ScreenProps & { readonly screen: Screen }) {
+  const [error, again] = useErrorBoundary((thrown) => console.error(thrown));
+  if (error === undefined) return <screen.component {...props} />;
+  return (
+    <ScreenFrame title={screen.name}>
+      <ErrorNote problem={problemOf(error)} onRetry={again} />
+    </ScreenFrame>
   );
 }
 

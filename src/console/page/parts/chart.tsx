@@ -133,7 +133,6 @@ interface LegendProps extends Pick<ChartProps, "series" | "format" | "title"> {
 const Legend = ({ series, format, at, when, title }: LegendProps) => (
   <figcaption>
     <span class="chart-title">{title}</span>
-    <span class="fine">{when}</span>
     {series.map(({ name, tone, values }) => {
       const value = values[at];
       return (
@@ -142,6 +141,7 @@ const Legend = ({ series, format, at, when, title }: LegendProps) => (
         </span>
       );
     })}
+    {when !== null && <span class="fine">at {when}</span>}
   </figcaption>
 );
 

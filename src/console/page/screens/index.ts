@@ -1,6 +1,7 @@
 import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
 import { Now } from "./now/index.tsx";
+import { Start } from "./start/index.tsx";
 import { Why } from "./why/index.tsx";
 
 /** What a screen is told of the place that is shown. */
@@ -26,4 +27,5 @@ export interface Screen {
 export const SCREENS: readonly Screen[] = [
   { path: "", name: "Now", icon: "now", component: Now },
   { path: "why", name: "Why", icon: "why", component: Why },
+  { path: "start", name: "Set up", icon: "right", component: Start, isHidden: true },
 ];

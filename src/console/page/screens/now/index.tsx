@@ -1,5 +1,8 @@
+import { get, type Page } from "../../api.ts";
+import { useLive } from "../../live.ts";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { ScreenFrame } from "../../parts/screen.tsx";
+import { hrefTo } from "../../router.ts";
 import { Happenings, LastRefusals } from "./happenings.tsx";
 import { OverTime } from "./over-time.tsx";
 import { Standing } from "./standing.tsx";
@@ -16,6 +19,7 @@ export function Now() {
       {now !== null && before !== null && (
         <>
           <Standing now={now} />
+          <NoRoutes />
           <Tiles {...{ now, before, rates }} />
           <OverTime rates={rates} />
           <div class="columns">
@@ -32,5 +36,18 @@ export function Now() {
         </>
       )}
     </ScreenFrame>
+  );
+}
+
+/** Leads to the first steps while there is no route. */
+function NoRoutes() {
+  const { value } = useLive("routes", (signal) => get<Page<object>>("routes", { limit: 1 }, signal), 0);
+  if (value === null || value.items.length > 0) return null;
+  return (
+    <p class="note">
+      <span>
+        This gateway has no route yet. <a href={hrefTo(["start"])}>Set it up in three steps</a>: a backend, a route, a key.
+      </span>
+    </p>
   );
 }

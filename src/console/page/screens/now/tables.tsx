@@ -18,20 +18,22 @@ const latency = (value: number | null): string => (value === null ? "–" : mill
 
 /** Lists what routes do. */
 export function Routes({ now, before }: Both) {
-  const rows = routeRatesOf(before, now).filter(({ name, requests }) => name !== "none" || requests > 0);
+  // Endpoints of Sluice's own are counted beside routes: those that nobody uses say nothing.
+  const used = new Set(now.routes.filter(({ requests }) => requests > 0).map(({ name }) => name));
+  const rows = routeRatesOf(before, now).filter(({ name }) => used.has(name));
   return (
     <Panel title="Routes">
       <Table
         caption="Routes, with what became of their requests in the last seconds"
         rows={rows}
         keyOf={({ name }) => name}
-        sortedBy={{ name: "Requests/s", isDown: true }}
+        sortedBy={{ name: "A second", isDown: true }}
         empty={<p>No route has had a request since the gateway started.</p>}
         columns={[
           { name: "Route", cell: ({ name }) => (name === "none" ? <i>no route</i> : name), sort: ({ name }) => name },
-          { name: "Requests/s", isNumber: true, cell: (row) => rate(row.requests), sort: (row) => row.requests },
-          { name: "Limited/s", isNumber: true, cell: (row) => <Notable value={row.limited} tone="warn" />, sort: (row) => row.limited },
-          { name: "Failed/s", isNumber: true, cell: (row) => <Notable value={row.failed} tone="bad" />, sort: (row) => row.failed },
+          { name: "A second", isNumber: true, cell: (row) => rate(row.requests), sort: (row) => row.requests },
+          { name: "Limited", isNumber: true, cell: (row) => <Notable value={row.limited} tone="warn" />, sort: (row) => row.limited },
+          { name: "Failed", isNumber: true, cell: (row) => <Notable value={row.failed} tone="bad" />, sort: (row) => row.failed },
           { name: "Half below", isNumber: true, isWide: true, cell: (row) => latency(row.p50), sort: (row) => row.p50 },
           { name: "95 % below", isNumber: true, isWide: true, cell: (row) => latency(row.p95), sort: (row) => row.p95 },
         ]}
@@ -84,8 +86,8 @@ export const Busiest = ({ now }: Pick<Both, "now">) => (
           name: "Consumer",
           cell: ({ consumer }) => (consumer === null ? <i>without a key</i> : <a href={hrefTo(["why"], { consumer })}>{consumer}</a>),
         },
-        { name: "Requests/s", isNumber: true, cell: ({ requests }) => rate(requests) },
-        { name: "Limited/s", isNumber: true, cell: ({ limited }) => <Notable value={limited} tone="warn" /> },
+        { name: "A second", isNumber: true, cell: ({ requests }) => rate(requests) },
+        { name: "Limited", isNumber: true, cell: ({ limited }) => <Notable value={limited} tone="warn" /> },
       ]}
     />
   </Panel>

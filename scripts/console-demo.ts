@@ -1,0 +1,151 @@
+// A gateway with made traffic, to look at the console: several routes, callers of all kinds, a backend that fails from time to time.
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type Running, start } from "../test/support/process.ts";
+
+/** Gives numbers from 0 up to 1, the same ones at each start. */
+export function randomly(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 1_664_525 + 1_013_904_223) % 4_294_967_296;
+    return state / 4_294_967_296;
+  };
+}
+
+const CONSUMERS = [
+  ["acme", "pro", 34],
+  ["northwind", "pro", 22],
+  ["blue-harbour", "pro", 15],
+  ["tinyshop", "free", 12],
+  ["field-notes", "free", 9],
+  ["weekend-app", "free", 6],
+  ["partner-eu", "partner", 28],
+  ["intern-dashboard", "free", 3],
+] as const;
+
+const keyOf = (consumer: string): string => `a-made-key-of-${consumer}-0001`;
+
+const limit = (name: string, most: number, window: string, more: object = {}) => ({
+  ...{ name, algorithm: "sliding-window", limit: most, window },
+  ...more,
+});
+
+/** Gives the configuration in front of these backends. */
+export const demoConfig = (ports: { readonly shop: number; readonly search: number; readonly models: number }) => ({
+  tiers: {
+    anonymous: { limits: [limit("per-minute", 120, "1m")] },
+    free: { limits: [limit("per-second", 6, "1s"), limit("per-day", 20_000, "1d")], quota: { limit: 300_000, period: "month" } },
+    partner: { limits: [limit("per-second", 60, "1s", { degraded: 20 })], quota: { limit: 5_000_000, period: "month" } },
+    pro: { limits: [limit("per-second", 40, "1s", { degraded: 15 })], quota: { limit: 2_000_000, period: "month" } },
+  },
+  upstreams: {
+    shop: {
+      targets: [{ url: `http://127.0.0.1:${ports.shop}` }, { url: `http://localhost:${ports.shop}` }],
+    },
+    search: { targets: [{ url: `http://127.0.0.1:${ports.search}` }], breaker: { failureThreshold: 20 } },
+    models: { targets: [{ url: `http://127.0.0.1:${ports.models}` }] },
+    reports: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2 } },
+  },
+  pools: {
+    models: {
+      keys: [
+        { id: "eu-1", secret: "sk-made-key-number-one", limit: 4000, window: "1m" },
+        { id: "eu-2", secret: "sk-made-key-number-two", limit: 4000, window: "1m" },
+        { id: "us-1", secret: "sk-made-key-number-three", limit: 2000, window: "1m" },
+      ],
+      services: { chat: { cost: 1 } },
+    },
+  },
+  routes: [
+    { name: "catalogue", path: "/catalogue", upstream: "shop", cache: { ttl: "20s" }, auth: "optional" },
+    { name: "orders", path: "/orders", upstream: "shop" },
+    { name: "search", path: "/search", upstream: "search" },
+    { name: "chat", path: "/chat", upstream: "models", credential: { pool: "models" }, tiers: ["pro", "partner"] },
+    { name: "reports", path: "/reports", upstream: "reports" },
+  ],
+  activities: {},
+  // Wrong keys come from the same address as all others here.
+  guard: { invalidKeyLimit: 10_000 },
+  consumers: CONSUMERS.map(([id, tier]) => ({ id, tier, keys: [keyOf(id)] })),
+});
+
+async function backend(answerAfter: () => number, failing: () => boolean): Promise<{ server: Server; port: number }> {
+  const server = createServer((_, response) => {
+    setTimeout(() => {
+      response.statusCode = failing() ? 502 : 200;
+      response.setHeader("content-type", "application/json");
+      response.end('{"ok":true}');
+    }, answerAfter());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+/** Holds a gateway with made traffic. */
+export interface Demo {
+  readonly gateway: Running;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Starts the gateway, its backends and the traffic: about 100 requests a second. */
+export async function startDemo(): Promise<Demo> {
+  const random = randomly(7);
+  const shop = await backend(
+    () => 4 + random() * 12 + (random() < 0.03 ? 90 : 0),
+    () => false,
+  );
+  const search = await backend(
+    () => 18 + random() * 60 + (random() < 0.05 ? 250 : 0),
+    () => random() < 0.02,
+  );
+  const models = await backend(
+    () => 120 + random() * 500,
+    () => false,
+  );
+  const config = demoConfig({ shop: shop.port, search: search.port, models: models.port });
+  const gateway = await start({ config });
+  const timer = setInterval(() => void callAll(gateway.url, random), 100);
+  return {
+    gateway,
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(timer);
+      await gateway.stop();
+      for (const { server } of [shop, search, models]) {
+        server.closeAllConnections();
+        server.close();
+      }
+    },
+  };
+}
+
+/** Sends what comes in a tenth of a second. */
+async function callAll(url: string, random: () => number): Promise<void> {
+  // A slow swell, so that lines are no straight ones.
+  const swell = 0.75 + 0.25 * Math.sin(Date.now() / 9000) + 0.1 * Math.sin(Date.now() / 2100);
+  const calls: Promise<unknown>[] = [];
+  const call = (path: string, key: string | null): void => {
+    const headers: Record<string, string> = key === null ? {} : { "x-api-key": key };
+    calls.push(
+      fetch(url + path, { headers }).then(
+        (answer) => answer.arrayBuffer(),
+        () => null,
+      ),
+    );
+  };
+  for (const [consumer, tier, rate] of CONSUMERS) {
+    let due = (rate * swell) / 10;
+    while (random() < due) {
+      due--;
+      const at = random();
+      const chat = tier === "free" && random() > 0.03 ? "/orders/7" : "/chat/completions";
+      const path = at < 0.4 ? `/catalogue/items/${Math.floor(random() * 40)}` : at < 0.7 ? "/orders" : at < 0.93 ? "/search?q=boots" : chat;
+      call(path, keyOf(consumer));
+    }
+  }
+  if (random() < 0.3) call(`/catalogue/items/${Math.floor(random() * 40)}`, null);
+  if (random() < 0.04) call("/orders", null);
+  if (random() < 0.03) call("/orders", "a-key-that-nobody-has-0000");
+  if (random() < 0.02) call("/reports/2026", keyOf("acme"));
+  if (random() < 0.02) call("/wp-login.php", null);
+  await Promise.all(calls);
+}
