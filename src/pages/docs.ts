@@ -21,12 +21,16 @@ export function docAt(path: string): Doc | null {
 
 function htmlOf(name: string, markdown: string): string {
   // Links lead from file to file; here they lead from page to page.
-  return Bun.markdown
-    .html(markdown, { headings: { ids: true } })
-    .replace(/href="([^":#]+)\.md(#[^"]*)?"/g, (_, to: string, anchor = "") => {
-      const { pathname } = new URL(to, `http://x/docs/${name}`);
-      return `href="${pathname.replace(/\/README$/, "")}${anchor}"`;
-    });
+  return (
+    Bun.markdown
+      .html(markdown, { headings: { ids: true } })
+      // Pictures are in the repository alone: here their words stand for them.
+      .replace(/<img [^>]*?alt="([^"]*)"[^>]*>/g, "<em>$1</em>")
+      .replace(/href="([^":#]+)\.md(#[^"]*)?"/g, (_, to: string, anchor = "") => {
+        const { pathname } = new URL(to, `http://x/docs/${name}`);
+        return `href="${pathname.replace(/\/README$/, "")}${anchor}"`;
+      })
+  );
 }
 
 /** Gives the text of `/llms.txt`: the pages of the documentation as Markdown, for programs that read on somebody's behalf. */

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { docAt } from "../../src/pages/docs.ts";
 import { freePages, wantsPage } from "../../src/pages/landing.ts";
 
 const free = (...paths: string[]): string[] => [...freePages(paths.map((path) => ({ path })))].sort();
@@ -20,4 +21,10 @@ test("a browser gets a page, a program gets JSON", () => {
     expect([accept, wantsPage(accept)]).toEqual([accept, true]);
   for (const accept of [null, "*/*", "application/json", "text/html;q=0", "text/htmlx"])
     expect([accept, wantsPage(accept)]).toEqual([accept, false]);
+});
+
+test("pages of the documentation have words where the repository has pictures, which are not in the binary", () => {
+  const html = docAt("/docs/guides/console")?.html() ?? "";
+  expect(html).toContain("<em>Now:");
+  expect(html).not.toContain("<img");
 });

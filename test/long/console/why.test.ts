@@ -32,7 +32,7 @@ screenTest("says of a consumer that is used up what, and when it works again", a
   for (const id of ["one", "two", "three"]) await call(gateway.url, KEY, id);
   await ask(console, "acme");
   await page.getByRole("heading", { name: "The next request is refused: rateLimited" }).waitFor();
-  await page.getByText(/Hourly \(tier free\) is used up: 2 of 2\. It works again in \d+ min/).waitFor();
+  await page.getByText(/The limit hourly \(tier free\) is used up: 2 of 2\. It works again in \d+ min/).waitFor();
   expect(new URL(page.url()).search).toBe("?consumer=acme");
   await page.getByLabel("Route").selectOption("shop");
   expect(new URL(page.url()).search).toBe("?consumer=acme&route=shop");

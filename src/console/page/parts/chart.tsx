@@ -18,6 +18,8 @@ export interface ChartProps {
   readonly series: readonly Series[];
   /** Writes a value. */
   readonly format: (value: number) => string;
+  /** Writes the round numbers beside the grid; left out: as the values. */
+  readonly axis?: (value: number) => string;
   /** Pixels. */
   readonly height?: number;
 }
@@ -53,7 +55,7 @@ function useWidth() {
 }
 
 /** Draws lines over time, with a table of the same numbers for who can't see them, or wants to read one. */
-export function Chart({ title, says, times, series, format, height = 180 }: ChartProps) {
+export function Chart({ title, says, times, series, format, axis = format, height = 180 }: ChartProps) {
   const { element, width } = useWidth();
   const [at, setAt] = useState<number | null>(null);
   const top = ceiling(Math.max(...series.flatMap(({ values }) => values.map((value) => value ?? 0)), 0));
@@ -87,7 +89,7 @@ export function Chart({ title, says, times, series, format, height = 180 }: Char
             <g key={value} class="grid">
               <line x1={LEFT} x2={width - 8} y1={y(value)} y2={y(value)} />
               <text x={LEFT - 8} y={y(value) + 4} text-anchor="end">
-                {format(value)}
+                {axis(value)}
               </text>
             </g>
           ))}

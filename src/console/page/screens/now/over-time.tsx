@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { get, Problem } from "../../api.ts";
-import { millis, rate } from "../../format.ts";
+import { millis, rate, short } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Chart, type Series } from "../../parts/chart.tsx";
 import { Panel } from "../../parts/screen.tsx";
@@ -105,6 +105,7 @@ function RateChart({ points }: { readonly points: readonly Point[] }) {
       times={points.map(({ at }) => at)}
       series={series}
       format={rate}
+      axis={short}
       height={220}
     />
   );

@@ -37,9 +37,10 @@ const named = ({ name, scope }: AppliedLimit): string => `${name} (${scope})`;
 
 function usedUp(limit: AppliedLimit, now: number): string {
   const { used, reset, cost, remaining } = limit;
-  const again = reset === null ? "" : ` It works again ${ago(reset, now)}, at ${clock(reset)}.`;
+  const again =
+    reset === null ? "" : Date.parse(reset) <= now ? " It works again by now." : ` It works again ${ago(reset, now)}, at ${clock(reset)}.`;
   const needs = cost > 1 && (remaining ?? 0) > 0 ? `: a request costs ${count(cost)}, and ${count(remaining ?? 0)} are left` : "";
-  return `${capital(named(limit))} is used up${needs === "" ? `: ${count(used ?? limit.limit)} of ${count(limit.limit)}` : needs}.${again}`;
+  return `The limit ${named(limit)} is used up${needs === "" ? `: ${count(used ?? limit.limit)} of ${count(limit.limit)}` : needs}.${again}`;
 }
 
 /** Says what is left of the limit that has the least left. */
