@@ -23,11 +23,11 @@ interface Picture {
 }
 
 const PICTURES: readonly Picture[] = [
-  { name: "now", path: "", height: 900 },
-  { name: "now-dark", path: "", scheme: "dark", height: 900 },
+  { name: "now", path: "", height: 960 },
+  { name: "now-dark", path: "", scheme: "dark", height: 960 },
   { name: "now-phone", path: "", isPhone: true },
-  { name: "why", path: "/why?consumer=tinyshop&route=search", height: 900 },
-  { name: "why-refused", path: "/why", prepare: refusedOne, height: 900 },
+  { name: "why", path: "/why?consumer=tinyshop&route=search", height: 960 },
+  { name: "why-refused", path: "/why", prepare: refusedOne, height: 960 },
   { name: "why-walk", path: "/why", prepare: walkOne },
   { name: "set-up", path: "/start" },
   { name: "why-phone", path: "/why?consumer=tinyshop&route=search", isPhone: true },
@@ -62,7 +62,7 @@ async function pageFor({ scheme, isPhone = false }: Picture): Promise<Page> {
   const kept = contexts.get(key);
   if (kept !== undefined) return kept;
   const context = await browser.newContext({
-    viewport: isPhone ? { width: 390, height: 844 } : { width: 1240, height: 800 },
+    viewport: isPhone ? { width: 390, height: 844 } : { width: 1360, height: 860 },
     colorScheme: scheme ?? "light",
     reducedMotion: "reduce",
     deviceScaleFactor: isPhone ? 2 : 1,
@@ -80,7 +80,7 @@ await Bun.sleep(TRAFFIC);
 for (const picture of pictures) {
   const page = await pageFor(picture);
   const { name, path, prepare, height, isPhone = false } = picture;
-  if (!isPhone) await page.setViewportSize({ width: 1240, height: height ?? 800 });
+  if (!isPhone) await page.setViewportSize({ width: 1360, height: height ?? 860 });
   const here = new URL(page.url());
   if (`${here.pathname}${here.search}` !== `/console${path}`) await page.goto(`${gateway.url}/console${path}`);
   await page.getByRole("heading", { level: 1 }).waitFor();

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { count, millis, percent, rate } from "../../format.ts";
+import { count, millis, percent, rate, span } from "../../format.ts";
 import { Sparkline } from "../../parts/chart.tsx";
 import { hitShareOf, type Rates, ratesOf } from "./rates.ts";
 import type { Watched } from "./watch.ts";
@@ -42,7 +42,7 @@ export function Tiles({ now, before, rates }: Required<Pick<Watched, "now" | "be
   return (
     <dl class="tiles">
       <Tile
-        name="Requests a second"
+        name="Requests/s"
         value={calm === null ? "–" : rate(calm.requests)}
         values={lately((each) => each.requests)}
         more={`${count(now.inFlight)} under way`}
@@ -50,26 +50,30 @@ export function Tiles({ now, before, rates }: Required<Pick<Watched, "now" | "be
       <Tile
         name="Failed"
         value={percent(failed)}
-        more={`${rate(calm?.failed ?? 0)} a second`}
+        more={`${rate(calm?.failed ?? 0)}/s`}
         values={lately((each) => each.failed)}
         tone={failed >= BAD_FROM ? "bad" : "accent"}
       />
       <Tile
         name="Refused"
         value={percent(refused)}
-        more={`${rate(calm?.limited ?? 0)} a second by limits`}
+        more={`${rate(calm?.limited ?? 0)}/s by limits`}
         values={lately((each) => each.limited + each.refused)}
         tone={refused >= WARN_FROM ? "warn" : "accent"}
       />
       <Tile
-        name="Latency, half below"
+        name="Half take below"
         value={latency(calm?.p50)}
         more={`95 % below ${latency(calm?.p95)}`}
         values={lately((each) => each.p50)}
       />
-      {hits !== null && <Tile name="From the cache" value={percent(hits)} more={`${count(now.cache.hits)} since the start`} />}
+      {hits !== null && <Tile name="From the cache" value={percent(hits)} more={`${count(now.cache.hits)} in all`} />}
       {now.activities !== null && (
-        <Tile name="Activities waiting" value={count(now.activities.waiting)} more={`the oldest for ${rate(now.activities.lag)} s`} />
+        <Tile
+          name="Activities waiting"
+          value={count(now.activities.waiting)}
+          more={now.activities.waiting === 0 ? "all are applied" : `for ${span(now.activities.lag)}`}
+        />
       )}
     </dl>
   );
