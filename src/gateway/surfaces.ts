@@ -28,6 +28,7 @@ import { wireFaults } from "../schema/faults.ts";
 import { Rotation } from "../selfservice/rotation.ts";
 import { Standing } from "../selfservice/standing.ts";
 import { browserOf } from "../sessions/browser.ts";
+import { consoleGate } from "../sessions/gate.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
@@ -265,7 +266,7 @@ function ownRoutes(
           ended: (exchange, elapsed) => judge.ended(exchange, elapsed),
         };
       case "console":
-        return ownLineOf([first, admitted], answerers.console);
+        return ownLineOf([first, admitted, consoleGate(() => inForce.config.admin)], answerers.console);
       case "admin":
         return {
           gates: [first, admitted],
