@@ -113,8 +113,22 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys)),
   recordsOf("key", keysAdmin(deps.keys)),
   recordsOf("tier", documentsAdmin(deps.tiers, { schema: TierConfig, isNamedWithin: false })),
-  recordsOf("route", documentsAdmin(deps.routes, { schema: RouteConfig, isNamedWithin: true })),
-  recordsOf("upstream", documentsAdmin(deps.upstreamDocuments, { schema: UpstreamConfig, isNamedWithin: false })),
+  recordsOf(
+    "route",
+    documentsAdmin(deps.routes, {
+      schema: RouteConfig,
+      isNamedWithin: true,
+      searched: { words: ", path, hosts or upstream", of: ({ path, hosts, upstream }) => [path, ...hosts, upstream ?? ""] },
+    }),
+  ),
+  recordsOf(
+    "upstream",
+    documentsAdmin(deps.upstreamDocuments, {
+      schema: UpstreamConfig,
+      isNamedWithin: false,
+      searched: { words: " or their targets' URLs", of: ({ targets }) => targets.map(({ url }) => url) },
+    }),
+  ),
   recordsOf(
     "pool",
     documentsAdmin(deps.poolDocuments, {

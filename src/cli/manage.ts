@@ -46,6 +46,7 @@ export const keys: Command = {
     FILE,
     { name: "quiet", help: "print the new secret alone" },
     { name: "status", value: "STATUS", help: "in a list, only active, disabled, expired or revoked ones" },
+    { name: "search", value: "TEXT", help: "in a list, only those with this text in their id, name, consumer, first or last characters" },
   ],
   actions: ["create", "list", "get", "update", "rotate", "disable", "enable", "revoke"],
   positionals: 2,
@@ -67,7 +68,7 @@ export const keys: Command = {
           "key",
         ),
       list: async () => {
-        const query = queryOf(input, ["consumer", "status"]);
+        const query = queryOf(input, ["consumer", "status", "search"]);
         table(input, await askAll(input, `/admin/keys?${query}`), [
           "id",
           "start",
@@ -106,9 +107,10 @@ export const consumers: Command = {
   summary: "Creates, lists, shows, changes, disables, enables and deletes consumers of a running gateway.",
   flags: [
     ...REMOTE_FLAGS,
-    { name: "tier", value: "TIER", help: "the tier of a new consumer, or the one to change to" },
+    { name: "tier", value: "TIER", help: "the tier of a new consumer, or the one to change to; in a list, only those of this tier" },
     { name: "name", value: "NAME", help: "a name for people" },
     FILE,
+    { name: "search", value: "TEXT", help: "in a list, only those with this text in their id or name" },
     { name: "force", help: "delete the consumer's keys as well" },
   ],
   actions: ["create", "list", "get", "update", "disable", "enable", "delete"],
@@ -129,7 +131,10 @@ export const consumers: Command = {
             name: text(input, "name"),
           }),
         ),
-      list: async () => table(input, await askAll(input, "/admin/consumers"), ["id", "tier", "name", "enabled", "source", "createdAt"]),
+      list: async () => {
+        const query = queryOf(input, ["tier", "search"]);
+        table(input, await askAll(input, `/admin/consumers?${query}`), ["id", "tier", "name", "enabled", "source", "createdAt"]);
+      },
       get: async (id) => show(input, await ask(input, "GET", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}`)),
       delete: async (id) => {
         const query = input.flags.force === true ? "?force=true" : "";

@@ -1,9 +1,11 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
+import { etagOf, Force, limitOf, Page, PageQuery, Source, Time, timeText } from "../http/conventions.ts";
 import type { Keys } from "../keys/keys.ts";
 import { KINDS } from "../records/kinds.ts";
-import { type Consumer, ConsumerPatch, type Consumers, NewConsumer } from "./consumers.ts";
+import { orderOf, placeOf, SortParameter } from "../records/listing.ts";
+import { formsOf, SearchParameter } from "../records/search.ts";
+import { CONSUMER_SORTS, type Consumer, ConsumerPatch, type Consumers, NewConsumer } from "./consumers.ts";
 
 const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
 
@@ -21,6 +23,20 @@ const ConsumerRecord = Type.Object({
 });
 const ById = Type.Object({ id: Type.String({ description: "The consumer's id." }) });
 
+const ConsumerQuery = Type.Object({
+  ...PageQuery.properties,
+  search: SearchParameter("their id or name"),
+  sort: SortParameter(CONSUMER_SORTS),
+  tier: Type.Optional(Type.String({ description: "Only those of this tier." })),
+  enabled: Type.Optional(
+    Type.Union([Type.Literal("true"), Type.Literal("false")], {
+      description: "Only those that are enabled, or that are not.",
+      shown: { anyOf: undefined, type: "boolean" },
+    }),
+  ),
+  source: Type.Optional(Source),
+});
+
 const toJson = ({ version: _, ...consumer }: Consumer) => ({
   ...consumer,
   limits: consumer.limits === null ? null : [...consumer.limits],
@@ -33,11 +49,16 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
   new Elysia({ prefix: `/${KINDS.consumer.path}`, tags: ["consumers"], normalize: false })
     .get(
       "/",
-      ({ query }) => {
-        const { limit, after } = pageOf(query);
-        return pageFrom(consumers.page(after, limit).map(toJson), limit, (consumer) => consumer.id);
+      async ({ query }) => {
+        const { tier, enabled, source, search, sort, cursor } = query;
+        const order = orderOf(sort, CONSUMER_SORTS);
+        const { items, nextCursor } = await consumers.page(
+          { tier, source, enabled: enabled === undefined ? undefined : enabled === "true" },
+          { limit: limitOf(query), order, after: placeOf(cursor, order), forms: search === undefined ? null : formsOf(search) },
+        );
+        return { items: items.map(toJson), nextCursor };
       },
-      { query: PageQuery, response: Page(ConsumerRecord), detail: { summary: "List consumers" } },
+      { query: ConsumerQuery, response: Page(ConsumerRecord), detail: { summary: "List consumers" } },
     )
     .post(
       "/",

@@ -1,5 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { and, asc, eq, gt } from "drizzle-orm";
+import { and, eq, inArray } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import type { Known } from "../config/section.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
@@ -7,6 +7,8 @@ import { metadataFaults } from "../http/json-bounds.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import { type LimitConfig, type QuotaConfig, quotaFaults, quotaList } from "../limits/settings.ts";
+import { type Condition, type Listing, type Page, places, type Wanted } from "../records/listing.ts";
+import { small } from "../records/search.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import type { Storage } from "../storage/open.ts";
 import { consumers, keys } from "../storage/schema.ts";
@@ -59,6 +61,28 @@ export interface Consumer {
   readonly createdAt: number | null;
   readonly updatedAt: number | null;
 }
+
+/** Says which consumers a list has. */
+export interface ConsumerFilter {
+  readonly tier?: string | undefined;
+  readonly enabled?: boolean | undefined;
+  readonly source?: Consumer["source"] | undefined;
+}
+
+const LISTING: Listing<Consumer> = {
+  table: "consumers",
+  sorts: {
+    id: { sql: "id", of: ({ id }) => id },
+    name: { sql: "lower(coalesce(name, ''))", of: ({ name }) => small(name ?? "") },
+    tier: { sql: "tier", of: ({ tier }) => tier },
+    createdAt: { sql: "created_at", of: ({ createdAt }) => createdAt ?? 0 },
+    updatedAt: { sql: "updated_at", of: ({ updatedAt }) => updatedAt ?? 0 },
+  },
+  searched: { columns: ["id", "name"], of: ({ id, name }) => [id, name] },
+};
+
+/** What a list of consumers may be sorted by. */
+export const CONSUMER_SORTS = Object.keys(LISTING.sorts);
 
 export interface ConsumersDeps {
   readonly storage: Storage;
@@ -117,17 +141,34 @@ export class Consumers {
     return (this.declared.get(id) ?? this.stored(id))?.metadata ?? null;
   }
 
-  /** Gives up to `limit` + 1 consumers that come after the id `after`, by id. */
-  page(after: string, limit: number): Consumer[] {
-    const rows = this.deps.storage.db
+  /** Gives the consumers of a page, and the cursor of the next one. */
+  async page({ tier, enabled, source }: ConsumerFilter, wanted: Omit<Wanted, "conditions" | "isNarrow">): Promise<Page<Consumer>> {
+    const conditions: Condition[] = [];
+    if (tier !== undefined) conditions.push({ sql: "tier = ?", values: [tier] });
+    if (enabled !== undefined) conditions.push({ sql: "enabled = ?", values: [enabled ? 1 : 0] });
+    // There are none of the file in the table.
+    if (source === "config") conditions.push({ sql: "0", values: [] });
+    const declared = [...this.declared.values()].filter(
+      (consumer) =>
+        (tier ?? consumer.tier) === consumer.tier &&
+        (enabled ?? consumer.enabled) === consumer.enabled &&
+        (source ?? consumer.source) === consumer.source,
+    );
+    const { db, client } = this.deps.storage;
+    const { found, nextCursor } = await places(client, LISTING, { ...wanted, conditions, isNarrow: source === "config" }, declared);
+    const rows = db
       .select()
       .from(consumers)
-      .where(gt(consumers.id, after))
-      .orderBy(asc(consumers.id))
-      .limit(limit + 1)
+      .where(
+        inArray(
+          consumers.id,
+          found.map(({ id }) => id),
+        ),
+      )
       .all();
-    const declared = [...this.declared.values()].filter((consumer) => consumer.id > after);
-    return [...rows.map(fromRow), ...declared].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit + 1);
+    const byId = new Map(rows.map((row) => [row.id, fromRow(row)]));
+    // One may have been deleted since.
+    return { items: found.flatMap(({ id }) => this.declared.get(id) ?? byId.get(id) ?? []), nextCursor };
   }
 
   create(input: NewConsumer): Consumer {

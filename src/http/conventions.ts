@@ -79,23 +79,31 @@ export const Page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
 
 /** Reads `?limit=` and `?cursor=`. Throws 422 for values that make no page. */
 export function pageOf(query: Static<typeof PageQuery>): PageRequest {
+  return { limit: limitOf(query), after: query.cursor === undefined ? "" : readCursor(query.cursor) };
+}
+
+/** Reads `?limit=`. Throws 422 for anything but 1 to 500. */
+export function limitOf(query: { limit?: string | undefined }): number {
   const limit = query.limit === undefined ? 50 : Number(query.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > 500)
     throw invalid([{ path: ["limit"], message: "must be a whole number from 1 to 500" }]);
-  return { limit, after: query.cursor === undefined ? "" : decodeCursor(query.cursor) };
+  return limit;
 }
 
 /** Gives a page of items that are sorted by `idOf`; `items` may hold one more than `limit`, which says that there is a next page. */
 export function pageFrom<T>(items: readonly T[], limit: number, idOf: (item: T) => string): { items: T[]; nextCursor: string | null } {
   const page = items.slice(0, limit);
   const last = page.at(-1);
-  return { items: page, nextCursor: items.length > limit && last !== undefined ? Buffer.from(idOf(last)).toString("base64url") : null };
+  return { items: page, nextCursor: items.length > limit && last !== undefined ? cursorOf(idOf(last)) : null };
 }
 
-function decodeCursor(cursor: string): string {
+/** Writes the place of a page's last item as a cursor. */
+export const cursorOf = (place: string): string => Buffer.from(place).toString("base64url");
+
+/** Reads the place that a cursor holds. Throws 422 for what no list gave. */
+export function readCursor(cursor: string): string {
   const id = Buffer.from(cursor, "base64url").toString();
-  if (cursor === "" || Buffer.from(id).toString("base64url") !== cursor)
-    throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
+  if (cursor === "" || cursorOf(id) !== cursor) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
   return id;
 }
 

@@ -1,10 +1,12 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia, ParseError } from "elysia";
-import { DurationField, etagOf, Page, PageQuery, pageFrom, pageOf } from "../http/conventions.ts";
+import { DurationField, etagOf, limitOf, Page, PageQuery, Source } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
 import { KINDS } from "../records/kinds.ts";
+import { orderOf, placeOf, SortParameter } from "../records/listing.ts";
+import { formsOf, SearchParameter } from "../records/search.ts";
 import { schemaFaults } from "../schema/faults.ts";
-import { KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
+import { KEY_SORTS, KeyImport, KeyPatch, KeyRecord, KeyStatus, type Keys, NewKey } from "./keys.ts";
 
 // Not an intersection: Elysia closes the objects that it validates, the shared one as well.
 const KeyWithSecret = Type.Object({
@@ -19,6 +21,15 @@ const Rotation = Type.Object(
   },
   { additionalProperties: false },
 );
+
+const KeyQuery = Type.Object({
+  ...PageQuery.properties,
+  search: SearchParameter("their id, name, consumer, first or last characters"),
+  sort: SortParameter(KEY_SORTS),
+  consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
+  status: Type.Optional(KeyStatus),
+  source: Type.Optional(Source),
+});
 
 /** Gives the grace period that the body asks for, if it has one. */
 async function readRotation(request: Request): Promise<string | undefined> {
@@ -40,16 +51,18 @@ export const keysAdmin = (keys: Keys) =>
   new Elysia({ prefix: `/${KINDS.key.path}`, tags: ["keys"], normalize: false })
     .get(
       "/",
-      ({ query }) => {
-        const { limit, after } = pageOf(query);
-        return pageFrom(keys.page(after, limit, query), limit, (key) => key.id);
+      async ({ query }) => {
+        const { search, sort, cursor } = query;
+        const order = orderOf(sort, KEY_SORTS);
+        return await keys.page(query, {
+          limit: limitOf(query),
+          order,
+          after: placeOf(cursor, order),
+          forms: search === undefined ? null : formsOf(search),
+        });
       },
       {
-        query: Type.Object({
-          ...PageQuery.properties,
-          consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
-          status: Type.Optional(KeyStatus),
-        }),
+        query: KeyQuery,
         response: Page(KeyRecord),
         detail: { summary: "List keys" },
       },

@@ -1,11 +1,13 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { and, asc, eq, gt, isNotNull, isNull, lte, type SQL, sql } from "drizzle-orm";
+import { and, eq, inArray } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import { type ConsumerConfig, type DeclaredKey, declaredKey } from "../consumers/settings.ts";
 import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../http/conventions.ts";
 import { metadataFaults } from "../http/json-bounds.ts";
 import { changedMeanwhile, invalid, managedByConfig, notFound, refused } from "../http/refused.ts";
 import { LimitConfig, limitFaults, type QuotaConfig, Quotas, quotaFaults, quotaList } from "../limits/settings.ts";
+import { type Condition, type Listing, type Page, places, type Wanted } from "../records/listing.ts";
+import { small } from "../records/search.ts";
 import type { Fault } from "../schema/faults.ts";
 import { Scope } from "../schema/fields.ts";
 import { fillIn } from "../schema/fill-in.ts";
@@ -124,6 +126,37 @@ export const KeyRecord = Type.Object({
   previousExpiresAt: Time("Until when the secret before the last rotation is good."),
 });
 export type KeyRecord = Static<typeof KeyRecord>;
+
+/** Says which keys a list has. */
+export interface KeyFilter {
+  readonly consumer?: string | undefined;
+  readonly status?: KeyRecord["status"] | undefined;
+  readonly source?: KeyRecord["source"] | undefined;
+}
+
+/** Behind all times: where keys that never expire stand in an order. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+const timeOf = (text: string | null, otherwise: number): number => (text === null ? otherwise : Date.parse(text));
+
+const LISTING: Listing<KeyRecord> = {
+  table: "keys",
+  sorts: {
+    id: { sql: "id", of: ({ id }) => id },
+    name: { sql: "lower(coalesce(name, ''))", of: ({ name }) => small(name ?? "") },
+    consumer: { sql: "consumer", of: ({ consumer }) => consumer },
+    createdAt: { sql: "created_at", of: ({ createdAt }) => timeOf(createdAt, 0) },
+    updatedAt: { sql: "updated_at", of: ({ updatedAt }) => timeOf(updatedAt, 0) },
+    lastUsedAt: { sql: "coalesce(last_used_at, 0)", of: ({ lastUsedAt }) => timeOf(lastUsedAt, 0) },
+    expiresAt: { sql: `coalesce(expires_at, ${NEVER})`, of: ({ expiresAt }) => timeOf(expiresAt, NEVER) },
+  },
+  searched: {
+    columns: ["id", "name", "consumer", "start", '"end"'],
+    of: ({ id, name, consumer, start, end }) => [id, name, consumer, start, end],
+  },
+};
+
+/** What a list of keys may be sorted by. */
+export const KEY_SORTS = Object.keys(LISTING.sorts);
 
 type Row = typeof keys.$inferSelect;
 
@@ -257,28 +290,30 @@ export class Keys {
     return row === null || row.metadata === null ? null : (JSON.parse(row.metadata) as Metadata);
   }
 
-  /** Gives up to `limit` + 1 keys that come after the id `after`, by id. */
-  page(after: string, limit: number, filter: { consumer?: string | undefined; status?: KeyRecord["status"] | undefined }): KeyRecord[] {
+  /** Gives the keys of a page, and the cursor of the next one. */
+  async page({ consumer, status, source }: KeyFilter, wanted: Omit<Wanted, "conditions" | "isNarrow">): Promise<Page<KeyRecord>> {
     const now = this.deps.clock.wall();
-    const conditions: SQL[] = [gt(keys.id, after)];
-    if (filter.consumer !== undefined) conditions.push(eq(keys.consumer, filter.consumer));
-    if (filter.status !== undefined) conditions.push(...this.statusIs(filter.status));
-    const rows = this.deps.storage.db
-      .select()
-      .from(keys)
-      .where(and(...conditions))
-      .orderBy(asc(keys.id))
-      .limit(limit + 1)
-      .all();
+    const conditions: Condition[] = [];
+    if (consumer !== undefined) conditions.push({ sql: "consumer = ?", values: [consumer] });
+    if (status !== undefined) conditions.push(statusIs(status, now));
+    // There are none of the file in the table.
+    if (source === "config") conditions.push({ sql: "0", values: [] });
     const declared = [...this.declared.values()]
       .map((entry) => declaredRecord(entry, now))
       .filter(
         (record) =>
-          record.id > after &&
-          (filter.consumer ?? record.consumer) === record.consumer &&
-          (filter.status ?? record.status) === record.status,
+          (consumer ?? record.consumer) === record.consumer &&
+          (status ?? record.status) === record.status &&
+          (source ?? record.source) === record.source,
       );
-    return [...rows.map((row) => this.toRecord(row)), ...declared].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit + 1);
+    const { db, client } = this.deps.storage;
+    const isNarrow = consumer !== undefined || source === "config";
+    const { found, nextCursor } = await places(client, LISTING, { ...wanted, conditions, isNarrow }, declared);
+    const ids = found.map(({ id }) => id);
+    const rows = db.select().from(keys).where(inArray(keys.id, ids)).all();
+    const byId = new Map([...rows.map((row) => this.toRecord(row)), ...declared].map((record) => [record.id, record]));
+    // One may have been deleted since.
+    return { items: ids.flatMap((id) => byId.get(id) ?? []), nextCursor };
   }
 
   /** Gives the keys that the file declares and that expire after the one time and until the other, in milliseconds since 1970. */
@@ -526,22 +561,6 @@ export class Keys {
     return row;
   }
 
-  private statusIs(status: KeyRecord["status"]): SQL[] {
-    const now = this.deps.clock.wall();
-    const live = isNull(keys.revokedAt);
-    const unexpired = sql`(${keys.expiresAt} IS NULL OR ${keys.expiresAt} > ${now})`;
-    switch (status) {
-      case "revoked":
-        return [isNotNull(keys.revokedAt)];
-      case "expired":
-        return [live, lte(keys.expiresAt, now)];
-      case "disabled":
-        return [live, eq(keys.enabled, false), unexpired];
-      case "active":
-        return [live, eq(keys.enabled, true), unexpired];
-    }
-  }
-
   private toRecord(row: Row): KeyRecord {
     const now = this.deps.clock.wall();
     const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.deps.registry.lastUseOf(row.hash));
@@ -574,6 +593,22 @@ export class Keys {
       revokedAt: timeText(row.revokedAt),
       previousExpiresAt: row.previousExpiresAt !== null && row.previousExpiresAt > now ? timeText(row.previousExpiresAt) : null,
     };
+  }
+}
+
+/** Gives the condition that a key of the table has this status at `now` (milliseconds since 1970). */
+function statusIs(status: KeyRecord["status"], now: number): Condition {
+  const live = "revoked_at IS NULL";
+  const unexpired = "(expires_at IS NULL OR expires_at > ?)";
+  switch (status) {
+    case "revoked":
+      return { sql: "revoked_at IS NOT NULL", values: [] };
+    case "expired":
+      return { sql: `${live} AND expires_at <= ?`, values: [now] };
+    case "disabled":
+      return { sql: `${live} AND NOT enabled AND ${unexpired}`, values: [now] };
+    case "active":
+      return { sql: `${live} AND enabled AND ${unexpired}`, values: [now] };
   }
 }
 

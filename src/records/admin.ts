@@ -7,6 +7,7 @@ import { IDENTIFIER } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
 import { type DocumentKind, KINDS, withArticle } from "./kinds.ts";
+import { formsOf, isFound, SearchParameter } from "./search.ts";
 
 /** Says which names the records of a kind may have. */
 export interface NameRule {
@@ -39,6 +40,13 @@ export interface DocumentWords {
   };
   /** Adds to each document what the API tells beside it, with the schema of that. */
   readonly more?: { readonly schema: TProperties; readonly of: (name: string) => object };
+}
+
+/** Says what `?search=` looks through beside the name. */
+interface Searched<T> {
+  /** Continues "their name". */
+  readonly words: string;
+  readonly of: (document: T) => readonly string[];
 }
 
 /** Gives the schemas of a kind's records: as they are told (`Record`), made (`Named`) and changed (`Patch`). */
@@ -93,8 +101,8 @@ function nameOf({ name, path }: Record<string, unknown>, { isNamedWithin, names 
  * Gives the endpoints of one kind of named document. Its capability validates a document as a whole, with the rules of the configuration
  * file. A long function, since it is a list: each endpoint with what the API says of it.
  */
-export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords) => {
-  const { isNamedWithin, refresh } = words;
+export const documentsAdmin = <T extends object>(documents: Documents<T>, words: DocumentWords & { readonly searched?: Searched<T> }) => {
+  const { isNamedWithin, refresh, searched } = words;
   const singular = documents.kind;
   /** The path below /admin, and the tag. */
   const plural = KINDS[singular].path;
@@ -116,9 +124,15 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       async ({ query }) => {
         await refresh?.();
         const { limit, after } = pageOf(query);
-        return pageFrom(documents.page(after, limit).map(toJson), limit, (item) => item.name);
+        const forms = query.search === undefined ? null : formsOf(query.search);
+        const isWanted = ({ name, document }: Item<T>): boolean =>
+          forms === null || isFound(forms, [name, ...(searched?.of(document) ?? [])]);
+        return pageFrom(documents.page(after, limit, isWanted).map(toJson), limit, (item) => item.name);
       },
-      { query: PageQuery, detail: { summary: `List ${plural}`, responses: { 200: jsonOf(Page(Record)) } } },
+      {
+        query: Type.Object({ ...PageQuery.properties, search: SearchParameter(`their name${searched?.words ?? ""}`) }),
+        detail: { summary: `List ${plural}`, responses: { 200: jsonOf(Page(Record)) } },
+      },
     )
     .post(
       "/",

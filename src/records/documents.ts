@@ -100,10 +100,10 @@ export class Documents<T extends object> {
     return new Set(this.items.keys());
   }
 
-  /** Gives up to `limit` + 1 items behind `after`, by name. */
-  page(after: string, limit: number): Item<T>[] {
+  /** Gives up to `limit` + 1 items behind `after`, by name; only those that are wanted. */
+  page(after: string, limit: number, isWanted: (item: Item<T>) => boolean = () => true): Item<T>[] {
     return this.all()
-      .filter((item) => item.name > after)
+      .filter((item) => item.name > after && isWanted(item))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .slice(0, limit + 1);
   }

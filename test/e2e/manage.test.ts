@@ -42,6 +42,9 @@ describe("the command line, with a running gateway", () => {
     expect(await json<object[]>("keys", "list", "--consumer", "acme")).toMatchObject([
       { id: made.id, name: "first", status: "active", scopes: ["a", "b"] },
     ]);
+    expect(await json<object[]>("keys", "list", "--search", "FIRST")).toHaveLength(1);
+    expect(await json<object[]>("consumers", "list", "--search", "cme")).toMatchObject([{ id: "acme" }]);
+    expect(await json<object[]>("consumers", "list", "--search", "nobody", "--tier", "plain")).toEqual([]);
     const shown = await sluice("keys", "list");
     expect(shown.stdout.split("\n")[0]).toMatch(/^ID +START +END +CONSUMER +NAME +STATUS/);
     expect(shown.stdout).toContain(made.id);

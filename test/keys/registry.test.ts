@@ -535,7 +535,8 @@ describe("a worker", () => {
     use(worker, "declared-key-0123456789");
     worker.keys.flushUsed();
     await Bun.sleep(0);
-    expect(keeper.keys.page("", 10, {}).map(({ lastUsedAt }) => lastUsedAt)).toEqual(["2026-11-21T00:00:05.000Z"]);
+    const { items } = await keeper.keys.page({}, { limit: 10, order: { by: "id", isDescending: false }, after: null, forms: null });
+    expect(items.map(({ lastUsedAt }) => lastUsedAt)).toEqual(["2026-11-21T00:00:05.000Z"]);
   });
 
   test("hands it over again when there was no keeper to take it", async () => {
