@@ -10,10 +10,19 @@ export interface Column<T> {
   readonly cell: (item: T) => ComponentChildren;
   /** What its rows are sorted by; left out: they can't be. `null` comes last. */
   readonly sort?: (item: T) => string | number | null;
+  /** The name by which the gateway sorts them, where the table has an `order`. */
+  readonly sortBy?: string;
   /** True for numbers: they are put to the right, below each other. */
   readonly isNumber?: boolean;
   /** True for what a phone has no room for. */
   readonly isWide?: boolean;
+}
+
+/** Says how the gateway sorts what comes page by page, and has it sort otherwise. */
+export interface Order {
+  /** As `?sort=` has it: `name`, or `-name` for the last first. */
+  readonly sort: string;
+  readonly onSort: (sort: string) => void;
 }
 
 export interface TableProps<T> {
@@ -26,14 +35,28 @@ export interface TableProps<T> {
   readonly empty: ComponentChildren;
   /** The column that the rows are sorted by at first; left out: as they come. */
   readonly sortedBy?: { readonly name: string; readonly isDown?: boolean };
+  /** Left out: the table sorts its rows itself. */
+  readonly order?: Order;
 }
 
 /** Lists rows, which can be sorted. */
-export function Table<T>({ caption, columns, rows, keyOf, empty, sortedBy }: TableProps<T>) {
+export function Table<T>({ caption, columns, rows, keyOf, empty, sortedBy, order }: TableProps<T>) {
   const [sorting, setSorting] = useState(sortedBy ?? null);
   if (rows.length === 0) return <div class="empty">{empty}</div>;
   const by = sorting === null ? undefined : columns.find(({ name }) => name === sorting.name)?.sort;
   const sorted = by === undefined ? rows : rows.toSorted((a, b) => compared(by(a), by(b), sorting?.isDown === true));
+  const sortingOf = ({ name, sort, sortBy }: Column<T>): Pick<HeadingProps, "isSortable" | "isDown" | "onSort"> =>
+    order === undefined || sortBy === undefined
+      ? {
+          isSortable: order === undefined && sort !== undefined,
+          isDown: sorting?.name === name ? sorting.isDown === true : null,
+          onSort: (isDown) => setSorting({ name, isDown }),
+        }
+      : {
+          isSortable: true,
+          isDown: order.sort === sortBy ? false : order.sort === `-${sortBy}` ? true : null,
+          onSort: (isDown) => order.onSort(isDown ? `-${sortBy}` : sortBy),
+        };
   const classOf = ({ isNumber = false, isWide = false }: Column<T>): string => `${isNumber ? "number" : ""} ${isWide ? "wide" : ""}`.trim();
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard.
@@ -47,9 +70,7 @@ export function Table<T>({ caption, columns, rows, keyOf, empty, sortedBy }: Tab
                 key={column.name}
                 class={classOf(column)}
                 name={column.name}
-                isSortable={column.sort !== undefined}
-                isDown={sorting?.name === column.name ? sorting.isDown === true : null}
-                onSort={(isDown) => setSorting({ name: column.name, isDown })}
+                {...sortingOf(column)}
                 isNumber={column.isNumber === true}
               />
             ))}
@@ -103,7 +124,7 @@ function compared(a: string | number | null, b: string | number | null, isDown: 
 
 export interface ListingProps<T> extends Omit<TableProps<T>, "rows"> {
   readonly list: List<T>;
-  /** Gives the text of an item that the search box looks in; left out: there is no box. */
+  /** Gives the text of an item that the search box looks in, where the gateway can't search; without either there is no box. */
   readonly textOf?: (item: T) => string;
   /** What is searched: "consumers". */
   readonly noun: string;
@@ -116,12 +137,12 @@ export function Listing<T>({ list, textOf, noun, filters, ...table }: ListingPro
   const [search, setSearch] = useState("");
   const id = useId();
   const wanted = search.trim().toLowerCase();
-  const rows =
-    textOf === undefined || wanted === "" ? list.items : list.items.filter((item) => textOf(item).toLowerCase().includes(wanted));
+  const isHere = list.search === undefined && textOf !== undefined && wanted !== "";
+  const rows = isHere ? list.items.filter((item) => textOf(item).toLowerCase().includes(wanted)) : list.items;
   return (
     <div class="listing">
       <div class="filters">
-        {textOf !== undefined && (
+        {(textOf !== undefined || list.search !== undefined) && (
           <div class="search">
             <label for={id} class="hidden">
               Search {noun}
