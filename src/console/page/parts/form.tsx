@@ -149,10 +149,21 @@ export interface TextFieldProps extends FieldProps {
   readonly autocomplete?: string;
   /** More than one line: so many. */
   readonly rows?: number;
+  /** True for what nobody should read over a shoulder. */
+  readonly isSecret?: boolean;
 }
 
 /** A field for text. */
-export function TextField({ value, onValue, placeholder, choices, autocomplete = "off", rows, ...field }: TextFieldProps) {
+export function TextField({
+  value,
+  onValue,
+  placeholder,
+  choices,
+  autocomplete = "off",
+  rows,
+  isSecret = false,
+  ...field
+}: TextFieldProps) {
   const { id, own, control } = useField(field);
   const common = { ...control, value, placeholder, required: field.required ?? false, spellcheck: false };
   return (
@@ -161,6 +172,8 @@ export function TextField({ value, onValue, placeholder, choices, autocomplete =
         <textarea {...common} rows={rows} onInput={(event) => onValue(event.currentTarget.value)} />
       ) : choices !== undefined ? (
         <input {...common} type="text" autocomplete="off" list={`${id}-list`} onInput={(event) => onValue(event.currentTarget.value)} />
+      ) : isSecret ? (
+        <input {...common} type="password" autocomplete={autocomplete} onInput={(event) => onValue(event.currentTarget.value)} />
       ) : (
         <input {...common} type="text" autocomplete={autocomplete} onInput={(event) => onValue(event.currentTarget.value)} />
       )}
