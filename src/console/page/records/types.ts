@@ -1,0 +1,180 @@
+/** What the admin API tells of records, as far as these screens read it. */
+
+export interface Limit {
+  readonly name?: string;
+  readonly algorithm: string;
+  readonly limit: number;
+  readonly window?: string;
+  readonly burst?: number;
+  readonly degraded?: number;
+  readonly by?: string | readonly string[];
+  readonly cost?: number | "usage";
+  readonly shadow?: boolean;
+}
+
+export interface Quota {
+  readonly name?: string;
+  readonly limit: number;
+  readonly period: string;
+  readonly cost?: "usage";
+  readonly timezone?: string;
+  readonly anchor?: number;
+}
+
+/** Says who manages a record, and since when. */
+export interface Managed {
+  readonly source: "config" | "admin";
+  readonly createdAt: string | null;
+  readonly updatedAt: string | null;
+}
+
+export interface Consumer extends Managed {
+  readonly id: string;
+  readonly tier: string;
+  readonly name: string | null;
+  readonly limits: readonly Limit[] | null;
+  readonly quota: readonly Quota[] | null;
+  readonly metadata: Readonly<Record<string, unknown>> | null;
+  readonly enabled: boolean;
+}
+
+export interface Key extends Managed {
+  readonly id: string;
+  readonly start: string;
+  readonly end: string;
+  readonly consumer: string;
+  readonly name: string | null;
+  readonly status: "active" | "disabled" | "expired" | "revoked";
+  readonly scopes: readonly string[];
+  readonly routes: readonly string[];
+  readonly ips: readonly string[];
+  readonly limits: readonly Limit[] | null;
+  readonly quota: readonly Quota[] | null;
+  readonly metadata: Readonly<Record<string, unknown>> | null;
+  readonly enabled: boolean;
+  readonly expiresAt: string | null;
+  readonly lastUsedAt: string | null;
+  readonly revokedAt: string | null;
+  readonly previousExpiresAt: string | null;
+}
+
+export interface TierSettings {
+  readonly name: string;
+  readonly limits: readonly Limit[];
+  readonly quota: Quota | readonly Quota[] | null;
+}
+
+export interface Tier extends TierSettings, Managed {}
+
+export interface RouteSettings {
+  readonly name: string;
+  readonly path: string;
+  readonly methods: readonly string[];
+  readonly hosts: readonly string[];
+  readonly upstream: string;
+  readonly stripPrefix: boolean;
+  readonly auth: "required" | "optional" | "none";
+  readonly tiers: readonly string[];
+  readonly scopes: readonly string[];
+  readonly limits: readonly Limit[];
+  readonly cost: number;
+  readonly timeout: string;
+  readonly cache: { readonly ttl?: string | null } | null;
+  readonly credential: { readonly pool: string } | null;
+}
+
+export interface Route extends RouteSettings, Managed {}
+
+export interface Target {
+  readonly url: string;
+  readonly weight?: number;
+}
+
+export interface UpstreamSettings {
+  readonly name: string;
+  readonly targets: readonly Target[];
+  readonly protocol: string;
+  readonly balance: string;
+  readonly connectTimeout: string;
+  readonly healthCheck: { readonly path: string; readonly interval: string } | null;
+}
+
+export interface Upstream extends UpstreamSettings, Managed {}
+
+export interface Breaker {
+  readonly target: string;
+  readonly upstream: string;
+  readonly state: "closed" | "open" | "half-open";
+  readonly held: boolean;
+  readonly healthy: boolean;
+  readonly failures: number;
+  readonly inFlight: number;
+  readonly since: string;
+  readonly retryAfter: number | null;
+}
+
+export interface Budget {
+  readonly of: string;
+  readonly limit: number;
+  readonly window: string;
+}
+
+export interface PoolKey {
+  readonly id: string;
+  readonly secret?: string;
+  readonly limit?: number;
+  readonly window?: string;
+  readonly budgets?: readonly Budget[];
+}
+
+export interface PoolKeyState {
+  readonly id: string;
+  readonly status: "ready" | "resting" | "quarantined";
+  readonly until: string | null;
+  readonly lastError: { readonly status: number; readonly at: string | null } | null;
+  readonly remaining: number;
+  readonly budgets: readonly (Budget & { readonly used: number; readonly reset: string | null })[];
+}
+
+export interface PoolSettings {
+  readonly name: string;
+  readonly strategy: string;
+  readonly keys: readonly PoolKey[];
+  readonly services: Readonly<Record<string, { readonly cost: number }>>;
+  readonly auth: "required" | "none";
+}
+
+export interface Pool extends PoolSettings, Managed {
+  readonly state: { readonly keys: readonly PoolKeyState[] };
+}
+
+export interface Block {
+  readonly ip: string;
+  readonly reason: string;
+  readonly by: string;
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+}
+
+/** What is left of a limit that is counted for a consumer. */
+export interface LimitLeft {
+  readonly name: string;
+  readonly scope: string;
+  readonly algorithm: string;
+  readonly subject: string;
+  readonly limit: number;
+  readonly window: string | null;
+  readonly used: number;
+  readonly remaining: number;
+  readonly reset: string | null;
+}
+
+export interface UsageRow {
+  readonly time?: string;
+  readonly route?: string;
+  readonly key?: string;
+  readonly requests: number;
+  readonly errors: number;
+  readonly limited: number;
+  readonly tokens: number;
+}
