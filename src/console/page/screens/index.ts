@@ -1,5 +1,6 @@
 import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
+import { Consumers } from "./consumers/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Start } from "./start/index.tsx";
 import { Why } from "./why/index.tsx";
@@ -28,4 +29,5 @@ export const SCREENS: readonly Screen[] = [
   { path: "", name: "Now", icon: "now", component: Now },
   { path: "why", name: "Why", icon: "why", component: Why },
   { path: "start", name: "Set up", icon: "right", component: Start, isHidden: true },
+  { path: "consumers", name: "Consumers and keys", icon: "consumers", component: Consumers },
 ];

@@ -1,0 +1,249 @@
+import { useState } from "preact/hooks";
+import { get, part, send } from "../../api.ts";
+import { ago, count } from "../../format.ts";
+import { useList } from "../../list.ts";
+import { useLive } from "../../live.ts";
+import { Act, Dangerous } from "../../parts/act.tsx";
+import { Badge } from "../../parts/badge.tsx";
+import { ConflictNotice } from "../../parts/conflict.tsx";
+import { Code } from "../../parts/copy.tsx";
+import { ErrorNote } from "../../parts/error-note.tsx";
+import { CheckField, SelectField, TextField } from "../../parts/form.tsx";
+import { KeyValue } from "../../parts/key-value.tsx";
+import { Panel, ScreenFrame } from "../../parts/screen.tsx";
+import { Table } from "../../parts/table.tsx";
+import { type Editable, useRecord } from "../../record.ts";
+import { Bar } from "../../records/bar.tsx";
+import { JsonField } from "../../records/fields.tsx";
+import { LimitsEditor, QuotasEditor } from "../../records/limits-editor.tsx";
+import { without } from "../../records/patch.ts";
+import { type FieldsProps, RecordEditor } from "../../records/record-page.tsx";
+import { Since } from "../../records/since.tsx";
+import { ManagedByFile, SourceBadge } from "../../records/source.tsx";
+import type { Consumer, LimitLeft, Tier } from "../../records/types.ts";
+import { go, hrefTo } from "../../router.ts";
+import { SelfServiceLink } from "./link.tsx";
+import { KeyList } from "./lists.tsx";
+import { NewKey } from "./new-key.tsx";
+import { UsageOf } from "./usage.tsx";
+
+/** Shows a consumer: what it may use, what it has used, and its keys. */
+export function ConsumerPage({ id }: { readonly id: string }) {
+  const record = useRecord<Consumer>(`consumers/${part(id)}`);
+  const { value } = record;
+  return (
+    <ScreenFrame
+      title={value?.name ?? id}
+      intro={<a href={hrefTo(["consumers"])}>← Consumers and keys</a>}
+      acts={
+        value !== null && (
+          <>
+            <a class="button" href={hrefTo(["why"], { consumer: id })}>
+              Why is it refused?
+            </a>
+            <SelfServiceLink id={id} />
+            {value.source === "admin" && <Acts record={record} consumer={value} />}
+          </>
+        )
+      }
+    >
+      {record.error !== null && <ErrorNote problem={record.error} onRetry={record.reload} />}
+      {value !== null && (
+        <>
+          <Facts of={value} />
+          <Keys consumer={value} />
+          <LimitsLeft id={id} />
+          <UsageOf consumer={id} />
+          <Settings record={record} value={value} />
+        </>
+      )}
+    </ScreenFrame>
+  );
+}
+
+function Acts({ record, consumer: { id, enabled } }: { readonly record: Editable<Consumer>; readonly consumer: Consumer }) {
+  const [isForced, setForced] = useState(false);
+  const put = async (next: boolean): Promise<void> => {
+    await send("PATCH", `consumers/${part(id)}`, { body: { enabled: next } });
+    record.reload();
+  };
+  return (
+    <>
+      {enabled ? (
+        <Dangerous
+          label="Disable"
+          about={`consumer ${id}`}
+          needs="admin"
+          title={`Disable ${id}?`}
+          done={`${id} is disabled: its keys are refused.`}
+          act={() => put(false)}
+        >
+          <p>All its keys are refused with 401 from the next request on. Nothing is lost: you can enable it again.</p>
+        </Dangerous>
+      ) : (
+        <Act label="Enable" about={`consumer ${id}`} needs="admin" done={`${id} is enabled.`} act={() => put(true)} />
+      )}
+      <Dangerous
+        label="Delete"
+        about={`consumer ${id}`}
+        needs="admin"
+        title={`Delete ${id}?`}
+        typed={id}
+        done={`${id} is deleted.`}
+        act={async () => {
+          await send("DELETE", `consumers/${part(id)}`, { query: { force: isForced ? "true" : null } });
+          go(hrefTo(["consumers"]));
+        }}
+      >
+        <p>Its requests are refused from then on. Its usage stays.</p>
+        <label>
+          <input type="checkbox" checked={isForced} onChange={(event) => setForced(event.currentTarget.checked)} /> Delete its keys as well
+        </label>
+      </Dangerous>
+    </>
+  );
+}
+
+const Facts = ({ of: consumer }: { readonly of: Consumer }) => (
+  <KeyValue
+    of={[
+      ["Id", <code key="id">{consumer.id}</code>],
+      [
+        "Tier",
+        <a key="tier" href={hrefTo(["limits", "tier", consumer.tier])}>
+          {consumer.tier}
+        </a>,
+      ],
+      ["State", consumer.enabled ? <Badge tone="good">enabled</Badge> : <Badge tone="warn">disabled</Badge>],
+      ["Managed by", consumer.source === "config" ? <SourceBadge of={consumer} /> : "this console and the admin API"],
+      ["Created", consumer.createdAt === null ? null : <Since time={consumer.createdAt} />],
+      ["Changed", consumer.updatedAt === null ? null : <Since time={consumer.updatedAt} />],
+    ]}
+  />
+);
+
+function Keys({ consumer: { id } }: { readonly consumer: Consumer }) {
+  const [made, setMade] = useState(0);
+  return (
+    <Panel title="Keys" acts={<NewKey consumer={id} onMade={() => setMade((before) => before + 1)} />}>
+      <KeyList key={made} consumer={id} />
+    </Panel>
+  );
+}
+
+/** Milliseconds between two looks at what is left. */
+const EVERY = 2000;
+
+function LimitsLeft({ id }: { readonly id: string }) {
+  const { value, error, refresh } = useLive(
+    `limits ${id}`,
+    (signal) => get<{ readonly limits: readonly LimitLeft[] }>(`limits/${part(id)}`, {}, signal),
+    EVERY,
+  );
+  return (
+    <Panel
+      title="Limits and what is left"
+      acts={
+        <Dangerous
+          label="Reset"
+          about={`limits of ${id}`}
+          needs="operator"
+          title={`Reset the limits of ${id}?`}
+          done={`The limits of ${id} begin anew.`}
+          act={async () => {
+            await send("DELETE", `limits/${part(id)}`);
+            refresh();
+          }}
+        >
+          <p>All its limits and quotas begin anew, as if nothing had been used: this month's quota too.</p>
+        </Dangerous>
+      }
+    >
+      {error !== null && <ErrorNote problem={error} />}
+      {value !== null && (
+        <Table<LimitLeft>
+          caption={`Limits of ${id}`}
+          keyOf={({ name, scope, subject }) => `${scope} ${name} ${subject}`}
+          rows={value.limits}
+          empty={<p>Nothing limits it: its tier has no limits, and neither have the routes.</p>}
+          columns={[
+            {
+              name: "Limit",
+              cell: ({ name, scope, subject }) => (
+                <>
+                  {name}
+                  <div class="fine">
+                    of {scope}
+                    {subject === id ? "" : `, for ${subject}`}
+                  </div>
+                </>
+              ),
+            },
+            { name: "Counts", isWide: true, cell: ({ algorithm, window }) => (window === null ? algorithm : `${algorithm}, ${window}`) },
+            { name: "Used", cell: ({ used, limit }) => <Bar used={used} limit={limit} /> },
+            { name: "Left", isNumber: true, cell: ({ remaining }) => count(remaining) },
+            { name: "More", isNumber: true, cell: ({ reset }) => (reset === null ? <span class="fine">–</span> : ago(reset)) },
+          ]}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function ConsumerFields({ draft, change }: FieldsProps<Consumer>) {
+  const tiers = useList<Tier>("tiers").items.map(({ name }) => name);
+  return (
+    <>
+      <div class="cells">
+        <TextField name="name" label="Name" value={draft.name ?? ""} onValue={(name) => change({ name: name === "" ? null : name })} />
+        <SelectField
+          name="tier"
+          label="Tier"
+          required
+          value={draft.tier}
+          options={tiers.includes(draft.tier) ? tiers : [draft.tier, ...tiers]}
+          onValue={(tier) => change({ tier })}
+        />
+      </div>
+      <CheckField
+        name="own-limits"
+        label="Limits of its own, instead of the tier's"
+        value={draft.limits !== null}
+        onValue={(isOwn) => change({ limits: isOwn ? [] : null })}
+      />
+      {draft.limits !== null && <LimitsEditor name="limits" value={draft.limits} onValue={(limits) => change({ limits })} />}
+      <CheckField
+        name="own-quota"
+        label="Quotas of its own, instead of the tier's"
+        value={draft.quota !== null}
+        onValue={(isOwn) => change({ quota: isOwn ? [] : null })}
+      />
+      {draft.quota !== null && <QuotasEditor name="quota" value={draft.quota} onValue={(quota) => change({ quota })} />}
+      <JsonField
+        name="metadata"
+        label="Metadata"
+        hint="Anything you want to keep with it, as a JSON object."
+        value={draft.metadata}
+        onValue={(metadata) => change({ metadata })}
+      />
+    </>
+  );
+}
+
+const TOLD = ["id", "source", "createdAt", "updatedAt"] as const;
+
+const Settings = ({ record, value }: { readonly record: Editable<Consumer>; readonly value: Consumer }) => (
+  <Panel title="Settings">
+    {value.source === "config" ? (
+      <>
+        <ManagedByFile what="consumer" />
+        <Code text={JSON.stringify(without(value, TOLD), null, 2)} what="JSON" />
+      </>
+    ) : (
+      <>
+        <ConflictNotice record={record} />
+        <RecordEditor {...{ record, value }} noun="consumer" told={TOLD} defaults={{ enabled: true }} Fields={ConsumerFields} />
+      </>
+    )}
+  </Panel>
+);
