@@ -3,6 +3,7 @@ import type { IconName } from "../parts/icon.tsx";
 import { Consumers } from "./consumers/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Start } from "./start/index.tsx";
+import { Routes } from "./routes/index.tsx";
 import { Why } from "./why/index.tsx";
 
 /** What a screen is told of the place that is shown. */
@@ -30,4 +31,5 @@ export const SCREENS: readonly Screen[] = [
   { path: "why", name: "Why", icon: "why", component: Why },
   { path: "start", name: "Set up", icon: "right", component: Start, isHidden: true },
   { path: "consumers", name: "Consumers and keys", icon: "consumers", component: Consumers },
+  { path: "routes", name: "Routes and upstreams", icon: "routes", component: Routes },
 ];
