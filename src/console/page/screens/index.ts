@@ -1,6 +1,7 @@
 import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
 import { Consumers } from "./consumers/index.tsx";
+import { Limits } from "./limits/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Start } from "./start/index.tsx";
 import { Routes } from "./routes/index.tsx";
@@ -32,4 +33,5 @@ export const SCREENS: readonly Screen[] = [
   { path: "start", name: "Set up", icon: "right", component: Start, isHidden: true },
   { path: "consumers", name: "Consumers and keys", icon: "consumers", component: Consumers },
   { path: "routes", name: "Routes and upstreams", icon: "routes", component: Routes },
+  { path: "limits", name: "Limits and tiers", icon: "limits", component: Limits },
 ];
