@@ -3,8 +3,9 @@ import type { IconName } from "../parts/icon.tsx";
 import { Consumers } from "./consumers/index.tsx";
 import { Limits } from "./limits/index.tsx";
 import { Now } from "./now/index.tsx";
-import { Start } from "./start/index.tsx";
+import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
+import { Start } from "./start/index.tsx";
 import { Why } from "./why/index.tsx";
 
 /** What a screen is told of the place that is shown. */
@@ -34,4 +35,5 @@ export const SCREENS: readonly Screen[] = [
   { path: "consumers", name: "Consumers and keys", icon: "consumers", component: Consumers },
   { path: "routes", name: "Routes and upstreams", icon: "routes", component: Routes },
   { path: "limits", name: "Limits and tiers", icon: "limits", component: Limits },
+  { path: "pools", name: "Pools", icon: "pools", component: Pools },
 ];
