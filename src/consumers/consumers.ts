@@ -1,5 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { and, eq, inArray } from "drizzle-orm";
+import { and, asc, eq, gt, inArray } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import type { Known } from "../config/section.ts";
 import { checkMatch, mergePatch } from "../http/conventions.ts";
@@ -169,6 +169,18 @@ export class Consumers {
     const byId = new Map(rows.map((row) => [row.id, fromRow(row)]));
     // One may have been deleted since.
     return { items: found.flatMap(({ id }) => this.declared.get(id) ?? byId.get(id) ?? []), nextCursor };
+  }
+
+  /** Gives up to `limit` consumers that the API made and whose ids come after `after`, by id. */
+  storedAfter(after: string, limit: number): Consumer[] {
+    return this.deps.storage.db
+      .select()
+      .from(consumers)
+      .where(gt(consumers.id, after))
+      .orderBy(asc(consumers.id))
+      .limit(limit)
+      .all()
+      .map(fromRow);
   }
 
   create(input: NewConsumer): Consumer {

@@ -21,6 +21,8 @@ export interface Caller {
   readonly consumer: Consumer;
   /** What tells it apart from all other callers: a key's id, or the consumer's where there is no key; "" for nobody. */
   readonly id: string;
+  /** The id under which limits count it, where that is not its own: the key from which a consumer made theirs. Left out: its own. */
+  readonly countedAs?: string;
   readonly scopes: readonly string[];
   /** The routes that it may use. Empty: all. */
   readonly routes: readonly string[];
@@ -41,6 +43,9 @@ export interface Caller {
   /** The name of the issuer whose token says who calls; left out: none does. */
   readonly issuer?: string;
 }
+
+/** Gives the id under which limits that count keys count a caller. */
+export const countedId = ({ id, countedAs }: Pick<Caller, "id" | "countedAs">): string => countedAs ?? id;
 
 /** The caller that is nobody: no key was shown, or none is looked at. */
 export const ANONYMOUS: Caller = {

@@ -1,4 +1,4 @@
-import type { Caller, Consumer } from "../exchange/caller.ts";
+import { type Caller, type Consumer, countedId } from "../exchange/caller.ts";
 import { claimOf } from "../exchange/headers.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
@@ -250,7 +250,7 @@ function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, h
   }
   return subjectOf(policy, {
     consumerId: consumer?.id ?? null,
-    keyId: key?.id ?? null,
+    keyId: key === null ? null : countedId(key),
     ip: ip ?? "",
     route: route?.name ?? "",
     header: fieldOf,

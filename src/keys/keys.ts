@@ -1,5 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { and, eq, inArray } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, isNull, or } from "drizzle-orm";
 import type { Audit } from "../audit/audit.ts";
 import { type ConsumerConfig, type DeclaredKey, declaredKey } from "../consumers/settings.ts";
 import { ADDRESS_SHOWN, checkMatch, durationOf, mergePatch, Source, Time, timeText } from "../http/conventions.ts";
@@ -109,6 +109,9 @@ export const KeyRecord = Type.Object({
   name: OrNull("A name for people."),
   status: KeyStatus,
   source: Source,
+  madeFrom: OrNull(
+    "The id of the key from which its holder made it by self-service: it can do no more than that one, and is good no longer. null: you made it.",
+  ),
   scopes: Type.Array(Type.String(), { description: "Its scopes." }),
   routes: Type.Array(Type.String(), { description: "Names of the routes it may use; none means all." }),
   ips: Type.Array(Type.String(), { description: "Addresses it may be used from; none means all." }),
@@ -170,6 +173,26 @@ export interface DumpedKey extends Omit<NewKey, "consumer" | "key" | "hash"> {
 /** What operators keep with a record: anything that is JSON. */
 export type Metadata = Record<string, unknown>;
 
+/** Says which keys are wanted. */
+export interface KeyFilter {
+  readonly consumer?: string | undefined;
+  readonly status?: KeyRecord["status"] | undefined;
+}
+
+/** Holds what is shown of a key's secret. */
+interface ShownOfKey {
+  readonly start: string;
+  readonly end: string;
+}
+
+const NOTHING_SHOWN: ShownOfKey = { start: "", end: "" };
+
+/** Says from which key its holder makes another, and looks whether they may. */
+export interface OwnKey {
+  readonly madeFrom: string;
+  readonly check: () => void;
+}
+
 export interface KeysDeps {
   readonly storage: Storage;
   readonly clock: Clock;
@@ -185,6 +208,8 @@ export interface KeysDeps {
 const KEYS_USED = "keys.used";
 /** Milliseconds within which the keeper takes what a worker tells it: meanwhile there may be none. */
 const HANDED_OVER_WITHIN = 30_000;
+/** The most keys of a consumer that its holders see. */
+const MAX_STANDING = 500;
 /** The most keys whose last use is remembered while it can't be written. */
 const MAX_UNWRITTEN = 100_000;
 
@@ -254,8 +279,8 @@ export class Keys {
   }
 
   /** Imports a key by its hash, with what is shown of its secret, from where it was dumped. Throws 409 where it is there already. */
-  importDumped(input: NewKey, shown: { readonly start: string; readonly end: string }): string {
-    return this.insert([input], [], shown)[0]?.row.id ?? "";
+  importDumped(input: NewKey, shown: ShownOfKey): string {
+    return this.insert([input], [], { shown })[0]?.row.id ?? "";
   }
 
   /** Gives a consumer's keys that the API made and that are not revoked, as a dump has them, by their ids. */
@@ -394,13 +419,57 @@ export class Keys {
     return { record, secret };
   }
 
-  /** Revokes a key: it is refused from the next request on, and its record stays. */
+  /** Makes a key in its holder's name. `own.check` runs within the transaction: what it throws keeps the key from being made. */
+  createOwn(input: NewKey, own: OwnKey): { record: KeyRecord; secret: string } {
+    const [made] = this.insert([input], [], { own });
+    if (made === undefined || made.secret === null) throw new Error("no key was made");
+    return { record: this.toRecord(made.row), secret: made.secret };
+  }
+
+  /**
+   * Gives the keys of a consumer that are neither revoked nor over, by id, 500 at most. Throws what the database throws.
+   */
+  standingOf(consumer: string): KeyRecord[] {
+    const now = this.deps.clock.wall();
+    const rows = this.deps.storage.db
+      .select()
+      .from(keys)
+      .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt), or(isNull(keys.expiresAt), gt(keys.expiresAt, now))))
+      .orderBy(asc(keys.id))
+      .limit(MAX_STANDING)
+      .all();
+    const declared = [...this.declared.values()]
+      .map((entry) => declaredRecord(entry, now))
+      .filter((record) => record.consumer === consumer);
+    return [...rows.map((row) => this.toRecord(row)), ...declared]
+      .filter(({ status, expiresAt }) => status !== "revoked" && (expiresAt === null || Date.parse(expiresAt) > now))
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, MAX_STANDING);
+  }
+
+  /** Gives when the keys were made that a consumer's holders have made after `from`, the earliest first (milliseconds since 1970). */
+  madeBy(consumer: string, from: number): number[] {
+    return this.deps.storage.client
+      .query<{ at: number }, [string, number]>(
+        "SELECT created_at AS at FROM keys WHERE consumer = ?1 AND made_from IS NOT NULL AND created_at > ?2 ORDER BY created_at",
+      )
+      .all(consumer, from)
+      .map(({ at }) => at);
+  }
+
+  /** Revokes a key, and those that its holder made from it: they are refused from the next request on, and their records stay. */
   revoke(id: string, ifMatch: string | null): void {
     const before = this.changeable(id);
     checkMatch(ifMatch, before.version);
     if (before.revokedAt !== null) return;
+    const made = this.deps.storage.db
+      .select()
+      .from(keys)
+      .where(and(eq(keys.madeFrom, id), isNull(keys.revokedAt)))
+      .all();
     const now = this.deps.clock.wall();
-    this.save(before, { ...before, revokedAt: now, version: before.version + 1, updatedAt: now }, "key.revoke");
+    for (const each of [before, ...made])
+      this.save(each, { ...each, revokedAt: now, version: each.version + 1, updatedAt: now }, "key.revoke");
   }
 
   /**
@@ -479,7 +548,7 @@ export class Keys {
   private insert(
     inputs: readonly NewKey[],
     at: Fault["path"],
-    shown: { readonly start: string; readonly end: string } = { start: "", end: "" },
+    { own = null, shown = NOTHING_SHOWN }: { readonly own?: OwnKey | null; readonly shown?: ShownOfKey } = {},
   ): { row: Row; secret: string | null }[] {
     const now = this.deps.clock.wall();
     const faults: Fault[] = [];
@@ -514,6 +583,7 @@ export class Keys {
         start: secret === null ? shown.start : secret.slice(0, 8),
         end: secret === null ? shown.end : secret.slice(-4),
         consumer: input.consumer,
+        madeFrom: own?.madeFrom ?? null,
         ...(faults.length === 0 ? columns(input) : {}),
         createdAt: now,
         updatedAt: now,
@@ -526,7 +596,10 @@ export class Keys {
       at.length === 0 && only !== undefined
         ? { action: "key.create", subject: `key ${only.row.id}`, after: auditView(only.row) }
         : { action: "key.import", subject: `${made.length} keys`, after: { keys: made.map(({ row }) => row.id) } };
-    const rows = this.deps.audit.change(audited, () => made.map(({ row }) => this.put(row)));
+    const rows = this.deps.audit.change(audited, () => {
+      own?.check();
+      return made.map(({ row }) => this.put(row));
+    });
     for (const [i, { row }] of made.entries()) this.deps.registry.follow(row.id, { ...row, row: rows[i] as number }, []);
     return made;
   }
@@ -562,6 +635,12 @@ export class Keys {
   }
 
   private toRecord(row: Row): KeyRecord {
+    const record = this.recordOf(row);
+    const entry = row.madeFrom === null ? null : this.deps.registry.byId(row.id);
+    return entry === null ? record : { ...record, ...narrowedRecord(entry, this.deps.clock.wall()) };
+  }
+
+  private recordOf(row: Row): KeyRecord {
     const now = this.deps.clock.wall();
     const lastUsedAt = Math.max(row.lastUsedAt ?? 0, this.deps.registry.lastUseOf(row.hash));
     return {
@@ -579,6 +658,7 @@ export class Keys {
               ? "active"
               : "disabled",
       source: "admin",
+      madeFrom: row.madeFrom,
       scopes: row.scopes ?? [],
       routes: row.routes ?? [],
       ips: row.ips ?? [],
@@ -612,9 +692,21 @@ function statusIs(status: KeyRecord["status"], now: number): Condition {
   }
 }
 
+/** Gives what a key that its holder made may do, as far as the one allows from which it was made. `now` in milliseconds since 1970. */
+const narrowedRecord = ({ scopes, routes, ips, limits, quota, expiresAt, off }: KeyEntry, now: number) => ({
+  status: off === "revoked" ? off : now >= expiresAt ? ("expired" as const) : (off ?? ("active" as const)),
+  scopes: [...scopes],
+  routes: [...routes],
+  ips: [...(ips?.list ?? [])],
+  limits: limits === null ? null : [...limits],
+  quota: quota === null ? null : [...quota],
+  expiresAt: timeText(expiresAt === Number.POSITIVE_INFINITY ? null : expiresAt),
+});
+
 /** Gives a key as the audit log has it: all that is known of it but its hash. */
 const auditView = (row: Row) => ({
   consumer: row.consumer,
+  ...(row.madeFrom === null ? {} : { madeFrom: row.madeFrom }),
   start: row.start,
   end: row.end,
   name: row.name,
@@ -630,6 +722,7 @@ const auditView = (row: Row) => ({
 });
 
 const EMPTY_ROW = {
+  madeFrom: null,
   previousHash: null,
   previousExpiresAt: null,
   name: null,
@@ -655,6 +748,7 @@ const INSERTED: readonly (readonly [column: string, of: (row: Row) => string | n
   ["start", (row) => row.start],
   ['"end"', (row) => row.end],
   ["consumer", (row) => row.consumer],
+  ["made_from", (row) => row.madeFrom],
   ["name", (row) => row.name],
   ["scopes", (row) => json(row.scopes)],
   ["routes", (row) => json(row.routes)],
@@ -716,6 +810,7 @@ const declaredEntry = (given: DeclaredKey, id: string, consumer: ConsumerEntry, 
   hash,
   previousHash: null,
   previousExpiresAt: 0,
+  madeFrom: null,
   scopes: given.scopes ?? [],
   routes: given.routes ?? [],
   ips: cidrsOf(given.ips ?? []),
@@ -742,6 +837,7 @@ function declaredRecord(entry: Declared, now: number): KeyRecord {
     name: given.name ?? null,
     status: now >= entry.expiresAt ? "expired" : entry.consumer.enabled ? "active" : "disabled",
     source: "config",
+    madeFrom: null,
     scopes: [...entry.scopes],
     routes: [...entry.routes],
     ips: [...(given.ips ?? [])],

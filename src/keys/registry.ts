@@ -1,9 +1,10 @@
-import type { Caller, Consumer } from "../exchange/caller.ts";
+import { type Caller, type Consumer, countedId } from "../exchange/caller.ts";
 import { compilePolicies, compileQuotas, type Policy, type Scope } from "../limits/policy.ts";
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import { Halves } from "../values/halves.ts";
 import { hashKey, isCutOff, isPlausible } from "../values/key-format.ts";
 import { DigestIndex } from "./digest-index.ts";
+import { narrowed } from "./narrowed.ts";
 import { NOTHING_STORED, type Place, type Stored } from "./stored.ts";
 
 /** Describes a consumer as its record is. One that is changed is another object. */
@@ -21,6 +22,8 @@ export interface KeyEntry extends Caller {
   /** The hash of the secret before the last rotation, and the time until which it is good (milliseconds since 1970). */
   readonly previousHash: string | null;
   readonly previousExpiresAt: number;
+  /** The key of an operator's from which its holder made it; `null`: an operator made it. */
+  readonly madeFrom: string | null;
   /** Says why it is no good for now, or for ever; `null`: nobody has turned it off. */
   readonly off: "revoked" | "disabled" | null;
   lastUsedAt: number;
@@ -53,6 +56,7 @@ export class KeyRegistry {
   /** Keys by their hash; by the one before the last rotation as long as they are there by the other as well. */
   private readonly inUse: Halves<string, KeyEntry>;
   private readonly declared = new Map<string, KeyEntry>();
+  private readonly declaredById = new Map<string, KeyEntry>();
   /** Consumers, and what stands for those that do not exist: callers with tokens have ids that no record has. */
   private readonly consumersInUse: Halves<string, ConsumerEntry>;
   private readonly declaredConsumers = new Map<string, ConsumerEntry>();
@@ -171,12 +175,16 @@ export class KeyRegistry {
       entry.lastUsedAt = Math.max(entry.lastUsedAt, before.lastUsedAt);
     }
     this.declared.set(entry.hash, entry);
+    this.declaredById.set(entry.id, entry);
+    this.forgetMadeFrom(entry.id);
   }
 
   /** Forgets a key that the file does not declare any more. */
   withdraw(entry: KeyEntry): void {
     this.declared.delete(entry.hash);
+    this.declaredById.delete(entry.id);
     this.used.delete(entry);
+    this.forgetMadeFrom(entry.id);
   }
 
   /**
@@ -197,6 +205,8 @@ export class KeyRegistry {
         known.add(own);
       }
     }
+    // A new one has had no hash so far, and nothing was made from it.
+    if (before.some((hash) => hash !== null)) this.forgetMadeFrom(id);
     try {
       for (const hash of known) {
         if (now.includes(hash)) continue;
@@ -218,6 +228,36 @@ export class KeyRegistry {
     this.inUse.delete(hash);
   }
 
+  /** Has the keys read again that were made from one which has changed: what they may do goes by that. */
+  private forgetMadeFrom(id: string): void {
+    if (this.inUse.size === 0) return;
+    try {
+      for (const hash of this.stored.madeFrom(id)) {
+        const entry = this.inUse.get(hash);
+        if (entry !== undefined) for (const each of hashesOf(entry)) this.inUse.delete(each);
+      }
+    } catch (error) {
+      // Which ones these are is not known: all are read again.
+      this.inUse.clear();
+      this.onFault(error);
+    }
+  }
+
+  /** Gives the key of this id, good or not; `null`: there is none. Throws what the database throws. */
+  byId(id: string): KeyEntry | null {
+    const declared = this.declaredById.get(id);
+    if (declared !== undefined) return declared;
+    const found = this.stored.keyById(id, this.consumerFor);
+    return found === null ? null : this.narrow(found);
+  }
+
+  /** Gives a key with no more rights than the one from which its holder made it has now. */
+  private narrow(entry: KeyEntry): KeyEntry {
+    const { madeFrom } = entry;
+    if (madeFrom === null) return entry;
+    return narrowed(entry, this.declaredById.get(madeFrom) ?? this.stored.keyById(madeFrom, this.consumerFor));
+  }
+
   /** Tells whether a stored key has this hash, now or before its last rotation. Throws what the database throws. */
   isStored(hash: string): boolean {
     return this.index.get(hash) !== 0 && this.stored.has(hash);
@@ -236,7 +276,7 @@ export class KeyRegistry {
   /** Gives a consumer's keys that may be used. Throws what the database throws. */
   keysOf(id: string): KeyEntry[] {
     const stored = this.stored.keysOf(this.consumerOrAbsent(id));
-    return [...stored, ...[...this.declared.values()].filter(({ consumer }) => consumer.id === id)];
+    return [...stored.map((entry) => this.narrow(entry)), ...[...this.declared.values()].filter(({ consumer }) => consumer.id === id)];
   }
 
   /** Tells whether there is a consumer of this id; one that can't be read is none. */
@@ -302,13 +342,16 @@ export class KeyRegistry {
   private read(hash: string): KeyEntry | null {
     const row = this.index.get(hash);
     if (row === 0) return null;
-    const entry = this.stored.key(hash, row, this.consumerFor);
-    if (entry === null) {
+    const found = this.stored.key(hash, row, this.consumerFor);
+    if (found === null) {
       // Another process has rotated it twice, and nobody says what it was before.
       this.unindex(hash);
       return null;
     }
+    const entry = this.narrow(found);
     entry.resolvedAt = this.version;
+    // The one from which it was made may be on its way: of records that instances share each comes by itself.
+    if (entry.madeFrom !== null && entry.countedAs === undefined) return entry;
     const known = hash === entry.hash ? undefined : this.inUse.get(entry.hash);
     const kept = known !== undefined && known.previousHash === hash ? known : entry;
     this.inUse.set(entry.hash, kept);
@@ -338,7 +381,7 @@ export class KeyRegistry {
     const { consumer } = caller;
     return this.choose(
       [
-        [caller, { kind: "key", name: caller.id }],
+        [caller, { kind: "key", name: countedId(caller) }],
         [consumer, { kind: "consumer", name: consumer.id }],
       ],
       consumer.tier,

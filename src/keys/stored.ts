@@ -15,6 +15,10 @@ export interface Place {
 export interface Stored {
   /** Gives the key whose secret has this hash, now or before its last rotation; `null`: none has. `row`: where it most likely is. */
   key(hash: string, row: number, consumerOf: (id: string) => ConsumerEntry): KeyEntry | null;
+  /** Gives the key of this id; `null`: there is none. */
+  keyById(id: string, consumerOf: (id: string) => ConsumerEntry): KeyEntry | null;
+  /** Gives the hashes of the keys that were made from the one of this id by its holder. */
+  madeFrom(id: string): string[];
   /** Gives all keys of a consumer that are not revoked. */
   keysOf(consumer: ConsumerEntry): KeyEntry[];
   consumer(id: string): ConsumerEntry | null;
@@ -31,6 +35,8 @@ export interface Stored {
 /** Stands for a place where nothing is kept. */
 export const NOTHING_STORED: Stored = {
   key: () => null,
+  keyById: () => null,
+  madeFrom: () => [],
   keysOf: () => [],
   consumer: () => null,
   placeOf: () => null,
@@ -45,6 +51,7 @@ interface KeyRow {
   readonly hash: string;
   readonly previousHash: string | null;
   readonly previousExpiresAt: number | null;
+  readonly madeFrom: string | null;
   readonly scopes: string | null;
   readonly routes: string | null;
   readonly ips: string | null;
@@ -57,7 +64,7 @@ interface KeyRow {
 }
 
 const KEY_BY =
-  "SELECT id, consumer, hash, previous_hash AS previousHash, previous_expires_at AS previousExpiresAt, scopes, routes, ips, limits, quota, expires_at AS expiresAt, revoked_at AS revokedAt, enabled, last_used_at AS lastUsedAt FROM keys WHERE";
+  "SELECT id, consumer, hash, previous_hash AS previousHash, previous_expires_at AS previousExpiresAt, made_from AS madeFrom, scopes, routes, ips, limits, quota, expires_at AS expiresAt, revoked_at AS revokedAt, enabled, last_used_at AS lastUsedAt FROM keys WHERE";
 
 interface ConsumerRow {
   readonly tier: string;
@@ -87,6 +94,18 @@ export class StoredRecords implements Stored {
     const isIt = likely !== null && (likely.hash === hash || likely.previousHash === hash);
     const found = isIt ? likely : this.keyByHash.get(hash);
     return found === null ? null : entryOf(found, consumerOf(found.consumer));
+  }
+
+  keyById(id: string, consumerOf: (id: string) => ConsumerEntry): KeyEntry | null {
+    const found = this.database.query<KeyRow, [string]>(`${KEY_BY} id = ?1`).get(id);
+    return found === null ? null : entryOf(found, consumerOf(found.consumer));
+  }
+
+  madeFrom(id: string): string[] {
+    return this.database
+      .query<{ hash: string }, [string]>("SELECT hash FROM keys WHERE made_from = ?1")
+      .all(id)
+      .map(({ hash }) => hash);
   }
 
   keysOf(consumer: ConsumerEntry): KeyEntry[] {
@@ -157,6 +176,7 @@ const entryOf = (row: KeyRow, consumer: ConsumerEntry): KeyEntry => ({
   hash: row.hash,
   previousHash: row.previousHash,
   previousExpiresAt: row.previousExpiresAt ?? 0,
+  madeFrom: row.madeFrom,
   scopes: textsOf(row.scopes),
   routes: textsOf(row.routes),
   ips: cidrsOf(textsOf(row.ips)),

@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
-import type { Caller } from "../exchange/caller.ts";
+import { type Caller, countedId } from "../exchange/caller.ts";
 import { Time, timeText } from "../http/conventions.ts";
 import { notFound } from "../http/refused.ts";
 import type { Keys } from "../keys/keys.ts";
@@ -60,10 +60,10 @@ function countedFor(deps: LimitsAdminDeps, id: string): { policies: Policy[]; su
   if (consumer !== undefined) for (const policy of deps.registry.policiesOfConsumer(consumer)) add(policy, null);
   if (caller !== null) for (const policy of deps.registry.policiesFor(caller)) add(policy, caller.id);
   const keys = deps.keys.entriesOf(id);
-  for (const key of keys) for (const policy of deps.registry.policiesFor(key)) add(policy, key.id);
+  for (const key of keys) for (const policy of deps.registry.policiesFor(key)) add(policy, countedId(key));
   for (const policy of deps.routePolicies()) {
     add(policy, caller?.id ?? null);
-    for (const key of keys) add(policy, key.id);
+    for (const key of keys) add(policy, countedId(key));
   }
   const pairs = [...found.values()];
   return { policies: pairs.map(([policy]) => policy), subjects: pairs.map(([, subject]) => subject) };

@@ -1,4 +1,4 @@
-import type { Caller } from "../exchange/caller.ts";
+import { type Caller, countedId } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { claimOf } from "../exchange/headers.ts";
 import type { Gate } from "../exchange/line.ts";
@@ -192,7 +192,7 @@ class OfExchange implements Requester {
 
   get keyId(): string | null {
     const { caller } = this.exchange;
-    return caller.via === "none" ? null : caller.id;
+    return caller.via === "none" ? null : countedId(caller);
   }
 
   get ip(): string {

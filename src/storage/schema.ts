@@ -117,6 +117,8 @@ export const keys = sqliteTable(
     /** The secret before the last rotation, good until `previous_expires_at`. */
     previousHash: text("previous_hash").unique(),
     previousExpiresAt: integer("previous_expires_at"),
+    /** The key of an operator's from which its holder made it; `null`: an operator made it. */
+    madeFrom: text("made_from"),
     start: text().notNull(),
     end: text().notNull(),
     consumer: text().notNull(),
@@ -139,6 +141,7 @@ export const keys = sqliteTable(
     index("keys_consumer").on(table.consumer, table.id),
     // Most keys never expire, and those that do are looked for again and again.
     index("keys_expires").on(table.expiresAt).where(sql`expires_at IS NOT NULL AND revoked_at IS NULL`),
+    index("keys_made_from").on(table.madeFrom).where(sql`made_from IS NOT NULL`),
   ],
 );
 

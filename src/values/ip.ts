@@ -115,7 +115,7 @@ export class CidrSet {
   private readonly hasUnix: boolean;
   private readonly known = new Map<string, boolean>();
 
-  constructor(list: readonly string[]) {
+  constructor(readonly list: readonly string[]) {
     this.hasUnix = list.includes(UNIX_PEER);
     const blocks = this.hasUnix ? list.filter((text) => text !== UNIX_PEER) : list;
     this.blocks = blocks.map((text) => {
@@ -146,6 +146,13 @@ export class CidrSet {
   covers(block: string): boolean {
     const inner = parseCidr(block);
     return inner !== null && this.blocks.some((outer) => outer.bits <= inner.bits && isWithin(inner.bytes, outer));
+  }
+
+  /** Gives the set of what is in both: of two blocks one holds the other, or they have nothing in common. */
+  common(other: CidrSet): CidrSet {
+    const within = (list: readonly string[], set: CidrSet): string[] =>
+      list.filter((each) => (each === UNIX_PEER ? set.hasUnix : set.covers(each)));
+    return new CidrSet([...new Set([...within(this.list, other), ...within(other.list, this)])]);
   }
 }
 

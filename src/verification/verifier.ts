@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Answer } from "../exchange/answer.ts";
+import { countedId } from "../exchange/caller.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { VERIFICATION_NAME } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
@@ -222,7 +223,7 @@ const nothing = (): null => null;
 
 const requesterOf = (key: KeyEntry, { route, ip }: Asked): Requester => ({
   consumerId: key.consumer.id,
-  keyId: key.id,
+  keyId: countedId(key),
   ip: ip ?? "",
   route: route?.name ?? VERIFICATION_NAME,
   header: nothing,

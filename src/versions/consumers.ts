@@ -48,9 +48,8 @@ export function dumpConsumers(consumers: Consumers, keys: Keys, hasKeys: boolean
   const dumped: Record<string, DumpedConsumer> = {};
   let [count, keyCount] = [0, 0];
   for (let after = ""; ; ) {
-    const page = consumers.page(after, PORTION).slice(0, PORTION);
+    const page = consumers.storedAfter(after, PORTION);
     for (const consumer of page) {
-      if (consumer.source !== "admin") continue;
       const own = hasKeys ? keys.dumpOf(consumer.id) : null;
       count++;
       keyCount += own?.length ?? 0;

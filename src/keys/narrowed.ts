@@ -1,0 +1,30 @@
+import type { KeyEntry } from "./registry.ts";
+
+/**
+ * Gives a key that its holder made, with no more than the key has from which it was made: its scopes, routes and addresses as far as both
+ * have them, its limits, its time. Limits count both as one. Without that key, or where they have nothing in common, it is no good.
+ */
+export function narrowed(key: KeyEntry, from: KeyEntry | null): KeyEntry {
+  if (from === null || from.madeFrom !== null || from.consumer.id !== key.consumer.id) return { ...key, off: "revoked" };
+  const routes = bothOf(key.routes, from.routes);
+  const ips = key.ips === null || from.ips === null ? (key.ips ?? from.ips) : key.ips.common(from.ips);
+  return {
+    ...key,
+    countedAs: from.id,
+    scopes: key.scopes.filter((scope) => from.scopes.includes(scope)),
+    routes: routes ?? [],
+    ips,
+    limits: key.limits ?? from.limits,
+    quota: key.quota ?? from.quota,
+    expiresAt: Math.min(key.expiresAt, from.expiresAt),
+    off: key.off ?? from.off ?? (routes === null || ips?.isEmpty === true ? "disabled" : null),
+  };
+}
+
+/** Gives the names that are in both lists, of which an empty one has all; `null` where there are none. */
+export function bothOf(some: readonly string[], others: readonly string[]): readonly string[] | null {
+  if (some.length === 0) return others;
+  if (others.length === 0) return some;
+  const both = some.filter((name) => others.includes(name));
+  return both.length === 0 ? null : both;
+}
