@@ -1,3 +1,5 @@
+import { WantedKey } from "../selfservice/own-keys.ts";
+
 const json = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });
 
 const SUMS = [
@@ -27,6 +29,83 @@ const PREVIOUS_EXPIRES = timeOrNull("Until when the secret before the last rotat
 const OWN_LEFT = { ...LEFT, scope: { type: "string", description: "Whose limit it is.", examples: ["tier free"] } };
 
 const text = (description: string) => ({ type: "string", description });
+
+/** What is told of a key that its holder has rotated. */
+const ROTATED = {
+  type: "object",
+  required: ["id", "key", "start", "end", "expiresAt", "previousExpiresAt"],
+  properties: {
+    id: text("The key's id, which stays."),
+    key: text("The new secret: here and nowhere else."),
+    start: text("Its first 8 characters."),
+    end: text("Its last 4 characters."),
+    expiresAt: EXPIRES,
+    previousExpiresAt: PREVIOUS_EXPIRES,
+  },
+};
+
+/** What is told of a key to its holder. */
+const OWN_KEY = {
+  id: text("The key's id."),
+  name: { type: ["string", "null"], description: "A name for people." },
+  start: text("Its first 8 characters; empty for one imported by hash."),
+  end: text("Its last 4 characters."),
+  status: {
+    type: "string",
+    enum: ["active", "disabled"],
+    description: "Whether it is good. disabled: whoever runs the API turned it off.",
+  },
+  scopes: list("Its scopes."),
+  routes: list("Names of the routes it may use; none means all."),
+  ips: list("Addresses it may be used from; none means all."),
+  expiresAt: EXPIRES,
+  createdAt: timeOrNull("When it was created; null for what the gateway's configuration declares."),
+  lastUsedAt: timeOrNull("When it was used last, within a minute; null: never."),
+  previousExpiresAt: PREVIOUS_EXPIRES,
+  madeFrom: { type: ["string", "null"], description: "The id of the key from which its holder made it; null: an operator made it." },
+  may: {
+    type: "object",
+    description: "What you may do with it now.",
+    required: ["rotate", "revoke", "makeFrom"],
+    properties: {
+      rotate: { type: "boolean", description: "Give it a new secret." },
+      revoke: { type: "boolean", description: "Revoke it." },
+      makeFrom: { type: "boolean", description: "Make another one from it, unless you have as many as your tier allows." },
+    },
+  },
+};
+
+const OWN_KEYS = {
+  type: "object",
+  required: ["items", "allowed"],
+  properties: {
+    items: {
+      type: "array",
+      description: "The keys, each before those made from it; 500 at most.",
+      items: { type: "object", required: Object.keys(OWN_KEY), properties: OWN_KEY },
+    },
+    allowed: {
+      type: "object",
+      description: "What your tier allows.",
+      required: ["rotate", "keys", "scopes", "routes"],
+      properties: {
+        rotate: { type: "boolean", description: "Whether you may rotate keys." },
+        keys: { type: "integer", description: "While you have fewer good keys than this, you may make another." },
+        scopes: list("The scopes that keys you make may have."),
+        routes: list("Names of the routes that keys you make may use; none means all."),
+      },
+    },
+  },
+};
+
+const OWN_KEY_ID = {
+  ...{ name: "id", in: "path", required: true, description: "The key's id." },
+  ...{ schema: { type: "string" }, example: "key_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e" },
+};
+const IDEMPOTENCY = {
+  description: "Repeats the same answer for 24 hours, where the answer to the first request was lost.",
+  schema: { type: "string", minLength: 1, maxLength: 255 },
+};
 
 /** Gives the schema of what `/ready` says. */
 const readiness = (status: string) => ({
@@ -294,18 +373,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
       security: [{ consumerKey: [] }],
       requestBody: { required: false, content: { "application/json": { schema: { type: "object", additionalProperties: false } } } },
       responses: {
-        200: json({
-          type: "object",
-          required: ["id", "key", "start", "end", "expiresAt", "previousExpiresAt"],
-          properties: {
-            id: { type: "string", description: "The key's id, which stays." },
-            key: { type: "string", description: "The new secret: here and nowhere else." },
-            start: { type: "string", description: "Its first 8 characters." },
-            end: { type: "string", description: "Its last 4 characters." },
-            expiresAt: EXPIRES,
-            previousExpiresAt: PREVIOUS_EXPIRES,
-          },
-        }),
+        200: json(ROTATED),
       },
       "x-refuses": {
         400: null,
@@ -313,6 +381,102 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
         403: "The tier does not allow it, the key may not be used from your address, or you call without a key.",
         404: OFF,
         409: "The key stands in config.json, or an old secret of it is still good.",
+        413: null,
+        422: "The body is not empty.",
+        429: "Your address is blocked.",
+        503: "Nothing can be changed at the moment.",
+      },
+    },
+  },
+
+  "/api/v1/me/keys": {
+    get: {
+      tags: ["keys"],
+      summary: "List one's own keys",
+      description: "The consumer's keys that are neither revoked nor over, without secrets. Only where `selfService` is turned on.",
+      security: [{ consumerKey: [] }],
+      responses: { 200: json(OWN_KEYS) },
+      "x-refuses": {
+        400: null,
+        401: "There is no key, or not a good one.",
+        403: "The key may not be used from your address, or you call without a key.",
+        404: OFF,
+        429: "Your address is blocked.",
+      },
+    },
+    post: {
+      tags: ["keys"],
+      summary: "Create a key from one's own",
+      description:
+        "Makes a key from the one that is shown, which an operator must have made. It can never do more than that one, is good no longer, and limits count both as one key. The secret is in this answer and nowhere else. Takes an `Idempotency-Key`. Only where `selfService` is turned on and the tier allows keys.",
+      security: [{ consumerKey: [] }],
+      parameters: [{ name: "Idempotency-Key", in: "header", required: false, ...IDEMPOTENCY }],
+      requestBody: { required: false, content: { "application/json": { schema: WantedKey } } },
+      responses: {
+        201: json(
+          {
+            type: "object",
+            required: ["id", "key", "start", "end", "name", "scopes", "routes", "ips", "expiresAt", "createdAt", "madeFrom"],
+            properties: {
+              id: OWN_KEY.id,
+              key: text("The secret: here and nowhere else."),
+              ...{ start: OWN_KEY.start, end: OWN_KEY.end, name: OWN_KEY.name, scopes: OWN_KEY.scopes, routes: OWN_KEY.routes },
+              ...{ ips: OWN_KEY.ips, expiresAt: OWN_KEY.expiresAt, createdAt: OWN_KEY.createdAt, madeFrom: OWN_KEY.madeFrom },
+            },
+          },
+          "Created",
+        ),
+      },
+      "x-refuses": {
+        400: null,
+        401: "There is no key, or not a good one.",
+        403: "The tier allows no keys, or the key that is shown was made by its holder.",
+        404: OFF,
+        409: "There are as many keys as the tier allows.",
+        413: null,
+        422: "The key would do more than the one from which it is made, or the body has other faults.",
+        429: "Twenty keys were made within a day, or your address is blocked.",
+        503: "Nothing can be changed at the moment.",
+      },
+    },
+  },
+
+  "/api/v1/me/keys/{id}": {
+    delete: {
+      tags: ["keys"],
+      summary: "Revoke a key of one's own",
+      description: "Revokes a key that was made from the one that is shown. Only where `selfService` is turned on.",
+      security: [{ consumerKey: [] }],
+      parameters: [OWN_KEY_ID],
+      responses: { 204: { description: "It is refused from the next request on." } },
+      "x-refuses": {
+        400: null,
+        401: "There is no key, or not a good one.",
+        403: "An operator made the key, or it was not made from the one that is shown.",
+        404: "The consumer has no such key, or the configuration does not turn it on.",
+        409: "It is the key that is shown.",
+        429: "Your address is blocked.",
+        503: "Nothing can be changed at the moment.",
+      },
+    },
+  },
+
+  "/api/v1/me/keys/{id}/rotate": {
+    post: {
+      tags: ["keys"],
+      summary: "Rotate a key of one's own",
+      description:
+        "As `POST /api/v1/me/rotate`, for the key that is shown or one that was made from it. Only where `selfService` is turned on.",
+      security: [{ consumerKey: [] }],
+      parameters: [OWN_KEY_ID],
+      requestBody: { required: false, content: { "application/json": { schema: { type: "object", additionalProperties: false } } } },
+      responses: { 200: json(ROTATED) },
+      "x-refuses": {
+        400: null,
+        401: "There is no key, or not a good one.",
+        403: "The tier does not allow it, or the key was not made from the one that is shown.",
+        404: "The consumer has no such key, or the configuration does not turn it on.",
+        409: "The key stands in config.json, is revoked, or an old secret of it is still good.",
         413: null,
         422: "The body is not empty.",
         429: "Your address is blocked.",

@@ -82,6 +82,10 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   // Before the other rotation, whose grace period is longer than its holder has to wait for.
   "POST /api/v1/me/rotate": { id: "rotateMyKey", answer: "RotatedKey", example: {} },
+  "GET /api/v1/me/keys": { id: "listMyKeys", answer: "MyKeys" },
+  "POST /api/v1/me/keys": { id: "createMyKey", body: "NewMyKey", answer: "MyNewKey", example: { name: "laptop" } },
+  "DELETE /api/v1/me/keys/{id}": { id: "revokeMyKey" },
+  "POST /api/v1/me/keys/{id}/rotate": { id: "rotateOneOfMyKeys", answer: "RotatedKey", example: {} },
   "GET /admin/keys/{id}": { id: "getKey", answer: "Key" },
   "PATCH /admin/keys/{id}": {
     id: "updateKey",

@@ -31,4 +31,11 @@ const refusalWith = (detail: string, methods: readonly string[]): Problem =>
 export const onlyReading = onlyFor(READING, refusalWith("This takes GET.", READING));
 export const onlyAdmins = onlyFor(ALL, refusalWith(`The admin API takes ${ALL.join(", ")}.`, ALL));
 export const onlyGet = onlyFor(["GET", "HEAD"], refusalWith("This takes GET.", ["GET", "HEAD"]));
+/** Takes every method: which of them a path below takes, whoever answers there says. */
+export const anyMethod =
+  (says: string): Gate =>
+  ({ asker }) => {
+    asker?.tell("route", says, true);
+    return null;
+  };
 export const onlyPost = onlyFor(["POST"], refusalWith("This takes POST.", ["POST"]));

@@ -15,7 +15,8 @@ export type OwnName =
   | "authz"
   | "key-verification"
   | "me"
-  | "me-rotate";
+  | "me-rotate"
+  | "me-keys";
 
 /** Says which of the own paths are there that exist only while they are wanted. */
 export interface Wanted {
@@ -165,6 +166,16 @@ export const OWN_PATHS: readonly OwnPath[] = [
     section: "selfService",
     says: "Sluice itself answers: it gives the caller's key a new secret",
   },
+  {
+    name: "me-keys",
+    paths: ["/api/v1/me/keys"],
+    takesBelow: true,
+    on: "main",
+    yields: false,
+    isWanted: ({ servesThemselves }) => servesThemselves,
+    section: "selfService",
+    says: "Sluice itself answers: it shows callers their keys, and makes, rotates and revokes them",
+  },
 ];
 
 /** Tells which own paths a configuration wants. `hasPools`: pools may also be made by the admin API. */
@@ -180,6 +191,8 @@ export const wantedOf = ({ authz, keyVerification, selfService, server }: Turnin
 export const [HAND_OUT_PATH = ""] = OWN_PATHS.find(({ name }) => name === "api-key")?.paths ?? [];
 /** The path at which other proxies ask about requests. */
 export const [AUTHZ_PATH = ""] = OWN_PATHS.find(({ name }) => name === "authz")?.paths ?? [];
+/** The path at which callers see and change their keys. */
+export const [ME_KEYS_PATH = ""] = OWN_PATHS.find(({ name }) => name === "me-keys")?.paths ?? [];
 export const HAND_OUT_NAME: OwnName = "api-key";
 /** The name of the endpoint that verifies keys, likewise. */
 export const VERIFICATION_NAME: OwnName = "key-verification";

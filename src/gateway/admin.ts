@@ -18,7 +18,7 @@ import { State } from "../versions/state.ts";
 import type { Components } from "./components.ts";
 import { cacheCountsOf } from "./everyone.ts";
 import type { Ground } from "./ground.ts";
-import { SETTLED } from "./picture.ts";
+import { SETTLED, SETTLED_WITHIN } from "./picture.ts";
 import type { Services } from "./services.ts";
 import type { Snapshots } from "./snapshots.ts";
 
@@ -91,9 +91,6 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
   };
   return settledBefore(createAdmin(deps, adminResources(deps)), ground.bus);
 }
-
-/** Milliseconds that an answer waits for a process that does not say that it has taken over what was changed: one that hangs must not hold it up. */
-const SETTLED_WITHIN = 250;
 
 /**
  * Has the keeper answer a change, and whoever wants to follow the events, only when all workers have taken it over: what was made works at once, whichever

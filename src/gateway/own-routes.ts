@@ -1,6 +1,6 @@
 import { GONE } from "../exchange/answer.ts";
 import type { Gate, Line } from "../exchange/line.ts";
-import { onlyAdmins, onlyGet, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
+import { anyMethod, onlyAdmins, onlyGet, onlyPost, onlyReading, READING } from "../exchange/own-gates.ts";
 import { OWN_PATHS, type OwnName, type Wanted } from "../exchange/own-paths.ts";
 import type { Route } from "../exchange/route.ts";
 import type { Own } from "../exchange/router.ts";
@@ -25,6 +25,7 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   "key-verification": onlyPost,
   me: onlyGet,
   "me-rotate": onlyPost,
+  "me-keys": anyMethod,
 };
 
 export interface OwnRoutesDeps {

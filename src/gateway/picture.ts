@@ -24,6 +24,8 @@ const LOGGING = "logging";
 const RECORDS = "records";
 /** What the keeper asks before it answers a change: an answer says that the process has taken over all that was changed until then. */
 export const SETTLED = "settled";
+/** Milliseconds that an answer waits for a process that does not say so: one that hangs must not hold it up. */
+export const SETTLED_WITHIN = 250;
 const USED = "tokens.used";
 const COUNTS = "upstreams.counts";
 const PURGE = "cache.purge";

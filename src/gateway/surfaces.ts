@@ -1,15 +1,15 @@
 import { adminAnswerer } from "../admin/answerer.ts";
 import { fromGate, NOT_ADMITTED } from "../admin/from-gate.ts";
 import { tokenOf } from "../admin/holders.ts";
-import { refusalOf } from "../admin/refusals.ts";
 import { isAtLeast } from "../admin/rights.ts";
 import { bearerOf, isMadeToken } from "../admin/tokens.ts";
 import { scriptedPage } from "../console/answerer.ts";
 import { CONSOLE } from "../console/pages.ts";
 import type { Caller } from "../exchange/caller.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
+import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
-import { AUTHZ_PATH, type OwnName } from "../exchange/own-paths.ts";
+import { AUTHZ_PATH, ME_KEYS_PATH, type OwnName } from "../exchange/own-paths.ts";
 import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { type Problem, problem } from "../http/problem.ts";
@@ -25,7 +25,8 @@ import { Calls } from "../plugins/calls.ts";
 import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
-import { Rotation } from "../selfservice/rotation.ts";
+import type { Asker } from "../selfservice/keys-answerer.ts";
+import { holderOf } from "../selfservice/own-keys.ts";
 import { Standing } from "../selfservice/standing.ts";
 import { browserOf } from "../sessions/browser.ts";
 import { consoleGate } from "../sessions/gate.ts";
@@ -42,6 +43,7 @@ import { type LineServices, ownLineOf } from "./lines.ts";
 import { missOf, OwnRoutes } from "./own-routes.ts";
 import { plainLineOf, redirectLine } from "./plain-port.ts";
 import { RELAYED, relayOf } from "./relay.ts";
+import { credentialOf, openSelfService } from "./self-service.ts";
 import type { Services } from "./services.ts";
 import { Snapshots } from "./snapshots.ts";
 import { summaryOf } from "./summary.ts";
@@ -134,7 +136,7 @@ function catchingUp({ bus, feed, tell }: Ground, { applyRemoteChanges }: Service
 }
 
 type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key" | "authz">, Answerer>>;
-type CallersAnswerers = Pick<OwnAnswerers, "key-verification" | "me" | "me-rotate">;
+type CallersAnswerers = Pick<OwnAnswerers, "key-verification" | "me" | "me-rotate" | "me-keys">;
 
 /** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
@@ -177,9 +179,9 @@ function ownAnswerers(
 
 /** Makes the answerers of the paths that callers, and services of somebody's own, ask about keys. */
 function callersAnswerers(ground: Ground, services: Services, snapshots: Snapshots): CallersAnswerers {
-  const { clock, audit, feed, guarded, writability } = ground;
-  const { records, limits, usage, recorder, shadow, replication, applyRemoteChanges } = services;
-  const { keys, registry, metadata, tiers } = records;
+  const { clock } = ground;
+  const { records, limits, usage, recorder, shadow } = services;
+  const { keys, registry, metadata } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
     ...{ keys: registry, metadata, limiter, usage, clock, catchUp: catchingUp(ground, services), quotas: services.hooks.quotas },
@@ -190,17 +192,13 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
     onShadow: (key, readings) => shadow.counts.note(key.consumer.id, readings),
   });
   const standing = new Standing({ keys, registry, limiter, usage, clock, routes: () => snapshots.all });
-  const rotation = new Rotation({
-    ...{ keys, audit },
-    mayRotate: (tier) => tiers.get(tier)?.document.selfService?.rotate !== false,
-    catchUp: () => guarded(() => feed.poll(applyRemoteChanges)),
-    write: replication === null ? null : (work) => replication.write(work),
-    refusalOf: (error) => refusalOf(error, (failed) => (writability.failed(failed) ? writability.state : null)),
-  });
+  const keysAnswerer = openSelfService(ground, services);
+  const askerOf = (exchange: Exchange): Asker => ({ holder: holderOf(exchange.caller), credential: credentialOf(exchange) });
   return {
     "key-verification": (exchange) => verifier.answer(exchange),
     me: (exchange) => standing.answer(exchange),
-    "me-rotate": (exchange) => rotation.answer(exchange),
+    "me-rotate": (exchange) => keysAnswerer.rotate(exchange, () => askerOf(exchange), null),
+    "me-keys": (exchange) => keysAnswerer.answer(exchange, exchange.path.slice(ME_KEYS_PATH.length), () => askerOf(exchange)),
   };
 }
 
@@ -258,6 +256,7 @@ function ownRoutes(
         };
       case "me":
       case "me-rotate":
+      case "me-keys":
         return { gates: [first, guardGate(guard), identity.gateFor(FOR_KNOWN_CALLERS)], answer: answerers[name], ended: noted };
       case "authz":
         return {
@@ -288,6 +287,7 @@ function ownRoutes(
       case "me":
         return metrics.of(name);
       case "me-rotate":
+      case "me-keys":
         return metrics.of("me");
       default:
         return metrics.ofOwn(name);

@@ -1,5 +1,5 @@
 import type { Answer } from "../exchange/answer.ts";
-import type { Caller } from "../exchange/caller.ts";
+import { type Caller, countedId } from "../exchange/caller.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import { timeText } from "../http/conventions.ts";
@@ -75,7 +75,7 @@ export class Standing {
   private limitsOf(caller: Caller, ip: string): [policy: Policy, subject: string][] {
     const { registry, routes } = this.deps;
     const of = (policies: readonly Policy[], route: string, told: readonly string[]): [Policy, string][] => {
-      const requester = { consumerId: caller.consumer.id, keyId: caller.id, ip, route, header: nothing, tag: nothing };
+      const requester = { consumerId: caller.consumer.id, keyId: countedId(caller), ip, route, header: nothing, tag: nothing };
       return policies.filter((policy) => isToldBy(policy, told)).map((policy) => [policy, subjectOf(policy, requester)]);
     };
     return [

@@ -2,26 +2,48 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Known, Section } from "../config/section.ts";
 import { Limits, limitFaults, Quotas, quotaFaults } from "../limits/settings.ts";
 import { type Fault, nearest, orNearest, type Path } from "../schema/faults.ts";
-import { filledIn, IDENTIFIER, Nullable, Shape } from "../schema/fields.ts";
+import { filledIn, IDENTIFIER, Nullable, Scope, Shape } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
+
+const SelfService = Shape(
+  {
+    rotate: Type.Boolean({
+      default: true,
+      description:
+        "Whether callers may give their own keys a new secret, as by POST /api/v1/me/rotate. They get nothing by it that they did not have.",
+    }),
+    keys: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 100,
+      description:
+        "How many good keys a consumer may have, yours among them, and still make another one (POST /api/v1/me/keys). A key is made from one of yours and can never do more than that one. 0: they make none.",
+    }),
+    scopes: Type.Array(Scope, {
+      default: [],
+      maxItems: 64,
+      description: "The scopes that keys made so may have, as far as the key has them from which they are made. None named: none.",
+      examples: [["users:read"]],
+    }),
+    routes: Type.Array(Type.String({ maxLength: 1024 }), {
+      default: [],
+      maxItems: 256,
+      description:
+        "Names of the routes that keys made so may use, as far as the key may from which they are made. None named: all that it may.",
+    }),
+  },
+  "What callers of this tier may do to their own keys.",
+);
+export type SelfServiceRules = Static<typeof SelfService>;
+
+/** What callers may do to their own keys whose tier does not say. */
+export const USUAL_RULES: SelfServiceRules = { rotate: true, keys: 0, scopes: [], routes: [] };
 
 export const TierConfig = Shape(
   {
     limits: Limits("The limits of callers of this tier.", { default: [] }),
     quota: Quotas("What a consumer of this tier may use in a period of the calendar; one, or a list of them."),
-    selfService: Nullable(
-      Shape(
-        {
-          rotate: Type.Boolean({
-            default: true,
-            description:
-              "Whether callers may give their own key a new secret by POST /api/v1/me/rotate. They get nothing by it that they did not have.",
-          }),
-        },
-        "What callers of this tier may do to their own keys.",
-      ),
-      "What callers of this tier may do to their own keys, while selfService is on; null: the defaults.",
-    ),
+    selfService: Nullable(SelfService, "What callers of this tier may do to their own keys, while selfService is on; null: the defaults."),
   },
   "A named set of limits.",
 );
