@@ -65,6 +65,13 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     { create: { id: "acme", tier: "free" }, update: { tier: "pro" } },
     { create: taken("consumer"), remove: `It has keys: use \`force\`, or disable it. Or: ${MANAGED}` },
   ),
+  "POST /admin/consumers/{id}/link": {
+    id: "createConsumerLink",
+    body: "NewConsumerLink",
+    answer: "ConsumerLink",
+    example: { ttl: "30m" },
+    refuses: { 409: "`selfService` is turned off, a route stands at `/my`, the consumer is disabled, or `selfService.url` is needed." },
+  },
   "GET /admin/keys": { id: "listKeys", answer: "KeyPage" },
   "POST /admin/keys": {
     id: "createKey",

@@ -29,6 +29,7 @@ import { PoolConfig } from "../pools/settings.ts";
 import { documentsAdmin } from "../records/admin.ts";
 import type { Documents } from "../records/documents.ts";
 import { RouteConfig } from "../routes/settings.ts";
+import { type LinksAdminDeps, linksAdmin } from "../selfservice/admin.ts";
 import { type ShadowAdminDeps, shadowAdmin } from "../shadow/admin.ts";
 import { type StatsDeps, statsAdmin } from "../stats/admin.ts";
 import type { Log, LogState } from "../telemetry/log.ts";
@@ -60,6 +61,9 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly holders: Holders;
   readonly visits: Visits;
   readonly session: SessionAdminDeps;
+  readonly selfService: LinksAdminDeps;
+  /** Ends what lets a consumer in to the page for consumers. */
+  readonly endSessions: (consumer: string) => void;
   readonly guard: Guard;
   readonly audit: Audit;
   readonly usage: Usage;
@@ -110,7 +114,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
  */
 export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => [
   own(healthAdmin(deps.health, deps.components, deps.audit, deps.warnings), "operator"),
-  recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys)),
+  recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys, deps.endSessions), linksAdmin(deps.selfService)),
   recordsOf("key", keysAdmin(deps.keys)),
   recordsOf("tier", documentsAdmin(deps.tiers, { schema: TierConfig, isNamedWithin: false })),
   recordsOf(

@@ -103,22 +103,25 @@ export const keys: Command = {
 
 export const consumers: Command = {
   name: "consumers",
-  usage: "consumers create ID --tier TIER | list | get ID | update ID | disable ID | enable ID | delete ID",
-  summary: "Creates, lists, shows, changes, disables, enables and deletes consumers of a running gateway.",
+  usage: "consumers create ID --tier TIER | list | get ID | update ID | disable ID | enable ID | link ID | delete ID",
+  summary:
+    "Creates, lists, shows, changes, disables, enables and deletes consumers of a running gateway, and makes links by which they see and change their own keys.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "tier", value: "TIER", help: "the tier of a new consumer, or the one to change to; in a list, only those of this tier" },
     { name: "name", value: "NAME", help: "a name for people" },
     FILE,
     { name: "search", value: "TEXT", help: "in a list, only those with this text in their id or name" },
+    { name: "ttl", value: "DURATION", help: "how long a link works, as in 1h; 30m by default" },
+    { name: "quiet", help: "print the link alone" },
     { name: "force", help: "delete the consumer's keys as well" },
   ],
-  actions: ["create", "list", "get", "update", "disable", "enable", "delete"],
+  actions: ["create", "list", "get", "update", "disable", "enable", "link", "delete"],
   positionals: 2,
   run: (input) => {
     const change = async (id: string | undefined, fields: object) =>
       show(input, await ask(input, "PATCH", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}`, fields));
-    return act(input, "consumers create|list|get|update|disable|enable|delete", {
+    return act(input, "consumers create|list|get|update|disable|enable|link|delete", {
       update: (id) => change(id, changesIn(input, { tier: text(input, "tier"), name: text(input, "name") })),
       disable: (id) => change(id, { enabled: false }),
       enable: (id) => change(id, { enabled: true }),
@@ -136,6 +139,10 @@ export const consumers: Command = {
         table(input, await askAll(input, `/admin/consumers?${query}`), ["id", "tier", "name", "enabled", "source", "createdAt"]);
       },
       get: async (id) => show(input, await ask(input, "GET", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}`)),
+      link: async (id) => {
+        const path = `/admin/consumers/${encodeURIComponent(required(id, "an id"))}/link`;
+        showSecret(input, await ask(input, "POST", path, { ttl: text(input, "ttl") }), "url");
+      },
       delete: async (id) => {
         const query = input.flags.force === true ? "?force=true" : "";
         await ask(input, "DELETE", `/admin/consumers/${encodeURIComponent(required(id, "an id"))}${query}`);

@@ -45,7 +45,8 @@ const toJson = ({ version: _, ...consumer }: Consumer) => ({
   updatedAt: timeText(consumer.updatedAt),
 });
 
-export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
+/** Gives the endpoints of consumers. `endSessions` ends what lets one in to the page for consumers. */
+export const consumersAdmin = (consumers: Consumers, keys: Keys, endSessions: (consumer: string) => void) =>
   new Elysia({ prefix: `/${KINDS.consumer.path}`, tags: ["consumers"], normalize: false })
     .get(
       "/",
@@ -84,6 +85,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
       "/:id",
       ({ params, body, headers, set }) => {
         const consumer = consumers.patch(params.id, body, headers["if-match"] ?? null);
+        if (!consumer.enabled) endSessions(consumer.id);
         set.headers.etag = etagOf(consumer.version);
         return toJson(consumer);
       },
@@ -92,7 +94,10 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
     .delete(
       "/:id",
       ({ params, query, headers, set }) => {
-        consumers.remove(params.id, query.force === "true", headers["if-match"] ?? null, (id) => keys.removeOf(id));
+        consumers.remove(params.id, query.force === "true", headers["if-match"] ?? null, (id) => {
+          endSessions(id);
+          return keys.removeOf(id);
+        });
         set.status = 204;
       },
       {

@@ -16,7 +16,9 @@ export type OwnName =
   | "key-verification"
   | "me"
   | "me-rotate"
-  | "me-keys";
+  | "me-keys"
+  | "my-api"
+  | "my";
 
 /** Says which of the own paths are there that exist only while they are wanted. */
 export interface Wanted {
@@ -175,6 +177,24 @@ export const OWN_PATHS: readonly OwnPath[] = [
     isWanted: ({ servesThemselves }) => servesThemselves,
     section: "selfService",
     says: "Sluice itself answers: it shows callers their keys, and makes, rotates and revokes them",
+  },
+  {
+    name: "my-api",
+    paths: ["/my/session", "/my/api"],
+    takesBelow: true,
+    on: "main",
+    yields: true,
+    isWanted: ({ servesThemselves }) => servesThemselves,
+    says: "Sluice itself answers its page for consumers",
+  },
+  {
+    name: "my",
+    paths: ["/my"],
+    takesBelow: true,
+    on: "main",
+    yields: true,
+    isWanted: ({ servesThemselves }) => servesThemselves,
+    says: "Sluice itself answers with its page for consumers",
   },
 ];
 

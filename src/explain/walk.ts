@@ -153,6 +153,7 @@ const OWN_ANSWERS: Partial<Record<NonNullable<Route["own"]>, readonly [says: str
   "key-verification": ["the answer says whether the key that the body names is good", null],
   me: ["the answer is where the caller stands", true],
   "me-rotate": ["the answer is the key's new secret, unless its tier or the file forbids it", null],
+  "my-api": ["the answer is about the keys of the consumer whom a link has let in", null],
   "me-keys": ["the answer is about the caller's keys, as far as its tier allows it", null],
 };
 

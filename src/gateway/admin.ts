@@ -11,6 +11,7 @@ import { mayUse } from "../identity/gate.ts";
 import { issuerState } from "../issuers/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { faultLines, type Path } from "../schema/faults.ts";
+import type { Links } from "../selfservice/links.ts";
 import { ShadowLimits } from "../shadow/limits.ts";
 import type { Bus } from "../shared/bus.ts";
 import type { Clock } from "../values/clock.ts";
@@ -26,10 +27,10 @@ import type { Snapshots } from "./snapshots.ts";
 export type AdminApi = AdminHandler;
 
 /** Opens the admin API over all services. */
-export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots): AdminApi {
+export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots, links: Links): AdminApi {
   const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
   const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
-  const { certificates, clientCertificates, versions, holders, signIn } = services;
+  const { certificates, clientCertificates, versions, holders, signIn, sessions } = services;
   const visits = new Visits();
   const { consumers, keys, tiers, routes, registry } = records;
   const deps: AdminDeps & ResourceDeps = {
@@ -54,6 +55,13 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
       versions,
     },
     admits: (ip) => inForce.admitsAdmin(ip),
+    selfService: {
+      ...{ links, visits },
+      markOf: ({ token, shown }) => token?.mark ?? sessions.find(shown, "console")?.token ?? null,
+      url: () => inForce.config.selfService?.url ?? null,
+      isElsewhere: () => inForce.config.admin.listen !== null,
+    },
+    endSessions: (consumer) => sessions.endOfConsumer(consumer),
     session: { visits, signIn, issuer: services.issuerSignIn, isFirstRun: () => !tokens.wasEverUsed },
     problemTypes: () => snapshots.current.problemTypes,
     databasePath: options.databasePath,

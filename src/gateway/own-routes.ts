@@ -26,7 +26,12 @@ const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   me: onlyGet,
   "me-rotate": onlyPost,
   "me-keys": anyMethod,
+  "my-api": anyMethod,
+  my: onlyReading,
 };
+
+/** What yields to routes by its method as well: another than these is a route's, or nobody's. */
+const PAGES: ReadonlySet<OwnName> = new Set(["docs", "console", "my"]);
 
 export interface OwnRoutesDeps {
   readonly metricsOf: (name: OwnName) => RouteMetrics;
@@ -52,7 +57,7 @@ export class OwnRoutes {
   constructor({ metricsOf, lineOf, redirect, plainLineOf }: OwnRoutesDeps) {
     this.table = OWN_PATHS.flatMap(({ name, paths, takesBelow, on, yields, isWanted = () => true, says }) =>
       paths.map((path) => {
-        const route = ownRoute(name, path, metricsOf(name), yields ? READING : []);
+        const route = ownRoute(name, path, metricsOf(name), PAGES.has(name) ? READING : []);
         route.line = lineOf(name, METHOD_GATES[name](says));
         return { name, path, takesBelow, on, yields, isWanted, route };
       }),

@@ -14,7 +14,16 @@ import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 
 /** What the keeper answers for all processes: whatever it takes to write, or to know of all of them. */
-export const RELAYED: ReadonlySet<OwnName> = new Set(["acme-challenge", "ready", "metrics", "admin", "me", "me-rotate", "me-keys"]);
+export const RELAYED: ReadonlySet<OwnName> = new Set([
+  "acme-challenge",
+  "ready",
+  "metrics",
+  "admin",
+  "me",
+  "me-rotate",
+  "me-keys",
+  "my-api",
+]);
 
 /** Milliseconds that a request waits for a keeper that is started anew, and between two looks whether it is there. */
 const KEEPER_WITHIN = 10_000;

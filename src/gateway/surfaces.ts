@@ -4,12 +4,11 @@ import { tokenOf } from "../admin/holders.ts";
 import { isAtLeast } from "../admin/rights.ts";
 import { bearerOf, isMadeToken } from "../admin/tokens.ts";
 import { scriptedPage } from "../console/answerer.ts";
-import { CONSOLE } from "../console/pages.ts";
+import { CONSOLE, MY } from "../console/pages.ts";
 import type { Caller } from "../exchange/caller.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
-import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
-import { AUTHZ_PATH, ME_KEYS_PATH, type OwnName } from "../exchange/own-paths.ts";
+import { AUTHZ_PATH, type OwnName } from "../exchange/own-paths.ts";
 import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { type Problem, problem } from "../http/problem.ts";
@@ -25,9 +24,6 @@ import { Calls } from "../plugins/calls.ts";
 import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
-import type { Asker } from "../selfservice/keys-answerer.ts";
-import { holderOf } from "../selfservice/own-keys.ts";
-import { Standing } from "../selfservice/standing.ts";
 import { browserOf } from "../sessions/browser.ts";
 import { consoleGate } from "../sessions/gate.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
@@ -43,7 +39,7 @@ import { type LineServices, ownLineOf } from "./lines.ts";
 import { missOf, OwnRoutes } from "./own-routes.ts";
 import { plainLineOf, redirectLine } from "./plain-port.ts";
 import { RELAYED, relayOf } from "./relay.ts";
-import { credentialOf, openSelfService } from "./self-service.ts";
+import { openLinks, selfServiceAnswerers } from "./self-service.ts";
 import type { Services } from "./services.ts";
 import { Snapshots } from "./snapshots.ts";
 import { summaryOf } from "./summary.ts";
@@ -67,10 +63,12 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   const miss = missOf(metrics.of("none"), (exchange, elapsed) => recorder.note(exchange, elapsed));
   const snapshots = new Snapshots({ ground, services, use, miss });
   const dispatcher = new Dispatcher({ clock, snapshot: () => snapshots.current, failureOf, onFault: options.onFault });
-  const admin = openAdmin(ground, services, components, snapshots);
+  const links = openLinks(ground, services, snapshots);
+  const admin = openAdmin(ground, services, components, snapshots, links);
   const answerers = {
     ...ownAnswerers(ground, services, components, admin, () => drainage.isDraining),
     ...callersAnswerers(ground, services, snapshots),
+    ...selfServiceAnswerers(ground, services, links, snapshots),
     isDraining: () => drainage.isDraining,
   };
   const judge = new Judge(
@@ -136,7 +134,8 @@ function catchingUp({ bus, feed, tell }: Ground, { applyRemoteChanges }: Service
 }
 
 type OwnAnswerers = Readonly<Record<Exclude<OwnName, "api-key" | "authz">, Answerer>>;
-type CallersAnswerers = Pick<OwnAnswerers, "key-verification" | "me" | "me-rotate" | "me-keys">;
+type CallersAnswerers = Pick<OwnAnswerers, "key-verification">;
+type SelfServiceAnswerers = ReturnType<typeof selfServiceAnswerers>;
 
 /** Makes the answerers of Sluice's own paths, but for keys of pools. */
 function ownAnswerers(
@@ -145,7 +144,7 @@ function ownAnswerers(
   components: Components,
   admin: AdminApi,
   isDraining: () => boolean,
-): Omit<OwnAnswerers, keyof CallersAnswerers> {
+): Omit<OwnAnswerers, keyof (CallersAnswerers & SelfServiceAnswerers)> {
   const tokenRefusal = (authorization: string | null, ip: string): Problem | null => {
     if (!inForce.admitsAdmin(ip)) return NOT_ADMITTED;
     const found = tokenOf({ tokens, guard }, authorization, ip);
@@ -169,6 +168,7 @@ function ownAnswerers(
     }),
     docs: pageAnswerer(() => inForce.config),
     console: scriptedPage(CONSOLE),
+    my: scriptedPage(MY),
     admin: adminAnswerer({
       ...{ handle: admin, onFault },
       browserOf: ({ incoming, snapshot }) => browserOf(incoming, snapshot.trustedProxies, inForce.config.admin),
@@ -177,11 +177,11 @@ function ownAnswerers(
   };
 }
 
-/** Makes the answerers of the paths that callers, and services of somebody's own, ask about keys. */
+/** Makes the answerer of the path at which services of somebody's own ask about keys. */
 function callersAnswerers(ground: Ground, services: Services, snapshots: Snapshots): CallersAnswerers {
   const { clock } = ground;
   const { records, limits, usage, recorder, shadow } = services;
-  const { keys, registry, metadata } = records;
+  const { registry, metadata } = records;
   const { limiter } = limits;
   const verifier = new Verifier({
     ...{ keys: registry, metadata, limiter, usage, clock, catchUp: catchingUp(ground, services), quotas: services.hooks.quotas },
@@ -191,14 +191,8 @@ function callersAnswerers(ground: Ground, services: Services, snapshots: Snapsho
       recorder.judged({ requestId, route: route?.name ?? null, caller: key, ip }, refusal, readings),
     onShadow: (key, readings) => shadow.counts.note(key.consumer.id, readings),
   });
-  const standing = new Standing({ keys, registry, limiter, usage, clock, routes: () => snapshots.all });
-  const keysAnswerer = openSelfService(ground, services);
-  const askerOf = (exchange: Exchange): Asker => ({ holder: holderOf(exchange.caller), credential: credentialOf(exchange) });
   return {
     "key-verification": (exchange) => verifier.answer(exchange),
-    me: (exchange) => standing.answer(exchange),
-    "me-rotate": (exchange) => keysAnswerer.rotate(exchange, () => askerOf(exchange), null),
-    "me-keys": (exchange) => keysAnswerer.answer(exchange, exchange.path.slice(ME_KEYS_PATH.length), () => askerOf(exchange)),
   };
 }
 
@@ -264,6 +258,8 @@ function ownRoutes(
           answer: (exchange) => judge.answer(exchange),
           ended: (exchange, elapsed) => judge.ended(exchange, elapsed),
         };
+      case "my-api":
+        return { gates: [first, guardGate(guard)], answer: answerers[name], ended: noted };
       case "console":
         return ownLineOf([first, admitted, consoleGate(() => inForce.config.admin)], answerers.console);
       case "admin":
@@ -289,6 +285,8 @@ function ownRoutes(
       case "me-rotate":
       case "me-keys":
         return metrics.of("me");
+      case "my-api":
+        return metrics.ofOwn("my");
       default:
         return metrics.ofOwn(name);
     }

@@ -7,7 +7,7 @@ import { VERSION } from "../version.ts";
 import { docAt, llmsText } from "./docs.ts";
 
 /** Paths that Sluice answers itself where no route is meant. */
-const PAGES: readonly string[] = ["/", "/docs", "/llms.txt", "/console"];
+const PAGES: readonly string[] = ["/", "/docs", "/llms.txt", "/console", "/my"];
 
 const HTML = "text/html; charset=utf-8";
 

@@ -23,11 +23,14 @@ export interface ChangesDeps {
 export interface Outcome {
   readonly status: number;
   readonly value?: object;
+  /** Further header fields; left out: none. */
+  readonly headers?: KeptAnswer["headers"];
 }
 
 /** Describes a change that a consumer asks for. */
 export interface Change {
-  readonly consumer: string;
+  /** In whose name it is made; `null`: the work itself finds out, and says it to the audit. */
+  readonly consumer: string | null;
   /** What lets the consumer in, which nobody else knows: answers are kept under it. `null`: it is in no header. */
   readonly credential: string | null;
   /** The body, as it was understood. */
@@ -58,11 +61,11 @@ export class Changes {
     }
   }
 
-  /** Answers with what `read` gives; what it throws is a refusal. */
-  look(read: () => object): Answer {
+  /** Answers with what `read` gives, which changes nothing; what it throws is a refusal. */
+  async look(read: () => object | Promise<object>): Promise<Answer> {
     try {
       this.deps.catchUp();
-      return replyOf({ status: 200, headers: [], body: JSON.stringify(read()) });
+      return replyOf({ status: 200, headers: [], body: JSON.stringify(await read()) });
     } catch (error) {
       const refusal = this.deps.refusalOf(error);
       if (refusal === null) throw error;
@@ -86,15 +89,15 @@ export class Changes {
     const { audit, answers } = this.deps;
     const before = named === null ? null : await answers.find(named);
     if (before !== null) return { ...before, headers: [...before.headers, ["Idempotent-Replayed", "true"]] };
-    const { status, value } = audit.as(actorOf(consumer, ip, requestId), work);
-    const answer: KeptAnswer = { status, headers: [], body: value === undefined ? "" : JSON.stringify(value) };
+    const { status, value, headers = [] } = consumer === null ? work() : audit.as(actorOf(consumer, ip, requestId), work);
+    const answer: KeptAnswer = { status, headers, body: value === undefined ? "" : JSON.stringify(value) };
     if (named !== null) await answers.keep(named, answer);
     return answer;
   }
 }
 
 /** Gives the consumer as the audit names it. No admin token can have a name with a space. */
-const actorOf = (consumer: string, ip: string, requestId: string): Actor => ({ name: `consumer ${consumer}`, ip, requestId });
+export const actorOf = (consumer: string, ip: string, requestId: string): Actor => ({ name: `consumer ${consumer}`, ip, requestId });
 
 function replyOf({ status, headers, body }: KeptAnswer): Answer {
   const type = body === "" ? "" : "Content-Type: application/json\r\n";

@@ -51,7 +51,7 @@ export class KeysAnswerer {
     });
   }
 
-  private list(asker: () => Asker): Answer {
+  private list(asker: () => Asker): Promise<Answer> {
     return this.changes.look(() => this.keys.list(asker().holder));
   }
 
@@ -89,9 +89,10 @@ const made = ({ record: { id, name, start, end, scopes, routes, ips, expiresAt, 
   ...{ id, key: secret, start, end, name, scopes, routes, ips, expiresAt, createdAt, madeFrom },
 });
 
-const NOTHING_HERE = problem("routeNotFound", "Nothing is here: keys are at /keys, /keys/ID and /keys/ID/rotate.");
+export const NOTHING_HERE = problem("routeNotFound", "Nothing is here: keys are at /keys, /keys/ID and /keys/ID/rotate.");
 
-const only = (...methods: readonly string[]): { kind: "problem"; problem: Problem } => ({
+/** Answers where a path does not take a method. */
+export const only = (...methods: readonly string[]): { kind: "problem"; problem: Problem } => ({
   kind: "problem",
   problem: problem("methodNotAllowed", `This takes ${methods.join(", ")}.`, {}, [["Allow", methods.join(", ")]]),
 });

@@ -1,14 +1,14 @@
 import type { Answer } from "../exchange/answer.ts";
-import { type Caller, countedId } from "../exchange/caller.ts";
+import { type Caller, type Consumer, countedId } from "../exchange/caller.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import { timeText } from "../http/conventions.ts";
 import { jsonReply } from "../http/reply.ts";
 import { mayUse } from "../identity/gate.ts";
 import type { Keys } from "../keys/keys.ts";
-import type { KeyRegistry } from "../keys/registry.ts";
+import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import { leftOf } from "../limits/left.ts";
-import type { LimitReading, LimitService } from "../limits/limiter.ts";
+import type { LimitService } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { isToldBy, subjectOf } from "../limits/subject.ts";
 import type { Usage, UsageRow } from "../usage/usage.ts";
@@ -34,6 +34,16 @@ const KEPT_FOR_TIMES = 100;
 /** The most consumers whose sums are kept. */
 const MAX_KEPT = 10_000;
 
+/** The most keys of a consumer whose limits are told to who has come by a link. */
+const MAX_KEYS = 50;
+
+/** Holds a limit, and whom it counts; `of`: the key that it is about, where that must be said. */
+interface Counted {
+  readonly policy: Policy;
+  readonly subject: string;
+  readonly of?: { readonly key: string };
+}
+
 /** Holds a consumer's sums, and until when they are good by the clock that never runs backwards. */
 interface Kept {
   readonly days: readonly UsageRow[];
@@ -47,41 +57,77 @@ export class Standing {
 
   constructor(private readonly deps: StandingDeps) {}
 
-  async answer(exchange: Exchange): Promise<Answer> {
-    return { kind: "reply", reply: jsonReply(200, await this.of(exchange), "Cache-Control: no-store\r\n") };
+  /** Answers a caller. */
+  async answer({ caller, ip }: Exchange): Promise<Answer> {
+    const told = this.told(caller.consumer, this.keyOf(caller), await this.left(this.limitsOf(caller, ip)));
+    return { kind: "reply", reply: jsonReply(200, told, "Cache-Control: no-store\r\n") };
   }
 
-  private async of({ caller, ip }: Exchange): Promise<object> {
+  /** Gives where a consumer stands who has come by an operator's link and shows no key: with what is left to each of the keys. */
+  async byLink(consumer: ConsumerEntry): Promise<object> {
+    return this.told(consumer, null, await this.left(this.limitsOfAll(consumer)));
+  }
+
+  private told({ id, tier }: Consumer, key: object | null, left: { limits: object[]; quotas: object[] }): object {
+    const usage = this.usageOf(id, this.deps.clock.wall()).map(({ time, ...counts }) => ({ time: timeText(time), ...counts }));
+    return { consumer: id, tier, key, ...left, usage };
+  }
+
+  /** Gives what is left of limits and of quotas. */
+  private async left(asked: readonly Counted[]): Promise<{ limits: object[]; quotas: object[] }> {
     const { limiter, clock } = this.deps;
-    const asked = this.limitsOf(caller, ip);
+    const counted = asked.filter(({ policy }) => !policy.shadow);
     const readings = await limiter.inspect(
-      asked.map(([policy]) => policy),
-      asked.map(([, subject]) => subject),
+      counted.map(({ policy }) => policy),
+      counted.map(({ subject }) => subject),
     );
     const now = clock.wall();
-    const counted = readings.filter(({ policy }) => !policy.shadow);
-    const shown = (all: readonly LimitReading[]) => all.map((each) => ({ ...leftOf(each, now), scope: scopeText(each.policy) }));
-    return {
-      consumer: caller.consumer.id,
-      tier: caller.consumer.tier,
-      key: this.keyOf(caller),
-      limits: shown(counted.filter(({ policy }) => policy.calendar === null)),
-      quotas: shown(counted.filter(({ policy }) => policy.calendar !== null)),
-      usage: this.usageOf(caller.consumer.id, now).map(({ time, ...counts }) => ({ time: timeText(time), ...counts })),
-    };
+    const shown = (isQuota: boolean): object[] =>
+      readings.flatMap((reading, i) =>
+        (reading.policy.calendar !== null) === isQuota
+          ? [{ ...leftOf(reading, now), scope: scopeText(reading.policy), ...(counted[i]?.of ?? {}) }]
+          : [],
+      );
+    return { limits: shown(false), quotas: shown(true) };
   }
 
   /** Gives the caller's limits and those of the routes that it may use, as far as the caller alone says whom they count. */
-  private limitsOf(caller: Caller, ip: string): [policy: Policy, subject: string][] {
+  private limitsOf(caller: Caller, ip: string): Counted[] {
     const { registry, routes } = this.deps;
-    const of = (policies: readonly Policy[], route: string, told: readonly string[]): [Policy, string][] => {
+    const of = (policies: readonly Policy[], route: string, told: readonly string[]): Counted[] => {
       const requester = { consumerId: caller.consumer.id, keyId: countedId(caller), ip, route, header: nothing, tag: nothing };
-      return policies.filter((policy) => isToldBy(policy, told)).map((policy) => [policy, subjectOf(policy, requester)]);
+      return policies.filter((policy) => isToldBy(policy, told)).map((policy) => ({ policy, subject: subjectOf(policy, requester) }));
     };
     return [
       ...of(registry.policiesFor(caller), "", TOLD),
       ...routes().flatMap((route) => (isOpenTo(route, caller, ip) ? of(route.policies, route.name, TOLD_ON_ROUTE) : [])),
     ];
+  }
+
+  /** Gives a consumer's limits, those of its keys, and those of the routes that these may use, whatever the address; each once. */
+  private limitsOfAll(consumer: ConsumerEntry): Counted[] {
+    const { registry, routes, clock } = this.deps;
+    const now = clock.wall();
+    const keys = registry
+      .keysOf(consumer.id)
+      .filter(({ madeFrom, off, expiresAt }) => madeFrom === null && off === null && expiresAt > now)
+      .slice(0, MAX_KEYS);
+    const found = new Map<string, Counted>();
+    const add = (policies: readonly Policy[], key: KeyEntry | null, route: string, told: readonly string[]): void => {
+      const requester = { consumerId: consumer.id, keyId: key?.id ?? "", ip: "", route, header: nothing, tag: nothing };
+      for (const policy of policies) {
+        if (!isToldBy(policy, told)) continue;
+        const subject = subjectOf(policy, requester);
+        const isOfKey = key !== null && (policy.scope.kind === "key" || policy.by.includes("key"));
+        found.set(`${policy.id} ${subject}`, { policy, subject, ...(isOfKey ? { of: { key: key.id } } : {}) });
+      }
+    };
+    if (keys.length === 0) add(registry.policiesOfConsumer(consumer), null, "", ["consumer", "global"]);
+    for (const key of keys) add(registry.policiesFor(key), key, "", ["consumer", "key", "global"]);
+    for (const route of routes())
+      for (const key of keys)
+        if (isOpenTo(route, { ...key, ips: null }, null)) add(route.policies, key, route.name, ["consumer", "key", "global", "route"]);
+    return [...found.values()];
   }
 
   /** Gives what a caller may know of the key that it shows; `null` where it shows another kind of credential. */
@@ -110,11 +156,11 @@ export class Standing {
 const TOLD = ["consumer", "key", "ip", "global"];
 const TOLD_ON_ROUTE = [...TOLD, "route"];
 
-/** Tells whether a caller may use a route that has limits of its own: others are nobody's business. */
-const isOpenTo = (route: Route, caller: Caller, ip: string): boolean =>
+/** Tells whether a caller may use a route that has limits of its own, from an address or from any: others are nobody's business. */
+const isOpenTo = (route: Route, caller: Caller, ip: string | null): boolean =>
   route.policies.length > 0 &&
   route.auth !== "none" &&
-  (route.ips === null || route.ips.keptOutBy(ip) === null) &&
-  mayUse(caller, route, ip) === null;
+  (ip === null || route.ips === null || route.ips.keptOutBy(ip) === null) &&
+  mayUse(caller, route, ip ?? "") === null;
 
 const nothing = (): null => null;

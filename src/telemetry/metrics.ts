@@ -26,7 +26,7 @@ const LAG = "nodejs_eventloop_lag";
 const REFUSALS = "sluice_refused_requests_total";
 
 /** The endpoints that Sluice always answers itself beside its admin API, and those that may be turned on. */
-const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs", "console"] as const;
+const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs", "console", "my"] as const;
 export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number] | "acme-challenge" | "authz" | "redirect";
 
 type Labels = Sample["labels"];

@@ -19,7 +19,13 @@ test("every endpoint of the document has a summary, and those that take a body d
 
 /** A configuration of nobody's own, and the demo. */
 const GATEWAYS = [
-  ["a fresh gateway", { activities: { auth: "optional" }, keyVerification: {}, selfService: {} }],
+  [
+    "a fresh gateway",
+    {
+      ...{ activities: { auth: "optional" }, keyVerification: {}, selfService: {} },
+      tiers: { anonymous: { limits: [] }, free: { limits: [] }, pro: { limits: [], selfService: { keys: 9 } } },
+    },
+  ],
   ["the demo", undefined],
 ] as const;
 
@@ -56,6 +62,7 @@ describe.each(GATEWAYS)("on %s", (_, config) => {
         key = made.key;
         ids.set("keys", made.id);
       }
+      if (method === "POST" && path === "/api/v1/me/keys") ids.set("v1", (JSON.parse(text) as { id: string }).id);
       if (path.endsWith("/rotate")) ({ key } = JSON.parse(text) as { key: string });
       if (method === "POST" && path === "/admin/tokens") ids.set("tokens", (JSON.parse(text) as { id: string }).id);
       return new Response(isStream ? "" : text, { status: answer.status === 204 || answer.status === 304 ? 200 : answer.status });

@@ -5,15 +5,15 @@ import { freePages, wantsPage } from "../../src/pages/landing.ts";
 const free = (...paths: string[]): string[] => [...freePages(paths.map((path) => ({ path })))].sort();
 
 test("a page yields to a route with its path or a longer one, and / to a route of that path alone", () => {
-  expect(free()).toEqual(["/", "/console", "/docs", "/llms.txt"]);
-  expect(free("/test", "/api/users")).toEqual(["/", "/console", "/docs", "/llms.txt"]);
-  expect(free("/docs")).toEqual(["/", "/console", "/llms.txt"]);
-  expect(free("/docs/")).toEqual(["/", "/console", "/llms.txt"]);
-  expect(free("/docs/v2")).toEqual(["/", "/console", "/llms.txt"]);
-  expect(free("/docs2", "/doc")).toEqual(["/", "/console", "/docs", "/llms.txt"]);
-  expect(free("/llms.txt")).toEqual(["/", "/console", "/docs"]);
-  expect(free("/")).toEqual(["/console", "/docs", "/llms.txt"]);
-  expect(free("/", "/docs", "/llms.txt/more", "/console/a")).toEqual([]);
+  expect(free()).toEqual(["/", "/console", "/docs", "/llms.txt", "/my"]);
+  expect(free("/test", "/api/users")).toEqual(["/", "/console", "/docs", "/llms.txt", "/my"]);
+  expect(free("/docs")).toEqual(["/", "/console", "/llms.txt", "/my"]);
+  expect(free("/docs/")).toEqual(["/", "/console", "/llms.txt", "/my"]);
+  expect(free("/docs/v2")).toEqual(["/", "/console", "/llms.txt", "/my"]);
+  expect(free("/docs2", "/doc")).toEqual(["/", "/console", "/docs", "/llms.txt", "/my"]);
+  expect(free("/llms.txt")).toEqual(["/", "/console", "/docs", "/my"]);
+  expect(free("/")).toEqual(["/console", "/docs", "/llms.txt", "/my"]);
+  expect(free("/", "/docs", "/llms.txt/more", "/console/a", "/my")).toEqual([]);
 });
 
 test("a browser gets a page, a program gets JSON", () => {

@@ -21,7 +21,11 @@ const configFor = (url: string, onFailure: string) => ({
   keyVerification: {},
   selfService: {},
   redis: { url, timeout: "500ms", onFailure },
-  tiers: { anonymous: { limits: [] }, plain: { limits: [] }, tight: { limits: [{ algorithm: "fixed-window", limit: 31, window: "1h" }] } },
+  tiers: {
+    anonymous: { limits: [] },
+    plain: { limits: [], selfService: { keys: 5 } },
+    tight: { limits: [{ algorithm: "fixed-window", limit: 31, window: "1h" }] },
+  },
   consumers: [
     { id: "services", tier: "plain", keys: [{ key: ASKER, scopes: ["keys:verify"] }] },
     { id: "acme", tier: "tight", keys: [KEY] },
@@ -87,6 +91,40 @@ test("a secret that a caller has made on one instance is good on all, the old on
   while ((await verify(a, KEY)).status === 200) await Bun.sleep(10);
   expect(await verify(a, KEY)).toMatchObject({ status: 503, json: { code: "limiterUnavailable" } });
   const refused = await send(a, "/api/v1/me/rotate", other, {});
-  expect(refused).toMatchObject({ status: 503, json: { code: "limiterUnavailable", detail: expect.stringContaining("not rotated") } });
+  expect(refused).toMatchObject({
+    status: 503,
+    json: { code: "limiterUnavailable", detail: expect.stringContaining("Nothing was changed") },
+  });
   expect((await send(a, "/api/v1/me", other)).json.key.previousExpiresAt).toBeNull();
 });
+
+test("a key that a caller has made on one instance works on all, as long as the one from which it was made; a link works once among them", async () => {
+  await using redis = await redisServer();
+  await using a = await start({ config: configFor(redis.url, "deny") });
+  await using b = await start({ config: configFor(redis.url, "deny") });
+  await a.admin("POST", "/admin/consumers", { id: "late", tier: "plain" });
+  const given = (await (await a.admin("POST", "/admin/keys", { consumer: "late" })).json()) as { id: string; key: string };
+  await until(b, given.key, 200);
+  const made = (await send(b, "/api/v1/me/keys", given.key, { name: "laptop" })).json;
+  expect(made.madeFrom).toBe(given.id);
+  await until(a, made.key, 200);
+  await a.admin("PATCH", `/admin/keys/${given.id}`, { enabled: false });
+  await until(b, made.key, 401);
+  await a.admin("PATCH", `/admin/keys/${given.id}`, { enabled: true });
+  await until(b, made.key, 200);
+
+  const { url } = (await (await a.admin("POST", "/admin/consumers/late/link", {})).json()) as { url: string };
+  const link = new URL(url).hash.slice("#link=".length);
+  const open = (gateway: Running) => fetch(`${gateway.url}/my/session`, { method: "POST", body: JSON.stringify({ link }) });
+  // It may not have come to the other instance yet: then it is not taken there.
+  const answers = await Promise.all([open(a), open(b)]);
+  const opened = answers.filter(({ status }) => status === 201);
+  expect(opened.length).toBe(1);
+  const cookie = opened[0]?.headers.get("set-cookie")?.split(";", 1)[0] ?? "";
+  const me = (gateway: Running) => fetch(`${gateway.url}/my/api/me`, { headers: { cookie } });
+  for (const gateway of [a, b]) while ((await me(gateway)).status !== 200) await Bun.sleep(10);
+  await b.admin("DELETE", `/admin/keys/${given.id}`);
+  await until(a, made.key, 401);
+  await b.admin("DELETE", "/admin/consumers/late?force=true");
+  for (const gateway of [a, b]) while ((await me(gateway)).status !== 401) await Bun.sleep(10);
+}, 60_000);
