@@ -2,6 +2,10 @@ import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
 import { Consumers } from "./consumers/index.tsx";
 import { Limits } from "./limits/index.tsx";
+import { Activities } from "./activities.tsx";
+import { AuditScreen } from "./audit/index.tsx";
+import { Certificates } from "./certificates.tsx";
+import { EventsScreen } from "./events/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
@@ -36,4 +40,8 @@ export const SCREENS: readonly Screen[] = [
   { path: "routes", name: "Routes and upstreams", icon: "routes", component: Routes },
   { path: "limits", name: "Limits and tiers", icon: "limits", component: Limits },
   { path: "pools", name: "Pools", icon: "pools", component: Pools },
+  { path: "activities", name: "Activities", icon: "activities", component: Activities },
+  { path: "events", name: "Events", icon: "events", component: EventsScreen },
+  { path: "audit", name: "Audit", icon: "audit", component: AuditScreen },
+  { path: "certificates", name: "Certificates", icon: "certificates", component: Certificates },
 ];

@@ -1,0 +1,34 @@
+import { hrefTo } from "../../router.ts";
+import { differenceOf } from "./difference.ts";
+import type { AuditRow } from "./index.tsx";
+
+/** Shows what was done, and the fields that it changed to who opens it. */
+export function WhatChanged({ row: { action, subject, before, after, requestId } }: { readonly row: AuditRow }) {
+  const changes = differenceOf(before, after);
+  return (
+    <details class="happening">
+      <summary>
+        {action} <span class="fine">{subject}</span>
+      </summary>
+      {changes.length === 0 ? (
+        <p class="fine">Nothing more is written down of it.</p>
+      ) : (
+        <dl class="pairs">
+          {changes.map(({ name, was, is }) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>
+                {was !== null && <del>{was}</del>} {is !== null && <ins>{is}</ins>}
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      {requestId !== "" && (
+        <p class="fine">
+          Request <a href={hrefTo(["why"], { request: requestId })}>{requestId}</a>
+        </p>
+      )}
+    </details>
+  );
+}
