@@ -10,6 +10,7 @@ import { Now } from "./now/index.tsx";
 import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
 import { Start } from "./start/index.tsx";
+import { Versions } from "./versions/index.tsx";
 import { Why } from "./why/index.tsx";
 
 /** What a screen is told of the place that is shown. */
@@ -43,5 +44,6 @@ export const SCREENS: readonly Screen[] = [
   { path: "activities", name: "Activities", icon: "activities", component: Activities },
   { path: "events", name: "Events", icon: "events", component: EventsScreen },
   { path: "audit", name: "Audit", icon: "audit", component: AuditScreen },
+  { path: "versions", name: "Versions", icon: "versions", component: Versions },
   { path: "certificates", name: "Certificates", icon: "certificates", component: Certificates },
 ];
