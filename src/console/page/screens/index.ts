@@ -5,6 +5,7 @@ import { Limits } from "./limits/index.tsx";
 import { Activities } from "./activities.tsx";
 import { AuditScreen } from "./audit/index.tsx";
 import { Certificates } from "./certificates.tsx";
+import { ConfigurationScreen } from "./configuration/index.tsx";
 import { EventsScreen } from "./events/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Pools } from "./pools/index.tsx";
@@ -45,5 +46,6 @@ export const SCREENS: readonly Screen[] = [
   { path: "events", name: "Events", icon: "events", component: EventsScreen },
   { path: "audit", name: "Audit", icon: "audit", component: AuditScreen },
   { path: "versions", name: "Versions", icon: "versions", component: Versions },
+  { path: "configuration", name: "Configuration", icon: "configuration", component: ConfigurationScreen },
   { path: "certificates", name: "Certificates", icon: "certificates", component: Certificates },
 ];
