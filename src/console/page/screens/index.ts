@@ -12,6 +12,7 @@ import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
 import { Start } from "./start/index.tsx";
 import { Versions } from "./versions/index.tsx";
+import { Webhooks } from "./webhooks/index.tsx";
 import { Why } from "./why/index.tsx";
 
 /** What a screen is told of the place that is shown. */
@@ -48,4 +49,5 @@ export const SCREENS: readonly Screen[] = [
   { path: "versions", name: "Versions", icon: "versions", component: Versions },
   { path: "configuration", name: "Configuration", icon: "configuration", component: ConfigurationScreen },
   { path: "certificates", name: "Certificates", icon: "certificates", component: Certificates },
+  { path: "webhooks", name: "Webhooks", icon: "webhooks", component: Webhooks },
 ];
