@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
+import { BASE, hrefTo } from "./href.ts";
 
-/** Where the console is served. */
-export const BASE = "/console";
+export { BASE, hrefTo };
 
 const here = signal(location.pathname + location.search);
 /** How often somebody went to another place of the console: whoever shows it moves the focus there. */
@@ -20,19 +20,6 @@ function decoded(part: string): string {
   } catch {
     return part;
   }
-}
-
-/**
- * Writes the address of a place in the console.
- *
- * @example
- * hrefTo(["consumers", "acme"]); // "/console/consumers/acme"
- */
-export function hrefTo(parts: readonly string[], query: Readonly<Record<string, string | null>> = {}): string {
-  const set = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) if (value !== null && value !== "") set.set(name, value);
-  const path = [BASE, ...parts.filter(Boolean).map(encodeURIComponent)].join("/");
-  return set.size === 0 ? path : `${path}?${set}`;
 }
 
 /** Goes to an address of the console, as by a link. */
