@@ -20,7 +20,8 @@ export function ConflictNotice<T extends object>({
       <p>
         <strong>Somebody else changed this since you read it.</strong> Yours was not saved.
       </p>
-      <div class="scroll">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
+      <section class="scroll" aria-label="What was changed" tabIndex={0}>
         <table>
           <thead>
             <tr>
@@ -45,7 +46,7 @@ export function ConflictNotice<T extends object>({
             ))}
           </tbody>
         </table>
-      </div>
+      </section>
       {problem !== null && <ErrorNote problem={problem} />}
       <div class="acts">
         <button type="button" onClick={record.takeTheirs}>
