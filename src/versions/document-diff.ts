@@ -19,8 +19,7 @@ export interface Seen {
  * it is does not.
  *
  * @example
- * const seen = (value: unknown) => ({ value, shown: value });
- * fieldChanges(seen({ timeout: "1s" }), seen({ timeout: "2s" })); // [{ path: "timeout", before: "1s", after: "2s" }]
+ * fieldChanges({ value: { a: 1 }, shown: { a: 1 } }, { value: { a: 2 }, shown: { a: 2 } }); // [{ path: "a", before: 1, after: 2 }]
  */
 export function fieldChanges(before: Seen, after: Seen, path: Path = []): FieldChange[] {
   if (Bun.deepEquals(before.value, after.value)) return [];

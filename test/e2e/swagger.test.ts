@@ -39,6 +39,11 @@ describe.each(GATEWAYS)("on %s", (_, config) => {
     const ask = async (method: string, path: string, body: unknown): Promise<Response> => {
       const operation = document.paths[path]?.[method.toLowerCase()] as Operation;
       const [, , kind = ""] = path.split("/");
+      // The first one is there as well, but to restore it takes away what the other examples have made.
+      if (path.startsWith("/admin/versions/")) {
+        const { items } = (await (await gateway.admin("GET", "/admin/versions?limit=1")).json()) as { items: { number: number }[] };
+        ids.set("versions", String(items[0]?.number));
+      }
       const target = path.replace(/\{([^}]+)\}/, (_all, name: string) => {
         const sample = operation.parameters?.find((each) => each.in === "path" && each.name === name)?.example as string;
         return encodeURIComponent(ids.get(kind) ?? sample);
@@ -77,13 +82,19 @@ describe.each(GATEWAYS)("on %s", (_, config) => {
     expect(examples.length).toBeGreaterThanOrEqual(20);
     for (const { method, path, body } of examples) {
       const answer = await ask(method, path, body);
+      // Neither of these gateways lets the API write its file.
+      if (path === "/admin/config/file") {
+        expect(answer.status).toBe(403);
+        continue;
+      }
       expect([method, path, answer.status < 300, answer.status < 300 ? "" : await answer.text()]).toEqual([method, path, true, ""]);
     }
     // Whatever can be read, with the parameters' examples.
     for (const [path, methods] of Object.entries(document.paths)) {
       if (methods.get === undefined) continue;
       const answer = await ask("GET", path, undefined);
-      const expected = path === "/admin/explain" ? 422 : 200;
+      const hasNoFile = path === "/admin/config/file" && config === undefined;
+      const expected = path === "/admin/explain" ? 422 : hasNoFile ? 409 : 200;
       expect([path, answer.status]).toEqual([path, expected]);
     }
     for (const at of ["open", "close"]) expect((await ask("POST", `/admin/breakers/{target}/${at}`, undefined)).status).toBe(200);
