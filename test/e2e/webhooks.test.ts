@@ -27,7 +27,7 @@ describe.each([1, 2])("webhooks of a gateway with %d workers", (workers) => {
     const sluice = (...args: string[]) => run(args, { cwd: gateway.folder, env });
     expect((await sluice("keys", "create", "--consumer", "acme", "--quiet")).status).toBe(0);
     await until(() => hook.all.length >= 4);
-  
+
     const tested = await sluice("webhooks", "test", "alerts", "--event", "pool.empty", "--json");
     expect([tested.status, JSON.parse(tested.stdout)]).toMatchObject([0, { delivered: true, event: "pool.empty", status: 204 }]);
     const listed = await sluice("webhooks", "deliveries", "alerts", "--json");

@@ -33,7 +33,9 @@ screenTest("events come as they happen, can be filtered and stopped, and lead to
   await fetch(`${gateway.url}/hello/one`);
   await row(/200.*GET \/hello\/one/).waitFor();
   for (let i = 0; i < 3; i++) await fetch(`${gateway.url}/hello/more`);
-  await row(/tier anonymous: .* refused, 3 of 3 used/).first().waitFor();
+  await row(/tier anonymous: .* refused, 3 of 3 used/)
+    .first()
+    .waitFor();
 
   await page.getByLabel("Type").selectOption("Requests");
   await page.getByLabel("Status").fill("429");

@@ -1,12 +1,12 @@
 import type { ComponentType } from "preact";
 import type { IconName } from "../parts/icon.tsx";
-import { Consumers } from "./consumers/index.tsx";
-import { Limits } from "./limits/index.tsx";
 import { Activities } from "./activities.tsx";
 import { AuditScreen } from "./audit/index.tsx";
 import { Certificates } from "./certificates.tsx";
 import { ConfigurationScreen } from "./configuration/index.tsx";
+import { Consumers } from "./consumers/index.tsx";
 import { EventsScreen } from "./events/index.tsx";
+import { Limits } from "./limits/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
