@@ -1,5 +1,7 @@
 // Compiles the gateway into one file. `bun run build` for this platform, `bun run build:all` for every one that is released.
 import { rmSync } from "node:fs";
+import { brotliCompressSync } from "node:zlib";
+import { SWAGGER_FILES } from "../src/admin/swagger-files.ts";
 import { buildPage, SMALLEST } from "../src/console/build.ts";
 import { PAGES } from "../src/console/pages.ts";
 import { kafkaPlugin } from "./kafka-plugin.ts";
@@ -44,12 +46,16 @@ export async function compileProgram(files: string[], outfile: string, target: s
   process.exit(1);
 }
 
-/** Builds the pages that the binary holds, where `src/console/embedded.ts` looks for them. */
+/** Builds the pages that the binary holds, and compresses Swagger UI, where the modules `embedded.ts` and `swagger-embedded.ts` look for them. */
 async function buildPages(): Promise<void> {
   for (const page of PAGES) {
     const { script, style } = await buildPage(page, SMALLEST);
     await Bun.write(`dist/pages/${page.name}.js.br`, script);
     await Bun.write(`dist/pages/${page.name}.css.br`, style);
+  }
+  for (const name of SWAGGER_FILES) {
+    const file = Bun.file(Bun.resolveSync(`swagger-ui-dist/${name}`, import.meta.dir));
+    await Bun.write(`dist/pages/${name}.br`, brotliCompressSync(await file.bytes()));
   }
 }
 

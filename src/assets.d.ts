@@ -11,7 +11,3 @@ declare module "*.br" {
   const path: string;
   export default path;
 }
-declare module "swagger-ui-dist/swagger-ui-bundle.js" {
-  const path: string;
-  export default path;
-}

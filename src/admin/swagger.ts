@@ -1,8 +1,7 @@
 import { Elysia } from "elysia";
-import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
-import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { Kept } from "../http/static-text.ts";
 import { LANDING_STYLE } from "../pages/landing.ts";
+import { swaggerFile } from "./swagger-files.ts";
 
 /** Tags that are open at first: what most people come for. */
 const OPEN_TAGS = ["consumers", "keys", "tiers", "routes", "upstreams", "pools", "limits"];
@@ -65,8 +64,8 @@ export const swagger = (document: () => object) => {
   const page = new Kept("text/html; charset=utf-8", "no-cache", () => PAGE);
   const json = new Kept("application/json", "no-cache", () => JSON.stringify(document()));
   const files: Readonly<Record<string, Kept>> = {
-    "swagger-ui.css": new Kept("text/css; charset=utf-8", HOUR, () => Bun.file(style).text()),
-    "swagger-ui-bundle.js": new Kept("text/javascript; charset=utf-8", HOUR, () => Bun.file(script).text()),
+    "swagger-ui.css": new Kept("text/css; charset=utf-8", HOUR, () => swaggerFile("swagger-ui.css")),
+    "swagger-ui-bundle.js": new Kept("text/javascript; charset=utf-8", HOUR, () => swaggerFile("swagger-ui-bundle.js")),
     "landing.css": new Kept("text/css; charset=utf-8", HOUR, () => LANDING_STYLE),
     "page.css": new Kept("text/css; charset=utf-8", HOUR, () => PAGE_STYLE),
     "icon.svg": new Kept("image/svg+xml", HOUR, () => ICON),

@@ -1,7 +1,15 @@
+import { brotliDecompressSync } from "node:zlib";
 import { embeddedDocs } from "./docs.macro.ts" with { type: "macro" };
 
-/** The pages of the documentation as Markdown, by their path below `/docs/`; `README` is the index. */
-const PAGES: Readonly<Record<string, string>> = embeddedDocs();
+const PACKED: string = embeddedDocs();
+let unpacked: Readonly<Record<string, string>> | null = null;
+
+/** Gives the pages of the documentation as Markdown, by their path below `/docs/`; `README` is the index. They are unpacked when first asked for. */
+function pages(): Readonly<Record<string, string>> {
+  // The macro has written it: texts by name.
+  unpacked ??= JSON.parse(brotliDecompressSync(Buffer.from(PACKED, "base64")).toString()) as Record<string, string>;
+  return unpacked;
+}
 
 /** Describes one page of the documentation. */
 export interface Doc {
@@ -14,7 +22,8 @@ export interface Doc {
 /** Finds the page at a path such as `/docs` or `/docs/guides/limits`; `null` when there is none. A path may end with `.md`. */
 export function docAt(path: string): Doc | null {
   const name = path.replace(/^\/docs\/?/, "").replace(/\.md$/, "") || "README";
-  const markdown = Object.hasOwn(PAGES, name) ? PAGES[name] : undefined;
+  const all = pages();
+  const markdown = Object.hasOwn(all, name) ? all[name] : undefined;
   if (markdown === undefined) return null;
   return { title: /^# (.*)$/m.exec(markdown)?.[1] ?? "Sluice", markdown, html: () => htmlOf(name, markdown) };
 }
@@ -36,7 +45,7 @@ function htmlOf(name: string, markdown: string): string {
 /** Gives the text of `/llms.txt`: the pages of the documentation as Markdown, for programs that read on somebody's behalf. */
 export const llmsText = (): string =>
   `# Sluice\n\n> An API gateway in one binary: API keys, rate limits, quotas, load balancing, retries, circuit breakers, cache, audit.\n\n## Documentation\n\n${Object.entries(
-    PAGES,
+    pages(),
   )
     .map(([name, markdown]) => `- [${/^# (.*)$/m.exec(markdown)?.[1] ?? name}](/docs/${name}.md)`)
     .join("\n")}\n\n## API\n\n- [OpenAPI document of the admin API](/swagger/json)\n`;
