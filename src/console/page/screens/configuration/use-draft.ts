@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import { type Problem, problemOf } from "../../api.ts";
+import { Problem, problemOf } from "../../api.ts";
 import { type ConfigFile, draftNow, faultsOf, isConflict, keepDraft, type PlacedFault, readFile, type Written, writeFile } from "./file.ts";
 
 /** What became of a text: it was checked, is refused, was applied, or stands against what somebody else wrote. */
@@ -42,7 +42,8 @@ export function useDraft(file: ConfigFile, onWritten: () => void) {
     try {
       await work();
     } catch (error) {
-      setOutcome(isConflict(error) ? { ...NOTHING, theirs: await readFile() } : refusedBy(problemOf(error)));
+      const theirs = isConflict(error) ? await readFile().catch(problemOf) : problemOf(error);
+      setOutcome(theirs instanceof Problem ? refusedBy(theirs) : { ...NOTHING, theirs });
     } finally {
       setBusy(false);
     }

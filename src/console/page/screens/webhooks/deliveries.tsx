@@ -7,7 +7,7 @@ import { Badge } from "../../parts/badge.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
-import { AnswerShown } from "./answer.tsx";
+import { OneDelivery } from "./one-delivery.tsx";
 import type { Delivery } from "./webhook.ts";
 
 /** Milliseconds between two looks. */
@@ -54,6 +54,7 @@ export function Deliveries({ name, isEnabled, onChanged }: DeliveriesProps) {
         </div>
       }
     >
+      <p class="fine">What waits, and the last 1,000 that ended within seven days. Each instance of the gateway has its own.</p>
       {error !== null && <ErrorNote problem={error} onRetry={refresh} />}
       {value !== null && (
         <Table
@@ -68,12 +69,22 @@ export function Deliveries({ name, isEnabled, onChanged }: DeliveriesProps) {
             </p>
           }
           columns={[
-            { name: "Event", cell: (delivery) => <What delivery={delivery} /> },
+            { name: "Event", cell: (delivery) => <OneDelivery delivery={delivery} /> },
             { name: "State", cell: ({ state: is }) => <Badge tone={TONES[is]}>{is}</Badge> },
             { name: "Answer", isWide: true, cell: ({ status, error: why }) => status ?? why ?? <span class="fine">–</span> },
             { name: "Tries", isNumber: true, isWide: true, cell: ({ tries }) => count(tries) },
-            { name: "Happened", isWide: true, cell: ({ createdAt }) => <time dateTime={createdAt}>{dateTime(createdAt)}</time> },
-            { name: "Next try", isWide: true, cell: ({ nextAt }) => (nextAt === null ? <span class="fine">–</span> : ago(nextAt)) },
+            {
+              name: "Happened",
+              isNumber: true,
+              isWide: true,
+              cell: ({ createdAt }) => <time dateTime={createdAt}>{dateTime(createdAt)}</time>,
+            },
+            {
+              name: "Next try",
+              isNumber: true,
+              isWide: true,
+              cell: ({ nextAt }) => (nextAt === null ? <span class="fine">–</span> : ago(nextAt)),
+            },
             {
               name: "Acts",
               cell: ({ id: delivery, state: is }) => (
@@ -103,21 +114,3 @@ export function Deliveries({ name, isEnabled, onChanged }: DeliveriesProps) {
     </Panel>
   );
 }
-
-/** Names an event, and shows what was sent and answered to who opens it. */
-const What = ({ delivery }: { readonly delivery: Delivery }) => {
-  const { id, type, tries, createdAt, triedAt, body } = delivery;
-  return (
-    <details class="happening">
-      <summary>{type}</summary>
-      <p class="fine">
-        <code>{id}</code>, happened {dateTime(createdAt)}
-        {triedAt !== null && `, tried last ${dateTime(triedAt)}, ${count(tries)} in all`}
-      </p>
-      <AnswerShown answered={delivery} />
-      <pre>
-        <code>{JSON.stringify(body, null, 2)}</code>
-      </pre>
-    </details>
-  );
-};

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { part, send } from "../../api.ts";
 import { count, dateTime } from "../../format.ts";
 import { Act, Dangerous } from "../../parts/act.tsx";
@@ -15,12 +15,21 @@ import { TestDelivery } from "./test-delivery.tsx";
 import { eventsOf, type Webhook } from "./webhook.ts";
 import { WebhookBadge } from "./webhook-list.tsx";
 
+/** Milliseconds between two looks at what waits, and whether the receiver wants more. */
+const LOOK_EVERY = 3000;
+
 /** Shows one webhook: its settings, a test, and its deliveries. */
 export function OneWebhook({ name }: { readonly name: string }) {
   const path = `webhooks/${part(name)}`;
   const record = useRecord<Webhook>(path);
   const [isEditing, setEditing] = useState(false);
   const { value, error, reload } = record;
+  useEffect(() => {
+    // Whoever edits keeps what was read, so that somebody else's change is a conflict.
+    if (isEditing) return;
+    const timer = setInterval(() => document.hidden || reload(), LOOK_EVERY);
+    return () => clearInterval(timer);
+  }, [isEditing]);
   return (
     <ScreenFrame
       title={`Webhook ${name}`}
