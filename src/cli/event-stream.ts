@@ -3,8 +3,7 @@
  * ids and retry times, which Sluice does not send). Ends when the stream does.
  *
  * @example
- * const bytes = new Response("event: limit\ndata: {\"a\":1}\n\n").body as ReadableStream<Uint8Array>;
- * for await (const data of eventsIn(bytes)) console.log(data); // {"a":1}
+ * for await (const data of eventsIn(response.body)) print(data);
  */
 export async function* eventsIn(bytes: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();

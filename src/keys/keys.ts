@@ -283,12 +283,15 @@ export class Keys {
     return this.insert([input], [], { shown })[0]?.row.id ?? "";
   }
 
-  /** Gives a consumer's keys that the API made and that are not revoked, as a dump has them, by their ids. */
+  /**
+   * Gives a consumer's keys that the API made and that are not revoked, as a dump has them, by their ids. Those that their holders made are
+   * left out: put back without the key that they were made from they would be an operator's, with rights of their own.
+   */
   dumpOf(consumer: string): (DumpedKey & { readonly id: string })[] {
     const rows = this.deps.storage.db
       .select()
       .from(keys)
-      .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt)))
+      .where(and(eq(keys.consumer, consumer), isNull(keys.revokedAt), isNull(keys.madeFrom)))
       .orderBy(asc(keys.id))
       .all();
     return rows.map((row) => {

@@ -133,7 +133,9 @@ describe("the command line", () => {
     expect(document.openapi).toStartWith("3.");
     expect(Object.keys(document.paths)).toContain("/admin/keys/{id}/rotate");
     for (const path of Object.keys(document.paths))
-      expect(path).toMatch(/^\/(admin\/|api\/(v1\/(api-key|me|me\/rotate)|activities)$|v1\/keys\/verify$|_?(health|metrics)$|ready$)/);
+      expect(path).toMatch(
+        /^\/(admin\/|api\/(v1\/(api-key|me(\/(rotate|keys(\/\{id\}(\/rotate)?)?))?)|activities)$|v1\/keys\/verify$|_?(health|metrics)$|ready$)/,
+      );
   });
 
   test("helps, and says what it does not know", async () => {

@@ -221,3 +221,12 @@ test("a repetition under its Idempotency-Key makes no other key, and shows the s
     const found = await send(gateway, "POST", "/api/v1/me/rotate", key.key, undefined, other);
     expect([found.status, found.json, found.headers.get("idempotent-replayed")]).toEqual([200, lost.json, "true"]);
   }));
+
+test("keys that holders made are not in a dump: put back they would be an operator's", () =>
+  using(async (gateway) => {
+    await gateway.admin("POST", "/admin/consumers", { id: "made", tier: "own" });
+    const origin = await given(gateway, { consumer: "made" });
+    expect((await make(gateway, origin.key)).status).toBe(201);
+    const { consumers } = await look(gateway, "/admin/state?keys=true");
+    expect(consumers.made.keys).toMatchObject([{ start: origin.start, end: origin.end }]);
+  }));

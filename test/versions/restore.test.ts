@@ -32,11 +32,7 @@ describe("versions", () => {
   test("are the changes of what rules requests, with who, when and why, the newest first", async () => {
     using gateway = admin();
     await gateway.post("/admin/tiers", { name: "gold", limits: [] }, { "x-sluice-note": "f%C3%BCr morgen" });
-    await gateway.patch(
-      "/admin/tiers/gold",
-      { limits: [{ algorithm: "fixed-window", limit: 5, window: "1m" }] },
-      { "x-sluice-console": "1" },
-    );
+    await gateway.patch("/admin/tiers/gold", { limits: [{ algorithm: "fixed-window", limit: 5, window: "1m" }] });
     // These are no rules, or no change.
     await gateway.post("/admin/consumers", { id: "acme", tier: "gold" });
     await gateway.patch("/admin/tiers/gold", {});
@@ -45,7 +41,7 @@ describe("versions", () => {
     const [last, ...others] = await versionsOf(gateway);
     expect(last).toMatchObject({ number: 4, actor: "env", source: "api", note: null, deleted: ["tier gold"] });
     expect(others.map(({ number, source, note, created, changed }) => [number, source, note, ...created, ...changed])).toEqual([
-      [3, "console", null, "tier gold"],
+      [3, "api", null, "tier gold"],
       [2, "api", "für morgen", "tier gold"],
       [1, "file", "What was there when versions began."],
     ]);
