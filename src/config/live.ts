@@ -144,7 +144,7 @@ export class LiveConfig {
   replace(text: string, along: Along): Promise<readonly Fault[]> {
     return this.alone(async () => {
       if (this.isClosed) return STOPPING;
-      const loaded = loadConfig(text, this.deps.env);
+      const loaded = loadConfig(text, this.deps.env, this.file);
       if ("faults" in loaded) return loaded.faults;
       const faults = placed(text, await this.apply(loaded.config, text, () => this.isClosed, along));
       if (faults.length > 0 || along.commit === null) return faults;

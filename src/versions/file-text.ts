@@ -1,5 +1,6 @@
-import { findNodeAtLocation, getNodeValue, type Node, parseTree } from "jsonc-parser";
+import { findNodeAtLocation, getNodeValue, type Node } from "jsonc-parser";
 import { Config } from "../config/schema.ts";
+import { treeOf as syntaxOf } from "../config/tree.ts";
 import type { Path, Step } from "../schema/faults.ts";
 import { mapSecrets } from "../schema/secrets.ts";
 import { isObject } from "../values/json.ts";
@@ -13,7 +14,8 @@ interface Edit {
   readonly text: string;
 }
 
-const treeOf = (text: string): Node | undefined => parseTree(text, [], { allowTrailingComma: true });
+/** Reads a text as JSON or YAML, as far as it can be read. */
+const treeOf = (text: string): Node | undefined => syntaxOf(text, null).root;
 
 /**
  * Gives a configuration file's text as others may see it: secrets that stand in it in the clear are masked. What is `${NAME}` stays, and so do
@@ -88,11 +90,17 @@ export function variablesIn(text: string): Set<string> {
   return names;
 }
 
-/** Replaces values in a text; from the last one on, so that the places before stay right. */
+/** Replaces values in a text; from the last one on, so that the places before stay right. In YAML a text in double quotes may stand wherever one may. */
 function edited(text: string, edits: readonly Edit[]): string {
   let result = text;
-  for (const { node, text: value } of edits.toSorted((a, b) => b.node.offset - a.node.offset))
-    result = `${result.slice(0, node.offset)}${JSON.stringify(value)}${result.slice(node.offset + node.length)}`;
+  // What YAML names by an alias is found once for each place that it stands for.
+  const once = new Map(edits.map((edit) => [edit.node.offset, edit]));
+  for (const { node, text: value } of [...once.values()].toSorted((a, b) => b.node.offset - a.node.offset)) {
+    const end = node.offset + node.length;
+    // A block of YAML ends behind its last line.
+    const line = result.slice(node.offset, end).endsWith("\n") ? "\n" : "";
+    result = `${result.slice(0, node.offset)}${JSON.stringify(value)}${line}${result.slice(end)}`;
+  }
   return result;
 }
 

@@ -221,7 +221,7 @@ export class Versions {
       message: "is what is shown in a secret's place: write ${NAME}, or the secret itself",
     }));
     if (masks.length > 0) throw unusable(placed(text, masks));
-    const loaded = loadConfig(text, env);
+    const loaded = loadConfig(text, env, live.file);
     if ("faults" in loaded) throw unusable(loaded.faults);
     const trusted = [before, live.text ?? before].map((each) => {
       const known = loadConfig(each, env);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import fc from "fast-check";
+import { treeOf } from "../../src/config/tree.ts";
 import { PoolConfig } from "../../src/pools/settings.ts";
 import { withDefaults } from "../../src/schema/defaults.ts";
 import { minimal } from "../../src/schema/minimal.ts";
@@ -69,6 +70,42 @@ describe("a text of the configuration file", () => {
   });
 
   test("tells which variables it takes", () => {
+    expect([...variablesIn(text)].sort()).toEqual(["KEY", "PLACE"]);
+  });
+});
+
+describe("a text in YAML", () => {
+  const text = `# Comments stay.
+pools:
+  openai:
+    keys:
+      - { id: k1, secret: sk-in-the-clear }
+      - id: k2
+        secret: \${KEY}
+      - id: k3
+        secret: |
+          in a block
+        limit: 5
+redis: { url: "redis://me:pass@10.0.0.1:6379" }
+issuers:
+  a: &one { secret: hunter2-hunter2 }
+  b: *one
+routes: [{ path: "/\${PLACE}" }]
+`;
+
+  test("is shown without its secrets, and has them back when it is sent back", () => {
+    const shown = maskedText(text);
+    expect(shown).toBe(
+      text
+        .replace("sk-in-the-clear", '"***"')
+        .replace("|\n          in a block", '"***"')
+        .replace("me:pass@", "***@")
+        .replace("hunter2-hunter2", '"***"'),
+    );
+    const back = unmaskedText(shown, text);
+    expect(treeOf(back, "config.yaml").fault).toBeNull();
+    expect(masksInText(back)).toEqual([]);
+    expect(back).toContain('secret: "in a block\\n"\n        limit: 5');
     expect([...variablesIn(text)].sort()).toEqual(["KEY", "PLACE"]);
   });
 });
