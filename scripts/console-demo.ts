@@ -36,7 +36,10 @@ export const demoConfig = (ports: { readonly shop: number; readonly search: numb
     anonymous: { limits: [limit("per-minute", 120, "1m")] },
     free: { limits: [limit("per-second", 6, "1s"), limit("per-day", 20_000, "1d")], quota: { limit: 300_000, period: "month" } },
     partner: { limits: [limit("per-second", 60, "1s", { degraded: 20 })], quota: { limit: 5_000_000, period: "month" } },
-    pro: { limits: [limit("per-second", 40, "1s", { degraded: 15 })], quota: { limit: 2_000_000, period: "month" } },
+    pro: {
+      limits: [limit("per-second", 40, "1s", { degraded: 15 }), limit("steady", 1200, "1m", { shadow: true })],
+      quota: { limit: 2_000_000, period: "month" },
+    },
   },
   upstreams: {
     shop: {
@@ -64,6 +67,17 @@ export const demoConfig = (ports: { readonly shop: number; readonly search: numb
     { name: "reports", path: "/reports", upstream: "reports" },
   ],
   activities: {},
+  ...{ selfService: {}, admin: { editFile: true } },
+  webhooks: [
+    {
+      ...{
+        name: "on-call",
+        url: `http://127.0.0.1:${ports.shop}/on-call`,
+        secret: "whsec_bWFkZS1zZWNyZXQtb2YtdGhlLWRlbW8tMDEtbm90LXJlYWw=",
+      },
+      events: ["breaker.opened", "breaker.closed", "pool.empty", "target.down", "health.changed"],
+    },
+  ],
   // Wrong keys come from the same address as all others here.
   guard: { invalidKeyLimit: 10_000 },
   consumers: CONSUMERS.map(([id, tier]) => ({ id, tier, keys: [keyOf(id)] })),
@@ -103,7 +117,8 @@ export async function startDemo(): Promise<Demo> {
     () => false,
   );
   const config = demoConfig({ shop: shop.port, search: search.port, models: models.port });
-  const gateway = await start({ config });
+  const gateway = await start({ config, env: { SLUICE_SECRET: "a-secret-that-only-the-demo-has-01" } });
+  await makeChanges(gateway);
   const timer = setInterval(() => void callAll(gateway.url, random), 100);
   return {
     gateway,
@@ -116,6 +131,40 @@ export async function startDemo(): Promise<Demo> {
       }
     },
   };
+}
+
+/** Makes what people make by the API: rules with their reasons, callers with keys, and batches of activities, one of which can't take effect. */
+async function makeChanges(gateway: Running): Promise<void> {
+  const say = async (method: string, path: string, body: object, note = ""): Promise<void> => {
+    const answer = await gateway.admin(method, path, body, note === "" ? {} : { "x-sluice-note": note });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`);
+  };
+  const trial = { name: "trial", limits: [limit("per-minute", 30, "1m")], selfService: { keys: 3, scopes: ["read"] } };
+  await say("POST", "/admin/tiers", trial, "for the fair in March");
+  const target = { url: "http://127.0.0.1:1", weight: 1 };
+  await say("POST", "/admin/upstreams", { name: "invoices", targets: [target] }, "the new billing service");
+  await say(
+    "POST",
+    "/admin/routes",
+    { name: "invoices", path: "/invoices", upstream: "invoices", tiers: ["pro"] },
+    "the new billing service",
+  );
+  await say("PATCH", "/admin/tiers/trial", { limits: [limit("per-minute", 60, "1m")] }, "30 was too few for the app's first screen");
+  for (const [id, name] of [
+    ["lighthouse", "Lighthouse Books"],
+    ["orchard", "Orchard Analytics"],
+    ["riverside", "Riverside Deliveries"],
+  ] as const) {
+    await say("POST", "/admin/consumers", { id, name, tier: "trial" });
+    await say("POST", "/admin/keys", { consumer: id, name: "server", scopes: ["read"], expiresAt: "2027-06-30T00:00:00Z" });
+  }
+  const lists = { colNames: ["id", "title"], colTypes: ["INTEGER", "TEXT"] };
+  const activities = [
+    { operation: "insert", table: "orders", ...lists, colValues: [7, "boots"] },
+    { operation: "delete", table: "returns", oldValue: { ...lists, colValues: [1, "hat"] } },
+  ];
+  const headers = { "x-api-key": keyOf("acme") };
+  await fetch(`${gateway.url}/api/activities`, { method: "POST", headers, body: JSON.stringify({ activities }) });
 }
 
 /** Sends what comes in a tenth of a second. */

@@ -30,6 +30,18 @@ const PICTURES: readonly Picture[] = [
   { name: "why-refused", path: "/why", prepare: refusedOne, height: 960 },
   { name: "why-walk", path: "/why", prepare: walkOne },
   { name: "set-up", path: "/start" },
+  { name: "consumers", path: "/consumers" },
+  { name: "consumer", path: "/consumers/acme", height: 960 },
+  { name: "routes", path: "/routes", height: 960 },
+  { name: "limits", path: "/limits", height: 960 },
+  { name: "pools", path: "/pools" },
+  { name: "activities", path: "/activities" },
+  { name: "events", path: "/events" },
+  { name: "audit", path: "/audit" },
+  { name: "versions", path: "/versions" },
+  { name: "configuration", path: "/configuration", height: 960 },
+  { name: "certificates", path: "/certificates" },
+  { name: "webhooks", path: "/webhooks" },
   { name: "why-phone", path: "/why?consumer=tinyshop&route=search", isPhone: true },
 ];
 

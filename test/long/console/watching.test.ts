@@ -5,8 +5,13 @@ import { until } from "../../support/until.ts";
 const screenTest = consoleTests({
   config: {
     activities: { auth: "none" },
-    tiers: { anonymous: { limits: [{ algorithm: "fixed-window", limit: 3, window: "1h" }] } },
-    routes: [{ name: "hello", path: "/hello", auth: "none", respond: { status: 200, body: "hello" } }],
+    tiers: { anonymous: { limits: [] } },
+    routes: [
+      {
+        ...{ name: "hello", path: "/hello", auth: "none", respond: { status: 200, body: "hello" } },
+        limits: [{ algorithm: "fixed-window", limit: 3, window: "1h" }],
+      },
+    ],
   },
 });
 
@@ -33,7 +38,7 @@ screenTest("events come as they happen, can be filtered and stopped, and lead to
   await fetch(`${gateway.url}/hello/one`);
   await row(/200.*GET \/hello\/one/).waitFor();
   for (let i = 0; i < 3; i++) await fetch(`${gateway.url}/hello/more`);
-  await row(/tier anonymous: .* refused, 3 of 3 used/)
+  await row(/route hello: .* refused, 3 of 3 used/)
     .first()
     .waitFor();
 

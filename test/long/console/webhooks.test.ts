@@ -91,7 +91,7 @@ for (const scheme of ["light", "dark"] as const)
 screenTest("a webhook is created with chosen events, and its secret is shown once", async ({ open, page, gateway, goTo, axe }) => {
   await open();
   await goTo("Webhooks");
-  await page.getByRole("button", { name: "Create webhook" }).click();
+  await page.getByRole("button", { name: "New webhook" }).click();
   await page.getByLabel("Name").fill("chat");
   await page.getByLabel("Address").fill(SECURE_URL);
   await page.getByLabel("All events").uncheck();
@@ -265,7 +265,7 @@ screenTest("a secret is changed and shown once, and a webhook is deleted", async
 screenTest("a viewer sees webhooks and deliveries, and why nothing can be done", { role: "viewer" }, async ({ open, page, gateway }) => {
   await made(gateway, "seen");
   await open("/webhooks");
-  const create = page.getByRole("button", { name: "Create webhook" });
+  const create = page.getByRole("button", { name: "New webhook" });
   await create.click({ force: true });
   expect(await create.getAttribute("title")).toContain("This takes the role admin");
   await page.getByRole("link", { name: "seen" }).click();

@@ -14,7 +14,7 @@ export function WebhookList() {
     <ScreenFrame
       title="Webhooks"
       intro="Who is told what happens: keys that expire, quotas that are used up, targets that are down. Each event is signed, kept until it is delivered, and tried for a day."
-      acts={<Act label="Create webhook" needs="admin" primary act={async () => go(hrefTo(["webhooks"], { create: "1" }))} />}
+      acts={<Act label="New webhook" needs="admin" primary act={async () => go(hrefTo(["webhooks"], { create: "1" }))} />}
     >
       <Listing
         list={list}
