@@ -69,7 +69,8 @@ test("is refused while a gateway uses the data folder, also the second of two, a
   using home = folder();
   const first = await start({ cwd: home.path, config: { tiers: { anonymous: { limits: [] } } }, args: ["--reuse-port"] });
   fine(await backup(first, "copy.db"));
-  const second = await start({ cwd: home.path, args: ["--reuse-port"], port: first.port });
+  // Whoever asks the port may still be answered by the first one.
+  const second = await start({ cwd: home.path, args: ["--reuse-port"], port: first.port, isReady: "listening" });
   await first.stop();
   // The second one may not answer for a moment, but it uses the database.
   const refused = await run(["restore", "copy.db"], { cwd: home.path });
