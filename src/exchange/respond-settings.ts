@@ -72,6 +72,9 @@ export function respondFaults({ status, headers, body }: RespondConfig, at: Path
   return faults;
 }
 
+/** Finds slashes, behind a scheme or not, with a path right after them: browsers read what follows as a host. A {query} may be empty. */
+const NO_HOST_BEFORE = /^(?:[a-z][a-z0-9+.-]*:\/*|\/+)(?:\{query\})*\{(?:path|rest)\}/i;
+
 /** Tells what is wrong with the template of a Location; `null` when nothing is. */
 function locationFault(value: string): string | null {
   const known = LOCATION_WORDS.map((word) => `{${word}}`).join(", ");
@@ -83,5 +86,7 @@ function locationFault(value: string): string | null {
   // A host of its own choice before what its caller has sent would be anybody's.
   if (value === "" || /^\{(?:rest|host|query)\}/.test(value))
     return 'must begin with a scheme, "/" or {path}, as in "https://new.example.com{path}{query}"';
+  if (NO_HOST_BEFORE.test(value))
+    return 'must not have "/" or a bare scheme before {path} or {rest}, which begin with "/": what the caller has sent would be the host';
   return null;
 }

@@ -77,6 +77,7 @@ function leading(template: string, depth: number): (exchange: Exchange) => strin
   const words = parts.filter((_, i) => i % 2 === 1) as LocationWord[];
   const texts = parts.filter((_, i) => i % 2 === 0);
   const first = texts[0] ?? "";
+  const staysHere = template.startsWith("{path}") || /^\/(?!\/)/.test(template);
   return (exchange) => {
     let place = first;
     for (let i = 0; i < words.length; i++) {
@@ -84,7 +85,8 @@ function leading(template: string, depth: number): (exchange: Exchange) => strin
       if (word === "host" && exchange.incoming.head.host === "") return null;
       place += wordIn(exchange, word, depth) + texts[i + 1];
     }
-    return place;
+    // Browsers read what follows two slashes as another host.
+    return staysHere && place.startsWith("//") ? place.replace(/^\/+/, "/") : place;
   };
 }
 

@@ -335,5 +335,7 @@ function locationOf(text: string): string | null {
   const location = plain.replace(/\$is_args\$args|\$[a-z_]+/g, (variable) =>
     Object.hasOwn(known, variable) ? (known[variable] as string) : variable,
   );
-  return location.includes("$") || location === "" ? null : location;
+  // A path begins with a slash of its own.
+  const once = location.replace(/^\/(?=\{path\})/, "");
+  return once.includes("$") || once === "" ? null : once;
 }

@@ -179,6 +179,15 @@ describe("what is imported", () => {
     expect(ips("allow all;")).toBeUndefined();
   });
 
+  test("a redirect of nginx to a path leads to this host alone", () => {
+    const leads = (to: string): unknown =>
+      (imported("nginx", "x", `location /a { return 301 ${to}; }`).config.routes as { respond: { headers: object } }[])[0]?.respond.headers;
+    expect(leads("/$request_uri")).toEqual({ Location: "{path}{query}" });
+    expect(leads("/$uri")).toEqual({ Location: "{path}" });
+    expect(leads("/new$request_uri")).toEqual({ Location: "/new{path}{query}" });
+    expect(leads("https://$request_uri")).toBeUndefined();
+  });
+
   test("is nothing where a file is not what it is said to be: that is told with its line", () => {
     const fault = (kind: Kind, text: string): string => {
       try {

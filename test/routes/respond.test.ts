@@ -85,6 +85,25 @@ describe("a route that answers by itself", () => {
     expect(host.headers.get("location")).toBe("https://api.example.com:8080/tls/x?y");
   });
 
+  test("never leads to a host that its caller has chosen", async () => {
+    const other = serving({
+      routes: [
+        gone("all", "/", { status: 301, headers: { Location: "{path}" } }),
+        gone("page", "/page", { status: 301, headers: { Location: "/{query}/index.html" } }),
+      ],
+    });
+    const leads = async (target: string) => {
+      const answer = await exchange(other.port, `GET ${target} HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n\r\n`);
+      return /^location: (.*)\r$/im.exec(answer)?.[1] ?? answer.split("\r\n")[0];
+    };
+    expect(await leads("//evil.example.com/x")).toBe("/evil.example.com/x");
+    expect(await leads("http://a.example.com//evil.example.com")).toBe("/evil.example.com");
+    expect(await leads("/%5cevil.example.com")).toContain(" 400 ");
+    expect(await leads("/\t/evil.example.com")).toContain(" 400 ");
+    expect(await leads("/page")).toBe("/index.html");
+    await other.stop();
+  });
+
   test("is guarded as any other: keys, limits, methods, rules for fields, CORS", async () => {
     expect((await ask("/kept")).status).toBe(401);
     const kept = await ask("/kept", { headers: { "x-api-key": KEY } });
@@ -217,6 +236,10 @@ test("what can't be meant is a fault at its place", () => {
   expect(faults({ respond: { body: 7 } })).toEqual(["respond.body: must be text, an object, a list or null, got 7"]);
   for (const Location of ["https://a.example.com/{pfad}", "/{path", "/path}", "{rest}", "{host}", "", "/a b"])
     expect(faults({ respond: { status: 301, headers: { Location } } })).toHaveLength(1);
+  for (const Location of ["/{rest}", "/{path}", "//{path}", "/{query}{rest}", "https:{path}", "HTTPS://{rest}", "http:/{query}{path}"])
+    expect(faults({ respond: { status: 301, headers: { Location } } })).toEqual([expect.stringContaining('must not have "/" or a bare')]);
+  for (const Location of ["{path}", "/v2{rest}", "https://a.example.com{rest}", "//{host}{path}", "https://{host}{path}{query}"])
+    expect(faults({ respond: { status: 301, headers: { Location } } })).toEqual([]);
   const forwarding = {
     timeout: "5s",
     cache: { ttl: "1m" },
