@@ -80,8 +80,8 @@ function inOurWords(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, inOurWords(child)]));
 }
 
-/** The fields without which a route is none. */
-const VITAL: readonly unknown[] = ["path", "upstream", "respond", undefined];
+/** The fields without which a route is none, or one for more requests than are meant. */
+const VITAL: readonly unknown[] = ["path", "upstream", "respond", "hosts", "methods", undefined];
 
 /** Takes out what has a fault: a field that can be missing, else the whole that it belongs to. */
 function takeOut(draft: Draft, { path, message }: Fault): void {
@@ -96,7 +96,13 @@ function takeOut(draft: Draft, { path, message }: Fault): void {
       told(route.from, `the route ${name} is left out, ${formatPath(path.slice(2)) || "all of it"}`);
     } else {
       delete route.config[String(field)];
-      told(route.from, `${formatPath(path.slice(2))} of the route ${name} is left out`);
+      // Whom it kept out should not come in because it is not there.
+      const isGuard = field === "ips";
+      if (isGuard) route.config.auth = "required";
+      told(
+        route.from,
+        `${formatPath(path.slice(2))} of the route ${name} is left out${isGuard ? ', which asks for a key ("auth": "required")' : ""}`,
+      );
     }
     return;
   }

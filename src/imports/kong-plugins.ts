@@ -5,7 +5,6 @@ import type { Line, Place } from "./source.ts";
 export interface Rules {
   /** Fields of the route. */
   readonly route: Part;
-  /** Who calls: the last plug-in that asks for a credential decides. */
   readonly limits: Part[];
 }
 
@@ -21,7 +20,9 @@ const SUBJECTS: Readonly<Record<string, string>> = { consumer: "consumer", crede
 /** Plug-ins that have a counterpart among a route's fields. */
 const CARRIED: Readonly<Record<string, Carry>> = {
   "key-auth": (config, { route }, draft, at) => {
-    route.auth = config.at("anonymous").isThere ? "optional" : "required";
+    // Of several that ask, the strictest decides.
+    if (config.at("anonymous").isThere) route.auth ??= "optional";
+    else route.auth = "required";
     const [header = "apikey", ...more] = config.at("key_names").texts;
     keyIn(header, config, draft, at);
     for (const name of more) draft.note(at, `key_names: keys are looked for in one header; ${name} is not among identity.header`);
@@ -86,7 +87,11 @@ const CARRIED: Readonly<Record<string, Carry>> = {
     };
     if (config.at("strategy").text === "redis") draft.note(at, "proxy-cache keeps answers in memory here, each instance its own");
   },
-  "request-termination": (config, { route }) => {
+  "request-termination": (config, { route }, draft, at) => {
+    if (config.at("trigger").isThere) {
+      draft.note(at, "request-termination with a trigger is left out: what is decided for each request is written as a plug-in");
+      return;
+    }
     const status = config.at("status_code").number ?? 503;
     const [message, body, type] = [config.at("message").text, config.at("body").text, config.at("content_type").text];
     route.respond = {
@@ -95,10 +100,16 @@ const CARRIED: Readonly<Record<string, Carry>> = {
       body: body ?? { message: message ?? "Service unavailable" },
     };
   },
-  redirect: (config, { route }) => {
+  redirect: (config, { route }, draft, at) => {
     const keeps = config.at("keep_incoming_path").flag === true;
     const location = (config.at("location").text ?? "/").replace(/[{}]/g, (brace) => (brace === "{" ? "%7B" : "%7D"));
-    const to = keeps ? `${/^[a-z]+:\/\/[^/]+/.exec(location)?.[0] ?? ""}{path}{query}` : location;
+    const host = /^(?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#]+/i.exec(location)?.[0];
+    if (keeps && host === undefined)
+      draft.note(
+        at,
+        `keep_incoming_path is left out: with the place ${location}, which names no host, it leads back to where callers come from`,
+      );
+    const to = keeps && host !== undefined ? `${host}{path}{query}` : location;
     route.respond = { status: config.at("status_code").number ?? 301, headers: { Location: to } };
   },
 };
@@ -134,8 +145,9 @@ const INSTEAD: Readonly<Record<string, string>> = {
   "ai-proxy": "give the route a credential of a pool",
 };
 
-/** Those of them that keep callers out: a route without them asks for a key until another way is there. */
-const GUARDING = /auth|jwt|openid|^(acl|opa|session)$/;
+/** Plug-ins that keep nobody out. Without any other one a route asks for a key: nobody knows whom that kept out. */
+const OPEN =
+  /^(.*-log|loggly|syslog|statsd.*|datadog|prometheus|zipkin|opentelemetry|correlation-id|grpc-(web|gateway)|ai-(proxy|.*-transformer|.*-decorator|.*-template|.*-cache).*|acme|proxy-cache-advanced|graphql-(proxy-cache|rate-limiting)-advanced|(request|response|route|exit)-transformer-advanced|exit-transformer|jq|degraphql|response-ratelimiting|service-protection|upstream-timeout|route-by-header|canary|mocking|tls-metadata-headers|(kafka|confluent)-upstream|aws-lambda|azure-functions|forward-proxy|redis-log)$/;
 
 /** Carries a plug-in over to the rules of those it is for, or notes what to do about it. */
 export function carryPlugin(plugin: Place, rules: Rules, draft: Draft): void {
@@ -148,7 +160,7 @@ export function carryPlugin(plugin: Place, rules: Rules, draft: Draft): void {
   if (carry !== undefined) carry(config, rules, draft, at);
   else {
     // Whom it kept out should not come in because it is not there.
-    if (GUARDING.test(name)) rules.route.auth ??= "required";
+    if (!OPEN.test(name)) rules.route.auth = "required";
     draft.note(
       at,
       `the plug-in ${name} is left out: ${(Object.hasOwn(INSTEAD, name) ? INSTEAD[name] : undefined) ?? "write it anew as a plug-in in TypeScript"}`,

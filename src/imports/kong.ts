@@ -35,6 +35,7 @@ class KongImport {
     this.paths = /^[12]\b/.test(root.at("_format_version").text ?? "3") ? "guessed" : "patterns";
     const all = root.at("plugins").items;
     this.everywhere = all.filter((plugin) => !SCOPES.some((scope) => plugin.at(scope).isThere));
+    for (const plugin of all) if (plugin.at("consumer_group").isThere && isForAll(plugin)) this.tellOfSome(plugin);
     for (const service of root.at("services").items) this.service(service, all);
     for (const route of root.at("routes").items) this.orphan(route, all);
     for (const consumer of root.at("consumers").items) this.consumer(consumer, all);
@@ -51,24 +52,23 @@ class KongImport {
       return;
     }
     const upstream = this.upstreamOf(service);
-    const plugins = [...service.at("plugins").items, ...all.filter((plugin) => names(plugin.at("service"), service))];
     const routes = [...service.at("routes").items, ...this.root.at("routes").items.filter((route) => names(route.at("service"), service))];
     if (routes.length === 0) draft.note(service, `the service ${nameOf(service)} has no route: nothing is forwarded to it`);
-    for (const route of routes) this.route(route, upstream, [...this.everywhere, ...plugins], all, service);
+    for (const route of routes) this.route(route, upstream, all, service);
   }
 
   /** Takes a route that stands by itself: one without a service answers by a plug-in alone. */
   private orphan(route: Place, all: readonly Place[]): void {
     const service = route.at("service");
     if (!service.isThere) {
-      this.route(route, null, this.everywhere, all, null);
+      this.route(route, null, all, null);
       return;
     }
     if (!this.root.at("services").items.some((each) => names(service, each)))
       this.draft.note(service, `the service of the route ${nameOf(route)} is not in this file: the route is left out`);
   }
 
-  private route(route: Place, upstream: string | null, plugins: readonly Place[], all: readonly Place[], service: Place | null): void {
+  private route(route: Place, upstream: string | null, all: readonly Place[], service: Place | null): void {
     const { draft } = this;
     const name = nameOf(route);
     const protocols = route.at("protocols").texts;
@@ -80,16 +80,27 @@ class KongImport {
       draft.note(route.at("expression"), `the route ${name} is left out: write its expression as path, hosts and methods`);
       return;
     }
-    const rules = this.rulesOf([...plugins, ...route.at("plugins").items, ...all.filter((plugin) => names(plugin.at("route"), route))]);
+    const rules = this.rulesOf(this.pluginsOf(route, service, all));
     const answers = rules.route.respond !== undefined;
     if (upstream === null && !answers) {
       draft.note(route, `the route ${name} is left out: it has no service that it leads to`);
       return;
     }
+    if (protocols.length > 0 && protocols.every((each) => /^(https|grpcs|wss|tls.*)$/.test(each)))
+      draft.note(
+        route.at("protocols"),
+        `the route ${name} is for https alone, and here for each port that Sluice listens on: set server.tls.redirect, or serve https alone`,
+      );
     for (const field of ["headers", "snis", "sources", "destinations"])
-      if (route.at(field).isThere)
-        draft.note(route.at(field), `the route ${name} is chosen by ${field} as well: here by hosts, path and methods alone`);
+      if (route.at(field).isThere) {
+        rules.route.auth = "required";
+        draft.note(
+          route.at(field),
+          `the route ${name} is chosen by ${field} as well, and here by hosts, path and methods alone: it asks for a key ("auth": "required")`,
+        );
+      }
     const hosts = this.hostsOf(route);
+    if (hosts === null) return;
     const methods = route.at("methods").texts.map((method) => method.toUpperCase());
     const paths = route.at("paths").items;
     const timeout = service?.at("read_timeout").number ?? null;
@@ -116,12 +127,55 @@ class KongImport {
     }
   }
 
+  /** Gives the plug-ins that Kong loads for a route, the nearest last: a route's behind its service's behind those of all. */
+  private pluginsOf(route: Place, service: Place | null, all: readonly Place[]): readonly Place[] {
+    const isOf = (reference: Place, part: Place | null): boolean => !reference.isThere || (part !== null && names(reference, part));
+    const near = (plugin: Place): number => (plugin.at("service").isThere ? 1 : 0) + (plugin.at("route").isThere ? 2 : 0);
+    const scoped = all.filter((plugin) => near(plugin) > 0);
+    const ranked = [
+      ...this.everywhere.map((plugin) => [plugin, 0] as const),
+      ...(service?.at("plugins").items ?? []).map((plugin) => [plugin, 1 + (plugin.at("route").isThere ? 2 : 0)] as const),
+      ...route.at("plugins").items.map((plugin) => [plugin, 2 + (plugin.at("service").isThere ? 1 : 0)] as const),
+      ...scoped.map((plugin) => [plugin, near(plugin)] as const),
+    ];
+    return ranked
+      .filter(([plugin]) => isOf(plugin.at("service"), service) && isOf(plugin.at("route"), route))
+      .sort(([, a], [, b]) => a - b)
+      .map(([plugin]) => plugin);
+  }
+
   private rulesOf(plugins: readonly Place[]): Rules {
     const rules = noRules();
-    // The nearest one of a kind holds: a route's before its service's before that of all.
-    const nearest = new Map(plugins.filter((plugin) => !plugin.at("consumer").isThere).map((plugin) => [plugin.at("name").text, plugin]));
+    const nearest = new Map<string | null, Place>();
+    for (const plugin of plugins) {
+      // Kong does not load it, and takes the next one.
+      if (plugin.at("enabled").flag === false) continue;
+      if (plugin.at("consumer").isThere || plugin.at("consumer_group").isThere) this.tellOfSome(plugin);
+      else nearest.set(plugin.at("name").text, plugin);
+    }
     for (const plugin of nearest.values()) carryPlugin(plugin, rules, this.draft);
+    const anonymous = [...nearest.values()].map((plugin) => plugin.at("config", "anonymous"));
+    if (rules.route.auth === "optional" && anonymous.some((each) => this.isTurnedAway(each))) rules.route.auth = "required";
     return rules;
+  }
+
+  /** Tells whether the consumer that stands for callers without a key gets no further than a plug-in of his own. */
+  private isTurnedAway(anonymous: Place): boolean {
+    return this.root
+      .at("consumers")
+      .items.filter((consumer) => names(anonymous, consumer))
+      .some((consumer) =>
+        [...consumer.at("plugins").items, ...this.root.at("plugins").items.filter((each) => names(each.at("consumer"), consumer))].some(
+          (plugin) => plugin.at("name").text === "request-termination" && plugin.at("enabled").flag !== false,
+        ),
+      );
+  }
+
+  private tellOfSome(plugin: Place): void {
+    this.draft.note(
+      plugin,
+      `the plug-in ${plugin.at("name").text} is for some consumers alone, and left out: give their tier what it limits`,
+    );
   }
 
   private pathOf(place: Place, name: string): string | null {
@@ -136,16 +190,18 @@ class KongImport {
     return null;
   }
 
-  private hostsOf(route: Place): readonly string[] {
-    const hosts = route.at("hosts").items.flatMap((place) => {
+  /** Gives the hosts of a route, none for every one; `null`: it has some, and none that a route can have. */
+  private hostsOf(route: Place): readonly string[] | null {
+    const given = route.at("hosts");
+    const hosts = (given.text === null ? given.items : [given]).flatMap((place) => {
       const host = (place.text ?? "").replace(/:\d+$/, "");
       if (/^(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*$/.test(host)) return [host];
       this.draft.note(place, `the host ${place.text} is left out: only *.example.com is a pattern`);
       return [];
     });
-    if (hosts.length === 0 && route.at("hosts").items.length > 0)
-      this.draft.note(route.at("hosts"), `no host is left: the route ${nameOf(route)} takes every one`);
-    return hosts;
+    if (hosts.length > 0 || !given.isThere || given.items.length + given.texts.length === 0) return hosts;
+    this.draft.note(given, `no host is left, and the route ${nameOf(route)} with it: without one it would take every one`);
+    return null;
   }
 
   /** Adds the upstream of a service, and gives its name; `null` where there is no address. */
@@ -235,7 +291,7 @@ class KongImport {
     for (const plugin of [...consumer.at("plugins").items, ...all.filter((each) => names(each.at("consumer"), consumer))]) {
       const isPartial = plugin.at("service").isThere || plugin.at("route").isThere;
       if (plugin.at("name").text === "rate-limiting" && !isPartial) carryPlugin(plugin, rules, draft);
-      else
+      else if (!isPartial)
         draft.note(
           plugin,
           `the plug-in ${plugin.at("name").text} of ${id} is left out: consumers have limits and quotas of their own alone`,
@@ -275,6 +331,8 @@ function names(reference: Place, part: Place): boolean {
   if (name === null) return false;
   return [part.at("name").text, part.at("id").text, part.at("username").text].includes(name);
 }
+
+const isForAll = (plugin: Place): boolean => !["service", "route", "consumer"].some((scope) => plugin.at(scope).isThere);
 
 /** Leaves out what means nothing where Sluice answers by itself. */
 function withoutForwarding(rules: Part): Part {

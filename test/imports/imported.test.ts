@@ -179,6 +179,70 @@ describe("what is imported", () => {
     expect(ips("allow all;")).toBeUndefined();
   });
 
+  describe("from Kong is never more open than there:", () => {
+    const kong = (service: string, more = "") => {
+      const { config, notes } = imported("kong", "x", `services:\n- { name: s, url: "http://h", ${service} }\n${more}`);
+      const routes = config.routes as Record<string, unknown>[];
+      return { routes, notes: notes.map(({ line, message }) => `${line}: ${message}`).join("\n") };
+    };
+
+    test("plug-ins that are off, and those of some consumers, stand in nobody's way", () => {
+      for (const nearer of ["enabled: false", "consumer: c", "consumer_group: g"])
+        expect(
+          kong(
+            `plugins: [{ name: key-auth }], routes: [{ name: r, paths: [/a], plugins: [{ name: key-auth, config: { anonymous: x }, ${nearer} }] }]`,
+          ).routes,
+        ).toMatchObject([{ auth: "required" }]);
+    });
+
+    test("a plug-in of a service and a route is for that route", () => {
+      const allow = (ip: string) => `{ name: ip-restriction, service: s, route: pub, config: { allow: [${ip}] } }`;
+      const ips = (text: string) => `{ name: ip-restriction, config: { allow: [${text}] } }`;
+      const { routes } = kong(
+        `plugins: [${ips("10.0.0.0/8")}], routes: [{ name: own, paths: [/own] }, { name: pub, paths: [/pub], plugins: [${ips("10.1.0.0/16")}] }]`,
+        `plugins: [${allow("192.0.2.1")}, { name: key-auth, service: other, route: own }, { name: key-auth, service: s, route: other }]\n`,
+      );
+      expect(routes).toMatchObject([
+        { ips: { allow: ["10.0.0.0/8"] }, auth: "none" },
+        { ips: { allow: ["192.0.2.1"] }, auth: "none" },
+      ]);
+    });
+
+    test("of several plug-ins that ask for a credential the strictest decides", () => {
+      const auth = (plugins: string, more = "") => kong(`plugins: [${plugins}], routes: [{ paths: [/a] }]`, more).routes[0]?.auth;
+      const anonymous = "{ name: key-auth, config: { anonymous: anon } }";
+      expect(auth(anonymous)).toBe("optional");
+      expect(auth(`{ name: jwt }, ${anonymous}`)).toBe("required");
+      expect(auth(`${anonymous}, { name: jwt }`)).toBe("required");
+      expect(auth(anonymous, "consumers: [{ username: anon, plugins: [{ name: request-termination }] }]\n")).toBe("required");
+      for (const name of ["saml", "pre-function", "of-our-own", "bot-detection"]) expect(auth(`{ name: ${name} }`)).toBe("required");
+      for (const name of ["prometheus", "file-log", "correlation-id"]) expect(auth(`{ name: ${name} }`)).toBe("none");
+    });
+
+    test("a route of https, of a pattern for hosts alone, or of more than Sluice chooses by is told of", () => {
+      expect(kong("routes: [{ name: r, paths: [/a], protocols: [https] }]").notes).toContain("2: the route r is for https alone");
+      const host = kong('routes: [{ name: r, paths: [/a], hosts: ["admin.*"] }]');
+      expect([host.routes, host.notes]).toEqual([[], expect.stringContaining("2: no host is left, and the route r with it")]);
+      const chosen = kong("routes: [{ name: r, paths: [/a], sources: [{ ip: 10.0.0.0/8 }] }]");
+      expect([chosen.routes[0]?.auth, chosen.notes]).toEqual(["required", expect.stringContaining("2: the route r is chosen by sources")]);
+      const wrong = kong("routes: [{ name: r, paths: [/a], plugins: [{ name: ip-restriction, config: { allow: [10.0.0.0/99] } }] }]");
+      expect([wrong.routes[0]?.auth, wrong.notes]).toEqual([
+        "required",
+        expect.stringContaining("2: ips.allow[0] of the route r is left out"),
+      ]);
+    });
+
+    test("an answer for some requests is not one for all, and a redirect leads away", () => {
+      const plugin = (text: string) => kong(`routes: [{ name: r, paths: [/a], plugins: [{ ${text} }] }]`);
+      const triggered = plugin("name: request-termination, config: { trigger: maintenance }");
+      expect(triggered.routes).toMatchObject([{ upstream: "s" }]);
+      expect(triggered.notes).toContain("2: request-termination with a trigger is left out");
+      const away = plugin("name: redirect, config: { location: /new, keep_incoming_path: true }");
+      expect(away.routes).toMatchObject([{ respond: { status: 301, headers: { Location: "/new" } } }]);
+      expect(away.notes).toContain("2: keep_incoming_path is left out");
+    });
+  });
+
   test("a redirect of nginx to a path leads to this host alone", () => {
     const leads = (to: string): unknown =>
       (imported("nginx", "x", `location /a { return 301 ${to}; }`).config.routes as { respond: { headers: object } }[])[0]?.respond.headers;
