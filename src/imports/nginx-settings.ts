@@ -1,4 +1,5 @@
 import { type Draft, durationOf, type Part } from "./draft.ts";
+import { isGuard } from "./nginx-directives.ts";
 import type { Directive } from "./nginx-syntax.ts";
 
 /** Holds the zones that limits are counted in. */
@@ -51,7 +52,7 @@ export function settingsAt(directives: readonly Directive[], around: Settings, z
     else route.ips = ips;
   }
   // Whom these kept out should not come in because they are not there.
-  if (directives.some(({ name, words }) => /^auth_(basic|request|jwt)$/.test(name) && words[0] !== "off")) route.auth = "required";
+  if (directives.some(isGuard)) route.auth = "required";
   const next = last("proxy_next_upstream");
   if (next?.words[0] === "off") route.retry = null;
   const tries = Number(last("proxy_next_upstream_tries")?.words[0] ?? 0);
@@ -129,6 +130,12 @@ function bodySize(directive: Directive, route: Part, draft: Draft): void {
   }
 }
 
+/** An address that is no caller's. */
+const NOBODY: readonly string[] = ["192.0.2.0/32"];
+
+/** Tells whether settings let nobody in. */
+export const isForNobody = ({ route }: Settings): boolean => Bun.deepEquals((route.ips as Part | undefined)?.allow, NOBODY);
+
 /** Reads a list in which the first match decides. Where deny beats allow, whatever their order, that lets in at most as many. */
 function ipsOf(access: readonly Directive[], draft: Draft): Part | null {
   const isAll = ({ words }: Directive): boolean => words[0] === "all";
@@ -143,8 +150,7 @@ function ipsOf(access: readonly Directive[], draft: Draft): Part | null {
   const exception = before.find(({ name }, i) => name === "deny" && firstAllow >= 0 && i > firstAllow);
   if (exception !== undefined) draft.note(exception, "here deny beats allow, whatever their order: look at the route's ips");
   if (!isClosed) return deny.length === 0 ? null : { deny };
-  // Nobody: an address that is no caller's.
-  return { allow: allow.length === 0 ? ["192.0.2.0/32"] : allow, ...(deny.length === 0 ? {} : { deny }) };
+  return { allow: allow.length === 0 ? NOBODY : allow, ...(deny.length === 0 ? {} : { deny }) };
 }
 
 function requestRules(directives: readonly Directive[], route: Part, draft: Draft): { set: Record<string, string>; remove: string[] } {

@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
-import { Draft, type Part, staticPrefix } from "./draft.ts";
-import { isSilent, LEFT_OUT } from "./nginx-directives.ts";
-import { NO_SETTINGS, routeFields, type Settings, settingsAt, type Zones, zoneOf } from "./nginx-settings.ts";
+import { Draft, type DraftRoute, type Part, staticPrefix } from "./draft.ts";
+import { isGuard, isSilent, LEFT_OUT } from "./nginx-directives.ts";
+import { leadsToHttps, listenAsIn, type Server, serversOf } from "./nginx-servers.ts";
+import { isForNobody, NO_SETTINGS, routeFields, type Settings, settingsAt, type Zones, zoneOf } from "./nginx-settings.ts";
 import { type Directive, directivesOf } from "./nginx-syntax.ts";
 import { Unreadable } from "./source.ts";
 
@@ -20,16 +21,12 @@ export function fromNginx(file: string, text: string): Draft {
   return draft;
 }
 
-/** Is one server of nginx, as far as its routes need it. */
-interface Server {
-  readonly from: Directive;
-  readonly hosts: readonly string[];
-  readonly ports: readonly { readonly port: number; readonly isSecure: boolean }[];
-}
-
 class NginxImport {
   private readonly balanced: ReadonlyMap<string, Directive>;
   private readonly zones: Zones;
+  /** Tells whether at most one server takes every host. */
+  private readonly isAlone: boolean;
+  private readonly closed: DraftRoute[] = [];
 
   constructor(
     http: readonly Directive[],
@@ -45,45 +42,18 @@ class NginxImport {
     this.tell(http);
     const blocks = http.filter(({ name }) => name === "server");
     // A part of a configuration may be what stands within a server.
-    const servers = (blocks.length > 0 ? blocks : [{ ...(http[0] as Directive), name: "server", words: [], block: http }]).map((each) =>
-      this.serverOf(each),
-    );
-    const isSecured = servers.some(({ ports }) => ports.some(({ isSecure }) => isSecure));
+    const servers = serversOf(blocks.length > 0 ? blocks : [{ ...(http[0] as Directive), name: "server", words: [], block: http }], draft);
+    const isSecured = servers.some(({ listens }) => listens.some(({ isSecure }) => isSecure));
+    this.isAlone = servers.filter(({ hosts }) => hosts.length === 0).length < 2;
     for (const server of servers) {
       if (isSecured && leadsToHttps(server))
         draft.note(server.from, "the server that sends callers to https is left out: server.tls.redirect does so");
       else this.server(server, settings);
     }
+    // What other servers have at these paths comes first: the same host may have one server for http and one for https.
+    for (const { from, config } of this.closed)
+      if (draft.routeAt(String(config.path), (config.hosts as string[] | undefined) ?? []) === undefined) draft.addRoute(config, from);
     this.listen(servers);
-  }
-
-  private serverOf(from: Directive): Server {
-    const listens = (from.block ?? []).filter(({ name }) => name === "listen");
-    const isDefault = listens.some(({ words }) => words.includes("default_server") || words.includes("default"));
-    const names = (from.block ?? []).filter(({ name }) => name === "server_name");
-    const hosts = names.flatMap((directive) => directive.words.flatMap((word) => this.hostsOf(word, directive)));
-    const ports = listens.flatMap((directive) => {
-      const [address = ""] = directive.words;
-      if (directive.words.includes("proxy_protocol")) this.draft.note(directive, "name the balancer in server.proxyProtocol");
-      const port = /^(?:.*:)?(\d+)$/.exec(address)?.[1];
-      if (address.startsWith("unix:")) this.draft.note(directive, "a socket to listen on is set by server.unix");
-      return address.startsWith("unix:")
-        ? []
-        : [{ port: port === undefined ? 80 : Number(port), isSecure: directive.words.includes("ssl") }];
-    });
-    const isForAll = isDefault || names.some(({ words }) => words.includes("_") || words.includes(""));
-    const [named] = names;
-    if (named !== undefined && hosts.length === 0 && !isForAll)
-      this.draft.note(named, "no name is left: the routes of this server take every host");
-    return { from, ports, hosts: isForAll ? [] : [...new Set(hosts)] };
-  }
-
-  private hostsOf(word: string, from: Directive): string[] {
-    if (word === "_" || word === "") return [];
-    if (/^\.[A-Za-z0-9]/.test(word)) return [word.slice(1), `*${word}`];
-    if (/^(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*$/.test(word)) return [word];
-    this.draft.note(from, `the name ${word} is left out: only *.example.com is a pattern`);
-    return [];
   }
 
   private server({ from, hosts }: Server, around: Settings): void {
@@ -113,7 +83,7 @@ class NginxImport {
       const prefix = staticPrefix(path.replace(/^\^/, "").replaceAll("\\", ""));
       draft.note(
         from,
-        `location ${from.words.join(" ")} is a pattern, and a route's path is a prefix: the nearest one is ${JSON.stringify(prefix)}, which takes more; write it yourself if that is meant`,
+        `location ${from.words.join(" ")} is a pattern, and a route's path is a prefix: the nearest one is ${JSON.stringify(prefix)}, which takes more; write it yourself if that is meant: until then other routes take these requests`,
       );
       return;
     }
@@ -124,6 +94,10 @@ class NginxImport {
     const settings = settingsAt(block, around, this.zones, draft);
     this.tell(block);
     for (const each of block) if (each.name === "location") this.location(each, hosts, settings);
+    if (block.some(({ name }) => name === "internal")) {
+      draft.addRoute({ ...this.place(path, hosts), respond: { status: 404 }, auth: "none" }, from);
+      return;
+    }
     const answer = block.find(({ name }) => name === "return");
     const pass = block.find(({ name }) => name === "proxy_pass" || name === "grpc_pass");
     if (modifier === "=" && (answer ?? pass) !== undefined && path !== "/")
@@ -132,13 +106,30 @@ class NginxImport {
     else if (pass !== undefined && modifier === "=" && path === "/")
       draft.note(from, "location = / is left out: a route for / takes everything");
     else if (pass !== undefined) this.pass(path, pass, block, hosts, settings);
-    else for (const each of block) if (each.name === "rewrite") this.tellRewrite(each);
-    if (
-      (answer ?? pass) === undefined &&
-      !block.some(({ name }) => LEFT_OUT[name] !== undefined && /_pass$/.test(name)) &&
-      !block.some(({ name }) => name === "location")
-    )
-      draft.note(from, `location ${from.words.join(" ")} is left out: ${NO_FILES}`);
+    else this.unanswered(path, from, hosts, settings);
+  }
+
+  /** Takes a location whose answers Sluice does not have. */
+  private unanswered(path: string, from: Directive, hosts: readonly string[], settings: Settings): void {
+    const block = from.block ?? [];
+    for (const each of block) if (each.name === "rewrite") this.tellRewrite(each);
+    const isClosed = this.close(path, from, hosts, settings);
+    const isTold = block.some(({ name }) => name === "location" || (LEFT_OUT[name] !== undefined && /_pass$/.test(name)));
+    if (isTold || (isClosed && isForNobody(settings))) return;
+    this.draft.note(from, `location ${from.words.join(" ")} ${isClosed ? "answers 404" : "is left out"}: ${NO_FILES}`);
+  }
+
+  /**
+   * Makes a route that refuses where callers are kept out of what Sluice can't answer: a broader route would let them in. Tells whether
+   * there is one.
+   */
+  private close(path: string, from: Directive, hosts: readonly string[], settings: Settings): boolean {
+    const { ips, auth } = settings.route;
+    if (ips === undefined && auth === undefined) return false;
+    const isShut = isForNobody(settings);
+    const guards = isShut ? { auth: "none" } : { auth: auth ?? "none", ...(ips === undefined ? {} : { ips }) };
+    this.draft.addRoute({ ...this.place(path, hosts), respond: { status: isShut ? 403 : 404 }, ...guards }, from);
+    return true;
   }
 
   private pass(path: string, pass: Directive, block: readonly Directive[], hosts: readonly string[], settings: Settings): void {
@@ -149,6 +140,7 @@ class NginxImport {
       );
     if (address === null) {
       draft.note(pass, `${pass.name} ${pass.words.join(" ")} is left out: its address is known for each request alone`);
+      this.close(path, pass, hosts, settings);
       return;
     }
     const [, scheme = "http", authority = "", uri] = address;
@@ -194,20 +186,24 @@ class NginxImport {
     const status = isCode ? Number(code) : 302;
     const text = isCode ? rest.join(" ") : code;
     const isRedirect = [301, 302, 303, 307, 308].includes(status);
-    if (status === 444) {
-      draft.note(answer, "return 444 is left out: a connection is not closed without an answer; what no route takes is 404");
+    if (path === "/" && (status === 444 || (status === 404 && text === ""))) {
+      if (hosts.length === 0 && this.isAlone) draft.note(answer, `return ${status} is left out: what no route takes is 404`);
+      else this.closed.push({ from: answer, config: { ...this.place(path, hosts), respond: { status: 404 }, auth: "none" } });
       return;
     }
     const said = isRedirect ? locationOf(text) : text;
     if (said === null || said.includes("$")) {
-      draft.note(answer, `return ${answer.words.join(" ")} is left out: what it says is known for each request alone`);
+      const isRefusal = status >= 400;
+      const what = `what it says is known for each request alone`;
+      draft.note(answer, `return ${answer.words.join(" ")} is left out${isRefusal ? " but for its status" : ""}: ${what}`);
+      if (isRefusal)
+        draft.addRoute({ ...this.place(path, hosts), respond: { status }, auth: "none", ...routeFields(settings, false) }, answer);
+      else this.close(path, answer, hosts, settings);
       return;
     }
-    if (path === "/" && status === 404 && text === "") {
-      draft.note(answer, "return 404 is left out: what no route takes is 404");
-      return;
-    }
-    const respond: Part = isRedirect ? { status, headers: { Location: said } } : { status, ...(said === "" ? {} : { body: said }) };
+    // A connection is not closed without an answer here.
+    const told = status === 444 ? 404 : status;
+    const respond: Part = isRedirect ? { status, headers: { Location: said } } : { status: told, ...(said === "" ? {} : { body: said }) };
     draft.addRoute({ ...this.place(path, hosts), respond, auth: "none", ...routeFields(settings, false) }, answer);
   }
 
@@ -262,13 +258,8 @@ class NginxImport {
   /** Says where Sluice listens, and with which certificates. */
   private listen(servers: readonly Server[]): void {
     const { draft } = this;
-    const ports = servers.flatMap(({ ports, from }) => ports.map((each) => ({ ...each, from })));
-    const plain = ports.find(({ isSecure }) => !isSecure);
-    const secure = ports.find(({ isSecure }) => isSecure);
-    for (const { port, isSecure, from } of ports)
-      if (port !== (isSecure ? secure : plain)?.port)
-        draft.note(from, `the port ${port} is left out: Sluice listens on one plain port and one for https, and hosts tell servers apart`);
-    if (plain !== undefined && plain.port > 0) draft.server.port = plain.port;
+    const { plain, secure } = listenAsIn(servers, draft);
+    if (plain !== null) draft.server.port = plain;
     const certificates: Part[] = [];
     for (const { from } of servers) {
       const value = (name: string): Directive | undefined => from.block?.find((each) => each.name === name);
@@ -283,9 +274,9 @@ class NginxImport {
         certificates.push(pair);
       }
     }
-    if (secure === undefined || certificates.length === 0) return;
-    if (plain === undefined) draft.server.port = secure.port;
-    draft.server.tls = { ...(plain === undefined ? {} : { port: secure.port }), certificates };
+    if (secure === null || certificates.length === 0) return;
+    if (plain === null) draft.server.port = secure;
+    draft.server.tls = { ...(plain === null ? {} : { port: secure }), certificates };
   }
 
   /** Notes the directives of a level that have no counterpart. */
@@ -294,8 +285,9 @@ class NginxImport {
       const instead = Object.hasOwn(LEFT_OUT, each.name) ? LEFT_OUT[each.name] : undefined;
       // How nginx is told to pass WebSockets on, which Sluice does by itself.
       if (each.name === "map" && each.words[0] === "$http_upgrade") continue;
-      if (instead !== undefined) this.draft.note(each, `${each.name} is left out: ${instead}`);
-      else if (!isSilent(each.name)) this.draft.note(each, `${each.name} is left out: it has no counterpart`);
+      if (instead === undefined && isSilent(each.name)) continue;
+      const until = isGuard(each) ? '; until then the routes that it guards ask for a key ("auth": "required")' : "";
+      this.draft.note(each, `${each.name} is left out: ${instead ?? "it has no counterpart"}${until}`);
     }
   }
 }
@@ -307,19 +299,6 @@ const modifierOf = (word: string): readonly [string, string] => {
   const [, modifier = "", path = word] = /^(=|\^~|~\*|~)(.+)$/.exec(word) ?? [];
   return [modifier, path];
 };
-
-/** Tells whether all that a server does is to send callers to https. */
-function leadsToHttps({ from, ports }: Server): boolean {
-  if (ports.some(({ isSecure }) => isSecure)) return false;
-  const block = (from.block ?? []).filter(({ name }) => !/^(listen|server_name|server_tokens|access_log|error_log)$/.test(name));
-  const only = block.length === 1 && block[0]?.name === "location" ? (block[0].block ?? []) : block;
-  const [answer] = only;
-  return (
-    only.length === 1 &&
-    answer?.name === "return" &&
-    /^https:\/\/\$(host|server_name|http_host)\$request_uri$/.test(answer.words.at(-1) ?? "")
-  );
-}
 
 /** Writes the place that a redirect leads to in Sluice's words; `null`: it holds what is not known here. */
 function locationOf(text: string): string | null {

@@ -243,6 +243,103 @@ describe("what is imported", () => {
     });
   });
 
+  describe("from nginx is never more open than there:", () => {
+    const nginx = (text: string) => {
+      const { config, notes } = imported("nginx", "x", text);
+      const routes = config.routes as Record<string, unknown>[];
+      return { routes, server: config.server, notes: notes.map(({ line, message }) => `${line}: ${message}`).join("\n") };
+    };
+    const all = "location / { proxy_pass http://h; }";
+
+    test("what nobody gets there is refused, and not taken by a broader route", () => {
+      const { routes } = nginx(`server { ${all} location /denied { deny all; } location /within { internal; proxy_pass http://h; }
+        location /cut { return 444; } location /said { return 403 "$request_id"; }
+        location /files { auth_basic x; root /srv; } location /some { allow 10.0.0.0/8; deny all; root /srv; }
+        location /any { auth_basic x; proxy_pass http://$backend; } }`);
+      expect(routes.slice(1)).toEqual([
+        { path: "/denied", respond: { status: 403 }, auth: "none" },
+        { path: "/within", respond: { status: 404 }, auth: "none" },
+        expect.objectContaining({ path: "/cut", respond: { status: 404 } }),
+        expect.objectContaining({ path: "/said", respond: { status: 403 } }),
+        { path: "/files", respond: { status: 404 }, auth: "required" },
+        { path: "/some", respond: { status: 404 }, auth: "none", ips: { allow: ["10.0.0.0/8"] } },
+        { path: "/any", respond: { status: 404 }, auth: "required" },
+      ]);
+    });
+
+    test("what a host refuses is not taken by a server for every host", () => {
+      const named = (answer: string) =>
+        nginx(`server { listen 80; ${all} }\nserver { listen 80; server_name b.example.com; ${answer} }`).routes.slice(1);
+      for (const answer of ["location / { return 404; }", "return 444;", "return 404;"])
+        expect(named(answer)).toMatchObject([{ path: "/", hosts: ["b.example.com"], respond: { status: 404 } }]);
+      // As certbot writes it beside the server for https.
+      const both =
+        nginx(`server { listen 80; server_name a.example.com; if ($host = a.example.com) { return 301 https://$host$request_uri; } return 404; }
+        server { listen 443 ssl; server_name a.example.com; ${all} }`);
+      expect(both.routes).toMatchObject([{ path: "/", upstream: "h", auth: "none" }]);
+    });
+
+    test("routes of names that can't be written, or of no name that counts, are left out", () => {
+      const pattern = nginx(
+        `server { listen 80; ${all} }\nserver { listen 80;\nserver_name ~^x; location /corp { proxy_pass http://h; } }`,
+      );
+      expect([pattern.routes.length, pattern.notes]).toEqual([
+        1,
+        expect.stringContaining("3: no name is left, and the routes of this server"),
+      ]);
+      const second = nginx(`server { listen 80; ${all} }\nserver { listen 80; server_name _; location /corp { proxy_pass http://h; } }`);
+      expect([second.routes.length, second.notes]).toEqual([1, expect.stringContaining("2: no name is left")]);
+    });
+
+    test("addresses are kept, and routes of another address are left out", () => {
+      const one = nginx(`server { listen 127.0.0.1:8081; listen [::1]:8081; ${all} }`);
+      expect([one.server, one.notes]).toEqual([
+        { host: "127.0.0.1", port: 8081 },
+        expect.stringContaining("1: the address [::1]:8081 is left out"),
+      ]);
+      expect(nginx(`server { listen [::1]:8081; ${all} }`).server).toEqual({ host: "::1", port: 8081 });
+      expect(nginx(`server { listen 127.0.0.1; ${all} }`).server).toEqual({ host: "127.0.0.1", port: 80 });
+      expect(nginx(`server { listen unix:/run/n.sock; ${all} }`).server).toEqual({ host: "127.0.0.1" });
+      for (const listen of ["80", "*:80", "0.0.0.0:80", "[::]:80"])
+        expect(nginx(`server { listen ${listen}; ${all} }`).server).toEqual({ port: 80 });
+      const two = nginx(`server { listen 127.0.0.1:9000; location /ops { proxy_pass http://h; } }\nserver { listen 80; ${all} }`);
+      expect([two.server, two.routes.map(({ path }) => path), two.notes]).toEqual([
+        { port: 80 },
+        ["/"],
+        expect.stringContaining("1: the server that listens on 127.0.0.1:9000 alone is left out"),
+      ]);
+      const ports = nginx(
+        `server { listen 127.0.0.1:80; ${all} }\nserver { listen 127.0.0.1:9000; location /ops { proxy_pass http://h; } }`,
+      );
+      expect(ports.notes).toContain("2: the port 9000 is left out");
+    });
+
+    test("what guards and can't be carried over leaves routes that ask for a key", () => {
+      for (const line of [
+        ...[
+          "access_by_lua_block { ngx.exit(403) }",
+          "access_by_lua_file x.lua;",
+          "secure_link $arg_md5;",
+          "limit_except GET { deny all; }",
+        ],
+        ...[
+          "auth_request /auth;",
+          'if ($http_x_secret != "abc") { return 403; }',
+          "valid_referers none;",
+          "auth_pam x;",
+          "modsecurity on;",
+        ],
+      ]) {
+        const { routes, notes } = nginx(`location /a {\n${line} proxy_pass http://h; }`);
+        expect([line, routes[0]?.auth, notes]).toEqual([line, "required", expect.stringMatching(/^2: .*"auth": "required"/)]);
+      }
+      const auth = (text: string) => nginx(`server { ${text} ${all} }`).routes[0]?.auth;
+      expect(auth("ssl_verify_client on;")).toBe("required");
+      for (const line of ["ssl_verify_client off;", "auth_request off;", "auth_basic_user_file x;", "if ($a) { return 301 https://b/; }"])
+        expect([line, auth(line)]).toEqual([line, "none"]);
+    });
+  });
+
   test("a redirect of nginx to a path leads to this host alone", () => {
     const leads = (to: string): unknown =>
       (imported("nginx", "x", `location /a { return 301 ${to}; }`).config.routes as { respond: { headers: object } }[])[0]?.respond.headers;

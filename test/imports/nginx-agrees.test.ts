@@ -37,6 +37,8 @@ beforeAll(async () => {
       location /other/ { return 302 /new/place; }
       location /closed/ { return 503 "back at \\"noon\\"\\n"; add_header X-Closed yes always; }
       location /nobody/ { deny all; proxy_pass http://pool; }
+      location /denied/ { deny all; }
+      location /within/ { internal; proxy_pass http://pool; }
     }`;
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path tmp/${kind};`).join(" ");
   mkdirSync(join(home.path, "tmp"));
@@ -86,7 +88,7 @@ async function seen(url: string, path: string) {
 withNginx("a request goes the same way by Sluice as by nginx", async () => {
   const paths = [
     ...["/", "/any/thing?x=1&y", "/whole/a%20b", "/whole/", "/stripped/a/b?c", "/stripped/", "/moved/7?x", "/moved/"],
-    ...["/rewritten/a/b?q", "/kept/a?b", "/old/a/b?c=d", "/other/x", "/closed/", "/closed/any?x", "/nobody/x"],
+    ...["/rewritten/a/b?q", "/kept/a?b", "/old/a/b?c=d", "/other/x", "/closed/", "/closed/any?x", "/nobody/x", "/denied/x", "/within/x"],
   ];
   for (const path of paths) expect([path, await seen(gateway.url, path)]).toEqual([path, await seen(`http://127.0.0.1:${port}`, path)]);
 });
