@@ -32,7 +32,9 @@ export function treeOf(text: string, file: string | null, foreign?: Foreign): Tr
 /** Gives line and column of a place in a text, both from 1. */
 export function position(text: string, offset: number): { line: number; column: number } {
   const before = text.slice(0, offset);
-  return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
+  const column = offset - before.lastIndexOf("\n");
+  // No editor shows a byte order mark.
+  return { line: before.split("\n").length, column: before.startsWith("\uFEFF") && column === offset + 1 ? offset : column };
 }
 
 export const EMPTY = "the file is empty";
@@ -46,13 +48,15 @@ const yamlTree = (text: string, foreign?: Foreign): Tree => yamlReader().yamlTre
 // `import()` would make everybody wait who reads a configuration.
 const yamlReader = () => require("./yaml-tree.ts") as typeof import("./yaml-tree.ts");
 
-function jsonTree(text: string, file: string | null): Tree {
+function jsonTree(marked: string, file: string | null): Tree {
+  // With a space in a byte order mark's place all else stays where it is.
+  const text = marked.replace(/^\uFEFF/, " ");
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { allowTrailingComma: true });
   const [first] = errors;
   if (first === undefined && root !== undefined) return { root, fault: null };
   const message = first === undefined || text.trim() === "" ? EMPTY : (otherFormat(text, file) ?? syntaxFault(first));
-  return { root, fault: { path: [], message, ...position(text, first?.offset ?? 0) } };
+  return { root, fault: { path: [], message, ...position(marked, first?.offset ?? 0) } };
 }
 
 const SYNTAX: Readonly<Record<string, string>> = {

@@ -48,11 +48,13 @@ export function yamlTreeOf(text: string, isForeign = false): Tree {
   const [first] = document.errors;
   const [unknown] = document.warnings;
   try {
-    const root = document.contents === null ? undefined : new Conversion(isForeign).of(document.contents, 0);
+    const conversion = new Conversion(isForeign);
+    const root = document.contents === null ? undefined : conversion.of(document.contents, 0);
     if (first !== undefined) return refused(syntaxText(first.code, first.message), first.pos[0], root);
     if (unknown !== undefined && !isForeign)
       return refused(`this is no tag of YAML's core schema: ${unknown.message}`, unknown.pos[0], root);
     if (root === undefined) return refused(EMPTY, 0);
+    if (conversion.nothingAt !== null) return refused(NOTHING, conversion.nothingAt, root);
     return { root, fault: null };
   } catch (error) {
     // A document with faults may have broken parts.
@@ -65,6 +67,9 @@ export function yamlTreeOf(text: string, isForeign = false): Tree {
 
 /** Writes a value as YAML, each text in one line. */
 export const yamlTextOf = (value: unknown): string => stringify(value, { lineWidth: 0 });
+
+/** A block whose lines are comments has no value: ips would be null, which is everybody. */
+const NOTHING = "nothing stands here: write null if that is meant";
 
 const TOO_DEEP = `has more than ${MAX_DEPTH} levels within each other`;
 
@@ -81,6 +86,8 @@ class Conversion {
   private readonly sizes = new Map<Node, number>();
   private readonly open = new Set<YamlNode>();
   private aliased = 0;
+  /** The offset of the first field without a value; `null`: each has one, or the text is another program's. */
+  nothingAt: number | null = null;
 
   constructor(private readonly isForeign: boolean) {}
 
@@ -121,6 +128,7 @@ class Conversion {
     if (text === "<<" && isScalar(key) && key.type === "PLAIN" && !this.isForeign)
       throw new Refused("<< is not in YAML 1.2: write the fields themselves, or name the whole value by an alias", offset);
     const child = value === null ? nothing(end) : this.of(value, depth + 1);
+    if (isNothing(value) && !this.isForeign) this.nothingAt ??= child.offset;
     const named: Node = { type: "string", value: text, offset, length: end - offset };
     return { type: "property", offset, length: child.offset + child.length - offset, children: [named, child] };
   }
@@ -163,6 +171,10 @@ function merged(properties: Node[]): Node[] {
   }
   return own;
 }
+
+/** Tells whether nothing is written where a value can be: neither null nor ~, nor a tag that says so. */
+const isNothing = (value: unknown): boolean =>
+  value === null || (isScalar(value) && value.value === null && (value.source ?? "") === "" && value.tag === undefined);
 
 const nothing = (offset: number): Node => ({ type: "null", value: null, offset, length: 0 });
 

@@ -8,6 +8,7 @@ import { keepLastGood } from "../../src/config/last-good.ts";
 import { LiveConfig } from "../../src/config/live.ts";
 import { loadConfig, placed } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { treeOf } from "../../src/config/tree.ts";
 import { type Fault, formatFault, formatPath } from "../../src/schema/faults.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import { hashKey } from "../../src/values/key-format.ts";
@@ -77,6 +78,36 @@ describe("a configuration in YAML", () => {
     ['{ "server": { "port": "x" } }', "c:1:23 server.port: must be a whole number"],
   ])("%j is told: %s", (text, message) => {
     expect(faultsOf(text).join("\n")).toContain(message);
+  });
+
+  test("has no field without a value: a block whose lines are comments would be null, such as everybody for ips", () => {
+    const route = "routes:\n  - path: /a\n    upstream: http://h\n    ips:";
+    expect(faultsOf(`${route}\n    #  allow: [10.0.0.0/8]\n    auth: none\n`)).toEqual([
+      "c:4:9 nothing stands here: write null if that is meant",
+    ]);
+    expect(faultsOf("{ routes: [], server }\n")).toEqual(["c:1:21 nothing stands here: write null if that is meant"]);
+    expect(faultsOf("routes: &none\nconsumers: *none\n")).toEqual(["c:1:14 nothing stands here: write null if that is meant"]);
+    for (const meant of ["null", "~", "!!null"]) expect(valid(`${route} ${meant}\n    auth: none\n`).routes[0]?.ips).toBeNull();
+    // Who shows such a file finds its secrets.
+    expect(treeOf(`${route}\n`, FILE).root).toBeDefined();
+  });
+
+  test("may begin with a byte order mark, in JSON as well, and faults stand where editors show them", () => {
+    const marked = (text: string, file: string): unknown => {
+      const loaded = loadConfig(`\uFEFF${text}`, {}, file);
+      return "faults" in loaded ? loaded.faults.map((fault) => formatFault("c", fault)) : loaded.config.server.port;
+    };
+    for (const [file, right, wrong] of [
+      [FILE, "server: { port: 81 }\n", "server: { port: x }\n"],
+      ["config.json", '{"server":{ "port": 81 }}', '{"server":{"port":"x" }}'],
+    ] as const) {
+      expect(marked(right, file)).toBe(81);
+      expect(marked(wrong, file)).toEqual([expect.stringContaining(file === FILE ? "c:1:17 server.port" : "c:1:19 server.port")]);
+    }
+    expect(marked('{"server":{\n"port":"x" }}', "config.json")).toEqual([expect.stringContaining("c:2:8 server.port")]);
+    expect(marked("{x", "config.json")).toEqual([expect.stringContaining("c:1:2 ")]);
+    expect(placed('\uFEFF{"demo": 1}', [{ path: ["demo"], message: "" }])).toMatchObject([{ line: 1, column: 10 }]);
+    expect(marked("", "config.json")).toEqual(["c:1:1 the file is empty"]);
   });
 
   test("may name a value by an anchor, and what is wrong in it stands at the anchor", () => {
