@@ -1,4 +1,4 @@
-import type { Caller } from "../exchange/caller.ts";
+import { type Caller, countedId } from "../exchange/caller.ts";
 import { Halves } from "../values/halves.ts";
 import type { KeyRegistry } from "./registry.ts";
 
@@ -22,7 +22,10 @@ export class KnownMetadata {
 
   constructor(private readonly deps: KnownMetadataDeps) {}
 
-  /** Gives what is kept with the caller's key; where nothing is, or there is no key, with the record of its consumer. */
+  /**
+   * Gives what is kept with the caller's key; where nothing is, with the key from which its holder made it; where nothing is there either, or
+   * there is no key, with the record of its consumer.
+   */
   of(caller: Caller): Metadata | null {
     const { registry, ofKey, ofConsumer } = this.deps;
     const { via, id, consumer } = caller;
@@ -34,8 +37,14 @@ export class KnownMetadata {
     const by = via === "key" ? caller : consumer.id;
     const known = this.known.get(by);
     if (known !== undefined) return known;
-    const read = (via === "key" ? ofKey(id) : null) ?? ofConsumer(consumer.id);
+    const read = (via === "key" ? (ofKey(id) ?? this.ofOrigin(caller)) : null) ?? ofConsumer(consumer.id);
     this.known.set(by, read);
     return read;
+  }
+
+  /** Gives what is kept with the key from which a caller's was made: made keys are treated as that one is, by plug-ins as well. */
+  private ofOrigin(caller: Caller): Metadata | null {
+    const origin = countedId(caller);
+    return origin === caller.id ? null : this.deps.ofKey(origin);
   }
 }

@@ -27,3 +27,22 @@ test("the database is asked once for what is kept with a key, also where nothing
   expect(known.of(bare)).toBeNull();
   expect(asked).toEqual(["gold", "bare", "bare"]);
 });
+
+test("a key that its holder made has what is kept with the key it was made from, unless it has something of its own", () => {
+  const kept: Readonly<Record<string, Record<string, unknown>>> = { origin: { plan: "gold" }, own: { plan: "mine" } };
+  const known = new KnownMetadata({
+    registry: new KeyRegistry(
+      () => ({ limits: [], quota: [] }),
+      () => "anonymous",
+    ),
+    ofKey: (id) => kept[id] ?? null,
+    ofConsumer: () => ({ plan: "consumer" }),
+  });
+  const made = (id: string, countedAs: string) => ({ ...keyOf(id), countedAs }) as KeyEntry;
+  expect([made("child", "origin"), made("own", "origin"), made("child", "bare"), keyOf("bare")].map((key) => known.of(key))).toEqual([
+    { plan: "gold" },
+    { plan: "mine" },
+    { plan: "consumer" },
+    { plan: "consumer" },
+  ]);
+});
