@@ -173,12 +173,6 @@ export interface DumpedKey extends Omit<NewKey, "consumer" | "key" | "hash"> {
 /** What operators keep with a record: anything that is JSON. */
 export type Metadata = Record<string, unknown>;
 
-/** Says which keys are wanted. */
-export interface KeyFilter {
-  readonly consumer?: string | undefined;
-  readonly status?: KeyRecord["status"] | undefined;
-}
-
 /** Holds what is shown of a key's secret. */
 interface ShownOfKey {
   readonly start: string;
@@ -326,14 +320,9 @@ export class Keys {
     if (status !== undefined) conditions.push(statusIs(status, now));
     // There are none of the file in the table.
     if (source === "config") conditions.push({ sql: "0", values: [] });
-    const declared = [...this.declared.values()]
-      .map((entry) => declaredRecord(entry, now))
-      .filter(
-        (record) =>
-          (consumer ?? record.consumer) === record.consumer &&
-          (status ?? record.status) === record.status &&
-          (source ?? record.source) === record.source,
-      );
+    const declared = this.declaredOf(consumer, now).filter(
+      (record) => (status ?? record.status) === record.status && (source ?? record.source) === record.source,
+    );
     const { db, client } = this.deps.storage;
     const isNarrow = consumer !== undefined || source === "config";
     const { found, nextCursor } = await places(client, LISTING, { ...wanted, conditions, isNarrow }, declared);
@@ -441,9 +430,7 @@ export class Keys {
       .orderBy(asc(keys.id))
       .limit(MAX_STANDING)
       .all();
-    const declared = [...this.declared.values()]
-      .map((entry) => declaredRecord(entry, now))
-      .filter((record) => record.consumer === consumer);
+    const declared = this.declaredOf(consumer, now);
     return [...rows.map((row) => this.toRecord(row)), ...declared]
       .filter(({ status, expiresAt }) => status !== "revoked" && (expiresAt === null || Date.parse(expiresAt) > now))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -624,6 +611,14 @@ export class Keys {
       if (changed.length === 0) throw changedMeanwhile();
     });
     this.deps.registry.follow(row.id, this.deps.stored.placeOf(row.id), [before.hash, before.previousHash]);
+  }
+
+  /** Gives the records of the keys that the file declares, of one consumer or of all. Theirs alone are made: there may be many others. */
+  private declaredOf(consumer: string | undefined, now: number): KeyRecord[] {
+    const entries = [...this.declared.values()];
+    return (consumer === undefined ? entries : entries.filter((entry) => entry.consumer.id === consumer)).map((entry) =>
+      declaredRecord(entry, now),
+    );
   }
 
   private changeable(id: string): Row {
