@@ -106,12 +106,6 @@ export class Sessions {
     this.deps.onEnd?.();
   }
 
-  /** Ends all sessions and links of an admin token. */
-  endOfToken(token: string): void {
-    endSessionsOfToken(this.deps.storage, token);
-    this.deps.onEnd?.();
-  }
-
   /** Ends all sessions and links of a consumer. */
   endOfConsumer(consumer: string): void {
     this.deps.storage.client.query("DELETE FROM sessions WHERE consumer = ?1").run(consumer);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { AdminTokens } from "../../src/admin/tokens.ts";
 import { Audit } from "../../src/audit/audit.ts";
-import { type NewSession, Sessions } from "../../src/sessions/sessions.ts";
+import { endSessionsOfToken, type NewSession, Sessions } from "../../src/sessions/sessions.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { FakeClock } from "../support/clock.ts";
 import { folder } from "../support/process.ts";
@@ -51,7 +51,7 @@ describe("a session", () => {
     const left = () => ids.map((id) => (it.sessions.find(id, "console") ?? it.sessions.find(id, "my")) !== null);
     it.sessions.end(ids[0] ?? "");
     expect(left()).toEqual([false, true, true, true]);
-    it.sessions.endOfToken("first");
+    endSessionsOfToken(it.storage, "first");
     expect(left()).toEqual([false, false, true, true]);
     it.sessions.endOfConsumer("acme");
     expect(left()).toEqual([false, false, true, false]);
