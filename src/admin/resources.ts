@@ -62,8 +62,6 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly visits: Visits;
   readonly session: SessionAdminDeps;
   readonly selfService: LinksAdminDeps;
-  /** Ends what lets a consumer in to the page for consumers. */
-  readonly endSessions: (consumer: string) => void;
   readonly guard: Guard;
   readonly audit: Audit;
   readonly usage: Usage;
@@ -114,7 +112,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
  */
 export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => [
   own(healthAdmin(deps.health, deps.components, deps.audit, deps.warnings), "operator"),
-  recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys, deps.endSessions), linksAdmin(deps.selfService)),
+  recordsOf("consumer", consumersAdmin(deps.consumers, deps.keys), linksAdmin(deps.selfService)),
   recordsOf("key", keysAdmin(deps.keys)),
   recordsOf("tier", documentsAdmin(deps.tiers, { schema: TierConfig, isNamedWithin: false })),
   recordsOf(

@@ -45,8 +45,8 @@ const toJson = ({ version: _, ...consumer }: Consumer) => ({
   updatedAt: timeText(consumer.updatedAt),
 });
 
-/** Gives the endpoints of consumers. `endSessions` ends what lets one in to the page for consumers. */
-export const consumersAdmin = (consumers: Consumers, keys: Keys, endSessions: (consumer: string) => void) =>
+/** Gives the endpoints of consumers. */
+export const consumersAdmin = (consumers: Consumers, keys: Keys) =>
   new Elysia({ prefix: `/${KINDS.consumer.path}`, tags: ["consumers"], normalize: false })
     .get(
       "/",
@@ -85,7 +85,6 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys, endSessions: (c
       "/:id",
       ({ params, body, headers, set }) => {
         const consumer = consumers.patch(params.id, body, headers["if-match"] ?? null);
-        if (!consumer.enabled) endSessions(consumer.id);
         set.headers.etag = etagOf(consumer.version);
         return toJson(consumer);
       },
@@ -94,10 +93,7 @@ export const consumersAdmin = (consumers: Consumers, keys: Keys, endSessions: (c
     .delete(
       "/:id",
       ({ params, query, headers, set }) => {
-        consumers.remove(params.id, query.force === "true", headers["if-match"] ?? null, (id) => {
-          endSessions(id);
-          return keys.removeOf(id);
-        });
+        consumers.remove(params.id, query.force === "true", headers["if-match"] ?? null, (id) => keys.removeOf(id));
         set.status = 204;
       },
       {

@@ -90,6 +90,8 @@ export interface ConsumersDeps {
   readonly audit: Audit;
   readonly registry: KeyRegistry;
   readonly known: () => Known;
+  /** Ends what lets a consumer in to the page for consumers, within the caller's transaction. */
+  readonly endSessions: (consumer: string) => void;
 }
 
 /** Keeps those who may call: declared in the file, or made by the admin API and kept in the database. */
@@ -240,6 +242,7 @@ export class Consumers {
           .returning({ id: consumers.id })
           .all();
         if (changed.length === 0) throw changedMeanwhile();
+        if (!consumer.enabled) this.deps.endSessions(id);
       },
     );
     this.deps.registry.followConsumer(id);
@@ -262,6 +265,7 @@ export class Consumers {
     };
     const afterwards = this.deps.audit.change(audited, () => {
       this.deps.storage.db.delete(consumers).where(eq(consumers.id, id)).run();
+      this.deps.endSessions(id);
       return removeKeys(id);
     });
     afterwards();

@@ -61,7 +61,6 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
       url: () => inForce.config.selfService?.url ?? null,
       isElsewhere: () => inForce.config.admin.listen !== null,
     },
-    endSessions: (consumer) => sessions.endOfConsumer(consumer),
     session: { visits, signIn, issuer: services.issuerSignIn, isFirstRun: () => !tokens.wasEverUsed },
     problemTypes: () => snapshots.current.problemTypes,
     databasePath: options.databasePath,

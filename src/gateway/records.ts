@@ -52,6 +52,8 @@ export interface RecordsDeps {
   readonly bus: Bus;
   /** Writes down changes of documents as a version. */
   readonly writeDown: WriteDown;
+  /** Ends what lets a consumer in to the page for consumers. */
+  readonly endSessions: (consumer: string) => void;
   /** Learns why a record can't be read, or be handed to the keeper. */
   readonly onFault: (error: unknown) => void;
 }
@@ -83,7 +85,7 @@ export class Records {
   constructor(given: RecordsDeps) {
     const deps: RecordsDeps = { ...given, config: () => this.supposed ?? given.config() };
     this.deps = deps;
-    const { storage, clock, audit, config, bus, onFault } = deps;
+    const { storage, clock, audit, config, bus, endSessions, onFault } = deps;
     const stored = new StoredRecords(storage.client);
     this.registry = new KeyRegistry(
       // A tier that was deleted under its consumers must not leave them without limits: they are treated like callers without a key.
@@ -101,7 +103,7 @@ export class Records {
     this.pools = poolDocuments(deps, this);
     this.issuers = issuerDocuments(deps, this);
     this.webhooks = webhookDocuments(deps, this);
-    this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known() });
+    this.consumers = new Consumers({ storage, clock, audit, registry: this.registry, known: () => this.known(), endSessions });
     this.keys = new Keys({ storage, clock, audit, registry: this.registry, stored, bus, onFault });
     this.metadata = new KnownMetadata({
       registry: this.registry,

@@ -208,9 +208,11 @@ function openCallers(ground: Ground) {
   const pools = new Pools({ storage, clock, link, table: ground.table, isWriter, onFault: tell, emit });
   const secrets = new Secrets(options.secret, options.oldSecret);
   const journal = new Journal({ storage, clock, audit, secrets, fileText: () => live.text });
+  const sessions = new Sessions({ storage, clock, onEnd: () => events.recheck() });
   const records = new Records({
     ...{ storage, clock, audit, secrets, bus, onFault: tell, writeDown: journal.writeDown },
     config: () => inForce.config,
+    endSessions: (consumer) => sessions.endOfConsumer(consumer),
     onRoutes: () => emit({ type: "records", of: "routes" }),
     onPools: () => emit({ type: "records", of: "pools" }),
     onIssuers: () => emit({ type: "records", of: "issuers" }),
@@ -245,7 +247,6 @@ function openCallers(ground: Ground) {
     { storage, clock, audit, onLoad: () => events.recheck(), mayMake: isWriter },
     options.adminToken,
   );
-  const sessions = new Sessions({ storage, clock, onEnd: () => events.recheck() });
   return { guard, health, auto, pools, issuers, clientCertificates, records, tokens, sessions, firstToken, secrets, journal };
 }
 

@@ -113,6 +113,7 @@ function lookUps(path: string): void {
     ...deps,
     config: () => config,
     onRoutes: nothing,
+    endSessions: nothing,
     onPools: nothing,
     onIssuers: nothing,
     writeDown: nothing,

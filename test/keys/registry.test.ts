@@ -56,7 +56,7 @@ function setUp({ path = ":memory:", config = {}, clock = new FakeClock(), bus = 
     activities: null,
     hasAdminListener: false,
   });
-  const consumers = new Consumers({ storage, clock, audit, registry, known });
+  const consumers = new Consumers({ storage, clock, audit, registry, known, endSessions: () => {} });
   const keys = new Keys({ storage, clock, audit, registry, stored, bus, onFault: (error) => faults.push(error) });
   keys.load();
   const conflicts = [

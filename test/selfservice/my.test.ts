@@ -174,6 +174,29 @@ test("whoever is let in is out when the consumer is disabled or deleted, also if
     expect(await isIn(second)).toBe(401);
   }));
 
+test("so are they when `sluice apply` disables or deletes it, and nobody is out by a trial", () =>
+  using(async (gateway) => {
+    const apply = (consumers: object, query = "") =>
+      admin(gateway, "PUT", `/admin/state${query}`, { state: { consumers }, prune: true, yes: true });
+    const enter = async () => {
+      const tab = browser(gateway);
+      await tab.send("POST", "/my/session", { link: await linkFor(gateway, "acme") });
+      return async () => (await tab.send("GET", "/my/api/me")).status;
+    };
+    const good = { acme: { tier: "own" } };
+    const first = await enter();
+    const link = await linkFor(gateway, "acme");
+    expect((await apply({ acme: { tier: "own", enabled: false } }, "?dryRun=true")).status).toBe(200);
+    expect(await first()).toBe(200);
+    await apply({ acme: { tier: "own", enabled: false } });
+    await apply(good);
+    expect([await first(), (await browser(gateway).send("POST", "/my/session", { link })).status]).toEqual([401, 401]);
+    const second = await enter();
+    await apply({});
+    await apply(good);
+    expect(await second()).toBe(401);
+  }));
+
 test("what a link has let in ends with the admin token that made it, also by the console", () =>
   using(async (gateway) => {
     const token = (await admin(gateway, "POST", "/admin/tokens", { name: "leaver", role: "admin" })).json;
