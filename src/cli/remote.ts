@@ -1,4 +1,5 @@
 import { print } from "../telemetry/stdout.ts";
+import { onTerminal, printable } from "../values/redact.ts";
 import { type Flag, type Input, UsageError } from "./arguments.ts";
 
 /** Flags of every command that talks to a running gateway. */
@@ -127,7 +128,7 @@ export function required(value: string | undefined, what: string): string {
 /** Prints one record: as JSON, or a line for each field. */
 export function show(input: Input, record: object): void {
   if (input.flags.json === true) {
-    print(`${JSON.stringify(record)}\n`);
+    print(`${printable(JSON.stringify(record))}\n`);
     return;
   }
   const entries = Object.entries(record).filter(([, value]) => value !== null && !(Array.isArray(value) && value.length === 0));
@@ -138,7 +139,7 @@ export function show(input: Input, record: object): void {
 /** Prints records: as JSON, or as a table of these fields. */
 export function table(input: Input, records: readonly Record<string, unknown>[], fields: readonly string[]): void {
   if (input.flags.json === true) {
-    print(`${JSON.stringify(records)}\n`);
+    print(`${printable(JSON.stringify(records))}\n`);
     return;
   }
   const rows = [fields.map(headingOf), ...records.map((record) => fields.map((field) => cell(record[field])))];
@@ -173,7 +174,10 @@ export function showSecret(input: Input, record: Readonly<Record<string, unknown
   }
 }
 
-const cell = (value: unknown): string =>
+/** Writes a value. Callers choose some of them, as the names of keys that they make: none acts on the terminal. */
+const cell = (value: unknown): string => onTerminal(textOf(value));
+
+const textOf = (value: unknown): string =>
   value === null || value === undefined
     ? ""
     : typeof value === "string"

@@ -15,10 +15,21 @@ const GRACE = 3_600_000;
 const MAX_A_DAY = 20;
 const DAY = 86_400_000;
 
+/** What can stand on a terminal or in a line of a log without doing anything there: no control character, nor one that turns text round. */
+const SHOWABLE = "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]*$";
+
 /** Describes the key that a caller wants. What is left out is what the key allows from which it is made. */
 export const WantedKey = Type.Object(
   {
-    name: Type.Optional(Type.String({ maxLength: 256, description: "A name for people.", examples: ["laptop"] })),
+    name: Type.Optional(
+      Type.String({
+        maxLength: 256,
+        pattern: SHOWABLE,
+        expects: "a text without line breaks and other control characters",
+        description: "A name for people.",
+        examples: ["laptop"],
+      }),
+    ),
     scopes: Type.Optional(
       Type.Array(Scope, { maxItems: 64, description: "Its scopes; left out: all that the key from which it is made and your tier allow." }),
     ),

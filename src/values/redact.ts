@@ -22,6 +22,9 @@ const ALL_UNESCAPED = /[\x7f-\x9f\u2028\u2029]/g;
 export const printable = (json: string): string =>
   UNESCAPED.test(json) ? json.replace(ALL_UNESCAPED, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`) : json;
 
+/** Escapes all control characters of a text that somebody else chose, so that a terminal shows it and does nothing else; a line stays one. */
+export const onTerminal = (text: string): string => printable(text.replace(/[\0-\x1f]/g, (each) => JSON.stringify(each).slice(1, -1)));
+
 /** Tells whether a text holds something that looks like a key or a token of Sluice's. */
 export const holdsKey = (text: string): boolean => withoutKeys(text) !== text;
 

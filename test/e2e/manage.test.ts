@@ -29,6 +29,15 @@ const json = async <T>(...args: string[]): Promise<T> => {
 const use = async (key: string) => (await fetch(gateway.url, { headers: { "x-api-key": key } })).status;
 
 describe("the command line, with a running gateway", () => {
+  test("writes control characters in names so that they do nothing on a terminal", async () => {
+    await sluice("consumers", "create", "crafty", "--tier", "plain");
+    await sluice("keys", "create", "--consumer", "crafty", "--name", "\u001b[2Jgone\nslc_other\u009b1m");
+    const { stdout } = await sluice("keys", "list", "--consumer", "crafty");
+    expect(stdout).toContain(String.raw`\u001b[2Jgone\nslc_other\u009b1m`);
+    expect(stdout).not.toMatch(/[^\n -~]/);
+    await sluice("consumers", "delete", "crafty", "--force");
+  });
+
   test("makes consumers and keys, rotates with grace, lists and revokes", async () => {
     expect(await json<object>("consumers", "create", "acme", "--tier", "plain", "--name", "Acme")).toMatchObject({
       id: "acme",

@@ -99,6 +99,9 @@ test("a wish for more than the key and the tier allow is refused, field by field
       [{ expiresAt: "2027-03-10T12:00:00Z" }, ["expiresAt"]],
       [{ expiresAt: "tomorrow" }, ["expiresAt"]],
       [{ limits: [] }, ["limits"]],
+      [{ name: "\u001b]0;mine\u0007" }, ["name"]],
+      [{ name: "two\nlines" }, ["name"]],
+      [{ name: "abc\u202ecba" }, ["name"]],
       [{ from: key.id }, ["from"]],
     ];
     for (const [wish, paths] of cases) {
