@@ -17,9 +17,9 @@ import type { Services } from "./services.ts";
 import type { Snapshots } from "./snapshots.ts";
 
 /** Opens the links by which operators let consumers in. */
-export const openLinks = ({ audit, inForce }: Ground, { sessions, records: { registry } }: Services, snapshots: Snapshots): Links =>
+export const openLinks = ({ audit, inForce }: Ground, { sessions, tokens, records: { registry } }: Services, snapshots: Snapshots): Links =>
   new Links({
-    ...{ sessions, audit, registry },
+    ...{ sessions, audit, registry, tokens },
     whyNot: () => {
       if (inForce.config.selfService === null)
         return "There is no page for consumers: set selfService in the gateway's configuration to {}.";

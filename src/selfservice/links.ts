@@ -1,3 +1,4 @@
+import type { AdminTokens } from "../admin/tokens.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { refused } from "../http/refused.ts";
@@ -12,6 +13,7 @@ export interface LinksDeps {
   readonly sessions: Sessions;
   readonly audit: Audit;
   readonly registry: Pick<KeyRegistry, "consumer">;
+  readonly tokens: Pick<AdminTokens, "byMark">;
   /** Says why there is no page for consumers to lead to; `null`: there is one. */
   readonly whyNot: () => string | null;
 }
@@ -72,8 +74,13 @@ export class Links {
     audit.change({ action: "session.end", subject: "self-service" }, () => sessions.end(id));
   }
 
+  /** Gives whom a session lets in; `null`: the consumer is gone or disabled, or the admin token that the link was made with is gone. */
   private consumerOf(session: Session | null): ConsumerEntry | null {
-    const consumer = session === null || session.consumer === null ? undefined : this.deps.registry.consumer(session.consumer);
+    const { registry, tokens } = this.deps;
+    if (session === null || session.consumer === null) return null;
+    // Of one in SLUICE_ADMIN_TOKEN nobody is told that it was changed: its sessions are still there.
+    if (session.token !== null && tokens.byMark(session.token) === null) return null;
+    const consumer = registry.consumer(session.consumer);
     return consumer?.enabled === true ? consumer : null;
   }
 }
