@@ -31,6 +31,17 @@ const KeyQuery = Type.Object({
   source: Type.Optional(Source),
 });
 
+const UPDATE = {
+  summary: "Update a key",
+  description: "One that its holder made takes no limits and no quota: it has those of the key from which it was made.",
+};
+
+const ROTATE = {
+  summary: "Rotate a key: give it a new secret",
+  description: "The id, limits and usage stay. The body may be left out.",
+  requestBody: { required: false, content: { "application/json": { schema: Rotation } } },
+};
+
 /** Gives the grace period that the body asks for, if it has one. */
 async function readRotation(request: Request): Promise<string | undefined> {
   const text = await request.text();
@@ -118,7 +129,13 @@ export const keysAdmin = (keys: Keys) =>
         set.headers.etag = etagOf(version);
         return record;
       },
-      { parse: "json", params: ById, body: KeyPatch, response: KeyRecord, detail: { summary: "Update a key" } },
+      {
+        parse: "json",
+        params: ById,
+        body: KeyPatch,
+        response: KeyRecord,
+        detail: UPDATE,
+      },
     )
     .delete(
       "/:id",
@@ -140,10 +157,6 @@ export const keysAdmin = (keys: Keys) =>
         parse: "none",
         params: ById,
         response: KeyWithSecret,
-        detail: {
-          summary: "Rotate a key: give it a new secret",
-          description: "The id, limits and usage stay. The body may be left out.",
-          requestBody: { required: false, content: { "application/json": { schema: Rotation } } },
-        },
+        detail: ROTATE,
       },
     );

@@ -110,7 +110,7 @@ export const KeyRecord = Type.Object({
   status: KeyStatus,
   source: Source,
   madeFrom: OrNull(
-    "The id of the key from which its holder made it by self-service: it can do no more than that one, and is good no longer. null: you made it.",
+    "The id of the key from which its holder made it by self-service: it can do no more than that one, is good no longer, and has its limits and quotas, which count both as one. null: you made it.",
   ),
   scopes: Type.Array(Type.String(), { description: "Its scopes." }),
   routes: Type.Array(Type.String(), { description: "Names of the routes it may use; none means all." }),
@@ -362,7 +362,7 @@ export class Keys {
     };
     const withoutNulls = Object.fromEntries(Object.entries(editableNow).filter(([, value]) => value !== null));
     const merged = mergePatch(withoutNulls, patch) as Omit<NewKey, "consumer">;
-    const faults = ruleFaults(merged, []);
+    const faults = [...ruleFaults(merged, []), ...limitsOfMade(merged, before.madeFrom)];
     if (faults.length > 0) throw invalid(faults);
     const row = { ...before, ...columns(merged), version: before.version + 1, updatedAt: this.deps.clock.wall() };
     this.save(before, row, "key.update");
@@ -777,6 +777,17 @@ function ruleFaults(input: Omit<NewKey, "consumer">, at: Fault["path"]): Fault[]
   faults.push(...metadataFaults(input.metadata, at));
   return faults;
 }
+
+/** Gives the faults of limits of its own for a key that its holder made: they would count by other numbers what both keys have used. */
+const limitsOfMade = ({ limits, quota }: Pick<NewKey, "limits" | "quota">, madeFrom: string | null): Fault[] =>
+  madeFrom === null
+    ? []
+    : Object.entries({ limits, quota })
+        .filter(([, given]) => given !== undefined && given !== null && !(Array.isArray(given) && given.length === 0))
+        .map(([field]) => ({
+          path: [field],
+          message: `can't be set: the key's holder made it from ${madeFrom}, and both share the limits and quotas of that one; change those, or leave this out`,
+        }));
 
 const columns = (input: Omit<NewKey, "consumer">) => ({
   name: input.name ?? null,

@@ -14,8 +14,9 @@ export function narrowed(key: KeyEntry, from: KeyEntry | null): KeyEntry {
     scopes: key.scopes.filter((scope) => from.scopes.includes(scope)),
     routes: routes ?? [],
     ips,
-    limits: key.limits ?? from.limits,
-    quota: key.quota ?? from.quota,
+    // Under one id there is one count: with limits of its own it would count by them on what that key has used.
+    limits: from.limits,
+    quota: from.quota,
     expiresAt: Math.min(key.expiresAt, from.expiresAt),
     off: key.off ?? from.off ?? (routes === null || ips?.isEmpty === true ? "disabled" : null),
   };

@@ -189,6 +189,21 @@ test("limits count a key and those made from it as one", () =>
       expect((await send(gateway, "GET", "/api/v1/me", secret)).json.limits).toMatchObject([{ limit: 100, remaining: 98 }]);
   }));
 
+test("a made key takes no limits of its own: it would write by them what the key has used that it was made from", () =>
+  using(async (gateway) => {
+    const limited = await given(gateway, { consumer: "acme", scopes: ["read"], limits: [perMinute(3)] });
+    const child = (await make(gateway, limited.key)).json;
+    const path = `/admin/keys/${child.id}`;
+    for (const more of [{ limits: [perMinute(1000)] }, { quota: { limit: 9, period: "day" } }]) {
+      const answer = await gateway.admin("PATCH", path, more);
+      const { errors } = (await answer.json()) as Json;
+      expect([answer.status, errors]).toEqual([422, [{ path: Object.keys(more)[0], message: expect.stringContaining(limited.id) }]]);
+    }
+    expect((await gateway.admin("PATCH", path, { name: "phone", limits: null, quota: [] })).status).toBe(200);
+    const { limits } = await look(gateway, path);
+    expect(limits).toEqual([perMinute(3)]);
+  }));
+
 test("no more keys are made than the tier allows, and no more than twenty a day", () =>
   using(async (gateway, key) => {
     const ids: string[] = [];
