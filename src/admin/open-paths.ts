@@ -430,7 +430,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
       "x-refuses": {
         400: null,
         401: "There is no key, or not a good one.",
-        403: "The tier allows no keys, or the key that is shown was made by its holder.",
+        403: "The tier allows no keys, the key that is shown was made by its holder, or the secret that is shown is the one before a rotation.",
         404: OFF,
         409: "There are as many keys as the tier allows.",
         413: null,
@@ -452,7 +452,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
       "x-refuses": {
         400: null,
         401: "There is no key, or not a good one.",
-        403: "An operator made the key, or it was not made from the one that is shown.",
+        403: "An operator made the key, it was not made from the one that is shown, or the secret that is shown is the one before a rotation.",
         404: "The consumer has no such key, or the configuration does not turn it on.",
         409: "It is the key that is shown.",
         429: "Your address is blocked.",
@@ -474,7 +474,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
       "x-refuses": {
         400: null,
         401: "There is no key, or not a good one.",
-        403: "The tier does not allow it, or the key was not made from the one that is shown.",
+        403: "The tier does not allow it, the key was not made from the one that is shown, or the secret that is shown is the one before a rotation.",
         404: "The consumer has no such key, or the configuration does not turn it on.",
         409: "The key stands in config.json, is revoked, or an old secret of it is still good.",
         413: null,

@@ -76,6 +76,8 @@ export class Exchange<A extends Arrival = Incoming> {
   trace: Trace | null = null;
   /** The caller, who is somebody or `ANONYMOUS`. */
   caller: Caller = ANONYMOUS;
+  /** The secret of Sluice's own key that says who calls: of a key that was rotated lately there are two. "": something else does. */
+  secret = "";
   /** The lower-case name of the field that carried the caller's credential; "" where none did. */
   carriedIn = "";
   /** True when the Authorization field holds a key of Sluice's, which is not forwarded. */

@@ -47,7 +47,10 @@ export function selfServiceAnswerers(
     ...{ links, guard, standing, changes, keys: answerer },
     browserOf: ({ incoming, snapshot }) => browserOf(incoming, snapshot.trustedProxies, inForce.config.admin),
   });
-  const askerOf = (exchange: Exchange): Asker => ({ holder: holderOf(exchange.caller), credential: credentialOf(exchange) });
+  const askerOf = (exchange: Exchange): Asker => ({
+    holder: holderOf(exchange.caller, exchange.secret),
+    credential: credentialOf(exchange),
+  });
   return {
     me: (exchange) => standing.answer(exchange),
     "me-rotate": (exchange) => answerer.rotate(exchange, () => askerOf(exchange), null),

@@ -116,6 +116,7 @@ export class ApiKeyFinder implements Finder {
 
   accepted(key: KeyEntry, exchange: Exchange<Arrival>, secret: string, now: number): void {
     if (key.expiresAt - now < EXPIRES_SOON) exchange.routeHead += `X-Key-Expires: ${new Date(key.expiresAt).toISOString()}\r\n`;
+    exchange.secret = secret;
     this.keys.touch(key, now);
     this.guard.accepted(exchange.ip, secret, key, now);
   }

@@ -38,7 +38,8 @@ const UPDATE = {
 
 const ROTATE = {
   summary: "Rotate a key: give it a new secret",
-  description: "The id, limits and usage stay. The body may be left out.",
+  description:
+    "The id, limits and usage stay, and so do keys that its holder made from it: revoke those separately, or this key, which revokes all of them. The body may be left out.",
   requestBody: { required: false, content: { "application/json": { schema: Rotation } } },
 };
 

@@ -62,7 +62,7 @@ export class MyAnswerer {
     if (path !== KEYS_PATH && !path.startsWith(`${KEYS_PATH}/`)) return { kind: "problem", problem: NOTHING_HERE };
     return this.deps.keys.answer(exchange, path.slice(KEYS_PATH.length), () => {
       const { id, consumer } = this.found(exchange);
-      return { holder: { consumer, key: null }, credential: id };
+      return { holder: { consumer, key: null, hash: null }, credential: id };
     });
   }
 

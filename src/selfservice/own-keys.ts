@@ -7,6 +7,7 @@ import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import { Scope } from "../schema/fields.ts";
 import type { SelfServiceRules } from "../tiers/settings.ts";
 import type { Clock } from "../values/clock.ts";
+import { hashKey } from "../values/key-format.ts";
 import { grantFrom } from "./grant.ts";
 
 /** Milliseconds for which the secret before stays good: time to change over, and not for ever. */
@@ -69,12 +70,14 @@ export interface Holder {
   readonly consumer: { readonly id: string; readonly tier: string };
   /** The id of the key that is shown; `null`: an operator's link has let the consumer in. */
   readonly key: string | null;
+  /** The hash of the secret that is shown; `null` without a key. It may be the one before the key's last rotation. */
+  readonly hash: string | null;
 }
 
-/** Gives the holder who shows a key. Throws 403 for callers with another credential. */
-export function holderOf({ via, id, consumer }: Caller): Holder {
+/** Gives the holder who shows a key by one of its secrets. Throws 403 for callers with another credential. */
+export function holderOf({ via, id, consumer }: Caller, secret: string): Holder {
   if (via !== "key") throw refused("forbidden", "You call without a key of this gateway: whoever gave you your credential renews it.");
-  return { consumer, key: id };
+  return { consumer, key: id, hash: hashKey(secret) };
 }
 
 /** Holds a key as its holder sees it. */
@@ -115,24 +118,27 @@ export interface OwnKeysDeps {
 
 /**
  * Lets consumers see, make, rotate and revoke keys of their own. A key is made from one that an operator gave, and can never do more than
- * that. Who shows a key changes it and those made from it; who came by an operator's link changes all of the consumer's.
+ * that. Who shows a key changes it and those made from it; who came by an operator's link changes all of the consumer's. Who shows the
+ * secret before a rotation looks and changes nothing: often it was rotated since somebody else has that one.
  */
 export class OwnKeys {
   constructor(private readonly deps: OwnKeysDeps) {}
 
   /** Gives the consumer's keys that are neither revoked nor over, each before those made from it, and what the tier allows. */
-  list({ consumer, key }: Holder): { items: OwnKey[]; allowed: SelfServiceRules } {
+  list(holder: Holder): { items: OwnKey[]; allowed: SelfServiceRules } {
     const { keys, clock } = this.deps;
+    const { consumer, key } = holder;
+    const isCurrent = this.showsCurrent(holder);
     const rules = this.deps.rulesOf(consumer.tier);
     const now = clock.wall();
     const items = keys.standingOf(consumer.id).map((record): OwnKey => {
       const { id, name, start, end, status, scopes, routes, ips, expiresAt, createdAt, lastUsedAt, previousExpiresAt, madeFrom } = record;
-      const isInHand = key === null || key === id || key === madeFrom;
+      const isInHand = isCurrent && (key === null || key === id || key === madeFrom);
       const rotatesAgain = previousExpiresAt === null || Date.parse(previousExpiresAt) <= now;
       const may = {
         rotate: rules.rotate && isInHand && record.source === "admin" && rotatesAgain,
         revoke: madeFrom !== null && isInHand && key !== id,
-        makeFrom: rules.keys > 0 && madeFrom === null && status === "active" && (key === null || key === id),
+        makeFrom: rules.keys > 0 && madeFrom === null && status === "active" && isInHand,
       };
       return { id, name, start, end, status, scopes, routes, ips, expiresAt, createdAt, lastUsedAt, previousExpiresAt, madeFrom, may };
     });
@@ -146,6 +152,7 @@ export class OwnKeys {
     const { consumer } = holder;
     const rules = this.deps.rulesOf(consumer.tier);
     if (rules.keys === 0) throw refused("forbidden", "Callers of your tier make no keys: ask whoever runs the API for one.");
+    this.checkSecret(holder);
     const now = clock.wall();
     const origin = this.originOf(holder, from, now);
     const { grant, faults } = grantFrom(origin, rules, wish, now);
@@ -162,11 +169,13 @@ export class OwnKeys {
    */
   rotate(holder: Holder, id: string): { record: KeyRecord; secret: string } {
     const { keys } = this.deps;
-    const { madeFrom } = this.own(holder, id);
+    const { madeFrom, previousExpiresAt } = this.own(holder, id);
     if (!this.deps.rulesOf(holder.consumer.tier).rotate)
       throw refused("forbidden", "Keys of your tier are not rotated by their holders: ask whoever runs the API.");
     if (holder.key !== null && holder.key !== id && holder.key !== madeFrom)
       throw refused("forbidden", "With the key that you show you can rotate that one, and those made from it.");
+    // Who was about to rotate the very key is told when they can.
+    if (holder.key !== id || previousExpiresAt === null) this.checkSecret(holder);
     return keys.rotateOwn(id, GRACE);
   }
 
@@ -181,7 +190,22 @@ export class OwnKeys {
     if (holder.key === id) throw refused("conflict", "This is the key that you show, and you would have none: revoke it by another one.");
     if (holder.key !== null && holder.key !== madeFrom)
       throw refused("forbidden", "With the key that you show you can revoke those made from it.");
+    this.checkSecret(holder);
     this.deps.keys.revoke(id, null);
+  }
+
+  /** Tells whether a holder came by a link, or shows the secret that the key has now. A request may take until after a rotation to arrive. */
+  private showsCurrent({ key, hash }: Holder): boolean {
+    return key === null || this.deps.registry.byId(key)?.hash === hash;
+  }
+
+  /** Throws 403 where the secret that is shown is not the key's own any more. */
+  private checkSecret(holder: Holder): void {
+    if (!this.showsCurrent(holder))
+      throw refused(
+        "forbidden",
+        "This key has a new secret, and the one before, which you show, changes no keys: show the new one, or ask whoever runs the API.",
+      );
   }
 
   private own({ consumer }: Holder, id: string): KeyRecord {

@@ -7,7 +7,7 @@ import { narrowed } from "../../src/keys/narrowed.ts";
 import { type KeyEntry, KeyRegistry } from "../../src/keys/registry.ts";
 import { cidrsOf, StoredRecords } from "../../src/keys/stored.ts";
 import type { LimitConfig } from "../../src/limits/settings.ts";
-import { type Holder, OwnKeys, type WantedKey } from "../../src/selfservice/own-keys.ts";
+import { type Holder, holderOf, OwnKeys, type WantedKey } from "../../src/selfservice/own-keys.ts";
 import { aloneBus } from "../../src/shared/bus.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { FakeClock } from "../support/clock.ts";
@@ -152,9 +152,10 @@ test("no acts of consumers ever give a key that can do more, or is good longer, 
       });
       const one = <T>(list: readonly T[], at: number): T => list[at % list.length] as T;
       const holder = (by: number | null): Holder | null => {
-        if (by === null) return { consumer: CONSUMER, key: null };
-        const shown = registry.find(one(secrets, by).secret, clock.wall());
-        return typeof shown === "string" ? null : { consumer: CONSUMER, key: shown.id };
+        if (by === null) return { consumer: CONSUMER, key: null, hash: null };
+        const { secret } = one(secrets, by);
+        const shown = registry.find(secret, clock.wall());
+        return typeof shown === "string" ? null : holderOf(shown, secret);
       };
       const attempt = (work: () => void): void => {
         try {
@@ -165,6 +166,8 @@ test("no acts of consumers ever give a key that can do more, or is good longer, 
       };
       /** Notes what a holder got, which must not be more than what they have shown. */
       const got = (by: Holder, { record, secret }: { record: { id: string; madeFrom: string | null }; secret: string }): void => {
+        // Nor is anything to be had for a secret that its key has no more.
+        expect(by.key === null || by.key === record.id || by.hash === registry.byId(by.key)?.hash).toBe(true);
         secrets.push({ id: record.id, secret, isOwn: record.madeFrom !== null });
         const shown = by.key === null ? null : registry.byId(by.key);
         const now = registry.byId(record.id);

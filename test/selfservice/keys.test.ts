@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { FakeClock } from "../support/clock.ts";
 import { serving } from "../support/serving.ts";
+import { until } from "../support/until.ts";
 
 const UPSTREAM = "http://127.0.0.1:9";
 const HOUR = 3_600_000;
@@ -146,6 +147,52 @@ test("who may make, rotate and revoke which key", () =>
     for (const secret of [child.key, rotated.json.key]) expect((await list(gateway, secret)).length).toBe(3);
     expect((await send(gateway, "GET", KEYS, DECLARED)).json.items[0].may).toEqual({ rotate: false, revoke: false, makeFrom: true });
     expect((await make(gateway, DECLARED)).status).toBe(201);
+  }));
+
+test("the secret before a rotation makes no keys, and changes none, while it is good yet", () =>
+  using(async (gateway, key) => {
+    const child = (await make(gateway, key.key)).json;
+    const rotated = (await send(gateway, "POST", "/api/v1/me/rotate", key.key)).json;
+    const attempts: [method: string, path: string][] = [
+      ["POST", KEYS],
+      ["POST", `${KEYS}/${child.id}/rotate`],
+      ["DELETE", `${KEYS}/${child.id}`],
+    ];
+    const ways: Record<string, string>[] = [{}, { "x-api-key": "", authorization: `Bearer ${key.key}` }];
+    for (const headers of ways)
+      for (const [method, path] of attempts) {
+        const { status, json } = await send(gateway, method, path, key.key, undefined, headers);
+        expect([method, path, status, json.detail]).toEqual([method, path, 403, expect.stringContaining("new secret")]);
+      }
+    expect((await send(gateway, "POST", "/api/v1/me/rotate", key.key)).status).toBe(409);
+    expect((await list(gateway, key.key)).map(({ may }) => Object.values(may))).toEqual([
+      [false, false, false],
+      [false, false, false],
+    ]);
+    expect((await send(gateway, "GET", "/shop", key.key)).status).toBe(502);
+    for (const [method, path] of attempts) expect((await send(gateway, method, path, rotated.key)).status).toBeLessThan(300);
+  }));
+
+test("a request that was begun before a rotation, and arrives after it, makes no key and takes none over", () =>
+  using(async (gateway, key) => {
+    for (const path of [KEYS, "/api/v1/me/rotate"]) {
+      const before = (await (await gateway.admin("POST", `/admin/keys/${key.id}/rotate`, {})).json()) as Json;
+      gateway.clock.advance(1000);
+      const body = Promise.withResolvers<void>();
+      const late = fetch(gateway.url + path, {
+        method: "POST",
+        headers: { "x-api-key": before.key },
+        body: (async function* () {
+          yield new TextEncoder().encode("{");
+          await body.promise;
+          yield new TextEncoder().encode("}");
+        })(),
+      });
+      await until(async () => (await look(gateway, `/admin/keys/${key.id}`)).lastUsedAt === new Date(gateway.clock.wall()).toISOString());
+      await gateway.admin("POST", `/admin/keys/${key.id}/rotate`, {});
+      body.resolve();
+      expect([path, (await late).status]).toEqual([path, 403]);
+    }
   }));
 
 test("what an operator takes from a key is gone from those made from it at once", () =>
