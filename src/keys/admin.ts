@@ -27,7 +27,11 @@ const KeyQuery = Type.Object({
   search: SearchParameter("their id, name, consumer, first or last characters"),
   sort: SortParameter(KEY_SORTS),
   consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
-  status: Type.Optional(KeyStatus),
+  status: Type.Optional({
+    ...KeyStatus,
+    description:
+      "Only those whose own record has this status. A key that its holder made may be worse off by the key that it was made from: `status` in the answer says so, and this filter does not look there.",
+  }),
   source: Type.Optional(Source),
 });
 
