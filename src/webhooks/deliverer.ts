@@ -91,13 +91,18 @@ export class Deliverer {
     return webhook?.enabled === true && !this.isClosed ? webhook : null;
   }
 
+  /** Tells whether a lane is that of the webhook as it is now: one that was deleted and made anew under its name has another. */
+  private isCurrent(name: string, lane: Lane): boolean {
+    return this.lanes.get(name) === lane;
+  }
+
   private async sendNew(begun: Listed, lane: Lane): Promise<void> {
     lane.isFirstUnderWay = true;
     try {
-      for (let webhook = this.current(begun); webhook !== null; webhook = this.current(begun)) {
+      for (let webhook = this.current(begun); webhook !== null && this.isCurrent(begun.name, lane); webhook = this.current(begun)) {
         const next = this.deps.deliveries.first(webhook.name);
         if (next === null) return;
-        await this.attempt(webhook, next);
+        await this.attempt(webhook, lane, next);
       }
     } catch (error) {
       this.deps.onFault(error);
@@ -106,13 +111,14 @@ export class Deliverer {
     }
   }
 
-  private sendAgain(webhook: Listed, { retries }: Lane): void {
+  private sendAgain(webhook: Listed, lane: Lane): void {
+    const { retries } = lane;
     const room = RETRIES_AT_ONCE - retries.size;
     if (room <= 0) return;
     const due = this.deps.deliveries.due(webhook.name, this.deps.clock.wall(), RETRIES_AT_ONCE + retries.size);
     for (const delivery of due.filter(({ id }) => !retries.has(id)).slice(0, room)) {
       retries.add(delivery.id);
-      this.attempt(webhook, delivery)
+      this.attempt(webhook, lane, delivery)
         .catch(this.deps.onFault)
         .finally(() => {
           retries.delete(delivery.id);
@@ -121,15 +127,15 @@ export class Deliverer {
     }
   }
 
-  private async attempt(webhook: Listed, delivery: Delivery): Promise<void> {
+  private async attempt(webhook: Listed, lane: Lane, delivery: Delivery): Promise<void> {
     const { deliveries, sender, clock, random, count } = this.deps;
     if (delivery.tries === 0 && delivery.claim !== null && !(await this.deps.claims(delivery))) {
       deliveries.drop(delivery);
       return;
     }
     const outcome = await sender.send(webhook, delivery);
-    // What was cut off by the stop is tried again after the next start.
-    if (this.isClosed) return;
+    // What was cut off by the stop is tried again after the next start. What belonged to a webhook that is gone says nothing of its namesake.
+    if (this.isClosed || !this.isCurrent(webhook.name, lane)) return;
     const now = clock.wall();
     const isGone = outcome.status === GONE;
     const delay = outcome.error === null || isGone ? null : delayAfter(delivery.tries + 1, random());

@@ -380,6 +380,31 @@ describe("instances that share records", () => {
   });
   afterAll(() => redis[Symbol.asyncDispose]());
 
+  test("let no stranger with a wrong link, and no blocked address, wait for the lock of all records", async () => {
+    const gateway = serving({ redis: { url: redis.url }, selfService: {}, guard: { invalidKeyLimit: 5 }, tiers: { gold: { limits: [] } } });
+    const lock = "sluice:{records}:lock";
+    const open = (path: string, link: string | null) => send(gateway, path, { method: "POST", body: { link } });
+    try {
+      await until(async () => (await gateway.admin("POST", "/admin/consumers", { id: "acme", tier: "gold" })).status === 201);
+      const made = (await (await gateway.admin("POST", "/admin/consumers/acme/link", {})).json()) as Json;
+      const good = new URL(made.url).hash.replace("#link=", "");
+      // Another instance has the lock, for as long as it likes.
+      await until(async () => (await redis.client.set(lock, "another", "NX")) === "OK");
+      for (const link of ["x", "a".repeat(40)])
+        for (const path of ["/my/session", "/admin/session"])
+          expect([path, link, (await open(path, link)).status]).toEqual([path, link, 401]);
+      expect((await open("/my/session", "x")).status).toBe(401);
+      for (const path of ["/my/session", "/admin/session"]) expect((await open(path, good)).json.code).toBe("ipBlocked");
+      await redis.client.del(lock);
+      expect((await gateway.admin("DELETE", "/admin/blocks/127.0.0.1")).status).toBe(204);
+      expect((await open("/my/session", good)).status).toBe(201);
+      expect((await open("/my/session", good)).status).toBe(401);
+    } finally {
+      await redis.client.del(lock);
+      await gateway.stop();
+    }
+  });
+
   test("know each other's sessions, and which have ended; and who can't reach Redis can be signed in to", async () => {
     using home = folder();
     const config = { redis: { url: redis.url } };
