@@ -3,6 +3,7 @@ import type { Exchange } from "../exchange/exchange.ts";
 import type { Answerer } from "../exchange/line.ts";
 import { collect, StreamBody, TooLarge, TooSlow } from "../http/body.ts";
 import { isSignIn, maxBodyOf } from "../http/json-bounds.ts";
+import { cookieText } from "../http/own-cookies.ts";
 import { bodyTooLarge, type Problem, TOO_SLOW } from "../http/problem.ts";
 import { INTERNAL } from "../http/refused.ts";
 import { date, reasonOf } from "../http/reply.ts";
@@ -52,7 +53,7 @@ async function answer(exchange: Exchange, { handle, browserOf, isKnown }: AdminA
   const max = maxBodyOf(path);
   if (head.contentLength > max) throw new TooLarge(max);
   const browser = browserOf(exchange);
-  const isWelcome = isSignIn(head.method, path) || isKnown(head.fields.get("authorization"), head.fields.get("cookie"), browser);
+  const isWelcome = isSignIn(head.method, path) || isKnown(head.fields.get("authorization"), cookieText(head.fields), browser);
   const body = incoming.body === null || !isWelcome ? null : await collect(incoming.body, max);
   const hasBody = body !== null && head.method !== "GET" && head.method !== "HEAD";
   const request = new Request(`http://localhost${path}${query}`, {

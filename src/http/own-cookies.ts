@@ -34,6 +34,15 @@ export function withoutOwnCookies(value: string): string | null {
 /** Takes Sluice's own cookies out of a request's fields, which nobody else reads meanwhile. */
 export const dropOwnCookies = (fields: Fields): void => fields.replace("cookie", withoutOwnCookies);
 
+/**
+ * Gives what all Cookie fields of a request say, as one (RFC 9113 §8.2.3): browsers send one field over HTTP/1.1, others on the way may
+ * send more. `null`: there is none.
+ */
+export function cookieText({ lower, values }: Fields): string | null {
+  const shown = values.filter((_, i) => lower[i] === "cookie");
+  return shown.length === 0 ? null : shown.join("; ");
+}
+
 /** Gives the values that a Cookie field shows of the cookie of this name, in their order. Browsers send several where paths differ. */
 export function cookiesIn(value: string | null, name: string): string[] {
   if (value === null || !value.includes(name)) return [];

@@ -4,7 +4,7 @@ import type { Exchange } from "../exchange/exchange.ts";
 import type { Guard } from "../guard/guard.ts";
 import { timeText } from "../http/conventions.ts";
 import { readJson } from "../http/json-body.ts";
-import { cookiesIn, MY_COOKIE } from "../http/own-cookies.ts";
+import { cookiesIn, cookieText, MY_COOKIE } from "../http/own-cookies.ts";
 import { ipBlocked, problem } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
 import type { Browser } from "../sessions/browser.ts";
@@ -112,7 +112,7 @@ export class MyAnswerer {
   /** Gives who sends a request by its cookie. Throws `Refused` where nobody is let in by it, and for a change that may be another page's. */
   private found(exchange: Exchange): LetIn & { readonly id: string } {
     const { fields, method } = exchange.incoming.head;
-    for (const id of cookiesIn(fields.joined("cookie"), MY_COOKIE).slice(0, MAX_COOKIES)) {
+    for (const id of cookiesIn(cookieText(fields), MY_COOKIE).slice(0, MAX_COOKIES)) {
       const letIn = this.deps.links.find(id);
       if (letIn === null) continue;
       const isLook = method === "GET" || method === "HEAD";

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { FakeClock } from "../support/clock.ts";
+import { exchange } from "../support/raw.ts";
 import { serving } from "../support/serving.ts";
 
 const UPSTREAM = "http://127.0.0.1:9";
@@ -149,6 +150,16 @@ test("the cookie is of use to the page alone: no other origin changes anything b
       ["GET", "/my/session", 405],
     ];
     for (const [method, path, status] of wrong) expect([path, (await tab.send(method, path)).status]).toEqual([path, status]);
+  }));
+
+test("the cookie is known in whichever Cookie field it stands", () =>
+  using(async (gateway) => {
+    const tab = browser(gateway);
+    await tab.send("POST", "/my/session", { link: await linkFor(gateway, "acme") });
+    for (const fields of [`Cookie: a=1\r\nCookie: ${tab.cookie}`, `Cookie: ${tab.cookie}\r\nCookie: a=1`])
+      expect(
+        await exchange(gateway.port, `GET /my/api/me HTTP/1.1\r\nHost: localhost\r\n${fields}\r\nConnection: close\r\n\r\n`),
+      ).toStartWith("HTTP/1.1 200");
   }));
 
 test("whoever is let in is out when the consumer is disabled or deleted, also if there is one of its name again", () =>

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { FakeClock } from "../support/clock.ts";
 import { ask } from "../support/http2.ts";
 import { folder } from "../support/process.ts";
+import { exchange } from "../support/raw.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 import { serving } from "../support/serving.ts";
 import { until } from "../support/until.ts";
@@ -222,6 +223,17 @@ describe("a session", () => {
       const ended = stream.text();
       await send(gateway, "/admin/session", { method: "DELETE", cookie, headers: own(gateway) });
       expect(await ended).toBe(":\n\n");
+    }));
+
+  test("is known by whichever Cookie field has it, with the body that is sent", () =>
+    using(async (gateway) => {
+      const cookie = await signIn(gateway);
+      const body = JSON.stringify({ name: "gold" });
+      const answer = await exchange(
+        gateway.port,
+        `POST /admin/tiers HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\nOrigin: ${gateway.url}\r\nX-Sluice-Console: 1\r\nCookie: theirs=1\r\nCookie: ${cookie}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+      );
+      expect(answer).toStartWith("HTTP/1.1 201");
     }));
 
   test("is answered once to an Idempotency-Key", () =>
