@@ -23,7 +23,7 @@ import { type GatewayOptions, type Ground, openGround } from "./ground.ts";
 import { faultsOf, keepGood, reload, swap } from "./reload.ts";
 import type { Scope } from "./scope.ts";
 import { openServices, type Services } from "./services.ts";
-import { openSurfaces } from "./surfaces.ts";
+import { isConsoleIn, openSurfaces, type Surfaces } from "./surfaces.ts";
 import { ReloadFollower, shareBackendFiles, tellInForce } from "./together.ts";
 import { noteVersions } from "./versions.ts";
 
@@ -113,7 +113,7 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
     admin: surfaces.admin,
     demoUrl: services.demo?.url ?? null,
     firstToken: services.firstToken,
-    firstRunLink: () => firstRunLink(ground, services),
+    firstRunLink: () => firstRunLink(ground, services, surfaces),
     acme: services.acme,
     config: () => inForce.config,
     metrics: (accept) => metrics.text(accept),
@@ -132,9 +132,11 @@ export function openGateway(scope: Scope, options: GatewayOptions): Gateway {
 }
 
 /** Makes the link, unless nothing can be written: then somebody has a token, or will see why there is none. */
-function firstRunLink({ inForce, guarded }: Ground, { signIn }: Services): string | null {
+function firstRunLink({ inForce, guarded }: Ground, { signIn }: Services, { snapshots: { current } }: Surfaces): string | null {
   let link: string | null = null;
-  if (inForce.config.admin.console !== "off")
+  // Where a route has the path the link would lead to its backend, whose page can read the secret.
+  const isServed = isConsoleIn(current);
+  if (inForce.config.admin.console !== "off" && isServed)
     guarded(() => {
       link = signIn.firstRunLink();
     });

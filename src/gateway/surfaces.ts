@@ -9,6 +9,7 @@ import type { Caller } from "../exchange/caller.ts";
 import { Dispatcher } from "../exchange/dispatcher.ts";
 import type { Answerer, Gate, Line } from "../exchange/line.ts";
 import { AUTHZ_PATH, type OwnName } from "../exchange/own-paths.ts";
+import type { Snapshot } from "../exchange/snapshot.ts";
 import { guardGate } from "../guard/gate.ts";
 import { aliveAnswerer, readyAnswerer } from "../health/probes.ts";
 import { type Problem, problem } from "../http/problem.ts";
@@ -25,7 +26,7 @@ import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { browserOf } from "../sessions/browser.ts";
-import { consoleGate } from "../sessions/gate.ts";
+import { consoleGate, consoleRefusal } from "../sessions/gate.ts";
 import { metricsAnswerer } from "../telemetry/endpoint.ts";
 import { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { type VerifierGateDeps, verifierGate } from "../verification/gate.ts";
@@ -91,6 +92,10 @@ export function openSurfaces(ground: Ground, services: Services): Surfaces {
   };
   return { snapshots, dispatcher, admin, drain };
 }
+
+/** Tells whether the console has its path where the admin API is served, and no route of the users' stands in its way. */
+export const isConsoleIn = ({ router, adminRouter }: Snapshot): boolean =>
+  (adminRouter ?? router).findOwn("GET", "/console")?.own === "console";
 
 /** Gathers the services that lines are made of. */
 function lineServices(ground: Ground, services: Services): LineServices {
@@ -166,7 +171,11 @@ function ownAnswerers(
       summary: () => summaryOf(metrics, services),
       ...{ tokenRefusal, onFault },
     }),
-    docs: pageAnswerer(() => inForce.config),
+    docs: pageAnswerer({
+      config: () => inForce.config,
+      leadsToConsole: ({ incoming, ip, snapshot }) =>
+        isConsoleIn(snapshot) && inForce.admitsAdmin(ip) && consoleRefusal(inForce.config.admin, incoming) === null,
+    }),
     console: scriptedPage(CONSOLE),
     my: scriptedPage(MY),
     admin: adminAnswerer({

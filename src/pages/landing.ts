@@ -68,6 +68,8 @@ const LINKS = {
   llms: "/llms.txt",
 };
 
+const { console: _, ...linksElsewhere } = LINKS;
+
 /**
  * Gives the configuration with no other consumers than those with public keys; `null` where there are none, since it is not the demo's
  * then.
@@ -77,11 +79,18 @@ export function demoOf(config: Config): Config | null {
   return config.demo && consumers.length > 0 ? { ...config, consumers } : null;
 }
 
-/**
- * Makes the page at `/`. `demo`: the embedded demo's configuration, whose keys are public; `null` for any other, whose keys are nobody's
- * business. `origin` such as `http://localhost:8080`.
- */
-function landing(demo: Config | null, origin: string): { html: string; json: object } {
+/** Says what the page at `/` depends on. */
+export interface Surroundings {
+  /** The embedded demo's configuration, whose keys are public; `null` for any other, whose keys are nobody's business. */
+  readonly demo: Config | null;
+  /** Such as `http://localhost:8080`. */
+  readonly origin: string;
+  /** True where /console is the console for whoever asks, and not a backend's page or a refusal. */
+  readonly hasConsole: boolean;
+}
+
+/** Makes the page at `/`. */
+function landing({ demo, origin, hasConsole }: Surroundings): { html: string; json: object } {
   const requests = demo === null ? [] : demoRequests(demo, origin);
   const tryIt =
     requests.length === 0
@@ -99,14 +108,19 @@ ${requests.map(({ label, command }) => `<dt>${escaped(label)}</dt><dd><pre><code
 <p>This is an API gateway. It knows who calls, decides how much they may call, and forwards what may pass.</p>
 <ul>
 ${link(LINKS.docs, "Documentation", "where to begin")}
-${link(LINKS.console, "Console", "what the gateway does now, and why; for who has an admin token")}
+${hasConsole ? link(LINKS.console, "Console", "what the gateway does now, and why; for who has an admin token") : ""}
 ${link(LINKS.swagger, "API", "every endpoint of the admin API, to read and to try")}
 ${link(LINKS.health, "Health", "whether the gateway is alive")}
 ${link(LINKS.ready, "Readiness", "whether it takes requests, and what an operator must know")}
 </ul>
 ${tryIt}<p class="version">Version ${escaped(VERSION)}</p>`,
     ),
-    json: { name: "Sluice", version: VERSION, links: LINKS, ...(requests.length === 0 ? {} : { demo: requests }) },
+    json: {
+      name: "Sluice",
+      version: VERSION,
+      links: hasConsole ? LINKS : linksElsewhere,
+      ...(requests.length === 0 ? {} : { demo: requests }),
+    },
   };
 }
 
@@ -130,11 +144,11 @@ function docs(path: string, isPage: boolean): Text | null {
   return text;
 }
 
-/** Gives the text of a page of our own, or `null` where there is none. `demo` and `origin` as for the landing page. */
-export function pageAt(path: string, isPage: boolean, demo: Config | null, origin: string): Text | null {
+/** Gives the text of a page of our own, or `null` where there is none. */
+export function pageAt(path: string, isPage: boolean, surroundings: Surroundings): Text | null {
   if (path === "/llms.txt") return { type: "text/plain; charset=utf-8", body: Buffer.from(llmsText()) };
   if (path !== "/") return docs(path, isPage);
-  const { html, json } = landing(demo, origin);
+  const { html, json } = landing(surroundings);
   return isPage ? { type: HTML, body: Buffer.from(html) } : { type: "application/json", body: Buffer.from(JSON.stringify(json)) };
 }
 

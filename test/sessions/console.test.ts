@@ -150,6 +150,22 @@ describe("a link of the first run", () => {
     await begun({}, async (gateway) => expect(gateway.firstRunLink()).toBeNull());
   });
 
+  test("is not made, nor the console linked to, where a route has the console's path: its backend could read the secret", async () => {
+    const shown = async (gateway: Gateway) => {
+      const there = { ...gateway, url: `http://127.0.0.1:${gateway.adminPort ?? gateway.port}` };
+      const page = await send(there, "/", { headers: { accept: "text/html" } });
+      const { links } = (await send(there, "/")).json;
+      return [gateway.firstRunLink() !== null, page.text.includes('href="/console"'), links.console];
+    };
+    const theirs = (path: string) => ({ routes: [{ path, upstream: "http://127.0.0.1:9", auth: "none" }] });
+    for (const path of ["/console", "/console/deep"])
+      await using(async (gateway) => expect([path, await shown(gateway)]).toEqual([path, [false, false, undefined]]), theirs(path));
+    await using(async (gateway) => expect(await shown(gateway)).toEqual([true, true, "/console"]), theirs("/shop"));
+    // A listener of its own has no routes in the way.
+    const elsewhere = { ...theirs("/console"), admin: { listen: { host: "127.0.0.1", port: 0 } } };
+    await using(async (gateway) => expect(await shown(gateway)).toEqual([true, true, "/console"]), elsewhere);
+  });
+
   test("is not taken where others could read it on the way", () =>
     using(
       async (gateway) => {
