@@ -1,4 +1,5 @@
 import { ActivitiesDoor } from "../activities/door.ts";
+import { Attempts } from "../admin/attempts.ts";
 import { Holders } from "../admin/holders.ts";
 import { IssuerSignIn } from "../admin/issuer-sign-in.ts";
 import { SignIn, type SignInDeps } from "../admin/sign-in.ts";
@@ -295,17 +296,19 @@ function openSharing(ground: Ground, { records, guard, tokens }: ReturnType<type
 
 /** Opens what signs people in to the console, and knows them again. */
 function openSigning(
-  { audit, clock, inForce, log }: Ground,
+  { audit, clock, inForce, log, options }: Ground,
   { tokens, sessions, guard, issuers }: ReturnType<typeof openCallers>,
   replication: Replication | null,
 ) {
   const write: SignInDeps["write"] = replication === null ? null : (work) => replication.write(work);
   const signIn = new SignIn({ tokens, sessions, guard, audit, write });
   const issuerSignIn = new IssuerSignIn({
-    ...{ signIn, clock, flow: new CodeFlow(() => clock.now()) },
+    ...{ signIn, clock, guard, flow: new CodeFlow(() => clock.now()) },
+    attempts: new Attempts({ clock, secrets: () => [options.secret ?? "", inForce.config.admin.clientSecret ?? ""] }),
     settings: () => inForce.config.admin,
     issuerOf: (name) => issuers.get(name),
-    onTrouble: (issuer, why) => log?.warn({ issuer, why }, "somebody could not be signed in by an issuer"),
+    onTrouble: (issuer, why, untold) =>
+      log?.warn({ issuer, why, ...(untold > 0 ? { untold } : {}) }, "somebody could not be signed in by an issuer"),
   });
   const holders = new Holders({ tokens, sessions, guard, issuedRole: (session) => issuerSignIn.roleOf(session) });
   return { signIn, issuerSignIn, holders };

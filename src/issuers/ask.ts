@@ -3,7 +3,11 @@ const MAX_TOLD = 500;
 
 /** Says that an issuer gave no answer that can be used, and why; for operators. */
 export class IssuerTrouble extends Error {
-  constructor(why: string) {
+  /** `refusal`: the status of an answer to a form that was no 200; `null` for all else. */
+  constructor(
+    why: string,
+    readonly refusal: number | null = null,
+  ) {
     super(why.length > MAX_TOLD ? `${why.slice(0, MAX_TOLD - 1)}…` : why);
   }
 }
@@ -45,7 +49,7 @@ export async function askIssuer({ url, refuses, signal, form }: Question): Promi
     }
     if (response.status !== 200) {
       await response.body?.cancel();
-      throw new IssuerTrouble(`${at} answered ${response.status}`);
+      throw new IssuerTrouble(`${at} answered ${response.status}`, form === undefined ? null : response.status);
     }
     return parsed(await textOf(response, at), at);
   }

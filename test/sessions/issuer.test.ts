@@ -2,10 +2,13 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { IssuerSignIn, type IssuerSignInDeps } from "../../src/admin/issuer-sign-in.ts";
 import { ROLES, type Role } from "../../src/admin/rights.ts";
+import type { Visit } from "../../src/admin/visits.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { CodeFlow } from "../../src/issuers/code-flow.ts";
 import type { Issuer } from "../../src/issuers/issuer.ts";
 import { roleOfValues, valuesWithRole } from "../../src/sessions/issued-role.ts";
+import { FakeClock } from "../support/clock.ts";
 import { serving } from "../support/serving.ts";
 import { signed, signingKey } from "../support/token-issuer.ts";
 
@@ -21,6 +24,7 @@ async function issuerOf() {
     discovery: {} as Record<string, unknown>,
     forms: [] as { form: URLSearchParams; authorization: string | null }[],
     discoveries: 0,
+    tokenStatus: 200,
   };
   const server = Bun.serve({
     ...{ hostname: "127.0.0.1", port: 0 },
@@ -29,6 +33,7 @@ async function issuerOf() {
       if (pathname === "/jwks") return Response.json({ keys: [key.published] });
       if (pathname === "/token") {
         state.forms.push({ form: new URLSearchParams(await request.text()), authorization: request.headers.get("authorization") });
+        if (state.tokenStatus !== 200) return new Response("", { status: state.tokenStatus });
         const claims = { aud: "console", ...state.claims };
         return Response.json({ id_token: await signed(state.isForged ? other : key, origin, Date.now(), { claims }) });
       }
@@ -43,11 +48,12 @@ async function issuerOf() {
 type TestIssuer = Awaited<ReturnType<typeof issuerOf>>;
 type Gateway = ReturnType<typeof serving>;
 
-async function using(work: (gateway: Gateway, issuer: TestIssuer) => Promise<void>, admin: object = {}): Promise<void> {
+async function using(work: (gateway: Gateway, issuer: TestIssuer) => Promise<void>, admin: object = {}, more: object = {}): Promise<void> {
   await using issuer = await issuerOf();
   const gateway = serving({
     issuers: { main: { issuer: issuer.url, audience: ["api"] } },
     admin: { issuer: "main", clientId: "console", roles: ROLES_BY_GROUP, ...admin },
+    ...more,
   });
   try {
     await work(gateway, issuer);
@@ -139,14 +145,84 @@ describe("sign-in by an issuer", () => {
       const good = { sub: "alice", groups: ["platform"] };
       for (const back of [{ state: "another" }, { iss: "https://other.example.com" }] as Record<string, string>[])
         expect(errorOf((await come(gateway, issuer, good, back)).answer)).toContain("begin again");
-      const { begun, sent } = await come(gateway, issuer, good);
-      const state = sent.searchParams.get("state") ?? "";
+      const begun = await get(`${gateway.url}/admin/session/start`);
+      const state = new URL(begun.headers.get("location") ?? "").searchParams.get("state") ?? "";
       const callback = `${gateway.url}/admin/session/callback`;
       expect(errorOf(await get(`${callback}?code=a&state=${state}`))).toContain("begin again");
       const cookie = cookieOf(begun, "sluice_sign_in");
       expect(errorOf(await get(`${callback}?error=access_denied&state=${state}`, cookie))).toContain("access_denied");
       expect(errorOf(await get(`${callback}?error=<script>&state=${state}`, cookie))).toBe("main did not sign you in: it gave no reason.");
     }));
+
+  test("asks the issuer for nobody who has not begun here, nor twice for one who has, nor too late", () =>
+    using(
+      async (gateway, issuer) => {
+        const back = (cookie: string, state: string) => get(`${gateway.url}/admin/session/callback?code=a&state=${state}`, cookie);
+        const begin = async () => {
+          const begun = await get(`${gateway.url}/admin/session/start`);
+          const sent = new URL(begun.headers.get("location") ?? "").searchParams;
+          issuer.state.claims = { sub: "alice", groups: ["platform"], nonce: sent.get("nonce") };
+          return { state: sent.get("state") ?? "", cookie: cookieOf(begun, "sluice_sign_in") };
+        };
+        const [state, rest] = ["s".repeat(32), `${"n".repeat(32)}.${"v".repeat(64)}`];
+        const later = gateway.clock.wall() + 60_000;
+        for (const kept of [`${state}.${rest}`, `${state}.${rest}.${later}.${"0".repeat(64)}`])
+          expect(errorOf(await back(`sluice_sign_in=${kept}`, state))).toContain("begin again");
+        const late = await begin();
+        const longer = late.cookie.replace(/\.\d+\./, `.${later + 3_600_000}.`);
+        gateway.clock.advance(600_000);
+        for (const cookie of [late.cookie, longer]) expect(errorOf(await back(cookie, late.state))).toContain("begin again");
+        expect(issuer.state.forms).toEqual([]);
+        const good = await begin();
+        expect((await back(good.cookie, good.state)).headers.get("location")).toBe("/console");
+        expect(errorOf(await back(good.cookie, good.state))).toContain("begin again");
+        expect(issuer.state.forms.length).toBe(1);
+      },
+      { clientSecret: "a-secret" },
+    ));
+
+  test("counts codes that the issuer refuses in the guard, and asks nothing for a blocked address", () =>
+    using(
+      async (gateway, issuer) => {
+        issuer.state.tokenStatus = 400;
+        const good = { sub: "alice", groups: ["platform"] };
+        for (let i = 0; i < 3; i++) expect(errorOf((await come(gateway, issuer, good)).answer)).toContain("the gateway's log says why");
+        for (const path of ["start", "callback?code=a&state=b"]) {
+          const answer = await get(`${gateway.url}/admin/session/${path}`);
+          expect(((await answer.json()) as { code: string }).code).toBe("ipBlocked");
+        }
+        expect(issuer.state.forms.length).toBe(3);
+      },
+      {},
+      { guard: { invalidKeyLimit: 3 } },
+    ));
+
+  test("tells why nobody was signed in once in a while, however many try", async () => {
+    const clock = new FakeClock(Date.now());
+    const told: [string, number][] = [];
+    const loaded = loadConfig(
+      JSON.stringify({
+        issuers: { main: { issuer: "https://id.example.com", audience: ["api"] } },
+        admin: { issuer: "main", clientId: "console", roles: ROLES_BY_GROUP },
+      }),
+      {},
+    );
+    const { admin } = (loaded as { config: Config }).config;
+    const issuer = { name: "main", config: { issuer: "https://id.example.com" }, refuses: () => "is not allowed" } as unknown as Issuer;
+    const signIn = new IssuerSignIn({
+      ...{ clock, settings: () => admin, issuerOf: () => issuer, flow: new CodeFlow(() => clock.now()) },
+      guard: { blockedFor: () => 0 },
+      onTrouble: (_name: string, why: string, untold: number) => void told.push([why, untold]),
+    } as unknown as IssuerSignInDeps);
+    const visit = { ip: "192.0.2.1", browser: { origins: ["http://localhost"] } } as unknown as Visit;
+    for (let i = 0; i < 20; i++) await signIn.begin(visit);
+    clock.advance(10_000);
+    await signIn.begin(visit);
+    expect(told).toEqual([
+      [expect.stringContaining("is not allowed"), 0],
+      [expect.stringContaining("is not allowed"), 19],
+    ]);
+  });
 
   test("tells the console what kept the issuer from being asked", () =>
     using(async (gateway, issuer) => {
