@@ -45,6 +45,7 @@ test("signatures are those of the package of Standard Webhooks, one for each sec
 
 /** A deliverer over a real database, whose receivers answer as `answers` says. */
 function delivering(answers: (webhook: string, delivery: Pick<Delivery, "body">) => Promise<Outcome> | Outcome, maxWaiting?: number) {
+  const way = { answers };
   const storage = openStorage(":memory:");
   const deliveries = new Deliveries(storage, maxWaiting);
   const clock = new FakeClock();
@@ -57,7 +58,7 @@ function delivering(answers: (webhook: string, delivery: Pick<Delivery, "body">)
       send: async (receiver, message) => {
         const name = listed.find((each) => each === receiver)?.name ?? "";
         sent.push(`${name} ${message.body}`);
-        return await answers(name, message);
+        return await way.answers(name, message);
       },
     },
     count: (result) => counts[result]++,
@@ -65,15 +66,15 @@ function delivering(answers: (webhook: string, delivery: Pick<Delivery, "body">)
       throw error;
     },
   });
-  return {
-    ...{ deliveries, deliverer, clock, counts, sent },
+  return Object.assign(way, {
+    ...{ storage, deliveries, deliverer, clock, counts, sent },
     put: (webhook: string, body: string) =>
       deliveries.put({ webhook, type: "block.made", body, createdAt: clock.wall(), claim: null, claimUntil: null }),
     [Symbol.dispose]: () => {
       deliverer.close();
       storage.close();
     },
-  };
+  });
 }
 
 const GOOD: Outcome = { status: 200, answer: "", error: null };
@@ -99,6 +100,28 @@ describe("deliveries", () => {
     way.deliverer.look();
     await until(() => way.counts.delivered === 2);
     expect(way.sent).toEqual(["a 1", "b 1", "b 2"]);
+  });
+
+  test("of a webhook that is made anew under its name while a try is under way are sent once each", async () => {
+    const old = Promise.withResolvers<Outcome>();
+    using way = delivering((_, { body }) => (body === "old" ? old.promise : GOOD));
+    way.put("a", "old");
+    way.deliverer.look();
+    await until(() => way.sent.length === 1);
+    way.deliveries.forget("a");
+    way.deliverer.forget("a");
+    const held = Promise.withResolvers<Outcome>();
+    way.answers = (_, { body }) => (body === "1" ? held.promise : GOOD);
+    for (const body of ["1", "2"]) way.put("a", body);
+    way.deliverer.look();
+    await until(() => way.sent.length === 2);
+    old.resolve(BAD);
+    await old.promise;
+    await new Promise(setImmediate);
+    held.resolve(GOOD);
+    await until(() => way.counts.delivered === 2);
+    expect(way.sent).toEqual(["a old", "a 1", "a 2"]);
+    expect(way.counts).toEqual({ delivered: 2, retried: 0, failed: 0, dropped: 0 });
   });
 
   test("are tried eight times, then given up", async () => {
