@@ -100,7 +100,8 @@ export class Deliverer {
     lane.isFirstUnderWay = true;
     try {
       for (let webhook = this.current(begun); webhook !== null && this.isCurrent(begun.name, lane); webhook = this.current(begun)) {
-        const next = this.deps.deliveries.first(webhook.name);
+        // One that is redelivered while it is tried again is new by its row, and under way all the same.
+        const next = this.deps.deliveries.first(webhook.name, lane.retries);
         if (next === null) return;
         await this.attempt(webhook, lane, next);
       }

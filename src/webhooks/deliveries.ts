@@ -42,6 +42,8 @@ const KEPT_FOR = 7 * 86_400_000;
 /** The rows that one pruning removes at most of each webhook: it must not hold up requests. */
 const PRUNED_AT_ONCE = 5000;
 
+const NONE: ReadonlySet<string> = new Set();
+
 const COLUMNS =
   "seq, id, webhook, type, body, state, tries, created_at AS createdAt, next_at AS nextAt, ended_at AS endedAt, claim, claim_until AS claimUntil, last_at AS lastAt, status, answer, error";
 
@@ -91,13 +93,14 @@ export class Deliveries {
     return this.storage.client.transaction(work).immediate();
   }
 
-  /** Gives the oldest event that was not tried yet; `null`: there is none. */
-  first(webhook: string): Delivery | null {
-    return this.storage.client
-      .query<Delivery, [string]>(
-        `SELECT ${COLUMNS} FROM webhook_deliveries WHERE webhook = ?1 AND state = 'waiting' AND tries = 0 ORDER BY seq LIMIT 1`,
+  /** Gives the oldest event that was not tried yet and is none of `except`, which are few; `null`: there is none. */
+  first(webhook: string, except: ReadonlySet<string> = NONE): Delivery | null {
+    const oldest = this.storage.client
+      .query<Delivery, [string, number]>(
+        `SELECT ${COLUMNS} FROM webhook_deliveries WHERE webhook = ?1 AND state = 'waiting' AND tries = 0 ORDER BY seq LIMIT ?2`,
       )
-      .get(webhook);
+      .all(webhook, except.size + 1);
+    return oldest.find(({ id }) => !except.has(id)) ?? null;
   }
 
   /** Gives up to `limit` events that are due to be tried again, the most overdue first. */

@@ -143,7 +143,10 @@ export class Webhooks {
     return made;
   }
 
-  /** Lets a delivery be tried anew. Throws 404 where there is none, 409 where it waits already or nobody takes it. */
+  /**
+   * Lets a delivery be tried anew. One that waits already is tried at once, with eight tries before it; one that is under way is not sent
+   * beside that. Throws 404 where there is none, 409 where nobody takes it.
+   */
   redeliver(id: string): Delivery {
     const { deliveries, clock } = this.deps;
     const found = deliveries.find(id);

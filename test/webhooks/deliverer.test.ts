@@ -124,6 +124,26 @@ describe("deliveries", () => {
     expect(way.counts).toEqual({ delivered: 2, retried: 0, failed: 0, dropped: 0 });
   });
 
+  test("that are redelivered while they are under way are not sent beside that, and hold up nothing", async () => {
+    using way = delivering(() => BAD);
+    way.put("a", "1");
+    way.deliverer.look();
+    await until(() => way.counts.retried === 1);
+    const underWay = Promise.withResolvers<Outcome>();
+    way.answers = (_, { body }) => (body === "1" ? underWay.promise : GOOD);
+    way.clock.advance(DAY);
+    way.deliverer.look();
+    const [found] = way.deliveries.page("a", "waiting", Number.MAX_SAFE_INTEGER, 1);
+    if (found !== undefined) way.deliveries.again(found, way.clock.wall());
+    way.put("a", "2");
+    way.deliverer.look();
+    await until(() => way.counts.delivered === 1);
+    expect(way.sent).toEqual(["a 1", "a 1", "a 2"]);
+    underWay.resolve(GOOD);
+    await until(() => way.deliveries.waiting("a") === 0);
+    expect([way.sent.length, way.counts.delivered]).toEqual([3, 2]);
+  });
+
   test("are tried eight times, then given up", async () => {
     using way = delivering(() => BAD);
     way.put("a", "1");
