@@ -6,6 +6,8 @@ import type { Receiver, Sender } from "./sender.ts";
 
 /** The tries of events that failed before that are under way at once for one webhook, beside the one of an event that is new. */
 const RETRIES_AT_ONCE = 4;
+/** Milliseconds for which a webhook is left alone when what has come of a try could not be written down, as on a full disk. */
+const RESTS_FOR = 30_000;
 /** What a receiver answers that wants no more events: 410 Gone. */
 const GONE = 410;
 
@@ -37,10 +39,23 @@ export interface DelivererDeps {
   readonly onFault: (error: unknown) => void;
 }
 
+/** What has come of a try. */
+interface Tried {
+  readonly delivery: Delivery;
+  readonly at: number;
+  readonly outcome: Outcome;
+  /** The time of the next one; `null`: there is none. */
+  readonly nextAt: number | null;
+}
+
 /** What is under way for one webhook. */
 interface Lane {
   isFirstUnderWay: boolean;
   readonly retries: Set<string>;
+  /** What could not be written down yet, by the ids of deliveries: what is under way at once, at most. */
+  readonly unwritten: Map<string, Tried>;
+  /** The time, by the monotonic clock, before which nothing is sent. */
+  restsUntil: number;
 }
 
 /**
@@ -61,6 +76,9 @@ export class Deliverer {
     for (const webhook of this.deps.webhooks()) {
       if (!webhook.enabled || this.deps.deliveries.waiting(webhook.name) === 0) continue;
       const lane = this.laneOf(webhook.name);
+      if (this.isResting(lane) || !this.catchUp(webhook, lane)) continue;
+      // What was written down may be that its receiver wants no more.
+      if (this.current(webhook) === null) continue;
       if (!lane.isFirstUnderWay) void this.sendNew(webhook, lane);
       this.sendAgain(webhook, lane);
     }
@@ -79,7 +97,7 @@ export class Deliverer {
   private laneOf(name: string): Lane {
     let lane = this.lanes.get(name);
     if (lane === undefined) {
-      lane = { isFirstUnderWay: false, retries: new Set() };
+      lane = { isFirstUnderWay: false, retries: new Set(), unwritten: new Map(), restsUntil: 0 };
       this.lanes.set(name, lane);
     }
     return lane;
@@ -96,17 +114,39 @@ export class Deliverer {
     return this.lanes.get(name) === lane;
   }
 
+  private isResting({ restsUntil }: Lane): boolean {
+    return this.deps.clock.now() < restsUntil;
+  }
+
+  /** Leaves a webhook alone for a while: what can't be written down would be sent again and again. */
+  private rest(lane: Lane, error: unknown): void {
+    lane.restsUntil = this.deps.clock.now() + RESTS_FOR;
+    this.deps.onFault(error);
+  }
+
+  /** Writes down what could not be written before; false: it still can't. */
+  private catchUp(webhook: Listed, lane: Lane): boolean {
+    try {
+      for (const tried of lane.unwritten.values()) this.finish(webhook, lane, tried);
+      return true;
+    } catch (error) {
+      this.rest(lane, error);
+      return false;
+    }
+  }
+
   private async sendNew(begun: Listed, lane: Lane): Promise<void> {
     lane.isFirstUnderWay = true;
     try {
-      for (let webhook = this.current(begun); webhook !== null && this.isCurrent(begun.name, lane); webhook = this.current(begun)) {
+      for (let webhook = this.current(begun); webhook !== null; webhook = this.current(begun)) {
+        if (!this.isCurrent(webhook.name, lane) || this.isResting(lane)) return;
         // One that is redelivered while it is tried again is new by its row, and under way all the same.
         const next = this.deps.deliveries.first(webhook.name, lane.retries);
         if (next === null) return;
         await this.attempt(webhook, lane, next);
       }
     } catch (error) {
-      this.deps.onFault(error);
+      this.rest(lane, error);
     } finally {
       lane.isFirstUnderWay = false;
     }
@@ -120,7 +160,7 @@ export class Deliverer {
     for (const delivery of due.filter(({ id }) => !retries.has(id)).slice(0, room)) {
       retries.add(delivery.id);
       this.attempt(webhook, lane, delivery)
-        .catch(this.deps.onFault)
+        .catch((error: unknown) => this.rest(lane, error))
         .finally(() => {
           retries.delete(delivery.id);
           this.look();
@@ -129,7 +169,7 @@ export class Deliverer {
   }
 
   private async attempt(webhook: Listed, lane: Lane, delivery: Delivery): Promise<void> {
-    const { deliveries, sender, clock, random, count } = this.deps;
+    const { deliveries, sender, clock, random } = this.deps;
     if (delivery.tries === 0 && delivery.claim !== null && !(await this.deps.claims(delivery))) {
       deliveries.drop(delivery);
       return;
@@ -137,13 +177,20 @@ export class Deliverer {
     const outcome = await sender.send(webhook, delivery);
     // What was cut off by the stop is tried again after the next start. What belonged to a webhook that is gone says nothing of its namesake.
     if (this.isClosed || !this.isCurrent(webhook.name, lane)) return;
-    const now = clock.wall();
-    const isGone = outcome.status === GONE;
-    const delay = outcome.error === null || isGone ? null : delayAfter(delivery.tries + 1, random());
-    deliveries.tried(delivery, now, outcome, delay === null ? null : now + delay);
-    count(outcome.error === null ? "delivered" : delay === null ? "failed" : "retried");
-    this.tell(webhook, delivery, outcome, delay === null);
-    if (isGone) this.deps.onGone(webhook);
+    const at = clock.wall();
+    const delay = outcome.error === null || outcome.status === GONE ? null : delayAfter(delivery.tries + 1, random());
+    this.finish(webhook, lane, { delivery, at, outcome, nextAt: delay === null ? null : at + delay });
+  }
+
+  /** Writes down what has come of a try, and tells of it. Throws where it can't be written; then it is kept for the next time. */
+  private finish(webhook: Listed, lane: Lane, tried: Tried): void {
+    const { delivery, at, outcome, nextAt } = tried;
+    lane.unwritten.set(delivery.id, tried);
+    this.deps.deliveries.tried(delivery, at, outcome, nextAt);
+    lane.unwritten.delete(delivery.id);
+    this.deps.count(outcome.error === null ? "delivered" : nextAt === null ? "failed" : "retried");
+    this.tell(webhook, delivery, outcome, nextAt === null);
+    if (outcome.status === GONE) this.deps.onGone(webhook);
   }
 
   private tell({ name: webhook }: Listed, { id, type: event, tries }: Delivery, { error: why }: Outcome, isLast: boolean): void {

@@ -45,7 +45,12 @@ test("signatures are those of the package of Standard Webhooks, one for each sec
 
 /** A deliverer over a real database, whose receivers answer as `answers` says. */
 function delivering(answers: (webhook: string, delivery: Pick<Delivery, "body">) => Promise<Outcome> | Outcome, maxWaiting?: number) {
-  const way = { answers };
+  const way = {
+    answers,
+    onFault: (error: unknown): void => {
+      throw error;
+    },
+  };
   const storage = openStorage(":memory:");
   const deliveries = new Deliveries(storage, maxWaiting);
   const clock = new FakeClock();
@@ -62,9 +67,7 @@ function delivering(answers: (webhook: string, delivery: Pick<Delivery, "body">)
       },
     },
     count: (result) => counts[result]++,
-    onFault: (error) => {
-      throw error;
-    },
+    onFault: (error) => way.onFault(error),
   });
   return Object.assign(way, {
     ...{ storage, deliveries, deliverer, clock, counts, sent },
@@ -142,6 +145,34 @@ describe("deliveries", () => {
     underWay.resolve(GOOD);
     await until(() => way.deliveries.waiting("a") === 0);
     expect([way.sent.length, way.counts.delivered]).toEqual([3, 2]);
+  });
+
+  test("whose outcome can't be written are not sent again: it is written later", async () => {
+    using way = delivering(() => GOOD);
+    const faults: unknown[] = [];
+    way.onFault = (error) => faults.push(error);
+    for (const body of ["1", "2"]) way.put("a", body);
+    way.answers = (_, { body }) => (body === "1" ? BAD : GOOD);
+    way.deliverer.look();
+    await until(() => way.counts.retried + way.counts.delivered === 2);
+    way.answers = () => GOOD;
+    way.clock.advance(DAY);
+    for (const body of ["3", "4"]) way.put("a", body);
+    way.storage.client.run("PRAGMA query_only = 1");
+    way.deliverer.look();
+    // A first try and one that failed before were under way.
+    await until(() => faults.length === 2);
+    for (let i = 0; i < 10; i++) way.deliverer.look();
+    way.clock.advance(30_000);
+    way.deliverer.look();
+    expect(way.sent).toEqual(["a 1", "a 2", "a 3", "a 1"]);
+    expect(faults.length).toBe(3);
+    way.storage.client.run("PRAGMA query_only = 0");
+    way.clock.advance(30_000);
+    way.deliverer.look();
+    await until(() => way.counts.delivered === 4);
+    expect(way.sent).toEqual(["a 1", "a 2", "a 3", "a 1", "a 4"]);
+    expect(way.deliveries.waiting("a")).toBe(0);
   });
 
   test("are tried eight times, then given up", async () => {
