@@ -21,6 +21,7 @@ const LOOK_EVERY = 250;
 const LOOK_AT_KEYS_EVERY = 1000;
 const LOOK_AT_SINKS_EVERY = 15_000;
 const PRUNE_EVERY = 30_000;
+const SWEEP_EVERY = 1000;
 
 /** Holds what tells webhooks. */
 export interface Hooks {
@@ -118,6 +119,7 @@ function followAsKeeper(
   occurrences.subscribe(ofKeeper(sources));
   every(LOOK_EVERY, () => webhooks.look());
   every(PRUNE_EVERY, () => webhooks.prune());
+  every(SWEEP_EVERY, () => webhooks.sweep());
   const keys = new KeyWatch({ storage, clock, events, declared: (after, until) => records.keys.declaredExpiring(after, until) });
   every(LOOK_AT_KEYS_EVERY, () => keys.look());
   const sinks = new SinkWatch({ clock, events, activities: () => activities.current, tell: sources.tell });

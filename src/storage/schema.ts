@@ -366,6 +366,8 @@ export const webhookDeliveries = sqliteTable(
   },
   (table) => [
     index("webhook_deliveries_webhook").on(table.webhook, table.seq),
+    // Those in one state, and how many wait, without a look at the others.
+    index("webhook_deliveries_state").on(table.webhook, table.state, table.seq),
     index("webhook_deliveries_first").on(table.webhook, table.seq).where(sql`state = 'waiting' AND tries = 0`),
     index("webhook_deliveries_next").on(table.webhook, table.nextAt).where(sql`state = 'waiting' AND tries > 0`),
     index("webhook_deliveries_ended").on(table.webhook, table.endedAt).where(sql`ended_at IS NOT NULL`),
@@ -374,3 +376,6 @@ export const webhookDeliveries = sqliteTable(
 
 /** What webhooks were told that is to be told once, and until when that is remembered. */
 export const webhookMarks = sqliteTable("webhook_marks", { name: text().primaryKey(), until: integer().notNull() });
+
+/** Webhooks that are gone, each with its last delivery: what there is up to it goes bit by bit, and is nothing of one made anew under the name. */
+export const webhookForgotten = sqliteTable("webhook_forgotten", { webhook: text().primaryKey(), seq: integer().notNull() });

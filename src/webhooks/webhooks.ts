@@ -118,6 +118,11 @@ export class Webhooks {
       }
   }
 
+  /** Removes some of what webhooks that are gone have left; for a timer. */
+  sweep(): void {
+    this.deps.deliveries.sweep();
+  }
+
   close(): void {
     this.deliverer.close();
     this.deps.sender.close();

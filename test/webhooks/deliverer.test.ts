@@ -212,6 +212,55 @@ describe("deliveries", () => {
     expect(way.deliveries.waiting("a")).toBe(0);
   });
 
+  test("of a webhook that is gone are nothing of one that is made anew under its name, also after a restart, and go bit by bit", () => {
+    using way = delivering(() => GOOD);
+    const rows = () => way.storage.client.query<{ n: number }, []>("SELECT count(*) AS n FROM webhook_deliveries").get()?.n;
+    way.deliveries.atOnce(() => {
+      for (let i = 0; i < 1200; i++) way.put("a", "old");
+    });
+    const [old] = way.deliveries.page("a", null, Number.MAX_SAFE_INTEGER, 1);
+    const failed = way.deliveries.first("a");
+    if (failed !== null) way.deliveries.tried(failed, way.clock.wall(), BAD, way.clock.wall());
+    expect(way.deliveries.waiting("a")).toBe(1200);
+    way.deliveries.forget("a");
+    expect(rows()).toBe(1200);
+    way.put("a", "new");
+    for (const deliveries of [way.deliveries, new Deliveries(way.storage)]) {
+      expect([deliveries.waiting("a"), deliveries.first("a")?.body, deliveries.due("a", way.clock.wall(), 9)]).toEqual([1, "new", []]);
+      expect(deliveries.page("a", null, Number.MAX_SAFE_INTEGER, 9).map(({ body }) => body)).toEqual(["new"]);
+      expect(deliveries.page("a", "waiting", Number.MAX_SAFE_INTEGER, 9).map(({ body }) => body)).toEqual(["new"]);
+      expect(deliveries.find(old?.id ?? "")).toBeNull();
+    }
+    const left: unknown[] = [];
+    for (let i = 0; i < 4; i++) {
+      way.deliveries.prune(new Set(["a", "b"]), way.clock.wall());
+      way.deliveries.sweep();
+      left.push(rows());
+    }
+    expect(left).toEqual([701, 201, 1, 1]);
+    expect(way.deliveries.waiting("a")).toBe(1);
+    expect(way.storage.client.query("SELECT * FROM webhook_forgotten").all()).toEqual([]);
+  });
+
+  test("that a transaction has rolled back do not count as waiting", () => {
+    using way = delivering(() => GOOD);
+    const { client } = way.storage;
+    const trial = (work: () => void) => {
+      const all = client.transaction(() => {
+        work();
+        throw new Error("a dry run");
+      });
+      expect(all).toThrow("a dry run");
+    };
+    way.put("a", "1");
+    trial(() => way.deliveries.atOnce(() => way.put("a", "2")));
+    expect([way.deliveries.waiting("a"), way.deliveries.waiting("b")]).toEqual([1, 0]);
+    trial(() => way.deliveries.atOnce(() => way.put("b", "1")));
+    way.deliveries.atOnce(() => way.put("b", "2"));
+    client.transaction(() => void way.deliveries.atOnce(() => way.put("b", "3")))();
+    expect([way.deliveries.waiting("a"), way.deliveries.waiting("b")]).toEqual([1, 2]);
+  });
+
   test("are told once by a mark, until its time is over", () => {
     using way = delivering(() => GOOD);
     expect([way.deliveries.mark("x", 100, 0), way.deliveries.mark("x", 200, 50), way.deliveries.mark("x", 200, 100)]).toEqual([
