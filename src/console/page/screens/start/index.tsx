@@ -20,7 +20,7 @@ export function Start({ query }: ScreenProps) {
   const at = upstream === null ? 0 : route === null ? 1 : made === null && !isOpen ? 2 : 3;
   return (
     <ScreenFrame title="Set up your gateway" intro="Three steps, and the first request goes through.">
-      <ol class="steps">
+      <ol class="stages">
         {STEPS.map((step, i) => (
           <li key={step} class={i < at ? "done" : ""} aria-current={i === at ? "step" : undefined}>
             {step} {i < at && <span class="hidden">done</span>}
