@@ -73,6 +73,29 @@ screenTest("makes an upstream and a route that serve at once, changes the route 
   expect((await fetch(`${gateway.url}/shop/1`)).status).toBe(404);
 });
 
+screenTest("shows routes that answer by themselves, and changes one", async (at) => {
+  const { open, page, gateway } = at;
+  const made = async (name: string, respond: object) => {
+    const body = { name, path: `/${name}`, auth: "none", respond };
+    expect((await ask(at, "POST", "/admin/routes", body)).status).toBe(201);
+  };
+  await made("away", { status: 503 });
+  await made("moved", { status: 308, headers: { location: "https://example.com{rest}" } });
+  await open("/routes");
+  await page.getByRole("row", { name: /away.*answers itself: 503.*open to all/ }).waitFor();
+  await page.getByRole("row", { name: /moved.*answers itself: 308 to https:\/\/example\.com\{rest\}/ }).waitFor();
+  await page.getByRole("button", { name: "Goes to" }).click();
+
+  await page.getByRole("link", { name: "away" }).click();
+  await page.getByText("This route answers by itself").waitFor();
+  expect(await page.getByLabel("Upstream").count()).toBe(0);
+  await page.getByLabel("Methods").fill("GET");
+  await page.getByRole("button", { name: "Save" }).click();
+  await said(at, "The route is saved");
+  expect((await ask(at, "GET", "/admin/routes/away")).body).toMatchObject({ methods: ["GET"], upstream: null, respond: { status: 503 } });
+  expect((await fetch(`${gateway.url}/away`)).status).toBe(503);
+});
+
 screenTest("shows how targets are, and opens and closes a breaker by hand, after asking", { role: "operator" }, async (at) => {
   const { open, page, gateway } = at;
   const status = async () => (await fetch(`${gateway.url}/declared/${crypto.randomUUID()}`)).status;

@@ -66,12 +66,20 @@ export interface TierSettings {
 
 export interface Tier extends TierSettings, Managed {}
 
+/** What a route answers by itself. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 export interface RouteSettings {
   readonly name: string;
   readonly path: string;
   readonly methods: readonly string[];
   readonly hosts: readonly string[];
-  readonly upstream: string;
+  /** `null`: it answers by itself. */
+  readonly upstream: string | null;
+  readonly respond: Answer | null;
   readonly stripPrefix: boolean;
   readonly auth: "required" | "optional" | "none";
   readonly tiers: readonly string[];

@@ -6,7 +6,7 @@ import { Badge } from "../../parts/badge.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { Table } from "../../parts/table.tsx";
 import type { Breaker } from "../../records/types.ts";
-import { hrefTo } from "../../router.ts";
+import { UpstreamName, useKnownUpstreams } from "./upstream-name.tsx";
 
 /** Milliseconds between two looks. */
 const EVERY = 2000;
@@ -18,6 +18,7 @@ export function Health({ of }: { readonly of?: string }) {
     (signal) => get<{ readonly items: readonly Breaker[] }>("breakers", {}, signal),
     EVERY,
   );
+  const known = useKnownUpstreams();
   const rows = value?.items.filter(({ upstream }) => of === undefined || upstream === of) ?? [];
   return (
     <>
@@ -36,7 +37,7 @@ export function Health({ of }: { readonly of?: string }) {
                   <code>{target}</code>
                   {of === undefined && upstream !== target && (
                     <div class="fine">
-                      of <a href={hrefTo(["routes", "upstream", upstream])}>{upstream}</a>
+                      of <UpstreamName of={upstream} known={known} />
                     </div>
                   )}
                 </>

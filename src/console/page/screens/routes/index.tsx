@@ -5,7 +5,7 @@ import { Listing } from "../../parts/table.tsx";
 import { Tabs } from "../../parts/tabs.tsx";
 import { NewLink } from "../../records/new-link.tsx";
 import { SourceBadge } from "../../records/source.tsx";
-import type { Route, Upstream } from "../../records/types.ts";
+import type { Answer, Route, Upstream } from "../../records/types.ts";
 import { go, hrefTo } from "../../router.ts";
 import type { ScreenProps } from "../index.ts";
 import { CachePanel } from "./cache.tsx";
@@ -13,6 +13,7 @@ import { Health } from "./health.tsx";
 import { RequestTest } from "./request-test.tsx";
 import { NewRoute, RoutePage } from "./route.tsx";
 import { NewUpstream, UpstreamPage } from "./upstream.tsx";
+import { UpstreamName, useKnownUpstreams } from "./upstream-name.tsx";
 
 const TABS = [
   { id: "routes", name: "Routes" },
@@ -56,6 +57,7 @@ const AUTH = { required: "a key", optional: "a key or none", none: "none: open t
 
 function RouteList() {
   const list = useList<Route>("routes", {}, "search");
+  const known = useKnownUpstreams();
   return (
     <Listing<Route>
       list={list}
@@ -91,12 +93,16 @@ function RouteList() {
           ),
           sort: ({ path }) => path,
         },
-        { name: "Goes to", cell: ({ upstream }) => <Target of={upstream} />, sort: ({ upstream }) => upstream },
+        {
+          name: "Goes to",
+          cell: ({ upstream, respond }) =>
+            respond === null ? <UpstreamName of={upstream ?? ""} known={known} /> : <Itself of={respond} />,
+          sort: ({ upstream }) => upstream ?? "",
+        },
         {
           name: "Callers show",
           cell: ({ auth }) => (auth === "none" ? <Badge tone="warn">{AUTH.none}</Badge> : AUTH[auth]),
           sort: ({ auth }) => auth,
-          isWide: true,
         },
         { name: "Own limits", isNumber: true, cell: ({ limits }) => limits.length, sort: ({ limits }) => limits.length, isWide: true },
         { name: "Cache", cell: ({ cache }) => (cache === null ? <span class="fine">off</span> : "on"), isWide: true },
@@ -105,9 +111,21 @@ function RouteList() {
   );
 }
 
-/** Names where a route goes: an upstream, or an address of its own. */
-const Target = ({ of }: { readonly of: string }) =>
-  of.includes(":") ? <code>{of}</code> : <a href={hrefTo(["routes", "upstream", of])}>{of}</a>;
+/** Says what a route answers, which has no upstream. */
+function Itself({ of: { status, headers } }: { readonly of: Answer }) {
+  const location = Object.entries(headers).find(([name]) => name.toLowerCase() === "location")?.[1];
+  return (
+    <>
+      answers itself: {status}
+      {location !== undefined && (
+        <>
+          {" "}
+          to <code>{location}</code>
+        </>
+      )}
+    </>
+  );
+}
 
 function UpstreamList() {
   const list = useList<Upstream>("upstreams", {}, "search");

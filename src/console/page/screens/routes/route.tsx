@@ -17,8 +17,8 @@ const useNames = (list: "upstreams" | "tiers" | "pools"): string[] => useList<Up
 
 function RouteFields({ draft, change }: FieldsProps<RouteSettings>) {
   const upstreams = useNames("upstreams");
-  const tiers = useNames("tiers");
-  const pools = useNames("pools");
+  // Whoever answers by itself forwards nothing: the gateway refuses what is about forwarding.
+  const forwards = draft.respond === null;
   return (
     <>
       <div class="cells">
@@ -31,26 +31,30 @@ function RouteFields({ draft, change }: FieldsProps<RouteSettings>) {
           hint="It takes this path and all below it."
           onValue={(path) => change({ path })}
         />
-        <TextField
-          name="upstream"
-          label="Upstream"
-          required
-          value={draft.upstream}
-          choices={upstreams}
-          placeholder="http://127.0.0.1:3000"
-          hint="The name of an upstream, a URL, or a Unix socket."
-          onValue={(upstream) => change({ upstream })}
-        />
+        {forwards && (
+          <TextField
+            name="upstream"
+            label="Upstream"
+            required
+            value={draft.upstream ?? ""}
+            choices={upstreams}
+            placeholder="http://127.0.0.1:3000"
+            hint="The name of an upstream, a URL, or a Unix socket."
+            onValue={(upstream) => change({ upstream })}
+          />
+        )}
         <WordsField name="methods" label="Methods" value={draft.methods} placeholder="all" onValue={(methods) => change({ methods })} />
         <WordsField name="hosts" label="Hosts" value={draft.hosts} placeholder="all" onValue={(hosts) => change({ hosts })} />
-        <TextField
-          name="timeout"
-          label="Timeout"
-          required
-          value={draft.timeout}
-          onValue={(timeout) => change({ timeout })}
-          placeholder="30s"
-        />
+        {forwards && (
+          <TextField
+            name="timeout"
+            label="Timeout"
+            required
+            value={draft.timeout}
+            onValue={(timeout) => change({ timeout })}
+            placeholder="30s"
+          />
+        )}
         <NumberField
           name="cost"
           label="Cost"
@@ -61,29 +65,46 @@ function RouteFields({ draft, change }: FieldsProps<RouteSettings>) {
           onValue={(cost) => change({ cost: cost ?? 1 })}
         />
       </div>
-      <CheckField
-        name="stripPrefix"
-        label="Drop the route's path before forwarding"
-        value={draft.stripPrefix}
-        onValue={(stripPrefix) => change({ stripPrefix })}
+      {forwards ? (
+        <CheckField
+          name="stripPrefix"
+          label="Drop the route's path before forwarding"
+          value={draft.stripPrefix}
+          onValue={(stripPrefix) => change({ stripPrefix })}
+        />
+      ) : (
+        <p class="fine">This route answers by itself, and forwards nothing. What it answers (“respond”) is in the JSON.</p>
+      )}
+      <CallerFields draft={draft} change={change} forwards={forwards} />
+      {forwards && <CacheFields draft={draft} change={change} />}
+      <LimitsEditor name="limits" value={draft.limits} onValue={(limits) => change({ limits })} />
+    </>
+  );
+}
+
+/** Says who may call. */
+function CallerFields({ draft, change, forwards }: FieldsProps<RouteSettings> & { readonly forwards: boolean }) {
+  const tiers = useNames("tiers");
+  const pools = useNames("pools");
+  return (
+    <div class="cells">
+      <SelectField
+        name="auth"
+        label="Callers show"
+        required
+        value={draft.auth}
+        options={AUTH}
+        onValue={(auth) => change({ auth: AUTH.find(([value]) => value === auth)?.[0] ?? "required" })}
       />
-      <div class="cells">
-        <SelectField
-          name="auth"
-          label="Callers show"
-          required
-          value={draft.auth}
-          options={AUTH}
-          onValue={(auth) => change({ auth: AUTH.find(([value]) => value === auth)?.[0] ?? "required" })}
-        />
-        <WordsField
-          name="tiers"
-          label="Only these tiers"
-          value={draft.tiers}
-          placeholder={tiers.length === 0 ? "all" : `all, or some of ${tiers.slice(0, 4).join(", ")}`}
-          onValue={(next) => change({ tiers: next })}
-        />
-        <WordsField name="scopes" label="Scopes needed" value={draft.scopes} placeholder="none" onValue={(scopes) => change({ scopes })} />
+      <WordsField
+        name="tiers"
+        label="Only these tiers"
+        value={draft.tiers}
+        placeholder={tiers.length === 0 ? "all" : `all, or some of ${tiers.slice(0, 4).join(", ")}`}
+        onValue={(next) => change({ tiers: next })}
+      />
+      <WordsField name="scopes" label="Scopes needed" value={draft.scopes} placeholder="none" onValue={(scopes) => change({ scopes })} />
+      {forwards && (
         <SelectField
           name="credential"
           label="Key of a pool"
@@ -91,10 +112,8 @@ function RouteFields({ draft, change }: FieldsProps<RouteSettings>) {
           options={[["", "none"], ...pools.map((name) => [name, name] as const)]}
           onValue={(pool) => change({ credential: pool === "" ? null : { ...draft.credential, pool } })}
         />
-      </div>
-      <CacheFields draft={draft} change={change} />
-      <LimitsEditor name="limits" value={draft.limits} onValue={(limits) => change({ limits })} />
-    </>
+      )}
+    </div>
   );
 }
 
@@ -140,6 +159,7 @@ export const NewRoute = () => (
       methods: [],
       hosts: [],
       upstream: "",
+      respond: null,
       stripPrefix: true,
       auth: "required",
       tiers: [],
