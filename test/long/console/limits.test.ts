@@ -21,7 +21,7 @@ const said = ({ page }: Console, text: string) => page.getByRole("status").getBy
 screenTest("makes a tier with limits and quotas, shows who has it, changes it and deletes it", async (at) => {
   const { open, page } = at;
   await open("/limits");
-  await page.getByRole("row", { name: /free file 10 in 1m none/ }).waitFor();
+  await page.getByRole("row", { name: /free file 10 a minute none/ }).waitFor();
   await page.getByRole("link", { name: "New tier" }).click();
   await page.getByLabel("Name").first().fill("gold");
   const limit = page.getByRole("group", { name: "limit 1" });

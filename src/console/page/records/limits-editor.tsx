@@ -215,19 +215,3 @@ const QuotaRow = ({ at, quota, number, onChange, onRemove }: QuotaRowProps) => (
     />
   </Row>
 );
-
-/** Gives quotas as a list, whether one, several or none are given. */
-export const quotaList = (quota: Quota | readonly Quota[] | null): readonly Quota[] =>
-  quota === null ? [] : "limit" in quota ? [quota] : quota;
-
-const COUNT = new Intl.NumberFormat("en");
-
-/** Writes a limit in a few words: `100 in 1m, burst 150`. */
-export function limitText({ algorithm, limit, window, burst, by, shadow }: Limit): string {
-  const span = algorithm === "concurrency" ? "at a time" : `in ${window ?? "?"}`;
-  const who = by === undefined ? "" : ` by ${typeof by === "string" ? by : by.join(" and ")}`;
-  return `${COUNT.format(limit)} ${span}${burst === undefined ? "" : `, burst ${COUNT.format(burst)}`}${who}${shadow === true ? " (shadow)" : ""}`;
-}
-
-/** Writes a quota in a few words: `10,000 a day`. */
-export const quotaText = ({ limit, period }: Quota): string => `${COUNT.format(limit)} a ${period}`;

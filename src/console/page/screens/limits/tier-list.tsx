@@ -1,6 +1,6 @@
 import { useList } from "../../list.ts";
 import { Listing } from "../../parts/table.tsx";
-import { limitText, quotaList, quotaText } from "../../records/limits-editor.tsx";
+import { limitText, quotaList, quotaText } from "../../records/limit-text.ts";
 import { SourceBadge } from "../../records/source.tsx";
 import type { Tier } from "../../records/types.ts";
 import { hrefTo } from "../../router.ts";

@@ -1,7 +1,8 @@
 import { useList } from "../../list.ts";
 import { Panel } from "../../parts/screen.tsx";
 import { Listing } from "../../parts/table.tsx";
-import { LimitsEditor, QuotasEditor, quotaList } from "../../records/limits-editor.tsx";
+import { quotaList } from "../../records/limit-text.ts";
+import { LimitsEditor, QuotasEditor } from "../../records/limits-editor.tsx";
 import { type FieldsProps, NewRecord, RecordPage, type RecordWords } from "../../records/record-page.tsx";
 import type { Consumer, Tier, TierSettings } from "../../records/types.ts";
 import { hrefTo } from "../../router.ts";
