@@ -7,6 +7,7 @@ import { Icon } from "../../parts/icon.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { hrefTo } from "../../router.ts";
 import type { MadeKey } from "./key.tsx";
+import { ReachLimit } from "./reach-limit.tsx";
 
 export interface FirstRequestProps {
   readonly route: string;
@@ -32,12 +33,13 @@ export function FirstRequest({ route, path, made }: FirstRequestProps) {
   const { latest } = useEvents({ type: "request", route });
   const config = useLive("config", (signal) => get<Config>("config", {}, signal), 0);
   const key = made === null ? "" : ` -H "X-API-Key: ${made.key}"`;
+  const call = `${key} ${originOf(config.value)}${path}`;
   return (
     <>
       {made !== null && <SecretOnce what="key" secret={made.key} />}
       <Panel title="4. Call it">
         <p>In a terminal:</p>
-        <Code text={`curl -i${key} ${originOf(config.value)}${path}`} />
+        <Code text={`curl -i${call}`} />
         <div aria-live="polite">
           {latest.length === 0 ? (
             <p class="waiting">Waiting for the first request…</p>
@@ -57,6 +59,7 @@ export function FirstRequest({ route, path, made }: FirstRequestProps) {
           )}
         </div>
       </Panel>
+      {latest.length > 0 && made !== null && <ReachLimit {...{ route, call }} consumer={made.consumer} />}
       {latest.length > 0 && <Next />}
     </>
   );

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { ScreenFrame } from "../../parts/screen.tsx";
-import { go, hrefTo } from "../../router.ts";
+import { go, hrefTo, setQuery } from "../../router.ts";
 import type { ScreenProps } from "../index.ts";
 import { BackendStep } from "./backend.tsx";
 import { FirstRequest } from "./first-request.tsx";
@@ -16,10 +16,11 @@ export function Start({ query }: ScreenProps) {
   const route = query.get("route");
   const path = query.get("path") ?? "/";
   const isOpen = query.get("auth") === "none";
+  const consumer = query.get("consumer");
   const [made, setMade] = useState<MadeKey | null>(null);
   const at = upstream === null ? 0 : route === null ? 1 : made === null && !isOpen ? 2 : 3;
   return (
-    <ScreenFrame title="Set up your gateway" intro="Three steps, and the first request goes through.">
+    <ScreenFrame title="Set up your gateway" intro="Three steps, then the first request.">
       <ol class="stages">
         {STEPS.map((step, i) => (
           <li key={step} class={i < at ? "done" : ""} aria-current={i === at ? "step" : undefined}>
@@ -32,7 +33,7 @@ export function Start({ query }: ScreenProps) {
       ) : route === null ? (
         <RouteStep upstream={upstream} onDone={(done) => go(hrefTo(["start"], { upstream, ...done }))} />
       ) : at === 2 ? (
-        <KeyStep onDone={setMade} />
+        <KeyStep consumer={consumer} onConsumer={(id) => setQuery({ ...Object.fromEntries(query), consumer: id })} onDone={setMade} />
       ) : (
         <FirstRequest route={route} path={path} made={made} />
       )}
