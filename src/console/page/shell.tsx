@@ -5,6 +5,7 @@ import { ErrorNote } from "./parts/error-note.tsx";
 import { Icon } from "./parts/icon.tsx";
 import { ScreenFrame } from "./parts/screen.tsx";
 import { say, Toasts } from "./parts/toast.tsx";
+import { findDeclaredBy } from "./records/declared-by.ts";
 import { hrefTo, place, visits } from "./router.ts";
 import { SCREENS, type Screen, type ScreenProps } from "./screens/index.ts";
 import { type Me, signOut, whoAmI } from "./session.ts";
@@ -19,6 +20,10 @@ const screenAt = ([first = ""]: readonly string[]): Screen | undefined => SCREEN
 /** Frames the screens: navigation, who is signed in, messages. */
 export function Shell({ me }: { readonly me: Me }) {
   useLooks();
+  useEffect(() => {
+    // What it can't find out is shown elsewhere.
+    findDeclaredBy().catch(() => {});
+  }, []);
   const { parts, query } = place.value;
   const screen = screenAt(parts);
   return (

@@ -12,6 +12,7 @@ import { Tabs } from "../parts/tabs.tsx";
 import { say } from "../parts/toast.tsx";
 import { type Editable, useRecord } from "../record.ts";
 import { go } from "../router.ts";
+import { declaredBy } from "./declared-by.ts";
 import { JsonForm } from "./json-form.tsx";
 import { patchBetween, without } from "./patch.ts";
 import { ManagedByFile, SourceBadge } from "./source.tsx";
@@ -74,7 +75,9 @@ export function RecordPage<S extends Named, T extends S & Managed>({
           <p class="fine">
             <SourceBadge of={value} />{" "}
             {value.updatedAt === null
-              ? "Declared in the configuration file."
+              ? declaredBy.value === "file"
+                ? "Declared in the configuration file."
+                : "Declared by the embedded demo."
               : `Changed ${ago(value.updatedAt)}, on ${dateTime(value.updatedAt)}.`}
           </p>
           {children?.(value)}

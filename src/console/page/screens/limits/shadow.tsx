@@ -5,6 +5,7 @@ import { Dangerous } from "../../parts/act.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
+import { declaredBy } from "../../records/declared-by.ts";
 import { SourceBadge } from "../../records/source.tsx";
 import { hrefTo } from "../../router.ts";
 
@@ -76,6 +77,7 @@ const shareOf = ({ refused, requests }: Looked): string =>
   refused === 0 ? `none of ${count(requests)}` : `${count(refused)} of ${count(requests)} requests (${percent(refused / requests)})`;
 
 function Arm({ of: { owner, limit, source, day }, onDone }: { readonly of: InShadow; readonly onDone: () => void }) {
+  if (source === "config" && declaredBy.value === "demo") return <p class="fine">The embedded demo declares it.</p>;
   if (source === "config") return <p class="fine">To put it in force, take its “shadow” away in the configuration file.</p>;
   return (
     <Dangerous

@@ -1,0 +1,22 @@
+import { expect } from "bun:test";
+import { consoleTests } from "../../support/console.ts";
+
+const screenTest = consoleTests({});
+
+screenTest("says that the demo declares what there is, and leads to what is yours", async ({ open, page }) => {
+  await open("/limits/tier/free");
+  await page.getByText("The embedded demo declares this tier").waitFor();
+  expect(await page.getByText("configuration file").count()).toBe(0);
+  await page.getByRole("link", { name: "Make a tier of your own" }).click();
+  await page.getByRole("heading", { level: 1, name: "New tier" }).waitFor();
+});
+
+screenTest("has no link to upstreams of which there is no page", async ({ open, page, axe, isTooWide }) => {
+  await open("/routes");
+  await page.getByRole("cell", { name: "demo", exact: true }).first().waitFor();
+  expect(await page.locator("a[href*='/routes/upstream/']").count()).toBe(0);
+  await open("/routes/health");
+  await page.getByText("of demo").first().waitFor();
+  expect(await page.locator("a[href*='/routes/upstream/']").count()).toBe(0);
+  expect([await axe(), await isTooWide()]).toEqual([[], false]);
+});
