@@ -20,3 +20,14 @@ screenTest("has no link to upstreams of which there is no page", async ({ open, 
   expect(await page.locator("a[href*='/routes/upstream/']").count()).toBe(0);
   expect([await axe(), await isTooWide()]).toEqual([[], false]);
 });
+
+screenTest("shows the tab that is current, and what callers show, on a phone", { isPhone: true }, async ({ open, page }) => {
+  await open("/routes/test");
+  const strip = page.getByRole("tablist", { name: "Routes and upstreams" });
+  const tab = await strip.getByRole("tab", { name: "Test a request" }).boundingBox();
+  const box = await strip.boundingBox();
+  if (tab === null || box === null) throw new Error("nothing is shown");
+  expect(tab.x + tab.width).toBeLessThanOrEqual(box.x + box.width + 1);
+  await open("/routes");
+  await page.getByText("none: open to all").first().waitFor();
+});
