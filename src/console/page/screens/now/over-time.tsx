@@ -75,10 +75,15 @@ export function OverTime({ rates }: { readonly rates: readonly Rates[] }) {
             : "Gathering: the first numbers are here in a few seconds."}
         </p>
       ) : (
-        <div class="columns">
-          <RateChart points={points} />
-          <LatencyChart points={points} />
-        </div>
+        <>
+          {span.minutes === 0 && (
+            <p class="fine">Since this page is open, the last 5 minutes at most. Longer times are what the gateway has kept.</p>
+          )}
+          <div class="columns">
+            <RateChart points={points} />
+            <LatencyChart points={points} />
+          </div>
+        </>
       )}
     </Panel>
   );

@@ -80,7 +80,7 @@ export const Busiest = ({ now }: Pick<Both, "now">) => (
       caption="The consumers that call most, over about ten seconds"
       rows={now.consumers.toSorted((a, b) => b.requests - a.requests).slice(0, BUSIEST)}
       keyOf={({ consumer }) => consumer ?? ""}
-      empty={<p>Nobody has called yet.</p>}
+      empty={<p>Nobody calls at the moment.</p>}
       columns={[
         {
           name: "Consumer",
