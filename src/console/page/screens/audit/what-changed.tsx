@@ -18,7 +18,18 @@ export function WhatChanged({ row: { action, subject, before, after, requestId }
             <div key={name}>
               <dt>{name}</dt>
               <dd>
-                {was !== null && <del>{was}</del>} {is !== null && <ins>{is}</ins>}
+                {was !== null && (
+                  <del>
+                    <span aria-hidden="true">− </span>
+                    {was}
+                  </del>
+                )}
+                {is !== null && (
+                  <ins>
+                    <span aria-hidden="true">+ </span>
+                    {is}
+                  </ins>
+                )}
               </dd>
             </div>
           ))}
