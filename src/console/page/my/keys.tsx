@@ -86,7 +86,8 @@ function KeyCard({ of: key, origin, isFull, onMake, onSecret, onChange }: KeyCar
       </div>
       <KeyValue
         of={[
-          ["Secret", key.start === "" ? null : <code>{`${key.start}…${key.end}`}</code>],
+          // A key without a name is called by this.
+          ["Begins and ends with", key.start === "" || key.name === null ? null : <code>{`${key.start}…${key.end}`}</code>],
           ["Made from", origin === null ? null : nameOf(origin)],
           ["Scopes", key.scopes.length === 0 ? "none" : key.scopes.join(", ")],
           ["Routes", key.routes.length === 0 ? "all" : key.routes.join(", ")],

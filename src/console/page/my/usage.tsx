@@ -3,10 +3,12 @@ import { ceiling } from "../parts/chart.tsx";
 import { Panel } from "../parts/screen.tsx";
 import type { UsageOfDay } from "./api.ts";
 
-const HEIGHT = 140;
+const HEIGHT = 150;
 const LEFT = 44;
 const WIDTH = 640;
 const BOTTOM = 26;
+/** Room for half a line of the largest numbers above the grid. */
+const TOP = 18;
 
 const DAY_OF_MONTH = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 
@@ -37,7 +39,7 @@ export function Usage({ days }: { readonly days: readonly UsageOfDay[] }) {
 function Bars({ days, says }: { readonly days: readonly UsageOfDay[]; readonly says: string }) {
   const top = ceiling(Math.max(...days.map(({ requests }) => requests)));
   const step = (WIDTH - LEFT) / Math.max(days.length, 7);
-  const tall = (value: number): number => ((HEIGHT - BOTTOM - 8) * value) / top;
+  const tall = (value: number): number => ((HEIGHT - BOTTOM - TOP) * value) / top;
   const ground = HEIGHT - BOTTOM;
   return (
     <figure class="chart days">

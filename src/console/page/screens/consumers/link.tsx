@@ -42,8 +42,8 @@ export function SelfServiceLink({ id }: { readonly id: string }) {
               onSubmit={async () => setLink((await send<ConsumerLink>("POST", `consumers/${part(id)}/link`, { body: { ttl } })).value)}
             >
               <p>
-                Whoever opens it first sees the keys, limits and usage of {id} for 12 hours, and rotates or makes keys as the tier's{" "}
-                <code>selfService</code> allows.
+                Whoever opens it first sees the keys, limits and usage of {id} for 12 hours, and may rotate keys unless the tier's{" "}
+                <code>selfService</code> forbids it. They make keys only where it allows that.
               </p>
               <SelectField name="ttl" label="It works for" required value={ttl} options={SPANS} onValue={setTtl} />
             </Form>
