@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useId, useState } from "preact/hooks";
+import { useId, useRef, useState } from "preact/hooks";
 import { counted } from "../format.ts";
 import type { List } from "../list.ts";
 import { ErrorNote } from "./error-note.tsx";
@@ -136,32 +136,39 @@ export interface ListingProps<T> extends Omit<TableProps<T>, "rows"> {
 export function Listing<T>({ list, textOf, noun, filters, ...table }: ListingProps<T>) {
   const [search, setSearch] = useState("");
   const id = useId();
+  const wasFilled = useRef(false);
+  wasFilled.current ||= list.items.length > 0;
+  const isSearchable = textOf !== undefined || list.search !== undefined;
+  // Where there never was a row there is nothing to search.
+  const hasSearch = isSearchable && (wasFilled.current || list.isLoading || search !== "");
   const wanted = search.trim().toLowerCase();
   const isHere = list.search === undefined && textOf !== undefined && wanted !== "";
   const rows = isHere ? list.items.filter((item) => textOf(item).toLowerCase().includes(wanted)) : list.items;
   return (
     <div class="listing">
-      <div class="filters">
-        {(textOf !== undefined || list.search !== undefined) && (
-          <div class="search">
-            <label for={id} class="hidden">
-              Search {noun}
-            </label>
-            <Icon name="search" />
-            <input
-              id={id}
-              type="search"
-              placeholder={`Search ${noun}`}
-              value={search}
-              onInput={({ currentTarget }) => {
-                setSearch(currentTarget.value);
-                list.search?.(currentTarget.value);
-              }}
-            />
-          </div>
-        )}
-        {filters}
-      </div>
+      {(hasSearch || filters !== undefined) && (
+        <div class="filters">
+          {hasSearch && (
+            <div class="search">
+              <label for={id} class="hidden">
+                Search {noun}
+              </label>
+              <Icon name="search" />
+              <input
+                id={id}
+                type="search"
+                placeholder={`Search ${noun}`}
+                value={search}
+                onInput={({ currentTarget }) => {
+                  setSearch(currentTarget.value);
+                  list.search?.(currentTarget.value);
+                }}
+              />
+            </div>
+          )}
+          {filters}
+        </div>
+      )}
       {list.error !== null && <ErrorNote problem={list.error} onRetry={list.reload} />}
       {list.isLoading && list.items.length === 0 ? (
         <p class="fine">Loading…</p>

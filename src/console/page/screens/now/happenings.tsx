@@ -26,7 +26,7 @@ export function LastRefusals() {
         empty={<p>Nobody was refused lately. Whoever is will be listed here, with the reason.</p>}
         columns={[
           { name: "Time", isNumber: true, cell: ({ at }) => clock(at) },
-          { name: "Who", cell: ({ consumer, ip }) => consumer ?? ip ?? "–" },
+          { name: "Who", cell: ({ consumer, ip }) => <a href={hrefTo(["why"], { consumer, ip })}>{consumer ?? ip}</a> },
           {
             name: "Why",
             cell: ({ code, requestId }) => <a href={hrefTo(["why"], { request: requestId })}>{code}</a>,

@@ -31,7 +31,7 @@ export function OneVersion({ number, versions, against, onRestored }: OneVersion
   return (
     <ScreenFrame
       title={`Version ${number}`}
-      intro={<a href={hrefTo(["versions"])}>All versions</a>}
+      intro={<a href={hrefTo(["versions"])}>← Versions</a>}
       acts={
         value === null ? null : value.number === newest ? (
           <Badge tone="good">in force</Badge>

@@ -15,8 +15,8 @@ export function Create() {
   const create = async (): Promise<void> => setMade((await send<Webhook>("POST", "webhooks", { body: { name, ...settings } })).value);
   return (
     <ScreenFrame
-      title={made === null ? "Create webhook" : `Webhook ${made.name} is created`}
-      intro={<a href={hrefTo(["webhooks"])}>All webhooks</a>}
+      title={made === null ? "New webhook" : `Webhook ${made.name} is created`}
+      intro={<a href={hrefTo(["webhooks"])}>← Webhooks</a>}
     >
       {made === null ? (
         <Panel title="Settings">

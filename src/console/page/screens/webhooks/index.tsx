@@ -6,5 +6,5 @@ import { WebhookList } from "./webhook-list.tsx";
 /** Shows who is told what happens, and how that goes. */
 export function Webhooks({ rest: [name], query }: ScreenProps) {
   if (name !== undefined) return <OneWebhook key={name} name={name} />;
-  return query.has("create") ? <Create /> : <WebhookList />;
+  return query.has("new") ? <Create /> : <WebhookList />;
 }

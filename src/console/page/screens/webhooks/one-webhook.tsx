@@ -33,7 +33,7 @@ export function OneWebhook({ name }: { readonly name: string }) {
   return (
     <ScreenFrame
       title={`Webhook ${name}`}
-      intro={<a href={hrefTo(["webhooks"])}>All webhooks</a>}
+      intro={<a href={hrefTo(["webhooks"])}>← Webhooks</a>}
       acts={value !== null && <WebhookBadge webhook={value} />}
     >
       {error !== null && <ErrorNote problem={error} onRetry={reload} />}

@@ -1,10 +1,10 @@
 import { count, span } from "../../format.ts";
 import { useList } from "../../list.ts";
-import { Act } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
 import { ScreenFrame } from "../../parts/screen.tsx";
 import { Listing } from "../../parts/table.tsx";
-import { go, hrefTo } from "../../router.ts";
+import { NewLink } from "../../records/new-link.tsx";
+import { hrefTo } from "../../router.ts";
 import { eventsOf, type Webhook } from "./webhook.ts";
 
 /** Lists the webhooks. */
@@ -14,7 +14,7 @@ export function WebhookList() {
     <ScreenFrame
       title="Webhooks"
       intro="Who is told what happens: keys that expire, quotas that are used up, targets that are down. Each event is signed, kept until it is delivered, and tried for a day."
-      acts={<Act label="New webhook" needs="admin" primary act={async () => go(hrefTo(["webhooks"], { create: "1" }))} />}
+      acts={<NewLink href={hrefTo(["webhooks"], { new: "webhook" })} words="New webhook" />}
     >
       <Listing
         list={list}
