@@ -135,12 +135,12 @@ screenTest("tells what would become of a request", { role: "viewer" }, async (at
   const { open, page } = at;
   await open("/routes/test");
   await page.getByLabel("Path or URL").fill("/declared/7");
-  await page.getByRole("button", { name: "Test" }).click();
-  await page.getByText("let through").waitFor();
+  await page.getByRole("button", { name: "Walk it" }).click();
+  await page.getByText("It would pass, and be forwarded as GET").waitFor();
   await page.getByText("declared takes /declared").waitFor();
   await page.getByLabel("Path or URL").fill("/nowhere");
-  await page.getByRole("button", { name: "Test" }).click();
-  await page.getByText("refused", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Walk it" }).click();
+  await page.getByText("It would be refused: 404").waitFor();
   // A viewer looks: what changes something says who may.
   await open("/routes/health");
   expect(

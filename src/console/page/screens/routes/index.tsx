@@ -3,6 +3,7 @@ import { Badge } from "../../parts/badge.tsx";
 import { ScreenFrame } from "../../parts/screen.tsx";
 import { Listing } from "../../parts/table.tsx";
 import { Tabs } from "../../parts/tabs.tsx";
+import { Walk } from "../../parts/walk.tsx";
 import { NewLink } from "../../records/new-link.tsx";
 import { SourceBadge } from "../../records/source.tsx";
 import type { Answer, Route, Upstream } from "../../records/types.ts";
@@ -10,7 +11,6 @@ import { go, hrefTo } from "../../router.ts";
 import type { ScreenProps } from "../index.ts";
 import { CachePanel } from "./cache.tsx";
 import { Health } from "./health.tsx";
-import { RequestTest } from "./request-test.tsx";
 import { NewRoute, RoutePage } from "./route.tsx";
 import { NewUpstream, UpstreamPage } from "./upstream.tsx";
 import { UpstreamName, useKnownUpstreams } from "./upstream-name.tsx";
@@ -47,7 +47,7 @@ export function Routes({ rest: [kind, name], query }: ScreenProps) {
         {tab === "upstreams" && <UpstreamList />}
         {tab === "health" && <Health />}
         {tab === "cache" && <CachePanel />}
-        {tab === "test" && <RequestTest />}
+        {tab === "test" && <Walk method="GET" target="/" />}
       </Tabs>
     </ScreenFrame>
   );

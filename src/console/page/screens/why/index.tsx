@@ -6,13 +6,13 @@ import { ErrorNote } from "../../parts/error-note.tsx";
 import { Icon } from "../../parts/icon.tsx";
 import { Panel, ScreenFrame } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
+import { Walk } from "../../parts/walk.tsx";
 import { hrefTo } from "../../router.ts";
 import type { Match, Refusal } from "../../shapes.ts";
 import type { ScreenProps } from "../index.ts";
 import { About, type Situation } from "./about.tsx";
 import { type Asked, askAbout, asked, hrefOf } from "./asked.ts";
 import { RefusedRequest } from "./refused.tsx";
-import { Walk } from "./walk.tsx";
 
 /** Milliseconds between two looks at the last refusals. */
 const LOOK_EVERY = 3000;
@@ -38,10 +38,16 @@ export function Why({ query }: ScreenProps) {
       {request !== null && <RefusedRequest key={request} id={request} />}
       {request === null && isAsked && <About title={titleOf(situation)} situation={situation} />}
       {request === null && !isAsked && target === null && <LastRefusals />}
-      <Walk key={`${target} ${query.get("method")}`} target={target ?? ""} method={query.get("method") ?? "GET"} />
+      <Panel title="Walk a request through the gateway">
+        <Walk key={`${target} ${query.get("method")}`} target={target ?? ""} method={query.get("method") ?? "GET"} apiKey={keyOf(found)} />
+      </Panel>
     </ScreenFrame>
   );
 }
+
+/** Gives the key that somebody asked about; empty: it was none, or only its id. */
+const keyOf = (found: Asked | null): string =>
+  found?.matches.some(({ kind, id }) => kind === "key" && id !== found.text) === true ? found.text : "";
 
 function titleOf({ consumer, key, ip, route, token }: Situation): string {
   const who = token !== null ? "This token" : key !== null ? `Key ${key}` : (consumer ?? ip ?? "Callers without a key");

@@ -1,12 +1,10 @@
 import { useState } from "preact/hooks";
-import { send } from "../../api.ts";
-import { Form, SelectField, TextField } from "../../parts/form.tsx";
-import { Icon } from "../../parts/icon.tsx";
-import { Panel } from "../../parts/screen.tsx";
-import type { Walked } from "../../shapes.ts";
-import { asked } from "./asked.ts";
+import { send } from "../api.ts";
+import type { Walked } from "../shapes.ts";
+import { Form, SelectField, TextField } from "./form.tsx";
+import { Icon } from "./icon.tsx";
 
-const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] as const;
 
 /** Where the parts of the gateway that a request passes have names for people. */
 const STEPS: Readonly<Record<string, string>> = {
@@ -24,45 +22,60 @@ const STEPS: Readonly<Record<string, string>> = {
 
 export interface WalkProps {
   readonly method: string;
+  /** A path or a URL. */
   readonly target: string;
+  /** A key that is known already, so that nobody must paste it again. */
+  readonly apiKey?: string;
 }
 
 /** Walks a request through the gateway without sending it, and shows each step. */
-export function Walk({ method: given, target: path }: WalkProps) {
-  const [method, setMethod] = useState(given);
-  const [target, setTarget] = useState(path);
-  // A key that was pasted above: it is found, so that nobody must paste it again.
-  const [key, setKey] = useState(
-    asked.value?.matches.some(({ kind, id }) => kind === "key" && id !== asked.value?.text) ? asked.value.text : "",
-  );
-  const [ip, setIp] = useState("");
-  const [headers, setHeaders] = useState("");
+export function Walk({ method, target, apiKey = "" }: WalkProps) {
+  const [draft, setDraft] = useState({ method, target, host: "", key: apiKey, ip: "", headers: "" });
   const [walked, setWalked] = useState<Walked | null>(null);
+  const set = (changed: Partial<typeof draft>): void => setDraft((before) => ({ ...before, ...changed }));
   const walk = async (): Promise<void> => {
+    const { headers, ...rest } = draft;
     const lines = headers.split("\n").filter((line) => line.trim() !== "");
-    const body = {
-      method,
-      target,
-      ...(key === "" ? {} : { key }),
-      ...(ip === "" ? {} : { ip }),
-      ...(lines.length === 0 ? {} : { headers: lines }),
-    };
+    const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== ""));
+    const body = lines.length === 0 ? given : { ...given, headers: lines };
     setWalked((await send<Walked>("POST", "explain/request", { body })).value);
   };
   return (
-    <Panel title="Walk a request through the gateway">
+    <>
       <p class="fine">Nothing is sent, counted or charged: each step tells what it would do.</p>
       <div class="columns">
         <Form submit="Walk it" needs="viewer" onSubmit={walk}>
-          <SelectField name="method" label="Method" options={METHODS} value={method} onValue={setMethod} required />
-          <TextField name="target" label="Path" value={target} onValue={setTarget} placeholder="/api/users/7" required />
-          <TextField name="key" label="API key" value={key} onValue={setKey} hint="It leaves this page only for this question." />
-          <TextField name="ip" label="Address" value={ip} onValue={setIp} placeholder="127.0.0.1" />
+          <SelectField
+            name="method"
+            label="Method"
+            options={METHODS}
+            value={draft.method}
+            onValue={(next) => set({ method: next })}
+            required
+          />
+          <TextField
+            name="target"
+            label="Path or URL"
+            value={draft.target}
+            onValue={(next) => set({ target: next })}
+            placeholder="/api/users/7"
+            required
+          />
+          <TextField name="host" label="Host" value={draft.host} onValue={(host) => set({ host })} placeholder="api.example.com" />
+          <TextField
+            name="key"
+            label="API key"
+            isSecret
+            value={draft.key}
+            onValue={(key) => set({ key })}
+            hint="It leaves this page only for this question."
+          />
+          <TextField name="ip" label="Caller's address" value={draft.ip} onValue={(ip) => set({ ip })} placeholder="127.0.0.1" />
           <TextField
             name="headers"
             label="Header fields"
-            value={headers}
-            onValue={setHeaders}
+            value={draft.headers}
+            onValue={(headers) => set({ headers })}
             rows={2}
             placeholder="X-Tenant: acme"
             hint="One on each line."
@@ -72,7 +85,7 @@ export function Walk({ method: given, target: path }: WalkProps) {
           {walked === null ? <p class="empty">The way of the request will be here, step by step.</p> : <Way walked={walked} />}
         </div>
       </div>
-    </Panel>
+    </>
   );
 }
 
