@@ -19,7 +19,7 @@ import type { Warnings } from "../health/warnings.ts";
 import { historyAdmin } from "../history/admin.ts";
 import type { History } from "../history/history.ts";
 import { IssuerState } from "../issuers/admin.ts";
-import { ISSUER_NAMES, IssuerConfig } from "../issuers/settings.ts";
+import { IssuerConfig } from "../issuers/settings.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminDeps, limitsAdmin } from "../limits/admin.ts";
@@ -146,7 +146,6 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
     documentsAdmin(deps.issuerDocuments, {
       schema: IssuerConfig,
       isNamedWithin: false,
-      names: ISSUER_NAMES,
       more: { schema: { state: IssuerState }, of: (name) => ({ state: deps.issuerState(name) }) },
     }),
   ),

@@ -98,7 +98,9 @@ function consumerLines(consumer: Consumer): string {
   const { id, tier } = consumer;
   let known = knownConsumers.get(consumer);
   if (known === undefined || known.tier !== tier) {
-    known = { tier, lines: inOnePiece(`X-Consumer-ID: ${id}\r\nX-Consumer-Tier: ${tier}\r\n`) };
+    // No rule lets a name hold anything else; one that came past all rules must not become a line of its own.
+    const safe = tier.replace(/[^!-~]/g, "");
+    known = { tier, lines: inOnePiece(`X-Consumer-ID: ${id}\r\nX-Consumer-Tier: ${safe}\r\n`) };
     knownConsumers.set(consumer, known);
   }
   return known.lines;

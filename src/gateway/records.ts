@@ -6,7 +6,7 @@ import type { Known } from "../config/section.ts";
 import { Consumers } from "../consumers/consumers.ts";
 import { DEMO_UPSTREAMS } from "../demo/settings.ts";
 import { HAND_OUT_PATH, isHandOut, takenBySection, wantedOf } from "../exchange/own-paths.ts";
-import { askedPlaces, IssuerConfig, isIssuerOf, issuerFaults, isUrl } from "../issuers/settings.ts";
+import { askedPlaces, ISSUER_NAMES, IssuerConfig, isIssuerOf, issuerFaults, isUrl } from "../issuers/settings.ts";
 import { Keys } from "../keys/keys.ts";
 import { KnownMetadata } from "../keys/metadata.ts";
 import { KeyRegistry } from "../keys/registry.ts";
@@ -19,7 +19,7 @@ import { DOCUMENT_KINDS, type DocumentKind, KINDS, type Kind, withArticle } from
 import type { Secrets } from "../records/sealing.ts";
 import type { StagedDocument, WriteDown } from "../records/staged.ts";
 import { overlap } from "../routes/overlap.ts";
-import { RouteConfig, routeFaults } from "../routes/settings.ts";
+import { ROUTE_NAMES, RouteConfig, routeFaults } from "../routes/settings.ts";
 import type { Fault } from "../schema/faults.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import { masksIn } from "../schema/secrets.ts";
@@ -306,11 +306,14 @@ const routeDocuments = ({ storage, clock, audit, writeDown, config, onRoutes }: 
     audit,
     writeDown,
     schema: RouteConfig,
+    names: ROUTE_NAMES,
     check: (value, name) =>
       checked(RouteConfig, ["routes", 0], value, (route: RouteConfig) => {
         const clash = records.routes.all().find((other) => other.name !== name && overlap(route, other.document));
         const taken = clash === undefined ? [] : [{ path: ["path"], message: takenBy(clash.name) }];
         const faults = [...routeFaults(route, records.known()), ...localFiles(route), ...taken];
+        if (name !== null && route.name !== undefined && route.name !== name)
+          faults.push({ path: ["name"], message: `must be ${JSON.stringify(name)}, by which the route is known` });
         if (faults.length > 0) return faults;
         const asked = route.authorize === null ? [] : refusedUrl(config(), route.authorize.url, ["authorize", "url"]);
         return route.upstream !== null && isAddress(route.upstream)
@@ -361,6 +364,7 @@ const issuerDocuments = (
     audit,
     writeDown,
     schema: IssuerConfig,
+    names: ISSUER_NAMES,
     check: (value, name) =>
       checked(IssuerConfig, ["issuers", "name"], value, (issuer: IssuerConfig) => {
         const faults = issuerFaults(issuer, records.known());

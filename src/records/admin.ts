@@ -2,35 +2,17 @@ import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from
 import { Elysia } from "elysia";
 import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
-import type { Fault, Path } from "../schema/faults.ts";
-import { IDENTIFIER } from "../schema/fields.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
 import { type DocumentKind, KINDS, withArticle } from "./kinds.ts";
+import { type NameRule, nameFaults } from "./names.ts";
 import { formsOf, isFound, SearchParameter } from "./search.ts";
-
-/** Says which names the records of a kind may have. */
-export interface NameRule {
-  readonly pattern: string;
-  /** Says in words what the pattern takes. */
-  readonly expects: string;
-  /** Gives what else is wrong with a name. */
-  readonly faults: (name: string, at: Path) => Fault[];
-}
-
-const IDENTIFIERS: NameRule = {
-  pattern: IDENTIFIER,
-  expects: "1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit",
-  faults: () => [],
-};
 
 /** Says how the kinds of named documents differ in the API. */
 export interface DocumentWords {
   readonly schema: TObject;
   /** True when the document itself holds its name (a route's; it may also go by its path). */
   readonly isNamedWithin: boolean;
-  /** The names that they may have; left out: those of most records. */
-  readonly names?: NameRule;
   /** Takes over changes of other instances before a document is shown. */
   readonly refresh?: () => Promise<void>;
   /** Makes fields that a new record comes without. They may be left out, and are shown in the answer, secrets as well. */
@@ -50,7 +32,7 @@ interface Searched<T> {
 }
 
 /** Gives the schemas of a kind's records: as they are told (`Record`), made (`Named`) and changed (`Patch`). */
-function schemasOf(singular: DocumentKind, { schema, isNamedWithin, names = IDENTIFIERS, more, made }: DocumentWords) {
+function schemasOf(singular: DocumentKind, names: NameRule, { schema, isNamedWithin, more, made }: DocumentWords) {
   const optional = ([field, each]: [string, TSchema]) => [field, made?.fields.includes(field) ? Type.Optional(each) : each];
   const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
   return {
@@ -85,14 +67,13 @@ function read(body: unknown): Record<string, unknown> {
 }
 
 /** Gives the name that a new record asks for. */
-function nameOf({ name, path }: Record<string, unknown>, { isNamedWithin, names = IDENTIFIERS }: DocumentWords): string {
+function nameOf({ name, path }: Record<string, unknown>, names: NameRule, { isNamedWithin }: DocumentWords): string {
   const key = name ?? (isNamedWithin ? path : undefined);
   if (typeof key !== "string" || key === "" || key.length > 128)
     throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
-  // Names stand in header fields and logs. A route's own is checked with the rest of it.
+  // A route's own is checked with the rest of it.
   if (isNamedWithin) return key;
-  const at = ["name"];
-  const faults = new RegExp(names.pattern).test(key) ? names.faults(key, at) : [{ path: at, message: `must be ${names.expects}` }];
+  const faults = nameFaults(names, key, ["name"]);
   if (faults.length > 0) throw invalid(faults);
   return key;
 }
@@ -107,7 +88,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
   /** The path below /admin, and the tag. */
   const plural = KINDS[singular].path;
   const one = withArticle(singular);
-  const { Record, Named, Patch, ById } = schemasOf(singular, words);
+  const { Record, Named, Patch, ById } = schemasOf(singular, documents.nameRule, words);
   const toJson = (item: Item<T>) => ({
     ...documents.shown(item.document),
     ...words.more?.of(item.name),
@@ -138,7 +119,7 @@ export const documentsAdmin = <T extends object>(documents: Documents<T>, words:
       "/",
       ({ body, set }) => {
         const input = read(body);
-        const name = nameOf(input, words);
+        const name = nameOf(input, documents.nameRule, words);
         const made = words.made?.of(input) ?? {};
         const item = documents.create(name, { ...(isNamedWithin ? input : withoutName(input)), ...made });
         set.status = 201;

@@ -10,6 +10,7 @@ import type { Storage } from "../storage/open.ts";
 import { documents } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import { type DocumentKind, withArticle } from "./kinds.ts";
+import { IDENTIFIERS, type NameRule, nameFaults } from "./names.ts";
 import { SecretFault, type Secrets } from "./sealing.ts";
 import type { WriteDown } from "./staged.ts";
 
@@ -31,6 +32,8 @@ export interface DocumentsDeps {
   readonly audit: Audit;
   /** The documents' schema: documents that an earlier version wrote get the fields that came since, and secrets are not shown. */
   readonly schema: TSchema;
+  /** The names that they may have; left out: those of most records. */
+  readonly names?: NameRule;
   /** Gives the value with its defaults, and everything that is wrong with it; `name` is the item's own. */
   readonly check: (value: unknown, name: string | null) => { value: unknown; faults: readonly Fault[] };
   /** Gives the names of those who would miss this item, for the refusal to delete it. */
@@ -214,11 +217,17 @@ export class Documents<T extends object> {
     return this.deps.schema;
   }
 
+  /** Says which names the documents may have. */
+  get nameRule(): NameRule {
+    return this.deps.names ?? IDENTIFIERS;
+  }
+
   /** Gives a value with its defaults, and all that keeps it from being a document of this name here. */
   tried(value: unknown, name: string): { value: unknown; faults: readonly Fault[] } {
     const { check, schema, secrets } = this.deps;
     const { value: filled, faults } = check(value, name);
-    return { value: filled, faults: faults.length > 0 ? faults : (secrets?.faultsIn(schema, filled) ?? []) };
+    const all = [...nameFaults(this.nameRule, name, []), ...faults];
+    return { value: filled, faults: all.length > 0 ? all : (secrets?.faultsIn(schema, filled) ?? []) };
   }
 
   /** Gives the names of those who would miss an item. */

@@ -21,6 +21,13 @@ import { RetryConfig, retryFaults, upstreamNameFault } from "../upstreams/settin
 import { sameRoutes } from "./overlap.ts";
 import { pathFault, prefixFault } from "./path.ts";
 
+/** The names of routes that the admin API makes: those that the schema takes, and paths. */
+export const ROUTE_NAMES = {
+  pattern: "^([A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}|/[!-~]{0,127})$",
+  expects: "a name of 1 to 128 letters, digits and . _ @ : / -, or the route's path",
+  faults: () => [],
+};
+
 export const RouteConfig = Shape(
   {
     name: Type.Optional(Name("How it is called in logs, metrics and the admin API. By default the path.")),

@@ -231,4 +231,39 @@ describe("a dump", () => {
     const wrong = await apply({ state: { tires: {}, tiers: { gold: { limit: 5 } }, consumers: { acme: { tier: "none" } } } });
     expect(Object.keys(errorsOf(wrong))).toContain("tires");
   });
+
+  test("is refused with names that no record may have: they stand in header fields", async () => {
+    using gateway = admin({ secret: "a-secret-for-tests" });
+    const route = { path: "/this", upstream: "http://127.0.0.1:8001" };
+    const apply = (state: object) => gateway.call("/admin/state", { method: "PUT", body: { state } });
+    for (const [kind, name, document] of [
+      ["tiers", "x\r\nSet-Cookie: a=b", { limits: [] }],
+      ["tiers", "", { limits: [] }],
+      ["tiers", "a/b", { limits: [] }],
+      ["upstreams", "x".repeat(129), upstream(8001)],
+      [
+        "issuers",
+        "certificate",
+        { issuer: "https://id.example.com", secret: "a-secret-of-at-least-32-characters", audience: ["a"], tier: { default: "anonymous" } },
+      ],
+      ["routes", "x\r\ny", route],
+      ["routes", "other", { ...route, name: "this" }],
+      ["consumers", "x\r\ny", { tier: "anonymous" }],
+      ["consumers", "", { tier: "anonymous" }],
+    ] as const) {
+      const { status, json } = await apply({ [kind]: { [name]: document } });
+      expect([kind, name, status, json.errors.map(({ path }: { path: string }) => path.startsWith(kind))]).toEqual([
+        kind,
+        name,
+        422,
+        [true],
+      ]);
+    }
+    // A route goes by its path as well, also when it has moved since.
+    await gateway.post("/admin/routes", route);
+    await gateway.patch("/admin/routes/%2Fthis", { path: "/that" });
+    const { state } = { state: (await gateway.get("/admin/state")).json };
+    await gateway.remove("/admin/routes/%2Fthis");
+    expect((await apply(state)).json.created).toEqual(["route /this"]);
+  });
 });
