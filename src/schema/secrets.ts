@@ -9,7 +9,7 @@ type Replace = (secret: string, isUrl: boolean, path: Path) => string;
  * Gives the schema of the value at a step within another. A record, or what may be anything, may declare by `secretNames` which names hold
  * credentials.
  */
-function childOf(schema: TSchema, step: Step): TSchema | undefined {
+export function childOf(schema: TSchema, step: Step): TSchema | undefined {
   const { items, properties, patternProperties, secretNames } = schema;
   const isAnything = secretNames !== undefined && (items ?? properties ?? patternProperties) === undefined;
   // What stands in it may be anything as well, and its names say the same.

@@ -1,5 +1,7 @@
+import type { TProperties, TSchema } from "@sinclair/typebox";
 import { findNodeAtLocation, getNodeValue, type Node } from "jsonc-parser";
 import { Config } from "../config/schema.ts";
+import { isInTheClear, maskedUrl, secretPlaces } from "../config/secret-places.ts";
 import { treeOf as syntaxOf } from "../config/tree.ts";
 import type { Path, Step } from "../schema/faults.ts";
 import { mapSecrets } from "../schema/secrets.ts";
@@ -14,36 +16,52 @@ interface Edit {
   readonly text: string;
 }
 
-/** Reads a text as JSON or YAML, as far as it can be read. */
-const treeOf = (text: string): Node | undefined => syntaxOf(text, null).root;
+/** Reads a text as JSON or YAML; nothing where its syntax is not good all through: then nobody knows where in it a value ends. */
+function treeOf(text: string): Node | undefined {
+  const { root, fault } = syntaxOf(text, null);
+  return fault === null ? root : undefined;
+}
 
 /**
- * Gives a configuration file's text as others may see it: secrets that stand in it in the clear are masked. What is `${NAME}` stays, and so do
- * hashes of keys.
+ * Gives a configuration file's text as others may see it: secrets that stand in it in the clear are masked, and so is what may be one. What is
+ * `${NAME}` stays, and so do hashes of keys. Of a text that can't be read only the known names at the beginnings of lines are shown.
  *
  * @example
  * maskedText('{ "issuers": { "main": { "secret": "hunter2", … } } }'); // '{ "issuers": { "main": { "secret": "***", … } } }'
  */
 export function maskedText(text: string): string {
   const root = treeOf(text);
-  if (root === undefined) return withoutKeys(text);
-  const edits: Edit[] = [];
-  mapSecrets(Config, getNodeValue(root), (secret, isUrl, path) => {
-    const shown = isUrl
-      ? secret.replace(/\/\/(?!\$\{[^}]*\}(?::\$\{[^}]*\})?@)[^/]*@/, `//${MASK}@`)
-      : isInTheClear(secret)
-        ? MASK
-        : secret;
-    const node = shown === secret ? undefined : findNodeAtLocation(root, [...path]);
-    if (node !== undefined) edits.push({ node, text: shown });
-    return secret;
+  if (root === undefined) return text.trim() === "" ? text : outlineOf(text);
+  const edits = secretPlaces(root).flatMap(({ node, isUrl }): Edit[] => {
+    const secret = String(node.value);
+    const shown = isUrl ? maskedUrl(secret, MASK) : isInTheClear(secret) ? MASK : secret;
+    return shown === secret ? [] : [{ node, text: shown }];
   });
   return withoutKeys(edited(text, edits));
 }
 
-/** Tells whether a secret stands there itself: not as `${NAME}`, behind the name of a scheme or not, and not as a key's hash. */
-const isInTheClear = (secret: string): boolean =>
-  secret !== "" && !secret.startsWith("sha256:") && !/^(\w+ )?$/.test(secret.replace(/\$\{[^}]*\}/g, ""));
+/** Gives the lines of a text with nothing of them but brackets and a known name at the beginning. */
+function outlineOf(text: string): string {
+  const known = namesIn(Config);
+  return text
+    .split("\n")
+    .map((line) => {
+      const rest = line.trimEnd();
+      const [, start = "", field = "", name = "", value = ""] = /^([\s{[-]*)((?:"(?=\w+")|)(\w+)"?:)?(.*)$/s.exec(rest) ?? [];
+      const isShown = field !== "" && known.has(name);
+      const [lead, hidden] = isShown ? [`${start}${field}`, value] : [start, `${field}${value}`];
+      if (/^[\s{}[\],]*$/.test(hidden)) return `${lead}${hidden}`;
+      return `${lead}${isShown ? " " : ""}${JSON.stringify(MASK)}`;
+    })
+    .join("\n");
+}
+
+/** Gives the names of all fields that a schema knows. */
+function namesIn({ items, properties = {}, patternProperties = {}, anyOf = [] }: TSchema): Set<string> {
+  const children: TSchema[] = [...Object.values(properties as TProperties), ...Object.values(patternProperties as TProperties), ...anyOf];
+  if (items !== undefined) children.push(items);
+  return new Set([...Object.keys(properties), ...children.flatMap((child) => [...namesIn(child)])]);
+}
 
 /**
  * Puts the secrets of the text before back where one that was read, changed and sent back still holds masks. Entries of lists are matched by
@@ -63,15 +81,22 @@ export function unmaskedText(text: string, before: string): string {
   return edited(text, edits);
 }
 
-/** Gives the paths at which a mask stands in a secret's place. */
+/** Gives the paths at which a mask stands: in a secret's place, or in that of what might have been one. */
 export function masksInText(text: string): Path[] {
   const root = treeOf(text);
   const paths: Path[] = [];
-  if (root !== undefined)
-    mapSecrets(Config, getNodeValue(root), (secret, isUrl, path) => {
-      if (secret === MASK || (isUrl && secret.includes(`//${MASK}@`))) paths.push(path);
-      return secret;
-    });
+  const look = (value: unknown, path: Path): void => {
+    if (value === MASK) paths.push(path);
+    else if (Array.isArray(value)) for (const [i, each] of value.entries()) look(each, [...path, i]);
+    else if (isObject(value)) for (const [name, each] of Object.entries(value)) look(each, [...path, name]);
+  };
+  if (root === undefined) return paths;
+  const value: unknown = getNodeValue(root);
+  look(value, []);
+  mapSecrets(Config, value, (secret, isUrl, path) => {
+    if (isUrl && secret.includes(`//${MASK}@`)) paths.push(path);
+    return secret;
+  });
   return paths;
 }
 

@@ -215,7 +215,8 @@ export class Versions {
   /** Gives the text that somebody means to write, with the secrets that stay. Throws 422 for one that the API may not write. */
   private editedText(given: string, before: string): string {
     const { live, config, env } = this.deps;
-    const text = unmaskedText(given, before);
+    // Of a file that can't be read nothing can be put back: what is in force may have the same secrets.
+    const text = unmaskedText(unmaskedText(given, before), live.text ?? before);
     const masks = masksInText(text).map((path) => ({
       path,
       message: "is what is shown in a secret's place: write ${NAME}, or the secret itself",

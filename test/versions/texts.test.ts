@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import fc from "fast-check";
+import { Config } from "../../src/config/schema.ts";
 import { treeOf } from "../../src/config/tree.ts";
 import { PoolConfig } from "../../src/pools/settings.ts";
 import { withDefaults } from "../../src/schema/defaults.ts";
 import { minimal } from "../../src/schema/minimal.ts";
+import { isSecretAt } from "../../src/schema/secrets.ts";
 import { fieldChanges } from "../../src/versions/document-diff.ts";
 import { maskedText, masksInText, unmaskedText, variablesIn } from "../../src/versions/file-text.ts";
 import { KEPT, withNames, withSecrets } from "../../src/versions/kept-secrets.ts";
@@ -108,6 +110,58 @@ routes: [{ path: "/\${PLACE}" }]
     expect(back).toContain('secret: "in a block\\n"\n        limit: 5');
     expect([...variablesIn(text)].sort()).toEqual(["KEY", "PLACE"]);
   });
+});
+
+describe("a text with faults shows no secret", () => {
+  const pool = "pools: { llm: { keys: [{ id: k1, secret: hunter2-hunter2 }] } }\n";
+  const json = '{ "issuers": { "main": { "secret": "hunter2-hunter2" } } }';
+  test.each<[string, string]>([
+    ["an alias of nothing", `${pool}x: *nope\n`],
+    ["a merge", `base: &b { a: 1 }\nroutes: [{ <<: *b }]\n${pool}`],
+    ["no number", `${pool}server: { port: .nan }\n`],
+    ["a name that is no text", `${pool}? [a, b]\n: c\n`],
+    ["a block", `routes: *nope\nissuers:\n  main:\n    secret: |\n      hunter2-hunter2\n      url: hunter2\n`],
+    [
+      "a section that was not closed",
+      `{ "routes": [{ "path": "/" }, "pools": { "llm": { "keys": [{ "id": "k1", "secret": "hunter2-hunter2" }] } } }`,
+    ],
+    ["lines of JSON", `{\n  "routes": [,\n  "redis": {\n    "url": "redis://me:hunter2@10.0.0.1"\n  }\n}`],
+    ["a quote that was not closed", `{ "server": { "host": "x }, \n"issuers": { "main": {\n "secret": "hunter2-hunter2" } } }`],
+    ["a name that stands twice", `${json.slice(0, -1)}, "issuers": { "main": { "secret": "hunter2-other", "secret": "hunter2-third" } } }`],
+    ["a misspelt section", json.replace("issuers", "isuers")],
+    ["a misspelt name", json.replace('"secret"', '"secrte"')],
+    ["an object in a secret's place", json.replace('"hunter2-hunter2"', '{ "a": ["hunter2-hunter2"] }')],
+    ["a list in an object's place", json.replace('{ "main"', '[{ "main"').replace("} } }", "} }] }")],
+    ["a number", "issuers: { main: { secret: 4242424242424242 } }"],
+    ["a URL with a slash in its password", "redis: { url: 'redis://me:hun/ter2-hunter2@10.0.0.1' }"],
+  ])("%s", (_, text) => {
+    const shown = maskedText(text);
+    expect(shown).not.toMatch(/hun\/?ter2|4242/);
+    expect(shown).toContain("***");
+    expect(shown.split("\n").length).toBe(text.split("\n").length);
+  });
+
+  test("but the lines at which it stands, by the names that all configurations have", () => {
+    expect(maskedText('{\n  "server": {\n    "port": 80\n  },\n  "pools": { "openai"\n  // x\n  "routes": [\n')).toBe(
+      '{\n  "server": {\n    "port": "***"\n  },\n  "pools": "***"\n  "***"\n  "routes": [\n',
+    );
+  });
+
+  test("and is not taken back with masks in any place", () => {
+    expect(masksInText('{ "routes": [{ "path": "***" }] }')).toEqual([["routes", 0, "path"]]);
+  });
+});
+
+test("in a text without faults nothing but secrets is masked", async () => {
+  const pages = [...new Bun.Glob("**/*.md").scanSync({ cwd: `${import.meta.dir}/../../docs`, absolute: true })];
+  const texts = (await Promise.all(pages.map((page) => Bun.file(page).text()))).flatMap((page) =>
+    [...page.matchAll(/```jsonc config\.json\n(.*?)```/gs)].map(([, text]) => text ?? ""),
+  );
+  expect(texts.length).toBeGreaterThan(10);
+  for (const text of texts) {
+    expect(treeOf(text, null).fault).toBeNull();
+    expect(masksInText(maskedText(text)).filter((path) => !isSecretAt(Config, path))).toEqual([]);
+  }
 });
 
 test("a dump names secrets by their ids, and what has the names gets them back", () => {
