@@ -78,7 +78,10 @@ export async function reload({ next, text, isStopping, along }: Reread, ground: 
         ...faultsOf(next, documents, ground, services),
         ...stagedFaults(documents, next, services.records),
       ];
-  const faults = own.length > 0 ? own : await checkedByAll(ground, step);
+  const checked = own.length > 0 ? own : await checkedByAll(ground, step);
+  // Once more: records were changed by others while all checked it.
+  const faults =
+    checked.length > 0 ? checked : [...clashesOf(next, documents, ground, services), ...stagedFaults(documents, next, services.records)];
   const drop = (): void => {
     plugins.drop();
     dropWithAll(ground, step);
@@ -102,12 +105,13 @@ export async function reload({ next, text, isStopping, along }: Reread, ground: 
 
 const STOPPING: readonly Fault[] = [{ path: [], message: "the gateway is stopping" }];
 
+/** Gives the faults with which a configuration conflicts with what the admin API made, these documents among it. */
+const clashesOf = (next: Config, documents: readonly StagedDocument[], ground: Ground, services: Services): readonly Fault[] =>
+  services.records.asIf(documents, null, () => conflicts(next, ground, services));
+
 /** Gives the faults with which a configuration can't come into force now, together with these documents. */
 export function faultsOf(next: Config, documents: readonly StagedDocument[], ground: Ground, services: Services): readonly Fault[] {
-  const faults = [
-    ...fixedFaults(ground.inForce.config, next),
-    ...services.records.asIf(documents, null, () => conflicts(next, ground, services)),
-  ];
+  const faults = [...fixedFaults(ground.inForce.config, next), ...clashesOf(next, documents, ground, services)];
   faults.push(...examineBackendFiles(next, ground.clock.wall()).faults);
   const { activities } = next;
   const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);

@@ -242,6 +242,7 @@ export class Versions {
     const file = text === null || text === live.text ? undefined : { before: live.text, after: text };
     const summary = summaryOf(changes, file);
     let number = 0;
+    const isFresh = this.look(text !== null);
     const store = (): void => {
       const after = { ...summary, ...(step.note === null ? {} : { note: step.note }) };
       audit.together(() =>
@@ -252,7 +253,7 @@ export class Versions {
         }),
       );
     };
-    if (text !== null) await this.putInForce({ ...step, text }, store);
+    if (text !== null) await this.putInForce({ ...step, text }, { isFresh, store });
     else {
       const faults = faultsOf(documents, step.leaving);
       if (faults.length > 0) throw invalid(faults);
@@ -292,16 +293,31 @@ export class Versions {
     });
   }
 
-  /** Puts a text of the file in force with what belongs to it. `store`: `null` where all is only checked. */
+  /** Looks at what a change begins with. Gives what tells whether all of that is still so. `hasFile`: the file belongs to it. */
+  private look(hasFile: boolean): () => boolean {
+    const { journal, live } = this.deps;
+    const onDisk = (): string | null => {
+      try {
+        return hasFile ? live.onDisk() : null;
+      } catch {
+        return null;
+      }
+    };
+    const [number, text, disk] = [journal.last()?.number, live.text, onDisk()];
+    return () => journal.last()?.number === number && live.text === text && onDisk() === disk;
+  }
+
+  /** Puts a text of the file in force with what belongs to it. `change`: `null` where all is only checked. Rejects with 409 where it is not fresh by then. */
   private async putInForce(
     { documents, text }: { documents: readonly StagedDocument[]; text: string },
-    store: (() => void) | null,
+    change: { readonly isFresh: () => boolean; readonly store: () => void } | null,
   ): Promise<void> {
     const { live, config } = this.deps;
     const commit = (): void => {
+      if (change?.isFresh() === false) throw overtaken();
       const putBack = replaceFile(live.file ?? "", text);
       try {
-        store?.();
+        change?.store();
       } catch (error) {
         putBack();
         throw error;
@@ -310,7 +326,7 @@ export class Versions {
     const faults = await live.replace(text, {
       documents,
       check: (next) => processFaults(config(), next),
-      commit: store === null ? null : commit,
+      commit: change === null ? null : commit,
     });
     if (faults.length > 0) throw unusable(faults);
   }
@@ -377,6 +393,10 @@ export class Versions {
       );
   }
 }
+
+/** Refuses what was overtaken while it was made ready: plug-ins, certificates and workers take a while. */
+const overtaken = (): Refused =>
+  refused("conflict", "Something else was changed at the same moment, and nothing of this was: look at what there is now, and repeat it.");
 
 /** Refuses a text of the file with all its faults, each with its line and column. */
 function unusable(faults: readonly Fault[]): Refused {

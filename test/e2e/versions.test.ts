@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { backend } from "../support/backend.ts";
 import { underLoad } from "../support/flaky.ts";
-import { ADMIN_TOKEN, type Running, run, start } from "../support/process.ts";
+import { write } from "../support/plugins.ts";
+import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
 import { until } from "../support/until.ts";
 
 const MOVED = { name: "moved", path: "/moved", upstream: "main", auth: "none" };
@@ -93,6 +94,45 @@ test("the file is not written where it does not say that it may be", async () =>
   expect((await answer(gateway, "GET", "/admin/config/file")).json).toMatchObject({ isInForce: true, isEditable: false });
   const refused = await answer(gateway, "PUT", "/admin/config/file", { text: "{}" });
   expect([refused.status, refused.json.detail]).toEqual([403, expect.stringContaining("editFile")]);
+});
+
+test("a restore with the file that others overtake changes nothing, and leaves no consumer without its tier", async () => {
+  using behind = backend();
+  using home = folder();
+  const [go, waits] = [join(home.path, "go"), join(home.path, "waits")];
+  const slow = (note: string): string => `
+    import { existsSync, writeFileSync } from "node:fs";
+    // ${note}
+    export default {
+      async setup() {
+        writeFileSync(${JSON.stringify(waits)}, "");
+        while (!existsSync(${JSON.stringify(go)})) await Bun.sleep(5);
+      },
+      request() {},
+    };`;
+  write(home.path, { "slow.ts": slow("as it was"), go: "" });
+  const config = (routes: readonly object[]) => configFor(behind.url, routes, { plugins: [{ file: "./slow.ts" }] });
+  await using gateway = await start({ config: config([]), cwd: home.path });
+  await answer(gateway, "POST", "/admin/tiers", { name: "gone", limits: [] });
+  await answer(gateway, "PUT", "/admin/config/file", { text: text(config([MOVED])) });
+  for (const late of ["consumer", "tier"]) {
+    rmSync(go, { force: true });
+    rmSync(waits);
+    write(home.path, { "slow.ts": slow(late) });
+    await until(() => existsSync(waits));
+    const restoring = answer(gateway, "POST", "/admin/versions/1/restore", { file: true });
+    // By then it waits for the plug-in.
+    for (let i = 0; i < 3; i++) await answer(gateway, "GET", "/admin/versions");
+    const body = late === "consumer" ? { id: "late", tier: "gone" } : { name: "late", limits: [] };
+    expect((await answer(gateway, "POST", `/admin/${late}s`, body)).status).toBe(201);
+    writeFileSync(go, "");
+    const { status, json } = await restoring;
+    expect([status, json.detail]).toEqual([late === "consumer" ? 422 : 409, expect.any(String)]);
+    expect((await answer(gateway, "GET", "/admin/tiers/gone")).status).toBe(200);
+    expect(readFileSync(join(home.path, "config.json"), "utf8")).toContain("/moved");
+    await answer(gateway, "DELETE", `/admin/${late}s/late`);
+  }
+  expect((await answer(gateway, "POST", "/admin/versions/1/restore", { file: true })).status).toBe(200);
 });
 
 test("dump, diff, apply and versions on the command line", async () => {
