@@ -27,7 +27,7 @@ function treeOf(text: string): Node | undefined {
  * `${NAME}` stays, and so do hashes of keys. Of a text that can't be read only the known names at the beginnings of lines are shown.
  *
  * @example
- * maskedText('{ "issuers": { "main": { "secret": "hunter2", … } } }'); // '{ "issuers": { "main": { "secret": "***", … } } }'
+ * maskedText('{ "issuers": { "main": { "secret": "hunter2" } } }'); // '{ "issuers": { "main": { "secret": "***" } } }'
  */
 export function maskedText(text: string): string {
   const root = treeOf(text);
