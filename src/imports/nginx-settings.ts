@@ -133,6 +133,9 @@ function bodySize(directive: Directive, route: Part, draft: Draft): void {
 /** An address that is no caller's. */
 const NOBODY: readonly string[] = ["192.0.2.0/32"];
 
+/** Tells whether settings keep some callers out. */
+export const isGuarded = ({ route }: Settings): boolean => route.ips !== undefined || route.auth !== undefined;
+
 /** Tells whether settings let nobody in. */
 export const isForNobody = ({ route }: Settings): boolean => Bun.deepEquals((route.ips as Part | undefined)?.allow, NOBODY);
 

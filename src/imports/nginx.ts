@@ -3,7 +3,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { Draft, type DraftRoute, type Part, staticPrefix } from "./draft.ts";
 import { isGuard, isSilent, LEFT_OUT } from "./nginx-directives.ts";
 import { leadsToHttps, listenAsIn, type Server, serversOf } from "./nginx-servers.ts";
-import { isForNobody, NO_SETTINGS, routeFields, type Settings, settingsAt, type Zones, zoneOf } from "./nginx-settings.ts";
+import { isForNobody, isGuarded, NO_SETTINGS, routeFields, type Settings, settingsAt, type Zones, zoneOf } from "./nginx-settings.ts";
 import { type Directive, directivesOf } from "./nginx-syntax.ts";
 import { Unreadable } from "./source.ts";
 
@@ -67,14 +67,14 @@ class NginxImport {
       this.answer("/", answer, hosts, settings);
       return;
     }
-    for (const each of block) if (each.name === "location") this.location(each, hosts, settings);
+    for (const each of block) if (each.name === "location") this.location(each, hosts, settings, block);
     if (!block.some(({ name }) => name === "location")) {
       const files = block.find(({ name }) => name === "root" || name === "try_files" || name === "index");
       if (files !== undefined) this.draft.note(files, NO_FILES);
     }
   }
 
-  private location(from: Directive, hosts: readonly string[], around: Settings): void {
+  private location(from: Directive, hosts: readonly string[], around: Settings, beside: readonly Directive[]): void {
     const { draft } = this;
     const [first = "", second] = from.words;
     const [modifier, path] = second === undefined ? modifierOf(first) : [first, second];
@@ -91,9 +91,11 @@ class NginxImport {
       draft.note(from, `location ${path} is left out: answers are not passed on inside; see the upstream's targets and breaker`);
       return;
     }
-    const settings = settingsAt(block, around, this.zones, draft);
+    const own = settingsAt(block, around, this.zones, draft);
+    const isWider = modifier === "=" && !isGuarded(own) && this.isGuardedBelow(path, beside, around);
+    const settings = isWider ? { ...own, route: { ...own.route, auth: "required" } } : own;
     this.tell(block);
-    for (const each of block) if (each.name === "location") this.location(each, hosts, settings);
+    for (const each of block) if (each.name === "location") this.location(each, hosts, settings, block);
     if (block.some(({ name }) => name === "internal")) {
       draft.addRoute({ ...this.place(path, hosts), respond: { status: 404 }, auth: "none" }, from);
       return;
@@ -101,12 +103,30 @@ class NginxImport {
     const answer = block.find(({ name }) => name === "return");
     const pass = block.find(({ name }) => name === "proxy_pass" || name === "grpc_pass");
     if (modifier === "=" && (answer ?? pass) !== undefined && path !== "/")
-      draft.note(from, `location = ${path} takes this path alone, and the route takes what is below it as well`);
+      draft.note(
+        from,
+        `location = ${path} takes this path alone, and the route takes what is below it as well${isWider ? ', which is guarded: it asks for a key ("auth": "required")' : ""}`,
+      );
     if (answer !== undefined) this.answer(path, answer, hosts, settings);
     else if (pass !== undefined && modifier === "=" && path === "/")
       draft.note(from, "location = / is left out: a route for / takes everything");
     else if (pass !== undefined) this.pass(path, pass, block, hosts, settings);
     else this.unanswered(path, from, hosts, settings);
+  }
+
+  /** Tells whether the location that takes what is below a path keeps callers out. */
+  private isGuardedBelow(path: string, beside: readonly Directive[], around: Settings): boolean {
+    const below = `${path.replace(/\/$/, "")}/`;
+    let length = -1;
+    let found: Directive | null = null;
+    for (const each of beside) {
+      const prefix = each.name !== "location" || /^[=~@]/.test(each.words[0] ?? "~") ? null : (each.words.at(-1) ?? "");
+      const taken = prefix?.replace(/^\^~/, "");
+      if (taken === undefined || taken.length <= length || !below.startsWith(taken)) continue;
+      length = taken.length;
+      found = each;
+    }
+    return found !== null && isGuarded(settingsAt(found.block ?? [], around, this.zones, this.draft));
   }
 
   /** Takes a location whose answers Sluice does not have. */
@@ -124,8 +144,8 @@ class NginxImport {
    * there is one.
    */
   private close(path: string, from: Directive, hosts: readonly string[], settings: Settings): boolean {
+    if (!isGuarded(settings)) return false;
     const { ips, auth } = settings.route;
-    if (ips === undefined && auth === undefined) return false;
     const isShut = isForNobody(settings);
     const guards = isShut ? { auth: "none" } : { auth: auth ?? "none", ...(ips === undefined ? {} : { ips }) };
     this.draft.addRoute({ ...this.place(path, hosts), respond: { status: isShut ? 403 : 404 }, ...guards }, from);

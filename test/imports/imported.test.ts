@@ -267,6 +267,17 @@ describe("what is imported", () => {
       ]);
     });
 
+    test("what is below a single path is as guarded as there", () => {
+      const single = (guard: string) =>
+        nginx(`server { location / { ${guard} proxy_pass http://h; }\nlocation = /up { proxy_pass http://h; } }`);
+      const guarded = single("auth_basic x;");
+      expect([guarded.routes[1], guarded.notes]).toEqual([
+        expect.objectContaining({ path: "/up", auth: "required" }),
+        expect.stringContaining("2: location = /up takes this path alone, and the route takes what is below it as well, which is guarded"),
+      ]);
+      expect(single("").routes[1]).toMatchObject({ path: "/up", auth: "none" });
+    });
+
     test("what a host refuses is not taken by a server for every host", () => {
       const named = (answer: string) =>
         nginx(`server { listen 80; ${all} }\nserver { listen 80; server_name b.example.com; ${answer} }`).routes.slice(1);
