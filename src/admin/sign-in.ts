@@ -65,18 +65,22 @@ export class SignIn {
     return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "token", SESSION_LASTS, visit);
   }
 
-  /** Signs in whoever has a first-run link. Throws `Refused`: a wrong one counts in the guard. Rejects with `RedisDown`. */
+  /**
+   * Signs in whoever has a first-run link. Throws `Refused`: a wrong one counts in the guard, and waits for no turn to change something.
+   * Rejects with `RedisDown`.
+   */
   async byLink(secret: string, visit: Visit): Promise<SignedIn> {
     refuseForeign(visit);
     const { browser, ip } = visit;
     if (browser !== null && !browser.isSecure && !browser.isLoopbackHost) throw new Refused(LINK_UNSAFE);
     const { guard, sessions, tokens, write } = this.deps;
-    const take = async () => sessions.takeLink(secret, "consoleLink");
-    const link = await (write === null ? take() : write(take));
-    const token = link === null || link.token === null ? null : tokens.byMark(link.token);
-    if (token !== null) return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "link", SESSION_LASTS, visit);
     const blockedFor = guard.blockedFor(ip);
     if (blockedFor > 0) throw new Refused(ipBlocked(blockedFor));
+    const isThere = sessions.find(secret, "consoleLink") !== null;
+    const take = async () => sessions.takeLink(secret, "consoleLink");
+    const link = !isThere ? null : await (write === null ? take() : write(take));
+    const token = link === null || link.token === null ? null : tokens.byMark(link.token);
+    if (token !== null) return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "link", SESSION_LASTS, visit);
     guard.strike(ip);
     throw new Refused(LINK_GONE);
   }

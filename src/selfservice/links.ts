@@ -46,6 +46,11 @@ export class Links {
     return { path: `/my#link=${id}`, expiresAt };
   }
 
+  /** Tells whether there is such a link, as far as this instance knows. Nothing is changed. */
+  isThere(link: string): boolean {
+    return this.deps.sessions.find(link, "myLink") !== null;
+  }
+
   /** Takes a link and lets its consumer in. Gives the secret that is shown from then on; `null`: the link works no more. */
   open(link: string, { ip, id: requestId }: Pick<Exchange, "ip" | "id">): (LetIn & { readonly id: string }) | null {
     const { sessions, audit } = this.deps;

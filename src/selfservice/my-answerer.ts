@@ -66,21 +66,27 @@ export class MyAnswerer {
     });
   }
 
-  /** Lets in who opens a link, and gives the browser the cookie by which it is known again. A wrong link counts in the guard. */
+  /**
+   * Lets in who opens a link, and gives the browser the cookie by which it is known again. A wrong link counts in the guard, and is refused
+   * before it waits for its turn to change something: strangers must not keep others from theirs.
+   */
   private letIn(exchange: Exchange): Promise<Answer> {
     const { links, guard, changes, browserOf } = this.deps;
     const { isSecure } = browserOf(exchange);
     return changes.answer(exchange, async () => {
       const origin = exchange.incoming.head.fields.get("origin");
       if (origin !== null && !this.isOwn(exchange, origin)) throw new Refused(FOREIGN);
+      if (exchange.blockedFor > 0) throw new Refused(ipBlocked(exchange.blockedFor));
       const asked = await readJson(exchange.incoming.body, LINK);
+      const wrong = (): Refused => {
+        guard.strike(exchange.ip);
+        return new Refused(LINK_GONE);
+      };
+      if (!links.isThere(asked.link)) throw wrong();
       const work = (): Outcome => {
+        // Somebody else may have opened it meanwhile.
         const opened = links.open(asked.link, exchange);
-        if (opened === null) {
-          if (exchange.blockedFor > 0) throw new Refused(ipBlocked(exchange.blockedFor));
-          guard.strike(exchange.ip);
-          throw new Refused(LINK_GONE);
-        }
+        if (opened === null) throw wrong();
         const { id, consumer, expiresAt } = opened;
         const value = { consumer: consumer.id, expiresAt: timeText(expiresAt) };
         return { status: 201, value, headers: [["Set-Cookie", cookieOf(id, LET_IN_FOR / 1000, isSecure)]] };
