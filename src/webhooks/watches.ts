@@ -5,10 +5,11 @@ import type { Clock } from "../values/clock.ts";
 import { eventOf, type WebhookEvent, type WebhookEvents } from "./events.ts";
 
 const DAY = 86_400_000;
-/** The most keys that one look tells of: the next one tells of the others. */
-const KEYS_AT_ONCE = 1000;
-/** Milliseconds between two looks at the keys that expire. */
-const LOOK_AT_KEYS_EVERY = 60_000;
+/** The most keys that one look sees, and tells of: the next one goes on there, since requests wait meanwhile. */
+const SEEN_AT_ONCE = 5000;
+const TOLD_AT_ONCE = 200;
+/** Milliseconds between the beginnings of two rounds through the keys that expire, at least. */
+const ROUND_EVERY = 60_000;
 /** Milliseconds that a sink may be behind, and for which it is not told again. */
 const LAGS_AFTER = 10 * 60_000;
 const LAGS_AGAIN_AFTER = 3_600_000;
@@ -36,40 +37,88 @@ const WINDOWS = [
   ["1d", 0, DAY],
   ["7d", DAY, 7 * DAY],
 ] as const;
+type Within = (typeof WINDOWS)[number][0];
 
 const markOf = ({ id, expiresAt }: Pick<ExpiringKey, "id" | "expiresAt">, within: string): string =>
   `key.expiring:${id}:${expiresAt}:${within}`;
 
+/** The keys at one time from a row on, and those that expire later: SQLite finds either in the index, but not both at once. */
+const SAME_TIME = "expires_at = ?1 AND rowid > ?2";
+const LATER = "expires_at > ?1 AND expires_at <= ?2";
+
+/** A place among the keys by the time at which they expire. */
+interface Place {
+  readonly at: number;
+  /** The last that was seen of those that expire at that time; `null`: all were. */
+  readonly row: number | null;
+}
+
+/** What is left of a round: windows of which each is from its place on and up to a time. */
+interface Left {
+  readonly within: Within;
+  readonly from: Place;
+  readonly until: number;
+}
+
 /** Tells of keys that expire within a week, and again of those that do within a day. */
 export class KeyWatch {
   private nextAt = 0;
+  private left: readonly Left[] = [];
 
   constructor(private readonly deps: KeyWatchDeps) {}
 
-  /** Looks, if the last time is long enough ago; for a timer. */
+  /** Looks at some keys: those that come next in a round, or the first ones, if the last round began long enough ago. For a timer. */
   look(): void {
-    const { clock, events, declared } = this.deps;
+    const { clock, events, storage } = this.deps;
     const now = clock.wall();
-    if (now < this.nextAt || !events.wants("key.expiring")) return;
-    this.nextAt = now + LOOK_AT_KEYS_EVERY;
-    for (const [within, from, to] of WINDOWS)
-      for (const key of [...this.stored(now + from, now + to, within), ...declared(now + from, now + to)]) {
-        const { id, expiresAt, ...rest } = key;
-        const once = { name: markOf(key, within), until: expiresAt + DAY };
-        events.put(eventOf("key.expiring", { key: id, ...rest, expiresAt: timeText(expiresAt) ?? "", within }, { once }));
-      }
+    if (!events.wants("key.expiring")) return;
+    if (this.left.length === 0) {
+      if (now < this.nextAt) return;
+      this.nextAt = now + ROUND_EVERY;
+      this.left = WINDOWS.map(([within, from, to]) => ({
+        within,
+        from: { at: now + from, row: null },
+        until: now + to,
+      }));
+      for (const { within, from, until } of this.left) this.tell(this.deps.declared(from.at, until), within);
+    }
+    const [next] = this.left;
+    // One transaction for all: each would wait for the disk.
+    if (next !== undefined) storage.client.transaction(() => this.goOn(next)).immediate();
   }
 
-  /** Gives keys of which it was not told yet. */
-  private stored(after: number, until: number, within: string): ExpiringKey[] {
-    // The marks are asked here, so that a million keys of which is told already are not read again and again. They have the form of `markOf`.
-    const untold = this.deps.storage.client.query<ExpiringKey, [number, number, string, number]>(
-      `SELECT id, consumer, name, start, "end", expires_at AS expiresAt FROM keys INDEXED BY keys_expires
-       WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND expires_at > ?1 AND expires_at <= ?2
-       AND NOT EXISTS (SELECT 1 FROM webhook_marks WHERE webhook_marks.name = 'key.expiring:' || keys.id || ':' || keys.expires_at || ':' || ?3)
-       ORDER BY expires_at LIMIT ?4`,
+  /** Tells of the keys that come next in a window. */
+  private goOn({ within, from, until }: Left): void {
+    const { client } = this.deps.storage;
+    const portion = `SELECT expires_at AS at, rowid AS row FROM keys INDEXED BY keys_expires
+      WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND ${from.row === null ? LATER : SAME_TIME} ORDER BY expires_at, rowid`;
+    const to = from.row ?? until;
+    const end = client.query<Place, [number, number, number]>(`${portion} LIMIT 1 OFFSET ?3`).get(from.at, to, SEEN_AT_ONCE - 1);
+    // The marks are asked here, so that keys of which is told already are not read again and again. They have the form of `markOf`.
+    const untold = client
+      .query<ExpiringKey & { readonly row: number }, [number, number, number, string, number]>(
+        `SELECT id, consumer, name, start, "end", expires_at AS expiresAt, row FROM (${portion} LIMIT ?3) CROSS JOIN keys ON keys.rowid = row
+         WHERE NOT EXISTS (SELECT 1 FROM webhook_marks WHERE webhook_marks.name = 'key.expiring:' || keys.id || ':' || at || ':' || ?4)
+         ORDER BY at, row LIMIT ?5`,
+      )
+      .all(from.at, to, SEEN_AT_ONCE, within, TOLD_AT_ONCE);
+    this.tell(
+      untold.map(({ row, ...key }) => key),
+      within,
     );
-    return untold.all(after, until, within, KEYS_AT_ONCE);
+    const last = untold.length < TOLD_AT_ONCE ? undefined : untold.at(-1);
+    const allOfTime = from.row === null ? null : { at: from.at, row: null };
+    const next = last === undefined ? (end ?? allOfTime) : { at: last.expiresAt, row: last.row };
+    const [, ...others] = this.left;
+    this.left = next === null ? others : [{ within, from: next, until }, ...others];
+  }
+
+  private tell(keys: readonly ExpiringKey[], within: Within): void {
+    for (const key of keys) {
+      const { id, expiresAt, ...rest } = key;
+      const once = { name: markOf(key, within), until: expiresAt + DAY };
+      this.deps.events.put(eventOf("key.expiring", { key: id, ...rest, expiresAt: timeText(expiresAt) ?? "", within }, { once }));
+    }
   }
 }
 
