@@ -124,7 +124,28 @@ async function ask<T>(method: string, url: string, init: RequestInit): Promise<V
   return { value, etag: response.headers.get("etag") };
 }
 
+/** Milliseconds after a sign-in in which another instance may not have heard of it, and after which it is asked once more. */
+const FRESH_FOR = 2000;
+const AGAIN_AFTER = 300;
+
+let signedInAt = Number.NEGATIVE_INFINITY;
+
+/** Notes that somebody has signed in a moment ago. */
+export function noteSignIn(): void {
+  signedInAt = performance.now();
+}
+
 async function answered(method: string, url: string, init: RequestInit): Promise<Response> {
+  const response = await sent(method, url, init);
+  if (response.status === 401 && performance.now() - signedInAt < FRESH_FOR) {
+    // Nothing was done: what was sent may be sent again.
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
+    return judged(await sent(method, url, init), url);
+  }
+  return judged(response, url);
+}
+
+async function sent(method: string, url: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(url, { method, credentials: "same-origin", cache: "no-store", redirect: "error", ...init });
@@ -133,6 +154,11 @@ async function answered(method: string, url: string, init: RequestInit): Promise
     throw unreachable(error);
   }
   isUnreachable.value = false;
+  return response;
+}
+
+/** Gives an answer that is good. Rejects with the `Problem` that another is. */
+async function judged(response: Response, url: string): Promise<Response> {
   if (response.ok) return response;
   const members: unknown = await response.json().catch(() => null);
   const problem = new Problem(response.status, typeof members === "object" && members !== null ? { ...members } : {});

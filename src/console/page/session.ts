@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { get, onSignedOut, Problem, send } from "./api.ts";
+import { get, noteSignIn, onSignedOut, Problem, send } from "./api.ts";
 import { isAtLeast, type Role } from "./role.ts";
 
 /** Tells who is signed in. */
@@ -51,6 +51,7 @@ export async function whoAmI(): Promise<void> {
 /** Signs in by an admin token, or by the secret of the link that the first start prints. Rejects with a `Problem`. */
 export async function signIn(by: { readonly token: string } | { readonly link: string }): Promise<void> {
   await send("POST", "session", { body: by });
+  noteSignIn();
   hasExpired.value = false;
   await whoAmI();
 }
