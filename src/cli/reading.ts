@@ -4,6 +4,7 @@ import demoConfig from "../../config.json";
 import { lastGood, storagePathIn } from "../config/last-good.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import { Secrets } from "../records/sealing.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { fileHere } from "./config-file.ts";
 import { CannotStart } from "./running.ts";
@@ -41,7 +42,7 @@ export function readConfig(named: string | undefined, folder: string | undefined
 export function standIn(file: string | null, text: string, faults: readonly Fault[], folder: string | undefined): Read {
   const broken = faultList(file ?? "config.json", faults);
   const databasePath = folder === undefined ? (storagePathIn(text) ?? "data/sluice.db") : join(folder, "sluice.db");
-  const kept = lastGood(databasePath);
+  const kept = lastGood(databasePath, new Secrets(process.env.SLUICE_SECRET, process.env.SLUICE_SECRET_OLD));
   const loaded = kept === null ? null : loadConfig(kept.text, process.env);
   if (kept === null || loaded === null)
     throw new CannotStart(`${broken}\n  ${databasePath} holds no configuration that was in force before`);

@@ -1,35 +1,48 @@
 import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { findNodeAtLocation, getNodeValue } from "jsonc-parser";
-import { issuersSection } from "../issuers/settings.ts";
-import { poolsSection } from "../pools/settings.ts";
-import { secretsIn } from "../schema/secrets.ts";
+import { findNodeAtLocation } from "jsonc-parser";
 import type { Storage } from "../storage/open.ts";
-import { isObject } from "../values/json.ts";
 import { hashKey } from "../values/key-format.ts";
+import { isInTheClear, maskedUrl, secretPlaces } from "./secret-places.ts";
 import { treeOf } from "./tree.ts";
+
+/** Seals a text, so that only who has SLUICE_SECRET can read it. */
+export interface Seal {
+  readonly canSeal: boolean;
+  seal(text: string): string;
+  /** Throws where it can't be opened. */
+  openIfSealed(text: string): string;
+}
 
 /**
  * Keeps the text of a configuration that came into force. The database holds no secret: keys that stand in the text are replaced by their
- * hashes, and a text with a secret of a pool or an issuer in it (not as "${NAME}") is not kept.
+ * hashes, and a text with another secret in it (not as "${NAME}") is sealed, or not kept where it can't be.
  */
-export function keepLastGood(storage: Storage, text: string, now: number): void {
-  if (holdsSecret(text)) return;
+export function keepLastGood(storage: Storage, text: string, now: number, seal: Seal): void {
   const kept = withoutKeys(text);
+  const isSecret = holdsSecret(kept);
   const before = storage.client.query<{ text: string }, []>("SELECT text FROM configurations WHERE id = 1").get();
-  if (before?.text === kept) return;
-  storage.client.query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (1, ?1, ?2)").run(kept, now);
+  if (isSecret && !seal.canSeal) {
+    // An earlier version knew of fewer secrets.
+    if (before !== null && holdsSecret(before.text)) storage.client.query("DELETE FROM configurations WHERE id = 1").run();
+    return;
+  }
+  if (!isSecret && before?.text === kept) return;
+  storage.client
+    .query("INSERT OR REPLACE INTO configurations (id, text, at) VALUES (1, ?1, ?2)")
+    .run(isSecret ? seal.seal(kept) : kept, now);
 }
 
 /** Gives the text that was kept, and when; `null` when there is none, or no database. */
-export function lastGood(databasePath: string): { text: string; at: number } | null {
+export function lastGood(databasePath: string, seal: Seal): { text: string; at: number } | null {
   if (!existsSync(databasePath)) return null;
   try {
     // Not read-only: after a crash SQLite has to bring in the write-ahead log first.
     using database = new Database(databasePath, { readwrite: true, create: false });
-    return database.query<{ text: string; at: number }, []>("SELECT text, at FROM configurations WHERE id = 1").get();
+    const kept = database.query<{ text: string; at: number }, []>("SELECT text, at FROM configurations WHERE id = 1").get();
+    return kept === null ? null : { ...kept, text: seal.openIfSealed(kept.text) };
   } catch {
-    // No such table: an older version's database.
+    // No such table: an older version's database. Or it was sealed under another SLUICE_SECRET.
     return null;
   }
 }
@@ -41,13 +54,15 @@ export function storagePathIn(text: string): string | null {
   return node?.type === "string" && !String(node.value).includes("${") ? String(node.value) : null;
 }
 
-/** Tells whether a secret of a pool or an issuer stands in the text itself, not as "${NAME}". */
+/** Tells whether a secret stands in the text itself, not as "${NAME}". */
 function holdsSecret(text: string): boolean {
+  // Of what is sealed there is no tree with a section in it.
   const { root } = treeOf(text, null);
-  const value: unknown = root === undefined ? undefined : getNodeValue(root);
-  return [poolsSection, issuersSection]
-    .flatMap(({ name, schema }) => secretsIn(schema, isObject(value) ? value[name] : undefined))
-    .some((secret) => !/^\$\{[^}]*\}$/.test(secret));
+  return (root?.type === "object" ? secretPlaces(root) : []).some(({ node, isUrl }) => {
+    const secret = String(node.value);
+    // A user's name by itself is none.
+    return isUrl ? maskedUrl(secret, "") !== secret && !/\/\/[^/@]*:\$\{[^}]*\}@/.test(secret) : isInTheClear(secret);
+  });
 }
 
 function withoutKeys(text: string): string {

@@ -3,6 +3,7 @@ import { keepLastGood } from "../config/last-good.ts";
 import type { Along } from "../config/live.ts";
 import { Config } from "../config/schema.ts";
 import type { PreparedPlugins } from "../plugins/plugins.ts";
+import { Secrets } from "../records/sealing.ts";
 import type { StagedDocument } from "../records/staged.ts";
 import type { Fault } from "../schema/faults.ts";
 import { secretsIn } from "../schema/secrets.ts";
@@ -158,5 +159,5 @@ export function swap(
 const learnSecrets = ({ redactor, inForce }: Ground): void => redactor.learn("config", secretsIn(Config, inForce.config));
 
 /** Keeps the text of the configuration in force, for a start with a broken file. */
-export const keepGood = (text: string, { storage, clock, guarded }: Ground): void =>
-  guarded(() => keepLastGood(storage, text, clock.wall()));
+export const keepGood = (text: string, { storage, clock, guarded, options }: Ground): void =>
+  guarded(() => keepLastGood(storage, text, clock.wall(), new Secrets(options.secret, options.oldSecret)));

@@ -9,6 +9,7 @@ import { LiveConfig } from "../../src/config/live.ts";
 import { loadConfig, placed } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { treeOf } from "../../src/config/tree.ts";
+import { Secrets } from "../../src/records/sealing.ts";
 import { type Fault, formatFault, formatPath } from "../../src/schema/faults.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import { hashKey } from "../../src/values/key-format.ts";
@@ -207,7 +208,7 @@ describe("the last good configuration", () => {
     storage = openStorage(":memory:");
     const text =
       "consumers:\n  - id: a\n    tier: pro\n    keys:\n      - &k a-plain-key-0123456789\n      - |\n        never\n      - 'a-quoted-key-0123456789'\n  - { id: b, tier: pro, keys: [{ key: a-key-in-an-object-01 }], metadata: { same: *k } }\n";
-    keepLastGood(storage, text, 0);
+    keepLastGood(storage, text, 0, new Secrets(undefined, undefined));
     const kept = storage.client.query<{ text: string }, []>("SELECT text FROM configurations WHERE id = 1").get()?.text ?? "";
     for (const key of ["a-plain-key-0123456789", "a-quoted-key-0123456789", "a-key-in-an-object-01"]) {
       expect(kept).not.toContain(key);
