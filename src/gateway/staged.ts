@@ -3,6 +3,7 @@ import { KINDS } from "../records/kinds.ts";
 import type { StagedDocument } from "../records/staged.ts";
 import { subjectOf } from "../records/staged.ts";
 import type { Fault } from "../schema/faults.ts";
+import { MAX_WEBHOOKS } from "../webhooks/settings.ts";
 import type { Records } from "./records.ts";
 
 /** The most of those who use something that is to go that are told of. */
@@ -20,8 +21,15 @@ export function stagedFaults(
 ): Fault[] {
   const changed = new Set([...staged.map(subjectOf), ...leaving]);
   return records.asIf(staged, next, (clashes) =>
-    clashes.length > 0 ? [...clashes] : staged.flatMap((each) => faultsOf(each, changed, records)),
+    clashes.length > 0 ? [...clashes] : [...tooMany(staged, records), ...staged.flatMap((each) => faultsOf(each, changed, records))],
   );
+}
+
+/** Gives one fault where there would be too many webhooks. */
+function tooMany(staged: readonly StagedDocument[], { webhooks }: Records): Fault[] {
+  const count = webhooks.all().length;
+  if (count <= MAX_WEBHOOKS || !staged.some(({ kind, text }) => kind === "webhook" && text !== null)) return [];
+  return [{ path: [KINDS.webhook.path], message: `would be ${count}, and ${MAX_WEBHOOKS} are the most: leave some out` }];
 }
 
 function faultsOf({ kind, name, text }: StagedDocument, changed: ReadonlySet<string>, records: Records): Fault[] {

@@ -266,4 +266,14 @@ describe("a dump", () => {
     await gateway.remove("/admin/routes/%2Fthis");
     expect((await apply(state)).json.created).toEqual(["route /this"]);
   });
+
+  test("is refused with more webhooks than there may be, by one fault", async () => {
+    using gateway = admin({ secret: "a-secret-for-tests", config: { admin: { upstreamAllow: ["127.0.0.1"] } } });
+    const hook = { url: "https://127.0.0.1/hook", secret: `whsec_${btoa("x".repeat(32))}`, events: ["*"] };
+    const hooks = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`hook-${i}`, hook]));
+    const apply = (count: number) => gateway.call("/admin/state", { method: "PUT", body: { state: { webhooks: hooks(count) } } });
+    const refused = await apply(65);
+    expect([refused.status, refused.json.errors.length, Object.keys(errorsOf(refused))]).toEqual([422, 1, ["webhooks"]]);
+    expect((await apply(64)).json.created).toHaveLength(64);
+  });
 });
