@@ -1,5 +1,7 @@
 import {
   closeSync,
+  fchmodSync,
+  fchownSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -24,10 +26,10 @@ export function replaceFile(file: string, text: string): PutBack {
   try {
     const real = realpathSync(file);
     const before = readFileSync(real);
-    const { mode } = statSync(real);
-    put(`${real}.before`, before, mode);
-    put(real, text, mode);
-    return () => put(real, before, mode);
+    const rights = statSync(real);
+    put(`${real}.before`, before, rights);
+    put(real, text, rights);
+    return () => put(real, before, rights);
   } catch (error) {
     throw refused(
       "conflict",
@@ -36,12 +38,29 @@ export function replaceFile(file: string, text: string): PutBack {
   }
 }
 
-/** Writes a file anew under another name, and moves it to its own when all of it is on the disk. */
-function put(path: string, content: string | Uint8Array, mode: number): void {
-  const part = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
+/** Says who may do what with a file. */
+type Rights = Readonly<Record<"mode" | "uid" | "gid", number>>;
+
+/** Gives a file these rights, which the process' umask would narrow. Its owner stays where only root could change that. */
+function give(file: number, { mode, uid, gid }: Rights): void {
   try {
-    const to = openSync(part, "wx", mode);
+    fchownSync(file, uid, gid);
+  } catch {
+    // It is this process' user then, who may write it.
+  }
+  // Behind the owner: a change of that takes some rights away.
+  fchmodSync(file, mode & 0o7777);
+}
+
+/** Writes a file anew under another name, and moves it to its own when all of it is on the disk. */
+function put(path: string, content: string | Uint8Array, rights: Rights): void {
+  // A name of its own: what a crash has left behind is in nobody's way.
+  const part = join(dirname(path), `.${basename(path)}.${Bun.randomUUIDv7()}.part`);
+  try {
+    // For nobody else until it has the rights that it is to have.
+    const to = openSync(part, "wx", 0o600);
     try {
+      give(to, rights);
       const bytes = typeof content === "string" ? Buffer.from(content) : content;
       for (let at = 0; at < bytes.length; ) at += writeSync(to, bytes, at);
       fsyncSync(to);
