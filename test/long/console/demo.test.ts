@@ -29,5 +29,6 @@ screenTest("shows the tab that is current, and what callers show, on a phone", {
   if (tab === null || box === null) throw new Error("nothing is shown");
   expect(tab.x + tab.width).toBeLessThanOrEqual(box.x + box.width + 1);
   await open("/routes");
-  await page.getByText("none: open to all").first().waitFor();
+  const warning = await page.getByText("none: open to all").first().boundingBox();
+  expect((warning?.x ?? 0) + (warning?.width ?? 0)).toBeLessThan(390);
 });

@@ -47,17 +47,20 @@ export const Code = ({ text, what = "command" }: { readonly text: string; readon
   </div>
 );
 
-/** Shows a secret that nobody will see again. `what` names it: "key", "token". */
-export const SecretOnce = ({ secret, what }: { readonly secret: string; readonly what: string }) => (
+export interface SecretOnceProps {
+  readonly secret: string;
+  /** Names it: "key", "token". */
+  readonly what: string;
+  /** Why it must be copied now; left out: there is only a hash of it. */
+  readonly why?: string;
+}
+
+/** Shows a secret that nobody will see again. */
+export const SecretOnce = ({ secret, what, why = "Sluice keeps only a hash of it: you can't see it again." }: SecretOnceProps) => (
   <div class="note secret" role="status">
     <p>
-      <strong>Copy this {what} now.</strong> Sluice keeps only a hash of it: you can't see it again.
+      <strong>Copy this {what} now.</strong> {why}
     </p>
-    <div class="code">
-      <pre>
-        <code>{secret}</code>
-      </pre>
-      <CopyButton text={secret} what={what} />
-    </div>
+    <Code text={secret} what={what} />
   </div>
 );

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { part, send } from "../../api.ts";
 import { dateTime } from "../../format.ts";
-import { Code } from "../../parts/copy.tsx";
+import { SecretOnce } from "../../parts/copy.tsx";
 import { Dialog } from "../../parts/dialog.tsx";
 import { Form, SelectField } from "../../parts/form.tsx";
 import { may } from "../../session.ts";
@@ -49,8 +49,7 @@ export function SelfServiceLink({ id }: { readonly id: string }) {
             </Form>
           ) : (
             <>
-              <p>Copy this link now, and hand it over. It works once, until {dateTime(link.expiresAt)}.</p>
-              <Code text={link.url} what="link" />
+              <SecretOnce secret={link.url} what="link" why={`Hand it over. It works once, until ${dateTime(link.expiresAt)}.`} />
               <div class="acts">
                 <button type="button" class="primary" onClick={close}>
                   I have copied it

@@ -55,9 +55,6 @@ export function Routes({ rest: [kind, name], query }: ScreenProps) {
 
 const AUTH = { required: "a key", optional: "a key or none", none: "none: open to all" } as const;
 
-/** Characters of a path for which there is room on a phone. */
-const UNBROKEN = 14;
-
 function RouteList() {
   const list = useList<Route>("routes", {}, "search");
   const known = useKnownUpstreams();
@@ -87,7 +84,7 @@ function RouteList() {
           name: "Takes",
           cell: ({ path, methods, hosts }) => (
             <>
-              <code class={path.length <= UNBROKEN ? "short" : ""}>{path}</code>
+              <code>{path}</code>
               <span class="fine">
                 {methods.length === 0 ? "" : ` ${methods.join(", ")}`}
                 {hosts.length === 0 ? "" : ` at ${hosts.join(", ")}`}
