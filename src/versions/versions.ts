@@ -9,6 +9,7 @@ import type { DocumentKind } from "../records/kinds.ts";
 import { SecretFault } from "../records/sealing.ts";
 import type { DocumentChange, StagedDocument } from "../records/staged.ts";
 import { type Fault, wireFaults } from "../schema/faults.ts";
+import { mayHoldSecrets } from "../schema/secrets.ts";
 import { type FieldChange, fieldChanges } from "./document-diff.ts";
 import { replaceFile } from "./file.ts";
 import { maskedText, masksInText, unmaskedText } from "./file-text.ts";
@@ -136,7 +137,7 @@ export class Versions {
   async restore(number: number, note: string | null, file: boolean | null): Promise<Done & { readonly file: boolean }> {
     const { journal, live } = this.deps;
     this.require(number);
-    const documents = stepsBetween(this.deps.journal.texts(), this.deps.journal.textsAt(number));
+    const documents = this.stepsTo(this.deps.journal.textsAt(number));
     const kept = journal.fileAt(number);
     const isOther = kept !== null && live.text !== null && !journal.isSame(kept, live.text);
     if (isOther && file === null)
@@ -154,6 +155,26 @@ export class Versions {
       ...{ action: "version.restore", subject: `version ${number}` },
     });
     return { ...done, file: text !== null };
+  }
+
+  /** Gives what makes these documents of those that are there. What was sealed under the secret before (SLUICE_SECRET_OLD) is sealed anew. */
+  private stepsTo(wanted: DocumentTexts): StagedDocument[] {
+    const now = this.deps.journal.texts();
+    return stepsBetween(now, wanted).flatMap((step): StagedDocument[] => {
+      const { kind, name, text } = step;
+      const documents = this.deps.documents[kind];
+      const before = now[kind].get(name);
+      if (text === null || !mayHoldSecrets(documents.schema)) return [step];
+      try {
+        const document = documents.opened(text);
+        const isSame = before !== undefined && Bun.deepEquals(documents.opened(before), document);
+        return isSame ? [] : [{ kind, name, text: documents.closed(document) }];
+      } catch (error) {
+        // Whoever checks it says so.
+        if (error instanceof SecretFault) return [step];
+        throw error;
+      }
+    });
   }
 
   /** Gives the file's text as it is on the disk, with its secrets. Throws 409 where there is no file, or it can't be read. */

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import fc from "fast-check";
 import { type Admin, admin, errorsOf } from "../admin/harness.ts";
+import { folder } from "../support/process.ts";
 
 const upstream = (port: number) => ({ targets: [{ url: `http://127.0.0.1:${port}` }] });
 
@@ -120,6 +122,26 @@ describe("a restore", () => {
     expect((await versionsOf(gateway))[0]?.number).toBe(3);
     expect((await gateway.get("/admin/tiers/gold")).status).toBe(200);
     expect((await gateway.post("/admin/versions/1/restore", { files: true })).status).toBe(422);
+  });
+
+  test("seals under the secret of now what was sealed under the one before", async () => {
+    using home = folder();
+    const path = join(home.path, "sluice.db");
+    const keys = (secret: string) => ({ keys: [{ id: "k1", secret, limit: 10, window: "60s" }] });
+    {
+      using gateway = admin({ path, secret: "the-secret-before" });
+      await gateway.post("/admin/pools", { name: "models", ...keys("first-secret"), services: {} });
+      await gateway.patch("/admin/pools/models", keys("other-secret"));
+    }
+    {
+      using gateway = admin({ path, secret: "the-secret-of-now", oldSecret: "the-secret-before" });
+      expect((await gateway.post("/admin/versions/2/restore", {})).json.changed).toEqual(["pool models"]);
+      expect((await gateway.post("/admin/versions/2/restore", {})).json.changed).toEqual([]);
+    }
+    using gateway = admin({ path, secret: "the-secret-of-now" });
+    expect((await gateway.get("/admin/pools/models")).status).toBe(200);
+    expect((await gateway.get("/admin/versions/4")).json.documents.pools.models.keys[0]).toMatchObject({ secret: "***" });
+    expect(gateway.faults).toEqual([]);
   });
 
   test("gives what a version was, byte for byte, after any changes", async () => {
