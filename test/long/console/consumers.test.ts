@@ -42,7 +42,7 @@ screenTest("creates a consumer by the keyboard alone, and a key whose secret is 
   await open("/consumers");
   await page.getByRole("button", { name: "New consumer" }).focus();
   await page.keyboard.press("Enter");
-  await page.getByRole("option", { name: "free" }).waitFor({ state: "attached" });
+  await page.getByRole("dialog").getByRole("option", { name: "free" }).waitFor({ state: "attached" });
   await page.getByLabel("Id").focus();
   await page.keyboard.type("acme");
   await page.keyboard.press("Tab");
