@@ -88,6 +88,21 @@ test("a file that is another is left alone until somebody says what is to be don
   expect((await fetch(`${gateway.url}/moved`)).status).toBe(404);
 });
 
+test("a broken file shows no secret, and is replaced by a text that has masks for those in force", async () => {
+  using behind = backend();
+  const config = configFor(behind.url, [], {
+    issuers: { main: { issuer: "https://id.example.com", audience: ["a"], secret: "hunter2-".repeat(8) } },
+  });
+  await using gateway = await start({ config });
+  const good = (await answer(gateway, "GET", "/admin/config/file")).json.text;
+  const file = join(gateway.folder, "config.json");
+  writeFileSync(file, text(config).replace('"logging": {', '"logging": {{'));
+  const broken = (await answer(gateway, "GET", "/admin/config/file")).json;
+  expect(broken).toMatchObject({ isInForce: false, text: expect.not.stringContaining("hunter2") });
+  expect((await answer(gateway, "PUT", "/admin/config/file", { text: good })).status).toBe(200);
+  expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(config);
+});
+
 test("the file is not written where it does not say that it may be", async () => {
   using behind = backend();
   await using gateway = await start({ config: configFor(behind.url, [], { admin: {} }) });
