@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { backend } from "../support/backend.ts";
-import { ADMIN_TOKEN, type Running, run, start } from "../support/process.ts";
-import { signingKey, type TestIssuer, testIssuer } from "../support/token-issuer.ts";
+import { backend } from "../../support/backend.ts";
+import { ADMIN_TOKEN, type Running, run, start } from "../../support/process.ts";
+import { signingKey, type TestIssuer, testIssuer } from "../../support/token-issuer.ts";
 
 const KEY = "a-declared-key-0123456789";
 const SECRET = "the-secret-of-the-introspection-client";

@@ -1,9 +1,9 @@
 // The whole program, of one process and of several: what workers see is told as well.
 import { describe, expect, test } from "bun:test";
-import { ADMIN_TOKEN, run } from "../support/process.ts";
-import { startAll } from "../support/processes.ts";
-import { receiver, WEBHOOK_SECRET } from "../support/receiver.ts";
-import { until } from "../support/until.ts";
+import { ADMIN_TOKEN, run } from "../../support/process.ts";
+import { startAll } from "../../support/processes.ts";
+import { receiver, WEBHOOK_SECRET } from "../../support/receiver.ts";
+import { until } from "../../support/until.ts";
 
 const KEY = "a-key-of-the-test-0123";
 const config = (hook: string, workers: number) => ({

@@ -1,9 +1,9 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { systemClock } from "../../src/values/clock.ts";
-import { BigQueryServer } from "../support/bigquery.ts";
-import { folder, freePort, type Running, run, start } from "../support/process.ts";
+import { systemClock } from "../../../src/values/clock.ts";
+import { BigQueryServer } from "../../support/bigquery.ts";
+import { folder, freePort, type Running, run, start } from "../../support/process.ts";
 
 const insert = (table: string, id: number) => ({ operation: "insert", table, colNames: ["id"], colTypes: ["INTEGER"], colValues: [id] });
 const post = async (gateway: Running, body: unknown): Promise<number> => {

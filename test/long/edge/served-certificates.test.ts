@@ -1,11 +1,11 @@
 import { expect } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Certified, certified, shownBy } from "../support/certificates.ts";
-import { ADMIN_TOKEN, folder, type Running, run, start } from "../support/process.ts";
-import { killAndWait, startAll } from "../support/processes.ts";
-import { having } from "../support/programs.ts";
-import { until } from "../support/until.ts";
+import { type Certified, certified, shownBy } from "../../support/certificates.ts";
+import { ADMIN_TOKEN, folder, type Running, run, start } from "../../support/process.ts";
+import { killAndWait, startAll } from "../../support/processes.ts";
+import { having } from "../../support/programs.ts";
+import { until } from "../../support/until.ts";
 
 const { describe, test } = having("openssl");
 
