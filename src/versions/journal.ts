@@ -202,29 +202,25 @@ export class Journal {
     return text === null ? null : (JSON.parse(text) as KeptText);
   }
 
-  /** Gives the text that was kept of a file, with its secrets unless it has masks in their place. Throws `SecretFault`. */
-  opened({ text }: KeptText): string {
-    return this.deps.secrets.openIfSealed(text);
-  }
-
-  /** Gives a kept text as others may see it; `null`: it can't be opened any more. */
-  shown(kept: KeptText): string | null {
+  /** Gives the text that was kept of a file, with its secrets unless it has masks in their place; `null`: it can't be opened any more. */
+  opened({ text }: KeptText): string | null {
     try {
-      return maskedText(this.opened(kept));
+      return this.deps.secrets.openIfSealed(text);
     } catch (error) {
       if (error instanceof SecretFault) return null;
       throw error;
     }
   }
 
+  /** Gives a kept text as others may see it; `null`: it can't be opened any more. */
+  shown(kept: KeptText): string | null {
+    const text = this.opened(kept);
+    return text === null ? null : maskedText(text);
+  }
+
   /** Tells whether a kept text is this one. */
   isSame(kept: KeptText, text: string): boolean {
-    try {
-      return kept.isMasked ? kept.text === maskedText(text) : this.opened(kept) === text;
-    } catch (error) {
-      if (error instanceof SecretFault) return false;
-      throw error;
-    }
+    return kept.isMasked ? kept.text === maskedText(text) : this.opened(kept) === text;
   }
 
   /** Gives a text of the file as the database may hold it: one with a secret is sealed, or where it can't be, the secret is left out. */

@@ -363,7 +363,7 @@ export class Versions {
       }
       const known = journal.fileAt(last.number);
       if (text === null || (known !== null && journal.isSame(known, text))) return;
-      journal.write({ documents: [], file: { before: this.textOf(known), after: text }, source: "file" });
+      journal.write({ documents: [], file: { before: known === null ? null : journal.opened(known), after: text }, source: "file" });
     });
     this.isFileUntold = false;
   }
@@ -380,24 +380,13 @@ export class Versions {
     }
   }
 
-  /** Gives a kept text, unless it can't be opened any more. */
-  private textOf(kept: KeptText | null): string | null {
-    if (kept === null) return null;
-    try {
-      return this.deps.journal.opened(kept);
-    } catch (error) {
-      if (error instanceof SecretFault) return null;
-      throw error;
-    }
-  }
-
   private wholeText(kept: KeptText, number: number): string {
     if (kept.isMasked)
       throw refused(
         "conflict",
         `The file of version ${number} had a secret in the clear, which was not kept, since SLUICE_SECRET was not set: write the file by hand, and repeat with "file": false.`,
       );
-    const text = this.textOf(kept);
+    const text = this.deps.journal.opened(kept);
     if (text === null)
       throw refused(
         "conflict",
