@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { findNodeAtLocation } from "jsonc-parser";
 import type { Storage } from "../storage/open.ts";
 import { hashKey } from "../values/key-format.ts";
+import { edited } from "./edits.ts";
 import { isInTheClear, maskedUrl, secretPlaces } from "./secret-places.ts";
 import { treeOf } from "./tree.ts";
 
@@ -72,14 +73,8 @@ function withoutKeys(text: string): string {
     .flatMap((consumer) => findNodeAtLocation(consumer, ["keys"])?.children ?? [])
     .map((node) => (node.type === "object" ? (findNodeAtLocation(node, ["key"]) ?? node) : node))
     .filter((node) => node.type === "string" && !String(node.value).includes("${") && !String(node.value).startsWith("sha256:"));
-  // What an alias of YAML names stands in several places of the tree, and in one of the text.
-  const places = [...new Map(secrets.map((node) => [node.offset, node])).values()].sort((a, b) => b.offset - a.offset);
-  let kept = text;
-  // From the last one on, so that the places before it stay right.
-  for (const { offset, length, value } of places) {
-    const hash = JSON.stringify(`sha256:${hashKey(String(value))}`);
-    const end = text.slice(offset, offset + length).endsWith("\n") ? "\n" : "";
-    kept = `${kept.slice(0, offset)}${hash}${end}${kept.slice(offset + length)}`;
-  }
-  return kept;
+  return edited(
+    text,
+    secrets.map((node) => ({ node, text: `sha256:${hashKey(String(node.value))}` })),
+  );
 }

@@ -1,5 +1,6 @@
 import type { TProperties, TSchema } from "@sinclair/typebox";
 import { findNodeAtLocation, getNodeValue, type Node } from "jsonc-parser";
+import { type Edit, edited } from "../config/edits.ts";
 import { Config } from "../config/schema.ts";
 import { isInTheClear, maskedUrl, secretPlaces } from "../config/secret-places.ts";
 import { treeOf as syntaxOf } from "../config/tree.ts";
@@ -9,12 +10,6 @@ import { isObject } from "../values/json.ts";
 import { withoutKeys } from "../values/redact.ts";
 
 const MASK = "***";
-
-/** What stands in a place of the file's text. */
-interface Edit {
-  readonly node: Node;
-  readonly text: string;
-}
 
 /** Reads a text as JSON or YAML; nothing where its syntax is not good all through: then nobody knows where in it a value ends. */
 function treeOf(text: string): Node | undefined {
@@ -113,20 +108,6 @@ export function variablesIn(text: string): Set<string> {
   const root = treeOf(text);
   if (root !== undefined) look(getNodeValue(root));
   return names;
-}
-
-/** Replaces values in a text; from the last one on, so that the places before stay right. In YAML a text in double quotes may stand wherever one may. */
-function edited(text: string, edits: readonly Edit[]): string {
-  let result = text;
-  // What YAML names by an alias is found once for each place that it stands for.
-  const once = new Map(edits.map((edit) => [edit.node.offset, edit]));
-  for (const { node, text: value } of [...once.values()].toSorted((a, b) => b.node.offset - a.node.offset)) {
-    const end = node.offset + node.length;
-    // A block of YAML ends behind its last line.
-    const line = result.slice(node.offset, end).endsWith("\n") ? "\n" : "";
-    result = `${result.slice(0, node.offset)}${JSON.stringify(value)}${line}${result.slice(end)}`;
-  }
-  return result;
 }
 
 /** The fields by which entries of lists are told apart, the first of them that an entry has. */
