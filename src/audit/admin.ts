@@ -1,8 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageFrom, pageOf, Since, TimeParameter, timeText } from "../http/conventions.ts";
+import { Page, PageQuery, pageFrom, pageOf, Since, TimeParameter, timeOf, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
-import { parseTime } from "../values/units.ts";
 import type { Audit, AuditFilter, AuditRow } from "./audit.ts";
 
 const Row = Type.Object({
@@ -31,16 +30,10 @@ type Query = { [name in keyof typeof Filter]?: string };
 const parsed = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
 const toJson = (row: AuditRow) => ({ ...row, at: timeText(row.at) ?? "", before: parsed(row.before), after: parsed(row.after) });
 
-function filterOf(query: Query): AuditFilter {
-  const time = (field: "from" | "to"): number | undefined => {
-    const text = query[field];
-    if (text === undefined) return undefined;
-    const at = parseTime(text);
-    if (at === null) throw invalid([{ path: [field], message: 'must be an RFC 3339 time such as "2026-11-21T00:00:00Z"' }]);
-    return at;
-  };
-  return { actor: query.actor, action: query.action, subject: query.subject, from: time("from"), to: time("to") };
-}
+const filterOf = (query: Query): AuditFilter => ({
+  ...{ actor: query.actor, action: query.action, subject: query.subject },
+  ...{ from: timeOf(query, "from"), to: timeOf(query, "to") },
+});
 
 export const auditAdmin = (audit: Audit) =>
   new Elysia({ prefix: "/audit", tags: ["audit"], normalize: false })

@@ -1,10 +1,9 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Since, TimeParameter, timeText } from "../http/conventions.ts";
+import { limitOf, Since, TimeParameter, timeOf, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
 import { BUCKETS } from "../telemetry/route-metrics.ts";
 import type { Clock } from "../values/clock.ts";
-import { parseTime } from "../values/units.ts";
 import { type History, type HistoryQuestion, type HistorySeries, MAX_POINTS, TooMuch } from "./history.ts";
 import { percentile } from "./percentile.ts";
 import type { Sums } from "./sums.ts";
@@ -104,21 +103,14 @@ const fault = (path: string, message: string) => invalid([{ path: [path], messag
 
 /** Reads a question. Throws 422 with what is wrong with it. */
 function questionOf(query: Query, now: number): HistoryQuestion {
-  const time = (field: "from" | "to", otherwise: number): number => {
-    const text = query[field];
-    const at = text === undefined ? otherwise : parseTime(text);
-    if (at === null) throw fault(field, 'must be an RFC 3339 time such as "2026-11-21T00:00:00Z"');
-    return at;
-  };
   const { step = "auto", by, name } = query;
   if (!STEP_NAMES.includes(step)) throw fault("step", `must be ${STEP_NAMES.join(", ")}, got ${JSON.stringify(step)}`);
   if (by !== undefined && !DIMENSIONS.includes(by as By))
     throw fault("by", `must be one of ${DIMENSIONS.join(", ")}, got ${JSON.stringify(by)}`);
   if (name !== undefined && by === undefined) throw fault("name", "needs ?by=, which says what it is the name of");
-  const limit = query.limit === undefined ? SERIES : Number(query.limit);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_SERIES) throw fault("limit", `must be a whole number from 1 to ${MAX_SERIES}`);
-  const to = time("to", now + 1);
-  const from = time("from", to - DAY);
+  const limit = limitOf(query, MAX_SERIES, SERIES);
+  const to = timeOf(query, "to") ?? now + 1;
+  const from = timeOf(query, "from") ?? to - DAY;
   if (from >= to) throw fault("from", "must be before `to`");
   // Checked above.
   return { from, to, step: step as Step | "auto", by: (by as By | undefined) ?? null, name: name ?? null, limit };

@@ -1,6 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { isObject } from "../values/json.ts";
-import { DURATION_PATTERN, parseDuration } from "../values/units.ts";
+import { DURATION_PATTERN, parseDuration, parseTime } from "../values/units.ts";
 import { invalid, refused } from "./refused.ts";
 
 /** The common parts of the admin API's lists and records. */
@@ -82,12 +82,21 @@ export function pageOf(query: Static<typeof PageQuery>): PageRequest {
   return { limit: limitOf(query), after: query.cursor === undefined ? "" : readCursor(query.cursor) };
 }
 
-/** Reads `?limit=`. Throws 422 for anything but 1 to 500. */
-export function limitOf(query: { limit?: string | undefined }): number {
-  const limit = query.limit === undefined ? 50 : Number(query.limit);
-  if (!Number.isInteger(limit) || limit < 1 || limit > 500)
-    throw invalid([{ path: ["limit"], message: "must be a whole number from 1 to 500" }]);
+/** Reads `?limit=`; `otherwise`: where nobody says. Throws 422 for anything but 1 to `most`. */
+export function limitOf(query: { readonly limit?: string | undefined }, most = 500, otherwise = 50): number {
+  const limit = query.limit === undefined ? otherwise : Number(query.limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > most)
+    throw invalid([{ path: ["limit"], message: `must be a whole number from 1 to ${most}` }]);
   return limit;
+}
+
+/** Reads a time in a query as milliseconds since 1970; nothing where nobody says. Throws 422 for what is no RFC 3339 time. */
+export function timeOf(query: { readonly [name in "from" | "to"]?: string | undefined }, field: "from" | "to"): number | undefined {
+  const text = query[field];
+  if (text === undefined) return undefined;
+  const at = parseTime(text);
+  if (at === null) throw invalid([{ path: [field], message: 'must be an RFC 3339 time such as "2026-11-21T00:00:00Z"' }]);
+  return at;
 }
 
 /** Gives a page of items that are sorted by `idOf`; `items` may hold one more than `limit`, which says that there is a next page. */

@@ -1,7 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { etagOf } from "../http/conventions.ts";
-import { invalid } from "../http/refused.ts";
+import { etagOf, limitOf } from "../http/conventions.ts";
 import { windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
@@ -86,9 +85,7 @@ export const shadowAdmin = ({ limits, table, flush, clock }: ShadowAdminDeps) =>
     .get(
       "/",
       ({ query }) => {
-        const shown = query.limit === undefined ? CONSUMERS : Number(query.limit);
-        if (!Number.isInteger(shown) || shown < 1 || shown > MAX_CONSUMERS)
-          throw invalid([{ path: ["limit"], message: `must be a whole number from 1 to ${MAX_CONSUMERS}` }]);
+        const shown = limitOf(query, MAX_CONSUMERS, CONSUMERS);
         flush();
         const now = clock.wall();
         const items = inForce(now).map(({ policy, source }) => {

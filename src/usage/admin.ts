@@ -1,9 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Page, PageQuery, pageOf, TimeParameter, timeText } from "../http/conventions.ts";
+import { Page, PageQuery, pageOf, TimeParameter, timeOf, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
 import type { Clock } from "../values/clock.ts";
-import { parseTime } from "../values/units.ts";
 import { MAX_NAMED } from "./intake.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
@@ -51,13 +50,7 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
   new Elysia({ prefix: "/usage", tags: ["usage"], normalize: false }).get(
     "/",
     ({ query, set }) => {
-      const time = (field: "from" | "to", otherwise: number): number => {
-        const text = query[field];
-        const at = text === undefined ? otherwise : parseTime(text);
-        if (at === null) throw invalid([{ path: [field], message: 'must be an RFC 3339 time such as "2026-11-21T00:00:00Z"' }]);
-        return at;
-      };
-      const to = time("to", clock.wall() + 1);
+      const to = timeOf(query, "to") ?? clock.wall() + 1;
       const by = (query.by ?? "").split(",").filter((name) => name !== "");
       const unknown = by.find((name) => !DIMENSIONS.includes(name as Dimension));
       if (unknown !== undefined)
@@ -71,7 +64,7 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
       const offset = after === "" ? 0 : Number(after);
       if (!Number.isSafeInteger(offset)) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
       const { consumer, key, route } = query;
-      const question = { consumer, key, route, from: time("from", to - DAY), to, by: [...new Set(by)] as Dimension[], per };
+      const question = { consumer, key, route, from: timeOf(query, "from") ?? to - DAY, to, by: [...new Set(by)] as Dimension[], per };
       if (format === "csv") {
         set.headers["content-type"] = "text/csv; charset=utf-8";
         const columns = [...(per === null ? [] : ["time"]), ...question.by, ...Object.keys(Counted)];
