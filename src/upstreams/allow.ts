@@ -35,7 +35,8 @@ export function upstreamFault(url: string, allow: readonly string[] | null): str
   return isAllowed ? null : "is not among the hosts of admin.upstreamAllow";
 }
 
-const isName = (entry: string, host: string): boolean =>
+/** Tells whether an entry names this host: by its name, or with others as in `*.example.com`. */
+export const isName = (entry: string, host: string): boolean =>
   entry.startsWith("*.") ? host.toLowerCase().endsWith(entry.slice(1).toLowerCase()) : entry.toLowerCase() === host.toLowerCase();
 
 /** Tells whether an entry is this socket, or the folder that it lies in. */

@@ -1,4 +1,5 @@
 import { lookup } from "node:dns/promises";
+import { isName } from "../upstreams/allow.ts";
 import { CidrSet, isCidr, isLinkLocal, isPublic, parseIp } from "../values/ip.ts";
 
 /** Says that a webhook's host leads nowhere that it may lead, and why. */
@@ -12,12 +13,8 @@ const MAX_ADDRESSES = 3;
 
 const systemResolve: Resolve = async (host) => (await lookup(host, { all: true })).map(({ address }) => address);
 
-const hostOf = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g, "");
-
-const isNamedIn = (allow: readonly string[], host: string): boolean =>
-  allow.some((entry) =>
-    entry.startsWith("*.") ? host.toLowerCase().endsWith(entry.slice(1).toLowerCase()) : entry.toLowerCase() === host.toLowerCase(),
-  );
+/** Gives the host of a URL, an IPv6 address without its brackets. */
+export const hostOf = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g, "");
 
 const isIn = (allow: readonly string[], ip: string): boolean => new CidrSet(allow.filter(isCidr)).has(ip);
 
@@ -56,7 +53,7 @@ export async function addressesOf(
   } catch (error) {
     throw new DestinationFault(`${host} can't be looked up: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const isTrusted = isNamedIn(allow ?? [], host);
+  const isTrusted = (allow ?? []).some((entry) => isName(entry, host));
   const good = found.filter((ip) => mayBe(ip, isTrusted || isIn(allow ?? [], ip)));
   if (good.length === 0)
     throw new DestinationFault(

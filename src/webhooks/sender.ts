@@ -2,7 +2,7 @@ import { WholeBody } from "../http/body.ts";
 import { type Call, type Origin, originOf, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { VERSION } from "../version.ts";
 import type { Outcome } from "./deliveries.ts";
-import { addressesOf, DestinationFault, type Resolve } from "./destination.ts";
+import { addressesOf, DestinationFault, hostOf, type Resolve } from "./destination.ts";
 import { signatureOf } from "./signature.ts";
 
 /** Describes one event that is sent to one receiver. */
@@ -69,10 +69,10 @@ export class Sender {
   }
 
   private async originsOf({ url, isFromApi }: Receiver): Promise<readonly Origin[]> {
-    const { protocol, hostname, port } = new URL(url);
+    const { protocol, port } = new URL(url);
     const isTls = protocol === "https:";
     const at = port === "" ? (isTls ? 443 : 80) : Number(port);
-    const host = hostname.replace(/^\[|\]$/g, "");
+    const host = hostOf(url);
     const { allow, resolve, ca = null } = this.deps;
     const own = { cert: null, key: null, ca, serverName: host, fault: null };
     if (!isFromApi) return [originOf(host, at, isTls, ca === null ? null : { ...own, id: "webhooks" })];
