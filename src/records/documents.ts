@@ -184,14 +184,6 @@ export class Documents<T extends object> {
     else this.items.set(name, this.fromRow(row));
   }
 
-  /** Gives the texts of all documents that the admin API made, as they are stored, by name. */
-  texts(): Map<string, string> {
-    const rows = this.deps.storage.client
-      .query<{ name: string; document: string }, [string]>("SELECT name, document FROM documents WHERE kind = ?1 ORDER BY name")
-      .all(this.kind);
-    return new Map(rows.map(({ name, document }) => [name, document]));
-  }
-
   /** Gives a document with its secrets, from the text that is stored for it. Throws `SecretFault`. */
   opened(text: string): T {
     const { schema, secrets } = this.deps;

@@ -1,7 +1,7 @@
 import type { Storage } from "../storage/open.ts";
 import type { ShadowCount } from "./counts.ts";
 
-export const HOUR = 3_600_000;
+const HOUR = 3_600_000;
 const DAY_HOURS = 24;
 const WEEK_HOURS = 7 * DAY_HOURS;
 
@@ -110,6 +110,6 @@ export class ShadowTable {
   }
 }
 
-export const NOTHING: Looked = { requests: 0, refused: 0 };
+const NOTHING: Looked = { requests: 0, refused: 0 };
 
 const firstHour = (now: number, hours: number): number => now - (now % HOUR) - (hours - 1) * HOUR;

@@ -8,10 +8,10 @@ import { maskedText } from "./file-text.ts";
 import { type DocumentTexts, noTexts, undone } from "./state-at.ts";
 
 /** The versions that are kept, and the most bytes of them: then the oldest go before their time. */
-export const KEPT_VERSIONS = 100;
+const KEPT_VERSIONS = 100;
 const MAX_BYTES = 64 * 1024 * 1024;
 /** The name of the configuration file among what a version changed. */
-export const FILE_SUBJECT = "file";
+const FILE_SUBJECT = "file";
 
 export type VersionSource = "api" | "file" | "console" | "restore";
 
@@ -32,12 +32,6 @@ export interface VersionHead extends Summary {
   readonly note: string | null;
   /** The version that it restored. */
   readonly restored: number | null;
-}
-
-/** Holds the file's text before and after a version that changed it. `null`: there was none, or nobody knows. */
-export interface FileChange {
-  readonly before: KeptText | null;
-  readonly after: KeptText | null;
 }
 
 /** Holds a text of the file as it is kept. */
@@ -66,9 +60,6 @@ interface Row {
   readonly source: VersionSource;
   readonly note: string | null;
   readonly summary: string;
-  readonly documents: string;
-  readonly fileBefore: string | null;
-  readonly fileAfter: string | null;
   readonly restored: number | null;
 }
 

@@ -66,7 +66,9 @@ export class State {
   async apply(wanted: Wanted): Promise<Done> {
     const { versions, asIf, together } = this.deps;
     const documents = this.stepsTo(wanted);
-    const steps = consumerSteps(this.deps.consumers, this.deps.keys, this.consumersIn(wanted.state), wanted.prune);
+    // Their fields are checked where they are made.
+    const consumers = wanted.state.consumers as Readonly<Record<string, DumpedConsumer>> | undefined;
+    const steps = consumerSteps(this.deps.consumers, this.deps.keys, consumers, wanted.prune);
     const gone = documents.filter(({ text }) => text === null).length + steps.filter(({ change }) => change === "deleted").length;
     if (gone > MAX_UNSAID_DELETIONS && !wanted.yes && !wanted.isTrial)
       throw refused("conflict", `This deletes ${gone} records: look at them by a dry run, and say that you mean it (--yes).`);
@@ -153,11 +155,6 @@ export class State {
     });
     if (faults.length > 0) throw invalid(faults);
     return steps;
-  }
-
-  private consumersIn({ consumers }: DumpedState): Readonly<Record<string, DumpedConsumer>> | undefined {
-    // Their fields are checked where they are made.
-    return consumers as Readonly<Record<string, DumpedConsumer>> | undefined;
   }
 }
 
