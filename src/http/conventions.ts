@@ -77,6 +77,9 @@ export const Page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
     nextCursor: Type.Union([Type.String(), Type.Null()], { description: "For ?cursor= of the next page; null on the last one." }),
   });
 
+/** Describes an answer of JSON. */
+export const jsonOf = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });
+
 /** Reads `?limit=` and `?cursor=`. Throws 422 for values that make no page. */
 export function pageOf(query: Static<typeof PageQuery>): PageRequest {
   return { limit: limitOf(query), after: query.cursor === undefined ? "" : readCursor(query.cursor) };

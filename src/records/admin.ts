@@ -1,6 +1,6 @@
 import { OptionalKind, type TObject, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { etagOf, Force, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
+import { etagOf, Force, jsonOf, Page, PageQuery, pageFrom, pageOf, Source, Time, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
 import { isObject } from "../values/json.ts";
 import type { Documents, Item } from "./documents.ts";
@@ -198,5 +198,3 @@ const mayBeNull = (properties: TProperties): TProperties =>
       ];
     }),
   );
-
-const jsonOf = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });

@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Elysia, ParseError } from "elysia";
-import { Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../http/conventions.ts";
+import { jsonOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
 import type { Documents } from "../records/documents.ts";
 import { KINDS } from "../records/kinds.ts";
@@ -232,5 +232,3 @@ async function readOptional<T extends TSchema>(request: Request, schema: T): Pro
 }
 
 const optionalBody = (schema: TSchema) => ({ required: false, content: { "application/json": { schema } } });
-
-const jsonOf = (schema: object, description = "OK") => ({ description, content: { "application/json": { schema } } });

@@ -44,6 +44,9 @@ const PRUNED_AT_ONCE = 5000;
 /** The same for what a webhook has left that is gone: there is no hurry. */
 const SWEPT_AT_ONCE = 500;
 
+/** Makes the id of an event on its way to one webhook. */
+export const makeId = (): string => `msg_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
+
 const NONE: ReadonlySet<string> = new Set();
 
 const COLUMNS =
@@ -72,7 +75,7 @@ export class Deliveries {
   /** Writes an event down for a webhook. Gives how many older ones had to go for it. */
   put({ webhook, type, body, createdAt, claim, claimUntil }: NewDelivery): number {
     const { client } = this.storage;
-    const id = `msg_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
+    const id = makeId();
     const waiting = this.waiting(webhook) + 1;
     client
       .query(

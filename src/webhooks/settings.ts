@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Section } from "../config/section.ts";
 import { type Fault, orNearest, type Path } from "../schema/faults.ts";
-import { IDENTIFIER, Shape } from "../schema/fields.ts";
+import { Identifier, Shape } from "../schema/fields.ts";
 import { isLoopbackHost } from "../values/ip.ts";
 import { EVENT_NAMES } from "./event-types.ts";
 import { isSecret, MAX_SECRETS, secretsOf } from "./signature.ts";
@@ -40,13 +40,7 @@ export type WebhookConfig = Static<typeof WebhookConfig>;
 const DeclaredWebhook = Shape(
   {
     ...properties,
-    name: Type.Optional(
-      Type.String({
-        pattern: IDENTIFIER,
-        expects: "1 to 128 letters, digits and . _ @ : -, beginning with a letter or digit",
-        description: "Its name. By default the URL's host.",
-      }),
-    ),
+    name: Type.Optional(Identifier("Its name. By default the URL's host.")),
   },
   WebhookConfig.description ?? "",
   { default: {} },

@@ -4,7 +4,7 @@ import type { RedisLink } from "../redis/link.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
 import { Deliverer, type Listed, type Result } from "./deliverer.ts";
-import type { Deliveries, Delivery, Outcome } from "./deliveries.ts";
+import { type Deliveries, type Delivery, makeId, type Outcome } from "./deliveries.ts";
 import { EVENT_TYPES, type EventName } from "./event-types.ts";
 import { WebhookEvents } from "./events.ts";
 import type { Sender } from "./sender.ts";
@@ -132,7 +132,7 @@ export class Webhooks {
   async test(name: string, type: EventName): Promise<Outcome & { readonly milliseconds: number }> {
     const { documents, sender, clock } = this.deps;
     const { document, source } = documents.require(name);
-    const id = `msg_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
+    const id = makeId();
     const body = JSON.stringify({ type, timestamp: new Date(clock.wall()).toISOString(), data: EVENT_TYPES[type].sample });
     const began = performance.now();
     const outcome = await sender.send({ url: document.url, secret: document.secret, isFromApi: source === "admin" }, { id, body });
