@@ -39,7 +39,11 @@ export class ShadowCounts {
         this.keys.set(policy, key);
       }
       const counter = this.counters.get(key) ?? this.begin(key, scopeText(policy), policy.name);
-      if (counter !== null) this.count(counter, consumer, 1, denied ? 1 : 0);
+      if (counter === null) continue;
+      const refused = denied ? 1 : 0;
+      counter.requests++;
+      counter.refused += refused;
+      this.ofConsumer(counter, consumer, 1, refused);
     }
   }
 
@@ -74,12 +78,6 @@ export class ShadowCounts {
     const counter: Counter = { owner, limit, requests: 0, refused: 0, consumers: new Map() };
     this.counters.set(key, counter);
     return counter;
-  }
-
-  private count(counter: Counter, consumer: string, requests: number, refused: number): void {
-    counter.requests += requests;
-    counter.refused += refused;
-    this.ofConsumer(counter, consumer, requests, refused);
   }
 
   private ofConsumer({ consumers }: Counter, consumer: string, requests: number, refused: number): void {
