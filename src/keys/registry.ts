@@ -210,7 +210,8 @@ export class KeyRegistry {
     try {
       for (const hash of known) {
         if (now.includes(hash)) continue;
-        if (this.index.isShared(hash)) this.unindex(hash);
+        // The hash of a key that is not there any more, or never came to be, may be another key's.
+        if (place === null || this.index.isShared(hash)) this.unindex(hash);
         else this.index.delete(hash);
       }
       const next = entry === undefined || place === null ? null : this.read(place.hash);
