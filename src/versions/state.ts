@@ -73,7 +73,6 @@ export class State {
     if (gone > MAX_UNSAID_DELETIONS && !wanted.yes && !wanted.isTrial)
       throw refused("conflict", `This deletes ${gone} records: look at them by a dry run, and say that you mean it (--yes).`);
     const leaving = new Set(steps.map(({ id }) => `consumer ${id}`));
-    const tried = versions.tried(documents, leaving);
     const more = (): void => {
       makeConsumers(this.deps.consumers, this.deps.keys, steps);
       // Once more, now that they have left: there may be others.
@@ -81,6 +80,7 @@ export class State {
     };
     const all = (done: Done): Done => ({ ...done, ...withConsumers(done, steps) });
     if (wanted.isTrial) {
+      const tried = versions.tried(documents, leaving);
       this.undone(() => asIf(documents, () => together(() => undo(more))), steps);
       return all(tried);
     }
