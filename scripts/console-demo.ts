@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { type Running, start } from "../test/support/process.ts";
 
 /** Gives numbers from 0 up to 1, the same ones at each start. */
-export function randomly(seed: number): () => number {
+function randomly(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state * 1_664_525 + 1_013_904_223) % 4_294_967_296;

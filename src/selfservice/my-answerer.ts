@@ -14,7 +14,7 @@ import { LET_IN_FOR, type LetIn, type Links } from "./links.ts";
 import type { Standing } from "./standing.ts";
 
 /** Where the page for consumers signs in and out, and below which it asks for what /api/v1 answers. */
-export const SESSION_PATH = "/my/session";
+const SESSION_PATH = "/my/session";
 const ME_PATH = "/my/api/me";
 const KEYS_PATH = "/my/api/me/keys";
 

@@ -43,9 +43,3 @@ export const consoleGate =
     asker?.tell("console", refusal === null ? "the console is served here" : String(refusal.members.detail), refusal === null);
     return refusal;
   };
-
-/** The header fields of every page that somebody may be signed in on, besides its Content-Security-Policy. */
-export const SIGNED_IN_PAGE: Readonly<Record<string, string>> = {
-  "cache-control": "no-store",
-  "cross-origin-opener-policy": "same-origin",
-};
