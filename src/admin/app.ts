@@ -1,6 +1,7 @@
 import { Elysia } from "elysia";
 import type { Audit } from "../audit/audit.ts";
 import { checkBody } from "../http/json-bounds.ts";
+import { isLook } from "../http/methods.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import type { Browser } from "../sessions/browser.ts";
 import { NOTE_HEADER, noteIn } from "../versions/note.ts";
@@ -9,7 +10,7 @@ import { foreignRefusal, type Holders } from "./holders.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
 import { endpointRefusalOf, notHere, refusalOf, toResponse, type WhyUnwritable } from "./refusals.ts";
 import type { AdminResource } from "./resource.ts";
-import { isAtLeast, isLook, isOpenToAll, leastRole, resourceFinder } from "./rights.ts";
+import { isAtLeast, isOpenToAll, leastRole, resourceFinder } from "./rights.ts";
 import { swagger } from "./swagger.ts";
 import type { AdminTokens } from "./tokens.ts";
 import type { Visit, Visits } from "./visits.ts";

@@ -1,10 +1,11 @@
 import type { Guard } from "../guard/guard.ts";
-import { cookiesIn, SESSION_COOKIE } from "../http/own-cookies.ts";
+import { isLook } from "../http/methods.ts";
+import { cookiesIn, MAX_COOKIES, SESSION_COOKIE } from "../http/own-cookies.ts";
 import { ipBlocked, type Problem, problem } from "../http/problem.ts";
 import { TOKEN_MISSING, TOKEN_UNKNOWN } from "../http/refused.ts";
-import type { Browser } from "../sessions/browser.ts";
+import { type Browser, isOfOwnPage } from "../sessions/browser.ts";
 import type { Session, Sessions } from "../sessions/sessions.ts";
-import { isLook, type Role } from "./rights.ts";
+import type { Role } from "./rights.ts";
 import { type AdminToken, type AdminTokens, bearerOf } from "./tokens.ts";
 
 /** Says who may use the admin API, and by what. */
@@ -29,9 +30,6 @@ export interface HoldersDeps {
   /** Gives the role that a session has by its issuer's word, as the configuration in force reads it; `null`: none any more. */
   readonly issuedRole: (session: Session) => Role | null;
 }
-
-/** Cookies of one name that are looked up: a browser has one, unless somebody sets others for other paths. */
-const MAX_COOKIES = 4;
 
 /** The refusal of a change that may be another page's. It is for whoever writes a page or a script. */
 const NOT_FROM_CONSOLE = problem(
@@ -96,10 +94,7 @@ export class Holders {
   }
 }
 
-/** Says why a request by cookie may not do what it asks for; `null`: it may. A page of somebody else can neither name our origin nor send the header. */
+/** Says why a request by cookie may not do what it asks for; `null`: it may. */
 export function foreignRefusal({ via }: Holder, { method, headers }: Request, browser: Browser | null): Problem | null {
-  if (via !== "session" || isLook(method)) return null;
-  const origin = headers.get("origin");
-  const isOwn = origin !== null && browser?.origins.includes(origin) === true && headers.get("x-sluice-console") !== null;
-  return isOwn ? null : NOT_FROM_CONSOLE;
+  return via !== "session" || isLook(method) || isOfOwnPage(headers, browser) ? null : NOT_FROM_CONSOLE;
 }

@@ -1,3 +1,4 @@
+import { isLook } from "../http/methods.ts";
 import type { AdminResource } from "./resource.ts";
 
 /**
@@ -10,9 +11,6 @@ export type Role = (typeof ROLES)[number];
 
 /** Tells whether a role has at least the rights of another. */
 export const isAtLeast = (role: Role, least: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(least);
-
-/** Tells whether a request of this method only looks. */
-export const isLook = (method: string): boolean => method === "GET" || method === "HEAD";
 
 /**
  * Gives the least role that may send a request to the resource at its path. What is mounted nowhere takes an admin: others are not told

@@ -1,3 +1,6 @@
+/** Tells whether a request with this method only looks. */
+export const isLook = (method: string): boolean => method === "GET" || method === "HEAD";
+
 /** RFC 9110 §9.2.1, without TRACE, which is refused before anything is asked of a method. */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 /** RFC 9110 §9.2.2. */

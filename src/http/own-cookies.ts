@@ -43,6 +43,9 @@ export function cookieText({ lower, values }: Fields): string | null {
   return shown.length === 0 ? null : shown.join("; ");
 }
 
+/** Cookies of one name that are looked up: a browser has one, unless somebody sets others for other paths. */
+export const MAX_COOKIES = 4;
+
 /** Gives the values that a Cookie field shows of the cookie of this name, in their order. Browsers send several where paths differ. */
 export function cookiesIn(value: string | null, name: string): string[] {
   if (value === null || !value.includes(name)) return [];

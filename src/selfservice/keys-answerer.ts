@@ -2,6 +2,7 @@ import { Type } from "@sinclair/typebox";
 import type { Answer } from "../exchange/answer.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { readJson } from "../http/json-body.ts";
+import { isLook } from "../http/methods.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import type { KeyRecord } from "../keys/keys.ts";
 import type { Changes, Outcome } from "./changes.ts";
@@ -32,7 +33,7 @@ export class KeysAnswerer {
   async answer(exchange: Exchange, below: string, asker: () => Asker): Promise<Answer> {
     const { method } = exchange.incoming.head;
     if (below === "" || below === "/") {
-      if (method === "GET" || method === "HEAD") return this.list(asker);
+      if (isLook(method)) return this.list(asker);
       return method === "POST" ? this.make(exchange, asker) : only("GET", "HEAD", "POST");
     }
     const [, id, rotate] = BELOW.exec(below) ?? [];

@@ -4,10 +4,11 @@ import type { Exchange } from "../exchange/exchange.ts";
 import type { Guard } from "../guard/guard.ts";
 import { timeText } from "../http/conventions.ts";
 import { readJson } from "../http/json-body.ts";
-import { cookiesIn, cookieText, MY_COOKIE } from "../http/own-cookies.ts";
+import { isLook } from "../http/methods.ts";
+import { cookiesIn, cookieText, MAX_COOKIES, MY_COOKIE } from "../http/own-cookies.ts";
 import { ipBlocked, problem } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
-import type { Browser } from "../sessions/browser.ts";
+import { type Browser, isOfOwnPage } from "../sessions/browser.ts";
 import type { Changes, Outcome } from "./changes.ts";
 import { type KeysAnswerer, NOTHING_HERE, only } from "./keys-answerer.ts";
 import { LET_IN_FOR, type LetIn, type Links } from "./links.ts";
@@ -17,9 +18,6 @@ import type { Standing } from "./standing.ts";
 const SESSION_PATH = "/my/session";
 const ME_PATH = "/my/api/me";
 const KEYS_PATH = "/my/api/me/keys";
-
-/** Cookies of one name that are looked up: a browser has one, unless somebody sets others for other paths. */
-const MAX_COOKIES = 4;
 
 const LINK = {
   schema: Type.Object({ link: Type.String({ minLength: 1, maxLength: 512 }) }, { additionalProperties: false }),
@@ -58,7 +56,7 @@ export class MyAnswerer {
       if (method === "POST") return this.letIn(exchange);
       return method === "DELETE" ? this.leave(exchange) : only("DELETE", "POST");
     }
-    if (path === ME_PATH) return method === "GET" || method === "HEAD" ? this.me(exchange) : only("GET", "HEAD");
+    if (path === ME_PATH) return isLook(method) ? this.me(exchange) : only("GET", "HEAD");
     if (path !== KEYS_PATH && !path.startsWith(`${KEYS_PATH}/`)) return { kind: "problem", problem: NOTHING_HERE };
     return this.deps.keys.answer(exchange, path.slice(KEYS_PATH.length), () => {
       const { id, consumer } = this.found(exchange);
@@ -72,10 +70,10 @@ export class MyAnswerer {
    */
   private letIn(exchange: Exchange): Promise<Answer> {
     const { links, guard, changes, browserOf } = this.deps;
-    const { isSecure } = browserOf(exchange);
+    const { isSecure, origins } = browserOf(exchange);
     return changes.answer(exchange, async () => {
       const origin = exchange.incoming.head.fields.get("origin");
-      if (origin !== null && !this.isOwn(exchange, origin)) throw new Refused(FOREIGN);
+      if (origin !== null && !origins.includes(origin)) throw new Refused(FOREIGN);
       if (exchange.blockedFor > 0) throw new Refused(ipBlocked(exchange.blockedFor));
       const asked = await readJson(exchange.incoming.body, LINK);
       const wrong = (): Refused => {
@@ -121,16 +119,10 @@ export class MyAnswerer {
     for (const id of cookiesIn(cookieText(fields), MY_COOKIE).slice(0, MAX_COOKIES)) {
       const letIn = this.deps.links.find(id);
       if (letIn === null) continue;
-      const isLook = method === "GET" || method === "HEAD";
-      const isOwn = fields.get("x-sluice-console") !== null && this.isOwn(exchange, fields.get("origin"));
-      if (!isLook && !isOwn) throw new Refused(FOREIGN);
+      if (!isLook(method) && !isOfOwnPage(fields, this.deps.browserOf(exchange))) throw new Refused(FOREIGN);
       return { ...letIn, id };
     }
     throw new Refused(exchange.blockedFor > 0 ? ipBlocked(exchange.blockedFor) : NOT_IN);
-  }
-
-  private isOwn(exchange: Exchange, origin: string | null): boolean {
-    return origin !== null && this.deps.browserOf(exchange).origins.includes(origin);
   }
 }
 

@@ -34,6 +34,12 @@ export function browserOf(
   };
 }
 
+/** Tells whether a request is of a page of our own. One of somebody else can neither name our origin nor send the header. */
+export function isOfOwnPage(fields: { get(name: string): string | null }, browser: Pick<Browser, "origins"> | null): boolean {
+  const origin = fields.get("origin");
+  return origin !== null && browser?.origins.includes(origin) === true && fields.get("x-sluice-console") !== null;
+}
+
 /** Gives the first entry of a field to which each proxy adds: what the client's own connection was. */
 const firstOf = (field: string | null): string | null => field?.split(",", 1)[0]?.trim().toLowerCase() || null;
 
