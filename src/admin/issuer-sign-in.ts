@@ -1,6 +1,6 @@
 import type { Config } from "../config/schema.ts";
 import type { Guard } from "../guard/guard.ts";
-import { SIGN_IN_COOKIE } from "../http/own-cookies.ts";
+import { ownCookie, SIGN_IN_COOKIE } from "../http/own-cookies.ts";
 import { ipBlocked } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
 import { IssuerTrouble } from "../issuers/ask.ts";
@@ -182,4 +182,4 @@ const withoutRole = (name: string, claim: string): string =>
 
 /** Writes the cookie of a sign-in under way; `null` ends it. It comes with the browser's way back from the issuer's pages, as a Strict one would not. */
 const attemptCookie = (kept: string | null, { browser }: Visit): string =>
-  `${SIGN_IN_COOKIE}=${kept ?? ""}; HttpOnly; SameSite=Lax; Path=${CALLBACK}; Max-Age=${kept === null ? 0 : ATTEMPT_LASTS}${browser?.isSecure === true ? "; Secure" : ""}`;
+  ownCookie(`${SIGN_IN_COOKIE}=${kept ?? ""}`, "Lax", CALLBACK, kept === null ? 0 : ATTEMPT_LASTS, browser?.isSecure === true);

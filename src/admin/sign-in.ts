@@ -1,5 +1,5 @@
 import type { Audit } from "../audit/audit.ts";
-import { SESSION_COOKIE } from "../http/own-cookies.ts";
+import { ownCookie, SESSION_COOKIE } from "../http/own-cookies.ts";
 import { ipBlocked, problem } from "../http/problem.ts";
 import { Refused, TOKEN_UNKNOWN } from "../http/refused.ts";
 import type { NewSession, Sessions } from "../sessions/sessions.ts";
@@ -21,7 +21,7 @@ export interface SignInDeps extends Pick<HoldersDeps, "tokens" | "guard"> {
 
 /** Writes the Set-Cookie field of a session; `maxAge` in seconds. */
 export const sessionCookie = (id: string, maxAge: number, { browser }: Pick<Visit, "browser">): string =>
-  `${SESSION_COOKIE}=${id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${maxAge}${browser?.isSecure === true ? "; Secure" : ""}`;
+  ownCookie(`${SESSION_COOKIE}=${id}`, "Strict", "/", maxAge, browser?.isSecure === true);
 
 /** Says that somebody is signed in. */
 export interface SignedIn {

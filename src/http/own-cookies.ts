@@ -35,6 +35,13 @@ export function withoutOwnCookies(value: string): string | null {
 export const dropOwnCookies = (fields: Fields): void => fields.replace("cookie", withoutOwnCookies);
 
 /**
+ * Writes the Set-Cookie field of a cookie of Sluice's own, which no script can read. `pair`: its name and value; `maxAge` in seconds, of
+ * which 0 takes it away.
+ */
+export const ownCookie = (pair: string, sameSite: "Strict" | "Lax", path: string, maxAge: number, isSecure: boolean): string =>
+  `${pair}; HttpOnly; SameSite=${sameSite}; Path=${path}; Max-Age=${maxAge}${isSecure ? "; Secure" : ""}`;
+
+/**
  * Gives what all Cookie fields of a request say, as one (RFC 9113 §8.2.3): browsers send one field over HTTP/1.1, others on the way may
  * send more. `null`: there is none.
  */

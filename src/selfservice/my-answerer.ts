@@ -5,7 +5,7 @@ import type { Guard } from "../guard/guard.ts";
 import { timeText } from "../http/conventions.ts";
 import { readJson } from "../http/json-body.ts";
 import { isLook } from "../http/methods.ts";
-import { cookiesIn, cookieText, MAX_COOKIES, MY_COOKIE } from "../http/own-cookies.ts";
+import { cookiesIn, cookieText, MAX_COOKIES, MY_COOKIE, ownCookie } from "../http/own-cookies.ts";
 import { ipBlocked, problem } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
 import { type Browser, isOfOwnPage } from "../sessions/browser.ts";
@@ -128,4 +128,4 @@ export class MyAnswerer {
 
 /** Writes the cookie of the page for consumers; `maxAge` in seconds. */
 const cookieOf = (id: string, maxAge: number, isSecure: boolean): string =>
-  `${MY_COOKIE}=${id}; HttpOnly; SameSite=Strict; Path=/my; Max-Age=${maxAge}${isSecure ? "; Secure" : ""}`;
+  ownCookie(`${MY_COOKIE}=${id}`, "Strict", "/my", maxAge, isSecure);
