@@ -121,7 +121,7 @@ export class IssuerSignIn {
       const role = roleOfValues(values, roles, ROLES);
       if (role === null) return failed(withoutRole(issuer.name, roles.claim), visit);
       const session = { token: null, actor: `${issuer.name}:${sub}`, role, claims: values };
-      const { id } = this.deps.signIn.begin(session, role, "issuer", SESSION_LASTS, visit);
+      const { id } = this.deps.signIn.begin(session, role, "issuer", visit);
       return {
         status: 303,
         location: CONSOLE,

@@ -62,7 +62,7 @@ export class SignIn {
     const token = tokenOfText(this.deps, text, visit.ip);
     if ("code" in token) throw new Refused(token);
     this.deps.tokens.touch(token);
-    return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "token", SESSION_LASTS, visit);
+    return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "token", visit);
   }
 
   /**
@@ -80,24 +80,23 @@ export class SignIn {
     const take = async () => sessions.takeLink(secret, "consoleLink");
     const link = !isThere ? null : await (write === null ? take() : write(take));
     const token = link === null || link.token === null ? null : tokens.byMark(link.token);
-    if (token !== null) return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "link", SESSION_LASTS, visit);
+    if (token !== null) return this.begin({ token: token.mark, actor: token.name, role: null }, token.role, "link", visit);
     guard.strike(ip);
     throw new Refused(LINK_GONE);
   }
 
-  /** Begins a session. `by`: how somebody has signed in, for the audit; `ttl` in milliseconds. */
+  /** Begins a session. `by`: how somebody has signed in, for the audit. */
   begin(
     of: Pick<NewSession, "token" | "actor" | "role" | "claims">,
     role: Role,
     by: "token" | "link" | "issuer",
-    ttl: number,
     { ip, requestId }: Visit,
   ): SignedIn {
     const { audit, sessions } = this.deps;
     const name = of.actor ?? "";
     const { id, expiresAt } = audit.as({ name, ip, requestId, isInConsole: true }, () =>
       audit.change({ action: "session.begin", subject: "console", after: { by, role } }, () =>
-        sessions.make({ ...of, use: "console", consumer: null, ttl }),
+        sessions.make({ ...of, use: "console", consumer: null, ttl: SESSION_LASTS }),
       ),
     );
     return { id, name, role, expiresAt };
