@@ -9,9 +9,7 @@ import { systemClock } from "../values/clock.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 import { databasePathOf } from "./database.ts";
 import { FILE, recordIn } from "./record-file.ts";
-import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, RemoteFault, required, show, showSecret, table, text } from "./remote.ts";
-
-const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
+import { act, ask, askAll, askRaw, listOf, queryOf, REMOTE_FLAGS, RemoteFault, required, show, showSecret, table, text } from "./remote.ts";
 
 /** Gives what a record is to be changed to: by the flags that were given and, where there is --file, by that file. Throws `UsageError` for nothing. */
 function changesIn(input: Input, fields: Readonly<Record<string, unknown>>): object {

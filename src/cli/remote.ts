@@ -94,6 +94,9 @@ export function queryOf(input: Input, names: readonly string[]): URLSearchParams
 /** Gives a flag's text, when it was given. */
 export const text = ({ flags }: Input, name: string): string | undefined => (typeof flags[name] === "string" ? flags[name] : undefined);
 
+/** Gives the entries of a flag's text, which commas divide; `undefined` where there is none. */
+export const listOf = (value: string | undefined): string[] | undefined => value?.split(",").filter((each) => each !== "");
+
 /** Runs the action that the first positional argument names. Gives the exit status. */
 export async function act(
   input: Input,

@@ -2,7 +2,7 @@ import { type DocumentKind, type KindPath, withArticle } from "../records/kinds.
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Flag, type Input, UsageError } from "./arguments.ts";
 import { FILE, recordIn } from "./record-file.ts";
-import { act, ask, askAll, askRaw, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
+import { act, ask, askAll, askRaw, listOf, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
 
 /** Describes a kind of named records that the admin API makes, changes and deletes alike. */
 interface Kind {
@@ -19,9 +19,7 @@ const actionsOf = (kind: Kind): string[] => ["list", "get", "create", "update", 
 
 /** Makes the command of one kind: list, get, create, update, delete. */
 function commandOf(kind: Kind): Command {
-  const { plural, singular, columns } = kind;
-  const path = (id: string | undefined): string =>
-    `/admin/${plural}/${encodeURIComponent(required(id, `${withArticle(singular)}'s name`))}`;
+  const { plural } = kind;
   return {
     name: plural,
     usage: `${plural} list | get NAME | create NAME --file FILE | update NAME --file FILE | delete NAME`,
@@ -29,16 +27,18 @@ function commandOf(kind: Kind): Command {
     flags: [...REMOTE_FLAGS, FILE, FORCE],
     actions: actionsOf(kind).map((each) => each.split(" ")[0] ?? ""),
     positionals: 2,
-    run: (input) => act(input, `${plural} list|get|create|update|delete`, recordActions(input, kind, path, columns)),
+    run: (input) => act(input, `${plural} list|get|create|update|delete`, recordActions(input, kind)),
   };
 }
 
-export function recordActions(
-  input: Input,
-  { plural }: Kind,
-  path: (id: string | undefined) => string,
-  columns: readonly string[],
-): Readonly<Record<string, (id: string | undefined) => Promise<unknown>>> {
+/** Gives the path of the record of this name. Throws `UsageError` where there is no name. */
+export const pathOf = ({ plural, singular }: Kind, name: string | undefined): string =>
+  `/admin/${plural}/${encodeURIComponent(required(name, `${withArticle(singular)}'s name`))}`;
+
+/** Gives what can be done with the records of a kind. */
+export function recordActions(input: Input, kind: Kind): Readonly<Record<string, (id: string | undefined) => Promise<unknown>>> {
+  const { plural, columns } = kind;
+  const path = (id: string | undefined): string => pathOf(kind, id);
   return {
     list: async () => table(input, await askAll(input, `/admin/${plural}`), columns),
     get: async (id) => show(input, await ask(input, "GET", path(id))),
@@ -55,6 +55,11 @@ export const tiers = commandOf({ plural: "tiers", singular: "tier", columns: ["n
 export const upstreams = commandOf({ plural: "upstreams", singular: "upstream", columns: ["name", "source", "targets", "balance"] });
 export const pools = commandOf({ plural: "pools", singular: "pool", columns: ["name", "source", "strategy", "state"] });
 export const issuers = commandOf({ plural: "issuers", singular: "issuer", columns: ["name", "source", "issuer", "audience"] });
+export const WEBHOOKS: Kind = {
+  plural: "webhooks",
+  singular: "webhook",
+  columns: ["name", "url", "events", "enabled", "source", "state"],
+};
 export const ROUTES: Kind = {
   plural: "routes",
   singular: "route",
@@ -113,7 +118,7 @@ export const usage: Command = {
   run: (input) =>
     act(input, "usage list", {
       list: async () => {
-        const by = (text(input, "by") ?? "").split(",").filter((each) => each !== "");
+        const by = listOf(text(input, "by")) ?? [];
         const columns = [...(text(input, "per") === undefined ? [] : ["time"]), ...by, "requests", "errors", "limited", "tokens"];
         table(input, await askAll(input, `/admin/usage?${queryOf(input, USAGE_FLAGS)}`), columns);
       },

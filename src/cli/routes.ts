@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type { WalkedAnswer } from "../explain/walk.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
-import { act, ask, NO_SLUICE, REMOTE_FLAGS, RemoteFault, required, text } from "./remote.ts";
+import { act, ask, NO_SLUICE, REMOTE_FLAGS, RemoteFault, text } from "./remote.ts";
 import { ROUTE_FLAGS, ROUTES, recordActions } from "./resources.ts";
 
 export const routes: Command = {
@@ -27,7 +27,7 @@ export const routes: Command = {
   run: (input) =>
     act(input, "routes list|get|create|update|delete|test", {
       test: (method) => test(input, method),
-      ...recordActions(input, ROUTES, (id) => `/admin/routes/${encodeURIComponent(required(id, "a route's name"))}`, ROUTES.columns),
+      ...recordActions(input, ROUTES),
     }),
 };
 

@@ -1,20 +1,18 @@
-import { print } from "../telemetry/stdout.ts";
 import { EVENT_NAMES } from "../webhooks/event-types.ts";
 import type { Command, Input } from "./arguments.ts";
-import { act, ask, askAll, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
+import { act, ask, askAll, listOf, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
+import { pathOf, recordActions, WEBHOOKS } from "./resources.ts";
 
 /** Milliseconds that a test may take: a receiver has 15 s. */
 const TEST_WITHIN = 30_000;
 
-const pathOf = (name: string | undefined): string => `/admin/webhooks/${encodeURIComponent(required(name, "a webhook's name"))}`;
+const path = (name: string | undefined): string => pathOf(WEBHOOKS, name);
 
 /** Gives the fields of a webhook that were given as flags. */
 const fieldsIn = (input: Input): object => ({
   url: text(input, "to"),
   secret: text(input, "secret"),
-  events: text(input, "events")
-    ?.split(",")
-    .filter((each) => each !== ""),
+  events: listOf(text(input, "events")),
 });
 
 const WORDS = "webhooks list|create|get|update|rotate|delete|test|deliveries|redeliver";
@@ -43,8 +41,7 @@ export const webhooks: Command = {
 type Actions = Readonly<Record<string, (id: string | undefined) => Promise<unknown>>>;
 
 const ofRecords = (input: Input): Actions => ({
-  list: async () => table(input, await askAll(input, "/admin/webhooks"), ["name", "url", "events", "enabled", "source", "state"]),
-  get: async (name) => show(input, await ask(input, "GET", pathOf(name))),
+  ...recordActions(input, WEBHOOKS),
   create: async (name) => {
     const made = await ask<{ secret: string }>(input, "POST", "/admin/webhooks", { name: required(name, "a name"), ...fieldsIn(input) });
     // One that was given is known already.
@@ -54,13 +51,9 @@ const ofRecords = (input: Input): Actions => ({
   update: async (name) => {
     const enabled = text(input, "enabled");
     const change = { ...fieldsIn(input), ...(enabled === undefined ? {} : { enabled: enabled === "true" }) };
-    show(input, await ask(input, "PATCH", pathOf(name), change));
+    show(input, await ask(input, "PATCH", path(name), change));
   },
-  rotate: async (name) => showSecret(input, await ask(input, "POST", `${pathOf(name)}/rotate`, {}), "secret"),
-  delete: async (name) => {
-    await ask(input, "DELETE", pathOf(name));
-    print(input.flags.json === true ? "{}\n" : `${name} is deleted\n`);
-  },
+  rotate: async (name) => showSecret(input, await ask(input, "POST", `${path(name)}/rotate`, {}), "secret"),
 });
 
 const ofDeliveries = (input: Input): Actions => ({
@@ -69,7 +62,7 @@ const ofDeliveries = (input: Input): Actions => ({
     const result = await ask<{ delivered: boolean }>(
       input,
       "POST",
-      `${pathOf(name)}/test`,
+      `${path(name)}/test`,
       event === undefined ? {} : { event },
       TEST_WITHIN,
     );
@@ -77,7 +70,7 @@ const ofDeliveries = (input: Input): Actions => ({
     return result.delivered ? 0 : 1;
   },
   deliveries: async (name) =>
-    table(input, await askAll(input, `${pathOf(name)}/deliveries?${queryOf(input, ["state"])}`), [
+    table(input, await askAll(input, `${path(name)}/deliveries?${queryOf(input, ["state"])}`), [
       ...["id", "type", "state", "tries", "createdAt", "nextAt", "status", "error"],
     ]),
   redeliver: async (id) =>
