@@ -10,16 +10,20 @@ export const FILE: Flag = {
 
 /** Reads the record that --file names. Throws `UsageError` where there is none. */
 export function recordIn(input: Input): object {
-  const file = required(text(input, "file"), "--file FILE");
+  return jsonIn(required(text(input, "file"), "--file FILE"), UsageError) as object;
+}
+
+/** Reads a file of JSON; `-`: stdin. Throws a `Fault` for one that can't be read or is none: its class decides the exit status. */
+export function jsonIn(file: string, Fault: new (message: string) => Error): unknown {
   let content: string;
   try {
     content = readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (error) {
-    throw new UsageError(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Fault(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
   }
   try {
-    return JSON.parse(content) as object;
+    return JSON.parse(content);
   } catch {
-    throw new UsageError(`${file} is not JSON`);
+    throw new Fault(`${file} is not JSON`);
   }
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
+import { jsonIn } from "./record-file.ts";
 import { act, ask, askAll, REMOTE_FLAGS, RemoteFault, remotely, required, show, table, text } from "./remote.ts";
 
 /** What the API says that a change has done, or would do. */
@@ -112,22 +112,10 @@ export const apply: Command = {
 
 /** Sends the state that a file holds. */
 const put = (input: Input, how: object, isTrial: boolean): Promise<Outcome> =>
-  ask(input, "PUT", `/admin/state${isTrial ? "?dryRun=true" : ""}`, { state: stateIn(input.positionals[0]), ...how });
-
-function stateIn(file: string | undefined): unknown {
-  const name = required(file, "a file's name");
-  let content: string;
-  try {
-    content = readFileSync(name === "-" ? 0 : name, "utf8");
-  } catch (error) {
-    throw new RemoteFault(`${name} can't be read: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  try {
-    return JSON.parse(content);
-  } catch {
-    throw new RemoteFault(`${name} is not JSON`);
-  }
-}
+  ask(input, "PUT", `/admin/state${isTrial ? "?dryRun=true" : ""}`, {
+    state: jsonIn(required(input.positionals[0], "a file's name"), RemoteFault),
+    ...how,
+  });
 
 /** Prints what a change has done. Gives how many records it is about. */
 function told(input: Input, outcome: Outcome): number {
