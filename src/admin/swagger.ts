@@ -1,5 +1,5 @@
 import { Elysia } from "elysia";
-import { Kept } from "../http/static-text.ts";
+import { ICON, Kept } from "../http/static-text.ts";
 import { LANDING_STYLE } from "../pages/landing.ts";
 import { swaggerFile } from "./swagger-files.ts";
 
@@ -53,9 +53,6 @@ window.addEventListener("load", () => {
   });
 });
 `;
-
-/** A sluice's gate with water below it. */
-const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#0b6e99"/><path d="M8 6v20M24 6v20M8 10h16v7H8z" fill="none" stroke="#fff" stroke-width="3"/><path d="M11 23q2.500-3 5 0t5 0" fill="none" stroke="#9fdcf5" stroke-width="2.500"/></svg>`;
 
 const HOUR = "public, max-age=3600";
 

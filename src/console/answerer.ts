@@ -2,7 +2,7 @@ import type { Answer } from "../exchange/answer.ts";
 import type { Answerer } from "../exchange/line.ts";
 import { problem } from "../http/problem.ts";
 import { date, reasonOf } from "../http/reply.ts";
-import { isNoneMatch } from "../http/static-text.ts";
+import { ICON, isNoneMatch, takesCoding } from "../http/static-text.ts";
 import { bundleOf, type PageFile, type PageFiles } from "./bundle.ts";
 import type { PageSource } from "./pages.ts";
 
@@ -22,10 +22,6 @@ const HEADERS = `Content-Security-Policy: ${[
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
 ].join("; ")}\r\nCross-Origin-Opener-Policy: same-origin\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n`;
-
-/** A sluice's gate with water below it. */
-const ICON =
-  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#0b6e99"/><path d="M8 6v20M24 6v20M8 10h16v7H8z" fill="none" stroke="#fff" stroke-width="3"/><path d="M11 23q2.500-3 5 0t5 0" fill="none" stroke="#9fdcf5" stroke-width="2.500"/></svg>';
 
 const NO_FILE = problem("routeNotFound", "The page has no such file.");
 
@@ -90,9 +86,8 @@ interface Asked {
 function fileAnswer({ type, etag, br, gzip, plain }: PageFile, asked: Asked): Answer {
   const kept = `ETag: ${etag}\r\nCache-Control: no-cache\r\nVary: Accept-Encoding\r\n`;
   if (isNoneMatch(asked.joined("if-none-match"), etag)) return answer(304, kept, "");
-  const codings = asked.joined("accept-encoding") ?? "";
-  const takes = (coding: string): boolean => new RegExp(`\\b${coding}\\b(?!\\s*;\\s*q=0(\\.0*)?\\s*(,|$))`, "i").test(codings);
+  const accepted = asked.joined("accept-encoding");
   const lines = `Content-Type: ${type}\r\n${kept}`;
-  if (takes("br")) return answer(200, `${lines}Content-Encoding: br\r\n`, br);
-  return takes("gzip") ? answer(200, `${lines}Content-Encoding: gzip\r\n`, gzip) : answer(200, lines, plain);
+  if (takesCoding(accepted, "br")) return answer(200, `${lines}Content-Encoding: br\r\n`, br);
+  return takesCoding(accepted, "gzip") ? answer(200, `${lines}Content-Encoding: gzip\r\n`, gzip) : answer(200, lines, plain);
 }

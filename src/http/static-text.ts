@@ -11,6 +11,10 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   "referrer-policy": "no-referrer",
 };
 
+/** The icon of all pages: a sluice's gate with water below it. */
+export const ICON =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#0b6e99"/><path d="M8 6v20M24 6v20M8 10h16v7H8z" fill="none" stroke="#fff" stroke-width="3"/><path d="M11 23q2.500-3 5 0t5 0" fill="none" stroke="#9fdcf5" stroke-width="2.500"/></svg>';
+
 /** Serves a text that does not change while the gateway runs: made once, kept with its ETag and compressed. */
 export class Kept {
   private made: Promise<{ plain: Uint8Array<ArrayBuffer>; gzip: Uint8Array<ArrayBuffer>; etag: string }> | null = null;
@@ -31,7 +35,7 @@ export class Kept {
     const { plain, gzip, etag } = await this.made;
     const headers = { ...PAGE_HEADERS, "cache-control": this.cacheControl, etag, vary: "Accept-Encoding" };
     if (isNoneMatch(request.headers.get("if-none-match"), etag)) return new Response(null, { status: 304, headers });
-    const isZipped = /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(request.headers.get("accept-encoding") ?? "");
+    const isZipped = takesCoding(request.headers.get("accept-encoding"), "gzip");
     return new Response(isZipped ? gzip : plain, {
       headers: { ...headers, "content-type": this.type, ...(isZipped ? { "content-encoding": "gzip" } : {}) },
     });
@@ -43,6 +47,10 @@ export class Kept {
     return { plain, gzip: Bun.gzipSync(plain), etag: `W/"${hashKey(text).slice(0, 32)}"` };
   }
 }
+
+/** Tells whether a browser takes a coding, by its Accept-Encoding field. */
+export const takesCoding = (accepted: string | null, coding: "br" | "gzip"): boolean =>
+  new RegExp(`\\b${coding}\\b(?!\\s*;\\s*q=0(\\.0*)?\\s*(,|$))`, "i").test(accepted ?? "");
 
 /** Tells whether a caller has this version already (RFC 9110, section 13.1.2: the comparison is weak). */
 export const isNoneMatch = (field: string | null, etag: string): boolean =>
