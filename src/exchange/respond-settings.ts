@@ -48,7 +48,7 @@ export type RespondConfig = Static<typeof RespondConfig>;
 const BODILESS: readonly number[] = [204, 205, 304];
 
 /** Redirects, which are nothing without a place to go to. */
-const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
+export const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
 /** Gives the faults of an answer that its schema can't express. Their paths begin with `at`. */
 export function respondFaults({ status, headers, body }: RespondConfig, at: Path): Fault[] {

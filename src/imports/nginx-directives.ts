@@ -1,6 +1,7 @@
 import type { Directive } from "./nginx-syntax.ts";
 
-const OF_FILES = "Sluice serves no files: put a server for them behind it, and forward to that";
+/** Says what to do about whatever serves files. */
+export const OF_FILES = "Sluice serves no files: put a server for them behind it, and forward to that";
 const OF_PROGRAMS = "Sluice forwards HTTP and gRPC alone: leave nginx before such a program, and forward to that";
 const OF_CODE = "write it anew as a plug-in in TypeScript";
 const OF_REQUESTS = "what is decided for each request is written as a plug-in";

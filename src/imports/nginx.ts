@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
+import { REDIRECTS } from "../exchange/respond-settings.ts";
 import { Draft, type DraftRoute, type Part, staticPrefix } from "./draft.ts";
-import { isGuard, isSilent, LEFT_OUT } from "./nginx-directives.ts";
+import { isGuard, isSilent, LEFT_OUT, OF_FILES } from "./nginx-directives.ts";
 import { leadsToHttps, listenAsIn, type Server, serversOf } from "./nginx-servers.ts";
 import { isForNobody, isGuarded, NO_SETTINGS, routeFields, type Settings, settingsAt, type Zones, zoneOf } from "./nginx-settings.ts";
 import { type Directive, directivesOf } from "./nginx-syntax.ts";
@@ -70,7 +71,7 @@ class NginxImport {
     for (const each of block) if (each.name === "location") this.location(each, hosts, settings, block);
     if (!block.some(({ name }) => name === "location")) {
       const files = block.find(({ name }) => name === "root" || name === "try_files" || name === "index");
-      if (files !== undefined) this.draft.note(files, NO_FILES);
+      if (files !== undefined) this.draft.note(files, OF_FILES);
     }
   }
 
@@ -136,7 +137,7 @@ class NginxImport {
     const isClosed = this.close(path, from, hosts, settings);
     const isTold = block.some(({ name }) => name === "location" || (LEFT_OUT[name] !== undefined && /_pass$/.test(name)));
     if (isTold || (isClosed && isForNobody(settings))) return;
-    this.draft.note(from, `location ${from.words.join(" ")} ${isClosed ? "answers 404" : "is left out"}: ${NO_FILES}`);
+    this.draft.note(from, `location ${from.words.join(" ")} ${isClosed ? "answers 404" : "is left out"}: ${OF_FILES}`);
   }
 
   /**
@@ -205,7 +206,7 @@ class NginxImport {
     const isCode = /^\d{3}$/.test(code);
     const status = isCode ? Number(code) : 302;
     const text = isCode ? rest.join(" ") : code;
-    const isRedirect = [301, 302, 303, 307, 308].includes(status);
+    const isRedirect = REDIRECTS.includes(status);
     if (path === "/" && (status === 444 || (status === 404 && text === ""))) {
       if (hosts.length === 0 && this.isAlone) draft.note(answer, `return ${status} is left out: what no route takes is 404`);
       else this.closed.push({ from: answer, config: { ...this.place(path, hosts), respond: { status: 404 }, auth: "none" } });
@@ -311,8 +312,6 @@ class NginxImport {
     }
   }
 }
-
-const NO_FILES = "Sluice serves no files: put a server for them behind it, and forward to that";
 
 /** Divides a location's path from what stands before it without a space, such as =/path. */
 const modifierOf = (word: string): readonly [string, string] => {
