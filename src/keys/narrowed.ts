@@ -22,6 +22,10 @@ export function narrowed(key: KeyEntry, from: KeyEntry | null): KeyEntry {
   };
 }
 
+/** Tells whether a key may have others made from it: it is no such one itself, and good. `now` in milliseconds since 1970. */
+export const isOrigin = ({ madeFrom, off, expiresAt }: Pick<KeyEntry, "madeFrom" | "off" | "expiresAt">, now: number): boolean =>
+  madeFrom === null && off === null && expiresAt > now;
+
 /** Gives the names that are in both lists, of which an empty one has all; `null` where there are none. */
 export function bothOf(some: readonly string[], others: readonly string[]): readonly string[] | null {
   if (some.length === 0) return others;

@@ -3,6 +3,7 @@ import type { Caller } from "../exchange/caller.ts";
 import { passing } from "../http/problem.ts";
 import { invalid, notFound, Refused, refused } from "../http/refused.ts";
 import type { KeyRecord, Keys } from "../keys/keys.ts";
+import { isOrigin } from "../keys/narrowed.ts";
 import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import { Scope } from "../schema/fields.ts";
 import type { SelfServiceRules } from "../tiers/settings.ts";
@@ -228,9 +229,7 @@ export class OwnKeys {
       if (from !== undefined && from !== key) throw invalid([{ path: ["from"], message: "must be the key that you show, or be left out" }]);
       return shown;
     }
-    const good = registry
-      .keysOf(consumer.id)
-      .filter(({ madeFrom, off, expiresAt }) => madeFrom === null && off === null && expiresAt > now);
+    const good = registry.keysOf(consumer.id).filter((each) => isOrigin(each, now));
     const [first] = good;
     if (first === undefined) throw refused("conflict", "You have no key from which another could be made: ask whoever runs the API.");
     if (from === undefined) {

@@ -6,6 +6,7 @@ import { timeText } from "../http/conventions.ts";
 import { jsonReply } from "../http/reply.ts";
 import { mayUse } from "../identity/gate.ts";
 import type { Keys } from "../keys/keys.ts";
+import { isOrigin } from "../keys/narrowed.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import { leftOf } from "../limits/left.ts";
 import type { LimitService } from "../limits/limiter.ts";
@@ -110,7 +111,7 @@ export class Standing {
     const now = clock.wall();
     const keys = registry
       .keysOf(consumer.id)
-      .filter(({ madeFrom, off, expiresAt }) => madeFrom === null && off === null && expiresAt > now)
+      .filter((key) => isOrigin(key, now))
       .slice(0, MAX_KEYS);
     const found = new Map<string, Counted>();
     const add = (policies: readonly Policy[], key: KeyEntry | null, route: string, told: readonly string[]): void => {
