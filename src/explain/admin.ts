@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { SystemHealth } from "../health/health.ts";
-import { timeText } from "../http/conventions.ts";
+import { TextOrNull, timeText } from "../http/conventions.ts";
 import { WINDOW_SHOWN, windowText } from "../limits/admin.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
@@ -23,7 +23,6 @@ export interface ExplainAdminDeps extends SituationDeps {
   readonly refusalOf: (requestId: string) => Promise<CallersDenial | null>;
 }
 
-const Text = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
 const Whole = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description });
 
 const Limit = Type.Object({
@@ -31,37 +30,37 @@ const Limit = Type.Object({
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
   why: Type.String({ description: "Why it is this one that applies." }),
   algorithm: Type.String({ description: "How it counts." }),
-  window: Text(WINDOW_SHOWN),
+  window: TextOrNull(WINDOW_SHOWN),
   limit: Type.Integer({ description: "The number in force now." }),
   normal: Type.Integer({ description: "The number while the system is NORMAL." }),
   degraded: Type.Integer({ description: "The number while it is DEGRADED." }),
   cost: Type.Integer({ description: "What must be left for a request to pass, and what it takes." }),
   usage: Type.Boolean({ description: "It takes what its response says instead, afterwards." }),
   shadow: Type.Boolean({ description: "It counts and reports, and never denies." }),
-  subject: Text("Whom it is counted for; null when that is not known from what was asked."),
-  subjectUnknown: Text("Why not."),
+  subject: TextOrNull("Whom it is counted for; null when that is not known from what was asked."),
+  subjectUnknown: TextOrNull("Why not."),
   used: Whole("What is used."),
   remaining: Whole("What is left."),
-  reset: Text("When more is left, RFC 3339; null when nothing is used."),
+  reset: TextOrNull("When more is left, RFC 3339; null when nothing is used."),
   denies: Type.Union([Type.Boolean(), Type.Null()], { description: "Whether the next request would be denied." }),
 });
 const Answer = Type.Object({
-  consumer: Text("The caller; null: one without a key."),
-  tier: Text("The tier whose limits the caller has, unless others come first."),
-  key: Text("The key's id."),
+  consumer: TextOrNull("The caller; null: one without a key."),
+  tier: TextOrNull("The tier whose limits the caller has, unless others come first."),
+  key: TextOrNull("The key's id."),
   token: Type.Union(
     [
       Type.Object({
-        issuer: Text("The issuer that its `iss` names; null: none is known by that name, or it can't be read."),
+        issuer: TextOrNull("The issuer that its `iss` names; null: none is known by that name, or it can't be read."),
         passed: Type.Boolean({ description: "Whether it is good." }),
-        why: Text("The check that failed, and what was found; null: none did."),
+        why: TextOrNull("The check that failed, and what was found; null: none did."),
       }),
       Type.Null(),
     ],
     { description: "What became of the token; null where none was asked about." },
   ),
-  route: Text("The route."),
-  ip: Text("The address."),
+  route: TextOrNull("The route."),
+  ip: TextOrNull("The address."),
   anonymous: Type.Boolean({ description: "The caller counts as one without a key: there is none, or the route takes none." }),
   system: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
   allowed: Type.Union([Type.Boolean(), Type.Null()], {

@@ -1,4 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
+import { TextOrNull } from "../http/conventions.ts";
 import { REFUSED_KEYS } from "../identity/api-key.ts";
 import { normaliseIp } from "../values/ip.ts";
 import { beginsLikeMade } from "../values/key-format.ts";
@@ -19,8 +20,6 @@ export const FindQuestion = Type.Object(
   { additionalProperties: false },
 );
 
-const Text = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
-
 const Match = Type.Object({
   kind: Type.Union(
     [
@@ -33,8 +32,8 @@ const Match = Type.Object({
     ],
     { description: "What the text is." },
   ),
-  id: Text("Its id or name; null for a token, which is its own, and for a key that nobody has."),
-  consumer: Text("Whose key it is, or who was refused."),
+  id: TextOrNull("Its id or name; null for a token, which is its own, and for a key that nobody has."),
+  consumer: TextOrNull("Whose key it is, or who was refused."),
   fault: Type.Union(
     [
       Type.Object({

@@ -1,18 +1,16 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { Since, timeText } from "../http/conventions.ts";
+import { Since, TextOrNull, timeText } from "../http/conventions.ts";
 import { addressOf } from "../limits/subject.ts";
 import type { CallersDenial, Denial } from "./denials.ts";
 
 /** The most refusals of all callers that one answer shows. */
 export const MAX_REFUSALS = 100;
 
-const Text = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
-
 /** What is told of a refusal of somebody who is known from where it stands. */
 const OF_CALLER = {
   at: Since("When it was."),
   requestId: Type.String({ description: "As in the log and in X-Request-ID." }),
-  route: Text("The route."),
+  route: TextOrNull("The route."),
   status: Type.Integer({ description: "401, 403 or 429." }),
   code: Type.String({ description: "Why.", examples: ["rateLimited"] }),
   detail: Type.String({ description: "What the caller was told." }),
@@ -32,8 +30,8 @@ const OF_CALLER = {
 export const DenialShown = Type.Object(OF_CALLER);
 export const Refusal = Type.Object({
   ...OF_CALLER,
-  consumer: Text("Who was refused; null: a caller without a key, or with one that nobody has."),
-  ip: Text("The address, where that is all that was known of the caller; of IPv6 the first one of its network."),
+  consumer: TextOrNull("Who was refused; null: a caller without a key, or with one that nobody has."),
+  ip: TextOrNull("The address, where that is all that was known of the caller; of IPv6 the first one of its network."),
 });
 export type Refusal = Static<typeof Refusal>;
 

@@ -28,6 +28,9 @@ export const TimeParameter = (description: string) => Type.Optional(Type.String(
 export const Force = (effect: string) =>
   Type.Object({ force: Type.Optional(Type.String({ description: `true: ${effect}.`, shown: { type: "boolean" } })) });
 
+/** Gives the schema of a text in an answer, or null. */
+export const TextOrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
+
 /** Gives the schema of a time in an answer, or null. */
 export const Time = (description: string) =>
   Type.Union([Type.String(), Type.Null()], { description, shown: { anyOf: [{ type: "string", format: "date-time" }, { type: "null" }] } });
