@@ -1,10 +1,9 @@
-import { get } from "../../api.ts";
 import { type GatewayEvent, useEvents } from "../../events.ts";
 import { clock, millis } from "../../format.ts";
-import { useLive } from "../../live.ts";
 import { Code, SecretOnce } from "../../parts/copy.tsx";
 import { Icon } from "../../parts/icon.tsx";
 import { Panel } from "../../parts/screen.tsx";
+import { useCalling } from "../../records/calling.ts";
 import { hrefTo } from "../../router.ts";
 import type { MadeKey } from "./key.tsx";
 import { ReachLimit } from "./reach-limit.tsx";
@@ -16,24 +15,15 @@ export interface FirstRequestProps {
   readonly made: MadeKey | null;
 }
 
-/** As far as it is read here. */
-interface Config {
-  readonly config: { readonly admin: { readonly listen: object | null }; readonly server: { readonly port: number } };
-}
-
 /** Requests that are shown. */
 const SHOWN = 5;
-
-/** Gives where callers come in: this page may have come from the admin API's own listener. */
-const originOf = (answer: Config | null): string =>
-  answer === null || answer.config.admin.listen === null ? location.origin : `http://${location.hostname}:${answer.config.server.port}`;
 
 /** Shows how to call, and the first request as it comes. */
 export function FirstRequest({ route, path, made }: FirstRequestProps) {
   const { latest } = useEvents({ type: "request", route });
-  const config = useLive("config", (signal) => get<Config>("config", {}, signal), 0);
-  const key = made === null ? "" : ` -H "X-API-Key: ${made.key}"`;
-  const call = `${key} ${originOf(config.value)}${path}`;
+  const { base, header } = useCalling();
+  const key = made === null ? "" : ` -H "${header}: ${made.key}"`;
+  const call = `${key} ${base}${path}`;
   return (
     <>
       {made !== null && <SecretOnce what="key" secret={made.key} />}
