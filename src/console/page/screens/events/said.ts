@@ -1,9 +1,9 @@
 import type { GatewayEvent } from "../../events.ts";
 import { millis } from "../../format.ts";
 import type { Tone } from "../../parts/badge.tsx";
-import { sentenceOf } from "../now/happenings.tsx";
 
-const text = (value: unknown): string => (typeof value === "string" || typeof value === "number" ? String(value) : "");
+/** Gives a member of an event as text; what is none, or not there, as an empty one. */
+export const text = (value: unknown): string => (typeof value === "string" || typeof value === "number" ? String(value) : "");
 
 /** Says an event in words; of a request, as the log does. */
 export function saidOf(event: GatewayEvent): string {
@@ -14,6 +14,31 @@ export function saidOf(event: GatewayEvent): string {
   }
   if (event.type === "limit") return limitsOf(event);
   return sentenceOf(event);
+}
+
+/** Says what happened to the gateway itself. */
+function sentenceOf(event: GatewayEvent): string {
+  const { type } = event;
+  const why = text(event.why ?? event.cause ?? event.reason);
+  const because = why === "" ? "" : `: ${why}`;
+  switch (type) {
+    case "breaker":
+      return `${text(event.upstream)}, ${text(event.target)}: ${text(event.from)} to ${text(event.to)}${because}`;
+    case "target":
+      return `${text(event.upstream)}, ${text(event.target)} is ${event.healthy === true ? "up" : "down"}${because}`;
+    case "health":
+      return `The system is ${text(event.status ?? event.to)}${because}`;
+    case "change":
+      return `${text(event.actor)}: ${text(event.action)} ${text(event.subject)}`;
+    case "pool":
+      return `${text(event.pool)}, key ${text(event.key)}: ${text(event.change)}`;
+    case "redis":
+      return `Redis is ${event.up === true ? "back" : "away"}${because}`;
+    case "issuer":
+      return `Issuer ${text(event.issuer)}: ${event.up === true ? "its keys are known" : "its keys can't be had"}${because}`;
+    default:
+      return JSON.stringify(event);
+  }
 }
 
 /** Holds a limit in an event, as far as it is shown. */

@@ -1,12 +1,13 @@
 import { get, type Page } from "../../api.ts";
-import { type GatewayEvent, useEvents } from "../../events.ts";
+import { useEvents } from "../../events.ts";
 import { clock } from "../../format.ts";
 import { useLive } from "../../live.ts";
-import { Badge, type Tone } from "../../parts/badge.tsx";
+import { Badge } from "../../parts/badge.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
 import { hrefTo } from "../../router.ts";
 import type { Refusal } from "../../shapes.ts";
+import { saidOf, toneOf } from "../events/said.ts";
 
 /** Milliseconds between two looks at the last refusals, and how many are shown. */
 const LOOK_EVERY = 3000;
@@ -55,44 +56,11 @@ export function Happenings() {
                 {clock(event.at)}
               </time>
               <Badge tone={toneOf(event)}>{event.type}</Badge>
-              <span>{sentenceOf(event)}</span>
+              <span>{saidOf(event)}</span>
             </li>
           ))}
         </ol>
       )}
     </Panel>
   );
-}
-
-const text = (value: unknown): string => (value === null || value === undefined ? "" : String(value));
-
-/** Says an event in words. */
-export function sentenceOf(event: GatewayEvent): string {
-  const { type } = event;
-  const why = text(event.why ?? event.cause ?? event.reason);
-  const because = why === "" ? "" : `: ${why}`;
-  switch (type) {
-    case "breaker":
-      return `${text(event.upstream)}, ${text(event.target)}: ${text(event.from)} to ${text(event.to)}${because}`;
-    case "target":
-      return `${text(event.upstream)}, ${text(event.target)} is ${event.healthy === true ? "up" : "down"}${because}`;
-    case "health":
-      return `The system is ${text(event.status ?? event.to)}${because}`;
-    case "change":
-      return `${text(event.actor)}: ${text(event.action)} ${text(event.subject)}`;
-    case "pool":
-      return `${text(event.pool)}, key ${text(event.key)}: ${text(event.change)}`;
-    case "redis":
-      return `Redis is ${event.up === true ? "back" : "away"}${because}`;
-    case "issuer":
-      return `Issuer ${text(event.issuer)}: ${event.up === true ? "its keys are known" : "its keys can't be had"}${because}`;
-    default:
-      return JSON.stringify(event);
-  }
-}
-
-function toneOf({ type, ...event }: GatewayEvent): Tone {
-  const isBad = event.to === "open" || event.healthy === false || event.up === false || event.change === "quarantined";
-  if (isBad) return "bad";
-  return type === "change" ? "accent" : "plain";
 }

@@ -5,6 +5,7 @@ import { Icon } from "../../parts/icon.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { useCalling } from "../../records/calling.ts";
 import { hrefTo } from "../../router.ts";
+import { text } from "../events/said.ts";
 import type { MadeKey } from "./key.tsx";
 import { ReachLimit } from "./reach-limit.tsx";
 
@@ -54,8 +55,6 @@ export function FirstRequest({ route, path, made }: FirstRequestProps) {
     </>
   );
 }
-
-const text = (value: unknown): string => (value === null || value === undefined ? "" : String(value));
 
 function Arrived({ event }: { readonly event: GatewayEvent }) {
   const status = Number(event.status);
