@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { Dialog } from "../parts/dialog.tsx";
 import { CheckField, Form, TextField, TimeField } from "../parts/form.tsx";
+import { wordsOf } from "../records/patch.ts";
 import { ask, type NewSecret, type OwnKey, type OwnKeys } from "./api.ts";
 import { nameOf } from "./keys.tsx";
 
@@ -31,7 +32,7 @@ export function NewKey({ from, allowed, onMade, onClose }: NewKeyProps) {
     setWithout(next);
   };
   const make = async (): Promise<void> => {
-    const addresses = ips.split(/[\s,]+/).filter((each) => each !== "");
+    const addresses = wordsOf(ips);
     const body = {
       from: from.id,
       scopes: taken("scope", scopes),
