@@ -1,4 +1,5 @@
 import { useId, useState } from "preact/hooks";
+import { isObject } from "../../../values/json.ts";
 import { type FieldProps, TextField } from "../parts/form.tsx";
 import { wordsOf } from "./patch.ts";
 
@@ -70,7 +71,7 @@ function objectIn(text: string): Readonly<Record<string, unknown>> | null | unde
   if (text.trim() === "") return null;
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { useId, useRef, useState } from "preact/hooks";
+import { isObject } from "../../../values/json.ts";
 import { type Problem, problemOf } from "../api.ts";
 import { ErrorNote } from "../parts/error-note.tsx";
 import type { Role } from "../role.ts";
@@ -109,7 +110,7 @@ export function JsonForm({ label, initial, submit, needs, onSubmit, onCancel }: 
 function parsed(text: string): { readonly value: Record<string, unknown> } | { readonly fault: Found } {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { value: { ...value } };
+    if (isObject(value)) return { value };
     return { fault: { path: "", message: "must be an object: { … }", line: 1, at: 0 } };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -1,6 +1,6 @@
-type Json = Readonly<Record<string, unknown>>;
+import { isObject } from "../../../values/json.ts";
 
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+type Json = Readonly<Record<string, unknown>>;
 
 /**
  * Gives the merge patch (RFC 7396) that makes `after` of `before`: what is gone is null, lists are sent whole. Null stands for "not set" in

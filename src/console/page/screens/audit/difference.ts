@@ -1,12 +1,11 @@
+import { isObject } from "../../../../values/json.ts";
+
 /** Says what became of one field; `null`: it was, or is, not there. */
 export interface FieldChange {
   readonly name: string;
   readonly was: string | null;
   readonly is: string | null;
 }
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const textOf = (value: unknown): string | null =>
   value === null || value === undefined ? null : typeof value === "string" ? value : JSON.stringify(value);
@@ -16,11 +15,11 @@ const textOf = (value: unknown): string | null =>
  * one field, `value`.
  */
 export function differenceOf(before: unknown, after: unknown): readonly FieldChange[] {
-  if (!isRecord(before ?? {}) || !isRecord(after ?? {})) return changed("value", before, after);
+  if (!isObject(before ?? {}) || !isObject(after ?? {})) return changed("value", before, after);
   const [was, is] = [(before ?? {}) as Record<string, unknown>, (after ?? {}) as Record<string, unknown>];
   return [...new Set([...Object.keys(was), ...Object.keys(is)])].flatMap((name) => {
     const [a, b] = [was[name], is[name]];
-    if (isRecord(a) && isRecord(b)) return differenceOf(a, b).map((change) => ({ ...change, name: `${name}.${change.name}` }));
+    if (isObject(a) && isObject(b)) return differenceOf(a, b).map((change) => ({ ...change, name: `${name}.${change.name}` }));
     return changed(name, a, b);
   });
 }
