@@ -1,3 +1,4 @@
+import { KeyValue } from "../../parts/key-value.tsx";
 import { hrefTo } from "../../router.ts";
 import { differenceOf } from "./difference.ts";
 import type { AuditRow } from "./index.tsx";
@@ -13,27 +14,25 @@ export function WhatChanged({ row: { action, subject, before, after, requestId }
       {changes.length === 0 ? (
         <p class="fine">Nothing more is written down of it.</p>
       ) : (
-        <dl class="pairs">
-          {changes.map(({ name, was, is }) => (
-            <div key={name}>
-              <dt>{name}</dt>
-              <dd>
-                {was !== null && (
-                  <del>
-                    <span aria-hidden="true">− </span>
-                    {was}
-                  </del>
-                )}
-                {is !== null && (
-                  <ins>
-                    <span aria-hidden="true">+ </span>
-                    {is}
-                  </ins>
-                )}
-              </dd>
-            </div>
-          ))}
-        </dl>
+        <KeyValue
+          of={changes.map(({ name, was, is }) => [
+            name,
+            <>
+              {was !== null && (
+                <del>
+                  <span aria-hidden="true">− </span>
+                  {was}
+                </del>
+              )}
+              {is !== null && (
+                <ins>
+                  <span aria-hidden="true">+ </span>
+                  {is}
+                </ins>
+              )}
+            </>,
+          ])}
+        />
       )}
       {requestId !== "" && (
         <p class="fine">
