@@ -82,17 +82,7 @@ export function RecordPage<S extends Named, T extends S & Managed>({
           </p>
           {children?.(value)}
           <Panel title={value.source === "config" ? "Its settings" : "Change it"}>
-            {value.source === "config" ? (
-              <>
-                <ManagedByFile what={noun} />
-                <Code text={JSON.stringify(without(value, TOLD), null, 2)} what="JSON" />
-              </>
-            ) : (
-              <>
-                <ConflictNotice record={record} />
-                <RecordEditor<S, T> {...{ record, value, noun }} told={TOLD} Fields={words.Fields} />
-              </>
-            )}
+            <RecordSettings<S, T> {...{ record, value, noun }} told={TOLD} Fields={words.Fields} />
           </Panel>
           {below}
         </>
@@ -111,6 +101,20 @@ interface EditorProps<S, T> {
   readonly defaults?: Readonly<Record<string, unknown>>;
   readonly Fields: ComponentType<FieldsProps<S>>;
 }
+
+/** Lets a record be changed, or shows it where something else declares it. */
+export const RecordSettings = <S extends object, T extends S & Managed>(props: EditorProps<S, T>) =>
+  props.value.source === "config" ? (
+    <>
+      <ManagedByFile what={props.noun} />
+      <Code text={JSON.stringify(without(props.value, props.told), null, 2)} what="JSON" />
+    </>
+  ) : (
+    <>
+      <ConflictNotice record={props.record} />
+      <RecordEditor<S, T> {...props} />
+    </>
+  );
 
 /** Lets a record be changed: the common fields by a form, all of them as JSON. */
 export function RecordEditor<S extends object, T extends S & Managed>(props: EditorProps<S, T>) {

@@ -5,8 +5,6 @@ import { useList } from "../../list.ts";
 import { useLive } from "../../live.ts";
 import { Act, Dangerous } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
-import { ConflictNotice } from "../../parts/conflict.tsx";
-import { Code } from "../../parts/copy.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { CheckField, SelectField, TextField } from "../../parts/form.tsx";
 import { KeyValue } from "../../parts/key-value.tsx";
@@ -16,10 +14,9 @@ import { type Editable, useRecord } from "../../record.ts";
 import { Bar } from "../../records/bar.tsx";
 import { JsonField } from "../../records/fields.tsx";
 import { LimitsEditor, QuotasEditor } from "../../records/limits-editor.tsx";
-import { without } from "../../records/patch.ts";
-import { type FieldsProps, RecordEditor } from "../../records/record-page.tsx";
+import { type FieldsProps, RecordSettings } from "../../records/record-page.tsx";
 import { Since } from "../../records/since.tsx";
-import { ManagedByFile, SourceBadge } from "../../records/source.tsx";
+import { SourceBadge } from "../../records/source.tsx";
 import type { Consumer, LimitLeft, Tier } from "../../records/types.ts";
 import { go, hrefTo } from "../../router.ts";
 import { SelfServiceLink } from "./link.tsx";
@@ -234,16 +231,6 @@ const TOLD = ["id", "source", "createdAt", "updatedAt"] as const;
 
 const Settings = ({ record, value }: { readonly record: Editable<Consumer>; readonly value: Consumer }) => (
   <Panel title="Settings">
-    {value.source === "config" ? (
-      <>
-        <ManagedByFile what="consumer" />
-        <Code text={JSON.stringify(without(value, TOLD), null, 2)} what="JSON" />
-      </>
-    ) : (
-      <>
-        <ConflictNotice record={record} />
-        <RecordEditor {...{ record, value }} noun="consumer" told={TOLD} defaults={{ enabled: true }} Fields={ConsumerFields} />
-      </>
-    )}
+    <RecordSettings {...{ record, value }} noun="consumer" told={TOLD} defaults={{ enabled: true }} Fields={ConsumerFields} />
   </Panel>
 );
