@@ -1,6 +1,10 @@
 /** Where the console is served. */
 export const BASE = "/console";
 
+/** Gives the values that an address holds of these names; `null` for what is not there. */
+export const valuesOf = (query: URLSearchParams, names: readonly string[]): Readonly<Record<string, string | null>> =>
+  Object.fromEntries(names.map((name) => [name, query.get(name)]));
+
 /**
  * Writes the address of a place in the console.
  *

@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
-import { BASE, hrefTo } from "./href.ts";
+import { BASE, hrefTo, valuesOf } from "./href.ts";
 
-export { BASE, hrefTo };
+export { BASE, hrefTo, valuesOf };
 
 const here = signal(location.pathname + location.search);
 /** How often somebody went to another place of the console: whoever shows it moves the focus there. */

@@ -1,13 +1,12 @@
 import { useId } from "preact/hooks";
-import type { Query } from "../../api.ts";
-import { setQuery } from "../../router.ts";
+import { setQuery, valuesOf } from "../../router.ts";
 
 const NAMES = ["actor", "action", "subject"] as const;
 const LABELS = { actor: "Actor", action: "Action", subject: "Subject" } as const;
 const HINTS = { actor: "a token's name", action: "key.rotate", subject: "consumer acme" } as const;
 
 /** Gives the filter that an address holds. */
-export const filterIn = (query: URLSearchParams): Query => Object.fromEntries(NAMES.map((name) => [name, query.get(name)]));
+export const filterIn = (query: URLSearchParams) => valuesOf(query, NAMES);
 
 /** Offers what the gateway filters the audit by; each wants the whole word. */
 export function Filters({ query }: { readonly query: URLSearchParams }) {
@@ -21,10 +20,7 @@ export function Filters({ query }: { readonly query: URLSearchParams }) {
         placeholder={HINTS[name]}
         autocomplete="off"
         spellcheck={false}
-        onChange={({ currentTarget }) => {
-          const kept = Object.fromEntries(NAMES.map((each) => [each, query.get(each)]));
-          setQuery({ ...kept, [name]: currentTarget.value.trim() });
-        }}
+        onChange={({ currentTarget }) => setQuery({ ...filterIn(query), [name]: currentTarget.value.trim() })}
       />
     </div>
   ));

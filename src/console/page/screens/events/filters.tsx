@@ -1,6 +1,5 @@
 import { useId } from "preact/hooks";
-import type { Query } from "../../api.ts";
-import { setQuery } from "../../router.ts";
+import { setQuery, valuesOf } from "../../router.ts";
 
 /** The types of events that can be chosen alone, and what people call them. */
 const TYPES: readonly (readonly [type: string, words: string])[] = [
@@ -19,13 +18,12 @@ const TYPES: readonly (readonly [type: string, words: string])[] = [
 const NAMES = ["type", "route", "consumer", "status"] as const;
 
 /** Gives the filter that an address holds. */
-export const filterIn = (query: URLSearchParams): Query => Object.fromEntries(NAMES.map((name) => [name, query.get(name)]));
+export const filterIn = (query: URLSearchParams) => valuesOf(query, NAMES);
 
 /** Offers what events can be filtered by. The address keeps it, so that it can be sent to somebody. */
 export function Filters({ query }: { readonly query: URLSearchParams }) {
   const id = useId();
-  const change = (name: (typeof NAMES)[number], value: string): void =>
-    setQuery({ ...Object.fromEntries(NAMES.map((each) => [each, query.get(each)])), [name]: value.trim() });
+  const change = (name: (typeof NAMES)[number], value: string): void => setQuery({ ...filterIn(query), [name]: value.trim() });
   const box = (name: "route" | "consumer" | "status", label: string, hint: string) => (
     <div class="field">
       <label for={`${id}-${name}`}>{label}</label>
