@@ -4,6 +4,7 @@ import { type Fault, type Problem, problemOf } from "../api.ts";
 import type { Role } from "../role.ts";
 import { whyNot } from "../session.ts";
 import { ErrorNote } from "./error-note.tsx";
+import { type Option, Options } from "./options.tsx";
 
 interface Faulty {
   readonly faults: readonly Fault[];
@@ -73,20 +74,35 @@ export function Form({ submit, needs, onSubmit, onCancel, children }: FormProps)
           ))}
         </ul>
       )}
-      {why !== null && <p class="fine">{why}</p>}
-      <div class="acts">
-        <button type="submit" class="primary" disabled={isBusy || why !== null}>
-          {submit}
-        </button>
-        {onCancel !== undefined && (
-          <button type="button" onClick={onCancel}>
-            Cancel
-          </button>
-        )}
-      </div>
+      <FormActs {...{ submit, why, isBusy, onCancel }} />
     </form>
   );
 }
+
+export interface FormActsProps {
+  readonly submit: string;
+  /** Why it can't be sent; `null` when it can. */
+  readonly why: string | null;
+  readonly isBusy: boolean;
+  readonly onCancel: (() => void) | undefined;
+}
+
+/** Ends a form: the buttons that send and leave it, and why it can't be sent. */
+export const FormActs = ({ submit, why, isBusy, onCancel }: FormActsProps) => (
+  <>
+    {why !== null && <p class="fine">{why}</p>}
+    <div class="acts">
+      <button type="submit" class="primary" disabled={isBusy || why !== null}>
+        {submit}
+      </button>
+      {onCancel !== undefined && (
+        <button type="button" onClick={onCancel}>
+          Cancel
+        </button>
+      )}
+    </div>
+  </>
+);
 
 /** Tells whether a fault at `path` belongs to the field `name`. */
 const isAt = (path: string, name: string): boolean => path === name || path.startsWith(`${name}.`) || path.startsWith(`${name}[`);
@@ -240,8 +256,7 @@ export function NumberField({ value, onValue, min, max, step, ...field }: Number
 export interface SelectFieldProps extends FieldProps {
   readonly value: string;
   readonly onValue: (value: string) => void;
-  /** Values, or pairs of a value and its words. */
-  readonly options: readonly (string | readonly [value: string, words: string])[];
+  readonly options: readonly Option[];
 }
 
 /** A field for one of several values. */
@@ -250,14 +265,7 @@ export function SelectField({ value, onValue, options, ...field }: SelectFieldPr
   return (
     <Frame {...{ id, own }} {...field}>
       <select {...control} value={value} required={field.required ?? false} onChange={(event) => onValue(event.currentTarget.value)}>
-        {options.map((option) => {
-          const [each, words] = typeof option === "string" ? [option, option] : option;
-          return (
-            <option key={each} value={each}>
-              {words}
-            </option>
-          );
-        })}
+        <Options of={options} />
       </select>
     </Frame>
   );

@@ -1,11 +1,11 @@
 import { useId } from "preact/hooks";
+import { type Option, Options } from "../parts/options.tsx";
 
 export interface ChoiceProps {
   readonly label: string;
   readonly value: string;
   readonly onValue: (value: string) => void;
-  /** Values, or pairs of a value and its words. */
-  readonly options: readonly (string | readonly [value: string, words: string])[];
+  readonly options: readonly Option[];
 }
 
 /** A filter of a list: one of several values. Its label is for who hears it; the values say it to who sees them. */
@@ -17,14 +17,7 @@ export function Choice({ label, value, onValue, options }: ChoiceProps) {
         {label}
       </label>
       <select id={id} value={value} onChange={(event) => onValue(event.currentTarget.value)}>
-        {options.map((option) => {
-          const [each, words] = typeof option === "string" ? [option, option] : option;
-          return (
-            <option key={each} value={each}>
-              {words}
-            </option>
-          );
-        })}
+        <Options of={options} />
       </select>
     </div>
   );

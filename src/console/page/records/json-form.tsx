@@ -2,6 +2,7 @@ import { useId, useRef, useState } from "preact/hooks";
 import { isObject } from "../../../values/json.ts";
 import { type Problem, problemOf } from "../api.ts";
 import { ErrorNote } from "../parts/error-note.tsx";
+import { FormActs } from "../parts/form.tsx";
 import type { Role } from "../role.ts";
 import { whyNot } from "../session.ts";
 import { faultAt, type Spot, spotOf, spotsOf } from "./json-lines.ts";
@@ -91,17 +92,7 @@ export function JsonForm({ label, initial, submit, needs, onSubmit, onCancel }: 
         </ul>
       )}
       {problem !== null && <ErrorNote problem={problem} />}
-      {why !== null && <p class="fine">{why}</p>}
-      <div class="acts">
-        <button type="submit" class="primary" disabled={isBusy || why !== null}>
-          {submit}
-        </button>
-        {onCancel !== undefined && (
-          <button type="button" onClick={onCancel}>
-            Cancel
-          </button>
-        )}
-      </div>
+      <FormActs {...{ submit, why, isBusy, onCancel }} />
     </form>
   );
 }

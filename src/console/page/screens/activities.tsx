@@ -8,6 +8,7 @@ import { Badge } from "../parts/badge.tsx";
 import { Code } from "../parts/copy.tsx";
 import { ErrorNote } from "../parts/error-note.tsx";
 import { KeyValue } from "../parts/key-value.tsx";
+import { Options } from "../parts/options.tsx";
 import { Panel, ScreenFrame } from "../parts/screen.tsx";
 import { Listing, Table } from "../parts/table.tsx";
 
@@ -142,12 +143,7 @@ function Failures({ sinks, trouble }: { readonly sinks: readonly Sink[]; readonl
         <label>
           In{" "}
           <select value={sink} onChange={({ currentTarget }) => setSink(currentTarget.value)}>
-            <option value="">the first sink, and what was refused</option>
-            {sinks.map(({ name }) => (
-              <option key={name} value={name}>
-                {name}
-              </option>
-            ))}
+            <Options of={[["", "the first sink, and what was refused"], ...sinks.map(({ name }) => name)]} />
           </select>
         </label>
       }

@@ -1,4 +1,5 @@
 import { useId } from "preact/hooks";
+import { Options } from "../../parts/options.tsx";
 import { setQuery, valuesOf } from "../../router.ts";
 
 /** The types of events that can be chosen alone, and what people call them. */
@@ -43,11 +44,7 @@ export function Filters({ query }: { readonly query: URLSearchParams }) {
       <div class="field">
         <label for={`${id}-type`}>Type</label>
         <select id={`${id}-type`} value={query.get("type") ?? ""} onChange={({ currentTarget }) => change("type", currentTarget.value)}>
-          {TYPES.map(([type, words]) => (
-            <option key={type} value={type}>
-              {words}
-            </option>
-          ))}
+          <Options of={TYPES} />
         </select>
       </div>
       {box("route", "Route", "any")}

@@ -6,6 +6,7 @@ import { useLive } from "../../live.ts";
 import { Dangerous } from "../../parts/act.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { KeyValue } from "../../parts/key-value.tsx";
+import { Options } from "../../parts/options.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { say } from "../../parts/toast.tsx";
 import type { Route } from "../../records/types.ts";
@@ -62,12 +63,7 @@ export function CachePanel() {
             <label class="field">
               <span>Route</span>
               <select value={route} onChange={(event) => setRoute(event.currentTarget.value)}>
-                <option value="">all routes</option>
-                {routes.map(({ name }) => (
-                  <option key={name} value={name}>
-                    {name}
-                  </option>
-                ))}
+                <Options of={[["", "all routes"], ...routes.map(({ name }) => name)]} />
               </select>
             </label>
             <label class="field">

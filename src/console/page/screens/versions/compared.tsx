@@ -5,6 +5,7 @@ import { useLive } from "../../live.ts";
 import { Badge } from "../../parts/badge.tsx";
 import { Difference, type DifferenceLine, linesOfDiff } from "../../parts/difference.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
+import { type Option, Options } from "../../parts/options.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { setQuery } from "../../router.ts";
 import type { Version, VersionDifference } from "./version.ts";
@@ -41,12 +42,17 @@ export function Compared({ number, versions, against }: ComparedProps) {
         <div class="inline">
           <label for={id}>Compare with</label>
           <select id={id} value={other} onChange={({ currentTarget }) => setQuery({ with: currentTarget.value })}>
-            <option value={NOW}>what is in force now</option>
-            {others.map((version) => (
-              <option key={version.number} value={String(version.number)}>
-                {`version ${version.number}${version.number === before ? ", the one before" : ""}, ${dateTime(version.at)}`}
-              </option>
-            ))}
+            <Options
+              of={[
+                [NOW, "what is in force now"],
+                ...others.map(
+                  ({ number: each, at }): Option => [
+                    String(each),
+                    `version ${each}${each === before ? ", the one before" : ""}, ${dateTime(at)}`,
+                  ],
+                ),
+              ]}
+            />
           </select>
         </div>
       }

@@ -5,6 +5,7 @@ import { useLive } from "../../live.ts";
 import { Act } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
+import { Options } from "../../parts/options.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
 import { OneDelivery } from "./one-delivery.tsx";
@@ -46,10 +47,7 @@ export function Deliveries({ name, isEnabled, onChanged }: DeliveriesProps) {
         <div class="inline">
           <label for={id}>Show</label>
           <select id={id} value={state} onChange={({ currentTarget }) => setState(currentTarget.value)}>
-            <option value="">all</option>
-            <option value="waiting">waiting</option>
-            <option value="delivered">delivered</option>
-            <option value="failed">failed</option>
+            <Options of={[["", "all"], "waiting", "delivered", "failed"]} />
           </select>
         </div>
       }

@@ -3,6 +3,7 @@ import { part, send } from "../../api.ts";
 import { millis } from "../../format.ts";
 import { Act } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
+import { Options } from "../../parts/options.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { AnswerShown } from "./answer.tsx";
 import { ALL, type Answered, EVENTS } from "./webhook.ts";
@@ -35,11 +36,7 @@ export function TestDelivery({ name, events }: TestDeliveryProps) {
       <div class="inline">
         <label for={id}>Event</label>
         <select id={id} value={event} onChange={({ currentTarget }) => setEvent(currentTarget.value)}>
-          {Object.keys(EVENTS).map((each) => (
-            <option key={each} value={each}>
-              {each}
-            </option>
-          ))}
+          <Options of={Object.keys(EVENTS)} />
         </select>
         <Act label="Send a test" needs="admin" act={test} />
       </div>

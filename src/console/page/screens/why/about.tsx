@@ -5,6 +5,7 @@ import { Badge } from "../../parts/badge.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { Icon } from "../../parts/icon.tsx";
 import { KeyValue } from "../../parts/key-value.tsx";
+import { Options } from "../../parts/options.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
 import { setQuery } from "../../router.ts";
@@ -83,24 +84,14 @@ function Refine({ situation, explained }: { readonly situation: Situation; reado
           value={situation.route ?? ""}
           onChange={({ currentTarget }) => change({ route: currentTarget.value || null })}
         >
-          <option value="">any</option>
-          {(routes.value?.items ?? []).map(({ name }) => (
-            <option key={name} value={name}>
-              {name}
-            </option>
-          ))}
+          <Options of={[["", "any"], ...(routes.value?.items ?? []).map(({ name }) => name)]} />
         </select>
       </div>
       {explained.keysWithOwnLimits.length > 0 && (
         <div class="field">
           <label for="why-key">Key with limits of its own</label>
           <select id="why-key" value={situation.key ?? ""} onChange={({ currentTarget }) => change({ key: currentTarget.value || null })}>
-            <option value="">any</option>
-            {explained.keysWithOwnLimits.map((id) => (
-              <option key={id} value={id}>
-                {id}
-              </option>
-            ))}
+            <Options of={[["", "any"], ...explained.keysWithOwnLimits]} />
           </select>
         </div>
       )}
