@@ -12,8 +12,7 @@ import { Panel, ScreenFrame } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
 import { type Editable, useRecord } from "../../record.ts";
 import { Bar } from "../../records/bar.tsx";
-import { JsonField } from "../../records/fields.tsx";
-import { LimitsEditor, QuotasEditor } from "../../records/limits-editor.tsx";
+import { QuotasEditor } from "../../records/limits-editor.tsx";
 import { type FieldsProps, RecordSettings } from "../../records/record-page.tsx";
 import { Since } from "../../records/since.tsx";
 import { SourceBadge } from "../../records/source.tsx";
@@ -22,6 +21,7 @@ import { go, hrefTo } from "../../router.ts";
 import { SelfServiceLink } from "./link.tsx";
 import { KeyList } from "./lists.tsx";
 import { NewKey } from "./new-key.tsx";
+import { OwnFields } from "./own-fields.tsx";
 import { UsageOf } from "./usage.tsx";
 
 /** Shows a consumer: what it may use, what it has used, and its keys. */
@@ -202,27 +202,15 @@ function ConsumerFields({ draft, change }: FieldsProps<Consumer>) {
           onValue={(tier) => change({ tier })}
         />
       </div>
-      <CheckField
-        name="own-limits"
-        label="Limits of its own, instead of the tier's"
-        value={draft.limits !== null}
-        onValue={(isOwn) => change({ limits: isOwn ? [] : null })}
-      />
-      {draft.limits !== null && <LimitsEditor name="limits" value={draft.limits} onValue={(limits) => change({ limits })} />}
-      <CheckField
-        name="own-quota"
-        label="Quotas of its own, instead of the tier's"
-        value={draft.quota !== null}
-        onValue={(isOwn) => change({ quota: isOwn ? [] : null })}
-      />
-      {draft.quota !== null && <QuotasEditor name="quota" value={draft.quota} onValue={(quota) => change({ quota })} />}
-      <JsonField
-        name="metadata"
-        label="Metadata"
-        hint="Anything you want to keep with it, as a JSON object."
-        value={draft.metadata}
-        onValue={(metadata) => change({ metadata })}
-      />
+      <OwnFields {...{ draft, change }} insteadOf="the tier's">
+        <CheckField
+          name="own-quota"
+          label="Quotas of its own, instead of the tier's"
+          value={draft.quota !== null}
+          onValue={(isOwn) => change({ quota: isOwn ? [] : null })}
+        />
+        {draft.quota !== null && <QuotasEditor name="quota" value={draft.quota} onValue={(quota) => change({ quota })} />}
+      </OwnFields>
     </>
   );
 }

@@ -6,12 +6,11 @@ import { Badge } from "../../parts/badge.tsx";
 import { ConflictNotice } from "../../parts/conflict.tsx";
 import { Dialog } from "../../parts/dialog.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
-import { CheckField, Form, SelectField, TextField, TimeField } from "../../parts/form.tsx";
+import { Form, SelectField, TextField, TimeField } from "../../parts/form.tsx";
 import { KeyValue } from "../../parts/key-value.tsx";
 import { Panel, ScreenFrame } from "../../parts/screen.tsx";
 import { type Editable, useRecord } from "../../record.ts";
-import { JsonField, WordsField } from "../../records/fields.tsx";
-import { LimitsEditor } from "../../records/limits-editor.tsx";
+import { WordsField } from "../../records/fields.tsx";
 import { type FieldsProps, RecordEditor } from "../../records/record-page.tsx";
 import { Since } from "../../records/since.tsx";
 import { ManagedByFile } from "../../records/source.tsx";
@@ -21,6 +20,7 @@ import { may } from "../../session.ts";
 import { Handover } from "./handover.tsx";
 import { KEY_TONES } from "./lists.tsx";
 import type { KeyWithSecret } from "./new-key.tsx";
+import { OwnFields } from "./own-fields.tsx";
 import { UsageOf } from "./usage.tsx";
 
 /** Shows a key: what it may do, when it was used, and what can be done with it. */
@@ -169,20 +169,7 @@ const KeyFields = ({ draft, change }: FieldsProps<Key>) => (
       <WordsField name="routes" label="Only these routes" value={draft.routes} placeholder="all" onValue={(routes) => change({ routes })} />
       <WordsField name="ips" label="Only from these addresses" value={draft.ips} placeholder="all" onValue={(ips) => change({ ips })} />
     </div>
-    <CheckField
-      name="own-limits"
-      label="Limits of its own, instead of its consumer's and tier's"
-      value={draft.limits !== null}
-      onValue={(isOwn) => change({ limits: isOwn ? [] : null })}
-    />
-    {draft.limits !== null && <LimitsEditor name="limits" value={draft.limits} onValue={(limits) => change({ limits })} />}
-    <JsonField
-      name="metadata"
-      label="Metadata"
-      hint="Anything you want to keep with it, as a JSON object."
-      value={draft.metadata}
-      onValue={(metadata) => change({ metadata })}
-    />
+    <OwnFields {...{ draft, change }} insteadOf="its consumer's and tier's" />
   </>
 );
 
