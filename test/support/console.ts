@@ -143,3 +143,30 @@ export function consoleTests(options: StartOptions | (() => Promise<StartOptions
     });
   };
 }
+
+/** What the admin API answers, as far as tests of the console read it. */
+type Json = Record<string, unknown> & {
+  readonly items: readonly Json[];
+  readonly id: string;
+  readonly key: string;
+  readonly keys: readonly Json[];
+  readonly state: { readonly keys: readonly Json[] };
+};
+
+/** Asks the admin API of the console's gateway, and gives whatever it answers. */
+export async function ask({ gateway }: Console, method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }> {
+  const answer = await gateway.admin(method, path, body);
+  const text = await answer.text();
+  return { status: answer.status, body: (text === "" ? {} : JSON.parse(text)) as Json };
+}
+
+/** Reads an answer of the admin API that has to be good: throws for another. */
+export async function json<T>(answer: Promise<Response>): Promise<T> {
+  const response = await answer;
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  // What the API's document says; a deletion answers with nothing.
+  return (response.status === 204 ? null : await response.json()) as T;
+}
+
+/** Waits until the page says a text. */
+export const said = ({ page }: Console, text: string) => page.getByRole("status").getByText(text).waitFor();

@@ -1,5 +1,5 @@
 import { expect } from "bun:test";
-import { type Console, consoleTests } from "../../support/console.ts";
+import { type Console, consoleTests, json } from "../../support/console.ts";
 import { until } from "../../support/until.ts";
 
 const screenTest = consoleTests({
@@ -15,13 +15,6 @@ const closedTest = consoleTests({ config: { tiers: { anonymous: { limits: [] } }
 const demoTest = consoleTests({});
 
 type Gateway = Console["gateway"];
-
-async function json<T>(answer: Promise<Response>): Promise<T> {
-  const response = await answer;
-  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
-  // What the API's document says.
-  return (await response.json()) as T;
-}
 
 const fileText = async (gateway: Gateway): Promise<string> =>
   (await json<{ text: string }>(gateway.admin("GET", "/admin/config/file"))).text;

@@ -1,6 +1,6 @@
 import { afterAll, expect } from "bun:test";
 import { backend } from "../../support/backend.ts";
-import { type Console, consoleTests } from "../../support/console.ts";
+import { ask, type Console, consoleTests, said } from "../../support/console.ts";
 import { until } from "../../support/until.ts";
 
 const behind = backend();
@@ -18,14 +18,6 @@ const screenTest = consoleTests({
   },
 });
 
-type Json = Record<string, unknown> & { readonly items: readonly Json[]; readonly id: string; readonly key: string };
-
-async function ask({ gateway }: Console, method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }> {
-  const answer = await gateway.admin(method, path, body);
-  const text = await answer.text();
-  return { status: answer.status, body: (text === "" ? {} : JSON.parse(text)) as Json };
-}
-
 let made = 0;
 async function newConsumer(at: Console, more: object = {}): Promise<string> {
   const id = `customer-${++made}`;
@@ -34,8 +26,6 @@ async function newConsumer(at: Console, more: object = {}): Promise<string> {
 }
 
 const use = async ({ gateway }: Console, key: string) => (await fetch(`${gateway.url}/shop/1`, { headers: { "x-api-key": key } })).status;
-
-const said = ({ page }: Console, text: string) => page.getByRole("status").getByText(text).waitFor();
 
 screenTest("creates a consumer by the keyboard alone, and a key whose secret is shown once and works", async (at) => {
   const { open, page } = at;

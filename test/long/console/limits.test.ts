@@ -1,5 +1,5 @@
 import { expect } from "bun:test";
-import { type Console, consoleTests } from "../../support/console.ts";
+import { ask, consoleTests, said } from "../../support/console.ts";
 
 const screenTest = consoleTests({
   config: {
@@ -7,16 +7,6 @@ const screenTest = consoleTests({
     consumers: [{ id: "declared", tier: "free" }],
   },
 });
-
-type Json = Record<string, unknown> & { readonly items: readonly Json[] };
-
-async function ask({ gateway }: Console, method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }> {
-  const answer = await gateway.admin(method, path, body);
-  const text = await answer.text();
-  return { status: answer.status, body: (text === "" ? {} : JSON.parse(text)) as Json };
-}
-
-const said = ({ page }: Console, text: string) => page.getByRole("status").getByText(text).waitFor();
 
 screenTest("makes a tier with limits and quotas, shows who has it, changes it and deletes it", async (at) => {
   const { open, page } = at;

@@ -1,5 +1,5 @@
 import { afterAll, expect } from "bun:test";
-import { type Console, consoleTests } from "../../support/console.ts";
+import { ask, consoleTests } from "../../support/console.ts";
 
 /** A service that limits one key and refuses another. */
 const behind = Bun.serve({
@@ -40,14 +40,6 @@ const screenTest = consoleTests({
     ],
   },
 });
-
-type Json = Record<string, unknown> & { readonly keys: readonly Json[]; readonly state: { readonly keys: readonly Json[] } };
-
-async function ask({ gateway }: Console, method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }> {
-  const answer = await gateway.admin(method, path, body);
-  const text = await answer.text();
-  return { status: answer.status, body: (text === "" ? {} : JSON.parse(text)) as Json };
-}
 
 screenTest("shows what each key has left, why one rests, and uses it again when told so", async (at) => {
   const { open, page, gateway } = at;

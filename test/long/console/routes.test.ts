@@ -1,6 +1,6 @@
 import { afterAll, expect } from "bun:test";
 import { backend } from "../../support/backend.ts";
-import { type Console, consoleTests } from "../../support/console.ts";
+import { ask, consoleTests, said } from "../../support/console.ts";
 import { until } from "../../support/until.ts";
 
 const behind = backend();
@@ -13,16 +13,6 @@ const screenTest = consoleTests({
     routes: [{ name: "declared", path: "/declared", upstream: "main", auth: "none", cache: { ttl: "60s" } }],
   },
 });
-
-type Json = Record<string, unknown> & { readonly items: readonly Json[] };
-
-async function ask({ gateway }: Console, method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }> {
-  const answer = await gateway.admin(method, path, body);
-  const text = await answer.text();
-  return { status: answer.status, body: (text === "" ? {} : JSON.parse(text)) as Json };
-}
-
-const said = ({ page }: Console, text: string) => page.getByRole("status").getByText(text).waitFor();
 
 screenTest("makes an upstream and a route that serve at once, changes the route and deletes it", async (at) => {
   const { open, page, gateway } = at;

@@ -1,5 +1,5 @@
 import { expect } from "bun:test";
-import { type Console, consoleTests } from "../../support/console.ts";
+import { type Console, consoleTests, json } from "../../support/console.ts";
 
 const screenTest = consoleTests({
   config: {
@@ -12,13 +12,6 @@ const screenTest = consoleTests({
 type Gateway = Console["gateway"];
 
 const tier = (limit: number) => ({ limits: [{ algorithm: "fixed-window", limit, window: "1m" }] });
-
-async function json<T>(answer: Promise<Response>): Promise<T> {
-  const response = await answer;
-  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
-  // What the API's document says; a deletion answers with nothing.
-  return (response.status === 204 ? null : await response.json()) as T;
-}
 
 const newest = async (gateway: Gateway): Promise<number> =>
   (await json<{ items: { number: number }[] }>(gateway.admin("GET", "/admin/versions?limit=1"))).items[0]?.number ?? 0;
