@@ -43,6 +43,16 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     who: "operator",
     fix: "Give the key what `detail` says it lacks, or use another key. Operators: the route's `ips`, `admin.allowFrom`.",
   },
+  modelUnknown: {
+    meaning: "The route has no model of this name, or your key may not use it.",
+    who: "caller",
+    fix: "Ask `GET` the route's path and `/models` for the names that you may use, and put one into the body's `model`.",
+  },
+  modelUnpriced: {
+    meaning: "A budget in dollars applies, and nothing says what this model costs.",
+    who: "operator",
+    fix: "Add the model to `prices`, or set `unpriced` to `zero`.",
+  },
   routeNotFound: {
     meaning: "No route takes this path (and host).",
     who: "caller",
@@ -111,6 +121,11 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     meaning: "The backend could not be reached, broke off, or did not speak HTTP.",
     who: "operator",
     fix: "The log line of the request has `error`; check the backend.",
+  },
+  noModelAnswered: {
+    meaning: "None of the upstreams behind this model gave an answer in time.",
+    who: "operator",
+    fix: "Try again later. Operators: the log says why each attempt failed.",
   },
   circuitOpen: {
     meaning: "The backend failed too often and is not asked for now.",

@@ -18,6 +18,7 @@ import type { Redactor } from "../values/redact.ts";
 import { ANONYMOUS, type Caller } from "./caller.ts";
 import type { Route } from "./route.ts";
 import type { Snapshot } from "./snapshot.ts";
+import type { Spending } from "./spending.ts";
 
 const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -115,6 +116,14 @@ export class Exchange<A extends Arrival = Incoming> {
   credential: CredentialUse | null = null;
   /** Reads from the response how much it cost. */
   meter: Meter | null = null;
+  /** The model that the caller names; `null`: none was read. */
+  model: string | null = null;
+  /** The model that answers, as its upstream calls it; `null`: none was asked. */
+  modelUsed: string | null = null;
+  /** The tool that the caller calls by the Model Context Protocol; `null`: none. */
+  tool: string | null = null;
+  /** What the call costs in money; `null`: it is no call of a model, or nothing is priced. */
+  spending: Spending | null = null;
   /**
    * Hears what would become of a request that is only asked about: gates tell it, and charge, count and change nothing. `null`: the request
    * is meant.
