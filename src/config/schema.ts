@@ -14,6 +14,7 @@ import { authzSection } from "../judge/settings.ts";
 import { limitsSection } from "../limits/settings.ts";
 import { pluginsSection } from "../plugins/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
+import { pricesSection, unpricedSection } from "../prices/settings.ts";
 import { redisSection } from "../redis/settings.ts";
 import { routesSection } from "../routes/settings.ts";
 import { Shape } from "../schema/fields.ts";
@@ -51,6 +52,8 @@ const LIST = [
   routesSection,
   pluginsSection,
   poolsSection,
+  pricesSection,
+  unpricedSection,
   authzSection,
   keyVerificationSection,
   selfServiceSection,

@@ -2,6 +2,7 @@ import { type Sink, through } from "../http/body.ts";
 import type { UpstreamResponse } from "../http/client.ts";
 import { isJsonType } from "../values/json.ts";
 import { EventNumbers } from "./events.ts";
+import type { Figures } from "./figures.ts";
 import { NumbersAt, Places } from "./number-at.ts";
 import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";
 
@@ -144,6 +145,11 @@ export class Meter {
   /** Gives the usage that the response reported so far, zero included; `null` when it reported none. */
   get reported(): number | null {
     return this.recipe.sum(this.numbers.values, this.events?.events ?? 0);
+  }
+
+  /** Gives what the response has reported so far, each kind for itself; `null` when it reported nothing, or its kinds are not read. */
+  get figures(): Figures | null {
+    return null;
   }
 
   /**

@@ -2,6 +2,7 @@ import { type Body, WholeBody } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
 import { HeldBody } from "../http/held-body.ts";
 import { isObject, parseExactly } from "../values/json.ts";
+import { fieldAt } from "./field-at.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
 const MAX_KEPT_PLAIN = 1_048_576;
@@ -14,6 +15,9 @@ const BYTES_PER_TOKEN = 4;
 
 let readAtOnce = 0;
 
+/** The interfaces of language models whose requests and answers are told apart. */
+export type ModelApi = "chat" | "responses" | "messages" | "embeddings" | "images" | "audio" | "other";
+
 /** Holds a request's body, and what it will probably cost. */
 export interface Prompt {
   readonly body: Body | null;
@@ -25,6 +29,22 @@ export interface Prompt {
   readonly input: number;
   /** Tokens that it allows the answer to have; 0 when it does not say. */
   readonly output: number;
+  /** True when the request says itself how many tokens the answer may have (`max_tokens`, or another of its names). */
+  readonly hasLimit: boolean;
+  /** The number of answers that it asks for (`n`), at least 1. */
+  readonly answers: number;
+  /** The model that it names; `null`: none, or it could not be read. */
+  readonly model: string | null;
+  /** The bytes of the value of "model", quotes included, in `bytes`; `null`: none was looked for, or there is none. */
+  readonly modelAt: { readonly from: number; readonly to: number } | null;
+  /** True when it asks for a stream. */
+  readonly isStream: boolean;
+  /** True when it asks the provider to keep parts of it, which may cost more. */
+  readonly writesCache: boolean;
+  /** The interface that it speaks, as its path and its body tell. */
+  readonly api: ModelApi;
+  /** The bytes as they are sent; `null` where they were not read. */
+  readonly bytes: Uint8Array | null;
   /** Whether it was made to ask for the usage of its stream, which the caller did not ask for. */
   readonly asksForUsage: boolean;
   /** Bytes of it that count towards what all requests may have under way, until it is let go. */
@@ -37,25 +57,50 @@ export function letGo(prompt: Prompt): void {
   prompt.weight = 0;
 }
 
-const unread = (body: Body | null, length: number): Prompt => ({
+/** Says of a body that was not read what its path tells. */
+const unread = (body: Body | null, length: number, path: string): Prompt => ({
   body,
   length,
   isRead: false,
   input: 0,
   output: 0,
+  hasLimit: false,
+  answers: 1,
+  model: null,
+  modelAt: null,
+  isStream: false,
+  writesCache: false,
+  api: apiOf(path, null),
+  bytes: null,
   asksForUsage: false,
   weight: 0,
 });
 
+/** The ends of paths by which interfaces are known; Anthropic's `messages/count_tokens`, which costs nothing, is none of them. */
+const ENDS: readonly (readonly [end: RegExp, api: ModelApi])[] = [
+  [/\/(?:chat\/)?completions$/, "chat"],
+  [/\/responses$/, "responses"],
+  [/\/messages$/, "messages"],
+  [/\/embeddings$/, "embeddings"],
+  [/\/images\/[a-z]+$/, "images"],
+  [/\/audio\/[a-z]+$/, "audio"],
+];
+
+/** Tells which interface a request speaks: by the end of its path, else by what its body has. */
+function apiOf(path: string, request: Record<string, unknown> | null): ModelApi {
+  for (const [end, api] of ENDS) if (end.test(path)) return api;
+  return Array.isArray(request?.messages) ? (request.anthropic_version === undefined ? "chat" : "messages") : "other";
+}
+
 /**
- * Reads a request's body to see what it will cost. Rejects when the body breaks off. `length`: what Content-Length says, or -1. `isJson`: what Content-Type says; a body without one, or
- * with another that begins as an object, is tried. `mayAsk`: whether a stream of OpenAI's interface may be made to ask for its usage, which is sent in an event of its own then.
+ * Reads a request's body to see what it will cost. Rejects when the body breaks off. `length`: what Content-Length says, or -1.
  */
-export async function readPrompt(body: Body | null, length: number, isJson: boolean, mayAsk: boolean): Promise<Prompt> {
-  if (body === null) return { ...unread(body, 0), isRead: true };
+export async function readPrompt(body: Body | null, length: number, hints: PromptHints): Promise<Prompt> {
+  const { path, isJson, mayAsk } = hints;
+  if (body === null) return { ...unread(body, 0, path), isRead: true };
   const mayRead = isJson && readAtOnce < MAX_READ_AT_ONCE;
   const max = mayRead ? MAX_READ : MAX_KEPT_PLAIN;
-  if (length > max) return unread(body, length);
+  if (length > max) return unread(body, length, path);
   // How large a chunked one is shows at its end.
   const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MAX_READ : Math.max(0, length);
   readAtOnce += reserved;
@@ -67,15 +112,48 @@ export async function readPrompt(body: Body | null, length: number, isJson: bool
     .finally(() => {
       readAtOnce -= reserved;
     });
-  if (bytes === null) return unread(held, length);
+  if (bytes === null) return unread(held, length, path);
   const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
   const value = isJson || beginsAsObject(bytes) ? parsed(bytes) : null;
-  if (value === null) return { ...unread(new WholeBody(bytes), bytes.length), weight };
+  if (value === null) return { ...unread(new WholeBody(bytes), bytes.length, path), bytes, weight };
   const asksForUsage = mayAsk && takesStreamOptions(value);
   const sent = asksForUsage ? askedForUsage(bytes, value) : bytes;
   const input = Math.ceil(textBytes(value) / BYTES_PER_TOKEN);
-  return { body: new WholeBody(sent), length: sent.length, isRead: true, input, output: outputOf(value), asksForUsage, weight };
+  const limit = limitOf(value);
+  const answers = answersOf(value);
+  return {
+    body: new WholeBody(sent),
+    length: sent.length,
+    isRead: true,
+    input,
+    output: limit === null ? 0 : Math.ceil(limit * answers),
+    hasLimit: limit !== null,
+    answers,
+    model: typeof value.model === "string" && value.model !== "" ? value.model : null,
+    modelAt: hints.findsModel ? fieldAt(sent, "model") : null,
+    isStream: value.stream === true,
+    writesCache: CACHE_CONTROL.length < sent.length && Buffer.from(sent.buffer, sent.byteOffset, sent.length).includes(CACHE_CONTROL),
+    api: apiOf(path, value),
+    bytes: sent,
+    asksForUsage,
+    weight,
+  };
+}
+
+/** The field by which Anthropic is asked to keep what stands before it. */
+const CACHE_CONTROL = Buffer.from('"cache_control"');
+
+/** Says how a request's body is read. */
+export interface PromptHints {
+  /** The request's path, of which the end tells the interface. */
+  readonly path: string;
+  /** What Content-Type says; a body without one, or with another that begins as an object, is tried. */
+  readonly isJson: boolean;
+  /** Whether a stream of OpenAI's interface may be made to ask for its usage, which is sent in an event of its own then. */
+  readonly mayAsk: boolean;
+  /** Whether the place of the model is looked for, so that another can be put there. */
+  readonly findsModel: boolean;
 }
 
 function beginsAsObject(bytes: Uint8Array): boolean {
@@ -114,13 +192,14 @@ const holdsFile = (part: Record<string, unknown>): boolean =>
   typeof part.data === "string" &&
   (part.type === "base64" || typeof part.format === "string" || typeof part.mimeType === "string" || typeof part.mime_type === "string");
 
-/** Gives the most tokens that the answer may have: what OpenAI (two names), Anthropic and others call it; for each of `n` answers. */
-function outputOf(request: Record<string, unknown>): number {
+/** Gives the most tokens that an answer may have: what OpenAI (two names), Anthropic and others call it; `null`: it does not say. */
+function limitOf(request: Record<string, unknown>): number | null {
   const asked = request.max_completion_tokens ?? request.max_output_tokens ?? request.max_tokens;
-  if (typeof asked !== "number" || !(asked > 0) || asked > 1e12) return 0;
-  const answers = typeof request.n === "number" && request.n > 1 && request.n <= 1000 ? request.n : 1;
-  return Math.ceil(asked * answers);
+  return typeof asked === "number" && asked > 0 && asked <= 1e12 ? asked : null;
 }
+
+/** Gives the number of answers that are asked for. */
+const answersOf = ({ n }: Record<string, unknown>): number => (typeof n === "number" && n > 1 && n <= 1000 ? n : 1);
 
 /**
  * Tells whether this is a request for a stream of chat completions (or of the older completions) that does not ask for the usage itself. The Responses API has `input` and refuses

@@ -145,7 +145,12 @@ export class Forwarder {
   private async prepare(exchange: Exchange<Arrival>, route: Route): Promise<void> {
     const { head } = exchange.incoming;
     const length = head.framing === "chunked" ? -1 : head.contentLength;
-    const prompt = await readPrompt(exchange.body, length, isJsonType(head.fields.mediaType), mayAskForUsage(exchange, route));
+    const prompt = await readPrompt(exchange.body, length, {
+      path: exchange.path,
+      isJson: isJsonType(head.fields.mediaType),
+      mayAsk: mayAskForUsage(exchange, route),
+      findsModel: false,
+    });
     if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));
     exchange.prompt = prompt;
     // Nothing may be taken for it any more.

@@ -1,0 +1,111 @@
+import { contextOf, type Figures, NO_FIGURES } from "../tokens/figures.ts";
+import type { Prompt } from "../tokens/prompt.ts";
+import { MAX_NANO, nanoOf } from "../values/money.ts";
+import type { PriceConfig } from "./settings.ts";
+
+/** Tokens that are reserved for an answer where neither the request nor the price says how long it may be. */
+export const DEFAULT_MAX_OUTPUT = 4096;
+
+const MILLION = 1_000_000;
+
+/** Bytes of a second of sound, as speech is kept in small files (32 kbit/s): how long a file is shows in none that is read here. */
+const BYTES_PER_SECOND = 4000;
+
+/** Nano-dollars for a million of each kind; a second and a request for themselves. */
+interface Rates {
+  readonly tokens: { readonly [Kind in keyof Figures]: number };
+  readonly request: number;
+}
+
+/** Knows what a model costs. */
+export class Price {
+  /** The most tokens that the model answers with. */
+  readonly maxOutput: number;
+  private readonly rates: Rates;
+  /** Those of longer requests, the longest first. */
+  private readonly over: readonly { readonly context: number; readonly rates: Rates }[];
+
+  constructor(readonly config: PriceConfig) {
+    const { maxOutput, over = [], ...kinds } = config;
+    this.maxOutput = maxOutput ?? DEFAULT_MAX_OUTPUT;
+    this.rates = compileRates(kinds);
+    this.over = over
+      .map(({ context, ...others }) => ({ context, rates: compileRates({ ...kinds, ...others }) }))
+      .sort((a, b) => b.context - a.context);
+  }
+
+  /** Gives what one call costs that used this much, in whole nano-dollars, rounded up. */
+  cost(figures: Figures): number {
+    const { tokens, request } = this.ratesFor(contextOf(figures));
+    let whole = request;
+    // The part below a nano-dollar is kept apart: a product with the whole rate may be more than a number holds exactly.
+    let rest = 0;
+    for (const kind of KINDS) {
+      const count = figures[kind];
+      if (count === 0) continue;
+      const rate = tokens[kind];
+      const millions = rate % MILLION;
+      whole += count * ((rate - millions) / MILLION);
+      rest += count * millions;
+    }
+    return Math.min(MAX_NANO, Math.ceil(whole + rest / MILLION));
+  }
+
+  /** Gives what is reserved for a request before it is sent: what it may cost at most, as far as its body tells. */
+  reserve(prompt: Prompt): number {
+    const { input, output, hasLimit, answers, api, writesCache, length } = prompt;
+    const answer = hasLimit ? output : api === "embeddings" ? 0 : this.maxOutput * answers;
+    const { tokens } = this.ratesFor(input);
+    const dearest = { cache: Math.max(tokens.cacheWrite, tokens.cacheWriteHour), reasoning: tokens.reasoning };
+    const isKept = writesCache && dearest.cache > tokens.input;
+    const isThought = dearest.reasoning > tokens.output;
+    return this.cost({
+      ...NO_FIGURES,
+      input: isKept ? 0 : input,
+      [tokens.cacheWriteHour > tokens.cacheWrite ? "cacheWriteHour" : "cacheWrite"]: isKept ? input : 0,
+      [isThought ? "reasoning" : "output"]: answer,
+      seconds: api === "audio" && length > 0 ? Math.ceil(length / BYTES_PER_SECOND) : 0,
+    });
+  }
+
+  /** Gives what a call is reckoned to cost of so many tokens of text. */
+  estimate(input: number, output: number): number {
+    return this.cost({ ...NO_FIGURES, input, output });
+  }
+
+  private ratesFor(context: number): Rates {
+    for (const long of this.over) if (context > long.context) return long.rates;
+    return this.rates;
+  }
+}
+
+const KINDS = Object.keys(NO_FIGURES) as (keyof Figures)[];
+
+type Kinds = Omit<PriceConfig, "maxOutput" | "over">;
+
+function compileRates(kinds: Kinds): Rates {
+  const input = nanoOfPrice(kinds.input) ?? 0;
+  const output = nanoOfPrice(kinds.output) ?? 0;
+  const cacheWrite = nanoOfPrice(kinds.cacheWrite) ?? input;
+  return {
+    tokens: {
+      input,
+      output,
+      cacheWrite,
+      cacheRead: nanoOfPrice(kinds.cacheRead) ?? input,
+      cacheWriteHour: nanoOfPrice(kinds.cacheWriteHour) ?? cacheWrite,
+      reasoning: nanoOfPrice(kinds.reasoning) ?? output,
+      inputAudio: nanoOfPrice(kinds.inputAudio) ?? input,
+      outputAudio: nanoOfPrice(kinds.outputAudio) ?? output,
+      inputImage: nanoOfPrice(kinds.inputImage) ?? input,
+      outputImage: nanoOfPrice(kinds.outputImage) ?? output,
+      // A price of seconds is one of a single second.
+      seconds: (nanoOfPrice(kinds.second) ?? 0) * MILLION,
+    },
+    request: nanoOfPrice(kinds.request) ?? 0,
+  };
+}
+
+/** Reads a price as nano-dollars; `null`: it is left out. The schema has seen to its form. */
+export const nanoOfPrice = (price: string | number | undefined): number | null =>
+  price === undefined ? null : nanoOf(typeof price === "string" ? price : price.toFixed(9));

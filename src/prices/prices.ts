@@ -1,0 +1,56 @@
+import { Price } from "./price.ts";
+import type { PriceTable } from "./settings.ts";
+
+/** The names whose price is remembered at most: callers choose them. */
+const MAX_REMEMBERED = 1024;
+
+/** Knows what models cost, by their names. */
+export class Prices {
+  private readonly exact = new Map<string, Price>();
+  /** The longest first. */
+  private readonly patterns: readonly { readonly parts: readonly string[]; readonly price: Price }[];
+  private readonly remembered = new Map<string, Price | null>();
+
+  /** Takes the table, and whether a model without a price counts as free. */
+  constructor(
+    readonly table: PriceTable,
+    readonly isFreeOtherwise: boolean,
+  ) {
+    const patterns: { pattern: string; price: Price }[] = [];
+    for (const [pattern, config] of Object.entries(table)) {
+      const price = new Price(config);
+      if (pattern.includes("*")) patterns.push({ pattern, price });
+      else this.exact.set(pattern, price);
+    }
+    patterns.sort((a, b) => b.pattern.length - a.pattern.length);
+    this.patterns = patterns.map(({ pattern, price }) => ({ parts: pattern.split("*"), price }));
+  }
+
+  /** Gives the price of a model: of the exact name, else of the longest pattern that it matches. `null`: it has none. */
+  of(model: string): Price | null {
+    const exact = this.exact.get(model);
+    if (exact !== undefined) return exact;
+    const known = this.remembered.get(model);
+    if (known !== undefined) return known;
+    const price = this.patterns.find(({ parts }) => matches(parts, model))?.price ?? null;
+    if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear();
+    this.remembered.set(model, price);
+    return price;
+  }
+}
+
+/** Tells whether a name matches a pattern, of which these are the parts between its stars. */
+export function matches(parts: readonly string[], name: string): boolean {
+  const [first = ""] = parts;
+  const last = parts.at(-1) ?? "";
+  if (parts.length === 1) return name === first;
+  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last)) return false;
+  let at = first.length;
+  const end = name.length - last.length;
+  for (const part of parts.slice(1, -1)) {
+    const found = name.indexOf(part, at);
+    if (found < 0 || found + part.length > end) return false;
+    at = found + part.length;
+  }
+  return true;
+}

@@ -1,0 +1,159 @@
+import type { Spending } from "../exchange/spending.ts";
+import type { Meter } from "../tokens/meter.ts";
+import type { Prompt } from "../tokens/prompt.ts";
+import type { Price } from "./price.ts";
+import type { Prices } from "./prices.ts";
+
+/** Tokens for which a reservation grows at least. */
+const GROWS_BY = 1024;
+
+/**
+ * Follows what the call of a model costs: what is reserved for it, through all attempts, to what it has cost in the end. One attempt is
+ * under way at a time; those before it were lost or failed. All amounts are whole nano-dollars.
+ */
+export class ModelSpending implements Spending {
+  readonly reserve: number | null;
+  readonly model: string;
+  grow: Spending["grow"] = () => true;
+  /** What is reserved for the call by now. */
+  private reserved: number;
+  /** What attempts have cost that are over. */
+  private lostCost = 0;
+  private attempt: Attempt;
+
+  /**
+   * Takes the model that the caller names, and those that may answer: itself, or those of a virtual model's attempts. What is reserved
+   * holds for the dearest of them.
+   */
+  constructor(
+    private readonly prompt: Prompt,
+    named: string,
+    candidates: readonly string[],
+    private readonly prices: Prices,
+  ) {
+    let dearest = 0;
+    let unpriced: string | null = null;
+    for (const model of candidates) {
+      const reserve = this.reserveOf(model);
+      if (reserve === null) unpriced ??= model;
+      else dearest = Math.max(dearest, reserve);
+    }
+    this.reserve = unpriced === null ? dearest : null;
+    this.model = unpriced ?? named;
+    this.reserved = dearest;
+    this.attempt = this.begun(candidates[0] ?? named);
+  }
+
+  /** Gives what is reserved for an attempt by this model; `null`: it has no price. */
+  reserveOf(model: string): number | null {
+    const price = this.prices.of(model);
+    if (price === null) return this.prices.isFreeOtherwise ? 0 : null;
+    return price.reserve(this.prompt);
+  }
+
+  /** What attempts have cost that are over: lost ones, which nobody will answer any more. */
+  get lostSoFar(): number {
+    return this.lostCost;
+  }
+
+  /**
+   * Begins an attempt by this model; the one before it must be lost or have failed. Takes more from limits where what is left of the
+   * reservation does not hold it. Gives whether it may be sent.
+   */
+  begin(model: string): boolean | Promise<boolean> {
+    this.attempt = this.begun(model);
+    const missing = this.lostCost + this.attempt.reserve - this.reserved;
+    return missing <= 0 || this.growBy(missing);
+  }
+
+  /** Notes that the attempt goes out. */
+  sent(): void {
+    this.attempt.isSent = true;
+  }
+
+  /** Notes the status of the answer. */
+  answered(status: number): void {
+    this.attempt.status = status;
+  }
+
+  /** Takes the meter of the answer; `null`: nothing can be read of it. */
+  measure(meter: Meter | null): void {
+    this.attempt.meter = meter;
+  }
+
+  /** Notes that the attempt is given up: it costs what its answer has reported, else what was reserved for it if it was sent and got no error status. */
+  lost(): void {
+    this.lostCost += this.attempt.cost() ?? this.attempt.reserve;
+    this.attempt = this.begun(this.attempt.model);
+  }
+
+  /** Notes that the attempt has cost nothing. */
+  failed(): void {
+    this.attempt = this.begun(this.attempt.model);
+  }
+
+  cost(): number | null {
+    const cost = this.attempt.cost();
+    if (cost !== null) return this.lostCost + cost;
+    // What was reserved for the attempt stays, and what was lost before comes on top of it.
+    return this.lostCost === 0 ? null : this.lostCost + this.attempt.reserve;
+  }
+
+  /** What has passed of the stream beyond what is reserved; not more than 0 while that is enough, or where the request has a bound of its own. */
+  get isOverdrawn(): boolean {
+    const { price, meter } = this.attempt;
+    if (price === null || this.prompt.hasLimit) return false;
+    const passed = meter?.passed ?? null;
+    return passed !== null && this.lostCost + price.estimate(this.prompt.input, passed) > this.reserved;
+  }
+
+  /** The amount by which the reservation grows when more has passed than it holds. */
+  get growth(): number {
+    const { price, reserve } = this.attempt;
+    return price === null ? 0 : Math.max(price.estimate(0, GROWS_BY), Math.ceil(reserve / 4));
+  }
+
+  /** Takes so much more from every limit in money, or nothing. Gives whether it did. */
+  growBy(more: number): boolean | Promise<boolean> {
+    const note = (isGrown: boolean): boolean => {
+      if (isGrown) this.reserved += more;
+      return isGrown;
+    };
+    const grown = this.grow(more);
+    return grown instanceof Promise ? grown.then(note) : note(grown);
+  }
+
+  private begun(model: string): Attempt {
+    return new Attempt(model, this.prices.of(model), this.reserveOf(model) ?? 0, this.prompt, () => this.reserved - this.lostCost);
+  }
+}
+
+/** Follows one attempt. */
+class Attempt {
+  isSent = false;
+  /** The status of its answer; 0 while there is none. */
+  status = 0;
+  meter: Meter | null = null;
+
+  constructor(
+    readonly model: string,
+    readonly price: Price | null,
+    readonly reserve: number,
+    private readonly prompt: Prompt,
+    /** Gives what is reserved for it, with what it has grown by. */
+    private readonly available: () => number,
+  ) {}
+
+  /** Gives what it has cost; `null`: nobody has said, and what was reserved for it stays. */
+  cost(): number | null {
+    if (!this.isSent || this.price === null) return 0;
+    const figures = this.meter?.figures ?? null;
+    if (figures !== null) return this.price.cost(figures);
+    // An error that reports nothing cost nothing.
+    if (this.status >= 400) return 0;
+    // Nobody knows what the provider has made of it.
+    if (this.status === 0) return null;
+    const passed = this.meter?.passed ?? null;
+    return passed === null ? null : Math.min(this.available(), this.price.estimate(this.prompt.input, passed));
+  }
+}
