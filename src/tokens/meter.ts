@@ -2,7 +2,7 @@ import { type Sink, through } from "../http/body.ts";
 import type { UpstreamResponse } from "../http/client.ts";
 import { isJsonType } from "../values/json.ts";
 import { EventNumbers } from "./events.ts";
-import type { Figures } from "./figures.ts";
+import { FIGURE_PLACES, type Figures, figuresOf } from "./figures.ts";
 import { NumbersAt, Places } from "./number-at.ts";
 import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";
 
@@ -12,13 +12,19 @@ export type UsagePaths = readonly (readonly string[])[];
 /** Says how the usage is read from a response: by paths, or from the places where language models' interfaces have it. */
 export interface UsageRecipe {
   readonly places: Places;
+  /** The places that `sum` takes, without those of others. */
+  readonly own: readonly UsagePaths[];
   /** Gives the usage, from the values by place and the number of events that have passed; `null` when no value was found. */
   readonly sum: (values: readonly (number | null)[], passed: number) => number | null;
   /** The field that each of its paths goes through, in quotes: JSON without it says nothing of the usage. `null`: there is none. */
   readonly marker: Buffer | null;
   /** True when it reads what OpenAI sends when a stream is asked for its usage. */
   readonly isOpenAi: boolean;
+  /** The number of the first of the places from which each kind is read; -1: kinds are not read. */
+  readonly figuresFrom: number;
 }
+
+const USAGE = Buffer.from('"usage"');
 
 const whole = (value: number): number => Math.max(0, Math.ceil(value));
 
@@ -30,6 +36,7 @@ const withSieve = (own: readonly UsagePaths[]): Places => new Places([...own, ..
 export function usageByPaths(paths: UsagePaths): UsageRecipe {
   const distinct = [...new Map(paths.map((path) => [JSON.stringify(path), path])).values()];
   return {
+    own: distinct.map((path) => [path]),
     places: withSieve(distinct.map((path) => [path])),
     sum: (values) => {
       let sum: number | null = null;
@@ -41,8 +48,18 @@ export function usageByPaths(paths: UsagePaths): UsageRecipe {
     },
     marker: distinct.length === 1 ? Buffer.from(JSON.stringify(distinct[0]?.at(-1))) : null,
     isOpenAi: distinct.length === 1 && distinct[0]?.join(".") === "usage.total_tokens",
+    figuresFrom: -1,
   };
 }
+
+/** Gives the recipe that reads each kind of usage as well, for what has a price. */
+export const withFigures = (recipe: UsageRecipe): UsageRecipe => ({
+  ...recipe,
+  places: withSieve([...recipe.own, ...FIGURE_PLACES]),
+  // Kinds stand in the usage, whatever the recipe's own paths go through.
+  marker: recipe.marker?.equals(USAGE) === true ? USAGE : null,
+  figuresFrom: recipe.own.length,
+});
 
 /**
  * Gives the paths of a field of the usage where OpenAI's and Anthropic's interfaces have it: at the top, in a stream's last event
@@ -83,6 +100,7 @@ const USAGE_PLACES: readonly UsagePaths[] = [
  * has said nothing of its output: each event that has passed counts as a token then.
  */
 export const AUTO_USAGE: UsageRecipe = {
+  own: USAGE_PLACES,
   places: withSieve(USAGE_PLACES),
   sum: (values, passed) => {
     const total = values[Figure.Total];
@@ -93,8 +111,9 @@ export const AUTO_USAGE: UsageRecipe = {
     if (input === null && output === null) return null;
     return whole(input ?? 0) + whole(output ?? 0) + whole(values[Figure.CacheCreation] ?? 0) + whole(values[Figure.CacheRead] ?? 0);
   },
-  marker: Buffer.from('"usage"'),
+  marker: USAGE,
   isOpenAi: true,
+  figuresFrom: -1,
 };
 
 /** Reads from a passing response what it cost. */
@@ -149,7 +168,8 @@ export class Meter {
 
   /** Gives what the response has reported so far, each kind for itself; `null` when it reported nothing, or its kinds are not read. */
   get figures(): Figures | null {
-    return null;
+    const { figuresFrom } = this.recipe;
+    return figuresFrom < 0 ? null : figuresOf(this.numbers.values.slice(figuresFrom), this.events?.events ?? 0);
   }
 
   /**

@@ -23,6 +23,8 @@ interface Step {
   readonly name: Buffer;
   /** The place whose path ends here; -1 when none does. */
   place: number;
+  /** Further places whose path ends here, which get its numbers as well. */
+  readonly others: number[];
   readonly inner: Step[];
 }
 
@@ -55,10 +57,13 @@ export class Places {
       const name = Buffer.from(text);
       let step = steps.find((step) => step.name.equals(name));
       if (step === undefined) {
-        step = { name, place: -1, inner: [] };
+        step = { name, place: -1, others: [], inner: [] };
         steps.push(step);
       }
-      if (i === path.length - 1) step.place = place;
+      if (i === path.length - 1) {
+        if (step.place >= 0) step.others.push(step.place);
+        step.place = place;
+      }
       steps = step.inner;
     }
   }
@@ -180,6 +185,7 @@ export class NumbersAt {
     const value = Number(this.digits);
     if (Number.isFinite(value) && this.hit !== null) {
       this.values[this.hit.place] = value;
+      for (const other of this.hit.others) this.values[other] = value;
       this.found(Kind.Number);
     }
     this.digits = "";

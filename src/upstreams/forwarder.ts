@@ -6,9 +6,8 @@ import { retryAfterOf } from "../http/retry-after.ts";
 import { CredentialUse } from "../pools/credential.ts";
 import type { Pools } from "../pools/pools.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
-import { letGo, readPrompt } from "../tokens/prompt.ts";
+import { promptOf } from "../tokens/reading.ts";
 import type { Clock } from "../values/clock.ts";
-import { isJsonType } from "../values/json.ts";
 import { Attempt } from "./attempt.ts";
 import { callAnswer, statusAtHead } from "./grpc-answer.ts";
 import { NoTarget } from "./no-target.ts";
@@ -143,18 +142,7 @@ export class Forwarder {
 
   /** Reads what the request will cost, and takes a credential for it. */
   private async prepare(exchange: Exchange<Arrival>, route: Route): Promise<void> {
-    const { head } = exchange.incoming;
-    const length = head.framing === "chunked" ? -1 : head.contentLength;
-    const prompt = await readPrompt(exchange.body, length, {
-      path: exchange.path,
-      isJson: isJsonType(head.fields.mediaType),
-      mayAsk: mayAskForUsage(exchange, route),
-      findsModel: false,
-    });
-    if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));
-    exchange.prompt = prompt;
-    // Nothing may be taken for it any more.
-    if (exchange.isOver) throw callerLeft();
+    const prompt = exchange.prompt ?? (await promptOf(exchange, route, false));
     if (route.credential === null) return;
     exchange.credential = await CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body));
     if (exchange.isOver) throw callerLeft();
@@ -189,13 +177,6 @@ function measured({ exchange, route }: Sending, response: UpstreamResponse): Ups
   exchange.credential?.measure(exchange.meter);
   return exchange.meter === null ? response : metered(response, exchange.meter);
 }
-
-/** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
-const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
-
-/** Tells whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
-const mayAskForUsage = (exchange: Exchange<Arrival>, { usage }: Route): boolean =>
-  usage?.isOpenAi === true && exchange.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(exchange.path);
 
 /** Waits for the time of a retry; less when the caller leaves, or when no target is left to try. */
 async function pause(exchange: Exchange<Arrival>, upstream: Upstream, milliseconds: number): Promise<void> {

@@ -1,0 +1,33 @@
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import type { Route } from "../exchange/route.ts";
+import { callerLeft } from "../http/client.ts";
+import { isJsonType } from "../values/json.ts";
+import { letGo, type Prompt, readPrompt } from "./prompt.ts";
+
+/** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
+const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
+
+/** Tells whether a stream may be made to ask for its usage: where OpenAI's interface would send it. */
+const mayAskForUsage = (exchange: Exchange<Arrival>, { usage }: Route): boolean =>
+  usage?.isOpenAi === true && exchange.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(exchange.path);
+
+/**
+ * Reads the body of an exchange, for whoever needs it first: `exchange.prompt` has it until the exchange ends. Rejects with
+ * `UpstreamFailure` when the body breaks off, or its caller leaves. `findsModel`: whether the place of the model is looked for.
+ */
+export async function promptOf(exchange: Exchange<Arrival>, route: Route, findsModel: boolean): Promise<Prompt> {
+  if (exchange.prompt !== null) return exchange.prompt;
+  const { head } = exchange.incoming;
+  const length = head.framing === "chunked" ? -1 : head.contentLength;
+  const prompt = await readPrompt(exchange.body, length, {
+    path: exchange.path,
+    isJson: isJsonType(head.fields.mediaType),
+    mayAsk: mayAskForUsage(exchange, route),
+    findsModel,
+  });
+  if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));
+  exchange.prompt = prompt;
+  // Nothing may be taken for it any more.
+  if (exchange.isOver) throw callerLeft();
+  return prompt;
+}
