@@ -243,6 +243,7 @@ function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, h
     if (each.startsWith("header:") && fieldOf(each.slice(7)) === null)
       return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
     if (each.startsWith("tag:")) return { unknown: `it is counted by ${each}, which a plug-in says for each request` };
+    if (each === "model" || each === "tool") return { unknown: `it is counted by the ${each} of each request` };
     if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
     if (each === "key" && consumer !== null && key === null) return { unknown: "it is counted by key: name one" };
     const isByIp = each === "ip" || ((each === "consumer" || each === "key") && consumer === null);
@@ -253,6 +254,8 @@ function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, h
     keyId: key === null ? null : countedId(key),
     ip: ip ?? "",
     route: route?.name ?? "",
+    model: "",
+    tool: "",
     header: fieldOf,
     tag: () => null,
   });

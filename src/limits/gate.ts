@@ -203,6 +203,14 @@ class OfExchange implements Requester {
     return this.taken.name;
   }
 
+  get model(): string {
+    return this.exchange.model ?? "";
+  }
+
+  get tool(): string {
+    return this.exchange.tool ?? "";
+  }
+
   header(name: string): string | null {
     const lower = name.toLowerCase();
     const { exchange, taken } = this;

@@ -1,7 +1,8 @@
 import type { Clock } from "../values/clock.ts";
 import { newReading, type State } from "./algorithms/algorithm.ts";
+import { askForMore, chargesInMoney, noteGrowth } from "./growth.ts";
 import type { Entry, MemoryStore } from "./memory/store.ts";
-import { type Policy, type Terms, termsOf } from "./policy.ts";
+import { chargeOf, type Policy, type Terms, termsOf } from "./policy.ts";
 
 /** Says where a subject stands under one limit. */
 export interface LimitReading {
@@ -26,10 +27,10 @@ export type Verdict =
       readonly allowed: true;
       readonly readings: readonly LimitReading[];
       readonly held: readonly Held[];
-      /** The charges under limits that count usage, until the usage is known. */
+      /** The charges under limits that count usage or money, until that is known. */
       readonly metered: Metered[];
       /** The charges in Redis that are not settled yet; left out when there are none. */
-      readonly remote?: { readonly key: string; readonly policy: Policy; readonly charge: number }[];
+      readonly remote?: (Metered & { readonly key: string })[];
     }
   | { readonly allowed: false; readonly readings: readonly LimitReading[] };
 
@@ -42,7 +43,8 @@ export interface Held {
 export interface Metered {
   readonly policy: Policy;
   readonly subject: string;
-  readonly charge: number;
+  /** What was taken; it grows with what is taken later. */
+  charge: number;
 }
 
 export interface LimiterDeps {
@@ -56,17 +58,33 @@ export class LimiterUnavailable extends Error {}
 
 /** Counts limits: in memory that the processes of one gateway share, in this process, or in Redis for several instances. */
 export interface LimitService {
-  /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
-  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict>;
-  /** Replaces what was taken by what the response said it cost, also where that is more than was left. A second call does nothing. */
-  settle(verdict: Verdict, used: number): void;
+  /**
+   * Charges each policy's subject, or none: `cost` (or the policy's own), and of limits in money `money`, in whole nano-dollars. `subjects` runs
+   * beside `policies`.
+   */
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number, money?: number): Verdict | Promise<Verdict>;
+  /**
+   * Takes more from each limit in money that the verdict has charged, in whole nano-dollars: from all of them or from none. Gives whether it
+   * did, or there is none; false where the verdict is settled meanwhile.
+   */
+  grow(verdict: Verdict, money: number): boolean | Promise<boolean>;
+  /**
+   * Replaces what was taken by what the response said it cost, also where that is more than was left: `used` in units, `money` in whole
+   * nano-dollars. `null`: nobody has said, and what was taken stays. A second call does nothing.
+   */
+  settle(verdict: Verdict, used: number | null, money?: number | null): void;
   /** Frees what a request held, once it has ended. A second call does nothing. */
   release(verdict: Verdict): void;
   /**
-   * Tells where subjects stand, without charging or remembering anything. `cost`: what would be charged (or each policy's own), for which
+   * Tells where subjects stand, without charging or remembering anything. `cost` and `money`: what would be charged (see `admit`), for which
    * the readings say whether it fits; left out: nothing.
    */
-  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): LimitReading[] | Promise<LimitReading[]>;
+  inspect(
+    policies: readonly Policy[],
+    subjects: readonly string[],
+    cost?: number,
+    money?: number,
+  ): LimitReading[] | Promise<LimitReading[]>;
   /** Forgets what was counted of each policy's subject. `subjects` runs beside `policies`. */
   reset(policies: readonly Policy[], subjects: readonly string[]): void | Promise<void>;
   /** Drops idle subjects; for a timer. */
@@ -74,7 +92,8 @@ export interface LimitService {
 }
 
 /** Gives what `inspect` asks a policy for. */
-export const chargeOf = (policy: Policy, cost: number | undefined): number => (cost === undefined ? 0 : (policy.cost ?? cost));
+export const askedOf = (policy: Policy, cost: number | undefined, money = 0): number =>
+  cost === undefined ? 0 : chargeOf(policy, cost, money);
 
 const NOTHING: readonly Held[] = [];
 /** Shared by all, and therefore never written to. */
@@ -86,8 +105,7 @@ export class Limiter implements LimitService {
 
   constructor(private readonly deps: LimiterDeps) {}
 
-  /** Charges `cost` (or each policy's own) to each policy's subject, or to none. `subjects` runs beside `policies`. */
-  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number, money = 0): Verdict {
     const now = this.now();
     const isDegraded = this.deps.isDegraded();
     const readings: LimitReading[] = [];
@@ -100,7 +118,7 @@ export class Limiter implements LimitService {
       const at = this.timeFor(policy, now);
       const entry = this.deps.store.open(policy, subject, terms, at);
       entries.push(entry);
-      const reading = this.read(entry.state, policy, subject, terms, policy.cost ?? cost, at);
+      const reading = this.read(entry.state, policy, subject, terms, chargeOf(policy, cost, money), at);
       readings.push(reading);
       if (reading.denied && !policy.shadow) isDenied = true;
     }
@@ -113,7 +131,7 @@ export class Limiter implements LimitService {
       if (reading.denied) continue;
       const entry = entries[i] as Entry;
       const { policy } = reading;
-      const charge = policy.cost ?? cost;
+      const charge = chargeOf(policy, cost, money);
       const { counting } = policy;
       const terms = termsOf(policy, isDegraded);
       const at = this.timeFor(policy, now);
@@ -136,11 +154,17 @@ export class Limiter implements LimitService {
     return { allowed: true, readings, held: held ?? NOTHING, metered: metered ?? NONE };
   }
 
-  /** Replaces what was taken by what the response said it cost, also where that is more than was left. A second call does nothing. */
-  settle(verdict: Verdict, used: number): void {
+  grow(verdict: Verdict, money: number): boolean {
+    const charges = chargesInMoney(verdict);
+    return charges.length === 0 || noteGrowth(this, verdict, charges, askForMore(this, charges, money), money);
+  }
+
+  settle(verdict: Verdict, units: number | null, money: number | null = null): void {
     if (!verdict.allowed || verdict.metered.length === 0) return;
     const { store } = this.deps;
     for (const { policy, subject, charge } of verdict.metered.splice(0)) {
+      const used = policy.unit === "usd" ? money : units;
+      if (used === null || used === charge) continue;
       const terms = termsOf(policy, this.deps.isDegraded());
       const { counting } = policy;
       const now = this.timeFor(policy, this.now());
@@ -151,7 +175,6 @@ export class Limiter implements LimitService {
     }
   }
 
-  /** Frees what a request held, once it has ended. A second call does nothing. */
   release(verdict: Verdict): void {
     if (!verdict.allowed) return;
     for (const held of verdict.held) {
@@ -162,14 +185,13 @@ export class Limiter implements LimitService {
     }
   }
 
-  /** Tells where subjects stand, without charging or remembering anything. `cost`: see `LimitService`. */
-  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): LimitReading[] {
+  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number, money?: number): LimitReading[] {
     const now = this.now();
     const isDegraded = this.deps.isDegraded();
     return policies.map((policy, i) => {
       const subject = subjects[i] ?? "";
       const terms = termsOf(policy, isDegraded);
-      const charge = chargeOf(policy, cost);
+      const charge = askedOf(policy, cost, money);
       const at = this.timeFor(policy, now);
       const state = this.deps.store.find(policy, subject)?.state ?? (charge > 0 ? policy.counting.open(policy, at, terms) : null);
       if (state !== null) return this.read(state, policy, subject, terms, charge, at);

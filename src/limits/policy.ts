@@ -1,8 +1,8 @@
 import { parseDuration } from "../values/units.ts";
-import { type Algorithm, type State, usualTerms } from "./algorithms/algorithm.ts";
+import { type Algorithm, type Numbers, type State, usualTerms } from "./algorithms/algorithm.ts";
 import { ALGORITHMS, type AlgorithmName } from "./algorithms/registry.ts";
 import { Calendar, type PeriodKind } from "./calendar.ts";
-import type { LimitConfig, QuotaConfig } from "./settings.ts";
+import { amountOf, type LimitConfig, type QuotaConfig } from "./settings.ts";
 
 /** Says whose limit it is. */
 export interface Scope {
@@ -16,6 +16,9 @@ export interface Terms {
   /** The tokens that a token bucket gets per millisecond. */
   readonly perMs: number;
 }
+
+/** What a limit counts: requests by their cost, what responses report, or money in whole nano-dollars. */
+export type Unit = "requests" | "usage" | "usd";
 
 /** Describes one limit, ready for use: durations parsed, defaults filled in. */
 export interface Policy {
@@ -41,9 +44,11 @@ export interface Policy {
   ahead: number;
   /** The parts of the subject; when empty, consumers are counted where there is a key, and IPs where there is none. */
   readonly by: readonly string[];
-  /** The cost of one request; `null` for the route's cost. */
+  /** The unit of its numbers: of "usd" whole nano-dollars. */
+  readonly unit: Unit;
+  /** The cost of one request; `null` for the route's cost, or for what a call of a model may cost in money. */
   readonly cost: number | null;
-  /** True when what a request took is corrected afterwards by what its response said it cost. */
+  /** True when what a request took is corrected afterwards by what its response said it cost: for "usage" and "usd". */
   readonly isMetered: boolean;
   readonly shadow: boolean;
   /** True when counts survive a restart: windows of an hour and more. */
@@ -75,21 +80,23 @@ export function compilePolicies(configs: readonly LimitConfig[], scope: Scope): 
     taken.add(name);
     const by = config.by === undefined ? [] : typeof config.by === "string" ? [config.by] : config.by;
     const aligned = config.align === "clock";
+    const unit = unitOf(config.cost);
     return {
-      id: JSON.stringify([scope.kind, scope.name, name, config.algorithm, window, aligned, by.join()]),
+      id: idOf([scope.kind, scope.name, name, config.algorithm, window, aligned, by.join()], unit),
       name,
       scope,
       algorithm: config.algorithm,
       counting,
       window,
       calendar: null,
-      ...(counting.terms ?? usualTerms)(config, window),
+      ...(counting.terms ?? usualTerms)(numbersOf(config), window),
       aligned,
       ahead: 0,
       by,
+      unit,
       // What is in flight are exchanges: a dear one is one of them all the same, unless the limit itself says otherwise.
       cost: typeof config.cost === "number" ? config.cost : counting.holds ? 1 : null,
-      isMetered: config.cost === "usage",
+      isMetered: unit !== "requests",
       shadow: config.shadow ?? false,
       durable: window >= HOUR,
     };
@@ -110,9 +117,10 @@ export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Po
     let name = config.name ?? wanted;
     for (let n = 2; taken.has(name); n++) name = `${config.name ?? wanted}-${n}`;
     taken.add(name);
-    const terms = { limit: config.limit, perMs: 0 };
+    const terms = { limit: amountOf(config.limit), perMs: 0 };
+    const unit = unitOf(config.cost);
     return {
-      id: JSON.stringify([scope.kind, scope.name, name, "quota", 0, false, ""]),
+      id: idOf([scope.kind, scope.name, name, "quota", 0, false, ""], unit),
       name,
       scope,
       algorithm: "quota",
@@ -124,13 +132,33 @@ export function compileQuotas(configs: readonly QuotaConfig[], scope: Scope): Po
       aligned: false,
       ahead: 0,
       by: [],
+      unit,
       cost: null,
-      isMetered: config.cost === "usage",
+      isMetered: unit !== "requests",
       shadow: false,
       durable: true,
     };
   });
 }
+
+const unitOf = (cost: LimitConfig["cost"]): Unit => (cost === "usage" || cost === "usd" ? cost : "requests");
+
+/** Gives the name that the store keeps counts under: what was counted in requests is never taken for money. */
+const idOf = (parts: readonly unknown[], unit: Unit): string => JSON.stringify(unit === "usd" ? [...parts, unit] : parts);
+
+function numbersOf({ limit, burst, degraded }: LimitConfig): Numbers {
+  return {
+    limit: amountOf(limit),
+    ...(burst === undefined ? {} : { burst: amountOf(burst) }),
+    ...(degraded === undefined ? {} : { degraded: amountOf(degraded) }),
+  };
+}
+
+/**
+ * Gives what a request takes from a limit. `cost`: what it takes where the limit has no cost of its own; `money`: the same in whole nano-dollars,
+ * for a limit in money.
+ */
+export const chargeOf = ({ cost: own, unit }: Policy, cost: number, money: number): number => own ?? (unit === "usd" ? money : cost);
 
 function defaultName(config: LimitConfig, window: number): string {
   if (config.window === undefined) return config.algorithm;

@@ -8,6 +8,10 @@ export interface Requester {
   readonly keyId: string | null;
   readonly ip: string;
   readonly route: string;
+  /** The model that the request names; "": none. */
+  readonly model: string;
+  /** The tool that the request calls by the Model Context Protocol; "": none. */
+  readonly tool: string;
   /** Gives a request header's value, or `null`. */
   header(name: string): string | null;
   /** Gives what a plug-in says of the request under this name, or `null`. */
@@ -45,6 +49,10 @@ function part(by: string, requester: Requester): string {
       return requester.route;
     case "global":
       return "";
+    case "model":
+      return named(requester.model);
+    case "tool":
+      return named(requester.tool);
     default:
       return textSubject((by.startsWith(TAG) ? requester.tag(by.slice(TAG.length)) : requester.header(by.slice(HEADER.length))) ?? "");
   }
@@ -61,6 +69,12 @@ const TAG = "tag:";
 
 /** Gives a field's or a tag's value as a subject. Subjects are stored, and a value this long may be a key: then its hash is used. */
 const textSubject = (value: string): string => (value.length < SHORTEST_KEY ? value : `#${hashKey(value).slice(0, 32)}`);
+
+/** The length of the longest name of a model or a tool that is a subject as it stands: callers make them up. */
+const LONGEST_NAME = 128;
+
+/** Gives the name of a model or a tool as a subject; one that is too long by its hash. */
+const named = (name: string): string => (name.length <= LONGEST_NAME ? name : `#${hashKey(name).slice(0, 32)}`);
 
 /**
  * Gives an address as a subject, in brackets so that no consumer's id can be the same. An IPv6 caller is counted by its /64: that is what

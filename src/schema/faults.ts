@@ -170,7 +170,7 @@ function explainUnion(schema: TSchema, value: unknown, path: Path, isSecret: boo
   const meant =
     tag !== null && isObject(value)
       ? variants.find((variant) => variant.properties?.[tag.name]?.const === value[tag.name])
-      : variants.find((variant) => variant.type === kind);
+      : variants.find(({ type }) => type === kind || (type === "integer" && kind === "number"));
   // The variant that was meant tells more than the union can. Its defaults are not filled in yet: that is done only for values that are valid then.
   if (meant !== undefined && (kind === "object" || kind === "array" || schema.expects === undefined))
     return schemaFaults(meant, withDefaults(meant, structuredClone(value)), path);

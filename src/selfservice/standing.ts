@@ -96,7 +96,16 @@ export class Standing {
   private limitsOf(caller: Caller, ip: string): Counted[] {
     const { registry, routes } = this.deps;
     const of = (policies: readonly Policy[], route: string, told: readonly string[]): Counted[] => {
-      const requester = { consumerId: caller.consumer.id, keyId: countedId(caller), ip, route, header: nothing, tag: nothing };
+      const requester = {
+        consumerId: caller.consumer.id,
+        keyId: countedId(caller),
+        ip,
+        route,
+        header: nothing,
+        tag: nothing,
+        model: "",
+        tool: "",
+      };
       return policies.filter((policy) => isToldBy(policy, told)).map((policy) => ({ policy, subject: subjectOf(policy, requester) }));
     };
     return [
@@ -115,7 +124,16 @@ export class Standing {
       .slice(0, MAX_KEYS);
     const found = new Map<string, Counted>();
     const add = (policies: readonly Policy[], key: KeyEntry | null, route: string, told: readonly string[]): void => {
-      const requester = { consumerId: consumer.id, keyId: key?.id ?? "", ip: "", route, header: nothing, tag: nothing };
+      const requester = {
+        consumerId: consumer.id,
+        keyId: key?.id ?? "",
+        ip: "",
+        route,
+        header: nothing,
+        tag: nothing,
+        model: "",
+        tool: "",
+      };
       for (const policy of policies) {
         if (!isToldBy(policy, told)) continue;
         const subject = subjectOf(policy, requester);

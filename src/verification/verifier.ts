@@ -226,6 +226,8 @@ const requesterOf = (key: KeyEntry, { route, ip }: Asked): Requester => ({
   keyId: countedId(key),
   ip: ip ?? "",
   route: route?.name ?? VERIFICATION_NAME,
+  model: "",
+  tool: "",
   header: nothing,
   tag: nothing,
 });

@@ -277,6 +277,8 @@ describe("whom a limit counts", () => {
     keyId: "k1",
     ip: "203.0.113.7",
     route: "users",
+    model: "gpt-5",
+    tool: "search",
     header: (name: string) => (name === "X-Tenant" ? "blue" : null),
     tag: (name: string) => (name === "team" ? "red" : null),
   };

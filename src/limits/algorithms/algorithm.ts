@@ -39,6 +39,8 @@ export interface Traits {
   readonly ringed: boolean;
   /** The largest limit that it can count, and the reason; `null` for no bound. */
   readonly max: { readonly limit: number; readonly because: string } | null;
+  /** The reason why it can't count money, which ends a sentence about it; `null`: it can. */
+  readonly notMoney: string | null;
   /** The endings of further keys that it keeps in Redis; each follows the subject's key. */
   readonly besides: readonly string[];
   /**

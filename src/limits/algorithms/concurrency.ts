@@ -20,6 +20,7 @@ export const concurrency: Algorithm<Concurrency> = {
   alignable: false,
   ringed: false,
   max: null,
+  notMoney: "which counts requests in flight",
   besides: [],
   lua,
 

@@ -23,6 +23,7 @@ export const fixedWindow: Algorithm<FixedWindow> = {
   alignable: true,
   ringed: false,
   max: null,
+  notMoney: null,
   besides: [],
   lua,
 

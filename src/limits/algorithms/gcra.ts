@@ -21,6 +21,7 @@ export const gcra: Algorithm<Gcra> = {
   alignable: false,
   ringed: false,
   max: null,
+  notMoney: "which spaces requests evenly; use token-bucket",
   besides: [],
   lua,
 

@@ -40,6 +40,7 @@ export const quota: Algorithm<Quota> = {
   alignable: false,
   ringed: false,
   max: null,
+  notMoney: null,
   besides: [],
   lua,
 

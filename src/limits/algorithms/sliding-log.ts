@@ -51,6 +51,7 @@ export const slidingLog: Algorithm<SlidingLog, StoredLog> = {
   alignable: false,
   ringed: true,
   max: { limit: 100_000, because: "which remembers each request; use sliding-window for more" },
+  notMoney: "which would remember each request; use sliding-window",
   besides: [":used"],
   lua,
 

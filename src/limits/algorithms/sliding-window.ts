@@ -29,6 +29,7 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
   alignable: false,
   ringed: false,
   max: null,
+  notMoney: null,
   besides: [],
   lua,
 

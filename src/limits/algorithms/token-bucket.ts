@@ -23,6 +23,7 @@ export const tokenBucket: Algorithm<TokenBucket> = {
   alignable: false,
   ringed: false,
   max: null,
+  notMoney: null,
   besides: [],
   lua,
 

@@ -3,7 +3,7 @@ import type { Clock } from "../../values/clock.ts";
 import { newReading, type State } from "../algorithms/algorithm.ts";
 import type { Limiter, LimitReading, Verdict } from "../limiter.ts";
 import type { Entry } from "../memory/store.ts";
-import { type Policy, termsOf } from "../policy.ts";
+import { chargeOf, type Policy, termsOf } from "../policy.ts";
 import type { Batches } from "./batches.ts";
 import type { LimitKeys } from "./keys.ts";
 import type { TermTexts } from "./terms.ts";
@@ -76,7 +76,7 @@ export class Alone {
   }
 
   /** Charges all limits in this instance's counts, or none. */
-  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number, money = 0): Verdict {
     const { local, keys, clock } = this.deps;
     const now = clock.now();
     const begun: number[] = [];
@@ -88,22 +88,25 @@ export class Alone {
       const said = this.said.get(key) ?? this.saidBefore.get(key);
       if (said !== undefined && said.used > 0) local.seed(policy, subject, said.used, said.resetIn, now - said.at);
     }
-    const verdict = local.admit(policies, subjects, cost);
+    const verdict = local.admit(policies, subjects, cost, money);
     for (const i of begun) {
       const owed = this.owedBy(policies[i] as Policy, subjects[i] as string);
       if (owed !== null) owed.alone ??= 0;
     }
     if (verdict.allowed)
-      for (const { policy, subject, denied } of verdict.readings) if (!denied) this.count(policy, subject, policy.cost ?? cost);
+      for (const { policy, subject, denied } of verdict.readings) if (!denied) this.count(policy, subject, chargeOf(policy, cost, money));
     this.owes = true;
     return verdict;
   }
 
   /** Corrects what a request took here by what its response said it used. */
-  settle(verdict: Verdict, used: number): void {
+  settle(verdict: Verdict, units: number | null, money: number | null): void {
     if (!verdict.allowed) return;
-    for (const { policy, subject, charge } of verdict.metered) this.count(policy, subject, used - charge);
-    this.deps.local.settle(verdict, used);
+    for (const { policy, subject, charge } of verdict.metered) {
+      const used = policy.unit === "usd" ? money : units;
+      if (used !== null) this.count(policy, subject, used - charge);
+    }
+    this.deps.local.settle(verdict, units, money);
   }
 
   /**

@@ -10,6 +10,8 @@ export interface Demand {
   readonly subjects: readonly string[];
   readonly keys: readonly string[];
   readonly cost: number;
+  /** What is taken of limits in money, in whole nano-dollars. */
+  readonly money: number;
   readonly isDegraded: boolean;
 }
 

@@ -1,9 +1,10 @@
 import { RedisDown, type RedisLink } from "../../redis/link.ts";
 import type { RedisConfig } from "../../redis/settings.ts";
 import type { Clock } from "../../values/clock.ts";
-import { chargeOf, type Limiter, LimiterUnavailable, type LimitReading, type LimitService, type Verdict } from "../limiter.ts";
+import { askForMore, chargesInMoney, noteGrowth } from "../growth.ts";
+import { askedOf, type Limiter, LimiterUnavailable, type LimitReading, type LimitService, type Metered, type Verdict } from "../limiter.ts";
 import type { Entry } from "../memory/store.ts";
-import type { Policy } from "../policy.ts";
+import { chargeOf, type Policy } from "../policy.ts";
 import { Alone } from "./alone.ts";
 import { Batches } from "./batches.ts";
 import { type Demand, readingOf } from "./demand.ts";
@@ -65,11 +66,11 @@ export class RedisLimiter implements LimitService {
     this.holder.unref();
   }
 
-  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict | Promise<Verdict> {
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number, money = 0): Verdict | Promise<Verdict> {
     const { link, mode, isDegraded } = this.deps;
-    if (!link.isUp) return this.without(policies, subjects, cost);
+    if (!link.isUp) return this.without(policies, subjects, cost, money);
     const keys = policies.map((policy, i) => this.keys.of(policy, subjects[i] as string));
-    const demand: Demand = { policies, subjects, keys, cost, isDegraded: isDegraded() };
+    const demand: Demand = { policies, subjects, keys, cost, money, isDegraded: isDegraded() };
     if (mode === "leased" && !link.isCluster && policies.every(isLeaseable)) return this.slices.take(demand) ?? this.leased(demand);
     return this.exactly(demand);
   }
@@ -83,22 +84,33 @@ export class RedisLimiter implements LimitService {
     for (const { key, policy, charge } of verdict.remote.splice(0)) if (policy.counting.holds) this.holds.giveBack(key, charge);
   }
 
-  settle(verdict: Verdict, used: number): void {
+  grow(verdict: Verdict, money: number): boolean | Promise<boolean> {
+    const charges = chargesInMoney(verdict);
+    if (!verdict.allowed || charges.length === 0) return verdict.allowed;
+    // What was decided here goes on here, and is given back to Redis in one.
+    if (verdict.remote === undefined) return noteGrowth(this, verdict, charges, askForMore(this.alone, charges, money), money);
+    const more = askForMore(this, charges, money);
+    if (!(more instanceof Promise)) return noteGrowth(this, verdict, charges, more, money);
+    return more.then((decided) => noteGrowth(this, verdict, charges, decided, money));
+  }
+
+  settle(verdict: Verdict, units: number | null, money: number | null = null): void {
     if (!verdict.allowed) return;
     if (verdict.remote === undefined) {
-      this.alone.settle(verdict, used);
+      this.alone.settle(verdict, units, money);
       return;
     }
     const isDegraded = this.deps.isDegraded();
     for (const { key, policy, charge } of verdict.remote) {
-      if (!policy.isMetered || used === charge) continue;
+      const used = policy.unit === "usd" ? money : units;
+      if (!policy.isMetered || used === null || used === charge) continue;
       this.batches.tell(used > charge ? "charge" : "refund", key, this.terms.of(policy, isDegraded), Math.abs(used - charge));
     }
     const left = verdict.remote.filter(({ policy }) => policy.counting.holds);
     verdict.remote.splice(0, verdict.remote.length, ...left);
   }
 
-  async inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): Promise<LimitReading[]> {
+  async inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number, money?: number): Promise<LimitReading[]> {
     if (policies.length === 0) return [];
     const { clock, mode, link, local } = this.deps;
     const isDegraded = this.deps.isDegraded();
@@ -106,7 +118,7 @@ export class RedisLimiter implements LimitService {
       const keys = policies.map((policy, i) => this.keys.of(policy, subjects[i] ?? ""));
       const isLeased = cost !== undefined && mode === "leased" && !link.isCluster && policies.every(isLeaseable);
       const charges = policies.map((policy, i) => {
-        const charge = chargeOf(policy, cost);
+        const charge = askedOf(policy, cost, money);
         // What this instance has taken beforehand counts as used in Redis.
         return isLeased ? Math.max(0, charge - this.slices.leftOf(keys[i] as string, clock.now())) : charge;
       });
@@ -118,7 +130,7 @@ export class RedisLimiter implements LimitService {
       return policies.map((policy, i) => readingOf(policy, subjects[i] ?? "", charges[i] as number, isDegraded, reply, 1 + i * NUMBERS));
     } catch (error) {
       if (!(error instanceof RedisDown)) throw error;
-      return local.inspect(policies, subjects, cost);
+      return local.inspect(policies, subjects, cost, money);
     }
   }
 
@@ -158,10 +170,10 @@ export class RedisLimiter implements LimitService {
 
   /** Asks Redis to decide. */
   private exactly(demand: Demand): Verdict | Promise<Verdict> {
-    const { policies, subjects, keys, cost, isDegraded } = demand;
-    if (!this.deps.link.isUp) return this.without(policies, subjects, cost);
+    const { policies, subjects, keys, cost, money, isDegraded } = demand;
+    if (!this.deps.link.isUp) return this.without(policies, subjects, cost, money);
     const args: (string | number)[] = [];
-    for (const policy of policies) args.push(this.terms.of(policy, isDegraded), policy.cost ?? cost);
+    for (const policy of policies) args.push(this.terms.of(policy, isDegraded), chargeOf(policy, cost, money));
     const verdict = this.batches.ask("take", keys, args).then((reply) => this.verdictOf(demand, reply));
     return verdict.catch((error: unknown) => this.unanswered(error, demand));
   }
@@ -177,16 +189,16 @@ export class RedisLimiter implements LimitService {
     return verdict ?? this.exactly(demand);
   }
 
-  private unanswered(error: unknown, { policies, subjects, cost }: Demand): Verdict {
+  private unanswered(error: unknown, { policies, subjects, cost, money }: Demand): Verdict {
     if (!(error instanceof RedisDown)) this.deps.onFault(error);
-    return this.without(policies, subjects, cost);
+    return this.without(policies, subjects, cost, money);
   }
 
-  private without(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+  private without(policies: readonly Policy[], subjects: readonly string[], cost: number, money: number): Verdict {
     this.counts.alone++;
     switch (this.deps.onFailure()) {
       case "local":
-        return this.alone.admit(policies, subjects, cost);
+        return this.alone.admit(policies, subjects, cost, money);
       case "allow":
         return { allowed: true, readings: [], held: [], metered: [] };
       case "deny":
@@ -194,23 +206,23 @@ export class RedisLimiter implements LimitService {
     }
   }
 
-  private verdictOf({ policies, subjects, keys, cost, isDegraded }: Demand, reply: readonly number[]): Verdict {
+  private verdictOf({ policies, subjects, keys, cost, money, isDegraded }: Demand, reply: readonly number[]): Verdict {
     const allowed = reply[0] === 1;
     const now = this.deps.clock.now();
     const readings = policies.map((policy, i) => {
-      const reading = readingOf(policy, subjects[i] as string, policy.cost ?? cost, isDegraded, reply, 1 + i * NUMBERS);
+      const reading = readingOf(policy, subjects[i] as string, chargeOf(policy, cost, money), isDegraded, reply, 1 + i * NUMBERS);
       this.alone.remember(keys[i] as string, reading, now);
       return reading;
     });
     if (!allowed) return { allowed, readings };
-    const remote: { key: string; policy: Policy; charge: number }[] = [];
+    const remote: (Metered & { readonly key: string })[] = [];
     for (const [i, policy] of policies.entries()) {
-      const charge = policy.cost ?? cost;
+      const charge = chargeOf(policy, cost, money);
       const key = keys[i] as string;
       if ((readings[i] as LimitReading).denied) continue;
       const { holds } = policy.counting;
       if (holds) this.holds.take(key, charge, this.terms.of(policy, isDegraded));
-      if (holds || policy.isMetered) remote.push({ key, policy, charge });
+      if (holds || policy.isMetered) remote.push({ key, policy, subject: subjects[i] as string, charge });
     }
     return remote.length === 0 ? { allowed, readings, held: [], metered: [] } : { allowed, readings, held: [], metered: [], remote };
   }

@@ -1,6 +1,6 @@
 import type { Clock } from "../../values/clock.ts";
 import type { LimitReading, Verdict } from "../limiter.ts";
-import { type Policy, termsOf } from "../policy.ts";
+import { chargeOf, type Policy, termsOf } from "../policy.ts";
 import type { Batches } from "./batches.ts";
 import { type Demand, readingOf } from "./demand.ts";
 import { LEASE_NUMBERS } from "./script.ts";
@@ -55,15 +55,15 @@ export class Slices {
   constructor(private readonly deps: SlicesDeps) {}
 
   /** Decides by what this instance has taken beforehand; gives `null` when that is not enough. */
-  take({ policies, subjects, keys, cost, isDegraded }: Demand): Verdict | null {
+  take({ policies, subjects, keys, cost, money, isDegraded }: Demand): Verdict | null {
     const now = this.deps.clock.now();
     for (const [i, policy] of policies.entries()) {
       const slice = this.slices.get(keys[i] as string);
-      if (slice === undefined || now >= slice.until || slice.left < (policy.cost ?? cost)) return null;
+      if (slice === undefined || now >= slice.until || slice.left < chargeOf(policy, cost, money)) return null;
     }
     const readings = policies.map((policy, i): LimitReading => {
       const slice = this.slices.get(keys[i] as string) as Slice;
-      slice.left -= policy.cost ?? cost;
+      slice.left -= chargeOf(policy, cost, money);
       const { limit } = termsOf(policy, isDegraded);
       const remaining = slice.remaining + slice.left;
       return {
@@ -138,10 +138,10 @@ export class Slices {
   }
 
   /** Takes what is left of slices first: it was counted already. */
-  private takeOwn({ policies, keys, cost }: Demand, now: number): Charge[] {
+  private takeOwn({ policies, keys, cost, money }: Demand, now: number): Charge[] {
     return policies.map((policy, i) => {
       const slice = this.slices.get(keys[i] as string);
-      const charge = policy.cost ?? cost;
+      const charge = chargeOf(policy, cost, money);
       // Not what may be over before the answer is there.
       const own = Math.min(this.leftOf(keys[i] as string, now + this.deps.patience()), charge);
       if (slice !== undefined) slice.left -= own;

@@ -4,8 +4,9 @@ import { LOG, PLAIN } from "../../shared/layout.ts";
 import { BUSY, FULL, LOCKED, type Locked, type Table } from "../../shared/table.ts";
 import type { Clock } from "../../values/clock.ts";
 import { newReading, type State } from "../algorithms/algorithm.ts";
-import { chargeOf, type Held, LimiterUnavailable, type LimitReading, type LimitService, type Metered, type Verdict } from "../limiter.ts";
-import { type Policy, type Terms, termsOf } from "../policy.ts";
+import { askForMore, chargesInMoney, noteGrowth } from "../growth.ts";
+import { askedOf, type Held, LimiterUnavailable, type LimitReading, type LimitService, type Metered, type Verdict } from "../limiter.ts";
+import { chargeOf, type Policy, type Terms, termsOf } from "../policy.ts";
 import type { Logs } from "./logs.ts";
 
 /** Keeps the counts of durable policies where they outlive the table. */
@@ -96,24 +97,32 @@ export class SharedLimiter implements LimitService {
 
   constructor(private readonly deps: SharedLimiterDeps) {}
 
-  admit(policies: readonly Policy[], subjects: readonly string[], cost: number): Verdict {
+  admit(policies: readonly Policy[], subjects: readonly string[], cost: number, money = 0): Verdict {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const readings = this.lookAtAll(policies, subjects, cost);
+      const readings = this.lookAtAll(policies, subjects, cost, money);
       if (isRefused(readings)) return { allowed: false, readings };
       const locked = this.lock();
       if (locked === FULL) throw new LimiterUnavailable("limits can't be checked: there is no room for their counts");
       // Cores that are overloaded keep a holder off for longer than the table waits, though it goes on.
       if (locked === BUSY && attempt + 1 < PATIENT_ATTEMPTS) continue;
       if (locked === BUSY) throw new LimiterUnavailable("limits can't be checked: another process stands still");
-      const verdict = this.takeLocked(policies, readings, cost);
+      const verdict = this.takeLocked(policies, readings, cost, money);
       if (verdict !== null) return verdict;
     }
     throw new LimiterUnavailable("limits can't be checked: their counts are evicted all the time");
   }
 
-  settle(verdict: Verdict, used: number): void {
+  grow(verdict: Verdict, money: number): boolean {
+    const charges = chargesInMoney(verdict);
+    return charges.length === 0 || noteGrowth(this, verdict, charges, askForMore(this, charges, money), money);
+  }
+
+  settle(verdict: Verdict, units: number | null, money: number | null = null): void {
     if (!verdict.allowed || verdict.metered.length === 0) return;
-    for (const metered of verdict.metered.splice(0)) this.settleOne({ ...metered, used });
+    for (const metered of verdict.metered.splice(0)) {
+      const used = metered.policy.unit === "usd" ? money : units;
+      if (used !== null) this.settleOne({ ...metered, used });
+    }
   }
 
   release(verdict: Verdict): void {
@@ -124,14 +133,14 @@ export class SharedLimiter implements LimitService {
     }
   }
 
-  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number): LimitReading[] {
+  inspect(policies: readonly Policy[], subjects: readonly string[], cost?: number, money?: number): LimitReading[] {
     return policies.map((policy, i) => {
       const subject = subjects[i] ?? "";
       this.begin();
       const place = this.enter(0, policy, subject);
       this.look(place, policy, subject);
       this.tick();
-      const charge = chargeOf(policy, cost);
+      const charge = askedOf(policy, cost, money);
       const reading = newLimitReading(policy, subject, this.termsOf(policy));
       if (place.wasThere || place.stored !== null || charge > 0) this.readLooked(reading, place, charge);
       return reading;
@@ -167,7 +176,7 @@ export class SharedLimiter implements LimitService {
   }
 
   /** Enters all into a step, and reads without a lock where they stand. */
-  private lookAtAll(policies: readonly Policy[], subjects: readonly string[], cost: number): LimitReading[] {
+  private lookAtAll(policies: readonly Policy[], subjects: readonly string[], cost: number, money: number): LimitReading[] {
     this.begin();
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i] as Policy;
@@ -180,17 +189,17 @@ export class SharedLimiter implements LimitService {
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i] as Policy;
       const reading = newLimitReading(policy, subjects[i] as string, this.termsOf(policy));
-      this.readLooked(reading, this.placeOf(i), policy.cost ?? cost);
+      this.readLooked(reading, this.placeOf(i), chargeOf(policy, cost, money));
       readings.push(reading);
     }
     return readings;
   }
 
   /** Does what `takeAll` does; the locks don't outlive it, whatever it throws. */
-  private takeLocked(policies: readonly Policy[], readings: LimitReading[], cost: number): Verdict | null {
+  private takeLocked(policies: readonly Policy[], readings: LimitReading[], cost: number, money: number): Verdict | null {
     let isOver = false;
     try {
-      const verdict = this.takeAll(policies, readings, cost);
+      const verdict = this.takeAll(policies, readings, cost, money);
       isOver = true;
       return verdict;
     } finally {
@@ -199,7 +208,7 @@ export class SharedLimiter implements LimitService {
   }
 
   /** Charges all, and commits; or none, and aborts. `null`: what was looked at is gone. */
-  private takeAll(policies: readonly Policy[], readings: LimitReading[], cost: number): Verdict | null {
+  private takeAll(policies: readonly Policy[], readings: LimitReading[], cost: number, money: number): Verdict | null {
     const { table, durable } = this.deps;
     let isAsLooked = true;
     for (let i = 0; i < policies.length; i++) {
@@ -212,7 +221,7 @@ export class SharedLimiter implements LimitService {
       this.tick();
       for (let i = 0; i < policies.length; i++) {
         const policy = policies[i] as Policy;
-        this.readInto(readings[i] as LimitReading, this.placeOf(i), policy.cost ?? cost);
+        this.readInto(readings[i] as LimitReading, this.placeOf(i), chargeOf(policy, cost, money));
       }
     }
     if (!isAsLooked && isRefused(readings)) return this.aborted({ allowed: false, readings });
@@ -224,7 +233,7 @@ export class SharedLimiter implements LimitService {
       // A limit in shadow counts what it would have let through.
       if (reading.denied) continue;
       const policy = policies[i] as Policy;
-      const charge = policy.cost ?? cost;
+      const charge = chargeOf(policy, cost, money);
       this.charge(this.placeOf(i), policy, charge, reading);
       if (policy.isMetered) {
         metered ??= [];
