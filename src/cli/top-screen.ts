@@ -205,8 +205,12 @@ const poolsOf: SectionOf = (now, _, screen) => {
   const low = [...now.pools].sort((a, b) => Number(a.status === "ready") - Number(b.status === "ready") || a.remaining - b.remaining);
   return {
     title: (shown) => row([`POOL KEY${shown}`, "STATUS", "LEFT"], columns, WORD),
-    lines: low.map(({ pool, key, status, remaining }) =>
-      styled(row([`${pool} ${key}`, status, String(remaining)], columns, WORD), status === "ready" ? "" : RED, screen),
+    lines: low.map(({ pool, key, status, remaining, unit }) =>
+      styled(
+        row([`${pool} ${key}`, status, unit === "usd" ? `$${remaining.toFixed(2)}` : String(remaining)], columns, WORD),
+        status === "ready" ? "" : RED,
+        screen,
+      ),
     ),
   };
 };

@@ -9,7 +9,7 @@ import { Walk } from "../explain/walk.ts";
 import { timeText } from "../http/conventions.ts";
 import { mayUse } from "../identity/gate.ts";
 import { issuerState } from "../issuers/admin.ts";
-import type { Pools } from "../pools/pools.ts";
+import { type Pools, shownAmount } from "../pools/pools.ts";
 import { faultLines, type Path } from "../schema/faults.ts";
 import type { Links } from "../selfservice/links.ts";
 import { ShadowLimits } from "../shadow/limits.ts";
@@ -120,7 +120,8 @@ function explanations({ clock }: Ground, services: Services, snapshots: Snapshot
     ...{ clock, guard, registry, limiter: limits.limiter, denials: everyone.denials, mayUse, away: limits.away },
     // Of a key only its beginning is kept: one that was imported in nearly that form is taken for one.
     isOfMadeForm: ({ id }) => keys.get(id).record.start.startsWith("slc_"),
-    poolHolds: (pool) => pools.keysOf(pool).some(({ status, remaining }) => status !== "resting" && remaining > 0),
+    poolHolds: (pool) =>
+      pools.keysOf(pool).some(({ status, budgets }) => status !== "resting" && budgets.every(({ used, limit }) => used < limit)),
   });
   return {
     ...{ explain, registry, keys, health, clock, issuers, certificates: clientCertificates },
@@ -161,9 +162,16 @@ function poolState(pools: Pools, name: string, clock: Clock) {
   return {
     keys: pools.keysOf(name).map(({ budgets, until, lastError, ...key }) => ({
       ...key,
+      remaining: shownAmount(key.unit, key.remaining),
       until: wallText(until),
       lastError: lastError === null ? null : { ...lastError, at: wallText(lastError.at) },
-      budgets: budgets.map(({ resetAt, window, ...budget }) => ({ ...budget, window: `${window / 1000}s`, reset: wallText(resetAt) })),
+      budgets: budgets.map(({ of, limit, used, resetAt, window }) => ({
+        of,
+        limit: shownAmount(of, limit),
+        window: `${window / 1000}s`,
+        used: shownAmount(of, used),
+        reset: wallText(resetAt),
+      })),
     })),
   };
 }

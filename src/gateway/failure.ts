@@ -2,10 +2,10 @@ import type { Failure } from "../exchange/dispatcher.ts";
 import { MalformedBase64 } from "../grpc/web.ts";
 import { TooLarge, TooSlow } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
-import { bodyTooLarge, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
+import { bodyTooLarge, modelUnpriced, type Problem, passing, poolExhausted, problem, TOO_SLOW, unavailable } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
 import { LimiterUnavailable } from "../limits/limiter.ts";
-import { CredentialRefused, PoolExhausted, PoolMissing } from "../pools/credential.ts";
+import { CredentialRefused, ModelUnpriced, PoolExhausted, PoolMissing } from "../pools/credential.ts";
 import { NoTarget } from "../upstreams/no-target.ts";
 
 /** Gives the refusal for an error on a request's way, and tells whether the error is a fault of Sluice's own. */
@@ -27,7 +27,8 @@ function expected(error: unknown): Problem | null {
   if (error instanceof NoTarget) return unavailable(error.why.code, error.why.retryIn);
   if (error instanceof LimiterUnavailable)
     return passing("limiterUnavailable", "Limits can't be checked at the moment; try again in a second.", 1);
-  if (error instanceof PoolExhausted) return poolExhausted(error.retryIn, error.cost);
+  if (error instanceof PoolExhausted) return poolExhausted(error.retryIn, error.cost.tokens, error.cost.usd);
+  if (error instanceof ModelUnpriced) return modelUnpriced(error.model);
   if (error instanceof CredentialRefused)
     return problem(
       "forbidden",

@@ -1,3 +1,4 @@
+import { dollarsOf } from "../values/money.ts";
 import { withoutKeys } from "../values/redact.ts";
 
 /** The status and title of every error that Sluice makes, by its code. The codes are part of the contract with users. */
@@ -87,14 +88,22 @@ export function ipBlocked(blockedFor: number): Problem {
   return passing("ipBlocked", detail, Math.min(LONGEST_WAIT, secondsOf(blockedFor)), { type: ABNORMAL_USAGE });
 }
 
+/** Makes the refusal of a call of a model without a price, where a limit or a budget in money applies. */
+export const modelUnpriced = (model: string): Problem =>
+  problem(
+    "modelUnpriced",
+    `The model ${JSON.stringify(model.slice(0, 256))} has no price here, and what you may use is counted in money: use another model, or ask the operator for its price.`,
+  );
+
 /**
- * Makes the refusal of a request for which no key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds `cost`,
- * which no waiting changes.
+ * Makes the refusal of a request for which no key of a pool is left. `retryIn` in milliseconds; infinite when no key ever holds its cost in
+ * tokens and nano-dollars (`null` or infinite: it has none), which no waiting changes.
  */
-export function poolExhausted(retryIn: number, cost: number): Problem {
+export function poolExhausted(retryIn: number, tokens: number, usd: number | null): Problem {
   if (Number.isFinite(retryIn))
     return passing("poolExhausted", "All API keys have reached their rate limits. Please try again later.", secondsOf(retryIn));
-  return problem("costTooHigh", `This request takes ${cost} tokens, more than any key of the pool holds: make it smaller.`);
+  const money = usd === null || !Number.isFinite(usd) ? "" : ` and may cost ${dollarsOf(usd)} dollars`;
+  return problem("costTooHigh", `This request takes ${tokens} tokens${money}, more than any key of the pool holds: make it smaller.`);
 }
 
 /** Makes the refusal of a request for which no target of a route can be asked. `retryIn` in milliseconds. */

@@ -1,8 +1,10 @@
 import { timeText } from "../http/conventions.ts";
+import { unitOf } from "../pools/pool.ts";
 import { faultLines } from "../schema/faults.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { OccurrenceOf, Subscriber } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
+import { dollarsOf } from "../values/money.ts";
 
 export interface LogLinesDeps {
   readonly log: Logger;
@@ -123,5 +125,8 @@ function leaseLine(log: Logger, { pool, user, kind, lease }: OccurrenceOf<"lease
   const { id } = lease.grant.key;
   // A route's requests have lines of their own.
   const level = kind === "handedOut" ? "info" : "debug";
-  if (log.isLevelEnabled(level)) log[level]({ ...who, key: id }, `API Key: ${id} - Remaining Tokens: ${lease.remaining}`);
+  if (!log.isLevelEnabled(level)) return;
+  const unit = unitOf(lease.grant.key);
+  const left = unit === "usd" ? `Dollars: ${dollarsOf(lease.remaining)}` : `Tokens: ${lease.remaining}`;
+  log[level]({ ...who, key: id }, `API Key: ${id} - Remaining ${left}`);
 }

@@ -21,12 +21,13 @@ export const PoolState = Type.Object(
           { description: "The last refusal by the upstream." },
         ),
         remaining: Type.Number({ description: "What is left in its tightest window." }),
+        unit: Type.String({ description: "What remaining counts: tokens, usd (dollars) or requests." }),
         budgets: Type.Array(
           Type.Object({
-            of: Type.String({ description: "What is counted: requests or tokens." }),
-            limit: Type.Number({ description: "How much it holds." }),
+            of: Type.String({ description: "What is counted: requests, tokens or usd." }),
+            limit: Type.Number({ description: "How much it holds; of usd in dollars." }),
             window: Type.String({ description: "The window.", examples: ["60s"] }),
-            used: Type.Number({ description: "What was taken." }),
+            used: Type.Number({ description: "What was taken; of usd in dollars." }),
             reset: Time("When the window ends; null when nothing was taken."),
           }),
           { description: "Each of its windows." },

@@ -1,11 +1,12 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import type { Spending } from "../exchange/spending.ts";
 import type { UpstreamResponse } from "../http/client.ts";
 import { retryAfterOf } from "../http/retry-after.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import type { Clock } from "../values/clock.ts";
-import type { Choice, Grant, PoolKey } from "./pool.ts";
+import type { Choice, Cost, Grant, PoolKey } from "./pool.ts";
 import { isDoubtful, type Pool, type Pools } from "./pools.ts";
 
 /** Says how a route's requests get a credential of a pool. */
@@ -69,11 +70,24 @@ export class PoolExhausted extends Error {
   /** Takes `retryIn` in milliseconds, infinite when no key will ever hold the cost. */
   constructor(
     readonly retryIn: number,
-    readonly cost: number,
+    readonly cost: Cost,
   ) {
     super("no key of the pool is left");
   }
 }
+
+/** Says that the request's model has no price, and that every key of the pool has a budget in money. */
+export class ModelUnpriced extends Error {
+  constructor(readonly model: string) {
+    super(`the model ${JSON.stringify(model)} has no price`);
+  }
+}
+
+/**
+ * Tells what a request with a pool's key costs in money, in nano-dollars: an exchange's `Spending`, or of several attempts with keys of
+ * several pools one attempt's.
+ */
+export type Charge = Pick<Spending, "reserve" | "model" | "cost">;
 
 /** Says that the upstream refused the caller's request, or that it is not known whether it refused our key: what it said may be about the key, and is not for the caller. */
 export class CredentialRefused extends Error {}
@@ -98,33 +112,45 @@ export class CredentialUse {
   private meter: Meter | null = null;
   private status = 0;
   private isSettled = false;
+  private isLost = false;
+  /** Hears whether the grant has grown; `null`: it is not growing. */
+  private growing: Promise<boolean> | null = null;
 
   private constructor(
     private readonly deps: { readonly pools: Pools; readonly clock: Clock },
     private readonly exchange: Exchange<Arrival>,
     private readonly pool: Pool,
     private readonly credential: RouteCredential,
-    private readonly cost: number,
+    private readonly cost: Cost,
+    /** What the request costs in money; `null`: it can't be said in money. */
+    private readonly charge: Charge | null,
     /** Tokens of the request itself; `null` when its cost is no estimate. */
     private readonly input: number | null,
     private grant: Grant,
   ) {}
 
-  /** Reserves what the request will cost with one of the pool's keys, until the exchange ends. Throws `PoolExhausted` and `PoolMissing`. */
+  /**
+   * Reserves what the request will cost with one of the pool's keys, until the exchange ends or the attempt is given up. `charge`: what it
+   * costs in money. Throws `PoolExhausted`, `PoolMissing` and `ModelUnpriced`.
+   */
   static async begin(
     deps: { readonly pools: Pools; readonly clock: Clock },
     exchange: Exchange<Arrival>,
     credential: RouteCredential,
     prompt: Prompt,
     mayProbe: boolean,
+    charge: Charge | null = exchange.spending,
   ): Promise<CredentialUse> {
     const pool = deps.pools.get(credential.pool);
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
+    if (charge?.reserve === null && pool.policy.keys.every(({ budgets }) => budgets.some(({ of }) => of === "usd")))
+      throw new ModelUnpriced(charge.model);
     const stated = statedCost(exchange, credential);
-    const cost = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
+    const tokens = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
+    const cost = { tokens, usd: charge === null ? null : (charge.reserve ?? Number.POSITIVE_INFINITY) };
     const grant = await take(deps.pools, pool, exchange.route.name, cost, { without: [], mayProbe });
     const input = stated === null && prompt.isRead ? prompt.input : null;
-    const use = new CredentialUse(deps, exchange, pool, credential, cost, input, grant);
+    const use = new CredentialUse(deps, exchange, pool, credential, cost, charge, input, grant);
     exchange.onEnded(() => use.settle());
     return use;
   }
@@ -165,7 +191,7 @@ export class CredentialUse {
     const isRepeated = this.doubtful.some(({ status }) => status === this.status);
     this.isDoubted();
     if (isRepeated) return false;
-    pools.settle(this.pool, this.grant, 0, this.requests);
+    pools.settle(this.pool, this.grant, NOTHING, this.requests);
     this.isSettled = true;
     this.requests = 0;
     this.call = null;
@@ -220,11 +246,41 @@ export class CredentialUse {
     return new PoolExhausted(retryIn, this.cost);
   }
 
+  /**
+   * Takes more nano-dollars from the key's budgets in money: from all of them or from none. Gives whether it did; true where it has none.
+   * One call at a time.
+   */
+  grow(usd: number): boolean | Promise<boolean> {
+    if (this.isSettled) return false;
+    const grown = this.deps.pools.grow(this.pool, this.grant, usd);
+    if (!(grown instanceof Promise)) return grown;
+    const growing = grown.finally(() => {
+      if (this.growing === growing) this.growing = null;
+    });
+    this.growing = growing;
+    return growing;
+  }
+
+  /**
+   * Settles an attempt that is given up for another one before the exchange is over: what was reserved counts as used where it went out and
+   * was not refused, unless the response has reported less.
+   */
+  lost(): void {
+    this.isLost = true;
+    this.settle();
+  }
+
   /** Settles the cost when the exchange is over: what it used takes the place of what was reserved. A second call does nothing. */
   settle(): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    this.deps.pools.settle(this.pool, this.grant, this.used(), this.made);
+    const { pools } = this.deps;
+    const { pool, grant, made } = this;
+    const used = this.used();
+    const settle = () => pools.settle(pool, grant, used, made);
+    // What was reserved is known when it has grown.
+    if (this.growing === null) settle();
+    else this.growing.then(settle, settle);
   }
 
   /** Requests that have left: one whose caller gave up before there was a connection has not. */
@@ -232,25 +288,33 @@ export class CredentialUse {
     return this.requests - (this.call?.isSent === false ? 1 : 0);
   }
 
-  private used(): number {
+  private used(): Cost {
+    if (this.made === 0) return NOTHING;
+    return { tokens: this.tokens(), usd: this.charge === null ? null : this.charge.cost() };
+  }
+
+  private tokens(): number {
+    const { cost } = this;
     const reported = this.meter?.reported ?? null;
-    if (reported !== null) return reported;
-    if (this.made === 0) return 0;
+    if (reported !== null) return this.isLost ? Math.min(reported, cost.tokens) : reported;
     // An error that reports no usage cost nothing.
     if (this.status >= 400) return 0;
-    if (this.input === null) return this.cost;
+    if (this.input === null || this.isLost) return cost.tokens;
     // No answer came: the upstream had the request all the same. A stream that broke off, or that does not say: what has passed of it.
     if (this.status === 0) return this.input;
     const passed = this.meter?.passed ?? null;
-    return passed === null ? this.cost : this.input + passed;
+    return passed === null ? cost.tokens : this.input + passed;
   }
 }
+
+/** What a request has used that did not go out, or was refused. */
+const NOTHING: Cost = { tokens: 0, usd: 0 };
 
 /** Asks the upstream about a key: the status that a request of our own gets with it, `null` without an answer. */
 export type Ask = (key: PoolKey) => Promise<number | null>;
 
 /** Takes a key that has room for the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
-async function take(pools: Pools, pool: Pool, route: string, cost: number, choice: Choice): Promise<Grant> {
+async function take(pools: Pools, pool: Pool, route: string, cost: Cost, choice: Choice): Promise<Grant> {
   const lease = await pools.reserve(pool, route, cost, choice.mayProbe ? [choice] : [choice, { ...choice, mayProbe: true }]);
   if (!lease.granted) throw new PoolExhausted(lease.retryIn, cost);
   return lease.grant;

@@ -60,7 +60,7 @@ export class HandOut {
     }
     const given = await pools.lease(pool, type);
     if (given.granted) return { key: given.grant.key.secret ?? given.grant.key.id };
-    return poolExhausted(given.retryIn, pool.policy.services.get(type) ?? 0);
+    return poolExhausted(given.retryIn, pool.policy.services.get(type) ?? 0, null);
   }
 }
 

@@ -1,7 +1,8 @@
 /** Says how much a key of a pool may be used. Times in milliseconds. */
 export interface Budget {
-  /** `requests`: each grant takes one; `tokens`: each takes its cost. */
-  readonly of: "requests" | "tokens";
+  /** `requests`: each grant takes one; `tokens` and `usd`: each takes its cost. */
+  readonly of: "requests" | "tokens" | "usd";
+  /** Requests, tokens or whole nano-dollars. */
   readonly limit: number;
   readonly window: number;
 }
@@ -13,6 +14,16 @@ export interface PoolKey {
   /** Tells one secret from another, and does not give it away. */
   readonly mark: string;
   readonly budgets: readonly Budget[];
+}
+
+/** Says what a request takes of a key, or has used of it. */
+export interface Cost {
+  readonly tokens: number;
+  /**
+   * Whole nano-dollars. `null`: it can't be said in money, and budgets in money are left out; infinite: its model has no price, and no
+   * budget in money holds it.
+   */
+  readonly usd: number | null;
 }
 
 export type Strategy = "in-order" | "most-remaining" | "round-robin";
@@ -70,19 +81,26 @@ export interface PoolState {
   turn: number;
 }
 
+/** Says how much was taken from one window of a budget. */
+export interface Taken {
+  readonly of: Budget["of"];
+  readonly window: number;
+  readonly start: number;
+  readonly amount: number;
+}
+
 /** Says what was taken from a key, so that it can be corrected later. */
 export interface Grant {
   readonly key: PoolKey;
-  readonly cost: number;
-  /** The windows that it was taken out of. */
-  readonly from: readonly { readonly of: Budget["of"]; readonly window: number; readonly start: number }[];
+  /** The windows that it was taken out of, in the order in which that was: a grant that grows may take from a later window too. */
+  from: readonly Taken[];
 }
 
 export type Lease =
   | {
       readonly granted: true;
       readonly grant: Grant;
-      /** The tokens that are left to the key in its tightest window. */
+      /** What is left to the key in its tightest window; see `remainingOf`. */
       readonly remaining: number;
     }
   /** A denial, with the milliseconds until the first window reopens that would let the cost through; infinite when none ever will. */
@@ -122,17 +140,20 @@ export function spentOf(state: PoolState, key: PoolKey): Spent[] {
 
 const usedNow = (spent: Spent, window: number, now: number): number => (now < spent.start + window && spent.start <= now ? spent.used : 0);
 
-const costOf = (budget: Budget, cost: number): number => (budget.of === "requests" ? 1 : cost);
+/** Gives what a cost takes from a budget; `null`: the budget is left out. */
+const asked = ({ of }: Budget, { tokens, usd }: Cost): number | null => (of === "requests" ? 1 : of === "tokens" ? tokens : usd);
 
-/** Gives the whole tokens left to a key: of its tightest token budget, or of its requests when it has none. */
+/** Tells what is said to be left of a key: tokens where it has a budget of them, otherwise money, otherwise requests. */
+export const unitOf = ({ budgets }: PoolKey): Budget["of"] =>
+  (["tokens", "usd"] as const).find((unit) => budgets.some(({ of }) => of === unit)) ?? "requests";
+
+/** Gives what is left to a key of its tightest budget of its unit; see `unitOf`. */
 export function remainingOf(state: PoolState, key: PoolKey, now: number): number {
   const spent = spentOf(state, key);
+  const unit = unitOf(key);
   let least = Number.POSITIVE_INFINITY;
-  const hasTokens = key.budgets.some((budget) => budget.of === "tokens");
-  for (const [i, budget] of key.budgets.entries()) {
-    if (hasTokens && budget.of !== "tokens") continue;
-    least = Math.min(least, Math.max(0, budget.limit - usedNow(spent[i] as Spent, budget.window, now)));
-  }
+  for (const [i, budget] of key.budgets.entries())
+    if (budget.of === unit) least = Math.min(least, Math.max(0, budget.limit - usedNow(spent[i] as Spent, budget.window, now)));
   return least;
 }
 
@@ -150,60 +171,90 @@ function isUsable(state: PoolState, key: PoolKey, now: number, { without, mayPro
 }
 
 /** Tells whether a key may be used and every budget of it still holds the whole cost. */
-function holds(state: PoolState, key: PoolKey, cost: number, now: number, choice: Choice): boolean {
+function holds(state: PoolState, key: PoolKey, cost: Cost, now: number, choice: Choice): boolean {
   if (!isUsable(state, key, now, choice)) return false;
   const spent = spentOf(state, key);
-  return key.budgets.every((budget, i) => usedNow(spent[i] as Spent, budget.window, now) + costOf(budget, cost) <= budget.limit);
+  return key.budgets.every((budget, i) => {
+    const amount = asked(budget, cost);
+    return amount === null || usedNow(spent[i] as Spent, budget.window, now) + amount <= budget.limit;
+  });
 }
 
 /** Gives the milliseconds until a key would let the cost through, if nothing else is taken from it; infinite when it never will. */
-function opensIn(state: PoolState, key: PoolKey, cost: number, now: number): number {
+function opensIn(state: PoolState, key: PoolKey, cost: Cost, now: number): number {
   const spent = spentOf(state, key);
   const standing = standingOf(state, key);
   let longest = standing === undefined ? 0 : Math.max(0, standing.restUntil - now, (standing.probeAt ?? now) - now);
   for (const [i, budget] of key.budgets.entries()) {
-    const asked = costOf(budget, cost);
-    if (asked > budget.limit) return Number.POSITIVE_INFINITY;
+    const amount = asked(budget, cost);
+    if (amount === null) continue;
+    if (amount > budget.limit) return Number.POSITIVE_INFINITY;
     const { start } = spent[i] as Spent;
-    if (usedNow(spent[i] as Spent, budget.window, now) + asked > budget.limit) longest = Math.max(longest, start + budget.window - now);
+    if (usedNow(spent[i] as Spent, budget.window, now) + amount > budget.limit) longest = Math.max(longest, start + budget.window - now);
   }
   return longest;
 }
 
 /** Gives the milliseconds until the first key would let the cost through; infinite when none ever will. */
-export const opensNext = ({ keys }: PoolPolicy, state: PoolState, cost: number, now: number): number =>
+export const opensNext = ({ keys }: PoolPolicy, state: PoolState, cost: Cost, now: number): number =>
   Math.min(...keys.map((key) => opensIn(state, key, cost, now)));
 
 /**
  * Takes `cost` from a key whose budgets all hold it, or from none. Pure over (policy, state, cost, now): a window opens with the first
  * grant in it. `by`: the process that tries a key out, if one must be.
  */
-export function lease(policy: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice = ANY, by = ""): Lease {
+export function lease(policy: PoolPolicy, state: PoolState, cost: Cost, now: number, choice: Choice = ANY, by = ""): Lease {
   const key = choose(policy, state, cost, now, choice);
   if (key === null) return { granted: false, retryIn: opensNext(policy, state, cost, now) };
   const spent = spentOf(state, key);
+  const from: Taken[] = [];
   for (const [i, budget] of key.budgets.entries()) {
-    const taken = spent[i] as Spent;
-    if (usedNow(taken, budget.window, now) === 0) {
-      taken.start = now;
-      taken.used = 0;
-    }
-    taken.used += costOf(budget, cost);
+    const amount = asked(budget, cost);
+    if (amount !== null) from.push(taken(spent[i] as Spent, amount, now));
   }
   if (standingOf(state, key)?.probeAt != null) state.probing.set(key.id, { since: now, by });
-  const from = spent.map(({ of, window, start }) => ({ of, window, start }));
-  return { granted: true, grant: { key, cost, from }, remaining: remainingOf(state, key, now) };
+  return { granted: true, grant: { key, from }, remaining: remainingOf(state, key, now) };
+}
+
+/** Takes an amount from a budget's window, which opens where none is open. */
+function taken(spent: Spent, amount: number, now: number): Taken {
+  if (usedNow(spent, spent.window, now) === 0) {
+    spent.start = now;
+    spent.used = 0;
+  }
+  spent.used += amount;
+  return { of: spent.of, window: spent.window, start: spent.start, amount };
 }
 
 /**
- * Replaces what was reserved by what was used. `requests`: the number of requests that were made in all. A window that has closed since
- * then is left alone, since the upstream counted the request when it came.
+ * Takes more nano-dollars from every budget in money of a grant's key, or from none. Gives what the grant is then taken from; `null`: not all
+ * of them hold it. Of a budget whose window has closed since then the next window pays for the rest.
  */
-export function settle(state: PoolState, { key, cost, from }: Grant, actual: number, requests: number): void {
+export function growth(state: PoolState, { key, from }: Grant, usd: number, now: number): readonly Taken[] | null {
+  const isOurs = ({ of, window }: Spent | Budget) => of === "usd" && from.some((each) => each.of === of && each.window === window);
+  const spent = spentOf(state, key);
+  for (const [i, budget] of key.budgets.entries())
+    if (isOurs(budget) && usedNow(spent[i] as Spent, budget.window, now) + usd > budget.limit) return null;
+  return [...from, ...spent.filter(isOurs).map((each) => taken(each, usd, now))];
+}
+
+/**
+ * Replaces what was reserved by what was used: `used.usd` null: what was reserved of money stays. `requests`: the number of requests that
+ * were made in all. A window that has closed since then is left alone, since the upstream counted the request when it came.
+ */
+export function settle(state: PoolState, { key, from }: Grant, used: Cost, requests: number): void {
   const spent = state.spent.get(key.id) ?? [];
-  for (const { of, window, start } of from) {
+  for (const [i, { of, window, start, amount }] of from.entries()) {
+    const total = of === "requests" ? requests : used[of];
+    if (total === null) continue;
     const reserved = spent.find((each) => each.of === of && each.window === window && each.start === start);
-    if (reserved !== undefined) reserved.used = Math.max(0, reserved.used + (of === "requests" ? requests - 1 : actual - cost));
+    if (reserved === undefined) continue;
+    const isSame = (each: Taken) => each.of === of && each.window === window;
+    // What was taken first is used first; what is used beyond all of it is the last window's.
+    const before = from.slice(0, i).reduce((sum, each) => sum + (isSame(each) ? each.amount : 0), 0);
+    const isLast = !from.slice(i + 1).some(isSame);
+    const share = isLast ? Math.max(0, total - before) : Math.min(amount, Math.max(0, total - before));
+    reserved.used = Math.max(0, reserved.used + share - amount);
   }
   state.probing.delete(key.id);
 }
@@ -293,7 +344,7 @@ export function accept(state: PoolState, key: PoolKey): boolean {
   return wasOut;
 }
 
-function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: number, now: number, choice: Choice): PoolKey | null {
+function choose({ strategy, keys }: PoolPolicy, state: PoolState, cost: Cost, now: number, choice: Choice): PoolKey | null {
   switch (strategy) {
     case "in-order":
       return keys.find((key) => holds(state, key, cost, now, choice)) ?? null;

@@ -5,12 +5,16 @@ import type { Table } from "../shared/table.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Emit } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
+import { NANO, nanoOf } from "../values/money.ts";
 import { parseDuration } from "../values/units.ts";
 import {
   accept,
+  type Budget,
   type Choice,
+  type Cost,
   doubt,
   type Grant,
+  growth,
   type Lease,
   lease,
   opensNext,
@@ -25,6 +29,7 @@ import {
   settle,
   spentOf,
   standingOf,
+  unitOf,
 } from "./pool.ts";
 import type { PoolConfig } from "./settings.ts";
 import { MemoryStates, type PoolStates, type Repair, SharedStates, shifted } from "./states.ts";
@@ -56,8 +61,10 @@ export interface KeyReport {
   /** The time until which it rests, or at which it is tried again. */
   readonly until: number | null;
   readonly lastError: { readonly status: number; readonly at: number } | null;
+  /** What is left in its tightest window, in its unit: money in nano-dollars, as in its budgets. */
   readonly remaining: number;
-  readonly budgets: readonly { of: string; limit: number; window: number; used: number; resetAt: number | null }[];
+  readonly unit: Budget["of"];
+  readonly budgets: readonly { of: Budget["of"]; limit: number; window: number; used: number; resetAt: number | null }[];
 }
 
 /**
@@ -128,16 +135,20 @@ export class Pools {
     return this.pools.get(name) ?? null;
   }
 
-  /** Takes the cost of `service` from one of the pool's keys. The service must be the pool's. */
+  /**
+   * Takes the cost of `service` from one of the pool's keys. The service must be the pool's. A key with a budget in money is never handed
+   * out: nobody could tell what is spent with it.
+   */
   lease(pool: Pool, service: string): Lease | Promise<Lease> {
-    return this.take(pool, service, "handedOut", pool.policy.services.get(service) ?? 0, [undefined]);
+    const cost = { tokens: pool.policy.services.get(service) ?? 0, usd: Number.POSITIVE_INFINITY };
+    return this.take(pool, service, "handedOut", cost, [undefined]);
   }
 
   /**
    * Takes `cost` from one of the pool's keys for a request on `route`, by the first of these choices that finds one; `settle` follows when
    * it has ended.
    */
-  reserve(pool: Pool, route: string, cost: number, choices: readonly Choice[]): Lease | Promise<Lease> {
+  reserve(pool: Pool, route: string, cost: Cost, choices: readonly Choice[]): Lease | Promise<Lease> {
     return this.take(pool, route, "injected", cost, choices);
   }
 
@@ -145,7 +156,7 @@ export class Pools {
     pool: Pool,
     user: string,
     kind: "handedOut" | "injected",
-    cost: number,
+    cost: Cost,
     choices: readonly (Choice | undefined)[],
   ): Lease | Promise<Lease> {
     const { policy } = pool;
@@ -175,17 +186,31 @@ export class Pools {
   }
 
   /** Gives the milliseconds until a key can take the cost, as far as is known here; infinite when none ever will. */
-  whenNext({ policy }: Pool, cost: number): number {
+  whenNext({ policy }: Pool, cost: Cost): number {
     const { state, now } = this.known(policy.name);
     return opensNext(policy, state, cost, now);
   }
 
-  /** Replaces what was reserved for a request by what it used. */
-  settle(pool: Pool, grant: Grant, actual: number, requests: number): void {
+  /** Replaces what was reserved for a request by what it used; `used.usd` null: what was reserved of money stays. */
+  settle(pool: Pool, grant: Grant, used: Cost, requests: number): void {
     this.later(
-      this.perform(pool, (state) => settle(state, grant, actual, requests)),
+      this.perform(pool, (state) => settle(state, grant, used, requests)),
       () => {},
     );
+  }
+
+  /**
+   * Takes more nano-dollars for a request from every budget in money that it was charged to, or from none. Gives whether it did. One call
+   * at a time for each grant, and `settle` follows the last.
+   */
+  grow(pool: Pool, grant: Grant, usd: number): boolean | Promise<boolean> {
+    if (!grant.from.some(({ of }) => of === "usd")) return true;
+    const take = (from: Grant["from"] | null): boolean => {
+      if (from !== null) grant.from = from;
+      return from !== null;
+    };
+    const from = this.perform(pool, (state, now) => growth(state, grant, usd, now), { isChange: (from) => from !== null });
+    return from instanceof Promise ? from.then(take) : take(from);
   }
 
   /**
@@ -296,6 +321,7 @@ export class Pools {
         until: rests ? here(standing.restUntil) : probeAt === null ? null : here(probeAt),
         lastError: standing?.lastError ? { ...standing.lastError, at: here(standing.lastError.at) } : null,
         remaining: remainingOf(state, key, now),
+        unit: unitOf(key),
         budgets: key.budgets.map(({ of, limit, window }, i) => {
           const { start, used } = spentOf(state, key)[i] as Spent;
           const isOpen = now < start + window;
@@ -398,6 +424,9 @@ export class Pools {
   }
 }
 
+/** Gives an amount as it is shown: money in dollars. */
+export const shownAmount = (of: Budget["of"], amount: number): number => (of === "usd" ? amount / NANO : amount);
+
 /** Gives each count its budget's kind and window, where it was stored without them: such counts stand in the order of the budgets. */
 function named({ spent }: PoolState, { id, budgets }: PoolKey): void {
   const counts = spent.get(id) as readonly (Omit<Spent, "of" | "window"> & Partial<Spent>)[] | undefined;
@@ -411,15 +440,22 @@ function named({ spent }: PoolState, { id, budgets }: PoolKey): void {
 /** Gives a mark that stands for a secret in what is kept of it, so that the secret itself is not. */
 const markOf = (secret: string): string => new Bun.CryptoHasher("sha256").update(`sluice pool key ${secret}`).digest("hex").slice(0, 16);
 
+/** Compiles a budget, whose limit is a number or, in money, an amount in dollars; `poolFaults` has looked at it. */
+const budgetOf = (of: Budget["of"], limit: number | string, window: string): Budget => ({
+  of,
+  limit: typeof limit === "number" ? limit : (nanoOf(limit) ?? 0),
+  window: parseDuration(window),
+});
+
 function compilePool(name: string, config: PoolConfig): PoolPolicy {
   const keys = config.keys.map(
-    ({ id, secret, limit, window, budgets }): PoolKey => ({
+    ({ id, secret, cost, limit, window, budgets }): PoolKey => ({
       id,
       secret: secret ?? null,
       mark: markOf(secret ?? id),
       budgets: [
-        ...(limit === undefined || window === undefined ? [] : [{ of: "tokens" as const, limit, window: parseDuration(window) }]),
-        ...(budgets ?? []).map((budget) => ({ of: budget.of, limit: budget.limit, window: parseDuration(budget.window) })),
+        ...(limit === undefined || window === undefined ? [] : [budgetOf(cost ?? "tokens", limit, window)]),
+        ...(budgets ?? []).map(({ of, cost, limit, window }) => budgetOf(cost ?? of ?? "tokens", limit, window)),
       ],
     }),
   );

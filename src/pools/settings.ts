@@ -6,6 +6,7 @@ import { Duration, FIELD_NAME, filledIn, IDENTIFIER, Identifier, Shape } from ".
 import { YEAR } from "../schema/rules.ts";
 import { UsageField } from "../tokens/settings.ts";
 import { isLoopbackHost } from "../values/ip.ts";
+import { DOLLARS, nanoOf } from "../values/money.ts";
 import { parseDuration } from "../values/units.ts";
 
 export const CredentialConfig = Shape(
@@ -74,6 +75,13 @@ export function credentialFaults({ pool, header, value }: CredentialConfig, know
   return faults;
 }
 
+const BudgetLimit = (description: string, examples: (number | string)[]) =>
+  Type.Union([Type.Integer({ minimum: 1, maximum: 1e12 }), Type.String({ pattern: DOLLARS })], {
+    description,
+    expects: 'a whole number from 1, or with cost usd an amount in dollars such as "25.00"',
+    examples,
+  });
+
 export const PoolConfig = Shape(
   {
     strategy: Type.Union([Type.Literal("in-order"), Type.Literal("most-remaining"), Type.Literal("round-robin")], {
@@ -93,21 +101,26 @@ export const PoolConfig = Shape(
               secret: true,
             }),
           ),
-          limit: Type.Optional(
-            Type.Integer({
-              minimum: 1,
-              maximum: 1e12,
-              description: "Tokens in a window, which opens with the first grant.",
-              examples: [1000],
+          cost: Type.Optional(
+            Type.Literal("usd", {
+              description: 'usd: limit is an amount in dollars, such as "25.00", and a request takes what it costs by the prices.',
             }),
+          ),
+          limit: Type.Optional(
+            BudgetLimit("Tokens in a window, which opens with the first grant; with cost usd an amount in dollars.", [1000, "25.00"]),
           ),
           window: Type.Optional(Duration("The window of limit.", { examples: ["60s"] })),
           budgets: Type.Optional(
             Type.Array(
               Shape(
                 {
-                  of: Type.Union([Type.Literal("requests"), Type.Literal("tokens")], { description: "What is counted." }),
-                  limit: Type.Integer({ minimum: 1, maximum: 1e12, description: "How many in a window." }),
+                  of: Type.Optional(
+                    Type.Union([Type.Literal("requests"), Type.Literal("tokens")], {
+                      description: "What is counted, where it is not money.",
+                    }),
+                  ),
+                  cost: Type.Optional(Type.Literal("usd", { description: "usd: money is counted, by the prices." })),
+                  limit: BudgetLimit("How many in a window; with cost usd an amount in dollars.", [500, "5.00"]),
                   window: Duration("The window, which opens with the first grant."),
                 },
                 "One budget.",
@@ -137,23 +150,45 @@ export const PoolConfig = Shape(
 );
 export type PoolConfig = Static<typeof PoolConfig>;
 
+/** Says that a limit is not in its unit. */
+function limitFault(cost: "usd" | undefined, limit: number | string, path: Path, say: (path: Path, message: string) => unknown): void {
+  if (cost === undefined && typeof limit === "string") say(path, 'must be a whole number, or stand beside "cost": "usd"');
+  if (cost === "usd" && typeof limit === "number") say(path, `must be an amount in dollars in quotes, such as "${limit}.00"`);
+  if (cost === "usd" && nanoOf(String(limit)) === 0) say(path, "must be more than zero");
+}
+
 function windowFault(window: string, path: Path, say: (path: Path, message: string) => unknown): void {
   if (parseDuration(window) < 1 || parseDuration(window) > YEAR) say(path, "must be from 1ms to 366d");
 }
+
+const isInMoney = ({ cost, budgets = [] }: PoolConfig["keys"][number]): boolean =>
+  cost === "usd" || budgets.some((budget) => budget.cost === "usd");
 
 /** Gives the faults of a pool that the schema can't express. Paths begin with `at`. */
 export function poolFaults(pool: PoolConfig, at: Path = []): Fault[] {
   const faults: Fault[] = [];
   const say = (path: Path, message: string) => faults.push({ path: [...at, ...path], message });
-  for (const [i, { id, limit, window, budgets = [] }] of pool.keys.entries()) {
+  for (const [i, { id, cost, limit, window, budgets = [] }] of pool.keys.entries()) {
     if (pool.keys.findIndex((key) => key.id === id) < i) say(["keys", i, "id"], "stands here twice");
     if ((limit === undefined) !== (window === undefined))
       say(["keys", i, limit === undefined ? "limit" : "window"], "limit and window go together");
     if (limit === undefined && window === undefined && budgets.length === 0)
       say(["keys", i, "limit"], "a key needs a budget: limit and window, or budgets");
     if (window !== undefined) windowFault(window, ["keys", i, "window"], say);
-    for (const [j, budget] of budgets.entries()) windowFault(budget.window, ["keys", i, "budgets", j, "window"], say);
+    if (limit !== undefined) limitFault(cost, limit, ["keys", i, "limit"], say);
+    else if (cost !== undefined) say(["keys", i, "cost"], "goes with limit and window");
+    for (const [j, budget] of budgets.entries()) {
+      const at = ["keys", i, "budgets", j];
+      if ((budget.of === undefined) === (budget.cost === undefined)) say(at, 'needs either "of": "requests" or "tokens", or "cost": "usd"');
+      limitFault(budget.cost, budget.limit, [...at, "limit"], say);
+      windowFault(budget.window, [...at, "window"], say);
+    }
   }
+  if (Object.keys(pool.services).length > 0 && pool.keys.every(isInMoney))
+    say(
+      ["services"],
+      "nothing can be handed out: a key with a budget in dollars never is, since nobody could tell what is spent with it. Add a key without one, or leave services out",
+    );
   return faults;
 }
 

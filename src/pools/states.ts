@@ -6,7 +6,7 @@ import type { Table } from "../shared/table.ts";
 import { SharedValue, type ValueCodec } from "../shared/value.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
-import { newPoolState, type PoolState, type Probe, type Spent, type Standing } from "./pool.ts";
+import { type Budget, newPoolState, type PoolState, type Probe, type Spent, type Standing } from "./pool.ts";
 
 /** Keeps the states of pools, which outlive the pools' configuration, and a restart. */
 export interface PoolStates {
@@ -115,6 +115,9 @@ export class MemoryStates implements PoolStates {
 /** Stands for a state that the table does not have. */
 const NONE: PoolState = newPoolState();
 
+/** What budgets count, by the numbers that stand for it in the table. */
+const UNITS: readonly Budget["of"][] = ["requests", "tokens", "usd"];
+
 /** Writes what each lease changes as flat lists: for each key its id, the number of its budgets, and of each what it counts, its window, start and use. */
 const CODEC: ValueCodec<PoolState> = {
   initial: () => NONE,
@@ -122,7 +125,7 @@ const CODEC: ValueCodec<PoolState> = {
     const flat: (string | number)[] = [];
     for (const [key, all] of spent) {
       flat.push(key, all.length);
-      for (const { of, window, start, used } of all) flat.push(of === "tokens" ? 1 : 0, window, start, used);
+      for (const { of, window, start, used } of all) flat.push(UNITS.indexOf(of), window, start, used);
     }
     return JSON.stringify([flat, turn, [...standing], [...probing]]);
   },
@@ -135,7 +138,7 @@ const CODEC: ValueCodec<PoolState> = {
       const end = i + 1 + 4 * (flat[i] as number);
       for (i++; i < end; i += 4) {
         const [of, window = 0, start = 0, used = 0] = flat.slice(i, i + 4) as number[];
-        all.push({ of: of === 1 ? "tokens" : "requests", window, start, used });
+        all.push({ of: UNITS[of as number] ?? "requests", window, start, used });
       }
       state.spent.set(key, all);
     }

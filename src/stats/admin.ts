@@ -7,7 +7,7 @@ import type { SystemHealth } from "../health/health.ts";
 import type { Warnings } from "../health/warnings.ts";
 import { timeText } from "../http/conventions.ts";
 import type { PluginCounts } from "../plugins/counts.ts";
-import type { Pools } from "../pools/pools.ts";
+import { type Pools, shownAmount } from "../pools/pools.ts";
 import type { LogState } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { BUCKETS } from "../telemetry/route-metrics.ts";
@@ -134,6 +134,7 @@ const Stats = Type.Object({
       key: Type.String({ description: "The key's id." }),
       status: Type.String({ description: "ready, resting or quarantined." }),
       remaining: Type.Number({ description: "What is left in its tightest window." }),
+      unit: Type.String({ description: "What remaining counts: tokens, usd (dollars) or requests." }),
     }),
     { description: "All keys of all pools." },
   ),
@@ -247,7 +248,11 @@ export const statsAdmin = (deps: StatsDeps) =>
         targets,
         pools: pools
           .names()
-          .flatMap((pool) => pools.keysOf(pool).map(({ id, status, remaining }) => ({ pool, key: id, status, remaining }))),
+          .flatMap((pool) =>
+            pools
+              .keysOf(pool)
+              .map(({ id, status, remaining, unit }) => ({ pool, key: id, status, remaining: shownAmount(unit, remaining), unit })),
+          ),
         blocks: {
           count: blocks.length,
           latest: blocks.slice(0, MAX_BLOCKS).map(({ cidr, by, expiresAt }) => ({ cidr, by, expiresAt: timeText(expiresAt) })),

@@ -30,7 +30,7 @@ const stats = (more: Partial<StatsAnswer> = {}): StatsAnswer => ({
     { upstream: "users", target: "http://users-1:8001", breaker: "closed", healthy: true, inFlight: 3, why: null },
     { upstream: "users", target: "http://users-2:8001", breaker: "open", healthy: true, inFlight: 0, why: "answered 503" },
   ],
-  pools: [{ pool: "llm", key: "one", status: "resting", remaining: 700 }],
+  pools: [{ pool: "llm", key: "one", status: "resting", remaining: 700, unit: "tokens" }],
   plugins: [{ plugin: "tenant", calls: 210, seconds: 0.4, failures: 2, longestHold: 1500 }],
   workers: [],
   cache: { hits: 75, misses: 25 },

@@ -1,11 +1,22 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { lease, newPoolState, type PoolKey, type PoolPolicy, remainingOf, type Strategy, settle, spentOf } from "../../src/pools/pool.ts";
+import {
+  lease as leaseOf,
+  newPoolState,
+  type PoolKey,
+  type PoolPolicy,
+  type PoolState,
+  remainingOf,
+  type Strategy,
+  settle,
+  spentOf,
+} from "../../src/pools/pool.ts";
 import { Pools } from "../../src/pools/pools.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { FakeClock } from "../support/clock.ts";
 
 const tokens = (limit: number, window = 60_000) => ({ of: "tokens" as const, limit, window });
+const lease = (policy: PoolPolicy, state: PoolState, cost: number, now: number) => leaseOf(policy, state, { tokens: cost, usd: null }, now);
 const poolOf = (strategy: Strategy, ...limits: number[]): PoolPolicy => ({
   name: "default",
   strategy,
@@ -141,7 +152,7 @@ test("what was spent belongs to what is counted and for how long, wherever the b
   const [key] = keyWith(requests, tokens(2000)).keys as [PoolKey];
   expect(remainingOf(state, key, 3)).toBe(300);
   // A request from before is settled where it was taken.
-  if (first.granted) settle(state, first.grant, 100, 1);
+  if (first.granted) settle(state, first.grant, { tokens: 100, usd: null }, 1);
   expect([remainingOf(state, key, 4), spentOf(state, key)[0]?.used]).toEqual([1100, 1]);
 });
 

@@ -126,7 +126,7 @@ describe("a pool of several processes", () => {
     const pools = poolsHere(region, storage.storage);
     const pool = pools.get("p");
     if (pool === null) throw new Error("no pool");
-    const probe = () => pools.reserve(pool, "r", 1, [{ without: [], mayProbe: true }]);
+    const probe = () => pools.reserve(pool, "r", { tokens: 1, usd: null }, [{ without: [], mayProbe: true }]);
     expect(probe()).toMatchObject({ granted: false });
     child.kill("SIGKILL");
     await child.exited;

@@ -25,7 +25,7 @@ async function connected(url: string): Promise<RedisLink> {
 }
 const share = (link: RedisLink) => new SharedState(link, "state", poolShape, newPoolState());
 const take = (state: SharedState<ReturnType<typeof newPoolState>>, cost: number) =>
-  state.run((it, now) => lease(policy, it, cost, now).granted);
+  state.run((it, now) => lease(policy, it, { tokens: cost, usd: null }, now).granted);
 
 describe("a state that several change as one", () => {
   test("is never changed twice from the same beginning: what is granted is exactly what there is", async () => {

@@ -60,7 +60,7 @@ if (work === "strike") {
   // Past the quarantine, so that each key is to be tried out.
   const until = systemClock.now() + 5100;
   while (systemClock.now() < until) await Bun.sleep(50);
-  const taken = pool.policy.keys.map(() => all.reserve(pool, "r", 1, [{ without: [], mayProbe: true }]));
+  const taken = pool.policy.keys.map(() => all.reserve(pool, "r", { tokens: 1, usd: null }, [{ without: [], mayProbe: true }]));
   say({ probing: taken.filter((lease) => !(lease instanceof Promise) && lease.granted).length });
   await Bun.sleep(60_000);
 }
