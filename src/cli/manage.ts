@@ -25,6 +25,7 @@ const keyFieldsIn = (input: Input) => ({
   scopes: listOf(text(input, "scopes")),
   routes: listOf(text(input, "routes")),
   ips: listOf(text(input, "ips")),
+  models: listOf(text(input, "models")),
   expiresAt: text(input, "expires"),
 });
 
@@ -39,6 +40,7 @@ export const keys: Command = {
     { name: "scopes", value: "A,B", help: "what it may be used for" },
     { name: "routes", value: "A,B", help: "the only routes it may be used on" },
     { name: "ips", value: "A,B", help: "the only addresses and blocks it may be used from" },
+    { name: "models", value: "A,B", help: "the only models it may call, as in gpt-5*" },
     { name: "expires", value: "TIME", help: "when it expires, as in 2027-01-31T00:00:00Z" },
     { name: "grace", value: "DURATION", help: "how long the secret before stays good, as in 24h" },
     FILE,

@@ -15,6 +15,7 @@ const ConsumerRecord = Type.Object({
   name: OrNull("A name for people."),
   limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Limits of its own, instead of the tier's." }),
   quota: Type.Union([Type.Array(Type.Unknown()), Type.Null()], { description: "Quotas of its own, instead of the tier's." }),
+  models: Type.Union([Type.Array(Type.String()), Type.Null()], { description: "The models it may call; null: all." }),
   metadata: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], { description: "What you keep with it." }),
   enabled: Type.Boolean({ description: "Whether its keys are good." }),
   source: Source,
@@ -41,6 +42,7 @@ const toJson = ({ version: _, ...consumer }: Consumer) => ({
   ...consumer,
   limits: consumer.limits === null ? null : [...consumer.limits],
   quota: consumer.quota === null ? null : [...consumer.quota],
+  models: consumer.models === null ? null : [...consumer.models],
   createdAt: timeText(consumer.createdAt),
   updatedAt: timeText(consumer.updatedAt),
 });

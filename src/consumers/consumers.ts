@@ -9,17 +9,19 @@ import type { KeyRegistry } from "../keys/registry.ts";
 import { type LimitConfig, type QuotaConfig, quotaFaults, quotaList } from "../limits/settings.ts";
 import { type Condition, type Listing, type Page, places, type Wanted } from "../records/listing.ts";
 import { small } from "../records/search.ts";
+import { ModelNames } from "../schema/fields.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import type { Storage } from "../storage/open.ts";
 import { consumers, keys } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
+import { namesOf } from "../values/name-patterns.ts";
 import { ConsumerConfig, consumerFaults, StoredConsumerId } from "./settings.ts";
 
-const { tier, name, limits, quota, metadata, enabled } = ConsumerConfig.properties;
+const { tier, name, limits, quota, models, metadata, enabled } = ConsumerConfig.properties;
 
 /** Describes the body that makes a consumer. */
 export const NewConsumer = Type.Object(
-  { id: StoredConsumerId, tier, name, limits, quota: Type.Optional(quota), metadata, enabled: Type.Optional(enabled) },
+  { id: StoredConsumerId, tier, name, limits, quota: Type.Optional(quota), models, metadata, enabled: Type.Optional(enabled) },
   { additionalProperties: false, description: "A consumer to make." },
 );
 export type NewConsumer = Static<typeof NewConsumer>;
@@ -39,6 +41,11 @@ export const ConsumerPatch = Type.Object(
         description: "A quota of this consumer, or a list of them, instead of its tier's; null for the tier's.",
       }),
     ),
+    models: Type.Optional(
+      Type.Union([ModelNames("The models it may call."), Type.Null()], {
+        description: "The models it may call with any of its keys and tokens; none and null mean all.",
+      }),
+    ),
     metadata: Type.Optional(
       Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()], { description: "Anything you want to keep with it." }),
     ),
@@ -53,6 +60,8 @@ export interface Consumer {
   readonly name: string | null;
   readonly limits: readonly LimitConfig[] | null;
   readonly quota: readonly QuotaConfig[] | null;
+  /** `null`: all. */
+  readonly models: readonly string[] | null;
   readonly metadata: Record<string, unknown> | null;
   readonly enabled: boolean;
   readonly source: "config" | "admin";
@@ -117,6 +126,7 @@ export class Consumers {
           name: config.name ?? null,
           limits: config.limits ?? null,
           quota: orNull(config.quota),
+          models: someOrNull(config.models),
           metadata: config.metadata ?? null,
           enabled: config.enabled,
           source: "config",
@@ -128,8 +138,8 @@ export class Consumers {
     );
     const { registry } = this.deps;
     for (const id of before.keys()) if (!this.declared.has(id)) registry.withdrawConsumer(id);
-    for (const { id, tier, enabled, limits, quota } of this.declared.values())
-      registry.declareConsumer({ id, tier, enabled, limits, quota });
+    for (const { id, tier, enabled, limits, quota, models } of this.declared.values())
+      registry.declareConsumer({ id, tier, enabled, limits, quota, models: namesOf(models) });
   }
 
   get(id: string): Consumer {
@@ -194,6 +204,7 @@ export class Consumers {
       name: input.name ?? null,
       limits: input.limits ?? null,
       quota: orNull(filledQuota(input.quota)),
+      models: someOrNull(input.models),
       metadata: input.metadata ?? null,
       enabled: input.enabled ?? true,
       source: "admin",
@@ -217,6 +228,7 @@ export class Consumers {
         name: before.name,
         limits: before.limits,
         quota: before.quota,
+        models: before.models,
         metadata: before.metadata,
         enabled: before.enabled,
       },
@@ -228,6 +240,7 @@ export class Consumers {
       name: merged.name ?? null,
       limits: merged.limits ?? null,
       quota: orNull(filledQuota(merged.quota)),
+      models: someOrNull(merged.models),
       metadata: merged.metadata ?? null,
       version: before.version + 1,
       updatedAt: this.deps.clock.wall(),
@@ -315,7 +328,9 @@ export class Consumers {
 }
 
 /** Gives a consumer as the audit log has it. */
-const auditView = ({ tier, name, limits, quota, metadata, enabled }: Consumer) => ({ tier, name, limits, quota, metadata, enabled });
+const auditView = ({ tier, name, limits, quota, models, metadata, enabled }: Consumer) => ({
+  ...{ tier, name, limits, quota, models, metadata, enabled },
+});
 
 /** Gives quotas with their defaults filled in, and checked. Throws 422. */
 export function filledQuota(given: unknown): QuotaConfig[] {
@@ -330,6 +345,9 @@ const orNull = (quota: QuotaConfig | readonly QuotaConfig[] | null): readonly Qu
   return list.length === 0 ? null : list;
 };
 
+const someOrNull = (list: readonly string[] | null | undefined): readonly string[] | null =>
+  list === null || list === undefined || list.length === 0 ? null : list;
+
 const fromRow = (row: typeof consumers.$inferSelect): Consumer => ({
   ...row,
   limits: row.limits as LimitConfig[] | null,
@@ -343,6 +361,7 @@ const toRow = (consumer: Consumer): typeof consumers.$inferInsert => ({
   name: consumer.name,
   limits: consumer.limits === null ? null : [...consumer.limits],
   quota: consumer.quota,
+  models: consumer.models === null ? null : [...consumer.models],
   metadata: consumer.metadata,
   enabled: consumer.enabled,
   version: consumer.version,

@@ -4,7 +4,7 @@ import type { Known, Section } from "../config/section.ts";
 import { OWN_ROUTE_NAMES } from "../exchange/own-paths.ts";
 import { Limits, limitFaults, Quotas, quotaFaults } from "../limits/settings.ts";
 import { type Fault, orNearest, type Path } from "../schema/faults.ts";
-import { IDENTIFIER, Identifier, Scope, Shape } from "../schema/fields.ts";
+import { IDENTIFIER, Identifier, ModelNames, Scope, Shape } from "../schema/fields.ts";
 import { cidrFaults } from "../schema/rules.ts";
 import { tierNameFaults } from "../tiers/settings.ts";
 import { declaredHash, isPlausible } from "../values/key-format.ts";
@@ -38,6 +38,7 @@ export const DeclaredKey = Shape(
         examples: [["10.0.0.0/8"]],
       }),
     ),
+    models: Type.Optional(ModelNames("The models it may call, as its consumer may; none means all.")),
     expiresAt: Type.Optional(
       Type.String({ maxLength: 64, description: "From when on it is refused. RFC 3339.", examples: ["2027-01-31T00:00:00Z"] }),
     ),
@@ -76,6 +77,9 @@ export const ConsumerConfig = Shape(
     }),
     limits: Type.Optional(Limits("Limits of this consumer, instead of its tier's.")),
     quota: Quotas("A quota of this consumer, instead of its tier's."),
+    models: Type.Optional(
+      ModelNames("The models it may call with any of its keys and tokens, on routes with models, a credential or usage; none means all."),
+    ),
     metadata: Type.Optional(Metadata),
     enabled: Type.Boolean({ default: true, description: "Whether its keys are good." }),
   },

@@ -1,6 +1,7 @@
 import type { Policy } from "../limits/policy.ts";
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import type { CidrSet } from "../values/ip.ts";
+import type { NamePatterns } from "../values/name-patterns.ts";
 
 /** Describes a consumer as requests need it; all credentials of the consumer share it. */
 export interface Consumer {
@@ -9,6 +10,8 @@ export interface Consumer {
   /** Limits and quotas of the consumer's own; `null`: its tier's. */
   readonly limits: readonly LimitConfig[] | null;
   readonly quota: readonly QuotaConfig[] | null;
+  /** The models that it may call, whatever its credential; `null`: all. */
+  readonly models: NamePatterns | null;
 }
 
 /** The ways to know who calls. */
@@ -28,6 +31,8 @@ export interface Caller {
   readonly routes: readonly string[];
   /** The addresses that it may come from; `null`: any. */
   readonly ips: CidrSet | null;
+  /** The models that it may call, as far as its consumer may; `null`: all. */
+  readonly models: NamePatterns | null;
   /** Limits and quotas of the key; `null`: the consumer's. */
   readonly limits: readonly LimitConfig[] | null;
   readonly quota: readonly QuotaConfig[] | null;
@@ -50,11 +55,12 @@ export const countedId = ({ id, countedAs }: Pick<Caller, "id" | "countedAs">): 
 /** The caller that is nobody: no key was shown, or none is looked at. */
 export const ANONYMOUS: Caller = {
   via: "none",
-  consumer: { id: "", tier: "", limits: null, quota: null },
+  consumer: { id: "", tier: "", limits: null, quota: null, models: null },
   id: "",
   scopes: [],
   routes: [],
   ips: null,
+  models: null,
   limits: null,
   quota: null,
   expiresAt: Number.POSITIVE_INFINITY,

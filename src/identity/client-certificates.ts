@@ -8,6 +8,7 @@ import type { ConsumerEntry, KeyRegistry } from "../keys/registry.ts";
 import type { Policy } from "../limits/policy.ts";
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import type { Clock } from "../values/clock.ts";
+import type { NamePatterns } from "../values/name-patterns.ts";
 
 /** The names of what becomes of clients' certificates in handshakes, and of the metric that counts it. */
 export const CLIENT_CERTIFICATE_OUTCOMES = [
@@ -51,6 +52,10 @@ class CertificateConsumer implements Consumer {
   get quota(): readonly QuotaConfig[] | null {
     return this.record?.quota ?? null;
   }
+
+  get models(): NamePatterns | null {
+    return this.record?.models ?? null;
+  }
 }
 
 /** Describes a caller who has shown a certificate. Requests with the same certificate share it. */
@@ -60,6 +65,7 @@ export class CertificateCaller implements Caller {
   readonly scopes: readonly string[] = [];
   readonly routes: readonly string[] = [];
   readonly ips = null;
+  readonly models = null;
   readonly limits = null;
   readonly quota = null;
   policies: readonly Policy[] | null = null;

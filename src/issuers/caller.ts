@@ -2,6 +2,7 @@ import type { Caller, Consumer } from "../exchange/caller.ts";
 import type { ConsumerEntry } from "../keys/registry.ts";
 import type { Policy } from "../limits/policy.ts";
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
+import type { NamePatterns } from "../values/name-patterns.ts";
 import type { Proven } from "./issuer.ts";
 
 /** Describes the consumer behind a token: its tier is the token's, its limits and quota those of the record with its id, if there is one. */
@@ -21,6 +22,10 @@ class TokenConsumer implements Consumer {
   get quota(): readonly QuotaConfig[] | null {
     return this.record?.quota ?? null;
   }
+
+  get models(): NamePatterns | null {
+    return this.record?.models ?? null;
+  }
 }
 
 /** Describes a caller who has shown a token. Requests with the same token share it. */
@@ -31,6 +36,7 @@ export class TokenCaller implements Caller {
   readonly scopes: readonly string[];
   readonly routes: readonly string[] = [];
   readonly ips = null;
+  readonly models = null;
   readonly limits = null;
   readonly quota = null;
   readonly expiresAt: number;

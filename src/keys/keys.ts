@@ -9,7 +9,7 @@ import { LimitConfig, limitFaults, type QuotaConfig, Quotas, quotaFaults, quotaL
 import { type Condition, type Listing, type Page, places, type Wanted } from "../records/listing.ts";
 import { small } from "../records/search.ts";
 import type { Fault } from "../schema/faults.ts";
-import { Scope } from "../schema/fields.ts";
+import { ModelNames, Scope } from "../schema/fields.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import { type Bus, NoAnswer } from "../shared/bus.ts";
 import type { Storage } from "../storage/open.ts";
@@ -17,6 +17,7 @@ import { keys } from "../storage/schema.ts";
 import type { Clock } from "../values/clock.ts";
 import { isCidr } from "../values/ip.ts";
 import { declaredHash, HASHED, hashKey, isPlausible, makeKey } from "../values/key-format.ts";
+import { namesOf } from "../values/name-patterns.ts";
 import { parseTime } from "../values/units.ts";
 import type { ConsumerEntry, KeyEntry, KeyRegistry } from "./registry.ts";
 import { cidrsOf, type Stored } from "./stored.ts";
@@ -36,6 +37,7 @@ const editable = {
       description: "Addresses and blocks (CIDR) it may be used from; none means all.",
     }),
   ),
+  models: Type.Optional(ModelNames("The models it may call, as its consumer may; none means all.")),
   limits: Type.Optional(
     Type.Array(LimitConfig, { maxItems: 16, description: "Limits of this key, instead of its consumer's and tier's." }),
   ),
@@ -80,6 +82,7 @@ export const KeyPatch = Type.Object(
     scopes: nullable(editable.scopes),
     routes: nullable(editable.routes),
     ips: nullable(editable.ips),
+    models: nullable(editable.models),
     limits: nullable(editable.limits),
     quota: editable.quota,
     metadata: nullable(Type.Record(Type.String(), Type.Unknown(), { description: "Anything you want to keep with the key." })),
@@ -115,6 +118,7 @@ export const KeyRecord = Type.Object({
   scopes: Type.Array(Type.String(), { description: "Its scopes." }),
   routes: Type.Array(Type.String(), { description: "Names of the routes it may use; none means all." }),
   ips: Type.Array(Type.String(), { description: "Addresses it may be used from; none means all." }),
+  models: Type.Array(Type.String(), { description: "The models it may call, as its consumer may; none means all." }),
   limits: Type.Union([Type.Array(Type.Unknown()), Type.Null()], {
     description: "Limits of its own, instead of its consumer's and tier's.",
   }),
@@ -289,8 +293,8 @@ export class Keys {
       .orderBy(asc(keys.id))
       .all();
     return rows.map((row) => {
-      const { id, hash, start, end, name, scopes, routes, ips, limits, quota, metadata, enabled } = row;
-      const fields = { name, scopes, routes, ips, limits, quota, metadata, expiresAt: timeText(row.expiresAt), enabled };
+      const { id, hash, start, end, name, scopes, routes, ips, models, limits, quota, metadata, enabled } = row;
+      const fields = { name, scopes, routes, ips, models, limits, quota, metadata, expiresAt: timeText(row.expiresAt), enabled };
       // The columns hold what the API takes.
       return { id, hash, start, end, ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) } as DumpedKey & {
         id: string;
@@ -354,6 +358,7 @@ export class Keys {
       scopes: before.scopes,
       routes: before.routes,
       ips: before.ips,
+      models: before.models,
       limits: before.limits,
       quota: before.quota,
       metadata: before.metadata,
@@ -660,6 +665,7 @@ export class Keys {
       scopes: row.scopes ?? [],
       routes: row.routes ?? [],
       ips: row.ips ?? [],
+      models: row.models ?? [],
       limits: row.limits,
       quota: row.quota as unknown[] | null,
       metadata: row.metadata,
@@ -691,11 +697,12 @@ function statusIs(status: KeyRecord["status"], now: number): Condition {
 }
 
 /** Gives what a key that its holder made may do, as far as the one allows from which it was made. `now` in milliseconds since 1970. */
-const narrowedRecord = ({ scopes, routes, ips, limits, quota, expiresAt, off }: KeyEntry, now: number) => ({
+const narrowedRecord = ({ scopes, routes, ips, models, limits, quota, expiresAt, off }: KeyEntry, now: number) => ({
   status: off === "revoked" ? off : now >= expiresAt ? ("expired" as const) : (off ?? ("active" as const)),
   scopes: [...scopes],
   routes: [...routes],
   ips: [...(ips?.list ?? [])],
+  models: [...(models?.list ?? [])],
   limits: limits === null ? null : [...limits],
   quota: quota === null ? null : [...quota],
   expiresAt: timeText(expiresAt === Number.POSITIVE_INFINITY ? null : expiresAt),
@@ -711,6 +718,7 @@ const auditView = (row: Row) => ({
   scopes: row.scopes,
   routes: row.routes,
   ips: row.ips,
+  models: row.models,
   limits: row.limits,
   quota: row.quota,
   metadata: row.metadata,
@@ -727,6 +735,7 @@ const EMPTY_ROW = {
   scopes: null,
   routes: null,
   ips: null,
+  models: null,
   limits: null,
   quota: null,
   metadata: null,
@@ -751,6 +760,7 @@ const INSERTED: readonly (readonly [column: string, of: (row: Row) => string | n
   ["scopes", (row) => json(row.scopes)],
   ["routes", (row) => json(row.routes)],
   ["ips", (row) => json(row.ips)],
+  ["models", (row) => json(row.models)],
   ["limits", (row) => json(row.limits)],
   ["quota", (row) => json(row.quota)],
   ["metadata", (row) => json(row.metadata)],
@@ -794,6 +804,7 @@ const columns = (input: Omit<NewKey, "consumer">) => ({
   scopes: orNull(input.scopes),
   routes: orNull(input.routes),
   ips: orNull(input.ips),
+  models: orNull(input.models),
   limits: orNull(input.limits),
   quota: orNull([...quotaList(filled(input.quota))]),
   metadata: input.metadata ?? null,
@@ -823,6 +834,7 @@ const declaredEntry = (given: DeclaredKey, id: string, consumer: ConsumerEntry, 
   scopes: given.scopes ?? [],
   routes: given.routes ?? [],
   ips: cidrsOf(given.ips ?? []),
+  models: namesOf(given.models),
   limits: given.limits ?? null,
   quota: null,
   expiresAt: (given.expiresAt === undefined ? null : parseTime(given.expiresAt)) ?? Number.POSITIVE_INFINITY,
@@ -850,6 +862,7 @@ function declaredRecord(entry: Declared, now: number): KeyRecord {
     scopes: [...entry.scopes],
     routes: [...entry.routes],
     ips: [...(given.ips ?? [])],
+    models: [...(given.models ?? [])],
     limits: given.limits ?? null,
     quota: null,
     metadata: null,

@@ -1,12 +1,14 @@
+import { commonNames } from "../values/name-patterns.ts";
 import type { KeyEntry } from "./registry.ts";
 
 /**
- * Gives a key that its holder made, with no more than the key has from which it was made: its scopes, routes and addresses as far as both
- * have them, its limits, its time. Limits count both as one. Without that key, or where they have nothing in common, it is no good.
+ * Gives a key that its holder made, with no more than the key has from which it was made: its scopes, routes, addresses and models as far
+ * as both have them, its limits, its time. Limits count both as one. Without that key, or where they have nothing in common, it is no good.
  */
 export function narrowed(key: KeyEntry, from: KeyEntry | null): KeyEntry {
   if (from === null || from.madeFrom !== null || from.consumer.id !== key.consumer.id) return { ...key, off: "revoked" };
   const routes = bothOf(key.routes, from.routes);
+  const models = commonNames(key.models, from.models);
   const ips = key.ips === null || from.ips === null ? (key.ips ?? from.ips) : key.ips.common(from.ips);
   return {
     ...key,
@@ -14,11 +16,12 @@ export function narrowed(key: KeyEntry, from: KeyEntry | null): KeyEntry {
     scopes: key.scopes.filter((scope) => from.scopes.includes(scope)),
     routes: routes ?? [],
     ips,
+    models,
     // Under one id there is one count: with limits of its own it would count by them on what that key has used.
     limits: from.limits,
     quota: from.quota,
     expiresAt: Math.min(key.expiresAt, from.expiresAt),
-    off: key.off ?? from.off ?? (routes === null || ips?.isEmpty === true ? "disabled" : null),
+    off: key.off ?? from.off ?? (routes === null || ips?.isEmpty === true || models?.list.length === 0 ? "disabled" : null),
   };
 }
 

@@ -307,7 +307,7 @@ export class KeyRegistry {
   consumerOrAbsent(id: string): ConsumerEntry {
     const known = this.declaredConsumers.get(id) ?? this.consumersInUse.get(id);
     if (known !== undefined) return known;
-    const read = this.stored.consumer(id) ?? { id, tier: "", enabled: false, limits: null, quota: null, isAbsent: true };
+    const read = this.stored.consumer(id) ?? { id, tier: "", enabled: false, limits: null, quota: null, models: null, isAbsent: true };
     this.consumersInUse.set(id, read);
     return read;
   }

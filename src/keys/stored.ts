@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { LimitConfig, QuotaConfig } from "../limits/settings.ts";
 import { CidrSet } from "../values/ip.ts";
+import { namesOf } from "../values/name-patterns.ts";
 import type { DigestIndex } from "./digest-index.ts";
 import type { ConsumerEntry, KeyEntry } from "./registry.ts";
 
@@ -55,6 +56,7 @@ interface KeyRow {
   readonly scopes: string | null;
   readonly routes: string | null;
   readonly ips: string | null;
+  readonly models: string | null;
   readonly limits: string | null;
   readonly quota: string | null;
   readonly expiresAt: number | null;
@@ -64,10 +66,11 @@ interface KeyRow {
 }
 
 const KEY_BY =
-  "SELECT id, consumer, hash, previous_hash AS previousHash, previous_expires_at AS previousExpiresAt, made_from AS madeFrom, scopes, routes, ips, limits, quota, expires_at AS expiresAt, revoked_at AS revokedAt, enabled, last_used_at AS lastUsedAt FROM keys WHERE";
+  "SELECT id, consumer, hash, previous_hash AS previousHash, previous_expires_at AS previousExpiresAt, made_from AS madeFrom, scopes, routes, ips, models, limits, quota, expires_at AS expiresAt, revoked_at AS revokedAt, enabled, last_used_at AS lastUsedAt FROM keys WHERE";
 
 interface ConsumerRow {
   readonly tier: string;
+  readonly models: string | null;
   readonly enabled: number;
   readonly limits: string | null;
   readonly quota: string | null;
@@ -85,7 +88,7 @@ export class StoredRecords implements Stored {
   constructor(private readonly database: Database) {
     this.keyByRow = database.query<KeyRow, [number]>(`${KEY_BY} rowid = ?1`);
     this.keyByHash = database.query<KeyRow, [string]>(`${KEY_BY} hash = ?1 OR previous_hash = ?1`);
-    this.consumerById = database.query<ConsumerRow, [string]>("SELECT tier, enabled, limits, quota FROM consumers WHERE id = ?1");
+    this.consumerById = database.query<ConsumerRow, [string]>("SELECT tier, enabled, limits, quota, models FROM consumers WHERE id = ?1");
   }
 
   key(hash: string, row: number, consumerOf: (id: string) => ConsumerEntry): KeyEntry | null {
@@ -116,8 +119,12 @@ export class StoredRecords implements Stored {
   consumer(id: string): ConsumerEntry | null {
     const row = this.consumerById.get(id);
     if (row === null) return null;
-    const { tier, enabled, limits, quota } = row;
-    return { id, tier, enabled: enabled === 1, limits: listOf<LimitConfig>(limits), quota: listOf<QuotaConfig>(quota) };
+    const { tier, enabled, limits, quota, models } = row;
+    return {
+      ...{ id, tier, enabled: enabled === 1, models: namesOf(listOf<string>(models)) },
+      limits: listOf<LimitConfig>(limits),
+      quota: listOf<QuotaConfig>(quota),
+    };
   }
 
   placeOf(id: string): Place | null {
@@ -180,6 +187,7 @@ const entryOf = (row: KeyRow, consumer: ConsumerEntry): KeyEntry => ({
   scopes: textsOf(row.scopes),
   routes: textsOf(row.routes),
   ips: cidrsOf(textsOf(row.ips)),
+  models: namesOf(textsOf(row.models)),
   limits: listOf<LimitConfig>(row.limits),
   quota: listOf<QuotaConfig>(row.quota),
   expiresAt: row.expiresAt ?? Number.POSITIVE_INFINITY,

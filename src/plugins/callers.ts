@@ -96,12 +96,22 @@ export class NamedCallers {
   ): Caller {
     const limits = record?.limits ?? null;
     const quota = record?.quota ?? null;
+    const models = record?.models ?? null;
     const caller: Caller = {
       via: "plugin",
-      consumer: { id, tier, limits, quota },
+      consumer: { id, tier, limits, quota, models },
       id,
       scopes: [...scopes],
-      ...{ routes: [], ips: null, limits: null, quota: null, expiresAt: Number.POSITIVE_INFINITY, policies: null, version: 0 },
+      ...{
+        routes: [],
+        ips: null,
+        models: null,
+        limits: null,
+        quota: null,
+        expiresAt: Number.POSITIVE_INFINITY,
+        policies: null,
+        version: 0,
+      },
     };
     // Those who come again are put in anew, so that the first are those who have not come for longest.
     this.known.delete(name);

@@ -1,4 +1,5 @@
 import { type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { NAME_PATTERN } from "../values/name-patterns.ts";
 import { DURATION_PATTERN, SIZE_PATTERN } from "../values/units.ts";
 
 /** Gives the schema of an object that takes no other fields than these. */
@@ -41,6 +42,16 @@ export const Scope = Type.String({
   pattern: "^[!#-\\[\\]-~]{1,128}$",
   expects: "a scope: printable ASCII without spaces, quotes and backslashes",
 });
+
+/** Gives the schema of a list of models' names, with patterns among them. */
+export const ModelNames = (description: string, more: object = {}) =>
+  Type.Array(
+    Type.String({
+      pattern: NAME_PATTERN,
+      expects: 'a model\'s name of printable ASCII without spaces, such as "gpt-5", or a pattern such as "gpt-5*"',
+    }),
+    { maxItems: 256, description: `${description} * stands for any characters.`, examples: [["smart", "gpt-5*"]], ...more },
+  );
 
 export const Port = (description: string, more: object = {}) => Type.Integer({ minimum: 0, maximum: 65535, description, ...more });
 

@@ -9,15 +9,17 @@ export interface Wish {
   readonly scopes?: readonly string[];
   readonly routes?: readonly string[];
   readonly ips?: readonly string[];
+  readonly models?: readonly string[];
   /** RFC 3339. */
   readonly expiresAt?: string;
 }
 
-/** Says what a key may do, in the fields of the admin API; an empty list of routes or addresses means all. */
+/** Says what a key may do, in the fields of the admin API; an empty list of routes, addresses or models means all. */
 export interface Grant {
   readonly scopes: string[];
   readonly routes: string[];
   readonly ips: string[];
+  readonly models: string[];
   readonly expiresAt?: string;
 }
 
@@ -29,7 +31,7 @@ export type Allowed = Pick<SelfServiceRules, "scopes" | "routes">;
  * more is a fault. `now` in milliseconds since 1970.
  */
 export function grantFrom(
-  key: Pick<Caller, "scopes" | "routes" | "ips" | "expiresAt">,
+  key: Pick<Caller, "scopes" | "routes" | "ips" | "models" | "expiresAt">,
   tier: Allowed,
   wish: Wish,
   now: number,
@@ -44,10 +46,13 @@ export function grantFrom(
   else if (routes.length > 0)
     for (const [i, route] of (wish.routes ?? []).entries())
       if (!routes.includes(route)) faults.push({ path: ["routes", i], message: `can't be given: ${offer("routes", routes)}` });
-  const { ips } = key;
+  const { ips, models } = key;
   if (ips !== null)
     for (const [i, ip] of (wish.ips ?? []).entries())
       if (!ips.covers(ip)) faults.push({ path: ["ips", i], message: `can't be given: ${offer("addresses", ips.list)}` });
+  if (models !== null)
+    for (const [i, model] of (wish.models ?? []).entries())
+      if (!models.covers(model)) faults.push({ path: ["models", i], message: `can't be given: ${offer("models", models.list)}` });
   const until = wish.expiresAt === undefined ? null : parseTime(wish.expiresAt);
   if (wish.expiresAt !== undefined && until === null)
     faults.push({ path: ["expiresAt"], message: 'must be an RFC 3339 time such as "2027-01-31T00:00:00Z"' });
@@ -65,6 +70,7 @@ export function grantFrom(
       // None named means all: a wish for none at all is one for what may be had.
       routes: [...new Set(nonEmpty(wish.routes) ?? routes)],
       ips: [...new Set(nonEmpty(wish.ips) ?? ips?.list ?? [])],
+      models: [...new Set(nonEmpty(wish.models) ?? models?.list ?? [])],
       ...(end === null ? {} : { expiresAt: new Date(end).toISOString() }),
     },
     faults,

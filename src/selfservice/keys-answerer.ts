@@ -86,8 +86,8 @@ const rotated = ({ record: { id, start, end, expiresAt, previousExpiresAt }, sec
   ...{ id, key: secret, start, end, expiresAt, previousExpiresAt },
 });
 
-const made = ({ record: { id, name, start, end, scopes, routes, ips, expiresAt, createdAt, madeFrom }, secret }: WithSecret) => ({
-  ...{ id, key: secret, start, end, name, scopes, routes, ips, expiresAt, createdAt, madeFrom },
+const made = ({ record: { id, name, start, end, scopes, routes, ips, models, expiresAt, createdAt, madeFrom }, secret }: WithSecret) => ({
+  ...{ id, key: secret, start, end, name, scopes, routes, ips, models, expiresAt, createdAt, madeFrom },
 });
 
 export const NOTHING_HERE = problem("routeNotFound", "Nothing is here: keys are at /keys, /keys/ID and /keys/ID/rotate.");

@@ -5,7 +5,7 @@ import { invalid, notFound, Refused, refused } from "../http/refused.ts";
 import type { KeyRecord, Keys } from "../keys/keys.ts";
 import { isOrigin } from "../keys/narrowed.ts";
 import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
-import { Scope } from "../schema/fields.ts";
+import { ModelNames, Scope } from "../schema/fields.ts";
 import type { SelfServiceRules } from "../tiers/settings.ts";
 import type { Clock } from "../values/clock.ts";
 import { hashKey } from "../values/key-format.ts";
@@ -47,6 +47,7 @@ export const WantedKey = Type.Object(
         description: "Addresses and blocks (CIDR) that it may be used from; left out: those of the key from which it is made.",
       }),
     ),
+    models: Type.Optional(ModelNames("The models that it may call; left out: those of the key from which it is made.")),
     expiresAt: Type.Optional(
       Type.String({
         maxLength: 64,
@@ -93,6 +94,7 @@ export interface OwnKey
     | "scopes"
     | "routes"
     | "ips"
+    | "models"
     | "expiresAt"
     | "createdAt"
     | "lastUsedAt"
@@ -133,7 +135,8 @@ export class OwnKeys {
     const rules = this.deps.rulesOf(consumer.tier);
     const now = clock.wall();
     const items = keys.standingOf(consumer.id).map((record): OwnKey => {
-      const { id, name, start, end, status, scopes, routes, ips, expiresAt, createdAt, lastUsedAt, previousExpiresAt, madeFrom } = record;
+      const { id, name, start, end, status, scopes, routes, ips, models, expiresAt, createdAt, lastUsedAt } = record;
+      const { previousExpiresAt, madeFrom } = record;
       const isInHand = isCurrent && (key === null || key === id || key === madeFrom);
       const rotatesAgain = previousExpiresAt === null || Date.parse(previousExpiresAt) <= now;
       const may = {
@@ -141,7 +144,10 @@ export class OwnKeys {
         revoke: madeFrom !== null && isInHand && key !== id,
         makeFrom: rules.keys > 0 && madeFrom === null && status === "active" && isInHand,
       };
-      return { id, name, start, end, status, scopes, routes, ips, expiresAt, createdAt, lastUsedAt, previousExpiresAt, madeFrom, may };
+      return {
+        ...{ id, name, start, end, status, scopes, routes, ips, models, expiresAt, createdAt, lastUsedAt, previousExpiresAt },
+        ...{ madeFrom, may },
+      };
     });
     const { rotate, keys: most, scopes, routes } = rules;
     return { items: items.sort(byOrigin), allowed: { rotate, keys: most, scopes, routes } };

@@ -152,8 +152,8 @@ export class Standing {
   /** Gives what a caller may know of the key that it shows; `null` where it shows another kind of credential. */
   private keyOf({ via, id }: Caller): object | null {
     if (via !== "key") return null;
-    const { name, start, end, scopes, routes, expiresAt, previousExpiresAt } = this.deps.keys.get(id).record;
-    return { id, name, start, end, scopes, routes, expiresAt, previousExpiresAt };
+    const { name, start, end, scopes, routes, models, expiresAt, previousExpiresAt } = this.deps.keys.get(id).record;
+    return { id, name, start, end, scopes, routes, models, expiresAt, previousExpiresAt };
   }
 
   /** Gives what a consumer has used on each day of this month (UTC), as this instance has counted it. */

@@ -27,8 +27,8 @@ export interface ConsumerStep {
   readonly key?: { readonly id: string | null; readonly hash: string };
 }
 
-const FIELDS = ["tier", "name", "limits", "quota", "metadata", "enabled"] as const;
-const KEY_FIELDS = ["name", "scopes", "routes", "ips", "limits", "quota", "metadata", "expiresAt", "enabled"] as const;
+const FIELDS = ["tier", "name", "limits", "quota", "models", "metadata", "enabled"] as const;
+const KEY_FIELDS = ["name", "scopes", "routes", "ips", "models", "limits", "quota", "metadata", "expiresAt", "enabled"] as const;
 
 const EMPTY: Readonly<Record<string, unknown>> = { enabled: true };
 

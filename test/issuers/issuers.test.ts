@@ -48,6 +48,7 @@ const consumer = (more: Partial<ConsumerEntry> = {}): ConsumerEntry => ({
   enabled: true,
   limits: null,
   quota: null,
+  models: null,
   ...more,
 });
 

@@ -61,6 +61,7 @@ describe("a key", () => {
     [{ consumer: "acme", hash: "abc" }, "hash"],
     [{ consumer: "acme", key: "imported-key-0123456789", hash: SHA256("x") }, "hash"],
     [{ consumer: "acme", ips: ["10.0.0.0/33"] }, "ips[0]"],
+    [{ consumer: "acme", models: ["gpt-5", "gpt 5"] }, "models[1]"],
     [{ consumer: "acme", expiresAt: "tomorrow" }, "expiresAt"],
     [{ consumer: "acme", expiresAt: "2027-02-30T00:00:00Z" }, "expiresAt"],
     [{ consumer: "acme", limits: [{ algorithm: "fixed-window", limit: 1 }] }, "limits[0].window"],
@@ -95,6 +96,18 @@ describe("a key", () => {
     expect(rotated.json.key).not.toBe(made.key);
     gateway.clock.advance(3_600_000);
     expect((await gateway.get(`/admin/keys/${made.id}`)).json.previousExpiresAt).toBeNull();
+  });
+
+  test("is bound to models, stays so when it is rotated, and is free again by null", async () => {
+    using gateway = await gatewayWithConsumer();
+    const models = ["smart", "gpt-5*"];
+    const { id, ...made } = (await gateway.post("/admin/keys", { consumer: "acme", models })).json;
+    expect(made.models).toEqual(models);
+    expect((await gateway.post(`/admin/keys/${id}/rotate`, {})).json.models).toEqual(models);
+    expect((await gateway.get(`/admin/keys/${id}`)).json.models).toEqual(models);
+    expect((await gateway.patch(`/admin/keys/${id}`, { models: null })).json.models).toEqual([]);
+    expect((await gateway.patch("/admin/consumers/acme", { models })).json.models).toEqual(models);
+    expect((await gateway.patch("/admin/consumers/acme", { models: [] })).json.models).toBeNull();
   });
 
   test("is rotated without a body as well", async () => {

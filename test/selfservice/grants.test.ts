@@ -10,6 +10,7 @@ import type { LimitConfig } from "../../src/limits/settings.ts";
 import { type Holder, holderOf, OwnKeys, type WantedKey } from "../../src/selfservice/own-keys.ts";
 import { aloneBus } from "../../src/shared/bus.ts";
 import { openStorage } from "../../src/storage/open.ts";
+import { namesOf } from "../../src/values/name-patterns.ts";
 import { FakeClock } from "../support/clock.ts";
 
 const HOUR = 3_600_000;
@@ -17,15 +18,23 @@ const CONSUMER = { id: "acme", tier: "pro" };
 const SCOPES = ["read", "write", "pay"];
 const ROUTES = ["shop", "books", "till"];
 const NETWORKS = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "192.0.2.0/24"];
+const MODELS = ["gpt-*", "gpt-5*", "*-mini", "gpt-5-mini", "claude-4"];
+const NAMED_MODELS = ["gpt-4", "gpt-5", "gpt-5-mini", "o1-mini", "claude-4", "llama"];
 const OWN_LIMIT: LimitConfig[] = [{ algorithm: "fixed-window", limit: 5, window: "1m" }];
 
 const some = (list: readonly string[]) => fc.subarray([...list]);
 const someOrAll = (list: readonly string[]) =>
   fc.oneof({ weight: 2, arbitrary: fc.constant<string[]>([]) }, { weight: 1, arbitrary: some(list) });
 const hoursAhead = fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined });
-const rights = fc.record({ scopes: some(SCOPES), routes: someOrAll(ROUTES), ips: someOrAll(NETWORKS), hours: hoursAhead });
+const rights = fc.record({
+  scopes: some(SCOPES),
+  routes: someOrAll(ROUTES),
+  ips: someOrAll(NETWORKS),
+  models: someOrAll(MODELS),
+  hours: hoursAhead,
+});
 const wish = fc.record(
-  { scopes: some(SCOPES), routes: some(ROUTES), ips: some(NETWORKS), hours: fc.integer({ min: -2, max: 50 }) },
+  { scopes: some(SCOPES), routes: some(ROUTES), ips: some(NETWORKS), models: some(MODELS), hours: fc.integer({ min: -2, max: 50 }) },
   { requiredKeys: [] },
 );
 /** A number picks one of those that there are. */
@@ -70,7 +79,7 @@ function setUp() {
     stored,
     fail,
   );
-  registry.declareConsumer({ ...CONSUMER, enabled: true, limits: null, quota: null });
+  registry.declareConsumer({ ...CONSUMER, enabled: true, limits: null, quota: null, models: null });
   const keys = new Keys({ storage, clock, audit, registry, stored, bus: aloneBus(), onFault: fail });
   keys.load();
   return { clock, keys, registry, storage };
@@ -84,14 +93,16 @@ const isWithin = (key: KeyEntry, other: KeyEntry): boolean =>
   subset(key.scopes, other.scopes) &&
   (other.routes.length === 0 || (key.routes.length > 0 && subset(key.routes, other.routes))) &&
   (other.ips === null || key.ips?.list.every((ip) => other.ips?.covers(ip)) === true) &&
+  NAMED_MODELS.every((name) => other.models?.has(name) !== false || key.models?.has(name) === false) &&
   key.expiresAt <= other.expiresAt &&
   Bun.deepEquals(key.limits, other.limits) &&
   Bun.deepEquals(key.quota, other.quota) &&
   (key.countedAs ?? key.id) === other.id;
 
 const keyOf =
-  (id: string, madeFrom: string | null) => (given: { scopes: string[]; routes: string[]; ips: string[]; hours: number | undefined }) => {
-    const { scopes, routes, ips, hours = Number.POSITIVE_INFINITY } = given;
+  (id: string, madeFrom: string | null) =>
+  (given: { scopes: string[]; routes: string[]; ips: string[]; models: string[]; hours: number | undefined }) => {
+    const { scopes, routes, ips, models, hours = Number.POSITIVE_INFINITY } = given;
     const key = {
       id,
       madeFrom,
@@ -99,6 +110,7 @@ const keyOf =
       scopes,
       routes,
       ips: cidrsOf(ips),
+      models: namesOf(models),
       expiresAt: hours,
       limits: null,
       quota: null,
@@ -109,11 +121,12 @@ const keyOf =
   };
 
 test("a key that was made from another does what both may do, and no more", () => {
-  const allows = (key: KeyEntry, scope: string, route: string, ip: string, at: number): boolean =>
+  const allows = (key: KeyEntry, scope: string, route: string, ip: string, model: string, at: number): boolean =>
     key.off === null &&
     key.scopes.includes(scope) &&
     (key.routes.length === 0 || key.routes.includes(route)) &&
     (key.ips?.has(ip) ?? true) &&
+    (key.models?.has(model) ?? true) &&
     at < key.expiresAt;
   fc.assert(
     fc.property(
@@ -122,10 +135,11 @@ test("a key that was made from another does what both may do, and no more", () =
       fc.constantFrom(...SCOPES),
       fc.constantFrom(...ROUTES),
       fc.constantFrom("10.1.2.3", "10.1.9.9", "10.7.7.7", "192.0.2.1", "203.0.113.1"),
+      fc.constantFrom(...NAMED_MODELS),
       fc.nat({ max: 41 }),
-      (key, from, scope, route, ip, at) => {
-        const both = allows(key, scope, route, ip, at) && allows(from, scope, route, ip, at);
-        expect(allows(narrowed(key, from), scope, route, ip, at)).toBe(both);
+      (key, from, scope, route, ip, model, at) => {
+        const both = allows(key, scope, route, ip, model, at) && allows(from, scope, route, ip, model, at);
+        expect(allows(narrowed(key, from), scope, route, ip, model, at)).toBe(both);
         expect(narrowed(key, null).off).toBe("revoked");
       },
     ),

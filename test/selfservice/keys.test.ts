@@ -91,11 +91,19 @@ test("a caller makes a key from theirs, sees it in the list, uses it, and revoke
 
 test("a wish for more than the key and the tier allow is refused, field by field", () =>
   using(async (gateway, key) => {
-    const bound = await given(gateway, { consumer: "acme", scopes: ["read"], routes: ["shop"], ips: ["127.0.0.0/8"], expiresAt: END });
+    const bound = await given(gateway, {
+      consumer: "acme",
+      scopes: ["read"],
+      routes: ["shop"],
+      ips: ["127.0.0.0/8"],
+      models: ["gpt-5*"],
+      expiresAt: END,
+    });
     const cases: [object, string[]][] = [
       [{ scopes: ["pay", "write"] }, ["scopes[0]", "scopes[1]"]],
       [{ routes: ["shop", "books"] }, ["routes[1]"]],
       [{ ips: ["127.0.0.1", "10.0.0.0/8"] }, ["ips[1]"]],
+      [{ models: ["gpt-5-mini", "gpt-*", "claude-4"] }, ["models[1]", "models[2]"]],
       [{ expiresAt: "2027-05-01T00:00:00.001Z" }, ["expiresAt"]],
       [{ expiresAt: "2027-03-10T12:00:00Z" }, ["expiresAt"]],
       [{ expiresAt: "tomorrow" }, ["expiresAt"]],
@@ -110,8 +118,8 @@ test("a wish for more than the key and the tier allow is refused, field by field
       expect([wish, status, json.errors?.map(({ path }: Json) => path)]).toEqual([wish, 422, paths]);
     }
     // Empty lists are no way round: none named would mean all.
-    const { json } = await make(gateway, bound.key, { scopes: [], routes: [], ips: [] });
-    expect(json).toMatchObject({ scopes: [], routes: ["shop"], ips: ["127.0.0.0/8"], expiresAt: END });
+    const { json } = await make(gateway, bound.key, { scopes: [], routes: [], ips: [], models: [] });
+    expect(json).toMatchObject({ scopes: [], routes: ["shop"], ips: ["127.0.0.0/8"], models: ["gpt-5*"], expiresAt: END });
   }));
 
 test("who may make, rotate and revoke which key", () =>

@@ -15,7 +15,7 @@ test("links and what they let in end with the token of SLUICE_ADMIN_TOKEN that m
   const clock = new FakeClock();
   const audit = new Audit({ storage, clock });
   const sessions = new Sessions({ storage, clock });
-  const acme: ConsumerEntry = { id: "acme", tier: "pro", enabled: true, limits: null, quota: null };
+  const acme: ConsumerEntry = { id: "acme", tier: "pro", enabled: true, limits: null, quota: null, models: null };
   /** As a start with this token has them. */
   const startedWith = (given: string) => {
     const { tokens } = AdminTokens.open({ storage, clock, audit }, given);

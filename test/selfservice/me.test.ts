@@ -93,6 +93,7 @@ describe("GET /api/v1/me", () => {
             end: "6789",
             scopes: [],
             routes: [],
+            models: [],
             expiresAt: "2030-01-01T00:00:00.000Z",
             previousExpiresAt: null,
           },
