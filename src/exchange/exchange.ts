@@ -207,6 +207,12 @@ export class Exchange<A extends Arrival = Incoming> {
     return meter.reported ?? (meter.passed === null ? null : meter.passed + (this.prompt?.input ?? 0));
   }
 
+  /** The nano-dollars that the call has cost; where nobody has said, those that were reserved for it. */
+  get money(): number {
+    const { spending } = this;
+    return spending === null ? 0 : (spending.cost() ?? spending.reserve ?? 0);
+  }
+
   /**
    * Gives the same request without a caller who waits for the answer, for responses that are fetched in the background. Whoever makes it
    * ends it.

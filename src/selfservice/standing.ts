@@ -15,6 +15,7 @@ import { isToldBy, subjectOf } from "../limits/subject.ts";
 import type { Usage, UsageRow } from "../usage/usage.ts";
 import type { Clock } from "../values/clock.ts";
 import { Halves } from "../values/halves.ts";
+import { NANO } from "../values/money.ts";
 
 export interface StandingDeps {
   readonly keys: Keys;
@@ -70,7 +71,11 @@ export class Standing {
   }
 
   private told({ id, tier }: Consumer, key: object | null, left: { limits: object[]; quotas: object[] }): object {
-    const usage = this.usageOf(id, this.deps.clock.wall()).map(({ time, ...counts }) => ({ time: timeText(time), ...counts }));
+    const usage = this.usageOf(id, this.deps.clock.wall()).map(({ time, cost, ...counts }) => ({
+      time: timeText(time),
+      ...counts,
+      cost: cost / NANO,
+    }));
     return { consumer: id, tier, key, ...left, usage };
   }
 
@@ -164,7 +169,7 @@ export class Standing {
     const begun = clock.now();
     const known = this.kept.get(consumer);
     if (known !== undefined && begun < known.until && known.month === month) return known.days;
-    const days = usage.sums({ consumer, from: month, to: now + 1, by: [], per: "day", limit: 31, offset: 0 });
+    const days = usage.sums({ of: { consumer }, from: month, to: now + 1, by: [], per: "day", limit: 31, offset: 0 });
     const ended = clock.now();
     this.kept.set(consumer, { days, month, until: ended + Math.max(KEPT_FOR, KEPT_FOR_TIMES * (ended - begun)) });
     return days;

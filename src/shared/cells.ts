@@ -12,7 +12,9 @@ export interface Entry {
  * cells.
  */
 const MAGIC = 0x4c_43_4c_53;
-const LAYOUT = 1;
+const LAYOUT = 2;
+/** Those that can be read: in the first, counters of usage have a count less, which whoever counts them reads off their length. */
+const READABLE: readonly unknown[] = [1, LAYOUT];
 const [IS, VERSION, USED, CLOSED] = [0, 1, 2, 3] as const;
 const BOOT_AT = 16;
 const HEADER = 64;
@@ -66,7 +68,7 @@ export class Cells {
     const cells = new Cells(Bun.mmap(path));
     const is = Atomics.load(cells.words, IS);
     if (is === 0) return "unready";
-    if (is !== MAGIC || cells.words[VERSION] !== LAYOUT || cells.used > cells.bytes.byteLength) return "foreign";
+    if (is !== MAGIC || !READABLE.includes(cells.words[VERSION]) || cells.used > cells.bytes.byteLength) return "foreign";
     return cells.buffer.subarray(BOOT_AT, BOOT_AT + BOOT.length).equals(BOOT) ? cells : "foreign";
   }
 

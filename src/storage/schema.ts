@@ -230,7 +230,10 @@ export const configurations = sqliteTable("configurations", {
   at: integer().notNull(),
 });
 
-/** The requests that were counted, by the hour (milliseconds since 1970 at its beginning). Empty texts: callers without a key. */
+/**
+ * The requests that were counted, by the hour (milliseconds since 1970 at its beginning). Empty texts: callers without a key, and requests
+ * that called no model or no tool. `cost`: nano-dollars. A version that knows nothing of the defaults' columns may count on.
+ */
 export const usage = sqliteTable(
   "usage",
   {
@@ -238,13 +241,16 @@ export const usage = sqliteTable(
     consumer: text().notNull(),
     key: text().notNull(),
     route: text().notNull(),
+    model: text().notNull().default(""),
+    tool: text().notNull().default(""),
     requests: integer().notNull(),
     errors: integer().notNull(),
     limited: integer().notNull(),
     tokens: integer().notNull(),
+    cost: integer().notNull().default(0),
   },
   (table) => [
-    primaryKey({ columns: [table.hour, table.consumer, table.key, table.route] }),
+    primaryKey({ columns: [table.hour, table.consumer, table.key, table.route, table.model, table.tool] }),
     index("usage_consumer").on(table.consumer, table.hour),
   ],
 );

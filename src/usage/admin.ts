@@ -3,7 +3,8 @@ import { Elysia } from "elysia";
 import { Page, PageQuery, pageOf, TimeParameter, timeOf, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
 import type { Clock } from "../values/clock.ts";
-import { MAX_NAMED } from "./intake.ts";
+import { dollarsOf, NANO } from "../values/money.ts";
+import { MAX_CALLED, MAX_NAMED } from "./intake.ts";
 import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;
@@ -15,7 +16,9 @@ const Counted = {
   errors: Type.Integer({ description: "Answered with 5xx." }),
   limited: Type.Integer({ description: "Refused with 429 by a limit or quota." }),
   tokens: Type.Integer({ description: "Units that responses reported." }),
+  cost: Type.Number({ description: "Dollars that calls of models have cost, by the prices of the configuration." }),
 };
+
 const Row = Type.Object({
   time: Type.Optional(Type.String({ description: "The beginning of the hour or day, with ?per=." })),
   consumer: Type.Optional(
@@ -25,10 +28,21 @@ const Row = Type.Object({
   ),
   key: Type.Optional(Type.String({ description: "With ?by=key; empty for callers without a key." })),
   route: Type.Optional(Type.String({ description: "With ?by=route." })),
+  model: Type.Optional(
+    Type.String({
+      description:
+        "With ?by=model: the model that answered, as its upstream calls it, or that the caller named where none was asked; empty for requests that named none; other: further names that the configuration does not have.",
+    }),
+  ),
+  tool: Type.Optional(Type.String({ description: "With ?by=tool: the tool that was called; empty for none; other: as of models." })),
   ...Counted,
 });
 
-const toJson = ({ time, ...row }: UsageRow) => (time === undefined ? row : { time: timeText(time) ?? "", ...row });
+const toJson = ({ time, cost, ...row }: UsageRow) => ({
+  ...(time === undefined ? {} : { time: timeText(time) ?? "" }),
+  ...row,
+  cost: cost / NANO,
+});
 
 const cell = (value: unknown): string => {
   const text = String(value);
@@ -40,7 +54,8 @@ const cell = (value: unknown): string => {
 /** Writes rows as CSV (RFC 4180). */
 function csv(rows: readonly UsageRow[], columns: readonly string[]): string {
   const lines = rows.map((row) => {
-    const values = toJson(row) as Record<string, unknown>;
+    // Numbers would be written as 1e-7.
+    const values = { ...toJson(row), cost: dollarsOf(row.cost) } as Record<string, unknown>;
     return columns.map((column) => cell(values[column])).join(",");
   });
   return `${[columns.join(","), ...lines].join("\r\n")}\r\n`;
@@ -63,8 +78,9 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
       const { limit, after } = pageOf(query);
       const offset = after === "" ? 0 : Number(after);
       if (!Number.isSafeInteger(offset)) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
-      const { consumer, key, route } = query;
-      const question = { consumer, key, route, from: timeOf(query, "from") ?? to - DAY, to, by: [...new Set(by)] as Dimension[], per };
+      const { consumer, key, route, model, tool } = query;
+      const of = { consumer, key, route, model, tool };
+      const question = { of, from: timeOf(query, "from") ?? to - DAY, to, by: [...new Set(by)] as Dimension[], per };
       if (format === "csv") {
         set.headers["content-type"] = "text/csv; charset=utf-8";
         const columns = [...(per === null ? [] : ["time"]), ...question.by, ...Object.keys(Counted)];
@@ -79,13 +95,15 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
         consumer: Type.Optional(Type.String({ description: "Only this consumer's." })),
         key: Type.Optional(Type.String({ description: "Only this key's, by its id." })),
         route: Type.Optional(Type.String({ description: "Only this route's." })),
+        model: Type.Optional(Type.String({ description: "Only calls of this model." })),
+        tool: Type.Optional(Type.String({ description: "Only calls of this tool." })),
         from: TimeParameter("From the hour of this time on, RFC 3339; a day before `to` by default."),
         to: TimeParameter("Before this time, RFC 3339; now by default."),
         by: Type.Optional(
           Type.String({
-            description: "What is told apart: consumer, key, route, or several with commas.",
-            examples: ["consumer,route"],
-            shown: { pattern: "^(consumer|key|route)(,(consumer|key|route))*$" },
+            description: `What is told apart: ${DIMENSIONS.join(", ")}, or several with commas.`,
+            examples: ["consumer,model"],
+            shown: { pattern: `^(${DIMENSIONS.join("|")})(,(${DIMENSIONS.join("|")}))*$` },
           }),
         ),
         per: Type.Optional(
@@ -99,7 +117,7 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
       }),
       detail: {
         summary: "What consumers have used",
-        description: `Counted by the hour; within a second of what has happened. Of callers that tokens or plug-ins name, ${MAX_NAMED.toLocaleString("en")} ids without a record are told apart in an hour, besides all that have one. Further ones are counted together: as \`others of NAME\` for each issuer, and as \`others by plug-ins\`.`,
+        description: `Counted by the hour; within a second of what has happened. Of callers that tokens or plug-ins name, ${MAX_NAMED.toLocaleString("en")} ids without a record are told apart in an hour, besides all that have one. Further ones are counted together: as \`others of NAME\` for each issuer, and as \`others by plug-ins\`. Of models and tools that the configuration does not name, ${MAX_CALLED.toLocaleString("en")} each are told apart in an hour.`,
         responses: {
           200: {
             description: "OK",
@@ -107,7 +125,10 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
               "application/json": {
                 schema: Page(Row) as object,
               },
-              "text/csv": { schema: { type: "string" }, example: "consumer,requests,errors,limited,tokens\r\nacme,10,0,1,0\r\n" },
+              "text/csv": {
+                schema: { type: "string" },
+                example: "consumer,requests,errors,limited,tokens,cost\r\nacme,10,0,1,5120,0.0384\r\n",
+              },
             },
           },
         },

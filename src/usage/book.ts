@@ -3,12 +3,14 @@ import type { CellWriter } from "../shared/cell-folder.ts";
 import { Cells } from "../shared/cells.ts";
 
 /**
- * The cells of one counter: requests, errors, limited and tokens; then twice what of them is in the database, of which the file's sequence
- * there says which one holds.
+ * The cells of one counter: requests, errors, limited, tokens, and what they have cost in nano-dollars; then twice what of them is in the
+ * database, of which the file's sequence there says which one holds. Versions before 0.21 have left files without the cost.
  */
-export const COUNTS = 4;
-const CELLS = 3 * COUNTS;
-export const [REQUESTS, ERRORS, LIMITED, TOKENS] = [0, 1, 2, 3] as const;
+export const COUNTS = 5;
+/** How often the counts lie in a counter: themselves, and their two marks. */
+export const TIMES = 3;
+const CELLS = TIMES * COUNTS;
+export const [REQUESTS, ERRORS, LIMITED, TOKENS, COST] = [0, 1, 2, 3, 4] as const;
 
 /** Says what one counter counts; the text of its key is the JSON of it. */
 export type CounterKey = readonly [
@@ -20,6 +22,9 @@ export type CounterKey = readonly [
   key: string,
   /** For a caller who is named by something that can name anybody: the name of all further ones. "" for others. */
   others: string,
+  /** The model and the tool that were called; "" for none. Left out by older versions. */
+  model?: string,
+  tool?: string,
 ];
 
 /** Bytes of the first block of an hour, and of the largest. */
@@ -35,6 +40,9 @@ const isNamedFreely = ({ via }: Caller): boolean => via === "token" || via === "
 const othersOf = ({ via, issuer }: Caller): string =>
   issuer !== undefined ? `others of ${issuer}` : via === "certificate" ? "others by certificates" : "others by plug-ins";
 
+/** Counters by route and caller; of those who are named freely, by their ids: each token makes another caller. */
+type Counters = Map<string, Map<Caller | string, Float64Array>>;
+
 interface Block {
   readonly cells: Cells;
   /** The file that it is; `null`: private memory. */
@@ -46,8 +54,10 @@ interface Block {
  * and never counted in again, so that whoever writes it to the database can drop it.
  */
 export class UsageBook {
-  /** Counters by route and caller; of those who are named freely, by their ids: each token makes another caller. */
-  private readonly byRoute = new Map<string, Map<Caller | string, Float64Array>>();
+  /** The counters of requests that call neither a model nor a tool: nearly all. */
+  private readonly plain: Counters = new Map();
+  /** Those of the others, by model and tool. */
+  private readonly byModel = new Map<string, Map<string, Counters>>();
   /** The blocks that counters lie in. */
   private open: Block[] = [];
   /** The blocks in private memory that are not dropped yet. */
@@ -65,15 +75,10 @@ export class UsageBook {
     this.hour = hourNow();
   }
 
-  /** Gives the counter of this route and caller. */
-  counterOf(route: string, caller: Caller): Float64Array {
-    let counters = this.byRoute.get(route);
-    if (counters === undefined) {
-      counters = new Map();
-      this.byRoute.set(route, counters);
-    }
+  /** Gives the counter of this route and caller, and of the model and the tool that were called; "" for none. */
+  counterOf(route: string, caller: Caller, model: string, tool: string): Float64Array {
     const by = isNamedFreely(caller) ? caller.consumer.id : caller;
-    return counters.get(by) ?? this.begin(route, caller, by);
+    return this.countersOf(model, tool).get(route)?.get(by) ?? this.begin(route, caller, by, model, tool);
   }
 
   /** Begins anew when the hour is another; for a timer. What was counted in private memory, for want of room, goes into files now. */
@@ -93,17 +98,39 @@ export class UsageBook {
       if (path !== null) this.closed.push(path);
     }
     this.open = [];
-    // Keys come and go: who is silent from here on is forgotten.
-    this.byRoute.clear();
+    this.forget();
   }
 
-  private begin(route: string, caller: Caller, by: Caller | string): Float64Array {
+  /** Begins all counters anew: keys come and go, and who is silent from here on is forgotten. */
+  private forget(): void {
+    this.plain.clear();
+    this.byModel.clear();
+  }
+
+  private countersOf(model: string, tool: string): Counters {
+    if (model === "" && tool === "") return this.plain;
+    let byTool = this.byModel.get(model);
+    if (byTool === undefined) {
+      byTool = new Map();
+      this.byModel.set(model, byTool);
+    }
+    let counters = byTool.get(tool);
+    if (counters === undefined) {
+      counters = new Map();
+      byTool.set(tool, counters);
+    }
+    return counters;
+  }
+
+  private begin(route: string, caller: Caller, by: Caller | string, model: string, tool: string): Float64Array {
     const { id } = caller.consumer;
-    const key: CounterKey = [this.hour, route, id, caller.via === "key" ? caller.id : "", typeof by === "string" ? othersOf(caller) : ""];
+    const [keyId, others] = [caller.via === "key" ? caller.id : "", typeof by === "string" ? othersOf(caller) : ""];
+    const key: CounterKey = [this.hour, route, id, keyId, others, model, tool];
     const counter = this.add(JSON.stringify(key));
     // Only now: room may have been made by forgetting all counters.
-    const counters = this.byRoute.get(route) ?? new Map<Caller | string, Float64Array>();
-    this.byRoute.set(route, counters.set(by, counter));
+    const byRoute = this.countersOf(model, tool);
+    const counters = byRoute.get(route) ?? new Map<Caller | string, Float64Array>();
+    byRoute.set(route, counters.set(by, counter));
     return counter;
   }
 
@@ -151,7 +178,7 @@ export class UsageBook {
       if (cells.isClosed) continue;
       // Its counters are in the file: they begin anew.
       this.open = this.open.filter((block) => block.cells !== cells);
-      this.byRoute.clear();
+      this.forget();
     }
   }
 }

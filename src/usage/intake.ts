@@ -4,16 +4,19 @@ import { type CellFile, CellFolder } from "../shared/cell-folder.ts";
 import { Cells, drop } from "../shared/cells.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
-import { COUNTS, type CounterKey, ERRORS, LIMITED, REQUESTS, TOKENS } from "./book.ts";
+import { COST, type CounterKey, ERRORS, LIMITED, REQUESTS, TIMES, TOKENS } from "./book.ts";
 import { HeavyHitters } from "./heavy-hitters.ts";
+import { HourNames } from "./names.ts";
 
 /**
  * The most ids without a record that are told apart in an hour. Tokens and plug-ins may name anybody: an issuer with a million users is
  * ten thousand rows an hour for each route, not a million.
  */
 export const MAX_NAMED = 10_000;
-/** The most hours whose named ids are remembered: this one, and the one of which the last counts come in. */
-const MAX_HOURS = 2;
+/** The most models, and the most tools, that are told apart in an hour besides those that the configuration names: callers may name any. */
+export const MAX_CALLED = 1000;
+/** The name under which further models and tools are counted. */
+export const OTHER = "other";
 /** Milliseconds between two looks whether a process has died. */
 const LOOK_AT_LIVES_EVERY = 5000;
 /** The most processes of which it is remembered whether they live. */
@@ -25,6 +28,8 @@ interface Counter {
   readonly route: string;
   readonly consumer: string;
   readonly key: string;
+  readonly model: string;
+  readonly tool: string;
   /** The part of it that is known to be in the database. */
   readonly written: Float64Array;
   /** The part of it that the heavy hitters know of already. */
@@ -47,6 +52,8 @@ export interface IntakeDeps {
   readonly clock: Clock;
   /** Tells whether a consumer with this id was made, by the file or the admin API. */
   readonly hasRecord: (consumer: string) => boolean;
+  /** Tells whether the configuration names this model or tool. */
+  readonly isConfigured: (column: "model" | "tool", name: string) => boolean;
   /** The blocks in private memory in which this process counts. */
   readonly private: Set<Cells>;
   /** Learns of what was written, each count once. */
@@ -67,13 +74,24 @@ export class UsageIntake {
   private readonly files = new Map<string, Source>();
   private readonly privates = new Map<Cells, Source>();
   private readonly hitters = new HeavyHitters();
-  /** The ids without a record that were told apart, by the hour. */
-  private readonly named = new Map<number, Set<string>>();
+  private readonly consumers: HourNames;
+  private readonly models: HourNames;
+  private readonly tools: HourNames;
   private readonly lives = new Map<string, { isDead: boolean; lookedAt: number }>();
 
   constructor(private readonly deps: IntakeDeps) {
-    const { storage } = deps;
+    const { storage, hasRecord, isConfigured } = deps;
     this.folder = storage.path === ":memory:" ? null : new CellFolder(storage.path);
+    // Names that stand for others, such as those of all further ones, have spaces, which no id has.
+    const isNone = (id: string): boolean => id === "" || id.includes(" ");
+    this.consumers = new HourNames(storage, { column: "consumer", rows: " AND key = ''", max: MAX_NAMED, isKnown: hasRecord, isNone });
+    const called = (column: "model" | "tool"): HourNames =>
+      new HourNames(storage, {
+        ...{ column, rows: "", max: MAX_CALLED },
+        isKnown: (name) => isConfigured(column, name),
+        isNone: (name) => name === "" || name === OTHER,
+      });
+    [this.models, this.tools] = [called("model"), called("tool")];
     this.forgetDropped();
   }
 
@@ -136,11 +154,15 @@ export class UsageIntake {
     if (used === source.read) return;
     const sequence = file === null ? 0 : this.sequenceOf(file);
     for (const { key: text, cells: counts } of cells.since(source.read, used)) {
-      const [hour, route, id, key, others] = JSON.parse(text) as CounterKey;
-      const written = file === null ? new Float64Array(COUNTS) : markOf(counts, sequence).slice();
-      const consumer = others === "" ? id : this.nameOf(id, hour, others);
+      const [hour, route, id, key, others, model = "", tool = ""] = JSON.parse(text) as CounterKey;
+      const written = file === null ? new Float64Array(counts.length / TIMES) : markOf(counts, sequence).slice();
       const [told, toldLimited] = [at(written, REQUESTS), at(written, LIMITED)];
-      source.counters.push({ cells: counts, hour, route, consumer, key, written, told, toldLimited });
+      source.counters.push({
+        ...{ cells: counts, hour, route, key, written, told, toldLimited },
+        consumer: others === "" ? id : this.consumers.of(id, hour, others),
+        model: this.models.of(model, hour, OTHER),
+        tool: this.tools.of(tool, hour, OTHER),
+      });
     }
     source.read = used;
   }
@@ -149,18 +171,19 @@ export class UsageIntake {
   private write({ file, counters }: Source): [Counter, counts: Float64Array, more: Float64Array | null][] {
     const { client } = this.deps.storage;
     const add = client.query(
-      "INSERT INTO usage (hour, consumer, key, route, requests, errors, limited, tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET requests = requests + ?5, errors = errors + ?6, limited = limited + ?7, tokens = tokens + ?8",
+      "INSERT INTO usage (hour, consumer, key, route, model, tool, requests, errors, limited, tokens, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET requests = requests + ?7, errors = errors + ?8, limited = limited + ?9, tokens = tokens + ?10, cost = cost + ?11",
     );
     const sequence = file === null ? 0 : this.sequenceOf(file);
     const taken: [Counter, Float64Array, Float64Array | null][] = [];
     // Another gateway on this database has taken all of it meanwhile, and its number may be gone.
     if (file !== null && !existsSync(file.path)) return taken;
     for (const counter of counters) {
-      const { cells, hour, consumer, key, route } = counter;
-      const counts = cells.slice(0, COUNTS);
+      const { cells, hour, consumer, key, route, model, tool } = counter;
+      const counts = cells.slice(0, cells.length / TIMES);
       const written = file === null ? counter.written : markOf(cells, sequence);
       const more = isBehind(written, counts) ? counts.map((count, i) => count - at(written, i)) : null;
-      if (more !== null) add.run(hour, consumer, key, route, at(more, REQUESTS), at(more, ERRORS), at(more, LIMITED), at(more, TOKENS));
+      const names = [hour, consumer, key, route, model, tool] as const;
+      if (more !== null) add.run(...names, ...[REQUESTS, ERRORS, LIMITED, TOKENS, COST].map((count) => at(more, count)));
       if (file !== null) markOf(cells, sequence + 1).set(counts);
       if (isBehind(counter.written, counts)) taken.push([counter, counts, more]);
     }
@@ -225,39 +248,18 @@ export class UsageIntake {
     this.lives.set(process, { isDead, lookedAt: now });
     return isDead;
   }
-
-  /** Gives the name that a caller who is named freely is counted under: its id, or that of all further ones. */
-  private nameOf(id: string, hour: number, others: string): string {
-    const named = this.namedIn(hour);
-    if (named.has(id) || this.deps.hasRecord(id)) return id;
-    if (named.size >= MAX_NAMED) return others;
-    named.add(id);
-    return id;
-  }
-
-  private namedIn(hour: number): Set<string> {
-    let named = this.named.get(hour);
-    if (named === undefined) {
-      const before = this.deps.storage.client.query<{ consumer: string }, [number]>(
-        "SELECT DISTINCT consumer FROM usage WHERE hour = ?1 AND key = '' AND consumer <> '' AND instr(consumer, ' ') = 0",
-      );
-      const ids = before.all(hour).map(({ consumer }) => consumer);
-      named = new Set(ids.filter((id) => !this.deps.hasRecord(id)));
-      this.named.set(hour, named);
-      if (this.named.size > MAX_HOURS) this.named.delete(Math.min(...this.named.keys()));
-    }
-    return named;
-  }
 }
 
 const at = (counts: Float64Array, i: number): number => counts[i] ?? 0;
 
 /** Gives the marks that hold at this number of a file. */
-const markOf = (cells: Float64Array, sequence: number): Float64Array =>
-  sequence % 2 === 0 ? cells.subarray(COUNTS, 2 * COUNTS) : cells.subarray(2 * COUNTS, 3 * COUNTS);
+function markOf(cells: Float64Array, sequence: number): Float64Array {
+  const counts = cells.length / TIMES;
+  return sequence % 2 === 0 ? cells.subarray(counts, 2 * counts) : cells.subarray(2 * counts);
+}
 
 /** Tells whether less is written than was counted. */
 function isBehind(written: Float64Array, counts: Float64Array): boolean {
-  for (let i = 0; i < COUNTS; i++) if (written[i] !== counts[i]) return true;
+  for (let i = 0; i < written.length; i++) if (written[i] !== counts[i]) return true;
   return false;
 }

@@ -4,9 +4,9 @@ import type { CellWriter } from "../shared/cell-folder.ts";
 import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
 import type { Clock } from "../values/clock.ts";
-import { ERRORS, LIMITED, REQUESTS, TOKENS, UsageBook } from "./book.ts";
+import { COST, ERRORS, LIMITED, REQUESTS, TOKENS, UsageBook } from "./book.ts";
 import type { HeavyHitter } from "./heavy-hitters.ts";
-import { type OnWritten, UsageIntake } from "./intake.ts";
+import { type IntakeDeps, type OnWritten, OTHER, UsageIntake } from "./intake.ts";
 
 /** Holds what is counted of requests. */
 export interface Counts {
@@ -17,16 +17,20 @@ export interface Counts {
   limited: number;
   /** Units that responses reported, where a route counts them. */
   tokens: number;
+  /** Nano-dollars that calls of models have cost. */
+  cost: number;
 }
 
 /** The dimensions that usage can be told apart by. */
-export const DIMENSIONS = ["consumer", "key", "route"] as const;
+export const DIMENSIONS = ["consumer", "key", "route", "model", "tool"] as const;
 export type Dimension = (typeof DIMENSIONS)[number];
 
+/** The columns that are summed. */
+const COLUMNS = ["requests", "errors", "limited", "tokens", "cost"] as const satisfies (keyof Counts)[];
+
 export interface UsageQuestion {
-  readonly consumer?: string | undefined;
-  readonly key?: string | undefined;
-  readonly route?: string | undefined;
+  /** Only what these names have used. */
+  readonly of: { readonly [dimension in Dimension]?: string | undefined };
   /** Milliseconds since 1970; the first is included, the second is not. */
   readonly from: number;
   readonly to: number;
@@ -40,12 +44,16 @@ export type UsageRow = Counts & { [dimension in Dimension]?: string } & { readon
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
+/** The most characters of a model's or a tool's name that is told apart: callers may send any. */
+const MAX_NAME = 128;
 
 export interface UsageDeps {
   readonly storage: Storage;
   readonly clock: Clock;
   /** Tells whether a consumer with this id was made, by the file or the admin API. */
   readonly hasRecord: (consumer: string) => boolean;
+  /** Tells whether the configuration names this model or tool; left out: it names none. */
+  readonly isConfigured?: IntakeDeps["isConfigured"];
   /** Makes the files that this process counts in; left out: it counts in private memory. */
   readonly writer?: CellWriter | null;
   /** True where another process puts what was counted into the database. */
@@ -55,8 +63,8 @@ export interface UsageDeps {
 }
 
 /**
- * Counts what each consumer, key and route has used, by the hour. A request costs two look-ups and four additions; counts are written in
- * batches.
+ * Counts what each consumer, key and route has used, by the hour, and of which models and tools. A request costs two look-ups and four
+ * additions, one that calls a model or a tool two look-ups more; counts are written in batches.
  */
 export class Usage {
   private readonly book: UsageBook;
@@ -65,16 +73,17 @@ export class Usage {
 
   constructor(private readonly deps: UsageDeps) {
     this.book = new UsageBook(deps.writer ?? null, () => this.hourNow(), existsSync);
-    this.intake = deps.isLeft === true ? null : new UsageIntake({ ...deps, private: this.book.private });
+    this.intake = deps.isLeft === true ? null : new UsageIntake({ isConfigured: () => false, ...deps, private: this.book.private });
   }
 
-  /** Counts one request that has ended. */
-  note(route: string, caller: Caller, status: number, isLimited: boolean, tokens: number): void {
-    const counter = this.book.counterOf(route, caller);
+  /** Counts one request that has ended. `cost`: in nano-dollars. `model`, `tool`: "" where it called none. */
+  note(route: string, caller: Caller, status: number, isLimited: boolean, tokens: number, cost: number, model: string, tool: string): void {
+    const counter = this.book.counterOf(route, caller, named(model), named(tool));
     (counter[REQUESTS] as number)++;
     if (status >= 500) (counter[ERRORS] as number)++;
     if (isLimited) (counter[LIMITED] as number)++;
     if (tokens !== 0) (counter[TOKENS] as number) += tokens;
+    if (cost !== 0) (counter[COST] as number) += cost;
   }
 
   /** Gives the number of requests that wait to be written and that a crash would lose. */
@@ -102,7 +111,7 @@ export class Usage {
   }
 
   /** Sums usage, the oldest first. */
-  sums({ consumer, key, route, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
+  sums({ of, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
     try {
       this.flush();
     } catch (error) {
@@ -111,19 +120,14 @@ export class Usage {
     }
     const columns = [...(per === null ? [] : [`hour - hour % ${per === "day" ? DAY : HOUR} AS time`]), ...by];
     const groups = [...(per === null ? [] : ["time"]), ...by];
-    const filters: [string, string | undefined][] = [
-      [" AND consumer = ?", consumer],
-      [" AND key = ?", key],
-      [" AND route = ?", route],
-    ];
-    const given = filters.filter((filter): filter is [string, string] => filter[1] !== undefined);
-    const sums =
-      "coalesce(sum(requests), 0) AS requests, coalesce(sum(errors), 0) AS errors, coalesce(sum(limited), 0) AS limited, coalesce(sum(tokens), 0) AS tokens";
+    const given = DIMENSIONS.flatMap((name) => (of[name] === undefined ? [] : [{ name, value: of[name] }]));
+    const filters = given.map(({ name }) => ` AND ${name} = ?`).join("");
+    const sums = COLUMNS.map((name) => `coalesce(sum(${name}), 0) AS ${name}`);
     return this.deps.storage.client
       .query<UsageRow, (string | number)[]>(
-        `SELECT ${[...columns, sums].join(", ")} FROM usage WHERE hour >= ? AND hour < ?${given.map(([text]) => text).join("")}${groups.length === 0 ? "" : ` GROUP BY ${groups.join(", ")} ORDER BY ${groups.join(", ")}`} LIMIT ? OFFSET ?`,
+        `SELECT ${[...columns, ...sums].join(", ")} FROM usage WHERE hour >= ? AND hour < ?${filters}${groups.length === 0 ? "" : ` GROUP BY ${groups.join(", ")} ORDER BY ${groups.join(", ")}`} LIMIT ? OFFSET ?`,
       )
-      .all(from - (from % HOUR), to, ...given.map(([, value]) => value), limit, offset);
+      .all(from - (from % HOUR), to, ...given.map(({ value }) => value), limit, offset);
   }
 
   /** Drops the hours before this time, in milliseconds since 1970. */
@@ -136,3 +140,6 @@ export class Usage {
     return now - (now % HOUR);
   }
 }
+
+/** Gives the name that a model or a tool is counted by. */
+const named = (name: string): string => (name.length > MAX_NAME ? OTHER : name);

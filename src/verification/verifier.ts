@@ -180,7 +180,7 @@ export class Verifier {
   private note(exchange: Exchange, key: KeyEntry, asked: Asked, refusal: Problem | null, readings: readonly LimitReading[]): void {
     const { usage, onRefused, onShadow } = this.deps;
     if (asked.cost === 0) return;
-    usage.note(asked.route?.name ?? VERIFICATION_NAME, key, refusal?.status ?? 200, refusal?.status === 429, 0);
+    usage.note(asked.route?.name ?? VERIFICATION_NAME, key, refusal?.status ?? 200, refusal?.status === 429, 0, 0, "", "");
     if (refusal !== null || readings.some(({ denied }) => denied)) onRefused(exchange, key, asked, refusal, readings);
     if (readings.some(({ policy }) => policy.shadow)) onShadow(key, readings);
   }

@@ -79,10 +79,10 @@ async function measure(name: string, work: (i: number) => void): Promise<number>
 for (let round = 0; round < 2; round++) {
   const off = await measure("nothing", () => {});
   await measure("metrics", (i) => recorder.note(bare, i % 50));
-  await measure("usage", () => usage.note("users", key as never, 200, false, 0));
+  await measure("usage", () => usage.note("users", key as never, 200, false, 0, 0, "", ""));
   current.accessLog = log.accessLog;
   const on = await measure("metrics, usage, access log", (i) => {
-    usage.note("users", key as never, 200, false, 0);
+    usage.note("users", key as never, 200, false, 0, 0, "", "");
     recorder.note(logged, i % 50);
   });
   current.accessLog = null;

@@ -82,7 +82,7 @@ describe("GET /api/v1/me", () => {
         const { status, headers, json } = await me(gateway);
         expect([status, headers.get("cache-control"), headers.get("x-ratelimit-limit")]).toEqual([200, "no-store", null]);
         const at = "2027-03-10T12:01:00.000Z";
-        const day = (time: string, requests: number) => ({ time, requests, errors: requests, limited: 0, tokens: 0 });
+        const day = (time: string, requests: number) => ({ time, requests, errors: requests, limited: 0, tokens: 0, cost: 0 });
         expect(json).toEqual({
           consumer: "acme",
           tier: "plain",

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { killAtRandom } from "./killing.ts";
 import { folder } from "./process.ts";
-import { CALLERS, openUsage } from "./usage-process.ts";
+import { CALLERS, COST, openUsage } from "./usage-process.ts";
 
 /**
  * Lets two processes count usage and a third put it into the database, kills one of them at random again and again, and all at the end; then
@@ -24,15 +24,16 @@ export async function countUsageUnderKills(kills: number): Promise<void> {
   });
   const { usage, close } = openUsage(database, null);
   usage.flush();
-  const rows = usage.sums({ from: 0, to: Number.MAX_SAFE_INTEGER, by: ["consumer"], per: null, limit: 2 * CALLERS, offset: 0 });
-  const counted = new Map(rows.map(({ consumer, requests, tokens }) => [consumer, { requests, tokens }]));
+  const rows = usage.sums({ of: {}, from: 0, to: Number.MAX_SAFE_INTEGER, by: ["consumer"], per: null, limit: 2 * CALLERS, offset: 0 });
+  const counted = new Map(rows.map(({ consumer, requests, tokens, cost }) => [consumer, { requests, tokens, cost }]));
   let [total, inDoubt] = [0, 0];
   for (let n = 0; n < CALLERS; n++) {
     const { begun, done } = journals.of(n);
-    const { requests, tokens } = counted.get(`caller-${n}`) ?? { requests: 0, tokens: 0 };
+    const { requests, tokens, cost } = counted.get(`caller-${n}`) ?? { requests: 0, tokens: 0, cost: 0 };
     // Each killed process had begun one more at most than it had done.
-    if (requests < done || requests > begun || tokens < 3 * done || tokens > 3 * begun)
-      expect({ n, requests, tokens }).toEqual({ n, requests: done, tokens: 3 * done });
+    for (const count of [requests, tokens / 3, cost / COST])
+      if (count < done || count > begun)
+        expect({ n, requests, tokens, cost }).toEqual({ n, requests: done, tokens: 3 * done, cost: COST * done });
     total += requests;
     inDoubt += begun - done;
   }

@@ -7,6 +7,10 @@ import { Usage } from "../../src/usage/usage.ts";
 
 /** More callers than one block has room for, so that blocks are begun again and again. */
 export const CALLERS = 3000;
+/** Some call a model, and some none. */
+const MODELS = ["", "small", "large"];
+/** Nano-dollars that each call costs: more than 32 bits hold. */
+export const COST = 5_000_000_001;
 /** An hour passes in a second and a half. */
 const FASTER = 2400;
 
@@ -39,7 +43,7 @@ if (import.meta.main) {
         // Some call much, most of them seldom.
         const n = times % 4 === 0 ? Math.floor(Math.random() * CALLERS) : Math.floor(Math.random() * 5);
         (journal[2 * n] as number)++;
-        usage.note("all", callers[n] as Caller, 200, false, 3);
+        usage.note("all", callers[n] as Caller, 200, false, 3, COST, MODELS[times % MODELS.length] ?? "", "");
         (journal[2 * n + 1] as number)++;
       }
       usage.flush();

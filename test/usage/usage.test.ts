@@ -142,18 +142,18 @@ describe("usage", () => {
     await ask("");
     await use(`${gateway.url}/one`);
     await use(`${gateway.url}/one`, "a-key-that-nobody-has-0123");
-    expect(await ask("")).toEqual([{ requests: 8, errors: 1, limited: 1, tokens: 0 }]);
+    expect(await ask("")).toEqual([{ requests: 8, errors: 1, limited: 1, tokens: 0, cost: 0 }]);
     expect(await ask("?by=consumer")).toEqual([
-      { consumer: "", requests: 2, errors: 0, limited: 0, tokens: 0 },
-      { consumer: "acme", requests: 6, errors: 1, limited: 1, tokens: 0 },
+      { consumer: "", requests: 2, errors: 0, limited: 0, tokens: 0, cost: 0 },
+      { consumer: "acme", requests: 6, errors: 1, limited: 1, tokens: 0, cost: 0 },
     ]);
     expect(await ask("?by=route&consumer=acme")).toEqual([
-      { route: "one", requests: 4, errors: 0, limited: 0, tokens: 0 },
-      { route: "two", requests: 2, errors: 1, limited: 1, tokens: 0 },
+      { route: "one", requests: 4, errors: 0, limited: 0, tokens: 0, cost: 0 },
+      { route: "two", requests: 2, errors: 1, limited: 1, tokens: 0, cost: 0 },
     ]);
     expect(await ask("?per=hour&route=one")).toEqual([
-      { time: "2026-11-21T10:00:00.000Z", requests: 4, errors: 0, limited: 0, tokens: 0 },
-      { time: "2026-11-21T11:00:00.000Z", requests: 2, errors: 0, limited: 0, tokens: 0 },
+      { time: "2026-11-21T10:00:00.000Z", requests: 4, errors: 0, limited: 0, tokens: 0, cost: 0 },
+      { time: "2026-11-21T11:00:00.000Z", requests: 2, errors: 0, limited: 0, tokens: 0, cost: 0 },
     ]);
     expect(await ask("?per=day")).toMatchObject([{ time: "2026-11-21T00:00:00.000Z", requests: 8 }]);
     expect(await ask("?from=2026-11-21T11:00:00Z&by=consumer")).toMatchObject([
@@ -162,10 +162,10 @@ describe("usage", () => {
     ]);
     const csv = await (await gateway.admin("GET", "/admin/usage?by=consumer,route&format=csv")).text();
     expect(csv.split("\r\n")).toEqual([
-      "consumer,route,requests,errors,limited,tokens",
-      ",one,2,0,0,0",
-      "acme,one,4,0,0,0",
-      "acme,two,2,1,1,0",
+      "consumer,route,requests,errors,limited,tokens,cost",
+      ",one,2,0,0,0,0",
+      "acme,one,4,0,0,0,0",
+      "acme,two,2,1,1,0,0",
       "",
     ]);
     for (const query of ["?by=colour", "?per=minute", "?from=now", "?format=xml", "?limit=0"])
@@ -187,9 +187,9 @@ describe("usage of callers whom tokens or plug-ins name", () => {
     const clock = new FakeClock(Date.parse("2026-11-21T10:00:00Z"));
     const open = () => new Usage({ storage, clock, hasRecord: (id) => id.endsWith(":known") });
     let usage = open();
-    const note = (id: string, issuer?: string) => usage.note("all", caller(id, issuer), 200, false, 0);
+    const note = (id: string, issuer?: string) => usage.note("all", caller(id, issuer), 200, false, 0, 0, "", "");
     const counted = (from = 0) => {
-      const rows = usage.sums({ from, to: Number.MAX_SAFE_INTEGER, by: ["consumer"], per: null, limit: 100_000, offset: 0 });
+      const rows = usage.sums({ of: {}, from, to: Number.MAX_SAFE_INTEGER, by: ["consumer"], per: null, limit: 100_000, offset: 0 });
       return new Map(rows.map(({ consumer, requests }) => [consumer, requests]));
     };
     for (let n = 0; n < MAX_NAMED; n++) {
@@ -203,7 +203,7 @@ describe("usage of callers whom tokens or plug-ins name", () => {
     note("main:7", "main");
     // Also of those with a record that call late, and of keys, each is told apart.
     note("trusting:known", "trusting");
-    usage.note("all", { ...caller("late"), via: "key", id: "key_1" }, 200, false, 0);
+    usage.note("all", { ...caller("late"), via: "key", id: "key_1" }, 200, false, 0, 0, "", "");
     const others = [
       ["others of main", 500],
       ["others of trusting", 1],

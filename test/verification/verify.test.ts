@@ -322,6 +322,7 @@ describe("POST /v1/keys/verify", () => {
         errors: 0,
         limited,
         tokens: 0,
+        cost: 0,
       });
       expect(usage.items).toEqual([row("key-verification", 1, 0), row("shop", 2, 1), row("written", 1, 0)]);
       expect(((await (await gateway.admin("GET", `/admin/keys/${key.id}`)).json()) as Json).lastUsedAt).not.toBeNull();
