@@ -12,6 +12,7 @@ import type { RouteMetrics } from "../telemetry/route-metrics.ts";
 import type { UsageRecipe } from "../tokens/meter.ts";
 import type { RetryBudget, RetryPolicy } from "../upstreams/retry.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import type { NamePatterns } from "../values/name-patterns.ts";
 import type { Cors } from "./cors.ts";
 import type { HeaderRules } from "./header-rules.ts";
 import type { Line } from "./line.ts";
@@ -75,6 +76,8 @@ export interface Route extends Routable {
   readonly credential: RouteCredential | null;
   /** The place where a response says how much it cost; `null`: it is not read. */
   readonly usage: UsageRecipe | null;
+  /** The models that callers may name; `null`: any, and none is looked for. */
+  readonly models: NamePatterns | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
   /** The lower-case names of the fields in which backends are told claims of callers, and which callers can't send. */

@@ -18,6 +18,7 @@ import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/route-metrics.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { GrpcOutcome, Upstream } from "../upstreams/upstream.ts";
+import { namesOf } from "../values/name-patterns.ts";
 import { parseDuration, parseSize } from "../values/units.ts";
 
 /** The backend's CORS fields, which are dropped where CORS is handled here: they would contradict. */
@@ -103,7 +104,8 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     cache,
     compress: compileCompress(config.compress),
     credential,
-    usage: compileUsage(config.usage ?? config.credential?.usage ?? null),
+    usage: compileUsage(config.usage ?? ofModels(config)),
+    models: namesOf(config.models),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods, material.upstream?.isGrpc === true),
     requestRules,
     claimFields,
@@ -117,6 +119,10 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     preservesHost: config.host === "preserve",
   };
 }
+
+/** Gives where usage is read when a route does not say so itself: as its credential says, else wherever models are called. */
+const ofModels = ({ credential, models }: RouteConfig): string | readonly string[] | null =>
+  credential === null ? (models.length > 0 ? "auto" : null) : credential.usage;
 
 const compileRetry = (config: RouteConfig["retry"]): RetryPolicy | null =>
   config === null

@@ -14,7 +14,7 @@ import { Plugins, pluginFaults } from "../plugins/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
 import { withDefaults } from "../schema/defaults.ts";
 import type { Fault, Path } from "../schema/faults.ts";
-import { Duration, Name, Nullable, Shape, Size } from "../schema/fields.ts";
+import { Duration, ModelNames, Name, Nullable, Shape, Size } from "../schema/fields.ts";
 import { timeFaults } from "../schema/rules.ts";
 import { UsageField } from "../tokens/settings.ts";
 import { RetryConfig, retryFaults, upstreamNameFault } from "../upstreams/settings.ts";
@@ -128,6 +128,9 @@ export const RouteConfig = Shape(
       "Where a response says what it cost, for limits and quotas that count usage; by default the credential's, if there is one. Such responses are asked for uncompressed.",
       { default: null },
     ),
+    models: ModelNames("The models that callers may name, virtual ones of models among them. Empty: any, and none is looked for.", {
+      default: [],
+    }),
     cors: Type.Union([CorsConfig, Type.Null()], {
       default: null,
       description: "Lets pages of other origins use the route; preflights are answered by Sluice.",
@@ -192,6 +195,7 @@ const FORWARDING = [
   "retry",
   "credential",
   "usage",
+  "models",
 ] as const satisfies readonly (keyof RouteConfig)[];
 
 const fieldDefault = (field: (typeof FORWARDING)[number]): unknown => withDefaults(RouteConfig.properties[field], undefined);

@@ -80,6 +80,7 @@ describe("a configuration", () => {
       retry: { attempts: 3, baseDelay: "1s", maxDelay: "30s", factor: 2, jitter: true, attemptTimeout: null, on: [] },
       credential: null,
       usage: null,
+      models: [],
       cors: null,
       headers: { request: { set: {}, remove: [] }, response: { set: {}, remove: [] } },
       plugins: [],
