@@ -1,3 +1,4 @@
+import { matchesName } from "../values/name-patterns.ts";
 import { Price } from "./price.ts";
 import type { PriceTable } from "./settings.ts";
 
@@ -8,7 +9,7 @@ const MAX_REMEMBERED = 1024;
 export class Prices {
   private readonly exact = new Map<string, Price>();
   /** The longest first. */
-  private readonly patterns: readonly { readonly parts: readonly string[]; readonly price: Price }[];
+  private readonly patterns: readonly { readonly pattern: string; readonly price: Price }[];
   private readonly remembered = new Map<string, Price | null>();
 
   /** Takes the table, and whether a model without a price counts as free. */
@@ -23,7 +24,7 @@ export class Prices {
       else this.exact.set(pattern, price);
     }
     patterns.sort((a, b) => b.pattern.length - a.pattern.length);
-    this.patterns = patterns.map(({ pattern, price }) => ({ parts: pattern.split("*"), price }));
+    this.patterns = patterns;
   }
 
   /** Gives the price of a model: of the exact name, else of the longest pattern that it matches. `null`: it has none. */
@@ -32,25 +33,9 @@ export class Prices {
     if (exact !== undefined) return exact;
     const known = this.remembered.get(model);
     if (known !== undefined) return known;
-    const price = this.patterns.find(({ parts }) => matches(parts, model))?.price ?? null;
+    const price = this.patterns.find(({ pattern }) => matchesName(pattern, model))?.price ?? null;
     if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear();
     this.remembered.set(model, price);
     return price;
   }
-}
-
-/** Tells whether a name matches a pattern, of which these are the parts between its stars. */
-export function matches(parts: readonly string[], name: string): boolean {
-  const [first = ""] = parts;
-  const last = parts.at(-1) ?? "";
-  if (parts.length === 1) return name === first;
-  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last)) return false;
-  let at = first.length;
-  const end = name.length - last.length;
-  for (const part of parts.slice(1, -1)) {
-    const found = name.indexOf(part, at);
-    if (found < 0 || found + part.length > end) return false;
-    at = found + part.length;
-  }
-  return true;
 }

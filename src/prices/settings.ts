@@ -3,6 +3,7 @@ import type { Section } from "../config/section.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Shape } from "../schema/fields.ts";
 import { DOLLARS } from "../values/money.ts";
+import { NAME_PATTERN } from "../values/name-patterns.ts";
 
 /** Gives the schema of a price: dollars for a million tokens, unless `description` says otherwise. */
 const Dollars = (description: string) =>
@@ -61,16 +62,12 @@ export const PriceConfig = Shape(
 );
 export type PriceConfig = Static<typeof PriceConfig>;
 
-/** The names of models, or patterns of them in which * stands for any characters. */
-export const MODEL_PATTERN = "^[!-~]{1,256}$";
-
-/** The most models that a table has. */
-export const MAX_PRICES = 10_000;
+/** The most models that a table has: whoever has more prices than that lists models that nobody calls. */
+const MAX_PRICES = 10_000;
 
 /** A table of prices, inline or in a file of its own. */
-export const PriceTable = Type.Record(Type.String({ pattern: MODEL_PATTERN }), PriceConfig, {
+export const PriceTable = Type.Record(Type.String({ pattern: NAME_PATTERN }), PriceConfig, {
   additionalProperties: false,
-  maxProperties: MAX_PRICES,
   description: "Prices by the name of a model, or a pattern with *. The exact name comes first, then the longest pattern.",
 });
 export type PriceTable = Static<typeof PriceTable>;
@@ -92,6 +89,7 @@ export const pricesSection: Section<"prices", typeof schema> = {
 /** Gives the faults of a table of prices that its schema can't express. Paths begin with `at`. */
 export function priceFaults(table: PriceTable, at: Path): Fault[] {
   const faults: Fault[] = [];
+  if (Object.keys(table).length > MAX_PRICES) faults.push({ path: at, message: `must have at most ${MAX_PRICES} prices` });
   for (const [pattern, price] of Object.entries(table)) {
     const { input, output, second, request, over = [] } = price;
     if (input === undefined && output === undefined && second === undefined && request === undefined)

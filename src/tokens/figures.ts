@@ -109,7 +109,11 @@ export function figuresOf(values: Values, passed: number): Figures | null {
   const request = values[At.Input] ?? values[At.Prompt] ?? null;
   if (request === null && answer === null && values[At.Seconds] == null) return null;
   const input = requestOf(whole(request), values);
-  return { ...input, ...answerOf(whole(answer), contextOf({ ...NO_FIGURES, ...input }), values), seconds: Math.max(0, values[At.Seconds] ?? 0) };
+  return {
+    ...input,
+    ...answerOf(whole(answer), contextOf({ ...NO_FIGURES, ...input }), values),
+    seconds: Math.max(0, values[At.Seconds] ?? 0),
+  };
 }
 
 const whole = (value: number | null | undefined): number => Math.max(0, Math.ceil(value ?? 0));
@@ -130,7 +134,9 @@ function requestOf(stated: number, values: Values): OfRequest {
   };
   const cacheRead = isBeside ? read + part(whole(values[At.Cached])) : part(Math.max(read, whole(values[At.Cached])));
   const cacheWriteHour = isBeside ? hour : part(hour);
-  const cacheWrite = isBeside ? written - hour + part(whole(values[At.CachedNow])) : part(Math.max(written - hour, whole(values[At.CachedNow])));
+  const cacheWrite = isBeside
+    ? written - hour + part(whole(values[At.CachedNow]))
+    : part(Math.max(written - hour, whole(values[At.CachedNow])));
   const inputAudio = part(whole(values[At.AudioIn]));
   const inputImage = part(whole(values[At.ImageIn]));
   return { input: left, cacheRead, cacheWrite, cacheWriteHour, inputAudio, inputImage };
