@@ -34,6 +34,14 @@ export interface OtherFiles {
   look(): void;
 }
 
+/** Watches the files of several as one. */
+export const together = (all: readonly OtherFiles[]): OtherFiles => ({
+  isChanged: () => all.some((each) => each.isChanged()),
+  look: () => {
+    for (const each of all) each.look();
+  },
+});
+
 /** Tells what became of the last reload, or of the start. */
 export interface LoadStatus {
   /** The time when the configuration in force was read, in milliseconds since 1970. */

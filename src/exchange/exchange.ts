@@ -10,6 +10,7 @@ import type { OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
 import type { Visits } from "../plugins/visit.ts";
 import type { CredentialUse } from "../pools/credential.ts";
+import type { ModelSpending } from "../prices/spending.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Meter } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
@@ -18,7 +19,6 @@ import type { Redactor } from "../values/redact.ts";
 import { ANONYMOUS, type Caller } from "./caller.ts";
 import type { Route } from "./route.ts";
 import type { Snapshot } from "./snapshot.ts";
-import type { Spending } from "./spending.ts";
 
 const SANE_REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -97,6 +97,8 @@ export class Exchange<A extends Arrival = Incoming> {
   limitHead = "";
   /** The route's header lines for every answer: those of its rules, and CORS. */
   routeHead = "";
+  /** The header lines that tell which model has answered, and what that cost. */
+  modelHead = "";
   /** The header lines that tell the cache's part in the answer. */
   cacheHead = "";
   target: Target | null = null;
@@ -123,7 +125,7 @@ export class Exchange<A extends Arrival = Incoming> {
   /** The tool that the caller calls by the Model Context Protocol; `null`: none. */
   tool: string | null = null;
   /** What the call costs in money; `null`: it is no call of a model, or nothing is priced. */
-  spending: Spending | null = null;
+  spending: ModelSpending | null = null;
   /**
    * Hears what would become of a request that is only asked about: gates tell it, and charge, count and change nothing. `null`: the request
    * is meant.

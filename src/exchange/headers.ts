@@ -140,6 +140,12 @@ export function interimHead(route: Route, { names, lower, values }: Fields, conn
   return text;
 }
 
+/** Tells whether the client takes trailers. */
+export function takesTrailers({ fields, minor }: RequestHead): boolean {
+  // HTTP/1.0 knows no chunks for them to follow.
+  return minor === 1 && TRAILERS.test(fields.joined("te") ?? "");
+}
+
 /** Writes the response's header lines for the client, without those that frame the message. */
 export function responseHead(exchange: Exchange, route: Route, response: UpstreamResponse): string {
   const { fields } = response;
@@ -204,7 +210,7 @@ export function keptFields(
 
 /** Writes the header lines that every response of Sluice carries. `elapsed` in milliseconds. */
 export const ownHead = (exchange: Exchange, elapsed: number): string =>
-  `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${inThousandths(elapsed)}\r\n${exchange.limitHead}${exchange.cacheHead}${exchange.routeHead}`;
+  `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${inThousandths(elapsed)}\r\n${exchange.limitHead}${exchange.modelHead}${exchange.cacheHead}${exchange.routeHead}`;
 
 /** Gives a field that each proxy adds to: a trusted proxy's value with our part behind it, or our part alone. */
 function trail(fields: Fields, name: string, own: string, isTrusted: boolean): string {

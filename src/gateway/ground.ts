@@ -1,6 +1,6 @@
 import { Audit } from "../audit/audit.ts";
 import { ScheduledBackups } from "../backups/scheduled.ts";
-import { LiveConfig } from "../config/live.ts";
+import { LiveConfig, together } from "../config/live.ts";
 import type { Environment } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { TlsInForce } from "../edge/certificates.ts";
@@ -15,6 +15,7 @@ import { logLines } from "../observers/log-lines.ts";
 import { ofThisProcess } from "../observers/own.ts";
 import { warningRules, warnOfFile } from "../observers/warnings.ts";
 import { Plugins } from "../plugins/plugins.ts";
+import { PriceBook } from "../prices/book.ts";
 import { ChangeFeed } from "../records/changes.ts";
 import { RedisLink } from "../redis/link.ts";
 import type { Fault } from "../schema/faults.ts";
@@ -100,6 +101,8 @@ export interface Ground {
   readonly redactor: Redactor;
   readonly inForce: InForce;
   readonly plugins: Plugins;
+  /** What models cost. */
+  readonly prices: PriceBook;
   readonly live: LiveConfig;
   readonly emit: Emit;
   readonly occurrences: Occurrences;
@@ -172,8 +175,9 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
   // The keeper tells of the file: a worker would not learn that it was mended.
   const faults = bus.role === "worker" ? [] : (options.fileFaults ?? []);
   const plugins = options.plugins ?? new Plugins({ file, log, env: options.env ?? {} });
+  const prices = new PriceBook(file);
   const live = new LiveConfig({
-    others: plugins,
+    others: together([plugins, prices]),
     file,
     env: options.env ?? {},
     clock,
@@ -201,7 +205,7 @@ export function openGround(scope: Scope, options: GatewayOptions): Ground {
       metrics,
     },
     plainPort: new PlainPort(),
-    ...{ plugins, events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
+    ...{ plugins, prices, events, storage, writability, feed, audit, backups, crowd, link, instance: Bun.randomUUIDv7(), tell, guarded },
     every,
     once: bus.role === "worker" ? () => {} : every,
   };

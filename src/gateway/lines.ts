@@ -17,6 +17,7 @@ import type { Identity } from "../identity/gate.ts";
 import type { LimitsGate } from "../limits/gate.ts";
 import type { Recorder } from "../observers/recorder.ts";
 import type { PluginSteps } from "../plugins/steps.ts";
+import type { ModelGates } from "../prices/gate.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import type { Forwarder } from "../upstreams/forwarder.ts";
 import type { Usage } from "../usage/usage.ts";
@@ -27,6 +28,7 @@ export interface LineServices {
   readonly identity: Identity;
   /** Gives the steps of the plug-ins that are asked on a route: those of all routes, and its own. */
   readonly pluginsOf: (route: Pick<RouteConfig, "plugins">) => PluginSteps;
+  readonly models: ModelGates;
   readonly limits: LimitsGate;
   readonly authorize: Authorize;
   readonly caching: Caching;
@@ -40,6 +42,7 @@ export interface LineServices {
 /** Puts together the way of a route's requests: the product on one page. `own`: answers in a backend's place. */
 export function lineOf(route: Route, use: LineServices, own: Answerer | null = null): Line {
   const plugins = use.pluginsOf(route.document);
+  const model = use.models.gateFor(route);
   return {
     gates: [
       ...plugins.first,
@@ -50,6 +53,7 @@ export function lineOf(route: Route, use: LineServices, own: Answerer | null = n
       // A route that names issuers takes their tokens alone.
       use.identity.gateFor(route, route.issuers.length === 0 ? plugins.identify : null),
       ...plugins.admit,
+      ...(model === null ? [] : [model]),
       ...admissionOf(route, use),
     ],
     answer: own ?? compressing(route.compress, plugins.around(forwardingOf(route, use))),

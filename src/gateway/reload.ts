@@ -26,8 +26,9 @@ export class ConfigConflict extends Error {
 /** Puts the configuration's declarations beside what the admin API made. Throws `ConfigConflict` where both have made something. */
 export function declare(ground: Ground, { records }: Pick<Services, "records">): void {
   const { config } = ground.inForce;
-  const faults = conflicts(config, ground, { records });
+  const faults = [...ground.prices.faultsOf(config), ...conflicts(config, ground, { records })];
   if (faults.length > 0) throw new ConfigConflict(faults);
+  ground.prices.enter(config);
   records.declare(config);
   ground.emit({ type: "records", of: "all" });
   learnSecrets(ground);
@@ -113,7 +114,7 @@ const clashesOf = (next: Config, documents: readonly StagedDocument[], ground: G
 /** Gives the faults with which a configuration can't come into force now, together with these documents. */
 export function faultsOf(next: Config, documents: readonly StagedDocument[], ground: Ground, services: Services): readonly Fault[] {
   const faults = [...fixedFaults(ground.inForce.config, next), ...clashesOf(next, documents, ground, services)];
-  faults.push(...examineBackendFiles(next, ground.clock.wall()).faults);
+  faults.push(...examineBackendFiles(next, ground.clock.wall()).faults, ...ground.prices.faultsOf(next));
   const { activities } = next;
   const unusable = faults.length > 0 || activities === null ? null : services.activities.whyUnusable(activities);
   if (activities !== null && unusable !== null) faults.push({ path: placeOf(activities), message: unusable });
@@ -128,12 +129,13 @@ export function swap(
   ground: Ground,
   services: Services,
 ): void {
-  const { inForce, warnings, events, options, emit } = ground;
+  const { inForce, warnings, events, options, emit, prices } = ground;
   const { records, limits, guard, auto, activities, tracing, cacheStore, upstreams } = services;
   const before = inForce.config;
   inForce.enter(next);
   // Before routes are compiled, which name them.
   plugins.enter();
+  prices.enter(next);
   upstreams.files.reread();
   records.declare(next);
   records.takeOver(documents);

@@ -16,6 +16,7 @@ import { compilePolicies } from "../limits/policy.ts";
 import { compileCredential, compileUsage } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/route-metrics.ts";
+import { withFigures } from "../tokens/meter.ts";
 import { RetryBudget, type RetryPolicy } from "../upstreams/retry.ts";
 import type { GrpcOutcome, Upstream } from "../upstreams/upstream.ts";
 import { namesOf } from "../values/name-patterns.ts";
@@ -45,6 +46,8 @@ export interface RouteMaterial {
   /** The part of Sluice itself that answers. */
   readonly own?: Route["own"];
   readonly takesMalformed?: boolean;
+  /** True when models have prices, so that each kind of their usage matters. */
+  readonly isPriced?: boolean;
 }
 
 /** A line that nobody walks yet: the route's own is put together when the rest of it is known. */
@@ -59,6 +62,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
   const responseRules = compileHeaderRules(config.headers.response, config.cors === null ? [] : BACKENDS_CORS);
   const depth = depthOf(prefix);
   const credential = compileCredential(config.credential, config.cost);
+  const usage = compileUsage(config.usage ?? ofModels(config));
   const cache = compileCache(config.cache);
   const websocket = compileWebSocket(config.websocket);
   const claimFields = new Set(material.claimFields);
@@ -104,7 +108,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     cache,
     compress: compileCompress(config.compress),
     credential,
-    usage: compileUsage(config.usage ?? ofModels(config)),
+    usage: material.isPriced === true && usage !== null ? withFigures(usage) : usage,
     models: namesOf(config.models),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods, material.upstream?.isGrpc === true),
     requestRules,

@@ -12,6 +12,7 @@ import { problem, typesFrom } from "../http/problem.ts";
 import { CLOSE_CODES } from "../http/websocket/bounds.ts";
 import { compileIdentity } from "../identity/settings.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
+import { isModelRoute } from "../prices/gate.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import type { BreakerState } from "../upstreams/breaker.ts";
@@ -28,7 +29,7 @@ import { compileRoute } from "./routes.ts";
 import type { Services } from "./services.ts";
 
 export interface SnapshotsDeps {
-  readonly ground: Pick<Ground, "inForce" | "metrics" | "redactor" | "bus" | "clock" | "options">;
+  readonly ground: Pick<Ground, "inForce" | "prices" | "metrics" | "redactor" | "bus" | "clock" | "options">;
   readonly services: Services;
   readonly use: LineServices;
   /** The route that stands for none. */
@@ -143,6 +144,7 @@ export class Snapshots {
           metrics: ground.metrics.of(name),
           before: before.get(name),
           credentialFields,
+          isPriced: ground.prices.current !== null,
           claimFields: document.auth === "none" ? [] : issuers.claimFields(document.issuers),
         },
       );
@@ -169,7 +171,7 @@ export class Snapshots {
 
   /** Tells counts that nothing has raised yet as 0: a counter that begins at 1 shows Prometheus no increase. */
   private beginCounts(compiled: readonly Route[]): void {
-    const { metrics } = this.deps.ground;
+    const { metrics, prices } = this.deps.ground;
     const { upstreams, records, recorder } = this.deps.services;
     for (const { targets } of upstreams.all())
       for (const { url } of targets) for (const [from, to] of BREAKER_CHANGES) metrics.breakerChanges.of({ target: url, from, to });
@@ -181,6 +183,7 @@ export class Snapshots {
       recorder.expect(policies);
       if (websocket !== null) for (const code of CLOSE_CODES) metrics.closedWebSockets.of({ route: name, code: String(code) });
     }
+    if (prices.current !== null) for (const route of compiled) if (isModelRoute(route)) metrics.unpriced.of({ route: route.name });
     for (const { name, upstream } of compiled) if (upstream?.isGrpc === true) metrics.expectCalls(name);
   }
 

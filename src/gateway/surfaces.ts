@@ -19,11 +19,13 @@ import { FOR_KNOWN_CALLERS, Identity } from "../identity/gate.ts";
 import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
+import { countsByModel } from "../limits/subject.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
 import { NamedCallers } from "../plugins/callers.ts";
 import { Calls } from "../plugins/calls.ts";
 import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
+import { ModelGates } from "../prices/gate.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { browserOf } from "../sessions/browser.ts";
 import { consoleGate, consoleRefusal } from "../sessions/gate.ts";
@@ -114,6 +116,13 @@ function lineServices(ground: Ground, services: Services): LineServices {
       finders: [apiKeys, new TokenFinder(issuers, guard), new CertificateFinder(clientCertificates, guard)],
       guard,
       clock,
+    }),
+    models: new ModelGates({
+      prices: () => ground.prices.current,
+      attemptsOf: () => null,
+      countsByModel: ({ caller }, route) => countsByModel(route.policies) || countsByModel(keys.policiesFor(caller)),
+      clock,
+      onUnpriced: (route, model, isNews, isFree) => emit({ type: "unpriced", route, model, isNews, isFree }),
     }),
     limits: new LimitsGate({
       ...{ limiter: limits.limiter, keys, clock, away: limits.away },

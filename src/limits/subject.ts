@@ -65,6 +65,9 @@ export const isToldBy = ({ by }: Policy, known: readonly string[]): boolean => b
 const SHORTEST_KEY = 16;
 
 const HEADER = "header:";
+/** Tells whether one of these limits is counted by the model that a request names. */
+export const countsByModel = (policies: readonly Policy[]): boolean => policies.some(({ by }) => by.includes("model"));
+
 const TAG = "tag:";
 
 /** Gives a field's or a tag's value as a subject. Subjects are stored, and a value this long may be a key: then its hash is used. */

@@ -103,6 +103,15 @@ const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
     if (why === null) log.info({ issuer }, "the issuer can be asked again");
     else log.warn({ issuer, why }, "an issuer of tokens can't be asked: tokens that it has to be asked about are 503");
   },
+  unpriced: ({ route, model, isNews, isFree }) => {
+    if (isNews)
+      log.warn(
+        { route, model },
+        isFree
+          ? "a model without a price is called, and counts as free: add it to prices"
+          : "a model without a price is called, and refused where money is counted: add it to prices",
+      );
+  },
   unasked: ({ target }) =>
     log.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
 });

@@ -73,6 +73,12 @@ export class Price {
     return this.cost({ ...NO_FIGURES, input, output });
   }
 
+  /** Gives how many tokens of an answer so many nano-dollars pay for; `input`: those of its request. Infinite where they cost nothing. */
+  tokensFor(input: number, nano: number): number {
+    const { output } = this.ratesFor(input).tokens;
+    return output === 0 ? Number.POSITIVE_INFINITY : Math.max(0, Math.floor((nano / output) * MILLION));
+  }
+
   private ratesFor(context: number): Rates {
     for (const long of this.over) if (context > long.context) return long.rates;
     return this.rates;

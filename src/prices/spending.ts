@@ -14,6 +14,8 @@ const GROWS_BY = 1024;
 export class ModelSpending implements Spending {
   readonly reserve: number | null;
   readonly model: string;
+  /** The first model that may answer and has no price; `null`: all have one. */
+  private readonly unpriced: string | null;
   grow: Spending["grow"] = () => true;
   /** What is reserved for the call by now. */
   private reserved: number;
@@ -35,10 +37,11 @@ export class ModelSpending implements Spending {
     let unpriced: string | null = null;
     for (const model of candidates) {
       const reserve = this.reserveOf(model);
-      if (reserve === null) unpriced ??= model;
-      else dearest = Math.max(dearest, reserve);
+      if (prices.of(model) === null) unpriced ??= model;
+      if (reserve !== null) dearest = Math.max(dearest, reserve);
     }
-    this.reserve = unpriced === null ? dearest : null;
+    this.unpriced = unpriced;
+    this.reserve = unpriced === null || this.prices.isFreeOtherwise ? dearest : null;
     this.model = unpriced ?? named;
     this.reserved = dearest;
     this.attempt = this.begun(candidates[0] ?? named);
@@ -49,6 +52,11 @@ export class ModelSpending implements Spending {
     const price = this.prices.of(model);
     if (price === null) return this.prices.isFreeOtherwise ? 0 : null;
     return price.reserve(this.prompt);
+  }
+
+  /** True when a model that may answer has no price, whether it is refused or counts as free. */
+  get isUnpriced(): boolean {
+    return this.unpriced !== null;
   }
 
   /** What attempts have cost that are over: lost ones, which nobody will answer any more. */
@@ -66,9 +74,14 @@ export class ModelSpending implements Spending {
     return missing <= 0 || this.growBy(missing);
   }
 
+  /** Begins another attempt by the same model. Gives whether it may be sent. */
+  again(): boolean | Promise<boolean> {
+    return this.begin(this.attempt.model);
+  }
+
   /** Notes that the attempt goes out. */
-  sent(): void {
-    this.attempt.isSent = true;
+  sent(call: Attempt["call"]): void {
+    this.attempt.call = call;
   }
 
   /** Notes the status of the answer. */
@@ -99,12 +112,12 @@ export class ModelSpending implements Spending {
     return this.lostCost === 0 ? null : this.lostCost + this.attempt.reserve;
   }
 
-  /** What has passed of the stream beyond what is reserved; not more than 0 while that is enough, or where the request has a bound of its own. */
-  get isOverdrawn(): boolean {
-    const { price, meter } = this.attempt;
-    if (price === null || this.prompt.hasLimit) return false;
-    const passed = meter?.passed ?? null;
-    return passed !== null && this.lostCost + price.estimate(this.prompt.input, passed) > this.reserved;
+  /** The tokens of a streamed answer that the reservation holds; infinite where the request has a bound of its own, or none has a price. */
+  get tokensHeld(): number {
+    const { price } = this.attempt;
+    if (price === null || this.prompt.hasLimit) return Number.POSITIVE_INFINITY;
+    const left = this.reserved - this.lostCost - price.estimate(this.prompt.input, 0);
+    return price.tokensFor(this.prompt.input, left);
   }
 
   /** The amount by which the reservation grows when more has passed than it holds. */
@@ -130,7 +143,8 @@ export class ModelSpending implements Spending {
 
 /** Follows one attempt. */
 class Attempt {
-  isSent = false;
+  /** How it goes out; `null`: it has not. */
+  call: { readonly isSent: boolean } | null = null;
   /** The status of its answer; 0 while there is none. */
   status = 0;
   meter: Meter | null = null;
@@ -146,7 +160,8 @@ class Attempt {
 
   /** Gives what it has cost; `null`: nobody has said, and what was reserved for it stays. */
   cost(): number | null {
-    if (!this.isSent || this.price === null) return 0;
+    // One whose caller gave up before there was a connection has not reached anybody.
+    if (this.call?.isSent !== true || this.price === null) return 0;
     const figures = this.meter?.figures ?? null;
     if (figures !== null) return this.price.cost(figures);
     // An error that reports nothing cost nothing.

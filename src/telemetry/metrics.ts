@@ -116,6 +116,7 @@ export class Metrics {
   private readonly refusals: Counter;
   readonly retries: Counter;
   readonly closedWebSockets: Counter;
+  readonly unpriced: Counter;
   readonly grpcCalls: Counter;
   private readonly refusalsOf = new Map<string, Map<string, Float64Array>>();
   private readonly routes = new Map<string, RouteMetrics>();
@@ -139,6 +140,10 @@ export class Metrics {
     this.shadowed = this.counter("sluice_shadow_denials_total", "Requests that limits in shadow would have refused.");
     this.refusals = this.counter(REFUSALS, "Requests that Sluice itself refused, by the code of its answer and the caller's tier.");
     this.retries = this.counter("sluice_upstream_retries_total", "Repetitions of requests to upstreams.");
+    this.unpriced = this.counter(
+      "sluice_unpriced_requests_total",
+      "Calls of models without a price, refused or counted as free: add them to prices.",
+    );
     this.closedWebSockets = this.counter(
       "sluice_websockets_closed_total",
       "WebSockets that were closed since their callers went beyond the route's bounds, by the code they were closed with.",

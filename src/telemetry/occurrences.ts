@@ -100,6 +100,8 @@ export type Occurrence =
       readonly isDenied: boolean;
       readonly why: string | null;
     }
+  /** A model without a price was called on a route. `isNews`: nobody was told of that model for a while. `isFree`: it counts as free. */
+  | { readonly type: "unpriced"; readonly route: string; readonly model: string; readonly isNews: boolean; readonly isFree: boolean }
   /** A backend's connection has brought bytes that nobody asked for. */
   | { readonly type: "unasked"; readonly target: string }
   /** A backend's name can't be looked up, so that its last address is used; or can be again (`error` is `null`). */

@@ -1,7 +1,7 @@
 import { type Body, WholeBody } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
 import { HeldBody } from "../http/held-body.ts";
-import { isObject, parseExactly } from "../values/json.ts";
+import { isJsonType, isObject, parseExactly } from "../values/json.ts";
 import { fieldAt } from "./field-at.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
@@ -58,7 +58,7 @@ export function letGo(prompt: Prompt): void {
 }
 
 /** Says of a body that was not read what its path tells. */
-const unread = (body: Body | null, length: number, path: string): Prompt => ({
+export const unread = (body: Body | null, length: number, path: string): Prompt => ({
   body,
   length,
   isRead: false,
@@ -76,14 +76,14 @@ const unread = (body: Body | null, length: number, path: string): Prompt => ({
   weight: 0,
 });
 
-/** The ends of paths by which interfaces are known; Anthropic's `messages/count_tokens`, which costs nothing, is none of them. */
+/** The ends of paths by which interfaces are known, as servers may read them; Anthropic's `messages/count_tokens`, which costs nothing, is none of them. */
 const ENDS: readonly (readonly [end: RegExp, api: ModelApi])[] = [
-  [/\/(?:chat\/)?completions$/, "chat"],
-  [/\/responses$/, "responses"],
-  [/\/messages$/, "messages"],
-  [/\/embeddings$/, "embeddings"],
-  [/\/images\/[a-z]+$/, "images"],
-  [/\/audio\/[a-z]+$/, "audio"],
+  [/\/completions\/*$/i, "chat"],
+  [/\/responses\/*$/i, "responses"],
+  [/\/messages\/*$/i, "messages"],
+  [/\/embeddings\/*$/i, "embeddings"],
+  [/\/images\/[a-z]+\/*$/i, "images"],
+  [/\/audio\/[a-z]+\/*$/i, "audio"],
 ];
 
 /** Tells which interface a request speaks: by the end of its path, else by what its body has. */
@@ -96,9 +96,11 @@ function apiOf(path: string, request: Record<string, unknown> | null): ModelApi 
  * Reads a request's body to see what it will cost. Rejects when the body breaks off. `length`: what Content-Length says, or -1.
  */
 export async function readPrompt(body: Body | null, length: number, hints: PromptHints): Promise<Prompt> {
-  const { path, isJson, mayAsk } = hints;
+  const { path, mediaType } = hints;
   if (body === null) return { ...unread(body, 0, path), isRead: true };
-  const mayRead = isJson && readAtOnce < MAX_READ_AT_ONCE;
+  const isJson = isJsonType(mediaType);
+  const isForm = hints.form !== null && mediaType === "multipart/form-data";
+  const mayRead = (isJson || isForm) && readAtOnce < MAX_READ_AT_ONCE;
   const max = mayRead ? MAX_READ : MAX_KEPT_PLAIN;
   if (length > max) return unread(body, length, path);
   // How large a chunked one is shows at its end.
@@ -115,9 +117,31 @@ export async function readPrompt(body: Body | null, length: number, hints: Promp
   if (bytes === null) return unread(held, length, path);
   const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
+  if (isForm) return ofForm(bytes, weight, await formOf(bytes, hints.form ?? ""), path);
   const value = isJson || beginsAsObject(bytes) ? parsed(bytes) : null;
   if (value === null) return { ...unread(new WholeBody(bytes), bytes.length, path), bytes, weight };
-  const asksForUsage = mayAsk && takesStreamOptions(value);
+  return ofJson(bytes, weight, value, hints);
+}
+
+/** Says what a request costs whose fields stand in a form, as those do that bring a file along. */
+function ofForm(bytes: Uint8Array, weight: number, form: ReadonlyMap<string, readonly string[]> | null, path: string): Prompt {
+  const prompt = { ...unread(new WholeBody(bytes), bytes.length, path), bytes, weight };
+  if (form === null) return prompt;
+  // Who reads the first of two, and who the last, is not known.
+  const [model = "", ...more] = form.get("model") ?? [];
+  const answers = Number(form.get("n")?.[0]);
+  return {
+    ...prompt,
+    isRead: true,
+    input: Math.ceil([...form.values()].flat().reduce((sum, text) => sum + Buffer.byteLength(text), 0) / BYTES_PER_TOKEN),
+    answers: answersOf({ n: answers }),
+    model: model === "" || more.length > 0 ? null : model,
+    isStream: form.get("stream")?.[0] === "true",
+  };
+}
+
+function ofJson(bytes: Uint8Array, weight: number, value: Record<string, unknown>, hints: PromptHints): Prompt {
+  const asksForUsage = hints.mayAsk && takesStreamOptions(value);
   const sent = asksForUsage ? askedForUsage(bytes, value) : bytes;
   const input = Math.ceil(textBytes(value) / BYTES_PER_TOKEN);
   const limit = limitOf(value);
@@ -134,7 +158,7 @@ export async function readPrompt(body: Body | null, length: number, hints: Promp
     modelAt: hints.findsModel ? fieldAt(sent, "model") : null,
     isStream: value.stream === true,
     writesCache: CACHE_CONTROL.length < sent.length && Buffer.from(sent.buffer, sent.byteOffset, sent.length).includes(CACHE_CONTROL),
-    api: apiOf(path, value),
+    api: apiOf(hints.path, value),
     bytes: sent,
     asksForUsage,
     weight,
@@ -148,12 +172,25 @@ const CACHE_CONTROL = Buffer.from('"cache_control"');
 export interface PromptHints {
   /** The request's path, of which the end tells the interface. */
   readonly path: string;
-  /** What Content-Type says; a body without one, or with another that begins as an object, is tried. */
-  readonly isJson: boolean;
+  /** The media type that Content-Type says; a body that begins as an object is tried, whatever that is. */
+  readonly mediaType: string;
+  /** All of Content-Type, where forms are read as well; `null`: they are not. */
+  readonly form: string | null;
   /** Whether a stream of OpenAI's interface may be made to ask for its usage, which is sent in an event of its own then. */
   readonly mayAsk: boolean;
   /** Whether the place of the model is looked for, so that another can be put there. */
   readonly findsModel: boolean;
+}
+
+/** Gives the texts of a form's fields, without its files; `null`: it is none. */
+async function formOf(bytes: Uint8Array, contentType: string): Promise<ReadonlyMap<string, readonly string[]> | null> {
+  try {
+    const form = await new Response(bytes, { headers: { "content-type": contentType } }).formData();
+    return new Map([...form.keys()].map((name) => [name, form.getAll(name).filter((value) => typeof value === "string")]));
+  } catch {
+    // What is no form is the upstream's to refuse.
+    return null;
+  }
 }
 
 function beginsAsObject(bytes: Uint8Array): boolean {

@@ -1,7 +1,6 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import { callerLeft } from "../http/client.ts";
-import { isJsonType } from "../values/json.ts";
 import { letGo, type Prompt, readPrompt } from "./prompt.ts";
 
 /** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
@@ -13,17 +12,18 @@ const mayAskForUsage = (exchange: Exchange<Arrival>, { usage }: Route): boolean 
 
 /**
  * Reads the body of an exchange, for whoever needs it first: `exchange.prompt` has it until the exchange ends. Rejects with
- * `UpstreamFailure` when the body breaks off, or its caller leaves. `findsModel`: whether the place of the model is looked for.
+ * `UpstreamFailure` when the body breaks off, or its caller leaves. `readsModel`: whether the model matters, which may stand in a form.
  */
-export async function promptOf(exchange: Exchange<Arrival>, route: Route, findsModel: boolean): Promise<Prompt> {
+export async function promptOf(exchange: Exchange<Arrival>, route: Route, readsModel: boolean): Promise<Prompt> {
   if (exchange.prompt !== null) return exchange.prompt;
   const { head } = exchange.incoming;
   const length = head.framing === "chunked" ? -1 : head.contentLength;
   const prompt = await readPrompt(exchange.body, length, {
     path: exchange.path,
-    isJson: isJsonType(head.fields.mediaType),
+    mediaType: head.fields.mediaType,
+    form: readsModel ? head.fields.get("content-type") : null,
     mayAsk: mayAskForUsage(exchange, route),
-    findsModel,
+    findsModel: route.models !== null,
   });
   if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));
   exchange.prompt = prompt;

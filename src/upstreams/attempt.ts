@@ -33,6 +33,7 @@ export class Attempt {
   /** Takes note of how it is sent: a caller who leaves ends that. */
   sent(call: Call): void {
     this.exchange.credential?.sent(call);
+    this.exchange.spending?.sent(call);
     this.exchange.incoming.onAbort = () => call.abort();
   }
 
@@ -44,6 +45,7 @@ export class Attempt {
     const { exchange, upstream, target, ticket } = this;
     const { status } = response;
     const isRefusal = exchange.credential?.answered(response) === true;
+    exchange.spending?.answered(status);
     if (this.hasEnded) return isRefusal;
     exchange.trace?.answered(status, null, this.clock.now());
     if (call === "open") return isRefusal;
@@ -71,7 +73,10 @@ export class Attempt {
     const { exchange } = this;
     const { isStale } = failure;
     exchange.trace?.answered(null, isStale ? "stale" : failure.kind, this.clock.now());
-    if (!failure.wasSent || isStale) exchange.credential?.unsent();
+    if (!failure.wasSent || isStale) {
+      exchange.credential?.unsent();
+      exchange.spending?.failed();
+    } else exchange.spending?.lost();
     const outcome = isStale ? null : outcomeOf(failure.kind);
     if (outcome !== null) {
       this.hasResult = true;
@@ -83,6 +88,7 @@ export class Attempt {
   /** Ends it, and gives up its answer, which nobody gets. */
   giveUp(response: UpstreamResponse): void {
     this.end();
+    this.exchange.spending?.lost();
     discard(response);
   }
 

@@ -5,6 +5,7 @@ import { callerLeft, type UpstreamClient, UpstreamFailure, type UpstreamResponse
 import { retryAfterOf } from "../http/retry-after.ts";
 import { CredentialUse } from "../pools/credential.ts";
 import type { Pools } from "../pools/pools.ts";
+import { priced } from "../prices/answer.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
 import { promptOf } from "../tokens/reading.ts";
 import type { Clock } from "../values/clock.ts";
@@ -80,7 +81,7 @@ export class Forwarder {
       }
       sending.tried = [...sending.tried, attempt.target];
       const wait = this.waitAfter(sending, result);
-      if (wait === null) return this.last(sending, attempt, result);
+      if (wait === null || !(await mayCostMore(exchange))) return this.last(sending, attempt, result);
       if (!(result instanceof UpstreamFailure)) attempt.giveUp(result);
       if (wait > 0) await pause(exchange, upstream, wait);
     }
@@ -126,14 +127,20 @@ export class Forwarder {
   }
 
   /** Gives an answer for the caller. */
-  private answer(sending: Sending, attempt: Attempt, response: UpstreamResponse): UpstreamResponse {
+  private answer(sending: Sending, attempt: Attempt, response: UpstreamResponse): UpstreamResponse | Promise<UpstreamResponse> {
     const { exchange, upstream } = sending;
-    if (exchange.grpc === null) return measured(sending, response);
+    const { spending, grpc } = exchange;
+    if (spending !== null && response.tunnel === null) return priced(exchange, spending, measured(sending, response));
+    if (grpc === null) return measured(sending, response);
     return measured(sending, callAnswer(exchange, upstream, attempt, response, sending.callLeft(this.deps.clock.now())));
   }
 
   /** Gives the last attempt's answer to the caller, or throws why there was none. */
-  private last(sending: Sending, attempt: Attempt, result: UpstreamResponse | UpstreamFailure): UpstreamResponse {
+  private last(
+    sending: Sending,
+    attempt: Attempt,
+    result: UpstreamResponse | UpstreamFailure,
+  ): UpstreamResponse | Promise<UpstreamResponse> {
     if (!(result instanceof UpstreamFailure)) return this.answer(sending, attempt, result);
     // What ran out was the time for all of it, whatever the last attempt was at.
     if (result.kind === "connect" && this.deps.clock.now() >= sending.deadline) throw new UpstreamFailure("timeout", result.message, false);
@@ -175,8 +182,12 @@ function measured({ exchange, route }: Sending, response: UpstreamResponse): Ups
   if (route.usage === null || response.tunnel !== null) return response;
   exchange.meter = meterOf(response, route.usage, exchange.prompt?.asksForUsage === true);
   exchange.credential?.measure(exchange.meter);
+  exchange.spending?.measure(exchange.meter);
   return exchange.meter === null ? response : metered(response, exchange.meter);
 }
+
+/** Tells whether limits in money hold another attempt, where those before it may have cost something. */
+const mayCostMore = ({ spending }: Exchange<Arrival>): boolean | Promise<boolean> => spending === null || spending.again();
 
 /** Waits for the time of a retry; less when the caller leaves, or when no target is left to try. */
 async function pause(exchange: Exchange<Arrival>, upstream: Upstream, milliseconds: number): Promise<void> {
