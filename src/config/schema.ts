@@ -12,6 +12,7 @@ import { identitySection } from "../identity/settings.ts";
 import { issuersSection } from "../issuers/settings.ts";
 import { authzSection } from "../judge/settings.ts";
 import { limitsSection } from "../limits/settings.ts";
+import { modelsSection } from "../models/settings.ts";
 import { pluginsSection } from "../plugins/settings.ts";
 import { poolsSection } from "../pools/settings.ts";
 import { pricesSection, unpricedSection } from "../prices/settings.ts";
@@ -52,6 +53,7 @@ const LIST = [
   routesSection,
   pluginsSection,
   poolsSection,
+  modelsSection,
   pricesSection,
   unpricedSection,
   authzSection,

@@ -46,9 +46,13 @@ export interface RouteMaterial {
   /** The part of Sluice itself that answers. */
   readonly own?: Route["own"];
   readonly takesMalformed?: boolean;
+  /** The virtual models that its callers may name; left out: none. */
+  readonly virtualModels?: Route["virtualModels"];
   /** True when models have prices, so that each kind of their usage matters. */
   readonly isPriced?: boolean;
 }
+
+const NO_MODELS: Route["virtualModels"] = new Map();
 
 /** A line that nobody walks yet: the route's own is put together when the rest of it is known. */
 const UNSET: Line = { gates: [], answer: () => GONE, ended: () => {} };
@@ -110,6 +114,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     credential,
     usage: material.isPriced === true && usage !== null ? withFigures(usage) : usage,
     models: namesOf(config.models),
+    virtualModels: material.virtualModels ?? NO_MODELS,
     cors: config.cors === null ? null : compileCors(config.cors, config.methods, material.upstream?.isGrpc === true),
     requestRules,
     claimFields,

@@ -1,0 +1,70 @@
+import type { Caller } from "../exchange/caller.ts";
+import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import type { Route } from "../exchange/route.ts";
+import { type Problem, problem } from "../http/problem.ts";
+import { fieldAt } from "../tokens/field-at.ts";
+import type { Prompt } from "../tokens/prompt.ts";
+import { isJsonType } from "../values/json.ts";
+import { namingOf } from "./naming.ts";
+
+/** The most characters of a model's name that a refusal repeats. */
+const MAX_SHOWN = 100;
+
+/** Tells whether a caller may call a model, as far as its key and its consumer say. */
+export const mayCall = ({ models, consumer }: Pick<Caller, "models" | "consumer">, name: string): boolean =>
+  (models === null || models.has(name)) && (consumer.models === null || consumer.models.has(name));
+
+/** Tells whether a caller is bound to some models. */
+export const isBound = ({ models, consumer }: Pick<Caller, "models" | "consumer">): boolean => models !== null || consumer.models !== null;
+
+/**
+ * Says why a request may not name the models that it names, or does not show which those are; `null`: it may. `prompt`: its body as it was
+ * read.
+ */
+export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: Prompt): Problem | null {
+  const { caller, query, incoming } = exchange;
+  const isFree = (route.models === null || route.models.list.includes("*")) && !isBound(caller);
+  if (route.models === null && isFree) return null;
+  for (const name of new URLSearchParams(query.slice(1)).getAll("model")) {
+    if (route.virtualModels.has(name))
+      return problem("modelUnknown", `${shown(name)} can be named in a body of JSON alone, not in the query.`);
+    if (!isAllowed(caller, route, name)) return modelUnknown(name);
+  }
+  if (incoming.body === null) return null;
+  const coding = incoming.head.fields.joined("content-encoding")?.trim().toLowerCase() ?? "";
+  const isEncoded = coding !== "" && coding !== "identity";
+  const { bytes, isRead, model } = prompt;
+  if (isEncoded || !isRead || bytes === null) {
+    // Forms with files name their model where it is not looked for.
+    if (isFree && !isEncoded && !isJsonType(incoming.head.fields.mediaType)) return null;
+    return problem(
+      "badRequest",
+      "The body must be JSON that can be read, of 16 MB at most and without Content-Encoding: this route has to know which model you call.",
+    );
+  }
+  const naming = namingOf(bytes);
+  if (naming === "unclear" || (naming === "once" && model === null))
+    return problem("badRequest", 'The body must name its model once, by a text in the field "model".');
+  if (model !== null && !isAllowed(caller, route, model)) return modelUnknown(model);
+  const unknown = otherModels(bytes).find((name) => route.virtualModels.has(name) || !isAllowed(caller, route, name));
+  if (unknown !== undefined) return modelUnknown(unknown);
+  if (model !== null || isFree) return null;
+  return problem("badRequest", 'The body must name a model in the field "model": this route has to know which one you call.');
+}
+
+const isAllowed = (caller: Caller, { models }: Route, name: string): boolean =>
+  (models === null || models.has(name)) && mayCall(caller, name);
+
+const shown = (name: string): string => JSON.stringify(name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name);
+
+/** Makes the refusal of a request for a model that there is not, or that its caller may not call: which of both is not said. */
+const modelUnknown = (name: string): Problem =>
+  problem("modelUnknown", `There is no model ${shown(name)} here that you may call: look at the list of models for those that you may.`);
+
+/** Gives the models that a body names besides, which some providers ask when the first one fails ("models"). */
+function otherModels(bytes: Uint8Array): string[] {
+  const at = fieldAt(bytes, "models");
+  if (at === null) return [];
+  const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + at.from, at.to - at.from).toString());
+  return (Array.isArray(value) ? value : [value]).filter((name): name is string => typeof name === "string");
+}

@@ -1,0 +1,62 @@
+const QUOTE = 34;
+const BACKSLASH = 92;
+const COLON = 58;
+
+/**
+ * Tells how a JSON text names its model. `once`: by one field that is written "model". `none`: by none. `unclear`: by several, or in a
+ * spelling that some servers take for it and others do not (`"Model"`, `"mod\u0065l"`): whoever looks at one must not miss another.
+ */
+export function namingOf(json: Uint8Array): "once" | "none" | "unclear" {
+  const bytes = Buffer.from(json.buffer, json.byteOffset, json.length);
+  let depth = 0;
+  let isNamed = false;
+  for (let i = 0; i < bytes.length; i++) {
+    switch (bytes[i]) {
+      case 123:
+      case 91:
+        depth++;
+        break;
+      case 125:
+      case 93:
+        depth--;
+        break;
+      case QUOTE: {
+        const end = endOfString(bytes, i);
+        if (depth === 1 && bytes[behindSpace(bytes, end)] === COLON) {
+          const name = bytes.toString("latin1", i + 1, end - 1);
+          const isModel = name === "model";
+          if ((isModel && isNamed) || (!isModel && mayMeanModel(name))) return "unclear";
+          isNamed ||= isModel;
+        }
+        i = end - 1;
+      }
+    }
+  }
+  return isNamed ? "once" : "none";
+}
+
+/** Tells whether a name that is not written "model" is read as that by somebody: Go's servers take capitals as well. */
+function mayMeanModel(name: string): boolean {
+  // With every character escaped it has thirty.
+  if (name.length < 5 || name.length > 30) return false;
+  const plain = name.includes("\\") ? String(JSON.parse(`"${name}"`)) : name;
+  return plain.toLowerCase() === "model";
+}
+
+/** Gives the position behind the string that begins at `from`. */
+function endOfString(bytes: Buffer, from: number): number {
+  for (let at = from + 1; ; ) {
+    const quote = bytes.indexOf(QUOTE, at);
+    if (quote < 0) return bytes.length;
+    let backslashes = 0;
+    while (bytes[quote - 1 - backslashes] === BACKSLASH) backslashes++;
+    if (backslashes % 2 === 0) return quote + 1;
+    at = quote + 1;
+  }
+}
+
+function behindSpace(bytes: Uint8Array, from: number): number {
+  let i = from;
+  while (bytes[i] === 32 || bytes[i] === 9 || bytes[i] === 10 || bytes[i] === 13) i++;
+  return i;
+}
