@@ -20,12 +20,12 @@ import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
 import { countsByModel } from "../limits/subject.ts";
+import { ModelGates } from "../models/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
 import { NamedCallers } from "../plugins/callers.ts";
 import { Calls } from "../plugins/calls.ts";
 import { stepsOf } from "../plugins/steps.ts";
 import { HandOut } from "../pools/hand-out.ts";
-import { ModelGates } from "../prices/gate.ts";
 import { wireFaults } from "../schema/faults.ts";
 import { browserOf } from "../sessions/browser.ts";
 import { consoleGate, consoleRefusal } from "../sessions/gate.ts";
@@ -119,7 +119,6 @@ function lineServices(ground: Ground, services: Services): LineServices {
     }),
     models: new ModelGates({
       prices: () => ground.prices.current,
-      attemptsOf: () => null,
       countsByModel: ({ caller }, route) => countsByModel(route.policies) || countsByModel(keys.policiesFor(caller)),
       clock,
       onUnpriced: (route, model, isNews, isFree) => emit({ type: "unpriced", route, model, isNews, isFree }),

@@ -19,38 +19,52 @@ export const isBound = ({ models, consumer }: Pick<Caller, "models" | "consumer"
 
 /**
  * Says why a request may not name the models that it names, or does not show which those are; `null`: it may. `prompt`: its body as it was
- * read.
+ * read; `isPriced`: whether it matters which one is called, since it costs money.
  */
-export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: Prompt): Problem | null {
+export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: Prompt, isPriced: boolean): Problem | null {
   const { caller, query, incoming } = exchange;
   const isFree = (route.models === null || route.models.list.includes("*")) && !isBound(caller);
-  if (route.models === null && isFree) return null;
+  if (route.models === null && isFree) return isPriced && prompt.isRead ? namingFault(prompt) : null;
   for (const name of new URLSearchParams(query.slice(1)).getAll("model")) {
-    if (route.virtualModels.has(name))
-      return problem("modelUnknown", `${shown(name)} can be named in a body of JSON alone, not in the query.`);
+    if (route.virtualModels.has(name)) return ofJsonAlone(name);
     if (!isAllowed(caller, route, name)) return modelUnknown(name);
   }
   if (incoming.body === null) return null;
   const coding = incoming.head.fields.joined("content-encoding")?.trim().toLowerCase() ?? "";
   const isEncoded = coding !== "" && coding !== "identity";
   const { bytes, isRead, model } = prompt;
+  if (!isEncoded && !isRead && model !== null)
+    return route.virtualModels.has(model) ? ofJsonAlone(model) : nameRefusal(caller, route, model);
   if (isEncoded || !isRead || bytes === null) {
-    // Forms with files name their model where it is not looked for.
+    // What is neither JSON nor a form with a model may be a file.
     if (isFree && !isEncoded && !isJsonType(incoming.head.fields.mediaType)) return null;
     return problem(
       "badRequest",
       "The body must be JSON that can be read, of 16 MB at most and without Content-Encoding: this route has to know which model you call.",
     );
   }
-  const naming = namingOf(bytes);
-  if (naming === "unclear" || (naming === "once" && model === null))
-    return problem("badRequest", 'The body must name its model once, by a text in the field "model".');
+  const unclear = namingFault(prompt);
+  if (unclear !== null) return unclear;
   if (model !== null && !isAllowed(caller, route, model)) return modelUnknown(model);
   const unknown = otherModels(bytes).find((name) => route.virtualModels.has(name) || !isAllowed(caller, route, name));
   if (unknown !== undefined) return modelUnknown(unknown);
   if (model !== null || isFree) return null;
   return problem("badRequest", 'The body must name a model in the field "model": this route has to know which one you call.');
 }
+
+/** Says why a caller may not name this model on a route; `null`: it may. */
+export const nameRefusal = (caller: Caller, route: Route, name: string): Problem | null =>
+  isAllowed(caller, route, name) ? null : modelUnknown(name);
+
+/** Gives the refusal of a body out of which some servers would read another model than others. */
+function namingFault({ bytes, model }: Prompt): Problem | null {
+  const naming = bytes === null ? "none" : namingOf(bytes);
+  return naming === "unclear" || (naming === "once" && model === null)
+    ? problem("badRequest", 'The body must name its model once, by a text in the field "model".')
+    : null;
+}
+
+const ofJsonAlone = (name: string): Problem => problem("modelUnknown", `${shown(name)} can be named in a body of JSON alone.`);
 
 const isAllowed = (caller: Caller, { models }: Route, name: string): boolean =>
   (models === null || models.has(name)) && mayCall(caller, name);

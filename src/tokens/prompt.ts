@@ -23,9 +23,9 @@ export interface Prompt {
   readonly body: Body | null;
   /** Bytes; -1 when not known, and then the body is chunked. */
   readonly length: number;
-  /** Whether it is JSON that was read: only then the numbers below say something. */
+  /** Whether it is JSON that was read: only then the numbers below say something, but for those of a form that names its model. */
   readonly isRead: boolean;
-  /** Tokens of the request itself. */
+  /** Tokens of the request itself; of a form, those of its texts. */
   readonly input: number;
   /** Tokens that it allows the answer to have; 0 when it does not say. */
   readonly output: number;
@@ -132,7 +132,6 @@ function ofForm(bytes: Uint8Array, weight: number, form: ReadonlyMap<string, rea
   const answers = Number(form.get("n")?.[0]);
   return {
     ...prompt,
-    isRead: true,
     input: Math.ceil([...form.values()].flat().reduce((sum, text) => sum + Buffer.byteLength(text), 0) / BYTES_PER_TOKEN),
     answers: answersOf({ n: answers }),
     model: model === "" || more.length > 0 ? null : model,
