@@ -96,6 +96,9 @@ export interface Route extends Routable {
   readonly preservesHost: boolean;
 }
 
+/** Tells whether a route's requests are calls of models, which may cost money. */
+export const isModelRoute = ({ credential, usage }: Pick<Route, "credential" | "usage">): boolean => credential !== null || usage !== null;
+
 /**
  * Says why a path can't be taken as one that means the same to every backend; `null` where it can. `found`: the route that takes the path;
  * `find` looks another reading up.

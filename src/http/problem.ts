@@ -176,6 +176,10 @@ export interface ViolatedPolicy {
   readonly scope: string;
   readonly limit: number;
   readonly used: number;
+  /** What the request would have taken of a limit in money. Left out for others. */
+  readonly asked?: number;
+  /** The unit of these numbers: of a limit in money, dollars. */
+  readonly unit: "requests" | "units" | "usd";
   /** When it lets requests through again, as ISO 8601. */
   readonly reset: string;
 }

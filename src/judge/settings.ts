@@ -55,10 +55,10 @@ interface Owner {
 function ofOwner({ limits, quota }: Owner, at: Path): Fault[] {
   const ofLimits = (limits ?? []).flatMap((limit, i): Fault[] => {
     if (ALGORITHMS[limit.algorithm].holds) return [{ path: [...at, "limits", i, "algorithm"], message: NOT_HELD }];
-    return limit.cost === "usage" ? [{ path: [...at, "limits", i, "cost"], message: NOT_SETTLED }] : [];
+    return limit.cost === "usage" || limit.cost === "usd" ? [{ path: [...at, "limits", i, "cost"], message: NOT_SETTLED }] : [];
   });
   const ofQuota = quotaList(quota).flatMap(({ cost }, i): Fault[] =>
-    cost === "usage" ? [{ path: [...at, "quota", ...(Array.isArray(quota) ? [i] : []), "cost"], message: NOT_SETTLED }] : [],
+    cost !== undefined ? [{ path: [...at, "quota", ...(Array.isArray(quota) ? [i] : []), "cost"], message: NOT_SETTLED }] : [],
   );
   return [...ofLimits, ...ofQuota];
 }

@@ -2,22 +2,30 @@ import { type Caller, countedId } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { claimOf } from "../exchange/headers.ts";
 import type { Gate } from "../exchange/line.ts";
-import type { Route } from "../exchange/route.ts";
+import { isModelRoute, type Route } from "../exchange/route.ts";
 import { UNKNOWN_ADDRESS } from "../http/client-ip.ts";
-import { limited, type Problem, passing } from "../http/problem.ts";
+import { limited, modelUnpriced, type Problem, passing } from "../http/problem.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Clock } from "../values/clock.ts";
+import { chargesInMoney } from "./growth.ts";
 import { denying, isOnlyDegraded, isQuota, limitHeaders, retryAfterSeconds, violatedPolicies } from "./headers.ts";
 import { LimiterUnavailable, type LimitReading, type LimitService, type Verdict } from "./limiter.ts";
-import { type Policy, scopeText } from "./policy.ts";
+import { amountText, hasMoney, isInMoney, isTooDear, moneyOf, spentText, tooDear } from "./money.ts";
+import { chargeOf, type Policy, scopeText } from "./policy.ts";
 import { countsByAddress, type Requester, subjectOf } from "./subject.ts";
 
 /** Sees how far quotas are used. It is asked for each request: it costs next to nothing while nobody wants to know. */
 export interface QuotaSight {
   readonly isOn: boolean;
-  saw(readings: readonly LimitReading[]): void;
-  /** Sees what a request has taken in the end, as its response said: `used` in the place of each charge. */
-  settled(verdict: Verdict, used: number): void;
+  /** Sees where a request stands under its limits, which have let it through and charged it, or denied it. */
+  saw(verdict: Verdict): void;
+  /** Sees that a request has taken more from its limits in money, in whole nano-dollars. */
+  grew(verdict: Verdict, money: number): void;
+  /**
+   * Sees what a request has taken in the end, as its response said, in the place of each charge: so many units, and so many nano-dollars.
+   * `null`: nobody has said, and the charge stays.
+   */
+  settled(verdict: Verdict, units: number | null, money: number | null): void;
 }
 
 export interface LimitsGateDeps {
@@ -33,12 +41,16 @@ export interface LimitsGateDeps {
   readonly quotas: QuotaSight;
 }
 
-/** Does something with the limits of a request: it counts for `subjects`, which run beside `policies`, and takes `cost` from each. */
+/**
+ * Does something with the limits of a request: it counts for `subjects`, which run beside `policies`, and takes `cost` from each, or `money` from those
+ * in money.
+ */
 type Act = (
   exchange: Exchange<Arrival>,
   policies: readonly Policy[],
   subjects: readonly string[],
   cost: number,
+  money: number,
 ) => Problem | null | Promise<Problem | null>;
 
 /**
@@ -68,20 +80,35 @@ export class LimitsGate {
   private onLimitsOf(exchange: Exchange<Arrival>, route: Route, act: Act): Problem | null | Promise<Problem | null> {
     const own = this.deps.keys.policiesFor(exchange.caller);
     const all = besides(own, route.policies);
-    const policies = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
-    if (policies.length > 0) return act(exchange, policies, subjectsOf(policies, exchange, route), exchange.cost ?? route.cost);
+    const known = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
+    const { spending } = exchange;
+    const money = spending?.reserve ?? null;
+    let policies = known;
+    if (money === null && hasMoney(known)) {
+      const unpriced = spending === null || !known.some(isInMoneyInEarnest) ? null : modelUnpriced(spending.model);
+      if (unpriced !== null) return this.unpriced(exchange, unpriced);
+      // Whoever asks about calls of a model is told where they stand, though nothing names one.
+      if (spending !== null || exchange.asker === null || !isModelRoute(route)) policies = known.filter((policy) => !isInMoney(policy));
+    }
+    if (policies.length > 0) return act(exchange, policies, subjectsOf(policies, exchange, route), exchange.cost ?? route.cost, money ?? 0);
     exchange.asker?.tell("limits", "no limit holds", true);
     return null;
   }
 
-  private readonly take: Act = (exchange, policies, subjects, cost) => {
+  /** Refuses the call of a model that has no price. It costs nothing. */
+  private unpriced(exchange: Exchange<Arrival>, refusal: Problem): Problem {
+    exchange.asker?.tell("limits", String(refusal.members.detail), false);
+    return refusal;
+  }
+
+  private readonly take: Act = (exchange, policies, subjects, cost, money) => {
     const { limiter, clock } = this.deps;
     exchange.trace?.enter("limits", clock.now());
-    const verdict = limiter.admit(policies, subjects, cost);
+    const verdict = limiter.admit(policies, subjects, cost, money);
     return verdict instanceof Promise ? verdict.then((decided) => this.decide(exchange, decided)) : this.decide(exchange, verdict);
   };
 
-  private readonly look: Act = (exchange, policies, subjects, cost) => {
+  private readonly look: Act = (exchange, policies, subjects, cost, money) => {
     const { limiter, clock, away } = this.deps;
     switch (away()) {
       case "deny":
@@ -90,7 +117,7 @@ export class LimitsGate {
         return null;
     }
     exchange.trace?.enter("limits", clock.now());
-    const readings = limiter.inspect(policies, subjects, cost);
+    const readings = limiter.inspect(policies, subjects, cost, money);
     return readings instanceof Promise ? readings.then((seen) => this.looked(exchange, seen)) : this.looked(exchange, readings);
   };
 
@@ -106,40 +133,63 @@ export class LimitsGate {
     const { limiter, clock, quotas } = this.deps;
     // The caller left meanwhile, or its body was refused: the exchange is recorded already.
     if (exchange.isOver) {
+      limiter.settle(verdict, null, 0);
       limiter.release(verdict);
       return null;
     }
     const now = clock.wall();
     const { readings } = verdict;
     exchange.limitHead = limitHeaders(readings, now);
-    if (quotas.isOn) quotas.saw(readings);
+    if (quotas.isOn) quotas.saw(verdict);
     exchange.trace?.leave(clock.now(), { "sluice.limits": namesOf(readings), "sluice.allowed": verdict.allowed });
     if (readings.some(isDenied)) this.deps.onDenied(exchange, readings);
     if (readings.some(isInShadow)) this.deps.onShadow(exchange, readings);
     if (verdict.allowed) {
       // Most limits have nothing to give back or to settle.
-      if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined)
-        exchange.onEnded(() => {
-          const { units } = exchange;
-          try {
-            if (units !== null) {
-              // Before: what is settled is no longer in the verdict.
-              if (quotas.isOn) quotas.settled(verdict, units);
-              limiter.settle(verdict, units);
-            }
-          } finally {
-            // What is not released stays held for as long as this process lives.
-            limiter.release(verdict);
-          }
-        });
+      if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined) this.follow(exchange, verdict);
       return null;
     }
     exchange.notes.isLimited = true;
-    return refusalOf(verdict, now);
+    return refusalOf(verdict, now, exchange.spending?.reserve ?? 0);
+  }
+
+  /** Lets the call of a model take more as it goes on; settles and gives back what a request has taken when it ends. */
+  private follow(exchange: Exchange<Arrival>, verdict: Verdict): void {
+    const { limiter, quotas } = this.deps;
+    const { spending } = exchange;
+    if (spending !== null && chargesInMoney(verdict).length > 0) spending.grow = (more) => this.grow(exchange, verdict, more);
+    exchange.onEnded(() => {
+      const { units } = exchange;
+      const money = spending?.cost() ?? null;
+      try {
+        // Before: what is settled is no longer in the verdict.
+        if (quotas.isOn) quotas.settled(verdict, units, money);
+        if (units !== null || money !== null) limiter.settle(verdict, units, money);
+      } finally {
+        // What is not released stays held for as long as this process lives.
+        limiter.release(verdict);
+      }
+    });
+  }
+
+  /** Takes more from the limits in money. Gives whether all of them had it: not where they can't be checked. */
+  private grow(exchange: Exchange<Arrival>, verdict: Verdict, more: number): boolean | Promise<boolean> {
+    const { limiter, quotas } = this.deps;
+    if (exchange.isOver) return false;
+    const note = (isGrown: boolean): boolean => {
+      if (isGrown && quotas.isOn) quotas.grew(verdict, more);
+      return isGrown;
+    };
+    try {
+      const grown = limiter.grow(verdict, more);
+      return grown instanceof Promise ? grown.then(note).catch(cantBeChecked) : note(grown);
+    } catch (error) {
+      return cantBeChecked(error);
+    }
   }
 
   /** Tells where the caller stands under each limit, without charging anything. */
-  private readonly ask: Act = async (exchange, policies, subjects, cost) => {
+  private readonly ask: Act = async (exchange, policies, subjects, cost, money) => {
     const { limiter, clock } = this.deps;
     const away = this.deps.away();
     if (away === "deny") {
@@ -147,10 +197,12 @@ export class LimitsGate {
       return passing("limiterUnavailable", AWAY, 1);
     }
     const readings = (await limiter.inspect(policies, subjects)).map((reading): LimitReading => {
-      const taken = reading.policy.cost ?? cost;
+      const { policy } = reading;
+      // What the call of a model costs is not known where nothing names one: something.
+      const taken = isInMoney(policy) && exchange.spending === null ? null : chargeOf(policy, cost, money);
       // One that is overdrawn denies what costs nothing as well.
-      const denied = reading.denied || reading.remaining < taken;
-      exchange.asker?.tell("limits", describe(reading, taken), !denied || reading.policy.shadow);
+      const denied = reading.denied || reading.remaining < (taken ?? 1);
+      exchange.asker?.tell("limits", describe(reading, taken), !denied || policy.shadow);
       return { ...reading, denied };
     });
     const allowed = away === "allow" || !readings.some(({ denied, policy }) => denied && !policy.shadow);
@@ -160,22 +212,35 @@ export class LimitsGate {
 
 const AWAY = "Redis is away, and redis.onFailure is deny.";
 
-function describe({ policy, remaining, limit }: LimitReading, cost: number): string {
-  return `${policy.name} (${scopeText(policy)})${policy.shadow ? ", in shadow" : ""}: ${remaining} of ${limit} left, a request takes ${cost}`;
+/** Says where a request stands under a limit. `cost`: what it takes; `null`: that depends on its model. */
+function describe({ policy, remaining, limit }: LimitReading, cost: number | null): string {
+  const takes = cost === null ? "what a request takes depends on its model" : `a request takes ${amountText(policy, cost)}`;
+  const left = `${amountText(policy, remaining)} of ${amountText(policy, limit)} left`;
+  return `${policy.name} (${scopeText(policy)})${policy.shadow ? ", in shadow" : ""}: ${left}, ${takes}`;
 }
 
 /** Gives the limits of a request: the caller's own, and a route's besides. */
 export const besides = (own: readonly Policy[], ofRoute: readonly Policy[]): readonly Policy[] =>
   ofRoute.length === 0 ? own : own.length === 0 ? ofRoute : [...own, ...ofRoute];
 
-/** Makes the 429 of a request that limits or quotas deny. `now` in milliseconds since 1970. */
-export function refusalOf(verdict: Verdict, now: number): Problem {
+/**
+ * Makes the 429 of a request that limits or quotas deny; the 413 where one in money could never hold what it may cost, `money` in whole
+ * nano-dollars. `now` in milliseconds since 1970.
+ */
+export function refusalOf(verdict: Verdict, now: number, money = 0): Problem {
   const denied = denying(verdict);
+  const violated = violatedPolicies(denied, now, money);
+  const tooSmall = denied.find((reading) => isTooDear(reading, money));
+  if (tooSmall !== undefined) return tooDear(tooSmall, money, violated);
   const retryAfter = retryAfterSeconds(denied);
-  const [code, detail] = isQuota(denied)
-    ? (["quotaExceeded", `Your quota is used up: a new period begins in ${retryAfter} seconds.`] as const)
-    : (["rateLimited", `Too many requests: wait ${retryAfter} seconds, then try again.`] as const);
-  return limited(code, detail, retryAfter, isOnlyDegraded(denied), violatedPolicies(denied, now));
+  if (!isQuota(denied)) {
+    const detail = `Too many requests: wait ${retryAfter} seconds, then try again.`;
+    return limited("rateLimited", detail, retryAfter, isOnlyDegraded(denied), violated);
+  }
+  const inMoney = moneyOf(denied);
+  const detail =
+    inMoney === undefined ? `Your quota is used up: a new period begins in ${retryAfter} seconds.` : spentText(inMoney, money, retryAfter);
+  return limited("quotaExceeded", detail, retryAfter, isOnlyDegraded(denied), violated);
 }
 
 /** Tells limits who makes a request. Most ask for nothing but the consumer's id or the address. */
@@ -234,6 +299,14 @@ function subjectsOf(policies: readonly Policy[], exchange: Exchange<Arrival>, ro
 /** Gives the limits that hold for a request whose address is not known. */
 function withoutAddress(policies: readonly Policy[], { via }: Caller): readonly Policy[] {
   return policies.filter((policy) => !countsByAddress(policy, via !== "none"));
+}
+
+const isInMoneyInEarnest = (policy: Policy): boolean => isInMoney(policy) && !policy.shadow;
+
+/** Takes it that nothing may be taken, where an error says that limits can't be checked. Throws other errors. */
+function cantBeChecked(error: unknown): false {
+  if (error instanceof LimiterUnavailable) return false;
+  throw error;
 }
 
 const namesOf = (readings: readonly LimitReading[]): string => readings.map(({ policy }) => policy.name).join(",");

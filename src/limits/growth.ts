@@ -1,8 +1,14 @@
 import type { LimitService, Metered, Verdict } from "./limiter.ts";
+import { isInMoney } from "./money.ts";
 import type { Policy } from "./policy.ts";
 
+const NONE: readonly Metered[] = [];
+
+/** Gives what a verdict has charged and what is not settled yet, wherever that is counted; what is held alone may be among it. */
+export const chargesOf = (verdict: Verdict): readonly Metered[] => (verdict.allowed ? (verdict.remote ?? verdict.metered) : NONE);
+
 /** Gives what a verdict has charged to limits in money and what is not settled yet. */
-export const chargesInMoney = (verdict: Verdict): readonly Metered[] => (verdict.allowed ? chargesOf(verdict).filter(isInMoney) : NONE);
+export const chargesInMoney = (verdict: Verdict): readonly Metered[] => chargesOf(verdict).filter(({ policy }) => isInMoney(policy));
 
 /** Asks for `money` more, in whole nano-dollars, under each limit that these charges are of. */
 export function askForMore<V>(
@@ -26,7 +32,7 @@ export function noteGrowth(
   more: Verdict,
   money: number,
 ): boolean {
-  if (!verdict.allowed || !more.allowed) return false;
+  if (!more.allowed) return false;
   const open = chargesOf(verdict);
   if (!charges.every((charge) => open.includes(charge))) {
     limiter.settle(more, null, 0);
@@ -38,9 +44,3 @@ export function noteGrowth(
   }
   return true;
 }
-
-const NONE: readonly Metered[] = [];
-
-const chargesOf = ({ remote, metered }: Extract<Verdict, { allowed: true }>): readonly Metered[] => remote ?? metered;
-
-const isInMoney = ({ policy }: Metered): boolean => policy.unit === "usd";

@@ -1,6 +1,7 @@
 import { inOnePiece } from "../http/latin1.ts";
 import type { ViolatedPolicy } from "../http/problem.ts";
 import type { LimitReading, Verdict } from "./limiter.ts";
+import { isInMoney, shownAmount, shownUnit } from "./money.ts";
 import { type Policy, scopeText } from "./policy.ts";
 
 /** Holds the parts of the fields that do not change from answer to answer, made once for the limit's number in force. */
@@ -18,7 +19,8 @@ const words = new WeakMap<Policy, Words>();
 function wordsOf(policy: Policy, limit: number): Words {
   const known = words.get(policy);
   if (known !== undefined && known.limit === limit) return known;
-  const { windowed, unit } = policy.counting;
+  const { windowed } = policy.counting;
+  const unit = isInMoney(policy) ? NANO_DOLLARS : policy.counting.unit;
   const span = (windowed ? `;w=${seconds(policy.window)}` : "") + (unit === null ? "" : `;qu="${unit}"`);
   const called = (text: string) => {
     const name = `"${text.replace(/[\\"]/g, "\\$&")}"`;
@@ -28,6 +30,9 @@ function wordsOf(policy: Policy, limit: number): Words {
   words.set(policy, made);
   return made;
 }
+
+/** The unit of limits in money in RateLimit-Policy (`qu`): its numbers are whole. */
+const NANO_DOLLARS = "nano-usd";
 
 const seconds = (milliseconds: number): number => Math.ceil(milliseconds / 1000);
 
@@ -140,18 +145,21 @@ export function retryAfterSeconds(denied: readonly LimitReading[]): number {
   return most;
 }
 
-/** Tells whether a quota denies: a limit's window opens soon, a quota's period may end next month. */
-export const isQuota = (denied: readonly LimitReading[]): boolean => denied.some(({ policy }) => policy.calendar !== null);
+/** Tells whether a quota denies, or money is spent: a limit's window opens soon, a quota's period may end next month. */
+export const isQuota = (denied: readonly LimitReading[]): boolean =>
+  denied.some(({ policy }) => policy.calendar !== null || isInMoney(policy));
 
 /** Tells whether only DEGRADED is to blame: while NORMAL the request would have passed. */
 export const isOnlyDegraded = (denied: readonly LimitReading[]): boolean => denied.every((reading) => reading.onlyDegraded);
 
-/** Describes every limit that denied, for the problem's body. */
-export const violatedPolicies = (denied: readonly LimitReading[], wallNow: number): ViolatedPolicy[] =>
+/** Describes every limit that denied, for the problem's body. `money`: what the request may cost, in whole nano-dollars. */
+export const violatedPolicies = (denied: readonly LimitReading[], wallNow: number, money = 0): ViolatedPolicy[] =>
   denied.map(({ policy, limit, used, resetIn, retryIn }) => ({
     name: policy.name,
     scope: scopeText(policy),
-    limit,
-    used,
+    limit: shownAmount(policy, limit),
+    used: shownAmount(policy, used),
+    ...(isInMoney(policy) ? { asked: shownAmount(policy, money) } : {}),
+    unit: shownUnit(policy),
     reset: new Date(wallNow + Math.max(resetIn, retryIn)).toISOString(),
   }));

@@ -14,7 +14,8 @@ import type { KnownMetadata } from "../keys/metadata.ts";
 import type { KeyEntry, KeyRefusal, KeyRegistry } from "../keys/registry.ts";
 import { besides, type QuotaSight, refusalOf } from "../limits/gate.ts";
 import { allLeft, type Left } from "../limits/left.ts";
-import type { LimitReading, LimitService } from "../limits/limiter.ts";
+import type { LimitReading, LimitService, Verdict } from "../limits/limiter.ts";
+import { hasMoney } from "../limits/money.ts";
 import type { Policy } from "../limits/policy.ts";
 import { isToldBy, type Requester, subjectOf } from "../limits/subject.ts";
 import { nearest } from "../schema/faults.ts";
@@ -164,16 +165,24 @@ export class Verifier {
       const looked = (found: LimitReading[]): Verification => this.said(key, null, allLeft(found, clock.wall()));
       return readings instanceof Promise ? readings.then(looked) : looked(readings);
     }
-    const verdict = policies.length === 0 ? FREE : limiter.admit(policies, subjects, asked.cost);
-    const decided = (found: Awaited<typeof verdict>): Verification => {
+    const decided = (found: Verdict): Verification => {
       const { readings } = found;
-      if (this.deps.quotas.isOn) this.deps.quotas.saw(readings);
+      if (this.deps.quotas.isOn) this.deps.quotas.saw(found);
       const refusal = found.allowed ? null : refusalOf(found, clock.wall());
       this.note(exchange, key, asked, refusal, readings);
       // Limits and quotas refuse with a code of their own, which is one of the answer's as well.
       return this.said(key, refusal === null ? null : (refusal.code as VerificationCode), allLeft(readings, clock.wall()));
     };
-    return verdict instanceof Promise ? verdict.then(decided) : decided(verdict);
+    const take = (): Verification | Promise<Verification> => {
+      const verdict = policies.length === 0 ? FREE : limiter.admit(policies, subjects, asked.cost);
+      return verdict instanceof Promise ? verdict.then(decided) : decided(verdict);
+    };
+    if (!hasMoney(policies)) return take();
+    // A verification costs no money, and a key whose money is spent is no good.
+    const readings = limiter.inspect(policies, subjects, asked.cost, LEAST_MONEY);
+    const looked = (found: LimitReading[]) =>
+      found.some(({ denied, policy }) => denied && !policy.shadow) ? decided({ allowed: false, readings: found }) : take();
+    return readings instanceof Promise ? readings.then(looked) : looked(readings);
   }
 
   /** Counts a verification in the key's usage, and tells of a refusal. One that only looks leaves no trace. */
@@ -200,7 +209,10 @@ export class Verifier {
   }
 }
 
-const FREE = { allowed: true, readings: [], held: [], metered: [] } as const;
+/** The least that there is of money, in nano-dollars. */
+const LEAST_MONEY = 1;
+
+const FREE: Verdict = { allowed: true, readings: [], held: [], metered: [] };
 
 /** Tells why a key may not be used for what is asked; `null` when it may. */
 function forbids(key: KeyEntry, { route, ip, scopes }: Asked): Problem | null {

@@ -19,6 +19,8 @@ const eventType = <T extends TProperties>(summary: string, properties: T, sample
 
 const OrNull = (description: string) => Type.Union([Type.String(), Type.Null()], { description });
 const Text = (description: string) => Type.String({ description });
+/** Gives the schema of a number of a limit: of one in money dollars, with what is below a cent. */
+const Amount = (description: string) => Type.Number({ minimum: 0, description });
 const Count = (description: string) => Type.Integer({ minimum: 0, description });
 
 const key = {
@@ -41,11 +43,17 @@ const quota = {
   quota: Text("The quota's name."),
   scope: Text("Where it is set, such as `tier free`."),
   subject: Text("For whom it counts: a consumer's id, or an address in brackets."),
-  limit: Count("How much it lets pass in a period."),
-  used: Count("How much of it is used."),
+  unit: Type.Union([Type.Literal("requests"), Type.Literal("units"), Type.Literal("usd")], {
+    description: "What it counts: requests by their cost, units that responses report, or dollars.",
+  }),
+  limit: Amount("How much it lets pass in a period; of usd, dollars."),
+  used: Amount("How much of it is used; of usd, what calls that are over have cost, without what is reserved for those under way."),
   resetAt: Since("When the next period begins."),
 };
-const sampleQuota = { quota: "daily", scope: "tier free", subject: "acme", limit: 1000, resetAt: "2026-12-01T00:00:00.000Z" };
+const sampleQuota = {
+  ...{ quota: "daily", scope: "tier free", subject: "acme", unit: "requests", limit: 1000 },
+  resetAt: "2026-12-01T00:00:00.000Z",
+};
 
 const breaker = {
   upstream: Text("The upstream's name."),

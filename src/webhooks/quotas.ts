@@ -1,5 +1,7 @@
 import type { QuotaSight } from "../limits/gate.ts";
+import { chargesOf } from "../limits/growth.ts";
 import type { LimitReading, Verdict } from "../limits/limiter.ts";
+import { isInMoney, shownAmount, shownUnit } from "../limits/money.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
 import { eventOf, type WebhookEvent } from "./events.ts";
@@ -10,6 +12,12 @@ type Level = 80 | 100;
 interface Told {
   level: Level;
   until: number;
+}
+
+/** Holds what is reserved of a quota in money for calls that are under way here, and what those that are over have cost, in nano-dollars. */
+interface UnderWay {
+  reserved: number;
+  spent: number;
 }
 
 /** The most subjects of which is remembered what was told: beyond them the database tells what was told already. */
@@ -31,27 +39,66 @@ export class QuotaWatch implements QuotaSight {
   isOn = false;
   private readonly told = new Map<string, Map<string, Told>>();
   private subjects = 0;
+  /** What calls of models are under way, by policy and subject: no more than there are requests. */
+  private readonly underWay = new Map<string, UnderWay>();
 
   constructor(private readonly deps: QuotaWatchDeps) {}
 
-  saw(readings: readonly LimitReading[]): void {
+  saw(verdict: Verdict): void {
+    const { readings } = verdict;
     for (let i = 0; i < readings.length; i++) {
       const reading = readings[i] as LimitReading;
-      if (reading.policy.calendar !== null) this.look(reading, reading.used, reading.denied);
+      if (reading.policy.calendar === null) continue;
+      if (isInMoney(reading.policy)) this.sawMoney(reading, chargeIn(verdict, reading));
+      else this.look(reading, reading.used, reading.denied);
     }
   }
 
-  settled({ readings, ...verdict }: Verdict, used: number): void {
-    if (!verdict.allowed) return;
-    for (const { policy, subject, charge } of verdict.metered) {
-      const reading = policy.calendar === null ? undefined : readings.find((each) => each.policy === policy && each.subject === subject);
-      if (reading !== undefined) this.look(reading, reading.used + used - charge, false);
+  grew(verdict: Verdict, money: number): void {
+    for (const { policy, subject } of chargesOf(verdict)) {
+      const known = isInMoney(policy) ? this.underWay.get(nameOf(policy, subject)) : undefined;
+      if (known !== undefined) known.reserved += money;
     }
+  }
+
+  settled(verdict: Verdict, units: number | null, money: number | null): void {
+    for (const { policy, subject, charge } of chargesOf(verdict)) {
+      if (policy.calendar === null || !policy.isMetered) continue;
+      const reading = verdict.readings.find((each) => each.policy === policy && each.subject === subject);
+      if (reading === undefined) continue;
+      if (isInMoney(policy)) this.settledMoney(reading, charge, money ?? charge);
+      else if (units !== null) this.look(reading, reading.used + units - charge, false);
+    }
+  }
+
+  /**
+   * Looks at a quota in money, of which `charge` was reserved. What is reserved for calls that are under way here may never be spent, and is
+   * not told of. That a call is denied means that the quota is used up where most of it is spent: else others have reserved the rest.
+   */
+  private sawMoney(reading: LimitReading, charge: number): void {
+    const { policy, subject, used, limit, denied } = reading;
+    const name = nameOf(policy, subject);
+    const known = this.underWay.get(name);
+    const reserved = (known?.reserved ?? 0) + charge;
+    const spent = Math.max(0, used - reserved);
+    if (known !== undefined) Object.assign(known, { reserved, spent });
+    else if (charge > 0) this.underWay.set(name, { reserved, spent });
+    this.look(reading, spent, denied && isNearlyUsed(spent, limit));
+  }
+
+  private settledMoney(reading: LimitReading, charge: number, money: number): void {
+    const name = nameOf(reading.policy, reading.subject);
+    const known = this.underWay.get(name);
+    if (known === undefined) return;
+    known.reserved -= charge;
+    known.spent += money;
+    if (known.reserved <= 0) this.underWay.delete(name);
+    this.look(reading, known.spent, false);
   }
 
   private look({ policy, subject, limit }: LimitReading, used: number, isDenied: boolean): void {
     const isFull = used >= limit || isDenied;
-    if (!isFull && used * 5 < limit * 4) return;
+    if (!isFull && !isNearlyUsed(used, limit)) return;
     const now = this.deps.clock.wall();
     const known = this.told.get(policy.id)?.get(subject);
     const level: Level = isFull ? 100 : 80;
@@ -59,12 +106,15 @@ export class QuotaWatch implements QuotaSight {
     const period = policy.calendar?.at(now);
     if (period === undefined) return;
     this.remember(policy, subject, { level, until: period.end });
-    const data = { quota: policy.name, scope: scopeText(policy), subject, limit, used, resetAt: new Date(period.end).toISOString() };
+    const data = {
+      ...{ quota: policy.name, scope: scopeText(policy), subject, unit: shownUnit(policy) },
+      ...{ limit: shownAmount(policy, limit), used: shownAmount(policy, used), resetAt: new Date(period.end).toISOString() },
+    };
     const once = (of: Level) => ({
       once: { name: `quota:${policy.id}:${subject}:${period.end}:${of}`, until: period.end + REMEMBERED_FOR },
     });
     // A request may cost so much that both are reached at once.
-    if (used * 5 >= limit * 4) this.tell(eventOf("quota.80", data, once(80)), policy, subject);
+    if (isNearlyUsed(used, limit)) this.tell(eventOf("quota.80", data, once(80)), policy, subject);
     if (isFull) this.tell(eventOf("quota.100", data, once(100)), policy, subject);
   }
 
@@ -87,3 +137,11 @@ export class QuotaWatch implements QuotaSight {
     subjects.set(subject, told);
   }
 }
+
+const isNearlyUsed = (used: number, limit: number): boolean => used * 5 >= limit * 4;
+
+const nameOf = ({ id }: Policy, subject: string): string => `${id} ${subject}`;
+
+/** Gives what a verdict has charged under the limit of a reading. */
+const chargeIn = (verdict: Verdict, { policy, subject }: LimitReading): number =>
+  chargesOf(verdict).find((each) => each.policy === policy && each.subject === subject)?.charge ?? 0;

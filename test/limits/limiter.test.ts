@@ -265,8 +265,22 @@ describe("headers", () => {
     const it = limiting(limitOf("fixed-window", 1, "1m"), limitOf("fixed-window", 1, "1h"), limitOf("fixed-window", 9, "1d"));
     it.admit();
     expect(violatedPolicies(denying(it.admit()), it.clock.wall())).toEqual([
-      { name: "per-minute", scope: "tier test", limit: 1, used: 1, reset: new Date(it.clock.time + 60_000).toISOString() },
-      { name: "per-hour", scope: "tier test", limit: 1, used: 1, reset: new Date(it.clock.time + 3_600_000).toISOString() },
+      {
+        name: "per-minute",
+        scope: "tier test",
+        unit: "requests",
+        limit: 1,
+        used: 1,
+        reset: new Date(it.clock.time + 60_000).toISOString(),
+      },
+      {
+        name: "per-hour",
+        scope: "tier test",
+        unit: "requests",
+        limit: 1,
+        used: 1,
+        reset: new Date(it.clock.time + 3_600_000).toISOString(),
+      },
     ]);
   });
 });

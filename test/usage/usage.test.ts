@@ -47,7 +47,9 @@ describe("a quota", () => {
       "60",
       expect.objectContaining({
         code: "quotaExceeded",
-        violatedPolicies: [{ name: "daily", scope: "tier metered", limit: 3, used: 3, reset: "2026-11-21T23:00:00.000Z" }],
+        violatedPolicies: [
+          { name: "daily", scope: "tier metered", unit: "requests", limit: 3, used: 3, reset: "2026-11-21T23:00:00.000Z" },
+        ],
       }),
     ]);
     clock.time += 60_000;
