@@ -97,7 +97,8 @@ export interface Route extends Routable {
 }
 
 /** Tells whether a route's requests are calls of models, which may cost money. */
-export const isModelRoute = ({ credential, usage }: Pick<Route, "credential" | "usage">): boolean => credential !== null || usage !== null;
+export const isModelRoute = ({ credential, usage, models }: Pick<Route, "credential" | "usage" | "models">): boolean =>
+  credential !== null || usage !== null || models !== null;
 
 /**
  * Says why a path can't be taken as one that means the same to every backend; `null` where it can. `found`: the route that takes the path;

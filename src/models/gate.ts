@@ -1,6 +1,6 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
-import type { Route } from "../exchange/route.ts";
+import { isModelRoute, type Route } from "../exchange/route.ts";
 import type { Problem } from "../http/problem.ts";
 import type { Prices } from "../prices/prices.ts";
 import { ModelSpending } from "../prices/spending.ts";
@@ -25,10 +25,6 @@ export interface ModelGatesDeps {
 /** Milliseconds after which a model without a price is news again, and the number of models of which that is remembered. */
 const NEWS_AFTER = 3_600_000;
 const MAX_TOLD = 256;
-
-/** Tells whether a route's requests are calls of models. */
-export const isModelRoute = ({ credential, usage, models }: Pick<Route, "credential" | "usage" | "models">): boolean =>
-  credential !== null || usage !== null || models !== null;
 
 /** Makes the gates that find out which model a request calls, whether its caller may, and what that may cost. */
 export class ModelGates {
