@@ -140,4 +140,8 @@ while argument <= size do
   end
 end
 for name, p in pairs(changed) do p.algorithm.save(name, read[name], p) end
+-- Joined they would be rounded to 14 digits, and money has 15.
+for i = 2, #reply do
+  if reply[i] >= 1e14 then reply[i] = text(reply[i]) end
+end
 return table.concat(reply, ' ')
