@@ -19,8 +19,13 @@ const timeOrNull = (description: string) => ({ type: ["string", "null"], format:
 /** What is told of a limit or quota. */
 const LEFT = {
   name: { type: "string", description: "Its name, as in the headers of limited answers.", examples: ["per-minute"] },
-  limit: { type: "integer", description: "The number in force." },
-  remaining: { type: "integer", description: "What is left." },
+  unit: {
+    type: "string",
+    enum: ["requests", "units", "usd"],
+    description: "The unit of both numbers: requests by their cost, units that responses report, or dollars.",
+  },
+  limit: { type: "number", description: "The number in force." },
+  remaining: { type: "number", description: "What is left." },
   reset: timeOrNull("When more is left; of a limit that denies: when it lets the request through. null when nothing is used."),
 };
 

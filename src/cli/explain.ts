@@ -1,13 +1,14 @@
 import type { ExplainAnswer } from "../explain/admin.ts";
 import { print } from "../telemetry/stdout.ts";
+import { dollarsOf, NANO } from "../values/money.ts";
 import { type Command, UsageError } from "./arguments.ts";
 import { ask, NO_SLUICE, PATIENCE, queryOf, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
 
-const ASKED = ["consumer", "key", "route", "ip", "header"] as const;
+const ASKED = ["consumer", "key", "route", "ip", "model", "tool", "header"] as const;
 
 export const explain: Command = {
   name: "explain",
-  usage: "explain [--consumer ID] [--key ID] [--bearer TOKEN] [--route NAME] [--ip ADDRESS] [--header FIELD]",
+  usage: "explain [--consumer ID] [--key ID] [--bearer TOKEN] [--route NAME] [--ip ADDRESS] [--model NAME] [--tool NAME] [--header FIELD]",
   summary: "Tells which limits hold for a caller and why, what is left of them, and why the last requests were refused.",
   flags: [
     ...REMOTE_FLAGS,
@@ -16,6 +17,8 @@ export const explain: Command = {
     { name: "bearer", value: "TOKEN", help: "a token of an issuer: says whether it is good, and which check it fails" },
     { name: "route", value: "NAME", help: "the route that is called, by its name, or a path or URL that it takes" },
     { name: "ip", value: "ADDRESS", help: "the caller's address" },
+    { name: "model", value: "NAME", help: "the model that the request names, for limits by model" },
+    { name: "tool", value: "NAME", help: "the tool that the request calls by MCP, for limits by tool" },
     { name: "header", value: "FIELD", help: 'a field of the request, for limits by header, as in "X-Tenant: acme"' },
   ],
   positionals: 0,
@@ -24,7 +27,7 @@ export const explain: Command = {
       const query = queryOf(input, ASKED);
       const shown = text(input, "bearer");
       if (shown !== undefined) query.set("token", shown);
-      if (query.size === (query.has("header") ? 1 : 0))
+      if (!["consumer", "key", "token", "route", "ip"].some((each) => query.has(each)))
         throw new UsageError("name a consumer, a key, a token, a route or an ip, or several of them");
       const found = await ask<ExplainAnswer>(input, "GET", `/admin/explain?${query}`, undefined, PATIENCE);
       if (!Array.isArray(found?.limits) || !Array.isArray(found.denials)) throw new RemoteFault(NO_SLUICE);
@@ -71,7 +74,7 @@ export function described(found: ExplainAnswer): string {
     const left =
       limit.subjectUnknown !== null
         ? limit.subjectUnknown
-        : `${limit.remaining} of ${limit.limit} left${limit.cost === 1 ? "" : `, a request takes ${limit.cost}`}${limit.reset === null ? "" : `, more at ${limit.reset}`}`;
+        : `${amount(limit.remaining, limit)} of ${amount(limit.limit, limit)} left${takes(limit)}${limit.reset === null ? "" : `, more at ${limit.reset}`}`;
     lines.push(
       `  ${limit.name} (${limit.scope})${limit.shadow ? ", in shadow" : ""}: ${left}${limit.denies === true ? "  << denies" : ""}`,
     );
@@ -82,8 +85,19 @@ export function described(found: ExplainAnswer): string {
   lines.push("", denials.length === 0 ? "no refusal is remembered" : "last refusals");
   for (const { at, requestId, route: on, code, detail, limits: violated } of denials) {
     lines.push(`  ${at} ${code}${on === null ? "" : ` on ${on}`}  ${requestId}`);
-    for (const { name, scope, limit, used } of violated) lines.push(`    ${name} (${scope}): ${used} of ${limit} used`);
+    for (const each of violated)
+      lines.push(`    ${each.name} (${each.scope}): ${amount(each.used, each)} of ${amount(each.limit, each)} used`);
     if (violated.length === 0) lines.push(`    ${detail}`);
   }
   return `${lines.join("\n")}\n`;
 }
+
+type Unit = { readonly unit: ExplainAnswer["limits"][number]["unit"] };
+
+/** Writes a number of a limit: money as dollars, as people write small amounts. */
+const amount = (number: number | null, { unit }: Unit): string =>
+  number === null ? "?" : unit === "usd" ? `$${dollarsOf(number * NANO)}` : String(number);
+
+/** Says what a request takes of a limit, where that isn't what most limits take. */
+const takes = ({ cost, unit }: ExplainAnswer["limits"][number]): string =>
+  unit === "usd" ? ", what a request takes depends on its model" : cost === 1 ? "" : `, a request takes ${cost}`;

@@ -2,7 +2,8 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { SystemHealth } from "../health/health.ts";
 import { TextOrNull, timeText } from "../http/conventions.ts";
-import { WINDOW_SHOWN, windowText } from "../limits/admin.ts";
+import { UNIT_SHOWN, WINDOW_SHOWN, windowText } from "../limits/admin.ts";
+import { isInMoney, shownAmount, shownUnit } from "../limits/money.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
 import type { CallersDenial } from "./denials.ts";
@@ -23,7 +24,7 @@ export interface ExplainAdminDeps extends SituationDeps {
   readonly refusalOf: (requestId: string) => Promise<CallersDenial | null>;
 }
 
-const Whole = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description });
+const NumberOrNull = (description: string) => Type.Union([Type.Number(), Type.Null()], { description });
 
 const Limit = Type.Object({
   name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
@@ -31,16 +32,19 @@ const Limit = Type.Object({
   why: Type.String({ description: "Why it is this one that applies." }),
   algorithm: Type.String({ description: "How it counts." }),
   window: TextOrNull(WINDOW_SHOWN),
-  limit: Type.Integer({ description: "The number in force now." }),
-  normal: Type.Integer({ description: "The number while the system is NORMAL." }),
-  degraded: Type.Integer({ description: "The number while it is DEGRADED." }),
-  cost: Type.Integer({ description: "What must be left for a request to pass, and what it takes." }),
+  unit: UNIT_SHOWN,
+  limit: Type.Number({ description: "The number in force now." }),
+  normal: Type.Number({ description: "The number while the system is NORMAL." }),
+  degraded: Type.Number({ description: "The number while it is DEGRADED." }),
+  cost: Type.Number({
+    description: "What must be left for a request to pass, and what it takes; 0 of usd, since that depends on the model.",
+  }),
   usage: Type.Boolean({ description: "It takes what its response says instead, afterwards." }),
   shadow: Type.Boolean({ description: "It counts and reports, and never denies." }),
   subject: TextOrNull("Whom it is counted for; null when that is not known from what was asked."),
   subjectUnknown: TextOrNull("Why not."),
-  used: Whole("What is used."),
-  remaining: Whole("What is left."),
+  used: NumberOrNull("What is used."),
+  remaining: NumberOrNull("What is left."),
   reset: TextOrNull("When more is left, RFC 3339; null when nothing is used."),
   denies: Type.Union([Type.Boolean(), Type.Null()], { description: "Whether the next request would be denied." }),
 });
@@ -126,19 +130,20 @@ function limitShown({ policy, why, cost, subject, reading }: Applied, isDegraded
     why,
     algorithm: policy.algorithm,
     window: windowText(policy),
-    limit: reading?.limit ?? limit,
-    normal: policy.normal.limit,
-    degraded: policy.reduced.limit,
+    unit: shownUnit(policy),
+    limit: shownAmount(policy, reading?.limit ?? limit),
+    normal: shownAmount(policy, policy.normal.limit),
+    degraded: shownAmount(policy, policy.reduced.limit),
     cost,
     usage: policy.isMetered,
     shadow: policy.shadow,
     subject: isKnown ? subject : null,
     subjectUnknown: isKnown ? null : subject.unknown,
-    used: reading?.used ?? null,
-    remaining: reading?.remaining ?? null,
+    used: reading === null ? null : shownAmount(policy, reading.used),
+    remaining: reading === null ? null : shownAmount(policy, reading.remaining),
     reset: reading === null || reading.resetIn === 0 ? null : timeText(now + reading.resetIn),
-    // One that is overdrawn denies what costs nothing as well.
-    denies: reading === null ? null : !policy.shadow && (reading.denied || reading.remaining < cost),
+    // One that is overdrawn denies what costs nothing as well, and what costs money costs something.
+    denies: reading === null ? null : !policy.shadow && (reading.denied || reading.remaining < Math.max(cost, isInMoney(policy) ? 1 : 0)),
   };
 }
 

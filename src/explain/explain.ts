@@ -1,6 +1,6 @@
 import { type Caller, type Consumer, countedId } from "../exchange/caller.ts";
 import { claimOf } from "../exchange/headers.ts";
-import type { Route } from "../exchange/route.ts";
+import { isModelRoute, type Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
 import type { Problem } from "../http/problem.ts";
@@ -8,7 +8,8 @@ import type { CertificateCaller } from "../identity/client-certificates.ts";
 import type { TokenCaller } from "../issuers/caller.ts";
 import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
 import type { LimitReading, LimitService } from "../limits/limiter.ts";
-import { type Policy, scopeText } from "../limits/policy.ts";
+import { isInMoney } from "../limits/money.ts";
+import { chargeOf, type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Denial } from "./denials.ts";
@@ -41,6 +42,9 @@ export interface Situation {
   readonly keys: readonly KeyEntry[];
   readonly route: Route | null;
   readonly ip: string | null;
+  /** The model that the request names, and the tool that it calls. */
+  readonly model: string | null;
+  readonly tool: string | null;
   /** Gives a field of the request; `null` when it is not known. */
   readonly header: (name: string) => string | null;
 }
@@ -56,7 +60,7 @@ export interface Applied {
   readonly policy: Policy;
   /** The reason why this limit applies, for people. */
   readonly why: string;
-  /** The number that must be left for a request to pass. */
+  /** The number that must be left for a request to pass; 0 of money, since that depends on the model and the request. */
   readonly cost: number;
   /** The subject that it is counted for, or the reason why that can't be said. */
   readonly subject: string | { readonly unknown: string };
@@ -99,7 +103,7 @@ export class Explain {
       : shown !== null
         ? registry.policiesFor(shown)
         : registry.policiesOfConsumer(consumer);
-    const policies = [...own, ...(route?.policies ?? [])];
+    const policies = [...own, ...(route?.policies ?? [])].filter((policy) => holdsOn(route, policy));
     const known = { ...situation, consumer: isAnonymous ? null : consumer, key, caller: isAnonymous ? null : situation.caller };
     const subjects = policies.map((policy) => subjectFor(policy, known));
     const countable = policies.flatMap((policy, i) => (typeof subjects[i] === "string" ? [[policy, subjects[i]] as const] : []));
@@ -112,7 +116,7 @@ export class Explain {
       return {
         policy,
         why: whyOf(policy, isAnonymous, route),
-        cost: policy.cost ?? route?.cost ?? 1,
+        cost: chargeOf(policy, route?.cost ?? 1, 0),
         subject: subjects[i] ?? "",
         reading: at < 0 ? null : (readings[at] ?? null),
       };
@@ -228,10 +232,16 @@ export class Explain {
   }
 }
 
+/** Tells whether a limit holds on a route, or may on some: what is no call of a model costs no money. */
+const holdsOn = (route: Route | null, policy: Policy): boolean => route === null || !isInMoney(policy) || isModelRoute(route);
+
 const refusalOf = ({ code, members }: Problem): Refusal => ({ code, detail: String(members.detail) });
 
 /** Gives the subject that a limit is counted for, or what would have to be known to say it. */
-function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, header }: Situation): string | { unknown: string } {
+function subjectFor(
+  policy: Policy,
+  { consumer, key: known, caller, route, ip, model, tool, header }: Situation,
+): string | { unknown: string } {
   const by = policy.by.length > 0 ? policy.by : ["consumer"];
   const key = known ?? caller;
   const fieldOf = (name: string): string | null => {
@@ -243,7 +253,8 @@ function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, h
     if (each.startsWith("header:") && fieldOf(each.slice(7)) === null)
       return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
     if (each.startsWith("tag:")) return { unknown: `it is counted by ${each}, which a plug-in says for each request` };
-    if (each === "model" || each === "tool") return { unknown: `it is counted by the ${each} of each request` };
+    if ((each === "model" && model === null) || (each === "tool" && tool === null))
+      return { unknown: `it is counted by ${each}: name one` };
     if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
     if (each === "key" && consumer !== null && key === null) return { unknown: "it is counted by key: name one" };
     const isByIp = each === "ip" || ((each === "consumer" || each === "key") && consumer === null);
@@ -254,8 +265,8 @@ function subjectFor(policy: Policy, { consumer, key: known, caller, route, ip, h
     keyId: key === null ? null : countedId(key),
     ip: ip ?? "",
     route: route?.name ?? "",
-    model: "",
-    tool: "",
+    model: model ?? "",
+    tool: tool ?? "",
     header: fieldOf,
     tag: () => null,
   });

@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Since, TextOrNull, timeText } from "../http/conventions.ts";
+import { UNIT_SHOWN } from "../limits/admin.ts";
 import { addressOf } from "../limits/subject.ts";
 import type { CallersDenial, Denial } from "./denials.ts";
 
@@ -18,8 +19,10 @@ const OF_CALLER = {
     Type.Object({
       name: Type.String({ description: "Its name." }),
       scope: Type.String({ description: "Whose limit it is." }),
-      limit: Type.Integer({ description: "The number that was in force." }),
-      used: Type.Integer({ description: "What was used." }),
+      limit: Type.Number({ description: "The number that was in force." }),
+      used: Type.Number({ description: "What was used." }),
+      asked: Type.Optional(Type.Number({ description: "What the request might have cost, in dollars; of limits in money alone." })),
+      unit: UNIT_SHOWN,
       reset: Since("When more was left."),
     }),
     {

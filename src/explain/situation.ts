@@ -54,6 +54,22 @@ export const SituationQuery = Type.Object({
       shown: { anyOf: [{ format: "ipv4" }, { format: "ipv6" }] },
     }),
   ),
+  model: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 256,
+      description: "The model that the request names, for limits by model.",
+      examples: ["gpt-5"],
+    }),
+  ),
+  tool: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 256,
+      description: "The tool that the request calls by MCP, for limits by tool.",
+      examples: ["search"],
+    }),
+  ),
   header: Type.Optional(
     Type.Union([Type.String(), Type.Array(Type.String())], {
       description: "A field of the request, for limits by header; may be given several times.",
@@ -97,6 +113,7 @@ export async function situationOf(query: Static<typeof SituationQuery>, deps: Si
   const header = (name: string): string | null => fields.get(name.toLowerCase()) ?? null;
   const nobody: AskedSituation = {
     ...{ consumer: null, key: null, caller: null, keys: [], route, ip, header, others: [], judged: null },
+    ...{ model: query.model ?? null, tool: query.tool ?? null },
   };
   if (query.token !== undefined) return { ...nobody, ...(await judged(query.token, query, deps)) };
   return { ...nobody, ...whoIs(query, deps) };

@@ -8,6 +8,7 @@ import type { Keys } from "../keys/keys.ts";
 import type { KeyRegistry } from "../keys/registry.ts";
 import type { Clock } from "../values/clock.ts";
 import type { LimitReading, LimitService } from "./limiter.ts";
+import { shownAmount, shownUnit } from "./money.ts";
 import { type Policy, scopeText } from "./policy.ts";
 import { WITHOUT_WINDOW } from "./settings.ts";
 
@@ -26,18 +27,24 @@ export interface LimitsAdminDeps {
 /** The description of a limit's window in answers. */
 export const WINDOW_SHOWN = `The window; null for ${WITHOUT_WINDOW} and for quotas, whose period is in the name.`;
 
+/** The schema of a limit's unit in answers. */
+export const UNIT_SHOWN = Type.Union([Type.Literal("requests"), Type.Literal("units"), Type.Literal("usd")], {
+  description: "The unit of its numbers: requests by their cost, units that responses report, or dollars.",
+});
+
 const Limit = Type.Object({
   name: Type.String({ description: "Its name.", examples: ["per-minute"] }),
   scope: Type.String({ description: "Whose limit it is.", examples: ["tier free"] }),
   algorithm: Type.String({ description: "How it counts." }),
   subject: Type.String({ description: "What it is counted for: the consumer, or one of its keys." }),
-  limit: Type.Integer({ description: "The number in force now." }),
+  unit: UNIT_SHOWN,
+  limit: Type.Number({ description: "The number in force now." }),
   window: Type.Union([Type.String(), Type.Null()], {
     description: WINDOW_SHOWN,
     examples: ["60s"],
   }),
-  used: Type.Integer({ description: "What is used." }),
-  remaining: Type.Integer({ description: "What is left." }),
+  used: Type.Number({ description: "What is used." }),
+  remaining: Type.Number({ description: "What is left." }),
   reset: Time("When more is left; null when nothing is used."),
 });
 const ByConsumer = Type.Object({ consumer: Type.String({ description: "The consumer's id." }) });
@@ -81,10 +88,11 @@ export const limitsAdmin = (deps: LimitsAdminDeps) => {
     scope: scopeText(policy),
     algorithm: policy.algorithm,
     subject,
-    limit,
+    unit: shownUnit(policy),
+    limit: shownAmount(policy, limit),
     window: windowText(policy),
-    used,
-    remaining,
+    used: shownAmount(policy, used),
+    remaining: shownAmount(policy, remaining),
     reset: resetIn === 0 ? null : timeText(deps.clock.wall() + resetIn),
   });
   return new Elysia({ prefix: "/limits", tags: ["limits"], normalize: false })

@@ -17,6 +17,7 @@ describe("what a consumer has used", () => {
           scope: "tier free",
           algorithm: "sliding-window",
           subject: "acme",
+          unit: "requests",
           limit: 20,
           window: "60s",
           used: 0,

@@ -98,11 +98,11 @@ describe("GET /api/v1/me", () => {
             previousExpiresAt: null,
           },
           limits: [
-            { name: "per-minute", scope: "tier plain", limit: 3, remaining: 1, reset: at },
-            { name: "concurrency", scope: "tier plain", limit: 5, remaining: 5, reset: null },
-            { name: "dear", scope: "route shop", limit: 2, remaining: 0, reset: at },
+            { name: "per-minute", scope: "tier plain", unit: "requests", limit: 3, remaining: 1, reset: at },
+            { name: "concurrency", scope: "tier plain", unit: "requests", limit: 5, remaining: 5, reset: null },
+            { name: "dear", scope: "route shop", unit: "requests", limit: 2, remaining: 0, reset: at },
           ],
-          quotas: [{ name: "monthly", scope: "tier plain", limit: 50, remaining: 45, reset: "2027-04-01T00:00:00.000Z" }],
+          quotas: [{ name: "monthly", scope: "tier plain", unit: "requests", limit: 50, remaining: 45, reset: "2027-04-01T00:00:00.000Z" }],
           usage: [day("2027-03-01T00:00:00.000Z", 2), day("2027-03-09T00:00:00.000Z", 1), day("2027-03-10T00:00:00.000Z", 2)],
         });
       },

@@ -75,8 +75,8 @@ describe("POST /v1/keys/verify", () => {
         scopes: ["read"],
         metadata: { plan: 7 },
         limits: [
-          { name: "per-minute", limit: 3, remaining: 2, reset: at },
-          { name: "daily", limit: 5, remaining: 4, reset: at },
+          { name: "per-minute", unit: "requests", limit: 3, remaining: 2, reset: at },
+          { name: "daily", unit: "requests", limit: 5, remaining: 4, reset: at },
         ],
       });
       await ask(gateway, { key: KEY, cost: 2 });
@@ -90,7 +90,7 @@ describe("POST /v1/keys/verify", () => {
       expect([over.json.valid, over.json.code, over.json.limits[1]]).toEqual([
         false,
         "quotaExceeded",
-        { name: "daily", limit: 5, remaining: 0, reset: at },
+        { name: "daily", unit: "requests", limit: 5, remaining: 0, reset: at },
       ]);
     }));
 
@@ -196,6 +196,7 @@ describe("POST /v1/keys/verify", () => {
       for (let i = 0; i < 5; i++)
         expect((await ask(gateway, { key: KEY, cost: 0 })).json.limits[0]).toEqual({
           name: "per-minute",
+          unit: "requests",
           limit: 3,
           remaining: 3,
           reset: null,
