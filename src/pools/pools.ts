@@ -333,7 +333,9 @@ export class Pools {
 
   /** Reads what other instances have given. */
   async refresh(): Promise<void> {
-    await Promise.all([...this.shared.values()].map((shared) => shared.refresh()));
+    const { link } = this.deps;
+    // Of a pool that this instance has not used yet too.
+    if (link !== null) await Promise.all(this.names().map((name) => this.sharedOf(name, link).refresh()));
   }
 
   /** Gives the number of pools that wait to be written. */
