@@ -18,6 +18,11 @@ export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
   cache: "`hit`, `miss`, `stale`, `revalidated`, `collapsed` or `bypass`; `null` where the route has no cache.",
   grpcStatus:
     "Only for calls of gRPC: the status that the call ended with, such as `UNAVAILABLE`. `status` is then the HTTP status that stands for it.",
+  model: "Only for calls of language models: the model that the caller names.",
+  modelUsed: "Only where another one was asked: the model that answered, as its upstream calls it.",
+  tool: "Only for calls by the Model Context Protocol: the tool that the caller calls.",
+  cost: "Only for calls of models where prices are configured: what the call has cost, in dollars; where nobody has said, what was reserved for it.",
+  unit: "Only beside `cost`: `usd`.",
   code: "Only where Sluice refused: the problem's code.",
   authorize: "Only where the service that the route asks (`authorize`) has `refused`, or has not decided (`failed`).",
   error: "Only where a backend, or the service that the route asks, failed: what went wrong.",

@@ -3,6 +3,8 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import { nameOf } from "../grpc/status.ts";
 import type { Target } from "../upstreams/upstream.ts";
+import { MAX_CALLED_NAME } from "../values/called-name.ts";
+import { NANO } from "../values/money.ts";
 import { printable } from "../values/redact.ts";
 import { inThousandths } from "../values/thousandths.ts";
 
@@ -29,12 +31,23 @@ export class RequestLine {
     const { redactor, miss } = exchange.snapshot;
     let more = "";
     if (grpcStatus !== null) more += `,"grpcStatus":"${nameOf(grpcStatus)}"`;
+    more += this.called(exchange);
     if (refusal !== null) more += `,"code":"${refusal.code}"`;
     if (authorize !== null) more += `,"authorize":"${authorize}"`;
     if (trouble !== null) more += `,"error":${quoted(redactor.clean(trouble))}`;
     if (exchange.incoming.isAborted) more += ',"aborted":true';
     if (trace !== null) more += `,"traceId":"${trace.traceId}"`;
     return `"requestId":"${exchange.id}","method":${quoted(redactor.clean(exchange.incoming.head.method))},"path":${quoted(redactor.clean(exchange.path))},"status":${exchange.status},"latencyMs":${inThousandths(latency)}${route === miss ? NO_ROUTE : this.route(route)}${holder.via === "none" ? NO_CALLER : this.caller(holder)}${exchange.ip}${target === null ? NO_TARGET : this.upstream(target)}${exchange.attempts},"cache":${cache === null ? "null" : `"${cache}"`}${more}`;
+  }
+
+  /** Names the model and the tool that were called, with what that has cost; "" for requests that call none. */
+  private called({ model, modelUsed, tool, spending, money, snapshot }: Exchange<Arrival>): string {
+    if (model === null && tool === null && spending === null) return "";
+    const named = (field: string, name: string | null): string =>
+      name === null ? "" : `,"${field}":${quoted(snapshot.redactor.clean(name.slice(0, MAX_CALLED_NAME)))}`;
+    const used = modelUsed === model ? null : modelUsed;
+    const cost = spending === null ? "" : `,"cost":${money / NANO},"unit":"usd"`;
+    return named("model", model) + named("modelUsed", used) + named("tool", tool) + cost;
   }
 
   private route(route: Route): string {

@@ -1,4 +1,6 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
+import { MAX_CALLED_NAME } from "../values/called-name.ts";
+import { NANO } from "../values/money.ts";
 import { METHODS } from "./route-metrics.ts";
 import type { Attributes, Step } from "./trace.ts";
 
@@ -20,6 +22,19 @@ export interface Span {
 
 /** Gives the method as spans name it; a caller may send any word (OpenTelemetry's conventions for HTTP). */
 export const spanMethod = (method: string): string => (METHODS.includes(method) ? method : "_OTHER");
+
+/** Gives what is told of the model and the tool that were called, by OpenTelemetry's names where it has some. */
+function calledIn({ model, modelUsed, tool, spending, money, snapshot }: Exchange<Arrival>): Attributes {
+  const attributes: Attributes = {};
+  const name = (attribute: string, called: string | null): void => {
+    if (called !== null) attributes[attribute] = snapshot.redactor.clean(called.slice(0, MAX_CALLED_NAME));
+  };
+  name("gen_ai.request.model", model);
+  name("gen_ai.response.model", modelUsed);
+  name("gen_ai.tool.name", tool);
+  if (spending !== null) attributes["sluice.cost_usd"] = money / NANO;
+  return attributes;
+}
 
 /**
  * Gives the spans of a request that has ended, its own first. `elapsed` in milliseconds; `wallNow` is when it ended, in milliseconds since
@@ -54,6 +69,7 @@ export function spansOf(exchange: Exchange<Arrival>, elapsed: number, wallNow: n
   if (exchange.notes.cache !== null) attributes["sluice.cache"] = exchange.notes.cache;
   if (exchange.notes.refusal !== null) attributes["sluice.code"] = exchange.notes.refusal.code;
   if (exchange.notes.grpcStatus !== null) attributes["rpc.grpc.status_code"] = exchange.notes.grpcStatus;
+  Object.assign(attributes, calledIn(exchange));
   const isError = exchange.status >= 500;
   if (isError) attributes["error.type"] = exchange.notes.refusal?.code ?? String(exchange.status);
   const { traceId, spanId } = trace;

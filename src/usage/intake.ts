@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type CellFile, CellFolder } from "../shared/cell-folder.ts";
 import { Cells, drop } from "../shared/cells.ts";
 import type { Storage } from "../storage/open.ts";
+import { OTHER } from "../values/called-name.ts";
 import type { Clock } from "../values/clock.ts";
 import { COST, type CounterKey, ERRORS, LIMITED, REQUESTS, TIMES, TOKENS } from "./book.ts";
 import { HeavyHitters } from "./heavy-hitters.ts";
@@ -15,8 +16,6 @@ import { HourNames } from "./names.ts";
 export const MAX_NAMED = 10_000;
 /** The most models, and the most tools, that are told apart in an hour besides those that the configuration names: callers may name any. */
 export const MAX_CALLED = 1000;
-/** The name under which further models and tools are counted. */
-export const OTHER = "other";
 /** Milliseconds between two looks whether a process has died. */
 const LOOK_AT_LIVES_EVERY = 5000;
 /** The most processes of which it is remembered whether they live. */

@@ -3,10 +3,11 @@ import type { Caller } from "../exchange/caller.ts";
 import type { CellWriter } from "../shared/cell-folder.ts";
 import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
+import { MAX_CALLED_NAME, OTHER } from "../values/called-name.ts";
 import type { Clock } from "../values/clock.ts";
 import { COST, ERRORS, LIMITED, REQUESTS, TOKENS, UsageBook } from "./book.ts";
 import type { HeavyHitter } from "./heavy-hitters.ts";
-import { type IntakeDeps, type OnWritten, OTHER, UsageIntake } from "./intake.ts";
+import { type IntakeDeps, type OnWritten, UsageIntake } from "./intake.ts";
 
 /** Holds what is counted of requests. */
 export interface Counts {
@@ -44,8 +45,6 @@ export type UsageRow = Counts & { [dimension in Dimension]?: string } & { readon
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-/** The most characters of a model's or a tool's name that is told apart: callers may send any. */
-const MAX_NAME = 128;
 
 export interface UsageDeps {
   readonly storage: Storage;
@@ -142,4 +141,4 @@ export class Usage {
 }
 
 /** Gives the name that a model or a tool is counted by. */
-const named = (name: string): string => (name.length > MAX_NAME ? OTHER : name);
+const named = (name: string): string => (name.length > MAX_CALLED_NAME ? OTHER : name);

@@ -50,6 +50,7 @@ const exchange = (trace: unknown = null): Exchange =>
     target: { url: "http://127.0.0.1:3000", host: "127.0.0.1:3000" },
     attempts: 1,
     trace,
+    ...{ model: null, modelUsed: null, tool: null, spending: null, money: 0 },
     notes: { cache: null, refusal: null, authorize: null, trouble: null, grpcStatus: null },
     snapshot: { redactor: new Redactor(), miss: null },
   }) as unknown as Exchange;

@@ -39,6 +39,7 @@ const exchange = ({ notes = {}, ...more }: { notes?: object; [field: string]: un
     target: { url: "http://127.0.0.1:3000" },
     attempts: 1,
     trace: null,
+    ...{ model: null, modelUsed: null, tool: null, spending: null, money: 0 },
     notes: { cache: null, refusal: null, authorize: null, trouble: null, grpcStatus: null, ...notes },
     ...more,
   }) as unknown as Exchange;
@@ -110,6 +111,20 @@ describe("the line of a request", () => {
       1,
     );
     expect(JSON.parse((await lines())[0] ?? "")).toMatchObject({ code: "keyInvalid", traceId: "0af7651916cd43dd8448eb211c80319c" });
+  });
+
+  test("names the model and the tool that were called, and what that has cost in dollars", async () => {
+    const { log, lines } = logging();
+    const spending = {};
+    log.accessLog?.note(exchange({ model: "smart", modelUsed: "gpt-5", spending, money: 1_230_001 }), 1);
+    log.accessLog?.note(exchange({ model: "gpt-5", modelUsed: "gpt-5", spending }), 1);
+    log.accessLog?.note(exchange({ model: "\n".repeat(1000) }), 1);
+    log.accessLog?.note(exchange({ tool: `"${KEY}"` }), 1);
+    const [smart, same, long, tool] = (await lines()).map((line) => JSON.parse(line));
+    expect(smart).toMatchObject({ model: "smart", modelUsed: "gpt-5", cost: 0.001230001, unit: "usd" });
+    expect([same.model, same.modelUsed, same.cost]).toEqual(["gpt-5", undefined, 0]);
+    expect([long.model, long.cost]).toEqual(["\n".repeat(128), undefined]);
+    expect([tool.model, tool.tool.includes(KEY)]).toEqual([undefined, false]);
   });
 
   test("says what was wrong with the backend, and that the caller left before the end", async () => {
