@@ -8,6 +8,7 @@ import { NOTE_HEADER, noteIn } from "../versions/note.ts";
 import { openApiDocument } from "./document.ts";
 import { foreignRefusal, type Holders } from "./holders.ts";
 import type { IdempotentAnswers } from "./idempotency.ts";
+import type { ToolApi } from "./mcp/server.ts";
 import { endpointRefusalOf, notHere, refusalOf, toResponse, type WhyUnwritable } from "./refusals.ts";
 import type { AdminResource } from "./resource.ts";
 import { isAtLeast, isOpenToAll, leastRole, resourceFinder } from "./rights.ts";
@@ -29,6 +30,8 @@ export interface AdminDeps {
   readonly problemTypes: () => string;
   /** Runs a change of records so that all instances that share them agree; `null` where there is one alone. */
   readonly write: ((work: () => Promise<Response>) => Promise<Response>) | null;
+  /** Serves tools that stand for requests to this API. */
+  readonly tools: { serve(api: ToolApi): void };
   /** Logs a fault of Sluice's own. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -58,7 +61,7 @@ export function createAdmin(deps: AdminDeps, resources: readonly AdminResource[]
       return admin;
     });
 
-  return async (request, requestId, ip = "", browser = null) => {
+  const handle: AdminHandler = async (request, requestId, ip = "", browser = null) => {
     const { pathname } = new URL(request.url);
     const isOpen = pathname === "/swagger" || pathname.startsWith("/swagger/");
     deps.catchUp();
@@ -71,6 +74,15 @@ export function createAdmin(deps: AdminDeps, resources: readonly AdminResource[]
     if (!isOpen) response.headers.set("Cache-Control", "no-store");
     return response;
   };
+  deps.tools.serve({
+    document: () => openApiDocument(app),
+    send: (request, { requestId, ip, browser }) => {
+      request.headers.set("x-request-id", requestId);
+      return handle(request, requestId, ip, browser);
+    },
+    roleOf: (method, path) => leastRole(resourceAt(path), method, path),
+  });
+  return handle;
 }
 
 /**

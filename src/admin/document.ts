@@ -427,8 +427,9 @@ function finished(
   delete to["x-refuses"];
   for (const [status, description] of Object.entries(refusals)) {
     const [name] = REFUSALS[Number(status)] ?? [];
+    // What an endpoint says itself of a status counts.
     if (name !== undefined)
-      responses[status] = { $ref: `#/components/responses/${name}`, ...(description === null ? {} : { description }) };
+      responses[status] ??= { $ref: `#/components/responses/${name}`, ...(description === null ? {} : { description }) };
   }
   to.responses = responses;
   return to;

@@ -8,6 +8,12 @@ export interface Operation {
   readonly answer?: string;
   /** The reasons why it refuses, by status, besides those that every operation of its kind may give. */
   readonly refuses?: Readonly<Record<number, string>>;
+  /** False for what assistants have no use for: what only browsers need. */
+  readonly isTool?: false;
+  /** True when it only adds something, or does something once more: nothing that there was is lost, and nobody is refused by it. */
+  readonly adds?: true;
+  /** The field of its answer that holds a secret which is shown there and nowhere else. */
+  readonly shownOnce?: string;
 }
 
 const MANAGED = "It is declared in config.json, and only changed there.";
@@ -18,10 +24,13 @@ const records = (
   name: string,
   examples: { readonly create: object; readonly update: object },
   refuses: { readonly create: string; readonly remove: string },
+  more: Pick<Operation, "shownOnce"> = {},
 ): Record<string, Operation> => ({
   [`GET /admin/${plural}`]: { id: `list${name}s`, answer: `${name}Page` },
   [`POST /admin/${plural}`]: {
     id: `create${name}`,
+    adds: true,
+    ...(more.shownOnce === undefined ? {} : { shownOnce: more.shownOnce }),
     body: `New${name}`,
     answer: name,
     example: examples.create,
@@ -67,6 +76,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ),
   "POST /admin/consumers/{id}/link": {
     id: "createConsumerLink",
+    shownOnce: "url",
+    adds: true,
     body: "NewConsumerLink",
     answer: "ConsumerLink",
     example: { ttl: "30m" },
@@ -75,6 +86,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   "GET /admin/keys": { id: "listKeys", answer: "KeyPage" },
   "POST /admin/keys": {
     id: "createKey",
+    shownOnce: "key",
+    adds: true,
     body: "NewKey",
     answer: "KeyWithSecret",
     example: { consumer: "acme" },
@@ -82,6 +95,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "POST /admin/keys/import": {
     id: "importKeys",
+    adds: true,
     body: "KeyImport",
     answer: "ImportedKeys",
     example: { keys: [{ consumer: "acme", hash: "5c2b1f9b2a2e4d0f0c7f4a8ad8f2f3b6b9d1e0a7c4835f6e1d2c3b4a59687f70" }] },
@@ -104,6 +118,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   "DELETE /admin/keys/{id}": { id: "revokeKey", refuses: { 409: MANAGED } },
   "POST /admin/keys/{id}/rotate": {
     id: "rotateKey",
+    shownOnce: "key",
     body: "Rotation",
     answer: "KeyWithSecret",
     example: { gracePeriod: "24h" },
@@ -152,16 +167,19 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       update: { events: ["key.expiring", "quota.80", "quota.100"] },
     },
     { create: taken("webhook"), remove: MANAGED },
+    { shownOnce: "secret" },
   ),
   "GET /admin/webhooks/{id}/deliveries": { id: "listDeliveries", answer: "DeliveryPage" },
   "POST /admin/webhooks/{id}/test": {
     id: "testWebhook",
+    adds: true,
     body: "WebhookTest",
     answer: "WebhookTestResult",
     example: { event: "key.expiring" },
   },
   "POST /admin/webhooks/{id}/rotate": {
     id: "rotateWebhookSecret",
+    shownOnce: "secret",
     body: "WebhookSecretRotation",
     answer: "WebhookSecret",
     example: { keepOld: true },
@@ -169,6 +187,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "POST /admin/webhooks/deliveries/{id}/redeliver": {
     id: "redeliver",
+    adds: true,
     answer: "Delivery",
     refuses: { 409: "Its webhook is not enabled." },
   },
@@ -219,7 +238,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "GET /admin/breakers": { id: "listBreakers", answer: "BreakerList" },
   "POST /admin/breakers/{target}/open": { id: "openBreaker", answer: "BreakerList" },
-  "POST /admin/breakers/{target}/close": { id: "closeBreaker", answer: "BreakerList" },
+  "POST /admin/breakers/{target}/close": { id: "closeBreaker", adds: true, answer: "BreakerList" },
   "GET /admin/cache": { id: "getCache", answer: "CacheStatistics" },
   "DELETE /admin/cache": { id: "purgeCache", answer: "PurgedResponses" },
   "GET /admin/blocks": { id: "listBlocks", answer: "BlockPage" },
@@ -228,6 +247,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   "GET /admin/activities": { id: "getActivities", answer: "ActivityQueue", refuses: { 404: "Activities are off." } },
   "POST /admin/activities/{id}/replay": {
     id: "replayActivity",
+    adds: true,
     answer: "ReplayedActivities",
     refuses: { 404: "There is no such activity, or activities are off.", 409: "Nothing of it failed, or it can't be replayed." },
   },
@@ -239,6 +259,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   "GET /admin/tokens": { id: "listTokens", answer: "AdminTokenList" },
   "POST /admin/tokens": {
     id: "createToken",
+    shownOnce: "token",
+    adds: true,
     body: "NewAdminToken",
     answer: "AdminTokenWithText",
     example: { name: "ci", role: "viewer" },
@@ -251,13 +273,19 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   "GET /admin/session": { id: "getSession", answer: "WhoAmI" },
   "POST /admin/session": {
     id: "beginSession",
+    isTool: false,
     body: "SignIn",
     answer: "Session",
     example: { token: "slat_3yGq0V7tUOZlD4NcX8aRkMwBhT2eJfP6sLi9Qx" },
     refuses: { 401: "This is no admin token, or the link does not work any more.", 403: "The console is not served here." },
   },
-  "DELETE /admin/session": { id: "endSession" },
-  "GET /admin/session/options": { id: "getSignInOptions", answer: "SignInOptions", refuses: { 403: "The console is not served here." } },
+  "DELETE /admin/session": { id: "endSession", isTool: false },
+  "GET /admin/session/options": {
+    id: "getSignInOptions",
+    isTool: false,
+    answer: "SignInOptions",
+    refuses: { 403: "The console is not served here." },
+  },
   "GET /admin/logging": { id: "getLogging", answer: "Logging", refuses: { 409: "This gateway writes no log." } },
   "PATCH /admin/logging": {
     id: "updateLogging",
@@ -321,6 +349,14 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     id: "readEvents",
     refuses: { 429: "As many read events as may (code tooManyReaders), or your address is blocked." },
   },
+  "POST /admin/mcp": {
+    id: "callMcp",
+    isTool: false,
+    body: "RpcMessage",
+    answer: "RpcAnswer",
+    example: { jsonrpc: "2.0", id: 1, method: "tools/list" },
+  },
+  "POST /admin/mcp/secrets/{id}": { id: "seeSecret", isTool: false, answer: "SeenSecret" },
   "POST /admin/backup": { id: "createBackup" },
   "GET /health": { id: "isAlive", answer: "Liveness" },
   "GET /ready": { id: "isReady", answer: "Readiness" },
@@ -344,6 +380,7 @@ export const PARAMETER_EXAMPLES: Readonly<Record<string, string | number>> = {
   activities: "0199f3a8-1c3b-7c3e-9d5e-1f2a3b4c5d6e:0",
   tokens: "tok_0199f3a81c3b7c3e9d5e1f2a3b4c5d6e",
   versions: 1,
+  mcp: "hT4fV0tUOZlD4NcX8aRkMwBh",
 };
 
 /** The meaning of each tag, in the order in which people need them. */
@@ -372,6 +409,7 @@ export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["stats", "Numbers of this instance, as `sluice top` shows them"],
   ["logging", "The log's level, while the gateway runs"],
   ["tokens", "Admin tokens and their roles"],
+  ["mcp", "The admin API as tools for assistants, by the Model Context Protocol"],
   ["session", "Signing in to the console, and out"],
   ["config", "The configuration in force: show, reload, JSON Schema, the file"],
   ["versions", "What changed, by whom and why: compare, restore"],

@@ -50,6 +50,7 @@ import { LOCAL_PATHS, madeForWebhook, WebhookState, type WebhooksAdminDeps, webh
 import { WebhookConfig } from "../webhooks/settings.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import type { Holders } from "./holders.ts";
+import { type McpAdminDeps, mcpAdmin } from "./mcp/admin.ts";
 import { type AdminResource, own, recordsOf } from "./resource.ts";
 import { OPEN_TO_ALL, type SessionAdminDeps, sessionAdmin } from "./session.ts";
 import { type AdminTokens, tokensAdmin } from "./tokens.ts";
@@ -91,6 +92,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly admits: (ip: string) => boolean;
   readonly explain: ExplainAdminDeps;
   readonly stats: StatsDeps;
+  readonly mcp: McpAdminDeps;
   /** The log; `null`: nothing is logged. */
   readonly log: Log | null;
   readonly cache: CacheView;
@@ -172,6 +174,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(historyAdmin(deps), "admin"),
   recordsOf("token", tokensAdmin(deps.tokens)),
   own(sessionAdmin(deps.session), "viewer", {}, OPEN_TO_ALL),
+  own(mcpAdmin(deps.mcp, deps.visits, deps.audit), "admin", { "POST ": "viewer" }),
   own(backupAdmin(deps.databasePath, deps.audit), "admin"),
   own(limitsAdmin(deps), "operator"),
   // What it arms may be a record that instances share.

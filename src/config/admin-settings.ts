@@ -90,6 +90,11 @@ export const AdminConfig = Shape(
       description:
         "Whether the admin API and the console may write the configuration file. Never what belongs to the process (server, admin, storage, redis, plugins, telemetry.otlp), nor files, sockets and variables of the environment that the file did not name before. false, since whoever holds an admin token could otherwise change what you declared.",
     }),
+    mcp: Type.Boolean({
+      default: false,
+      description:
+        "Whether the admin API is an MCP server as well, at POST /admin/mcp: tools for assistants, with the rights of the token that they show. false, since an assistant does what it reads.",
+    }),
   },
   "The admin API.",
   { default: {} },

@@ -1,5 +1,7 @@
 import { type AdminDeps, type AdminHandler, createAdmin } from "../admin/app.ts";
 import { IdempotentAnswers } from "../admin/idempotency.ts";
+import { McpServer } from "../admin/mcp/server.ts";
+import { UnseenSecrets } from "../admin/mcp/unseen.ts";
 import { adminResources, type ResourceDeps } from "../admin/resources.ts";
 import { Visits } from "../admin/visits.ts";
 import { placeIn } from "../config/place.ts";
@@ -33,6 +35,8 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
   const { certificates, clientCertificates, versions, holders, signIn, sessions } = services;
   const visits = new Visits();
   const { consumers, keys, tiers, routes, registry } = records;
+  const unseen = new UnseenSecrets(() => clock.wall());
+  const tools = new McpServer({ isOn: () => inForce.config.admin.mcp, unseen });
   const deps: AdminDeps & ResourceDeps = {
     ...{
       tokens,
@@ -55,6 +59,8 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
       versions,
     },
     admits: (ip) => inForce.admitsAdmin(ip),
+    tools,
+    mcp: { server: tools, unseen },
     selfService: {
       ...{ links, visits },
       markOf: ({ token, shown }) => token?.mark ?? sessions.find(shown, "console")?.token ?? null,

@@ -96,7 +96,7 @@ export const keysAdmin = (keys: Keys) =>
         parse: "json",
         body: NewKey,
         response: { 201: KeyWithSecret },
-        detail: { summary: "Create or import a key", description: "The secret is in this answer and nowhere else." },
+        detail: { summary: "Create or import a key" },
       },
     )
     .post(
