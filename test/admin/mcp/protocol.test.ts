@@ -16,7 +16,12 @@ type Fields = Readonly<Record<string, string>>;
 
 /** Sends a body to the endpoint; an empty field is left out. */
 async function send(body: unknown, fields: Fields = {}, url = gateway.url) {
-  const all = { authorization: `Bearer ${TOKEN}`, "content-type": "application/json", accept: "application/json, text/event-stream", ...fields };
+  const all = {
+    authorization: `Bearer ${TOKEN}`,
+    "content-type": "application/json",
+    accept: "application/json, text/event-stream",
+    ...fields,
+  };
   const response = await fetch(`${url}/admin/mcp`, {
     method: "POST",
     headers: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== "")),
@@ -56,7 +61,8 @@ describe("by the version without sessions", () => {
   });
 
   test("a header that says something else than the body is refused, and so is one that is missing", async () => {
-    for (const fields of [{ "mcp-name": "deleteConsumer" }, { "mcp-name": "" }, { "mcp-name": "getHealth", "mcp-method": "tools/list" }]) {
+    const wrong: Fields[] = [{ "mcp-name": "deleteConsumer" }, { "mcp-name": "" }, { "mcp-name": "getHealth", "mcp-method": "tools/list" }];
+    for (const fields of wrong) {
       const { status, json } = await modern("tools/call", { name: "getHealth", arguments: {} }, fields);
       expect([fields, status, json.error.code]).toEqual([fields, 400, -32020]);
     }
@@ -190,7 +196,7 @@ test("whoever is signed in to the console sees a secret that was left out: once,
   const seen = await (await see(secret)).json();
   expect(seen).toEqual({ what: "key", subject: `key ${key}`, secret: expect.stringMatching(/^slc_/) });
   expect((await see(secret)).status).toBe(404);
-  const { items } = await (await gateway.admin("GET", "/admin/audit?limit=1")).json();
+  const { items } = (await (await gateway.admin("GET", "/admin/audit?limit=1")).json()) as { items: object[] };
   expect(items[0]).toMatchObject({ action: "secret.see", subject: `key ${key}` });
   const [late = ""] = (await make()).split(" ");
   gateway.clock.advance(3_600_000);

@@ -105,7 +105,11 @@ test("the schema of each tool's arguments is whole: an object, with no reference
     expect([name, JSON.stringify(inputSchema).includes("$ref"), inputSchema.type]).toEqual([name, false, "object"]);
     expect([name, description]).toEqual([name, expect.stringMatching(/^[A-Z].*\.$/s)]);
     for (const [argument, schema] of Object.entries(inputSchema.properties))
-      expect([name, argument, (schema as { description?: string }).description]).toEqual([name, argument, expect.stringMatching(/^[^%]+$/)]);
+      expect([name, argument, (schema as { description?: string }).description]).toEqual([
+        name,
+        argument,
+        expect.stringMatching(/^[^%]+$/),
+      ]);
     for (const argument of inputSchema.required ?? []) expect(Object.keys(inputSchema.properties)).toContain(argument);
   }
 });
