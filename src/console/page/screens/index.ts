@@ -10,6 +10,7 @@ import { Limits } from "./limits/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
+import { Secret } from "./secret.tsx";
 import { Start } from "./start/index.tsx";
 import { Versions } from "./versions/index.tsx";
 import { Webhooks } from "./webhooks/index.tsx";
@@ -39,6 +40,7 @@ export const SCREENS: readonly Screen[] = [
   { path: "", name: "Now", icon: "now", component: Now },
   { path: "why", name: "Why", icon: "why", component: Why },
   { path: "start", name: "Set up", icon: "right", component: Start, isHidden: true },
+  { path: "secret", name: "A secret for you", icon: "consumers", component: Secret, isHidden: true },
   { path: "consumers", name: "Consumers and keys", icon: "consumers", component: Consumers },
   { path: "routes", name: "Routes and upstreams", icon: "routes", component: Routes },
   { path: "limits", name: "Limits and tiers", icon: "limits", component: Limits },
