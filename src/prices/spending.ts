@@ -4,6 +4,11 @@ import type { Prompt } from "../tokens/prompt.ts";
 import type { Price } from "./price.ts";
 import type { Prices } from "./prices.ts";
 
+/** Gives more nano-dollars for a call, or does not: the key of a pool, within its budgets. */
+export interface Purse {
+  grow(more: number): boolean | Promise<boolean>;
+}
+
 /** Tokens for which a reservation grows at least. */
 const GROWS_BY = 1024;
 
@@ -22,6 +27,7 @@ export class ModelSpending implements Spending {
   /** What attempts have cost that are over. */
   private lostCost = 0;
   private attempt: Attempt;
+  private purse: Purse | null = null;
 
   /**
    * Takes the model that the caller names, and those that may answer: itself, or those of a virtual model's attempts. What is reserved
@@ -69,14 +75,20 @@ export class ModelSpending implements Spending {
    * reservation does not hold it. Gives whether it may be sent.
    */
   begin(model: string): boolean | Promise<boolean> {
+    // Its key is another one, which is taken after this.
+    this.purse = null;
+    return this.start(model);
+  }
+
+  /** Begins another attempt by the same model and with the same key. Gives whether it may be sent. */
+  again(): boolean | Promise<boolean> {
+    return this.start(this.attempt.model);
+  }
+
+  private start(model: string): boolean | Promise<boolean> {
     this.attempt = this.begun(model);
     const missing = this.lostCost + this.attempt.reserve - this.reserved;
     return missing <= 0 || this.growBy(missing);
-  }
-
-  /** Begins another attempt by the same model. Gives whether it may be sent. */
-  again(): boolean | Promise<boolean> {
-    return this.begin(this.attempt.model);
   }
 
   /** Notes that the attempt goes out. */
@@ -126,14 +138,26 @@ export class ModelSpending implements Spending {
     return price === null ? 0 : Math.max(price.estimate(0, GROWS_BY), Math.ceil(reserve / 4));
   }
 
-  /** Takes so much more from every limit in money, or nothing. Gives whether it did. */
+  /** Takes more from the budgets of a pool's key as well, when the call grows: those of the key that the attempt is sent with. */
+  drawOn(purse: Purse): void {
+    this.purse = purse;
+  }
+
+  /** Takes so much more from every limit in money and the key's budgets. Gives whether it did. */
   growBy(more: number): boolean | Promise<boolean> {
-    const note = (isGrown: boolean): boolean => {
-      if (isGrown) this.reserved += more;
-      return isGrown;
-    };
     const grown = this.grow(more);
-    return grown instanceof Promise ? grown.then(note) : note(grown);
+    return grown instanceof Promise ? grown.then((isGrown) => this.grown(isGrown, more)) : this.grown(grown, more);
+  }
+
+  /** Goes on with the pool's key where limits have given more: what the pool refuses then is given back when the call is settled. */
+  private grown(isGrown: boolean, more: number): boolean | Promise<boolean> {
+    if (!isGrown) return false;
+    const note = (isPaid: boolean): boolean => {
+      if (isPaid) this.reserved += more;
+      return isPaid;
+    };
+    const paid = this.purse?.grow(more) ?? true;
+    return paid instanceof Promise ? paid.then(note) : note(paid);
   }
 
   private begun(model: string): Attempt {

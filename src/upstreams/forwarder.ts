@@ -152,6 +152,7 @@ export class Forwarder {
     const prompt = exchange.prompt ?? (await promptOf(exchange, route, false));
     if (route.credential === null) return;
     exchange.credential = await CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body));
+    exchange.spending?.drawOn(exchange.credential);
     if (exchange.isOver) throw callerLeft();
   }
 }
