@@ -344,6 +344,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       422: "It does not hold any more: `errors` names every fault, and nothing was changed.",
     },
   },
+  "GET /admin/prices": { id: "listPrices", answer: "PriceList" },
   "GET /admin/stats": { id: "getStats", answer: "Stats" },
   "GET /admin/events": {
     id: "readEvents",
@@ -406,6 +407,7 @@ export const TAGS: readonly (readonly [name: string, description: string])[] = [
   ["audit", "Audit log: what was done, by whom; hash-chained"],
   ["events", "Live events: requests, limits, breakers, changes"],
   ["metrics", "Prometheus metrics"],
+  ["prices", "What models cost"],
   ["stats", "Numbers of this instance, as `sluice top` shows them"],
   ["logging", "The log's level, while the gateway runs"],
   ["tokens", "Admin tokens and their roles"],

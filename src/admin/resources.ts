@@ -26,6 +26,7 @@ import { type LimitsAdminDeps, limitsAdmin } from "../limits/admin.ts";
 import { PoolState, poolsAdmin } from "../pools/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { PoolConfig } from "../pools/settings.ts";
+import { type PricesView, pricesAdmin } from "../prices/admin.ts";
 import { documentsAdmin } from "../records/admin.ts";
 import type { Documents } from "../records/documents.ts";
 import { RouteConfig } from "../routes/settings.ts";
@@ -96,6 +97,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   /** The log; `null`: nothing is logged. */
   readonly log: Log | null;
   readonly cache: CacheView;
+  readonly prices: PricesView;
   /** Gives what all processes of the gateway know of targets. */
   readonly inAll: CountsInAll;
   /** Gives the lines of the log that found no room, in all processes. */
@@ -167,6 +169,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(certificatesAdmin(deps.certificates), "admin"),
   own(breakersAdmin(deps.upstreams, deps.clock, deps.audit, deps.inAll), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),
+  own(pricesAdmin(deps.prices), "admin"),
   recordsOf("block", blocksAdmin(deps.guard, deps.audit)),
   own(activitiesAdmin(deps.activities, deps.audit), "admin"),
   own(auditAdmin(deps.audit), "admin"),

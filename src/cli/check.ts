@@ -3,6 +3,7 @@ import { configWarnings } from "../config/warnings.ts";
 import { day } from "../edge/ends.ts";
 import { examineFiles } from "../edge/files.ts";
 import { pluginFileFaults } from "../plugins/plugins.ts";
+import { PriceBook } from "../prices/book.ts";
 import { type Fault, formatFault } from "../schema/faults.ts";
 import { print } from "../telemetry/stdout.ts";
 import { examineBackendFiles } from "../upstreams/tls-files.ts";
@@ -31,10 +32,16 @@ export const check: Command = {
     const now = Date.now();
     const { faults, warnings: ofCertificates, certificates, lines } = examineFiles(config.server.tls, now);
     const backends = examineBackendFiles(config, now);
-    const wrong = [...faults, ...backends.faults, ...(await pluginFileFaults(config, file))];
+    const prices = new PriceBook(file).examine(config);
+    const wrong = [...faults, ...backends.faults, ...prices.faults, ...(await pluginFileFaults(config, file))];
     if (wrong.length > 0) return tell(file, placed(text, wrong));
     const host = process.env.SLUICE_HOST || config.server.host;
-    const warnings = placed(text, [...configWarnings(config, given, host, now), ...ofCertificates, ...backends.warnings]);
+    const warnings = placed(text, [
+      ...configWarnings(config, given, host, now),
+      ...ofCertificates,
+      ...backends.warnings,
+      ...prices.warnings,
+    ]);
     for (const { file: certificate, names, endsAt } of certificates)
       print(`${certificate}: a certificate for ${names.join(", ")}, until ${day(endsAt)}\n`);
     for (const line of lines) print(`${line}\n`);

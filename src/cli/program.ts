@@ -13,6 +13,7 @@ import { logs } from "./logs.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
+import { prices } from "./prices.ts";
 import {
   activities,
   blocks,
@@ -55,6 +56,7 @@ const COMMANDS: readonly Command[] = [
   routes,
   upstreams,
   pools,
+  prices,
   issuers,
   webhooks,
   limits,

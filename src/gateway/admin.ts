@@ -80,6 +80,7 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     issuerState: (name) => issuerState(issuers.get(name), clock),
     poolState: (name) => poolState(pools, name, clock),
     routePolicies: () => snapshots.routes.flatMap((route) => route.policies),
+    prices: { book: ground.prices, config: () => ground.inForce.config },
     cache: { statistics: picture.cache, purge: picture.purge },
     inAll: picture.targets,
     droppedInAll: picture.dropped,

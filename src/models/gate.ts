@@ -70,7 +70,7 @@ export class ModelGates {
   /** Has the exchange know what it may cost, if it calls a model. */
   private price(exchange: Exchange<Arrival>, route: Route, prices: Prices, prompt: Prompt): void {
     const { model } = exchange;
-    if (model === null && !isUnnamedCall(exchange, prompt)) return;
+    if (COUNTS_ONLY.test(exchange.path) || (model === null && !isUnnamedCall(exchange, prompt))) return;
     const spending = new ModelSpending(prompt, model ?? "", model === null ? [""] : candidatesOn(route, model), prices);
     exchange.spending = spending;
     if (spending.isUnpriced && exchange.asker === null) this.tellUnpriced(route.name, spending);
@@ -92,6 +92,9 @@ export class ModelGates {
     this.deps.onUnpriced(route, model, isNews, reserve !== null);
   }
 }
+
+/** The ends of paths below which a model is named and not called: they count tokens, or look at a text, for nothing. */
+const COUNTS_ONLY = /\/(?:messages\/count_tokens|responses\/input_tokens|tokenize|moderations)$/;
 
 /** The interfaces whose requests call a model, whatever their bodies look like. */
 const CALLS: ReadonlySet<ModelApi> = new Set(["chat", "responses", "messages", "embeddings", "images", "audio"]);

@@ -5,7 +5,7 @@ import { reasonOf } from "../edge/judge.ts";
 import { isUnchanged, type Sources, stampOf } from "../plugins/source.ts";
 import { type Fault, formatPath, schemaFaults } from "../schema/faults.ts";
 import { Prices } from "./prices.ts";
-import { PriceTable, priceFaults } from "./settings.ts";
+import { PriceTable, priceFaults, priceWarnings } from "./settings.ts";
 
 /** Holds the parts of a configuration that say what models cost. */
 export interface PricesConfig {
@@ -43,16 +43,27 @@ export class PriceBook {
   }
 
   /** Gives what keeps the prices of a configuration from coming into force, at their place in it. */
-  faultsOf({ prices }: PricesConfig): readonly Fault[] {
+  faultsOf(config: PricesConfig): readonly Fault[] {
+    return this.examine(config).faults;
+  }
+
+  /** Gives the faults of the file that a configuration names, and what is hardly meant in it. */
+  examine({ prices }: PricesConfig): { readonly faults: readonly Fault[]; readonly warnings: readonly Fault[] } {
     if (typeof prices !== "string") {
       this.watched = new Map();
-      return [];
+      return { faults: [], warnings: [] };
     }
     const path = resolve(this.folder, prices);
     // Before it is read: what changes meanwhile is seen as a change afterwards.
     this.watched = new Map([[path, stampOf(path)]]);
-    const read = readTable(path, this.shown(path));
-    return "faults" in read ? read.faults : [];
+    const shown = this.shown(path);
+    const read = readTable(path, shown);
+    if ("faults" in read) return { faults: read.faults, warnings: [] };
+    const warnings = priceWarnings(read.table, []).map((warning) => ({
+      path: ["prices"],
+      message: `${shown} ${formatPath(warning.path)}: ${warning.message}`,
+    }));
+    return { faults: [], warnings };
   }
 
   /** Puts the prices of a configuration in force. A file that can't be read any more leaves those that were read before. */

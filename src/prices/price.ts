@@ -90,8 +90,9 @@ const KINDS = Object.keys(NO_FIGURES) as (keyof Figures)[];
 type Kinds = Omit<PriceConfig, "maxOutput" | "over">;
 
 function compileRates(kinds: Kinds): Rates {
-  const input = nanoOfPrice(kinds.input) ?? 0;
-  const output = nanoOfPrice(kinds.output) ?? 0;
+  // A model that answers with pictures or sound alone need not say so twice.
+  const input = nanoOfPrice(kinds.input ?? kinds.inputAudio ?? kinds.inputImage) ?? 0;
+  const output = nanoOfPrice(kinds.output ?? kinds.outputImage ?? kinds.outputAudio) ?? 0;
   const cacheWrite = nanoOfPrice(kinds.cacheWrite) ?? input;
   return {
     tokens: {

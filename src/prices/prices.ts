@@ -27,6 +27,11 @@ export class Prices {
     this.patterns = patterns;
   }
 
+  /** Gives the name or the pattern by which a model has its price; `null`: it has none. */
+  patternOf(model: string): string | null {
+    return this.exact.has(model) ? model : (this.patterns.find(({ pattern }) => matchesName(pattern, model))?.pattern ?? null);
+  }
+
   /** Gives the price of a model: of the exact name, else of the longest pattern that it matches. `null`: it has none. */
   of(model: string): Price | null {
     const exact = this.exact.get(model);

@@ -3,7 +3,8 @@ import type { Section } from "../config/section.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Shape } from "../schema/fields.ts";
 import { DOLLARS } from "../values/money.ts";
-import { NAME_PATTERN } from "../values/name-patterns.ts";
+import { matchesName, NAME_PATTERN } from "../values/name-patterns.ts";
+import { moneyWithoutPrices } from "./money-places.ts";
 
 /** Gives the schema of a price: dollars for a million tokens, unless `description` says otherwise. */
 const Dollars = (description: string) =>
@@ -15,8 +16,8 @@ const Dollars = (description: string) =>
 
 /** The prices of all kinds of usage. What is missing costs what its neighbour costs, as its description says. */
 const KINDS = {
-  input: Type.Optional(Dollars("A million tokens of the request.")),
-  output: Type.Optional(Dollars("A million tokens of the answer.")),
+  input: Type.Optional(Dollars("A million tokens of the request; left out: what inputAudio or inputImage costs, else nothing.")),
+  output: Type.Optional(Dollars("A million tokens of the answer; left out: what outputImage or outputAudio costs, else nothing.")),
   cacheRead: Type.Optional(Dollars("A million tokens of the request that the provider had kept; left out: what input costs.")),
   cacheWrite: Type.Optional(Dollars("A million tokens of the request that the provider keeps; left out: what input costs.")),
   cacheWriteHour: Type.Optional(Dollars("The same for those that are kept for an hour; left out: what cacheWrite costs.")),
@@ -84,6 +85,8 @@ export const pricesSection: Section<"prices", typeof schema> = {
   name: "prices",
   schema,
   faults: (prices) => (prices === null || typeof prices === "string" ? [] : priceFaults(prices, ["prices"])),
+  warnings: (prices, { config }) =>
+    prices === null ? moneyWithoutPrices(config) : typeof prices === "string" ? [] : priceWarnings(prices, ["prices"]),
 };
 
 /** Gives the faults of a table of prices that its schema can't express. Paths begin with `at`. */
@@ -91,14 +94,26 @@ export function priceFaults(table: PriceTable, at: Path): Fault[] {
   const faults: Fault[] = [];
   if (Object.keys(table).length > MAX_PRICES) faults.push({ path: at, message: `must have at most ${MAX_PRICES} prices` });
   for (const [pattern, price] of Object.entries(table)) {
-    const { input, output, second, request, over = [] } = price;
-    if (input === undefined && output === undefined && second === undefined && request === undefined)
+    const { over = [], maxOutput: _, ...kinds } = price;
+    if (Object.keys(kinds).length === 0)
       faults.push({ path: [...at, pattern], message: 'has no price: set "input" and "output", "second" or "request"' });
     for (const [i, { context }] of over.entries())
       if (over.findIndex((other) => other.context === context) < i)
         faults.push({ path: [...at, pattern, "over", i, "context"], message: "stands here twice" });
   }
   return faults;
+}
+
+/** Gives what is hardly meant in a table of prices: patterns of which others take all that they match. Paths begin with `at`. */
+export function priceWarnings(table: PriceTable, at: Path): Fault[] {
+  const patterns = Object.keys(table)
+    .filter((name) => name.includes("*"))
+    .sort((a, b) => b.length - a.length);
+  return patterns.flatMap((pattern, i): Fault[] => {
+    const before = patterns.slice(0, i).find((other) => matchesName(other, pattern));
+    if (before === undefined) return [];
+    return [{ path: [...at, pattern], message: `never holds: ${JSON.stringify(before)} is longer, and matches all that it matches` }];
+  });
 }
 
 const unpriced = Type.Union([Type.Literal("deny"), Type.Literal("zero")], {
