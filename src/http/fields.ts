@@ -162,7 +162,8 @@ export class Fields {
 
   /** The media type that Content-Type names, in lower case and without parameters (RFC 9110 §8.3.1); "" when it is missing. */
   get mediaType(): string {
-    return this.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+    const value = this.get("content-type");
+    return value === null ? "" : (MEDIA_TYPES.get(value) ?? mediaTypeOf(value));
   }
 
   /** Joins all values of this lower-case name by a comma (RFC 9110 §5.3); `null` when there is none. */
@@ -173,6 +174,20 @@ export class Fields {
     }
     return all;
   }
+}
+
+/** Remembers media types by the values that name them, of which there are few. */
+const MEDIA_TYPES = new Map<string, string>();
+/** The most values that are remembered, and the most characters of one. */
+const MAX_VALUES = 256;
+const MAX_REMEMBERED = 128;
+
+function mediaTypeOf(value: string): string {
+  const type = value.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  if (value.length > MAX_REMEMBERED) return type;
+  if (MEDIA_TYPES.size >= MAX_VALUES) MEDIA_TYPES.clear();
+  MEDIA_TYPES.set(value, type);
+  return type;
 }
 
 /** Gives the fields that header lines, each ended by CRLF, were made of. */

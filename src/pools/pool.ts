@@ -247,14 +247,20 @@ export function settle(state: PoolState, { key, from }: Grant, used: Cost, reque
   for (const [i, { of, window, start, amount }] of from.entries()) {
     const total = of === "requests" ? requests : used[of];
     if (total === null) continue;
-    const reserved = spent.find((each) => each.of === of && each.window === window && each.start === start);
-    if (reserved === undefined) continue;
-    const isSame = (each: Taken) => each.of === of && each.window === window;
     // What was taken first is used first; what is used beyond all of it is the last window's.
-    const before = from.slice(0, i).reduce((sum, each) => sum + (isSame(each) ? each.amount : 0), 0);
-    const isLast = !from.slice(i + 1).some(isSame);
-    const share = isLast ? Math.max(0, total - before) : Math.min(amount, Math.max(0, total - before));
-    reserved.used = Math.max(0, reserved.used + share - amount);
+    let left = total;
+    let isLast = true;
+    for (const [j, each] of from.entries()) {
+      if (j === i || each.of !== of || each.window !== window) continue;
+      if (j < i) left -= each.amount;
+      else isLast = false;
+    }
+    const share = Math.max(0, isLast ? left : Math.min(amount, left));
+    for (const each of spent)
+      if (each.of === of && each.window === window && each.start === start) {
+        each.used = Math.max(0, each.used + share - amount);
+        break;
+      }
   }
   state.probing.delete(key.id);
 }

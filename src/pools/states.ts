@@ -216,6 +216,7 @@ export class SharedStates implements PoolStates {
 
   /** Lets keys be tried again whose probe was a process' that is dead. */
   private freeProbes({ probing }: PoolState): void {
+    if (probing.size === 0) return;
     for (const [key, { by }] of probing) if (!this.lives(by)) probing.delete(key);
   }
 

@@ -130,10 +130,15 @@ export class Meter {
     readonly isSieved: boolean = false,
   ) {
     this.numbers = new NumbersAt(recipe.places);
-    const choices = recipe.places.size - OF_SIEVE.length;
-    const glance = isSieved ? withoutUsage(this.numbers, choices + 1) : recipe.marker === null ? () => false : without(recipe.marker);
-    const sieve = isSieved ? unaskedUsage(this.numbers, choices, choices + 1) : null;
-    this.events = isEvents ? new EventNumbers(this.numbers, glance, sieve, (bytes) => this.write(bytes)) : null;
+    this.events = isEvents ? this.eventsOf(recipe) : null;
+  }
+
+  private eventsOf({ places, marker }: UsageRecipe): EventNumbers {
+    const { numbers, isSieved } = this;
+    const choices = places.size - OF_SIEVE.length;
+    const glance = isSieved ? withoutUsage(numbers, choices + 1) : marker === null ? () => false : without(marker);
+    const sieve = isSieved ? unaskedUsage(numbers, choices, choices + 1) : null;
+    return new EventNumbers(numbers, glance, sieve, (bytes) => this.write(bytes));
   }
 
   /** Reads a piece of the response, which goes to the caller as it is. */

@@ -5,6 +5,8 @@ enum Byte {
   Space = 32,
   Quote = 34,
   Comma = 44,
+  Zero = 48,
+  Nine = 57,
   Colon = 58,
   OpenList = 91,
   Backslash = 92,
@@ -15,6 +17,10 @@ enum Byte {
 
 /** The most characters that a number has. */
 const MAX_DIGITS = 32;
+/** Whole numbers below this one are read digit by digit. */
+const MAX_PLAIN = 1e14;
+/** The bytes of a string that are looked at one by one. */
+const SHORT = 24;
 /** The most bytes that a name that is looked for has: longer names are known to be others. */
 const MAX_NAME = 260;
 
@@ -94,7 +100,10 @@ export class NumbersAt {
   private isEscaped = false;
   /** The bytes that have come of the string that is being read, when it is a name that may matter; -1 when it is not. */
   private nameLength = -1;
-  private readonly name = Buffer.alloc(MAX_NAME);
+  /** The bytes of a name that comes in several pieces; made for the first one that does. */
+  private name: Buffer | null = null;
+  /** The number that is being read, as long as it has nothing but digits; -1: there is none, or it stands in `digits`. */
+  private integer = -1;
   private digits = "";
 
   constructor(private readonly places: Places) {
@@ -110,6 +119,7 @@ export class NumbersAt {
     this.isEscaped = false;
     this.hit = null;
     this.listAt = -1;
+    this.integer = -1;
     this.digits = "";
     this.kinds.fill(Kind.Nothing);
   }
@@ -128,7 +138,7 @@ export class NumbersAt {
         continue;
       }
       const byte = bytes[i++] as number;
-      if (this.digits !== "" && !isOfNumber(byte)) this.endNumber();
+      if ((this.integer >= 0 || this.digits !== "") && !isOfNumber(byte)) this.endNumber();
       if (byte === Byte.Space || byte === Byte.Lf || byte === Byte.Cr || byte === Byte.Tab) continue;
       if (this.listAt >= 0) {
         this.kinds[this.listAt] = byte === Byte.CloseList ? Kind.EmptyList : Kind.List;
@@ -172,9 +182,19 @@ export class NumbersAt {
           if (!isOfNumber(byte)) {
             this.found(Kind.Other);
             this.hit = null;
-          } else if (this.digits.length < MAX_DIGITS) this.digits += String.fromCharCode(byte);
+          } else this.readDigit(byte);
       }
     }
+  }
+
+  private readDigit(byte: number): void {
+    if (this.digits === "" && byte >= Byte.Zero && byte <= Byte.Nine && this.integer < MAX_PLAIN) {
+      this.integer = Math.max(0, this.integer) * 10 + byte - Byte.Zero;
+      return;
+    }
+    if (this.integer >= 0) this.digits = String(this.integer);
+    this.integer = -1;
+    if (this.digits.length < MAX_DIGITS) this.digits += String.fromCharCode(byte);
   }
 
   private found(kind: Kind): void {
@@ -182,12 +202,13 @@ export class NumbersAt {
   }
 
   private endNumber(): void {
-    const value = Number(this.digits);
+    const value = this.integer >= 0 ? this.integer : Number(this.digits);
     if (Number.isFinite(value) && this.hit !== null) {
       this.values[this.hit.place] = value;
       for (const other of this.hit.others) this.values[other] = value;
       this.found(Kind.Number);
     }
+    this.integer = -1;
     this.digits = "";
     this.hit = null;
   }
@@ -199,6 +220,14 @@ export class NumbersAt {
     if (this.isEscaped) {
       this.isEscaped = false;
       i++;
+    }
+    // Most strings are so short that a call of the platform's search would cost more.
+    for (let near = i; near < to && near < i + SHORT; near++) {
+      const byte = bytes[near];
+      if (byte === Byte.Backslash) break;
+      if (byte !== Byte.Quote) continue;
+      this.inString = false;
+      return near + 1;
     }
     for (;;) {
       const quote = bytes.indexOf(Byte.Quote, i);
@@ -219,31 +248,36 @@ export class NumbersAt {
   }
 
   private readName(bytes: Uint8Array, from: number, to: number): number {
-    for (let i = from; i < to; i++) {
-      const byte = bytes[i] as number;
-      if (byte === Byte.Quote) {
-        this.hit = this.named();
-        this.inString = false;
-        return i + 1;
-      }
-      // A name with escapes is taken for another one.
-      if (byte === Byte.Backslash || this.nameLength === MAX_NAME) {
-        this.nameLength = -1;
-        return i;
-      }
-      this.name[this.nameLength++] = byte;
+    const before = this.nameLength;
+    const until = Math.min(to, from + MAX_NAME - before);
+    let i = from;
+    while (i < until && bytes[i] !== Byte.Quote && bytes[i] !== Byte.Backslash) i++;
+    const isWhole = i < to && bytes[i] === Byte.Quote;
+    if (isWhole && before === 0) {
+      this.hit = this.named(bytes, from, i);
+    } else if (isWhole || i === to) {
+      this.name ??= Buffer.alloc(MAX_NAME);
+      this.name.set(bytes.subarray(from, i), before);
+      this.nameLength = before + i - from;
+      if (!isWhole) return to;
+      this.hit = this.named(this.name, 0, this.nameLength);
+    } else {
+      // A name with escapes, or one so long, is taken for another one.
+      this.nameLength = -1;
+      return i;
     }
-    return to;
+    this.inString = false;
+    return i + 1;
   }
 
-  /** Gives the step with the name that was read; `null` when that is not looked for. */
-  private named(): Step | null {
+  /** Gives the step whose name stands in `bytes` from `from` up to `to`; `null` when that is not looked for. */
+  private named(bytes: Uint8Array, from: number, to: number): Step | null {
     const steps = this.open[this.onPath - 1] ?? [];
     for (const step of steps) {
       const { name } = step;
-      if (name.length !== this.nameLength) continue;
+      if (name.length !== to - from) continue;
       let i = 0;
-      while (i < name.length && name[i] === this.name[i]) i++;
+      while (i < name.length && name[i] === bytes[from + i]) i++;
       if (i === name.length) return step;
     }
     return null;

@@ -107,13 +107,14 @@ export async function readPrompt(body: Body | null, length: number, hints: Promp
   const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MAX_READ : Math.max(0, length);
   readAtOnce += reserved;
   const held = new HeldBody(body, max);
-  const bytes = await held.whole
-    .catch((error: Error) => {
-      throw new UpstreamFailure("request", "the request's body broke off", false, error);
-    })
-    .finally(() => {
-      readAtOnce -= reserved;
-    });
+  let bytes: Uint8Array | null;
+  try {
+    bytes = await held.whole;
+  } catch (error) {
+    throw new UpstreamFailure("request", "the request's body broke off", false, error as Error);
+  } finally {
+    readAtOnce -= reserved;
+  }
   if (bytes === null) return unread(held, length, path);
   const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
@@ -215,9 +216,11 @@ function textBytes(value: unknown): number {
   while (open.length > 0) {
     const next = open.pop();
     if (typeof next === "string") sum += next.startsWith("data:") ? 0 : Buffer.byteLength(next);
-    else if (typeof next === "object" && next !== null) {
-      const isFile = isObject(next) && holdsFile(next);
-      for (const [name, child] of Object.entries(next)) if (!(isFile && name === "data")) open.push(child);
+    else if (Array.isArray(next)) for (const child of next) open.push(child);
+    else if (isObject(next)) {
+      const isFile = holdsFile(next);
+      // A list of all entries would cost more than the rest of this.
+      for (const name in next) if (!(isFile && name === "data")) open.push(next[name]);
     }
   }
   return sum;

@@ -4,14 +4,29 @@ import { Kind, type NumbersAt } from "./number-at.ts";
 const NAME = Buffer.from('"usage"');
 const NULL = Buffer.from("null");
 
-const LAST = Buffer.from('"usage":null}');
+const COLON_NULL = Buffer.from(":null");
 
-/** Makes a glance that skips events without a field of this name, in which nothing can be found. `name` in quotes. */
+/**
+ * Makes a glance that skips events without a field of this name, in which nothing can be found, and those in which it is null: some providers
+ * put it into each. `name` in quotes.
+ */
 export function without(name: Buffer): Glance {
+  const lies = searchFor(name);
+  return (bytes, from, until) => {
+    const at = lies(bytes, from);
+    return at >= until || (isNull(bytes, at + name.length) && lies(bytes, at + 1) >= until);
+  };
+}
+
+/** Tells whether `:null` stands at this position. */
+const isNull = (bytes: Buffer, at: number): boolean => bytes[at] === 58 && bytes.compare(COLON_NULL, 0, COLON_NULL.length, at, at + COLON_NULL.length) === 0;
+
+/** Makes a search for a name that looks at each byte of a piece once: it gives the next place from a position on, and the piece's end when there is none. */
+function searchFor(name: Buffer): (bytes: Buffer, from: number) => number {
   let seen: Buffer | null = null;
   let next = -1;
   let last = -1;
-  return (bytes, from, until) => {
+  return (bytes, from) => {
     // Where it is next is searched for once in a piece, and again when the search has come there.
     const isOn = seen === bytes && from > last && next >= from;
     last = from;
@@ -20,23 +35,37 @@ export function without(name: Buffer): Glance {
       const at = bytes.indexOf(name, from);
       next = at < 0 ? bytes.length : at;
     }
-    return next >= until;
+    return next;
   };
 }
 
 /**
- * Makes a glance like `without`, which also skips an event that ends with `"usage":null`: that is a field of the outermost object, and says
- * all there is to know. `usage`: the place of the usage.
+ * Makes a glance that skips events without a usage, and those whose only one is null and has nothing but plain fields behind it: then it is a
+ * field of the outermost object, and that says all there is to know. `usage`: the place of the usage.
  */
 export function withoutUsage(numbers: NumbersAt, usage: number): Glance {
-  const hasNone = without(NAME);
+  const lies = searchFor(NAME);
   return (bytes, from, until) => {
-    if (hasNone(bytes, from, until)) return true;
-    const at = until - LAST.length;
-    if (at < from || bytes.indexOf(NAME, from) !== at || bytes.compare(LAST, 0, LAST.length, at, until) !== 0) return false;
+    const at = lies(bytes, from);
+    if (at >= until) return true;
+    const behind = at + NAME.length;
+    if (!isNull(bytes, behind) || lies(bytes, at + 1) < until || !isLastOfObject(bytes, behind + COLON_NULL.length, until)) return false;
     numbers.kinds[usage] = Kind.Other;
     return true;
   };
+}
+
+/** The most bytes behind a usage that are looked at. */
+const MAX_BEHIND = 64;
+
+/** Tells whether what stands from here to the end of the text is within one object, and ends it: it has no bracket but the last. */
+function isLastOfObject(bytes: Buffer, from: number, until: number): boolean {
+  if (until - from > MAX_BEHIND) return false;
+  for (let i = from; i < until - 1; i++) {
+    const byte = bytes[i];
+    if (byte === 123 || byte === 125 || byte === 91 || byte === 93) return false;
+  }
+  return true;
 }
 
 /**

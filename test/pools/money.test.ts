@@ -239,9 +239,8 @@ describe("a request with a pool's key", () => {
     const all = poolsOf(keys);
     const exchange = exchangeOn(routeOf({ credential: { pool: "p" } }), all.clock);
     const its = { ...charge, ...price, cost: () => its.price };
-    exchange.spending = { ...its, grow: () => true };
     if (credential === null) throw new Error("no credential");
-    const use = await CredentialUse.begin(all, exchange, credential, prompt, false);
+    const use = await CredentialUse.begin(all, exchange, credential, prompt, false, its);
     return { ...all, exchange, use, its };
   }
 
