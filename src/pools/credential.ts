@@ -6,7 +6,7 @@ import type { RouteConfig } from "../routes/settings.ts";
 import { AUTO_USAGE, type Meter, type UsageRecipe, usageByPaths } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import type { Clock } from "../values/clock.ts";
-import type { Choice, Cost, Grant, PoolKey } from "./pool.ts";
+import type { Choice, Cost, Grant, Lease, PoolKey } from "./pool.ts";
 import { isDoubtful, type Pool, type Pools } from "./pools.ts";
 
 /** Says how a route's requests get a credential of a pool. */
@@ -131,16 +131,16 @@ export class CredentialUse {
 
   /**
    * Reserves what the request will cost with one of the pool's keys, until the exchange ends or the attempt is given up. `charge`: what it
-   * costs in money. Throws `PoolExhausted`, `PoolMissing` and `ModelUnpriced`.
+   * costs in money. Throws, or rejects with, `PoolExhausted`, `PoolMissing` and `ModelUnpriced`; waits only where Redis has the pools.
    */
-  static async begin(
+  static begin(
     deps: { readonly pools: Pools; readonly clock: Clock },
     exchange: Exchange<Arrival>,
     credential: RouteCredential,
     prompt: Prompt,
     mayProbe: boolean,
     charge: Charge | null = exchange.spending,
-  ): Promise<CredentialUse> {
+  ): CredentialUse | Promise<CredentialUse> {
     const pool = deps.pools.get(credential.pool);
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
     if (charge?.reserve === null && pool.policy.keys.every(({ budgets }) => budgets.some(({ of }) => of === "usd")))
@@ -148,11 +148,14 @@ export class CredentialUse {
     const stated = statedCost(exchange, credential);
     const tokens = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
     const cost = { tokens, usd: charge === null ? null : (charge.reserve ?? Number.POSITIVE_INFINITY) };
-    const grant = await take(deps.pools, pool, exchange.route.name, cost, { without: [], mayProbe });
     const input = stated === null && prompt.isRead ? prompt.input : null;
-    const use = new CredentialUse(deps, exchange, pool, credential, cost, charge, input, grant);
-    exchange.onEnded(() => use.settle());
-    return use;
+    const used = (grant: Grant): CredentialUse => {
+      const use = new CredentialUse(deps, exchange, pool, credential, cost, charge, input, grant);
+      exchange.onEnded(() => use.settle());
+      return use;
+    };
+    const taken = take(deps.pools, pool, exchange.route.name, cost, mayProbe ? PROBING : RATHER_NOT);
+    return taken instanceof Promise ? taken.then(used) : used(taken);
   }
 
   /** The header line that carries the key. */
@@ -195,7 +198,7 @@ export class CredentialUse {
     this.isSettled = true;
     this.requests = 0;
     this.call = null;
-    this.grant = await take(pools, this.pool, this.exchange.route.name, this.cost, { without: this.refused, mayProbe: true });
+    this.grant = await take(pools, this.pool, this.exchange.route.name, this.cost, [{ without: this.refused, mayProbe: true }]);
     this.isSettled = false;
     // It may have ended meanwhile.
     this.exchange.onEnded(() => this.settle());
@@ -313,11 +316,19 @@ const NOTHING: Cost = { tokens: 0, usd: 0 };
 /** Asks the upstream about a key: the status that a request of our own gets with it, `null` without an answer. */
 export type Ask = (key: PoolKey) => Promise<number | null>;
 
-/** Takes a key that has room for the cost; better one that may fail than none. Rejects with `PoolExhausted`. */
-async function take(pools: Pools, pool: Pool, route: string, cost: Cost, choice: Choice): Promise<Grant> {
-  const lease = await pools.reserve(pool, route, cost, choice.mayProbe ? [choice] : [choice, { ...choice, mayProbe: true }]);
-  if (!lease.granted) throw new PoolExhausted(lease.retryIn, cost);
-  return lease.grant;
+/** Choices of a request that can be sent again with another key. */
+const PROBING: readonly Choice[] = [{ without: [], mayProbe: true }];
+/** Choices of one that can't: better a key that may fail than none. */
+const RATHER_NOT: readonly Choice[] = [{ without: [], mayProbe: false }, ...PROBING];
+
+/** Takes a key that has room for the cost, by the first of these choices that finds one. Throws, or rejects with, `PoolExhausted`. */
+function take(pools: Pools, pool: Pool, route: string, cost: Cost, choices: readonly Choice[]): Grant | Promise<Grant> {
+  const granted = (lease: Lease): Grant => {
+    if (!lease.granted) throw new PoolExhausted(lease.retryIn, cost);
+    return lease.grant;
+  };
+  const lease = pools.reserve(pool, route, cost, choices);
+  return lease instanceof Promise ? lease.then(granted) : granted(lease);
 }
 
 function statedCost(exchange: Exchange<Arrival>, { cost }: RouteCredential): number | null {

@@ -124,11 +124,7 @@ export const newPoolState = (): PoolState => ({ spent: new Map(), standing: new 
 /** Gives what was taken from a key's budgets, and makes the record when there is none. */
 export function spentOf(state: PoolState, key: PoolKey): Spent[] {
   const before = state.spent.get(key.id);
-  if (
-    before?.length === key.budgets.length &&
-    key.budgets.every(({ of, window }, i) => before[i]?.of === of && before[i]?.window === window)
-  )
-    return before;
+  if (before !== undefined && isOf(before, key.budgets)) return before;
   const left = [...(before ?? [])];
   const spent = key.budgets.map(({ of, window }): Spent => {
     const at = left.findIndex((each) => each.of === of && each.window === window);
@@ -138,22 +134,40 @@ export function spentOf(state: PoolState, key: PoolKey): Spent[] {
   return spent;
 }
 
+/** Tells whether counts are those of these budgets, in their order. */
+function isOf(spent: readonly Spent[], budgets: readonly Budget[]): boolean {
+  if (spent.length !== budgets.length) return false;
+  for (let i = 0; i < spent.length; i++) {
+    const [one, other] = [spent[i] as Spent, budgets[i] as Budget];
+    if (one.of !== other.of || one.window !== other.window) return false;
+  }
+  return true;
+}
+
 const usedNow = (spent: Spent, window: number, now: number): number => (now < spent.start + window && spent.start <= now ? spent.used : 0);
 
 /** Gives what a cost takes from a budget; `null`: the budget is left out. */
 const asked = ({ of }: Budget, { tokens, usd }: Cost): number | null => (of === "requests" ? 1 : of === "tokens" ? tokens : usd);
 
 /** Tells what is said to be left of a key: tokens where it has a budget of them, otherwise money, otherwise requests. */
-export const unitOf = ({ budgets }: PoolKey): Budget["of"] =>
-  (["tokens", "usd"] as const).find((unit) => budgets.some(({ of }) => of === unit)) ?? "requests";
+export function unitOf({ budgets }: PoolKey): Budget["of"] {
+  let unit: Budget["of"] = "requests";
+  for (const { of } of budgets) {
+    if (of === "tokens") return of;
+    if (of === "usd") unit = of;
+  }
+  return unit;
+}
 
 /** Gives what is left to a key of its tightest budget of its unit; see `unitOf`. */
 export function remainingOf(state: PoolState, key: PoolKey, now: number): number {
   const spent = spentOf(state, key);
   const unit = unitOf(key);
   let least = Number.POSITIVE_INFINITY;
-  for (const [i, budget] of key.budgets.entries())
-    if (budget.of === unit) least = Math.min(least, Math.max(0, budget.limit - usedNow(spent[i] as Spent, budget.window, now)));
+  for (let i = 0; i < spent.length; i++) {
+    const { of, limit, window } = key.budgets[i] as Budget;
+    if (of === unit) least = Math.min(least, Math.max(0, limit - usedNow(spent[i] as Spent, window, now)));
+  }
   return least;
 }
 
@@ -174,10 +188,12 @@ function isUsable(state: PoolState, key: PoolKey, now: number, { without, mayPro
 function holds(state: PoolState, key: PoolKey, cost: Cost, now: number, choice: Choice): boolean {
   if (!isUsable(state, key, now, choice)) return false;
   const spent = spentOf(state, key);
-  return key.budgets.every((budget, i) => {
+  for (let i = 0; i < spent.length; i++) {
+    const budget = key.budgets[i] as Budget;
     const amount = asked(budget, cost);
-    return amount === null || usedNow(spent[i] as Spent, budget.window, now) + amount <= budget.limit;
-  });
+    if (amount !== null && usedNow(spent[i] as Spent, budget.window, now) + amount > budget.limit) return false;
+  }
+  return true;
 }
 
 /** Gives the milliseconds until a key would let the cost through, if nothing else is taken from it; infinite when it never will. */
@@ -208,8 +224,8 @@ export function lease(policy: PoolPolicy, state: PoolState, cost: Cost, now: num
   if (key === null) return { granted: false, retryIn: opensNext(policy, state, cost, now) };
   const spent = spentOf(state, key);
   const from: Taken[] = [];
-  for (const [i, budget] of key.budgets.entries()) {
-    const amount = asked(budget, cost);
+  for (let i = 0; i < spent.length; i++) {
+    const amount = asked(key.budgets[i] as Budget, cost);
     if (amount !== null) from.push(taken(spent[i] as Spent, amount, now));
   }
   if (standingOf(state, key)?.probeAt != null) state.probing.set(key.id, { since: now, by });
@@ -244,13 +260,15 @@ export function growth(state: PoolState, { key, from }: Grant, usd: number, now:
  */
 export function settle(state: PoolState, { key, from }: Grant, used: Cost, requests: number): void {
   const spent = state.spent.get(key.id) ?? [];
-  for (const [i, { of, window, start, amount }] of from.entries()) {
+  for (let i = 0; i < from.length; i++) {
+    const { of, window, start, amount } = from[i] as Taken;
     const total = of === "requests" ? requests : used[of];
     if (total === null) continue;
     // What was taken first is used first; what is used beyond all of it is the last window's.
     let left = total;
     let isLast = true;
-    for (const [j, each] of from.entries()) {
+    for (let j = 0; j < from.length; j++) {
+      const each = from[j] as Taken;
       if (j === i || each.of !== of || each.window !== window) continue;
       if (j < i) left -= each.amount;
       else isLast = false;

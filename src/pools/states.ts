@@ -153,6 +153,8 @@ const CODEC: ValueCodec<PoolState> = {
 export class SharedStates implements PoolStates {
   readonly self: string;
   private readonly values = new Map<string, SharedValue<PoolState>>();
+  /** Pools whose states were written into the table. */
+  private readonly begun = new Set<string>();
   private readonly lastSaved = new Map<string, PoolState>();
 
   constructor(
@@ -167,7 +169,7 @@ export class SharedStates implements PoolStates {
     const { clock } = this.deps;
     const value = this.valueOf(pool);
     // Nobody should wait for the database with the state locked.
-    const stored = value.read() === NONE ? this.stored(pool) : null;
+    const stored = !this.begun.has(pool) && value.read() === NONE ? this.stored(pool) : null;
     let made: { readonly result: T } | null = null;
     let isDone = false;
     try {
@@ -186,6 +188,7 @@ export class SharedStates implements PoolStates {
     }
     const done = made as { readonly result: T } | null;
     if (!isDone || done === null) throw new Contended("the pool's state is held by another process");
+    if (isChange(done.result)) this.begun.add(pool);
     return done.result;
   }
 

@@ -19,7 +19,8 @@ export function without(name: Buffer): Glance {
 }
 
 /** Tells whether `:null` stands at this position. */
-const isNull = (bytes: Buffer, at: number): boolean => bytes[at] === 58 && bytes.compare(COLON_NULL, 0, COLON_NULL.length, at, at + COLON_NULL.length) === 0;
+const isNull = (bytes: Buffer, at: number): boolean =>
+  bytes[at] === 58 && bytes.compare(COLON_NULL, 0, COLON_NULL.length, at, at + COLON_NULL.length) === 0;
 
 /** Makes a search for a name that looks at each byte of a piece once: it gives the next place from a position on, and the piece's end when there is none. */
 function searchFor(name: Buffer): (bytes: Buffer, from: number) => number {

@@ -151,7 +151,8 @@ export class Forwarder {
   private async prepare(exchange: Exchange<Arrival>, route: Route): Promise<void> {
     const prompt = exchange.prompt ?? (await promptOf(exchange, route, false));
     if (route.credential === null) return;
-    exchange.credential = await CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body));
+    const use = CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body));
+    exchange.credential = use instanceof Promise ? await use : use;
     exchange.spending?.drawOn(exchange.credential);
     if (exchange.isOver) throw callerLeft();
   }
