@@ -9,7 +9,7 @@ import { RedisLink } from "../../src/redis/link.ts";
 import { RedisConfig } from "../../src/redis/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
 import { FakeClock } from "../support/clock.ts";
-import { anyLimits, anyQuotas, anySteps, overTable, told } from "../support/limits.ts";
+import { anyLimits, anyQuotas, anySteps, GRAIN, overTable, told } from "../support/limits.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 
@@ -81,15 +81,19 @@ test("memory, the shared table and Redis agree on every trace, for every algorit
             await redis.reset(policies, subjects);
           } else if (deed === "look") {
             for (const asked of [undefined, cost]) {
-              const expected = told(memory.inspect(policies, subjects, asked));
-              expect(told(table.inspect(policies, subjects, asked))).toEqual(expected);
-              expect(told(await redis.inspect(policies, subjects, asked))).toEqual(expected);
+              const expected = told(memory.inspect(policies, subjects, asked, cost * GRAIN));
+              expect(told(table.inspect(policies, subjects, asked, cost * GRAIN))).toEqual(expected);
+              expect(told(await redis.inspect(policies, subjects, asked, cost * GRAIN))).toEqual(expected);
             }
+          } else if (deed === "grow" && mine !== undefined && its !== undefined && tables !== undefined) {
+            const isGrown = memory.grow(mine, cost * GRAIN);
+            expect([table.grow(tables, cost * GRAIN), await redis.grow(its, cost * GRAIN)]).toEqual([isGrown, isGrown]);
           } else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined && tables !== undefined) {
             if (deed === "settle") {
-              table.settle(tables, used);
-              memory.settle(mine, used);
-              redis.settle(its, used);
+              const money = used === 0 ? null : (used - 1) * GRAIN;
+              table.settle(tables, used, money);
+              memory.settle(mine, used, money);
+              redis.settle(its, used, money);
             }
             memory.release(mine);
             table.release(tables);
@@ -98,9 +102,9 @@ test("memory, the shared table and Redis agree on every trace, for every algorit
             // What was told is there before the next question.
             await redis.inspect(policies, subjects);
           } else if (deed === "ask") {
-            const one = memory.admit(policies, subjects, cost);
-            const other = await redis.admit(policies, subjects, cost);
-            const third = table.admit(policies, subjects, cost);
+            const one = memory.admit(policies, subjects, cost, cost * GRAIN);
+            const other = await redis.admit(policies, subjects, cost, cost * GRAIN);
+            const third = table.admit(policies, subjects, cost, cost * GRAIN);
             expect([third.allowed, told(third.readings)]).toEqual([one.allowed, told(one.readings)]);
             expect([other.allowed, told(other.readings)]).toEqual([one.allowed, told(one.readings)]);
             if (one.allowed) open.push([one, other, third]);

@@ -10,6 +10,7 @@ import { Chunks } from "../../src/shared/chunks.ts";
 import { openRegion, type Region } from "../../src/shared/region.ts";
 import { Table } from "../../src/shared/table.ts";
 import type { Clock } from "../../src/values/clock.ts";
+import { dollarsOf } from "../../src/values/money.ts";
 import { FakeClock } from "./clock.ts";
 
 /** A limiter over a memory store, with everything that tests move at hand. */
@@ -94,6 +95,9 @@ export const told = (readings: readonly LimitReading[]) =>
     onlyDegraded,
   }));
 
+/** The nano-dollars that stand for one unit: so many that limits in money need all digits that an amount may have. */
+export const GRAIN = 41_666_666_666_667;
+
 /** The limits of one request, of any kinds. */
 export const anyLimits = fc
   .array(
@@ -105,27 +109,37 @@ export const anyLimits = fc
       window: fc.constantFrom("1s", "3s", "10s"),
       aligned: fc.boolean(),
       shadow: fc.boolean(),
-      usage: fc.boolean(),
+      cost: fc.constantFrom(undefined, "usage" as const, "usd" as const),
     }),
     { minLength: 1, maxLength: 3 },
   )
   .map((list) =>
-    list.map(
-      ({ algorithm, limit, more, degraded, window, aligned, shadow, usage }, i): LimitConfig =>
-        anyLimitOf(algorithm, limit, window, {
-          name: `l${i}`,
-          degraded,
-          ...(more > 4 ? { burst: limit + more } : {}),
-          ...(ALGORITHMS[algorithm].alignable && aligned ? { align: "clock" as const } : {}),
-          ...(shadow && i > 0 ? { shadow } : {}),
-          ...(usage && !ALGORITHMS[algorithm].holds ? { cost: "usage" as const } : {}),
-        }),
-    ),
+    list.map(({ algorithm, limit, more, degraded, window, aligned, shadow, cost: wanted }, i): LimitConfig => {
+      const { holds, alignable, notMoney } = ALGORITHMS[algorithm];
+      const cost = holds || (wanted === "usd" && notMoney !== null) ? undefined : wanted;
+      const amount = (number: number) => (cost === "usd" ? dollarsOf(number * GRAIN) : number);
+      return {
+        ...{ algorithm, name: `l${i}`, limit: amount(limit), degraded: amount(degraded) },
+        ...(ALGORITHMS[algorithm].windowed ? { window } : {}),
+        ...(more > 4 ? { burst: amount(limit + more) } : {}),
+        ...(alignable && aligned ? { align: "clock" as const } : {}),
+        ...(shadow && i > 0 ? { shadow } : {}),
+        ...(cost === undefined ? {} : { cost }),
+      };
+    }),
   );
 
 /** No quota, or one. */
 export const anyQuotas = fc.array(
-  fc.record({ limit: fc.integer({ min: 1, max: 40 }), period: fc.constantFrom<QuotaConfig["period"]>("day", "week", "month") }),
+  fc
+    .record({
+      limit: fc.integer({ min: 1, max: 20 }),
+      period: fc.constantFrom<QuotaConfig["period"]>("day", "week", "month"),
+      isMoney: fc.boolean(),
+    })
+    .map(
+      ({ limit, period, isMoney }): QuotaConfig => (isMoney ? { limit: dollarsOf(limit * GRAIN), period, cost: "usd" } : { limit, period }),
+    ),
   { maxLength: 1 },
 );
 
@@ -134,7 +148,7 @@ export const anySteps = fc.array(
   fc.record({
     wait: fc.oneof(fc.constant(0), fc.nat(400), fc.nat(4000), fc.constant(30_000)),
     cost: fc.integer({ min: 1, max: 6 }),
-    deed: fc.constantFrom("ask", "ask", "ask", "ask", "end", "settle", "look", "degrade", "reset"),
+    deed: fc.constantFrom("ask", "ask", "ask", "ask", "end", "settle", "grow", "look", "degrade", "reset"),
     used: fc.nat(12),
   }),
   { minLength: 1, maxLength: 40 },

@@ -6,7 +6,7 @@ import { compilePolicies, compileQuotas } from "../../../src/limits/policy.ts";
 import { openRegion } from "../../../src/shared/region.ts";
 import type { Clock } from "../../../src/values/clock.ts";
 import { FakeClock } from "../../support/clock.ts";
-import { anyLimits, anyQuotas, anySteps, limitOf, overTable, told } from "../../support/limits.ts";
+import { anyLimits, anyQuotas, anySteps, GRAIN, limitOf, overTable, told } from "../../support/limits.ts";
 
 const scope = { kind: "tier" as const, name: "t" };
 
@@ -30,18 +30,23 @@ test("a table says of every trace what memory says, for every algorithm and any 
         else if (deed === "reset") for (const each of [memory, table]) each.reset(policies, subjects);
         else if (deed === "look") {
           for (const asked of [undefined, cost])
-            expect(told(table.inspect(policies, subjects, asked) as never)).toEqual(told(memory.inspect(policies, subjects, asked)));
+            expect(told(table.inspect(policies, subjects, asked, cost * GRAIN) as never)).toEqual(
+              told(memory.inspect(policies, subjects, asked, cost * GRAIN)),
+            );
+        } else if (deed === "grow" && mine !== undefined && its !== undefined && owner !== undefined) {
+          expect(owner.grow(its, cost * GRAIN)).toBe(memory.grow(mine, cost * GRAIN));
         } else if ((deed === "end" || deed === "settle") && mine !== undefined && its !== undefined && owner !== undefined) {
           if (deed === "settle") {
-            memory.settle(mine, used);
-            owner.settle(its, used);
+            const money = used === 0 ? null : (used - 1) * GRAIN;
+            memory.settle(mine, used, money);
+            owner.settle(its, used, money);
           }
           memory.release(mine);
           owner.release(its);
           open.shift();
         } else if (deed === "ask") {
-          const one = memory.admit(policies, subjects, cost);
-          const other = table.admit(policies, subjects, cost) as Verdict;
+          const one = memory.admit(policies, subjects, cost, cost * GRAIN);
+          const other = table.admit(policies, subjects, cost, cost * GRAIN) as Verdict;
           expect([other.allowed, told(other.readings)]).toEqual([one.allowed, told(one.readings)]);
           if (one.allowed) open.push([one, other, table]);
         }
