@@ -45,6 +45,8 @@ export interface Metered {
   readonly subject: string;
   /** What was taken; it grows with what is taken later. */
   charge: number;
+  /** When it was taken, by the time that its algorithm counts by: in Redis by Redis' clock. */
+  readonly at: number;
 }
 
 export interface LimiterDeps {
@@ -139,7 +141,7 @@ export class Limiter implements LimitService {
       if (policy.durable) this.deps.store.markDirty(entry);
       if (policy.isMetered) {
         metered ??= [];
-        metered.push({ policy, subject: reading.subject, charge });
+        metered.push({ policy, subject: reading.subject, charge, at });
       }
       if (counting.holds) {
         held ??= [];
@@ -162,7 +164,7 @@ export class Limiter implements LimitService {
   settle(verdict: Verdict, units: number | null, money: number | null = null): void {
     if (!verdict.allowed || verdict.metered.length === 0) return;
     const { store } = this.deps;
-    for (const { policy, subject, charge } of verdict.metered.splice(0)) {
+    for (const { policy, subject, charge, at } of verdict.metered.splice(0)) {
       const used = policy.unit === "usd" ? money : units;
       if (used === null || used === charge) continue;
       const terms = termsOf(policy, this.deps.isDegraded());
@@ -170,7 +172,7 @@ export class Limiter implements LimitService {
       const now = this.timeFor(policy, this.now());
       const entry = store.open(policy, subject, terms, now);
       if (used > charge) counting.take(entry.state, policy, terms, used - charge, now);
-      else if (used < charge && !counting.holds) counting.refund(entry.state, policy, terms, charge - used, now);
+      else if (used < charge && !counting.holds) counting.refund(entry.state, policy, terms, charge - used, now, at);
       store.markDirty(entry);
     }
   }

@@ -3,7 +3,7 @@ import { Limiter } from "../../src/limits/limiter.ts";
 import { MemoryStore } from "../../src/limits/memory/store.ts";
 import { FakeClock } from "../support/clock.ts";
 import { overTable } from "../support/limits.ts";
-import { holdMoney, inMoney } from "../support/money.ts";
+import { holdMoney, inMoney, settleLate } from "../support/money.ts";
 
 const clock = new FakeClock(Date.UTC(2026, 0, 30, 12));
 const isDegraded = () => false;
@@ -22,4 +22,16 @@ describe("a limit in money", () => {
       return { all: [limiter, ...others.map((other) => other.limiter)], end: () => {} };
     });
   });
+
+  // A bucket has no windows.
+  test.each(kinds.filter(([name]) => name !== "token-bucket"))(
+    "of %s is not given what is settled after the window in which it was reserved",
+    async (_, kind) => {
+      const wait = (milliseconds: number) => {
+        clock.time += milliseconds;
+      };
+      await settleLate(kind, new Limiter({ store: new MemoryStore(), clock, isDegraded }), wait);
+      await settleLate(kind, overTable({ clock }).limiter, wait);
+    },
+  );
 });

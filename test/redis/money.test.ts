@@ -7,7 +7,7 @@ import { RedisLink } from "../../src/redis/link.ts";
 import { RedisConfig } from "../../src/redis/settings.ts";
 import { fillIn } from "../../src/schema/fill-in.ts";
 import { FakeClock } from "../support/clock.ts";
-import { holdMoney, inMoney } from "../support/money.ts";
+import { holdMoney, inMoney, settleLate } from "../support/money.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 
@@ -53,6 +53,17 @@ describe("a limit in money in Redis", () => {
       return { all, end: () => all.map((each) => each.close()) };
     });
   });
+
+  test.each(kinds.filter(([name, mode]) => mode === "exact" && name !== "token-bucket"))(
+    "of %s is not given what is settled after the window in which it was reserved",
+    async (_, mode, kind) => {
+      const { limiter } = instance(mode);
+      await settleLate(kind, limiter, (milliseconds) => {
+        clock.time += milliseconds;
+      });
+      limiter.close();
+    },
+  );
 
   test("what grows while it is settled is given back", async () => {
     const { limiter } = instance("exact");

@@ -82,3 +82,23 @@ export async function holdMoney(
     { numRuns: runs },
   );
 }
+
+/**
+ * Tries that what is settled after the window in which it was reserved makes no room in the next one. `wait` moves the clock by so many
+ * milliseconds; limits count windows of an hour, and months.
+ */
+export async function settleLate(kind: number, limiter: LimitService, wait: (milliseconds: number) => void): Promise<void> {
+  const policies = [inMoney(1000)[kind] as Policy];
+  const subjects = [`s${Bun.randomUUIDv7()}`];
+  const calls: Verdict[] = [];
+  for (const reserve of [300, 300]) calls.push(await limiter.admit(policies, subjects, 1, reserve));
+  // A month is over, and two hours: nothing of it counts any more.
+  wait(32 * 86_400_000);
+  const next = await limiter.admit(policies, subjects, 1, 900);
+  expect(next.allowed).toBe(true);
+  for (const call of calls) limiter.settle(call, null, 1);
+  expect(await limiter.inspect(policies, subjects)).toMatchObject([{ used: 900, remaining: 100 }]);
+  expect((await limiter.admit(policies, subjects, 1, 101)).allowed).toBe(false);
+  limiter.settle(next, null, 1);
+  expect(await limiter.inspect(policies, subjects)).toMatchObject([{ used: 1 }]);
+}

@@ -83,8 +83,11 @@ interface Deciding<S extends State, Stored extends object> extends Traits {
 /** Counts what was taken, whether or not the request has ended. */
 interface Counting<S extends State, Stored extends object> extends Deciding<S, Stored> {
   readonly holds: false;
-  /** Gives back a part of what was taken earlier, as far as it still counts. */
-  refund(state: S, policy: Policy, terms: Terms, cost: number, now: number): void;
+  /**
+   * Gives back a part of what was taken at the time `at`, as far as it still counts: what was taken in a window that is over makes no room in
+   * the one after it.
+   */
+  refund(state: S, policy: Policy, terms: Terms, cost: number, now: number, at: number): void;
   /** Writes into `state` what `save` wrote into the three numbers from `at` on. */
   load(numbers: Float64Array, at: number, state: S): void;
   /** Gives the latest time in a state: a process whose clock is a little behind counts by it. 0 where the time is the calendar's. */

@@ -26,8 +26,8 @@ return {
     end
     s.used = s.used + cost
   end,
-  refund = function(s, p, cost)
-    if left(s, p) > 0 then s.used = max(0, s.used - cost) end
+  refund = function(s, p, cost, at)
+    if left(s, p) > 0 and at >= s.start then s.used = max(0, s.used - cost) end
   end,
   validFor = function(s, p)
     return s.start + p.window - now

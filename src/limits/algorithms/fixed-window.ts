@@ -48,8 +48,8 @@ export const fixedWindow: Algorithm<FixedWindow> = {
     state.used += cost;
   },
 
-  refund(state, policy, _terms, cost, now) {
-    if (timeLeft(state, policy.window, now) > 0) state.used = Math.max(0, state.used - cost);
+  refund(state, policy, _terms, cost, now, at) {
+    if (timeLeft(state, policy.window, now) > 0 && at >= state.start) state.used = Math.max(0, state.used - cost);
   },
 
   seed(state, policy, used, resetIn, now) {

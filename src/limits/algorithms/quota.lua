@@ -29,9 +29,9 @@ return {
     end
     s.used = s.used + cost
   end,
-  refund = function(s, p, cost)
+  refund = function(s, p, cost, at)
     local first = period(p, s)
-    if s.start == first then s.used = max(0, s.used - cost) end
+    if s.start == first and at >= first then s.used = max(0, s.used - cost) end
   end,
   validFor = function(s, p)
     local _, last = period(p, s)

@@ -65,8 +65,8 @@ export const quota: Algorithm<Quota> = {
     state.used += cost;
   },
 
-  refund(state, policy, _terms, cost, now) {
-    if (state.start === periodOf(state, policy, now).start) state.used = Math.max(0, state.used - cost);
+  refund(state, policy, _terms, cost, now, at) {
+    if (state.start === periodOf(state, policy, now).start && at >= state.start) state.used = Math.max(0, state.used - cost);
   },
 
   // Later than exactly, with a few hours for clocks that change.

@@ -60,11 +60,11 @@ return {
     if s.current == 0 and s.previous == 0 then s.start = now end
     s.current = s.current + cost
   end,
-  refund = function(s, p, cost)
+  refund = function(s, p, cost, at)
     local passed = passedOf(s, p.window)
-    local fromCurrent = min(cost, s.current)
-    if passed <= 1 then s.current = s.current - fromCurrent end
-    if passed == 0 then s.previous = max(0, s.previous - (cost - fromCurrent)) end
+    if at >= s.start then
+      if passed <= 1 then s.current = max(0, s.current - cost) end
+    elseif at >= s.start - p.window and passed == 0 then s.previous = max(0, s.previous - cost) end
   end,
   -- To the end of the window it was counted in.
   validFor = function(s, p)

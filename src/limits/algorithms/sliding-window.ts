@@ -63,12 +63,13 @@ export const slidingWindow: Algorithm<SlidingWindow> = {
     state.current += cost;
   },
 
-  refund(state, policy, _terms, cost, now) {
-    const passed = windowsPassed(state, policy.window, now);
-    // What was taken just before the window turned is in the other counter.
-    const fromCurrent = Math.min(cost, state.current);
-    if (passed <= 1) state.current -= fromCurrent;
-    if (passed === 0) state.previous = Math.max(0, state.previous - (cost - fromCurrent));
+  refund(state, policy, _terms, cost, now, at) {
+    const { window } = policy;
+    const passed = windowsPassed(state, window, now);
+    // What was taken before the window turned is in the other counter.
+    if (at >= state.start) {
+      if (passed <= 1) state.current = Math.max(0, state.current - cost);
+    } else if (at >= state.start - window && passed === 0) state.previous = Math.max(0, state.previous - cost);
   },
 
   idleAt: (state, policy: Policy) => state.start + 2 * policy.window,

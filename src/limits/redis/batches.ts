@@ -16,7 +16,7 @@ export interface BatchesDeps {
 interface Question {
   readonly operation: Operation;
   readonly keys: readonly string[];
-  /** For each limit its terms and the charge; for a lease also the amount to take if that much is left. */
+  /** For each limit its terms and the charge; for a lease also the amount to take if that much is left, for a refund the time of the charge. */
   readonly args: readonly (string | number)[];
 }
 
@@ -35,6 +35,8 @@ interface RunScript {
 const MAX_TOGETHER = 64;
 /** The number of calls that may be under way at the same time: while Redis is quick one is enough, and cheapest. */
 const MAX_ON_THE_WAY = 16;
+/** The time of what was taken a moment ago, for a refund: later than the beginning of every window. */
+export const JUST_NOW = Number.MAX_SAFE_INTEGER;
 /** Milliseconds for which a request waits at most to share a call with others. */
 const WAIT_AT_MOST = 2;
 
@@ -61,7 +63,7 @@ export class Batches {
   }
 
   /**
-   * Gives whether all limits allow it (1 or 0), then the numbers of each (see `widthOf`). Rejects with `RedisDown` when there is no answer
+   * Gives whether all limits allow it (1 or 0), then the numbers of each (see `widthOf`), then the time of the answer. Rejects with `RedisDown` when there is no answer
    * in time.
    */
   ask(operation: Operation, keys: readonly string[], args: readonly (string | number)[]): Promise<readonly number[]> {
@@ -84,10 +86,19 @@ export class Batches {
     });
   }
 
-  /** Asks for something whose answer nobody waits for; does nothing while Redis is away. */
-  tell(operation: Operation, key: string, terms: string, cost: number): void {
+  /** Asks for something whose answer nobody waits for; does nothing while Redis is away. A refund is told by `tellRefund`. */
+  tell(operation: Exclude<Operation, "refund" | "lease">, key: string, terms: string, cost: number): void {
+    this.send(operation, key, [terms, cost]);
+  }
+
+  /** Gives back what was taken at the time `at` by Redis' clock, as `tell` does. */
+  tellRefund(key: string, terms: string, cost: number, at: number): void {
+    this.send("refund", key, [terms, cost, at]);
+  }
+
+  private send(operation: Operation, key: string, args: readonly (string | number)[]): void {
     if (!this.deps.link.isUp) return;
-    this.ask(operation, [key], [terms, cost]).catch((error: unknown) => {
+    this.ask(operation, [key], args).catch((error: unknown) => {
       if (!(error instanceof RedisDown)) this.deps.onFault(error);
     });
   }
@@ -104,12 +115,14 @@ export class Batches {
       return;
     }
     this.call(asked, left).then(
-      (reply) => {
+      ({ time, reply }) => {
         this.flush();
         let at = 0;
         for (const { operation, keys: its, resolve } of asked) {
           const next = at + 1 + its.length * widthOf(operation);
-          resolve(reply.slice(at, next));
+          const part = reply.slice(at, next);
+          part.push(time);
+          resolve(part);
           at = next;
         }
       },
@@ -120,15 +133,15 @@ export class Batches {
     );
   }
 
-  /** Calls the script once, and gives its reply without the time in front. */
-  private async call(asked: readonly Question[], patience = this.deps.link.patience): Promise<number[]> {
+  /** Calls the script once, and gives its reply, and the time by Redis' clock. */
+  private async call(asked: readonly Question[], patience = this.deps.link.patience): Promise<{ time: number; reply: number[] }> {
     const call = this.callOf(asked, patience);
     this.onTheWay++;
     try {
       const text = await this.deps.link.run((client) => (client as unknown as RunScript).sluiceLimits(...call), patience);
       const [time = 0, ...reply] = text.split(" ").map(Number);
       this.setClock(time);
-      return reply;
+      return { time, reply };
     } finally {
       this.onTheWay--;
     }
@@ -141,7 +154,7 @@ export class Batches {
     let numbers = "";
     for (const { operation, keys: its, args } of asked) {
       numbers += `${numbers === "" ? "" : " "}${its.length} ${OPERATIONS[operation]}`;
-      const width = operation === "lease" ? 3 : 2;
+      const width = operation === "lease" || operation === "refund" ? 3 : 2;
       for (let i = 0; i < its.length; i++) {
         const key = its[i] as string;
         let at = keys.get(key);
@@ -191,13 +204,19 @@ export class Batches {
     }
     const reply: number[] = new Array(1 + keys.length * NUMBERS).fill(0);
     reply[0] = 1;
+    let at = Number.POSITIVE_INFINITY;
     const taken: number[][] = [];
-    const run = (group: readonly number[], how: Operation): Promise<number[]> =>
+    const width = operation === "refund" ? 3 : 2;
+    const run = (group: readonly number[], how: Operation): Promise<{ time: number; reply: number[] }> =>
       this.call([
         {
           operation: how,
           keys: group.map((i) => keys[i] as string),
-          args: group.flatMap((i) => [args[2 * i] as string, args[2 * i + 1] as number]),
+          args: group.flatMap((i) => [
+            ...args.slice(width * i, width * (i + 1)),
+            // What is given back at once counts still.
+            ...(how === "refund" && operation !== "refund" ? [JUST_NOW] : []),
+          ]),
         },
       ]);
     const giveBack = (): void => {
@@ -210,7 +229,9 @@ export class Batches {
     try {
       for (const group of groups.values()) {
         // After a denial the others are only looked at, for the headers.
-        const part = await run(group, operation === "take" && reply[0] === 0 ? "peek" : operation);
+        const { time, reply: part } = await run(group, operation === "take" && reply[0] === 0 ? "peek" : operation);
+        // The slots' servers have clocks of their own: what counts as earlier is given back less readily.
+        at = Math.min(at, time);
         if (part[0] === 0) reply[0] = 0;
         else if (operation === "take") taken.push(group);
         for (const [n, i] of group.entries())
@@ -221,6 +242,7 @@ export class Batches {
       throw error;
     }
     if (reply[0] === 0) giveBack();
+    reply.push(at);
     return reply;
   }
 }

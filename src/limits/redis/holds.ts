@@ -1,4 +1,4 @@
-import type { Batches } from "./batches.ts";
+import { type Batches, JUST_NOW } from "./batches.ts";
 
 /**
  * Milliseconds for which Redis keeps what an instance says that it has in flight; and milliseconds after which the instance says it again.
@@ -29,7 +29,7 @@ export class Holds {
     held.count -= count;
     if (held.count <= 0) this.held.delete(key);
     // What does not arrive is said again soon, or expires.
-    this.batches.tell("refund", key, held.terms, count);
+    this.batches.tellRefund(key, held.terms, count, JUST_NOW);
   }
 
   /** Tells Redis again what is in flight, for a timer: the exact number when no call is under way that would change it. */

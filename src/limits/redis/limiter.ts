@@ -101,10 +101,12 @@ export class RedisLimiter implements LimitService {
       return;
     }
     const isDegraded = this.deps.isDegraded();
-    for (const { key, policy, charge } of verdict.remote) {
+    for (const { key, policy, charge, at } of verdict.remote) {
       const used = policy.unit === "usd" ? money : units;
       if (!policy.isMetered || used === null || used === charge) continue;
-      this.batches.tell(used > charge ? "charge" : "refund", key, this.terms.of(policy, isDegraded), Math.abs(used - charge));
+      const terms = this.terms.of(policy, isDegraded);
+      if (used > charge) this.batches.tell("charge", key, terms, used - charge);
+      else this.batches.tellRefund(key, terms, charge - used, at);
     }
     const left = verdict.remote.filter(({ policy }) => policy.counting.holds);
     verdict.remote.splice(0, verdict.remote.length, ...left);
@@ -215,6 +217,8 @@ export class RedisLimiter implements LimitService {
       return reading;
     });
     if (!allowed) return { allowed, readings };
+    // Of what the answer said: the time is its last number.
+    const at = reply.at(-1) ?? 0;
     const remote: (Metered & { readonly key: string })[] = [];
     for (const [i, policy] of policies.entries()) {
       const charge = chargeOf(policy, cost, money);
@@ -222,7 +226,7 @@ export class RedisLimiter implements LimitService {
       if ((readings[i] as LimitReading).denied) continue;
       const { holds } = policy.counting;
       if (holds) this.holds.take(key, charge, this.terms.of(policy, isDegraded));
-      if (holds || policy.isMetered) remote.push({ key, policy, subject: subjects[i] as string, charge });
+      if (holds || policy.isMetered) remote.push({ key, policy, subject: subjects[i] as string, charge, at });
     }
     return remote.length === 0 ? { allowed, readings, held: [], metered: [] } : { allowed, readings, held: [], metered: [], remote };
   }

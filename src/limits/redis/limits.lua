@@ -7,6 +7,7 @@
 -- Few arguments and one text as the reply, since each of them costs the gateway more than it costs here.
 -- Reply, joined by spaces: the time, then for each request 1 or 0, then for each of its limits used, remaining, resetIn, retryIn and whether it fits.
 -- With the operation "lease" each limit has a fourth number, how much to take if that is there, and its reply two more: how much was taken, and for how long it may be used.
+-- With the operation "refund" the fourth number is the time at which that was taken.
 
 local now
 if ARGV[1] == '' then
@@ -74,7 +75,7 @@ while argument <= size do
   argument = argument + 2
   local isLease = operation == LEASE
   local width = isLease and 7 or 5
-  local names, terms, charges, states, wants, first = {}, {}, {}, {}, {}, #reply + 1
+  local names, terms, charges, states, wants, times, first = {}, {}, {}, {}, {}, {}, #reply + 1
   local allowed = not (isLate and (operation == TAKE or isLease))
   reply[first] = 1
   for i = 1, count do
@@ -84,6 +85,9 @@ while argument <= size do
     argument = argument + 3
     if isLease then
       wants[i] = numbersOf[argument]
+      argument = argument + 1
+    elseif operation == REFUND then
+      times[i] = numbersOf[argument]
       argument = argument + 1
     end
     local algorithm = p.algorithm
@@ -107,7 +111,7 @@ while argument <= size do
     -- They set right what was taken before, and ask nobody.
     for i = 1, count do
       local algorithm = terms[i].algorithm
-      algorithm[operation == CHARGE and 'take' or 'refund'](states[i], terms[i], charges[i])
+      algorithm[operation == CHARGE and 'take' or 'refund'](states[i], terms[i], charges[i], times[i])
       changed[names[i]] = terms[i]
     end
   elseif not allowed then

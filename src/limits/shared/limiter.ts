@@ -163,12 +163,12 @@ export class SharedLimiter implements LimitService {
   }
 
   private settleOne(each: Unsettled): void {
-    const { policy, subject, charge, used } = each;
+    const { policy, subject, charge, used, at } = each;
     const { counting } = policy;
     if (used === charge || counting.holds) return;
     const isDone = this.step(policy, subject, (state, terms, now) => {
       if (used > charge) this.take(this.placeOf(0), policy, state, terms, used - charge, now);
-      else counting.refund(state, policy, terms, charge - used, now);
+      else counting.refund(state, policy, terms, charge - used, now, at);
     });
     if (isDone) return;
     if (this.unsettled.length >= MAX_UNSETTLED) this.unsettled.shift();
@@ -234,10 +234,10 @@ export class SharedLimiter implements LimitService {
       if (reading.denied) continue;
       const policy = policies[i] as Policy;
       const charge = chargeOf(policy, cost, money);
-      this.charge(this.placeOf(i), policy, charge, reading);
+      const at = this.charge(this.placeOf(i), policy, charge, reading);
       if (policy.isMetered) {
         metered ??= [];
-        metered.push({ policy, subject: reading.subject, charge });
+        metered.push({ policy, subject: reading.subject, charge, at });
       }
     }
     table.commit();
@@ -269,8 +269,8 @@ export class SharedLimiter implements LimitService {
     return all ?? NOTHING;
   }
 
-  /** Charges a subject that is locked, and writes into `reading` where it stands then. */
-  private charge(place: Place, policy: Policy, charge: number, reading: LimitReading): void {
+  /** Charges a subject that is locked, and writes into `reading` where it stands then. Gives the time at which it was charged. */
+  private charge(place: Place, policy: Policy, charge: number, reading: LimitReading): number {
     const { state } = place.seat;
     const { counting } = policy;
     const terms = this.termsOf(policy);
@@ -282,6 +282,7 @@ export class SharedLimiter implements LimitService {
     reading.used = scratch.used;
     reading.remaining = scratch.remaining;
     reading.resetIn = scratch.resetIn;
+    return now;
   }
 
   private take(place: Place, policy: Policy, state: State, terms: Terms, charge: number, now: number): void {
