@@ -19,6 +19,7 @@ import { FOR_KNOWN_CALLERS, Identity } from "../identity/gate.ts";
 import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
+import { hasMoney } from "../limits/money.ts";
 import { countsByModel } from "../limits/subject.ts";
 import { ModelGates } from "../models/gate.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
@@ -118,8 +119,9 @@ function lineServices(ground: Ground, services: Services): LineServices {
       clock,
     }),
     models: new ModelGates({
-      prices: () => ground.prices.current,
+      prices: ground.prices,
       countsByModel: ({ caller }, route) => countsByModel(route.policies) || countsByModel(keys.policiesFor(caller)),
+      countsMoney: ({ caller }, route) => hasMoney(route.policies) || hasMoney(keys.policiesFor(caller)),
       clock,
       onUnpriced: (route, model, isNews, isFree) => emit({ type: "unpriced", route, model, isNews, isFree }),
     }),

@@ -2,6 +2,7 @@ import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
 import { isModelRoute, type Route } from "../exchange/route.ts";
 import type { Problem } from "../http/problem.ts";
+import type { PriceBook } from "../prices/book.ts";
 import type { Prices } from "../prices/prices.ts";
 import { ModelSpending } from "../prices/spending.ts";
 import { type ModelApi, type Prompt, unread } from "../tokens/prompt.ts";
@@ -13,10 +14,12 @@ import { isBound, modelRefusal, nameRefusal } from "./bounds.ts";
 import { candidatesOn } from "./virtual-model.ts";
 
 export interface ModelGatesDeps {
-  /** Gives the prices in force; `null`: nothing has one. */
-  readonly prices: () => Prices | null;
+  /** The prices in force; `current`: `null` where nothing has one. */
+  readonly prices: Pick<PriceBook, "current" | "none">;
   /** Tells whether limits count an exchange by the model that it names. */
   readonly countsByModel: (exchange: Exchange<Arrival>, route: Route) => boolean;
+  /** Tells whether limits count an exchange in money. */
+  readonly countsMoney: (exchange: Exchange<Arrival>, route: Route) => boolean;
   readonly clock: Clock;
   /** Learns of a call of a model without a price. `isNews`: nobody was told of that model for a while; `isFree`: it counts as free. */
   readonly onUnpriced: (route: string, model: string, isNews: boolean, isFree: boolean) => void;
@@ -36,13 +39,17 @@ export class ModelGates {
   /** Makes the gate of a route; `null`: its requests are no calls of models. */
   gateFor(route: Route): Gate | null {
     if (!isModelRoute(route)) return null;
-    const { prices: pricesInForce, countsByModel } = this.deps;
+    const { prices: book, countsByModel, countsMoney } = this.deps;
     // A configuration comes into force together with its prices, and its routes are compiled anew.
-    const prices = pricesInForce();
-    const isAlwaysRead = prices !== null || route.models !== null;
+    const { current, none } = book;
+    const isAlwaysRead = current !== null || route.models !== null;
     return (exchange) => {
+      // Limits in money hold also where nobody has configured a price.
+      const prices = current ?? (countsMoney(exchange, route) ? none : null);
       if (exchange.asker !== null) return this.asked(exchange, route, prices);
-      return isAlwaysRead || isBound(exchange.caller) || countsByModel(exchange, route) ? this.read(exchange, route, prices) : null;
+      return isAlwaysRead || prices !== null || isBound(exchange.caller) || countsByModel(exchange, route)
+        ? this.read(exchange, route, prices)
+        : null;
     };
   }
 

@@ -28,6 +28,7 @@ const MAX_FAULTS = 20;
  */
 export class PriceBook {
   private inForce: Prices | null = null;
+  private empty = new Prices({}, false);
   /** The file that was looked at last, as it was then. */
   private watched: Sources = new Map();
   private readonly folder: string;
@@ -40,6 +41,11 @@ export class PriceBook {
   /** The prices in force; `null`: nothing has a price. */
   get current(): Prices | null {
     return this.inForce;
+  }
+
+  /** What is known of models where nothing has a price: whether they count as free. */
+  get none(): Prices {
+    return this.empty;
   }
 
   /** Gives what keeps the prices of a configuration from coming into force, at their place in it. */
@@ -69,6 +75,7 @@ export class PriceBook {
   /** Puts the prices of a configuration in force. A file that can't be read any more leaves those that were read before. */
   enter({ prices, unpriced }: PricesConfig): void {
     const isFree = unpriced === "zero";
+    this.empty = new Prices({}, isFree);
     if (typeof prices !== "string") {
       this.inForce = prices === null || Object.keys(prices).length === 0 ? null : new Prices(prices, isFree);
       return;
