@@ -11,6 +11,7 @@ import { history, shadow } from "./history.ts";
 import { importConfig } from "./import.ts";
 import { logs } from "./logs.ts";
 import { admin, audit, backup, consumers, health, keys } from "./manage.ts";
+import { models } from "./models.ts";
 import { openapi } from "./openapi.ts";
 import { ping } from "./ping.ts";
 import { prices } from "./prices.ts";
@@ -62,6 +63,7 @@ const COMMANDS: readonly Command[] = [
   limits,
   shadow,
   usage,
+  models,
   history,
   blocks,
   certificates,

@@ -110,6 +110,9 @@ export async function act(
   return remotely(() => action(id));
 }
 
+/** Gives the input of a command that lists where no action is named. */
+export const listedByItself = (input: Input): Input => (input.positionals.length === 0 ? { ...input, positionals: ["list"] } : input);
+
 /** Runs what talks to a gateway. Gives the exit status: 1, with the reason on stderr, when the gateway refused or could not be asked. */
 export async function remotely(work: () => Promise<unknown>): Promise<number> {
   try {

@@ -1,8 +1,23 @@
 import { type DocumentKind, type KindPath, withArticle } from "../records/kinds.ts";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Flag, type Input, UsageError } from "./arguments.ts";
+import { dollars } from "./models.ts";
 import { FILE, recordIn } from "./record-file.ts";
-import { act, ask, askAll, askRaw, listOf, queryOf, REMOTE_FLAGS, required, show, showSecret, table, text } from "./remote.ts";
+import {
+  act,
+  ask,
+  askAll,
+  askRaw,
+  listedByItself,
+  listOf,
+  queryOf,
+  REMOTE_FLAGS,
+  required,
+  show,
+  showSecret,
+  table,
+  text,
+} from "./remote.ts";
 
 /** Describes a kind of named records that the admin API makes, changes and deletes alike. */
 interface Kind {
@@ -97,33 +112,43 @@ export const blocks: Command = {
     }),
 };
 
-const USAGE_FLAGS = ["consumer", "key", "route", "from", "to", "by", "per"] as const;
+const USAGE_FLAGS = ["consumer", "key", "route", "model", "tool", "from", "to", "by", "per"] as const;
 
 export const usage: Command = {
   name: "usage",
-  usage: "usage list [--by consumer,route] [--per hour|day]",
-  summary: "Lists what a running gateway has counted: requests, errors, refusals and tokens. The last day, unless --from says otherwise.",
+  usage: "usage [list] [--by consumer,model] [--per hour|day]",
+  summary:
+    "Lists what a running gateway has counted: requests, errors, refusals, tokens and dollars. The last day, unless --from says otherwise.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "consumer", value: "ID", help: "only this consumer's" },
     { name: "key", value: "ID", help: "only this key's" },
     { name: "route", value: "NAME", help: "only this route's" },
+    { name: "model", value: "NAME", help: "only calls of this model" },
+    { name: "tool", value: "NAME", help: "only calls of this tool" },
     { name: "from", value: "TIME", help: "from the hour of this time on, as in 2026-11-21T00:00:00Z" },
     { name: "to", value: "TIME", help: "before this time" },
-    { name: "by", value: "A,B", help: "what is told apart: consumer, key, route" },
+    { name: "by", value: "A,B", help: "what is told apart: consumer, key, route, model, tool" },
     { name: "per", value: "SPAN", help: "a row for each hour or day (UTC)" },
   ],
   actions: ["list"],
   positionals: 1,
   run: (input) =>
-    act(input, "usage list", {
+    act(listedByItself(input), "usage list", {
       list: async () => {
         const by = listOf(text(input, "by")) ?? [];
-        const columns = [...(text(input, "per") === undefined ? [] : ["time"]), ...by, "requests", "errors", "limited", "tokens"];
-        table(input, await askAll(input, `/admin/usage?${queryOf(input, USAGE_FLAGS)}`), columns);
+        const columns = [...(text(input, "per") === undefined ? [] : ["time"]), ...by, "requests", "errors", "limited", "tokens", "cost"];
+        const rows = await askAll(input, `/admin/usage?${queryOf(input, USAGE_FLAGS)}`);
+        table(input, input.flags.json === true ? rows : rows.map((each) => ({ ...each, cost: dollars(each.cost) })), columns);
       },
     }),
 };
+
+/** Gives a limit as a table shows it: money without exponents. */
+const shownLimit = (limit: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  limit.unit === "usd"
+    ? { ...limit, limit: dollars(limit.limit), used: dollars(limit.used), remaining: dollars(limit.remaining) }
+    : { ...limit };
 
 export const limits: Command = {
   name: "limits",
@@ -138,7 +163,7 @@ export const limits: Command = {
       get: async (id) => {
         const found = await ask<{ limits: Record<string, unknown>[] }>(input, "GET", path(id));
         if (input.flags.json === true) print(`${JSON.stringify(found)}\n`);
-        else table(input, found.limits, ["name", "scope", "subject", "limit", "used", "remaining", "reset"]);
+        else table(input, found.limits.map(shownLimit), ["name", "scope", "subject", "unit", "limit", "used", "remaining", "reset"]);
       },
       reset: async (id) => {
         await askRaw(input, "DELETE", path(id));
