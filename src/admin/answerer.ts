@@ -9,6 +9,7 @@ import { INTERNAL } from "../http/refused.ts";
 import { date, reasonOf } from "../http/reply.ts";
 import type { Reply } from "../http/server.ts";
 import type { Browser } from "../sessions/browser.ts";
+import { TOOL_FIELD } from "./mcp/server.ts";
 
 export interface AdminAnswererDeps {
   /** Answers a request to the admin API, which speaks in Request and Response. */
@@ -62,6 +63,7 @@ async function answer(exchange: Exchange, { handle, browserOf, isKnown }: AdminA
     ...(hasBody ? { body } : {}),
   });
   const response = await handle(request, id, ip, browser);
+  exchange.tool = response.headers.get(TOOL_FIELD);
   let lines = date();
   for (const [name, value] of response.headers) if (!OURS.has(name)) lines += `${name}: ${value}\r\n`;
   const isStream = STREAMS.includes(response.headers.get("content-type") ?? "");
@@ -69,5 +71,5 @@ async function answer(exchange: Exchange, { handle, browserOf, isKnown }: AdminA
   return { status: response.status, reason: reasonOf(response.status), head: lines, body: answered, length: -1 };
 }
 
-/** Fields that frame the message, and those that every answer of Sluice's carries: they are set where answers are written. */
-const OURS: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "x-request-id"]);
+/** Fields that frame the message, those that every answer of Sluice's carries, which are set where answers are written, and what is for the log alone. */
+const OURS: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "x-request-id", TOOL_FIELD]);

@@ -93,12 +93,15 @@ export class Recorder {
   }
 
   /** Logs a request to the admin API that is answered; one that only reads is logged at debug. */
-  administered({ id, incoming, path, status, ip }: Exchange<Arrival>, elapsed: number): void {
+  administered({ id, incoming, path, status, ip, tool }: Exchange<Arrival>, elapsed: number): void {
     const { log } = this.deps;
     const { method } = incoming.head;
     const isLook = (method === "GET" || method === "HEAD") && status < 400;
     const latencyMs = Math.round(elapsed * 1000) / 1000;
-    log?.[isLook ? "debug" : "info"]({ requestId: id, method, path, status, latencyMs, ip }, "admin request");
+    log?.[isLook ? "debug" : "info"](
+      { requestId: id, method, path, status, latencyMs, ip, ...(tool === null ? {} : { tool }) },
+      "admin request",
+    );
   }
 
   /** Counts a request that could not be read; logs it where requests are logged. */

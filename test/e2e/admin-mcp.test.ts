@@ -7,6 +7,7 @@ import { Client as OldClient } from "mcp-sdk-2025/client/index.js";
 import { StreamableHTTPClientTransport as OldTransport } from "mcp-sdk-2025/client/streamableHttp.js";
 import { ADMIN_TOKEN, type Running, start } from "../support/process.ts";
 import { startAll } from "../support/processes.ts";
+import { until } from "../support/until.ts";
 
 const CONFIG = {
   logging: { accessLog: false },
@@ -91,6 +92,7 @@ describe("a gateway of one process", () => {
     expect((await use(client, "getConsumer", { id })).json.tier).toBe("free");
     const again = await use(client, "createConsumer", { body: { id, tier: "free" } });
     expect([again.isError, again.json.code]).toEqual([true, "conflict"]);
+    await until(() => /"path":"\/admin\/mcp","status":200,[^\n]*"tool":"createConsumer"/.test(gateway.output()));
     await client.close();
   });
 

@@ -46,6 +46,9 @@ type Result = Readonly<Record<string, unknown>>;
 /** Milliseconds for which clients may keep the list of tools: it changes with another version of Sluice, or another role of the token. */
 const LIST_LASTS = 300_000;
 
+/** The field of an answer that names the tool, for the log: it goes to nobody. */
+export const TOOL_FIELD = "x-sluice-tool";
+
 const SERVER = { name: "sluice", title: "Sluice", version: VERSION };
 
 /**
@@ -85,7 +88,8 @@ export class McpServer {
     for (const message of read.messages) {
       if (message.kind !== "request") continue;
       const answered = await this.answerTo(message, visit);
-      if (!read.isBatch) return Response.json(answered.body, { status: answered.status });
+      const headers = this.toolIn(message) === undefined ? {} : { [TOOL_FIELD]: String(message.params.name) };
+      if (!read.isBatch) return Response.json(answered.body, { status: answered.status, headers });
       answers.push(answered.body);
     }
     return answers.length === 0 ? new Response(null, { status: 202 }) : Response.json(answers);
@@ -140,14 +144,15 @@ export class McpServer {
     }
   }
 
-  private async common({ id, method, params }: RpcRequest, visit: Visit): Promise<Result | RpcFault | null> {
+  private async common(message: RpcRequest, visit: Visit): Promise<Result | RpcFault | null> {
+    const { id, method, params } = message;
     switch (method) {
       case "tools/list":
         if (params.cursor !== undefined) return rpcFault(id, RPC.invalidParams, "The list of tools has one page: leave the cursor out.");
         return { tools: this.listFor(visit) };
       case "tools/call": {
         const { name, arguments: given = {} } = params;
-        const tool = typeof name === "string" ? this.tools().get(name) : undefined;
+        const tool = this.toolIn(message);
         if (tool === undefined) return rpcFault(id, RPC.invalidParams, `There is no tool ${JSON.stringify(name) ?? "without a name"}.`);
         if (!isObject(given)) return rpcFault(id, RPC.invalidParams, "The arguments of a tool must be an object.");
         return { ...(await this.callFor(visit, tool, given)) };
@@ -155,6 +160,11 @@ export class McpServer {
       default:
         return null;
     }
+  }
+
+  /** Gives the tool that a message calls; nothing where it calls none that is there. */
+  private toolIn({ method, params: { name } }: RpcRequest): Tool | undefined {
+    return method === "tools/call" && typeof name === "string" ? this.tools().get(name) : undefined;
   }
 
   private listFor({ holder }: Visit): object[] {
