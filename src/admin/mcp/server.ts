@@ -87,10 +87,10 @@ export class McpServer {
     const answers: object[] = [];
     for (const message of read.messages) {
       if (message.kind !== "request") continue;
-      const answered = await this.answerTo(message, visit);
-      const headers = this.toolIn(message) === undefined ? {} : { [TOOL_FIELD]: String(message.params.name) };
-      if (!read.isBatch) return Response.json(answered.body, { status: answered.status, headers });
-      answers.push(answered.body);
+      const { status, body } = await this.answerTo(message, visit);
+      const tool = this.toolIn(message);
+      if (!read.isBatch) return Response.json(body, { status, headers: tool === undefined ? {} : { [TOOL_FIELD]: tool.shown.name } });
+      answers.push(body);
     }
     return answers.length === 0 ? new Response(null, { status: 202 }) : Response.json(answers);
   }

@@ -51,10 +51,19 @@ describe("by the version without sessions", () => {
     expect(json.result.supportedVersions[0]).toBe(MODERN);
   });
 
+  test("what the instructions name are tools", async () => {
+    const { instructions } = (await modern("server/discover")).json.result as { instructions: string };
+    const { tools } = (await modern("tools/list")).json.result as { tools: { name: string }[] };
+    const named = instructions.match(/\b(get|list|explain|find)[A-Z]?\w*(?=[,.:; ])/g) ?? [];
+    expect(named.length).toBeGreaterThan(8);
+    expect(named.filter((each) => !tools.some(({ name }) => name === each))).toEqual([]);
+  });
+
   test("lists and results are complete, and say whose they are", async () => {
     const list = await modern("tools/list");
     expect(list.json.result).toMatchObject({ resultType: "complete", cacheScope: "private", ttlMs: expect.any(Number) });
-    const { json } = await modern("tools/call", { name: "getHealth", arguments: {} }, { "mcp-name": "getHealth" });
+    const { json, headers } = await modern("tools/call", { name: "getHealth", arguments: {} }, { "mcp-name": "getHealth" });
+    expect(headers.get("x-sluice-tool")).toBeNull();
     expect(json).toMatchObject({ jsonrpc: "2.0", id: 7, result: { resultType: "complete", content: [{ type: "text" }] } });
     expect(JSON.parse(json.result.content[0].text).status).toBe("NORMAL");
     expect(json.result._meta["io.modelcontextprotocol/serverInfo"].name).toBe("sluice");
