@@ -12,13 +12,26 @@ const RED = "\x1b[31m";
 const BOLD = "\x1b[1m";
 const PLAIN = "\x1b[0m";
 
-/** Gives the lines of one screen, from two answers one after the other: none longer than it is wide, and no more than it is high. */
-export function screenOf(before: StatsAnswer, now: StatsAnswer, screen: Screen): string[] {
+/** Says what calls of a model have cost since the hour began, in dollars. */
+export interface ModelCost {
+  readonly model: string;
+  readonly requests: number;
+  readonly tokens: number;
+  readonly cost: number;
+}
+
+/**
+ * Gives the lines of one screen, from two answers one after the other: none longer than it is wide, and no more than it is high. `costs`:
+ * what models have cost, where there are prices.
+ */
+export function screenOf(before: StatsAnswer, now: StatsAnswer, screen: Screen, costs: readonly ModelCost[] = []): string[] {
   const change = changeOf(before, now);
   const head = headOf(now, change, screen);
-  const sections = [routesOf, consumersOf, targetsOf, workersOf, pluginsOf, blocksOf, poolsOf]
-    .map((section) => section(now, change, screen))
-    .filter(({ lines }) => lines.length > 0);
+  const sections = [
+    ...[routesOf, consumersOf].map((section) => section(now, change, screen)),
+    modelsOf(costs, screen),
+    ...[targetsOf, workersOf, pluginsOf, blocksOf, poolsOf].map((section) => section(now, change, screen)),
+  ].filter(({ lines }) => lines.length > 0);
   return [...head, ...laidOut(sections, screen.rows - head.length, screen)].slice(0, screen.rows);
 }
 
@@ -150,6 +163,13 @@ const consumersOf: SectionOf = (_, { seconds, consumers }, { columns }) => ({
   lines: consumers.map(({ consumer, requests, limited }) =>
     row([consumer ?? "(no key)", rateOf(requests, seconds), rateOf(limited, seconds)], columns),
   ),
+});
+
+const modelsOf = (costs: readonly ModelCost[], { columns }: Screen): Section => ({
+  title: (shown) => row([`MODEL, THIS HOUR${shown}`, "CALLS", "TOKENS", "COST"], columns, WORD),
+  lines: [...costs]
+    .sort((a, b) => b.cost - a.cost || b.requests - a.requests)
+    .map(({ model, requests, tokens, cost }) => row([model, String(requests), String(tokens), `$${cost.toFixed(4)}`], columns, WORD)),
 });
 
 const targetsOf: SectionOf = (now, _, screen) => {

@@ -1,8 +1,8 @@
 import type { StatsAnswer } from "../stats/admin.ts";
 import { print } from "../telemetry/stdout.ts";
-import { type Command, UsageError } from "./arguments.ts";
-import { ask, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
-import { type Screen, screenOf } from "./top-screen.ts";
+import { type Command, type Input, UsageError } from "./arguments.ts";
+import { ask, askAll, NO_SLUICE, PATIENCE, REMOTE_FLAGS, RemoteFault, remotely, text } from "./remote.ts";
+import { type ModelCost, type Screen, screenOf } from "./top-screen.ts";
 
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
@@ -11,10 +11,31 @@ const HOME = "\x1b[H";
 const WIPE_LINE = "\x1b[2K";
 const REST_OF_SCREEN = "\x1b[J";
 
+const HOUR = 3_600_000;
+
+/** Gives what asks for the costs of models since the hour began: of a gateway with prices. Others are not asked. */
+async function costsAt(input: Input): Promise<() => Promise<ModelCost[]>> {
+  const prices = await ask<{ readonly items?: readonly object[] }>(input, "GET", "/admin/prices?limit=1", undefined, PATIENCE).catch(
+    (error: unknown) => {
+      // An older gateway has none.
+      if (error instanceof RemoteFault) return null;
+      throw error;
+    },
+  );
+  if ((prices?.items?.length ?? 0) === 0) return () => Promise.resolve([]);
+  return async () => {
+    const from = new Date(Math.floor(Date.now() / HOUR) * HOUR).toISOString();
+    // What the API's document says of these rows.
+    const rows = (await askAll(input, `/admin/usage?by=model&from=${from}`)) as unknown as ModelCost[];
+    return rows.filter(({ model }) => model !== "");
+  };
+}
+
 export const top: Command = {
   name: "top",
   usage: "top [--interval SECONDS] [--once]",
-  summary: "Shows a running gateway's rates, latencies, breakers, pools and busiest consumers, again and again. q ends it.",
+  summary:
+    "Shows a running gateway's rates, latencies, breakers, pools, busiest consumers and what models cost, again and again. q ends it.",
   flags: [
     ...REMOTE_FLAGS,
     { name: "interval", value: "SECONDS", help: "how often it is asked, 0.2 to 60 (2)" },
@@ -46,6 +67,7 @@ export const top: Command = {
         print(`${JSON.stringify(before)}\n`);
         return;
       }
+      const costs = await costsAt(input);
       const size = (): Screen => ({
         // The last column stays free: a cursor on it has terminals disagree about what is wiped.
         columns: process.stdout.isTTY ? (process.stdout.columns || 80) - 1 : Number(process.env.COLUMNS) || 80,
@@ -54,7 +76,7 @@ export const top: Command = {
       });
       if (input.flags.once === true || !process.stdout.isTTY) {
         await Bun.sleep(interval * 1000);
-        print(`${screenOf(before, await look(), size()).join("\n")}\n`);
+        print(`${screenOf(before, await look(), size(), await costs()).join("\n")}\n`);
         return;
       }
       const stop = Promise.withResolvers<void>();
@@ -76,9 +98,10 @@ export const top: Command = {
           if (isOver) break;
           let lines: string[];
           try {
-            const now = await Promise.race([look(), stop.promise]);
-            if (now === undefined) break;
-            lines = screenOf(before, now, size());
+            const looked = await Promise.race([Promise.all([look(), costs()]), stop.promise]);
+            if (looked === undefined) break;
+            const [now, spent] = looked;
+            lines = screenOf(before, now, size(), spent);
             before = now;
           } catch (error) {
             // A gateway that is restarted comes back.

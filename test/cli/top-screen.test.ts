@@ -52,6 +52,20 @@ const before = stats({
 const SCREEN = { columns: 80, rows: 24, hasColour: false };
 
 describe("the screen of sluice top", () => {
+  test("shows what models have cost since the hour began, the dearest first, and nothing of it where there are no prices", () => {
+    const costs = [
+      { model: "small", requests: 90, tokens: 9000, cost: 0.0009 },
+      { model: "large", requests: 3, tokens: 5000, cost: 1.25 },
+    ];
+    const lines = screenOf(before, stats(), SCREEN, costs);
+    const at = lines.findIndex((line) => line.startsWith("MODEL, THIS HOUR"));
+    expect(lines.slice(at + 1, at + 3).map((line) => line.split(/ +/))).toEqual([
+      ["large", "3", "5000", "$1.2500"],
+      ["small", "90", "9000", "$0.0009"],
+    ]);
+    expect(screenOf(before, stats(), SCREEN).join("\n")).not.toContain("MODEL");
+  });
+
   test("shows what each process serves, also one that took another's place, where there are several", () => {
     const worker = (name: string, pid: number, requests: number) => ({
       ...{ worker: name, pid, requests, since: "2026-11-21T09:00:00.000Z", connections: 3, memory: 81_000_000, restarts: null },
