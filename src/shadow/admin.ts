@@ -1,7 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { etagOf, limitOf } from "../http/conventions.ts";
-import { windowText } from "../limits/admin.ts";
+import { UNIT_SHOWN, windowText } from "../limits/admin.ts";
+import { shownAmount, shownUnit } from "../limits/money.ts";
 import { scopeText } from "../limits/policy.ts";
 import type { Clock } from "../values/clock.ts";
 import type { ShadowLimit, ShadowLimits } from "./limits.ts";
@@ -34,7 +35,8 @@ const InShadow = Type.Object({
   limit: LimitName,
   source: Source,
   algorithm: Type.String({ description: "How it counts." }),
-  max: Type.Integer({ description: "What it allows: the number in force while the system is NORMAL." }),
+  unit: UNIT_SHOWN,
+  max: Type.Number({ description: "What it allows: the number in force while the system is NORMAL." }),
   window: Type.Union([Type.String(), Type.Null()], { description: "In this time; null for concurrency.", examples: ["60s"] }),
   ...Both,
   consumers: Type.Array(
@@ -92,7 +94,8 @@ export const shadowAdmin = ({ limits, table, flush, clock }: ShadowAdminDeps) =>
           const owner = scopeText(policy);
           const spans = table.spans(owner, policy.name, now);
           return {
-            ...{ owner, limit: policy.name, source, algorithm: policy.algorithm, max: policy.normal.limit, window: windowText(policy) },
+            ...{ owner, limit: policy.name, source, algorithm: policy.algorithm, unit: shownUnit(policy) },
+            ...{ max: shownAmount(policy, policy.normal.limit), window: windowText(policy) },
             ...spans.whole,
             consumers: byConsumer(spans, shown),
           };

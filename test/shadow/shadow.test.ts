@@ -58,7 +58,7 @@ describe("limits in shadow", () => {
     expect(await call("one", 5)).toEqual([200, 200, 200, 200, 200]);
     await call("two", 3);
     const [, gold] = await report();
-    expect(gold).toMatchObject({ max: 2, window: "3600s", algorithm: "fixed-window" });
+    expect(gold).toMatchObject({ max: 2, unit: "requests", window: "3600s", algorithm: "fixed-window" });
     expect([gold.day, gold.week]).toEqual([
       { requests: 8, refused: 4 },
       { requests: 8, refused: 4 },
