@@ -2,6 +2,8 @@ const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const ONE = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const DOLLARS = new Intl.NumberFormat("en", { style: "currency", currency: "USD" });
+const CENTS_PARTS = new Intl.NumberFormat("en", { style: "currency", currency: "USD", maximumFractionDigits: 9 });
 const PERCENT = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 
 /** Writes a whole number with its thousands apart: `12,345`. */
@@ -9,6 +11,16 @@ export const count = (value: number): string => WHOLE.format(value);
 
 /** Writes a number for where there is little room: `12.3K`. */
 export const short = (value: number): string => (Math.abs(value) < 10_000 ? ONE.format(value) : SHORT.format(value));
+
+/** Writes dollars: `$1,204.50`; below one dollar what there is of it, to three digits: `$0.00123`. */
+export const money = (dollars: number): string =>
+  Math.abs(dollars) >= 1 ? DOLLARS.format(dollars) : CENTS_PARTS.format(Number(dollars.toPrecision(3)));
+
+/** What an amount counts: requests, what responses report, or dollars. */
+export type Unit = "requests" | "units" | "usd";
+
+/** Writes an amount by what it counts: `$25.00`, `12,345`. */
+export const amount = (value: number, unit: Unit): string => (unit === "usd" ? money(value) : count(value));
 
 /** Writes a rate a second, so that it lines up with others: `0.0`, `7.3`, `98.1`, `1,204`. */
 export const rate = (value: number): string => (value > 0 && value < 0.05 ? "< 0.1" : (value < 100 ? TENTHS : WHOLE).format(value));

@@ -1,4 +1,5 @@
-// Answers of the admin API, as far as the console reads them. No imports: a test holds these shapes against what the gateway answers.
+// Answers of the admin API, as far as the console reads them. A test holds these shapes against what the gateway answers.
+import type { Unit } from "./format.ts";
 
 /** What became of a route's requests, since the start. */
 export interface RouteNumbers {
@@ -41,7 +42,14 @@ export interface Stats {
   };
   readonly faults: readonly string[];
   readonly warnings: readonly { readonly code: string; readonly message: string }[];
-  readonly pools: readonly { readonly pool: string; readonly key: string; readonly status: string; readonly remaining: number }[];
+  readonly pools: readonly {
+    readonly pool: string;
+    readonly key: string;
+    readonly status: string;
+    readonly remaining: number;
+    /** What remains: tokens, requests, or "usd". */
+    readonly unit: string;
+  }[];
   readonly workers: readonly {
     readonly worker: string;
     readonly pid: number;
@@ -67,8 +75,11 @@ export interface Refusal {
   readonly limits: readonly {
     readonly name: string;
     readonly scope: string;
+    readonly unit: Unit;
     readonly limit: number;
     readonly used: number;
+    /** What the request might have cost, of limits in dollars. */
+    readonly asked?: number | undefined;
     readonly reset: string;
   }[];
   readonly consumer: string | null;
@@ -82,6 +93,7 @@ export interface AppliedLimit {
   readonly why: string;
   readonly algorithm: string;
   readonly window: string | null;
+  readonly unit: Unit;
   readonly limit: number;
   readonly normal: number;
   readonly degraded: number;
@@ -149,4 +161,52 @@ export interface HistoryItem {
 export interface History {
   readonly step: "1m" | "1h";
   readonly items: readonly HistoryItem[];
+}
+
+/** One of the upstreams that answer for a virtual model. Prices are dollars for a million tokens. */
+export interface ModelAttempt {
+  readonly upstream: string;
+  readonly model: string;
+  readonly pool: string | null;
+  readonly weight: number;
+  readonly fallback: boolean;
+  readonly price: { readonly input: number; readonly output: number } | null;
+  readonly attempts: number;
+  readonly answered: number;
+  /** How often it did not answer, by what came of it. */
+  readonly failed: Readonly<Record<string, number>>;
+  readonly lastFailure: { readonly at: string } | null;
+}
+
+export interface VirtualModel {
+  readonly name: string;
+  readonly routes: readonly string[];
+  readonly on: readonly string[];
+  readonly firstToken: string;
+  readonly giveUpAfter: string;
+  readonly try: readonly ModelAttempt[];
+}
+
+/** `GET /admin/models`. */
+export interface ModelList {
+  readonly items: readonly VirtualModel[];
+}
+
+/** What a million tokens of some models cost, in dollars. */
+export interface ModelPrice {
+  readonly pattern: string;
+  readonly input?: number | null;
+  readonly output?: number | null;
+  readonly cacheRead?: number | null;
+  readonly cacheWrite?: number | null;
+  readonly reasoning?: number | null;
+  readonly maxOutput?: number | null;
+}
+
+/** `GET /admin/prices`. */
+export interface PriceList {
+  readonly unpriced: "deny" | "zero";
+  /** The file, or "inline". */
+  readonly source: string;
+  readonly items: readonly ModelPrice[];
 }

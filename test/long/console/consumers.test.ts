@@ -45,6 +45,7 @@ screenTest("creates a consumer by the keyboard alone, and a key whose secret is 
   await page.getByLabel("Name").first().fill("production");
   await page.getByLabel("Scopes").fill("read, write");
   await page.getByLabel("Only from these addresses").fill("127.0.0.0/8 ::1");
+  await page.getByRole("dialog").getByLabel("Only these models").fill("gpt-5-mini, claude-*");
   await page.getByLabel("Expires").fill("2030-01-31T12:00");
   await page.getByRole("button", { name: "Create key" }).click();
   await page.getByText("Copy this key now.").waitFor();
@@ -57,6 +58,7 @@ screenTest("creates a consumer by the keyboard alone, and a key whose secret is 
   expect(await page.content()).not.toContain(secret);
   const [key] = (await ask(at, "GET", "/admin/keys?consumer=acme")).body.items;
   expect(key).toMatchObject({ name: "production", scopes: ["read", "write"], ips: ["127.0.0.0/8", "::1"], status: "active" });
+  expect(key).toMatchObject({ models: ["gpt-5-mini", "claude-*"] });
   expect(String(key?.expiresAt)).toMatch(/^2030-01-31/);
 });
 
@@ -152,6 +154,7 @@ screenTest("edits limits, quotas and metadata by the form, and everything as JSO
   await page.getByRole("group", { name: "limit 1" }).getByLabel("Limit", { exact: true }).fill("7");
   await page.getByLabel("Quotas of its own").check();
   await page.getByRole("button", { name: "Add a quota" }).click();
+  await page.getByLabel("Only these models").fill("smart");
   await page.getByLabel("Metadata").fill('{ "crm": 17 }');
   const again = page.waitForResponse((answer) => answer.request().method() === "GET" && answer.url().endsWith(`/admin/consumers/${id}`));
   await page.getByRole("button", { name: "Save" }).click();
@@ -160,6 +163,7 @@ screenTest("edits limits, quotas and metadata by the form, and everything as JSO
   expect((await ask(at, "GET", `/admin/consumers/${id}`)).body).toMatchObject({
     limits: [{ algorithm: "sliding-window", limit: 7, window: "1m" }],
     quota: [{ limit: 10_000, period: "day" }],
+    models: ["smart"],
     metadata: { crm: 17 },
   });
 

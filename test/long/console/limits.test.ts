@@ -50,6 +50,46 @@ screenTest("makes a tier with limits and quotas, shows who has it, changes it an
   expect((await ask(at, "GET", "/admin/tiers/gold")).status).toBe(404);
 });
 
+screenTest("makes limits and quotas in dollars, and of what answers report", async (at) => {
+  const { open, page } = at;
+  await open("/limits?new=tier");
+  await page.getByLabel("Name").first().fill("team");
+  const limit = page.getByRole("group", { name: "limit 1" });
+  await limit.getByLabel("Algorithm").selectOption("token-bucket");
+  await limit.getByLabel("Burst").fill("150");
+  await limit.getByLabel("Counts", { exact: true }).selectOption("usd");
+  // What was a number becomes an amount.
+  expect(await limit.getByLabel("Limit in dollars").inputValue()).toBe("100");
+  expect(await limit.getByLabel("Burst in dollars").inputValue()).toBe("150");
+  await limit.getByLabel("Limit in dollars").fill("$5");
+  await limit.getByLabel("Window").fill("1d");
+  await page.getByRole("button", { name: "Create tier" }).click();
+  await limit.locator(".fault").waitFor();
+  expect(await limit.getByLabel("Limit in dollars").getAttribute("aria-invalid")).toBe("true");
+  await limit.getByLabel("Limit in dollars").fill("5.00");
+  await limit.getByLabel("Burst in dollars").fill("7.50");
+  await limit.getByLabel("Counted by").fill("consumer, model");
+  await page.getByRole("button", { name: "Add a quota" }).click();
+  const quota = page.getByRole("group", { name: "quota 1" });
+  await quota.getByLabel("Counts", { exact: true }).selectOption("usd");
+  await quota.getByLabel("Limit in dollars").fill("100.00");
+  await quota.getByLabel("In each").selectOption("month");
+  await page.getByRole("button", { name: "Add a quota" }).click();
+  await page.getByRole("group", { name: "quota 2" }).getByLabel("Counts", { exact: true }).selectOption("usage");
+  expect(await at.axe()).toEqual([]);
+  await page.getByRole("button", { name: "Create tier" }).click();
+  await page.getByRole("heading", { level: 1, name: "team" }).waitFor();
+  expect((await ask(at, "GET", "/admin/tiers/team")).body).toMatchObject({
+    limits: [{ algorithm: "token-bucket", cost: "usd", limit: "5.00", burst: "7.50", window: "1d", by: ["consumer", "model"] }],
+    quota: [
+      { cost: "usd", limit: "100.00", period: "month" },
+      { cost: "usage", limit: 10_000, period: "day" },
+    ],
+  });
+  await open("/limits");
+  await page.getByRole("row", { name: /team \$5\.00 a day, up to \$7\.50 at once by consumer and model \$100\.00 a month/ }).waitFor();
+});
+
 screenTest("blocks an address and unblocks it, after asking", { role: "operator" }, async (at) => {
   const { open, page } = at;
   await open("/limits/blocks");

@@ -91,6 +91,48 @@ screenTest("makes a pool whose secrets can be written and never read, and change
   expect((await ask(at, "GET", "/admin/pools/spare")).status).toBe(404);
 });
 
+screenTest("has budgets in dollars, beside those of tokens and requests", async (at) => {
+  const { open, page } = at;
+  await open("/pools?new=pool");
+  await page.getByLabel("Name").first().fill("in-dollars");
+  const first = page.getByRole("group", { name: "key 1", exact: true });
+  await first.getByLabel("Id").fill("first");
+  await first.getByLabel("Budget of").selectOption("usd");
+  expect(await first.getByLabel("Budget in dollars").inputValue()).toBe("1000");
+  await first.getByLabel("Budget in dollars").fill("25,00");
+  await first.getByLabel("In each").fill("30d");
+  await page.getByRole("button", { name: "Create pool" }).click();
+  await first.locator(".fault").waitFor();
+  expect(await first.getByLabel("Budget in dollars").getAttribute("aria-invalid")).toBe("true");
+  await first.getByLabel("Budget in dollars").fill("25.00");
+  await page.getByRole("button", { name: "Add a budget to key 1" }).click();
+  await page.getByRole("button", { name: "Add a budget to key 1" }).click();
+  const second = page.getByRole("group", { name: "budget 2 of key 1" });
+  await second.getByLabel("Budget of").selectOption("usd");
+  await second.getByLabel("Budget in dollars").fill("0.5");
+  await second.getByLabel("In each").fill("1d");
+  expect(await at.axe()).toEqual([]);
+  await page.getByRole("button", { name: "Create pool" }).click();
+  await page.getByRole("heading", { level: 1, name: "in-dollars" }).waitFor();
+  expect((await ask(at, "GET", "/admin/pools/in-dollars")).body.keys).toMatchObject([
+    {
+      ...{ id: "first", cost: "usd", limit: "25.00", window: "30d" },
+      budgets: [
+        { of: "requests", limit: 500, window: "1m" },
+        { cost: "usd", limit: "0.5", window: "1d" },
+      ],
+    },
+  ]);
+  const row = page.getByRole("row", { name: /first ready/ });
+  for (const text of ["$0.00 of $25.00", "$0.00 of $0.50", "0 of 500"]) await row.getByText(text).waitFor();
+  await row.getByRole("cell", { name: "$0.50", exact: true }).waitFor();
+
+  await page.getByRole("button", { name: "Remove budget 2 of key 1" }).click();
+  await page.getByRole("button", { name: "Save" }).click();
+  await row.getByRole("cell", { name: "$25.00", exact: true }).waitFor();
+  expect((await ask(at, "GET", "/admin/pools/in-dollars")).body.keys).toMatchObject([{ budgets: [{ of: "requests" }] }]);
+});
+
 for (const role of ["viewer", "operator"] as const)
   screenTest(`lets a ${role} look`, { role }, async (at) => {
     const { open, page, gateway } = at;

@@ -1,9 +1,11 @@
 import { Problem } from "../api.ts";
+import type { Unit } from "../format.ts";
 
 /** Says how it stands with a limit or quota. */
 export interface Left {
   readonly name: string;
   readonly scope: string;
+  readonly unit: Unit;
   readonly limit: number;
   readonly remaining: number;
   readonly reset: string | null;
@@ -18,6 +20,8 @@ export interface UsageOfDay {
   readonly errors: number;
   readonly limited: number;
   readonly tokens: number;
+  /** Dollars. */
+  readonly cost: number;
 }
 
 /** Says where the consumer stands, and until when this browser is let in. */
@@ -39,6 +43,7 @@ export interface OwnKey {
   readonly scopes: readonly string[];
   readonly routes: readonly string[];
   readonly ips: readonly string[];
+  readonly models: readonly string[];
   readonly expiresAt: string | null;
   readonly createdAt: string | null;
   readonly lastUsedAt: string | null;

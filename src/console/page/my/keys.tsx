@@ -91,6 +91,7 @@ function KeyCard({ of: key, origin, isFull, onMake, onSecret, onChange }: KeyCar
           ["Made from", origin === null ? null : nameOf(origin)],
           ["Scopes", key.scopes.length === 0 ? "none" : key.scopes.join(", ")],
           ["Routes", key.routes.length === 0 ? "all" : key.routes.join(", ")],
+          ["Models", key.models.length === 0 ? null : key.models.join(", ")],
           ["Addresses", key.ips.length === 0 ? "any" : key.ips.join(", ")],
           ["Works until", key.expiresAt === null ? "no end" : `${dateTime(key.expiresAt)} (${ago(key.expiresAt)})`],
           ["Last used", key.lastUsedAt === null ? "never" : ago(key.lastUsedAt)],

@@ -1,4 +1,4 @@
-import { ago, count } from "../format.ts";
+import { ago, amount } from "../format.ts";
 import { Panel } from "../parts/screen.tsx";
 import type { Left, OwnKey, Standing } from "./api.ts";
 import { nameOf } from "./keys.tsx";
@@ -26,7 +26,7 @@ function aboutOf({ key, scope }: Left, keys: readonly OwnKey[]): string {
 }
 
 function Bar({ left, keys }: { readonly left: Left; readonly keys: readonly OwnKey[] }) {
-  const { name, limit, remaining, reset } = left;
+  const { name, limit, remaining, reset, unit } = left;
   const isOut = remaining === 0;
   return (
     <li>
@@ -35,10 +35,10 @@ function Bar({ left, keys }: { readonly left: Left; readonly keys: readonly OwnK
           <strong>{name}</strong> <span class="fine">{aboutOf(left, keys)}</span>
         </span>
         <span class="number">
-          {count(remaining)} of {count(limit)} left
+          {amount(remaining, unit)} of {amount(limit, unit)} left
         </span>
       </div>
-      <progress class={isOut ? "bad" : "accent"} max={Math.max(1, limit)} value={remaining} aria-label={`${name}: left`} />
+      <progress class={isOut ? "bad" : "accent"} max={limit > 0 ? limit : 1} value={remaining} aria-label={`${name}: left`} />
       {reset !== null && <p class="fine">{isOut ? `Used up: there is more ${ago(reset)}.` : `More ${ago(reset)}.`}</p>}
     </li>
   );

@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { Dialog } from "../parts/dialog.tsx";
 import { CheckField, Form, TextField, TimeField } from "../parts/form.tsx";
+import { WordsField } from "../records/fields.tsx";
 import { wordsOf } from "../records/patch.ts";
 import { ask, type NewSecret, type OwnKey, type OwnKeys } from "./api.ts";
 import { nameOf } from "./keys.tsx";
@@ -23,6 +24,7 @@ export function NewKey({ from, allowed, onMade, onClose }: NewKeyProps) {
   const [name, setName] = useState("");
   const [without, setWithout] = useState<ReadonlySet<string>>(new Set());
   const [ips, setIps] = useState(from.ips.join(", "));
+  const [models, setModels] = useState<readonly string[]>(from.models);
   const [expiresAt, setExpiresAt] = useState(from.expiresAt);
   const taken = (kind: string, list: readonly string[]): string[] => list.filter((each) => !without.has(`${kind} ${each}`));
   const take = (what: string, isTaken: boolean): void => {
@@ -39,6 +41,7 @@ export function NewKey({ from, allowed, onMade, onClose }: NewKeyProps) {
       ...(name.trim() === "" ? {} : { name: name.trim() }),
       ...(routes.length === 0 ? {} : { routes: taken("route", routes) }),
       ...(addresses.length === 0 ? {} : { ips: addresses }),
+      ...(models.length === 0 ? {} : { models }),
       ...(expiresAt === null ? {} : { expiresAt }),
     };
     await onMade(await ask<NewSecret>("POST", "api/me/keys", body));
@@ -79,6 +82,9 @@ export function NewKey({ from, allowed, onMade, onClose }: NewKeyProps) {
           value={ips}
           onValue={setIps}
         />
+        {from.models.length > 0 && (
+          <WordsField name="models" label="Models" hint={`Within ${from.models.join(", ")}.`} value={models} onValue={setModels} />
+        )}
         <TimeField
           name="expiresAt"
           label="Works until"

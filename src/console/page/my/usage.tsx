@@ -1,4 +1,4 @@
-import { count, counted, short } from "../format.ts";
+import { count, counted, money, short } from "../format.ts";
 import { ceiling } from "../parts/chart.tsx";
 import { Panel } from "../parts/screen.tsx";
 import type { UsageOfDay } from "./api.ts";
@@ -17,7 +17,7 @@ function daysOfMonth(days: readonly UsageOfDay[], now: Date): readonly UsageOfDa
   const known = new Map(days.map((day) => [new Date(day.time).getUTCDate(), day]));
   return Array.from({ length: now.getUTCDate() }, (_, i) => {
     const time = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), i + 1)).toISOString();
-    return known.get(i + 1) ?? { time, requests: 0, errors: 0, limited: 0, tokens: 0 };
+    return known.get(i + 1) ?? { time, requests: 0, errors: 0, limited: 0, tokens: 0, cost: 0 };
   });
 }
 
@@ -26,12 +26,16 @@ export function Usage({ days }: { readonly days: readonly UsageOfDay[] }) {
   const all = daysOfMonth(days, new Date());
   const total = all.reduce((sum, { requests }) => sum + requests, 0);
   const limited = all.reduce((sum, day) => sum + day.limited, 0);
+  const cost = all.reduce((sum, day) => sum + day.cost, 0);
   const says = `${counted(total, "request")} this month, ${count(limited)} of them refused by a limit.`;
   return (
     <Panel title="This month">
-      <p>{says}</p>
+      <p>
+        {says}
+        {cost > 0 && ` They cost ${money(cost)}.`}
+      </p>
       {total > 0 && <Bars days={all} says={says} />}
-      {total > 0 && <Numbers days={all} />}
+      {total > 0 && <Numbers days={all} hasCost={cost > 0} />}
     </Panel>
   );
 }
@@ -80,7 +84,7 @@ function Bars({ days, says }: { readonly days: readonly UsageOfDay[]; readonly s
   );
 }
 
-const Numbers = ({ days }: { readonly days: readonly UsageOfDay[] }) => (
+const Numbers = ({ days, hasCost }: { readonly days: readonly UsageOfDay[]; readonly hasCost: boolean }) => (
   <details class="numbers">
     <summary>Numbers</summary>
     {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
@@ -88,7 +92,7 @@ const Numbers = ({ days }: { readonly days: readonly UsageOfDay[] }) => (
       <table>
         <thead>
           <tr>
-            {["Day (UTC)", "Requests", "Failed", "Refused", "Tokens"].map((name, i) => (
+            {["Day (UTC)", "Requests", "Failed", "Refused", "Tokens", ...(hasCost ? ["Cost"] : [])].map((name, i) => (
               <th key={name} scope="col" class={i === 0 ? "" : "number"}>
                 {name}
               </th>
@@ -96,7 +100,7 @@ const Numbers = ({ days }: { readonly days: readonly UsageOfDay[] }) => (
           </tr>
         </thead>
         <tbody>
-          {days.toReversed().map(({ time, requests, errors, limited, tokens }) => (
+          {days.toReversed().map(({ time, requests, errors, limited, tokens, cost }) => (
             <tr key={time}>
               <th scope="row">{DAY_OF_MONTH.format(new Date(time))}</th>
               {[requests, errors, limited, tokens].map((value, i) => (
@@ -104,6 +108,7 @@ const Numbers = ({ days }: { readonly days: readonly UsageOfDay[] }) => (
                   {count(value)}
                 </td>
               ))}
+              {hasCost && <td class="number">{money(cost)}</td>}
             </tr>
           ))}
         </tbody>

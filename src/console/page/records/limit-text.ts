@@ -1,4 +1,4 @@
-import { count } from "../format.ts";
+import { count, money } from "../format.ts";
 import type { Limit, Quota, Tier } from "./types.ts";
 
 /** Windows that people have words for. */
@@ -16,15 +16,18 @@ const WINDOWS: Readonly<Record<string, string>> = {
 export const quotaList = (quota: Quota | readonly Quota[] | null): readonly Quota[] =>
   quota === null ? [] : "limit" in quota ? [quota] : quota;
 
+/** Writes what a limit or quota allows: `100`, or `$25.00` where it counts dollars. */
+const amountText = (amount: number | string, cost: Limit["cost"]): string => (cost === "usd" ? money : count)(Number(amount));
+
 /** Writes a limit in a few words: `100 a minute, up to 150 at once`. */
-export function limitText({ algorithm, limit, window = "?", burst, by, shadow }: Limit): string {
+export function limitText({ algorithm, limit, window = "?", burst, by, cost, shadow }: Limit): string {
   const span = algorithm === "concurrency" ? "at a time" : (WINDOWS[window] ?? `in ${window}`);
   const who = by === undefined ? "" : ` by ${typeof by === "string" ? by : by.join(" and ")}`;
-  return `${count(limit)} ${span}${burst === undefined ? "" : `, up to ${count(burst)} at once`}${who}${shadow === true ? " (shadow)" : ""}`;
+  return `${amountText(limit, cost)} ${span}${burst === undefined ? "" : `, up to ${amountText(burst, cost)} at once`}${who}${shadow === true ? " (shadow)" : ""}`;
 }
 
 /** Writes a quota in a few words: `10,000 a day`. */
-export const quotaText = ({ limit, period }: Quota): string => `${count(limit)} a ${period}`;
+export const quotaText = ({ limit, period, cost }: Quota): string => `${amountText(limit, cost)} a ${period}`;
 
 /** Writes what a tier allows in a few words: `100 a minute; 10,000 a day`. */
 export function tierText({ limits, quota }: Pick<Tier, "limits" | "quota">): string {

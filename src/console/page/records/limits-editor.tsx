@@ -1,4 +1,5 @@
 import { CheckField, NumberField, SelectField, TextField } from "../parts/form.tsx";
+import { AmountField, amountIn, CountsField } from "./amount-field.tsx";
 import { wordsOf } from "./patch.ts";
 import { Row, Rows } from "./rows.tsx";
 import type { Limit, Quota } from "./types.ts";
@@ -13,7 +14,7 @@ const ALGORITHMS: Readonly<Record<string, string>> = {
   concurrency: "So many at a time.",
 };
 
-const BY = ["consumer", "key", "ip", "route", "global", "header:X-Tenant"] as const;
+const BY = ["consumer", "key", "ip", "route", "global", "model", "tool", "header:X-Tenant"] as const;
 
 interface EditorProps<T> {
   /** The path of the list in what is sent, such as `limits`. */
@@ -60,7 +61,9 @@ interface LimitRowProps {
 }
 
 function LimitRow({ at, limit, number, onChange, onRemove }: LimitRowProps) {
-  const { algorithm, window, by = "" } = limit;
+  const { algorithm, window, by = "", cost } = limit;
+  const isMoney = cost === "usd";
+  const inUnit = (amount: Limit["burst"], next: boolean) => (amount === undefined ? undefined : amountIn(amount, next));
   return (
     <Row
       what={`limit ${number}`}
@@ -83,13 +86,27 @@ function LimitRow({ at, limit, number, onChange, onRemove }: LimitRowProps) {
         hint={ALGORITHMS[algorithm]}
         onValue={(next) => onChange({ algorithm: next, window: next === "concurrency" ? undefined : (window ?? "1m") })}
       />
-      <NumberField
+      {(algorithm !== "concurrency" || cost !== undefined) && (
+        <CountsField
+          name={`${at}.cost`}
+          value={cost}
+          onValue={(next) =>
+            onChange({
+              cost: next,
+              limit: amountIn(limit.limit, next === "usd"),
+              burst: inUnit(limit.burst, next === "usd"),
+              degraded: inUnit(limit.degraded, next === "usd"),
+            })
+          }
+        />
+      )}
+      <AmountField
         name={`${at}.limit`}
         label="Limit"
         required
-        min={1}
+        isMoney={isMoney}
         value={limit.limit}
-        onValue={(many) => onChange({ limit: many ?? 0 })}
+        onValue={(many) => onChange({ limit: many ?? (isMoney ? "" : 0) })}
       />
       {algorithm !== "concurrency" && (
         <TextField
@@ -101,19 +118,14 @@ function LimitRow({ at, limit, number, onChange, onRemove }: LimitRowProps) {
           onValue={(next) => onChange({ window: next })}
         />
       )}
-      <NumberField
-        name={`${at}.burst`}
-        label="Burst"
-        min={1}
-        value={limit.burst ?? null}
-        onValue={(burst) => onChange({ burst: burst ?? undefined })}
-      />
-      <NumberField
+      <AmountField name={`${at}.burst`} label="Burst" isMoney={isMoney} value={limit.burst} onValue={(burst) => onChange({ burst })} />
+      <AmountField
         name={`${at}.degraded`}
         label="Degraded"
+        isMoney={isMoney}
         min={0}
-        value={limit.degraded ?? null}
-        onValue={(degraded) => onChange({ degraded: degraded ?? undefined })}
+        value={limit.degraded}
+        onValue={(degraded) => onChange({ degraded })}
       />
       <TextField
         name={`${at}.by`}
@@ -170,25 +182,19 @@ interface QuotaRowProps {
 }
 
 const QuotaRow = ({ at, quota, number, onChange, onRemove }: QuotaRowProps) => (
-  <Row
-    what={`quota ${number}`}
-    onRemove={onRemove}
-    end={
-      <CheckField
-        name={`${at}.cost`}
-        label="Counts what responses report, such as tokens"
-        value={quota.cost === "usage"}
-        onValue={(isUsage) => onChange({ cost: isUsage ? "usage" : undefined })}
-      />
-    }
-  >
-    <NumberField
+  <Row what={`quota ${number}`} onRemove={onRemove}>
+    <CountsField
+      name={`${at}.cost`}
+      value={quota.cost}
+      onValue={(next) => onChange({ cost: typeof next === "number" ? undefined : next, limit: amountIn(quota.limit, next === "usd") })}
+    />
+    <AmountField
       name={`${at}.limit`}
       label="Limit"
       required
-      min={1}
+      isMoney={quota.cost === "usd"}
       value={quota.limit}
-      onValue={(many) => onChange({ limit: many ?? 0 })}
+      onValue={(many) => onChange({ limit: many ?? (quota.cost === "usd" ? "" : 0) })}
     />
     <SelectField
       name={`${at}.period`}

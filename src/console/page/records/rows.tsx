@@ -28,16 +28,19 @@ export interface RowProps {
   readonly what: string;
   /** `null`: it can't be removed. */
   readonly onRemove: (() => void) | null;
+  /** What stands below its fields, such as rows of its own. */
+  readonly below?: ComponentChildren;
   /** What stands beside the button that removes it. */
   readonly end?: ComponentChildren;
   readonly children: ComponentChildren;
 }
 
 /** Frames one row of a form: its fields, and below them the way to remove it. */
-export const Row = ({ what, onRemove, end, children }: RowProps) => (
+export const Row = ({ what, onRemove, below, end, children }: RowProps) => (
   <fieldset class="row">
     <legend class="hidden">{what}</legend>
     <div class="cells">{children}</div>
+    {below}
     {(end !== undefined || onRemove !== null) && (
       <div class="row-end">
         <div>{end}</div>

@@ -1,22 +1,24 @@
 /** What the admin API tells of records, as far as these screens read it. */
+import type { Unit } from "../format.ts";
 
+/** A limit as it was written; what it allows is a text where it counts dollars. */
 export interface Limit {
   readonly name?: string;
   readonly algorithm: string;
-  readonly limit: number;
+  readonly limit: number | string;
   readonly window?: string;
-  readonly burst?: number;
-  readonly degraded?: number;
+  readonly burst?: number | string;
+  readonly degraded?: number | string;
   readonly by?: string | readonly string[];
-  readonly cost?: number | "usage";
+  readonly cost?: number | "usage" | "usd";
   readonly shadow?: boolean;
 }
 
 export interface Quota {
   readonly name?: string;
-  readonly limit: number;
+  readonly limit: number | string;
   readonly period: string;
-  readonly cost?: "usage";
+  readonly cost?: "usage" | "usd";
   readonly timezone?: string;
   readonly anchor?: number;
 }
@@ -34,6 +36,8 @@ export interface Consumer extends Managed {
   readonly name: string | null;
   readonly limits: readonly Limit[] | null;
   readonly quota: readonly Quota[] | null;
+  /** `null`: all. */
+  readonly models: readonly string[] | null;
   readonly metadata: Readonly<Record<string, unknown>> | null;
   readonly enabled: boolean;
 }
@@ -48,6 +52,8 @@ export interface Key extends Managed {
   readonly scopes: readonly string[];
   readonly routes: readonly string[];
   readonly ips: readonly string[];
+  /** Empty: all. */
+  readonly models: readonly string[];
   readonly limits: readonly Limit[] | null;
   readonly quota: readonly Quota[] | null;
   readonly metadata: Readonly<Record<string, unknown>> | null;
@@ -72,6 +78,14 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** What a route knows of the MCP server behind it; tools are names or patterns. */
+export interface McpSettings {
+  readonly tools: { readonly include: readonly string[]; readonly exclude: readonly string[] };
+  readonly scopes: Readonly<Record<string, readonly string[]>>;
+  readonly cost: Readonly<Record<string, number>>;
+  readonly resource?: string | null;
+}
+
 export interface RouteSettings {
   readonly name: string;
   readonly path: string;
@@ -89,6 +103,9 @@ export interface RouteSettings {
   readonly timeout: string;
   readonly cache: { readonly ttl?: string | null } | null;
   readonly credential: { readonly pool: string } | null;
+  /** Names of models that callers may use; empty: it looks at none. */
+  readonly models: readonly string[];
+  readonly mcp: McpSettings | null;
 }
 
 export interface Route extends RouteSettings, Managed {}
@@ -121,18 +138,30 @@ export interface Breaker {
   readonly retryAfter: number | null;
 }
 
+/** A further budget of a pool's key: of requests or tokens, or of dollars, which it writes as a text. */
 export interface Budget {
-  readonly of: string;
-  readonly limit: number;
+  readonly of?: string;
+  readonly cost?: "usd";
+  readonly limit: number | string;
   readonly window: string;
 }
 
 export interface PoolKey {
   readonly id: string;
   readonly secret?: string;
-  readonly limit?: number;
+  readonly cost?: "usd";
+  readonly limit?: number | string;
   readonly window?: string;
   readonly budgets?: readonly Budget[];
+}
+
+/** How it stands with a budget: dollars where it is of "usd". */
+export interface BudgetState {
+  readonly of: string;
+  readonly limit: number;
+  readonly window: string;
+  readonly used: number;
+  readonly reset: string | null;
 }
 
 export interface PoolKeyState {
@@ -141,7 +170,9 @@ export interface PoolKeyState {
   readonly until: string | null;
   readonly lastError: { readonly status: number; readonly at: string | null } | null;
   readonly remaining: number;
-  readonly budgets: readonly (Budget & { readonly used: number; readonly reset: string | null })[];
+  /** What remains: tokens, requests, or "usd". */
+  readonly unit: string;
+  readonly budgets: readonly BudgetState[];
 }
 
 export interface PoolSettings {
@@ -170,6 +201,7 @@ export interface LimitLeft {
   readonly scope: string;
   readonly algorithm: string;
   readonly subject: string;
+  readonly unit: Unit;
   readonly limit: number;
   readonly window: string | null;
   readonly used: number;
@@ -181,8 +213,15 @@ export interface UsageRow {
   readonly time?: string;
   readonly route?: string;
   readonly key?: string;
+  /** Empty: callers without a name. */
+  readonly consumer?: string;
+  /** Empty: its requests named none. */
+  readonly model?: string;
+  readonly tool?: string;
   readonly requests: number;
   readonly errors: number;
   readonly limited: number;
   readonly tokens: number;
+  /** Dollars. */
+  readonly cost: number;
 }

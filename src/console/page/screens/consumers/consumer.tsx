@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { get, part, send } from "../../api.ts";
-import { ago, count } from "../../format.ts";
+import { ago, amount } from "../../format.ts";
 import { useList } from "../../list.ts";
 import { useLive } from "../../live.ts";
 import { Act, Dangerous } from "../../parts/act.tsx";
@@ -12,6 +12,7 @@ import { Panel, ScreenFrame } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
 import { type Editable, useRecord } from "../../record.ts";
 import { Bar } from "../../records/bar.tsx";
+import { WordsField } from "../../records/fields.tsx";
 import { QuotasEditor } from "../../records/limits-editor.tsx";
 import { type FieldsProps, RecordSettings } from "../../records/record-page.tsx";
 import { Since } from "../../records/since.tsx";
@@ -111,6 +112,7 @@ const Facts = ({ of: consumer }: { readonly of: Consumer }) => (
           {consumer.tier}
         </a>,
       ],
+      ["Models", consumer.models === null ? null : consumer.models.join(", ")],
       ["State", consumer.enabled ? <Badge tone="good">enabled</Badge> : <Badge tone="warn">disabled</Badge>],
       ["Managed by", consumer.source === "config" ? <SourceBadge of={consumer} /> : "this console and the admin API"],
       ["Created", consumer.createdAt === null ? null : <Since time={consumer.createdAt} />],
@@ -177,8 +179,8 @@ function LimitsLeft({ id }: { readonly id: string }) {
               ),
             },
             { name: "Counts", isWide: true, cell: ({ algorithm, window }) => (window === null ? algorithm : `${algorithm}, ${window}`) },
-            { name: "Used", cell: ({ used, limit }) => <Bar used={used} limit={limit} /> },
-            { name: "Left", isNumber: true, cell: ({ remaining }) => count(remaining) },
+            { name: "Used", cell: ({ used, limit, unit }) => <Bar {...{ used, limit, unit }} /> },
+            { name: "Left", isNumber: true, cell: ({ remaining, unit }) => amount(remaining, unit) },
             { name: "More", isNumber: true, cell: ({ reset }) => (reset === null ? <span class="fine">–</span> : ago(reset)) },
           ]}
         />
@@ -200,6 +202,13 @@ function ConsumerFields({ draft, change }: FieldsProps<Consumer>) {
           value={draft.tier}
           options={tiers.includes(draft.tier) ? tiers : [draft.tier, ...tiers]}
           onValue={(tier) => change({ tier })}
+        />
+        <WordsField
+          name="models"
+          label="Only these models"
+          value={draft.models ?? []}
+          placeholder="all"
+          onValue={(models) => change({ models: models.length === 0 ? null : models })}
         />
       </div>
       <OwnFields {...{ draft, change }} insteadOf="the tier's">

@@ -62,6 +62,7 @@ const Facts = ({ of: key }: { readonly of: Key }) => (
       ["Scopes", listed(key.scopes, "none")],
       ["Routes", listed(key.routes, "all")],
       ["Addresses", listed(key.ips, "all")],
+      ["Models", listed(key.models, "all that its consumer may use")],
       ["Expires", key.expiresAt === null ? "never" : `${dateTime(key.expiresAt)}`],
       ["Last used", key.lastUsedAt === null ? "never" : <Since time={key.lastUsedAt} />],
       ["Secret before", key.previousExpiresAt === null ? null : `good until ${dateTime(key.previousExpiresAt)}`],
@@ -168,6 +169,7 @@ const KeyFields = ({ draft, change }: FieldsProps<Key>) => (
       <WordsField name="scopes" label="Scopes" value={draft.scopes} placeholder="none" onValue={(scopes) => change({ scopes })} />
       <WordsField name="routes" label="Only these routes" value={draft.routes} placeholder="all" onValue={(routes) => change({ routes })} />
       <WordsField name="ips" label="Only from these addresses" value={draft.ips} placeholder="all" onValue={(ips) => change({ ips })} />
+      <WordsField name="models" label="Only these models" value={draft.models} placeholder="all" onValue={(models) => change({ models })} />
     </div>
     <OwnFields {...{ draft, change }} insteadOf="its consumer's and tier's" />
   </>

@@ -36,7 +36,7 @@ export function NewKey({ consumer, onMade }: { readonly consumer: string; readon
   );
 }
 
-interface Draft extends Pick<Key, "scopes" | "routes" | "ips" | "expiresAt"> {
+interface Draft extends Pick<Key, "scopes" | "routes" | "ips" | "models" | "expiresAt"> {
   readonly name: string;
 }
 
@@ -48,7 +48,7 @@ interface KeyFormProps {
 
 function KeyForm({ consumer, onMade, onCancel }: KeyFormProps) {
   const routes = useList<Route>("routes").items.map(({ name }) => name);
-  const [draft, setDraft] = useState<Draft>({ name: "", expiresAt: null, scopes: [], routes: [], ips: [] });
+  const [draft, setDraft] = useState<Draft>({ name: "", expiresAt: null, scopes: [], routes: [], ips: [], models: [] });
   const set = (changed: Partial<Draft>): void => setDraft((before) => ({ ...before, ...changed }));
   return (
     <Form
@@ -79,6 +79,13 @@ function KeyForm({ consumer, onMade, onCancel }: KeyFormProps) {
         value={draft.ips}
         placeholder="all, or 203.0.113.0/24"
         onValue={(ips) => set({ ips })}
+      />
+      <WordsField
+        name="models"
+        label="Only these models"
+        value={draft.models}
+        placeholder="all, or gpt-5-mini, claude-*"
+        onValue={(models) => set({ models })}
       />
       <TimeField
         name="expiresAt"

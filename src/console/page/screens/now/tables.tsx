@@ -1,4 +1,4 @@
-import { bytes, clock, count, millis, rate } from "../../format.ts";
+import { amount, bytes, clock, count, millis, rate } from "../../format.ts";
 import { Badge } from "../../parts/badge.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
@@ -149,13 +149,24 @@ export function PoolStates({ now: { pools } }: Pick<Both, "now">) {
           {
             name: "Left",
             isNumber: true,
-            cell: (name) => count(pools.filter(({ pool }) => pool === name).reduce((sum, { remaining }) => sum + remaining, 0)),
+            cell: (name) => leftOf(pools.filter(({ pool }) => pool === name)),
           },
         ]}
       />
     </Panel>
   );
 }
+
+/** Writes what all keys of a pool have left: tokens and dollars apart. */
+const leftOf = (keys: Stats["pools"]): string =>
+  [...Map.groupBy(keys, ({ unit }) => unit === "usd")]
+    .map(([isMoney, some]) =>
+      amount(
+        some.reduce((sum, { remaining }) => sum + remaining, 0),
+        isMoney ? "usd" : "units",
+      ),
+    )
+    .join(" and ");
 
 /** Lists addresses that are refused. */
 export function Blocks({ now: { blocks } }: Pick<Both, "now">) {

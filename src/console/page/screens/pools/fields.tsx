@@ -1,8 +1,9 @@
 import { useState } from "preact/hooks";
 import { NumberField, SelectField, TextField } from "../../parts/form.tsx";
+import { AmountField, amountIn } from "../../records/amount-field.tsx";
 import type { FieldsProps } from "../../records/record-page.tsx";
 import { Row, Rows } from "../../records/rows.tsx";
-import type { PoolKey, PoolSettings } from "../../records/types.ts";
+import type { Budget, PoolKey, PoolSettings } from "../../records/types.ts";
 
 /** What stands in a secret's place in answers; sent back, the secret stays. */
 const MASK = "***";
@@ -66,7 +67,8 @@ interface KeyRowProps {
 }
 
 function KeyRow({ at, number, poolKey, onChange, onRemove }: KeyRowProps) {
-  const { budgets = [] } = poolKey;
+  const { budgets = [], limit, window, cost } = poolKey;
+  const isMoney = cost === "usd";
   const isKept = poolKey.secret === MASK;
   const [wasKept] = useState(isKept);
   const withSecret = (secret: string): PoolKey => {
@@ -78,12 +80,16 @@ function KeyRow({ at, number, poolKey, onChange, onRemove }: KeyRowProps) {
     <Row
       what={`key ${number}`}
       onRemove={onRemove}
-      end={
-        budgets.length > 0 && (
-          <p class="fine">
-            Further budgets: {budgets.map(({ of, limit, window }) => `${limit} ${of} in ${window}`).join(", ")}. Change them as JSON.
-          </p>
-        )
+      below={
+        <FurtherBudgets
+          at={`${at}.budgets`}
+          number={number}
+          budgets={budgets}
+          onChange={(next) => {
+            const { budgets: _, ...rest } = poolKey;
+            onChange(next.length === 0 ? rest : { ...rest, budgets: next });
+          }}
+        />
       }
     >
       <TextField
@@ -103,28 +109,111 @@ function KeyRow({ at, number, poolKey, onChange, onRemove }: KeyRowProps) {
         placeholder={isKept ? "kept; type to replace it" : "the id itself"}
         onValue={(secret) => onChange(withSecret(secret))}
       />
-      <NumberField
+      <SelectField
+        name={`${at}.cost`}
+        label="Budget of"
+        required
+        value={cost ?? "tokens"}
+        options={OWN_BUDGET}
+        onValue={(of) =>
+          onChange(withBudget(poolKey, limit === undefined ? undefined : amountIn(limit, of === "usd"), window, of === "usd"))
+        }
+      />
+      <AmountField
         name={`${at}.limit`}
-        label="Tokens"
-        min={1}
-        value={poolKey.limit ?? null}
-        onValue={(limit) => onChange(withBudget(poolKey, limit, poolKey.window))}
+        label={isMoney ? "Budget" : "Tokens"}
+        isMoney={isMoney}
+        value={limit}
+        onValue={(next) => onChange(withBudget(poolKey, next, window, isMoney))}
       />
       <TextField
         name={`${at}.window`}
         label="In each"
-        value={poolKey.window ?? ""}
+        value={window ?? ""}
         placeholder="1m"
-        onValue={(window) => onChange(withBudget(poolKey, poolKey.limit ?? null, window))}
+        onValue={(next) => onChange(withBudget(poolKey, limit, next, isMoney))}
       />
     </Row>
   );
 }
 
-/** Gives a key with this budget, or without one where both are left empty. */
-function withBudget({ limit: _, window: __, ...key }: PoolKey, limit: number | null, window: string | undefined): PoolKey {
-  return { ...key, ...(limit === null ? {} : { limit }), ...(window === undefined || window === "" ? {} : { window }) };
+const OWN_BUDGET = [
+  ["tokens", "tokens"],
+  ["usd", "dollars"],
+] as const;
+
+/** Gives a key with this budget, or without one where all of it is left empty. */
+function withBudget(
+  { limit: _, window: __, cost: ___, ...key }: PoolKey,
+  limit: PoolKey["limit"],
+  window: string | undefined,
+  isMoney: boolean,
+): PoolKey {
+  return {
+    ...key,
+    ...(isMoney ? { cost: "usd" } : {}),
+    ...(limit === undefined ? {} : { limit }),
+    ...(window === undefined || window === "" ? {} : { window }),
+  };
 }
+
+interface FurtherBudgetsProps {
+  readonly at: string;
+  /** The number of the key that they are of. */
+  readonly number: number;
+  readonly budgets: readonly Budget[];
+  readonly onChange: (budgets: readonly Budget[]) => void;
+}
+
+const FURTHER_BUDGET = [["requests", "requests"], ...OWN_BUDGET] as const;
+
+/** Edits the budgets of a key beside its own: all of them must hold. */
+const FurtherBudgets = ({ at, number, budgets, onChange }: FurtherBudgetsProps) => (
+  <Rows
+    title="Further budgets"
+    none="None: the one above is all that bounds it."
+    isEmpty={budgets.length === 0}
+    add={`Add a budget to key ${number}`}
+    onAdd={() => onChange([...budgets, { of: "requests", limit: 500, window: "1m" }])}
+  >
+    {budgets.map((budget, i) => {
+      const isMoney = budget.cost === "usd";
+      const here = `${at}[${i}]`;
+      const put = (changed: Partial<Budget>): void => onChange(budgets.with(i, { ...budget, ...changed }));
+      return (
+        <Row key={here} what={`budget ${i + 1} of key ${number}`} onRemove={() => onChange(budgets.toSpliced(i, 1))}>
+          <SelectField
+            name={`${here}.of`}
+            label="Budget of"
+            required
+            value={isMoney ? "usd" : (budget.of ?? "tokens")}
+            options={FURTHER_BUDGET}
+            onValue={(of) => {
+              const limit = amountIn(budget.limit, of === "usd");
+              onChange(budgets.with(i, { ...(of === "usd" ? { cost: "usd" } : { of }), limit, window: budget.window }));
+            }}
+          />
+          <AmountField
+            name={`${here}.limit`}
+            label={isMoney ? "Budget" : "How many"}
+            required
+            isMoney={isMoney}
+            value={budget.limit}
+            onValue={(limit) => put({ limit: limit ?? (isMoney ? "" : 0) })}
+          />
+          <TextField
+            name={`${here}.window`}
+            label="In each"
+            required
+            value={budget.window}
+            placeholder="1d"
+            onValue={(window) => put({ window })}
+          />
+        </Row>
+      );
+    })}
+  </Rows>
+);
 
 /** Services by name with what each costs: a line for each. */
 function ServicesField({ draft, change }: FieldsProps<PoolSettings>) {

@@ -1,5 +1,5 @@
 import { get, type Page, part, send } from "../../api.ts";
-import { ago, count, counted } from "../../format.ts";
+import { ago, amount, counted, type Unit } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Act } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
@@ -108,6 +108,9 @@ const actColumn = (pool: string, onChange: () => void): Column<PoolKeyState> => 
     ),
 });
 
+/** Gives how amounts of a budget are written. */
+const unitOf = (of: string): Unit => (of === "usd" ? "usd" : "units");
+
 const TONES = { ready: "good", resting: "warn", quarantined: "bad" } as const;
 
 function PoolKeys({ pool, onChange }: { readonly pool: Pool; readonly onChange: () => void }) {
@@ -126,9 +129,9 @@ function PoolKeys({ pool, onChange }: { readonly pool: Pool; readonly onChange: 
             <ul class="budgets">
               {budgets.map((budget) => (
                 <li key={`${budget.of} ${budget.window}`}>
-                  <Bar used={budget.used} limit={budget.limit} />
+                  <Bar used={budget.used} limit={budget.limit} unit={unitOf(budget.of)} />
                   <span class="fine">
-                    {budget.of} in {budget.window}
+                    {budget.of === "usd" ? "dollars" : budget.of} in {budget.window}
                     {budget.reset === null ? "" : `, anew ${ago(budget.reset)}`}
                   </span>
                 </li>
@@ -136,7 +139,12 @@ function PoolKeys({ pool, onChange }: { readonly pool: Pool; readonly onChange: 
             </ul>
           ),
         },
-        { name: "Left", isNumber: true, cell: ({ remaining }) => count(remaining), sort: ({ remaining }) => remaining },
+        {
+          name: "Left",
+          isNumber: true,
+          cell: ({ remaining, unit }) => amount(remaining, unitOf(unit)),
+          sort: ({ remaining }) => remaining,
+        },
         ...(pool.state.keys.some(({ status }) => status !== "ready") ? [actColumn(pool.name, onChange)] : []),
       ]}
     />

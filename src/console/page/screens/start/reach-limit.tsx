@@ -24,8 +24,11 @@ type Counted = AppliedLimit & { readonly remaining: number };
 /** Gives the limit that refuses first; `undefined`: nothing does. */
 const nextOf = ({ limits }: Explained): Counted | undefined =>
   limits
-    // One that counts requests under way is not used up by one after another.
-    .filter((limit): limit is Counted => limit.remaining !== null && !limit.shadow && limit.algorithm !== "concurrency")
+    // One that counts requests under way is not used up by one after another, and one of dollars or tokens not by so many.
+    .filter(
+      (limit): limit is Counted =>
+        limit.remaining !== null && !limit.shadow && limit.algorithm !== "concurrency" && limit.unit === "requests",
+    )
     .toSorted((a, b) => a.remaining - b.remaining)[0];
 
 /** Says how many requests are left, and how to see the limit refuse one. */

@@ -1,5 +1,5 @@
 import { send } from "../../api.ts";
-import { ago, clock, count, dateTime } from "../../format.ts";
+import { ago, amount, clock, dateTime } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { ErrorNote } from "../../parts/error-note.tsx";
 import { Icon } from "../../parts/icon.tsx";
@@ -22,7 +22,7 @@ export function RefusedRequest({ id }: { readonly id: string }) {
       <Told refusal={refusal} />
       <About
         title={`${consumer ?? ip ?? "This caller"}${route === null ? "" : ` on ${route}`}, now`}
-        situation={{ consumer, ip, route, key: null, token: null }}
+        situation={{ consumer, ip, route, key: null, model: null, tool: null, token: null }}
       />
     </>
   );
@@ -38,9 +38,10 @@ const Told = ({ refusal: { at, status, code, detail, limits, consumer, ip, route
       <Icon name="stop" /> It was refused: {status} {code}
     </h2>
     <p>The caller was told: “{detail}”</p>
-    {limits.map(({ name, scope, limit, used, reset }) => (
+    {limits.map(({ name, scope, unit, limit, used, asked, reset }) => (
       <p key={scope + name}>
-        {name} ({scope}) was used up: {count(used)} of {count(limit)}.{" "}
+        {name} ({scope}) was used up: {amount(used, unit)} of {amount(limit, unit)}
+        {asked === undefined ? "" : `, and the request might have cost ${amount(asked, unit)}`}.{" "}
         {Date.parse(reset) > Date.now() ? `It works again ${ago(reset)}, at ${clock(reset)}.` : `There was more again at ${clock(reset)}.`}
       </p>
     ))}

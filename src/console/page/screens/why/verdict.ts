@@ -1,4 +1,4 @@
-import { ago, clock, count } from "../../format.ts";
+import { ago, amount, clock } from "../../format.ts";
 import type { AppliedLimit, Explained } from "../../shapes.ts";
 
 /** Says in words what becomes of the next request. */
@@ -20,7 +20,7 @@ export function verdictOf(explained: Explained, now = Date.now()): Verdict {
   if (allowed === false)
     return {
       tone: "bad",
-      title: "The next request is refused: rateLimited",
+      title: `The next request is refused: ${denying.some(isSpent) ? "quotaExceeded" : "rateLimited"}`,
       sentences: [...denying.map((limit) => usedUp(limit, now)), ...more],
     };
   if (allowed === true) return { tone: "good", title: "The next request passes", sentences: [...tightest(limits, now), ...more] };
@@ -31,16 +31,24 @@ export function verdictOf(explained: Explained, now = Date.now()): Verdict {
   };
 }
 
+/** Tells whether a limit is refused as something that is spent: a quota, or dollars. */
+const isSpent = ({ algorithm, unit }: AppliedLimit): boolean => algorithm === "quota" || unit === "usd";
+
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 const named = ({ name, scope }: AppliedLimit): string => `${name} (${scope})`;
 
+/** Writes what is left of a limit, with its verb: `3 of 20 are`, `$0.50 is`. */
+const leftOf = ({ remaining, unit }: AppliedLimit, of = ""): string =>
+  `${amount(remaining ?? 0, unit)}${of} ${unit === "usd" ? "is" : "are"}`;
+
 function usedUp(limit: AppliedLimit, now: number): string {
-  const { used, reset, cost, remaining } = limit;
+  const { used, reset, cost, remaining, unit } = limit;
+  const write = (value: number): string => amount(value, unit);
   const again =
     reset === null ? "" : Date.parse(reset) <= now ? " It works again by now." : ` It works again ${ago(reset, now)}, at ${clock(reset)}.`;
-  const needs = cost > 1 && (remaining ?? 0) > 0 ? `: a request costs ${count(cost)}, and ${count(remaining ?? 0)} are left` : "";
-  return `The limit ${named(limit)} is used up${needs === "" ? `: ${count(used ?? limit.limit)} of ${count(limit.limit)}` : needs}.${again}`;
+  const needs = cost > 1 && (remaining ?? 0) > 0 ? `: a request costs ${write(cost)}, and ${leftOf(limit)} left` : "";
+  return `The limit ${named(limit)} is used up${needs === "" ? `: ${write(used ?? limit.limit)} of ${write(limit.limit)}` : needs}.${again}`;
 }
 
 /** Says what is left of the limit that has the least left. */
@@ -50,7 +58,7 @@ function tightest(limits: readonly AppliedLimit[], now: number): string[] {
   const share = ({ remaining, limit }: AppliedLimit): number => (remaining ?? 0) / limit;
   const least = counted.reduce((a, b) => (share(b) < share(a) ? b : a));
   const more = least.reset === null ? "" : `, more ${ago(least.reset, now)}`;
-  return [`The tightest limit is ${named(least)}: ${count(least.remaining ?? 0)} of ${count(least.limit)} are left${more}.`];
+  return [`The tightest limit is ${named(least)}: ${leftOf(least, ` of ${amount(least.limit, least.unit)}`)} left${more}.`];
 }
 
 const degradedSaid = ({ system, limits }: Explained): string[] =>
