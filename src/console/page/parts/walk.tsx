@@ -14,6 +14,9 @@ const STEPS: Readonly<Record<string, string>> = {
   guard: "Blocked addresses",
   identify: "Who calls",
   plugin: "Plug-ins",
+  model: "Model",
+  models: "List of models",
+  tool: "Tool",
   limits: "Limits and quotas",
   authorize: "Asking another",
   cache: "Cache",
@@ -30,7 +33,7 @@ export interface WalkProps {
 
 /** Walks a request through the gateway without sending it, and shows each step. */
 export function Walk({ method, target, apiKey = "" }: WalkProps) {
-  const [draft, setDraft] = useState({ method, target, host: "", key: apiKey, ip: "", headers: "" });
+  const [draft, setDraft] = useState({ method, target, host: "", key: apiKey, ip: "", model: "", tool: "", headers: "" });
   const [walked, setWalked] = useState<Walked | null>(null);
   const set = (changed: Partial<typeof draft>): void => setDraft((before) => ({ ...before, ...changed }));
   const walk = async (): Promise<void> => {
@@ -71,6 +74,14 @@ export function Walk({ method, target, apiKey = "" }: WalkProps) {
             hint="It leaves this page only for this question."
           />
           <TextField name="ip" label="Caller's address" value={draft.ip} onValue={(ip) => set({ ip })} placeholder="127.0.0.1" />
+          <TextField
+            name="model"
+            label="Model that it names"
+            value={draft.model}
+            onValue={(model) => set({ model })}
+            placeholder="gpt-5-mini"
+          />
+          <TextField name="tool" label="Tool that it calls" value={draft.tool} onValue={(tool) => set({ tool })} placeholder="search" />
           <TextField
             name="headers"
             label="Header fields"

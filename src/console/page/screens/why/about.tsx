@@ -1,5 +1,5 @@
 import { get, type Page } from "../../api.ts";
-import { ago, clock, count, dateTime } from "../../format.ts";
+import { ago, amount, clock, dateTime } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Badge } from "../../parts/badge.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
@@ -8,6 +8,7 @@ import { KeyValue } from "../../parts/key-value.tsx";
 import { Options } from "../../parts/options.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
+import type { Route } from "../../records/types.ts";
 import { setQuery } from "../../router.ts";
 import type { AppliedLimit, Explained } from "../../shapes.ts";
 import { verdictOf } from "./verdict.ts";
@@ -21,6 +22,9 @@ export interface Situation {
   readonly key: string | null;
   readonly ip: string | null;
   readonly route: string | null;
+  /** The model that the request names, and the tool that it calls. */
+  readonly model: string | null;
+  readonly tool: string | null;
   /** Not in the address: it is a secret. */
   readonly token: string | null;
 }
@@ -70,11 +74,12 @@ export function About({ situation, title }: { readonly situation: Situation; rea
 
 /** Lets the reader say more of the request. */
 function Refine({ situation, explained }: { readonly situation: Situation; readonly explained: Explained }) {
-  const routes = useLive("routes", (signal) => get<Page<{ readonly name: string }>>("routes", { limit: 500 }, signal), 0);
+  const routes = useLive("routes", (signal) => get<Page<RouteAsked>>("routes", { limit: 500 }, signal), 0);
   const change = (more: Partial<Situation>): void => {
-    const { consumer, key, ip, route } = { ...situation, ...more };
-    setQuery({ consumer, key, ip, route });
+    const { consumer, key, ip, route, model, tool } = { ...situation, ...more };
+    setQuery({ consumer, key, ip, route, model, tool });
   };
+  const all = routes.value?.items ?? [];
   return (
     <Panel title="Say more, to know more">
       <div class="field">
@@ -84,7 +89,7 @@ function Refine({ situation, explained }: { readonly situation: Situation; reado
           value={situation.route ?? ""}
           onChange={({ currentTarget }) => change({ route: currentTarget.value || null })}
         >
-          <Options of={[["", "any"], ...(routes.value?.items ?? []).map(({ name }) => name)]} />
+          <Options of={[["", "any"], ...all.map(({ name }) => name)]} />
         </select>
       </div>
       {explained.keysWithOwnLimits.length > 0 && (
@@ -95,20 +100,41 @@ function Refine({ situation, explained }: { readonly situation: Situation; reado
           </select>
         </div>
       )}
-      <div class="field">
-        <label for="why-ip">Address</label>
-        <input
-          id="why-ip"
-          defaultValue={situation.ip ?? ""}
-          placeholder="203.0.113.9"
-          autocomplete="off"
-          spellcheck={false}
-          onChange={({ currentTarget }) => change({ ip: currentTarget.value.trim() || null })}
-        />
-      </div>
+      <Detail what="ip" label="Address" example="203.0.113.9" value={situation.ip} onValue={(ip) => change({ ip })} />
+      {all.some(({ models, credential }) => models.length > 0 || credential !== null) && (
+        <Detail what="model" label="Model" example="gpt-5-mini" value={situation.model} onValue={(model) => change({ model })} />
+      )}
+      {all.some(({ mcp }) => mcp !== null) && (
+        <Detail what="tool" label="Tool" example="search" value={situation.tool} onValue={(tool) => change({ tool })} />
+      )}
     </Panel>
   );
 }
+
+/** Tells of a route what can be asked about its requests. */
+type RouteAsked = Pick<Route, "name" | "models" | "credential" | "mcp">;
+
+interface DetailProps {
+  readonly what: string;
+  readonly label: string;
+  readonly example: string;
+  readonly value: string | null;
+  readonly onValue: (value: string | null) => void;
+}
+
+const Detail = ({ what, label, example, value, onValue }: DetailProps) => (
+  <div class="field">
+    <label for={`why-${what}`}>{label}</label>
+    <input
+      id={`why-${what}`}
+      defaultValue={value ?? ""}
+      placeholder={example}
+      autocomplete="off"
+      spellcheck={false}
+      onChange={({ currentTarget }) => onValue(currentTarget.value.trim() || null)}
+    />
+  </div>
+);
 
 function Limits({ limits }: { readonly limits: readonly AppliedLimit[] }) {
   return (
@@ -138,10 +164,15 @@ function Limits({ limits }: { readonly limits: readonly AppliedLimit[] }) {
           {
             name: "Left",
             isNumber: true,
-            cell: ({ remaining }) => (remaining === null ? "–" : count(remaining)),
+            cell: ({ remaining, unit }) => (remaining === null ? "–" : amount(remaining, unit)),
             sort: ({ remaining }) => remaining,
           },
-          { name: "Costs", isNumber: true, isWide: true, cell: ({ cost }) => count(cost) },
+          {
+            name: "Costs",
+            isNumber: true,
+            isWide: true,
+            cell: ({ cost, unit }) => (unit === "usd" ? <span class="fine">by its model</span> : amount(cost, unit)),
+          },
           {
             name: "More",
             isNumber: true,
@@ -164,14 +195,14 @@ function Limits({ limits }: { readonly limits: readonly AppliedLimit[] }) {
 }
 
 /** Shows how much of a limit is used, as a number and a bar. */
-function Used({ limit: { used, limit, name } }: { readonly limit: AppliedLimit }) {
-  if (used === null) return <>of {count(limit)}</>;
+function Used({ limit: { used, limit, name, unit } }: { readonly limit: AppliedLimit }) {
+  if (used === null) return <>of {amount(limit, unit)}</>;
   return (
     <span class="used">
-      {count(used)} of {count(limit)}
+      {amount(used, unit)} of {amount(limit, unit)}
       <meter
         min={0}
-        max={Math.max(1, limit)}
+        max={limit > 0 ? limit : 1}
         low={limit * 0.7}
         high={limit * 0.95}
         optimum={0}
@@ -212,7 +243,9 @@ const Denials = ({ explained: { denials } }: { readonly explained: Explained }) 
           cell: ({ code, detail, limits }) => (
             <>
               <b>{code}</b>{" "}
-              {limits.map(({ name, scope, used, limit }) => `${name} (${scope}): ${count(used)} of ${count(limit)}`).join(", ")}
+              {limits
+                .map(({ name, scope, unit, used, limit }) => `${name} (${scope}): ${amount(used, unit)} of ${amount(limit, unit)}`)
+                .join(", ")}
               <p class="fine">{detail}</p>
             </>
           ),

@@ -26,6 +26,8 @@ export function Why({ query }: ScreenProps) {
     key: query.get("key"),
     ip: query.get("ip"),
     route: query.get("route"),
+    model: query.get("model"),
+    tool: query.get("tool"),
     token: asked.value?.matches.some(({ kind }) => kind === "token") && query.size === 0 ? asked.value.text : null,
   };
   const isAsked = Object.values(situation).some((each) => each !== null);
