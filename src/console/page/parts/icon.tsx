@@ -6,6 +6,7 @@ const PATHS = {
   routes: "M6 4v10a4 4 0 0 0 4 4h8M6 8a4 4 0 0 0 4 0h8M15 5l3 3-3 3M15 15l3 3-3 3",
   limits: "M4 18a9 9 0 1 1 16 0M12 15l4-5",
   pools: "M5 6c0-4 14-4 14 0s-14 4-14 0zM5 6v12c0 4 14 4 14 0V6M5 12c0 4 14 4 14 0",
+  models: "M8 4h8a4 4 0 0 1 4 4v5a4 4 0 0 1-4 4h-3l-5 4v-4a4 4 0 0 1-4-4V8a4 4 0 0 1 4-4zM9 10h.01M12 10h.01M15 10h.01",
   activities: "M4 5h16v5H4zM4 14h16v5H4zM8 7.500h.01M8 16.500h.01",
   events: "M4 6h16M4 12h10M4 18h13",
   audit: "M7 3h10v18l-5-3-5 3zM10 8h4M10 12h4",

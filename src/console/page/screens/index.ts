@@ -7,6 +7,7 @@ import { ConfigurationScreen } from "./configuration/index.tsx";
 import { Consumers } from "./consumers/index.tsx";
 import { EventsScreen } from "./events/index.tsx";
 import { Limits } from "./limits/index.tsx";
+import { Models } from "./models/index.tsx";
 import { Now } from "./now/index.tsx";
 import { Pools } from "./pools/index.tsx";
 import { Routes } from "./routes/index.tsx";
@@ -35,7 +36,7 @@ export interface Screen {
   readonly isHidden?: boolean;
 }
 
-/** The screens, in the order of their links: Now, Why, Consumers and keys, Routes and upstreams, Limits and tiers, Pools, Activities, Events, Audit, Versions, Configuration, Certificates, Webhooks. */
+/** The screens, in the order of their links: Now, Why, Consumers and keys, Routes and upstreams, Limits and tiers, Pools, Models and tools, Activities, Events, Audit, Versions, Configuration, Certificates, Webhooks. */
 export const SCREENS: readonly Screen[] = [
   { path: "", name: "Now", icon: "now", component: Now },
   { path: "why", name: "Why", icon: "why", component: Why },
@@ -45,6 +46,7 @@ export const SCREENS: readonly Screen[] = [
   { path: "routes", name: "Routes and upstreams", icon: "routes", component: Routes },
   { path: "limits", name: "Limits and tiers", icon: "limits", component: Limits },
   { path: "pools", name: "Pools", icon: "pools", component: Pools },
+  { path: "models", name: "Models and tools", icon: "models", component: Models },
   { path: "activities", name: "Activities", icon: "activities", component: Activities },
   { path: "events", name: "Events", icon: "events", component: EventsScreen },
   { path: "audit", name: "Audit", icon: "audit", component: AuditScreen },

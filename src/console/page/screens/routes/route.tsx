@@ -5,6 +5,8 @@ import { LimitsEditor } from "../../records/limits-editor.tsx";
 import { type FieldsProps, NewRecord, RecordPage, type RecordWords } from "../../records/record-page.tsx";
 import type { Pool, Route, RouteSettings, Tier, Upstream } from "../../records/types.ts";
 import { hrefTo } from "../../router.ts";
+import type { VirtualModel } from "../../shapes.ts";
+import { McpFields } from "./mcp-fields.tsx";
 
 const AUTH = [
   ["required", "a key, token or certificate"],
@@ -13,7 +15,8 @@ const AUTH = [
 ] as const;
 
 /** Gives the names of a list, to be proposed. */
-const useNames = (list: "upstreams" | "tiers" | "pools"): string[] => useList<Upstream | Tier | Pool>(list).items.map(({ name }) => name);
+const useNames = (list: "upstreams" | "tiers" | "pools" | "models"): string[] =>
+  useList<Upstream | Tier | Pool | VirtualModel>(list).items.map(({ name }) => name);
 
 function RouteFields({ draft, change }: FieldsProps<RouteSettings>) {
   const upstreams = useNames("upstreams");
@@ -77,6 +80,8 @@ function RouteFields({ draft, change }: FieldsProps<RouteSettings>) {
       )}
       <CallerFields draft={draft} change={change} forwards={forwards} />
       {forwards && <CacheFields draft={draft} change={change} />}
+      {forwards && <ModelFields draft={draft} change={change} />}
+      {forwards && <McpFields draft={draft} change={change} />}
       <LimitsEditor name="limits" value={draft.limits} onValue={(limits) => change({ limits })} />
     </>
   );
@@ -113,6 +118,27 @@ function CallerFields({ draft, change, forwards }: FieldsProps<RouteSettings> & 
           onValue={(pool) => change({ credential: pool === "" ? null : { ...draft.credential, pool } })}
         />
       )}
+    </div>
+  );
+}
+
+/** Says which models callers may name. */
+function ModelFields({ draft, change }: FieldsProps<RouteSettings>) {
+  const names = useNames("models");
+  return (
+    <div class="cells">
+      <WordsField
+        name="models"
+        label="Models that callers may name"
+        value={draft.models}
+        placeholder={names.length === 0 ? "none: it is no model's route" : `such as ${names.slice(0, 3).join(", ")}; *: any`}
+        hint={
+          <>
+            Virtual models, real ones, or <code>*</code> for any. Left empty, bodies are not looked at for models.
+          </>
+        }
+        onValue={(models) => change({ models })}
+      />
     </div>
   );
 }
@@ -169,6 +195,8 @@ export const NewRoute = () => (
       timeout: "30s",
       cache: null,
       credential: null,
+      models: [],
+      mcp: null,
     }}
     intro="It takes effect as soon as you create it."
     hrefOf={(name) => hrefTo(["routes", "route", name])}
