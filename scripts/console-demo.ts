@@ -1,7 +1,6 @@
 // A gateway with made traffic, to look at the console: several routes, callers of all kinds, a backend that fails from time to time.
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { type Running, start } from "../test/support/process.ts";
+import { type Backend, chatBody, MODELS, PRICES, provider, serve, TOOL_ROUTE, toolBody, toolServer } from "./model-traffic.ts";
 
 /** Gives numbers from 0 up to 1, the same ones at each start. */
 function randomly(seed: number): () => number {
@@ -25,36 +24,59 @@ const CONSUMERS = [
 
 const keyOf = (consumer: string): string => `a-made-key-of-${consumer}-0001`;
 
+const DOLLARS_A_DAY = { name: "models-a-day", algorithm: "sliding-window", window: "1d", cost: "usd" } as const;
+const DOLLARS_A_MONTH = { name: "models-a-month", period: "month", cost: "usd" } as const;
+const KEY_A_DAY = { cost: "usd", limit: "20.00", window: "1d" } as const;
+
 const limit = (name: string, most: number, window: string, more: object = {}) => ({
   ...{ name, algorithm: "sliding-window", limit: most, window },
   ...more,
 });
 
+/** What the made gateway stands in front of. */
+type Name = "shop" | "search" | "models" | "europe" | "local" | "tools";
+
+const at = (port: number) => ({ targets: [{ url: `http://127.0.0.1:${port}` }] });
+
 /** Gives the configuration in front of these backends. */
-export const demoConfig = (ports: { readonly shop: number; readonly search: number; readonly models: number }) => ({
+export const demoConfig = (ports: Readonly<Record<Name, number>>) => ({
+  ...{ prices: PRICES, models: MODELS },
   tiers: {
     anonymous: { limits: [limit("per-minute", 120, "1m")] },
     free: { limits: [limit("per-second", 6, "1s"), limit("per-day", 20_000, "1d")], quota: { limit: 300_000, period: "month" } },
-    partner: { limits: [limit("per-second", 60, "1s", { degraded: 20 })], quota: { limit: 5_000_000, period: "month" } },
+    partner: {
+      limits: [limit("per-second", 60, "1s", { degraded: 20 }), { ...DOLLARS_A_DAY, limit: "2.50" }],
+      quota: [
+        { limit: 5_000_000, period: "month" },
+        { ...DOLLARS_A_MONTH, limit: "60.00" },
+      ],
+    },
     pro: {
-      limits: [limit("per-second", 40, "1s", { degraded: 15 }), limit("steady", 1200, "1m", { shadow: true })],
-      quota: { limit: 2_000_000, period: "month" },
+      limits: [
+        limit("per-second", 40, "1s", { degraded: 15 }),
+        limit("steady", 1200, "1m", { shadow: true }),
+        { ...DOLLARS_A_DAY, limit: "1.00" },
+      ],
+      quota: [
+        { limit: 2_000_000, period: "month" },
+        { ...DOLLARS_A_MONTH, limit: "25.00" },
+      ],
     },
   },
   upstreams: {
     shop: {
       targets: [{ url: `http://127.0.0.1:${ports.shop}` }, { url: `http://localhost:${ports.shop}` }],
     },
-    search: { targets: [{ url: `http://127.0.0.1:${ports.search}` }], breaker: { failureThreshold: 20 } },
-    models: { targets: [{ url: `http://127.0.0.1:${ports.models}` }] },
+    search: { ...at(ports.search), breaker: { failureThreshold: 20 } },
+    ...{ models: at(ports.models), "models-eu": at(ports.europe), "models-local": at(ports.local), documents: at(ports.tools) },
     reports: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2 } },
   },
   pools: {
     models: {
       keys: [
-        { id: "eu-1", secret: "sk-made-key-number-one", limit: 4000, window: "1m" },
-        { id: "eu-2", secret: "sk-made-key-number-two", limit: 4000, window: "1m" },
-        { id: "us-1", secret: "sk-made-key-number-three", limit: 2000, window: "1m" },
+        { ...KEY_A_DAY, id: "eu-1", secret: "sk-made-key-number-one", budgets: [{ of: "requests", limit: 240, window: "1m" }] },
+        { ...KEY_A_DAY, id: "eu-2", secret: "sk-made-key-number-two", budgets: [{ of: "requests", limit: 240, window: "1m" }] },
+        { id: "us-1", secret: "sk-made-key-number-three", limit: 900_000, window: "1m" },
       ],
       services: { chat: { cost: 1 } },
     },
@@ -63,7 +85,11 @@ export const demoConfig = (ports: { readonly shop: number; readonly search: numb
     { name: "catalogue", path: "/catalogue", upstream: "shop", cache: { ttl: "20s" }, auth: "optional" },
     { name: "orders", path: "/orders", upstream: "shop" },
     { name: "search", path: "/search", upstream: "search" },
-    { name: "chat", path: "/chat", upstream: "models", credential: { pool: "models" }, tiers: ["pro", "partner"] },
+    {
+      ...{ name: "chat", path: "/chat", upstream: "models", stripPrefix: false, tiers: ["pro", "partner"] },
+      ...{ credential: { pool: "models" }, models: ["smart", "fast", "gpt-5-mini"] },
+    },
+    { ...TOOL_ROUTE, upstream: "documents" },
     { name: "reports", path: "/reports", upstream: "reports" },
   ],
   activities: {},
@@ -83,17 +109,11 @@ export const demoConfig = (ports: { readonly shop: number; readonly search: numb
   consumers: CONSUMERS.map(([id, tier]) => ({ id, tier, keys: [keyOf(id)] })),
 });
 
-async function backend(answerAfter: () => number, failing: () => boolean): Promise<{ server: Server; port: number }> {
-  const server = createServer((_, response) => {
-    setTimeout(() => {
-      response.statusCode = failing() ? 502 : 200;
-      response.setHeader("content-type", "application/json");
-      response.end('{"ok":true}');
-    }, answerAfter());
+const backend = (answerAfter: () => number, failing: () => boolean): Promise<Backend> =>
+  serve(answerAfter, (_, response) => {
+    response.statusCode = failing() ? 502 : 200;
+    return { ok: true };
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  return { server, port: (server.address() as AddressInfo).port };
-}
 
 /** Holds a gateway with made traffic. */
 export interface Demo {
@@ -112,11 +132,12 @@ export async function startDemo(): Promise<Demo> {
     () => 18 + random() * 60 + (random() < 0.05 ? 250 : 0),
     () => random() < 0.02,
   );
-  const models = await backend(
-    () => 120 + random() * 500,
-    () => false,
-  );
-  const config = demoConfig({ shop: shop.port, search: search.port, models: models.port });
+  const [models, europe, local] = [await provider(random, 0.06), await provider(random, 0.02), await provider(random, 0)];
+  const tools = await toolServer(random);
+  const config = demoConfig({
+    ...{ shop: shop.port, search: search.port },
+    ...{ models: models.port, europe: europe.port, local: local.port, tools: tools.port },
+  });
   const gateway = await start({ config, env: { SLUICE_SECRET: "a-secret-that-only-the-demo-has-01" } });
   await makeChanges(gateway);
   const timer = setInterval(() => void callAll(gateway.url, random), 100);
@@ -125,7 +146,7 @@ export async function startDemo(): Promise<Demo> {
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
       await gateway.stop();
-      for (const { server } of [shop, search, models]) {
+      for (const { server } of [shop, search, models, europe, local, tools]) {
         server.closeAllConnections();
         server.close();
       }
@@ -167,15 +188,19 @@ async function makeChanges(gateway: Running): Promise<void> {
   await fetch(`${gateway.url}/api/activities`, { method: "POST", headers, body: JSON.stringify({ activities }) });
 }
 
+/** What a call of a model or tool carries beside its key. */
+const POSTED = { "content-type": "application/json", accept: "application/json, text/event-stream" };
+
 /** Sends what comes in a tenth of a second. */
 async function callAll(url: string, random: () => number): Promise<void> {
   // A slow swell, so that lines are no straight ones.
   const swell = 0.75 + 0.25 * Math.sin(Date.now() / 9000) + 0.1 * Math.sin(Date.now() / 2100);
   const calls: Promise<unknown>[] = [];
-  const call = (path: string, key: string | null): void => {
+  const call = (path: string, key: string | null, body: object | null = null): void => {
     const headers: Record<string, string> = key === null ? {} : { "x-api-key": key };
+    const posts = { method: "POST", headers: { ...headers, ...POSTED }, body: JSON.stringify(body) };
     calls.push(
-      fetch(url + path, { headers }).then(
+      fetch(url + path, body === null ? { headers } : posts).then(
         (answer) => answer.arrayBuffer(),
         () => null,
       ),
@@ -186,9 +211,9 @@ async function callAll(url: string, random: () => number): Promise<void> {
     while (random() < due) {
       due--;
       const at = random();
-      const chat = tier === "free" && random() > 0.03 ? "/orders/7" : "/chat/completions";
-      const path = at < 0.4 ? `/catalogue/items/${Math.floor(random() * 40)}` : at < 0.7 ? "/orders" : at < 0.93 ? "/search?q=boots" : chat;
-      call(path, keyOf(consumer));
+      if (at > 0.93 && (tier !== "free" || random() < 0.03)) call("/chat/completions", keyOf(consumer), chatBody(random));
+      else if (at > 0.9) call(TOOL_ROUTE.path, keyOf(consumer), toolBody(random));
+      else call(at < 0.4 ? `/catalogue/items/${Math.floor(random() * 40)}` : at < 0.7 ? "/orders" : "/search?q=boots", keyOf(consumer));
     }
   }
   if (random() < 0.3) call(`/catalogue/items/${Math.floor(random() * 40)}`, null);
