@@ -144,7 +144,7 @@ screenTest("makes a route with models, and one to an MCP server, by the form", a
   await page.getByRole("button", { name: "Add scopes for a tool" }).click();
   const scopes = page.getByRole("group", { name: "scopes 1" });
   await scopes.getByLabel("Tools").fill("write_*");
-  await scopes.getByLabel("Scopes").fill("mcp:write");
+  await scopes.getByLabel("Scopes", { exact: true }).fill("mcp:write");
   await page.getByRole("button", { name: "Add a cost for a tool" }).click();
   await page.getByRole("group", { name: "cost 1" }).getByLabel("Tools").fill("get_all");
   await page.getByRole("group", { name: "cost 1" }).getByLabel("Costs").fill("7");

@@ -1,9 +1,15 @@
-import { expect } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import { type Console, consoleTests } from "../../support/console.ts";
+import { modelProvider } from "../../support/model-provider.ts";
+
+const provider = modelProvider();
+afterAll(() => provider[Symbol.dispose]());
 
 const screenTest = consoleTests({
   config: {
     selfService: {},
+    prices: { "gpt-5*": { input: "1.25", output: "10" } },
+    pools: { models: { keys: [{ id: "one", secret: "a-secret-of-the-provider", limit: 1_000_000, window: "1h" }] } },
     tiers: {
       anonymous: { limits: [] },
       own: {
@@ -11,10 +17,12 @@ const screenTest = consoleTests({
         quota: { limit: 1000, period: "month" },
         selfService: { keys: 4, scopes: ["read"], routes: [] },
       },
+      priced: { limits: [], quota: { limit: "2.50", period: "month", cost: "usd" }, selfService: { keys: 4 } },
     },
     routes: [
       { name: "shop", path: "/shop", upstream: "http://127.0.0.1:9", retry: null },
       { name: "books", path: "/books", upstream: "http://127.0.0.1:9", retry: null },
+      { name: "models", path: "/v1", upstream: provider.url, stripPrefix: false, credential: { pool: "models" } },
     ],
   },
 });
@@ -36,6 +44,37 @@ async function letIn({ gateway, page }: Console) {
   await page.getByRole("heading", { level: 1, name: "Your keys" }).waitFor();
   return { id, key, url };
 }
+
+screenTest("shows dollars where limits count them, and makes a key for fewer models", { role: null }, async (tab) => {
+  const { gateway, page, axe } = tab;
+  await gateway.admin("POST", "/admin/consumers", { id: "payer", tier: "priced" });
+  const made = await gateway.admin("POST", "/admin/keys", { consumer: "payer", name: "server", models: ["gpt-5*"] });
+  const { key } = (await made.json()) as { key: string };
+  const answer = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "x-api-key": key, "content-type": "application/json" },
+    body: JSON.stringify({ model: "gpt-5", messages: [{ role: "user", content: "Hello" }], max_tokens: 1000 }),
+  });
+  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining("choices")]);
+  const { url } = (await (await gateway.admin("POST", "/admin/consumers/payer/link", {})).json()) as { url: string };
+  await page.goto(url);
+  await page.getByText("$2.49 of $2.50 left").waitFor();
+  await page.getByText("1 request this month, 0 of them refused by a limit. They cost $0.01.").waitFor();
+  await page.getByText("Numbers").click();
+  await page.getByRole("columnheader", { name: "Cost" }).waitFor();
+  await page.getByRole("button", { name: "Make another key: from server" }).click();
+  const models = page.getByRole("dialog").getByLabel("Models");
+  expect(await models.inputValue()).toBe("gpt-5*");
+  await models.fill("claude-*");
+  await page.getByRole("button", { name: "Make key" }).click();
+  await page.getByRole("dialog").locator(".fault").first().waitFor();
+  await models.fill("gpt-5-mini");
+  expect(await axe()).toEqual([]);
+  await page.getByRole("button", { name: "Make key" }).click();
+  await page.getByText("Copy this key now.").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+  await page.getByText("gpt-5-mini").waitFor();
+});
 
 const statusWith = async ({ gateway }: Console, key: string) =>
   (await fetch(`${gateway.url}/api/v1/me`, { headers: { "x-api-key": key } })).status;
