@@ -71,6 +71,32 @@ describe("what a consumer has used", () => {
     ]);
   });
 
+  test("is told in dollars where it counts money, which the API takes as text", async () => {
+    using gateway = admin();
+    await gateway.post("/admin/consumers", {
+      id: "acme",
+      tier: "free",
+      limits: [limit({ name: "own", limit: "0.000000001", burst: "12.5", cost: "usd" })],
+      quota: { limit: "999999.999999999", period: "month", cost: "usd" },
+    });
+    const { limits } = (await gateway.get("/admin/limits/acme")).json;
+    expect(limits).toMatchObject([
+      { name: "own", unit: "usd", limit: 12.5, used: 0, remaining: 12.5 },
+      { name: "monthly", unit: "usd", limit: 999999.999999999, remaining: 999999.999999999 },
+    ]);
+    const wrong = await gateway.post("/admin/keys", {
+      consumer: "acme",
+      limits: [limit({ cost: "usd" })],
+      quota: { limit: "1", period: "day" },
+    });
+    expect([wrong.status, wrong.json.errors]).toEqual([
+      422,
+      [{ path: "limits[0].limit", message: 'must be an amount in dollars, in quotes: "10.00"' }],
+    ]);
+    const quota = await gateway.post("/admin/keys", { consumer: "acme", quota: { limit: "1", period: "day" } });
+    expect(quota.json.errors).toMatchObject([{ path: "quota.limit", message: expect.stringContaining('needs "cost": "usd"') }]);
+  });
+
   test("of nobody is 404, to see and to reset", async () => {
     using gateway = admin();
     expect((await gateway.get("/admin/limits/nobody")).status).toBe(404);

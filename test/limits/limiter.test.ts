@@ -311,8 +311,14 @@ describe("whom a limit counts", () => {
       subject("global"),
       subject("header:X-Tenant"),
       subject("tag:team"),
+      subject("model"),
+      subject("tool"),
       subject(["ip", "route"]),
-    ]).toEqual(["acme", "acme", "k1", "[203.0.113.7]", "users", "", "blue", "red", '["[203.0.113.7]","users"]']);
+    ]).toEqual(["acme", "acme", "k1", "[203.0.113.7]", "users", "", "blue", "red", "gpt-5", "search", '["[203.0.113.7]","users"]']);
+    // Callers make names up: long ones are counted under their hash, and those of a usual length as they are.
+    const model = "a".repeat(128);
+    expect(subject("model", { ...caller, model })).toBe(model);
+    expect(subject("model", { ...caller, model: `${model}b` })).toMatch(/^#[0-9a-f]{32}$/);
   });
 
   test("is the address for callers without a key, one /64 for IPv6, and no consumer can be called like one", () => {

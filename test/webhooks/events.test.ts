@@ -4,6 +4,7 @@ import { Value } from "@sinclair/typebox/value";
 import { EVENT_NAMES, EVENT_TYPES, type EventName, eventSchema } from "../../src/webhooks/event-types.ts";
 import { backend } from "../support/backend.ts";
 import { FakeClock } from "../support/clock.ts";
+import { modelProvider } from "../support/model-provider.ts";
 import { folder } from "../support/process.ts";
 import { type Received, receiver, WEBHOOK_SECRET } from "../support/receiver.ts";
 import { serving } from "../support/serving.ts";
@@ -55,6 +56,63 @@ describe("quotas", () => {
     await until(() => hook.all.length === 3);
     expect(hook.types()).toEqual(["quota.80", "quota.100", "quota.80"]);
     expect(Value.Check(eventSchema("quota.80"), hook.all[2]?.body)).toBe(true);
+    await other.stop();
+  });
+
+  test("in money are told by what calls have cost, not by what is reserved for those under way, and go on after a restart", async () => {
+    using home = folder();
+    using hook = receiver();
+    using provider = modelProvider();
+    const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
+    const money = {
+      webhooks: everything(hook.url),
+      prices: { slow: { input: "0", output: "5000" }, m: { input: "0", output: "100000" } },
+      pools: { p: { keys: [{ id: "k1", secret: "sk-1", limit: 1e9, window: "1h" }] } },
+      routes: [{ path: "/v1", upstream: provider.url, stripPrefix: false, auth: "required", credential: { pool: "p" } }],
+      tiers: { small: { quota: { limit: "10", period: "day", cost: "usd" } } },
+      consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
+    };
+    const path = `${home.path}/sluice.db`;
+    const call = (url: string, body: object, signal?: AbortSignal) =>
+      fetch(`${url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "x-api-key": KEY },
+        body: JSON.stringify({ messages: [{ role: "user", content: "hi" }], ...body }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+    const one = serving(money, clock, path);
+    const used = async (gateway: typeof one): Promise<number> =>
+      ((await (await gateway.admin("GET", "/admin/limits/acme")).json()) as { limits: { used: number }[] }).limits[0]?.used ?? 0;
+    const leaving = new AbortController();
+    // Five calls may cost two dollars each: another finds nothing left, though next to nothing is spent.
+    const streams = [];
+    for (let i = 0; i < 5; i++) streams.push(await call(one.url, { model: "slow", max_tokens: 400, stream: true }, leaving.signal));
+    expect([...streams.map(({ status }) => status), (await call(one.url, { model: "m", max_tokens: 10 })).status]).toEqual([
+      ...[200, 200, 200, 200, 200],
+      429,
+    ]);
+    leaving.abort();
+    let spent = 10;
+    await until(async () => {
+      spent = await used(one);
+      return spent < 2;
+    });
+    await (await call(one.url, { model: "m", max_tokens: 80 - Math.ceil(spent * 10) })).text();
+    expect(await used(one)).toBeLessThan(8);
+    await (await call(one.url, { model: "m", max_tokens: 10 })).text();
+    await until(() => hook.all.length === 1);
+    const before = await used(one);
+    expect(of(hook.all, "quota.80")).toMatchObject([
+      { quota: "daily", scope: "tier small", subject: "acme", unit: "usd", limit: 10, used: before, resetAt: "2026-11-30T00:00:00.000Z" },
+    ]);
+    await one.stop();
+    const other = serving(money, clock, path);
+    expect(await used(other)).toBe(before);
+    expect((await call(other.url, { model: "m", max_tokens: 30 })).status).toBe(429);
+    await until(() => hook.all.length === 2);
+    expect(of(hook.all, "quota.100")).toMatchObject([{ unit: "usd", limit: 10, used: before }]);
+    for (const { body } of hook.all)
+      expect([body.type, [...Value.Errors(eventSchema(body.type as EventName), body)]]).toEqual([body.type, []]);
     await other.stop();
   });
 
