@@ -10,6 +10,7 @@ import { FakeClock } from "../support/clock.ts";
 import { holdMoney, inMoney, settleLate } from "../support/money.ts";
 import { having } from "../support/programs.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 const { afterAll, beforeAll, describe, test } = having("redis-server");
 
@@ -77,7 +78,7 @@ describe("a limit in money in Redis", () => {
     limiter.close();
   });
 
-  test("what is reserved in Redis grows at the instance while Redis is away, and all of it is counted when it is back", async () => {
+  test("what is reserved in Redis grows and is settled at the instance while Redis is away, and all of it is counted when it is back", async () => {
     await using away = await redisServer();
     const config = fillIn(RedisConfig, { url: away.url, timeout: "300ms" }).value as RedisConfig;
     const its = new RedisLink({ config, clock, onChange: () => {} });
@@ -93,13 +94,15 @@ describe("a limit in money in Redis", () => {
       // Redis holds still, as in an outage, and forgets nothing.
       away.signal("SIGSTOP");
       expect([await limiter.grow(first, 200), await limiter.grow(second, 200)]).toEqual([true, false]);
+      // What is settled in the meantime is told afterwards.
+      limiter.settle(second, null, 100);
       away.signal("SIGCONT");
-      while (!its.isUp) await Bun.sleep(5);
+      await until(() => its.isUp);
       await limiter.giveBack(store.all(), (entry) => store.forget(entry));
-      expect(await limiter.inspect([policy], subjects)).toMatchObject([{ used: 900 }]);
+      limiter.renew();
+      expect(await limiter.inspect([policy], subjects)).toMatchObject([{ used: 700 }]);
       limiter.settle(first, null, 450);
-      limiter.settle(second, null, null);
-      expect(await limiter.inspect([policy], subjects)).toMatchObject([{ used: 750, remaining: 250 }]);
+      expect(await limiter.inspect([policy], subjects)).toMatchObject([{ used: 550, remaining: 450 }]);
     } finally {
       limiter.close();
       its.close();

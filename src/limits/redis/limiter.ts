@@ -11,6 +11,7 @@ import { type Demand, readingOf } from "./demand.ts";
 import { HOLD_AGAIN_EVERY, Holds } from "./holds.ts";
 import { LimitKeys } from "./keys.ts";
 import { NUMBERS } from "./script.ts";
+import { Settlements } from "./settlements.ts";
 import { isLeaseable, Slices } from "./slices.ts";
 import { TermTexts } from "./terms.ts";
 
@@ -44,6 +45,7 @@ export class RedisLimiter implements LimitService {
   private readonly terms: TermTexts;
   private readonly batches: Batches;
   private readonly holds: Holds;
+  private readonly settlements: Settlements;
   private readonly alone: Alone;
   private readonly slices: Slices;
   private readonly holder: Timer;
@@ -54,6 +56,7 @@ export class RedisLimiter implements LimitService {
     this.terms = new TermTexts(clock);
     this.batches = new Batches(deps);
     this.holds = new Holds(this.batches);
+    this.settlements = new Settlements({ batches: this.batches, terms: this.terms, isUp: () => link.isUp, isDegraded });
     this.alone = new Alone({ batches: this.batches, keys: this.keys, terms: this.terms, local, clock, isDegraded });
     this.slices = new Slices({
       batches: this.batches,
@@ -100,13 +103,9 @@ export class RedisLimiter implements LimitService {
       this.alone.settle(verdict, units, money);
       return;
     }
-    const isDegraded = this.deps.isDegraded();
     for (const { key, policy, charge, at } of verdict.remote) {
       const used = policy.unit === "usd" ? money : units;
-      if (!policy.isMetered || used === null || used === charge) continue;
-      const terms = this.terms.of(policy, isDegraded);
-      if (used > charge) this.batches.tell("charge", key, terms, used - charge);
-      else this.batches.tellRefund(key, terms, charge - used, at);
+      if (policy.isMetered && used !== null && used !== charge) this.settlements.tell({ key, policy, more: used - charge, at });
     }
     const left = verdict.remote.filter(({ policy }) => policy.counting.holds);
     verdict.remote.splice(0, verdict.remote.length, ...left);
@@ -157,10 +156,11 @@ export class RedisLimiter implements LimitService {
     return this.alone.giveBack(entries, forget);
   }
 
-  /** Tells Redis again what is in flight, and drops slices that are over; for a timer. */
+  /** Tells Redis again what is in flight, and what could not be told; drops slices that are over. For a timer. */
   renew(): void {
     this.slices.forget(this.deps.clock.now());
     if (!this.deps.link.isUp) return;
+    this.settlements.renew();
     // A single answer that never came is no outage, after which all is given back.
     if (this.alone.isOwing) this.deps.onOwing?.();
     this.holds.renew();
