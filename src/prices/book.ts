@@ -109,11 +109,14 @@ function readTable(file: string, shown: string): Read {
   const text = textOf(file);
   if (text instanceof Error) return faulty(`${shown} can't be read: ${text.message}`);
   if (text.length > MAX_FILE) return faulty(`${shown} is larger than ${MAX_FILE} bytes`);
+  if (text.trim() === "") return faulty(`${shown} is empty`);
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { allowTrailingComma: true });
   const [wrong] = errors;
-  if (wrong !== undefined) return faulty(`${shown}${placeAt(text, wrong.offset)} is not JSON: ${printParseErrorCode(wrong.error)}`);
-  if (root === undefined) return faulty(`${shown} is empty`);
+  if (wrong !== undefined || root === undefined) {
+    const why = wrong === undefined ? "" : `: ${printParseErrorCode(wrong.error)}`;
+    return faulty(`${shown}${placeAt(text, wrong?.offset ?? 0)} is not JSON${why}`);
+  }
   const table = getNodeValue(root) as PriceTable;
   const ofSchema = schemaFaults(PriceTable, table);
   const faults = ofSchema.length > 0 ? ofSchema : [...twice(root), ...priceFaults(table, [])];

@@ -51,7 +51,7 @@ async function within(
   }
 }
 
-const post = (gateway: Serving, path: string, body: BodyInit, headers: Record<string, string> = {}) =>
+const post = (gateway: Serving, path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
   fetch(`${gateway.url}${path}`, { method: "POST", headers: { "x-api-key": KEY, "content-type": "application/json", ...headers }, body });
 const chat = (gateway: Serving, body: object = {}, headers: Record<string, string> = {}) =>
   post(gateway, "/v1/chat/completions", JSON.stringify({ model: "m", max_tokens: 10, messages: [], ...body }), headers);
