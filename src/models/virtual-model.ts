@@ -32,3 +32,9 @@ export interface VirtualModel {
 /** Gives the models that may answer on a route to the one that the caller names, as their upstreams call them. */
 export const candidatesOn = ({ virtualModels }: Pick<Route, "virtualModels">, name: string): readonly string[] =>
   virtualModels.get(name)?.attempts.map(({ model }) => model) ?? [name];
+
+/** Gives the pools whose keys requests on a route may be sent with. */
+export function poolsOf({ credential, virtualModels }: Pick<Route, "credential" | "virtualModels">): readonly string[] {
+  const attempts = [...virtualModels.values()].flatMap((model) => model.attempts);
+  return [credential, ...attempts].flatMap((each) => (each?.pool == null ? [] : [each.pool]));
+}

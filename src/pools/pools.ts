@@ -135,6 +135,11 @@ export class Pools {
     return this.pools.get(name) ?? null;
   }
 
+  /** Tells whether a key of this pool has a budget in money. */
+  countsMoney(name: string): boolean {
+    return this.pools.get(name)?.policy.keys.some(({ budgets }) => budgets.some(({ of }) => of === "usd")) === true;
+  }
+
   /**
    * Takes the cost of `service` from one of the pool's keys. The service must be the pool's. A key with a budget in money is never handed
    * out: nobody could tell what is spent with it.

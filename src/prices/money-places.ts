@@ -5,15 +5,16 @@ import { isObject } from "../values/json.ts";
 /** The fields below which amounts of money may stand. */
 const PLACES = ["limits", "quota", "keys", "budgets"] as const;
 
-/** Gives a warning for each limit, quota and budget that counts money while nothing has a price: nobody would be limited by it. */
-export function moneyWithoutPrices({ tiers, consumers, routes, pools }: Config): Fault[] {
+/** Gives a warning for each limit, quota and budget that counts money while nothing has a price: it refuses all, or nothing. */
+export function moneyWithoutPrices({ tiers, consumers, routes, pools, unpriced }: Config): Fault[] {
   const places = [
     ...Object.entries(tiers).flatMap(([name, tier]) => placesIn(tier, ["tiers", name])),
     ...Object.entries(pools).flatMap(([name, pool]) => placesIn(pool, ["pools", name])),
     ...consumers.flatMap((consumer, i) => placesIn(consumer, ["consumers", i])),
     ...routes.flatMap((route, i) => placesIn(route, ["routes", i])),
   ];
-  return places.map((path) => ({ path, message: 'counts money, and nothing has a price, so that it limits nobody: set "prices"' }));
+  const effect = unpriced === "deny" ? "calls of models are refused" : "it limits nobody";
+  return places.map((path) => ({ path, message: `counts money, and nothing has a price, so that ${effect}: set "prices"` }));
 }
 
 function placesIn(value: unknown, at: Path): Path[] {

@@ -38,7 +38,7 @@ export class Price {
   cost(figures: Figures): number {
     const { tokens, request } = this.ratesFor(contextOf(figures));
     let whole = request;
-    // The part below a nano-dollar is kept apart: a product with the whole rate may be more than a number holds exactly.
+    // Parts of a nano-dollar are added up apart: together with the whole they would be more digits than a number holds.
     let rest = 0;
     for (const kind of KINDS) {
       const count = figures[kind];
@@ -48,7 +48,7 @@ export class Price {
       whole += count * ((rate - millions) / MILLION);
       rest += count * millions;
     }
-    return Math.min(MAX_NANO, Math.ceil(whole + rest / MILLION));
+    return Math.min(MAX_NANO, Math.ceil(whole) + Math.ceil(rest / MILLION));
   }
 
   /** Gives what is reserved for a request before it is sent: what it may cost at most, as far as its body tells. */

@@ -117,19 +117,15 @@ export class PricedStream implements Body {
 
   private end(sink: Sink, trailers: Trailers | null): void {
     this.hasEnded = true;
-    this.rest(sink);
+    const rest = this.events.rest();
+    if (rest !== null) sink.write(rest);
     sink.end(this.deps.trailersOf(trailers));
   }
 
+  /** Breaks off behind the last whole event: nobody reads a part of one, and whoever passes this on may have a last word. */
   private fail(sink: Sink, reason: Error): void {
     this.hasEnded = true;
-    this.rest(sink);
     sink.fail(reason);
-  }
-
-  private rest(sink: Sink): void {
-    const rest = this.events.rest();
-    if (rest !== null) sink.write(rest);
   }
 
   /** Ends the stream before its time. */

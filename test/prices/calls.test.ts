@@ -250,6 +250,44 @@ describe("the call of a model", () => {
   });
 });
 
+describe("a pool with a budget in money", () => {
+  const pools = { llm: { keys: [{ id: "k1", secret: "sk-1", cost: "usd", limit: "0.10", window: "1h" }] } };
+  const route = { credential: { pool: "llm" } };
+  const rich = { consumers: [{ id: "acme", tier: "plain", keys: [KEY] }], pools };
+
+  test("holds for calls without a limit of their own, and pays for a stream that grows", async () => {
+    function* endless() {
+      for (;;) yield 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}';
+    }
+    await within(
+      (body) => (body?.stream === true ? events(endless()) : json({ prompt_tokens: 0, completion_tokens: 10 })),
+      async (gateway) => {
+        expect((await chat(gateway)).headers.get("x-cost")).toBe("0.02");
+        // Twenty tokens are reserved, and 1024 more are more than the key has.
+        const text = await (await chat(gateway, { stream: true, max_tokens: undefined })).text();
+        expect(text).toContain('"code":"quotaExceeded"');
+        expect(text.split("data: ").length).toBeLessThan(60);
+        expect((await chat(gateway, { max_tokens: 60 })).status).toBe(413);
+      },
+      rich,
+      route,
+    );
+  });
+
+  test("lets no call through where nothing has a price", async () => {
+    await within(
+      () => json({ prompt_tokens: 0, completion_tokens: 10 }),
+      async (gateway, seen) => {
+        const refused = await chat(gateway);
+        expect([refused.status, ((await refused.json()) as { code: string }).code]).toEqual([403, "modelUnpriced"]);
+        expect(seen).toEqual([]);
+      },
+      { ...rich, prices: null },
+      route,
+    );
+  });
+});
+
 describe("a stream that says not how long it may be", () => {
   /** A hundred dollars for a million tokens: a dollar holds ten thousand. */
   const prices = { endless: { input: "0", output: "100", maxOutput: 20 } };
