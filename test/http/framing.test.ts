@@ -33,6 +33,25 @@ describe("a chunked body", () => {
     );
   });
 
+  test("goes on in one piece where its small chunks come in one, and large chunks by themselves", () => {
+    const piecesOf = (...bodies: string[]) => {
+      const pieces: string[] = [];
+      const stream = Buffer.concat([...bodies.map((body) => encodeChunk(Buffer.from(body))), LAST_CHUNK]);
+      new ChunkedDecoder().decode(stream, 0, (part) => pieces.push(Buffer.from(part).toString()));
+      return pieces;
+    };
+    const large = "x".repeat(16_384);
+    expect(piecesOf("data: 1\n\n", "data: 2\n\n", "data: 3\n\n")).toEqual(["data: 1\n\ndata: 2\n\ndata: 3\n\n"]);
+    expect(piecesOf("a", "b", large, "c", large, large)).toEqual(["ab", large, "c", large, large]);
+  });
+
+  test("gives what came before a fault", () => {
+    const pieces: string[] = [];
+    const stream = Buffer.from("1\r\na\r\n1\r\nb\r\nno size");
+    expect(() => new ChunkedDecoder().decode(stream, 0, (part) => pieces.push(part.toString()))).toThrow(FramingFault);
+    expect(pieces).toEqual(["ab"]);
+  });
+
   test("may carry extensions, which are dropped, and trailers, which are kept", () => {
     fc.assert(
       fc.property(cuts, (cutAt) => {
