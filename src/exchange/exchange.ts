@@ -8,6 +8,7 @@ import type { RequestHead } from "../http/head.ts";
 import type { Incoming } from "../http/incoming.ts";
 import type { OddPath } from "../http/path.ts";
 import type { Problem } from "../http/problem.ts";
+import type { RpcCall } from "../mcp/gate.ts";
 import type { Visits } from "../plugins/visit.ts";
 import type { CredentialUse } from "../pools/credential.ts";
 import type { ModelSpending } from "../prices/spending.ts";
@@ -122,8 +123,10 @@ export class Exchange<A extends Arrival = Incoming> {
   model: string | null = null;
   /** The model that answers, as its upstream calls it; `null`: none was asked. */
   modelUsed: string | null = null;
-  /** The tool that the caller calls by the Model Context Protocol; `null`: none. */
+  /** The tool that the caller calls by the Model Context Protocol, and may call; `null`: none. */
   tool: string | null = null;
+  /** What is known of the message that it brings by the Model Context Protocol; `null`: none was read. */
+  rpc: RpcCall | null = null;
   /** What the call costs in money; `null`: it is no call of a model, or nothing is priced. */
   spending: ModelSpending | null = null;
   /**

@@ -4,6 +4,7 @@ import { httpStatusOf, statusOfRefusal } from "../grpc/status.ts";
 import type { UpstreamResponse } from "../http/client.ts";
 import { forModelClients, type Problem } from "../http/problem.ts";
 import { problemReply } from "../http/reply.ts";
+import { rpcRefusalReply } from "../http/rpc-refusal.ts";
 import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { ownHead, responseHead } from "./headers.ts";
@@ -39,8 +40,16 @@ function refuse(exchange: Exchange, refusal: Problem, now: number): void {
     exchange.incoming.reply(grpcRefusal(refusal, exchange.id, kind, ownHead(exchange, now - exchange.startedAt)));
     return;
   }
+  const head = ownHead(exchange, now - exchange.startedAt);
+  const types = exchange.snapshot.problemTypes;
+  if (exchange.route.mcp !== null) {
+    const reply = rpcRefusalReply(refusal, exchange.rpc?.id ?? null, exchange.id, types, head);
+    exchange.status = reply.status;
+    exchange.incoming.reply(reply);
+    return;
+  }
   const told = exchange.route.credential === null ? refusal : forModelClients(refusal);
-  exchange.incoming.reply(problemReply(told, exchange.id, exchange.snapshot.problemTypes, ownHead(exchange, now - exchange.startedAt)));
+  exchange.incoming.reply(problemReply(told, exchange.id, types, head));
 }
 
 /** Writes the upstream's answer, with our own header lines around it. */

@@ -53,8 +53,8 @@ export function requestHead(
     const name = lower[i] as string;
     const passage = requestNames.of(name);
     const passes = passage === "always" || (passage === "trusted" && isTrusted);
-    // What a response cost can't be read from a compressed one.
-    const isReplaced = passes && name === "accept-encoding" && route.usage !== null;
+    // What a response cost, and which tools it lists, can't be read from a compressed one.
+    const isReplaced = passes && name === "accept-encoding" && (route.usage !== null || route.mcp !== null);
     if (passes && !isReplaced && !isLeftOut(name, exchange, named, conditions !== null)) continue;
     if (first < i) text += fields.lines(first, i);
     if (isReplaced) text += "Accept-Encoding: identity\r\n";

@@ -5,6 +5,7 @@ import { matchOf } from "../http/path.ts";
 /** Names what Sluice answers by itself. */
 export type OwnName =
   | "acme-challenge"
+  | "resource-metadata"
   | "health"
   | "ready"
   | "metrics"
@@ -45,6 +46,9 @@ interface WithTls {
 /** The path below which an authority looks for its tokens (RFC 8555 §8.3). */
 export const ACME_CHALLENGES = "/.well-known/acme-challenge";
 
+/** The path below which the metadata of protected resources is published (RFC 9728 §3). */
+export const RESOURCE_METADATA = "/.well-known/oauth-protected-resource";
+
 interface OwnPath {
   readonly name: OwnName;
   readonly paths: readonly string[];
@@ -83,6 +87,15 @@ export const OWN_PATHS: readonly OwnPath[] = [
     yields: false,
     isWanted: ({ provesHosts }) => provesHosts,
     says: "Sluice itself answers: it proves to an authority that a host leads here",
+  },
+  {
+    name: "resource-metadata",
+    // Of what lies below it, the paths of the resources that routes name.
+    paths: [RESOURCE_METADATA],
+    takesBelow: true,
+    on: "main",
+    yields: true,
+    says: "Sluice itself answers: it tells clients where they get a token for a server",
   },
   { name: "ready", paths: ["/ready"], takesBelow: false, on: "every", yields: false, says: "Sluice itself answers: whether it is ready" },
   {

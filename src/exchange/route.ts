@@ -6,6 +6,7 @@ import type { NameFilter } from "../http/name-filter.ts";
 import type { OddPath } from "../http/path.ts";
 import type { MessagePolicy } from "../http/websocket/bounds.ts";
 import type { Policy } from "../limits/policy.ts";
+import type { RouteMcp } from "../mcp/route-mcp.ts";
 import type { VirtualModel } from "../models/virtual-model.ts";
 import type { RouteCredential } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
@@ -81,6 +82,8 @@ export interface Route extends Routable {
   readonly models: NamePatterns | null;
   /** Those of them that are virtual, by their names. */
   readonly virtualModels: ReadonlyMap<string, VirtualModel>;
+  /** The tools of the server that answers; `null`: it is none of the Model Context Protocol. */
+  readonly mcp: RouteMcp | null;
   readonly cors: Cors | null;
   readonly requestRules: HeaderRules;
   /** The lower-case names of the fields in which backends are told claims of callers, and which callers can't send. */

@@ -1,5 +1,6 @@
 import type { IdentitySettings } from "../identity/settings.ts";
 import type { JudgeSettings } from "../judge/answerer.ts";
+import type { ProtectedResource } from "../mcp/resource.ts";
 import type { Tracer } from "../telemetry/trace.ts";
 import type { CidrSet } from "../values/ip.ts";
 import type { Redactor } from "../values/redact.ts";
@@ -31,6 +32,8 @@ export interface Snapshot {
   readonly identity: IdentitySettings;
   /** What the types of problems begin with (`typesFrom`). */
   readonly problemTypes: string;
+  /** The protected resources whose metadata is published, by its path: several may differ by their hosts. */
+  readonly resources: ReadonlyMap<string, readonly ProtectedResource[]>;
   /** What requests are judged by that another proxy asks about; `null`: none may ask. */
   readonly judge: JudgeSettings | null;
 }

@@ -1,4 +1,4 @@
-import { type Caller, type Consumer, countedId } from "../exchange/caller.ts";
+import { ANONYMOUS, type Caller, type Consumer, countedId } from "../exchange/caller.ts";
 import { claimOf } from "../exchange/headers.ts";
 import { isModelRoute, type Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
@@ -11,6 +11,7 @@ import type { LimitReading, LimitService } from "../limits/limiter.ts";
 import { isInMoney } from "../limits/money.ts";
 import { chargeOf, type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
+import { toolRefusal } from "../mcp/gate.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Denial } from "./denials.ts";
 
@@ -111,12 +112,13 @@ export class Explain {
       countable.map(([policy]) => policy),
       countable.map(([, subject]) => subject),
     );
+    const costOfTool = route === null || route.mcp === null || situation.tool === null ? null : route.mcp.costOf(situation.tool);
     const limits = policies.map((policy, i): Applied => {
       const at = countable.findIndex(([each]) => each === policy);
       return {
         policy,
         why: whyOf(policy, isAnonymous, route),
-        cost: chargeOf(policy, route?.cost ?? 1, 0),
+        cost: chargeOf(policy, costOfTool ?? route?.cost ?? 1, 0),
         subject: subjects[i] ?? "",
         reading: at < 0 ? null : (readings[at] ?? null),
       };
@@ -124,7 +126,7 @@ export class Explain {
     const remembered = await denials([...(consumer === null ? [] : [consumer.id]), ...(ip === null ? [] : [ipSubject(ip)])]);
     const unknown: string[] = [];
     const away = this.deps.away();
-    const refusal = this.refusalOf(situation, isAnonymous, unknown);
+    const refusal = this.refusalOf(situation, isAnonymous, unknown) ?? callRefusal(situation, isAnonymous, unknown);
     const backendRefusal = this.backendRefusal(route, unknown);
     if (!isAnonymous && route?.cache && !route.cache.isShared && !route.cache.isPerConsumer)
       unknown.push(
@@ -236,6 +238,22 @@ export class Explain {
 const holdsOn = (route: Route | null, policy: Policy): boolean => route === null || !isInMoney(policy) || isModelRoute(route);
 
 const refusalOf = ({ code, members }: Problem): Refusal => ({ code, detail: String(members.detail) });
+
+/** Tells why a call of the tool that is asked about would be refused; `null` where it would not, and where none is asked about. */
+function callRefusal({ route, tool, key, caller, consumer }: Situation, isAnonymous: boolean, unknown: string[]): Refusal | null {
+  if (route === null || route.mcp === null) return null;
+  if (tool === null) {
+    if (route.mcp.isRestricted) unknown.push("the tool that is called: the route lets callers call some");
+    return null;
+  }
+  const known = isAnonymous ? ANONYMOUS : (key ?? caller);
+  if (known === null && route.mcp.lets(tool) && route.mcp.scopesFor(tool).length > 0) {
+    unknown.push(`the key of ${consumer?.id}: the tool needs scopes`);
+    return null;
+  }
+  const refusal = toolRefusal(route.mcp, known ?? ANONYMOUS, tool);
+  return refusal === null ? null : refusalOf(refusal);
+}
 
 /** Gives the subject that a limit is counted for, or what would have to be known to say it. */
 function subjectFor(

@@ -66,7 +66,7 @@ export const SituationQuery = Type.Object({
     Type.String({
       minLength: 1,
       maxLength: 256,
-      description: "The tool that the request calls by MCP, for limits by tool.",
+      description: "The tool that the request calls by MCP, for limits by tool, and for routes that let callers call some.",
       examples: ["search"],
     }),
   ),

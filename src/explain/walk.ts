@@ -36,6 +36,14 @@ export const WalkQuestion = Type.Object(
     }),
     host: Type.Optional(Type.String({ maxLength: 255, description: "Its Host field, where routes have hosts." })),
     key: Type.Optional(Type.String({ maxLength: 4096, description: "The API key that it shows.", secret: true })),
+    tool: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 256,
+        description: "The tool that it calls, where the route's upstream is a server of the Model Context Protocol.",
+        examples: ["search"],
+      }),
+    ),
     ip: Type.Optional(Type.String({ maxLength: 64, description: "The caller's address; 127.0.0.1 by default." })),
     headers: Type.Optional(
       Type.Array(Type.String({ maxLength: 8192 }), {
@@ -53,7 +61,7 @@ export const WalkedRequest = Type.Object({
   steps: Type.Array(
     Type.Object({
       step: Type.String({
-        description: "path, route, ips, guard, identify, plugin, limits, authorize, cache or target.",
+        description: "path, route, ips, guard, identify, plugin, tool, limits, authorize, cache or target.",
         examples: ["route"],
       }),
       passed: Type.Union([Type.Boolean(), Type.Null()], {
@@ -96,6 +104,7 @@ export class Walk {
     const aim = aimOf(question.target);
     const arrival = arrivalOf(question, snapshot.identity.headerName);
     const exchange = new Exchange(arrival, snapshot, aim.path, aim.query, this.deps.clock.now(), aim.odd, asker);
+    exchange.tool = question.tool ?? null;
 
     const line = place(exchange, snapshot.router, aim.fault);
     const { route } = exchange;

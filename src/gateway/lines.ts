@@ -15,6 +15,9 @@ import type { AutoHealth } from "../health/auto.ts";
 import { unavailable } from "../http/problem.ts";
 import type { Identity } from "../identity/gate.ts";
 import type { LimitsGate } from "../limits/gate.ts";
+import { showingTools } from "../mcp/answerer.ts";
+import { mcpGate } from "../mcp/gate.ts";
+import { challenging } from "../mcp/resource.ts";
 import type { ModelGates } from "../models/gate.ts";
 import type { Recorder } from "../observers/recorder.ts";
 import type { PluginSteps } from "../plugins/steps.ts";
@@ -42,7 +45,11 @@ export interface LineServices {
 /** Puts together the way of a route's requests: the product on one page. `own`: answers in a backend's place. */
 export function lineOf(route: Route, use: LineServices, own: Answerer | null = null): Line {
   const plugins = use.pluginsOf(route.document);
+  const { mcp } = route;
+  // A route that names issuers takes their tokens alone.
+  const identity = use.identity.gateFor(route, route.issuers.length === 0 ? plugins.identify : null);
   const model = use.models.gateFor(route);
+  const forwarding = forwardingOf(route, use);
   return {
     gates: [
       ...plugins.first,
@@ -50,13 +57,13 @@ export function lineOf(route: Route, use: LineServices, own: Answerer | null = n
       route.upstream?.speaksHttp2 === true ? grpcGate(route, route.upstream.isGrpc) : sizeGate(route),
       guardGate(use.guard),
       ...plugins.request,
-      // A route that names issuers takes their tokens alone.
-      use.identity.gateFor(route, route.issuers.length === 0 ? plugins.identify : null),
+      mcp === null ? identity : challenging(identity, mcp.resource),
       ...plugins.admit,
+      ...(mcp === null ? [] : [mcpGate(mcp)]),
       ...(model === null ? [] : [model]),
       ...admissionOf(route, use),
     ],
-    answer: own ?? compressing(route.compress, plugins.around(forwardingOf(route, use))),
+    answer: own ?? compressing(route.compress, plugins.around(mcp === null ? forwarding : showingTools(mcp, forwarding))),
     ended: plugins.ending(endedOf(route, use)),
   };
 }

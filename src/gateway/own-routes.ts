@@ -13,6 +13,7 @@ import { compileRoute } from "./routes.ts";
 /** Makes the first gate of each own path, by the methods that it takes, or by who may come. */
 const METHOD_GATES: Readonly<Record<OwnName, (says: string) => Gate>> = {
   "acme-challenge": onlyReading,
+  "resource-metadata": anyMethod,
   health: onlyReading,
   ready: onlyReading,
   metrics: onlyReading,
@@ -78,11 +79,16 @@ export class OwnRoutes {
     return this.plain.filter(({ on }) => on !== "admin" || !isAdminElsewhere);
   }
 
-  /** Gives the routes of the main port. `isFree` tells whether no route stands in the way of a path that yields. */
-  onMain(isAdminElsewhere: boolean, wanted: Wanted, isFree: (path: string) => boolean): Own<Route>[] {
-    return this.table.filter(({ on, path, yields, isWanted }) => {
-      if ((on === "admin" && isAdminElsewhere) || !isWanted(wanted)) return false;
-      return !yields || isFree(path);
+  /**
+   * Gives the routes of the main port. `isFree` tells whether no route stands in the way of a path that yields; `resources`: the paths at
+   * which metadata of protected resources is published.
+   */
+  onMain(isAdminElsewhere: boolean, wanted: Wanted, isFree: (path: string) => boolean, resources: Iterable<string>): Own<Route>[] {
+    return this.table.flatMap((own) => {
+      const { name, on, path, yields, isWanted } = own;
+      if ((on === "admin" && isAdminElsewhere) || !isWanted(wanted)) return [];
+      if (name === "resource-metadata") return Array.from(resources, (path) => ({ ...own, path, takesBelow: false }));
+      return !yields || isFree(path) ? [own] : [];
     });
   }
 

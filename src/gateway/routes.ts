@@ -13,6 +13,7 @@ import { compileIps } from "../guard/ips.ts";
 import { NameFilter } from "../http/name-filter.ts";
 import { matchOf } from "../http/path.ts";
 import { compilePolicies } from "../limits/policy.ts";
+import { compileMcp } from "../mcp/route-mcp.ts";
 import { compileCredential, compileUsage } from "../pools/credential.ts";
 import type { RouteConfig } from "../routes/settings.ts";
 import type { RouteMetrics } from "../telemetry/route-metrics.ts";
@@ -43,6 +44,8 @@ export interface RouteMaterial {
   readonly credentialFields: readonly string[];
   /** The lower-case names of the fields in which the backend is told claims of the route's callers. */
   readonly claimFields?: readonly string[];
+  /** The issuers whose tokens the route takes, as they call themselves. */
+  readonly issuers?: readonly string[];
   /** The part of Sluice itself that answers. */
   readonly own?: Route["own"];
   readonly takesMalformed?: boolean;
@@ -115,6 +118,7 @@ export function compileRoute(config: RouteConfig, material: RouteMaterial): Rout
     usage: material.isPriced === true && usage !== null ? withFigures(usage) : usage,
     models: namesOf(config.models),
     virtualModels: material.virtualModels ?? NO_MODELS,
+    mcp: compileMcp(config.mcp, { name, scopes: config.scopes, issuers: config.auth === "none" ? [] : (material.issuers ?? []) }),
     cors: config.cors === null ? null : compileCors(config.cors, config.methods, material.upstream?.isGrpc === true),
     requestRules,
     claimFields,

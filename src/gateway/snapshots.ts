@@ -11,6 +11,8 @@ import type { Incoming } from "../http/incoming.ts";
 import { problem, typesFrom } from "../http/problem.ts";
 import { CLOSE_CODES } from "../http/websocket/bounds.ts";
 import { compileIdentity } from "../identity/settings.ts";
+import { publishedResources } from "../mcp/metadata.ts";
+import { CALL_OUTCOMES, OTHER_TOOLS } from "../mcp/route-mcp.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
@@ -98,10 +100,12 @@ export class Snapshots {
     const served = [...compiled, ...this.activitiesRoutes];
     const free = freePages(served);
     const isAdminElsewhere = admin.listen !== null;
+    const resources = publishedResources(served);
+    const wanted = wantedOf(ground.inForce.config, !services.pools.isEmpty);
     return {
       router: new Router(
         served,
-        own.onMain(isAdminElsewhere, wantedOf(ground.inForce.config, !services.pools.isEmpty), (path) => free.has(pageOf(path) ?? "")),
+        own.onMain(isAdminElsewhere, wanted, (path) => free.has(pageOf(path) ?? ""), resources.keys()),
       ),
       plainRouter: redirects(server.tls) ? new Router<Route>([], own.onPlainPort(isAdminElsewhere)) : null,
       adminRouter: isAdminElsewhere ? new Router<Route>([], own.onAdminListener()) : null,
@@ -113,6 +117,7 @@ export class Snapshots {
       redactor: ground.redactor,
       identity,
       problemTypes: typesFrom(problemBase),
+      resources,
       judge: this.judgeOf(compiled),
     };
   }
@@ -145,6 +150,7 @@ export class Snapshots {
           credentialFields,
           isPriced: ground.prices.current !== null,
           claimFields: document.auth === "none" ? [] : issuers.claimFields(document.issuers),
+          issuers: issuers.namesOf(document.issuers),
         },
       );
       route.line = lineOf(route, use);
@@ -183,6 +189,9 @@ export class Snapshots {
       if (websocket !== null) for (const code of CLOSE_CODES) metrics.closedWebSockets.of({ route: name, code: String(code) });
     }
     if (prices.current !== null) for (const route of compiled) if (isModelRoute(route)) metrics.unpriced.of({ route: route.name });
+    for (const { name, mcp } of compiled)
+      for (const tool of mcp === null ? [] : [...mcp.names, OTHER_TOOLS])
+        for (const outcome of CALL_OUTCOMES) metrics.toolCalls.of({ route: name, tool, outcome });
     for (const { name, upstream } of compiled) if (upstream?.isGrpc === true) metrics.expectCalls(name);
   }
 

@@ -21,6 +21,7 @@ import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
 import { hasMoney } from "../limits/money.ts";
 import { countsByModel } from "../limits/subject.ts";
+import { metadataAnswerer } from "../mcp/metadata.ts";
 import { ModelGates } from "../models/gate.ts";
 import { poolsOf } from "../models/virtual-model.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
@@ -171,6 +172,7 @@ function ownAnswerers(
   };
   return {
     "acme-challenge": acmeAnswerer(services.acme),
+    "resource-metadata": metadataAnswerer,
     health: aliveAnswerer(),
     ready: readyAnswerer({
       components: () => components.ofGateway(),

@@ -1,5 +1,6 @@
 import { dollarsOf } from "../values/money.ts";
 import { withoutKeys } from "../values/redact.ts";
+import type { RpcTold } from "./rpc-refusal.ts";
 
 /** The status and title of every error that Sluice makes, by its code. The codes are part of the contract with users. */
 export const CODES = {
@@ -16,6 +17,7 @@ export const CODES = {
   forbidden: { status: 403, title: "Not allowed" },
   modelUnknown: { status: 403, title: "No such model" },
   modelUnpriced: { status: 403, title: "The model has no price" },
+  toolUnknown: { status: 403, title: "No such tool" },
   routeNotFound: { status: 404, title: "No such route" },
   notFound: { status: 404, title: "No such record" },
   methodNotAllowed: { status: 405, title: "Method not allowed" },
@@ -145,6 +147,8 @@ export interface Problem {
   readonly members: Readonly<Record<string, unknown>>;
   /** Further header fields: `Allow`, `Retry-After`, `WWW-Authenticate`. */
   readonly headers: readonly (readonly [name: string, value: string])[];
+  /** As what clients of JSON-RPC are told of it, where their protocol has a form of its own for that. */
+  readonly rpc?: RpcTold;
 }
 
 /**

@@ -194,7 +194,7 @@ export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | n
     return problem("forbidden", `This route is for ${route.tiers.join(", ")}; your tier is ${caller.consumer.tier}.`);
   }
   const missing = route.scopes.length === 0 ? route.scopes : route.scopes.filter((scope) => !caller.scopes.includes(scope));
-  if (missing.length > 0) return withoutScope(caller, missing, route.scopes);
+  if (missing.length > 0) return insufficientScope(caller, missing, route.scopes);
   if (route.name !== null && caller.routes.length > 0 && !caller.routes.includes(route.name))
     return problem("forbidden", "This API key may not use this route.");
   if (caller.ips !== null && !caller.ips.has(ip)) return problem("forbidden", "This API key may not be used from your address.");
@@ -202,7 +202,7 @@ export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | n
 }
 
 /** Gives the refusal of a caller who lacks scopes; one with a token is told by a challenge which to ask for (RFC 6750, section 3.1). */
-function withoutScope({ via }: Caller, missing: readonly string[], wanted: readonly string[]): Problem {
+export function insufficientScope({ via }: Caller, missing: readonly string[], wanted: readonly string[]): Problem {
   if (via === "certificate") return problem("forbidden", `Certificates carry no scopes, and this takes ${missing.join(", ")}: send a key.`);
   if (via !== "token") return problem("forbidden", `This API key lacks the scope ${missing.join(", ")}.`);
   const challenge = `Bearer error="insufficient_scope", scope="${wanted.join(" ")}"`;

@@ -109,8 +109,16 @@ export class Issuers {
    * all.
    */
   claimFields(names: readonly string[]): string[] {
-    const meant = names.length === 0 ? this.all() : this.all().filter(({ name }) => names.includes(name));
-    return meant.flatMap(({ config }) => Object.keys(config.headers).map((name) => name.toLowerCase()));
+    return this.meant(names).flatMap(({ config }) => Object.keys(config.headers).map((name) => name.toLowerCase()));
+  }
+
+  private meant(names: readonly string[]): readonly Issuer[] {
+    return names.length === 0 ? this.all() : this.all().filter(({ name }) => names.includes(name));
+  }
+
+  /** Gives the `issuer` of each of these issuers; without names, of all. */
+  namesOf(names: readonly string[]): string[] {
+    return this.meant(names).map(({ config }) => config.issuer);
   }
 
   /** Gives the caller of this id whose token was proven last, as long as it is good; `null` where none is known. */

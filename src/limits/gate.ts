@@ -80,7 +80,8 @@ export class LimitsGate {
   private onLimitsOf(exchange: Exchange<Arrival>, route: Route, act: Act): Problem | null | Promise<Problem | null> {
     const own = this.deps.keys.policiesFor(exchange.caller);
     const all = besides(own, route.policies);
-    const known = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(all, exchange.caller) : all;
+    const ofTool = exchange.tool === null ? withoutTools(all) : all;
+    const known = exchange.ip === UNKNOWN_ADDRESS ? withoutAddress(ofTool, exchange.caller) : ofTool;
     const { spending } = exchange;
     const money = spending?.reserve ?? null;
     let policies = known;
@@ -299,6 +300,13 @@ function subjectsOf(policies: readonly Policy[], exchange: Exchange<Arrival>, ro
 /** Gives the limits that hold for a request whose address is not known. */
 function withoutAddress(policies: readonly Policy[], { via }: Caller): readonly Policy[] {
   return policies.filter((policy) => !countsByAddress(policy, via !== "none"));
+}
+
+/** Gives the limits that hold for a request that calls no tool: those by tool count calls alone. */
+function withoutTools(policies: readonly Policy[]): readonly Policy[] {
+  for (let i = 0; i < policies.length; i++)
+    if ((policies[i] as Policy).by.includes("tool")) return policies.filter(({ by }) => !by.includes("tool"));
+  return policies;
 }
 
 const isInMoneyInEarnest = (policy: Policy): boolean => isInMoney(policy) && !policy.shadow;

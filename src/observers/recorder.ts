@@ -8,6 +8,7 @@ import type { Problem } from "../http/problem.ts";
 import type { LimitReading } from "../limits/limiter.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject } from "../limits/subject.ts";
+import { type CallOutcome, OTHER_TOOLS } from "../mcp/route-mcp.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -61,6 +62,7 @@ export class Recorder {
     route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
     if (exchange.attempts > 1) metrics.retries.add({ route: route.name }, exchange.attempts - 1);
     if (notes.refusal !== null) this.refused(exchange);
+    if (exchange.rpc !== null && exchange.rpc.tool !== null) this.called(exchange, exchange.rpc.tool);
     if (notes.grpcStatus !== null) metrics.grpcCalls.add({ route: route.metrics.route, status: nameOf(notes.grpcStatus) });
     this.deps.accessLog()?.note(exchange, elapsed);
     if (exchange.trace?.isSampled === true) tracing.add(spansOf(exchange, elapsed, clock.wall()));
@@ -110,6 +112,15 @@ export class Recorder {
     if (this.deps.accessLog() !== null) this.deps.log?.info(request, "malformed request");
   }
 
+  private called({ route, status, notes }: Exchange<Arrival>, tool: string): void {
+    const outcome: CallOutcome = notes.isLimited
+      ? "limited"
+      : notes.refusal !== null && notes.refusal.status < 500
+        ? "refused"
+        : callOutcome(status);
+    this.deps.metrics.toolCalls.add({ route: route.name, tool: route.mcp?.labelOf(tool) ?? OTHER_TOOLS, outcome });
+  }
+
   private countDenied(asked: Judged, consumer: string | null, readings: readonly LimitReading[]): void {
     const { events } = this.deps;
     if (!events.isIdle) events.publish("limit", { route: asked.route, consumer, status: 429 }, () => deniedSaid(asked, readings));
@@ -146,6 +157,8 @@ export class Recorder {
     });
   }
 }
+
+const callOutcome = (status: number): CallOutcome => (status >= 200 && status < 300 ? "answered" : "failed");
 
 const routeNameOf = ({ route, snapshot }: Exchange<Arrival>): string | null => (route === snapshot.miss ? null : route.name);
 

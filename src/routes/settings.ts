@@ -10,6 +10,7 @@ import { CorsConfig, corsFaults, HeadersConfig, headerFaults, WebSocketConfig } 
 import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
 import { Limits, limitFaults } from "../limits/settings.ts";
+import { McpField, mcpFaults, mcpWarnings } from "../mcp/settings.ts";
 import { Plugins, pluginFaults } from "../plugins/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
 import { withDefaults } from "../schema/defaults.ts";
@@ -131,6 +132,7 @@ export const RouteConfig = Shape(
     models: ModelNames("The models that callers may name, virtual ones of models among them. Empty: any, and none is looked for.", {
       default: [],
     }),
+    mcp: McpField,
     cors: Type.Union([CorsConfig, Type.Null()], {
       default: null,
       description: "Lets pages of other origins use the route; preflights are answered by Sluice.",
@@ -159,6 +161,7 @@ export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fa
   if (route.compress !== null) faults.push(...compressFaults(route.headers, at));
   if (route.retry !== null) faults.push(...retryFaults(route.retry, [...at, "retry"]));
   if (route.credential !== null) faults.push(...credentialFaults(route.credential, known, [...at, "credential"]));
+  if (route.mcp !== null) faults.push(...mcpFaults(route.mcp, route, at));
   if (route.cors !== null) faults.push(...corsFaults(route.cors, [...at, "cors"]));
   faults.push(...headerFaults(route.headers, [...at, "headers"]), ...pluginFaults(route.plugins, [...at, "plugins"]));
   return faults;
@@ -196,6 +199,7 @@ const FORWARDING = [
   "credential",
   "usage",
   "models",
+  "mcp",
 ] as const satisfies readonly (keyof RouteConfig)[];
 
 const fieldDefault = (field: (typeof FORWARDING)[number]): unknown => withDefaults(RouteConfig.properties[field], undefined);
@@ -222,6 +226,7 @@ export const routesSection: Section<"routes", typeof schema> = {
       const message = config.upstreams[route.upstream ?? ""]?.protocol === "grpc" ? strippedService(route) : null;
       return message === null ? [] : [{ path: ["routes", i, "path"], message }];
     }),
+    ...routes.flatMap((route, i) => (route.mcp === null ? [] : mcpWarnings(route.mcp, route, config.issuers, ["routes", i, "mcp"]))),
     ...routes.flatMap((route, i) => {
       const message = cacheWarning(route);
       return message === null ? [] : [{ path: ["routes", i, "cache"], message }];

@@ -27,7 +27,7 @@ const REFUSALS = "sluice_refused_requests_total";
 
 /** The endpoints that Sluice always answers itself beside its admin API, and those that may be turned on. */
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs", "console", "my"] as const;
-export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number] | "acme-challenge" | "authz" | "redirect";
+export type OwnEndpoint = (typeof OWN_ENDPOINTS)[number] | "acme-challenge" | "resource-metadata" | "authz" | "redirect";
 
 type Labels = Sample["labels"];
 
@@ -118,6 +118,7 @@ export class Metrics {
   readonly closedWebSockets: Counter;
   readonly unpriced: Counter;
   readonly grpcCalls: Counter;
+  readonly toolCalls: Counter;
   private readonly refusalsOf = new Map<string, Map<string, Float64Array>>();
   private readonly routes = new Map<string, RouteMetrics>();
   /** The metrics of the process. */
@@ -149,6 +150,10 @@ export class Metrics {
       "WebSockets that were closed since their callers went beyond the route's bounds, by the code they were closed with.",
     );
     this.grpcCalls = this.counter("sluice_grpc_calls_total", "Calls of gRPC, by the status that they ended with.");
+    this.toolCalls = this.counter(
+      "sluice_mcp_calls_total",
+      "Calls of tools by the Model Context Protocol, by what became of them. Tools that the configuration does not name are other.",
+    );
     this.expectRefusals(null);
     for (const endpoint of OWN_ENDPOINTS) this.ofOwn(endpoint).expect("GET", 200);
     collectDefaultMetrics({ register: this.process });

@@ -58,6 +58,7 @@ describe("a configuration", () => {
       methods: [],
       hosts: [],
       respond: null,
+      mcp: null,
       stripPrefix: true,
       addPrefix: null,
       host: "target",

@@ -122,7 +122,8 @@ export const snapshotOf = (route: Route): Snapshot => ({
   tracer: null,
   redactor: new Redactor(),
   identity: { headerName: "X-API-Key", header: "x-api-key", bearer: true, basic: false, query: null },
-  problemTypes: typesFrom(null),
+  resources: new Map(),
+    problemTypes: typesFrom(null),
   judge: null,
 });
 
