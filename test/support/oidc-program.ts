@@ -60,7 +60,7 @@ async function rotate(): Promise<string> {
         enabled: true,
         getResourceServerInfo: (_, resource) => ({
           scope: "orders:read orders:write",
-          audience: resource === "urn:opaque" ? resource : "api",
+          audience: resource === "urn:jwt" ? "api" : resource,
           accessTokenFormat: resource === "urn:opaque" ? "opaque" : "jwt",
           accessTokenTTL: 600,
           ...(resource === "urn:opaque" ? {} : { jwt: { sign: { alg: "RS256", kid } } }),
