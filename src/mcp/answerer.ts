@@ -59,8 +59,8 @@ async function json(exchange: Exchange, response: UpstreamResponse, shows: Shows
   if (bytes === null) return unreadable(`it is larger than ${MAX_LIST} bytes`);
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
   const left = shownTools(text, shows, isPrivate);
-  // What is no JSON lists nothing where it is an error, and where it is empty.
-  if (left === null && response.status < 400 && bytes.length > 0) return unreadable("it is no JSON");
+  // What is no JSON lists nothing where it is an error, is empty, or says that the answer comes by another stream.
+  if (left === null && response.status < 400 && response.status !== 202 && bytes.length > 0) return unreadable("it is no JSON");
   const body = left === null || left === text ? bytes : Buffer.from(left);
   return { kind: "forwarded", response: { ...response, body, length: body.length } };
 }

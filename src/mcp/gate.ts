@@ -115,8 +115,7 @@ export function toolRefusal(mcp: RouteMcp, caller: Caller, tool: string): Proble
 /** Decides about the call of a tool, and tells what is counted by it. */
 function ofTool(exchange: Exchange<Arrival>, mcp: RouteMcp, tool: string): Problem | null {
   const refusal = toolRefusal(mcp, exchange.caller, tool);
-  // A notification and a batch have no answer to be read from.
-  if (refusal !== null) return exchange.rpc?.id == null || refusal.rpc === undefined ? refusal : inResult(refusal, refusal.rpc);
+  if (refusal !== null) return refusal.rpc !== undefined && readsResults(exchange) ? inResult(refusal, refusal.rpc) : refusal;
   exchange.tool = tool;
   // What a plug-in says of this one call comes first.
   exchange.cost ??= mcp.costOf(tool);
@@ -147,6 +146,13 @@ function refused(exchange: Exchange<Arrival>, { id, error }: RpcFault): Problem 
   const { code, data } = error;
   return { ...problem("badRequest", error.message), rpc: data === undefined ? { code } : { code, data } };
 }
+
+/**
+ * Tells whether the client reads the result of its message from the answer: a notification and a batch have none, and by the transport of
+ * 2024-11-05, whose clients do not say that they take JSON, results come by another stream.
+ */
+const readsResults = ({ rpc, incoming }: Exchange<Arrival>): boolean =>
+  rpc !== null && rpc.id !== null && incoming.head.fields.joined("accept")?.includes("application/json") === true;
 
 /** Has a refusal told as a server tells it that has no such tool: as the result of the call. */
 const inResult = (refusal: Problem, { code }: RpcTold): Problem => ({ ...refusal, rpc: { code, status: 200 } });

@@ -215,8 +215,13 @@ describe("a route to a server of the Model Context Protocol", () => {
     });
     answer = new Response("tools: drop_table", { headers: { "content-type": "text/plain" } });
     expect((await post(running.url, legacy("tools/list"))).status).toBe(502);
-    answer = new Response(null, { status: 202 });
-    expect((await post(running.url, legacy("tools/list"))).status).toBe(202);
+    answer = new Response("Accepted", { status: 202 });
+    const accepted = await fetch(`${running.url}/mcp`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": READER },
+      body: JSON.stringify(legacy("tools/list")),
+    });
+    expect([accepted.status, await accepted.text()]).toEqual([202, "Accepted"]);
   });
 
   test("charges what a tool costs, and counts limits by tool for calls alone", async () => {

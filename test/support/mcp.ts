@@ -65,21 +65,24 @@ export function answering(answer: (request: Request, body: string) => Response |
   return { url: `http://127.0.0.1:${listener.port}`, bodies, [Symbol.dispose]: () => void listener.stop(true) };
 }
 
-/** Starts the official reference server (npm server-everything, of versions with sessions) as a program of its own. */
-export async function everythingServer() {
+/**
+ * Starts the official reference server (npm server-everything, of versions with sessions) as a program of its own. `transport`: that of
+ * 2025-03-26 and later, or of 2024-11-05.
+ */
+export async function everythingServer(transport: "streamableHttp" | "sse" = "streamableHttp") {
   const probe = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
   const { port } = probe;
   await probe.stop(true);
   const program = join(import.meta.dir, "../../node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-  const child = Bun.spawn([process.execPath, program, "streamableHttp"], {
+  const child = Bun.spawn([process.execPath, program, transport], {
     env: { ...process.env, PORT: String(port) },
     stdout: "ignore",
     stderr: "ignore",
   });
-  const url = `http://127.0.0.1:${port}/mcp`;
+  const origin = `http://127.0.0.1:${port}`;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`);
-    const answer = await fetch(url).catch(() => null);
+    const answer = await fetch(origin).catch(() => null);
     if (answer !== null) {
       await answer.text();
       break;
@@ -87,7 +90,7 @@ export async function everythingServer() {
     await Bun.sleep(20);
   }
   return {
-    url,
+    url: transport === "sse" ? `${origin}/sse` : `${origin}/mcp`,
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");
       await child.exited;
