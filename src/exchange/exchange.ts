@@ -56,6 +56,8 @@ export class Notes {
   isForwarded = false;
   /** True when a limit or a quota refused the request. */
   isLimited = false;
+  /** The tool that a message of the Model Context Protocol means to call, whether it may or not; `null`: none. */
+  tool: string | null = null;
   /** The status that a call of gRPC ended with; `null`: it has none yet, or is no such call. */
   grpcStatus: GrpcStatus | null = null;
 }

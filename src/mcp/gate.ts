@@ -25,8 +25,6 @@ import type { RouteMcp } from "./route-mcp.ts";
 export interface RpcCall {
   /** The id that an answer to it carries; `null`: it gets none, or there are several messages. */
   readonly id: RpcId | null;
-  /** The tool that it means to call, whether it may or not; `null`: none. */
-  readonly tool: string | null;
   /** True when it asks for a list of tools. */
   readonly listsTools: boolean;
 }
@@ -70,7 +68,8 @@ function ofMessages(exchange: Exchange<Arrival>, mcp: RouteMcp, read: Messages |
   const id = isBatch || messages[0] === undefined ? null : idOf(messages[0]);
   const tool = typeof name === "string" ? name : null;
   const listsTools = messages.some((message) => message.kind !== "response" && message.method === "tools/list");
-  exchange.rpc = { id, tool, listsTools };
+  exchange.rpc = { id, listsTools };
+  exchange.notes.tool = tool;
   const fault = headersFault(read, headersOf(exchange));
   if (fault !== null) return refused(exchange, fault);
   if (another !== undefined)
@@ -93,7 +92,7 @@ function ofHeaders(exchange: Exchange<Arrival>, mcp: RouteMcp): Problem | null {
   if (version !== MODERN_VERSION || method === null)
     return refused(exchange, rpcFault(null, RPC.invalidRequest, "The body must be a message of JSON-RPC 2.0."));
   if (method !== "tools/call") return null;
-  exchange.rpc = { id: null, tool: name, listsTools: false };
+  exchange.notes.tool = name;
   return name === null
     ? refused(exchange, rpcFault(null, RPC.headerMismatch, "The header Mcp-Name is missing: it must say params.name."))
     : ofTool(exchange, mcp, name);
@@ -142,7 +141,7 @@ function told(exchange: Exchange<Arrival>, mcp: RouteMcp): Stop | null {
 
 /** Makes the refusal of a message that the protocol does not allow. */
 function refused(exchange: Exchange<Arrival>, { id, error }: RpcFault): Problem {
-  exchange.rpc ??= { id, tool: null, listsTools: false };
+  exchange.rpc ??= { id, listsTools: false };
   const { code, data } = error;
   return { ...problem("badRequest", error.message), rpc: data === undefined ? { code } : { code, data } };
 }

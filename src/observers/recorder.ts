@@ -62,7 +62,7 @@ export class Recorder {
     route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
     if (exchange.attempts > 1) metrics.retries.add({ route: route.name }, exchange.attempts - 1);
     if (notes.refusal !== null) this.refused(exchange);
-    if (exchange.rpc !== null && exchange.rpc.tool !== null) this.called(exchange, exchange.rpc.tool);
+    if (notes.tool !== null) this.called(exchange, notes.tool);
     if (notes.grpcStatus !== null) metrics.grpcCalls.add({ route: route.metrics.route, status: nameOf(notes.grpcStatus) });
     this.deps.accessLog()?.note(exchange, elapsed);
     if (exchange.trace?.isSampled === true) tracing.add(spansOf(exchange, elapsed, clock.wall()));

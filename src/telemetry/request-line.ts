@@ -41,7 +41,9 @@ export class RequestLine {
   }
 
   /** Names the model and the tool that were called, with what that has cost; "" for requests that call none. */
-  private called({ model, modelUsed, tool, spending, money, snapshot }: Exchange<Arrival>): string {
+  private called({ model, modelUsed, tool: allowed, spending, money, notes, snapshot }: Exchange<Arrival>): string {
+    // Which one was refused is worth knowing as well.
+    const tool = allowed ?? notes.tool;
     if (model === null && tool === null && spending === null) return "";
     const named = (field: string, name: string | null): string =>
       name === null ? "" : `,"${field}":${quoted(snapshot.redactor.clean(name.slice(0, MAX_CALLED_NAME)))}`;

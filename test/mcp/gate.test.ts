@@ -7,7 +7,7 @@ const WRITER = "writer-key-0123456789abcdef";
 const VERSION = "2026-07-28";
 
 /** A gateway before a server, with a caller who may read and one who may write. */
-function gateway(url: string, mcp: object, more: object = {}) {
+function gateway(url: string, mcp: object, more: object = {}, config: object = {}) {
   return serving({
     tiers: { team: { limits: [] } },
     anonymousTier: "team",
@@ -16,6 +16,7 @@ function gateway(url: string, mcp: object, more: object = {}) {
       { id: "writer", tier: "team", keys: [{ key: WRITER, scopes: ["mcp:write"] }] },
     ],
     routes: [{ name: "tools", path: "/mcp", upstream: url, stripPrefix: false, mcp, ...more }],
+    ...config,
   });
 }
 
@@ -243,6 +244,24 @@ describe("a route to a server of the Model Context Protocol", () => {
     expect(limited.body).toMatchObject({ jsonrpc: "2.0", id: 1, code: "rateLimited", error: { code: 429, data: { code: "rateLimited" } } });
     expect(limited.headers.get("retry-after")).not.toBeNull();
     expect((await send(running.url, "tools/call", { name: "write_file" })).status).toBe(200);
+  });
+
+  test("is judged by the headers of the newest version where a proxy asks that does not send the message", async () => {
+    using server = toolServer();
+    const limits = [{ name: "each", algorithm: "fixed-window", limit: 1, window: "1h", by: "tool" }];
+    await using running = stopping(gateway(server.url, { tools: { include: ["search"] } }, { limits }, { authz: {} }));
+    const asked = async (headers: Record<string, string>) => {
+      const described = { "x-forwarded-method": "POST", "x-forwarded-uri": "/mcp", "x-forwarded-for": "203.0.113.7", "x-api-key": READER };
+      return (await fetch(`${running.url}/authz`, { headers: { ...described, ...headers } })).status;
+    };
+    const modern = { "mcp-protocol-version": VERSION, "mcp-method": "tools/call" };
+    expect(await asked({ ...modern, "mcp-name": "search" })).toBe(200);
+    expect(await asked({ ...modern, "mcp-name": "search" })).toBe(429);
+    expect(await asked({ ...modern, "mcp-name": "drop_table" })).toBe(403);
+    expect(await asked(modern)).toBe(403);
+    expect(await asked({ ...modern, "mcp-method": "tools/list" })).toBe(200);
+    expect(await asked({ "mcp-protocol-version": "2025-11-25", "mcp-method": "tools/call", "mcp-name": "search" })).toBe(403);
+    expect(await asked({})).toBe(403);
   });
 
   test("tells usage, metrics and explain of tools", async () => {

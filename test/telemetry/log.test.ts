@@ -40,7 +40,7 @@ const exchange = ({ notes = {}, ...more }: { notes?: object; [field: string]: un
     attempts: 1,
     trace: null,
     ...{ model: null, modelUsed: null, tool: null, spending: null, money: 0 },
-    notes: { cache: null, refusal: null, authorize: null, trouble: null, grpcStatus: null, ...notes },
+    notes: { cache: null, refusal: null, authorize: null, trouble: null, grpcStatus: null, tool: null, ...notes },
     ...more,
   }) as unknown as Exchange;
 
