@@ -31,6 +31,7 @@ import { Issuers } from "../issuers/issuers.ts";
 import { IssuerConfig } from "../issuers/settings.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
 import { compilePolicies, termsOf } from "../limits/policy.ts";
+import { namesTool } from "../mcp/route-mcp.ts";
 import { Recorder } from "../observers/recorder.ts";
 import { Pools } from "../pools/pools.ts";
 import { PoolConfig } from "../pools/settings.ts";
@@ -157,6 +158,7 @@ export function openServices(ground: Ground): Services {
   const usage = new Usage({
     ...{ storage: ground.storage, clock: ground.clock, writer: ground.cells, isLeft: ground.bus.role === "worker" },
     hasRecord: (id) => who.records.registry.hasConsumer(id),
+    isConfigured: (column, name) => column === "tool" && who.records.routes.all().some(({ document }) => namesTool(document.mcp, name)),
     onWritten: (id, more) => consumers.note(id, more[REQUESTS] ?? 0, more[ERRORS] ?? 0, more[LIMITED] ?? 0),
   });
   // What is closed can be dropped by whoever has written it.

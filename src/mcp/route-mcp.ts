@@ -34,8 +34,7 @@ export class RouteMcp {
     const costs = Object.entries(cost);
     this.exactCosts = new Map(costs.filter((each) => !isPattern(each)));
     this.costs = costs.filter(isPattern).sort(([a], [b]) => b.length - a.length);
-    const all = [...tools.include, ...Object.keys(scopes), ...Object.keys(cost)];
-    this.named = new Set(all.filter((name) => !name.includes("*")));
+    this.named = new Set(namedTools({ tools, scopes, cost }));
     this.names = [...this.named];
   }
 
@@ -77,6 +76,13 @@ export class RouteMcp {
 }
 
 const NONE: readonly string[] = [];
+
+/** Gives the tools that a configuration names, without patterns. */
+const namedTools = ({ tools, scopes, cost }: Pick<McpConfig, "tools" | "scopes" | "cost">): string[] =>
+  [...tools.include, ...Object.keys(scopes), ...Object.keys(cost)].filter((name) => !name.includes("*"));
+
+/** Tells whether a route's configuration names a tool; `null`: it has none of tools. */
+export const namesTool = (config: McpConfig | null, tool: string): boolean => config !== null && namedTools(config).includes(tool);
 
 /** Says what a route's tools are compiled with. */
 export interface McpMaterial {
