@@ -1,5 +1,6 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
-import { collect, WholeBody } from "../http/body.ts";
+import { TooLarge, WholeBody } from "../http/body.ts";
+import { HeldBody } from "../http/held-body.ts";
 import { type Problem, passing, problem } from "../http/problem.ts";
 import { isJsonType } from "../values/json.ts";
 
@@ -31,22 +32,32 @@ export function mediaFault({ incoming: { head } }: Exchange<Arrival>): Problem |
 
 /**
  * Reads the body of a request to its end; whoever reads it next finds it whole. Gives a refusal where too much is under way. Rejects when
- * it breaks off, comes too slowly or is too large. The body must be there.
+ * it breaks off, comes too slowly or is too large. The body must be there. `max`: the most bytes that it may have.
  */
 export async function readWhole(exchange: Exchange<Arrival>, max: number): Promise<Uint8Array | Problem> {
-  const { body, incoming } = exchange;
+  const { body } = exchange;
   if (body === null) return new Uint8Array();
   const most = Math.min(max, MAX_MESSAGE);
-  const { contentLength } = incoming.head;
-  // How large a chunked one is shows at its end.
-  const size = contentLength >= 0 ? contentLength : most;
-  const weight = size > MAX_SMALL ? size : 0;
-  if (atOnce + weight > MAX_AT_ONCE) return TOO_MUCH;
-  atOnce += weight;
+  let size = 0;
+  let weight = 0;
   exchange.onEnded(() => {
     atOnce -= weight;
+    weight = 0;
   });
-  const bytes = await collect(body, most);
+  const held = new HeldBody(body, most, (bytes) => {
+    size += bytes;
+    if (size <= MAX_SMALL || exchange.isOver) return true;
+    const more = size - weight;
+    weight += more;
+    atOnce += more;
+    return atOnce <= MAX_AT_ONCE;
+  });
+  const bytes = await held.whole;
+  if (bytes === null) {
+    held.cancel();
+    if (size > most) throw new TooLarge(most);
+    return TOO_MUCH;
+  }
   exchange.held = new WholeBody(bytes);
   return bytes;
 }

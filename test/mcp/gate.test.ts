@@ -179,6 +179,31 @@ describe("a route to a server of the Model Context Protocol", () => {
     expect(server.bodies).toEqual([""]);
   });
 
+  test("takes messages up to the route's bound, also when they come in chunks", async () => {
+    using server = toolServer();
+    await using running = stopping(gateway(server.url, {}, { maxBodySize: "3mb" }));
+    const message = (size: number) => JSON.stringify(legacy("tools/call", { name: "search", arguments: { text: "x".repeat(size) } }));
+    const chunked = (text: string) =>
+      fetch(`${running.url}/mcp`, {
+        method: "POST",
+        headers: { "content-type": "application/json", accept: "application/json, text/event-stream", "x-api-key": READER },
+        body: new Blob([text]).stream(),
+      });
+    const streams = await Promise.all(Array.from({ length: 20 }, () => chunked(message(2_000_000))));
+    expect(streams.map(({ status }) => status)).toEqual(Array(20).fill(200));
+    for (const stream of streams) await stream.text();
+    expect(server.calls).toHaveLength(20);
+    expect((await post(running.url, message(3_200_000))).body).toMatchObject({
+      jsonrpc: "2.0",
+      code: "bodyTooLarge",
+      error: { code: 413 },
+    });
+    const large = await chunked(message(3_200_000));
+    expect(large.status).toBe(413);
+    await large.text();
+    expect(server.calls).toHaveLength(20);
+  });
+
   test("takes the lists apart that come by the streams of older versions, event by event", async () => {
     const list = `{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"search","max":9007199254740993},{"name":"drop_table"}],"nextCursor":"b"}}`;
     const stream = `: here\n\nid: 1\r\nevent: message\r\ndata: ${list.slice(0, 16)}\r\ndata: ${list.slice(16)}\r\n\r\ndata: {"jsonrpc":"2.0","method":"notifications/progress"}\n\ndata: not "tools"\n\n`;
