@@ -54,7 +54,7 @@ export const LimitConfig = Shape(
     by: Type.Optional(
       Type.Union([By, Type.Array(By, { minItems: 1, maxItems: 6 })], {
         description:
-          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, model (that a request names), tool (that it calls by MCP), header:NAME, tag:NAME (what a plug-in says), or a list of these.",
+          "Whose requests are counted together: consumer (default with a key), key, ip (default without), route, global, model (that a request names), tool (that it calls by MCP; other requests are not counted), header:NAME, tag:NAME (what a plug-in says), or a list of these.",
         expects: '"consumer", "key", "ip", "route", "global", "model", "tool", "header:NAME", "tag:NAME" or a list of these',
       }),
     ),
