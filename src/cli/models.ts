@@ -1,7 +1,7 @@
 import { print } from "../telemetry/stdout.ts";
 import { dollarsOf, NANO } from "../values/money.ts";
-import type { Command, Input } from "./arguments.ts";
-import { act, ask, askAll, listedByItself, queryOf, REMOTE_FLAGS, table } from "./remote.ts";
+import type { Command } from "./arguments.ts";
+import { act, ask, listedByItself, REMOTE_FLAGS, table } from "./remote.ts";
 
 /** What the admin API tells of a virtual model, as far as it is shown. */
 interface VirtualModel {
@@ -50,12 +50,3 @@ const attemptsOf = ({ name, routes, try: attempts }: VirtualModel): Record<strin
 
 /** Writes dollars that came as a number, never as 1e-7. */
 export const dollars = (amount: unknown): unknown => (typeof amount === "number" ? dollarsOf(Math.round(amount * NANO)) : amount);
-
-const PRICES = ["pattern", "input", "output", "cacheRead", "cacheWrite", "reasoning", "request", "maxOutput"];
-
-/** Lists prices: all of them, or the one that applies to the model that the flags name. */
-export async function listPrices(input: Input): Promise<void> {
-  const items = await askAll(input, `/admin/prices?${queryOf(input, ["model"])}`);
-  const shown = (item: Record<string, unknown>) => Object.fromEntries(Object.entries(item).map(([name, value]) => [name, dollars(value)]));
-  table(input, input.flags.json === true ? items : items.map(shown), PRICES);
-}

@@ -114,6 +114,7 @@ describe("the command line, with a running gateway", () => {
     expect((await sluice("blocks", "delete", "203.0.113.9")).status).toBe(0);
     expect((await sluice("usage", "list", "--by", "consumer", "--per", "hour")).stdout).toMatch(/^TIME +CONSUMER +REQUESTS/);
     // It lists by itself as well.
+    expect((await sluice("prices")).stdout).toMatch(/^PATTERN +INPUT +OUTPUT/);
     expect((await sluice("usage", "--by", "model,tool")).stdout).toMatch(/^MODEL +TOOL +REQUESTS.*TOKENS +COST/);
     const token = await sluice("tokens", "create", "ci", "--role", "viewer", "--quiet");
     expect(token.stdout).toMatch(/^slat_\w{40}\n$/);
