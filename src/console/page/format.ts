@@ -65,6 +65,9 @@ export function span(seconds: number): string {
   return parts.join(" ");
 }
 
+/** Writes a window of the gateway's by its largest units: `86400s` is `1 d`. */
+export const windowText = (window: string): string => (/^\d+s$/.test(window) ? span(Number.parseInt(window, 10)) : window);
+
 /** Writes how long ago a time was, or how long it is until then: `12 s ago`, `in 3 h 5 min`. `now` in milliseconds since 1970. */
 export function ago(time: string | number, now = Date.now()): string {
   const seconds = (now - new Date(time).getTime()) / 1000;

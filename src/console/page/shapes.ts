@@ -175,7 +175,7 @@ export interface ModelAttempt {
   readonly answered: number;
   /** How often it did not answer, by what came of it. */
   readonly failed: Readonly<Record<string, number>>;
-  readonly lastFailure: { readonly at: string } | null;
+  readonly lastFailure: { readonly at: string | null; readonly outcome: string; readonly requestId: string } | null;
 }
 
 export interface VirtualModel {
@@ -192,21 +192,24 @@ export interface ModelList {
   readonly items: readonly VirtualModel[];
 }
 
-/** What a million tokens of some models cost, in dollars. */
+/** Dollars for a million tokens, as the configuration has them. */
+type Dollars = number | string;
+
+/** What some models cost. What is left out costs what its neighbour does. */
 export interface ModelPrice {
   readonly pattern: string;
-  readonly input?: number | null;
-  readonly output?: number | null;
-  readonly cacheRead?: number | null;
-  readonly cacheWrite?: number | null;
-  readonly reasoning?: number | null;
-  readonly maxOutput?: number | null;
+  readonly input?: Dollars;
+  readonly output?: Dollars;
+  readonly cacheRead?: Dollars;
+  readonly cacheWrite?: Dollars;
+  readonly reasoning?: Dollars;
+  readonly maxOutput?: number;
 }
 
 /** `GET /admin/prices`. */
 export interface PriceList {
   readonly unpriced: "deny" | "zero";
-  /** The file, or "inline". */
-  readonly source: string;
+  /** The file, or "inline"; `null`: there are none. */
+  readonly source: string | null;
   readonly items: readonly ModelPrice[];
 }

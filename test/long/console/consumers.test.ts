@@ -51,7 +51,7 @@ screenTest("creates a consumer by the keyboard alone, and a key whose secret is 
   await page.getByText("Copy this key now.").waitFor();
   const secret = (await page.locator(".secret code").textContent()) ?? "";
   expect(secret).toMatch(/^slc_/);
-  expect(await page.getByRole("dialog").textContent()).toContain(`curl -H "X-API-Key: ${secret}" ${at.gateway.url}/shop`);
+  await page.getByRole("dialog").getByText(`curl -H "X-API-Key: ${secret}" ${at.gateway.url}/shop`).waitFor();
   expect(await use(at, secret)).toBe(200);
   await page.getByRole("button", { name: "I have copied it" }).click();
   await page.getByRole("cell", { name: "production" }).waitFor();

@@ -45,7 +45,7 @@ screenTest("shows what each key has left, why one rests, and uses it again when 
   const { open, page, gateway } = at;
   expect((await fetch(`${gateway.url}/models/a`)).status).toBe(200);
   await open("/pools");
-  await page.getByRole("row", { name: /good ready 50 of 1,000 tokens in 3600s.* 950/ }).waitFor();
+  await page.getByRole("row", { name: /good ready 50 of 1,000 tokens in 1 h.* 950/ }).waitFor();
   await page.getByRole("row", { name: /limited resting.*the upstream answered 429.*returns in/ }).waitFor();
   expect(await page.content()).not.toContain("secret-0123");
   await page.getByRole("button", { name: "Use again: key limited of models" }).click();

@@ -1,5 +1,5 @@
 import { get, send } from "../../api.ts";
-import { amount, count, percent, type Unit } from "../../format.ts";
+import { amount, count, percent, type Unit, windowText } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Dangerous } from "../../parts/act.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
@@ -58,8 +58,8 @@ export function Shadow() {
       {value?.items.map((limit) => (
         <Panel key={`${limit.owner} ${limit.limit}`} title={`${limit.limit} of ${limit.owner}`} acts={<Arm of={limit} onDone={refresh} />}>
           <p class="fine">
-            <SourceBadge of={limit} /> {amount(limit.max, limit.unit)} {limit.window === null ? "at a time" : `in ${limit.window}`},{" "}
-            {limit.algorithm}.
+            <SourceBadge of={limit} /> {amount(limit.max, limit.unit)}{" "}
+            {limit.window === null ? "at a time" : `in ${windowText(limit.window)}`}, {limit.algorithm}.
           </p>
           <p>{saying(limit)}</p>
           <ByConsumer of={limit} />

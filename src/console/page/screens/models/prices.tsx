@@ -10,7 +10,7 @@ import { Panel } from "../../parts/screen.tsx";
 import { type Column, Listing, Table } from "../../parts/table.tsx";
 import type { ModelPrice, PriceList } from "../../shapes.ts";
 
-const EXAMPLE = `sluice prices import models.dev --models 'gpt-5*' > models.json`;
+const EXAMPLE = `curl -s https://models.dev/api.json | sluice prices import models.dev - --provider openai --models 'gpt-5*' > models.json`;
 
 /** Shows what tokens of each model cost, and which price a model has. */
 export function Prices() {
@@ -52,12 +52,14 @@ export function Prices() {
   );
 }
 
-const dollars = (value: number | null | undefined) => (value === null || value === undefined ? <span class="fine">–</span> : money(value));
+const dollars = (value: ModelPrice["input"]) => (value === undefined ? <span class="fine">–</span> : money(Number(value)));
+
+const numberOf = (value: ModelPrice["input"]): number | null => (value === undefined ? null : Number(value));
 
 const COLUMNS: readonly Column<ModelPrice>[] = [
   { name: "Models", cell: ({ pattern }) => <code>{pattern}</code>, sort: ({ pattern }) => pattern },
-  { name: "Input", isNumber: true, cell: ({ input }) => dollars(input), sort: ({ input }) => input ?? null },
-  { name: "Output", isNumber: true, cell: ({ output }) => dollars(output), sort: ({ output }) => output ?? null },
+  { name: "Input", isNumber: true, cell: ({ input }) => dollars(input), sort: ({ input }) => numberOf(input) },
+  { name: "Output", isNumber: true, cell: ({ output }) => dollars(output), sort: ({ output }) => numberOf(output) },
   { name: "From cache", isNumber: true, cell: ({ cacheRead }) => dollars(cacheRead), isWide: true },
   { name: "Into cache", isNumber: true, cell: ({ cacheWrite }) => dollars(cacheWrite), isWide: true },
   { name: "Reasoning", isNumber: true, cell: ({ reasoning }) => dollars(reasoning), isWide: true },
@@ -65,7 +67,7 @@ const COLUMNS: readonly Column<ModelPrice>[] = [
     name: "Longest answer",
     isNumber: true,
     isWide: true,
-    cell: ({ maxOutput }) => (maxOutput === null || maxOutput === undefined ? <span class="fine">–</span> : count(maxOutput)),
+    cell: ({ maxOutput }) => (maxOutput === undefined ? <span class="fine">–</span> : count(maxOutput)),
   },
 ];
 

@@ -119,9 +119,10 @@ function Failures({ of: { failed, lastFailure } }: { readonly of: ModelAttempt }
   return (
     <>
       {reasons.map(([outcome, many]) => `${outcome}: ${count(many)}`).join(", ")}
-      {lastFailure !== null && (
+      {lastFailure !== null && lastFailure.at !== null && (
         <div class="fine">
-          last <time title={dateTime(lastFailure.at)}>{ago(lastFailure.at)}</time>
+          last {lastFailure.outcome},{" "}
+          <time title={`${dateTime(lastFailure.at)}, request ${lastFailure.requestId}`}>{ago(lastFailure.at)}</time>
         </div>
       )}
     </>

@@ -1,5 +1,5 @@
 import { get, type Page, part, send } from "../../api.ts";
-import { ago, amount, counted, type Unit } from "../../format.ts";
+import { ago, amount, counted, type Unit, windowText } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Act } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
@@ -131,7 +131,7 @@ function PoolKeys({ pool, onChange }: { readonly pool: Pool; readonly onChange: 
                 <li key={`${budget.of} ${budget.window}`}>
                   <Bar used={budget.used} limit={budget.limit} unit={unitOf(budget.of)} />
                   <span class="fine">
-                    {budget.of === "usd" ? "dollars" : budget.of} in {budget.window}
+                    {budget.of === "usd" ? "dollars" : budget.of} in {windowText(budget.window)}
                     {budget.reset === null ? "" : `, anew ${ago(budget.reset)}`}
                   </span>
                 </li>

@@ -12,7 +12,7 @@ export interface Verdict {
 /** Gives the verdict on an explanation. `now` in milliseconds since 1970. */
 export function verdictOf(explained: Explained, now = Date.now()): Verdict {
   const { token, refusal, allowed, limits, unknown } = explained;
-  const more = [...degradedSaid(explained), ...awaySaid(explained)];
+  const more = [...dollarsSaid(explained), ...degradedSaid(explained), ...awaySaid(explained)];
   if (token !== null && !token.passed)
     return { tone: "bad", title: "This token is refused", sentences: [`${capital(token.why ?? "It is not good")}.`] };
   if (refusal !== null) return { tone: "bad", title: `The next request is refused: ${refusal.code}`, sentences: [refusal.detail, ...more] };
@@ -60,6 +60,11 @@ function tightest(limits: readonly AppliedLimit[], now: number): string[] {
   const more = least.reset === null ? "" : `, more ${ago(least.reset, now)}`;
   return [`The tightest limit is ${named(least)}: ${leftOf(least, ` of ${amount(least.limit, least.unit)}`)} left${more}.`];
 }
+
+const dollarsSaid = ({ limits }: Explained): string[] =>
+  limits.some(({ unit, denies }) => unit === "usd" && denies === false)
+    ? ["Dollars are reserved before a request is sent: one that may cost more than is left is refused."]
+    : [];
 
 const degradedSaid = ({ system, limits }: Explained): string[] =>
   system === "DEGRADED" && limits.some(({ degraded, normal }) => degraded !== normal)
