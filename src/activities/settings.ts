@@ -2,7 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
-import { limitFaults } from "../limits/settings.ts";
+import { limitFaults, moneyFaults } from "../limits/settings.ts";
 import { pathFault } from "../routes/path.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import type { Fault, Path } from "../schema/faults.ts";
@@ -71,7 +71,10 @@ export type ActivitiesConfig = Static<typeof ActivitiesConfig>;
 
 /** Gives the faults of these settings. `databasePath`: the file of the gateway's own database. */
 function activitiesFaults(activities: ActivitiesConfig, known: Known, databasePath: string): Fault[] {
-  const faults = limitFaults(activities.limits, ["activities", "limits"]);
+  const faults = [
+    ...limitFaults(activities.limits, ["activities", "limits"]),
+    ...moneyFaults(activities.limits, ["activities", "limits"], "activities cost no money"),
+  ];
   const say = (path: Path, message: string) => faults.push({ path: ["activities", ...path], message });
   if (shareFiles(activitiesPathOf(activities.path, databasePath), databasePath))
     say(

@@ -160,6 +160,10 @@ export function limitFaults(limits: readonly LimitConfig[], at: Path): Fault[] {
   });
 }
 
+/** Gives the faults of limits in money that stand where nothing costs money. `advice`: what to do about it. Paths begin with `at`. */
+export const moneyFaults = (limits: readonly LimitConfig[], at: Path, advice: string): Fault[] =>
+  limits.flatMap(({ cost }, i): Fault[] => (cost === "usd" ? [{ path: [...at, i, "cost"], message: `never holds here: ${advice}` }] : []));
+
 /** Gives the faults of a quota that the schema can't express. Paths begin with `at`. */
 export function quotaFaults(quota: readonly QuotaConfig[] | QuotaConfig | null | undefined, at: Path): Fault[] {
   return quotaList(quota).flatMap(({ limit, cost, period, timezone = "UTC", anchor = 1 }, i) => {

@@ -9,7 +9,7 @@ import { RespondConfig, respondFaults } from "../exchange/respond-settings.ts";
 import { CorsConfig, corsFaults, HeadersConfig, headerFaults, WebSocketConfig } from "../exchange/settings.ts";
 import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
-import { Limits, limitFaults } from "../limits/settings.ts";
+import { Limits, limitFaults, moneyFaults } from "../limits/settings.ts";
 import { McpField, mcpFaults, mcpWarnings } from "../mcp/settings.ts";
 import { Plugins, pluginFaults } from "../plugins/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
@@ -147,6 +147,14 @@ export type RouteConfig = Static<typeof RouteConfig>;
 /** Gives the faults of a route that the schema can't express. Paths begin with `at`. */
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
   const faults = limitFaults(route.limits, [...at, "limits"]);
+  if (route.credential === null && route.usage === null && route.models.length === 0)
+    faults.push(
+      ...moneyFaults(
+        route.limits,
+        [...at, "limits"],
+        "only calls of models cost money; say by models, credential or usage that this route has some",
+      ),
+    );
   const say = (field: keyof RouteConfig, message: string) => faults.push({ path: [...at, field], message });
   const path = pathFault(route.path);
   if (path !== null) say("path", path);

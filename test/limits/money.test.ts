@@ -61,6 +61,19 @@ describe("a limit in money is refused", () => {
     ]);
   });
 
+  test("where nothing costs money", () => {
+    const faultsOf = (config: object) => {
+      const loaded = loadConfig(JSON.stringify(config), {});
+      return "faults" in loaded ? loaded.faults.map((fault) => `${formatPath(fault.path)}: ${fault.message}`) : [];
+    };
+    const route = { path: "/a", upstream: "http://127.0.0.1:1", limits: [usd] };
+    expect(faultsOf({ routes: [route], activities: { limits: [usd] } })).toEqual([
+      "routes[0].limits[0].cost: never holds here: only calls of models cost money; say by models, credential or usage that this route has some",
+      "activities.limits[0].cost: never holds here: activities cost no money",
+    ]);
+    for (const model of [{ usage: "auto" }, { models: ["*"] }]) expect(faultsOf({ routes: [{ ...route, ...model }] })).toEqual([]);
+  });
+
   test.each([
     [{ limit: 25, period: "day", cost: "usd" }, 'limit: must be an amount in dollars, in quotes: "25.00"'],
     [{ limit: "25", period: "day" }, 'limit: must be a number without quotes; an amount in dollars needs "cost": "usd" beside it'],

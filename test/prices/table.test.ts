@@ -46,7 +46,7 @@ describe("prices in the configuration", () => {
         },
       ],
       pools: { p: { keys: [{ id: "k", budgets: [{ cost: "usd", limit: "5", window: "1d" }] }] } },
-      routes: [{ path: "/x", upstream: "http://127.0.0.1:1", limits: [usd] }],
+      routes: [{ path: "/x", upstream: "http://127.0.0.1:1", usage: "auto", limits: [usd] }],
     };
     const places = [
       "tiers.a.limits.0.cost",
