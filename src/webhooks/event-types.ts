@@ -40,7 +40,7 @@ const sampleKey = {
 };
 
 const quota = {
-  quota: Text("The quota's name."),
+  quota: Text("The name of the quota, or of the limit in money."),
   scope: Text("Where it is set, such as `tier free`."),
   subject: Text("For whom it counts: a consumer's id, or an address in brackets."),
   unit: Type.Union([Type.Literal("requests"), Type.Literal("units"), Type.Literal("usd")], {
@@ -79,8 +79,15 @@ const TYPES = {
   "key.created": eventType("A key was created or imported.", key, { ...sampleKey, by: "admin" }),
   "key.revoked": eventType("A key was revoked, or deleted with its consumer.", key, { ...sampleKey, by: "admin" }),
   "key.rotated": eventType("A key has another secret.", key, { ...sampleKey, by: "admin" }),
-  "quota.80": eventType("80 % of a quota are used. At most once for each subject and period.", quota, { ...sampleQuota, used: 800 }),
-  "quota.100": eventType("A quota is used up. At most once for each subject and period.", quota, { ...sampleQuota, used: 1000 }),
+  "quota.80": eventType(
+    "80 % of a quota are used, or of a limit in money by fixed-window with windows of an hour or more. At most once for each subject and period.",
+    quota,
+    { ...sampleQuota, used: 800 },
+  ),
+  "quota.100": eventType("A quota is used up, or such a limit in money. At most once for each subject and period.", quota, {
+    ...sampleQuota,
+    used: 1000,
+  }),
   "pool.empty": eventType(
     "A request got no key of a pool, since none has enough left. At most once in five minutes for each pool.",
     {

@@ -18,6 +18,8 @@ interface Told {
 interface UnderWay {
   reserved: number;
   spent: number;
+  /** When the period ends, in milliseconds since 1970. */
+  endsAt: number;
 }
 
 /** The most subjects of which is remembered what was told: beyond them the database tells what was told already. */
@@ -32,8 +34,8 @@ export interface QuotaWatchDeps {
 }
 
 /**
- * Tells when a quota is used to four fifths, and when it is used up, each once for each subject and period. Requests pay one comparison for
- * each of their quotas, and nothing while no webhook wants to know.
+ * Tells when a quota, or a limit in money with long windows, is used to four fifths, and when it is used up, each once for each subject and
+ * period. Requests pay one comparison for each of their quotas, and nothing while no webhook wants to know.
  */
 export class QuotaWatch implements QuotaSight {
   isOn = false;
@@ -48,7 +50,7 @@ export class QuotaWatch implements QuotaSight {
     const { readings } = verdict;
     for (let i = 0; i < readings.length; i++) {
       const reading = readings[i] as LimitReading;
-      if (reading.policy.calendar === null) continue;
+      if (!isWatched(reading.policy)) continue;
       if (isInMoney(reading.policy)) this.sawMoney(reading, chargeIn(verdict, reading));
       else this.look(reading, reading.used, reading.denied);
     }
@@ -63,7 +65,7 @@ export class QuotaWatch implements QuotaSight {
 
   settled(verdict: Verdict, units: number | null, money: number | null): void {
     for (const { policy, subject, charge } of chargesOf(verdict)) {
-      if (policy.calendar === null || !policy.isMetered) continue;
+      if (!isWatched(policy) || !policy.isMetered) continue;
       const reading = verdict.readings.find((each) => each.policy === policy && each.subject === subject);
       if (reading === undefined) continue;
       if (isInMoney(policy)) this.settledMoney(reading, charge, money ?? charge);
@@ -81,9 +83,10 @@ export class QuotaWatch implements QuotaSight {
     const known = this.underWay.get(name);
     const reserved = (known?.reserved ?? 0) + charge;
     const spent = Math.max(0, used - reserved);
-    if (known !== undefined) Object.assign(known, { reserved, spent });
-    else if (charge > 0) this.underWay.set(name, { reserved, spent });
-    this.look(reading, spent, denied && isNearlyUsed(spent, limit));
+    const endsAt = this.endOf(reading);
+    if (known !== undefined) Object.assign(known, { reserved, spent, endsAt });
+    else if (charge > 0) this.underWay.set(name, { reserved, spent, endsAt });
+    this.look(reading, spent, denied && isNearlyUsed(spent, limit), endsAt);
   }
 
   private settledMoney(reading: LimitReading, charge: number, money: number): void {
@@ -93,25 +96,33 @@ export class QuotaWatch implements QuotaSight {
     known.reserved -= charge;
     known.spent += money;
     if (known.reserved <= 0) this.underWay.delete(name);
-    this.look(reading, known.spent, false);
+    // What was spent in a period that is over is not told of the next one.
+    if (this.deps.clock.wall() < known.endsAt) this.look(reading, known.spent, false, known.endsAt);
   }
 
-  private look({ policy, subject, limit }: LimitReading, used: number, isDenied: boolean): void {
+  /** Gives when the period of a reading ends, in milliseconds since 1970. */
+  private endOf({ policy, resetIn }: LimitReading): number {
+    const now = this.deps.clock.wall();
+    // Processes and instances that look at one window compute its end to some milliseconds: they must give it one name.
+    return policy.calendar?.at(now).end ?? Math.round((now + resetIn) / MINUTE) * MINUTE;
+  }
+
+  private look(reading: LimitReading, used: number, isDenied: boolean, end: number | null = null): void {
+    const { policy, subject, limit } = reading;
     const isFull = used >= limit || isDenied;
     if (!isFull && !isNearlyUsed(used, limit)) return;
     const now = this.deps.clock.wall();
     const known = this.told.get(policy.id)?.get(subject);
     const level: Level = isFull ? 100 : 80;
     if (known !== undefined && now < known.until && known.level >= level) return;
-    const period = policy.calendar?.at(now);
-    if (period === undefined) return;
-    this.remember(policy, subject, { level, until: period.end });
+    const endsAt = end ?? this.endOf(reading);
+    this.remember(policy, subject, { level, until: endsAt });
     const data = {
       ...{ quota: policy.name, scope: scopeText(policy), subject, unit: shownUnit(policy) },
-      ...{ limit: shownAmount(policy, limit), used: shownAmount(policy, used), resetAt: new Date(period.end).toISOString() },
+      ...{ limit: shownAmount(policy, limit), used: shownAmount(policy, used), resetAt: new Date(endsAt).toISOString() },
     };
     const once = (of: Level) => ({
-      once: { name: `quota:${policy.id}:${subject}:${period.end}:${of}`, until: period.end + REMEMBERED_FOR },
+      once: { name: `quota:${policy.id}:${subject}:${endsAt}:${of}`, until: endsAt + REMEMBERED_FOR },
     });
     // A request may cost so much that both are reached at once.
     if (isNearlyUsed(used, limit)) this.tell(eventOf("quota.80", data, once(80)), policy, subject);
@@ -137,6 +148,12 @@ export class QuotaWatch implements QuotaSight {
     subjects.set(subject, told);
   }
 }
+
+const MINUTE = 60_000;
+
+/** Tells whether it is told of: quotas, and limits in money whose windows last and have an end. */
+const isWatched = ({ calendar, unit, durable, shadow, counting }: Policy): boolean =>
+  calendar !== null || (unit === "usd" && durable && !shadow && counting.alignable);
 
 const isNearlyUsed = (used: number, limit: number): boolean => used * 5 >= limit * 4;
 

@@ -30,6 +30,22 @@ describe("quotas", () => {
     tiers: { small: { quota: { limit: 10, period: "day" } } },
     consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
   });
+  /** A gateway's configuration before a provider of models, with the limits of a tier; a token of the model m costs ten cents. */
+  const inMoney = (hook: string, provider: string, tier: object) => ({
+    webhooks: everything(hook),
+    prices: { slow: { input: "0", output: "5000" }, m: { input: "0", output: "100000" } },
+    pools: { p: { keys: [{ id: "k1", secret: "sk-1", limit: 1e9, window: "1h" }] } },
+    routes: [{ path: "/v1", upstream: provider, stripPrefix: false, auth: "required", credential: { pool: "p" } }],
+    tiers: { small: { limits: [], ...tier } },
+    consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
+  });
+  const call = (url: string, body: object, signal?: AbortSignal) =>
+    fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": KEY },
+      body: JSON.stringify({ messages: [{ role: "user", content: "hi" }], ...body }),
+      ...(signal === undefined ? {} : { signal }),
+    });
   const ask = (url: string) => fetch(`${url}/users`, { headers: { "x-api-key": KEY } }).then(({ status }) => status);
 
   test("are told at 80 % and when they are used up, once in a period, also over a restart", async () => {
@@ -64,22 +80,8 @@ describe("quotas", () => {
     using hook = receiver();
     using provider = modelProvider();
     const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
-    const money = {
-      webhooks: everything(hook.url),
-      prices: { slow: { input: "0", output: "5000" }, m: { input: "0", output: "100000" } },
-      pools: { p: { keys: [{ id: "k1", secret: "sk-1", limit: 1e9, window: "1h" }] } },
-      routes: [{ path: "/v1", upstream: provider.url, stripPrefix: false, auth: "required", credential: { pool: "p" } }],
-      tiers: { small: { quota: { limit: "10", period: "day", cost: "usd" } } },
-      consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
-    };
+    const money = inMoney(hook.url, provider.url, { quota: { limit: "10", period: "day", cost: "usd" } });
     const path = `${home.path}/sluice.db`;
-    const call = (url: string, body: object, signal?: AbortSignal) =>
-      fetch(`${url}/v1/chat/completions`, {
-        method: "POST",
-        headers: { "content-type": "application/json", "x-api-key": KEY },
-        body: JSON.stringify({ messages: [{ role: "user", content: "hi" }], ...body }),
-        ...(signal === undefined ? {} : { signal }),
-      });
     const one = serving(money, clock, path);
     const used = async (gateway: typeof one): Promise<number> =>
       ((await (await gateway.admin("GET", "/admin/limits/acme")).json()) as { limits: { used: number }[] }).limits[0]?.used ?? 0;
@@ -114,6 +116,30 @@ describe("quotas", () => {
     for (const { body } of hook.all)
       expect([body.type, [...Value.Errors(eventSchema(body.type as EventName), body)]]).toEqual([body.type, []]);
     await other.stop();
+  });
+
+  test("are told besides limits in money with windows that last, each window once", async () => {
+    using hook = receiver();
+    using provider = modelProvider();
+    const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
+    const limit = { name: "hour", algorithm: "fixed-window", limit: "1", window: "1h", cost: "usd" };
+    const others = [
+      { ...limit, name: "minute", window: "1m" },
+      { ...limit, name: "trial", shadow: true },
+      { ...limit, name: "bucket", algorithm: "token-bucket" },
+    ];
+    const gateway = serving(inMoney(hook.url, provider.url, { limits: [limit, ...others] }), clock);
+    for (const tokens of [7, 1, 1, 1, 1]) await (await call(gateway.url, { model: "m", max_tokens: tokens })).text();
+    await until(() => hook.all.length === 2);
+    expect([hook.types(), of(hook.all, "quota.80")]).toMatchObject([
+      ["quota.80", "quota.100"],
+      [{ quota: "hour", scope: "tier small", unit: "usd", limit: 1, used: 0.8, resetAt: "2026-11-29T11:00:00.000Z" }],
+    ]);
+    clock.advance(3_600_000);
+    await (await call(gateway.url, { model: "m", max_tokens: 9 })).text();
+    await until(() => hook.all.length === 3);
+    expect(of(hook.all, "quota.80")[1]).toMatchObject({ quota: "hour", used: 0.9, resetAt: "2026-11-29T12:00:00.000Z" });
+    await gateway.stop();
   });
 
   test("that one request uses up are told as both", async () => {
