@@ -6,6 +6,7 @@ import type { Denials } from "../explain/denials.ts";
 import { nameOf } from "../grpc/status.ts";
 import type { Problem } from "../http/problem.ts";
 import type { LimitReading } from "../limits/limiter.ts";
+import { shownAmount, shownUnit } from "../limits/money.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject } from "../limits/subject.ts";
 import { type CallOutcome, OTHER_TOOLS } from "../mcp/route-mcp.ts";
@@ -175,5 +176,8 @@ const deniedSaid = ({ requestId, route, caller, ip }: Judged, readings: readonly
   ip,
   limits: readings
     .filter(({ denied }) => denied)
-    .map(({ policy, limit, used }) => ({ name: policy.name, scope: scopeText(policy), limit, used, shadow: policy.shadow })),
+    .map(({ policy, limit, used }) => ({
+      ...{ name: policy.name, scope: scopeText(policy), unit: shownUnit(policy) },
+      ...{ limit: shownAmount(policy, limit), used: shownAmount(policy, used), shadow: policy.shadow },
+    })),
 });
