@@ -86,7 +86,7 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     fix: "Send less. Operators: `maxBodySize`.",
   },
   costTooHigh: {
-    meaning: "No key of the pool could ever hold what this request costs.",
+    meaning: "This request may cost more than any key of the pool, or than a limit in dollars, ever holds.",
     who: "caller",
     fix: "Make the request smaller. Trying again does not help.",
   },
@@ -95,7 +95,7 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
   validationFailed: { meaning: "Fields are wrong; `errors` names each.", who: "caller", fix: "Correct what `errors` names." },
   rateLimited: { meaning: "A limit is used up.", who: "caller", fix: "Wait for `Retry-After`. `violatedPolicies` names the limits." },
   quotaExceeded: {
-    meaning: "A quota of a day, week or month is used up.",
+    meaning: "A quota of a day, week or month is used up, or a limit in dollars is spent.",
     who: "caller",
     fix: "Wait for the next period, or ask for a larger quota.",
   },
