@@ -94,7 +94,9 @@ export function ipBlocked(blockedFor: number): Problem {
 export const modelUnpriced = (model: string): Problem =>
   problem(
     "modelUnpriced",
-    `The model ${JSON.stringify(model.slice(0, 256))} has no price here, and what you may use is counted in money: use another model, or ask the operator for its price.`,
+    model === ""
+      ? "What you may use is counted in money, and nobody can tell which model this calls: send JSON or a form that names one, of 16 MB at most and without Content-Encoding."
+      : `The model ${JSON.stringify(model.slice(0, 256))} has no price here, and what you may use is counted in money: use another model, or ask the operator for its price.`,
   );
 
 /**

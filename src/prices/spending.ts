@@ -39,18 +39,19 @@ export class ModelSpending implements Spending {
     candidates: readonly string[],
     private readonly prices: Prices,
   ) {
-    let dearest = 0;
-    let unpriced: string | null = null;
-    for (const model of candidates) {
-      const reserve = this.reserveOf(model);
-      if (prices.of(model) === null) unpriced ??= model;
-      if (reserve !== null) dearest = Math.max(dearest, reserve);
+    const [first = named, ...others] = candidates;
+    this.attempt = this.begun(first);
+    let unpriced = this.attempt.price === null ? first : null;
+    let dearest = this.attempt.reserve;
+    for (const model of others) {
+      const { price, reserve } = this.begun(model);
+      if (price === null) unpriced ??= model;
+      dearest = Math.max(dearest, reserve);
     }
     this.unpriced = unpriced;
-    this.reserve = unpriced === null || this.prices.isFreeOtherwise ? dearest : null;
+    this.reserve = unpriced === null || prices.isFreeOtherwise ? dearest : null;
     this.model = unpriced ?? named;
     this.reserved = dearest;
-    this.attempt = this.begun(candidates[0] ?? named);
   }
 
   /** Gives what is reserved for an attempt by this model; `null`: it has no price. */
@@ -161,7 +162,9 @@ export class ModelSpending implements Spending {
   }
 
   private begun(model: string): Attempt {
-    return new Attempt(model, this.prices.of(model), this.reserveOf(model) ?? 0, this.prompt, () => this.reserved - this.lostCost);
+    const { prompt } = this;
+    const price = this.prices.of(model);
+    return new Attempt(model, price, price?.reserve(prompt) ?? 0, prompt, () => this.reserved - this.lostCost);
   }
 }
 

@@ -231,11 +231,16 @@ const holdsFile = (part: Record<string, unknown>): boolean =>
   typeof part.data === "string" &&
   (part.type === "base64" || typeof part.format === "string" || typeof part.mimeType === "string" || typeof part.mime_type === "string");
 
-/** Gives the most tokens that an answer may have: what OpenAI (two names), Anthropic and others call it; `null`: it does not say. */
-function limitOf(request: Record<string, unknown>): number | null {
-  const asked = request.max_completion_tokens ?? request.max_output_tokens ?? request.max_tokens;
-  return typeof asked === "number" && asked > 0 && asked <= 1e12 ? asked : null;
+/**
+ * Gives the most tokens that an answer may have: what OpenAI (two names), Anthropic and others call it; `null`: it does not say. Of several
+ * the largest, for which of them the upstream reads is not known.
+ */
+function limitOf({ max_tokens, max_completion_tokens, max_output_tokens }: Record<string, unknown>): number | null {
+  const most = Math.max(asLimit(max_tokens), asLimit(max_completion_tokens), asLimit(max_output_tokens));
+  return most === 0 ? null : most;
 }
+
+const asLimit = (asked: unknown): number => (typeof asked === "number" && asked > 0 && asked <= 1e12 ? asked : 0);
 
 /** Gives the number of answers that are asked for. */
 const answersOf = ({ n }: Record<string, unknown>): number => (typeof n === "number" && n > 1 && n <= 1000 ? n : 1);
