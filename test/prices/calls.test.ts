@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import Anthropic from "@anthropic-ai/sdk";
+import OpenAI from "openai";
 import { exchange } from "../support/raw.ts";
 import { serving } from "../support/serving.ts";
 import { until } from "../support/until.ts";
@@ -341,6 +343,42 @@ describe("a stream that says not how long it may be", () => {
           JSON.stringify({ model: "endless", stream: true, max_tokens: 5000, messages: [], input: "" }),
         );
         expect(after.status).toBe(429);
+      },
+      { prices },
+    );
+  });
+
+  test("ends with an error that the official clients throw", async () => {
+    const told: string[] = [];
+    const read = async (stream: AsyncIterable<unknown>) => {
+      try {
+        for await (const _ of stream);
+      } catch (error) {
+        told.push(error instanceof Error ? error.message : String(error));
+      }
+    };
+    function* endless(event: string) {
+      for (;;) yield event;
+    }
+    await within(
+      (_, request) => {
+        const { event } = cases.find(({ path }) => request.url.endsWith(path)) ?? { event: "" };
+        return events(endless(event));
+      },
+      async (gateway) => {
+        const openai = new OpenAI({ apiKey: KEY, baseURL: `${gateway.url}/v1`, maxRetries: 0 });
+        const anthropic = new Anthropic({ apiKey: KEY, baseURL: gateway.url, maxRetries: 0 });
+        await read(await openai.chat.completions.create({ model: "endless", messages: [], stream: true }));
+        gateway.clock.advance(3_600_000);
+        await read(await openai.responses.create({ model: "endless", input: "", stream: true }));
+        gateway.clock.advance(3_600_000);
+        // Its types ask for a bound; others who speak its interface do not.
+        const long = { model: "endless", messages: [], max_tokens: undefined } as unknown as Parameters<
+          typeof anthropic.messages.create
+        >[0];
+        await read((await anthropic.messages.create({ ...long, stream: true })) as AsyncIterable<unknown>);
+        expect(told).toHaveLength(3);
+        for (const message of told) expect(message).toContain("budget");
       },
       { prices },
     );
