@@ -126,9 +126,17 @@ function ofModelsDev(value: Json): Listed[] {
       const prices = pricesOf(cost, MODELS_DEV, 1);
       if (Object.keys(prices).length === 0) return { name, provider, price: null };
       const limit = isObject(model) && isObject(model.limit) ? model.limit.output : undefined;
-      const over = isObject(cost.context_over_200k) ? pricesOf(cost.context_over_200k, MODELS_DEV, 1) : {};
-      return { name, provider, price: priceOf(prices, limit, [[200_000, over]]) };
+      return { name, provider, price: priceOf(prices, limit, tiersOf(cost)) };
     });
+  });
+}
+
+/** Gives models.dev's prices of long requests: its tiers by context, else those of the field that it had before. */
+function tiersOf({ tiers, context_over_200k: older }: Json): [context: number, prices: Record<string, string>][] {
+  if (!Array.isArray(tiers)) return isObject(older) ? [[200_000, pricesOf(older, MODELS_DEV, 1)]] : [];
+  return tiers.flatMap((entry): [number, Record<string, string>][] => {
+    const tier = isObject(entry) && isObject(entry.tier) ? entry.tier : {};
+    return tier.type === "context" && isWhole(tier.size) ? [[tier.size, pricesOf(entry, MODELS_DEV, 1)]] : [];
   });
 }
 
@@ -178,7 +186,7 @@ function priceOf(
   maxOutput: unknown,
   over: readonly (readonly [context: number, prices: Readonly<Record<string, string>>])[],
 ): PriceConfig {
-  const long = over
+  const long = [...new Map(over)]
     .filter(([, others]) => Object.keys(others).length > 0)
     .sort(([a], [b]) => a - b)
     .map(([context, others]) => ({ context, ...others }));

@@ -171,6 +171,18 @@ describe("a list of prices that others keep", () => {
           limit: { context: 400_000, output: 128_000 },
         },
         free: { id: "free" },
+        "gpt-6": {
+          id: "gpt-6",
+          cost: {
+            input: 5,
+            output: 30,
+            context_over_200k: { input: 10 },
+            tiers: [
+              { input: 10, output: 45, tier: { type: "context", size: 272_000 } },
+              { input: 1, tier: { type: "other", size: 1 } },
+            ],
+          },
+        },
       },
     },
   };
@@ -192,11 +204,14 @@ describe("a list of prices that others keep", () => {
   const all = { models: [], providers: [] };
 
   test("may have a model at several providers: its maker's price is taken, and another where that is asked for", () => {
-    const { table, notes } = importPrices("models.dev", modelsDev, { ...all, models: ["gpt-*"] });
+    const { table, notes } = importPrices("models.dev", modelsDev, { ...all, models: ["gpt-5*"] });
     expect(table).toEqual({
       "gpt-5": { input: "1.25", output: "10", cacheRead: "0.125", maxOutput: 128_000, over: [{ context: 200_000, input: "2.5" }] },
     });
     expect(notes).toEqual(["gpt-5 has several prices: that of openai is taken; name another by --provider"]);
+    expect(importPrices("models.dev", modelsDev, { ...all, models: ["gpt-6"] }).table).toEqual({
+      "gpt-6": { input: "5", output: "30", over: [{ context: 272_000, input: "10", output: "45" }] },
+    });
     expect(importPrices("models.dev", modelsDev, { ...all, providers: ["resold"] }).table).toEqual({
       "gpt-5": { input: "9", output: "9" },
     });
