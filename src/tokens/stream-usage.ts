@@ -1,10 +1,13 @@
+import { bufferOf } from "../values/buffer.ts";
 import type { Glance } from "./events.ts";
 import { Kind, type NumbersAt } from "./number-at.ts";
 
 const NAME = Buffer.from('"usage"');
 const NULL = Buffer.from("null");
 
-const COLON_NULL = Buffer.from(":null");
+const COLON = 58;
+/** The bytes of `:null`. */
+const COLON_AND_NULL = 5;
 
 /**
  * Makes a glance that skips events without a field of this name, in which nothing can be found, and those in which it is null: some providers
@@ -20,7 +23,7 @@ export function without(name: Buffer): Glance {
 
 /** Tells whether `:null` stands at this position. */
 const isNull = (bytes: Buffer, at: number): boolean =>
-  bytes[at] === 58 && bytes.compare(COLON_NULL, 0, COLON_NULL.length, at, at + COLON_NULL.length) === 0;
+  bytes[at] === COLON && bytes[at + 1] === 110 && bytes[at + 2] === 117 && bytes[at + 3] === 108 && bytes[at + 4] === 108;
 
 /** Makes a search for a name that looks at each byte of a piece once: it gives the next place from a position on, and the piece's end when there is none. */
 function searchFor(name: Buffer): (bytes: Buffer, from: number) => number {
@@ -50,7 +53,7 @@ export function withoutUsage(numbers: NumbersAt, usage: number): Glance {
     const at = lies(bytes, from);
     if (at >= until) return true;
     const behind = at + NAME.length;
-    if (!isNull(bytes, behind) || lies(bytes, at + 1) < until || !isLastOfObject(bytes, behind + COLON_NULL.length, until)) return false;
+    if (!isNull(bytes, behind) || lies(bytes, at + 1) < until || !isLastOfObject(bytes, behind + COLON_AND_NULL, until)) return false;
     numbers.kinds[usage] = Kind.Other;
     return true;
   };
@@ -84,7 +87,7 @@ export const unaskedUsage =
 
 /** Gives the event without its `"usage": null`; as it is when that can't be told from something else by its looks. */
 function withoutNull(event: Uint8Array): readonly Uint8Array[] {
-  const text = Buffer.from(event.buffer, event.byteOffset, event.length);
+  const text = bufferOf(event);
   let from = -1;
   let to = -1;
   // A quote within a string has a backslash before it, so that a name in quotes with a colon behind it is a field's.

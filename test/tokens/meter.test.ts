@@ -195,6 +195,15 @@ describe("The usage that the caller did not ask for", () => {
     expect([it.text === large, it.pieces[0]?.length]).toEqual([true, 100_000]);
   });
 
+  test("that is null is left out though padding stands behind it, and an event that ends with a piece is read all the same", () => {
+    const padded = (more: object) => `data: ${JSON.stringify(chunk("a", { ...more, obfuscation: "aB3" }))}\n\n`;
+    expect(passed(padded({ usage: null })).text).toBe(padded({}));
+    const nested = `data: ${JSON.stringify({ choices: [{ usage: null }], obfuscation: "aB3" })}\n\n`;
+    expect(passed(nested).text).toBe(nested);
+    const line = 'data: {"usage":7}';
+    expect(passed(`${line}\n\n`, [line.length]).text).toBe(`${line}\n\n`);
+  });
+
   test("is told by explicit paths as well", () => {
     expect(usageByPaths([["usage", "total_tokens"]]).isOpenAi).toBe(true);
     expect(
