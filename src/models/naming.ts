@@ -1,13 +1,16 @@
+import { bufferOf } from "../values/buffer.ts";
+
 const QUOTE = 34;
 const BACKSLASH = 92;
 const COLON = 58;
+const MODEL = "model";
 
 /**
  * Tells how a JSON text names its model. `once`: by one field that is written "model". `none`: by none. `unclear`: by several, or in a
  * spelling that some servers take for it and others do not (`"Model"`, `"mod\u0065l"`): whoever looks at one must not miss another.
  */
 export function namingOf(json: Uint8Array): "once" | "none" | "unclear" {
-  const bytes = Buffer.from(json.buffer, json.byteOffset, json.length);
+  const bytes = bufferOf(json);
   let depth = 0;
   let isNamed = false;
   for (let i = 0; i < bytes.length; i++) {
@@ -23,10 +26,13 @@ export function namingOf(json: Uint8Array): "once" | "none" | "unclear" {
       case QUOTE: {
         const end = endOfString(bytes, i);
         if (depth === 1 && bytes[behindSpace(bytes, end)] === COLON) {
-          const name = bytes.toString("latin1", i + 1, end - 1);
-          const isModel = name === "model";
-          if ((isModel && isNamed) || (!isModel && mayMeanModel(name))) return "unclear";
-          isNamed ||= isModel;
+          // Nearly all names are of another length, and written plainly.
+          if (end - i - 2 === MODEL.length || hasEscape(bytes, i, end)) {
+            const name = bytes.toString("latin1", i + 1, end - 1);
+            const isModel = name === MODEL;
+            if ((isModel && isNamed) || (!isModel && mayMeanModel(name))) return "unclear";
+            isNamed ||= isModel;
+          }
         }
         i = end - 1;
       }
@@ -41,6 +47,11 @@ function mayMeanModel(name: string): boolean {
   if (name.length < 5 || name.length > 30) return false;
   const plain = name.includes("\\") ? String(JSON.parse(`"${name}"`)) : name;
   return plain.toLowerCase() === "model";
+}
+
+function hasEscape(bytes: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (bytes[i] === BACKSLASH) return true;
+  return false;
 }
 
 /** Gives the position behind the string that begins at `from`. */

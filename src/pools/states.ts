@@ -118,16 +118,20 @@ const NONE: PoolState = newPoolState();
 /** What budgets count, by the numbers that stand for it in the table. */
 const UNITS: readonly Budget["of"][] = ["requests", "tokens", "usd"];
 
-/** Writes what each lease changes as flat lists: for each key its id, the number of its budgets, and of each what it counts, its window, start and use. */
+/**
+ * Writes what each lease changes as flat lists: for each key its id, the number of its budgets, and of each what it counts, its window, start
+ * and use. That is written with each lease and each settlement, so piece by piece: ids have nothing in them that JSON would escape.
+ */
 const CODEC: ValueCodec<PoolState> = {
   initial: () => NONE,
   encode: ({ spent, standing, probing, turn }) => {
-    const flat: (string | number)[] = [];
+    let flat = "";
     for (const [key, all] of spent) {
-      flat.push(key, all.length);
-      for (const { of, window, start, used } of all) flat.push(UNITS.indexOf(of), window, start, used);
+      flat += `${flat === "" ? "" : ","}"${key}",${all.length}`;
+      for (const { of, window, start, used } of all) flat += `,${UNITS.indexOf(of)},${window},${start},${used}`;
     }
-    return JSON.stringify([flat, turn, [...standing], [...probing]]);
+    const isQuiet = standing.size === 0 && probing.size === 0;
+    return `[[${flat}],${turn},${isQuiet ? "[],[]" : `${JSON.stringify([...standing])},${JSON.stringify([...probing])}`}]`;
   },
   decode: (text) => {
     const [flat, turn, standing, probing] = JSON.parse(text) as [(string | number)[], number, [string, Standing][], [string, Probe][]];

@@ -1,4 +1,5 @@
 import type { Spending } from "../exchange/spending.ts";
+import type { Figures } from "../tokens/figures.ts";
 import type { Meter } from "../tokens/meter.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import type { Price } from "./price.ts";
@@ -175,6 +176,9 @@ class Attempt {
   /** The status of its answer; 0 while there is none. */
   status = 0;
   meter: Meter | null = null;
+  /** What was reported when it was last asked for, and what that costs. */
+  private figures: Figures | null = null;
+  private reported = 0;
 
   constructor(
     readonly model: string,
@@ -190,7 +194,12 @@ class Attempt {
     // One whose caller gave up before there was a connection has not reached anybody.
     if (this.call?.isSent !== true || this.price === null) return 0;
     const figures = this.meter?.figures ?? null;
-    if (figures !== null) return this.price.cost(figures);
+    if (figures !== null) {
+      // Head, limits, pool and usage all ask.
+      if (figures !== this.figures) this.reported = this.price.cost(figures);
+      this.figures = figures;
+      return this.reported;
+    }
     // An error that reports nothing cost nothing.
     if (this.status >= 400) return 0;
     // Nobody knows what the provider has made of it.

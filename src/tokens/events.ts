@@ -1,3 +1,4 @@
+import { bufferOf } from "../values/buffer.ts";
 import type { NumbersAt } from "./number-at.ts";
 
 enum Byte {
@@ -79,7 +80,7 @@ export class EventNumbers {
 
   /** Reads a piece of the stream. */
   feed(piece: Uint8Array): void {
-    const bytes = piece instanceof Buffer ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+    const bytes = bufferOf(piece);
     this.from = 0;
     this.eventAt = 0;
     this.nextCr = -1;

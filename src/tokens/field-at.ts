@@ -1,3 +1,5 @@
+import { bufferOf } from "../values/buffer.ts";
+
 /** Says where bytes stand in a text. */
 export interface Place {
   readonly from: number;
@@ -12,7 +14,7 @@ const BACKSLASH = 92;
  * `null`: there is none whose name is written without escapes.
  */
 export function fieldAt(json: Uint8Array, name: string): Place | null {
-  const bytes = Buffer.from(json.buffer, json.byteOffset, json.length);
+  const bytes = bufferOf(json);
   const quoted = Buffer.from(JSON.stringify(name));
   let depth = 0;
   let found: Place | null = null;

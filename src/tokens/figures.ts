@@ -32,7 +32,7 @@ export const NO_FIGURES: Figures = {
 };
 
 /** Gives the tokens of the request in all: those by which providers tell long ones. */
-export const contextOf = ({ input, cacheRead, cacheWrite, cacheWriteHour, inputAudio, inputImage }: Figures): number =>
+export const contextOf = ({ input, cacheRead, cacheWrite, cacheWriteHour, inputAudio, inputImage }: OfRequest): number =>
   input + cacheRead + cacheWrite + cacheWriteHour + inputAudio + inputImage;
 
 /** Names fields of the usage, from the outside in; each may stand in three places (`inAll`). */
@@ -109,9 +109,18 @@ export function figuresOf(values: Values, passed: number): Figures | null {
   const request = values[At.Input] ?? values[At.Prompt] ?? null;
   if (request === null && answer === null && values[At.Seconds] == null) return null;
   const input = requestOf(whole(request), values);
+  const output = answerOf(whole(answer), contextOf(input), values);
   return {
-    ...input,
-    ...answerOf(whole(answer), contextOf({ ...NO_FIGURES, ...input }), values),
+    input: input.input,
+    cacheRead: input.cacheRead,
+    cacheWrite: input.cacheWrite,
+    cacheWriteHour: input.cacheWriteHour,
+    inputAudio: input.inputAudio,
+    inputImage: input.inputImage,
+    output: output.output,
+    reasoning: output.reasoning,
+    outputAudio: output.outputAudio,
+    outputImage: output.outputImage,
     seconds: Math.max(0, values[At.Seconds] ?? 0),
   };
 }

@@ -122,6 +122,9 @@ export class Meter {
   private readonly events: EventNumbers | null;
   private sink: Sink | null = null;
   private fits = true;
+  /** True when something has come since `told` was made of what had. */
+  private hasFed = false;
+  private told: Figures | null = null;
 
   /** Takes `isSieved`: true when the caller did not ask for the usage of this stream, and does not get to see it. */
   constructor(
@@ -143,6 +146,7 @@ export class Meter {
 
   /** Reads a piece of the response, which goes to the caller as it is. */
   feed(bytes: Uint8Array): void {
+    this.hasFed = true;
     if (this.events !== null) this.events.feed(bytes);
     else this.numbers.feed(bytes, 0, bytes.length);
   }
@@ -174,7 +178,10 @@ export class Meter {
   /** Gives what the response has reported so far, each kind for itself; `null` when it reported nothing, or its kinds are not read. */
   get figures(): Figures | null {
     const { figuresFrom } = this.recipe;
-    return figuresFrom < 0 ? null : figuresOf(this.numbers.values.slice(figuresFrom), this.events?.events ?? 0);
+    if (figuresFrom < 0) return null;
+    if (this.hasFed) this.told = figuresOf(this.numbers.values.slice(figuresFrom), this.events?.events ?? 0);
+    this.hasFed = false;
+    return this.told;
   }
 
   /**

@@ -1,6 +1,7 @@
 import { type Body, WholeBody } from "../http/body.ts";
 import { UpstreamFailure } from "../http/client.ts";
 import { HeldBody } from "../http/held-body.ts";
+import { bufferOf } from "../values/buffer.ts";
 import { isJsonType, isObject, parseExactly } from "../values/json.ts";
 import { fieldAt } from "./field-at.ts";
 
@@ -157,7 +158,7 @@ function ofJson(bytes: Uint8Array, weight: number, value: Record<string, unknown
     model: typeof value.model === "string" && value.model !== "" ? value.model : null,
     modelAt: hints.findsModel ? fieldAt(sent, "model") : null,
     isStream: value.stream === true,
-    writesCache: CACHE_CONTROL.length < sent.length && Buffer.from(sent.buffer, sent.byteOffset, sent.length).includes(CACHE_CONTROL),
+    writesCache: CACHE_CONTROL.length < sent.length && bufferOf(sent).includes(CACHE_CONTROL),
     api: apiOf(hints.path, value),
     bytes: sent,
     asksForUsage,
@@ -201,7 +202,7 @@ function beginsAsObject(bytes: Uint8Array): boolean {
 
 function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   try {
-    const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+    const value: unknown = JSON.parse(bufferOf(bytes).toString());
     return isObject(value) ? value : null;
   } catch {
     // What is not JSON is the upstream's to refuse.

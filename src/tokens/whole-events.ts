@@ -1,3 +1,5 @@
+import { bufferOf } from "../values/buffer.ts";
+
 /** The most bytes of an event that are held back: a larger one goes on as it comes. */
 const MAX_HELD = 65_536;
 
@@ -66,7 +68,7 @@ const BORDERS = ["\n\n", "\n\r\n", "\r\r"].map((border) => Buffer.from(border));
 function lastBorder(piece: Uint8Array): number {
   // Most pieces are whole events.
   if (piece.at(-1) === LF && piece.at(-2) === LF) return piece.length;
-  const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+  const bytes = bufferOf(piece);
   let last = -1;
   for (const border of BORDERS) {
     const at = bytes.lastIndexOf(border);
