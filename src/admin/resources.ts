@@ -23,6 +23,7 @@ import { IssuerConfig } from "../issuers/settings.ts";
 import { keysAdmin } from "../keys/admin.ts";
 import type { Keys } from "../keys/keys.ts";
 import { type LimitsAdminDeps, limitsAdmin } from "../limits/admin.ts";
+import { type ModelsAdminDeps, modelsAdmin } from "../models/admin.ts";
 import { PoolState, poolsAdmin } from "../pools/admin.ts";
 import type { Pools } from "../pools/pools.ts";
 import { PoolConfig } from "../pools/settings.ts";
@@ -96,6 +97,7 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly mcp: McpAdminDeps;
   /** The log; `null`: nothing is logged. */
   readonly log: Log | null;
+  readonly models: ModelsAdminDeps;
   readonly cache: CacheView;
   readonly prices: PricesView;
   /** Gives what all processes of the gateway know of targets. */
@@ -166,6 +168,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
     ),
     local: LOCAL_PATHS,
   },
+  own(modelsAdmin(deps.models), "admin"),
   own(certificatesAdmin(deps.certificates), "admin"),
   own(breakersAdmin(deps.upstreams, deps.clock, deps.audit, deps.inAll), "operator"),
   own(cacheAdmin(deps.cache, deps.audit), "operator"),

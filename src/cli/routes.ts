@@ -21,6 +21,7 @@ export const routes: Command = {
     { name: "ip", value: "ADDRESS", help: "in a test, the caller's address (127.0.0.1)" },
     { name: "host", value: "HOST", help: "in a test, the Host field, where routes have hosts" },
     { name: "tool", value: "TOOL", help: "in a test, the tool that the request calls, by the Model Context Protocol" },
+    { name: "model", value: "NAME", help: "in a test, the model that the request names, where the route calls models" },
     { name: "header", value: "FIELD", help: 'in a test, a field of the request, as in "X-Tenant: acme"' },
   ],
   actions: ["list", "get", "create", "update", "delete", "test"],
@@ -44,6 +45,7 @@ async function test(input: Input, method: string | undefined): Promise<number> {
     ip: text(input, "ip"),
     host: text(input, "host"),
     tool: text(input, "tool"),
+    model: text(input, "model"),
     headers: header === undefined ? [] : [header],
   });
   if (!Array.isArray(found?.steps)) throw new RemoteFault(NO_SLUICE);

@@ -18,7 +18,7 @@ export interface Cors {
 
 /** The header fields that a page may read besides the few that it always may: those that Sluice sets. */
 const EXPOSED =
-  "X-Request-ID, X-Process-Time, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After, X-Cost";
+  "X-Request-ID, X-Process-Time, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After, X-Cost, X-Model-Used";
 
 /** Those in which a refused call of gRPC has its status. */
 const EXPOSED_OF_CALLS = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin";

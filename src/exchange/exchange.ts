@@ -121,6 +121,8 @@ export class Exchange<A extends Arrival = Incoming> {
   credential: CredentialUse | null = null;
   /** Reads from the response how much it cost. */
   meter: Meter | null = null;
+  /** The units of attempts by other models, which were given up; `null`: none has told, or shown, any. */
+  lostUnits: number | null = null;
   /** The model that the caller names; `null`: none was read. */
   model: string | null = null;
   /** The model that answers, as its upstream calls it; `null`: none was asked. */
@@ -208,10 +210,11 @@ export class Exchange<A extends Arrival = Incoming> {
    * The units that the response said it cost; of a stream that said nothing, those that have passed. `null` when there is nothing to go by.
    */
   get units(): number | null {
-    const { meter } = this;
+    const { meter, lostUnits } = this;
     // What is kept was paid for.
-    if (meter === null) return this.notes.cache === "hit" || this.notes.cache === "stale" ? 0 : null;
-    return meter.reported ?? (meter.passed === null ? null : meter.passed + (this.prompt?.input ?? 0));
+    if (meter === null) return this.notes.cache === "hit" || this.notes.cache === "stale" ? 0 : lostUnits;
+    const units = meter.reported ?? (meter.passed === null ? null : meter.passed + (this.prompt?.input ?? 0));
+    return lostUnits === null ? units : (units ?? 0) + lostUnits;
   }
 
   /** The nano-dollars that the call has cost; where nobody has said, those that were reserved for it. */

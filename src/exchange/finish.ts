@@ -48,7 +48,8 @@ function refuse(exchange: Exchange, refusal: Problem, now: number): void {
     exchange.incoming.reply(reply);
     return;
   }
-  const told = exchange.route.credential === null ? refusal : forModelClients(refusal);
+  const { credential, models } = exchange.route;
+  const told = credential === null && models === null ? refusal : forModelClients(refusal);
   exchange.incoming.reply(problemReply(told, exchange.id, types, head));
 }
 

@@ -12,6 +12,8 @@ import { isInMoney } from "../limits/money.ts";
 import { chargeOf, type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
 import { toolRefusal } from "../mcp/gate.ts";
+import { nameRefusal } from "../models/bounds.ts";
+import type { VirtualModel } from "../models/virtual-model.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Denial } from "./denials.ts";
 
@@ -126,8 +128,9 @@ export class Explain {
     const remembered = await denials([...(consumer === null ? [] : [consumer.id]), ...(ip === null ? [] : [ipSubject(ip)])]);
     const unknown: string[] = [];
     const away = this.deps.away();
-    const refusal = this.refusalOf(situation, isAnonymous, unknown) ?? callRefusal(situation, isAnonymous, unknown);
-    const backendRefusal = this.backendRefusal(route, unknown);
+    const refusal =
+      this.refusalOf(situation, isAnonymous, unknown) ?? modelRefusalOf(situation) ?? callRefusal(situation, isAnonymous, unknown);
+    const backendRefusal = this.backendRefusal(route, unknown, situation.model);
     if (!isAnonymous && route?.cache && !route.cache.isShared && !route.cache.isPerConsumer)
       unknown.push(
         "whether answers are kept: for callers with a key only those that say public, s-maxage or must-revalidate, unless the route's cache has perConsumer or shared",
@@ -191,13 +194,22 @@ export class Explain {
     return true;
   }
 
-  /** Tells why a request would be refused after all limits have let it through. Adds to `unknown` what would have to be known. */
-  backendRefusal(route: Route | null, unknown: string[]): Refusal | null {
+  /**
+   * Tells why a request would be refused after all limits have let it through. Adds to `unknown` what would have to be known. `model`: the one
+   * that it names; `null`: none.
+   */
+  backendRefusal(route: Route | null, unknown: string[], model: string | null = null): Refusal | null {
     if (route === null || route.own !== null || route.respond !== null) return null;
-    const refusal = this.targetRefusal(route);
+    const virtual = route.virtualModels.get(model ?? "");
+    const refusal = virtual === undefined ? this.targetRefusal(route) : this.attemptsRefusal(virtual);
     if (refusal === null || route.cache === null) return refusal;
     unknown.push(`whether the answer is kept: ${refusal.detail}`);
     return null;
+  }
+
+  private attemptsRefusal({ name, attempts }: VirtualModel): Refusal | null {
+    const canBeAsked = attempts.some(({ upstream, pool }) => upstream?.hasTarget === true && (pool === null || this.deps.poolHolds(pool)));
+    return canBeAsked ? null : { code: "noModelAnswered", detail: `None of those who may answer for ${name} can be asked at the moment.` };
   }
 
   private targetRefusal({ upstream, credential }: Route): Refusal | null {
@@ -236,6 +248,13 @@ export class Explain {
 
 /** Tells whether a limit holds on a route, or may on some: what is no call of a model costs no money. */
 const holdsOn = (route: Route | null, policy: Policy): boolean => route === null || !isInMoney(policy) || isModelRoute(route);
+
+/** Tells why a model may not be called, as far as the route, the key and its consumer are known; `null` when it may. */
+function modelRefusalOf({ route, model, key, caller, consumer }: Situation): Refusal | null {
+  if (route === null || model === null || !isModelRoute(route)) return null;
+  const refusal = nameRefusal(key ?? caller ?? { ...ANONYMOUS, consumer: consumer ?? ANONYMOUS.consumer }, route, model);
+  return refusal === null ? null : refusalOf(refusal);
+}
 
 const refusalOf = ({ code, members }: Problem): Refusal => ({ code, detail: String(members.detail) });
 

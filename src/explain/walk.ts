@@ -8,6 +8,7 @@ import type { Snapshot } from "../exchange/snapshot.ts";
 import { Fields } from "../http/fields.ts";
 import type { Problem } from "../http/problem.ts";
 import { invalid } from "../http/refused.ts";
+import type { ModelAttempt } from "../models/virtual-model.ts";
 import { forwardedPath } from "../upstreams/forwarded-path.ts";
 import type { Clock } from "../values/clock.ts";
 import { normaliseIp } from "../values/ip.ts";
@@ -44,6 +45,14 @@ export const WalkQuestion = Type.Object(
         examples: ["search"],
       }),
     ),
+    model: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 256,
+        description: "The model that it names, where the route calls models.",
+        examples: ["smart"],
+      }),
+    ),
     ip: Type.Optional(Type.String({ maxLength: 64, description: "The caller's address; 127.0.0.1 by default." })),
     headers: Type.Optional(
       Type.Array(Type.String({ maxLength: 8192 }), {
@@ -61,7 +70,7 @@ export const WalkedRequest = Type.Object({
   steps: Type.Array(
     Type.Object({
       step: Type.String({
-        description: "path, route, ips, guard, identify, plugin, tool, limits, authorize, cache or target.",
+        description: "path, route, ips, guard, identify, plugin, tool, models, model, limits, authorize, cache, attempt or target.",
         examples: ["route"],
       }),
       passed: Type.Union([Type.Boolean(), Type.Null()], {
@@ -105,6 +114,7 @@ export class Walk {
     const arrival = arrivalOf(question, snapshot.identity.headerName);
     const exchange = new Exchange(arrival, snapshot, aim.path, aim.query, this.deps.clock.now(), aim.odd, asker);
     exchange.tool = question.tool ?? null;
+    exchange.model = question.model ?? null;
 
     const line = place(exchange, snapshot.router, aim.fault);
     const { route } = exchange;
@@ -119,8 +129,7 @@ export class Walk {
       asker.tell("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`, true);
     for (const gate of line.gates) {
       const stop = await gate(exchange);
-      // Whoever would answer by themselves is not asked: only refusals come here.
-      if (stop !== null && "code" in stop) return refused(stop);
+      if (stop !== null) return "code" in stop ? refused(stop) : { steps, refusal: null, forwarded: null };
     }
     return line === route.preflight ? preflighted(steps, asker) : this.answered(exchange, steps, asker);
   }
@@ -139,6 +148,11 @@ export class Walk {
       return through;
     }
     if (route.cache !== null) asker.tell("cache", "an answer that is kept and fresh is given without asking a backend", null);
+    const virtual = route.virtualModels.get(exchange.model ?? "");
+    if (virtual !== undefined) {
+      for (const attempt of virtual.attempts) asker.tell("attempt", ...describeAttempt(attempt));
+      return through;
+    }
     const refusal = this.deps.explain.backendRefusal(route, []);
     if (refusal !== null) {
       asker.tell("target", refusal.detail, false);
@@ -165,6 +179,21 @@ const OWN_ANSWERS: Partial<Record<NonNullable<Route["own"]>, readonly [says: str
   "my-api": ["the answer is about the keys of the consumer whom a link has let in", null],
   "me-keys": ["the answer is about the caller's keys, as far as its tier allows it", null],
 };
+
+/** Tells of one of those who may answer for a virtual model, and whether it can be asked. */
+function describeAttempt({
+  upstream,
+  upstreamName,
+  model,
+  pool,
+  weight,
+  isFallback,
+}: ModelAttempt): [detail: string, passed: boolean | null] {
+  const by = pool === null ? "" : ` with a key of ${pool}`;
+  const when = isFallback ? "after the others" : `with the weight ${weight}`;
+  const detail = `${model} at ${upstreamName}${by}, ${when}`;
+  return upstream?.hasTarget === true ? [detail, true] : [`${detail}: nobody can be asked there`, false];
+}
 
 /** Tells of a browser's preflight, which reaches no backend. */
 function preflighted(steps: Step[], asker: Asker): WalkedAnswer {

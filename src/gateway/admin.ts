@@ -16,6 +16,7 @@ import { faultLines, type Path } from "../schema/faults.ts";
 import type { Links } from "../selfservice/links.ts";
 import { ShadowLimits } from "../shadow/limits.ts";
 import type { Bus } from "../shared/bus.ts";
+import { MODEL_ATTEMPTS } from "../telemetry/metrics.ts";
 import type { Clock } from "../values/clock.ts";
 import { State } from "../versions/state.ts";
 import type { Components } from "./components.ts";
@@ -30,7 +31,7 @@ export type AdminApi = AdminHandler;
 
 /** Opens the admin API over all services. */
 export function openAdmin(ground: Ground, services: Services, components: Components, snapshots: Snapshots, links: Links): AdminApi {
-  const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, warnings } = ground;
+  const { clock, storage, link, audit, writability, feed, guarded, options, inForce, live, events, metrics, warnings } = ground;
   const { guard, records, usage, health, tokens, pools, issuers, upstreams, limits, picture, activities, replication } = services;
   const { certificates, clientCertificates, versions, holders, signIn, sessions } = services;
   const visits = new Visits();
@@ -80,6 +81,13 @@ export function openAdmin(ground: Ground, services: Services, components: Compon
     issuerState: (name) => issuerState(issuers.get(name), clock),
     poolState: (name) => poolState(pools, name, clock),
     routePolicies: () => snapshots.routes.flatMap((route) => route.policies),
+    models: {
+      models: () => inForce.config.models,
+      routes: () => snapshots.routes,
+      priceOf: (model) => ground.prices.current?.of(model) ?? null,
+      counted: () => metrics.counted(MODEL_ATTEMPTS),
+      failures: services.everyone.modelFailures,
+    },
     prices: { book: ground.prices, config: () => ground.inForce.config },
     cache: { statistics: picture.cache, purge: picture.purge },
     inAll: picture.targets,

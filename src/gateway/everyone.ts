@@ -1,5 +1,6 @@
 import { CACHE_COUNTS, CACHE_REQUESTS, type CacheCounts } from "../cache/counts.ts";
 import type { CallersDenial, Denial } from "../explain/denials.ts";
+import type { AttemptName, LastFailure } from "../models/last-failures.ts";
 import { ofAll } from "../shared/of-all.ts";
 import type { ProcessNumbers } from "../stats/processes.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -21,12 +22,14 @@ export interface Everyone {
   latestDenials(most: number): Promise<readonly CallersDenial[]>;
   /** Gives the refusal of a request; `null` when nobody remembers one. */
   denialOf(requestId: string): Promise<CallersDenial | null>;
+  /** Gives how attempts of virtual models have failed last, of each process. */
+  modelFailures(): Promise<readonly (AttemptName & LastFailure)[]>;
 }
 
 /** Answers others what this process knows by itself, and gives what asks all of them. */
 export function openEveryone(
   { bus, clock, crowd, metrics }: Ground,
-  { denials, cacheStore }: Pick<Services, "denials" | "cacheStore">,
+  { denials, cacheStore, modelFailures }: Pick<Services, "denials" | "cacheStore" | "modelFailures">,
 ): Everyone {
   const since = clock.wall();
   const numbers = (): ProcessNumbers => ({
@@ -39,7 +42,9 @@ export function openEveryone(
   );
   const latestOf = ofAll(bus, "denials.latest", (most: number) => denials.latest(most));
   const denialOf = ofAll(bus, "denials.one", (requestId: string) => denials.find(requestId));
+  const failuresOf = ofAll(bus, "models.failures", () => modelFailures.all());
   return {
+    modelFailures: async () => (await failuresOf(null)).flat(),
     processes: async () => [...(await numbersOf(null))].sort((a, b) => placeOf(a) - placeOf(b)),
     denials: async (callers) => (await denialsOf(callers)).flat(),
     latestDenials: async (most) => (await latestOf(most)).flat(),

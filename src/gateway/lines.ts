@@ -19,6 +19,8 @@ import { showingTools } from "../mcp/answerer.ts";
 import { mcpGate } from "../mcp/gate.ts";
 import { challenging } from "../mcp/resource.ts";
 import type { ModelGates } from "../models/gate.ts";
+import { modelListGate } from "../models/list.ts";
+import type { VirtualModels } from "../models/virtual-models.ts";
 import type { Recorder } from "../observers/recorder.ts";
 import type { PluginSteps } from "../plugins/steps.ts";
 import type { RouteConfig } from "../routes/settings.ts";
@@ -32,6 +34,7 @@ export interface LineServices {
   /** Gives the steps of the plug-ins that are asked on a route: those of all routes, and its own. */
   readonly pluginsOf: (route: Pick<RouteConfig, "plugins">) => PluginSteps;
   readonly models: ModelGates;
+  readonly virtualModels: VirtualModels;
   readonly limits: LimitsGate;
   readonly authorize: Authorize;
   readonly caching: Caching;
@@ -60,6 +63,7 @@ export function lineOf(route: Route, use: LineServices, own: Answerer | null = n
       mcp === null ? identity : challenging(identity, mcp.resource),
       ...plugins.admit,
       ...(mcp === null ? [] : [mcpGate(mcp)]),
+      ...(route.models === null ? [] : [modelListGate(route)]),
       ...(model === null ? [] : [model]),
       ...admissionOf(route, use),
     ],
@@ -89,9 +93,14 @@ export const ownLineOf = (gates: Line["gates"], answer: Answerer): Line => ({
   ended: (exchange, elapsed) => exchange.route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, null),
 });
 
-function forwardingOf(route: Route, { caching, forwarder }: LineServices): Answerer {
+function forwardingOf(route: Route, { caching, forwarder, virtualModels }: LineServices): Answerer {
   const { upstream, respond } = route;
   if (respond !== null) return respond.answer;
+  if (upstream !== null && route.virtualModels.size > 0)
+    return caching.around(route, (exchange, conditions) => {
+      const model = exchange.model === null ? undefined : route.virtualModels.get(exchange.model);
+      return model === undefined ? forwarder.send(exchange, route, upstream, conditions) : virtualModels.send(exchange, model);
+    });
   if (upstream !== null) return caching.around(route, (exchange, conditions) => forwarder.send(exchange, route, upstream, conditions));
   return (exchange) => {
     exchange.notes.isForwarded = true;

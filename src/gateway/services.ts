@@ -32,6 +32,8 @@ import { IssuerConfig } from "../issuers/settings.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
 import { compilePolicies, termsOf } from "../limits/policy.ts";
 import { namesTool } from "../mcp/route-mcp.ts";
+import { LastFailures } from "../models/last-failures.ts";
+import { VirtualModels } from "../models/virtual-models.ts";
 import { Recorder } from "../observers/recorder.ts";
 import { Pools } from "../pools/pools.ts";
 import { PoolConfig } from "../pools/settings.ts";
@@ -105,6 +107,8 @@ export interface Services {
   readonly upstreams: Upstreams;
   readonly troubles: Troubles;
   readonly forwarder: Forwarder;
+  readonly virtualModels: VirtualModels;
+  readonly modelFailures: LastFailures;
   /** Asks the services that decide whether requests may pass. */
   readonly authorize: Authorize;
   readonly cacheStore: CacheStore;
@@ -178,7 +182,7 @@ export function openServices(ground: Ground): Services {
   const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
   const activities = openActivities(ground);
   const versions = openVersions(ground, { ...who, ...shared });
-  const everyone = openEveryone(ground, { denials, cacheStore: backends.cacheStore });
+  const everyone = openEveryone(ground, { ...backends, denials });
   const acme = openAcme(ground, who.secrets);
   const certificates = openCertificates(ground, acme);
   const hooks = openWebhooks(ground, { ...who, ...shared, activities });
@@ -345,11 +349,17 @@ function openBackends({ clock, scope, emit, occurrences, inForce, metrics, tell,
     ...{ clock, client, pools, random: Math.random, onFault: tell },
     onFailed: (requestId, upstream, target, attempt, why) => emit({ type: "attemptFailed", requestId, upstream, target, attempt, why }),
   });
+  const modelFailures = new LastFailures();
+  occurrences.subscribe({ modelAttempt: (result) => modelFailures.note(result, clock.wall()) });
+  const virtualModels = new VirtualModels({
+    ...{ clock, forwarder, random: Math.random },
+    onResult: (result) => emit({ type: "modelAttempt", ...result }),
+  });
   const authorize = new Authorize({ clock, client, metrics, emit });
   const cacheStore = new CacheStore(parseSize(inForce.config.cache.maxSize));
   const counts = metrics.tally(CACHE_REQUESTS, "result", CACHE_COUNTS);
   const caching = new Caching({ store: cacheStore, clock, onFault: options.onFault, counts });
-  return { client, upstreams, troubles, forwarder, authorize, cacheStore, caching };
+  return { client, upstreams, troubles, forwarder, virtualModels, modelFailures, authorize, cacheStore, caching };
 }
 
 function openDemo({ inForce, scope, bus, options: { demoPort } }: Ground, { tiers }: Records, health: SystemHealth): DemoBackend | null {

@@ -28,6 +28,7 @@ import type { OwnRoutes } from "./own-routes.ts";
 import { relayOf } from "./relay.ts";
 import { compileRoute } from "./routes.ts";
 import type { Services } from "./services.ts";
+import { compileVirtualModels } from "./virtual-models.ts";
 
 export interface SnapshotsDeps {
   readonly ground: Pick<Ground, "inForce" | "prices" | "metrics" | "redactor" | "bus" | "clock" | "options">;
@@ -141,18 +142,18 @@ export class Snapshots {
       return document === undefined ? null : draft.obtain(name, document);
     };
     const compiled = records.routes.all().map(({ name, document }) => {
-      const route = compileRoute(
-        { ...document, name },
-        {
-          upstream: upstreamOf(document.upstream),
-          metrics: ground.metrics.of(name),
-          before: before.get(name),
-          credentialFields,
-          isPriced: ground.prices.current !== null,
-          claimFields: document.auth === "none" ? [] : issuers.claimFields(document.issuers),
-          issuers: issuers.namesOf(document.issuers),
-        },
-      );
+      const config = { ...document, name };
+      const material = {
+        upstream: upstreamOf(document.upstream),
+        metrics: ground.metrics.of(name),
+        before: before.get(name),
+        credentialFields,
+        isPriced: ground.prices.current !== null,
+        claimFields: document.auth === "none" ? [] : issuers.claimFields(document.issuers),
+        issuers: issuers.namesOf(document.issuers),
+      };
+      const virtualModels = compileVirtualModels(config, ground.inForce.config.models, material, upstreamOf);
+      const route = compileRoute(config, { ...material, virtualModels });
       route.line = lineOf(route, use);
       route.preflight = preflightOf(route, use);
       return route;
@@ -192,6 +193,11 @@ export class Snapshots {
     for (const { name, mcp } of compiled)
       for (const tool of mcp === null ? [] : [...mcp.names, OTHER_TOOLS])
         for (const outcome of CALL_OUTCOMES) metrics.toolCalls.of({ route: name, tool, outcome });
+    for (const { virtualModels } of compiled)
+      for (const { name, attempts } of virtualModels.values())
+        for (const { upstreamName, model } of attempts)
+          for (const outcome of ["answered", "timeout"])
+            metrics.modelAttempts.of({ model: name, upstream: upstreamName, used: model, outcome });
     for (const { name, upstream } of compiled) if (upstream?.isGrpc === true) metrics.expectCalls(name);
   }
 

@@ -113,7 +113,7 @@ function lineServices(ground: Ground, services: Services): LineServices {
   const metadataOf = (caller: Caller) => records.metadata.of(caller);
   return {
     pluginsOf: (route) => stepsOf(plugins.usesOf([inForce.config.plugins, route.plugins]), { calls, callers, metadataOf }),
-    ...{ guard, authorize, caching, forwarder, usage, recorder },
+    ...{ guard, authorize, caching, forwarder, usage, recorder, virtualModels: services.virtualModels },
     // Adding a way to tell who calls is adding its finder here.
     identity: new Identity({
       finders: [apiKeys, new TokenFinder(issuers, guard), new CertificateFinder(clientCertificates, guard)],

@@ -40,7 +40,7 @@ export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: 
     if (isFree && !isEncoded && !isJsonType(incoming.head.fields.mediaType)) return null;
     return problem(
       "badRequest",
-      "The body must be JSON that can be read, of 16 MB at most and without Content-Encoding: this route has to know which model you call.",
+      "The body must be JSON that can be read, without Content-Encoding, and not too large: it has to be known which model you call.",
     );
   }
   const unclear = namingFault(prompt);

@@ -112,6 +112,12 @@ const linesOfBackends = ({ log, clock }: LogLinesDeps): Subscriber => ({
           : "a model without a price is called, and refused where money is counted: add it to prices",
       );
   },
+  modelAttempt: ({ requestId, model, attempt, outcome }) => {
+    if (outcome === "answered" || outcome === "left") return;
+    const { upstreamName: upstream, model: used } = attempt;
+    if (outcome === "broken") log.warn({ requestId, model, upstream, used }, "a model's answer broke off");
+    else log.warn({ requestId, model, upstream, used, outcome }, "a model did not answer");
+  },
   unasked: ({ target }) =>
     log.warn({ target }, "a backend sent bytes that nobody asked for: its connections are looked at before they are used again"),
 });

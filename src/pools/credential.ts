@@ -67,10 +67,14 @@ export function compileUsage(usage: string | readonly string[] | null): UsageRec
 
 /** Says that no key of the pool can take the request now. */
 export class PoolExhausted extends Error {
-  /** Takes `retryIn` in milliseconds, infinite when no key will ever hold the cost. */
+  /**
+   * Takes `retryIn` in milliseconds, infinite when no key will ever hold the cost; and the status with which the upstream has refused the last
+   * key, 0 where it was not asked.
+   */
   constructor(
     readonly retryIn: number,
     readonly cost: Cost,
+    readonly status: number = 0,
   ) {
     super("no key of the pool is left");
   }
@@ -90,7 +94,15 @@ export class ModelUnpriced extends Error {
 export type Charge = Pick<Spending, "reserve" | "model" | "cost">;
 
 /** Says that the upstream refused the caller's request, or that it is not known whether it refused our key: what it said may be about the key, and is not for the caller. */
-export class CredentialRefused extends Error {}
+export class CredentialRefused extends Error {
+  /** Takes the upstream's status. */
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
 
 /** Says that the route names a pool that was deleted. */
 export class PoolMissing extends Error {}
@@ -246,7 +258,7 @@ export class CredentialUse {
   /** Says when the first key can be used again after this one was refused, as an error for the caller. */
   exhausted(): PoolExhausted {
     const retryIn = this.deps.pools.whenNext(this.pool, this.cost);
-    return new PoolExhausted(retryIn, this.cost);
+    return new PoolExhausted(retryIn, this.cost, this.status);
   }
 
   /**

@@ -110,7 +110,7 @@ export class ModelSpending implements Spending {
 
   /** Notes that the attempt is given up: it costs what its answer has reported, else what was reserved for it if it was sent and got no error status. */
   lost(): void {
-    this.lostCost += this.attempt.cost() ?? this.attempt.reserve;
+    this.lostCost += this.attempt.costWhenLost();
     this.attempt = this.begun(this.attempt.model);
   }
 
@@ -206,5 +206,11 @@ class Attempt {
     if (this.status === 0) return null;
     const passed = this.meter?.passed ?? null;
     return passed === null ? null : Math.min(this.available(), this.price.estimate(this.prompt.input, passed));
+  }
+
+  /** Gives what it has cost when it is given up: what it has reported; otherwise what was reserved, for the provider may go on with it. */
+  costWhenLost(): number {
+    const isCertain = this.call?.isSent !== true || this.status >= 400 || (this.meter?.figures ?? null) !== null;
+    return isCertain ? (this.cost() ?? this.reserve) : this.reserve;
   }
 }

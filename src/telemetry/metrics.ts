@@ -24,6 +24,8 @@ const ACROSS_PROCESSES: Readonly<Record<string, Across>> = {
 };
 const LAG = "nodejs_eventloop_lag";
 const REFUSALS = "sluice_refused_requests_total";
+/** The metric of virtual models' attempts. */
+export const MODEL_ATTEMPTS = "sluice_model_attempts_total";
 
 /** The endpoints that Sluice always answers itself beside its admin API, and those that may be turned on. */
 const OWN_ENDPOINTS = ["health", "ready", "metrics", "docs", "console", "my"] as const;
@@ -117,6 +119,7 @@ export class Metrics {
   readonly retries: Counter;
   readonly closedWebSockets: Counter;
   readonly unpriced: Counter;
+  readonly modelAttempts: Counter;
   readonly grpcCalls: Counter;
   readonly toolCalls: Counter;
   private readonly refusalsOf = new Map<string, Map<string, Float64Array>>();
@@ -145,6 +148,7 @@ export class Metrics {
       "sluice_unpriced_requests_total",
       "Calls of models without a price, refused or counted as free: add them to prices.",
     );
+    this.modelAttempts = this.counter(MODEL_ATTEMPTS, "Attempts of virtual models, by who was asked and what it came to.");
     this.closedWebSockets = this.counter(
       "sluice_websockets_closed_total",
       "WebSockets that were closed since their callers went beyond the route's bounds, by the code they were closed with.",

@@ -5,6 +5,7 @@ import type { HealthState, Origin } from "../health/health.ts";
 import type { Warning } from "../health/warnings.ts";
 import type { UpstreamFailure } from "../http/client.ts";
 import type { CutOffCause } from "../http/h2/frame-watch.ts";
+import type { AttemptResult } from "../models/made-attempt.ts";
 import type { Lease } from "../pools/pool.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Unwritable } from "../storage/writability.ts";
@@ -89,6 +90,8 @@ export type Occurrence =
       readonly attempt: number;
       readonly why: number | GrpcOutcome | UpstreamFailure;
     }
+  /** An attempt of a virtual model has given an answer, or none. */
+  | ({ readonly type: "modelAttempt" } & AttemptResult)
   /**
    * A service that a route asks whether requests may pass does not decide, and why; or it does again (`null`). `isDenied`: requests are
    * refused meanwhile.

@@ -8,7 +8,7 @@ import { fieldAt } from "./field-at.ts";
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
 const MAX_KEPT_PLAIN = 1_048_576;
 /** JSON is read up to this size: pictures and sounds stand in it as text. In bytes. */
-const MAX_READ = 16_777_216;
+export const MAX_READ = 16_777_216;
 /** What all requests together may have under way of bodies that are larger than `MAX_KEPT_PLAIN`; beyond it they go through unread. In bytes. */
 const MAX_READ_AT_ONCE = 134_217_728;
 /** Bytes of a text per token, as providers of language models reckon. */
@@ -102,10 +102,10 @@ export async function readPrompt(body: Body | null, length: number, hints: Promp
   const isJson = isJsonType(mediaType);
   const isForm = hints.form !== null && mediaType === "multipart/form-data";
   const mayRead = (isJson || isForm) && readAtOnce < MAX_READ_AT_ONCE;
-  const max = mayRead ? MAX_READ : MAX_KEPT_PLAIN;
+  const max = mayRead ? hints.max : MAX_KEPT_PLAIN;
   if (length > max) return unread(body, length, path);
   // How large a chunked one is shows at its end.
-  const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? MAX_READ : Math.max(0, length);
+  const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? hints.max : Math.max(0, length);
   readAtOnce += reserved;
   const held = new HeldBody(body, max);
   let bytes: Uint8Array | null;
@@ -179,6 +179,8 @@ export interface PromptHints {
   readonly form: string | null;
   /** Whether a stream of OpenAI's interface may be made to ask for its usage, which is sent in an event of its own then. */
   readonly mayAsk: boolean;
+  /** The most bytes that are read of JSON and forms. */
+  readonly max: number;
   /** Whether the place of the model is looked for, so that another can be put there. */
   readonly findsModel: boolean;
 }

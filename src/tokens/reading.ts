@@ -1,7 +1,7 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
 import { callerLeft } from "../http/client.ts";
-import { letGo, type Prompt, readPrompt } from "./prompt.ts";
+import { letGo, MAX_READ, type Prompt, readPrompt } from "./prompt.ts";
 
 /** Interfaces whose bodies have `messages` or `prompt` as chat completions do, and that refuse what they do not know: Anthropic's, OpenAI's for pictures and films. Ollama's own streams no events. */
 const TAKES_NO_OPTIONS = /\/(?:messages|responses|images\/[a-z]+|videos|api\/(?:chat|generate))$/;
@@ -23,6 +23,8 @@ export async function promptOf(exchange: Exchange<Arrival>, route: Route, readsM
     mediaType: head.fields.mediaType,
     form: readsModel ? head.fields.get("content-type") : null,
     mayAsk: mayAskForUsage(exchange, route),
+    // Where it has to be known which model is called, all that is taken is read.
+    max: route.models === null ? MAX_READ : Math.max(MAX_READ, route.maxBodySize ?? exchange.snapshot.maxBodySize),
     findsModel: route.models !== null,
   });
   if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));

@@ -3,7 +3,7 @@ import type { Route } from "../exchange/route.ts";
 import { type GrpcStatus, nameOf } from "../grpc/status.ts";
 import { callerLeft, type UpstreamClient, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { retryAfterOf } from "../http/retry-after.ts";
-import { CredentialUse } from "../pools/credential.ts";
+import { type Charge, CredentialUse } from "../pools/credential.ts";
 import type { Pools } from "../pools/pools.ts";
 import { priced } from "../prices/answer.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
@@ -35,6 +35,17 @@ export interface ForwarderDeps {
   ) => void;
 }
 
+/**
+ * Says how a request is sent that is one of several attempts, which somebody else decides about: the route's retry has no say. Another target
+ * is asked where the first can't be reached, and another key of the pool where the first is refused.
+ */
+export interface Turn {
+  /** Milliseconds until a response must have begun. */
+  readonly within: number;
+  /** What it costs in money; `null`: nothing is priced. */
+  readonly charge: Charge | null;
+}
+
 /** Sends a request to one of an upstream's targets, and again to another where that is allowed and may help. */
 export class Forwarder {
   private readonly refused: RefusedKeys;
@@ -46,13 +57,20 @@ export class Forwarder {
   /**
    * Gives the upstream's answer. Its target counts as busy, and its credential's cost as reserved, until the exchange ends. Rejects with `UpstreamFailure` when the last attempt got
    * none, with `NoTarget` when there was nobody to ask, with `PoolExhausted` and `PoolMissing` when there was no credential.
-   * `conditions`: the fields that stand in place of the caller's own conditions; `null` leaves those.
+   * `conditions`: the fields that stand in place of the caller's own conditions; `null` leaves those. `turn`: it is one of several attempts;
+   * `null`: it is the only one.
    */
-  async send(exchange: Exchange<Arrival>, route: Route, upstream: Upstream, conditions: string | null = null): Promise<UpstreamResponse> {
-    if (route.usage !== null || route.credential !== null) await this.prepare(exchange, route);
+  async send(
+    exchange: Exchange<Arrival>,
+    route: Route,
+    upstream: Upstream,
+    conditions: string | null = null,
+    turn: Turn | null = null,
+  ): Promise<UpstreamResponse> {
+    if (route.usage !== null || route.credential !== null) await this.prepare(exchange, route, turn);
     // Not before the body is there: how slowly the caller sends it says nothing of the backend.
     const gathered = exchange.prompt === null && isSmallAndOnItsWay(exchange) ? await gather(exchange) : null;
-    const sending = new Sending(exchange, route, upstream, conditions, gathered, this.deps.clock.now());
+    const sending = new Sending(exchange, route, upstream, conditions, gathered, this.deps.clock.now(), turn);
     route.budget.earn();
     for (;;) {
       const attempt = this.begin(sending);
@@ -110,6 +128,7 @@ export class Forwarder {
   private waitAfter(sending: Sending, result: UpstreamResponse | UpstreamFailure): number | null {
     const { clock, random } = this.deps;
     const { exchange, route, upstream, isRepeatable, deadline } = sending;
+    if (sending.turn !== null) return mayAskAnother(sending, result, clock.now()) ? 0 : null;
     if (route.retry === null || exchange.attempts >= route.retry.attempts) return null;
     const { method, fields } = exchange.incoming.head;
     const why =
@@ -130,7 +149,9 @@ export class Forwarder {
   private answer(sending: Sending, attempt: Attempt, response: UpstreamResponse): UpstreamResponse | Promise<UpstreamResponse> {
     const { exchange, upstream } = sending;
     const { spending, grpc } = exchange;
-    if (spending !== null && response.tunnel === null) return priced(exchange, spending, measured(sending, response));
+    // Of several attempts the one that answers is priced, when it is known to.
+    if (spending !== null && response.tunnel === null && sending.turn === null)
+      return priced(exchange, spending, measured(sending, response));
     if (grpc === null) return measured(sending, response);
     return measured(sending, callAnswer(exchange, upstream, attempt, response, sending.callLeft(this.deps.clock.now())));
   }
@@ -148,10 +169,11 @@ export class Forwarder {
   }
 
   /** Reads what the request will cost, and takes a credential for it. */
-  private async prepare(exchange: Exchange<Arrival>, route: Route): Promise<void> {
+  private async prepare(exchange: Exchange<Arrival>, route: Route, turn: Turn | null): Promise<void> {
     const prompt = exchange.prompt ?? (await promptOf(exchange, route, false));
     if (route.credential === null) return;
-    const use = CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body));
+    const charge = turn === null ? exchange.spending : turn.charge;
+    const use = CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body), charge);
     exchange.credential = use instanceof Promise ? await use : use;
     exchange.spending?.drawOn(exchange.credential);
     if (exchange.isOver) throw callerLeft();
@@ -166,6 +188,14 @@ const askedBy = ({ fields }: UpstreamResponse, now: number): number | null => {
 
 const callStatus = ({ exchange }: Sending, response: UpstreamResponse): GrpcStatus | "open" | null =>
   exchange.grpc === null ? null : statusAtHead(response);
+
+/** Tells whether one of several attempts goes on with another target: where the first was not reached, nothing has come of it. */
+const mayAskAnother = (
+  { exchange, upstream, tried, deadline }: Sending,
+  result: UpstreamResponse | UpstreamFailure,
+  now: number,
+): boolean =>
+  result instanceof UpstreamFailure && result.kind === "connect" && !exchange.isOver && now < deadline && upstream.hasFresh(tried);
 
 /** Tells with what an answer is no good one, so that another attempt may do better; `null`: it is one. `call`: the status that it gives a call. */
 function setbackOf(

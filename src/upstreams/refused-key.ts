@@ -46,16 +46,17 @@ export class RefusedKeys {
       // 403 is for the caller to read. What 401 and 402 say names the key, or the account.
       if (status === 403) return "answer";
       notes.trouble = `the upstream refused the request with two keys: ${status}`;
-      throw new CredentialRefused(notes.trouble);
+      throw new CredentialRefused(notes.trouble, status);
     }
     if (!(await use.confirmed(ask))) {
       notes.trouble = `the upstream refused the request, and is not known to refuse the key: ${status}`;
-      throw new CredentialRefused(notes.trouble);
+      throw new CredentialRefused(notes.trouble, status);
     }
     throw use.exhausted();
   }
 
-  private mayRepeat({ exchange, route: { retry, budget }, deadline, isRepeatable }: Sending): boolean {
+  private mayRepeat({ exchange, route: { retry, budget }, deadline, isRepeatable, turn }: Sending): boolean {
+    if (turn !== null) return isRepeatable && !exchange.isOver && this.deps.clock.now() < deadline;
     if (retry === null || exchange.attempts >= retry.attempts || this.deps.clock.now() >= deadline) return false;
     return !exchange.isOver && isRepeatable && budget.spend();
   }

@@ -8,6 +8,7 @@ import { MAX_KEPT, ReplayBody } from "../http/replay-body.ts";
 import type { KeepsTrailer } from "../http/trailers.ts";
 import { hashOf } from "./balancer.ts";
 import { forwardedPath } from "./forwarded-path.ts";
+import type { Turn } from "./forwarder.ts";
 import type { Target, Upstream } from "./upstream.ts";
 
 const NONE: readonly Target[] = [];
@@ -28,7 +29,7 @@ export class Sending {
   /** The kept connection that it took had been closed: the next one is new. */
   private wasStale = false;
 
-  /** Takes `conditions`: header lines in place of the caller's own conditions; `null` leaves those. `gathered`: the body, where it was waited for. `now`: as of `clock.now()`. */
+  /** Takes `conditions`: header lines in place of the caller's own conditions; `null` leaves those. `gathered`: the body, where it was waited for. `now`: as of `clock.now()`. `turn`: it is one of several attempts. */
   constructor(
     readonly exchange: Exchange<Arrival>,
     readonly route: Route,
@@ -36,11 +37,12 @@ export class Sending {
     private readonly conditions: string | null,
     gathered: Body | null,
     now: number,
+    readonly turn: Turn | null = null,
   ) {
     const { prompt, incoming } = exchange;
     this.callTimeout = exchange.grpc?.timeout ?? null;
     const callEnds = this.callTimeout === null ? Number.POSITIVE_INFINITY : exchange.startedAt + this.callTimeout;
-    this.deadline = Math.min(now + route.timeout, callEnds);
+    this.deadline = Math.min(now + (turn?.within ?? route.timeout), callEnds);
     this.body = gathered ?? (prompt === null ? bodyOf(exchange, route.retry !== null && route.retry.attempts > 1) : prompt.body);
     this.isChunked = prompt === null ? incoming.head.framing === "chunked" || exchange.grpc !== null : prompt.length < 0;
     this.hash = upstream.hashOn === null ? 0 : hashOf(subjectOf(exchange, upstream));
@@ -59,7 +61,7 @@ export class Sending {
       chunked: this.isChunked,
       upgrade: upgrade === "websocket",
       connectTimeout: Math.min(upstream.connectTimeout, left),
-      timeout: Math.min(route.retry?.attemptTimeout ?? left, left),
+      timeout: this.turn === null ? Math.min(route.retry?.attemptTimeout ?? left, left) : left,
       deadline: this.callLeft(now),
       // A call may be silent for as long as its caller likes.
       bodyTimeout: exchange.grpc === null ? route.timeout : Number.POSITIVE_INFINITY,

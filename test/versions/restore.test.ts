@@ -209,12 +209,12 @@ describe("a dump", () => {
       keys: [{ id: "k1", secret: "first-secret", limit: 10, window: "60s" }],
       services: {},
     });
-    await one.post("/admin/consumers", { id: "acme", tier: "gold", metadata: { seat: 7 } });
-    const { start, end } = (await one.post("/admin/keys", { consumer: "acme", name: "main", scopes: ["read"] })).json;
+    await one.post("/admin/consumers", { id: "acme", tier: "gold", models: ["gpt-*"], metadata: { seat: 7 } });
+    const { start, end } = (await one.post("/admin/keys", { consumer: "acme", name: "main", scopes: ["read"], models: ["gpt-5*"] })).json;
     const state = (await one.get("/admin/state?keys=true")).json;
     expect(JSON.stringify(state)).not.toContain("first-secret");
     expect(state.consumers.acme.keys).toEqual([
-      { hash: expect.stringMatching(/^[0-9a-f]{64}$/), start, end, name: "main", scopes: ["read"] },
+      { hash: expect.stringMatching(/^[0-9a-f]{64}$/), start, end, name: "main", scopes: ["read"], models: ["gpt-5*"] },
     ]);
     const apply = (gateway: Admin, body: object, query = "") => gateway.call(`/admin/state${query}`, { method: "PUT", body });
     expect((await apply(one, { state, prune: true })).json).toMatchObject({ created: [], changed: [], deleted: [] });
@@ -231,7 +231,13 @@ describe("a dump", () => {
     expect((await apply(other, { state }, "?dryRun=true")).json).toMatchObject(expected);
     expect((await other.get("/admin/consumers/acme")).status).toBe(404);
     expect((await apply(other, { state, note: "from git" })).json).toMatchObject(expected);
-    expect((await other.get("/admin/keys?consumer=acme")).json.items[0]).toMatchObject({ start, end, scopes: ["read"] });
+    expect((await other.get("/admin/keys?consumer=acme")).json.items[0]).toMatchObject({
+      start,
+      end,
+      scopes: ["read"],
+      models: ["gpt-5*"],
+    });
+    expect((await other.get("/admin/consumers/acme")).json.models).toEqual(["gpt-*"]);
     expect((await versionsOf(other))[0]).toMatchObject({ note: "from git", created: ["tier gold", "pool models"] });
     // A tier may go in the step in which its consumers leave it.
     const next = { tiers: { silver: { limits: [] } }, consumers: { acme: { tier: "silver" } } };

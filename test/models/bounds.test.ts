@@ -1,0 +1,243 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import Anthropic from "@anthropic-ai/sdk";
+import OpenAI from "openai";
+import { type FakeModel, fakeModel } from "../support/fake-model.ts";
+import { serving } from "../support/serving.ts";
+
+const FREE = "a-key-that-is-free-0123456789";
+const KEY_BOUND = "a-key-that-is-bound-0123456789";
+const CONSUMER_BOUND = "a-key-whose-consumer-is-bound-01";
+const BOTH_BOUND = "a-key-bound-as-its-consumer-is-0";
+
+let provider: FakeModel;
+let gateway: ReturnType<typeof serving>;
+
+beforeAll(async () => {
+  provider = await fakeModel();
+  gateway = serving({
+    tiers: { plain: { limits: [] } },
+    consumers: [
+      { id: "acme", tier: "plain", keys: [FREE, { key: KEY_BOUND, models: ["smart", "gpt-5*"] }] },
+      { id: "poor", tier: "plain", models: ["gpt-*", "smart"], keys: [CONSUMER_BOUND, { key: BOTH_BOUND, models: ["*-mini", "smart"] }] },
+    ],
+    pools: {
+      first: { keys: [{ id: "one", secret: "sk-first", limit: 1000, window: "1h" }] },
+      small: { keys: [{ id: "small", secret: "sk-small", limit: 1, window: "1h" }] },
+    },
+    models: {
+      smart: { try: [{ upstream: provider.url, model: "model-1", pool: "first", header: "x-api-key" }] },
+      secret: { try: [{ upstream: provider.url, model: "model-2" }] },
+      broke: {
+        try: [
+          { upstream: provider.url, model: "model-1", pool: "small" },
+          { upstream: provider.url, model: "model-2", fallback: true },
+        ],
+      },
+    },
+    routes: [
+      { name: "llm", path: "/v1", upstream: provider.url, stripPrefix: false, models: ["smart", "broke", "gpt-5*", "gpt-4", "claude-4"] },
+      { name: "any", path: "/any", upstream: provider.url, models: ["*"] },
+      { name: "keyed", path: "/keyed", upstream: provider.url, credential: { pool: "first" } },
+      { name: "plain", path: "/plain", upstream: provider.url },
+    ],
+  });
+});
+
+afterAll(async () => {
+  await gateway.stop();
+  provider[Symbol.dispose]();
+});
+
+const post = async (path: string, key: string, body: string | FormData | Uint8Array, headers: Record<string, string> = {}) => {
+  const answer = await fetch(`${gateway.url}${path}`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(typeof body === "string" ? { "content-type": "application/json" } : {}),
+      ...headers,
+    },
+    body,
+  });
+  const text = await answer.text();
+  return { status: answer.status, headers: answer.headers, json: text.startsWith("{") ? JSON.parse(text) : {} };
+};
+const naming = (model: unknown) => JSON.stringify({ model, messages: [] });
+const CHAT = "/v1/chat/completions";
+
+describe("a model may be named", () => {
+  test.each([
+    [FREE, "gpt-5-mini", 200],
+    [FREE, "gpt-4", 200],
+    [FREE, "smart", 200],
+    [FREE, "gpt-4o", 403],
+    [FREE, "secret", 403],
+    [FREE, "GPT-4", 403],
+    [KEY_BOUND, "gpt-5-mini", 200],
+    [KEY_BOUND, "smart", 200],
+    [KEY_BOUND, "gpt-4", 403],
+    [CONSUMER_BOUND, "gpt-4", 200],
+    [CONSUMER_BOUND, "claude-4", 403],
+    [BOTH_BOUND, "gpt-5-mini", 200],
+    [BOTH_BOUND, "gpt-5", 403],
+  ])("by %s: %s is %i", async (key, model, status) => {
+    const { status: got, json } = await post(CHAT, key, naming(model));
+    expect(got).toBe(status);
+    if (status === 403) expect(json).toMatchObject({ code: "modelUnknown", error: { code: "modelUnknown" } });
+  });
+
+  test("by a bound key on every route that calls models, and on others as it likes", async () => {
+    expect((await post("/keyed/chat/completions", KEY_BOUND, naming("gpt-4"))).json.code).toBe("modelUnknown");
+    expect((await post("/keyed/chat/completions", KEY_BOUND, naming("gpt-5"))).status).toBe(200);
+    expect((await post("/any/chat/completions", KEY_BOUND, naming("gpt-4"))).json.code).toBe("modelUnknown");
+    expect((await post("/plain/chat/completions", KEY_BOUND, naming("gpt-4"))).status).toBe(200);
+  });
+});
+
+describe("a body is refused", () => {
+  test.each([
+    ['{"model":"gpt-4","model":"gpt-4o"}', 400],
+    ['{"model":"gpt-4","Model":"gpt-4o"}', 400],
+    ['{"MODEL":"gpt-4o"}', 400],
+    ['{"mod\\u0065l":"gpt-4o"}', 400],
+    ['{"model":["gpt-4"]}', 400],
+    ['{"model":""}', 400],
+    ["{}", 400],
+    ["[]", 400],
+    ["not JSON", 400],
+    ['{"model":"gpt-4","models":["gpt-4o"]}', 403],
+    ['{"model":"gpt-4","models":["gpt-4","smart"]}', 403],
+  ])("%s: %i", async (body, status) => {
+    const seen = provider.seen.length;
+    expect((await post(CHAT, FREE, body)).status).toBe(status);
+    expect(provider.seen.length).toBe(seen);
+  });
+
+  test("where nobody can tell what it says", async () => {
+    const packed = Bun.gzipSync(Buffer.from(naming("gpt-4o")));
+    expect((await post(CHAT, FREE, packed, { "content-type": "application/json", "content-encoding": "gzip" })).json.code).toBe(
+      "badRequest",
+    );
+    expect((await post("/any/chat/completions", FREE, packed, { "content-encoding": "gzip" })).json.code).toBe("badRequest");
+    expect((await post("/keyed/chat/completions", KEY_BOUND, packed, { "content-encoding": "gzip" })).json.code).toBe("badRequest");
+    expect((await post("/any/chat/completions", FREE, "{")).status).toBe(400);
+  });
+
+  test("unless any model may be called, and it is no JSON", async () => {
+    expect((await post("/any/files", FREE, Buffer.from("bytes"), { "content-type": "application/octet-stream" })).status).toBe(200);
+    expect((await post("/any/files", KEY_BOUND, Buffer.from("bytes"), { "content-type": "application/octet-stream" })).status).toBe(400);
+    expect((await post("/any/chat/completions", FREE, "{}")).status).toBe(200);
+  });
+
+  test("as a form, by the same rules; and a virtual model can't be named in one, nor in a query", async () => {
+    const form = (...models: string[]) => {
+      const data = new FormData();
+      for (const model of models) data.append("model", model);
+      data.append("file", new Blob(["sound"]), "a.mp3");
+      return data;
+    };
+    expect((await post("/v1/audio/transcriptions", FREE, form("gpt-4"))).status).toBe(200);
+    expect((await post("/v1/audio/transcriptions", FREE, form("gpt-4o"))).json.code).toBe("modelUnknown");
+    expect((await post("/v1/audio/transcriptions", FREE, form("gpt-4", "gpt-4o"))).status).toBe(400);
+    expect((await post("/v1/audio/transcriptions", FREE, form())).status).toBe(400);
+    expect((await post("/v1/audio/transcriptions", FREE, form("smart"))).json.code).toBe("modelUnknown");
+    expect((await post(`${CHAT}?model=gpt-4o`, FREE, naming("gpt-4"))).json.code).toBe("modelUnknown");
+    expect((await post(`${CHAT}?model=smart`, FREE, naming("gpt-4"))).json.code).toBe("modelUnknown");
+    expect((await post(`${CHAT}?model=gpt-4`, FREE, naming("gpt-4"))).status).toBe(200);
+  });
+});
+
+describe("each attempt has its own credential", () => {
+  const last = () => provider.seen.at(-1)?.headers;
+
+  test("in its own field; and none where it names no pool", async () => {
+    const { headers } = await post(CHAT, FREE, naming("smart"), { "x-api-key": FREE });
+    expect([headers.get("x-model-used"), last()?.get("x-api-key"), last()?.get("authorization")]).toEqual([
+      "model-1",
+      "sk-first",
+      undefined,
+    ]);
+    await post("/any/chat/completions", FREE, naming("secret"));
+    expect([last()?.get("x-api-key"), last()?.get("authorization")]).toEqual([undefined, undefined]);
+  });
+
+  test("and is passed over where its pool holds no such request", async () => {
+    const { status, headers } = await post(
+      CHAT,
+      FREE,
+      JSON.stringify({ model: "broke", messages: [{ content: "a text of some length" }] }),
+    );
+    expect([status, headers.get("x-model-used")]).toEqual([200, "model-2"]);
+    expect(last()?.get("authorization")).toBeUndefined();
+  });
+});
+
+describe("whoever asks what would become of a request", () => {
+  const walked = async (model: string | undefined, key = FREE, target = CHAT, method = "POST") => {
+    const question = { method, target, model, headers: [`Authorization: Bearer ${key}`] };
+    const { steps, refusal } = (await (await gateway.admin("POST", "/admin/explain/request", question)).json()) as {
+      steps: { step: string; passed: boolean | null; detail: string }[];
+      refusal: { code: string } | null;
+    };
+    return { refusal: refusal?.code ?? null, told: steps.slice(-2).map(({ step, passed, detail }) => [step, passed, detail]) };
+  };
+
+  test("learns who would be asked, and in which order", async () => {
+    const { refusal, told } = await walked("broke");
+    expect(refusal).toBeNull();
+    expect(told).toEqual([
+      ["attempt", true, `model-1 at ${provider.url} with a key of small, with the weight 1`],
+      ["attempt", true, `model-2 at ${provider.url}, after the others`],
+    ]);
+    expect((await walked(undefined, FREE, "/v1/models", "GET")).told.at(-1)).toEqual([
+      "models",
+      true,
+      "Sluice itself lists the models that the caller may call",
+    ]);
+  });
+
+  test("learns which model may not be called", async () => {
+    expect((await walked("gpt-4o")).refusal).toBe("modelUnknown");
+    expect((await walked("gpt-4", KEY_BOUND)).refusal).toBe("modelUnknown");
+    expect((await walked("gpt-4")).refusal).toBeNull();
+    const explained = async (query: string) =>
+      ((await (await gateway.admin("GET", `/admin/explain?${query}`)).json()) as { refusal: { code: string } | null }).refusal?.code ??
+      null;
+    expect(await explained("consumer=poor&route=llm&model=claude-4")).toBe("modelUnknown");
+    expect(await explained("consumer=poor&route=llm&model=gpt-4")).toBeNull();
+    expect(await explained("consumer=poor&route=plain&model=claude-4")).toBeNull();
+  });
+});
+
+describe("the list of models", () => {
+  const list = async (path: string, key: string) => {
+    const answer = await fetch(`${gateway.url}${path}`, { headers: { authorization: `Bearer ${key}` } });
+    return { status: answer.status, json: (await answer.json()) as { data: { id: string }[] } };
+  };
+  const idsAt = async (path: string, key: string) => (await list(path, key)).json.data.map(({ id }) => id);
+
+  test("has what the caller may call, and asks no upstream", async () => {
+    const seen = provider.seen.length;
+    expect(await idsAt("/v1/models", FREE)).toEqual(["smart", "broke", "gpt-4", "claude-4"]);
+    expect(await idsAt("/v1/models", KEY_BOUND)).toEqual(["smart"]);
+    expect(await idsAt("/v1/models", CONSUMER_BOUND)).toEqual(["smart", "gpt-4"]);
+    expect(await idsAt("/any/models", FREE)).toEqual(["smart", "secret", "broke"]);
+    expect(await idsAt("/any/v1/models", KEY_BOUND)).toEqual(["smart"]);
+    expect(provider.seen.length).toBe(seen);
+    expect((await list("/v1/models/gpt-4", KEY_BOUND)).status).toBe(404);
+    expect((await fetch(`${gateway.url}/v1/models`)).status).toBe(401);
+    // A route that names no models has no such list.
+    expect((await list("/plain/models", FREE)).json.data).toBeUndefined();
+  });
+
+  test("is read by the official clients", async () => {
+    const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: FREE, maxRetries: 0 });
+    const ids: string[] = [];
+    for await (const { id } of openai.models.list()) ids.push(id);
+    expect(ids).toEqual(["smart", "broke", "gpt-4", "claude-4"]);
+    expect((await openai.models.retrieve("smart")).id).toBe("smart");
+    const anthropic = new Anthropic({ baseURL: `${gateway.url}/any`, apiKey: FREE, maxRetries: 0 });
+    const names: string[] = [];
+    for await (const { display_name } of anthropic.models.list()) names.push(display_name);
+    expect(names).toEqual(["smart", "secret", "broke"]);
+  });
+});
