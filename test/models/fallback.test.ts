@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import Anthropic from "@anthropic-ai/sdk";
+import OpenAI from "openai";
 import { APIS, type Api, type Behaviour, type FakeModel, fakeModel, PATHS, WORDS } from "../support/fake-model.ts";
 import { CALLER } from "../support/model-gateway.ts";
 import { type Running, start } from "../support/process.ts";
@@ -87,6 +89,27 @@ test.each(APIS)(
     expect(fine.seen.some(({ body }) => body.includes('"dies"'))).toBe(false);
   },
 );
+
+test("the official clients read what came of a stream that breaks off, and then its error", async () => {
+  const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: CALLER, maxRetries: 0 });
+  const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: CALLER, maxRetries: 0 });
+  const messages = [{ role: "user" as const, content: "Hello" }];
+  const read = async (opened: Promise<AsyncIterable<unknown>>): Promise<[string, string]> => {
+    let text = "";
+    try {
+      for await (const event of await opened) text += wordsIn(JSON.stringify(event));
+      return [text, "no error"];
+    } catch (error) {
+      return [text, String(error)];
+    }
+  };
+  const told = [WORDS[0], expect.stringContaining("broke off")];
+  expect(await read(openai.chat.completions.create({ model: "dies", stream: true, messages }))).toEqual(told as [string, string]);
+  expect(await read(openai.responses.create({ model: "dies", stream: true, input: "Hello" }))).toEqual(told as [string, string]);
+  expect(await read(anthropic.messages.create({ model: "dies", max_tokens: 10, stream: true, messages }))).toEqual(
+    told as [string, string],
+  );
+});
 
 test("only the value of the model is changed in a body, once, wherever it stands", async () => {
   const body =
