@@ -1,6 +1,7 @@
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
+import { below } from "../http/path.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import { fieldAt } from "../tokens/field-at.ts";
 import type { Prompt } from "../tokens/prompt.ts";
@@ -22,13 +23,16 @@ export const isBound = ({ models, consumer }: Pick<Caller, "models" | "consumer"
  * read; `isPriced`: whether it matters which one is called, since it costs money.
  */
 export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: Prompt, isPriced: boolean): Problem | null {
-  const { caller, query, incoming } = exchange;
+  const { caller, incoming } = exchange;
   const isFree = (route.models === null || route.models.list.includes("*")) && !isBound(caller);
   if (route.models === null && isFree) return isPriced && prompt.isRead ? namingFault(prompt) : null;
-  for (const name of new URLSearchParams(query.slice(1)).getAll("model")) {
+  const named = namesBeside(exchange, route);
+  for (const name of named) {
     if (route.virtualModels.has(name)) return ofJsonAlone(name);
     if (!isAllowed(caller, route, name)) return modelUnknown(name);
   }
+  // What is said over a WebSocket is not read.
+  if (incoming.head.upgrade !== "" && named.length === 0 && !isFree) return UNNAMED;
   if (incoming.body === null) return null;
   const coding = incoming.head.fields.joined("content-encoding")?.trim().toLowerCase() ?? "";
   const isEncoded = coding !== "" && coding !== "identity";
@@ -48,8 +52,30 @@ export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: 
   if (model !== null && !isAllowed(caller, route, model)) return modelUnknown(model);
   const unknown = otherModels(bytes).find((name) => route.virtualModels.has(name) || !isAllowed(caller, route, name));
   if (unknown !== undefined) return modelUnknown(unknown);
-  if (model !== null || isFree) return null;
-  return problem("badRequest", 'The body must name a model in the field "model": this route has to know which one you call.');
+  return model !== null || named.length > 0 || isFree ? null : UNNAMED;
+}
+
+const UNNAMED = problem("badRequest", 'Name a model in the field "model" of the body: it has to be known which one you call.');
+
+/** The segments of paths behind which some providers have the name of a model: Azure's, Google's, Amazon's, and OpenAI's own of old. */
+const IN_PATH = /\/(?:deployments|models|model|engines)\/([^/:]+)/gi;
+
+/** Gives the models that a request names beside its body, where providers read them: in its query, and in its path below the route's. */
+function namesBeside({ query, path, incoming: { head } }: Exchange<Arrival>, { depth }: Route): string[] {
+  const parameters = new URLSearchParams(query.slice(1));
+  const inQuery = ["model", "deployment"].flatMap((name) => parameters.getAll(name));
+  // Who reads about a model does not call it.
+  if (head.upgrade === "" && (head.method === "GET" || head.method === "HEAD")) return inQuery;
+  return [...inQuery, ...[...below(path, depth).matchAll(IN_PATH)].map(([, name = ""]) => decoded(name))];
+}
+
+/** Gives a part of a path as it is read: as it stands where that can't be done. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Says why a caller may not name this model on a route; `null`: it may. */

@@ -5,7 +5,7 @@ import { prefixOf } from "../exchange/router.ts";
 import { matchOf } from "../http/path.ts";
 import { problem } from "../http/problem.ts";
 import { jsonReply } from "../http/reply.ts";
-import { mayCall } from "./bounds.ts";
+import { decoded, mayCall } from "./bounds.ts";
 
 /** When models were made: nobody knows, which clients read as long ago. */
 const MADE = { created: 0, created_at: "1970-01-01T00:00:00Z" };
@@ -34,7 +34,7 @@ function answerTo(route: Route, caller: Caller, name: string): Stop {
   const names = listedTo(route, caller);
   if (name === "") return { kind: "reply", reply: jsonReply(200, listOf(names), NOT_KEPT) };
   const wanted = decoded(name);
-  if (wanted === null || !names.includes(wanted)) return problem("notFound", "There is no model of this name that you may call.");
+  if (!names.includes(wanted)) return problem("notFound", "There is no model of this name that you may call.");
   return { kind: "reply", reply: jsonReply(200, modelOf(wanted), NOT_KEPT) };
 }
 
@@ -56,11 +56,3 @@ const listOf = (names: readonly string[]) => ({
   first_id: names[0] ?? null,
   last_id: names.at(-1) ?? null,
 });
-
-function decoded(name: string): string | null {
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return null;
-  }
-}

@@ -146,6 +146,28 @@ describe("a body is refused", () => {
   });
 });
 
+test("a model is found where providers read it beside the body", async () => {
+  const code = async (path: string, key = FREE, body = naming("gpt-4")) => (await post(path, key, body)).json.code ?? null;
+  expect(await code("/v1/openai/deployments/gpt-4o/chat/completions")).toBe("modelUnknown");
+  expect(await code("/v1/openai/deployments/gpt%2D4o/chat/completions")).toBe("modelUnknown");
+  expect(await code("/v1/models/gpt-4o:generateContent")).toBe("modelUnknown");
+  expect(await code(`${CHAT}?deployment=gpt-4o`)).toBe("modelUnknown");
+  expect(await code("/v1/openai/deployments/gpt-4/chat/completions")).toBeNull();
+  // Named there, it need not stand in the body.
+  expect(await code("/v1/openai/deployments/gpt-4/chat/completions", FREE, "{}")).toBeNull();
+  expect(await code("/keyed/engines/gpt-4/completions", KEY_BOUND, naming("gpt-5"))).toBe("modelUnknown");
+  const socket = (path: string, key: string) => ({ path, key });
+  for (const { path, key } of [
+    socket("/v1/realtime", FREE),
+    socket("/v1/realtime?model=gpt-4o", FREE),
+    socket("/keyed/realtime", KEY_BOUND),
+  ]) {
+    const asked = { authorization: `Bearer ${key}`, connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
+    const answer = await fetch(`${gateway.url}${path}`, { headers: { ...asked, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" } });
+    expect([path, [400, 403].includes(answer.status)]).toEqual([path, true]);
+  }
+});
+
 describe("each attempt has its own credential", () => {
   const last = () => provider.seen.at(-1)?.headers;
 
