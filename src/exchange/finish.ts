@@ -43,7 +43,8 @@ function refuse(exchange: Exchange, refusal: Problem, now: number): void {
   const head = ownHead(exchange, now - exchange.startedAt);
   const types = exchange.snapshot.problemTypes;
   if (exchange.route.mcp !== null) {
-    const reply = rpcRefusalReply(refusal, exchange.rpc?.id ?? null, exchange.id, types, head);
+    const accept = exchange.incoming.head.fields.joined("accept");
+    const reply = rpcRefusalReply(refusal, { id: exchange.rpc?.id ?? null, requestId: exchange.id, accept, types }, head);
     exchange.status = reply.status;
     exchange.incoming.reply(reply);
     return;

@@ -268,6 +268,10 @@ describe("a route to a server of the Model Context Protocol", () => {
     expect(limited.status).toBe(429);
     expect(limited.body).toMatchObject({ jsonrpc: "2.0", id: 1, code: "rateLimited", error: { code: 429, data: { code: "rateLimited" } } });
     expect(limited.headers.get("retry-after")).not.toBeNull();
+    expect(limited.headers.get("content-type")).toBe("application/json");
+    const plain = await send(running.url, "tools/call", { name: "search" }, READER, { accept: "*/*" });
+    expect(plain).toMatchObject({ status: 429, body: { code: "rateLimited", error: { code: 429 } } });
+    expect(plain.headers.get("content-type")).toBe("application/problem+json");
     expect((await send(running.url, "tools/call", { name: "write_file" })).status).toBe(200);
   });
 
