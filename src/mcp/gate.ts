@@ -45,7 +45,8 @@ export function mcpGate(mcp: RouteMcp): Gate {
   return (exchange) => {
     const { head } = exchange.incoming;
     if (exchange.asker !== null) return told(exchange, mcp);
-    if (head.upgrade !== "") return NO_UPGRADE;
+    // What else clients ask to change to, such as h2c, is not passed on.
+    if (head.upgrade === "websocket") return NO_UPGRADE;
     if (!METHODS.includes(head.method)) return NOT_TAKEN;
     if (head.method !== "POST") return exchange.body === null ? null : WITH_BODY;
     if (exchange.body === null) return ofHeaders(exchange, mcp);
@@ -107,9 +108,15 @@ export function toolRefusal(mcp: RouteMcp, caller: Caller, tool: string): Proble
   const scopes = mcp.scopesFor(tool);
   const missing = scopes.filter((scope) => !caller.scopes.includes(scope));
   if (missing.length === 0) return null;
-  const refusal = insufficientScope(caller, missing, scopes);
+  const refusal = caller.via === "none" ? nobodyMay(scopes) : insufficientScope(caller, missing, scopes);
   return mcp.resource === null ? refusal : challenged(refusal, mcp.resource);
 }
+
+/** Makes the refusal of a caller of whom nothing says who it is: a client that can log in does so then. */
+const nobodyMay = (scopes: readonly string[]): Problem =>
+  problem("keyMissing", `This tool needs the scope ${scopes.join(", ")}: send a key or a token that has it.`, {}, [
+    ["WWW-Authenticate", `Bearer realm="sluice", scope="${scopes.join(" ")}"`],
+  ]);
 
 /** Decides about the call of a tool, and tells what is counted by it. */
 function ofTool(exchange: Exchange<Arrival>, mcp: RouteMcp, tool: string): Problem | null {

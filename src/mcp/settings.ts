@@ -55,7 +55,7 @@ export type McpConfig = Static<typeof McpConfig>;
 /** The schema of a route's field. */
 export const McpField = Nullable(
   McpConfig,
-  "Says that the route's upstream is a server of the Model Context Protocol (MCP): Sluice then reads which tool a message calls, and decides, counts and lists by it. null: it is none.",
+  "Says that the route's upstream is a server of the Model Context Protocol (MCP): Sluice then reads which tool a message calls, and decides, counts and lists by it. Messages of at most 16 MB are read. null: it is none.",
 );
 
 /** Gives the faults of a route's `mcp` that the schema can't express. Paths begin with `at`. */

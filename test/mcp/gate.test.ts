@@ -176,7 +176,10 @@ describe("a route to a server of the Model Context Protocol", () => {
     expect((await asked("POST", upgrade)).status).toBe(400);
     expect(server.bodies).toEqual([]);
     expect((await asked("DELETE", {}, null)).status).toBe(200);
-    expect(server.bodies).toEqual([""]);
+    // As clients of Java ask for HTTP/2.
+    const h2c = { "content-type": "application/json", connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "AAMAAABk" };
+    expect((await asked("POST", h2c, JSON.stringify(legacy("ping")))).status).toBe(200);
+    expect(server.bodies).toEqual(["", JSON.stringify(legacy("ping"))]);
   });
 
   test("takes messages up to the route's bound, also when they come in chunks", async () => {

@@ -81,6 +81,19 @@ describe("a protected server", () => {
     expect(server.seen.some(({ headers }) => headers.authorization !== undefined)).toBe(false);
   });
 
+  test("asks callers without a key to log in when a tool needs scopes, where others are open to everybody", async () => {
+    using server = toolServer();
+    using issuer = await testIssuer();
+    await using running = await gateway(server.url, issuer.url, { "write_*": ["mcp:write"] }, { auth: "optional" });
+    expect((await fetch(running.resource, call("search", {}))).status).toBe(200);
+    const asked = await fetch(running.resource, call("write_file", {}));
+    expect(asked.status).toBe(401);
+    expect(asked.headers.get("www-authenticate")).toBe(
+      `Bearer realm="sluice", scope="mcp:write", resource_metadata="${running.url}/.well-known/oauth-protected-resource/mcp"`,
+    );
+    expect((await fetch(running.resource, call("write_file", await bearer(issuer, running.resource, "mcp:write")))).status).toBe(200);
+  });
+
   test("publishes nothing where only keys are taken, and leaves other resources' metadata to routes", async () => {
     using server = toolServer();
     using issuer = await testIssuer();
