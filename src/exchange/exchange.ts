@@ -217,6 +217,11 @@ export class Exchange<A extends Arrival = Incoming> {
     return lostUnits === null ? units : (units ?? 0) + lostUnits;
   }
 
+  /** The model that is told of the call: the one that answered, else the one that the caller names; "": none. */
+  get calledModel(): string {
+    return this.modelUsed ?? this.model ?? "";
+  }
+
   /** The nano-dollars that the call has cost; where nobody has said, those that were reserved for it. */
   get money(): number {
     const { spending } = this;

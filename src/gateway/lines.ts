@@ -113,8 +113,7 @@ const endedOf =
   (exchange: Exchange<Arrival>, elapsed: number): void => {
     if (exchange.grpc !== null && exchange.notes.grpcStatus === null) exchange.endedWith(statusOfHttp(exchange.status));
     const { status, caller, notes, tool } = exchange;
-    const model = exchange.modelUsed ?? exchange.model ?? "";
-    usage.note(route.name, caller, status, notes.isLimited, exchange.units ?? 0, exchange.money, model, tool ?? "");
+    usage.note(route.name, caller, status, notes.isLimited, exchange.units ?? 0, exchange.money, exchange.calledModel, tool ?? "");
     // The caller who gave up says nothing of the backend.
     if (notes.isForwarded && status !== 499) auto()?.observe(status >= 500, elapsed);
     recorder.note(exchange, elapsed);

@@ -31,7 +31,6 @@ import { Issuers } from "../issuers/issuers.ts";
 import { IssuerConfig } from "../issuers/settings.ts";
 import { type Limits, openLimits } from "../limits/open.ts";
 import { compilePolicies, termsOf } from "../limits/policy.ts";
-import { namesTool } from "../mcp/route-mcp.ts";
 import { LastFailures } from "../models/last-failures.ts";
 import { VirtualModels } from "../models/virtual-models.ts";
 import { Recorder } from "../observers/recorder.ts";
@@ -48,6 +47,7 @@ import type { OnChecked } from "../upstreams/health-check.ts";
 import { Upstreams } from "../upstreams/registry.ts";
 import { Troubles } from "../upstreams/troubles.ts";
 import { ERRORS, LIMITED, REQUESTS } from "../usage/book.ts";
+import { CalledNames } from "../usage/called-names.ts";
 import { Usage } from "../usage/usage.ts";
 import { parseSize } from "../values/units.ts";
 import { Journal } from "../versions/journal.ts";
@@ -118,6 +118,8 @@ export interface Services {
   /** Asks all processes of the gateway for what each knows by itself. */
   readonly everyone: Everyone;
   readonly usage: Usage;
+  /** The models and tools that the configuration names. */
+  readonly called: CalledNames;
   readonly history: History;
   /** What limits in shadow look at. */
   readonly shadow: Shadow;
@@ -159,10 +161,11 @@ export function openServices(ground: Ground): Services {
   declare(ground, who);
   const limits = openLimits(ground.scope, ground, who.health);
   const consumers = new ConsumerCounts();
+  const called = new CalledNames();
   const usage = new Usage({
     ...{ storage: ground.storage, clock: ground.clock, writer: ground.cells, isLeft: ground.bus.role === "worker" },
     hasRecord: (id) => who.records.registry.hasConsumer(id),
-    isConfigured: (column, name) => column === "tool" && who.records.routes.all().some(({ document }) => namesTool(document.mcp, name)),
+    isConfigured: (kind, name) => called.has(kind, name),
     onWritten: (id, more) => consumers.note(id, more[REQUESTS] ?? 0, more[ERRORS] ?? 0, more[LIMITED] ?? 0),
   });
   // What is closed can be dropped by whoever has written it.
@@ -179,7 +182,10 @@ export function openServices(ground: Ground): Services {
   const tracing = openTracing(ground);
   const denials = new Denials();
   const { clock, metrics, events, log, options } = ground;
-  const recorder = new Recorder({ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null });
+  const recorder = new Recorder({
+    ...{ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null },
+    isModel: (name) => called.has("model", name),
+  });
   const activities = openActivities(ground);
   const versions = openVersions(ground, { ...who, ...shared });
   const everyone = openEveryone(ground, { ...backends, denials });
@@ -187,7 +193,7 @@ export function openServices(ground: Ground): Services {
   const certificates = openCertificates(ground, acme);
   const hooks = openWebhooks(ground, { ...who, ...shared, activities });
   const own = { denials, everyone, recorder, activities, acme, certificates, versions, hooks };
-  return { ...who, ...signing, limits, usage, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
+  return { ...who, ...signing, limits, usage, called, history, shadow, ...shared, ...backends, picture, demo, tracing, ...own };
 }
 
 /** Opens everything that says who calls, and whether they may: the guard, the system's status, all records and the pools. */

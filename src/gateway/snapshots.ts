@@ -97,6 +97,7 @@ export class Snapshots {
     this.byName = new Map(compiled.map((route) => [route.name, route]));
     this.activitiesRoutes = this.compileActivities();
     this.forgetChanged(before);
+    this.nameCalled(compiled);
     this.beginCounts(compiled);
     const served = [...compiled, ...this.activitiesRoutes];
     const free = freePages(served);
@@ -173,6 +174,18 @@ export class Snapshots {
       if (next === undefined || next.upstream !== route.upstream || !Bun.deepEquals(next.document, route.document)) changed.add(name);
     }
     if (changed.size > 0) this.deps.services.caching.purge((route) => changed.has(route));
+  }
+
+  /** Tells usage and metrics which models and tools are told apart by their names. */
+  private nameCalled(compiled: readonly Route[]): void {
+    const { inForce, prices } = this.deps.ground;
+    const virtual = Object.entries(inForce.config.models).flatMap(([name, { try: attempts }]) => [
+      name,
+      ...attempts.map(({ model }) => model),
+    ]);
+    const allowed = compiled.flatMap(({ document }) => document.models);
+    const tools = compiled.flatMap(({ mcp }) => mcp?.names ?? []);
+    this.deps.services.called.enter([...virtual, ...allowed, ...Object.keys(prices.current?.table ?? {})], tools);
   }
 
   /** Tells counts that nothing has raised yet as 0: a counter that begins at 1 shows Prometheus no increase. */

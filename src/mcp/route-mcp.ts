@@ -81,9 +81,6 @@ const NONE: readonly string[] = [];
 const namedTools = ({ tools, scopes, cost }: Pick<McpConfig, "tools" | "scopes" | "cost">): string[] =>
   [...tools.include, ...Object.keys(scopes), ...Object.keys(cost)].filter((name) => !name.includes("*"));
 
-/** Tells whether a route's configuration names a tool; `null`: it has none of tools. */
-export const namesTool = (config: McpConfig | null, tool: string): boolean => config !== null && namedTools(config).includes(tool);
-
 /** Says what a route's tools are compiled with. */
 export interface McpMaterial {
   readonly name: string;

@@ -17,6 +17,7 @@ import { RequestLine } from "../telemetry/request-line.ts";
 import { spansOf } from "../telemetry/spans.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { Clock } from "../values/clock.ts";
+import { Costs } from "./costs.ts";
 
 export interface RecorderDeps {
   readonly clock: Clock;
@@ -24,6 +25,8 @@ export interface RecorderDeps {
   readonly events: EventHub;
   readonly denials: Denials;
   readonly tracing: Tracing;
+  /** Tells whether the configuration names a model. */
+  readonly isModel: (name: string) => boolean;
   /** The log; `null`: nothing is logged. */
   readonly log: Logger | null;
   /** Gives the writer of requests' lines; `null`: requests are not logged. */
@@ -54,7 +57,11 @@ export class Recorder {
   /** The counts of each limit's denials. */
   private readonly counts = new WeakMap<Policy, { value: number }>();
 
-  constructor(private readonly deps: RecorderDeps) {}
+  private readonly costs: Costs;
+
+  constructor(private readonly deps: RecorderDeps) {
+    this.costs = new Costs(deps.metrics.costs, deps.isModel);
+  }
 
   /** Writes down a request that has ended, `elapsed` milliseconds after its head had arrived. */
   note(exchange: Exchange<Arrival>, elapsed: number): void {
@@ -62,6 +69,7 @@ export class Recorder {
     const { route, notes } = exchange;
     route.metrics.observe(exchange.incoming.head.method, exchange.status, elapsed, exchange.trace);
     if (exchange.attempts > 1) metrics.retries.add({ route: route.name }, exchange.attempts - 1);
+    if (exchange.spending !== null) this.costs.add(route.name, exchange.calledModel, exchange.money);
     if (notes.refusal !== null) this.refused(exchange);
     if (notes.tool !== null) this.called(exchange, notes.tool);
     if (notes.grpcStatus !== null) metrics.grpcCalls.add({ route: route.metrics.route, status: nameOf(notes.grpcStatus) });

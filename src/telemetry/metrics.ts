@@ -117,6 +117,7 @@ export class Metrics {
   readonly shadowed: Counter;
   private readonly refusals: Counter;
   readonly retries: Counter;
+  readonly costs: Counter;
   readonly closedWebSockets: Counter;
   readonly unpriced: Counter;
   readonly modelAttempts: Counter;
@@ -149,6 +150,10 @@ export class Metrics {
       "Calls of models without a price, refused or counted as free: add them to prices.",
     );
     this.modelAttempts = this.counter(MODEL_ATTEMPTS, "Attempts of virtual models, by who was asked and what it came to.");
+    this.costs = this.counter(
+      "sluice_usage_cost_usd_total",
+      "Dollars that calls of models have cost, by the route and the model that answered. Models that the configuration does not name are other.",
+    );
     this.closedWebSockets = this.counter(
       "sluice_websockets_closed_total",
       "WebSockets that were closed since their callers went beyond the route's bounds, by the code they were closed with.",

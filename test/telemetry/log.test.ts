@@ -123,7 +123,7 @@ describe("the line of a request", () => {
     const [smart, same, long, tool] = (await lines()).map((line) => JSON.parse(line));
     expect(smart).toMatchObject({ model: "smart", modelUsed: "gpt-5", cost: 0.001230001, unit: "usd" });
     expect([same.model, same.modelUsed, same.cost]).toEqual(["gpt-5", undefined, 0]);
-    expect([long.model, long.cost]).toEqual(["\n".repeat(128), undefined]);
+    expect([long.model, long.cost]).toEqual(["\n".repeat(256), undefined]);
     expect([tool.model, tool.tool.includes(KEY)]).toEqual([undefined, false]);
   });
 
