@@ -100,7 +100,7 @@ function Attempts({ of: { name, try: attempts }, known }: { readonly of: Virtual
           cell: ({ fallback, weight }) => (fallback ? <Badge>when others fail</Badge> : `first, ${percent(weight / Math.max(1, weights))}`),
         },
         {
-          name: "Price",
+          name: "For a million tokens",
           isWide: true,
           cell: ({ price }) => (price === null ? <span class="fine">none</span> : `${money(price.input)} in, ${money(price.output)} out`),
         },
