@@ -54,7 +54,8 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     fix: "Add the model to `prices`, or set `unpriced` to `zero`.",
   },
   toolUnknown: {
-    meaning: "The route has no tool of this name, or lets nobody call it. Clients of the Model Context Protocol get it as an error of JSON-RPC, with status 200.",
+    meaning:
+      "The route has no tool of this name, or lets nobody call it. Clients of the Model Context Protocol get it as an error of JSON-RPC, with status 200.",
     who: "caller",
     fix: "Ask `tools/list` for the tools that you may call. Operators: the route's `mcp.tools`.",
   },

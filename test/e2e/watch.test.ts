@@ -348,7 +348,11 @@ describe("GET /admin/events", () => {
         return [type.slice("event: ".length), JSON.parse(data.slice("data: ".length))] as const;
       });
     expect(parsed.map(([type]) => type)).toEqual(["request", "request", "limit", "request", "change", "health", "change"]);
-    expect(parsed[2]?.[1]).toMatchObject({ route: "mine", consumer: "acme", limits: [{ name: "per-hour", unit: "requests", limit: 2, shadow: false }] });
+    expect(parsed[2]?.[1]).toMatchObject({
+      route: "mine",
+      consumer: "acme",
+      limits: [{ name: "per-hour", unit: "requests", limit: 2, shadow: false }],
+    });
     expect(parsed[3]?.[1]).toMatchObject({ status: 429, code: "rateLimited", path: "/mine", at: expect.stringMatching(/Z$/) });
     expect(parsed[5]?.[1]).toMatchObject({ from: "NORMAL", to: "DEGRADED", reason: "a test" });
     expect(parsed[6]?.[1]).toMatchObject({ action: "consumer.create", subject: "consumer new", actor: "env" });

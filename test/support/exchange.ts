@@ -123,7 +123,7 @@ export const snapshotOf = (route: Route): Snapshot => ({
   redactor: new Redactor(),
   identity: { headerName: "X-API-Key", header: "x-api-key", bearer: true, basic: false, query: null },
   resources: new Map(),
-    problemTypes: typesFrom(null),
+  problemTypes: typesFrom(null),
   judge: null,
 });
 
