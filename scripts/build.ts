@@ -4,6 +4,7 @@ import { brotliCompressSync } from "node:zlib";
 import { SWAGGER_FILES } from "../src/admin/swagger-files.ts";
 import { buildPage, SMALLEST } from "../src/console/build.ts";
 import { PAGES } from "../src/console/pages.ts";
+import { docFiles } from "../src/pages/doc-files.ts";
 import { kafkaPlugin } from "./kafka-plugin.ts";
 
 /** The platforms that are released. */
@@ -46,7 +47,7 @@ export async function compileProgram(files: string[], outfile: string, target: s
   process.exit(1);
 }
 
-/** Builds the pages that the binary holds, and compresses Swagger UI, where the modules `embedded.ts` and `swagger-embedded.ts` look for them. */
+/** Builds the pages that the binary holds, and compresses Swagger UI and the documentation, where the modules `embedded.ts`, `swagger-embedded.ts` and `docs-embedded.ts` look for them. */
 async function buildPages(): Promise<void> {
   for (const page of PAGES) {
     const { script, style } = await buildPage(page, SMALLEST);
@@ -57,6 +58,7 @@ async function buildPages(): Promise<void> {
     const file = Bun.file(Bun.resolveSync(`swagger-ui-dist/${name}`, import.meta.dir));
     await Bun.write(`dist/pages/${name}.br`, brotliCompressSync(await file.bytes()));
   }
+  await Bun.write("dist/pages/docs.json.br", brotliCompressSync(JSON.stringify(docFiles())));
 }
 
 /** Where the binary for a platform goes. */

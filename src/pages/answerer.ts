@@ -22,12 +22,12 @@ export interface PageAnswererDeps {
  */
 export const pageAnswerer =
   ({ config, leadsToConsole }: PageAnswererDeps): Answerer =>
-  (exchange) => {
+  async (exchange) => {
     const { incoming, path } = exchange;
     const { fields } = incoming.head;
     const host = fields.get("host") ?? "";
     const origin = `${incoming.isTls ? "https" : "http"}://${SANE_HOST.test(host) ? host : `localhost:${incoming.connection.server.port}`}`;
-    const found = pageAt(path, wantsPage(fields.joined("accept")), {
+    const found = await pageAt(path, wantsPage(fields.joined("accept")), {
       demo: demoOf(config()),
       origin,
       hasConsole: leadsToConsole(exchange),

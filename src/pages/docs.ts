@@ -1,14 +1,23 @@
 import { brotliDecompressSync } from "node:zlib";
-import { embeddedDocs } from "./docs.macro.ts" with { type: "macro" };
 
-const PACKED: string = embeddedDocs();
-let unpacked: Readonly<Record<string, string>> | null = null;
+/** True in the binary, where scripts/build.ts defines it. In a checkout there is no such name. */
+declare const SLUICE_HAS_PAGES: boolean;
+const isEmbedded = typeof SLUICE_HAS_PAGES !== "undefined";
 
-/** Gives the pages of the documentation as Markdown, by their path below `/docs/`; `README` is the index. They are unpacked when first asked for. */
-function pages(): Readonly<Record<string, string>> {
-  // The macro has written it: texts by name.
-  unpacked ??= JSON.parse(brotliDecompressSync(Buffer.from(PACKED, "base64")).toString()) as Record<string, string>;
-  return unpacked;
+type Pages = Readonly<Record<string, string>>;
+let known: Promise<Pages> | null = null;
+
+/** Gives the pages of the documentation as Markdown, by their path below `/docs/`; `README` is the index. They are read when first asked for. */
+function pages(): Promise<Pages> {
+  known ??= isEmbedded ? embedded() : import("./doc-files.ts").then(({ docFiles }) => docFiles());
+  return known;
+}
+
+/** Unpacks the pages that the binary holds, so that they fit its version and work offline. */
+async function embedded(): Promise<Pages> {
+  const { DOCS } = await import("./docs-embedded.ts");
+  // The build has written it: texts by name.
+  return JSON.parse(brotliDecompressSync(await Bun.file(DOCS).bytes()).toString()) as Pages;
 }
 
 /** Describes one page of the documentation. */
@@ -20,9 +29,9 @@ export interface Doc {
 }
 
 /** Finds the page at a path such as `/docs` or `/docs/guides/limits`; `null` when there is none. A path may end with `.md`. */
-export function docAt(path: string): Doc | null {
+export async function docAt(path: string): Promise<Doc | null> {
   const name = path.replace(/^\/docs\/?/, "").replace(/\.md$/, "") || "README";
-  const all = pages();
+  const all = await pages();
   const markdown = Object.hasOwn(all, name) ? all[name] : undefined;
   if (markdown === undefined) return null;
   return { title: /^# (.*)$/m.exec(markdown)?.[1] ?? "Sluice", markdown, html: () => htmlOf(name, markdown) };
@@ -43,9 +52,9 @@ function htmlOf(name: string, markdown: string): string {
 }
 
 /** Gives the text of `/llms.txt`: the pages of the documentation as Markdown, for programs that read on somebody's behalf. */
-export const llmsText = (): string =>
+export const llmsText = async (): Promise<string> =>
   `# Sluice\n\n> An API gateway in one binary: API keys, rate limits, quotas, load balancing, retries, circuit breakers, cache, audit.\n\n## Documentation\n\n${Object.entries(
-    pages(),
+    await pages(),
   )
     .map(([name, markdown]) => `- [${/^# (.*)$/m.exec(markdown)?.[1] ?? name}](/docs/${name}.md)`)
     .join("\n")}\n\n## API\n\n- [OpenAPI document of the admin API](/swagger/json)\n`;

@@ -131,8 +131,8 @@ const framed = new Map<string, Text>();
  * Gives what stands at `/docs` and below: a page for a browser, Markdown for a program and for a path that ends so. `null` where there is
  * no page.
  */
-function docs(path: string, isPage: boolean): Text | null {
-  const doc = docAt(path);
+async function docs(path: string, isPage: boolean): Promise<Text | null> {
+  const doc = await docAt(path);
   if (doc === null) return null;
   if (!isPage || path.endsWith(".md")) return { type: "text/markdown; charset=utf-8", body: Buffer.from(doc.markdown) };
   let text = framed.get(doc.markdown);
@@ -145,8 +145,8 @@ function docs(path: string, isPage: boolean): Text | null {
 }
 
 /** Gives the text of a page of our own, or `null` where there is none. */
-export function pageAt(path: string, isPage: boolean, surroundings: Surroundings): Text | null {
-  if (path === "/llms.txt") return { type: "text/plain; charset=utf-8", body: Buffer.from(llmsText()) };
+export async function pageAt(path: string, isPage: boolean, surroundings: Surroundings): Promise<Text | null> {
+  if (path === "/llms.txt") return { type: "text/plain; charset=utf-8", body: Buffer.from(await llmsText()) };
   if (path !== "/") return docs(path, isPage);
   const { html, json } = landing(surroundings);
   return isPage ? { type: HTML, body: Buffer.from(html) } : { type: "application/json", body: Buffer.from(JSON.stringify(json)) };

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { isForUsers } from "../../src/pages/docs.macro.ts";
+import { isForUsers } from "../../src/pages/doc-files.ts";
 import { docAt, llmsText } from "../../src/pages/docs.ts";
 import { FILES, ROOT } from "./files.ts";
 
@@ -38,10 +38,10 @@ test("every decision that is written down is reached from the list of decisions"
     expect(index).toContain(`(${file.slice("docs/adr/".length)})`);
 });
 
-test("the gateway shows its users the pages for them, and none about how it is built", () => {
-  for (const file of users) expect(docAt(`/${file}`)).not.toBeNull();
-  for (const path of ["/docs/ARCHITECTURE", "/docs/adr/README", "/docs/adr/0001-own-http-stack"]) expect(docAt(path)).toBeNull();
-  expect(llmsText()).not.toMatch(/adr|ARCHITECTURE/);
+test("the gateway shows its users the pages for them, and none about how it is built", async () => {
+  for (const file of users) expect(await docAt(`/${file}`)).not.toBeNull();
+  for (const path of ["/docs/ARCHITECTURE", "/docs/adr/README", "/docs/adr/0001-own-http-stack"]) expect(await docAt(path)).toBeNull();
+  expect(await llmsText()).not.toMatch(/adr|ARCHITECTURE/);
 });
 
 test("the users' pages lead to no page that the gateway does not show", async () => {

@@ -23,8 +23,8 @@ test("a browser gets a page, a program gets JSON", () => {
     expect([accept, wantsPage(accept)]).toEqual([accept, false]);
 });
 
-test("pages of the documentation have words where the repository has pictures, which are not in the binary", () => {
-  const html = docAt("/docs/guides/console")?.html() ?? "";
+test("pages of the documentation have words where the repository has pictures, which are not in the binary", async () => {
+  const html = (await docAt("/docs/guides/console"))?.html() ?? "";
   expect(html).toContain("<em>Now:");
   expect(html).not.toContain("<img");
 });
