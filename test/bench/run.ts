@@ -2,17 +2,16 @@
 // Needs wrk or autocannon on the PATH. With nginx and haproxy there these are measured beside it, as limiting proxies with one worker; with redis-server limits
 // in Redis are; with h2load (nghttp2-client) requests over HTTP/2 are. `--workers N` adds the gateway with N workers on N cores. Each is measured `--rounds`
 // times in turn, and the medians are told: on a machine that others use, one round is compared with itself alone. `--only` names subjects by a pattern.
-// `bun run bench [--seconds N] [--rounds N] [--only PATTERN] [--binary dist/sluice] [--workers N]`
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Then calls of models, which need wrk (models.ts): `bun run bench litellm` measures those alone, with LiteLLM beside, where that is on the PATH.
+// `bun run bench [litellm] [--seconds N] [--rounds N] [--only PATTERN] [--binary dist/sluice] [--workers N]`
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { SignJWT } from "jose";
 import { freePort } from "../support/process.ts";
+import { benchModels } from "./models.ts";
+import { answering, cpuTime, median, on, option, Programs } from "./processes.ts";
 
-const option = (name: string): string | undefined => {
-  const at = Bun.argv.indexOf(`--${name}`);
-  return at < 0 ? undefined : Bun.argv[at + 1];
-};
 const SECONDS = Number(option("seconds") ?? 2);
 const ROUNDS = Number(option("rounds") ?? 5);
 /** Seconds for which each is loaded before: JavaScript that runs for a second has not been compiled for the last time. */
@@ -39,57 +38,20 @@ if (LOADER === null) {
 /** The subject's core, and that of what loads it and serves it. With as many workers as cores they share the last one. */
 const SUBJECT = "0";
 const OTHERS = String(Math.min(Math.max(WORKERS, 1), cpus().length - 1));
-const isSplit = cpus().length > 1 && Bun.which("taskset") !== null;
-const on = (cores: string, command: string[]): string[] => (isSplit ? ["taskset", "-c", cores, ...command] : command);
+const program = BINARY === undefined ? [process.execPath, resolve(import.meta.dir, "../../src/main.ts")] : [resolve(BINARY)];
+if (Bun.argv.includes("litellm")) {
+  await benchModels(program, true);
+  process.exit();
+}
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
-const children: Bun.Subprocess[] = [];
-
-function spawn(cores: string, command: string[], env: Record<string, string> = {}): Bun.Subprocess {
-  const child = Bun.spawn(on(cores, command), { cwd: folder, env: { ...process.env, ...env }, stdout: "ignore", stderr: "ignore" });
-  children.push(child);
-  return child;
-}
-
-async function answering(url: string, headers: Record<string, string> = {}): Promise<void> {
-  for (let i = 0; i < 3000; i++) {
-    if (
-      await fetch(url, { headers }).then(
-        (answer) => answer.ok,
-        () => false,
-      )
-    )
-      return;
-    await Bun.sleep(10);
-  }
-  throw new Error(`${url} does not answer`);
-}
-
-/** CPU time that a process and its descendants have used, those that have ended included, in microseconds (Linux). */
-function cpuTime(pid: number): number {
-  const children = new Map<number, number[]>();
-  const ticks = new Map<number, number>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const fields = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
-      const [parent, spent] = [Number(fields[1]), fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0)];
-      ticks.set(Number(name), spent);
-      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
-    } catch {
-      // It has ended meanwhile: its parent has its time.
-    }
-  }
-  const sum = (of: number): number => (children.get(of) ?? []).reduce((all, child) => all + sum(child), ticks.get(of) ?? 0);
-  return sum(pid) * 10_000;
-}
+const programs = new Programs(folder);
+const spawn = programs.spawn.bind(programs);
 
 /** Puts what is told of one subject into columns. */
 const rowOf = (name: string, cells: readonly string[]): string =>
   name.padEnd(38) + cells.map((cell, i) => cell.padStart(WIDTHS[i] ?? 12)).join("");
 const WIDTHS = [12, 12, 12, 9, 8, 11];
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 const timeWait = (): number => Number(/TCP: .*tw (\d+)/.exec(readFileSync("/proc/net/sockstat", "utf8"))?.[1] ?? 0);
 
@@ -246,7 +208,6 @@ try {
   spawn(OTHERS, [process.execPath, "backend.ts"]);
   await answering(`http://127.0.0.1:${backendPort}`);
   const bare = spawn(SUBJECT, [process.execPath, "bare.ts"]);
-  const program = BINARY === undefined ? [process.execPath, resolve(import.meta.dir, "../../src/main.ts")] : [resolve(BINARY)];
   const gateway = spawn(SUBJECT, program, {
     SLUICE_PORT: String(port),
     SLUICE_HOST: "127.0.0.1",
@@ -357,9 +318,7 @@ try {
     }
   }
 } finally {
-  // A program of several processes ends its others when it is asked to end.
-  for (const child of children) child.kill("SIGTERM");
-  await Promise.race([Promise.all(children.map(({ exited }) => exited)), Bun.sleep(2000)]);
-  for (const child of children) child.kill("SIGKILL");
+  await programs.end();
   rmSync(folder, { recursive: true, force: true });
 }
+if (ONLY.test("models")) await benchModels(program, false);
