@@ -19,7 +19,10 @@ export interface AttemptResult {
   /** The virtual model. */
   readonly model: string;
   readonly attempt: ModelAttempt;
-  /** `answered`: what it said went to the caller, be it an error after which no other attempt is made. `broken`: it answered, and the answer broke off when its caller had seen a part. `left`: the caller has left meanwhile. */
+  /**
+   * `answered`: what it said went to the caller, be it an error after which no other attempt is made. `broken`: it answered, and the answer
+   * broke off when its caller had seen a part. `left`: the caller has left meanwhile.
+   */
   readonly outcome: Failed | "answered" | "broken" | "left";
 }
 
@@ -36,6 +39,7 @@ export type Made = { readonly answer: UpstreamResponse } | { readonly failed: Fa
 export class MadeAttempt {
   /** How much was to be done at the exchange's end before this began. */
   private readonly since: number;
+  private hasAnswered = false;
 
   /** `prompt`: the request as this attempt's upstream gets it. */
   constructor(
@@ -86,7 +90,7 @@ export class MadeAttempt {
     const held = new HeldAnswer(body, isStream, {
       lastWords: () => errorEvent(this.exchange.prompt?.api ?? "other", BROKEN_OFF, this.exchange.meter?.passed ?? 0),
       onBroken: () => {
-        if (!this.exchange.isOver) this.tell("broken");
+        if (this.hasAnswered && !this.exchange.isOver) this.tell("broken");
       },
     });
     const verdict = await this.decided(held, until, giveUpAt);
@@ -152,6 +156,7 @@ export class MadeAttempt {
     } catch (error) {
       return this.thrown(error);
     }
+    this.hasAnswered = true;
     this.tell("answered");
     const fields = answer.fields.shared();
     fields.set("X-Model-Used", "x-model-used", this.attempt.model);
