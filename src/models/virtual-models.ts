@@ -14,7 +14,7 @@ export interface VirtualModelsDeps extends AttemptDeps {
   readonly random: () => number;
 }
 
-/** Milliseconds that an attempt must have at least: timers are no more exact, and nobody answers within them. */
+/** Milliseconds that any attempt but the first must have at least: timers are no more exact, and nobody answers within them. */
 const TOO_SHORT = 5;
 
 /** Answers requests for virtual models: asks those who may answer one after the other, until one has something to read. */
@@ -33,7 +33,7 @@ export class VirtualModels {
     const failed: { attempt: ModelAttempt; outcome: Failed }[] = [];
     for (const attempt of orderOf(model.attempts, random)) {
       const now = clock.now();
-      if (now + TOO_SHORT >= giveUpAt) break;
+      if (failed.length > 0 && now + TOO_SHORT >= giveUpAt) break;
       const made = await new MadeAttempt(this.deps, exchange, model, attempt, renamed(prompt, attempt.model)).run(
         Math.min(now + model.firstToken, giveUpAt),
         giveUpAt,
