@@ -129,9 +129,12 @@ export const RouteConfig = Shape(
       "Where a response says what it cost, for limits and quotas that count usage; by default the credential's, if there is one. Such responses are asked for uncompressed.",
       { default: null },
     ),
-    models: ModelNames("The models that callers may name, virtual ones of models among them. Empty: any, and none is looked for.", {
-      default: [],
-    }),
+    models: ModelNames(
+      'The models that callers may name, virtual ones of "models" among them; "*" means any. Bodies are read for it, and refused where they are unreadable. Empty: bodies are not read for it, and no virtual model can be named.',
+      {
+        default: [],
+      },
+    ),
     mcp: McpField,
     cors: Type.Union([CorsConfig, Type.Null()], {
       default: null,
