@@ -82,8 +82,7 @@ export const isFault = (read: Messages | RpcFault): read is RpcFault => "error" 
  * Reads the messages of a body, strictly: what a server could read otherwise than Sluice is a fault.
  *
  * @example
- * const read = parseMessages('{"jsonrpc":"2.0","id":1,"method":"tools/list"}');
- * if (!isFault(read)) read.messages[0]; // { kind: "request", id: 1, method: "tools/list", params: {} }
+ * parseMessages('{"jsonrpc":"2.0","id":1,"method":"tools/list"}'); // { isBatch: false, messages: [{ kind: "request", id: 1, method: "tools/list", params: {} }] }
  */
 export function parseMessages(body: Uint8Array | string): Messages | RpcFault {
   const text = textOf(body);

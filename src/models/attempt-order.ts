@@ -10,7 +10,7 @@ export interface Weighted {
  * others' that are left; then the fallbacks, as they are listed. `random` gives numbers from 0 up to 1.
  *
  * @example
- * orderOf([{ weight: 9, isFallback: false }, { weight: 1, isFallback: true }], Math.random); // both, in this order
+ * orderOf([{ weight: 1, isFallback: true }, { weight: 9, isFallback: false }], Math.random); // [{ weight: 9, isFallback: false }, { weight: 1, isFallback: true }]
  */
 export function orderOf<T extends Weighted>(attempts: readonly T[], random: () => number): T[] {
   const left = attempts.filter(({ isFallback }) => !isFallback);
