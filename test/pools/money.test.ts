@@ -15,7 +15,9 @@ import type { Prompt } from "../../src/tokens/prompt.ts";
 import { NANO } from "../../src/values/money.ts";
 import { FakeClock } from "../support/clock.ts";
 import { exchangeOn, routeOf } from "../support/exchange.ts";
+import { modelProvider } from "../support/model-provider.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
+import { serving } from "../support/serving.ts";
 
 const closings: (() => unknown)[] = [];
 afterAll(async () => {
@@ -300,5 +302,44 @@ describe("a request with a pool's key", () => {
     expect(await grown).toBe(true);
     await all.pools.refresh();
     expect(all.used()).toEqual([[0.1 * NANO]]);
+  });
+});
+
+describe("a pool with budgets in dollars, before a provider", () => {
+  /** Ten cents for each token that comes back; what is sent costs nothing. */
+  const PRICES = { m: { input: "0", output: "100000" } };
+  const call = (gateway: { readonly url: string }, dollars: number, model = "m") =>
+    fetch(`${gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model, max_tokens: 10 * dollars, messages: [{ role: "user", content: "hi" }] }),
+    });
+
+  test("is spent to its end and no further, tells so in dollars, and takes no model without a price", async () => {
+    using provider = modelProvider();
+    const gateway = serving({
+      prices: PRICES,
+      tiers: { anonymous: { limits: [] } },
+      pools: { p: { keys: [{ id: "one", secret: "sk-one", cost: "usd", limit: "10.50", window: "1h" }] } },
+      routes: [{ name: "llm", path: "/v1", upstream: provider.url, stripPrefix: false, auth: "none", credential: { pool: "p" } }],
+    });
+    try {
+      expect((await call(gateway, 6)).status).toBe(200);
+      const shown = (await (await gateway.admin("GET", "/admin/pools/p")).json()) as { state: { keys: object[] } };
+      expect(shown.state.keys).toMatchObject([
+        { unit: "usd", remaining: 4.5, budgets: [{ of: "usd", limit: 10.5, window: "3600s", used: 6 }] },
+      ]);
+      expect(await (await fetch(`${gateway.url}/metrics`)).text()).toContain('sluice_pool_usd_remaining{pool="p",key="one"} 4.5');
+      const answers = await Promise.all([4, 4, 4].map((dollars) => call(gateway, dollars)));
+      const refused = answers.filter(({ status }) => status === 429);
+      expect(refused).toHaveLength(2);
+      expect(await refused[0]?.json()).toMatchObject({ code: "poolExhausted" });
+      const never = await call(gateway, 11);
+      expect(await never.json()).toMatchObject({ code: "costTooHigh", detail: expect.stringContaining("may cost 11 dollars") });
+      expect(await (await call(gateway, 1, "another")).json()).toMatchObject({ code: "modelUnpriced", status: 403 });
+      expect(gateway.faults).toEqual([]);
+    } finally {
+      await gateway.stop();
+    }
   });
 });
