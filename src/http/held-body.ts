@@ -6,12 +6,15 @@ export class HeldBody implements Body {
   readonly length: number;
   /** All of it, or `null` when it is too large, or goes on before it has ended. Rejects when it breaks off. */
   readonly whole: Promise<Uint8Array | null>;
+  /** What `whole` gives, where it is there already: nobody need wait for it then. `null`: it is not, or is too large. */
+  ready: Uint8Array | null = null;
   /** The fields that followed it; `null`: there were none, or it has not ended. */
   trailers: Trailers | null = null;
   private held: Uint8Array[] = [];
   private size = 0;
   private sink: Sink | null = null;
   private isEnded = false;
+  private isTooLarge = false;
   private failure: Error | null = null;
   private giveUp: () => void = () => {};
 
@@ -30,13 +33,16 @@ export class HeldBody implements Body {
           this.held.push(bytes);
           this.size += bytes.length;
           if (this.counts(bytes.length) && this.size <= this.max) return true;
+          this.isTooLarge = true;
           resolve(null);
           return false;
         },
         end: (trailers = null) => {
           this.isEnded = true;
           this.trailers = trailers;
-          resolve(this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.size));
+          const bytes = this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.size);
+          if (!this.isTooLarge && this.sink === null) this.ready = bytes;
+          resolve(bytes);
           this.sink?.end(trailers);
         },
         fail: (reason) => {

@@ -53,8 +53,14 @@ export class ModelGates {
     };
   }
 
-  private async read(exchange: Exchange<Arrival>, route: Route, prices: Prices | null): Promise<Problem | null> {
-    const prompt = await promptOf(exchange, route, true);
+  private read(exchange: Exchange<Arrival>, route: Route, prices: Prices | null): Problem | null | Promise<Problem | null> {
+    const prompt = promptOf(exchange, route, true);
+    return prompt instanceof Promise
+      ? prompt.then((read) => this.decide(exchange, route, prices, read))
+      : this.decide(exchange, route, prices, prompt);
+  }
+
+  private decide(exchange: Exchange<Arrival>, route: Route, prices: Prices | null, prompt: Prompt): Problem | null {
     exchange.model = prompt.model;
     const refusal = modelRefusal(exchange, route, prompt, prices !== null);
     if (refusal === null && prices !== null) this.price(exchange, route, prices, prompt);

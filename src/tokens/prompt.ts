@@ -94,13 +94,14 @@ function apiOf(path: string, request: Record<string, unknown> | null): ModelApi 
 }
 
 /**
- * Reads a request's body to see what it will cost. Rejects when the body breaks off. `length`: what Content-Length says, or -1.
+ * Reads a request's body to see what it will cost: at once, where it came with its head. Rejects when the body breaks off. `length`: what
+ * Content-Length says, or -1.
  */
-export async function readPrompt(body: Body | null, length: number, hints: PromptHints): Promise<Prompt> {
+export function readPrompt(body: Body | null, length: number, hints: PromptHints): Prompt | Promise<Prompt> {
   const { path, mediaType } = hints;
   if (body === null) return { ...unread(body, 0, path), isRead: true };
   const isJson = isJsonType(mediaType);
-  const isForm = hints.form !== null && mediaType === "multipart/form-data";
+  const isForm = hints.form !== null && mediaType === FORM;
   const mayRead = (isJson || isForm) && readAtOnce < MAX_READ_AT_ONCE;
   const max = mayRead ? hints.max : MAX_KEPT_PLAIN;
   if (length > max) return unread(body, length, path);
@@ -108,6 +109,13 @@ export async function readPrompt(body: Body | null, length: number, hints: Promp
   const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? hints.max : Math.max(0, length);
   readAtOnce += reserved;
   const held = new HeldBody(body, max);
+  if (held.ready === null) return readLater(held, reserved, length, hints);
+  readAtOnce -= reserved;
+  return ofBytes(held.ready, hints);
+}
+
+/** Waits for a body for which `reserved` bytes are put aside. */
+async function readLater(held: HeldBody, reserved: number, length: number, hints: PromptHints): Promise<Prompt> {
   let bytes: Uint8Array | null;
   try {
     bytes = await held.whole;
@@ -116,14 +124,20 @@ export async function readPrompt(body: Body | null, length: number, hints: Promp
   } finally {
     readAtOnce -= reserved;
   }
-  if (bytes === null) return unread(held, length, path);
+  return bytes === null ? unread(held, length, hints.path) : ofBytes(bytes, hints);
+}
+
+function ofBytes(bytes: Uint8Array, hints: PromptHints): Prompt | Promise<Prompt> {
+  const { path, mediaType, form } = hints;
   const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
-  if (isForm) return ofForm(bytes, weight, await formOf(bytes, hints.form ?? ""), path);
-  const value = isJson || beginsAsObject(bytes) ? parsed(bytes) : null;
+  if (form !== null && mediaType === FORM) return formOf(bytes, form).then((fields) => ofForm(bytes, weight, fields, path));
+  const value = isJsonType(mediaType) || beginsAsObject(bytes) ? parsed(bytes) : null;
   if (value === null) return { ...unread(new WholeBody(bytes), bytes.length, path), bytes, weight };
   return ofJson(bytes, weight, value, hints);
 }
+
+const FORM = "multipart/form-data";
 
 /** Says what a request costs whose fields stand in a form, as those do that bring a file along. */
 function ofForm(bytes: Uint8Array, weight: number, form: ReadonlyMap<string, readonly string[]> | null, path: string): Prompt {

@@ -11,14 +11,14 @@ const mayAskForUsage = (exchange: Exchange<Arrival>, { usage }: Route): boolean 
   usage?.isOpenAi === true && exchange.incoming.head.fields.get("anthropic-version") === null && !TAKES_NO_OPTIONS.test(exchange.path);
 
 /**
- * Reads the body of an exchange, for whoever needs it first: `exchange.prompt` has it until the exchange ends. Rejects with
- * `UpstreamFailure` when the body breaks off, or its caller leaves. `readsModel`: whether the model matters, which may stand in a form.
+ * Reads the body of an exchange, for whoever needs it first: `exchange.prompt` has it until the exchange ends. Waits only for what has not
+ * come yet. Throws, or rejects with, `UpstreamFailure` when the body breaks off, or its caller leaves. `readsModel`: whether the model matters, which may stand in a form.
  */
-export async function promptOf(exchange: Exchange<Arrival>, route: Route, readsModel: boolean): Promise<Prompt> {
+export function promptOf(exchange: Exchange<Arrival>, route: Route, readsModel: boolean): Prompt | Promise<Prompt> {
   if (exchange.prompt !== null) return exchange.prompt;
   const { head } = exchange.incoming;
   const length = head.framing === "chunked" ? -1 : head.contentLength;
-  const prompt = await readPrompt(exchange.body, length, {
+  const prompt = readPrompt(exchange.body, length, {
     path: exchange.path,
     mediaType: head.fields.mediaType,
     form: readsModel ? head.fields.get("content-type") : null,
@@ -27,6 +27,10 @@ export async function promptOf(exchange: Exchange<Arrival>, route: Route, readsM
     max: route.models === null ? MAX_READ : Math.max(MAX_READ, route.maxBodySize ?? exchange.snapshot.maxBodySize),
     findsModel: route.models !== null,
   });
+  return prompt instanceof Promise ? prompt.then((read) => kept(exchange, read)) : kept(exchange, prompt);
+}
+
+function kept(exchange: Exchange<Arrival>, prompt: Prompt): Prompt {
   if (prompt.weight > 0) exchange.onEnded(() => letGo(prompt));
   exchange.prompt = prompt;
   // Nothing may be taken for it any more.

@@ -170,7 +170,8 @@ export class Forwarder {
 
   /** Reads what the request will cost, and takes a credential for it. */
   private async prepare(exchange: Exchange<Arrival>, route: Route, turn: Turn | null): Promise<void> {
-    const prompt = exchange.prompt ?? (await promptOf(exchange, route, false));
+    const reading = promptOf(exchange, route, false);
+    const prompt = reading instanceof Promise ? await reading : reading;
     if (route.credential === null) return;
     const charge = turn === null ? exchange.spending : turn.charge;
     const use = CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body), charge);
