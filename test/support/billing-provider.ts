@@ -20,53 +20,58 @@ export const MODELS = {
   lumpy: { reports: "nothing", perEvent: 1.25 },
   /** Costs nothing, and says so. */
   zero: { reports: "zero" },
+  /** Keeps half of each request for the next ones, by the interface that tells so. */
+  keeping: { kept: 0.5 },
   /** Breaks its streams off in the middle. */
-  broken: { breaks: true },
+  broken: { ends: "broken" },
+  /** Ends its streams in the middle as if they were over. */
+  short: { ends: "early" },
+  /** Answers with an error, and bills nothing. */
+  failing: { ends: "failed" },
+  /** Begins to answer, and says nothing until its caller leaves. */
+  stalling: { ends: "never" },
 } as const satisfies Record<string, Habits>;
 export type BilledModel = keyof typeof MODELS;
 
 interface Habits {
   readonly cached?: number;
+  readonly kept?: number;
   readonly reasoning?: number;
   /** Tokens of a request for each that its text has by four bytes a token. */
   readonly density?: number;
   readonly reports?: "nothing" | "zero";
   /** Tokens in each event, on average. */
   readonly perEvent?: number;
-  readonly breaks?: boolean;
+  readonly ends?: "broken" | "early" | "failed" | "never";
 }
 
-/** Nano-dollars for a token: of the request, of its part that was kept, of the answer, and of thoughts. */
-export const PRICES = { input: 4000n, cached: 1000n, output: 60_000n, reasoning: 90_000n };
+/** Nano-dollars for a token: of the request, of its parts that were or are kept, of the answer, and of thoughts. */
+export const PRICES = { input: 4000, cached: 1000, kept: 5000, output: 60_000, reasoning: 90_000 };
 /** The same in dollars for a million, as Sluice's configuration has them; and the tokens of an answer whose request sets no bound. */
 export const MAX_OUTPUT = 60;
-export const PRICE = { input: "4", output: "60", cacheRead: "1", reasoning: "90", maxOutput: MAX_OUTPUT };
+export const PRICE = { input: "4", output: "60", cacheRead: "1", cacheWrite: "5", reasoning: "90", maxOutput: MAX_OUTPUT };
 
 /** Holds what was billed for one request. */
 export interface Bill {
   /** What the caller has named the request. */
   readonly id: string;
   readonly model: BilledModel;
-  /** The `Date.now()` when it came. */
-  readonly at: number;
   /** What is to be reserved for it, in nano-dollars, by its text at four bytes a token and by its bound. */
-  readonly reserve: bigint;
+  readonly reserve: number;
   /** What of it is for the request itself; and whether it may grow, since the request sets no bound. */
-  readonly asked: bigint;
+  readonly asked: number;
   readonly mayGrow: boolean;
   /** Nano-dollars that it has cost by now. */
-  cost: bigint;
+  cost: number;
   /** The events with text that were sent. */
   events: number;
-  end: "open" | "complete" | "broken" | "cancelled";
+  end: "open" | "complete" | "early" | "broken" | "failed" | "cancelled";
 }
 
 export interface BillingProvider {
   readonly url: string;
   /** One for each request that was taken, the oldest first. */
   readonly bills: Bill[];
-  /** The sum of all that was billed, in nano-dollars. */
-  readonly total: bigint;
   /** Answers that are not over. */
   readonly open: number;
   [Symbol.dispose](): void;
@@ -80,9 +85,10 @@ interface Call {
   readonly habits: Habits;
   readonly input: number;
   readonly cached: number;
+  readonly kept: number;
   readonly reasoning: number;
   /** Nano-dollars for each token of thoughts. */
-  readonly perThought: bigint;
+  readonly perThought: number;
   /** Tokens that are seen. */
   readonly output: number;
 }
@@ -101,15 +107,17 @@ export function billingProvider(): BillingProvider {
       const api = apiOf(new URL(request.url).pathname);
       const call = callOf(request, body, api);
       bills.push(call.bill);
-      return body.stream === true ? streamed(call, api, body) : whole(call, api);
+      if (call.habits.ends === "failed") {
+        call.bill.end = "failed";
+        return Response.json({ error: { message: "The server had an error", type: "api_error" } }, { status: 500 });
+      }
+      if (body.stream === true) return streamed(call, api, body);
+      return call.habits.ends === "never" ? stalled(call, request.signal) : whole(call, api);
     },
   });
   return {
     url: `http://127.0.0.1:${server.port}`,
     bills,
-    get total() {
-      return bills.reduce((sum, { cost }) => sum + cost, 0n);
-    },
     get open() {
       return bills.filter(({ end }) => end === "open").length;
     },
@@ -137,15 +145,16 @@ function callOf(request: Request, body: Json, api: Api): Call {
   const tokens = Math.max(1, Math.ceil(most * (0.4 + 0.6 * size)));
   const reasoning = Math.floor(tokens * (habits.reasoning ?? 0));
   // A model that thinks has its thoughts' price reserved for all of the answer.
-  const dearest = PRICES.reasoning > PRICES.output ? PRICES.reasoning : PRICES.output;
-  const asked = BigInt(estimate) * PRICES.input;
+  const dearest = Math.max(PRICES.reasoning, PRICES.output);
+  const asked = estimate * PRICES.input;
   const bill: Bill = {
-    ...{ id, model, at: Date.now(), cost: 0n, events: 0, end: "open" },
-    ...{ asked, reserve: asked + BigInt(bound ?? MAX_OUTPUT) * dearest, mayGrow: bound === undefined },
+    ...{ id, model, cost: 0, events: 0, end: "open" },
+    ...{ asked, reserve: asked + (bound ?? MAX_OUTPUT) * dearest, mayGrow: bound === undefined },
   };
   // Anthropic's interface does not tell thoughts from the rest of an answer, in its reports and in its prices.
   const perThought = api === "messages" ? PRICES.output : PRICES.reasoning;
-  return { bill, habits, input, reasoning, perThought, cached: Math.floor(input * (habits.cached ?? 0)), output: tokens - reasoning };
+  const kept = api === "messages" ? Math.floor(input * (habits.kept ?? 0)) : 0;
+  return { bill, habits, input, kept, reasoning, perThought, cached: Math.floor(input * (habits.cached ?? 0)), output: tokens - reasoning };
 }
 
 /** Gives the bytes of all texts. */
@@ -155,25 +164,29 @@ function textBytes(value: unknown): number {
 }
 
 /** Gives what a call costs of which so many tokens were seen. */
-function costOf({ habits, input, cached, reasoning, perThought }: Call, seen: number): bigint {
-  if (habits.reports === "zero") return 0n;
-  const { input: perInput, cached: perCached, output: perOutput } = PRICES;
-  return BigInt(input - cached) * perInput + BigInt(cached) * perCached + BigInt(reasoning) * perThought + BigInt(seen) * perOutput;
+function costOf({ habits, input, cached, kept, reasoning, perThought }: Call, seen: number): number {
+  if (habits.reports === "zero") return 0;
+  const asked = (input - cached - kept) * PRICES.input + cached * PRICES.cached + kept * PRICES.kept;
+  return asked + reasoning * perThought + seen * PRICES.output;
 }
 
 /** Gives what an answer reports, as its interface has it; `null`: nothing. */
-function usageOf({ habits, input, cached, reasoning, output }: Call, api: Api): Json | null {
+function usageOf({ habits, input, cached, kept, reasoning, output }: Call, api: Api): Json | null {
   if (habits.reports === "nothing") return null;
   const isZero = habits.reports === "zero";
-  const [asked, kept, thought, answered] = isZero ? [0, 0, 0, 0] : [input, cached, reasoning, output + reasoning];
-  if (api === "messages") return { input_tokens: asked - kept, cache_read_input_tokens: kept, output_tokens: answered };
+  const [asked, read, written, thought, answered] = isZero ? [0, 0, 0, 0, 0] : [input, cached, kept, reasoning, output + reasoning];
+  if (api === "messages")
+    return {
+      ...{ input_tokens: asked - read - written, cache_read_input_tokens: read, cache_creation_input_tokens: written },
+      output_tokens: answered,
+    };
   if (api === "responses")
     return {
-      ...{ input_tokens: asked, input_tokens_details: { cached_tokens: kept } },
+      ...{ input_tokens: asked, input_tokens_details: { cached_tokens: read } },
       ...{ output_tokens: answered, output_tokens_details: { reasoning_tokens: thought }, total_tokens: asked + answered },
     };
   return {
-    ...{ prompt_tokens: asked, prompt_tokens_details: { cached_tokens: kept } },
+    ...{ prompt_tokens: asked, prompt_tokens_details: { cached_tokens: read } },
     ...{ completion_tokens: answered, completion_tokens_details: { reasoning_tokens: thought }, total_tokens: asked + answered },
   };
 }
@@ -194,12 +207,20 @@ function whole(call: Call, api: Api): Response {
   return Response.json({ ...completion("chat.completion"), choices: [choice], ...told });
 }
 
+/** Never answers. */
+async function stalled(call: Call, left: AbortSignal): Promise<Response> {
+  call.bill.cost = costOf(call, 0);
+  await new Promise((resolve) => left.addEventListener("abort", resolve));
+  call.bill.end = "cancelled";
+  return new Response(null, { status: 499 });
+}
+
 /** Answers event by event, and bills each as it is sent. */
 function streamed(call: Call, api: Api, body: Json): Response {
   const { bill, habits, output } = call;
   const perEvent = habits.perEvent ?? 1;
   const events = Math.ceil(output / perEvent);
-  const breaksAt = habits.breaks === true ? Math.floor(events / 2) : Number.POSITIVE_INFINITY;
+  const breaksAt = habits.ends === undefined ? Number.POSITIVE_INFINITY : Math.floor(events / 2);
   const { before, each, after } = EVENTS[api](call, (body.stream_options as Json | undefined)?.include_usage === true);
   const seenAt = (event: number): number => Math.min(output, Math.round(event * perEvent));
   let at = -1;
@@ -212,11 +233,13 @@ function streamed(call: Call, api: Api, body: Json): Response {
         controller.enqueue(Buffer.from(before));
         return;
       }
-      await Bun.sleep(MILLISECONDS_BETWEEN_EVENTS);
+      do await Bun.sleep(MILLISECONDS_BETWEEN_EVENTS);
+      while (habits.ends === "never" && bill.end === "open");
       if (bill.end !== "open") return;
       if (at > breaksAt) {
-        bill.end = "broken";
-        controller.error(new Error("the provider breaks off"));
+        bill.end = habits.ends === "early" ? "early" : "broken";
+        if (habits.ends === "early") controller.close();
+        else controller.error(new Error("the provider breaks off"));
       } else if (at <= events) {
         bill.cost = costOf(call, seenAt(at));
         bill.events = at;

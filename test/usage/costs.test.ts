@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { MAX_CALLED } from "../../src/usage/intake.ts";
+import { dollarsOf } from "../../src/values/money.ts";
 import { type BillingProvider, billingProvider, PRICE } from "../support/billing-provider.ts";
 import { FakeClock } from "../support/clock.ts";
 import { serving } from "../support/serving.ts";
@@ -32,10 +33,10 @@ const call = async (gateway: Serving, model: string, path = "/llm", more: object
   await answer.arrayBuffer();
   return answer.status;
 };
-/** Gives what the provider has billed for a model since so many requests, in dollars. */
-const billed = (model: string, since: number): number => {
-  const nano = provider.bills.slice(since).reduce((sum, bill) => (bill.model === model ? sum + bill.cost : sum), 0n);
-  return Number(nano) / 1e9;
+/** Gives what the provider has billed for models between two of its bills, in dollars. */
+const billed = (models: readonly string[], from: number, to?: number): number => {
+  const bills = provider.bills.slice(from, to).filter(({ model }) => models.includes(model));
+  return bills.reduce((sum, { cost }) => sum + cost, 0) / 1e9;
 };
 const usageOf = async (gateway: Serving, query: string) =>
   ((await (await gateway.admin("GET", `/admin/usage${query}`)).json()) as { items: { requests: number; cost: number }[] }).items;
@@ -48,8 +49,9 @@ test("usage tells what each model has cost, to the nano-dollar, by consumer, key
   const gateway = serving(configFor(), new FakeClock(NOW));
   const since = provider.bills.length;
   for (const model of ["exact", "thinking", "zero"]) for (const stream of [true, false]) await call(gateway, model, "/llm", { stream });
+  const to = provider.bills.length;
+  const [exact, thinking] = [billed(["exact"], since, to), billed(["thinking"], since, to)];
   await call(gateway, "exact", "/plain");
-  const [exact, thinking] = [billed("exact", since) - billed("exact", provider.bills.length - 1), billed("thinking", since)];
   await until(async () => (await usageOf(gateway, ""))[0]?.requests === 7);
   expect(await usageOf(gateway, "?by=route,model")).toMatchObject([
     { route: "llm", model: "exact", requests: 2, cost: exact },
@@ -58,16 +60,15 @@ test("usage tells what each model has cost, to the nano-dollar, by consumer, key
     // Nobody looks which model it is where nothing depends on it.
     { route: "plain", model: "", requests: 1, cost: 0 },
   ]);
-  const all = Number((exact + thinking).toFixed(9));
   expect(await usageOf(gateway, "?by=consumer&model=thinking&per=day")).toMatchObject([
     { time: "2026-11-21T00:00:00.000Z", consumer: "acme", requests: 2, cost: thinking },
   ]);
   expect(await usageOf(gateway, "?tool=none")).toMatchObject([{ requests: 0, cost: 0 }]);
   const csv = await (await gateway.admin("GET", "/admin/usage?by=model&model=thinking&format=csv")).text();
   const [head, row] = csv.split("\r\n");
-  expect([head, row?.split(",").at(-1)]).toEqual(["model,requests,errors,limited,tokens,cost", String(thinking)]);
+  expect([head, row?.split(",").at(-1)]).toEqual(["model,requests,errors,limited,tokens,cost", dollarsOf(Math.round(thinking * 1e9))]);
   const me = (await (await fetch(`${gateway.url}/api/v1/me`, { headers: { "x-api-key": KEY } })).json()) as { usage: object[] };
-  expect(me.usage).toMatchObject([{ time: "2026-11-21T00:00:00.000Z", requests: 7, cost: all }]);
+  expect(me.usage).toMatchObject([{ time: "2026-11-21T00:00:00.000Z", requests: 7, cost: billed(["exact", "thinking"], since, to) }]);
   expect(gateway.faults).toEqual([]);
   await gateway.stop();
 });
@@ -76,12 +77,11 @@ test("a metric tells dollars by route and model, and counts as one the models th
   const gateway = serving(configFor({ prices: { exact: PRICE, "*": PRICE } }));
   const since = provider.bills.length;
   for (const model of ["exact", "cached", "thinking"]) await call(gateway, model);
-  const others = Number((billed("cached", since) + billed("thinking", since)).toFixed(9));
   await until(async () => (await metricOf(gateway)).length === 2);
   const told = (await metricOf(gateway)).map((line) => [line.slice(0, line.indexOf("}") + 1), Number(line.split(" ")[1]).toFixed(9)]);
   expect(told).toEqual([
-    ['sluice_usage_cost_usd_total{route="llm",model="exact"}', billed("exact", since).toFixed(9)],
-    ['sluice_usage_cost_usd_total{route="llm",model="other"}', others.toFixed(9)],
+    ['sluice_usage_cost_usd_total{route="llm",model="exact"}', billed(["exact"], since).toFixed(9)],
+    ['sluice_usage_cost_usd_total{route="llm",model="other"}', billed(["cached", "thinking"], since).toFixed(9)],
   ]);
   await gateway.stop();
 });
