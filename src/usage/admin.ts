@@ -2,10 +2,11 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Page, PageQuery, pageOf, TimeParameter, timeOf, timeText } from "../http/conventions.ts";
 import { invalid } from "../http/refused.ts";
+import { orderOf } from "../records/listing.ts";
 import type { Clock } from "../values/clock.ts";
 import { dollarsOf, NANO } from "../values/money.ts";
 import { MAX_CALLED, MAX_NAMED } from "./intake.ts";
-import { DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
+import { COLUMNS, DIMENSIONS, type Dimension, type Usage, type UsageRow } from "./usage.ts";
 
 const DAY = 86_400_000;
 /** The most rows of a CSV file: a spreadsheet takes no more. */
@@ -78,9 +79,10 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
       const { limit, after } = pageOf(query);
       const offset = after === "" ? 0 : Number(after);
       if (!Number.isSafeInteger(offset)) throw invalid([{ path: ["cursor"], message: "is not a cursor that a list gave" }]);
-      const { consumer, key, route, model, tool } = query;
+      const { consumer, key, route, model, tool, sort } = query;
+      const order = sort === undefined ? undefined : orderOf(sort, COLUMNS);
       const of = { consumer, key, route, model, tool };
-      const question = { of, from: timeOf(query, "from") ?? to - DAY, to, by: [...new Set(by)] as Dimension[], per };
+      const question = { of, from: timeOf(query, "from") ?? to - DAY, to, by: [...new Set(by)] as Dimension[], per, order };
       if (format === "csv") {
         set.headers["content-type"] = "text/csv; charset=utf-8";
         const columns = [...(per === null ? [] : ["time"]), ...question.by, ...Object.keys(Counted)];
@@ -110,6 +112,13 @@ export const usageAdmin = (usage: Usage, clock: Clock) =>
           Type.String({
             description: "hour or day (UTC): a row for each. Left out: one for the whole time.",
             shown: { enum: ["hour", "day"] },
+          }),
+        ),
+        sort: Type.Optional(
+          Type.String({
+            description: "What to sort by; with `-` before it the most comes first. Left out: by time and by what is told apart.",
+            examples: ["-cost"],
+            shown: { enum: COLUMNS.flatMap((name) => [name, `-${name}`]) },
           }),
         ),
         format: Type.Optional(Type.String({ description: "csv for a table instead of JSON.", shown: { enum: ["json", "csv"] } })),

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import type { Caller } from "../exchange/caller.ts";
+import type { Order } from "../records/listing.ts";
 import type { CellWriter } from "../shared/cell-folder.ts";
 import { isUnwritable } from "../storage/faults.ts";
 import type { Storage } from "../storage/open.ts";
@@ -27,7 +28,7 @@ export const DIMENSIONS = ["consumer", "key", "route", "model", "tool"] as const
 export type Dimension = (typeof DIMENSIONS)[number];
 
 /** The columns that are summed. */
-const COLUMNS = ["requests", "errors", "limited", "tokens", "cost"] as const satisfies (keyof Counts)[];
+export const COLUMNS = ["requests", "errors", "limited", "tokens", "cost"] as const satisfies (keyof Counts)[];
 
 export interface UsageQuestion {
   /** Only what these names have used. */
@@ -37,6 +38,8 @@ export interface UsageQuestion {
   readonly to: number;
   readonly by: readonly Dimension[];
   readonly per: "hour" | "day" | null;
+  /** By which sum they come; left out: by time and by what is told apart. */
+  readonly order?: Order | undefined;
   readonly limit: number;
   readonly offset: number;
 }
@@ -109,8 +112,8 @@ export class Usage {
     return (this.intake?.heaviest(count) ?? []).map(({ name, ...hitter }) => ({ consumer: name === "" ? null : name, ...hitter }));
   }
 
-  /** Sums usage, the oldest first. */
-  sums({ of, from, to, by, per, limit, offset }: UsageQuestion): UsageRow[] {
+  /** Sums usage, the oldest first where no order is wanted. */
+  sums({ of, from, to, by, per, order, limit, offset }: UsageQuestion): UsageRow[] {
     try {
       this.flush();
     } catch (error) {
@@ -121,10 +124,11 @@ export class Usage {
     const groups = [...(per === null ? [] : ["time"]), ...by];
     const given = DIMENSIONS.flatMap((name) => (of[name] === undefined ? [] : [{ name, value: of[name] }]));
     const filters = given.map(({ name }) => ` AND ${name} = ?`).join("");
+    const sortedBy = order === undefined ? groups : [`${order.by}${order.isDescending ? " DESC" : ""}`, ...groups];
     const sums = COLUMNS.map((name) => `coalesce(sum(${name}), 0) AS ${name}`);
     return this.deps.storage.client
       .query<UsageRow, (string | number)[]>(
-        `SELECT ${[...columns, ...sums].join(", ")} FROM usage WHERE hour >= ? AND hour < ?${filters}${groups.length === 0 ? "" : ` GROUP BY ${groups.join(", ")} ORDER BY ${groups.join(", ")}`} LIMIT ? OFFSET ?`,
+        `SELECT ${[...columns, ...sums].join(", ")} FROM usage WHERE hour >= ? AND hour < ?${filters}${groups.length === 0 ? "" : ` GROUP BY ${groups.join(", ")} ORDER BY ${sortedBy.join(", ")}`} LIMIT ? OFFSET ?`,
       )
       .all(from - (from % HOUR), to, ...given.map(({ value }) => value), limit, offset);
   }

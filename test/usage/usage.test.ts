@@ -170,7 +170,12 @@ describe("usage", () => {
       "acme,two,2,1,1,0,0",
       "",
     ]);
-    for (const query of ["?by=colour", "?per=minute", "?from=now", "?format=xml", "?limit=0"])
+    expect(await ask("?by=consumer,route&sort=-requests&limit=2")).toMatchObject([
+      { consumer: "acme", route: "one", requests: 4 },
+      { consumer: "", route: "one", requests: 2 },
+    ]);
+    expect(await ask("?by=route&sort=errors")).toMatchObject([{ route: "one" }, { route: "two" }]);
+    for (const query of ["?sort=colour", "?by=colour", "?per=minute", "?from=now", "?format=xml", "?limit=0"])
       expect([query, (await gateway.admin("GET", `/admin/usage${query}`)).status]).toEqual([query, 422]);
     await gateway.stop();
   });
