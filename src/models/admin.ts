@@ -1,4 +1,4 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Config } from "../config/schema.ts";
 import type { Route } from "../exchange/route.ts";
@@ -56,6 +56,11 @@ const Model = Type.Object({
   try: Type.Array(Attempt, { description: "Who may answer, as they are listed." }),
 });
 
+const Answer = Type.Object({ items: Type.Array(Model, { description: "In the order of the configuration." }) });
+
+/** Describes the answer of `GET /admin/models`. */
+export type ModelsAnswer = Static<typeof Answer>;
+
 export interface ModelsAdminDeps {
   /** Gives the virtual models of the configuration in force. */
   readonly models: () => Config["models"];
@@ -71,7 +76,7 @@ export interface ModelsAdminDeps {
 /** Gives the endpoint of virtual models. */
 export const modelsAdmin = (deps: ModelsAdminDeps) =>
   new Elysia({ prefix: "/models", tags: ["models"], normalize: false }).get("/", () => shown(deps), {
-    response: Type.Object({ items: Type.Array(Model, { description: "In the order of the configuration." }) }),
+    response: Answer,
     detail: {
       summary: "List virtual models",
       description: "With what became of their attempts since the start, in all processes of this gateway.",

@@ -1,4 +1,4 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Page, PageQuery, pageFrom, pageOf } from "../http/conventions.ts";
 import type { PriceBook } from "./book.ts";
@@ -27,6 +27,9 @@ const PriceList = Type.Composite([
   }),
   Page(PriceRecord),
 ]);
+
+/** Describes the answer of `GET /admin/prices`. */
+export type PricesAnswer = Static<typeof PriceList>;
 
 export const pricesAdmin = ({ book, config }: PricesView) =>
   new Elysia({ prefix: "/prices", tags: ["prices"], normalize: false }).get(
