@@ -91,7 +91,7 @@ screenTest("tells what models cost and for whom, and so does the consumer's page
   const { open, page } = at;
   await chat(at);
   await open("/models/costs");
-  await page.getByRole("row", { name: /gpt-5-mini.*\$0\.\d+$/ }).waitFor();
+  await page.getByRole("row", { name: /^gpt-5-mini.*\$0\.\d+$/ }).waitFor();
   await page.getByRole("region", { name: "Who spent it" }).getByRole("link", { name: "acme" }).click();
   await page.getByRole("heading", { level: 1, name: "acme" }).waitFor();
   await page.getByRole("row", { name: /a-day.*\$0\.\d+ of \$5\.00/ }).waitFor();

@@ -27,10 +27,18 @@ export const UsageTable = ({ by, rows, keyOf, cell = keyOf, caption, empty, seco
       { name: "Requests", isNumber: true, cell: ({ requests }) => count(requests), sort: ({ requests }) => requests },
       ...(seconds === undefined
         ? []
-        : [{ name: "A minute", isNumber: true, isWide: true, cell: ({ requests }: UsageRow) => rate((requests * 60) / seconds) }]),
+        : [{ name: "An hour", isNumber: true, isWide: true, cell: ({ requests }: UsageRow) => rate((requests * 3600) / seconds) }]),
       { name: "Limited", isNumber: true, cell: ({ limited }) => count(limited), sort: ({ limited }) => limited },
       { name: "Failed", isNumber: true, cell: ({ errors }) => count(errors), sort: ({ errors }) => errors },
-      { name: "Tokens", isNumber: true, isWide: true, cell: ({ tokens }) => count(tokens), sort: ({ tokens }) => tokens },
+      ...(rows.some(({ tokens }) => tokens > 0)
+        ? [
+            {
+              ...{ name: "Tokens", isNumber: true, isWide: true },
+              cell: ({ tokens }: UsageRow) => count(tokens),
+              sort: ({ tokens }: UsageRow) => tokens,
+            },
+          ]
+        : []),
       ...(rows.some(({ cost }) => cost > 0)
         ? [{ name: "Cost", isNumber: true, cell: ({ cost }: UsageRow) => money(cost), sort: ({ cost }: UsageRow) => cost }]
         : []),

@@ -22,13 +22,13 @@ export function UsageOf({ consumer, keyId }: { readonly consumer: string; readon
     async (signal) => {
       const span = spanOf(name);
       const of = { consumer, key: keyId, from: new Date(span.first).toISOString(), limit: 500 };
-      const ask = async (how: { readonly per: string } | { readonly by: string }) =>
+      const ask = async (how: { readonly per: string } | { readonly by: string; readonly sort: string }) =>
         (await get<Page<UsageRow>>("usage", { ...of, ...how }, signal)).items;
       const [over, routes, models, tools] = await Promise.all([
         ask({ per: span.per }),
-        ask({ by: "route" }),
-        ask({ by: "model" }),
-        ask({ by: "tool" }),
+        ask({ by: "route", sort: "-requests" }),
+        ask({ by: "model", sort: "-cost" }),
+        ask({ by: "tool", sort: "-requests" }),
       ]);
       return { span, over, routes, models, tools };
     },

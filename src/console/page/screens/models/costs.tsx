@@ -21,9 +21,9 @@ export function Costs() {
     async (signal) => {
       const { first } = spanOf(name);
       const ask = async (by: string) =>
-        (await get<Page<UsageRow>>("usage", { by, from: new Date(first).toISOString(), limit: 500 }, signal)).items;
-      const [models, consumers] = await Promise.all([ask("model"), ask("consumer")]);
-      return { models: models.filter(({ model = "" }) => model !== ""), payers: consumers.filter(({ cost }) => cost > 0) };
+        (await get<Page<UsageRow>>("usage", { by, from: new Date(first).toISOString(), sort: "-cost", limit: 500 }, signal)).items;
+      const [models, payers] = await Promise.all([ask("model"), ask("consumer,model")]);
+      return { models: models.filter(({ model = "" }) => model !== ""), payers: payers.filter(({ cost }) => cost > 0) };
     },
     EVERY,
   );
@@ -50,14 +50,8 @@ export function Costs() {
               by="Consumer"
               caption="Who spent it"
               rows={value.payers}
-              keyOf={({ consumer = "" }) => consumer}
-              cell={({ consumer = "" }) =>
-                consumer === "" ? (
-                  <span class="fine">callers without a name</span>
-                ) : (
-                  <a href={hrefTo(["consumers", consumer])}>{consumer}</a>
-                )
-              }
+              keyOf={({ consumer = "", model = "" }) => `${consumer} ${model}`}
+              cell={Payer}
               sortedBy="Cost"
               empty={null}
             />
@@ -67,6 +61,14 @@ export function Costs() {
     </Panel>
   );
 }
+
+/** Names who called which model. */
+const Payer = ({ consumer = "", model = "" }: UsageRow) => (
+  <>
+    {consumer === "" ? <span class="fine">callers without a name</span> : <a href={hrefTo(["consumers", consumer])}>{consumer}</a>}{" "}
+    <span class="fine">{model}</span>
+  </>
+);
 
 /** Says in a sentence what all models together were used. */
 function totalOf(rows: readonly UsageRow[], words: string): string {

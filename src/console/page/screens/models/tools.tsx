@@ -28,7 +28,7 @@ export function Tools() {
     `tools ${name}`,
     async (signal) => {
       const { first } = spanOf(name);
-      const query = { by: "route,tool", from: new Date(first).toISOString(), limit: 500 };
+      const query = { by: "route,tool", from: new Date(first).toISOString(), sort: "-requests", limit: 500 };
       return (await get<Page<UsageRow>>("usage", query, signal)).items.filter(({ tool = "" }) => tool !== "");
     },
     EVERY,
