@@ -167,6 +167,38 @@ screenTest("makes a route with models, and one to an MCP server, by the form", a
   await ask(at, "DELETE", "/admin/routes/files");
 });
 
+screenTest("tells by the way of a request what a model may cost, and which tool may not be called", async ({ open, page }) => {
+  await open("/why?method=POST&target=/v1/chat/completions");
+  await page.getByLabel("API key").fill(KEY);
+  await page.getByLabel("Model that it names").fill("smart");
+  await page.getByRole("button", { name: "Walk it" }).click();
+  await page
+    .getByRole("listitem")
+    .filter({ hasText: "Model passes" })
+    .getByText(/smart: .* reserves/)
+    .waitFor();
+  await page.getByText("It would pass").waitFor();
+  await page.getByLabel("Model that it names").fill("gpt-5-pro");
+  await page.getByRole("button", { name: "Walk it" }).click();
+  await page.getByText("It would be refused: 403 modelUnknown.").waitFor();
+  await page.getByLabel("Model that it names").fill("");
+  await page.getByLabel("Path or URL").fill("/documents/mcp");
+  await page.getByLabel("Tool that it calls").fill("all_delete");
+  await page.getByRole("button", { name: "Walk it" }).click();
+  await page.getByRole("listitem").filter({ hasText: "Tool stops" }).waitFor();
+});
+
+screenTest("tells what is left to a caller of a model in dollars", async (at) => {
+  const { open, page } = at;
+  await chat(at);
+  await open("/why?consumer=acme&route=chat");
+  await page.getByText("one that may cost more than is left is refused").waitFor();
+  await page.getByRole("row", { name: /a-day.*\$0\.\d+ of \$5\.00 .* by its model/ }).waitFor();
+  await page.getByLabel("Model", { exact: true }).fill("smart");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/model=smart/);
+});
+
 for (const scheme of ["light", "dark"] as const)
   for (const isPhone of [false, true])
     screenTest(`have nothing that axe-core objects to, ${scheme}${isPhone ? ", on a phone" : ""}`, { scheme, isPhone }, async (at) => {
