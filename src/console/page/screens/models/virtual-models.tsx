@@ -57,12 +57,10 @@ const Rules = ({ of: { routes, on, firstToken, giveUpAfter } }: { readonly of: V
       <>
         On{" "}
         {routes.map((route, i) => (
-          <>
+          <span key={route}>
             {i > 0 && ", "}
-            <a key={route} href={hrefTo(["routes", "route", route])}>
-              {route}
-            </a>
-          </>
+            <a href={hrefTo(["routes", "route", route])}>{route}</a>
+          </span>
         ))}
       </>
     )}{" "}
