@@ -129,7 +129,10 @@ export class Walk {
       asker.tell("route", `${route.name} takes ${route.path}${route.hosts.length === 0 ? "" : ` of ${route.hosts.join(", ")}`}`, true);
     for (const gate of line.gates) {
       const stop = await gate(exchange);
-      if (stop !== null) return "code" in stop ? refused(stop) : { steps, refusal: null, forwarded: null };
+      if (stop === null) continue;
+      if ("code" in stop) return refused(stop);
+      if (stop.kind === "reply") return { steps, refusal: null, forwarded: null };
+      // Whoever would answer by themselves, such as a plug-in, is not asked: what follows is told all the same.
     }
     return line === route.preflight ? preflighted(steps, asker) : this.answered(exchange, steps, asker);
   }
