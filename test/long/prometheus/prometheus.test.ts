@@ -131,8 +131,12 @@ describe("what is deployed for Prometheus and Grafana", () => {
         { name: "all", path: "/", upstream: behind.url, stripPrefix: false, auth: "none" },
         { name: "mine", path: "/mine", upstream: behind.url, plugins: [{ file: HOOK }] },
         { name: "kept", path: "/kept", upstream: behind.url, auth: "none", cache: { ttl: "1h" } },
+        { name: "models", path: "/v1", upstream: behind.url, auth: "none", models: ["smart"] },
+        { name: "tools", path: "/tools", upstream: behind.url, auth: "none", mcp: {} },
         { name: "dead", path: "/dead", upstream: "dead", auth: "none", retry: { attempts: 2, baseDelay: "1ms" } },
       ],
+      prices: { m: { input: "1", output: "2" } },
+      models: { smart: { try: [{ upstream: behind.url, model: "m" }] } },
       upstreams: { dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 2, recoveryTimeout: "500ms" } } },
       pools: { llm: { keys: [{ id: "k1", limit: 100, window: "1h" }], services: { s: { cost: 1 } }, auth: "none" } },
     };
@@ -162,6 +166,8 @@ describe("what is deployed for Prometheus and Grafana", () => {
       const failing = JSON.stringify({
         activities: [{ operation: "delete", table: "nowhere", oldValue: { colNames: ["a"], colTypes: ["TEXT"], colValues: ["x"] } }],
       });
+      const post = (path: string, body: object) =>
+        call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
       while (!isOver) {
         await Promise.all([
           call("/status"),
@@ -171,6 +177,8 @@ describe("what is deployed for Prometheus and Grafana", () => {
           call("/mine/status"),
           call("/kept/status"),
           call("/dead"),
+          post("/v1/chat/completions", { model: "smart", max_tokens: 5, messages: [] }),
+          post("/tools", { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "search", arguments: {} } }),
           call("/api/v1/api-key", { method: "POST", body: '{"type":"s"}' }),
           call("/api/activities", { method: "POST", body: activities }),
           call("/api/activities", { method: "POST", body: failing }),
