@@ -184,7 +184,7 @@ export function openServices(ground: Ground): Services {
   const { clock, metrics, events, log, options } = ground;
   const recorder = new Recorder({
     ...{ clock, metrics, events, denials, tracing, log, accessLog: () => options.log?.accessLog ?? null },
-    isModel: (name) => called.has("model", name),
+    labelOf: (model) => called.labelOf(model),
   });
   const activities = openActivities(ground);
   const versions = openVersions(ground, { ...who, ...shared });

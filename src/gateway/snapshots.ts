@@ -185,7 +185,9 @@ export class Snapshots {
     ]);
     const allowed = compiled.flatMap(({ document }) => document.models);
     const tools = compiled.flatMap(({ mcp }) => mcp?.names ?? []);
-    this.deps.services.called.enter([...virtual, ...allowed, ...Object.keys(prices.current?.table ?? {})], tools);
+    const { current } = prices;
+    const priced = Object.keys(current?.table ?? {});
+    this.deps.services.called.enter([...virtual, ...allowed, ...priced], tools, (model) => current?.patternOf(model) ?? null);
   }
 
   /** Tells counts that nothing has raised yet as 0: a counter that begins at 1 shows Prometheus no increase. */

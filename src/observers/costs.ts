@@ -1,20 +1,19 @@
 import type { Counter } from "../telemetry/metrics.ts";
-import { OTHER } from "../values/called-name.ts";
 import { NANO } from "../values/money.ts";
 
-/** Counts what calls of models have cost, by route and model. Models that the configuration does not name are one: callers may name any. */
+/** Counts what calls of models have cost, by route and model. */
 export class Costs {
   private readonly byRoute = new Map<string, Map<string, { value: number }>>();
 
-  /** `isNamed` tells whether the configuration has a model of this name. */
+  /** `labelOf` gives what a model is told by; there must be few, though callers may name any model. */
   constructor(
     private readonly counter: Counter,
-    private readonly isNamed: (model: string) => boolean,
+    private readonly labelOf: (model: string) => string,
   ) {}
 
   /** Adds what one call has cost, in nano-dollars. */
   add(route: string, model: string, cost: number): void {
-    const count = this.countOf(route, this.isNamed(model) ? model : OTHER);
+    const count = this.countOf(route, this.labelOf(model));
     count.value += cost / NANO;
   }
 

@@ -25,8 +25,8 @@ export interface RecorderDeps {
   readonly events: EventHub;
   readonly denials: Denials;
   readonly tracing: Tracing;
-  /** Tells whether the configuration names a model. */
-  readonly isModel: (name: string) => boolean;
+  /** Gives what metrics tell a model by. */
+  readonly labelOf: (model: string) => string;
   /** The log; `null`: nothing is logged. */
   readonly log: Logger | null;
   /** Gives the writer of requests' lines; `null`: requests are not logged. */
@@ -60,7 +60,7 @@ export class Recorder {
   private readonly costs: Costs;
 
   constructor(private readonly deps: RecorderDeps) {
-    this.costs = new Costs(deps.metrics.costs, deps.isModel);
+    this.costs = new Costs(deps.metrics.costs, deps.labelOf);
   }
 
   /** Writes down a request that has ended, `elapsed` milliseconds after its head had arrived. */

@@ -152,7 +152,7 @@ export class Metrics {
     this.modelAttempts = this.counter(MODEL_ATTEMPTS, "Attempts of virtual models, by who was asked and what it came to.");
     this.costs = this.counter(
       "sluice_usage_cost_usd_total",
-      "Dollars that calls of models have cost, by the route and the model that answered. Models that the configuration does not name are other.",
+      "Dollars that calls of models have cost, by the route and the model that answered. Models that the configuration has by a pattern go by it, and those that it does not have are other.",
     );
     this.closedWebSockets = this.counter(
       "sluice_websockets_closed_total",

@@ -32,7 +32,7 @@ const recorder = new Recorder({
   denials: new Denials(),
   tracing: new Tracing({ instance: "", random: Math.random, onChange: () => {}, onFault: () => {} }),
   log: null,
-  isModel: () => false,
+  labelOf: (model) => model,
   accessLog: () => current.accessLog,
 });
 const key = { via: "key", id: "key_01a1fc13a81f75409df063fa429c3263", consumer: { id: "acme", tier: "pro" } };

@@ -73,15 +73,17 @@ test("usage tells what each model has cost, to the nano-dollar, by consumer, key
   await gateway.stop();
 });
 
-test("a metric tells dollars by route and model, and counts as one the models that the configuration does not name", async () => {
-  const gateway = serving(configFor({ prices: { exact: PRICE, "*": PRICE } }));
+test("a metric tells dollars by route and model: by the pattern of its price where the configuration has no name", async () => {
+  const gateway = serving(configFor({ prices: { exact: PRICE, "ca*": PRICE }, unpriced: "zero" }));
   const since = provider.bills.length;
   for (const model of ["exact", "cached", "thinking"]) await call(gateway, model);
-  await until(async () => (await metricOf(gateway)).length === 2);
+  await until(async () => (await metricOf(gateway)).length === 3);
   const told = (await metricOf(gateway)).map((line) => [line.slice(0, line.indexOf("}") + 1), Number(line.split(" ")[1]).toFixed(9)]);
   expect(told).toEqual([
     ['sluice_usage_cost_usd_total{route="llm",model="exact"}', billed(["exact"], since).toFixed(9)],
-    ['sluice_usage_cost_usd_total{route="llm",model="other"}', billed(["cached", "thinking"], since).toFixed(9)],
+    ['sluice_usage_cost_usd_total{route="llm",model="ca*"}', billed(["cached"], since).toFixed(9)],
+    // Without a price it counts as free.
+    ['sluice_usage_cost_usd_total{route="llm",model="other"}', "0.000000000"],
   ]);
   await gateway.stop();
 });
