@@ -1,12 +1,13 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
 import { isModelRoute, type Route } from "../exchange/route.ts";
-import type { Problem } from "../http/problem.ts";
+import { type Problem, problem } from "../http/problem.ts";
 import type { PriceBook } from "../prices/book.ts";
 import type { Prices } from "../prices/prices.ts";
 import { ModelSpending } from "../prices/spending.ts";
 import { type ModelApi, type Prompt, unread } from "../tokens/prompt.ts";
 import { promptOf } from "../tokens/reading.ts";
+import { MAX_CALLED_NAME } from "../values/called-name.ts";
 import type { Clock } from "../values/clock.ts";
 import { isJsonType } from "../values/json.ts";
 import { dollarsOf } from "../values/money.ts";
@@ -61,6 +62,7 @@ export class ModelGates {
   }
 
   private decide(exchange: Exchange<Arrival>, route: Route, prices: Prices | null, prompt: Prompt): Problem | null {
+    if (prompt.model !== null && prompt.model.length > MAX_CALLED_NAME) return TOO_LONG;
     exchange.model = prompt.model;
     const refusal = modelRefusal(exchange, route, prompt, prices !== null);
     if (refusal === null && prices !== null) this.price(exchange, route, prices, prompt);
@@ -105,6 +107,9 @@ export class ModelGates {
     this.deps.onUnpriced(route, model, isNews, reserve !== null);
   }
 }
+
+/** Names are remembered, counted by and logged, so that each must be short. */
+const TOO_LONG = problem("badRequest", `The name of the model is longer than ${MAX_CALLED_NAME} characters.`);
 
 /** The ends of paths below which a model is named and not called: they count tokens, or look at a text, for nothing. */
 const COUNTS_ONLY = /\/(?:messages\/count_tokens|responses\/input_tokens|tokenize|moderations)$/;

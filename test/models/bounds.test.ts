@@ -112,6 +112,12 @@ describe("a body is refused", () => {
     expect(provider.seen.length).toBe(seen);
   });
 
+  test("where the model's name is longer than any is, which would be remembered, counted by and logged", async () => {
+    expect((await post("/any/chat/completions", FREE, naming("m".repeat(256)))).status).toBe(200);
+    const { status, json } = await post("/any/chat/completions", FREE, naming("m".repeat(257)));
+    expect([status, json.detail]).toEqual([400, "The name of the model is longer than 256 characters."]);
+  });
+
   test("where nobody can tell what it says", async () => {
     const packed = Bun.gzipSync(Buffer.from(naming("gpt-4o")));
     expect((await post(CHAT, FREE, packed, { "content-type": "application/json", "content-encoding": "gzip" })).json.code).toBe(
