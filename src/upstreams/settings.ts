@@ -268,9 +268,10 @@ export const upstreamsSection: Section<"upstreams", typeof schema> = {
   schema,
   faults: (upstreams) => Object.entries(upstreams).flatMap(([name, upstream]) => upstreamFaults(upstream, ["upstreams", name])),
   warnings: (upstreams, { config }) => {
-    const used = new Set(config.routes.map(({ upstream }) => upstream));
+    const ofModels = Object.values(config.models).flatMap((model) => model.try.map(({ upstream }) => upstream));
+    const used = new Set([...config.routes.map(({ upstream }) => upstream), ...ofModels]);
     return Object.keys(upstreams)
       .filter((name) => !used.has(name))
-      .map((name) => ({ path: ["upstreams", name], isOfName: true, message: "no route of this file uses it" }));
+      .map((name) => ({ path: ["upstreams", name], isOfName: true, message: "no route and no model of this file uses it" }));
   },
 };

@@ -42,9 +42,9 @@ describe("a warning tells of", () => {
     ],
     ["a tier that is nearly the anonymous one", { tiers: { anonymus: { limits: [] } } }, "tiers.anonymus: nobody is of this tier"],
     [
-      "an upstream that no route uses",
+      "an upstream that no route and no model uses",
       { upstreams: { u: { targets: [{ url: "http://h" }] } } },
-      "upstreams.u: no route of this file uses it",
+      "upstreams.u: no route and no model of this file uses it",
     ],
     ["a route's addresses that keep nobody out", { routes: [route({ ips: {} })] }, "routes[0].ips: names no address"],
     [
@@ -119,6 +119,14 @@ describe("nothing is said of", () => {
     ["tiers that somebody is of", { tiers: { anonymous2: { limits: [] } }, consumers: [{ id: "a", tier: "anonymous2" }] }],
     ["an anonymous tier of the file's own", { tiers: { anonymous: { limits: [] }, anonymus: { limits: [] } } }],
     ["a part of what is let in that is denied", { routes: [route({ ips: { allow: ["10.0.0.0/8", "::1"], deny: ["10.1.0.0/16"] } })] }],
+    [
+      "an upstream that only a virtual model uses",
+      {
+        upstreams: { u: { targets: [{ url: "http://h" }] } },
+        models: { smart: { try: [{ upstream: "u", model: "m" }] } },
+        routes: [route({ models: ["smart"] })],
+      },
+    ],
     ["a cache on a route that takes all methods", { routes: [route({ cache: {}, auth: "none" })] }],
   ])("%s", (_what, config) => {
     expect(warningsOf({ ...LOCAL, ...config })).toEqual([]);
