@@ -67,12 +67,18 @@ function faultsOf({ shown, inPath, inQuery, takesBody }: Tool, given: Arguments)
     ...[...inPath, ...inQuery, "note", "part"]
       .filter((name) => given[name] !== undefined && !isPlain(given[name]))
       .map((name) => `${name}: must be text, a number, true or false.`),
+    ...inPath.filter((name) => given[name] === "" || [given[name]].flat().length === 0).map((name) => `${name}: must not be empty.`),
+    ...[...inPath, "note"].filter((name) => !isWellFormed(given[name])).map((name) => `${name}: holds half of a character.`),
+    ...(typeof given.part === "string" && !/^(\/|$)/.test(given.part) ? ['part: must begin with "/", such as /items/0.'] : []),
     ...(takesBody && given.body !== undefined && !isObject(given.body) ? ["body: must be an object."] : []),
   ];
 }
 
 const isPlain = (value: unknown): boolean =>
   ["string", "number", "boolean"].includes(typeof value) || (Array.isArray(value) && value.every((each) => typeof each === "string"));
+
+/** Tells whether a value can be written into a URL: half of a pair of UTF-16 can't. */
+const isWellFormed = (value: unknown): boolean => typeof value !== "string" || value.isWellFormed();
 
 /** Makes the request that a call stands for; `null`: a name such as ".." would lead elsewhere. */
 function requestOf({ method, path, inPath, inQuery, takesBody, takesNote }: Tool, given: Arguments, authorization: string): Request | null {

@@ -137,6 +137,11 @@ test("a name goes into the path as it is, and leads nowhere else", async () => {
   expect((await use(gateway, "getRoute", { id: "a/b@x:1" })).json.path).toBe("/a");
   for (const id of ["..", ".", "../tokens"]) expect([id, (await use(gateway, "getRoute", { id })).isError]).toEqual([id, true]);
   expect((await use(gateway, "deleteConsumer", { id: "../tokens/env" })).json.status).toBe(404);
+  // An empty name would lead to the list, and half a character can't be written.
+  for (const id of ["", []]) expect((await use(gateway, "getRoute", { id })).text).toBe("id: must not be empty.");
+  expect((await use(gateway, "getRoute", { id: "a\ud800" })).text).toBe("id: holds half of a character.");
+  const noted = await use(gateway, "createTier", { body: { name: "t", limits: [] }, note: "\udc00" });
+  expect(noted.text).toBe("note: holds half of a character.");
 });
 
 test("wrong arguments are told in the result, all at once and by name", async () => {
@@ -241,5 +246,6 @@ describe("an answer that is too long", () => {
     expect((await use(gateway, "getConfigSchema", { part: "/properties/nothing" })).text).toBe(
       "part: there is nothing at /properties/nothing.",
     );
+    expect((await use(gateway, "getConfig", { part: "config.tiers" })).text).toBe('part: must begin with "/", such as /items/0.');
   });
 });
