@@ -100,4 +100,4 @@ const amount = (number: number | null, { unit }: Unit): string =>
 
 /** Says what a request takes of a limit, where that isn't what most limits take. */
 const takes = ({ cost, unit }: ExplainAnswer["limits"][number]): string =>
-  unit === "usd" ? ", what a request takes depends on its model" : cost === 1 ? "" : `, a request takes ${cost}`;
+  unit === "usd" ? ", what a request takes depends on its model and its length" : cost === 1 ? "" : `, a request takes ${cost}`;

@@ -3,7 +3,7 @@ import { claimOf } from "../exchange/headers.ts";
 import { isModelRoute, type Route } from "../exchange/route.ts";
 import type { Guard } from "../guard/guard.ts";
 import { NOT_FROM_THERE } from "../guard/ips-gate.ts";
-import type { Problem } from "../http/problem.ts";
+import { modelUnpriced, type Problem } from "../http/problem.ts";
 import type { CertificateCaller } from "../identity/client-certificates.ts";
 import type { TokenCaller } from "../issuers/caller.ts";
 import type { KeyEntry, KeyRegistry } from "../keys/registry.ts";
@@ -13,7 +13,7 @@ import { chargeOf, type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject, subjectOf } from "../limits/subject.ts";
 import { toolRefusal } from "../mcp/gate.ts";
 import { nameRefusal } from "../models/bounds.ts";
-import type { VirtualModel } from "../models/virtual-model.ts";
+import { candidatesOn, type VirtualModel } from "../models/virtual-model.ts";
 import type { Clock } from "../values/clock.ts";
 import type { Denial } from "./denials.ts";
 
@@ -30,6 +30,8 @@ export interface ExplainDeps {
   readonly away: () => "local" | "allow" | "deny" | null;
   /** Tells whether a key has the form of those that Sluice makes. */
   readonly isOfMadeForm: (key: KeyEntry) => boolean;
+  /** Tells whether a model has a price, or counts as free without one. */
+  readonly isPriced: (model: string) => boolean;
   /** Tells whether a key of a pool is ready and has anything left. */
   readonly poolHolds: (pool: string) => boolean;
 }
@@ -129,7 +131,10 @@ export class Explain {
     const unknown: string[] = [];
     const away = this.deps.away();
     const refusal =
-      this.refusalOf(situation, isAnonymous, unknown) ?? modelRefusalOf(situation) ?? callRefusal(situation, isAnonymous, unknown);
+      this.refusalOf(situation, isAnonymous, unknown) ??
+      modelRefusalOf(situation) ??
+      this.priceRefusal(situation, policies) ??
+      callRefusal(situation, isAnonymous, unknown);
     const backendRefusal = this.backendRefusal(route, unknown, situation.model);
     if (!isAnonymous && route?.cache && !route.cache.isShared && !route.cache.isPerConsumer)
       unknown.push(
@@ -194,6 +199,13 @@ export class Explain {
     return true;
   }
 
+  /** Tells that a model has no price where limits count money; `null` where it has one, or none is asked about. */
+  private priceRefusal({ route, model }: Situation, policies: readonly Policy[]): Refusal | null {
+    if (route === null || model === null || !policies.some((policy) => isInMoney(policy) && !policy.shadow)) return null;
+    const unpriced = candidatesOn(route, model).find((each) => !this.deps.isPriced(each));
+    return unpriced === undefined ? null : refusalOf(modelUnpriced(unpriced));
+  }
+
   /**
    * Tells why a request would be refused after all limits have let it through. Adds to `unknown` what would have to be known. `model`: the one
    * that it names; `null`: none.
@@ -246,8 +258,9 @@ export class Explain {
   }
 }
 
-/** Tells whether a limit holds on a route, or may on some: what is no call of a model costs no money. */
-const holdsOn = (route: Route | null, policy: Policy): boolean => route === null || !isInMoney(policy) || isModelRoute(route);
+/** Tells whether a limit holds on a route, or may on some: what is no call of a model costs no money, and tools are called by MCP alone. */
+const holdsOn = (route: Route | null, policy: Policy): boolean =>
+  route === null || ((!isInMoney(policy) || isModelRoute(route)) && (!policy.by.includes("tool") || route.mcp !== null));
 
 /** Tells why a model may not be called, as far as the route, the key and its consumer are known; `null` when it may. */
 function modelRefusalOf({ route, model, key, caller, consumer }: Situation): Refusal | null {
@@ -290,7 +303,8 @@ function subjectFor(
     if (each.startsWith("header:") && fieldOf(each.slice(7)) === null)
       return { unknown: `it is counted by the field ${each.slice(7)}: give its value` };
     if (each.startsWith("tag:")) return { unknown: `it is counted by ${each}, which a plug-in says for each request` };
-    if ((each === "model" && model === null) || (each === "tool" && tool === null))
+    // On routes that call no models the name of none is counted.
+    if ((each === "model" && model === null && (route === null || isModelRoute(route))) || (each === "tool" && tool === null))
       return { unknown: `it is counted by ${each}: name one` };
     if (each === "route" && route === null) return { unknown: "it is counted by route: name one" };
     if (each === "key" && consumer !== null && key === null) return { unknown: "it is counted by key: name one" };

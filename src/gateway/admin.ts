@@ -128,13 +128,17 @@ function settledBefore(handle: AdminApi, bus: Bus): AdminApi {
   };
 }
 
-function explanations({ clock }: Ground, services: Services, snapshots: Snapshots): ResourceDeps["explain"] {
+function explanations({ clock, prices }: Ground, services: Services, snapshots: Snapshots): ResourceDeps["explain"] {
   const { guard, records, limits, everyone, pools, health, issuers, clientCertificates } = services;
   const { keys, registry } = records;
   const explain = new Explain({
     ...{ clock, guard, registry, limiter: limits.limiter, denials: everyone.denials, mayUse, away: limits.away },
     // Of a key only its beginning is kept: one that was imported in nearly that form is taken for one.
     isOfMadeForm: ({ id }) => keys.get(id).record.start.startsWith("slc_"),
+    isPriced: (model) => {
+      const known = prices.current ?? prices.none;
+      return known.isFreeOtherwise || known.of(model) !== null;
+    },
     poolHolds: (pool) =>
       pools.keysOf(pool).some(({ status, budgets }) => status !== "resting" && budgets.every(({ used, limit }) => used < limit)),
   });

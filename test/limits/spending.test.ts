@@ -223,6 +223,24 @@ describe("a budget in money", () => {
       expect(await left(gateway)).toMatchObject([{ used: 1, remaining: 0 }]);
     }));
 
+  test("is explained where it and its neighbours hold, and to no more of them a model or a tool must be named", () =>
+    using(
+      { limits: [{ name: "tools", algorithm: "fixed-window", limit: 9, window: "1h", by: ["consumer", "tool"] }], quota: daily("3") },
+      async (gateway) => {
+        const explained = async (query: string) =>
+          (await (await gateway.admin("GET", `/admin/explain?consumer=acme&${query}`)).json()) as {
+            allowed: boolean | null;
+            refusal: { code: string } | null;
+            limits: { name: string }[];
+          };
+        // Tools are called on routes of MCP alone.
+        expect(await explained("route=models&model=m")).toMatchObject({ allowed: true, refusal: null, limits: [{ name: "daily" }] });
+        expect(await explained("route=plain")).toMatchObject({ allowed: true, limits: [] });
+        expect(await explained("route=models&model=nobody-knows")).toMatchObject({ allowed: false, refusal: { code: "modelUnpriced" } });
+        expect(await explained("route=plain&model=nobody-knows")).toMatchObject({ allowed: true, refusal: null });
+      },
+    ));
+
   test("is told to its owner, to services that verify keys, and explained to operators", () =>
     using(
       { limits: [{ name: "plenty", algorithm: "fixed-window", limit: 9, window: "1h" }], quota: daily("3", { name: "money" }) },
