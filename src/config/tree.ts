@@ -1,5 +1,6 @@
-import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { type Node, type ParseError, parseTree } from "jsonc-parser";
 import type { Fault } from "../schema/faults.ts";
+import { syntaxFault } from "../schema/syntax.ts";
 
 /** Holds a configuration's text as a syntax tree, as far as it could be read, and the first thing that is wrong with its syntax. */
 export interface Tree {
@@ -59,18 +60,6 @@ function jsonTree(marked: string, file: string | null): Tree {
   return { root, fault: { path: [], message, ...position(marked, first?.offset ?? 0) } };
 }
 
-const SYNTAX: Readonly<Record<string, string>> = {
-  InvalidSymbol: "this is not JSON: text needs double quotes",
-  PropertyNameExpected: "a field's name in double quotes is expected here",
-  ValueExpected: "a value is expected here",
-  ColonExpected: "a colon is expected here",
-  CommaExpected: "a comma is expected here",
-  CloseBraceExpected: "a } is missing",
-  CloseBracketExpected: "a ] is missing",
-  EndOfFileExpected: "the configuration ends before this; nothing may follow it",
-  UnexpectedEndOfString: "this text has no closing quote",
-};
-
 /** Tells what the file is instead of JSON; `null` when its first lines don't tell. */
 function otherFormat(text: string, file: string | null): string | null {
   const lines = text.split("\n").filter((line) => !/^\s*(#|\/\/|$)/.test(line));
@@ -83,8 +72,3 @@ function otherFormat(text: string, file: string | null): string | null {
 }
 
 const yamlNameFor = (file: string): string => `${file.replace(/^.*[\\/]/, "").replace(/\.[^.]*$/, "")}.yaml`;
-
-const syntaxFault = (error: ParseError): string => {
-  const code = printParseErrorCode(error.error);
-  return SYNTAX[code] ?? `this is not JSON (${code})`;
-};

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, relative, resolve } from "node:path";
-import { findNodeAtLocation, getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { findNodeAtLocation, getNodeValue, type Node, type ParseError, parseTree } from "jsonc-parser";
 import { reasonOf } from "../edge/judge.ts";
 import { isUnchanged, type Sources, stampOf } from "../plugins/source.ts";
 import { type Fault, formatPath, schemaFaults } from "../schema/faults.ts";
+import { syntaxFault } from "../schema/syntax.ts";
 import { Prices } from "./prices.ts";
 import { PriceTable, priceFaults, priceWarnings } from "./settings.ts";
 
@@ -114,8 +115,8 @@ function readTable(file: string, shown: string): Read {
   const root = parseTree(text, errors, { allowTrailingComma: true });
   const [wrong] = errors;
   if (wrong !== undefined || root === undefined) {
-    const why = wrong === undefined ? "" : `: ${printParseErrorCode(wrong.error)}`;
-    return faulty(`${shown}${placeAt(text, wrong?.offset ?? 0)} is not JSON${why}`);
+    const why = wrong === undefined ? "this is not JSON" : syntaxFault(wrong);
+    return faulty(`${shown}${placeAt(text, wrong?.offset ?? 0)}: ${why}`);
   }
   const table = getNodeValue(root) as PriceTable;
   const ofSchema = schemaFaults(PriceTable, table);

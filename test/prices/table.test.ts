@@ -71,6 +71,25 @@ describe("prices in the configuration", () => {
   });
 });
 
+describe("prices without one of the answer", () => {
+  const told = (prices: object) => warningsOf({ prices }).filter((line) => line.includes("answers cost nothing"));
+
+  test("are warned of, since whoever forgets it gives answers away", () => {
+    const forgotten = 'says nothing of "output", so that answers cost nothing: if that is meant, say "output": "0"';
+    expect(told({ "gpt-5*": { input: "1.25" } })).toEqual([`prices.gpt-5*: ${forgotten}`]);
+    expect(told({ a: { input: 1, output: 2 }, b: { input: 1 }, c: { cacheRead: 1 } })).toEqual([
+      `prices.b: ${forgotten}, and so for 1 more`,
+    ]);
+  });
+
+  test("are not where it is said, or calls are not paid by tokens", () => {
+    const sound = { second: "0.0001" };
+    expect(told({ "text-embedding-*": { input: 1, output: 0 }, whisper: sound, search: { request: 1 }, i: { outputImage: 4 } })).toEqual(
+      [],
+    );
+  });
+});
+
 describe("prices in a file", () => {
   test("are faults of the configuration where they can't be used, with their line", () => {
     using place = folder();
@@ -82,7 +101,7 @@ describe("prices in a file", () => {
     };
     expect(examine(null)).toStartWith("prices: models.json can't be read: ");
     expect(examine("")).toBe("prices: models.json is empty");
-    expect(examine('{\n  "m": { "input": "1" ')).toStartWith("prices: models.json:2:");
+    expect(examine('{\n  "m": { "input": "1" ')).toMatch(/^prices: models\.json:2:\d+: a } is missing$/);
     expect(examine('{\n  "m": {\n    "input": "x" }\n}')).toStartWith(
       'prices: models.json:3:14 m.input: must be dollars such as "1.25" or 1.25',
     );
