@@ -11,7 +11,7 @@ export const prices: Command = {
   name: "prices",
   usage: "prices [list [MODEL]] | import models.dev|litellm FILE [--models A,B] [--provider A,B]",
   summary:
-    'Lists the prices of a running gateway, in dollars for a million tokens: all of them, or the one that holds for a model. Or makes a table of prices of a list that others keep, for "prices" in the configuration, and prints it: api.json of https://models.dev, or model_prices_and_context_window.json of LiteLLM. Fetch the list yourself; FILE may be - for stdin. What is not carried over is told on stderr. Exit status 1 when the file is no such list, or no model of it is meant.',
+    'Lists the prices of a running gateway, or imports a public list of prices. Lists, in dollars for a million tokens, all of them, or the one that holds for a model. Import makes a table of a list that others keep, for "prices" in the configuration, and prints it: api.json of https://models.dev, or model_prices_and_context_window.json of LiteLLM. Fetch the list yourself; FILE may be - for stdin. What is not carried over is told on stderr. Exit status 1 when the file is no such list, or no model of it is meant.',
   flags: [
     ...REMOTE_FLAGS,
     { name: "models", value: "A,B", help: "to import: only these models, as in gpt-5*,claude-*" },
@@ -22,6 +22,8 @@ export const prices: Command = {
   run: async (input) => {
     const [action, named, more] = listedByItself(input).positionals;
     if (action !== "list") return await importList(input);
+    const [importing] = ["models", "provider"].filter((name) => input.flags[name] !== undefined);
+    if (importing !== undefined) throw new UsageError(`--${importing} is for prices import; the price of one model: prices list MODEL`);
     if (more !== undefined) throw new UsageError(`unexpected argument ${JSON.stringify(more)}`);
     return await remotely(() => listPrices(input, named));
   },

@@ -169,8 +169,11 @@ const modelsOf = (costs: readonly ModelCost[], { columns }: Screen): Section => 
   title: (shown) => row([`MODEL, THIS HOUR${shown}`, "CALLS", "TOKENS", "COST"], columns, WORD),
   lines: [...costs]
     .sort((a, b) => b.cost - a.cost || b.requests - a.requests)
-    .map(({ model, requests, tokens, cost }) => row([model, String(requests), String(tokens), `$${cost.toFixed(4)}`], columns, WORD)),
+    .map(({ model, requests, tokens, cost }) => row([model, String(requests), String(tokens), shortly(cost)], columns, WORD)),
 });
+
+/** Writes dollars with four digits; what is less, and more than nothing, does not look like nothing. */
+const shortly = (cost: number): string => (cost > 0 && cost < 0.0001 ? "<$0.0001" : `$${cost.toFixed(4)}`);
 
 const targetsOf: SectionOf = (now, _, screen) => {
   const { columns } = screen;

@@ -55,13 +55,18 @@ describe("the screen of sluice top", () => {
   test("shows what models have cost since the hour began, the dearest first, and nothing of it where there are no prices", () => {
     const costs = [
       { model: "small", requests: 90, tokens: 9000, cost: 0.0009 },
+      { model: "tiny", requests: 1, tokens: 15, cost: 0.000009 },
+      { model: "free", requests: 1, tokens: 15, cost: 0 },
       { model: "large", requests: 3, tokens: 5000, cost: 1.25 },
     ];
-    const lines = screenOf(before, stats(), SCREEN, costs);
+    const lines = screenOf(before, stats(), { ...SCREEN, rows: 60 }, costs);
     const at = lines.findIndex((line) => line.startsWith("MODEL, THIS HOUR"));
-    expect(lines.slice(at + 1, at + 3).map((line) => line.split(/ +/))).toEqual([
+    expect(lines.slice(at + 1, at + 5).map((line) => line.split(/ +/))).toEqual([
       ["large", "3", "5000", "$1.2500"],
       ["small", "90", "9000", "$0.0009"],
+      // What is not nothing does not look like it.
+      ["tiny", "1", "15", "<$0.0001"],
+      ["free", "1", "15", "$0.0000"],
     ]);
     expect(screenOf(before, stats(), SCREEN).join("\n")).not.toContain("MODEL");
   });

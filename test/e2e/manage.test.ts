@@ -176,6 +176,7 @@ describe("the command line, with a running gateway", () => {
       [["keys"], 2, "an action is needed: keys create|list|get|update|rotate|disable|enable|revoke"],
       [["keys", "make"], 2, 'unknown action "make"'],
       [["keys", "create"], 2, "--consumer ID is needed"],
+      [["prices", "--models", "gpt-5*"], 2, "--models is for prices import; the price of one model: prices list MODEL"],
       [["keys", "rotate"], 2, "a key's id is needed"],
       [["keys", "create", "--consumer", "nobody"], 1, 'there is no consumer "nobody"'],
       [["keys", "list", "--token", "wrong-token-0123456789"], 1, "sluice: This is not an admin token."],
