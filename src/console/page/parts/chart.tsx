@@ -25,6 +25,8 @@ export interface ChartProps {
 }
 
 const LEFT = 52;
+/** The width of a digit beside the grid, in pixels. */
+const DIGIT = 7;
 const TOP = 8;
 const BOTTOM = 22;
 const LINES = 3;
@@ -59,12 +61,15 @@ export function Chart({ title, says, times, series, format, axis = format, heigh
   const { element, width } = useWidth();
   const [at, setAt] = useState<number | null>(null);
   const top = ceiling(Math.max(...series.flatMap(({ values }) => values.map((value) => value ?? 0)), 0));
-  const x = (index: number): number => LEFT + ((width - LEFT - 8) * index) / Math.max(1, times.length - 1);
+  const marks = Array.from({ length: LINES + 1 }, (_, i) => (top * i) / LINES);
+  // Small amounts of money have long numbers.
+  const from = Math.max(LEFT, 12 + DIGIT * Math.max(...marks.map((value) => axis(value).length)));
+  const x = (index: number): number => from + ((width - from - 8) * index) / Math.max(1, times.length - 1);
   const y = (value: number): number => TOP + (height - TOP - BOTTOM) * (1 - value / top);
   const shown = at !== null && at < times.length ? at : null;
   const onMove = (event: PointerEvent): void => {
     const { left } = (event.currentTarget as SVGElement).getBoundingClientRect();
-    const index = Math.round(((event.clientX - left - LEFT) / Math.max(1, width - LEFT - 8)) * (times.length - 1));
+    const index = Math.round(((event.clientX - left - from) / Math.max(1, width - from - 8)) * (times.length - 1));
     setAt(Math.max(0, Math.min(times.length - 1, index)));
   };
   const isLong = (times.at(-1) ?? 0) - (times[0] ?? 0) > 600_000;
@@ -85,10 +90,10 @@ export function Chart({ title, says, times, series, format, axis = format, heigh
           onPointerLeave={() => setAt(null)}
           aria-hidden="true"
         >
-          {Array.from({ length: LINES + 1 }, (_, i) => (top * i) / LINES).map((value) => (
+          {marks.map((value) => (
             <g key={value} class="grid">
-              <line x1={LEFT} x2={width - 8} y1={y(value)} y2={y(value)} />
-              <text x={LEFT - 8} y={y(value) + 4} text-anchor="end">
+              <line x1={from} x2={width - 8} y1={y(value)} y2={y(value)} />
+              <text x={from - 8} y={y(value) + 4} text-anchor="end">
                 {axis(value)}
               </text>
             </g>

@@ -52,7 +52,9 @@ export function Prices() {
   );
 }
 
-const dollars = (value: ModelPrice["input"]) => (value === undefined ? <span class="fine">–</span> : money(Number(value)));
+/** Writes a price. `otherwise`: what stands where there is none. */
+const dollars = (value: ModelPrice["input"], otherwise = "–") =>
+  value === undefined ? <span class="fine">{otherwise}</span> : money(Number(value));
 
 const numberOf = (value: ModelPrice["input"]): number | null => (value === undefined ? null : Number(value));
 
@@ -60,9 +62,9 @@ const COLUMNS: readonly Column<ModelPrice>[] = [
   { name: "Models", cell: ({ pattern }) => <code>{pattern}</code>, sort: ({ pattern }) => pattern },
   { name: "Input", isNumber: true, cell: ({ input }) => dollars(input), sort: ({ input }) => numberOf(input) },
   { name: "Output", isNumber: true, cell: ({ output }) => dollars(output), sort: ({ output }) => numberOf(output) },
-  { name: "From cache", isNumber: true, cell: ({ cacheRead }) => dollars(cacheRead), isWide: true },
-  { name: "Into cache", isNumber: true, cell: ({ cacheWrite }) => dollars(cacheWrite), isWide: true },
-  { name: "Reasoning", isNumber: true, cell: ({ reasoning }) => dollars(reasoning), isWide: true },
+  { name: "From cache", isNumber: true, cell: ({ cacheRead }) => dollars(cacheRead, "as input"), isWide: true },
+  { name: "Into cache", isNumber: true, cell: ({ cacheWrite }) => dollars(cacheWrite, "as input"), isWide: true },
+  { name: "Reasoning", isNumber: true, cell: ({ reasoning }) => dollars(reasoning, "as output"), isWide: true },
   {
     name: "Longest answer",
     isNumber: true,
@@ -76,7 +78,7 @@ function PriceOf() {
   const [model, setModel] = useState("");
   const [found, setFound] = useState<{ readonly model: string; readonly items: readonly ModelPrice[] } | null>(null);
   return (
-    <Panel title="Which price has a model?">
+    <Panel title="What does a model cost?">
       <Form
         submit="Find it"
         needs="viewer"

@@ -95,7 +95,7 @@ function Attempts({ of: { name, try: attempts }, known }: { readonly of: Virtual
         },
         {
           name: "Asked",
-          cell: ({ fallback, weight }) => (fallback ? <Badge>when others fail</Badge> : `first, ${percent(weight / Math.max(1, weights))}`),
+          cell: ({ fallback, weight }) => (fallback ? <Badge>fallback</Badge> : `first, ${percent(weight / Math.max(1, weights))}`),
         },
         {
           name: "For a million tokens",
