@@ -134,5 +134,5 @@ function describe({ model, spending }: Exchange<Arrival>): string {
   const { reserve } = spending;
   return reserve === null
     ? `${spending.model} has no price`
-    : `${model}: a request that says not how long its answer may be reserves ${dollarsOf(reserve)} dollars`;
+    : `${model}: a request that does not say how long its answer may be reserves $${dollarsOf(reserve)}`;
 }
