@@ -6,6 +6,7 @@ import { examineFiles } from "../edge/files.ts";
 import { type Listeners, listen } from "../gateway/listeners.ts";
 import { unixPathOf } from "../http/settings.ts";
 import { clearStale } from "../http/unix-socket.ts";
+import { PriceBook } from "../prices/book.ts";
 import { formatFault } from "../schema/faults.ts";
 import { StorageError } from "../storage/faults.ts";
 import { examineBackendFiles } from "../upstreams/tls-files.ts";
@@ -112,6 +113,7 @@ function startOf(input: Input, instead?: Read): Start {
     ...configWarnings(config, given, host, systemClock.wall()),
     ...certificates.warnings,
     ...backends.warnings,
+    ...new PriceBook(file).examine(config).warnings,
   ]);
   return {
     ...{ read, host, port, databasePath, folder, mayStandIn, reusePort: flags["reuse-port"] === true },

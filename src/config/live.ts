@@ -32,6 +32,8 @@ export interface OtherFiles {
   isChanged(): boolean;
   /** Looks at them. */
   look(): void;
+  /** What is hardly meant in those that are in force. Left out: nothing is told of them. */
+  warnings?(): readonly Fault[];
 }
 
 /** Watches the files of several as one. */
@@ -40,6 +42,7 @@ export const together = (all: readonly OtherFiles[]): OtherFiles => ({
   look: () => {
     for (const each of all) each.look();
   },
+  warnings: () => all.flatMap((each) => each.warnings?.() ?? []),
 });
 
 /** Tells what became of the last reload, or of the start. */
@@ -205,7 +208,8 @@ export class LiveConfig {
 
   private entered(text: string, config: Config, given: unknown): void {
     this.textInForce = text;
-    const warnings = placed(text, configWarnings(config, given, this.deps.host, this.deps.clock.wall()));
+    const { others, host, clock } = this.deps;
+    const warnings = placed(text, [...configWarnings(config, given, host, clock.wall()), ...(others.warnings?.() ?? [])]);
     this.deps.emit({ type: "configurationWarnings", warnings });
   }
 

@@ -30,6 +30,7 @@ const MAX_FAULTS = 20;
 export class PriceBook {
   private inForce: Prices | null = null;
   private empty = new Prices({}, false);
+  private unmeant: readonly Fault[] = [];
   /** The file that was looked at last, as it was then. */
   private watched: Sources = new Map();
   private readonly folder: string;
@@ -66,24 +67,29 @@ export class PriceBook {
     const shown = this.shown(path);
     const read = readTable(path, shown);
     if ("faults" in read) return { faults: read.faults, warnings: [] };
-    const warnings = priceWarnings(read.table, []).map((warning) => ({
-      path: ["prices"],
-      message: `${shown} ${formatPath(warning.path)}: ${warning.message}`,
-    }));
-    return { faults: [], warnings };
+    return { faults: [], warnings: fileWarnings(read.table, shown) };
   }
 
   /** Puts the prices of a configuration in force. A file that can't be read any more leaves those that were read before. */
   enter({ prices, unpriced }: PricesConfig): void {
     const isFree = unpriced === "zero";
     this.empty = new Prices({}, isFree);
+    this.unmeant = [];
     if (typeof prices !== "string") {
       this.inForce = prices === null || Object.keys(prices).length === 0 ? null : new Prices(prices, isFree);
       return;
     }
     const path = resolve(this.folder, prices);
-    const read = readTable(path, this.shown(path));
-    if ("table" in read) this.inForce = new Prices(read.table, isFree);
+    const shown = this.shown(path);
+    const read = readTable(path, shown);
+    if (!("table" in read)) return;
+    this.inForce = new Prices(read.table, isFree);
+    this.unmeant = fileWarnings(read.table, shown);
+  }
+
+  /** Gives what is hardly meant in the file that is in force. */
+  warnings(): readonly Fault[] {
+    return this.unmeant;
   }
 
   /** Tells whether the file that was looked at is another by now. */
@@ -102,6 +108,10 @@ export class PriceBook {
     return path.startsWith("..") || isAbsolute(path) ? file : path;
   }
 }
+
+/** Gives what is hardly meant in a file of prices, at the place where the configuration names it. */
+const fileWarnings = (table: PriceTable, shown: string): readonly Fault[] =>
+  priceWarnings(table, []).map(({ path, message }) => ({ path: ["prices"], message: `${shown} ${formatPath(path)}: ${message}` }));
 
 type Read = { readonly table: PriceTable } | { readonly faults: readonly Fault[] };
 

@@ -123,12 +123,16 @@ describe("prices in a file", () => {
     const priceOf = async (model: string) =>
       ((await (await gateway.admin("GET", `/admin/prices?model=${model}`)).json()) as { source: string; items: object[] }).items;
     expect(await priceOf("m")).toEqual([{ pattern: "m", input: 1 }]);
-    writeFileSync(file, '{ "m": { "input": "2" }, "n*": { "output": 3 } }');
+    // What is hardly meant in it is told as of the configuration itself, at the start and then.
+    const toldOf = (name: string) => gateway.output().includes(`models.json ${name}: says nothing of`);
+    await until(() => toldOf("m"));
+    writeFileSync(file, '{ "m": { "input": "2", "output": 0 }, "n*": { "output": 3 }, "x": { "input": 1 } }');
     await until(async () => (await priceOf("nm")).length === 1);
-    expect(await priceOf("m")).toEqual([{ pattern: "m", input: "2" }]);
+    expect(await priceOf("m")).toEqual([{ pattern: "m", input: "2", output: 0 }]);
+    await until(() => toldOf("x"));
     writeFileSync(file, '{ "m": { "input": "two" } }');
     await until(() => gateway.output().includes("m.input: must be dollars"));
-    expect(await priceOf("m")).toEqual([{ pattern: "m", input: "2" }]);
+    expect(await priceOf("m")).toEqual([{ pattern: "m", input: "2", output: 0 }]);
   });
 
   test("keep a gateway from starting while it can't be used", async () => {
