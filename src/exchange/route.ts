@@ -99,9 +99,9 @@ export interface Route extends Routable {
   readonly preservesHost: boolean;
 }
 
-/** Tells whether a route's requests are calls of models, which may cost money. */
-export const isModelRoute = ({ credential, usage, models }: Pick<Route, "credential" | "usage" | "models">): boolean =>
-  credential !== null || usage !== null || models !== null;
+/** Tells whether a route's requests are calls of models, which may cost money. What goes by MCP calls tools, also with a key of a pool's. */
+export const isModelRoute = ({ credential, usage, models, mcp }: Pick<Route, "credential" | "usage" | "models" | "mcp">): boolean =>
+  mcp === null && (credential !== null || usage !== null || models !== null);
 
 /**
  * Says why a path can't be taken as one that means the same to every backend; `null` where it can. `found`: the route that takes the path;

@@ -59,11 +59,12 @@ export const McpField = Nullable(
 );
 
 /** Gives the faults of a route's `mcp` that the schema can't express. Paths begin with `at`. */
-export function mcpFaults(mcp: McpConfig, { methods, auth, cache, websocket }: RouteConfig, at: Path): Fault[] {
+export function mcpFaults(mcp: McpConfig, { methods, auth, cache, websocket, models }: RouteConfig, at: Path): Fault[] {
   const faults: Fault[] = [];
   const say = (field: keyof RouteConfig, message: string) => faults.push({ path: [...at, field], message });
   if (methods.length > 0 && !methods.includes("POST")) say("methods", "must have POST: clients of mcp send their messages by it");
   if (cache !== null) say("cache", "means nothing beside mcp: calls of tools are not kept");
+  if (models.length > 0) say("models", "means nothing beside mcp, whose messages name tools and no model: say which by mcp.tools");
   if (websocket !== null) say("websocket", "means nothing beside mcp, whose messages come by POST alone");
   if (auth === "none" && Object.keys(mcp.scopes).length > 0)
     faults.push({ path: [...at, "mcp", "scopes"], message: 'need a key or a token, and the route\'s auth is "none"' });

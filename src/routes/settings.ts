@@ -150,12 +150,14 @@ export type RouteConfig = Static<typeof RouteConfig>;
 /** Gives the faults of a route that the schema can't express. Paths begin with `at`. */
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
   const faults = limitFaults(route.limits, [...at, "limits"]);
-  if (route.credential === null && route.usage === null && route.models.length === 0)
+  if (route.mcp !== null || (route.credential === null && route.usage === null && route.models.length === 0))
     faults.push(
       ...moneyFaults(
         route.limits,
         [...at, "limits"],
-        "only calls of models cost money; say by models, credential or usage that this route has some",
+        route.mcp === null
+          ? "only calls of models cost money; say by models, credential or usage that this route has some"
+          : "only calls of models cost money, and mcp says that this route's are calls of tools",
       ),
     );
   const say = (field: keyof RouteConfig, message: string) => faults.push({ path: [...at, field], message });

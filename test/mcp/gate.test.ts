@@ -278,6 +278,20 @@ describe("a route to a server of the Model Context Protocol", () => {
     expect((await send(running.url, "tools/call", { name: "write_file" })).status).toBe(200);
   });
 
+  test("is called with a key of a pool by callers who are bound to models, and costs none of their money", async () => {
+    using server = toolServer();
+    const bound = "a-key-of-bound-0123456789";
+    const limits = [{ name: "money", algorithm: "fixed-window", limit: "0.000001", window: "1h", cost: "usd" }];
+    const config = {
+      prices: { "gpt-5*": { input: 1000, output: 1000 } },
+      pools: { tools: { keys: [{ id: "one", secret: "a-secret-of-the-tools", limit: 1000, window: "1h" }] } },
+      consumers: [{ id: "bound", tier: "team", models: ["gpt-5*"], limits, keys: [bound] }],
+    };
+    await using running = stopping(gateway(server.url, {}, { credential: { pool: "tools" } }, config));
+    expect((await send(running.url, "tools/list", {}, bound)).status).toBe(200);
+    expect((await send(running.url, "tools/call", { name: "search", arguments: { model: "gpt-4" } }, bound)).status).toBe(200);
+  });
+
   test("is judged by the headers of the newest version where a proxy asks that does not send the message", async () => {
     using server = toolServer();
     const limits = [{ name: "each", algorithm: "fixed-window", limit: 1, window: "1h", by: "tool" }];

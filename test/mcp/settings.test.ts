@@ -49,6 +49,12 @@ describe("a route's mcp", () => {
     [{ resource: "https://api.example.com/mcp#a" }, {}, "routes[0].mcp.resource: must hold no user, no query and no fragment"],
     [{}, { methods: ["GET"] }, "routes[0].methods: must have POST"],
     [{}, { cache: {} }, "routes[0].cache: means nothing beside mcp"],
+    [{}, { models: ["gpt-5*"] }, "routes[0].models: means nothing beside mcp"],
+    [
+      {},
+      { usage: "auto", limits: [{ algorithm: "fixed-window", limit: "1", window: "1d", cost: "usd" }] },
+      "routes[0].limits[0].cost: never holds here: only calls of models cost money, and mcp says",
+    ],
     [{ scopes: { a: ["b"] } }, { auth: "none" }, "routes[0].mcp.scopes: need a key or a token"],
     [{}, { upstream: null, respond: { status: 404 } }, "routes[0].mcp: means nothing beside respond"],
   ])("refuses what can't be meant: %j with %j", (mcp, route, fault) => {
