@@ -88,7 +88,7 @@ export class MadeAttempt {
       return this.answer(response);
     }
     const held = new HeldAnswer(body, isStream, {
-      lastWords: () => errorEvent(this.exchange.prompt?.api ?? "other", BROKEN_OFF, this.exchange.meter?.passed ?? 0),
+      lastWords: () => errorEvent(this.exchange.prompt?.api ?? "other", BROKEN_OFF, this.exchange.meter?.events ?? 0),
       onBroken: () => {
         if (this.hasAnswered && !this.exchange.isOver) this.tell("broken");
       },

@@ -62,6 +62,7 @@ function streamed(exchange: Exchange<Arrival>, spending: ModelSpending, response
   const stream = new PricedStream(body, {
     spending,
     api: exchange.prompt?.api ?? "other",
+    events: () => exchange.meter?.events ?? 0,
     passed: () => exchange.meter?.passed ?? 0,
     trailersOf: (trailers) => (isTold ? withCost(trailers, spending.cost()) : trailers),
     onSpent: () => {

@@ -134,10 +134,10 @@ export class ModelSpending implements Spending {
     return price.tokensFor(this.prompt.input, left);
   }
 
-  /** The amount by which the reservation grows when more has passed than it holds. */
-  get growth(): number {
+  /** Gives the amount by which the reservation grows when so many tokens more have passed than it holds. */
+  growthFor(missing: number): number {
     const { price, reserve } = this.attempt;
-    return price === null ? 0 : Math.max(price.estimate(0, GROWS_BY), Math.ceil(reserve / 4));
+    return price === null ? 0 : Math.max(price.estimate(0, missing + GROWS_BY), Math.ceil(reserve / 4));
   }
 
   /** Takes more from the budgets of a pool's key as well, when the call grows: those of the key that the attempt is sent with. */

@@ -12,7 +12,9 @@ const SPENT = problem("quotaExceeded", "The budget was used up while this answer
 export interface PricedStreamDeps {
   readonly spending: ModelSpending;
   readonly api: ModelApi;
-  /** Gives the number of events that have come, of which each is about a token. */
+  /** Gives the number of events that have come. */
+  readonly events: () => number;
+  /** Gives the tokens that have come, as they are estimated. */
   readonly passed: () => number;
   /** Gives the trailers of the stream, when it has ended. */
   readonly trailersOf: (trailers: Trailers | null) => Trailers | null;
@@ -23,7 +25,7 @@ export interface PricedStreamDeps {
 /** Passes a stream of events on while there is money for it: it takes more as it grows, and ends with an error event when there is none. */
 export class PricedStream implements Body {
   private readonly events = new WholeEvents();
-  /** The number of events that are paid for. */
+  /** The tokens that are paid for. */
   private held: number;
   /** What came while more money was asked for; `null`: none is. */
   private waiting: Uint8Array[] | null = null;
@@ -83,8 +85,8 @@ export class PricedStream implements Body {
   }
 
   private grow(): boolean | Promise<boolean> {
-    const { spending } = this.deps;
-    return spending.growBy(spending.growth);
+    const { spending, passed } = this.deps;
+    return spending.growBy(spending.growthFor(passed() - this.held));
   }
 
   private async grownLater(grown: Promise<boolean>, sink: Sink): Promise<void> {
@@ -130,13 +132,13 @@ export class PricedStream implements Body {
 
   /** Ends the stream before its time. */
   private stop(sink: Sink): void {
-    const { api, passed, trailersOf, onSpent } = this.deps;
+    const { api, events, trailersOf, onSpent } = this.deps;
     this.hasEnded = true;
     this.source.cancel();
     onSpent();
     const { gap } = this.events;
     if (gap !== "") sink.write(Buffer.from(gap));
-    sink.write(errorEvent(api, SPENT, passed()));
+    sink.write(errorEvent(api, SPENT, events()));
     sink.end(trailersOf(null));
   }
 }

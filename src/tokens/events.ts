@@ -1,5 +1,6 @@
 import { bufferOf } from "../values/buffer.ts";
 import type { NumbersAt } from "./number-at.ts";
+import type { PassedText } from "./passed-text.ts";
 
 enum Byte {
   Lf = 10,
@@ -76,6 +77,7 @@ export class EventNumbers {
     private readonly glance: Glance,
     private readonly sieve: Sieve | null = null,
     private readonly sink: Write = () => {},
+    private readonly text: PassedText | null = null,
   ) {}
 
   /** Reads a piece of the stream. */
@@ -159,7 +161,11 @@ export class EventNumbers {
       if (i === to) return;
       this.isNewEvent = false;
       this.isObject = bytes[i] === Byte.OpenObject;
-      if (this.isObject) this.events++;
+      if (this.isObject) {
+        this.events++;
+        this.text?.restart();
+        this.text?.read(bytes, i, to);
+      }
       this.numbers.restart();
       this.skipped = null;
       // Nearly all events are one line in one piece.
@@ -167,12 +173,15 @@ export class EventNumbers {
         this.skipped = bytes.subarray(i, to);
         return;
       }
-    } else if (this.skipped !== null) {
-      // It was not the whole of it.
-      const { skipped } = this;
-      this.skipped = null;
-      this.numbers.restart();
-      this.numbers.feed(skipped, 0, skipped.length);
+    } else {
+      if (this.isObject) this.text?.read(bytes, from, to);
+      if (this.skipped !== null) {
+        // It was not the whole of it.
+        const { skipped } = this;
+        this.skipped = null;
+        this.numbers.restart();
+        this.numbers.feed(skipped, 0, skipped.length);
+      }
     }
     this.numbers.feed(bytes, i, to);
   }

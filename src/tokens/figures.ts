@@ -97,7 +97,7 @@ export const FIGURE_PLACES: readonly (readonly (readonly string[])[])[] = [
 type Values = readonly (number | null)[];
 
 /**
- * Gives what was reported, from the values by place and the number of events that have passed; `null`: nothing that tells the request's
+ * Gives what was reported, from the values by place and the tokens that have passed, as they are estimated; `null`: nothing that tells the request's
  * tokens from the answer's.
  *
  * OpenAI's `prompt_tokens` and `input_tokens` count what was cached as well, Anthropic's `input_tokens` do not; who passes Anthropic's

@@ -4,6 +4,8 @@ import { isJsonType } from "../values/json.ts";
 import { EventNumbers } from "./events.ts";
 import { FIGURE_PLACES, type Figures, figuresOf } from "./figures.ts";
 import { NumbersAt, Places } from "./number-at.ts";
+import { PassedText } from "./passed-text.ts";
+import { BYTES_PER_TOKEN, type ModelApi, type Prompt } from "./prompt.ts";
 import { unaskedUsage, without, withoutUsage } from "./stream-usage.ts";
 
 /** Names the places where a response says what it cost: names of fields from the outside in. The values of several paths are added up. */
@@ -14,7 +16,7 @@ export interface UsageRecipe {
   readonly places: Places;
   /** The places that `sum` takes, without those of others. */
   readonly own: readonly UsagePaths[];
-  /** Gives the usage, from the values by place and the number of events that have passed; `null` when no value was found. */
+  /** Gives the usage, from the values by place and the tokens that have passed, as they are estimated; `null` when no value was found. */
   readonly sum: (values: readonly (number | null)[], passed: number) => number | null;
   /** The field that each of its paths goes through, in quotes: JSON without it says nothing of the usage. `null`: there is none. */
   readonly marker: Buffer | null;
@@ -97,7 +99,7 @@ const USAGE_PLACES: readonly UsagePaths[] = [
 /**
  * Reads the usage of chat completions, responses, messages and embeddings, streamed or not: the total where there is one; otherwise input
  * and output with what was written to and read from a cache, which Anthropic does not count as input. A stream of messages that breaks off
- * has said nothing of its output: each event that has passed counts as a token then.
+ * has said nothing of its output: what has passed of it is estimated then.
  */
 export const AUTO_USAGE: UsageRecipe = {
   own: USAGE_PLACES,
@@ -119,35 +121,41 @@ export const AUTO_USAGE: UsageRecipe = {
 /** Reads from a passing response what it cost. */
 export class Meter {
   private readonly numbers: NumbersAt;
-  private readonly events: EventNumbers | null;
+  private readonly text: PassedText | null;
+  private readonly stream: EventNumbers | null;
   private sink: Sink | null = null;
   private fits = true;
   /** True when something has come since `told` was made of what had. */
   private hasFed = false;
   private told: Figures | null = null;
 
-  /** Takes `isSieved`: true when the caller did not ask for the usage of this stream, and does not get to see it. */
+  /**
+   * Takes `isSieved`: true when the caller did not ask for the usage of this stream, and does not get to see it. `api`: the interface whose
+   * stream it is.
+   */
   constructor(
     private readonly recipe: UsageRecipe,
     isEvents: boolean,
     readonly isSieved: boolean = false,
+    api: ModelApi = "other",
   ) {
     this.numbers = new NumbersAt(recipe.places);
-    this.events = isEvents ? this.eventsOf(recipe) : null;
+    this.text = isEvents ? new PassedText(api) : null;
+    this.stream = isEvents ? this.streamOf(recipe) : null;
   }
 
-  private eventsOf({ places, marker }: UsageRecipe): EventNumbers {
+  private streamOf({ places, marker }: UsageRecipe): EventNumbers {
     const { numbers, isSieved } = this;
     const choices = places.size - OF_SIEVE.length;
     const glance = isSieved ? withoutUsage(numbers, choices + 1) : marker === null ? () => false : without(marker);
     const sieve = isSieved ? unaskedUsage(numbers, choices, choices + 1) : null;
-    return new EventNumbers(numbers, glance, sieve, (bytes) => this.write(bytes));
+    return new EventNumbers(numbers, glance, sieve, (bytes) => this.write(bytes), this.text);
   }
 
   /** Reads a piece of the response, which goes to the caller as it is. */
   feed(bytes: Uint8Array): void {
     this.hasFed = true;
-    if (this.events !== null) this.events.feed(bytes);
+    if (this.stream !== null) this.stream.feed(bytes);
     else this.numbers.feed(bytes, 0, bytes.length);
   }
 
@@ -162,7 +170,7 @@ export class Meter {
   /** Ends the stream: writes what was held back of it. */
   endSieve(sink: Sink): void {
     this.sink = sink;
-    this.events?.end();
+    this.stream?.end();
   }
 
   private write(bytes: Uint8Array): void {
@@ -172,37 +180,45 @@ export class Meter {
 
   /** Gives the usage that the response reported so far, zero included; `null` when it reported none. */
   get reported(): number | null {
-    return this.recipe.sum(this.numbers.values, this.events?.events ?? 0);
+    return this.recipe.sum(this.numbers.values, this.passed ?? 0);
   }
 
   /** Gives what the response has reported so far, each kind for itself; `null` when it reported nothing, or its kinds are not read. */
   get figures(): Figures | null {
     const { figuresFrom } = this.recipe;
     if (figuresFrom < 0) return null;
-    if (this.hasFed) this.told = figuresOf(this.numbers.values.slice(figuresFrom), this.events?.events ?? 0);
+    if (this.hasFed) this.told = figuresOf(this.numbers.values.slice(figuresFrom), this.passed ?? 0);
     this.hasFed = false;
     return this.told;
   }
 
+  /** Gives the number of events that have passed; 0 when the response is no stream of them. */
+  get events(): number {
+    return this.stream?.events ?? 0;
+  }
+
   /**
-   * Gives the number of events that have passed; `null` when the response is no stream of them. A language model sends about one token in
-   * each.
+   * Gives an estimate of the tokens of a streamed answer that have passed; `null` when the response is no stream of events. Some models send
+   * a token in each event, others many: at least one counts for each, and one for every four bytes of their text.
    */
   get passed(): number | null {
-    return this.events === null ? null : this.events.events;
+    const { stream, text } = this;
+    return stream === null ? null : Math.max(stream.events, Math.ceil((text?.bytes ?? 0) / BYTES_PER_TOKEN));
   }
 }
 
 /**
  * Makes the meter for a response; gives `null` when nothing can be read from it: it is neither JSON nor events, or it is compressed.
- * `wasAsked`: only we asked it for its usage, not the caller.
+ * `prompt`: the request, where it was read; whether only we asked for the usage, not the caller, stands there.
  */
-export function meterOf(response: UpstreamResponse, recipe: UsageRecipe, wasAsked: boolean): Meter | null {
+export function meterOf(response: UpstreamResponse, recipe: UsageRecipe, prompt: Prompt | null): Meter | null {
   const type = response.fields.mediaType;
   const isEvents = type === "text/event-stream";
   if (!isEvents && !isJsonType(type)) return null;
   const coding = response.fields.get("content-encoding");
-  return coding === null || coding === "identity" ? new Meter(recipe, isEvents, wasAsked && isEvents) : null;
+  return coding === null || coding === "identity"
+    ? new Meter(recipe, isEvents, prompt?.asksForUsage === true && isEvents, prompt?.api)
+    : null;
 }
 
 /** Gives the response with a body that the meter reads as it passes. */

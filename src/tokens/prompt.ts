@@ -12,7 +12,7 @@ export const MAX_READ = 16_777_216;
 /** What all requests together may have under way of bodies that are larger than `MAX_KEPT_PLAIN`; beyond it they go through unread. In bytes. */
 const MAX_READ_AT_ONCE = 134_217_728;
 /** Bytes of a text per token, as providers of language models reckon. */
-const BYTES_PER_TOKEN = 4;
+export const BYTES_PER_TOKEN = 4;
 
 let readAtOnce = 0;
 

@@ -1,6 +1,7 @@
 import { bufferOf } from "../values/buffer.ts";
 import type { Glance } from "./events.ts";
 import { Kind, type NumbersAt } from "./number-at.ts";
+import { searchFor } from "./search.ts";
 
 const NAME = Buffer.from('"usage"');
 const NULL = Buffer.from("null");
@@ -24,24 +25,6 @@ export function without(name: Buffer): Glance {
 /** Tells whether `:null` stands at this position. */
 const isNull = (bytes: Buffer, at: number): boolean =>
   bytes[at] === COLON && bytes[at + 1] === 110 && bytes[at + 2] === 117 && bytes[at + 3] === 108 && bytes[at + 4] === 108;
-
-/** Makes a search for a name that looks at each byte of a piece once: it gives the next place from a position on, and the piece's end when there is none. */
-function searchFor(name: Buffer): (bytes: Buffer, from: number) => number {
-  let seen: Buffer | null = null;
-  let next = -1;
-  let last = -1;
-  return (bytes, from) => {
-    // Where it is next is searched for once in a piece, and again when the search has come there.
-    const isOn = seen === bytes && from > last && next >= from;
-    last = from;
-    if (!isOn) {
-      seen = bytes;
-      const at = bytes.indexOf(name, from);
-      next = at < 0 ? bytes.length : at;
-    }
-    return next;
-  };
-}
 
 /**
  * Makes a glance that skips events without a usage, and those whose only one is null and has nothing but plain fields behind it: then it is a

@@ -213,7 +213,7 @@ function setbackOf(
 /** Gives the answer for the caller, its cost being read as it goes by. */
 function measured({ exchange, route }: Sending, response: UpstreamResponse): UpstreamResponse {
   if (route.usage === null || response.tunnel !== null) return response;
-  exchange.meter = meterOf(response, route.usage, exchange.prompt?.asksForUsage === true);
+  exchange.meter = meterOf(response, route.usage, exchange.prompt);
   exchange.credential?.measure(exchange.meter);
   exchange.spending?.measure(exchange.meter);
   return exchange.meter === null ? response : metered(response, exchange.meter);

@@ -31,6 +31,7 @@ function growing() {
   const stream = new PricedStream(source, {
     spending,
     api: "chat",
+    events: () => events,
     passed: () => events,
     trailersOf: (trailers) => trailers,
     onSpent: () => {},
