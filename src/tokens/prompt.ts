@@ -159,7 +159,8 @@ function ofJson(bytes: Uint8Array, weight: number, value: Record<string, unknown
   const asksForUsage = hints.mayAsk && takesStreamOptions(value);
   const sent = asksForUsage ? askedForUsage(bytes, value) : bytes;
   const input = Math.ceil(textBytes(value) / BYTES_PER_TOKEN);
-  const limit = limitOf(value);
+  const api = apiOf(hints.path, value);
+  const limit = limitOf(api, value);
   const answers = answersOf(value);
   return {
     body: new WholeBody(sent),
@@ -173,7 +174,7 @@ function ofJson(bytes: Uint8Array, weight: number, value: Record<string, unknown
     modelAt: hints.findsModel ? fieldAt(sent, "model") : null,
     isStream: value.stream === true,
     writesCache: CACHE_CONTROL.length < sent.length && bufferOf(sent).includes(CACHE_CONTROL),
-    api: apiOf(hints.path, value),
+    api,
     bytes: sent,
     asksForUsage,
     weight,
@@ -226,18 +227,32 @@ function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   }
 }
 
+/** The fields in which files stand as addresses that hold them (`data:…`), themselves or in a list. */
+const OF_FILES = /^(?:(?:[a-z]+_)?(?:url|uri)|(?:file_|image_)?data|(?:input_)?(?:images?|audios?|videos?|files?|documents?)|mask)$/;
+
 /** Bytes of all texts. Pictures, sounds and files that stand in the body are no text. Without recursion: a body may be nested deeper than the stack. */
 function textBytes(value: unknown): number {
   const open: unknown[] = [value];
   let sum = 0;
+  const take = (next: unknown, isOfFiles: boolean): void => {
+    if (typeof next !== "string") open.push(next);
+    // A text may begin as a file does.
+    else if (!isOfFiles || !next.startsWith("data:")) sum += Buffer.byteLength(next);
+  };
   while (open.length > 0) {
     const next = open.pop();
-    if (typeof next === "string") sum += next.startsWith("data:") ? 0 : Buffer.byteLength(next);
-    else if (Array.isArray(next)) for (const child of next) open.push(child);
+    if (Array.isArray(next)) for (const child of next) take(child, false);
     else if (isObject(next)) {
       const isFile = holdsFile(next);
       // A list of all entries would cost more than the rest of this.
-      for (const name in next) if (!(isFile && name === "data")) open.push(next[name]);
+      for (const name in next) {
+        if (isFile && name === "data") continue;
+        const field = next[name];
+        const isText = typeof field === "string";
+        const isOfFiles = isText ? field.startsWith("data:") && OF_FILES.test(name) : Array.isArray(field) && OF_FILES.test(name);
+        if (!isText && isOfFiles) for (const child of field as unknown[]) take(child, true);
+        else take(field, isOfFiles);
+      }
     }
   }
   return sum;
@@ -248,19 +263,34 @@ const holdsFile = (part: Record<string, unknown>): boolean =>
   typeof part.data === "string" &&
   (part.type === "base64" || typeof part.format === "string" || typeof part.mimeType === "string" || typeof part.mime_type === "string");
 
+/** The fields by which interfaces are told the most tokens that an answer may have. */
+const LIMITS: { readonly [Api in ModelApi]?: readonly string[] } = {
+  chat: ["max_tokens", "max_completion_tokens"],
+  responses: ["max_output_tokens"],
+  messages: ["max_tokens"],
+};
+const ALL_LIMITS = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
 /**
- * Gives the most tokens that an answer may have: what OpenAI (two names), Anthropic and others call it; `null`: it does not say. Of several
- * the largest, for which of them the upstream reads is not known.
+ * Gives the most tokens that an answer may have; `null`: the request does not say. Of several fields the largest, for which of them the
+ * upstream reads is not known; those of another interface say nothing, since many servers take what they do not know.
  */
-function limitOf({ max_tokens, max_completion_tokens, max_output_tokens }: Record<string, unknown>): number | null {
-  const most = Math.max(asLimit(max_tokens), asLimit(max_completion_tokens), asLimit(max_output_tokens));
+function limitOf(api: ModelApi, request: Record<string, unknown>): number | null {
+  const most = Math.max(...(LIMITS[api] ?? ALL_LIMITS).map((name) => asLimit(request[name])));
   return most === 0 ? null : most;
 }
 
 const asLimit = (asked: unknown): number => (typeof asked === "number" && asked > 0 && asked <= 1e12 ? asked : 0);
 
-/** Gives the number of answers that are asked for. */
-const answersOf = ({ n }: Record<string, unknown>): number => (typeof n === "number" && n > 1 && n <= 1000 ? n : 1);
+const MAX_ANSWERS = 1000;
+
+/** Gives the number of answers that are asked for: as many as are made, where that is more. Some servers read a number in a text. */
+const answersOf = ({ n, best_of }: Record<string, unknown>): number => Math.max(asAnswers(n), asAnswers(best_of));
+
+function asAnswers(asked: unknown): number {
+  const count = typeof asked === "number" || typeof asked === "string" ? Number(asked) : 1;
+  return count > 1 ? Math.min(MAX_ANSWERS, count) : 1;
+}
 
 /**
  * Tells whether this is a request for a stream of chat completions (or of the older completions) that does not ask for the usage itself. The Responses API has `input` and refuses
