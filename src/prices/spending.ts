@@ -13,6 +13,10 @@ export interface Purse {
 /** Tokens for which a reservation grows at least. */
 const GROWS_BY = 1024;
 
+/** How many times as many tokens as a request allows may seem to have passed though they have not; and the fewest for which that says something. */
+const MAX_MISSED = 4;
+const MIN_BOUND = 256;
+
 /**
  * Follows what the call of a model costs: what is reserved for it, through all attempts, to what it has cost in the end. One attempt is
  * under way at a time; those before it were lost or failed. All amounts are whole nano-dollars.
@@ -29,6 +33,8 @@ export class ModelSpending implements Spending {
   private lostCost = 0;
   private attempt: Attempt;
   private purse: Purse | null = null;
+  /** True when the attempt's stream has asked for more than was reserved. */
+  private hasGrown = false;
 
   /**
    * Takes the model that the caller names, and those that may answer: itself, or those of a virtual model's attempts. What is reserved
@@ -89,6 +95,7 @@ export class ModelSpending implements Spending {
 
   private start(model: string): boolean | Promise<boolean> {
     this.attempt = this.begun(model);
+    this.hasGrown = false;
     const missing = this.lostCost + this.attempt.reserve - this.reserved;
     return missing <= 0 || this.growBy(missing);
   }
@@ -126,18 +133,23 @@ export class ModelSpending implements Spending {
     return this.lostCost === 0 ? null : this.lostCost + this.attempt.reserve;
   }
 
-  /** The tokens of a streamed answer that the reservation holds; infinite where the request has a bound of its own, or none has a price. */
+  /**
+   * The tokens of a streamed answer that the reservation holds; infinite where none has a price. What passes is estimated: an upstream that
+   * keeps to the request's own bound never comes to so many times what was reserved, one that reads another field does.
+   */
   get tokensHeld(): number {
     const { price } = this.attempt;
-    if (price === null || this.prompt.hasLimit) return Number.POSITIVE_INFINITY;
+    if (price === null) return Number.POSITIVE_INFINITY;
     const left = this.reserved - this.lostCost - price.estimate(this.prompt.input, 0);
-    return price.tokensFor(this.prompt.input, left);
+    const held = price.tokensFor(this.prompt.input, left);
+    return this.prompt.hasLimit && !this.hasGrown ? Math.max(MIN_BOUND, held * MAX_MISSED) : held;
   }
 
-  /** Gives the amount by which the reservation grows when so many tokens more have passed than it holds. */
-  growthFor(missing: number): number {
+  /** Takes more for a stream of which so many tokens more have passed than the reservation holds. Gives whether it did. */
+  growFor(missing: number): boolean | Promise<boolean> {
     const { price, reserve } = this.attempt;
-    return price === null ? 0 : Math.max(price.estimate(0, missing + GROWS_BY), Math.ceil(reserve / 4));
+    this.hasGrown = true;
+    return price === null || this.growBy(Math.max(price.estimate(0, missing + GROWS_BY), Math.ceil(reserve / 4)));
   }
 
   /** Takes more from the budgets of a pool's key as well, when the call grows: those of the key that the attempt is sent with. */
@@ -146,7 +158,7 @@ export class ModelSpending implements Spending {
   }
 
   /** Takes so much more from every limit in money and the key's budgets. Gives whether it did. */
-  growBy(more: number): boolean | Promise<boolean> {
+  private growBy(more: number): boolean | Promise<boolean> {
     const grown = this.grow(more);
     return grown instanceof Promise ? grown.then((isGrown) => this.grown(isGrown, more)) : this.grown(grown, more);
   }

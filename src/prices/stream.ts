@@ -86,7 +86,7 @@ export class PricedStream implements Body {
 
   private grow(): boolean | Promise<boolean> {
     const { spending, passed } = this.deps;
-    return spending.growBy(spending.growthFor(passed() - this.held));
+    return spending.growFor(passed() - this.held);
   }
 
   private async grownLater(grown: Promise<boolean>, sink: Sink): Promise<void> {

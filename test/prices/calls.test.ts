@@ -340,9 +340,25 @@ describe("a stream that says not how long it may be", () => {
         const after = await post(
           gateway,
           path,
-          JSON.stringify({ model: "endless", stream: true, max_tokens: 5000, messages: [], input: "" }),
+          JSON.stringify({ model: "endless", stream: true, max_tokens: 5000, max_output_tokens: 5000, messages: [], input: "" }),
         );
         expect(after.status).toBe(429);
+      },
+      { prices },
+    );
+  });
+
+  test("or whose upstream does not keep to the bound that it names, pays for what has passed", async () => {
+    function* endless() {
+      for (;;) yield 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}';
+    }
+    await within(
+      () => events(endless()),
+      async (gateway) => {
+        const text = await (await chat(gateway, { model: "endless", stream: true, max_tokens: 1 })).text();
+        expect(text).toContain('"code":"quotaExceeded"');
+        expect(text.split("data: ").length).toBeLessThan(10_500);
+        expect(await spent(gateway)).toBeGreaterThan(0.9);
       },
       { prices },
     );
