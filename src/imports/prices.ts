@@ -1,4 +1,4 @@
-import type { PriceConfig, PriceTable } from "../prices/settings.ts";
+import { hasFreeAnswers, type PriceConfig, type PriceTable } from "../prices/settings.ts";
 import { isObject } from "../values/json.ts";
 import { matchesName } from "../values/name-patterns.ts";
 
@@ -22,7 +22,7 @@ export interface ImportedPrices {
 /** Says that a file is no such list. */
 export class NoPriceList extends Error {}
 
-/** The models without a price that a note names. */
+/** The models that a note names. */
 const MAX_NAMED = 10;
 
 /** Describes a model as a list has it. */
@@ -71,11 +71,16 @@ function tableOf(listed: readonly Listed[]): ImportedPrices {
     notes.push(`${name} has several prices: that of ${chosen.get(name)?.provider} is taken; name another by --provider`);
   const without = [...unpriced].filter((name) => !chosen.has(name)).sort();
   if (without.length > 0) {
-    const more = without.length > MAX_NAMED ? `, and ${without.length - MAX_NAMED} more` : "";
-    notes.push(`these have no price for tokens, seconds of sound or requests: ${without.slice(0, MAX_NAMED).join(", ")}${more}`);
+    notes.push(`these have no price for tokens, seconds of sound or requests: ${named(without)}`);
   }
+  const free = names.filter((name) => hasFreeAnswers(chosen.get(name)?.price as PriceConfig));
+  if (free.length > 0) notes.push(`of these the list has no price for the tokens of answers, which cost nothing as it is: ${named(free)}`);
   return { table: Object.fromEntries(names.map((name) => [name, chosen.get(name)?.price as PriceConfig])), notes };
 }
+
+/** Writes names for people, not too many. */
+const named = (names: readonly string[]): string =>
+  names.slice(0, MAX_NAMED).join(", ") + (names.length > MAX_NAMED ? `, and ${names.length - MAX_NAMED} more` : "");
 
 /** Who makes models sells them at the price that others follow, the first of these before the others. */
 const MAKERS = ["openai", "anthropic", "google", "mistral", "deepseek", "xai", "cohere", "alibaba", "moonshotai", "zai"];

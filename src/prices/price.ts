@@ -56,14 +56,15 @@ export class Price {
     const { input, output, hasLimit, answers, api, writesCache, length } = prompt;
     const answer = hasLimit ? output : api === "embeddings" ? 0 : this.maxOutput * answers;
     const { tokens } = this.ratesFor(input);
-    const dearest = { cache: Math.max(tokens.cacheWrite, tokens.cacheWriteHour), reasoning: tokens.reasoning };
-    const isKept = writesCache && dearest.cache > tokens.input;
-    const isThought = dearest.reasoning > tokens.output;
+    const ofCache = Math.max(tokens.cacheWrite, tokens.cacheWriteHour);
+    const isKept = writesCache && ofCache > tokens.input;
+    // Which of them the answer brings is not known: thoughts, sound and pictures may be dearer than text.
+    const dearest = OF_ANSWER.reduce((one, other) => (tokens[other] > tokens[one] ? other : one));
     return this.cost({
       ...NO_FIGURES,
       input: isKept ? 0 : input,
       [tokens.cacheWriteHour > tokens.cacheWrite ? "cacheWriteHour" : "cacheWrite"]: isKept ? input : 0,
-      [isThought ? "reasoning" : "output"]: answer,
+      [dearest]: answer,
       seconds: api === "audio" && length > 0 ? Math.ceil(length / BYTES_PER_SECOND) : 0,
     });
   }
@@ -84,6 +85,9 @@ export class Price {
     return this.rates;
   }
 }
+
+/** The kinds of tokens that an answer may have. */
+const OF_ANSWER = ["output", "reasoning", "outputAudio", "outputImage"] as const;
 
 const KINDS = Object.keys(NO_FIGURES) as (keyof Figures)[];
 

@@ -104,6 +104,13 @@ export function priceFaults(table: PriceTable, at: Path): Fault[] {
   return faults;
 }
 
+/** Tells whether the tokens of requests have a price, and those of answers none, not even zero. */
+export function hasFreeAnswers({ input, inputAudio, inputImage, cacheRead, ...kinds }: PriceConfig): boolean {
+  const { output, reasoning, outputAudio, outputImage } = kinds;
+  const isPaidByTokens = (input ?? inputAudio ?? inputImage ?? cacheRead) !== undefined;
+  return isPaidByTokens && (output ?? reasoning ?? outputAudio ?? outputImage) === undefined;
+}
+
 /**
  * Gives what is hardly meant in a table of prices: patterns of which others take all that they match, and answers that cost nothing. Paths
  * begin with `at`.
@@ -117,16 +124,12 @@ export function priceWarnings(table: PriceTable, at: Path): Fault[] {
     if (before === undefined) return [];
     return [{ path: [...at, pattern], message: `never holds: ${JSON.stringify(before)} is longer, and matches all that it matches` }];
   });
-  const [first, ...others] = Object.keys(table).filter((name) => table[name] !== undefined && areAnswersForgotten(table[name]));
+  const [first, ...others] = Object.keys(table).filter((name) => table[name] !== undefined && hasFreeAnswers(table[name]));
   if (first === undefined) return covered;
   const more = others.length === 0 ? "" : `, and so for ${others.length} more`;
   const message = `says nothing of "output", so that answers cost nothing: if that is meant, say "output": "0"${more}`;
   return [...covered, { path: [...at, first], message }];
 }
-
-/** Tells whether a price is of requests alone, though nothing says that answers are free. */
-const areAnswersForgotten = ({ output, outputAudio, outputImage, second, request }: PriceConfig): boolean =>
-  [output, outputAudio, outputImage, second, request].every((price) => price === undefined);
 
 const unpriced = Type.Union([Type.Literal("deny"), Type.Literal("zero")], {
   default: "deny",

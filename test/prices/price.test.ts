@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Price } from "../../src/prices/price.ts";
 import { Prices } from "../../src/prices/prices.ts";
 import { type Figures, NO_FIGURES } from "../../src/tokens/figures.ts";
+import { unread } from "../../src/tokens/prompt.ts";
 import { MAX_NANO } from "../../src/values/money.ts";
 
 const used = (some: Partial<Figures>): Figures => ({ ...NO_FIGURES, ...some });
@@ -60,6 +61,16 @@ describe("a price", () => {
     expect(new Price({ input: "0.0000005", output: "0.0000005" }).cost(used({ input: 1, output: 1 }))).toBe(1);
     expect(new Price({ input: "0.0000005" }).cost(used({ input: 2_000_000 }))).toBe(1000);
     expect(new Price({ input: 0.000_000_5 }).cost(used({ input: 2_000_000 }))).toBe(1000);
+  });
+
+  test("is reserved for the dearest that an answer may bring", () => {
+    const reserved = (price: object) =>
+      new Price({ output: "1", maxOutput: 1000, ...price }).reserve(unread(null, 0, "/v1/chat/completions"));
+    expect(reserved({})).toBe(1e6);
+    for (const kind of ["reasoning", "outputAudio", "outputImage"]) {
+      expect(reserved({ [kind]: "8" })).toBe(8e6);
+      expect(reserved({ [kind]: "0.5" })).toBe(1e6);
+    }
   });
 
   test("is exact, whatever the price and the tokens", () => {

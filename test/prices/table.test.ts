@@ -240,6 +240,17 @@ describe("a list of prices that others keep", () => {
     });
   });
 
+  test("tells of models whose answers would cost nothing, since the list has no price of their tokens that can be used", () => {
+    const list = {
+      odd: { litellm_provider: "x", mode: "chat", input_cost_per_token: 1e-6, output_cost_per_token: -1 },
+      voice: { litellm_provider: "x", mode: "audio_speech", input_cost_per_token: 1e-6, output_cost_per_second: 1 },
+      embedding: { litellm_provider: "x", mode: "embedding", input_cost_per_token: 1e-6, output_cost_per_token: 0 },
+    };
+    expect(importPrices("litellm", list, all).notes).toEqual([
+      "of these the list has no price for the tokens of answers, which cost nothing as it is: odd, voice",
+    ]);
+  });
+
   test("is refused where it is none", () => {
     expect(() => importPrices("litellm", [], all)).toThrow("this is no list of litellm: an object of its models is expected");
     expect(() => importPrices("litellm", {}, all)).toThrow("this is no list of litellm: no model is found in it");

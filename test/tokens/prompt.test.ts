@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { WholeBody } from "../../src/http/body.ts";
 import { type Prompt, readPrompt } from "../../src/tokens/prompt.ts";
 
-function prompt(body: object, path = "/v1/chat/completions"): Promise<Prompt> {
+function prompt(body: object, path = "/v1/chat/completions"): Prompt | Promise<Prompt> {
   const bytes = Buffer.from(JSON.stringify(body));
   const hints = { path, mediaType: "application/json", form: null, mayAsk: false, max: 1e6, findsModel: false };
   return readPrompt(new WholeBody(bytes), bytes.length, hints);
