@@ -51,20 +51,20 @@ async function held(
 
 /** Has the head of an answer that is there as a whole tell what it cost. */
 function told(exchange: Exchange<Arrival>, spending: ModelSpending, response: UpstreamResponse): UpstreamResponse {
-  const cost = spending.cost();
+  const cost = spending.told;
   if (cost !== null) exchange.modelHead += `X-Cost: ${dollarsOf(cost)}\r\n`;
   return own(response);
 }
 
 function streamed(exchange: Exchange<Arrival>, spending: ModelSpending, response: UpstreamResponse, body: Body): UpstreamResponse {
-  const isTold = response.length < 0 && takesTrailers(exchange.incoming.head);
+  const isTold = spending.isPriced && response.length < 0 && takesTrailers(exchange.incoming.head);
   if (isTold) exchange.modelHead += "Trailer: X-Cost\r\n";
   const stream = new PricedStream(body, {
     spending,
     api: exchange.prompt?.api ?? "other",
     events: () => exchange.meter?.events ?? 0,
     passed: () => exchange.meter?.passed ?? 0,
-    trailersOf: (trailers) => (isTold ? withCost(trailers, spending.cost()) : trailers),
+    trailersOf: (trailers) => (isTold ? withCost(trailers, spending.told) : trailers),
     onSpent: () => {
       exchange.notes.trouble = "a limit in money was used up in mid-stream";
     },

@@ -29,6 +29,16 @@ export class ModelSpending implements Spending {
   grow: Spending["grow"] = () => true;
   /** What is reserved for the call by now. */
   private reserved: number;
+  /** True when the model that answers has a price. */
+  get isPriced(): boolean {
+    return this.attempt.price !== null;
+  }
+
+  /** What the caller is told that it has cost; `null`: nothing, since nobody can tell. */
+  get told(): number | null {
+    return this.isPriced ? this.cost() : null;
+  }
+
   /** What attempts have cost that are over. */
   private lostCost = 0;
   private attempt: Attempt;

@@ -228,6 +228,17 @@ describe("the call of a model", () => {
     breaking.stop(true);
   });
 
+  test("tells no cost of a model without a price, which nobody knows", async () => {
+    await within(
+      () => json({ prompt_tokens: 1, completion_tokens: 1 }),
+      async (gateway) => {
+        const cost = async (model: string) => (await chat(gateway, { model })).headers.get("x-cost");
+        expect([await cost("m"), await cost("unknown")]).toEqual(["0.003", null]);
+      },
+      { consumers: [{ id: "acme", tier: "plain", keys: [KEY] }] },
+    );
+  });
+
   test("tells what it cost behind a stream, to whoever takes trailers", async () => {
     const lines = [
       'data: {"choices":[{"delta":{"content":"x"}}]}',
