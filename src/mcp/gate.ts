@@ -5,7 +5,7 @@ import { type Problem, problem } from "../http/problem.ts";
 import type { RpcTold } from "../http/rpc-refusal.ts";
 import { insufficientScope } from "../identity/gate.ts";
 import { mediaFault, readWhole } from "./body.ts";
-import { headersFault, type McpHeaders, shown } from "./headers.ts";
+import { decodedName, headersFault, type McpHeaders, shown } from "./headers.ts";
 import {
   idOf,
   isFault,
@@ -89,10 +89,14 @@ function ofMessages(exchange: Exchange<Arrival>, mcp: RouteMcp, read: Messages |
  * tool it calls, and by the version without sessions its server refuses a body that says otherwise. By older ones nobody does.
  */
 function ofHeaders(exchange: Exchange<Arrival>, mcp: RouteMcp): Problem | null {
-  const { version, method, name } = headersOf(exchange);
+  const { version, method, name: field } = headersOf(exchange);
   if (version !== MODERN_VERSION || method === null)
     return refused(exchange, rpcFault(null, RPC.invalidRequest, "The body must be a message of JSON-RPC 2.0."));
   if (method !== "tools/call") return null;
+  // Encoded, it stands for another name than it looks like.
+  const name = field === null ? null : decodedName(field);
+  if (field !== null && (name === null || name === "" || name.length > MAX_NAME))
+    return refused(exchange, rpcFault(null, RPC.headerMismatch, `Mcp-Name must say the name of a tool, of 1 to ${MAX_NAME} characters.`));
   exchange.notes.tool = name;
   return name === null
     ? refused(exchange, rpcFault(null, RPC.headerMismatch, "The header Mcp-Name is missing: it must say params.name."))

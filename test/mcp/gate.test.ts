@@ -310,6 +310,21 @@ describe("a route to a server of the Model Context Protocol", () => {
     expect(await asked({})).toBe(403);
   });
 
+  test("is judged by the name that its header stands for", async () => {
+    using server = toolServer();
+    await using running = stopping(gateway(server.url, { tools: { exclude: ["drop_*"] } }, {}, { authz: {} }));
+    const asked = async (name: string) => {
+      const described = { "x-forwarded-method": "POST", "x-forwarded-uri": "/mcp", "x-forwarded-for": "203.0.113.7", "x-api-key": READER };
+      const headers = { ...described, "mcp-protocol-version": VERSION, "mcp-method": "tools/call", "mcp-name": name };
+      return (await fetch(`${running.url}/authz`, { headers })).status;
+    };
+    const encoded = (name: string) => `=?base64?${Buffer.from(name).toString("base64")}?=`;
+    expect(await asked(encoded("search"))).toBe(200);
+    expect(await asked(encoded("drop_table"))).toBe(403);
+    expect(await asked("=?base64?drop_table?=")).toBe(403);
+    expect(await asked("a".repeat(257))).toBe(403);
+  });
+
   test("tells usage, metrics and explain of tools", async () => {
     using server = toolServer();
     const mcp = { tools: { include: ["search", "get_*"] }, cost: { search: 3 }, scopes: { get_time: ["time"] } };
