@@ -122,7 +122,11 @@ export class ToolEvents implements Body {
   }
 
   private looked(event: Buffer): Uint8Array {
-    const lines = event.toString().split(/\r\n|\r|\n/);
+    // A stream may begin with a byte order mark, which is no part of its first line.
+    const lines = event
+      .toString()
+      .replace(/^\ufeff/, "")
+      .split(/\r\n|\r|\n/);
     const isData = (line: string): boolean => line === "data" || line.startsWith("data:");
     const data = lines.filter(isData).map((line) => line.slice("data:".length).replace(/^ /, ""));
     const text = data.join("\n");

@@ -232,6 +232,18 @@ describe("a route to a server of the Model Context Protocol", () => {
     }
   });
 
+  test("finds the list of a stream that begins with a byte order mark", async () => {
+    using server = answering(
+      () =>
+        new Response('\ufeffdata: {"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"search"},{"name":"drop_table"}]}}\n\n', {
+          headers: { "content-type": "text/event-stream" },
+        }),
+    );
+    await using running = stopping(gateway(server.url, { tools: { include: ["search"] } }));
+    const answer = await fetch(`${running.url}/mcp`, { headers: { "x-api-key": READER, accept: "text/event-stream" } });
+    expect(await answer.text()).toBe('data: {"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"search"}]}}\n\n');
+  });
+
   test("shows no list that it can't read", async () => {
     let answer = new Response();
     using server = answering(() => answer);
