@@ -35,6 +35,8 @@ export interface Arrival {
   /** The certificate that the client has shown in the handshake; left out or `null`: none, or there was none to show. */
   readonly certificate?: ShownCertificate | JudgedCertificate | null;
   readonly isAborted: boolean;
+  /** True when another proxy has the request, and asks about it without its body. */
+  readonly isDescribed?: true;
   onAbort: (() => void) | null;
   /** Passes an interim answer on; missing where nobody waits for one. */
   interim?(status: number, reason: string, head: string): void;

@@ -137,7 +137,7 @@ function arrived(
     ...{ framing: "none", contentLength: -1, connection: "", expectsContinue: false },
   };
   const arrival: Arrival = {
-    ...{ head, body: null, onAbort: null },
+    ...{ head, body: null, onAbort: null, isDescribed: true },
     ip: callerOf(incoming.head.fields, incoming.ip, snapshot.trustedProxies),
     hasProxyLine: incoming.hasProxyLine,
     isTls: scheme !== null && /^(?:https|wss)\b/i.test(scheme),

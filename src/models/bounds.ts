@@ -1,12 +1,12 @@
 import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Route } from "../exchange/route.ts";
-import { below } from "../http/path.ts";
 import { type Problem, problem } from "../http/problem.ts";
-import { fieldAt } from "../tokens/field-at.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import { isJsonType } from "../values/json.ts";
+import { isBatch, namesBeside, namesInPath } from "./named-beside.ts";
 import { namingOf } from "./naming.ts";
+import { othersNamedIn } from "./other-names.ts";
 
 /** The most characters of a model's name that a refusal repeats. */
 const MAX_SHOWN = 100;
@@ -31,9 +31,9 @@ export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: 
     if (route.virtualModels.has(name)) return ofJsonAlone(name);
     if (!isAllowed(caller, route, name)) return modelUnknown(name);
   }
-  // What is said over a WebSocket is not read.
-  if (incoming.head.upgrade !== "" && named.length === 0 && !isFree) return UNNAMED;
-  if (incoming.body === null) return null;
+  // What is said over a WebSocket is not read, and where it is of responses each message names its model.
+  if (incoming.head.upgrade !== "" && (named.length === 0 || prompt.api === "responses") && !isFree) return UNNAMED;
+  if (incoming.body === null) return isFree || !hidesModel(exchange, route) ? null : UNSEEN;
   const coding = incoming.head.fields.joined("content-encoding")?.trim().toLowerCase() ?? "";
   const isEncoded = coding !== "" && coding !== "identity";
   const { bytes, isRead, model } = prompt;
@@ -50,33 +50,32 @@ export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: 
   const unclear = namingFault(prompt);
   if (unclear !== null) return unclear;
   if (model !== null && !isAllowed(caller, route, model)) return modelUnknown(model);
-  const unknown = otherModels(bytes).find((name) => route.virtualModels.has(name) || !isAllowed(caller, route, name));
+  const others = othersNamedIn(bytes);
+  if (others === null) return UNCLEAR_OTHERS;
+  const unknown = others.find((name) => route.virtualModels.has(name) || !isAllowed(caller, route, name));
   if (unknown !== undefined) return modelUnknown(unknown);
-  return model !== null || named.length > 0 || isFree ? null : UNNAMED;
+  if (isFree) return null;
+  // The requests of a batch may stand in a file.
+  if (isBatch(exchange)) return others.length > 0 ? null : UNNAMED_BATCH;
+  return model !== null || named.length > 0 ? null : UNNAMED;
 }
 
 const UNNAMED = problem("badRequest", 'Name a model in the field "model" of the body: it has to be known which one you call.');
+const UNSEEN = problem("forbidden", "Which model this calls stands in its body, which is not sent along when another proxy asks.");
+const UNNAMED_BATCH = problem(
+  "badRequest",
+  "Send the requests of the batch in its body, each with its model: it has to be known which ones you call.",
+);
+const UNCLEAR_OTHERS = problem(
+  "badRequest",
+  "The body must name other models once, by texts, in fields that are written in small letters.",
+);
 
-/** The segments of paths behind which some providers have the name of a model: Azure's, Google's, Amazon's, and OpenAI's own of old. */
-const IN_PATH = /\/(?:deployments|models|model|engines)\/([^/:]+)/gi;
-
-/** Gives the models that a request names beside its body, where providers read them: in its query, and in its path below the route's. */
-function namesBeside({ query, path, incoming: { head } }: Exchange<Arrival>, { depth }: Route): string[] {
-  const parameters = new URLSearchParams(query.slice(1));
-  const inQuery = ["model", "deployment"].flatMap((name) => parameters.getAll(name));
-  // Who reads about a model does not call it.
-  if (head.upgrade === "" && (head.method === "GET" || head.method === "HEAD")) return inQuery;
-  return [...inQuery, ...[...below(path, depth).matchAll(IN_PATH)].map(([, name = ""]) => decoded(name))];
-}
-
-/** Gives a part of a path as it is read: as it stands where that can't be done. */
-export function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
+/** Tells whether the model of a request is named in a body that another proxy has: a query says nothing of what is named there. */
+const hidesModel = (exchange: Exchange<Arrival>, route: Route): boolean =>
+  exchange.incoming.isDescribed === true &&
+  !["GET", "HEAD", "OPTIONS", "DELETE"].includes(exchange.incoming.head.method) &&
+  namesInPath(exchange, route).length === 0;
 
 /** Says why a caller may not name this model on a route; `null`: it may. */
 export const nameRefusal = (caller: Caller, route: Route, name: string): Problem | null =>
@@ -100,11 +99,3 @@ const shown = (name: string): string => JSON.stringify(name.length > MAX_SHOWN ?
 /** Makes the refusal of a request for a model that there is not, or that its caller may not call: which of both is not said. */
 const modelUnknown = (name: string): Problem =>
   problem("modelUnknown", `There is no model ${shown(name)} here that you may call: look at the list of models for those that you may.`);
-
-/** Gives the models that a body names besides, which some providers ask when the first one fails ("models"). */
-function otherModels(bytes: Uint8Array): string[] {
-  const at = fieldAt(bytes, "models");
-  if (at === null) return [];
-  const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + at.from, at.to - at.from).toString());
-  return (Array.isArray(value) ? value : [value]).filter((name): name is string => typeof name === "string");
-}

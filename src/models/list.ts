@@ -5,7 +5,8 @@ import { prefixOf } from "../exchange/router.ts";
 import { matchOf } from "../http/path.ts";
 import { problem } from "../http/problem.ts";
 import { jsonReply } from "../http/reply.ts";
-import { decoded, mayCall } from "./bounds.ts";
+import { mayCall } from "./bounds.ts";
+import { decoded } from "./named-beside.ts";
 
 /** When models were made: nobody knows, which clients read as long ago. */
 const MADE = { created: 0, created_at: "1970-01-01T00:00:00Z" };

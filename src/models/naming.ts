@@ -1,3 +1,4 @@
+import { type Place, valueFrom } from "../tokens/field-at.ts";
 import { bufferOf } from "../values/buffer.ts";
 
 const QUOTE = 34;
@@ -40,6 +41,46 @@ export function namingOf(json: Uint8Array): "once" | "none" | "unclear" {
   }
   return isNamed ? "once" : "none";
 }
+
+/** Says where the value of a field stands, `from` and `to` in bytes. */
+export interface Member extends Place {
+  /** Its name as those read it who take no notice of letter case. */
+  readonly name: string;
+  /** False where its name is written in other letter case, or with escapes. */
+  readonly isPlain: boolean;
+}
+
+/** Gives the fields of the outermost object whose names, in small letters, are among these. The text must be JSON. */
+export function membersOf(bytes: Buffer, names: ReadonlySet<string>): Member[] {
+  const members: Member[] = [];
+  let depth = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    switch (bytes[i]) {
+      case 123:
+      case 91:
+        depth++;
+        break;
+      case 125:
+      case 93:
+        depth--;
+        break;
+      case QUOTE: {
+        const end = endOfString(bytes, i);
+        const colon = depth === 1 && end - i <= MAX_WRITTEN ? behindSpace(bytes, end) : -1;
+        if (colon >= 0 && bytes[colon] === COLON) {
+          const written = bytes.toString("utf8", i + 1, end - 1);
+          const name = (written.includes("\\") ? String(JSON.parse(`"${written}"`)) : written).toLowerCase().replaceAll("\u017f", "s");
+          if (names.has(name)) members.push({ name, isPlain: written === name, ...valueFrom(bytes, behindSpace(bytes, colon + 1)) });
+        }
+        i = end - 1;
+      }
+    }
+  }
+  return members;
+}
+
+/** The most bytes of a name in quotes that is looked at: each character of a known one may be escaped. */
+const MAX_WRITTEN = 64;
 
 /** Tells whether a name that is not written "model" is read as that by somebody: Go's servers take capitals as well. */
 function mayMeanModel(name: string): boolean {

@@ -42,7 +42,8 @@ export function fieldAt(json: Uint8Array, name: string): Place | null {
   return found;
 }
 
-function valueFrom(bytes: Buffer, from: number): Place {
+/** Gives the place of the value that begins at `from`. The text must be JSON. */
+export function valueFrom(bytes: Buffer, from: number): Place {
   if (bytes[from] === QUOTE) return { from, to: endOfString(bytes, from) };
   let depth = 0;
   for (let i = from; i < bytes.length; i++) {

@@ -16,6 +16,7 @@ beforeAll(async () => {
   provider = await fakeModel();
   gateway = serving({
     tiers: { plain: { limits: [] } },
+    authz: {},
     consumers: [
       { id: "acme", tier: "plain", keys: [FREE, { key: KEY_BOUND, models: ["smart", "gpt-5*"] }] },
       { id: "poor", tier: "plain", models: ["gpt-*", "smart"], keys: [CONSUMER_BOUND, { key: BOTH_BOUND, models: ["*-mini", "smart"] }] },
@@ -39,6 +40,7 @@ beforeAll(async () => {
       { name: "any", path: "/any", upstream: provider.url, models: ["*"] },
       { name: "keyed", path: "/keyed", upstream: provider.url, credential: { pool: "first" } },
       { name: "plain", path: "/plain", upstream: provider.url },
+      { name: "azure", path: "/openai/deployments", upstream: provider.url, stripPrefix: false, credential: { pool: "first" } },
     ],
   });
 });
@@ -106,6 +108,14 @@ describe("a body is refused", () => {
     ["not JSON", 400],
     ['{"model":"gpt-4","models":["gpt-4o"]}', 403],
     ['{"model":"gpt-4","models":["gpt-4","smart"]}', 403],
+    ['{"model":"gpt-4","models":[{"model":"gpt-4o"}]}', 403],
+    ['{"model":"gpt-4","model\\u0073":["gpt-4o"]}', 400],
+    ['{"model":"gpt-4","Models":["gpt-4o"]}', 400],
+    ['{"model":"gpt-4","models":["gpt-4o"],"models":["gpt-4"]}', 400],
+    ['{"model":"gpt-4","fallbacks":["gpt-4o"]}', 403],
+    ['{"model":"gpt-4","fallbacks":[{"gpt-4":["gpt-4o"]}]}', 403],
+    ['{"model":"gpt-4","session":{"model":"gpt-4o"}}', 403],
+    ['{"model":"gpt-4","requests":[{"params":{"model":"gpt-4o"}}]}', 403],
   ])("%s: %i", async (body, status) => {
     const seen = provider.seen.length;
     expect((await post(CHAT, FREE, body)).status).toBe(status);
@@ -159,6 +169,13 @@ test("a model is found where providers read it beside the body", async () => {
   expect(await code("/v1/models/gpt-4o:generateContent")).toBe("modelUnknown");
   expect(await code(`${CHAT}?deployment=gpt-4o`)).toBe("modelUnknown");
   expect(await code("/v1/openai/deployments/gpt-4/chat/completions")).toBeNull();
+  expect(await code("/v1/openai/deployments;a/gpt-4o/chat/completions")).toBe("modelUnknown");
+  expect(await code("/v1/openai/deploy%6Dents/gpt-4o/chat/completions")).toBe("modelUnknown");
+  expect(await code("/openai/deployments/gpt-4o/chat/completions", KEY_BOUND, naming("gpt-5"))).toBe("modelUnknown");
+  expect(await code("/openai/deployments/gpt-5/chat/completions", KEY_BOUND, naming("gpt-5"))).toBeNull();
+  expect(await code(`${CHAT}?Model=gpt-4o`)).toBe("modelUnknown");
+  // Azure has another interface there, whose model stands in the body.
+  expect(await code("/v1/models/chat/completions")).toBeNull();
   // Named there, it need not stand in the body.
   expect(await code("/v1/openai/deployments/gpt-4/chat/completions", FREE, "{}")).toBeNull();
   expect(await code("/keyed/engines/gpt-4/completions", KEY_BOUND, naming("gpt-5"))).toBe("modelUnknown");
@@ -167,11 +184,42 @@ test("a model is found where providers read it beside the body", async () => {
     socket("/v1/realtime", FREE),
     socket("/v1/realtime?model=gpt-4o", FREE),
     socket("/keyed/realtime", KEY_BOUND),
+    // Each message names its own.
+    socket("/v1/responses?model=gpt-4", FREE),
   ]) {
     const asked = { authorization: `Bearer ${key}`, connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" };
     const answer = await fetch(`${gateway.url}${path}`, { headers: { ...asked, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" } });
     expect([path, [400, 403].includes(answer.status)]).toEqual([path, true]);
   }
+});
+
+test("a batch may name models that its caller may call, in its own body", async () => {
+  const batch = (...models: string[]) => JSON.stringify({ requests: models.map((model) => ({ custom_id: model, params: { model } })) });
+  const to = (path: string, key: string, body: string) => post(path, key, body);
+  expect((await to("/v1/messages/batches", FREE, batch("gpt-4", "claude-4"))).status).toBe(200);
+  expect((await to("/v1/messages/batches", FREE, batch("gpt-4", "gpt-4o"))).json.code).toBe("modelUnknown");
+  expect((await to("/v1/messages/batches", FREE, batch("smart"))).json.code).toBe("modelUnknown");
+  // Nobody sees what stands in the file.
+  expect((await to("/v1/batches", FREE, '{"model":"gpt-4","input_file_id":"file-1"}')).status).toBe(400);
+  expect((await to("/keyed/batches", FREE, '{"input_file_id":"file-1"}')).status).toBe(200);
+});
+
+test("a proxy that asks without the body is told no where it matters which model that names", async () => {
+  const asked = async (key: string, uri: string, method = "POST") => {
+    const headers = {
+      authorization: `Bearer ${key}`,
+      "x-forwarded-method": method,
+      "x-forwarded-uri": uri,
+      "x-forwarded-for": "203.0.113.7",
+    };
+    return (await fetch(`${gateway.url}/authz`, { headers })).status;
+  };
+  expect(await asked(FREE, CHAT)).toBe(403);
+  expect(await asked(FREE, `${CHAT}?model=gpt-4`)).toBe(403);
+  expect(await asked(FREE, "/v1/openai/deployments/gpt-4/chat/completions")).toBe(200);
+  expect(await asked(FREE, "/v1/files", "GET")).toBe(200);
+  expect(await asked(KEY_BOUND, "/keyed/chat/completions")).toBe(403);
+  expect(await asked(FREE, "/keyed/chat/completions")).toBe(200);
 });
 
 describe("each attempt has its own credential", () => {
