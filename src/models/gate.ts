@@ -12,6 +12,7 @@ import type { Clock } from "../values/clock.ts";
 import { isJsonType } from "../values/json.ts";
 import { dollarsOf } from "../values/money.ts";
 import { isBound, modelRefusal, nameRefusal } from "./bounds.ts";
+import { isBatch, namesInPath } from "./named-beside.ts";
 import { candidatesOn } from "./virtual-model.ts";
 
 export interface ModelGatesDeps {
@@ -62,8 +63,9 @@ export class ModelGates {
   }
 
   private decide(exchange: Exchange<Arrival>, route: Route, prices: Prices | null, prompt: Prompt): Problem | null {
-    if (prompt.model !== null && prompt.model.length > MAX_CALLED_NAME) return TOO_LONG;
-    exchange.model = prompt.model;
+    const model = calledModel(exchange, route, prompt, prices);
+    if (model !== null && model.length > MAX_CALLED_NAME) return TOO_LONG;
+    exchange.model = model;
     const refusal = modelRefusal(exchange, route, prompt, prices !== null);
     if (refusal === null && prices !== null) this.price(exchange, route, prices, prompt);
     return refusal;
@@ -84,8 +86,11 @@ export class ModelGates {
 
   /** Has the exchange know what it may cost, if it calls a model. */
   private price(exchange: Exchange<Arrival>, route: Route, prices: Prices, prompt: Prompt): void {
-    const { model } = exchange;
-    if (COUNTS_ONLY.test(exchange.path) || (model === null && !isUnnamedCall(exchange, prompt))) return;
+    if (COUNTS_ONLY.test(exchange.path)) return;
+    // What the requests of a batch cost, or how many there are, is not known before it is done.
+    const isOfMany = prompt.length !== 0 && isBatch(exchange);
+    const model = isOfMany ? null : exchange.model;
+    if (model === null && !isOfMany && !isUnnamedCall(exchange, prompt)) return;
     const spending = new ModelSpending(prompt, model ?? "", model === null ? [""] : candidatesOn(route, model), prices);
     exchange.spending = spending;
     if (spending.isUnpriced && exchange.asker === null) this.tellUnpriced(route.name, spending);
@@ -112,7 +117,17 @@ export class ModelGates {
 const TOO_LONG = problem("badRequest", `The name of the model is longer than ${MAX_CALLED_NAME} characters.`);
 
 /** The ends of paths below which a model is named and not called: they count tokens, or look at a text, for nothing. */
-const COUNTS_ONLY = /\/(?:messages\/count_tokens|responses\/input_tokens|tokenize|moderations)$/;
+const COUNTS_ONLY = /(?:\/(?:messages\/count_tokens|responses\/input_tokens|tokenize|moderations)|:countTokens)$/;
+
+/**
+ * Gives the model that a request calls: the one in its path, which decides where there is one, if the body names none or the path's has a
+ * price (what Azure calls its deployments often has none); else the body's.
+ */
+function calledModel(exchange: Exchange<Arrival>, route: Route, { model, length }: Prompt, prices: Prices | null): string | null {
+  const { method } = exchange.incoming.head;
+  const named = method === "POST" && length !== 0 ? namesInPath(exchange, route).at(-1) : undefined;
+  return named !== undefined && (model === null || (prices?.of(named) ?? null) !== null) ? named : model;
+}
 
 /** The interfaces whose requests call a model, whatever their bodies look like. */
 const CALLS: ReadonlySet<ModelApi> = new Set(["chat", "responses", "messages", "embeddings", "images", "audio"]);

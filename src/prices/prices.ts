@@ -32,8 +32,9 @@ export class Prices {
     return this.exact.has(model) ? model : (this.patterns.find(({ pattern }) => matchesName(pattern, model))?.pattern ?? null);
   }
 
-  /** Gives the price of a model: of the exact name, else of the longest pattern that it matches. `null`: it has none. */
+  /** Gives the price of a model: of the exact name, else of the longest pattern that it matches. `null`: it has none, or "": it is not known. */
   of(model: string): Price | null {
+    if (model === "") return null;
     const exact = this.exact.get(model);
     if (exact !== undefined) return exact;
     const known = this.remembered.get(model);

@@ -179,6 +179,42 @@ describe("the call of a model", () => {
     );
   });
 
+  test("is of the model that its path names, where providers read it there", async () => {
+    await within(
+      () => json({ prompt_tokens: 1, completion_tokens: 1 }),
+      async (gateway) => {
+        const costs = async (path: string, body: string) => {
+          const { status, headers } = await post(gateway, path, body);
+          return status === 200 ? headers.get("x-cost") : status;
+        };
+        expect(await costs("/v1/openai/deployments/dear-1/chat/completions", '{"model":"m","max_tokens":10}')).toBe("0.006");
+        expect(await costs("/v1/models/m:generateContent", '{"contents":[]}')).toBe("0.003");
+        expect(await costs("/v1/models/gemini:generateContent", '{"contents":[]}')).toBe(403);
+        expect(await costs("/v1/models/gemini:countTokens", '{"contents":[]}')).toBeNull();
+        // What a deployment is called may have no price.
+        expect(await costs("/v1/openai/deployments/ours/chat/completions", '{"model":"m","max_tokens":1}')).toBe("0.003");
+        await spentIs(gateway, 0.012);
+      },
+    );
+  });
+
+  test("is refused as a batch, of which nobody knows before what it costs", async () => {
+    const prices = { ...PRICES, "*": { input: "1", output: "1" } };
+    await within(
+      () => json(null),
+      async (gateway, seen) => {
+        const requests = [{ custom_id: "a", params: { model: "m", max_tokens: 1000, messages: [] } }];
+        expect((await post(gateway, "/v1/messages/batches", JSON.stringify({ requests }))).status).toBe(403);
+        expect((await post(gateway, "/v1/messages/batches", JSON.stringify({ model: "m", max_tokens: 1, requests }))).status).toBe(403);
+        expect((await post(gateway, "/v1/batches", '{"input_file_id":"file-1"}')).status).toBe(403);
+        expect(seen).toEqual([]);
+        expect((await fetch(`${gateway.url}/v1/batches`, { headers: { "x-api-key": KEY } })).status).toBe(200);
+        await spentIs(gateway, 0);
+      },
+      { prices },
+    );
+  });
+
   test("may be a form with a file, which names its model as well", async () => {
     await within(
       () => Response.json({ text: "hello", usage: { type: "duration", seconds: 2 } }),
