@@ -4,6 +4,7 @@ import { HeldBody } from "../http/held-body.ts";
 import { bufferOf } from "../values/buffer.ts";
 import { isJsonType, isObject, parseExactly } from "../values/json.ts";
 import { fieldAt } from "./field-at.ts";
+import { formOf } from "./form.ts";
 
 /** Bodies that are not JSON are kept up to this size, so that they can be sent again with another key; larger ones go through as they come. In bytes. */
 const MAX_KEPT_PLAIN = 1_048_576;
@@ -127,11 +128,11 @@ async function readLater(held: HeldBody, reserved: number, length: number, hints
   return bytes === null ? unread(held, length, hints.path) : ofBytes(bytes, hints);
 }
 
-function ofBytes(bytes: Uint8Array, hints: PromptHints): Prompt | Promise<Prompt> {
+function ofBytes(bytes: Uint8Array, hints: PromptHints): Prompt {
   const { path, mediaType, form } = hints;
   const weight = bytes.length > MAX_KEPT_PLAIN ? bytes.length : 0;
   readAtOnce += weight;
-  if (form !== null && mediaType === FORM) return formOf(bytes, form).then((fields) => ofForm(bytes, weight, fields, path));
+  if (form !== null && mediaType === FORM) return ofForm(bytes, weight, formOf(bytes, form), path);
   const value = isJsonType(mediaType) || beginsAsObject(bytes) ? parsed(bytes) : null;
   if (value === null) return { ...unread(new WholeBody(bytes), bytes.length, path), bytes, weight };
   return ofJson(bytes, weight, value, hints);
@@ -198,17 +199,6 @@ export interface PromptHints {
   readonly max: number;
   /** Whether the place of the model is looked for, so that another can be put there. */
   readonly findsModel: boolean;
-}
-
-/** Gives the texts of a form's fields, without its files; `null`: it is none. */
-async function formOf(bytes: Uint8Array, contentType: string): Promise<ReadonlyMap<string, readonly string[]> | null> {
-  try {
-    const form = await new Response(bytes, { headers: { "content-type": contentType } }).formData();
-    return new Map([...form.keys()].map((name) => [name, form.getAll(name).filter((value) => typeof value === "string")]));
-  } catch {
-    // What is no form is the upstream's to refuse.
-    return null;
-  }
 }
 
 function beginsAsObject(bytes: Uint8Array): boolean {
