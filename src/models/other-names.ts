@@ -3,11 +3,11 @@ import { isObject } from "../values/json.ts";
 import { membersOf } from "./naming.ts";
 
 /** The fields in which a body may name models besides "model". */
-const HOLDERS: ReadonlySet<string> = new Set(["models", "fallbacks", "requests", "session"]);
+const HOLDERS: ReadonlySet<string> = new Set(["models", "fallbacks", "requests", "session", "tools"]);
 
 /**
  * Gives the models that a body names besides: those that some providers ask when the first one fails ("models", "fallbacks"), that of a
- * session which it begins, and those of the requests of a batch. `null`: some servers would read others than others do. The text must be
+ * session which it begins, those that its tools ask (OpenAI's images, Anthropic's advisor), and those of the requests of a batch. `null`: some servers would read others than others do. The text must be
  * JSON.
  */
 export function othersNamedIn(json: Uint8Array): string[] | null {
@@ -17,7 +17,10 @@ export function othersNamedIn(json: Uint8Array): string[] | null {
   for (const { name, isPlain, from, to } of membersOf(bytes, HOLDERS)) {
     if (!isPlain || seen.has(name)) return null;
     seen.add(name);
-    const value: unknown = JSON.parse(bytes.toString("utf8", from, to));
+    const text = bytes.toString("utf8", from, to);
+    // Descriptions of tools are long, and hardly one has a model.
+    if (name === "tools" && !/"model"|\\u/i.test(text)) continue;
+    const value: unknown = JSON.parse(text);
     for (const each of Array.isArray(value) ? value : [value]) {
       const named = namedBy(name, each);
       if (named === null) return null;

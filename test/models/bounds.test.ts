@@ -114,6 +114,8 @@ describe("a body is refused", () => {
     ['{"model":"gpt-4","models":["gpt-4o"],"models":["gpt-4"]}', 400],
     ['{"model":"gpt-4","fallbacks":["gpt-4o"]}', 403],
     ['{"model":"gpt-4","fallbacks":[{"gpt-4":["gpt-4o"]}]}', 403],
+    ['{"model":"gpt-4","tools":[{"type":"function","name":"model"},{"type":"image_generation","model":"gpt-4o"}]}', 403],
+    ['{"model":"gpt-4","tools":[{"type":"advisor","mod\\u0065l":"gpt-4o"}]}', 403],
     ['{"model":"gpt-4","session":{"model":"gpt-4o"}}', 403],
     ['{"model":"gpt-4","requests":[{"params":{"model":"gpt-4o"}}]}', 403],
   ])("%s: %i", async (body, status) => {
@@ -191,6 +193,17 @@ test("a model is found where providers read it beside the body", async () => {
     const answer = await fetch(`${gateway.url}${path}`, { headers: { ...asked, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" } });
     expect([path, [400, 403].includes(answer.status)]).toEqual([path, true]);
   }
+});
+
+test("tools that ask no other model, or one that may be called, are let through", async () => {
+  const parameters = { type: "object", properties: { model: { type: "string" }, models: {} } };
+  const tools = [
+    { type: "function", function: { name: "model", parameters } },
+    { type: "image_generation", model: "gpt-5-image" },
+  ];
+  expect((await post(CHAT, FREE, JSON.stringify({ model: "gpt-4", messages: [{ role: "user", content: "models" }], tools }))).status).toBe(
+    200,
+  );
 });
 
 test("a batch may name models that its caller may call, in its own body", async () => {
