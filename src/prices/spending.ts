@@ -224,8 +224,8 @@ class Attempt {
     }
     // An error that reports nothing cost nothing.
     if (this.status >= 400) return 0;
-    // Nobody knows what the provider has made of it.
-    if (this.status === 0) return null;
+    // Nobody knows what the provider has made of it, or goes on to make when the answer is over.
+    if (this.status === 0 || this.prompt.isDeferred) return null;
     const passed = this.meter?.passed ?? null;
     return passed === null ? null : Math.min(this.available(), this.price.estimate(this.prompt.input, passed));
   }

@@ -41,6 +41,8 @@ export interface Prompt {
   readonly modelAt: { readonly from: number; readonly to: number } | null;
   /** True when it asks for a stream. */
   readonly isStream: boolean;
+  /** True when the answer may come after the one to this request, which then does not say what it costs (OpenAI's "background"). */
+  readonly isDeferred: boolean;
   /** True when it asks the provider to keep parts of it, which may cost more. */
   readonly writesCache: boolean;
   /** The interface that it speaks, as its path and its body tell. */
@@ -71,6 +73,7 @@ export const unread = (body: Body | null, length: number, path: string): Prompt 
   model: null,
   modelAt: null,
   isStream: false,
+  isDeferred: false,
   writesCache: false,
   api: apiOf(path, null),
   bytes: null,
@@ -174,6 +177,7 @@ function ofJson(bytes: Uint8Array, weight: number, value: Record<string, unknown
     model: typeof value.model === "string" && value.model !== "" ? value.model : null,
     modelAt: hints.findsModel ? fieldAt(sent, "model") : null,
     isStream: value.stream === true,
+    isDeferred: value.background === true,
     writesCache: CACHE_CONTROL.length < sent.length && bufferOf(sent).includes(CACHE_CONTROL),
     api,
     bytes: sent,

@@ -198,6 +198,26 @@ describe("the call of a model", () => {
     );
   });
 
+  test("keeps what was reserved where it goes on in the background when its stream is over", async () => {
+    const body = JSON.stringify({ model: "m", input: "", max_output_tokens: 100, background: true, stream: true });
+    const lines = (last: object) => [`data: ${JSON.stringify({ type: "response.created" })}`, `data: ${JSON.stringify(last)}`];
+    for (const [last, cost] of [
+      [{ type: "response.output_text.delta", delta: "x" }, null],
+      [{ type: "response.completed", response: { usage: { input_tokens: 1, output_tokens: 1 } } }, "0.003"],
+    ] as const)
+      await within(
+        () => events(lines(last)),
+        async (gateway) => {
+          const told = await exchange(
+            gateway.port,
+            `POST /v1/responses HTTP/1.1\r\nHost: x\r\nX-API-Key: ${KEY}\r\nContent-Type: application/json\r\nTE: trailers\r\nConnection: close, TE\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+          );
+          expect(/\r\nX-Cost: ([\d.]+)/.exec(told)?.[1] ?? null).toBe(cost);
+          await spentIs(gateway, cost === null ? 0.201 : Number(cost));
+        },
+      );
+  });
+
   test("is refused as a batch, of which nobody knows before what it costs", async () => {
     const prices = { ...PRICES, "*": { input: "1", output: "1" } };
     await within(
