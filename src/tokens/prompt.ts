@@ -207,7 +207,7 @@ export interface PromptHints {
 
 function beginsAsObject(bytes: Uint8Array): boolean {
   let i = 0;
-  while (i < 64 && (bytes[i] === 32 || bytes[i] === 9 || bytes[i] === 10 || bytes[i] === 13)) i++;
+  while (bytes[i] === 32 || bytes[i] === 9 || bytes[i] === 10 || bytes[i] === 13) i++;
   return bytes[i] === 123;
 }
 

@@ -218,6 +218,16 @@ describe("the call of a model", () => {
       );
   });
 
+  test("is read whatever type its body is said to have, and however far in it begins", async () => {
+    await within(
+      () => json({ prompt_tokens: 1, completion_tokens: 1 }),
+      async (gateway) => {
+        const body = `${" \n".repeat(5000)}{"model":"m","max_tokens":1}`;
+        expect((await post(gateway, "/v1/else", body, { "content-type": "text/plain" })).headers.get("x-cost")).toBe("0.003");
+      },
+    );
+  });
+
   test("is refused as a batch, of which nobody knows before what it costs", async () => {
     const prices = { ...PRICES, "*": { input: "1", output: "1" } };
     await within(
