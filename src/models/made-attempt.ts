@@ -81,6 +81,8 @@ export class MadeAttempt {
     const { body } = response;
     const isStream = response.fields.mediaType === "text/event-stream";
     if (body === null || (body instanceof Uint8Array && !isStream)) return this.answer(response);
+    // It was asked for as it is: what is compressed all the same can't be looked into, and would seem to say nothing.
+    if (isStream && isCoded(response)) return this.answer(response);
     if (body instanceof Uint8Array) {
       const shown = new FirstContent().feed(body);
       const outcome = shown === "content" ? null : shown === "nothing" ? "connect" : shown;
@@ -168,6 +170,9 @@ export class MadeAttempt {
     this.deps.onResult({ requestId: exchange.id, model: model.name, attempt, outcome });
   }
 }
+
+const isCoded = ({ fields }: UpstreamResponse): boolean =>
+  !["", "identity"].includes(fields.joined("content-encoding")?.trim().toLowerCase() ?? "");
 
 const BROKEN_OFF = problem("upstreamFailed", "The answer broke off; try again.");
 
