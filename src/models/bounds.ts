@@ -56,7 +56,7 @@ export function modelRefusal(exchange: Exchange<Arrival>, route: Route, prompt: 
   if (unknown !== undefined) return modelUnknown(unknown);
   if (isFree) return null;
   // The requests of a batch may stand in a file.
-  if (isBatch(exchange)) return others.length > 0 ? null : UNNAMED_BATCH;
+  if (isBatch(exchange)) return others.length > 0 || namesInPath(exchange, route).length > 0 ? null : UNNAMED_BATCH;
   return model !== null || named.length > 0 ? null : UNNAMED;
 }
 

@@ -8,10 +8,10 @@ const NAMING: ReadonlySet<string> = new Set(["deployments", "models", "tunedmode
 /** What Azure serves at `/models` for the model that the body names. */
 const NO_NAME = /^(?:chat\/completions|(?:images\/)?embeddings|info)$/i;
 
-/** Interfaces that take many requests at once: in their body, or in a file. */
-const BATCH = /(?:\/batches\/*|:batch[a-z]+)$/i;
+/** Interfaces that take many requests at once, in their body or in a file, and answer them later. */
+const BATCH = /(?:\/batches\/*|:(?:batchGenerateContent|asyncBatchEmbedContent))$/i;
 
-/** Tells whether a request brings others that each name their own model. */
+/** Tells whether a request brings others, which name their own models unless the path does. */
 export const isBatch = ({ path, incoming: { head } }: Exchange<Arrival>): boolean => head.method === "POST" && BATCH.test(path);
 
 /**

@@ -212,6 +212,9 @@ test("a batch may name models that its caller may call, in its own body", async 
   expect((await to("/v1/messages/batches", FREE, batch("gpt-4", "claude-4"))).status).toBe(200);
   expect((await to("/v1/messages/batches", FREE, batch("gpt-4", "gpt-4o"))).json.code).toBe("modelUnknown");
   expect((await to("/v1/messages/batches", FREE, batch("smart"))).json.code).toBe("modelUnknown");
+  // Google has one model for all of them.
+  expect((await to("/v1/models/gpt-4:batchGenerateContent", FREE, '{"batch":{}}')).status).toBe(200);
+  expect((await to("/v1/models/gpt-4o:batchGenerateContent", FREE, '{"batch":{}}')).json.code).toBe("modelUnknown");
   // Nobody sees what stands in the file.
   expect((await to("/v1/batches", FREE, '{"model":"gpt-4","input_file_id":"file-1"}')).status).toBe(400);
   expect((await to("/keyed/batches", FREE, '{"input_file_id":"file-1"}')).status).toBe(200);

@@ -237,6 +237,7 @@ describe("the call of a model", () => {
         expect((await post(gateway, "/v1/messages/batches", JSON.stringify({ requests }))).status).toBe(403);
         expect((await post(gateway, "/v1/messages/batches", JSON.stringify({ model: "m", max_tokens: 1, requests }))).status).toBe(403);
         expect((await post(gateway, "/v1/batches", '{"input_file_id":"file-1"}')).status).toBe(403);
+        expect((await post(gateway, "/v1/models/m:batchGenerateContent", '{"batch":{}}')).status).toBe(403);
         expect(seen).toEqual([]);
         expect((await fetch(`${gateway.url}/v1/batches`, { headers: { "x-api-key": KEY } })).status).toBe(200);
         await spentIs(gateway, 0);
