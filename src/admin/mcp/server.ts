@@ -46,6 +46,9 @@ type Result = Readonly<Record<string, unknown>>;
 /** Milliseconds for which clients may keep the list of tools: it changes with another version of Sluice, or another role of the token. */
 const LIST_LASTS = 300_000;
 
+/** The most messages of one batch: each may ask for the whole list of tools, and all answers stand in one. */
+const MAX_BATCH = 10;
+
 /** The field of an answer that names the tool, for the log: it goes to nobody. */
 export const TOOL_FIELD = "x-sluice-tool";
 
@@ -78,6 +81,11 @@ export class McpServer {
     if (!isJsonType(type)) return refusal(rpcFault(null, RPC.invalidRequest, "Send JSON, with Content-Type: application/json."), 415);
     const read = parseMessages(await request.text());
     if (isFault(read)) return refusal(read, 400);
+    const { length } = read.messages;
+    if (length > MAX_BATCH) {
+      const message = `A batch may hold at most ${MAX_BATCH} messages here, and this one holds ${length}: send it in several.`;
+      return refusal(rpcFault(null, RPC.invalidRequest, message), 400);
+    }
     const fault = headersFault(read, {
       version: headers.get("mcp-protocol-version"),
       method: headers.get("mcp-method"),

@@ -143,6 +143,19 @@ describe("by the versions before", () => {
     expect(json[2].error.code).toBe(-32601);
   });
 
+  test("a batch of more than ten messages is refused, with what is allowed", async () => {
+    const batch = (count: number) => Array.from({ length: count }, (_, id) => message("ping", {}, id));
+    const refused = await send(batch(11));
+    expect([refused.status, refused.json]).toEqual([
+      400,
+      {
+        jsonrpc: "2.0",
+        error: { code: -32600, message: "A batch may hold at most 10 messages here, and this one holds 11: send it in several." },
+      },
+    ]);
+    expect((await send(batch(10))).json).toHaveLength(10);
+  });
+
   test("there is no stream to listen to, and no session to end", async () => {
     for (const method of ["GET", "DELETE"]) {
       const answer = await fetch(`${gateway.url}/admin/mcp`, { method, headers: { authorization: `Bearer ${TOKEN}` } });
