@@ -10,7 +10,7 @@ export interface Operation {
   readonly refuses?: Readonly<Record<number, string>>;
   /** False for what assistants have no use for: what only browsers need. */
   readonly isTool?: false;
-  /** True when it only adds something, or does something once more: nothing that there was is lost, and nobody is refused by it. */
+  /** True when it only adds something, or does something once more: nothing that there was is lost, nobody is refused by it, and nobody gets rights over the gateway. */
   readonly adds?: true;
   /** The field of its answer that holds a secret which is shown there and nowhere else. */
   readonly shownOnce?: string;
@@ -24,12 +24,12 @@ const records = (
   name: string,
   examples: { readonly create: object; readonly update: object },
   refuses: { readonly create: string; readonly remove: string },
-  more: Pick<Operation, "shownOnce"> = {},
+  more: Pick<Operation, "shownOnce"> & { readonly adds?: false } = {},
 ): Record<string, Operation> => ({
   [`GET /admin/${plural}`]: { id: `list${name}s`, answer: `${name}Page` },
   [`POST /admin/${plural}`]: {
     id: `create${name}`,
-    adds: true,
+    ...(more.adds === false ? {} : { adds: true }),
     ...(more.shownOnce === undefined ? {} : { shownOnce: more.shownOnce }),
     body: `New${name}`,
     answer: name,
@@ -135,6 +135,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     "Route",
     { create: { name: "users", path: "/api/users", upstream: "users" }, update: { timeout: "10s" } },
     { create: taken("route"), remove: MANAGED },
+    // One with a longer path takes the requests of another.
+    { adds: false },
   ),
   ...records(
     "pools",
@@ -259,9 +261,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   "GET /admin/audit/verify": { id: "verifyAudit", answer: "AuditVerification" },
   "GET /admin/tokens": { id: "listTokens", answer: "AdminTokenList" },
   "POST /admin/tokens": {
+    // No `adds`: whoever holds it has its rights, and a person should be asked before.
     id: "createToken",
     shownOnce: "token",
-    adds: true,
     body: "NewAdminToken",
     answer: "AdminTokenWithText",
     example: { name: "ci", role: "viewer" },

@@ -91,7 +91,18 @@ test("what deletes, revokes or changes something is marked as destructive, and w
   using gateway = admin({ config: ON });
   const all = await listFor(gateway);
   const of = (name: string) => all.find((each) => each.name === name)?.annotations;
-  for (const name of ["deleteConsumer", "revokeKey", "rotateKey", "revokeToken", "resetPool", "restoreVersion", "applyState", "updateTier"])
+  for (const name of [
+    "deleteConsumer",
+    "revokeKey",
+    "rotateKey",
+    "revokeToken",
+    "resetPool",
+    "restoreVersion",
+    "applyState",
+    "updateTier",
+    "createRoute",
+    "createToken",
+  ])
     expect([name, of(name)]).toEqual([name, expect.objectContaining({ readOnlyHint: false, destructiveHint: true })]);
   for (const name of ["createConsumer", "createKey", "importKeys", "testWebhook"])
     expect([name, of(name)]).toEqual([name, expect.objectContaining({ readOnlyHint: false, destructiveHint: false })]);
