@@ -112,6 +112,9 @@ export interface ResourceDeps extends LimitsAdminDeps {
   readonly certificates: () => readonly Standing[];
 }
 
+/** Every role may send messages, and is told which method is the one for it: clients of older versions end sessions by DELETE. */
+const MCP_ROLES = { "POST ": "viewer", "DELETE ": "viewer", "PUT ": "viewer", "PATCH ": "viewer" } as const;
+
 /**
  * Lists all that the admin API has, in the order of its documentation: each with the least role that may change something there, which for
  * records stands in their kind's row.
@@ -180,7 +183,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
   own(historyAdmin(deps), "admin"),
   recordsOf("token", tokensAdmin(deps.tokens)),
   own(sessionAdmin(deps.session), "viewer", {}, OPEN_TO_ALL),
-  own(mcpAdmin(deps.mcp, deps.visits, deps.audit), "admin", { "POST ": "viewer" }),
+  own(mcpAdmin(deps.mcp, deps.visits, deps.audit), "admin", MCP_ROLES),
   own(backupAdmin(deps.databasePath, deps.audit), "admin"),
   own(limitsAdmin(deps), "operator"),
   // What it arms may be a record that instances share.

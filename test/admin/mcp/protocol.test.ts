@@ -157,10 +157,13 @@ describe("by the versions before", () => {
   });
 
   test("there is no stream to listen to, and no session to end", async () => {
-    for (const method of ["GET", "DELETE"]) {
-      const answer = await fetch(`${gateway.url}/admin/mcp`, { method, headers: { authorization: `Bearer ${TOKEN}` } });
-      expect([method, answer.status, answer.headers.get("allow")]).toEqual([method, 405, "POST"]);
-    }
+    const made = await gateway.admin("POST", "/admin/tokens", { name: "looks", role: "viewer" });
+    const { token: viewer } = (await made.json()) as { token: string };
+    for (const token of [TOKEN, viewer])
+      for (const method of ["GET", "DELETE", "PUT", "PATCH"]) {
+        const answer = await fetch(`${gateway.url}/admin/mcp`, { method, headers: { authorization: `Bearer ${token}` } });
+        expect([method, answer.status, answer.headers.get("allow")]).toEqual([method, 405, "POST"]);
+      }
   });
 });
 
