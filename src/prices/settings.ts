@@ -69,6 +69,7 @@ const MAX_PRICES = 10_000;
 /** A table of prices, inline or in a file of its own. */
 export const PriceTable = Type.Record(Type.String({ pattern: NAME_PATTERN }), PriceConfig, {
   additionalProperties: false,
+  names: "a model's name of 1 to 256 characters without blanks, or a pattern in which * stands for any characters",
   description: "Prices by the name of a model, or a pattern with *. The exact name comes first, then the longest pattern.",
 });
 export type PriceTable = Static<typeof PriceTable>;

@@ -28,7 +28,9 @@ describe("prices in the configuration", () => {
     expect(faultsOf({ prices: { m: { input: 1, outptu: 2 } } })[0]).toContain('did you mean "output"?');
     expect(faultsOf({ prices: { m: { maxOutput: 5 } } })[0]).toContain("has no price");
     expect(faultsOf({ prices: { m: { input: 1, over: [{ context: 5 }, { context: 5 }] } } })[0]).toContain("stands here twice");
-    expect(faultsOf({ prices: { "a b": { input: 1 } } })).toHaveLength(1);
+    expect(faultsOf({ prices: { "a b*": { input: 1 } } })).toEqual([
+      "prices.a b* is not a name: use a model's name of 1 to 256 characters without blanks, or a pattern in which * stands for any characters",
+    ]);
     expect(faultsOf({ unpriced: "free" })[0]).toContain('must be one of "deny", "zero"');
   });
 
