@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { print } from "../telemetry/stdout.ts";
 import { type Command, type Input, UsageError } from "./arguments.ts";
 import { dollars } from "./models.ts";
-import { askAll, listedByItself, REMOTE_FLAGS, remotely, table } from "./remote.ts";
+import { askAll, listedByItself, REMOTE_FLAGS, RemoteFault, remotely, table } from "./remote.ts";
 
 /** The most bytes of a list that is imported: those that are known have a thirtieth of that. */
 const MAX_BYTES = 128_000_000;
@@ -64,6 +64,8 @@ const COLUMNS = ["pattern", "input", "output", "cacheRead", "cacheWrite", "reaso
 /** Lists prices: all of them, or the one that holds for a model. */
 async function listPrices(input: Input, model: string | undefined): Promise<void> {
   const rows = await askAll(input, `/admin/prices?${new URLSearchParams(model === undefined ? {} : { model })}`);
+  if (model !== undefined && rows.length === 0 && input.flags.json !== true)
+    throw new RemoteFault(`no price holds for ${JSON.stringify(model)}`);
   table(input, input.flags.json === true ? rows : rows.map(inDollars), COLUMNS);
 }
 
