@@ -114,6 +114,9 @@ export const blocks: Command = {
 
 const USAGE_FLAGS = ["consumer", "key", "route", "model", "tool", "from", "to", "by", "per"] as const;
 
+/** The column of money, whose heading says the unit. */
+const COST = "cost ($)";
+
 export const usage: Command = {
   name: "usage",
   usage: "usage [list] [--by consumer,model] [--per hour|day]",
@@ -137,9 +140,9 @@ export const usage: Command = {
     act(listedByItself(input), "usage list", {
       list: async () => {
         const by = listOf(text(input, "by")) ?? [];
-        const columns = [...(text(input, "per") === undefined ? [] : ["time"]), ...by, "requests", "errors", "limited", "tokens", "cost"];
+        const columns = [...(text(input, "per") === undefined ? [] : ["time"]), ...by, "requests", "errors", "limited", "tokens", COST];
         const rows = await askAll(input, `/admin/usage?${queryOf(input, USAGE_FLAGS)}`);
-        table(input, input.flags.json === true ? rows : rows.map((each) => ({ ...each, cost: dollars(each.cost) })), columns);
+        table(input, input.flags.json === true ? rows : rows.map((each) => ({ ...each, [COST]: dollars(each.cost) })), columns);
       },
     }),
 };
