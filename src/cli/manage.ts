@@ -19,13 +19,23 @@ function changesIn(input: Input, fields: Readonly<Record<string, unknown>>): obj
   return changes;
 }
 
-/** Gives the fields of a key that flags can set. */
+/** Gives what a flag binds a key to. Throws `UsageError` where it names nothing: an empty list allows everything, which is hardly meant. */
+function boundIn(input: Input, name: "routes" | "ips" | "models"): string[] | undefined {
+  const list = listOf(text(input, name));
+  if (list === undefined || list.some((each) => each.trim() !== "")) return list;
+  const [action] = input.positionals;
+  throw new UsageError(
+    `--${name} names nothing: ${action === "create" ? `leave it out for all ${name}` : `for all ${name}, give "${name}": [] by --file FILE`}`,
+  );
+}
+
+/** Gives the fields of a key that flags can set. Throws `UsageError`. */
 const keyFieldsIn = (input: Input) => ({
   name: text(input, "name"),
   scopes: listOf(text(input, "scopes")),
-  routes: listOf(text(input, "routes")),
-  ips: listOf(text(input, "ips")),
-  models: listOf(text(input, "models")),
+  routes: boundIn(input, "routes"),
+  ips: boundIn(input, "ips"),
+  models: boundIn(input, "models"),
   expiresAt: text(input, "expires"),
 });
 

@@ -115,7 +115,7 @@ describe("the command line, with a running gateway", () => {
     expect((await sluice("usage", "list", "--by", "consumer", "--per", "hour")).stdout).toMatch(/^TIME +CONSUMER +REQUESTS/);
     // It lists by itself as well.
     expect((await sluice("prices")).stdout).toMatch(/^PATTERN +INPUT +OUTPUT/);
-    expect((await sluice("usage", "--by", "model,tool")).stdout).toMatch(/^MODEL +TOOL +REQUESTS.*TOKENS +COST/);
+    expect((await sluice("usage", "--by", "model,tool")).stdout).toMatch(/^MODEL +TOOL +REQUESTS.*TOKENS +COST \(\$\)/);
     const token = await sluice("tokens", "create", "ci", "--role", "viewer", "--quiet");
     expect(token.stdout).toMatch(/^slat_\w{40}\n$/);
     const [{ id } = { id: "" }] = (await json<{ id: string; name: string }[]>("tokens", "list")).filter(({ name }) => name === "ci");
@@ -176,6 +176,9 @@ describe("the command line, with a running gateway", () => {
       [["keys"], 2, "an action is needed: keys create|list|get|update|rotate|disable|enable|revoke"],
       [["keys", "make"], 2, 'unknown action "make"'],
       [["keys", "create"], 2, "--consumer ID is needed"],
+      [["keys", "create", "--consumer", "acme", "--models", ","], 2, "--models names nothing: leave it out for all models"],
+      [["keys", "create", "--consumer", "acme", "--ips", " , "], 2, "--ips names nothing: leave it out for all ips"],
+      [["keys", "update", "key_1", "--routes", ","], 2, '--routes names nothing: for all routes, give "routes": [] by --file FILE'],
       [["prices", "--models", "gpt-5*"], 2, "--models is for prices import; the price of one model: prices list MODEL"],
       [["keys", "rotate"], 2, "a key's id is needed"],
       [["keys", "create", "--consumer", "nobody"], 1, 'there is no consumer "nobody"'],
