@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { amount, money } from "../../src/console/page/format.ts";
+import { amount, amountLeft, money } from "../../src/console/page/format.ts";
 import { limitText, tierText } from "../../src/console/page/records/limit-text.ts";
 
 test("dollars have cents, and below one dollar the digits that there are", () => {
@@ -18,6 +18,22 @@ test("dollars have cents, and below one dollar the digits that there are", () =>
 
 test("an amount is written by what it counts", () => {
   expect([amount(12_345, "requests"), amount(12_345, "units"), amount(1.5, "usd")]).toEqual(["12,345", "12,345", "$1.50"]);
+});
+
+test("what is left of dollars is rounded down", () => {
+  for (const [dollars, text] of [
+    [4.999999999, "$4.99"],
+    [5, "$5.00"],
+    [1.15, "$1.15"],
+    [999_999.999999999, "$999,999.99"],
+    [0.999999, "$0.999"],
+    [0.29, "$0.29"],
+    [0.00123956, "$0.00123"],
+    [0.000000009, "$0.000000009"],
+    [0, "$0.00"],
+  ] as const)
+    expect([dollars, amountLeft(dollars, "usd")]).toEqual([dollars, text]);
+  expect(amountLeft(12_345, "units")).toBe("12,345");
 });
 
 describe("a limit in dollars", () => {

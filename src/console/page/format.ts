@@ -22,6 +22,17 @@ export type Unit = "requests" | "units" | "usd";
 /** Writes an amount by what it counts: `$25.00`, `12,345`. */
 export const amount = (value: number, unit: Unit): string => (unit === "usd" ? money(value) : count(value));
 
+/** Writes what is left of an amount. Dollars are rounded down: whoever has spent something sees less than the whole. */
+export const amountLeft = (value: number, unit: Unit): string => (unit === "usd" ? money(roundedDown(value)) : count(value));
+
+/** Rounds dollars down to what `money` writes of them. */
+function roundedDown(dollars: number): number {
+  const nano = Math.round(dollars * 1e9);
+  if (nano <= 0) return dollars;
+  const step = nano >= 1e9 ? 1e7 : 10 ** Math.max(0, String(nano).length - 3);
+  return (Math.floor(nano / step) * step) / 1e9;
+}
+
 /** Writes a rate a second, so that it lines up with others: `0.0`, `7.3`, `98.1`, `1,204`. */
 export const rate = (value: number): string => (value > 0 && value < 0.05 ? "< 0.1" : (value < 100 ? TENTHS : WHOLE).format(value));
 

@@ -58,7 +58,8 @@ screenTest("shows dollars where limits count them, and makes a key for fewer mod
   expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining("choices")]);
   const { url } = (await (await gateway.admin("POST", "/admin/consumers/payer/link", {})).json()) as { url: string };
   await page.goto(url);
-  await page.getByText("$2.49 of $2.50 left").waitFor();
+  // What is left is rounded down.
+  await page.getByText("$2.48 of $2.50 left").waitFor();
   await page.getByText("1 request this month, 0 of them refused by a limit. They cost $0.01.").waitFor();
   await page.getByText("Numbers").click();
   await page.getByRole("columnheader", { name: "Cost" }).waitFor();

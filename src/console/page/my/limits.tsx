@@ -1,4 +1,4 @@
-import { ago, amount } from "../format.ts";
+import { ago, amount, amountLeft } from "../format.ts";
 import { Panel } from "../parts/screen.tsx";
 import type { Left, OwnKey, Standing } from "./api.ts";
 import { nameOf } from "./keys.tsx";
@@ -35,7 +35,7 @@ function Bar({ left, keys }: { readonly left: Left; readonly keys: readonly OwnK
           <strong>{name}</strong> <span class="fine">{aboutOf(left, keys)}</span>
         </span>
         <span class="number">
-          {amount(remaining, unit)} of {amount(limit, unit)} left
+          {amountLeft(remaining, unit)} of {amount(limit, unit)} left
         </span>
       </div>
       <progress class={isOut ? "bad" : "accent"} max={limit > 0 ? limit : 1} value={remaining} aria-label={`${name}: left`} />

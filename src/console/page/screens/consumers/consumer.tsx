@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { get, part, send } from "../../api.ts";
-import { ago, amount, windowText } from "../../format.ts";
+import { ago, amountLeft, windowText } from "../../format.ts";
 import { useList } from "../../list.ts";
 import { useLive } from "../../live.ts";
 import { Act, Dangerous } from "../../parts/act.tsx";
@@ -184,7 +184,7 @@ function LimitsLeft({ id }: { readonly id: string }) {
               cell: ({ algorithm, window }) => (window === null ? algorithm : `${algorithm}, ${windowText(window)}`),
             },
             { name: "Used", cell: ({ used, limit, unit }) => <Bar {...{ used, limit, unit }} /> },
-            { name: "Left", isNumber: true, cell: ({ remaining, unit }) => amount(remaining, unit) },
+            { name: "Left", isNumber: true, cell: ({ remaining, unit }) => amountLeft(remaining, unit) },
             { name: "More", isNumber: true, cell: ({ reset }) => (reset === null ? <span class="fine">–</span> : ago(reset)) },
           ]}
         />

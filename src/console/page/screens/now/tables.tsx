@@ -1,4 +1,4 @@
-import { amount, bytes, clock, count, millis, rate } from "../../format.ts";
+import { amountLeft, bytes, clock, count, millis, rate } from "../../format.ts";
 import { Badge } from "../../parts/badge.tsx";
 import { Panel } from "../../parts/screen.tsx";
 import { Table } from "../../parts/table.tsx";
@@ -161,7 +161,7 @@ export function PoolStates({ now: { pools } }: Pick<Both, "now">) {
 const leftOf = (keys: Stats["pools"]): string =>
   [...Map.groupBy(keys, ({ unit }) => unit === "usd")]
     .map(([isMoney, some]) =>
-      amount(
+      amountLeft(
         some.reduce((sum, { remaining }) => sum + remaining, 0),
         isMoney ? "usd" : "units",
       ),

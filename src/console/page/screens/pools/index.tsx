@@ -1,5 +1,5 @@
 import { get, type Page, part, send } from "../../api.ts";
-import { ago, amount, counted, type Unit, windowText } from "../../format.ts";
+import { ago, amountLeft, counted, type Unit, windowText } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Act } from "../../parts/act.tsx";
 import { Badge } from "../../parts/badge.tsx";
@@ -142,7 +142,7 @@ function PoolKeys({ pool, onChange }: { readonly pool: Pool; readonly onChange: 
         {
           name: "Left",
           isNumber: true,
-          cell: ({ remaining, unit }) => amount(remaining, unitOf(unit)),
+          cell: ({ remaining, unit }) => amountLeft(remaining, unitOf(unit)),
           sort: ({ remaining }) => remaining,
         },
         ...(pool.state.keys.some(({ status }) => status !== "ready") ? [actColumn(pool.name, onChange)] : []),

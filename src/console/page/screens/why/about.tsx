@@ -1,5 +1,5 @@
 import { get, type Page } from "../../api.ts";
-import { ago, amount, clock, dateTime } from "../../format.ts";
+import { ago, amount, amountLeft, clock, dateTime } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { Badge } from "../../parts/badge.tsx";
 import { ErrorNote } from "../../parts/error-note.tsx";
@@ -164,7 +164,7 @@ function Limits({ limits }: { readonly limits: readonly AppliedLimit[] }) {
           {
             name: "Left",
             isNumber: true,
-            cell: ({ remaining, unit }) => (remaining === null ? "–" : amount(remaining, unit)),
+            cell: ({ remaining, unit }) => (remaining === null ? "–" : amountLeft(remaining, unit)),
             sort: ({ remaining }) => remaining,
           },
           {
