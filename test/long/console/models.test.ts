@@ -87,6 +87,19 @@ screenTest("shows who answers for a virtual model, and why others did not", asyn
   await page.getByRole("heading", { level: 1, name: "chat" }).waitFor();
 });
 
+screenTest("tells the price and the failures on a phone as well", async (at) => {
+  const { open, page } = at;
+  await chat(at);
+  await page.setViewportSize({ width: 390, height: 800 });
+  await open("/models");
+  const row = page.getByRole("row", { name: /gpt-5 at first/ });
+  await row.getByText("$1.25 in, $10.00 out for a million tokens").waitFor();
+  const failures = row.getByRole("cell", { name: /429: / });
+  await failures.waitFor();
+  // The table does not make the page wider.
+  expect(await page.locator("html").evaluate(({ scrollWidth }) => scrollWidth)).toBeLessThanOrEqual(390);
+});
+
 screenTest("tells what models cost and for whom, and so does the consumer's page", async (at) => {
   const { open, page } = at;
   await chat(at);

@@ -79,7 +79,7 @@ function Attempts({ of: { name, try: attempts }, known }: { readonly of: Virtual
       columns={[
         {
           name: "Model",
-          cell: ({ upstream, model, pool }) => (
+          cell: ({ upstream, model, pool, price }) => (
             <>
               <code class="short">{model}</code>
               <div class="fine">
@@ -90,6 +90,7 @@ function Attempts({ of: { name, try: attempts }, known }: { readonly of: Virtual
                   </>
                 )}
               </div>
+              <div class="fine narrow">{price === null ? "no price" : `${priceText(price)} for a million tokens`}</div>
             </>
           ),
         },
@@ -100,15 +101,17 @@ function Attempts({ of: { name, try: attempts }, known }: { readonly of: Virtual
         {
           name: "For a million tokens",
           isWide: true,
-          cell: ({ price }) => (price === null ? <span class="fine">none</span> : `${money(price.input)} in, ${money(price.output)} out`),
+          cell: ({ price }) => (price === null ? <span class="fine">none</span> : priceText(price)),
         },
-        { name: "Attempts", isNumber: true, cell: (each) => count(each.attempts), sort: (each) => each.attempts },
+        { name: "Attempts", isNumber: true, isWide: true, cell: (each) => count(each.attempts), sort: (each) => each.attempts },
         { name: "Answered", isNumber: true, cell: ({ answered }) => count(answered), sort: ({ answered }) => answered },
         { name: "Failed", cell: (attempt) => <Failures of={attempt} /> },
       ]}
     />
   );
 }
+
+const priceText = ({ input, output }: NonNullable<ModelAttempt["price"]>): string => `${money(input)} in, ${money(output)} out`;
 
 /** Says how often an attempt failed, why, and when it was last. */
 function Failures({ of: { failed, lastFailure } }: { readonly of: ModelAttempt }) {
