@@ -32,7 +32,7 @@ export const authzSection: Section<"authz", typeof AuthzConfig> = {
   name: "authz",
   schema: AuthzConfig,
   faults: (authz) => (authz === null ? [] : peerFaults(authz.allowFrom, ["authz", "allowFrom"])),
-  warnings: (authz, { config }) => (authz === null ? [] : limitsThatWait(config)),
+  warnings: (authz, { config }) => (authz === null ? [] : [...limitsThatWait(config), ...toolsByHeader(config)]),
 };
 
 /** Gives a warning for each limit that counts what only an answer can tell: when it is over, or what it used. */
@@ -45,6 +45,16 @@ function limitsThatWait({ tiers, routes, consumers }: Config): Fault[] {
       ...consumer.keys.flatMap((key, k) => (typeof key === "string" ? [] : ofOwner(key, ["consumers", i, "keys", k]))),
     ]),
   ];
+}
+
+/** Gives a warning for each route that lets callers call some tools and not others: what is asked about has no body to read that by. */
+function toolsByHeader({ routes }: Config): Fault[] {
+  return routes.flatMap(({ mcp }, i) => {
+    if (mcp === null) return [];
+    const { tools, scopes } = mcp;
+    const isRestricted = tools.include.length > 0 || tools.exclude.length > 0 || Object.keys(scopes).length > 0;
+    return isRestricted ? [{ path: ["routes", i, "mcp"], message: BY_HEADER }] : [];
+  });
 }
 
 interface Owner {
@@ -67,3 +77,5 @@ const NOT_HELD =
   "is not held for requests that a proxy asks about at /authz: Sluice does not see when they end, so that only forwarded ones are counted";
 const NOT_SETTLED =
   "is not settled for requests that a proxy asks about at /authz: Sluice does not see their responses, so that only forwarded ones are counted";
+const BY_HEADER =
+  "is judged by the headers Mcp-Method and Mcp-Name where a proxy asks at /authz: let it ask only for a server that itself refuses headers which contradict the body (2026-07-28), since an older one takes no notice of them, and callers reach every tool";

@@ -77,6 +77,12 @@ describe("a route's mcp", () => {
       config({ tools: { exclude: ["drop_*"] }, cost: { drop_all: 5 } }),
       "mcp.cost.drop_all: is of a tool",
     ],
+    [
+      "a choice of tools where a proxy asks, which sends no body along",
+      config({ tools: { exclude: ["drop_*"] } }, {}, { authz: {} }),
+      "mcp: is judged by the headers Mcp-Method and Mcp-Name where a proxy asks at /authz",
+    ],
+    ["scopes of tools where a proxy asks", config({ scopes: { a: ["b"] } }, {}, { authz: {} }), "mcp: is judged by the headers"],
     ["issuers that clients can't find", config({}, {}, { issuers: issuer([RESOURCE]) }), "mcp.resource: is missing"],
     ["a resource without an issuer", config({ resource: RESOURCE }), "mcp.resource: is not published"],
     [
