@@ -1,3 +1,4 @@
+import type { RawNumber } from "../values/json.ts";
 import { withoutKeys } from "../values/redact.ts";
 import { type Problem, problemBody } from "./problem.ts";
 import { date, reasonOf } from "./reply.ts";
@@ -16,7 +17,7 @@ export interface RpcTold {
 /** Holds what an answer to a request is written with. */
 export interface RpcAsked {
   /** The message's id; `null`: it is not known. */
-  readonly id: string | number | null;
+  readonly id: string | number | RawNumber | null;
   readonly requestId: string;
   /** The media types that the client takes; `null`: it does not say. */
   readonly accept: string | null;

@@ -9,13 +9,25 @@ export const VERSION_KEY = "io.modelcontextprotocol/protocolVersion";
  * Go's servers take for the same. Gives the sentence that says so; `null`: there is none. `text`: JSON that was parsed without a fault.
  */
 export function ambiguousMember(text: string): string | null {
-  const from = skipSpace(text, 0);
-  if (text.charCodeAt(from) !== Char.OpenArray) return ofMessage(text, from);
-  for (let i = skipSpace(text, from + 1); text.charCodeAt(i) !== Char.CloseArray; i = nextElement(text, i)) {
-    const fault = ofMessage(text, i);
+  for (const from of messagesIn(text)) {
+    const fault = ofMessage(text, from);
     if (fault !== null) return fault;
   }
   return null;
+}
+
+/** Gives the id of each message as it is written, `null` where there is none. `text`: JSON that was parsed without a fault. */
+export const idTexts = (text: string): (string | null)[] =>
+  [...messagesIn(text)].map((from) => {
+    const id = membersAt(text, from).findLast(({ name }) => name === "id");
+    return id === undefined ? null : text.slice(id.at, endOfValue(text, id.at)).trim();
+  });
+
+/** Gives the positions at which messages begin: the elements of a list, or what stands there by itself. */
+function* messagesIn(text: string): Generator<number> {
+  const from = skipSpace(text, 0);
+  if (text.charCodeAt(from) !== Char.OpenArray) yield from;
+  else for (let i = skipSpace(text, from + 1); text.charCodeAt(i) !== Char.CloseArray; i = nextElement(text, i)) yield i;
 }
 
 enum Char {

@@ -1,5 +1,5 @@
-import { isObject } from "../values/json.ts";
-import { ambiguousMember, VERSION_KEY } from "./members.ts";
+import { isObject, type RawNumber, rawJson } from "../values/json.ts";
+import { ambiguousMember, idTexts, VERSION_KEY } from "./members.ts";
 
 /** The version of the Model Context Protocol without sessions: each request says by which version it is meant. */
 export const MODERN_VERSION = "2026-07-28";
@@ -28,7 +28,8 @@ export const RPC = {
   unsupportedVersion: -32022,
 } as const;
 
-export type RpcId = string | number;
+/** A message's id. A number that JavaScript would round is kept as it was written, or no client would know its answer by it. */
+export type RpcId = string | number | RawNumber;
 
 export interface RpcError {
   readonly code: number;
@@ -93,8 +94,9 @@ export function parseMessages(body: Uint8Array | string): Messages | RpcFault {
   if (values.length === 0 || values.length > MAX_BATCH)
     return rpcFault(null, RPC.invalidRequest, `A batch must hold 1 to ${MAX_BATCH} messages.`);
   const messages: Message[] = [];
-  for (const each of values) {
-    const message = messageOf(each);
+  const ids = values.some(hasRoundedId) ? idTexts(text) : [];
+  for (const [i, each] of values.entries()) {
+    const message = messageOf(each, ids[i] ?? null);
     if ("error" in message) return message;
     messages.push(message);
   }
@@ -141,9 +143,11 @@ function parsed(text: string): unknown {
   }
 }
 
-function messageOf(value: unknown): Message | RpcFault {
+/** Reads a message. `idText`: its id as it is written, where that has to be known. */
+function messageOf(value: unknown, idText: string | null): Message | RpcFault {
   if (!isObject(value)) return rpcFault(null, RPC.invalidRequest, "A message must be an object of JSON-RPC 2.0.");
-  const id = isRpcId(value.id) ? value.id : null;
+  const read = isRpcId(value.id) ? value.id : null;
+  const id = idText !== null && hasRoundedId(value) ? rawJson.rawJSON(idText) : read;
   const invalid = (message: string): RpcFault => rpcFault(id, RPC.invalidRequest, message);
   if (value.jsonrpc !== "2.0") return invalid('The member "jsonrpc" must be "2.0".');
   if ("id" in value && id === null) return invalid('The member "id" must be a text or a number.');
@@ -159,4 +163,7 @@ function messageOf(value: unknown): Message | RpcFault {
   return id === null ? { kind: "notification", method, params } : { kind: "request", id, method, params };
 }
 
-const isRpcId = (id: unknown): id is RpcId => typeof id === "string" || typeof id === "number";
+/** Tells whether a message's id is a number that may have been rounded. */
+const hasRoundedId = (value: unknown): boolean => isObject(value) && typeof value.id === "number" && !Number.isSafeInteger(value.id);
+
+const isRpcId = (id: unknown): id is string | number => typeof id === "string" || typeof id === "number";

@@ -62,6 +62,14 @@ describe("a route to a server of the Model Context Protocol", () => {
     const { body } = await send(running.url, "tools/call", { name: "search", arguments: { text: "a" } });
     expect(body).toMatchObject({ id: 1, result: { content: [{ text: '{"text":"a"}' }] } });
     expect(server.calls).toEqual(["search"]);
+    // Our own errors bear the id as it was sent: JavaScript would round it.
+    const long = '{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{}}';
+    const refused = await fetch(`${running.url}/mcp`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": READER },
+      body: long,
+    });
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('"id":9007199254740993,')]);
     const spaced = '{ "jsonrpc":"2.0", "id": 7,"method":"tools/call","params":{"name":"get_time", "arguments":{"text":"\\u00e9 1.50"}}}';
     expect((await post(running.url, spaced)).body).toMatchObject({ id: 7, result: { content: [{}] } });
     expect(server.seen.at(-1)?.body).toBe(spaced);

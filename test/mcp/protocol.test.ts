@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { decodedName, headersFault, type McpHeaders } from "../../src/mcp/headers.ts";
-import { isFault, META, type Messages, MODERN_VERSION, parseMessages, RPC } from "../../src/mcp/protocol.ts";
+import { idOf, isFault, META, type Messages, MODERN_VERSION, parseMessages, RPC } from "../../src/mcp/protocol.ts";
 
 const read = (message: unknown): Messages => {
   const messages = parseMessages(JSON.stringify(message));
@@ -41,6 +41,21 @@ describe("a message", () => {
     expect(codeOf(JSON.stringify(Array(101).fill(legacy("ping"))))).toBe(RPC.invalidRequest);
     expect(parseMessages('{"jsonrpc":"2.0","id":7,"method":"a","params":[]}')).toMatchObject({ id: 7, error: { code: RPC.invalidParams } });
     expect(codeOf('{"jsonrpc":"2.0","id":1,"method":"tools/call","result":{}}')).toBe(RPC.invalidRequest);
+  });
+
+  test("keeps an id as it was sent, also one that JavaScript would round", () => {
+    const ids = ["9007199254740993", "-123456789012345678901234567890", "1.50", "1e400", "7", '"9007199254740993"'];
+    const written = (message: unknown): string => JSON.stringify(message).slice('{"id":'.length, -1);
+    const idsOf = (text: string): string[] => {
+      const found = parseMessages(text);
+      return isFault(found) ? [written({ id: found.id })] : found.messages.map((each) => written({ id: idOf(each) }));
+    };
+    const call = (id: string, method = "ping") => `{"jsonrpc":"2.0", "params":{"id":5},"id" : ${id} ,"method":"${method}"}`;
+    for (const id of ids) {
+      expect(idsOf(call(id))).toEqual([id]);
+      expect(idsOf(call(id).replace('{"id":5}', "[]"))).toEqual([id]);
+    }
+    expect(idsOf(` [ ${ids.map((id) => call(id)).join(" , ")} ]`)).toEqual(ids);
   });
 
   test("in which servers may read another name than Sluice is refused", () => {
