@@ -333,7 +333,8 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
             },
             limits: {
               type: "array",
-              description: "The caller's limits, and those of the routes that it may use.",
+              description:
+                "The caller's limits, and those of the routes that it may use. Those that count each model or each tool by itself are not among them: what is left of them depends on the request, whose answer tells it.",
               items: { type: "object", required: Object.keys(OWN_LEFT), properties: OWN_LEFT },
             },
             quotas: {

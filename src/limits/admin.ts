@@ -107,7 +107,10 @@ export const limitsAdmin = (deps: LimitsAdminDeps) => {
         params: ByConsumer,
         response: Type.Object({
           consumer: Type.String({ description: "The consumer's id." }),
-          limits: Type.Array(Limit, { description: "Every limit that is counted for it or for one of its keys." }),
+          limits: Type.Array(Limit, {
+            description:
+              "Every limit that is counted for it or for one of its keys. Those that count something else as well (`by`), such as each model or each tool by itself, are not among them, nor are they reset: what is left of them depends on the request, and `explain` tells it.",
+          }),
         }),
         detail: { summary: "What a consumer has used of each limit" },
       },

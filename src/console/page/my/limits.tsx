@@ -7,7 +7,7 @@ import { nameOf } from "./keys.tsx";
 export const Limits = ({ standing: { limits, quotas }, keys }: { readonly standing: Standing; readonly keys: readonly OwnKey[] }) => (
   <Panel title="What is left">
     {limits.length + quotas.length === 0 ? (
-      <p class="fine">Nothing limits your calls.</p>
+      <p class="fine">No limit counts all your calls together.</p>
     ) : (
       <ul class="bars">
         {[...quotas, ...limits].map((left) => (

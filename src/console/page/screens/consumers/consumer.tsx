@@ -164,7 +164,7 @@ function LimitsLeft({ id }: { readonly id: string }) {
           caption={`Limits of ${id}`}
           keyOf={({ name, scope, subject }) => `${scope} ${name} ${subject}`}
           rows={value.limits}
-          empty={<p>Nothing limits it: its tier has no limits, and neither have the routes.</p>}
+          empty={<p>Nothing limits all that it sends: its tier has no such limits, and neither have the routes.</p>}
           columns={[
             {
               name: "Limit",
@@ -189,6 +189,10 @@ function LimitsLeft({ id }: { readonly id: string }) {
           ]}
         />
       )}
+      <p class="fine">
+        Limits that count each model, tool or address by itself are not here:{" "}
+        <a href={hrefTo(["why"], { consumer: id })}>ask about a request</a> to see them.
+      </p>
     </Panel>
   );
 }
