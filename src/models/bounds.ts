@@ -4,6 +4,7 @@ import type { Route } from "../exchange/route.ts";
 import { type Problem, problem } from "../http/problem.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import { isJsonType } from "../values/json.ts";
+import type { NamePatterns } from "../values/name-patterns.ts";
 import { isBatch, namesBeside, namesInPath } from "./named-beside.ts";
 import { namingOf } from "./naming.ts";
 import { othersNamedIn } from "./other-names.ts";
@@ -13,7 +14,14 @@ const MAX_SHOWN = 100;
 
 /** Tells whether a caller may call a model, as far as its key and its consumer say. */
 export const mayCall = ({ models, consumer }: Pick<Caller, "models" | "consumer">, name: string): boolean =>
-  (models === null || models.has(name)) && (consumer.models === null || consumer.models.has(name));
+  allows(models, name) && allows(consumer.models, name);
+
+/** Matches names that some servers take apart, so as to call several models, or another one. */
+const MAY_BE_SEVERAL = /[,\s\p{C}]/u;
+
+/** Tells whether a bound allows a model. Its patterns stand for no name in which others may be: `gpt-*` for no "gpt-4,secret". */
+const allows = (bound: NamePatterns | null, name: string): boolean =>
+  bound === null || (MAY_BE_SEVERAL.test(name) ? bound.names(name) : bound.has(name));
 
 /** Tells whether a caller is bound to some models. */
 export const isBound = ({ models, consumer }: Pick<Caller, "models" | "consumer">): boolean => models !== null || consumer.models !== null;
@@ -91,8 +99,7 @@ function namingFault({ bytes, model }: Prompt): Problem | null {
 
 const ofJsonAlone = (name: string): Problem => problem("modelUnknown", `${shown(name)} can be named in a body of JSON alone.`);
 
-const isAllowed = (caller: Caller, { models }: Route, name: string): boolean =>
-  (models === null || models.has(name)) && mayCall(caller, name);
+const isAllowed = (caller: Caller, { models }: Route, name: string): boolean => allows(models, name) && mayCall(caller, name);
 
 const shown = (name: string): string => JSON.stringify(name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name);
 

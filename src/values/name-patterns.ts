@@ -60,6 +60,11 @@ export class NamePatterns {
     return this.besides === null || this.besides.has(name);
   }
 
+  /** Tells whether a name is in it without a pattern having to stand for it: as it is written, or since every name is (`*`). */
+  names(name: string): boolean {
+    return (this.exact.has(name) || this.patterns.includes("*")) && (this.besides === null || this.besides.names(name));
+  }
+
   /** Tells whether a name is in it, or all names that a pattern stands for: where it can't be told, they are not. */
   covers(pattern: string): boolean {
     // A star is taken for a character that stars alone stand for.

@@ -87,6 +87,14 @@ describe("a model may be named", () => {
     if (status === 403) expect(json).toMatchObject({ code: "modelUnknown", error: { code: "modelUnknown" } });
   });
 
+  test("by a pattern only where no other can stand in its name, which some proxies take apart", async () => {
+    for (const key of [FREE, KEY_BOUND])
+      for (const gap of [",", " ", "\n", "\u0000", "\u00a0", "\u200b"])
+        expect((await post(CHAT, key, naming(`gpt-5${gap}secret`))).json.code).toBe("modelUnknown");
+    expect((await post("/any/chat/completions", KEY_BOUND, naming("gpt-5,secret"))).json.code).toBe("modelUnknown");
+    expect((await post("/any/chat/completions", FREE, naming("gpt-5,secret"))).status).toBe(200);
+  });
+
   test("by a bound key on every route that calls models, and on others as it likes", async () => {
     expect((await post("/keyed/chat/completions", KEY_BOUND, naming("gpt-4"))).json.code).toBe("modelUnknown");
     expect((await post("/keyed/chat/completions", KEY_BOUND, naming("gpt-5"))).status).toBe(200);

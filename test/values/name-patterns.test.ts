@@ -36,6 +36,13 @@ describe("patterns of names", () => {
     );
   });
 
+  test("tell what is named without one, in all lists that hold", () => {
+    const list = new NamePatterns(["a,b", "c*"]);
+    expect(["a,b", "c,d", "x"].map((name) => list.names(name))).toEqual([true, false, false]);
+    expect(new NamePatterns(["*"]).names("c,d")).toBe(true);
+    expect(new NamePatterns(["c,d"]).common(new NamePatterns(["c*"])).names("c,d")).toBe(false);
+  });
+
   test("are shown as narrow as they are", () => {
     const common = (some: string[], others: string[]) => new NamePatterns(some).common(new NamePatterns(others)).list;
     expect(common(["gpt-*"], ["gpt-5", "claude-*"])).toEqual(["gpt-5"]);
