@@ -65,13 +65,19 @@ interface Owner {
 function ofOwner({ limits, quota }: Owner, at: Path): Fault[] {
   const ofLimits = (limits ?? []).flatMap((limit, i): Fault[] => {
     if (ALGORITHMS[limit.algorithm].holds) return [{ path: [...at, "limits", i, "algorithm"], message: NOT_HELD }];
-    return limit.cost === "usage" || limit.cost === "usd" ? [{ path: [...at, "limits", i, "cost"], message: NOT_SETTLED }] : [];
+    const message = messageFor(limit.cost);
+    return message === null ? [] : [{ path: [...at, "limits", i, "cost"], message }];
   });
-  const ofQuota = quotaList(quota).flatMap(({ cost }, i): Fault[] =>
-    cost !== undefined ? [{ path: [...at, "quota", ...(Array.isArray(quota) ? [i] : []), "cost"], message: NOT_SETTLED }] : [],
-  );
+  const ofQuota = quotaList(quota).flatMap(({ cost }, i): Fault[] => {
+    const message = messageFor(cost);
+    return message === null ? [] : [{ path: [...at, "quota", ...(Array.isArray(quota) ? [i] : []), "cost"], message }];
+  });
   return [...ofLimits, ...ofQuota];
 }
+
+/** Says what becomes of a limit or a quota by what it counts; `null`: it holds. */
+const messageFor = (cost: LimitConfig["cost"] | QuotaConfig["cost"]): string | null =>
+  cost === "usd" ? NOT_CHARGED : cost === "usage" ? NOT_SETTLED : null;
 
 const NOT_HELD =
   "is not held for requests that a proxy asks about at /authz: Sluice does not see when they end, so that only forwarded ones are counted";
@@ -79,3 +85,5 @@ const NOT_SETTLED =
   "is not settled for requests that a proxy asks about at /authz: Sluice does not see their responses, so that only forwarded ones are counted";
 const BY_HEADER =
   "is judged by the headers Mcp-Method and Mcp-Name where a proxy asks at /authz: let it ask only for a server that itself refuses headers which contradict the body (2026-07-28), since an older one takes no notice of them, and callers reach every tool";
+const NOT_CHARGED =
+  "does not hold requests that a proxy asks about at /authz: Sluice sees neither which model they call nor what it costs, so that they reserve and are charged nothing, and pass however much is spent; have Sluice forward them";

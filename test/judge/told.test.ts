@@ -58,9 +58,13 @@ test("sluice check warns of limits that nobody holds or settles for requests tha
   await using gateway = await start({ config: config() });
   const check = async (authz: object | null) => {
     const held = { algorithm: "concurrency", limit: 2 };
+    const spent = { algorithm: "fixed-window", limit: "5", window: "1d", cost: "usd" };
     const money = { limit: "5", period: "week", cost: "usd" };
     const settled = { algorithm: "fixed-window", limit: 2, window: "1h", cost: "usage" };
-    const tiers = { anonymous: { limits: [] }, plain: { limits: [held], quota: [{ limit: 5, period: "day", cost: "usage" }, money] } };
+    const tiers = {
+      anonymous: { limits: [] },
+      plain: { limits: [held, spent], quota: [{ limit: 5, period: "day", cost: "usage" }, money] },
+    };
     const routes = [{ name: "api", path: "/api", upstream: "http://127.0.0.1:1", usage: "usage.total", limits: [settled] }];
     const consumers = [{ id: "acme", tier: "plain", keys: [{ key: KEY, limits: [held] }] }];
     writeFileSync(join(gateway.folder, "other.json"), JSON.stringify(config({ authz, tiers, routes, consumers })));
@@ -72,8 +76,9 @@ test("sluice check warns of limits that nobody holds or settles for requests tha
   };
   expect(await check({})).toEqual([
     "tiers.plain.limits[0].algorithm is not held",
+    "tiers.plain.limits[1].cost does not hold",
     "tiers.plain.quota[0].cost is not settled",
-    "tiers.plain.quota[1].cost is not settled",
+    "tiers.plain.quota[1].cost does not hold",
     "consumers[0].keys[0].limits[0].algorithm is not held",
     "routes[0].limits[0].cost is not settled",
   ]);
