@@ -72,7 +72,7 @@ export class MadeAttempt {
       return this.thrown(error);
     }
     const { status } = response;
-    if (status >= 400) return this.model.on.has(status) ? this.lost(status, response) : this.answer(response);
+    if (status >= 400) return this.model.on.has(status) ? this.lost(status, response) : this.answer(response, giveUpAt);
     return this.judge(response, until, giveUpAt);
   }
 
@@ -80,14 +80,14 @@ export class MadeAttempt {
   private async judge(response: UpstreamResponse, until: number, giveUpAt: number): Promise<Made> {
     const { body } = response;
     const isStream = response.fields.mediaType === "text/event-stream";
-    if (body === null || (body instanceof Uint8Array && !isStream)) return this.answer(response);
+    if (body === null || (body instanceof Uint8Array && !isStream)) return this.answer(response, giveUpAt);
     // It was asked for as it is: what is compressed all the same can't be looked into, and would seem to say nothing.
-    if (isStream && isCoded(response)) return this.answer(response);
+    if (isStream && isCoded(response)) return this.answer(response, giveUpAt);
     if (body instanceof Uint8Array) {
       const shown = new FirstContent().feed(body);
       const outcome = shown === "content" ? null : shown === "nothing" ? "connect" : shown;
       if (outcome !== null && this.model.on.has(outcome)) return this.lost(outcome, response);
-      return this.answer(response);
+      return this.answer(response, giveUpAt);
     }
     const held = new HeldAnswer(body, isStream, {
       lastWords: () => errorEvent(this.exchange.prompt?.api ?? "other", BROKEN_OFF, this.exchange.meter?.events ?? 0),
@@ -97,7 +97,7 @@ export class MadeAttempt {
     });
     const verdict = await this.decided(held, until, giveUpAt);
     if (this.exchange.isOver) return this.lost("connect");
-    if (verdict === null || (typeof verdict === "number" && !this.model.on.has(verdict))) return this.answer({ ...response, body: held });
+    if (verdict === null || (typeof verdict === "number" && !this.model.on.has(verdict))) return this.answer({ ...response, body: held }, giveUpAt);
     held.cancel();
     const made = this.lost(verdict);
     if (this.model.on.has(verdict)) return made;
@@ -148,13 +148,13 @@ export class MadeAttempt {
     return { failed };
   }
 
-  /** Gives the answer to the caller. One that has to be whole before it goes on may still break off. */
-  private async answer(response: UpstreamResponse): Promise<Made> {
+  /** Gives the answer to the caller. One that has to be whole before it goes on, by `giveUpAt`, may still break off. */
+  private async answer(response: UpstreamResponse, giveUpAt: number): Promise<Made> {
     const { exchange } = this;
     const { spending } = exchange;
     let answer: UpstreamResponse;
     try {
-      answer = spending === null ? response : await priced(exchange, spending, response);
+      answer = spending === null ? response : await priced(exchange, spending, response, giveUpAt - this.deps.clock.now());
     } catch (error) {
       return this.thrown(error);
     }

@@ -16,12 +16,14 @@ const MAX_HELD = 1_048_576;
 /**
  * Gives an answer of a model that tells what it cost: JSON in its head, a stream of events in a trailer, where the client takes those. A
  * stream takes more money when it grows beyond what was reserved for it, and ends with an error when there is none. Rejects with
- * `UpstreamFailure` where an answer breaks off that is held.
+ * `UpstreamFailure` where an answer breaks off that is held, or is not there as a whole `within` so many milliseconds; `null`: whoever made
+ * the request sees to that.
  */
 export function priced(
   exchange: Exchange<Arrival>,
   spending: ModelSpending,
   response: UpstreamResponse,
+  within: number | null = null,
 ): UpstreamResponse | Promise<UpstreamResponse> {
   const { body } = response;
   if (body === null) return response;
@@ -30,7 +32,7 @@ export function priced(
     return body instanceof Uint8Array ? told(exchange, spending, response) : streamed(exchange, spending, response, body);
   if (!isJsonType(type)) return response;
   if (body instanceof Uint8Array) return told(exchange, spending, response);
-  return response.length > MAX_HELD ? response : held(exchange, spending, response, body);
+  return response.length > MAX_HELD ? response : held(exchange, spending, response, body, within);
 }
 
 /** Waits for an answer of JSON that is not too large. */
@@ -39,11 +41,21 @@ async function held(
   spending: ModelSpending,
   response: UpstreamResponse,
   body: Body,
+  within: number | null,
 ): Promise<UpstreamResponse> {
   const holding = new HeldBody(body, MAX_HELD);
-  const bytes = await holding.whole.catch((error: Error) => {
-    throw error instanceof UpstreamFailure ? error : new UpstreamFailure("reset", "the answer broke off", true, error);
-  });
+  let isLate = false;
+  const giveUp = (): void => {
+    isLate = true;
+    holding.cancel();
+  };
+  const timer = within === null ? undefined : setTimeout(giveUp, Math.max(0, within));
+  const bytes = await holding.whole
+    .catch((error: Error) => {
+      throw error instanceof UpstreamFailure ? error : new UpstreamFailure("reset", "the answer broke off", true, error);
+    })
+    .finally(() => clearTimeout(timer));
+  if (isLate && bytes === null) throw new UpstreamFailure("timeout", "the answer did not come as a whole in time", true);
   if (bytes === null) return { ...response, body: holding };
   const whole = { ...response, body: bytes, length: bytes.length };
   return holding.trailers === null ? told(exchange, spending, whole) : whole;
