@@ -144,8 +144,8 @@ const STATUSES: Readonly<Record<string, number>> = {
   overloaded_error: 529,
 };
 
-/** Gives the status that stands for an error in a stream. */
-function statusOfError(event: unknown): number {
+/** Gives the status that stands for an error under a status that says that all is well: an event of a stream, or an answer in one piece. */
+export function statusOfError(event: unknown): number {
   if (!isObject(event)) return 500;
   const within = isObject(event.response) ? event.response.error : event.error;
   const error = isObject(within) ? within : event;

@@ -33,11 +33,12 @@ export class HeldAnswer implements Body {
   private ending: { readonly trailers: Parameters<Sink["end"]>[0] } | null = null;
   private failure: Error | null = null;
 
-  /** Begins to read. `isStream`: whether it is a stream of events. */
+  /** Begins to read. `isStream`: whether it is a stream of events; `judge` says why one in one piece is not worth passing on, `null`: it is. */
   constructor(
     private readonly source: Body,
     private readonly isStream: boolean,
     private readonly afterwards: Afterwards,
+    judge: (whole: Uint8Array) => Failed | null = () => null,
   ) {
     this.length = source.length;
     this.first = isStream ? new FirstContent() : null;
@@ -54,7 +55,7 @@ export class HeldAnswer implements Body {
         this.ending = { trailers };
         if (this.sink !== null) this.end(this.sink, trailers);
         // A stream that ends without a word is none that anybody could use.
-        else if (!this.isDecided) this.decide(isStream ? "connect" : null);
+        else if (!this.isDecided) this.decide(isStream ? "connect" : judge(Buffer.concat(this.held, this.size)));
       },
       fail: (reason) => {
         this.failure = reason;
@@ -67,6 +68,11 @@ export class HeldAnswer implements Body {
   /** True when it is in one piece, and its first byte has come that is no blank. */
   get hasPart(): boolean {
     return this.hasBegun && !this.isStream;
+  }
+
+  /** True when it is in one piece, and there as a whole. */
+  get isWhole(): boolean {
+    return this.ending !== null && !this.isStream;
   }
 
   /** Gives it up, for this reason, unless it has turned out to be worth passing on, or to be broken, already. */

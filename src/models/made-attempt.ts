@@ -12,6 +12,7 @@ import { FirstContent } from "./first-content.ts";
 import { HeldAnswer } from "./held-answer.ts";
 import type { Failed } from "./outcome.ts";
 import type { ModelAttempt, VirtualModel } from "./virtual-model.ts";
+import { failureIn } from "./whole-answer.ts";
 
 /** Tells what became of an attempt. */
 export interface AttemptResult {
@@ -80,7 +81,11 @@ export class MadeAttempt {
   private async judge(response: UpstreamResponse, until: number, giveUpAt: number): Promise<Made> {
     const { body } = response;
     const isStream = response.fields.mediaType === "text/event-stream";
-    if (body === null || (body instanceof Uint8Array && !isStream)) return this.answer(response, giveUpAt);
+    const { method } = this.exchange.incoming.head;
+    if (body === null || (body instanceof Uint8Array && !isStream)) {
+      const outcome = failureIn(response, body ?? new Uint8Array(), method);
+      return outcome !== null && this.model.on.has(outcome) ? this.lost(outcome, response) : this.answer(response, giveUpAt);
+    }
     // It was asked for as it is: what is compressed all the same can't be looked into, and would seem to say nothing.
     if (isStream && isCoded(response)) return this.answer(response, giveUpAt);
     if (body instanceof Uint8Array) {
@@ -89,15 +94,17 @@ export class MadeAttempt {
       if (outcome !== null && this.model.on.has(outcome)) return this.lost(outcome, response);
       return this.answer(response, giveUpAt);
     }
-    const held = new HeldAnswer(body, isStream, {
+    const afterwards = {
       lastWords: () => errorEvent(this.exchange.prompt?.api ?? "other", BROKEN_OFF, this.exchange.meter?.events ?? 0),
       onBroken: () => {
         if (this.hasAnswered && !this.exchange.isOver) this.tell("broken");
       },
-    });
+    };
+    const held = new HeldAnswer(body, isStream, afterwards, (whole) => failureIn(response, whole, method));
     const verdict = await this.decided(held, until, giveUpAt);
     if (this.exchange.isOver) return this.lost("connect");
-    if (verdict === null || (typeof verdict === "number" && !this.model.on.has(verdict))) return this.answer({ ...response, body: held }, giveUpAt);
+    const isSaid = typeof verdict === "number" || held.isWhole;
+    if (verdict === null || (isSaid && !this.model.on.has(verdict))) return this.answer({ ...response, body: held }, giveUpAt);
     held.cancel();
     const made = this.lost(verdict);
     if (this.model.on.has(verdict)) return made;
