@@ -139,7 +139,8 @@ export const TOO_SLOW: Problem = problem(
   "The request's body did not arrive in time: send it faster, or in smaller parts.",
 );
 
-const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
+/** Gives whole seconds, at least 1, after which to come again. */
+export const secondsOf = (milliseconds: number): number => Math.max(1, Math.ceil(milliseconds / 1000));
 
 /** Describes one error on its way to the caller, as RFC 9457 does. */
 export interface Problem {

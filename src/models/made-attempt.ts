@@ -1,6 +1,7 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { discard, UpstreamFailure, type UpstreamResponse } from "../http/client.ts";
 import { problem } from "../http/problem.ts";
+import { retryAfterOf } from "../http/retry-after.ts";
 import { type Charge, CredentialRefused, PoolExhausted } from "../pools/credential.ts";
 import { priced } from "../prices/answer.ts";
 import { errorEvent } from "../tokens/error-event.ts";
@@ -33,8 +34,13 @@ export interface AttemptDeps {
   readonly onResult: (result: AttemptResult) => void;
 }
 
-/** Holds what an attempt gave: an answer for the caller; or why another attempt is made. */
-export type Made = { readonly answer: UpstreamResponse } | { readonly failed: Failed };
+/**
+ * Holds what an attempt gave: an answer for the caller; or why another attempt is made, and the milliseconds after which this one may be
+ * made again (`null`: nobody has said).
+ */
+export type Made = { readonly answer: UpstreamResponse } | { readonly failed: Failed; readonly retryIn: number | null };
+
+type Lost = Extract<Made, { readonly failed: Failed }>;
 
 /** Makes one attempt of a virtual model, and gives it up without a trace but what it cost. */
 export class MadeAttempt {
@@ -136,13 +142,13 @@ export class MadeAttempt {
     const [told] = outcomes;
     const isTriedOn = outcomes.some((outcome) => model.on.has(outcome));
     const made = this.lost(told ?? "connect", null, told !== undefined);
-    if (isTriedOn) return made;
+    if (isTriedOn) return { ...made, retryIn: retryInOf(error) };
     throw error;
   }
 
   /** Gives it up: what it has cost stays spent, and nothing else is left of it. */
-  private lost(failed: Failed, response: UpstreamResponse | null = null, isTold = true): Made {
-    const { exchange } = this;
+  private lost(failed: Failed, response: UpstreamResponse | null = null, isTold = true): Lost {
+    const { exchange, deps } = this;
     exchange.lostUnits = exchange.units;
     exchange.meter = null;
     // First: the pool's key is charged with what that has come to.
@@ -152,7 +158,7 @@ export class MadeAttempt {
     if (response !== null) discard(response);
     exchange.endSince(this.since);
     if (isTold) this.tell(exchange.isOver ? "left" : failed);
-    return { failed };
+    return { failed, retryIn: response === null ? null : retryAfterOf(response.fields.get("retry-after"), deps.clock.wall()) };
   }
 
   /** Gives the answer to the caller. One that has to be whole before it goes on, by `giveUpAt`, may still break off. */
@@ -194,6 +200,12 @@ function chargeOf(spending: NonNullable<Exchange["spending"]>, model: string): C
       return cost === null ? null : cost - before;
     },
   };
+}
+
+/** Gives the milliseconds after which an error may be over; `null`: it does not say. */
+function retryInOf(error: unknown): number | null {
+  const retryIn = error instanceof PoolExhausted ? error.retryIn : error instanceof NoTarget ? error.why.retryIn : Number.POSITIVE_INFINITY;
+  return Number.isFinite(retryIn) ? retryIn : null;
 }
 
 /** Gives what an error says of an attempt, in the words of `on`, the one that is told first; none for what is not the upstream's doing. */

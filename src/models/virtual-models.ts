@@ -1,7 +1,7 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import { WholeBody } from "../http/body.ts";
 import { callerLeft, type UpstreamResponse } from "../http/client.ts";
-import { type Problem, problem } from "../http/problem.ts";
+import { type Problem, passing, problem, secondsOf } from "../http/problem.ts";
 import { Refused } from "../http/refused.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 import { orderOf } from "./attempt-order.ts";
@@ -30,7 +30,7 @@ export class VirtualModels {
     const { prompt } = exchange;
     if (prompt === null || prompt.modelAt === null) throw new Error("a request for a virtual model was let through unread");
     const giveUpAt = clock.now() + model.giveUpAfter;
-    const failed: { attempt: ModelAttempt; outcome: Failed }[] = [];
+    const failed: FailedAttempt[] = [];
     for (const attempt of orderOf(model.attempts, random)) {
       const now = clock.now();
       if (failed.length > 0 && now + TOO_SHORT >= giveUpAt) break;
@@ -40,7 +40,7 @@ export class VirtualModels {
       );
       if ("answer" in made) return made.answer;
       if (exchange.isOver) throw callerLeft(true);
-      failed.push({ attempt, outcome: made.failed });
+      failed.push({ attempt, outcome: made.failed, retryIn: made.retryIn });
     }
     exchange.notes.trouble = failed.map(({ attempt, outcome }) => `${attempt.model} at ${attempt.upstreamName}: ${outcome}`).join("; ");
     exchange.modelUsed = null;
@@ -65,9 +65,19 @@ function renamed(prompt: Prompt, model: string): Prompt {
   };
 }
 
-/** Makes the 502 that tells what each attempt came to. */
-function nobodyAnswered(name: string, failed: readonly { readonly attempt: ModelAttempt; readonly outcome: Failed }[]): Problem {
+interface FailedAttempt {
+  readonly attempt: ModelAttempt;
+  readonly outcome: Failed;
+  /** Milliseconds; `null`: not known. */
+  readonly retryIn: number | null;
+}
+
+/** Makes the 502 that tells what each attempt came to, and when the first of them may be made again, if any has said. */
+function nobodyAnswered(name: string, failed: readonly FailedAttempt[]): Problem {
   const attempts = failed.map(({ attempt, outcome }) => ({ model: attempt.model, outcome: String(outcome) }));
   const told = attempts.map(({ model, outcome }) => `${model}: ${outcome}`).join(", ");
-  return problem("noModelAnswered", `Nobody who may answer for ${name} did so (${told}); try again later.`, { attempts });
+  const retryIn = Math.min(...failed.map((each) => each.retryIn ?? Number.POSITIVE_INFINITY));
+  const isKnown = Number.isFinite(retryIn);
+  const detail = `Nobody who may answer for ${name} did so (${told}); try again ${isKnown ? `in ${secondsOf(retryIn)} seconds` : "later"}.`;
+  return isKnown ? passing("noModelAnswered", detail, secondsOf(retryIn), { attempts }) : problem("noModelAnswered", detail, { attempts });
 }

@@ -34,6 +34,7 @@ beforeAll(async () => {
       },
       models: {
         twice: { try: [{ upstream: provider.url, model: "first", pool: "two" }, last], ...times },
+        alone: { try: [{ upstream: provider.url, model: "first", pool: "two" }], ...times },
         dead: { try: [{ upstream: provider.url, model: "first", pool: "dead" }, last], ...times },
         poor: { try: [{ upstream: provider.url, model: "first", pool: "poor" }, last], ...times },
         slow: { try: [{ upstream: hanging.url, model: "first", pool: "dollars" }, last], ...times },
@@ -97,6 +98,21 @@ describe("the keys of an attempt's pool", () => {
       const answer = await ask("twice");
       expect([answer.status, answer.headers.get("x-model-used")]).toEqual([200, "last"]);
       expect(asked().map(([key]) => key)).toEqual(expected);
+    }
+    await gateway.admin("POST", "/admin/pools/two/reset");
+  });
+
+  test("tell when the first of them may be used again, where there is nobody else", async () => {
+    await gateway.admin("POST", "/admin/pools/two/reset");
+    provider.refuse.set("sk-1", { status: 429, headers: { "retry-after": "900" } });
+    provider.refuse.set("sk-2", { status: 429, headers: { "retry-after": "300" } });
+    for (const isAsked of [true, false]) {
+      provider.seen.length = 0;
+      const answer = await ask("alone");
+      expect([answer.status, asked().length > 0]).toEqual([502, isAsked]);
+      const seconds = Number(answer.headers.get("retry-after"));
+      expect(seconds).toBeGreaterThan(200);
+      expect(seconds).toBeLessThanOrEqual(300);
     }
     await gateway.admin("POST", "/admin/pools/two/reset");
   });

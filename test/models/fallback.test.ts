@@ -122,13 +122,15 @@ test("only the value of the model is changed in a body, once, wherever it stands
 
 test("where nobody answers, the caller learns what each attempt came to, and no address", async () => {
   const answer = await ask("chat", true, "nobody");
-  const json = (await answer.json()) as { code: string; detail: string; attempts: object[]; error: { code: string } };
+  const json = (await answer.json()) as { code: string; detail: string; retryAfter: number; attempts: object[]; error: { code: string } };
   expect([answer.status, json.code, json.error.code]).toEqual([502, "noModelAnswered", "noModelAnswered"]);
   expect(json.attempts).toEqual([
     { model: "model-0", outcome: "429" },
     { model: "model-1", outcome: "timeout" },
   ]);
   expect(JSON.stringify(json)).not.toContain("127.0.0.1");
+  // One of them has said when it may be asked again.
+  expect([answer.headers.get("retry-after"), json.retryAfter]).toEqual(["60", 60]);
 });
 
 test("an answer in one piece that has begun is waited for", async () => {
@@ -171,6 +173,7 @@ test("a reload brings virtual models, and takes them away", async () => {
 
 test("nobody else is asked when the time for all attempts is over", async () => {
   const answer = await ask("messages", true, "impatient");
+  expect(answer.headers.get("retry-after")).toBeNull();
   expect([answer.status, ((await answer.json()) as { attempts: object[] }).attempts]).toEqual([
     502,
     [{ model: "model-1", outcome: "timeout" }],
