@@ -210,9 +210,9 @@ export class Snapshots {
         for (const outcome of CALL_OUTCOMES) metrics.toolCalls.of({ route: name, tool, outcome });
     for (const { virtualModels } of compiled)
       for (const { name, attempts } of virtualModels.values())
-        for (const { upstreamName, model } of attempts)
+        for (const { place, upstreamName, model } of attempts)
           for (const outcome of ["answered", "timeout"])
-            metrics.modelAttempts.of({ model: name, upstream: upstreamName, used: model, outcome });
+            metrics.modelAttempts.of({ model: name, place: String(place), upstream: upstreamName, used: model, outcome });
     for (const { name, upstream } of compiled) if (upstream?.isGrpc === true) metrics.expectCalls(name);
   }
 

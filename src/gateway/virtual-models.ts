@@ -30,14 +30,14 @@ export function compileVirtualModels(
         on: new OutcomeSet(config.on),
         firstToken: parseDuration(config.firstToken),
         giveUpAfter: parseDuration(config.giveUpAfter),
-        attempts: config.try.map((attempt) => {
+        attempts: config.try.map((attempt, i) => {
           const { upstream: upstreamName, model, pool = null, weight, fallback } = attempt;
           const upstream = upstreamOf(upstreamName);
           const route = compileRoute(
             { ...document, upstream: upstreamName, credential: credentialOf(attempt, document), cache: null, retry: null },
             { ...material, upstream },
           );
-          return { upstream, upstreamName, model, pool, route, weight, isFallback: fallback };
+          return { place: i + 1, upstream, upstreamName, model, pool, route, weight, isFallback: fallback };
         }),
       },
     ]),

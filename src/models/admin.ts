@@ -94,8 +94,8 @@ async function shown({ models, routes, priceOf, counted, failures }: ModelsAdmin
     name,
     routes: routes().flatMap((route) => (route.virtualModels.has(name) ? [route.name] : [])),
     ...{ on, firstToken, giveUpAfter },
-    try: attempts.map(({ upstream, model, pool = null, weight, fallback }) => {
-      const key = keyOf({ model: name, upstream, used: model });
+    try: attempts.map(({ upstream, model, pool = null, weight, fallback }, i) => {
+      const key = keyOf({ model: name, place: i + 1, upstream, used: model });
       const { answered = 0, broken = 0, left = 0, ...failed } = counts.get(key) ?? {};
       const made = Object.values(failed).reduce((sum, each) => sum + each, answered + left);
       const failure = last.get(key);
@@ -113,8 +113,8 @@ async function shown({ models, routes, priceOf, counted, failures }: ModelsAdmin
 function countsOf(samples: readonly Sample[]): ReadonlyMap<string, Readonly<Record<string, number>>> {
   const counts = new Map<string, Record<string, number>>();
   for (const { labels, value } of samples) {
-    const { model = "", upstream = "", used = "", outcome = "" } = labels as Readonly<Record<string, string>>;
-    const key = keyOf({ model, upstream, used });
+    const { model = "", place = "", upstream = "", used = "", outcome = "" } = labels as Readonly<Record<string, string>>;
+    const key = keyOf({ model, place: Number(place), upstream, used });
     const of = counts.get(key) ?? {};
     if (value > 0) of[outcome] = value;
     counts.set(key, of);

@@ -11,6 +11,7 @@ export interface LastFailure {
 /** Names one attempt of a virtual model. */
 export interface AttemptName {
   readonly model: string;
+  readonly place: number;
   readonly upstream: string;
   readonly used: string;
 }
@@ -25,7 +26,7 @@ export class LastFailures {
   /** Notes a result. `at` in milliseconds since 1970. */
   note({ model, attempt, outcome, requestId }: AttemptResult, at: number): void {
     if (outcome === "answered" || outcome === "left") return;
-    const name = { model, upstream: attempt.upstreamName, used: attempt.model };
+    const name = { model, place: attempt.place, upstream: attempt.upstreamName, used: attempt.model };
     const key = keyOf(name);
     if (!this.known.has(key) && this.known.size >= MAX_REMEMBERED) this.known.delete(this.known.keys().next().value ?? "");
     this.known.set(key, { ...name, at, outcome: String(outcome), requestId });
@@ -37,4 +38,4 @@ export class LastFailures {
 }
 
 /** Gives the text by which an attempt is found. */
-export const keyOf = ({ model, upstream, used }: AttemptName): string => `${model}\n${upstream}\n${used}`;
+export const keyOf = ({ model, place, upstream, used }: AttemptName): string => `${model}\n${place}\n${upstream}\n${used}`;

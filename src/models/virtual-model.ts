@@ -5,6 +5,8 @@ import type { OutcomeSet } from "./outcome.ts";
 
 /** Describes one attempt of a virtual model as a request needs it. */
 export interface ModelAttempt extends Weighted {
+  /** Where it stands in the list of the model's attempts, from 1: others may have the same upstream and model. */
+  readonly place: number;
   /** The upstream; `null`: it was deleted. */
   readonly upstream: Upstream | null;
   /** How the upstream is called in the configuration. */

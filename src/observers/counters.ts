@@ -13,8 +13,8 @@ export function counters(metrics: Metrics): Subscriber {
       // A person who takes over an open one changes no state.
       if (from !== to) metrics.breakerChanges.add({ target: url, from, to });
     },
-    modelAttempt: ({ model, attempt, outcome }) =>
-      metrics.modelAttempts.add({ model, upstream: attempt.upstreamName, used: attempt.model, outcome: String(outcome) }),
+    modelAttempt: ({ model, attempt: { place, upstreamName: upstream, model: used }, outcome }) =>
+      metrics.modelAttempts.add({ model, place: String(place), upstream, used, outcome: String(outcome) }),
     unpriced: ({ route }) => metrics.unpriced.add({ route }),
     reload: ({ trigger, faults }) => reloads.add({ trigger, result: faults.length === 0 ? "ok" : "faulty" }),
   };

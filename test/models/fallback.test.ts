@@ -34,6 +34,7 @@ beforeAll(async () => {
         slow: { try: [{ upstream: "slow", model: "model-1" }, last], ...times },
         nobody: { try: ["429", "hangs"].map((upstream, i) => ({ upstream, model: `model-${i}`, fallback: i > 0 })), ...times },
         impatient: { try: [{ upstream: "hangs", model: "model-1" }, last], firstToken: "200ms", giveUpAfter: "200ms" },
+        again: { try: [1, 2].map((n) => ({ upstream: "429", model: "model-1", fallback: n > 1 })), ...times },
         strict: { try: [{ upstream: "429", model: "model-1" }, last], on: ["5xx"], ...times },
         lazy: { try: [{ upstream: "keepsAlive", model: "model-1" }, last], firstToken: "1m", giveUpAfter: "1m" },
       },
@@ -198,9 +199,9 @@ test("a caller who leaves while a stream is held ends it", async () => {
 test("each attempt is counted, and each that failed stands in the log and in the list of virtual models", async () => {
   await (await ask("chat", true, "429")).text();
   const metrics = await (await gateway.admin("GET", "/metrics")).text();
-  expect(metrics).toMatch(/sluice_model_attempts_total\{model="429",upstream="429",used="model-1",outcome="429"\} [1-9]/);
-  expect(metrics).toMatch(/sluice_model_attempts_total\{model="429",upstream="fine",used="model-2",outcome="answered"\} [1-9]/);
-  expect(metrics).toContain('sluice_model_attempts_total{model="lazy",upstream="fine",used="model-2",outcome="answered"} 0');
+  expect(metrics).toMatch(/sluice_model_attempts_total\{model="429",place="1",upstream="429",used="model-1",outcome="429"\} [1-9]/);
+  expect(metrics).toMatch(/sluice_model_attempts_total\{model="429",place="2",upstream="fine",used="model-2",outcome="answered"\} [1-9]/);
+  expect(metrics).toContain('sluice_model_attempts_total{model="lazy",place="2",upstream="fine",used="model-2",outcome="answered"} 0');
   const { items } = (await (await gateway.admin("GET", "/admin/models")).json()) as {
     items: { name: string; try: Record<string, unknown>[] }[];
   };
@@ -230,4 +231,16 @@ test("each attempt is counted, and each that failed stands in the log and in the
   const failure = first?.lastFailure as { requestId: string } | undefined;
   await until(() => gateway.output().includes("a model did not answer"));
   expect(gateway.output()).toContain(failure?.requestId ?? "no failure");
+});
+
+test("attempts with the same upstream and model are counted apart", async () => {
+  expect((await ask("chat", false, "again")).status).toBe(502);
+  const { items } = (await (await gateway.admin("GET", "/admin/models")).json()) as {
+    items: { name: string; try: { attempts: number; failed: object }[] }[];
+  };
+  const counted = items.find(({ name }) => name === "again")?.try.map(({ attempts, failed }) => [attempts, failed]);
+  expect(counted).toEqual([
+    [1, { "429": 1 }],
+    [1, { "429": 1 }],
+  ]);
 });

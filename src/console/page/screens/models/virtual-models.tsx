@@ -74,7 +74,7 @@ function Attempts({ of: { name, try: attempts }, known }: { readonly of: Virtual
     <Table<ModelAttempt>
       caption={`Who answers for ${name}`}
       rows={attempts}
-      keyOf={({ upstream, model, pool }) => `${upstream} ${model} ${pool ?? ""}`}
+      keyOf={(attempt) => String(attempts.indexOf(attempt))}
       empty={<p>Nobody answers for it.</p>}
       columns={[
         {
