@@ -1,7 +1,7 @@
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
 import { isModelRoute, type Route } from "../exchange/route.ts";
-import { type Problem, problem } from "../http/problem.ts";
+import { type Problem, passing, problem } from "../http/problem.ts";
 import type { PriceBook } from "../prices/book.ts";
 import type { Prices } from "../prices/prices.ts";
 import { ModelSpending } from "../prices/spending.ts";
@@ -63,6 +63,7 @@ export class ModelGates {
   }
 
   private decide(exchange: Exchange<Arrival>, route: Route, prices: Prices | null, prompt: Prompt): Problem | null {
+    if (prompt.isCrowdedOut) return CROWDED_OUT;
     const model = calledModel(exchange, route, prompt, prices);
     if (model !== null && model.length > MAX_CALLED_NAME) return TOO_LONG;
     exchange.model = model;
@@ -112,6 +113,9 @@ export class ModelGates {
     this.deps.onUnpriced(route, model, isNews, reserve !== null);
   }
 }
+
+/** It matters which model is called, and the body that says so could not be read. */
+const CROWDED_OUT = passing("limiterUnavailable", "Too many large requests are being read at the moment; try again in a second.", 1);
 
 /** Names are remembered, counted by and logged, so that each must be short. */
 const TOO_LONG = problem("badRequest", `The name of the model is longer than ${MAX_CALLED_NAME} characters.`);

@@ -27,6 +27,8 @@ export interface Prompt {
   readonly length: number;
   /** Whether it is JSON that was read: only then the numbers below say something, but for those of a form that names its model. */
   readonly isRead: boolean;
+  /** True when it was not read since too much of other requests' bodies was under way: a moment later it may be. */
+  readonly isCrowdedOut: boolean;
   /** Tokens of the request itself; of a form, those of its texts. */
   readonly input: number;
   /** Tokens that it allows the answer to have; 0 when it does not say. */
@@ -66,6 +68,7 @@ export const unread = (body: Body | null, length: number, path: string): Prompt 
   body,
   length,
   isRead: false,
+  isCrowdedOut: false,
   input: 0,
   output: 0,
   hasLimit: false,
@@ -106,20 +109,22 @@ export function readPrompt(body: Body | null, length: number, hints: PromptHints
   if (body === null) return { ...unread(body, 0, path), isRead: true };
   const isJson = isJsonType(mediaType);
   const isForm = hints.form !== null && mediaType === FORM;
-  const mayRead = (isJson || isForm) && readAtOnce < MAX_READ_AT_ONCE;
+  const isReadable = isJson || isForm;
+  const mayRead = isReadable && readAtOnce < MAX_READ_AT_ONCE;
+  const isCrowded = isReadable && !mayRead && length <= hints.max;
   const max = mayRead ? hints.max : MAX_KEPT_PLAIN;
-  if (length > max) return unread(body, length, path);
+  if (length > max) return { ...unread(body, length, path), isCrowdedOut: isCrowded };
   // How large a chunked one is shows at its end.
   const reserved = length >= 0 && length <= MAX_KEPT_PLAIN ? 0 : length < 0 && mayRead ? hints.max : Math.max(0, length);
   readAtOnce += reserved;
   const held = new HeldBody(body, max);
-  if (held.ready === null) return readLater(held, reserved, length, hints);
+  if (held.ready === null) return readLater(held, reserved, length, hints, isCrowded);
   readAtOnce -= reserved;
   return ofBytes(held.ready, hints);
 }
 
-/** Waits for a body for which `reserved` bytes are put aside. */
-async function readLater(held: HeldBody, reserved: number, length: number, hints: PromptHints): Promise<Prompt> {
+/** Waits for a body for which `reserved` bytes are put aside. `isCrowded`: there was no room for more than is kept of any. */
+async function readLater(held: HeldBody, reserved: number, length: number, hints: PromptHints, isCrowded: boolean): Promise<Prompt> {
   let bytes: Uint8Array | null;
   try {
     bytes = await held.whole;
@@ -128,7 +133,7 @@ async function readLater(held: HeldBody, reserved: number, length: number, hints
   } finally {
     readAtOnce -= reserved;
   }
-  return bytes === null ? unread(held, length, hints.path) : ofBytes(bytes, hints);
+  return bytes === null ? { ...unread(held, length, hints.path), isCrowdedOut: isCrowded } : ofBytes(bytes, hints);
 }
 
 function ofBytes(bytes: Uint8Array, hints: PromptHints): Prompt {
@@ -170,6 +175,7 @@ function ofJson(bytes: Uint8Array, weight: number, value: Record<string, unknown
     body: new WholeBody(sent),
     length: sent.length,
     isRead: true,
+    isCrowdedOut: false,
     input,
     output: limit === null ? 0 : Math.ceil(limit * answers),
     hasLimit: limit !== null,
