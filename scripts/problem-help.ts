@@ -131,7 +131,7 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
   noModelAnswered: {
     meaning: "None of the upstreams behind this model gave an answer in time.",
     who: "operator",
-    fix: "Try again later. Operators: the log says why each attempt failed.",
+    fix: "Try again later, after `Retry-After` where it is there. Operators: the log says why each attempt failed.",
   },
   circuitOpen: {
     meaning: "The backend failed too often and is not asked for now.",
@@ -189,9 +189,9 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
   },
   limiterUnavailable: {
     meaning:
-      "Redis is away, and `redis.onFailure` is `deny`; or, without Redis, a process that was counting has been stopped for a quarter of a second.",
+      "Redis is away, and `redis.onFailure` is `deny`; or, without Redis, a process that was counting has been stopped for a quarter of a second. On routes of models also: more than 128 MB of large requests are being read at once.",
     who: "operator",
-    fix: "Bring Redis back. Without Redis: see which of the gateway's processes does not go on (SIGSTOP, a debugger, want of memory).",
+    fix: "Large requests: send it again after `Retry-After`. Otherwise: bring Redis back. Without Redis: see which of the gateway's processes does not go on (SIGSTOP, a debugger, want of memory).",
   },
   notCached: {
     meaning: "The request takes only what is cached, and nothing is.",
