@@ -60,6 +60,11 @@ export class Alone {
     return this.owes && !this.isGivingBack;
   }
 
+  /** Tells whether all that was decided here is in Redis' counts. */
+  get isEven(): boolean {
+    return !this.owes && !this.isGivingBack;
+  }
+
   /** Remembers what Redis said of a subject. */
   remember(key: string, { used, resetIn }: LimitReading, at: number): void {
     if (this.said.size >= MAX_REMEMBERED) {

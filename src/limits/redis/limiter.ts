@@ -56,8 +56,9 @@ export class RedisLimiter implements LimitService {
     this.terms = new TermTexts(clock);
     this.batches = new Batches(deps);
     this.holds = new Holds(this.batches);
-    this.settlements = new Settlements({ batches: this.batches, terms: this.terms, isUp: () => link.isUp, isDegraded });
     this.alone = new Alone({ batches: this.batches, keys: this.keys, terms: this.terms, local, clock, isDegraded });
+    const isReady = () => link.isUp && this.alone.isEven;
+    this.settlements = new Settlements({ batches: this.batches, terms: this.terms, isReady, isDegraded });
     this.slices = new Slices({
       batches: this.batches,
       terms: this.terms,

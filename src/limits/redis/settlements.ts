@@ -15,7 +15,12 @@ export interface Settlement {
 /** The most settlements that wait for Redis; beyond it the oldest is dropped: what was taken beforehand stays. */
 const MAX_WAITING = 10_000;
 
-/** Tells Redis what requests have used in the end. While it is away that waits: a month's budget would lack what was reserved in an outage. */
+/**
+ * Tells Redis what requests have used in the end. While it is away that waits: a month's budget would lack what was reserved in an outage.
+ * It waits as well for what was let through without Redis: counts that have become smaller look as if Redis had lost something.
+ * What was sent and not answered is not told again, since nobody knows whether it was done: giving back twice would let more be spent than
+ * there is.
+ */
 export class Settlements {
   private waiting: Settlement[] = [];
 
@@ -23,14 +28,15 @@ export class Settlements {
     private readonly deps: {
       readonly batches: Batches;
       readonly terms: TermTexts;
-      readonly isUp: () => boolean;
+      /** Tells whether Redis is there, and has been told all that was decided without it. */
+      readonly isReady: () => boolean;
       readonly isDegraded: () => boolean;
     },
   ) {}
 
   tell(settlement: Settlement): void {
-    const { batches, terms, isUp, isDegraded } = this.deps;
-    if (!isUp()) {
+    const { batches, terms, isReady, isDegraded } = this.deps;
+    if (!isReady()) {
       if (this.waiting.length >= MAX_WAITING) this.waiting.shift();
       this.waiting.push(settlement);
       return;
@@ -41,9 +47,9 @@ export class Settlements {
     else if (more < 0) batches.tellRefund(key, text, -more, at);
   }
 
-  /** Tells what waits, if Redis is there; for a timer. */
+  /** Tells what waits, if Redis is ready for it; for a timer. */
   renew(): void {
-    if (this.waiting.length === 0 || !this.deps.isUp()) return;
+    if (this.waiting.length === 0 || !this.deps.isReady()) return;
     for (const each of this.waiting.splice(0)) this.tell(each);
   }
 }
