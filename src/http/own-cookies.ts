@@ -28,7 +28,7 @@ export function withoutOwnCookies(value: string): string | null {
   const text = others.join(";");
   // The space behind a semicolon that is gone.
   const left = others[0] === pairs[0] ? text : text.replace(/^[ \t]+/, "");
-  return left === "" ? null : left;
+  return left.trim() === "" ? null : left;
 }
 
 /** Takes Sluice's own cookies out of a request's fields, which nobody else reads meanwhile. */

@@ -34,6 +34,7 @@ describe("a Cookie field", () => {
 
   test.each([
     ["sluice_session=a", null],
+    [" ;sluice_session=a", null],
     ["a=1; sluice_session=b; c=2", "a=1; c=2"],
     ["sluice_session=b; c=2", "c=2"],
     ["a=1; sluice_my=b", "a=1"],
