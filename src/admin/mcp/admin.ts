@@ -46,6 +46,15 @@ const Seen = Type.Object({
   secret: Type.String({ description: "The secret: here and nowhere else." }),
 });
 
+/** Describes a refusal by the protocol, or by the API around it. */
+const jsonOrProblem = (description: string) => ({
+  description,
+  content: {
+    "application/json": { schema: RpcRefusal as object },
+    "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } },
+  },
+});
+
 /** Gives the endpoint of the Model Context Protocol, and the one at which people see the secrets that it left out. */
 export const mcpAdmin = ({ server, unseen }: McpAdminDeps, visits: Visits, audit: Audit) =>
   new Elysia({ prefix: "/mcp", tags: ["mcp"], normalize: false })
@@ -58,15 +67,11 @@ export const mcpAdmin = ({ server, unseen }: McpAdminDeps, visits: Visits, audit
         responses: {
           200: jsonOf(RpcAnswer),
           202: { description: "Nothing is to be answered." },
-          400: jsonOf(RpcRefusal, "The message, or a header that says the same, is not as the protocol has it."),
-          404: {
-            description: "There is no such method, or `admin.mcp` is not set.",
-            content: {
-              "application/json": { schema: RpcRefusal as object },
-              "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } },
-            },
-          },
-          415: jsonOf(RpcRefusal, "It is not JSON."),
+          400: jsonOrProblem(
+            "The message, or a header that says the same, is not as the protocol has it; a problem where another header is not.",
+          ),
+          404: jsonOrProblem("There is no such method; a problem where `admin.mcp` is not set."),
+          415: jsonOrProblem("It is not JSON."),
         },
       },
     })
