@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import type { ActivitiesDoor } from "../activities/door.ts";
 import { PooledClient } from "../http/client.ts";
 import type { Replication } from "../records/replication.ts";
+import { type Bus, NoAnswer } from "../shared/bus.ts";
 import { Deliveries } from "../webhooks/deliveries.ts";
 import type { WebhookEvent } from "../webhooks/events.ts";
 import { QuotaWatch } from "../webhooks/quotas.ts";
@@ -17,6 +18,9 @@ import type { Records } from "./records.ts";
 const TELL = "webhooks.tell";
 /** Milliseconds within which the keeper takes it: meanwhile there may be none. */
 const TOLD_WITHIN = 60_000;
+/** How often the keeper is told of one event at most, and the milliseconds before it is told again: a dead keeper is replaced at once. */
+const MAX_TELLINGS = 5;
+const TELL_AGAIN_AFTER = 500;
 const LOOK_EVERY = 250;
 const LOOK_AT_KEYS_EVERY = 1000;
 const LOOK_AT_SINKS_EVERY = 15_000;
@@ -46,7 +50,7 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
   const isWorker = bus.role === "worker";
   const put = (event: WebhookEvent): Promise<void> | void => {
     if (!events.wants(event.type)) return;
-    if (isWorker) return bus.askKeeper<boolean>(TELL, event, TOLD_WITHIN).then(() => {});
+    if (isWorker) return tellKeeper(bus, event);
     events.put(event);
   };
   const tell = (event: WebhookEvent): void => {
@@ -75,6 +79,22 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
   occurrences.subscribe(ofEachProcess(sources));
   if (!isWorker) followAsKeeper(ground, services, { webhooks, deliveries, quotas }, sources);
   return { webhooks, deliveries, quotas };
+}
+
+/**
+ * Has the keeper write an event down. Where it dies before it answers, nobody knows whether it has: what is told once is told to the next
+ * keeper as well, who knows it by its name.
+ */
+async function tellKeeper(bus: Bus, event: WebhookEvent): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await bus.askKeeper<boolean>(TELL, event, TOLD_WITHIN);
+      return;
+    } catch (error) {
+      if (!(error instanceof NoAnswer) || event.once === undefined || attempt === MAX_TELLINGS) throw error;
+      await Bun.sleep(TELL_AGAIN_AFTER);
+    }
+  }
 }
 
 /** Opens what sends events and writes down what has come of it. */
