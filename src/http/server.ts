@@ -1094,7 +1094,10 @@ export class IncomingBody implements ArrivingBody {
   }
 
   fail(reason: Error): void {
-    if (this.isComplete) return;
+    if (!this.isComplete) this.giveUp(reason);
+  }
+
+  private giveUp(reason: Error): void {
     this.failure = reason;
     const sink = this.sink;
     this.sink = null;
@@ -1129,7 +1132,8 @@ export class IncomingBody implements ArrivingBody {
     if (this.isDropped) return;
     if (this.sink !== null) {
       if (this.isTooLarge) {
-        this.fail(new TooLarge(this.max));
+        // It may have come with its end: what is too large has not arrived for all that.
+        this.giveUp(new TooLarge(this.max));
         return;
       }
       if (!this.sink.write(part)) this.connection.pause();

@@ -172,6 +172,28 @@ describe("a request's body on its way through the gateway", () => {
     expect(it.faults).toEqual([]);
   });
 
+  test("that grows too large in the piece that ends it is refused as any other", async () => {
+    const { promise: isAsked, resolve: asked } = Promise.withResolvers<void>();
+    using backend = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: async (request) => {
+        asked();
+        return new Response(String((await request.bytes()).length));
+      },
+    });
+    const it = gatewayTo(backend.port ?? 0, { maxBodySize: "4kb" });
+    const caller = await RawConnection.open(Number(new URL(it.url).port));
+    const chunk = `400\r\n${"x".repeat(1024)}\r\n`;
+    caller.write(`POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`);
+    await isAsked;
+    caller.write(`${chunk.repeat(4)}0\r\n\r\n`);
+    await caller.until("\r\n\r\n");
+    expect(caller.text).toStartWith("HTTP/1.1 413 ");
+    caller.close();
+    await it.stop();
+  });
+
   test("may be as large as its route says, whatever the server's bound is", async () => {
     using backend = Bun.serve({
       hostname: "127.0.0.1",
