@@ -167,7 +167,9 @@ describe("a gateway of several processes", () => {
     await gateway.stop("SIGKILL");
     await until(() => parts.every(({ pid }) => !isAlive(pid)));
     expect(await fetch(`${gateway.url}/health`).catch(() => null)).toBeNull();
-    expect(folders().length).toBeLessThan(before.length);
+    // Others come and go with the tests beside this one.
+    const after = folders();
+    expect(before.some((name) => !after.includes(name))).toBe(true);
   });
 
   test("hands over to the next one by --reuse-port without a lost request", async () => {
