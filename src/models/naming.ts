@@ -1,9 +1,7 @@
-import { type Place, valueFrom } from "../tokens/field-at.ts";
+import { eachName, type Place, valueBehind } from "../tokens/field-at.ts";
 import { bufferOf } from "../values/buffer.ts";
 
-const QUOTE = 34;
 const BACKSLASH = 92;
-const COLON = 58;
 const MODEL = "model";
 
 /**
@@ -12,34 +10,16 @@ const MODEL = "model";
  */
 export function namingOf(json: Uint8Array): "once" | "none" | "unclear" {
   const bytes = bufferOf(json);
-  let depth = 0;
-  let isNamed = false;
-  for (let i = 0; i < bytes.length; i++) {
-    switch (bytes[i]) {
-      case 123:
-      case 91:
-        depth++;
-        break;
-      case 125:
-      case 93:
-        depth--;
-        break;
-      case QUOTE: {
-        const end = endOfString(bytes, i);
-        if (depth === 1 && bytes[behindSpace(bytes, end)] === COLON) {
-          // Nearly all names are of another length, and written plainly.
-          if (end - i - 2 === MODEL.length || hasEscape(bytes, i, end)) {
-            const name = bytes.toString("latin1", i + 1, end - 1);
-            const isModel = name === MODEL;
-            if ((isModel && isNamed) || (!isModel && mayMeanModel(name))) return "unclear";
-            isNamed ||= isModel;
-          }
-        }
-        i = end - 1;
-      }
-    }
-  }
-  return isNamed ? "once" : "none";
+  let naming: "once" | "none" | "unclear" = "none";
+  eachName(bytes, (from, to) => {
+    // Nearly all names are of another length, and written plainly.
+    if (to - from - 2 !== MODEL.length && !hasEscape(bytes, from, to)) return false;
+    const name = bytes.toString("latin1", from + 1, to - 1);
+    if (name === MODEL) naming = naming === "none" ? "once" : "unclear";
+    else if (mayMeanModel(name)) naming = "unclear";
+    return naming === "unclear";
+  });
+  return naming;
 }
 
 /** Says where the value of a field stands, `from` and `to` in bytes. */
@@ -53,29 +33,13 @@ export interface Member extends Place {
 /** Gives the fields of the outermost object whose names, in small letters, are among these. The text must be JSON. */
 export function membersOf(bytes: Buffer, names: ReadonlySet<string>): Member[] {
   const members: Member[] = [];
-  let depth = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    switch (bytes[i]) {
-      case 123:
-      case 91:
-        depth++;
-        break;
-      case 125:
-      case 93:
-        depth--;
-        break;
-      case QUOTE: {
-        const end = endOfString(bytes, i);
-        const colon = depth === 1 && end - i <= MAX_WRITTEN ? behindSpace(bytes, end) : -1;
-        if (colon >= 0 && bytes[colon] === COLON) {
-          const written = bytes.toString("utf8", i + 1, end - 1);
-          const name = (written.includes("\\") ? String(JSON.parse(`"${written}"`)) : written).toLowerCase().replaceAll("\u017f", "s");
-          if (names.has(name)) members.push({ name, isPlain: written === name, ...valueFrom(bytes, behindSpace(bytes, colon + 1)) });
-        }
-        i = end - 1;
-      }
-    }
-  }
+  eachName(bytes, (from, to, colon) => {
+    if (to - from > MAX_WRITTEN) return false;
+    const written = bytes.toString("utf8", from + 1, to - 1);
+    const name = (written.includes("\\") ? String(JSON.parse(`"${written}"`)) : written).toLowerCase().replaceAll("\u017f", "s");
+    if (names.has(name)) members.push({ name, isPlain: written === name, ...valueBehind(bytes, colon) });
+    return false;
+  });
   return members;
 }
 
@@ -93,22 +57,4 @@ function mayMeanModel(name: string): boolean {
 function hasEscape(bytes: Buffer, from: number, to: number): boolean {
   for (let i = from; i < to; i++) if (bytes[i] === BACKSLASH) return true;
   return false;
-}
-
-/** Gives the position behind the string that begins at `from`. */
-function endOfString(bytes: Buffer, from: number): number {
-  for (let at = from + 1; ; ) {
-    const quote = bytes.indexOf(QUOTE, at);
-    if (quote < 0) return bytes.length;
-    let backslashes = 0;
-    while (bytes[quote - 1 - backslashes] === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return quote + 1;
-    at = quote + 1;
-  }
-}
-
-function behindSpace(bytes: Uint8Array, from: number): number {
-  let i = from;
-  while (bytes[i] === 32 || bytes[i] === 9 || bytes[i] === 10 || bytes[i] === 13) i++;
-  return i;
 }

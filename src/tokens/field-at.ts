@@ -8,16 +8,14 @@ export interface Place {
 
 const QUOTE = 34;
 const BACKSLASH = 92;
+const COLON = 58;
 
 /**
- * Finds the value of a field of the outermost object, quotes included: of several the last, as JSON.parse does. The text must be JSON.
- * `null`: there is none whose name is written without escapes.
+ * Goes through the names of the outermost object's fields, quotes included, until `see` gives true. `colon`: the position of the one behind
+ * the name. The text must be JSON.
  */
-export function fieldAt(json: Uint8Array, name: string): Place | null {
-  const bytes = bufferOf(json);
-  const quoted = Buffer.from(JSON.stringify(name));
+export function eachName(bytes: Buffer, see: (from: number, to: number, colon: number) => boolean): void {
   let depth = 0;
-  let found: Place | null = null;
   for (let i = 0; i < bytes.length; i++) {
     switch (bytes[i]) {
       case 123:
@@ -30,20 +28,37 @@ export function fieldAt(json: Uint8Array, name: string): Place | null {
         break;
       case QUOTE: {
         const end = endOfString(bytes, i);
-        if (depth === 1 && end - i === quoted.length && bytes.compare(quoted, 0, quoted.length, i, end) === 0) {
+        if (depth === 1) {
           const colon = behindSpace(bytes, end);
           // Else it is a value.
-          if (bytes[colon] === 58) found = valueFrom(bytes, behindSpace(bytes, colon + 1));
+          if (bytes[colon] === COLON && see(i, end, colon)) return;
         }
         i = end - 1;
       }
     }
   }
+}
+
+/**
+ * Finds the value of a field of the outermost object, quotes included: of several the last, as JSON.parse does. The text must be JSON.
+ * `null`: there is none whose name is written without escapes.
+ */
+export function fieldAt(json: Uint8Array, name: string): Place | null {
+  const bytes = bufferOf(json);
+  const quoted = Buffer.from(JSON.stringify(name));
+  let found: Place | null = null;
+  eachName(bytes, (from, to, colon) => {
+    if (to - from === quoted.length && bytes.compare(quoted, 0, quoted.length, from, to) === 0) found = valueBehind(bytes, colon);
+    return false;
+  });
   return found;
 }
 
+/** Gives the place of the value behind a colon. The text must be JSON. */
+export const valueBehind = (bytes: Buffer, colon: number): Place => valueFrom(bytes, behindSpace(bytes, colon + 1));
+
 /** Gives the place of the value that begins at `from`. The text must be JSON. */
-export function valueFrom(bytes: Buffer, from: number): Place {
+function valueFrom(bytes: Buffer, from: number): Place {
   if (bytes[from] === QUOTE) return { from, to: endOfString(bytes, from) };
   let depth = 0;
   for (let i = from; i < bytes.length; i++) {
