@@ -12,7 +12,7 @@ import { problem, typesFrom } from "../http/problem.ts";
 import { CLOSE_CODES } from "../http/websocket/bounds.ts";
 import { compileIdentity } from "../identity/settings.ts";
 import { publishedResources } from "../mcp/metadata.ts";
-import { CALL_OUTCOMES, OTHER_TOOLS } from "../mcp/route-mcp.ts";
+import { CALL_OUTCOMES } from "../mcp/route-mcp.ts";
 import { freePages, pageOf } from "../pages/landing.ts";
 import { RouteConfig } from "../routes/settings.ts";
 import { fillIn } from "../schema/fill-in.ts";
@@ -20,6 +20,7 @@ import type { BreakerState } from "../upstreams/breaker.ts";
 import { UpstreamConfig } from "../upstreams/settings.ts";
 import { isAddress } from "../upstreams/unix-target.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import { OTHER } from "../values/called-name.ts";
 import { CidrSet } from "../values/ip.ts";
 import { parseSize } from "../values/units.ts";
 import type { Ground } from "./ground.ts";
@@ -206,7 +207,7 @@ export class Snapshots {
     }
     if (prices.current !== null) for (const route of compiled) if (isModelRoute(route)) metrics.unpriced.of({ route: route.name });
     for (const { name, mcp } of compiled)
-      for (const tool of mcp === null ? [] : [...mcp.names, OTHER_TOOLS])
+      for (const tool of mcp === null ? [] : [...mcp.names, OTHER])
         for (const outcome of CALL_OUTCOMES) metrics.toolCalls.of({ route: name, tool, outcome });
     for (const { virtualModels } of compiled)
       for (const { name, attempts } of virtualModels.values())

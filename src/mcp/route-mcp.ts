@@ -1,10 +1,8 @@
 import type { Caller } from "../exchange/caller.ts";
+import { OTHER } from "../values/called-name.ts";
 import { matchesName, NamePatterns, namesOf } from "../values/name-patterns.ts";
 import { type ProtectedResource, protectedResource } from "./resource.ts";
 import type { McpConfig } from "./settings.ts";
-
-/** Stands in metrics for tools that the configuration does not name. */
-export const OTHER_TOOLS = "other";
 
 /** What becomes of calls: the server answers (whether its tool fails or not), it does not, or limits or Sluice's rules refuse them. */
 export const CALL_OUTCOMES = ["answered", "failed", "limited", "refused"] as const;
@@ -71,7 +69,7 @@ export class RouteMcp {
 
   /** Gives the name by which metrics tell a tool: what callers make up has one name. */
   labelOf(tool: string): string {
-    return this.named.has(tool) ? tool : OTHER_TOOLS;
+    return this.named.has(tool) ? tool : OTHER;
   }
 }
 

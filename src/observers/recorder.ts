@@ -9,13 +9,14 @@ import type { LimitReading } from "../limits/limiter.ts";
 import { shownAmount, shownUnit } from "../limits/money.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
 import { ipSubject } from "../limits/subject.ts";
-import { type CallOutcome, OTHER_TOOLS } from "../mcp/route-mcp.ts";
+import type { CallOutcome } from "../mcp/route-mcp.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { RequestLine } from "../telemetry/request-line.ts";
 import { spansOf } from "../telemetry/spans.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
+import { OTHER } from "../values/called-name.ts";
 import type { Clock } from "../values/clock.ts";
 import { Costs } from "./costs.ts";
 
@@ -127,7 +128,7 @@ export class Recorder {
       : notes.refusal !== null && notes.refusal.status < 500
         ? "refused"
         : callOutcome(status);
-    this.deps.metrics.toolCalls.add({ route: route.name, tool: route.mcp?.labelOf(tool) ?? OTHER_TOOLS, outcome });
+    this.deps.metrics.toolCalls.add({ route: route.name, tool: route.mcp?.labelOf(tool) ?? OTHER, outcome });
   }
 
   private countDenied(asked: Judged, consumer: string | null, readings: readonly LimitReading[]): void {
