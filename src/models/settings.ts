@@ -1,8 +1,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Config } from "../config/schema.ts";
 import type { Known, Section } from "../config/section.ts";
-import { isOwnField } from "../exchange/settings.ts";
-import { type Fault, orNearest, type Path } from "../schema/faults.ts";
+import { KeyFieldValue, keyFieldFaults, poolFault } from "../pools/settings.ts";
+import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, FIELD_NAME, Shape } from "../schema/fields.ts";
 import { timeFaults } from "../schema/rules.ts";
 import { upstreamNameFault } from "../upstreams/settings.ts";
@@ -45,14 +45,7 @@ export const AttemptConfig = Shape(
         examples: ["x-api-key"],
       }),
     ),
-    value: Type.Optional(
-      Type.String({
-        pattern: "^[\\x20-\\x7e]{0,512}$",
-        description:
-          'The field\'s value, with {key} where the key stands. By default "Bearer {key}" for Authorization and "{key}" for others.',
-        expects: "printable ASCII with {key} in it",
-      }),
-    ),
+    value: KeyFieldValue,
     weight: Type.Integer({
       minimum: 1,
       maximum: 1000,
@@ -140,11 +133,10 @@ function attemptFaults(
   const wrongName = upstreamNameFault(upstream, known.upstreams);
   if (wrongName !== null) say("upstream", wrongName);
   if (config.upstreams[upstream]?.protocol === "grpc") say("upstream", "speaks gRPC, in which no interface of models is known");
-  if (pool !== undefined && !known.pools.has(pool)) say("pool", `there is no pool ${JSON.stringify(pool)}${orNearest(pool, known.pools)}`);
+  if (pool !== undefined) faults.push(...poolFault(pool, known, at));
   if (pool === undefined && header !== undefined) say("header", 'means nothing without "pool", whose key it carries');
   if (pool === undefined && value !== undefined) say("value", 'means nothing without "pool", whose key stands in it');
-  if (header !== undefined && (isOwnField(header, "request") || header.toLowerCase() === "host")) say("header", "is Sluice's own to set");
-  if (value !== undefined && value.split("{key}").length !== 2) say("value", 'must hold "{key}" once');
+  faults.push(...keyFieldFaults({ header, value }, at));
   if (fallback && weight !== 1) say("weight", "means nothing for a fallback: those are asked in the order of the list");
   return faults;
 }

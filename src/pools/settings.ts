@@ -9,6 +9,16 @@ import { isLoopbackHost } from "../values/ip.ts";
 import { DOLLARS, nanoOf } from "../values/money.ts";
 import { parseDuration } from "../values/units.ts";
 
+/** Describes what stands in the field that carries a pool's key. */
+export const KeyFieldValue = Type.Optional(
+  Type.String({
+    pattern: "^[\\x20-\\x7e]{0,512}$",
+    description: 'The field\'s value, with {key} where the key stands. By default "Bearer {key}" for Authorization and "{key}" for others.',
+    expects: "printable ASCII with {key} in it",
+    examples: ["Bearer {key}"],
+  }),
+);
+
 export const CredentialConfig = Shape(
   {
     pool: Type.String({ minLength: 1, maxLength: 128, description: "The pool whose keys are used.", examples: ["openai"] }),
@@ -18,15 +28,7 @@ export const CredentialConfig = Shape(
       description: "The field that carries the key. What the caller sends in it is dropped.",
       expects: "a header's name",
     }),
-    value: Type.Optional(
-      Type.String({
-        pattern: "^[\\x20-\\x7e]{0,512}$",
-        description:
-          'The field\'s value, with {key} where the key stands. By default "Bearer {key}" for Authorization and "{key}" for others.',
-        expects: "printable ASCII with {key} in it",
-        examples: ["Bearer {key}"],
-      }),
-    ),
+    value: KeyFieldValue,
     cost: Type.Union(
       [
         Type.Integer({ minimum: 0, maximum: 1e12 }),
@@ -66,12 +68,23 @@ export const CredentialConfig = Shape(
 export type CredentialConfig = Static<typeof CredentialConfig>;
 
 /** Gives the faults of a route's credential that the schema can't express. Paths begin with `at`. */
-export function credentialFaults({ pool, header, value }: CredentialConfig, known: Known, at: Path): Fault[] {
+export const credentialFaults = (credential: CredentialConfig, known: Known, at: Path): Fault[] => [
+  ...poolFault(credential.pool, known, at),
+  ...keyFieldFaults(credential, at),
+];
+
+/** Gives the fault of the name of a pool that there is not. */
+export const poolFault = (pool: string, known: Known, at: Path): Fault[] =>
+  known.pools.has(pool)
+    ? []
+    : [{ path: [...at, "pool"], message: `there is no pool ${JSON.stringify(pool)}${orNearest(pool, known.pools)}` }];
+
+/** Gives the faults of the field that carries a pool's key. */
+export function keyFieldFaults({ header, value }: Partial<Pick<CredentialConfig, "header" | "value">>, at: Path): Fault[] {
   const faults: Fault[] = [];
-  const say = (field: keyof CredentialConfig, message: string) => faults.push({ path: [...at, field], message });
-  if (!known.pools.has(pool)) say("pool", `there is no pool ${JSON.stringify(pool)}${orNearest(pool, known.pools)}`);
-  if (isOwnField(header, "request") || header.toLowerCase() === "host") say("header", "is Sluice's own to set");
-  if (value !== undefined && value.split("{key}").length !== 2) say("value", 'must hold "{key}" once');
+  if (header !== undefined && (isOwnField(header, "request") || header.toLowerCase() === "host"))
+    faults.push({ path: [...at, "header"], message: "is Sluice's own to set" });
+  if (value !== undefined && value.split("{key}").length !== 2) faults.push({ path: [...at, "value"], message: 'must hold "{key}" once' });
   return faults;
 }
 
