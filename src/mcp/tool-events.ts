@@ -13,7 +13,7 @@ const MAX_EVENT = 16_777_216;
 const MARKER = Buffer.from('"tools"');
 
 /** Says that a stream can't be gone on with: it holds an event that is too large to be looked into. */
-export class EventTooLarge extends Error {
+class EventTooLarge extends Error {
   constructor() {
     super(`an event of the stream is larger than ${MAX_EVENT} bytes`);
   }

@@ -4,7 +4,7 @@ import { MAX_NANO, nanoOf } from "../values/money.ts";
 import type { PriceConfig } from "./settings.ts";
 
 /** Tokens that are reserved for an answer where neither the request nor the price says how long it may be. */
-export const DEFAULT_MAX_OUTPUT = 4096;
+const DEFAULT_MAX_OUTPUT = 4096;
 
 const MILLION = 1_000_000;
 
