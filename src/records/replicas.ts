@@ -63,6 +63,11 @@ export class Replicas {
     };
   }
 
+  /** Tells whether a record was changed here and not passed on, as far as is known. */
+  isUnshared(field: string): boolean {
+    return this.database.query("SELECT 1 FROM changes WHERE kind = ?1 AND id = ?2 AND shared = 0 LIMIT 1").get(...partsOf(field)) !== null;
+  }
+
   /** Gives the place of the last change that is not passed on; 0 when there is none. */
   lastChange(): number {
     return this.database.query<{ seq: number | null }, []>("SELECT max(seq) AS seq FROM changes WHERE shared = 0").get()?.seq ?? 0;

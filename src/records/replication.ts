@@ -275,7 +275,8 @@ export class Replication {
     // What was made before there was a Redis.
     for (const field of this.rows.fields()) if (!ours.has(field)) ours.set(field, 0);
     // What was changed here and not passed on goes by the version that it was made on: where anybody has a later one, that stays.
-    const unsaid = new Set(this.book.unshared().changed.map(({ kind, id }) => fieldOf(kind, id)));
+    const { until, changed } = this.book.unshared();
+    const unsaid = new Set(changed.map(({ kind, id }) => fieldOf(kind, id)));
     for (const field of unsaid) if (!ours.has(field)) ours.set(field, 0);
     let cursor = "0";
     let taken = 0;
@@ -286,6 +287,10 @@ export class Replication {
         const field = pairs[i] as string;
         const version = JSON.parse(pairs[i + 1] as string) as Version;
         const its = ours.get(field);
+        if (its === version.rev && unsaid.has(field) && this.isHere(field, version.row)) {
+          this.book.markShared(field, until);
+          unsaid.delete(field);
+        }
         // The same, or an older one than Redis has: nothing to pass on.
         if (its !== undefined && (its < version.rev || (its === version.rev && !unsaid.has(field)))) ours.delete(field);
         if ((its ?? 0) < version.rev) versions.push([field, version]);
@@ -389,10 +394,12 @@ export class Replication {
     client
       .transaction(() => {
         for (const [field, { rev, row }, isOurs] of versions) {
-          if (this.book.revOf(field) >= rev) continue;
-          if (isOurs) {
+          const its = this.book.revOf(field);
+          if (its > rev) continue;
+          if (isOurs || its === rev) {
             // It was passed on, and the answer was lost: what is here is that, or was made on top of it.
-            this.book.remember(field, rev, row === null);
+            if (its !== rev) this.book.remember(field, rev, row === null);
+            if (this.book.isUnshared(field) && this.isHere(field, row)) this.book.markShared(field);
             continue;
           }
           const change = this.changeOf(field);
@@ -437,6 +444,11 @@ export class Replication {
       })
       .immediate();
     this.deps.applyRemoteChanges(changes);
+  }
+
+  /** Tells whether a record is here as Redis has it: passed on once more, it would take the place of what others have made of it. */
+  private isHere(field: string, row: Row | null): boolean {
+    return Bun.deepEquals(this.rows.read(field), row);
   }
 
   /** Gives what is told of a record that is about to be changed; a key is known by what its hash was before. */

@@ -122,6 +122,23 @@ describe("replication", () => {
     });
   });
 
+  test("a change whose answer was lost is not passed on once more over what others have made of it", async () => {
+    for (let at = 0; at < 14; at++)
+      for (const isFirst of [true, false])
+        await after(async (world) => {
+          if (!isFirst) {
+            await world.catchUp(0, null);
+            await world.catchUp(1, null);
+          }
+          world.local(0, "tier t1", false);
+          await world.catchUp(0, { at, what: "after" });
+          await world.catchUp(1, null);
+          world.local(1, "tier t1", false);
+          world.mend(0);
+          await world.catchUp(0, null);
+        });
+  });
+
   test("a write is not acknowledged when another's own decision came first", async () => {
     await after(async (world) => {
       await world.catchUp(0, null);
