@@ -27,6 +27,7 @@ const reload = async (gateway: Running) => {
     body: (await answer.json()) as { errors?: { path: string; message: string; line: number; column: number }[]; detail?: string },
   };
 };
+/** The log comes by a pipe, a little later than the answers. */
 const printed = async (gateway: Running, text: string) => {
   while (!gateway.output().includes(text)) await Bun.sleep(10);
 };
@@ -180,7 +181,7 @@ describe("a start with a broken file", () => {
     expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("config.json:1:13 routes: must be")]);
     {
       await using second = await start({ cwd: home.path, args: ["--last-good"] });
-      expect(second.output()).toContain("serving the configuration that was in force last");
+      await printed(second, "serving the configuration that was in force last");
       expect((await use(second)).status).toBe(200);
       expect(await (await fetch(`${second.url}/ready`)).json()).toMatchObject({
         configuration: { status: "faulty" },

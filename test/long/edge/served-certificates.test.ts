@@ -48,7 +48,7 @@ for (const workers of [1, 2])
       await until(async () => (await shownBy(port, null)) === "c.test");
       put(home.path, "other", certified(["d.test"]));
       await until(async () => (await shownBy(port, "d.test")) === "d.test");
-      expect(gateway.output()).toContain('"msg":"another certificate is served"');
+      await until(() => gateway.output().includes('"msg":"another certificate is served"'));
 
       writeFileSync(join(home.path, "other.key"), first.key);
       await until(async () => (await warningsOf(gateway)).some(({ code }) => code === "certificateFailing"));
