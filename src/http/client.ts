@@ -566,6 +566,8 @@ class UpstreamConnection {
     this.exchange = exchange;
     exchange.connection = this;
     exchange.isSent = true;
+    // What can't be sent twice is lost on a connection that the backend closes before it leaves, at the end of this turn.
+    this.out.mayLeave = this.uses > 0 && request.reuse === "checked" ? this.isStillOpen : null;
     this.uses++;
     this.interims = 0;
     this.idleUntil = Number.POSITIVE_INFINITY;
@@ -798,6 +800,7 @@ class UpstreamConnection {
 
   terminate(): void {
     if (this.isClosed) return;
+    this.out.send();
     this.socket.terminate();
     this.closed();
   }
@@ -805,6 +808,7 @@ class UpstreamConnection {
   /** Closes the connection after the bytes that the kernel has already taken are sent. */
   private part(): void {
     if (this.isClosed) return;
+    this.out.send();
     this.socket.end();
     this.closed();
   }
@@ -821,6 +825,21 @@ class UpstreamConnection {
     if (this.body !== null) this.deadline = this.client.now + this.body.timeout;
     this.socket.resume();
   }
+
+  /** Tells whether the backend has not closed the kept connection meanwhile. If it has, the exchange fails as one that nobody has seen. */
+  private readonly isStillOpen = (): boolean => {
+    if (isQuiet(this.descriptor) !== false) return true;
+    const { exchange } = this;
+    this.exchange = null;
+    this.terminate();
+    if (exchange === null) return false;
+    exchange.connection = null;
+    const failure = new UpstreamFailure("reset", "a kept connection was closed by the upstream", false);
+    failure.isStale = true;
+    failure.isUnprocessed = true;
+    exchange.fail(failure);
+    return false;
+  };
 
   /** Makes the failure of a connection that has closed before a response began. A kept one was most likely closed while it was idle. */
   private resetOf(exchange: Exchange): UpstreamFailure {

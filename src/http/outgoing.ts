@@ -28,45 +28,73 @@ export class Outgoing {
   pending = 0;
   /** Bytes that had to wait and were taken since: while it does not grow, the other side does not read. */
   flushed = 0;
+  /** Is asked once, just before the next bytes leave. False: nobody will read them, and they are dropped. `null`: they leave. */
+  mayLeave: (() => boolean) | null = null;
   private readonly queue: Uint8Array[] = [];
+  /** Where in `turn` the messages stand that leave at the end of this turn of the event loop; the same numbers: there are none. */
+  private from = 0;
+  private to = 0;
 
   constructor(private readonly socket: RawSocket) {}
 
   /** Writes bytes, which must not be changed afterwards. True when the kernel took all of them. */
   write(bytes: Uint8Array): boolean {
+    this.send();
     if (this.pending > 0) {
       this.wait(bytes);
       return false;
     }
+    if (this.isHeldBack()) return true;
     const taken = this.socket.write(bytes);
     if (taken >= bytes.length) return true;
     this.wait(taken > 0 ? bytes.subarray(taken) : bytes);
     return false;
   }
 
-  /** Writes a head and, in the same call, the bytes behind it, or a text in UTF-8: one packet for a small message. */
+  /**
+   * Writes a head and, in the same call, the bytes behind it, or a text in UTF-8: one packet for a small message. That leaves at the end of
+   * this turn of the event loop, together with those for other sockets: of peers on this machine the first wakes a process, and the others
+   * find it awake. False when the kernel did not take all of a larger one. Before the socket is closed, `send` must be called.
+   */
   writeMessage(head: string, body: Uint8Array | string | null): boolean {
     const most = head.length + (body === null ? 0 : typeof body === "string" ? MOST_OF_UTF8 * body.length : body.length);
-    if (most > scratch.length || this.pending > 0) {
+    // What stands between this message and the one before is for others. Who does not read is not written to for ever.
+    if (this.to !== end || this.to - this.from + most > MAX_TOGETHER) this.send();
+    if (end + most > turn.length) sendAll();
+    if (most > MAX_TOGETHER || end + most > turn.length || this.pending > 0) {
       const fits = this.write(Buffer.from(head, "latin1"));
       return body === null || body.length === 0 ? fits : this.write(typeof body === "string" ? Buffer.from(body) : body);
     }
-    writeLatin1(scratch, head, 0);
-    let size = head.length;
-    if (typeof body === "string") size += writeUtf8(scratch, body, size);
-    else if (body !== null) {
-      scratch.set(body, size);
-      size += body.length;
+    if (waiting.length === 0) setImmediate(sendAll);
+    if (this.from === this.to) {
+      this.from = end;
+      waiting.push(this);
     }
-    const taken = this.socket.write(scratch, 0, size);
-    if (taken >= size) return true;
-    // The scratch buffer belongs to the next message: what waits must be a copy.
-    this.wait(Buffer.from(scratch.subarray(Math.max(taken, 0), size)));
-    return false;
+    writeLatin1(turn, head, end);
+    end += head.length;
+    if (typeof body === "string") end += writeUtf8(turn, body, end);
+    else if (body !== null) {
+      turn.set(body, end);
+      end += body.length;
+    }
+    this.to = end;
+    return true;
+  }
+
+  /** Sends now what would leave at the end of this turn. */
+  send(): void {
+    const { from, to } = this;
+    if (from === to) return;
+    this.from = this.to;
+    if (this.isHeldBack()) return;
+    const taken = this.pending > 0 ? 0 : this.socket.write(turn, from, to - from);
+    // The memory belongs to the next turn's messages: what waits must be a copy.
+    if (taken < to - from) this.wait(Buffer.from(turn.subarray(from + Math.max(taken, 0), to)));
   }
 
   /** Writes on after `drain`. True when nothing waits any more. */
   flush(): boolean {
+    this.send();
     let done = 0;
     for (const bytes of this.queue) {
       const taken = this.socket.write(bytes);
@@ -85,6 +113,13 @@ export class Outgoing {
     return true;
   }
 
+  private isHeldBack(): boolean {
+    const { mayLeave } = this;
+    if (mayLeave === null) return false;
+    this.mayLeave = null;
+    return !mayLeave();
+  }
+
   private wait(bytes: Uint8Array): void {
     this.queue.push(bytes);
     this.pending += bytes.length;
@@ -93,6 +128,29 @@ export class Outgoing {
 
 /** The most bytes that a text takes for each unit of its length. */
 const MOST_OF_UTF8 = 3;
+/** What one socket sends together, in bytes: larger messages leave at once, they are not worth a copy. */
+const MAX_TOGETHER = 65_536;
 
-/** A buffer that all connections share: used and read again within one synchronous call. */
-const scratch = Buffer.allocUnsafe(65_536);
+/** Holds what all sockets send at the end of this turn of the event loop, up to `end`; and those that send something. */
+const turn = Buffer.allocUnsafeSlow(262_144);
+let end = 0;
+const waiting: Outgoing[] = [];
+/** The one of them that is next, and whether they are being gone through. */
+let next = 0;
+let isSending = false;
+
+/** Sends what all sockets would send at the end of this turn. */
+function sendAll(): void {
+  if (isSending) return;
+  isSending = true;
+  try {
+    while (next < waiting.length) waiting[next++]?.send();
+    waiting.length = 0;
+    next = 0;
+    end = 0;
+  } finally {
+    isSending = false;
+    // One has thrown: the others leave all the same, before their places are given to what comes.
+    if (waiting.length > 0) setImmediate(sendAll);
+  }
+}

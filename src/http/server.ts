@@ -372,7 +372,10 @@ export class HttpServer {
 
   private get isBusy(): boolean {
     if (this.inFlight > 0) return true;
-    for (const connection of this.connections) if (connection.out.pending > 0) return true;
+    for (const { out } of this.connections) {
+      out.send();
+      if (out.pending > 0) return true;
+    }
     return false;
   }
 }
@@ -496,6 +499,8 @@ export class Connection implements Guest, Member {
     }
     this.append(rest);
     this.advance();
+    // A client that has said with its request that it sends no more is closed before the turn ends.
+    if (this.server.options.tls !== null) this.out.send();
   }
 
   drained(): void {
@@ -536,22 +541,31 @@ export class Connection implements Guest, Member {
 
   /** Closes the connection when the server stops, without cutting off what was written. */
   part(): void {
+    this.out.send();
     if (this.out.pending > 0 || this.current !== null || this.tunnel !== null || (this.session?.open ?? 0) > 0) this.dispose();
     else this.socket.end();
   }
 
   /** Ends the connection now, whatever is under way. */
   dispose(): void {
+    this.out.send();
     this.socket.terminate();
     this.closed();
   }
 
   /**
-   * Closes the connection for the sake of another. False, with the connection left open, when a request has arrived that was not read yet.
+   * Closes the connection for the sake of another. False, with the connection left open, when a request has arrived that was not read yet, or
+   * an answer is still leaving.
    */
   closeEarly(): boolean {
     if (!this.isLingering && hasUnreadBytes(this.socket.fd)) {
       this.seat.waits();
+      return false;
+    }
+    this.out.send();
+    if (this.session === null && !this.isLingering && this.out.pending > 0) {
+      // Its last answer has not left: `drained` has it wait for a request again.
+      this.seat.works();
       return false;
     }
     this.session?.end(ERROR.none);
@@ -663,6 +677,7 @@ export class Connection implements Guest, Member {
   /** Closes this end of a tunnel, after what was written, since the other end has closed. */
   endTunnel(): void {
     this.isTunnelOver = true;
+    this.out.send();
     if (this.out.pending === 0) this.socket.end();
   }
 
@@ -691,6 +706,7 @@ export class Connection implements Guest, Member {
     this.seat.works();
     this.buffer = EMPTY;
     this.closeWhenFlushed = true;
+    this.out.send();
     if (this.out.pending === 0) this.linger();
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import type { Body } from "../../src/http/body.ts";
+import { type Body, WholeBody } from "../../src/http/body.ts";
 import { originOf, type UpstreamRequest } from "../../src/http/client.ts";
 import { Descriptors, descriptors } from "../../src/http/descriptors.ts";
 import type { Fields } from "../../src/http/fields.ts";
@@ -272,6 +272,20 @@ describe("a connection that the upstream closed while it was idle", () => {
       const until = performance.now() + 3;
       while (performance.now() < until);
     }
+  });
+
+  test("loses nothing that can't be sent twice when it closes before the request has left, at the end of the turn", async () => {
+    using it = client();
+    await using backend = server(echo);
+    await send(it, backend.port, GET);
+    const { response } = it.send(originOf("127.0.0.1", backend.port, false), {
+      ...{ ...REQUEST, method: "POST", reuse: "checked" },
+      head: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n",
+      body: new WholeBody(Buffer.from("ok")),
+    });
+    for (const connection of backend.connections) connection.socket.terminate();
+    const failure = await response.catch((error: unknown) => error);
+    expect(failure).toMatchObject({ kind: "reset", isStale: true, isUnprocessed: true, wasSent: false });
   });
 
   test("costs a large body nothing: that goes by a new one", async () => {

@@ -49,6 +49,16 @@ describe("a client that floods the server", () => {
     await waitFor(() => it.connections.size === 0);
   });
 
+  test("is not closed for another before its answers have left", async () => {
+    await using it = server((incoming) => incoming.reply(text(200, "x".repeat(60_000))));
+    const reader = await flood(it.port, Buffer.from(GET.repeat(200)), 400);
+    await waitFor(() => waiting(it) > 0 && reader.isStuck);
+    expect([...it.connections][0]?.closeEarly()).toBe(false);
+    expect(await reader.readAll("HTTP/1.1 200")).toBe(400);
+    reader.close();
+    await waitFor(() => it.connections.size === 0);
+  });
+
   test("is let go when it reads nothing for two minutes, though it goes on sending", async () => {
     await using it = server((incoming) => incoming.reply(text(200, "x".repeat(100_000))));
     const reader = await flood(it.port, Buffer.from(GET.repeat(200)), 2_000);
