@@ -408,8 +408,8 @@ function flushRegularly(ground: Ground, { pools, records, tokens, guard }: Retur
   const { scope, every, guarded, log, writability, bus } = ground;
   const isWriter = bus.role !== "worker";
   const flush = (): void => {
-    // A worker has the keeper write its counts; of usage it writes nothing, but begins another hour.
-    for (const each of isWriter ? [limits.counts, usage, pools] : [limits.counts, usage]) guarded(() => each.flush());
+    // A worker has the keeper write its counts; of usage it writes nothing, but begins another hour; of pools it settles what is not yet.
+    for (const each of [limits.counts, usage, pools]) guarded(() => each.flush());
   };
   const flushUsed = (): void => {
     for (const work of [() => records.keys.flushUsed(), () => isWriter && tokens.flushUsed(), () => guard.flush()]) guarded(work);

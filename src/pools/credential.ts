@@ -155,8 +155,7 @@ export class CredentialUse {
   ): CredentialUse | Promise<CredentialUse> {
     const pool = deps.pools.get(credential.pool);
     if (pool === null) throw new PoolMissing(`there is no pool ${credential.pool}`);
-    if (charge?.reserve === null && pool.policy.keys.every(({ budgets }) => budgets.some(({ of }) => of === "usd")))
-      throw new ModelUnpriced(charge.model);
+    if (charge?.reserve === null && pool.countsMoney === "of all keys") throw new ModelUnpriced(charge.model);
     const stated = statedCost(exchange, credential);
     const tokens = stated ?? (prompt.isRead ? Math.max(1, prompt.input + prompt.output) : credential.otherwise);
     const cost = { tokens, usd: charge === null ? null : (charge.reserve ?? Number.POSITIVE_INFINITY) };
@@ -195,7 +194,8 @@ export class CredentialUse {
     this.status = status;
     const isRefusal = pools.answered(this.pool, this.grant.key, status, restAsked(response, clock));
     // This key was taken: then it was the others that were refused, not the request.
-    if (!isRefusal && status < 500) for (const doubt of this.doubtful.splice(0)) pools.quarantine(this.pool, doubt.key, doubt.status);
+    if (!isRefusal && status < 500 && this.doubtful.length > 0)
+      for (const doubt of this.doubtful.splice(0)) pools.quarantine(this.pool, doubt.key, doubt.status);
     return isRefusal;
   }
 

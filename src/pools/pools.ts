@@ -38,6 +38,16 @@ import { MemoryStates, type PoolStates, type Repair, SharedStates, shifted } fro
 export interface Pool {
   readonly policy: PoolPolicy;
   readonly auth: "required" | "none";
+  /** Whether a key has a budget in money, and whether all have. */
+  readonly countsMoney: "no" | "of some keys" | "of all keys";
+}
+
+/** Says what a request has used of a grant, once it is over. */
+interface Settlement {
+  readonly grant: Grant;
+  readonly used: Cost;
+  /** The number of requests that were made with it. */
+  readonly requests: number;
 }
 
 export interface PoolsDeps {
@@ -89,6 +99,13 @@ export class Pools {
   private pools = new Map<string, Pool>();
   private readonly states: PoolStates;
   private readonly shared = new Map<string, SharedState<PoolState>>();
+  /** What requests have used, by pool: noted with the pool's next change, or at the end of this turn of the event loop. */
+  private readonly unsettled = new Map<string, Settlement[]>();
+  /** True when they are noted at the end of this turn. */
+  private isDue = false;
+  /** Tries again where another process holds a pool's state, and how often that was in vain. */
+  private again: Timer | null = null;
+  private tries = 0;
   /** Questions to the upstream about keys, with its answers, by pool, key, secret and refusal. */
   private readonly questions = new Map<string, { until: number; readonly isRefused: Promise<boolean> }>();
 
@@ -103,7 +120,7 @@ export class Pools {
 
   /** Puts these pools in force. What their keys have spent stays; what the upstream said of a secret goes with the secret. */
   configure(configs: Iterable<readonly [name: string, config: PoolConfig]>): void {
-    this.pools = new Map([...configs].map(([name, config]) => [name, { policy: compilePool(name, config), auth: config.auth }]));
+    this.pools = new Map([...configs].map(([name, config]) => [name, compilePool(name, config)]));
     for (const [name, { policy }] of this.pools) {
       const state = this.states.known(name);
       for (const key of policy.keys) named(state, key);
@@ -137,7 +154,8 @@ export class Pools {
 
   /** Tells whether a key of this pool has a budget in money. */
   countsMoney(name: string): boolean {
-    return this.pools.get(name)?.policy.keys.some(({ budgets }) => budgets.some(({ of }) => of === "usd")) === true;
+    const pool = this.pools.get(name);
+    return pool !== undefined && pool.countsMoney !== "no";
   }
 
   /**
@@ -198,10 +216,70 @@ export class Pools {
 
   /** Replaces what was reserved for a request by what it used; `used.usd` null: what was reserved of money stays. */
   settle(pool: Pool, grant: Grant, used: Cost, requests: number): void {
-    this.later(
-      this.perform(pool, (state) => settle(state, grant, used, requests)),
-      () => {},
+    if (this.deps.link !== null) {
+      this.later(
+        this.perform(pool, (state) => settle(state, grant, used, requests)),
+        () => {},
+      );
+      return;
+    }
+    const { name } = pool.policy;
+    const settlement = { grant, used, requests };
+    const waiting = this.unsettled.get(name);
+    if (waiting === undefined) this.unsettled.set(name, [settlement]);
+    else waiting.push(settlement);
+    if (this.isDue) return;
+    this.isDue = true;
+    setImmediate(() => {
+      this.isDue = false;
+      this.settleWaiting();
+    });
+  }
+
+  /** Notes what waits to be settled; what another process keeps it from is tried again, and noted with the pool's next change all the same. */
+  private settleWaiting(): void {
+    for (const name of this.unsettled.keys()) this.settleNow(name);
+    if (this.unsettled.size === 0) this.tries = 0;
+    else this.again ??= setTimeout(() => this.settleAgain(), TRY_AGAIN_EVERY);
+  }
+
+  private settleAgain(): void {
+    this.again = null;
+    if (++this.tries === MAX_TRIES) this.deps.onFault(new Contended("the pool's state is held by another process"));
+    this.settleWaiting();
+  }
+
+  /** Notes what waits to be settled of one pool, unless another process holds its state. */
+  private settleNow(name: string): void {
+    if (!this.unsettled.has(name)) return;
+    try {
+      this.change(
+        name,
+        () => {},
+        () => true,
+      );
+    } catch (error) {
+      if (error instanceof Contended) return;
+      // What was reserved stays.
+      this.unsettled.delete(name);
+      this.deps.onFault(error);
+    }
+  }
+
+  /** Changes a pool's state here, by what waits to be settled before all else. Throws `Contended`. */
+  private change<T>(name: string, work: (state: PoolState, now: number) => T, isChange: (result: T) => boolean): T {
+    const waiting = this.unsettled.get(name);
+    if (waiting === undefined) return this.states.change(name, work, isChange);
+    const result = this.states.change(
+      name,
+      (state, now) => {
+        for (const { grant, used, requests } of waiting) settle(state, grant, used, requests);
+        return work(state, now);
+      },
+      () => true,
     );
+    this.unsettled.delete(name);
+    return result;
   }
 
   /**
@@ -233,7 +311,7 @@ export class Pools {
     }
     if (isDoubtful(status)) return true;
     // Nothing was said of the key before: there is nothing to take back.
-    if (status < 500 && standingOf(this.known(name).state, key) !== undefined)
+    if (status < 500 && standingOf(this.stateOf(name), key) !== undefined)
       this.later(
         this.perform(pool, (state) => accept(state, key)),
         (wasOut) => {
@@ -336,9 +414,10 @@ export class Pools {
     });
   }
 
-  /** Reads what other instances have given. */
+  /** Reads what other instances have given, and has others know what was settled here. */
   async refresh(): Promise<void> {
     const { link } = this.deps;
+    this.settleWaiting();
     // Of a pool that this instance has not used yet too.
     if (link !== null) await Promise.all(this.names().map((name) => this.sharedOf(name, link).refresh()));
   }
@@ -350,6 +429,7 @@ export class Pools {
 
   /** Writes what was spent since the last call; for a timer. Times are written as the system's: another clock may begin anew with the system. */
   flush(): void {
+    this.settleWaiting();
     const pools = this.deps.isWriter ? this.states.unsaved() : [];
     if (pools.length === 0) return;
     const { storage, clock } = this.deps;
@@ -384,7 +464,7 @@ export class Pools {
       return this.sharedOf(name, link).run(work, isPatient);
     }
     try {
-      return states.change(name, work, isChange);
+      return this.change(name, work, isChange);
     } catch (error) {
       if (!isPatient || !(error instanceof Contended)) throw error;
       return this.performLater(name, work, isChange);
@@ -395,7 +475,7 @@ export class Pools {
     for (let attempt = 1; ; attempt++) {
       await Bun.sleep(TRY_AGAIN_EVERY);
       try {
-        return this.states.change(name, work, isChange);
+        return this.change(name, work, isChange);
       } catch (error) {
         if (!(error instanceof Contended) || attempt >= MAX_TRIES) throw error;
       }
@@ -408,9 +488,18 @@ export class Pools {
     else tell(done);
   }
 
+  /** Gives a pool's state as far as is known here, without what waits to be settled. */
+  private stateOf(name: string): PoolState {
+    const { link } = this.deps;
+    return link === null ? this.states.known(name) : this.sharedOf(name, link).state;
+  }
+
   private known(name: string): { state: PoolState; now: number } {
     const { link, clock } = this.deps;
-    if (link === null) return { state: this.states.known(name), now: clock.now() };
+    if (link === null) {
+      this.settleNow(name);
+      return { state: this.states.known(name), now: clock.now() };
+    }
     const shared = this.sharedOf(name, link);
     return { state: shared.state, now: shared.now() };
   }
@@ -454,7 +543,7 @@ const budgetOf = (of: Budget["of"], limit: number | string, window: string): Bud
   window: parseDuration(window),
 });
 
-function compilePool(name: string, config: PoolConfig): PoolPolicy {
+function compilePool(name: string, config: PoolConfig): Pool {
   const keys = config.keys.map(
     ({ id, secret, cost, limit, window, budgets }): PoolKey => ({
       id,
@@ -467,5 +556,10 @@ function compilePool(name: string, config: PoolConfig): PoolPolicy {
     }),
   );
   const services = new Map(Object.entries(config.services).map(([service, { cost }]) => [service, cost]));
-  return { name, strategy: config.strategy, keys, services };
+  const inMoney = keys.filter(({ budgets }) => budgets.some(({ of }) => of === "usd")).length;
+  return {
+    policy: { name, strategy: config.strategy, keys, services },
+    auth: config.auth,
+    countsMoney: inMoney === 0 ? "no" : inMoney < keys.length ? "of some keys" : "of all keys",
+  };
 }

@@ -118,18 +118,47 @@ const NONE: PoolState = newPoolState();
 /** What budgets count, by the numbers that stand for it in the table. */
 const UNITS: readonly Budget["of"][] = ["requests", "tokens", "usd"];
 
+/** Holds what was written of a key last: most changes are of one key, and the others are written as before. */
+interface Written {
+  /** Start and use of each budget, one after the other. */
+  readonly numbers: number[];
+  text: string;
+}
+
+const written = new WeakMap<readonly Spent[], Written>();
+
+/** Writes a key as a part of a flat list: its id, the number of its budgets, and of each what it counts, its window, start and use. */
+function textOf(key: string, all: readonly Spent[]): string {
+  let last = written.get(all);
+  let isSame = last !== undefined;
+  if (last === undefined) {
+    last = { numbers: [], text: "" };
+    written.set(all, last);
+  }
+  const { numbers } = last;
+  for (let i = 0; i < all.length; i++) {
+    const { start, used } = all[i] as Spent;
+    if (isSame && numbers[2 * i] === start && numbers[2 * i + 1] === used) continue;
+    isSame = false;
+    numbers[2 * i] = start;
+    numbers[2 * i + 1] = used;
+  }
+  if (isSame) return last.text;
+  let text = `"${key}",${all.length}`;
+  for (const { of, window, start, used } of all) text += `,${UNITS.indexOf(of)},${window},${start},${used}`;
+  last.text = text;
+  return text;
+}
+
 /**
- * Writes what each lease changes as flat lists: for each key its id, the number of its budgets, and of each what it counts, its window, start
- * and use. That is written with each lease and each settlement, so piece by piece: ids have nothing in them that JSON would escape.
+ * Writes what each lease changes as flat lists, see `textOf`. That is written with each lease, so piece by piece: ids have nothing in them
+ * that JSON would escape.
  */
 const CODEC: ValueCodec<PoolState> = {
   initial: () => NONE,
   encode: ({ spent, standing, probing, turn }) => {
     let flat = "";
-    for (const [key, all] of spent) {
-      flat += `${flat === "" ? "" : ","}"${key}",${all.length}`;
-      for (const { of, window, start, used } of all) flat += `,${UNITS.indexOf(of)},${window},${start},${used}`;
-    }
+    for (const [key, all] of spent) flat += flat === "" ? textOf(key, all) : `,${textOf(key, all)}`;
     const isQuiet = standing.size === 0 && probing.size === 0;
     return `[[${flat}],${turn},${isQuiet ? "[],[]" : `${JSON.stringify([...standing])},${JSON.stringify([...probing])}`}]`;
   },

@@ -27,14 +27,16 @@ export class SharedValue<T> {
   /** The number of the change that `cached` is of. */
   private cachedAt = Number.NaN;
   private cached: T;
+  private readonly hash: readonly [a: number, b: number];
 
   constructor(
     private readonly table: Table,
     private readonly chunks: Chunks,
-    private readonly key: HashKey,
+    key: HashKey,
     private readonly name: string,
     private readonly codec: ValueCodec<T>,
   ) {
+    this.hash = table.hashOf(key, name);
     this.cached = codec.initial();
   }
 
@@ -43,7 +45,7 @@ export class SharedValue<T> {
     const { table } = this;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       table.begin();
-      const position = table.enter(this.key, this.name, VALUE);
+      const position = table.enterHashed(this.hash[0], this.hash[1], VALUE);
       if (!table.peek(position)) return this.initial();
       const { scratch } = table;
       const [number, third] = [scratch[0] as number, scratch[2] as number];
@@ -62,7 +64,7 @@ export class SharedValue<T> {
   change(now: number, work: (value: T) => T): boolean {
     const { table, chunks } = this;
     table.begin();
-    const position = table.enter(this.key, this.name, VALUE);
+    const position = table.enterHashed(this.hash[0], this.hash[1], VALUE);
     if (table.lock(now) !== LOCKED) return false;
     let isCommitted = false;
     try {

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import type { Lease } from "../../src/pools/pool.ts";
 import { Pools } from "../../src/pools/pools.ts";
 import { Chunks } from "../../src/shared/chunks.ts";
+import { VALUE } from "../../src/shared/layout.ts";
 import { openRegion, type Region } from "../../src/shared/region.ts";
-import { Table } from "../../src/shared/table.ts";
+import { LOCKED, Table } from "../../src/shared/table.ts";
 import { openStorage, type Storage } from "../../src/storage/open.ts";
 import { type Clock, systemClock } from "../../src/values/clock.ts";
 import { FakeClock } from "../support/clock.ts";
@@ -112,6 +114,48 @@ describe("a pool of several processes", () => {
     clock.advance(10);
     expect(leftIn(behind)).toEqual([996, 1996, 2996]);
   });
+
+  test("notes what requests have used at the end of the turn, with the next lease, or when nobody holds its state any more", async () => {
+    const region = openRegion(null, { maxSubjects: 1000 });
+    using storage = storageOf(":memory:");
+    const [here, there] = [poolsHere(region, storage.storage), poolsHere(region, storage.storage, false)];
+    const pool = here.get("p");
+    if (pool === null) throw new Error("no pool");
+    const take = (tokens: number) => here.reserve(pool, "r", { tokens, usd: null }, [{ without: [], mayProbe: false }]) as Lease;
+    const settle = (lease: Lease, tokens: number): void => {
+      if (!lease.granted) throw new Error("no key");
+      here.settle(pool, lease.grant, { tokens, usd: null }, 1);
+    };
+    const [one, two] = [take(100), take(200)];
+    expect(leftIn(there)).toEqual([900, 1800, 3000]);
+    settle(one, 10);
+    settle(two, 20);
+    expect([leftIn(there), leftIn(here)]).toEqual([
+      [900, 1800, 3000],
+      [990, 1980, 3000],
+    ]);
+    const three = take(300);
+    settle(three, 30);
+    const four = take(1);
+    expect(leftIn(there)).toEqual([989, 1980, 2970]);
+    settle(four, 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(leftIn(there)).toEqual([990, 1980, 2970]);
+    // Another process has the state locked, and does not go on for a while.
+    const last = take(100);
+    const ticket = region.becomeWorker();
+    if (ticket === null) throw new Error("no id");
+    const holder = new Table(region.memory, ticket);
+    holder.begin();
+    holder.enter(holder.keyOf("pool"), "p", VALUE);
+    expect(holder.lock(systemClock.now())).toBe(LOCKED);
+    settle(last, 70);
+    await Bun.sleep(100);
+    expect(leftIn(here)).toEqual([990, 1880, 2970]);
+    holder.abort();
+    while (leftIn(there)[1] !== 1910) await Bun.sleep(5);
+    region.close();
+  }, 30_000);
 
   test("frees the probes of a process that was killed", async () => {
     using home = folder();
