@@ -19,11 +19,8 @@ import { FOR_KNOWN_CALLERS, Identity } from "../identity/gate.ts";
 import { TokenFinder } from "../identity/token.ts";
 import { Judge } from "../judge/answerer.ts";
 import { LimitsGate } from "../limits/gate.ts";
-import { hasMoney } from "../limits/money.ts";
-import { countsByModel } from "../limits/subject.ts";
 import { metadataAnswerer } from "../mcp/metadata.ts";
 import { ModelGates } from "../models/gate.ts";
-import { poolsOf } from "../models/virtual-model.ts";
 import { pageAnswerer } from "../pages/answerer.ts";
 import { NamedCallers } from "../plugins/callers.ts";
 import { Calls } from "../plugins/calls.ts";
@@ -122,9 +119,8 @@ function lineServices(ground: Ground, services: Services): LineServices {
     }),
     models: new ModelGates({
       prices: ground.prices,
-      countsByModel: ({ caller }, route) => countsByModel(route.policies) || countsByModel(keys.policiesFor(caller)),
-      countsMoney: ({ caller }, route) =>
-        hasMoney(route.policies) || hasMoney(keys.policiesFor(caller)) || poolsOf(route).some((name) => services.pools.countsMoney(name)),
+      policiesFor: (caller) => keys.policiesFor(caller),
+      poolCountsMoney: (name) => services.pools.countsMoney(name),
       clock,
       onUnpriced: (route, model, isNews, isFree) => emit({ type: "unpriced", route, model, isNews, isFree }),
     }),

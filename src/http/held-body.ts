@@ -4,9 +4,7 @@ import type { Trailers } from "./trailers.ts";
 /** Reads a body that turns out to be small; one that does not goes on as it comes, from its beginning. */
 export class HeldBody implements Body {
   readonly length: number;
-  /** All of it, or `null` when it is too large, or goes on before it has ended. Rejects when it breaks off. */
-  readonly whole: Promise<Uint8Array | null>;
-  /** What `whole` gives, where it is there already: nobody need wait for it then. `null`: it is not, or is too large. */
+  /** All of it, where it is there: nobody need wait for it then. `null`: it is not, or is too large. */
   ready: Uint8Array | null = null;
   /** The fields that followed it; `null`: there were none, or it has not ended. */
   trailers: Trailers | null = null;
@@ -15,8 +13,10 @@ export class HeldBody implements Body {
   private sink: Sink | null = null;
   private isEnded = false;
   private isTooLarge = false;
+  private isGivenUp = false;
   private failure: Error | null = null;
-  private giveUp: () => void = () => {};
+  /** Whoever waits for `whole`. */
+  private waiting: PromiseWithResolvers<Uint8Array | null> | null = null;
 
   /** Begins to read. `max`: the bytes that are held. `counts` is told of more bytes, and says whether there is room for them. */
   constructor(
@@ -25,33 +25,39 @@ export class HeldBody implements Body {
     private readonly counts: (bytes: number) => boolean = () => true,
   ) {
     this.length = source.length;
-    this.whole = new Promise((resolve, reject) => {
-      this.giveUp = () => resolve(null);
-      source.start({
-        write: (bytes) => {
-          if (this.sink !== null) return this.sink.write(bytes);
-          this.held.push(bytes);
-          this.size += bytes.length;
-          if (this.counts(bytes.length) && this.size <= this.max) return true;
-          this.isTooLarge = true;
-          resolve(null);
-          return false;
-        },
-        end: (trailers = null) => {
-          this.isEnded = true;
-          this.trailers = trailers;
-          const bytes = this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.size);
-          if (!this.isTooLarge && this.sink === null) this.ready = bytes;
-          resolve(bytes);
-          this.sink?.end(trailers);
-        },
-        fail: (reason) => {
-          this.failure = reason;
-          reject(reason);
-          this.sink?.fail(reason);
-        },
-      });
+    source.start({
+      write: (bytes) => {
+        if (this.sink !== null) return this.sink.write(bytes);
+        this.held.push(bytes);
+        this.size += bytes.length;
+        if (this.counts(bytes.length) && this.size <= this.max) return true;
+        this.isTooLarge = true;
+        this.waiting?.resolve(null);
+        return false;
+      },
+      end: (trailers = null) => {
+        this.isEnded = true;
+        this.trailers = trailers;
+        if (!this.isTooLarge && !this.isGivenUp && this.sink === null) {
+          this.ready = this.held.length === 1 ? (this.held[0] as Uint8Array) : Buffer.concat(this.held, this.size);
+          this.waiting?.resolve(this.ready);
+        }
+        this.sink?.end(trailers);
+      },
+      fail: (reason) => {
+        this.failure = reason;
+        this.waiting?.reject(reason);
+        this.sink?.fail(reason);
+      },
     });
+  }
+
+  /** All of it, or `null` when it is too large, or goes on before it has ended. Rejects when it breaks off. */
+  get whole(): Promise<Uint8Array | null> {
+    if (this.ready !== null || this.isTooLarge || this.isGivenUp) return Promise.resolve(this.ready);
+    if (this.failure !== null) return Promise.reject(this.failure);
+    this.waiting ??= Promise.withResolvers();
+    return this.waiting.promise;
   }
 
   start(sink: Sink): void {
@@ -74,5 +80,10 @@ export class HeldBody implements Body {
     this.sink = null;
     this.giveUp();
     this.source.cancel();
+  }
+
+  private giveUp(): void {
+    this.isGivenUp = true;
+    this.waiting?.resolve(null);
   }
 }

@@ -1,7 +1,11 @@
+import type { Caller } from "../exchange/caller.ts";
 import type { Arrival, Exchange } from "../exchange/exchange.ts";
 import type { Gate } from "../exchange/line.ts";
 import { isModelRoute, type Route } from "../exchange/route.ts";
 import { type Problem, passing, problem } from "../http/problem.ts";
+import { hasMoney } from "../limits/money.ts";
+import type { Policy } from "../limits/policy.ts";
+import { countsByModel } from "../limits/subject.ts";
 import type { PriceBook } from "../prices/book.ts";
 import type { Prices } from "../prices/prices.ts";
 import { ModelSpending } from "../prices/spending.ts";
@@ -13,15 +17,15 @@ import { isJsonType } from "../values/json.ts";
 import { dollarsOf } from "../values/money.ts";
 import { isBound, modelRefusal, nameRefusal } from "./bounds.ts";
 import { isBatch, namesInPath } from "./named-beside.ts";
-import { candidatesOn } from "./virtual-model.ts";
+import { candidatesOn, poolsOf } from "./virtual-model.ts";
 
 export interface ModelGatesDeps {
   /** The prices in force; `current`: `null` where nothing has one. */
   readonly prices: Pick<PriceBook, "current" | "none">;
-  /** Tells whether limits count an exchange by the model that it names. */
-  readonly countsByModel: (exchange: Exchange<Arrival>, route: Route) => boolean;
-  /** Tells whether limits count an exchange in money. */
-  readonly countsMoney: (exchange: Exchange<Arrival>, route: Route) => boolean;
+  /** Gives the limits of a caller: its keys', its consumer's, its tier's. */
+  readonly policiesFor: (caller: Caller) => readonly Policy[];
+  /** Tells whether a key of the pool of this name has a budget in money. */
+  readonly poolCountsMoney: (pool: string) => boolean;
   readonly clock: Clock;
   /** Learns of a call of a model without a price. `isNews`: nobody was told of that model for a while; `isFree`: it counts as free. */
   readonly onUnpriced: (route: string, model: string, isNews: boolean, isFree: boolean) => void;
@@ -41,15 +45,18 @@ export class ModelGates {
   /** Makes the gate of a route; `null`: its requests are no calls of models. */
   gateFor(route: Route): Gate | null {
     if (!isModelRoute(route)) return null;
-    const { prices: book, countsByModel, countsMoney } = this.deps;
+    const { prices: book, policiesFor, poolCountsMoney } = this.deps;
     // A configuration comes into force together with its prices, and its routes are compiled anew.
     const { current, none } = book;
-    const isAlwaysRead = current !== null || route.models !== null;
+    const isAlwaysRead = current !== null || route.models !== null || countsByModel(route.policies);
+    const isMoneyOfRoute = hasMoney(route.policies);
+    const pools = poolsOf(route);
     return (exchange) => {
-      // Limits in money hold also where nobody has configured a price.
-      const prices = current ?? (countsMoney(exchange, route) ? none : null);
+      // Limits in money hold also where nobody has configured a price. Pools change without the routes.
+      const countsMoney = current === null && (isMoneyOfRoute || pools.some(poolCountsMoney) || hasMoney(policiesFor(exchange.caller)));
+      const prices = countsMoney ? none : current;
       if (exchange.asker !== null) return this.asked(exchange, route, prices);
-      return isAlwaysRead || prices !== null || isBound(exchange.caller) || countsByModel(exchange, route)
+      return isAlwaysRead || prices !== null || isBound(exchange.caller) || countsByModel(policiesFor(exchange.caller))
         ? this.read(exchange, route, prices)
         : null;
     };

@@ -7,6 +7,7 @@ import { type Charge, CredentialUse } from "../pools/credential.ts";
 import type { Pools } from "../pools/pools.ts";
 import { priced } from "../prices/answer.ts";
 import { metered, meterOf } from "../tokens/meter.ts";
+import type { Prompt } from "../tokens/prompt.ts";
 import { promptOf } from "../tokens/reading.ts";
 import type { Clock } from "../values/clock.ts";
 import { Attempt } from "./attempt.ts";
@@ -67,7 +68,8 @@ export class Forwarder {
     conditions: string | null = null,
     turn: Turn | null = null,
   ): Promise<UpstreamResponse> {
-    if (route.usage !== null || route.credential !== null) await this.prepare(exchange, route, turn);
+    const preparing = route.usage !== null || route.credential !== null ? this.prepare(exchange, route, turn) : null;
+    if (preparing !== null) await preparing;
     // Not before the body is there: how slowly the caller sends it says nothing of the backend.
     const gathered = exchange.prompt === null && isSmallAndOnItsWay(exchange) ? await gather(exchange) : null;
     const sending = new Sending(exchange, route, upstream, conditions, gathered, this.deps.clock.now(), turn);
@@ -168,17 +170,28 @@ export class Forwarder {
     throw result;
   }
 
-  /** Reads what the request will cost, and takes a credential for it. */
-  private async prepare(exchange: Exchange<Arrival>, route: Route, turn: Turn | null): Promise<void> {
+  /** Reads what the request will cost, and takes a credential for it. `null`: that is done, there was nothing to wait for. */
+  private prepare(exchange: Exchange<Arrival>, route: Route, turn: Turn | null): Promise<unknown> | null {
     const reading = promptOf(exchange, route, false);
-    const prompt = reading instanceof Promise ? await reading : reading;
-    if (route.credential === null) return;
-    const charge = turn === null ? exchange.spending : turn.charge;
-    const use = CredentialUse.begin(this.deps, exchange, route.credential, prompt, isRepeatable(prompt.body), charge);
-    exchange.credential = use instanceof Promise ? await use : use;
-    exchange.spending?.drawOn(exchange.credential);
-    if (exchange.isOver) throw callerLeft();
+    if (reading instanceof Promise) return reading.then((prompt) => this.takeCredential(exchange, route, turn, prompt));
+    return this.takeCredential(exchange, route, turn, reading);
   }
+
+  private takeCredential(exchange: Exchange<Arrival>, { credential }: Route, turn: Turn | null, prompt: Prompt): Promise<void> | null {
+    if (credential === null) return null;
+    const charge = turn === null ? exchange.spending : turn.charge;
+    const use = CredentialUse.begin(this.deps, exchange, credential, prompt, isRepeatable(prompt.body), charge);
+    if (use instanceof Promise) return use.then((taken) => useIn(exchange, taken));
+    useIn(exchange, use);
+    return null;
+  }
+}
+
+/** Has an exchange use a pool's key. */
+function useIn(exchange: Exchange<Arrival>, use: CredentialUse): void {
+  exchange.credential = use;
+  exchange.spending?.drawOn(use);
+  if (exchange.isOver) throw callerLeft();
 }
 
 /** Gives the milliseconds that a backend asks to wait for before the next attempt; `null`: it says nothing. */
