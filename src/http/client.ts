@@ -834,8 +834,7 @@ class UpstreamConnection {
     this.terminate();
     if (exchange === null) return false;
     exchange.connection = null;
-    const failure = new UpstreamFailure("reset", "a kept connection was closed by the upstream", false);
-    failure.isStale = true;
+    const failure = closedWhileIdle(false);
     failure.isUnprocessed = true;
     exchange.fail(failure);
     return false;
@@ -843,16 +842,17 @@ class UpstreamConnection {
 
   /** Makes the failure of a connection that has closed before a response began. A kept one was most likely closed while it was idle. */
   private resetOf(exchange: Exchange): UpstreamFailure {
-    const isStale = this.uses > 1 && this.buffer.length === 0;
-    const failure = new UpstreamFailure(
-      "reset",
-      isStale ? "a kept connection was closed by the upstream" : "the upstream closed the connection before it answered",
-      true,
-    );
-    failure.isStale = isStale;
     exchange.connection = null;
-    return failure;
+    if (this.uses > 1 && this.buffer.length === 0) return closedWhileIdle(true);
+    return new UpstreamFailure("reset", "the upstream closed the connection before it answered", true);
   }
+}
+
+/** Makes the failure of a request whose kept connection the upstream has closed. `wasSent`: bytes of the request may have reached it. */
+function closedWhileIdle(wasSent: boolean): UpstreamFailure {
+  const failure = new UpstreamFailure("reset", "a kept connection was closed by the upstream", wasSent);
+  failure.isStale = true;
+  return failure;
 }
 
 /** Sends a request that has a body. */
