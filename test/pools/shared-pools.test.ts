@@ -154,6 +154,17 @@ describe("a pool of several processes", () => {
     expect(leftIn(here)).toEqual([990, 1880, 2970]);
     holder.abort();
     while (leftIn(there)[1] !== 1910) await Bun.sleep(5);
+    // A worker that stops does not wait for the turn's end.
+    const worker = there.get("p");
+    if (worker === null) throw new Error("no pool");
+    const before = leftIn(here);
+    const stopping = there.reserve(worker, "r", { tokens: 50, usd: null }, [{ without: [], mayProbe: false }]) as Lease;
+    if (!stopping.granted) throw new Error("no key");
+    expect(leftIn(here)).not.toEqual(before);
+    there.settle(worker, stopping.grant, { tokens: 0, usd: null }, 1);
+    expect(leftIn(here)).not.toEqual(before);
+    there.flush();
+    expect(leftIn(here)).toEqual(before);
     region.close();
   }, 30_000);
 
