@@ -760,6 +760,10 @@ class UpstreamConnection {
     return this.isClosed ? true : this.out.write(bytes);
   }
 
+  writeChunk(bytes: Uint8Array): boolean {
+    return this.isClosed ? true : this.out.writeChunk(bytes);
+  }
+
   writeHead(head: string, body: Uint8Array | null): boolean {
     return this.isClosed ? true : this.out.writeMessage(head, body);
   }
@@ -875,11 +879,10 @@ class RequestSink implements Sink {
   }
 
   write(bytes: Uint8Array): boolean {
-    const framed = this.chunked ? encodeChunk(bytes) : bytes;
-    if (this.head === null) return this.connection.write(framed);
     const { head } = this;
+    if (head === null) return this.chunked ? this.connection.writeChunk(bytes) : this.connection.write(bytes);
     this.head = null;
-    return this.connection.writeHead(head, framed);
+    return this.connection.writeHead(head, this.chunked ? encodeChunk(bytes) : bytes);
   }
 
   end(trailers: Trailers | null = null): void {

@@ -1,3 +1,4 @@
+import { encodeChunk } from "./framing.ts";
 import { writeLatin1, writeUtf8 } from "./latin1.ts";
 
 /** Describes what both directions of a connection need of a socket. */
@@ -49,6 +50,17 @@ export class Outgoing {
     if (taken >= bytes.length) return true;
     this.wait(taken > 0 ? bytes.subarray(taken) : bytes);
     return false;
+  }
+
+  /**
+   * Writes bytes, which must not be empty nor be changed afterwards, as one chunk of a chunked body. Many of them leave between what frames
+   * them: a copy of each part of a large body was half of the garbage that it made. True when the kernel took all of it.
+   */
+  writeChunk(bytes: Uint8Array): boolean {
+    if (bytes.length <= MAX_TOGETHER) return this.write(encodeChunk(bytes));
+    this.write(Buffer.from(`${bytes.length.toString(16)}\r\n`));
+    this.write(bytes);
+    return this.write(CRLF);
   }
 
   /**
@@ -126,6 +138,7 @@ export class Outgoing {
   }
 }
 
+const CRLF = Buffer.from("\r\n");
 /** The most bytes that a text takes for each unit of its length. */
 const MOST_OF_UTF8 = 3;
 /** What one socket sends together, in bytes: larger messages leave at once, they are not worth a copy. */

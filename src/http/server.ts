@@ -996,11 +996,10 @@ class ReplySink implements Sink {
   write(bytes: Uint8Array): boolean {
     if (this.incoming.isAborted) return true;
     const { out } = this.incoming.connection;
-    const framed = this.chunked ? encodeChunk(bytes) : bytes;
-    if (this.head === null) return out.write(framed);
-    const head = this.head;
+    const { head } = this;
+    if (head === null) return this.chunked ? out.writeChunk(bytes) : out.write(bytes);
     this.head = null;
-    return out.writeMessage(head, framed);
+    return out.writeMessage(head, this.chunked ? encodeChunk(bytes) : bytes);
   }
 
   end(trailers: Trailers | null = null): void {

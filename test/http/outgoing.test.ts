@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { encodeChunk } from "../../src/http/framing.ts";
 import { Outgoing, type RawSocket } from "../../src/http/outgoing.ts";
 
 /** A socket that takes what the test lets it take. */
@@ -35,7 +36,7 @@ const SOCKETS = 8;
 const size = fc.oneof(fc.integer({ min: 4, max: 300 }), fc.integer({ min: 10_000, max: 90_000 }));
 const which = fc.nat(SOCKETS - 1);
 const step = fc.oneof(
-  fc.record({ do: fc.constantFrom("bytes" as const, "head" as const), which, size }),
+  fc.record({ do: fc.constantFrom("bytes" as const, "head" as const, "chunk" as const), which, size }),
   fc.record({
     do: fc.constant("message" as const),
     which,
@@ -56,6 +57,12 @@ test("all that is written to a socket arrives whole and in its order, however mu
         for (const [n, each] of steps.entries()) {
           const it = all[each.which] as ReturnType<typeof pair>;
           switch (each.do) {
+            case "chunk": {
+              const bytes = Buffer.from(textOf(n, each.size));
+              it.expected += encodeChunk(bytes).toString("latin1");
+              it.out.writeChunk(bytes);
+              break;
+            }
             case "bytes":
             case "head": {
               const text = textOf(n, each.size);
