@@ -17,6 +17,8 @@ const FILES: readonly (readonly string[])[] = [
   "activities.sinks.[].ca",
   "activities.sinks.[].tls.*",
   "issuers.*.jwks",
+  "prices",
+  "models.*.try.[].upstream",
   "upstreams.*.tls.ca",
   "upstreams.*.tls.cert",
   "upstreams.*.tls.key",

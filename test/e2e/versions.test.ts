@@ -78,6 +78,9 @@ test("a file that is another is left alone until somebody says what is to be don
   expect(await paths(configFor(behind.url, [], { admin: { editFile: true, allowFrom: ["10.0.0.1"] } }))).toEqual([422, "admin"]);
   expect(await paths(configFor(behind.url, [], { plugins: [{ file: "evil.ts" }] }))).toEqual([422, "plugins"]);
   expect(await paths(configFor(behind.url, [{ ...MOVED, upstream: "unix:/run/docker.sock" }]))).toEqual([422, "routes[1].upstream"]);
+  expect(await paths(configFor(behind.url, [], { prices: "/etc/passwd" }))).toEqual([422, "prices"]);
+  const models = { smart: { try: [{ upstream: "unix:/run/docker.sock", model: "m" }] } };
+  expect(await paths(configFor(behind.url, [], { models }))).toEqual([422, "models.smart.try[0].upstream"]);
   expect(await paths(configFor(`${behind.url}/\${HOME}`))).toContain(422);
   expect(await paths('{ "routes": [')).toEqual([422, ""]);
   expect((await put(configFor(behind.url), { "if-match": '"another"' })).status).toBe(412);
