@@ -19,14 +19,14 @@ export const invalid = (says: string, why = says): TokenFault => ({ code: "token
 export const MALFORMED: TokenFault = {
   code: "tokenInvalid",
   says: "The token is malformed: it is cut off, mistyped, or too large",
-  why: "the token is malformed: its parts are no base64url, its header or claims are no JSON objects, or it is too large",
+  why: "its parts are no base64url, its header or claims are no JSON objects, or it is too large",
   isGuess: true,
 };
 
 export const WRONG_SIGNATURE: TokenFault = {
   code: "tokenInvalid",
   says: "The signature of the token is wrong",
-  why: "the signature is wrong: the token was changed, or somebody else has signed it",
+  why: "the token was changed, or somebody else has signed it",
   isGuess: true,
 };
 

@@ -80,10 +80,9 @@ export const IssuerConfig = Shape(
       examples: ["https://id.example.com/realms/app"],
     }),
     audience: Type.Array(Type.String({ minLength: 1, maxLength: 512 }), {
-      default: [],
       maxItems: 64,
       description:
-        "Whom the tokens are for: any of these must be in aud. None: aud is not looked at, which lets in tokens for other services.",
+        "Whom the tokens are for: any of these must be in aud. An empty list, which has to be written: aud is not looked at, for issuers whose tokens have none; it lets in tokens for other services.",
       examples: [["api"]],
     }),
     jwks: Type.Union([Type.String({ minLength: 1, maxLength: 2048 }), Type.Null()], {

@@ -25,7 +25,7 @@ describe("the schema that sluice prints", () => {
       { logging: { level: "${LEVEL}" }, server: { maxBodySize: "${SIZE}", tls: { cert: "a", key: "b" } } },
       { routes: [{ path: "${PREFIX}/a", upstream: "${BACKEND}", auth: "${AUTH}", timeout: "${TIMEOUT}", methods: ["${M}"] }] },
       { consumers: [{ id: "${ID}", tier: "pro", keys: ["${A}", { key: "${B}", scopes: ["users:read"] }] }] },
-      { issuers: { main: { issuer: "https://id.example.com", secret: "${SECRET}" } } },
+      { issuers: { main: { issuer: "https://id.example.com", audience: ["api"], secret: "${SECRET}" } } },
       { redis: { url: "${REDIS}" }, telemetry: { otlp: { endpoint: "http://${COLLECTOR}:4318" } } },
       { tiers: { t: { quota: { limit: 1, period: "day" }, limits: [{ algorithm: "concurrency", limit: 1, by: ["ip", "header:X-A"] }] } } },
       { plugins: [], server: { tls: null }, routes: [{ path: "/", upstream: "http://h", plugins: [] }] },
@@ -45,7 +45,7 @@ describe("the schema that sluice prints", () => {
     { consumers: [{ id: "a", tier: "pro", keys: ["short"] }] },
     { consumers: [{ id: "a", tier: "pro", keys: [{ scopes: ["a"] }] }] },
     { tiers: { t: { limits: { algorithm: "fixed-window", limit: 1 } } } },
-    { issuers: { main: { issuer: "https://id.example.com", secret: "a-secret-that-is-too-short" } } },
+    { issuers: { main: { issuer: "https://id.example.com", audience: ["api"], secret: "a-secret-that-is-too-short" } } },
     { plugins: ["./a.ts"] },
     { consumers: {} },
   ])("refuses %j", (config) => {

@@ -246,7 +246,12 @@ test("on a new machine it makes the folder, and says which pools and issuers hav
   });
   const pool = { name: "llm", keys: [{ id: "one", secret: "sk-of-a-provider", limit: 10, window: "1m" }] };
   expect((await gateway.admin("POST", "/admin/pools", pool)).status).toBe(201);
-  const issuer = { issuer: "https://id.example.com", secret: "what-signs-the-tokens-of-the-issuer", tier: { default: "anonymous" } };
+  const issuer = {
+    issuer: "https://id.example.com",
+    audience: [],
+    secret: "what-signs-the-tokens-of-the-issuer",
+    tier: { default: "anonymous" },
+  };
   expect((await gateway.admin("POST", "/admin/issuers", { ...issuer, name: "signing" })).status).toBe(201);
   expect((await gateway.admin("POST", "/admin/issuers", { ...issuer, name: "open", issuer: "https://b", secret: null })).status).toBe(201);
   fine(await backup(gateway, "copy.db"));

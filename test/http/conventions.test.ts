@@ -7,7 +7,7 @@ import { type Admin, admin, errorsOf } from "../admin/harness.ts";
 const CONFIG = {
   upstreams: { declared: { targets: [{ url: "http://127.0.0.1:1" }] } },
   routes: [{ name: "declared", path: "/declared", upstream: "declared" }],
-  issuers: { declared: { issuer: "https://declared.example.com" } },
+  issuers: { declared: { issuer: "https://declared.example.com", audience: ["api"] } },
   pools: { declared: { keys: [{ id: "one", limit: 1, window: "1m" }] } },
   consumers: [{ id: "declared", tier: "free", keys: ["declared_key_0123456789"] }],
 };

@@ -14,6 +14,7 @@ const MAIN = { name: "main", issuer: "https://id.example.com", audience: ["api"]
 const SIGNING = {
   name: "signing",
   issuer: "https://signing.example.com",
+  audience: ["api"],
   secret: SECRET,
   introspection: { endpoint: "https://signing.example.com/introspect", clientId: "sluice", clientSecret: CLIENT_SECRET },
 };
@@ -105,7 +106,7 @@ describe("an issuer that the admin API makes", () => {
   test("signs for itself alone: no other issuer has its iss, whether the API or config.json makes it", async () => {
     using home = folder();
     const path = join(home.path, "sluice.db");
-    const declared = { issuers: { declared: { issuer: "https://declared.example.com" } } };
+    const declared = { issuers: { declared: { issuer: "https://declared.example.com", audience: ["api"] } } };
     {
       using gateway = admin({ path, config: declared });
       expect((await gateway.post("/admin/issuers", MAIN)).status).toBe(201);
@@ -127,10 +128,10 @@ describe("an issuer that the admin API makes", () => {
       }
       return [];
     };
-    expect(faults({ main: { issuer: "https://other.example.com" } })).toEqual([
+    expect(faults({ main: { issuer: "https://other.example.com", audience: ["api"] } })).toEqual([
       { path: ["issuers", "main"], message: "the admin API made an issuer of this name already: delete that one, or rename this one" },
     ]);
-    expect(faults({ other: { issuer: MAIN.issuer } })).toEqual([
+    expect(faults({ other: { issuer: MAIN.issuer, audience: ["api"] } })).toEqual([
       { path: ["issuers", "other", "issuer"], message: 'is the issuer of "main" already' },
     ]);
     expect(faults(declared.issuers)).toEqual([]);
@@ -140,7 +141,7 @@ describe("an issuer that the admin API makes", () => {
     using home = folder();
     const path = join(home.path, "sluice.db");
     using other = admin({ path });
-    using gateway = admin({ path, config: { issuers: { zeta: { issuer: MAIN.issuer, jwks: "./keys.json" } } } });
+    using gateway = admin({ path, config: { issuers: { zeta: { issuer: MAIN.issuer, audience: ["api"], jwks: "./keys.json" } } } });
     expect((await other.post("/admin/issuers", MAIN)).status).toBe(201);
     const { items } = (await gateway.get("/admin/issuers")).json as { items: { name: string; state: { trouble: string | null } }[] };
     const counts = ({ state }: { state: { trouble: string | null } }) =>
@@ -204,7 +205,7 @@ test("an issuer of the admin API can't lead Sluice where the API's upstreams can
   await until(async () => (await state("main")).trouble !== null);
   expect((await state("main")).trouble).toStartWith("http://169.254.169.254/keys is link-local");
   theirs.answer = null;
-  using strict = admin({ config: { admin: { upstreamAllow: [] }, issuers: { declared: { issuer: theirs.url } } } });
+  using strict = admin({ config: { admin: { upstreamAllow: [] }, issuers: { declared: { issuer: theirs.url, audience: ["api"] } } } });
   await until(async () => (await strict.get("/admin/issuers/declared")).json.state.hasKeys);
 });
 

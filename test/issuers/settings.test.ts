@@ -24,11 +24,11 @@ const main = (more: object) => ({ issuers: { main: { issuer: "https://id.example
 
 describe("an issuer", () => {
   test("needs no more than its name and who it is: the rest has defaults", () => {
-    const loaded = loadConfig(JSON.stringify({ issuers: { main: { issuer: "https://id.example.com" } } }), {});
+    const loaded = loadConfig(JSON.stringify({ issuers: { main: { issuer: "https://id.example.com", audience: ["api"] } } }), {});
     if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
     expect(loaded.config.issuers.main).toEqual({
       issuer: "https://id.example.com",
-      audience: [],
+      audience: ["api"],
       jwks: null,
       secret: null,
       clockTolerance: "30s",
@@ -102,6 +102,7 @@ describe("an issuer", () => {
       { introspection: { endpoint: "id.example.com", clientId: "a", clientSecret: "b" } },
       "issuers.main.introspection.endpoint: is not a URL",
     ],
+    ["no audience", { audience: undefined }, "issuers.main.audience: is required"],
     ["a field that there is not", { audiences: ["a"] }, 'issuers.main.audiences: unknown field "audiences", did you mean "audience"?'],
   ])("may not have %s", (_what, more, fault) => {
     const [only = "", ...others] = faultsOf(main(more));
@@ -120,20 +121,22 @@ describe("an issuer", () => {
   });
 
   test("has a name that callers' names can begin with", () => {
-    expect(faultsOf({ issuers: { "a:b": { issuer: "https://h" } } })[0]).toContain(
+    expect(faultsOf({ issuers: { "a:b": { issuer: "https://h", audience: ["api"] } } })[0]).toContain(
       "is not a name: use 1 to 64 letters, digits and . _ @ -,",
     );
-    expect(faultsOf({ issuers: { certificate: { issuer: "https://h" } } })[0]).toContain("is taken: callers with client certificates");
+    expect(faultsOf({ issuers: { certificate: { issuer: "https://h", audience: ["api"] } } })[0]).toContain(
+      "is taken: callers with client certificates",
+    );
   });
 
   test("is the only one of its `iss`", () => {
-    expect(faultsOf({ issuers: { a: { issuer: "https://h" }, b: { issuer: "https://h" } } })).toEqual([
-      'issuers.b.issuer: is the issuer of "a" already',
-    ]);
+    expect(faultsOf({ issuers: { a: { issuer: "https://h", audience: ["api"] }, b: { issuer: "https://h", audience: ["api"] } } })).toEqual(
+      ['issuers.b.issuer: is the issuer of "a" already'],
+    );
   });
 
   test.each([
-    ["no audience", { audience: [] }, "issuers.main.audience: is empty"],
+    ["an audience of nobody", { audience: [] }, "issuers.main.audience: is empty"],
     ["keys over http", { jwks: "http://id.example.com/jwks" }, "issuers.main.jwks: is http"],
     ["discovery over http", { issuer: "http://id.example.com" }, "issuers.main.issuer: is http"],
     [

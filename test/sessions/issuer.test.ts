@@ -313,7 +313,7 @@ describe("the configuration of sign-in", () => {
       "admin.scopes",
     ]);
     expect(faultsOf({ ...whole, roles: { claim: "groups", map: { a: "root" } } })).toHaveLength(1);
-    const secret = { main: { issuer: "https://id.example.com", secret: "a-secret-of-32-characters-at-least" } };
+    const secret = { main: { issuer: "https://id.example.com", audience: ["api"], secret: "a-secret-of-32-characters-at-least" } };
     expect(faultsOf(whole, secret)).toEqual([expect.stringContaining("can't say where people sign in")]);
   });
 });

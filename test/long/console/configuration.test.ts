@@ -5,7 +5,14 @@ import { until } from "../../support/until.ts";
 const screenTest = consoleTests({
   config: {
     admin: { editFile: true },
-    issuers: { own: { issuer: "https://issuer.example.com", secret: "a secret of thirty-two letters or more", algorithms: ["HS256"] } },
+    issuers: {
+      own: {
+        issuer: "https://issuer.example.com",
+        audience: ["api"],
+        secret: "a secret of thirty-two letters or more",
+        algorithms: ["HS256"],
+      },
+    },
     tiers: { anonymous: { limits: [] } },
     routes: [{ name: "hello", path: "/hello", auth: "none", respond: { status: 200, body: "hello" } }],
   },

@@ -94,7 +94,10 @@ test("sluice check warns of issuers that let in more than they should", async ()
   const hmac = { issuer: "old", audience: ["api"], secret: "a-secret-of-at-least-thirty-two-characters" };
   writeFileSync(
     file,
-    JSON.stringify({ ...configFor(issuer, "http://127.0.0.1:1"), issuers: { main: { issuer: "http://id.example.com" }, hmac } }),
+    JSON.stringify({
+      ...configFor(issuer, "http://127.0.0.1:1"),
+      issuers: { main: { issuer: "http://id.example.com", audience: [] }, hmac },
+    }),
   );
   const checked = await run(["check", file], { cwd: gateway.folder });
   for (const warning of ["issuers.main", "is http: whoever is on the way", "is empty, so that tokens", "beside issuers with public keys"])

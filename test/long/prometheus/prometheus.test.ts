@@ -123,7 +123,7 @@ describe("what is deployed for Prometheus and Grafana", () => {
     const shared = {
       tiers: { anonymous: { limits: [] }, small: { limits: [{ algorithm: "fixed-window", limit: 5, window: "1h" }] } },
       consumers: [{ id: "acme", tier: "small", keys: [KEY] }],
-      issuers: { main: { issuer: "http://127.0.0.1:1", tier: { default: "small" } } },
+      issuers: { main: { issuer: "http://127.0.0.1:1", audience: ["api"], tier: { default: "small" } } },
       logging: { accessLog: false },
       webhooks: [{ url: behind.url, secret: `whsec_${"A".repeat(32)}`, events: ["block.made"] }],
       activities: { auth: "none" },

@@ -75,7 +75,13 @@ test("what is made, changed and deleted on one instance is so on all within a se
     keys: [{ id: "k", secret: "sk-real", limit: 5, window: "1h" }],
     services: { s: { cost: 1 } },
   });
-  await made("issuers", { name: "main", issuer: "https://id.example.com", secret: "s".repeat(32), tier: { default: "tight" } });
+  await made("issuers", {
+    name: "main",
+    issuer: "https://id.example.com",
+    audience: [],
+    secret: "s".repeat(32),
+    tier: { default: "tight" },
+  });
   await made("blocks", { ip: "192.0.2.7", reason: "test" });
   const token = (await json(await made("tokens", { name: "viewer", role: "viewer" }))) as { token: string };
   await soon(async () => (await fetch(`${b.url}/new/status`)).status, 200);
