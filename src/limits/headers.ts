@@ -36,6 +36,11 @@ const NANO_DOLLARS = "nano-usd";
 
 const seconds = (milliseconds: number): number => Math.ceil(milliseconds / 1000);
 
+/** Milliseconds that may lie between a limit's look at the clock and the header's: an end at a full second must not become the next one. */
+const BETWEEN = 10;
+
+const resetAt = (wall: number): number => seconds(wall - BETWEEN);
+
 /** Holds what does not change in the lines of answers with the same limits, in the same order and with the same numbers in force. */
 interface Lines {
   readonly policies: readonly Policy[];
@@ -95,7 +100,7 @@ export function limitHeaders(readings: readonly LimitReading[], wallNow: number)
     if (reading.policy.counting.windowed) limits += `;t=${seconds(reading.resetIn)}`;
     if (i > 0 && isCloser(reading, closest)) closest = reading;
   }
-  text += `X-RateLimit-Limit: ${closest.limit}\r\nX-RateLimit-Remaining: ${closest.remaining}\r\nX-RateLimit-Reset: ${seconds(wallNow + closest.resetIn)}\r\n`;
+  text += `X-RateLimit-Limit: ${closest.limit}\r\nX-RateLimit-Remaining: ${closest.remaining}\r\nX-RateLimit-Reset: ${resetAt(wallNow + closest.resetIn)}\r\n`;
   return `${text}${described}${limits}\r\n`;
 }
 

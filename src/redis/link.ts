@@ -305,7 +305,7 @@ function nameNodes(seeds: readonly { host: string; port: number }[]): void {
 
 function connect(config: RedisConfig): RedisClient {
   const { url, sentinel, cluster } = config;
-  const parsed = new URL(url);
+  const parsed = new URL(url ?? "redis://localhost");
   const options: RedisOptions = {
     lazyConnect: true,
     // No auto-pipelining: what comes together goes in one call already (see Batches), and that is cheaper.
@@ -324,7 +324,7 @@ function connect(config: RedisConfig): RedisClient {
     return { host: node.hostname.replace(/^\[|\]$/g, ""), port: Number(node.port) || port };
   };
   if (cluster.length > 0) {
-    const seeds = [nodeOf(parsed.host, 6379), ...cluster.map((node) => nodeOf(node, 6379))];
+    const seeds = [...(url === undefined ? [] : [parsed.host]), ...cluster].map((node) => nodeOf(node, 6379));
     nameNodes(seeds);
     return new Cluster(seeds, {
       lazyConnect: true,

@@ -6,15 +6,18 @@ const Node = Type.String({ pattern: "^[A-Za-z0-9.:[\\]_-]{1,256}$", expects: 'a 
 
 export const RedisConfig = Shape(
   {
-    url: Type.String({
-      pattern: "^rediss?://[^/?#\\s]+(/\\d{0,2})?$",
-      maxLength: 2048,
-      description: "Where Redis is; rediss:// for TLS, with user and password if need be. Take those from the environment.",
-      expects: 'a URL such as "redis://127.0.0.1:6379"',
-      examples: ["redis://127.0.0.1:6379"],
-      secret: true,
-      isUrl: true,
-    }),
+    url: Type.Optional(
+      Type.String({
+        pattern: "^rediss?://[^/?#\\s]+(/\\d{0,2})?$",
+        maxLength: 2048,
+        description:
+          "Where Redis is; rediss:// for TLS, with user and password if need be. Take those from the environment. May be left out with sentinel or cluster, where Redis asks for no password.",
+        expects: 'a URL such as "redis://127.0.0.1:6379"',
+        examples: ["redis://127.0.0.1:6379"],
+        secret: true,
+        isUrl: true,
+      }),
+    ),
     sentinel: Type.Union(
       [
         Shape(
@@ -26,7 +29,7 @@ export const RedisConfig = Shape(
               description: "The sentinels' own password.",
             }),
           },
-          "Asks sentinels where the master is; user and password are the URL's.",
+          "Asks sentinels where the master is; user, password and TLS are the URL's.",
         ),
         Type.Null(),
       ],
@@ -35,9 +38,12 @@ export const RedisConfig = Shape(
     cluster: Type.Array(Node, {
       default: [],
       maxItems: 256,
-      description: "More nodes of the cluster that the URL's is one of; empty: no cluster.",
+      description: "Nodes of the cluster, beside the one at the URL; empty: no cluster.",
     }),
-    timeout: Duration("How long any request waits for Redis at most.", { default: "50ms" }),
+    timeout: Duration(
+      "How late an answer of Redis may be. Three late ones in a row, and Redis counts as away; no request waits for more than three.",
+      { default: "50ms" },
+    ),
     prefix: Type.String({
       pattern: "^[A-Za-z0-9_.-]{1,64}$",
       default: "sluice",
@@ -67,6 +73,10 @@ const schema = Type.Union([RedisConfig, Type.Null()], {
 export const redisSection: Section<"redis", typeof schema> = {
   name: "redis",
   schema,
+  faults: (redis) =>
+    redis === null || redis.url !== undefined || redis.sentinel !== null || redis.cluster.length > 0
+      ? []
+      : [{ path: ["redis", "url"], message: 'is required, unless "sentinel" or "cluster" says where Redis is' }],
   // All else needs another connection.
   restart: { allBut: ["onFailure"] },
 };

@@ -117,14 +117,21 @@ export const UpstreamConfig = Shape(
       description:
         "How a target is chosen. round-robin: each in turn, by weight. least-requests: the one with the fewest under way. consistent-hash: the same one for the same caller.",
     }),
-    hashOn: Type.String({
-      pattern: "^(key|ip|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
-      default: "key",
-      description: "What consistent-hash tells callers apart by: their key (their address without one), their address, or a header.",
-      expects: '"key", "ip" or "header:NAME"',
-    }),
+    hashOn: Type.Union(
+      [Type.String({ pattern: "^(key|ip|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$", expects: '"key", "ip" or "header:NAME"' }), Type.Null()],
+      {
+        default: null,
+        description:
+          "What consistent-hash tells callers apart by: their key (their address without one), their address, or a header; null: their key.",
+        expects: '"key", "ip", "header:NAME" or null',
+      },
+    ),
     connectTimeout: Duration("How long a connection may take to be made.", { default: "5s" }),
-    slowStart: Duration("Over how long a target that comes back grows to its full share; 0s: at once.", { default: "0s" }),
+    slowStart: Type.Union([Duration("A duration."), Type.Null()], {
+      default: null,
+      description: "Over how long a target that comes back grows to its full share; null: it has it at once.",
+      expects: 'a duration such as "30s", or null',
+    }),
     breaker: Type.Union([BreakerConfig, Type.Null()], {
       default: {},
       description: "Cuts off a target that fails, and lets it come back; null: never.",
@@ -229,7 +236,8 @@ export function upstreamFaults(upstream: UpstreamConfig, at: Path = []): Fault[]
       faults.push({ path: [...at, "tls"], message: "is for https targets, and this upstream has none" });
   }
   faults.push(...protocolFaults(upstream, at), ...timeFaults(upstream.connectTimeout, [...at, "connectTimeout"]));
-  if (parseDuration(upstream.slowStart) > DAY) faults.push({ path: [...at, "slowStart"], message: "must be at most 24h" });
+  if (upstream.slowStart !== null && parseDuration(upstream.slowStart) > DAY)
+    faults.push({ path: [...at, "slowStart"], message: "must be at most 24h" });
   for (const part of ["breaker", "healthCheck"] as const) {
     const times = part === "breaker" ? (["recoveryTimeout", "window"] as const) : (["interval", "timeout"] as const);
     for (const field of times) {

@@ -144,8 +144,8 @@ export class Upstream {
     this.healthCheck = compileHealthCheck(config.healthCheck, this.isGrpc);
     // Without checks nobody would find out that it is well again.
     if (this.healthCheck === null) for (const { state } of this.targets) state.isHealthy = true;
-    this.hashOn = config.balance === "consistent-hash" ? compileHashOn(config.hashOn) : null;
-    this.slowStart = parseDuration(config.slowStart);
+    this.hashOn = config.balance === "consistent-hash" ? compileHashOn(config.hashOn ?? "key") : null;
+    this.slowStart = config.slowStart === null ? 0 : parseDuration(config.slowStart);
     this.balance = balancerOf(config.balance, this.targets);
   }
 

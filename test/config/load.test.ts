@@ -91,9 +91,9 @@ describe("a configuration", () => {
       tls: null,
       protocol: "http/1.1",
       balance: "round-robin",
-      hashOn: "key",
+      hashOn: null,
       connectTimeout: "5s",
-      slowStart: "0s",
+      slowStart: null,
       breaker: {
         failureThreshold: 5,
         recoveryTimeout: null,
@@ -200,6 +200,14 @@ describe("a configuration", () => {
     expect(faultsOf("---\n# x\nroutes: []\n")[0]).toContain("this is YAML");
     expect(faultsOf("# x\n[server]\nport = 8080\n")[0]).toContain("this is TOML");
     expect(faultsOf('{ "a": 1')[0]).not.toContain("YAML");
+  });
+
+  test("says where Redis is in one of three ways", () => {
+    const is = (redis: object) => faultsOf(JSON.stringify({ redis }));
+    const [fault, ...more] = is({});
+    expect([fault, more]).toEqual([expect.stringContaining('redis.url: is required, unless "sentinel" or "cluster"'), []]);
+    for (const redis of [{ url: "redis://h" }, { sentinel: { name: "m", nodes: ["h"] } }, { cluster: ["h:7000"] }])
+      expect(is(redis)).toEqual([]);
   });
 
   test("with a fault that came by the environment is told the variable", () => {

@@ -23,7 +23,7 @@ beforeAll(async () => {
   server = await redisServer(["--cluster-enabled", "yes"]);
   await server.client.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
   while (!(await server.client.cluster("INFO")).includes("cluster_state:ok")) await Bun.sleep(5);
-  const config = fillIn(RedisConfig, { url: server.url, cluster: [`127.0.0.1:${server.port}`], timeout: "2s" }).value as RedisConfig;
+  const config = fillIn(RedisConfig, { cluster: [`127.0.0.1:${server.port}`], timeout: "2s" }).value as RedisConfig;
   link = new RedisLink({ config, clock, onChange: () => {} });
   while (!link.isUp) await Bun.sleep(5);
 });

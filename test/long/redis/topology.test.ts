@@ -62,10 +62,9 @@ test("a failover by Sentinel is followed without a restart, and nobody waits for
       return found.length === 2 && replicas.length === 1;
     });
     look.disconnect();
-    const config = configFor(
-      { url: "redis://127.0.0.1:1", sentinel: { name: "mymaster", nodes: ports.map((port) => `127.0.0.1:${port}`) } },
-      [{ algorithm: "fixed-window", limit: 1000, window: "1h" }],
-    );
+    const config = configFor({ sentinel: { name: "mymaster", nodes: ports.map((port) => `127.0.0.1:${port}`) } }, [
+      { algorithm: "fixed-window", limit: 1000, window: "1h" },
+    ]);
     const instances = await Promise.all([start({ config }), start({ config })]);
     const [a, b] = instances as [Running, Running];
     try {
