@@ -289,6 +289,8 @@ export function settle(state: PoolState, { key, from }: Grant, used: Cost, reque
  */
 const FIRST_REST = 1000;
 const LONGEST_REST = 60_000;
+/** Milliseconds that a key rests at least: an upstream that says "at once" would be asked with each key for each request. */
+const SHORTEST_REST = 100;
 const FIRST_QUARANTINE = 5000;
 const LONGEST_QUARANTINE = 300_000;
 
@@ -313,7 +315,7 @@ const standingFor = (state: PoolState, key: PoolKey): Standing => {
  */
 export function rest(state: PoolState, key: PoolKey, asked: number | null, now: number): number {
   const standing = standingFor(state, key);
-  const wait = asked ?? Math.min(LONGEST_REST, FIRST_REST * 2 ** standing.rests);
+  const wait = Math.max(SHORTEST_REST, asked ?? Math.min(LONGEST_REST, FIRST_REST * 2 ** standing.rests));
   if (asked === null) standing.rests++;
   standing.restUntil = Math.max(standing.restUntil, now + wait);
   standing.lastError = { status: 429, at: now };

@@ -131,7 +131,8 @@ export class Forwarder {
     const { clock, random } = this.deps;
     const { exchange, route, upstream, isRepeatable, deadline } = sending;
     if (sending.turn !== null) return mayAskAnother(sending, result, clock.now()) ? 0 : null;
-    if (route.retry === null || exchange.attempts >= route.retry.attempts) return null;
+    const attempts = exchange.attempts - sending.keyChanges;
+    if (route.retry === null || attempts >= route.retry.attempts) return null;
     const { method, fields } = exchange.incoming.head;
     const why =
       result instanceof UpstreamFailure ? result.kind : (setbackOf(sending, result, callStatus(sending, result)) ?? result.status);
@@ -141,7 +142,7 @@ export class Forwarder {
     let wait = 0;
     if (!upstream.hasFresh(sending.tried)) {
       const asked = result instanceof UpstreamFailure ? null : askedBy(result, clock.wall());
-      wait = delayBefore(route.retry, exchange.attempts, why, asked, random);
+      wait = delayBefore(route.retry, attempts, why, asked, random);
     }
     const isInTime = clock.now() + wait < deadline;
     return isInTime && !exchange.isOver && upstream.hasTarget && route.budget.spend() ? wait : null;

@@ -8,6 +8,9 @@ import type { Attempt } from "./attempt.ts";
 import type { Sending } from "./sending.ts";
 import type { Target } from "./upstream.ts";
 
+/** The status by which an upstream says that a key's limit is reached. */
+const LIMITED = 429;
+
 /** How long the upstream may take to say whether it takes a key, in milliseconds. */
 const PROBE_TIMEOUT = 5000;
 
@@ -23,7 +26,8 @@ export class RefusedKeys {
   constructor(private readonly deps: RefusedKeysDeps) {}
 
   /**
-   * Gives "again" when the request goes out with another key: within the route's retries, but at once, and whatever its method, for a request that was refused has done nothing.
+   * Gives "again" when the request goes out with another key: at once, and whatever its method, for a request that was refused has done nothing. In place of one that is limited as
+   * long as there is one; otherwise within the route's retries.
    * "answer" when the response is for the caller. Rejects with `PoolExhausted` or `CredentialRefused`, and gives the response up, when that would tell the caller of keys that are
    * not the caller's.
    */
@@ -39,8 +43,11 @@ export class RefusedKeys {
   private async decided(sending: Sending, use: CredentialUse, target: Target, status: number): Promise<"again" | "answer"> {
     const { notes } = sending.exchange;
     const ask = (key: PoolKey) => this.statusOf(sending, target, key);
-    const next = this.mayRepeat(sending) ? await nextKey(use) : "none";
-    if (next === "taken") return "again";
+    const next = this.mayRepeat(sending, status) ? await nextKey(use) : "none";
+    if (next === "taken") {
+      if (status === LIMITED) sending.keyChanges++;
+      return "again";
+    }
     if (next === "same-refusal" && isDoubtful(status)) {
       use.repeated(ask, this.deps.onFault);
       // 403 is for the caller to read. What 401 and 402 say names the key, or the account.
@@ -55,10 +62,14 @@ export class RefusedKeys {
     throw use.exhausted();
   }
 
-  private mayRepeat({ exchange, route: { retry, budget }, deadline, isRepeatable, turn }: Sending): boolean {
-    if (turn !== null) return isRepeatable && !exchange.isOver && this.deps.clock.now() < deadline;
-    if (retry === null || exchange.attempts >= retry.attempts || this.deps.clock.now() >= deadline) return false;
-    return !exchange.isOver && isRepeatable && budget.spend();
+  /**
+   * Tells whether the request may go out with another key. In place of a limited one that is no retry: the upstream has not begun with the
+   * request, and each such refusal has a key rest. Of other refusals it may be the cause itself.
+   */
+  private mayRepeat({ exchange, route: { retry, budget }, deadline, isRepeatable, turn, keyChanges }: Sending, status: number): boolean {
+    if (!isRepeatable || exchange.isOver || this.deps.clock.now() >= deadline) return false;
+    if (turn !== null || status === LIMITED) return true;
+    return retry !== null && exchange.attempts - keyChanges < retry.attempts && budget.spend();
   }
 
   /** Asks a target whether it takes a key: by a request of our own, in which nothing is the caller's. Gives the answer's status; `null` when there was none. */

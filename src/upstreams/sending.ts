@@ -28,6 +28,8 @@ export class Sending {
   private readonly onInterim: UpstreamRequest["onInterim"];
   /** The kept connection that it took had been closed: the next one is new. */
   private wasStale = false;
+  /** How often another key of the pool was taken for one that the upstream limits: these are no retries. */
+  keyChanges = 0;
 
   /** Takes `conditions`: header lines in place of the caller's own conditions; `null` leaves those. `gathered`: the body, where it was waited for. `now`: as of `clock.now()`. `turn`: it is one of several attempts. */
   constructor(

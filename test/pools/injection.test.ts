@@ -557,24 +557,54 @@ describe("a route with a credential", () => {
     });
   });
 
-  test("stays within the route's retries, and without any sends once", async () => {
-    const refuseAll = (upstream: Provider) => {
-      for (const n of [1, 2, 3, 4]) upstream.refuse.set(`sk-secret-${n}`, { status: 429, headers: { "retry-after": "4" } });
-    };
-    await within([10, 10, 10, 10], async (gateway, upstream) => {
-      refuseAll(upstream);
-      expect((await call(gateway, { total: 1 })).status).toBe(429);
+  test("tries again what fails behind a key that took the place of limited ones, as often as the route says", async () => {
+    await within(
+      [10, 10, 10],
+      async (gateway, upstream) => {
+        for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status: 429, headers: { "retry-after": "60" } });
+        upstream.refuse.set("sk-secret-3", { status: 503 });
+        const answer = await fetch(`${gateway.url}/v1/models`);
+        expect([answer.status, upstream.seen.map(({ key }) => key.at(-1))]).toEqual([503, ["1", "2", "3", "3", "3"]]);
+      },
+      { retry: { baseDelay: "1ms" } },
+    );
+  });
+
+  test("has a key rest for a moment though the upstream says that it may come back at once", async () => {
+    await within([10, 10, 10], async (gateway, upstream) => {
+      for (const n of [1, 2, 3]) upstream.refuse.set(`sk-secret-${n}`, { status: 429, headers: { "retry-after": "0" } });
+      for (let i = 0; i < 5; i++) expect((await call(gateway, { total: 1 })).status).toBe(429);
       expect(upstream.seen).toHaveLength(3);
     });
+  });
+
+  test("does not send twice what another key may not make better, without retries", async () => {
     await within(
-      [10, 10, 10, 10],
+      [10, 10],
       async (gateway, upstream) => {
-        refuseAll(upstream);
-        const answer = await call(gateway, { total: 1 });
-        // Another key is ready at once.
-        expect([answer.status, answer.headers.get("retry-after"), upstream.seen.length]).toEqual([429, "1", 1]);
+        for (const n of [1, 2]) upstream.refuse.set(`sk-secret-${n}`, { status: 403 });
+        await call(gateway, { total: 1 });
+        expect(upstream.seen.filter(({ headers }) => headers["user-agent"] !== "Sluice")).toHaveLength(1);
       },
       { retry: null },
+    );
+  });
+
+  test.each([
+    ["with retries", {}],
+    ["without any", { retry: null }],
+  ])("goes on with key after key while the upstream limits them, %s, and says when the first is back", async (_, route) => {
+    await within(
+      [10, 10, 10, 10, 10],
+      async (gateway, upstream) => {
+        const limit = (n: number) => upstream.refuse.set(`sk-secret-${n}`, { status: 429, headers: { "retry-after": String(10 * n) } });
+        for (const n of [1, 2, 3, 4]) limit(n);
+        expect([(await call(gateway, { total: 1 })).status, upstream.seen.length]).toEqual([200, 5]);
+        limit(5);
+        const answer = await call(gateway, { total: 1 });
+        expect([answer.status, answer.headers.get("retry-after"), upstream.seen.length]).toEqual([429, "10", 6]);
+      },
+      route,
     );
   });
 
