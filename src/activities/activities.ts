@@ -162,7 +162,7 @@ export class Activities {
       const key = given === null ? null : keyOf(caller, given);
       const admission = await this.ask({ kind: "take", id: this.next++, post: { body: text, key } });
       // What is refused never was on its way into the queue.
-      if (admission.kind === "accepted") this.troubles.delete("");
+      if (admission.kind === "accepted") this.fine(null);
       if (admission.kind !== "invalid") this.sayFull(admission.kind === "full" && admission.what === "database");
       return reply(admission);
     } catch (error) {
@@ -220,6 +220,10 @@ export class Activities {
     this.deps.emit({ type: "activitiesFull", isFull });
   }
 
+  private fine(sink: string | null): void {
+    if (this.troubles.delete(sink ?? "")) this.deps.emit({ type: "activitiesFine", sink });
+  }
+
   private tellTrouble(sink: string | null, message: string, attempts: number): void {
     this.deps.emit({ type: "activitiesTrouble", sink, message, attempts });
   }
@@ -239,7 +243,7 @@ export class Activities {
 
   private receive(answer: Answer): void {
     if (answer.kind === "fine") {
-      this.troubles.delete(answer.sink ?? "");
+      this.fine(answer.sink);
       return;
     }
     if (answer.kind === "opened") {

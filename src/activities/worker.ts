@@ -218,11 +218,18 @@ async function commit(): Promise<void> {
   }
 }
 
+let hasPruneFailed = false;
+
 function prune(): void {
   engine?.prune().then(
     (hasMore) => {
+      if (hasPruneFailed) say({ kind: "fine", sink: null });
+      hasPruneFailed = false;
       if (hasMore) setTimeout(prune, 100);
     },
-    (error: unknown) => say({ kind: "trouble", sink: null, message: said(error), attempts: 0 }),
+    (error: unknown) => {
+      hasPruneFailed = true;
+      say({ kind: "trouble", sink: null, message: said(error), attempts: 0 });
+    },
   );
 }

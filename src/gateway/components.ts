@@ -1,5 +1,6 @@
 import type { Activities } from "../activities/activities.ts";
 import { nameOf } from "../activities/sinks/names.ts";
+import { SINK } from "../health/probes.ts";
 import type { Ground } from "./ground.ts";
 import type { Services } from "./services.ts";
 
@@ -45,6 +46,6 @@ export class Components {
 function activitiesStates(sinks: readonly string[], activities: Activities | null): Record<string, string> {
   if (activities === null) return { queue: "degraded" };
   const { away } = activities;
-  const states = sinks.map((sink) => [`sink ${sink}`, away.includes(sink) ? "away" : "ok"]);
+  const states = sinks.map((sink) => [`${SINK}${sink}`, away.includes(sink) ? "away" : "ok"]);
   return { queue: activities.queueFault === null ? "ok" : "degraded", ...Object.fromEntries(states) };
 }

@@ -34,6 +34,18 @@ export interface ReadinessDeps {
 /** The states that keep no request from being served. */
 const FINE: readonly string[] = ["ok", "away", "degraded"];
 
+/** What a component's name begins with that is a sink of activities, before the sink's own name. */
+export const SINK = "sink ";
+
+/** Gives the states with those of all sinks as one, without their names. */
+function withoutNames(states: Readonly<Record<string, string>>): Record<string, string> {
+  const shown: Record<string, string> = {};
+  for (const [name, state] of Object.entries(states))
+    if (!name.startsWith(SINK)) shown[name] = state;
+    else if (shown.sinks === undefined || state !== "ok") shown.sinks = state;
+  return shown;
+}
+
 /**
  * Makes the answerer of `/ready`, which tells whether requests should come here, and what an operator must know. Names and files are shown
  * only to programs on this machine and to whoever shows an admin token.
@@ -53,7 +65,7 @@ export const readyAnswerer =
     const body = {
       status: isReady ? "ready" : "unavailable",
       failing,
-      components: states,
+      components: isInsider ? states : withoutNames(states),
       ...(isInsider ? { upstreams: required() } : {}),
       // A faulty file is no reason to take a gateway out of service that serves the one before.
       configuration: {

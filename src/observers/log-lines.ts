@@ -58,6 +58,8 @@ const linesOfState = ({ log, file, onFailure }: LogLinesDeps): Subscriber => ({
     sink === null
       ? log.error({ error: message }, "activities can't be taken in or handed on for now")
       : log.error({ sink, attempts, error: message }, "activities can't be applied for now: they are kept"),
+  activitiesFine: ({ sink }) =>
+    sink === null ? log.info("activities are taken in and handed on again") : log.info({ sink }, "activities are applied again"),
   webhookAway: ({ webhook, why }) => {
     if (why === null) log.info({ webhook }, "the webhook's receiver takes events again");
     else log.warn({ webhook, why }, "a webhook's receiver does not take events: they are kept, and tried again over a day");

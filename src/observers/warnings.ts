@@ -17,6 +17,7 @@ export const warningRules = (deps: WarningRulesDeps): Subscriber => ({
   ...ofCertificates(deps),
   ...ofPeers(deps),
   ...ofWebhooks(deps),
+  ...ofActivities(deps),
   ...ofConfiguration(deps),
 });
 
@@ -166,6 +167,34 @@ const ofWebhooks = ({ warnings }: WarningRulesDeps): Subscriber => {
       else full.delete(webhook);
       if (full.size === 0) warnings.clear("webhookFull");
       else warnings.raise("webhookFull", "As many events wait for a webhook as are kept: the oldest are dropped.", [...full].join(", "));
+    },
+  };
+};
+
+const ofActivities = ({ warnings }: WarningRulesDeps): Subscriber => {
+  /** The sinks to which nothing can be applied, with the reason for each. */
+  const away = new Map<string, string>();
+  const tell = (): void => {
+    if (away.size === 0) warnings.clear("sinkAway");
+    else
+      warnings.raise(
+        "sinkAway",
+        "Activities can't be applied to a sink for now: they are kept, and tried again.",
+        [...away].map(([sink, why]) => `${sink}: ${why}`).join(", "),
+        true,
+      );
+  };
+  return {
+    activitiesTrouble: ({ sink, message }) => {
+      if (sink === null) warnings.raise("queueAway", "Activities can't be taken in or handed on for now.", message, true);
+      else {
+        away.set(sink, message);
+        tell();
+      }
+    },
+    activitiesFine: ({ sink }) => {
+      if (sink === null) warnings.clear("queueAway");
+      else if (away.delete(sink)) tell();
     },
   };
 };

@@ -53,6 +53,22 @@ async function settled(gateway: Running): Promise<State> {
 }
 const tables = (gateway: { folder: string }) => new Database(join(gateway.folder, "data/activities.db"), { readonly: true });
 
+test("a sink that is away is told at /ready, and what it is called to nobody from outside", async () => {
+  const sinks = [{ type: "postgres", name: "ledger", url: "postgres://127.0.0.1:1/ledger" }];
+  await using gateway = await start({ config: { ...CONFIG, activities: { sinks } } });
+  expect((await post(gateway, [insert("t", 1)])).status).toBe(202);
+  const ready = async (headers = {}) => (await (await fetch(`${gateway.url}/ready`, { headers })).json()) as { warnings: object[] };
+  while ((await ready()).warnings.length === 0) await Bun.sleep(10);
+  expect(await ready()).toMatchObject({
+    status: "ready",
+    components: { queue: "ok", "sink ledger": "away" },
+    warnings: [{ code: "sinkAway", detail: expect.stringContaining("ledger: ") }],
+  });
+  const outside = await ready({ host: "api.example.com" });
+  expect(outside).toMatchObject({ components: { queue: "ok", sinks: "away" }, warnings: [{ code: "sinkAway" }] });
+  expect(JSON.stringify(outside)).not.toContain("ledger");
+});
+
 describe("POST /api/activities", () => {
   test("takes a batch when it is durable, applies it, and tells what became of it", async () => {
     await using gateway = await start({ config: CONFIG });

@@ -109,7 +109,10 @@ test("the same batches go to a warehouse and to tables here; the one that is awa
     const ready = await fetch(`${gateway.url}/ready`);
     expect([ready.status, await ready.json()]).toMatchObject([
       200,
-      { components: { queue: "ok", "sink warehouse": "away", "sink sqlite": "ok" } },
+      {
+        components: { queue: "ok", "sink warehouse": "away", "sink sqlite": "ok" },
+        warnings: [{ code: "sinkAway", detail: expect.stringContaining("warehouse: ") }],
+      },
     ]);
     const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
     expect(metrics).toContain('sluice_activities_sink_up{sink="warehouse"} 0');
@@ -117,6 +120,10 @@ test("the same batches go to a warehouse and to tables here; the one that is awa
     expect(metrics).toContain('sluice_activities_sink_total{sink="sqlite",result="applied"} 3');
     server.behave();
     await until(gateway, ({ sinks }) => sinks.every(({ waiting, state }) => waiting === 0 && state === "following"));
+    expect(await (await fetch(`${gateway.url}/ready`)).json()).toMatchObject({
+      components: { "sink warehouse": "ok" },
+      warnings: [],
+    });
     expect(server.rows("t").length).toBe(3);
 
     // A replay goes to the sink that it is meant for.
