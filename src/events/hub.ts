@@ -1,5 +1,5 @@
 /** The types of events, named after their subjects. */
-export const EVENT_TYPES = ["request", "limit", "breaker", "target", "health", "change", "pool", "redis", "issuer"] as const;
+export const EVENT_TYPES = ["request", "limit", "breaker", "target", "health", "change", "pool", "quota", "redis", "issuer"] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /** Names what readers can filter an event by, as far as it has it. */

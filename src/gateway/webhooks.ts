@@ -4,8 +4,9 @@ import { PooledClient } from "../http/client.ts";
 import type { Replication } from "../records/replication.ts";
 import { type Bus, NoAnswer } from "../shared/bus.ts";
 import { Deliveries } from "../webhooks/deliveries.ts";
+import type { EventData } from "../webhooks/event-types.ts";
 import type { WebhookEvent } from "../webhooks/events.ts";
-import { QuotaWatch } from "../webhooks/quotas.ts";
+import { OF_POOL, QuotaWatch } from "../webhooks/quotas.ts";
 import { Sender } from "../webhooks/sender.ts";
 import { secretsOf } from "../webhooks/signature.ts";
 import { eventOfChange, ofEachProcess, ofKeeper } from "../webhooks/sources.ts";
@@ -48,10 +49,15 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
   const { webhooks, deliveries } = openDelivering(ground, services);
   const { events } = webhooks;
   const isWorker = bus.role === "worker";
-  const put = (event: WebhookEvent): Promise<void> | void => {
-    if (!events.wants(event.type)) return;
-    if (isWorker) return tellKeeper(bus, event);
+  const follow = followQuotas(ground);
+  const take = (event: WebhookEvent): void => {
     events.put(event);
+    follow(event);
+  };
+  const put = (event: WebhookEvent): Promise<void> | void => {
+    if (!events.wants(event.type) && !(isOfQuota(event) && !ground.events.isIdle)) return;
+    if (isWorker) return tellKeeper(bus, event);
+    take(event);
   };
   const tell = (event: WebhookEvent): void => {
     try {
@@ -60,14 +66,19 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
       fault(error);
     }
   };
-  const quotas = new QuotaWatch({ clock, tell: async (event) => put(event) });
+  let hasHooks = false;
+  const quotas = new QuotaWatch({ clock, tell: async (event) => put(event), isWanted: () => hasHooks || !ground.events.isIdle });
+  occurrences.subscribe({ poolSpent: (spent) => quotas.sawPool(spent) });
   const refresh = (isReload: boolean): void => {
     redactor.learn(
       "webhooks",
       records.webhooks.all().flatMap(({ document }) => secretsOf(document.secret)),
     );
     webhooks.configure(isReload);
-    quotas.isOn = events.wants("quota.80", "quota.100");
+    const had = hasHooks;
+    hasHooks = events.wants("quota.80", "quota.100");
+    // What only those who follow the events were told is news for a webhook.
+    if (hasHooks && !had) quotas.forget();
   };
   refresh(false);
   occurrences.subscribe({
@@ -77,9 +88,30 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
   });
   const sources = { clock, file: ground.options.file, tell };
   occurrences.subscribe(ofEachProcess(sources));
-  if (!isWorker) followAsKeeper(ground, services, { webhooks, deliveries, quotas }, sources);
+  if (!isWorker) followAsKeeper(ground, services, { webhooks, take }, sources);
   return { webhooks, deliveries, quotas };
 }
+
+const isOfQuota = ({ type }: WebhookEvent): boolean => type === "quota.80" || type === "quota.100";
+
+/** Makes what shows those who follow the events how far quotas are used: each once, however many processes have seen it. */
+function followQuotas({ clock, events }: Pick<Ground, "clock" | "events">): (event: WebhookEvent) => void {
+  /** The names of what was shown, and until when that is remembered. */
+  const shown = new Map<string, number>();
+  return (event) => {
+    const { type, data, once } = event;
+    if (!isOfQuota(event) || once === undefined || events.isIdle) return;
+    const now = clock.wall();
+    if (now < (shown.get(once.name) ?? 0)) return;
+    if (shown.size >= MAX_SHOWN) shown.clear();
+    shown.set(once.name, once.until);
+    const { subject, scope } = data as EventData<"quota.80">;
+    events.publish("quota", { consumer: scope === OF_POOL ? null : subject }, () => ({ level: type === "quota.80" ? 80 : 100, ...data }));
+  };
+}
+
+/** The most of what was shown that is remembered. */
+const MAX_SHOWN = 50_000;
 
 /**
  * Has the keeper write an event down. Where it dies before it answers, nobody knows whether it has: what is told once is told to the next
@@ -123,7 +155,7 @@ function openDelivering(ground: Ground, { records, replication }: WebhookService
 function followAsKeeper(
   ground: Ground,
   { records, activities }: WebhookServices,
-  { webhooks }: Hooks,
+  { webhooks, take }: Pick<Hooks, "webhooks"> & { readonly take: (event: WebhookEvent) => void },
   sources: Parameters<typeof ofKeeper>[0],
 ): void {
   const { audit, bus, clock, every, occurrences, storage } = ground;
@@ -133,7 +165,7 @@ function followAsKeeper(
     if (event !== null) events.put(event);
   };
   bus.answer(TELL, (event: WebhookEvent) => {
-    events.put(event);
+    take(event);
     return true;
   });
   occurrences.subscribe(ofKeeper(sources));

@@ -141,30 +141,34 @@ export class LimitsGate {
     const now = clock.wall();
     const { readings } = verdict;
     exchange.limitHead = limitHeaders(readings, now);
-    if (quotas.isOn) quotas.saw(verdict);
+    const isSeen = quotas.isOn;
+    if (isSeen) quotas.saw(verdict);
     exchange.trace?.leave(clock.now(), { "sluice.limits": namesOf(readings), "sluice.allowed": verdict.allowed });
     if (readings.some(isDenied)) this.deps.onDenied(exchange, readings);
     if (readings.some(isInShadow)) this.deps.onShadow(exchange, readings);
     if (verdict.allowed) {
       // Most limits have nothing to give back or to settle.
-      if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined) this.follow(exchange, verdict);
+      if (verdict.held.length > 0 || verdict.metered.length > 0 || verdict.remote !== undefined) this.follow(exchange, verdict, isSeen);
       return null;
     }
     exchange.notes.isLimited = true;
     return refusalOf(verdict, now, exchange.spending?.reserve ?? 0);
   }
 
-  /** Lets the call of a model take more as it goes on; settles and gives back what a request has taken when it ends. */
-  private follow(exchange: Exchange<Arrival>, verdict: Verdict): void {
+  /**
+   * Lets the call of a model take more as it goes on; settles and gives back what a request has taken when it ends. `isSeen`: what it takes
+   * was told to `quotas`, which then must see what becomes of it, whether or not somebody still wants to know.
+   */
+  private follow(exchange: Exchange<Arrival>, verdict: Verdict, isSeen: boolean): void {
     const { limiter, quotas } = this.deps;
     const { spending } = exchange;
-    if (spending !== null && chargesInMoney(verdict).length > 0) spending.grow = (more) => this.grow(exchange, verdict, more);
+    if (spending !== null && chargesInMoney(verdict).length > 0) spending.grow = (more) => this.grow(exchange, verdict, more, isSeen);
     exchange.onEnded(() => {
       const { units } = exchange;
       const money = spending?.cost() ?? null;
       try {
         // Before: what is settled is no longer in the verdict.
-        if (quotas.isOn) quotas.settled(verdict, units, money);
+        if (isSeen) quotas.settled(verdict, units, money);
         if (units !== null || money !== null) limiter.settle(verdict, units, money);
       } finally {
         // What is not released stays held for as long as this process lives.
@@ -174,11 +178,11 @@ export class LimitsGate {
   }
 
   /** Takes more from the limits in money. Gives whether all of them had it: not where they can't be checked. */
-  private grow(exchange: Exchange<Arrival>, verdict: Verdict, more: number): boolean | Promise<boolean> {
+  private grow(exchange: Exchange<Arrival>, verdict: Verdict, more: number, isSeen: boolean): boolean | Promise<boolean> {
     const { limiter, quotas } = this.deps;
     if (exchange.isOver) return false;
     const note = (isGrown: boolean): boolean => {
-      if (isGrown && quotas.isOn) quotas.grew(verdict, more);
+      if (isGrown && isSeen) quotas.grew(verdict, more);
       return isGrown;
     };
     try {

@@ -46,6 +46,8 @@ export interface Spent {
   /** The time at which the window opened, with the first grant in it. */
   start: number;
   used: number;
+  /** Of nano-dollars alone: what requests have used of them that are over. `used` also holds what is reserved for those under way. */
+  settled?: number;
 }
 
 /** Holds what the upstream's refusals say of a key: plain, so that it can be kept. Times in milliseconds. */
@@ -237,6 +239,7 @@ function taken(spent: Spent, amount: number, now: number): Taken {
   if (usedNow(spent, spent.window, now) === 0) {
     spent.start = now;
     spent.used = 0;
+    if (spent.of === "usd") spent.settled = 0;
   }
   spent.used += amount;
   return { of: spent.of, window: spent.window, start: spent.start, amount };
@@ -247,11 +250,13 @@ function taken(spent: Spent, amount: number, now: number): Taken {
  * of them hold it. Of a budget whose window has closed since then the next window pays for the rest.
  */
 export function growth(state: PoolState, { key, from }: Grant, usd: number, now: number): readonly Taken[] | null {
-  const isOurs = ({ of, window }: Spent | Budget) => of === "usd" && from.some((each) => each.of === of && each.window === window);
-  const spent = spentOf(state, key);
-  for (const [i, budget] of key.budgets.entries())
-    if (isOurs(budget) && usedNow(spent[i] as Spent, budget.window, now) + usd > budget.limit) return null;
-  return [...from, ...spent.filter(isOurs).map((each) => taken(each, usd, now))];
+  const isOurs = ({ of, window }: Spent) => of === "usd" && from.some((each) => each.of === of && each.window === window);
+  // Not by `spentOf`: the grant may be of a configuration before, whose budgets are not those that are counted now.
+  const ours = (state.spent.get(key.id) ?? []).filter(isOurs);
+  for (const each of ours)
+    for (const { of, window, limit } of key.budgets)
+      if (of === each.of && window === each.window && usedNow(each, window, now) + usd > limit) return null;
+  return [...from, ...ours.map((each) => taken(each, usd, now))];
 }
 
 /**
@@ -261,9 +266,12 @@ export function growth(state: PoolState, { key, from }: Grant, usd: number, now:
 export function settle(state: PoolState, { key, from }: Grant, used: Cost, requests: number): void {
   const spent = state.spent.get(key.id) ?? [];
   for (let i = 0; i < from.length; i++) {
-    const { of, window, start, amount } = from[i] as Taken;
+    const { of, window, amount } = from[i] as Taken;
     const total = of === "requests" ? requests : used[of];
-    if (total === null) continue;
+    if (total === null) {
+      settled(spent, from[i] as Taken, amount);
+      continue;
+    }
     // What was taken first is used first; what is used beyond all of it is the last window's.
     let left = total;
     let isLast = true;
@@ -273,14 +281,44 @@ export function settle(state: PoolState, { key, from }: Grant, used: Cost, reque
       if (j < i) left -= each.amount;
       else isLast = false;
     }
-    const share = Math.max(0, isLast ? left : Math.min(amount, left));
-    for (const each of spent)
-      if (each.of === of && each.window === window && each.start === start) {
-        each.used = Math.max(0, each.used + share - amount);
-        break;
-      }
+    settled(spent, from[i] as Taken, Math.max(0, isLast ? left : Math.min(amount, left)));
   }
   state.probing.delete(key.id);
+}
+
+/** Replaces what was taken of a window by its share of what was used, unless the window has closed. */
+function settled(spent: readonly Spent[], { of, window, start, amount }: Taken, share: number): void {
+  for (const each of spent) {
+    if (each.of !== of || each.window !== window || each.start !== start) continue;
+    each.used = Math.max(0, each.used + share - amount);
+    if (of === "usd") each.settled = (each.settled ?? 0) + share;
+    return;
+  }
+}
+
+/** Milliseconds that the window of a budget lasts at least whose end comes near is told: of shorter ones there would be no end of that. */
+const TOLD_FROM = 3_600_000;
+
+/** Says how much of a budget in money is spent. Whole nano-dollars, and milliseconds. */
+export interface NearlySpent {
+  readonly limit: number;
+  readonly used: number;
+  /** How long its window goes on. */
+  readonly endsIn: number;
+  readonly window: number;
+}
+
+/** Gives the budgets in money of which four fifths are spent, without what is reserved for requests that are under way. */
+export function nearlySpent({ spent }: PoolState, { id, budgets }: PoolKey, now: number): readonly NearlySpent[] {
+  const found: NearlySpent[] = [];
+  for (const { of, limit, window } of budgets) {
+    if (of !== "usd" || window < TOLD_FROM) continue;
+    const each = spent.get(id)?.find((one) => one.of === of && one.window === window);
+    if (each === undefined || usedNow(each, window, now) === 0) continue;
+    const used = each.settled ?? 0;
+    if (used * 5 >= limit * 4) found.push({ limit, used, window, endsIn: each.start + window - now });
+  }
+  return found;
 }
 
 /**
@@ -426,10 +464,13 @@ export const poolShape = {
         const added = ours.used - (before?.used ?? 0);
         const other = theirs.find(({ of, window }) => of === ours.of && window === ours.window);
         if (other === undefined) theirs.push(ours);
-        else if (now < other.start + other.window && other.used > 0) other.used = Math.max(0, other.used + added);
-        else {
+        else if (now < other.start + other.window && other.used > 0) {
+          other.used = Math.max(0, other.used + added);
+          if (ours.settled !== undefined) other.settled = (other.settled ?? 0) + ours.settled - (before?.settled ?? 0);
+        } else {
           other.start = ours.start;
           other.used = ours.used;
+          if (ours.settled !== undefined) other.settled = ours.settled;
         }
       }
       remote.spent.set(id, theirs);

@@ -17,6 +17,8 @@ import {
   growth,
   type Lease,
   lease,
+  type NearlySpent,
+  nearlySpent,
   opensNext,
   type PoolKey,
   type PoolPolicy,
@@ -217,10 +219,11 @@ export class Pools {
   /** Replaces what was reserved for a request by what it used; `used.usd` null: what was reserved of money stays. */
   settle(pool: Pool, grant: Grant, used: Cost, requests: number): void {
     if (this.deps.link !== null) {
-      this.later(
-        this.perform(pool, (state) => settle(state, grant, used, requests)),
-        () => {},
-      );
+      const work = (state: PoolState, now: number) => {
+        settle(state, grant, used, requests);
+        return pool.countsMoney === "no" ? [] : nearlySpent(state, grant.key, now);
+      };
+      this.later(this.perform(pool, work), (spent) => this.tellSpent(pool.policy.name, grant, spent));
       return;
     }
     const { name } = pool.policy;
@@ -270,16 +273,24 @@ export class Pools {
   private change<T>(name: string, work: (state: PoolState, now: number) => T, isChange: (result: T) => boolean): T {
     const waiting = this.unsettled.get(name);
     if (waiting === undefined) return this.states.change(name, work, isChange);
+    const isInMoney = this.countsMoney(name);
+    let spent: (readonly NearlySpent[])[] = [];
     const result = this.states.change(
       name,
       (state, now) => {
         for (const { grant, used, requests } of waiting) settle(state, grant, used, requests);
+        if (isInMoney) spent = waiting.map(({ grant }) => nearlySpent(state, grant.key, now));
         return work(state, now);
       },
       () => true,
     );
     this.unsettled.delete(name);
+    for (const [i, each] of spent.entries()) this.tellSpent(name, (waiting[i] as Settlement).grant, each);
     return result;
+  }
+
+  private tellSpent(name: string, { key }: Grant, spent: readonly NearlySpent[]): void {
+    for (const each of spent) this.deps.emit({ type: "poolSpent", pool: name, key: key.id, ...each });
   }
 
   /**

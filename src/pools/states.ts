@@ -115,19 +115,25 @@ export class MemoryStates implements PoolStates {
 /** Stands for a state that the table does not have. */
 const NONE: PoolState = newPoolState();
 
-/** What budgets count, by the numbers that stand for it in the table. */
-const UNITS: readonly Budget["of"][] = ["requests", "tokens", "usd"];
+/** What budgets count, by the numbers that stand for it in the table. Money stands there twice: as a version before wrote it, and with what is settled of it. */
+const UNITS: readonly Budget["of"][] = ["requests", "tokens", "usd", "usd"];
+const WITH_SETTLED = 3;
+/** How many numbers there are for each budget in `Written`. */
+const EACH = 3;
 
 /** Holds what was written of a key last: most changes are of one key, and the others are written as before. */
 interface Written {
-  /** Start and use of each budget, one after the other. */
+  /** Start, use and what is settled of each budget, one after the other. */
   readonly numbers: number[];
   text: string;
 }
 
 const written = new WeakMap<readonly Spent[], Written>();
 
-/** Writes a key as a part of a flat list: its id, the number of its budgets, and of each what it counts, its window, start and use. */
+/**
+ * Writes a key as a part of a flat list: its id, how many budgets it has, and of each what it counts, its window, start and use, and of money
+ * what is settled.
+ */
 function textOf(key: string, all: readonly Spent[]): string {
   let last = written.get(all);
   let isSame = last !== undefined;
@@ -137,15 +143,19 @@ function textOf(key: string, all: readonly Spent[]): string {
   }
   const { numbers } = last;
   for (let i = 0; i < all.length; i++) {
-    const { start, used } = all[i] as Spent;
-    if (isSame && numbers[2 * i] === start && numbers[2 * i + 1] === used) continue;
+    const { start, used, settled = 0 } = all[i] as Spent;
+    const at = EACH * i;
+    if (isSame && numbers[at] === start && numbers[at + 1] === used && numbers[at + 2] === settled) continue;
     isSame = false;
-    numbers[2 * i] = start;
-    numbers[2 * i + 1] = used;
+    numbers[at] = start;
+    numbers[at + 1] = used;
+    numbers[at + 2] = settled;
   }
   if (isSame) return last.text;
   let text = `"${key}",${all.length}`;
-  for (const { of, window, start, used } of all) text += `,${UNITS.indexOf(of)},${window},${start},${used}`;
+  for (const { of, window, start, used, settled } of all)
+    text +=
+      settled === undefined ? `,${UNITS.indexOf(of)},${window},${start},${used}` : `,${WITH_SETTLED},${window},${start},${used},${settled}`;
   last.text = text;
   return text;
 }
@@ -168,10 +178,10 @@ const CODEC: ValueCodec<PoolState> = {
     for (let i = 0; i < flat.length; ) {
       const key = flat[i++] as string;
       const all: Spent[] = [];
-      const end = i + 1 + 4 * (flat[i] as number);
-      for (i++; i < end; i += 4) {
-        const [of, window = 0, start = 0, used = 0] = flat.slice(i, i + 4) as number[];
-        all.push({ of: UNITS[of as number] ?? "requests", window, start, used });
+      for (let left = flat[i++] as number; left > 0; left--) {
+        const [of = 0, window = 0, start = 0, used = 0, settled = 0] = flat.slice(i, i + 5) as number[];
+        i += of === WITH_SETTLED ? 5 : 4;
+        all.push({ of: UNITS[of] ?? "requests", window, start, used, ...(of === WITH_SETTLED ? { settled } : {}) });
       }
       state.spent.set(key, all);
     }

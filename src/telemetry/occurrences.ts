@@ -6,7 +6,7 @@ import type { Warning } from "../health/warnings.ts";
 import type { UpstreamFailure } from "../http/client.ts";
 import type { CutOffCause } from "../http/h2/frame-watch.ts";
 import type { AttemptResult } from "../models/made-attempt.ts";
-import type { Lease } from "../pools/pool.ts";
+import type { Lease, NearlySpent } from "../pools/pool.ts";
 import type { Fault } from "../schema/faults.ts";
 import type { Unwritable } from "../storage/writability.ts";
 import type { BreakerCause, BreakerState } from "../upstreams/breaker.ts";
@@ -61,6 +61,8 @@ export type Occurrence =
       readonly status: number;
       readonly until: number;
     }
+  /** A request was settled with a key of a pool that has spent four fifths of a budget in money, or more of it. */
+  | ({ readonly type: "poolSpent"; readonly pool: string; readonly key: string } & NearlySpent)
   /** A circuit breaker's state has changed, or a person has taken it over. */
   | {
       readonly type: "breaker";

@@ -40,15 +40,15 @@ const sampleKey = {
 };
 
 const quota = {
-  quota: Text("The name of the quota, or of the limit in money."),
-  scope: Text("Where it is set, such as `tier free`."),
-  subject: Text("For whom it counts: a consumer's id, or an address in brackets."),
+  quota: Text("The name of the quota, of the limit in money, or of the pool."),
+  scope: Text("Where it is set, such as `tier free`; `a key of the pool` for budgets of these."),
+  subject: Text("For whom it counts: a consumer's id, or an address in brackets; of a pool, the id of its key."),
   unit: Type.Union([Type.Literal("requests"), Type.Literal("units"), Type.Literal("usd")], {
     description: "What it counts: requests by their cost, units that responses report, or dollars.",
   }),
   limit: Amount("How much it lets pass in a period; of usd, dollars."),
   used: Amount("How much of it is used; of usd, what calls that are over have cost, without what is reserved for those under way."),
-  resetAt: Since("When the next period begins."),
+  resetAt: Since("When the next period begins; of a sliding window, when it is told again at the earliest."),
 };
 const sampleQuota = {
   ...{ quota: "daily", scope: "tier free", subject: "acme", unit: "requests", limit: 1000 },
@@ -80,11 +80,11 @@ const TYPES = {
   "key.revoked": eventType("A key was revoked, or deleted with its consumer.", key, { ...sampleKey, by: "admin" }),
   "key.rotated": eventType("A key has another secret.", key, { ...sampleKey, by: "admin" }),
   "quota.80": eventType(
-    "80 % of a quota are used, or of a limit in money by fixed-window with windows of an hour or more. At most once for each subject and period.",
+    "80 % of a quota are used, of a limit in money by fixed-window or sliding-window, or of a budget in money of a pool's key, with windows of an hour or more. At most once for each subject and period.",
     quota,
     { ...sampleQuota, used: 800 },
   ),
-  "quota.100": eventType("A quota is used up, or such a limit in money. At most once for each subject and period.", quota, {
+  "quota.100": eventType("A quota is used up, or such a limit or budget in money. At most once for each subject and period.", quota, {
     ...sampleQuota,
     used: 1000,
   }),

@@ -3,7 +3,10 @@ import { chargesOf } from "../limits/growth.ts";
 import type { LimitReading, Verdict } from "../limits/limiter.ts";
 import { isInMoney, shownAmount, shownUnit } from "../limits/money.ts";
 import { type Policy, scopeText } from "../limits/policy.ts";
+import type { OccurrenceOf } from "../telemetry/occurrences.ts";
 import type { Clock } from "../values/clock.ts";
+import { NANO } from "../values/money.ts";
+import type { EventData } from "./event-types.ts";
 import { eventOf, type WebhookEvent } from "./events.ts";
 
 type Level = 80 | 100;
@@ -27,24 +30,32 @@ const MAX_SUBJECTS = 50_000;
 /** Milliseconds after a period's end for which it is remembered what was told of it: clocks differ. */
 const REMEMBERED_FOR = 86_400_000;
 
+/** The scope of what is told of the keys of pools. */
+export const OF_POOL = "a key of the pool";
+
 export interface QuotaWatchDeps {
   readonly clock: Clock;
   /** Takes an event. Rejects where it could not be written down: it is told anew with the next request. */
   readonly tell: (event: WebhookEvent) => Promise<void> | void;
+  /** Tells whether anybody wants to know. */
+  readonly isWanted: () => boolean;
 }
 
 /**
  * Tells when a quota, or a limit in money with long windows, is used to four fifths, and when it is used up, each once for each subject and
- * period. Requests pay one comparison for each of their quotas, and nothing while no webhook wants to know.
+ * period. Requests pay one comparison for each of their quotas, and nothing while nobody wants to know.
  */
 export class QuotaWatch implements QuotaSight {
-  isOn = false;
   private readonly told = new Map<string, Map<string, Told>>();
   private subjects = 0;
   /** What calls of models are under way, by policy and subject: no more than there are requests. */
   private readonly underWay = new Map<string, UnderWay>();
 
   constructor(private readonly deps: QuotaWatchDeps) {}
+
+  get isOn(): boolean {
+    return this.deps.isWanted();
+  }
 
   saw(verdict: Verdict): void {
     const { readings } = verdict;
@@ -103,42 +114,61 @@ export class QuotaWatch implements QuotaSight {
   /** Gives when the period of a reading ends, in milliseconds since 1970. */
   private endOf({ policy, resetIn }: LimitReading): number {
     const now = this.deps.clock.wall();
-    // Processes and instances that look at one window compute its end to some milliseconds: they must give it one name.
-    return policy.calendar?.at(now).end ?? Math.round((now + resetIn) / MINUTE) * MINUTE;
+    if (policy.calendar !== null) return policy.calendar.at(now).end;
+    // A window that slides has no end: it is told of once in each that the clock makes.
+    return policy.counting.alignable ? toMinute(now + resetIn) : Math.ceil((now + 1) / policy.window) * policy.window;
   }
 
   private look(reading: LimitReading, used: number, isDenied: boolean, end: number | null = null): void {
     const { policy, subject, limit } = reading;
     const isFull = used >= limit || isDenied;
-    if (!isFull && !isNearlyUsed(used, limit)) return;
-    const now = this.deps.clock.wall();
-    const known = this.told.get(policy.id)?.get(subject);
-    const level: Level = isFull ? 100 : 80;
-    if (known !== undefined && now < known.until && known.level >= level) return;
+    if ((!isFull && !isNearlyUsed(used, limit)) || this.isTold(policy.id, subject, isFull)) return;
     const endsAt = end ?? this.endOf(reading);
-    this.remember(policy, subject, { level, until: endsAt });
-    const data = {
-      ...{ quota: policy.name, scope: scopeText(policy), subject, unit: shownUnit(policy) },
-      ...{ limit: shownAmount(policy, limit), used: shownAmount(policy, used), resetAt: new Date(endsAt).toISOString() },
-    };
+    const words = { quota: policy.name, scope: scopeText(policy), subject, unit: shownUnit(policy) };
+    const numbers = { limit: shownAmount(policy, limit), used: shownAmount(policy, used) };
+    this.say(policy.id, { ...words, ...numbers, isNear: isNearlyUsed(used, limit), isFull, endsAt });
+  }
+
+  /** Looks at a budget in money of a pool's key, of which four fifths are spent. */
+  sawPool({ pool, key, limit, used, window, endsIn }: OccurrenceOf<"poolSpent">): void {
+    const id = `pool:${pool}:${window}`;
+    const isFull = used >= limit;
+    if (!this.isOn || this.isTold(id, key, isFull)) return;
+    const words = { quota: pool, scope: OF_POOL, subject: key, unit: "usd" as const };
+    const endsAt = toMinute(this.deps.clock.wall() + endsIn);
+    this.say(id, { ...words, limit: limit / NANO, used: used / NANO, isNear: true, isFull, endsAt });
+  }
+
+  /** Forgets what was told: there is somebody new to tell it to. */
+  forget(): void {
+    this.told.clear();
+    this.subjects = 0;
+  }
+
+  private isTold(id: string, subject: string, isFull: boolean): boolean {
+    const known = this.told.get(id)?.get(subject);
+    return known !== undefined && this.deps.clock.wall() < known.until && (known.level === 100 || !isFull);
+  }
+
+  private say(id: string, { isNear, isFull, endsAt, ...said }: Reached): void {
+    const { subject } = said;
+    this.remember(id, subject, { level: isFull ? 100 : 80, until: endsAt });
+    const data = { ...said, resetAt: new Date(endsAt).toISOString() };
     const once = (of: Level) => ({
-      once: { name: `quota:${policy.id}:${subject}:${endsAt}:${of}`, until: endsAt + REMEMBERED_FOR },
+      once: { name: `quota:${id}:${subject}:${endsAt}:${of}`, until: endsAt + REMEMBERED_FOR },
     });
     // A request may cost so much that both are reached at once.
-    if (isNearlyUsed(used, limit)) this.tell(eventOf("quota.80", data, once(80)), policy, subject);
-    if (isFull) this.tell(eventOf("quota.100", data, once(100)), policy, subject);
+    if (isNear) this.tell(eventOf("quota.80", data, once(80)), id, subject);
+    if (isFull) this.tell(eventOf("quota.100", data, once(100)), id, subject);
   }
 
-  private tell(event: WebhookEvent, policy: Policy, subject: string): void {
+  private tell(event: WebhookEvent, id: string, subject: string): void {
     const waits = this.deps.tell(event);
-    waits?.catch(() => this.told.get(policy.id)?.delete(subject));
+    waits?.catch(() => this.told.get(id)?.delete(subject));
   }
 
-  private remember({ id }: Policy, subject: string, told: Told): void {
-    if (this.subjects >= MAX_SUBJECTS) {
-      this.told.clear();
-      this.subjects = 0;
-    }
+  private remember(id: string, subject: string, told: Told): void {
+    if (this.subjects >= MAX_SUBJECTS) this.forget();
     let subjects = this.told.get(id);
     if (subjects === undefined) {
       subjects = new Map();
@@ -149,11 +179,22 @@ export class QuotaWatch implements QuotaSight {
   }
 }
 
+/** Says how far a quota is used. Amounts as they are shown: money in dollars. */
+interface Reached extends Omit<EventData<"quota.80">, "resetAt"> {
+  readonly isNear: boolean;
+  readonly isFull: boolean;
+  /** Milliseconds since 1970. */
+  readonly endsAt: number;
+}
+
 const MINUTE = 60_000;
 
-/** Tells whether it is told of: quotas, and limits in money whose windows last and have an end. */
+/** Gives the full minute that is nearest: processes and instances that look at one window compute its end to some milliseconds, and must give it one name. */
+const toMinute = (time: number): number => Math.round(time / MINUTE) * MINUTE;
+
+/** Tells whether it is told of: quotas, and limits in money whose windows last. What has a capacity fills up all the time, and has no period. */
 const isWatched = ({ calendar, unit, durable, shadow, counting }: Policy): boolean =>
-  calendar !== null || (unit === "usd" && durable && !shadow && counting.alignable);
+  calendar !== null || (unit === "usd" && durable && !shadow && counting.windowed && counting.capacity === null);
 
 const isNearlyUsed = (used: number, limit: number): boolean => used * 5 >= limit * 4;
 

@@ -45,6 +45,42 @@ async function many(count: number, work: (i: number) => Promise<void>): Promise<
 }
 
 describe("workers of one gateway", () => {
+  test("tell those who follow the events once that a quota is used, whichever of them has seen it", async () => {
+    await using gateway = await startAll({
+      config: {
+        server: { workers: 2 },
+        logging: { accessLog: false },
+        tiers: { small: { quota: { limit: 40, period: "day" } } },
+        consumers: [{ id: "acme", tier: "small", keys: ["a-key-for-the-tests-0123456789"] }],
+        routes: [{ name: "r", path: "/r", respond: { status: 200 }, auth: "required" }],
+      },
+      env: { SLUICE_ADMIN_TOKEN: TOKEN },
+    });
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const leaving = new AbortController();
+    const events = await fetch(`${gateway.url}/admin/events?type=quota,health`, { headers, signal: leaving.signal });
+    const reader = (events.body as ReadableStream<Uint8Array>).getReader();
+    await many(60, async () => {
+      await ask(`${gateway.url}/r`, { headers: { "x-api-key": "a-key-for-the-tests-0123456789" } });
+    });
+    let text = "";
+    const shown = async (type: string, count: number) => {
+      while ([...text.matchAll(new RegExp(`^event: ${type}\ndata: .*\n\n`, "gm"))].length < count)
+        text += new TextDecoder().decode((await reader.read()).value);
+    };
+    await shown("quota", 2);
+    // What comes last, so that nothing is still on its way.
+    await fetch(`${gateway.url}/admin/health`, {
+      method: "POST",
+      headers: { ...headers, "content-type": "application/json" },
+      body: JSON.stringify({ status: "DEGRADED" }),
+    });
+    await shown("health", 1);
+    expect([...text.matchAll(/"type":"quota".*"level":(\d+)/g)].map(([, level]) => level)).toEqual(["80", "100"]);
+    leaving.abort();
+    await gateway.stop();
+  });
+
   test("give exactly a pool's budget, whichever of them is killed meanwhile", async () => {
     using behind = backend();
     await using gateway = await startFor(behind.url);

@@ -11,6 +11,7 @@ import { Chunks } from "../../src/shared/chunks.ts";
 import { openRegion, type Region } from "../../src/shared/region.ts";
 import { Table } from "../../src/shared/table.ts";
 import { openStorage } from "../../src/storage/open.ts";
+import type { OccurrenceOf } from "../../src/telemetry/occurrences.ts";
 import type { Prompt } from "../../src/tokens/prompt.ts";
 import { NANO } from "../../src/values/money.ts";
 import { FakeClock } from "../support/clock.ts";
@@ -18,6 +19,7 @@ import { exchangeOn, routeOf } from "../support/exchange.ts";
 import { modelProvider } from "../support/model-provider.ts";
 import { type RedisServer, redisServer } from "../support/redis.ts";
 import { serving } from "../support/serving.ts";
+import { until } from "../support/until.ts";
 
 const closings: (() => unknown)[] = [];
 afterAll(async () => {
@@ -30,13 +32,17 @@ type Key = { id: string; cost?: "usd"; limit?: number | string; window?: string;
 function poolsOf(keys: readonly Key[], more: Partial<PoolsDeps> = {}, clock = new FakeClock()) {
   const storage = openStorage(":memory:");
   closings.push(() => storage.close());
-  const pools = new Pools({ storage, clock, link: null, table: null, isWriter: true, onFault: () => {}, emit: () => {}, ...more });
+  const told: OccurrenceOf<"poolSpent">[] = [];
+  const emit: PoolsDeps["emit"] = (occurrence) => {
+    if (occurrence.type === "poolSpent") told.push(occurrence);
+  };
+  const pools = new Pools({ storage, clock, link: null, table: null, isWriter: true, onFault: () => {}, emit, ...more });
   const { value, faults } = fillIn(PoolConfig, { keys });
   expect([...faults, ...poolFaults(value as PoolConfig)]).toEqual([]);
   pools.configure([["p", value as PoolConfig]]);
   const pool = pools.get("p");
   if (pool === null) throw new Error("no pool");
-  return { pools, pool, clock, storage, used: () => pools.keysOf("p").map(({ budgets }) => budgets.map(({ used }) => used)) };
+  return { pools, pool, clock, storage, told, used: () => pools.keysOf("p").map(({ budgets }) => budgets.map(({ used }) => used)) };
 }
 
 const DOLLAR: Key = { id: "one", cost: "usd", limit: "1.00", window: "1h" };
@@ -125,6 +131,10 @@ describe("a budget in dollars", () => {
             pools.settle(pool, mine.grant, { tokens: 1, usd: each.usd }, 1);
             await pools.refresh();
             settled += each.usd ?? mine.reserved;
+            // What is reserved by whomever is not spent.
+            const { told } = mine.by;
+            if (settled >= 0.8 * NANO) await until(() => told.at(-1)?.used === settled);
+            else expect(told).toEqual([]);
             above += Math.max(0, (each.usd ?? 0) - mine.reserved);
           }
           await Promise.all(all.map(({ pools }) => pools.refresh()));
@@ -228,6 +238,22 @@ describe("a budget in dollars", () => {
     expect(faultsOf({ cost: "usd", limit: "25.0000000001", window: "1d" })).toEqual([expect.stringContaining("an amount in dollars")]);
     expect(faultsOf(DOLLAR, { chat: { cost: 1 } })).toEqual([expect.stringContaining("services nothing can be handed out")]);
   });
+});
+
+test("a request that is settled after a reload leaves the counts of budgets that came with it alone", async () => {
+  const day = { cost: "usd", limit: "10", window: "1d" };
+  const month = { cost: "usd", limit: "10", window: "30d" };
+  const it = poolsOf([{ id: "one", budgets: [day] }]);
+  const old = await reserve(it, NANO);
+  const { value } = fillIn(PoolConfig, { keys: [{ id: "one", budgets: [day, month] }] });
+  it.pools.configure([["p", value as PoolConfig]]);
+  const pool = it.pools.get("p");
+  if (old === null || pool === null) throw new Error("nothing was given");
+  const lease = await it.pools.reserve(pool, "r", { tokens: 1, usd: 5 * NANO }, [{ without: [], mayProbe: false }]);
+  expect(await it.pools.grow(it.pool, old, NANO)).toBe(true);
+  it.pools.settle(it.pool, old, { tokens: 1, usd: 2 * NANO }, 1);
+  await it.pools.refresh();
+  expect([lease.granted, it.used()]).toEqual([true, [[7 * NANO, 5 * NANO]]]);
 });
 
 describe("a request with a pool's key", () => {

@@ -142,6 +142,96 @@ describe("quotas", () => {
     await gateway.stop();
   });
 
+  test("in money whose window slides are told once in each hour of the clock", async () => {
+    using hook = receiver();
+    using provider = modelProvider();
+    const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
+    const limits = [{ name: "sliding", algorithm: "sliding-window", limit: "1", window: "1h", cost: "usd" }];
+    const gateway = serving(inMoney(hook.url, provider.url, { limits }), clock);
+    for (const tokens of [7, 1, 1, 1, 1]) await (await call(gateway.url, { model: "m", max_tokens: tokens })).text();
+    await until(() => hook.all.length === 2);
+    expect([hook.types(), of(hook.all, "quota.80")]).toMatchObject([
+      ["quota.80", "quota.100"],
+      [{ quota: "sliding", unit: "usd", limit: 1, used: 0.8, resetAt: "2026-11-29T11:00:00.000Z" }],
+    ]);
+    await gateway.stop();
+  });
+
+  test("of a pool's key in money are told by what calls have cost, each window once, shorter ones not at all", async () => {
+    using hook = receiver();
+    using provider = modelProvider();
+    const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
+    const budgets = [
+      { cost: "usd", limit: "1", window: "1d" },
+      { cost: "usd", limit: "1", window: "1m" },
+      { of: "requests", limit: 1000, window: "1d" },
+    ];
+    const config = { ...inMoney(hook.url, provider.url, {}), pools: { p: { keys: [{ id: "k1", secret: "sk-1", budgets }] } } };
+    const gateway = serving(config, clock);
+    // What is reserved for one that is under way is not spent: with it nine tenths would be.
+    const leaving = new AbortController();
+    await call(gateway.url, { model: "slow", max_tokens: 100, stream: true }, leaving.signal);
+    await (await call(gateway.url, { model: "m", max_tokens: 4 })).text();
+    leaving.abort();
+    clock.advance(60_000);
+    await (await call(gateway.url, { model: "m", max_tokens: 4 })).text();
+    await until(() => hook.all.length === 1);
+    const [told] = of(hook.all, "quota.80");
+    expect(told).toMatchObject({ quota: "p", scope: "a key of the pool", subject: "k1", unit: "usd", limit: 1 });
+    expect(told).toMatchObject({ resetAt: "2026-11-30T10:00:00.000Z" });
+    expect(told?.used).toBeWithin(0.8, 0.89);
+    expect(Value.Check(eventSchema("quota.80"), hook.all[0]?.body)).toBe(true);
+    await gateway.stop();
+  });
+
+  test("are told to those who follow the events as well, each once", async () => {
+    await using users = backend();
+    const gateway = serving({ ...config("http://127.0.0.1:1", users.url), webhooks: [] });
+    const answer = await gateway.admin("GET", "/admin/events?type=quota,health");
+    const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
+    for (let i = 0; i < 12; i++) await ask(gateway.url);
+    // What comes last, so that nothing is still on its way.
+    await gateway.admin("POST", "/admin/health", { status: "DEGRADED" });
+    let text = "";
+    while (!/event: health\ndata: .*\n\n/.test(text)) text += new TextDecoder().decode((await reader.read()).value);
+    const data = [...text.matchAll(/^data: (.*)$/gm)].map(([, json]) => JSON.parse(json as string) as object);
+    expect(data).toMatchObject([
+      { type: "quota", level: 80, quota: "daily", scope: "tier small", subject: "acme", used: 8, limit: 10 },
+      { type: "quota", level: 100, used: 10 },
+      { type: "health" },
+    ]);
+    await reader.cancel();
+    await gateway.stop();
+  });
+
+  test("in money are counted right when those who follow the events come and go while calls are under way", async () => {
+    using provider = modelProvider();
+    using hook = receiver();
+    const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
+    const { webhooks, ...rest } = inMoney(hook.url, provider.url, { quota: { limit: "10", period: "day", cost: "usd" } });
+    const gateway = serving({ webhooks: [], ...rest }, clock);
+    const follow = async () => {
+      const body = (await gateway.admin("GET", "/admin/events?type=quota")).body as ReadableStream<Uint8Array>;
+      return body.getReader();
+    };
+    const leaving = new AbortController();
+    const first = await follow();
+    await call(gateway.url, { model: "slow", max_tokens: 1000, stream: true }, leaving.signal);
+    await first.cancel();
+    leaving.abort();
+    const used = async (): Promise<number> =>
+      ((await (await gateway.admin("GET", "/admin/limits/acme")).json()) as { limits: { used: number }[] }).limits[0]?.used ?? 0;
+    await until(async () => (await used()) < 1);
+    const second = await follow();
+    await (await call(gateway.url, { model: "m", max_tokens: 80 })).text();
+    await (await call(gateway.url, { model: "m", max_tokens: 1 })).text();
+    let text = "";
+    while (!text.includes("quota")) text += new TextDecoder().decode((await second.read()).value);
+    expect(text).toContain('"level":80');
+    await second.cancel();
+    await gateway.stop();
+  });
+
   test("that one request uses up are told as both", async () => {
     using hook = receiver();
     await using users = backend();

@@ -12,6 +12,7 @@ const TYPES: readonly (readonly [type: string, words: string])[] = [
   ["health", "The system's status"],
   ["change", "Changes by people"],
   ["pool", "Keys of pools"],
+  ["quota", "Quotas and budgets"],
   ["redis", "Redis"],
   ["issuer", "Issuers"],
 ];

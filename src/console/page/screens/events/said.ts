@@ -32,6 +32,8 @@ function sentenceOf(event: GatewayEvent): string {
       return `${text(event.actor)}: ${text(event.action)} ${text(event.subject)}`;
     case "pool":
       return `${text(event.pool)}, key ${text(event.key)}: ${text(event.change)}`;
+    case "quota":
+      return `${text(event.subject)} has used ${text(event.level)} % of ${text(event.quota)} (${text(event.scope)})`;
     case "redis":
       return `Redis is ${event.up === true ? "back" : "away"}${because}`;
     case "issuer":

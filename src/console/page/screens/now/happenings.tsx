@@ -41,7 +41,7 @@ export function LastRefusals() {
 
 /** Lists what happened to the gateway itself, as it happens. */
 export function Happenings() {
-  const { latest, state } = useEvents({ type: "breaker,target,health,change,pool,redis,issuer" });
+  const { latest, state } = useEvents({ type: "breaker,target,health,change,pool,quota,redis,issuer" });
   return (
     <Panel title="What happens" acts={<Badge tone={state === "open" ? "good" : "warn"}>{state === "open" ? "live" : state}</Badge>}>
       {latest.length === 0 ? (
