@@ -3,6 +3,7 @@ import { AuthorizeConfig, authorizeFaults } from "../authorize/settings.ts";
 import { CacheConfig, cacheFaults } from "../cache/settings.ts";
 import { cacheWarning } from "../cache/warning.ts";
 import { CompressConfig, compressFaults } from "../compression/settings.ts";
+import type { Config } from "../config/schema.ts";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
 import { RespondConfig, respondFaults } from "../exchange/respond-settings.ts";
@@ -13,6 +14,7 @@ import { Limits, limitFaults, moneyFaults } from "../limits/settings.ts";
 import { McpField, mcpFaults, mcpWarnings } from "../mcp/settings.ts";
 import { Plugins, pluginFaults } from "../plugins/settings.ts";
 import { CredentialConfig, credentialFaults } from "../pools/settings.ts";
+import { placesOfCallers } from "../prices/money-places.ts";
 import { withDefaults } from "../schema/defaults.ts";
 import type { Fault, Path } from "../schema/faults.ts";
 import { Duration, ModelNames, Name, Nullable, Shape, Size } from "../schema/fields.ts";
@@ -147,10 +149,14 @@ export const RouteConfig = Shape(
 );
 export type RouteConfig = Static<typeof RouteConfig>;
 
+/** Tells whether a route's requests are calls of models, which may cost money. */
+export const costsMoney = ({ mcp, credential, usage, models }: Pick<RouteConfig, "mcp" | "credential" | "usage" | "models">): boolean =>
+  mcp === null && (credential !== null || usage !== null || models.length > 0);
+
 /** Gives the faults of a route that the schema can't express. Paths begin with `at`. */
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
   const faults = limitFaults(route.limits, [...at, "limits"]);
-  if (route.mcp !== null || (route.credential === null && route.usage === null && route.models.length === 0))
+  if (!costsMoney(route))
     faults.push(
       ...moneyFaults(
         route.limits,
@@ -223,6 +229,14 @@ const strippedService = ({ path, stripPrefix }: RouteConfig): string | null =>
     ? 'is stripped before the call is forwarded, so that the backend knows no such method: set "stripPrefix": false'
     : null;
 
+/** Gives a warning for each limit and quota of callers that counts money, where no route has calls that cost any. */
+function moneyWithoutCalls({ prices, routes, ...callers }: Config): Fault[] {
+  // All other routes may be the admin API's.
+  if (prices === null || routes.length === 0 || routes.some(costsMoney)) return [];
+  const message = "counts money, and no route of this file has calls of models: say by models, credential or usage which has some";
+  return placesOfCallers(callers).map((path) => ({ path, message }));
+}
+
 const schema = Type.Array(RouteConfig, { default: [], description: "What is forwarded where." });
 
 export const routesSection: Section<"routes", typeof schema> = {
@@ -233,12 +247,18 @@ export const routesSection: Section<"routes", typeof schema> = {
     ...sameRoutes(routes).map((fault) => ({ ...fault, path: ["routes", ...fault.path] })),
   ],
   warnings: (routes, { config }) => [
+    ...moneyWithoutCalls(config),
     ...routes.flatMap(({ ips }, i) => (ips === null ? [] : ipsWarnings(ips, ["routes", i, "ips"]))),
     ...routes.flatMap((route, i) => accessWarnings(config, route, route.name ?? route.path, ["routes", i])),
     ...routes.flatMap((route, i) => {
       const message = config.upstreams[route.upstream ?? ""]?.protocol === "grpc" ? strippedService(route) : null;
       return message === null ? [] : [{ path: ["routes", i, "path"], message }];
     }),
+    ...routes.flatMap(({ models, methods }, i) =>
+      models.length === 0 || methods.length === 0 || methods.includes("GET")
+        ? []
+        : [{ path: ["routes", i, "methods"], message: "leaves out GET, by which clients ask which models there are" }],
+    ),
     ...routes.flatMap((route, i) => (route.mcp === null ? [] : mcpWarnings(route.mcp, route, config.issuers, ["routes", i, "mcp"]))),
     ...routes.flatMap((route, i) => {
       const message = cacheWarning(route);

@@ -57,6 +57,20 @@ describe("a warning tells of", () => {
       { admin: { listen: { port: 8081 }, allowFrom: ["10.0.0.0/8"] } },
       "admin.allowFrom: lets nobody in: the admin API listens on 127.0.0.1",
     ],
+    [
+      "callers' money where no route costs any",
+      {
+        prices: { m: { input: 1, output: 1 } },
+        routes: [route({})],
+        tiers: { anonymous: { limits: [], quota: { limit: "5", period: "day", cost: "usd" } } },
+      },
+      "tiers.anonymous.quota.cost: counts money, and no route of this file has calls of models",
+    ],
+    [
+      "a route with models whose list nobody can ask for",
+      { routes: [route({ models: ["m"], methods: ["POST"] })] },
+      "routes[0].methods: leaves out GET, by which clients ask which models there are",
+    ],
     ["a cache on a route without GET", { routes: [route({ methods: ["POST"], cache: {} })] }, "routes[0].cache: keeps nothing"],
     [
       "a cache that keeps nothing for callers with a key",

@@ -53,9 +53,9 @@ describe("prices in the configuration", () => {
     const places = [
       "tiers.a.limits.0.cost",
       "tiers.a.quota.cost",
-      "pools.p.keys.0.budgets.0.cost",
       "consumers.0.limits.0.cost",
       "consumers.0.keys.0.limits.0.cost",
+      "pools.p.keys.0.budgets.0.cost",
       "routes.0.limits.0.cost",
     ];
     const told = (more: object) => warningsOf({ ...config, ...more }).filter((line) => line.includes("counts money"));
