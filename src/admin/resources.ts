@@ -48,7 +48,15 @@ import { configFileAdmin } from "../versions/file-admin.ts";
 import type { State } from "../versions/state.ts";
 import { stateAdmin } from "../versions/state-admin.ts";
 import type { Versions } from "../versions/versions.ts";
-import { LOCAL_PATHS, madeForWebhook, WebhookState, type WebhooksAdminDeps, webhookState, webhooksAdmin } from "../webhooks/admin.ts";
+import {
+  LOCAL_PATHS,
+  madeForWebhook,
+  UNNAMED_WEBHOOK,
+  WebhookState,
+  type WebhooksAdminDeps,
+  webhookState,
+  webhooksAdmin,
+} from "../webhooks/admin.ts";
 import { WebhookConfig } from "../webhooks/settings.ts";
 import { type ConfigView, configAdmin } from "./config.ts";
 import type { Holders } from "./holders.ts";
@@ -129,6 +137,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
     documentsAdmin(deps.routes, {
       schema: RouteConfig,
       isNamedWithin: true,
+      unnamed: { words: "its path", of: ({ path }) => path },
       searched: { words: ", path, hosts or upstream", of: ({ path, hosts, upstream }) => [path, ...hosts, upstream ?? ""] },
     }),
   ),
@@ -164,6 +173,7 @@ export const adminResources = (deps: ResourceDeps): readonly AdminResource[] => 
       documentsAdmin(deps.hooks.documents, {
         schema: WebhookConfig,
         isNamedWithin: false,
+        unnamed: UNNAMED_WEBHOOK,
         made: madeForWebhook,
         more: { schema: { state: WebhookState }, of: (name) => ({ state: webhookState(name, deps.hooks) }) },
       }),

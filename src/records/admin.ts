@@ -11,8 +11,10 @@ import { formsOf, isFound, SearchParameter } from "./search.ts";
 /** Says how the kinds of named documents differ in the API. */
 export interface DocumentWords {
   readonly schema: TObject;
-  /** True when the document itself holds its name (a route's; it may also go by its path). */
+  /** True when the document itself holds its name (a route's). */
   readonly isNamedWithin: boolean;
+  /** Gives the name of one that comes without; `words` say which that is. Left out: each must have one. */
+  readonly unnamed?: { readonly words: string; readonly of: (input: Readonly<Record<string, unknown>>) => unknown };
   /** Takes over changes of other instances before a document is shown. */
   readonly refresh?: () => Promise<void>;
   /** Makes fields that a new record comes without. They may be left out, and are shown in the answer, secrets as well. */
@@ -32,9 +34,11 @@ interface Searched<T> {
 }
 
 /** Gives the schemas of a kind's records: as they are told (`Record`), made (`Named`) and changed (`Patch`). */
-function schemasOf(singular: DocumentKind, names: NameRule, { schema, isNamedWithin, more, made }: DocumentWords) {
+function schemasOf(singular: DocumentKind, names: NameRule, { schema, isNamedWithin, unnamed, more, made }: DocumentWords) {
   const optional = ([field, each]: [string, TSchema]) => [field, made?.fields.includes(field) ? Type.Optional(each) : each];
-  const name = `The ${singular}'s name${isNamedWithin ? "; its path by default" : ""}.`;
+  const name = `The ${singular}'s name${unnamed === undefined ? "" : `; ${unnamed.words} by default`}.`;
+  const isOptional = unnamed !== undefined;
+  const Named = Type.String({ ...(isNamedWithin ? { minLength: 1, maxLength: 128 } : { pattern: names.pattern }), description: name });
   return {
     // Open, unlike what is taken: a later version may tell more.
     Record: Type.Object({
@@ -47,9 +51,7 @@ function schemasOf(singular: DocumentKind, names: NameRule, { schema, isNamedWit
     }),
     Named: Type.Object(
       {
-        ...(isNamedWithin
-          ? { name: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: name })) }
-          : { name: Type.String({ pattern: names.pattern, description: name }) }),
+        name: isOptional ? Type.Optional(Named) : Named,
         ...(Object.fromEntries(Object.entries(withoutName(schema.properties)).map(optional)) as TProperties),
       },
       { additionalProperties: false },
@@ -67,8 +69,8 @@ function read(body: unknown): Record<string, unknown> {
 }
 
 /** Gives the name that a new record asks for. */
-function nameOf({ name, path }: Record<string, unknown>, names: NameRule, { isNamedWithin }: DocumentWords): string {
-  const key = name ?? (isNamedWithin ? path : undefined);
+function nameOf(input: Record<string, unknown>, names: NameRule, { isNamedWithin, unnamed }: DocumentWords): string {
+  const key = input.name ?? unnamed?.of(input);
   if (typeof key !== "string" || key === "" || key.length > 128)
     throw invalid([{ path: ["name"], message: "is required: 1 to 128 characters" }]);
   // A route's own is checked with the rest of it.

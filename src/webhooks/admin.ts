@@ -4,12 +4,13 @@ import { jsonOf, Page, PageQuery, pageFrom, pageOf, Since, Time, timeText } from
 import { invalid } from "../http/refused.ts";
 import type { Documents } from "../records/documents.ts";
 import { KINDS } from "../records/kinds.ts";
+import { IDENTIFIERS, nameFaults } from "../records/names.ts";
 import { orNearest } from "../schema/faults.ts";
 import { Shape } from "../schema/fields.ts";
 import { fillIn } from "../schema/fill-in.ts";
 import type { Deliveries, Delivery } from "./deliveries.ts";
 import { EVENT_NAMES, type EventName, eventSchema } from "./event-types.ts";
-import type { WebhookConfig } from "./settings.ts";
+import { type WebhookConfig, webhookNameOf } from "./settings.ts";
 import { makeSecret } from "./signature.ts";
 import type { Webhooks } from "./webhooks.ts";
 
@@ -110,6 +111,16 @@ export const LOCAL_PATHS = /^\/admin\/webhooks\/[^/]+\/(test|[^/]+\/redeliver)\/
 export const madeForWebhook = {
   fields: ["secret"],
   of: ({ secret }: Readonly<Record<string, unknown>>): Record<string, unknown> => (secret === undefined ? { secret: makeSecret() } : {}),
+} as const;
+
+/** Gives the name of a webhook that comes without one, as in the file. */
+export const UNNAMED_WEBHOOK = {
+  words: "its URL's host",
+  // What is wrong with its URL is told of the URL.
+  of: ({ url }: Readonly<Record<string, unknown>>): string => {
+    const name = webhookNameOf({ url: String(url) });
+    return nameFaults(IDENTIFIERS, name, []).length === 0 ? name : "webhook";
+  },
 } as const;
 
 /** Gives what the API tells beside a webhook. */

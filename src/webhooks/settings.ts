@@ -47,7 +47,7 @@ const DeclaredWebhook = Shape(
 );
 export type DeclaredWebhook = Static<typeof DeclaredWebhook>;
 
-/** Gives the name of a webhook of the file. */
+/** Gives the name of a webhook. */
 export function webhookNameOf({ name, url }: Pick<DeclaredWebhook, "name" | "url">): string {
   if (name !== undefined) return name;
   return URL.canParse(url) ? new URL(url).host.replace(/[[\]]/g, "") : url;

@@ -28,6 +28,20 @@ describe("a webhook of the API", () => {
     expect(gateway.faults).toEqual([]);
   });
 
+  test("has its URL's host for a name where it comes without one", async () => {
+    using gateway = hooks();
+    const { name: _, ...nameless } = NEW;
+    const made = await gateway.post("/admin/webhooks", nameless);
+    expect([made.status, made.json.name, made.headers.get("location")]).toEqual([
+      201,
+      "hooks.example.com",
+      "/admin/webhooks/hooks.example.com",
+    ]);
+    expect((await gateway.post("/admin/webhooks", nameless)).status).toBe(409);
+    expect(Object.keys(errorsOf(await gateway.post("/admin/webhooks", { ...nameless, url: "not a URL" })))).toEqual(["url"]);
+    expect(Object.keys(errorsOf(await gateway.post("/admin/webhooks", { events: ["*"] })))).toEqual(["url"]);
+  });
+
   test("says what is wrong with it, and names the event that was meant", async () => {
     using gateway = hooks();
     const wrong = async (change: object) => errorsOf(await gateway.post("/admin/webhooks", { ...NEW, ...change }));
