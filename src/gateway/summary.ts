@@ -2,6 +2,8 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { cacheCountsOf } from "./everyone.ts";
 import type { Services } from "./services.ts";
 
+const BY_WEIGHT: readonly string[] = ["closed", "half-open", "open"];
+
 /** Gives the counts of all processes that `/_metrics` tells people without Prometheus. */
 export async function summaryOf(metrics: Metrics, { upstreams, everyone, picture }: Pick<Services, "upstreams" | "everyone" | "picture">) {
   const sums = { total: 0, refused: 0, failed: 0, limited: 0 };
@@ -16,7 +18,9 @@ export async function summaryOf(metrics: Metrics, { upstreams, everyone, picture
   for (const { name, targets } of upstreams.all())
     for (const target of targets) {
       const { state, failures } = countsOf(name, target);
-      breakers[target.url] = { state, failures };
+      // Upstreams may share a target: what is cut off for one of them must be seen.
+      const before = breakers[target.url];
+      if (before === undefined || BY_WEIGHT.indexOf(state) > BY_WEIGHT.indexOf(before.state)) breakers[target.url] = { state, failures };
     }
   const { hits, misses } = cacheCountsOf(metrics);
   return {

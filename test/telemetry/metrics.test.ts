@@ -14,6 +14,7 @@ const configFor = (behind: Backend) => ({
   upstreams: {
     main: { targets: [{ url: behind.url }] },
     dead: { targets: [{ url: "http://127.0.0.1:1" }], breaker: { failureThreshold: 1 } },
+    twin: { targets: [{ url: "http://127.0.0.1:1" }] },
   },
   activities: { auth: "none" },
   routes: [
