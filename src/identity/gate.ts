@@ -123,7 +123,7 @@ export class Identity {
     return found instanceof Promise ? found.then(decide) : decide(found);
   }
 
-  private withoutCredential(exchange: Exchange<Arrival>, { auth }: Entrance): Problem | null {
+  private withoutCredential(exchange: Exchange<Arrival>, { auth, issuers }: Entrance): Problem | null {
     const { asker } = exchange;
     if (auth !== "required") {
       asker?.tell(
@@ -133,8 +133,8 @@ export class Identity {
       );
       return null;
     }
-    asker?.tell("identify", "the route wants a key, and none is shown", false);
-    return keyMissing(exchange.snapshot.identity);
+    asker?.tell("identify", `the route wants a ${issuers.length === 0 ? "key" : "token"}, and none is shown`, false);
+    return keyMissing(exchange.snapshot.identity, issuers);
   }
 
   private refuse(exchange: Exchange<Arrival>, finder: Finder, secret: string, refused: Refused): Problem {
@@ -182,9 +182,15 @@ function sameFor(reason: object, identity: IdentitySettings, make: () => Problem
 
 const MISSING = {};
 
-/** Gives the refusal of a caller who shows no key where one is needed. */
-export const keyMissing = (identity: IdentitySettings): Problem =>
-  sameFor(MISSING, identity, () => unauthorized(identity, "keyMissing", `Send your API key in the ${identity.headerName} header.`));
+const NOBODY: readonly string[] = [];
+
+/** Gives the refusal of a caller who shows no key where one is needed, or no token of `issuers` where these alone are taken. */
+export const keyMissing = (identity: IdentitySettings, issuers = NOBODY): Problem =>
+  issuers.length === 0
+    ? sameFor(MISSING, identity, () => unauthorized(identity, "keyMissing", `Send your API key in the ${identity.headerName} header.`))
+    : sameFor(issuers, identity, () =>
+        unauthorized(identity, "keyMissing", `Send a token in the Authorization header, behind "Bearer": this route takes no keys.`),
+      );
 
 /** Tells why a caller may not use a route from an address; `null` when they may. */
 export function mayUse(caller: Caller, route: Entrance, ip: string): Problem | null {

@@ -193,7 +193,10 @@ describe("a route with issuers", () => {
     expect((await ask(await issuer.token())).status).toBe(200);
     expect(await codeOf(await ask(await other.token()))).toBe("403 forbidden");
     expect(await codeOf(await ask(KEY))).toBe("403 forbidden");
-    expect(await codeOf(await ask(null))).toBe("401 keyMissing");
+    expect(await (await ask(null)).json()).toMatchObject({
+      code: "keyMissing",
+      detail: 'Send a token in the Authorization header, behind "Bearer": this route takes no keys.',
+    });
     // What only other issuers say of callers is nothing special here.
     expect((await forwarded(await issuer.token(), { "x-other": "mine" }))["x-other"]).toBe("mine");
   });
