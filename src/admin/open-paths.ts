@@ -526,7 +526,7 @@ export const OPEN_PATHS: Record<string, Record<string, object>> = {
                     type: "object",
                     required: ["operation", "table"],
                     properties: {
-                      operation: { type: "string", enum: ["insert", "delete"] },
+                      operation: { type: "string", enum: ["insert", "delete"], description: "What is done with the row." },
                       table: { type: "string", description: "Made when it is missing.", examples: ["orders"] },
                       colNames: {
                         type: "array",

@@ -66,7 +66,9 @@ const Answer = Type.Object({
   route: TextOrNull("The route."),
   ip: TextOrNull("The address."),
   anonymous: Type.Boolean({ description: "The caller counts as one without a key: there is none, or the route takes none." }),
-  system: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
+  system: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")], {
+    description: "The system's status, by which limits are judged.",
+  }),
   allowed: Type.Union([Type.Boolean(), Type.Null()], {
     description: "Whether the next request would come through; null when too little is known, which `unknown` names.",
   }),

@@ -72,7 +72,7 @@ const Stats = Type.Object({
   at: Type.String({ description: "Now, RFC 3339." }),
   version: Type.String({ description: "Of Sluice." }),
   uptime: Type.Number({ description: "Seconds." }),
-  status: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")]),
+  status: Type.Union([Type.Literal("NORMAL"), Type.Literal("DEGRADED")], { description: "The system's status." }),
   inFlight: Type.Integer({ description: "Requests under way to targets." }),
   latencyBounds: Type.Array(Type.Number(), { description: "Upper bounds of the buckets, in milliseconds." }),
   routes: Type.Array(Route, { description: "What became of each route's requests." }),

@@ -15,7 +15,7 @@ const Sample = Type.Number({
 const Count = (of: string) => Type.Integer({ description: `Lines of ${of}.` });
 const Logging = Type.Object({
   level: LevelName(),
-  format: Type.Union([Type.Literal("json"), Type.Literal("pretty")]),
+  format: Type.Union([Type.Literal("json"), Type.Literal("pretty")], { description: "How lines are written: JSON, or for people." }),
   accessLog: Type.Boolean({ description: "A line for each request." }),
   accessLogSample: Sample,
   until: Type.Union([Type.String(), Type.Null()], {

@@ -29,9 +29,8 @@ const operations = (document: Document) =>
     Object.entries(methods).map(([method, operation]) => ({ at: `${method} ${path}`, operation })),
   );
 
-/** An enumeration's values speak for themselves. */
 const isDescribed = (field: Schema): boolean =>
-  field.description !== undefined || field.$ref !== undefined || field.enum !== undefined || (field.anyOf ?? []).some(isDescribed);
+  field.description !== undefined || field.$ref !== undefined || (field.anyOf ?? []).some(isDescribed);
 
 /** The fields below a schema that nothing describes. */
 function undescribed(schema: Schema, at: string): string[] {
