@@ -91,7 +91,11 @@ export const PROBLEM_HELP: Readonly<Record<ProblemCode, { readonly meaning: stri
     who: "caller",
     fix: "Make the request smaller. Trying again does not help.",
   },
-  unsupportedMediaType: { meaning: "The endpoint takes JSON.", who: "caller", fix: "Send `Content-Type: application/json`." },
+  unsupportedMediaType: {
+    meaning: "A tool server takes JSON that is not compressed.",
+    who: "caller",
+    fix: "Send `Content-Type: application/json`, without `Content-Encoding`.",
+  },
   expectationFailed: { meaning: "`Expect` asks for something other than `100-continue`.", who: "caller", fix: "Leave the header out." },
   validationFailed: { meaning: "Fields are wrong; `errors` names each.", who: "caller", fix: "Correct what `errors` names." },
   rateLimited: { meaning: "A limit is used up.", who: "caller", fix: "Wait for `Retry-After`. `violatedPolicies` names the limits." },

@@ -133,7 +133,7 @@ function errors(): string {
     });
   return `${MADE}# Error codes
 
-Every error that Sluice makes is \`application/problem+json\` (RFC 9457) with \`type\`, \`title\`, \`status\`, \`detail\`, \`code\` and \`requestId\`. Tell errors apart by \`code\`.
+Every error that Sluice makes is \`application/problem+json\` (RFC 9457; on routes of [tool servers](../guides/tools.md) \`application/json\`) with \`type\`, \`title\`, \`status\`, \`detail\`, \`code\` and \`requestId\`. Tell errors apart by \`code\`.
 \`type\` is \`urn:sluice:problem:CODE\`, or leads to a page of whoever runs the API: \`"problemBase": "https://errors.example.com"\` makes it \`https://errors.example.com/CODE\`. A 429 by a limit, a quota or a block has a registered type: \`https://iana.org/assignments/http-problem-types#…\`.
 A backend's own errors pass through untouched and have none of these.
 

@@ -15,7 +15,8 @@ export const REQUEST_FIELDS: Readonly<Record<string, string>> = {
   ip: "The client's address (behind trusted proxies, the one that they name); empty where a proxy asks at `/authz` and names none.",
   upstream: "The target that answered last: its URL.",
   attempts: "How often the request was sent to a backend.",
-  cache: "`hit`, `miss`, `stale`, `revalidated`, `collapsed` or `bypass`; `null` where the route has no cache.",
+  cache:
+    "`hit`, `miss`, `stale`, `revalidated` or `bypass`; `hit` also where it waited for the same answer to another request; `null` where the route has no cache.",
   grpcStatus:
     "Only for calls of gRPC: the status that the call ended with, such as `UNAVAILABLE`. `status` is then the HTTP status that stands for it.",
   model: "Only for calls of language models: the model that the caller names.",

@@ -14,7 +14,9 @@ const Breaker = Type.Object({
   state: Type.Union([Type.Literal("closed"), Type.Literal("open"), Type.Literal("half-open")], {
     description: "closed: requests pass. open: none does. half-open: one at a time, as a probe.",
   }),
-  held: Type.Boolean({ description: "Opened by the admin API: it stays open until it is closed by it." }),
+  held: Type.Boolean({
+    description: "Opened by the admin API: it stays open until it is closed by it, or all of the gateway is started anew.",
+  }),
   healthy: Type.Boolean({ description: "What health checks say; true without any." }),
   failures: Type.Integer({ description: "Failures in a row." }),
   successes: Type.Integer({ description: "Successful probes in a row, while half-open." }),
