@@ -6,6 +6,7 @@ import { buildPage, SMALLEST } from "../src/console/build.ts";
 import { PAGES } from "../src/console/pages.ts";
 import { docFiles } from "../src/pages/doc-files.ts";
 import { kafkaPlugin } from "./kafka-plugin.ts";
+import { withoutUnwanted } from "./unwanted.ts";
 
 /** The platforms that are released. */
 export const RELEASED = ["linux-x64", "linux-arm64", "linux-x64-musl", "linux-arm64-musl", "darwin-arm64", "darwin-x64", "windows-x64"];
@@ -38,7 +39,7 @@ export async function compileProgram(files: string[], outfile: string, target: s
     sourcemap: "linked",
     bytecode: true,
     format: "esm",
-    plugins: [await kafkaPlugin()],
+    plugins: [await kafkaPlugin(), withoutUnwanted],
     define: { SLUICE_HAS_PAGES: "true" },
     throw: false,
   });

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "jsonc-parser";
 import { LEFT_OUT } from "./kafka-plugin.ts";
+import { UNWANTED } from "./unwanted.ts";
 
 /** What `bun.lock` holds of a package: its name and version, its registry, what it needs, and a hash of its archive. */
 type Locked = readonly [
@@ -52,7 +53,7 @@ export function billOfMaterials(root: string, time: number): object {
     const key = resolve(name, from);
     const locked = key === undefined ? undefined : lock.packages[key];
     // An optional package for another system, or what the build leaves out.
-    if (key === undefined || locked === undefined || LEFT_OUT.includes(name)) return null;
+    if (key === undefined || locked === undefined || LEFT_OUT.includes(name) || UNWANTED.includes(name)) return null;
     const [id, , { dependencies = {}, peerDependencies = {}, optionalPeers = [] }, integrity] = locked;
     const at = id.lastIndexOf("@");
     const [full, version] = [id.slice(0, at), id.slice(at + 1)];
