@@ -54,29 +54,36 @@ const ofStorage = ({ warnings }: WarningRulesDeps): Subscriber => ({
 });
 
 const ofCertificates = ({ warnings }: WarningRulesDeps): Subscriber => {
-  /** Why each certificate is not well, by its name. */
-  const failing = new Map<string, string>();
-  return {
-    certificateFailing: ({ name, why }) => {
-      if (why === null) failing.delete(name);
-      else failing.set(name, why);
-      if (failing.size === 0) warnings.clear("certificateFailing");
-      else
-        warnings.raise(
-          "certificateFailing",
-          "A certificate can't be read, ordered or renewed: the last good one serves until it ends.",
-          [...failing].map(([each, reason]) => `${each}: ${reason}`).join(", "),
-          true,
-        );
-    },
-  };
+  const tell = warningOfEach(
+    warnings,
+    "certificateFailing",
+    "A certificate can't be read, ordered or renewed: the last good one serves until it ends.",
+  );
+  return { certificateFailing: ({ name, why }) => tell(name, why) };
 };
+
+/**
+ * Makes what holds one warning for all that are unwell in one way, with the reason for each (`null`: it is well again). The log has lines of
+ * its own for them.
+ */
+function warningOfEach(warnings: Warnings, code: string, message: string): (name: string, why: string | null) => void {
+  const unwell = new Map<string, string>();
+  return (name, why) => {
+    if (why === null) unwell.delete(name);
+    else unwell.set(name, why);
+    if (unwell.size === 0) warnings.clear(code);
+    else warnings.raise(code, message, [...unwell].map(([each, reason]) => `${each}: ${reason}`).join(", "), true);
+  };
+}
 
 const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
   /** The names of backends that can't be looked up, with the warning's text for each. */
   const doubted = new Map<string, string>();
-  /** The issuers that can't be asked, with the reason for each. */
-  const away = new Map<string, string>();
+  const tellOfIssuer = warningOfEach(
+    warnings,
+    "issuerUnavailable",
+    "An issuer of tokens can't be asked: its last keys serve for 24 hours, and what it would have to be asked about is 503.",
+  );
   /** The balancers whose connections come without a PROXY line. */
   const withoutLine = new Set<string>();
   return {
@@ -119,18 +126,7 @@ const ofPeers = ({ warnings, log }: WarningRulesDeps): Subscriber => {
       // The first is in the log as a warning.
       if (error !== null && doubted.size > 1) log?.warn({ detail: doubted.get(target) }, message);
     },
-    issuer: ({ issuer, why }) => {
-      if (why === null) away.delete(issuer);
-      else away.set(issuer, why);
-      if (away.size === 0) warnings.clear("issuerUnavailable");
-      else
-        warnings.raise(
-          "issuerUnavailable",
-          "An issuer of tokens can't be asked: its last keys serve for 24 hours, and what it would have to be asked about is 503.",
-          [...away].map(([name, reason]) => `${name}: ${reason}`).join(", "),
-          true,
-        );
-    },
+    issuer: ({ issuer, why }) => tellOfIssuer(issuer, why),
     revocationLists: ({ why }) => {
       if (why === null) warnings.clear("revocationListOld");
       else
@@ -172,29 +168,15 @@ const ofWebhooks = ({ warnings }: WarningRulesDeps): Subscriber => {
 };
 
 const ofActivities = ({ warnings }: WarningRulesDeps): Subscriber => {
-  /** The sinks to which nothing can be applied, with the reason for each. */
-  const away = new Map<string, string>();
-  const tell = (): void => {
-    if (away.size === 0) warnings.clear("sinkAway");
-    else
-      warnings.raise(
-        "sinkAway",
-        "Activities can't be applied to a sink for now: they are kept, and tried again.",
-        [...away].map(([sink, why]) => `${sink}: ${why}`).join(", "),
-        true,
-      );
-  };
+  const tellOfSink = warningOfEach(warnings, "sinkAway", "Activities can't be applied to a sink for now: they are kept, and tried again.");
   return {
     activitiesTrouble: ({ sink, message }) => {
       if (sink === null) warnings.raise("queueAway", "Activities can't be taken in or handed on for now.", message, true);
-      else {
-        away.set(sink, message);
-        tell();
-      }
+      else tellOfSink(sink, message);
     },
     activitiesFine: ({ sink }) => {
       if (sink === null) warnings.clear("queueAway");
-      else if (away.delete(sink)) tell();
+      else tellOfSink(sink, null);
     },
   };
 };

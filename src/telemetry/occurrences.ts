@@ -148,7 +148,7 @@ export type Occurrence =
   | { readonly type: "revocationLists"; readonly why: string | null }
   /** Activities can't be taken in (`sink`: `null`), or applied to a sink, for now. */
   | { readonly type: "activitiesTrouble"; readonly sink: string | null; readonly message: string; readonly attempts: number }
-  /** Activities are taken in again (`sink`: `null`), or applied to a sink; or there is no such sink any more. */
+  /** Activities are taken in again (`sink`: `null`), or applied to a sink. */
   | { readonly type: "activitiesFine"; readonly sink: string | null }
   /** Something is wrong with a sink, or with what the queue holds (`null`), that keeps no other activity from taking effect. */
   | { readonly type: "activitiesNotice"; readonly sink: string | null; readonly message: string }
