@@ -100,7 +100,12 @@ export interface Route extends Routable {
 }
 
 /** Tells whether a route's requests are calls of models, which may cost money. What goes by MCP calls tools, also with a key of a pool's. */
-export const isModelRoute = ({ credential, usage, models, mcp }: Pick<Route, "credential" | "usage" | "models" | "mcp">): boolean =>
+export const isModelRoute = ({
+  credential,
+  usage,
+  models,
+  mcp,
+}: Readonly<Record<"credential" | "usage" | "models" | "mcp", object | string | null>>): boolean =>
   mcp === null && (credential !== null || usage !== null || models !== null);
 
 /**

@@ -7,6 +7,7 @@ import type { Config } from "../config/schema.ts";
 import type { Known, Section } from "../config/section.ts";
 import { isReserved } from "../exchange/own-paths.ts";
 import { RespondConfig, respondFaults } from "../exchange/respond-settings.ts";
+import { isModelRoute } from "../exchange/route.ts";
 import { CorsConfig, corsFaults, HeadersConfig, headerFaults, WebSocketConfig } from "../exchange/settings.ts";
 import { IpsConfig, ipsFaults, ipsWarnings } from "../guard/ips.ts";
 import { ACCESS, accessFaults, accessWarnings } from "../identity/access.ts";
@@ -150,8 +151,7 @@ export const RouteConfig = Shape(
 export type RouteConfig = Static<typeof RouteConfig>;
 
 /** Tells whether a route's requests are calls of models, which may cost money. */
-export const costsMoney = ({ mcp, credential, usage, models }: Pick<RouteConfig, "mcp" | "credential" | "usage" | "models">): boolean =>
-  mcp === null && (credential !== null || usage !== null || models.length > 0);
+const costsMoney = ({ models, ...route }: RouteConfig): boolean => isModelRoute({ ...route, models: models.length === 0 ? null : models });
 
 /** Gives the faults of a route that the schema can't express. Paths begin with `at`. */
 export function routeFaults(route: RouteConfig, known: Known, at: Path = []): Fault[] {
