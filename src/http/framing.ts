@@ -195,6 +195,14 @@ const [CR, LF] = [13, 10];
 const HEX = "0123456789abcdef";
 export const LAST_CHUNK = Buffer.from("0\r\n\r\n");
 
+const CHUNK_END = Buffer.from("\r\n");
+
+/** Gives what stands before and behind so many bytes, more than 0, that are sent as one chunk of a chunked body. */
+export const chunkFrame = (length: number): readonly [before: Buffer, behind: Buffer] => [
+  Buffer.from(`${length.toString(16)}\r\n`),
+  CHUNK_END,
+];
+
 /** Makes one chunk of a chunked body around these bytes, which must not be empty. */
 export function encodeChunk(bytes: Uint8Array): Buffer {
   const { length } = bytes;

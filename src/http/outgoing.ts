@@ -1,4 +1,4 @@
-import { encodeChunk } from "./framing.ts";
+import { chunkFrame, encodeChunk } from "./framing.ts";
 import { writeLatin1, writeUtf8 } from "./latin1.ts";
 
 /** Describes what both directions of a connection need of a socket. */
@@ -58,9 +58,10 @@ export class Outgoing {
    */
   writeChunk(bytes: Uint8Array): boolean {
     if (bytes.length <= MAX_TOGETHER) return this.write(encodeChunk(bytes));
-    this.write(Buffer.from(`${bytes.length.toString(16)}\r\n`));
+    const [before, behind] = chunkFrame(bytes.length);
+    this.write(before);
     this.write(bytes);
-    return this.write(CRLF);
+    return this.write(behind);
   }
 
   /**
@@ -138,7 +139,6 @@ export class Outgoing {
   }
 }
 
-const CRLF = Buffer.from("\r\n");
 /** The most bytes that a text takes for each unit of its length. */
 const MOST_OF_UTF8 = 3;
 /** What one socket sends together, in bytes: larger messages leave at once, they are not worth a copy. */
