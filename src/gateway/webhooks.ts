@@ -55,7 +55,8 @@ export function openWebhooks(ground: Ground, services: WebhookServices): Hooks {
     follow(event);
   };
   const put = (event: WebhookEvent): Promise<void> | void => {
-    if (!events.wants(event.type) && !(isOfQuota(event) && !ground.events.isIdle)) return;
+    const isFollowed = isOfQuota(event) && !ground.events.isIdle;
+    if (!isFollowed && !events.wants(event.type)) return;
     if (isWorker) return tellKeeper(bus, event);
     take(event);
   };

@@ -467,11 +467,7 @@ export const poolShape = {
         else if (now < other.start + other.window && other.used > 0) {
           other.used = Math.max(0, other.used + added);
           if (ours.settled !== undefined) other.settled = (other.settled ?? 0) + ours.settled - (before?.settled ?? 0);
-        } else {
-          other.start = ours.start;
-          other.used = ours.used;
-          if (ours.settled !== undefined) other.settled = ours.settled;
-        }
+        } else Object.assign(other, ours);
       }
       remote.spent.set(id, theirs);
     }

@@ -37,8 +37,7 @@ interface Searched<T> {
 function schemasOf(singular: DocumentKind, names: NameRule, { schema, isNamedWithin, unnamed, more, made }: DocumentWords) {
   const optional = ([field, each]: [string, TSchema]) => [field, made?.fields.includes(field) ? Type.Optional(each) : each];
   const name = `The ${singular}'s name${unnamed === undefined ? "" : `; ${unnamed.words} by default`}.`;
-  const isOptional = unnamed !== undefined;
-  const Named = Type.String({ ...(isNamedWithin ? { minLength: 1, maxLength: 128 } : { pattern: names.pattern }), description: name });
+  const Name = Type.String({ ...(isNamedWithin ? { minLength: 1, maxLength: 128 } : { pattern: names.pattern }), description: name });
   return {
     // Open, unlike what is taken: a later version may tell more.
     Record: Type.Object({
@@ -51,7 +50,7 @@ function schemasOf(singular: DocumentKind, names: NameRule, { schema, isNamedWit
     }),
     Named: Type.Object(
       {
-        name: isOptional ? Type.Optional(Named) : Named,
+        name: unnamed === undefined ? Name : Type.Optional(Name),
         ...(Object.fromEntries(Object.entries(withoutName(schema.properties)).map(optional)) as TProperties),
       },
       { additionalProperties: false },

@@ -206,10 +206,9 @@ describe("quotas", () => {
 
   test("in money are counted right when those who follow the events come and go while calls are under way", async () => {
     using provider = modelProvider();
-    using hook = receiver();
     const clock = new FakeClock(Date.parse("2026-11-29T10:00:00Z"));
-    const { webhooks, ...rest } = inMoney(hook.url, provider.url, { quota: { limit: "10", period: "day", cost: "usd" } });
-    const gateway = serving({ webhooks: [], ...rest }, clock);
+    const money = inMoney("http://127.0.0.1:1", provider.url, { quota: { limit: "10", period: "day", cost: "usd" } });
+    const gateway = serving({ ...money, webhooks: [] }, clock);
     const follow = async () => {
       const body = (await gateway.admin("GET", "/admin/events?type=quota")).body as ReadableStream<Uint8Array>;
       return body.getReader();
