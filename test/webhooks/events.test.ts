@@ -33,7 +33,8 @@ describe("quotas", () => {
   /** A gateway's configuration before a provider of models, with the limits of a tier; a token of the model m costs ten cents. */
   const inMoney = (hook: string, provider: string, tier: object) => ({
     webhooks: everything(hook),
-    prices: { slow: { input: "0", output: "5000" }, m: { input: "0", output: "100000" } },
+    // So little for a token that what passes of a slow stream before it is left stays next to nothing, however busy the machine is.
+    prices: { slow: { input: "0", output: "50" }, m: { input: "0", output: "100000" } },
     pools: { p: { keys: [{ id: "k1", secret: "sk-1", limit: 1e9, window: "1h" }] } },
     routes: [{ path: "/v1", upstream: provider, stripPrefix: false, auth: "required", credential: { pool: "p" } }],
     tiers: { small: { limits: [], ...tier } },
@@ -88,7 +89,7 @@ describe("quotas", () => {
     const leaving = new AbortController();
     // Five calls may cost two dollars each: another finds nothing left, though next to nothing is spent.
     const streams = [];
-    for (let i = 0; i < 5; i++) streams.push(await call(one.url, { model: "slow", max_tokens: 400, stream: true }, leaving.signal));
+    for (let i = 0; i < 5; i++) streams.push(await call(one.url, { model: "slow", max_tokens: 40_000, stream: true }, leaving.signal));
     expect([...streams.map(({ status }) => status), (await call(one.url, { model: "m", max_tokens: 10 })).status]).toEqual([
       ...[200, 200, 200, 200, 200],
       429,
@@ -170,7 +171,7 @@ describe("quotas", () => {
     const gateway = serving(config, clock);
     // What is reserved for one that is under way is not spent: with it nine tenths would be.
     const leaving = new AbortController();
-    await call(gateway.url, { model: "slow", max_tokens: 100, stream: true }, leaving.signal);
+    await call(gateway.url, { model: "slow", max_tokens: 10_000, stream: true }, leaving.signal);
     await (await call(gateway.url, { model: "m", max_tokens: 4 })).text();
     leaving.abort();
     clock.advance(60_000);
@@ -215,7 +216,7 @@ describe("quotas", () => {
     };
     const leaving = new AbortController();
     const first = await follow();
-    await call(gateway.url, { model: "slow", max_tokens: 1000, stream: true }, leaving.signal);
+    await call(gateway.url, { model: "slow", max_tokens: 100_000, stream: true }, leaving.signal);
     await first.cancel();
     leaving.abort();
     const used = async (): Promise<number> =>
